@@ -1,0 +1,54 @@
+# Two commands do all: `make demo` shows it, `make test` proves it.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(VENV)/uv: 
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	@touch $@
+
+# One stamp a set of extras: re-made only when pyproject.toml changes.
+$(VENV)/demo: pyproject.toml $(VENV)/uv
+	$(INSTALL) -e '.[report,sample]'
+	@touch $@
+
+$(VENV)/dev: pyproject.toml $(VENV)/uv
+	$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/demo
+
+$(VENV)/bench: pyproject.toml $(VENV)/uv
+	$(INSTALL) -e '.[bench]'
+	@touch $@
+
+demo: $(VENV)/demo ## Set up, then propose and backtest on packaged real prices
+	$(BIN)/rebalancer demo
+
+check: $(VENV)/dev ## Format, lint, types, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: check ## Set up, check, and run all tests
+	$(BIN)/pytest -n 2
+
+format: $(VENV)/dev ## Let ruff rewrite what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/bench ## Run beside the peers and print ratios (some minutes)
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what was installed and generated
+	rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

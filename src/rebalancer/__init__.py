@@ -1,0 +1,1 @@
+"""What to trade now, what it costs, why, and why not."""

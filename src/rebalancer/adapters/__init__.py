@@ -1,0 +1,1 @@
+"""Replaceable parts behind the ports, one folder a technology."""

@@ -1,0 +1,1 @@
+"""Where prices and instruments come from."""

@@ -1,0 +1,1 @@
+"""The pure domain: no technology, no clock, no randomness of its own."""

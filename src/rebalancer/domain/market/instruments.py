@@ -1,0 +1,80 @@
+"""What an asset is: its name, class and daily volume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.errors import InvalidRequest
+
+
+class AssetClass(StrEnum):
+    """Broad kinds of asset. What is not known counts as equity, the cautious guess."""
+
+    EQUITY = "equity"
+    BOND = "bond"
+    MONEY_MARKET = "money_market"
+    COMMODITY = "commodity"
+    GOLD = "gold"
+    REAL_ESTATE = "real_estate"
+    OTHER = "other"
+
+
+@attrs.frozen
+class Instrument:
+    """Something that can be bought.
+
+    Attributes:
+        symbol: Its ticker, unique within a list.
+        name: What people call it.
+        asset_class: None when unknown, which limits treat as equity.
+        daily_volume: Average value traded in a day, in the currency of its price; None when
+            unknown, and then no slippage is charged for size.
+    """
+
+    symbol: str
+    name: str = ""
+    asset_class: AssetClass | None = None
+    daily_volume: float | None = None
+
+    @property
+    def counts_as_equity(self) -> bool:
+        """Whether an equity ceiling applies to it."""
+        return self.asset_class in (None, AssetClass.EQUITY)
+
+
+@attrs.frozen
+class Instruments:
+    """A list of instruments by symbol; an unlisted symbol is an instrument of unknown class."""
+
+    by_symbol: Mapping[str, Instrument] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, instruments: Iterable[Instrument]) -> Instruments:
+        """Collect instruments.
+
+        Raises:
+            InvalidRequest: a symbol occurs twice.
+        """
+        found: dict[str, Instrument] = {}
+        for instrument in instruments:
+            if instrument.symbol in found:
+                raise InvalidRequest(
+                    f"{instrument.symbol} is listed twice; keep one line", field="assets"
+                )
+            found[instrument.symbol] = instrument
+        return cls(found)
+
+    def __getitem__(self, symbol: str) -> Instrument:
+        return self.by_symbol.get(symbol) or Instrument(symbol)
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(self.by_symbol.values())
+
+    def equity_mask(self, symbols: Iterable[str]) -> NDArray[np.bool_]:
+        """Which of ``symbols`` an equity ceiling counts, shape (N,)."""
+        return np.array([self[symbol].counts_as_equity for symbol in symbols], dtype=bool)

@@ -1,0 +1,82 @@
+"""Money and quantities: Decimal in, Decimal out, rounded half-even to the currency's minor unit."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+
+import attrs
+
+from rebalancer.domain.errors import InvalidRequest
+
+LARGEST = Decimal("1e15")
+"""No amount or quantity may reach this; beyond it float64 cannot tell cents apart."""
+
+MOST_DECIMALS = 12
+"""Finest digit an amount or quantity may carry."""
+
+# ISO 4217 minor units that differ from two digits.
+_MINOR_UNITS = {
+    **dict.fromkeys(
+        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
+    ),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+}
+
+
+def _check_code(_: object, __: object, code: str) -> None:
+    if not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
+        raise InvalidRequest(
+            f"{code!r} is not an ISO 4217 code; write three capitals such as USD", field="currency"
+        )
+
+
+@attrs.frozen
+class Currency:
+    """A currency by its ISO 4217 code.
+
+    Raises:
+        InvalidRequest: the code is not three capital letters.
+    """
+
+    code: str = attrs.field(validator=_check_code)
+
+    @property
+    def minor_unit(self) -> Decimal:
+        """The smallest amount that can be paid: 0.01 for most, 1 for JPY, 0.001 for KWD."""
+        return Decimal(1).scaleb(-_MINOR_UNITS.get(self.code, 2))
+
+    def round(self, amount: Decimal) -> Decimal:
+        """``amount`` to the minor unit, half-even, so that rounding has no bias."""
+        return amount.quantize(self.minor_unit, ROUND_HALF_EVEN)
+
+    def __str__(self) -> str:
+        return self.code
+
+
+def decimal_of(value: object, *, field: str) -> Decimal:
+    """A finite, sanely sized Decimal from text, an integer, a float or a Decimal.
+
+    A float stands for its shortest decimal form: 0.1 is one tenth.
+
+    Raises:
+        InvalidRequest: not a number, not finite, 1e15 or more in size, or finer than 12 decimals.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise InvalidRequest(
+            f'expected a decimal number such as "1250.00", got {value!r}', field=field
+        )
+    try:
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    except (InvalidOperation, ValueError):
+        shown = str(value) if len(str(value)) <= 40 else f"{str(value)[:40]}..."
+        raise InvalidRequest(
+            f'expected a decimal number such as "1250.00", got {shown!r}', field=field
+        ) from None
+    if not number.is_finite():
+        raise InvalidRequest(f"must be finite, got {number}", field=field)
+    if number and number.adjusted() >= 15:
+        raise InvalidRequest(f"is too large: the limit is {LARGEST:E}", field=field)
+    exponent = number.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -MOST_DECIMALS:
+        raise InvalidRequest(f"has more than {MOST_DECIMALS} decimals", field=field)
+    return number if number else Decimal(0)

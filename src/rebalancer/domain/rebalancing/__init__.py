@@ -1,0 +1,1 @@
+"""From what should be held to orders."""
