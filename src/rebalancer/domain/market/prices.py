@@ -150,11 +150,12 @@ class PriceHistory:
         return PriceHistory(tuple(symbols), self.dates, closes)
 
     def returns(self, days: int) -> Floats:
-        """The last ``days`` simple daily returns, shape (min(days, T - 1), N); NaN where unknown."""
+        """The last ``days`` simple returns, shape (min(days, T - 1), N); NaN where unknown."""
 
         def compute() -> Floats:
             closes = self.closes[-(days + 1) :]
-            return closes[1:] / closes[:-1] - 1.0
+            changes: Floats = closes[1:] / closes[:-1] - 1.0
+            return changes
 
         return self.memo(("returns", days), compute)
 
