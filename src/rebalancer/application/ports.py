@@ -1,5 +1,7 @@
-"""What the application asks of the outside world. Adapters keep these promises; one contract suite
-a port holds every adapter to them."""
+"""What the application asks of the outside world.
+
+Adapters keep these promises; one contract suite a port holds every adapter to them.
+"""
 
 from __future__ import annotations
 

@@ -14,15 +14,16 @@ LARGEST = Decimal("1e15")
 MOST_DECIMALS = 12
 """Finest digit an amount or quantity may carry."""
 
-# ISO 4217 minor units that differ from two digits.
 _MINOR_UNITS = {
-    **dict.fromkeys(
-        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG")
-        + ("RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"),
-        0,
-    ),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    digits: codes.split()
+    for digits, codes in (
+        (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
+        (3, "BHD IQD JOD KWD LYD OMR TND"),
+    )
 }
+"""ISO 4217 minor units that differ from two digits."""
+
+_DIGITS = {code: digits for digits, codes in _MINOR_UNITS.items() for code in codes}
 
 
 def _check_code(_: object, __: object, code: str) -> None:
@@ -45,7 +46,7 @@ class Currency:
     @property
     def minor_unit(self) -> Decimal:
         """The smallest amount that can be paid: 0.01 for most, 1 for JPY, 0.001 for KWD."""
-        return Decimal(1).scaleb(-_MINOR_UNITS.get(self.code, 2))
+        return Decimal(1).scaleb(-_DIGITS.get(self.code, 2))
 
     def round(self, amount: Decimal) -> Decimal:
         """``amount`` to the minor unit, half-even, so that rounding has no bias."""

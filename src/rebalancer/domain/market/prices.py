@@ -93,7 +93,8 @@ class PriceHistory:
     @property
     def last_closes(self) -> Floats:
         """The last close of each asset, shape (N,); NaN where it has none yet."""
-        return self.closes[-1]
+        last: Floats = self.closes[-1]
+        return last
 
     def column(self, symbol: str) -> int:
         """Position of a symbol among the columns.
@@ -143,8 +144,14 @@ class PriceHistory:
         """The same rows for some of the assets, in the order given (a copy).
 
         Raises:
-            InvalidRequest: a symbol is not there.
+            InvalidRequest: symbols are not there (all are named), repeat, or none is given.
         """
+        unknown = [symbol for symbol in symbols if symbol not in self.columns]
+        if unknown:
+            names = ", ".join(dict.fromkeys(unknown))
+            raise InvalidRequest(f"{names}: unknown, the prices have no such column")
+        if not symbols or len(set(symbols)) < len(symbols):
+            raise InvalidRequest(f"[{', '.join(symbols)}]: name at least one symbol, each once")
         closes = self.closes[:, [self.column(symbol) for symbol in symbols]]
         closes.setflags(write=False)
         return PriceHistory(tuple(symbols), self.dates, closes)

@@ -1,0 +1,79 @@
+"""Real daily prices to try everything on without a network: skfolio's data sets, BSD-3.
+
+The files are read from where the optional extra ``sample`` puts them; skfolio itself, with all
+that it imports, is not loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from rebalancer.adapters.market_data.csv_files import CsvPrices
+from rebalancer.application.ports import PricesUnavailable
+from rebalancer.domain.market.prices import PriceHistory
+
+SURVIVORSHIP = (
+    "The sample stocks are survivors: companies that were still listed, and large, in 2022. "
+    "Their returns flatter every strategy: compare strategies, and do not expect the returns."
+)
+"""What must be said wherever results on the sample stocks are shown."""
+
+_FILES = {"stocks": "sp500_dataset.csv.gz", "factors": "factors_dataset.csv.gz"}
+
+
+@attrs.frozen(slots=False)
+class SamplePrices:
+    """Packaged adjusted closes in USD, to 2022-12-28, without a gap.
+
+    ``stocks``: 19 large US companies from 2000-01-03, see `SURVIVORSHIP`. The file's 20th, RRC,
+    has bad ticks, and before 2000 prices of cents rounded to 3 decimals make returns of noise.
+    ``factors``: 5 US factor funds from 2014-01-02.
+
+    Attributes:
+        name: Which of the two.
+        full: The whole file, RRC and the 1990s included: for measuring speed, nothing else.
+    """
+
+    name: Literal["stocks", "factors"]
+    full: bool = False
+
+    def symbols(self) -> tuple[str, ...]:
+        """See `PriceSource.symbols`."""
+        return self._prices.symbols()
+
+    def closes(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        days: int | None = None,
+        until: date | None = None,
+    ) -> PriceHistory:
+        """See `PriceSource.closes`."""
+        return self._prices.closes(symbols, days=days, until=until)
+
+    @cached_property
+    def _prices(self) -> CsvPrices:
+        path = _installed(_FILES[self.name])
+        if self.full or self.name == "factors":
+            return CsvPrices(path)
+        return CsvPrices(path, without=("RRC",), since=date(2000, 1, 3))
+
+
+def _installed(file: str) -> Path:
+    """Where the extra has put a data file."""
+    try:
+        path = Path(str(distribution("skfolio").locate_file(f"skfolio/datasets/data/{file}")))
+    except PackageNotFoundError:
+        path = None
+    if path is None or not path.is_file():
+        raise PricesUnavailable(
+            "the sample prices are not installed: pip install 'rebalancer[sample]'"
+        )
+    return path

@@ -1,0 +1,52 @@
+"""Every port in memory: the tests' fakes, and honest ones. The contract suites hold them too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import attrs
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.prices import PriceHistory
+
+
+@attrs.frozen
+class MemoryPrices:
+    """A price history at hand, as a source of prices.
+
+    Attributes:
+        history: All that is on offer; a `PriceHistory` has no gaps left to fill.
+    """
+
+    history: PriceHistory
+
+    def symbols(self) -> tuple[str, ...]:
+        """See `PriceSource.symbols`."""
+        return self.history.symbols
+
+    def closes(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        days: int | None = None,
+        until: date | None = None,
+    ) -> PriceHistory:
+        """See `PriceSource.closes`."""
+        if days is not None and days < 1:
+            raise InvalidRequest(f"{days} days of prices; ask for at least 1", field="days")
+        end = self.history.row_as_of(until)
+        window = self.history.until(end).since(0 if days is None else max(0, end + 1 - days))
+        return window if symbols is None else window.select(symbols)
+
+
+@attrs.frozen
+class MemoryInstruments:
+    """A list of instruments at hand, as a source of them."""
+
+    listed: Instruments
+
+    def instruments(self) -> Instruments:
+        """See `InstrumentSource.instruments`."""
+        return self.listed

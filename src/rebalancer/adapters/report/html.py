@@ -1,0 +1,872 @@
+"""A backtest as one HTML file: every policy side by side, nothing loaded from anywhere.
+
+The table quotes ``Track.performance`` and computes nothing. The plots are drawn in the browser from
+one block of JSON: all policies share one set of rows, so that a point in time can be compared.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.indicators import TRADING_DAYS
+from rebalancer.domain.market.prices import Floats
+
+if TYPE_CHECKING:
+    from rebalancer.domain.backtest.run import Backtest, Track
+
+Rows = NDArray[np.intp]
+
+POINTS = 1_500
+"""At most about this many points a line; a screen shows no more."""
+
+MOST_ASSETS = 20
+"""Up to here every asset has its own area; beyond, the `LARGEST` have, and the others share one."""
+
+LARGEST = 15
+
+STILL = 1e-4
+"""A daily deviation below this is interest on cash: its Sharpe ratio would dwarf all others."""
+
+
+def render_backtest(report: Backtest) -> str:
+    """One self-contained page: table, plots and glossary; the same input gives the same text.
+
+    Raises:
+        Unavailable: plotly is not installed; says how to.
+    """
+    library = _plotly()
+    rows = _drawn_rows(report)
+    return "\n".join(
+        [
+            _HEAD.replace("/*palette*/", _palette()).replace("<!--title-->", _title(report)),
+            _masthead(report),
+            _table(report),
+            _plots(report, rows),
+            _glossary(),
+            "</main>",
+            f'<script type="application/json" id="data">{_data(report, rows)}</script>',
+            f"<script>{library}</script>",
+            f"<script>{_SCRIPT}</script>",
+            "</body></html>\n",
+        ]
+    )
+
+
+def _plotly() -> str:
+    """The source of plotly.js."""
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as missing:
+        raise Unavailable(
+            "HTML reports are drawn by plotly, which is not installed: "
+            "pip install 'rebalancer[report]'"
+        ) from missing
+    return str(get_plotlyjs())
+
+
+# The table: what each figure is called, how it reads, which way is better
+
+
+def _ratio(value: float) -> str:
+    return f"{value:,.2f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _whole_percent(value: float) -> str:
+    return f"{value:.0%}"
+
+
+def _fine_percent(value: float) -> str:
+    return f"{value:.2%}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+@attrs.frozen
+class _Column:
+    """One column of the table.
+
+    Attributes:
+        figure: Attribute of ``Performance``.
+        heading: What it is called.
+        unit: Said under the heading.
+        show: Number to text.
+        better: 1 when more is better, -1 when less is, 0 when neither.
+        meaning: A sentence for the glossary.
+    """
+
+    figure: str
+    heading: str
+    unit: str
+    show: Callable[[float], str]
+    better: int
+    meaning: str
+
+
+_GROUPS: tuple[tuple[str, tuple[_Column, ...]], ...] = (
+    (
+        "Return",
+        (
+            _Column(
+                "final_value",
+                "Final value",
+                "per 1 invested",
+                _ratio,
+                1,
+                "What 1 invested at the start was worth at the last close, after all costs.",
+            ),
+            _Column(
+                "cagr",
+                "CAGR",
+                "a year",
+                _percent,
+                1,
+                "Compound annual growth rate: the steady yearly return that leads to the same "
+                "final value.",
+            ),
+        ),
+    ),
+    (
+        "Risk",
+        (
+            _Column(
+                "volatility",
+                "Volatility",
+                "a year",
+                _percent,
+                -1,
+                "Standard deviation of daily returns, annualised.",
+            ),
+            _Column(
+                "max_drawdown",
+                "Max drawdown",
+                "peak to trough",
+                _percent,
+                -1,
+                "The deepest fall from an earlier peak.",
+            ),
+            _Column(
+                "longest_drawdown",
+                "Longest drawdown",
+                "trading days",
+                _count,
+                -1,
+                "The longest wait from a peak until it was reached again, or until the end.",
+            ),
+            _Column(
+                "value_at_risk",
+                "Value at risk",
+                "a day",
+                _fine_percent,
+                -1,
+                "The loss that was not exceeded on 95 days of 100.",
+            ),
+            _Column(
+                "expected_shortfall",
+                "Expected shortfall",
+                "a day",
+                _fine_percent,
+                -1,
+                "The average loss on the worst 5 days of 100; also called CVaR.",
+            ),
+        ),
+    ),
+    (
+        "Return for risk",
+        (
+            _Column(
+                "sharpe",
+                "Sharpe",
+                "ratio",
+                _ratio,
+                1,
+                "Average return in excess of cash over its deviation, annualised. Differences of a "
+                "tenth or two are within chance, even over decades.",
+            ),
+            _Column(
+                "sortino",
+                "Sortino",
+                "ratio",
+                _ratio,
+                1,
+                "Like Sharpe, but only losses count as risk.",
+            ),
+            _Column(
+                "calmar",
+                "Calmar",
+                "ratio",
+                _ratio,
+                1,
+                "CAGR over the deepest drawdown.",
+            ),
+        ),
+    ),
+    (
+        "Trading",
+        (
+            _Column(
+                "turnover_per_year",
+                "Turnover",
+                "a year",
+                _percent,
+                -1,
+                "Share of the portfolio that changes hands, one way: selling everything to buy "
+                "something else is 100%. Without the first close.",
+            ),
+            _Column(
+                "orders",
+                "Orders",
+                "in all",
+                _count,
+                -1,
+                "How many orders were executed after the first close.",
+            ),
+            _Column(
+                "orders_per_year",
+                "Orders",
+                "a year",
+                _count,
+                -1,
+                "How many orders were executed in an average year.",
+            ),
+            _Column(
+                "cost_paid",
+                "Cost paid",
+                "of 1 invested",
+                _fine_percent,
+                -1,
+                "All trading costs added up, the first close included, as a share of what was "
+                "invested at the start: who has grown more pays more for the same trade.",
+            ),
+            _Column(
+                "average_exposure",
+                "Exposure",
+                "average",
+                _whole_percent,
+                0,
+                "Share of the portfolio that is invested; the rest is cash.",
+            ),
+        ),
+    ),
+    (
+        "Against monthly",
+        (
+            _Column(
+                "tracking_error",
+                "Tracking error",
+                "a year",
+                _percent,
+                0,
+                "Volatility of the difference to the monthly rule's return.",
+            ),
+            _Column(
+                "information_ratio",
+                "Information ratio",
+                "ratio",
+                _ratio,
+                1,
+                "Average of that difference over the tracking error, annualised.",
+            ),
+        ),
+    ),
+)
+_COLUMNS = tuple(column for _, columns in _GROUPS for column in columns)
+
+
+def _shown(column: _Column, value: float) -> str:
+    """A figure as text: a true minus sign, no negative zero, a dash where there is none."""
+    if not math.isfinite(value):
+        return "\u2013"
+    text = column.show(value)
+    if text.startswith("-"):
+        text = text[1:] if not text.strip("-0.,%") else "\u2212" + text[1:]
+    return text
+
+
+def _best(column: _Column, values: Sequence[float]) -> str | None:
+    """How the best figure reads, when there is one and it stands out."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not column.better or len({_shown(column, value) for value in finite}) < 2:
+        return None
+    best = max(finite) if column.better > 0 else min(finite)
+    return _shown(column, best)
+
+
+def _table(report: Backtest) -> str:
+    groups = "".join(
+        f'<th scope="colgroup" colspan="{len(columns)}">{name}</th>' for name, columns in _GROUPS
+    )
+    starts = {columns[0].figure for _, columns in _GROUPS}
+    headings = "".join(
+        f'<th scope="col"{_starts(column.figure in starts)}>'
+        f'<button type="button" data-column="{at}" data-better="{column.better}" '
+        f'title="{escape(column.meaning)}">{column.heading}<small>{column.unit}</small></button>'
+        "</th>"
+        for at, column in enumerate(_COLUMNS)
+    )
+    figures = {
+        column.figure: [float(getattr(track.performance, column.figure)) for track in report.tracks]
+        for column in _COLUMNS
+    }
+    best = {column.figure: _best(column, figures[column.figure]) for column in _COLUMNS}
+    body = []
+    for at, track in enumerate(report.tracks):
+        cells = []
+        for column in _COLUMNS:
+            value = figures[column.figure][at]
+            text = _shown(column, value)
+            sortable = repr(value) if math.isfinite(value) else ""
+            mark = f"<b>{text}</b>" if text == best[column.figure] else text
+            start = _starts(column.figure in starts)
+            cells.append(f'<td data-value="{sortable}"{start}>{mark}</td>')
+        name = f"{_swatch(at)}<span>{_breakable(track.policy)}</span>"
+        body.append(f'<tr><th scope="row"><div>{name}</div></th>{"".join(cells)}</tr>')
+    tinted = "<b>Tinted</b>: best of its column. " if any(best.values()) else ""
+    return "\n".join(
+        [
+            f'<section><h2>Side by side</h2><p class="caption">After costs. {tinted}'
+            "Select a heading to sort.</p>",
+            '<div class="scroll"><table id="figures"><thead>',
+            f'<tr class="groups"><td></td>{groups}</tr>',
+            f'<tr><th scope="col">Policy</th>{headings}</tr></thead><tbody>',
+            *body,
+            "</tbody></table></div></section>",
+        ]
+    )
+
+
+def _breakable(policy: str) -> str:
+    """A policy's name, escaped, that may continue on the next line after : , and _."""
+    return "".join(escape(letter) + ("<wbr>" if letter in ":,_" else "") for letter in policy)
+
+
+def _starts(first: bool) -> str:
+    return ' class="start"' if first else ""
+
+
+def _glossary() -> str:
+    terms = "".join(
+        f"<dt>{column.heading}, {column.unit}</dt><dd>{column.meaning}</dd>" for column in _COLUMNS
+    )
+    return (
+        f'<section class="glossary"><details><summary>What the figures mean</summary><dl>{terms}'
+        "</dl></details></section>"
+    )
+
+
+# Around the table
+
+
+def _title(report: Backtest) -> str:
+    return (
+        f"Backtest: {_many(len(report.tracks), 'policy', 'policies')}, "
+        f"{_many(len(report.symbols), 'asset', 'assets')}"
+    )
+
+
+def _many(count: int, one: str, more: str) -> str:
+    return f"{count:,} {one if count == 1 else more}"
+
+
+def _masthead(report: Backtest) -> str:
+    first, last = report.dates[0], report.dates[-1]
+    years = float((last - first) / np.timedelta64(1, "D")) / 365.25
+    facts = (
+        ("Period", f"{first} to {last}"),
+        ("Length", f"{years:.1f} years, {_many(len(report.dates), 'close', 'closes')}"),
+        ("Assets", f"{len(report.symbols):,}"),
+        ("Trading costs", escape(report.cost_label)),
+    )
+    shown = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    cautions = "".join(f"<li>{escape(caution)}</li>" for caution in report.cautions)
+    box = (
+        '<aside class="cautions" aria-labelledby="cautions"><h2 id="cautions">Before you rely on '
+        f"this</h2><ul>{cautions}</ul></aside>"
+    )
+    return (
+        f'<header><h1>{_title(report)}</h1><dl class="facts">{shown}</dl></header>'
+        f"{box if cautions else ''}"
+    )
+
+
+def _plots(report: Backtest, rows: Rows) -> str:
+    chips = "".join(
+        f'<button type="button" class="chip" aria-pressed="true" data-policy="{at}">'
+        f"{_swatch(at)}<span>{escape(track.policy)}</span></button>"
+        for at, track in enumerate(report.tracks)
+    )
+    options = "".join(
+        f'<option value="{at}">{escape(track.policy)}</option>'
+        for at, track in enumerate(report.tracks)
+    )
+    drawn = ""
+    if len(rows) < len(report.dates):
+        drawn = (
+            f"The plots draw {len(report.dates):,} closes as {len(rows):,} points; each policy's "
+            "deepest drawdown is among them, and the figures above use every close. "
+        )
+    areas = "After each close; cash is hatched."
+    if len(report.symbols) > MOST_ASSETS:
+        areas = (
+            f"After each close. The {LARGEST} assets with the highest average weight in any "
+            "policy; the others share one area, and cash is hatched."
+        )
+    sharpe = (
+        _plot(
+            "sharpe",
+            "Rolling Sharpe ratio",
+            f"Of the last {TRADING_DAYS} daily returns, annualised; interest on cash is not "
+            "deducted. A gap: next to nothing was at risk.",
+        )
+        if _has_rolling(report)
+        else ""
+    )
+    scale = (
+        '<span class="toggle" role="group" aria-label="Scale">'
+        '<button type="button" data-scale="log" aria-pressed="true">Log</button>'
+        '<button type="button" data-scale="linear" aria-pressed="false">Linear</button></span>'
+    )
+    return "\n".join(
+        [
+            '<noscript><p class="caption">The plots need JavaScript; the table does not.</p>'
+            "</noscript>",
+            f'<nav class="chips" aria-label="Policies drawn">{chips}</nav>',
+            f'<p class="caption">{drawn}Select a policy to hide or show it, twice to see it alone; '
+            "drag across a plot to zoom into a period, double-click to return.</p>",
+            _plot(
+                "wealth",
+                "Growth of 1 invested",
+                "After costs. On the log scale equal heights are equal percentage changes.",
+                scale,
+            ),
+            _plot("drawdown", "Drawdown", "Distance from the highest value so far."),
+            f'<div class="pair">{sharpe}',
+            _plot("cost", "Cumulative trading cost", "In percent of what was invested at first."),
+            "</div>",
+            _plot(
+                "weights",
+                "Weights over time",
+                areas,
+                f'<label>Policy <select id="policy" autocomplete="off">{options}</select></label>',
+            ),
+        ]
+    )
+
+
+def _plot(name: str, heading: str, caption: str, control: str = "") -> str:
+    return (
+        f'<section><div class="heading"><h2>{heading}</h2>{control}</div>'
+        f'<p class="caption">{caption}</p><div class="plot" id="{name}"></div></section>'
+    )
+
+
+# What the plots are drawn from
+
+
+def _drawn_rows(report: Backtest) -> Rows:
+    """Rows to draw, shared by all policies: all, or evenly spaced with every deepest drawdown."""
+    count = len(report.dates)
+    if count <= POINTS:
+        return np.arange(count)
+    extremes = []
+    for track in report.tracks:
+        trough = int(np.argmin(_drawdown(track.values)))
+        extremes += [int(np.argmax(track.values[: trough + 1])), trough]
+    even = np.linspace(0, count - 1, max(POINTS - len(extremes), POINTS // 2)).round()
+    return np.union1d(even.astype(np.intp), np.array(extremes, dtype=np.intp))
+
+
+def _drawdown(values: Floats) -> Floats:
+    """Fall from the highest value so far, shape (R,), each <= 0."""
+    peaks = np.maximum.accumulate(values)
+    falls: Floats = np.divide(values, peaks, out=np.ones_like(peaks), where=peaks > 0) - 1.0
+    return falls
+
+
+def _has_rolling(report: Backtest) -> bool:
+    """Whether a year fits, and a month of it can be seen rolling."""
+    return len(report.dates) > TRADING_DAYS + TRADING_DAYS // 12
+
+
+def _rolling_sharpe(values: Floats) -> Floats:
+    """Annualised mean over deviation of a year of returns, shape (R,); NaN where unknown."""
+    before = values[:-1]
+    returns = np.divide(values[1:], before, out=np.ones_like(before), where=before > 0) - 1.0
+    windows = np.lib.stride_tricks.sliding_window_view(returns, TRADING_DAYS)
+    means, deviations = windows.mean(axis=1), windows.std(axis=1, ddof=1)
+    sharpes = np.full(len(values), np.nan)
+    still = deviations < STILL
+    sharpes[TRADING_DAYS:][~still] = means[~still] / deviations[~still] * math.sqrt(TRADING_DAYS)
+    return sharpes
+
+
+def _data(report: Backtest, rows: Rows) -> str:
+    """JSON that is safe inside a script element; texts are escaped for plotly's own markup."""
+    chosen = _own_area(report)
+    shared = len(chosen) < len(report.symbols)
+    labels = [escape(report.symbols[at], quote=False) for at in chosen]
+    data = {
+        "dates": [str(day) for day in report.dates[rows]],
+        "assets": labels + ["others"] * shared,
+        "shared": shared,
+        "policies": [
+            _policy_data(report, track, at, rows, chosen) for at, track in enumerate(report.tracks)
+        ],
+    }
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _policy_data(
+    report: Backtest, track: Track, at: int, rows: Rows, chosen: list[int]
+) -> dict[str, object]:
+    held = np.clip(track.weights[rows], 0.0, None)
+    areas = [held[:, column] for column in chosen]
+    if len(chosen) < len(report.symbols):
+        others = np.ones(len(report.symbols), dtype=bool)
+        others[chosen] = False
+        areas.append(held[:, others].sum(axis=1))
+    cash = np.clip(1.0 - held.sum(axis=1), 0.0, None)
+    lines: dict[str, object] = {
+        "label": escape(track.policy, quote=False),
+        "color": at % len(_POLICY_COLORS),
+        "dash": _DASHES[at // len(_POLICY_COLORS) % len(_DASHES)][0],
+        "wealth": [float(f"{value:.5g}") if value > 0 else None for value in track.values[rows]],
+        "drawdown": _numbers(_drawdown(track.values)[rows] * 100, 2),
+        "cost": _numbers(np.cumsum(track.costs)[rows] * 100, 4),
+        "weights": [_basis_points(area) for area in areas],
+        "cash": _basis_points(cash),
+    }
+    if _has_rolling(report):
+        lines["sharpe"] = _numbers(_rolling_sharpe(track.values)[rows], 3)
+    return lines
+
+
+def _own_area(report: Backtest) -> list[int]:
+    """Columns with an area of their own, largest first by the highest average of any policy."""
+    if not report.tracks:
+        return []
+    averages = np.array([track.weights.mean(axis=0) for track in report.tracks]).max(axis=0)
+    order = [int(at) for at in np.argsort(-averages.round(4), kind="stable")]
+    return order if len(order) <= MOST_ASSETS else order[:LARGEST]
+
+
+def _numbers(values: Floats, decimals: int) -> list[float | None]:
+    rounded = (values.round(decimals) + 0.0).tolist()
+    return [value if math.isfinite(value) else None for value in rounded]
+
+
+def _basis_points(weights: Floats) -> list[int]:
+    """Integers are a third shorter than fractions, and weights are most of the data."""
+    shown: list[int] = (weights * 10_000).round().astype(np.int64).tolist()
+    return shown
+
+
+# How it looks. Policies: Okabe and Ito's colours, which the colour-blind can tell apart (light and
+# dark background); after seven, the same again dashed. Assets: pairs of a strong and a pale hue.
+
+_POLICY_COLORS = (
+    ("#0072b2", "#4b9fe8"),
+    ("#d55e00", "#ff7d38"),
+    ("#009e73", "#23c495"),
+    ("#c4629a", "#e795c3"),
+    ("#d99000", "#f2b632"),
+    ("#45a8e0", "#a2dcff"),
+    ("#33373d", "#e4e6ea"),
+)
+_DASHES = (("solid", ""), ("dash", "6 3"), ("dot", "2 2"))
+_ASSET_COLORS = (
+    "#4e79a7",
+    "#a0cbe8",
+    "#f28e2b",
+    "#ffbe7d",
+    "#59a14f",
+    "#8cd17d",
+    "#b6992d",
+    "#f1ce63",
+    "#499894",
+    "#86bcb6",
+    "#e15759",
+    "#ff9d9a",
+    "#b07aa1",
+    "#d4a6c8",
+    "#9d7660",
+    "#d7b5a6",
+    "#5b62a8",
+    "#a9aee0",
+    "#d37295",
+    "#fabfd2",
+)
+
+
+def _swatch(at: int) -> str:
+    """The line by which a policy is known in every plot."""
+    color = at % len(_POLICY_COLORS)
+    dashes = _DASHES[at // len(_POLICY_COLORS) % len(_DASHES)][1]
+    return (
+        '<svg class="swatch" viewBox="0 0 22 8" aria-hidden="true"><line x1="1" x2="21" y1="4" '
+        f'y2="4" style="stroke:var(--policy-{color})" stroke-dasharray="{dashes}"/></svg>'
+    )
+
+
+def _palette() -> str:
+    light = "".join(f"--policy-{at}:{pair[0]};" for at, pair in enumerate(_POLICY_COLORS))
+    dark = "".join(f"--policy-{at}:{pair[1]};" for at, pair in enumerate(_POLICY_COLORS))
+    assets = "".join(f"--asset-{at}:{color};" for at, color in enumerate(_ASSET_COLORS))
+    return (
+        f":root{{{light}{assets}}}\n@media (prefers-color-scheme: dark){{:root:root{{{dark}}}}}\n"
+    )
+
+
+_HEAD = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
+script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title><!--title--></title>
+<style>
+/*palette*/
+:root {
+  --page: #f6f7f9; --card: #ffffff; --ink: #1b1f24; --quiet: #5c6570; --rule: #e3e6ea;
+  --grid: #eceef1; --best: #e3f1ea; --best-ink: #0b5137; --caution: #fff7e3;
+  --caution-rule: #e2a400; --others: #8d949c; --cash: #e9ebee; --cash-line: #b3bac2;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --page: #121418; --card: #1a1d22; --ink: #e8eaed; --quiet: #9aa3ad; --rule: #2d3239;
+    --grid: #282c33; --best: #173b2d; --best-ink: #8fe0bd; --caution: #2b2413;
+    --caution-rule: #c99300; --others: #767e87; --cash: #262a30; --cash-line: #555d67;
+  }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, -apple-system,
+    "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+}
+main { max-width: 1400px; margin: 0 auto; padding: 32px 20px 48px; }
+h1 { margin: 0 0 14px; font-size: 28px; line-height: 1.2; letter-spacing: -0.01em; }
+h2 { margin: 0; font-size: 17px; line-height: 1.3; }
+button, select { font: inherit; color: inherit; }
+.facts { display: flex; flex-wrap: wrap; gap: 8px 40px; margin: 0 0 20px; }
+.facts dt { color: var(--quiet); font-size: 12.5px; }
+.facts dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; }
+.cautions {
+  background: var(--caution); border-left: 4px solid var(--caution-rule); border-radius: 6px;
+  padding: 12px 18px; margin-bottom: 20px;
+}
+.cautions h2 { font-size: 15px; }
+.cautions ul { margin: 4px 0 0; padding-left: 18px; }
+section {
+  background: var(--card); border: 1px solid var(--rule); border-radius: 10px;
+  padding: 18px 20px; margin-bottom: 20px; min-width: 0;
+}
+.caption { color: var(--quiet); font-size: 13px; margin: 2px 0 10px; }
+.caption b { background: var(--best); color: var(--best-ink); border-radius: 3px; padding: 0 4px; }
+.heading { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 6px 16px; }
+.scroll { overflow-x: auto; margin: 0 -20px -6px; padding: 0 20px 6px; }
+table { border-collapse: collapse; width: 100%; font-size: 12.5px; line-height: 1.35;
+  font-variant-numeric: tabular-nums; }
+th, td { padding: 7px 4px; text-align: right; white-space: nowrap; }
+thead th { vertical-align: bottom; font-size: 12px; font-weight: 600; white-space: normal; }
+thead tr:last-child th { border-bottom: 1px solid var(--quiet); }
+.groups th { color: var(--quiet); font-size: 11.5px; font-weight: 600; text-align: left;
+  letter-spacing: 0.02em; padding-bottom: 0; white-space: nowrap; }
+.start, .groups th { border-left: 1px solid var(--rule); padding-left: 8px; }
+tbody tr { border-bottom: 1px solid var(--rule); }
+tbody tr:last-child { border-bottom: 0; }
+tbody tr:hover { background: var(--grid); }
+th:first-child { text-align: left; }
+tbody th { position: sticky; left: -20px; background: var(--card); font-weight: 500;
+  white-space: normal; min-width: 165px; max-width: 260px; }
+tbody tr:hover th { background: var(--grid); }
+tbody th div { display: flex; align-items: center; gap: 8px; }
+tbody th span, .chip span { overflow-wrap: anywhere; }
+td b { background: var(--best); color: var(--best-ink); border-radius: 4px; padding: 2px 5px;
+  margin-right: -5px; font-weight: 650; }
+thead button { background: none; border: 0; padding: 0; font-weight: inherit; text-align: right;
+  cursor: pointer; line-height: 1.25; }
+thead button small { display: block; color: var(--quiet); font-size: 11px; font-weight: 400; }
+thead button:hover { text-decoration: underline; }
+th[aria-sort=descending] small::after { content: " \\25BC"; }
+th[aria-sort=ascending] small::after { content: " \\25B2"; }
+.swatch { width: 22px; height: 8px; flex: none; }
+.swatch line { stroke-width: 2.5; }
+.chips { position: sticky; top: 0; z-index: 5; display: flex; flex-wrap: wrap; gap: 6px;
+  background: var(--page); padding: 8px 0; }
+.chip { display: inline-flex; align-items: center; gap: 7px; padding: 3px 11px; font-size: 13px;
+  background: var(--card); border: 1px solid var(--rule); border-radius: 99px; cursor: pointer;
+  max-width: 100%; text-align: left; user-select: none; }
+.chip:hover { border-color: var(--quiet); }
+.chip[aria-pressed=false] { opacity: 0.45; text-decoration: line-through; }
+.toggle { display: inline-flex; border: 1px solid var(--rule); border-radius: 6px;
+  overflow: hidden; }
+.toggle button { border: 0; background: none; padding: 2px 12px; font-size: 13px; cursor: pointer;
+  color: var(--quiet); }
+.toggle button[aria-pressed=true] { background: var(--rule); color: var(--ink); }
+label { font-size: 13px; color: var(--quiet); }
+select { font-size: 13px; color: var(--ink); background: var(--card); padding: 3px 6px;
+  border: 1px solid var(--rule); border-radius: 6px; max-width: 420px; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr));
+  gap: 0 20px; }
+.plot { height: 300px; }
+#wealth { height: 430px; }
+#weights { height: 480px; }
+.glossary summary { cursor: pointer; font-weight: 600; }
+dl { margin: 0; }
+.glossary dl { columns: 2 420px; column-gap: 40px; margin-top: 12px; font-size: 13.5px; }
+.glossary dt { font-weight: 600; break-after: avoid; }
+.glossary dd { margin: 0 0 10px; color: var(--quiet); break-inside: avoid; }
+@media print { .chips { position: static; } section { break-inside: avoid; } }
+</style></head>
+<body><main>"""
+
+_SCRIPT = """
+(() => {
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const color = name =>
+  getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+const all = selector => [...document.querySelectorAll(selector)];
+const hidden = new Set();
+const lines = {
+  wealth: { hoverformat: ",.2f", tickformat: "~g", minorloglabels: "complete", type: "log" },
+  drawdown: { hoverformat: ".1f", ticksuffix: "%" },
+  sharpe: { hoverformat: ".2f", zeroline: true },
+  cost: { hoverformat: ".2f", ticksuffix: "%", rangemode: "tozero" },
+};
+const wealth = data.policies.flatMap(policy => policy.wealth).filter(value => value > 0);
+const span = wealth.reduce((most, value) => Math.max(most, value), 0)
+  / wealth.reduce((least, value) => Math.min(least, value), Infinity);
+if (span > 4) lines.wealth.dtick = "D2"; // 1, 2, 5, 10
+const plots = [...Object.keys(lines), "weights"].filter(id => document.getElementById(id));
+const config = {
+  displaylogo: false, responsive: true, displayModeBar: "hover", modeBarButtons: [["toImage"]],
+};
+
+function layout(id, axis) {
+  const font = getComputedStyle(document.body).fontFamily;
+  return {
+    uirevision: id, hovermode: "x unified", dragmode: "zoom", showlegend: id === "weights",
+    margin: { l: 52, r: 8, t: 10, b: 30 },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: font, size: 12, color: color("quiet") },
+    hoverlabel: { namelength: -1, bgcolor: color("card"), bordercolor: color("rule"),
+      font: { family: font, size: 12, color: color("ink") } },
+    legend: { traceorder: "reversed", font: { color: color("ink") }, tracegroupgap: 0 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: color("quiet"), activecolor: color("ink") },
+    xaxis: { type: "date", automargin: true, gridcolor: color("grid"), linecolor: color("rule"),
+      showline: true, dtick: data.dates.length < 8 ? 86400000 : undefined, // whole days, not hours
+      spikecolor: color("quiet"), spikethickness: 1, spikedash: "dot",
+      hoverformat: "%Y-%m-%d", range: [data.dates[0], data.dates[data.dates.length - 1]] },
+    yaxis: { gridcolor: color("grid"), zeroline: false, zerolinecolor: color("quiet"),
+      zerolinewidth: 1, automargin: true, ...axis },
+  };
+}
+
+function drawLines(id) {
+  const traces = data.policies.map((policy, at) => ({
+    type: "scatter", mode: data.dates.length < 3 ? "lines+markers" : "lines",
+    x: data.dates, y: policy[id], name: policy.label, visible: !hidden.has(at),
+    line: { color: color("policy-" + policy.color), dash: policy.dash, width: 1.5 },
+  }));
+  return Plotly.react(id, traces, layout(id, lines[id]), config);
+}
+
+function drawWeights() {
+  const policy = data.policies[Number(document.getElementById("policy").value)];
+  if (!policy) return Promise.resolve();
+  const area = (name, points, fill, edge) => ({
+    type: "scatter", mode: "lines", stackgroup: "one", x: data.dates, name,
+    y: points.map(point => point / 100), fillcolor: fill, line: { color: edge, width: 0.5 },
+  });
+  const last = data.assets.length - 1;
+  const traces = policy.weights.map((points, at) => {
+    const fill = color(data.shared && at === last ? "others" : "asset-" + at);
+    return area(data.assets[at], points, fill, color("card"));
+  });
+  const cash = area("cash", policy.cash, color("cash"), color("card"));
+  cash.fillpattern = { shape: "/", size: 6, solidity: 0.25, bgcolor: color("cash"),
+    fgcolor: color("cash-line") };
+  traces.push(cash);
+  const axis = { range: [0, 100], ticksuffix: "%", hoverformat: ".1f" };
+  return Plotly.react("weights", traces, layout("weights", axis), config);
+}
+
+const draw = id => (id === "weights" ? drawWeights() : drawLines(id));
+
+function showPolicies() {
+  all(".chip").forEach((chip, at) => chip.setAttribute("aria-pressed", String(!hidden.has(at))));
+  const visible = data.policies.map((_, at) => !hidden.has(at));
+  plots.filter(id => id in lines).forEach(id => Plotly.restyle(id, { visible }));
+}
+
+let following = false;
+function follow(id, change) {
+  const range = ["xaxis.range[0]", "xaxis.range[1]", "xaxis.range", "xaxis.autorange"]
+    .filter(key => key in change).map(key => [key, change[key]]);
+  if (following || !range.length) return;
+  following = true;
+  Promise.all(plots.filter(other => other !== id)
+    .map(other => Plotly.relayout(other, Object.fromEntries(range))))
+    .finally(() => { following = false; });
+}
+
+all(".chip").forEach((chip, at) => {
+  chip.addEventListener("click", () => {
+    if (!hidden.delete(at)) hidden.add(at);
+    showPolicies();
+  });
+  chip.addEventListener("dblclick", () => {
+    const alone = data.policies.every((_, other) => other === at || hidden.has(other));
+    hidden.clear();
+    if (!alone) data.policies.forEach((_, other) => { if (other !== at) hidden.add(other); });
+    showPolicies();
+  });
+});
+all("[data-scale]").forEach(button => button.addEventListener("click", () => {
+  lines.wealth.type = button.dataset.scale;
+  all("[data-scale]").forEach(other =>
+    other.setAttribute("aria-pressed", String(other === button)));
+  Plotly.relayout("wealth", { "yaxis.type": lines.wealth.type, "yaxis.autorange": true });
+}));
+document.getElementById("policy").addEventListener("change", drawWeights);
+
+all("#figures thead button").forEach(button => button.addEventListener("click", () => {
+  const heading = button.closest("th");
+  const usual = button.dataset.better === "-1" ? "ascending" : "descending";
+  const order = heading.getAttribute("aria-sort") !== usual ? usual
+    : usual === "ascending" ? "descending" : "ascending";
+  all("#figures th[aria-sort]").forEach(other => other.removeAttribute("aria-sort"));
+  heading.setAttribute("aria-sort", order);
+  const value = row => row.querySelectorAll("td")[Number(button.dataset.column)].dataset.value;
+  const sign = order === "ascending" ? 1 : -1;
+  const rows = all("#figures tbody tr").sort((a, b) => {
+    const x = value(a), y = value(b);
+    if (x === "" || y === "") return (x === "") - (y === "");
+    return sign * (Number(x) - Number(y));
+  });
+  document.querySelector("#figures tbody").append(...rows);
+}));
+
+plots.forEach(id => draw(id).then(() => {
+  const plot = document.getElementById(id);
+  if (plot.on) plot.on("plotly_relayout", change => follow(id, change));
+}));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.forEach(draw));
+})();
+"""

@@ -1,0 +1,78 @@
+"""The step: trade at a close, pay for it, earn returns until the next look, drift.
+
+Backtests take it for a book of one, training for a thousand at once. There is no second accounting.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.policy.policy import Decision
+from rebalancer.domain.portfolio.book import Book, Dates
+from rebalancer.domain.portfolio.costs import Charges
+from rebalancer.domain.rebalancing.trades import Trades, trades
+
+Floats = NDArray[np.float64]
+
+_NO_DEBT = 1e-12
+"""Cash within this fraction of portfolio value of zero is zero."""
+
+
+def settle(book: Book, done: Trades, decision: Decision) -> Book:
+    """The book right after its trades: holdings moved, trades and costs paid, the flow booked."""
+    cash = book.cash + book.flow - (done.values + done.costs).sum(axis=1)
+    # Costs are solved for to the last digit but one; what that leaves below zero is no debt.
+    cash[np.abs(cash) <= _NO_DEBT * done.total] = 0.0
+    return Book(
+        assets=book.assets,
+        present=book.present,
+        values=book.values + done.values,
+        cash=cash,
+        flow=np.zeros(len(cash)),
+        targets=book.targets,
+        as_of=book.as_of,
+        reviewed=np.where(decision.due, book.as_of, book.reviewed),
+        band=book.band,
+        limits=book.limits,
+    )
+
+
+def drift(book: Book, growth: Floats, cash_growth: Floats | float, as_of: Dates) -> Book:
+    """The book one period later.
+
+    Args:
+        book: After trading.
+        growth: (B, K) or (K,) price relatives over the period.
+        cash_growth: (B,) or one factor that cash earns over the period.
+        as_of: (B,) day at which the period ends.
+    """
+    return Book(
+        assets=book.assets,
+        present=book.present,
+        values=book.values * growth,
+        cash=book.cash * cash_growth,
+        flow=book.flow,
+        targets=book.targets,
+        as_of=as_of,
+        reviewed=book.reviewed,
+        band=book.band,
+        limits=book.limits,
+    )
+
+
+def step(
+    book: Book,
+    decision: Decision,
+    charges: Charges,
+    growth: Floats,
+    cash_growth: Floats | float,
+    as_of: Dates,
+) -> tuple[Book, Trades]:
+    """Move a book through one period of any length: trade, pay, earn, drift.
+
+    Returns:
+        The book at the end of the period, before its next trades, and the trades done.
+    """
+    done = trades(book, decision, charges)
+    return drift(settle(book, done, decision), growth, cash_growth, as_of), done

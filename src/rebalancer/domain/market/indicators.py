@@ -1,0 +1,220 @@
+"""What a window of prices says about risk and trend: volatility, covariance, moving averages.
+
+Every function takes the U assets of a `PriceHistory` at once, looks at its last rows alone, and is
+remembered by it, so that a thousand portfolios that share a market compute it once. An asset that
+lacks the closes of the whole window gets NaN, never a figure from a shorter one. The arrays are
+shared, hence read-only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.prices import Floats, PriceHistory
+
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.integer[Any]]
+
+TRADING_DAYS = 252
+"""Rows a year: what daily means and variances are multiplied by."""
+
+
+def volatility(history: PriceHistory, days: int) -> Floats:
+    """Sample standard deviation (``ddof=1``) of the last ``days`` simple returns, annualised.
+
+    Returns:
+        Fraction a year, shape (U,); NaN for an asset with fewer than ``days + 1`` closes.
+
+    Raises:
+        InvalidRequest: ``days`` is below 2.
+    """
+
+    def compute() -> Floats:
+        daily: Floats = np.std(_window(history, days), axis=0, ddof=1)
+        return _shared(daily * np.sqrt(TRADING_DAYS))
+
+    return history.memo(("volatility", days), compute)
+
+
+def covariance(history: PriceHistory, days: int) -> Floats:
+    """Sample covariance (``ddof=1``) of the last ``days`` simple returns, annualised.
+
+    Returns:
+        Squared fraction a year, shape (U, U), symmetric; NaN in the rows and columns of assets
+        with fewer than ``days + 1`` closes.
+
+    Raises:
+        InvalidRequest: ``days`` is below 2.
+    """
+
+    def compute() -> Floats:
+        centred = _centred(_window(history, days))
+        return _shared(centred.T @ centred * (TRADING_DAYS / (days - 1)))
+
+    return history.memo(("covariance", days), compute)
+
+
+def moving_average(history: PriceHistory, days: int) -> Floats:
+    """Mean of the last ``days`` closes.
+
+    Returns:
+        Price, shape (U,); NaN for an asset with fewer than ``days`` closes.
+
+    Raises:
+        InvalidRequest: ``days`` is below 1.
+    """
+    if days < 1:
+        raise InvalidRequest(f"a moving average needs at least 1 day, not {days}", field="days")
+
+    def compute() -> Floats:
+        if len(history) < days:
+            return _shared(np.full(len(history.symbols), np.nan))
+        mean: Floats = history.closes[-days:].mean(axis=0)
+        return _shared(mean)
+
+    return history.memo(("moving_average", days), compute)
+
+
+def covariance_among(table: Floats, assets: Integers, present: Bools) -> Floats:
+    """The covariances of each portfolio's assets, taken from one table of the whole market.
+
+    Args:
+        table: Covariances of the market's U assets, shape (U, U).
+        assets: Columns of each portfolio's assets, shape (B, K); any valid column where absent.
+        present: Which of the K slots hold an asset, shape (B, K).
+
+    Returns:
+        Shape (B, K, K), in the unit of ``table``; zero in the rows and columns of absent slots.
+    """
+    pairs = present[:, :, None] & present[:, None, :]
+    return np.where(pairs, table[assets[:, :, None], assets[:, None, :]], 0.0)
+
+
+@attrs.frozen(eq=False)
+class ShrunkCovariance:
+    """Ledoit and Wolf's covariance, for any sub-universe of a market at the price of a gather.
+
+    The sample covariance S of p assets over T rows is pulled toward ``m I``, with ``m`` the mean
+    variance: ``(1 - s) S + s m I``. The intensity s depends on which assets take part, but only
+    through sums over their pairs; the summands are kept here once for all U assets.
+
+    S divides by T and not by T - 1, as in the paper and as in scikit-learn's ``LedoitWolf``, with
+    which this agrees.
+
+    Attributes:
+        rows: T, the number of daily returns.
+        sample: S, daily, shape (U, U); NaN for assets that lack closes.
+        fourth: Sum over rows t of ``(x_ti x_tj) ** 2`` with x the centred returns, shape (U, U).
+
+    References:
+        Ledoit, O. and Wolf, M. (2004). A well-conditioned estimator for large-dimensional
+        covariance matrices. Journal of Multivariate Analysis 88(2), 365-411.
+    """
+
+    rows: int
+    sample: Floats
+    fourth: Floats
+
+    @property
+    def measured(self) -> Bools:
+        """Which of the U assets have the closes of the whole window, shape (U,)."""
+        return ~np.isnan(np.diagonal(self.sample))
+
+    def of(self, assets: Integers, present: Bools) -> Floats:
+        """Shrunk covariances of each portfolio's assets, annualised.
+
+        Args:
+            assets: Columns of each portfolio's assets, shape (B, K); any valid column where absent.
+            present: Which slots take part, shape (B, K). Leave out what is not `measured`: a
+                single unmeasured asset makes its whole portfolio NaN, as it has no intensity.
+
+        Returns:
+            Squared fraction a year, shape (B, K, K); zero rows and columns for absent slots.
+        """
+        sample = covariance_among(self.sample, assets, present)
+        fourth = covariance_among(self.fourth, assets, present)
+        count = np.maximum(present.sum(axis=1), 1)
+        trace = np.einsum("bii->b", sample)
+        mean = trace / count
+        squares = np.einsum("bij,bij->b", sample, sample)
+        # The paper's b^2 (how far S errs) and d^2 (how far S lies from m I): s = b^2 / d^2.
+        error = (fourth.sum(axis=(1, 2)) / self.rows - squares) / (count * self.rows)
+        distance = (squares - 2.0 * mean * trace + count * mean**2) / count
+        # Of a single asset nothing can be shrunk; its distance is rounding noise around zero.
+        shrinkable = (count > 1) & (distance > 0.0)
+        intensity = np.divide(
+            np.minimum(error, distance), distance, out=np.zeros_like(distance), where=shrinkable
+        )
+        # NaN compares false above; keep it rather than pass an unmeasured asset off as measured.
+        intensity = np.where(np.isnan(distance), np.nan, intensity)
+        shrunk: Floats = sample * ((1.0 - intensity) * TRADING_DAYS)[:, None, None]
+        slots = np.arange(assets.shape[1])
+        shrunk[:, slots, slots] += np.where(
+            present, (intensity * mean * TRADING_DAYS)[:, None], 0.0
+        )
+        return shrunk
+
+
+def shrunk_covariance(history: PriceHistory, days: int) -> ShrunkCovariance:
+    """The moments of the last ``days`` simple returns from which `ShrunkCovariance` answers.
+
+    Raises:
+        InvalidRequest: ``days`` is below 2.
+    """
+
+    def compute() -> ShrunkCovariance:
+        centred = _centred(_window(history, days))
+        squared = centred**2
+        return ShrunkCovariance(
+            rows=days,
+            sample=_shared(centred.T @ centred / days),
+            fourth=_shared(squared.T @ squared),
+        )
+
+    return history.memo(("shrunk_covariance", days), compute)
+
+
+def _window(history: PriceHistory, days: int) -> Floats:
+    """The last ``days`` simple returns, shape (days, U); NaN throughout if the history is shorter.
+
+    An asset is NaN in some row exactly if it lacks closes, and NaN spreads to all that is derived
+    from its column, and to nothing else.
+    """
+    if days < 2:
+        raise InvalidRequest(f"a window of returns needs at least 2 days, not {days}", field="days")
+    returns = history.returns(days)
+    if len(returns) < days:
+        return np.full((days, len(history.symbols)), np.nan)
+    return returns
+
+
+def _centred(returns: Floats) -> Floats:
+    """Returns less the mean of their column."""
+    centred: Floats = returns - returns.mean(axis=0)
+    return centred
+
+
+def _shared(array: Floats) -> Floats:
+    """The same array, read-only: it is remembered and handed to every caller."""
+    array.setflags(write=False)
+    return array
+
+
+def mix_volatility(weights: Floats, assets: Integers, table: Floats) -> Floats:
+    """Volatility a year of B portfolios, shape (B,): ``sqrt(w' S w)``.
+
+    Args:
+        weights: (B, K), 0 in unused slots.
+        assets: (B, K) columns of the market.
+        table: (U, U) annual covariance.
+    """
+    known = weights != 0
+    gathered = covariance_among(table, assets, known)
+    variance = ((gathered @ weights[:, :, None])[:, :, 0] * weights).sum(axis=1)
+    risk: Floats = np.sqrt(np.maximum(variance, 0.0))
+    return risk

@@ -1,0 +1,370 @@
+"""What to hold, from risk alone: long-only, fully invested weights for many portfolios at once.
+
+All functions are batch-first: B portfolios of up to K assets, with a mask ``present`` of the slots
+in use, shape (B, K). Absent slots get exactly 0, whatever stands in the figures there; the present
+ones sum to 1; a row without any is all zero. No return is forecast anywhere.
+
+None of them minds the unit (daily or annual figures give the same weights) or the order of the
+assets, and a row does not depend on the others of its batch. Weights agree to 1e-10 across these,
+and to 1e-6 where some mix of the assets was riskless, as happens with fewer rows than assets: many
+mixes are then nearly as good.
+
+A volatility below ``FLOOR`` times the largest of its portfolio counts as that much, uncorrelated
+with the rest. So an asset whose price never moved takes nearly everything, as the formulas say,
+and the weights stay finite; whether such a price is stale is for the caller to know. Present
+assets need finite figures: one without a measured risk is refused, since weight zero would be an
+order to sell it. A caller who wants it ignored leaves it out of ``present``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.prices import Floats
+
+Bools = NDArray[np.bool_]
+
+FLOOR = 1e-8
+"""Least volatility, as a fraction of the largest in the portfolio: relative, so scale-free."""
+
+RIDGE = 1e-9
+"""Added to the diagonal of correlations that are inverted: fewer rows than assets leave them
+singular, and then a ridge this small picks one of the riskless mixes and is otherwise unseen."""
+
+TREE_DIGITS = 12
+"""Decimals of correlations and log-variances that count when assets are ordered and clustered."""
+
+NEWTON_STEPS = 100
+"""Bound on the steps of `risk_parity`; 5 to 10 are usual, riskless mixes take up to 60."""
+
+NEWTON_CLOSE = 1e-7
+"""A relative Newton step below this is the last: convergence is quadratic, 1e-14 remains."""
+
+
+def inverse_volatility(volatility: Floats, present: Bools) -> Floats:
+    """Weights in proportion to 1 / volatility: equal risk, were all correlations the same.
+
+    Args:
+        volatility: Any period's, shape (B, K).
+        present: Slots in use, shape (B, K).
+
+    Returns:
+        Weights, shape (B, K).
+
+    Raises:
+        InvalidRequest: a present asset's volatility is not finite.
+    """
+    return _normalised(1.0 / _floored(volatility, present), present)
+
+
+def risk_parity(covariance: Floats, present: Bools) -> Floats:
+    """Weights at which every asset contributes the same share of the portfolio's variance.
+
+    Minimises the convex ``x'Cx / 2 - sum(log x)`` over the correlations C by damped Newton, whose
+    optimum has ``x_i (Cx)_i = 1`` for all i, and divides by volatility. In steps relative to x
+    the Hessian is ``diag(x) C diag(x) + I``, whose eigenvalues are at least 1 even for singular
+    C. Where a mix of all assets is riskless no portfolio has *equal positive* contributions; the
+    ridge then makes it the riskless mix that is most even in units of risk.
+
+    Args:
+        covariance: Any period's, shape (B, K, K), symmetric and positive semi-definite.
+        present: Slots in use, shape (B, K).
+
+    Returns:
+        Weights, shape (B, K).
+
+    Raises:
+        InvalidRequest: a covariance between present assets is not finite.
+
+    References:
+        Maillard, S., Roncalli, T. and Teiletche, J. (2010). The properties of equally weighted
+        risk contribution portfolios. Journal of Portfolio Management 36(4), 60-70.
+
+        Spinu, F. (2013). An algorithm for computing risk parity weights. SSRN 2297383. The
+        damping and the switch to full steps are his.
+    """
+    correlation, volatility = _correlation(covariance, present)
+    slots = np.arange(present.shape[1])
+    # Absent slots are assets of correlation 0 to all others: 1 solves their equation exactly.
+    correlation[:, slots, slots] += np.where(present, RIDGE, 0.0)
+    count = present.sum(axis=1)
+    total = np.where(present, correlation.sum(axis=2), 0.0).sum(axis=1)
+    # With equal x this is the size that satisfies the equations on average.
+    start = np.sqrt(count / np.maximum(total, 1.0))
+    x = np.where(present, start[:, None], 1.0)
+    # Rows leave as they converge: otherwise their last digits would depend on their neighbours.
+    rows = np.flatnonzero(count)
+    table, z = correlation[rows], x[rows]
+    for _ in range(NEWTON_STEPS):
+        if not rows.size:
+            break
+        hessian = table * z[:, :, None] * z[:, None, :]
+        gradient = 1.0 - hessian.sum(axis=2)
+        hessian[:, slots, slots] += 1.0
+        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        largest = np.abs(step).max(axis=1)
+        decrement = np.sqrt(np.maximum((gradient * step).sum(axis=1), 0.0))
+        # A full step keeps x above 0 only if none exceeds it: so it is for a true covariance, where
+        # the decrement bounds them, and must be for one that is none.
+        near = (decrement <= 0.95 * (3.0 - np.sqrt(5.0)) / 2.0) & (largest < 1.0)
+        z = z * (1.0 + step * np.where(near, 1.0, 1.0 / (1.0 + largest))[:, None])
+        x[rows] = z
+        going = largest > NEWTON_CLOSE
+        if not going.all():
+            rows, table, z = rows[going], table[going], z[going]
+    return _normalised(x / volatility, present)
+
+
+def minimum_variance(covariance: Floats, present: Bools) -> Floats:
+    """The long-only weights of least variance, exactly: no solver tolerance to choose.
+
+    Least ``w'Sw`` over weights summing to 1 is, up to scale, least ``x'Sx / 2 - 1'x`` over x >= 0,
+    and with S = LL' that is least ``|L'x - L^-1 1|``: non-negative least squares, which the active
+    set method of Lawson and Hanson ends in finitely many steps. Correlations are factored and
+    volatilities divided out, so that bonds beside equities cost no digits. One row at a time.
+
+    Args:
+        covariance: Any period's, shape (B, K, K), symmetric and positive semi-definite.
+        present: Slots in use, shape (B, K).
+
+    Returns:
+        Weights, shape (B, K); many are exactly 0.
+
+    Raises:
+        InvalidRequest: a covariance between present assets is not finite.
+
+    References:
+        Lawson, C. L. and Hanson, R. J. (1974). Solving least squares problems, chapter 23.
+
+        Jagannathan, R. and Ma, T. (2003). Risk reduction in large portfolios: why imposing the
+        wrong constraints helps. Journal of Finance 58(4), 1651-1683.
+    """
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    correlation, volatility = _correlation(covariance, present)
+    x = np.zeros(present.shape)
+    for row in range(len(present)):
+        slots = np.flatnonzero(present[row])
+        if not slots.size:
+            continue
+        table = correlation[row][np.ix_(slots, slots)]
+        scale = volatility[row, slots]
+        pull = scale.min() / scale
+        lower = _factor(table)
+        aim = solve_triangular(lower, pull, lower=True, check_finite=False)
+        x[row, slots], _ = nnls(lower.T, aim, maxiter=30 * max(slots.size, 10))
+        x[row, slots] *= pull
+    return _normalised(x, present)
+
+
+def hierarchical_risk_parity(covariance: Floats, present: Bools) -> Floats:
+    """Weights by clustering: similar assets share a budget, and no matrix is inverted.
+
+    Assets are chained into a tree by single linkage on the distance ``sqrt((1 - corr) / 2)``, laid
+    out in the order of its leaves, and the row of leaves is halved again and again: each half gets
+    weight against the variance that its inverse-variance portfolio has.
+
+    The linkage runs on the distances themselves. (The paper takes the Euclidean distance between
+    columns of the distance matrix; skfolio does as we do, and agrees with
+    ``linkage_method=SINGLE, optimal_ordering=False`` for assets listed by rising variance.)
+
+    A tree says nothing of left and right, so the leaves' order, and with it the weights, would
+    depend on the order in which assets happen to be listed. They are therefore listed by what the
+    data says of them: variance, then their correlations to the rest. Assets equal in these are
+    taken for interchangeable and share equally.
+
+    Args:
+        covariance: Any period's, shape (B, K, K), symmetric.
+        present: Slots in use, shape (B, K).
+
+    Returns:
+        Weights, shape (B, K).
+
+    Raises:
+        InvalidRequest: a covariance between present assets is not finite.
+
+    References:
+        Lopez de Prado, M. (2016). Building diversified portfolios that outperform out of sample.
+        Journal of Portfolio Management 42(4), 59-69.
+    """
+    correlation, volatility = _correlation(covariance, present)
+    weights = np.zeros(present.shape)
+    count = present.sum(axis=1)
+    # Halving depends on the number of assets alone, so rows with equally many go together.
+    for size in np.unique(count[count > 0]):
+        rows = np.flatnonzero(count == size)
+        slots = np.nonzero(present[rows])[1].reshape(len(rows), size)
+        each = rows[:, None]
+        # Relative to the largest: scale-free, and no square can overflow.
+        variance = (volatility[each, slots] / volatility[each, slots].max(axis=1)[:, None]) ** 2
+        table = correlation[each[:, :, None], slots[:, :, None], slots[:, None, :]]
+        # What is compared is rounded, so that noise in the last digits cannot turn the tree: copies
+        # of an index, or two rows of prices, correlate at 1 but for rounding. Weights are not.
+        alike = np.round(table, TREE_DIGITS)
+        order, ties = _canonical_order(np.round(np.log(variance), TREE_DIGITS), alike)
+        line = np.arange(len(rows))[:, None]
+        leaves = _leaves(alike[line[:, :, None], order[:, :, None], order[:, None, :]])
+        path = order[line, leaves]
+        split = _halved(
+            variance[line, path], table[line[:, :, None], path[:, :, None], path[:, None, :]]
+        )
+        listed = np.empty_like(split)
+        listed[line, leaves] = split
+        for row in np.flatnonzero(ties.any(axis=1)):
+            group = np.cumsum(~ties[row])
+            listed[row] = (np.bincount(group, listed[row]) / np.bincount(group).clip(1))[group]
+        weights[each, slots[line, order]] = listed
+    return _normalised(weights, present)
+
+
+def _canonical_order(size: Floats, correlation: Floats) -> tuple[NDArray[np.intp], Bools]:
+    """Positions by rising size, then by the correlations to the rest; no slot is absent here.
+
+    Sums run over sorted rows: in the order listed, their last digits would depend on it.
+
+    Args:
+        size: Any rising function of variance, shape (B, n).
+        correlation: Shape (B, n, n).
+
+    Returns:
+        The order, and for each place in it whether it ties with the place before.
+    """
+    ranked = np.sort(correlation, axis=2)
+    keys = (size, ranked.sum(axis=2), (ranked**2).sum(axis=2))
+    order = np.lexsort(keys[::-1], axis=1)
+    ties = np.zeros(size.shape, dtype=np.bool_)
+    ties[:, 1:] = True
+    for key in keys:
+        ties[:, 1:] &= np.diff(np.take_along_axis(key, order, axis=1), axis=1) == 0.0
+    return order, ties
+
+
+def _leaves(correlation: Floats) -> NDArray[np.intp]:
+    """Leaves of the single-linkage tree of n assets, left to right, for each row.
+
+    Args:
+        correlation: Shape (B, n, n).
+
+    Returns:
+        Positions, shape (B, n).
+    """
+    from scipy.cluster.hierarchy import linkage
+
+    rows, count, _ = correlation.shape
+    if count == 1:
+        return np.zeros((rows, 1), dtype=np.intp)
+    first, second = np.triu_indices(count, 1)
+    distance = np.sqrt((1.0 - correlation[:, first, second]) / 2.0)
+    leaves = np.empty((rows, count), dtype=np.intp)
+    for row in range(rows):
+        # Cluster n + i is made by merge i. (scipy's leaves_list says the same, in thrice the time:
+        # it validates the tree that linkage has just built.)
+        clusters = [[leaf] for leaf in range(count)]
+        for left, right in linkage(distance[row], method="single")[:, :2].astype(int).tolist():
+            clusters.append(clusters[left] + clusters[right])
+        leaves[row] = clusters[-1]
+    return leaves
+
+
+def _halved(variance: Floats, correlation: Floats) -> Floats:
+    """Recursive bisection of assets that are already in the order of leaves.
+
+    Args:
+        variance: Positive, shape (B, n).
+        correlation: Shape (B, n, n).
+
+    Returns:
+        Weights, shape (B, n), summing to 1.
+    """
+    deviation = np.sqrt(variance)
+    # The inverse-variance portfolio of a cluster holds 1 / v_i over their sum; its variance is
+    # the sum of these terms over the cluster's pairs, by that sum squared.
+    terms = correlation / (deviation[:, :, None] * deviation[:, None, :])
+    inverse = 1.0 / variance
+    weights = np.ones_like(variance)
+
+    def risk(start: int, stop: int) -> Floats:
+        precision: Floats = inverse[:, start:stop].sum(axis=1)
+        pairs: Floats = terms[:, start:stop, start:stop].sum(axis=2).sum(axis=1)
+        # A cluster that hedges itself has variance 0, or below it by rounding: two such would
+        # leave the split undefined.
+        floored: Floats = np.maximum(pairs / precision, FLOOR**2)
+        return floored / precision
+
+    clusters = [(0, variance.shape[1])]
+    while clusters:
+        start, stop = clusters.pop()
+        if stop - start < 2:
+            continue
+        middle = start + (stop - start) // 2
+        left, right = risk(start, middle), risk(middle, stop)
+        share = right / (left + right)
+        weights[:, start:middle] *= share[:, None]
+        weights[:, middle:stop] *= (1.0 - share)[:, None]
+        clusters += [(start, middle), (middle, stop)]
+    return weights
+
+
+def _factor(correlation: Floats) -> Floats:
+    """Cholesky factor L of a correlation matrix (n, n) plus the least ridge that lets it exist.
+
+    The usual ridge does, unless rounding or an estimator that is not positive semi-definite has
+    left eigenvalues further below zero.
+    """
+    ridge = RIDGE
+    while True:
+        try:
+            lower = np.linalg.cholesky(correlation + ridge * np.eye(len(correlation)))
+        except np.linalg.LinAlgError:
+            ridge *= 100.0
+        else:
+            return np.asarray(lower, dtype=np.float64)
+
+
+def _correlation(covariance: Floats, present: Bools) -> tuple[Floats, Floats]:
+    """Correlations (B, K, K) and floored volatilities (B, K); absent slots stand apart, at 1."""
+    pairs = present[:, :, None] & present[:, None, :]
+    table = np.where(pairs, covariance, 0.0)
+    if not np.isfinite(table).all():
+        unknown = (~np.isfinite(table)).sum(axis=2)
+        row = int(np.argmax(unknown.any(axis=1)))
+        # An asset without prices lacks every pair; the others lack only the one with it.
+        raise _unmeasured(row, int(np.argmax(unknown[row])))
+    variance = np.einsum("bii->bi", table)
+    volatility = _floored(np.sqrt(np.maximum(variance, 0.0)), present)
+    correlation: Floats = np.clip(
+        table / (volatility[:, :, None] * volatility[:, None, :]), -1.0, 1.0
+    )
+    slots = np.arange(present.shape[1])
+    correlation[:, slots, slots] = 1.0
+    return correlation, volatility
+
+
+def _floored(volatility: Floats, present: Bools) -> Floats:
+    """Volatilities no less than ``FLOOR`` times the largest of their row; 1 where absent."""
+    known = np.where(present, volatility, 0.0)
+    if not np.isfinite(known).all():
+        row, slot = (int(i) for i in np.argwhere(~np.isfinite(known))[0])
+        raise _unmeasured(row, slot)
+    largest = known.max(axis=1, initial=0.0)
+    # Where nothing moves, by more than floats could square and invert, any common figure serves.
+    least = np.where(largest > 1e-100, FLOOR * largest, 1.0)
+    return np.where(present, np.maximum(known, least[:, None]), 1.0)
+
+
+def _unmeasured(row: int, slot: int) -> InvalidRequest:
+    return InvalidRequest(
+        f"portfolio {row}: the risk of asset {slot} is unknown, as it has too few prices; "
+        "shorten the window or leave the asset out"
+    )
+
+
+def _normalised(weights: Floats, present: Bools) -> Floats:
+    """Present weights over their sum, shape (B, K); zero elsewhere."""
+    kept = np.where(present, weights, 0.0)
+    total = kept.sum(axis=1, keepdims=True)
+    shares: Floats = np.divide(kept, total, out=np.zeros_like(kept), where=total > 0.0)
+    return shares

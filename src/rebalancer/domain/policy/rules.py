@@ -1,0 +1,436 @@
+"""Rule policies: what to hold (an allocation), when to look, and how far to move.
+
+Every rule is one `Rule`; `POLICIES` lists them with their parameters, and `policy` reads how a
+person writes one: ``monthly``, ``band:edge``, ``volatility_target:target=0.10,window=42``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import attrs
+import numpy as np
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market import indicators
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy import allocation
+from rebalancer.domain.policy.policy import Bools, Decision, Floats, Frequency, Policy
+from rebalancer.domain.portfolio.book import Book
+
+DEFAULT_BAND = 0.02
+DEFAULT_RELATIVE_BAND = 0.20
+
+Parameters = Mapping[str, float]
+Allocated = tuple[Floats, Bools]
+"""(B, K) weights, and (B,) whether there was history enough; weights without it mean nothing."""
+
+
+@attrs.frozen
+class Allocation:
+    """What should be held, and what it needs to know.
+
+    Attributes:
+        weigh: From a book and a market to weights; sees nothing after the market's last close.
+        lookback: Closes needed, the last included.
+        remark: One sentence on the decision for a portfolio, or none.
+    """
+
+    weigh: Callable[[Book, PriceHistory], Allocated]
+    lookback: int = 1
+    remark: Callable[[Book, PriceHistory, int], str | None] = lambda *_: None
+
+
+@attrs.frozen
+class Rule:
+    """A policy that follows from a formula.
+
+    Attributes:
+        name: How it was asked for.
+        allocation: What should be held.
+        frequency: When it looks.
+        band: Half-width of the no-trade band; None: always all the way to the target.
+        landing: Where an asset outside lands: 0 the target, 1 the band's edge.
+        relative: Whether the half-width is a share of the target rather than of the portfolio.
+        prefers: Whether a portfolio's own ``preferences.band`` replaces the half-width.
+    """
+
+    name: str
+    allocation: Allocation
+    frequency: Frequency
+    band: float | None = None
+    landing: float = 0.0
+    relative: bool = False
+    prefers: bool = False
+
+    @property
+    def lookback(self) -> int:
+        """Closes that it needs, the last included."""
+        return self.allocation.lookback
+
+    def decide(self, book: Book, market: PriceHistory) -> Decision:
+        """See `Policy.decide`."""
+        due = self.frequency.due(book.reviewed, book.as_of)
+        if self.frequency is Frequency.ONCE:
+            due &= ~(book.values > 0).any(axis=1)
+        targets, informed = self.allocation.weigh(book, market)
+        if self.band is None:
+            band = cash_band = None
+        else:
+            band, cash_band = self._half_widths(book, targets)
+        if informed.all():
+            return Decision(targets, due, band, cash_band, self.landing)
+        monthly = Frequency.MONTHLY.due(book.reviewed, book.as_of)
+        known = informed[:, None]
+        return Decision(
+            targets=np.where(known, targets, book.targets),
+            due=np.where(informed, due, monthly),
+            band=None if band is None else np.where(known, band, 0.0),
+            cash_band=None if cash_band is None else np.where(informed, cash_band, 0.0),
+            landing=self.landing,
+            informed=informed,
+        )
+
+    def remarks(self, book: Book, market: PriceHistory, row: int) -> list[str]:
+        """See `Policy.remarks`."""
+        if not self.allocation.weigh(book, market)[1][row]:
+            return [
+                f"{self.name} needs {self.lookback} closes of every targeted asset and "
+                f"{len(market)} or fewer are known: the given targets hold by the monthly rule"
+            ]
+        remark = self.allocation.remark(book, market, row)
+        return [remark] if remark else []
+
+    def _half_widths(self, book: Book, targets: Floats) -> tuple[Floats, Floats]:
+        own = np.full(len(book), self.band, dtype=np.float64)
+        if self.prefers:
+            own = np.where(np.isnan(book.band), own, book.band)
+        if self.relative:
+            # Cash has no target to be relative to.
+            return own[:, None] * targets, np.full(len(book), DEFAULT_BAND)
+        return np.broadcast_to(own[:, None], targets.shape), own
+
+
+def _strategic(book: Book, _: PriceHistory) -> Allocated:
+    return book.targets, np.ones(len(book), dtype=bool)
+
+
+STRATEGIC = Allocation(_strategic)
+
+
+def _targeted(book: Book) -> Bools:
+    return book.present & (book.targets > 0)
+
+
+def _known(estimates: Floats, book: Book) -> Bools:
+    """(B,) whether a per-asset estimate (U,) exists for every targeted asset."""
+    unknown = np.isnan(estimates[book.assets]) & _targeted(book)
+    every: Bools = np.logical_not(unknown).all(axis=1)
+    return every
+
+
+def _scaled_to_strategic(weights: Callable[[Bools], Floats], book: Book, known: Bools) -> Allocated:
+    """Spread the strategic invested share over the targeted assets by another rule's weights."""
+    targeted = _targeted(book) & known[:, None]
+    invested = book.targets.sum(axis=1, keepdims=True)
+    return weights(targeted) * invested, known
+
+
+def _mix_volatility(book: Book, market: PriceHistory, days: int) -> Floats:
+    """(B,) annualised volatility of the strategic mix, at most 100% invested, over ``days``."""
+    return indicators.mix_volatility(
+        book.targets, book.assets, np.nan_to_num(indicators.covariance(market, days))
+    )
+
+
+def _volatility_target(parameters: Parameters) -> Allocation:
+    goal, window = parameters["target"], int(parameters["window"])
+    cap = parameters["cap"]
+
+    def weigh(book: Book, market: PriceHistory) -> Allocated:
+        known = _known(indicators.volatility(market, window), book)
+        volatility = _mix_volatility(book, market, window)
+        with np.errstate(divide="ignore"):
+            scale = np.minimum(cap, goal / volatility)
+        # Long-only without borrowing: never more than the whole portfolio.
+        invested = book.targets.sum(axis=1)
+        scale = np.minimum(scale, 1.0 / np.maximum(invested, 1e-12))
+        return book.targets * scale[:, None], known
+
+    def remark(book: Book, market: PriceHistory, row: int) -> str | None:
+        volatility = float(_mix_volatility(book, market, window)[row])
+        kept = min(cap, goal / volatility) if volatility > 0 else cap
+        return (
+            f"the targets moved by {volatility:.1%} a year over the last {window} days; "
+            f"to hold {goal:.0%}, {kept:.0%} of them is invested"
+        )
+
+    return Allocation(weigh, window + 1, remark)
+
+
+def _trend(parameters: Parameters) -> Allocation:
+    window = int(parameters["window"])
+
+    def weigh(book: Book, market: PriceHistory) -> Allocated:
+        average = indicators.moving_average(market, window)
+        rising = market.last_closes >= average
+        return book.targets * rising[book.assets], _known(average, book)
+
+    def remark(book: Book, market: PriceHistory, row: int) -> str | None:
+        average = indicators.moving_average(market, window)
+        columns = book.assets[row][_targeted(book)[row]]
+        failing = [market.symbols[c] for c in columns if market.last_closes[c] < average[c]]
+        if not failing:
+            return f"every targeted asset is above its {window}-day average"
+        return f"below its {window}-day average, so held in cash: {', '.join(failing)}"
+
+    return Allocation(weigh, window, remark)
+
+
+def _inverse_volatility(parameters: Parameters) -> Allocation:
+    window = int(parameters["window"])
+
+    def weigh(book: Book, market: PriceHistory) -> Allocated:
+        volatility = indicators.volatility(market, window)
+        return _scaled_to_strategic(
+            lambda held: allocation.inverse_volatility(volatility[book.assets], held),
+            book,
+            _known(volatility, book),
+        )
+
+    return Allocation(weigh, window + 1)
+
+
+def _risk_parity(parameters: Parameters) -> Allocation:
+    window = int(parameters["window"])
+
+    def weigh(book: Book, market: PriceHistory) -> Allocated:
+        covariance = indicators.covariance(market, window)
+        return _scaled_to_strategic(
+            lambda held: allocation.risk_parity(
+                indicators.covariance_among(covariance, book.assets, held), held
+            ),
+            book,
+            _known(covariance.diagonal(), book),
+        )
+
+    return Allocation(weigh, window + 1)
+
+
+def _shrunk(
+    weights: Callable[[Floats, Bools], Floats],
+) -> Callable[[Parameters], Allocation]:
+    def build(parameters: Parameters) -> Allocation:
+        window = int(parameters["window"])
+
+        def weigh(book: Book, market: PriceHistory) -> Allocated:
+            known = _known(indicators.volatility(market, window), book)
+
+            def of(held: Bools) -> Floats:
+                shrunk = indicators.shrunk_covariance(market, window)
+                return weights(shrunk.of(book.assets, held), held)
+
+            return _scaled_to_strategic(of, book, known)
+
+        return Allocation(weigh, window + 1)
+
+    return build
+
+
+@attrs.frozen
+class RuleKind:
+    """One entry of the catalogue.
+
+    Attributes:
+        summary: One line for people.
+        source: Where the idea comes from.
+        frequency: When it looks unless told otherwise.
+        build: From parameters to an allocation.
+        parameters: Names and defaults; ``band`` is the half-width where there is one.
+        variants: Parameters that a variant's name sets, such as ``edge``.
+        prefers: Whether a portfolio's ``preferences.band`` applies.
+    """
+
+    summary: str
+    source: str
+    frequency: Frequency
+    build: Callable[[Parameters], Allocation] = lambda _: STRATEGIC
+    parameters: Mapping[str, float] = attrs.field(factory=dict)
+    variants: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    prefers: bool = False
+
+
+def _calendar(frequency: Frequency, summary: str) -> RuleKind:
+    return RuleKind(summary, "calendar rebalancing; Perold and Sharpe 1988", frequency)
+
+
+_MONTHLY_BAND = {"band": DEFAULT_BAND}
+
+POLICIES: Mapping[str, RuleKind] = {
+    "buy_and_hold": RuleKind(
+        "buys the targets once, then only deals with cash flows",
+        "Perold and Sharpe 1988, Dynamic Strategies for Asset Allocation",
+        Frequency.ONCE,
+    ),
+    "weekly": _calendar(Frequency.WEEKLY, "to the targets on the first trading day of a week"),
+    "monthly": _calendar(Frequency.MONTHLY, "to the targets on the first trading day of a month"),
+    "quarterly": _calendar(Frequency.QUARTERLY, "to the targets at the start of a quarter"),
+    "yearly": _calendar(Frequency.YEARLY, "to the targets at the start of a year"),
+    "band": RuleKind(
+        "every close: assets outside their band go to target; others only fund them",
+        "Masters 2003, Rebalancing; Daryanani 2008, Opportunistic Rebalancing",
+        Frequency.DAILY,
+        parameters={"band": DEFAULT_BAND},
+        variants={
+            "edge": {"landing": 1.0},
+            "half": {"landing": 0.5},
+            "relative": {"relative": 1.0, "band": DEFAULT_RELATIVE_BAND},
+        },
+        prefers=True,
+    ),
+    "volatility_target": RuleKind(
+        "monthly: the targets scaled so that they move as much as wanted; the rest is cash",
+        "Moreira and Muir 2017, Volatility-Managed Portfolios",
+        Frequency.MONTHLY,
+        _volatility_target,
+        {"target": 0.12, "window": 63, "cap": 1.0, **_MONTHLY_BAND},
+    ),
+    "trend": RuleKind(
+        "monthly: an asset below its average close is held in cash",
+        "Faber 2007, A Quantitative Approach to Tactical Asset Allocation",
+        Frequency.MONTHLY,
+        _trend,
+        {"window": 200, **_MONTHLY_BAND},
+    ),
+    "inverse_volatility": RuleKind(
+        "monthly: weights in inverse proportion to volatility",
+        "Leote de Carvalho, Lu and Moulin 2012, Demystifying Equity Risk-Based Strategies",
+        Frequency.MONTHLY,
+        _inverse_volatility,
+        {"window": 63, **_MONTHLY_BAND},
+    ),
+    "risk_parity": RuleKind(
+        "monthly: every asset contributes the same risk",
+        "Maillard, Roncalli and Teiletche 2010; Spinu 2013",
+        Frequency.MONTHLY,
+        _risk_parity,
+        {"window": 63, **_MONTHLY_BAND},
+    ),
+    "minimum_variance": RuleKind(
+        "monthly: the long-only mix of least variance, covariance shrunk",
+        "Clarke, de Silva and Thorley 2006; Ledoit and Wolf 2004",
+        Frequency.MONTHLY,
+        _shrunk(allocation.minimum_variance),
+        {"window": 252, **_MONTHLY_BAND},
+    ),
+    "hierarchical_risk_parity": RuleKind(
+        "monthly: variance split down a tree of correlated assets",
+        "Lopez de Prado 2016, Building Diversified Portfolios that Outperform Out of Sample",
+        Frequency.MONTHLY,
+        _shrunk(allocation.hierarchical_risk_parity),
+        {"window": 252, **_MONTHLY_BAND},
+    ),
+}
+"""Every rule by name."""
+
+
+def policy_names(text: str) -> list[str]:
+    """Split ``monthly,trend:window=150,band=0.03,band:edge`` into one name a policy.
+
+    Commas part policies and parameters alike: a piece with ``=`` and no ``:`` before it belongs to
+    the policy on its left.
+
+    Raises:
+        InvalidRequest: no policy is named, or one twice.
+    """
+    names: list[str] = []
+    for piece in (part.strip() for part in text.split(",")):
+        parameter = "=" in piece and ":" not in piece.split("=", 1)[0]
+        if parameter and names:
+            names[-1] += ("," if ":" in names[-1] else ":") + piece
+        elif piece:
+            names.append(piece)
+    if not names:
+        raise InvalidRequest(f"name at least one of {', '.join(POLICIES)}", field="policy")
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidRequest(f"{name} is named twice", field="policy")
+    return names
+
+
+def policy(text: str) -> Policy:
+    """The rule that ``NAME[:variant][:parameter=value,...]`` describes.
+
+    ``frequency=daily|weekly|monthly|quarterly|yearly`` is a parameter of every policy but
+    ``buy_and_hold``.
+
+    Raises:
+        InvalidRequest: the name, a variant or a parameter is unknown or out of range; says what
+            there is.
+    """
+    name, _, rest = text.strip().partition(":")
+    kind = POLICIES.get(name)
+    if kind is None:
+        raise InvalidRequest(
+            f"{name!r} is not a policy; choose one of {', '.join(POLICIES)}", field="policy"
+        )
+    settings: dict[str, float] = dict(kind.parameters)
+    frequency = kind.frequency
+    for piece in (part for part in rest.replace(":", ",").split(",") if part):
+        key, given, value = (part.strip() for part in piece.partition("="))
+        if not given and key in kind.variants:
+            settings |= kind.variants[key]
+        elif key == "frequency" and given and frequency is not Frequency.ONCE:
+            frequency = _frequency(name, value)
+        elif key in kind.parameters and given:
+            settings[key] = _parameter(f"{name}:{key}", key, value)
+        else:
+            options = [*kind.variants, *(f"{option}=" for option in kind.parameters)]
+            if frequency is not Frequency.ONCE:
+                options.append("frequency=")
+            raise InvalidRequest(
+                f"{name} does not take {piece!r}; it takes {', '.join(options) or 'nothing'}",
+                field="policy",
+            )
+    return Rule(
+        name=text.strip(),
+        allocation=kind.build(settings),
+        frequency=frequency,
+        band=settings.get("band"),
+        landing=settings.get("landing", 0.0),
+        relative=bool(settings.get("relative", 0.0)),
+        prefers=kind.prefers,
+    )
+
+
+def _frequency(name: str, text: str) -> Frequency:
+    options = [option for option in Frequency if option is not Frequency.ONCE]
+    if text not in options:
+        raise InvalidRequest(
+            f"{name}:frequency is one of {', '.join(options)}, not {text!r}", field="policy"
+        )
+    return Frequency(text)
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "band": (0.0, 1.0),
+    "cap": (0.0, 1.0),
+    "target": (1e-4, 10.0),
+    "window": (2, 5_000),
+}
+
+
+def _parameter(label: str, key: str, text: str) -> float:
+    low, high = _RANGES[key]
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    whole = key != "window" or value == math.floor(value) if math.isfinite(value) else False
+    if not (low <= value <= high and whole):
+        kind = "a whole number" if key == "window" else "a number"
+        raise InvalidRequest(
+            f"{label} is {kind} from {low:g} to {high:g}, not {text!r}", field="policy"
+        )
+    return value

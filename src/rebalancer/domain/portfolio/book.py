@@ -1,0 +1,254 @@
+"""A book of portfolios as arrays. A single portfolio is a book of one: there is one code path.
+
+Portfolios hold few of a market's many assets, so a book is not B x U but B x K: each portfolio has
+K slots, each slot names a column of the market, and unused slots hold nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Columns = NDArray[np.intp]
+Dates = NDArray[np.datetime64]
+
+_LANES = 8
+"""Slots come in multiples of this: numpy sums a row in eight lanes, so that zero slots added at
+its end change no bit of the sum, and a portfolio's figures do not depend on its neighbours."""
+
+
+@attrs.frozen(eq=False)
+class Limits:
+    """Constraints of B portfolios over their K slots. Infinite or zero where there is none.
+
+    Attributes:
+        no_sell: (B, K) never sold.
+        no_buy: (B, K) never bought.
+        reserve: (B,) cash to keep, money.
+        max_turnover: (B,) one-way, fraction of value.
+        max_weight: (B,) per asset, fraction of value.
+        equity: (B, K) assets under the equity ceiling.
+        equity_ceiling: (B,) fraction of value.
+        cash_floor: (B,) fraction of value.
+        target_volatility: (B,) a year.
+        tolerated_drawdown: (B,) fraction of value.
+    """
+
+    no_sell: Bools
+    no_buy: Bools
+    reserve: Floats
+    max_turnover: Floats
+    max_weight: Floats
+    equity: Bools
+    equity_ceiling: Floats
+    cash_floor: Floats
+    target_volatility: Floats
+    tolerated_drawdown: Floats
+
+    @property
+    def profiled(self) -> Bools:
+        """(B,) which portfolios have a risk profile."""
+        return np.isfinite(self.target_volatility)
+
+
+@attrs.frozen(eq=False)
+class Book:
+    """B portfolios at one close each, before trading.
+
+    Attributes:
+        assets: (B, K) column of the market in each slot; 0 in unused ones.
+        present: (B, K) whether the slot is used.
+        values: (B, K) money held in each slot at the close, 0 in unused ones.
+        cash: (B,) money, before the cash flow.
+        flow: (B,) deposit (+) or withdrawal (-) to be dealt with, money.
+        targets: (B, K) strategic weights, rows sum to at most 1.
+        as_of: (B,) day of the close.
+        reviewed: (B,) day of the last rebalance or review, NaT when none is known.
+        band: (B,) preferred half-width for band policies, NaN where there is none.
+        limits: None when nothing limits anybody.
+    """
+
+    assets: Columns
+    present: Bools
+    values: Floats
+    cash: Floats
+    flow: Floats
+    targets: Floats
+    as_of: Dates
+    reviewed: Dates
+    band: Floats
+    limits: Limits | None = None
+
+    def __len__(self) -> int:
+        return len(self.cash)
+
+    @property
+    def total(self) -> Floats:
+        """(B,) portfolio value V: cash, cash flow and holdings before trading."""
+        total: Floats = self.cash + self.flow + self.values.sum(axis=1)
+        return total
+
+    @classmethod
+    def single(cls, columns: int, *, targets: Floats, cash: float, on: np.datetime64) -> Book:
+        """A book of one, all in cash, over the first ``columns`` assets of a market."""
+        return cls(
+            assets=np.arange(columns)[None, :],
+            present=np.ones((1, columns), dtype=bool),
+            values=np.zeros((1, columns)),
+            cash=np.array([cash]),
+            flow=np.zeros(1),
+            targets=targets[None, :],
+            as_of=np.array([on], dtype="datetime64[D]"),
+            reviewed=np.array(["NaT"], dtype="datetime64[D]"),
+            band=np.array([np.nan]),
+        )
+
+
+@attrs.frozen(eq=False)
+class Handling:
+    """How the orders of B portfolios are made.
+
+    Attributes:
+        quantities: (B, K) held.
+        prices: (B, K) as-of closes, 1 in unused slots.
+        step: (B,) quantity that orders are multiples of.
+        min_trade: (B,) least value of an order, money.
+        minor_unit: (B,) smallest amount of money.
+        skip_unprofitable: (B,) leave out orders not worth their cost.
+        risk_aversion: (B,) relative risk aversion.
+    """
+
+    quantities: Floats
+    prices: Floats
+    step: Floats
+    min_trade: Floats
+    minor_unit: Floats
+    skip_unprofitable: Bools
+    risk_aversion: Floats
+
+
+def placed(portfolio: Portfolio, market: PriceHistory) -> list[int]:
+    """The market's column of each of a portfolio's `symbols`.
+
+    Raises:
+        InvalidRequest: a symbol is unknown or has no close yet; the field says which and whether
+            it is held or targeted.
+    """
+    columns = market.columns
+    closes = market.last_closes
+    found = []
+    for symbol in portfolio.symbols:
+        column = columns.get(symbol)
+        if column is None or closes[column] != closes[column]:
+            where = "holdings" if symbol in portfolio.holdings else "targets"
+            why = "is unknown: the prices have no such column"
+            if column is not None:
+                why = f"has no price on {market.last_date} or before"
+            raise InvalidRequest(why, field=f"{where}.{symbol}")
+        found.append(column)
+    return found
+
+
+def open_book(
+    portfolios: Sequence[Portfolio],
+    places: Sequence[Sequence[int]],
+    market: PriceHistory,
+    instruments: Instruments,
+) -> tuple[Book, Handling]:
+    """Portfolios as arrays at the last close of ``market``: where Decimal becomes float64.
+
+    Args:
+        portfolios: At least one.
+        places: Of each, its symbols' columns, as `placed` found them.
+        market: Prices up to the as-of close.
+        instruments: Which assets are equities.
+    """
+    count = len(portfolios)
+    widest = max((len(columns) for columns in places), default=1)
+    slots = -(-max(widest, 1) // _LANES) * _LANES
+    shape = (count, slots)
+    assets = np.zeros(shape, dtype=np.intp)
+    present = np.zeros(shape, dtype=bool)
+    quantities = np.zeros(shape)
+    targets = np.zeros(shape)
+    no_sell = np.zeros(shape, dtype=bool)
+    no_buy = np.zeros(shape, dtype=bool)
+    for row, (portfolio, columns) in enumerate(zip(portfolios, places, strict=True)):
+        used = len(columns)
+        symbols = portfolio.symbols
+        assets[row, :used] = columns
+        present[row, :used] = True
+        held, wanted = portfolio.holdings, portfolio.targets
+        quantities[row, :used] = [float(held.get(symbol, 0)) for symbol in symbols]
+        targets[row, :used] = [wanted.get(symbol, 0.0) for symbol in symbols]
+        preferences = portfolio.preferences
+        if preferences.do_not_sell:
+            no_sell[row, :used] = [symbol in preferences.do_not_sell for symbol in symbols]
+        if preferences.do_not_buy:
+            no_buy[row, :used] = [symbol in preferences.do_not_buy for symbol in symbols]
+    # Targets within the tolerance above 1 mean exactly 1.
+    targets /= np.maximum(targets.sum(axis=1), 1.0)[:, None]
+
+    def column(values: list[float]) -> Floats:
+        return np.array(values, dtype=np.float64)
+
+    equity = instruments.equity_mask(market.symbols)[assets] & present
+    wishes = [portfolio.preferences for portfolio in portfolios]
+    profiles = [portfolio.risk_profile for portfolio in portfolios]
+    limits = Limits(
+        no_sell=no_sell,
+        no_buy=no_buy,
+        reserve=column([float(wish.cash_reserve) for wish in wishes]),
+        max_turnover=column([_or(wish.max_turnover, np.inf) for wish in wishes]),
+        max_weight=column(
+            [
+                min(_or(wish.max_weight, np.inf), profile.max_weight if profile else np.inf)
+                for wish, profile in zip(wishes, profiles, strict=True)
+            ]
+        ),
+        equity=equity,
+        equity_ceiling=column([p.equity_ceiling if p else np.inf for p in profiles]),
+        cash_floor=column([p.cash_floor if p else 0.0 for p in profiles]),
+        target_volatility=column([p.target_volatility if p else np.inf for p in profiles]),
+        tolerated_drawdown=column([p.tolerated_drawdown if p else np.inf for p in profiles]),
+    )
+    prices = np.where(present, market.last_closes[assets], 1.0)
+    book = Book(
+        assets=assets,
+        present=present,
+        values=quantities * prices,
+        cash=column([float(portfolio.cash) for portfolio in portfolios]),
+        flow=column([float(portfolio.cash_flow) for portfolio in portfolios]),
+        targets=targets,
+        as_of=np.full(count, market.dates[-1]),
+        reviewed=np.array([p.last_rebalance for p in portfolios], dtype="datetime64[D]"),
+        band=column([_or(wish.band, np.nan) for wish in wishes]),
+        limits=limits,
+    )
+    handling = Handling(
+        quantities=quantities,
+        prices=prices,
+        step=column([float(wish.step) for wish in wishes]),
+        min_trade=column([float(wish.min_trade) for wish in wishes]),
+        minor_unit=column([float(portfolio.currency.minor_unit) for portfolio in portfolios]),
+        skip_unprofitable=np.array([wish.skip_unprofitable for wish in wishes], dtype=bool),
+        risk_aversion=column(
+            [p.risk_aversion if p else UNPROFILED_RISK_AVERSION for p in profiles]
+        ),
+    )
+    return book, handling
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -1,0 +1,579 @@
+"""A proposal: what to trade now, what it costs, why, and why not.
+
+`propose` takes portfolios from Decimal to arrays, through the two stages, and back to Decimal,
+where conservation is exact: cash after = cash + cash flow - buys + sells - costs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.policy import Policy
+from rebalancer.domain.portfolio.book import Book, Handling, open_book, placed
+from rebalancer.domain.portfolio.costs import Charges, CostModel
+from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.rebalancing.limits import PortfolioRisk, Restraint, restrained
+from rebalancer.domain.rebalancing.orders import Rounded, rounded
+from rebalancer.domain.rebalancing.reasons import Reasons
+from rebalancer.domain.rebalancing.trades import Trades, trades
+
+Floats = NDArray[np.float64]
+
+ALGORITHM = "1"
+"""Part of every input hash: changes whenever the same inputs may give another proposal."""
+
+_ZERO = Decimal(0)
+
+
+class Side(StrEnum):
+    """Which way an order goes."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class Status(StrEnum):
+    """What became of a request for a proposal."""
+
+    PROPOSED = "proposed"
+    NOTHING_TO_DO = "nothing_to_do"
+
+
+@attrs.frozen
+class Order:
+    """One trade to make.
+
+    Attributes:
+        symbol: What.
+        side: Buy or sell.
+        quantity: How many, > 0, a multiple of the portfolio's step.
+        price: The as-of close.
+        value: Quantity times price, rounded half-even to the minor unit.
+        cost: All that it costs, rounded alike.
+        reason: Why, in plain language.
+    """
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    value: Decimal
+    cost: Decimal
+    reason: str
+
+
+@attrs.frozen
+class NotTraded:
+    """A held or targeted asset that is not traded, and why not."""
+
+    symbol: str
+    reason: str
+
+
+@attrs.frozen
+class Proposal:
+    """The answer for one portfolio.
+
+    Attributes:
+        portfolio_id: Whose.
+        status: Whether there is something to trade.
+        as_of: Day of the closes.
+        policy: Who decided.
+        orders: What to trade, by symbol.
+        not_traded: Every other held or targeted asset.
+        weights_before: By symbol, of portfolio value before trading; the rest is cash.
+        weights_after: The same after the orders.
+        cash_after: Cash + cash flow - buys + sells - costs, exactly.
+        turnover: One-way, fraction of portfolio value.
+        cost: Sum of the orders' costs.
+        drift_before: One-way distance from the policy's targets, fraction of portfolio value.
+        drift_after: The same after the orders.
+        volatility_before: Expected, a year; None when there is too little history.
+        volatility_after: The same after the orders.
+        notes: What else a person should know.
+        input_hash: SHA-256 of all that the proposal follows from.
+    """
+
+    portfolio_id: str
+    status: Status
+    as_of: date
+    policy: str
+    orders: tuple[Order, ...]
+    not_traded: tuple[NotTraded, ...]
+    weights_before: dict[str, float]
+    weights_after: dict[str, float]
+    cash_after: Decimal
+    turnover: float
+    cost: Decimal
+    drift_before: float
+    drift_after: float
+    volatility_before: float | None
+    volatility_after: float | None
+    notes: tuple[str, ...]
+    input_hash: str
+
+
+@attrs.frozen
+class Failure:
+    """Why there is no proposal for a portfolio."""
+
+    portfolio_id: str
+    error: InvalidRequest
+    input_hash: str
+
+
+@attrs.frozen(slots=False)
+class Terms:
+    """What proposals follow from, beside the portfolio itself.
+
+    Attributes:
+        policy: Who decides.
+        market: Prices up to the as-of close, and nothing later.
+        instruments: Classes and volumes.
+        costs: The price list.
+        currency: Of the prices.
+    """
+
+    policy: Policy
+    market: PriceHistory
+    instruments: Instruments
+    costs: CostModel
+    currency: str
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all of them."""
+        listed = sorted(
+            (i.symbol, i.asset_class or "", repr(i.daily_volume)) for i in self.instruments
+        )
+        costs = (attrs.astuple(self.costs.rates), sorted(self.costs.overrides.items()))
+        parts = (
+            ALGORITHM,
+            self.policy.name,
+            self.market.digest,
+            listed,
+            repr(costs),
+            self.currency,
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def input_hash(self, portfolio: Portfolio) -> str:
+        """SHA-256 of these terms and a portfolio; equal inputs give equal proposals."""
+        wishes = portfolio.preferences
+        parts = (
+            self.digest,
+            portfolio.id,
+            portfolio.currency.code,
+            _canonical(portfolio.cash),
+            _canonical(portfolio.cash_flow),
+            sorted((symbol, _canonical(held)) for symbol, held in portfolio.holdings.items()),
+            sorted(portfolio.targets.items()),
+            portfolio.risk_profile.name if portfolio.risk_profile else "",
+            str(portfolio.last_rebalance),
+            _canonical(wishes.step),
+            _canonical(wishes.min_trade),
+            sorted(wishes.do_not_sell),
+            sorted(wishes.do_not_buy),
+            wishes.max_turnover,
+            _canonical(wishes.cash_reserve),
+            wishes.max_weight,
+            wishes.band,
+            wishes.skip_unprofitable,
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def propose(portfolio: Portfolio, terms: Terms) -> Proposal:
+    """The proposal for one portfolio.
+
+    Raises:
+        InvalidRequest: the portfolio contradicts itself or the market; names the field.
+    """
+    (answer,) = propose_book([portfolio], terms)
+    if isinstance(answer, Failure):
+        raise answer.error
+    return answer
+
+
+def propose_book(portfolios: Sequence[Portfolio], terms: Terms) -> list[Proposal | Failure]:
+    """One answer for each portfolio, in order; a failure neither stops nor changes the rest."""
+    answers: dict[int, Proposal | Failure] = {}
+    sound: list[int] = []
+    places: list[list[int]] = []
+    for index, portfolio in enumerate(portfolios):
+        try:
+            places.append(_checked(portfolio, terms))
+            sound.append(index)
+        except InvalidRequest as error:
+            answers[index] = Failure(portfolio.id, error, terms.input_hash(portfolio))
+    if sound:
+        chosen = [portfolios[index] for index in sound]
+        answers.update(zip(sound, _answers(chosen, places, terms), strict=True))
+    return [answers[index] for index in range(len(portfolios))]
+
+
+def _checked(portfolio: Portfolio, terms: Terms) -> list[int]:
+    """The portfolio's columns of the market.
+
+    Raises:
+        InvalidRequest: another currency, an unknown symbol, or more asked for than there is.
+    """
+    if portfolio.currency.code != terms.currency:
+        raise InvalidRequest(
+            f"is {portfolio.currency}, but prices are in {terms.currency}; exchange rates are not "
+            "supported yet, so hold one currency in a portfolio",
+            field="currency",
+        )
+    columns = placed(portfolio, terms.market)
+    closes = terms.market.last_closes
+    held = sum(
+        float(portfolio.holdings.get(symbol, 0)) * float(closes[column])
+        for symbol, column in zip(portfolio.symbols, columns, strict=True)
+    )
+    before = float(portfolio.cash) + held
+    total = before + float(portfolio.cash_flow)
+    cent = float(portfolio.currency.minor_unit) / 2
+    if total < -cent:
+        field = "cash_flow" if portfolio.cash_flow < 0 else "cash"
+        raise InvalidRequest(
+            f"takes {-portfolio.cash_flow if field == 'cash_flow' else -portfolio.cash} out of a "
+            f"portfolio worth {max(before, held):.2f}; lower it",
+            field=field,
+        )
+    reserve = float(portfolio.preferences.cash_reserve)
+    if reserve > total + cent:
+        raise InvalidRequest(
+            f"of {portfolio.preferences.cash_reserve} exceeds the portfolio's value of "
+            f"{total:.2f} after the cash flow; lower it",
+            field="preferences.cash_reserve",
+        )
+    return columns
+
+
+def _answers(
+    portfolios: Sequence[Portfolio], places: list[list[int]], terms: Terms
+) -> Iterator[Proposal | Failure]:
+    market = terms.market
+    book, handling = open_book(portfolios, places, market, terms.instruments)
+    restraint = restrained(terms.policy.decide(book, market), book, market)
+    charges = terms.costs.of(market.symbols, terms.instruments).at(book.assets)
+    wanted = trades(book, restraint.decision, charges)
+    risk = PortfolioRisk(book, market)
+    worth = _worth(book, handling, wanted, risk)
+    made = rounded(
+        book,
+        wanted,
+        handling,
+        charges,
+        required=np.broadcast_to(restraint.forced[:, None], book.present.shape),
+        unprofitable=worth.unprofitable(wanted.costs),
+    )
+    desk = _Desk(terms, book, handling, charges, restraint, wanted, made, worth, risk)
+    for row, portfolio in enumerate(portfolios):
+        try:
+            yield desk.proposal(row, portfolio)
+        except InvalidRequest as error:
+            yield Failure(portfolio.id, error, terms.input_hash(portfolio))
+
+
+@attrs.frozen(eq=False)
+class Worth:
+    """What each trade is worth: the drift risk that it removes, in money a year.
+
+    With the other orders done, leaving one out leaves a drift of its size against cash. Under
+    mean-variance preferences that costs ``risk aversion / 2 x variance x drift^2`` of portfolio
+    value a year (Masters 2003, "Rebalancing", Journal of Portfolio Management).
+
+    Attributes:
+        yearly: (B, K) money a year; NaN where volatility is unknown.
+        scale: (B, K) ``risk aversion / 2 x variance x V``: what a squared drift costs a year.
+    """
+
+    yearly: Floats
+    scale: Floats
+
+    def unprofitable(self, costs: Floats) -> NDArray[np.bool_]:
+        """(B, K) trades whose cost exceeds what they are worth in a year."""
+        return costs > self.yearly
+
+
+def _worth(book: Book, handling: Handling, wanted: Trades, risk: PortfolioRisk) -> Worth:
+    total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
+    variance = risk.asset_variance()
+    scale = handling.risk_aversion[:, None] / 2 * variance * total
+    before = (book.values - wanted.aims) / total
+    after = (book.values + wanted.values - wanted.aims) / total
+    return Worth(scale * (before * before - after * after), scale)
+
+
+def _canonical(number: Decimal) -> str:
+    """One text for equal numbers: 10, 10.0 and 1E+1 alike."""
+    return format(number.normalize(), "f") if number else "0"
+
+
+class _Desk:
+    """Turns rows of arrays into proposals: where float64 becomes Decimal again."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        book: Book,
+        handling: Handling,
+        charges: Charges,
+        restraint: Restraint,
+        wanted: Trades,
+        made: Rounded,
+        worth: Worth,
+        risk: PortfolioRisk,
+    ) -> None:
+        self.terms, self.book, self.charges = terms, book, charges
+        self.wanted, self.restraint = wanted, restraint
+        self.reasons = Reasons(
+            policy=terms.policy,
+            market=terms.market,
+            book=book,
+            handling=handling,
+            restraint=restraint,
+            wanted=wanted,
+            made=made,
+            yearly_scale=worth.scale,
+        )
+        total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
+        before = book.values / total
+        after = (book.values + made.values) / total
+        self.as_of = terms.market.last_date
+        self.steps = made.steps.tolist()
+        self.costs = made.costs.tolist()
+        self.totals = wanted.total.tolist()
+        self.before = np.round(before, 10).tolist()
+        self.volatility_before = risk.volatility(before).tolist()
+        self.volatility_after = risk.volatility(after).tolist()
+        self.aims = wanted.aims / total
+
+    def proposal(self, row: int, portfolio: Portfolio) -> Proposal:
+        """The proposal for one row.
+
+        Raises:
+            InvalidRequest: a withdrawal or a debit cannot be paid from what may be sold.
+        """
+        ticket = _Ticket(self, row, portfolio)
+        ticket.balance()
+        orders, others = [], []
+        bought = sold = cost = _ZERO
+        for slot, symbol in enumerate(portfolio.symbols):
+            line = ticket.lines[slot]
+            if line is None:
+                others.append(NotTraded(symbol, self.reasons.against(row, slot)))
+                continue
+            if line.buys:
+                bought += line.value
+            else:
+                sold += line.value
+            cost += line.cost
+            after = float(line.after) * float(line.price) / self.totals[row]
+            orders.append(
+                Order(
+                    symbol=symbol,
+                    side=Side.BUY if line.buys else Side.SELL,
+                    quantity=line.quantity,
+                    price=line.price,
+                    value=line.value,
+                    cost=line.cost,
+                    reason=self.reasons.for_order(row, slot, after, line.cost),
+                )
+            )
+        total = self.totals[row] or 1.0
+        weights_before = dict(zip(portfolio.symbols, self.before[row], strict=False))
+        weights_after = {
+            symbol: weight
+            if (line := ticket.lines[slot]) is None
+            else round(float(line.after) * float(line.price) / total, 10)
+            for slot, (symbol, weight) in enumerate(weights_before.items())
+        }
+        drifts = [
+            _distance(self.aims[row], list(weights.values()))
+            for weights in (weights_before, weights_after)
+        ]
+        return Proposal(
+            portfolio_id=portfolio.id,
+            status=Status.PROPOSED if orders else Status.NOTHING_TO_DO,
+            as_of=self.as_of,
+            policy=self.terms.policy.name,
+            orders=tuple(orders),
+            not_traded=tuple(others),
+            weights_before=weights_before,
+            weights_after=weights_after,
+            cash_after=ticket.cash,
+            turnover=round(float(max(bought, sold)) / total, 10),
+            cost=cost,
+            drift_before=drifts[0],
+            drift_after=drifts[1],
+            volatility_before=_known(self.volatility_before[row]),
+            volatility_after=_known(self.volatility_after[row]),
+            notes=tuple(self.reasons.notes(row, portfolio)),
+            input_hash=self.terms.input_hash(portfolio),
+        )
+
+
+@attrs.define
+class _Line:
+    """One order being made."""
+
+    buys: bool
+    quantity: Decimal
+    price: Decimal
+    value: Decimal
+    cost: Decimal
+    after: Decimal
+
+
+class _Ticket:
+    """The orders of one portfolio in Decimal, and the cash that they leave."""
+
+    def __init__(self, desk: _Desk, row: int, portfolio: Portfolio) -> None:
+        self._desk, self._row, self._portfolio = desk, row, portfolio
+        self._step = portfolio.preferences.step
+        self._currency = portfolio.currency
+        steps, costs = desk.steps[row], desk.costs[row]
+        self.lines = [
+            self._line(slot, symbol, steps[slot], costs[slot]) if steps[slot] else None
+            for slot, symbol in enumerate(portfolio.symbols)
+        ]
+
+    def _line(self, slot: int, symbol: str, steps: float, cost: float) -> _Line | None:
+        held = self._portfolio.holdings.get(symbol, _ZERO)
+        quantity = round(abs(steps)) * self._step
+        if steps < 0 and quantity > held:
+            quantity = held
+        price = Decimal(
+            repr(
+                float(self._desk.terms.market.last_closes[self._desk.book.assets[self._row, slot]])
+            )
+        )
+        value = self._currency.round(quantity * price)
+        if not quantity:
+            return None
+        return _Line(
+            buys=steps > 0,
+            quantity=quantity,
+            price=price,
+            value=value,
+            cost=self._currency.round(Decimal(repr(round(cost, 8)))),
+            after=held + quantity if steps > 0 else held - quantity,
+        )
+
+    @property
+    def cash(self) -> Decimal:
+        """Cash + cash flow - buys + sells - costs, exactly."""
+        cash = self._portfolio.cash + self._portfolio.cash_flow
+        for line in self.lines:
+            if line is not None:
+                cash += (-line.value if line.buys else line.value) - line.cost
+        return cash
+
+    def balance(self) -> None:
+        """Make sure of the cent: cash covers the reserve if anything is bought, and is no debt.
+
+        The arrays keep a margin for rounding, so this seldom has anything to do.
+
+        Raises:
+            InvalidRequest: what may be sold does not pay a withdrawal or a debit.
+        """
+        reserve = self._portfolio.preferences.cash_reserve
+        while self.cash < reserve and (bought := [ln for ln in self.lines if ln and ln.buys]):
+            self._shrink(min(bought, key=lambda line: line.value))
+        lack = min(reserve, self._desk.totals[self._row]) if self._must_restore() else _ZERO
+        while self.cash < lack and self._sell_more():
+            pass
+        if self.cash < 0:
+            outflow = -self._portfolio.cash_flow
+            most = self.cash + outflow
+            if outflow > 0:
+                raise InvalidRequest(
+                    f"withdraws {outflow}, but at most {max(most, _ZERO)} can be paid out after "
+                    "costs without selling what is on the do-not-sell list; lower it, or unlock "
+                    "an asset",
+                    field="cash_flow",
+                )
+            raise InvalidRequest(
+                f"is {self._portfolio.cash}, and no permitted sale covers it; deposit "
+                f"{-self.cash}, or unlock an asset",
+                field="cash",
+            )
+
+    def _must_restore(self) -> bool:
+        return bool(self._desk.wanted.restored[self._row].any())
+
+    def _shrink(self, line: _Line) -> None:
+        """One step less of a buy; none if that falls under the minimum trade."""
+        slot = next(i for i, other in enumerate(self.lines) if other is line)
+        quantity = line.quantity - self._step
+        least = self._portfolio.preferences.min_trade
+        if quantity <= 0 or quantity * line.price < least:
+            self.lines[slot] = None
+        else:
+            self._replace(slot, quantity, buys=True)
+
+    def _sell_more(self) -> bool:
+        """Sell one step more of what lies furthest above its aim; at last, a remaining fraction.
+
+        Returns:
+            Whether there was anything left to sell.
+        """
+        locked = self._portfolio.preferences.do_not_sell
+        best: tuple[bool, float, int, Decimal] | None = None
+        for slot, symbol in enumerate(self._portfolio.symbols):
+            line = self.lines[slot]
+            sold = line.quantity if line is not None and not line.buys else _ZERO
+            left = self._portfolio.holdings.get(symbol, _ZERO) - sold
+            if symbol in locked or left <= 0 or (line is not None and line.buys):
+                continue
+            whole = left >= self._step
+            excess = float(self._desk.before[self._row][slot] - self._desk.aims[self._row][slot])
+            candidate = (whole, excess, slot, sold + (self._step if whole else left))
+            if best is None or candidate[:2] > best[:2]:
+                best = candidate
+        if best is None:
+            return False
+        self._replace(best[2], best[3], buys=False)
+        return True
+
+    def _replace(self, slot: int, quantity: Decimal, *, buys: bool) -> None:
+        symbol = self._portfolio.symbols[slot]
+        market, book = self._desk.terms.market, self._desk.book
+        price = Decimal(repr(float(market.last_closes[book.assets[self._row, slot]])))
+        traded = np.zeros(book.present.shape[1])
+        traded[slot] = float(quantity * price)
+        cost = float(self._desk.charges.row(self._row)(traded)[slot])
+        held = self._portfolio.holdings.get(symbol, _ZERO)
+        self.lines[slot] = _Line(
+            buys=buys,
+            quantity=quantity,
+            price=price,
+            value=self._currency.round(quantity * price),
+            cost=self._currency.round(Decimal(repr(round(cost, 8)))),
+            after=held + quantity if buys else held - quantity,
+        )
+
+
+def _distance(aims: Floats, weights: list[float]) -> float:
+    """One-way distance between weights and aims; cash counts as an asset."""
+    drift = np.array(weights) - aims[: len(weights)]
+    return round(float((np.abs(drift).sum() + abs(drift.sum())) / 2), 10)
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else round(value, 10)

@@ -1,0 +1,224 @@
+"""Why an asset is traded, why another is not, and what else a person should know."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.policy import Frequency, Policy
+from rebalancer.domain.portfolio.book import Book, Handling
+from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.rebalancing.limits import RISK_WINDOW, Restraint
+from rebalancer.domain.rebalancing.orders import Kept, Rounded
+from rebalancer.domain.rebalancing.trades import Trades
+
+Floats = NDArray[np.float64]
+
+_SEEN = 5e-5
+"""Weights closer than this look alike when written with one decimal of a percent."""
+
+
+class Reasons:
+    """Sentences on the rows of a solved book."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        market: PriceHistory,
+        book: Book,
+        handling: Handling,
+        restraint: Restraint,
+        wanted: Trades,
+        made: Rounded,
+        yearly_scale: Floats,
+    ) -> None:
+        self._policy, self._market, self._book = policy, market, book
+        self._handling, self._restraint, self._wanted = handling, restraint, wanted
+        limits = book.limits
+        assert limits is not None
+        total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
+        decision = restraint.decision
+        # Python floats and lists: one conversion for the book instead of one for each sentence.
+        self._total = total[:, 0].tolist()
+        self._held = (book.values / total).tolist()
+        self._aims = (wanted.aims / total).tolist()
+        self._targets = decision.targets.tolist()
+        self._trade = wanted.values.tolist()
+        self._flow = wanted.flow.tolist()
+        self._restored = wanted.restored.tolist()
+        self._trimmed = wanted.trimmed.tolist()
+        self._kept = made.kept.tolist()
+        self._unit = (handling.prices * handling.step[:, None]).tolist()
+        self._step = handling.step.tolist()
+        self._least = handling.min_trade.tolist()
+        self._no_sell: list[list[bool]] = limits.no_sell.tolist()
+        self._no_buy: list[list[bool]] = limits.no_buy.tolist()
+        self._due = decision.due.tolist()
+        self._acts = wanted.acts.tolist()
+        self._band: list[list[float]] | None = None
+        if decision.band is not None:
+            self._band = np.broadcast_to(decision.band, book.present.shape).tolist()
+        self._allowed = wanted.allowed.tolist()
+        self._poor = wanted.short_of_reserve.tolist()
+        self._outside = wanted.outside.tolist()
+        self._scale: list[list[float]] = np.where(np.isnan(yearly_scale), -1, yearly_scale).tolist()
+
+    def for_order(self, row: int, slot: int, after: float, cost: Decimal) -> str:
+        """Why this order, what it costs and what that buys."""
+        held, aim = self._held[row][slot], self._aims[row][slot]
+        why = self._motive(row, slot)
+        scale = self._scale[row][slot]
+        if scale < 0:
+            return f"{why}: from {held:.1%} to {after:.1%}, aiming at {aim:.1%}. Costs {cost}."
+        yearly = scale * ((held - aim) ** 2 - (after - aim) ** 2)
+        return (
+            f"{why}: from {held:.1%} to {after:.1%}, aiming at {aim:.1%}. "
+            f"Costs {cost}{_worth(float(cost), yearly)}."
+        )
+
+    def _motive(self, row: int, slot: int) -> str:
+        flow = self._flow[row][slot]
+        if flow > 0:
+            return "Among the largest shortfalls, so the deposit goes here first"
+        if flow < 0:
+            return "Among the largest excesses, so the withdrawal comes from here"
+        if self._restored[row][slot] < 0:
+            return "Sold to restore the cash reserve"
+        if self._trimmed[row][slot] < 0:
+            return "Above a limit on its weight or its class"
+        trade = self._trade[row][slot]
+        if trade == 0:
+            return "Sold because a whole share more is needed to pay for what must be paid"
+        if self._band is not None and not self._outside[row][slot]:
+            if trade > 0:
+                return "Inside its band, but it takes up money that the other trades free"
+            return "Inside its band, but the other trades need its money"
+        if self._targets[row][slot] == 0:
+            return "Not among the targets"
+        return "Underweight" if trade > 0 else "Overweight"
+
+    def against(self, row: int, slot: int) -> str:
+        """Why this asset is not traded."""
+        held, aim = self._held[row][slot], self._aims[row][slot]
+        trade = self._trade[row][slot]
+        target = self._targets[row][slot]
+        kept = self._kept[row][slot]
+        verb = "buying" if trade > 0 else "selling"
+        if trade and kept == Kept.STEP:
+            count = abs(trade) / self._unit[row][slot]
+            return (
+                f"{verb} {count * self._step[row]:.4g} would reach {aim:.1%} from {held:.1%}, but "
+                f"orders are multiples of {self._step[row]:g}"
+            )
+        if trade and kept == Kept.MIN_TRADE:
+            return (
+                f"{verb} {abs(trade):.2f} would reach {aim:.1%} from {held:.1%}, but the minimum "
+                f"trade is {self._least[row]:.2f}"
+            )
+        if trade and kept == Kept.UNPROFITABLE:
+            cost = self._wanted.costs[row, slot]
+            yearly = self._scale[row][slot] * (held - aim) ** 2
+            return f"{verb} {abs(trade):.2f} would cost {cost:.2f}{_worth(cost, yearly)}"
+        if trade:
+            return (
+                f"{held:.1%}, aiming at {aim:.1%}, but once orders are whole no cash is left for it"
+            )
+        if self._no_sell[row][slot] and held > target + _SEEN:
+            return f"{held:.1%}, above its target of {target:.1%}, but on the do-not-sell list"
+        if self._no_buy[row][slot] and held < target - _SEEN:
+            return f"{held:.1%}, below its target of {target:.1%}, but on the do-not-buy list"
+        if abs(held - aim) <= _SEEN:
+            if abs(aim - target) > _SEEN:
+                return f"at {aim:.1%}, which is what limits and cash leave of its {target:.1%}"
+            return f"at its target of {target:.1%}"
+        if self._poor[row] > 0 and held < aim:
+            return (
+                f"{held:.1%}, aiming at {aim:.1%}: nothing is bought until the reserve is restored"
+            )
+        if not self._due[row]:
+            return f"{held:.1%}, aiming at {aim:.1%}; {self._waiting(row)}"
+        if self._band is not None:
+            width = self._band[row][slot]
+            if not self._outside[row][slot]:
+                return f"inside its band: {held:.1%} against {aim:.1%} give or take {width:.1%}"
+        if self._acts[row] and self._allowed[row] < 1:
+            return f"{held:.1%}, aiming at {aim:.1%}; the turnover cap leaves no room for it"
+        return f"{held:.1%}, aiming at {aim:.1%}; left as it is by {self._policy.name}"
+
+    def _waiting(self, row: int) -> str:
+        last = self._book.reviewed[row]
+        frequency = self._policy.frequency
+        if frequency is Frequency.ONCE:
+            return f"{self._policy.name} leaves holdings alone"
+        return (
+            f"{self._policy.name} is not due: the last rebalance, {last}, lies in the same "
+            f"{_PERIODS[frequency]}"
+        )
+
+    def notes(self, row: int, portfolio: Portfolio) -> list[str]:
+        """What else a person should know of a portfolio's proposal."""
+        notes = list(self._policy.remarks(self._book, self._market, row))
+        for name, kept in self._restraint.kept.items():
+            if kept[row] < 1 - 1e-9:
+                profile = portfolio.risk_profile
+                by = f"profile {profile.name}" if profile else "preferences"
+                notes.append(
+                    f"limit '{name}' ({by}) left {float(kept[row]):.1%} of the targets; the rest "
+                    "is cash"
+                )
+        if self._restraint.forced[row]:
+            notes.append(
+                "what is held is riskier than the profile bears over the last "
+                f"{min(RISK_WINDOW, len(self._market) - 1)} days, so it is brought down now, "
+                "whatever the policy's schedule"
+            )
+        wanted: Any = self._wanted
+        if portfolio.cash_flow > 0:
+            spent = float(np.maximum(wanted.flow[row], 0.0).sum())
+            notes.append(f"of the deposit of {portfolio.cash_flow}, {spent:.2f} is invested")
+        elif portfolio.cash_flow < 0:
+            raised = float(-np.minimum(wanted.flow[row], 0.0).sum())
+            notes.append(
+                f"the withdrawal of {-portfolio.cash_flow} takes sales of {raised:.2f}, which the "
+                "turnover cap does not count"
+            )
+        if (wanted.restored[row] < 0).any():
+            notes.append("cash was below the reserve, which is restored before anything is bought")
+        if self._poor[row] > 0:
+            notes.append(
+                f"the cash reserve stays short by {self._poor[row]:.2f}: what may be sold does not "
+                "cover it, so nothing is bought"
+            )
+        if self._allowed[row] < 1 - 1e-9:
+            notes.append(
+                f"the turnover cap lets {self._allowed[row]:.0%} of the wanted trades through"
+            )
+        return notes
+
+
+_PERIODS = {
+    Frequency.DAILY: "day",
+    Frequency.WEEKLY: "week",
+    Frequency.MONTHLY: "month",
+    Frequency.QUARTERLY: "quarter",
+    Frequency.YEARLY: "year",
+}
+
+
+def _worth(cost: float, yearly: float) -> str:
+    """What a cost buys, and after how long it has paid."""
+    if yearly <= 0:
+        return " and removes no drift risk of its own"
+    if cost <= 0:
+        return f" and removes drift risk worth {yearly:.2f} a year"
+    years = cost / yearly
+    verdict = "" if years <= 1 else ": not worth its cost within a year"
+    after = f"{years:.1f} years" if years >= 0.95 else f"{max(years * 12, 0.1):.1f} months"
+    return (
+        f" and removes drift risk worth {yearly:.2f} a year, breaking even after {after}{verdict}"
+    )

@@ -1,0 +1,403 @@
+"""From a decision to feasible trades, for a whole book at once: the first stage of rebalancing.
+
+Constraints, highest first: no short and no negative cash; do-not-sell and do-not-buy; withdrawal;
+cash reserve; turnover cap; maximum weights; targets. (Minimum trade and quantity steps come with
+orders, the second stage.) Training, backtests, proposals and batches all trade through here.
+
+Trades come in layers, each of which sees what the one before has left:
+
+1. the cash flow: deposits go to the largest shortfalls, withdrawals come from the largest excesses;
+2. cash below the reserve is restored from the largest excesses;
+3. what exceeds a maximum weight or a profile's limit is trimmed;
+4. the policy judges the drift that remains, and moves what lies outside its band.
+
+Weights are fractions of V = cash + cash flow + holdings before trading. Costs are paid from the
+portfolio and solved for, so that what is bought and what it costs fit the money that is there.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.policy.policy import Decision
+from rebalancer.domain.portfolio.book import Book, Limits
+from rebalancer.domain.portfolio.costs import Charges
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+DUST = 1e-9
+"""Trades under this fraction of portfolio value are arithmetic, not trades."""
+
+_EDGE = 1e-12
+"""An asset this close to its band's edge is inside: rounding must not trigger a trade."""
+
+_ROUNDS = 12
+"""Most rounds in which costs are solved for; each one gains the digits of the cost rate."""
+
+_SETTLED = 1e-13
+"""Costs are solved when they change by less than this fraction of portfolio value."""
+
+
+@attrs.frozen(eq=False)
+class Trades:
+    """What B portfolios should buy and sell, before quantities are rounded.
+
+    Attributes:
+        values: (B, K) money bought (+) or sold (-).
+        costs: (B, K) money that each trade costs.
+        total: (B,) V, portfolio value before trading.
+        aims: (B, K) money that each asset should stand at, costs, locks and reserve considered.
+        flow: (B, K) the part that deals with the cash flow (layer 1).
+        restored: (B, K) the part that restores the cash reserve (layer 2), <= 0.
+        trimmed: (B, K) the part that limits demand (layer 3), <= 0.
+        acts: (B,) whether the policy acts.
+        outside: (B, K) assets outside their band, whether or not the policy acts.
+        allowed: (B,) share of the wanted trades that the turnover cap lets through.
+        short_of_reserve: (B,) cash that the reserve lacks after all, money.
+    """
+
+    values: Floats
+    costs: Floats
+    total: Floats
+    aims: Floats
+    flow: Floats
+    restored: Floats
+    trimmed: Floats
+    acts: Bools
+    outside: Bools
+    allowed: Floats
+    short_of_reserve: Floats
+
+    @property
+    def turnover(self) -> Floats:
+        """(B,) one-way turnover: the larger of buys and sells over V; 0 for an empty portfolio."""
+        bought = np.maximum(self.values, 0.0).sum(axis=1)
+        sold = bought - self.values.sum(axis=1)
+        turnover: Floats = np.maximum(bought, sold) / np.where(self.total > 0, self.total, 1.0)
+        return turnover
+
+    @property
+    def count(self) -> NDArray[np.int64]:
+        """(B,) number of assets traded."""
+        traded: NDArray[np.int64] = np.count_nonzero(self.values, axis=1)
+        return traded
+
+
+def stirs(book: Book, decision: Decision) -> Bools:
+    """(B,) whether a policy would act on each portfolio, were there no cash flow and no limits."""
+    if decision.band is None:
+        return decision.due
+    outside, cash_outside = _outside(book, decision, book.values, decision.targets, book.total)
+    acts: Bools = decision.due & (outside.any(axis=1) | cash_outside)
+    return acts
+
+
+def trades(book: Book, decision: Decision, charges: Charges) -> Trades:
+    """Feasible trades for a book.
+
+    Args:
+        book: Portfolios before trading.
+        decision: What a policy wants; its targets already within profiles' limits.
+        charges: The price list, by slot or alike for all.
+
+    Returns:
+        Trades that keep every constraint, as far as those above it allow.
+    """
+    total = book.total
+    solve = _Constrained(book, decision, total) if _burdened(book) else _Free(book, decision, total)
+    dust = (DUST * total)[:, None]
+    settled = _SETTLED * total
+    paid = np.zeros(len(book))
+    for round_ in range(_ROUNDS):
+        solve(paid)
+        values = solve.goals - book.values
+        sizes = np.abs(values)
+        small = sizes <= dust
+        if small.any():
+            values[small] = sizes[small] = 0.0
+        costs = charges(sizes)
+        charged = np.add.reduce(costs, axis=1)
+        if np.logical_and.reduce(np.abs(charged - paid) <= settled):
+            break
+        # A fee that flips an order on and off has no fixed point: at last, provide for the larger.
+        paid = charged if round_ < _ROUNDS - 3 else np.maximum(charged, paid)
+    return solve.finished(values, costs)
+
+
+def _burdened(book: Book) -> bool:
+    return book.limits is not None or bool(book.flow.any()) or bool((book.cash < 0).any())
+
+
+class _Free:
+    """Portfolios with nothing to mind but the policy: the way of backtests and of training."""
+
+    def __init__(self, book: Book, decision: Decision, total: Floats) -> None:
+        self.book, self.decision, self.total = book, decision, total
+        self.wanted = decision.targets.sum(axis=1)
+        self.divisor = np.where(self.wanted > 0, self.wanted, 1.0)
+        self.everyone = bool(decision.due.all())
+        self.values = book.values
+        self.acts = decision.due
+        self.outside: Bools | None = None
+        if decision.band is not None:
+            self.outside, cash_outside = _outside(
+                book, decision, book.values, decision.targets, total
+            )
+            self.acts = decision.due & (self.outside.any(axis=1) | cash_outside)
+        self.goals = self.aims = book.values
+
+    def __call__(self, paid: Floats) -> None:
+        """Solve for goals, given what trading is thought to cost."""
+        # Targets scale by one factor until the money suffices for them and for the costs.
+        room = np.minimum(
+            self.total, (self.total - paid) / np.where(self.wanted > 0, self.wanted, 1)
+        )
+        self.aims = self.decision.targets * room[:, None]
+        if self.outside is None:
+            act_all = self.everyone
+            self.goals = (
+                self.aims if act_all else np.where(self.acts[:, None], self.aims, self.values)
+            )
+        else:
+            invest = self.wanted * room
+            moved = _land(self.values, self.aims, self.outside, self.decision, self.total)
+            self.goals = np.where(
+                self.acts[:, None], _funded(moved, self.aims, invest), self.values
+            )
+
+    def finished(self, values: Floats, costs: Floats) -> Trades:
+        """Collect the result."""
+        none = np.zeros(values.shape)
+        return Trades(
+            values=values,
+            costs=costs,
+            total=self.total,
+            aims=self.aims,
+            flow=none,
+            restored=none,
+            trimmed=none,
+            acts=self.acts,
+            outside=np.ones(values.shape, dtype=bool) if self.outside is None else self.outside,
+            allowed=np.ones(len(values)),
+            short_of_reserve=none[:, 0],
+        )
+
+
+class _Constrained:
+    """Portfolios with cash flows, locks, caps, a reserve or a profile."""
+
+    def __init__(self, book: Book, decision: Decision, total: Floats) -> None:
+        self.book, self.decision, self.total = book, decision, total
+        self.limits = book.limits or _unlimited(book)
+        self.wanted = decision.targets * total[:, None]
+        self.acts = decision.due
+        self.outside: Bools | None = None
+        self.goals = self.aims = book.values
+
+    def __call__(self, paid: Floats) -> None:
+        """Solve for goals, given what trading is thought to cost."""
+        book, limits, total = self.book, self.limits, self.total
+        cash = book.cash + book.flow
+        keep = np.maximum(limits.reserve, limits.cash_floor * total)
+        invest = np.minimum(self.wanted.sum(axis=1), total - paid - keep)
+        self.aims = self._ceilings(self._fit(np.maximum(invest, 0.0)))
+        held = book.values
+        sellable, buyable = ~limits.no_sell, ~limits.no_buy
+
+        # 1. The cash flow. `spend` is what may be bought before cash falls below its own target.
+        spend = invest - held.sum(axis=1)
+        deposit = np.clip(spend, 0.0, np.maximum(book.flow, 0.0))
+        withdrawal = np.maximum(-book.flow, 0.0)
+        raised = np.clip(-spend, 0.0, np.where(withdrawal > 0, withdrawal + paid, 0.0))
+        short = np.maximum(self.aims - held, 0.0) * buyable
+        excess = np.maximum(held - self.aims, 0.0) * sellable
+        self.flow = _fill(short, deposit) - _fill(excess, raised)
+
+        # 2. The reserve, before anything else may use the money.
+        after = cash - self.flow.sum(axis=1) - paid
+        lacking = np.maximum(limits.reserve - after, 0.0)
+        self.restored = -_fill(excess + np.minimum(self.flow, 0.0), lacking)
+        held = held + self.flow + self.restored
+
+        # 3. What exceeds a limit, whatever the policy thinks of it.
+        self.trimmed = self._ceilings(held) - held
+        held = held + self.trimmed
+
+        # 4. The policy, on the drift that remains.
+        if self.decision.band is None:
+            goals = self.aims
+        else:
+            if self.outside is None:  # judged once: solving for costs must not change the verdict
+                self.outside, cash_outside = _outside(
+                    book, self.decision, held, self._weights_of_aims(), total
+                )
+                self.acts = self.decision.due & (self.outside.any(axis=1) | cash_outside)
+            goals = _land(held, self.aims, self.outside, self.decision, total)
+            goals = np.where(limits.no_sell, np.maximum(goals, held), goals)
+            goals = np.where(limits.no_buy, np.minimum(goals, held), goals)
+            goals = _funded(goals, self.aims, invest, sellable, buyable)
+        wanted = np.where(self.acts[:, None], goals - held, 0.0)
+
+        self._cap_turnover(wanted)
+        # Until the reserve is restored, nothing is bought.
+        values = self.flow + self.restored + self.trimmed + self.allowed[:, None] * wanted
+        after = cash - values.sum(axis=1) - paid
+        self.short_of_reserve = np.maximum(limits.reserve - after, 0.0)
+        broke = self.short_of_reserve > _EDGE * np.maximum(total, 1.0)
+        self.goals = book.values + np.where(broke[:, None], np.minimum(values, 0.0), values)
+
+    def finished(self, values: Floats, costs: Floats) -> Trades:
+        """Collect the result."""
+        return Trades(
+            values=values,
+            costs=costs,
+            total=self.total,
+            aims=self.aims,
+            flow=self.flow,
+            restored=self.restored,
+            trimmed=self.trimmed,
+            acts=self.acts,
+            outside=np.ones_like(values, dtype=bool) if self.outside is None else self.outside,
+            allowed=self.allowed,
+            short_of_reserve=self.short_of_reserve,
+        )
+
+    def _fit(self, invest: Floats) -> Floats:
+        """(B, K) what each asset should stand at, so that the sum is at most ``invest``.
+
+        A locked overweight keeps its room, and the others shrink pro rata; shrinking can turn
+        another locked asset into an overweight one, so this repeats until none is left.
+        """
+        held, limits = self.book.values, self.limits
+        locked = np.zeros_like(limits.no_sell)
+        while True:
+            free = np.where(locked, 0.0, self.wanted)
+            room = np.maximum(invest - np.where(locked, held, 0.0).sum(axis=1), 0.0)
+            asked = free.sum(axis=1)
+            factor = np.minimum(1.0, room / np.where(asked > 0, asked, 1.0))
+            aims = np.where(locked, held, free * factor[:, None])
+            more = limits.no_sell & ~locked & (held > aims)
+            if not more.any():
+                return np.where(limits.no_buy, np.minimum(aims, held), aims)
+            locked |= more
+
+    def _ceilings(self, held: Floats) -> Floats:
+        """(B, K) ``held`` (or aimed at) after cutting what exceeds a limit; locked assets stay."""
+        limits, total = self.limits, self.total
+        most_each = np.where(limits.no_sell, np.inf, (limits.max_weight * total)[:, None])
+        ceilings = np.minimum(held, most_each)
+        if not limits.profiled.any():
+            return ceilings
+        for group, most in (
+            (limits.equity, limits.equity_ceiling),
+            (self.book.present, 1.0 - limits.cash_floor),
+        ):
+            inside = np.where(group, ceilings, 0.0)
+            stuck = np.where(limits.no_sell, inside, 0.0).sum(axis=1)
+            loose = inside.sum(axis=1) - stuck
+            room = np.maximum(np.where(limits.profiled, most * total, np.inf) - stuck, 0.0)
+            factor = np.minimum(1.0, room / np.where(loose > 0, loose, 1.0))
+            cut = group & ~limits.no_sell
+            ceilings = np.where(cut, ceilings * factor[:, None], ceilings)
+        return ceilings
+
+    def _weights_of_aims(self) -> Floats:
+        weights: Floats = self.aims / np.where(self.total > 0, self.total, 1.0)[:, None]
+        return weights
+
+    def _cap_turnover(self, wanted: Floats) -> None:
+        """Let through what the turnover cap leaves room for, the higher layers first."""
+        cap = self.limits.max_turnover * np.maximum(self.total, 0.0)
+        if np.isinf(cap).all():
+            self.allowed = np.ones(len(cap))
+            return
+        bought = np.maximum(self.flow, 0.0)
+        fits = _share(cap, bought.sum(axis=1))
+        self.flow = np.where(self.flow > 0, self.flow * fits[:, None], self.flow)
+        room = np.maximum(cap + self.restored.sum(axis=1), 0.0)
+        trims = _share(room, -self.trimmed.sum(axis=1))
+        self.trimmed = self.trimmed * trims[:, None]
+        sells = _share(room + self.trimmed.sum(axis=1), np.maximum(-wanted, 0.0).sum(axis=1))
+        buys = _share(
+            cap - np.maximum(self.flow, 0.0).sum(axis=1), np.maximum(wanted, 0.0).sum(axis=1)
+        )
+        self.allowed = np.minimum(np.minimum(sells, buys), np.minimum(fits, trims))
+
+
+def _share(room: Floats, asked: Floats) -> Floats:
+    """(B,) share of what is asked that there is room for."""
+    share: Floats = np.clip(np.maximum(room, 0.0) / np.where(asked > 0, asked, 1.0), 0.0, 1.0)
+    return np.where(asked > 0, share, 1.0)
+
+
+def _outside(
+    book: Book, decision: Decision, held: Floats, weights: Floats, total: Floats
+) -> tuple[Bools, Bools]:
+    """(B, K) assets, and (B,) whether cash, further from target than their half-width."""
+    assert decision.band is not None and decision.cash_band is not None
+    whole = np.where(total > 0, total, 1.0)
+    drift = held / whole[:, None] - weights
+    # Cash counts as an asset: what the others lack, it has too much of.
+    idle = drift.sum(axis=1)
+    return np.abs(drift) > decision.band + _EDGE, np.abs(idle) > decision.cash_band + _EDGE
+
+
+def _land(held: Floats, aims: Floats, outside: Bools, decision: Decision, total: Floats) -> Floats:
+    """(B, K) money after each asset outside its band has moved to where it lands."""
+    if not decision.landing:
+        return np.where(outside, aims, held)
+    assert decision.band is not None
+    slack = decision.landing * decision.band * total[:, None]
+    return np.where(outside, np.clip(held, np.maximum(aims - slack, 0.0), aims + slack), held)
+
+
+def _funded(
+    goals: Floats,
+    aims: Floats,
+    invest: Floats,
+    sellable: Bools | None = None,
+    buyable: Bools | None = None,
+) -> Floats:
+    """(B, K) goals whose sum is ``invest``.
+
+    Money left over goes to the largest shortfalls, money lacking comes from the largest excesses.
+    """
+    gap = invest - goals.sum(axis=1)
+    short = np.maximum(aims - goals, 0.0)
+    excess = np.maximum(goals - aims, 0.0)
+    if sellable is not None and buyable is not None:
+        short, excess = short * buyable, excess * sellable
+    return goals + _fill(short, np.maximum(gap, 0.0)) - _fill(excess, np.maximum(-gap, 0.0))
+
+
+def _fill(room: Floats, amount: Floats) -> Floats:
+    """(B, K) how ``amount`` (B,) goes to the largest rooms (B, K) first, until it is used up."""
+    if not amount.any():
+        return np.zeros_like(room)
+    order = np.argsort(-room, axis=1, kind="stable")
+    sorted_ = np.take_along_axis(room, order, axis=1)
+    before = np.cumsum(sorted_, axis=1) - sorted_
+    used = np.clip(amount[:, None] - before, 0.0, sorted_)
+    filled = np.empty_like(room)
+    np.put_along_axis(filled, order, used, axis=1)
+    return filled
+
+
+def _unlimited(book: Book) -> Limits:
+    none, never = np.zeros(len(book)), np.full(len(book), np.inf)
+    nowhere = np.zeros_like(book.present)
+    return Limits(
+        no_sell=nowhere,
+        no_buy=nowhere,
+        reserve=none,
+        max_turnover=never,
+        max_weight=never,
+        equity=nowhere,
+        equity_ceiling=never,
+        cash_floor=none,
+        target_volatility=never,
+        tolerated_drawdown=never,
+    )

@@ -1,0 +1,146 @@
+"""What every source of instruments promises: `InstrumentSource` in application/ports.py."""
+
+import re
+
+import pytest
+
+from rebalancer.adapters.market_data.csv_files import CsvInstruments, PackagedInstruments
+from rebalancer.adapters.market_data.sample import SamplePrices
+from rebalancer.adapters.memory import MemoryInstruments
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+
+LIST = [
+    Instrument("SPY", "S&P 500, all of it", AssetClass.EQUITY, 3e10),
+    Instrument("AGG", "Bonds", AssetClass.BOND, None),
+    Instrument("XYZ"),
+]
+FILE = """symbol,name,asset_class,daily_volume
+SPY,"S&P 500, all of it",equity,3e10
+AGG,Bonds,bond,
+XYZ,,,
+"""
+
+
+def memory(folder):
+    return MemoryInstruments(Instruments.of(LIST))
+
+
+def csv_file(folder):
+    path = folder / "instruments.csv"
+    path.write_text(FILE, encoding="utf-8")
+    return CsvInstruments(path)
+
+
+def packaged(folder):
+    return PackagedInstruments()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(memory, id="memory"),
+        pytest.param(csv_file, id="csv"),
+        pytest.param(packaged, id="packaged"),
+    ]
+)
+def source(request, tmp_path):
+    return request.param(tmp_path)
+
+
+def written(tmp_path, text):
+    path = tmp_path / "instruments.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return CsvInstruments(path)
+
+
+def test_what_is_known_is_told(source):
+    listed = source.instruments()
+    assert listed["SPY"].asset_class is AssetClass.EQUITY
+    assert listed["AGG"].asset_class is AssetClass.BOND
+    assert "S&P 500" in listed["SPY"].name
+    assert listed["SPY"].daily_volume == 3e10
+
+
+def test_each_is_listed_once_and_under_its_symbol(source):
+    listed = list(source.instruments())
+    assert len({it.symbol for it in listed}) == len(listed) >= 3
+    assert all(source.instruments()[it.symbol] is it for it in source.instruments())
+
+
+def test_an_unlisted_asset_is_of_unknown_class(source):
+    assert source.instruments()["UNHEARD-OF"] == Instrument("UNHEARD-OF")
+    assert source.instruments()["UNHEARD-OF"].counts_as_equity
+
+
+def test_the_same_call_gives_the_same_answer(source):
+    assert source.instruments() == source.instruments()
+
+
+def test_volumes_are_positive_or_unknown(source):
+    volumes = [it.daily_volume for it in source.instruments()]
+    assert all(volume is None or 0 < volume < 1e12 for volume in volumes)
+
+
+def test_a_file_says_what_memory_says(tmp_path):
+    assert list(csv_file(tmp_path).instruments()) == LIST
+
+
+def test_the_package_knows_the_sample():
+    known = PackagedInstruments().instruments().by_symbol
+    for sample in (SamplePrices("stocks", full=True), SamplePrices("factors")):
+        assert set(sample.symbols()) <= set(known)
+
+
+def test_the_package_names_a_class_for_all():
+    listed = list(PackagedInstruments().instruments())
+    assert all(it.name and it.asset_class for it in listed)
+    assert {it.asset_class for it in listed} == set(AssetClass) - {AssetClass.OTHER}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("symbol\nA\n", Instrument("A")),
+        ("SYMBOL , Asset_Class\r\n A , Money Market \r\n\r\n", Instrument("A", "", "money_market")),
+        ("name,symbol,sector\nAlpha,A,Tech\n", Instrument("A", "Alpha")),
+        ("symbol,asset_class\nA,Real-Estate\n", Instrument("A", "", "real_estate")),
+        ("symbol,asset_class\nA,crypto\n", Instrument("A")),
+        ("symbol,daily_volume\nA, 2500000 \n", Instrument("A", daily_volume=2.5e6)),
+        (b"\xef\xbb\xbfsymbol\nA\n", Instrument("A")),
+    ],
+)
+def test_odd_lists_that_can_be_read(tmp_path, text, expected):
+    assert list(written(tmp_path, text).instruments()) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "remedy"),
+    [
+        ("", "instruments.csv: the file is empty", "header"),
+        ("symbol\n", "line 1", "add at least one row"),
+        ("ticker,name\nA,a\n", "line 1: no column is called symbol", "needs that name"),
+        ("symbol;name\nA;a\n", "line 1: no column is called symbol", "cells with commas"),
+        ("symbol,Symbol\nA,A\n", "line 1: columns 1 and 2", "keep one"),
+        ("symbol,name,name\nA,a,a\n", "line 1: columns 2 and 3", "keep one"),
+        ("symbol,name\nA,a\nB,b\nA,c\n", "line 4, column 1 ('symbol'): 'A'", "keep one line"),
+        ("symbol,name\n ,a\n", "line 2, column 1 ('symbol'): no symbol", "give one"),
+        ("symbol,name\nA,Fund, large\n", "line 2: 'large' is in column 3", "in quotes"),
+        ("symbol,daily_volume\nA,lots\n", "line 2, column 2 ('daily_volume'): 'lots'", "2500000"),
+        ("symbol,daily_volume\nA,0\n", "line 2, column 2 ('daily_volume'): '0'", "positive"),
+        ("symbol,daily_volume\nA,-5\n", "line 2, column 2 ('daily_volume'): '-5'", "positive"),
+        ("symbol,daily_volume\nA,nan\n", "line 2, column 2 ('daily_volume'): 'nan'", "positive"),
+        ("symbol,daily_volume\nA,1_000\n", "line 2, column 2 ('daily_volume'): '1_000'", "plain"),
+        ("symbol,daily_volume\nA,1e999\n", "line 2, column 2 ('daily_volume'): '1e999'", "plain"),
+        (b"symbol,name\nA,caf\xe9\n", "line 2: not UTF-8", "save it as CSV in UTF-8"),
+    ],
+)
+def test_a_malformed_list_is_refused_with_place_and_remedy(tmp_path, text, place, remedy):
+    with pytest.raises(InvalidRequest, match=re.escape(place)) as refused:
+        written(tmp_path, text).instruments()
+    assert remedy in str(refused.value)
+    assert refused.value.field == "assets"
+
+
+def test_a_missing_list_is_refused(tmp_path):
+    with pytest.raises(InvalidRequest, match=r"nowhere\.csv: there is no such file; check"):
+        CsvInstruments(tmp_path / "nowhere.csv").instruments()
