@@ -126,8 +126,8 @@ def _targeted(book: Book) -> Bools:
 def _known(estimates: Floats, book: Book) -> Bools:
     """(B,) whether a per-asset estimate (U,) exists for every targeted asset."""
     unknown = np.isnan(estimates[book.assets]) & _targeted(book)
-    every: Bools = np.logical_not(unknown).all(axis=1)
-    return every
+    known: Bools = np.count_nonzero(unknown, axis=1) == 0
+    return known
 
 
 def _scaled_to_strategic(weights: Callable[[Bools], Floats], book: Book, known: Bools) -> Allocated:

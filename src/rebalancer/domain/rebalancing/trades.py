@@ -152,9 +152,7 @@ class _Free:
     def __call__(self, paid: Floats) -> None:
         """Solve for goals, given what trading is thought to cost."""
         # Targets scale by one factor until the money suffices for them and for the costs.
-        room = np.minimum(
-            self.total, (self.total - paid) / np.where(self.wanted > 0, self.wanted, 1)
-        )
+        room = np.minimum(self.total, (self.total - paid) / self.divisor)
         self.aims = self.decision.targets * room[:, None]
         if self.outside is None:
             act_all = self.everyone
@@ -245,8 +243,9 @@ class _Constrained:
         # Until the reserve is restored, nothing is bought.
         values = self.flow + self.restored + self.trimmed + self.allowed[:, None] * wanted
         after = cash - values.sum(axis=1) - paid
-        self.short_of_reserve = np.maximum(limits.reserve - after, 0.0)
-        broke = self.short_of_reserve > _EDGE * np.maximum(total, 1.0)
+        lacks = np.maximum(limits.reserve - after, 0.0)
+        broke = lacks > DUST * total
+        self.short_of_reserve = np.where(broke, lacks, 0.0)
         self.goals = book.values + np.where(broke[:, None], np.minimum(values, 0.0), values)
 
     def finished(self, values: Floats, costs: Floats) -> Trades:
