@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Protocol
 
+from rebalancer.domain.backtest.run import Backtest
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -58,4 +59,15 @@ class InstrumentSource(Protocol):
 
         Raises:
             InvalidRequest: the list is malformed: says where and how to mend it.
+        """
+
+
+class BacktestReports(Protocol):
+    """Backtests as something that a person looks at."""
+
+    def render(self, backtest: Backtest) -> str:
+        """One self-contained HTML page; the same backtest gives the same text.
+
+        Raises:
+            Unavailable: what draws the plots is not installed; says how to install it.
         """

@@ -37,6 +37,14 @@ STILL = 1e-4
 """A daily deviation below this is interest on cash: its Sharpe ratio would dwarf all others."""
 
 
+class HtmlReports:
+    """Reports as self-contained HTML pages."""
+
+    def render(self, backtest: Backtest) -> str:
+        """See `BacktestReports.render`."""
+        return render_backtest(backtest)
+
+
 def render_backtest(report: Backtest) -> str:
     """One self-contained page: table, plots and glossary; the same input gives the same text.
 

@@ -1,0 +1,206 @@
+"""`rebalancer backtest`: policies side by side on history."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rebalancer.entrypoints.cli.options import (
+    IsoDate,
+    cost_model,
+    cost_options,
+    json_option,
+    market_options,
+    sources,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from rebalancer.domain.backtest.run import Backtest
+
+
+@click.command()
+@market_options
+@click.option(
+    "--policy",
+    required=True,
+    metavar="NAME[,NAME...]",
+    help="Policies to try, such as monthly,band:edge,trend:window=150. See `rebalancer policies`.",
+)
+@click.option(
+    "--targets",
+    "targets_file",
+    type=click.Path(path_type=Path),
+    help='JSON of strategic weights, such as {"SPY": 0.6, "AGG": 0.4}. Default: equal weights.',
+)
+@click.option("--from", "first", type=IsoDate(), help="The window's first close (on or after).")
+@click.option("--to", "last", type=IsoDate(), help="The window's last close (on or before).")
+@cost_options
+@click.option(
+    "--risk-free",
+    metavar="COLUMN|RATE",
+    help="What cash earns and Sharpe subtracts: a price column (which leaves the universe) or a "
+    "rate a year such as 0.02. Default: 0.",
+)
+@click.option(
+    "--capital",
+    type=float,
+    default=100_000.0,
+    show_default=True,
+    help="Money at the first close; matters with --as-live and for fees an order.",
+)
+@click.option("--as-live", is_flag=True, help="Make orders as live: whole shares.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Write a self-contained HTML report here."
+)
+@json_option
+def backtest(
+    prices: Path | None,
+    assets: Path | None,
+    policy: str,
+    targets_file: Path | None,
+    first: date | None,
+    last: date | None,
+    cost_bps: float | None,
+    preset: str | None,
+    risk_free: str | None,
+    capital: float,
+    as_live: bool,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Prove or refute policies on history, net of costs.
+
+    Rows before --from serve as look-back only. At the window's first close every policy buys its
+    targets and pays for it; later it decides on data up to and including a close, and trades at
+    that close.
+
+    \b
+    Examples:
+      rebalancer backtest --policy monthly,band,volatility_target
+      rebalancer backtest --prices etfs.csv --policy monthly,trend --risk-free BIL --from 2010-01-01
+      rebalancer backtest --policy band:edge,band:half --cost-bps 25 --report out.html
+    """
+    from rebalancer.application.backtests import BacktestRequest, RunBacktest
+    from rebalancer.application.ports import BacktestReports
+    from rebalancer.domain.policy.rules import policy_names
+    from rebalancer.entrypoints.cli.screen import progress
+    from rebalancer.wiring import container
+
+    where = sources(prices, assets)
+    request = BacktestRequest(
+        policies=policy_names(policy),
+        costs=cost_model(cost_bps, preset),
+        targets=None if targets_file is None else read_targets(targets_file),
+        first=first,
+        last=last,
+        risk_free=_rate_or_column(risk_free),
+        capital=capital,
+        as_live=as_live,
+    )
+    wired = container(where)
+    with progress("backtesting", len(request.policies)) as advance:
+        done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
+    page = None if report is None else wired.get(BacktestReports).render(done)
+    if report is not None and page is not None:
+        write_text(report, page, field="report")
+    if as_json:
+        click.echo(as_json_text(done, None if preset else (10.0 if cost_bps is None else cost_bps)))
+    else:
+        show(done)
+        if report is not None:
+            click.echo(f"Report: {report.resolve()}")
+
+
+def _rate_or_column(text: str | None) -> float | str:
+    if text is None:
+        return 0.0
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def read_targets(path: Path) -> dict[str, float]:
+    """Strategic weights from a JSON object.
+
+    Raises:
+        InvalidRequest: the file cannot be read, is no JSON object of numbers, or repeats a symbol.
+    """
+    from rebalancer.entrypoints.cli.records import Fields, parse_json, read_file, weights_of
+
+    return weights_of(Fields(parse_json(read_file(path, field="targets"), field="targets"), ""))
+
+
+def as_json_text(done: Backtest, cost_bps: float | None) -> str:
+    """The results as JSON; figures as in `Performance`."""
+    import json
+
+    import attrs
+
+    return json.dumps(
+        {
+            "from": str(done.dates[0]),
+            "to": str(done.dates[-1]),
+            "assets": list(done.symbols),
+            "cost_bps": cost_bps,
+            "costs": done.cost_label,
+            "cautions": list(done.cautions),
+            "results": [
+                {"policy": track.policy, **attrs.asdict(track.performance)} for track in done.tracks
+            ],
+        },
+        indent=2,
+        allow_nan=False,
+    )
+
+
+def show(done: Backtest) -> None:
+    """Print the results as a table that a person reads."""
+    from rich.table import Table
+
+    from rebalancer.entrypoints.cli.screen import console
+
+    table = Table(
+        title=f"{done.dates[0]} to {done.dates[-1]}, {len(done.symbols)} assets, {done.cost_label}",
+        title_justify="left",
+        caption="Net of costs. Sharpe above the risk-free. Turnover and orders after the first "
+        "close.",
+        caption_justify="left",
+    )
+    table.add_column("policy", no_wrap=True)
+    for heading in (
+        "final",
+        "CAGR",
+        "vol",
+        "Sharpe",
+        "max DD",
+        "Calmar",
+        "turn/y",
+        "orders/y",
+        "cost",
+        "exposure",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for track in done.tracks:
+        figures = track.performance
+        table.add_row(
+            track.policy,
+            f"{figures.final_value:.2f}",
+            f"{figures.cagr:.1%}",
+            f"{figures.volatility:.1%}",
+            f"{figures.sharpe:.2f}",
+            f"{figures.max_drawdown:.1%}",
+            f"{figures.calmar:.2f}",
+            f"{figures.turnover_per_year:.0%}",
+            f"{figures.orders_per_year:.0f}",
+            f"{figures.cost_paid:.2%}",
+            f"{figures.average_exposure:.0%}",
+        )
+    screen = console()
+    screen.print(table)
+    for caution in done.cautions:
+        screen.print(f"[yellow]Caution:[/yellow] {caution}")

@@ -1,0 +1,381 @@
+"""A file of portfolios to a file of proposals, in bounded memory, on several processes.
+
+Lines are cut into chunks of fixed size, whose boundaries depend on line numbers alone. A chunk is a
+pure function of its lines, so that neither the number of workers nor being killed and resumed can
+change a byte: a resumed run keeps whole chunks and does the rest again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import date
+from io import BufferedRandom, BufferedReader
+from pathlib import Path
+
+import attrs
+
+from rebalancer.application.rebalance import ProposeForBook, SetTerms
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.rebalancing.proposal import Failure, Terms
+from rebalancer.entrypoints.cli import records
+from rebalancer.wiring import Sources, container
+
+CHUNK = 512
+"""Lines that are solved together; part of the output's definition, see above."""
+
+LONGEST_LINE = 1 << 20
+"""Bytes; a longer line is a failed record, and is never in memory whole."""
+
+ALONE_BELOW = 1 << 20
+"""Bytes of input under which starting processes costs more than it gains."""
+
+
+@attrs.frozen
+class Order:
+    """What a run is asked for.
+
+    Attributes:
+        sources: Where market data come from.
+        policy: Who decides.
+        costs: The price list.
+        currency: Of the prices.
+        as_of: Day to decide on; None: the last close.
+    """
+
+    sources: Sources
+    policy: str
+    costs: CostModel
+    currency: str
+    as_of: date | None
+
+
+@attrs.define
+class Tally:
+    """How many lines became what."""
+
+    lines: int = 0
+    proposed: int = 0
+    nothing: int = 0
+    failed: int = 0
+
+    def count(self, status: str) -> None:
+        """Count one record."""
+        self.lines += 1
+        self.proposed += status == "proposed"
+        self.nothing += status == "nothing_to_do"
+        self.failed += status == "failed"
+
+
+@attrs.frozen
+class Line:
+    """One line of input.
+
+    Attributes:
+        number: From 1.
+        text: Without its end; the beginning only, when it is too long.
+        size: Bytes taken from the file.
+        digest: SHA-256 of the whole line when it is too long, else empty.
+    """
+
+    number: int
+    text: bytes
+    size: int
+    digest: str = ""
+
+
+@attrs.frozen
+class Record:
+    """One line of output, and what the run must know of it."""
+
+    number: int
+    portfolio_id: str | None
+    status: str
+    text: bytes
+    input_hash: str
+
+
+def run(
+    order: Order,
+    portfolios: Path,
+    out: Path,
+    *,
+    resume: bool,
+    workers: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Tally:
+    """Propose for every line of ``portfolios`` and write one line each to ``out``.
+
+    Raises:
+        InvalidRequest: a file cannot be read or written, a parameter makes no sense, or a run is
+            to be resumed whose inputs have changed.
+    """
+    Currency(order.currency)
+    terms = _terms(order)
+    try:
+        if out.exists() and portfolios.exists() and out.samefile(portfolios):
+            raise InvalidRequest("is the input file; choose another", field="out")
+        with closing(sqlite3.connect("")) as database, portfolios.open("rb") as source:
+            # A nameless database spills to disk: any number of ids, bounded memory.
+            seen = _Seen(database)
+            tally = Tally()
+            with _output(out, _inputs(terms, source), resume=resume) as target:
+                done = _kept(target, seen, tally)
+                lines = _lines(source)
+                for _ in range(done):
+                    advance(next(lines).size)
+                for record, size in _records(lines, order, terms, portfolios, workers):
+                    final = record
+                    if record.portfolio_id is not None and not seen.first(record):
+                        final = _repeated(record, terms, seen.line(record))
+                    target.write(final.text)
+                    tally.count(final.status)
+                    advance(size)
+                    if record.number % CHUNK == 0:
+                        target.flush()
+                return tally
+    except OSError as error:
+        path = Path(error.filename) if error.filename else out
+        field = "portfolios" if path == portfolios else "out"
+        raise InvalidRequest(f"cannot use {path}: {error.strerror}", field=field) from None
+
+
+def _terms(order: Order) -> Terms:
+    return container(order.sources).get(SetTerms)(
+        policy_name=order.policy, costs=order.costs, currency=order.currency, as_of=order.as_of
+    )
+
+
+def _inputs(terms: Terms, source: BufferedReader) -> dict[str, str]:
+    """Digests of all that the output follows from."""
+    digest = hashlib.file_digest(source, "sha256").hexdigest()
+    source.seek(0)
+    return {"portfolios": digest, "prices, policy, costs and assets": terms.digest}
+
+
+@contextmanager
+def _output(out: Path, inputs: dict[str, str], *, resume: bool) -> Iterator[BufferedRandom]:
+    """The output file, opened at its beginning; beside it stands what it is made of.
+
+    Raises:
+        InvalidRequest: a run is to be resumed that is not known or had other inputs.
+    """
+    note = out.with_name(f"{out.name}.run")
+    going_on = resume and out.exists()
+    if going_on:
+        try:
+            before = json.loads(note.read_bytes())
+        except (OSError, ValueError):
+            raise InvalidRequest(
+                f"cannot resume {out}: {note.name}, which says what it was made of, is missing or "
+                "damaged; run again without --resume",
+                field="resume",
+            ) from None
+        changed = [name for name, digest in inputs.items() if before.get(name) != digest]
+        if changed:
+            raise InvalidRequest(
+                f"cannot resume {out}: changed since that run: {'; '.join(changed)}. Restore them, "
+                "or run again without --resume",
+                field="resume",
+            )
+    else:
+        out.unlink(missing_ok=True)
+        fresh = note.with_name(f"{note.name}.new")
+        fresh.write_text(json.dumps(inputs, indent=2) + "\n", encoding="utf-8")
+        fresh.replace(note)
+    with open(out, "r+b" if going_on else "x+b") as target:  # noqa: PTH123 - Path.open is untyped here
+        yield target
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def _kept(target: BufferedRandom, seen: _Seen, tally: Tally) -> int:
+    """Keep whole chunks of a run that was killed, cut off the rest, and count what is kept."""
+    kept = end = size = 0
+    pending: list[Record] = []
+    for text in target:
+        if not text.endswith(b"\n"):
+            break
+        size += len(text)
+        record = json.loads(text)
+        pending.append(Record(record["line"], record["portfolio_id"], record["status"], b"", ""))
+        if len(pending) == CHUNK:
+            for one in pending:
+                tally.count(one.status)
+                if one.portfolio_id is not None:
+                    seen.first(one)
+            kept += CHUNK
+            pending.clear()
+            end += size
+            size = 0
+    target.seek(end)
+    target.truncate()
+    return kept
+
+
+def _lines(source: BufferedReader) -> Iterator[Line]:
+    """Lines of a file, none of which is in memory beyond `LONGEST_LINE`."""
+    number = 0
+    while text := source.readline(LONGEST_LINE + 2):
+        number += 1
+        size = len(text)
+        digest = ""
+        if len(text.rstrip(b"\r\n")) > LONGEST_LINE:
+            sha = hashlib.sha256(text)
+            while not text.endswith(b"\n") and (text := source.readline(LONGEST_LINE)):
+                sha.update(text)
+                size += len(text)
+            text, digest = b"", sha.hexdigest()
+        yield Line(number, text.rstrip(b"\r\n"), size, digest)
+
+
+def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    chunk: list[Line] = []
+    for line in lines:
+        chunk.append(line)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _records(
+    lines: Iterator[Line], order: Order, terms: Terms, portfolios: Path, workers: int
+) -> Iterator[tuple[Record, int]]:
+    """Records in the order of the lines, and the bytes that each line took."""
+    if workers == 1 or portfolios.stat().st_size < ALONE_BELOW:
+        for chunk in _chunks(lines):
+            yield from zip(solve(chunk, terms), (line.size for line in chunk), strict=True)
+        return
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(order,),
+    ) as pool:
+        for chunk, future in _ahead(pool, _chunks(lines), 2 * workers):
+            yield from zip(future.result(), (line.size for line in chunk), strict=True)
+
+
+def _ahead(
+    pool: Executor, chunks: Iterator[list[Line]], most: int
+) -> Iterator[tuple[list[Line], Future[list[Record]]]]:
+    """Chunks in order with at most ``most`` of them under way, so that memory stays bounded."""
+    under_way: deque[tuple[list[Line], Future[list[Record]]]] = deque()
+    for chunk in chunks:
+        under_way.append((chunk, pool.submit(_work, chunk)))
+        if len(under_way) == most:
+            yield under_way.popleft()
+    yield from under_way
+
+
+_worker: dict[str, Terms] = {}
+"""The one value that a worker process keeps between chunks."""
+
+
+def _begin(order: Order) -> None:
+    """Prepare a worker process; it ends when its parent does, however that ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
+    _worker["terms"] = _terms(order)
+
+
+def _work(chunk: list[Line]) -> list[Record]:
+    return solve(chunk, _worker["terms"])
+
+
+def solve(chunk: list[Line], terms: Terms) -> list[Record]:
+    """One record for each line of a chunk."""
+    solved: dict[int, Record] = {}
+    numbers: list[int] = []
+    portfolios: list[Portfolio] = []
+    for line in chunk:
+        portfolio_id = None
+        try:
+            if line.digest:
+                raise InvalidRequest(f"the line is longer than {LONGEST_LINE} bytes")
+            if not line.text.strip():
+                raise InvalidRequest("the line is empty; write one JSON object a line")
+            values = records.parse_json(line.text)
+            if isinstance(values.get("id"), str) and 0 < len(values["id"]) <= records.LONGEST_ID:
+                portfolio_id = values["id"]
+            portfolio = records.portfolio_of(values, currency=terms.currency)
+            numbers.append(line.number)
+            portfolios.append(portfolio)
+        except InvalidRequest as error:
+            parts = (terms.digest.encode(), line.digest.encode(), line.text)
+            digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
+            solved[line.number] = _failed(line.number, portfolio_id, str(error), digest, terms)
+    for number, answer in zip(numbers, ProposeForBook()(portfolios, terms), strict=True):
+        if isinstance(answer, Failure):
+            solved[number] = _failed(
+                number, answer.portfolio_id, str(answer.error), answer.input_hash, terms
+            )
+            continue
+        text = records.json_line(records.proposal_record(number, answer))
+        solved[number] = Record(
+            number, answer.portfolio_id, answer.status.value, text, answer.input_hash
+        )
+    return [solved[line.number] for line in chunk]
+
+
+def _failed(
+    number: int, portfolio_id: str | None, error: str, input_hash: str, terms: Terms
+) -> Record:
+    record = records.failure_record(
+        number,
+        portfolio_id,
+        as_of=terms.market.last_date,
+        policy=terms.policy.name,
+        error=error,
+        input_hash=input_hash,
+    )
+    return Record(number, portfolio_id, "failed", records.json_line(record), input_hash)
+
+
+def _repeated(record: Record, terms: Terms, first: int) -> Record:
+    error = f"id: {record.portfolio_id!r} stands on line {first} already; ids must be unique"
+    return _failed(record.number, record.portfolio_id, error, record.input_hash, terms)
+
+
+class _Seen:
+    """Which ids have occurred, and where."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+
+    def first(self, record: Record) -> bool:
+        """Whether this is the first record of its id; it is remembered."""
+        added = self._database.execute(
+            "INSERT OR IGNORE INTO seen VALUES (?, ?)", (_key(record), record.number)
+        )
+        return added.rowcount == 1
+
+    def line(self, record: Record) -> int:
+        """Line of the first record of an id."""
+        found = self._database.execute("SELECT line FROM seen WHERE id = ?", (_key(record),))
+        return int(found.fetchone()[0])
+
+
+def _key(record: Record) -> bytes:
+    assert record.portfolio_id is not None
+    return record.portfolio_id.encode("utf-8", "surrogatepass")

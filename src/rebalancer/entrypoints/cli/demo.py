@@ -1,0 +1,100 @@
+"""`rebalancer demo`: the main job on packaged real prices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rebalancer.entrypoints.cli.options import write_text
+
+_POLICIES = (
+    "buy_and_hold,monthly,quarterly,band,band:edge,volatility_target,trend,inverse_volatility,"
+    "risk_parity,minimum_variance,hierarchical_risk_parity"
+)
+
+_PORTFOLIO = {
+    "id": "demo",
+    "currency": "USD",
+    "cash": "1850.00",
+    "holdings": {"AAPL": "95", "MSFT": "30", "JNJ": "40", "KO": "120", "XOM": "70", "GE": "25"},
+    "targets": {
+        "AAPL": 0.20,
+        "MSFT": 0.20,
+        "JNJ": 0.20,
+        "KO": 0.15,
+        "XOM": 0.10,
+        "PG": 0.15,
+    },
+    "cash_flow": "2500.00",
+    "last_rebalance": "2022-12-01",
+    "preferences": {
+        "min_trade": "100.00",
+        "do_not_sell": ["GE"],
+        "max_turnover": 0.30,
+        "cash_reserve": "500.00",
+    },
+}
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for the report and the example portfolio.",
+)
+def demo(out: Path) -> None:
+    """Propose for a portfolio and try the policies, on 22 years of real prices.
+
+    Needs the extras: pip install 'rebalancer[sample,report]'
+    """
+    import json
+
+    from rebalancer.application.backtests import BacktestRequest, RunBacktest
+    from rebalancer.application.ports import BacktestReports
+    from rebalancer.application.rebalance import ProposeRebalance, SetTerms
+    from rebalancer.domain.policy.rules import policy_names
+    from rebalancer.domain.portfolio.costs import CostModel
+    from rebalancer.entrypoints.cli import backtest, propose
+    from rebalancer.entrypoints.cli.records import portfolio_of
+    from rebalancer.entrypoints.cli.screen import console, progress
+    from rebalancer.wiring import Sources, container
+
+    screen = console()
+    where = Sources()
+    wired = container(where)
+    costs = CostModel.flat(10.0)
+
+    screen.rule("1. A portfolio, and what to trade now")
+    example = out / "portfolio.json"
+    write_text(example, json.dumps(_PORTFOLIO, indent=2) + "\n", field="out")
+    portfolio = portfolio_of(_PORTFOLIO, currency="USD")
+    screen.print(
+        f"Holds {', '.join(f'{held} {symbol}' for symbol, held in portfolio.holdings.items())} and "
+        f"{portfolio.cash} {portfolio.currency} in cash; {portfolio.cash_flow} is being paid in.\n"
+        "Wants at most 30% turnover, orders of 100 or more, 500 kept in cash, and GE not sold.\n"
+    )
+    terms = wired.get(SetTerms)(policy_name="band", costs=costs, currency="USD")
+    propose.show(wired.get(ProposeRebalance)(portfolio, terms), portfolio, terms)
+
+    screen.print()
+    screen.rule("2. Would that have been any good?")
+    request = BacktestRequest(policies=policy_names(_POLICIES), costs=costs)
+    with progress("backtesting", len(request.policies)) as advance:
+        done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
+    backtest.show(done)
+    report = out / "backtest.html"
+    write_text(report, wired.get(BacktestReports).render(done), field="out")
+
+    screen.print()
+    screen.rule("3. Next")
+    screen.print(
+        f"Report with plots: {report.resolve()}\n"
+        "Try:\n"
+        f"  rebalancer propose {example} --policy monthly\n"
+        "  rebalancer backtest --policy monthly,band:edge,trend:window=150 --from 2010-01-04\n"
+        "  rebalancer market show AAPL",
+        soft_wrap=True,
+    )

@@ -1,0 +1,78 @@
+"""The `rebalancer` command.
+
+Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+
+from rebalancer.domain.errors import RebalancerError, Unavailable
+from rebalancer.entrypoints.cli.backtest import backtest
+from rebalancer.entrypoints.cli.batch import batch
+from rebalancer.entrypoints.cli.demo import demo
+from rebalancer.entrypoints.cli.market import market
+from rebalancer.entrypoints.cli.policies import policies
+from rebalancer.entrypoints.cli.propose import propose
+
+GOOD, UNEXPECTED, BAD_INPUT, WITH_FAILURES = 0, 1, 2, 3
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures.",
+)
+@click.version_option(package_name="rebalancer")
+def rebalancer() -> None:
+    """What to trade now, what it costs, why, and why not.
+
+    \b
+    Start with:  rebalancer demo
+    Then:        rebalancer propose --holdings my.csv --cash 500 --targets targets.json
+                 rebalancer backtest --policy monthly,band,volatility_target --report out.html
+    """
+
+
+for _command in (demo, propose, batch, backtest, policies, market):
+    rebalancer.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and exit with a code that scripts can trust."""
+    # Small matrices gain nothing from threads, and one thread a process keeps sums in one order:
+    # the same input gives the same digits. Commands import numpy after this.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    try:
+        result = rebalancer.main(prog_name="rebalancer", standalone_mode=False)
+        # Click hands back a command's own exit code, or what the command returned.
+        code = result if isinstance(result, int) else GOOD
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = BAD_INPUT
+    except Unavailable as error:
+        click.echo(f"Error: {error}", err=True)
+        code = UNEXPECTED
+    except RebalancerError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = BAD_INPUT
+    except BrokenPipeError:
+        # The reader has gone (`rebalancer ... | head`); say nothing more, not even at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = GOOD
+    except Exception as error:
+        if os.environ.get("REBALANCER_DEBUG"):
+            traceback.print_exc()
+        click.echo(
+            f"Unexpected {type(error).__name__}: {error}\n"
+            "This is a bug. Run again with REBALANCER_DEBUG=1 and report what it prints.",
+            err=True,
+        )
+        code = UNEXPECTED
+    sys.exit(code)

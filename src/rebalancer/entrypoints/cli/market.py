@@ -1,0 +1,123 @@
+"""`rebalancer market`: what is known of prices and instruments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rebalancer.entrypoints.cli.options import json_option, market_options, sources
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@click.group()
+def market() -> None:
+    """Look at prices and instruments."""
+
+
+@market.command("list")
+@market_options
+@json_option
+def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
+    """List the assets on offer.
+
+    \b
+    Examples:
+      rebalancer market list
+      rebalancer market list --prices etfs.csv.gz --json
+    """
+    import json
+
+    from rich.table import Table
+
+    from rebalancer.application.market_data import DescribeMarket
+    from rebalancer.entrypoints.cli.screen import console
+    from rebalancer.wiring import container
+
+    where = sources(prices, assets)
+    described = container(where).get(DescribeMarket)()
+    if as_json:
+        import attrs
+
+        click.echo(json.dumps([attrs.asdict(one) for one in described], indent=2, default=str))
+        return
+    table = Table(title=f"{len(described)} assets", title_justify="left")
+    for heading in ("symbol", "name", "class", "first close", "last close"):
+        table.add_column(heading)
+    for heading in ("closes", "price", "last year", "volatility"):
+        table.add_column(heading, justify="right")
+    for one in described:
+        table.add_row(
+            one.symbol,
+            one.name,
+            one.asset_class or "unknown (as equity)",
+            str(one.first),
+            str(one.last),
+            str(one.closes),
+            f"{one.price:,.2f}",
+            _percent(one.return_last_year),
+            _percent(one.volatility),
+        )
+    screen = console()
+    screen.print(table)
+    for caution in where.cautions:
+        screen.print(f"[yellow]Caution:[/yellow] {caution}")
+
+
+@market.command()
+@click.argument("symbol")
+@market_options
+@json_option
+def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -> None:
+    """Show one asset, year by year.
+
+    \b
+    Example:
+      rebalancer market show AAPL
+    """
+    import json
+
+    import attrs
+    from rich.table import Table
+
+    from rebalancer.application.market_data import DescribeAsset
+    from rebalancer.entrypoints.cli.screen import console
+    from rebalancer.wiring import container
+
+    asset = container(sources(prices, assets)).get(DescribeAsset)(symbol)
+    if as_json:
+        click.echo(json.dumps(attrs.asdict(asset), indent=2, default=str))
+        return
+    screen = console()
+    about = asset.summary
+    screen.print(
+        f"[bold]{about.symbol}[/bold]  {about.name or 'no name known'}, "
+        f"{about.asset_class or 'class unknown (counts as equity)'}\n"
+        f"{about.closes} closes, {about.first} to {about.last}, last {about.price:,.2f}"
+    )
+    screen.print(f"{_line([year.last for year in asset.years])}  closes at the end of each year")
+    table = Table()
+    table.add_column("year")
+    for heading in ("close", "return", "volatility", "max drawdown"):
+        table.add_column(heading, justify="right")
+    for year in asset.years:
+        table.add_row(
+            str(year.year),
+            f"{year.last:,.2f}",
+            _percent(year.total_return),
+            _percent(year.volatility),
+            _percent(year.max_drawdown),
+        )
+    screen.print(table)
+
+
+def _percent(value: float | None) -> Any:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _line(values: list[float]) -> str:
+    low, high = min(values), max(values)
+    spread = (high - low) or 1.0
+    return "".join(_BARS[round((value - low) / spread * (len(_BARS) - 1))] for value in values)

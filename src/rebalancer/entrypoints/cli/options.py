@@ -1,0 +1,107 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rebalancer.domain.portfolio.costs import CostModel
+    from rebalancer.wiring import Sources
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class IsoDate(click.ParamType[date]):
+    """A day written YYYY-MM-DD."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Parse, or fail with the remedy."""
+        try:
+            return datetime.strptime(value, "%Y-%m-%d").date()
+        except ValueError:
+            self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
+
+
+def market_options(command: Command) -> Command:
+    """``--prices`` and ``--assets``."""
+    command = click.option(
+        "--assets",
+        type=click.Path(path_type=Path),
+        help="CSV of symbol,name,asset_class,daily_volume. Default: $REBALANCER_ASSETS, or the "
+        "packaged list.",
+    )(command)
+    return click.option(
+        "--prices",
+        type=click.Path(path_type=Path),
+        help="CSV (or .csv.gz): a date column and one column of adjusted closes a symbol. "
+        "Default: $REBALANCER_PRICES, or the packaged sample.",
+    )(command)
+
+
+def cost_options(command: Command) -> Command:
+    """``--cost-bps`` and ``--costs``."""
+    command = click.option(
+        "--costs",
+        "preset",
+        help="A typical price list instead: free, zero-commission, retail, full-service, "
+        "institutional.",
+    )(command)
+    return click.option(
+        "--cost-bps",
+        type=float,
+        help="Cost of trading, in basis points of traded value, each side. Default: 10.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables."
+    )(command)
+
+
+def sources(prices: Path | None, assets: Path | None) -> Sources:
+    """Where market data come from: the command line, else settings, else the packaged sample."""
+    from rebalancer.config import Settings
+    from rebalancer.wiring import Sources
+
+    settings = Settings.read()
+    return Sources(prices=prices or settings.prices, assets=assets or settings.assets)
+
+
+def cost_model(bps: float | None, preset: str | None) -> CostModel:
+    """The price list that the options describe.
+
+    Raises:
+        InvalidRequest: both are given, or one makes no sense.
+    """
+    from rebalancer.domain.errors import InvalidRequest
+    from rebalancer.domain.portfolio.costs import CostModel, cost_preset
+
+    if preset is not None:
+        if bps is not None:
+            raise InvalidRequest("give either --cost-bps or --costs, not both", field="costs")
+        return cost_preset(preset)
+    return CostModel.flat(10.0 if bps is None else bps)
+
+
+def write_text(path: Path, text: str, *, field: str) -> None:
+    """Write a file whole.
+
+    Raises:
+        InvalidRequest: it cannot be written there; says why.
+    """
+    from rebalancer.domain.errors import InvalidRequest
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidRequest(f"cannot write {path}: {error.strerror}", field=field) from None

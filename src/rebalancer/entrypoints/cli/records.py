@@ -1,0 +1,320 @@
+"""Portfolios and proposals as JSON: the wire shape of `propose` and `batch`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.money import Currency, decimal_of
+from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio, Preferences
+from rebalancer.domain.portfolio.risk import risk_profile
+
+if TYPE_CHECKING:
+    from rebalancer.domain.rebalancing.proposal import Proposal
+
+T = TypeVar("T")
+
+_MISSING = object()
+LONGEST_ID = 200
+
+
+def read_file(path: Path, *, field: str) -> bytes:
+    """A file's contents.
+
+    Raises:
+        InvalidRequest: it cannot be read; says why.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"cannot read {path}: {error.strerror}", field=field) from None
+
+
+def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
+    """A JSON object; numbers with a point or an exponent become exact Decimals.
+
+    Raises:
+        InvalidRequest: not UTF-8, not JSON, not an object, a key that occurs twice, or nested too
+            deeply.
+    """
+    try:
+        value = json.loads(
+            text.decode("utf-8-sig"),
+            object_pairs_hook=_object,
+            parse_float=Decimal,
+            parse_constant=_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"is not UTF-8 text (byte {error.start + 1}); save it as UTF-8", field=field
+        ) from None
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(
+            f"is not JSON: {error.msg.lower()} at character {error.pos + 1}", field=field
+        ) from None
+    except RecursionError:
+        raise InvalidRequest("is nested too deeply", field=field) from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise InvalidRequest(f"holds a number that is too long: {error}", field=field) from None
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"expected a JSON object, got {_shown(value)}", field=field)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise InvalidRequest("occurs twice; keep one", field=key)
+            seen.add(key)
+    return found
+
+
+def _constant(name: str) -> float:
+    raise InvalidRequest(f"holds {name}, which is not a number; numbers must be finite")
+
+
+def _shown(value: object) -> str:
+    """A value for a message, not longer than a line."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class Fields:
+    """The fields of one JSON object, taken one by one; whatever is left over is unknown."""
+
+    def __init__(self, values: Mapping[str, Any], path: str) -> None:
+        self._values = dict(values)
+        self._path = path
+        self._asked: list[str] = []
+
+    def name(self, key: str) -> str:
+        """The path of a field, for messages."""
+        return f"{self._path}.{key}" if self._path else key
+
+    def take(self, key: str, read: Callable[[Any, str], T], default: T | object = _MISSING) -> T:
+        """Read a field; absent or null gives the default.
+
+        Raises:
+            InvalidRequest: it is required and missing, or malformed.
+        """
+        self._asked.append(key)
+        value = self._values.pop(key, None)
+        if value is None:
+            if default is _MISSING:
+                raise InvalidRequest("is missing", field=self.name(key))
+            return default  # type: ignore[return-value]  # a T, or we have raised
+        return read(value, self.name(key))
+
+    def rest(self) -> dict[str, Any]:
+        """All fields not yet taken, by name."""
+        rest, self._values = self._values, {}
+        return rest
+
+    def done(self) -> None:
+        """Nothing may be left.
+
+        Raises:
+            InvalidRequest: a field is unknown; names the nearest known one.
+        """
+        for key in self._values:
+            near = difflib.get_close_matches(key, self._asked, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(self._asked)}"
+            raise InvalidRequest(f"is unknown; {hint}", field=self.name(key))
+
+
+def text_of(value: Any, field: str) -> str:
+    """Non-empty text."""
+    if not isinstance(value, str) or not value:
+        raise InvalidRequest(f"expected text, got {_shown(value)}", field=field)
+    return value
+
+
+def fields_of(value: Any, field: str) -> Fields:
+    """A nested object."""
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"expected an object, got {_shown(value)}", field=field)
+    return Fields(value, field)
+
+
+def number_of(value: Any, field: str) -> Decimal:
+    """A finite Decimal."""
+    return decimal_of(value, field=field)
+
+
+def fraction_of(value: Any, field: str) -> float:
+    """A finite float."""
+    return float(decimal_of(value, field=field))
+
+
+def flag_of(value: Any, field: str) -> bool:
+    """A truth value."""
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"expected true or false, got {_shown(value)}", field=field)
+    return value
+
+
+def date_of(value: Any, field: str) -> date:
+    """A day written YYYY-MM-DD."""
+    try:
+        if not isinstance(value, str) or len(value) != 10:
+            raise ValueError
+        return date.fromisoformat(value)
+    except ValueError:
+        raise InvalidRequest(
+            f"expected a day such as 2022-11-30, got {_shown(value)}", field=field
+        ) from None
+
+
+def symbols_of(value: Any, field: str) -> frozenset[str]:
+    """A list of symbols."""
+    if not isinstance(value, list):
+        raise InvalidRequest(f"expected a list of symbols, got {_shown(value)}", field=field)
+    return frozenset(text_of(item, f"{field}[{at}]") for at, item in enumerate(value))
+
+
+def id_of(value: Any, field: str) -> str:
+    """A portfolio's id."""
+    text = text_of(value, field)
+    if len(text) > LONGEST_ID:
+        raise InvalidRequest(f"is longer than {LONGEST_ID} characters", field=field)
+    return text
+
+
+def weights_of(fields: Fields) -> dict[str, float]:
+    """Weights by symbol."""
+    return {
+        symbol: fraction_of(weight, fields.name(symbol)) for symbol, weight in fields.rest().items()
+    }
+
+
+def portfolio_of(values: Mapping[str, Any], *, currency: str) -> Portfolio:
+    """A portfolio from its JSON object.
+
+    Args:
+        values: What `parse_json` gave.
+        currency: Assumed when the object names none.
+
+    Raises:
+        InvalidRequest: a field is missing, unknown or malformed; names it.
+    """
+    fields = Fields(values, "")
+    portfolio_id = fields.take("id", id_of)
+    code = fields.take("currency", text_of, currency)
+    cash = fields.take("cash", number_of)
+    holdings = fields.take("holdings", fields_of)
+    targets = fields.take("targets", fields_of)
+    profile: str | None = fields.take("risk_profile", text_of, None)
+    cash_flow = fields.take("cash_flow", number_of, Decimal(0))
+    last_rebalance = fields.take("last_rebalance", date_of, None)
+    wishes: Fields | None = fields.take("preferences", fields_of, None)
+    fields.done()
+    return Portfolio(
+        id=portfolio_id,
+        currency=Currency(code),
+        cash=cash,
+        holdings={
+            symbol: number_of(quantity, holdings.name(symbol))
+            for symbol, quantity in holdings.rest().items()
+        },
+        targets=weights_of(targets),
+        risk_profile=None if profile is None else risk_profile(profile),
+        cash_flow=cash_flow,
+        last_rebalance=last_rebalance,
+        preferences=NO_PREFERENCES if wishes is None else _preferences(wishes),
+    )
+
+
+def _preferences(fields: Fields) -> Preferences:
+    none = NO_PREFERENCES
+    wishes = Preferences(
+        whole_shares=fields.take("whole_shares", flag_of, none.whole_shares),
+        quantity_step=fields.take("quantity_step", number_of, none.quantity_step),
+        min_trade=fields.take("min_trade", number_of, none.min_trade),
+        do_not_sell=fields.take("do_not_sell", symbols_of, none.do_not_sell),
+        do_not_buy=fields.take("do_not_buy", symbols_of, none.do_not_buy),
+        max_turnover=fields.take("max_turnover", fraction_of, None),
+        cash_reserve=fields.take("cash_reserve", number_of, none.cash_reserve),
+        max_weight=fields.take("max_weight", fraction_of, None),
+        band=fields.take("band", fraction_of, None),
+        skip_unprofitable=fields.take("skip_unprofitable", flag_of, none.skip_unprofitable),
+    )
+    fields.done()
+    return wishes
+
+
+def plain(number: Decimal) -> str:
+    """A Decimal as text, never with an exponent."""
+    return format(number, "f")
+
+
+def proposal_record(line: int | None, proposal: Proposal) -> dict[str, Any]:
+    """A proposal as JSON values; ``line`` is left out when None."""
+    record = {} if line is None else {"line": line}
+    return record | {
+        "portfolio_id": proposal.portfolio_id,
+        "status": proposal.status.value,
+        "as_of": proposal.as_of.isoformat(),
+        "policy": proposal.policy,
+        "orders": [
+            {
+                "symbol": order.symbol,
+                "side": order.side.value,
+                "quantity": plain(order.quantity),
+                "price": plain(order.price),
+                "value": plain(order.value),
+                "cost": plain(order.cost),
+                "reason": order.reason,
+            }
+            for order in proposal.orders
+        ],
+        "not_traded": [
+            {"symbol": other.symbol, "reason": other.reason} for other in proposal.not_traded
+        ],
+        "weights_before": proposal.weights_before,
+        "weights_after": proposal.weights_after,
+        "cash_after": plain(proposal.cash_after),
+        "turnover": proposal.turnover,
+        "cost": plain(proposal.cost),
+        "notes": list(proposal.notes),
+        "input_hash": proposal.input_hash,
+        "error": None,
+    }
+
+
+def failure_record(
+    line: int, portfolio_id: str | None, *, as_of: date, policy: str, error: str, input_hash: str
+) -> dict[str, Any]:
+    """A failure in the shape of a proposal."""
+    return {
+        "line": line,
+        "portfolio_id": portfolio_id,
+        "status": "failed",
+        "as_of": as_of.isoformat(),
+        "policy": policy,
+        "orders": [],
+        "not_traded": [],
+        "weights_before": {},
+        "weights_after": {},
+        "cash_after": None,
+        "turnover": None,
+        "cost": None,
+        "notes": [],
+        "input_hash": input_hash,
+        "error": error,
+    }
+
+
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """One line of JSON."""
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    # A lone surrogate has no UTF-8; its escape is valid JSON.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
