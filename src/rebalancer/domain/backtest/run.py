@@ -164,10 +164,11 @@ class Conditions:
         late = np.isnan(self.prices.closes[self.first])
         if late.any():
             column = int(np.argmax(late))
-            begins = self.prices.dates[np.argmin(np.isnan(self.prices.closes[:, column]))]
+            known = np.flatnonzero(~np.isnan(self.prices.closes[:, column]))
+            later = f"begin at {self.prices.dates[known[0]]} or later, or " if known.size else ""
             raise InvalidRequest(
                 f"{self.prices.symbols[column]} has no price on "
-                f"{self.prices.dates[self.first]}; begin at {begins} or later, or leave it out",
+                f"{self.prices.dates[self.first]}; {later}leave it out",
                 field="from",
             )
 
@@ -217,12 +218,9 @@ def run(policy: Policy, conditions: Conditions) -> Path:
     )  # what 1 in cash at row 0 has become
     charges = conditions.costs.of(history.symbols, conditions.instruments)
     looks = first + np.flatnonzero(_reviews(policy, dates[first:]))
-    rows = len(dates) - first
-    costs, turnover = np.zeros(rows), np.zeros(rows)
-    orders = np.zeros(rows, dtype=np.int64)
     starts: list[int] = []
-    held: list[Floats] = []
-    cash: list[float] = []
+    made: list[Trades] = []
+    settled: list[Book] = []
 
     book = Book.single(
         len(history.symbols), targets=conditions.targets, cash=conditions.capital, on=dates[first]
@@ -231,16 +229,15 @@ def run(policy: Policy, conditions: Conditions) -> Path:
     while at < len(looks):
         row = int(looks[at])
         decision = policy.decide(book, history.until(row))
+        if row == first:  # the targets are bought, however wide the band that will hold them
+            decision = attrs.evolve(decision, band=None, cash_band=None)
         done = trades(book, decision, charges)
         if conditions.as_live:
             done = _as_live(book, done, charges, closes[row])
         book = settle(book, done, decision)
-        costs[row - first] = done.costs.sum()
-        orders[row - first] = done.count[0]
-        turnover[row - first] = done.turnover[0]
         starts.append(row)
-        held.append(book.values[0])
-        cash.append(float(book.cash[0]))
+        made.append(done)
+        settled.append(book)
         at += 1
         if decision.band is not None and policy.lookback == 1:
             at = _next_stir(policy, book, conditions, looks, at, row, money)
@@ -250,17 +247,30 @@ def run(policy: Policy, conditions: Conditions) -> Path:
 
     begins = np.array(starts)
     part = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(dates))))
-    quantities = np.array(held) / closes[begins]
+    quantities = np.concatenate([book.values for book in settled]) / closes[begins]
     holdings = quantities[part] * closes[first:]
-    idle = (np.array(cash) / money[begins])[part] * money[first:]
-    values = holdings.sum(axis=1) + idle
+    cash = np.concatenate([book.cash for book in settled]) / money[begins]
+    values = holdings.sum(axis=1) + cash[part] * money[first:]
+    # The trades of each look, as if they were those of so many portfolios at once.
+    every = attrs.evolve(
+        made[0],
+        values=np.concatenate([done.values for done in made]),
+        costs=np.concatenate([done.costs for done in made]),
+        total=np.concatenate([done.total for done in made]),
+    )
+
+    def daily(figures: NDArray[Number]) -> NDArray[Number]:
+        each = np.zeros(len(values), dtype=figures.dtype)
+        each[begins - first] = figures
+        return each
+
     capital = conditions.capital
     return Path(
         values=values / capital,
         weights=holdings / values[:, None],
-        costs=costs / capital,
-        orders=orders,
-        turnover=turnover,
+        costs=daily(every.costs.sum(axis=1) / capital),
+        orders=daily(every.count),
+        turnover=daily(every.turnover),
     )
 
 
@@ -276,7 +286,7 @@ def measure(path: Path, risk_free: Floats, baseline: Path) -> Performance:
     returns = values[1:] / values[:-1] - 1.0
     against = baseline.values[1:] / baseline.values[:-1] - 1.0
     years = (len(values) - 1) / TRADING_DAYS
-    growth = float(values[-1] ** (1 / years) - 1)
+    growth = performance.compounded(float(values[-1]), years)
     fall = performance.max_drawdown(values)
     orders = int(path.orders[1:].sum())
     return Performance(
@@ -330,12 +340,13 @@ def walk_forward(
         raise InvalidRequest(
             f"{rows} rows are too few for {train} to learn from and {embargo} of embargo"
         )
-    for begin in range(train + embargo, rows, test):
-        learnt = begin - embargo
-        yield Split(
-            range(0 if anchored else learnt - train, learnt),
+    return (
+        Split(
+            range(0 if anchored else begin - embargo - train, begin - embargo),
             range(begin, min(begin + test, rows)),
         )
+        for begin in range(train + embargo, rows, test)
+    )
 
 
 def _fields(path: Path) -> tuple[Floats, Floats, Floats, Integers, Floats]:
@@ -389,8 +400,9 @@ def _next_stir(
 def _as_live(book: Book, done: Trades, charges: Charges, closes: Floats) -> Trades:
     """The same trades in whole shares, as a person would have to place them."""
     one = np.ones(len(book))
+    held = np.rint(book.values / closes)
     handling = Handling(
-        quantities=np.rint(book.values / closes),
+        quantities=held,
         prices=np.broadcast_to(closes, book.values.shape),
         step=one,
         min_trade=0 * one,
@@ -399,4 +411,6 @@ def _as_live(book: Book, done: Trades, charges: Charges, closes: Floats) -> Trad
         risk_aversion=one,
     )
     made = rounded(book, done, handling, charges)
-    return attrs.evolve(done, values=made.values, costs=made.costs)
+    # To a whole number of shares at this close, so that rounding does not build up over the years.
+    values = np.where(made.steps != 0, (held + made.steps) * closes - book.values, 0.0)
+    return attrs.evolve(done, values=values, costs=made.costs)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import Currency, decimal_of
@@ -44,12 +47,16 @@ def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
             deeply.
     """
     try:
+        read = text.decode("utf-8-sig")
         value = json.loads(
-            text.decode("utf-8-sig"),
+            read,
             object_pairs_hook=_object,
             parse_float=Decimal,
             parse_constant=_constant,
         )
+        if "\\u" in read:
+            # An escape can bring in half of a surrogate pair, which no output could hold.
+            json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeDecodeError as error:
         raise InvalidRequest(
             f"is not UTF-8 text (byte {error.start + 1}); save it as UTF-8", field=field
@@ -57,6 +64,10 @@ def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise InvalidRequest(
             f"is not JSON: {error.msg.lower()} at character {error.pos + 1}", field=field
+        ) from None
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            "holds half of a surrogate pair, which is no character; mend the escape", field=field
         ) from None
     except RecursionError:
         raise InvalidRequest("is nested too deeply", field=field) from None
@@ -152,6 +163,8 @@ def number_of(value: Any, field: str) -> Decimal:
 
 def fraction_of(value: Any, field: str) -> float:
     """A finite float."""
+    if isinstance(value, Decimal) and math.isfinite(number := float(value)):
+        return number
     return float(decimal_of(value, field=field))
 
 
@@ -253,7 +266,8 @@ def _preferences(fields: Fields) -> Preferences:
 
 def plain(number: Decimal) -> str:
     """A Decimal as text, never with an exponent."""
-    return format(number, "f")
+    text = str(number)
+    return format(number, "f") if "E" in text else text
 
 
 def proposal_record(line: int | None, proposal: Proposal) -> dict[str, Any]:
@@ -315,6 +329,4 @@ def failure_record(
 
 def json_line(record: Mapping[str, Any]) -> bytes:
     """One line of JSON."""
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    # A lone surrogate has no UTF-8; its escape is valid JSON.
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return msgspec.json.encode(record) + b"\n"
