@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from html import escape
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import attrs
@@ -55,7 +56,9 @@ def render_backtest(report: Backtest) -> str:
     rows = _drawn_rows(report)
     return "\n".join(
         [
-            _HEAD.replace("/*palette*/", _palette()).replace("<!--title-->", _title(report)),
+            _part("page.html")
+            .replace("/*palette*/", _palette())
+            .replace("<!--title-->", _title(report)),
             _masthead(report),
             _table(report),
             _plots(report, rows),
@@ -63,10 +66,15 @@ def render_backtest(report: Backtest) -> str:
             "</main>",
             f'<script type="application/json" id="data">{_data(report, rows)}</script>',
             f"<script>{library}</script>",
-            f"<script>{_SCRIPT}</script>",
+            f"<script>{_part('page.js')}</script>",
             "</body></html>\n",
         ]
     )
+
+
+def _part(name: str) -> str:
+    """A file that lies beside this module."""
+    return files("rebalancer.adapters.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _plotly() -> str:
@@ -638,243 +646,3 @@ def _palette() -> str:
     return (
         f":root{{{light}{assets}}}\n@media (prefers-color-scheme: dark){{:root:root{{{dark}}}}}\n"
     )
-
-
-_HEAD = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title><!--title--></title>
-<style>
-/*palette*/
-:root {
-  --page: #f6f7f9; --card: #ffffff; --ink: #1b1f24; --quiet: #5c6570; --rule: #e3e6ea;
-  --grid: #eceef1; --best: #e3f1ea; --best-ink: #0b5137; --caution: #fff7e3;
-  --caution-rule: #e2a400; --others: #8d949c; --cash: #e9ebee; --cash-line: #b3bac2;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #121418; --card: #1a1d22; --ink: #e8eaed; --quiet: #9aa3ad; --rule: #2d3239;
-    --grid: #282c33; --best: #173b2d; --best-ink: #8fe0bd; --caution: #2b2413;
-    --caution-rule: #c99300; --others: #767e87; --cash: #262a30; --cash-line: #555d67;
-  }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, -apple-system,
-    "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-}
-main { max-width: 1400px; margin: 0 auto; padding: 32px 20px 48px; }
-h1 { margin: 0 0 14px; font-size: 28px; line-height: 1.2; letter-spacing: -0.01em; }
-h2 { margin: 0; font-size: 17px; line-height: 1.3; }
-button, select { font: inherit; color: inherit; }
-.facts { display: flex; flex-wrap: wrap; gap: 8px 40px; margin: 0 0 20px; }
-.facts dt { color: var(--quiet); font-size: 12.5px; }
-.facts dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; }
-.cautions {
-  background: var(--caution); border-left: 4px solid var(--caution-rule); border-radius: 6px;
-  padding: 12px 18px; margin-bottom: 20px;
-}
-.cautions h2 { font-size: 15px; }
-.cautions ul { margin: 4px 0 0; padding-left: 18px; }
-section {
-  background: var(--card); border: 1px solid var(--rule); border-radius: 10px;
-  padding: 18px 20px; margin-bottom: 20px; min-width: 0;
-}
-.caption { color: var(--quiet); font-size: 13px; margin: 2px 0 10px; }
-.caption b { background: var(--best); color: var(--best-ink); border-radius: 3px; padding: 0 4px; }
-.heading { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 6px 16px; }
-.scroll { overflow-x: auto; margin: 0 -20px -6px; padding: 0 20px 6px; }
-table { border-collapse: collapse; width: 100%; font-size: 12.5px; line-height: 1.35;
-  font-variant-numeric: tabular-nums; }
-th, td { padding: 7px 4px; text-align: right; white-space: nowrap; }
-thead th { vertical-align: bottom; font-size: 12px; font-weight: 600; white-space: normal; }
-thead tr:last-child th { border-bottom: 1px solid var(--quiet); }
-.groups th { color: var(--quiet); font-size: 11.5px; font-weight: 600; text-align: left;
-  letter-spacing: 0.02em; padding-bottom: 0; white-space: nowrap; }
-.start, .groups th { border-left: 1px solid var(--rule); padding-left: 8px; }
-tbody tr { border-bottom: 1px solid var(--rule); }
-tbody tr:last-child { border-bottom: 0; }
-tbody tr:hover { background: var(--grid); }
-th:first-child { text-align: left; }
-tbody th { position: sticky; left: -20px; background: var(--card); font-weight: 500;
-  white-space: normal; min-width: 165px; max-width: 260px; }
-tbody tr:hover th { background: var(--grid); }
-tbody th div { display: flex; align-items: center; gap: 8px; }
-tbody th span, .chip span { overflow-wrap: anywhere; }
-td b { background: var(--best); color: var(--best-ink); border-radius: 4px; padding: 2px 5px;
-  margin-right: -5px; font-weight: 650; }
-thead button { background: none; border: 0; padding: 0; font-weight: inherit; text-align: right;
-  cursor: pointer; line-height: 1.25; }
-thead button small { display: block; color: var(--quiet); font-size: 11px; font-weight: 400; }
-thead button:hover { text-decoration: underline; }
-th[aria-sort=descending] small::after { content: " \\25BC"; }
-th[aria-sort=ascending] small::after { content: " \\25B2"; }
-.swatch { width: 22px; height: 8px; flex: none; }
-.swatch line { stroke-width: 2.5; }
-.chips { position: sticky; top: 0; z-index: 5; display: flex; flex-wrap: wrap; gap: 6px;
-  background: var(--page); padding: 8px 0; }
-.chip { display: inline-flex; align-items: center; gap: 7px; padding: 3px 11px; font-size: 13px;
-  background: var(--card); border: 1px solid var(--rule); border-radius: 99px; cursor: pointer;
-  max-width: 100%; text-align: left; user-select: none; }
-.chip:hover { border-color: var(--quiet); }
-.chip[aria-pressed=false] { opacity: 0.45; text-decoration: line-through; }
-.toggle { display: inline-flex; border: 1px solid var(--rule); border-radius: 6px;
-  overflow: hidden; }
-.toggle button { border: 0; background: none; padding: 2px 12px; font-size: 13px; cursor: pointer;
-  color: var(--quiet); }
-.toggle button[aria-pressed=true] { background: var(--rule); color: var(--ink); }
-label { font-size: 13px; color: var(--quiet); }
-select { font-size: 13px; color: var(--ink); background: var(--card); padding: 3px 6px;
-  border: 1px solid var(--rule); border-radius: 6px; max-width: 420px; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr));
-  gap: 0 20px; }
-.plot { height: 300px; }
-#wealth { height: 430px; }
-#weights { height: 480px; }
-.glossary summary { cursor: pointer; font-weight: 600; }
-dl { margin: 0; }
-.glossary dl { columns: 2 420px; column-gap: 40px; margin-top: 12px; font-size: 13.5px; }
-.glossary dt { font-weight: 600; break-after: avoid; }
-.glossary dd { margin: 0 0 10px; color: var(--quiet); break-inside: avoid; }
-@media print { .chips { position: static; } section { break-inside: avoid; } }
-</style></head>
-<body><main>"""
-
-_SCRIPT = """
-(() => {
-"use strict";
-const data = JSON.parse(document.getElementById("data").textContent);
-const color = name =>
-  getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
-const all = selector => [...document.querySelectorAll(selector)];
-const hidden = new Set();
-const lines = {
-  wealth: { hoverformat: ",.2f", tickformat: "~g", minorloglabels: "complete", type: "log" },
-  drawdown: { hoverformat: ".1f", ticksuffix: "%" },
-  sharpe: { hoverformat: ".2f", zeroline: true },
-  cost: { hoverformat: ".2f", ticksuffix: "%", rangemode: "tozero" },
-};
-const wealth = data.policies.flatMap(policy => policy.wealth).filter(value => value > 0);
-const span = wealth.reduce((most, value) => Math.max(most, value), 0)
-  / wealth.reduce((least, value) => Math.min(least, value), Infinity);
-if (span > 4) lines.wealth.dtick = "D2"; // 1, 2, 5, 10
-const plots = [...Object.keys(lines), "weights"].filter(id => document.getElementById(id));
-const config = {
-  displaylogo: false, responsive: true, displayModeBar: "hover", modeBarButtons: [["toImage"]],
-};
-
-function layout(id, axis) {
-  const font = getComputedStyle(document.body).fontFamily;
-  return {
-    uirevision: id, hovermode: "x unified", dragmode: "zoom", showlegend: id === "weights",
-    margin: { l: 52, r: 8, t: 10, b: 30 },
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: font, size: 12, color: color("quiet") },
-    hoverlabel: { namelength: -1, bgcolor: color("card"), bordercolor: color("rule"),
-      font: { family: font, size: 12, color: color("ink") } },
-    legend: { traceorder: "reversed", font: { color: color("ink") }, tracegroupgap: 0 },
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: color("quiet"), activecolor: color("ink") },
-    xaxis: { type: "date", automargin: true, gridcolor: color("grid"), linecolor: color("rule"),
-      showline: true, dtick: data.dates.length < 8 ? 86400000 : undefined, // whole days, not hours
-      spikecolor: color("quiet"), spikethickness: 1, spikedash: "dot",
-      hoverformat: "%Y-%m-%d", range: [data.dates[0], data.dates[data.dates.length - 1]] },
-    yaxis: { gridcolor: color("grid"), zeroline: false, zerolinecolor: color("quiet"),
-      zerolinewidth: 1, automargin: true, ...axis },
-  };
-}
-
-function drawLines(id) {
-  const traces = data.policies.map((policy, at) => ({
-    type: "scatter", mode: data.dates.length < 3 ? "lines+markers" : "lines",
-    x: data.dates, y: policy[id], name: policy.label, visible: !hidden.has(at),
-    line: { color: color("policy-" + policy.color), dash: policy.dash, width: 1.5 },
-  }));
-  return Plotly.react(id, traces, layout(id, lines[id]), config);
-}
-
-function drawWeights() {
-  const policy = data.policies[Number(document.getElementById("policy").value)];
-  if (!policy) return Promise.resolve();
-  const area = (name, points, fill, edge) => ({
-    type: "scatter", mode: "lines", stackgroup: "one", x: data.dates, name,
-    y: points.map(point => point / 100), fillcolor: fill, line: { color: edge, width: 0.5 },
-  });
-  const last = data.assets.length - 1;
-  const traces = policy.weights.map((points, at) => {
-    const fill = color(data.shared && at === last ? "others" : "asset-" + at);
-    return area(data.assets[at], points, fill, color("card"));
-  });
-  const cash = area("cash", policy.cash, color("cash"), color("card"));
-  cash.fillpattern = { shape: "/", size: 6, solidity: 0.25, bgcolor: color("cash"),
-    fgcolor: color("cash-line") };
-  traces.push(cash);
-  const axis = { range: [0, 100], ticksuffix: "%", hoverformat: ".1f" };
-  return Plotly.react("weights", traces, layout("weights", axis), config);
-}
-
-const draw = id => (id === "weights" ? drawWeights() : drawLines(id));
-
-function showPolicies() {
-  all(".chip").forEach((chip, at) => chip.setAttribute("aria-pressed", String(!hidden.has(at))));
-  const visible = data.policies.map((_, at) => !hidden.has(at));
-  plots.filter(id => id in lines).forEach(id => Plotly.restyle(id, { visible }));
-}
-
-let following = false;
-function follow(id, change) {
-  const range = ["xaxis.range[0]", "xaxis.range[1]", "xaxis.range", "xaxis.autorange"]
-    .filter(key => key in change).map(key => [key, change[key]]);
-  if (following || !range.length) return;
-  following = true;
-  Promise.all(plots.filter(other => other !== id)
-    .map(other => Plotly.relayout(other, Object.fromEntries(range))))
-    .finally(() => { following = false; });
-}
-
-all(".chip").forEach((chip, at) => {
-  chip.addEventListener("click", () => {
-    if (!hidden.delete(at)) hidden.add(at);
-    showPolicies();
-  });
-  chip.addEventListener("dblclick", () => {
-    const alone = data.policies.every((_, other) => other === at || hidden.has(other));
-    hidden.clear();
-    if (!alone) data.policies.forEach((_, other) => { if (other !== at) hidden.add(other); });
-    showPolicies();
-  });
-});
-all("[data-scale]").forEach(button => button.addEventListener("click", () => {
-  lines.wealth.type = button.dataset.scale;
-  all("[data-scale]").forEach(other =>
-    other.setAttribute("aria-pressed", String(other === button)));
-  Plotly.relayout("wealth", { "yaxis.type": lines.wealth.type, "yaxis.autorange": true });
-}));
-document.getElementById("policy").addEventListener("change", drawWeights);
-
-all("#figures thead button").forEach(button => button.addEventListener("click", () => {
-  const heading = button.closest("th");
-  const usual = button.dataset.better === "-1" ? "ascending" : "descending";
-  const order = heading.getAttribute("aria-sort") !== usual ? usual
-    : usual === "ascending" ? "descending" : "ascending";
-  all("#figures th[aria-sort]").forEach(other => other.removeAttribute("aria-sort"));
-  heading.setAttribute("aria-sort", order);
-  const value = row => row.querySelectorAll("td")[Number(button.dataset.column)].dataset.value;
-  const sign = order === "ascending" ? 1 : -1;
-  const rows = all("#figures tbody tr").sort((a, b) => {
-    const x = value(a), y = value(b);
-    if (x === "" || y === "") return (x === "") - (y === "");
-    return sign * (Number(x) - Number(y));
-  });
-  document.querySelector("#figures tbody").append(...rows);
-}));
-
-plots.forEach(id => draw(id).then(() => {
-  const plot = document.getElementById(id);
-  if (plot.on) plot.on("plotly_relayout", change => follow(id, change));
-}));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.forEach(draw));
-})();
-"""
