@@ -7,7 +7,6 @@ from datetime import date
 
 import attrs
 
-from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 
@@ -34,11 +33,7 @@ class MemoryPrices:
         until: date | None = None,
     ) -> PriceHistory:
         """See `PriceSource.closes`."""
-        if days is not None and days < 1:
-            raise InvalidRequest(f"{days} days of prices; ask for at least 1", field="days")
-        end = self.history.row_as_of(until)
-        window = self.history.until(end).since(0 if days is None else max(0, end + 1 - days))
-        return window if symbols is None else window.select(symbols)
+        return self.history.window(symbols, days=days, until=until)
 
 
 @attrs.frozen

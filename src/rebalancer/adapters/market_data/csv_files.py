@@ -57,11 +57,7 @@ class CsvPrices:
         until: date | None = None,
     ) -> PriceHistory:
         """See `PriceSource.closes`."""
-        if days is not None and days < 1:
-            raise InvalidRequest(f"{days} days of prices; ask for at least 1", field="days")
-        end = self._history.row_as_of(until)
-        window = self._history.until(end).since(0 if days is None else max(0, end + 1 - days))
-        return window if symbols is None else window.select(symbols)
+        return self._history.window(symbols, days=days, until=until)
 
     @cached_property
     def _history(self) -> PriceHistory:

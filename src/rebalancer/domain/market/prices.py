@@ -156,6 +156,20 @@ class PriceHistory:
         closes.setflags(write=False)
         return PriceHistory(tuple(symbols), self.dates, closes)
 
+    def window(
+        self, symbols: Sequence[str] | None = None, *, days: int | None = None, until: date | None
+    ) -> PriceHistory:
+        """The last ``days`` rows (all when None) up to ``until``, of some of the assets or all.
+
+        Raises:
+            InvalidRequest: as `row_as_of` and `select`, or ``days`` is less than 1.
+        """
+        if days is not None and days < 1:
+            raise InvalidRequest(f"{days} days of prices; ask for at least 1", field="days")
+        end = self.row_as_of(until)
+        rows = self.until(end).since(0 if days is None else max(0, end + 1 - days))
+        return rows if symbols is None else rows.select(symbols)
+
     def returns(self, days: int) -> Floats:
         """The last ``days`` simple returns, shape (min(days, T - 1), N); NaN where unknown."""
 
