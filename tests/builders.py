@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date
+import math
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
+from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.money import Currency
+from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.domain.rebalancing.proposal import Terms
+
+USD, JPY = Currency("USD"), Currency("JPY")
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -40,3 +53,187 @@ def as_csv(history: PriceHistory, *, blank: Iterable[tuple[int, int]] = ()) -> s
         cells = ["" if x != x or (t, i) in empty else repr(x) for i, x in enumerate(row)]
         lines.append(",".join((str(day), *cells)))
     return "\n".join(lines) + "\n"
+
+
+def flat_prices(closes: Mapping[str, float], *, days: int = 2) -> PriceHistory:
+    """Assets whose closes never move, to reckon with by hand; the last day is 2022-12-30."""
+    dates = np.busday_offset(np.datetime64("2022-12-30"), np.arange(1 - days, 1))
+    return PriceHistory.of(tuple(closes), dates, np.tile(list(closes.values()), (days, 1)))
+
+
+def varied_prices(*, seed: int = 0, days: int = 300) -> PriceHistory:
+    """Ten assets, A to J, from a penny share to one dearer than most portfolios.
+
+    A to H move together in part, by 2% to 45% a year; I hedges them; J is listed 40 days ago. The
+    last day is 2022-12-30, closes have at most four decimals.
+    """
+    dice = np.random.default_rng(seed)
+    levels = np.array([0.0137, 1.0, 7.77, 25.0, 99.99, 100.0, 312.5, 543_210.0, 50.0, 10.0])
+    yearly = np.array([0.45, 0.02, 0.30, 0.20, 0.16, 0.16, 0.25, 0.18, 0.15, 0.35])
+    loading = np.array([0.6, 0.1, 0.6, 0.6, 0.8, 0.8, 0.5, 0.7, -0.7, 0.4])
+    together = dice.normal(size=(days, 1))
+    alone = dice.normal(size=(days, 10))
+    moves = (loading * together + np.sqrt(1 - loading**2) * alone) * yearly / np.sqrt(252)
+    path = np.cumsum(moves + 0.0002, axis=0)
+    closes = np.round(levels * np.exp(path - path[-1]), 4)
+    closes[:-40, 9] = np.nan
+    dates = np.busday_offset(np.datetime64("2022-12-30"), np.arange(1 - days, 1))
+    return PriceHistory.of(names(10), dates, closes)
+
+
+CLASSES = Instruments.of(
+    Instrument(symbol, asset_class=asset_class)
+    for symbol, asset_class in {
+        "A": AssetClass.EQUITY,
+        "B": AssetClass.MONEY_MARKET,
+        "C": AssetClass.EQUITY,
+        "D": AssetClass.COMMODITY,
+        "E": AssetClass.EQUITY,
+        "F": AssetClass.BOND,
+        "I": AssetClass.GOLD,
+    }.items()
+)
+"""Of the assets of `varied_prices`; G, H and J are of unknown class."""
+
+
+def terms(
+    market: PriceHistory,
+    rule: str = "monthly",
+    *,
+    costs: CostModel | float = 10.0,
+    instruments: Instruments = CLASSES,
+    currency: str = "USD",
+) -> Terms:
+    """What proposals follow from; costs in basis points or as a model."""
+    model = costs if isinstance(costs, CostModel) else CostModel.flat(costs)
+    return Terms(policy(rule), market, instruments, model, currency)
+
+
+def a_portfolio(
+    holdings: Mapping[str, object] | None = None,
+    targets: Mapping[str, float] | None = None,
+    *,
+    cash: object = 0,
+    flow: object = 0,
+    id: str = "P",
+    currency: Currency = USD,
+    last_rebalance: date | None = None,
+    profile: str | None = None,
+    **preferences: Any,
+) -> Portfolio:
+    """A portfolio; amounts and quantities as text or numbers, preferences by name."""
+    for name in ("quantity_step", "min_trade", "cash_reserve"):
+        if name in preferences:
+            preferences[name] = Decimal(str(preferences[name]))
+    for name in ("do_not_sell", "do_not_buy"):
+        if name in preferences:
+            preferences[name] = frozenset(preferences[name])
+    return Portfolio(
+        id=id,
+        currency=currency,
+        cash=Decimal(str(cash)),
+        holdings={symbol: Decimal(str(held)) for symbol, held in (holdings or {}).items()},
+        targets=dict(targets or {}),
+        risk_profile=RISK_PROFILES[profile] if profile else None,
+        cash_flow=Decimal(str(flow)),
+        last_rebalance=last_rebalance,
+        preferences=Preferences(**preferences),
+    )
+
+
+def _rarely(often: Any, rare: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Mostly a constant, one time in four something else."""
+    return st.integers(0, 3).flatmap(lambda die: rare if die == 3 else st.just(often))
+
+
+def _shares(draw: st.DrawFn, count: int, total: float) -> list[float]:
+    parts = draw(st.lists(st.integers(0, 20), min_size=count, max_size=count))
+    whole = max(sum(parts), 1)
+    return [part / whole * total for part in parts]
+
+
+@st.composite
+def portfolios(
+    draw: st.DrawFn,
+    market: PriceHistory,
+    *,
+    currency: Currency = USD,
+    least: int = 1,
+    most: int = 6,
+) -> Portfolio:
+    """Portfolios of every shape over a market's assets; a few contradict themselves.
+
+    Worth 1 to 1e9, of ``least`` to ``most`` assets, held, targeted or both; with deposits and
+    withdrawals up to about their value, debits, locks, reserves, caps, steps and profiles.
+    """
+    symbols = draw(
+        st.lists(st.sampled_from(market.symbols), min_size=least, max_size=most, unique=True)
+    )
+    value = 10.0 ** draw(st.sampled_from([4, 5, 3, 6, 2, 9, 1, 0]))
+    digits = -int(currency.minor_unit.as_tuple().exponent)
+
+    def money(amount: float) -> Decimal:
+        return Decimal(str(round(amount, digits))).quantize(currency.minor_unit)
+
+    whole = draw(st.booleans())
+    if whole:
+        step = Decimal(draw(st.sampled_from(["0.0001", "1", "10", "100"])))
+    else:
+        step = Decimal(draw(st.sampled_from(["0.0001", "0.001", "0.01", "0.5", "0.000001"])))
+    cash = draw(st.sampled_from([0.1, 0.0, 0.02, 0.5, 1.0, -0.05, -0.3]))
+    weights = _shares(draw, len(symbols), 1.0 - cash)
+    grid = Decimal(1) if whole and draw(_rarely(True, st.just(False))) else Decimal("0.000001")
+    holdings = {}
+    for symbol, weight in zip(symbols, weights, strict=True):
+        quantity = weight * value / market.last_closes[market.column(symbol)]
+        held = Decimal(repr(float(quantity))).quantize(grid)
+        if held or draw(st.integers(0, 3)) == 0:
+            holdings[symbol] = held
+    if draw(st.integers(0, 3)) == 0:  # nearly at target already
+        aims = [max(w + draw(st.sampled_from([0.0, 0.005, -0.03])), 0.0) for w in weights]
+        over = max(sum(aims), 1.0)
+        aims = [aim / over for aim in aims]
+    else:
+        total = draw(st.sampled_from([1.0, 0.9, 0.98, 0.5, 0.0]))
+        aims = _shares(draw, len(symbols), total)
+    targets = {
+        symbol: math.floor(aim * 1e6) / 1e6
+        for symbol, aim in zip(symbols, aims, strict=True)
+        if aim > 0 or symbol not in holdings
+    }
+    some = st.lists(st.sampled_from(symbols), unique=True).map(frozenset)
+    flow = draw(
+        _rarely(
+            0.0,
+            st.sampled_from(
+                [0.05, -0.05, 0.5, -0.5, 2.0, -0.9, -0.99, -0.9985, -1.0, -1.2, 1e-4, -1e-4]
+            ),
+        )
+    )
+    last = market.last_date
+    return Portfolio(
+        id=f"P{draw(st.integers(0, 999))}",
+        currency=currency,
+        cash=money(cash * value),
+        holdings=holdings,
+        targets=targets,
+        risk_profile=draw(_rarely(None, st.sampled_from(list(RISK_PROFILES.values())))),
+        cash_flow=money(flow * value),
+        last_rebalance=draw(
+            st.sampled_from([None, last, last - timedelta(days=40), last - timedelta(days=400)])
+        ),
+        preferences=Preferences(
+            whole_shares=whole,
+            quantity_step=step,
+            min_trade=money(draw(_rarely(0.0, st.sampled_from([0.001, 0.01, 0.2]))) * value),
+            do_not_sell=draw(_rarely(frozenset(), some)),
+            do_not_buy=draw(_rarely(frozenset(), some)),
+            max_turnover=draw(_rarely(None, st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]))),
+            cash_reserve=money(
+                draw(_rarely(0.0, st.sampled_from([0.01, 0.1, 0.5, 0.999, 1.0, 1.5]))) * value
+            ),
+            max_weight=draw(_rarely(None, st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.9]))),
+            band=draw(_rarely(None, st.sampled_from([0.0, 0.01, 0.1, 1.0]))),
+            skip_unprofitable=draw(_rarely(False, st.just(True))),
+        ),
+    )

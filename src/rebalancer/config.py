@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.money import Currency
 
 PREFIX = "REBALANCER_"
+MOST_WORKERS = 256
 
 
 @attrs.frozen
@@ -46,15 +49,21 @@ class Settings:
         def text(name: str) -> str:
             return environment.get(f"{PREFIX}{name}", "").strip()
 
-        workers = text("WORKERS") or str(os.cpu_count() or 1)
-        if not (workers.isascii() and workers.isdigit() and 1 <= int(workers) <= 256):
+        workers = text("WORKERS") or str(min(os.cpu_count() or 1, MOST_WORKERS))
+        if not (re.fullmatch("[0-9]{1,3}", workers) and 1 <= int(workers) <= MOST_WORKERS):
             raise InvalidRequest(
-                f"must be a whole number from 1 to 256, got {workers!r}", field=f"{PREFIX}WORKERS"
+                f"must be a whole number from 1 to {MOST_WORKERS}, got {workers!r}",
+                field=f"{PREFIX}WORKERS",
             )
+        currency = text("CURRENCY") or "USD"
+        try:
+            Currency(currency)
+        except InvalidRequest as error:
+            raise InvalidRequest(str(error), field=f"{PREFIX}CURRENCY") from None
         return cls(
             prices=Path(text("PRICES")) if text("PRICES") else None,
             assets=Path(text("ASSETS")) if text("ASSETS") else None,
-            currency=text("CURRENCY") or "USD",
+            currency=currency,
             workers=int(workers),
         )
 

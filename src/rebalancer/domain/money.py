@@ -37,16 +37,19 @@ def _check_code(_: object, __: object, code: str) -> None:
 class Currency:
     """A currency by its ISO 4217 code.
 
+    Attributes:
+        code: Three capital letters.
+        minor_unit: The smallest amount that can be paid: 0.01 for most, 1 for JPY, 0.001 for KWD.
+
     Raises:
         InvalidRequest: the code is not three capital letters.
     """
 
     code: str = attrs.field(validator=_check_code)
+    minor_unit: Decimal = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def minor_unit(self) -> Decimal:
-        """The smallest amount that can be paid: 0.01 for most, 1 for JPY, 0.001 for KWD."""
-        return Decimal(1).scaleb(-_DIGITS.get(self.code, 2))
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "minor_unit", Decimal(1).scaleb(-_DIGITS.get(self.code, 2)))
 
     def round(self, amount: Decimal) -> Decimal:
         """``amount`` to the minor unit, half-even, so that rounding has no bias."""
@@ -64,17 +67,13 @@ def decimal_of(value: object, *, field: str) -> Decimal:
     Raises:
         InvalidRequest: not a number, not finite, 1e15 or more in size, or finer than 12 decimals.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+    number = _parsed(value)
+    if number is None:
+        shown = repr(value)
+        shown = shown if len(shown) <= 40 else f"{shown[:40]}..."
         raise InvalidRequest(
-            f'expected a decimal number such as "1250.00", got {value!r}', field=field
+            f'expected a decimal number such as "1250.00", got {shown}', field=field
         )
-    try:
-        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    except (InvalidOperation, ValueError):
-        shown = str(value) if len(str(value)) <= 40 else f"{str(value)[:40]}..."
-        raise InvalidRequest(
-            f'expected a decimal number such as "1250.00", got {shown!r}', field=field
-        ) from None
     if not number.is_finite():
         raise InvalidRequest(f"must be finite, got {number}", field=field)
     if number and number.adjusted() >= 15:
@@ -83,3 +82,17 @@ def decimal_of(value: object, *, field: str) -> Decimal:
     if isinstance(exponent, int) and exponent < -MOST_DECIMALS:
         raise InvalidRequest(f"has more than {MOST_DECIMALS} decimals", field=field)
     return number if number else Decimal(0)
+
+
+def _parsed(value: object) -> Decimal | None:
+    """None for what is no number, Python's own liberties included: 1_000, digits of any script."""
+    try:
+        if isinstance(value, str):
+            return Decimal(value) if value.isascii() and "_" not in value else None
+        if isinstance(value, float):
+            return Decimal(str(value))
+        if isinstance(value, int | Decimal) and not isinstance(value, bool):
+            return Decimal(value)
+    except (InvalidOperation, ValueError):
+        pass
+    return None

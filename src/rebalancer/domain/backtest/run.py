@@ -7,6 +7,7 @@ its targets and pays for them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import attrs
@@ -34,6 +35,12 @@ BASELINE = "monthly"
 """The simple rule that a sceptic would try; tracking error and information ratio are against it."""
 
 _FIRST_GLANCE, _LONGEST_GLANCE = 16, 512
+
+_SWEEPS = 50
+"""Most times that all looks are solved at once; five or fewer are the rule."""
+
+_STAYS = 1e-15
+"""Cash that changes by less, as a share of wealth, is found."""
 
 
 @attrs.frozen
@@ -155,10 +162,11 @@ class Conditions:
     as_live: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if len(self.prices) - self.first < 2:
+        rows = max(len(self.prices) - self.first, 0)
+        if rows < 3:
             raise InvalidRequest(
-                f"the window holds {len(self.prices) - self.first} row(s) of prices; a backtest "
-                "needs at least 2",
+                f"the window holds {rows} row(s) of prices; a backtest needs at least 3, since one "
+                "return alone has no deviation",
                 field="from",
             )
         late = np.isnan(self.prices.closes[self.first])
@@ -189,7 +197,7 @@ def compare(
         progress: Told the name of each policy when it is done.
 
     Raises:
-        InvalidRequest: the window holds fewer than two rows, or an asset has no price at its start.
+        InvalidRequest: the window holds fewer than 3 rows, or an asset has no price at its start.
     """
     window = slice(conditions.first, None)
     risk_free = conditions.risk_free[window][1:]
@@ -213,65 +221,188 @@ def run(policy: Policy, conditions: Conditions) -> Path:
     """What a policy would have done over the window."""
     history, first = conditions.prices, conditions.first
     closes, dates = history.closes, history.dates
-    money = np.cumprod(
-        1.0 + conditions.risk_free, dtype=np.float64
-    )  # what 1 in cash at row 0 has become
-    charges = conditions.costs.of(history.symbols, conditions.instruments)
+    # What 1 in cash at row 0 has become.
+    money = np.cumprod(1.0 + conditions.risk_free, dtype=np.float64)
     looks = first + np.flatnonzero(_reviews(policy, dates[first:]))
-    starts: list[int] = []
-    made: list[Trades] = []
-    settled: list[Book] = []
+    tried = _Trial(policy, conditions, money, looks)
+    begins, books, every = tried.at_once() or tried.one_by_one()
 
-    book = Book.single(
-        len(history.symbols), targets=conditions.targets, cash=conditions.capital, on=dates[first]
-    )
-    at = 0
-    while at < len(looks):
-        row = int(looks[at])
-        decision = policy.decide(book, history.until(row))
-        if row == first:  # the targets are bought, however wide the band that will hold them
-            decision = attrs.evolve(decision, band=None, cash_band=None)
-        done = trades(book, decision, charges)
-        if conditions.as_live:
-            done = _as_live(book, done, charges, closes[row])
-        book = settle(book, done, decision)
-        starts.append(row)
-        made.append(done)
-        settled.append(book)
-        at += 1
-        if decision.band is not None and policy.lookback == 1:
-            at = _next_stir(policy, book, conditions, looks, at, row, money)
-        if at < len(looks):
-            to = int(looks[at])
-            book = drift(book, closes[to] / closes[row], money[to] / money[row], dates[to : to + 1])
-
-    begins = np.array(starts)
     part = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(dates))))
-    quantities = np.concatenate([book.values for book in settled]) / closes[begins]
+    quantities = books.values / closes[begins]
     holdings = quantities[part] * closes[first:]
-    cash = np.concatenate([book.cash for book in settled]) / money[begins]
-    values = holdings.sum(axis=1) + cash[part] * money[first:]
-    # The trades of each look, as if they were those of so many portfolios at once.
-    every = attrs.evolve(
-        made[0],
-        values=np.concatenate([done.values for done in made]),
-        costs=np.concatenate([done.costs for done in made]),
-        total=np.concatenate([done.total for done in made]),
-    )
-
-    def daily(figures: NDArray[Number]) -> NDArray[Number]:
-        each = np.zeros(len(values), dtype=figures.dtype)
-        each[begins - first] = figures
-        return each
-
-    capital = conditions.capital
+    values = holdings.sum(axis=1) + (books.cash / money[begins])[part] * money[first:]
+    costs, turnover = np.zeros(len(values)), np.zeros(len(values))
+    orders = np.zeros(len(values), dtype=np.int64)
+    looked, capital = begins - first, conditions.capital
+    costs[looked] = every.costs.sum(axis=1) / capital
+    turnover[looked] = every.turnover
+    orders[looked] = every.count
     return Path(
         values=values / capital,
         weights=holdings / values[:, None],
-        costs=daily(every.costs.sum(axis=1) / capital),
-        orders=daily(every.count),
-        turnover=daily(every.turnover),
+        costs=costs,
+        orders=orders,
+        turnover=turnover,
     )
+
+
+Looked = tuple[NDArray[np.intp], Book, Trades]
+"""L rows at which a policy acted or looked; the portfolio after each, and the trades of each, as if
+they were so many portfolios."""
+
+
+@attrs.frozen(eq=False)
+class _Trial:
+    """One policy under one set of conditions.
+
+    Attributes:
+        policy: Who decides.
+        conditions: Under which conditions.
+        money: (T,) what 1 in cash at row 0 has become.
+        looks: Rows at which the policy looks, the window's first row first.
+    """
+
+    policy: Policy
+    conditions: Conditions
+    money: Floats
+    looks: NDArray[np.intp]
+
+    @property
+    def _charges(self) -> Charges:
+        conditions = self.conditions
+        return conditions.costs.of(conditions.prices.symbols, conditions.instruments)
+
+    def one_by_one(self) -> Looked:
+        """Look after look: each decision sees what the one before has made of the portfolio."""
+        conditions, history, charges = self.conditions, self.conditions.prices, self._charges
+        closes, dates, looks, money = history.closes, history.dates, self.looks, self.money
+        starts: list[int] = []
+        made: list[Trades] = []
+        settled: list[Book] = []
+        first = conditions.first
+        book = Book.single(
+            len(history.symbols),
+            targets=conditions.targets,
+            cash=conditions.capital,
+            on=dates[first],
+        )
+        at = 0
+        while at < len(looks):
+            row = int(looks[at])
+            decision = self.policy.decide(book, history.until(row))
+            if row == first:  # the targets are bought, however wide the band that will hold them
+                decision = attrs.evolve(decision, band=None, cash_band=None)
+            done = trades(book, decision, charges)
+            if conditions.as_live:
+                done = _as_live(book, done, charges, closes[row])
+            book = settle(book, done, decision)
+            starts.append(row)
+            made.append(done)
+            settled.append(book)
+            at += 1
+            if decision.band is not None and self.policy.lookback == 1:
+                at = self._next_stir(book, at, row)
+            if at < len(looks):
+                to = int(looks[at])
+                growth, interest = closes[to] / closes[row], money[to] / money[row]
+                book = drift(book, growth, interest, dates[to : to + 1])
+        return (
+            np.array(starts),
+            attrs.evolve(
+                book,
+                values=np.concatenate([after.values for after in settled]),
+                cash=np.concatenate([after.cash for after in settled]),
+            ),
+            attrs.evolve(
+                made[0],
+                values=np.concatenate([done.values for done in made]),
+                costs=np.concatenate([done.costs for done in made]),
+                total=np.concatenate([done.total for done in made]),
+            ),
+        )
+
+    def at_once(self) -> Looked | None:
+        """All looks as one book, where each goes all the way to fixed targets; else None.
+
+        After such a look the portfolio is known, but for its size and for what costs took from the
+        cash that the targets leave. With proportional costs size is a factor, put in at the end;
+        the cash is put in by solving again until it stays, which it does at once when targets sum
+        to 1.
+        """
+        conditions, looks, money, charges = self.conditions, self.looks, self.money, self._charges
+        if self.policy.lookback > 1 or conditions.as_live or not charges.proportional:
+            return None
+        closes = conditions.prices.closes
+        count, before = len(looks), looks[:-1]
+        book = self._of_looks(looks)
+        decision = self.policy.decide(book, conditions.prices)
+        if decision.band is not None or not decision.due.all():
+            return None
+        growth = closes[looks[1:]] / closes[before]
+        interest = money[looks[1:]] / money[before]
+        # What 1 after each look is made of; the look at the first row begins with 1 in cash.
+        assets = np.tile(conditions.targets, (count, 1))
+        cash = 1.0 - assets.sum(axis=1)
+        for _ in range(_SWEEPS):
+            book.values[1:] = assets[:-1] * growth
+            book.cash[1:] = cash[:-1] * interest
+            done = trades(book, decision, charges)
+            after = settle(book, done, decision)
+            total = after.values.sum(axis=1) + after.cash
+            assets, earlier = after.values / total[:, None], cash
+            cash = after.cash / total
+            if np.abs(cash - earlier).max() < _STAYS:
+                break
+        size = conditions.capital * np.cumprod(np.concatenate([[1.0], total[:-1]]))
+        return (
+            looks,
+            attrs.evolve(after, values=after.values * size[:, None], cash=after.cash * size),
+            attrs.evolve(
+                done,
+                values=done.values * size[:, None],
+                costs=done.costs * size[:, None],
+                total=done.total * size,
+            ),
+        )
+
+    def _of_looks(self, looks: NDArray[np.intp]) -> Book:
+        """The portfolio at some looks as so many portfolios, nothing but 1 in cash in any."""
+        count, assets = len(looks), len(self.conditions.targets)
+        dates = self.conditions.prices.dates
+        return Book(
+            assets=np.broadcast_to(np.arange(assets), (count, assets)),
+            present=np.broadcast_to(True, (count, assets)),
+            values=np.zeros((count, assets)),
+            cash=np.ones(count),
+            flow=np.zeros(count),
+            targets=np.broadcast_to(self.conditions.targets, (count, assets)),
+            as_of=dates[looks],
+            reviewed=np.concatenate([np.array(["NaT"], dtype=dates.dtype), dates[looks[:-1]]]),
+            band=np.full(count, np.nan),
+        )
+
+    def _next_stir(self, book: Book, at: int, row: int) -> int:
+        """Position in ``looks`` of the next look, from ``at`` on, at which the policy would act.
+
+        For a policy that judges only how far an untouched portfolio has drifted, the coming days
+        are so many portfolios, judged at once; each is judged on its own close alone.
+        """
+        closes, market = self.conditions.prices.closes, self.conditions.prices.until(row)
+        glance = _FIRST_GLANCE
+        while at < len(self.looks):
+            ahead = self.looks[at : at + glance]
+            later = attrs.evolve(
+                self._of_looks(ahead),
+                values=book.values * (closes[ahead] / closes[row]),
+                cash=book.cash * (self.money[ahead] / self.money[row]),
+                reviewed=np.broadcast_to(book.reviewed, len(ahead)),
+            )
+            found = np.flatnonzero(stirs(later, self.policy.decide(later, market)))
+            if found.size:
+                return at + int(found[0])
+            at += len(ahead)
+            glance = min(2 * glance, _LONGEST_GLANCE)
+        return at
 
 
 def measure(path: Path, risk_free: Floats, baseline: Path) -> Performance:
@@ -286,7 +417,8 @@ def measure(path: Path, risk_free: Floats, baseline: Path) -> Performance:
     returns = values[1:] / values[:-1] - 1.0
     against = baseline.values[1:] / baseline.values[:-1] - 1.0
     years = (len(values) - 1) / TRADING_DAYS
-    growth = performance.compounded(float(values[-1]), years)
+    # Of 1 invested, what the first close cost included; in logarithms it cannot overflow.
+    growth = math.expm1(min(math.log(values[-1]) / years, 700.0))
     fall = performance.max_drawdown(values)
     orders = int(path.orders[1:].sum())
     return Performance(
@@ -295,7 +427,7 @@ def measure(path: Path, risk_free: Floats, baseline: Path) -> Performance:
         volatility=performance.annual_volatility(returns),
         sharpe=performance.sharpe(returns, risk_free),
         sortino=performance.sortino(returns, risk_free),
-        calmar=growth / fall if fall > 0 else 0.0,
+        calmar=growth / fall if fall > performance.STILL else 0.0,
         max_drawdown=fall,
         longest_drawdown=performance.longest_drawdown(values),
         value_at_risk=performance.value_at_risk(returns),
@@ -357,44 +489,6 @@ def _reviews(policy: Policy, dates: Dates) -> NDArray[np.bool_]:
     """Rows at which a policy may be due: its own, and the monthly rule's while it lacks history."""
     own = policy.frequency.reviews(dates)
     return own if policy.lookback == 1 else own | Frequency.MONTHLY.reviews(dates)
-
-
-def _next_stir(
-    policy: Policy,
-    book: Book,
-    conditions: Conditions,
-    looks: NDArray[np.intp],
-    at: int,
-    row: int,
-    money: Floats,
-) -> int:
-    """Position in ``looks`` of the next look, from ``at`` on, at which the policy would act.
-
-    For a policy that judges only how far an untouched portfolio has drifted, the coming days are
-    so many portfolios, judged at once; each is judged on its own close alone.
-    """
-    closes, dates = conditions.prices.closes, conditions.prices.dates
-    glance = _FIRST_GLANCE
-    while at < len(looks):
-        ahead = looks[at : at + glance]
-        count = len(ahead)
-        later = Book(
-            assets=np.broadcast_to(book.assets, (count, book.assets.shape[1])),
-            present=np.broadcast_to(book.present, (count, book.assets.shape[1])),
-            values=book.values * (closes[ahead] / closes[row]),
-            cash=book.cash * (money[ahead] / money[row]),
-            flow=np.zeros(count),
-            targets=np.broadcast_to(book.targets, (count, book.assets.shape[1])),
-            as_of=dates[ahead],
-            reviewed=np.broadcast_to(book.reviewed, count),
-            band=np.broadcast_to(book.band, count),
-        )
-        found = np.flatnonzero(stirs(later, policy.decide(later, conditions.prices.until(row))))
-        if found.size:
-            return at + int(found[0])
-        at += count
-        glance = min(2 * glance, _LONGEST_GLANCE)
-    return at
 
 
 def _as_live(book: Book, done: Trades, charges: Charges, closes: Floats) -> Trades:

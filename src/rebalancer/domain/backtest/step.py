@@ -21,7 +21,7 @@ _NO_DEBT = 1e-12
 
 def settle(book: Book, done: Trades, decision: Decision) -> Book:
     """The book right after its trades: holdings moved, trades and costs paid, the flow booked."""
-    cash = book.cash + book.flow - (done.values + done.costs).sum(axis=1)
+    cash = book.cash + book.flow - np.add.reduce(done.values + done.costs, axis=1)
     # Costs are solved for to the last digit but one; what that leaves below zero is no debt.
     cash[np.abs(cash) <= _NO_DEBT * done.total] = 0.0
     return Book(

@@ -47,8 +47,9 @@ class PriceHistory:
         """Validate and freeze.
 
         Raises:
-            InvalidRequest: shapes disagree, nothing is there, a symbol repeats, dates do not
-                increase, a price is not positive and finite, or is missing after the first.
+            InvalidRequest: shapes disagree, nothing is there, a symbol repeats, a date is missing,
+                dates do not increase, a price is not positive and finite, or is missing after the
+                first.
         """
         names = tuple(symbols)
         days = np.array(dates, dtype="datetime64[D]")
@@ -62,6 +63,8 @@ class PriceHistory:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise InvalidRequest(f"the symbol {twice} has two columns; keep one")
+        if np.isnat(days).any():
+            raise InvalidRequest(f"row {int(np.argmax(np.isnat(days)))} has no date")
         backwards = np.flatnonzero(np.diff(days) <= np.timedelta64(0, "D"))
         if backwards.size:
             at = int(backwards[0])
@@ -176,6 +179,7 @@ class PriceHistory:
         def compute() -> Floats:
             closes = self.closes[-(days + 1) :]
             changes: Floats = closes[1:] / closes[:-1] - 1.0
+            changes.setflags(write=False)
             return changes
 
         return self.memo(("returns", days), compute)

@@ -31,15 +31,15 @@ class Frequency(StrEnum):
         """Number of the calendar period that each day lies in; weeks begin on Monday."""
         match self:
             case Frequency.DAILY:
-                return days.astype("datetime64[D]").astype(np.int64)
+                return days.astype("datetime64[D]").view(np.int64)
             case Frequency.WEEKLY:
-                return (days.astype("datetime64[D]").astype(np.int64) + 3) // 7
+                return (days.astype("datetime64[D]").view(np.int64) + 3) // 7
             case Frequency.MONTHLY:
-                return days.astype("datetime64[M]").astype(np.int64)
+                return days.astype("datetime64[M]").view(np.int64)
             case Frequency.QUARTERLY:
-                return days.astype("datetime64[M]").astype(np.int64) // 3
+                return days.astype("datetime64[M]").view(np.int64) // 3
             case Frequency.YEARLY:
-                return days.astype("datetime64[Y]").astype(np.int64)
+                return days.astype("datetime64[Y]").view(np.int64)
             case Frequency.ONCE:
                 return np.zeros(len(days), dtype=np.int64)
 
@@ -80,6 +80,17 @@ class Decision:
     landing: float = 0.0
     informed: Bools | None = None
 
+    def only(self, rows: NDArray[np.intp]) -> Decision:
+        """The decision for some of the portfolios."""
+        return Decision(
+            targets=self.targets[rows],
+            due=self.due[rows],
+            band=None if self.band is None else self.band[rows],
+            cash_band=None if self.cash_band is None else self.cash_band[rows],
+            landing=self.landing,
+            informed=None if self.informed is None else self.informed[rows],
+        )
+
 
 class Policy(Protocol):
     """A way to rebalance, for any universe of assets.
@@ -94,7 +105,11 @@ class Policy(Protocol):
 
     @property
     def lookback(self) -> int:
-        """Closes that it needs, the last included; 1 when it looks at no prices but the last."""
+        """Closes that it needs, the last included; 1 when it looks at none.
+
+        A policy that looks at no prices judges by the book alone, so that a backtest may ask it
+        about many days at once.
+        """
 
     @property
     def frequency(self) -> Frequency:
@@ -103,5 +118,5 @@ class Policy(Protocol):
     def decide(self, book: Book, market: PriceHistory) -> Decision:
         """Decide for each portfolio; ``market`` ends at the close at which the book stands."""
 
-    def remarks(self, book: Book, market: PriceHistory, row: int) -> list[str]:
+    def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
         """What a person should know of the decision for one portfolio, in plain language."""

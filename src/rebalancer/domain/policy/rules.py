@@ -22,9 +22,13 @@ from rebalancer.domain.portfolio.book import Book
 DEFAULT_BAND = 0.02
 DEFAULT_RELATIVE_BAND = 0.20
 
+_ROUNDING = 1e-12
+"""Relative differences under this are arithmetic, not moves of a price."""
+
 Parameters = Mapping[str, float]
-Allocated = tuple[Floats, Bools]
-"""(B, K) weights, and (B,) whether there was history enough; weights without it mean nothing."""
+Allocated = tuple[Floats, Bools | None]
+"""(B, K) weights, and (B,) whether there was history enough; weights without it mean nothing.
+None: no history is needed."""
 
 
 @attrs.frozen
@@ -34,12 +38,12 @@ class Allocation:
     Attributes:
         weigh: From a book and a market to weights; sees nothing after the market's last close.
         lookback: Closes needed, the last included.
-        remark: One sentence on the decision for a portfolio, or none.
+        remark: One sentence on the decision for the only portfolio of a book; None: never any.
     """
 
     weigh: Callable[[Book, PriceHistory], Allocated]
     lookback: int = 1
-    remark: Callable[[Book, PriceHistory, int], str | None] = lambda *_: None
+    remark: Callable[[Book, PriceHistory], str] | None = None
 
 
 @attrs.frozen
@@ -79,7 +83,7 @@ class Rule:
             band = cash_band = None
         else:
             band, cash_band = self._half_widths(book, targets)
-        if informed.all():
+        if informed is None or informed.all():
             return Decision(targets, due, band, cash_band, self.landing)
         monthly = Frequency.MONTHLY.due(book.reviewed, book.as_of)
         known = informed[:, None]
@@ -92,15 +96,16 @@ class Rule:
             informed=informed,
         )
 
-    def remarks(self, book: Book, market: PriceHistory, row: int) -> list[str]:
+    def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
         """See `Policy.remarks`."""
-        if not self.allocation.weigh(book, market)[1][row]:
+        if decision.informed is not None and not decision.informed[row]:
             return [
-                f"{self.name} needs {self.lookback} closes of every targeted asset and "
-                f"{len(market)} or fewer are known: the given targets hold by the monthly rule"
+                f"{self.name} needs {self.lookback} closes of every targeted asset, and not all "
+                "are known: the given targets hold by the monthly rule"
             ]
-        remark = self.allocation.remark(book, market, row)
-        return [remark] if remark else []
+        if self.allocation.remark is None:
+            return []
+        return [self.allocation.remark(book.only(np.array([row])), market)]
 
     def _half_widths(self, book: Book, targets: Floats) -> tuple[Floats, Floats]:
         own = np.full(len(book), self.band, dtype=np.float64)
@@ -113,7 +118,7 @@ class Rule:
 
 
 def _strategic(book: Book, _: PriceHistory) -> Allocated:
-    return book.targets, np.ones(len(book), dtype=bool)
+    return book.targets, None
 
 
 STRATEGIC = Allocation(_strategic)
@@ -153,17 +158,14 @@ def _volatility_target(parameters: Parameters) -> Allocation:
         volatility = _mix_volatility(book, market, window)
         with np.errstate(divide="ignore"):
             scale = np.minimum(cap, goal / volatility)
-        # Long-only without borrowing: never more than the whole portfolio.
-        invested = book.targets.sum(axis=1)
-        scale = np.minimum(scale, 1.0 / np.maximum(invested, 1e-12))
         return book.targets * scale[:, None], known
 
-    def remark(book: Book, market: PriceHistory, row: int) -> str | None:
-        volatility = float(_mix_volatility(book, market, window)[row])
+    def remark(book: Book, market: PriceHistory) -> str:
+        volatility = float(_mix_volatility(book, market, window)[0])
         kept = min(cap, goal / volatility) if volatility > 0 else cap
         return (
             f"the targets moved by {volatility:.1%} a year over the last {window} days; "
-            f"to hold {goal:.0%}, {kept:.0%} of them is invested"
+            f"to hold {100 * goal:g}%, {kept:.0%} of them is invested"
         )
 
     return Allocation(weigh, window + 1, remark)
@@ -172,15 +174,18 @@ def _volatility_target(parameters: Parameters) -> Allocation:
 def _trend(parameters: Parameters) -> Allocation:
     window = int(parameters["window"])
 
+    def rising(market: PriceHistory) -> Bools:
+        # A price that never moved is at its average, whatever the last digit of that says.
+        average = indicators.moving_average(market, window)
+        return market.last_closes >= average * (1.0 - _ROUNDING)
+
     def weigh(book: Book, market: PriceHistory) -> Allocated:
         average = indicators.moving_average(market, window)
-        rising = market.last_closes >= average
-        return book.targets * rising[book.assets], _known(average, book)
+        return book.targets * rising(market)[book.assets], _known(average, book)
 
-    def remark(book: Book, market: PriceHistory, row: int) -> str | None:
-        average = indicators.moving_average(market, window)
-        columns = book.assets[row][_targeted(book)[row]]
-        failing = [market.symbols[c] for c in columns if market.last_closes[c] < average[c]]
+    def remark(book: Book, market: PriceHistory) -> str:
+        columns = book.assets[_targeted(book) & ~rising(market)[book.assets]]
+        failing = [market.symbols[column] for column in columns]
         if not failing:
             return f"every targeted asset is above its {window}-day average"
         return f"below its {window}-day average, so held in cash: {', '.join(failing)}"
@@ -370,17 +375,22 @@ def policy(text: str) -> Policy:
             there is.
     """
     name, _, rest = text.strip().partition(":")
+    name = name.strip()
     kind = POLICIES.get(name)
     if kind is None:
         raise InvalidRequest(
             f"{name!r} is not a policy; choose one of {', '.join(POLICIES)}", field="policy"
         )
-    settings: dict[str, float] = dict(kind.parameters)
+    variants: dict[str, float] = {}
+    settings: dict[str, float] = {}
     frequency = kind.frequency
-    for piece in (part for part in rest.replace(":", ",").split(",") if part):
+    said: set[str] = set()
+    for piece in (part.strip() for part in rest.replace(":", ",").split(",") if part.strip()):
         key, given, value = (part.strip() for part in piece.partition("="))
+        about = {key}
         if not given and key in kind.variants:
-            settings |= kind.variants[key]
+            variants |= kind.variants[key]
+            about = kind.variants[key].keys() - kind.parameters.keys()
         elif key == "frequency" and given and frequency is not Frequency.ONCE:
             frequency = _frequency(name, value)
         elif key in kind.parameters and given:
@@ -393,6 +403,13 @@ def policy(text: str) -> Policy:
                 f"{name} does not take {piece!r}; it takes {', '.join(options) or 'nothing'}",
                 field="policy",
             )
+        if said & about:
+            raise InvalidRequest(
+                f"{name}: {piece!r} repeats or contradicts what stands before it", field="policy"
+            )
+        said |= about
+    # What is set by name wins over what a variant brings along, wherever it stands.
+    settings = {**kind.parameters, **variants, **settings}
     return Rule(
         name=text.strip(),
         allocation=kind.build(settings),

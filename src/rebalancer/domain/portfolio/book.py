@@ -21,6 +21,7 @@ from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Columns = NDArray[np.intp]
+Rows = NDArray[np.intp]
 Dates = NDArray[np.datetime64]
 
 _LANES = 8
@@ -55,6 +56,11 @@ class Limits:
     cash_floor: Floats
     target_volatility: Floats
     tolerated_drawdown: Floats
+
+    def only(self, rows: Rows) -> Limits:
+        """Those of some of the portfolios."""
+        fields = attrs.fields_dict(Limits)
+        return Limits(**{name: getattr(self, name)[rows] for name in fields})
 
     @property
     def profiled(self) -> Bools:
@@ -98,6 +104,21 @@ class Book:
         """(B,) portfolio value V: cash, cash flow and holdings before trading."""
         total: Floats = self.cash + self.flow + self.values.sum(axis=1)
         return total
+
+    def only(self, rows: Rows) -> Book:
+        """The book of some of the portfolios."""
+        return Book(
+            assets=self.assets[rows],
+            present=self.present[rows],
+            values=self.values[rows],
+            cash=self.cash[rows],
+            flow=self.flow[rows],
+            targets=self.targets[rows],
+            as_of=self.as_of[rows],
+            reviewed=self.reviewed[rows],
+            band=self.band[rows],
+            limits=None if self.limits is None else self.limits.only(rows),
+        )
 
     @classmethod
     def single(cls, columns: int, *, targets: Floats, cash: float, on: np.datetime64) -> Book:

@@ -125,8 +125,8 @@ class Charges:
         """The same price list by slot, (B, K) as ``assets``; unchanged if all are alike."""
         return self if self.fixed.size == 1 else self._taken(assets)
 
-    def row(self, index: int) -> Charges:
-        """The price list of one portfolio, from one by slot."""
+    def row(self, index: int | NDArray[np.intp]) -> Charges:
+        """The price list of one portfolio or some, from one by slot."""
         return self if self.fixed.ndim < 2 else self._taken(index)
 
     def _taken(self, index: NDArray[np.intp] | int) -> Charges:

@@ -100,6 +100,7 @@ class Portfolio:
         cash_flow: Deposit (positive) or withdrawal (negative) to be dealt with now.
         last_rebalance: When a rebalance was last executed; None when none is known.
         preferences: See `Preferences`.
+        symbols: Every symbol held or targeted, in alphabetical order.
 
     Raises:
         InvalidRequest: a negative holding, a target outside of [0, 1], targets summing above
@@ -115,8 +116,10 @@ class Portfolio:
     cash_flow: Decimal = _ZERO
     last_rebalance: date | None = None
     preferences: Preferences = NO_PREFERENCES
+    symbols: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "symbols", tuple(sorted({**self.holdings, **self.targets})))
         if not self.id:
             raise InvalidRequest("must not be empty", field="id")
         for symbol, quantity in self.holdings.items():
@@ -137,8 +140,3 @@ class Portfolio:
                 f"sum to {total:.6g}, more than 1; lower them, and what is missing to 1 is cash",
                 field="targets",
             )
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Every symbol held or targeted, in alphabetical order."""
-        return tuple(sorted(self.holdings.keys() | self.targets.keys()))

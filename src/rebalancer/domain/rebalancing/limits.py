@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
+
 import attrs
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book
+from rebalancer.domain.portfolio.book import Book, Limits
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -20,8 +23,12 @@ RISK_WINDOW = 252
 FEWEST_RETURNS = 20
 """Returns under which there is no estimate."""
 
-_SLACK = 1e-9
+_SLACK = 1e-7
 _HALVINGS = 40
+_BLOCK = 8
+
+_MOST_GROWTH = 10.0
+"""In a day, of what is held on credit: keeps a year's growth finite."""
 
 
 @attrs.frozen(eq=False)
@@ -29,23 +36,35 @@ class Restraint:
     """A decision within limits, and what the limits did to it.
 
     Attributes:
-        decision: Targets within every limit. Where present holdings are riskier than the profile
-            bears, it is due and has no band: waiting would exceed the limit.
+        decision: Targets within every limit.
         kept: Share of the wanted sum of targets that each limit left, by the limit's name, (B,).
-        forced: (B,) the portfolio must act because of its present risk.
+        forced: (B,) the portfolio must act because of its risk, whatever the policy's schedule.
     """
 
     decision: Decision
     kept: dict[str, Floats]
     forced: Bools
 
+    def forcing(self, rows: Bools) -> Restraint:
+        """The same, but these portfolios go to their targets now: waiting would exceed a limit."""
+        decision, each = self.decision, rows[:, None]
+        if decision.band is not None and decision.cash_band is not None:
+            decision = attrs.evolve(
+                decision,
+                band=np.where(each, 0.0, decision.band),
+                cash_band=np.where(rows, 0.0, decision.cash_band),
+            )
+        decision = attrs.evolve(decision, due=decision.due | rows)
+        return attrs.evolve(self, decision=decision, forced=self.forced | rows)
 
-def restrained(decision: Decision, book: Book, market: PriceHistory) -> Restraint:
+
+def restrained(decision: Decision, book: Book, risk: PortfolioRisk) -> Restraint:
     """Scale a decision's targets down until every limit of each portfolio holds.
 
     Limits, in turn: most weight of one asset, equity ceiling, expected volatility, drawdown of the
     mix over the last year, cash floor. Estimates use up to 252 daily returns; with fewer than 20
-    there is none, and the two limits that need one do not apply.
+    there is none, and the two limits that need one do not apply. Risk is judged together with what
+    must not be sold: what that leaves of a limit, the other targets may use.
     """
     limits = book.limits
     forced = np.zeros(len(book), dtype=bool)
@@ -66,35 +85,45 @@ def restrained(decision: Decision, book: Book, market: PriceHistory) -> Restrain
         targets = scaled(
             "equity ceiling", np.where(limits.equity, targets * factor[:, None], targets)
         )
-        risk = PortfolioRisk(book, market)
         if risk.known:
-            factor = _at_most(limits.target_volatility, risk.volatility(targets))
-            targets = scaled("target volatility", targets * factor[:, None])
-            factor = risk.share_within_drawdown(targets, limits.tolerated_drawdown)
-            targets = scaled("tolerated drawdown", targets * factor[:, None])
-            held = book.values / np.where(book.total > 0, book.total, 1.0)[:, None]
-            forced = risk.volatility(held) > limits.target_volatility * (1 + _SLACK)
-            forced |= risk.drawdown(held) > limits.tolerated_drawdown * (1 + _SLACK)
+            targets = scaled(
+                "target volatility", _beside_locked(targets, book, risk.share_within_volatility)
+            )
+            targets = scaled(
+                "tolerated drawdown", _beside_locked(targets, book, risk.share_within_drawdown)
+            )
         factor = _at_most(1.0 - limits.cash_floor, targets.sum(axis=1))
         targets = scaled("cash floor", targets * factor[:, None])
-    within = attrs.evolve(decision, targets=targets)
-    if forced.any():
-        within = attrs.evolve(
-            within,
-            due=within.due | forced,
-            band=None if within.band is None else np.where(forced[:, None], 0.0, within.band),
-            cash_band=(
-                None if within.cash_band is None else np.where(forced, 0.0, within.cash_band)
-            ),
-        )
-    return Restraint(within, kept, forced)
+    return Restraint(attrs.evolve(decision, targets=targets), kept, forced)
+
+
+def _beside_locked(
+    targets: Floats, book: Book, share: Callable[[Floats, Floats, Limits], Floats]
+) -> Floats:
+    """(B, K) targets scaled down for risk; what is locked above its own keeps its room.
+
+    Scaling can turn another locked asset into such a one, so this repeats until none is left.
+    """
+    limits = book.limits
+    assert limits is not None
+    held = book.values / np.where(book.total > 0, book.total, 1.0)[:, None]
+    stuck = np.zeros_like(limits.no_sell)
+    while True:
+        loose = np.where(stuck, 0.0, targets)
+        loose = loose * share(np.where(stuck, held, 0.0), loose, limits)[:, None]
+        more = limits.profiled[:, None] & limits.no_sell & ~stuck & (held > loose + _SLACK)
+        if not more.any():
+            return np.where(stuck, np.minimum(targets, held), loose)
+        stuck |= more
 
 
 class PortfolioRisk:
     """Volatility and drawdown of mixes of a book's assets, estimated over the last year.
 
+    Days before an asset's first close count as days without a move.
+
     Attributes:
-        known: Whether there is history enough for an estimate.
+        known: Whether there is history enough for an estimate; without it figures are NaN.
     """
 
     def __init__(self, book: Book, market: PriceHistory) -> None:
@@ -103,39 +132,57 @@ class PortfolioRisk:
         self.known = len(market) > FEWEST_RETURNS
 
     def volatility(self, weights: Floats) -> Floats:
-        """(B,) expected volatility a year of (B, K) weights; NaN when not `known`.
-
-        Days before an asset's first close count as days without a move.
-        """
+        """(B,) expected volatility a year of (B, K) weights."""
         if not self.known:
             return np.full(len(weights), np.nan)
-        return indicators.mix_volatility(weights, self._book.assets, self._covariance)
+        variance = (weights * self._covariances_with(weights)).sum(axis=1)
+        risk: Floats = np.sqrt(np.maximum(variance, 0.0))
+        return risk
 
     def asset_variance(self) -> Floats:
-        """(B, K) variance a year of each slot's asset; NaN when not `known`."""
+        """(B, K) variance a year of each slot's asset."""
         if not self.known:
             return np.full(self._book.assets.shape, np.nan)
         variance: Floats = self._covariance.diagonal()[self._book.assets]
         return variance
 
-    def drawdown(self, weights: Floats) -> Floats:
-        """(B,) deepest fall over the last year of mixes held at constant (B, K) weights."""
-        if not self.known:
-            return np.full(len(weights), np.nan)
-        return _deepest_fall(self._mix_returns(weights))
+    def exceeds(self, weights: Floats, limits: Limits) -> Bools:
+        """(B,) whether (B, K) weights are riskier than a profile bears."""
+        if not (self.known and limits.profiled.any()):
+            return np.zeros(len(weights), dtype=bool)
+        volatile = self.volatility(weights) > limits.target_volatility * (1 + _SLACK)
+        fall = _deepest_fall(self._mix_returns(weights))
+        exceeds: Bools = volatile | (fall > limits.tolerated_drawdown * (1 + _SLACK))
+        return exceeds
 
-    def share_within_drawdown(self, weights: Floats, most: Floats) -> Floats:
-        """(B,) largest share of the weights whose `drawdown` is at most ``most``; 0 to 1."""
-        returns = self._mix_returns(weights)
-        share = np.ones(len(weights))
-        over = np.flatnonzero(_deepest_fall(returns) > most)
+    def share_within_volatility(self, stuck: Floats, loose: Floats, limits: Limits) -> Floats:
+        """(B,) largest share of ``loose`` (B, K) that ``stuck`` leaves room for; 0 to 1.
+
+        The variance of ``stuck + f loose`` is ``a + 2 b f + c f^2``. Where it is never low enough,
+        the share is that of the least variance.
+        """
+        with_loose = self._covariances_with(loose)
+        a = (stuck * self._covariances_with(stuck)).sum(axis=1)
+        b, c = (stuck * with_loose).sum(axis=1), (loose * with_loose).sum(axis=1)
+        over = (a + 2 * b + c > limits.target_volatility**2) & (c > 0)
+        most = np.where(over, limits.target_volatility, 0.0) ** 2
+        root = np.sqrt(np.maximum(b * b - c * (a - most), 0.0))
+        share = np.clip((root - b) / np.where(over, c, 1.0), 0.0, 1.0)
+        return np.where(over, share, 1.0)
+
+    def share_within_drawdown(self, stuck: Floats, loose: Floats, limits: Limits) -> Floats:
+        """(B,) largest share of ``loose`` (B, K) that ``stuck`` leaves room for; 0 to 1."""
+        share = np.ones(len(loose))
+        base, extra = self._mix_returns(stuck), self._mix_returns(loose)
+        most = limits.tolerated_drawdown
+        over = np.flatnonzero(_deepest_fall(base + extra) > most)
         if not over.size:
             return share
         # Deeper with every increase of the share, so halving finds the largest one that fits.
         low, high = np.zeros(over.size), np.ones(over.size)
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            fits = _deepest_fall(middle * returns[:, over]) <= most[over]
+            fits = _deepest_fall(base[:, over] + middle * extra[:, over]) <= most[over]
             low, high = np.where(fits, middle, low), np.where(fits, high, middle)
         share[over] = low
         return share
@@ -149,14 +196,28 @@ class PortfolioRisk:
 
         return self._market.memo("risk covariance", compute)
 
+    @cached_property
+    def _among(self) -> Floats:
+        """(B, K, K) covariances of each portfolio's assets."""
+        return indicators.covariance_among(self._covariance, self._book.assets, self._book.present)
+
+    def _covariances_with(self, weights: Floats) -> Floats:
+        """(B, K) covariance a year of each asset with a mix.
+
+        A sum and no matrix product, whose last digits would depend on the width of the book.
+        """
+        with_mix: Floats = (self._among * weights[:, None, :]).sum(axis=2)
+        return with_mix
+
     def _mix_returns(self, weights: Floats) -> Floats:
         """(T, B) daily returns of mixes held at constant weights."""
         book = self._book
         returns = np.nan_to_num(self._market.returns(RISK_WINDOW))
-        spread = np.zeros((returns.shape[1], len(weights)))
+        # In whole blocks of columns: the last digits of a product depend on how it is cut.
+        spread = np.zeros((returns.shape[1], -(-len(weights) // _BLOCK) * _BLOCK))
         rows = np.broadcast_to(np.arange(len(weights))[:, None], weights.shape)
         spread[book.assets[book.present], rows[book.present]] = weights[book.present]
-        mixed: Floats = returns @ spread
+        mixed: Floats = (returns @ spread)[:, : len(weights)]
         return mixed
 
 
@@ -166,8 +227,8 @@ def _at_most(ceiling: Floats, value: Floats) -> Floats:
 
 
 def _deepest_fall(returns: Floats) -> Floats:
-    """(B,) maximum drawdown of (T, B) daily returns."""
-    wealth = np.cumprod(1.0 + returns, axis=0)
+    """(B,) maximum drawdown of (T, B) daily returns; wealth that is lost does not come back."""
+    wealth = np.cumprod(np.clip(1.0 + returns, 0.0, _MOST_GROWTH), axis=0)
     peaks = np.maximum(np.maximum.accumulate(wealth, axis=0), 1.0)
     fall: Floats = (1.0 - wealth / peaks).max(axis=0)
     return fall

@@ -5,9 +5,11 @@ error plus cost,
 
     sum over assets of ((value after - wanted value after) / V)^2 + cost / V,
 
-over quantities next to the wanted ones, greedily: each sale takes the better of its two neighbours,
-then the money that is there buys, step by step, what improves the sum most for each unit of money.
-Truncating every order is where it starts from, so it is never worse than that.
+over the quantities next to the wanted ones, by climbing: it starts from truncated orders that keep
+every constraint, and moves orders to their other neighbour while that improves the sum, what
+improves it most for each unit of money first. When no move that improves it can be paid for, it
+looks for a second move that pays for it. No move makes the sum larger, so it is never worse than
+truncation.
 """
 
 from __future__ import annotations
@@ -20,13 +22,26 @@ from numpy.typing import NDArray
 
 from rebalancer.domain.portfolio.book import Book, Handling
 from rebalancer.domain.portfolio.costs import Charges
-from rebalancer.domain.rebalancing.trades import Trades
+from rebalancer.domain.rebalancing.trades import Trades, unlimited
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Rows = NDArray[np.intp]
 
 _NEARLY = 1e-9
 """A quantity this close to a whole number of steps is that number."""
+
+_GAIN = 1e-15
+"""Least improvement of the sum that is worth a move."""
+
+_TINY = 1e-200
+"""Stands for no money at all where moves are compared by gain for money."""
+
+_ROUNDS = 50
+"""Most moves, or sets of moves, on the climb; few portfolios make more than five."""
+
+_HALVINGS = 30
+"""Enough to find, to the last step, how much each buy must give up."""
 
 
 class Kept(IntEnum):
@@ -44,7 +59,8 @@ class Rounded:
     """Orders of B portfolios as whole numbers of steps.
 
     Attributes:
-        steps: (B, K) whole number of steps bought (+) or sold (-).
+        steps: (B, K) number of steps bought (+) or sold (-); whole, unless a sale that must be
+            takes the last fraction of a holding.
         values: (B, K) money bought (+) or sold (-).
         costs: (B, K) money.
         kept: (B, K) `Kept`: why a wanted trade became no order.
@@ -80,7 +96,10 @@ def rounded(
 
 
 class _Rounding:
-    """The work on one book; sales first, because buys spend what they raise."""
+    """The work on one book: what must be sold, what can be bought, and then the climb.
+
+    Sizes are (B, K) numbers of steps, >= 0; which way an order goes is ``side``.
+    """
 
     def __init__(
         self,
@@ -91,174 +110,310 @@ class _Rounding:
         required: Bools | None,
         unprofitable: Bools | None,
     ) -> None:
-        self.book, self.handling, self.charges = book, handling, charges
+        self.book, self.limits, self.charges = book, book.limits or unlimited(book), charges
         self.total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
         self.unit = handling.prices * handling.step[:, None]
-        self.least = handling.min_trade[:, None]
         self.trade = wanted.values
-        forced = (wanted.flow < 0) | (wanted.restored < 0) | (wanted.trimmed < 0)
-        self.required = forced if required is None else forced | (required & (self.trade < 0))
+        self.ceiling = (self.limits.max_weight[:, None] * self.total) * (1 + _NEARLY)
+        self.careful = self.limits.profiled[:, None]
+        above = wanted.trimmed < 0 if required is None else (wanted.trimmed < 0) | required
+        above = (above & self.careful) | self._above_class()
+        limited = (self.trade < 0) & (above | (book.values > self.ceiling))
+        due = limited | ((self.trade < 0) & ((wanted.flow < 0) | (wanted.restored < 0)))
         self.kept = np.zeros(self.trade.shape, dtype=np.int8)
         if unprofitable is not None:
-            skipped = unprofitable & handling.skip_unprofitable[:, None] & ~self.required
+            skipped = unprofitable & handling.skip_unprofitable[:, None] & ~due
             self.kept[skipped & (self.trade != 0)] = Kept.UNPROFITABLE
             self.trade = np.where(skipped, 0.0, self.trade)
-        # Whole steps held, and how many each trade wants, as a size.
-        self.held = np.floor(handling.quantities / handling.step[:, None] + _NEARLY)
-        self.size = np.abs(self.trade) / self.unit
-        self.low = np.floor(self.size + _NEARLY)
-        self.high = np.where(self.size - self.low > _NEARLY, self.low + 1.0, self.low)
-        limits = book.limits
-        count = len(book)
-        never = np.full(count, np.inf)
-        self.turnover = never if limits is None else limits.max_turnover * self.total[:, 0]
-        self.exempt = -np.minimum(wanted.flow, 0.0).sum(axis=1)
-        self.ceiling = (never if limits is None else limits.max_weight * self.total[:, 0])[:, None]
-        self.careful = (
-            np.zeros((count, 1), dtype=bool) if limits is None else limits.profiled[:, None]
+        self.side = np.sign(self.trade)
+        size = np.abs(self.trade) / self.unit
+        self.low = np.floor(size + _NEARLY)
+        self.high = np.where(size - self.low > _NEARLY, self.low + 1.0, self.low)
+        self.min_trade = handling.min_trade[:, None]
+        self.least = np.ceil(self.min_trade / self.unit - _NEARLY)
+        # What may be sold: whole steps, and all of a holding where a sale must be.
+        self.held = handling.quantities / handling.step[:, None]
+        self.most = np.where(due, self.held, np.floor(self.held + _NEARLY))
+        # What limits demand of a sale: down to the weight, or all of it for a class or for risk.
+        down = np.ceil((book.values - self.ceiling) / self.unit)
+        self.demand = np.where(
+            limited, np.where(above, self.high, np.minimum(down, self.high)), 0.0
         )
+        self.needy = due.any(axis=1)
+        self.may_buy = self.limits.max_turnover * self.total[:, 0] * (1 + _NEARLY)
+        self.may_sell = self.may_buy - np.minimum(wanted.flow, 0.0).sum(axis=1)
         # What rounding to the minor unit may take, order by order, stays in hand.
-        slack = (np.count_nonzero(self.trade, axis=1) + 1) * handling.minor_unit
-        self.slack = np.where(self.trade.any(axis=1), slack, 0.0)
+        orders = np.count_nonzero(self.trade, axis=1)
+        self.cent = handling.minor_unit
+        self.slack = orders * self.cent
+        self.keep = np.maximum(self.limits.reserve, self.limits.cash_floor * self.total[:, 0])
 
     def solve(self) -> Rounded:
-        """Sales, then buys, then the result."""
-        sold = self._sales()
-        bought = self._buys(sold)
-        steps = bought - sold
-        values = steps * self.unit
-        nothing = (steps == 0) & (self.trade != 0) & (self.kept == Kept.NOTHING)
-        small = nothing & (self.high * self.unit < self.least)
+        """Feasible orders, improved while they can be."""
+        sizes = self._sales()
+        sizes = self._climbed(sizes + self._buys(sizes))
+        nothing = (sizes == 0) & (self.trade != 0) & (self.kept == Kept.NOTHING)
+        small = nothing & (self.high < self.least)
         self.kept[small] = Kept.MIN_TRADE
         self.kept[nothing & ~small] = Kept.NO_CASH
         self.kept[nothing & ~small & (self.low == 0)] = Kept.STEP
+        steps = self.side * sizes
+        values = steps * self.unit
         return Rounded(steps, values, self.charges(np.abs(values)), self.kept)
 
-    def _loss(self, steps: Floats) -> Floats:
-        """(B, K) squared weight error plus cost of each order, by its size in steps."""
-        value = steps * self.unit
-        error = (value - np.abs(self.trade)) / self.total
+    def _above_class(self) -> Bools:
+        """(B, K) assets of what a profile's limits on classes and on cash find too much of."""
+        values, limits, total = self.book.values, self.limits, self.total[:, 0]
+        equities = np.where(limits.equity, values, 0.0).sum(axis=1)
+        too_many = self.careful & (equities > limits.equity_ceiling * total)[:, None]
+        too_much = self.careful[:, 0] & (values.sum(axis=1) > (1 - limits.cash_floor) * total)
+        above: Bools = (limits.equity & too_many) | too_much[:, None]
+        return above
+
+    def _worthwhile(self, sizes: Floats) -> Floats:
+        """Orders under the minimum trade are none, unless a limit demands them."""
+        small = sizes * self.unit < self.min_trade * (1 - _NEARLY)
+        return np.where(small & (self.demand == 0), 0.0, sizes)
+
+    def _loss(self, sizes: Floats) -> Floats:
+        """(B, K) squared weight error plus cost."""
+        value = sizes * self.unit
+        error = (self.side * value - self.trade) / self.total
         loss: Floats = error * error + self.charges(value) / self.total
         return loss
 
+    def _cash(self, sizes: Floats) -> Floats:
+        """(B,) cash that orders leave."""
+        value = sizes * self.unit
+        paid = (self.side * value + self.charges(value)).sum(axis=1)
+        cash: Floats = self.book.cash + self.book.flow - paid
+        return cash
+
     def _sales(self) -> Floats:
-        """(B, K) steps sold."""
-        selling = self.trade < 0
+        """(B, K) sizes of sales: rounded down, but up where a limit demands them."""
+        selling = self.side < 0
         if not selling.any():
             return np.zeros_like(self.trade)
-        low = np.where(selling, np.minimum(self.low, self.held), 0.0)
-        high = np.where(selling, np.minimum(self.high, self.held), 0.0)
-        # Under a limit, what is left may not exceed what was wanted.
-        over = self.book.values - low * self.unit > self.ceiling * (1 + _NEARLY)
-        up = over | self.careful | self.required | (self._loss(high) < self._loss(low))
-        # A sale too small as it stands may be large enough with one more step.
-        up |= (low * self.unit < self.least) & (high * self.unit >= self.least)
-        sold = np.where(up, high, low)
-        if (self.least > 0).any():
-            raised = np.minimum(np.ceil(self.least / self.unit - _NEARLY), self.held)
-            sold = np.where(self.required, np.maximum(sold, np.where(selling, raised, 0)), sold)
-            sold = np.where((sold * self.unit < self.least) & ~self.required, 0.0, sold)
-        sold = self._within_turnover(sold, low)
-        return self._enough_cash(sold)
+        low = np.where(selling, np.minimum(self.low, self.most), 0.0)
+        high = np.where(selling, np.minimum(self.high, self.most), 0.0)
+        demand = np.minimum(self.demand, self.most)
+        sold = np.where(self.careful | (self._loss(high) < self._loss(low)), high, low)
+        sold = self._worthwhile(np.maximum(sold, demand))
+        return self._enough_cash(self._within_turnover(sold, self._worthwhile(low)))
 
     def _within_turnover(self, sold: Floats, low: Floats) -> Floats:
-        """Take back, the cheapest first, steps that rounding up added beyond the turnover cap."""
-        room = self.turnover + self.exempt
-        for _ in range(sold.shape[1]):
-            over = (sold * self.unit).sum(axis=1) > room * (1 + _NEARLY)
+        """Take back, the cheapest first, what rounding up added beyond the turnover cap."""
+        while True:
+            over = (sold * self.unit).sum(axis=1) > self.may_sell
             takeable = over[:, None] & (sold > low)
-            if not takeable.any():
-                break
-            less = np.where(low * self.unit < self.least, 0.0, low)
-            price = np.where(takeable, self._loss(less) - self._loss(sold), np.inf)
             row = np.flatnonzero(takeable.any(axis=1))
+            if not row.size:
+                return sold
+            price = np.where(takeable, self._loss(low) - self._loss(sold), np.inf)
             slot = price[row].argmin(axis=1)
-            sold[row, slot] = less[row, slot]
-        return sold
+            sold[row, slot] = low[row, slot]
 
     def _enough_cash(self, sold: Floats) -> Floats:
-        """Add steps until withdrawals and the reserve are paid for, the cheapest first."""
-        lacking = self.required.any(axis=1)
-        if not lacking.any():
-            return sold
-        limits = self.book.limits
-        reserve = 0.0 if limits is None else limits.reserve
-        sellable = self.book.present if limits is None else self.book.present & ~limits.no_sell
-        for _ in range(4 * sold.shape[1]):
-            values = sold * self.unit
-            cash = self.book.cash + self.book.flow + (values - self.charges(values)).sum(axis=1)
-            lacking &= cash < reserve + self.slack
-            more = lacking[:, None] & sellable & (sold < self.held)
-            if not more.any():
-                break
-            row = np.flatnonzero(more.any(axis=1))
-            # A sale that would begin here begins at the minimum trade, where it can.
-            begin = np.maximum(sold + 1.0, np.ceil(self.least / self.unit - _NEARLY))
-            next_ = np.minimum(begin, self.held)
-            signed = np.where(self.trade > 0, self.trade, -np.abs(self.trade))
-            worse = ((next_ * self.unit + signed) / self.total) ** 2
-            worse -= ((sold * self.unit + signed) / self.total) ** 2
-            slot = np.where(more, worse, np.inf)[row].argmin(axis=1)
-            sold[row, slot] = next_[row, slot]
-            # What is sold for cash is not bought again.
-            self.trade[row, slot] = np.minimum(self.trade[row, slot], 0.0)
-        return sold
+        """Sell more until withdrawals and the reserve are paid for: what harms least."""
+        sellable = self.book.present & ~self.limits.no_sell
+        while True:
+            lacks = self.limits.reserve - self._cash(sold)
+            lacks = np.where(self.needy & (lacks > self.cent / 2), lacks + self.slack, 0.0)[:, None]
+            # Enough of each to pay for all, were it sold alone, and no more than there is.
+            value, cost = sold * self.unit, self.charges(sold * self.unit)
+            larger = np.maximum(value + lacks, self.unit)
+            net = np.maximum(1.0 - self.charges(larger) / larger, _NEARLY) * self.unit
+            more = np.minimum(sold + np.maximum(np.ceil(lacks / net), 1.0), self.held)
+            raised = more * self.unit - self.charges(more * self.unit) - (value - cost)
+            possible = sellable & (lacks > 0) & (raised > 0)
+            row = np.flatnonzero(possible.any(axis=1))
+            if not row.size:
+                return sold
+            # What was to be bought is sold after all.
+            error = (more * self.unit + self.trade) / self.total
+            harm = error * error + self.charges(more * self.unit) / self.total - self._loss(sold)
+            useful = np.where(possible, np.minimum(raised, lacks), 1.0)
+            slot = np.where(possible, harm / useful, np.inf)[row].argmin(axis=1)
+            sold[row, slot] = more[row, slot]
+            self.side[row, slot] = -1.0
 
     def _buys(self, sold: Floats) -> Floats:
-        """(B, K) steps bought with the cash that is there after the sales."""
-        buying = self.trade > 0
-        if not buying.any():
-            return np.zeros_like(self.trade)
-        book, limits = self.book, self.book.limits
-        raised = sold * self.unit
-        cash = book.cash + book.flow + (raised - self.charges(raised)).sum(axis=1) - self.slack
-        if limits is not None:
-            cash = cash - np.maximum(limits.reserve, limits.cash_floor * self.total[:, 0])
-        cash = np.minimum(cash, book.cash + book.flow + raised.sum(axis=1))
-        low = np.where(buying, self.low, 0.0)
-        high = np.where(buying, self.high, 0.0)
-        bought = self._affordable(self._worthwhile(low), cash)
-        spent = self._spent(bought)
-        value = (bought * self.unit).sum(axis=1)
-        allowed = buying & (high > bought) & (high * self.unit >= self.least) & ~self.careful
-        allowed &= book.values + high * self.unit <= self.ceiling * (1 + _NEARLY)
-        extra_value = (high - bought) * self.unit
-        extra = extra_value + self.charges(high * self.unit) - self.charges(bought * self.unit)
-        gain = self._loss(bought) - self._loss(high)
-        score = np.where(allowed & (gain > 0), gain / np.where(extra > 0, extra, 1.0), 0.0)
-        for _ in range(bought.shape[1]):
-            fits = extra <= (cash - spent)[:, None]
-            fits &= extra_value <= (self.turnover - value)[:, None]
-            live = np.where(fits, score, 0.0)
-            slot = live.argmax(axis=1)
-            row = np.flatnonzero(live[np.arange(len(live)), slot] > 0)
-            if not row.size:
+        """(B, K) sizes of buys, rounded down.
+
+        Where sales raise too little for them, each gives up the same amount of money, up to all of
+        it: so the squared error is least.
+        """
+        wanted = np.where(self.side > 0, self.trade, 0.0)
+        spare = np.maximum(self._cash(sold) - self.slack - self.keep, 0.0)
+
+        def bought(row: Rows, less: Floats) -> tuple[Floats, Floats]:
+            """Sizes, and the money that they take."""
+            left = np.maximum(wanted[row] - less[:, None], 0.0)
+            sizes = np.floor(left / self.unit[row] + _NEARLY)
+            sizes = np.where(sizes < self.least[row], 0.0, sizes)
+            value = sizes * self.unit[row]
+            return sizes, (value + self.charges.row(row)(value)).sum(axis=1)
+
+        row = np.arange(len(sold))
+        sizes, money = bought(row, np.zeros(row.size))
+        row = np.flatnonzero(money > spare)
+        while row.size:
+            least, most = np.zeros(row.size), wanted[row].max(axis=1)
+            for _ in range(_HALVINGS):
+                middle = (least + most) / 2
+                fits = bought(row, middle)[1] <= spare[row]
+                least, most = np.where(fits, least, middle), np.where(fits, middle, most)
+            sizes[row] = bought(row, most * (1 + _NEARLY))[0]
+            # The money of a buy that is none any more goes to the others.
+            given_up = (sizes[row] == 0) & (wanted[row] >= self.unit[row])
+            wanted[row] = np.where(given_up, 0.0, wanted[row])
+            row = row[given_up.any(axis=1)]
+        return sizes
+
+    def _climbed(self, sizes: Floats) -> Floats:
+        """Sizes after every move that makes the sum smaller."""
+        rows = np.flatnonzero(self.side.any(axis=1))
+        for _ in range(_ROUNDS):
+            if not rows.size:
                 break
-            slot = slot[row]
-            bought[row, slot] = high[row, slot]
-            spent[row] += extra[row, slot]
-            value[row] += extra_value[row, slot]
-            score[row, slot] = 0.0
-        return bought
+            moves = self._moves(sizes, rows)
+            made = moves.affordable()
+            stuck = np.flatnonzero(~made.any(axis=1))
+            if stuck.size:
+                made[stuck] = moves.of(stuck).paired()
+            slots = sizes.shape[1]
+            sizes[rows] = np.where(made[:, :slots], moves.to[:, :slots], sizes[rows])
+            sizes[rows] = np.where(made[:, slots:], moves.to[:, slots:], sizes[rows])
+            rows = rows[made.any(axis=1)]
+        return sizes
 
-    def _worthwhile(self, steps: Floats) -> Floats:
-        """Orders under the minimum trade are none."""
-        return np.where(steps * self.unit < self.least, 0.0, steps)
+    def _moves(self, sizes: Floats, rows: Rows) -> _Moves:
+        """One step up and one step down for every order of some portfolios."""
+        side, unit, now = self.side[rows], self.unit[rows], sizes[rows]
+        trade, total, held = self.trade[rows], self.total[rows], self.book.values[rows]
+        least, careful = self.least[rows], self.careful[rows]
+        charges = self.charges.row(rows)
 
-    def _spent(self, bought: Floats) -> Floats:
-        """(B,) money that buys take, their costs included."""
-        value = bought * self.unit
-        spent: Floats = (value + self.charges(value)).sum(axis=1)
-        return spent
+        def outcome(steps: Floats) -> tuple[Floats, Floats]:
+            """Summand of each order, and the cash that it takes."""
+            value = steps * unit
+            cost = charges(value)
+            error = (side * value - trade) / total
+            return error * error + cost / total, side * value + cost
 
-    def _affordable(self, bought: Floats, cash: Floats) -> Floats:
-        """Shrink buys pro rata until there is cash for them: sales may raise less than wanted."""
-        cash = np.maximum(cash, 0.0)
-        for _ in range(8):
-            spent = self._spent(bought)
-            over = spent > cash
-            if not over.any():
-                return bought
-            share = np.where(over, cash / np.where(spent > 0, spent, 1.0), 1.0)
-            bought = self._worthwhile(np.floor(bought * share[:, None]))
-        return np.where((self._spent(bought) > cash)[:, None], 0.0, bought)
+        buys, sells = side > 0, side < 0
+        loss, cash = outcome(now)
+        room = np.stack(
+            [
+                (self.book.cash + self.book.flow - self.slack - self.keep)[rows] - cash.sum(axis=1),
+                self.may_buy[rows] - np.where(buys, now * unit, 0.0).sum(axis=1),
+                self.may_sell[rows] - np.where(sells, now * unit, 0.0).sum(axis=1),
+            ]
+        )
+        # A buy far below its wanted size, for want of money, takes what there is in one move.
+        leap = np.floor(np.minimum(room[0], room[1])[:, None] / (unit + charges(unit)))
+        leap = np.where(buys, np.clip(leap, 1.0, np.maximum(self.low[rows] - now, 1.0)), 1.0)
+        up = np.maximum(np.floor(now) + leap, least)
+        down = np.ceil(now) - 1.0
+        down = np.where(down < least, 0.0, down)
+        may_rise = buys & (~careful | (up <= self.low[rows]))
+        may_rise &= held + up * unit <= self.ceiling[rows]
+        may_rise |= sells & (up <= self.most[rows])
+        may_fall = buys | (sells & ~careful & (down >= self.demand[rows]))
+        may_fall &= now > 0
+        loss_up, cash_up = outcome(up)
+        loss_down, cash_down = outcome(down)
+        rise, fall = (up - now) * unit, (down - now) * unit
+        return _Moves(
+            to=np.concatenate((up, down), axis=1),
+            gain=np.concatenate(
+                (
+                    np.where(may_rise, loss - loss_up, -np.inf),
+                    np.where(may_fall, loss - loss_down, -np.inf),
+                ),
+                axis=1,
+            ),
+            # An order ends beside its wanted size, unless it has to pay for another.
+            proper=np.concatenate((up <= self.high[rows], down >= self.low[rows]), axis=1),
+            takes=np.stack(
+                [
+                    np.concatenate((cash_up - cash, cash_down - cash), axis=1),
+                    np.concatenate((buys * rise, buys * fall), axis=1),
+                    np.concatenate((sells * rise, sells * fall), axis=1),
+                ]
+            ),
+            room=room,
+        )
+
+
+@attrs.frozen(eq=False)
+class _Moves:
+    """One step up, then one step down, for each of K orders of R portfolios: M = 2 K moves.
+
+    Attributes:
+        to: (R, M) size after the move.
+        gain: (R, M) by how much it makes the sum smaller; -inf where it is not allowed.
+        proper: (R, M) whether it ends beside the wanted size.
+        takes: (3, R, M) cash, value bought and value sold that it takes.
+        room: (3, R) what there is of them.
+    """
+
+    to: Floats
+    gain: Floats
+    proper: Bools
+    takes: Floats
+    room: Floats
+
+    def of(self, rows: Rows) -> _Moves:
+        """Those of some of the portfolios."""
+        return _Moves(
+            self.to[rows],
+            self.gain[rows],
+            self.proper[rows],
+            self.takes[:, rows],
+            self.room[:, rows],
+        )
+
+    @property
+    def wanted(self) -> Bools:
+        """(R, M) moves that make the sum smaller."""
+        return self.proper & (self.gain > _GAIN)
+
+    def affordable(self) -> Bools:
+        """(R, M) wanted moves for which there is room together, the best for their money first."""
+        ready = self.wanted & _fits(self.takes, self.room)
+        takes = np.where(ready, self.takes, 0.0)
+        worth = np.where(ready, self.gain / np.maximum(takes[0], _TINY), -1.0)
+        order = np.argsort(-worth, axis=1, kind="stable")
+        takes = np.take_along_axis(takes, order[None], axis=2)
+        enough = (takes <= 0) | (np.cumsum(takes, axis=2) <= self.room[:, :, None])
+        fit = np.take_along_axis(ready, order, axis=1) & np.logical_and.reduce(enough, axis=0)
+        made = np.zeros_like(ready)
+        np.put_along_axis(made, order, np.logical_and.accumulate(fit, axis=1), axis=1)
+        return made
+
+    def paired(self) -> Bools:
+        """(R, M) the wanted move that gains most with one that makes room for it, and that one."""
+        count, moves = self.to.shape
+        made = np.zeros((count, moves), dtype=bool)
+        left = self.wanted
+        slot = np.arange(moves) % (moves // 2)
+        rows = np.flatnonzero(left.any(axis=1))
+        while rows.size:
+            first = np.where(left[rows], self.gain[rows], -np.inf).argmax(axis=1)
+            left[rows, first] = False
+            gain = self.gain[rows] + self.gain[rows, first][:, None]
+            takes = self.takes[:, rows] + self.takes[:, rows, first][:, :, None]
+            possible = _fits(takes, self.room[:, rows])
+            possible &= (gain > _GAIN) & (slot != slot[first][:, None])
+            second = np.where(possible, gain, -np.inf).argmax(axis=1)
+            found = possible.any(axis=1)
+            made[rows[found], first[found]] = made[rows[found], second[found]] = True
+            rows = rows[~found & left[rows].any(axis=1)]
+        return made
+
+
+def _fits(takes: Floats, room: Floats) -> Bools:
+    """(R, M) whether there is room for moves; what takes none needs none."""
+    fits: Bools = np.logical_and.reduce((takes <= 0) | (takes <= room[:, :, None]), axis=0)
+    return fits

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal, localcontext
 from enum import StrEnum
 from functools import cached_property
 
@@ -28,14 +28,17 @@ from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, Restraint, restrained
 from rebalancer.domain.rebalancing.orders import Rounded, rounded
 from rebalancer.domain.rebalancing.reasons import Reasons
-from rebalancer.domain.rebalancing.trades import Trades, trades
+from rebalancer.domain.rebalancing.trades import Trades, trades, unlimited
 
 Floats = NDArray[np.float64]
 
 ALGORITHM = "1"
 """Part of every input hash: changes whenever the same inputs may give another proposal."""
 
-_ZERO = Decimal(0)
+_ZERO, _ONE = Decimal(0), Decimal(1)
+
+_DIGITS = 60
+"""Enough for any quantity times any price, exactly."""
 
 
 class Side(StrEnum):
@@ -180,18 +183,19 @@ class Terms:
             _canonical(portfolio.cash),
             _canonical(portfolio.cash_flow),
             sorted((symbol, _canonical(held)) for symbol, held in portfolio.holdings.items()),
-            sorted(portfolio.targets.items()),
-            portfolio.risk_profile.name if portfolio.risk_profile else "",
+            sorted((symbol, _number(weight)) for symbol, weight in portfolio.targets.items()),
+            attrs.astuple(portfolio.risk_profile) if portfolio.risk_profile else None,
             str(portfolio.last_rebalance),
-            _canonical(wishes.step),
+            bool(wishes.whole_shares),
+            _canonical(wishes.quantity_step),
             _canonical(wishes.min_trade),
             sorted(wishes.do_not_sell),
             sorted(wishes.do_not_buy),
-            wishes.max_turnover,
+            _number(wishes.max_turnover),
             _canonical(wishes.cash_reserve),
-            wishes.max_weight,
-            wishes.band,
-            wishes.skip_unprofitable,
+            _number(wishes.max_weight),
+            _number(wishes.band),
+            bool(wishes.skip_unprofitable),
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -238,6 +242,9 @@ def _checked(portfolio: Portfolio, terms: Terms) -> list[int]:
             field="currency",
         )
     columns = placed(portfolio, terms.market)
+    wishes = portfolio.preferences
+    if portfolio.cash >= 0 and portfolio.cash_flow >= 0 and not wishes.cash_reserve:
+        return columns
     closes = terms.market.last_closes
     held = sum(
         float(portfolio.holdings.get(symbol, 0)) * float(closes[column])
@@ -268,17 +275,24 @@ def _answers(
 ) -> Iterator[Proposal | Failure]:
     market = terms.market
     book, handling = open_book(portfolios, places, market, terms.instruments)
-    restraint = restrained(terms.policy.decide(book, market), book, market)
     charges = terms.costs.of(market.symbols, terms.instruments).at(book.assets)
-    wanted = trades(book, restraint.decision, charges)
     risk = PortfolioRisk(book, market)
+    restraint = restrained(terms.policy.decide(book, market), book, risk)
+    wanted = trades(book, restraint.decision, charges)
+    limits = book.limits or unlimited(book)
+    whole = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
+    risky = risk.exceeds((book.values + wanted.values) / whole, limits)
+    if risky.any():
+        restraint = restraint.forcing(risky)
+        wanted = trades(book, restraint.decision, charges)
+    risky |= risk.exceeds(book.values / whole, limits)
     worth = _worth(book, handling, wanted, risk)
     made = rounded(
         book,
         wanted,
         handling,
         charges,
-        required=np.broadcast_to(restraint.forced[:, None], book.present.shape),
+        required=np.broadcast_to(risky[:, None], book.present.shape),
         unprofitable=worth.unprofitable(wanted.costs),
     )
     desk = _Desk(terms, book, handling, charges, restraint, wanted, made, worth, risk)
@@ -321,7 +335,15 @@ def _worth(book: Book, handling: Handling, wanted: Trades, risk: PortfolioRisk) 
 
 def _canonical(number: Decimal) -> str:
     """One text for equal numbers: 10, 10.0 and 1E+1 alike."""
+    text = str(number)
+    if text.isdigit():
+        return text
     return format(number.normalize(), "f") if number else "0"
+
+
+def _number(fraction: float | None) -> float | None:
+    """One value for equal fractions: 1 and 1.0, 0.0 and -0.0 alike."""
+    return None if fraction is None else float(fraction) + 0.0
 
 
 class _Desk:
@@ -354,14 +376,36 @@ class _Desk:
         total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
         before = book.values / total
         after = (book.values + made.values) / total
+        self.totals = total[:, 0].tolist()
         self.as_of = terms.market.last_date
+        self.rate = _exact_rate(charges)
         self.steps = made.steps.tolist()
         self.costs = made.costs.tolist()
-        self.totals = wanted.total.tolist()
         self.before = np.round(before, 10).tolist()
         self.volatility_before = risk.volatility(before).tolist()
         self.volatility_after = risk.volatility(after).tolist()
-        self.aims = wanted.aims / total
+        self.aims = (wanted.aims / total).tolist()
+        self.columns: list[list[int]] = book.assets.tolist()
+        # The closes in the digits in which they were read, once for a market.
+        self.exact: list[Decimal] = terms.market.memo(
+            "exact closes",
+            lambda: [Decimal(repr(close)) for close in terms.market.last_closes.tolist()],
+        )
+
+    def price(self, row: int, slot: int) -> Decimal:
+        """The as-of close."""
+        column: int = self.columns[row][slot]
+        return self.exact[column]
+
+    def cost(self, row: int, slot: int, traded: Decimal, known: float | None) -> Decimal:
+        """What an order costs, before rounding; exact where cost is a share of traded value."""
+        if self.rate is not None:
+            return traded * self.rate
+        if known is None:
+            values = np.zeros(self.book.present.shape[1])
+            values[slot] = float(traded)
+            known = float(self.charges.row(row)(values)[slot])
+        return Decimal(repr(round(known, 8)))
 
     def proposal(self, row: int, portfolio: Portfolio) -> Proposal:
         """The proposal for one row.
@@ -369,9 +413,16 @@ class _Desk:
         Raises:
             InvalidRequest: a withdrawal or a debit cannot be paid from what may be sold.
         """
+        with localcontext(prec=_DIGITS):
+            return self._proposal(row, portfolio)
+
+    def _proposal(self, row: int, portfolio: Portfolio) -> Proposal:
         ticket = _Ticket(self, row, portfolio)
         ticket.balance()
+        total = self.totals[row]
         orders, others = [], []
+        weights_before = dict(zip(portfolio.symbols, self.before[row], strict=False))
+        weights_after = dict(weights_before)
         bought = sold = cost = _ZERO
         for slot, symbol in enumerate(portfolio.symbols):
             line = ticket.lines[slot]
@@ -383,7 +434,8 @@ class _Desk:
             else:
                 sold += line.value
             cost += line.cost
-            after = float(line.after) * float(line.price) / self.totals[row]
+            after = float(line.after) * float(line.price) / total
+            weights_after[symbol] = round(after, 10)
             orders.append(
                 Order(
                     symbol=symbol,
@@ -395,18 +447,6 @@ class _Desk:
                     reason=self.reasons.for_order(row, slot, after, line.cost),
                 )
             )
-        total = self.totals[row] or 1.0
-        weights_before = dict(zip(portfolio.symbols, self.before[row], strict=False))
-        weights_after = {
-            symbol: weight
-            if (line := ticket.lines[slot]) is None
-            else round(float(line.after) * float(line.price) / total, 10)
-            for slot, (symbol, weight) in enumerate(weights_before.items())
-        }
-        drifts = [
-            _distance(self.aims[row], list(weights.values()))
-            for weights in (weights_before, weights_after)
-        ]
         return Proposal(
             portfolio_id=portfolio.id,
             status=Status.PROPOSED if orders else Status.NOTHING_TO_DO,
@@ -419,8 +459,8 @@ class _Desk:
             cash_after=ticket.cash,
             turnover=round(float(max(bought, sold)) / total, 10),
             cost=cost,
-            drift_before=drifts[0],
-            drift_after=drifts[1],
+            drift_before=_distance(self.aims[row], weights_before),
+            drift_after=_distance(self.aims[row], weights_after),
             volatility_before=_known(self.volatility_before[row]),
             volatility_after=_known(self.volatility_after[row]),
             notes=tuple(self.reasons.notes(row, portfolio)),
@@ -428,16 +468,22 @@ class _Desk:
         )
 
 
-@attrs.define
+@attrs.frozen
 class _Line:
-    """One order being made."""
+    """One order being made; ``traded`` is its exact value."""
 
     buys: bool
     quantity: Decimal
     price: Decimal
+    traded: Decimal
     value: Decimal
     cost: Decimal
     after: Decimal
+
+    @property
+    def cash(self) -> Decimal:
+        """What it adds to cash."""
+        return (-self.value if self.buys else self.value) - self.cost
 
 
 class _Ticket:
@@ -447,33 +493,12 @@ class _Ticket:
         self._desk, self._row, self._portfolio = desk, row, portfolio
         self._step = portfolio.preferences.step
         self._currency = portfolio.currency
-        steps, costs = desk.steps[row], desk.costs[row]
+        self._symbols = portfolio.symbols
+        costs = desk.costs[row]
         self.lines = [
-            self._line(slot, symbol, steps[slot], costs[slot]) if steps[slot] else None
-            for slot, symbol in enumerate(portfolio.symbols)
+            self._ordered(slot, steps, costs[slot]) if steps else None
+            for slot, steps in enumerate(desk.steps[row][: len(self._symbols)])
         ]
-
-    def _line(self, slot: int, symbol: str, steps: float, cost: float) -> _Line | None:
-        held = self._portfolio.holdings.get(symbol, _ZERO)
-        quantity = round(abs(steps)) * self._step
-        if steps < 0 and quantity > held:
-            quantity = held
-        price = Decimal(
-            repr(
-                float(self._desk.terms.market.last_closes[self._desk.book.assets[self._row, slot]])
-            )
-        )
-        value = self._currency.round(quantity * price)
-        if not quantity:
-            return None
-        return _Line(
-            buys=steps > 0,
-            quantity=quantity,
-            price=price,
-            value=value,
-            cost=self._currency.round(Decimal(repr(round(cost, 8)))),
-            after=held + quantity if steps > 0 else held - quantity,
-        )
 
     @property
     def cash(self) -> Decimal:
@@ -481,11 +506,11 @@ class _Ticket:
         cash = self._portfolio.cash + self._portfolio.cash_flow
         for line in self.lines:
             if line is not None:
-                cash += (-line.value if line.buys else line.value) - line.cost
+                cash += line.cash
         return cash
 
     def balance(self) -> None:
-        """Make sure of the cent: cash covers the reserve if anything is bought, and is no debt.
+        """Make sure of the cent: cash covers the reserve if anything is bought or can be sold.
 
         The arrays keep a margin for rounding, so this seldom has anything to do.
 
@@ -493,86 +518,118 @@ class _Ticket:
             InvalidRequest: what may be sold does not pay a withdrawal or a debit.
         """
         reserve = self._portfolio.preferences.cash_reserve
-        while self.cash < reserve and (bought := [ln for ln in self.lines if ln and ln.buys]):
-            self._shrink(min(bought, key=lambda line: line.value))
-        lack = min(reserve, self._desk.totals[self._row]) if self._must_restore() else _ZERO
-        while self.cash < lack and self._sell_more():
+        while (lack := reserve - self.cash) > 0 and (self._buy_less(lack) or self._sell_more(lack)):
             pass
-        if self.cash < 0:
-            outflow = -self._portfolio.cash_flow
-            most = self.cash + outflow
-            if outflow > 0:
-                raise InvalidRequest(
-                    f"withdraws {outflow}, but at most {max(most, _ZERO)} can be paid out after "
-                    "costs without selling what is on the do-not-sell list; lower it, or unlock "
-                    "an asset",
-                    field="cash_flow",
-                )
+        if self.cash >= 0:
+            return
+        outflow = -self._portfolio.cash_flow
+        if outflow > 0:
             raise InvalidRequest(
-                f"is {self._portfolio.cash}, and no permitted sale covers it; deposit "
-                f"{-self.cash}, or unlock an asset",
-                field="cash",
+                f"withdraws {outflow}, but at most {max(self.cash + outflow, _ZERO)} can be paid "
+                "out after costs without selling what is on the do-not-sell list; lower it, or "
+                "unlock an asset",
+                field="cash_flow",
             )
+        raise InvalidRequest(
+            f"is {self._portfolio.cash}, and no permitted sale covers it; deposit {-self.cash}, "
+            "or unlock an asset",
+            field="cash",
+        )
 
-    def _must_restore(self) -> bool:
-        return bool(self._desk.wanted.restored[self._row].any())
-
-    def _shrink(self, line: _Line) -> None:
-        """One step less of a buy; none if that falls under the minimum trade."""
-        slot = next(i for i, other in enumerate(self.lines) if other is line)
-        quantity = line.quantity - self._step
-        least = self._portfolio.preferences.min_trade
-        if quantity <= 0 or quantity * line.price < least:
-            self.lines[slot] = None
-        else:
-            self._replace(slot, quantity, buys=True)
-
-    def _sell_more(self) -> bool:
-        """Sell one step more of what lies furthest above its aim; at last, a remaining fraction.
+    def _buy_less(self, lack: Decimal) -> bool:
+        """Take what is lacking from the smallest buy; none is left of it under the minimum trade.
 
         Returns:
-            Whether there was anything left to sell.
+            Whether there was a buy.
         """
-        locked = self._portfolio.preferences.do_not_sell
-        best: tuple[bool, float, int, Decimal] | None = None
-        for slot, symbol in enumerate(self._portfolio.symbols):
-            line = self.lines[slot]
-            sold = line.quantity if line is not None and not line.buys else _ZERO
-            left = self._portfolio.holdings.get(symbol, _ZERO) - sold
-            if symbol in locked or left <= 0 or (line is not None and line.buys):
-                continue
-            whole = left >= self._step
-            excess = float(self._desk.before[self._row][slot] - self._desk.aims[self._row][slot])
-            candidate = (whole, excess, slot, sold + (self._step if whole else left))
-            if best is None or candidate[:2] > best[:2]:
-                best = candidate
-        if best is None:
+        buys = [
+            (ln.value, slot) for slot, ln in enumerate(self.lines) if ln is not None and ln.buys
+        ]
+        if not buys:
             return False
-        self._replace(best[2], best[3], buys=False)
+        slot = min(buys)[1]
+        line = self.lines[slot]
+        assert line is not None
+        quantity = line.quantity - self._steps(lack, line.price)
+        enough = quantity > 0 and quantity * line.price >= self._portfolio.preferences.min_trade
+        self.lines[slot] = self._line(slot, quantity, buys=True) if enough else None
         return True
 
-    def _replace(self, slot: int, quantity: Decimal, *, buys: bool) -> None:
-        symbol = self._portfolio.symbols[slot]
-        market, book = self._desk.terms.market, self._desk.book
-        price = Decimal(repr(float(market.last_closes[book.assets[self._row, slot]])))
-        traded = np.zeros(book.present.shape[1])
-        traded[slot] = float(quantity * price)
-        cost = float(self._desk.charges.row(self._row)(traded)[slot])
-        held = self._portfolio.holdings.get(symbol, _ZERO)
-        self.lines[slot] = _Line(
+    def _sell_more(self, lack: Decimal) -> bool:
+        """Sell what is lacking of what lies furthest above its aim; at last, remaining fractions.
+
+        Returns:
+            Whether any sale brought money.
+        """
+        locked = self._portfolio.preferences.do_not_sell
+        candidates = []
+        for slot, symbol in enumerate(self._symbols):
+            line = self.lines[slot]
+            sold = line.quantity if line is not None else _ZERO
+            left = self._portfolio.holdings.get(symbol, _ZERO) - sold
+            if symbol not in locked and left > 0:
+                excess = self._desk.before[self._row][slot] - self._desk.aims[self._row][slot]
+                candidates.append((left < self._step, -float(excess), slot, sold, left))
+        for _, _, slot, sold, left in sorted(candidates):
+            line = self.lines[slot]
+            # What the larger sale costs more has to be raised as well.
+            price, held = self._price(slot), sold + left
+            larger = min(sold + self._steps(lack, price), held)
+            fee = self._line(slot, larger, buys=False).cost - (line.cost if line else _ZERO)
+            steps = self._steps(lack + fee, price)
+            more = self._line(slot, held if left < steps else sold + steps, buys=False)
+            if more.cash > (line.cash if line else _ZERO):
+                self.lines[slot] = more
+                return True
+        return False
+
+    def _steps(self, money: Decimal, price: Decimal) -> Decimal:
+        """The least quantity, in whole steps and at least one, that is worth an amount."""
+        count = (money / (self._step * price)).to_integral_value(ROUND_CEILING)
+        return max(count, _ONE) * self._step
+
+    def _ordered(self, slot: int, steps: float, cost: float) -> _Line | None:
+        """The line for a signed number of steps; a broken number sells all that is held."""
+        held = self._portfolio.holdings.get(self._symbols[slot], _ZERO)
+        whole = round(abs(steps))
+        quantity = whole * self._step
+        if steps < 0 and (whole != -steps or quantity > held):
+            quantity = held
+        return self._line(slot, quantity, buys=steps > 0, cost=cost) if quantity else None
+
+    def _line(
+        self, slot: int, quantity: Decimal, *, buys: bool, cost: float | None = None
+    ) -> _Line:
+        """An order; its cost in floating point, where known, spares working it out."""
+        held = self._portfolio.holdings.get(self._symbols[slot], _ZERO)
+        price = self._price(slot)
+        traded = quantity * price
+        return _Line(
             buys=buys,
             quantity=quantity,
             price=price,
-            value=self._currency.round(quantity * price),
-            cost=self._currency.round(Decimal(repr(round(cost, 8)))),
+            traded=traded,
+            value=self._currency.round(traded),
+            cost=self._currency.round(self._desk.cost(self._row, slot, traded, cost)),
             after=held + quantity if buys else held - quantity,
         )
 
+    def _price(self, slot: int) -> Decimal:
+        return self._desk.price(self._row, slot)
 
-def _distance(aims: Floats, weights: list[float]) -> float:
+
+def _exact_rate(charges: Charges) -> Decimal | None:
+    """The share of traded value that every order costs; None where that is not all it costs."""
+    if not charges.proportional or charges.fixed.size > 1:
+        return None
+    bps = charges.commission_bps.item(), charges.half_spread_bps.item()
+    return sum((Decimal(repr(one)) for one in bps), _ZERO).scaleb(-4)
+
+
+def _distance(aims: list[float], weights: dict[str, float]) -> float:
     """One-way distance between weights and aims; cash counts as an asset."""
-    drift = np.array(weights) - aims[: len(weights)]
-    return round(float((np.abs(drift).sum() + abs(drift.sum())) / 2), 10)
+    drifts = [weight - aim for weight, aim in zip(weights.values(), aims, strict=False)]
+    return round((sum(map(abs, drifts)) + abs(sum(drifts))) / 2, 10)
 
 
 def _known(value: float) -> float | None:

@@ -162,7 +162,7 @@ class Reasons:
 
     def notes(self, row: int, portfolio: Portfolio) -> list[str]:
         """What else a person should know of a portfolio's proposal."""
-        notes = list(self._policy.remarks(self._book, self._market, row))
+        notes = list(self._policy.remarks(self._restraint.decision, self._book, self._market, row))
         for name, kept in self._restraint.kept.items():
             if kept[row] < 1 - 1e-9:
                 profile = portfolio.risk_profile
@@ -173,8 +173,8 @@ class Reasons:
                 )
         if self._restraint.forced[row]:
             notes.append(
-                "what is held is riskier than the profile bears over the last "
-                f"{min(RISK_WINDOW, len(self._market) - 1)} days, so it is brought down now, "
+                "left alone it would be riskier than the profile bears, by the last "
+                f"{min(RISK_WINDOW, len(self._market) - 1)} days, so it goes to its targets now, "
                 "whatever the policy's schedule"
             )
         wanted: Any = self._wanted

@@ -27,9 +27,13 @@ from rebalancer.domain.portfolio.costs import Charges
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Rows = NDArray[np.intp]
 
 DUST = 1e-9
 """Trades under this fraction of portfolio value are arithmetic, not trades."""
+
+_ALIKE = 1e-9
+"""Rooms whose difference is under this fraction of the largest are equal."""
 
 _EDGE = 1e-12
 """An asset this close to its band's edge is inside: rounding must not trigger a trade."""
@@ -39,6 +43,12 @@ _ROUNDS = 12
 
 _SETTLED = 1e-13
 """Costs are solved when they change by less than this fraction of portfolio value."""
+
+_SLOPES = (-5.0, 0.99)
+"""How steeply costs may change with what is provided for them; where they jump, not so steeply."""
+
+_DEBT = 1e-12
+"""Less than this fraction of portfolio value is no debt."""
 
 
 @attrs.frozen(eq=False)
@@ -106,11 +116,20 @@ def trades(book: Book, decision: Decision, charges: Charges) -> Trades:
     Returns:
         Trades that keep every constraint, as far as those above it allow.
     """
-    total = book.total
-    solve = _Constrained(book, decision, total) if _burdened(book) else _Free(book, decision, total)
+    if _burdened(book):
+        return _solved(_Constrained(book, decision, book.total), charges)
+    acts = stirs(book, decision)
+    if decision.band is not None and not acts.all():
+        return _solved_among(np.flatnonzero(acts), book, decision, charges)
+    return _solved(_Free(book, decision, book.total), charges)
+
+
+def _solved(solve: _Free | _Constrained, charges: Charges) -> Trades:
+    """Trades whose costs are what was provided for them."""
+    book, total = solve.book, solve.total
     dust = (DUST * total)[:, None]
     settled = _SETTLED * total
-    paid = np.zeros(len(book))
+    paid = before = charged_before = np.zeros(len(book))
     for round_ in range(_ROUNDS):
         solve(paid)
         values = solve.goals - book.values
@@ -120,11 +139,61 @@ def trades(book: Book, decision: Decision, charges: Charges) -> Trades:
             values[small] = sizes[small] = 0.0
         costs = charges(sizes)
         charged = np.add.reduce(costs, axis=1)
-        if np.logical_and.reduce(np.abs(charged - paid) <= settled):
+        open_ = np.abs(charged - paid) > settled
+        if not open_.any():
             break
-        # A fee that flips an order on and off has no fixed point: at last, provide for the larger.
-        paid = charged if round_ < _ROUNDS - 3 else np.maximum(charged, paid)
+        better = charged
+        if round_ >= _ROUNDS - 3:
+            # A fee that flips an order on and off has no fixed point: provide for the larger.
+            better = np.maximum(charged, paid)
+        elif round_ > 0:
+            # Costs are nearly linear in what is provided for them: secant steps gain digits.
+            change = np.where(open_ & (paid != before), paid - before, 1.0)
+            slope = np.clip((charged - charged_before) / change, *_SLOPES)
+            better = np.maximum(paid + (charged - paid) / (1.0 - slope), 0.0)
+        before, charged_before = paid, charged
+        # What is solved stays: no row's last digits depend on its neighbours.
+        paid = np.where(open_, better, paid)
+    values, costs = _payable(book, values, costs, charges)
     return solve.finished(values, costs)
+
+
+def _payable(book: Book, values: Floats, costs: Floats, charges: Charges) -> tuple[Floats, Floats]:
+    """Trades without what there is no money for.
+
+    Left-out sales of dust, or fees that flip on and off, can leave less money than was thought.
+    What is lacking is not bought; where fees are beyond all means, nothing is traded.
+    """
+    cash = book.cash + book.flow
+    debt = _DEBT * np.abs(book.total)
+    lacks = values.sum(axis=1) + costs.sum(axis=1) - cash
+    if not (lacks > debt).any():
+        return values, costs
+    buys = np.maximum(values, 0.0)
+    kept = 1.0 - _share(lacks, buys.sum(axis=1))
+    less = np.where((buys > 0) & (lacks > debt)[:, None], buys * kept[:, None], values)
+    less_costs = charges(np.abs(less))
+    lacks = less.sum(axis=1) + less_costs.sum(axis=1) - cash
+    refused = ((lacks > debt) & (cash >= 0))[:, None]
+    return np.where(refused, 0.0, less), np.where(refused, 0.0, less_costs)
+
+
+def _solved_among(rows: Rows, book: Book, decision: Decision, charges: Charges) -> Trades:
+    """Trades of an unburdened book of which only some portfolios act; the others stay as they are.
+
+    In a no-trade band most portfolios rest on most days, and resting ones need no solving.
+    """
+    resting = _Free(book, decision, book.total).finished(
+        np.zeros(book.values.shape), np.zeros(book.values.shape)
+    )
+    if not rows.size:
+        return resting
+    acting = _solved(
+        _Free(book.only(rows), decision.only(rows), resting.total[rows]), charges.row(rows)
+    )
+    for name in ("values", "costs", "aims"):
+        getattr(resting, name)[rows] = getattr(acting, name)
+    return resting
 
 
 def _burdened(book: Book) -> bool:
@@ -147,12 +216,13 @@ class _Free:
                 book, decision, book.values, decision.targets, total
             )
             self.acts = decision.due & (self.outside.any(axis=1) | cash_outside)
-        self.goals = self.aims = book.values
+        self.goals = book.values
+        self.aims = decision.targets * np.minimum(total, total / self.divisor)[:, None]
 
     def __call__(self, paid: Floats) -> None:
         """Solve for goals, given what trading is thought to cost."""
         # Targets scale by one factor until the money suffices for them and for the costs.
-        room = np.minimum(self.total, (self.total - paid) / self.divisor)
+        room = np.clip((self.total - paid) / self.divisor, 0.0, np.maximum(self.total, 0.0))
         self.aims = self.decision.targets * room[:, None]
         if self.outside is None:
             act_all = self.everyone
@@ -189,8 +259,10 @@ class _Constrained:
 
     def __init__(self, book: Book, decision: Decision, total: Floats) -> None:
         self.book, self.decision, self.total = book, decision, total
-        self.limits = book.limits or _unlimited(book)
-        self.wanted = decision.targets * total[:, None]
+        self.limits = book.limits or unlimited(book)
+        # Of nothing, a share is next to nothing, and no limit is still no limit.
+        self.whole = np.maximum(total, np.finfo(np.float64).tiny)
+        self.wanted = decision.targets * self.whole[:, None]
         self.acts = decision.due
         self.outside: Bools | None = None
         self.goals = self.aims = book.values
@@ -201,7 +273,7 @@ class _Constrained:
         cash = book.cash + book.flow
         keep = np.maximum(limits.reserve, limits.cash_floor * total)
         invest = np.minimum(self.wanted.sum(axis=1), total - paid - keep)
-        self.aims = self._ceilings(self._fit(np.maximum(invest, 0.0)))
+        self.aims = self._within(self._fit(np.maximum(invest, 0.0)))
         held = book.values
         sellable, buyable = ~limits.no_sell, ~limits.no_buy
 
@@ -215,13 +287,13 @@ class _Constrained:
         self.flow = _fill(short, deposit) - _fill(excess, raised)
 
         # 2. The reserve, before anything else may use the money.
-        after = cash - self.flow.sum(axis=1) - paid
-        lacking = np.maximum(limits.reserve - after, 0.0)
+        lacking = limits.reserve - (cash - self.flow.sum(axis=1))
+        lacking = np.where(lacking > DUST * total, lacking + paid, 0.0)
         self.restored = -_fill(excess + np.minimum(self.flow, 0.0), lacking)
         held = held + self.flow + self.restored
 
         # 3. What exceeds a limit, whatever the policy thinks of it.
-        self.trimmed = self._ceilings(held) - held
+        self.trimmed = self._excess(held, paid)
         held = held + self.trimmed
 
         # 4. The policy, on the drift that remains.
@@ -237,16 +309,19 @@ class _Constrained:
             goals = np.where(limits.no_sell, np.maximum(goals, held), goals)
             goals = np.where(limits.no_buy, np.minimum(goals, held), goals)
             goals = _funded(goals, self.aims, invest, sellable, buyable)
+            goals = goals + self._excess(goals, paid)
         wanted = np.where(self.acts[:, None], goals - held, 0.0)
 
         self._cap_turnover(wanted)
-        # Until the reserve is restored, nothing is bought.
+        # What the reserve lacks is not spent; until it is restored, nothing is bought.
         values = self.flow + self.restored + self.trimmed + self.allowed[:, None] * wanted
-        after = cash - values.sum(axis=1) - paid
-        lacks = np.maximum(limits.reserve - after, 0.0)
-        broke = lacks > DUST * total
-        self.short_of_reserve = np.where(broke, lacks, 0.0)
-        self.goals = book.values + np.where(broke[:, None], np.minimum(values, 0.0), values)
+        lacks = np.maximum(limits.reserve - (cash - values.sum(axis=1) - paid), 0.0)
+        buys = np.maximum(values, 0.0)
+        bought = buys.sum(axis=1)
+        values = np.where(buys > 0, buys * (1.0 - _share(lacks, bought))[:, None], values)
+        poor = lacks > bought + DUST * total
+        self.short_of_reserve = np.where(poor, lacks - bought, 0.0)
+        self.goals = book.values + values
 
     def finished(self, values: Floats, costs: Floats) -> Trades:
         """Collect the result."""
@@ -283,25 +358,44 @@ class _Constrained:
                 return np.where(limits.no_buy, np.minimum(aims, held), aims)
             locked |= more
 
-    def _ceilings(self, held: Floats) -> Floats:
-        """(B, K) ``held`` (or aimed at) after cutting what exceeds a limit; locked assets stay."""
-        limits, total = self.limits, self.total
-        most_each = np.where(limits.no_sell, np.inf, (limits.max_weight * total)[:, None])
-        ceilings = np.minimum(held, most_each)
+    def _within(self, aims: Floats) -> Floats:
+        """(B, K) aims after scaling down what exceeds a limit; locked assets stay.
+
+        (The cash floor needs no look: what may be invested leaves it.)
+        """
+        limits = self.limits
+        aims = np.where(limits.no_sell, aims, np.minimum(aims, self._most_each))
         if not limits.profiled.any():
-            return ceilings
-        for group, most in (
-            (limits.equity, limits.equity_ceiling),
-            (self.book.present, 1.0 - limits.cash_floor),
-        ):
-            inside = np.where(group, ceilings, 0.0)
-            stuck = np.where(limits.no_sell, inside, 0.0).sum(axis=1)
-            loose = inside.sum(axis=1) - stuck
-            room = np.maximum(np.where(limits.profiled, most * total, np.inf) - stuck, 0.0)
-            factor = np.minimum(1.0, room / np.where(loose > 0, loose, 1.0))
-            cut = group & ~limits.no_sell
-            ceilings = np.where(cut, ceilings * factor[:, None], ceilings)
-        return ceilings
+            return aims
+        equities = np.where(limits.equity, aims, 0.0)
+        stuck = np.where(limits.no_sell, equities, 0.0).sum(axis=1)
+        loose = equities.sum(axis=1) - stuck
+        room = np.maximum(limits.equity_ceiling * self.whole - stuck, 0.0)
+        factor = np.minimum(1.0, room / np.where(loose > 0, loose, 1.0))
+        cut = limits.equity & ~limits.no_sell
+        return np.where(cut, aims * factor[:, None], aims)
+
+    def _excess(self, held: Floats, paid: Floats) -> Floats:
+        """(B, K) <= 0: what exceeds a limit, taken from the largest excesses over the aims."""
+        limits = self.limits
+        left = np.where(limits.no_sell, held, np.minimum(held, self._most_each))
+        if limits.profiled.any():
+            invested = np.where(
+                limits.profiled, (1.0 - limits.cash_floor) * self.total - paid, np.inf
+            )
+            for group, most in (
+                (limits.equity, limits.equity_ceiling * self.whole),
+                (self.book.present, invested),
+            ):
+                over = np.maximum(np.where(group, left, 0.0).sum(axis=1) - most, 0.0)
+                loose = group & ~limits.no_sell
+                left = left - _fill(np.where(loose, np.maximum(left - self.aims, 0.0), 0.0), over)
+        return left - held
+
+    @property
+    def _most_each(self) -> Floats:
+        """(B, 1) money that one asset may stand at."""
+        return (self.limits.max_weight * self.whole)[:, None]
 
     def _weights_of_aims(self) -> Floats:
         weights: Floats = self.aims / np.where(self.total > 0, self.total, 1.0)[:, None]
@@ -309,7 +403,7 @@ class _Constrained:
 
     def _cap_turnover(self, wanted: Floats) -> None:
         """Let through what the turnover cap leaves room for, the higher layers first."""
-        cap = self.limits.max_turnover * np.maximum(self.total, 0.0)
+        cap = self.limits.max_turnover * self.whole
         if np.isinf(cap).all():
             self.allowed = np.ones(len(cap))
             return
@@ -374,18 +468,46 @@ def _funded(
 
 def _fill(room: Floats, amount: Floats) -> Floats:
     """(B, K) how ``amount`` (B,) goes to the largest rooms (B, K) first, until it is used up."""
-    if not amount.any():
-        return np.zeros_like(room)
-    order = np.argsort(-room, axis=1, kind="stable")
-    sorted_ = np.take_along_axis(room, order, axis=1)
-    before = np.cumsum(sorted_, axis=1) - sorted_
-    used = np.clip(amount[:, None] - before, 0.0, sorted_)
-    filled = np.empty_like(room)
-    np.put_along_axis(filled, order, used, axis=1)
+    filled = np.zeros_like(room)
+    rows = np.flatnonzero(amount > 0)
+    if not rows.size:
+        return filled
+    some = room[rows]
+    order = np.argsort(-some, axis=1, kind="stable")
+    order += (np.arange(len(some)) * some.shape[1])[:, None]  # positions in the flattened array
+    largest_first = some.ravel()[order]
+    before = np.cumsum(largest_first, axis=1) - largest_first
+    share = np.clip(amount[rows, None] - before, 0.0, largest_first)
+    alike = np.zeros_like(some, dtype=bool)
+    alike[:, 1:] = largest_first[:, :-1] - largest_first[:, 1:] <= _ALIKE * largest_first[:, :1]
+    alike[:, 1:] &= largest_first[:, 1:] > 0
+    tied = np.flatnonzero(alike.any(axis=1))
+    if tied.size:
+        share[tied] = _evened(share[tied], largest_first[tied], alike[tied])
+    used = np.empty_like(some)
+    used.ravel()[order] = share
+    filled[rows] = used
     return filled
 
 
-def _unlimited(book: Book) -> Limits:
+def _evened(shares: Floats, rooms: Floats, alike: Bools) -> Floats:
+    """(R, K) shares of equal rooms made equal, so that it does not matter which is listed first.
+
+    Args:
+        shares: What each room takes.
+        rooms: The largest first.
+        alike: Rooms equal to the one before.
+    """
+    count = rooms.shape[1]
+    group = np.cumsum(~alike, axis=1) - 1 + (np.arange(len(rooms)) * count)[:, None]
+    taken = np.bincount(group.ravel(), shares.ravel(), rooms.size)
+    asked = np.bincount(group.ravel(), rooms.ravel(), rooms.size)
+    evened: Floats = rooms * (taken / np.where(asked > 0, asked, 1.0))[group]
+    return evened
+
+
+def unlimited(book: Book) -> Limits:
+    """Limits that limit nobody."""
     none, never = np.zeros(len(book)), np.full(len(book), np.inf)
     nowhere = np.zeros_like(book.present)
     return Limits(

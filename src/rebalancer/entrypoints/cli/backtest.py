@@ -15,10 +15,12 @@ from rebalancer.entrypoints.cli.options import (
     json_option,
     market_options,
     sources,
+    spare,
     write_text,
 )
 
 if TYPE_CHECKING:
+    from rebalancer.application.ports import PriceSource
     from rebalancer.domain.backtest.run import Backtest
 
 
@@ -85,41 +87,42 @@ def backtest(
       rebalancer backtest --policy band:edge,band:half --cost-bps 25 --report out.html
     """
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
-    from rebalancer.application.ports import BacktestReports
+    from rebalancer.application.ports import BacktestReports, PriceSource
     from rebalancer.domain.policy.rules import policy_names
     from rebalancer.entrypoints.cli.screen import progress
     from rebalancer.wiring import container
 
     where = sources(prices, assets)
+    if report is not None:
+        spare((where.prices, where.assets, targets_file), report, field="report")
+    wired = container(where)
     request = BacktestRequest(
         policies=policy_names(policy),
         costs=cost_model(cost_bps, preset),
         targets=None if targets_file is None else read_targets(targets_file),
         first=first,
         last=last,
-        risk_free=_rate_or_column(risk_free),
+        risk_free=_rate_or_column(risk_free, wired.get(PriceSource)),
         capital=capital,
         as_live=as_live,
     )
-    wired = container(where)
     with progress("backtesting", len(request.policies)) as advance:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
-    page = None if report is None else wired.get(BacktestReports).render(done)
-    if report is not None and page is not None:
-        write_text(report, page, field="report")
     if as_json:
         click.echo(as_json_text(done, None if preset else (10.0 if cost_bps is None else cost_bps)))
     else:
         show(done)
-        if report is not None:
-            click.echo(f"Report: {report.resolve()}")
+    if report is not None:  # after the results, which are not lost if it cannot be written
+        write_text(report, wired.get(BacktestReports).render(done), field="report")
+        click.echo(f"Report: {report.resolve()}", err=as_json)
 
 
-def _rate_or_column(text: str | None) -> float | str:
+def _rate_or_column(text: str | None, prices: PriceSource) -> float | str:
+    """A rate a year; or a column's name, which may look like a number."""
     if text is None:
         return 0.0
     try:
-        return float(text)
+        return text if text in prices.symbols() else float(text)
     except ValueError:
         return text
 
@@ -160,31 +163,29 @@ def as_json_text(done: Backtest, cost_bps: float | None) -> str:
 
 def show(done: Backtest) -> None:
     """Print the results as a table that a person reads."""
-    from rich.table import Table
+    from rebalancer.entrypoints.cli.screen import caution, console, wide_table
 
-    from rebalancer.entrypoints.cli.screen import console
-
-    table = Table(
-        title=f"{done.dates[0]} to {done.dates[-1]}, {len(done.symbols)} assets, {done.cost_label}",
-        title_justify="left",
-        caption="Net of costs. Sharpe above the risk-free. Turnover and orders after the first "
-        "close.",
-        caption_justify="left",
+    screen = console()
+    table = wide_table(
+        screen,
+        f"{done.dates[0]} to {done.dates[-1]}, {len(done.symbols)} assets, {done.cost_label}",
+        ["policy"],
+        [
+            "final",
+            "CAGR",
+            "vol",
+            "Sharpe",
+            "max DD",
+            "Calmar",
+            "turn/y",
+            "orders/y",
+            "cost",
+            "exposure",
+        ],
     )
-    table.add_column("policy", no_wrap=True)
-    for heading in (
-        "final",
-        "CAGR",
-        "vol",
-        "Sharpe",
-        "max DD",
-        "Calmar",
-        "turn/y",
-        "orders/y",
-        "cost",
-        "exposure",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.caption = (
+        "Net of costs. Sharpe above the risk-free. Turnover and orders after the first close."
+    )
     for track in done.tracks:
         figures = track.performance
         table.add_row(
@@ -200,7 +201,6 @@ def show(done: Backtest) -> None:
             f"{figures.cost_paid:.2%}",
             f"{figures.average_exposure:.0%}",
         )
-    screen = console()
     screen.print(table)
-    for caution in done.cautions:
-        screen.print(f"[yellow]Caution:[/yellow] {caution}")
+    for text in done.cautions:
+        caution(screen, text)

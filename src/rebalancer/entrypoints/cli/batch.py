@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from rebalancer.entrypoints.cli.options import (
     cost_model,
     cost_options,
     market_options,
+    settings,
     sources,
 )
 
@@ -79,16 +78,14 @@ def batch(
       rebalancer batch --portfolios book.jsonl --prices prices.csv --policy band --out out.jsonl
       rebalancer batch --portfolios book.jsonl --policy monthly --as-of 2022-06-30 --out out.jsonl
     """
-    from rebalancer.config import Settings
     from rebalancer.entrypoints.cli.bulk import Order, run
-    from rebalancer.entrypoints.cli.screen import console, meter
+    from rebalancer.entrypoints.cli.screen import meter
 
-    settings = Settings.read()
     order = Order(
         sources=sources(prices, assets),
         policy=policy,
         costs=cost_model(cost_bps, preset),
-        currency=currency or settings.currency,
+        currency=currency or settings().currency,
         as_of=as_of,
     )
     size = portfolios.stat().st_size if portfolios.is_file() else None
@@ -98,14 +95,12 @@ def batch(
             portfolios,
             out,
             resume=resume,
-            workers=workers or settings.workers,
+            workers=workers or settings().workers,
             advance=advance,
         )
-    if sys.stderr.isatty() or os.environ.get("REBALANCER_DEBUG"):
-        console(stderr=True).print(f"Wrote {out}")
     click.echo(
-        f"{tally.lines} portfolios: {tally.proposed} proposed, {tally.nothing} with nothing to do, "
-        f"{tally.failed} failed",
+        f"{out}: {tally.lines} portfolios, {tally.proposed} proposed, {tally.nothing} with "
+        f"nothing to do, {tally.failed} failed",
         err=True,
     )
     return 3 if tally.failed else 0

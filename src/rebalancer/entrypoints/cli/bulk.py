@@ -11,35 +11,42 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from datetime import date
 from io import BufferedRandom, BufferedReader
+from itertools import islice
 from pathlib import Path
 
 import attrs
 
 from rebalancer.application.rebalance import ProposeForBook, SetTerms
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.proposal import Failure, Terms
+from rebalancer.domain.rebalancing.proposal import Failure, Proposal, Terms
 from rebalancer.entrypoints.cli import records
+from rebalancer.entrypoints.cli.options import spare
 from rebalancer.wiring import Sources, container
 
 CHUNK = 512
 """Lines that are solved together; part of the output's definition, see above."""
 
 LONGEST_LINE = 1 << 20
-"""Bytes; a longer line is a failed record, and is never in memory whole."""
+"""Bytes, its end included; a longer line is a failed record, and is never in memory whole."""
 
 ALONE_BELOW = 1 << 20
 """Bytes of input under which starting processes costs more than it gains."""
+
+LONGEST_ERROR = 500
+"""Characters; what an error quotes of the input may be of any length."""
 
 
 @attrs.frozen
@@ -120,12 +127,12 @@ def run(
     Raises:
         InvalidRequest: a file cannot be read or written, a parameter makes no sense, or a run is
             to be resumed whose inputs have changed.
+        Unavailable: a worker process was killed.
     """
     Currency(order.currency)
     terms = _terms(order)
     try:
-        if out.exists() and portfolios.exists() and out.samefile(portfolios):
-            raise InvalidRequest("is the input file; choose another", field="out")
+        _check(order, portfolios, out)
         with closing(sqlite3.connect("")) as database, portfolios.open("rb") as source:
             # A nameless database spills to disk: any number of ids, bounded memory.
             seen = _Seen(database)
@@ -133,8 +140,8 @@ def run(
             with _output(out, _inputs(terms, source), resume=resume) as target:
                 done = _kept(target, seen, tally)
                 lines = _lines(source)
-                for _ in range(done):
-                    advance(next(lines).size)
+                for line in islice(lines, done):
+                    advance(line.size)
                 for record, size in _records(lines, order, terms, portfolios, workers):
                     final = record
                     if record.portfolio_id is not None and not seen.first(record):
@@ -145,10 +152,34 @@ def run(
                     if record.number % CHUNK == 0:
                         target.flush()
                 return tally
+    except BrokenProcessPool:
+        raise Unavailable(
+            "a worker process was killed, perhaps for want of memory: go on with --resume, and "
+            "with fewer --workers"
+        ) from None
     except OSError as error:
         path = Path(error.filename) if error.filename else out
         field = "portfolios" if path == portfolios else "out"
         raise InvalidRequest(f"cannot use {path}: {error.strerror}", field=field) from None
+
+
+def _check(order: Order, portfolios: Path, out: Path) -> None:
+    """The input can be read twice, and writing the output destroys nothing else.
+
+    Raises:
+        InvalidRequest: not so.
+    """
+    if portfolios.exists() and not (portfolios.is_file() or portfolios.is_dir()):
+        raise InvalidRequest(f"{portfolios} is a pipe or device; save it first", field="portfolios")
+    if out.exists() and not out.is_file():
+        raise InvalidRequest(f"{out} is not a file that can be written anew", field="out")
+    for mine in (out, *_notes(out)):
+        spare((portfolios, order.sources.prices, order.sources.assets), mine, field="out")
+
+
+def _notes(out: Path) -> tuple[Path, Path]:
+    """Where a run notes what its output is made of, and where it writes that first."""
+    return out.with_name(f"{out.name}.run"), out.with_name(f"{out.name}.run.new")
 
 
 def _terms(order: Order) -> Terms:
@@ -171,12 +202,12 @@ def _output(out: Path, inputs: dict[str, str], *, resume: bool) -> Iterator[Buff
     Raises:
         InvalidRequest: a run is to be resumed that is not known or had other inputs.
     """
-    note = out.with_name(f"{out.name}.run")
+    note, fresh = _notes(out)
     going_on = resume and out.exists()
     if going_on:
         try:
-            before = json.loads(note.read_bytes())
-        except (OSError, ValueError):
+            before = dict(json.loads(note.read_bytes()))
+        except (OSError, ValueError, TypeError):
             raise InvalidRequest(
                 f"cannot resume {out}: {note.name}, which says what it was made of, is missing or "
                 "damaged; run again without --resume",
@@ -191,7 +222,6 @@ def _output(out: Path, inputs: dict[str, str], *, resume: bool) -> Iterator[Buff
             )
     else:
         out.unlink(missing_ok=True)
-        fresh = note.with_name(f"{note.name}.new")
         fresh.write_text(json.dumps(inputs, indent=2) + "\n", encoding="utf-8")
         fresh.replace(note)
     with open(out, "r+b" if going_on else "x+b") as target:  # noqa: PTH123 - Path.open is untyped here
@@ -204,12 +234,12 @@ def _kept(target: BufferedRandom, seen: _Seen, tally: Tally) -> int:
     """Keep whole chunks of a run that was killed, cut off the rest, and count what is kept."""
     kept = end = size = 0
     pending: list[Record] = []
-    for text in target:
-        if not text.endswith(b"\n"):
+    for number, text in enumerate(target, 1):
+        record = _earlier(text, number)
+        if record is None:
             break
         size += len(text)
-        record = json.loads(text)
-        pending.append(Record(record["line"], record["portfolio_id"], record["status"], b"", ""))
+        pending.append(record)
         if len(pending) == CHUNK:
             for one in pending:
                 tally.count(one.status)
@@ -224,14 +254,24 @@ def _kept(target: BufferedRandom, seen: _Seen, tally: Tally) -> int:
     return kept
 
 
+def _earlier(text: bytes, number: int) -> Record | None:
+    """A record of the run that was killed; None where the line is torn."""
+    try:
+        found = json.loads(text)
+        record = Record(found["line"], found["portfolio_id"], found["status"], b"", "")
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record if record.number == number and text.endswith(b"\n") else None
+
+
 def _lines(source: BufferedReader) -> Iterator[Line]:
     """Lines of a file, none of which is in memory beyond `LONGEST_LINE`."""
     number = 0
-    while text := source.readline(LONGEST_LINE + 2):
+    while text := source.readline(LONGEST_LINE + 1):
         number += 1
         size = len(text)
         digest = ""
-        if len(text.rstrip(b"\r\n")) > LONGEST_LINE:
+        if size > LONGEST_LINE:
             sha = hashlib.sha256(text)
             while not text.endswith(b"\n") and (text := source.readline(LONGEST_LINE)):
                 sha.update(text)
@@ -255,7 +295,9 @@ def _records(
     lines: Iterator[Line], order: Order, terms: Terms, portfolios: Path, workers: int
 ) -> Iterator[tuple[Record, int]]:
     """Records in the order of the lines, and the bytes that each line took."""
-    if workers == 1 or portfolios.stat().st_size < ALONE_BELOW:
+    market = (order.sources.prices, order.sources.assets)
+    piped = any(path is not None and not path.is_file() for path in market)  # cannot be read twice
+    if workers == 1 or piped or portfolios.stat().st_size < ALONE_BELOW:
         for chunk in _chunks(lines):
             yield from zip(solve(chunk, terms), (line.size for line in chunk), strict=True)
         return
@@ -287,6 +329,7 @@ _worker: dict[str, Terms] = {}
 
 def _begin(order: Order) -> None:
     """Prepare a worker process; it ends when its parent does, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     parent = multiprocessing.parent_process()
     if parent is not None:
 
@@ -324,7 +367,7 @@ def solve(chunk: list[Line], terms: Terms) -> list[Record]:
             parts = (terms.digest.encode(), line.digest.encode(), line.text)
             digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
             solved[line.number] = _failed(line.number, portfolio_id, str(error), digest, terms)
-    for number, answer in zip(numbers, ProposeForBook()(portfolios, terms), strict=True):
+    for number, answer in zip(numbers, _answers(portfolios, terms), strict=True):
         if isinstance(answer, Failure):
             solved[number] = _failed(
                 number, answer.portfolio_id, str(answer.error), answer.input_hash, terms
@@ -337,6 +380,21 @@ def solve(chunk: list[Line], terms: Terms) -> list[Record]:
     return [solved[line.number] for line in chunk]
 
 
+def _answers(portfolios: list[Portfolio], terms: Terms) -> list[Proposal | Failure]:
+    """One answer for each portfolio; a defect of ours that one brings out fails that one alone."""
+    try:
+        return ProposeForBook()(portfolios, terms)
+    except Exception as error:
+        if os.environ.get("REBALANCER_DEBUG"):
+            raise
+        if len(portfolios) == 1:
+            what = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
+            hashed = terms.input_hash(portfolios[0])
+            return [Failure(portfolios[0].id, InvalidRequest(what), hashed)]
+    half = len(portfolios) // 2
+    return _answers(portfolios[:half], terms) + _answers(portfolios[half:], terms)
+
+
 def _failed(
     number: int, portfolio_id: str | None, error: str, input_hash: str, terms: Terms
 ) -> Record:
@@ -345,7 +403,7 @@ def _failed(
         portfolio_id,
         as_of=terms.market.last_date,
         policy=terms.policy.name,
-        error=error,
+        error=error if len(error) <= LONGEST_ERROR else f"{error[: LONGEST_ERROR - 3]}...",
         input_hash=input_hash,
     )
     return Record(number, portfolio_id, "failed", records.json_line(record), input_hash)

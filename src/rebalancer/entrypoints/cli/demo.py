@@ -49,6 +49,10 @@ def demo(out: Path) -> None:
     """Propose for a portfolio and try the policies, on 22 years of real prices.
 
     Needs the extras: pip install 'rebalancer[sample,report]'
+
+    \b
+    Example:
+      rebalancer demo --out /tmp/demo
     """
     import json
 

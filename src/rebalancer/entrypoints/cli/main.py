@@ -1,6 +1,6 @@
 """The `rebalancer` command.
 
-Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures.
+Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from io import TextIOWrapper
 
 import click
 
+from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.entrypoints.cli.backtest import backtest
 from rebalancer.entrypoints.cli.batch import batch
@@ -19,7 +21,7 @@ from rebalancer.entrypoints.cli.market import market
 from rebalancer.entrypoints.cli.policies import policies
 from rebalancer.entrypoints.cli.propose import propose
 
-GOOD, UNEXPECTED, BAD_INPUT, WITH_FAILURES = 0, 1, 2, 3
+GOOD, UNEXPECTED, BAD_INPUT, WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 @click.group(
@@ -27,7 +29,8 @@ GOOD, UNEXPECTED, BAD_INPUT, WITH_FAILURES = 0, 1, 2, 3
     epilog="Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures.",
 )
 @click.version_option(package_name="rebalancer")
-def rebalancer() -> None:
+@click.pass_context
+def rebalancer(context: click.Context) -> None:
     """What to trade now, what it costs, why, and why not.
 
     \b
@@ -35,6 +38,7 @@ def rebalancer() -> None:
     Then:        rebalancer propose --holdings my.csv --cash 500 --targets targets.json
                  rebalancer backtest --policy monthly,band,volatility_target --report out.html
     """
+    context.obj = Settings.read()
 
 
 for _command in (demo, propose, batch, backtest, policies, market):
@@ -47,12 +51,16 @@ def main() -> None:
     # the same input gives the same digits. Commands import numpy after this.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # rather a question mark than no answer
+            stream.reconfigure(errors="replace")
     try:
         result = rebalancer.main(prog_name="rebalancer", standalone_mode=False)
         # Click hands back a command's own exit code, or what the command returned.
         code = result if isinstance(result, int) else GOOD
     except click.exceptions.Abort:
-        code = 130
+        click.echo("Interrupted.", err=True)
+        code = INTERRUPTED
     except click.ClickException as error:
         error.show()
         code = BAD_INPUT
@@ -62,10 +70,16 @@ def main() -> None:
     except RebalancerError as error:
         click.echo(f"Error: {error}", err=True)
         code = BAD_INPUT
-    except BrokenPipeError:
-        # The reader has gone (`rebalancer ... | head`); say nothing more, not even at shutdown.
+    except SystemExit:
+        # Click and rich end so when the reader has gone (`rebalancer ... | head`): all is well, and
+        # nothing more is said, not even at shutdown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = GOOD
+    except OSError as error:
+        if os.environ.get("REBALANCER_DEBUG"):
+            traceback.print_exc()
+        click.echo(f"Error: {error}", err=True)
+        code = UNEXPECTED
     except Exception as error:
         if os.environ.get("REBALANCER_DEBUG"):
             traceback.print_exc()

@@ -30,10 +30,8 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     """
     import json
 
-    from rich.table import Table
-
     from rebalancer.application.market_data import DescribeMarket
-    from rebalancer.entrypoints.cli.screen import console
+    from rebalancer.entrypoints.cli.screen import caution, console, wide_table
     from rebalancer.wiring import container
 
     where = sources(prices, assets)
@@ -43,11 +41,13 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
 
         click.echo(json.dumps([attrs.asdict(one) for one in described], indent=2, default=str))
         return
-    table = Table(title=f"{len(described)} assets", title_justify="left")
-    for heading in ("symbol", "name", "class", "first close", "last close"):
-        table.add_column(heading)
-    for heading in ("closes", "price", "last year", "volatility"):
-        table.add_column(heading, justify="right")
+    screen = console()
+    table = wide_table(
+        screen,
+        f"{len(described)} assets",
+        ["symbol", "name", "class"],
+        ["first close", "last close", "closes", "price", "last year", "volatility"],
+    )
     for one in described:
         table.add_row(
             one.symbol,
@@ -60,10 +60,9 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
             _percent(one.return_last_year),
             _percent(one.volatility),
         )
-    screen = console()
     screen.print(table)
-    for caution in where.cautions:
-        screen.print(f"[yellow]Caution:[/yellow] {caution}")
+    for text in where.cautions:
+        caution(screen, text)
 
 
 @market.command()
@@ -81,6 +80,7 @@ def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -
 
     import attrs
     from rich.table import Table
+    from rich.text import Text
 
     from rebalancer.application.market_data import DescribeAsset
     from rebalancer.entrypoints.cli.screen import console
@@ -93,9 +93,10 @@ def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -
     screen = console()
     about = asset.summary
     screen.print(
-        f"[bold]{about.symbol}[/bold]  {about.name or 'no name known'}, "
+        Text(about.symbol, style="bold"),
+        f" {about.name or 'no name known'}, "
         f"{about.asset_class or 'class unknown (counts as equity)'}\n"
-        f"{about.closes} closes, {about.first} to {about.last}, last {about.price:,.2f}"
+        f"{about.closes} closes, {about.first} to {about.last}, last {about.price:,.2f}",
     )
     screen.print(f"{_line([year.last for year in asset.years])}  closes at the end of each year")
     table = Table()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from rebalancer.config import Settings
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.wiring import Sources
 
@@ -67,13 +68,17 @@ def json_option(command: Command) -> Command:
     )(command)
 
 
+def settings() -> Settings:
+    """What the environment sets, as read when the command began."""
+    read: Settings = click.get_current_context().obj
+    return read
+
+
 def sources(prices: Path | None, assets: Path | None) -> Sources:
     """Where market data come from: the command line, else settings, else the packaged sample."""
-    from rebalancer.config import Settings
     from rebalancer.wiring import Sources
 
-    settings = Settings.read()
-    return Sources(prices=prices or settings.prices, assets=assets or settings.assets)
+    return Sources(prices=prices or settings().prices, assets=assets or settings().assets)
 
 
 def cost_model(bps: float | None, preset: str | None) -> CostModel:
@@ -92,6 +97,19 @@ def cost_model(bps: float | None, preset: str | None) -> CostModel:
     return CostModel.flat(10.0 if bps is None else bps)
 
 
+def spare(inputs: Iterable[Path | None], path: Path, *, field: str) -> None:
+    """A file that is about to be written must be none of those that are read.
+
+    Raises:
+        InvalidRequest: it is one.
+    """
+    from rebalancer.domain.errors import InvalidRequest
+
+    for given in inputs:
+        if given is not None and given.exists() and path.exists() and path.samefile(given):
+            raise InvalidRequest(f"{path} is an input; choose another", field=field)
+
+
 def write_text(path: Path, text: str, *, field: str) -> None:
     """Write a file whole.
 
@@ -103,5 +121,9 @@ def write_text(path: Path, text: str, *, field: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    except FileExistsError:
+        raise InvalidRequest(
+            f"cannot write {path}: {path.parent} is not a folder", field=field
+        ) from None
     except OSError as error:
         raise InvalidRequest(f"cannot write {path}: {error.strerror}", field=field) from None

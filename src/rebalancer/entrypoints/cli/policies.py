@@ -16,6 +16,10 @@ def policies(as_json: bool) -> None:
     How a policy is written:  NAME[:variant][:parameter=value,...]
       band:edge    trend:window=150    volatility_target:target=0.10,window=42
       band:frequency=weekly  (frequency is a parameter of all but buy_and_hold)
+
+    \b
+    Example:
+      rebalancer policies --json
     """
     import json
 

@@ -14,6 +14,7 @@ from rebalancer.entrypoints.cli.options import (
     cost_options,
     json_option,
     market_options,
+    settings,
     sources,
 )
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Instead of a JSON file: a CSV of symbol,quantity.",
 )
-@click.option("--cash", default="0", help="Cash, with --holdings.")
-@click.option("--cash-flow", default="0", help="Deposit, or withdrawal (-), with --holdings.")
+@click.option("--cash", help="Cash, with --holdings. Default: 0.")
+@click.option("--cash-flow", help="Deposit, or withdrawal (-), with --holdings.")
 @click.option(
     "--targets",
     help='With --holdings: "SPY=0.6,AGG=0.4", or a JSON file such as {"SPY": 0.6, "AGG": 0.4}.',
@@ -56,8 +57,8 @@ if TYPE_CHECKING:
 def propose(
     portfolio_file: Path | None,
     holdings: Path | None,
-    cash: str,
-    cash_flow: str,
+    cash: str | None,
+    cash_flow: str | None,
     targets: str | None,
     risk_profile: str | None,
     fractional: bool,
@@ -85,7 +86,6 @@ def propose(
     import json
 
     from rebalancer.application.rebalance import ProposeRebalance, SetTerms
-    from rebalancer.config import Settings
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.money import Currency
     from rebalancer.entrypoints.cli.records import (
@@ -95,18 +95,27 @@ def propose(
     )
     from rebalancer.wiring import container
 
-    code = Currency(currency or Settings.read().currency).code
+    code = Currency(currency or settings().currency).code
     if (portfolio_file is None) == (holdings is None):
         raise InvalidRequest("give either a portfolio's JSON file or --holdings with --targets")
     if portfolio_file is not None:
+        beside = {
+            "--cash": cash,
+            "--cash-flow": cash_flow,
+            "--targets": targets,
+            "--risk-profile": risk_profile,
+            "--fractional": fractional,
+        }
+        if stray := [option for option, value in beside.items() if value]:
+            raise InvalidRequest(f"{', '.join(stray)}: only with --holdings; edit {portfolio_file}")
         values = parse_json(read_file(portfolio_file, field="portfolio"), field="portfolio")
         values.setdefault("id", portfolio_file.stem)
     else:
         assert holdings is not None
         values = {
             "id": holdings.stem,
-            "cash": cash,
-            "cash_flow": cash_flow,
+            "cash": "0" if cash is None else cash,
+            "cash_flow": "0" if cash_flow is None else cash_flow,
             "holdings": read_holdings(holdings),
             "targets": inline_targets(targets),
             "risk_profile": risk_profile,
@@ -131,7 +140,7 @@ def propose(
 
 
 def read_holdings(path: Path) -> dict[str, str]:
-    """Quantities by symbol from a CSV with the columns symbol and quantity.
+    """Quantities by symbol from a CSV with the columns symbol and quantity, in any case.
 
     Raises:
         InvalidRequest: it cannot be read, lacks a column, or repeats a symbol.
@@ -146,22 +155,34 @@ def read_holdings(path: Path) -> dict[str, str]:
         text = read_file(path, field="holdings").decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidRequest(f"{path} is not UTF-8 text", field="holdings") from None
+    rows = csv.reader(io.StringIO(text, newline=None), skipinitialspace=True, strict=True)
+
+    def wrong(what: str) -> InvalidRequest:
+        return InvalidRequest(f"{path}, line {rows.line_num}: {what}", field="holdings")
+
     found: dict[str, str] = {}
-    rows = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    if not {"symbol", "quantity"} <= set(rows.fieldnames or ()):
-        raise InvalidRequest(
-            f"{path} needs a header line with the columns symbol and quantity", field="holdings"
-        )
-    for row in rows:
-        symbol = (row["symbol"] or "").strip()
-        if not symbol:
-            raise InvalidRequest(f"{path}, line {rows.line_num}: no symbol", field="holdings")
-        if symbol in found:
+    try:
+        header = [title.strip().casefold() for title in next(rows, [])]
+        if header.count("symbol") != 1 or header.count("quantity") != 1:
             raise InvalidRequest(
-                f"{path}, line {rows.line_num}: {symbol} occurs twice; add the two up",
+                f"{path} needs a header line with one column symbol and one column quantity, "
+                "separated by commas",
                 field="holdings",
             )
-        found[symbol] = (row["quantity"] or "").strip()
+        for row in rows:
+            if any(cell.strip() for cell in row[len(header) :]):
+                raise wrong("more cells than columns; write 1000 rather than 1,000")
+            cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
+            if not any(cells.values()):
+                continue
+            symbol = cells.get("symbol")
+            if not symbol:
+                raise wrong("no symbol")
+            if symbol in found:
+                raise wrong(f"{symbol} occurs twice; add the two up")
+            found[symbol] = cells.get("quantity", "")
+    except csv.Error as error:
+        raise wrong(f"is not CSV: {error}") from None
     return found
 
 
@@ -216,6 +237,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
 def show(comparison: Comparison, portfolio: Portfolio, terms: Terms) -> None:
     """Print a proposal as a person reads it."""
     from rich.table import Table
+    from rich.text import Text
 
     from rebalancer.entrypoints.cli.screen import console
 
@@ -223,8 +245,8 @@ def show(comparison: Comparison, portfolio: Portfolio, terms: Terms) -> None:
     proposal = comparison.proposal
     currency = portfolio.currency.code
     screen.print(
-        f"[bold]{proposal.portfolio_id}[/bold]  {proposal.policy}, closes of {proposal.as_of}, "
-        f"{terms.costs.label}"
+        Text(proposal.portfolio_id, style="bold"),
+        f" {proposal.policy}, closes of {proposal.as_of}, {terms.costs.label}",
     )
     if proposal.orders:
         table = Table(title="Orders", title_justify="left")
@@ -236,9 +258,8 @@ def show(comparison: Comparison, portfolio: Portfolio, terms: Terms) -> None:
         table.add_column("cost", justify="right", no_wrap=True)
         table.add_column("why", ratio=1)
         for order in proposal.orders:
-            colour = "green" if order.side == "buy" else "red"
             table.add_row(
-                f"[{colour}]{order.side}[/{colour}]",
+                Text(order.side, style="green" if order.side == "buy" else "red"),
                 f"{order.quantity:f}",
                 order.symbol,
                 f"{order.price:f}",
@@ -260,9 +281,8 @@ def show(comparison: Comparison, portfolio: Portfolio, terms: Terms) -> None:
     screen.print(_against_simple_rules(comparison, currency))
     for note in proposal.notes:
         screen.print(f"- {note}")
-    screen.print(
-        f"[dim]Computed from rules and prices; not personal advice.\n{proposal.input_hash}"
-    )
+    screen.print("Computed from rules and prices; not personal advice.", style="dim")
+    screen.print(proposal.input_hash, style="dim")
 
 
 def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Terms) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import date
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MISSING = object()
 LONGEST_ID = 200
+
+_MISSING = object()
+_NUMERIC = {str, int, Decimal}
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+"""Reads any number that JSON can write; one beyond even these exponents is infinite, or zero."""
 
 
 def read_file(path: Path, *, field: str) -> bytes:
@@ -42,6 +49,9 @@ def read_file(path: Path, *, field: str) -> bytes:
 def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
     """A JSON object; numbers with a point or an exponent become exact Decimals.
 
+    NaN and Infinity, which are not JSON, become Decimals too, so that whoever takes the field
+    can name it.
+
     Raises:
         InvalidRequest: not UTF-8, not JSON, not an object, a key that occurs twice, or nested too
             deeply.
@@ -51,8 +61,9 @@ def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
         value = json.loads(
             read,
             object_pairs_hook=_object,
-            parse_float=Decimal,
-            parse_constant=_constant,
+            parse_float=_EXACT.create_decimal,
+            parse_int=_integer,
+            parse_constant=Decimal,
         )
         if "\\u" in read:
             # An escape can bring in half of a surrogate pair, which no output could hold.
@@ -71,8 +82,6 @@ def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
         ) from None
     except RecursionError:
         raise InvalidRequest("is nested too deeply", field=field) from None
-    except ValueError as error:  # an integer of thousands of digits
-        raise InvalidRequest(f"holds a number that is too long: {error}", field=field) from None
     if not isinstance(value, dict):
         raise InvalidRequest(f"expected a JSON object, got {_shown(value)}", field=field)
     return value
@@ -89,13 +98,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _constant(name: str) -> float:
-    raise InvalidRequest(f"holds {name}, which is not a number; numbers must be finite")
+def _integer(text: str) -> int | Decimal:
+    return int(text) if len(text) < 20 else Decimal(text)  # Python refuses an int of 4,301 digits
 
 
 def _shown(value: object) -> str:
     """A value for a message, not longer than a line."""
-    text = json.dumps(value, default=str)
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    text = str(value) if isinstance(value, Decimal) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -158,14 +169,20 @@ def fields_of(value: Any, field: str) -> Fields:
 
 def number_of(value: Any, field: str) -> Decimal:
     """A finite Decimal."""
+    if type(value) not in _NUMERIC:
+        raise InvalidRequest(
+            f'expected a decimal number such as "1250.00", got {_shown(value)}', field=field
+        )
     return decimal_of(value, field=field)
 
 
 def fraction_of(value: Any, field: str) -> float:
-    """A finite float."""
-    if isinstance(value, Decimal) and math.isfinite(number := float(value)):
-        return number
-    return float(decimal_of(value, field=field))
+    """A finite float, of any number of decimals."""
+    if type(value) in _NUMERIC:
+        number = value if isinstance(value, Decimal) else _EXACT.create_decimal(value)
+        if number.is_finite() and math.isfinite(fraction := float(number)):
+            return fraction
+    raise InvalidRequest(f"expected a fraction such as 0.25, got {_shown(value)}", field=field)
 
 
 def flag_of(value: Any, field: str) -> bool:
@@ -178,7 +195,7 @@ def flag_of(value: Any, field: str) -> bool:
 def date_of(value: Any, field: str) -> date:
     """A day written YYYY-MM-DD."""
     try:
-        if not isinstance(value, str) or len(value) != 10:
+        if not isinstance(value, str) or not _DAY.fullmatch(value):
             raise ValueError
         return date.fromisoformat(value)
     except ValueError:

@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _WHEN_NOT_A_TERMINAL = 120
+_NARROW = 110
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console; wide enough for tables when its output goes to a file or a pipe."""
+    """A console; wide enough for tables when its output goes to a file or a pipe.
+
+    Text is printed as it is: symbols and ids may hold brackets and colons.
+    """
     from rich.console import Console
 
-    screen = Console(stderr=stderr, highlight=False)
+    screen = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not screen.is_terminal:
-        screen = Console(stderr=stderr, highlight=False, width=_WHEN_NOT_A_TERMINAL)
+        screen.width = _WHEN_NOT_A_TERMINAL
     return screen
+
+
+def wide_table(screen: Console, title: str, texts: Sequence[str], figures: Sequence[str]) -> Table:
+    """A table of columns of text, then of figures; closer together in a narrow terminal.
+
+    Text may be broken there, figures never.
+    """
+    from rich import box
+    from rich.table import Table
+
+    narrow = screen.width < _NARROW
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD if narrow else box.HEAVY_HEAD,
+        padding=0 if narrow else (0, 1),
+    )
+    for heading in texts:
+        table.add_column(heading, overflow="fold")
+    for heading in figures:
+        broken = heading.replace(" ", "\n").replace("/", "\n/") if narrow else heading
+        table.add_column(broken, justify="right", no_wrap=True)
+    return table
+
+
+def caution(screen: Console, text: str) -> None:
+    """Print what a reader must know before believing the rest."""
+    from rich.text import Text
+
+    screen.print(Text.assemble(("Caution:", "yellow"), " ", text))
 
 
 @contextmanager

@@ -1,0 +1,54 @@
+"""`python -m benchmarks [name ...]`: measure beside the peers, and print one table.
+
+Nothing is asserted on time: figures depend on the machine, and on what else runs on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+
+SUBJECTS = ("monthly", "batch", "step", "startup")
+
+
+def main() -> None:
+    """Run the subjects that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"some of {', '.join(SUBJECTS)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save the figures as well")
+    parser.add_argument("--date", metavar="DAY", help="to be saved with them")
+    asked = parser.parse_args()
+    unknown = [name for name in asked.names if name not in SUBJECTS]
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: not a benchmark; there are {', '.join(SUBJECTS)}")
+
+    # As the command does: small matrices gain nothing from threads. Before numpy is imported.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    from benchmarks.figures import show, surroundings
+
+    found = {}
+    # In reverse, so that the peers' libraries, which `monthly` loads, burden none of the others.
+    for name in reversed(SUBJECTS):
+        if name in asked.names or not asked.names:
+            print(f"measuring {name} ...", file=sys.stderr, flush=True)
+            try:
+                found[name] = list(import_module(f"benchmarks.{name}").figures())
+            except ModuleNotFoundError as error:
+                sys.exit(f"{error.name} is not installed; `make bench` installs it, and runs all")
+    figures = [figure for name in SUBJECTS for figure in found.get(name, ())]
+    if asked.json:
+        saved = surroundings(asked.date) | {"figures": [figure.saved() for figure in figures]}
+        asked.json.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+    console = Console()
+    show(figures, console if console.is_terminal else Console(width=165))
+
+
+if __name__ == "__main__":
+    main()

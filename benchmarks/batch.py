@@ -1,0 +1,196 @@
+"""A book of 100,000 portfolios of 5 to 30 assets out of 500: from arrays, and file to file.
+
+All are far from their targets, so that every one trades under `band` as well.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice, product
+from pathlib import Path
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import naive
+from benchmarks.books import write_book, write_prices
+from benchmarks.figures import Figure, best_of
+from benchmarks.processes import spent
+from rebalancer.adapters.market_data.csv_files import CsvPrices, PackagedInstruments
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.policy import Policy
+from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.portfolio.book import Book, open_book, placed
+from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.rebalancing.limits import PortfolioRisk, restrained
+from rebalancer.domain.rebalancing.trades import trades
+from rebalancer.entrypoints.cli import records
+from rebalancer.entrypoints.cli.bulk import CHUNK
+
+Floats = NDArray[np.float64]
+
+PORTFOLIOS, FEWER = 100_000, 20_000
+SAMPLE = 4 * CHUNK
+"""Portfolios that the loop is timed on; its speed does not depend on how many there are."""
+
+WORKERS = 2
+RATE = 10e-4
+BANDS = {"monthly": None, "band": 0.02}
+"""Half-width of each policy."""
+
+PROFILED = "every third with a risk profile as well"
+
+
+def figures() -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory(prefix="rebalancer-bench-") as folder:
+        place = Path(folder)
+        prices, few, many = place / "prices.csv", place / "few.jsonl", place / "many.jsonl"
+        write_prices(prices)
+        write_book(few, FEWER)
+        write_book(many, PORTFOLIOS)
+        profiled = place / "profiled.jsonl"
+        write_book(profiled, FEWER, profiles=True)
+        yield from _from_arrays(prices, many, profiled)
+        yield from _file_to_file(prices, few, many)
+
+
+def _from_arrays(prices: Path, portfolios: Path, profiled: Path) -> Iterator[Figure]:
+    market = CsvPrices(prices).closes()
+    instruments = PackagedInstruments().instruments()
+    burdened = list(_books(portfolios, market, instruments))
+    free = [attrs.evolve(book, flow=np.zeros(len(book)), limits=None) for book in burdened]
+    books = {
+        "nothing but targets": free,
+        "with flows and caps": burdened,
+        PROFILED: list(_books(profiled, market, instruments)),
+    }
+    charges = CostModel.flat(RATE * 1e4).of(market.symbols, instruments)
+    for (kind, chosen), (name, band) in product(books.items(), BANDS.items()):
+        rule = policy(name)
+
+        def decide(some: Sequence[Book], rule: Policy = rule) -> list[Floats]:
+            made = []
+            for book in some:
+                risk = PortfolioRisk(book, market)
+                decision = restrained(rule.decide(book, market), book, risk).decision
+                made.append(trades(book, decision, charges.at(book.assets)).values)
+            return made
+
+        seconds, _ = best_of(partial(decide, chosen), least=2)
+        count = sum(map(len, chosen))
+        figure = Figure(
+            subject="batch",
+            what=f"decisions from arrays, {count:,} portfolios, {kind}: {name}",
+            unit="/s",
+            ours=count / seconds,
+            aim=20_000,
+            note=(
+                f"Decision, limits and trades together, in chunks of {CHUNK} on one core. The "
+                "loop knows neither locks nor reserves nor profiles."
+            ),
+        )
+        if kind == PROFILED:
+            yield figure
+            continue
+        sample = chosen[: SAMPLE // CHUNK]
+        plain = [_Plain.of(book, row) for book in sample for row in range(len(book))]
+        taken, others = best_of(lambda plain=plain, band=band: [one.trades(band) for one in plain])
+        rows = (row for values in decide(sample) for row in values)
+        apart = max(
+            float(np.abs(row[: len(other)] - other).max()) / one.total
+            for row, other, one in zip(rows, others, plain, strict=True)
+        )
+        yield attrs.evolve(
+            figure,
+            peer_name="plain Python loop",
+            peer=len(plain) / taken,
+            agrees=apart < 1e-9,
+            how_close=f"trades to {apart:.0e} of value, in {len(plain):,}",
+        )
+
+
+def _file_to_file(prices: Path, few: Path, many: Path) -> Iterator[Figure]:
+    for name in BANDS:
+        out = few.with_name("out.jsonl")
+        runs = []
+        for portfolios in (few, many):
+            arguments = ["batch", "--policy", name, "--workers", str(WORKERS)]
+            arguments += ["--portfolios", str(portfolios), "--prices", str(prices)]
+            runs.append(spent([*arguments, "--out", str(out)]))
+            out.unlink()
+        shorter, longer = runs
+        yield Figure(
+            subject="batch",
+            what=f"rebalancer batch, file to file, {PORTFOLIOS:,} proposals, {name}",
+            unit="/s",
+            ours=PORTFOLIOS / longer.seconds,
+            aim=5_000,
+            how_close=f"{longer.cpu_seconds / PORTFOLIOS * 1e3:.2f} ms of CPU each",
+            note=f"One run of the command with {WORKERS} workers, its start included.",
+        )
+        yield Figure(
+            subject="batch",
+            what=f"its peak memory, {name}",
+            unit="MB",
+            ours=longer.megabytes,
+            peer_name=f"the same for {FEWER:,}",
+            peer=shorter.megabytes,
+            agrees=longer.megabytes <= 1.1 * shorter.megabytes,
+            how_close=f"bounded: {longer.megabytes / shorter.megabytes - 1:+.1%} for "
+            f"{PORTFOLIOS / FEWER:g} times the lines",
+            note="Parent and workers together, resident.",
+        )
+
+
+def _books(path: Path, market: PriceHistory, instruments: Instruments) -> Iterator[Book]:
+    """The file's portfolios as the command would see them, a chunk at a time."""
+    with path.open("rb") as lines:
+        while chunk := list(islice(lines, CHUNK)):
+            portfolios = [
+                records.portfolio_of(records.parse_json(line), currency="USD") for line in chunk
+            ]
+            places = [placed(portfolio, market) for portfolio in portfolios]
+            yield open_book(portfolios, places, market, instruments)[0]
+
+
+@attrs.frozen
+class _Plain:
+    """A portfolio as a script would have it.
+
+    Attributes:
+        values: Money held in each asset.
+        cash: Money, before the cash flow.
+        flow: Deposit (+) or withdrawal (-).
+        targets: Weight of each asset.
+        cap: Most one-way turnover, or none.
+        total: Portfolio value.
+    """
+
+    values: list[float]
+    cash: float
+    flow: float
+    targets: list[float]
+    cap: float | None
+    total: float
+
+    @classmethod
+    def of(cls, book: Book, row: int) -> _Plain:
+        used = book.present[row]
+        cap = np.inf if book.limits is None else float(book.limits.max_turnover[row])
+        return cls(
+            values=book.values[row][used].tolist(),
+            cash=float(book.cash[row]),
+            flow=float(book.flow[row]),
+            targets=book.targets[row][used].tolist(),
+            cap=None if np.isinf(cap) else cap,
+            total=float(book.total[row]),
+        )
+
+    def trades(self, band: float | None) -> list[float]:
+        return naive.rebalanced(
+            self.values, self.cash, self.targets, RATE, band, flow=self.flow, cap=self.cap
+        )

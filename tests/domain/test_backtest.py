@@ -1,0 +1,789 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from math import sqrt
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rebalancer.domain.backtest.run import (
+    BASELINE,
+    Conditions,
+    Path,
+    compare,
+    measure,
+    run,
+    walk_forward,
+)
+from rebalancer.domain.backtest.step import drift, settle, step
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.policy import Policy
+from rebalancer.domain.policy.rules import POLICIES, policy
+from rebalancer.domain.portfolio.book import Book
+from rebalancer.domain.portfolio.costs import COST_PRESETS, CostModel, Rates
+from rebalancer.domain.rebalancing.trades import trades
+from tests.builders import names, prices
+
+BANDS = ("band", "band:edge", "band:half", "band:relative", "band:band=0.05")
+CALENDAR = ("weekly", "monthly", "quarterly", "yearly")
+IN_WINDOW = {  # so that each policy that needs history has it within few rows
+    "volatility_target": "volatility_target:window=10,target=0.08",
+    "trend": "trend:window=12",
+    "inverse_volatility": "inverse_volatility:window=10",
+    "risk_parity": "risk_parity:window=10",
+    "minimum_variance": "minimum_variance:window=12",
+    "hierarchical_risk_parity": "hierarchical_risk_parity:window=12",
+}
+EVERY = (*(IN_WINDOW.get(name, name) for name in POLICIES), *BANDS[1:], "risk_parity")
+laws = settings(deadline=None, derandomize=True, max_examples=25)
+
+
+def conditions(
+    history: PriceHistory,
+    targets: Sequence[float] | None = None,
+    *,
+    bps: float = 10.0,
+    costs: CostModel | None = None,
+    first: int = 0,
+    risk_free: float | np.ndarray = 0.0,
+    **others: object,
+) -> Conditions:
+    count = len(history.symbols)
+    return Conditions(
+        prices=history,
+        first=first,
+        targets=np.full(count, 1 / count) if targets is None else np.array(targets),
+        costs=costs or CostModel.flat(bps),
+        risk_free=np.broadcast_to(np.asarray(risk_free, dtype=float), (len(history),)),
+        **others,  # type: ignore[arg-type]
+    )
+
+
+def table(*rows: Sequence[float], start: str = "2024-01-01") -> PriceHistory:
+    """Closes on consecutive business days; the last ones hold for one day more."""
+    rows = (*rows, rows[-1])
+    days = np.busday_offset(start, np.arange(len(rows)), roll="forward")
+    return PriceHistory.of(names(len(rows[0])), days, np.array(rows, dtype=float))
+
+
+def with_holidays(history: PriceHistory, seed: int) -> PriceHistory:
+    """The same history with some days left out, weeks and month starts among them."""
+    kept = np.random.default_rng(seed).random(len(history)) > 0.15
+    kept[:1] = True
+    return PriceHistory.of(history.symbols, history.dates[kept], history.closes[kept])
+
+
+# The naive reference: one portfolio, one day after the other, plain Python. None of it comes from
+# the package.
+
+
+@attrs.define
+class Naive:
+    """What the reference found: as `Path`, in lists."""
+
+    values: list[float] = attrs.field(factory=list)
+    weights: list[list[float]] = attrs.field(factory=list)
+    costs: list[float] = attrs.field(factory=list)
+    orders: list[int] = attrs.field(factory=list)
+    turnover: list[float] = attrs.field(factory=list)
+
+
+def period(rule: str, day: date) -> tuple[int, ...]:
+    match rule:
+        case "weekly":
+            return tuple(day.isocalendar())[:2]
+        case "monthly":
+            return day.year, day.month
+        case "quarterly":
+            return day.year, (day.month + 2) // 3
+        case "yearly":
+            return (day.year,)
+    return ()
+
+
+def landed(
+    held: list[float], aims: list[float], slack: list[float], outside: list[bool], invest: float
+) -> list[float]:
+    """What is outside goes to within its slack; the others move as funding requires."""
+    after = [
+        min(max(had, aim - off), aim + off) if out else had
+        for had, aim, off, out in zip(held, aims, slack, outside, strict=True)
+    ]
+    gap = invest - sum(after)
+    # What was furthest from its aim first.
+    for i in sorted(range(len(after)), key=lambda i: -abs(aims[i] - held[i])):
+        lacks = aims[i] - after[i]
+        if gap * lacks > 0:
+            moved = min(abs(gap), abs(lacks)) * (1 if gap > 0 else -1)
+            after[i] += moved
+            gap -= moved
+    return after
+
+
+def naive(
+    rule: str,
+    days: Sequence[date],
+    closes: Sequence[Sequence[float]],
+    targets: Sequence[float],
+    bps: float,
+    risk_free: float,
+) -> Naive:
+    name, _, variant = rule.partition(":")
+    half_width, landing = 0.02, 0.0
+    if variant.startswith("band="):
+        half_width = float(variant[5:])
+    if variant == "relative":
+        half_width = 0.20
+    if variant in ("edge", "half"):
+        landing = {"edge": 1.0, "half": 0.5}[variant]
+    assets = range(len(targets))
+    wanted = sum(targets)
+    cash, units = 1.0, [0.0 for _ in assets]
+    out = Naive()
+    for t, day in enumerate(days):
+        if t:
+            cash *= 1 + risk_free
+        held = [units[i] * closes[t][i] for i in assets]
+        value = cash + sum(held)
+        widths = [half_width * (targets[i] if variant == "relative" else 1) for i in assets]
+        drifts = [held[i] / value - targets[i] for i in assets]
+        outside = [abs(drifts[i]) > widths[i] + 1e-12 for i in assets]
+        cash_width = 0.02 if variant == "relative" else half_width
+        if t == 0:
+            acts, outside = True, [True for _ in assets]
+        elif name == "buy_and_hold":
+            acts = False
+        elif name == "band":
+            acts = any(outside) or abs(cash / value - (1 - wanted)) > cash_width + 1e-12
+        else:
+            acts = period(name, day) > period(name, days[t - 1])
+            outside = [True for _ in assets]
+
+        trade, fee = [0.0 for _ in assets], 0.0
+        if acts:
+            for _ in range(200):
+                invest = min(wanted * value, value - fee)
+                aims = [weight / wanted * invest for weight in targets]
+                slack = [landing * width * value if t else 0.0 for width in widths]
+                goals = landed(held, aims, slack, outside, invest)
+                trade = [goal - had for goal, had in zip(goals, held, strict=True)]
+                trade = [move if abs(move) > 1e-9 * value else 0.0 for move in trade]
+                again = sum(abs(move) for move in trade) * bps / 10_000
+                if abs(again - fee) < 1e-16 * value:
+                    break
+                fee = again
+        bought = sum(move for move in trade if move > 0)
+        sold = -sum(move for move in trade if move < 0)
+        cash += sold - bought - fee
+        held = [had + move for had, move in zip(held, trade, strict=True)]
+        units = [held[i] / closes[t][i] for i in assets]
+        out.values.append(cash + sum(held))
+        out.weights.append([part / out.values[-1] for part in held])
+        out.costs.append(fee)
+        out.orders.append(sum(1 for move in trade if move))
+        out.turnover.append(max(bought, sold) / value)
+    return out
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[PriceHistory, list[float]]:
+    """Up to five assets over a few months or years, holidays included, and targets for them."""
+    assets = draw(st.integers(1, 5))
+    history = prices(
+        assets,
+        draw(st.sampled_from([3, 30, 90, 300])),
+        seed=draw(st.integers(0, 10_000)),
+        start=date(2019, 11, 20),
+        volatility=draw(st.sampled_from([0.003, 0.01, 0.04])),
+    )
+    if len(history) > 20:
+        history = with_holidays(history, assets)
+    raw = draw(st.lists(st.integers(0, 10), min_size=assets, max_size=assets).filter(any))
+    share = draw(st.sampled_from([1.0, 0.8]))
+    return history, [share * part / sum(raw) for part in raw]
+
+
+@pytest.mark.parametrize("rule", ["buy_and_hold", *CALENDAR, *BANDS])
+@settings(laws, max_examples=20)
+@given(
+    world=worlds(),
+    bps=st.sampled_from([0.0, 10.0, 50.0]),
+    risk_free=st.sampled_from([0.0, 0.0002, -0.0001]),
+)
+def test_it_agrees_with_a_loop_over_days(
+    rule: str, world: tuple[PriceHistory, list[float]], bps: float, risk_free: float
+) -> None:
+    history, targets = world
+    expected = naive(rule, history.dates.tolist(), history.closes.tolist(), targets, bps, risk_free)
+    found = run(policy(rule), conditions(history, targets, bps=bps, risk_free=risk_free))
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-9)
+    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-9)
+    np.testing.assert_allclose(found.costs, expected.costs, atol=1e-11)
+    np.testing.assert_allclose(found.turnover, expected.turnover, atol=1e-9)
+    assert found.orders.tolist() == expected.orders
+
+
+def looking_daily(rule: str) -> Policy:
+    """The same rule, whose look-back of 2 makes the backtest ask it at each of its looks."""
+    plain = policy(rule)
+    return attrs.evolve(plain, allocation=attrs.evolve(plain.allocation, lookback=2))
+
+
+@pytest.mark.parametrize(
+    "rule", [*CALENDAR, "buy_and_hold", *BANDS, "band:frequency=weekly", "band:band=0.3"]
+)
+@settings(laws, max_examples=10)
+@given(
+    seed=st.integers(0, 1000),
+    rows=st.sampled_from([3, 16, 17, 18, 50, 1300]),
+    volatility=st.sampled_from([0.0005, 0.01, 0.03]),
+    share=st.sampled_from([1.0, 0.998, 0.8, 0.0]),
+    bps=st.sampled_from([0.0, 10.0, 200.0]),
+    as_live=st.booleans(),
+)
+def test_many_looks_at_once_are_the_same_as_one_after_the_other(
+    rule: str, seed: int, rows: int, volatility: float, share: float, bps: float, as_live: bool
+) -> None:
+    history = prices(4, rows, seed=seed, volatility=volatility)
+    given_ = conditions(history, np.full(4, share / 4), bps=bps, risk_free=0.0001, as_live=as_live)
+    fast, slow = run(policy(rule), given_), run(looking_daily(rule), given_)
+    assert fast.orders.tolist() == slow.orders.tolist()
+    np.testing.assert_allclose(fast.values, slow.values, rtol=1e-12)
+    np.testing.assert_allclose(fast.weights, slow.weights, atol=1e-12)
+    np.testing.assert_allclose(fast.costs, slow.costs, atol=1e-12)
+    np.testing.assert_allclose(fast.turnover, slow.turnover, atol=1e-12)
+
+
+# Examples.
+
+
+def test_costs_are_paid_from_the_portfolio_which_is_fully_at_target_after_them() -> None:
+    # 100 bps of what is bought: v (1 + 0.01) = 1.
+    path = run(policy("buy_and_hold"), conditions(table([100, 50], [110, 50]), bps=100))
+    assert path.costs == pytest.approx([0.01 / 1.01, 0, 0])
+    assert path.values == pytest.approx([1 / 1.01, 1.05 / 1.01, 1.05 / 1.01])
+    assert path.weights[0] == pytest.approx([0.5, 0.5])
+    assert path.weights[1] == pytest.approx([0.55 / 1.05, 0.5 / 1.05])
+    assert path.orders.tolist() == [2, 0, 0]
+    assert path.turnover == pytest.approx([1 / 1.01, 0, 0])
+
+
+def test_a_monthly_rebalance_by_hand() -> None:
+    # Wednesday 31 January and Thursday 1 February. 0.5 and 0.5 become 0.6 and 0.5.
+    history = table([100, 50], [120, 50], start="2024-01-31")
+    path = run(policy("monthly"), conditions(history, bps=0))
+    assert path.values == pytest.approx([1, 1.1, 1.1])
+    assert path.weights[1] == pytest.approx([0.5, 0.5])
+    assert path.orders.tolist() == [2, 2, 0]
+    assert path.turnover[1] == pytest.approx(0.05 / 1.1)
+    # With 100 bps: invested 1 / 1.01 =: v. Sells s, buys b: 0.6 v - s = 0.5 v + b and
+    # s - b = 0.01 (s + b), so s + b = 0.1 v and s - b = 0.001 v.
+    path = run(policy("monthly"), conditions(history, bps=100))
+    v = 1 / 1.01
+    assert path.costs[1] == pytest.approx(0.001 * v)
+    assert path.values[1] == pytest.approx(1.099 * v)
+    assert path.weights[1] == pytest.approx([0.5, 0.5])
+    assert path.turnover[1] == pytest.approx(0.0505 / 1.1)
+
+
+def test_cash_that_is_meant_to_stay_pays_the_costs() -> None:
+    # Weights are fractions of value before trading: 0.8 is invested, 0.2 less costs is left.
+    path = run(policy("buy_and_hold"), conditions(table([100], [100]), [0.8], bps=100))
+    assert path.values == pytest.approx([0.992] * 3)
+    assert path.weights[:, 0] == pytest.approx(0.8 / 0.992)
+    # Of 0.004 left, 0.00996 cannot be paid: all targets shrink until it can.
+    path = run(policy("buy_and_hold"), conditions(table([100], [100]), [0.996], bps=100))
+    assert path.values == pytest.approx(1 / 1.01)
+    assert path.weights[:, 0] == pytest.approx(1)
+
+
+def test_a_band_sends_what_lies_outside_to_target_and_the_rest_only_funds() -> None:
+    # 0.5, 0.3, 0.2 of 1 become 0.56, 0.3, 0.2 of 1.06: 52.8%, 28.3%, 18.9%. Only the first is
+    # outside 2 points; it goes to 0.53 and frees 0.03. The second lacks 0.018, the third 0.012.
+    history = table([100, 100, 100], [112, 100, 100])
+    path = run(policy("band"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    assert path.weights[1] == pytest.approx([0.5, 0.3, 0.2])
+    # To the edge it goes to 0.52 of 1.06 and frees 0.0088, all of it for the second, which lacks
+    # most.
+    path = run(policy("band:edge"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    assert path.weights[1] * 1.06 == pytest.approx([0.5512, 0.3088, 0.2])
+    assert path.orders.tolist() == [3, 2, 0]
+    # Half-way it goes to 0.51 and frees 0.0194: 0.018 for the second, 0.0014 for the third.
+    path = run(policy("band:half"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    assert path.weights[1] * 1.06 == pytest.approx([0.5406, 0.318, 0.2014])
+    # 52.8% is not a fifth more than 50%.
+    path = run(policy("band:relative"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    assert path.orders.tolist() == [3, 0, 0]
+    path = run(policy("band:relative,band=0.05"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    assert path.orders.tolist() == [3, 3, 0]
+
+
+def test_exactly_at_the_bands_edge_is_inside() -> None:
+    # A fifth that gains a quarter, cash otherwise: 0.25 of 1.05.
+    width = 0.25 / 1.05 - 0.2
+    history = table([100], [125])
+    for half_width, orders in ((width, 0), (width - 1e-9, 1)):
+        rule = policy(f"band:band={half_width!r}")
+        assert run(rule, conditions(history, [0.2], bps=0)).orders[1] == orders
+
+
+@pytest.mark.parametrize(
+    ("rule", "targets"),
+    [
+        ("band", [0.015, 0.0]),
+        ("band:band=0.5", [0.3, 0.1]),
+        ("band:band=1", [0.5, 0.5]),
+        ("band:edge,band=1", [0.5, 0.5]),
+        ("band:relative,band=1", [0.01, 0.005]),
+        ("inverse_volatility", [0.01, 0.005]),
+        ("volatility_target:target=0.0001,window=5", [0.5, 0.5]),
+    ],
+)
+def test_the_first_close_buys_the_targets_however_small_or_wide_the_band(
+    rule: str, targets: list[float]
+) -> None:
+    history = prices(2, 30)
+    first = 10
+    path = run(policy(rule), conditions(history, targets, bps=0, first=first))
+    book = Book.single(2, targets=np.array(targets), cash=1.0, on=history.dates[first])
+    wanted = policy(rule).decide(book, history.until(first)).targets[0]
+    assert path.weights[0] == pytest.approx(wanted, abs=1e-15)
+    assert path.orders[0] == np.count_nonzero(wanted)
+
+
+def test_cash_earns_the_risk_free() -> None:
+    history = table([100], [100])
+    path = run(policy("buy_and_hold"), conditions(history, [0.5], bps=0, risk_free=[9, 0.1, 0.2]))
+    assert path.values == pytest.approx([1, 1.05, 0.5 + 0.5 * 1.1 * 1.2])
+    # Nothing else does.
+    path = run(policy("buy_and_hold"), conditions(history, [1.0], bps=0, risk_free=[9, 0.1, 0.2]))
+    assert path.values == pytest.approx([1, 1, 1])
+
+
+def test_rows_before_the_window_are_look_back_only() -> None:
+    history = prices(3, 200, seed=5)
+    targets = [0.5, 0.3, 0.2]
+    for rule in ("monthly", "band", "buy_and_hold"):
+        late = run(policy(rule), conditions(history, targets, first=120))
+        alone = run(policy(rule), conditions(history.since(120), targets))
+        np.testing.assert_allclose(late.values, alone.values, rtol=1e-13)
+        assert late.orders.tolist() == alone.orders.tolist()
+        assert len(late.values) == 80
+
+
+@pytest.mark.parametrize(
+    "rule", ["trend:window=60", "risk_parity", "minimum_variance:window=60", "volatility_target"]
+)
+def test_a_policy_with_history_enough_acts_on_it_from_the_first_close(rule: str) -> None:
+    history = prices(3, 200, seed=8, volatility=0.02)
+    targets = np.array([0.5, 0.3, 0.2])
+    needs = policy(rule).lookback
+    for first, informed in ((needs - 1, True), (needs - 2, False)):
+        path = run(policy(rule), conditions(history, targets, bps=0, first=first))
+        assert np.allclose(path.weights[0], targets, atol=1e-6) is not informed
+        book = Book.single(3, targets=targets, cash=1.0, on=history.dates[first])
+        decision = policy(rule).decide(book, history.until(first))
+        assert path.weights[0] == pytest.approx(decision.targets[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["trend", "hierarchical_risk_parity", "trend:frequency=yearly"])
+def test_without_history_enough_it_is_the_monthly_rule(rule: str) -> None:
+    history = with_holidays(prices(3, 190, seed=3), 1)
+    path, monthly = (run(policy(name), conditions(history)) for name in (rule, "monthly"))
+    np.testing.assert_allclose(path.values, monthly.values, rtol=1e-12)
+    assert path.orders.tolist() == monthly.orders.tolist()
+
+
+def test_once_history_suffices_the_policy_takes_over_at_its_next_look() -> None:
+    history = prices(3, 200, seed=3, volatility=0.02)
+    path, monthly = (run(policy(n), conditions(history)) for n in ("inverse_volatility", "monthly"))
+    enough = policy("inverse_volatility").lookback - 1
+    months = history.dates.astype("datetime64[M]")
+    look = next(t for t in range(enough, 200) if months[t] != months[t - 1])
+    np.testing.assert_allclose(path.weights[:look], monthly.weights[:look], atol=1e-12)
+    assert abs(path.weights[look] - monthly.weights[look]).max() > 0.01
+
+
+# Laws.
+
+
+@st.composite
+def charged_books(draw: st.DrawFn) -> tuple[Book, CostModel]:
+    """Many portfolios, some empty, some all cash, and a price list."""
+    count, assets = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    values = rng.uniform(0, 50_000, (count, assets)) * (rng.random((count, assets)) < 0.7)
+    targets = rng.uniform(0, 1, (count, assets)) * (rng.random((count, assets)) < 0.8)
+    targets /= np.maximum(targets.sum(axis=1), 1.0)[:, None] * draw(st.sampled_from([1, 1.25]))
+    book = Book(
+        assets=np.tile(np.arange(assets), (count, 1)),
+        present=np.ones((count, assets), dtype=bool),
+        values=values,
+        cash=rng.uniform(0, 20_000, count) * (rng.random(count) < 0.7),
+        flow=np.zeros(count),
+        targets=targets,
+        as_of=np.full(count, np.datetime64("2024-03-01")),
+        reviewed=np.full(count, np.datetime64("2024-02-01")),
+        band=np.full(count, np.nan),
+    )
+    flat = st.sampled_from([0.0, 1.0, 10.0, 50.0, 200.0]).map(CostModel.flat)
+    return book, draw(flat | st.sampled_from(list(COST_PRESETS.values())))
+
+
+@pytest.mark.parametrize("rule", ["monthly", *BANDS])
+@laws
+@given(charged=charged_books())
+def test_no_step_makes_or_loses_money(rule: str, charged: tuple[Book, CostModel]) -> None:
+    book, costs = charged
+    market = prices(book.assets.shape[1], 2)
+    decision = policy(rule).decide(book, market)
+    done = trades(book, decision, costs.of(market.symbols, Instruments()))
+    after = settle(book, done, decision)
+    whole = np.maximum(book.total, 1.0)
+    np.testing.assert_allclose(
+        (after.total + done.costs.sum(axis=1)) / whole, book.total / whole, atol=1e-12
+    )
+    assert (after.cash >= 0).all()
+    assert (after.values >= -1e-9).all()
+    assert (after.reviewed == np.where(decision.due, book.as_of, book.reviewed)).all()
+
+
+@laws
+@given(charged=charged_books(), seed=st.integers(0, 100))
+def test_a_book_steps_as_its_portfolios_do(charged: tuple[Book, CostModel], seed: int) -> None:
+    book, costs = charged
+    rng = np.random.default_rng(seed)
+    market = prices(book.assets.shape[1], 2)
+    growth = rng.uniform(0.9, 1.1, book.values.shape)
+    later = book.as_of + 1
+    charges = costs.of(market.symbols, Instruments())
+    for rule in ("monthly", "band"):
+        chosen = policy(rule)
+        together, _ = step(book, chosen.decide(book, market), charges, growth, 1.01, later)
+        for row in range(len(book)):
+            one = alone(book, row)
+            single, _ = step(
+                one, chosen.decide(one, market), charges, growth[row], 1.01, later[row : row + 1]
+            )
+            whole = max(book.total[row], 1.0)
+            np.testing.assert_allclose(
+                single.values[0] / whole, together.values[row] / whole, atol=1e-12
+            )
+            assert single.cash[0] / whole == pytest.approx(together.cash[row] / whole, abs=1e-12)
+
+
+def alone(book: Book, row: int) -> Book:
+    fields = attrs.asdict(book, recurse=False)
+    return Book(**{k: v if v is None else v[row : row + 1] for k, v in fields.items()})
+
+
+def test_drift_earns_on_holdings_and_on_cash() -> None:
+    book = Book.single(2, targets=np.array([0.5, 0.5]), cash=10.0, on=np.datetime64("2024-01-02"))
+    book = attrs.evolve(book, values=np.array([[100.0, 50.0]]))
+    later = drift(book, np.array([1.1, 0.9]), 1.01, np.array(["2024-01-03"], "datetime64[D]"))
+    assert later.values[0] == pytest.approx([110, 45])
+    assert later.cash[0] == pytest.approx(10.1)
+    assert later.as_of[0] == np.datetime64("2024-01-03")
+
+
+@pytest.mark.parametrize("rule", EVERY)
+@settings(laws, max_examples=6)
+@given(
+    seed=st.integers(0, 1000),
+    row=st.integers(0, 88),
+    shock=st.sampled_from([1e-3, 0.5, 7.0]),
+    as_live=st.booleans(),
+)
+def test_the_future_changes_nothing(
+    rule: str, seed: int, row: int, shock: float, as_live: bool
+) -> None:
+    history = prices(3, 90, seed=seed, volatility=0.02)
+    changed = np.array(history.closes)
+    changed[row + 1 :] *= np.exp(
+        shock * np.random.default_rng(seed).standard_normal(changed[row + 1 :].shape)
+    )
+    other = PriceHistory.of(history.symbols, history.dates, changed)
+    for first in (0, min(20, row)):
+        paths = [
+            run(policy(rule), conditions(known, first=first, as_live=as_live))
+            for known in (history, other)
+        ]
+        until = row + 1 - first
+        for field in attrs.fields_dict(Path):
+            before, after = (getattr(path, field)[:until] for path in paths)
+            np.testing.assert_array_equal(before, after, err_msg=field)
+
+
+@pytest.mark.parametrize("rule", EVERY)
+def test_two_runs_are_the_same(rule: str) -> None:
+    given_ = conditions(prices(3, 90, seed=1, volatility=0.02), risk_free=0.0001)
+    paths = [run(policy(rule), given_) for _ in range(2)]
+    for field in attrs.fields_dict(Path):
+        np.testing.assert_array_equal(*(getattr(path, field) for path in paths))
+
+
+@pytest.mark.parametrize("rule", EVERY)
+@pytest.mark.parametrize("costs", [CostModel.flat(10), COST_PRESETS["retail"]])
+def test_a_portfolio_neither_borrows_nor_sells_short(rule: str, costs: CostModel) -> None:
+    history = prices(4, 300, seed=11, volatility=0.03)
+    path = run(policy(rule), conditions(history, costs=costs))
+    assert (path.weights >= 0).all()
+    assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
+    assert (path.costs >= 0).all()
+    assert ((path.orders > 0) == (path.turnover > 0)).all()
+
+
+@pytest.mark.parametrize("rule", ["monthly", "band", "band:edge"])
+@pytest.mark.parametrize("capital", [1_000.0, 100.0, 30.0])
+def test_fees_that_cannot_be_paid_are_not(rule: str, capital: float) -> None:
+    history = prices(4, 300, seed=11, volatility=0.03)
+    given_ = conditions(history, costs=COST_PRESETS["full-service"], capital=capital)
+    path = run(policy(rule), given_)
+    assert (path.values > 0).all()
+    assert (path.weights >= 0).all()
+    assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
+
+
+@pytest.mark.parametrize("bps", [1_000, 3_000, 9_000])
+def test_costs_may_be_a_large_share_of_what_is_traded(bps: float) -> None:
+    path = run(policy("monthly"), conditions(prices(4, 100, volatility=0.03), bps=bps))
+    assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
+    assert path.weights.sum(axis=1) == pytest.approx(1, abs=1e-9)
+
+
+def test_a_purchase_is_not_funded_by_sales_of_dust_that_are_left_out() -> None:
+    market = prices(5, 2)
+    dust = 9e-10
+    book = attrs.evolve(
+        Book.single(5, targets=np.full(5, 0.2), cash=0.0, on=market.dates[1]),
+        values=np.array([[*[0.2 + dust] * 4, 0.2 - 4 * dust]]),
+    )
+    decision = policy("monthly").decide(book, market)
+    done = trades(book, decision, CostModel.flat(0).of(market.symbols, Instruments()))
+    assert settle(book, done, decision).cash[0] >= 0
+
+
+@pytest.mark.parametrize("rule", EVERY)
+def test_the_order_of_assets_does_not_matter(rule: str) -> None:
+    targets = np.array([0.3, 0.3, 0.2, 0.1, 0.1])
+    for seed in range(3):
+        history = prices(5, 250, seed=seed, volatility=0.03)
+        order = np.random.default_rng(seed).permutation(5)
+        mixed = PriceHistory.of(
+            [history.symbols[i] for i in order], history.dates, history.closes[:, order]
+        )
+        one = run(policy(rule), conditions(history, targets))
+        other = run(policy(rule), conditions(mixed, targets[order]))
+        np.testing.assert_allclose(one.values, other.values, rtol=1e-6)
+        np.testing.assert_allclose(one.weights[:, order], other.weights, atol=1e-6)
+        assert one.orders.tolist() == other.orders.tolist()
+
+
+@pytest.mark.parametrize("rule", EVERY)
+@settings(laws, max_examples=4)
+@given(
+    seed=st.integers(0, 1000),
+    capital=st.sampled_from([50.0, 997.0, 10_000.0, 1e6]),
+    costs=st.sampled_from([CostModel.flat(10), CostModel.flat(0), COST_PRESETS["retail"]]),
+    share=st.sampled_from([1.0, 0.8]),
+)
+def test_as_live_holds_whole_shares(
+    rule: str, seed: int, capital: float, costs: CostModel, share: float
+) -> None:
+    history = prices(3, 90, seed=seed, volatility=0.03)
+    targets = np.full(3, share / 3)
+    given_ = conditions(history, targets, costs=costs, as_live=True, capital=capital)
+    path = run(policy(rule), given_)
+    money = path.values * capital
+    quantities = path.weights * money[:, None] / history.closes
+    np.testing.assert_allclose(quantities, np.rint(quantities), atol=1e-6)
+    assert (path.weights >= 0).all()
+    assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
+
+
+def test_as_live_comes_close_with_much_money() -> None:
+    history = prices(3, 300, seed=2)
+    exact = run(policy("monthly"), conditions(history))
+    live = run(policy("monthly"), conditions(history, as_live=True, capital=1e8))
+    np.testing.assert_allclose(live.values, exact.values, rtol=1e-5)
+    np.testing.assert_allclose(live.weights, exact.weights, atol=1e-5)
+
+
+@laws
+@given(seed=st.integers(0, 1000), unit=st.sampled_from([1e-3, 0.37, 1e5]))
+def test_the_currency_unit_does_not_matter(seed: int, unit: float) -> None:
+    history = prices(3, 120, seed=seed, volatility=0.02)
+    scaled = PriceHistory.of(history.symbols, history.dates, history.closes * unit)
+    for rule in ("monthly", "band", "trend:window=12"):
+        one = run(policy(rule), conditions(history))
+        other = run(policy(rule), conditions(scaled, capital=100_000.0 * unit))
+        np.testing.assert_allclose(one.values, other.values, rtol=1e-10)
+        assert one.orders.tolist() == other.orders.tolist()
+
+
+# Bad windows.
+
+
+@pytest.mark.parametrize("first", [8, 9, 10, 11])
+def test_a_window_of_fewer_than_three_rows(first: int) -> None:
+    with pytest.raises(InvalidRequest, match="at least 3") as error:
+        conditions(prices(2, 10), first=first)
+    assert error.value.field == "from"
+
+
+def test_an_asset_without_a_price_when_the_window_begins() -> None:
+    closes = np.array(prices(2, 10).closes)
+    closes[:4, 1] = np.nan
+    history = PriceHistory.of(["A", "LATE"], prices(2, 10).dates, closes)
+    with pytest.raises(InvalidRequest, match=f"LATE.*{history.dates[4]}") as error:
+        conditions(history, first=3)
+    assert error.value.field == "from"
+    path = run(policy("monthly"), conditions(history, first=4))
+    assert np.isfinite(path.values).all()
+
+
+def test_an_asset_without_any_price() -> None:
+    closes = np.array(prices(2, 10).closes)
+    closes[:, 1] = np.nan
+    history = PriceHistory.of(["A", "NEVER"], prices(2, 10).dates, closes)
+    with pytest.raises(InvalidRequest, match=r"NEVER.*leave it out") as error:
+        conditions(history)
+    assert "begin at" not in str(error.value)
+
+
+# Performance of a path.
+
+
+def path_of(values: Sequence[float], **others: object) -> Path:
+    count = len(values)
+    given_ = {
+        "weights": np.ones((count, 1)),
+        "costs": np.zeros(count),
+        "orders": np.zeros(count, dtype=np.int64),
+        "turnover": np.zeros(count),
+    } | {name: np.array(value) for name, value in others.items()}
+    return Path(np.array(values, dtype=float), **given_)
+
+
+def test_measure_by_hand() -> None:
+    path = path_of(
+        [0.99, 1.089, 0.9801],
+        weights=[[0.5, 0.5], [0.4, 0.4], [0.3, 0.3]],
+        costs=[0.01, 0.002, 0.0],
+        orders=[2, 3, 0],
+        turnover=[0.99, 0.25, 0.0],
+    )
+    baseline = path_of([1.0, 1.05, 1.05 * 0.95])
+    found = measure(path, np.array([0.0, 0.02]), baseline)
+    year = 252 / 2  # three rows are two changes
+    assert found.final_value == pytest.approx(0.9801)
+    # Of 1 invested, what the first close cost included.
+    assert found.cagr == pytest.approx(0.9801**year - 1)
+    # Changes +10% and -10%: deviation 0.1 sqrt(2).
+    assert found.volatility == pytest.approx(0.1 * sqrt(2) * sqrt(252))
+    # In excess of cash 0.1 and -0.12: mean -0.01, deviation 0.11 sqrt(2).
+    assert found.sharpe == pytest.approx(-0.01 / (0.11 * sqrt(2)) * sqrt(252))
+    assert found.sortino == pytest.approx(-0.01 / (0.12 / sqrt(2)) * sqrt(252))
+    assert found.max_drawdown == pytest.approx(0.1)
+    assert found.calmar == pytest.approx((0.9801**year - 1) / 0.1)
+    assert found.longest_drawdown == 1
+    assert found.value_at_risk == pytest.approx(0.1)
+    assert found.expected_shortfall == pytest.approx(0.1)
+    # After the first close 0.25 and 3 orders in two changes.
+    assert found.turnover_per_year == pytest.approx(0.25 * year)
+    assert found.orders == 3
+    assert found.orders_per_year == pytest.approx(3 * year)
+    # The first close included.
+    assert found.cost_paid == pytest.approx(0.012)
+    assert found.average_exposure == pytest.approx((1.0 + 0.8 + 0.6) / 3)
+    # Differences +5% and -5%.
+    assert found.tracking_error == pytest.approx(0.05 * sqrt(2) * sqrt(252))
+    assert found.information_ratio == pytest.approx(0, abs=1e-12)
+
+
+def test_measures_are_finite_on_wild_and_on_dull_paths() -> None:
+    for values in ([1.0, 1.0, 1e6], [1.0, 2.0, 1e-6], [0.99, 0.99, 0.99]):
+        path = path_of(values)
+        found = attrs.asdict(measure(path, np.zeros(len(values) - 1), path))
+        assert all(np.isfinite(value) for value in found.values()), found
+
+
+def test_policies_side_by_side() -> None:
+    history = prices(3, 120, seed=4)
+    told: list[str] = []
+    given_ = conditions(history, first=20, risk_free=0.0001)
+    found = compare(
+        [policy("band"), policy("monthly")], given_, cautions=["beware"], progress=told.append
+    )
+    assert [track.policy for track in found.tracks] == told == ["band", "monthly"]
+    assert found.dates.tolist() == history.dates[20:].tolist()
+    assert (found.symbols, found.cost_label) == (history.symbols, given_.costs.label)
+    assert found.cautions == ("beware",)
+    band, monthly = found.tracks
+    assert monthly.performance.tracking_error == 0
+    assert monthly.performance.information_ratio == 0
+    assert band.performance.tracking_error > 0
+    expected = run(policy("band"), given_)
+    np.testing.assert_array_equal(band.values, expected.values)
+    assert band.performance == measure(expected, np.full(99, 0.0001), run(policy(BASELINE), given_))
+
+
+def test_rounding_is_no_drawdown_to_divide_by() -> None:
+    path = path_of([0.99, np.nextafter(0.99, 0), 0.99])
+    assert measure(path, np.zeros(2), path).calmar == 0
+
+
+# Walk-forward splits.
+
+
+@laws
+@given(
+    rows=st.integers(2, 200),
+    train=st.integers(1, 60),
+    test=st.integers(1, 60),
+    embargo=st.integers(0, 20),
+    anchored=st.booleans(),
+)
+def test_walk_forward(rows: int, train: int, test: int, embargo: int, anchored: bool) -> None:
+    def splits() -> Iterator[object]:
+        return walk_forward(rows, train=train, test=test, embargo=embargo, anchored=anchored)
+
+    if train + embargo >= rows:
+        with pytest.raises(InvalidRequest, match="too few"):
+            splits()
+        return
+    found = list(splits())
+    tested = [row for split in found for row in split.test]
+    assert tested == list(range(train + embargo, rows))
+    for split in found:
+        assert split.test.start - split.train.stop == embargo
+        assert len(split.train) == train or anchored
+        assert split.train.start == 0 or not anchored
+        assert split.train.start >= 0
+        assert 1 <= len(split.test) <= test
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [{"train": 0, "test": 1}, {"train": 1, "test": 0}, {"train": 1, "test": 1, "embargo": -1}],
+)
+def test_walk_forward_lengths_are_positive(lengths: dict[str, int]) -> None:
+    with pytest.raises(InvalidRequest, match="at least"):
+        walk_forward(10, **lengths)
+
+
+def test_a_fee_for_each_order_is_charged_in_money() -> None:
+    # 10 an order on 1,000 in two assets: 980 are invested.
+    costs = CostModel("ten", Rates(fixed=10))
+    path = run(
+        policy("buy_and_hold"), conditions(table([10, 10], [10, 10]), costs=costs, capital=1000)
+    )
+    assert path.costs == pytest.approx([0.02, 0, 0])
+    assert path.values == pytest.approx([0.98] * 3)
+    assert path.weights[0] == pytest.approx([0.5, 0.5])

@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.policy import Decision
+from rebalancer.domain.portfolio.book import Book, Limits
+from rebalancer.domain.rebalancing.limits import PortfolioRisk, Restraint, restrained
+from tests.builders import names, prices
+
+FEW = 10
+"""Rows too few for an estimate of risk."""
+KEPT = ["maximum weight", "equity ceiling", "target volatility", "tolerated drawdown", "cash floor"]
+laws = settings(deadline=None, derandomize=True, max_examples=50)
+
+
+def column(value: float, count: int = 1) -> np.ndarray:
+    return np.full(count, value)
+
+
+def a_book(
+    assets: int,
+    *,
+    count: int = 1,
+    values: Sequence[float] | None = None,
+    equity: Sequence[bool] | None = None,
+    profiled: bool = True,
+    **limits: float,
+) -> Book:
+    """Portfolios of all in cash (or ``values``) under no limit but those given."""
+    shape = (count, assets)
+    fences = {
+        "reserve": 0.0,
+        "max_turnover": np.inf,
+        "max_weight": np.inf,
+        "equity_ceiling": 1.0 if profiled else np.inf,
+        "cash_floor": 0.0,
+        "target_volatility": 100.0 if profiled else np.inf,
+        "tolerated_drawdown": 1.0 if profiled else np.inf,
+    } | limits
+    return Book(
+        assets=np.tile(np.arange(assets), (count, 1)),
+        present=np.ones(shape, dtype=bool),
+        values=np.zeros(shape) if values is None else np.tile(np.array(values, float), (count, 1)),
+        cash=column(100.0, count) - (0.0 if values is None else sum(values)),
+        flow=column(0.0, count),
+        targets=np.zeros(shape),
+        as_of=np.full(count, np.datetime64("2024-05-15")),
+        reviewed=np.full(count, np.datetime64("2024-05-01")),
+        band=column(np.nan, count),
+        limits=Limits(
+            no_sell=np.zeros(shape, dtype=bool),
+            no_buy=np.zeros(shape, dtype=bool),
+            equity=np.ones(shape, dtype=bool)
+            if equity is None
+            else np.tile(np.array(equity), (count, 1)),
+            **{name: column(value, count) for name, value in fences.items()},
+        ),
+    )
+
+
+def wanting(targets: Sequence[float], *, due: bool = False, band: float | None = 0.02) -> Decision:
+    wanted = np.array([targets], dtype=float)
+    return Decision(
+        targets=wanted,
+        due=np.array([due]),
+        band=None if band is None else np.full(wanted.shape, band),
+        cash_band=None if band is None else np.array([band]),
+    )
+
+
+def limited(decision: Decision, book: Book, market: PriceHistory) -> Restraint:
+    return restrained(decision, book, PortfolioRisk(book, market))
+
+
+def closes(*paths: Sequence[float]) -> PriceHistory:
+    table = np.array(paths, dtype=float).T
+    days = np.busday_offset("2023-01-02", np.arange(len(table)))
+    return PriceHistory.of(names(len(paths)), days, table)
+
+
+def in_turn(size: float, rows: int) -> list[float]:
+    """A price that goes up by ``size`` and back, day by day."""
+    return [100.0 * (1 + size * (t % 2)) for t in range(rows)]
+
+
+def fall(market: PriceHistory, weights: np.ndarray) -> float:
+    """Deepest fall over the last year of a mix held at these weights, day by day."""
+    deepest, wealth, peak = 0.0, 1.0, 1.0
+    for changes in market.returns(252).tolist():
+        wealth *= 1 + sum(w * change for w, change in zip(weights, changes, strict=True))
+        peak = max(peak, wealth)
+        deepest = max(deepest, 1 - wealth / peak)
+    return deepest
+
+
+def targets(found: Restraint) -> np.ndarray:
+    return found.decision.targets[0]
+
+
+# Each limit by hand.
+
+
+def test_no_limits_change_nothing() -> None:
+    book = attrs.evolve(a_book(2), limits=None)
+    decision = wanting([0.9, 0.1])
+    found = limited(decision, book, prices(2, 300))
+    assert found.decision is decision
+    assert found.kept == {}
+    assert found.forced.tolist() == [False]
+
+
+def test_a_maximum_weight_cuts_what_exceeds_it_and_leaves_the_rest_in_cash() -> None:
+    found = limited(wanting([0.6, 0.3, 0.1]), a_book(3, max_weight=0.4), prices(3, FEW))
+    assert targets(found) == pytest.approx([0.4, 0.3, 0.1])
+    assert found.kept["maximum weight"] == pytest.approx([0.8])
+
+
+def test_a_maximum_weight_needs_no_profile() -> None:
+    book = a_book(2, max_weight=0.4, profiled=False)
+    found = limited(wanting([0.6, 0.3]), book, prices(2, 300))
+    assert targets(found) == pytest.approx([0.4, 0.3])
+    assert list(found.kept) == ["maximum weight"]
+    assert not found.forced.any()
+
+
+def test_an_equity_ceiling_scales_equities_and_them_alone() -> None:
+    book = a_book(3, equity=[True, True, False], equity_ceiling=0.4)
+    found = limited(wanting([0.5, 0.3, 0.2]), book, prices(3, FEW))
+    assert targets(found) == pytest.approx([0.25, 0.15, 0.2])
+    assert found.kept["equity ceiling"] == pytest.approx([0.6])
+    found = limited(wanting([0.3, 0.1, 0.6]), book, prices(3, FEW))
+    assert targets(found) == pytest.approx([0.3, 0.1, 0.6])
+    assert found.kept["equity ceiling"] == pytest.approx([1.0])
+
+
+def test_a_cash_floor_scales_everything() -> None:
+    found = limited(wanting([0.6, 0.4]), a_book(2, cash_floor=0.05), prices(2, FEW))
+    assert targets(found) == pytest.approx([0.57, 0.38])
+    assert found.kept["cash floor"] == pytest.approx([0.95])
+    found = limited(wanting([0.5, 0.4]), a_book(2, cash_floor=0.05), prices(2, FEW))
+    assert targets(found) == pytest.approx([0.5, 0.4])
+
+
+def test_expected_volatility_scales_everything() -> None:
+    # Two assets that move as one, so that the mix moves as each does.
+    market = closes(in_turn(0.01, 301), in_turn(0.01, 301))
+    returns = np.tile([0.01, -0.01 / 1.01], 126)
+    yearly = returns.std(ddof=1) * np.sqrt(252)
+    book = a_book(2, target_volatility=yearly / 2)
+    found = limited(wanting([0.5, 0.3]), book, market)
+    assert targets(found) == pytest.approx([0.5 / 1.6, 0.3 / 1.6])
+    assert found.kept["target volatility"] == pytest.approx([1 / 1.6])
+    assert PortfolioRisk(book, market).volatility(found.decision.targets) == pytest.approx(
+        yearly / 2
+    )
+    calm = limited(wanting([0.3, 0.1]), book, market)
+    assert targets(calm) == pytest.approx([0.3, 0.1])
+
+
+def test_the_drawdown_of_the_mix_scales_everything() -> None:
+    # Stands still, falls by a half in a day, stands still. A share s of it falls by s / 2.
+    fallen = [100.0] * 40 + [50.0] * 40
+    market = closes(fallen, [100.0] * 80)
+    book = a_book(2, tolerated_drawdown=0.2)
+    found = limited(wanting([0.8, 0.2]), book, market)
+    assert targets(found) == pytest.approx([0.4, 0.1])
+    assert found.kept["tolerated drawdown"] == pytest.approx([0.5])
+    assert fall(market, targets(found)) == pytest.approx(0.2)
+    shallow = limited(wanting([0.4, 0.6]), book, market)
+    assert targets(shallow) == pytest.approx([0.4, 0.6])
+
+
+def test_the_drawdown_counts_a_fall_from_the_very_first_day_and_the_last_year_only() -> None:
+    book = a_book(1, tolerated_drawdown=0.1)
+    found = limited(wanting([1.0]), book, closes([100.0, *[50.0] * 30]))
+    assert targets(found) == pytest.approx([0.2])
+    # 252 returns after the fall, it is forgotten.
+    for after, kept in ((252, 0.2), (253, 1.0)):
+        found = limited(wanting([1.0]), book, closes([100.0, *[50.0] * after]))
+        assert targets(found) == pytest.approx([kept])
+
+
+def test_limits_hold_in_turn() -> None:
+    # Weight: 0.5, 0.3, 0.1. Equities 0.8 to 0.4: 0.25, 0.15, 0.1. Cash floor: half of it all.
+    book = a_book(
+        3, max_weight=0.5, equity=[True, True, False], equity_ceiling=0.4, cash_floor=0.75
+    )
+    found = limited(wanting([0.6, 0.3, 0.1]), book, prices(3, FEW))
+    assert targets(found) == pytest.approx([0.125, 0.075, 0.05])
+    assert found.kept["maximum weight"] == pytest.approx([0.9])
+    assert found.kept["equity ceiling"] == pytest.approx([0.5 / 0.9])
+    assert found.kept["cash floor"] == pytest.approx([0.5])
+
+
+def test_limits_are_named() -> None:
+    book = a_book(2)
+    assert list(limited(wanting([0.5, 0.5]), book, prices(2, 300)).kept) == KEPT
+    # Without history the two that need an estimate do not apply.
+    assert list(limited(wanting([0.5, 0.5]), book, prices(2, 20)).kept) == [
+        "maximum weight",
+        "equity ceiling",
+        "cash floor",
+    ]
+    assert list(limited(wanting([0.5, 0.5]), book, prices(2, 21)).kept) == KEPT
+
+
+def test_of_no_targets_all_is_kept() -> None:
+    book = a_book(2, max_weight=0.1, cash_floor=0.5, target_volatility=0.01)
+    found = limited(wanting([0.0, 0.0]), book, prices(2, 300))
+    assert targets(found).tolist() == [0, 0]
+    assert all(kept == 1 for kept in found.kept.values())
+
+
+def test_what_must_not_be_sold_uses_its_part_of_the_limit() -> None:
+    # Both fall by a half at once: 0.3 that is stuck takes 0.15 of 0.2, which leaves 0.1 of the
+    # other. With 0.6 stuck nothing is left; what is locked is not scaled.
+    market = closes(*[[100.0] * 40 + [50.0] * 40] * 2)
+    for stuck, left in ((30.0, 0.1), (60.0, 0.0)):
+        book = a_book(2, values=[stuck, 0.0], tolerated_drawdown=0.2)
+        assert book.limits is not None
+        book = attrs.evolve(
+            book, limits=attrs.evolve(book.limits, no_sell=np.array([[True, False]]))
+        )
+        found = limited(wanting([stuck / 100, 0.4]), book, market)
+        assert targets(found) == pytest.approx([stuck / 100, left])
+
+
+# Risk that cannot wait.
+
+
+@pytest.mark.parametrize(
+    ("limits", "exceeds"),
+    [
+        ({"target_volatility": 0.05}, True),
+        ({"target_volatility": 0.5}, False),
+        ({"tolerated_drawdown": 0.01}, True),
+        ({"tolerated_drawdown": 0.9}, False),
+        ({"max_weight": 0.1}, False),
+        ({"equity_ceiling": 0.1}, False),
+        ({"cash_floor": 0.9}, False),
+        ({"profiled": False, "max_weight": 0.1}, False),
+    ],
+)
+def test_what_exceeds_the_risk_that_a_profile_bears(
+    limits: dict[str, float], exceeds: bool
+) -> None:
+    book = a_book(2, **limits)  # type: ignore[arg-type]
+    assert book.limits is not None
+    for rows, answer in ((300, exceeds), (20, False)):
+        risk = PortfolioRisk(book, prices(2, rows, volatility=0.01, seed=1))
+        assert risk.exceeds(np.array([[0.5, 0.4]]), book.limits).tolist() == [answer]
+    assert risk.exceeds(np.zeros((1, 2)), book.limits).tolist() == [False]
+
+
+def test_exactly_at_the_limit_is_within_it() -> None:
+    market = prices(2, 300, volatility=0.02, seed=1)
+    held = np.array([[0.5, 0.4]])
+    exact = {
+        "target_volatility": float(PortfolioRisk(a_book(2), market).volatility(held)[0]),
+        "tolerated_drawdown": fall(market, held[0]),
+    }
+    book = a_book(2, values=[50, 40], **exact)
+    assert book.limits is not None
+    assert not PortfolioRisk(book, market).exceeds(held, book.limits).any()
+    assert targets(limited(wanting([0.5, 0.4]), book, market)) == pytest.approx([0.5, 0.4])
+
+
+def test_limits_alone_do_not_force_a_policy_to_act() -> None:
+    found = limited(wanting([0.5, 0.4]), a_book(2, max_weight=0.1), prices(2, 300))
+    assert found.forced.tolist() == [False]
+    assert found.decision.due.tolist() == [False]
+    assert found.decision.band == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("band", [0.02, None])
+def test_those_who_are_forced_go_to_their_targets_now(band: float | None) -> None:
+    wanted = Decision(
+        targets=np.full((2, 2), 0.5),
+        due=np.array([False, False]),
+        band=None if band is None else np.full((2, 2), band),
+        cash_band=None if band is None else np.full(2, band),
+    )
+    book = a_book(2, count=2, cash_floor=0.1)
+    found = limited(wanted, book, prices(2, FEW)).forcing(np.array([True, False]))
+    assert found.forced.tolist() == found.decision.due.tolist() == [True, False]
+    assert found.decision.targets == pytest.approx(0.45)
+    if band is None:
+        assert found.decision.band is None and found.decision.cash_band is None
+    else:
+        assert found.decision.band is not None and found.decision.cash_band is not None
+        assert found.decision.band.tolist() == [[0, 0], [band, band]]
+        assert found.decision.cash_band.tolist() == [0, band]
+    again = found.forcing(np.array([False, False]))
+    assert again.forced.tolist() == [True, False]
+
+
+# Laws.
+
+
+@given(
+    seed=st.integers(0, 1000),
+    assets=st.integers(1, 5),
+    rows=st.sampled_from([2, 20, 21, 120, 300]),
+    limits=st.fixed_dictionaries(
+        {
+            "max_weight": st.sampled_from([0.2, 0.5, 1.0]),
+            "equity_ceiling": st.sampled_from([0.25, 0.65, 1.0]),
+            "cash_floor": st.sampled_from([0.0, 0.05]),
+            "target_volatility": st.sampled_from([0.06, 0.13, 0.28]),
+            "tolerated_drawdown": st.sampled_from([0.12, 0.25, 0.5]),
+        }
+    ),
+)
+@laws
+def test_what_comes_out_keeps_every_limit_and_nothing_grows(
+    seed: int, assets: int, rows: int, limits: dict[str, float]
+) -> None:
+    rng = np.random.default_rng(seed)
+    market = prices(assets, rows, seed=seed, volatility=0.015)
+    raw = rng.uniform(0.01, 1, assets)
+    wanted = raw / raw.sum() * rng.choice([1.0, 0.9])
+    equity = rng.random(assets) < 0.6
+    held = rng.uniform(0, 100 / assets, assets)
+    book = a_book(assets, values=held.tolist(), equity=equity.tolist(), **limits)
+    found = limited(wanting(wanted.tolist()), book, market)
+    weights = found.decision.targets
+    slack = 1 + 1e-9
+    assert (weights >= 0).all()
+    assert (weights[0] <= wanted * slack).all()
+    assert weights.max() <= limits["max_weight"] * slack
+    assert weights[0, equity].sum() <= limits["equity_ceiling"] * slack
+    assert weights.sum() <= (1 - limits["cash_floor"]) * slack
+    assert list(found.kept) == (KEPT if rows > 20 else [KEPT[0], KEPT[1], KEPT[4]])
+    assert all((kept > 0).all() and (kept <= slack).all() for kept in found.kept.values())
+    # The shares left by the limits in turn are the share left in all.
+    left = np.prod(list(found.kept.values()))
+    assert left * wanted.sum() == pytest.approx(weights.sum())
+    risk = PortfolioRisk(book, market)
+    if risk.known:
+        assert risk.volatility(weights)[0] <= limits["target_volatility"] * slack
+        assert fall(market, weights[0]) <= limits["tolerated_drawdown"] * slack
+        assert book.limits is not None
+        assert not risk.exceeds(weights, book.limits).any()
+    # What keeps the limits is not cut further.
+    again = limited(attrs.evolve(found.decision, targets=weights), book, market)
+    assert again.decision.targets == pytest.approx(weights, rel=1e-9)
+
+
+@given(seed=st.integers(0, 1000))
+@laws
+def test_a_portfolio_does_not_depend_on_its_neighbours(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    market = prices(4, 120, seed=seed, volatility=0.02)
+    raw = rng.uniform(0, 1, (3, 4))
+    wanted = Decision(raw / raw.sum(axis=1, keepdims=True), np.zeros(3, dtype=bool))
+    ceilings = {"equity_ceiling": 0.65, "target_volatility": 0.13, "tolerated_drawdown": 0.12}
+    together = limited(wanted, a_book(4, count=3, **ceilings), market)
+    for row in range(3):
+        alone = limited(wanting(wanted.targets[row].tolist()), a_book(4, **ceilings), market)
+        assert targets(alone) == pytest.approx(together.decision.targets[row], abs=1e-12)

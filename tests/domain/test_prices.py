@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import hashlib
+import struct
+from datetime import date, timedelta
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.prices import STALE_AFTER, PriceHistory
+from tests.builders import prices
+
+DATES = [date(2024, 1, 4), date(2024, 1, 5), date(2024, 1, 8)]
+CLOSES = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+NAN = float("nan")
+laws = settings(deadline=None, derandomize=True, max_examples=100)
+
+
+def of(closes: object = CLOSES, dates: object = DATES, symbols: object = ("A", "B")) -> object:
+    return PriceHistory.of(symbols, dates, np.array(closes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def history() -> PriceHistory:
+    return PriceHistory.of(["A", "B"], DATES, CLOSES)
+
+
+# What a history is.
+
+
+def test_what_it_holds(history: PriceHistory) -> None:
+    assert history.symbols == ("A", "B")
+    assert history.dates.tolist() == DATES
+    assert history.closes.tolist() == CLOSES.tolist()
+    assert len(history) == 3
+    assert history.last_date == date(2024, 1, 8)
+    assert history.last_closes.tolist() == [3, 30]
+    assert history.columns == {"A": 0, "B": 1}
+    assert history.column("B") == 1
+
+
+def test_it_is_a_copy_that_cannot_change() -> None:
+    closes = CLOSES.copy()
+    days = np.array(DATES, dtype="datetime64[D]")
+    history = PriceHistory.of(["A", "B"], days, closes)
+    closes[0, 0] = 99
+    days[0] = np.datetime64("1999-01-01")
+    assert history.closes[0, 0] == 1
+    assert history.dates[0].item() == DATES[0]
+    assert closes.flags.writeable and days.flags.writeable
+    arrays = (
+        history.closes,
+        history.dates,
+        history.until(1).closes,
+        history.since(1).dates,
+        history.select(["B"]).closes,
+        history.last_closes,
+        history.returns(2),
+    )
+    for array in arrays:
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = array[-1]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        history.symbols = ("X", "Y")  # type: ignore[misc]
+
+
+def test_one_row_of_one_asset_is_a_history() -> None:
+    history = PriceHistory.of(["A"], [date(2024, 1, 4)], np.array([[5.0]]))
+    assert history.returns(10).shape == (0, 1)
+
+
+def test_an_asset_may_begin_late_or_never() -> None:
+    closes = [[1, NAN, NAN], [2, NAN, NAN], [3, 30, NAN]]
+    history = PriceHistory.of(["A", "B", "C"], DATES, np.array(closes))
+    assert np.isnan(history.closes).tolist() == np.isnan(closes).tolist()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"symbols": (), "closes": np.zeros((3, 0))}, "at least one symbol and one row"),
+        ({"dates": [], "closes": np.zeros((0, 2))}, "at least one symbol and one row"),
+        ({"symbols": ("A",)}, r"\(3, 2\) prices do not fit 3 dates x 1 symbols"),
+        ({"dates": DATES[:2]}, r"\(3, 2\) prices do not fit 2 dates x 2 symbols"),
+        ({"closes": CLOSES.ravel()}, r"\(6,\) prices do not fit"),
+        ({"symbols": ("A", "A")}, "symbol A has two columns"),
+        ({"dates": [DATES[0], DATES[1], DATES[1]]}, "2024-01-05 occurs twice"),
+        ({"dates": [DATES[1], DATES[0], DATES[2]]}, "2024-01-04 comes after 2024-01-05; sort"),
+        ({"dates": [DATES[0], None, DATES[2]]}, "row 1 has no date"),
+        ({"dates": [None], "closes": CLOSES[:1]}, "row 0 has no date"),
+        ({"closes": [[1, 10], [2, 0], [3, 30]]}, "B on 2024-01-05: 0.0 is not a price"),
+        ({"closes": [[1, 10], [-2, 20], [3, 30]]}, "A on 2024-01-05: -2.0 is not a price"),
+        ({"closes": [[1, 10], [2, 20], [np.inf, 30]]}, "A on 2024-01-08: inf is not a price"),
+        ({"closes": [[1, -np.inf], [2, 20], [3, 30]]}, "B on 2024-01-04: -inf is not a price"),
+        ({"closes": [[1, 10], [2, NAN], [3, 30]]}, "B on 2024-01-05: nan is not a price"),
+        ({"closes": [[1, 10], [2, 20], [3, NAN]]}, "B on 2024-01-08: nan is not a price"),
+    ],
+)
+def test_what_is_no_history(wrong: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        of(**wrong)
+
+
+# Which close stands for a day.
+
+
+@pytest.mark.parametrize(
+    ("day", "row"),
+    [
+        (None, 2),
+        (date(2024, 1, 4), 0),
+        (date(2024, 1, 5), 1),
+        (date(2024, 1, 6), 1),  # Saturday: Friday's close
+        (date(2024, 1, 7), 1),
+        (date(2024, 1, 8), 2),
+        (date(2024, 1, 9), 2),
+        (date(2024, 1, 12), 2),  # Friday: 4 business days after
+        (date(2024, 1, 13), 2),  # Saturday: 5 business days back from it is Monday
+        (date(2024, 1, 14), 2),
+        (date(2024, 1, 15), 2),  # Monday: 5 business days after
+    ],
+)
+def test_a_day_without_a_close_takes_the_last_one_before(
+    history: PriceHistory, day: date | None, row: int
+) -> None:
+    assert history.row_as_of(day) == row
+
+
+@pytest.mark.parametrize("day", [date(2024, 1, 16), date(2024, 2, 1), date(2100, 1, 1)])
+def test_no_close_stands_for_a_day_more_than_5_business_days_later(
+    history: PriceHistory, day: date
+) -> None:
+    with pytest.raises(InvalidRequest, match=rf"within 5 business days before {day}.*2024-01-08"):
+        history.row_as_of(day)
+
+
+@pytest.mark.parametrize("day", [date(2024, 1, 3), date(1900, 1, 1)])
+def test_no_close_stands_for_a_day_before_the_first(history: PriceHistory, day: date) -> None:
+    with pytest.raises(InvalidRequest, match=f"{day} lies before the first close, 2024-01-04"):
+        history.row_as_of(day)
+
+
+trading_days = st.dates(date(2024, 1, 1), date(2024, 3, 31)).filter(lambda day: day.weekday() < 5)
+
+
+@given(
+    st.lists(trading_days, min_size=1, max_size=20, unique=True),
+    st.dates(date(2023, 12, 1), date(2024, 4, 30)),
+)
+@laws
+def test_as_of_in_words(dates: list[date], day: date) -> None:
+    dates.sort()
+    history = PriceHistory.of(["A"], dates, np.ones((len(dates), 1)))
+    earlier = [row for row, each in enumerate(dates) if each <= day]
+    # Step back from the day, business day by business day.
+    reach, back = day, 0
+    while back < STALE_AFTER:
+        reach -= timedelta(days=1)
+        back += reach.weekday() < 5
+    if earlier and dates[earlier[-1]] >= reach:
+        assert history.row_as_of(day) == earlier[-1]
+    else:
+        with pytest.raises(InvalidRequest):
+            history.row_as_of(day)
+
+
+# Slices.
+
+
+def test_until_and_since(history: PriceHistory) -> None:
+    assert history.until(1).closes.tolist() == CLOSES[:2].tolist()
+    assert history.until(1).last_date == DATES[1]
+    assert history.until(2).digest == history.digest
+    assert history.since(1).closes.tolist() == CLOSES[1:].tolist()
+    assert history.since(1).dates.tolist() == DATES[1:]
+    assert np.shares_memory(history.until(1).closes, history.closes)
+
+
+def test_select(history: PriceHistory) -> None:
+    swapped = history.select(["B", "A"])
+    assert swapped.symbols == ("B", "A")
+    assert swapped.closes.tolist() == CLOSES[:, ::-1].tolist()
+    assert swapped.dates.tolist() == DATES
+    assert swapped.columns == {"B": 0, "A": 1}
+    assert history.select(["B"]).closes.tolist() == CLOSES[:, 1:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("symbols", "says"),
+    [
+        (["A", "X", "Y", "X"], "^X, Y: unknown"),
+        (["A", "A"], "each once"),
+        ([], "at least one symbol"),
+    ],
+)
+def test_what_cannot_be_selected(history: PriceHistory, symbols: list[str], says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        history.select(symbols)
+
+
+def test_an_unknown_column(history: PriceHistory) -> None:
+    with pytest.raises(InvalidRequest, match="X is unknown"):
+        history.column("X")
+
+
+def test_returns_are_simple_and_the_last_ones(history: PriceHistory) -> None:
+    assert history.returns(2) == pytest.approx(np.array([[1.0, 1.0], [0.5, 0.5]]))
+    assert history.returns(1) == pytest.approx(np.array([[0.5, 0.5]]))
+    assert history.returns(99).shape == (2, 2)
+    assert history.until(1).returns(5) == pytest.approx(np.array([[1.0, 1.0]]))
+    late = PriceHistory.of(["A", "B"], DATES, np.array([[1, NAN], [2, 20], [3, 30]]))
+    assert np.isnan(late.returns(2)).tolist() == [[False, True], [False, False]]
+
+
+# Digest and memory.
+
+
+def test_the_digest_is_the_same_everywhere(history: PriceHistory) -> None:
+    # The names, a line each; days since 1970; closes row by row; all little-endian.
+    content = b"A\nB" + struct.pack("<3q", 19726, 19727, 19730)
+    content += struct.pack("<6d", 1, 10, 2, 20, 3, 30)
+    assert history.digest == hashlib.sha256(content).hexdigest()
+
+
+def test_the_digest_tells_histories_apart(history: PriceHistory) -> None:
+    other = CLOSES.copy()
+    other[1, 1] = np.nextafter(20, 21)
+    different = [
+        history.until(1),
+        history.since(1),
+        history.select(["A"]),
+        history.select(["B", "A"]),
+        PriceHistory.of(["A", "C"], DATES, CLOSES),
+        PriceHistory.of(["A", "B"], DATES, other),
+        PriceHistory.of(["A", "B"], [*DATES[:2], date(2024, 1, 9)], CLOSES),
+    ]
+    digests = {each.digest for each in (history, *different)}
+    assert len(digests) == len(different) + 1
+    assert PriceHistory.of(("A", "B"), DATES, CLOSES.tolist()).digest == history.digest
+
+
+def test_the_digest_does_not_depend_on_the_layout_of_memory() -> None:
+    history = prices(4, 30)
+    turned = PriceHistory.of(history.symbols, history.dates, np.asfortranarray(history.closes))
+    assert turned.digest == history.digest
+    assert history.select(history.symbols).digest == history.digest
+
+
+def test_memory_computes_once_and_belongs_to_one_history(history: PriceHistory) -> None:
+    calls: list[str] = []
+
+    def compute(name: str) -> str:
+        calls.append(name)
+        return name
+
+    assert history.memo("key", lambda: compute("whole")) == "whole"
+    assert history.memo("key", lambda: compute("again")) == "whole"
+    assert history.until(2).memo("key", lambda: compute("slice")) == "slice"
+    assert history.memo(("key", 1), lambda: compute("other")) == "other"
+    assert calls == ["whole", "slice", "other"]
+    assert history.returns(2) is history.returns(2)
+
+
+def test_memory_keeps_what_is_nothing(history: PriceHistory) -> None:
+    calls: list[int] = []
+    for _ in range(2):
+        assert history.memo("nothing", lambda: calls.append(1)) is None
+    assert calls == [1]

@@ -1,0 +1,624 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from fractions import Fraction
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.costs import CostModel, Rates
+from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.domain.rebalancing.proposal import Failure, Order, Proposal, propose, propose_book
+from tests.builders import CLASSES, JPY, a_portfolio, portfolios, prices, terms, varied_prices
+
+POLICIES = (
+    "monthly",
+    "band",
+    "band:edge",
+    "buy_and_hold",
+    "inverse_volatility",
+    "trend",
+    "volatility_target",
+    "minimum_variance",
+)
+MARKET = varied_prices()
+BPS = 10
+WITHIN = Fraction(1, 10**9)
+"""Of portfolio value: where float64 and exact fractions may disagree."""
+
+
+@attrs.frozen
+class Audit:
+    """Holds one proposal to the laws, in exact arithmetic and without the code that made it."""
+
+    portfolio: Portfolio
+    proposal: Proposal
+    market: PriceHistory = MARKET
+    bps: float = BPS
+
+    def __iter__(self) -> Iterator[str]:
+        """The laws that are broken; none, one hopes."""
+        for law in (
+            self.form,
+            self.money,
+            self.quantities,
+            self.locks,
+            self.reserve,
+            self.turnover,
+            self.limits,
+            self.risk,
+            self.minimum_trade,
+            self.figures,
+        ):
+            yield from (f"{law.__name__}: {broken}" for broken in law())
+
+    # What the laws are about.
+
+    def price(self, symbol: str) -> Fraction:
+        return Fraction(repr(float(self.market.last_closes[self.market.symbols.index(symbol)])))
+
+    def held(self, symbol: str) -> Fraction:
+        return Fraction(self.portfolio.holdings.get(symbol, Decimal(0)))
+
+    @property
+    def symbols(self) -> set[str]:
+        return {*self.portfolio.holdings, *self.portfolio.targets}
+
+    @property
+    def orders(self) -> dict[str, Order]:
+        return {order.symbol: order for order in self.proposal.orders}
+
+    @property
+    def buys(self) -> list[Order]:
+        return [order for order in self.proposal.orders if order.side == "buy"]
+
+    @property
+    def sells(self) -> list[Order]:
+        return [order for order in self.proposal.orders if order.side == "sell"]
+
+    def left(self, symbol: str) -> Fraction:
+        order = self.orders.get(symbol)
+        if order is None:
+            return self.held(symbol)
+        moved = Fraction(order.quantity)
+        return self.held(symbol) + (moved if order.side == "buy" else -moved)
+
+    @property
+    def cash(self) -> Fraction:
+        """Cash and cash flow, before orders."""
+        return Fraction(self.portfolio.cash) + Fraction(self.portfolio.cash_flow)
+
+    @property
+    def total(self) -> Fraction:
+        return self.cash + sum(self.held(s) * self.price(s) for s in self.symbols)
+
+    @property
+    def slack(self) -> Fraction:
+        return WITHIN * max(self.total, 0)
+
+    @property
+    def withdrawal(self) -> Fraction:
+        return max(-Fraction(self.portfolio.cash_flow), Fraction(0))
+
+    @property
+    def bought(self) -> Fraction:
+        return sum((Fraction(o.quantity) * Fraction(o.price) for o in self.buys), Fraction(0))
+
+    @property
+    def sold(self) -> Fraction:
+        return sum((Fraction(o.quantity) * Fraction(o.price) for o in self.sells), Fraction(0))
+
+    @property
+    def step(self) -> Fraction:
+        wishes = self.portfolio.preferences
+        step = Fraction(wishes.quantity_step)
+        if wishes.whole_shares and (step < 1 or step.denominator != 1):
+            return Fraction(1)
+        return step
+
+    @property
+    def cents(self) -> Fraction:
+        """What rounding values and costs to the minor unit may take."""
+        return (len(self.proposal.orders) + 1) * Fraction(self.portfolio.currency.minor_unit)
+
+    @property
+    def coarsest(self) -> Fraction:
+        """Money in one step of the dearest asset that is sold."""
+        return max((self.step * Fraction(o.price) for o in self.sells), default=Fraction(0))
+
+    def may_sell(self, symbol: str) -> bool:
+        return symbol not in self.portfolio.preferences.do_not_sell and self.held(symbol) > 0
+
+    @property
+    def max_weight(self) -> Fraction:
+        profile, wish = self.portfolio.risk_profile, self.portfolio.preferences.max_weight
+        caps = [Fraction(1)] if wish is None else [Fraction(wish)]
+        if wish is None and profile is None:
+            caps = [Fraction(10**9)]
+        if profile is not None:
+            caps.append(Fraction(profile.max_weight))
+        return min(caps)
+
+    @property
+    def cap(self) -> Fraction | None:
+        """Most one-way turnover in money."""
+        share = self.portfolio.preferences.max_turnover
+        return None if share is None else Fraction(share) * max(self.total, Fraction(0))
+
+    @property
+    def lacking(self) -> Fraction:
+        """What must be sold before anything else: withdrawals, debits, the reserve, costs."""
+        reserve = Fraction(self.portfolio.preferences.cash_reserve)
+        return max(reserve - self.cash, Fraction(0)) + Fraction(self.proposal.cost)
+
+    @property
+    def at_cap(self) -> bool:
+        """Whether the turnover cap leaves no room for one more sale that a limit would need."""
+        if self.cap is None:
+            return False
+        room = self.cap + self.withdrawal + self.lacking
+        return self.sold + self.step_of_dearest >= self.cap - self.slack or self.sold >= room
+
+    @property
+    def step_of_dearest(self) -> Fraction:
+        return max(
+            (self.step * self.price(s) for s in self.symbols if self.may_sell(s)),
+            default=Fraction(0),
+        )
+
+    # The laws.
+
+    def form(self) -> Iterator[str]:
+        proposal = self.proposal
+        traded = [order.symbol for order in proposal.orders]
+        others = [other.symbol for other in proposal.not_traded]
+        if sorted(traded + others) != sorted(self.symbols):
+            yield f"{traded} and {others} are not {sorted(self.symbols)}"
+        if proposal.portfolio_id != self.portfolio.id:
+            yield "somebody else's"
+        if proposal.as_of != self.market.last_date:
+            yield "another day"
+        if proposal.status != ("proposed" if traded else "nothing_to_do"):
+            yield proposal.status
+        for text in (
+            *(o.reason for o in proposal.orders),
+            *(o.reason for o in proposal.not_traded),
+            *proposal.notes,
+        ):
+            words = text.lower().replace("%", " ").replace(",", " ").split()
+            if not text or {"nan", "inf", "-inf", "none", "-0.0"} & set(words):
+                yield f"reason {text!r}"
+
+    def money(self) -> Iterator[str]:
+        unit = self.portfolio.currency.minor_unit
+        with localcontext(prec=80):
+            cash = self.portfolio.cash + self.portfolio.cash_flow
+            for order in self.proposal.orders:
+                traded = order.quantity * order.price
+                if Fraction(order.price) != self.price(order.symbol):
+                    yield f"{order.symbol} at {order.price}"
+                if order.value != traded.quantize(unit, ROUND_HALF_EVEN):
+                    yield f"{order.symbol} value {order.value} of {traded}"
+                cost = traded * Decimal(repr(self.bps)) / 10_000
+                if order.cost != cost.quantize(unit, ROUND_HALF_EVEN):
+                    yield f"{order.symbol} cost {order.cost} of {cost}"
+                cash += (order.value if order.side == "sell" else -order.value) - order.cost
+            if self.proposal.cost != sum((o.cost for o in self.proposal.orders), Decimal(0)):
+                yield f"total cost {self.proposal.cost}"
+        if self.proposal.cash_after != cash:
+            yield f"cash after {self.proposal.cash_after}, not {cash}"
+        if cash < 0:
+            yield f"negative cash {cash}"
+
+    def quantities(self) -> Iterator[str]:
+        for symbol, order in self.orders.items():
+            if order.quantity <= 0 or self.left(symbol) < 0:
+                yield f"{order.side} {order.quantity} {symbol} of {self.held(symbol)}"
+            whole = (Fraction(order.quantity) / self.step).denominator == 1
+            rest = order.side == "sell" and self.left(symbol) == 0 and self.required(symbol)
+            if not whole and not rest:
+                yield f"{order.side} {order.quantity} {symbol} in steps of {self.step}"
+
+    def locks(self) -> Iterator[str]:
+        for symbol, order in self.orders.items():
+            wishes = self.portfolio.preferences
+            listed = wishes.do_not_buy if order.side == "buy" else wishes.do_not_sell
+            if symbol in listed:
+                yield f"{order.side} {symbol}"
+
+    def reserve(self) -> Iterator[str]:
+        if self.proposal.cash_after >= self.portfolio.preferences.cash_reserve:
+            return
+        if self.buys:
+            yield f"buys with {self.proposal.cash_after} in cash"
+        for symbol in sorted(self.symbols):
+            worth = self.left(symbol) * self.price(symbol)
+            if self.may_sell(symbol) and worth > Fraction(self.portfolio.currency.minor_unit) / 2:
+                yield f"{worth} of {symbol} is left"
+
+    def turnover(self) -> Iterator[str]:
+        if self.cap is None:
+            return
+        if self.bought > self.cap + self.slack:
+            yield f"buys {float(self.bought)} of {float(self.cap)}"
+        exempt = self.withdrawal + 2 * Fraction(self.proposal.cost) + self.coarsest + self.cents
+        most = max(self.cap, self.lacking) + exempt
+        if not self.withdrawal and self.lacking <= Fraction(self.proposal.cost):
+            most = self.cap
+        if self.sold > most + self.slack:
+            yield f"sells {float(self.sold)} of {float(self.cap)}, at most {float(most)}"
+
+    def excess(self) -> dict[str, Fraction]:
+        """Money by which what is left stands above a limit, by a name for the limit."""
+        value = {s: self.left(s) * self.price(s) for s in self.symbols}
+        loose = {s: v for s, v in value.items() if self.may_sell(s)}
+        found = {}
+        for symbol in loose:
+            found[f"weight of {symbol}"] = min(
+                value[symbol] - self.max_weight * self.total, loose[symbol]
+            )
+        profile = self.portfolio.risk_profile
+        if profile is not None:
+            equities = [
+                s for s in self.symbols if CLASSES[s].asset_class in (None, AssetClass.EQUITY)
+            ]
+            found["equities"] = min(
+                sum(value[s] for s in equities) - Fraction(profile.equity_ceiling) * self.total,
+                sum(loose.get(s, 0) for s in equities),
+            )
+            found["cash floor"] = min(
+                Fraction(profile.cash_floor) * self.total
+                - Fraction(self.proposal.cash_after)
+                - self.cents,
+                sum(loose.values()),
+            )
+        cent = Fraction(self.portfolio.currency.minor_unit)
+        return {k: v for k, v in found.items() if v > self.slack + cent / 100}
+
+    def limits(self) -> Iterator[str]:
+        for order in self.buys:
+            after = self.left(order.symbol) * self.price(order.symbol)
+            if after > self.max_weight * self.total + self.slack:
+                yield f"buys {order.symbol} up to {float(after / self.total)}"
+        if self.total > 0 and not self.at_cap:
+            for name, money in self.excess().items():
+                yield f"{name} by {float(money)}"
+
+    def risk(self) -> Iterator[str]:
+        profile = self.portfolio.risk_profile
+        wishes = self.portfolio.preferences
+        if profile is None or self.at_cap or self.total <= 0 or wishes.do_not_sell:
+            return
+        if wishes.do_not_buy:  # a hedge that must not be bought
+            return
+        order = sorted(self.symbols)
+        columns = [self.market.symbols.index(s) for s in order]
+        closes = self.market.closes[-253:, columns]
+        returns = np.nan_to_num(closes[1:] / closes[:-1] - 1)
+        weights = np.array([float(self.left(s) * self.price(s) / self.total) for s in order])
+        coarse = np.array([min(float(self.step * self.price(s) / self.total), 1.0) for s in order])
+        daily = returns @ weights
+        rounding = coarse @ returns.std(axis=0)
+        volatility = daily.std(ddof=1) * np.sqrt(252)
+        most = profile.target_volatility * (1 + 1e-6) + rounding * np.sqrt(252)
+        if volatility > most:
+            yield f"volatility {volatility}, at most {profile.target_volatility}"
+        wealth = np.cumprod(1 + daily)
+        fall = float(np.max(1 - wealth / np.maximum.accumulate(np.maximum(wealth, 1.0))))
+        if fall > profile.tolerated_drawdown * (1 + 1e-6) + coarse.sum():
+            yield f"drawdown {fall}, at most {profile.tolerated_drawdown}"
+
+    def required(self, symbol: str) -> bool:
+        """Whether something above steps and the minimum trade may demand a sale."""
+        value = self.held(symbol) * self.price(symbol)
+        return (
+            self.withdrawal > 0
+            or self.lacking > Fraction(self.proposal.cost)
+            or value > self.max_weight * self.total
+            or self.portfolio.risk_profile is not None
+        )
+
+    def minimum_trade(self) -> Iterator[str]:
+        least = Fraction(self.portfolio.preferences.min_trade)
+        for symbol, order in self.orders.items():
+            traded = Fraction(order.quantity) * Fraction(order.price)
+            if traded < least and not (order.side == "sell" and self.required(symbol)):
+                yield f"{order.side} {float(traded)} of {symbol}"
+
+    def figures(self) -> Iterator[str]:
+        proposal = self.proposal
+        total = self.total if self.total > 0 else Fraction(1)
+        if 0 < total < abs(self.cash) / 10**6:  # floats cannot tell it from nothing
+            return
+        for symbol in self.symbols:
+            before = float(self.held(symbol) * self.price(symbol) / total)
+            after = float(self.left(symbol) * self.price(symbol) / total)
+            if abs(proposal.weights_before[symbol] - before) > 1e-9 * max(1, before):
+                yield f"{symbol} weighed {before} before"
+            if abs(proposal.weights_after[symbol] - after) > 1e-9 * max(1, after):
+                yield f"{symbol} weighs {after} after"
+        if set(proposal.weights_before) != self.symbols:
+            yield "weights of others"
+        # Up to the rounding of values to the minor unit.
+        cents = len(proposal.orders) * Fraction(self.portfolio.currency.minor_unit) / total
+        if abs(proposal.turnover - max(self.bought, self.sold) / total) > 1e-9 + float(cents):
+            yield f"turnover {proposal.turnover}"
+        for figure in (
+            proposal.drift_before,
+            proposal.drift_after,
+            proposal.volatility_before,
+            proposal.volatility_after,
+        ):
+            if figure is None or not (figure >= 0 and np.isfinite(figure)):
+                yield f"figure {figure}"
+
+
+def contradiction(
+    portfolio: Portfolio, failure: Failure, market: PriceHistory = MARKET, bps: float = BPS
+) -> str:
+    """Why a failure is no honest one; empty when the portfolio does contradict itself."""
+    price = dict(zip(market.symbols, map(float, market.last_closes), strict=True))
+    cash = Fraction(portfolio.cash) + Fraction(portfolio.cash_flow)
+    worth = {s: Fraction(repr(price[s])) * Fraction(q) for s, q in portfolio.holdings.items()}
+    total = cash + sum(worth.values())
+    unit = Fraction(portfolio.currency.minor_unit)
+    wishes = portfolio.preferences
+    raised = sum(
+        (1 - Fraction(bps) / 10_000) * value
+        for symbol, value in worth.items()
+        if symbol not in wishes.do_not_sell
+    )
+    cents = unit * (len(worth) + 1)
+    match failure.error.field:
+        case "preferences.cash_reserve" if Fraction(wishes.cash_reserve) > total:
+            return ""
+        case "cash_flow" if portfolio.cash_flow < 0 and cash + raised < cents:
+            return ""
+        case "cash" if portfolio.cash < 0 and cash + raised < cents:
+            return ""
+    return f"{failure.error} with {float(cash)} in cash and {float(raised)} to be raised"
+
+
+@pytest.mark.parametrize("rule", POLICIES)
+@given(portfolio=portfolios(MARKET))
+@settings(max_examples=150)
+def test_every_proposal_keeps_every_law(rule: str, portfolio: Portfolio) -> None:
+    try:
+        proposal = propose(portfolio, terms(MARKET, rule, costs=BPS))
+    except InvalidRequest as error:
+        assert not contradiction(portfolio, Failure(portfolio.id, error, ""))
+        return
+    assert not list(Audit(portfolio, proposal))
+
+
+def kept_apart(answers: list[Proposal | Failure]) -> list[object]:
+    """Answers as values that compare: two errors are equal if they say the same."""
+    return [
+        (answer.portfolio_id, str(answer.error), answer.input_hash)
+        if isinstance(answer, Failure)
+        else answer
+        for answer in answers
+    ]
+
+
+@pytest.mark.parametrize("rule", POLICIES)
+@given(book=st.lists(portfolios(MARKET), min_size=2, max_size=4), data=st.data())
+@settings(max_examples=25)
+def test_a_batch_is_its_portfolios_one_by_one_in_any_order(
+    rule: str, book: list[Portfolio], data: st.DataObject
+) -> None:
+    fixed = terms(MARKET, rule)
+    alone = [kept_apart(propose_book([portfolio], fixed))[0] for portfolio in book]
+    assert kept_apart(propose_book(book, fixed)) == alone
+    order = data.draw(st.permutations(range(len(book))))
+    shuffled = kept_apart(propose_book([book[i] for i in order], fixed))
+    assert shuffled == [alone[i] for i in order]
+
+
+def test_a_narrow_portfolio_does_not_notice_wide_ones() -> None:
+    market = prices(assets=300, days=60, seed=5)
+    fixed = terms(market, "band")
+    dice = np.random.default_rng(0)
+
+    def of(count: int) -> Portfolio:
+        weights = dice.dirichlet(np.ones(count)) * 0.98
+        held = dict(zip(market.symbols, dice.integers(0, 90, count).tolist(), strict=False))
+        return a_portfolio(held, dict(zip(market.symbols, weights, strict=False)), cash=1234.56)
+
+    book = [of(count) for count in (3, 9, 100, 129, 130, 200, 300)]
+    alone = [propose(portfolio, fixed) for portfolio in book]
+    assert propose_book(book, fixed) == alone
+
+
+@pytest.mark.parametrize("rule", POLICIES)
+@given(portfolio=portfolios(MARKET, least=2), data=st.data())
+@settings(max_examples=25)
+def test_the_order_in_which_things_are_listed_does_not_matter(
+    rule: str, portfolio: Portfolio, data: st.DataObject
+) -> None:
+    holdings = dict(data.draw(st.permutations(list(portfolio.holdings.items()))))
+    targets = dict(data.draw(st.permutations(list(portfolio.targets.items()))))
+    shuffled = attrs.evolve(portfolio, holdings=holdings, targets=targets)
+    fixed = terms(MARKET, rule)
+    expected = propose_book([portfolio], fixed)
+    assert kept_apart(propose_book([shuffled], fixed)) == kept_apart(expected)
+    # Nor does the order of the market's columns, but for what it is part of: the hash.
+    columns = data.draw(st.permutations(MARKET.symbols))
+    (other,) = propose_book([portfolio], terms(MARKET.select(columns), rule))
+    if isinstance(other, Proposal):
+        (one,) = expected
+        assert isinstance(one, Proposal)
+        assert [(o.symbol, o.side, o.quantity, o.cost) for o in other.orders] == [
+            (o.symbol, o.side, o.quantity, o.cost) for o in one.orders
+        ]
+        assert other.cash_after == one.cash_after
+
+
+@given(portfolio=portfolios(MARKET), rule=st.sampled_from(POLICIES))
+@settings(max_examples=50)
+def test_the_same_question_has_the_same_answer(portfolio: Portfolio, rule: str) -> None:
+    fresh = PriceHistory.of(MARKET.symbols, MARKET.dates, MARKET.closes)
+    first = kept_apart(propose_book([portfolio], terms(MARKET, rule)))
+    assert kept_apart(propose_book([portfolio], terms(fresh, rule))) == first
+
+
+def in_unit(portfolio: Portfolio, currency: Currency, worth: int) -> Portfolio:
+    """The same portfolio counted in a unit of which ``worth`` make a yen."""
+
+    def money(amount: Decimal) -> Decimal:
+        return amount / worth
+
+    return attrs.evolve(
+        portfolio,
+        currency=currency,
+        cash=money(portfolio.cash),
+        cash_flow=money(portfolio.cash_flow),
+        preferences=attrs.evolve(
+            portfolio.preferences,
+            min_trade=money(portfolio.preferences.min_trade),
+            cash_reserve=money(portfolio.preferences.cash_reserve),
+        ),
+    )
+
+
+YEN = PriceHistory.of(MARKET.symbols, MARKET.dates, np.maximum(np.round(MARKET.closes * 100), 1.0))
+UNITS = {"USD": 100, "KWD": 1000}
+
+
+@pytest.mark.parametrize("rule", POLICIES)
+@given(portfolio=portfolios(YEN, currency=JPY))
+@settings(max_examples=25)
+def test_the_currency_unit_does_not_matter(rule: str, portfolio: Portfolio) -> None:
+    (one,) = propose_book([portfolio], terms(YEN, rule, currency="JPY"))
+    for code, worth in UNITS.items():
+        market = PriceHistory.of(YEN.symbols, YEN.dates, YEN.closes / worth)
+        (other,) = propose_book(
+            [in_unit(portfolio, Currency(code), worth)], terms(market, rule, currency=code)
+        )
+        if isinstance(one, Failure):
+            assert isinstance(other, Failure)
+            assert other.error.field == one.error.field
+            continue
+        assert isinstance(other, Proposal)
+        assert [(o.symbol, o.side, o.quantity, o.cost * worth) for o in other.orders] == [
+            (o.symbol, o.side, o.quantity, o.cost) for o in one.orders
+        ]
+        assert other.cash_after * worth == one.cash_after
+        assert other.weights_after == pytest.approx(one.weights_after, abs=1e-9)
+
+
+OTHER_WISHES = {
+    "whole_shares": False,
+    "quantity_step": Decimal("0.001"),
+    "min_trade": Decimal(1),
+    "do_not_sell": frozenset({"C"}),
+    "do_not_buy": frozenset({"C"}),
+    "max_turnover": 0.2,
+    "cash_reserve": Decimal(1),
+    "max_weight": 0.9,
+    "band": 0.03,
+    "skip_unprofitable": True,
+}
+OTHERWISE = {
+    "id": "Q",
+    "currency": JPY,
+    "cash": Decimal(101),
+    "holdings": {"C": Decimal(11)},
+    "targets": {"C": 0.3},
+    "risk_profile": RISK_PROFILES["growth"],
+    "cash_flow": Decimal(1),
+    "last_rebalance": date(2022, 11, 30),
+    "preferences": Preferences(max_turnover=0.1),
+}
+
+
+def test_the_input_hash_covers_every_field() -> None:
+    fixed = terms(MARKET)
+    portfolio = a_portfolio({"C": 10}, {"C": 0.5}, cash=100)
+    assert {field.name for field in attrs.fields(Preferences)} == set(OTHER_WISHES)
+    assert {field.name for field in attrs.fields(Portfolio) if field.init} == set(OTHERWISE)
+    changed = [attrs.evolve(portfolio, **{name: value}) for name, value in OTHERWISE.items()]
+    changed += [
+        attrs.evolve(portfolio, preferences=attrs.evolve(portfolio.preferences, **{name: value}))
+        for name, value in OTHER_WISHES.items()
+    ]
+    changed.append(
+        attrs.evolve(
+            portfolio, risk_profile=attrs.evolve(RISK_PROFILES["growth"], target_volatility=0.17)
+        )
+    )
+    hashes = {fixed.input_hash(one) for one in [portfolio, *changed]}
+    assert len(hashes) == 1 + len(changed)
+
+
+def test_the_input_hash_covers_all_terms() -> None:
+    portfolio = a_portfolio({"C": 10}, {"C": 0.5}, cash=100)
+    dearer = PriceHistory.of(MARKET.symbols, MARKET.dates, MARKET.closes * 1.01)
+    gold = Instruments.of([Instrument("C", asset_class=AssetClass.GOLD)])
+    busy = Instruments.of([Instrument("C", daily_volume=1e6)])
+    special = CostModel("x", Rates(commission_bps=10), {"C": Rates(commission_bps=20)})
+    listed = [
+        terms(MARKET),
+        terms(MARKET, "band"),
+        terms(MARKET, "band:band=0.03"),
+        terms(MARKET, costs=11),
+        terms(MARKET, costs=special),
+        terms(MARKET, instruments=gold),
+        terms(MARKET, instruments=busy),
+        terms(MARKET, currency="JPY"),
+        terms(dearer),
+        terms(MARKET.until(len(MARKET) - 2)),
+    ]
+    assert len({one.input_hash(portfolio) for one in listed}) == len(listed)
+
+
+def test_equal_inputs_have_equal_hashes_however_they_are_written() -> None:
+    fixed = terms(MARKET)
+    one = a_portfolio({"C": "10", "D": "1"}, {"C": 1.0}, cash="100.00", max_weight=1.0)
+    other = a_portfolio({"D": "1.0", "C": "1E+1"}, {"C": 1}, cash="1e2", max_weight=1)
+    assert fixed.input_hash(one) == fixed.input_hash(other)
+
+
+def accepted(portfolio: Portfolio, proposal: Proposal, last: date | None) -> Portfolio:
+    """The portfolio after all orders were filled as proposed."""
+    holdings = dict(portfolio.holdings)
+    for order in proposal.orders:
+        moved = order.quantity if order.side == "buy" else -order.quantity
+        holdings[order.symbol] = holdings.get(order.symbol, Decimal(0)) + moved
+    return attrs.evolve(
+        portfolio,
+        holdings=holdings,
+        cash=proposal.cash_after,
+        cash_flow=Decimal(0),
+        last_rebalance=last,
+    )
+
+
+@pytest.mark.parametrize("rule", POLICIES)
+@given(portfolio=portfolios(MARKET))
+@settings(max_examples=60)
+def test_an_accepted_proposal_leaves_nothing_to_do(rule: str, portfolio: Portfolio) -> None:
+    fixed = terms(MARKET, rule)
+    (proposal,) = propose_book([portfolio], fixed)
+    capped = portfolio.preferences.max_turnover is not None
+    if isinstance(proposal, Failure) or capped:
+        return
+    (waiting,) = propose_book([accepted(portfolio, proposal, MARKET.last_date)], fixed)
+    (again,) = propose_book([accepted(portfolio, proposal, None)], fixed)
+    audit = Audit(portfolio, proposal)
+    for later, name in ((waiting, "waiting"), (again, "again")):
+        assert isinstance(later, Proposal), (name, later)
+        for order in later.orders:
+            step = audit.step * audit.price(order.symbol)
+            least = 2 * step + 2 * Fraction(proposal.cost) + audit.cents
+            assert Fraction(order.value) <= least, (name, order, float(least))

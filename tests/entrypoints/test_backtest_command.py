@@ -1,0 +1,349 @@
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.builders import as_csv, prices
+
+FIXED = [
+    "policy",
+    "final_value",
+    "cagr",
+    "volatility",
+    "sharpe",
+    "max_drawdown",
+    "turnover_per_year",
+    "orders",
+    "orders_per_year",
+    "cost_paid",
+    "average_exposure",
+]
+WHOLE = {"orders", "longest_drawdown"}
+MANY = (
+    "buy_and_hold,weekly,monthly,quarterly,yearly,band,band:edge,band:half,band:relative,"
+    "volatility_target:target=0.10,window=42,trend:window=20,inverse_volatility,risk_parity,"
+    "minimum_variance:window=60,hierarchical_risk_parity:window=60,band=0.01"
+)
+
+
+@pytest.fixture
+def backtest(rebalancer, market):
+    """Run `rebalancer backtest --json` on the little market."""
+
+    def run(policy, *options, prices=market):
+        return rebalancer("backtest", "--prices", prices, "--policy", policy, *options, "--json")
+
+    return run
+
+
+@pytest.fixture
+def mistaken(quickly, market):
+    """The same, for commands that are refused."""
+
+    def run(policy, *options, prices=market):
+        return quickly("backtest", "--prices", prices, "--policy", policy, *options, "--json")
+
+    return run
+
+
+def test_the_interface_that_others_build_on(backtest):
+    done = backtest(MANY)
+    assert (done.code, done.stderr) == (0, "")
+    found = done.json
+    assert list(found)[:4] == ["from", "to", "assets", "cost_bps"]
+    assert list(found)[-1] == "results"
+    assert (found["from"], found["to"]) == ("2020-01-01", "2021-02-23")
+    assert (found["assets"], found["cost_bps"]) == (list("ABCDE"), 10.0)
+    assert [result["policy"] for result in found["results"]] == [
+        "buy_and_hold",
+        "weekly",
+        "monthly",
+        "quarterly",
+        "yearly",
+        "band",
+        "band:edge",
+        "band:half",
+        "band:relative",
+        "volatility_target:target=0.10,window=42",
+        "trend:window=20",
+        "inverse_volatility",
+        "risk_parity",
+        "minimum_variance:window=60",
+        "hierarchical_risk_parity:window=60,band=0.01",
+    ]
+    for result in found["results"]:
+        assert set(FIXED) <= set(result)
+        for name, value in result.items():
+            if name != "policy":
+                assert type(value) is (int if name in WHOLE else float), name
+                assert math.isfinite(value), name
+        assert 0.2 < result["final_value"] < 5
+        assert 0 <= result["max_drawdown"] < 1
+        assert 0 < result["cost_paid"] < 0.1
+        assert 0 <= result["average_exposure"] <= 1 + 1e-9
+        assert result["orders"] >= 0 and result["turnover_per_year"] >= 0
+    held, weekly, monthly = found["results"][:3]
+    assert held["orders"] == 0 and held["turnover_per_year"] == 0
+    assert weekly["orders"] > monthly["orders"] > 0
+
+
+def test_the_same_command_gives_the_same_bytes(backtest):
+    assert backtest("monthly,risk_parity").stdout == backtest("monthly,risk_parity").stdout
+
+
+def test_final_value_is_per_1_invested_after_costs(backtest, tmp_path):
+    history = prices(1, 50)
+    (tmp_path / "one.csv").write_text(as_csv(history))
+    grown = history.closes[-1, 0] / history.closes[0, 0]
+    for bps in (0, 10, 250):
+        (result,) = backtest("buy_and_hold", "--cost-bps", bps, prices="one.csv").json["results"]
+        bought = 1 / (1 + bps / 1e4)  # and its fee come to 1
+        assert result["final_value"] == pytest.approx(grown * bought, rel=1e-12)
+        assert result["cost_paid"] == pytest.approx(1 - bought, rel=1e-9)
+
+
+def test_costs_cost(backtest):
+    finals = [
+        backtest("weekly", "--cost-bps", bps).json["results"][0]["final_value"]
+        for bps in (0, 10, 100)
+    ]
+    assert finals[0] > finals[1] > finals[2]
+    free = backtest("weekly", "--cost-bps", "0").json
+    assert (free["cost_bps"], free["results"][0]["cost_paid"]) == (0.0, 0.0)
+
+
+def test_a_price_list_instead_of_basis_points(backtest):
+    found = backtest("monthly", "--costs", "retail").json
+    assert (found["cost_bps"], found["costs"]) == (None, "retail")
+    assert found["results"][0]["cost_paid"] > 0
+    assert backtest("monthly", "--costs", "gratis").refused("gratis", "zero-commission")
+    assert backtest("monthly", "--costs", "retail", "--cost-bps", "5").refused("not both")
+
+
+@pytest.mark.parametrize("bps", ["nan", "inf", "-1", "10000", "1e400"])
+def test_costs_that_make_no_sense(mistaken, bps):
+    assert mistaken("monthly", "--cost-bps", bps).refused("cost_bps", "basis points")
+
+
+def test_equal_weights_unless_told_otherwise(backtest, write):
+    write("equal.json", json.dumps(dict.fromkeys("ABCDE", 0.2)))
+    plain = backtest("monthly").json["results"]
+    assert plain == backtest("monthly", "--targets", "equal.json").json["results"]
+
+
+def test_targets_leave_the_rest_in_cash(backtest, write):
+    write("some.json", '\ufeff{"A": 0.3, "C": "0.2"}')
+    (result,) = backtest("weekly", "--targets", "some.json", "--cost-bps", "0").json["results"]
+    assert result["average_exposure"] == pytest.approx(0.5, abs=0.01)
+    write("none.json", "{}")
+    (result,) = backtest("weekly", "--targets", "none.json").json["results"]
+    assert (result["final_value"], result["sharpe"], result["average_exposure"]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("targets", "fragments"),
+    [
+        ('{"A": 0.5, "Z": 0.1}', ["targets", "Z", "no such column"]),
+        ('{"A": 0.7, "B": 0.31}', ["targets", "sum to 1.01"]),
+        ('{"A": 1.2}', ["targets.A", "between 0 and 1"]),
+        ('{"A": -0.1}', ["targets.A", "between 0 and 1"]),
+        ('{"A": 0.5, "A": 0.1}', ["A", "twice"]),
+        ('{"A": NaN}', ["A", "NaN"]),
+        ('{"A": Infinity}', ["A", "Infinity"]),
+        ('{"A": 1e999999}', ["A", "1E+999999"]),
+        ('{"A": 1e99999999999999999999}', ["A", "Infinity"]),
+        ('{"A": "NaN"}', ["A", "NaN"]),
+        ('{"A": null}', ["A", "null"]),
+        ('{"A": true}', ["A", "true"]),
+        ('{"A": [0.5]}', ["A", "list"]),
+        ('{"A": "half"}', ["A", "half"]),
+        ("[0.5, 0.5]", ["targets", "JSON object"]),
+        ("A=0.5", ["targets", "not JSON"]),
+        ("", ["targets", "not JSON"]),
+        (b"\xff\xfe", ["targets", "UTF-8"]),
+        ('{"A": ' + "[" * 100_000, ["targets", "nested too deeply"]),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_targets_that_make_no_sense(mistaken, write, targets, fragments):
+    write("bad.json", targets)
+    assert mistaken("monthly", "--targets", "bad.json").refused(*fragments)
+
+
+def test_a_window_between_days_without_trading(backtest):
+    # 2020-03-07 is a Saturday, 2020-11-01 a Sunday.
+    found = backtest("monthly", "--from", "2020-03-07", "--to", "2020-11-01").json
+    assert (found["from"], found["to"]) == ("2020-03-09", "2020-10-30")
+    inside = backtest("monthly", "--from", "2020-03-09", "--to", "2020-10-30").json
+    assert inside == found
+
+
+def test_rows_before_the_window_serve_as_look_back(backtest, tmp_path):
+    history = prices(5, 300)
+    cut = history.since(int(sum(str(day) < "2020-06-01" for day in history.dates)))
+    (tmp_path / "cut.csv").write_text(as_csv(cut))
+    known = backtest("trend:window=60", "--from", "2020-06-01").json
+    blind = backtest("trend:window=60", prices="cut.csv").json
+    assert (known["from"], known["to"]) == (blind["from"], blind["to"])
+    assert known["results"] != blind["results"]
+    plain = backtest("monthly", "--from", "2020-06-01").json
+    assert plain == backtest("monthly", prices="cut.csv").json
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        (["--from", "2020-09-01", "--to", "2020-08-01"], "to: 2020-08-01 lies before the window"),
+        (["--from", "2030-01-01"], "from: 2030-01-01 lies after the last close, 2021-02-23"),
+        (["--to", "1999-01-01"], "to: 1999-01-01 lies before the first close, 2020-01-01"),
+        (["--from", "2021-02-23"], "from: the window holds 1 row"),
+        (["--from", "2020-1"], "YYYY-MM-DD"),
+    ],
+)
+def test_windows_that_make_no_sense(mistaken, options, fragment):
+    assert mistaken("monthly", *options).refused(fragment)
+
+
+def test_cash_earns_the_risk_free_rate_and_sharpe_subtracts_it(backtest, write):
+    write("half.json", '{"A": 0.5}')
+    options = ("monthly", "--targets", "half.json")
+    (without,) = backtest(*options).json["results"]
+    (with_rate,) = backtest(*options, "--risk-free", "0.05").json["results"]
+    assert with_rate["final_value"] > without["final_value"]
+    write("cash.json", "{}")
+    (cash,) = backtest("monthly", "--targets", "cash.json", "--risk-free", "0.05").json["results"]
+    assert cash["cagr"] == pytest.approx(0.05, rel=1e-9)
+    assert cash["sharpe"] == 0
+
+
+def test_a_risk_free_column_leaves_the_universe(backtest, write, tmp_path):
+    found = backtest("monthly", "--risk-free", "C").json
+    assert found["assets"] == ["A", "B", "D", "E"]
+    history = prices(5, 300)
+    grown = history.closes[-1, 2] / history.closes[0, 2]
+    write("cash.json", "{}")
+    (cash,) = backtest("monthly", "--targets", "cash.json", "--risk-free", "C").json["results"]
+    assert cash["final_value"] == pytest.approx(grown, rel=1e-12)
+    write("c.json", '{"C": 0.5}')
+    assert backtest("monthly", "--targets", "c.json", "--risk-free", "C").refused("targets", "C")
+
+
+def test_a_column_may_look_like_a_number(backtest, tmp_path):
+    text = as_csv(prices(2, 30)).replace("date,A,B", "date,0700,nan")
+    (tmp_path / "numbers.csv").write_text(text)
+    found = backtest("monthly", "--risk-free", "0700", prices="numbers.csv").json
+    assert found["assets"] == ["nan"]
+    found = backtest("monthly", "--risk-free", "nan", prices="numbers.csv").json
+    assert found["assets"] == ["0700"]
+
+
+@pytest.mark.parametrize("rate", ["2%", "BIL", "nan", "inf", "-1", "11", ""])
+def test_risk_free_rates_that_make_no_sense(mistaken, rate):
+    assert mistaken("monthly", "--risk-free", rate).refused("risk_free", "a rate a year")
+
+
+def test_as_live_orders_are_whole_shares(backtest):
+    poor = backtest("monthly", "--as-live", "--capital", "700").json["results"][0]
+    rich = backtest("monthly", "--as-live", "--capital", "1e9").json["results"][0]
+    exact = backtest("monthly").json["results"][0]
+    assert rich["final_value"] == pytest.approx(exact["final_value"], rel=1e-4)
+    assert poor["average_exposure"] < 0.95 < rich["average_exposure"]
+
+
+@pytest.mark.parametrize("capital", ["0", "-5", "nan", "inf"])
+def test_capital_that_makes_no_sense(mistaken, capital):
+    assert mistaken("monthly", "--capital", capital).refused("capital: must be more than 0")
+
+
+def test_the_table_is_for_people(rebalancer, market):
+    done = rebalancer("backtest", "--prices", market, "--policy", "monthly,band:edge")
+    assert (done.code, done.stderr) == (0, "")
+    for expected in ("2020-01-01 to 2021-02-23, 5 assets, 10 bps", "monthly", "band:edge"):
+        assert expected in done.stdout
+    assert re.search(r"Sharpe.*max DD.*exposure", done.stdout)
+    assert "survivors" not in done.stdout
+
+
+def test_the_report_is_one_self_contained_file(rebalancer, market, tmp_path):
+    arguments = ("--prices", market, "--policy", "monthly,band", "--report", "deep/down/out.html")
+    done = rebalancer("backtest", *arguments)
+    report = tmp_path / "deep" / "down" / "out.html"
+    assert done.code == 0 and f"Report: {report}" in done.stdout
+    page = report.read_text(encoding="utf-8")
+    assert not re.search(r"""<(script|link|img|iframe)[^>]+(src|href)=["']?(https?:)?//""", page)
+    assert "monthly" in page and "band" in page
+    first = report.read_bytes()
+    again = rebalancer("backtest", *arguments, "--json")
+    assert report.read_bytes() == first
+    assert again.json["results"] and "Report:" in again.stderr
+
+
+def test_a_report_that_cannot_be_written_does_not_lose_the_results(rebalancer, market, tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in ("file/out.html", "."):
+        done = rebalancer("backtest", "--prices", market, "--policy", "monthly", "--report", path)
+        assert done.code == 2 and "monthly" in done.stdout
+        assert f"report: cannot write {path}" in done.stderr
+
+
+def test_a_report_does_not_overwrite_an_input(rebalancer, market, write):
+    before = market.read_bytes()
+    done = rebalancer("backtest", "--prices", market, "--policy", "monthly", "--report", market)
+    assert done.refused("report", "is an input")
+    targets = write("t.json", '{"A": 1}')
+    done = rebalancer(
+        *("backtest", "--prices", market, "--policy", "monthly"),
+        *("--targets", targets, "--report", targets),
+    )
+    assert done.refused("report", "is an input")
+    assert market.read_bytes() == before and targets.read_text() == '{"A": 1}'
+
+
+def test_everything_on_the_sample_says_that_its_stocks_are_survivors(rebalancer, tmp_path):
+    since = ("--from", "2021-01-01", "--policy", "monthly")
+    table = rebalancer("backtest", *since, "--report", "out.html")
+    assert "survivors" in table.stdout
+    assert "survivors" in (tmp_path / "out.html").read_text(encoding="utf-8")
+    (caution,) = rebalancer("backtest", *since, "--json").json["cautions"]
+    assert "survivors" in caution
+
+
+def test_gzipped_prices(backtest, market, tmp_path):
+    import gzip
+
+    packed = tmp_path / "prices.csv.gz"
+    packed.write_bytes(gzip.compress(Path(market).read_bytes()))
+    assert backtest("band", prices=packed).stdout == backtest("band").stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "fragment"),
+    [
+        ("", "empty"),
+        ("date,A\n", "no rows"),
+        ("day,A\n2022-01-03,1\n", "no column is called date"),
+        ("date,A\n2022-01-03,1\n2022-01-03,2\n", "also on line 2"),
+        ("date,A\n2022-01-04,1\n2022-01-03,2\n", "sort the rows"),
+        ("date,A\n2022-01-03,1\n2022-01-04,x\n", "'x' is not a price"),
+        ("date,A\n2022-01-03,1\n2022-01-04,-1\n", "'-1' is not a price"),
+        ("date,A\n2022-01-03,1\n2022-01-04,1e999\n", "is not a price"),
+        ("date,A\n2022-01-03,1\n", "1 row"),
+        (b"date,A\n\xff,1\n", "UTF-8"),
+    ],
+)
+def test_prices_that_make_no_sense(mistaken, write, content, fragment):
+    write("bad.csv", content)
+    assert mistaken("monthly", prices="bad.csv").refused(fragment)
+
+
+def test_excels_prices_with_bom_and_crlf(backtest, market, write):
+    write("excel.csv", b"\xef\xbb\xbf" + Path(market).read_bytes().replace(b"\n", b"\r\n"))
+    assert backtest("band", prices="excel.csv").stdout == backtest("band").stdout
+
+
+def test_a_portfolio_ruined_by_fees_is_told_so(backtest):
+    done = backtest("weekly,monthly", "--costs", "full-service", "--capital", "30")
+    assert done.code == 0
+    assert all(result["final_value"] >= 0 for result in done.json["results"])

@@ -1,0 +1,253 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
+
+FULL = Path("/dev/full")
+
+COMMANDS = [
+    [],
+    ["demo"],
+    ["propose"],
+    ["batch"],
+    ["backtest"],
+    ["policies"],
+    ["market"],
+    ["market", "list"],
+    ["market", "show"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_explains_and_loads_nothing_heavy(command):
+    program = (
+        "import sys\n"
+        "from rebalancer.entrypoints.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    heavy = {'pandas', 'numpy', 'scipy', 'plotly', 'skfolio', 'rich'} & set(sys.modules)\n"
+        "    assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command, "--help"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: rebalancer" in done.stdout
+    if command in ([], ["market"]):
+        assert "Commands:" in done.stdout
+    else:
+        assert "Example" in done.stdout
+    assert bool(command) or "Exit codes: 0 good, 1 unexpected, 2 usage" in done.stdout
+
+
+def test_no_command_loads_pandas(market):
+    program = (
+        "import sys\n"
+        "from rebalancer.entrypoints.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    assert 'pandas' not in sys.modules and 'skfolio' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "market", "list"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_version(rebalancer):
+    done = rebalancer("--version")
+    assert (done.code, done.stdout) == (0, "rebalancer, version 0.1.0\n")
+
+
+def test_policies_say_what_they_do_and_where_it_comes_from(rebalancer):
+    table = rebalancer("policies")
+    assert table.code == 0
+    listed = rebalancer("policies", "--json").json
+    names = [policy["name"] for policy in listed]
+    assert {"buy_and_hold", "monthly", "band", "volatility_target", "trend"} <= set(names)
+    assert all(name in table.stdout for name in names)
+    for policy in listed:
+        assert set(policy) == {
+            "name",
+            "summary",
+            "frequency",
+            "parameters",
+            "variants",
+            "source",
+        }
+        assert policy["summary"] and policy["source"]
+    band = listed[names.index("band")]
+    assert band["parameters"] == {"band": 0.02}
+    assert band["variants"] == ["edge", "half", "relative"]
+
+
+def test_market_list(rebalancer, market):
+    table = rebalancer("market", "list", "--prices", market)
+    assert table.code == 0
+    assert "5 assets" in table.stdout and "2021-02-23" in table.stdout
+    assert "survivors" not in table.stdout
+    listed = rebalancer("market", "list", "--prices", market, "--json").json
+    assert [asset["symbol"] for asset in listed] == list("ABCDE")
+    first = listed[0]
+    assert (first["first"], first["last"], first["closes"]) == ("2020-01-01", "2021-02-23", 300)
+    assert first["price"] > 0 and first["volatility"] > 0 and first["asset_class"] is None
+
+
+def test_market_list_of_the_sample_warns_of_survivors(rebalancer):
+    assert "survivors" in rebalancer("market", "list").stdout
+
+
+def test_market_show(rebalancer, market):
+    table = rebalancer("market", "show", "C", "--prices", market)
+    assert table.code == 0 and "2020" in table.stdout and "max drawdown" in table.stdout
+    shown = rebalancer("market", "show", "C", "--prices", market, "--json").json
+    assert shown["summary"]["symbol"] == "C"
+    assert [year["year"] for year in shown["years"]] == [2020, 2021]
+    assert rebalancer("market", "show", "c", "--prices", market).refused("c", "unknown")
+
+
+def test_instruments_come_from_the_list_given(rebalancer, market, write):
+    write("assets.csv", "symbol,name,asset_class,daily_volume\nC,Gold fund,gold,1000000\n")
+    arguments = ("market", "show", "C", "--prices", market, "--assets", "assets.csv", "--json")
+    summary = rebalancer(*arguments).json["summary"]
+    assert (summary["name"], summary["asset_class"]) == ("Gold fund", "gold")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["nope"], "No such command 'nope'"),
+        (["--nope"], "No such option '--nope'"),
+        (["backtest"], "Missing option '--policy'"),
+        (["market", "show"], "Missing argument 'SYMBOL'"),
+        (["backtest", "--policy", "mothly"], "'mothly' is not a policy; choose one of"),
+        (["backtest", "--policy", ","], "name at least one of"),
+        (["backtest", "--policy", "monthly,monthly"], "named twice"),
+        (["backtest", "--policy", "trend:window=1"], "trend:window is a whole number from 2"),
+        (["backtest", "--policy", "trend:widow=10"], "does not take 'widow=10'"),
+        (["backtest", "--policy", "monthly", "--from", "2022-02-30"], "write YYYY-MM-DD"),
+        (["market", "list", "--prices", "missing.csv"], "missing.csv"),
+        (["market", "list", "--prices", "."], "folder"),
+        (["market", "list", "--assets", "missing.csv"], "assets"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_explained_without_a_traceback(quickly, arguments, fragment):
+    assert quickly(*arguments).refused(fragment)
+
+
+def test_no_command_at_all_shows_what_there_is(rebalancer):
+    done = rebalancer()
+    assert done.code == 2
+    assert "Commands:" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fragment"),
+    [
+        ("REBALANCER_PRICE", "x.csv", "REBALANCER_PRICE: is not a setting; there are"),
+        ("REBALANCER_WORKERS", "many", "REBALANCER_WORKERS: must be a whole number from 1 to"),
+        ("REBALANCER_WORKERS", "0", "REBALANCER_WORKERS: must be a whole number from 1 to"),
+        ("REBALANCER_WORKERS", "9" * 5000, "REBALANCER_WORKERS: must be a whole number from 1"),
+        ("REBALANCER_CURRENCY", "dollar", "REBALANCER_CURRENCY: "),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_a_wrong_setting_is_named_at_start(rebalancer, name, value, fragment):
+    assert rebalancer("policies", env={name: value}).refused(fragment)
+
+
+def test_settings_stand_in_for_options(rebalancer, market, write):
+    write("assets.csv", "symbol,name\nB,The second\n")
+    settings = {"REBALANCER_PRICES": str(market), "REBALANCER_ASSETS": "assets.csv"}
+    listed = rebalancer("market", "list", "--json", env=settings).json
+    assert [asset["name"] for asset in listed] == ["", "The second", "", "", ""]
+    write("p.json", '{"cash": "100", "holdings": {}, "targets": {"A": 0.5}}')
+    settings["REBALANCER_CURRENCY"] = "EUR"
+    table = rebalancer("propose", "p.json", env=settings)
+    assert table.code == 0 and "cost EUR" in table.stdout
+
+
+def test_a_missing_sample_says_how_to_install_it(rebalancer, tmp_path):
+    # A distribution of this name without the data hides the one that is installed.
+    hidden = tmp_path / "hidden" / "skfolio-0.dist-info"
+    hidden.mkdir(parents=True)
+    (hidden / "METADATA").write_text("Metadata-Version: 2.1\nName: skfolio\nVersion: 0\n")
+    done = rebalancer("market", "list", env={"PYTHONPATH": str(hidden.parent)})
+    assert (done.code, done.stdout) == (1, "")
+    assert "pip install 'rebalancer[sample]'" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["policies", "policies --json", "market list", "--help"])
+def test_a_reader_that_goes_away_is_no_error(command):
+    writer = subprocess.Popen(
+        [COMMAND, *command.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+    )
+    writer.stdout.close()
+    complaint = writer.stderr.read()
+    writer.stderr.close()
+    assert (writer.wait(), complaint) == (0, b"")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_no_bug_of_ours():
+    def run(**more):
+        with FULL.open("w") as full:
+            return subprocess.run(
+                [COMMAND, "policies"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=ENVIRONMENT | more,
+            )
+
+    done = run()
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "bug" not in done.stderr and "Traceback" not in done.stderr
+    assert "Traceback" in run(REBALANCER_DEBUG="1").stderr
+
+
+def test_a_poor_terminal_gets_what_it_can_show(rebalancer, market):
+    arguments = ("market", "show", "A", "--prices", market)
+    done = rebalancer(*arguments, env={"PYTHONIOENCODING": "ascii"})
+    assert done.code == 0 and "2020" in done.stdout
+
+
+def test_no_figure_is_cut_off_in_a_terminal_of_80_columns(rebalancer, market):
+    terminal = {"FORCE_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}
+    names = "hierarchical_risk_parity,volatility_target:target=0.10,window=42"
+    done = rebalancer("backtest", "--prices", market, "--policy", names, env=terminal)
+    assert done.code == 0 and "…" not in done.stdout
+    done = rebalancer("market", "list", env=terminal)
+    assert done.code == 0 and "…" not in done.stdout and "2022-12-28" in done.stdout
+
+
+def test_brackets_and_colons_are_printed_as_they_are(rebalancer, write):
+    write("odd.csv", "date,[/bold],:smile:,[red]\n2022-01-03,1,2,3\n2022-01-04,1,2,3\n")
+    portfolio = {
+        "id": "[/] [bold]me[/bold]",
+        "cash": "100",
+        "holdings": {"[/bold]": "1"},
+        "targets": {":smile:": 0.5, "[red]": 0.2},
+    }
+    write("odd.json", json.dumps(portfolio))
+    proposed = rebalancer("propose", "odd.json", "--prices", "odd.csv")
+    listed = rebalancer("market", "list", "--prices", "odd.csv")
+    shown = rebalancer("market", "show", "[/bold]", "--prices", "odd.csv")
+    assert (proposed.code, listed.code, shown.code) == (0, 0, 0)
+    assert portfolio["id"] in proposed.stdout
+    for symbol in ("[/bold]", ":smile:", "[red]"):
+        assert symbol in proposed.stdout and symbol in listed.stdout
