@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.report.html import LARGEST, POINTS, render_backtest
+from rebalancer.domain.backtest.evidence import Interval
 from rebalancer.domain.backtest.run import Backtest, Performance, Track
 from rebalancer.domain.errors import Unavailable
 
@@ -118,8 +119,14 @@ def test_the_table_quotes_every_figure_of_every_policy():
     assert list(table) == names
     assert " ".join(table[names[0]]) == (
         "7.34 9.9% 16.1% 41.4% 1,234 1.57% 2.43% 0.66 0.95 0.24 28.9% 5,016 228 5.61% 100% 3.1% "
-        "\u22120.21"
+        "\u22120.21 \u2013"
     )
+
+
+def test_the_gain_on_the_monthly_rule_stands_with_its_interval():
+    track = attrs.evolve(a_track("trend", rows=300, assets=3), gain=Interval(0.1, -0.07, 0.27))
+    table = rows_of(own(render_backtest(a_backtest(tracks=(track,)))))
+    assert table["trend"][-1] == "0.10\u00b10.17"
 
 
 def test_the_best_of_a_column_is_marked_unless_all_read_the_same():

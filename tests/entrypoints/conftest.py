@@ -72,7 +72,7 @@ def rebalancer(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run:
-    """The same without a process, for long lists of mistakes."""
+    """The same without a process: for figures, and for long lists of mistakes."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Result:

@@ -29,18 +29,8 @@ MANY = (
 
 
 @pytest.fixture
-def backtest(rebalancer, market):
+def backtest(quickly, market):
     """Run `rebalancer backtest --json` on the little market."""
-
-    def run(policy, *options, prices=market):
-        return rebalancer("backtest", "--prices", prices, "--policy", policy, *options, "--json")
-
-    return run
-
-
-@pytest.fixture
-def mistaken(quickly, market):
-    """The same, for commands that are refused."""
 
     def run(policy, *options, prices=market):
         return quickly("backtest", "--prices", prices, "--policy", policy, *options, "--json")
@@ -48,8 +38,8 @@ def mistaken(quickly, market):
     return run
 
 
-def test_the_interface_that_others_build_on(backtest):
-    done = backtest(MANY)
+def test_the_interface_that_others_build_on(rebalancer, market):
+    done = rebalancer("backtest", "--prices", market, "--policy", MANY, "--json")
     assert (done.code, done.stderr) == (0, "")
     found = done.json
     assert list(found)[:4] == ["from", "to", "assets", "cost_bps"]
@@ -89,8 +79,9 @@ def test_the_interface_that_others_build_on(backtest):
     assert weekly["orders"] > monthly["orders"] > 0
 
 
-def test_the_same_command_gives_the_same_bytes(backtest):
-    assert backtest("monthly,risk_parity").stdout == backtest("monthly,risk_parity").stdout
+def test_the_same_command_gives_the_same_bytes(rebalancer, market):
+    command = ("backtest", "--prices", market, "--policy", "monthly,risk_parity", "--json")
+    assert rebalancer(*command).stdout == rebalancer(*command).stdout
 
 
 def test_final_value_is_per_1_invested_after_costs(backtest, tmp_path):
@@ -123,8 +114,8 @@ def test_a_price_list_instead_of_basis_points(backtest):
 
 
 @pytest.mark.parametrize("bps", ["nan", "inf", "-1", "10000", "1e400"])
-def test_costs_that_make_no_sense(mistaken, bps):
-    assert mistaken("monthly", "--cost-bps", bps).refused("cost_bps", "basis points")
+def test_costs_that_make_no_sense(backtest, bps):
+    assert backtest("monthly", "--cost-bps", bps).refused("cost_bps", "basis points")
 
 
 def test_equal_weights_unless_told_otherwise(backtest, write):
@@ -167,9 +158,9 @@ def test_targets_leave_the_rest_in_cash(backtest, write):
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
-def test_targets_that_make_no_sense(mistaken, write, targets, fragments):
+def test_targets_that_make_no_sense(backtest, write, targets, fragments):
     write("bad.json", targets)
-    assert mistaken("monthly", "--targets", "bad.json").refused(*fragments)
+    assert backtest("monthly", "--targets", "bad.json").refused(*fragments)
 
 
 def test_a_window_between_days_without_trading(backtest):
@@ -202,8 +193,8 @@ def test_rows_before_the_window_serve_as_look_back(backtest, tmp_path):
         (["--from", "2020-1"], "YYYY-MM-DD"),
     ],
 )
-def test_windows_that_make_no_sense(mistaken, options, fragment):
-    assert mistaken("monthly", *options).refused(fragment)
+def test_windows_that_make_no_sense(backtest, options, fragment):
+    assert backtest("monthly", *options).refused(fragment)
 
 
 def test_cash_earns_the_risk_free_rate_and_sharpe_subtracts_it(backtest, write):
@@ -240,8 +231,8 @@ def test_a_column_may_look_like_a_number(backtest, tmp_path):
 
 
 @pytest.mark.parametrize("rate", ["2%", "BIL", "nan", "inf", "-1", "11", ""])
-def test_risk_free_rates_that_make_no_sense(mistaken, rate):
-    assert mistaken("monthly", "--risk-free", rate).refused("risk_free", "a rate a year")
+def test_risk_free_rates_that_make_no_sense(backtest, rate):
+    assert backtest("monthly", "--risk-free", rate).refused("risk_free", "a rate a year")
 
 
 def test_as_live_orders_are_whole_shares(backtest):
@@ -253,8 +244,8 @@ def test_as_live_orders_are_whole_shares(backtest):
 
 
 @pytest.mark.parametrize("capital", ["0", "-5", "nan", "inf"])
-def test_capital_that_makes_no_sense(mistaken, capital):
-    assert mistaken("monthly", "--capital", capital).refused("capital: must be more than 0")
+def test_capital_that_makes_no_sense(backtest, capital):
+    assert backtest("monthly", "--capital", capital).refused("capital: must be more than 0")
 
 
 def test_the_table_is_for_people(rebalancer, market):
@@ -333,9 +324,9 @@ def test_gzipped_prices(backtest, market, tmp_path):
         (b"date,A\n\xff,1\n", "UTF-8"),
     ],
 )
-def test_prices_that_make_no_sense(mistaken, write, content, fragment):
+def test_prices_that_make_no_sense(backtest, write, content, fragment):
     write("bad.csv", content)
-    assert mistaken("monthly", prices="bad.csv").refused(fragment)
+    assert backtest("monthly", prices="bad.csv").refused(fragment)
 
 
 def test_excels_prices_with_bom_and_crlf(backtest, market, write):

@@ -70,7 +70,7 @@ class RunBacktest:
 
         Raises:
             InvalidRequest: an unknown policy or symbol, targets that sum above 1, a window with
-                fewer than two rows, or malformed prices; names the field.
+                fewer than three rows, or malformed prices; names the field.
             PricesUnavailable: the provider did not answer.
         """
         policies = [policy(name) for name in request.policies]

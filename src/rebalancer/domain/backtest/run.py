@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.domain.backtest import performance
+from rebalancer.domain.backtest.evidence import Interval, sharpe_difference
 from rebalancer.domain.backtest.step import drift, settle
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
@@ -107,7 +108,19 @@ class Path:
 
 @attrs.frozen(eq=False)
 class Track:
-    """A policy's path and performance; attributes as in `Path`."""
+    """A policy's path and performance.
+
+    Attributes:
+        policy: Its name.
+        values: As the others below, see `Path`.
+        weights: See `Path`.
+        costs: See `Path`.
+        orders: See `Path`.
+        turnover: See `Path`.
+        performance: What came of it.
+        gain: Sharpe ratio minus that of the monthly rule, with a 95% interval; None where the
+            window is too short to tell.
+    """
 
     policy: str
     values: Floats
@@ -116,6 +129,7 @@ class Track:
     orders: Integers
     turnover: Floats
     performance: Performance
+    gain: Interval | None = None
 
 
 @attrs.frozen(eq=False)
@@ -185,6 +199,7 @@ def compare(
     policies: Sequence[Policy],
     conditions: Conditions,
     *,
+    seed: int = 0,
     cautions: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Backtest:
@@ -193,6 +208,7 @@ def compare(
     Args:
         policies: What to try.
         conditions: Under which conditions.
+        seed: Of the resampling behind intervals.
         cautions: What a reader must know.
         progress: Told the name of each policy when it is done.
 
@@ -206,7 +222,10 @@ def compare(
     for policy in policies:
         path = baseline if policy.name == BASELINE else run(policy, conditions)
         measured = measure(path, risk_free, baseline)
-        tracks.append(Track(policy.name, *_fields(path), performance=measured))
+        gain = sharpe_difference(
+            _returns(path) - risk_free, _returns(baseline) - risk_free, seed=seed
+        )
+        tracks.append(Track(policy.name, *_fields(path), performance=measured, gain=gain))
         progress(policy.name)
     return Backtest(
         dates=conditions.prices.dates[window],
@@ -335,8 +354,9 @@ class _Trial:
         closes = conditions.prices.closes
         count, before = len(looks), looks[:-1]
         book = self._of_looks(looks)
-        decision = self.policy.decide(book, conditions.prices)
-        if decision.band is not None or not decision.due.all():
+        decision = self.policy.decide(book, conditions.prices.until(conditions.first))
+        fixed = decision.targets is book.targets  # the strategic ones, whatever is held
+        if not fixed or decision.band is not None or not decision.due.all():
             return None
         growth = closes[looks[1:]] / closes[before]
         interest = money[looks[1:]] / money[before]
@@ -414,8 +434,7 @@ def measure(path: Path, risk_free: Floats, baseline: Path) -> Performance:
         baseline: What the sceptic's rule did over the same rows.
     """
     values = path.values
-    returns = values[1:] / values[:-1] - 1.0
-    against = baseline.values[1:] / baseline.values[:-1] - 1.0
+    returns, against = _returns(path), _returns(baseline)
     years = (len(values) - 1) / TRADING_DAYS
     # Of 1 invested, what the first close cost included; in logarithms it cannot overflow.
     growth = math.expm1(min(math.log(values[-1]) / years, 700.0))
@@ -479,6 +498,12 @@ def walk_forward(
         )
         for begin in range(train + embargo, rows, test)
     )
+
+
+def _returns(path: Path) -> Floats:
+    """(R - 1,) simple return over each row."""
+    returns: Floats = path.values[1:] / path.values[:-1] - 1.0
+    return returns
 
 
 def _fields(path: Path) -> tuple[Floats, Floats, Floats, Integers, Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
@@ -39,7 +40,15 @@ class Instrument:
     symbol: str
     name: str = ""
     asset_class: AssetClass | None = None
-    daily_volume: float | None = None
+    daily_volume: float | None = attrs.field(default=None)
+
+    @daily_volume.validator
+    def _check_volume(self, _: object, volume: float | None) -> None:
+        if volume is not None and not (math.isfinite(volume) and volume > 0):
+            raise InvalidRequest(
+                f"of {self.symbol} must be more than zero, or left out, got {volume}",
+                field="daily_volume",
+            )
 
     @property
     def counts_as_equity(self) -> bool:

@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 Dates = NDArray[np.datetime64]
 T = TypeVar("T")
 
+HIGHEST = 1e12
+"""No price may reach this: times a quantity it must still be money."""
+
 STALE_AFTER = 5
 """Business days after which a last close no longer stands for a date (and a gap for a price)."""
 
@@ -31,8 +34,8 @@ class PriceHistory:
     Attributes:
         symbols: N distinct symbols.
         dates: Trading days, strictly increasing, shape (T,), ``datetime64[D]``, T >= 1.
-        closes: Prices > 0 in one currency, shape (T, N), read-only. NaN only before an asset's
-            first close: a later gap is filled by whoever loads the prices, or refused.
+        closes: Prices > 0 and < 1e12 in one currency, shape (T, N), read-only. NaN only before an
+            asset's first close: a later gap is filled by whoever loads the prices, or refused.
     """
 
     symbols: tuple[str, ...]
@@ -74,12 +77,12 @@ class PriceHistory:
             )
         missing = np.isnan(table)
         late = missing & np.logical_or.accumulate(~missing, axis=0)
-        wrong = late | (~missing & ~((table > 0) & np.isfinite(table)))
+        wrong = late | (~missing & ~((table > 0) & (table < HIGHEST)))
         if wrong.any():
             row, column = (int(i) for i in np.argwhere(wrong)[0])
             raise InvalidRequest(
                 f"{names[column]} on {days[row]}: {table[row, column]} is not a price; "
-                "prices are positive and finite"
+                f"prices are positive and below {HIGHEST:g}"
             )
         days.setflags(write=False)
         table.setflags(write=False)
@@ -127,11 +130,14 @@ class PriceHistory:
         wanted = np.datetime64(day, "D")
         row = int(np.searchsorted(self.dates, wanted, side="right")) - 1
         if row < 0:
-            raise InvalidRequest(f"{day} lies before the first close, {self.dates[0]}")
+            raise InvalidRequest(
+                f"{day} lies before the first close, {self.dates[0]}", field="as_of"
+            )
         if np.busday_count(self.dates[row], wanted) > STALE_AFTER:
             raise InvalidRequest(
                 f"no close within {STALE_AFTER} business days before {day}: the last one is of "
-                f"{self.dates[row]}; take an earlier date or newer prices"
+                f"{self.dates[row]}; take an earlier date or newer prices",
+                field="as_of",
             )
         return row
 

@@ -31,6 +31,9 @@ Rows = NDArray[np.intp]
 _NEARLY = 1e-9
 """A quantity this close to a whole number of steps is that number."""
 
+_ARITHMETIC = 1e-12
+"""Less than this fraction of portfolio value is no money."""
+
 _GAIN = 1e-15
 """Least improvement of the sum that is worth a move."""
 
@@ -131,9 +134,9 @@ class _Rounding:
         self.high = np.where(size - self.low > _NEARLY, self.low + 1.0, self.low)
         self.min_trade = handling.min_trade[:, None]
         self.least = np.ceil(self.min_trade / self.unit - _NEARLY)
-        # What may be sold: whole steps, and all of a holding where a sale must be.
+        # What may be sold: whole steps, and all of a holding where limits or cash may need it.
         self.held = handling.quantities / handling.step[:, None]
-        self.most = np.where(due, self.held, np.floor(self.held + _NEARLY))
+        self.most = np.where(due | self.careful, self.held, np.floor(self.held + _NEARLY))
         # What limits demand of a sale: down to the weight, or all of it for a class or for risk.
         down = np.ceil((book.values - self.ceiling) / self.unit)
         self.demand = np.where(
@@ -142,21 +145,19 @@ class _Rounding:
         self.needy = due.any(axis=1)
         self.may_buy = self.limits.max_turnover * self.total[:, 0] * (1 + _NEARLY)
         self.may_sell = self.may_buy - np.minimum(wanted.flow, 0.0).sum(axis=1)
-        # What rounding to the minor unit may take, order by order, stays in hand.
-        orders = np.count_nonzero(self.trade, axis=1)
+        # (What rounding to the minor unit takes is settled where money is exact: see proposal.py.)
+        keep = np.maximum(self.limits.reserve, self.limits.cash_floor * self.total[:, 0])
+        self.money = book.cash + book.flow - keep + _ARITHMETIC * self.total[:, 0]
         self.cent = handling.minor_unit
-        self.slack = orders * self.cent
-        self.keep = np.maximum(self.limits.reserve, self.limits.cash_floor * self.total[:, 0])
 
     def solve(self) -> Rounded:
         """Feasible orders, improved while they can be."""
         sizes = self._sales()
         sizes = self._climbed(sizes + self._buys(sizes))
         nothing = (sizes == 0) & (self.trade != 0) & (self.kept == Kept.NOTHING)
-        small = nothing & (self.high < self.least)
-        self.kept[small] = Kept.MIN_TRADE
-        self.kept[nothing & ~small] = Kept.NO_CASH
-        self.kept[nothing & ~small & (self.low == 0)] = Kept.STEP
+        self.kept[nothing] = Kept.NO_CASH
+        self.kept[nothing & (self.low == 0)] = Kept.STEP
+        self.kept[nothing & (self.low < self.least) & (self.least > 1)] = Kept.MIN_TRADE
         steps = self.side * sizes
         values = steps * self.unit
         return Rounded(steps, values, self.charges(np.abs(values)), self.kept)
@@ -172,7 +173,7 @@ class _Rounding:
 
     def _worthwhile(self, sizes: Floats) -> Floats:
         """Orders under the minimum trade are none, unless a limit demands them."""
-        small = sizes * self.unit < self.min_trade * (1 - _NEARLY)
+        small = sizes * self.unit < self.min_trade - _NEARLY * self.unit
         return np.where(small & (self.demand == 0), 0.0, sizes)
 
     def _loss(self, sizes: Floats) -> Floats:
@@ -182,12 +183,11 @@ class _Rounding:
         loss: Floats = error * error + self.charges(value) / self.total
         return loss
 
-    def _cash(self, sizes: Floats) -> Floats:
-        """(B,) cash that orders leave."""
+    def _taken(self, sizes: Floats) -> Floats:
+        """(B,) cash that orders take; below zero when they bring some."""
         value = sizes * self.unit
-        paid = (self.side * value + self.charges(value)).sum(axis=1)
-        cash: Floats = self.book.cash + self.book.flow - paid
-        return cash
+        taken: Floats = (self.side * value + self.charges(value)).sum(axis=1)
+        return taken
 
     def _sales(self) -> Floats:
         """(B, K) sizes of sales: rounded down, but up where a limit demands them."""
@@ -217,8 +217,8 @@ class _Rounding:
         """Sell more until withdrawals and the reserve are paid for: what harms least."""
         sellable = self.book.present & ~self.limits.no_sell
         while True:
-            lacks = self.limits.reserve - self._cash(sold)
-            lacks = np.where(self.needy & (lacks > self.cent / 2), lacks + self.slack, 0.0)[:, None]
+            lacks = self.limits.reserve - self.book.cash - self.book.flow + self._taken(sold)
+            lacks = np.where(self.needy & (lacks > self.cent / 2), lacks, 0.0)[:, None]
             # Enough of each to pay for all, were it sold alone, and no more than there is.
             value, cost = sold * self.unit, self.charges(sold * self.unit)
             larger = np.maximum(value + lacks, self.unit)
@@ -244,7 +244,7 @@ class _Rounding:
         it: so the squared error is least.
         """
         wanted = np.where(self.side > 0, self.trade, 0.0)
-        spare = np.maximum(self._cash(sold) - self.slack - self.keep, 0.0)
+        spare = np.maximum(self.money - self._taken(sold), 0.0)
 
         def bought(row: Rows, less: Floats) -> tuple[Floats, Floats]:
             """Sizes, and the money that they take."""
@@ -305,7 +305,7 @@ class _Rounding:
         loss, cash = outcome(now)
         room = np.stack(
             [
-                (self.book.cash + self.book.flow - self.slack - self.keep)[rows] - cash.sum(axis=1),
+                self.money[rows] - cash.sum(axis=1),
                 self.may_buy[rows] - np.where(buys, now * unit, 0.0).sum(axis=1),
                 self.may_sell[rows] - np.where(sells, now * unit, 0.0).sum(axis=1),
             ]

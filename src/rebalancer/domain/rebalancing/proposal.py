@@ -512,7 +512,7 @@ class _Ticket:
     def balance(self) -> None:
         """Make sure of the cent: cash covers the reserve if anything is bought or can be sold.
 
-        The arrays keep a margin for rounding, so this seldom has anything to do.
+        The arrays know nothing of rounding to the minor unit, so a step may have to give way.
 
         Raises:
             InvalidRequest: what may be sold does not pay a withdrawal or a debit.

@@ -71,7 +71,7 @@ class Reasons:
     def for_order(self, row: int, slot: int, after: float, cost: Decimal) -> str:
         """Why this order, what it costs and what that buys."""
         held, aim = self._held[row][slot], self._aims[row][slot]
-        why = self._motive(row, slot)
+        why = self._motive(row, slot, buys=after > held)
         scale = self._scale[row][slot]
         if scale < 0:
             return f"{why}: from {held:.1%} to {after:.1%}, aiming at {aim:.1%}. Costs {cost}."
@@ -81,18 +81,18 @@ class Reasons:
             f"Costs {cost}{_worth(float(cost), yearly)}."
         )
 
-    def _motive(self, row: int, slot: int) -> str:
+    def _motive(self, row: int, slot: int, *, buys: bool) -> str:
         flow = self._flow[row][slot]
-        if flow > 0:
+        if buys and flow > 0:
             return "Among the largest shortfalls, so the deposit goes here first"
-        if flow < 0:
+        if not buys and flow < 0:
             return "Among the largest excesses, so the withdrawal comes from here"
-        if self._restored[row][slot] < 0:
+        if not buys and self._restored[row][slot] < 0:
             return "Sold to restore the cash reserve"
-        if self._trimmed[row][slot] < 0:
+        if not buys and self._trimmed[row][slot] < 0:
             return "Above a limit on its weight or its class"
         trade = self._trade[row][slot]
-        if trade == 0:
+        if not buys and trade >= 0:
             return "Sold because a whole share more is needed to pay for what must be paid"
         if self._band is not None and not self._outside[row][slot]:
             if trade > 0:
@@ -109,20 +109,22 @@ class Reasons:
         target = self._targets[row][slot]
         kept = self._kept[row][slot]
         verb = "buying" if trade > 0 else "selling"
+        reach = held + trade / self._total[row]
         if trade and kept == Kept.STEP:
             count = abs(trade) / self._unit[row][slot]
             return (
-                f"{verb} {count * self._step[row]:.4g} would reach {aim:.1%} from {held:.1%}, but "
-                f"orders are multiples of {self._step[row]:g}"
+                f"{verb} {_plain(count * self._step[row])} would reach {reach:.1%} from "
+                f"{held:.1%}, but orders are multiples of {_plain(self._step[row])}"
             )
         if trade and kept == Kept.MIN_TRADE:
+            whole = "in whole steps " if abs(trade) >= self._least[row] else ""
             return (
-                f"{verb} {abs(trade):.2f} would reach {aim:.1%} from {held:.1%}, but the minimum "
-                f"trade is {self._least[row]:.2f}"
+                f"{verb} {abs(trade):.2f} would reach {reach:.1%} from {held:.1%}, but {whole}the "
+                f"minimum trade is {self._least[row]:.2f}"
             )
         if trade and kept == Kept.UNPROFITABLE:
             cost = self._wanted.costs[row, slot]
-            yearly = self._scale[row][slot] * (held - aim) ** 2
+            yearly = self._scale[row][slot] * ((held - aim) ** 2 - (reach - aim) ** 2)
             return f"{verb} {abs(trade):.2f} would cost {cost:.2f}{_worth(cost, yearly)}"
         if trade:
             return (
@@ -183,10 +185,10 @@ class Reasons:
             notes.append(f"of the deposit of {portfolio.cash_flow}, {spent:.2f} is invested")
         elif portfolio.cash_flow < 0:
             raised = float(-np.minimum(wanted.flow[row], 0.0).sum())
-            notes.append(
-                f"the withdrawal of {-portfolio.cash_flow} takes sales of {raised:.2f}, which the "
-                "turnover cap does not count"
-            )
+            takes = f"takes sales of {raised:.2f}, which the turnover cap does not count"
+            if not raised:
+                takes = "is paid from cash"
+            notes.append(f"the withdrawal of {-portfolio.cash_flow} {takes}")
         if (wanted.restored[row] < 0).any():
             notes.append("cash was below the reserve, which is restored before anything is bought")
         if self._poor[row] > 0:
@@ -208,6 +210,11 @@ _PERIODS = {
     Frequency.QUARTERLY: "quarter",
     Frequency.YEARLY: "year",
 }
+
+
+def _plain(number: float) -> str:
+    """Four significant digits without an exponent."""
+    return np.format_float_positional(number, precision=4, fractional=False, trim="-")
 
 
 def _worth(cost: float, yearly: float) -> str:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 LONGEST_ID = 200
 
 _MISSING = object()
-_NUMERIC = {str, int, Decimal}
+_NUMERIC = {str, int, float, Decimal}
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])

@@ -1,0 +1,30 @@
+import json
+import re
+import time
+
+
+def test_the_demo_shows_the_main_job_and_what_to_try_next(rebalancer, tmp_path):
+    begun = time.monotonic()
+    done = rebalancer("demo", "--out", tmp_path / "there")
+    assert time.monotonic() - begun < 20
+    assert (done.code, done.stderr) == (0, "")
+    for text in (
+        *("Orders", "why", "Not traded", "Before and after", "What simple rules would do now"),
+        *("buy_and_hold", "hierarchical_risk_parity", "Sharpe", "survivors", "not personal advice"),
+    ):
+        assert text in done.stdout, text
+    report, example = tmp_path / "there" / "backtest.html", tmp_path / "there" / "portfolio.json"
+    assert f"Report with plots: {report}" in done.stdout
+    assert "survivors" in report.read_text(encoding="utf-8")
+    assert json.loads(example.read_text(encoding="utf-8"))["id"] == "demo"
+    suggested = re.findall(r"^  rebalancer (.+)$", done.stdout, flags=re.MULTILINE)
+    assert len(suggested) == 3
+    for command in suggested:
+        tried = rebalancer(*command.split())
+        assert (tried.code, tried.stderr) == (0, ""), command
+
+
+def test_a_folder_that_cannot_be_made(rebalancer, write):
+    write("file", "")
+    done = rebalancer("demo", "--out", "file")
+    assert done.code == 2 and "out: cannot write file/portfolio.json" in done.stderr

@@ -1,0 +1,264 @@
+import json
+
+import pytest
+
+from tests.builders import as_csv, flat_prices
+
+PORTFOLIO = {
+    "id": "mine",
+    "cash": "500.00",
+    "holdings": {"A": "20", "B": "5"},
+    "targets": {"A": 0.4, "C": 0.5},
+}
+KEYS = [
+    "portfolio_id",
+    "status",
+    "as_of",
+    "policy",
+    "orders",
+    "not_traded",
+    "weights_before",
+    "weights_after",
+    "cash_after",
+    "turnover",
+    "cost",
+    "notes",
+    "input_hash",
+    "error",
+    "drift_before",
+    "drift_after",
+    "volatility_before",
+    "volatility_after",
+    "others",
+]
+
+
+@pytest.fixture
+def propose(quickly, market, tmp_path):
+    """Run `rebalancer propose` on a portfolio's JSON object, or on its text."""
+
+    def run(portfolio, *options):
+        text = portfolio if isinstance(portfolio, str) else json.dumps(portfolio)
+        (tmp_path / "mine.json").write_text(text, encoding="utf-8")
+        return quickly("propose", "mine.json", "--prices", market, *options)
+
+    return run
+
+
+@pytest.fixture
+def from_csv(quickly, market, tmp_path):
+    """Run `rebalancer propose --holdings` on a CSV's content."""
+
+    def run(content, *options):
+        data = content if isinstance(content, bytes) else content.encode()
+        (tmp_path / "mine.csv").write_bytes(data)
+        return quickly("propose", "--holdings", "mine.csv", "--prices", market, *options)
+
+    return run
+
+
+def test_a_person_understands_the_table(rebalancer, market, write):
+    write("mine.json", json.dumps(PORTFOLIO))
+    done = rebalancer("propose", "mine.json", "--prices", market)
+    assert (done.code, done.stderr) == (0, "")
+    expected = [
+        *("mine", "band, closes of 2021-02-23, 10 bps of traded value, each side"),
+        *("Orders", "buy", "sell", "why", "Underweight: from 0.0% to", "Costs"),
+        *("Before and after", "target", "distance from what the policy wants"),
+        *("expected volatility a year", "What simple rules would do now", "monthly"),
+        "Computed from rules and prices; not personal advice.",
+    ]
+    for text in expected:
+        assert text in done.stdout, text
+    replay = rebalancer("propose", "mine.json", "--prices", market, "--json").json
+    assert replay["input_hash"] in done.stdout
+
+
+def test_why_not_is_said_too(propose):
+    table = propose(PORTFOLIO | {"preferences": {"do_not_sell": ["A", "B"]}})
+    assert "Not traded" in table.stdout and "do-not-sell list" in table.stdout
+    nothing = propose(PORTFOLIO | {"holdings": {}, "targets": {}})
+    assert nothing.code == 0 and "Nothing to trade." in nothing.stdout
+
+
+def test_json_for_scripts(rebalancer, market, write):
+    write("mine.json", json.dumps(PORTFOLIO))
+    command = ("propose", "mine.json", "--prices", market, "--policy", "quarterly", "--json")
+    done = rebalancer(*command)
+    assert (done.code, done.stderr, list(done.json)) == (0, "", KEYS)
+    assert [other["policy"] for other in done.json["others"]] == ["monthly", "band"]
+    assert done.json["drift_after"] < done.json["drift_before"]
+    assert rebalancer(*command).stdout == done.stdout
+
+
+def test_hand_reckoned(quickly, write):
+    write("flat.csv", as_csv(flat_prices({"A": 10.0, "B": 40.0})))
+    write("mine.csv", "symbol,quantity\nA,100\n")
+    found = quickly(
+        *("propose", "--holdings", "mine.csv", "--targets", "A=0.5,B=0.5", "--prices", "flat.csv"),
+        *("--policy", "monthly", "--cost-bps", "0", "--fractional", "--json"),
+    ).json
+    orders = {order["symbol"]: order for order in found["orders"]}
+    assert (orders["A"]["side"], orders["A"]["value"]) == ("sell", "500.00")
+    assert orders["B"]["side"] == "buy"
+    assert float(orders["B"]["quantity"]) == pytest.approx(12.5, abs=0.001)
+    assert float(found["cash_after"]) == pytest.approx(0, abs=0.05)
+    assert (found["cost"], found["turnover"]) == ("0.00", 0.5)
+
+
+def test_the_id_is_the_files_name_unless_given(propose):
+    without = {key: value for key, value in PORTFOLIO.items() if key != "id"}
+    assert propose(without, "--json").json["portfolio_id"] == "mine"
+    assert propose(PORTFOLIO | {"id": "else"}, "--json").json["portfolio_id"] == "else"
+
+
+def test_a_csv_of_holdings_is_the_same_portfolio(propose, from_csv, write):
+    portfolio = PORTFOLIO | {"cash_flow": "-10", "risk_profile": "growth"}
+    single = propose(portfolio | {"preferences": {"whole_shares": False}}, "--json").json
+    options = ("--cash", "500.00", "--cash-flow", "-10", "--risk-profile", "growth", "--json")
+    write("targets.json", '{"A": 0.4, "C": 0.5}')
+    plain = "symbol,quantity\nA,20\nB,5\n"
+    for content, targets in (
+        (plain, "A=0.4,C=0.5"),
+        (plain, " A = 0.4 , C = 0.5000000000000000 "),
+        (plain, "targets.json"),
+        ("\ufeffQuantity , SYMBOL,note\r\n20, A,x\r\n\r\n5,B\r\n,,\r\n", "A=0.4,C=0.5"),
+        ('symbol,quantity\r"A","20"\rB,5,\r', "A=0.4,C=0.5"),
+    ):
+        found = from_csv(content, "--targets", targets, "--fractional", *options)
+        assert found.json == single | {"portfolio_id": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("content", "fragment"),
+    [
+        ("", "needs a header line"),
+        ("A,20\n", "needs a header line"),
+        ("symbol;quantity\nA;20\n", "separated by commas"),
+        ("symbol,symbol,quantity\nA,A,20\n", "one column symbol"),
+        ("symbol,quantity\nA,1,000\n", "line 2: more cells than columns; write 1000"),
+        ("symbol,quantity\nA,20\nA,1\n", "line 3: A occurs twice"),
+        ("symbol,quantity\n,20\n", "line 2: no symbol"),
+        ("symbol,quantity\nA\n", "holdings.A: expected a decimal number"),
+        ("symbol,quantity\nA,ten\n", "holdings.A: expected a decimal number"),
+        ('symbol,quantity\nA,"1,000"\n', "holdings.A: expected a decimal number"),
+        ("symbol,quantity\nA,NaN\n", "holdings.A: must be finite"),
+        ("symbol,quantity\nA,1e999999\n", "holdings.A: is too large"),
+        ("symbol,quantity\nA,-1\n", "holdings.A: must be zero or more"),
+        ("symbol,quantity\nZZZ,1\n", "holdings.ZZZ: is unknown"),
+        ('symbol,quantity\nA,"20\n', "is not CSV"),
+        ("symbol,quantity\n" + "A" * 200_000 + ",1\n", "is not CSV"),
+        (b"symbol,quantity\n\xff,1\n", "is not UTF-8"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_holdings_that_make_no_sense(from_csv, content, fragment):
+    assert from_csv(content, "--targets", "A=1").refused(fragment)
+
+
+@pytest.mark.parametrize(
+    ("targets", "fragment"),
+    [
+        ("A", "targets: cannot read A"),
+        ("", "targets: cannot read"),
+        ("A=", "targets.A: expected a fraction"),
+        ("=0.5", "'=0.5' is no SYMBOL=WEIGHT"),
+        ("A=0.5,", "'' is no SYMBOL=WEIGHT"),
+        ("A=0.5,A=0.5", "'A=0.5' occurs twice"),
+        ("A=60%", 'targets.A: expected a fraction such as 0.25, got "60%"'),
+        ("A=nan", "targets.A: expected a fraction"),
+        ("A=1e400", "targets.A: expected a fraction"),
+        ("A=-0.1", "targets.A: must be a fraction between 0 and 1"),
+        ("A=0.7,B=0.4", "targets: sum to 1.1"),
+        ("ZZZ=0.4", "targets.ZZZ: is unknown"),
+    ],
+)
+def test_targets_that_make_no_sense(from_csv, targets, fragment):
+    assert from_csv("symbol,quantity\nA,1\n", "--targets", targets).refused(fragment)
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        (["--cash", "lots"], "cash: expected a decimal number"),
+        (["--cash", ""], "cash: expected a decimal number"),
+        (["--cash", "-99999"], "cash: "),
+        (["--cash-flow", "-99999"], "cash_flow: "),
+        (["--risk-profile", "bold"], "risk_profile: 'bold' is not a risk profile; choose one of"),
+        (["--currency", "usd"], "currency: 'usd' is not an ISO 4217 code"),
+        (["--policy", "nope"], "'nope' is not a policy"),
+        (["--as-of", "2021-05-31"], "within 5 business days"),
+        (["--as-of", "2019-12-31"], "before the first close"),
+        (["--as-of", "yesterday"], "YYYY-MM-DD"),
+        (["--cost-bps", "-1"], "cost_bps"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_that_make_no_sense(from_csv, options, fragment):
+    done = from_csv("symbol,quantity\nA,1\n", "--targets", "A=0.5", *options)
+    assert done.refused(fragment)
+
+
+def test_one_portfolio_from_one_place(quickly, propose, from_csv, write):
+    assert quickly("propose").refused("give either")
+    write("mine.json", "{}")
+    both = from_csv("symbol,quantity\n", "mine.json", "--targets", "A=1")
+    assert both.refused("give either")
+    assert from_csv("symbol,quantity\nA,1\n").refused("targets: give --targets")
+    stray = propose(PORTFOLIO, "--cash", "1", "--targets", "A=1", "--fractional")
+    assert stray.refused("--cash, --targets, --fractional: only with --holdings; edit mine.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("", "portfolio: is not JSON"),
+        ("[]", "portfolio: expected a JSON object, got a list"),
+        ("{}", "cash: is missing"),
+        (json.dumps(PORTFOLIO | {"chash": 1}), "chash: is unknown; did you mean cash?"),
+        (json.dumps(PORTFOLIO | {"currency": "EUR"}), "currency: is EUR, but prices are in USD"),
+        (json.dumps(PORTFOLIO).replace('"500.00"', "NaN"), "cash: must be finite, got NaN"),
+        ('{"cash": ' + "[" * 100_000, "portfolio: is nested too deeply"),
+    ],
+)
+def test_portfolios_that_make_no_sense(propose, text, fragment):
+    assert propose(text).refused(fragment)
+
+
+def test_a_missing_file(quickly, tmp_path):
+    assert quickly("propose", "missing.json").refused("portfolio: cannot read missing.json")
+    assert quickly("propose", ".").refused("Is a directory")
+    missing = quickly("propose", "--holdings", "missing.csv", "--targets", "A=1")
+    assert missing.refused("holdings: cannot read missing.csv")
+
+
+def test_as_of_a_weekend_stands_for_the_close_before(propose):
+    friday = propose(PORTFOLIO, "--as-of", "2021-02-19", "--json").json
+    assert propose(PORTFOLIO, "--as-of", "2021-02-21", "--json").json == friday
+    assert friday["as_of"] == "2021-02-19"
+    later = propose(PORTFOLIO, "--as-of", "2021-03-01", "--json").json
+    assert later["as_of"] == "2021-02-23"
+
+
+def test_a_proposal_can_be_replayed_by_its_hash(propose):
+    first = propose(PORTFOLIO, "--policy", "monthly", "--json")
+    known = first.json["input_hash"]
+    again = propose(PORTFOLIO, "--policy", "monthly", "--input-hash", known, "--json")
+    assert again.stdout == first.stdout
+    for portfolio, options in (
+        (PORTFOLIO, ["--policy", "band"]),
+        (PORTFOLIO, ["--policy", "monthly", "--cost-bps", "11"]),
+        (PORTFOLIO, ["--policy", "monthly", "--as-of", "2021-02-22"]),
+        (PORTFOLIO | {"cash": "500.01"}, ["--policy", "monthly"]),
+        (PORTFOLIO | {"id": "other"}, ["--policy", "monthly"]),
+    ):
+        refused = propose(portfolio, *options, "--input-hash", known)
+        assert refused.refused("the inputs hash to", known, "differ")
+
+
+def test_fractions_only_when_asked_for(from_csv):
+    options = ("--targets", "A=0.3333333333333333", "--json")
+    whole = from_csv("symbol,quantity\nA,10\n", *options).json
+    assert all("." not in order["quantity"] for order in whole["orders"])
+    some = from_csv("symbol,quantity\nA,10\n", *options, "--fractional").json
+    assert some["weights_after"]["A"] == pytest.approx(1 / 3, abs=1e-5)
