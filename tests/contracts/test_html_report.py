@@ -126,7 +126,7 @@ def test_the_table_quotes_every_figure_of_every_policy():
 def test_the_gain_on_the_monthly_rule_stands_with_its_interval():
     track = attrs.evolve(a_track("trend", rows=300, assets=3), gain=Interval(0.1, -0.07, 0.27))
     table = rows_of(own(render_backtest(a_backtest(tracks=(track,)))))
-    assert table["trend"][-1] == "0.10\u00b10.17"
+    assert table["trend"][-1] == "0.10<br><small>\u00b10.17</small>"
 
 
 def test_the_best_of_a_column_is_marked_unless_all_read_the_same():

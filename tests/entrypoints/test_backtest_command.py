@@ -65,6 +65,8 @@ def test_the_interface_that_others_build_on(rebalancer, market):
     ]
     for result in found["results"]:
         assert set(FIXED) <= set(result)
+        gain = result.pop("sharpe_gain")
+        assert gain["low"] <= gain["estimate"] <= gain["high"]
         for name, value in result.items():
             if name != "policy":
                 assert type(value) is (int if name in WHOLE else float), name
@@ -253,7 +255,7 @@ def test_the_table_is_for_people(rebalancer, market):
     assert (done.code, done.stderr) == (0, "")
     for expected in ("2020-01-01 to 2021-02-23, 5 assets, 10 bps", "monthly", "band:edge"):
         assert expected in done.stdout
-    assert re.search(r"Sharpe.*max DD.*exposure", done.stdout)
+    assert re.search(r"policy.*CAGR.*Sharpe.*exposure", done.stdout)
     assert "survivors" not in done.stdout
 
 

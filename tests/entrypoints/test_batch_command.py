@@ -579,16 +579,21 @@ def pool(market, tmp_path):
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
+def all_gone(workers):
+    """Whether no process runs any longer, soon."""
+    until = time.monotonic() + 10
+    while any(map(running, workers)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not any(map(running, workers))
+
+
 @linux
 def test_no_worker_outlives_a_killed_run(pool):
     process, workers = pool
     assert len(workers) >= 2 and all(map(running, workers))
     process.kill()
     process.wait()
-    until = time.monotonic() + 10
-    while any(map(running, workers)) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert not any(map(running, workers))
+    assert all_gone(workers)
 
 
 @linux
@@ -598,7 +603,7 @@ def test_an_interrupted_run_ends_quietly(pool):
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 130
     assert b"Traceback" not in complaint and b"Interrupted." in complaint
-    assert not any(map(running, workers))
+    assert all_gone(workers)
 
 
 @linux

@@ -24,9 +24,10 @@ Columns = NDArray[np.intp]
 Rows = NDArray[np.intp]
 Dates = NDArray[np.datetime64]
 
-_LANES = 8
-"""Slots come in multiples of this: numpy sums a row in eight lanes, so that zero slots added at
-its end change no bit of the sum, and a portfolio's figures do not depend on its neighbours."""
+_LANES, _BLOCK = 8, 128
+"""Slots come in multiples of 8, above 128 in 128 times a power of 2: numpy sums a row in eight
+lanes, and halves a row longer than 128. So zero slots added at its end change no bit of the sum,
+and a portfolio's figures do not depend on its neighbours."""
 
 
 @attrs.frozen(eq=False)
@@ -197,8 +198,7 @@ def open_book(
     """
     count = len(portfolios)
     widest = max((len(columns) for columns in places), default=1)
-    slots = -(-max(widest, 1) // _LANES) * _LANES
-    shape = (count, slots)
+    shape = (count, _slots(widest))
     assets = np.zeros(shape, dtype=np.intp)
     present = np.zeros(shape, dtype=bool)
     quantities = np.zeros(shape)
@@ -269,6 +269,13 @@ def open_book(
         ),
     )
     return book, handling
+
+
+def _slots(widest: int) -> int:
+    """How many slots a book needs whose largest portfolio has ``widest`` assets."""
+    if widest <= _BLOCK:
+        return -(-max(widest, 1) // _LANES) * _LANES
+    return _BLOCK << (-(-widest // _BLOCK) - 1).bit_length()
 
 
 def _or(value: float | None, default: float) -> float:

@@ -29,7 +29,7 @@ def _fraction(_: object, attribute: attrs.Attribute[float | None], value: float 
 
 
 def _amount(_: object, attribute: attrs.Attribute[Decimal], value: Decimal) -> None:
-    if value < 0:
+    if not (value.is_finite() and value >= 0):
         raise InvalidRequest(
             f"must be zero or more, got {value}", field=f"preferences.{attribute.name}"
         )
@@ -68,7 +68,7 @@ class Preferences:
 
     @quantity_step.validator
     def _check_step(self, _: object, value: Decimal) -> None:
-        if value <= 0:
+        if not (value.is_finite() and value > 0):
             raise InvalidRequest(
                 f"must be more than zero, got {value}", field="preferences.quantity_step"
             )
@@ -103,8 +103,8 @@ class Portfolio:
         symbols: Every symbol held or targeted, in alphabetical order.
 
     Raises:
-        InvalidRequest: a negative holding, a target outside of [0, 1], targets summing above
-            1 + 1e-6, or an empty id.
+        InvalidRequest: an amount that is not finite, a negative holding, a target outside of
+            [0, 1], targets summing above 1 + 1e-6, or an empty id.
     """
 
     id: str
@@ -122,7 +122,12 @@ class Portfolio:
         object.__setattr__(self, "symbols", tuple(sorted({**self.holdings, **self.targets})))
         if not self.id:
             raise InvalidRequest("must not be empty", field="id")
+        for name, amount in (("cash", self.cash), ("cash_flow", self.cash_flow)):
+            if not amount.is_finite():
+                raise InvalidRequest(f"must be finite, got {amount}", field=name)
         for symbol, quantity in self.holdings.items():
+            if not quantity.is_finite():
+                raise InvalidRequest(f"must be finite, got {quantity}", field=f"holdings.{symbol}")
             if quantity < 0:
                 raise InvalidRequest(
                     f"must be zero or more, got {quantity}: short positions are not supported",
@@ -137,6 +142,6 @@ class Portfolio:
             total += weight
         if total > 1 + TARGET_TOLERANCE:
             raise InvalidRequest(
-                f"sum to {total:.6g}, more than 1; lower them, and what is missing to 1 is cash",
+                f"sum to {total:.9g}, more than 1; lower them, and what is missing to 1 is cash",
                 field="targets",
             )

@@ -16,6 +16,7 @@ from rebalancer.domain.portfolio.book import Book, Limits
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Rows = NDArray[np.intp]
 
 RISK_WINDOW = 252
 """Daily returns that expected volatility and drawdown are estimated from: one year."""
@@ -86,12 +87,15 @@ def restrained(decision: Decision, book: Book, risk: PortfolioRisk) -> Restraint
             "equity ceiling", np.where(limits.equity, targets * factor[:, None], targets)
         )
         if risk.known:
-            targets = scaled(
-                "target volatility", _beside_locked(targets, book, risk.share_within_volatility)
-            )
-            targets = scaled(
-                "tolerated drawdown", _beside_locked(targets, book, risk.share_within_drawdown)
-            )
+            rows = np.flatnonzero(limits.profiled)
+            some, its_risk = book.only(rows), risk.only(rows)
+            for name, share in (
+                ("target volatility", its_risk.share_within_volatility),
+                ("tolerated drawdown", its_risk.share_within_drawdown),
+            ):
+                narrower = targets.copy()
+                narrower[rows] = _beside_locked(targets[rows], some, share)
+                targets = scaled(name, narrower)
         factor = _at_most(1.0 - limits.cash_floor, targets.sum(axis=1))
         targets = scaled("cash floor", targets * factor[:, None])
     return Restraint(attrs.evolve(decision, targets=targets), kept, forced)
@@ -131,6 +135,10 @@ class PortfolioRisk:
         self._market = market
         self.known = len(market) > FEWEST_RETURNS
 
+    def only(self, rows: Rows) -> PortfolioRisk:
+        """The same for some of the portfolios."""
+        return PortfolioRisk(self._book.only(rows), self._market)
+
     def volatility(self, weights: Floats) -> Floats:
         """(B,) expected volatility a year of (B, K) weights."""
         if not self.known:
@@ -148,11 +156,14 @@ class PortfolioRisk:
 
     def exceeds(self, weights: Floats, limits: Limits) -> Bools:
         """(B,) whether (B, K) weights are riskier than a profile bears."""
-        if not (self.known and limits.profiled.any()):
-            return np.zeros(len(weights), dtype=bool)
-        volatile = self.volatility(weights) > limits.target_volatility * (1 + _SLACK)
-        fall = _deepest_fall(self._mix_returns(weights))
-        exceeds: Bools = volatile | (fall > limits.tolerated_drawdown * (1 + _SLACK))
+        exceeds = np.zeros(len(weights), dtype=bool)
+        rows = np.flatnonzero(limits.profiled)
+        if not (self.known and rows.size):
+            return exceeds
+        some, bounds, mixes = self.only(rows), limits.only(rows), weights[rows]
+        volatile = some.volatility(mixes) > bounds.target_volatility * (1 + _SLACK)
+        fall = _deepest_fall(some._mix_returns(mixes))
+        exceeds[rows] = volatile | (fall > bounds.tolerated_drawdown * (1 + _SLACK))
         return exceeds
 
     def share_within_volatility(self, stuck: Floats, loose: Floats, limits: Limits) -> Floats:

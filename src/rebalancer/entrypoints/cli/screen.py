@@ -46,7 +46,7 @@ def wide_table(screen: Console, title: str, texts: Sequence[str], figures: Seque
     for heading in texts:
         table.add_column(heading, overflow="fold")
     for heading in figures:
-        broken = heading.replace(" ", "\n").replace("/", "\n/") if narrow else heading
+        broken = heading.replace(" ", "\n").replace("/", "\n/")
         table.add_column(broken, justify="right", no_wrap=True)
     return table
 
