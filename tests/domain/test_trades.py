@@ -40,7 +40,7 @@ def a_book(
     flow: float | list[float] | Floats = 0.0,
     **limits: object,
 ) -> Book:
-    """Portfolios with given money per asset; one, or a row each. Limits by name, none by default."""
+    """Portfolios with this money per asset: one, or a row each; limits by name."""
     held = np.atleast_2d(np.array(values, dtype=float))
     count, slots = held.shape
     book = Book(

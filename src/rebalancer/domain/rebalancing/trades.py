@@ -44,8 +44,8 @@ _ROUNDS = 12
 _SETTLED = 1e-13
 """Costs are solved when they change by less than this fraction of portfolio value."""
 
-_SLOPES = (-5.0, 0.99)
-"""How steeply costs may change with what is provided for them; where they jump, not so steeply."""
+_STEEP = 0.99
+"""Costs that grow faster with what is provided for them would never be met."""
 
 _DEBT = 1e-12
 """Less than this fraction of portfolio value is no debt."""
@@ -130,6 +130,8 @@ def _solved(solve: _Free | _Constrained, charges: Charges) -> Trades:
     dust = (DUST * total)[:, None]
     settled = _SETTLED * total
     paid = before = charged_before = np.zeros(len(book))
+    # What is known to be too little, and to be enough.
+    least, most = np.zeros(len(book)), np.full(len(book), np.inf)
     for round_ in range(_ROUNDS):
         solve(paid)
         values = solve.goals - book.values
@@ -143,14 +145,19 @@ def _solved(solve: _Free | _Constrained, charges: Charges) -> Trades:
         if not open_.any():
             break
         better = charged
-        if round_ >= _ROUNDS - 3:
-            # A fee that flips an order on and off has no fixed point: provide for the larger.
-            better = np.maximum(charged, paid)
-        elif round_ > 0:
-            # Costs are nearly linear in what is provided for them: secant steps gain digits.
-            change = np.where(open_ & (paid != before), paid - before, 1.0)
-            slope = np.clip((charged - charged_before) / change, *_SLOPES)
-            better = np.maximum(paid + (charged - paid) / (1.0 - slope), 0.0)
+        if round_ > 0:
+            # Costs are nearly linear in what is provided for them: secant steps gain digits. Where
+            # they jump, as fees do that flip an order on and off, halving finds the jump.
+            least = np.where(charged > paid, np.maximum(least, paid), least)
+            most = np.where(charged < paid, np.minimum(most, paid), most)
+            change = np.where(paid != before, paid - before, 1.0)
+            slope = np.minimum((charged - charged_before) / change, _STEEP)
+            better = paid + (charged - paid) / (1.0 - slope)
+            known = np.isfinite(most)
+            halved = np.where(known, (least + np.where(known, most, 0.0)) / 2, charged)
+            better = np.where((better > least) & (better < most), better, halved)
+            if round_ == _ROUNDS - 2:
+                better = np.where(known, most, np.maximum(charged, paid))
         before, charged_before = paid, charged
         # What is solved stays: no row's last digits depend on its neighbours.
         paid = np.where(open_, better, paid)
@@ -364,7 +371,8 @@ class _Constrained:
         (The cash floor needs no look: what may be invested leaves it.)
         """
         limits = self.limits
-        aims = np.where(limits.no_sell, aims, np.minimum(aims, self._most_each))
+        stays = np.where(limits.no_sell, self.book.values, 0.0)
+        aims = np.minimum(aims, np.maximum(self._most_each, stays))
         if not limits.profiled.any():
             return aims
         equities = np.where(limits.equity, aims, 0.0)
