@@ -219,7 +219,7 @@ def test_the_nearer_neighbour_is_taken() -> None:
 
 def test_one_order_gives_way_to_another() -> None:
     # Wanted are 2.6 shares of 100 and 1.47 of 300, for 700. Three and one leave errors of 40 and
-    # 140; with two of the second there is no money for even one of the first.
+    # 140; two of the second leave money for one of the first, and errors of 160 and 160.
     case = case_of([100, 300], [0, 0], [260 / 700, 440 / 700], cash=700)
     assert steps_of(case) == [3, 1]
 

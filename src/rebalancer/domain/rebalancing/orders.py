@@ -134,9 +134,10 @@ class _Rounding:
         self.high = np.where(size - self.low > _NEARLY, self.low + 1.0, self.low)
         self.min_trade = handling.min_trade[:, None]
         self.least = np.ceil(self.min_trade / self.unit - _NEARLY)
-        # What may be sold: whole steps, and all of a holding where limits or cash may need it.
+        # What may be sold: whole steps, and all of a holding where limits may need it.
         self.held = handling.quantities / handling.step[:, None]
-        self.most = np.where(due | self.careful, self.held, np.floor(self.held + _NEARLY))
+        all_of_it = limited | self.careful
+        self.most = np.where(all_of_it, self.held, np.floor(self.held + _NEARLY))
         # What limits demand of a sale: down to the weight, or all of it for a class or for risk.
         down = np.ceil((book.values - self.ceiling) / self.unit)
         self.demand = np.where(

@@ -281,20 +281,32 @@ def _answers(
     wanted = trades(book, restraint.decision, charges)
     limits = book.limits or unlimited(book)
     whole = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
-    risky = risk.exceeds((book.values + wanted.values) / whole, limits)
-    if risky.any():
-        restraint = restraint.forcing(risky)
+
+    def risky(moved: Floats) -> NDArray[np.bool_]:
+        return risk.exceeds((book.values + moved) / whole, limits)
+
+    waiting = risky(wanted.values)
+    if waiting.any():
+        restraint = restraint.forcing(waiting)
         wanted = trades(book, restraint.decision, charges)
-    risky |= risk.exceeds(book.values / whole, limits)
     worth = _worth(book, handling, wanted, risk)
-    made = rounded(
-        book,
-        wanted,
-        handling,
-        charges,
-        required=np.broadcast_to(risky[:, None], book.present.shape),
-        unprofitable=worth.unprofitable(wanted.costs),
-    )
+
+    def orders(required: NDArray[np.bool_]) -> Rounded:
+        return rounded(
+            book,
+            wanted,
+            handling,
+            charges,
+            required=np.broadcast_to(required[:, None], book.present.shape),
+            unprofitable=worth.unprofitable(wanted.costs),
+        )
+
+    required = waiting | risky(np.zeros_like(book.values))
+    made = orders(required)
+    # Sales left out, for being small or not worth their cost, can leave too much risk.
+    left = risky(made.values) & ~required
+    if left.any():
+        made = orders(required | left)
     desk = _Desk(terms, book, handling, charges, restraint, wanted, made, worth, risk)
     for row, portfolio in enumerate(portfolios):
         try:
