@@ -59,6 +59,13 @@ def test_nothing_is_inferred_from_too_little():
     assert sharpe_difference(still, _pair(6)[1], seed=0) is None
 
 
+def test_a_strategy_that_stops_moving_gives_an_interval_or_none_but_no_warning():
+    first, second = _pair(9, rows=420)
+    first[210:] = 0.0
+    found = sharpe_difference(first, second, seed=0)
+    assert found is None or np.isfinite([found.low, found.high]).all()
+
+
 def test_equal_strategies_differ_by_nothing():
     first, _ = _pair(7)
     found = sharpe_difference(first, first, seed=0)

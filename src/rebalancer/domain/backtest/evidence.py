@@ -81,9 +81,14 @@ def sharpe_difference(
 
     random = np.random.default_rng(seed)
     starts = random.integers(0, rows, (draws, rows // block))
-    drawn, drawn_error = _difference(sums[starts], block, rows // block * block)
-    distance = np.abs(drawn - estimate) / drawn_error
-    reach = float(np.quantile(distance, LEVEL)) * float(error[0])
+    # A resample of days on which nothing moved has no Sharpe ratio, and says nothing.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        drawn, drawn_error = _difference(sums[starts], block, rows // block * block)
+        distance = np.abs(drawn - estimate) / drawn_error
+    told = distance[np.isfinite(distance)]
+    if told.size < draws / 2:
+        return None
+    reach = float(np.quantile(told, LEVEL)) * float(error[0])
     middle = float(estimate[0])
     return Interval(year * middle, year * (middle - reach), year * (middle + reach))
 

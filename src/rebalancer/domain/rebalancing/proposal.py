@@ -254,11 +254,15 @@ def _checked(portfolio: Portfolio, terms: Terms) -> list[int]:
     total = before + float(portfolio.cash_flow)
     cent = float(portfolio.currency.minor_unit) / 2
     if total < -cent:
-        field = "cash_flow" if portfolio.cash_flow < 0 else "cash"
+        if portfolio.cash_flow < 0:
+            raise InvalidRequest(
+                f"takes {-portfolio.cash_flow} out of a portfolio worth {before:.2f}; lower it",
+                field="cash_flow",
+            )
         raise InvalidRequest(
-            f"takes {-portfolio.cash_flow if field == 'cash_flow' else -portfolio.cash} out of a "
-            f"portfolio worth {max(before, held):.2f}; lower it",
-            field=field,
+            f"is a debit of {-portfolio.cash}, but holdings and cash flow are worth "
+            f"{total - float(portfolio.cash):.2f}; deposit at least {-total:.2f}",
+            field="cash",
         )
     reserve = float(portfolio.preferences.cash_reserve)
     if reserve > total + cent:

@@ -157,6 +157,8 @@ class Reasons:
         frequency = self._policy.frequency
         if frequency is Frequency.ONCE:
             return f"{self._policy.name} leaves holdings alone"
+        if last > self._book.as_of[row]:
+            return f"{self._policy.name} is not due: the last rebalance, {last}, is later than this"
         return (
             f"{self._policy.name} is not due: the last rebalance, {last}, lies in the same "
             f"{_PERIODS[frequency]}"
@@ -165,6 +167,11 @@ class Reasons:
     def notes(self, row: int, portfolio: Portfolio) -> list[str]:
         """What else a person should know of a portfolio's proposal."""
         notes = list(self._policy.remarks(self._restraint.decision, self._book, self._market, row))
+        for name in ("do_not_sell", "do_not_buy"):
+            listed = getattr(portfolio.preferences, name)
+            unknown = sorted(symbol for symbol in listed if symbol not in self._market.columns)
+            if unknown:
+                notes.append(f"{name} names what the prices do not know: {', '.join(unknown)}")
         for name, kept in self._restraint.kept.items():
             if kept[row] < 1 - 1e-9:
                 profile = portfolio.risk_profile
