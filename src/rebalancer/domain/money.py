@@ -67,6 +67,8 @@ def decimal_of(value: object, *, field: str) -> Decimal:
     Raises:
         InvalidRequest: not a number, not finite, 1e15 or more in size, or finer than 12 decimals.
     """
+    if type(value) is str and len(value) < 15 and value.isdigit() and value.isascii():
+        return Decimal(value)  # what most quantities look like: nothing can be wrong with it
     number = _parsed(value)
     if number is None:
         shown = repr(value)

@@ -197,7 +197,7 @@ class Terms:
             _number(wishes.band),
             bool(wishes.skip_unprofitable),
         )
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def propose(portfolio: Portfolio, terms: Terms) -> Proposal:

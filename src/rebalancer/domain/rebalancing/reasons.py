@@ -169,8 +169,7 @@ class Reasons:
         notes = list(self._policy.remarks(self._restraint.decision, self._book, self._market, row))
         for name in ("do_not_sell", "do_not_buy"):
             listed = getattr(portfolio.preferences, name)
-            unknown = sorted(symbol for symbol in listed if symbol not in self._market.columns)
-            if unknown:
+            if listed and (unknown := sorted(listed - self._market.columns.keys())):
                 notes.append(f"{name} names what the prices do not know: {', '.join(unknown)}")
         for name, kept in self._restraint.kept.items():
             if kept[row] < 1 - 1e-9:
