@@ -186,3 +186,12 @@ def test_an_unmeasured_asset_cannot_pass_for_a_measured_one() -> None:
     assert np.isnan(moments.of(np.array([[0, 1]]), np.array([[True, True]]))).all()
     known = moments.of(np.array([[0, 1]]), np.array([[True, False]]))
     assert np.isfinite(known).all() and known[0, 0, 0] > 0
+
+
+def test_the_volatility_of_a_mix_by_hand():
+    # Half in an asset of 20% and half in one of 10%, uncorrelated: sqrt(0.01 + 0.0025).
+    table = np.diag([0.04, 0.01, 0.09])
+    weights = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]])
+    assets = np.array([[0, 1, 2], [2, 0, 1]])
+    found = indicators.mix_volatility(weights, assets, table)
+    np.testing.assert_allclose(found, [np.sqrt(0.0125), 0.2], rtol=1e-14)

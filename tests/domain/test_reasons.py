@@ -209,3 +209,19 @@ def test_a_profile() -> None:
         "left alone it would be riskier than the profile bears, by the last 252 days, so it goes "
         "to its targets now, whatever the policy's schedule",
     )
+
+
+def test_a_debit_is_no_reserve() -> None:
+    proposal = answer(a_portfolio({"A": 600}, {"A": 0.5}, cash=-100))
+    assert reasons(proposal)["A"].startswith("Sold to cover the debit: from 120.0% to 50.0%")
+    assert proposal.notes == ("cash was a debit, which is covered before anything is bought",)
+
+
+def test_lists_that_name_what_nobody_knows_are_pointed_out() -> None:
+    proposal = answer(a_portfolio({"A": 600}, {"A": 0.5}, do_not_sell=["A", "APPL"]))
+    assert proposal.notes == ("do_not_sell names what the prices do not know: APPL",)
+
+
+def test_a_rebalance_later_than_the_closes_is_not_called_the_same_month() -> None:
+    portfolio = a_portfolio({"A": 600, "B": 200}, TARGETS, last_rebalance=date(2050, 1, 1))
+    assert "2050-01-01, is later than this" in reasons(answer(portfolio))["A"]

@@ -215,6 +215,7 @@ def mix_volatility(weights: Floats, assets: Integers, table: Floats) -> Floats:
     """
     known = weights != 0
     gathered = covariance_among(table, assets, known)
-    variance = ((gathered @ weights[:, :, None])[:, :, 0] * weights).sum(axis=1)
+    # Sums and no matrix product, whose last digits would depend on the width of the book.
+    variance = ((gathered * weights[:, None, :]).sum(axis=2) * weights).sum(axis=1)
     risk: Floats = np.sqrt(np.maximum(variance, 0.0))
     return risk

@@ -56,6 +56,7 @@ class Reasons:
         self._unit = (handling.prices * handling.step[:, None]).tolist()
         self._step = handling.step.tolist()
         self._least = handling.min_trade.tolist()
+        self._reserve = limits.reserve.tolist()
         self._no_sell: list[list[bool]] = limits.no_sell.tolist()
         self._no_buy: list[list[bool]] = limits.no_buy.tolist()
         self._due = decision.due.tolist()
@@ -88,7 +89,9 @@ class Reasons:
         if not buys and flow < 0:
             return "Among the largest excesses, so the withdrawal comes from here"
         if not buys and self._restored[row][slot] < 0:
-            return "Sold to restore the cash reserve"
+            if self._reserve[row]:
+                return "Sold to restore the cash reserve"
+            return "Sold to cover the debit"
         if not buys and self._trimmed[row][slot] < 0:
             return "Above a limit on its weight or its class"
         trade = self._trade[row][slot]
@@ -196,7 +199,11 @@ class Reasons:
                 takes = "is paid from cash"
             notes.append(f"the withdrawal of {-portfolio.cash_flow} {takes}")
         if (wanted.restored[row] < 0).any():
-            notes.append("cash was below the reserve, which is restored before anything is bought")
+            notes.append(
+                "cash was below the reserve, which is restored before anything is bought"
+                if self._reserve[row]
+                else "cash was a debit, which is covered before anything is bought"
+            )
         if self._poor[row] > 0:
             notes.append(
                 f"the cash reserve stays short by {self._poor[row]:.2f}: what may be sold does not "
