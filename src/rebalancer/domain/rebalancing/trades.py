@@ -232,9 +232,8 @@ class _Free:
         room = np.clip((self.total - paid) / self.divisor, 0.0, np.maximum(self.total, 0.0))
         self.aims = self.decision.targets * room[:, None]
         if self.outside is None:
-            act_all = self.everyone
             self.goals = (
-                self.aims if act_all else np.where(self.acts[:, None], self.aims, self.values)
+                self.aims if self.everyone else np.where(self.acts[:, None], self.aims, self.values)
             )
         else:
             invest = self.wanted * room
