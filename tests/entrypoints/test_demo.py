@@ -17,7 +17,7 @@ def test_the_demo_shows_the_main_job_and_what_to_try_next(rebalancer, tmp_path):
     assert f"Report with plots: {report}" in done.stdout
     assert "survivors" in report.read_text(encoding="utf-8")
     assert json.loads(example.read_text(encoding="utf-8"))["id"] == "demo"
-    suggested = re.findall(r"^  rebalancer (.+)$", done.stdout, flags=re.MULTILINE)
+    suggested = re.findall(r"^  \S*rebalancer (.+)$", done.stdout, flags=re.MULTILINE)
     assert len(suggested) == 3
     for command in suggested:
         tried = rebalancer(*command.split())

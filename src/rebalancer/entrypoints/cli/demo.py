@@ -55,6 +55,8 @@ def demo(out: Path) -> None:
       rebalancer demo --out /tmp/demo
     """
     import json
+    import shutil
+    import sys
 
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
     from rebalancer.application.ports import BacktestReports
@@ -94,11 +96,13 @@ def demo(out: Path) -> None:
 
     screen.print()
     screen.rule("3. Next")
+    # From a virtual environment that is not activated, the bare name would not be found.
+    command = "rebalancer" if shutil.which("rebalancer") else sys.argv[0]
     screen.print(
         f"Report with plots: {report.resolve()}\n"
         "Try:\n"
-        f"  rebalancer propose {example} --policy monthly\n"
-        "  rebalancer backtest --policy monthly,band:edge,trend:window=150 --from 2010-01-04\n"
-        "  rebalancer market show AAPL",
+        f"  {command} propose {example} --policy monthly\n"
+        f"  {command} backtest --policy monthly,band:edge,trend:window=150 --from 2010-01-04\n"
+        f"  {command} market show AAPL",
         soft_wrap=True,
     )
