@@ -235,5 +235,6 @@ def portfolios(
             max_weight=draw(_rarely(None, st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.9]))),
             band=draw(_rarely(None, st.sampled_from([0.0, 0.01, 0.1, 1.0]))),
             skip_unprofitable=draw(_rarely(False, st.just(True))),
+            max_departure=draw(st.sampled_from([0.2, 1.0, 0.0, 0.05])),
         ),
     )

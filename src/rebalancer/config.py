@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -14,6 +17,15 @@ from rebalancer.domain.money import Currency
 
 PREFIX = "REBALANCER_"
 MOST_WORKERS = 256
+SHORTEST_KEY = 32
+DEVELOPMENT_KEY = "for development only: anyone can read this in the source"
+
+
+class Environment(StrEnum):
+    """Where this runs. Defaults that would be unsafe elsewhere serve in development alone."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
 
 
 @attrs.frozen
@@ -24,13 +36,26 @@ class Settings:
         prices: Price file used when a command names none; None: the packaged sample.
         assets: Instrument list used when a command names none; None: the packaged one.
         currency: Of the prices.
-        workers: Processes that a batch may use.
+        workers: Processes that a batch or a server may use; None: one a core for a batch, one for
+            a server.
+        environment: Where this runs.
+        database_url: Where people and portfolios are kept.
+        secret_key: Signs access tokens.
+        host: Address that the server listens on.
+        port: Port that the server listens on; 0: a free one.
+        log_level: What the server says of itself: debug, info, warning or error.
     """
 
     prices: Path | None = None
     assets: Path | None = None
     currency: str = "USD"
-    workers: int = 1
+    workers: int | None = None
+    environment: Environment = Environment.DEVELOPMENT
+    database_url: str = attrs.field(default="sqlite:///rebalancer.db", repr=False)
+    secret_key: str = attrs.field(default=DEVELOPMENT_KEY, repr=False)
+    host: str = "127.0.0.1"
+    port: int = 8000
+    log_level: str = "info"
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -45,28 +70,102 @@ class Settings:
                 raise InvalidRequest(
                     f"is not a setting; there are {', '.join(sorted(known))}", field=name
                 )
+        given = {
+            field.name: text
+            for field in attrs.fields(cls)
+            if (text := environment.get(f"{PREFIX}{field.name.upper()}", "").strip())
+        }
+        return cls(**{name: _READERS.get(name, str)(text) for name, text in given.items()})
 
-        def text(name: str) -> str:
-            return environment.get(f"{PREFIX}{name}", "").strip()
+    @property
+    def cores(self) -> int:
+        """Processes that a batch may use."""
+        return self.workers or min(os.cpu_count() or 1, MOST_WORKERS)
 
-        workers = text("WORKERS") or str(min(os.cpu_count() or 1, MOST_WORKERS))
-        if not (re.fullmatch("[0-9]{1,3}", workers) and 1 <= int(workers) <= MOST_WORKERS):
+    def check_serving(self) -> None:
+        """Refuse to let strangers in with a key that everybody knows.
+
+        Raises:
+            InvalidRequest: the key is the development default, or short, where it must not be.
+        """
+        field = f"{PREFIX}SECRET_KEY"
+        remedy = 'such as python -c "import secrets; print(secrets.token_urlsafe(48))" prints'
+        if self.secret_key == DEVELOPMENT_KEY:
+            if self.environment is not Environment.DEVELOPMENT:
+                raise InvalidRequest(
+                    f"must be set outside of development: to a secret {remedy}", field=field
+                )
+            if not _loopback(self.host):
+                raise InvalidRequest(
+                    f"must be set to listen on {self.host}, which others can reach: to a secret "
+                    f"{remedy}",
+                    field=field,
+                )
+
+
+def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (re.fullmatch("[0-9]{1,5}", text) and low <= int(text) <= high):
             raise InvalidRequest(
-                f"must be a whole number from 1 to {MOST_WORKERS}, got {workers!r}",
-                field=f"{PREFIX}WORKERS",
+                f"must be a whole number from {low} to {high}, got {text!r}", field=PREFIX + name
             )
-        currency = text("CURRENCY") or "USD"
-        try:
-            Currency(currency)
-        except InvalidRequest as error:
-            raise InvalidRequest(str(error), field=f"{PREFIX}CURRENCY") from None
-        return cls(
-            prices=Path(text("PRICES")) if text("PRICES") else None,
-            assets=Path(text("ASSETS")) if text("ASSETS") else None,
-            currency=currency,
-            workers=int(workers),
-        )
+        return int(text)
 
+    return read
+
+
+def _one_of(name: str, *choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise InvalidRequest(
+                f"must be one of {', '.join(choices)}, got {text!r}", field=PREFIX + name
+            )
+        return text
+
+    return read
+
+
+def _currency(text: str) -> str:
+    try:
+        return Currency(text).code
+    except InvalidRequest as error:
+        raise InvalidRequest(str(error), field=f"{PREFIX}CURRENCY") from None
+
+
+def _key(text: str) -> str:
+    if len(text) < SHORTEST_KEY:
+        raise InvalidRequest(
+            f"must have {SHORTEST_KEY} characters at least", field=f"{PREFIX}SECRET_KEY"
+        )
+    return text
+
+
+def _url(text: str) -> str:
+    if not re.match(r"[a-z0-9+]+://", text):
+        raise InvalidRequest(
+            "must be a URL such as sqlite:///rebalancer.db", field=f"{PREFIX}DATABASE_URL"
+        )
+    return text
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "prices": Path,
+    "assets": Path,
+    "currency": _currency,
+    "workers": _whole("WORKERS", 1, MOST_WORKERS),
+    "environment": lambda text: Environment(_one_of("ENVIRONMENT", *Environment)(text)),
+    "database_url": _url,
+    "secret_key": _key,
+    "port": _whole("PORT", 0, 65_535),
+    "log_level": _one_of("LOG_LEVEL", "debug", "info", "warning", "error"),
+}
 
 _FLAGS = {f"{PREFIX}DEBUG"}
 """Read by the command line itself: show tracebacks."""

@@ -2,19 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 import attrs
-from dishka import Container, Provider, Scope, from_context, make_container, provide
+from dishka import (
+    AsyncContainer,
+    Container,
+    Provider,
+    Scope,
+    from_context,
+    make_async_container,
+    make_container,
+    provide,
+)
 
+from rebalancer.adapters.broker.paper import PaperBroker
+from rebalancer.adapters.jobs.in_process import InProcessJobs
 from rebalancer.adapters.market_data.csv_files import CsvInstruments, CsvPrices, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
 from rebalancer.adapters.report.html import HtmlReports
-from rebalancer.application.backtests import RunBacktest
-from rebalancer.application.market_data import DescribeAsset, DescribeMarket
-from rebalancer.application.ports import BacktestReports, InstrumentSource, PriceSource
-from rebalancer.application.rebalance import ProposeForBook, ProposeRebalance, SetTerms
+from rebalancer.application.accounts import (
+    AssessRisk,
+    LogIn,
+    LogOut,
+    ReadProfile,
+    RefreshLogin,
+    Register,
+)
+from rebalancer.application.backtests import (
+    AbandonJobs,
+    DoBacktest,
+    ReadJob,
+    RunBacktest,
+    StartBacktest,
+)
+from rebalancer.application.health import CheckHealth
+from rebalancer.application.market_data import (
+    DescribeAsset,
+    DescribeMarket,
+    ReadCloses,
+    SearchAssets,
+)
+from rebalancer.application.portfolios import (
+    ClosePortfolio,
+    MeasurePerformance,
+    OpenPortfolio,
+    ReadPortfolio,
+    ReadTransactions,
+    RecordCashFlow,
+    RecordTrades,
+    RevisePortfolio,
+)
+from rebalancer.application.ports import (
+    BacktestReports,
+    Broker,
+    Clock,
+    Ids,
+    InstrumentSource,
+    JobRunner,
+    Passwords,
+    PriceSource,
+    Tokens,
+    UnitOfWork,
+)
+from rebalancer.application.rebalance import (
+    AcceptProposal,
+    ProposeForBook,
+    ProposeForEveryone,
+    ProposeForPortfolio,
+    ProposeRebalance,
+    ReadProposals,
+    RejectProposal,
+    SetTerms,
+)
+from rebalancer.config import Settings
+from rebalancer.domain.money import Currency
 
 
 @attrs.frozen
@@ -67,6 +134,89 @@ class Reports(Provider):
         return HtmlReports()
 
 
+class Surroundings(Provider):
+    """Time, names and settings."""
+
+    scope = Scope.APP
+    settings = from_context(provides=Settings, scope=Scope.APP)
+
+    @provide
+    def clock(self) -> Clock:
+        """The machine's, in UTC."""
+        return partial(datetime.now, UTC)
+
+    @provide
+    def ids(self) -> Ids:
+        """Random ones."""
+        return uuid4
+
+    @provide
+    def currency(self, settings: Settings) -> Currency:
+        """Of the prices."""
+        return Currency(settings.currency)
+
+
+class Stores(Provider):
+    """Where people and portfolios are kept. Loaded when it is asked for, as SQL takes its time."""
+
+    scope = Scope.APP
+
+    @provide
+    def work(self, settings: Settings) -> Iterator[UnitOfWork]:
+        """A database."""
+        from rebalancer.adapters.sql.engine import connect
+        from rebalancer.adapters.sql.store import SqlWork
+
+        engine = connect(settings.database_url)
+        yield SqlWork(engine)
+        engine.dispose()
+
+
+class Security(Provider):
+    """Passwords and tokens."""
+
+    scope = Scope.APP
+
+    @provide
+    def passwords(self) -> Passwords:
+        """Argon2id."""
+        from rebalancer.adapters.security.passwords import ArgonPasswords
+
+        return ArgonPasswords()
+
+    @provide
+    def tokens(self, settings: Settings) -> Tokens:
+        """Signed with the secret key."""
+        from rebalancer.adapters.security.tokens import JwtTokens
+
+        return JwtTokens(settings.secret_key)
+
+
+class Execution(Provider):
+    """Who carries out orders, and who does jobs."""
+
+    scope = Scope.APP
+
+    @provide
+    def broker(self) -> Broker:
+        """On paper."""
+        return PaperBroker()
+
+    @provide
+    def do_backtest(
+        self, work: UnitOfWork, run_backtest: RunBacktest, clock: Clock, sources: Sources
+    ) -> DoBacktest:
+        """With the cautions that the prices call for."""
+        return DoBacktest(work, run_backtest, clock, sources.cautions)
+
+    @provide
+    def runner(self, do: DoBacktest) -> Iterator[JobRunner]:
+        """A thread of this process."""
+        jobs = InProcessJobs(do)
+        yield jobs
+        jobs.close()
+
+
 class UseCases(Provider):
     """What the application can do."""
 
@@ -74,12 +224,52 @@ class UseCases(Provider):
     set_terms = provide(SetTerms)
     propose = provide(ProposeRebalance)
     propose_for_book = provide(ProposeForBook)
+    propose_for_portfolio = provide(ProposeForPortfolio)
+    propose_for_everyone = provide(ProposeForEveryone)
+    read_proposals = provide(ReadProposals)
+    accept = provide(AcceptProposal)
+    reject = provide(RejectProposal)
     run_backtest = provide(RunBacktest)
+    start_backtest = provide(StartBacktest)
+    read_job = provide(ReadJob)
+    abandon_jobs = provide(AbandonJobs)
     describe_market = provide(DescribeMarket)
     describe_asset = provide(DescribeAsset)
+    search_assets = provide(SearchAssets)
+    read_closes = provide(ReadCloses)
+    register = provide(Register)
+    log_in = provide(LogIn)
+    refresh = provide(RefreshLogin)
+    log_out = provide(LogOut)
+    read_profile = provide(ReadProfile)
+    assess = provide(AssessRisk)
+    open_portfolio = provide(OpenPortfolio)
+    read_portfolio = provide(ReadPortfolio)
+    revise = provide(RevisePortfolio)
+    close = provide(ClosePortfolio)
+    record_cash_flow = provide(RecordCashFlow)
+    record_trades = provide(RecordTrades)
+    read_transactions = provide(ReadTransactions)
+    measure = provide(MeasurePerformance)
+    health = provide(CheckHealth)
 
 
-def container(sources: Sources, *overrides: Provider) -> Container:
+def _providers() -> tuple[Provider, ...]:
+    parts = (MarketData, Reports, Surroundings, Stores, Security, Execution, UseCases)
+    return tuple(part() for part in parts)
+
+
+def container(
+    sources: Sources, *overrides: Provider, settings: Settings | None = None
+) -> Container:
     """Everything wired together; later providers replace earlier ones."""
-    providers = (MarketData(), Reports(), UseCases(), *overrides)
-    return make_container(*providers, context={Sources: sources})
+    context = {Sources: sources, Settings: settings or Settings()}
+    return make_container(*_providers(), *overrides, context=context)
+
+
+def async_container(
+    sources: Sources, *overrides: Provider, settings: Settings | None = None
+) -> AsyncContainer:
+    """The same for callers that await."""
+    context = {Sources: sources, Settings: settings or Settings()}
+    return make_async_container(*_providers(), *overrides, context=context)

@@ -8,11 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book, Limits
-from rebalancer.domain.rebalancing.limits import PortfolioRisk, Restraint, restrained
-from tests.builders import names, prices
+from rebalancer.domain.portfolio.book import Book, Limits, open_book, placed
+from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.rebalancing.limits import PortfolioRisk, Restraint, breaches, restrained
+from tests.builders import (
+    CLASSES,
+    a_portfolio,
+    flat_prices,
+    names,
+    portfolios,
+    prices,
+    varied_prices,
+)
 
 FEW = 10
 """Rows too few for an estimate of risk."""
@@ -30,6 +40,7 @@ def a_book(
     count: int = 1,
     values: Sequence[float] | None = None,
     equity: Sequence[bool] | None = None,
+    strategic: Sequence[float] | None = None,
     profiled: bool = True,
     **limits: float,
 ) -> Book:
@@ -38,6 +49,7 @@ def a_book(
     fences = {
         "reserve": 0.0,
         "max_turnover": np.inf,
+        "max_departure": np.inf,
         "max_weight": np.inf,
         "equity_ceiling": 1.0 if profiled else np.inf,
         "cash_floor": 0.0,
@@ -50,7 +62,7 @@ def a_book(
         values=np.zeros(shape) if values is None else np.tile(np.array(values, float), (count, 1)),
         cash=column(100.0, count) - (0.0 if values is None else sum(values)),
         flow=column(0.0, count),
-        targets=np.zeros(shape),
+        targets=np.tile(np.zeros(assets) if strategic is None else strategic, (count, 1)),
         as_of=np.full(count, np.datetime64("2024-05-15")),
         reviewed=np.full(count, np.datetime64("2024-05-01")),
         band=column(np.nan, count),
@@ -114,6 +126,57 @@ def test_no_limits_change_nothing() -> None:
     assert found.decision is decision
     assert found.kept == {}
     assert found.forced.tolist() == [False]
+    assert found.departure.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("strategic", "wanted", "most", "departure", "nearer"),
+    [
+        # Half of the portfolio into cash: 0.2 of it is two fifths of the way.
+        ([0.6, 0.4], [0.3, 0.2], 0.2, 0.5, [0.48, 0.32]),
+        # Half of it from one asset to another.
+        ([0.6, 0.4], [0.1, 0.9], 0.2, 0.5, [0.4, 0.6]),
+        # 0.1 more of one, 0.3 less of the other, 0.2 more cash: 0.3 is sold.
+        ([0.5, 0.3], [0.6, 0.0], 0.15, 0.3, [0.55, 0.15]),
+        # Out of cash: 0.4 is bought.
+        ([0.2, 0.2], [0.5, 0.3], 0.1, 0.4, [0.275, 0.225]),
+        ([0.0, 0.0], [0.0, 1.0], 0.05, 1.0, [0.0, 0.05]),
+    ],
+)
+def test_who_departs_too_far_is_brought_back(
+    strategic: list[float], wanted: list[float], most: float, departure: float, nearer: list[float]
+) -> None:
+    book = a_book(2, strategic=strategic, max_departure=most)
+    found = limited(wanting(wanted), book, prices(2, 300))
+    assert targets(found) == pytest.approx(nearer)
+    assert found.departure == pytest.approx([departure])
+    assert all(kept == 1 for kept in found.kept.values())
+
+
+@pytest.mark.parametrize("most", [0.5, 1.0, np.inf])
+def test_who_stays_near_enough_is_left_alone(most: float) -> None:
+    wanted = wanting([0.35, 0.6])
+    book = a_book(2, strategic=[0.6, 0.1], profiled=False, max_departure=most)
+    found = limited(wanted, book, prices(2, 300))
+    assert found.decision.targets.tolist() == wanted.targets.tolist()
+    assert found.departure.tolist() == [0]
+
+
+def test_who_may_not_depart_holds_the_strategic_targets_exactly() -> None:
+    strategic = [0.1, 0.2, 0.7 / 3]
+    book = a_book(3, strategic=strategic, max_departure=0.0)
+    found = limited(wanting([0.3, 0.0, 0.7]), book, prices(3, 300))
+    assert targets(found).tolist() == strategic
+
+
+def test_limits_apply_to_what_was_brought_back() -> None:
+    # A third of the way from 0.6, 0.4 to 0, 1 is 0.4, 0.6, of which 0.5 is the most.
+    book = a_book(2, strategic=[0.6, 0.4], max_departure=0.2, max_weight=0.5)
+    found = limited(wanting([0.0, 1.0]), book, prices(2, FEW))
+    assert targets(found) == pytest.approx([0.4, 0.5])
+    assert found.departure == pytest.approx([0.6])
+    assert found.kept["maximum weight"] == pytest.approx([0.9])
+    assert found.left(0) == {"maximum weight": pytest.approx(0.9)}
 
 
 def test_a_maximum_weight_cuts_what_exceeds_it_and_leaves_the_rest_in_cash() -> None:
@@ -301,7 +364,150 @@ def test_those_who_are_forced_go_to_their_targets_now(band: float | None) -> Non
     assert again.forced.tolist() == [True, False]
 
 
+# Targets that a profile does not bear. A and C are equities, B, F and I are not, G is unknown.
+
+STILL = flat_prices(dict.fromkeys("ABCFGI", 10.0))
+"""Too short for an estimate of risk."""
+
+
+def of_profile(profile: str | None, wanted: dict[str, float]) -> Portfolio:
+    return a_portfolio({}, wanted, profile=profile)
+
+
+@pytest.mark.parametrize(
+    ("profile", "wanted", "exceeded"),
+    [
+        (None, {"A": 1.0}, {}),
+        ("aggressive", {"A": 1.0}, {}),
+        ("conservative", {}, {}),
+        ("conservative", {"A": 0.25, "B": 0.4, "F": 0.3}, {}),
+        # 0.4 and 0.3 are left of 0.5 and 0.3.
+        ("conservative", {"B": 0.5, "F": 0.3}, {"maximum weight": 0.875}),
+        # 0.25 is left of 0.3, beside 0.6.
+        ("conservative", {"A": 0.1, "G": 0.2, "B": 0.3, "F": 0.3}, {"equity ceiling": 0.85 / 0.9}),
+        ("cautious", {"B": 0.4, "F": 0.4, "I": 0.2}, {"cash floor": 0.97}),
+        # Each limit by itself: what one would cut does not hide another.
+        (
+            "conservative",
+            {"A": 0.5, "C": 0.5},
+            {"maximum weight": 0.8, "equity ceiling": 0.25, "cash floor": 0.95},
+        ),
+    ],
+)
+def test_what_targets_exceed(
+    profile: str | None, wanted: dict[str, float], exceeded: dict[str, float]
+) -> None:
+    found = breaches(of_profile(profile, wanted), STILL, CLASSES)
+    assert found == {name: pytest.approx(share) for name, share in exceeded.items()}
+
+
+def test_targets_that_move_too_much() -> None:
+    swings, still = in_turn(0.01, 301), [100.0] * 301
+    market = closes(still, swings, still, still, still, swings)
+    yearly = np.tile([0.01, -0.01 / 1.01], 126).std(ddof=1) * np.sqrt(252)
+    found = breaches(of_profile("conservative", {"B": 0.4, "F": 0.3}), market, CLASSES)
+    assert found == {"target volatility": pytest.approx(0.06 / (0.7 * yearly))}
+    assert not breaches(of_profile("conservative", {"B": 0.4, "F": 0.3}), STILL, CLASSES)
+    assert not breaches(of_profile("balanced", {"B": 0.4, "F": 0.3}), market, CLASSES)
+
+
+def test_targets_that_have_fallen_too_deep() -> None:
+    # 0.1% a day, every day: no volatility, and a share s of it falls to (1 - s / 1,000)^252.
+    falling, still = [100.0 * 0.999**day for day in range(301)], [100.0] * 301
+    market = closes(still, falling, still, still, still, falling)
+    found = breaches(of_profile("conservative", {"B": 0.4, "F": 0.4}), market, CLASSES)
+    assert found == {"tolerated drawdown": pytest.approx((1 - 0.88 ** (1 / 252)) / 0.0008)}
+    assert not breaches(of_profile("cautious", {"B": 0.3, "F": 0.4}), market, CLASSES)
+
+
+def test_only_the_targets_are_judged() -> None:
+    portfolio = a_portfolio(
+        {"A": 1000, "B": 10, "unheard-of": 1},
+        {"B": 0.5, "F": 0.3},
+        cash=-500,
+        flow=-100,
+        profile="conservative",
+        do_not_sell=["A", "F"],
+        max_weight=0.1,
+        max_departure=0,
+        cash_reserve=10_000,
+    )
+    assert breaches(portfolio, STILL, CLASSES) == {"maximum weight": pytest.approx(0.875)}
+
+
+@pytest.mark.parametrize("profile", [None, "balanced"])
+def test_targets_that_nobody_knows(profile: str | None) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        breaches(of_profile(profile, {"A": 0.1, "Z": 0.1}), STILL, CLASSES)
+    assert caught.value.field == "targets.Z"
+
+
 # Laws.
+
+
+def distance(one: np.ndarray, other: np.ndarray) -> float:
+    """One-way, cash counted as an asset."""
+    moved = [*(one - other), other.sum() - one.sum()]
+    return sum(abs(change) for change in moved) / 2
+
+
+@given(
+    seed=st.integers(0, 1000),
+    most=st.sampled_from([0.2, 0.0, 0.05, 0.5, 1.0, np.inf]),
+    share=st.sampled_from([1.0, 0.9, 0.0]),
+)
+@laws
+def test_nobody_departs_further_than_permitted(seed: int, most: float, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    market = prices(16, FEW)
+    strategic = rng.dirichlet(np.full(8, 0.3), 5) * rng.choice([1.0, 0.95], (5, 1))
+    wanted = rng.dirichlet(np.full(8, 0.3), 5) * share
+    wanted[4] = strategic[4]
+    book = a_book(8, count=5, profiled=False, max_departure=most)
+    book = attrs.evolve(book, targets=strategic)
+    decision = Decision(wanted, np.zeros(5, dtype=bool))
+    found = limited(decision, book, market)
+    weights = found.decision.targets
+    assert (weights >= 0).all()
+    assert (weights.sum(axis=1) <= 1 + 1e-12).all()
+    for row in range(5):
+        asked = distance(wanted[row], strategic[row])
+        assert distance(weights[row], strategic[row]) <= most + 1e-9
+        assert distance(weights[row], strategic[row]) == pytest.approx(min(asked, most))
+        if found.departure[row]:
+            assert found.departure[row] == pytest.approx(asked)
+        else:
+            assert asked <= most + 1e-9
+            assert weights[row].tolist() == wanted[row].tolist()
+        # Alone, and in a wider book, to the last bit.
+        some = np.array([row])
+        alone = limited(decision.only(some), book.only(some), market)
+        assert alone.decision.targets[0].tolist() == weights[row].tolist()
+        assert alone.departure.tolist() == [found.departure[row]]
+    assert found.departure[4] == 0
+    if most == 0:
+        assert weights.tolist() == strategic.tolist()
+    wide = attrs.evolve(
+        a_book(16, count=5, profiled=False, max_departure=most),
+        targets=np.pad(strategic, ((0, 0), (0, 8))),
+    )
+    widely = limited(attrs.evolve(decision, targets=np.pad(wanted, ((0, 0), (0, 8)))), wide, market)
+    assert widely.decision.targets[:, :8].tolist() == weights.tolist()
+
+
+VARIED = varied_prices()
+
+
+@given(portfolio=portfolios(VARIED))
+@laws
+def test_targets_exceed_nothing_where_no_limit_takes_anything(portfolio: Portfolio) -> None:
+    bare = attrs.evolve(portfolio, holdings={}, preferences=a_portfolio().preferences)
+    book, _ = open_book([bare], [placed(bare, VARIED)], VARIED, CLASSES)
+    strategic = Decision(book.targets, np.array([True]))
+    found = breaches(portfolio, VARIED, CLASSES)
+    assert bool(found) == bool(limited(strategic, book, VARIED).left(0))
+    assert all(0 <= share < 1 for share in found.values())
+    assert portfolio.risk_profile or not found
 
 
 @given(

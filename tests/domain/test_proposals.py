@@ -562,6 +562,23 @@ def test_the_currency_unit_does_not_matter(rule: str, portfolio: Portfolio) -> N
         assert other.weights_after == pytest.approx(one.weights_after, abs=1e-9)
 
 
+@pytest.mark.parametrize("rule", ["monthly", "band", "band:relative", "buy_and_hold"])
+@given(portfolio=portfolios(MARKET))
+@settings(max_examples=15)
+def test_who_follows_the_given_targets_may_depart_or_not(rule: str, portfolio: Portfolio) -> None:
+    answers = []
+    for most in (0.0, 1.0):
+        wishes = attrs.evolve(portfolio.preferences, max_departure=most)
+        (answer,) = propose_book([attrs.evolve(portfolio, preferences=wishes)], terms(MARKET, rule))
+        answers.append(attrs.evolve(answer, input_hash=""))
+    one, other = answers
+    if isinstance(one, Failure):
+        assert isinstance(other, Failure)
+        assert str(one.error) == str(other.error)
+    else:
+        assert one == other
+
+
 OTHER_WISHES = {
     "whole_shares": False,
     "quantity_step": Decimal("0.001"),
@@ -572,6 +589,7 @@ OTHER_WISHES = {
     "cash_reserve": Decimal(1),
     "max_weight": 0.9,
     "band": 0.03,
+    "max_departure": 0.1,
     "skip_unprofitable": True,
 }
 OTHERWISE = {
@@ -812,6 +830,8 @@ def test_impossible_portfolios_do_not_construct(field: str, wrong: dict[str, obj
         ("max_turnover", 1.1),
         ("max_weight", -0.1),
         ("band", 2.0),
+        ("max_departure", -0.1),
+        ("max_departure", float("nan")),
     ],
 )
 def test_impossible_preferences_do_not_construct(field: str, value: object) -> None:

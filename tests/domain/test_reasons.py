@@ -152,6 +152,35 @@ def test_a_maximum_weight() -> None:
     )
 
 
+def test_a_policy_that_would_depart_too_far() -> None:
+    # B is below its average, so `trend` would hold its half in cash.
+    closes = np.column_stack((np.full(300, 100.0), np.linspace(60.0, 50.0, 300)))
+    market = PriceHistory.of(("A", "B"), swinging().dates, closes)
+    held, half = {"A": 50, "B": 100}, {"A": 0.5, "B": 0.5}
+    falling = "below its 200-day average, so held in cash: B"
+    proposal = answer(a_portfolio(held, half), "trend", market=market)
+    assert reasons(proposal)["B"].startswith("Overweight: from 50.0% to 30.0%, aiming at 30.0%.")
+    assert proposal.notes == (
+        falling,
+        "the policy would move 50.0% of the portfolio away from the given targets; "
+        "preferences.max_departure lets it go 20.0%",
+    )
+    held_to = answer(a_portfolio(held, half, max_departure=0), "trend", market=market)
+    assert reasons(held_to)["B"] == "at its target of 50.0%"
+    assert held_to.notes == (
+        falling,
+        "the policy would move 50.0% of the portfolio away from the given targets; "
+        "preferences.max_departure is 0, so the given targets hold",
+    )
+    free = answer(a_portfolio(held, half, max_departure=0.5), "trend", market=market)
+    assert free.notes == (falling,)
+    short = answer(a_portfolio(held, half, max_departure=0), "trend", market=FLAT)
+    assert short.notes == (
+        "trend needs 200 closes of every targeted asset, and not all are known: the given targets "
+        "hold by the monthly rule",
+    )
+
+
 def test_steps_and_the_minimum_trade() -> None:
     targets = {"A": 0.52, "B": 0.03, "D": 0.45}
     proposal = answer(a_portfolio({"D": 5}, targets, cash=20, min_trade=30))

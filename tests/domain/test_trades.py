@@ -436,6 +436,7 @@ def test_every_limit_has_a_place_in_these_tests() -> None:
         "no_buy",
         "reserve",
         "max_turnover",
+        "max_departure",
         "max_weight",
         "equity",
         "equity_ceiling",

@@ -51,6 +51,7 @@ FULL = {
         "cash_reserve": "100.00",
         "max_weight": 0.6,
         "band": 0.02,
+        "max_departure": 0.2,
         "skip_unprofitable": False,
     },
 }
@@ -298,6 +299,8 @@ BAD = {
     "reserve above value": (wishing(cash_reserve="99999"), "b", "preferences.cash_reserve: "),
     "weight 1.5": (wishing(max_weight=1.5), "b", "preferences.max_weight: must be a"),
     "band -0.1": (wishing(band=-0.1), "b", "preferences.band: must be a fraction"),
+    "departure 1.5": (wishing(max_departure=1.5), "b", "preferences.max_departure: must be a"),
+    "departure in words": (wishing(max_departure="x"), "b", "preferences.max_departure: expected"),
     "lock of text": (wishing(do_not_sell="A"), "b", "preferences.do_not_sell: expected a list"),
     "lock of numbers": (wishing(do_not_buy=[1]), "b", "preferences.do_not_buy[0]: expected text"),
     "a debit under locks": (

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.application.ports import InstrumentSource, PriceSource
+from rebalancer.application.ports import (
+    InstrumentSource,
+    Job,
+    JobRunner,
+    JobState,
+    PriceSource,
+    UnitOfWork,
+)
 from rebalancer.domain.backtest.run import Backtest, Conditions, compare
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.rules import policy
-from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.costs import CostModel, cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
 
 Floats = NDArray[np.float64]
@@ -74,13 +83,22 @@ class RunBacktest:
             PricesUnavailable: the provider did not answer.
         """
         policies = [policy(name) for name in request.policies]
+        return compare(policies, self.conditions(request), cautions=cautions, progress=progress)
+
+    def conditions(self, request: BacktestRequest) -> Conditions:
+        """What a request means on the prices that there are.
+
+        Raises:
+            InvalidRequest: as when it is run; what only shows on the way excepted.
+            PricesUnavailable: the provider did not answer.
+        """
         if not (np.isfinite(request.capital) and request.capital > 0):
             raise InvalidRequest(f"must be more than 0, got {request.capital}", field="capital")
         history = self.prices.closes()
         first, last = _window(history, request.first, request.last)
         history = history.until(last)
         risk_free, history = _risk_free(history, first, request.risk_free)
-        conditions = Conditions(
+        return Conditions(
             prices=history,
             first=first,
             targets=_targets(history.symbols, request.targets),
@@ -90,7 +108,190 @@ class RunBacktest:
             capital=request.capital,
             as_live=request.as_live,
         )
-        return compare(policies, conditions, cautions=cautions, progress=progress)
+
+
+BACKTEST = "backtest"
+"""The kind of job that this is."""
+
+
+@attrs.frozen
+class BacktestOrder:
+    """A backtest as it is asked for and kept: values that JSON can hold.
+
+    Attributes as in `BacktestRequest`, but for the costs: basis points of traded value, or a
+    preset's name.
+    """
+
+    policies: tuple[str, ...]
+    cost_bps: float | None = None
+    costs: str | None = None
+    targets: Mapping[str, float] | None = None
+    first: date | None = None
+    last: date | None = None
+    risk_free: float | str = 0.0
+    capital: float = 100_000.0
+    as_live: bool = False
+
+    def request(self) -> BacktestRequest:
+        """What is to be run.
+
+        Raises:
+            InvalidRequest: the costs make no sense.
+        """
+        return BacktestRequest(
+            policies=self.policies,
+            costs=cost_model(self.cost_bps, self.costs),
+            targets=self.targets,
+            first=self.first,
+            last=self.last,
+            risk_free=self.risk_free,
+            capital=self.capital,
+            as_live=self.as_live,
+        )
+
+    def kept(self) -> dict[str, Any]:
+        """As JSON values."""
+        return attrs.asdict(
+            self, value_serializer=lambda _, __, v: v.isoformat() if isinstance(v, date) else v
+        ) | {"policies": list(self.policies)}
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> BacktestOrder:
+        """From JSON values, as `kept` gave them."""
+        days = {key: kept[key] and date.fromisoformat(kept[key]) for key in ("first", "last")}
+        return cls(**{**kept, **days, "policies": tuple(kept["policies"])})
+
+
+@attrs.frozen
+class StartBacktest:
+    """Have a backtest run in the background."""
+
+    work: UnitOfWork
+    runner: JobRunner
+    run_backtest: RunBacktest
+
+    def __call__(self, order: BacktestOrder, *, id: UUID, owner: UUID, now: datetime) -> Job:
+        """The job, which has been submitted.
+
+        Raises:
+            InvalidRequest: it could not be run; names the field.
+            Unavailable: too many jobs wait already.
+        """
+        if not order.policies:
+            raise InvalidRequest("name at least one", field="policies")
+        for name in order.policies:
+            policy(name)
+            if order.policies.count(name) > 1:
+                raise InvalidRequest(f"{name} is named twice", field="policies")
+        self.run_backtest.conditions(order.request())  # raises for what cannot be run
+        job = Job(id, owner, BACKTEST, order.kept(), JobState.QUEUED, created=now)
+        with self.work.begin() as tx:
+            tx.jobs.add(job)
+        try:
+            self.runner.submit(id)
+        except RebalancerError as error:
+            with self.work.begin() as tx:
+                tx.jobs.save(_failed(job, str(error), now))
+            raise
+        return job
+
+
+@attrs.frozen
+class DoBacktest:
+    """Run a backtest that was asked for, and keep how it goes."""
+
+    work: UnitOfWork
+    run_backtest: RunBacktest
+    clock: Callable[[], datetime]
+    cautions: Sequence[str] = ()
+
+    def __call__(self, id: UUID) -> None:
+        """Do the job of this id; whatever goes wrong is kept with it."""
+        with self.work.begin() as tx:
+            job = attrs.evolve(tx.jobs.get(id), state=JobState.RUNNING)
+            tx.jobs.save(job)
+        order = BacktestOrder.of(job.request)
+        done = 0
+
+        def progress(_: str) -> None:
+            nonlocal done
+            done += 1
+            share = done / (len(order.policies) + 1)  # the evidence comes after the last policy
+            with self.work.begin() as tx:
+                tx.jobs.save(attrs.evolve(job, progress=min(share, 0.99)))
+
+        try:
+            outcome = self.run_backtest(order.request(), cautions=self.cautions, progress=progress)
+            ended = attrs.evolve(
+                job,
+                state=JobState.SUCCEEDED,
+                progress=1.0,
+                result=record(outcome),
+                finished=self.clock(),
+            )
+        except RebalancerError as error:
+            ended = _failed(job, str(error), self.clock())
+        except Exception:
+            ended = _failed(job, "it failed for a reason that is ours", self.clock())
+            with self.work.begin() as tx:
+                tx.jobs.save(ended)
+            raise
+        with self.work.begin() as tx:
+            tx.jobs.save(ended)
+
+
+@attrs.frozen
+class ReadJob:
+    """Look at how a job goes."""
+
+    work: UnitOfWork
+
+    def __call__(self, id: UUID, *, owner: UUID) -> Job:
+        """The job.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's.
+        """
+        with self.work.read() as tx:
+            return tx.jobs.get(id, owner=owner)
+
+
+@attrs.frozen
+class AbandonJobs:
+    """Admit that jobs which nobody does any more have failed; for the start of a process."""
+
+    work: UnitOfWork
+
+    def __call__(self, now: datetime) -> int:
+        """How many there were."""
+        with self.work.begin() as tx:
+            left = tx.jobs.unfinished()
+            for job in left:
+                tx.jobs.save(_failed(job, "the server was restarted; ask again", now))
+        return len(left)
+
+
+def record(done: Backtest) -> dict[str, Any]:
+    """Results as JSON values; figures as in `Performance`."""
+    return {
+        "from": str(done.dates[0]),
+        "to": str(done.dates[-1]),
+        "assets": list(done.symbols),
+        "costs": done.cost_label,
+        "cautions": list(done.cautions),
+        "results": [
+            {
+                "policy": track.policy,
+                **attrs.asdict(track.performance),
+                "sharpe_gain": None if track.gain is None else attrs.asdict(track.gain),
+            }
+            for track in done.tracks
+        ],
+    }
+
+
+def _failed(job: Job, why: str, now: datetime) -> Job:
+    return attrs.evolve(job, state=JobState.FAILED, error=why, finished=now)
 
 
 def _window(history: PriceHistory, first: date | None, last: date | None) -> tuple[int, int]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
+from enum import StrEnum
 
 import attrs
 import numpy as np
 
 from rebalancer.application.ports import InstrumentSource, PriceSource
 from rebalancer.domain.backtest.performance import annual_volatility, max_drawdown
+from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.policy import Frequency
 
 
 @attrs.frozen
@@ -66,6 +69,102 @@ class AssetHistory:
 
     summary: AssetSummary
     years: tuple[Year, ...]
+
+
+@attrs.frozen
+class FoundAsset:
+    """One asset that a search has found; attributes as in `AssetSummary`."""
+
+    symbol: str
+    name: str
+    asset_class: str | None
+    as_of: date
+    price: float | None
+
+
+@attrs.frozen
+class SearchAssets:
+    """Find assets by symbol or name."""
+
+    prices: PriceSource
+    instruments: InstrumentSource
+
+    def __call__(self, query: str, *, after: str | None = None, limit: int) -> list[FoundAsset]:
+        """Assets whose symbol begins with the query, or whose name holds it; by symbol.
+
+        Raises:
+            InvalidRequest: prices or instruments are malformed.
+            PricesUnavailable: the provider did not answer.
+        """
+        history, known = self.prices.closes(), self.instruments.instruments()
+        wanted = query.strip().casefold()
+        found = [
+            symbol
+            for symbol in sorted(history.symbols)
+            if symbol.casefold().startswith(wanted) or wanted in known[symbol].name.casefold()
+        ]
+        if after is not None:
+            found = [symbol for symbol in found if symbol > after]
+        return [
+            FoundAsset(
+                symbol,
+                known[symbol].name,
+                known[symbol].asset_class,
+                history.last_date,
+                _number(float(history.last_closes[history.column(symbol)])),
+            )
+            for symbol in found[:limit]
+        ]
+
+
+class Interval(StrEnum):
+    """How far closes lie apart: the last of every day, week (from Monday) or month."""
+
+    DAY = "1d"
+    WEEK = "1wk"
+    MONTH = "1mo"
+
+
+@attrs.frozen
+class ReadCloses:
+    """Look at the closes of one asset."""
+
+    prices: PriceSource
+
+    def __call__(
+        self,
+        symbol: str,
+        *,
+        start: date | None = None,
+        end: date | None = None,
+        interval: Interval = Interval.DAY,
+    ) -> list[tuple[date, float]]:
+        """Adjusted closes from ``start`` to ``end``, both included, oldest first.
+
+        Of a week or a month there is its last close inside the window, under that close's day.
+
+        Raises:
+            NotFound: the symbol is unknown.
+            InvalidRequest: the window ends before it begins.
+            PricesUnavailable: the provider did not answer.
+        """
+        if start is not None and end is not None and end < start:
+            raise InvalidRequest(f"{end} lies before the start, {start}", field="end")
+        if symbol not in self.prices.symbols():
+            raise NotFound(f"there is no asset {symbol}")
+        history = self.prices.closes([symbol])
+        inside = ~np.isnan(history.closes[:, 0])
+        if start is not None:
+            inside &= history.dates >= np.datetime64(start, "D")
+        if end is not None:
+            inside &= history.dates <= np.datetime64(end, "D")
+        days, closes = history.dates[inside], history.closes[inside, 0]
+        if interval is not Interval.DAY and len(days):
+            by = Frequency.WEEKLY if interval is Interval.WEEK else Frequency.MONTHLY
+            periods = by.period(days)
+            last = np.append(periods[1:] != periods[:-1], True)
+            days, closes = days[last], closes[last]
+        return list(zip(days.tolist(), closes.tolist(), strict=True))
 
 
 @attrs.frozen
@@ -139,3 +238,7 @@ def _summary(history: PriceHistory, symbol: str, instruments: Instruments) -> As
         return_last_year=float(year[-1] / year[0] - 1) if whole else None,
         volatility=annual_volatility(year[1:] / year[:-1] - 1.0) if whole else None,
     )
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value

@@ -5,14 +5,23 @@ Adapters keep these promises; one contract suite a port holds every adapter to t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
+
+import attrs
 
 from rebalancer.domain.backtest.run import Backtest
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.portfolio.ledger import Entry, Ledger
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.owner import User
+from rebalancer.domain.rebalancing.record import Fill, ProposalRecord, Stage
 
 
 class PricesUnavailable(Unavailable):
@@ -71,3 +80,410 @@ class BacktestReports(Protocol):
         Raises:
             Unavailable: what draws the plots is not installed; says how to install it.
         """
+
+
+# What is kept. Stores are used inside a transaction; they take and give domain values.
+
+
+@attrs.frozen
+class RefreshToken:
+    """A secret that can be exchanged once for a new one.
+
+    Attributes:
+        digest: SHA-256 of the secret, which is kept nowhere.
+        family: All tokens that descend from one login.
+        owner: Whose.
+        issued: When.
+        expires: From when on it is worthless.
+        used: When it was exchanged; None while it has not been.
+    """
+
+    digest: str
+    family: UUID
+    owner: UUID
+    issued: datetime
+    expires: datetime
+    used: datetime | None = None
+
+
+@attrs.frozen
+class IdempotencyKey:
+    """A request that was carried out, so that its repetition is answered alike.
+
+    Attributes:
+        owner: Who asked.
+        key: What they called the request.
+        fingerprint: SHA-256 of what they asked for.
+        result: Id of what came of it.
+        created: When.
+    """
+
+    owner: UUID
+    key: str
+    fingerprint: str
+    result: UUID
+    created: datetime
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@attrs.frozen
+class Job:
+    """Work that takes longer than a request.
+
+    Attributes:
+        id: Unique.
+        owner: Who asked for it.
+        kind: What is to be done, such as ``backtest``.
+        request: What was asked for, as JSON values.
+        state: Where it stands.
+        progress: Share that is done, 0 to 1.
+        result: What came of it, as JSON values; None until it has succeeded.
+        error: Why it failed; None if it has not.
+        created: When it was asked for.
+        finished: When it ended, well or badly.
+    """
+
+    id: UUID
+    owner: UUID
+    kind: str
+    request: Mapping[str, Any]
+    state: JobState
+    created: datetime
+    progress: float = 0.0
+    result: Mapping[str, Any] | None = None
+    error: str | None = None
+    finished: datetime | None = None
+
+
+@attrs.frozen
+class BatchRun:
+    """A walk over every portfolio in the store, by id, that can be taken up where it stopped.
+
+    Attributes:
+        id: Unique.
+        terms: SHA-256 of what its proposals follow from.
+        policy: Who decides.
+        as_of: Day of the closes.
+        started: When.
+        after: Id of the last portfolio that is done; None at the start.
+        proposed: Portfolios with something to trade, so far.
+        nothing: Portfolios with nothing to trade, so far.
+        failed: Portfolios that gave no proposal, so far.
+        finished: When every portfolio was done.
+    """
+
+    id: UUID
+    terms: str
+    policy: str
+    as_of: date
+    started: datetime
+    after: UUID | None = None
+    proposed: int = 0
+    nothing: int = 0
+    failed: int = 0
+    finished: datetime | None = None
+
+
+class Users(Protocol):
+    """Who is registered."""
+
+    def add(self, user: User) -> None:
+        """Keep a new user.
+
+        Raises:
+            EmailTaken: somebody has this address.
+        """
+
+    def get(self, id: UUID) -> User:
+        """The user of this id.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+    def by_email(self, email: str) -> User | None:
+        """The user with this address, as `email_of` gives it."""
+
+    def save(self, user: User) -> None:
+        """Replace a user.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+
+
+class RefreshTokens(Protocol):
+    """Secrets that keep people logged in; only digests are kept."""
+
+    def add(self, token: RefreshToken) -> None:
+        """Keep a new token."""
+
+    def get(self, digest: str) -> RefreshToken | None:
+        """The token of this digest, used or not; None when there is none, or its family is gone."""
+
+    def use(self, digest: str, now: datetime) -> bool:
+        """Mark a token as used; False when somebody else was quicker."""
+
+    def revoke(self, family: UUID) -> None:
+        """Forget every token of a family."""
+
+
+class Portfolios(Protocol):
+    """Portfolios in somebody's keeping; those of others do not exist."""
+
+    def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
+        """Keep a new portfolio and the entries that its ledger begins with."""
+
+    def get(self, id: UUID, *, owner: UUID) -> ManagedPortfolio:
+        """The portfolio of this id.
+
+        Raises:
+            NotFound: there is none, it is closed, or it is somebody else's.
+        """
+
+    def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
+        """Replace the portfolio of the version before, and add entries to its ledger.
+
+        Raises:
+            PortfolioChanged: the kept version is not the one before; nothing is written.
+            Conflict: one of the entries is in the ledger already.
+        """
+
+    def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
+        """Put a portfolio away: it is found no more, its ledger is kept for the record.
+
+        Raises:
+            NotFound: as `get`.
+            PortfolioChanged: the kept version is not this one.
+        """
+
+    def of(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
+        """Portfolios of an owner, the oldest first, from the one that follows ``after`` on."""
+
+    def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
+        """The present version of each of these portfolios; unknown ones are left out."""
+
+    def chunk(self, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
+        """Portfolios of everybody by id, from the one that follows ``after`` on: for operators."""
+
+    def ledger(self, id: UUID) -> Ledger:
+        """All entries of a portfolio, as they were written down; empty for an unknown one."""
+
+    def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
+        """Entries of a portfolio, the latest written first, from the one before ``before`` on."""
+
+
+class Proposals(Protocol):
+    """What was proposed, and what became of it."""
+
+    def add(self, records: Sequence[ProposalRecord]) -> None:
+        """Keep new proposals."""
+
+    def get(self, id: UUID, *, owner: UUID) -> ProposalRecord:
+        """The proposal of this id.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's.
+        """
+
+    def save(self, record: ProposalRecord, *, seen: Stage) -> None:
+        """Replace the proposal whose kept stage is ``seen``.
+
+        Raises:
+            ProposalClosed: its stage is another one: somebody was quicker; nothing is written.
+        """
+
+    def of(
+        self,
+        owner: UUID,
+        *,
+        portfolio_id: UUID | None = None,
+        before: UUID | None = None,
+        limit: int,
+    ) -> list[ProposalRecord]:
+        """Proposals for an owner, or for one portfolio, the latest first, from ``before`` on.
+
+        Proposals for closed portfolios are left out.
+        """
+
+
+class IdempotencyKeys(Protocol):
+    """Requests that were carried out."""
+
+    def get(self, owner: UUID, key: str) -> IdempotencyKey | None:
+        """What came of a request; None when it was never made."""
+
+    def add(self, key: IdempotencyKey) -> None:
+        """Keep a new one.
+
+        Raises:
+            Conflict: the same request is being carried out this moment.
+        """
+
+
+class Jobs(Protocol):
+    """Work that takes longer than a request."""
+
+    def add(self, job: Job) -> None:
+        """Keep a new job."""
+
+    def get(self, id: UUID, *, owner: UUID | None = None) -> Job:
+        """The job of this id; of any owner when None.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's.
+        """
+
+    def save(self, job: Job) -> None:
+        """Replace a job.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+
+    def unfinished(self) -> list[Job]:
+        """Jobs that are queued or running, the oldest first."""
+
+
+class BatchRuns(Protocol):
+    """Walks over every portfolio."""
+
+    def add(self, run: BatchRun) -> None:
+        """Keep a new run."""
+
+    def unfinished(self, terms: str) -> BatchRun | None:
+        """The latest run with these terms that has not reached the end."""
+
+    def save(self, run: BatchRun, failures: Sequence[tuple[UUID, str]] = ()) -> None:
+        """Replace a run, and keep why portfolios since its last state gave no proposal."""
+
+    def failures(self, id: UUID) -> list[tuple[UUID, str]]:
+        """Which portfolios gave no proposal, by id, and why not."""
+
+
+class Transaction(Protocol):
+    """All stores, as of one moment."""
+
+    @property
+    def users(self) -> Users:
+        """Who is registered."""
+
+    @property
+    def tokens(self) -> RefreshTokens:
+        """Secrets that keep people logged in."""
+
+    @property
+    def portfolios(self) -> Portfolios:
+        """Portfolios and their ledgers."""
+
+    @property
+    def proposals(self) -> Proposals:
+        """What was proposed."""
+
+    @property
+    def keys(self) -> IdempotencyKeys:
+        """Requests that were carried out."""
+
+    @property
+    def jobs(self) -> Jobs:
+        """Work that takes longer than a request."""
+
+    @property
+    def runs(self) -> BatchRuns:
+        """Walks over every portfolio."""
+
+
+class UnitOfWork(Protocol):
+    """A way into the stores."""
+
+    def begin(self) -> AbstractContextManager[Transaction]:
+        """Read and write: all of it is kept if the block ends well, and none if it raises.
+
+        Two such blocks that touch the same portfolio, proposal, token or key take effect one after
+        the other, or the later one raises Conflict or Unavailable.
+
+        Raises:
+            Unavailable: the store did not answer, or is busy for too long.
+        """
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """Read only, and all as of one moment; what is written through it is an error or lost.
+
+        Raises:
+            Unavailable: the store did not answer.
+        """
+
+
+class Passwords(Protocol):
+    """Hashes of passwords."""
+
+    def hashed(self, password: str) -> str:
+        """A salted hash, slow to compute on purpose."""
+
+    def match(self, password: str, hashed: str | None) -> bool:
+        """Whether a hash is of this password; as slow, and False, for None."""
+
+
+class Tokens(Protocol):
+    """What people show to prove who they are."""
+
+    def access(self, owner: UUID, now: datetime) -> tuple[str, datetime]:
+        """A token that proves for a short while who its bearer is, and when it ends."""
+
+    def bearer(self, token: str, now: datetime) -> UUID:
+        """Whose token it is.
+
+        Raises:
+            NotAuthenticated: it is not one of ours, or has ended.
+        """
+
+    def secret(self) -> str:
+        """A refresh token: text that nobody can guess, never the same twice."""
+
+    def digest(self, secret: str) -> str:
+        """What is kept of a secret."""
+
+
+class Broker(Protocol):
+    """Who carries out orders.
+
+    A broker that trades for real must be told before anything is recorded, and asked again after a
+    crash: that takes the stage ``accepted``, written down first. The paper broker has no effects
+    of its own, so that its fills are recorded in one transaction with the acceptance.
+    """
+
+    def execute(self, record: ProposalRecord) -> list[Fill]:
+        """Carry out a proposal's orders, in their order; the same proposal gives the same fills."""
+
+
+class JobRunner(Protocol):
+    """Who does jobs."""
+
+    def submit(self, job: UUID) -> None:
+        """Have a kept job done soon, after whatever was submitted before.
+
+        Raises:
+            Unavailable: too many wait already.
+        """
+
+
+class Clock(Protocol):
+    """What time it is; entrypoints ask it, and hand the answer on."""
+
+    def __call__(self) -> datetime:
+        """Now, in UTC."""
+
+
+class Ids(Protocol):
+    """Names for new things; entrypoints ask for them, and hand them on."""
+
+    def __call__(self) -> UUID:
+        """An id that nothing else has."""

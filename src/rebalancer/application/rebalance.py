@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID, uuid5
 
 import attrs
 
-from rebalancer.application.ports import InstrumentSource, PriceSource
+from rebalancer.application.portfolios import carried_out, fingerprint
+from rebalancer.application.ports import (
+    BatchRun,
+    Broker,
+    IdempotencyKey,
+    InstrumentSource,
+    PriceSource,
+    UnitOfWork,
+)
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.proposal import Failure, Proposal, Terms, propose, propose_book
+from rebalancer.domain.rebalancing.proposal import (
+    Failure,
+    Proposal,
+    Terms,
+    propose,
+    propose_book,
+)
+from rebalancer.domain.rebalancing.record import ProposalRecord, Seen, Stage
 
 COMPARED = ("monthly", "band")
 """The simple rules that stand beside every single proposal."""
+
+CHUNK = 512
+"""Portfolios that a walk over the store takes at a time."""
+
+_ZERO = Decimal(0)
 
 
 @attrs.frozen
@@ -76,3 +101,356 @@ class ProposeForBook:
     def __call__(self, portfolios: Sequence[Portfolio], terms: Terms) -> list[Proposal | Failure]:
         """One answer for each portfolio, in order; one that fails does not stop the rest."""
         return propose_book(portfolios, terms)
+
+
+class Mode(StrEnum):
+    """How an accepted proposal is carried out: on paper here, or elsewhere by its owner."""
+
+    PAPER = "paper"
+    WORKSHEET = "worksheet"
+
+
+@attrs.frozen
+class Current:
+    """A proposal, and how it stands to the present.
+
+    Attributes:
+        record: The proposal, with what it saw and what became of it.
+        stage: Where it stands now.
+        stale: Why it no longer fits; None when it does, or is decided.
+    """
+
+    record: ProposalRecord
+    stage: Stage
+    stale: str | None
+
+
+@attrs.frozen
+class ProposeForPortfolio:
+    """Ask a policy what a kept portfolio should trade, and keep the answer."""
+
+    work: UnitOfWork
+    prices: PriceSource
+    set_terms: SetTerms
+
+    def __call__(
+        self,
+        portfolio_id: UUID,
+        *,
+        owner: UUID,
+        policy_name: str,
+        costs: CostModel,
+        cash_flow: Decimal = _ZERO,
+        as_of: date | None = None,
+        compared: bool = False,
+        id: UUID,
+        now: datetime,
+    ) -> tuple[Current, tuple[Proposal, ...]]:
+        """The kept proposal; and those of `COMPARED`, which are not kept, if they are asked for.
+
+        Args:
+            portfolio_id: Which.
+            owner: Whose.
+            policy_name: Who decides.
+            costs: The price list.
+            cash_flow: Deposit (+) or withdrawal (-) planned with it, recorded when it is accepted.
+            as_of: The day to decide on; the last close when None.
+            compared: Whether to ask the simple rules too.
+            id: The proposal's.
+            now: When.
+
+        Raises:
+            NotFound: there is no such portfolio, or it is somebody else's.
+            InvalidRequest: the policy, the day or the flow makes no sense; names the field.
+            PricesUnavailable: the provider did not answer.
+        """
+        with self.work.read() as tx:
+            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
+        if cash_flow and portfolio.mandate.currency.round(cash_flow) != cash_flow:
+            raise InvalidRequest(
+                f"is finer than {portfolio.mandate.currency.minor_unit}, the least that can be "
+                "paid",
+                field="cash_flow",
+            )
+        terms = self.set_terms(
+            policy_name=policy_name,
+            costs=costs,
+            currency=portfolio.mandate.currency.code,
+            as_of=as_of,
+        )
+        asked = _current_portfolio(portfolio, terms, cash_flow)
+        proposal = propose(asked, terms)
+        newest = self.prices.closes(days=1).last_date
+        record = _record(proposal, asked, portfolio, terms, cash_flow, newest, id=id, now=now)
+        others = tuple(
+            propose(asked, attrs.evolve(terms, policy=policy(name)))
+            for name in (COMPARED if compared else ())
+            if name != terms.policy.name
+        )
+        with self.work.begin() as tx:
+            tx.proposals.add([record])
+        return Current(record, record.stage, stale=None), others
+
+
+@attrs.frozen
+class ReadProposals:
+    """Look at a proposal, or at all of one's own."""
+
+    work: UnitOfWork
+    prices: PriceSource
+
+    def __call__(self, id: UUID, *, owner: UUID, now: datetime) -> Current:
+        """The proposal as it stands now.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's.
+        """
+        newest = self.prices.closes(days=1).last_date
+        with self.work.read() as tx:
+            record = tx.proposals.get(id, owner=owner)
+            version = tx.portfolios.get(record.portfolio_id, owner=owner).version
+        return _current(record, version, newest, now)
+
+    def all(
+        self,
+        owner: UUID,
+        *,
+        portfolio_id: UUID | None = None,
+        before: UUID | None = None,
+        limit: int,
+        now: datetime,
+    ) -> list[Current]:
+        """Some of the owner's proposals, the latest first.
+
+        Raises:
+            NotFound: there is no such portfolio, or it is somebody else's.
+        """
+        newest = self.prices.closes(days=1).last_date
+        with self.work.read() as tx:
+            if portfolio_id is not None:
+                tx.portfolios.get(portfolio_id, owner=owner)
+            found = tx.proposals.of(owner, portfolio_id=portfolio_id, before=before, limit=limit)
+            versions = tx.portfolios.versions({record.portfolio_id for record in found})
+        return [_current(one, versions[one.portfolio_id], newest, now) for one in found]
+
+
+@attrs.frozen
+class AcceptProposal:
+    """Agree to a proposal: its orders are carried out on paper, or taken elsewhere."""
+
+    work: UnitOfWork
+    prices: PriceSource
+    broker: Broker
+
+    def __call__(
+        self,
+        id: UUID,
+        *,
+        owner: UUID,
+        mode: Mode = Mode.PAPER,
+        key: str | None = None,
+        now: datetime,
+    ) -> tuple[Current, bool]:
+        """The accepted proposal, and whether the same request had accepted it before.
+
+        On paper it is executed: the planned cash flow and every fill stand in the ledger. With a
+        worksheet it waits until its trades are recorded.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's.
+            ProposalClosed: it is decided, expired, or has nothing to trade.
+            ProposalStale: the portfolio or the market has moved on.
+            Conflict: the key belongs to another request.
+        """
+        newest = self.prices.closes(days=1).last_date
+        with self.work.read() as tx:
+            fills = self.broker.execute(tx.proposals.get(id, owner=owner))
+        asked = fingerprint("accept", id, mode.value)
+        with self.work.begin() as tx:
+            record = tx.proposals.get(id, owner=owner)
+            portfolio = tx.portfolios.get(record.portfolio_id, owner=owner)
+            if carried_out(tx, owner, key, asked) is not None:
+                return _current(record, portfolio.version, newest, now), True
+            done = record.accepted(now, version=portfolio.version, newest=newest)
+            if mode is Mode.PAPER:
+                entries = done.entries(fills, now)
+                ledger = tx.portfolios.ledger(portfolio.id).followed_by(entries)
+                portfolio = portfolio.booked(ledger, now)
+                tx.portfolios.save(portfolio, entries=entries)
+                done = done.carried_out(now)
+            tx.proposals.save(done, seen=record.stage)
+            if key is not None:
+                tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
+        return _current(done, portfolio.version, newest, now), False
+
+
+@attrs.frozen
+class RejectProposal:
+    """Decline a proposal."""
+
+    work: UnitOfWork
+    prices: PriceSource
+
+    def __call__(self, id: UUID, *, owner: UUID, remark: str = "", now: datetime) -> Current:
+        """The rejected proposal.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's.
+            ProposalClosed: it is decided, expired, or has nothing to trade.
+        """
+        newest = self.prices.closes(days=1).last_date
+        with self.work.begin() as tx:
+            record = tx.proposals.get(id, owner=owner)
+            version = tx.portfolios.get(record.portfolio_id, owner=owner).version
+            rejected = record.rejected(now, remark)
+            tx.proposals.save(rejected, seen=record.stage)
+        return _current(rejected, version, newest, now)
+
+
+@attrs.frozen
+class ProposeForEveryone:
+    """Ask a policy what every kept portfolio should trade, and keep the answers.
+
+    Portfolios are walked by id, a chunk at a time; each chunk's proposals are kept in one
+    transaction with the note of how far the walk has come, so that a killed run goes on where it
+    stopped, and proposes for no portfolio twice.
+    """
+
+    work: UnitOfWork
+    prices: PriceSource
+
+    def __call__(
+        self,
+        terms: Terms,
+        *,
+        id: UUID,
+        now: datetime,
+        resume: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> BatchRun:
+        """The finished run.
+
+        Args:
+            terms: What the proposals follow from.
+            id: The run's, and what the proposals' ids follow from.
+            now: When.
+            resume: Go on with the latest unfinished run of the same terms.
+            progress: Told how many portfolios more are done.
+
+        Raises:
+            InvalidRequest: there is no run to resume.
+        """
+        newest = self.prices.closes(days=1).last_date
+        run = self._begin(terms, id, now, resume=resume)
+        while run.finished is None:
+            with self.work.read() as tx:
+                chunk = tx.portfolios.chunk(after=run.after, limit=CHUNK)
+            records, failures = _proposals(chunk, terms, run.id, newest, now)
+            traded = sum(record.stage is Stage.PROPOSED for record in records)
+            run = attrs.evolve(
+                run,
+                after=chunk[-1].id if chunk else run.after,
+                proposed=run.proposed + traded,
+                nothing=run.nothing + len(records) - traded,
+                failed=run.failed + len(failures),
+                finished=now if len(chunk) < CHUNK else None,
+            )
+            with self.work.begin() as tx:
+                if records:
+                    tx.proposals.add(records)
+                tx.runs.save(run, failures)
+            progress(len(chunk))
+        return run
+
+    def _begin(self, terms: Terms, id: UUID, now: datetime, *, resume: bool) -> BatchRun:
+        with self.work.begin() as tx:
+            if resume:
+                found = tx.runs.unfinished(terms.digest)
+                if found is None:
+                    raise InvalidRequest(
+                        "no run with these prices, this policy and these costs waits to be "
+                        "finished; leave --resume out",
+                        field="resume",
+                    )
+                return found
+            run = BatchRun(id, terms.digest, terms.policy.name, terms.market.last_date, started=now)
+            tx.runs.add(run)
+            return run
+
+
+def _proposals(
+    chunk: Sequence[ManagedPortfolio], terms: Terms, run: UUID, newest: date, now: datetime
+) -> tuple[list[ProposalRecord], list[tuple[UUID, str]]]:
+    asked: list[tuple[ManagedPortfolio, Portfolio]] = []
+    records: list[ProposalRecord] = []
+    failures: list[tuple[UUID, str]] = []
+    for portfolio in chunk:
+        try:
+            asked.append((portfolio, _current_portfolio(portfolio, terms, _ZERO)))
+        except InvalidRequest as error:
+            failures.append((portfolio.id, str(error)))
+    answers = propose_book([snapshot for _, snapshot in asked], terms)
+    for (portfolio, snapshot), answer in zip(asked, answers, strict=True):
+        if isinstance(answer, Failure):
+            failures.append((portfolio.id, str(answer.error)))
+            continue
+        own = uuid5(run, str(portfolio.id))
+        records.append(
+            _record(answer, snapshot, portfolio, terms, _ZERO, newest, id=own, now=now, run=run)
+        )
+    return records, failures
+
+
+def _current_portfolio(portfolio: ManagedPortfolio, terms: Terms, cash_flow: Decimal) -> Portfolio:
+    """What the policy is asked about.
+
+    Raises:
+        InvalidRequest: the ledger goes on after the close that is asked about.
+    """
+    last = portfolio.positions.last_entry
+    if last is not None and last > terms.market.last_date:
+        raise InvalidRequest(
+            f"{terms.market.last_date} lies before the last entry of the ledger, of {last}; take "
+            "that day or a later one",
+            field="as_of",
+        )
+    return portfolio.snapshot(cash_flow)
+
+
+def _record(
+    proposal: Proposal,
+    asked: Portfolio,
+    portfolio: ManagedPortfolio,
+    terms: Terms,
+    planned: Decimal,
+    newest: date,
+    *,
+    id: UUID,
+    now: datetime,
+    run: UUID | None = None,
+) -> ProposalRecord:
+    seen = Seen(
+        portfolio=asked,
+        planned=planned,
+        version=portfolio.version,
+        prices=_closes(asked, terms),
+        market=terms.market.digest,
+        newest=newest,
+        costs=terms.costs.label,
+    )
+    return ProposalRecord.of(proposal, seen, id=id, owner=portfolio.owner, now=now, run=run)
+
+
+def _closes(asked: Portfolio, terms: Terms) -> dict[str, Decimal]:
+    market = terms.market
+    exact: list[Decimal] = market.memo(
+        "exact closes", lambda: [Decimal(repr(close)) for close in market.last_closes.tolist()]
+    )
+    return {symbol: exact[market.columns[symbol]] for symbol in asked.symbols}
+
+
+def _current(record: ProposalRecord, version: int, newest: date, now: datetime) -> Current:
+    stage = record.stage_at(now)
+    undecided = stage is Stage.PROPOSED
+    stale = record.staleness(version=version, newest=newest) if undecided else None
+    return Current(record, stage, stale)

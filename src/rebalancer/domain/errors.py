@@ -1,10 +1,11 @@
-"""Four families of error, told apart by what the caller can do about them.
+"""Five families of error, told apart by what the caller can do about them.
 
 RebalancerError
-├── InvalidRequest   correct the input: the message names the field and the remedy
-├── NotFound         it does not exist, or is not yours
-├── Conflict         it contradicts what is already so: read again, then decide
-└── Unavailable      somebody else failed: try again later
+├── InvalidRequest    correct the input: the message names the field and the remedy
+├── NotAuthenticated  say who you are, and prove it
+├── NotFound          it does not exist, or is not yours
+├── Conflict          it contradicts what is already so: read again, then decide
+└── Unavailable       somebody else failed: try again later
 
 Adapters translate their vendors' errors into these. Only the HTTP entrypoint knows statuses, only
 the CLI knows exit codes.
@@ -27,6 +28,10 @@ class InvalidRequest(RebalancerError):
     def __init__(self, message: str, *, field: str = "") -> None:
         self.field = field
         super().__init__(f"{field}: {message}" if field else message)
+
+
+class NotAuthenticated(RebalancerError):
+    """Whoever asks has not proved who they are."""
 
 
 class NotFound(RebalancerError):

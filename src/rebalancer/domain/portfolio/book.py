@@ -39,6 +39,7 @@ class Limits:
         no_buy: (B, K) never bought.
         reserve: (B,) cash to keep, money.
         max_turnover: (B,) one-way, fraction of value.
+        max_departure: (B,) of a policy's targets from the strategic ones, one-way.
         max_weight: (B,) per asset, fraction of value.
         equity: (B, K) assets under the equity ceiling.
         equity_ceiling: (B,) fraction of value.
@@ -51,6 +52,7 @@ class Limits:
     no_buy: Bools
     reserve: Floats
     max_turnover: Floats
+    max_departure: Floats
     max_weight: Floats
     equity: Bools
     equity_ceiling: Floats
@@ -232,6 +234,7 @@ def open_book(
         no_buy=no_buy,
         reserve=column([float(wish.cash_reserve) for wish in wishes]),
         max_turnover=column([_or(wish.max_turnover, np.inf) for wish in wishes]),
+        max_departure=column([wish.max_departure for wish in wishes]),
         max_weight=column(
             [
                 min(_or(wish.max_weight, np.inf), profile.max_weight if profile else np.inf)

@@ -184,3 +184,20 @@ def cost_preset(name: str) -> CostModel:
             field="costs",
         )
     return found
+
+
+DEFAULT_BPS = 10.0
+"""Basis points of traded value, each side, where nobody says what trading costs."""
+
+
+def cost_model(bps: float | None, preset: str | None) -> CostModel:
+    """The price list that somebody describes: basis points, a preset's name, or neither.
+
+    Raises:
+        InvalidRequest: both are given, or one makes no sense.
+    """
+    if preset is not None:
+        if bps is not None:
+            raise InvalidRequest("give either cost_bps or costs, not both", field="costs")
+        return cost_preset(preset)
+    return CostModel.flat(DEFAULT_BPS if bps is None else bps)

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import attrs
+from attrs.validators import optional
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import Currency
@@ -20,8 +22,8 @@ _ZERO = Decimal(0)
 _ONE = Decimal(1)
 
 
-def _fraction(_: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
-    if value is not None and not (math.isfinite(value) and 0 <= value <= 1):
+def _fraction(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not (math.isfinite(value) and 0 <= value <= 1):
         raise InvalidRequest(
             f"must be a fraction between 0 and 1, got {value}",
             field=f"preferences.{attribute.name}",
@@ -51,6 +53,8 @@ class Preferences:
         cash_reserve: Cash to keep after costs.
         max_weight: Most weight of one asset. None: no cap.
         band: Half-width for band policies, and for nothing else. None: the policy's own.
+        max_departure: How far a policy may take the targets from the given ones: one-way distance,
+            cash counted as an asset. 0: never, 1: wherever it likes.
         skip_unprofitable: Leave out orders whose cost exceeds the drift risk that they remove in
             a year.
     """
@@ -60,10 +64,11 @@ class Preferences:
     min_trade: Decimal = attrs.field(default=_ZERO, validator=_amount)
     do_not_sell: frozenset[str] = frozenset()
     do_not_buy: frozenset[str] = frozenset()
-    max_turnover: float | None = attrs.field(default=None, validator=_fraction)
+    max_turnover: float | None = attrs.field(default=None, validator=optional(_fraction))
     cash_reserve: Decimal = attrs.field(default=_ZERO, validator=_amount)
-    max_weight: float | None = attrs.field(default=None, validator=_fraction)
-    band: float | None = attrs.field(default=None, validator=_fraction)
+    max_weight: float | None = attrs.field(default=None, validator=optional(_fraction))
+    band: float | None = attrs.field(default=None, validator=optional(_fraction))
+    max_departure: float = attrs.field(default=0.2, validator=_fraction)
     skip_unprofitable: bool = False
 
     @quantity_step.validator

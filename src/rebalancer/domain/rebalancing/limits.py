@@ -1,8 +1,9 @@
-"""Risk profiles' limits on targets: scaled down until they hold; the rest is cash."""
+"""Limits on targets: how far a policy may depart from those given, then what a profile bears."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from functools import cached_property
 
 import attrs
@@ -10,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.domain.market import indicators
+from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book, Limits
+from rebalancer.domain.portfolio.book import Book, Limits, open_book, placed
+from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio
+from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION, RiskProfile
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -25,11 +29,34 @@ FEWEST_RETURNS = 20
 """Returns under which there is no estimate."""
 
 _SLACK = 1e-7
+
+_ROUNDING = 1e-9
+"""A share of the targets nearer to 1 than this is all of them."""
+
 _HALVINGS = 40
 _BLOCK = 8
 
 _MOST_GROWTH = 10.0
 """In a day, of what is held on credit: keeps a year's growth finite."""
+
+_PROFILE_LIMITS = (
+    "max_weight",
+    "equity_ceiling",
+    "target_volatility",
+    "tolerated_drawdown",
+    "cash_floor",
+)
+
+_BOUNDLESS = RiskProfile(
+    name="boundless",
+    target_volatility=1e6,
+    tolerated_drawdown=1.0,
+    equity_ceiling=1.0,
+    cash_floor=0.0,
+    max_weight=1.0,
+    risk_aversion=UNPROFILED_RISK_AVERSION,
+)
+"""A profile that no targets exceed."""
 
 
 @attrs.frozen(eq=False)
@@ -40,11 +67,20 @@ class Restraint:
         decision: Targets within every limit.
         kept: Share of the wanted sum of targets that each limit left, by the limit's name, (B,).
         forced: (B,) the portfolio must act because of its risk, whatever the policy's schedule.
+        departure: (B,) how far the policy would have gone from the strategic targets, where that
+            is further than it may; 0 elsewhere.
     """
 
     decision: Decision
     kept: dict[str, Floats]
     forced: Bools
+    departure: Floats
+
+    def left(self, row: int) -> dict[str, float]:
+        """Share of a portfolio's targets that each limit left, for those that took any."""
+        return {
+            name: float(kept[row]) for name, kept in self.kept.items() if kept[row] < 1 - _ROUNDING
+        }
 
     def forcing(self, rows: Bools) -> Restraint:
         """The same, but these portfolios go to their targets now: waiting would exceed a limit."""
@@ -60,19 +96,21 @@ class Restraint:
 
 
 def restrained(decision: Decision, book: Book, risk: PortfolioRisk) -> Restraint:
-    """Scale a decision's targets down until every limit of each portfolio holds.
+    """Bring a decision's targets within every limit of each portfolio.
 
-    Limits, in turn: most weight of one asset, equity ceiling, expected volatility, drawdown of the
-    mix over the last year, cash floor. Estimates use up to 252 daily returns; with fewer than 20
-    there is none, and the two limits that need one do not apply. Risk is judged together with what
-    must not be sold: what that leaves of a limit, the other targets may use.
+    Those further from the strategic targets than a policy may go are brought back to that distance.
+    Then targets are scaled down, the rest being cash, until these limits hold, in turn: most weight
+    of one asset, equity ceiling, expected volatility, drawdown of the mix over the last year, cash
+    floor. Estimates use up to 252 daily returns; with fewer than 20 there is none, and the two
+    limits that need one do not apply. Risk is judged together with what must not be sold: what that
+    leaves of a limit, the other targets may use.
     """
     limits = book.limits
     forced = np.zeros(len(book), dtype=bool)
     if limits is None:
-        return Restraint(decision, {}, forced)
+        return Restraint(decision, {}, forced, np.zeros(len(book)))
     kept: dict[str, Floats] = {}
-    targets = decision.targets
+    targets, departure = _brought_back(decision.targets, book, limits)
 
     def scaled(name: str, narrower: Floats) -> Floats:
         before, after = targets.sum(axis=1), narrower.sum(axis=1)
@@ -98,7 +136,69 @@ def restrained(decision: Decision, book: Book, risk: PortfolioRisk) -> Restraint
                 targets = scaled(name, narrower)
         factor = _at_most(1.0 - limits.cash_floor, targets.sum(axis=1))
         targets = scaled("cash floor", targets * factor[:, None])
-    return Restraint(attrs.evolve(decision, targets=targets), kept, forced)
+    return Restraint(attrs.evolve(decision, targets=targets), kept, forced, departure)
+
+
+def _brought_back(targets: Floats, book: Book, limits: Limits) -> tuple[Floats, Floats]:
+    """Targets as far from the strategic ones as a policy may go, in the direction it wants.
+
+    The distance is one-way with cash as an asset, as turnover is. Between two feasible mixes every
+    mix is feasible.
+
+    Returns:
+        (B, K) targets, to the last bit those given where they are near enough; and (B,) the
+        distance of the others.
+    """
+    moved = targets - book.targets
+    distance = (np.abs(moved).sum(axis=1) + np.abs(moved.sum(axis=1))) / 2
+    far = distance > limits.max_departure
+    if not far.any():
+        return targets, np.zeros(len(book))
+    share = np.where(far, limits.max_departure, 1.0) / np.where(far, distance, 1.0)
+    nearer = book.targets + share[:, None] * moved
+    return np.where(far[:, None], nearer, targets), np.where(far, distance, 0.0)
+
+
+def breaches(
+    portfolio: Portfolio, market: PriceHistory, instruments: Instruments
+) -> dict[str, float]:
+    """Which limits of its own risk profile a portfolio's strategic targets exceed.
+
+    The targets alone are judged, against each limit by itself: not what is held or locked, and not
+    what the owner prefers.
+
+    Returns:
+        By the limit's name, the share of the targets that this limit alone would leave, in [0, 1).
+        Empty where nothing is exceeded or there is no profile.
+
+    Raises:
+        InvalidRequest: a targeted symbol is unknown or has no close yet.
+    """
+    bare = attrs.evolve(
+        portfolio,
+        cash=Decimal(1),
+        holdings={},
+        cash_flow=Decimal(0),
+        preferences=NO_PREFERENCES,
+    )
+    columns = placed(bare, market)
+    profile = portfolio.risk_profile
+    if profile is None:
+        return {}
+    # One row a limit, so that none hides behind another that has scaled the targets already.
+    rows = [
+        attrs.evolve(
+            bare, risk_profile=attrs.evolve(_BOUNDLESS, **{limit: getattr(profile, limit)})
+        )
+        for limit in _PROFILE_LIMITS
+    ]
+    book, _ = open_book(rows, [columns] * len(rows), market, instruments)
+    plain = Decision(targets=book.targets, due=np.ones(len(book), dtype=bool))
+    restraint = restrained(plain, book, PortfolioRisk(book, market))
+    exceeded: dict[str, float] = {}
+    for row in range(len(rows)):
+        exceeded |= restraint.left(row)
+    return exceeded
 
 
 def _beside_locked(

@@ -130,8 +130,9 @@ class _Rounding:
             self.trade = np.where(skipped, 0.0, self.trade)
         self.side = np.sign(self.trade)
         size = np.abs(self.trade) / self.unit
-        self.low = np.floor(size + _NEARLY)
-        self.high = np.where(size - self.low > _NEARLY, self.low + 1.0, self.low)
+        self.nearly = np.clip(_ARITHMETIC * self.total / self.unit, _NEARLY, 0.01)
+        self.low = np.floor(size + self.nearly)
+        self.high = np.where(size - self.low > self.nearly, self.low + 1.0, self.low)
         self.min_trade = handling.min_trade[:, None]
         self.least = np.ceil(self.min_trade / self.unit - _NEARLY)
         # What may be sold: whole steps, and all of a holding where limits may need it.
@@ -250,7 +251,7 @@ class _Rounding:
         def bought(row: Rows, less: Floats) -> tuple[Floats, Floats]:
             """Sizes, and the money that they take."""
             left = np.maximum(wanted[row] - less[:, None], 0.0)
-            sizes = np.floor(left / self.unit[row] + _NEARLY)
+            sizes = np.floor(left / self.unit[row] + self.nearly[row])
             sizes = np.where(sizes < self.least[row], 0.0, sizes)
             value = sizes * self.unit[row]
             return sizes, (value + self.charges.row(row)(value)).sum(axis=1)

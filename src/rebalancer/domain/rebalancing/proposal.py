@@ -32,7 +32,7 @@ from rebalancer.domain.rebalancing.trades import Trades, trades, unlimited
 
 Floats = NDArray[np.float64]
 
-ALGORITHM = "1"
+ALGORITHM = "2"
 """Part of every input hash: changes whenever the same inputs may give another proposal."""
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
@@ -195,6 +195,7 @@ class Terms:
             _canonical(wishes.cash_reserve),
             _number(wishes.max_weight),
             _number(wishes.band),
+            _number(wishes.max_departure),
             bool(wishes.skip_unprofitable),
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()

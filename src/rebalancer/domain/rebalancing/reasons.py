@@ -174,14 +174,17 @@ class Reasons:
             listed = getattr(portfolio.preferences, name)
             if listed and (unknown := sorted(listed - self._market.columns.keys())):
                 notes.append(f"{name} names what the prices do not know: {', '.join(unknown)}")
-        for name, kept in self._restraint.kept.items():
-            if kept[row] < 1 - 1e-9:
-                profile = portfolio.risk_profile
-                by = f"profile {profile.name}" if profile else "preferences"
-                notes.append(
-                    f"limit '{name}' ({by}) left {float(kept[row]):.1%} of the targets; the rest "
-                    "is cash"
-                )
+        most = portfolio.preferences.max_departure
+        if (departure := float(self._restraint.departure[row])) > most + _SEEN:
+            allowed = f"lets it go {most:.1%}" if most else "is 0, so the given targets hold"
+            notes.append(
+                f"the policy would move {departure:.1%} of the portfolio away from the given "
+                f"targets; preferences.max_departure {allowed}"
+            )
+        for name, left in self._restraint.left(row).items():
+            profile = portfolio.risk_profile
+            by = f"profile {profile.name}" if profile else "preferences"
+            notes.append(f"limit '{name}' ({by}) left {left:.1%} of the targets; the rest is cash")
         if self._restraint.forced[row]:
             notes.append(
                 "left alone it would be riskier than the profile bears, by the last "

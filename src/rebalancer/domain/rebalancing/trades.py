@@ -522,6 +522,7 @@ def unlimited(book: Book) -> Limits:
         no_buy=nowhere,
         reserve=none,
         max_turnover=never,
+        max_departure=never,
         max_weight=never,
         equity=nowhere,
         equity_ceiling=never,

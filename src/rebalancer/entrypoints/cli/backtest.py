@@ -134,7 +134,7 @@ def read_targets(path: Path) -> dict[str, float]:
     Raises:
         InvalidRequest: the file cannot be read, is no JSON object of numbers, or repeats a symbol.
     """
-    from rebalancer.entrypoints.cli.records import Fields, parse_json, read_file, weights_of
+    from rebalancer.entrypoints.records import Fields, parse_json, read_file, weights_of
 
     return weights_of(Fields(parse_json(read_file(path, field="targets"), field="targets"), ""))
 

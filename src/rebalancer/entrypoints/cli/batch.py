@@ -71,7 +71,7 @@ def batch(
        "last_rebalance": "2022-11-30", "preferences": {"whole_shares": true,
        "quantity_step": "0.0001", "min_trade": "50.00", "do_not_sell": [], "do_not_buy": [],
        "max_turnover": 0.3, "cash_reserve": "100.00", "max_weight": 0.6, "band": 0.02,
-       "skip_unprofitable": false}}
+       "max_departure": 0.2, "skip_unprofitable": false}}
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def batch(
             portfolios,
             out,
             resume=resume,
-            workers=workers or settings().workers,
+            workers=workers or settings().cores,
             advance=advance,
         )
     click.echo(

@@ -32,7 +32,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.proposal import Failure, Proposal, Terms
-from rebalancer.entrypoints.cli import records
+from rebalancer.entrypoints import records
 from rebalancer.entrypoints.cli.options import spare
 from rebalancer.wiring import Sources, container
 

@@ -64,8 +64,8 @@ def demo(out: Path) -> None:
     from rebalancer.domain.policy.rules import policy_names
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.entrypoints.cli import backtest, propose
-    from rebalancer.entrypoints.cli.records import portfolio_of
     from rebalancer.entrypoints.cli.screen import console, progress
+    from rebalancer.entrypoints.records import portfolio_of
     from rebalancer.wiring import Sources, container
 
     screen = console()

@@ -88,7 +88,7 @@ def propose(
     from rebalancer.application.rebalance import ProposeRebalance, SetTerms
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.money import Currency
-    from rebalancer.entrypoints.cli.records import (
+    from rebalancer.entrypoints.records import (
         parse_json,
         portfolio_of,
         read_file,
@@ -149,7 +149,7 @@ def read_holdings(path: Path) -> dict[str, str]:
     import io
 
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.records import read_file
+    from rebalancer.entrypoints.records import read_file
 
     try:
         text = read_file(path, field="holdings").decode("utf-8-sig")
@@ -193,7 +193,7 @@ def inline_targets(text: str | None) -> dict[str, Any]:
         InvalidRequest: there are none, or they are malformed.
     """
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.records import parse_json, read_file
+    from rebalancer.entrypoints.records import parse_json, read_file
 
     if text is None:
         raise InvalidRequest('give --targets, such as "SPY=0.6,AGG=0.4"', field="targets")
@@ -211,7 +211,7 @@ def inline_targets(text: str | None) -> dict[str, Any]:
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
     """A proposal as JSON values, and what simple rules would do."""
-    from rebalancer.entrypoints.cli.records import plain, proposal_record
+    from rebalancer.entrypoints.records import plain, proposal_record
 
     proposal = comparison.proposal
     return {

@@ -275,6 +275,7 @@ def _preferences(fields: Fields) -> Preferences:
         cash_reserve=fields.take("cash_reserve", number_of, none.cash_reserve),
         max_weight=fields.take("max_weight", fraction_of, None),
         band=fields.take("band", fraction_of, None),
+        max_departure=fields.take("max_departure", fraction_of, none.max_departure),
         skip_unprofitable=fields.take("skip_unprofitable", flag_of, none.skip_unprofitable),
     )
     fields.done()

@@ -1,0 +1,121 @@
+"""From one version of the tables to the next, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+
+from rebalancer.adapters.sql.engine import connected
+from rebalancer.adapters.sql.tables import metadata
+from rebalancer.domain.errors import Conflict
+
+_INSTALLED = Path(__file__).parent / "alembic"
+_CHECKOUT = Path(__file__).parents[4] / "alembic"
+
+
+def head() -> str:
+    """The revision of this version's tables."""
+    return str(_scripts(_config()).get_current_head())
+
+
+def current(engine: Engine) -> str | None:
+    """The revision that the database is at; None before the first.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    with connected(engine) as connection, connection.begin():
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the database forward, all the way or not at all.
+
+    Raises:
+        Conflict: it is at a revision that this version does not know; says what to do.
+        Unavailable: the database does not answer.
+    """
+    with _migrating(engine) as config:
+        command.upgrade(config, revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Bring the database back, ``base`` being without tables; what does not fit there is lost.
+
+    Raises:
+        Conflict: it is at a revision that this version does not know; says what to do.
+        Unavailable: the database does not answer.
+    """
+    with _migrating(engine) as config:
+        command.downgrade(config, revision)
+
+
+def differences(engine: Engine) -> list[str]:
+    """What distinguishes the database from `tables`; empty when they agree.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    with connected(engine) as connection, connection.begin():
+        found = compare_metadata(MigrationContext.configure(connection), metadata)
+    return [str(difference) for difference in found]
+
+
+@contextmanager
+def _migrating(engine: Engine) -> Iterator[Config]:
+    """Alembic at work in one transaction, at a known revision.
+
+    SQLite changes a table by making another in its place, for which foreign keys must not be
+    enforced; that they hold is checked at the end instead.
+    """
+    config = _config()
+    with connected(engine) as connection:
+        _enforce_foreign_keys(connection, False)
+        try:
+            with connection.begin():
+                _check_known(config, connection)
+                config.attributes["connection"] = connection
+                yield config
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+                if broken:
+                    raise RuntimeError(
+                        f"the migration leaves rows without what they refer to: {broken[:3]}"
+                    )
+        finally:
+            _enforce_foreign_keys(connection, True)
+
+
+def _enforce_foreign_keys(connection: Connection, on: bool) -> None:
+    """Outside of a transaction, where SQLite listens; SQLAlchemy would begin one."""
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute(f"PRAGMA foreign_keys = {on:d}").close()
+
+
+def _check_known(config: Config, connection: Connection) -> None:
+    known = {script.revision for script in _scripts(config).walk_revisions()}
+    at = MigrationContext.configure(connection).get_current_revision()
+    if at is not None and at not in known:
+        raise Conflict(
+            f"the database is at revision {at}, which this version of rebalancer does not know: "
+            "use the version that wrote it, or a newer one"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    folder = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config
+
+
+def _scripts(config: Config) -> ScriptDirectory:
+    return ScriptDirectory.from_config(config)

@@ -1,0 +1,620 @@
+"""Every store in a SQL database: rows to domain values and back, with nothing in between."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import attrs
+import msgspec
+from sqlalchemy import Connection, Engine, Row, Select, Table, insert, select, tuple_, update
+from sqlalchemy import delete as deletion
+
+from rebalancer.adapters.sql.engine import READ_ONLY, connected
+from rebalancer.adapters.sql.tables import (
+    batch_failures,
+    batch_runs,
+    idempotency_keys,
+    jobs,
+    ledger_entries,
+    portfolios,
+    proposals,
+    refresh_tokens,
+    users,
+)
+from rebalancer.application.ports import (
+    BatchRun,
+    IdempotencyKey,
+    Job,
+    JobState,
+    RefreshToken,
+    Transaction,
+)
+from rebalancer.domain.errors import Conflict, NotFound
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, Overdrawn, Positions
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate, PortfolioChanged
+from rebalancer.domain.portfolio.owner import User
+from rebalancer.domain.portfolio.portfolio import Preferences
+from rebalancer.domain.portfolio.questionnaire import Assessment
+from rebalancer.domain.portfolio.risk import RiskProfile
+from rebalancer.domain.rebalancing.proposal import Proposal
+from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Seen, Stage
+
+_CHECKED_AT_ONCE = 500
+
+
+class SqlWork:
+    """See `UnitOfWork`; the engine is one of `connect`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._writers = engine
+        self._readers = engine.execution_options(**{READ_ONLY: True})
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """See `UnitOfWork.begin`."""
+        with connected(self._writers) as connection, connection.begin():
+            yield SqlTransaction(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """See `UnitOfWork.read`; what writes through it raises Unavailable."""
+        with connected(self._readers) as connection, connection.begin():
+            yield SqlTransaction(connection)
+
+    def check(self) -> list[str]:
+        """Every portfolio, closed ones included, whose ledger and positions disagree, in words."""
+        found: list[str] = []
+        with connected(self._readers) as connection, connection.begin():
+            chunk = select(portfolios).order_by(portfolios.c.id).limit(_CHECKED_AT_ONCE)
+            rows = connection.execute(chunk).all()
+            while rows:
+                span = ledger_entries.c.portfolio.between(rows[0].id, rows[-1].id)
+                ledgers = _ledgers(connection, span)
+                found += [
+                    f"portfolio {row.id}: {why}"
+                    for row in rows
+                    if (why := _disagreement(_portfolio(row), ledgers[row.id]))
+                ]
+                rows = connection.execute(chunk.where(portfolios.c.id > rows[-1].id)).all()
+        return found
+
+
+class SqlTransaction:
+    """All stores over one connection, in the transaction that it is in."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.users = SqlUsers(connection)
+        self.tokens = SqlTokens(connection)
+        self.portfolios = SqlPortfolios(connection)
+        self.proposals = SqlProposals(connection)
+        self.keys = SqlKeys(connection)
+        self.jobs = SqlJobs(connection)
+        self.runs = SqlRuns(connection)
+
+
+@attrs.frozen
+class SqlUsers:
+    """See `Users`."""
+
+    connection: Connection
+
+    def add(self, user: User) -> None:
+        """See `Users.add`."""
+        self.connection.execute(insert(users), _user_row(user))
+
+    def get(self, id: UUID) -> User:
+        """See `Users.get`."""
+        row = self.connection.execute(select(users).where(users.c.id == id)).one_or_none()
+        return _user(_found(row, "user", id))
+
+    def by_email(self, email: str) -> User | None:
+        """See `Users.by_email`."""
+        row = self.connection.execute(select(users).where(users.c.email == email)).one_or_none()
+        return None if row is None else _user(row)
+
+    def save(self, user: User) -> None:
+        """See `Users.save`; raises EmailTaken as `add` does."""
+        _replaced(self.connection, users, _user_row(user), "user")
+
+
+@attrs.frozen
+class SqlTokens:
+    """See `RefreshTokens`."""
+
+    connection: Connection
+
+    def add(self, token: RefreshToken) -> None:
+        """See `RefreshTokens.add`."""
+        self.connection.execute(insert(refresh_tokens), _token_row(token))
+
+    def get(self, digest: str) -> RefreshToken | None:
+        """See `RefreshTokens.get`."""
+        query = select(refresh_tokens).where(refresh_tokens.c.digest == digest)
+        row = self.connection.execute(query).one_or_none()
+        return None if row is None else _token(row)
+
+    def use(self, digest: str, now: datetime) -> bool:
+        """See `RefreshTokens.use`."""
+        table = refresh_tokens
+        unused = (table.c.digest == digest) & table.c.used.is_(None)
+        return self.connection.execute(update(table).where(unused).values(used=now)).rowcount == 1
+
+    def revoke(self, family: UUID) -> None:
+        """See `RefreshTokens.revoke`."""
+        self.connection.execute(deletion(refresh_tokens).where(refresh_tokens.c.family == family))
+
+
+@attrs.frozen
+class SqlPortfolios:
+    """See `Portfolios`."""
+
+    connection: Connection
+
+    def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
+        """See `Portfolios.add`."""
+        _agree(portfolio, Ledger(), entries)
+        self.connection.execute(insert(portfolios), _portfolio_row(portfolio))
+        self._record(portfolio.id, entries)
+
+    def get(self, id: UUID, *, owner: UUID) -> ManagedPortfolio:
+        """See `Portfolios.get`."""
+        query = select(portfolios).where(_theirs(id, owner))
+        return _portfolio(_found(self.connection.execute(query).one_or_none(), "portfolio", id))
+
+    def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
+        """See `Portfolios.save`."""
+        before = portfolio.version - 1
+        self._at(portfolio.id, portfolio.owner, before)
+        _agree(portfolio, self.ledger(portfolio.id), entries)
+        self._change(portfolio.id, portfolio.owner, before, _portfolio_row(portfolio))
+        self._record(portfolio.id, entries)
+
+    def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
+        """See `Portfolios.close`."""
+        self._at(id, owner, version)
+        self._change(id, owner, version, {"closed": now})
+
+    def of(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
+        """See `Portfolios.of`."""
+        place = tuple_(portfolios.c.created, portfolios.c.id)
+        query = select(portfolios).where(portfolios.c.owner == owner, portfolios.c.closed.is_(None))
+        if after is not None:
+            cursor = portfolios.alias("cursor")
+            start = select(cursor.c.created, cursor.c.id).where(
+                cursor.c.id == after, cursor.c.owner == owner
+            )
+            query = query.where(place > start.scalar_subquery())
+        query = query.order_by(portfolios.c.created, portfolios.c.id).limit(limit)
+        return [_portfolio(row) for row in self.connection.execute(query)]
+
+    def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
+        """See `Portfolios.versions`."""
+        query = select(portfolios.c.id, portfolios.c.version).where(portfolios.c.id.in_(ids))
+        return {row.id: row.version for row in self.connection.execute(query)}
+
+    def chunk(self, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
+        """See `Portfolios.chunk`."""
+        query = select(portfolios).where(portfolios.c.closed.is_(None))
+        if after is not None:
+            query = query.where(portfolios.c.id > after)
+        query = query.order_by(portfolios.c.id).limit(limit)
+        return [_portfolio(row) for row in self.connection.execute(query)]
+
+    def ledger(self, id: UUID) -> Ledger:
+        """See `Portfolios.ledger`."""
+        return _ledgers(self.connection, ledger_entries.c.portfolio == id)[id]
+
+    def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
+        """See `Portfolios.entries`."""
+        table = ledger_entries
+        query = select(table).where(table.c.portfolio == id)
+        if before is not None:
+            cursor = table.alias("cursor")
+            start = select(cursor.c.sequence).where(cursor.c.portfolio == id, cursor.c.id == before)
+            query = query.where(table.c.sequence < start.scalar_subquery())
+        query = query.order_by(table.c.sequence.desc()).limit(limit)
+        return [_entry(row) for row in self.connection.execute(query)]
+
+    def _at(self, id: UUID, owner: UUID, version: int) -> None:
+        query = select(portfolios.c.version).where(_theirs(id, owner))
+        kept = _found(self.connection.execute(query).one_or_none(), "portfolio", id).version
+        if kept != version:
+            raise PortfolioChanged(
+                f"the portfolio is at version {kept}, not {version}; read it again"
+            )
+
+    def _change(self, id: UUID, owner: UUID, version: int, row: Mapping[str, Any]) -> None:
+        """Compare and swap: where readers are not kept waiting, `_at` may be of another moment."""
+        kept = _theirs(id, owner) & (portfolios.c.version == version)
+        if self.connection.execute(update(portfolios).where(kept).values(row)).rowcount != 1:
+            raise PortfolioChanged("the portfolio was changed this moment; read it again")
+
+    def _record(self, id: UUID, entries: Sequence[Entry]) -> None:
+        if entries:
+            rows = [_entry_row(id, entry) for entry in entries]
+            self.connection.execute(insert(ledger_entries), rows)
+
+
+@attrs.frozen
+class SqlProposals:
+    """See `Proposals`."""
+
+    connection: Connection
+
+    def add(self, records: Sequence[ProposalRecord]) -> None:
+        """See `Proposals.add`."""
+        if records:
+            rows = [_proposal_row(record) for record in records]
+            self.connection.execute(insert(proposals), rows)
+
+    def get(self, id: UUID, *, owner: UUID) -> ProposalRecord:
+        """See `Proposals.get`."""
+        query = _open_proposals(owner).where(proposals.c.id == id)
+        return _proposal(_found(self.connection.execute(query).one_or_none(), "proposal", id))
+
+    def save(self, record: ProposalRecord, *, seen: Stage) -> None:
+        """See `Proposals.save`."""
+        kept = (proposals.c.id == record.id) & (proposals.c.stage == seen.value)
+        row = _proposal_row(record)
+        if self.connection.execute(update(proposals).where(kept).values(row)).rowcount != 1:
+            raise ProposalClosed(f"is {self.get(record.id, owner=record.owner).stage} already")
+
+    def of(
+        self,
+        owner: UUID,
+        *,
+        portfolio_id: UUID | None = None,
+        before: UUID | None = None,
+        limit: int,
+    ) -> list[ProposalRecord]:
+        """See `Proposals.of`."""
+        place = tuple_(proposals.c.proposed, proposals.c.id)
+        query = _open_proposals(owner)
+        if portfolio_id is not None:
+            query = query.where(proposals.c.portfolio == portfolio_id)
+        if before is not None:
+            cursor = proposals.alias("cursor")
+            start = select(cursor.c.proposed, cursor.c.id).where(
+                cursor.c.id == before, cursor.c.owner == owner
+            )
+            query = query.where(place < start.scalar_subquery())
+        query = query.order_by(proposals.c.proposed.desc(), proposals.c.id.desc()).limit(limit)
+        return [_proposal(row) for row in self.connection.execute(query)]
+
+
+@attrs.frozen
+class SqlKeys:
+    """See `IdempotencyKeys`."""
+
+    connection: Connection
+
+    def get(self, owner: UUID, key: str) -> IdempotencyKey | None:
+        """See `IdempotencyKeys.get`."""
+        table = idempotency_keys
+        query = select(table).where(table.c.owner == owner, table.c.key == key)
+        row = self.connection.execute(query).one_or_none()
+        return None if row is None else _key(row)
+
+    def add(self, key: IdempotencyKey) -> None:
+        """See `IdempotencyKeys.add`."""
+        self.connection.execute(insert(idempotency_keys), _key_row(key))
+
+
+@attrs.frozen
+class SqlJobs:
+    """See `Jobs`."""
+
+    connection: Connection
+
+    def add(self, job: Job) -> None:
+        """See `Jobs.add`."""
+        self.connection.execute(insert(jobs), _job_row(job))
+
+    def get(self, id: UUID, *, owner: UUID | None = None) -> Job:
+        """See `Jobs.get`."""
+        query = select(jobs).where(jobs.c.id == id)
+        if owner is not None:
+            query = query.where(jobs.c.owner == owner)
+        return _job(_found(self.connection.execute(query).one_or_none(), "job", id))
+
+    def save(self, job: Job) -> None:
+        """See `Jobs.save`."""
+        _replaced(self.connection, jobs, _job_row(job), "job")
+
+    def unfinished(self) -> list[Job]:
+        """See `Jobs.unfinished`."""
+        waiting = jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
+        query = select(jobs).where(waiting).order_by(jobs.c.created, jobs.c.id)
+        return [_job(row) for row in self.connection.execute(query)]
+
+
+@attrs.frozen
+class SqlRuns:
+    """See `BatchRuns`."""
+
+    connection: Connection
+
+    def add(self, run: BatchRun) -> None:
+        """See `BatchRuns.add`."""
+        self.connection.execute(insert(batch_runs), _run_row(run))
+
+    def unfinished(self, terms: str) -> BatchRun | None:
+        """See `BatchRuns.unfinished`."""
+        table = batch_runs
+        query = select(table).where(table.c.terms == terms, table.c.finished.is_(None))
+        latest = query.order_by(table.c.started.desc(), table.c.id.desc()).limit(1)
+        row = self.connection.execute(latest).one_or_none()
+        return None if row is None else _run(row)
+
+    def save(self, run: BatchRun, failures: Sequence[tuple[UUID, str]] = ()) -> None:
+        """See `BatchRuns.save`."""
+        _replaced(self.connection, batch_runs, _run_row(run), "run")
+        if failures:
+            rows = [{"run": run.id, "portfolio": id, "reason": why} for id, why in failures]
+            self.connection.execute(insert(batch_failures), rows)
+
+    def failures(self, id: UUID) -> list[tuple[UUID, str]]:
+        """See `BatchRuns.failures`."""
+        table = batch_failures
+        query = select(table).where(table.c.run == id).order_by(table.c.portfolio)
+        return [(row.portfolio, row.reason) for row in self.connection.execute(query)]
+
+
+# What several stores need.
+
+
+def _found(row: Row[Any] | None, what: str, id: UUID) -> Row[Any]:
+    if row is None:
+        raise NotFound(f"there is no {what} {id}")
+    return row
+
+
+def _replaced(connection: Connection, table: Table, row: Mapping[str, Any], what: str) -> None:
+    changed = connection.execute(update(table).where(table.c.id == row["id"]).values(row))
+    if changed.rowcount != 1:
+        raise NotFound(f"there is no {what} {row['id']}")
+
+
+def _theirs(id: UUID, owner: UUID) -> Any:
+    """The open portfolio of this id, if it is theirs."""
+    table = portfolios.c
+    return (table.id == id) & (table.owner == owner) & table.closed.is_(None)
+
+
+def _open_proposals(owner: UUID) -> Select[Any]:
+    """Proposals for an owner's portfolios, apart from closed ones."""
+    both = proposals.join(portfolios, proposals.c.portfolio == portfolios.c.id)
+    query = select(proposals).select_from(both)
+    return query.where(proposals.c.owner == owner, portfolios.c.closed.is_(None))
+
+
+def _ledgers(connection: Connection, which: Any) -> Mapping[UUID, Ledger]:
+    """Ledgers by portfolio; empty for those without an entry."""
+    entries: dict[UUID, list[Entry]] = {}
+    for row in connection.execute(
+        select(ledger_entries).where(which).order_by(ledger_entries.c.sequence)
+    ):
+        entries.setdefault(row.portfolio, []).append(_entry(row))
+    return defaultdict(Ledger, {id: Ledger(tuple(lines)) for id, lines in entries.items()})
+
+
+def _agree(portfolio: ManagedPortfolio, ledger: Ledger, entries: Sequence[Entry]) -> None:
+    """Make sure of what nobody outside can mend; it costs little beside a portfolio gone wrong."""
+    ids = [entry.id for entry in (*ledger.entries, *entries)]
+    if len(set(ids)) < len(ids):
+        raise Conflict("this is in the ledger already")
+    if ledger.followed_by(entries).positions != portfolio.positions:
+        raise RuntimeError(f"portfolio {portfolio.id} does not agree with its ledger")
+
+
+def _disagreement(portfolio: ManagedPortfolio, ledger: Ledger) -> str | None:
+    try:
+        reckoned = ledger.positions
+    except Overdrawn as error:
+        return str(error)
+    for name in (field.name for field in attrs.fields(Positions)):
+        ours, kept = getattr(reckoned, name), getattr(portfolio.positions, name)
+        if ours != kept:
+            return f"the ledger amounts to {name} {_shown(ours)}, {_shown(kept)} is kept"
+    return None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{symbol} {units}" for symbol, units in value.items()) or "none"
+    return "none" if value is None else str(value)
+
+
+# Rows: one function there and one back for each table.
+
+
+def _user_row(user: User) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "password": user.password,
+        "created": user.created,
+        "assessment": _document(user.assessment),
+        "assessed": user.assessed,
+    }
+
+
+def _user(row: Row[Any]) -> User:
+    return User(
+        id=row.id,
+        email=row.email,
+        name=row.name,
+        password=row.password,
+        created=row.created,
+        assessment=_value(row.assessment, Assessment | None),
+        assessed=row.assessed,
+    )
+
+
+def _token_row(token: RefreshToken) -> dict[str, Any]:
+    return attrs.asdict(token, recurse=False)
+
+
+def _token(row: Row[Any]) -> RefreshToken:
+    return RefreshToken(**row._mapping)
+
+
+def _portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
+    mandate, positions = portfolio.mandate, portfolio.positions
+    return {
+        "id": portfolio.id,
+        "owner": portfolio.owner,
+        "name": mandate.name,
+        "currency": mandate.currency.code,
+        "targets": _document(mandate.targets),
+        "risk_profile": _document(mandate.risk_profile),
+        "preferences": _document(mandate.preferences),
+        "acknowledge_limits": mandate.acknowledge_limits,
+        "cash": positions.cash,
+        "holdings": _document(positions.holdings),
+        "uninvested": positions.uninvested,
+        "last_rebalance": positions.last_rebalance,
+        "last_entry": positions.last_entry,
+        "version": portfolio.version,
+        "created": portfolio.created,
+        "changed": portfolio.changed,
+    }
+
+
+def _portfolio(row: Row[Any]) -> ManagedPortfolio:
+    mandate = Mandate(
+        name=row.name,
+        currency=Currency(row.currency),
+        targets=_value(row.targets, dict[str, float]),
+        risk_profile=_value(row.risk_profile, RiskProfile | None),
+        preferences=_value(row.preferences, Preferences),
+        acknowledge_limits=row.acknowledge_limits,
+    )
+    positions = Positions(
+        cash=row.cash,
+        holdings=_value(row.holdings, dict[str, Decimal]),
+        uninvested=row.uninvested,
+        last_rebalance=row.last_rebalance,
+        last_entry=row.last_entry,
+    )
+    return ManagedPortfolio(
+        id=row.id,
+        owner=row.owner,
+        mandate=mandate,
+        positions=positions,
+        version=row.version,
+        created=row.created,
+        changed=row.changed,
+    )
+
+
+def _entry_row(portfolio: UUID, entry: Entry) -> dict[str, Any]:
+    return {
+        "portfolio": portfolio,
+        "id": entry.id,
+        "kind": entry.kind.value,
+        "day": entry.on,
+        "recorded": entry.recorded,
+        "amount": entry.amount,
+        "symbol": entry.symbol,
+        "quantity": entry.quantity,
+        "price": entry.price,
+        "cost": entry.cost,
+        "proposal": entry.proposal,
+        "note": entry.note,
+    }
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        id=row.id,
+        kind=EntryKind(row.kind),
+        on=row.day,
+        recorded=row.recorded,
+        amount=row.amount,
+        symbol=row.symbol,
+        quantity=row.quantity,
+        price=row.price,
+        cost=row.cost,
+        proposal=row.proposal,
+        note=row.note,
+    )
+
+
+def _proposal_row(record: ProposalRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "owner": record.owner,
+        "portfolio": record.portfolio_id,
+        "proposal": _document(record.proposal),
+        "seen": _document(record.seen),
+        "proposed": record.proposed,
+        "expires": record.expires,
+        "stage": record.stage.value,
+        "decided": record.decided,
+        "executed": record.executed,
+        "remark": record.remark,
+        "run": record.run,
+    }
+
+
+def _proposal(row: Row[Any]) -> ProposalRecord:
+    return ProposalRecord(
+        id=row.id,
+        owner=row.owner,
+        portfolio_id=row.portfolio,
+        proposal=_value(row.proposal, Proposal),
+        seen=_value(row.seen, Seen),
+        proposed=row.proposed,
+        expires=row.expires,
+        stage=Stage(row.stage),
+        decided=row.decided,
+        executed=row.executed,
+        remark=row.remark,
+        run=row.run,
+    )
+
+
+def _key_row(key: IdempotencyKey) -> dict[str, Any]:
+    return attrs.asdict(key, recurse=False)
+
+
+def _key(row: Row[Any]) -> IdempotencyKey:
+    return IdempotencyKey(**row._mapping)
+
+
+def _job_row(job: Job) -> dict[str, Any]:
+    return {**attrs.asdict(job, recurse=False), "state": job.state.value}
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(**{**row._mapping, "state": JobState(row.state)})
+
+
+def _run_row(run: BatchRun) -> dict[str, Any]:
+    row = attrs.asdict(run, recurse=False)
+    row["nothing_to_do"] = row.pop("nothing")  # a word of SQL's own
+    return row
+
+
+def _run(row: Row[Any]) -> BatchRun:
+    values = dict(row._mapping)
+    return BatchRun(nothing=values.pop("nothing_to_do"), **values)
+
+
+def _document(value: object) -> Any:
+    """A domain value as JSON values: attributes by name, Decimals and days as text, exactly."""
+    return msgspec.to_builtins(value)
+
+
+def _value(document: Any, type: Any) -> Any:
+    """The domain value that a document stands for, checked as ever."""
+    return msgspec.convert(document, type)

@@ -1,0 +1,255 @@
+"""The tables, and how exact numbers and moments stand in them.
+
+Numbers that are counted or paid are never floating point in the database. Documents (``JSON``) are
+opaque to it and keep the order of their keys, which is why they are not ``JSONB`` in Postgres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.types import TypeEngine
+
+from rebalancer.application.ports import JobState
+from rebalancer.domain.portfolio.ledger import EntryKind
+from rebalancer.domain.rebalancing.record import Stage
+
+
+class Exact(TypeDecorator[Decimal]):
+    """A Decimal, to its last digit: NUMERIC, or plain text in SQLite, which has no such type."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text in SQLite, whose NUMERIC is a float."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        """To the database."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return format(value, "f")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        """From the database."""
+        return None if value is None else Decimal(value)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time that knows its zone, kept and given back in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database; a time without a zone is a bug."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """From the database; SQLite forgets the zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _document(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, JSON(none_as_null=True), nullable=nullable)
+
+
+def _not_negative(*columns: str) -> list[CheckConstraint]:
+    return [CheckConstraint(f"CAST({name} AS NUMERIC) >= 0", name) for name in columns]
+
+
+def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", column)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("email", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("password", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    _document("assessment", nullable=True),
+    Column("assessed", Moment),
+    UniqueConstraint("email"),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("family", Uuid, nullable=False, index=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("issued", Moment, nullable=False),
+    Column("expires", Moment, nullable=False),
+    Column("used", Moment),
+)
+
+portfolios = Table(
+    "portfolios",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    _document("targets"),
+    _document("risk_profile", nullable=True),
+    _document("preferences"),
+    Column("acknowledge_limits", Boolean, nullable=False),
+    Column("cash", Exact, nullable=False),
+    _document("holdings"),
+    Column("uninvested", Exact, nullable=False),
+    Column("last_rebalance", Date),
+    Column("last_entry", Date),
+    Column("version", Integer, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("changed", Moment, nullable=False),
+    Column("closed", Moment),
+    Index(None, "owner", "created", "id"),
+    CheckConstraint("length(currency) = 3", "currency"),
+    CheckConstraint("version >= 1", "version"),
+    *_not_negative("cash", "uninvested"),
+)
+
+batch_runs = Table(
+    "batch_runs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("terms", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("as_of", Date, nullable=False),
+    Column("started", Moment, nullable=False),
+    Column("after", Uuid),
+    Column("proposed", Integer, nullable=False),
+    Column("nothing_to_do", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("finished", Moment),
+    Index(None, "terms", "started"),
+    *_not_negative("proposed", "nothing_to_do", "failed"),
+)
+
+batch_failures = Table(
+    "batch_failures",
+    metadata,
+    Column("run", ForeignKey(batch_runs.c.id)),
+    Column("portfolio", ForeignKey(portfolios.c.id)),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("run", "portfolio"),
+)
+
+proposals = Table(
+    "proposals",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("portfolio", ForeignKey(portfolios.c.id), nullable=False),
+    _document("proposal"),
+    _document("seen"),
+    Column("proposed", Moment, nullable=False),
+    Column("expires", Moment, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("decided", Moment),
+    Column("executed", Moment),
+    Column("remark", Text, nullable=False),
+    Column("run", ForeignKey(batch_runs.c.id)),
+    Index(None, "owner", "proposed", "id"),
+    Index(None, "portfolio", "proposed", "id"),
+    _one_of("stage", Stage),
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    # In which order entries were written down.
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("portfolio", ForeignKey(portfolios.c.id), nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("recorded", Moment, nullable=False),
+    Column("amount", Exact, nullable=False),
+    Column("symbol", Text),
+    Column("quantity", Exact, nullable=False),
+    Column("price", Exact),
+    Column("cost", Exact, nullable=False),
+    Column("proposal", ForeignKey(proposals.c.id)),
+    Column("note", Text, nullable=False),
+    UniqueConstraint("portfolio", "id"),
+    Index(None, "portfolio", "sequence"),
+    _one_of("kind", EntryKind),
+    *_not_negative("amount", "quantity", "price", "cost"),
+    sqlite_autoincrement=True,  # a number is never given twice
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner", ForeignKey(users.c.id)),
+    Column("key", Text),
+    Column("fingerprint", Text, nullable=False),
+    Column("result", Uuid, nullable=False),
+    Column("created", Moment, nullable=False),
+    PrimaryKeyConstraint("owner", "key"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("kind", Text, nullable=False),
+    _document("request"),
+    Column("state", Text, nullable=False),
+    Column("progress", Float, nullable=False),
+    _document("result", nullable=True),
+    Column("error", Text),
+    Column("created", Moment, nullable=False),
+    Column("finished", Moment),
+    Index(None, "state", "created"),
+    CheckConstraint("progress >= 0 AND progress <= 1", "progress"),
+    _one_of("state", JobState),
+)

@@ -1,0 +1,118 @@
+"""The application: routes, errors, the API's description, and what happens at start and end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import distribution, version
+from pathlib import Path
+
+from dishka import AsyncContainer
+from dishka.integrations.litestar import setup_dishka
+from litestar import Litestar, Router
+from litestar.concurrency import sync_to_thread
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.spec import Components, Server, Tag
+from litestar.static_files import create_static_files_router
+
+from rebalancer.application.backtests import AbandonJobs
+from rebalancer.application.ports import Clock
+from rebalancer.domain.errors import RebalancerError
+from rebalancer.entrypoints.http.auth import BEARER, SCHEME
+from rebalancer.entrypoints.http.backtests import backtests, policies
+from rebalancer.entrypoints.http.errors import failed, refused, rejected
+from rebalancer.entrypoints.http.health import health
+from rebalancer.entrypoints.http.market import market
+from rebalancer.entrypoints.http.portfolios import portfolios
+from rebalancer.entrypoints.http.rebalance import DISCLAIMER, rebalance
+from rebalancer.entrypoints.http.users import risk, users
+from rebalancer.entrypoints.http.wire import Scalars, StrictJson
+
+LARGEST_BODY = 1_000_000
+"""Bytes; a portfolio of 500 assets takes a tenth of it."""
+
+DESCRIPTION = f"""\
+What to trade now, what it costs, why, and why not.
+
+Register, log in, send the access token as `Authorization: Bearer ...`; answer the risk
+questionnaire, open a portfolio, ask for a proposal, accept it, and see how the portfolio does.
+
+* Money and quantities are **text**, such as `"1250.00"`, so that no digit is lost; weights and
+  rates are numbers.
+* An error is `application/problem+json`; `errors` names each field. 400: malformed, 422: it makes
+  no sense here, 409: it contradicts the present state, 412: somebody was quicker.
+* Somebody else's resource does not exist: 404.
+
+{DISCLAIMER}
+"""
+
+
+def application(container: AsyncContainer) -> Litestar:
+    """The API over everything that the container wires together."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        abandon, clock = await container.get(AbandonJobs), await container.get(Clock)
+        with suppress(RebalancerError):  # a store that is away: /health/ready says so
+            await sync_to_thread(abandon, clock())
+        yield
+        await container.close()
+
+    app = Litestar(
+        route_handlers=[
+            Router(
+                "/api",
+                route_handlers=[users, risk, portfolios, rebalance, backtests, policies, market],
+            ),
+            health,
+            create_static_files_router("/docs/static", [_swagger()], include_in_schema=False),
+        ],
+        dto=StrictJson,
+        return_dto=None,
+        plugins=[Scalars()],
+        exception_handlers={
+            RebalancerError: refused,
+            HTTPException: rejected,
+            Exception: failed,
+        },
+        request_max_body_size=LARGEST_BODY,
+        openapi_config=OpenAPIConfig(
+            title="rebalancer",
+            version=version("rebalancer"),
+            description=DESCRIPTION,
+            path="/docs",
+            servers=[Server("/")],
+            components=Components(security_schemes={BEARER: SCHEME}),
+            tags=[
+                Tag("users", "Who you are"),
+                Tag("risk", "How much risk you bear"),
+                Tag("portfolios", "What you hold and want"),
+                Tag("rebalance", "What to trade now"),
+                Tag("backtest", "Was it any good"),
+                Tag("policies", "Who can decide"),
+                Tag("market", "What is known of the market"),
+                Tag("health", "Is everything up"),
+            ],
+            render_plugins=[
+                SwaggerRenderPlugin(
+                    js_url="/docs/static/swagger-ui-bundle.js",
+                    css_url="/docs/static/swagger-ui.css",
+                    standalone_preset_js_url="/docs/static/swagger-ui-standalone-preset.js",
+                    favicon="<link rel='icon' href='/docs/static/favicon-32x32.png'>",
+                    path="/",
+                ),
+                JsonRenderPlugin(path="/openapi.json"),
+            ],
+            create_examples=False,
+        ),
+        lifespan=[lifespan],
+    )
+    setup_dishka(container, app)
+    return app
+
+
+def _swagger() -> Path:
+    """Where the swagger-ui that a package brings along lies; the package itself is not loaded."""
+    return Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))

@@ -1,0 +1,41 @@
+"""Who asks: the bearer of an access token."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from dishka import AsyncContainer
+from litestar import Request
+from litestar.di import Provide
+from litestar.openapi.spec import SecurityScheme
+
+from rebalancer.application.ports import Clock, Tokens
+from rebalancer.domain.errors import NotAuthenticated
+
+BEARER = "bearer"
+SCHEME = SecurityScheme(
+    type="http",
+    scheme="bearer",
+    bearer_format="JWT",
+    description="The access token that POST /api/users/login answers with.",
+)
+
+
+async def bearer(request: Request[Any, Any, Any]) -> UUID:
+    """Whose request it is.
+
+    Raises:
+        NotAuthenticated: it carries no access token, or one that proves nothing.
+    """
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.casefold() != "bearer" or not token:
+        raise NotAuthenticated("send the header Authorization: Bearer <access token>; log in first")
+    container: AsyncContainer = request.state.dishka_container
+    tokens, clock = await container.get(Tokens), await container.get(Clock)
+    owner: UUID = tokens.bearer(token.strip(), clock())
+    return owner
+
+
+OWNER = {"owner": Provide(bearer)}
+"""For routes that are somebody's own."""

@@ -1,0 +1,152 @@
+"""`/api/backtest` and `/api/policies`: who can decide, and whether that was any good."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Response, Router, get, post
+from litestar.concurrency import sync_to_thread
+from msgspec import Meta, field
+
+from rebalancer.application.backtests import BacktestOrder, ReadJob, StartBacktest
+from rebalancer.application.ports import Clock, Ids, Job, JobState
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.policy.rules import POLICIES
+from rebalancer.entrypoints.http.auth import BEARER, OWNER
+from rebalancer.entrypoints.http.errors import answers
+from rebalancer.entrypoints.http.portfolios import Weights
+from rebalancer.entrypoints.http.rebalance import Costs, PolicyName, Preset
+from rebalancer.entrypoints.http.wire import Body, Fraction, Symbol, View
+
+
+class BacktestBody(Body, frozen=True, kw_only=True):
+    """What to try, and under which conditions."""
+
+    policies: Annotated[
+        list[PolicyName], Meta(min_length=1, max_length=20, examples=[["monthly", "band"]])
+    ]
+    targets: Annotated[
+        Weights | None, Meta(description="Left out: equal weights of all assets.")
+    ] = None
+    first: Annotated[date | None, Meta(description="The window begins here.")] = field(
+        default=None, name="from"
+    )
+    last: Annotated[date | None, Meta(description="The window ends here.")] = field(
+        default=None, name="to"
+    )
+    cost_bps: Costs = None
+    costs: Preset = None
+    risk_free: Annotated[Fraction, Meta(description="What cash earns, a year.")] = Fraction(0)
+    risk_free_symbol: Annotated[
+        Symbol | None,
+        Meta(description="Instead of a rate: a price column, which then leaves the universe."),
+    ] = None
+    capital: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] = 100_000
+    whole_shares: bool = False
+
+
+class BacktestView(View, frozen=True, kw_only=True):
+    """A backtest: how far it is, then what came of it."""
+
+    id: UUID
+    state: JobState
+    progress: Annotated[float, Meta(ge=0, le=1)]
+    created: datetime
+    finished: datetime | None
+    request: dict[str, Any]
+    result: Annotated[
+        dict[str, Any] | None,
+        Meta(description="Figures by policy, as `rebalancer backtest --json` prints them."),
+    ]
+    error: str | None
+
+
+class PolicyView(View, frozen=True, kw_only=True):
+    """Somebody who can decide."""
+
+    name: str
+    summary: str
+    frequency: str
+    parameters: dict[str, float]
+    variants: list[str]
+    source: str
+
+
+@post(
+    "/",
+    status_code=202,
+    summary="Start a backtest",
+    responses=answers(400, 401, 413, 415, 422, 503),
+)
+@inject
+async def start(
+    data: BacktestBody,
+    owner: UUID,
+    use: FromDishka[StartBacktest],
+    clock: FromDishka[Clock],
+    ids: FromDishka[Ids],
+) -> Response[BacktestView]:
+    """Try policies on the store's prices, in the background; ask for its status then."""
+    if data.risk_free and data.risk_free_symbol is not None:
+        raise InvalidRequest("give either a rate or a symbol, not both", field="risk_free_symbol")
+    order = BacktestOrder(
+        policies=tuple(data.policies),
+        cost_bps=None if data.cost_bps is None else float(data.cost_bps),
+        costs=data.costs,
+        targets=None if data.targets is None else {s: float(w) for s, w in data.targets.items()},
+        first=data.first,
+        last=data.last,
+        risk_free=data.risk_free_symbol or float(data.risk_free),
+        capital=float(data.capital),
+        as_live=data.whole_shares,
+    )
+    job = await sync_to_thread(use, order, id=ids(), owner=owner, now=clock())
+    return Response(_view(job), headers={"Location": f"/api/backtest/{job.id}/status"})
+
+
+@get("/{job_id:uuid}/status", summary="How a backtest goes", responses=answers(400, 401, 404))
+@inject
+async def status(job_id: UUID, owner: UUID, use: FromDishka[ReadJob]) -> BacktestView:
+    """How far it is; its results when it has succeeded."""
+    return _view(await sync_to_thread(use, job_id, owner=owner))
+
+
+@get("/policies", summary="Who can decide", tags=["policies"])
+async def policies() -> list[PolicyView]:
+    """Every policy with its parameters, and where the idea comes from."""
+    return [
+        PolicyView(
+            name=name,
+            summary=kind.summary,
+            frequency=kind.frequency.value,
+            parameters=dict(kind.parameters),
+            variants=list(kind.variants),
+            source=kind.source,
+        )
+        for name, kind in POLICIES.items()
+    ]
+
+
+def _view(job: Job) -> BacktestView:
+    return BacktestView(
+        id=job.id,
+        state=job.state,
+        progress=job.progress,
+        created=job.created,
+        finished=job.finished,
+        request=dict(job.request),
+        result=None if job.result is None else dict(job.result),
+        error=job.error,
+    )
+
+
+backtests = Router(
+    "/backtest",
+    route_handlers=[start, status],
+    dependencies=OWNER,
+    security=[{BEARER: []}],
+    tags=["backtest"],
+)

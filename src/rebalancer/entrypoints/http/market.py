@@ -1,0 +1,89 @@
+"""`/api/market`: what is known of the market."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Router, get
+from litestar.concurrency import sync_to_thread
+from litestar.params import Parameter
+
+from rebalancer.application.market_data import Interval, ReadCloses, SearchAssets
+from rebalancer.entrypoints.http.errors import answers
+from rebalancer.entrypoints.http.portfolios import Limit
+from rebalancer.entrypoints.http.wire import Page, View
+
+
+class AssetView(View, frozen=True, kw_only=True):
+    """An asset that can be held."""
+
+    symbol: str
+    name: str
+    asset_class: str | None
+    as_of: date
+    price: float | None
+
+
+class CloseView(View, frozen=True, kw_only=True):
+    """One close, adjusted for splits and dividends."""
+
+    date: date
+    close: float
+
+
+class ClosesView(View, frozen=True, kw_only=True):
+    """Closes of one asset, oldest first."""
+
+    symbol: str
+    interval: Interval
+    closes: list[CloseView]
+
+
+@get("/assets", summary="Find assets", responses=answers(400, 503))
+@inject
+async def find_assets(
+    use: FromDishka[SearchAssets],
+    query: Annotated[
+        str, Parameter(max_length=100, description="Start of a symbol, or part of a name.")
+    ] = "",
+    limit: Limit = 50,
+    after: Annotated[str | None, Parameter(max_length=32)] = None,
+) -> Page[AssetView]:
+    """Assets whose prices are known, by symbol."""
+    found = await sync_to_thread(use, query, after=after, limit=limit + 1)
+    return Page(
+        items=[
+            AssetView(
+                symbol=one.symbol,
+                name=one.name,
+                asset_class=one.asset_class,
+                as_of=one.as_of,
+                price=one.price,
+            )
+            for one in found[:limit]
+        ],
+        next=found[limit - 1].symbol if len(found) > limit else None,
+    )
+
+
+@get("/data/{symbol:str}", summary="Closes of an asset", responses=answers(400, 404, 422, 503))
+@inject
+async def read_closes(
+    symbol: str,
+    use: FromDishka[ReadCloses],
+    start: date | None = None,
+    end: date | None = None,
+    interval: Interval = Interval.DAY,
+) -> ClosesView:
+    """Adjusted closes from start to end; of a week or a month, the last one in it."""
+    closes = await sync_to_thread(use, symbol, start=start, end=end, interval=interval)
+    return ClosesView(
+        symbol=symbol,
+        interval=interval,
+        closes=[CloseView(date=day, close=close) for day, close in closes],
+    )
+
+
+market = Router("/market", route_handlers=[find_assets, read_closes], tags=["market"])

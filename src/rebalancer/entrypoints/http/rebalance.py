@@ -1,0 +1,425 @@
+"""`/api/rebalance`: what to trade now, what it costs, why, and why not; and then doing it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+from uuid import UUID
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Response, Router, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Meta
+
+from rebalancer.application.ports import Clock, Ids
+from rebalancer.application.rebalance import (
+    AcceptProposal,
+    Current,
+    Mode,
+    ProposeForPortfolio,
+    ReadProposals,
+    RejectProposal,
+)
+from rebalancer.domain.portfolio.costs import cost_model
+from rebalancer.domain.rebalancing.proposal import Proposal
+from rebalancer.domain.rebalancing.record import Seen, Stage
+from rebalancer.entrypoints.http.auth import BEARER, OWNER
+from rebalancer.entrypoints.http.errors import answers
+from rebalancer.entrypoints.http.portfolios import Key, Limit, repeated
+from rebalancer.entrypoints.http.wire import Amount, BasisPoints, Body, Line, Page, View
+from rebalancer.entrypoints.records import plain
+
+DISCLAIMER = (
+    "Computed from rules, prices and what you told us; not personal advice. You decide, and you "
+    "bear the outcome."
+)
+
+PolicyName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=100,
+        description="Who decides: a name of GET /api/policies, with parameters if need be.",
+        examples=["band", "volatility_target:target=0.10"],
+    ),
+]
+Costs = Annotated[
+    BasisPoints | None,
+    Meta(description="Cost of trading in basis points of traded value, each side. Default: 10."),
+]
+Preset = Annotated[
+    Literal["free", "zero-commission", "retail", "full-service", "institutional"] | None,
+    Meta(description="A typical price list, instead of cost_bps."),
+]
+
+
+class PredictBody(Body, frozen=True, kw_only=True):
+    """What is asked of a policy."""
+
+    portfolio_id: UUID
+    policy: PolicyName = "band"
+    cash_flow: Annotated[
+        Amount,
+        Meta(
+            description="A deposit, or a withdrawal (-), planned with it: recorded when the "
+            "proposal is accepted."
+        ),
+    ] = Amount(0)
+    as_of: Annotated[
+        date | None, Meta(description="The day to decide on; left out, that of the last close.")
+    ] = None
+    cost_bps: Costs = None
+    costs: Preset = None
+    compare: Annotated[bool, Meta(description="Say what simple rules would do, too.")] = False
+
+
+class AcceptBody(Body, frozen=True, kw_only=True):
+    """How the orders are to be carried out."""
+
+    mode: Annotated[
+        Literal["paper", "worksheet"],
+        Meta(
+            description="paper: here and now, at the closes of the proposal's day and with its "
+            "costs. worksheet: elsewhere, by yourself; record the trades afterwards."
+        ),
+    ] = "paper"
+
+
+class RejectBody(Body, frozen=True, kw_only=True):
+    """Why not."""
+
+    remark: Line = ""
+
+
+class OrderView(View, frozen=True, kw_only=True):
+    """One trade to make."""
+
+    symbol: str
+    side: str
+    quantity: str
+    price: str
+    value: str
+    cost: str
+    reason: str
+
+
+class NotTradedView(View, frozen=True, kw_only=True):
+    """An asset that is not traded, and why not."""
+
+    symbol: str
+    reason: str
+
+
+class SeenView(View, frozen=True, kw_only=True):
+    """What the proposal was made from."""
+
+    version: int
+    cash: str
+    cash_flow: Annotated[str, Meta(description="Planned, and uninvested deposits.")]
+    planned: str
+    holdings: dict[str, str]
+    targets: dict[str, float]
+    risk_profile: str | None
+    prices: dict[str, str]
+    market: Annotated[str, Meta(description="SHA-256 of all prices that the policy saw.")]
+    newest: Annotated[date, Meta(description="The last close that there was.")]
+    costs: str
+
+
+class OtherView(View, frozen=True, kw_only=True):
+    """What a simple rule would do."""
+
+    policy: str
+    status: str
+    orders: int
+    turnover: float
+    cost: str
+    drift_after: float
+
+
+class ProposalView(View, frozen=True, kw_only=True):
+    """A proposal, and what became of it."""
+
+    id: UUID
+    portfolio_id: UUID
+    stage: Stage
+    stale: Annotated[
+        str | None, Meta(description="Why it can no longer be accepted; null while it can.")
+    ]
+    proposed: datetime
+    expires: datetime
+    decided: datetime | None
+    executed: datetime | None
+    remark: str
+    policy: str
+    as_of: date
+    orders: list[OrderView]
+    not_traded: list[NotTradedView]
+    weights_before: dict[str, float]
+    weights_after: dict[str, float]
+    cash_after: str
+    turnover: float
+    cost: str
+    drift_before: float
+    drift_after: float
+    volatility_before: float | None
+    volatility_after: float | None
+    notes: list[str]
+    input_hash: str
+    seen: SeenView
+    others: list[OtherView]
+    disclaimer: str
+
+
+@post(
+    "/predict", summary="Ask for a proposal", responses=answers(400, 401, 404, 413, 415, 422, 503)
+)
+@inject
+async def predict(
+    data: PredictBody,
+    owner: UUID,
+    use: FromDishka[ProposeForPortfolio],
+    clock: FromDishka[Clock],
+    ids: FromDishka[Ids],
+) -> Response[ProposalView]:
+    """Say what a portfolio should trade, what it costs, why, and why not; and keep the answer.
+
+    It can be accepted for 24 hours, as long as neither the portfolio nor the last close changes.
+    """
+    current, others = await sync_to_thread(
+        use,
+        data.portfolio_id,
+        owner=owner,
+        policy_name=data.policy,
+        costs=cost_model(None if data.cost_bps is None else float(data.cost_bps), data.costs),
+        cash_flow=Decimal(data.cash_flow),
+        as_of=data.as_of,
+        compared=data.compare,
+        id=ids(),
+        now=clock(),
+    )
+    return Response(
+        proposal_view(current, others),
+        headers={"Location": f"/api/rebalance/{current.record.id}"},
+    )
+
+
+@get("/", summary="My proposals", responses=answers(400, 401, 404))
+@inject
+async def list_proposals(
+    owner: UUID,
+    use: FromDishka[ReadProposals],
+    clock: FromDishka[Clock],
+    portfolio_id: UUID | None = None,
+    limit: Limit = 20,
+    before: UUID | None = None,
+) -> Page[ProposalView]:
+    """Proposals for whoever asks, or for one portfolio, the latest first."""
+    found = await sync_to_thread(
+        use.all, owner, portfolio_id=portfolio_id, before=before, limit=limit + 1, now=clock()
+    )
+    following = str(found[limit - 1].record.id) if len(found) > limit else None
+    return Page(items=[proposal_view(one) for one in found[:limit]], next=following)
+
+
+@get("/{proposal_id:uuid}", summary="A proposal", responses=answers(400, 401, 404))
+@inject
+async def read_proposal(
+    proposal_id: UUID, owner: UUID, use: FromDishka[ReadProposals], clock: FromDishka[Clock]
+) -> ProposalView:
+    """A proposal, as it stands now."""
+    return proposal_view(await sync_to_thread(use, proposal_id, owner=owner, now=clock()))
+
+
+@post(
+    "/{proposal_id:uuid}/accept",
+    status_code=200,
+    summary="Accept a proposal",
+    responses=answers(400, 401, 404, 409, 412, 413, 415),
+)
+@inject
+async def accept(
+    proposal_id: UUID,
+    owner: UUID,
+    use: FromDishka[AcceptProposal],
+    clock: FromDishka[Clock],
+    data: AcceptBody | None = None,
+    key: Key = None,
+) -> Response[ProposalView]:
+    """Agree to a proposal: on paper it is executed at once, and stands in the ledger."""
+    mode = Mode((data or AcceptBody()).mode)
+    current, before = await sync_to_thread(
+        use, proposal_id, owner=owner, mode=mode, key=key, now=clock()
+    )
+    return Response(proposal_view(current), headers=repeated(before))
+
+
+@post(
+    "/{proposal_id:uuid}/reject",
+    status_code=200,
+    summary="Reject a proposal",
+    responses=answers(400, 401, 404, 409, 413, 415),
+)
+@inject
+async def reject(
+    proposal_id: UUID,
+    owner: UUID,
+    use: FromDishka[RejectProposal],
+    clock: FromDishka[Clock],
+    data: RejectBody | None = None,
+) -> ProposalView:
+    """Decline a proposal."""
+    remark = (data or RejectBody()).remark
+    current = await sync_to_thread(use, proposal_id, owner=owner, remark=remark, now=clock())
+    return proposal_view(current)
+
+
+@get(
+    "/{proposal_id:uuid}/worksheet",
+    summary="A proposal as a worksheet",
+    media_type="text/csv",
+    responses=answers(400, 401, 404)
+    | {
+        200: ResponseSpec(
+            str, description="The orders as CSV", media_type="text/csv", generate_examples=False
+        )
+    },
+)
+@inject
+async def worksheet(
+    proposal_id: UUID, owner: UUID, use: FromDishka[ReadProposals], clock: FromDishka[Clock]
+) -> Response[str]:
+    """The orders as a CSV, to be carried out elsewhere.
+
+    Accept the proposal with the mode `worksheet`, trade, and record what was traded with
+    `POST /api/portfolios/{id}/transactions` and the proposal's id.
+    """
+    current = await sync_to_thread(use, proposal_id, owner=owner, now=clock())
+    name = f"worksheet-{current.record.proposal.as_of}.csv"
+    return Response(
+        worksheet_text(current),
+        media_type="text/csv",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def proposal_view(current: Current, others: tuple[Proposal, ...] = ()) -> ProposalView:
+    """A proposal as its owner sees it."""
+    record = current.record
+    made = record.proposal
+    notes = list(made.notes)
+    if made.as_of < record.seen.newest:
+        notes.append(
+            f"decided on the closes of {made.as_of}, though closes until {record.seen.newest} were "
+            "known: on paper one can try out the past, and only there"
+        )
+    return ProposalView(
+        id=record.id,
+        portfolio_id=record.portfolio_id,
+        stage=current.stage,
+        stale=current.stale,
+        proposed=record.proposed,
+        expires=record.expires,
+        decided=record.decided,
+        executed=record.executed,
+        remark=record.remark,
+        policy=made.policy,
+        as_of=made.as_of,
+        orders=[
+            OrderView(
+                symbol=order.symbol,
+                side=order.side.value,
+                quantity=plain(order.quantity),
+                price=plain(order.price),
+                value=plain(order.value),
+                cost=plain(order.cost),
+                reason=order.reason,
+            )
+            for order in made.orders
+        ],
+        not_traded=[NotTradedView(symbol=one.symbol, reason=one.reason) for one in made.not_traded],
+        weights_before=made.weights_before,
+        weights_after=made.weights_after,
+        cash_after=plain(made.cash_after),
+        turnover=made.turnover,
+        cost=plain(made.cost),
+        drift_before=made.drift_before,
+        drift_after=made.drift_after,
+        volatility_before=made.volatility_before,
+        volatility_after=made.volatility_after,
+        notes=notes,
+        input_hash=made.input_hash,
+        seen=_seen_view(record.seen),
+        others=[
+            OtherView(
+                policy=other.policy,
+                status=other.status.value,
+                orders=len(other.orders),
+                turnover=other.turnover,
+                cost=plain(other.cost),
+                drift_after=other.drift_after,
+            )
+            for other in others
+        ],
+        disclaimer=DISCLAIMER,
+    )
+
+
+def _seen_view(seen: Seen) -> SeenView:
+    portfolio = seen.portfolio
+    return SeenView(
+        version=seen.version,
+        cash=plain(portfolio.cash),
+        cash_flow=plain(portfolio.cash_flow),
+        planned=plain(seen.planned),
+        holdings={symbol: plain(units) for symbol, units in portfolio.holdings.items()},
+        targets=dict(portfolio.targets),
+        risk_profile=portfolio.risk_profile.name if portfolio.risk_profile else None,
+        prices={symbol: plain(price) for symbol, price in seen.prices.items()},
+        market=seen.market,
+        newest=seen.newest,
+        costs=seen.costs,
+    )
+
+
+def worksheet_text(current: Current) -> str:
+    """The orders as CSV; what a reader must know stands in lines that begin with #."""
+    record = current.record
+    made = record.proposal
+    text = io.StringIO()
+    currency = record.seen.portfolio.currency
+    text.write(f"# Worksheet of proposal {record.id} for portfolio {record.portfolio_id}\r\n")
+    text.write(f"# {made.policy}, closes of {made.as_of}, {record.seen.costs}\r\n")
+    text.write(f"# Stands: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
+    text.write(f"\r\n# {DISCLAIMER}\r\n")
+    rows = csv.writer(text)
+    rows.writerow(
+        ["side", "symbol", "quantity", "reference_price", "value", "cost", "currency", "reason"]
+    )
+    for order in made.orders:
+        rows.writerow(
+            [
+                order.side.value,
+                order.symbol,
+                plain(order.quantity),
+                plain(order.price),
+                plain(order.value),
+                plain(order.cost),
+                currency.code,
+                order.reason,
+            ]
+        )
+    return text.getvalue()
+
+
+rebalance = Router(
+    "/rebalance",
+    route_handlers=[predict, list_proposals, read_proposal, accept, reject, worksheet],
+    dependencies=OWNER,
+    security=[{BEARER: []}],
+    tags=["rebalance"],
+)

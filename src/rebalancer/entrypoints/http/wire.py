@@ -1,0 +1,262 @@
+"""What travels: strict JSON in, with every mistake named, and the scalars of requests.
+
+Bodies are read in two steps. `parse_json` refuses what is no clean JSON: a key that occurs twice,
+NaN, half of a surrogate pair, nesting without end. Then msgspec converts to the handler's type,
+strictly: nothing is coerced, nothing unknown is let pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from decimal import Decimal
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from litestar._openapi.schema_generation import SchemaCreator
+from litestar.dto import AbstractDTO
+from litestar.dto.data_structures import DTOFieldDefinition
+from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.plugins import OpenAPISchemaPlugin
+from litestar.typing import FieldDefinition
+from litestar.utils.predicates import is_class_and_subclass
+from msgspec import Meta
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.money import decimal_of
+from rebalancer.entrypoints.records import parse_json
+
+T = TypeVar("T")
+
+
+class Malformed(InvalidRequest):
+    """A request that no state of the system could make sense of."""
+
+
+class Unsupported(InvalidRequest):
+    """A body in a format that is not spoken here."""
+
+
+_AMOUNT = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,12})?$"
+_POSITIVE = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,12})?$"
+
+
+class Amount(Decimal):
+    """Money or a quantity, as text, so that no digit is lost; whole numbers may be numbers."""
+
+    pattern = _AMOUNT
+    what = 'a decimal number as text, such as "1250.00"'
+    example = "1250.00"
+
+
+class NotNegative(Amount):
+    """An amount of zero or more."""
+
+    pattern = _POSITIVE
+    what = 'a decimal number of zero or more as text, such as "1250.00"'
+
+
+class Bounded(float):
+    """A number within limits."""
+
+    low: float
+    high: float
+
+
+class Fraction(Bounded):
+    """A number from 0 to 1."""
+
+    low, high = 0.0, 1.0
+
+
+class BasisPoints(Bounded):
+    """A number from 0 to 1,000."""
+
+    low, high = 0.0, 1_000.0
+
+
+Symbol = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,31}$", description="A ticker.", examples=["AAPL"]
+    ),
+]
+Line = Annotated[str, Meta(max_length=500, description="A line of text.")]
+MOST_ASSETS = 500
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a request carries."""
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer carries."""
+
+
+class Page(View, Generic[T], frozen=True, kw_only=True):
+    """Some of a list."""
+
+    items: list[T]
+    next: Annotated[
+        str | None, Meta(description="Ask for what follows with this; null at the end.")
+    ] = None
+
+
+class StrictJson(AbstractDTO[T]):
+    """Reads bodies; see above."""
+
+    def decode_bytes(self, value: bytes) -> Any:
+        """The body as the handler's type.
+
+        Raises:
+            Unsupported: it is not sent as JSON.
+            Malformed: it is no clean JSON, or does not fit the type; names the field.
+        """
+        kind = self.asgi_connection.content_type[0]  # type: ignore[attr-defined]  # of a Request
+        if kind and kind != "application/json" and not kind.endswith("+json"):
+            raise Unsupported(f"send application/json, not {kind}")
+        handler: Any = self.asgi_connection.route_handler
+        return converted(value, handler.parsed_fn_signature.parameters["data"].annotation)
+
+    def decode_builtins(self, value: Any) -> Any:
+        """Forms are not spoken here."""
+        raise Unsupported("send application/json")
+
+    @classmethod
+    def is_supported_model_type_field(cls, field_definition: FieldDefinition) -> bool:
+        """Every body is read so."""
+        return True
+
+    @classmethod
+    def create_for_field_definition(
+        cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
+    ) -> None:
+        """Needs no backend of Litestar's."""
+
+    @classmethod
+    def create_openapi_schema(
+        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: SchemaCreator
+    ) -> Any:
+        """The type itself."""
+        return schema_creator.for_field_definition(field_definition)
+
+    @classmethod
+    def generate_field_definitions(
+        cls, model_type: type[Any]
+    ) -> Generator[DTOFieldDefinition, None, None]:
+        """None: msgspec knows them."""
+        yield from ()
+
+    @classmethod
+    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
+        """Never: msgspec sees to them."""
+        return False
+
+
+def converted(text: bytes, type_: type[T]) -> T:
+    """A body as a type.
+
+    Raises:
+        Malformed: it is no clean JSON, or does not fit; names the field.
+    """
+    try:
+        values = parse_json(text)
+    except InvalidRequest as error:
+        raise Malformed(_bare(error), field=error.field or "body") from None
+    try:
+        return msgspec.convert(values, type_, strict=True, dec_hook=_scalar)
+    except msgspec.ValidationError as error:
+        message, field = _explained(str(error), values, type_)
+        raise Malformed(message, field=field) from None
+
+
+def _bare(error: InvalidRequest) -> str:
+    return str(error).removeprefix(f"{error.field}: ")
+
+
+def _scalar(kind: type[Any], value: Any) -> Any:
+    """Read what msgspec does not know; a ValueError gets the field's path from it."""
+    if issubclass(kind, Amount):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole or (isinstance(value, str) and re.match(kind.pattern, value))):
+            raise ValueError(f"Expected {kind.what}, got {_shown(value)}")
+        try:
+            return kind(decimal_of(value, field=""))
+        except InvalidRequest as error:
+            raise ValueError(str(error)) from None
+    if issubclass(kind, Bounded):
+        number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+        finite = number and Decimal(value).is_finite()
+        if not (finite and kind.low <= value <= kind.high):
+            raise ValueError(
+                f"Expected a number from {kind.low:g} to {kind.high:g}, got {_shown(value)}"
+            )
+        return kind(value)
+    raise NotImplementedError(kind)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = str(value) if isinstance(value, Decimal) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_UNKNOWN = re.compile(r"^Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(.*?)`(?: - at `\$\.?(.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(.*?)(?: - at `(key in )?\$\.?(.*)`)?$", re.DOTALL)
+
+
+def _explained(message: str, values: dict[str, Any], type_: type[Any]) -> tuple[str, str]:
+    """Msgspec's message as ours, and the field that it is about."""
+    for pattern, said in ((_UNKNOWN, "is unknown"), (_MISSING, "is missing")):
+        if found := pattern.match(message):
+            name, path = found.group(1), found.group(2)
+            return said, f"{path}.{name}" if path else name
+    found = _AT.match(message)
+    assert found is not None  # it matches anything
+    said, _, path = found.group(1), found.group(2), found.group(3) or "body"
+    said = said[:1].lower() + said[1:].replace("`", "")
+    if "[...]" in path:
+        path = _named(path, message, values, type_)
+    return said, path
+
+
+def _named(path: str, message: str, values: dict[str, Any], type_: type[Any]) -> str:
+    """The path of a mistake in an object with free keys, which msgspec leaves open: try each."""
+    field, _, rest = path.partition("[...]")
+    found = values.get(field)
+    if not isinstance(found, dict):
+        return path
+    for key, value in found.items():
+        try:
+            msgspec.convert({**values, field: {key: value}}, type_, dec_hook=_scalar)
+        except msgspec.ValidationError as error:
+            if str(error) == message:
+                return f"{field}.{key}{rest}"
+    return path
+
+
+class Scalars(OpenAPISchemaPlugin):
+    """Describes the scalars of requests."""
+
+    @staticmethod
+    def is_plugin_supported_type(value: Any) -> bool:
+        """Whether it is one of ours."""
+        return is_class_and_subclass(value, (Amount, Bounded))
+
+    def to_openapi_schema(
+        self, field_definition: FieldDefinition, schema_creator: SchemaCreator
+    ) -> Schema:
+        """What may be written."""
+        kind = field_definition.annotation
+        if issubclass(kind, Bounded):
+            return Schema(type=OpenAPIType.NUMBER, minimum=kind.low, maximum=kind.high)
+        low = 0 if kind is NotNegative else -999_999_999_999_999
+        return Schema(
+            one_of=[
+                Schema(type=OpenAPIType.STRING, pattern=kind.pattern),
+                Schema(type=OpenAPIType.INTEGER, minimum=low, maximum=999_999_999_999_999),
+            ],
+            examples=[kind.example],
+        )
