@@ -261,9 +261,11 @@ class SqlProposals:
 
     def save(self, record: ProposalRecord, *, seen: Stage) -> None:
         """See `Proposals.save`."""
-        kept = (proposals.c.id == record.id) & (proposals.c.stage == seen.value)
-        row = _proposal_row(record)
-        if self.connection.execute(update(proposals).where(kept).values(row)).rowcount != 1:
+        table = proposals.c
+        kept = (table.id == record.id) & (table.owner == record.owner) & (table.stage == seen.value)
+        is_open = (portfolios.c.id == table.portfolio) & portfolios.c.closed.is_(None)
+        change = update(proposals).where(kept, select(portfolios.c.id).where(is_open).exists())
+        if self.connection.execute(change.values(_proposal_row(record))).rowcount != 1:
             raise ProposalClosed(f"is {self.get(record.id, owner=record.owner).stage} already")
 
     def of(
@@ -277,13 +279,14 @@ class SqlProposals:
         """See `Proposals.of`."""
         place = tuple_(proposals.c.proposed, proposals.c.id)
         query = _open_proposals(owner)
+        cursor = proposals.alias("cursor")
+        start = select(cursor.c.proposed, cursor.c.id).where(
+            cursor.c.id == before, cursor.c.owner == owner
+        )
         if portfolio_id is not None:
             query = query.where(proposals.c.portfolio == portfolio_id)
+            start = start.where(cursor.c.portfolio == portfolio_id)
         if before is not None:
-            cursor = proposals.alias("cursor")
-            start = select(cursor.c.proposed, cursor.c.id).where(
-                cursor.c.id == before, cursor.c.owner == owner
-            )
             query = query.where(place < start.scalar_subquery())
         query = query.order_by(proposals.c.proposed.desc(), proposals.c.id.desc()).limit(limit)
         return [_proposal(row) for row in self.connection.execute(query)]

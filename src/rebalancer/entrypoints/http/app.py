@@ -6,16 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import distribution, version
 from pathlib import Path
+from typing import Any
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import setup_dishka
-from litestar import Litestar, Router
+from litestar import Litestar, Request, Router
 from litestar.concurrency import sync_to_thread
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import Components, Server, Tag
 from litestar.static_files import create_static_files_router
+from litestar.types import Method
+from litestar.types.internal_types import PathParameterDefinition
 
 from rebalancer.application.backtests import AbandonJobs
 from rebalancer.application.ports import Clock
@@ -28,7 +32,7 @@ from rebalancer.entrypoints.http.market import market
 from rebalancer.entrypoints.http.portfolios import portfolios
 from rebalancer.entrypoints.http.rebalance import DISCLAIMER, rebalance
 from rebalancer.entrypoints.http.users import risk, users
-from rebalancer.entrypoints.http.wire import Scalars, StrictJson
+from rebalancer.entrypoints.http.wire import StrictJson, Structs
 
 LARGEST_BODY = 1_000_000
 """Bytes; a portfolio of 500 assets takes a tenth of it."""
@@ -49,6 +53,32 @@ questionnaire, open a portfolio, ask for a proposal, accept it, and see how the 
 """
 
 
+class Description(JsonRenderPlugin):
+    """The API's description, with our structs in it."""
+
+    def __init__(self, structs: Structs, **options: Any) -> None:
+        self._structs = structs
+        super().__init__(**options)
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """As JSON."""
+        self._structs.complete(openapi_schema)
+        return super().render(request, openapi_schema)
+
+
+class Docs(SwaggerRenderPlugin):
+    """The same as pages to read and to try things on."""
+
+    def __init__(self, structs: Structs, **options: Any) -> None:
+        self._structs = structs
+        super().__init__(**options)
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """As HTML."""
+        self._structs.complete(openapi_schema)
+        return super().render(request, openapi_schema)
+
+
 def application(container: AsyncContainer) -> Litestar:
     """The API over everything that the container wires together."""
 
@@ -60,6 +90,7 @@ def application(container: AsyncContainer) -> Litestar:
         yield
         await container.close()
 
+    structs = Structs()
     app = Litestar(
         route_handlers=[
             Router(
@@ -71,7 +102,7 @@ def application(container: AsyncContainer) -> Litestar:
         ],
         dto=StrictJson,
         return_dto=None,
-        plugins=[Scalars()],
+        plugins=[structs],
         exception_handlers={
             RebalancerError: refused,
             HTTPException: rejected,
@@ -96,21 +127,31 @@ def application(container: AsyncContainer) -> Litestar:
                 Tag("health", "Is everything up"),
             ],
             render_plugins=[
-                SwaggerRenderPlugin(
+                Docs(
+                    structs,
                     js_url="/docs/static/swagger-ui-bundle.js",
                     css_url="/docs/static/swagger-ui.css",
                     standalone_preset_js_url="/docs/static/swagger-ui-standalone-preset.js",
                     favicon="<link rel='icon' href='/docs/static/favicon-32x32.png'>",
                     path="/",
                 ),
-                JsonRenderPlugin(path="/openapi.json"),
+                Description(structs, path="/openapi.json"),
             ],
             create_examples=False,
+            use_handler_docstrings=True,
+            operation_id_creator=_operation,
         ),
         lifespan=[lifespan],
     )
     setup_dishka(container, app)
     return app
+
+
+def _operation(
+    handler: HTTPRouteHandler, _: Method, __: list[str | PathParameterDefinition]
+) -> str:
+    """What generated clients call it."""
+    return handler.handler_name
 
 
 def _swagger() -> Path:

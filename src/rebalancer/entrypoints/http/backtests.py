@@ -39,7 +39,10 @@ class BacktestBody(Body, frozen=True, kw_only=True):
     )
     cost_bps: Costs = None
     costs: Preset = None
-    risk_free: Annotated[Fraction, Meta(description="What cash earns, a year.")] = Fraction(0)
+    risk_free: Annotated[
+        Fraction,
+        Meta(description="What cash earns, a year.", extra_json_schema={"default": 0}),
+    ] = field(default_factory=Fraction)
     risk_free_symbol: Annotated[
         Symbol | None,
         Meta(description="Instead of a rate: a price column, which then leaves the universe."),

@@ -49,6 +49,7 @@ from rebalancer.entrypoints.http.wire import (
     Page,
     Symbol,
     View,
+    default,
 )
 from rebalancer.entrypoints.records import plain
 
@@ -80,15 +81,19 @@ class PreferencesBody(Body, frozen=True, kw_only=True):
     """What the owner insists on; see docs/rebalancing.md."""
 
     whole_shares: bool = NO_PREFERENCES.whole_shares
-    quantity_step: NotNegative = NotNegative("0.0001")
-    min_trade: NotNegative = NotNegative(0)
+    quantity_step: Annotated[NotNegative, default("0.0001")] = field(
+        default_factory=lambda: NotNegative("0.0001")
+    )
+    min_trade: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
     do_not_sell: Symbols = field(default_factory=list)
     do_not_buy: Symbols = field(default_factory=list)
     max_turnover: Fraction | None = None
-    cash_reserve: NotNegative = NotNegative(0)
+    cash_reserve: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
     max_weight: Fraction | None = None
     band: Fraction | None = None
-    max_departure: Fraction = Fraction(NO_PREFERENCES.max_departure)
+    max_departure: Annotated[Fraction, default(NO_PREFERENCES.max_departure)] = field(
+        default_factory=lambda: Fraction(NO_PREFERENCES.max_departure)
+    )
     skip_unprofitable: bool = NO_PREFERENCES.skip_unprofitable
 
     def preferences(self) -> Preferences:
@@ -118,7 +123,7 @@ class MandateBody(Body, frozen=True, kw_only=True):
         Profile | UnsetType | None,
         Meta(description="Left out, a new portfolio takes the assessed one; null means none."),
     ] = UNSET
-    preferences: PreferencesBody = PreferencesBody()
+    preferences: PreferencesBody = field(default_factory=PreferencesBody)
     acknowledge_limits: Annotated[
         bool, Meta(description="I know that the targets exceed the profile's limits.")
     ] = False
@@ -139,7 +144,7 @@ class MandateBody(Body, frozen=True, kw_only=True):
 class OpeningBody(MandateBody, frozen=True, kw_only=True):
     """A new portfolio, and what it begins with."""
 
-    cash: NotNegative = NotNegative(0)
+    cash: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
     holdings: Annotated[
         dict[Symbol, NotNegative],
         Meta(
@@ -173,7 +178,7 @@ class TradeBody(Body, frozen=True, kw_only=True):
     symbol: Symbol
     quantity: NotNegative
     price: NotNegative
-    cost: NotNegative = NotNegative(0)
+    cost: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
     on: date | None = None
     note: Line = ""
 

@@ -13,7 +13,7 @@ from dishka.integrations.litestar import FromDishka, inject
 from litestar import Response, Router, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.openapi.datastructures import ResponseSpec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from rebalancer.application.ports import Clock, Ids
 from rebalancer.application.rebalance import (
@@ -66,9 +66,10 @@ class PredictBody(Body, frozen=True, kw_only=True):
         Amount,
         Meta(
             description="A deposit, or a withdrawal (-), planned with it: recorded when the "
-            "proposal is accepted."
+            "proposal is accepted.",
+            extra_json_schema={"default": "0"},
         ),
-    ] = Amount(0)
+    ] = field(default_factory=Amount)
     as_of: Annotated[
         date | None, Meta(description="The day to decide on; left out, that of the last close.")
     ] = None

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_origin
 
 import msgspec
 from litestar._openapi.schema_generation import SchemaCreator
 from litestar.dto import AbstractDTO
 from litestar.dto.data_structures import DTOFieldDefinition
-from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.openapi.spec import Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from litestar.utils.predicates import is_class_and_subclass
@@ -237,26 +237,66 @@ def _named(path: str, message: str, values: dict[str, Any], type_: type[Any]) ->
     return path
 
 
-class Scalars(OpenAPISchemaPlugin):
-    """Describes the scalars of requests."""
+def default(value: str | float) -> Meta:
+    """For the API's description: what a scalar is when it is left out."""
+    return Meta(extra_json_schema={"default": value})
+
+
+def _described(kind: type[Any]) -> dict[str, Any]:
+    """The JSON schema of a scalar of requests."""
+    if issubclass(kind, Bounded):
+        return {"type": "number", "minimum": kind.low, "maximum": kind.high}
+    if issubclass(kind, Amount):
+        most = 10**15 - 1
+        return {
+            "oneOf": [
+                {"type": "string", "pattern": kind.pattern},
+                {
+                    "type": "integer",
+                    "minimum": 0 if issubclass(kind, NotNegative) else -most,
+                    "maximum": most,
+                },
+            ],
+            "examples": [kind.example],
+        }
+    raise NotImplementedError(kind)
+
+
+class Structs(OpenAPISchemaPlugin):
+    """Leaves the description of our structs to msgspec, which knows all that it checks."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] = {}
 
     @staticmethod
     def is_plugin_supported_type(value: Any) -> bool:
         """Whether it is one of ours."""
-        return is_class_and_subclass(value, (Amount, Bounded))
+        return is_class_and_subclass(get_origin(value) or value, msgspec.Struct)
 
     def to_openapi_schema(
         self, field_definition: FieldDefinition, schema_creator: SchemaCreator
     ) -> Schema:
-        """What may be written."""
+        """A place to be filled by `complete`."""
         kind = field_definition.annotation
-        if issubclass(kind, Bounded):
-            return Schema(type=OpenAPIType.NUMBER, minimum=kind.low, maximum=kind.high)
-        low = 0 if kind is NotNegative else -999_999_999_999_999
-        return Schema(
-            one_of=[
-                Schema(type=OpenAPIType.STRING, pattern=kind.pattern),
-                Schema(type=OpenAPIType.INTEGER, minimum=low, maximum=999_999_999_999_999),
-            ],
-            examples=[kind.example],
+        (schema,), _ = _components([kind])
+        name = schema["$ref"].rpartition("/")[2]
+        self._seen[name] = kind
+        return schema_creator.create_component_schema(
+            field_definition, required=[], property_fields={}, title=name
         )
+
+    def complete(self, document: dict[str, Any]) -> None:
+        """Fill the places."""
+        _, described = _components(list(self._seen.values()))
+        schemas = document["components"]["schemas"]
+        for place, schema in schemas.items():
+            name = schema.get("title")
+            if place != name and name in described:
+                schemas[place] = {"$ref": f"#/components/schemas/{name}"}
+        schemas |= described
+
+
+def _components(kinds: list[Any]) -> tuple[Any, dict[str, Any]]:
+    return msgspec.json.schema_components(
+        kinds, schema_hook=_described, ref_template="#/components/schemas/{name}"
+    )

@@ -1,0 +1,329 @@
+"""Values to keep: of every kind a plain one, and a strategy for all that there may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import attrs
+from hypothesis import strategies as st
+
+from rebalancer.application.ports import BatchRun, IdempotencyKey, Job, JobState, RefreshToken
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.owner import User
+from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
+from rebalancer.domain.portfolio.questionnaire import Assessment
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.domain.rebalancing.proposal import NotTraded, Order, Proposal, Side, Status
+from rebalancer.domain.rebalancing.record import ProposalRecord, Seen, Stage
+from tests.builders import USD
+
+NOW = datetime(2023, 1, 2, 12, 30, 15, 123456, tzinfo=UTC)
+DAY = date(2022, 12, 30)
+HOUR = timedelta(hours=1)
+
+
+def a_user(**others: Any) -> User:
+    """Somebody with an address of their own."""
+    id = others.pop("id", None) or uuid4()
+    return attrs.evolve(
+        User(id=id, email=f"{id.hex}@example.org", name="Ada", password="$hash", created=NOW),
+        **others,
+    )
+
+
+def a_deposit(amount: object = 1000, **others: Any) -> Entry:
+    """Money that somebody paid in."""
+    plain = Entry(uuid4(), EntryKind.DEPOSIT, DAY, NOW, Decimal(str(amount)))
+    return attrs.evolve(plain, **others)
+
+
+def a_managed(
+    owner: UUID, entries: Sequence[Entry] = (), *, id: UUID | None = None, **others: Any
+) -> ManagedPortfolio:
+    """A portfolio whose ledger begins with some entries."""
+    mandate = others.pop("mandate", None) or Mandate("Pension", USD, {"A": 0.6, "B": 0.4})
+    opened = ManagedPortfolio.opened(
+        mandate, id=id or uuid4(), owner=owner, entries=entries, now=NOW
+    )
+    return attrs.evolve(opened, **others)
+
+
+def a_proposal(portfolio: ManagedPortfolio, **others: Any) -> ProposalRecord:
+    """A proposal to buy one A."""
+    snapshot = portfolio.snapshot()
+    proposal = Proposal(
+        portfolio_id=str(portfolio.id),
+        status=Status.PROPOSED,
+        as_of=DAY,
+        policy="monthly",
+        orders=(order(),),
+        not_traded=(NotTraded("B", "Within its band."),),
+        weights_before={"A": 0.0, "B": 0.0},
+        weights_after={"A": 0.1, "B": 0.0},
+        cash_after=Decimal("899.90"),
+        turnover=0.1,
+        cost=Decimal("0.10"),
+        drift_before=1.0,
+        drift_after=0.9,
+        volatility_before=None,
+        volatility_after=0.12,
+        notes=(),
+        input_hash="0" * 64,
+    )
+    seen = Seen(snapshot, Decimal(0), portfolio.version, {"A": Decimal(100)}, "1" * 64, DAY, "free")
+    made = ProposalRecord.of(proposal, seen, id=uuid4(), owner=portfolio.owner, now=NOW)
+    return attrs.evolve(made, **others)
+
+
+def order() -> Order:
+    """One A at 100."""
+    return Order("A", Side.BUY, Decimal(1), Decimal(100), Decimal("100.00"), Decimal("0.10"), "Why")
+
+
+def a_fill(record: ProposalRecord) -> Entry:
+    """What carrying out `a_proposal` leaves in the ledger."""
+    return Entry(
+        id=uuid4(),
+        kind=EntryKind.BUY,
+        on=DAY,
+        recorded=NOW,
+        amount=Decimal("100.00"),
+        symbol="A",
+        quantity=Decimal(1),
+        price=Decimal(100),
+        cost=Decimal("0.10"),
+        proposal=record.id,
+    )
+
+
+def a_token(owner: UUID, **others: Any) -> RefreshToken:
+    """A token of a family of its own."""
+    plain = RefreshToken(uuid4().hex * 2, uuid4(), owner, NOW, NOW + 24 * HOUR)
+    return attrs.evolve(plain, **others)
+
+
+def a_key(owner: UUID, key: str = "a key", **others: Any) -> IdempotencyKey:
+    """A request that was carried out."""
+    return attrs.evolve(IdempotencyKey(owner, key, "f" * 64, uuid4(), NOW), **others)
+
+
+def a_job(owner: UUID, **others: Any) -> Job:
+    """A job that waits."""
+    plain = Job(uuid4(), owner, "backtest", {"policy": "band", "days": 5}, JobState.QUEUED, NOW)
+    return attrs.evolve(plain, **others)
+
+
+def a_run(**others: Any) -> BatchRun:
+    """A walk that has just begun."""
+    return attrs.evolve(BatchRun(uuid4(), "t" * 64, "monthly", DAY, NOW), **others)
+
+
+# Postgres keeps no NUL in text, and nobody has a name with one.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+names = texts.filter(lambda text: text.strip())
+days = st.dates(date(1970, 1, 1), date(2199, 12, 31))
+zones = st.integers(-14, 14).map(lambda hours: timezone(timedelta(hours=hours)))
+moments = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 31), timezones=zones)
+fractions = st.floats(0, 1)
+hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
+edges = ["0.000000000001", "999999999999999", "999999999999999.999999999999", "1E+2", "0.10", "7"]
+positive = st.one_of(
+    st.sampled_from([Decimal(edge) for edge in edges]),
+    st.decimals("0.000000000001", "999999999999", places=12),
+    st.decimals("0.01", "100000", places=2),
+)
+amounts = positive | st.sampled_from([Decimal(0), Decimal("0.00")])
+signed = st.builds(lambda amount, sign: amount * sign, amounts, st.sampled_from([1, -1]))
+symbols = st.sampled_from(["A", "BRK.B", "0700.HK", "ÅÄÖ", "^GSPC", "a"]) | names
+currencies = st.sampled_from([Currency(code) for code in ("USD", "JPY", "KWD", "EUR")])
+profiles = st.none() | st.sampled_from(list(RISK_PROFILES.values()))
+prices_of = st.dictionaries(symbols, positive, max_size=5)
+
+preferences = st.builds(
+    Preferences,
+    whole_shares=st.booleans(),
+    quantity_step=positive,
+    min_trade=amounts,
+    do_not_sell=st.frozensets(symbols, max_size=3),
+    do_not_buy=st.frozensets(symbols, max_size=3),
+    max_turnover=st.none() | fractions,
+    cash_reserve=amounts,
+    max_weight=st.none() | fractions,
+    band=st.none() | fractions,
+    max_departure=fractions,
+    skip_unprofitable=st.booleans(),
+)
+
+targets = st.lists(st.tuples(symbols, st.floats(0, 0.2)), max_size=5).map(dict)
+
+mandates = st.builds(
+    Mandate,
+    name=names,
+    currency=currencies,
+    targets=targets,
+    risk_profile=profiles,
+    preferences=preferences,
+    acknowledge_limits=st.booleans(),
+)
+
+snapshots = st.builds(
+    Portfolio,
+    id=names,
+    currency=currencies,
+    cash=signed,
+    holdings=st.dictionaries(symbols, amounts, max_size=5),
+    targets=targets,
+    risk_profile=profiles,
+    cash_flow=signed,
+    last_rebalance=st.none() | days,
+    preferences=preferences,
+)
+
+assessments = st.builds(
+    Assessment,
+    version=texts,
+    answers=st.dictionaries(texts, texts, max_size=4),
+    willingness=st.floats(0, 100),
+    capacity=st.floats(0, 100),
+    profile=st.sampled_from(list(RISK_PROFILES.values())),
+    unadjusted=st.sampled_from(list(RISK_PROFILES.values())),
+    reasons=st.lists(texts, max_size=3).map(tuple),
+)
+
+users = st.builds(
+    User,
+    id=st.builds(uuid4),
+    email=st.builds(lambda: f"{uuid4().hex}@bücher.example"),
+    name=texts,
+    password=texts,
+    created=moments,
+    assessment=st.none() | assessments,
+    assessed=st.none() | moments,
+)
+
+
+@st.composite
+def entries(draw: st.DrawFn, *, kinds: Sequence[EntryKind] = tuple(EntryKind)) -> Entry:
+    """Entries of every kind, with every optional attribute; they need not add up."""
+    kind = draw(st.sampled_from(kinds))
+    moves = kind in TRADES or (kind in FLOWS and draw(st.booleans()))
+    named = moves or (kind is EntryKind.DIVIDEND and draw(st.booleans()))
+    return Entry(
+        id=uuid4(),
+        kind=kind,
+        on=draw(days),
+        recorded=draw(moments),
+        amount=draw(amounts if moves else positive),
+        symbol=draw(symbols) if named else None,
+        quantity=draw(positive) if moves else Decimal(0),
+        price=draw(positive) if moves else None,
+        cost=draw(amounts) if kind in TRADES else Decimal(0),
+        note=draw(texts),
+    )
+
+
+@st.composite
+def ledgers(draw: st.DrawFn) -> Ledger:
+    """Ledgers that begin with so much of everything that nothing is ever overdrawn."""
+    lines = draw(st.lists(entries(), max_size=5))
+    plenty = Decimal("999999999999999")
+    first = [a_deposit(plenty, on=date(1970, 1, 1), recorded=draw(moments)) for _ in range(12)]
+    for symbol in sorted({line.symbol for line in lines if line.quantity and line.symbol}):
+        move = a_deposit(1, on=date(1970, 1, 1))
+        for _ in range(12):
+            first.append(
+                attrs.evolve(move, id=uuid4(), symbol=symbol, quantity=plenty, price=Decimal(1))
+            )
+    return Ledger((*first, *lines) if draw(st.booleans()) or lines else ())
+
+
+@st.composite
+def managed(draw: st.DrawFn, owner: UUID) -> tuple[ManagedPortfolio, Ledger]:
+    """Portfolios of an owner, with the ledgers that they follow from."""
+    ledger = draw(ledgers())
+    positions: Positions = ledger.positions
+    return (
+        ManagedPortfolio(
+            id=uuid4(),
+            owner=owner,
+            mandate=draw(mandates),
+            positions=positions,
+            version=draw(st.integers(1, 2**31 - 1)),
+            created=draw(moments),
+            changed=draw(moments),
+        ),
+        ledger,
+    )
+
+
+@st.composite
+def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> ProposalRecord:
+    """Proposals for a portfolio, at every stage."""
+    weights = st.dictionaries(symbols, st.floats(0, 1), max_size=5)
+    numbers = st.floats(0, 1e6)
+    orders = st.builds(
+        Order,
+        symbol=symbols,
+        side=st.sampled_from(Side),
+        quantity=positive,
+        price=positive,
+        value=amounts,
+        cost=amounts,
+        reason=texts,
+    )
+    proposal = Proposal(
+        portfolio_id=str(portfolio.id),
+        status=draw(st.sampled_from(Status)),
+        as_of=draw(days),
+        policy=draw(texts),
+        orders=tuple(draw(st.lists(orders, max_size=3))),
+        not_traded=tuple(draw(st.lists(st.builds(NotTraded, symbols, texts), max_size=3))),
+        weights_before=draw(weights),
+        weights_after=draw(weights),
+        cash_after=draw(signed),
+        turnover=draw(numbers),
+        cost=draw(amounts),
+        drift_before=draw(numbers),
+        drift_after=draw(numbers),
+        volatility_before=draw(st.none() | numbers),
+        volatility_after=draw(st.none() | numbers),
+        notes=tuple(draw(st.lists(texts, max_size=2))),
+        input_hash=draw(hashes),
+    )
+    seen = Seen(
+        portfolio=draw(snapshots),
+        planned=draw(signed),
+        version=draw(st.integers(1, 2**31 - 1)),
+        prices=draw(prices_of),
+        market=draw(hashes),
+        newest=draw(days),
+        costs=draw(texts),
+    )
+    return ProposalRecord(
+        id=uuid4(),
+        owner=portfolio.owner,
+        portfolio_id=portfolio.id,
+        proposal=proposal,
+        seen=seen,
+        proposed=draw(moments),
+        expires=draw(moments),
+        stage=draw(st.sampled_from(Stage)),
+        decided=draw(st.none() | moments),
+        executed=draw(st.none() | moments),
+        remark=draw(texts),
+        run=draw(st.sampled_from([None, run])),
+    )
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e9, 1e9) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+json_objects = st.dictionaries(texts, json_values, max_size=4)
