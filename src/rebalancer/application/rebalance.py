@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import TypeVar
 from uuid import UUID, uuid5
 
 import attrs
@@ -19,7 +20,7 @@ from rebalancer.application.ports import (
     PriceSource,
     UnitOfWork,
 )
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -39,7 +40,12 @@ COMPARED = ("monthly", "band")
 CHUNK = 512
 """Portfolios that a walk over the store takes at a time."""
 
+_RECENT = 32
+"""Terms that are remembered."""
+
 _ZERO = Decimal(0)
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -56,23 +62,40 @@ class SetTerms:
 
     prices: PriceSource
     instruments: InstrumentSource
+    _recent: dict[tuple[str, str], Terms] = attrs.field(factory=dict, init=False, repr=False)
 
     def __call__(
         self, *, policy_name: str, costs: CostModel, currency: str, as_of: date | None = None
     ) -> Terms:
         """Terms as of a day; the last close when None.
 
+        Equal terms are the same object, if not asked for long ago, since hashing them takes time.
+
         Raises:
             InvalidRequest: an unknown policy, a day without prices, or malformed prices.
             PricesUnavailable: the provider did not answer.
         """
-        return Terms(
+        market = self.prices.closes(until=as_of)
+        instruments = self.instruments.instruments()
+        known = self._recent.get((policy_name, currency))
+        if (
+            known is not None
+            and known.market is market
+            and known.instruments is instruments
+            and known.costs == costs
+        ):
+            return known
+        terms = Terms(
             policy=policy(policy_name),
-            market=self.prices.closes(until=as_of),
-            instruments=self.instruments.instruments(),
+            market=market,
+            instruments=instruments,
             costs=costs,
             currency=currency,
         )
+        if len(self._recent) >= _RECENT:
+            self._recent.clear()
+        self._recent[policy_name, currency] = terms
+        return terms
 
 
 @attrs.frozen
@@ -85,13 +108,7 @@ class ProposeRebalance:
         Raises:
             InvalidRequest: the portfolio contradicts itself or the market; names the field.
         """
-        others = (name for name in COMPARED if name != terms.policy.name)
-        return Comparison(
-            proposal=propose(portfolio, terms),
-            others=tuple(
-                propose(portfolio, attrs.evolve(terms, policy=policy(name))) for name in others
-            ),
-        )
+        return Comparison(proposal=propose(portfolio, terms), others=_others(portfolio, terms))
 
 
 @attrs.frozen
@@ -126,70 +143,129 @@ class Current:
 
 
 @attrs.frozen
+class Ask:
+    """Somebody wants to know what a kept portfolio should trade.
+
+    Attributes:
+        portfolio_id: Which.
+        owner: Whose.
+        policy_name: Who decides.
+        costs: The price list.
+        cash_flow: Deposit (+) or withdrawal (-) planned with it, recorded when it is accepted.
+        as_of: The day to decide on; the last close when None.
+        compared: Whether to ask the simple rules too.
+        id: The proposal's.
+        now: When.
+    """
+
+    portfolio_id: UUID
+    owner: UUID
+    policy_name: str
+    costs: CostModel
+    cash_flow: Decimal = _ZERO
+    as_of: date | None = None
+    compared: bool = False
+    id: UUID = attrs.field(kw_only=True)
+    now: datetime = attrs.field(kw_only=True)
+
+
+@attrs.frozen
+class Answer:
+    """The kept proposal; and those of `COMPARED`, which are not kept, if they were asked for."""
+
+    current: Current
+    others: tuple[Proposal, ...] = ()
+
+
+@attrs.frozen
 class ProposeForPortfolio:
-    """Ask a policy what a kept portfolio should trade, and keep the answer."""
+    """Ask a policy what kept portfolios should trade, and keep the answers."""
 
     work: UnitOfWork
     prices: PriceSource
     set_terms: SetTerms
 
-    def __call__(
-        self,
-        portfolio_id: UUID,
-        *,
-        owner: UUID,
-        policy_name: str,
-        costs: CostModel,
-        cash_flow: Decimal = _ZERO,
-        as_of: date | None = None,
-        compared: bool = False,
-        id: UUID,
-        now: datetime,
-    ) -> tuple[Current, tuple[Proposal, ...]]:
-        """The kept proposal; and those of `COMPARED`, which are not kept, if they are asked for.
-
-        Args:
-            portfolio_id: Which.
-            owner: Whose.
-            policy_name: Who decides.
-            costs: The price list.
-            cash_flow: Deposit (+) or withdrawal (-) planned with it, recorded when it is accepted.
-            as_of: The day to decide on; the last close when None.
-            compared: Whether to ask the simple rules too.
-            id: The proposal's.
-            now: When.
+    def __call__(self, ask: Ask) -> Answer:
+        """The answer for one portfolio.
 
         Raises:
             NotFound: there is no such portfolio, or it is somebody else's.
             InvalidRequest: the policy, the day or the flow makes no sense; names the field.
             PricesUnavailable: the provider did not answer.
         """
+        (answer,) = self.together([ask])
+        if isinstance(answer, RebalancerError):
+            raise answer
+        return answer
+
+    def together(self, asks: Sequence[Ask]) -> list[Answer | RebalancerError]:
+        """One answer or error for each ask, in order: each as if it had been asked alone.
+
+        Portfolios on the same terms are one book, and all answers are kept in one transaction, so
+        that many who ask at once wait little longer than one.
+
+        Raises:
+            Unavailable: the store did not answer.
+        """
+        answers: dict[int, Answer | RebalancerError] = {}
+        newest = self.prices.closes(days=1).last_date
+        books: list[tuple[Terms, list[tuple[int, Ask, ManagedPortfolio, Portfolio]]]] = []
         with self.work.read() as tx:
-            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
-        if cash_flow and portfolio.mandate.currency.round(cash_flow) != cash_flow:
+            kept = [_attempt(tx.portfolios.get, ask.portfolio_id, owner=ask.owner) for ask in asks]
+        for index, (ask, portfolio) in enumerate(zip(asks, kept, strict=True)):
+            if isinstance(portfolio, RebalancerError):
+                answers[index] = portfolio
+                continue
+            try:
+                terms, snapshot = self._asked(ask, portfolio)
+            except RebalancerError as error:
+                answers[index] = error
+                continue
+            book = next((rows for known, rows in books if known is terms), None)
+            if book is None:
+                books.append((terms, book := []))
+            book.append((index, ask, portfolio, snapshot))
+        records = []
+        for terms, rows in books:
+            proposals = propose_book([snapshot for *_, snapshot in rows], terms)
+            for (index, ask, portfolio, snapshot), made in zip(rows, proposals, strict=True):
+                if isinstance(made, Failure):
+                    answers[index] = made.error
+                    continue
+                record = _record(
+                    made,
+                    snapshot,
+                    portfolio,
+                    terms,
+                    ask.cash_flow,
+                    newest,
+                    id=ask.id,
+                    now=ask.now,
+                )
+                records.append(record)
+                others = _others(snapshot, terms) if ask.compared else ()
+                answers[index] = Answer(Current(record, record.stage, stale=None), others)
+        if records:
+            with self.work.begin() as tx:
+                tx.proposals.add(records)
+        return [answers[index] for index in range(len(asks))]
+
+    def _asked(self, ask: Ask, portfolio: ManagedPortfolio) -> tuple[Terms, Portfolio]:
+        """What the answer follows from.
+
+        Raises:
+            InvalidRequest: the policy, the day or the flow makes no sense; names the field.
+        """
+        currency = portfolio.mandate.currency
+        if currency.round(ask.cash_flow) != ask.cash_flow:
             raise InvalidRequest(
-                f"is finer than {portfolio.mandate.currency.minor_unit}, the least that can be "
-                "paid",
+                f"is finer than {currency.minor_unit}, the least that can be paid",
                 field="cash_flow",
             )
         terms = self.set_terms(
-            policy_name=policy_name,
-            costs=costs,
-            currency=portfolio.mandate.currency.code,
-            as_of=as_of,
+            policy_name=ask.policy_name, costs=ask.costs, currency=currency.code, as_of=ask.as_of
         )
-        asked = _current_portfolio(portfolio, terms, cash_flow)
-        proposal = propose(asked, terms)
-        newest = self.prices.closes(days=1).last_date
-        record = _record(proposal, asked, portfolio, terms, cash_flow, newest, id=id, now=now)
-        others = tuple(
-            propose(asked, attrs.evolve(terms, policy=policy(name)))
-            for name in (COMPARED if compared else ())
-            if name != terms.policy.name
-        )
-        with self.work.begin() as tx:
-            tx.proposals.add([record])
-        return Current(record, record.stage, stale=None), others
+        return terms, _current_portfolio(portfolio, terms, ask.cash_flow)
 
 
 @attrs.frozen
@@ -376,6 +452,25 @@ class ProposeForEveryone:
             run = BatchRun(id, terms.digest, terms.policy.name, terms.market.last_date, started=now)
             tx.runs.add(run)
             return run
+
+
+def _others(portfolio: Portfolio, terms: Terms) -> tuple[Proposal, ...]:
+    """What the simple rules would do."""
+    return tuple(
+        propose(portfolio, attrs.evolve(terms, policy=policy(name)))
+        for name in COMPARED
+        if name != terms.policy.name
+    )
+
+
+def _attempt(read: Callable[..., T], *arguments: object, **options: object) -> T | RebalancerError:
+    """What somebody gives, or why not; a store that is away concerns all."""
+    try:
+        return read(*arguments, **options)
+    except Unavailable:
+        raise
+    except RebalancerError as error:
+        return error
 
 
 def _proposals(

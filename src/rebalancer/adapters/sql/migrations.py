@@ -12,11 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
 from rebalancer.adapters.sql.engine import connected
 from rebalancer.adapters.sql.tables import metadata
-from rebalancer.domain.errors import Conflict
+from rebalancer.domain.errors import Conflict, InvalidRequest
 
 _INSTALLED = Path(__file__).parent / "alembic"
 _CHECKOUT = Path(__file__).parents[4] / "alembic"
@@ -41,6 +42,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database forward, all the way or not at all.
 
     Raises:
+        InvalidRequest: there is no way to this revision.
         Conflict: it is at a revision that this version does not know; says what to do.
         Unavailable: the database does not answer.
     """
@@ -52,6 +54,7 @@ def downgrade(engine: Engine, revision: str) -> None:
     """Bring the database back, ``base`` being without tables; what does not fit there is lost.
 
     Raises:
+        InvalidRequest: there is no way to this revision.
         Conflict: it is at a revision that this version does not know; says what to do.
         Unavailable: the database does not answer.
     """
@@ -84,7 +87,10 @@ def _migrating(engine: Engine) -> Iterator[Config]:
             with connection.begin():
                 _check_known(config, connection)
                 config.attributes["connection"] = connection
-                yield config
+                try:
+                    yield config
+                except CommandError as error:
+                    raise InvalidRequest(str(error), field="revision") from None
                 broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
                 if broken:
                     raise RuntimeError(

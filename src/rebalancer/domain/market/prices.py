@@ -20,6 +20,9 @@ T = TypeVar("T")
 HIGHEST = 1e12
 """No price may reach this: times a quantity it must still be money."""
 
+_WINDOWS = 16
+"""Windows that a history remembers."""
+
 STALE_AFTER = 5
 """Business days after which a last close no longer stands for a date (and a gap for a price)."""
 
@@ -176,8 +179,22 @@ class PriceHistory:
         if days is not None and days < 1:
             raise InvalidRequest(f"{days} days of prices; ask for at least 1", field="days")
         end = self.row_as_of(until)
-        rows = self.until(end).since(0 if days is None else max(0, end + 1 - days))
+        start = 0 if days is None else max(0, end + 1 - days)
+        rows = self if (start, end + 1) == (0, len(self)) else self._rows(start, end)
         return rows if symbols is None else rows.select(symbols)
+
+    def _rows(self, start: int, end: int) -> PriceHistory:
+        """Rows ``start`` to ``end``: the same object for the same rows, if not long ago.
+
+        So what is derived from a window is derived once, for all who look at the same day.
+        """
+        recent: dict[tuple[int, int], PriceHistory] = self.memo("windows", dict)
+        found = recent.get((start, end))
+        if found is None:
+            if len(recent) >= _WINDOWS:
+                recent.clear()
+            found = recent[start, end] = self.until(end).since(start)
+        return found
 
     def returns(self, days: int) -> Floats:
         """The last ``days`` simple returns, shape (min(days, T - 1), N); NaN where unknown."""

@@ -12,6 +12,7 @@ from dishka import AsyncContainer
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar, Request, Router
 from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
@@ -27,6 +28,7 @@ from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests, policies
 from rebalancer.entrypoints.http.errors import failed, refused, rejected
+from rebalancer.entrypoints.http.gathering import Gathering
 from rebalancer.entrypoints.http.health import health
 from rebalancer.entrypoints.http.market import market
 from rebalancer.entrypoints.http.portfolios import portfolios
@@ -100,6 +102,7 @@ def application(container: AsyncContainer) -> Litestar:
             health,
             create_static_files_router("/docs/static", [_swagger()], include_in_schema=False),
         ],
+        state=State({"gathering": Gathering()}),
         dto=StrictJson,
         return_dto=None,
         plugins=[structs],

@@ -12,12 +12,14 @@ from uuid import UUID
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Response, Router, get, post
 from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta, field
 
 from rebalancer.application.ports import Clock, Ids
 from rebalancer.application.rebalance import (
     AcceptProposal,
+    Ask,
     Current,
     Mode,
     ProposeForPortfolio,
@@ -183,6 +185,7 @@ class ProposalView(View, frozen=True, kw_only=True):
 async def predict(
     data: PredictBody,
     owner: UUID,
+    state: State,
     use: FromDishka[ProposeForPortfolio],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
@@ -191,21 +194,21 @@ async def predict(
 
     It can be accepted for 24 hours, as long as neither the portfolio nor the last close changes.
     """
-    current, others = await sync_to_thread(
-        use,
+    ask = Ask(
         data.portfolio_id,
-        owner=owner,
-        policy_name=data.policy,
-        costs=cost_model(None if data.cost_bps is None else float(data.cost_bps), data.costs),
-        cash_flow=Decimal(data.cash_flow),
-        as_of=data.as_of,
-        compared=data.compare,
+        owner,
+        data.policy,
+        cost_model(None if data.cost_bps is None else float(data.cost_bps), data.costs),
+        Decimal(data.cash_flow),
+        data.as_of,
+        data.compare,
         id=ids(),
         now=clock(),
     )
+    answer = await state.gathering(use.together, ask)
     return Response(
-        proposal_view(current, others),
-        headers={"Location": f"/api/rebalance/{current.record.id}"},
+        proposal_view(answer.current, answer.others),
+        headers={"Location": f"/api/rebalance/{answer.current.record.id}"},
     )
 
 

@@ -1,0 +1,1131 @@
+"""What every store promises: `UnitOfWork` and the stores in application/ports.py, line by line."""
+
+import itertools
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from rebalancer.adapters.memory import MemoryWork
+from rebalancer.adapters.sql import engine as sql_engine
+from rebalancer.adapters.sql import migrations
+from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.application.ports import JobState
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
+from rebalancer.domain.portfolio.mandate import Mandate, PortfolioChanged
+from rebalancer.domain.portfolio.owner import EmailTaken
+from rebalancer.domain.portfolio.portfolio import Preferences
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.domain.rebalancing.record import ProposalClosed, Stage
+from tests.builders import USD
+from tests.contracts import stores
+from tests.contracts.stores import (
+    DAY,
+    HOUR,
+    NOW,
+    a_deposit,
+    a_fill,
+    a_job,
+    a_key,
+    a_managed,
+    a_proposal,
+    a_run,
+    a_token,
+    a_user,
+)
+
+RACERS = 8
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A database with tables and nothing in them."""
+    path = tmp_path_factory.mktemp("template") / "empty.db"
+    engine = connect(f"sqlite:///{path}")
+    migrations.upgrade(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(scope="module")
+def databases(template, tmp_path_factory) -> Iterator[Callable[[], SqlWork]]:
+    with ExitStack() as at_the_end:
+
+        def make():
+            path = tmp_path_factory.mktemp("sqlite") / "store.db"
+            shutil.copy(template, path)
+            engine = connect(f"sqlite:///{path}")
+            at_the_end.callback(engine.dispose)
+            return SqlWork(engine)
+
+        yield make
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite"])
+def make(request, databases):
+    return {"memory": MemoryWork, "sqlite": databases}[request.param]
+
+
+@pytest.fixture
+def work(make):
+    """An empty store."""
+    return make()
+
+
+@pytest.fixture(scope="module")
+def full(make):
+    """A store that fills up over the tests of this module."""
+    return make()
+
+
+@pytest.fixture
+def ada(work):
+    return kept_user(work)
+
+
+def kept_user(work, **others):
+    user = a_user(**others)
+    with work.begin() as tx:
+        tx.users.add(user)
+    return user
+
+
+def kept_portfolio(work, owner, *entries, **others):
+    portfolio = a_managed(owner.id, entries, **others)
+    with work.begin() as tx:
+        tx.portfolios.add(portfolio, entries)
+    return portfolio
+
+
+def kept_proposal(work, portfolio, **others):
+    record = a_proposal(portfolio, **others)
+    with work.begin() as tx:
+        tx.proposals.add([record])
+    return record
+
+
+def changed(portfolio, name="Another name"):
+    mandate = attrs.evolve(portfolio.mandate, name=name)
+    return portfolio.revised(mandate, portfolio.changed + HOUR)
+
+
+def booked(tx, portfolio, *entries):
+    ledger = tx.portfolios.ledger(portfolio.id).followed_by(entries)
+    return portfolio.booked(ledger, NOW)
+
+
+def pages(fetch: Callable[[UUID | None], list], size: int) -> list:
+    """All that there is, page by page; a page is full unless it is the last."""
+    found: list = []
+    page = fetch(None)
+    while page:
+        assert len(page) <= size
+        found += page
+        page = fetch(page[-1].id)
+    return found
+
+
+def race(do: Callable[[int], object], racers: int = RACERS) -> list[object]:
+    """What each of some threads returned or raised, all having started at once."""
+    gate = threading.Barrier(racers)
+
+    def run(number):
+        gate.wait()
+        try:
+            return do(number)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(racers) as threads:
+        return list(threads.map(run, range(racers)))
+
+
+# Transactions.
+
+
+def test_all_of_a_block_is_kept(work):
+    user = a_user()
+    with work.begin() as tx:
+        tx.users.add(user)
+        tx.tokens.add(token := a_token(user.id))
+        assert tx.users.get(user.id) == user
+    with work.read() as tx:
+        assert tx.users.get(user.id) == user
+        assert tx.tokens.get(token.digest) == token
+
+
+@pytest.mark.parametrize("error", [NotFound, ValueError, KeyboardInterrupt])
+def test_nothing_of_a_block_that_raises_is_kept(work, ada, error):
+    portfolio = kept_portfolio(work, ada, a_deposit())
+    other, entry = a_user(), a_deposit(5)
+    with pytest.raises(error), work.begin() as tx:
+        tx.users.add(other)
+        tx.portfolios.save(booked(tx, portfolio, entry), entries=[entry])
+        tx.proposals.add([a_proposal(portfolio)])
+        raise error
+    with work.read() as tx:
+        assert tx.users.by_email(other.email) is None
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+        assert len(tx.portfolios.ledger(portfolio.id).entries) == 1
+        assert tx.proposals.of(ada.id, limit=9) == []
+
+
+def test_a_block_left_by_return_is_kept(work):
+    user = a_user()
+
+    def register():
+        with work.begin() as tx:
+            tx.users.add(user)
+            return user
+
+    register()
+    with work.read() as tx:
+        assert tx.users.get(user.id) == user
+
+
+def test_what_is_written_through_read_is_an_error_or_lost(work, ada):
+    portfolio = kept_portfolio(work, ada)
+    other = a_user()
+    for write in (
+        lambda tx: tx.users.add(other),
+        lambda tx: tx.portfolios.save(changed(portfolio)),
+        lambda tx: tx.proposals.add([a_proposal(portfolio)]),
+    ):
+        try:
+            with work.read() as tx:
+                write(tx)
+        except Unavailable:
+            pass
+    with work.begin() as tx:
+        assert tx.users.by_email(other.email) is None
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+        assert tx.proposals.of(ada.id, limit=9) == []
+        tx.users.add(other)  # who has read before may write now
+
+
+def test_a_reader_sees_one_moment(work, ada):
+    portfolio = kept_portfolio(work, ada)
+    with work.read() as tx:
+        assert tx.portfolios.get(portfolio.id, owner=ada.id).version == 1
+        with work.begin() as other:
+            other.portfolios.save(changed(portfolio))
+            other.proposals.add([a_proposal(portfolio)])
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+        assert tx.proposals.of(ada.id, limit=9) == []
+    with work.read() as tx:
+        assert tx.portfolios.get(portfolio.id, owner=ada.id).version == 2
+        assert len(tx.proposals.of(ada.id, limit=9)) == 1
+
+
+def test_a_reader_neither_waits_for_a_writer_nor_sees_half_of_its_work(work, ada):
+    portfolio = kept_portfolio(work, ada)
+    with work.begin() as tx:
+        tx.portfolios.save(changed(portfolio))
+        with work.read() as reader:
+            assert reader.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+
+
+def test_concurrent_increments_lose_none(work, ada):
+    portfolio = kept_portfolio(work, ada)
+
+    def increment(_):
+        for _ in range(5):
+            while True:
+                try:
+                    with work.begin() as tx:
+                        now = tx.portfolios.get(portfolio.id, owner=ada.id)
+                        tx.portfolios.save(changed(now))
+                    break
+                except (Conflict, Unavailable):
+                    continue
+
+    assert race(increment) == [None] * RACERS
+    with work.read() as tx:
+        assert tx.portfolios.get(portfolio.id, owner=ada.id).version == 1 + 5 * RACERS
+
+
+def test_of_concurrent_changes_to_one_version_one_is_kept(work, ada):
+    portfolio = kept_portfolio(work, ada, a_deposit())
+
+    def deposit(number):
+        entry = a_deposit(number + 1)
+        with work.read() as tx:
+            changed = booked(tx, tx.portfolios.get(portfolio.id, owner=ada.id), entry)
+        gate.wait()
+        with work.begin() as tx:
+            tx.portfolios.save(changed, entries=[entry])
+        return entry
+
+    gate = threading.Barrier(RACERS)
+    outcomes = race(deposit)
+    kept = [one for one in outcomes if isinstance(one, Entry)]
+    assert len(kept) == 1
+    assert [type(one) for one in outcomes if one not in kept] == [PortfolioChanged] * (RACERS - 1)
+    with work.read() as tx:
+        assert tx.portfolios.ledger(portfolio.id).entries[1:] == tuple(kept)
+        assert tx.portfolios.get(portfolio.id, owner=ada.id).version == 2
+
+
+def test_of_two_who_accept_a_proposal_one_wins(work, ada):
+    portfolio = kept_portfolio(work, ada, a_deposit())
+    record = kept_proposal(work, portfolio)
+
+    def accept(number):
+        with work.read() as tx:
+            seen = tx.proposals.get(record.id, owner=ada.id)
+        gate.wait()
+        with work.begin() as tx:
+            accepted = attrs.evolve(seen, stage=Stage.ACCEPTED, remark=str(number))
+            tx.proposals.save(accepted, seen=seen.stage)
+        return accepted
+
+    for _ in range(5):
+        gate = threading.Barrier(2)
+        outcomes = race(accept, 2)
+        (won,) = [one for one in outcomes if not isinstance(one, Exception)]
+        (lost,) = [one for one in outcomes if isinstance(one, Exception)]
+        assert isinstance(lost, ProposalClosed)
+        with work.begin() as tx:
+            assert tx.proposals.get(record.id, owner=ada.id) == won
+            tx.proposals.save(attrs.evolve(won, stage=Stage.PROPOSED), seen=Stage.ACCEPTED)
+
+
+def test_of_many_who_use_a_token_one_wins(work, ada):
+    token = a_token(ada.id)
+    with work.begin() as tx:
+        tx.tokens.add(token)
+
+    def use(_):
+        with work.begin() as tx:
+            return tx.tokens.use(token.digest, NOW)
+
+    assert sorted(race(use)) == [False] * (RACERS - 1) + [True]
+
+
+def test_of_many_who_ask_with_one_key_one_is_kept(work, ada):
+    def ask(_):
+        key = a_key(ada.id)
+        with work.begin() as tx:
+            tx.keys.add(key)
+        return key
+
+    outcomes = race(ask)
+    (won,) = [one for one in outcomes if not isinstance(one, Exception)]
+    assert [type(one) for one in outcomes if one is not won] == [Conflict] * (RACERS - 1)
+    with work.read() as tx:
+        assert tx.keys.get(ada.id, "a key") == won
+
+
+def test_of_many_who_register_an_address_one_is_kept(work):
+    def register(_):
+        return kept_user(work, email="ada@example.org")
+
+    outcomes = race(register)
+    (won,) = [one for one in outcomes if not isinstance(one, Exception)]
+    assert [type(one) for one in outcomes if one is not won] == [EmailTaken] * (RACERS - 1)
+    with work.read() as tx:
+        assert tx.users.by_email("ada@example.org") == won
+
+
+# Users.
+
+
+def test_users_are_found_by_id_and_by_address(work, ada):
+    other = kept_user(work)
+    with work.read() as tx:
+        assert tx.users.get(ada.id) == ada
+        assert tx.users.by_email(ada.email) == ada
+        assert tx.users.by_email(other.email) == other
+        assert tx.users.by_email("nobody@example.org") is None
+        with pytest.raises(NotFound):
+            tx.users.get(uuid4())
+
+
+def test_an_address_belongs_to_one_user(work, ada):
+    with pytest.raises(EmailTaken), work.begin() as tx:
+        tx.users.add(a_user(email=ada.email))
+    with work.read() as tx:
+        assert tx.users.by_email(ada.email) == ada
+
+
+def test_a_user_is_replaced(work, ada):
+    other = kept_user(work)
+    renamed = attrs.evolve(ada, name="Ada L.", password="$another", assessed=NOW)
+    with work.begin() as tx:
+        tx.users.save(renamed)
+    with work.read() as tx:
+        assert tx.users.get(ada.id) == renamed
+        assert tx.users.get(other.id) == other
+
+
+def test_an_unknown_user_is_not_replaced(work):
+    with pytest.raises(NotFound), work.begin() as tx:
+        tx.users.save(a_user())
+
+
+@given(user=stores.users)
+def test_users_come_back_as_they_were(full, user):
+    with full.begin() as tx:
+        tx.users.add(user)
+    with full.read() as tx:
+        found = tx.users.get(user.id)
+    assert found == user
+    if user.assessment is not None:
+        assert list(found.assessment.answers) == list(user.assessment.answers)
+
+
+# Refresh tokens.
+
+
+def test_a_token_is_used_once(work, ada):
+    token = a_token(ada.id)
+    with work.begin() as tx:
+        tx.tokens.add(token)
+        assert tx.tokens.get(token.digest) == token
+        assert tx.tokens.use(token.digest, NOW + HOUR)
+        assert not tx.tokens.use(token.digest, NOW + 2 * HOUR)
+    with work.read() as tx:
+        assert tx.tokens.get(token.digest) == attrs.evolve(token, used=NOW + HOUR)
+
+
+def test_an_unknown_token_is_none_and_cannot_be_used(work):
+    with work.begin() as tx:
+        assert tx.tokens.get("unknown") is None
+        assert not tx.tokens.use("unknown", NOW)
+
+
+def test_revoking_forgets_the_family_and_no_other(work, ada):
+    first = a_token(ada.id)
+    child = a_token(ada.id, family=first.family)
+    other = a_token(ada.id)
+    with work.begin() as tx:
+        for token in (first, child, other):
+            tx.tokens.add(token)
+        tx.tokens.use(first.digest, NOW)
+        tx.tokens.revoke(first.family)
+        tx.tokens.revoke(uuid4())
+    with work.read() as tx:
+        assert tx.tokens.get(first.digest) is None
+        assert tx.tokens.get(child.digest) is None
+        assert tx.tokens.get(other.digest) == other
+
+
+# Portfolios.
+
+
+def test_a_portfolio_and_its_ledger_are_kept(work, ada):
+    entries = [a_deposit(1000), a_deposit(5, note="Später")]
+    portfolio = kept_portfolio(work, ada, *entries)
+    with work.read() as tx:
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+        assert tx.portfolios.ledger(portfolio.id) == Ledger(tuple(entries))
+
+
+def test_portfolios_of_others_do_not_exist(work, ada):
+    eve = kept_user(work)
+    portfolio = kept_portfolio(work, ada, a_deposit())
+    stolen = attrs.evolve(changed(portfolio), owner=eve.id)
+    for steal in (
+        lambda tx: tx.portfolios.get(portfolio.id, owner=eve.id),
+        lambda tx: tx.portfolios.save(stolen),
+        lambda tx: tx.portfolios.close(portfolio.id, owner=eve.id, version=1, now=NOW),
+    ):
+        with pytest.raises(NotFound, match=str(portfolio.id)), work.begin() as tx:
+            steal(tx)
+    with work.read() as tx:
+        assert tx.portfolios.of(eve.id, limit=9) == []
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+
+
+def test_an_unknown_portfolio_is_not_found(work, ada):
+    with work.begin() as tx:
+        for seek in (
+            lambda: tx.portfolios.get(uuid4(), owner=ada.id),
+            lambda: tx.portfolios.save(a_managed(ada.id, version=2)),
+            lambda: tx.portfolios.close(uuid4(), owner=ada.id, version=1, now=NOW),
+        ):
+            with pytest.raises(NotFound):
+                seek()
+        assert tx.portfolios.ledger(uuid4()) == Ledger()
+        assert tx.portfolios.entries(uuid4(), limit=9) == []
+
+
+def test_a_portfolio_is_replaced_by_the_next_version(work, ada):
+    portfolio, other = kept_portfolio(work, ada), kept_portfolio(work, ada)
+    mandate = Mandate(
+        "New",
+        USD,
+        {"C": 1.0},
+        preferences=Preferences(do_not_sell=frozenset({"C"}), max_departure=1.0),
+        acknowledge_limits=True,
+    )
+    revised = portfolio.revised(mandate, NOW + HOUR)
+    with work.begin() as tx:
+        tx.portfolios.save(revised)
+    with work.read() as tx:
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == revised
+        assert tx.portfolios.get(other.id, owner=ada.id) == other
+
+
+@pytest.mark.parametrize("version", [1, 3, 4])
+def test_a_stale_or_skipping_version_is_not_kept(work, ada, version):
+    portfolio = kept_portfolio(work, ada)
+    wrong = attrs.evolve(changed(portfolio), version=version)
+    with pytest.raises(PortfolioChanged), work.begin() as tx:
+        tx.portfolios.save(wrong)
+    with work.read() as tx:
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+
+
+def test_a_stale_portfolio_writes_no_entry_even_if_the_block_goes_on(work, ada):
+    portfolio = kept_portfolio(work, ada)
+    entry, late = a_deposit(1), a_deposit(2)
+    with work.begin() as tx:
+        stale = booked(tx, portfolio, late)
+        tx.portfolios.save(booked(tx, portfolio, entry), entries=[entry])
+        with pytest.raises(PortfolioChanged):
+            tx.portfolios.save(stale, entries=[late])
+    with work.read() as tx:
+        assert tx.portfolios.ledger(portfolio.id).entries == (entry,)
+        assert tx.portfolios.get(portfolio.id, owner=ada.id).positions.cash == 1
+
+
+def test_entries_are_added_behind_those_that_are_there(work, ada):
+    first, second, third = a_deposit(1), a_deposit(2, on=DAY - timedelta(days=9)), a_deposit(3)
+    portfolio = kept_portfolio(work, ada, first)
+    with work.begin() as tx:
+        saved = booked(tx, portfolio, second, third)
+        tx.portfolios.save(saved, entries=[second, third])
+    with work.read() as tx:
+        assert tx.portfolios.ledger(portfolio.id).entries == (first, second, third)
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == saved
+
+
+def test_an_entry_is_written_once(work, ada):
+    entry, other = a_deposit(), a_deposit(7)
+    portfolio = kept_portfolio(work, ada, entry)
+    with work.begin() as tx:
+        again = attrs.evolve(changed(portfolio), positions=Ledger((entry, other, entry)).positions)
+        with pytest.raises(Conflict, match="already"):
+            tx.portfolios.save(again, entries=[other, entry])
+    with work.read() as tx:
+        assert tx.portfolios.ledger(portfolio.id).entries == (entry,)
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+
+
+def test_ledgers_of_two_portfolios_may_share_an_id(work, ada):
+    entry = a_deposit()
+    one, two = kept_portfolio(work, ada, entry), kept_portfolio(work, ada, entry)
+    with work.read() as tx:
+        assert tx.portfolios.ledger(one.id) == tx.portfolios.ledger(two.id)
+        assert tx.portfolios.entries(one.id, before=entry.id, limit=9) == []
+
+
+def test_positions_that_the_ledger_does_not_give_are_a_bug(work, ada):
+    entry = a_deposit(1000)
+    portfolio = kept_portfolio(work, ada, entry)
+    wrong = attrs.evolve(changed(portfolio), positions=Positions(cash=Decimal(1001)))
+    late = a_deposit(5)
+    for write in (
+        lambda tx: tx.portfolios.add(attrs.evolve(wrong, id=uuid4()), [a_deposit(1000)]),
+        lambda tx: tx.portfolios.save(wrong),
+        lambda tx: tx.portfolios.save(changed(portfolio), entries=[late]),
+    ):
+        with work.begin() as tx, pytest.raises(RuntimeError, match="agree"):
+            write(tx)
+    with work.read() as tx:
+        assert tx.portfolios.of(ada.id, limit=9) == [portfolio]
+        assert tx.portfolios.ledger(portfolio.id).entries == (entry,)
+
+
+def test_a_closed_portfolio_is_found_no_more_but_its_ledger_is(work, ada):
+    entry = a_deposit()
+    portfolio, other = kept_portfolio(work, ada, entry), kept_portfolio(work, ada)
+    with work.begin() as tx:
+        tx.portfolios.close(portfolio.id, owner=ada.id, version=1, now=NOW)
+    with work.begin() as tx:
+        for seek in (
+            lambda: tx.portfolios.get(portfolio.id, owner=ada.id),
+            lambda: tx.portfolios.save(changed(portfolio)),
+            lambda: tx.portfolios.close(portfolio.id, owner=ada.id, version=1, now=NOW),
+        ):
+            with pytest.raises(NotFound):
+                seek()
+        assert tx.portfolios.of(ada.id, limit=9) == [other]
+        assert tx.portfolios.chunk(limit=9) == [other]
+        assert tx.portfolios.ledger(portfolio.id).entries == (entry,)
+        assert tx.portfolios.entries(portfolio.id, limit=9) == [entry]
+
+
+def test_only_the_present_version_is_closed(work, ada):
+    portfolio = kept_portfolio(work, ada)
+    with pytest.raises(PortfolioChanged), work.begin() as tx:
+        tx.portfolios.close(portfolio.id, owner=ada.id, version=2, now=NOW)
+    with work.read() as tx:
+        assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+
+
+def test_present_versions(work, ada):
+    one, two = kept_portfolio(work, ada), kept_portfolio(work, ada)
+    with work.begin() as tx:
+        tx.portfolios.save(changed(two))
+        assert tx.portfolios.versions({one.id, two.id, uuid4()}) == {one.id: 1, two.id: 2}
+        assert tx.portfolios.versions([]) == {}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_portfolios_of_an_owner_page_by_page_the_oldest_first(work, ada, size):
+    eve = kept_user(work)
+    mine = []
+    for number in range(7):  # three moments, so that some are of the same one
+        created = NOW + (number % 3) * HOUR
+        mine.append(kept_portfolio(work, ada, created=created, changed=created))
+        kept_portfolio(work, eve, created=created)
+    closed = kept_portfolio(work, ada, created=NOW + HOUR)
+    with work.begin() as tx:
+        tx.portfolios.close(closed.id, owner=ada.id, version=1, now=NOW)
+    mine.sort(key=lambda portfolio: (portfolio.created, portfolio.id))
+    with work.read() as tx:
+        found = pages(lambda after: tx.portfolios.of(ada.id, after=after, limit=size), size)
+        behind = [one for one in mine if (one.created, one.id) > (closed.created, closed.id)]
+        assert tx.portfolios.of(ada.id, after=closed.id, limit=100) == behind
+        assert tx.portfolios.of(ada.id, after=uuid4(), limit=100) == []
+    assert found == mine
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_chunks_of_everybody_by_id(work, ada, size):
+    eve = kept_user(work)
+    every = [kept_portfolio(work, owner, a_deposit()) for owner in (ada, eve, ada, eve, ada)]
+    closed = kept_portfolio(work, eve)
+    with work.begin() as tx:
+        tx.portfolios.close(closed.id, owner=eve.id, version=1, now=NOW)
+    every.sort(key=lambda portfolio: portfolio.id)
+    with work.read() as tx:
+        assert pages(lambda after: tx.portfolios.chunk(after=after, limit=size), size) == every
+        later = [portfolio for portfolio in every if portfolio.id > closed.id]
+        assert tx.portfolios.chunk(after=closed.id, limit=100) == later
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_entries_page_by_page_the_latest_written_first(work, ada, size):
+    written = [a_deposit(n + 1, on=DAY - timedelta(days=n % 3), recorded=NOW) for n in range(7)]
+    portfolio = kept_portfolio(work, ada, *written[:4])
+    kept_portfolio(work, ada, stranger := a_deposit())
+    with work.begin() as tx:
+        tx.portfolios.save(booked(tx, portfolio, *written[4:]), entries=written[4:])
+    with work.read() as tx:
+
+        def fetch(before):
+            return tx.portfolios.entries(portfolio.id, before=before, limit=size)
+
+        assert pages(fetch, size) == written[::-1]
+        assert tx.portfolios.entries(portfolio.id, before=stranger.id, limit=9) == []
+        assert tx.portfolios.entries(portfolio.id, before=uuid4(), limit=9) == []
+
+
+@given(data=st.data())
+def test_portfolios_and_entries_come_back_as_they_were(full, data):
+    with full.begin() as tx:
+        tx.users.add(user := a_user())
+    portfolio, ledger = data.draw(stores.managed(user.id))
+    with full.begin() as tx:
+        tx.portfolios.add(portfolio, ledger.entries)
+    with full.read() as tx:
+        assert tx.portfolios.get(portfolio.id, owner=user.id) == portfolio
+        assert tx.portfolios.ledger(portfolio.id) == ledger
+        assert tx.portfolios.entries(portfolio.id, limit=99) == list(reversed(ledger.entries))
+
+
+# Proposals.
+
+
+def test_proposals_are_kept_and_found(work, ada):
+    portfolio = kept_portfolio(work, ada)
+    records = [a_proposal(portfolio) for _ in range(3)]
+    with work.begin() as tx:
+        tx.proposals.add(records)
+        tx.proposals.add([])
+    with work.read() as tx:
+        for record in records:
+            assert tx.proposals.get(record.id, owner=ada.id) == record
+
+
+def test_proposals_of_others_do_not_exist(work, ada):
+    eve = kept_user(work)
+    portfolio = kept_portfolio(work, ada)
+    record = kept_proposal(work, portfolio)
+    stolen = attrs.evolve(record, owner=eve.id, stage=Stage.REJECTED)
+    with work.begin() as tx:
+        for steal in (
+            lambda: tx.proposals.get(record.id, owner=eve.id),
+            lambda: tx.proposals.get(uuid4(), owner=ada.id),
+            lambda: tx.proposals.save(stolen, seen=Stage.PROPOSED),
+            lambda: tx.proposals.save(a_proposal(portfolio), seen=Stage.PROPOSED),
+        ):
+            with pytest.raises(NotFound):
+                steal()
+        assert tx.proposals.of(eve.id, limit=9) == []
+        assert tx.proposals.of(eve.id, portfolio_id=portfolio.id, limit=9) == []
+        assert tx.proposals.get(record.id, owner=ada.id) == record
+
+
+def test_a_proposal_is_replaced_at_the_stage_that_was_seen(work, ada):
+    portfolio = kept_portfolio(work, ada)
+    record, other = kept_proposal(work, portfolio), kept_proposal(work, portfolio)
+    rejected = record.rejected(NOW, "Not now")
+    with work.begin() as tx:
+        tx.proposals.save(rejected, seen=Stage.PROPOSED)
+    with work.begin() as tx:
+        with pytest.raises(ProposalClosed, match="rejected"):
+            tx.proposals.save(attrs.evolve(record, remark="Again"), seen=Stage.PROPOSED)
+        assert tx.proposals.get(record.id, owner=ada.id) == rejected
+        assert tx.proposals.get(other.id, owner=ada.id) == other
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_proposals_page_by_page_the_latest_first(work, ada, size):
+    one, two = kept_portfolio(work, ada), kept_portfolio(work, ada)
+    eve = kept_user(work)
+    kept_proposal(work, kept_portfolio(work, eve))
+    mine = [
+        kept_proposal(work, portfolio, proposed=NOW + (number % 3) * HOUR)
+        for number, portfolio in enumerate([one, two, one, two, one, one, one])
+    ]
+    mine.sort(key=lambda record: (record.proposed, record.id), reverse=True)
+    with work.read() as tx:
+        for wanted in (None, one.id, two.id):
+
+            def fetch(before, wanted=wanted):
+                return tx.proposals.of(ada.id, portfolio_id=wanted, before=before, limit=size)
+
+            some = [record for record in mine if wanted in (None, record.portfolio_id)]
+            assert pages(fetch, size) == some
+        assert tx.proposals.of(ada.id, before=uuid4(), limit=9) == []
+        assert tx.proposals.of(ada.id, portfolio_id=uuid4(), limit=9) == []
+
+
+def test_proposals_for_closed_portfolios_are_left_out(work, ada):
+    portfolio, other = kept_portfolio(work, ada), kept_portfolio(work, ada)
+    record, kept = kept_proposal(work, portfolio), kept_proposal(work, other)
+    with work.begin() as tx:
+        tx.portfolios.close(portfolio.id, owner=ada.id, version=1, now=NOW)
+    with work.begin() as tx:
+        assert tx.proposals.of(ada.id, limit=9) == [kept]
+        assert tx.proposals.of(ada.id, portfolio_id=portfolio.id, limit=9) == []
+        with pytest.raises(NotFound):
+            tx.proposals.get(record.id, owner=ada.id)
+        with pytest.raises(NotFound):
+            tx.proposals.save(record.rejected(NOW), seen=Stage.PROPOSED)
+
+
+def test_what_carries_out_a_proposal_stands_in_the_ledger(work, ada):
+    portfolio = kept_portfolio(work, ada, a_deposit())
+    record = kept_proposal(work, portfolio)
+    fill = a_fill(record)
+    with work.begin() as tx:
+        saved = booked(tx, portfolio, fill)
+        tx.portfolios.save(saved, entries=[fill])
+        tx.proposals.save(attrs.evolve(record, stage=Stage.EXECUTED), seen=Stage.PROPOSED)
+    with work.read() as tx:
+        found = tx.portfolios.get(portfolio.id, owner=ada.id)
+        assert found == saved
+        assert found.positions.last_rebalance == DAY
+        assert found.positions.holdings == {"A": 1}
+        assert tx.portfolios.ledger(portfolio.id).entries[-1] == fill
+
+
+@given(data=st.data())
+def test_proposals_come_back_as_they_were(full, data):
+    user, run = a_user(), a_run()
+    portfolio = a_managed(user.id)
+    records = data.draw(st.lists(stores.proposals(portfolio, run.id), min_size=1, max_size=2))
+    with full.begin() as tx:
+        tx.users.add(user)
+        tx.runs.add(run)
+        tx.portfolios.add(portfolio, [])
+        tx.proposals.add(records)
+    with full.read() as tx:
+        for record in records:
+            found = tx.proposals.get(record.id, owner=user.id)
+            assert found == record
+            assert found.seen.portfolio.symbols == record.seen.portfolio.symbols
+            weights = record.proposal.weights_before
+            assert list(found.proposal.weights_before) == list(weights)
+
+
+# Idempotency keys.
+
+
+def test_keys_belong_to_their_owner(work, ada):
+    eve = kept_user(work)
+    mine, other, hers = a_key(ada.id), a_key(ada.id, "anothér key"), a_key(eve.id)
+    with work.begin() as tx:
+        for key in (mine, other, hers):
+            tx.keys.add(key)
+    with work.read() as tx:
+        assert tx.keys.get(ada.id, mine.key) == mine
+        assert tx.keys.get(ada.id, other.key) == other
+        assert tx.keys.get(eve.id, hers.key) == hers
+        assert tx.keys.get(eve.id, other.key) is None
+
+
+def test_a_key_is_kept_once(work, ada):
+    key = a_key(ada.id)
+    with work.begin() as tx:
+        tx.keys.add(key)
+    with pytest.raises(Conflict), work.begin() as tx:
+        tx.keys.add(attrs.evolve(key, fingerprint="another", result=uuid4()))
+    with work.read() as tx:
+        assert tx.keys.get(ada.id, key.key) == key
+
+
+# Jobs.
+
+
+def test_jobs_are_kept_and_replaced(work, ada):
+    job, other = a_job(ada.id), a_job(ada.id)
+    done = attrs.evolve(
+        job,
+        state=JobState.SUCCEEDED,
+        progress=1.0,
+        result={"sharpe": 0.1, "nothing": None},
+        finished=NOW + HOUR,
+    )
+    with work.begin() as tx:
+        tx.jobs.add(job)
+        tx.jobs.add(other)
+        assert tx.jobs.get(job.id) == job
+        tx.jobs.save(done)
+    with work.read() as tx:
+        assert tx.jobs.get(job.id) == done
+        assert tx.jobs.get(job.id, owner=ada.id) == done
+        assert tx.jobs.get(other.id) == other
+
+
+def test_jobs_of_others_and_unknown_ones_do_not_exist(work, ada):
+    eve, job = kept_user(work), a_job(ada.id)
+    with work.begin() as tx:
+        tx.jobs.add(job)
+        for seek in (
+            lambda: tx.jobs.get(job.id, owner=eve.id),
+            lambda: tx.jobs.get(uuid4()),
+            lambda: tx.jobs.save(a_job(ada.id)),
+        ):
+            with pytest.raises(NotFound):
+                seek()
+
+
+def test_unfinished_jobs_the_oldest_first(work, ada):
+    made = [
+        a_job(ada.id, state=state, created=NOW + HOUR * (number % 3))
+        for number, state in enumerate(itertools.chain(JobState, JobState, JobState))
+    ]
+    with work.begin() as tx:
+        for job in made:
+            tx.jobs.add(job)
+    open_ones = [job for job in made if job.state in (JobState.QUEUED, JobState.RUNNING)]
+    with work.read() as tx:
+        assert tx.jobs.unfinished() == sorted(open_ones, key=lambda job: (job.created, job.id))
+
+
+@given(
+    request_=stores.json_objects,
+    result=st.none() | stores.json_objects,
+    error=st.none() | stores.texts,
+    state=st.sampled_from(JobState),
+    progress=stores.fractions,
+    created=stores.moments,
+    finished=st.none() | stores.moments,
+)
+def test_jobs_come_back_as_they_were(
+    full, request_, result, error, state, progress, created, finished
+):
+    user = a_user()
+    job = a_job(
+        user.id,
+        request=request_,
+        result=result,
+        error=error,
+        state=state,
+        progress=progress,
+        created=created,
+        finished=finished,
+    )
+    with full.begin() as tx:
+        tx.users.add(user)
+        tx.jobs.add(job)
+    with full.read() as tx:
+        assert tx.jobs.get(job.id) == job
+
+
+# Batch runs.
+
+
+def test_a_run_is_kept_until_it_is_finished(work, ada):
+    run = a_run()
+    further = attrs.evolve(run, after=uuid4(), proposed=2, nothing=3, failed=1)
+    with work.begin() as tx:
+        tx.runs.add(run)
+        assert tx.runs.unfinished(run.terms) == run
+        tx.runs.save(further)
+    with work.begin() as tx:
+        assert tx.runs.unfinished(run.terms) == further
+        assert tx.runs.unfinished("other terms") is None
+        tx.runs.save(attrs.evolve(further, finished=NOW + HOUR))
+    with work.read() as tx:
+        assert tx.runs.unfinished(run.terms) is None
+
+
+def test_the_latest_unfinished_run(work):
+    runs = [a_run(started=NOW + number * HOUR) for number in (1, 3, 2)]
+    with work.begin() as tx:
+        for run in runs:
+            tx.runs.add(run)
+        tx.runs.add(a_run(started=NOW + 9 * HOUR, finished=NOW + 10 * HOUR))
+        tx.runs.add(a_run(started=NOW + 9 * HOUR, terms="u" * 64))
+        assert tx.runs.unfinished("t" * 64) == runs[1]
+
+
+def test_failures_of_a_run_by_portfolio(work, ada):
+    ids = [kept_portfolio(work, ada).id for _ in range(4)]
+    run, other = a_run(), a_run()
+    with work.begin() as tx:
+        tx.runs.add(run)
+        tx.runs.add(other)
+        tx.runs.save(run, [(ids[2], "no close"), (ids[0], "Währung")])
+        tx.runs.save(other, [(ids[0], "another run")])
+    with work.begin() as tx:
+        tx.runs.save(attrs.evolve(run, failed=3), [(ids[1], "no cash")])
+    expected = sorted([(ids[2], "no close"), (ids[0], "Währung"), (ids[1], "no cash")])
+    with work.read() as tx:
+        assert tx.runs.failures(run.id) == expected
+        assert tx.runs.failures(other.id) == [(ids[0], "another run")]
+        assert tx.runs.failures(uuid4()) == []
+
+
+# What only a database can do, or get wrong.
+
+
+@pytest.fixture
+def database(databases):
+    return databases()
+
+
+@pytest.fixture
+def count(database):
+    """How many statements a call takes, beside those that begin a transaction."""
+    said = []
+    engine = database._writers
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(connection, cursor, statement, parameters, context, executemany):
+        if not statement.startswith(("BEGIN", "PRAGMA")):
+            said.append(statement)
+
+    def count(call):
+        said.clear()
+        call()
+        return len(said)
+
+    return count
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_the_number_of_statements_does_not_grow(database, count, size):
+    ada = kept_user(database)
+    portfolio = kept_portfolio(database, ada, a_deposit())
+    some, more = [[a_deposit() for _ in range(size)] for _ in range(2)]
+    run = a_run()
+    others = [kept_portfolio(database, ada) for _ in range(size)]
+    records = [a_proposal(other) for other in others]
+    failures = [(other.id, "why") for other in others]
+    ids = [other.id for other in others]
+    with database.begin() as tx:
+        tx.runs.add(run)
+        saved = booked(tx, portfolio, *some)
+        for expected, call in (
+            (2, lambda: tx.portfolios.add(a_managed(ada.id, more), more)),
+            (4, lambda: tx.portfolios.save(saved, entries=some)),
+            (1, lambda: tx.portfolios.of(ada.id, after=portfolio.id, limit=size)),
+            (1, lambda: tx.portfolios.chunk(limit=size)),
+            (1, lambda: tx.portfolios.ledger(portfolio.id)),
+            (1, lambda: tx.portfolios.entries(portfolio.id, limit=size)),
+            (1, lambda: tx.portfolios.versions(ids)),
+            (1, lambda: tx.proposals.add(records)),
+            (1, lambda: tx.proposals.of(ada.id, before=records[0].id, limit=size)),
+            (2, lambda: tx.runs.save(run, failures)),
+        ):
+            assert count(call) == expected
+
+
+def test_a_database_without_tables_says_what_to_do(tmp_path):
+    engine = connect(f"sqlite:///{tmp_path}/empty.db")
+    with pytest.raises(Unavailable, match="rebalancer db upgrade"), SqlWork(engine).read() as tx:
+        tx.users.get(uuid4())
+    engine.dispose()
+
+
+def test_a_busy_database_is_unavailable_and_says_no_sql(template, tmp_path, monkeypatch):
+    path = shutil.copy(template, tmp_path / "busy.db")
+    monkeypatch.setattr(sql_engine, "_PATIENCE", 0.05)
+    one, two = connect(f"sqlite:///{path}"), connect(f"sqlite:///{path}")
+    first, second = SqlWork(one), SqlWork(two)
+    with first.begin(), pytest.raises(Unavailable, match="busy") as refused, second.begin():
+        pass
+    assert "BEGIN" not in str(refused.value)
+    with second.begin() as tx:
+        tx.users.add(a_user())
+    one.dispose()
+    two.dispose()
+
+
+def test_when_every_connection_is_taken_the_next_is_refused(template, tmp_path, monkeypatch):
+    path = shutil.copy(template, tmp_path / "full.db")
+    monkeypatch.setattr(sql_engine, "_PATIENCE", 0.05)
+    engine = connect(f"sqlite:///{path}")
+    work = SqlWork(engine)
+    with ExitStack() as taken:
+        for _ in range(64):
+            taken.enter_context(work.read())
+        with pytest.raises(Unavailable, match="busy"), work.read():
+            pass
+    with work.read():
+        pass
+    engine.dispose()
+
+
+@pytest.mark.parametrize("contents", [None, b"no database at all, " * 100])
+def test_a_file_that_is_no_database_is_unavailable(tmp_path, contents):
+    path = tmp_path / "missing" / "store.db"
+    if contents is not None:
+        path.parent.mkdir()
+        path.write_bytes(contents)
+    engine = connect(f"sqlite:///{path}")
+    with pytest.raises(Unavailable, match="did not answer"), SqlWork(engine).read():
+        pass
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "store.db", "sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d", "oracle://h"]
+)
+def test_only_files_are_databases(url):
+    with pytest.raises(InvalidRequest, match="sqlite:///") as refused:
+        connect(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_constraints_hold_where_the_code_would_not(database):
+    ada = kept_user(database)
+    portfolio = kept_portfolio(database, ada)
+    stranger = a_managed(uuid4())
+    for write in (
+        lambda tx: tx.portfolios.add(stranger, []),  # whose owner is nobody
+        lambda tx: tx.portfolios.add(portfolio, []),  # whose id is taken
+        lambda tx: tx.proposals.add([a_proposal(stranger)]),
+        lambda tx: tx.jobs.add(a_job(ada.id, progress=1.5)),
+        lambda tx: tx.portfolios.add(a_managed(ada.id, version=0), []),
+    ):
+        with pytest.raises(Conflict, match="refuses") as refused, database.begin() as tx:
+            write(tx)
+        assert "INSERT" not in str(refused.value)
+
+
+def test_a_time_without_a_zone_is_a_bug(database):
+    with pytest.raises(Exception, match="time zone"), database.begin() as tx:
+        tx.users.add(a_user(created=NOW.replace(tzinfo=None)))
+
+
+def test_amounts_are_text_in_sqlite_to_the_last_digit(database):
+    ada = kept_user(database)
+    exact = Decimal("999999999999999.999999999999")
+    kept_portfolio(database, ada, a_deposit(exact), a_deposit("0.000000000001"))
+    with database._readers.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT amount, typeof(amount) FROM ledger_entries").all()
+        sums = connection.exec_driver_sql("SELECT cash, typeof(cash) FROM portfolios").all()
+    assert rows == [("999999999999999.999999999999", "text"), ("0.000000000001", "text")]
+    assert sums == [("1000000000000000.000000000000", "text")]
+
+
+def test_the_check_finds_what_disagrees_and_nothing_else(database, monkeypatch):
+    monkeypatch.setattr("rebalancer.adapters.sql.store._CHECKED_AT_ONCE", 2)
+    ada = kept_user(database)
+    kept = [kept_portfolio(database, ada, a_deposit(1000), a_deposit(5)) for _ in range(5)]
+    kept_portfolio(database, ada)
+    with database.begin() as tx:
+        tx.portfolios.close(kept[0].id, owner=ada.id, version=1, now=NOW)
+    assert database.check() == []
+    with database._writers.begin() as connection:
+        for broken, change in (
+            (kept[0], "UPDATE portfolios SET cash = '1001.50' WHERE id = ?"),
+            (kept[1], 'UPDATE portfolios SET holdings = \'{"A": "2"}\' WHERE id = ?'),
+            (kept[2], "UPDATE ledger_entries SET kind = 'fee' WHERE portfolio = ?"),
+        ):
+            connection.exec_driver_sql(change, (broken.id.hex,))
+    found = {line.split(": ", 1)[0]: line.split(": ", 1)[1] for line in database.check()}
+    assert set(found) == {f"portfolio {broken.id}" for broken in kept[:3]}
+    assert found[f"portfolio {kept[0].id}"] == "the ledger amounts to cash 1005, 1001.50 is kept"
+    assert found[f"portfolio {kept[1].id}"] == "the ledger amounts to holdings none, A 2 is kept"
+    assert "cash would be" in found[f"portfolio {kept[2].id}"]
+
+
+DOCUMENTS = {
+    "portfolios": {
+        "targets": '{"A":0.6,"B":0.4}',
+        "holdings": "{}",
+        "risk_profile": """{"name":"balanced","target_volatility":0.13,"tolerated_drawdown":0.25,
+            "equity_ceiling":0.65,"cash_floor":0.02,"max_weight":0.5,"risk_aversion":4.0}""",
+        "preferences": """{"whole_shares":true,"quantity_step":"0.0001","min_trade":"25.50",
+            "do_not_sell":["A"],"do_not_buy":[],"max_turnover":0.5,"cash_reserve":"0",
+            "max_weight":null,"band":null,"max_departure":0.2,"skip_unprofitable":false}""",
+    },
+    "proposals": {
+        "proposal": """{"portfolio_id":"00000000-0000-0000-0000-000000000007",
+            "status":"proposed","as_of":"2022-12-30","policy":"monthly","orders":[{"symbol":"A",
+            "side":"buy","quantity":"1","price":"100","value":"100.00","cost":"0.10",
+            "reason":"Why"}],"not_traded":[{"symbol":"B","reason":"Within its band."}],
+            "weights_before":{"A":0.0,"B":0.0},"weights_after":{"A":0.1,"B":0.0},
+            "cash_after":"899.90","turnover":0.1,"cost":"0.10","drift_before":1.0,
+            "drift_after":0.9,"volatility_before":null,"volatility_after":0.12,"notes":[],
+            "input_hash":"0000000000000000000000000000000000000000000000000000000000000000"}""",
+        "seen": """{"portfolio":{"id":"00000000-0000-0000-0000-000000000007","currency":
+            {"code":"USD","minor_unit":"0.01"},"cash":"0","holdings":{},"targets":{"A":0.6,
+            "B":0.4},"risk_profile":null,"cash_flow":"0","last_rebalance":null,"preferences":
+            {"whole_shares":true,"quantity_step":"0.0001","min_trade":"0","do_not_sell":[],
+            "do_not_buy":[],"max_turnover":null,"cash_reserve":"0","max_weight":null,
+            "band":null,"max_departure":0.2,"skip_unprofitable":false},"symbols":["A","B"]},
+            "planned":"0","version":1,"prices":{"A":"100"},"newest":"2022-12-30","costs":"free",
+            "market":"1111111111111111111111111111111111111111111111111111111111111111"}""",
+    },
+}
+"""As the first version wrote them. To rename an attribute of the domain takes a migration."""
+
+
+def test_documents_of_the_first_version_are_still_read(database):
+    ada = kept_user(database)
+    portfolio = kept_portfolio(database, ada, id=UUID(int=7))
+    record = kept_proposal(database, portfolio)
+    with database._writers.begin() as connection:
+        for table, columns in DOCUMENTS.items():
+            for column, text in columns.items():
+                connection.exec_driver_sql(f"UPDATE {table} SET {column} = ?", (text,))
+    with database.read() as tx:
+        assert tx.proposals.get(record.id, owner=ada.id) == record
+        mandate = tx.portfolios.get(portfolio.id, owner=ada.id).mandate
+    wishes = Preferences(min_trade=Decimal("25.50"), do_not_sell=frozenset({"A"}), max_turnover=0.5)
+    assert mandate == attrs.evolve(
+        portfolio.mandate, preferences=wishes, risk_profile=RISK_PROFILES["balanced"]
+    )
