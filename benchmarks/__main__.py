@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-SUBJECTS = ("monthly", "batch", "step", "startup")
+SUBJECTS = ("monthly", "batch", "step", "startup", "api")
 
 
 def main() -> None:

@@ -62,6 +62,7 @@ from rebalancer.application.ports import (
     BacktestReports,
     Broker,
     Clock,
+    Database,
     Ids,
     InstrumentSource,
     JobRunner,
@@ -169,6 +170,16 @@ class Stores(Provider):
 
         engine = connect(settings.database_url)
         yield SqlWork(engine)
+        engine.dispose()
+
+    @provide
+    def database(self, settings: Settings) -> Iterator[Database]:
+        """The same, as operators see it."""
+        from rebalancer.adapters.sql.database import SqlDatabase
+        from rebalancer.adapters.sql.engine import connect
+
+        engine = connect(settings.database_url)
+        yield SqlDatabase(engine)
         engine.dispose()
 
 

@@ -231,12 +231,12 @@ def entries(draw: st.DrawFn, *, kinds: Sequence[EntryKind] = tuple(EntryKind)) -
 @st.composite
 def ledgers(draw: st.DrawFn) -> Ledger:
     """Ledgers that begin with so much of everything that nothing is ever overdrawn."""
-    lines = draw(st.lists(entries(), max_size=5))
+    lines = draw(st.lists(entries(), max_size=3))
     plenty = Decimal("999999999999999")
-    first = [a_deposit(plenty, on=date(1970, 1, 1), recorded=draw(moments)) for _ in range(12)]
+    first = [a_deposit(plenty, on=date(1970, 1, 1), recorded=draw(moments)) for _ in range(7)]
     for symbol in sorted({line.symbol for line in lines if line.quantity and line.symbol}):
         move = a_deposit(1, on=date(1970, 1, 1))
-        for _ in range(12):
+        for _ in range(4):
             first.append(
                 attrs.evolve(move, id=uuid4(), symbol=symbol, quantity=plenty, price=Decimal(1))
             )

@@ -1,12 +1,11 @@
 """The tables as they grow: there and back, and always what `tables` says."""
 
-import os
 import shutil
-import subprocess
-import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from alembic.config import main as alembic
 from alembic.script import ScriptDirectory
 
 from rebalancer.adapters.sql import migrations
@@ -143,47 +142,28 @@ def test_no_database_no_migration(tmp_path):
     engine.dispose()
 
 
-def test_the_steps_are_found_beside_the_installed_package(tmp_path):
-    """In a wheel they lie inside of the package; see force-include in pyproject.toml."""
-    package = tmp_path / "rebalancer"
-    shutil.copytree(REPOSITORY / "src" / "rebalancer", package)
-    shutil.copytree(REPOSITORY / "alembic", package / "adapters" / "sql" / "alembic")
-    program = (
-        "from rebalancer.adapters.sql import engine, migrations\n"
-        "database = engine.connect('sqlite:///store.db')\n"
-        "migrations.upgrade(database)\n"
-        "print(migrations.__file__, migrations.current(database))\n"
-        "database.dispose()"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    where, revision = said.stdout.split()
-    assert Path(where).is_relative_to(tmp_path)
-    assert revision == migrations.head()
+def test_the_steps_are_found_beside_the_installed_package(engine, tmp_path, monkeypatch):
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    inside = wheel["force-include"]["alembic"]
+    assert REPOSITORY / "src" / inside == migrations._INSTALLED
+    assert migrations._CHECKOUT == REPOSITORY / "alembic"
+    monkeypatch.setattr(migrations, "_INSTALLED", tmp_path / "100% installed")
+    monkeypatch.setattr(migrations, "_CHECKOUT", tmp_path / "nowhere")
+    shutil.copytree(REPOSITORY / "alembic", migrations._INSTALLED)
+    migrations.upgrade(engine)
+    assert migrations.current(engine) == REVISIONS[-1]
 
 
-def test_developers_can_ask_alembic_itself(tmp_path):
-    for name in ("alembic.ini", "alembic"):
-        source = REPOSITORY / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
-
-    def alembic(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "alembic.config", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
-
-    alembic("upgrade", "head")
-    alembic("check")
-    alembic("revision", "--autogenerate", "-m", "nothing new")
-    assert alembic("heads").strip() != migrations.head()
-    assert alembic("upgrade", "head") == ""
+def test_developers_can_ask_alembic_itself(tmp_path, monkeypatch):
+    shutil.copytree(REPOSITORY / "alembic", tmp_path / "alembic")
+    shutil.copy(REPOSITORY / "alembic.ini", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    alembic(["upgrade", "head"])
+    alembic(["check"])
+    alembic(["revision", "--autogenerate", "-m", "nothing new"])
+    alembic(["upgrade", "head"])
+    engine = connect("sqlite:///rebalancer.db")
+    assert migrations.current(engine) not in {None, *REVISIONS}
+    assert migrations.differences(engine) == []
+    engine.dispose()

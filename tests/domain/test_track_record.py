@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from math import sqrt
+from random import Random
 from typing import Any
 from uuid import uuid4
 
@@ -358,6 +359,7 @@ def test_without_rebalancing_what_moves_in_kind_moves_the_asset() -> None:
     )
     # 10 A and the 2 B that came; of the 4 that left 2 were there, the others' 20 is paid with A.
     assert found.no_rebalancing.values == pytest.approx([100, 100, 80, 160])
+    assert found.no_rebalancing.index == pytest.approx([1, 1, 1, 2])
     assert found.portfolio.values == pytest.approx([100, 100, 80, 5 * 20 + 3 * 40])
 
 
@@ -416,6 +418,34 @@ def test_a_line_that_has_less_than_is_taken_out_gives_what_it_has() -> None:
     assert found.benchmark.values == pytest.approx([100 / 1.01, 0, 0, 50 / 1.01])
     sold = 1 / 1.01 / 2 * 0.99
     assert found.benchmark.index[1:] == pytest.approx([sold, sold, sold / 1.01])
+
+
+def test_without_rebalancing_no_more_is_taken_out_than_there_is() -> None:
+    alone = record(
+        daily({"A": [10.0, 10.0, 4.0, 8.0, 8.0]}),
+        {"A": 1.0},
+        entry("deposit", 100, MONDAY),
+        trade("buy", 10, "A", 10, MONDAY),
+        trade("sell", 10, "A", 10, TUESDAY),
+        entry("withdrawal", 60, WEDNESDAY),
+        entry("fee", 20, WEDNESDAY),
+        entry("deposit", 50, THURSDAY),
+    ).no_rebalancing
+    assert alone.values == pytest.approx([100, 100, 0, 50, 50])
+    # Of the 40 that are left, the owner gets 30, and the fee takes the other 10.
+    assert alone.index == pytest.approx([1, 1, *[0.4 * 30 / 40] * 3])
+
+
+def test_what_the_first_day_costs_counts() -> None:
+    found = record(
+        prices(assets=1, days=300, volatility=0),
+        {"A": 1.0},
+        entry("deposit", 100, date(2020, 1, 1)),
+        entry("fee", 1, date(2020, 1, 1)),
+    ).portfolio
+    assert found.twr == pytest.approx(-0.01)
+    assert found.twr_annual == pytest.approx(0.99 ** (252 / 299) - 1)
+    assert found.max_drawdown == pytest.approx(0.01)
 
 
 def test_costs_of_a_large_deposit_do_not_ruin_what_little_was_there() -> None:
@@ -610,6 +640,48 @@ def test_two_deposits_of_a_day_are_one(plan: list[Step]) -> None:
     split = track_record(Ledger((*others, *halves)), TARGETS, MARKET)
     for line, same in zip(lines(track_record(booked, TARGETS, MARKET)), lines(split), strict=True):
         assert_alike(line, same)
+
+
+@laws
+@given(plans, st.randoms(use_true_random=False), benchmarks)
+def test_the_order_of_writing_does_not_matter(
+    plan: list[Step], dice: Random, benchmark: str | None
+) -> None:
+    booked = kept_in(MARKET, plan)
+    shuffled = list(booked.entries)
+    dice.shuffle(shuffled)
+    for line, same in zip(
+        lines(track_record(booked, TARGETS, MARKET, benchmark=benchmark)),
+        lines(track_record(Ledger(tuple(shuffled)), TARGETS, MARKET, benchmark=benchmark)),
+        strict=True,
+    ):
+        assert_alike(line, same)
+
+
+def test_what_arrives_in_kind_may_leave_the_same_day() -> None:
+    found = record(
+        daily({"A": [10.0, 10.0, 10.0], "B": [5.0, 5.0, 10.0]}),
+        {"A": 1.0},
+        entry("deposit", 100, MONDAY),
+        trade("buy", 10, "A", 10, MONDAY),
+        entry("withdrawal", 50, TUESDAY, symbol="B", quantity=10, price=5),
+        entry("deposit", 50, TUESDAY, symbol="B", quantity=10, price=5),
+    )
+    assert found.no_rebalancing.values == pytest.approx([100, 100, 100])
+    assert found.no_rebalancing.index == pytest.approx([1, 1, 1])
+
+
+def test_targets_a_rounding_above_1_borrow_nothing() -> None:
+    found = record(
+        daily({"A": [10.0, 10.0, 20.0]}),
+        {"A": 1.000001},
+        entry("deposit", 10, MONDAY),
+        trade("buy", 1, "A", 10, MONDAY),
+        entry("deposit", 1000, TUESDAY),
+        costs=FREE,
+    )
+    for line in (found.no_rebalancing, found.benchmark):
+        assert line.values == pytest.approx([10, 1010, 2020], rel=1e-12)
 
 
 @laws

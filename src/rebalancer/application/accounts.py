@@ -8,8 +8,14 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports import Passwords, RefreshToken, Tokens, UnitOfWork
-from rebalancer.domain.errors import InvalidRequest, NotAuthenticated
+from rebalancer.application.ports import (
+    Passwords,
+    RefreshToken,
+    Tokens,
+    Transaction,
+    UnitOfWork,
+)
+from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import User, email_of
 from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE
 
@@ -117,7 +123,7 @@ class RefreshLogin:
         with self.work.begin() as tx:
             old = tx.tokens.get(digest)
             if old is not None and now < old.expires and tx.tokens.use(digest, now):
-                login, token = _login(self.tokens, tx.users.get(old.owner), old.family, now)
+                login, token = _login(self.tokens, account(tx, old.owner), old.family, now)
                 tx.tokens.add(token)
                 return login
             if old is not None and now < old.expires:
@@ -153,7 +159,7 @@ class ReadProfile:
             NotAuthenticated: there is no such user any more.
         """
         with self.work.read() as tx:
-            return tx.users.get(owner)
+            return account(tx, owner)
 
 
 @attrs.frozen
@@ -167,12 +173,25 @@ class AssessRisk:
 
         Raises:
             InvalidRequest: an answer is missing or unknown; names the question.
+            NotAuthenticated: there is no such user any more.
         """
         assessment = QUESTIONNAIRE.assess(answers)
         with self.work.begin() as tx:
-            user = attrs.evolve(tx.users.get(owner), assessment=assessment, assessed=now)
+            user = attrs.evolve(account(tx, owner), assessment=assessment, assessed=now)
             tx.users.save(user)
         return user
+
+
+def account(tx: Transaction, owner: UUID) -> User:
+    """Whoever an access token names; it may outlive them.
+
+    Raises:
+        NotAuthenticated: there is no such user any more.
+    """
+    try:
+        return tx.users.get(owner)
+    except NotFound:
+        raise NotAuthenticated("this account is gone; register again") from None
 
 
 def _login(tokens: Tokens, user: User, family: UUID, now: datetime) -> tuple[Login, RefreshToken]:

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.application.accounts import account
 from rebalancer.application.ports import (
     InstrumentSource,
     Job,
@@ -175,6 +176,7 @@ class StartBacktest:
 
         Raises:
             InvalidRequest: it could not be run; names the field.
+            NotAuthenticated: the owner is gone.
             Unavailable: too many jobs wait already.
         """
         if not order.policies:
@@ -186,6 +188,7 @@ class StartBacktest:
         self.run_backtest.conditions(order.request())  # raises for what cannot be run
         job = Job(id, owner, BACKTEST, order.kept(), JobState.QUEUED, created=now)
         with self.work.begin() as tx:
+            account(tx, owner)
             tx.jobs.add(job)
         try:
             self.runner.submit(id)

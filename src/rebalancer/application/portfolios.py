@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 import attrs
 
+from rebalancer.application.accounts import account
 from rebalancer.application.ports import (
     IdempotencyKey,
     InstrumentSource,
@@ -90,6 +91,7 @@ class OpenPortfolio:
         Raises:
             InvalidRequest: a symbol or the day is unknown, an amount makes no sense, or the targets
                 exceed limits that are not acknowledged.
+            NotAuthenticated: the owner is gone.
         """
         market = self.prices.closes()
         if mandate.currency != self.currency:
@@ -98,11 +100,10 @@ class OpenPortfolio:
                 "supported yet",
                 field="currency",
             )
-        if assessed_profile:
-            with self.work.read() as tx:
-                assessment = tx.users.get(owner).assessment
-            if assessment is not None:
-                mandate = attrs.evolve(mandate, risk_profile=assessment.profile)
+        with self.work.read() as tx:
+            assessment = account(tx, owner).assessment
+        if assessed_profile and assessment is not None:
+            mandate = attrs.evolve(mandate, risk_profile=assessment.profile)
         _check(mandate, market, self.instruments)
         day = market_day(on, market)
         entries = []

@@ -422,6 +422,43 @@ class UnitOfWork(Protocol):
         """
 
 
+class Database(Protocol):
+    """Where the stores keep their tables; operators look after it."""
+
+    def revision(self) -> str | None:
+        """The version of the tables that are there; None before the first.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+
+    def newest(self) -> str:
+        """The version of the tables that the stores expect."""
+
+    def upgrade(self, revision: str | None = None) -> None:
+        """Bring the tables forward, to the newest when None: all the way or not at all.
+
+        Raises:
+            InvalidRequest: there is no way to this revision.
+            Conflict: the tables are of a version that is not known here; says what to do.
+            Unavailable: the database does not answer.
+        """
+
+    def downgrade(self, revision: str | None = None) -> None:
+        """Bring the tables back, by one version when None; what does not fit there is lost.
+
+        Raises:
+            As `upgrade`.
+        """
+
+    def findings(self) -> list[str]:
+        """What is wrong with the tables, or with what they hold, in words; empty if nothing is.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+
+
 class Passwords(Protocol):
     """Hashes of passwords."""
 

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, TimeoutError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.schema import PrimaryKeyConstraint, UniqueConstraint
 
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.portfolio.owner import EmailTaken
 
-READ_ONLY = "rebalancer_read_only"
+_READ_ONLY = "rebalancer_read_only"
 """Execution option of connections that may not write."""
 
-_PATIENCE = 5.0
+PATIENCE = 5.0
 """Seconds that a transaction waits for another writer, or for a free connection."""
 
 _MEANING: dict[str, RebalancerError] = {
@@ -55,10 +55,10 @@ def connect(url: str) -> Engine:
         raise InvalidRequest(_EXPECTED, field="database")
     engine = create_engine(
         parsed,
-        connect_args={"timeout": _PATIENCE},
+        connect_args={"timeout": PATIENCE},
         pool_size=8,
         max_overflow=56,
-        pool_timeout=_PATIENCE,
+        pool_timeout=PATIENCE,
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
     )
@@ -69,8 +69,32 @@ def connect(url: str) -> Engine:
 
 
 @contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that is kept if the block ends well.
+
+    Raises:
+        Unavailable: the database does not answer, or is busy for too long.
+    """
+    with connected(engine) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one moment, waits for no writer, and cannot write.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    with connected(engine) as connection:
+        connection.execution_options(**{_READ_ONLY: True})
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
 def connected(engine: Engine) -> Iterator[Connection]:
-    """A connection of the pool.
+    """A connection of the pool, in no transaction yet.
 
     Raises:
         Unavailable: none is free, or the database does not answer.
@@ -99,17 +123,14 @@ def _set_up(connection: Any, _: object) -> None:
 
 def _begin(connection: Connection) -> None:
     """A writer takes its turn at once, so that what it reads cannot change under its hands."""
-    reads = connection.get_execution_options().get(READ_ONLY, False)
+    reads = connection.get_execution_options().get(_READ_ONLY, False)
     connection.exec_driver_sql(f"PRAGMA query_only = {reads:d}")
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _translated(context: ExceptionContext) -> RebalancerError | None:
     """What an error of the database means to us; None for what is no error of the database."""
-    if context.sqlalchemy_exception is None or (
-        not context.is_disconnect
-        and not isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
-    ):
+    if not isinstance(context.sqlalchemy_exception, DBAPIError):
         return None
     said = str(context.original_exception).partition("\n")[0]
     if isinstance(context.sqlalchemy_exception, IntegrityError):

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
-from rebalancer.adapters.sql.engine import connected
+from rebalancer.adapters.sql.engine import connected, reading
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.domain.errors import Conflict, InvalidRequest
 
@@ -34,7 +34,7 @@ def current(engine: Engine) -> str | None:
     Raises:
         Unavailable: the database does not answer.
     """
-    with connected(engine) as connection, connection.begin():
+    with reading(engine) as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -68,7 +68,7 @@ def differences(engine: Engine) -> list[str]:
     Raises:
         Unavailable: the database does not answer.
     """
-    with connected(engine) as connection, connection.begin():
+    with reading(engine) as connection:
         found = compare_metadata(MigrationContext.configure(connection), metadata)
     return [str(difference) for difference in found]
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, Select, Table, insert, select, tuple_, update
 from sqlalchemy import delete as deletion
 
-from rebalancer.adapters.sql.engine import READ_ONLY, connected
+from rebalancer.adapters.sql.engine import PATIENCE, reading, writing
 from rebalancer.adapters.sql.tables import (
     batch_failures,
     batch_runs,
@@ -35,7 +36,7 @@ from rebalancer.application.ports import (
     RefreshToken,
     Transaction,
 )
-from rebalancer.domain.errors import Conflict, NotFound
+from rebalancer.domain.errors import Conflict, NotFound, Unavailable
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, Overdrawn, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate, PortfolioChanged
@@ -49,29 +50,40 @@ from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord,
 _CHECKED_AT_ONCE = 500
 
 
+@attrs.frozen
 class SqlWork:
-    """See `UnitOfWork`; the engine is one of `connect`."""
+    """See `UnitOfWork`.
 
-    def __init__(self, engine: Engine) -> None:
-        self._writers = engine
-        self._readers = engine.execution_options(**{READ_ONLY: True})
+    Writers of one process take turns here; SQLite would have them poll, and some of them starve.
+
+    Attributes:
+        engine: One of `connect`.
+    """
+
+    engine: Engine
+    _turn: Lock = attrs.field(factory=Lock, init=False, eq=False, repr=False)
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         """See `UnitOfWork.begin`."""
-        with connected(self._writers) as connection, connection.begin():
-            yield SqlTransaction(connection)
+        if not self._turn.acquire(timeout=PATIENCE):
+            raise Unavailable("the database is busy; try again")
+        try:
+            with writing(self.engine) as connection:
+                yield SqlTransaction(connection)
+        finally:
+            self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """See `UnitOfWork.read`; what writes through it raises Unavailable."""
-        with connected(self._readers) as connection, connection.begin():
+        with reading(self.engine) as connection:
             yield SqlTransaction(connection)
 
     def check(self) -> list[str]:
         """Every portfolio, closed ones included, whose ledger and positions disagree, in words."""
         found: list[str] = []
-        with connected(self._readers) as connection, connection.begin():
+        with reading(self.engine) as connection:
             chunk = select(portfolios).order_by(portfolios.c.id).limit(_CHECKED_AT_ONCE)
             rows = connection.execute(chunk).all()
             while rows:

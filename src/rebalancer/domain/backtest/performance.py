@@ -212,7 +212,8 @@ def xirr(cash_flows: Sequence[float] | Floats, dates: Sequence[date]) -> float:
         return float(flows @ np.exp(-log_rate * years))
 
     grid = np.linspace(math.log(1e-6), math.log(1e4), 401)
-    signs = np.sign(np.exp(-np.outer(grid, years)) @ flows)
+    with np.errstate(over="ignore", invalid="ignore"):  # over a lifetime, the ends of the grid do
+        signs = np.sign(np.exp(-np.outer(grid, years)) @ flows)
     changes = np.flatnonzero(signs[:-1] * signs[1:] <= 0.0)
     if not changes.size or not years.any():
         raise InvalidRequest("no annual rate between -99.9999% and 1,000,000% fits the cash flows")

@@ -53,7 +53,7 @@ class Entry:
         recorded: When it was written down, with a time zone.
         amount: Its worth, >= 0: money paid in or out, the traded value, the value of what was
             moved in kind; costs apart.
-        symbol: The asset traded or moved, or that paid a dividend; None for money alone.
+        symbol: The asset traded or moved, or that a dividend or fee comes from; None otherwise.
         quantity: How many were traded or moved, > 0; 0 for money alone.
         price: Of one of them; None for money alone.
         cost: What the trade cost on top, >= 0.
@@ -90,9 +90,12 @@ class Entry:
         if moves != (self.quantity > 0):
             what = "must be more than zero" if moves else "is only for trades and moves in kind"
             raise InvalidRequest(what, field="quantity")
-        if moves and not (self.symbol and self.price is not None and self.price > 0):
-            missing = "price" if self.symbol else "symbol"
-            raise InvalidRequest("is missing", field=missing)
+        if self.price is not None and not (self.price.is_finite() and 0 < self.price < LARGEST):
+            raise InvalidRequest(f"must be more than zero, got {self.price}", field="price")
+        if moves and not (self.symbol and self.price is not None):
+            raise InvalidRequest("is missing", field="price" if self.symbol else "symbol")
+        if not moves and self.price is not None:
+            raise InvalidRequest("is only for trades and moves in kind", field="price")
         if not moves and not self.amount > 0:
             raise InvalidRequest(f"must be more than zero, got {self.amount}", field="amount")
         if self.cost and self.kind not in TRADES:
@@ -135,8 +138,9 @@ class Positions:
     Attributes:
         cash: Money, >= 0.
         holdings: Quantity by symbol, each > 0, in alphabetical order.
-        uninvested: The part of cash that was paid in since the last trade and that no rebalance
-            has dealt with yet, 0 <= uninvested <= cash.
+        uninvested: The part of cash that was paid in since the last rebalance and that nothing
+            was bought with, 0 <= uninvested <= cash. By effective day: a deposit that is dated
+            before a rebalance counts as dealt with, whenever it is written down.
         last_rebalance: Day of the last entries that carried out a proposal.
         last_entry: Latest day of any entry; None of an empty ledger.
     """

@@ -1,9 +1,10 @@
-"""`rebalancer batch`: a whole book of portfolios, file to file."""
+"""`rebalancer batch`: a whole book of portfolios, file to file or in the store."""
 
 from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,16 +12,24 @@ from rebalancer.entrypoints.cli.options import (
     IsoDate,
     cost_model,
     cost_options,
+    json_option,
     market_options,
     settings,
     sources,
+    store,
 )
+
+if TYPE_CHECKING:
+    from rebalancer.domain.portfolio.costs import CostModel
+    from rebalancer.wiring import Sources
+
+_SHOWN = 5
+"""Failures that are printed one by one."""
 
 
 @click.command()
 @click.option(
     "--portfolios",
-    required=True,
     type=click.Path(path_type=Path),
     help="One JSON object a line; see the example.",
 )
@@ -28,17 +37,20 @@ from rebalancer.entrypoints.cli.options import (
 @click.option("--policy", required=True, help="Who decides; see `rebalancer policies`.")
 @click.option(
     "--out",
-    required=True,
     type=click.Path(path_type=Path),
-    help="One JSON object a line, in order.",
+    help="With --portfolios: one JSON object a line, in order.",
+)
+@click.option(
+    "--all", "everyone", is_flag=True, help="Instead: every kept portfolio, proposals kept, too."
 )
 @click.option("--as-of", type=IsoDate(), help="Day to decide on. Default: the last close.")
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on where a killed run stopped; the result is byte for byte that of one run.",
+    help="Go on where a killed run stopped; the result is that of one run.",
 )
 @cost_options
+@json_option
 @click.option("--currency", help="Of the prices. Default: $REBALANCER_CURRENCY, or USD.")
 @click.option(
     "--workers",
@@ -46,22 +58,25 @@ from rebalancer.entrypoints.cli.options import (
     help="Processes. Default: $REBALANCER_WORKERS, or one a core.",
 )
 def batch(
-    portfolios: Path,
+    portfolios: Path | None,
     prices: Path | None,
     assets: Path | None,
     policy: str,
-    out: Path,
+    out: Path | None,
+    everyone: bool,
     as_of: date | None,
     resume: bool,
     cost_bps: float | None,
     preset: str | None,
+    as_json: bool,
     currency: str | None,
     workers: int | None,
 ) -> int:
-    """Propose for every portfolio of a file.
+    """Propose for every portfolio of a file, or for every one in the store.
 
     One bad portfolio gives one failed record and neither stops nor changes the rest; the exit code
-    is then 3. The run's inputs are noted beside the output, in OUT.run, for --resume.
+    is then 3. A file's run notes its inputs beside the output, in OUT.run, for --resume; a run over
+    the store is resumed with the same prices, policy and costs.
 
     \b
     A line in, shortest and full:
@@ -77,10 +92,29 @@ def batch(
     Examples:
       rebalancer batch --portfolios book.jsonl --prices prices.csv --policy band --out out.jsonl
       rebalancer batch --portfolios book.jsonl --policy monthly --as-of 2022-06-30 --out out.jsonl
+      rebalancer batch --all --policy band
     """
+    from rebalancer.domain.errors import InvalidRequest
     from rebalancer.entrypoints.cli.bulk import Order, run
     from rebalancer.entrypoints.cli.screen import meter
 
+    if everyone:
+        beside = {"--portfolios": portfolios, "--out": out, "--workers": workers}
+        if stray := [option for option, value in beside.items() if value is not None]:
+            raise InvalidRequest(f"{', '.join(stray)}: not with --all")
+        return _everyone(
+            sources(prices, assets),
+            policy=policy,
+            costs=cost_model(cost_bps, preset),
+            currency=currency,
+            as_of=as_of,
+            resume=resume,
+            as_json=as_json,
+        )
+    if portfolios is None or out is None:
+        raise InvalidRequest("give either --portfolios and --out, or --all")
+    if as_json:
+        raise InvalidRequest("only with --all; the output of a file's run is JSON", field="json")
     order = Order(
         sources=sources(prices, assets),
         policy=policy,
@@ -104,3 +138,60 @@ def batch(
         err=True,
     )
     return 3 if tally.failed else 0
+
+
+def _everyone(
+    where: Sources,
+    *,
+    policy: str,
+    costs: CostModel,
+    currency: str | None,
+    as_of: date | None,
+    resume: bool,
+    as_json: bool,
+) -> int:
+    """Propose for every kept portfolio, and keep the proposals."""
+    import json
+
+    from rebalancer.application.ports import Clock, Ids, UnitOfWork
+    from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
+    from rebalancer.entrypoints.cli.screen import meter
+
+    with store(where) as wired:
+        terms = wired.get(SetTerms)(
+            policy_name=policy,
+            costs=costs,
+            currency=currency or settings().currency,
+            as_of=as_of,
+        )
+        with meter("proposing", None) as advance:
+            run = wired.get(ProposeForEveryone)(
+                terms,
+                id=wired.get(Ids)(),
+                now=wired.get(Clock)(),
+                resume=resume,
+                progress=advance,
+            )
+        with wired.get(UnitOfWork).read() as tx:
+            failures = tx.runs.failures(run.id) if run.failed else []
+    if as_json:
+        record = {
+            "run": str(run.id),
+            "policy": run.policy,
+            "as_of": run.as_of.isoformat(),
+            "proposed": run.proposed,
+            "nothing_to_do": run.nothing,
+            "failed": run.failed,
+            "failures": [{"portfolio_id": str(id), "error": why} for id, why in failures],
+        }
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+    else:
+        click.echo(
+            f"Run {run.id}, {run.policy}, closes of {run.as_of}: {run.proposed} proposed, "
+            f"{run.nothing} with nothing to do, {run.failed} failed"
+        )
+        for id, why in failures[:_SHOWN]:
+            click.echo(f"portfolio {id}: {why}", err=True)
+        if len(failures) > _SHOWN:
+            click.echo(f"and {len(failures) - _SHOWN} more; --json lists all", err=True)
+    return 3 if failures else 0

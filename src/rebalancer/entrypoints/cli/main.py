@@ -16,10 +16,14 @@ from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.entrypoints.cli.backtest import backtest
 from rebalancer.entrypoints.cli.batch import batch
+from rebalancer.entrypoints.cli.database import db
 from rebalancer.entrypoints.cli.demo import demo
 from rebalancer.entrypoints.cli.market import market
 from rebalancer.entrypoints.cli.policies import policies
-from rebalancer.entrypoints.cli.propose import propose
+from rebalancer.entrypoints.cli.portfolios import portfolio
+from rebalancer.entrypoints.cli.propose import accept, propose
+from rebalancer.entrypoints.cli.serve import serve
+from rebalancer.entrypoints.cli.users import user
 
 GOOD, UNEXPECTED, BAD_INPUT, WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -37,11 +41,15 @@ def rebalancer(context: click.Context) -> None:
     Start with:  rebalancer demo
     Then:        rebalancer propose --holdings my.csv --cash 500 --targets targets.json
                  rebalancer backtest --policy monthly,band,volatility_target --report out.html
+    As a server: rebalancer serve --upgrade --demo
     """
     context.obj = Settings.read()
 
 
-for _command in (demo, propose, batch, backtest, policies, market):
+for _command in (
+    *(demo, propose, batch, backtest, policies, market),
+    *(serve, db, user, portfolio, accept),
+):
     rebalancer.add_command(_command)
 
 

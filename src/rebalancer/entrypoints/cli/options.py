@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from dishka import Container
+
     from rebalancer.config import Settings
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.wiring import Sources
@@ -79,6 +82,18 @@ def sources(prices: Path | None, assets: Path | None) -> Sources:
     from rebalancer.wiring import Sources
 
     return Sources(prices=prices or settings().prices, assets=assets or settings().assets)
+
+
+@contextmanager
+def store(where: Sources | None = None) -> Iterator[Container]:
+    """Everything wired together, with the database that the settings name; let go at the end."""
+    from rebalancer.wiring import container
+
+    wired = container(where or sources(None, None), settings=settings())
+    try:
+        yield wired
+    finally:
+        wired.close()
 
 
 def cost_model(bps: float | None, preset: str | None) -> CostModel:

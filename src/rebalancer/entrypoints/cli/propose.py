@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 
@@ -16,23 +17,29 @@ from rebalancer.entrypoints.cli.options import (
     market_options,
     settings,
     sources,
+    store,
+    write_text,
 )
 
 if TYPE_CHECKING:
-    from rebalancer.application.rebalance import Comparison
+    from rebalancer.application.rebalance import Comparison, Current
+    from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.portfolio.portfolio import Portfolio
     from rebalancer.domain.rebalancing.proposal import Proposal, Terms
+    from rebalancer.wiring import Sources
 
 
 @click.command()
-@click.argument("portfolio_file", metavar="[PORTFOLIO.json]", required=False, type=Path)
+@click.argument("portfolio_file", metavar="[PORTFOLIO.json|ID]", required=False, type=Path)
 @click.option(
     "--holdings",
     type=click.Path(path_type=Path),
     help="Instead of a JSON file: a CSV of symbol,quantity.",
 )
 @click.option("--cash", help="Cash, with --holdings. Default: 0.")
-@click.option("--cash-flow", help="Deposit, or withdrawal (-), with --holdings.")
+@click.option(
+    "--cash-flow", help="Deposit, or withdrawal (-), with --holdings or for a kept portfolio."
+)
 @click.option(
     "--targets",
     help='With --holdings: "SPY=0.6,AGG=0.4", or a JSON file such as {"SPY": 0.6, "AGG": 0.4}.',
@@ -75,13 +82,15 @@ def propose(
     """Say what one portfolio should trade now, what it costs, why, and why not.
 
     The portfolio is one JSON object as in `rebalancer batch --help`, or a CSV of holdings with cash
-    and targets beside it. A proposal is computed from rules and prices; it is not personal advice.
+    and targets beside it, or the id of a kept one: then the proposal is kept, too, and can be
+    accepted. A proposal is computed from rules and prices; it is not personal advice.
 
     \b
     Examples:
       rebalancer propose portfolio.json --policy band
       rebalancer propose --holdings my.csv --cash 1200 --targets "KO=0.5,PG=0.5" --policy monthly
       rebalancer propose portfolio.json --prices prices.csv --as-of 2022-06-30 --json
+      rebalancer propose 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --policy monthly
     """
     import json
 
@@ -98,16 +107,31 @@ def propose(
     code = Currency(currency or settings().currency).code
     if (portfolio_file is None) == (holdings is None):
         raise InvalidRequest("give either a portfolio's JSON file or --holdings with --targets")
+    kept = None if portfolio_file is None else kept_id(portfolio_file)
     if portfolio_file is not None:
         beside = {
             "--cash": cash,
-            "--cash-flow": cash_flow,
+            "--cash-flow": None if kept else cash_flow,
             "--targets": targets,
             "--risk-profile": risk_profile,
             "--fractional": fractional,
+            "--currency": currency if kept else None,
+            "--input-hash": input_hash if kept else None,
         }
         if stray := [option for option, value in beside.items() if value]:
-            raise InvalidRequest(f"{', '.join(stray)}: only with --holdings; edit {portfolio_file}")
+            remedy = "not for a kept portfolio" if kept else f"edit {portfolio_file}"
+            raise InvalidRequest(f"{', '.join(stray)}: only with --holdings; {remedy}")
+        if kept is not None:
+            _propose_kept(
+                kept,
+                sources(prices, assets),
+                policy=policy,
+                as_of=as_of,
+                costs=cost_model(cost_bps, preset),
+                cash_flow=cash_flow,
+                as_json=as_json,
+            )
+            return
         values = parse_json(read_file(portfolio_file, field="portfolio"), field="portfolio")
         values.setdefault("id", portfolio_file.stem)
     else:
@@ -137,6 +161,140 @@ def propose(
         click.echo(json.dumps(comparison_record(comparison), indent=2, ensure_ascii=False))
     else:
         show(comparison, portfolio, terms)
+
+
+@click.command()
+@click.argument("proposal_id", metavar="PROPOSAL_ID", type=click.UUID)
+@click.option(
+    "--mode",
+    type=click.Choice(["paper", "worksheet"]),
+    default="paper",
+    show_default=True,
+    help="paper: executed at once, at its closes and costs. worksheet: by its owner, elsewhere.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="With --mode worksheet: a CSV of the orders."
+)
+@market_options
+@json_option
+def accept(
+    proposal_id: UUID,
+    mode: str,
+    out: Path | None,
+    prices: Path | None,
+    assets: Path | None,
+    as_json: bool,
+) -> None:
+    """Agree to a kept proposal on behalf of its owner.
+
+    The prices must be those that it was made with. An accepted worksheet waits until its trades are
+    recorded over HTTP.
+
+    \b
+    Examples:
+      rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e
+      rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e --mode worksheet --out orders.csv
+    """
+    import json
+
+    from rebalancer.application.ports import Clock, UnitOfWork
+    from rebalancer.application.rebalance import AcceptProposal, Mode
+    from rebalancer.domain.errors import InvalidRequest
+    from rebalancer.entrypoints.cli.kept import owner_of_proposal
+
+    if out is not None and mode != "worksheet":
+        raise InvalidRequest("only with --mode worksheet", field="out")
+    where = sources(prices, assets)
+    with store(where) as wired:
+        with wired.get(UnitOfWork).read() as tx:
+            owner = owner_of_proposal(tx, proposal_id)
+        current, _ = wired.get(AcceptProposal)(
+            proposal_id, owner=owner, mode=Mode(mode), now=wired.get(Clock)()
+        )
+    if out is not None:
+        from rebalancer.entrypoints.http.rebalance import worksheet_text
+
+        write_text(out, worksheet_text(current), field="out")
+    if as_json:
+        click.echo(json.dumps(_stage(current), indent=2))
+        return
+    made = current.record.proposal
+    click.echo(
+        f"{current.stage.capitalize()}: {len(made.orders)} orders of {made.policy}, closes of "
+        f"{made.as_of}, costs {made.cost:f} {current.record.seen.portfolio.currency}."
+    )
+    if out is not None:
+        click.echo(f"Worksheet: {out.resolve()}")
+
+
+def kept_id(argument: Path) -> UUID | None:
+    """The id of a kept portfolio; None for what is a file, or can only be one."""
+    try:
+        return None if argument.exists() else UUID(str(argument))
+    except ValueError:
+        return None
+
+
+def _propose_kept(
+    id: UUID,
+    where: Sources,
+    *,
+    policy: str,
+    as_of: date | None,
+    costs: CostModel,
+    cash_flow: str | None,
+    as_json: bool,
+) -> None:
+    """Propose for a portfolio of the store, keep the answer, and print it."""
+    import json
+    from decimal import Decimal
+
+    from rebalancer.application.ports import Clock, Ids, UnitOfWork
+    from rebalancer.application.rebalance import Ask, Comparison, ProposeForPortfolio, SetTerms
+    from rebalancer.entrypoints.cli.kept import portfolio_of
+    from rebalancer.entrypoints.records import number_of
+
+    flow = Decimal(0) if cash_flow is None else number_of(cash_flow, "cash_flow")
+    with store(where) as wired:
+        with wired.get(UnitOfWork).read() as tx:
+            portfolio = portfolio_of(tx, id)
+        ask = Ask(
+            id,
+            portfolio.owner,
+            policy,
+            costs,
+            cash_flow=flow,
+            as_of=as_of,
+            compared=True,
+            id=wired.get(Ids)(),
+            now=wired.get(Clock)(),
+        )
+        answer = wired.get(ProposeForPortfolio)(ask)
+        terms = wired.get(SetTerms)(
+            policy_name=policy,
+            costs=costs,
+            currency=portfolio.mandate.currency.code,
+            as_of=as_of,
+        )
+    record = answer.current.record
+    comparison = Comparison(record.proposal, answer.others)
+    if as_json:
+        found = _stage(answer.current) | comparison_record(comparison)
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    show(comparison, record.seen.portfolio, terms)
+    click.echo(f"Proposal {record.id}, {answer.current.stage}, until {record.expires:%F %H:%M} UTC")
+
+
+def _stage(current: Current) -> dict[str, Any]:
+    """A kept proposal, and where it stands, as JSON values."""
+    record = current.record
+    return {
+        "id": str(record.id),
+        "portfolio_id": str(record.portfolio_id),
+        "stage": current.stage.value,
+        "expires": record.expires.isoformat(),
+    }
 
 
 def read_holdings(path: Path) -> dict[str, str]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import distribution, version
-from pathlib import Path
-from typing import Any
+from importlib.metadata import version
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import setup_dishka
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Router
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import Components, Server, Tag
 from litestar.static_files import create_static_files_router
 from litestar.types import Method
@@ -27,6 +24,7 @@ from rebalancer.application.ports import Clock
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests, policies
+from rebalancer.entrypoints.http.description import Description, Docs, Structs, swagger_files
 from rebalancer.entrypoints.http.errors import failed, refused, rejected
 from rebalancer.entrypoints.http.gathering import Gathering
 from rebalancer.entrypoints.http.health import health
@@ -34,8 +32,9 @@ from rebalancer.entrypoints.http.market import market
 from rebalancer.entrypoints.http.portfolios import portfolios
 from rebalancer.entrypoints.http.rebalance import DISCLAIMER, rebalance
 from rebalancer.entrypoints.http.users import risk, users
-from rebalancer.entrypoints.http.wire import StrictJson, Structs
+from rebalancer.entrypoints.http.wire import StrictJson, only_known_parameters
 
+STATIC = "/docs/static"
 LARGEST_BODY = 1_000_000
 """Bytes; a portfolio of 500 assets takes a tenth of it."""
 
@@ -55,32 +54,6 @@ questionnaire, open a portfolio, ask for a proposal, accept it, and see how the 
 """
 
 
-class Description(JsonRenderPlugin):
-    """The API's description, with our structs in it."""
-
-    def __init__(self, structs: Structs, **options: Any) -> None:
-        self._structs = structs
-        super().__init__(**options)
-
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """As JSON."""
-        self._structs.complete(openapi_schema)
-        return super().render(request, openapi_schema)
-
-
-class Docs(SwaggerRenderPlugin):
-    """The same as pages to read and to try things on."""
-
-    def __init__(self, structs: Structs, **options: Any) -> None:
-        self._structs = structs
-        super().__init__(**options)
-
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """As HTML."""
-        self._structs.complete(openapi_schema)
-        return super().render(request, openapi_schema)
-
-
 def application(container: AsyncContainer) -> Litestar:
     """The API over everything that the container wires together."""
 
@@ -98,11 +71,13 @@ def application(container: AsyncContainer) -> Litestar:
             Router(
                 "/api",
                 route_handlers=[users, risk, portfolios, rebalance, backtests, policies, market],
+                guards=[only_known_parameters],
             ),
             health,
-            create_static_files_router("/docs/static", [_swagger()], include_in_schema=False),
+            create_static_files_router(STATIC, [swagger_files()], include_in_schema=False),
         ],
         state=State({"gathering": Gathering()}),
+        logging_config=None,  # whoever starts the process says what is logged, and where
         dto=StrictJson,
         return_dto=None,
         plugins=[structs],
@@ -130,14 +105,7 @@ def application(container: AsyncContainer) -> Litestar:
                 Tag("health", "Is everything up"),
             ],
             render_plugins=[
-                Docs(
-                    structs,
-                    js_url="/docs/static/swagger-ui-bundle.js",
-                    css_url="/docs/static/swagger-ui.css",
-                    standalone_preset_js_url="/docs/static/swagger-ui-standalone-preset.js",
-                    favicon="<link rel='icon' href='/docs/static/favicon-32x32.png'>",
-                    path="/",
-                ),
+                Docs(structs, path="/", static=STATIC),
                 Description(structs, path="/openapi.json"),
             ],
             create_examples=False,
@@ -155,8 +123,3 @@ def _operation(
 ) -> str:
     """What generated clients call it."""
     return handler.handler_name
-
-
-def _swagger() -> Path:
-    """Where the swagger-ui that a package brings along lies; the package itself is not loaded."""
-    return Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from dishka import AsyncContainer
 from litestar import Request
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import SecurityScheme
 
 from rebalancer.application.ports import Clock, Tokens
@@ -37,5 +37,6 @@ async def bearer(request: Request[Any, Any, Any]) -> UUID:
     return owner
 
 
+Owner = NamedDependency[UUID]
 OWNER = {"owner": Provide(bearer)}
 """For routes that are somebody's own."""

@@ -9,13 +9,14 @@ from uuid import UUID
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Response, Router, get, post
 from litestar.concurrency import sync_to_thread
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
 
 from rebalancer.application.backtests import BacktestOrder, ReadJob, StartBacktest
 from rebalancer.application.ports import Clock, Ids, Job, JobState
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import POLICIES
-from rebalancer.entrypoints.http.auth import BEARER, OWNER
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
 from rebalancer.entrypoints.http.portfolios import Weights
 from rebalancer.entrypoints.http.rebalance import Costs, PolicyName, Preset
@@ -82,12 +83,12 @@ class PolicyView(View, frozen=True, kw_only=True):
     "/",
     status_code=202,
     summary="Start a backtest",
-    responses=answers(400, 401, 413, 415, 422, 503),
+    responses=answers(401, 413, 415, 422),
 )
 @inject
 async def start(
-    data: BacktestBody,
-    owner: UUID,
+    data: JSONBody[BacktestBody],
+    owner: Owner,
     use: FromDishka[StartBacktest],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
@@ -110,14 +111,14 @@ async def start(
     return Response(_view(job), headers={"Location": f"/api/backtest/{job.id}/status"})
 
 
-@get("/{job_id:uuid}/status", summary="How a backtest goes", responses=answers(400, 401, 404))
+@get("/{job_id:uuid}/status", summary="How a backtest goes", responses=answers(401, 404))
 @inject
-async def status(job_id: UUID, owner: UUID, use: FromDishka[ReadJob]) -> BacktestView:
+async def status(job_id: FromPath[UUID], owner: Owner, use: FromDishka[ReadJob]) -> BacktestView:
     """How far it is; its results when it has succeeded."""
     return _view(await sync_to_thread(use, job_id, owner=owner))
 
 
-@get("/policies", summary="Who can decide", tags=["policies"])
+@get("/policies", summary="Who can decide", tags=["policies"], responses=answers())
 async def policies() -> list[PolicyView]:
     """Every policy with its parameters, and where the idea comes from."""
     return [

@@ -20,7 +20,7 @@ from rebalancer.domain.errors import (
     Unavailable,
 )
 from rebalancer.domain.portfolio.mandate import PortfolioChanged
-from rebalancer.entrypoints.http.wire import Malformed, Unsupported
+from rebalancer.entrypoints.http.wire import Malformed, Unsupported, plainly
 
 PROBLEM = "application/problem+json"
 RETRY_AFTER = 5
@@ -78,7 +78,10 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
 
 
 def answers(*statuses: int) -> dict[int, ResponseSpec]:
-    """For the API's description: the problems that a route may answer with."""
+    """For the API's description: the problems that a route may answer with.
+
+    Every route refuses unknown parameters (400), and may depend on what is away (503).
+    """
     return {
         status: ResponseSpec(
             data_container=Problem,
@@ -86,7 +89,7 @@ def answers(*statuses: int) -> dict[int, ResponseSpec]:
             media_type=PROBLEM,
             generate_examples=False,
         )
-        for status in statuses
+        for status in sorted({400, *statuses, 503})
     }
 
 
@@ -113,7 +116,7 @@ def rejected(_: Request[Any, Any, Any], error: HTTPException) -> Response[Proble
     detail = error.detail
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         errors = [
-            FieldProblem(str(one.get("key", "")), _plain(str(one.get("message", ""))))
+            FieldProblem(str(one.get("key", "")), plainly(str(one.get("message", ""))))
             for one in error.extra
             if isinstance(one, dict)
         ]
@@ -129,12 +132,6 @@ def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     """A bug of ours: told to the operators in full, to the caller not at all."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return _problem(500, "something went wrong on our side; it has been logged", [], {})
-
-
-def _plain(message: str) -> str:
-    """Msgspec's message without its path, which stands beside it."""
-    said = message.split(" - at `")[0].replace("`", "")
-    return said[:1].lower() + said[1:]
 
 
 def _problem(

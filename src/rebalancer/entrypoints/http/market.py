@@ -8,7 +8,7 @@ from typing import Annotated
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Router, get
 from litestar.concurrency import sync_to_thread
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from rebalancer.application.market_data import Interval, ReadCloses, SearchAssets
 from rebalancer.entrypoints.http.errors import answers
@@ -41,18 +41,21 @@ class ClosesView(View, frozen=True, kw_only=True):
     closes: list[CloseView]
 
 
-@get("/assets", summary="Find assets", responses=answers(400, 503))
+@get("/assets", summary="Find assets", responses=answers())
 @inject
 async def find_assets(
     use: FromDishka[SearchAssets],
-    query: Annotated[
-        str, Parameter(max_length=100, description="Start of a symbol, or part of a name.")
+    wanted: Annotated[
+        str,
+        QueryParameter(
+            name="query", max_length=100, description="Start of a symbol, or part of a name."
+        ),
     ] = "",
     limit: Limit = 50,
-    after: Annotated[str | None, Parameter(max_length=32)] = None,
+    after: Annotated[str | None, QueryParameter(max_length=32)] = None,
 ) -> Page[AssetView]:
     """Assets whose prices are known, by symbol."""
-    found = await sync_to_thread(use, query, after=after, limit=limit + 1)
+    found = await sync_to_thread(use, wanted, after=after, limit=limit + 1)
     return Page(
         items=[
             AssetView(
@@ -68,14 +71,14 @@ async def find_assets(
     )
 
 
-@get("/data/{symbol:str}", summary="Closes of an asset", responses=answers(400, 404, 422, 503))
+@get("/data/{symbol:str}", summary="Closes of an asset", responses=answers(404, 422))
 @inject
 async def read_closes(
-    symbol: str,
+    symbol: FromPath[str],
     use: FromDishka[ReadCloses],
-    start: date | None = None,
-    end: date | None = None,
-    interval: Interval = Interval.DAY,
+    start: FromQuery[date | None] = None,
+    end: FromQuery[date | None] = None,
+    interval: FromQuery[Interval] = Interval.DAY,
 ) -> ClosesView:
     """Adjusted closes from start to end; of a week or a month, the last one in it."""
     closes = await sync_to_thread(use, symbol, start=start, end=end, interval=interval)

@@ -13,7 +13,7 @@ from dishka.integrations.litestar import FromDishka, inject
 from litestar import Response, Router, delete, get, post, put
 from litestar.concurrency import sync_to_thread
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType, field
 
 from rebalancer.application.portfolios import (
@@ -37,7 +37,7 @@ from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import LONGEST_NAME, ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
-from rebalancer.entrypoints.http.auth import BEARER, OWNER
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import Precondition, answers
 from rebalancer.entrypoints.http.wire import (
     MOST_ASSETS,
@@ -64,11 +64,14 @@ Weights = Annotated[
     ),
 ]
 Symbols = Annotated[list[Symbol], Meta(max_length=MOST_ASSETS)]
-Limit = Annotated[int, Parameter(ge=1, le=200, description="How many at most.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
+Cursor = Annotated[
+    UUID | None, QueryParameter(description="Go on from here: the `next` of the page before.")
+]
 Key = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         min_length=1,
         max_length=200,
         description="Any text of your own, new for each request: the same request sent again with "
@@ -304,11 +307,11 @@ class PerformanceView(View, frozen=True, kw_only=True):
     contributions: Annotated[list[float], Meta(description="Contributed until each date.")]
 
 
-@post("/", summary="Open a portfolio", responses=answers(400, 401, 413, 415, 422))
+@post("/", summary="Open a portfolio", responses=answers(401, 413, 415, 422))
 @inject
 async def open_portfolio(
-    data: OpeningBody,
-    owner: UUID,
+    data: JSONBody[OpeningBody],
+    owner: Owner,
     use: FromDishka[OpenPortfolio],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
@@ -330,10 +333,10 @@ async def open_portfolio(
     return answer
 
 
-@get("/", summary="My portfolios", responses=answers(400, 401))
+@get("/", summary="My portfolios", responses=answers(401))
 @inject
 async def list_portfolios(
-    owner: UUID, use: FromDishka[ReadPortfolio], limit: Limit = 50, after: UUID | None = None
+    owner: Owner, use: FromDishka[ReadPortfolio], limit: Limit = 50, after: Cursor = None
 ) -> Page[PortfolioView]:
     """Portfolios of whoever asks, the oldest first."""
     found = await sync_to_thread(use.all, owner, after=after, limit=limit + 1)
@@ -344,15 +347,15 @@ async def list_portfolios(
 @get(
     "/{portfolio_id:uuid}",
     summary="A portfolio",
-    responses=answers(400, 401, 404)
+    responses=answers(401, 404)
     | {304: ResponseSpec(None, description="Not modified", generate_examples=False)},
 )
 @inject
 async def read_portfolio(
-    portfolio_id: UUID,
-    owner: UUID,
+    portfolio_id: FromPath[UUID],
+    owner: Owner,
     use: FromDishka[ReadPortfolio],
-    if_none_match: Annotated[str | None, Parameter(header="If-None-Match")] = None,
+    if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
 ) -> Response[PortfolioView]:
     """A portfolio, valued at the last close."""
     valued = await sync_to_thread(use, portfolio_id, owner=owner)
@@ -364,17 +367,17 @@ async def read_portfolio(
 @put(
     "/{portfolio_id:uuid}",
     summary="Revise a portfolio",
-    responses=answers(400, 401, 404, 412, 413, 415, 422, 428),
+    responses=answers(401, 404, 412, 413, 415, 422, 428),
 )
 @inject
 async def revise_portfolio(
-    portfolio_id: UUID,
-    data: MandateBody,
-    owner: UUID,
+    portfolio_id: FromPath[UUID],
+    data: JSONBody[MandateBody],
+    owner: Owner,
     use: FromDishka[RevisePortfolio],
     clock: FromDishka[Clock],
     if_match: Annotated[
-        str | None, Parameter(header="If-Match", description="The ETag of what you saw.")
+        str | None, HeaderParameter(name="If-Match", description="The ETag of what you saw.")
     ] = None,
 ) -> Response[PortfolioView]:
     """Replace what is wanted of a portfolio. What is left out takes its default."""
@@ -389,14 +392,14 @@ async def revise_portfolio(
     return _tagged(valued)
 
 
-@delete("/{portfolio_id:uuid}", summary="Close a portfolio", responses=answers(400, 401, 404, 412))
+@delete("/{portfolio_id:uuid}", summary="Close a portfolio", responses=answers(401, 404, 412))
 @inject
 async def close_portfolio(
-    portfolio_id: UUID,
-    owner: UUID,
+    portfolio_id: FromPath[UUID],
+    owner: Owner,
     use: FromDishka[ClosePortfolio],
     clock: FromDishka[Clock],
-    if_match: Annotated[str | None, Parameter(header="If-Match")] = None,
+    if_match: Annotated[str | None, HeaderParameter(name="If-Match")] = None,
 ) -> None:
     """Put a portfolio away. It is found no more; its ledger is kept for the record."""
     version = None if if_match is None else _version(if_match)
@@ -406,13 +409,13 @@ async def close_portfolio(
 @post(
     "/{portfolio_id:uuid}/cash-flows",
     summary="Record money that came or went",
-    responses=answers(400, 401, 404, 409, 412, 413, 415, 422),
+    responses=answers(401, 404, 409, 412, 413, 415, 422),
 )
 @inject
 async def record_cash_flow(
-    portfolio_id: UUID,
-    data: CashFlowBody,
-    owner: UUID,
+    portfolio_id: FromPath[UUID],
+    data: JSONBody[CashFlowBody],
+    owner: Owner,
     use: FromDishka[RecordCashFlow],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
@@ -435,13 +438,13 @@ async def record_cash_flow(
 @post(
     "/{portfolio_id:uuid}/transactions",
     summary="Record trades made elsewhere",
-    responses=answers(400, 401, 404, 409, 412, 413, 415, 422),
+    responses=answers(401, 404, 409, 412, 413, 415, 422),
 )
 @inject
 async def record_trades(
-    portfolio_id: UUID,
-    data: TradesBody,
-    owner: UUID,
+    portfolio_id: FromPath[UUID],
+    data: JSONBody[TradesBody],
+    owner: Owner,
     use: FromDishka[RecordTrades],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
@@ -479,15 +482,15 @@ async def record_trades(
 @get(
     "/{portfolio_id:uuid}/transactions",
     summary="A portfolio's ledger",
-    responses=answers(400, 401, 404),
+    responses=answers(401, 404),
 )
 @inject
 async def list_transactions(
-    portfolio_id: UUID,
-    owner: UUID,
+    portfolio_id: FromPath[UUID],
+    owner: Owner,
     use: FromDishka[ReadTransactions],
     limit: Limit = 50,
-    before: UUID | None = None,
+    before: Cursor = None,
 ) -> Page[EntryView]:
     """Entries of the ledger, the latest written first."""
     found = await sync_to_thread(use, portfolio_id, owner=owner, before=before, limit=limit + 1)
@@ -498,16 +501,16 @@ async def list_transactions(
 @get(
     "/{portfolio_id:uuid}/performance",
     summary="How a portfolio did",
-    responses=answers(400, 401, 404, 422),
+    responses=answers(401, 404, 422),
 )
 @inject
 async def measure_performance(
-    portfolio_id: UUID,
-    owner: UUID,
+    portfolio_id: FromPath[UUID],
+    owner: Owner,
     use: FromDishka[MeasurePerformance],
     benchmark: Annotated[
         str | None,
-        Parameter(
+        QueryParameter(
             max_length=32,
             description="A symbol; left out, the targets, rebalanced monthly, net of 10 bps.",
         ),
@@ -550,8 +553,8 @@ def portfolio_view(valued: Valued) -> PortfolioView:
         acknowledge_limits=mandate.acknowledge_limits,
         as_of=valued.as_of,
         value=plain(valued.value),
-        cash=plain(positions.cash),
-        uninvested=plain(positions.uninvested),
+        cash=plain(currency.round(positions.cash)),
+        uninvested=plain(currency.round(positions.uninvested)),
         holdings=holdings,
         last_rebalance=positions.last_rebalance,
         created=kept.created,

@@ -14,6 +14,7 @@ from litestar import Response, Router, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, field
 
 from rebalancer.application.ports import Clock, Ids
@@ -29,9 +30,9 @@ from rebalancer.application.rebalance import (
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.rebalancing.proposal import Proposal
 from rebalancer.domain.rebalancing.record import Seen, Stage
-from rebalancer.entrypoints.http.auth import BEARER, OWNER
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.portfolios import Key, Limit, repeated
+from rebalancer.entrypoints.http.portfolios import Cursor, Key, Limit, repeated
 from rebalancer.entrypoints.http.wire import Amount, BasisPoints, Body, Line, Page, View
 from rebalancer.entrypoints.records import plain
 
@@ -96,6 +97,9 @@ class RejectBody(Body, frozen=True, kw_only=True):
     """Why not."""
 
     remark: Line = ""
+
+
+_ON_PAPER, _NO_REMARK = AcceptBody(), RejectBody()
 
 
 class OrderView(View, frozen=True, kw_only=True):
@@ -178,13 +182,11 @@ class ProposalView(View, frozen=True, kw_only=True):
     disclaimer: str
 
 
-@post(
-    "/predict", summary="Ask for a proposal", responses=answers(400, 401, 404, 413, 415, 422, 503)
-)
+@post("/predict", summary="Ask for a proposal", responses=answers(401, 404, 413, 415, 422))
 @inject
 async def predict(
-    data: PredictBody,
-    owner: UUID,
+    data: JSONBody[PredictBody],
+    owner: Owner,
     state: State,
     use: FromDishka[ProposeForPortfolio],
     clock: FromDishka[Clock],
@@ -212,15 +214,15 @@ async def predict(
     )
 
 
-@get("/", summary="My proposals", responses=answers(400, 401, 404))
+@get("/", summary="My proposals", responses=answers(401, 404))
 @inject
 async def list_proposals(
-    owner: UUID,
+    owner: Owner,
     use: FromDishka[ReadProposals],
     clock: FromDishka[Clock],
-    portfolio_id: UUID | None = None,
+    portfolio_id: FromQuery[UUID | None] = None,
     limit: Limit = 20,
-    before: UUID | None = None,
+    before: Cursor = None,
 ) -> Page[ProposalView]:
     """Proposals for whoever asks, or for one portfolio, the latest first."""
     found = await sync_to_thread(
@@ -230,10 +232,13 @@ async def list_proposals(
     return Page(items=[proposal_view(one) for one in found[:limit]], next=following)
 
 
-@get("/{proposal_id:uuid}", summary="A proposal", responses=answers(400, 401, 404))
+@get("/{proposal_id:uuid}", summary="A proposal", responses=answers(401, 404))
 @inject
 async def read_proposal(
-    proposal_id: UUID, owner: UUID, use: FromDishka[ReadProposals], clock: FromDishka[Clock]
+    proposal_id: FromPath[UUID],
+    owner: Owner,
+    use: FromDishka[ReadProposals],
+    clock: FromDishka[Clock],
 ) -> ProposalView:
     """A proposal, as it stands now."""
     return proposal_view(await sync_to_thread(use, proposal_id, owner=owner, now=clock()))
@@ -243,21 +248,20 @@ async def read_proposal(
     "/{proposal_id:uuid}/accept",
     status_code=200,
     summary="Accept a proposal",
-    responses=answers(400, 401, 404, 409, 412, 413, 415),
+    responses=answers(401, 404, 409, 412, 413, 415),
 )
 @inject
 async def accept(
-    proposal_id: UUID,
-    owner: UUID,
+    proposal_id: FromPath[UUID],
+    owner: Owner,
     use: FromDishka[AcceptProposal],
     clock: FromDishka[Clock],
-    data: AcceptBody | None = None,
+    data: JSONBody[AcceptBody] = _ON_PAPER,
     key: Key = None,
 ) -> Response[ProposalView]:
     """Agree to a proposal: on paper it is executed at once, and stands in the ledger."""
-    mode = Mode((data or AcceptBody()).mode)
     current, before = await sync_to_thread(
-        use, proposal_id, owner=owner, mode=mode, key=key, now=clock()
+        use, proposal_id, owner=owner, mode=Mode(data.mode), key=key, now=clock()
     )
     return Response(proposal_view(current), headers=repeated(before))
 
@@ -266,19 +270,18 @@ async def accept(
     "/{proposal_id:uuid}/reject",
     status_code=200,
     summary="Reject a proposal",
-    responses=answers(400, 401, 404, 409, 413, 415),
+    responses=answers(401, 404, 409, 413, 415),
 )
 @inject
 async def reject(
-    proposal_id: UUID,
-    owner: UUID,
+    proposal_id: FromPath[UUID],
+    owner: Owner,
     use: FromDishka[RejectProposal],
     clock: FromDishka[Clock],
-    data: RejectBody | None = None,
+    data: JSONBody[RejectBody] = _NO_REMARK,
 ) -> ProposalView:
     """Decline a proposal."""
-    remark = (data or RejectBody()).remark
-    current = await sync_to_thread(use, proposal_id, owner=owner, remark=remark, now=clock())
+    current = await sync_to_thread(use, proposal_id, owner=owner, remark=data.remark, now=clock())
     return proposal_view(current)
 
 
@@ -286,7 +289,7 @@ async def reject(
     "/{proposal_id:uuid}/worksheet",
     summary="A proposal as a worksheet",
     media_type="text/csv",
-    responses=answers(400, 401, 404)
+    responses=answers(401, 404)
     | {
         200: ResponseSpec(
             str, description="The orders as CSV", media_type="text/csv", generate_examples=False
@@ -295,7 +298,10 @@ async def reject(
 )
 @inject
 async def worksheet(
-    proposal_id: UUID, owner: UUID, use: FromDishka[ReadProposals], clock: FromDishka[Clock]
+    proposal_id: FromPath[UUID],
+    owner: Owner,
+    use: FromDishka[ReadProposals],
+    clock: FromDishka[Clock],
 ) -> Response[str]:
     """The orders as a CSV, to be carried out elsewhere.
 

@@ -10,6 +10,7 @@ import msgspec
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Router, get, post
 from litestar.concurrency import sync_to_thread
+from litestar.params import JSONBody
 from msgspec import Meta
 
 from rebalancer.application.accounts import (
@@ -24,11 +25,10 @@ from rebalancer.application.accounts import (
 )
 from rebalancer.application.accounts import Login as LoginGiven
 from rebalancer.application.ports import Clock, Ids
-from rebalancer.domain.errors import NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User
 from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE, Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile
-from rebalancer.entrypoints.http.auth import BEARER, OWNER
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
 from rebalancer.entrypoints.http.wire import Body, View
 
@@ -151,10 +151,13 @@ class QuestionnaireView(View, frozen=True, kw_only=True):
     questions: list[QuestionView]
 
 
-@post("/register", summary="Register", responses=answers(400, 409, 413, 415, 422))
+@post("/register", summary="Register", responses=answers(409, 413, 415, 422))
 @inject
 async def register(
-    data: Registration, use: FromDishka[Register], clock: FromDishka[Clock], ids: FromDishka[Ids]
+    data: JSONBody[Registration],
+    use: FromDishka[Register],
+    clock: FromDishka[Clock],
+    ids: FromDishka[Ids],
 ) -> UserView:
     """Take somebody in. Then log in."""
     user = await sync_to_thread(
@@ -163,10 +166,13 @@ async def register(
     return user_view(user)
 
 
-@post("/login", status_code=200, summary="Log in", responses=answers(400, 401, 413, 415))
+@post("/login", status_code=200, summary="Log in", responses=answers(401, 413, 415))
 @inject
 async def log_in(
-    data: Credentials, use: FromDishka[LogIn], clock: FromDishka[Clock], ids: FromDishka[Ids]
+    data: JSONBody[Credentials],
+    use: FromDishka[LogIn],
+    clock: FromDishka[Clock],
+    ids: FromDishka[Ids],
 ) -> LoginView:
     """Exchange a password for a short-lived access token and a refresh token."""
     now = clock()
@@ -176,19 +182,19 @@ async def log_in(
     return _login_view(login, now)
 
 
-@post("/refresh", status_code=200, summary="Refresh a login", responses=answers(400, 401, 413, 415))
+@post("/refresh", status_code=200, summary="Refresh a login", responses=answers(401, 413, 415))
 @inject
 async def refresh(
-    data: Refreshing, use: FromDishka[RefreshLogin], clock: FromDishka[Clock]
+    data: JSONBody[Refreshing], use: FromDishka[RefreshLogin], clock: FromDishka[Clock]
 ) -> LoginView:
     """Exchange a refresh token, once, for new tokens."""
     now = clock()
     return _login_view(await sync_to_thread(use, data.refresh_token, now=now), now)
 
 
-@post("/logout", status_code=204, summary="Log out", responses=answers(400, 413, 415))
+@post("/logout", status_code=204, summary="Log out", responses=answers(413, 415))
 @inject
-async def log_out(data: Refreshing, use: FromDishka[LogOut]) -> None:
+async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
     """End a login: its refresh tokens serve no more, its access token ends by itself."""
     await sync_to_thread(use, data.refresh_token)
 
@@ -201,12 +207,12 @@ async def log_out(data: Refreshing, use: FromDishka[LogOut]) -> None:
     responses=answers(401),
 )
 @inject
-async def profile(owner: UUID, use: FromDishka[ReadProfile]) -> UserView:
+async def profile(owner: Owner, use: FromDishka[ReadProfile]) -> UserView:
     """What is known of whoever asks."""
-    return user_view(await _mine(use, owner))
+    return user_view(await sync_to_thread(use, owner))
 
 
-@get("/questionnaire", summary="The risk questionnaire")
+@get("/questionnaire", summary="The risk questionnaire", responses=answers())
 async def questionnaire() -> QuestionnaireView:
     """Questions on how much risk somebody can and wants to bear, and why each is asked."""
     return QuestionnaireView(
@@ -229,11 +235,11 @@ async def questionnaire() -> QuestionnaireView:
     summary="Answer the questionnaire",
     dependencies=OWNER,
     security=[{BEARER: []}],
-    responses=answers(400, 401, 413, 415, 422),
+    responses=answers(401, 413, 415, 422),
 )
 @inject
 async def assess(
-    data: Answers, owner: UUID, use: FromDishka[AssessRisk], clock: FromDishka[Clock]
+    data: JSONBody[Answers], owner: Owner, use: FromDishka[AssessRisk], clock: FromDishka[Clock]
 ) -> AssessmentView:
     """Score the answers. New portfolios take the profile over unless they bring their own."""
     user = await sync_to_thread(use, data.answers, owner=owner, now=clock())
@@ -255,13 +261,6 @@ def user_view(user: User) -> UserView:
 def limits_view(profile: RiskProfile) -> Limits:
     """A risk profile."""
     return msgspec.convert(profile, Limits, from_attributes=True)
-
-
-async def _mine(use: ReadProfile, owner: UUID) -> User:
-    try:
-        return await sync_to_thread(use, owner)
-    except NotFound:
-        raise NotAuthenticated("this account is gone; register again") from None
 
 
 def _assessment_view(assessment: Assessment, assessed: datetime) -> AssessmentView:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeVar, get_origin
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from litestar._openapi.schema_generation import SchemaCreator
+from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO
 from litestar.dto.data_structures import DTOFieldDefinition
-from litestar.openapi.spec import Schema
-from litestar.plugins import OpenAPISchemaPlugin
+from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
 from litestar.typing import FieldDefinition
-from litestar.utils.predicates import is_class_and_subclass
 from msgspec import Meta
 
 from rebalancer.domain.errors import InvalidRequest
@@ -153,6 +152,30 @@ class StrictJson(AbstractDTO[T]):
         return False
 
 
+async def only_known_parameters(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """A guard: whoever mistypes a parameter should not be answered as if it were left out.
+
+    Raises:
+        Malformed: a query parameter is not the route's, or occurs twice; names it.
+    """
+    if not connection.scope["query_string"]:
+        return
+    known = {
+        field.kwarg_definition.name or name
+        for name, field in handler.parsed_fn_signature.parameters.items()
+        if isinstance(field.kwarg_definition, QueryParameter)
+    }
+    given = [name for name, _ in connection.query_params.multi_items()]
+    for name in given:
+        if name not in known:
+            there_are = f"there are {', '.join(sorted(known))}" if known else "there is none"
+            raise Malformed(f"is no parameter of this; {there_are}", field=name or "?")
+        if given.count(name) > 1:
+            raise Malformed("occurs twice; keep one", field=name)
+
+
 def converted(text: bytes, type_: type[T]) -> T:
     """A body as a type.
 
@@ -204,6 +227,15 @@ def _shown(value: Any) -> str:
 
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*?)`(?: - at `\$\.?(.*)`)?$", re.DOTALL)
+_TYPES = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
 _AT = re.compile(r"^(.*?)(?: - at `(key in )?\$\.?(.*)`)?$", re.DOTALL)
 
 
@@ -216,10 +248,21 @@ def _explained(message: str, values: dict[str, Any], type_: type[Any]) -> tuple[
     found = _AT.match(message)
     assert found is not None  # it matches anything
     said, _, path = found.group(1), found.group(2), found.group(3) or "body"
-    said = said[:1].lower() + said[1:].replace("`", "")
+    said = plainly(said)
     if "[...]" in path:
         path = _named(path, message, values, type_)
     return said, path
+
+
+def plainly(message: str) -> str:
+    """What msgspec says of a value, in words that are not Python's."""
+    said = message.split(" - at `")[0]
+    said = re.sub(r"`([^`]*)`", lambda found: _words(found.group(1)), said)
+    return said[:1].lower() + said[1:]
+
+
+def _words(types: str) -> str:
+    return " or ".join(_TYPES.get(one, one) for one in types.split(" | "))
 
 
 def _named(path: str, message: str, values: dict[str, Any], type_: type[Any]) -> str:
@@ -240,63 +283,3 @@ def _named(path: str, message: str, values: dict[str, Any], type_: type[Any]) ->
 def default(value: str | float) -> Meta:
     """For the API's description: what a scalar is when it is left out."""
     return Meta(extra_json_schema={"default": value})
-
-
-def _described(kind: type[Any]) -> dict[str, Any]:
-    """The JSON schema of a scalar of requests."""
-    if issubclass(kind, Bounded):
-        return {"type": "number", "minimum": kind.low, "maximum": kind.high}
-    if issubclass(kind, Amount):
-        most = 10**15 - 1
-        return {
-            "oneOf": [
-                {"type": "string", "pattern": kind.pattern},
-                {
-                    "type": "integer",
-                    "minimum": 0 if issubclass(kind, NotNegative) else -most,
-                    "maximum": most,
-                },
-            ],
-            "examples": [kind.example],
-        }
-    raise NotImplementedError(kind)
-
-
-class Structs(OpenAPISchemaPlugin):
-    """Leaves the description of our structs to msgspec, which knows all that it checks."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, Any] = {}
-
-    @staticmethod
-    def is_plugin_supported_type(value: Any) -> bool:
-        """Whether it is one of ours."""
-        return is_class_and_subclass(get_origin(value) or value, msgspec.Struct)
-
-    def to_openapi_schema(
-        self, field_definition: FieldDefinition, schema_creator: SchemaCreator
-    ) -> Schema:
-        """A place to be filled by `complete`."""
-        kind = field_definition.annotation
-        (schema,), _ = _components([kind])
-        name = schema["$ref"].rpartition("/")[2]
-        self._seen[name] = kind
-        return schema_creator.create_component_schema(
-            field_definition, required=[], property_fields={}, title=name
-        )
-
-    def complete(self, document: dict[str, Any]) -> None:
-        """Fill the places."""
-        _, described = _components(list(self._seen.values()))
-        schemas = document["components"]["schemas"]
-        for place, schema in schemas.items():
-            name = schema.get("title")
-            if place != name and name in described:
-                schemas[place] = {"$ref": f"#/components/schemas/{name}"}
-        schemas |= described
-
-
-def _components(kinds: list[Any]) -> tuple[Any, dict[str, Any]]:
-    return msgspec.json.schema_components(
-        kinds, schema_hook=_described, ref_template="#/components/schemas/{name}"
-    )

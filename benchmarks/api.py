@@ -1,0 +1,186 @@
+"""The HTTP API on SQLite under load, beside a bare Litestar route with one query."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure
+from benchmarks.load import Load, load, request
+from benchmarks.processes import command
+
+CLIENTS = 20
+SECONDS = 5.0
+PORTFOLIOS = 100
+PASSWORD = "a password for measuring"
+STOCKS = tuple(
+    "AAPL AMD BAC BBY CVX GE HD JNJ JPM KO LLY MRK MSFT PEP PFE PG UNH WMT XOM".split()  # noqa: SIM905  # easier to read
+)
+
+
+def figures() -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / "bench.db"
+        url = f"sqlite:///{database}"
+        with _ours(url, workers=1) as port:
+            token, ids = _filled(port)
+            predict = load(
+                port,
+                [_predict(token, name) for name in ids],
+                clients=CLIENTS,
+                seconds=SECONDS,
+                wanted=201,
+            )
+            alone = load(
+                port, [_predict(token, name) for name in ids], clients=1, seconds=2.0, wanted=201
+            )
+            gets = [request("GET", f"/api/portfolios/{name}", token=token) for name in ids]
+            read = load(port, gets, clients=CLIENTS, seconds=SECONDS)
+        with _bare(database) as port:
+            keys = [name.replace("-", "") for name in ids]
+            bare = load(
+                port,
+                [request("GET", f"/{key}") for key in keys],
+                clients=CLIENTS,
+                seconds=SECONDS,
+            )
+    _sound(predict, alone, read, bare)
+    yield Figure(
+        subject="api",
+        what=f"POST /api/rebalance/predict, {CLIENTS} concurrent: p50",
+        unit="s",
+        ours=predict.p50,
+        aim=0.015,
+        note=f"One worker process on SQLite, {PORTFOLIOS} portfolios of 8 assets, each proposal "
+        f"kept; {predict.rate:,.0f} proposals a second. The clients share the machine's cores. "
+        f"A client alone waits {alone.p50 * 1e3:.1f} ms.",
+    )
+    yield Figure(
+        subject="api",
+        what=f"POST /api/rebalance/predict, {CLIENTS} concurrent: p99",
+        unit="s",
+        ours=predict.p99,
+        aim=0.060,
+    )
+    yield Figure(
+        subject="api",
+        what=f"GET /api/portfolios/{{id}}, {CLIENTS} concurrent",
+        unit="/s",
+        ours=read.rate,
+        peer_name="bare Litestar route, one query",
+        peer=bare.rate,
+        aim_ratio=0.5,
+        note="The bare route checks no token, opens no transaction and values nothing; it runs "
+        f"under the same server. p50 {read.p50 * 1e3:.1f} ms against {bare.p50 * 1e3:.1f} ms.",
+    )
+
+
+def _predict(token: str, portfolio: str) -> bytes:
+    return request("POST", "/api/rebalance/predict", token=token, body={"portfolio_id": portfolio})
+
+
+def _sound(*loads: Load) -> None:
+    for one in loads:
+        if one.errors:
+            raise RuntimeError(f"{one.errors} answers were not what they should be")
+
+
+def _filled(port: int) -> tuple[str, list[str]]:
+    """Somebody's access token, and the ids of their portfolios."""
+    who = {"email": "bench@example.org", "password": PASSWORD}
+    _call(port, "POST", "/api/users/register", who)
+    token = _call(port, "POST", "/api/users/login", who)["access_token"]
+    dice = random.Random(7)
+    ids = []
+    for number in range(PORTFOLIOS):
+        chosen = dice.sample(STOCKS, 8)
+        body = {
+            "name": f"portfolio {number}",
+            "targets": dict.fromkeys(chosen, 0.12),
+            "cash": str(dice.randint(500, 5_000)),
+            "holdings": {symbol: str(dice.randint(1, 60)) for symbol in chosen[:6]},
+        }
+        ids.append(_call(port, "POST", "/api/portfolios", body, token)["id"])
+    return token, ids
+
+
+def _call(port: int, method: str, path: str, body: Any, token: str = "") -> Any:
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), headers, method=method
+    )
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        return json.load(answer)
+
+
+@contextmanager
+def _ours(url: str, *, workers: int) -> Iterator[int]:
+    port = _free_port()
+    arguments = [*command(), "serve", "--upgrade", "--port", str(port), "--workers", str(workers)]
+    settings = {"REBALANCER_DATABASE_URL": url, "REBALANCER_LOG_LEVEL": "warning"}
+    with _serving(arguments, port, "/health/ready", settings):
+        yield port
+
+
+@contextmanager
+def _bare(database: Path) -> Iterator[int]:
+    port = _free_port()
+    arguments = [sys.executable, "-m", "granian", "--interface", "asgi", "--factory"]
+    arguments += ["--port", str(port), "--no-ws", "benchmarks.bare:application"]
+    with _serving(arguments, port, "/none", {"BARE_DATABASE": str(database)}):
+        yield port
+
+
+@contextmanager
+def _serving(
+    arguments: list[str], port: int, path: str, settings: dict[str, str]
+) -> Iterator[None]:
+    """A server of our own, until it is no longer needed."""
+    with subprocess.Popen(
+        arguments,
+        env={**os.environ, **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            _wait(process, port, path)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
+            return
+        except urllib.error.HTTPError:
+            return  # it answers, if only to say no
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("the server did not answer within a minute")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,5 @@
+"""`python -m rebalancer.entrypoints.cli` is `rebalancer`."""
+
+from rebalancer.entrypoints.cli.main import main
+
+main()

@@ -1,0 +1,114 @@
+"""`rebalancer db`: the tables that people and portfolios are kept in."""
+
+from __future__ import annotations
+
+import click
+
+from rebalancer.entrypoints.cli.options import json_option, store
+
+
+@click.group()
+def db() -> None:
+    """Look after the database that $REBALANCER_DATABASE_URL names."""
+
+
+@db.command()
+@click.argument("revision", required=False)
+def upgrade(revision: str | None) -> None:
+    """Bring the tables to what this version needs, or to REVISION: all the way or not at all.
+
+    \b
+    Examples:
+      rebalancer db upgrade
+      REBALANCER_DATABASE_URL=sqlite:////var/lib/rebalancer.db rebalancer db upgrade
+    """
+    from rebalancer.application.ports import Database
+
+    with store() as wired:
+        database = wired.get(Database)
+        before = database.revision()
+        database.upgrade(revision)
+        _moved(before, database.revision())
+
+
+@db.command()
+@click.argument("revision", required=False)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def downgrade(revision: str | None, yes: bool) -> None:
+    """Bring the tables back by one revision, or to REVISION; "base" is without any.
+
+    What has no place in the older tables is lost: make a copy first.
+
+    \b
+    Examples:
+      rebalancer db downgrade
+      rebalancer db downgrade base --yes
+    """
+    from rebalancer.application.ports import Database
+
+    with store() as wired:
+        database = wired.get(Database)
+        before = database.revision()
+        to = revision or "the one before"
+        if not yes and not click.confirm(
+            f"Go back from revision {before or 'base'} to {to}? What does not fit there is lost"
+        ):
+            click.echo("Nothing was changed.")
+            return
+        database.downgrade(revision)
+        _moved(before, database.revision())
+
+
+@db.command()
+@json_option
+def current(as_json: bool) -> None:
+    """Say which revision the tables are at, and which one this version needs.
+
+    \b
+    Example:
+      rebalancer db current
+    """
+    import json
+
+    from rebalancer.application.ports import Database
+
+    with store() as wired:
+        database = wired.get(Database)
+        at, newest = database.revision(), database.newest()
+    if as_json:
+        click.echo(json.dumps({"revision": at, "newest": newest}))
+    elif at == newest:
+        click.echo(f"{at}, the newest")
+    else:
+        click.echo(f"{at or 'no tables'}; this version needs {newest}: rebalancer db upgrade")
+
+
+@db.command()
+@json_option
+def check(as_json: bool) -> int:
+    """Make sure that the tables are as they should be, and that every ledger adds up.
+
+    Each finding stands on a line of its own, and the exit code is then 3.
+
+    \b
+    Example:
+      rebalancer db check
+    """
+    import json
+
+    from rebalancer.application.ports import Database
+
+    with store() as wired:
+        found = wired.get(Database).findings()
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(found) if found else "All is well.")
+    return 3 if found else 0
+
+
+def _moved(before: str | None, after: str | None) -> None:
+    if before == after:
+        click.echo(f"At revision {after or 'base'} already.")
+    else:
+        click.echo(f"From revision {before or 'base'} to {after or 'base'}.")

@@ -1,0 +1,61 @@
+"""docs/api.md does what it says: every command in it is run against a real server."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+DOCUMENTED = "http://localhost:8000"
+
+
+def blocks(language: str, server: str) -> list[str]:
+    """The code of one language on the page, for this server."""
+    text = PAGE.read_text(encoding="utf-8")
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block.replace(DOCUMENTED, server) for block in found]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page is about curl")
+def test_every_curl_command_works_in_turn(server: str, tmp_path: Path) -> None:
+    commands = blocks("bash", server)
+    assert len(commands) > 10
+    script = "\n".join(["set -euo pipefail", *commands])
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    for said in ("Grace", '"profile"', "Coca-Cola", "executed", "no rebalancing", "succeeded"):
+        assert said in done.stdout, said
+
+
+def test_the_python_client_works(server: str, tmp_path: Path) -> None:
+    (code,) = blocks("python", server)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no rebalancing" in done.stdout
+    assert "buy" in done.stdout
+
+
+def test_every_route_is_listed_on_the_page() -> None:
+    from rebalancer.entrypoints.http.app import application
+    from rebalancer.wiring import Sources, async_container
+
+    text = PAGE.read_text(encoding="utf-8")
+    app = application(async_container(Sources()))
+    for route in app.routes:
+        if not route.path.startswith(("/api", "/health")):
+            continue
+        last = [part for part in route.path.split("/") if part and "{" not in part][-1]
+        assert last in text, route.path
