@@ -1,4 +1,4 @@
-# Two commands do all: `make demo` shows it, `make test` proves it.
+# Two commands do all: `make demo` shows it, `make test` proves it. `make serve` runs the API.
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo serve test check format bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,8 +31,11 @@ $(VENV)/bench: pyproject.toml $(VENV)/uv
 	$(INSTALL) -e '.[bench]'
 	@touch $@
 
-demo: $(VENV)/demo ## Set up, then propose and backtest on packaged real prices
+demo: $(VENV)/demo ## Set up, then propose, backtest and walk the API on packaged real prices
 	$(BIN)/rebalancer demo
+
+serve: $(VENV)/demo ## Set up, then run the API with a ready-made login, until Ctrl-C
+	$(BIN)/rebalancer serve --upgrade --demo
 
 check: $(VENV)/dev ## Format, lint, types, architecture
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""`rebalancer demo`: the main job on packaged real prices."""
+"""`rebalancer demo`: the main job on packaged real prices, then the same over HTTP."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ _PORTFOLIO = {
     help="Folder for the report and the example portfolio.",
 )
 def demo(out: Path) -> None:
-    """Propose for a portfolio and try the policies, on 22 years of real prices.
+    """Propose for a portfolio, try the policies on 22 years of real prices, and walk the API.
+
+    The API is that of a server of its own, on a free port of this machine and a database that is
+    thrown away; it is stopped at the end.
 
     Needs the extras: pip install 'rebalancer[sample,report]'
 
@@ -65,6 +68,7 @@ def demo(out: Path) -> None:
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.entrypoints.cli import backtest, propose
     from rebalancer.entrypoints.cli.screen import console, progress
+    from rebalancer.entrypoints.cli.tour import tour
     from rebalancer.entrypoints.records import portfolio_of
     from rebalancer.wiring import Sources, container
 
@@ -95,7 +99,11 @@ def demo(out: Path) -> None:
     write_text(report, wired.get(BacktestReports).render(done), field="out")
 
     screen.print()
-    screen.rule("3. Next")
+    screen.rule("3. The same over HTTP")
+    tour(screen)
+
+    screen.print()
+    screen.rule("4. Next")
     # From a virtual environment that is not activated, the bare name would not be found.
     command = "rebalancer" if shutil.which("rebalancer") else sys.argv[0]
     screen.print(
@@ -103,6 +111,7 @@ def demo(out: Path) -> None:
         "Try:\n"
         f"  {command} propose {example} --policy monthly\n"
         f"  {command} backtest --policy monthly,band:edge,trend:window=150 --from 2010-01-04\n"
-        f"  {command} market show AAPL",
+        f"  {command} market show AAPL\n"
+        f"The API with a ready-made login, until Ctrl-C: {command} serve --upgrade --demo",
         soft_wrap=True,
     )

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
+from litestar._openapi.schema_generation import SchemaCreator
 from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO
 from litestar.dto.data_structures import DTOFieldDefinition

@@ -1,0 +1,217 @@
+"""Asks that come at once are answered as if alone; a walk over the store can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from uuid import UUID, uuid5
+
+import attrs
+import pytest
+
+from rebalancer.adapters.memory import MemoryInstruments, MemoryPrices, MemoryWork
+from rebalancer.application.portfolios import CashFlow, OpenPortfolio, RecordCashFlow
+from rebalancer.application.ports import Transaction
+from rebalancer.application.rebalance import (
+    Answer,
+    Ask,
+    ProposeForEveryone,
+    ProposeForPortfolio,
+    SetTerms,
+)
+from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError, Unavailable
+from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.ledger import EntryKind
+from rebalancer.domain.portfolio.mandate import Mandate
+from rebalancer.domain.portfolio.owner import User
+from rebalancer.domain.portfolio.portfolio import Preferences
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from tests.builders import CLASSES, USD, varied_prices
+
+NOW = datetime(2023, 1, 2, 9, tzinfo=UTC)
+ROOT = UUID(int=7)
+OWNER, STRANGER = uuid5(ROOT, "owner"), uuid5(ROOT, "stranger")
+PRICES = MemoryPrices(varied_prices())
+LISTED = MemoryInstruments(CLASSES)
+TEN, FIVE = CostModel.flat(10.0), CostModel.flat(5.0)
+
+
+@attrs.frozen
+class House:
+    """Use cases over stores in memory."""
+
+    work: MemoryWork = attrs.field(factory=MemoryWork)
+
+    def __attrs_post_init__(self) -> None:
+        with self.work.begin() as tx:
+            tx.users.add(User(OWNER, "ada@example.org", "Ada", password="", created=NOW))
+
+    @property
+    def propose(self) -> ProposeForPortfolio:
+        return ProposeForPortfolio(self.work, PRICES, SetTerms(PRICES, LISTED))
+
+    def open(self, number: int, **wishes: object) -> UUID:
+        symbols = "ABCDEFGHI"
+        chosen = [symbols[(number + step) % len(symbols)] for step in range(2 + number % 4)]
+        mandate = Mandate(
+            name=f"portfolio {number}",
+            currency=USD,
+            targets={symbol: 0.9 / len(chosen) for symbol in chosen},
+            risk_profile=[None, RISK_PROFILES["balanced"]][number % 2],
+            preferences=Preferences(**wishes),  # type: ignore[arg-type]
+            acknowledge_limits=True,
+        )
+        opened = OpenPortfolio(self.work, PRICES, LISTED, USD)(
+            mandate,
+            cash=Decimal(1_000 * (number + 1)),
+            holdings={chosen[0]: Decimal(5 + number)},
+            id=uuid5(ROOT, f"portfolio {number}"),
+            owner=OWNER,
+            now=NOW,
+        )
+        return opened.portfolio.id
+
+
+def an_ask(portfolio: UUID, number: int, **changes: object) -> Ask:
+    ask = Ask(portfolio, OWNER, "band", TEN, id=uuid5(ROOT, f"ask {number}"), now=NOW)
+    return attrs.evolve(ask, **changes)  # type: ignore[arg-type]
+
+
+def test_together_is_the_same_as_one_by_one() -> None:
+    house, twin = House(), House()
+    policies = ["band", "monthly", "trend:window=50", "inverse_volatility"]
+    asks = []
+    for number in range(12):
+        portfolio = house.open(number)
+        assert twin.open(number) == portfolio
+        asks.append(
+            an_ask(
+                portfolio,
+                number,
+                policy_name=policies[number % 4],
+                costs=[TEN, FIVE][number % 3 == 0],
+                cash_flow=Decimal(100 * (number % 3 - 1)),
+                as_of=None if number % 2 else date(2022, 12, 30),
+                compared=number % 5 == 0,
+            )
+        )
+    together = house.propose.together(asks)
+    alone = [twin.propose(ask) for ask in asks]
+    assert together == alone
+    with house.work.read() as tx, twin.work.read() as other:
+        assert tx.proposals.of(OWNER, limit=50) == other.proposals.of(OWNER, limit=50)
+        assert len(tx.proposals.of(OWNER, limit=50)) == 12
+
+
+def test_an_error_stays_with_whoever_caused_it() -> None:
+    house = House()
+    first, second = house.open(0), house.open(1)
+    asks = [
+        an_ask(first, 0),
+        an_ask(second, 1, owner=STRANGER),
+        an_ask(second, 2, policy_name="guess"),
+        an_ask(second, 3, as_of=date(1999, 1, 1)),
+        an_ask(second, 4, cash_flow=Decimal("0.001")),
+        an_ask(second, 5, cash_flow=Decimal(-1_000_000)),
+        an_ask(second, 6),
+    ]
+    answers = house.propose.together(asks)
+    assert [type(answer) for answer in answers] == [
+        Answer,
+        NotFound,
+        InvalidRequest,
+        InvalidRequest,
+        InvalidRequest,
+        InvalidRequest,
+        Answer,
+    ]
+    fields = [getattr(answer, "field", None) for answer in answers]
+    assert fields == [None, None, "policy", "as_of", "cash_flow", "cash_flow", None]
+    with house.work.read() as tx:
+        kept = {record.id for record in tx.proposals.of(OWNER, limit=50)}
+    assert kept == {asks[0].id, asks[6].id}
+
+
+def test_a_proposal_knows_all_that_it_saw() -> None:
+    house = House()
+    portfolio = house.open(3)
+    answer = house.propose(an_ask(portfolio, 0, cash_flow=Decimal("250.00")))
+    assert not isinstance(answer, RebalancerError)
+    seen, made = answer.current.record.seen, answer.current.record.proposal
+    terms = SetTerms(PRICES, LISTED)(policy_name="band", costs=TEN, currency="USD")
+    assert terms.input_hash(seen.portfolio) == made.input_hash
+    assert (seen.version, seen.planned, seen.newest) == (1, Decimal("250.00"), date(2022, 12, 30))
+    assert set(seen.prices) == set(seen.portfolio.symbols)
+    assert seen.market == PRICES.history.digest
+
+
+def test_a_day_before_the_last_entry_is_refused() -> None:
+    house = House()
+    portfolio = house.open(0)
+    with pytest.raises(InvalidRequest, match="before the last entry") as refused:
+        house.propose(an_ask(portfolio, 0, as_of=date(2022, 12, 29)))
+    assert refused.value.field == "as_of"
+
+
+class Faltering(MemoryWork):
+    """Goes away after so many transactions that write."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        if not self.left:
+            raise Unavailable("gone")
+        self.left -= 1
+        with super().begin() as tx:
+            yield tx
+
+
+def test_a_walk_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rebalancer.application.rebalance.CHUNK", 3)
+    work = Faltering(after=11)
+    house = House(work)
+    ids = [house.open(number) for number in range(8)]
+    broken = house.open(8, cash_reserve=Decimal(10_000_000))
+    everyone = ProposeForEveryone(work, PRICES)
+    terms = SetTerms(PRICES, LISTED)(policy_name="monthly", costs=TEN, currency="USD")
+    with pytest.raises(Unavailable):
+        everyone(terms, id=uuid5(ROOT, "run"), now=NOW)  # the first note, and no chunk
+    work.left = 2
+    with pytest.raises(Unavailable):
+        everyone(terms, id=uuid5(ROOT, "other"), now=NOW, resume=True)  # one chunk
+    work.left = 100
+    seen: list[int] = []
+    run = everyone(terms, id=uuid5(ROOT, "third"), now=NOW, resume=True, progress=seen.append)
+    assert run.id == uuid5(ROOT, "run")
+    assert (run.proposed + run.nothing, run.failed) == (8, 1)
+    assert sum(seen) == 6  # the rest, no portfolio twice
+    with work.read() as tx:
+        records = tx.proposals.of(OWNER, limit=50)
+        failures = tx.runs.failures(run.id)
+    assert sorted(record.portfolio_id for record in records) == sorted(ids)
+    assert {record.run for record in records} == {run.id}
+    ((failed, why),) = failures
+    assert failed == broken
+    assert "preferences.cash_reserve" in why
+    with pytest.raises(InvalidRequest, match="waits to be finished"):
+        everyone(terms, id=uuid5(ROOT, "fourth"), now=NOW, resume=True)
+
+
+def test_uninvested_deposits_reach_the_policy_as_a_cash_flow() -> None:
+    house = House()
+    portfolio = house.open(2)
+    RecordCashFlow(house.work, PRICES)(
+        CashFlow(EntryKind.DEPOSIT, Decimal("500.00")),
+        portfolio_id=portfolio,
+        owner=OWNER,
+        id=uuid5(ROOT, "deposit"),
+        now=NOW,
+    )
+    answer = house.propose(an_ask(portfolio, 0, policy_name="buy_and_hold"))
+    assert answer.current.record.seen.portfolio.cash_flow == Decimal("3500.00")
+    assert all(order.side == "buy" for order in answer.current.record.proposal.orders)

@@ -1,0 +1,71 @@
+"""Asks that come together are answered together, and each gets its own answer or error."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from rebalancer.entrypoints.http.gathering import Gathering
+
+
+def test_those_who_come_meanwhile_are_answered_together() -> None:
+    groups: list[list[int]] = []
+    go_on = threading.Event()
+
+    def answer(asks: Sequence[int]) -> list[int | Exception]:
+        groups.append(list(asks))
+        if len(groups) == 1:
+            go_on.wait(5)
+        return [KeyError(ask) if ask == 3 else ask * 10 for ask in asks]
+
+    async def scene() -> list[int | BaseException]:
+        gathering: Gathering[int, int] = Gathering(most=4, hands=1)
+        first = asyncio.create_task(gathering(answer, 0))
+        while not groups:
+            await asyncio.sleep(0.001)
+        others = [asyncio.create_task(gathering(answer, ask)) for ask in range(1, 7)]
+        await asyncio.sleep(0)
+        go_on.set()
+        return await asyncio.gather(first, *others, return_exceptions=True)
+
+    answers = asyncio.run(scene())
+    assert groups == [[0], [1, 2, 3, 4], [5, 6]]
+    assert [answer for place, answer in enumerate(answers) if place != 3] == [0, 10, 20, 40, 50, 60]
+    assert isinstance(answers[3], KeyError)
+
+
+def test_a_trap_fails_alone() -> None:
+    def answer(asks: Sequence[int]) -> list[int | Exception]:
+        if 2 in asks:
+            raise ZeroDivisionError
+        return list(asks)
+
+    async def scene() -> list[int | BaseException]:
+        gathering: Gathering[int, int] = Gathering(hands=1)
+        return await asyncio.gather(
+            *(gathering(answer, ask) for ask in range(5)), return_exceptions=True
+        )
+
+    answers = asyncio.run(scene())
+    assert isinstance(answers.pop(2), ZeroDivisionError)
+    assert answers == [0, 1, 3, 4]
+
+
+def test_somebody_who_has_gone_holds_up_nobody() -> None:
+    def answer(asks: Sequence[int]) -> list[int | Exception]:
+        return list(asks)
+
+    async def scene() -> int:
+        gathering: Gathering[int, int] = Gathering(hands=1)
+        leaving = asyncio.create_task(gathering(answer, 1))
+        staying = asyncio.create_task(gathering(answer, 2))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        return await staying
+
+    assert asyncio.run(scene()) == 2

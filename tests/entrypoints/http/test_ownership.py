@@ -1,0 +1,187 @@
+"""Someone else's things do not exist, and strangers get nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+
+from rebalancer.entrypoints.http.app import application
+from rebalancer.wiring import Sources, async_container
+from tests.entrypoints.http.conftest import NOBODY, Person, World, checked, problem
+
+PUBLIC = {
+    ("POST", "/api/users/register"),
+    ("POST", "/api/users/login"),
+    ("POST", "/api/users/refresh"),
+    ("POST", "/api/users/logout"),
+    ("GET", "/api/risk/questionnaire"),
+    ("GET", "/api/policies"),
+    ("GET", "/api/market/assets"),
+    ("GET", "/api/market/data/{symbol:str}"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+}
+"""What needs no token. A new route that is not here must refuse strangers."""
+
+DOCS = ("/docs",)
+
+MANDATE = {"name": "Taken", "targets": {"C": 1}}
+BODIES: dict[str, Any] = {
+    "revise_portfolio": MANDATE,
+    "record_cash_flow": {"kind": "deposit", "amount": "1"},
+    "record_trades": {"trades": [{"side": "buy", "symbol": "C", "quantity": "1", "price": "1"}]},
+    "open_portfolio": MANDATE,
+    "predict": {"portfolio_id": str(NOBODY)},
+    "accept": {},
+    "reject": {},
+    "start": {"policies": ["monthly"]},
+    "assess": {"answers": {}},
+}
+"""A body that each route with one accepts."""
+
+
+def handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
+    for route in app.routes:
+        if route.path.startswith(DOCS):
+            continue
+        for method, (handler, _) in route.route_handler_map.items():
+            if method != "OPTIONS":
+                yield method, route.path, handler
+
+
+def plain(path: str, **values: object) -> str:
+    for name, kind in (
+        ("portfolio_id", "uuid"),
+        ("proposal_id", "uuid"),
+        ("job_id", "uuid"),
+        ("symbol", "str"),
+    ):
+        path = path.replace(f"{{{name}:{kind}}}", str(values.get(name, NOBODY)))
+    assert "{" not in path, f"{path} takes something that the tests do not know"
+    return path
+
+
+ALL = sorted(
+    handlers(application(async_container(Sources()))), key=lambda route: (route[1], route[0])
+)
+PRIVATE = [(method, path, handler) for method, path, handler in ALL if (method, path) not in PUBLIC]
+OWNED = [(method, path, handler) for method, path, handler in PRIVATE if "_id:" in path]
+
+
+def named(routes: list[Any]) -> list[str]:
+    return [f"{method} {path}" for method, path, _ in routes]
+
+
+def test_the_public_routes_are_those_that_we_know() -> None:
+    assert {(method, path) for method, path, _ in ALL} >= PUBLIC
+    assert len(PRIVATE) > 15
+
+
+@pytest.mark.parametrize(("method", "path", "handler"), PRIVATE, ids=named(PRIVATE))
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_strangers_are_refused(
+    world: World, method: str, path: str, handler: HTTPRouteHandler
+) -> None:
+    body = BODIES.get(handler.handler_name)
+    answer = checked(world.client.request(method, plain(path), json=body))
+    problem(answer, 401)
+    assert answer.headers["www-authenticate"] == "Bearer"
+    without = checked(world.client.request(method, plain(path), content=b"{"))
+    assert without.status_code in (400, 401)
+    assert world.client.request(method, plain(path)).status_code in (400, 401)
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_public_routes_need_no_token(world: World) -> None:
+    for method, path in sorted(PUBLIC):
+        answer = world.client.request(method, plain(path, symbol="C"), json={})
+        assert answer.status_code in (200, 400), (path, answer.text)
+
+
+def belongings(world: World, person: Person) -> dict[str, str]:
+    portfolio = person.portfolio()["id"]
+    job = person.post("/api/backtest", {"policies": ["monthly"]})
+    assert job.status_code == 202, job.text
+    return {
+        "portfolio_id": portfolio,
+        "proposal_id": person.proposal(portfolio)["id"],
+        "job_id": job.json()["id"],
+    }
+
+
+def everything(person: Person, things: dict[str, str]) -> list[Any]:
+    """All that somebody has, as they see it."""
+    portfolio = f"/api/portfolios/{things['portfolio_id']}"
+    return [
+        person.get("/api/portfolios").json(),
+        person.get("/api/rebalance").json(),
+        person.get(f"{portfolio}/transactions").json(),
+        person.get("/api/users/profile").json(),
+    ]
+
+
+def test_what_is_somebody_elses_does_not_exist(world: World) -> None:
+    ada, eve = world.somebody(), world.somebody("eve@example.org")
+    hers = belongings(world, ada)
+    before = everything(ada, hers)
+    nothing = dict.fromkeys(hers, str(NOBODY))
+    for method, path, handler in OWNED:
+        body = BODIES.get(handler.handler_name)
+        headers = {"If-Match": '"1"'} if method in ("PUT", "DELETE") else {}
+        there = eve.ask(method, plain(path, **hers), json=body, headers=headers)
+        nowhere = eve.ask(method, plain(path, **nothing), json=body, headers=headers)
+        assert (there.status_code, nowhere.status_code) == (404, 404), (path, there.text)
+        assert without_ids(there.text, hers) == without_ids(nowhere.text, nothing), path
+        assert without_ids(str(sorted(there.headers.items())), {}) == without_ids(
+            str(sorted(nowhere.headers.items())), {}
+        )
+    assert everything(ada, hers) == before
+
+
+def without_ids(text: str, ids: dict[str, str]) -> str:
+    for id in ids.values():
+        text = text.replace(id, "...")
+    return text
+
+
+def test_ids_in_bodies_and_queries_are_ones_own(world: World) -> None:
+    ada, eve = world.somebody(), world.somebody("eve@example.org")
+    hers, mine = belongings(world, ada), belongings(world, eve)
+    for theirs in (hers["portfolio_id"], str(NOBODY)):
+        problem(eve.post("/api/rebalance/predict", {"portfolio_id": theirs}), 404)
+        problem(eve.get("/api/rebalance", params={"portfolio_id": theirs}), 404)
+    trades = BODIES["record_trades"]
+    for theirs in (hers["proposal_id"], str(NOBODY)):
+        answer = eve.post(
+            f"/api/portfolios/{mine['portfolio_id']}/transactions",
+            trades | {"proposal_id": theirs},
+        )
+        problem(answer, 404)
+        for path, cursor in (
+            ("/api/rebalance", "before"),
+            ("/api/portfolios", "after"),
+            (f"/api/portfolios/{mine['portfolio_id']}/transactions", "before"),
+        ):
+            page = eve.get(path, params={cursor: theirs}).json()
+            assert page == {"items": [], "next": None}
+    opened = eve.get(f"/api/portfolios/{mine['portfolio_id']}").json()
+    assert opened["version"] == 1  # nothing was booked
+    lists = json.dumps([eve.get(path).json() for path in ("/api/portfolios", "/api/rebalance")])
+    assert not any(id in lists for id in hers.values())
+
+
+def test_idempotency_keys_of_others_are_ones_own_business(world: World) -> None:
+    deposit, key = {"kind": "deposit", "amount": "5"}, {"Idempotency-Key": "monday"}
+    for email in ("ada@example.org", "eve@example.org"):
+        person = world.somebody(email)
+        path = f"/api/portfolios/{person.portfolio()['id']}/cash-flows"
+        done = person.post(path, deposit, headers=key)
+        assert done.status_code == 201
+        assert "idempotent-replayed" not in done.headers
+        assert UUID(done.json()["entry"]["id"])

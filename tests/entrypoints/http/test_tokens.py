@@ -1,0 +1,217 @@
+"""Who somebody is, and what happens to those who are not."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+
+from rebalancer.adapters.security.tokens import JwtTokens
+from rebalancer.config import DEVELOPMENT_KEY
+from tests.entrypoints.http.conftest import (
+    NOBODY,
+    PASSWORD,
+    START,
+    Person,
+    World,
+    at_once,
+    checked,
+    problem,
+)
+
+
+def signed(key: str = DEVELOPMENT_KEY, algorithm: str = "HS256", **claims: Any) -> str:
+    """A token with ordinary claims but for some; None leaves one out."""
+    ordinary = {
+        "iss": "rebalancer",
+        "sub": str(NOBODY),
+        "iat": START,
+        "exp": START.timestamp() + 60,
+    }
+    given = {name: value for name, value in (ordinary | claims).items() if value is not None}
+    return jwt.encode(given, key, algorithm=algorithm)
+
+
+def unsigned(algorithm: str) -> str:
+    def part(value: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    claims = {"iss": "rebalancer", "sub": str(NOBODY), "exp": START.timestamp() + 60}
+    return f"{part({'alg': algorithm, 'typ': 'JWT'})}.{part(claims)}."
+
+
+FORGED = {
+    "another key": signed("x" * 40),
+    "another algorithm": signed("x" * 64, "HS512"),
+    "our key with another algorithm": signed(DEVELOPMENT_KEY * 2, "HS512"),
+    "no algorithm": unsigned("none"),
+    "No algorithm": unsigned("None"),
+    "no signature": unsigned("HS256"),
+    "another issuer": signed(iss="somebody"),
+    "no issuer": signed(iss=None),
+    "no end": signed(exp=None),
+    "a start to come": signed(nbf=START.timestamp() + 10**9),
+    "nobody": signed(sub=None),
+    "no id": signed(sub="ada"),
+    "garbage": "garbage",
+    "dots": "..",
+    "not ASCII": "ÿ.ÿ.ÿ",
+    "long": "a" * 50_000,
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_token_proves_nothing(world: World, name: str) -> None:
+    header = {"Authorization": f"Bearer {FORGED[name]}".encode("latin-1")}
+    answer = checked(world.client.get("/api/users/profile", headers=header))
+    problem(answer, 401)
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic YTpi", "Token x", "bearer", "Bearer  ", "\x00"]
+)
+def test_the_header_must_bear_a_token(world: World, header: str) -> None:
+    problem(world.client.get("/api/users/profile", headers={"Authorization": header}), 401)
+
+
+def test_the_scheme_is_written_as_one_likes(ada: Person) -> None:
+    token = ada.login["access_token"]
+    for scheme in ("bearer", "BEARER", "Bearer "):
+        header = {"Authorization": f"{scheme} {token}"}
+        assert ada.client.get("/api/users/profile", headers=header).status_code == 200
+
+
+def test_an_access_token_ends(world: World, ada: Person) -> None:
+    world.time.pass_by(minutes=14, seconds=59)
+    assert ada.get("/api/users/profile").status_code == 200
+    world.time.pass_by(seconds=1)
+    assert "has ended" in problem(ada.get("/api/users/profile"), 401)
+
+
+def test_a_token_may_outlive_its_user(world: World, ada: Person) -> None:
+    token, _ = JwtTokens(DEVELOPMENT_KEY).access(NOBODY, START)
+    gone = Person(world.client, ada.login | {"access_token": token})
+    answers = {
+        one["id"]: one["answers"][0]["id"]
+        for one in world.client.get("/api/risk/questionnaire").json()["questions"]
+    }
+    for profile in ({}, {"risk_profile": None}):
+        opening = {"name": "Mine", "targets": {"C": 1}} | profile
+        problem(gone.post("/api/portfolios", opening), 401)
+    problem(gone.get("/api/users/profile"), 401)
+    problem(gone.post("/api/risk/assessment", {"answers": answers}), 401)
+    problem(gone.post("/api/backtest", {"policies": ["monthly"]}), 401)
+    assert gone.get("/api/portfolios").json()["items"] == []
+    problem(gone.get(f"/api/portfolios/{ada.portfolio()['id']}"), 404)
+
+
+def test_login_does_not_tell_who_is_registered(world: World, ada: Person) -> None:
+    answers = [
+        checked(world.client.post("/api/users/login", json={"email": email, "password": password}))
+        for email, password in (
+            ("ada@example.org", "wrong password"),
+            ("bob@example.org", PASSWORD),
+            ("no address", PASSWORD),
+            ("ada@example.org", ""),
+        )
+    ]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.text for answer in answers}) == 1
+
+
+def test_passwords_show_up_nowhere(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "hunter2 hunter2 hunter2"
+    client, email = world.client, "eve@example.org"
+    told = [
+        client.post("/api/users/register", json={"email": email, "password": secret}),
+        client.post("/api/users/register", json={"email": email, "password": secret}),
+        client.post("/api/users/register", json={"email": "eve", "password": secret}),
+        client.post("/api/users/register", json={"email": [secret], "password": [secret]}),
+        client.post("/api/users/register", json={"email": email, "password": {"x": secret}}),
+        client.post("/api/users/register", json={"email": email, "password": secret * 9}),
+        client.post("/api/users/login", json={"email": email, "password": secret}),
+        client.post("/api/users/login", json={"email": email, "password": secret + "?"}),
+    ]
+    profile = Person(client, told[6].json()).get("/api/users/profile")
+    world.work.broken = RuntimeError("boom")
+    told.append(client.post("/api/users/register", json={"email": email, "password": secret}))
+    assert [answer.status_code for answer in told] == [201, 409, 422, 400, 400, 400, 200, 401, 500]
+    for answer in (*told, profile):
+        assert "hunter2" not in answer.text
+        assert "argon2" not in answer.text
+    assert "boom" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def refreshed(world: World, token: str) -> Any:
+    return checked(world.client.post("/api/users/refresh", json={"refresh_token": token}))
+
+
+def test_a_refresh_token_is_exchanged_for_another(world: World, ada: Person) -> None:
+    world.time.pass_by(minutes=20)
+    second = refreshed(world, ada.login["refresh_token"]).json()
+    assert second["refresh_token"] != ada.login["refresh_token"]
+    assert Person(world.client, second).get("/api/users/profile").status_code == 200
+    third = refreshed(world, second["refresh_token"])
+    assert third.status_code == 200
+
+
+def test_a_refresh_token_that_comes_twice_ends_all_of_its_family(world: World, ada: Person) -> None:
+    elsewhere = world.logged_in()
+    second = refreshed(world, ada.login["refresh_token"]).json()
+    problem(refreshed(world, ada.login["refresh_token"]), 401)
+    problem(refreshed(world, second["refresh_token"]), 401)
+    assert refreshed(world, elsewhere.login["refresh_token"]).status_code == 200
+
+
+def test_a_refresh_token_ends(world: World, ada: Person) -> None:
+    world.time.pass_by(days=30)
+    problem(refreshed(world, ada.login["refresh_token"]), 401)
+
+
+def test_access_and_refresh_tokens_do_not_stand_for_each_other(world: World, ada: Person) -> None:
+    problem(refreshed(world, ada.login["access_token"][:200]), 401)
+    header = {"Authorization": f"Bearer {ada.login['refresh_token']}"}
+    problem(world.client.get("/api/users/profile", headers=header), 401)
+
+
+def test_of_two_that_refresh_at_once_one_wins(world: World, ada: Person) -> None:
+    answers = at_once(6, lambda _: refreshed(world, ada.login["refresh_token"]))
+    assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401, 401, 401]
+
+
+def test_whoever_logs_out_refreshes_no_more(world: World, ada: Person) -> None:
+    token = {"refresh_token": ada.login["refresh_token"]}
+    elsewhere = world.logged_in()
+    for _ in range(2):
+        left = world.client.post("/api/users/logout", json=token)
+        assert (left.status_code, left.text) == (204, "")
+    problem(refreshed(world, token["refresh_token"]), 401)
+    assert refreshed(world, elsewhere.login["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_a_login_takes_as_long_for_strangers(world: World, ada: Person) -> None:
+    def spent(email: str) -> float:
+        began = time.perf_counter()
+        world.client.post("/api/users/login", json={"email": email, "password": "wrong"})
+        return time.perf_counter() - began
+
+    known, unknown = (
+        min(spent(email) for _ in range(15)) for email in ("ada@example.org", "eve@example.org")
+    )
+    assert unknown > known / 4  # a hash is computed for both
+
+
+def test_tokens_end_when_they_say(world: World, ada: Person) -> None:
+    assert ada.login["refresh_expires"] == (START + timedelta(days=30)).isoformat().replace(
+        "+00:00", "Z"
+    )
