@@ -135,6 +135,7 @@ def pages(fetch: Callable[[UUID | None], list], size: int) -> list:
     page = fetch(None)
     while page:
         assert len(page) <= size
+        assert page[0] not in found
         found += page
         page = fetch(page[-1].id)
     return found
@@ -595,7 +596,7 @@ def test_portfolios_of_an_owner_page_by_page_the_oldest_first(work, ada, size):
     for number in range(7):  # three moments, so that some are of the same one
         created = NOW + (number % 3) * HOUR
         mine.append(kept_portfolio(work, ada, created=created, changed=created))
-        kept_portfolio(work, eve, created=created)
+        hers = kept_portfolio(work, eve, created=created)
     closed = kept_portfolio(work, ada, created=NOW + HOUR)
     with work.begin() as tx:
         tx.portfolios.close(closed.id, owner=ada.id, version=1, now=NOW)
@@ -604,7 +605,8 @@ def test_portfolios_of_an_owner_page_by_page_the_oldest_first(work, ada, size):
         found = pages(lambda after: tx.portfolios.of(ada.id, after=after, limit=size), size)
         behind = [one for one in mine if (one.created, one.id) > (closed.created, closed.id)]
         assert tx.portfolios.of(ada.id, after=closed.id, limit=100) == behind
-        assert tx.portfolios.of(ada.id, after=uuid4(), limit=100) == []
+        for unknown in (hers.id, uuid4()):
+            assert tx.portfolios.of(ada.id, after=unknown, limit=100) == []
     assert found == mine
 
 
@@ -702,7 +704,7 @@ def test_a_proposal_is_replaced_at_the_stage_that_was_seen(work, ada):
 def test_proposals_page_by_page_the_latest_first(work, ada, size):
     one, two = kept_portfolio(work, ada), kept_portfolio(work, ada)
     eve = kept_user(work)
-    kept_proposal(work, kept_portfolio(work, eve))
+    hers = kept_proposal(work, kept_portfolio(work, eve), proposed=NOW + 9 * HOUR)
     mine = [
         kept_proposal(work, portfolio, proposed=NOW + (number % 3) * HOUR)
         for number, portfolio in enumerate([one, two, one, two, one, one, one])
@@ -716,7 +718,10 @@ def test_proposals_page_by_page_the_latest_first(work, ada, size):
 
             some = [record for record in mine if wanted in (None, record.portfolio_id)]
             assert pages(fetch, size) == some
-        assert tx.proposals.of(ada.id, before=uuid4(), limit=9) == []
+        for unknown in (hers.id, uuid4()):
+            assert tx.proposals.of(ada.id, before=unknown, limit=9) == []
+        elsewhere = next(record for record in mine if record.portfolio_id == two.id)
+        assert tx.proposals.of(ada.id, portfolio_id=one.id, before=elsewhere.id, limit=9) == []
         assert tx.proposals.of(ada.id, portfolio_id=uuid4(), limit=9) == []
 
 
@@ -891,7 +896,7 @@ def test_a_run_is_kept_until_it_is_finished(work, ada):
 
 
 def test_the_latest_unfinished_run(work):
-    runs = [a_run(started=NOW + number * HOUR) for number in (1, 3, 2)]
+    runs = [a_run(id=UUID(int=9 - n), started=NOW + n * HOUR) for n in (1, 3, 2)]
     with work.begin() as tx:
         for run in runs:
             tx.runs.add(run)

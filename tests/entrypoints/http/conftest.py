@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ from tests.builders import CLASSES, varied_prices
 
 PASSWORD = "correct horse battery staple"
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)
+HISTORY = varied_prices()
+TO_COME = 5
+"""Days of it that nobody knows yet at the start of a test."""
 NOBODY = UUID(int=7)
 """An id that nothing has."""
 
@@ -50,6 +54,9 @@ class Time:
     """A clock that stands still until somebody moves it."""
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
         self.now = START
 
     def __call__(self) -> datetime:
@@ -63,6 +70,9 @@ class Names:
     """Ids that follow from how many there were before."""
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
         self._numbers = itertools.count()
 
     def __call__(self) -> UUID:
@@ -72,13 +82,16 @@ class Names:
 class Market:
     """A history of which the last days are still to come."""
 
-    def __init__(self, history: PriceHistory, *, to_come: int = 5) -> None:
+    def __init__(self, history: PriceHistory) -> None:
         self._history = history
-        self._to_come = to_come
+        self.renew()
+
+    def renew(self) -> None:
         self.away = False
+        self._tell(TO_COME)
 
     def pass_a_day(self) -> None:
-        self._to_come -= 1
+        self._tell(self._to_come - 1)
 
     def symbols(self) -> tuple[str, ...]:
         return self._history.symbols
@@ -92,8 +105,11 @@ class Market:
     ) -> PriceHistory:
         if self.away:
             raise PricesUnavailable("the exchange is on fire")
-        known = self._history.until(len(self._history) - 1 - self._to_come)
-        return known.window(symbols, days=days, until=until)
+        return self._known.window(symbols, days=days, until=until)
+
+    def _tell(self, to_come: int) -> None:
+        self._to_come = to_come
+        self._known = self._history.until(len(self._history) - 1 - to_come)
 
     @property
     def last(self) -> str:
@@ -107,10 +123,18 @@ class Market:
 class Work:
     """A store that can be taken away, or made to break."""
 
-    def __init__(self, work: UnitOfWork) -> None:
+    def __init__(self) -> None:
+        self.renew(MemoryWork())
+
+    def renew(self, work: UnitOfWork) -> None:
         self._work = work
         self.away = False
         self.broken: Exception | None = None
+
+    @property
+    def engine(self) -> Engine:
+        assert isinstance(self._work, SqlWork)
+        return self._work.engine
 
     def begin(self) -> Any:
         return self._opened(self._work.begin)
@@ -175,16 +199,39 @@ class Person:
             params[cursor] = page["next"]
 
 
-@attrs.define
+class Parts:
+    """What surrounds the application."""
+
+    def __init__(self) -> None:
+        self.time, self.names = Time(), Names()
+        self.market, self.work = Market(HISTORY), Work()
+
+    def renew(self, work: UnitOfWork) -> None:
+        """As if nothing had happened yet, over an empty store."""
+        for part in (self.time, self.names, self.market):
+            part.renew()
+        self.work.renew(work)
+
+
+@attrs.frozen
 class World:
     """The application and what surrounds it."""
 
     app: Litestar
     client: TestClient[Litestar]
-    time: Time
-    market: Market
-    work: Work
-    engine: Engine | None
+    parts: Parts
+
+    @property
+    def time(self) -> Time:
+        return self.parts.time
+
+    @property
+    def market(self) -> Market:
+        return self.parts.market
+
+    @property
+    def work(self) -> Work:
+        return self.parts.work
 
     def somebody(self, email: str = "ada@example.org") -> Person:
         """Register and log in."""
@@ -202,8 +249,7 @@ class World:
 
     def statements(self) -> Statements:
         """Count SQL statements from now on."""
-        assert self.engine is not None
-        return Statements(self.engine)
+        return Statements(self.work.engine)
 
 
 class Statements:
@@ -281,34 +327,62 @@ def store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def in_world(store: str, migrated: Path, tmp_path: Path) -> Iterator[Callable[..., World]]:
-    """Start the application in a world of its own, perhaps with parts that a test brings along."""
-    ended = []
+def work(store: str, migrated: Path, tmp_path: Path) -> Iterator[UnitOfWork]:
+    """An empty store."""
+    if store == "memory":
+        yield MemoryWork()
+        return
+    engine = connect(f"sqlite:///{shutil.copy(migrated, tmp_path / 'rebalancer.db')}")
+    yield SqlWork(engine)
+    engine.dispose()
 
-    def start(*overrides: Provider) -> World:
-        engine = None
-        if store == "sqlite":
-            path = shutil.copy(migrated, tmp_path / f"{len(ended)}.db")
-            engine = connect(f"sqlite:///{path}")
-            ended.append(engine.dispose)
-        work = Work(MemoryWork() if engine is None else SqlWork(engine))
-        parts = {
-            UnitOfWork: work,
-            PriceSource: Market(varied_prices()),
-            InstrumentSource: MemoryInstruments(CLASSES),
-            Passwords: ArgonPasswords(time_cost=1, memory_kib=64),
-            Clock: Time(),
-            Ids: Names(),
-        }
-        app = application(async_container(Sources(), provided(parts), *overrides))
-        client = TestClient(app, raise_server_exceptions=False)
-        client.__enter__()
-        ended.append(lambda: client.__exit__(None, None, None))
-        return World(app, client, parts[Clock], parts[PriceSource], work, engine)
 
-    yield start
-    for end in reversed(ended):
-        end()
+@pytest.fixture(scope="session")
+def shared() -> Iterator[World]:
+    """An application for all tests of this process, each of which sees it as new."""
+    with started(Parts()) as world:
+        yield world
+
+
+@pytest.fixture
+def world(shared: World, work: UnitOfWork) -> World:
+    """The application at the start."""
+    shared.parts.renew(work)
+    return shared
+
+
+@pytest.fixture
+def in_world(work: UnitOfWork) -> Iterator[Callable[..., World]]:
+    """The application with parts that a test brings along."""
+    with ExitStack() as stack:
+
+        def start(*overrides: Provider) -> World:
+            parts = Parts()
+            parts.renew(work)
+            return stack.enter_context(started(parts, *overrides))
+
+        yield start
+
+
+@pytest.fixture
+def ada(world: World) -> Person:
+    return world.somebody()
+
+
+@contextmanager
+def started(parts: Parts, *overrides: Provider) -> Iterator[World]:
+    """The application while it runs."""
+    ports = {
+        UnitOfWork: parts.work,
+        PriceSource: parts.market,
+        InstrumentSource: MemoryInstruments(CLASSES),
+        Passwords: ArgonPasswords(time_cost=1, memory_kib=64),
+        Clock: parts.time,
+        Ids: parts.names,
+    }
+    app = application(async_container(Sources(), provided(ports), *overrides))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield World(app, client, parts)
 
 
 def provided(parts: dict[Any, Any]) -> Provider:
@@ -321,13 +395,3 @@ def provided(parts: dict[Any, Any]) -> Provider:
 
 def _giving(part: Any) -> Callable[[], Any]:
     return lambda: part
-
-
-@pytest.fixture
-def world(in_world: Callable[..., World]) -> World:
-    return in_world()
-
-
-@pytest.fixture
-def ada(world: World) -> Person:
-    return world.somebody()

@@ -40,7 +40,7 @@ BODIES: dict[str, Any] = {
     "predict": {"portfolio_id": str(NOBODY)},
     "accept": {},
     "reject": {},
-    "start": {"policies": ["monthly"]},
+    "start": {"policies": ["monthly"], "from": "2022-11-14"},
     "assess": {"answers": {}},
 }
 """A body that each route with one accepts."""
@@ -106,7 +106,7 @@ def test_public_routes_need_no_token(world: World) -> None:
 
 def belongings(world: World, person: Person) -> dict[str, str]:
     portfolio = person.portfolio()["id"]
-    job = person.post("/api/backtest", {"policies": ["monthly"]})
+    job = person.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"})
     assert job.status_code == 202, job.text
     return {
         "portfolio_id": portfolio,

@@ -107,7 +107,7 @@ def test_a_token_may_outlive_its_user(world: World, ada: Person) -> None:
         problem(gone.post("/api/portfolios", opening), 401)
     problem(gone.get("/api/users/profile"), 401)
     problem(gone.post("/api/risk/assessment", {"answers": answers}), 401)
-    problem(gone.post("/api/backtest", {"policies": ["monthly"]}), 401)
+    problem(gone.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"}), 401)
     assert gone.get("/api/portfolios").json()["items"] == []
     problem(gone.get(f"/api/portfolios/{ada.portfolio()['id']}"), 404)
 

@@ -156,3 +156,21 @@ def _mend(operation: dict[str, Any], described: dict[str, Any]) -> None:
     if (body := operation.get("requestBody")) is not None:
         name = body["content"]["application/json"]["schema"]["$ref"].removeprefix(_SCHEMAS)
         body["required"] = bool(described[name].get("required"))
+        described[name]["examples"] = [_example(described[name], described)]
+
+
+def _example(schema: dict[str, Any], described: dict[str, Any]) -> Any:
+    """A value of a schema, from the examples of its parts."""
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "$ref" in schema:
+        return _example(described[schema["$ref"].removeprefix(_SCHEMAS)], described)
+    if schema["type"] == "array":
+        return [_example(schema["items"], described)]
+    return {
+        name: _example(part, described)
+        for name, part in schema["properties"].items()
+        if name in schema.get("required", ()) or "examples" in part
+    }

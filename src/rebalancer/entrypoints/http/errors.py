@@ -93,11 +93,11 @@ def answers(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def refused(_: Request[Any, Any, Any], error: RebalancerError) -> Response[Problem]:
+def refused(request: Request[Any, Any, Any], error: RebalancerError) -> Response[Problem]:
     """One of our own errors."""
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     if status == 500:
-        return failed(_, error)
+        return failed(request, error)
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -110,13 +110,15 @@ def refused(_: Request[Any, Any, Any], error: RebalancerError) -> Response[Probl
     return _problem(status, str(error), errors, headers)
 
 
-def rejected(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def rejected(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     """What Litestar refuses: unknown paths, other methods, parameters that do not fit."""
     errors = []
     detail = error.detail
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         errors = [
-            FieldProblem(str(one.get("key", "")), plainly(str(one.get("message", ""))))
+            FieldProblem(
+                _called(request, str(one.get("key", ""))), plainly(str(one.get("message", "")))
+            )
             for one in error.extra
             if isinstance(one, dict)
         ]
@@ -124,7 +126,7 @@ def rejected(_: Request[Any, Any, Any], error: HTTPException) -> Response[Proble
     if error.status_code == 413:
         detail = "the body is too large; send less at a time"
     if error.status_code >= 500:
-        return failed(_, error)
+        return failed(request, error)
     return _problem(error.status_code, detail, errors, dict(error.headers or {}))
 
 
@@ -132,6 +134,15 @@ def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     """A bug of ours: told to the operators in full, to the caller not at all."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return _problem(500, "something went wrong on our side; it has been logged", [], {})
+
+
+def _called(request: Request[Any, Any, Any], parameter: str) -> str:
+    """What callers know a handler's parameter by: ``If-Match`` is `if_match` here."""
+    if parameter == "data":
+        return "body"
+    field = request.route_handler.parsed_fn_signature.parameters.get(parameter)
+    name = getattr(field and field.kwarg_definition, "name", None)
+    return name or parameter
 
 
 def _problem(

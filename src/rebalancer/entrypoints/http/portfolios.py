@@ -359,8 +359,9 @@ async def read_portfolio(
 ) -> Response[PortfolioView]:
     """A portfolio, valued at the last close."""
     valued = await sync_to_thread(use, portfolio_id, owner=owner)
-    if if_none_match is not None and _etag(valued) in if_none_match:
-        return Response(None, status_code=304, headers={"ETag": _etag(valued)})  # type: ignore[arg-type]  # 304 has no body
+    tag = _etag(valued)
+    if if_none_match is not None and (tag in if_none_match or if_none_match == "*"):
+        return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]  # 304 has no body
     return _tagged(valued)
 
 

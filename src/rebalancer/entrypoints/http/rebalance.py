@@ -63,7 +63,7 @@ Preset = Annotated[
 class PredictBody(Body, frozen=True, kw_only=True):
     """What is asked of a policy."""
 
-    portfolio_id: UUID
+    portfolio_id: Annotated[UUID, Meta(examples=["7f1c6f5e-3f0c-4c5e-9d0a-2b8f0c1d2e3f"])]
     policy: PolicyName = "band"
     cash_flow: Annotated[
         Amount,
@@ -88,7 +88,8 @@ class AcceptBody(Body, frozen=True, kw_only=True):
         Literal["paper", "worksheet"],
         Meta(
             description="paper: here and now, at the closes of the proposal's day and with its "
-            "costs. worksheet: elsewhere, by yourself; record the trades afterwards."
+            "costs. worksheet: elsewhere, by yourself; record the trades afterwards.",
+            examples=["paper"],
         ),
     ] = "paper"
 
@@ -96,7 +97,7 @@ class AcceptBody(Body, frozen=True, kw_only=True):
 class RejectBody(Body, frozen=True, kw_only=True):
     """Why not."""
 
-    remark: Line = ""
+    remark: Annotated[Line, Meta(examples=["Not before the next pay day."])] = ""
 
 
 _ON_PAPER, _NO_REMARK = AcceptBody(), RejectBody()

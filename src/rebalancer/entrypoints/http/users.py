@@ -33,7 +33,7 @@ from rebalancer.entrypoints.http.errors import answers
 from rebalancer.entrypoints.http.wire import Body, View
 
 Email = Annotated[str, Meta(max_length=LONGEST_EMAIL, examples=["ada@example.org"])]
-Secret = Annotated[str, Meta(min_length=1, max_length=200)]
+Secret = Annotated[str, Meta(min_length=1, max_length=200, examples=["pX3oK0JmX1yN5n7bO2cTq9..."])]
 
 
 class Registration(Body, frozen=True, kw_only=True):

@@ -75,11 +75,12 @@ class BasisPoints(Bounded):
     low, high = 0.0, 1_000.0
 
 
+_SYMBOL = r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,31}$(?!\n)"
+"""Python's ``$`` would let a line end follow."""
+
 Symbol = Annotated[
     str,
-    Meta(
-        pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,31}$", description="A ticker.", examples=["AAPL"]
-    ),
+    Meta(pattern=_SYMBOL, description="A ticker.", examples=["AAPL"]),
 ]
 Line = Annotated[str, Meta(max_length=500, description="A line of text.")]
 MOST_ASSETS = 500
@@ -202,7 +203,8 @@ def _scalar(kind: type[Any], value: Any) -> Any:
     """Read what msgspec does not know; a ValueError gets the field's path from it."""
     if issubclass(kind, Amount):
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if not (whole or (isinstance(value, str) and re.match(kind.pattern, value))):
+        text = str(value) if whole or isinstance(value, str) else ""
+        if not re.fullmatch(kind.pattern, text):
             raise ValueError(f"Expected {kind.what}, got {_shown(value)}")
         try:
             return kind(decimal_of(value, field=""))
@@ -215,7 +217,7 @@ def _scalar(kind: type[Any], value: Any) -> Any:
             raise ValueError(
                 f"Expected a number from {kind.low:g} to {kind.high:g}, got {_shown(value)}"
             )
-        return kind(value)
+        return kind(value or 0)  # -0.0 is no fraction of anything
     raise NotImplementedError(kind)
 
 
@@ -245,6 +247,7 @@ def _explained(message: str, values: dict[str, Any], type_: type[Any]) -> tuple[
     for pattern, said in ((_UNKNOWN, "is unknown"), (_MISSING, "is missing")):
         if found := pattern.match(message):
             name, path = found.group(1), found.group(2)
+            name = name or '""'
             return said, f"{path}.{name}" if path else name
     found = _AT.match(message)
     assert found is not None  # it matches anything

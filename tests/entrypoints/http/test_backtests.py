@@ -1,0 +1,159 @@
+"""Backtests in the background."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from dishka import Provider, Scope
+
+from rebalancer.application.backtests import RunBacktest
+from rebalancer.application.ports import JobRunner
+from rebalancer.domain.errors import InvalidRequest, Unavailable
+from tests.entrypoints.http.conftest import Person, World, problem, provided
+
+ORDER = {"policies": ["monthly", "band", "buy_and_hold"], "from": "2022-11-14", "cost_bps": 5}
+
+
+def ended(person: Person, path: str) -> dict[str, Any]:
+    """A job when it is done; within ten seconds."""
+    for _ in range(2000):
+        job = person.get(path).json()
+        if job["finished"] is not None:
+            return job
+        time.sleep(0.005)
+    raise AssertionError("it never ends")
+
+
+def test_a_backtest_runs_in_the_background(world: World, ada: Person) -> None:
+    asked = ada.post("/api/backtest", ORDER)
+    assert asked.status_code == 202
+    assert (asked.json()["state"], asked.json()["progress"]) == ("queued", 0.0)
+    assert asked.headers["location"] == f"/api/backtest/{asked.json()['id']}/status"
+    job = ended(ada, asked.headers["location"])
+    assert (job["state"], job["progress"], job["error"]) == ("succeeded", 1.0, None)
+    assert [one["policy"] for one in job["result"]["results"]][:3] == ORDER["policies"]
+    assert job["result"]["from"] == "2022-11-14"
+    assert ada.get(asked.headers["location"]).json() == job
+
+
+class Watched(RunBacktest):
+    """Tells how far the job is, each time that it comes further."""
+
+    seen: list[float]
+    look: Callable[[], Any]
+
+    def __call__(self, request: Any, *, progress: Any, **options: Any) -> Any:
+        def noted(name: str) -> None:
+            progress(name)
+            self.seen.append(self.look())
+
+        return super().__call__(request, progress=noted, **options)
+
+
+class Later:
+    """A runner that does jobs when a test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Any] = []
+        self.full = False
+
+    def submit(self, job: Any) -> None:
+        if self.full:
+            raise Unavailable("too many jobs are waiting; try again in a minute")
+        self.waiting.append(job)
+
+
+def test_a_job_that_finds_no_room_is_refused(in_world: Callable[..., World]) -> None:
+    later = Later()
+    ada = in_world(provided({JobRunner: later})).somebody()
+    waiting = ada.post("/api/backtest", ORDER)
+    assert ada.get(waiting.headers["location"]).json()["state"] == "queued"
+    later.full = True
+    refused = ada.post("/api/backtest", ORDER)
+    assert "try again" in problem(refused, 503)
+    assert refused.headers["retry-after"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InvalidRequest("is no good", field="policies"), "policies: is no good"),
+        (Unavailable("the exchange is on fire"), "the exchange is on fire"),
+        (RuntimeError("secret internals"), "it failed for a reason that is ours"),
+    ],
+)
+def test_a_backtest_that_fails_says_why(
+    in_world: Callable[..., World], error: Exception, told: str
+) -> None:
+    class Failing(RunBacktest):
+        def __call__(self, *_: Any, **__: Any) -> Any:
+            raise error
+
+    provider = Provider(scope=Scope.APP)
+    provider.provide(Failing, provides=RunBacktest)
+    ada = in_world(provider).somebody()
+    asked = ada.post("/api/backtest", ORDER)
+    job = ended(ada, asked.headers["location"])
+    assert (job["state"], job["error"], job["result"]) == ("failed", told, None)
+
+
+def test_progress_can_be_watched(in_world: Callable[..., World]) -> None:
+    provider = Provider(scope=Scope.APP)
+    provider.provide(Watched, provides=RunBacktest)
+    ada = in_world(provider).somebody()
+    path: list[str] = []
+
+    def look() -> float:
+        while not path:  # until the answer with the job's address has come
+            time.sleep(0.001)
+        job = ada.get(path[0]).json()
+        assert job["state"] == "running"
+        return float(job["progress"])
+
+    Watched.seen, Watched.look = [], staticmethod(look)
+    path.append(ada.post("/api/backtest", ORDER).headers["location"])
+    assert ended(ada, path[0])["progress"] == 1.0
+    assert Watched.seen == [0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"policies": ["nil"]}, "policy"),
+        ({"policies": ["monthly", "monthly"]}, "policies"),
+        ({"from": "2030-01-01"}, "from"),
+        ({"to": "1990-01-01"}, "to"),
+        ({"from": "2022-12-01", "to": "2022-11-01"}, "to"),
+        ({"targets": {"NIL": 0.5}}, "targets"),
+        ({"targets": {"A": 0.7, "B": 0.7}}, "targets"),
+        ({"risk_free": 0.1, "risk_free_symbol": "B"}, "risk_free_symbol"),
+        ({"risk_free_symbol": "NIL"}, "risk_free"),
+        ({"costs": "free"}, "costs"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_at_once(
+    ada: Person, change: dict[str, Any], field: str
+) -> None:
+    problem(ada.post("/api/backtest", ORDER | change), 422, field)
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_policies_can_be_listed_and_tried(world: World, ada: Person) -> None:
+    names = [one["name"] for one in world.client.get("/api/policies").json()]
+    asked = ada.post("/api/backtest", {"policies": names[:20], "from": "2022-11-14"})
+    assert asked.status_code == 202, asked.text
+
+
+def test_jobs_that_a_restart_cut_off_have_failed(in_world: Callable[..., World]) -> None:
+    later = Later()
+    world = in_world(provided({JobRunner: later}))
+    ada = world.somebody()
+    path = ada.post("/api/backtest", ORDER).headers["location"]
+    world.client.__exit__(None, None, None)
+    world.client.__enter__()
+    job = ada.get(path).json()
+    assert (job["state"], job["error"]) == ("failed", "the server was restarted; ask again")

@@ -1,0 +1,388 @@
+"""Whatever is sent: a refusal that names the field, never a failure, and nothing written."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.entrypoints.http.conftest import NOBODY, Person, World, checked, problem
+
+pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
+
+TRADE = {"side": "buy", "symbol": "C", "quantity": "1", "price": "2.5", "cost": "0.1"}
+ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
+    "register": ("/api/users/register", {"email": "b@example.org", "password": "long enough"}),
+    "login": ("/api/users/login", {"email": "ada@example.org", "password": "wrong"}),
+    "refresh": ("/api/users/refresh", {"refresh_token": "x"}),
+    "logout": ("/api/users/logout", {"refresh_token": "x"}),
+    "assess": ("/api/risk/assessment", {"answers": {"horizon": "x"}}),
+    "open": (
+        "/api/portfolios",
+        {
+            "name": "Mine",
+            "targets": {"C": 0.5},
+            "cash": "10",
+            "holdings": {"F": "2"},
+            "on": "2022-12-01",
+            "risk_profile": None,
+            "preferences": {"band": 0.1, "min_trade": "5", "do_not_sell": ["C"]},
+        },
+    ),
+    "revise": ("PUT /api/portfolios/{portfolio}", {"name": "Mine", "targets": {"C": 0.5}}),
+    "flow": (
+        "/api/portfolios/{portfolio}/cash-flows",
+        {"kind": "deposit", "amount": "5", "on": "2022-12-01", "note": "n"},
+    ),
+    "trades": ("/api/portfolios/{portfolio}/transactions", {"trades": [TRADE]}),
+    "predict": (
+        "/api/rebalance/predict",
+        {"portfolio_id": str(NOBODY), "policy": "band", "cash_flow": "1", "cost_bps": 5},
+    ),
+    "accept": ("/api/rebalance/{proposal}/accept", {"mode": "paper"}),
+    "reject": ("/api/rebalance/{proposal}/reject", {"remark": "no"}),
+    "backtest": (
+        "/api/backtest",
+        {"policies": ["monthly"], "from": "2022-11-14", "targets": {"C": 1}, "capital": 5},
+    ),
+}
+OPTIONAL = ("accept", "reject")
+"""Routes whose body may be left out."""
+
+
+class Target:
+    """One route, and everything that must not change."""
+
+    def __init__(self, ada: Person, name: str) -> None:
+        path, self.body = ROUTES[name]
+        ids = {}
+        if "{" in path or name == "predict":
+            ids["portfolio"] = ada.portfolio()["id"]
+        if "{proposal}" in path:
+            ids["proposal"] = ada.proposal(ids["portfolio"])["id"]
+        self.method, _, path = path.rpartition(" ")
+        self.path = path.format(**ids)
+        self.ada = ada
+        self.before = self._everything()
+
+    def _everything(self) -> str:
+        return json.dumps(
+            [
+                self.ada.get(path).json()
+                for path in ("/api/portfolios", "/api/rebalance", "/api/users/profile")
+            ]
+        )
+
+    def refuses(self, content: bytes, status: int = 400, **options: Any) -> list[str]:
+        """The fields that are named."""
+        headers = {"Content-Type": "application/json", "If-Match": '"1"'}
+        headers |= options.pop("headers", {})
+        answer = self.ada.ask(self.method or "POST", self.path, content=content, headers=headers)
+        assert answer.status_code == status, (content[:200], answer.text[:500])
+        assert self._everything() == self.before
+        return [error["field"] for error in answer.json().get("errors", ())]
+
+
+@pytest.fixture(params=ROUTES)
+def target(request: pytest.FixtureRequest, ada: Person) -> Target:
+    return Target(ada, request.param)
+
+
+def test_what_is_no_json_object(target: Target) -> None:
+    for content in (
+        b"{",
+        b"{}}",
+        b"nonsense",
+        b"[]",
+        b"[{}]",
+        b"null",
+        b'""',
+        b"5",
+        b"\xff\xfe",
+        b'{"\xff": 1}',
+        b"{'a': 1}",
+        b" ",
+        b"\x00",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
+    ):
+        assert target.refuses(content) == ["body"]
+
+
+def test_an_empty_body(target: Target, request: pytest.FixtureRequest) -> None:
+    if request.node.callspec.params["target"] in OPTIONAL:
+        return
+    assert target.refuses(b"") == ["body"]
+
+
+def test_what_is_too_large(target: Target) -> None:
+    assert target.refuses(b" " * 10_000_000, 413) == []
+    text = json.dumps({**target.body, "x": "y" * 2_000_000}).encode()
+    assert target.refuses(text, 413) == []
+
+
+def test_what_is_not_json(target: Target) -> None:
+    content = json.dumps(target.body).encode()
+    for kind in (
+        "text/plain",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/msgpack",
+        "nonsense",
+    ):
+        assert target.refuses(content, 415, headers={"Content-Type": kind}) == []
+
+
+def test_keys_that_are_unknown_or_occur_twice(target: Target) -> None:
+    assert target.refuses(json.dumps({**target.body, "surprise": 1}).encode()) == ["surprise"]
+    assert target.refuses(json.dumps({**target.body, "": 1}).encode()) != []
+    for key, value in target.body.items():
+        pair = f"{json.dumps(key)}: {json.dumps(value)}"
+        assert target.refuses(f"{{{pair}, {pair}}}".encode()) == [key]
+
+
+def test_what_is_missing(target: Target, request: pytest.FixtureRequest) -> None:
+    if request.node.callspec.params["target"] in OPTIONAL:
+        return
+    assert len(target.refuses(b"{}")) == 1
+
+
+WRONG = [
+    "null",
+    "true",
+    "[]",
+    "{}",
+    '"x"',
+    '""',
+    "-1",
+    "1.5",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e999999",
+    "-0.0",
+    '"NaN"',
+    '"Infinity"',
+    '"1e5"',
+    '"-1"',
+    '"1,5"',
+    '" 1"',
+    '"\\u0661"',  # an Arabic digit
+    '"1\\n"',
+    "9" * 5000,
+    '"' + "9" * 5000 + '"',
+    '"2022-02-30"',
+    '"2022-12-01T00:00:00"',
+    '"2022-12-01T00:00:00Z"',
+    '"2022-1-1"',
+    '"\\ud800"',
+    '"\\u0000"',
+    '"x' + "y" * 1000 + '"',
+    '{"a": {"b": {"c": []}}}',
+    '[[["deep"]]]',
+    '{"C": NaN}',
+    '{"C": -0.5}',
+    '{"C": 1e999999}',
+    '{"\\ud800": 1}',
+    '{"": 1}',
+    '{"x y": 1}',
+    '{"C": 0.1, "C": 0.2}',
+    '["C", 5]',
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Everywhere in a body where something else could stand."""
+    if path:
+        yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    if isinstance(value, dict | list):
+        for key, item in inner:
+            yield from places(item, (*path, key))
+
+
+def shown(path: tuple[Any, ...]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")
+
+
+def test_wrong_values_anywhere(target: Target) -> None:
+    """Each is refused with 4xx, or makes sense at its place; what is refused names the place."""
+    marker = "@@@"
+    for path in places(target.body):
+        body = copy.deepcopy(target.body)
+        inner = body
+        for part in path[:-1]:
+            inner = inner[part]
+        inner[path[-1]] = marker
+        template = json.dumps(body)
+        for wrong in WRONG:
+            content = template.replace(f'"{marker}"', wrong).encode()
+            headers = {"Content-Type": "application/json", "If-Match": '"1"'}
+            answer = target.ada.ask(
+                target.method or "POST", target.path, content=content, headers=headers
+            )
+            assert answer.status_code < 500, (content[:300], answer.text)
+            if answer.status_code in (400, 422):
+                (error,) = answer.json()["errors"]
+                named, here = error["field"], shown(path)
+                top = str(path[0])
+                if error["message"].startswith("occurs twice"):
+                    continue  # which is found before anybody knows where
+                related = named.startswith(here) or here.startswith(named) or named == "body"
+                assert related or (answer.status_code == 422 and named), (here, wrong, error)
+                assert top or named
+            else:
+                assert answer.is_success or answer.status_code in (401, 404, 409, 412), answer.text
+
+
+NOT_MONEY = [
+    "NaN", "Infinity", "-Infinity", "1e999999", "-1", '"NaN"', '"-1"', '"1e3"', '"+1"', '"01"',
+    '".5"', '"1."', "0.1", "1.0", '"1_000"', "true", "null", '"1000000000000000"', "10" * 20,
+    '"0.0000000000001"', '"\\u00b2"', '"1 "', '"0x10"',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("amount", NOT_MONEY)
+def test_money_is_exact_text(ada: Person, amount: str) -> None:
+    path = f"/api/portfolios/{ada.portfolio()['id']}"
+    for where, body, field in (
+        ("/cash-flows", '{"kind": "deposit", "amount": %s}', "amount"),
+        (
+            "/transactions",
+            '{"trades": [{"side": "buy", "symbol": "C", "quantity": %s, "price": "1"}]}',
+            "trades[0].quantity",
+        ),
+    ):
+        answer = ada.ask(
+            "POST",
+            path + where,
+            content=(body % amount).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        problem(answer, 400, field)
+    opening = '{"name": "x", "targets": {"C": 1}, "holdings": {"C": "1", "F": %s}}'
+    answer = ada.ask("POST", "/api/portfolios", content=(opening % amount).encode())
+    problem(answer, 400, "holdings.F")
+    assert ada.get(path).json()["version"] == 1
+
+
+@pytest.mark.parametrize(
+    "weight",
+    ["NaN", "Infinity", "1e999999", "-0.1", "1.0000001", '"0.5"', "true", "null", "2", "[]"],
+)
+def test_weights_are_fractions(ada: Person, weight: str) -> None:
+    for field in ("band", "max_turnover", "max_weight", "max_departure"):
+        if weight == "null" and field != "max_departure":
+            continue
+        body = f'{{"name": "x", "targets": {{"C": 1}}, "preferences": {{"{field}": {weight}}}}}'
+        answer = ada.ask("POST", "/api/portfolios", content=body.encode())
+        problem(answer, 400, f"preferences.{field}")
+    body = f'{{"name": "x", "targets": {{"A": 0.1, "C": {weight}, "F": 0.1}}}}'
+    problem(ada.ask("POST", "/api/portfolios", content=body.encode()), 400, "targets.C")
+
+
+def test_minus_zero_is_zero(ada: Person) -> None:
+    body = b'{"name": "x", "targets": {"C": -0.0, "F": 1}, "cash": "0.00"}'
+    opened = ada.ask("POST", "/api/portfolios", content=body).json()
+    assert str(opened["targets"].get("C", 0.0)) == "0.0"
+    problem(ada.post("/api/portfolios", {"name": "x", "targets": {}, "cash": "-0"}), 400, "cash")
+
+
+def test_symbols_must_be_known(ada: Person) -> None:
+    for symbol in ("NIL", "c"):
+        body = {"name": "x", "targets": {"C": 0.5, symbol: 0.1}}
+        problem(ada.post("/api/portfolios", body), 422)
+        held = {"name": "x", "targets": {"C": 0.5}, "holdings": {symbol: "1"}}
+        problem(ada.post("/api/portfolios", held), 422)
+    for symbol in ("", " ", "A B", "x" * 33, "\u00e4", "A\n", "'; DROP TABLE users --", "../.."):
+        body = {"name": "x", "targets": {symbol: 0.1}}
+        problem(ada.post("/api/portfolios", body), 400)
+
+
+@pytest.mark.parametrize(
+    "id", ["x", "1", "00000000", "g" * 32, "'", "%00", "%ff", "..%2f", "a" * 5000, "%F0%9F%92%A9"]
+)
+def test_ids_that_are_none(ada: Person, id: str) -> None:
+    for path in ("/api/portfolios/{}", "/api/rebalance/{}", "/api/backtest/{}/status"):
+        problem(ada.get(path.format(id)), 404)
+    problem(ada.get("/api/rebalance", params={"portfolio_id": id}), 400, "portfolio_id")
+
+
+def test_text_may_be_anything_but_half_a_character(ada: Person) -> None:
+    name = "Zoë's \N{PILE OF POO} \u202e <script>alert(1)</script> \\ ' \" ; -- \x00\x1f"
+    opened = ada.portfolio(name=name)
+    assert opened["name"] == name
+    assert ada.get(f"/api/portfolios/{opened['id']}").json()["name"] == name
+    for nothing in ("", "   ", "x" * 101):
+        refused = ada.post("/api/portfolios", {"name": nothing, "targets": {"C": 1}})
+        assert refused.status_code in (400, 422)
+        assert refused.json()["errors"][0]["field"] == "name"
+
+
+def test_addresses_that_are_none(world: World) -> None:
+    for email in (
+        "x",
+        "@",
+        "a@b",
+        "a@b@c.de",
+        "a b@c.de",
+        "a@.de",
+        "a@c..de",
+        "a\n@c.de",
+        "\x00@c.de",
+        "x" * 65 + "@c.de",
+    ):
+        answer = checked(
+            world.client.post(
+                "/api/users/register", json={"email": email, "password": "long enough"}
+            )
+        )
+        problem(answer, 422, "email")
+
+
+def test_other_methods_are_told_what_there_is(world: World, ada: Person) -> None:
+    for method, path, allowed in (
+        ("DELETE", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
+        ("PATCH", f"/api/portfolios/{NOBODY}", {"GET", "PUT", "DELETE", "OPTIONS"}),
+        ("GET", "/api/users/login", {"POST", "OPTIONS"}),
+        ("POST", "/health/live", {"GET", "OPTIONS"}),
+        ("HEAD", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
+        ("TRACE", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
+        ("BREW", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
+    ):
+        answer = world.client.request(method, path)
+        assert answer.status_code == 405, (method, path)
+        assert set(answer.headers["allow"].split(", ")) == allowed
+    asked = world.client.options("/api/portfolios")
+    assert asked.status_code == 204
+    assert set(asked.headers["allow"].split(", ")) == {"GET", "POST", "OPTIONS"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api",
+        "/api/",
+        "/api/nope",
+        "/nope?x=1",
+        "/api/portfolios/x/y/z",
+        "//",
+        "/%00",
+        "/docs/static/../../etc/passwd",
+        "/docs/static/%2e%2e/%2e%2e/etc/passwd",
+        "/docs/static/nope.js",
+        "/docs/static/",
+    ],
+)
+def test_there_is_nothing_there(world: World, path: str) -> None:
+    problem(checked(world.client.get(path)), 404)

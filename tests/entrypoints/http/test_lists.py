@@ -1,0 +1,130 @@
+"""Lists come in pages: all of it, in order, nothing twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.entrypoints.http.conftest import NOBODY, Person, World, problem
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 200])
+def test_portfolios_the_oldest_first(world: World, ada: Person, limit: int) -> None:
+    ids = []
+    for number in range(7):
+        if number % 2:
+            world.time.pass_by(seconds=1)  # the others are of the same moment
+        ids.append(ada.portfolio(name=str(number))["id"])
+    pages = ada.pages("/api/portfolios", "after", limit)
+    found = [one for page in pages for one in page]
+    assert sorted(one["id"] for one in found) == sorted(ids)
+    assert [one["created"] for one in found] == sorted(one["created"] for one in found)
+    assert {len(page) for page in pages[:-1]} <= {limit}
+    assert found[-1]["id"] in (ids[5], ids[6])
+
+
+@pytest.mark.parametrize("limit", [1, 3, 200])
+def test_proposals_the_latest_first(world: World, ada: Person, limit: int) -> None:
+    mine, other = ada.portfolio()["id"], ada.portfolio()["id"]
+    for number in range(8):
+        if number % 3 == 0:
+            world.time.pass_by(seconds=1)
+        ada.proposal(other if number % 2 else mine)
+    found = [one for page in ada.pages("/api/rebalance", "before", limit) for one in page]
+    assert len({one["id"] for one in found}) == 8 == len(found)
+    times = [one["proposed"] for one in found]
+    assert times == sorted(times, reverse=True)
+    path = f"/api/rebalance?portfolio_id={mine}"
+    assert {one["portfolio_id"] for one in ada.get(path).json()["items"]} == {mine}
+    params = {"portfolio_id": mine, "limit": 1}
+    first = ada.get("/api/rebalance", params=params).json()
+    second = ada.get("/api/rebalance", params=params | {"before": first["next"]}).json()
+    assert first["items"][0]["id"] != second["items"][0]["id"]
+
+
+@pytest.mark.parametrize("limit", [1, 4, 200])
+def test_transactions_the_latest_written_first(world: World, ada: Person, limit: int) -> None:
+    path = f"/api/portfolios/{ada.portfolio(on=world.market.day(9))['id']}"
+    for number in range(9):  # what counts later is written first
+        deposit = {"kind": "deposit", "amount": f"{number + 1}", "on": world.market.day(number)}
+        assert ada.post(f"{path}/cash-flows", deposit).status_code == 201
+    pages = ada.pages(f"{path}/transactions", "before", limit)
+    amounts = [one["amount"] for page in pages for one in page]
+    assert amounts == [f"{number}.00" for number in range(9, 0, -1)] + ["10000.00"]
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_assets_by_symbol(world: World, ada: Person) -> None:
+    for limit in (1, 4, 200):
+        found = [
+            one["symbol"]
+            for page in ada.pages("/api/market/assets", "after", limit)
+            for one in page
+        ]
+        assert found == list("ABCDEFGHIJ")
+    assert ada.get("/api/market/assets?query=c").json()["items"][0]["symbol"] == "C"
+    assert ada.get("/api/market/assets?query=nil").json() == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_closes(world: World, ada: Person) -> None:
+    answer = ada.get("/api/market/data/C", params={"start": world.market.day(4)}).json()
+    assert [one["date"] for one in answer["closes"]] == [
+        world.market.day(n) for n in range(4, -1, -1)
+    ]
+    monthly = ada.get("/api/market/data/C?interval=1mo").json()["closes"]
+    months = [one["date"][:7] for one in monthly]
+    assert months == sorted(set(months))
+    problem(ada.get("/api/market/data/NIL"), 404)
+    problem(ada.get("/api/market/data/C?start=2022-12-02&end=2022-12-01"), 422, "end")
+    problem(ada.get("/api/market/data/C?interval=1h"), 400, "interval")
+    world.market.away = True
+    away = ada.get("/api/market/data/C")
+    problem(away, 503)
+    assert away.headers["retry-after"] == "5"
+
+
+def test_a_cursor_of_nothing_leads_nowhere(ada: Person) -> None:
+    portfolio = ada.portfolio()["id"]
+    ada.proposal(portfolio)
+    for path, cursor in (
+        ("/api/portfolios", "after"),
+        ("/api/rebalance", "before"),
+        (f"/api/portfolios/{portfolio}/transactions", "before"),
+    ):
+        page = ada.get(path, params={cursor: str(NOBODY)}).json()
+        assert page == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=x", "limit"),
+        ("limit=", "limit"),
+        ("limit=1.5", "limit"),
+        ("limit=99999999999999999999999", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("limt=5", "limt"),
+        ("Limit=5", "Limit"),
+        ("limit[]=5", "limit[]"),
+        ("after=x", "after"),
+        ("after=", "after"),
+        ("before=00000000-0000-0000-0000-000000000007", "before"),
+        ("=", "?"),
+        ("%00=1", "\x00"),
+        ("limit=5&%F0%9F%92%A9=1", "\N{PILE OF POO}"),
+    ],
+)
+def test_a_mistake_in_a_query_is_named(ada: Person, query: str, field: str) -> None:
+    problem(ada.get(f"/api/portfolios?{query}"), 400, field)
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_a_typo_is_told_what_there_is(ada: Person) -> None:
+    told = problem(ada.get("/api/rebalance?portfolio=1"), 400, "portfolio")
+    assert told.endswith("there are before, limit, portfolio_id")
+    assert problem(ada.get("/api/users/profile?x=1"), 400, "x").endswith("there is none")
+    assert ada.get("/api/users/profile?").status_code == 200
