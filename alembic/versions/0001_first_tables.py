@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("targets", sa.JSON(), nullable=False),
-        sa.Column("risk_profile", sa.JSON()),
+        sa.Column("risk_profile", sa.Text()),
         sa.Column("preferences", sa.JSON(), nullable=False),
         sa.Column("acknowledge_limits", sa.Boolean(), nullable=False),
         sa.Column("cash", Exact(), nullable=False),

@@ -581,6 +581,26 @@ def test_only_the_present_version_is_closed(work, ada):
         assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
 
 
+def test_some_portfolios_of_anybody_at_once(work, ada):
+    grace = kept_user(work)
+    first, second = kept_portfolio(work, ada, a_deposit(5)), kept_portfolio(work, grace)
+    closed = kept_portfolio(work, ada)
+    with work.begin() as tx:
+        tx.portfolios.close(closed.id, owner=ada.id, version=1, now=NOW)
+    with work.read() as tx:
+        found = tx.portfolios.some([second.id, first.id, closed.id, uuid4()])
+        assert found == {first.id: first, second.id: second}
+        assert tx.portfolios.some([]) == {}
+
+
+def test_nobody_takes_over_an_address(work, ada):
+    grace = kept_user(work)
+    with pytest.raises(EmailTaken), work.begin() as tx:
+        tx.users.save(attrs.evolve(grace, email=ada.email))
+    with work.read() as tx:
+        assert tx.users.get(grace.id) == grace
+
+
 def test_present_versions(work, ada):
     one, two = kept_portfolio(work, ada), kept_portfolio(work, ada)
     with work.begin() as tx:
@@ -1115,8 +1135,7 @@ DOCUMENTS = {
     "portfolios": {
         "targets": '{"A":0.6,"B":0.4}',
         "holdings": "{}",
-        "risk_profile": """{"name":"balanced","target_volatility":0.13,"tolerated_drawdown":0.25,
-            "equity_ceiling":0.65,"cash_floor":0.02,"max_weight":0.5,"risk_aversion":4.0}""",
+        "risk_profile": "balanced",
         "preferences": """{"whole_shares":true,"quantity_step":"0.0001","min_trade":"25.50",
             "do_not_sell":["A"],"do_not_buy":[],"max_turnover":0.5,"cash_reserve":"0",
             "max_weight":null,"band":null,"max_departure":0.2,"skip_unprofitable":false}""",

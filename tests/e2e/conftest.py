@@ -45,7 +45,7 @@ class Running:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Start `rebalancer serve` on a free port, in a folder of its own, and wait until it answers."""
+    """Start `rebalancer serve` on a free port, in the test's folder, and wait for an answer."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str, env: dict[str, str] | None = None) -> Running:

@@ -1,10 +1,13 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 
+from rebalancer.config import Settings
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
 FULL = Path("/dev/full")
@@ -19,7 +22,19 @@ COMMANDS = [
     ["market"],
     ["market", "list"],
     ["market", "show"],
+    ["serve"],
+    ["accept"],
+    ["db"],
+    *(["db", name] for name in ("upgrade", "downgrade", "current", "check")),
+    ["user"],
+    ["user", "create"],
+    ["portfolio"],
+    *(["portfolio", name] for name in ("list", "show", "import", "export")),
 ]
+HEAVY = {
+    *("pandas", "numpy", "scipy", "plotly", "skfolio", "rich"),
+    *("alembic", "dishka", "granian", "litestar", "sqlalchemy"),
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -30,7 +45,7 @@ def test_help_explains_and_loads_nothing_heavy(command):
         "try:\n"
         "    main()\n"
         "finally:\n"
-        "    heavy = {'pandas', 'numpy', 'scipy', 'plotly', 'skfolio', 'rich'} & set(sys.modules)\n"
+        f"    heavy = {HEAVY} & set(sys.modules)\n"
         "    assert not heavy, heavy\n"
     )
     done = subprocess.run(
@@ -41,7 +56,7 @@ def test_help_explains_and_loads_nothing_heavy(command):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: rebalancer" in done.stdout
-    if command in ([], ["market"]):
+    if command in ([], ["market"], ["db"], ["user"], ["portfolio"]):
         assert "Commands:" in done.stdout
     else:
         assert "Example" in done.stdout
@@ -162,11 +177,24 @@ def test_no_command_at_all_shows_what_there_is(rebalancer):
         ("REBALANCER_WORKERS", "0", "REBALANCER_WORKERS: must be a whole number from 1 to"),
         ("REBALANCER_WORKERS", "9" * 5000, "REBALANCER_WORKERS: must be a whole number from 1"),
         ("REBALANCER_CURRENCY", "dollar", "REBALANCER_CURRENCY: "),
+        ("REBALANCER_ENVIRONMENT", "prod", "REBALANCER_ENVIRONMENT: must be one of development"),
+        ("REBALANCER_DATABASE_URL", "here.db", "REBALANCER_DATABASE_URL: must be a URL such as"),
+        ("REBALANCER_SECRET_KEY", "short", "REBALANCER_SECRET_KEY: must have 32 characters"),
+        ("REBALANCER_PORT", "65536", "REBALANCER_PORT: must be a whole number from 0 to 65535"),
+        ("REBALANCER_PORT", "http", "REBALANCER_PORT: must be a whole number from 0 to 65535"),
+        ("REBALANCER_LOG_LEVEL", "loud", "REBALANCER_LOG_LEVEL: must be one of debug, info"),
     ],
     ids=lambda value: value[:30],
 )
 def test_a_wrong_setting_is_named_at_start(rebalancer, name, value, fragment):
     assert rebalancer("policies", env={name: value}).refused(fragment)
+
+
+def test_the_example_names_every_setting():
+    text = (Path(__file__).parents[2] / ".env.example").read_text()
+    named = set(re.findall("^#?(REBALANCER_[A-Z_]+)=", text, re.MULTILINE))
+    settings = {f"REBALANCER_{field.name.upper()}" for field in attrs.fields(Settings)}
+    assert named == settings | {"REBALANCER_DEBUG"}
 
 
 def test_settings_stand_in_for_options(rebalancer, market, write):

@@ -13,6 +13,12 @@ def test_the_demo_shows_the_main_job_and_what_to_try_next(rebalancer, tmp_path):
         *("buy_and_hold", "hierarchical_risk_parity", "Sharpe", "survivors", "not personal advice"),
     ):
         assert text in done.stdout, text
+    walked = re.findall(r"^(POST|GET ) (/api/\S+)  (\d+), \d+ ms$", done.stdout, re.MULTILINE)
+    assert [status for *_, status in walked] == [
+        *("201", "200", "200", "200", "201", "201"),
+        *("200", "200", "201"),
+    ]
+    assert "executed on paper" in done.stdout and "no rebalancing" in done.stdout
     report, example = tmp_path / "there" / "backtest.html", tmp_path / "there" / "portfolio.json"
     assert f"Report with plots: {report}" in done.stdout
     assert "survivors" in report.read_text(encoding="utf-8")
@@ -22,6 +28,14 @@ def test_the_demo_shows_the_main_job_and_what_to_try_next(rebalancer, tmp_path):
     for command in suggested:
         tried = rebalancer(*command.split())
         assert (tried.code, tried.stderr) == (0, ""), command
+
+
+def test_a_server_that_does_not_start_ends_the_demo(quickly, monkeypatch, tmp_path):
+    (tmp_path / "python").write_text("#!/bin/sh\necho no such thing >&2\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    done = quickly("demo")
+    assert done.code == 1 and "the server did not start: no such thing" in done.stderr
 
 
 def test_a_folder_that_cannot_be_made(rebalancer, write):

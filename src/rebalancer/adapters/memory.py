@@ -136,6 +136,9 @@ class MemoryUsers:
     def save(self, user: User) -> None:
         """See `Users.save`."""
         self.get(user.id)
+        same = self.by_email(user.email)
+        if same is not None and same.id != user.id:
+            raise EmailTaken(f"{user.email} is registered already")
         self.rows[user.id] = user
 
 
@@ -203,6 +206,10 @@ class MemoryPortfolios:
         mine = [row for row in self.rows.values() if row.owner == owner]
         mine.sort(key=lambda row: (row.created, row.id))
         return [row for row in _following(mine, after) if row.id not in self.closed][:limit]
+
+    def some(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
+        """See `Portfolios.some`."""
+        return {id: self.rows[id] for id in ids if id in self.rows and id not in self.closed}
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
         """See `Portfolios.versions`."""

@@ -217,6 +217,7 @@ class Users(Protocol):
 
         Raises:
             NotFound: there is none of this id.
+            EmailTaken: somebody else has this address.
         """
 
 
@@ -268,6 +269,9 @@ class Portfolios(Protocol):
     def of(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         """Portfolios of an owner, the oldest first, from the one that follows ``after`` on."""
 
+    def some(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
+        """Portfolios of anybody by id, unknown and closed ones left out; at once, however many."""
+
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
         """The present version of each of these portfolios; unknown ones are left out."""
 
@@ -291,13 +295,14 @@ class Proposals(Protocol):
         """The proposal of this id.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
+            NotFound: there is none, its portfolio is closed, or it is somebody else's.
         """
 
     def save(self, record: ProposalRecord, *, seen: Stage) -> None:
         """Replace the proposal whose kept stage is ``seen``.
 
         Raises:
+            NotFound: as `get`.
             ProposalClosed: its stage is another one: somebody was quicker; nothing is written.
         """
 
@@ -363,7 +368,11 @@ class BatchRuns(Protocol):
         """The latest run with these terms that has not reached the end."""
 
     def save(self, run: BatchRun, failures: Sequence[tuple[UUID, str]] = ()) -> None:
-        """Replace a run, and keep why portfolios since its last state gave no proposal."""
+        """Replace a run, and keep why portfolios since its last state gave no proposal.
+
+        Raises:
+            NotFound: there is no such run.
+        """
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:
         """Which portfolios gave no proposal, by id, and why not."""
@@ -406,6 +415,9 @@ class UnitOfWork(Protocol):
 
     def begin(self) -> AbstractContextManager[Transaction]:
         """Read and write: all of it is kept if the block ends well, and none if it raises.
+
+        A block that has met an error of a store ends with it: whether it could go on depends on
+        the store.
 
         Two such blocks that touch the same portfolio, proposal, token or key take effect one after
         the other, or the later one raises Conflict or Unavailable.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TypeVar
 from uuid import UUID, uuid5
 
 import attrs
@@ -20,7 +19,7 @@ from rebalancer.application.ports import (
     PriceSource,
     UnitOfWork,
 )
-from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
+from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -44,8 +43,6 @@ _RECENT = 32
 """Terms that are remembered."""
 
 _ZERO = Decimal(0)
-
-T = TypeVar("T")
 
 
 @attrs.frozen
@@ -211,10 +208,11 @@ class ProposeForPortfolio:
         newest = self.prices.closes(days=1).last_date
         books: list[tuple[Terms, list[tuple[int, Ask, ManagedPortfolio, Portfolio]]]] = []
         with self.work.read() as tx:
-            kept = [_attempt(tx.portfolios.get, ask.portfolio_id, owner=ask.owner) for ask in asks]
-        for index, (ask, portfolio) in enumerate(zip(asks, kept, strict=True)):
-            if isinstance(portfolio, RebalancerError):
-                answers[index] = portfolio
+            kept = tx.portfolios.some({ask.portfolio_id for ask in asks})
+        for index, ask in enumerate(asks):
+            portfolio = kept.get(ask.portfolio_id)
+            if portfolio is None or portfolio.owner != ask.owner:
+                answers[index] = NotFound(f"there is no portfolio {ask.portfolio_id}")
                 continue
             try:
                 terms, snapshot = self._asked(ask, portfolio)
@@ -461,16 +459,6 @@ def _others(portfolio: Portfolio, terms: Terms) -> tuple[Proposal, ...]:
         for name in COMPARED
         if name != terms.policy.name
     )
-
-
-def _attempt(read: Callable[..., T], *arguments: object, **options: object) -> T | RebalancerError:
-    """What somebody gives, or why not; a store that is away concerns all."""
-    try:
-        return read(*arguments, **options)
-    except Unavailable:
-        raise
-    except RebalancerError as error:
-        return error
 
 
 def _proposals(

@@ -15,6 +15,9 @@ from rebalancer.domain.errors import NotAuthenticated
 ALGORITHM = "HS256"
 ISSUER = "rebalancer"
 
+_REMEMBERED = 4_096
+"""Verified tokens that are remembered."""
+
 
 @attrs.frozen
 class JwtTokens:
@@ -27,6 +30,7 @@ class JwtTokens:
 
     key: str = attrs.field(repr=False)
     lifetime: timedelta = timedelta(minutes=15)
+    _verified: dict[str, tuple[UUID, float]] = attrs.field(factory=dict, init=False, repr=False)
 
     def access(self, owner: UUID, now: datetime) -> tuple[str, datetime]:
         """See `Tokens.access`."""
@@ -35,26 +39,44 @@ class JwtTokens:
         return jwt.encode(claims, self.key, algorithm=ALGORITHM), ends
 
     def bearer(self, token: str, now: datetime) -> UUID:
-        """See `Tokens.bearer`."""
+        """See `Tokens.bearer`.
+
+        A signature is verified once; that a token has ended, every time.
+        """
+        known = self._verified.get(token)
+        if known is None:
+            known = self._claims(token)
+            if len(self._verified) >= _REMEMBERED:
+                self._verified.clear()
+            self._verified[token] = known
+        owner, ends = known
+        if now.timestamp() >= ends:
+            self._verified.pop(token, None)
+            raise NotAuthenticated("the access token has ended; refresh it, or log in again")
+        return owner
+
+    def _claims(self, token: str) -> tuple[UUID, float]:
+        """Whose token it is, and when it ends.
+
+        Raises:
+            NotAuthenticated: it is not one of ours.
+        """
         try:
             claims = jwt.decode(
                 token,
                 self.key,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
-                # The clock is an argument, so that its end is checked here.
+                # The clock is an argument, so that its end is checked by the caller.
                 options={
                     "require": ["exp", "sub", "iss"],
                     "verify_exp": False,
                     "verify_iat": False,
                 },
             )
-            owner, ends = UUID(claims["sub"]), float(claims["exp"])
+            return UUID(claims["sub"]), float(claims["exp"])
         except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
             raise NotAuthenticated("the access token is not one of ours; log in again") from None
-        if now.timestamp() >= ends:
-            raise NotAuthenticated("the access token has ended; refresh it, or log in again")
-        return owner
 
     def secret(self) -> str:
         """See `Tokens.secret`."""

@@ -60,7 +60,7 @@ def connect(url: str) -> Engine:
         max_overflow=56,
         pool_timeout=PATIENCE,
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
-        json_deserializer=msgspec.json.decode,
+        json_deserializer=str,  # stores decode documents to what they stand for
     )
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
@@ -124,8 +124,13 @@ def _set_up(connection: Any, _: object) -> None:
 def _begin(connection: Connection) -> None:
     """A writer takes its turn at once, so that what it reads cannot change under its hands."""
     reads = connection.get_execution_options().get(_READ_ONLY, False)
-    connection.exec_driver_sql(f"PRAGMA query_only = {reads:d}")
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    if connection.info.get(_READ_ONLY, False) != reads:
+        connection.exec_driver_sql(f"PRAGMA query_only = {reads:d}")
+        connection.info[_READ_ONLY] = reads
+    if reads:  # which cannot fail, and is what most requests do: straight to the driver
+        connection.connection.cursor().execute("BEGIN").close()
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _translated(context: ExceptionContext) -> RebalancerError | None:

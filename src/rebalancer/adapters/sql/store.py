@@ -13,7 +13,18 @@ from uuid import UUID
 
 import attrs
 import msgspec
-from sqlalchemy import Connection, Engine, Row, Select, Table, insert, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy import delete as deletion
 
 from rebalancer.adapters.sql.engine import PATIENCE, reading, writing
@@ -43,7 +54,7 @@ from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate, Portf
 from rebalancer.domain.portfolio.owner import User
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
-from rebalancer.domain.portfolio.risk import RiskProfile
+from rebalancer.domain.portfolio.risk import risk_profile
 from rebalancer.domain.rebalancing.proposal import Proposal
 from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Seen, Stage
 
@@ -177,8 +188,9 @@ class SqlPortfolios:
 
     def get(self, id: UUID, *, owner: UUID) -> ManagedPortfolio:
         """See `Portfolios.get`."""
-        query = select(portfolios).where(_theirs(id, owner))
-        return _portfolio(_found(self.connection.execute(query).one_or_none(), "portfolio", id))
+        theirs = {"id": id, "owner": owner}
+        row = self.connection.execute(_THEIRS, theirs).one_or_none()
+        return _portfolio(_found(row, "portfolio", id))
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
         """See `Portfolios.save`."""
@@ -205,6 +217,11 @@ class SqlPortfolios:
             query = query.where(place > start.scalar_subquery())
         query = query.order_by(portfolios.c.created, portfolios.c.id).limit(limit)
         return [_portfolio(row) for row in self.connection.execute(query)]
+
+    def some(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
+        """See `Portfolios.some`."""
+        rows = self.connection.execute(_SOME, {"ids": list(ids)})
+        return {row.id: _portfolio(row) for row in rows}
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
         """See `Portfolios.versions`."""
@@ -397,10 +414,19 @@ def _replaced(connection: Connection, table: Table, row: Mapping[str, Any], what
         raise NotFound(f"there is no {what} {row['id']}")
 
 
-def _theirs(id: UUID, owner: UUID) -> Any:
+def _theirs(id: Any, owner: Any) -> Any:
     """The open portfolio of this id, if it is theirs."""
     table = portfolios.c
     return (table.id == id) & (table.owner == owner) & table.closed.is_(None)
+
+
+_THEIRS = select(portfolios).where(_theirs(bindparam("id"), bindparam("owner")))
+"""Made once, since every request about a portfolio begins with it."""
+
+
+_SOME = select(portfolios).where(
+    portfolios.c.id.in_(bindparam("ids", expanding=True)), portfolios.c.closed.is_(None)
+)
 
 
 def _open_proposals(owner: UUID) -> Select[Any]:
@@ -457,7 +483,7 @@ def _user_row(user: User) -> dict[str, Any]:
         "name": user.name,
         "password": user.password,
         "created": user.created,
-        "assessment": _document(user.assessment),
+        "assessment": user.assessment,
         "assessed": user.assessed,
     }
 
@@ -469,7 +495,7 @@ def _user(row: Row[Any]) -> User:
         name=row.name,
         password=row.password,
         created=row.created,
-        assessment=_value(row.assessment, Assessment | None),
+        assessment=_value(row.assessment, Assessment),
         assessed=row.assessed,
     )
 
@@ -489,12 +515,12 @@ def _portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
         "owner": portfolio.owner,
         "name": mandate.name,
         "currency": mandate.currency.code,
-        "targets": _document(mandate.targets),
-        "risk_profile": _document(mandate.risk_profile),
-        "preferences": _document(mandate.preferences),
+        "targets": mandate.targets,
+        "risk_profile": mandate.risk_profile.name if mandate.risk_profile else None,
+        "preferences": mandate.preferences,
         "acknowledge_limits": mandate.acknowledge_limits,
         "cash": positions.cash,
-        "holdings": _document(positions.holdings),
+        "holdings": positions.holdings,
         "uninvested": positions.uninvested,
         "last_rebalance": positions.last_rebalance,
         "last_entry": positions.last_entry,
@@ -509,7 +535,7 @@ def _portfolio(row: Row[Any]) -> ManagedPortfolio:
         name=row.name,
         currency=Currency(row.currency),
         targets=_value(row.targets, dict[str, float]),
-        risk_profile=_value(row.risk_profile, RiskProfile | None),
+        risk_profile=risk_profile(row.risk_profile) if row.risk_profile else None,
         preferences=_value(row.preferences, Preferences),
         acknowledge_limits=row.acknowledge_limits,
     )
@@ -569,8 +595,8 @@ def _proposal_row(record: ProposalRecord) -> dict[str, Any]:
         "id": record.id,
         "owner": record.owner,
         "portfolio": record.portfolio_id,
-        "proposal": _document(record.proposal),
-        "seen": _document(record.seen),
+        "proposal": record.proposal,
+        "seen": record.seen,
         "proposed": record.proposed,
         "expires": record.expires,
         "stage": record.stage.value,
@@ -611,7 +637,18 @@ def _job_row(job: Job) -> dict[str, Any]:
 
 
 def _job(row: Row[Any]) -> Job:
-    return Job(**{**row._mapping, "state": JobState(row.state)})
+    return Job(
+        id=row.id,
+        owner=row.owner,
+        kind=row.kind,
+        request=_value(row.request, dict),
+        state=JobState(row.state),
+        created=row.created,
+        progress=row.progress,
+        result=_value(row.result, dict),
+        error=row.error,
+        finished=row.finished,
+    )
 
 
 def _run_row(run: BatchRun) -> dict[str, Any]:
@@ -625,11 +662,9 @@ def _run(row: Row[Any]) -> BatchRun:
     return BatchRun(nothing=values.pop("nothing_to_do"), **values)
 
 
-def _document(value: object) -> Any:
-    """A domain value as JSON values: attributes by name, Decimals and days as text, exactly."""
-    return msgspec.to_builtins(value)
+def _value(document: str | None, type: Any) -> Any:
+    """What a document stands for, checked as ever: the encoder writes domain values as they are.
 
-
-def _value(document: Any, type: Any) -> Any:
-    """The domain value that a document stands for, checked as ever."""
-    return msgspec.convert(document, type)
+    Attributes stand by name; Decimals and days are text, exactly.
+    """
+    return None if document is None else msgspec.json.decode(document, type=type)

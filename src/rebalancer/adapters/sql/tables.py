@@ -137,7 +137,7 @@ portfolios = Table(
     Column("name", Text, nullable=False),
     Column("currency", Text, nullable=False),
     _document("targets"),
-    _document("risk_profile", nullable=True),
+    Column("risk_profile", Text),
     _document("preferences"),
     Column("acknowledge_limits", Boolean, nullable=False),
     Column("cash", Exact, nullable=False),

@@ -6,6 +6,7 @@ One model charges everywhere: in training, in backtests, in a batch and in a sin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import attrs
 import numpy as np
@@ -190,6 +191,7 @@ DEFAULT_BPS = 10.0
 """Basis points of traded value, each side, where nobody says what trading costs."""
 
 
+@lru_cache(maxsize=64)
 def cost_model(bps: float | None, preset: str | None) -> CostModel:
     """The price list that somebody describes: basis points, a preset's name, or neither.
 

@@ -317,10 +317,24 @@ def _ahead(
     """Chunks in order with at most ``most`` of them under way, so that memory stays bounded."""
     under_way: deque[tuple[list[Line], Future[list[Record]]]] = deque()
     for chunk in chunks:
-        under_way.append((chunk, pool.submit(_work, chunk)))
+        with _deaf():
+            under_way.append((chunk, pool.submit(_work, chunk)))
         if len(under_way) == most:
             yield under_way.popleft()
     yield from under_way
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that is started here never hears Ctrl-C, which is its parent's to answer."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _worker: dict[str, Terms] = {}
@@ -329,7 +343,7 @@ _worker: dict[str, Terms] = {}
 
 def _begin(order: Order) -> None:
     """Prepare a worker process; it ends when its parent does, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_deaf` can do nothing
     parent = multiprocessing.parent_process()
     if parent is not None:
 

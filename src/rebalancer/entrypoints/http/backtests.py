@@ -20,7 +20,7 @@ from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
 from rebalancer.entrypoints.http.portfolios import Weights
 from rebalancer.entrypoints.http.rebalance import Costs, PolicyName, Preset
-from rebalancer.entrypoints.http.wire import Body, Fraction, Symbol, View
+from rebalancer.entrypoints.http.wire import Body, Capital, Fraction, Symbol, View, default
 
 
 class BacktestBody(Body, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
         Symbol | None,
         Meta(description="Instead of a rate: a price column, which then leaves the universe."),
     ] = None
-    capital: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] = 100_000
+    capital: Annotated[Capital, default(100_000)] = field(default_factory=lambda: Capital(100_000))
     whole_shares: bool = False
 
 

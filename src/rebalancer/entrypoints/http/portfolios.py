@@ -65,6 +65,15 @@ Weights = Annotated[
 ]
 Symbols = Annotated[list[Symbol], Meta(max_length=MOST_ASSETS)]
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
+_TAG = r'^(W/)?"?(?P<version>[0-9]{1,9})(\.[0-9-]{10})?"?$'
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        description="The ETag of what you saw.",
+        schema_extra={"pattern": _TAG.replace("?P<version>", "")},
+    ),
+]
 Cursor = Annotated[
     UUID | None, QueryParameter(description="Go on from here: the `next` of the page before.")
 ]
@@ -377,9 +386,7 @@ async def revise_portfolio(
     owner: Owner,
     use: FromDishka[RevisePortfolio],
     clock: FromDishka[Clock],
-    if_match: Annotated[
-        str | None, HeaderParameter(name="If-Match", description="The ETag of what you saw.")
-    ] = None,
+    if_match: IfMatch = None,
 ) -> Response[PortfolioView]:
     """Replace what is wanted of a portfolio. What is left out takes its default."""
     if if_match is None:
@@ -400,7 +407,7 @@ async def close_portfolio(
     owner: Owner,
     use: FromDishka[ClosePortfolio],
     clock: FromDishka[Clock],
-    if_match: Annotated[str | None, HeaderParameter(name="If-Match")] = None,
+    if_match: IfMatch = None,
 ) -> None:
     """Put a portfolio away. It is found no more; its ledger is kept for the record."""
     version = None if if_match is None else _version(if_match)
@@ -648,10 +655,10 @@ def _version(if_match: str) -> int:
     Raises:
         Malformed: it is none of ours.
     """
-    found = re.fullmatch(r'(?:W/)?"?([0-9]{1,9})(?:\.[0-9-]{10})?"?', if_match.strip())
+    found = re.fullmatch(_TAG, if_match)
     if found is None:
         raise Malformed('is no ETag of ours, such as "3.2022-12-28"', field="If-Match")
-    return int(found.group(1))
+    return int(found["version"])
 
 
 def _float(value: float | None) -> float | None:

@@ -69,6 +69,12 @@ class Fraction(Bounded):
     low, high = 0.0, 1.0
 
 
+class Capital(Bounded):
+    """Money to try a policy with, from 1 to a million millions."""
+
+    low, high = 1.0, 1e12
+
+
 class BasisPoints(Bounded):
     """A number from 0 to 1,000."""
 
@@ -202,8 +208,7 @@ def _bare(error: InvalidRequest) -> str:
 def _scalar(kind: type[Any], value: Any) -> Any:
     """Read what msgspec does not know; a ValueError gets the field's path from it."""
     if issubclass(kind, Amount):
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        text = str(value) if whole or isinstance(value, str) else ""
+        text = value if isinstance(value, str) else _whole(value)
         if not re.fullmatch(kind.pattern, text):
             raise ValueError(f"Expected {kind.what}, got {_shown(value)}")
         try:
@@ -219,6 +224,15 @@ def _scalar(kind: type[Any], value: Any) -> Any:
             )
         return kind(value or 0)  # -0.0 is no fraction of anything
     raise NotImplementedError(kind)
+
+
+def _whole(value: Any) -> str:
+    """A whole number as text, 12 and 12.0 alike; empty for what is none, or too large."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return ""
+    number = Decimal(value)
+    fits = number.is_finite() and abs(number) < 10**15 and number == int(number)
+    return str(int(number)) if fits else ""
 
 
 def _shown(value: Any) -> str:

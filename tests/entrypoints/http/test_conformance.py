@@ -1,0 +1,96 @@
+"""The API does what its description says: schemathesis tries it.
+
+It sends what fits and what does not, and holds each answer to the description: status, media type
+and schema.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+
+from tests.entrypoints.http.conftest import World
+from tests.entrypoints.http.test_ownership import ALL
+
+pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
+
+EXAMPLES = 25
+
+CONFIG = schemathesis.Config.from_dict(
+    {
+        "checks": {
+            # What fits may still contradict the state: a login that is wrong, ids of nobody, a
+            # decision that was taken, a version that has moved on or is not given, unknown symbols.
+            "positive_data_acceptance": {
+                "expected-statuses": [200, 201, 202, 204, 304, 401, 404, 409, 412, 422, 428]
+            },
+            # Both ask again over a network; test_ownership and test_bad_input ask all of that.
+            "ignored_auth": {"enabled": False},
+            "unsupported_method": {"enabled": False},
+        }
+    }
+)
+
+OPERATIONS = [
+    (method, re.sub(r":\w+}", "}", path).rstrip("/"), handler.handler_name)
+    for method, path, handler in ALL
+]
+BARE = {"profile", "questionnaire", "policies", "live", "ready"}
+"""Operations that take nothing, so that nothing can be wrong."""
+
+TRIED = [
+    (method, path, name, mode)
+    for method, path, name in OPERATIONS
+    for mode in GenerationMode
+    if not (name in BARE and mode is GenerationMode.NEGATIVE)
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name", "mode"), TRIED, ids=[f"{name}-{mode}" for _, _, name, mode in TRIED]
+)
+def test_it_does_what_it_says(
+    world: World, method: str, path: str, name: str, mode: GenerationMode
+) -> None:
+    ada = world.somebody()
+    portfolio = ada.portfolio(holdings={"C": "10"})["id"]
+    ids = {
+        "portfolio_id": portfolio,
+        "proposal_id": ada.proposal(portfolio)["id"],
+        "job_id": ada.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"}).json()[
+            "id"
+        ],
+        "symbol": "C",
+    }
+    document = world.client.get("/docs/openapi.json").json()
+    operation = schemathesis.openapi.from_dict(document, config=CONFIG)[path][method]
+
+    @seed(7)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(mode), real=st.booleans())
+    def hold(case: Case, real: bool) -> None:
+        if real and mode is GenerationMode.POSITIVE:
+            for parameter in case.path_parameters:
+                case.path_parameters[parameter] = ids[parameter]
+            if isinstance(case.body, dict) and "portfolio_id" in case.body:
+                case.body["portfolio_id"] = portfolio
+        sent = case.as_transport_kwargs(headers=ada.headers)
+        sent.pop("cookies", None)
+        if isinstance(sent.get("data"), bytes):
+            sent["content"] = sent.pop("data")
+        answer = world.client.request(**sent)
+        case.validate_response(answer)
+
+    hold()

@@ -1,0 +1,94 @@
+"""Requests at the same time, over a real database: no update is lost, nothing happens twice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tests.entrypoints.http.conftest import Person, World, at_once
+from tests.entrypoints.http.test_flow import cash_of, ledger
+
+pytestmark = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+
+
+@pytest.mark.parametrize("with_keys", [False, True])
+def test_a_proposal_is_executed_once(ada: Person, with_keys: bool) -> None:
+    portfolio = ada.portfolio()["id"]
+    proposal = ada.proposal(portfolio)
+    path = f"/api/rebalance/{proposal['id']}/accept"
+
+    def accept(number: int) -> object:
+        headers = {"Idempotency-Key": f"key {number}"} if with_keys else {}
+        return ada.post(path, headers=headers)
+
+    answers = at_once(20, accept)
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 19
+    entries = ledger(ada, portfolio)
+    assert len(entries) == 1 + len(proposal["orders"])
+    kept = ada.get(f"/api/portfolios/{portfolio}").json()
+    assert Decimal(kept["cash"]) == cash_of(entries) == Decimal(proposal["cash_after"])
+    assert kept["version"] == 2
+
+
+def test_of_accepting_and_rejecting_one_wins(ada: Person) -> None:
+    proposal = ada.proposal(ada.portfolio()["id"])["id"]
+    verbs = ("accept", "reject")
+    answers = at_once(10, lambda n: ada.post(f"/api/rebalance/{proposal}/{verbs[n % 2]}"))
+    (won,) = [answer for answer in answers if answer.status_code == 200]
+    assert {answer.status_code for answer in answers} == {200, 409}
+    assert ada.get(f"/api/rebalance/{proposal}").json() == won.json()
+
+
+def test_every_deposit_arrives(ada: Person) -> None:
+    portfolio = ada.portfolio(cash="0")["id"]
+    path = f"/api/portfolios/{portfolio}/cash-flows"
+    answers = at_once(30, lambda n: ada.post(path, {"kind": "deposit", "amount": f"{n + 1}.01"}))
+    assert {answer.status_code for answer in answers} == {201}
+    entries = ledger(ada, portfolio)
+    assert len(entries) == 30
+    assert cash_of(entries) == sum(Decimal(f"{n + 1}.01") for n in range(30))
+    kept = ada.get(f"/api/portfolios/{portfolio}").json()
+    assert (Decimal(kept["cash"]), kept["version"]) == (cash_of(entries), 31)
+
+
+def test_withdrawals_do_not_overdraw_together(ada: Person) -> None:
+    portfolio = ada.portfolio(cash="100")["id"]
+    path = f"/api/portfolios/{portfolio}/cash-flows"
+    answers = at_once(12, lambda _: ada.post(path, {"kind": "withdrawal", "amount": "30"}))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
+    assert ada.get(f"/api/portfolios/{portfolio}").json()["cash"] == "10.00"
+
+
+def test_of_revisions_of_the_same_version_one_wins(ada: Person) -> None:
+    opened = ada.portfolio()
+    path, tag = f"/api/portfolios/{opened['id']}", {"If-Match": '"1"'}
+
+    def revise(number: int) -> object:
+        return ada.put(path, {"name": f"Name {number}", "targets": {"C": 1}}, headers=tag)
+
+    answers = at_once(10, revise)
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 9
+    (won,) = [answer.json() for answer in answers if answer.status_code == 200]
+    assert ada.get(path).json() == won
+
+
+def test_an_address_is_registered_once(world: World) -> None:
+    body = {"email": "eve@example.org", "password": "long enough"}
+    answers = at_once(10, lambda _: world.client.post("/api/users/register", json=body))
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
+
+
+def test_readers_see_one_moment_while_others_write(ada: Person) -> None:
+    portfolio = ada.portfolio(cash="0")["id"]
+    path = f"/api/portfolios/{portfolio}"
+
+    def ask(number: int) -> object:
+        if number % 2:
+            return ada.post(f"{path}/cash-flows", {"kind": "deposit", "amount": "1"})
+        return ada.get(path)
+
+    for answer in at_once(24, ask):
+        assert answer.is_success, answer.text
+        seen = answer.json().get("portfolio", answer.json())
+        assert Decimal(seen["cash"]) == seen["version"] - 1

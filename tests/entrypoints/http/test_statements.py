@@ -1,0 +1,61 @@
+"""How often the database is asked does not depend on how much is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.entrypoints.http.conftest import Person, World
+
+pytestmark = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+
+
+def fill(world: World, person: Person, portfolio: str, count: int) -> None:
+    for number in range(count):
+        other = person.portfolio(name=f"Other {number}")["id"]
+        person.proposal(other)
+        person.proposal(portfolio)
+        deposit = {"kind": "deposit", "amount": "500", "on": world.market.day(number)}
+        assert person.post(f"/api/portfolios/{portfolio}/cash-flows", deposit).is_success
+
+
+ASKED: dict[str, tuple[int, Callable[[Person, str, str], httpx.Response]]] = {
+    "portfolios": (1, lambda ada, mine, _: ada.get("/api/portfolios?limit=200")),
+    "a portfolio": (1, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}")),
+    "transactions": (2, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/transactions")),
+    "performance": (2, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/performance")),
+    "proposals": (2, lambda ada, mine, _: ada.get("/api/rebalance?limit=200")),
+    "its proposals": (3, lambda ada, mine, _: ada.get(f"/api/rebalance?portfolio_id={mine}")),
+    "a proposal": (2, lambda ada, _, made: ada.get(f"/api/rebalance/{made}")),
+    "profile": (1, lambda ada, _, __: ada.get("/api/users/profile")),
+    "policies": (0, lambda ada, _, __: ada.get("/api/policies")),
+    "predict": (
+        2,
+        lambda ada, mine, _: ada.post("/api/rebalance/predict", {"portfolio_id": mine}),
+    ),
+    "deposit": (
+        8,
+        lambda ada, mine, _: ada.post(
+            f"/api/portfolios/{mine}/cash-flows", {"kind": "deposit", "amount": "1"}
+        ),
+    ),
+    "accept": (10, lambda ada, _, made: ada.post(f"/api/rebalance/{made}/accept")),
+}
+"""Requests, and how many statements each may take."""
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_number_of_statements_is_constant(world: World, ada: Person, name: str) -> None:
+    most, ask = ASKED[name]
+    mine = ada.portfolio(on=world.market.day(30))["id"]
+    counts = []
+    for more in (1, 12):
+        fill(world, ada, mine, more)
+        made = ada.proposal(mine)["id"]
+        with world.statements() as statements:
+            answer = ask(ada, mine, made)
+        assert answer.is_success, answer.text
+        counts.append(len(statements.all))
+    assert counts[0] == counts[1] <= most, statements.all

@@ -1,0 +1,429 @@
+"""`rebalancer db`, `user`, `portfolio`, and the rest that works on kept portfolios."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import select
+import sqlite3
+import subprocess
+import sys
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
+
+ADA = ("--owner", "ada@example.org")
+PASSWORD = "correct horse battery staple"
+PORTFOLIO = {
+    "id": "mine",
+    "name": "Retirement",
+    "cash": "500.00",
+    "holdings": {"A": "20", "B": "5.250"},
+    "targets": {"A": 0.4, "C": 0.5},
+}
+
+
+@pytest.fixture
+def register(quickly, monkeypatch):
+    """Register somebody."""
+
+    def run(email, password=PASSWORD, *options):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))
+        return quickly("user", "create", "--email", email, *options)
+
+    return run
+
+
+@pytest.fixture
+def store(quickly, register, market, monkeypatch):
+    """Run a command over a new database in which Ada is registered."""
+    monkeypatch.setenv("REBALANCER_PRICES", str(market))
+    assert quickly("db", "upgrade").code == 0
+    assert register("ada@example.org").code == 0
+    return quickly
+
+
+@pytest.fixture
+def keep(store, write):
+    """Import portfolios, and give their ids."""
+
+    def run(*portfolios):
+        write("book.jsonl", "\n".join(json.dumps(one) for one in portfolios))
+        done = store("portfolio", "import", "book.jsonl", *ADA, "--json")
+        assert done.code == 0, done
+        return [one["id"] for one in done.json["opened"]]
+
+    return run
+
+
+def change(sql):
+    connection = sqlite3.connect("rebalancer.db")
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
+
+
+# Tables
+
+
+def test_tables_come_and_go(quickly, monkeypatch):
+    assert (
+        quickly("db", "current").stdout
+        == "no tables; this version needs 0001: rebalancer db upgrade\n"
+    )
+    done = quickly("db", "check")
+    assert (done.code, done.stdout.count("\n")) == (3, 1) and "rebalancer db upgrade" in done.stdout
+    assert quickly("db", "upgrade").stdout == "From revision base to 0001.\n"
+    assert quickly("db", "upgrade").stdout == "At revision 0001 already.\n"
+    assert quickly("db", "current").stdout == "0001, the newest\n"
+    assert quickly("db", "current", "--json").json == {"revision": "0001", "newest": "0001"}
+    done = quickly("db", "check")
+    assert (done.code, done.stdout, done.stderr) == (0, "All is well.\n", "")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    done = quickly("db", "downgrade")
+    assert done.code == 0 and "Nothing was changed." in done.stdout
+    assert quickly("db", "current").stdout == "0001, the newest\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert "From revision 0001 to base." in quickly("db", "downgrade").stdout
+    assert quickly("db", "upgrade").code == 0
+    assert quickly("db", "downgrade", "base", "--yes").stdout == "From revision 0001 to base.\n"
+
+
+def test_nobody_to_ask_is_no_consent(quickly, monkeypatch):
+    quickly("db", "upgrade")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert quickly("db", "downgrade").code == 130
+    assert quickly("db", "current").stdout == "0001, the newest\n"
+
+
+def test_revisions_that_do_not_exist(quickly):
+    assert quickly("db", "upgrade", "nope").refused("nope")
+    assert quickly("db", "downgrade", "nope", "--yes").refused("nope")
+    quickly("db", "upgrade")
+    change("UPDATE alembic_version SET version_num = '9999'")
+    for command in ("upgrade", "downgrade"):
+        done = quickly("db", command, *["--yes"][: command == "downgrade"])
+        assert done.refused("revision 9999, which this version of rebalancer does not know")
+    assert "9999" in quickly("db", "check").stdout
+
+
+def test_check_finds_what_is_wrong(store, keep):
+    first, second = sorted(keep(PORTFOLIO, PORTFOLIO | {"id": "other"}))
+    assert store("db", "check").code == 0
+    change(f"UPDATE portfolios SET cash = '1.00' WHERE id = '{UUID(second).hex}'")
+    done = store("db", "check")
+    assert done.code == 3
+    (line,) = done.stdout.splitlines()
+    assert second in line and "cash" in line and "500.00" in line and first not in line
+    assert store("db", "check", "--json").json == [line]
+    change("DROP INDEX ix_jobs_state_created")
+    done = store("db", "check")
+    assert done.code == 3 and "ix_jobs_state_created" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "fragment"),
+    [
+        ("nonsense", 2, "REBALANCER_DATABASE_URL: must be a URL"),
+        ("mysql://host/db", 2, "database: expected the path of a file"),
+        ("sqlite:////nowhere/at/all.db", 1, "the database did not answer"),
+    ],
+)
+def test_a_database_that_cannot_be_had(quickly, monkeypatch, url, code, fragment):
+    monkeypatch.setenv("REBALANCER_DATABASE_URL", url)
+    done = quickly("db", "current")
+    assert (done.code, done.stdout) == (code, "") and fragment in done.stderr
+
+
+def test_commands_on_a_database_without_tables_say_what_to_do(quickly, market, monkeypatch):
+    monkeypatch.setenv("REBALANCER_PRICES", str(market))
+    for command in (
+        ["portfolio", "list"],
+        ["batch", "--all", "--policy", "band"],
+        ["accept", str(uuid4())],
+    ):
+        done = quickly(*command)
+        assert (done.code, done.stdout) == (1, "") and "rebalancer db upgrade" in done.stderr
+
+
+# People
+
+
+def test_somebody_is_registered_once(quickly, register):
+    quickly("db", "upgrade")
+    done = register(" Ada@Example.org ", PASSWORD, "--name", "Ada", "--json")
+    assert done.code == 0
+    assert done.json == {"id": done.json["id"], "email": "ada@example.org", "name": "Ada"}
+    assert register("ada@example.org").refused("registered already")
+    done = register("bob@example.org")
+    assert re.fullmatch(r"Registered bob@example.org, id [0-9a-f-]{36}\.\n", done.stdout)
+    assert register("nobody").refused("email: is no e-mail address")
+    assert register("eve@example.org", "short").refused("password: must have 10 to 128 characters")
+    assert register("eve@example.org", "").refused("password: must have 10 to 128 characters")
+    assert quickly("user", "create").refused("Missing option '--email'")
+
+
+def test_a_password_is_asked_for_twice_and_not_shown(rebalancer, tmp_path):
+    assert rebalancer("db", "upgrade").code == 0
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, "user", "create", "--email", "ada@example.org"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = b""
+
+    def read_until(text):
+        nonlocal seen
+        while text not in seen:
+            assert select.select([ours], [], [], 30)[0], seen
+            seen += os.read(ours, 1000)
+
+    read_until(b"Password: ")
+    os.write(ours, f"{PASSWORD}\n".encode())
+    read_until(b"Repeat for confirmation: ")
+    os.write(ours, f"{PASSWORD}\n".encode())
+    read_until(b"Registered ada@example.org")
+    assert process.wait(30) == 0
+    assert PASSWORD.encode() not in seen
+    os.close(ours)
+
+
+# Portfolios
+
+
+def test_out_and_in_again_is_the_same(store, keep, register, write, tmp_path):
+    full = PORTFOLIO | {
+        "id": str(uuid4()),
+        "risk_profile": "aggressive",
+        "acknowledge_limits": True,
+        "last_rebalance": "2020-11-30",
+        "preferences": {
+            "whole_shares": False,
+            "quantity_step": "0.00100",
+            "min_trade": "50.00",
+            "do_not_sell": ["B", "A"],
+            "do_not_buy": ["C"],
+            "max_turnover": 0.3,
+            "cash_reserve": "100.00",
+            "max_weight": 0.6,
+            "band": 0.02,
+            "max_departure": 0.1,
+            "skip_unprofitable": True,
+        },
+    }
+    ids = keep(full, PORTFOLIO, {"id": "bare", "cash": 0, "holdings": {}, "targets": {}})
+    assert ids[0] == full["id"]
+    exported = store("portfolio", "export", *ids).stdout
+    first, second, third = map(json.loads, exported.splitlines())
+    full["preferences"]["do_not_sell"] = ["A", "B"]
+    del full["last_rebalance"]
+    assert first == full | {"currency": "USD"}
+    assert second == PORTFOLIO | {
+        "id": ids[1],
+        "currency": "USD",
+        "preferences": second["preferences"],
+    }
+    assert third["name"] == "bare" and third["cash"] == "0"
+
+    # Into another database.
+    (tmp_path / "rebalancer.db").rename(tmp_path / "before.db")
+    assert store("db", "upgrade").code == 0
+    assert store("portfolio", "list", *ADA).refused("nobody is registered as ada@example.org")
+    write("again.jsonl", exported)
+    assert register("ada@example.org").code == 0
+    assert store("portfolio", "import", "again.jsonl", *ADA).code == 0
+    assert store("portfolio", "export", *ids).stdout == exported
+    assert store("portfolio", "export", *ADA, "--out", "all.jsonl").stdout == ""
+    kept = (tmp_path / "all.jsonl").read_text().splitlines()
+    assert sorted(kept) == sorted(exported.splitlines())
+
+
+def test_each_failure_is_named_and_the_others_go_on(store, write):
+    lines = [
+        PORTFOLIO,
+        PORTFOLIO | {"id": "flow", "cash_flow": "5"},
+        PORTFOLIO | {"id": "unknown", "targets": {"Z": 0.5}},
+        PORTFOLIO,
+        PORTFOLIO | {"id": "fine", "cash": "0.001"},
+        PORTFOLIO | {"id": "name", "name": ""},
+        PORTFOLIO | {"id": "debit", "cash": "-5"},
+        PORTFOLIO | {"id": "limits", "risk_profile": "conservative"},
+        PORTFOLIO | {"id": "euro", "currency": "EUR"},
+        PORTFOLIO | {"id": "extra", "colour": "red"},
+    ]
+    write("book.jsonl", "\n\n".join(json.dumps(one) for one in lines) + "\n{\n")
+    write("single.json", json.dumps({k: v for k, v in PORTFOLIO.items() if k != "id"}, indent=2))
+    done = store("portfolio", "import", "book.jsonl", "single.json", *ADA)
+    assert done.code == 3
+    assert len(done.stdout.splitlines()) == 2
+    *failures, summary = done.stderr.splitlines()
+    assert summary == "2 opened, 10 failed"
+    for failure, (line, fragment) in zip(
+        failures,
+        [
+            (3, "cash_flow: is planned"),
+            (5, "targets.Z: is unknown"),
+            (7, "id: mine is kept already"),
+            (9, "cash: is finer than 0.01"),
+            (11, "name: expected text"),
+            (13, "cash: must be more than zero"),
+            (15, "targets: exceed what the profile conservative bears"),
+            (17, "currency: is EUR"),
+            (19, "colour: is unknown"),
+            (20, "is not JSON"),
+        ],
+        strict=True,
+    ):
+        assert failure.startswith(f"book.jsonl, line {line}: ") and fragment in failure
+    again = store("portfolio", "import", "book.jsonl", *ADA, "--json")
+    assert again.code == 3 and again.json["opened"] == [] and len(again.json["failed"]) == 11
+    assert again.json["failed"][0]["line"] == 1
+    assert len(store("portfolio", "list", "--json").json) == 2
+    assert store("portfolio", "import", "missing.json", *ADA).refused("cannot read missing.json")
+    assert store("portfolio", "import", "single.json", "--owner", "x").refused("nobody is")
+
+
+def test_what_is_kept_is_shown(store, keep):
+    (id,) = keep(PORTFOLIO | {"holdings": {"A": "20"}})
+    assert keep() == []
+    (line,) = store("portfolio", "list", "--json").json
+    shown = store("portfolio", "show", id, "--json").json
+    assert (line["id"], line["name"], line["owner"]) == (id, "Retirement", "ada@example.org")
+    price = float(shown["prices"]["A"])
+    assert float(shown["value"]) == pytest.approx(500 + 20 * price, abs=0.005)
+    assert line["value"] == shown["value"]
+    assert (shown["version"], shown["as_of"], shown["uninvested"]) == (1, "2021-02-23", "500.00")
+    assert [(one["kind"], one["symbol"], one["cash"]) for one in shown["ledger"]] == [
+        ("deposit", "A", "0"),
+        ("deposit", None, "500.00"),
+    ]
+    table = store("portfolio", "show", id).stdout
+    for text in ("Retirement", "of ada@example.org", "Positions", "40.0%", "cash", "Ledger"):
+        assert text in table
+    assert "Ledger" not in store("portfolio", "show", id, "--entries", "0").stdout
+    assert id in store("portfolio", "list").stdout
+    missing = str(uuid4())
+    for command in (["show"], ["export"]):
+        assert store("portfolio", *command, missing).refused(f"there is no portfolio {missing}")
+    assert store("portfolio", "show", "x").refused("'x' is not a valid UUID")
+    assert store("portfolio", "export").refused("give either ids or --owner")
+    assert store("portfolio", "export", id, *ADA).refused("give either ids or --owner")
+
+
+def test_a_long_list_is_cut_and_goes_on(store, keep):
+    ids = sorted(keep(*(PORTFOLIO | {"id": str(number)} for number in range(5))))
+    table = store("portfolio", "list", "--limit", "3").stdout
+    assert f"There are more: --after {ids[2]}" in table and ids[3] not in table
+    rest = store("portfolio", "list", "--limit", "3", "--after", ids[2], "--json").json
+    assert [one["id"] for one in rest] == ids[3:]
+
+
+def test_the_day_of_the_first_deposit(store, write):
+    write("p.json", json.dumps(PORTFOLIO))
+    done = store("portfolio", "import", "p.json", *ADA, "--on", "2020-03-02", "--json")
+    (one,) = done.json["opened"]
+    ledger = store("portfolio", "show", one["id"], "--json").json["ledger"]
+    assert {entry["on"] for entry in ledger} == {"2020-03-02"}
+    write("q.json", json.dumps(PORTFOLIO | {"id": "q"}))
+    done = store("portfolio", "import", "q.json", *ADA, "--on", "2035-01-01")
+    assert done.code == 3 and "on: 2035-01-01 lies outside of the prices" in done.stderr
+
+
+# Proposals
+
+
+def test_a_proposal_is_made_kept_and_accepted(store, keep, write):
+    (id,) = keep(PORTFOLIO)
+    table = store("propose", id)
+    assert (table.code, table.stderr) == (0, "")
+    for text in ("Orders", "Before and after", "What simple rules would do now", "proposed, until"):
+        assert text in table.stdout
+    (number,) = re.findall("^Proposal ([0-9a-f-]{36}),", table.stdout, re.MULTILINE)
+    made = store("propose", id, "--policy", "monthly", "--cash-flow", "250.00", "--json").json
+    assert (made["portfolio_id"], made["stage"], made["policy"]) == (id, "proposed", "monthly")
+    assert made["orders"] and [other["policy"] for other in made["others"]] == ["band"]
+
+    done = store("accept", number)
+    assert done.code == 0 and done.stdout.startswith("Executed: ")
+    shown = store("portfolio", "show", id, "--json").json
+    assert shown["version"] == 2 and shown["ledger"][0]["proposal"] == number
+    assert store("accept", number).refused("is executed already")
+    assert store("accept", made["id"]).refused("the portfolio has changed since it was proposed")
+    assert store("db", "check").code == 0
+
+
+def test_a_worksheet(store, keep, tmp_path):
+    (id,) = keep(PORTFOLIO)
+    made = store("propose", id, "--as-of", "2021-02-23", "--cash-flow", "-100", "--json").json
+    done = store("accept", made["id"], "--mode", "worksheet", "--out", "orders.csv")
+    assert done.code == 0 and done.stdout.startswith("Accepted: ")
+    text = (tmp_path / "orders.csv").read_text()
+    rows = list(csv.DictReader(line for line in text.splitlines() if line[0] != "#"))
+    assert [row["symbol"] for row in rows] == [order["symbol"] for order in made["orders"]]
+    again = store("propose", id, "--json").json
+    found = store("accept", again["id"], "--json").json
+    assert (found["id"], found["stage"]) == (again["id"], "executed")
+
+
+def test_proposals_that_make_no_sense(store, keep, write):
+    (id,) = keep(PORTFOLIO)
+    missing = str(uuid4())
+    assert store("propose", missing).refused(f"there is no portfolio {missing}")
+    assert store("propose", id, "--cash", "5").refused(
+        "--cash: only with --holdings; not for a kept"
+    )
+    assert store("propose", id, "--input-hash", "x").refused("--input-hash", "not for a kept")
+    assert store("propose", id, "--cash-flow", "lots").refused("cash_flow: expected a decimal")
+    assert store("propose", id, "--cash-flow", "0.001").refused("cash_flow: is finer than")
+    assert store("propose", id, "--policy", "nope").refused("'nope' is not a policy")
+    assert store("propose", id, "--as-of", "2021-02-22").refused("as_of: ", "last entry")
+    assert store("accept", missing).refused(f"there is no proposal {missing}")
+    assert store("accept", missing, "--out", "x").refused("out: only with --mode worksheet")
+    assert store("accept", "x").refused("'x' is not a valid UUID")
+    write(id, json.dumps({"cash": "100", "holdings": {}, "targets": {"A": 1}}))
+    assert "Proposal" not in store("propose", id).stdout  # a file of this name comes first
+
+
+def test_everyone(store, keep):
+    keep(*(PORTFOLIO | {"id": str(number)} for number in range(4)))
+    change(
+        "UPDATE portfolios SET targets = json('{\"gone\": 0.5}') WHERE name = 'Retirement'"
+        " AND id = (SELECT min(id) FROM portfolios)"
+    )
+    done = store("batch", "--all", "--policy", "band", "--json")
+    assert done.code == 3
+    found = done.json
+    assert (found["proposed"], found["nothing_to_do"], found["failed"]) == (3, 0, 1)
+    (failure,) = found["failures"]
+    assert "gone" in failure["error"]
+    table = store("batch", "--all", "--policy", "monthly", "--cost-bps", "5")
+    assert table.code == 3 and table.stdout.startswith("Run ") and "1 failed" in table.stdout
+    assert failure["portfolio_id"] in table.stderr
+    again = store("batch", "--all", "--policy", "band", "--resume")
+    assert again.refused("resume: no run with these prices, this policy and these costs waits")
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        ([], "give either --portfolios and --out, or --all"),
+        (["--portfolios", "x"], "give either --portfolios and --out, or --all"),
+        (["--all", "--portfolios", "x"], "--portfolios: not with --all"),
+        (["--all", "--out", "x", "--workers", "2"], "--out, --workers: not with --all"),
+        (["--portfolios", "x", "--out", "y", "--json"], "json: only with --all"),
+        (["--all", "--as-of", "2035-01-01"], "within 5 business days"),
+    ],
+    ids=" ".join,
+)
+def test_batches_that_make_no_sense(store, options, fragment):
+    assert store("batch", "--policy", "band", *options).refused(fragment)
