@@ -7,16 +7,32 @@ import sqlite3
 from typing import Any
 
 from litestar import Litestar, get
+from sqlalchemy import create_engine, text
+
+_QUERY = "SELECT * FROM portfolios WHERE id = :id"
 
 
-def application() -> Litestar:
-    """For granian's factory mode; the database's path stands in BARE_DATABASE."""
+def through_sqlalchemy() -> Litestar:
+    """As most would write it: an engine's connection in a thread. For granian's factory mode."""
+    engine = create_engine(f"sqlite:///{os.environ['BARE_DATABASE']}")
+    query = text(_QUERY)
+
+    @get("/{name:str}", sync_to_thread=True)
+    def read(name: str) -> dict[str, Any]:
+        with engine.connect() as connection:
+            return dict(connection.execute(query, {"id": name}).one()._mapping)
+
+    return Litestar([read], openapi_config=None)
+
+
+def through_the_driver() -> Litestar:
+    """As nobody should: one connection of the driver's, in the event loop."""
     connection = sqlite3.connect(os.environ["BARE_DATABASE"], check_same_thread=False)
     connection.row_factory = sqlite3.Row
 
     @get("/{name:str}")
     async def read(name: str) -> dict[str, Any]:
-        row = connection.execute("SELECT * FROM portfolios WHERE id = ?", (name,)).fetchone()
-        return {key: row[key] for key in row.keys()}  # noqa: SIM118  # a Row yields its values
+        row = connection.execute(_QUERY, {"id": name}).fetchone()
+        return dict(zip(row.keys(), row, strict=True))
 
     return Litestar([read], openapi_config=None)

@@ -19,7 +19,7 @@ from tests.entrypoints.http.test_ownership import ALL
 
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
-EXAMPLES = 25
+EXAMPLES = {GenerationMode.POSITIVE: 25, GenerationMode.NEGATIVE: 15}
 
 CONFIG = schemathesis.Config.from_dict(
     {
@@ -72,7 +72,7 @@ def test_it_does_what_it_says(
 
     @seed(7)
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=EXAMPLES[mode],
         deadline=None,
         database=None,
         derandomize=True,

@@ -69,3 +69,11 @@ def test_somebody_who_has_gone_holds_up_nobody() -> None:
         return await staying
 
     assert asyncio.run(scene()) == 2
+
+
+def test_nobody_is_forgotten_who_comes_as_a_group_ends() -> None:
+    async def scene() -> list[int]:
+        gathering: Gathering[int, int] = Gathering(hands=1)
+        return [await gathering(list, ask) for ask in range(50)]
+
+    assert asyncio.run(asyncio.wait_for(scene(), 5)) == list(range(50))

@@ -92,3 +92,24 @@ def test_readers_see_one_moment_while_others_write(ada: Person) -> None:
         assert answer.is_success, answer.text
         seen = answer.json().get("portfolio", answer.json())
         assert Decimal(seen["cash"]) == seen["version"] - 1
+
+
+def test_everybody_gets_the_proposal_that_they_asked_for(world: World) -> None:
+    people = [world.somebody(f"{name}@example.org") for name in ("ada", "bob", "eve")]
+    mine = [person.portfolio(cash=f"{n + 1}000")["id"] for n, person in enumerate(people)]
+
+    def ask(number: int) -> object:
+        person, theirs = people[number % 3], mine[(number // 3) % 3]
+        policy = ("band", "monthly", "nonsense")[number % 2 if number < 24 else 2]
+        return person.post("/api/rebalance/predict", {"portfolio_id": theirs, "policy": policy})
+
+    for number, answer in enumerate(at_once(27, ask)):
+        if number >= 24:
+            assert answer.status_code in (404, 422)
+        elif number % 3 == (number // 3) % 3:
+            assert answer.status_code == 201, answer.text
+            assert answer.json()["portfolio_id"] == mine[number % 3]
+            assert answer.json()["policy"] == ("band", "monthly")[number % 2]
+            assert answer.json()["seen"]["cash_flow"] == f"{number % 3 + 1}000.00"
+        else:
+            assert answer.status_code == 404

@@ -50,7 +50,7 @@ def serve(
     \b
     Examples:
       rebalancer serve --upgrade --demo
-      REBALANCER_ENVIRONMENT=production rebalancer serve --host 0.0.0.0 --port 80 --workers 4
+      REBALANCER_SECRET_KEY=... rebalancer serve --host 0.0.0.0 --port 80 --workers 4
     """
     import attrs
 

@@ -45,10 +45,16 @@ class Gathering(Generic[Ask, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, future))
         if len(self._busy) < self.hands:
-            task = asyncio.create_task(self._serve(answer))
+            task = asyncio.create_task(self._serve_all(answer))
             self._busy.add(task)
-            task.add_done_callback(self._busy.discard)
         return await future
+
+    async def _serve_all(self, answer: Together[Ask, Answer]) -> None:
+        try:
+            await self._serve(answer)
+        finally:
+            # At once: when the task's callbacks run, an ask may have come that counts on it.
+            self._busy.discard(asyncio.current_task())
 
     async def _serve(self, answer: Together[Ask, Answer]) -> None:
         while self._waiting:

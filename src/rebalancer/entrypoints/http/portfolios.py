@@ -40,12 +40,14 @@ from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import Precondition, answers
 from rebalancer.entrypoints.http.wire import (
+    CURRENCY,
     MOST_ASSETS,
     Body,
     Fraction,
     Line,
     Malformed,
     NotNegative,
+    OneLine,
     Page,
     Symbol,
     View,
@@ -128,9 +130,9 @@ class PreferencesBody(Body, frozen=True, kw_only=True):
 class MandateBody(Body, frozen=True, kw_only=True):
     """What the owner wants of a portfolio."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, examples=["Retirement"])]
+    name: Annotated[OneLine, Meta(min_length=1, max_length=LONGEST_NAME, examples=["Retirement"])]
     targets: Weights
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", examples=["USD"])] = "USD"
+    currency: Annotated[str, Meta(pattern=CURRENCY, examples=["USD"])] = "USD"
     risk_profile: Annotated[
         Profile | UnsetType | None,
         Meta(description="Left out, a new portfolio takes the assessed one; null means none."),
@@ -537,8 +539,8 @@ def portfolio_view(valued: Valued) -> PortfolioView:
     """A portfolio as its owner sees it."""
     kept = valued.portfolio
     mandate, positions = kept.mandate, kept.positions
-    total = float(valued.value)
-    currency = mandate.currency
+    currency, value = mandate.currency, valued.value
+    total = float(value)
     holdings = {}
     for symbol, units in positions.holdings.items():
         price = valued.prices[symbol]
@@ -560,7 +562,7 @@ def portfolio_view(valued: Valued) -> PortfolioView:
         preferences=_preferences_view(mandate.preferences),
         acknowledge_limits=mandate.acknowledge_limits,
         as_of=valued.as_of,
-        value=plain(valued.value),
+        value=plain(value),
         cash=plain(currency.round(positions.cash)),
         uninvested=plain(currency.round(positions.uninvested)),
         holdings=holdings,

@@ -30,10 +30,13 @@ from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE, Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.wire import Body, View
+from rebalancer.entrypoints.http.wire import Body, OneLine, View
 
 Email = Annotated[str, Meta(max_length=LONGEST_EMAIL, examples=["ada@example.org"])]
 Secret = Annotated[str, Meta(min_length=1, max_length=200, examples=["pX3oK0JmX1yN5n7bO2cTq9..."])]
+
+UNKEPT = {"Cache-Control": "no-store"}
+"""Answers with tokens in them are kept by nobody on the way (RFC 6749, section 5.1)."""
 
 
 class Registration(Body, frozen=True, kw_only=True):
@@ -48,7 +51,7 @@ class Registration(Body, frozen=True, kw_only=True):
             examples=["a long sentence is best"],
         ),
     ]
-    name: Annotated[str, Meta(max_length=100, examples=["Ada"])] = ""
+    name: Annotated[OneLine, Meta(max_length=100, examples=["Ada"])] = ""
 
 
 class Credentials(Body, frozen=True, kw_only=True):
@@ -166,7 +169,13 @@ async def register(
     return user_view(user)
 
 
-@post("/login", status_code=200, summary="Log in", responses=answers(401, 413, 415))
+@post(
+    "/login",
+    status_code=200,
+    summary="Log in",
+    responses=answers(401, 413, 415),
+    response_headers=UNKEPT,
+)
 @inject
 async def log_in(
     data: JSONBody[Credentials],
@@ -182,7 +191,13 @@ async def log_in(
     return _login_view(login, now)
 
 
-@post("/refresh", status_code=200, summary="Refresh a login", responses=answers(401, 413, 415))
+@post(
+    "/refresh",
+    status_code=200,
+    summary="Refresh a login",
+    responses=answers(401, 413, 415),
+    response_headers=UNKEPT,
+)
 @inject
 async def refresh(
     data: JSONBody[Refreshing], use: FromDishka[RefreshLogin], clock: FromDishka[Clock]

@@ -81,14 +81,23 @@ class BasisPoints(Bounded):
     low, high = 0.0, 1_000.0
 
 
+# Python's $ would let a line end follow.
 _SYMBOL = r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,31}$(?!\n)"
-"""Python's ``$`` would let a line end follow."""
+_LINE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+CURRENCY = r"^[A-Z]{3}$(?!\n)"
+_PATTERNS = {
+    _SYMBOL: "a symbol such as AAPL",
+    _LINE: "one line of text, without control characters",
+    CURRENCY: "a currency's code such as USD",
+}
+"""What is said of text that does not match."""
 
 Symbol = Annotated[
     str,
     Meta(pattern=_SYMBOL, description="A ticker.", examples=["AAPL"]),
 ]
-Line = Annotated[str, Meta(max_length=500, description="A line of text.")]
+OneLine = Annotated[str, Meta(pattern=_LINE)]
+Line = Annotated[OneLine, Meta(max_length=500, description="A line of text.")]
 MOST_ASSETS = 500
 
 
@@ -253,7 +262,7 @@ _TYPES = {
     "array": "a list",
     "object": "an object",
 }
-_AT = re.compile(r"^(.*?)(?: - at `(key in )?\$\.?(.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(.*?)(?: - at (`key` in )?`\$\.?(.*)`)?$", re.DOTALL)
 
 
 def _explained(message: str, values: dict[str, Any], type_: type[Any]) -> tuple[str, str]:
@@ -265,8 +274,9 @@ def _explained(message: str, values: dict[str, Any], type_: type[Any]) -> tuple[
             return said, f"{path}.{name}" if path else name
     found = _AT.match(message)
     assert found is not None  # it matches anything
-    said, _, path = found.group(1), found.group(2), found.group(3) or "body"
-    said = plainly(said)
+    said, path = plainly(found.group(1)), found.group(3) or "body"
+    if found.group(2):
+        path += "[...]"
     if "[...]" in path:
         path = _named(path, message, values, type_)
     return said, path
@@ -275,6 +285,8 @@ def _explained(message: str, values: dict[str, Any], type_: type[Any]) -> tuple[
 def plainly(message: str) -> str:
     """What msgspec says of a value, in words that are not Python's."""
     said = message.split(" - at `")[0]
+    for pattern, words in _PATTERNS.items():
+        said = said.replace(f"`str` matching regex {pattern!r}", words)
     said = re.sub(r"`([^`]*)`", lambda found: _words(found.group(1)), said)
     return said[:1].lower() + said[1:]
 
@@ -289,9 +301,11 @@ def _named(path: str, message: str, values: dict[str, Any], type_: type[Any]) ->
     found = values.get(field)
     if not isinstance(found, dict):
         return path
+    # Without the other objects, which would be read again for every key.
+    rest_of_it = {name: {} if isinstance(one, dict) else one for name, one in values.items()}
     for key, value in found.items():
         try:
-            msgspec.convert({**values, field: {key: value}}, type_, dec_hook=_scalar)
+            msgspec.convert({**rest_of_it, field: {key: value}}, type_, dec_hook=_scalar)
         except msgspec.ValidationError as error:
             if str(error) == message:
                 return f"{field}.{key}{rest}"
