@@ -232,7 +232,11 @@ BAD = {
     "no targets": (a_line(targets=None), "b", "targets: is missing"),
     "null cash": (raw("cash", "null"), "b", "cash: is missing"),
     "unknown field": (a_line(cahs="1"), "b", "cahs: is unknown; did you mean cash?"),
-    "quite unknown field": (a_line(zzzzzz="1"), "b", "zzzzzz: is unknown; known: id, currency"),
+    "quite unknown field": (
+        a_line(zzzzzz="1"),
+        "b",
+        "zzzzzz: is unknown; known: id, name, currency",
+    ),
     "endless unknown field": (a_line(**{"x" * 9000: 1}), "b", "xxx"),
     "unknown preference": (
         wishing(min_trad="1"),

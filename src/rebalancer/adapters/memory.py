@@ -183,10 +183,10 @@ class MemoryPortfolios:
         self._record(portfolio, entries)
         self.rows[portfolio.id] = portfolio
 
-    def get(self, id: UUID, *, owner: UUID) -> ManagedPortfolio:
+    def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
         """See `Portfolios.get`."""
         found = _found(self.rows, id, "portfolio")
-        if found.owner != owner or id in self.closed:
+        if owner not in (None, found.owner) or id in self.closed:
             raise NotFound(f"there is no portfolio {id}")
         return found
 
@@ -257,10 +257,10 @@ class MemoryProposals:
         """See `Proposals.add`."""
         self.rows.update((record.id, record) for record in records)
 
-    def get(self, id: UUID, *, owner: UUID) -> ProposalRecord:
+    def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
         """See `Proposals.get`."""
         found = _found(self.rows, id, "proposal")
-        if found.owner != owner or found.portfolio_id in self.closed:
+        if owner not in (None, found.owner) or found.portfolio_id in self.closed:
             raise NotFound(f"there is no proposal {id}")
         return found
 

@@ -20,7 +20,8 @@ from rebalancer.application.ports import (
     PriceSource,
     UnitOfWork,
 )
-from rebalancer.domain.backtest.run import Backtest, Conditions, compare
+from rebalancer.domain.backtest.evidence import Interval
+from rebalancer.domain.backtest.run import Backtest, Conditions, Performance, compare
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
@@ -209,7 +210,11 @@ class DoBacktest:
     cautions: Sequence[str] = ()
 
     def __call__(self, id: UUID) -> None:
-        """Do the job of this id; whatever goes wrong is kept with it."""
+        """Do the job of this id; whatever goes wrong is kept with it.
+
+        Raises:
+            Exception: a bug of ours, for whoever does jobs to log.
+        """
         with self.work.begin() as tx:
             job = attrs.evolve(tx.jobs.get(id), state=JobState.RUNNING)
             tx.jobs.save(job)
@@ -225,22 +230,24 @@ class DoBacktest:
 
         try:
             outcome = self.run_backtest(order.request(), cautions=self.cautions, progress=progress)
-            ended = attrs.evolve(
-                job,
-                state=JobState.SUCCEEDED,
-                progress=1.0,
-                result=record(outcome),
-                finished=self.clock(),
+            self._end(
+                attrs.evolve(
+                    job,
+                    state=JobState.SUCCEEDED,
+                    progress=1.0,
+                    result=record(outcome),
+                    finished=self.clock(),
+                )
             )
         except RebalancerError as error:
-            ended = _failed(job, str(error), self.clock())
+            self._end(_failed(job, str(error), self.clock()))
         except Exception:
-            ended = _failed(job, "it failed for a reason that is ours", self.clock())
-            with self.work.begin() as tx:
-                tx.jobs.save(ended)
+            self._end(_failed(job, "something went wrong on our side", self.clock()))
             raise
+
+    def _end(self, job: Job) -> None:
         with self.work.begin() as tx:
-            tx.jobs.save(ended)
+            tx.jobs.save(job)
 
 
 @attrs.frozen
@@ -261,7 +268,7 @@ class ReadJob:
 
 @attrs.frozen
 class AbandonJobs:
-    """Admit that jobs which nobody does any more have failed; for the start of a process."""
+    """Admit that jobs which nobody does any more have failed; before a server begins to serve."""
 
     work: UnitOfWork
 
@@ -285,12 +292,19 @@ def record(done: Backtest) -> dict[str, Any]:
         "results": [
             {
                 "policy": track.policy,
-                **attrs.asdict(track.performance),
-                "sharpe_gain": None if track.gain is None else attrs.asdict(track.gain),
+                **_figures(track.performance),
+                "sharpe_gain": None if track.gain is None else _figures(track.gain),
             }
             for track in done.tracks
         ],
     }
+
+
+def _figures(values: Performance | Interval) -> dict[str, Any]:
+    """Figures as Python's own numbers, which any encoder knows."""
+    return attrs.asdict(
+        values, value_serializer=lambda _, __, v: v.item() if isinstance(v, np.generic) else v
+    )
 
 
 def _failed(job: Job, why: str, now: datetime) -> Job:

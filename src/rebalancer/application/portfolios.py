@@ -413,8 +413,14 @@ class MeasurePerformance:
 
 
 def fingerprint(*parts: object) -> str:
-    """SHA-256 of what somebody asks for."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    """SHA-256 of what somebody asks for; numbers count by their worth, however they are written."""
+    return hashlib.sha256(repr(_canonical(parts)).encode()).hexdigest()
+
+
+def _canonical(part: object) -> object:
+    if isinstance(part, Decimal):
+        return format(part.normalize(), "f")
+    return [_canonical(one) for one in part] if isinstance(part, tuple) else part
 
 
 def carried_out(tx: Transaction, owner: UUID, key: str | None, asked: str) -> UUID | None:

@@ -243,8 +243,8 @@ class Portfolios(Protocol):
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         """Keep a new portfolio and the entries that its ledger begins with."""
 
-    def get(self, id: UUID, *, owner: UUID) -> ManagedPortfolio:
-        """The portfolio of this id.
+    def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
+        """The portfolio of this id; of any owner when None, for operators.
 
         Raises:
             NotFound: there is none, it is closed, or it is somebody else's.
@@ -291,8 +291,8 @@ class Proposals(Protocol):
     def add(self, records: Sequence[ProposalRecord]) -> None:
         """Keep new proposals."""
 
-    def get(self, id: UUID, *, owner: UUID) -> ProposalRecord:
-        """The proposal of this id.
+    def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
+        """The proposal of this id; of any owner when None, for operators.
 
         Raises:
             NotFound: there is none, its portfolio is closed, or it is somebody else's.

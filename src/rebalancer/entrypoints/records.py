@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 import json
 import math
 import re
@@ -20,7 +22,13 @@ from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio, Pre
 from rebalancer.domain.portfolio.risk import risk_profile
 
 if TYPE_CHECKING:
+    from rebalancer.application.rebalance import Current
     from rebalancer.domain.rebalancing.proposal import Proposal
+
+DISCLAIMER = (
+    "Computed from rules, prices and what you told us; not personal advice. You decide, and you "
+    "bear the outcome."
+)
 
 T = TypeVar("T")
 
@@ -238,6 +246,7 @@ def portfolio_of(values: Mapping[str, Any], *, currency: str) -> Portfolio:
     """
     fields = Fields(values, "")
     portfolio_id = fields.take("id", id_of)
+    fields.take("name", text_of, "")  # of a kept one, as it was exported
     code = fields.take("currency", text_of, currency)
     cash = fields.take("cash", number_of)
     holdings = fields.take("holdings", fields_of)
@@ -320,6 +329,36 @@ def proposal_record(line: int | None, proposal: Proposal) -> dict[str, Any]:
         "input_hash": proposal.input_hash,
         "error": None,
     }
+
+
+def worksheet_text(current: Current) -> str:
+    """The orders as CSV; what a reader must know stands in lines that begin with #."""
+    record = current.record
+    made = record.proposal
+    text = io.StringIO()
+    currency = record.seen.portfolio.currency
+    text.write(f"# Worksheet of proposal {record.id} for portfolio {record.portfolio_id}\r\n")
+    text.write(f"# {made.policy}, closes of {made.as_of}, {record.seen.costs}\r\n")
+    text.write(f"# Stands: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
+    text.write(f"\r\n# {DISCLAIMER}\r\n")
+    rows = csv.writer(text)
+    rows.writerow(
+        ["side", "symbol", "quantity", "reference_price", "value", "cost", "currency", "reason"]
+    )
+    for order in made.orders:
+        rows.writerow(
+            [
+                order.side.value,
+                order.symbol,
+                plain(order.quantity),
+                plain(order.price),
+                plain(order.value),
+                plain(order.cost),
+                currency.code,
+                order.reason,
+            ]
+        )
+    return text.getvalue()
 
 
 def failure_record(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dishka import Provider, Scope
 
-from rebalancer.application.backtests import RunBacktest
+from rebalancer.application.backtests import AbandonJobs, RunBacktest
 from rebalancer.application.ports import JobRunner
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from tests.entrypoints.http.conftest import Person, World, problem, provided
@@ -82,7 +82,7 @@ def test_a_job_that_finds_no_room_is_refused(in_world: Callable[..., World]) -> 
     [
         (InvalidRequest("is no good", field="policies"), "policies: is no good"),
         (Unavailable("the exchange is on fire"), "the exchange is on fire"),
-        (RuntimeError("secret internals"), "it failed for a reason that is ours"),
+        (RuntimeError("secret internals"), "something went wrong on our side"),
     ],
 )
 def test_a_backtest_that_fails_says_why(
@@ -153,7 +153,7 @@ def test_jobs_that_a_restart_cut_off_have_failed(in_world: Callable[..., World])
     world = in_world(provided({JobRunner: later}))
     ada = world.somebody()
     path = ada.post("/api/backtest", ORDER).headers["location"]
-    world.client.__exit__(None, None, None)
-    world.client.__enter__()
+    assert AbandonJobs(world.work)(world.time()) == 1  # as `rebalancer serve` does before it begins
+    assert AbandonJobs(world.work)(world.time()) == 0
     job = ada.get(path).json()
     assert (job["state"], job["error"]) == ("failed", "the server was restarted; ask again")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
 from uuid import UUID
 
 from rebalancer.domain.errors import Unavailable
+
+log = logging.getLogger("rebalancer.jobs")
 
 
 class InProcessJobs:
@@ -17,7 +20,7 @@ class InProcessJobs:
         """Start with nothing to do.
 
         Args:
-            do: Does one job, and records how it went; raises for nothing.
+            do: Does one job, and records how it went; what it raises is logged.
             at_once: How many run side by side.
             waiting: How many more may wait.
         """
@@ -30,7 +33,13 @@ class InProcessJobs:
         if not self._room.acquire(blocking=False):
             raise Unavailable("too many jobs are waiting; try again in a minute")
         future = self._pool.submit(self._do, job)
-        future.add_done_callback(lambda _: self._room.release())
+        future.add_done_callback(self._done)
+
+    def _done(self, future: Future[None]) -> None:
+        self._room.release()
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            log.error("a job failed", exc_info=error)
 
     def close(self) -> None:
         """Finish what runs, and drop what waits."""

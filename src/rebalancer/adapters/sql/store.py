@@ -186,10 +186,12 @@ class SqlPortfolios:
         self.connection.execute(insert(portfolios), _portfolio_row(portfolio))
         self._record(portfolio.id, entries)
 
-    def get(self, id: UUID, *, owner: UUID) -> ManagedPortfolio:
+    def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
         """See `Portfolios.get`."""
-        theirs = {"id": id, "owner": owner}
-        row = self.connection.execute(_THEIRS, theirs).one_or_none()
+        if owner is None:
+            row = self.connection.execute(_SOME, {"ids": [id]}).one_or_none()
+        else:
+            row = self.connection.execute(_THEIRS, {"id": id, "owner": owner}).one_or_none()
         return _portfolio(_found(row, "portfolio", id))
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
@@ -283,7 +285,7 @@ class SqlProposals:
             rows = [_proposal_row(record) for record in records]
             self.connection.execute(insert(proposals), rows)
 
-    def get(self, id: UUID, *, owner: UUID) -> ProposalRecord:
+    def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
         """See `Proposals.get`."""
         query = _open_proposals(owner).where(proposals.c.id == id)
         return _proposal(_found(self.connection.execute(query).one_or_none(), "proposal", id))
@@ -429,11 +431,11 @@ _SOME = select(portfolios).where(
 )
 
 
-def _open_proposals(owner: UUID) -> Select[Any]:
-    """Proposals for an owner's portfolios, apart from closed ones."""
+def _open_proposals(owner: UUID | None) -> Select[Any]:
+    """Proposals for an owner's portfolios, or for anybody's, apart from closed ones."""
     both = proposals.join(portfolios, proposals.c.portfolio == portfolios.c.id)
-    query = select(proposals).select_from(both)
-    return query.where(proposals.c.owner == owner, portfolios.c.closed.is_(None))
+    query = select(proposals).select_from(both).where(portfolios.c.closed.is_(None))
+    return query if owner is None else query.where(proposals.c.owner == owner)
 
 
 def _ledgers(connection: Connection, which: Any) -> Mapping[UUID, Ledger]:

@@ -143,28 +143,11 @@ def as_json_text(done: Backtest, cost_bps: float | None) -> str:
     """The results as JSON; figures as in `Performance`."""
     import json
 
-    import attrs
+    from rebalancer.application.backtests import record
 
-    return json.dumps(
-        {
-            "from": str(done.dates[0]),
-            "to": str(done.dates[-1]),
-            "assets": list(done.symbols),
-            "cost_bps": cost_bps,
-            "costs": done.cost_label,
-            "cautions": list(done.cautions),
-            "results": [
-                {
-                    "policy": track.policy,
-                    **attrs.asdict(track.performance),
-                    "sharpe_gain": None if track.gain is None else attrs.asdict(track.gain),
-                }
-                for track in done.tracks
-            ],
-        },
-        indent=2,
-        allow_nan=False,
-    )
+    found = record(done)
+    heading = {key: found.pop(key) for key in ("from", "to", "assets")}
+    return json.dumps(heading | {"cost_bps": cost_bps} | found, indent=2, allow_nan=False)
 
 
 def _gain(gain: Interval | None) -> str:

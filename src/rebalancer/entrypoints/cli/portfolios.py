@@ -123,11 +123,10 @@ def show(id: UUID, entries: int, prices: Path | None, assets: Path | None, as_js
 
     from rebalancer.application.portfolios import valued
     from rebalancer.application.ports import PriceSource, UnitOfWork
-    from rebalancer.entrypoints.cli.kept import portfolio_of
 
     with store(sources(prices, assets)) as wired:
         with wired.get(UnitOfWork).read() as tx:
-            kept = portfolio_of(tx, id)
+            kept = tx.portfolios.get(id)
             owner = tx.users.get(kept.owner)
             ledger = tx.portfolios.entries(id, limit=entries) if entries else []
         now = valued(kept, wired.get(PriceSource).closes())
@@ -216,13 +215,13 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
     """
     from rebalancer.application.ports import UnitOfWork
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.kept import AT_ONCE, portfolio_of, user_called
+    from rebalancer.entrypoints.cli.kept import AT_ONCE, user_called
     from rebalancer.entrypoints.records import json_line
 
     if bool(ids) == (owner is not None):
         raise InvalidRequest("give either ids or --owner")
     with store() as wired, wired.get(UnitOfWork).read() as tx:
-        found = [portfolio_of(tx, id) for id in ids]
+        found = [tx.portfolios.get(id) for id in ids]
         if owner is not None:
             whose, after = user_called(tx, owner).id, None
             while chunk := tx.portfolios.of(whose, after=after, limit=AT_ONCE):

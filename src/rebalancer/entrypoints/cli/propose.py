@@ -200,19 +200,18 @@ def accept(
     from rebalancer.application.ports import Clock, UnitOfWork
     from rebalancer.application.rebalance import AcceptProposal, Mode
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.kept import owner_of_proposal
 
     if out is not None and mode != "worksheet":
         raise InvalidRequest("only with --mode worksheet", field="out")
     where = sources(prices, assets)
     with store(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
-            owner = owner_of_proposal(tx, proposal_id)
+            owner = tx.proposals.get(proposal_id).owner
         current, _ = wired.get(AcceptProposal)(
             proposal_id, owner=owner, mode=Mode(mode), now=wired.get(Clock)()
         )
     if out is not None:
-        from rebalancer.entrypoints.http.rebalance import worksheet_text
+        from rebalancer.entrypoints.records import worksheet_text
 
         write_text(out, worksheet_text(current), field="out")
     if as_json:
@@ -251,13 +250,12 @@ def _propose_kept(
 
     from rebalancer.application.ports import Clock, Ids, UnitOfWork
     from rebalancer.application.rebalance import Ask, Comparison, ProposeForPortfolio, SetTerms
-    from rebalancer.entrypoints.cli.kept import portfolio_of
     from rebalancer.entrypoints.records import number_of
 
     flow = Decimal(0) if cash_flow is None else number_of(cash_flow, "cash_flow")
     with store(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
-            portfolio = portfolio_of(tx, id)
+            portfolio = tx.portfolios.get(id)
         ask = Ask(
             id,
             portfolio.owner,

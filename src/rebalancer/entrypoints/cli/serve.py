@@ -54,7 +54,8 @@ def serve(
     """
     import attrs
 
-    from rebalancer.application.ports import Database, PriceSource
+    from rebalancer.application.backtests import AbandonJobs
+    from rebalancer.application.ports import Clock, Database, PriceSource
     from rebalancer.entrypoints import server
 
     chosen = settings()
@@ -72,6 +73,7 @@ def serve(
         if upgrade:
             wired.get(Database).upgrade()
         _check_tables(wired)
+        wired.get(AbandonJobs)(wired.get(Clock)())
         ready = _ready_made(wired) if demo else ""
 
     def started(address: str) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar, Router
-from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -19,8 +18,6 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
-from rebalancer.application.backtests import AbandonJobs
-from rebalancer.application.ports import Clock
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests, policies
@@ -30,9 +27,10 @@ from rebalancer.entrypoints.http.gathering import Gathering
 from rebalancer.entrypoints.http.health import health
 from rebalancer.entrypoints.http.market import market
 from rebalancer.entrypoints.http.portfolios import portfolios
-from rebalancer.entrypoints.http.rebalance import DISCLAIMER, rebalance
+from rebalancer.entrypoints.http.rebalance import rebalance
 from rebalancer.entrypoints.http.users import risk, users
 from rebalancer.entrypoints.http.wire import StrictJson, only_known_parameters
+from rebalancer.entrypoints.records import DISCLAIMER
 
 STATIC = "/docs/static"
 LARGEST_BODY = 1_000_000
@@ -59,9 +57,6 @@ def application(container: AsyncContainer) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        abandon, clock = await container.get(AbandonJobs), await container.get(Clock)
-        with suppress(RebalancerError):  # a store that is away: /health/ready says so
-            await sync_to_thread(abandon, clock())
         yield
         await container.close()
 

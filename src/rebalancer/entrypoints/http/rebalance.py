@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -34,12 +32,7 @@ from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
 from rebalancer.entrypoints.http.portfolios import Cursor, Key, Limit, repeated
 from rebalancer.entrypoints.http.wire import Amount, BasisPoints, Body, Line, Page, View
-from rebalancer.entrypoints.records import plain
-
-DISCLAIMER = (
-    "Computed from rules, prices and what you told us; not personal advice. You decide, and you "
-    "bear the outcome."
-)
+from rebalancer.entrypoints.records import DISCLAIMER, plain, worksheet_text
 
 PolicyName = Annotated[
     str,
@@ -395,36 +388,6 @@ def _seen_view(seen: Seen) -> SeenView:
         newest=seen.newest,
         costs=seen.costs,
     )
-
-
-def worksheet_text(current: Current) -> str:
-    """The orders as CSV; what a reader must know stands in lines that begin with #."""
-    record = current.record
-    made = record.proposal
-    text = io.StringIO()
-    currency = record.seen.portfolio.currency
-    text.write(f"# Worksheet of proposal {record.id} for portfolio {record.portfolio_id}\r\n")
-    text.write(f"# {made.policy}, closes of {made.as_of}, {record.seen.costs}\r\n")
-    text.write(f"# Stands: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
-    text.write(f"\r\n# {DISCLAIMER}\r\n")
-    rows = csv.writer(text)
-    rows.writerow(
-        ["side", "symbol", "quantity", "reference_price", "value", "cost", "currency", "reason"]
-    )
-    for order in made.orders:
-        rows.writerow(
-            [
-                order.side.value,
-                order.symbol,
-                plain(order.quantity),
-                plain(order.price),
-                plain(order.value),
-                plain(order.cost),
-                currency.code,
-                order.reason,
-            ]
-        )
-    return text.getvalue()
 
 
 rebalance = Router(
