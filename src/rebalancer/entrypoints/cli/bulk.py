@@ -13,15 +13,13 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import date
 from io import BufferedRandom, BufferedReader
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import attrs
@@ -152,11 +150,6 @@ def run(
                     if record.number % CHUNK == 0:
                         target.flush()
                 return tally
-    except BrokenProcessPool:
-        raise Unavailable(
-            "a worker process was killed, perhaps for want of memory: go on with --resume, and "
-            "with fewer --workers"
-        ) from None
     except OSError as error:
         path = Path(error.filename) if error.filename else out
         field = "portfolios" if path == portfolios else "out"
@@ -301,27 +294,78 @@ def _records(
         for chunk in _chunks(lines):
             yield from zip(solve(chunk, terms), (line.size for line in chunk), strict=True)
         return
-    with ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(order,),
-    ) as pool:
-        for chunk, future in _ahead(pool, _chunks(lines), 2 * workers):
-            yield from zip(future.result(), (line.size for line in chunk), strict=True)
+    with _crew(order, workers) as crew:
+        for chunk, solved in _in_turn(crew, _chunks(lines)):
+            yield from zip(solved, (line.size for line in chunk), strict=True)
 
 
-def _ahead(
-    pool: Executor, chunks: Iterator[list[Line]], most: int
-) -> Iterator[tuple[list[Line], Future[list[Record]]]]:
-    """Chunks in order with at most ``most`` of them under way, so that memory stays bounded."""
-    under_way: deque[tuple[list[Line], Future[list[Record]]]] = deque()
-    for chunk in chunks:
-        with _deaf():
-            under_way.append((chunk, pool.submit(_work, chunk)))
-        if len(under_way) == most:
-            yield under_way.popleft()
-    yield from under_way
+def _in_turn(
+    crew: list[Connection], chunks: Iterator[list[Line]]
+) -> Iterator[tuple[list[Line], list[Record]]]:
+    """Chunks and their records in order; each worker has one chunk at a time, so memory is bounded.
+
+    A worker gets its next chunk before its records are handed on, so that it never waits for long.
+    """
+    under_way: deque[tuple[list[Line], Connection]] = deque()
+    for chunk, worker in zip(islice(chunks, len(crew)), crew, strict=False):
+        with _lost():
+            worker.send(chunk)
+        under_way.append((chunk, worker))
+    while under_way:
+        chunk, worker = under_way.popleft()
+        with _lost():
+            solved = worker.recv()
+        if isinstance(solved, Exception):
+            raise solved
+        following = next(chunks, None)
+        if following is not None:
+            with _lost():
+                worker.send(following)
+            under_way.append((following, worker))
+        yield chunk, solved
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    """What it means that a worker is no longer at the other end.
+
+    Raises:
+        Unavailable: it has died.
+    """
+    try:
+        yield
+    except (EOFError, OSError):
+        raise Unavailable(
+            "a worker process was killed, perhaps for want of memory: go on with --resume, and "
+            "with fewer --workers"
+        ) from None
+
+
+@contextmanager
+def _crew(order: Order, workers: int) -> Iterator[list[Connection]]:
+    """Worker processes, each at the other end of a connection of its own.
+
+    A pool's workers share one queue: one that is killed while it writes leaves the others locked
+    out and the reader waiting for the rest of a message, for ever. Here a death is an end of file.
+    """
+    context = multiprocessing.get_context("spawn")
+    crew, processes = [], []
+    try:
+        for _ in range(workers):
+            ours, theirs = context.Pipe()
+            crew.append(ours)
+            process = context.Process(target=_work, args=(order, theirs), daemon=True)
+            with _deaf():
+                process.start()
+            processes.append(process)
+            theirs.close()
+        yield crew
+    finally:
+        for ours in crew:
+            ours.close()
+        for process in processes:
+            process.terminate()
+            process.join()
 
 
 @contextmanager
@@ -337,26 +381,19 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_worker: dict[str, Terms] = {}
-"""The one value that a worker process keeps between chunks."""
-
-
-def _begin(order: Order) -> None:
-    """Prepare a worker process; it ends when its parent does, however that ends."""
+def _work(order: Order, parent: Connection) -> None:
+    """Solve chunks until there are no more, or nobody waits for them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_deaf` can do nothing
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def follow() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=follow, daemon=True).start()
-    _worker["terms"] = _terms(order)
-
-
-def _work(chunk: list[Line]) -> list[Record]:
-    return solve(chunk, _worker["terms"])
+    answer: list[Record] | Exception
+    with suppress(EOFError, OSError):
+        terms = _terms(order)
+        while True:
+            chunk = parent.recv()
+            try:
+                answer = solve(chunk, terms)
+            except Exception as error:
+                answer = error
+            parent.send(answer)
 
 
 def solve(chunk: list[Line], terms: Terms) -> list[Record]:
