@@ -80,6 +80,8 @@ def logs(level: str) -> dict[str, Any]:
 
 def application() -> Litestar:
     """The API over what the settings name; each worker process makes its own."""
+    import scipy.optimize  # noqa: F401  # half a second, which nobody who asks should wait for
+
     from rebalancer.entrypoints.http.app import application
     from rebalancer.wiring import Sources, async_container
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar, Router
+from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -18,6 +19,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
+from rebalancer.application.ports import PriceSource
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests, policies
@@ -57,6 +59,9 @@ def application(container: AsyncContainer) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        prices = await container.get(PriceSource)
+        with suppress(RebalancerError):  # what is wrong with them, /health/ready says
+            await sync_to_thread(prices.closes, days=1)  # so that nobody waits for the first load
         yield
         await container.close()
 
