@@ -7,6 +7,7 @@ strictly: nothing is coerced, nothing unknown is let pass.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Generator
 from decimal import Decimal
@@ -267,14 +268,18 @@ _AT = re.compile(r"^(.*?)(?: - at (`key` in )?`\$\.?(.*)`)?$", re.DOTALL)
 
 def _explained(message: str, values: dict[str, Any], type_: type[Any]) -> tuple[str, str]:
     """Msgspec's message as ours, and the field that it is about."""
-    for pattern, said in ((_UNKNOWN, "is unknown"), (_MISSING, "is missing")):
+    for pattern in (_UNKNOWN, _MISSING):
         if found := pattern.match(message):
-            name, path = found.group(1), found.group(2)
-            name = name or '""'
+            name, path = found.group(1) or '""', found.group(2) or ""
+            said = "is missing" if pattern is _MISSING else _not_among(name, _at(type_, path))
             return said, f"{path}.{name}" if path else name
     found = _AT.match(message)
     assert found is not None  # it matches anything
     said, path = plainly(found.group(1)), found.group(3) or "body"
+    if said.startswith("invalid enum value"):
+        said = (
+            f"expected {_choices(_at(type_, path))}, got {said.removeprefix('invalid enum value ')}"
+        )
     if found.group(2):
         path += "[...]"
     if "[...]" in path:
@@ -282,9 +287,58 @@ def _explained(message: str, values: dict[str, Any], type_: type[Any]) -> tuple[
     return said, path
 
 
+def _at(type_: type[Any], path: str) -> Any:
+    """What msgspec knows of the type that a path leads to; None where it leads to no one type."""
+    kind: Any = msgspec.inspect.type_info(type_)
+    for step in re.findall(r"\[[^\]]*\]|[^.\[\]]+", path):
+        kind = _certain(kind)
+        if step.startswith("["):
+            kind = getattr(kind, "item_type", getattr(kind, "value_type", None))
+        else:
+            fields = {one.encode_name: one.type for one in getattr(kind, "fields", ())}
+            kind = fields.get(step)
+    return _certain(kind)
+
+
+def _certain(kind: Any) -> Any:
+    """A type without what stands around it, and without null."""
+    while isinstance(kind, msgspec.inspect.Metadata | msgspec.inspect.UnionType):
+        if isinstance(kind, msgspec.inspect.Metadata):
+            kind = kind.type
+            continue
+        rest = [one for one in kind.types if not isinstance(one, msgspec.inspect.NoneType)]
+        kind = rest[0] if rest else None
+    return kind
+
+
+def _choices(kind: Any) -> str:
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        return "one of " + ", ".join(str(value) for value in kind.values)
+    if isinstance(kind, msgspec.inspect.EnumType):
+        return "one of " + ", ".join(str(one.value) for one in kind.cls)
+    return "another value"
+
+
+def _not_among(name: str, kind: Any) -> str:
+    """That a field is unknown, and which may be meant."""
+    known = [one.encode_name for one in getattr(kind, "fields", ())]
+    near = difflib.get_close_matches(name, known, n=1)
+    return (
+        f"is unknown; did you mean {near[0]}?" if near else f"is unknown; known: {', '.join(known)}"
+    )
+
+
+_REMEDIES = {
+    "Invalid UUID": "expected an id such as 1b4e28ba-2fa1-41d2-883f-0016d3cca427",
+    "Invalid RFC3339 encoded date": "expected a day such as 2022-12-28",
+}
+
+
 def plainly(message: str) -> str:
     """What msgspec says of a value, in words that are not Python's."""
     said = message.split(" - at `")[0]
+    if said in _REMEDIES:
+        return _REMEDIES[said]
     for pattern, words in _PATTERNS.items():
         said = said.replace(f"`str` matching regex {pattern!r}", words)
     said = re.sub(r"`([^`]*)`", lambda found: _words(found.group(1)), said)
