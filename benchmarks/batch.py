@@ -28,7 +28,7 @@ from rebalancer.domain.portfolio.book import Book, open_book, placed
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, restrained
 from rebalancer.domain.rebalancing.trades import trades
-from rebalancer.entrypoints.cli import records
+from rebalancer.entrypoints import records
 from rebalancer.entrypoints.cli.bulk import CHUNK
 
 Floats = NDArray[np.float64]

@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_refresh_tokens")),
     )
     op.create_index("ix_refresh_tokens_family", "refresh_tokens", ["family"])
+    op.create_index("ix_refresh_tokens_owner", "refresh_tokens", ["owner"])
 
     op.create_table(
         "portfolios",

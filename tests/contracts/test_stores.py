@@ -410,6 +410,19 @@ def test_an_unknown_token_is_none_and_cannot_be_used(work):
         assert not tx.tokens.use("unknown", NOW)
 
 
+def test_tidying_forgets_what_has_ended_and_is_theirs(work, ada):
+    grace = kept_user(work)
+    ended, good = a_token(ada.id, expires=NOW), a_token(ada.id, expires=NOW + HOUR)
+    hers = a_token(grace.id, expires=NOW)
+    with work.begin() as tx:
+        for token in (ended, good, hers):
+            tx.tokens.add(token)
+        tx.tokens.tidy(ada.id, NOW)
+    with work.read() as tx:
+        kept = [tx.tokens.get(token.digest) for token in (ended, good, hers)]
+    assert kept == [None, good, hers]
+
+
 def test_revoking_forgets_the_family_and_no_other(work, ada):
     first = a_token(ada.id)
     child = a_token(ada.id, family=first.family)

@@ -1,12 +1,9 @@
 import json
 import re
-import time
 
 
 def test_the_demo_shows_the_main_job_and_what_to_try_next(rebalancer, tmp_path):
-    begun = time.monotonic()
     done = rebalancer("demo", "--out", tmp_path / "there")
-    assert time.monotonic() - begun < 20
     assert (done.code, done.stderr) == (0, "")
     for text in (
         *("Orders", "why", "Not traded", "Before and after", "What simple rules would do now"),

@@ -169,6 +169,13 @@ class MemoryTokens:
         for digest in [d for d, token in self.rows.items() if token.family == family]:
             del self.rows[digest]
 
+    def tidy(self, owner: UUID, now: datetime) -> None:
+        """See `RefreshTokens.tidy`."""
+        mine = [(digest, token) for digest, token in self.rows.items() if token.owner == owner]
+        for digest, token in mine:
+            if token.expires <= now:
+                del self.rows[digest]
+
 
 @attrs.frozen
 class MemoryPortfolios:

@@ -98,6 +98,7 @@ class LogIn:
             raise NotAuthenticated("the e-mail address or the password is wrong")
         login, token = _login(self.tokens, user, family, now)
         with self.work.begin() as tx:
+            tx.tokens.tidy(user.id, now)
             tx.tokens.add(token)
         return login
 

@@ -236,6 +236,9 @@ class RefreshTokens(Protocol):
     def revoke(self, family: UUID) -> None:
         """Forget every token of a family."""
 
+    def tidy(self, owner: UUID, now: datetime) -> None:
+        """Forget an owner's tokens that have ended by ``now``."""
+
 
 class Portfolios(Protocol):
     """Portfolios in somebody's keeping; those of others do not exist."""

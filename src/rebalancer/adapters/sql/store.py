@@ -173,6 +173,12 @@ class SqlTokens:
         """See `RefreshTokens.revoke`."""
         self.connection.execute(deletion(refresh_tokens).where(refresh_tokens.c.family == family))
 
+    def tidy(self, owner: UUID, now: datetime) -> None:
+        """See `RefreshTokens.tidy`."""
+        table = refresh_tokens.c
+        ended = (table.owner == owner) & (table.expires <= now)
+        self.connection.execute(deletion(refresh_tokens).where(ended))
+
 
 @attrs.frozen
 class SqlPortfolios:

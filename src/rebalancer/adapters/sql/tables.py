@@ -123,7 +123,7 @@ refresh_tokens = Table(
     metadata,
     Column("digest", Text, primary_key=True),
     Column("family", Uuid, nullable=False, index=True),
-    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("owner", ForeignKey(users.c.id), nullable=False, index=True),
     Column("issued", Moment, nullable=False),
     Column("expires", Moment, nullable=False),
     Column("used", Moment),
