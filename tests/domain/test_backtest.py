@@ -27,8 +27,9 @@ from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import POLICIES, Allocation, policy
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import COST_PRESETS, CostModel, Rates
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.trades import trades
-from tests.builders import names, prices
+from tests.builders import CLASSES, names, prices
 
 BANDS = ("band", "band:edge", "band:half", "band:relative", "band:band=0.05")
 CALENDAR = ("weekly", "monthly", "quarterly", "yearly")
@@ -805,3 +806,71 @@ def test_a_fee_for_each_order_is_charged_in_money() -> None:
     assert path.costs == pytest.approx([0.02, 0, 0])
     assert path.values == pytest.approx([0.98] * 3)
     assert path.weights[0] == pytest.approx([0.5, 0.5])
+
+
+# --- Limits ---------------------------------------------------------------------------------------
+
+
+def limited(history, **limits):
+    assets = len(history.symbols)
+    return Conditions(
+        prices=history,
+        first=260,
+        targets=np.full(assets, 0.9 / assets),
+        costs=CostModel.flat(10.0),
+        risk_free=np.zeros(len(history)),
+        instruments=CLASSES,
+        **limits,
+    )
+
+
+@pytest.mark.parametrize("name", ["trend:window=50", "inverse_volatility", "volatility_target"])
+@pytest.mark.parametrize("most", [0.0, 0.05, 0.3])
+def test_a_policy_departs_only_so_far(name, most):
+    conditions = limited(prices(5, 600, volatility=0.02, seed=3), max_departure=most)
+    path = run(policy(name), conditions)
+    looked = path.turnover > 0
+    off = path.weights[looked] - conditions.targets
+    # A band of 2 points, and what costs take, lie between what is wanted and what is held.
+    distance = (np.abs(off).sum(axis=1) + np.abs(off.sum(axis=1))) / 2
+    assert looked.sum() > 3 and distance.max() <= most + 0.02 * len(conditions.targets)
+
+
+@pytest.mark.parametrize("name", ["monthly", "band", "buy_and_hold", "band:edge"])
+def test_limits_that_do_not_bind_change_nothing(name):
+    history = prices(5, 500, seed=4)
+    free, held = limited(history), limited(history, max_departure=0.5)
+    assert held.limits is not None and free.limits is None
+    ours, theirs = run(policy(name), held), run(policy(name), free)
+    np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-12)
+    assert (ours.orders == theirs.orders).all()
+
+
+def test_no_departure_is_the_given_targets():
+    history = prices(4, 500, seed=5)
+    ours = run(policy("trend:window=50,band=0"), limited(history, max_departure=0.0))
+    theirs = run(policy("monthly"), limited(history))
+    np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["monthly", "band", "volatility_target"])
+def test_a_profile_holds_after_every_look(name):
+    history = prices(5, 600, volatility=0.015, seed=6)
+    profile = RISK_PROFILES["cautious"]
+    conditions = limited(history, profile=profile)
+    path = run(policy(name), conditions)
+    equities = CLASSES.equity_mask(history.symbols)
+    looked = np.flatnonzero(path.turnover > 0)
+    assert len(looked) > 3
+    weights = path.weights[looked]
+    assert (weights[:, equities].sum(axis=1) <= profile.equity_ceiling + 0.02 * 5).all()
+    for row, mix in zip(looked, weights, strict=True):
+        returns = history.until(conditions.first + row).returns(252)
+        volatility = float(np.sqrt(mix @ np.cov(returns, rowvar=False) @ mix * 252))
+        assert volatility <= profile.target_volatility * 1.001
+
+
+def test_nobody_departs_by_more_than_all():
+    with pytest.raises(InvalidRequest) as refused:
+        limited(prices(3, 400), max_departure=1.5)
+    assert refused.value.field == "max_departure"

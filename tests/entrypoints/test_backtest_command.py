@@ -340,3 +340,35 @@ def test_a_portfolio_ruined_by_fees_is_told_so(backtest):
     done = backtest("weekly,monthly", "--costs", "full-service", "--capital", "30")
     assert done.code == 0
     assert all(result["final_value"] >= 0 for result in done.json["results"])
+
+
+def test_limits_of_proposals_can_be_tried_on_history(quickly, market):
+    def tried(*options):
+        done = quickly(
+            *("backtest", "--prices", market, "--policy", "monthly,trend:window=50", "--json"),
+            *("--from", "2020-06-01", *options),
+        )
+        assert done.code == 0, done.stderr
+        monthly, trend = done.json["results"]
+        return done.json["cautions"], monthly["final_value"], trend["average_exposure"]
+
+    said, free, exposure = tried()
+    assert said == []
+    said, held, closer = tried("--max-departure", "0.1")
+    assert said == ["Policies depart from the targets by at most 10%, one-way."]
+    assert held == pytest.approx(free, rel=1e-12) and closer > max(exposure, 0.85)
+    said, _, careful = tried("--risk-profile", "conservative")
+    assert said == ["The limits of the profile conservative hold for every policy."]
+    assert careful <= 0.3  # all of unknown class, which counts as equity
+
+
+@pytest.mark.parametrize(
+    ("option", "fragment"),
+    [
+        (["--max-departure", "2"], "max_departure: must be a fraction between 0 and 1"),
+        (["--risk-profile", "bold"], "risk_profile: 'bold' is not a risk profile"),
+    ],
+)
+def test_limits_that_make_no_sense(quickly, market, option, fragment):
+    done = quickly("backtest", "--prices", market, "--policy", "monthly", *option)
+    assert done.refused(fragment)

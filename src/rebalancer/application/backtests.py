@@ -28,6 +28,7 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
+from rebalancer.domain.portfolio.risk import risk_profile
 
 Floats = NDArray[np.float64]
 
@@ -46,6 +47,8 @@ class BacktestRequest:
             leaves the universe.
         capital: Money at the first close.
         as_live: Whether orders are whole shares.
+        max_departure: How far a policy may go from the targets, one-way; 1: as far as it likes.
+        risk_profile: Name of the profile whose limits hold; None: none.
     """
 
     policies: Sequence[str]
@@ -56,6 +59,20 @@ class BacktestRequest:
     risk_free: float | str = 0.0
     capital: float = 100_000.0
     as_live: bool = False
+    max_departure: float = 1.0
+    risk_profile: str | None = None
+
+    @property
+    def limited(self) -> tuple[str, ...]:
+        """What a reader must know of the limits that hold."""
+        said = []
+        if self.max_departure < 1:
+            said.append(
+                f"Policies depart from the targets by at most {self.max_departure:.0%}, one-way."
+            )
+        if self.risk_profile is not None:
+            said.append(f"The limits of the profile {self.risk_profile} hold for every policy.")
+        return tuple(said)
 
 
 @attrs.frozen
@@ -85,7 +102,12 @@ class RunBacktest:
             PricesUnavailable: the provider did not answer.
         """
         policies = [policy(name) for name in request.policies]
-        return compare(policies, self.conditions(request), cautions=cautions, progress=progress)
+        return compare(
+            policies,
+            self.conditions(request),
+            cautions=(*cautions, *request.limited),
+            progress=progress,
+        )
 
     def conditions(self, request: BacktestRequest) -> Conditions:
         """What a request means on the prices that there are.
@@ -109,6 +131,8 @@ class RunBacktest:
             instruments=self.instruments.instruments(),
             capital=request.capital,
             as_live=request.as_live,
+            max_departure=request.max_departure,
+            profile=None if request.risk_profile is None else risk_profile(request.risk_profile),
         )
 
 
@@ -133,6 +157,8 @@ class BacktestOrder:
     risk_free: float | str = 0.0
     capital: float = 100_000.0
     as_live: bool = False
+    max_departure: float = 1.0
+    risk_profile: str | None = None
 
     def request(self) -> BacktestRequest:
         """What is to be run.
@@ -149,6 +175,8 @@ class BacktestOrder:
             risk_free=self.risk_free,
             capital=self.capital,
             as_live=self.as_live,
+            max_departure=self.max_departure,
+            risk_profile=self.risk_profile,
         )
 
     def kept(self) -> dict[str, Any]:

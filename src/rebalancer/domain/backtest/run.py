@@ -23,10 +23,12 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Frequency, Policy
 from rebalancer.domain.policy.rules import policy as rule
-from rebalancer.domain.portfolio.book import Book, Handling
+from rebalancer.domain.portfolio.book import Book, Handling, Limits
 from rebalancer.domain.portfolio.costs import Charges, CostModel
+from rebalancer.domain.portfolio.risk import RiskProfile
+from rebalancer.domain.rebalancing.limits import PortfolioRisk, bounded_trades
 from rebalancer.domain.rebalancing.orders import rounded
-from rebalancer.domain.rebalancing.trades import Trades, stirs, trades
+from rebalancer.domain.rebalancing.trades import Trades, stirs, trades, unlimited
 
 Floats = NDArray[np.float64]
 Dates = NDArray[np.datetime64]
@@ -34,6 +36,8 @@ Integers = NDArray[np.int64]
 
 BASELINE = "monthly"
 """The simple rule that a sceptic would try; tracking error and information ratio are against it."""
+
+_SOME_DAY = np.datetime64("1970-01-01")
 
 _FIRST_GLANCE, _LONGEST_GLANCE = 16, 512
 
@@ -164,6 +168,8 @@ class Conditions:
         instruments: What slippage needs to know of volumes.
         capital: Money at the first close; matters for fees an order and for whole shares.
         as_live: Whether orders are made as live: whole shares instead of fractions.
+        max_departure: How far a policy may go from the targets, one-way; 1: as far as it likes.
+        profile: Limits that the portfolio keeps to; None: none.
     """
 
     prices: PriceHistory
@@ -174,8 +180,36 @@ class Conditions:
     instruments: Instruments = attrs.field(factory=Instruments)
     capital: float = 100_000.0
     as_live: bool = False
+    max_departure: float = 1.0
+    profile: RiskProfile | None = None
+
+    @property
+    def limits(self) -> Limits | None:
+        """Those of a portfolio; None where there are none."""
+        if self.max_departure >= 1 and self.profile is None:
+            return None
+        assets = np.arange(len(self.targets))[None, :]
+        free = unlimited(Book.single(assets.size, targets=self.targets, cash=0.0, on=_SOME_DAY))
+        free = attrs.evolve(free, max_departure=np.array([self.max_departure]))
+        profile = self.profile
+        if profile is None:
+            return free
+        return attrs.evolve(
+            free,
+            max_weight=np.array([profile.max_weight]),
+            equity=self.instruments.equity_mask(self.prices.symbols)[None, :],
+            equity_ceiling=np.array([profile.equity_ceiling]),
+            cash_floor=np.array([profile.cash_floor]),
+            target_volatility=np.array([profile.target_volatility]),
+            tolerated_drawdown=np.array([profile.tolerated_drawdown]),
+        )
 
     def __attrs_post_init__(self) -> None:
+        if not 0 <= self.max_departure <= 1:
+            raise InvalidRequest(
+                f"must be a fraction between 0 and 1, got {self.max_departure}",
+                field="max_departure",
+            )
         rows = max(len(self.prices) - self.first, 0)
         if rows < 3:
             raise InvalidRequest(
@@ -298,12 +332,15 @@ class _Trial:
         starts: list[int] = []
         made: list[Trades] = []
         settled: list[Book] = []
-        first = conditions.first
-        book = Book.single(
-            len(history.symbols),
-            targets=conditions.targets,
-            cash=conditions.capital,
-            on=dates[first],
+        first, limits = conditions.first, conditions.limits
+        book = attrs.evolve(
+            Book.single(
+                len(history.symbols),
+                targets=conditions.targets,
+                cash=conditions.capital,
+                on=dates[first],
+            ),
+            limits=limits,
         )
         at = 0
         while at < len(looks):
@@ -311,7 +348,12 @@ class _Trial:
             decision = self.policy.decide(book, history.until(row))
             if row == first:  # the targets are bought, however wide the band that will hold them
                 decision = attrs.evolve(decision, band=None, cash_band=None)
-            done = trades(book, decision, charges)
+            if limits is None:
+                done = trades(book, decision, charges)
+            else:
+                risk = PortfolioRisk(book, history.until(row))
+                restraint, done = bounded_trades(decision, book, risk, charges)
+                decision = restraint.decision
             if conditions.as_live:
                 done = _as_live(book, done, charges, closes[row])
             book = settle(book, done, decision)
@@ -319,7 +361,7 @@ class _Trial:
             made.append(done)
             settled.append(book)
             at += 1
-            if decision.band is not None and self.policy.lookback == 1:
+            if limits is None and decision.band is not None and self.policy.lookback == 1:
                 at = self._next_stir(book, at, row)
             if at < len(looks):
                 to = int(looks[at])
@@ -350,6 +392,8 @@ class _Trial:
         """
         conditions, looks, money, charges = self.conditions, self.looks, self.money, self._charges
         if self.policy.lookback > 1 or conditions.as_live or not charges.proportional:
+            return None
+        if conditions.limits is not None:
             return None
         closes = conditions.prices.closes
         count, before = len(looks), looks[:-1]

@@ -15,8 +15,10 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book, Limits, open_book, placed
+from rebalancer.domain.portfolio.costs import Charges
 from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio
 from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION, RiskProfile
+from rebalancer.domain.rebalancing.trades import Trades, trades
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -137,6 +139,25 @@ def restrained(decision: Decision, book: Book, risk: PortfolioRisk) -> Restraint
         factor = _at_most(1.0 - limits.cash_floor, targets.sum(axis=1))
         targets = scaled("cash floor", targets * factor[:, None])
     return Restraint(attrs.evolve(decision, targets=targets), kept, forced, departure)
+
+
+def bounded_trades(
+    decision: Decision, book: Book, risk: PortfolioRisk, charges: Charges
+) -> tuple[Restraint, Trades]:
+    """A decision within limits, and its trades: for proposals and backtests alike.
+
+    Portfolios that the trades would leave riskier than their profile bears, because the policy is
+    not due or a band lets them be, go to their targets now.
+    """
+    restraint = restrained(decision, book, risk)
+    wanted = trades(book, restraint.decision, charges)
+    if book.limits is not None:
+        whole = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
+        waiting = risk.exceeds((book.values + wanted.values) / whole, book.limits)
+        if waiting.any():
+            restraint = restraint.forcing(waiting)
+            wanted = trades(book, restraint.decision, charges)
+    return restraint, wanted
 
 
 def _brought_back(targets: Floats, book: Book, limits: Limits) -> tuple[Floats, Floats]:

@@ -25,10 +25,10 @@ from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.portfolio.book import Book, Handling, open_book, placed
 from rebalancer.domain.portfolio.costs import Charges, CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.limits import PortfolioRisk, Restraint, restrained
+from rebalancer.domain.rebalancing.limits import PortfolioRisk, Restraint, bounded_trades
 from rebalancer.domain.rebalancing.orders import Rounded, rounded
 from rebalancer.domain.rebalancing.reasons import Reasons
-from rebalancer.domain.rebalancing.trades import Trades, trades, unlimited
+from rebalancer.domain.rebalancing.trades import Trades, unlimited
 
 Floats = NDArray[np.float64]
 
@@ -282,18 +282,13 @@ def _answers(
     book, handling = open_book(portfolios, places, market, terms.instruments)
     charges = terms.costs.of(market.symbols, terms.instruments).at(book.assets)
     risk = PortfolioRisk(book, market)
-    restraint = restrained(terms.policy.decide(book, market), book, risk)
-    wanted = trades(book, restraint.decision, charges)
+    restraint, wanted = bounded_trades(terms.policy.decide(book, market), book, risk, charges)
     limits = book.limits or unlimited(book)
     whole = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
 
     def risky(moved: Floats) -> NDArray[np.bool_]:
         return risk.exceeds((book.values + moved) / whole, limits)
 
-    waiting = risky(wanted.values)
-    if waiting.any():
-        restraint = restraint.forcing(waiting)
-        wanted = trades(book, restraint.decision, charges)
     worth = _worth(book, handling, wanted, risk)
 
     def orders(required: NDArray[np.bool_]) -> Rounded:
@@ -306,7 +301,7 @@ def _answers(
             unprofitable=worth.unprofitable(wanted.costs),
         )
 
-    required = waiting | risky(np.zeros_like(book.values))
+    required = restraint.forced | risky(np.zeros_like(book.values))
     made = orders(required)
     # Sales left out, for being small or not worth their cost, can leave too much risk.
     left = risky(made.values) & ~required

@@ -57,6 +57,16 @@ if TYPE_CHECKING:
 )
 @click.option("--as-live", is_flag=True, help="Make orders as live: whole shares.")
 @click.option(
+    "--max-departure",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="How far a policy may go from the targets, one-way; a proposal's default is 0.2.",
+)
+@click.option(
+    "--risk-profile", help="Keep to this profile's limits, as proposals do. Default: none."
+)
+@click.option(
     "--report", type=click.Path(path_type=Path), help="Write a self-contained HTML report here."
 )
 @json_option
@@ -72,6 +82,8 @@ def backtest(
     risk_free: str | None,
     capital: float,
     as_live: bool,
+    max_departure: float,
+    risk_profile: str | None,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -106,6 +118,8 @@ def backtest(
         risk_free=_rate_or_column(risk_free, wired.get(PriceSource)),
         capital=capital,
         as_live=as_live,
+        max_departure=max_departure,
+        risk_profile=risk_profile,
     )
     with progress("backtesting", len(request.policies)) as advance:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)

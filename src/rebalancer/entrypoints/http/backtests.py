@@ -18,7 +18,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import POLICIES
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.portfolios import Weights
+from rebalancer.entrypoints.http.portfolios import Profile, Weights
 from rebalancer.entrypoints.http.rebalance import Costs, PolicyName, Preset
 from rebalancer.entrypoints.http.wire import Body, Capital, Fraction, Symbol, View, default
 
@@ -50,6 +50,16 @@ class BacktestBody(Body, frozen=True, kw_only=True):
     ] = None
     capital: Annotated[Capital, default(100_000)] = field(default_factory=lambda: Capital(100_000))
     whole_shares: bool = False
+    max_departure: Annotated[
+        Fraction,
+        Meta(
+            description="How far a policy may go from the targets, one-way.",
+            extra_json_schema={"default": 1},
+        ),
+    ] = field(default_factory=lambda: Fraction(1))
+    risk_profile: Annotated[
+        Profile | None, Meta(description="Whose limits hold for every policy; null: nobody's.")
+    ] = None
 
 
 class BacktestView(View, frozen=True, kw_only=True):
@@ -106,6 +116,8 @@ async def start(
         risk_free=data.risk_free_symbol or float(data.risk_free),
         capital=float(data.capital),
         as_live=data.whole_shares,
+        max_departure=float(data.max_departure),
+        risk_profile=data.risk_profile,
     )
     job = await sync_to_thread(use, order, id=ids(), owner=owner, now=clock())
     return Response(_view(job), headers={"Location": f"/api/backtest/{job.id}/status"})
