@@ -340,6 +340,11 @@ def worksheet_text(current: Current) -> str:
     text.write(f"# Worksheet of proposal {record.id} for portfolio {record.portfolio_id}\r\n")
     text.write(f"# {made.policy}, closes of {made.as_of}, {record.seen.costs}\r\n")
     text.write(f"# Stands: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
+    if planned := record.seen.planned:
+        what = "deposit" if planned > 0 else "withdrawal"
+        text.write(
+            f"\r\n# Reckons with a {what} of {plain(abs(planned))} {currency}: record it, too"
+        )
     text.write(f"\r\n# {DISCLAIMER}\r\n")
     rows = csv.writer(text)
     rows.writerow(

@@ -170,6 +170,15 @@ def test_a_worksheet_is_carried_out_elsewhere(ada: Person) -> None:
     assert now["last_rebalance"] == now["as_of"]
 
 
+def test_a_worksheet_tells_of_a_planned_cash_flow(ada: Person) -> None:
+    portfolio = ada.portfolio()
+    asked = {"portfolio_id": portfolio["id"], "cash_flow": "250.50"}
+    proposal = ada.post("/api/rebalance/predict", asked).json()
+    sheet = ada.get(f"/api/rebalance/{proposal['id']}/worksheet").text.splitlines()
+    assert "# Reckons with a deposit of 250.50 USD: record it, too" in sheet
+    assert len(list(csv.reader(line for line in sheet if not line.startswith("#")))) > 1
+
+
 def test_trades_of_ones_own(ada: Person) -> None:
     mine = ada.portfolio()["id"]
     path = f"/api/portfolios/{mine}/transactions"

@@ -1,6 +1,14 @@
-"""Is a difference real? Intervals that respect how returns cluster."""
+"""Is a difference real? Intervals that respect how returns cluster, and what luck explains.
+
+Returns are simple and daily, oldest first, one row a trading day.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import NormalDist
 
 import attrs
 import numpy as np
@@ -19,6 +27,14 @@ LEVEL = 0.95
 
 _STILL = 1e-14
 """A daily deviation below this is rounding noise: there is no Sharpe ratio to speak of."""
+
+_ALIKE = 1e-10
+"""A standard error of a daily Sharpe difference below this: the two differ by rounding alone."""
+
+_EULER = 0.5772156649015329
+"""The Euler-Mascheroni constant."""
+
+_NORMAL = NormalDist()
 
 
 @attrs.frozen
@@ -41,10 +57,36 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
+@attrs.frozen
+class Gain:
+    """How much better one strategy's Sharpe ratio is than another's.
+
+    Attributes:
+        interval: The difference a year, with its 95% interval.
+        probability: That the difference is above 0, in [0, 1]: the share of resamples that miss
+            the sample's difference by less, in standard errors, than it exceeds 0. One less this
+            is the one-sided p-value of "no better". One half where nothing tells the two apart.
+    """
+
+    interval: Interval
+    probability: float
+
+
 def sharpe_difference(
     returns: Floats, against: Floats, *, seed: int, block: int = BLOCK, draws: int = DRAWS
 ) -> Interval | None:
     """Annual Sharpe ratio of one strategy minus that of another, with a 95% interval.
+
+    The interval of `sharpe_gain`, whose arguments, answers and errors are the same.
+    """
+    gain = sharpe_gain(returns, against, seed=seed, block=block, draws=draws)
+    return None if gain is None else gain.interval
+
+
+def sharpe_gain(
+    returns: Floats, against: Floats, *, seed: int, block: int = BLOCK, draws: int = DRAWS
+) -> Gain | None:
+    """Annual Sharpe ratio of one strategy minus that of another, and how sure its sign is.
 
     The studentised circular block bootstrap of Ledoit and Wolf (2008), "Robust performance
     hypothesis testing with the Sharpe ratio", Journal of Empirical Finance 15, section 3.2. The
@@ -70,9 +112,9 @@ def sharpe_difference(
     rows = len(returns)
     if rows < 10 * block or min(returns.std(), against.std()) < _STILL:
         return None
-    year = np.sqrt(TRADING_DAYS)
+    year = math.sqrt(TRADING_DAYS)
     if np.array_equal(returns, against):
-        return Interval(0.0, 0.0, 0.0)
+        return Gain(Interval(0.0, 0.0, 0.0), 0.5)
     moments = np.stack([returns, against, returns**2, against**2], axis=1)  # (T, 4)
     # Sums over the block that begins at each row, the end joined to the beginning.
     running = np.concatenate([np.zeros((1, 4)), np.cumsum(np.tile(moments, (2, 1)), axis=0)])
@@ -84,13 +126,15 @@ def sharpe_difference(
     # A resample of days on which nothing moved has no Sharpe ratio, and says nothing.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         drawn, drawn_error = _difference(sums[starts], block, rows // block * block)
-        distance = np.abs(drawn - estimate) / drawn_error
+        distance = (drawn - estimate) / drawn_error
     told = distance[np.isfinite(distance)]
     if told.size < draws / 2:
         return None
-    reach = float(np.quantile(told, LEVEL)) * float(error[0])
-    middle = float(estimate[0])
-    return Interval(year * middle, year * (middle - reach), year * (middle + reach))
+    middle, spread = float(estimate[0]), float(error[0])
+    reach = float(np.quantile(np.abs(told), LEVEL)) * spread
+    # One strategy may be the other with leverage: then what is left is rounding.
+    sure = float((told * spread < middle).mean()) if spread > _ALIKE else 0.5
+    return Gain(Interval(year * middle, year * (middle - reach), year * (middle + reach)), sure)
 
 
 def _difference(sums: Floats, block: int, rows: int) -> tuple[Floats, Floats]:
@@ -117,3 +161,149 @@ def _difference(sums: Floats, block: int, rows: int) -> tuple[Floats, Floats]:
     along = np.einsum("dlm,dm->dl", centred, gradient)
     error = np.sqrt((along**2).mean(axis=1) / rows)
     return difference, error
+
+
+def difference_at_equal_volatility(
+    returns: Floats, baseline: Floats, risk_free: Floats | float = 0.0
+) -> Floats | None:
+    """What a strategy earns beyond a baseline once it is levered to the baseline's volatility.
+
+    ``(r - f) * std(b - f) / std(r - f) - (b - f)``: its mean is the difference of the two Sharpe
+    ratios times the baseline's volatility. Judged itself, a long-only strategy shows the equity
+    premium; only this difference shows the policy.
+
+    Args:
+        returns: (T,) the strategy's.
+        baseline: (T,) the baseline's.
+        risk_free: Of cash: one, or (T,).
+
+    Returns:
+        (T,) difference, or None when the strategy does not move, for it cannot be scaled.
+
+    Raises:
+        InvalidRequest: the two series have different lengths, or fewer than two rows.
+
+    References:
+        Modigliani, F. and Modigliani, L. (1997). Risk-adjusted performance. Journal of Portfolio
+        Management 23(2), 45-54.
+    """
+    if returns.shape != baseline.shape or returns.ndim != 1 or len(returns) < 2:
+        raise InvalidRequest("the two strategies must have returns over the same two days or more")
+    excess, base = returns - risk_free, baseline - risk_free
+    deviation = excess.std(ddof=1)
+    if deviation < _STILL:
+        return None
+    difference: Floats = excess * (base.std(ddof=1) / deviation) - base
+    return difference
+
+
+def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float:
+    """Probability that the true Sharpe ratio exceeds a benchmark, given length, skew and tails.
+
+    ``Phi((S - S*) sqrt(T - 1) / sqrt(1 - g3 S + (g4 - 1) / 4 S^2))``, with g3 the skewness and g4
+    the kurtosis (3 for a normal). Rows are taken as independent; a block bootstrap takes them as
+    they come. Returns that do not move have S = 0.
+
+    Args:
+        returns: (T,) daily, in excess of what they are compared to; two rows or more.
+        benchmark: S*, a Sharpe ratio a day, not a year.
+
+    Raises:
+        InvalidRequest: fewer than two rows, or one is not finite.
+
+    References:
+        Bailey, D. H. and Lopez de Prado, M. (2012). The Sharpe ratio efficient frontier. Journal of
+        Risk 15(2), 3-44, equation 9.
+    """
+    if returns.ndim != 1 or len(returns) < 2 or not np.isfinite(returns).all():
+        raise InvalidRequest("a Sharpe ratio wants two finite returns or more")
+    mean, deviation = float(returns.mean()), float(returns.std(ddof=1))
+    ratio, skewness, kurtosis = 0.0, 0.0, 3.0
+    if deviation > _STILL:
+        away = (returns - mean) / returns.std()
+        ratio = mean / deviation
+        skewness, kurtosis = float((away**3).mean()), float((away**4).mean())
+    # Never below 0, since kurtosis is at least 1 + skewness^2; 0 is for returns of two values.
+    variance = max(1.0 - skewness * ratio + (kurtosis - 1.0) / 4.0 * ratio**2, 1e-12)
+    return _NORMAL.cdf((ratio - benchmark) * math.sqrt((len(returns) - 1) / variance))
+
+
+def best_of_luck(trials: int, variance: float) -> float:
+    """Sharpe ratio to expect of the best of so many trials when none has any skill.
+
+    ``sqrt(V) ((1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e)))``, g being Euler's constant; 0 for
+    a single trial.
+
+    Args:
+        trials: N, independent ones.
+        variance: V, of their Sharpe ratios; in the unit of the answer, squared.
+
+    Raises:
+        InvalidRequest: fewer than one trial, or a variance below 0.
+
+    References:
+        Bailey, D. H. and Lopez de Prado, M. (2014). The deflated Sharpe ratio. Journal of Portfolio
+        Management 40(5), 94-107, equation 1.
+    """
+    if trials < 1:
+        raise InvalidRequest(f"must be at least 1, got {trials}", field="trials")
+    if not variance >= 0:
+        raise InvalidRequest(f"a variance is at least 0, not {variance}")
+    if trials == 1:
+        return 0.0
+    beyond = -_NORMAL.inv_cdf(1 / trials), -_NORMAL.inv_cdf(1 / (trials * math.e))
+    return math.sqrt(variance) * ((1 - _EULER) * beyond[0] + _EULER * beyond[1])
+
+
+def deflated_sharpe(returns: Floats, trials: int, variance_of_trials: float | None = None) -> float:
+    """Probability that the true Sharpe ratio beats what the best of many tries yields by luck.
+
+    `probabilistic_sharpe` against `best_of_luck`; with one trial the two are the same.
+
+    Args:
+        returns: As there.
+        trials: How many strategies were tried before this one was chosen, itself included.
+        variance_of_trials: Of their daily Sharpe ratios. None: ``1 / (T - 1)``, by which the ratios
+            of trials without skill vary; a few trials are too few to estimate it from.
+
+    Raises:
+        InvalidRequest: as there.
+
+    References:
+        Bailey, D. H. and Lopez de Prado, M. (2014). The deflated Sharpe ratio. Journal of Portfolio
+        Management 40(5), 94-107, equation 2.
+    """
+    variance = 1.0 / max(len(returns) - 1, 1) if variance_of_trials is None else variance_of_trials
+    return probabilistic_sharpe(returns, best_of_luck(trials, variance))
+
+
+def drawdown_beyond_exposure(
+    drawdown: float, exposure: float, base_drawdown: float, base_exposure: float
+) -> float | None:
+    """How much deeper a strategy fell than holding the baseline at its exposure would explain.
+
+    ``drawdown / (base_drawdown * exposure / base_exposure) - 1``: 0 when being less invested is the
+    whole story, -0.1 when the fall was a tenth shallower than that. None without a fall, or
+    without exposure, to compare to.
+    """
+    if min(exposure, base_drawdown, base_exposure) < _STILL:
+        return None
+    return drawdown / (base_drawdown * exposure / base_exposure) - 1.0
+
+
+def break_even_cost(costs: Sequence[float], gains: Sequence[float]) -> float | None:
+    """The cost of trading at which a gain vanishes, on the line between two costs that were tried.
+
+    Args:
+        costs: Tried, ascending; any unit, which is the answer's.
+        gains: On a baseline that pays the same costs, one a cost.
+
+    Returns:
+        The least cost at which a gain above 0 has come to 0; None when none does within the range:
+        because it lasts to the end of it, or because there is none.
+    """
+    steps = zip(pairwise(costs), pairwise(gains), strict=True)
+    for (cost, dearer), (gain, then) in steps:
+        if gain > 0 >= then:
+            return cost + (dearer - cost) * gain / (gain - then)
+    return None
