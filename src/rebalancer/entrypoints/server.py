@@ -87,7 +87,8 @@ def application() -> Litestar:
 
     settings = Settings.read()
     sources = Sources(prices=settings.prices, assets=settings.assets)
-    app = application(async_container(sources, settings=settings))
+    embedded = settings.database_url.startswith("sqlite")
+    app = application(async_container(sources, settings=settings), embedded=embedded)
     logging.config.dictConfig(logs(settings.log_level))  # Litestar has set up logs of its own
     _end_with_parent()
     return app

@@ -359,7 +359,8 @@ def in_world(work: UnitOfWork) -> Iterator[Callable[..., World]]:
         def start(*overrides: Provider) -> World:
             parts = Parts()
             parts.renew(work)
-            return stack.enter_context(started(parts, *overrides))
+            # And with a store that is far away, so that every answer comes from a thread.
+            return stack.enter_context(started(parts, *overrides, embedded=False))
 
         yield start
 
@@ -370,7 +371,7 @@ def ada(world: World) -> Person:
 
 
 @contextmanager
-def started(parts: Parts, *overrides: Provider) -> Iterator[World]:
+def started(parts: Parts, *overrides: Provider, embedded: bool = True) -> Iterator[World]:
     """The application while it runs."""
     ports = {
         UnitOfWork: parts.work,
@@ -380,7 +381,7 @@ def started(parts: Parts, *overrides: Provider) -> Iterator[World]:
         Clock: parts.time,
         Ids: parts.names,
     }
-    app = application(async_container(Sources(), provided(ports), *overrides))
+    app = application(async_container(Sources(), provided(ports), *overrides), embedded=embedded)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield World(app, client, parts)
 

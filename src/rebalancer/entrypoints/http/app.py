@@ -23,6 +23,7 @@ from rebalancer.application.ports import PriceSource
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests, policies
+from rebalancer.entrypoints.http.bridge import at_once, in_a_thread
 from rebalancer.entrypoints.http.description import Description, Docs, Structs, swagger_files
 from rebalancer.entrypoints.http.errors import failed, refused, rejected
 from rebalancer.entrypoints.http.gathering import Gathering
@@ -54,8 +55,13 @@ questionnaire, open a portfolio, ask for a proposal, accept it, and see how the 
 """
 
 
-def application(container: AsyncContainer) -> Litestar:
-    """The API over everything that the container wires together."""
+def application(container: AsyncContainer, *, embedded: bool = False) -> Litestar:
+    """The API over everything that the container wires together.
+
+    Args:
+        container: Where use cases come from.
+        embedded: Whether the store is in this process, so that reading one row takes no time.
+    """
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -76,7 +82,7 @@ def application(container: AsyncContainer) -> Litestar:
             health,
             create_static_files_router(STATIC, [swagger_files()], include_in_schema=False),
         ],
-        state=State({"gathering": Gathering()}),
+        state=State({"gathering": Gathering(), "one_row": at_once if embedded else in_a_thread}),
         logging_config=None,  # whoever starts the process says what is logged, and where
         dto=StrictJson,
         return_dto=None,

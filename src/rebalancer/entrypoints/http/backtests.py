@@ -9,6 +9,7 @@ from uuid import UUID
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Response, Router, get, post
 from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
 
@@ -125,9 +126,11 @@ async def start(
 
 @get("/{job_id:uuid}/status", summary="How a backtest goes", responses=answers(401, 404))
 @inject
-async def status(job_id: FromPath[UUID], owner: Owner, use: FromDishka[ReadJob]) -> BacktestView:
+async def status(
+    job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
+) -> BacktestView:
     """How far it is; its results when it has succeeded."""
-    return _view(await sync_to_thread(use, job_id, owner=owner))
+    return _view(await state.one_row(use, job_id, owner=owner))
 
 
 @get("/policies", summary="Who can decide", tags=["policies"], responses=answers())

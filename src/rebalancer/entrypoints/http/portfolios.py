@@ -12,6 +12,7 @@ import numpy as np
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Response, Router, delete, get, post, put
 from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType, field
@@ -365,11 +366,12 @@ async def list_portfolios(
 async def read_portfolio(
     portfolio_id: FromPath[UUID],
     owner: Owner,
+    state: State,
     use: FromDishka[ReadPortfolio],
     if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
 ) -> Response[PortfolioView]:
     """A portfolio, valued at the last close."""
-    valued = await sync_to_thread(use, portfolio_id, owner=owner)
+    valued = await state.one_row(use, portfolio_id, owner=owner)
     tag = _etag(valued)
     if if_none_match is not None and (tag in if_none_match or if_none_match == "*"):
         return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]  # 304 has no body

@@ -231,11 +231,12 @@ async def list_proposals(
 async def read_proposal(
     proposal_id: FromPath[UUID],
     owner: Owner,
+    state: State,
     use: FromDishka[ReadProposals],
     clock: FromDishka[Clock],
 ) -> ProposalView:
     """A proposal, as it stands now."""
-    return proposal_view(await sync_to_thread(use, proposal_id, owner=owner, now=clock()))
+    return proposal_view(await state.one_row(use, proposal_id, owner=owner, now=clock()))
 
 
 @post(

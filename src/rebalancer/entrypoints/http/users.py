@@ -10,6 +10,7 @@ import msgspec
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Router, get, post
 from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
 from litestar.params import JSONBody
 from msgspec import Meta
 
@@ -222,9 +223,9 @@ async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
     responses=answers(401),
 )
 @inject
-async def profile(owner: Owner, use: FromDishka[ReadProfile]) -> UserView:
+async def profile(owner: Owner, state: State, use: FromDishka[ReadProfile]) -> UserView:
     """What is known of whoever asks."""
-    return user_view(await sync_to_thread(use, owner))
+    return user_view(await state.one_row(use, owner))
 
 
 @get("/questionnaire", summary="The risk questionnaire", responses=answers())
