@@ -198,8 +198,18 @@ class ProposeForPortfolio:
     def together(self, asks: Sequence[Ask]) -> list[Answer | RebalancerError]:
         """One answer or error for each ask, in order: each as if it had been asked alone.
 
-        Portfolios on the same terms are one book, and all answers are kept in one transaction, so
-        that many who ask at once wait little longer than one.
+        Raises:
+            Unavailable: the store did not answer.
+        """
+        answers = self.considered(asks)
+        self.keep(answers)
+        return answers
+
+    def considered(self, asks: Sequence[Ask]) -> list[Answer | RebalancerError]:
+        """The same answers before they are kept.
+
+        Portfolios on the same terms are one book, so that many who ask at once wait little longer
+        than one.
 
         Raises:
             Unavailable: the store did not answer.
@@ -223,7 +233,6 @@ class ProposeForPortfolio:
             if book is None:
                 books.append((terms, book := []))
             book.append((index, ask, portfolio, snapshot))
-        records = []
         for terms, rows in books:
             proposals = propose_book([snapshot for *_, snapshot in rows], terms)
             for (index, ask, portfolio, snapshot), made in zip(rows, proposals, strict=True):
@@ -240,13 +249,20 @@ class ProposeForPortfolio:
                     id=ask.id,
                     now=ask.now,
                 )
-                records.append(record)
                 others = _others(snapshot, terms) if ask.compared else ()
                 answers[index] = Answer(Current(record, record.stage, stale=None), others)
+        return [answers[index] for index in range(len(asks))]
+
+    def keep(self, answers: Sequence[Answer | RebalancerError]) -> None:
+        """Keep what was considered, in one transaction.
+
+        Raises:
+            Unavailable: the store did not answer; nothing is kept.
+        """
+        records = [one.current.record for one in answers if isinstance(one, Answer)]
         if records:
             with self.work.begin() as tx:
                 tx.proposals.add(records)
-        return [answers[index] for index in range(len(asks))]
 
     def _asked(self, ask: Ask, portfolio: ManagedPortfolio) -> tuple[Terms, Portfolio]:
         """What the answer follows from.

@@ -4,11 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from rebalancer.entrypoints.http.gathering import Gathering
+
+Considered = Callable[[Sequence[int]], Sequence[int | Exception]]
+
+
+class Desk:
+    """Answers as it is told, and remembers what it was to keep, and where it considered."""
+
+    def __init__(self, considered: Considered, *, full: bool = False) -> None:
+        self._considered, self._full = considered, full
+        self.kept: list[int | Exception] = []
+        self.in_loop: list[bool] = []
+
+    def considered(self, asks: Sequence[int]) -> Sequence[int | Exception]:
+        self.in_loop.append(threading.current_thread() is threading.main_thread())
+        return self._considered(asks)
+
+    def keep(self, answers: Sequence[int | Exception]) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        if self._full:
+            raise OSError("no space left")
+        self.kept += answers
+
+
+@pytest.mark.parametrize(("asks", "in_loop"), [([1, 2], True), ([1, 20], False), ([20], False)])
+def test_brief_asks_are_considered_in_the_loop(asks: list[int], in_loop: bool) -> None:
+    desk = Desk(list)
+
+    async def scene() -> list[int]:
+        gathering: Gathering[int, int] = Gathering(brief=lambda ask: ask < 10)
+        return await asyncio.gather(*(gathering(desk, ask) for ask in asks))
+
+    assert asyncio.run(scene()) == asks
+    assert desk.in_loop == [in_loop]
+    assert desk.kept == asks
+
+
+def test_what_cannot_be_kept_is_told_to_everybody() -> None:
+    async def scene() -> list[int | BaseException]:
+        gathering: Gathering[int, int] = Gathering()
+        desk = Desk(list, full=True)
+        asked = (gathering(desk, ask) for ask in range(3))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(one) for one in asyncio.run(scene())] == [OSError] * 3
 
 
 def test_those_who_come_meanwhile_are_answered_together() -> None:
@@ -23,10 +67,10 @@ def test_those_who_come_meanwhile_are_answered_together() -> None:
 
     async def scene() -> list[int | BaseException]:
         gathering: Gathering[int, int] = Gathering(most=4, hands=1)
-        first = asyncio.create_task(gathering(answer, 0))
+        first = asyncio.create_task(gathering(Desk(answer), 0))
         while not groups:
             await asyncio.sleep(0.001)
-        others = [asyncio.create_task(gathering(answer, ask)) for ask in range(1, 7)]
+        others = [asyncio.create_task(gathering(Desk(answer), ask)) for ask in range(1, 7)]
         await asyncio.sleep(0)
         go_on.set()
         return await asyncio.gather(first, *others, return_exceptions=True)
@@ -46,7 +90,7 @@ def test_a_trap_fails_alone() -> None:
     async def scene() -> list[int | BaseException]:
         gathering: Gathering[int, int] = Gathering(hands=1)
         return await asyncio.gather(
-            *(gathering(answer, ask) for ask in range(5)), return_exceptions=True
+            *(gathering(Desk(answer), ask) for ask in range(5)), return_exceptions=True
         )
 
     answers = asyncio.run(scene())
@@ -60,8 +104,8 @@ def test_somebody_who_has_gone_holds_up_nobody() -> None:
 
     async def scene() -> int:
         gathering: Gathering[int, int] = Gathering(hands=1)
-        leaving = asyncio.create_task(gathering(answer, 1))
-        staying = asyncio.create_task(gathering(answer, 2))
+        leaving = asyncio.create_task(gathering(Desk(answer), 1))
+        staying = asyncio.create_task(gathering(Desk(answer), 2))
         await asyncio.sleep(0)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -74,6 +118,6 @@ def test_somebody_who_has_gone_holds_up_nobody() -> None:
 def test_nobody_is_forgotten_who_comes_as_a_group_ends() -> None:
     async def scene() -> list[int]:
         gathering: Gathering[int, int] = Gathering(hands=1)
-        return [await gathering(list, ask) for ask in range(50)]
+        return [await gathering(Desk(list), ask) for ask in range(50)]
 
     assert asyncio.run(asyncio.wait_for(scene(), 5)) == list(range(50))

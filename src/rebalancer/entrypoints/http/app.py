@@ -30,7 +30,7 @@ from rebalancer.entrypoints.http.gathering import Gathering
 from rebalancer.entrypoints.http.health import health
 from rebalancer.entrypoints.http.market import market
 from rebalancer.entrypoints.http.portfolios import portfolios
-from rebalancer.entrypoints.http.rebalance import rebalance
+from rebalancer.entrypoints.http.rebalance import brief, rebalance
 from rebalancer.entrypoints.http.users import risk, users
 from rebalancer.entrypoints.http.wire import StrictJson, only_known_parameters
 from rebalancer.entrypoints.records import DISCLAIMER
@@ -82,7 +82,12 @@ def application(container: AsyncContainer, *, embedded: bool = False) -> Litesta
             health,
             create_static_files_router(STATIC, [swagger_files()], include_in_schema=False),
         ],
-        state=State({"gathering": Gathering(), "one_row": at_once if embedded else in_a_thread}),
+        state=State(
+            {
+                "gathering": Gathering(brief=brief if embedded else lambda _: False),
+                "one_row": at_once if embedded else in_a_thread,
+            }
+        ),
         logging_config=None,  # whoever starts the process says what is logged, and where
         dto=StrictJson,
         return_dto=None,

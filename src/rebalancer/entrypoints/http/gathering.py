@@ -9,35 +9,46 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from litestar.concurrency import sync_to_thread
+from rebalancer.entrypoints.http.bridge import in_a_thread
 
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
-Together = Callable[[Sequence[Ask]], Sequence[Answer | Exception]]
+Asked = TypeVar("Asked", contravariant=True)
+
+
+class Desk(Protocol[Asked, Answer]):
+    """Who answers."""
+
+    def considered(self, asks: Sequence[Asked]) -> Sequence[Answer | Exception]:
+        """One answer or error for each ask, in order."""
+
+    def keep(self, answers: Sequence[Answer | Exception]) -> None:
+        """Keep them."""
 
 
 class Gathering(Generic[Ask, Answer]):
     """Gathers asks of one event loop.
 
     Attributes:
+        brief: Whether an ask is considered in less time than threads take to make way for each
+            other. If all of a group are, the loop considers them itself, and those who come
+            meanwhile are the next group; they are kept in a thread, as that may mean to wait.
         most: Asks that are answered together.
         hands: Groups that are answered side by side, so that a slow one does not hold up all.
     """
 
-    def __init__(self, *, most: int = 32, hands: int = 2) -> None:
+    def __init__(
+        self, *, brief: Callable[[Ask], bool] = lambda _: False, most: int = 32, hands: int = 2
+    ) -> None:
         """Begin with nobody waiting."""
-        self.most, self.hands = most, hands
+        self.brief, self.most, self.hands = brief, most, hands
         self._waiting: deque[tuple[Ask, asyncio.Future[Answer]]] = deque()
-        self._busy: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[Any] | None] = set()
 
-    async def __call__(self, answer: Together[Ask, Answer], ask: Ask) -> Answer:
+    async def __call__(self, desk: Desk[Ask, Answer], ask: Ask) -> Answer:
         """The answer to one ask.
-
-        Args:
-            answer: Gives one answer or error for each ask, in order; runs in a thread.
-            ask: What is wanted.
 
         Raises:
             Exception: the error that was given for this ask, or that ended all of them.
@@ -45,37 +56,47 @@ class Gathering(Generic[Ask, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, future))
         if len(self._busy) < self.hands:
-            task = asyncio.create_task(self._serve_all(answer))
-            self._busy.add(task)
+            self._busy.add(asyncio.create_task(self._serve_all(desk)))
         return await future
 
-    async def _serve_all(self, answer: Together[Ask, Answer]) -> None:
+    async def _serve_all(self, desk: Desk[Ask, Answer]) -> None:
         try:
-            await self._serve(answer)
+            while self._waiting:
+                await self._serve(desk)
         finally:
             # At once: when the task's callbacks run, an ask may have come that counts on it.
             self._busy.discard(asyncio.current_task())
 
-    async def _serve(self, answer: Together[Ask, Answer]) -> None:
-        while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(self.most, len(self._waiting)))]
-            try:
-                answers = await sync_to_thread(answer, [ask for ask, _ in group])
-            except Exception as error:
-                answers = [error] * len(group)
-                if len(group) > 1:  # so that one whose ask is a trap does not fail the others
-                    answers = [await self._alone(answer, ask) for ask, _ in group]
-            for (_, future), one in zip(group, answers, strict=True):
-                if future.done():  # its asker has gone
-                    continue
-                if isinstance(one, Exception):
-                    future.set_exception(one)
-                else:
-                    future.set_result(one)
-
-    async def _alone(self, answer: Together[Ask, Answer], ask: Ask) -> Answer | Exception:
+    async def _serve(self, desk: Desk[Ask, Answer]) -> None:
+        group = [self._waiting.popleft() for _ in range(min(self.most, len(self._waiting)))]
+        answers: Sequence[Answer | Exception]
         try:
-            (one,) = await sync_to_thread(answer, [ask])
+            answers = await self._answers(desk, [ask for ask, _ in group])
+        except Exception as error:
+            answers = [error] * len(group)
+            if len(group) > 1:  # so that one whose ask is a trap does not fail the others
+                answers = [await self._alone(desk, ask) for ask, _ in group]
+        for (_, future), one in zip(group, answers, strict=True):
+            if future.done():  # its asker has gone
+                continue
+            if isinstance(one, Exception):
+                future.set_exception(one)
+            else:
+                future.set_result(one)
+
+    async def _answers(
+        self, desk: Desk[Ask, Answer], asks: list[Ask]
+    ) -> Sequence[Answer | Exception]:
+        if all(map(self.brief, asks)):
+            answers = desk.considered(asks)
+        else:
+            answers = await in_a_thread(desk.considered, asks)
+        await in_a_thread(desk.keep, answers)
+        return answers
+
+    async def _alone(self, desk: Desk[Ask, Answer], ask: Ask) -> Answer | Exception:
+        try:
+            (one,) = await self._answers(desk, [ask])
         except Exception as error:
             return error
         return one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -25,6 +26,8 @@ from rebalancer.application.rebalance import (
     ReadProposals,
     RejectProposal,
 )
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.rebalancing.proposal import Proposal
 from rebalancer.domain.rebalancing.record import Seen, Stage
@@ -201,7 +204,7 @@ async def predict(
         id=ids(),
         now=clock(),
     )
-    answer = await state.gathering(use.together, ask)
+    answer = await state.gathering(use, ask)
     return Response(
         proposal_view(answer.current, answer.others),
         headers={"Location": f"/api/rebalance/{answer.current.record.id}"},
@@ -310,6 +313,19 @@ async def worksheet(
         media_type="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+def brief(ask: Ask) -> bool:
+    """Whether an ask is considered within a few milliseconds, whatever the universe."""
+    return not ask.compared and _looks_at_no_prices(ask.policy_name)
+
+
+@lru_cache(maxsize=256)
+def _looks_at_no_prices(policy_name: str) -> bool:
+    try:
+        return policy(policy_name).lookback == 1
+    except InvalidRequest:
+        return True  # which is soon said
 
 
 def proposal_view(current: Current, others: tuple[Proposal, ...] = ()) -> ProposalView:
