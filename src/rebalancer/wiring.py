@@ -41,6 +41,7 @@ from rebalancer.application.backtests import (
     RunBacktest,
     StartBacktest,
 )
+from rebalancer.application.evaluation import EvaluatePolicies
 from rebalancer.application.health import CheckHealth
 from rebalancer.application.market_data import (
     DescribeAsset,
@@ -242,6 +243,7 @@ class UseCases(Provider):
     reject = provide(RejectProposal)
     run_backtest = provide(RunBacktest)
     start_backtest = provide(StartBacktest)
+    evaluate_policies = provide(EvaluatePolicies)
     read_job = provide(ReadJob)
     abandon_jobs = provide(AbandonJobs)
     describe_market = provide(DescribeMarket)

@@ -1,8 +1,24 @@
+import math
+from statistics import NormalDist
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rebalancer.domain.backtest.evidence import sharpe_difference
+from rebalancer.domain.backtest.evidence import (
+    best_of_luck,
+    break_even_cost,
+    deflated_sharpe,
+    difference_at_equal_volatility,
+    drawdown_beyond_exposure,
+    probabilistic_sharpe,
+    sharpe_difference,
+    sharpe_gain,
+)
 from rebalancer.domain.errors import InvalidRequest
+
+NORMAL = NormalDist()
 
 
 def _pair(seed: int, edge: float = 0.0, rows: int = 2_520) -> tuple[np.ndarray, np.ndarray]:
@@ -77,3 +93,158 @@ def test_series_over_different_days_are_refused():
     first, second = _pair(8)
     with pytest.raises(InvalidRequest, match="same days"):
         sharpe_difference(first, second[1:], seed=0)
+
+
+def test_the_probability_of_a_gain_is_what_the_resamples_say():
+    sure = sharpe_gain(*_pair(3, edge=0.0008), seed=0)
+    unsure = sharpe_gain(*_pair(1), seed=0)
+    assert sure is not None and unsure is not None
+    assert sure.probability > 0.999
+    assert 0.01 < unsure.probability < 0.99
+    assert sharpe_difference(*_pair(1), seed=0) == unsure.interval
+
+
+def test_swapping_the_strategies_turns_the_probability_round():
+    first, second = _pair(5)
+    one, other = sharpe_gain(first, second, seed=0), sharpe_gain(second, first, seed=0)
+    assert one is not None and other is not None
+    assert one.probability == pytest.approx(1 - other.probability, abs=1e-3)
+
+
+def test_the_probability_of_no_gain_is_uniform_where_there_is_none():
+    # Under equality it lies below one half as often as above: of 60, between 18 and 42 with
+    # probability above 0.998.
+    below = sum(
+        gain.probability < 0.5
+        for seed in range(60)
+        if (gain := sharpe_gain(*_pair(seed), seed=0, draws=300)) is not None
+    )
+    assert 18 <= below <= 42
+
+
+@pytest.mark.parametrize("leverage", [1.0, 2.0, 1 / 3])
+def test_leverage_alone_is_no_gain(leverage):
+    first, _ = _pair(7)
+    gain = sharpe_gain(leverage * first, first, seed=0)
+    assert gain is not None
+    assert gain.probability == 0.5
+    assert gain.interval.estimate == pytest.approx(0, abs=1e-9)
+    assert gain.interval.high == pytest.approx(0, abs=1e-9)
+
+
+def test_the_difference_at_equal_volatility_by_hand():
+    # The policy's volatility is twice the baseline's: half of it, less the baseline.
+    policy, baseline = np.array([0.04, 0.00, 0.02]), np.array([0.01, 0.02, 0.00])
+    found = difference_at_equal_volatility(policy, baseline)
+    assert found == pytest.approx([0.01, -0.02, 0.01])
+    # In excess of cash at 1%: 0.03, -0.01, 0.01 halved, less 0.00, 0.01, -0.01.
+    found = difference_at_equal_volatility(policy, baseline, 0.01)
+    assert found == pytest.approx([0.015, -0.015, 0.015])
+
+
+def test_its_mean_is_the_sharpe_difference_in_units_of_the_baselines_volatility():
+    first, second = _pair(2, edge=0.0003)
+    found = difference_at_equal_volatility(first, second)
+    ratios = [each.mean() / each.std(ddof=1) for each in (first, second)]
+    assert found is not None
+    assert found.mean() == pytest.approx((ratios[0] - ratios[1]) * second.std(ddof=1), rel=1e-9)
+
+
+@given(
+    st.floats(0.05, 20),
+    st.integers(0, 50),
+    st.floats(-0.001, 0.001),
+)
+def test_leverage_does_not_change_the_difference_at_equal_volatility(leverage, seed, cash):
+    first, second = _pair(seed, edge=0.0002, rows=250)
+    levered = cash + leverage * (first - cash)
+    found = difference_at_equal_volatility(levered, second, cash)
+    assert found == pytest.approx(difference_at_equal_volatility(first, second, cash), abs=1e-12)
+
+
+def test_what_does_not_move_cannot_be_scaled():
+    assert difference_at_equal_volatility(np.zeros(300), _pair(1, rows=300)[0]) is None
+    with pytest.raises(InvalidRequest, match="same two days"):
+        difference_at_equal_volatility(np.zeros(3), np.zeros(4))
+
+
+def test_the_probabilistic_sharpe_ratio_by_hand():
+    # Mean 0.02, deviation 0.01 sqrt(2), so S = sqrt(2); skewness 0, kurtosis 1, T - 1 = 1:
+    # Phi(sqrt(2) / sqrt(1 + 0)) = 0.921350.
+    assert probabilistic_sharpe(np.array([0.01, 0.03])) == pytest.approx(0.921350, abs=1e-6)
+    # 0, 0, 3: mean 1, population variance 2, sample variance 3, S = 1/sqrt(3); third moment
+    # (-1 -1 +8)/3 = 2, skewness 2/2^1.5 = 0.707107; fourth (1+1+16)/3 = 6, kurtosis 1.5.
+    # Phi(0.577350 sqrt(2) / sqrt(1 - 0.408248 + 0.125/3)) = Phi(0.816497 / 0.795876).
+    skewed = np.array([0.0, 0.0, 3.0])
+    assert probabilistic_sharpe(skewed) == pytest.approx(NORMAL.cdf(1.025910), abs=1e-6)
+    # Against itself nothing is left to be sure of.
+    assert probabilistic_sharpe(skewed, benchmark=1 / math.sqrt(3)) == pytest.approx(0.5)
+
+
+def test_a_policy_against_itself_is_as_likely_better_as_worse():
+    first, _ = _pair(1)
+    itself = difference_at_equal_volatility(first, first)
+    assert itself is not None
+    assert np.abs(itself).max() < 1e-16
+    assert probabilistic_sharpe(itself) == 0.5
+    assert deflated_sharpe(itself, 1) == 0.5
+    assert deflated_sharpe(itself, 10) < 0.1
+
+
+def test_luck_alone_by_hand():
+    # N = 2: Phi^-1(1/2) = 0; Phi^-1(1 - 1/(2e)) = Phi^-1(0.816060) = 0.900456; times 0.577216.
+    assert best_of_luck(2, 1.0) == pytest.approx(0.519758, abs=1e-5)
+    # N = 10: 0.422784 * 1.281552 + 0.577216 * Phi^-1(0.963212) = 0.541820 + 0.577216 * 1.789275.
+    assert best_of_luck(10, 1.0) == pytest.approx(1.574618, abs=1e-4)
+    assert best_of_luck(10, 0.04) == pytest.approx(0.2 * best_of_luck(10, 1.0))
+    assert best_of_luck(1, 1.0) == 0
+
+
+def test_the_expected_best_of_luck_is_what_a_simulation_finds():
+    best = np.random.default_rng(0).normal(size=(20_000, 50)).max(axis=1).mean()
+    assert best_of_luck(50, 1.0) == pytest.approx(best, rel=0.02)
+
+
+def test_deflation_is_the_probability_against_the_best_of_luck():
+    returns = np.array([0.01, 0.03, -0.01, 0.02, 0.015])
+    assert deflated_sharpe(returns, 1) == probabilistic_sharpe(returns)
+    lucky = best_of_luck(10, 0.25)  # by default 1 / (5 - 1)
+    assert deflated_sharpe(returns, 10) == probabilistic_sharpe(returns, lucky)
+    assert deflated_sharpe(returns, 10, 0.25) == deflated_sharpe(returns, 10)
+    tried = [deflated_sharpe(returns, trials) for trials in (1, 2, 5, 100, 10**9)]
+    assert tried == sorted(tried, reverse=True)
+
+
+def test_trials_and_returns_that_make_no_sense():
+    with pytest.raises(InvalidRequest, match="trials: must be at least 1"):
+        best_of_luck(0, 1.0)
+    with pytest.raises(InvalidRequest, match="variance"):
+        best_of_luck(3, math.nan)
+    for bad in (np.array([0.1]), np.array([0.1, math.nan]), np.ones((2, 2))):
+        with pytest.raises(InvalidRequest, match="two finite returns"):
+            probabilistic_sharpe(bad)
+
+
+def test_drawdown_beyond_exposure_by_hand():
+    # Half invested, the baseline would have fallen 20%: 10% is half of that, 25% a quarter more.
+    assert drawdown_beyond_exposure(0.10, 0.5, 0.40, 1.0) == pytest.approx(-0.5)
+    assert drawdown_beyond_exposure(0.25, 0.5, 0.40, 1.0) == pytest.approx(0.25)
+    assert drawdown_beyond_exposure(0.40, 1.0, 0.40, 1.0) == 0
+    assert drawdown_beyond_exposure(0.10, 0.0, 0.40, 1.0) is None
+    assert drawdown_beyond_exposure(0.10, 0.5, 0.0, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ([0.3, 0.1, -0.1], 15.0),  # half of the way from 10 to 20
+        ([0.3, -0.1, 0.2], 7.5),  # three quarters of the way to 10: the first time counts
+        ([0.3, 0.0, 0.2], 10.0),
+        ([0.3, 0.2, 0.1], None),
+        ([-0.3, -0.2, -0.1], None),
+        ([-0.3, 0.1, 0.2], None),  # what gains by trading less gains more the dearer trading is
+        ([0.0, 0.0, 0.0], None),
+    ],
+)
+def test_the_break_even_cost_by_hand(gains, expected):
+    assert break_even_cost([0, 10, 20], gains) == (expected and pytest.approx(expected))

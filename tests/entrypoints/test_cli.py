@@ -18,6 +18,7 @@ COMMANDS = [
     ["propose"],
     ["batch"],
     ["backtest"],
+    ["evaluate"],
     ["policies"],
     ["market"],
     ["market", "list"],

@@ -29,7 +29,7 @@ _STILL = 1e-14
 """A daily deviation below this is rounding noise: there is no Sharpe ratio to speak of."""
 
 _ALIKE = 1e-10
-"""A standard error of a daily Sharpe difference below this: the two differ by rounding alone."""
+"""A standard error of a Sharpe difference below this: the two differ by rounding alone."""
 
 _EULER = 0.5772156649015329
 """The Euler-Mascheroni constant."""
@@ -120,6 +120,9 @@ def sharpe_gain(
     running = np.concatenate([np.zeros((1, 4)), np.cumsum(np.tile(moments, (2, 1)), axis=0)])
     sums = running[block : rows + block] - running[:rows]
     estimate, error = _difference(sums[None, :, :], block, rows)
+    middle, spread = year * float(estimate[0]), year * float(error[0])
+    if spread < _ALIKE:  # one is the other with leverage
+        return Gain(Interval(middle, middle, middle), 0.5)
 
     random = np.random.default_rng(seed)
     starts = random.integers(0, rows, (draws, rows // block))
@@ -130,11 +133,9 @@ def sharpe_gain(
     told = distance[np.isfinite(distance)]
     if told.size < draws / 2:
         return None
-    middle, spread = float(estimate[0]), float(error[0])
     reach = float(np.quantile(np.abs(told), LEVEL)) * spread
-    # One strategy may be the other with leverage: then what is left is rounding.
-    sure = float((told * spread < middle).mean()) if spread > _ALIKE else 0.5
-    return Gain(Interval(year * middle, year * (middle - reach), year * (middle + reach)), sure)
+    sure = float((told * spread < middle).mean())
+    return Gain(Interval(middle, middle - reach, middle + reach), sure)
 
 
 def _difference(sums: Floats, block: int, rows: int) -> tuple[Floats, Floats]:

@@ -14,13 +14,13 @@ from rebalancer.entrypoints.cli.options import (
     cost_options,
     json_option,
     market_options,
+    rate_or_column,
     sources,
     spare,
     write_text,
 )
 
 if TYPE_CHECKING:
-    from rebalancer.application.ports import PriceSource
     from rebalancer.domain.backtest.evidence import Interval
     from rebalancer.domain.backtest.run import Backtest
 
@@ -115,7 +115,7 @@ def backtest(
         targets=None if targets_file is None else read_targets(targets_file),
         first=first,
         last=last,
-        risk_free=_rate_or_column(risk_free, wired.get(PriceSource)),
+        risk_free=rate_or_column(risk_free, wired.get(PriceSource)),
         capital=capital,
         as_live=as_live,
         max_departure=max_departure,
@@ -130,16 +130,6 @@ def backtest(
     if report is not None:  # after the results, which are not lost if it cannot be written
         write_text(report, wired.get(BacktestReports).render(done), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
-
-
-def _rate_or_column(text: str | None, prices: PriceSource) -> float | str:
-    """A rate a year; or a column's name, which may look like a number."""
-    if text is None:
-        return 0.0
-    try:
-        return text if text in prices.symbols() else float(text)
-    except ValueError:
-        return text
 
 
 def read_targets(path: Path) -> dict[str, float]:

@@ -18,6 +18,7 @@ from rebalancer.entrypoints.cli.backtest import backtest
 from rebalancer.entrypoints.cli.batch import batch
 from rebalancer.entrypoints.cli.database import db
 from rebalancer.entrypoints.cli.demo import demo
+from rebalancer.entrypoints.cli.evaluate import evaluate
 from rebalancer.entrypoints.cli.market import market
 from rebalancer.entrypoints.cli.policies import policies
 from rebalancer.entrypoints.cli.portfolios import portfolio
@@ -47,7 +48,7 @@ def rebalancer(context: click.Context) -> None:
 
 
 for _command in (
-    *(demo, propose, batch, backtest, policies, market),
+    *(demo, propose, batch, backtest, evaluate, policies, market),
     *(serve, db, user, portfolio, accept),
 ):
     rebalancer.add_command(_command)

@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from dishka import Container
 
+    from rebalancer.application.ports import PriceSource
     from rebalancer.config import Settings
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.wiring import Sources
@@ -110,6 +111,16 @@ def cost_model(bps: float | None, preset: str | None) -> CostModel:
             raise InvalidRequest("give either --cost-bps or --costs, not both", field="costs")
         return cost_preset(preset)
     return CostModel.flat(10.0 if bps is None else bps)
+
+
+def rate_or_column(text: str | None, prices: PriceSource) -> float | str:
+    """What cash earns: a rate a year; or a column's name, which may look like a number."""
+    if text is None:
+        return 0.0
+    try:
+        return text if text in prices.symbols() else float(text)
+    except ValueError:
+        return text
 
 
 def spare(inputs: Iterable[Path | None], path: Path, *, field: str) -> None:

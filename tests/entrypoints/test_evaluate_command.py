@@ -1,0 +1,208 @@
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.builders import as_csv, prices
+
+FIGURES = {
+    *("sharpe", "cagr", "volatility", "max_drawdown", "average_exposure"),
+    *("turnover_per_year", "orders", "orders_per_year", "cost_paid", "final_value"),
+}
+
+
+@pytest.fixture
+def evaluate(quickly, market):
+    """Run `rebalancer evaluate --json` on the little market."""
+
+    def run(names, *options):
+        files = () if "--prices" in options else ("--prices", market)
+        return quickly("evaluate", "--policy", names, *files, *options, "--json")
+
+    return run
+
+
+def test_the_interface_that_others_build_on(rebalancer, market):
+    done = rebalancer(
+        *("evaluate", "--policy", "band:half,trend:window=20", "--against", "quarterly"),
+        *("--prices", market, "--risk-free", "0.02", "--json"),
+    )
+    assert (done.code, done.stderr) == (0, "")
+    found = done.json
+    assert list(found) == ["costs", "trials", "cautions", "panels", "summary"]
+    assert (found["costs"], found["trials"]) == ("10 bps of traded value, each side", 2)
+    (panel,) = found["panels"]
+    assert list(panel) == ["panel", "from", "to", "assets", "policies"]
+    assert panel["panel"] == "prices.csv" and panel["assets"] == list("ABCDE")
+    assert [each["policy"] for each in panel["policies"]] == ["band:half", "trend:window=20"]
+    assert [each["policy"] for each in found["summary"]] == ["band:half", "trend:window=20"]
+    for each in panel["policies"]:
+        assert list(each) == ["policy", "finding", "verdict", "judgements"]
+        assert each["finding"] in {"gain", "none", "loss", "untold"}
+        assert [one["risk_free"] for one in each["judgements"]] == ["0", "2% a year"]
+        for judgement in each["judgements"]:
+            assert set(judgement) == FIGURES | {
+                *("risk_free", "drawdown_beyond_exposure", "break_even_bps"),
+                *("against", "thirds", "cost_sweep"),
+            }
+            names = [contest["policy"] for contest in judgement["against"]]
+            assert names == ["monthly", "band", "monthly at its exposure", "quarterly"]
+            for contest in judgement["against"]:
+                assert set(contest) == FIGURES | {
+                    *("policy", "sharpe_gain", "probability"),
+                    *("probabilistic_sharpe", "deflated_sharpe"),
+                }
+                gain = contest["sharpe_gain"]
+                assert gain["low"] <= gain["estimate"] <= gain["high"]
+                assert 0 <= contest["deflated_sharpe"] <= contest["probabilistic_sharpe"] <= 1
+                assert 0 <= contest["probability"] <= 1
+                assert all(math.isfinite(contest[name]) for name in FIGURES)
+            assert [each["cost_bps"] for each in judgement["cost_sweep"]] == [0, 5, 10, 20, 30, 50]
+            assert len(judgement["thirds"]) == 3
+
+
+def test_the_same_command_gives_the_same_bytes(evaluate):
+    assert evaluate("trend:window=20").stdout == evaluate("trend:window=20").stdout
+
+
+def test_figures_are_those_of_a_backtest(evaluate, quickly, market):
+    options = ("--policy", "weekly", "--prices", market, "--cost-bps", "25", "--json")
+    (expected,) = quickly("backtest", *options).json["results"]
+    (each,) = evaluate("weekly", "--cost-bps", "25").json["panels"][0]["policies"]
+    (judgement,) = each["judgements"]
+    assert {name: judgement[name] for name in FIGURES} == {name: expected[name] for name in FIGURES}
+    assert judgement["against"][0]["sharpe_gain"] == expected["sharpe_gain"]
+
+
+def test_several_panels_each_have_their_say(evaluate, rebalancer, market, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text(as_csv(prices(3, 400, seed=9)))
+    one = evaluate("band", "--prices", market, "--prices", other)
+    two = evaluate("band", "--prices", market, other)
+    assert one.code == 0 and one.stdout == two.stdout
+    assert [panel["panel"] for panel in one.json["panels"]] == ["prices.csv", "other.csv"]
+    assert "of 2 panels" in one.json["summary"][0]["verdict"]
+    done = rebalancer("evaluate", "--policy", "band", "--prices", market, other)
+    assert (done.code, done.stderr) == (0, "")
+    assert "All 2 panels" in done.stdout
+
+
+def test_a_risk_free_column_leaves_the_universe(evaluate):
+    found = evaluate("band", "--risk-free", "C").json["panels"][0]
+    assert found["assets"] == ["A", "B", "D", "E"]
+    labels = [each["risk_free"] for each in found["policies"][0]["judgements"]]
+    assert labels == ["0", "C"]
+
+
+def test_the_table_is_for_people(rebalancer, market):
+    done = rebalancer("evaluate", "--policy", "trend:window=20", "--prices", market)
+    assert (done.code, done.stderr) == (0, "")
+    for expected in (
+        "prices.csv: 2020-01-01 to 2021-02-23, 5 assets, 10 bps",
+        "trend:window=20: no evidence of a gain on monthly: ",
+        "P(>0)",
+        "PSR",
+        "DSR after 1 trial.",
+        "monthly, as exposed as trend:window=20",
+    ):
+        assert expected in done.stdout
+    assert "survivors" not in done.stdout
+    rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if line.startswith("│")]
+    gains = [row for row in rows if "±" in row[2]]
+    assert len(gains) == 3
+    assert {len(row) for row in gains} == {8}  # policy, on, and the six figures
+    assert re.fullmatch(r"[+-]\d\.\d\d ±\d\.\d\d", gains[0][2].strip())
+    assert len(gains[0][6].split()) == 3  # thirds
+
+
+def test_the_baseline_may_be_judged_alone(rebalancer, market):
+    done = rebalancer("evaluate", "--policy", "monthly", "--prices", market)
+    assert (done.code, done.stderr) == (0, "")
+    assert "monthly itself" in done.stdout
+
+
+def test_the_sample_is_told_of_its_survivors(rebalancer):
+    since = ("evaluate", "--policy", "band", "--from", "2021-06-01")
+    assert "survivors" in rebalancer(*since).stdout
+    found = rebalancer(*since, "--json").json
+    assert "survivors" in found["cautions"][0]
+    assert found["panels"][0]["panel"] == "packaged sample"
+
+
+def test_a_short_window_is_untold_and_no_error(evaluate):
+    (each,) = evaluate("weekly", "--from", "2021-01-04").json["panels"][0]["policies"]
+    assert each["finding"] == "untold"
+    assert each["judgements"][0]["against"][0]["sharpe_gain"] is None
+
+
+def test_narrow_terminals_get_a_table_too(rebalancer, market):
+    done = rebalancer(
+        "evaluate", "--policy", "volatility_target", "--prices", market, env={"COLUMNS": "80"}
+    )
+    assert done.code == 0 and "volatility_target: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (["--policy", "magic"], ["policy: 'magic' is not a policy"]),
+        (["--policy", "band,band"], ["policy: band is named twice"]),
+        (["--policy", ","], ["policy: name at least one"]),
+        (["--against", "magic"], ["against: 'magic' is not a policy"]),
+        (["--trials", "0"], ["--trials"]),
+        (["--policy", "band,weekly", "--trials", "1"], ["trials: 2 policies"]),
+        (["--trials", "some"], ["--trials"]),
+        (["--cost-bps", "nan"], ["cost_bps", "basis points"]),
+        (["--cost-bps", "5", "--costs", "retail"], ["costs", "not both"]),
+        (["--risk-free", "BIL"], ["risk_free", "BIL", "neither a column"]),
+        (["--risk-free", "nan"], ["risk_free", "a rate a year"]),
+        (["--from", "2030-01-01"], ["from: 2030-01-01 lies after the last close"]),
+        (["--from", "2021-02-23"], ["from: the window holds 1 row"]),
+        (["--from", "then"], ["YYYY-MM-DD"]),
+        (["--prices", "none.csv"], ["prices", "none.csv"]),
+        (["elsewhere.csv"], ["prices", "elsewhere.csv"]),
+    ],
+)
+def test_mistakes_are_told_in_a_line(quickly, market, options, fragments):
+    given = [] if "--policy" in options else ["--policy", "band"]
+    files = [] if "--prices" in options else ["--prices", market]
+    done = quickly("evaluate", *given, *files, *options)
+    assert done.refused(*fragments)
+    assert done.stderr.strip().splitlines()[-1].startswith("Error: ")
+
+
+def test_mistakes_name_the_panel_that_they_are_on(evaluate, market, write, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text(as_csv(prices(3, 30)))
+    late = evaluate("band", "--prices", market, other, "--from", "2020-06-01")
+    assert late.refused("from: other.csv: 2020-06-01 lies after")
+    assert evaluate("band", "--prices", other, other).refused("prices:", "named twice")
+
+
+def test_help_explains_and_loads_nothing_heavy():
+    program = (
+        "import sys\n"
+        "from rebalancer.entrypoints.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    heavy = {'numpy', 'scipy', 'rich', 'dishka'} & set(sys.modules)\n"
+        "    assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "evaluate", "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for expected in ("Examples:", "--against", "--risk-free", "docs/evidence.md"):
+        assert expected in done.stdout
+
+
+def test_json_is_json_and_nothing_else(evaluate):
+    assert json.loads(evaluate("buy_and_hold").stdout)["panels"]
