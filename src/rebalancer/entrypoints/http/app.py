@@ -28,7 +28,9 @@ from rebalancer.entrypoints.http.description import Description, Docs, Structs, 
 from rebalancer.entrypoints.http.errors import failed, refused, rejected
 from rebalancer.entrypoints.http.gathering import Gathering
 from rebalancer.entrypoints.http.health import health
+from rebalancer.entrypoints.http.ledger import ledger
 from rebalancer.entrypoints.http.market import market
+from rebalancer.entrypoints.http.performance import performance
 from rebalancer.entrypoints.http.portfolios import portfolios
 from rebalancer.entrypoints.http.rebalance import brief, rebalance
 from rebalancer.entrypoints.http.users import risk, users
@@ -76,7 +78,17 @@ def application(container: AsyncContainer, *, embedded: bool = False) -> Litesta
         route_handlers=[
             Router(
                 "/api",
-                route_handlers=[users, risk, portfolios, rebalance, backtests, policies, market],
+                route_handlers=[
+                    users,
+                    risk,
+                    portfolios,
+                    ledger,
+                    performance,
+                    rebalance,
+                    backtests,
+                    policies,
+                    market,
+                ],
                 guards=[only_known_parameters],
             ),
             health,

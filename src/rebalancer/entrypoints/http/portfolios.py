@@ -1,4 +1,4 @@
-"""`/api/portfolios`: opened, funded, revised, measured."""
+"""`/api/portfolios`: opened, looked at, revised, closed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-import numpy as np
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Response, Router, delete, get, post, put
 from litestar.concurrency import sync_to_thread
@@ -18,24 +17,15 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType, field
 
 from rebalancer.application.portfolios import (
-    CashFlow,
     ClosePortfolio,
-    MeasurePerformance,
     OpenPortfolio,
     ReadPortfolio,
-    ReadTransactions,
-    RecordCashFlow,
-    RecordTrades,
     RevisePortfolio,
-    Trade,
     Valued,
 )
 from rebalancer.application.ports import Clock, Ids
-from rebalancer.domain.backtest.track_record import Line as TrackLine
-from rebalancer.domain.backtest.track_record import TrackRecord
 from rebalancer.domain.money import Currency
-from rebalancer.domain.portfolio.ledger import Entry, EntryKind
-from rebalancer.domain.portfolio.mandate import LONGEST_NAME, ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.mandate import LONGEST_NAME, Mandate
 from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
@@ -45,7 +35,6 @@ from rebalancer.entrypoints.http.wire import (
     MOST_ASSETS,
     Body,
     Fraction,
-    Line,
     Malformed,
     NotNegative,
     OneLine,
@@ -174,39 +163,6 @@ class OpeningBody(MandateBody, frozen=True, kw_only=True):
     ] = None
 
 
-class CashFlowBody(Body, frozen=True, kw_only=True):
-    """Money that came or went."""
-
-    kind: Literal["deposit", "withdrawal", "fee", "dividend"]
-    amount: NotNegative
-    on: Annotated[
-        date | None, Meta(description="The market day; left out, that of the last close.")
-    ] = None
-    symbol: Annotated[Symbol | None, Meta(description="What paid the dividend.")] = None
-    note: Line = ""
-
-
-class TradeBody(Body, frozen=True, kw_only=True):
-    """A trade that was made elsewhere."""
-
-    side: Literal["buy", "sell"]
-    symbol: Symbol
-    quantity: NotNegative
-    price: NotNegative
-    cost: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
-    on: date | None = None
-    note: Line = ""
-
-
-class TradesBody(Body, frozen=True, kw_only=True):
-    """Trades that were made elsewhere, from a worksheet or on one's own."""
-
-    trades: Annotated[list[TradeBody], Meta(min_length=1, max_length=MOST_ASSETS)]
-    proposal_id: Annotated[
-        UUID | None, Meta(description="The accepted proposal that they carry out.")
-    ] = None
-
-
 class PositionView(View, frozen=True, kw_only=True):
     """One asset that is held."""
 
@@ -253,70 +209,6 @@ class PortfolioView(View, frozen=True, kw_only=True):
     last_rebalance: date | None
     created: datetime
     changed: datetime
-
-
-class EntryView(View, frozen=True, kw_only=True):
-    """One line of a ledger."""
-
-    id: UUID
-    kind: EntryKind
-    on: Annotated[date, Meta(description="The market day on which it counts.")]
-    recorded: Annotated[datetime, Meta(description="When it was written down.")]
-    amount: str
-    cash: Annotated[str, Meta(description="What it adds to cash.")]
-    symbol: str | None
-    quantity: str | None
-    price: str | None
-    cost: str
-    proposal_id: UUID | None
-    note: str
-
-
-class CashFlowView(View, frozen=True, kw_only=True):
-    """What was written down, and the portfolio with it."""
-
-    entry: EntryView
-    portfolio: PortfolioView
-
-
-class TradesView(View, frozen=True, kw_only=True):
-    """What was written down, and the portfolio with it."""
-
-    entries: list[EntryView]
-    portfolio: PortfolioView
-
-
-class LineView(View, frozen=True, kw_only=True):
-    """One way that the same contributions went, or could have gone."""
-
-    name: str
-    final_value: float
-    time_weighted_return: float | None
-    time_weighted_return_a_year: float | None
-    money_weighted_return: Annotated[
-        float | None, Meta(description="XIRR: a year, and it counts when money came and went.")
-    ]
-    volatility: float | None
-    max_drawdown: float | None
-    values: Annotated[list[float], Meta(description="Worth at each of the dates.")]
-
-
-class PerformanceView(View, frozen=True, kw_only=True):
-    """How a portfolio did, from its first entry to the last close."""
-
-    portfolio_id: UUID
-    currency: str
-    first: date
-    last: date
-    contributed: Annotated[float, Meta(description="Paid in less taken out.")]
-    gain: Annotated[float, Meta(description="Worth at the last close, less contributed.")]
-    costs: float
-    dividends: float
-    portfolio: LineView
-    no_rebalancing: LineView
-    benchmark: LineView
-    dates: list[date]
-    contributions: Annotated[list[float], Meta(description="Contributed until each date.")]
 
 
 @post("/", summary="Open a portfolio", responses=answers(401, 413, 415, 422))
@@ -372,7 +264,7 @@ async def read_portfolio(
 ) -> Response[PortfolioView]:
     """A portfolio, valued at the last close."""
     valued = await state.one_row(use, portfolio_id, owner=owner)
-    tag = _etag(valued)
+    tag = etag(valued)
     if if_none_match is not None and (tag in if_none_match or if_none_match == "*"):
         return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]  # 304 has no body
     return _tagged(valued)
@@ -418,125 +310,6 @@ async def close_portfolio(
     await sync_to_thread(use, portfolio_id, owner=owner, version=version, now=clock())
 
 
-@post(
-    "/{portfolio_id:uuid}/cash-flows",
-    summary="Record money that came or went",
-    responses=answers(401, 404, 409, 412, 413, 415, 422),
-)
-@inject
-async def record_cash_flow(
-    portfolio_id: FromPath[UUID],
-    data: JSONBody[CashFlowBody],
-    owner: Owner,
-    use: FromDishka[RecordCashFlow],
-    clock: FromDishka[Clock],
-    ids: FromDishka[Ids],
-    key: Key = None,
-) -> Response[CashFlowView]:
-    """Write a deposit, a withdrawal, a fee or a dividend into the ledger.
-
-    A deposit waits to be invested by the next proposal, whatever the policy's schedule.
-    """
-    flow = CashFlow(
-        EntryKind(data.kind), Decimal(data.amount), data.on, data.symbol, note=data.note
-    )
-    entry, valued, before = await sync_to_thread(
-        use, flow, portfolio_id=portfolio_id, owner=owner, key=key, id=ids(), now=clock()
-    )
-    view = CashFlowView(entry=entry_view(entry), portfolio=portfolio_view(valued))
-    return Response(view, status_code=201, headers=repeated(before) | {"ETag": _etag(valued)})
-
-
-@post(
-    "/{portfolio_id:uuid}/transactions",
-    summary="Record trades made elsewhere",
-    responses=answers(401, 404, 409, 412, 413, 415, 422),
-)
-@inject
-async def record_trades(
-    portfolio_id: FromPath[UUID],
-    data: JSONBody[TradesBody],
-    owner: Owner,
-    use: FromDishka[RecordTrades],
-    clock: FromDishka[Clock],
-    ids: FromDishka[Ids],
-    key: Key = None,
-) -> Response[TradesView]:
-    """Write trades into the ledger, all or none; with a proposal's id they carry it out."""
-    trades = [
-        Trade(
-            EntryKind(one.side),
-            one.symbol,
-            Decimal(one.quantity),
-            Decimal(one.price),
-            Decimal(one.cost),
-            one.on,
-            one.note,
-        )
-        for one in data.trades
-    ]
-    entries, valued, before = await sync_to_thread(
-        use,
-        trades,
-        portfolio_id=portfolio_id,
-        owner=owner,
-        proposal_id=data.proposal_id,
-        key=key,
-        id=ids(),
-        now=clock(),
-    )
-    view = TradesView(
-        entries=[entry_view(entry) for entry in entries], portfolio=portfolio_view(valued)
-    )
-    return Response(view, status_code=201, headers=repeated(before) | {"ETag": _etag(valued)})
-
-
-@get(
-    "/{portfolio_id:uuid}/transactions",
-    summary="A portfolio's ledger",
-    responses=answers(401, 404),
-)
-@inject
-async def list_transactions(
-    portfolio_id: FromPath[UUID],
-    owner: Owner,
-    use: FromDishka[ReadTransactions],
-    limit: Limit = 50,
-    before: Cursor = None,
-) -> Page[EntryView]:
-    """Entries of the ledger, the latest written first."""
-    found = await sync_to_thread(use, portfolio_id, owner=owner, before=before, limit=limit + 1)
-    following = str(found[limit - 1].id) if len(found) > limit else None
-    return Page(items=[entry_view(entry) for entry in found[:limit]], next=following)
-
-
-@get(
-    "/{portfolio_id:uuid}/performance",
-    summary="How a portfolio did",
-    responses=answers(401, 404, 422),
-)
-@inject
-async def measure_performance(
-    portfolio_id: FromPath[UUID],
-    owner: Owner,
-    use: FromDishka[MeasurePerformance],
-    benchmark: Annotated[
-        str | None,
-        QueryParameter(
-            max_length=32,
-            description="A symbol; left out, the targets, rebalanced monthly, net of 10 bps.",
-        ),
-    ] = None,
-) -> PerformanceView:
-    """What it became, beside what the same contributions would have become otherwise.
-
-    Closes are adjusted for dividends, so that a dividend which the prices hold already must not be
-    recorded.
-    """
-    portfolio, record = await sync_to_thread(use, portfolio_id, owner=owner, benchmark=benchmark)
-    return _performance_view(portfolio, record)
-
-
 def portfolio_view(valued: Valued) -> PortfolioView:
     """A portfolio as its owner sees it."""
     kept = valued.portfolio
@@ -574,24 +347,6 @@ def portfolio_view(valued: Valued) -> PortfolioView:
     )
 
 
-def entry_view(entry: Entry) -> EntryView:
-    """A line of a ledger."""
-    return EntryView(
-        id=entry.id,
-        kind=entry.kind,
-        on=entry.on,
-        recorded=entry.recorded,
-        amount=plain(entry.amount),
-        cash=plain(entry.cash),
-        symbol=entry.symbol,
-        quantity=plain(entry.quantity) if entry.quantity else None,
-        price=None if entry.price is None else plain(entry.price),
-        cost=plain(entry.cost),
-        proposal_id=entry.proposal,
-        note=entry.note,
-    )
-
-
 def repeated(before: bool) -> dict[str, str]:
     """The header that tells a repeated request from the first."""
     return {"Idempotent-Replayed": "true"} if before else {}
@@ -613,44 +368,13 @@ def _preferences_view(wishes: Preferences) -> PreferencesView:
     )
 
 
-def _performance_view(portfolio: ManagedPortfolio, record: TrackRecord) -> PerformanceView:
-    days: list[date] = record.dates.astype("datetime64[D]").tolist()
-    return PerformanceView(
-        portfolio_id=portfolio.id,
-        currency=portfolio.mandate.currency.code,
-        first=days[0],
-        last=days[-1],
-        contributed=round(float(record.contributions[-1]), 2),
-        gain=round(record.gain, 2),
-        costs=round(record.costs, 2),
-        dividends=round(record.dividends, 2),
-        portfolio=_line_view(record.portfolio),
-        no_rebalancing=_line_view(record.no_rebalancing),
-        benchmark=_line_view(record.benchmark),
-        dates=days,
-        contributions=np.round(record.contributions, 2).tolist(),
-    )
-
-
-def _line_view(line: TrackLine) -> LineView:
-    return LineView(
-        name=line.name,
-        final_value=round(float(line.values[-1]), 2),
-        time_weighted_return=line.twr,
-        time_weighted_return_a_year=line.twr_annual,
-        money_weighted_return=line.xirr,
-        volatility=line.volatility,
-        max_drawdown=line.max_drawdown,
-        values=np.round(line.values, 2).tolist(),
-    )
-
-
-def _etag(valued: Valued) -> str:
+def etag(valued: Valued) -> str:
+    """What tells this state of a portfolio from any other."""
     return f'"{valued.portfolio.version}.{valued.as_of}"'
 
 
 def _tagged(valued: Valued) -> Response[PortfolioView]:
-    return Response(portfolio_view(valued), headers={"ETag": _etag(valued)})
+    return Response(portfolio_view(valued), headers={"ETag": etag(valued)})
 
 
 def _version(if_match: str) -> int:
@@ -677,10 +401,6 @@ portfolios = Router(
         read_portfolio,
         revise_portfolio,
         close_portfolio,
-        record_cash_flow,
-        record_trades,
-        list_transactions,
-        measure_performance,
     ],
     dependencies=OWNER,
     security=[{BEARER: []}],

@@ -1,0 +1,229 @@
+"""`/api/portfolios/{id}/cash-flows` and `/transactions`: what happened, written down and read."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+from uuid import UUID
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Response, Router, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta, field
+
+from rebalancer.application.portfolios import (
+    CashFlow,
+    ReadTransactions,
+    RecordCashFlow,
+    RecordTrades,
+    Trade,
+)
+from rebalancer.application.ports import Clock, Ids
+from rebalancer.domain.portfolio.ledger import Entry, EntryKind
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.errors import answers
+from rebalancer.entrypoints.http.portfolios import (
+    Cursor,
+    Key,
+    Limit,
+    PortfolioView,
+    etag,
+    portfolio_view,
+    repeated,
+)
+from rebalancer.entrypoints.http.wire import (
+    MOST_ASSETS,
+    Body,
+    Line,
+    NotNegative,
+    Page,
+    Symbol,
+    View,
+    default,
+)
+from rebalancer.entrypoints.records import plain
+
+
+class CashFlowBody(Body, frozen=True, kw_only=True):
+    """Money that came or went."""
+
+    kind: Literal["deposit", "withdrawal", "fee", "dividend"]
+    amount: NotNegative
+    on: Annotated[
+        date | None, Meta(description="The market day; left out, that of the last close.")
+    ] = None
+    symbol: Annotated[Symbol | None, Meta(description="What paid the dividend.")] = None
+    note: Line = ""
+
+
+class TradeBody(Body, frozen=True, kw_only=True):
+    """A trade that was made elsewhere."""
+
+    side: Literal["buy", "sell"]
+    symbol: Symbol
+    quantity: NotNegative
+    price: NotNegative
+    cost: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
+    on: date | None = None
+    note: Line = ""
+
+
+class TradesBody(Body, frozen=True, kw_only=True):
+    """Trades that were made elsewhere, from a worksheet or on one's own."""
+
+    trades: Annotated[list[TradeBody], Meta(min_length=1, max_length=MOST_ASSETS)]
+    proposal_id: Annotated[
+        UUID | None, Meta(description="The accepted proposal that they carry out.")
+    ] = None
+
+
+class EntryView(View, frozen=True, kw_only=True):
+    """One line of a ledger."""
+
+    id: UUID
+    kind: EntryKind
+    on: Annotated[date, Meta(description="The market day on which it counts.")]
+    recorded: Annotated[datetime, Meta(description="When it was written down.")]
+    amount: str
+    cash: Annotated[str, Meta(description="What it adds to cash.")]
+    symbol: str | None
+    quantity: str | None
+    price: str | None
+    cost: str
+    proposal_id: UUID | None
+    note: str
+
+
+class CashFlowView(View, frozen=True, kw_only=True):
+    """What was written down, and the portfolio with it."""
+
+    entry: EntryView
+    portfolio: PortfolioView
+
+
+class TradesView(View, frozen=True, kw_only=True):
+    """What was written down, and the portfolio with it."""
+
+    entries: list[EntryView]
+    portfolio: PortfolioView
+
+
+@post(
+    "/{portfolio_id:uuid}/cash-flows",
+    summary="Record money that came or went",
+    responses=answers(401, 404, 409, 412, 413, 415, 422),
+)
+@inject
+async def record_cash_flow(
+    portfolio_id: FromPath[UUID],
+    data: JSONBody[CashFlowBody],
+    owner: Owner,
+    use: FromDishka[RecordCashFlow],
+    clock: FromDishka[Clock],
+    ids: FromDishka[Ids],
+    key: Key = None,
+) -> Response[CashFlowView]:
+    """Write a deposit, a withdrawal, a fee or a dividend into the ledger.
+
+    A deposit waits to be invested by the next proposal, whatever the policy's schedule.
+    """
+    flow = CashFlow(
+        EntryKind(data.kind), Decimal(data.amount), data.on, data.symbol, note=data.note
+    )
+    entry, valued, before = await sync_to_thread(
+        use, flow, portfolio_id=portfolio_id, owner=owner, key=key, id=ids(), now=clock()
+    )
+    view = CashFlowView(entry=entry_view(entry), portfolio=portfolio_view(valued))
+    return Response(view, status_code=201, headers=repeated(before) | {"ETag": etag(valued)})
+
+
+@post(
+    "/{portfolio_id:uuid}/transactions",
+    summary="Record trades made elsewhere",
+    responses=answers(401, 404, 409, 412, 413, 415, 422),
+)
+@inject
+async def record_trades(
+    portfolio_id: FromPath[UUID],
+    data: JSONBody[TradesBody],
+    owner: Owner,
+    use: FromDishka[RecordTrades],
+    clock: FromDishka[Clock],
+    ids: FromDishka[Ids],
+    key: Key = None,
+) -> Response[TradesView]:
+    """Write trades into the ledger, all or none; with a proposal's id they carry it out."""
+    trades = [
+        Trade(
+            EntryKind(one.side),
+            one.symbol,
+            Decimal(one.quantity),
+            Decimal(one.price),
+            Decimal(one.cost),
+            one.on,
+            one.note,
+        )
+        for one in data.trades
+    ]
+    entries, valued, before = await sync_to_thread(
+        use,
+        trades,
+        portfolio_id=portfolio_id,
+        owner=owner,
+        proposal_id=data.proposal_id,
+        key=key,
+        id=ids(),
+        now=clock(),
+    )
+    view = TradesView(
+        entries=[entry_view(entry) for entry in entries], portfolio=portfolio_view(valued)
+    )
+    return Response(view, status_code=201, headers=repeated(before) | {"ETag": etag(valued)})
+
+
+@get(
+    "/{portfolio_id:uuid}/transactions",
+    summary="A portfolio's ledger",
+    responses=answers(401, 404),
+)
+@inject
+async def list_transactions(
+    portfolio_id: FromPath[UUID],
+    owner: Owner,
+    use: FromDishka[ReadTransactions],
+    limit: Limit = 50,
+    before: Cursor = None,
+) -> Page[EntryView]:
+    """Entries of the ledger, the latest written first."""
+    found = await sync_to_thread(use, portfolio_id, owner=owner, before=before, limit=limit + 1)
+    following = str(found[limit - 1].id) if len(found) > limit else None
+    return Page(items=[entry_view(entry) for entry in found[:limit]], next=following)
+
+
+def entry_view(entry: Entry) -> EntryView:
+    """A line of a ledger."""
+    return EntryView(
+        id=entry.id,
+        kind=entry.kind,
+        on=entry.on,
+        recorded=entry.recorded,
+        amount=plain(entry.amount),
+        cash=plain(entry.cash),
+        symbol=entry.symbol,
+        quantity=plain(entry.quantity) if entry.quantity else None,
+        price=None if entry.price is None else plain(entry.price),
+        cost=plain(entry.cost),
+        proposal_id=entry.proposal,
+        note=entry.note,
+    )
+
+
+ledger = Router(
+    "/portfolios",
+    route_handlers=[record_cash_flow, record_trades, list_transactions],
+    dependencies=OWNER,
+    security=[{BEARER: []}],
+    tags=["portfolios"],
+)

@@ -1,0 +1,122 @@
+"""`/api/portfolios/{id}/performance`: how a portfolio did."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+from uuid import UUID
+
+import numpy as np
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Router, get
+from litestar.concurrency import sync_to_thread
+from litestar.params import FromPath, QueryParameter
+from msgspec import Meta
+
+from rebalancer.application.portfolios import MeasurePerformance
+from rebalancer.domain.backtest.track_record import Line, TrackRecord
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.errors import answers
+from rebalancer.entrypoints.http.wire import View
+
+
+class LineView(View, frozen=True, kw_only=True):
+    """One way that the same contributions went, or could have gone."""
+
+    name: str
+    final_value: float
+    time_weighted_return: float | None
+    time_weighted_return_a_year: float | None
+    money_weighted_return: Annotated[
+        float | None, Meta(description="XIRR: a year, and it counts when money came and went.")
+    ]
+    volatility: float | None
+    max_drawdown: float | None
+    values: Annotated[list[float], Meta(description="Worth at each of the dates.")]
+
+
+class PerformanceView(View, frozen=True, kw_only=True):
+    """How a portfolio did, from its first entry to the last close."""
+
+    portfolio_id: UUID
+    currency: str
+    first: date
+    last: date
+    contributed: Annotated[float, Meta(description="Paid in less taken out.")]
+    gain: Annotated[float, Meta(description="Worth at the last close, less contributed.")]
+    costs: float
+    dividends: float
+    portfolio: LineView
+    no_rebalancing: LineView
+    benchmark: LineView
+    dates: list[date]
+    contributions: Annotated[list[float], Meta(description="Contributed until each date.")]
+
+
+@get(
+    "/{portfolio_id:uuid}/performance",
+    summary="How a portfolio did",
+    responses=answers(401, 404, 422),
+)
+@inject
+async def measure_performance(
+    portfolio_id: FromPath[UUID],
+    owner: Owner,
+    use: FromDishka[MeasurePerformance],
+    benchmark: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=32,
+            description="A symbol; left out, the targets, rebalanced monthly, net of 10 bps.",
+        ),
+    ] = None,
+) -> PerformanceView:
+    """What it became, beside what the same contributions would have become otherwise.
+
+    Closes are adjusted for dividends, so that a dividend which the prices hold already must not be
+    recorded.
+    """
+    portfolio, record = await sync_to_thread(use, portfolio_id, owner=owner, benchmark=benchmark)
+    return _performance_view(portfolio, record)
+
+
+def _performance_view(portfolio: ManagedPortfolio, record: TrackRecord) -> PerformanceView:
+    days: list[date] = record.dates.astype("datetime64[D]").tolist()
+    return PerformanceView(
+        portfolio_id=portfolio.id,
+        currency=portfolio.mandate.currency.code,
+        first=days[0],
+        last=days[-1],
+        contributed=round(float(record.contributions[-1]), 2),
+        gain=round(record.gain, 2),
+        costs=round(record.costs, 2),
+        dividends=round(record.dividends, 2),
+        portfolio=_line_view(record.portfolio),
+        no_rebalancing=_line_view(record.no_rebalancing),
+        benchmark=_line_view(record.benchmark),
+        dates=days,
+        contributions=np.round(record.contributions, 2).tolist(),
+    )
+
+
+def _line_view(line: Line) -> LineView:
+    return LineView(
+        name=line.name,
+        final_value=round(float(line.values[-1]), 2),
+        time_weighted_return=line.twr,
+        time_weighted_return_a_year=line.twr_annual,
+        money_weighted_return=line.xirr,
+        volatility=line.volatility,
+        max_drawdown=line.max_drawdown,
+        values=np.round(line.values, 2).tolist(),
+    )
+
+
+performance = Router(
+    "/portfolios",
+    route_handlers=[measure_performance],
+    dependencies=OWNER,
+    security=[{BEARER: []}],
+    tags=["portfolios"],
+)
