@@ -3,11 +3,12 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import time
 
 import pytest
 
 from tests.e2e.conftest import answers, until
-from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
+from tests.entrypoints.conftest import COMMAND, ENVIRONMENT, running
 
 PASSWORD = "a long sentence is best"
 
@@ -84,10 +85,15 @@ def test_the_ready_made_login_works_and_stays_one(serve):
         assert server.stop() == 0
 
 
-def test_workers_end_with_their_parent(serve):
+@pytest.mark.parametrize("wait", [0.0, 0.3, 3.0])  # while workers begin, and when they serve
+def test_workers_end_with_their_parent(serve, wait):
     server = serve("--upgrade", "--workers", "2")
+    said = [line["message"] for line in server.lines]
+    workers = [int(line.rpartition(" ")[2]) for line in said if line.startswith("Spawning worker")]
+    assert workers
+    time.sleep(wait)
     server.stop(signal.SIGKILL)
-    until(lambda: not answers(server))
+    until(lambda: not answers(server) and not any(map(running, workers)))
 
 
 def test_a_log_level(serve):

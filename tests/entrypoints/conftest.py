@@ -49,6 +49,15 @@ class Result:
 Run = Callable[..., Result]
 
 
+def running(pid: int) -> bool:
+    """Whether a process runs, and is not merely waiting to be buried; where there is a /proc."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
 @pytest.fixture
 def rebalancer(tmp_path: Path) -> Run:
     """Run `rebalancer` in a folder of its own."""

@@ -12,7 +12,7 @@ import pytest
 
 from rebalancer.entrypoints.cli.bulk import ALONE_BELOW, CHUNK
 from tests.builders import as_csv, prices
-from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
+from tests.entrypoints.conftest import COMMAND, ENVIRONMENT, running
 
 KEYS = [
     "line",
@@ -564,15 +564,6 @@ def children(process):
     """Ids of a process's children."""
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return [int(pid) for pid in listed.read_text().split()]
-
-
-def running(pid):
-    """Whether a process runs, and is not merely waiting to be buried."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 @pytest.fixture

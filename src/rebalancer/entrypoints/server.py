@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,8 @@ def _end_with_parent() -> None:
         def follow() -> None:
             parent.join()
             os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(PATIENCE)
+            os._exit(1)  # it was told while it began, before it listened
 
         threading.Thread(target=follow, daemon=True).start()
 
