@@ -1,4 +1,4 @@
-"""docs/api.md does what it says: every command in it is run against a real server."""
+"""docs/api.md and the README do what they say, against a real server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "api.md"
 DOCUMENTED = "http://localhost:8000"
 
 
-def blocks(language: str, server: str) -> list[str]:
-    """The code of one language on the page, for this server."""
-    text = PAGE.read_text(encoding="utf-8")
+def blocks(language: str, server: str, page: Path = PAGE) -> list[str]:
+    """The code of one language on a page, for this server."""
+    text = page.read_text(encoding="utf-8")
     found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return [block.replace(DOCUMENTED, server) for block in found]
 
@@ -36,6 +37,21 @@ def test_every_curl_command_works_in_turn(server: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for said in ("Grace", '"profile"', "Coca-Cola", "executed", "no rebalancing", "succeeded"):
         assert said in done.stdout, said
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page is about curl")
+def test_the_readme_leads_to_an_executed_rebalance(server: str, tmp_path: Path) -> None:
+    (commands,) = blocks("bash", server, ROOT / "README.md")
+    done = subprocess.run(
+        ["bash", "-c", f"set -euo pipefail\n{commands}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    for said in ('"stage":"proposed"', '"stage":"executed"', "no rebalancing"):
+        assert said in done.stdout, done.stdout
 
 
 def test_the_python_client_works(server: str, tmp_path: Path) -> None:
