@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -44,6 +45,12 @@ class Settings:
         host: Address that the server listens on.
         port: Port that the server listens on; 0: a free one.
         log_level: What the server says of itself: debug, info, warning or error.
+        policies: Folder of one's own learned policies; None: ``policies``, where it is.
+        trials: Record of training and evaluation runs; None: ``docs/trials.jsonl`` if there is one.
+        gate_probability: What promotion asks for, see `promotion.Thresholds`; so are the next.
+        gate_loss: See there.
+        gate_drawdown: See there.
+        gate_turnover: See there.
     """
 
     prices: Path | None = None
@@ -56,6 +63,12 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     log_level: str = "info"
+    policies: Path | None = None
+    trials: Path | None = None
+    gate_probability: float = 0.8
+    gate_loss: float = 0.05
+    gate_drawdown: float = -0.10
+    gate_turnover: float = 1.5
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -114,6 +127,21 @@ def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def _number(name: str, low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise InvalidRequest(
+                f"must be a number from {low:g} to {high:g}, got {text!r}", field=PREFIX + name
+            )
+        return value
+
+    return read
+
+
 def _one_of(name: str, *choices: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in choices:
@@ -165,6 +193,12 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "secret_key": _key,
     "port": _whole("PORT", 0, 65_535),
     "log_level": _one_of("LOG_LEVEL", "debug", "info", "warning", "error"),
+    "policies": Path,
+    "trials": Path,
+    "gate_probability": _number("GATE_PROBABILITY", 0.5, 1.0),
+    "gate_loss": _number("GATE_LOSS", 0.0, 1.0),
+    "gate_drawdown": _number("GATE_DRAWDOWN", -1.0, 1.0),
+    "gate_turnover": _number("GATE_TURNOVER", 0.0, 100.0),
 }
 
 _FLAGS = {f"{PREFIX}DEBUG"}

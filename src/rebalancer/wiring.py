@@ -25,7 +25,12 @@ from rebalancer.adapters.broker.paper import PaperBroker
 from rebalancer.adapters.jobs.in_process import InProcessJobs
 from rebalancer.adapters.market_data.csv_files import CsvInstruments, CsvPrices, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
+from rebalancer.adapters.memory import MemoryTrials
+from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.html import HtmlReports
+from rebalancer.adapters.rl.catalog import FolderPolicies
+from rebalancer.adapters.rl.regimes import KeptRegimes
+from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.accounts import (
     AssessRisk,
     LogIn,
@@ -46,6 +51,7 @@ from rebalancer.application.health import CheckHealth
 from rebalancer.application.market_data import (
     DescribeAsset,
     DescribeMarket,
+    DescribeRegime,
     ReadCloses,
     SearchAssets,
 )
@@ -64,12 +70,16 @@ from rebalancer.application.ports import (
     Broker,
     Clock,
     Database,
+    EvaluationReports,
     Ids,
     InstrumentSource,
     JobRunner,
     Passwords,
+    Policies,
     PriceSource,
+    Regimes,
     Tokens,
+    Trials,
     UnitOfWork,
 )
 from rebalancer.application.rebalance import (
@@ -83,6 +93,7 @@ from rebalancer.application.rebalance import (
     SetTerms,
 )
 from rebalancer.config import Settings
+from rebalancer.domain.backtest.promotion import Thresholds
 from rebalancer.domain.money import Currency
 
 
@@ -124,6 +135,26 @@ class MarketData(Provider):
         """A file, or the packaged list."""
         return PackagedInstruments() if sources.assets is None else CsvInstruments(sources.assets)
 
+    @provide
+    def regimes(self) -> Regimes:
+        """The ones that are shipped."""
+        return KeptRegimes()
+
+
+USUAL_POLICIES = Path("policies")
+"""Folder of one's own learned policies, unless the settings name another."""
+
+
+class Deciders(Provider):
+    """Who can decide."""
+
+    scope = Scope.APP
+
+    @provide
+    def policies(self, settings: Settings) -> Policies:
+        """Rules, shipped versions of learned policies, and those of a folder of one's own."""
+        return FolderPolicies(settings.policies or USUAL_POLICIES)
+
 
 class Reports(Provider):
     """How results are shown."""
@@ -134,6 +165,38 @@ class Reports(Provider):
     def backtests(self) -> BacktestReports:
         """Self-contained HTML."""
         return HtmlReports()
+
+    @provide
+    def evaluations(self) -> EvaluationReports:
+        """Self-contained HTML, too."""
+        return HtmlEvaluations()
+
+
+USUAL_TRIALS = Path("docs/trials.jsonl")
+"""Record of trials that is kept where there is one, unless the settings name another."""
+
+
+class Evidence(Provider):
+    """What luck is reckoned from, and what promotion asks for."""
+
+    scope = Scope.APP
+
+    @provide
+    def trials(self, settings: Settings) -> Trials:
+        """A file; without one, none that outlives the process."""
+        if settings.trials is None and not USUAL_TRIALS.exists():
+            return MemoryTrials()
+        return JsonlTrials(settings.trials or USUAL_TRIALS)
+
+    @provide
+    def thresholds(self, settings: Settings) -> Thresholds:
+        """As the operator sets them."""
+        return Thresholds(
+            probability=settings.gate_probability,
+            loss=settings.gate_loss,
+            drawdown=settings.gate_drawdown,
+            turnover=settings.gate_turnover,
+        )
 
 
 class Surroundings(Provider):
@@ -248,6 +311,7 @@ class UseCases(Provider):
     abandon_jobs = provide(AbandonJobs)
     describe_market = provide(DescribeMarket)
     describe_asset = provide(DescribeAsset)
+    describe_regime = provide(DescribeRegime)
     search_assets = provide(SearchAssets)
     read_closes = provide(ReadCloses)
     register = provide(Register)
@@ -268,7 +332,10 @@ class UseCases(Provider):
 
 
 def _providers() -> tuple[Provider, ...]:
-    parts = (MarketData, Reports, Surroundings, Stores, Security, Execution, UseCases)
+    parts = (
+        *(MarketData, Deciders, Reports, Evidence, Surroundings),
+        *(Stores, Security, Execution, UseCases),
+    )
     return tuple(part() for part in parts)
 
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 import attrs
 import pytest
 
-from rebalancer.adapters.memory import MemoryInstruments, MemoryPrices, MemoryWork
+from rebalancer.adapters.memory import MemoryInstruments, MemoryPolicies, MemoryPrices, MemoryWork
 from rebalancer.application.portfolios import CashFlow, OpenPortfolio, RecordCashFlow
 from rebalancer.application.ports import Transaction
 from rebalancer.application.rebalance import (
@@ -35,6 +35,7 @@ ROOT = UUID(int=7)
 OWNER, STRANGER = uuid5(ROOT, "owner"), uuid5(ROOT, "stranger")
 PRICES = MemoryPrices(varied_prices())
 LISTED = MemoryInstruments(CLASSES)
+POLICIES = MemoryPolicies()
 TEN, FIVE = CostModel.flat(10.0), CostModel.flat(5.0)
 
 
@@ -50,7 +51,7 @@ class House:
 
     @property
     def propose(self) -> ProposeForPortfolio:
-        return ProposeForPortfolio(self.work, PRICES, SetTerms(PRICES, LISTED))
+        return ProposeForPortfolio(self.work, PRICES, SetTerms(PRICES, LISTED, POLICIES))
 
     def open(self, number: int, **wishes: object) -> UUID:
         symbols = "ABCDEFGHI"
@@ -140,7 +141,7 @@ def test_a_proposal_knows_all_that_it_saw() -> None:
     answer = house.propose(an_ask(portfolio, 0, cash_flow=Decimal("250.00")))
     assert not isinstance(answer, RebalancerError)
     seen, made = answer.current.record.seen, answer.current.record.proposal
-    terms = SetTerms(PRICES, LISTED)(policy_name="band", costs=TEN, currency="USD")
+    terms = SetTerms(PRICES, LISTED, POLICIES)(policy_name="band", costs=TEN, currency="USD")
     assert terms.input_hash(seen.portfolio) == made.input_hash
     assert (seen.version, seen.planned, seen.newest) == (1, Decimal("250.00"), date(2022, 12, 30))
     assert set(seen.prices) == set(seen.portfolio.symbols)
@@ -178,7 +179,7 @@ def test_a_walk_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> Non
     ids = [house.open(number) for number in range(8)]
     broken = house.open(8, cash_reserve=Decimal(10_000_000))
     everyone = ProposeForEveryone(work, PRICES)
-    terms = SetTerms(PRICES, LISTED)(policy_name="monthly", costs=TEN, currency="USD")
+    terms = SetTerms(PRICES, LISTED, POLICIES)(policy_name="monthly", costs=TEN, currency="USD")
     with pytest.raises(Unavailable):
         everyone(terms, id=uuid5(ROOT, "run"), now=NOW)  # the first note, and no chunk
     work.left = 2

@@ -7,7 +7,9 @@ from rebalancer.domain.backtest.evaluation import (
     AT_ITS_EXPOSURE,
     SWEEP_BPS,
     Cash,
+    Challenger,
     Contest,
+    Ensemble,
     Finding,
     Judgement,
     evaluate,
@@ -41,6 +43,90 @@ def test_the_three_sceptics_stand_beside_every_policy():
     (judged,) = judge("trend:window=60", against=[policy("quarterly"), policy("band")])
     names = [contest.against for contest in judged.strictest.contests]
     assert names == ["monthly", "band", AT_ITS_EXPOSURE, "quarterly"]
+
+
+@attrs.frozen
+class Learned:
+    """A policy that decides as its first member does, made of rules instead of networks."""
+
+    members: tuple = ()
+    chosen_rule: str | None = None
+    name: str = "learned"
+
+    @property
+    def lookback(self):
+        return self.members[0].lookback
+
+    @property
+    def frequency(self):
+        return self.members[0].frequency
+
+    def decide(self, book, market):
+        return self.members[0].decide(book, market)
+
+    def remarks(self, decision, book, market, row):
+        return self.members[0].remarks(decision, book, market, row)
+
+
+def learned(*names, **fields):
+    return Learned(tuple(policy(name) for name in names), **fields)
+
+
+def test_the_best_rule_on_training_data_is_one_more_sceptic():
+    (judged,) = judge("trend:window=60", chosen_rule="inverse_volatility")
+    names = [contest.against for contest in judged.strictest.contests]
+    best = "inverse_volatility (best on training data)"
+    assert names == ["monthly", "band", AT_ITS_EXPOSURE, best]
+    assert judged.chosen_rule == "inverse_volatility"
+    contest = judged.strictest.best_rule
+    assert contest is judged.strictest.contests[3] and contest.chosen
+    (track,) = compare([policy("inverse_volatility")], CONDITIONS).tracks
+    assert contest.performance == track.performance
+    assert contest.values == pytest.approx(track.values)
+    (without,) = judge("trend:window=60")
+    assert (without.chosen_rule, without.strictest.best_rule) == (None, None)
+
+
+def test_a_learned_policy_brings_its_own_choice_along_unless_another_is_given():
+    own = learned("trend:window=60", chosen_rule="quarterly")
+    assert isinstance(own, Challenger) and not isinstance(policy("band"), Challenger)
+    found = evaluate([own, policy("weekly")], CONDITIONS, [NOTHING]).judged
+    assert [judged.chosen_rule for judged in found] == ["quarterly", None]
+    assert found[0].strictest.best_rule.against == "quarterly (best on training data)"
+    (given,) = evaluate([own], CONDITIONS, [NOTHING], chosen_rule="band").judged
+    assert given.chosen_rule == "band"
+    (none,) = evaluate([learned("weekly")], CONDITIONS, [NOTHING]).judged
+    assert none.chosen_rule is None
+
+
+def test_each_seed_of_an_ensemble_is_judged_alone():
+    names = ("trend:window=60", "weekly", "volatility_target")
+    ensemble = learned(*names)
+    assert isinstance(ensemble, Ensemble) and not isinstance(policy("band"), Ensemble)
+    (judged,) = evaluate([ensemble], CONDITIONS, [NOTHING, BILLS]).judged
+    for judgement, cash in zip(judged.judgements, (NOTHING, BILLS), strict=True):
+        under = attrs.evolve(CONDITIONS, risk_free=cash.returns)
+        monthly, *tracks = compare([policy(name) for name in ("monthly", *names)], under).tracks
+        alone = [track.performance.sharpe - monthly.performance.sharpe for track in tracks]
+        assert judgement.seeds == pytest.approx(alone)
+    assert judge("weekly")[0].strictest.seeds == ()
+
+
+def test_a_judgement_keeps_the_paths_that_its_figures_follow_from():
+    (judged,) = judge("trend:window=60", cash=(NOTHING, BILLS))
+    dates = HISTORY.dates[CONDITIONS.first :]
+    for judgement in judged.judgements:
+        assert judgement.values[-1] == pytest.approx(judgement.performance.final_value)
+        for contest in judgement.contests:
+            assert contest.values[-1] == pytest.approx(contest.performance.final_value)
+            pair = judgement.pair(contest, dates)
+            assert (pair.dates[0], pair.dates[-1]) == (dates[1], dates[-1])
+            year = np.sqrt(252)
+            mine, other = (
+                year * each.mean() / each.std(ddof=1) for each in (pair.returns, pair.against)
+            )
+            assert mine == pytest.approx(judgement.performance.sharpe)
+            assert other == pytest.approx(contest.performance.sharpe)
 
 
 def test_figures_are_those_of_a_backtest():

@@ -69,7 +69,9 @@ def rebalancer(tmp_path: Path) -> Run:
             [COMMAND, *map(str, arguments)],
             capture_output=True,
             encoding="utf-8",
-            env=ENVIRONMENT | dict(env or {}),
+            env=ENVIRONMENT
+            | {"REBALANCER_TRIALS": str(tmp_path / "trials.jsonl")}
+            | dict(env or {}),
             cwd=cwd or tmp_path,
             timeout=120,
         )
@@ -83,6 +85,7 @@ def rebalancer(tmp_path: Path) -> Run:
 def quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run:
     """The same without a process: for figures, and for long lists of mistakes."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REBALANCER_TRIALS", str(tmp_path / "trials.jsonl"))
 
     def run(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["rebalancer", *map(str, arguments)])

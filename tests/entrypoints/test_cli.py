@@ -20,6 +20,7 @@ COMMANDS = [
     ["backtest"],
     ["evaluate"],
     ["policies"],
+    *(["policies", name] for name in ("list", "show", "promote")),
     ["market"],
     ["market", "list"],
     ["market", "show"],
@@ -97,11 +98,14 @@ def test_policies_say_what_they_do_and_where_it_comes_from(rebalancer):
     for policy in listed:
         assert set(policy) == {
             "name",
+            "kind",
+            "version",
             "summary",
             "frequency",
             "parameters",
             "variants",
             "source",
+            "decides",
         }
         assert policy["summary"] and policy["source"]
     band = listed[names.index("band")]

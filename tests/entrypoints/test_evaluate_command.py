@@ -33,7 +33,10 @@ def test_the_interface_that_others_build_on(rebalancer, market):
     )
     assert (done.code, done.stderr) == (0, "")
     found = done.json
-    assert list(found) == ["costs", "trials", "cautions", "panels", "summary"]
+    assert list(found) == [
+        *("costs", "trials", "counted", "cautions", "chosen_rule"),
+        *("panels", "pooled", "promotion", "summary"),
+    ]
     assert (found["costs"], found["trials"]) == ("10 bps of traded value, each side", 2)
     (panel,) = found["panels"]
     assert list(panel) == ["panel", "from", "to", "assets", "policies"]
@@ -41,13 +44,13 @@ def test_the_interface_that_others_build_on(rebalancer, market):
     assert [each["policy"] for each in panel["policies"]] == ["band:half", "trend:window=20"]
     assert [each["policy"] for each in found["summary"]] == ["band:half", "trend:window=20"]
     for each in panel["policies"]:
-        assert list(each) == ["policy", "finding", "verdict", "judgements"]
+        assert list(each) == ["policy", "finding", "verdict", "chosen_rule", "judgements"]
         assert each["finding"] in {"gain", "none", "loss", "untold"}
         assert [one["risk_free"] for one in each["judgements"]] == ["0", "2% a year"]
         for judgement in each["judgements"]:
             assert set(judgement) == FIGURES | {
                 *("risk_free", "drawdown_beyond_exposure", "break_even_bps"),
-                *("against", "thirds", "cost_sweep"),
+                *("against", "thirds", "cost_sweep", "seeds"),
             }
             names = [contest["policy"] for contest in judgement["against"]]
             assert names == ["monthly", "band", "monthly at its exposure", "quarterly"]
@@ -63,6 +66,17 @@ def test_the_interface_that_others_build_on(rebalancer, market):
                 assert all(math.isfinite(contest[name]) for name in FIGURES)
             assert [each["cost_bps"] for each in judgement["cost_sweep"]] == [0, 5, 10, 20, 30, 50]
             assert len(judgement["thirds"]) == 3
+
+    assert found["chosen_rule"] is None
+    for each in found["pooled"]:
+        assert list(each) == ["policy", "finding", "verdict", "cash_at_0", "strictest"]
+        for contest in (*each["cash_at_0"], *each["strictest"]):
+            assert set(contest) == {
+                *("policy", "panels", "sharpe_gain", "median"),
+                *("probability", "deflated_probability"),
+            }
+    for each in found["promotion"]:
+        assert each["passed"] is None and each["criteria"] == []
 
 
 def test_the_same_command_gives_the_same_bytes(evaluate):
@@ -88,7 +102,8 @@ def test_several_panels_each_have_their_say(evaluate, rebalancer, market, tmp_pa
     assert "of 2 panels" in one.json["summary"][0]["verdict"]
     done = rebalancer("evaluate", "--policy", "band", "--prices", market, other)
     assert (done.code, done.stderr) == (0, "")
-    assert "All 2 panels" in done.stdout
+    assert "All 2 panels together" in done.stdout
+    assert "band: no evidence of a gain on monthly: over 2 panels" in done.stdout
 
 
 def test_a_risk_free_column_leaves_the_universe(evaluate):
@@ -114,6 +129,8 @@ def test_the_table_is_for_people(rebalancer, market):
     rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if line.startswith("│")]
     gains = [row for row in rows if "±" in row[2]]
     assert len(gains) == 3
+    assert "No rule was chosen on training data" in done.stdout
+    assert "promotion gate" not in done.stdout
     assert {len(row) for row in gains} == {8}  # policy, on, and the six figures
     assert re.fullmatch(r"[+-]\d\.\d\d ±\d\.\d\d", gains[0][2].strip())
     assert len(gains[0][6].split()) == 3  # thirds
@@ -164,6 +181,13 @@ def test_narrow_terminals_get_a_table_too(rebalancer, market):
         (["--from", "2021-02-23"], ["from: the window holds 1 row"]),
         (["--from", "then"], ["YYYY-MM-DD"]),
         (["--prices", "none.csv"], ["prices", "none.csv"]),
+        (["--risk-free", "C,BIL"], ["risk_free", "'BIL' is neither a column"]),
+        (["--risk-free", "0.01,0.02"], ["risk_free", "one rate at most"]),
+        (["--targets", "none.json"], ["targets", "none.json"]),
+        (["--max-departure", "2"], ["max_departure", "a fraction between 0 and 1"]),
+        (["--risk-profile", "reckless"], ["reckless"]),
+        (["--chosen-until", "2020-06-01"], ["chosen_until", "--chosen-on"]),
+        (["--chosen-on", "none.csv"], ["none.csv"]),
         (["elsewhere.csv"], ["prices", "elsewhere.csv"]),
     ],
 )
@@ -206,3 +230,145 @@ def test_help_explains_and_loads_nothing_heavy():
 
 def test_json_is_json_and_nothing_else(evaluate):
     assert json.loads(evaluate("buy_and_hold").stdout)["panels"]
+
+
+def test_a_rule_is_chosen_on_training_prices(rebalancer, market):
+    options = (
+        *("evaluate", "--policy", "weekly,trend:window=20", "--prices", market),
+        *("--from", "2020-06-01", "--chosen-on", market, "--chosen-until", "2020-05-29"),
+    )
+    found = rebalancer(*options, "--json").json
+    chosen = found["chosen_rule"]
+    assert (chosen["panels"], chosen["from"], chosen["to"]) == (1, "2020-01-01", "2020-05-29")
+    assert chosen["sharpe_gains"][0]["policy"] == chosen["policy"]
+    label = f"{chosen['policy']} (best on training data)"
+    for each in found["panels"][0]["policies"]:
+        assert each["chosen_rule"] == chosen["policy"]
+        names = [contest["policy"] for contest in each["judgements"][0]["against"]]
+        assert names == ["monthly", "band", "monthly at its exposure", label]
+    for each in found["promotion"]:
+        assert each["best_rule"] == chosen["policy"]
+        assert each["passed"] is all(one["passed"] for one in each["criteria"])
+        assert [one["threshold"] for one in each["criteria"]] == [0.8, 0.0, -0.1, 1.5]
+        assert each["criteria"][0]["figure"] is None  # the window is short
+    assert found["cautions"] == []
+    gate = {"REBALANCER_GATE_PROBABILITY": "0.9", "REBALANCER_GATE_TURNOVER": "3"}
+    done = rebalancer(*options, env=gate)
+    assert (done.code, done.stderr) == (0, "")
+    for expected in (
+        f"Best rule on training data (1 panel, 2020-01-01 to 2020-05-29): {chosen['policy']}",
+        label,
+        f"best rule: {chosen['policy']}",
+        "weekly: does not pass the promotion gate",
+        "whether it gains on",
+        "at most 3.00 is allowed",
+    ):
+        assert expected in " ".join(done.stdout.split()), expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("GATE_PROBABILITY", "0.2", "must be a number from 0.5 to 1"),
+        ("GATE_LOSS", "much", "must be a number from 0 to 1"),
+        ("GATE_DRAWDOWN", "nan", "must be a number from -1 to 1"),
+        ("GATE_TURNOVER", "-1", "must be a number from 0 to 100"),
+    ],
+)
+def test_thresholds_that_make_no_sense_are_refused(quickly, monkeypatch, name, value, told):
+    monkeypatch.setenv(f"REBALANCER_{name}", value)
+    done = quickly("evaluate", "--policy", "band")
+    assert done.refused(f"REBALANCER_{name}: {told}")
+
+
+def test_each_panel_has_its_own_cash(evaluate, market, tmp_path):
+    other, third = tmp_path / "other.csv", tmp_path / "third.csv"
+    other.write_text(as_csv(prices(3, 400, seed=9)))
+    third.write_text(as_csv(prices(2, 400, seed=8)))
+    files = ("--prices", market, other, third)
+    found = evaluate("band", *files, "--risk-free", "D,C,0.02").json
+    assert [panel["assets"] for panel in found["panels"]] == [
+        ["A", "B", "E"],
+        ["A", "B"],
+        ["A", "B"],
+    ]
+    labels = [
+        [each["risk_free"] for each in panel["policies"][0]["judgements"]]
+        for panel in found["panels"]
+    ]
+    assert labels == [["0", "D"], ["0", "C"], ["0", "2% a year"]]
+    without = evaluate("band", *files, "--risk-free", "D,C").json
+    assert len(without["panels"][2]["policies"][0]["judgements"]) == 1
+    assert "0 alone on third.csv" in without["cautions"][0]
+
+
+def test_targets_and_limits_are_those_of_a_backtest(evaluate, quickly, market, write):
+    targets = write("targets.json", '{"A": 0.5, "B": 0.2, "C": 0.2}')
+    options = ("--targets", targets, "--max-departure", "0.1", "--risk-profile", "conservative")
+    (expected,) = quickly(
+        "backtest", "--policy", "trend:window=20", "--prices", market, *options, "--json"
+    ).json["results"]
+    found = evaluate("trend:window=20", *options).json
+    (judgement,) = found["panels"][0]["policies"][0]["judgements"]
+    assert {name: judgement[name] for name in FIGURES} == {name: expected[name] for name in FIGURES}
+    assert any("at most 10%" in caution for caution in found["cautions"])
+    plain = evaluate("trend:window=20").json["panels"][0]["policies"][0]["judgements"][0]
+    assert plain["sharpe"] != judgement["sharpe"]
+
+
+def test_a_run_is_recorded_once(rebalancer, market, tmp_path):
+    record = tmp_path / "trials.jsonl"
+
+    def lines():
+        return [json.loads(line) for line in record.read_text().splitlines()]
+
+    options = ("evaluate", "--policy", "band,weekly", "--prices", market)
+    first = rebalancer(*options)
+    assert (first.code, first.stderr) == (0, "")
+    assert "Trials: 2, as recorded in" in first.stdout
+    (line,) = lines()
+    assert (line["kind"], line["what"], line["trials"]) == ("evaluate", ["band", "weekly"], 2)
+    assert line["note"] == "prices.csv 2020-01-01 to 2021-02-23"
+    assert rebalancer(*options).stdout == first.stdout
+    assert [line["trials"] for line in lines()] == [2, 0]
+    third = rebalancer(*options, "--from", "2020-03-02", "--no-record", "--json").json
+    assert third["trials"] == 4
+    assert len(lines()) == 2
+
+
+def test_a_record_where_none_is_named(rebalancer, market, tmp_path):
+    options = ("evaluate", "--policy", "band", "--prices", market)
+    none = {"REBALANCER_TRIALS": ""}
+    assert "No record of trials is kept here" in rebalancer(*options, env=none).stdout
+    assert not (tmp_path / "trials.jsonl").exists()
+    usual = tmp_path / "docs" / "trials.jsonl"
+    usual.parent.mkdir()
+    usual.write_text(
+        '{"on": "2026-01-31T12:00:00Z", "kind": "train", "what": ["x"], "trials": 7}\n'
+    )
+    assert rebalancer(*options, "--json", env=none).json["trials"] == 8
+    assert len(usual.read_text().splitlines()) == 2
+    usual.write_text("nonsense\n")
+    assert rebalancer(*options, env=none).refused(
+        "trials: ", "trials.jsonl, line 1", "mend the line"
+    )
+
+
+def test_results_are_not_lost_when_they_cannot_be_recorded(rebalancer, market, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = rebalancer(
+        *("evaluate", "--policy", "band", "--prices", market, "--json"),
+        env={"REBALANCER_TRIALS": str(tmp_path / "file" / "trials.jsonl")},
+    )
+    assert done.code != 0
+    assert "cannot" in done.stderr
+
+
+def test_the_report_is_written_beside_the_results(rebalancer, market, tmp_path):
+    options = ("evaluate", "--policy", "band", "--prices", market, "--report")
+    done = rebalancer(*options, "out/evidence.html", "--json")
+    page = (tmp_path / "out" / "evidence.html").read_text(encoding="utf-8")
+    assert done.json["panels"] and "Report: " in done.stderr
+    assert "<h1>Evidence: 1 policy, 1 panel</h1>" in page
+    assert "prices.csv: 2020-01-01 to 2021-02-23" in page
+    assert rebalancer(*options, market).refused("report: ", "is an input")

@@ -18,10 +18,26 @@ from rebalancer.application.ports import (
     JobState,
     RefreshToken,
     Transaction,
+    Trial,
 )
 from rebalancer.domain.errors import Conflict, NotFound
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.policy import Policy
+from rebalancer.domain.policy.serving import (
+    LEARNED,
+    Card,
+    Champion,
+    Edition,
+    Learning,
+    Served,
+    card_of,
+    cards_of,
+    champion_of,
+    edition_of,
+    learned_card,
+    policy_of,
+)
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, PortfolioChanged
 from rebalancer.domain.portfolio.owner import EmailTaken, User
@@ -64,6 +80,78 @@ class MemoryInstruments:
     def instruments(self) -> Instruments:
         """See `InstrumentSource.instruments`."""
         return self.listed
+
+
+class MemoryPolicies:
+    """Rules, and learned policies at hand."""
+
+    def __init__(self, *kept: tuple[Served, Learning]) -> None:
+        """Begin with these versions, none of them promoted."""
+        self._kept = {policy.version: (policy, learning) for policy, learning in kept}
+        self._champion: Champion | None = None
+
+    def policy(self, text: str) -> Policy:
+        """See `Policies.policy`."""
+        return policy_of(self, text)
+
+    def cards(self) -> Sequence[Card]:
+        """See `Policies.cards`."""
+        return cards_of(self)
+
+    def card(self, name: str) -> Card:
+        """See `Policies.card`."""
+        return card_of(self, name)
+
+    def keep_evidence(self, name: str, evidence: Mapping[str, Any]) -> Card:
+        """See `Policies.keep_evidence`."""
+        exact = edition_of(self, name).exact
+        policy, learning = self._kept[exact]
+        bound = {**evidence, "weights": learning.weights}
+        self._kept[exact] = policy, attrs.evolve(learning, evidence=bound)
+        return card_of(self, exact)
+
+    def promote(self, name: str, *, now: datetime) -> Card:
+        """See `Policies.promote`."""
+        self._champion = champion_of(card_of(self, edition_of(self, name).exact))
+        return card_of(self, LEARNED)
+
+    def editions(self) -> Sequence[Edition]:
+        """See `Shelf.editions`."""
+        parts = ((policy.version.split("@"), known) for policy, known in self._kept.values())
+        return [Edition(name, int(number), known.shipped) for (name, number), known in parts]
+
+    def read(self, edition: Edition) -> tuple[Served, Card]:
+        """See `Shelf.read`."""
+        policy, learning = self._kept[edition.exact]
+        return attrs.evolve(policy, name=edition.exact), learned_card(policy, learning)
+
+    def champion(self) -> Champion | None:
+        """See `Shelf.champion`."""
+        return self._champion
+
+
+class MemoryTrials:
+    """Trials that end with the process."""
+
+    def __init__(self) -> None:
+        self._kept: list[Trial] = []
+
+    @property
+    def place(self) -> None:
+        """See `Trials.place`."""
+        return None
+
+    def append(self, trial: Trial) -> None:
+        """See `Trials.append`."""
+        self._kept.append(trial)
+
+    def all(self) -> tuple[Trial, ...]:
+        """See `Trials.all`."""
+        return tuple(self._kept)
+
+    def count(self) -> int:
+        """See `Trials.count`."""
+        return sum(trial.trials for trial in self._kept)
 
 
 class MemoryWork:

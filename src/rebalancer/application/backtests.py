@@ -17,6 +17,7 @@ from rebalancer.application.ports import (
     Job,
     JobRunner,
     JobState,
+    Policies,
     PriceSource,
     UnitOfWork,
 )
@@ -25,7 +26,6 @@ from rebalancer.domain.backtest.run import Backtest, Conditions, Performance, co
 from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
 from rebalancer.domain.portfolio.risk import risk_profile
@@ -81,6 +81,7 @@ class RunBacktest:
 
     prices: PriceSource
     instruments: InstrumentSource
+    policies: Policies
 
     def __call__(
         self,
@@ -101,7 +102,7 @@ class RunBacktest:
                 fewer than three rows, or malformed prices; names the field.
             PricesUnavailable: the provider did not answer.
         """
-        policies = [policy(name) for name in request.policies]
+        policies = [self.policies.policy(name) for name in request.policies]
         return compare(
             policies,
             self.conditions(request),
@@ -211,7 +212,7 @@ class StartBacktest:
         if not order.policies:
             raise InvalidRequest("name at least one", field="policies")
         for name in order.policies:
-            policy(name)
+            self.run_backtest.policies.policy(name)
             if order.policies.count(name) > 1:
                 raise InvalidRequest(f"{name} is named twice", field="policies")
         self.run_backtest.conditions(order.request())  # raises for what cannot be run

@@ -2,68 +2,361 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date, datetime
+from statistics import median
 from typing import Any
 
 import attrs
 import numpy as np
 
 from rebalancer.application.backtests import BacktestRequest, RunBacktest
+from rebalancer.application.ports import Policies, PriceSource, Trial, TrialKind, Trials
 from rebalancer.domain.backtest.evaluation import (
     Cash,
     Contest,
     Evaluation,
-    Judged,
     Judgement,
+    check_trials,
     evaluate,
-    summary,
 )
-from rebalancer.domain.backtest.run import Performance
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.backtest.findings import Findings, conclude
+from rebalancer.domain.backtest.pooling import PooledContest
+from rebalancer.domain.backtest.promotion import Thresholds
+from rebalancer.domain.backtest.run import Conditions, Performance
+from rebalancer.domain.backtest.selection import RULES, RuleChoice, best_rule
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.policy import Policy, identity
+
+
+@attrs.frozen
+class PanelCash:
+    """What cash earns on one panel.
+
+    Attributes:
+        source: A rate a year, or a column of the prices; 0 where nothing is known of it.
+        hidden: Columns that are cash by another name, and not to be invested in either.
+    """
+
+    source: float | str = 0.0
+    hidden: tuple[str, ...] = ()
+
+
+def cash_of_panels(text: str | None, columns: Sequence[Collection[str]]) -> list[PanelCash]:
+    """What cash earns on each panel, by ``COLUMN,...,RATE``.
+
+    Each panel takes the first column that it has, else the rate if there is one, else 0.
+
+    Args:
+        text: As the user wrote it, such as ``BIL,TBILL3M,0.02``; None: 0.
+        columns: Of each panel; a column's name may look like a number.
+
+    Raises:
+        InvalidRequest: a piece is neither a column of any panel nor a rate, or there are two rates.
+    """
+    pieces = [] if text is None else [text]
+    every = {column for each in columns for column in each}
+    if text is not None and text not in every:  # a column's name may hold a comma
+        pieces = [piece.strip() for piece in text.split(",")]
+    named = [piece for piece in pieces if piece in every]
+    rates = [_rate(piece) for piece in pieces if piece not in every]
+    if len(rates) > 1:
+        raise InvalidRequest(f"name one rate at most, not {len(rates)}", field="risk_free")
+    found = []
+    for each in columns:
+        own = [column for column in named if column in each]
+        source = own[0] if own else rates[0] if rates else 0.0
+        found.append(PanelCash(source, tuple(own[1:])))
+    return found
+
+
+def _rate(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidRequest(
+            f"{text!r} is neither a column of the prices nor a rate a year such as 0.02",
+            field="risk_free",
+        ) from None
+
+
+@attrs.frozen
+class _Without:
+    """A source of prices from which some columns are missing."""
+
+    prices: PriceSource
+    hidden: tuple[str, ...]
+
+    def symbols(self) -> tuple[str, ...]:
+        """See `PriceSource.symbols`."""
+        return tuple(symbol for symbol in self.prices.symbols() if symbol not in self.hidden)
+
+    def closes(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        days: int | None = None,
+        until: date | None = None,
+    ) -> PriceHistory:
+        """See `PriceSource.closes`."""
+        asked = self.symbols() if symbols is None else symbols
+        return self.prices.closes(asked, days=days, until=until)
+
+
+@attrs.frozen
+class Panel:
+    """Prices, and what is asked of policies on them.
+
+    Attributes:
+        request: Whom to judge, and under which conditions.
+        run_backtest: What knows the prices.
+        hidden: Columns that are left out, see `PanelCash.hidden`.
+    """
+
+    request: BacktestRequest
+    run_backtest: RunBacktest
+    hidden: tuple[str, ...] = ()
+
+    def conditions(self) -> Conditions:
+        """What the request means on the prices; raises as `RunBacktest.conditions`."""
+        return self._seen().conditions(self.request)
+
+    def training(self) -> Conditions:
+        """The same from the first close on at which every column has a price.
+
+        Raises:
+            As `conditions`.
+        """
+        seen = self._seen()
+        history = seen.prices.closes()
+        known = ~np.isnan(history.closes).any(axis=1)
+        first: date = history.dates[int(np.argmax(known))].item()
+        return seen.conditions(attrs.evolve(self.request, first=first))
+
+    def _seen(self) -> RunBacktest:
+        run_backtest = self.run_backtest
+        if not self.hidden:
+            return run_backtest
+        return attrs.evolve(run_backtest, prices=_Without(run_backtest.prices, self.hidden))
 
 
 @attrs.frozen
 class EvaluatePolicies:
-    """Judge policies beside their sceptics, on one panel of prices."""
+    """Judge policies beside their sceptics, on one or more panels of prices."""
 
-    run_backtest: RunBacktest
+    policies: Policies
+    trials: Trials
+    thresholds: Thresholds
 
     def __call__(
         self,
-        request: BacktestRequest,
+        panels: Mapping[str, Panel],
         *,
+        now: datetime,
         against: Sequence[str] = (),
+        training: Mapping[str, Panel] | None = None,
         trials: int | None = None,
+        cautions: Sequence[str] = (),
         progress: Callable[[str], None] = lambda _: None,
-    ) -> Evaluation:
+    ) -> tuple[Findings, Trial]:
         """Judge the policies of a request, with cash at 0 and at what the request says.
 
         Args:
-            request: Whom to judge, and under which conditions.
-            against: Names of others to judge them against, beside the three sceptics.
-            trials: How many policies were tried in all; None: those of the request.
-            progress: Told the name of each policy whenever a judgement of it is made.
+            panels: Whom to judge on which prices; the same policies on each.
+            now: The time of day.
+            against: Names of others to judge them against, beside the sceptics.
+            training: Panels to choose the best rule on; None: no rule is chosen here.
+            trials: How many policies were tried in all. The record of trials is a floor to it, and
+                so are those of the request.
+            cautions: What a reader must know.
+            progress: Told the name of each policy whenever a judgement of it is made, and of each
+                rule whenever it was tried on a training panel.
+
+        Returns:
+            What was found out, and the trial that this was, for the record.
 
         Raises:
-            InvalidRequest: as when a backtest is run, or there are fewer trials than policies;
-                names the field.
+            InvalidRequest: as when a backtest is run, or there are fewer trials than policies, or
+                the record of trials is malformed; names the field.
             PricesUnavailable: the provider did not answer.
         """
-        judged, others = ([policy(name) for name in names] for names in (request.policies, against))
-        conditions = self.run_backtest.conditions(request)
-        cash = [Cash("0", np.zeros(len(conditions.prices)))]
-        if request.risk_free != 0.0:
-            cash.append(Cash(_label(request.risk_free), conditions.risk_free))
-        return evaluate(judged, conditions, cash, against=others, trials=trials, progress=progress)
+        first = next(iter(panels.values())).request
+        judged = self._named(first.policies, field="policy")
+        others = self._named(against, field="against")
+        conditions = {
+            name: _on(name, panel.conditions, several=len(panels) > 1)
+            for name, panel in panels.items()
+        }
+        learnt = {
+            name: _on(name, panel.training, several=True, training=True)
+            for name, panel in (training or {}).items()
+        }
+        trial = self._trial([identity(each) for each in judged], conditions, now)
+        count, counted = self._counted(trials, trial)
+        choice = best_rule(list(learnt.values()), progress=progress) if learnt else None
+        done = {
+            name: evaluate(
+                judged,
+                conditions[name],
+                _cash(panel.request, conditions[name]),
+                against=others,
+                chosen_rule=None if choice is None else choice.rule,
+                trials=count,
+                progress=progress,
+            )
+            for name, panel in panels.items()
+        }
+        findings = conclude(
+            done,
+            self.thresholds,
+            choice=choice,
+            counted=counted,
+            cautions=(
+                *cautions,
+                *first.limited,
+                *_hindsight(choice, done),
+                *_without_bills(panels),
+            ),
+        )
+        return findings, trial
+
+    def _named(self, names: Sequence[str], *, field: str) -> list[Policy]:
+        try:
+            return [self.policies.policy(name) for name in names]
+        except InvalidRequest as error:
+            raise InvalidRequest(_bare(error), field=field) from None
+
+    def _trial(
+        self, tried: Sequence[str], conditions: Mapping[str, Conditions], now: datetime
+    ) -> Trial:
+        """What this run adds to the record: those that were not tried under the same conditions."""
+        digest = _digest(list(conditions.values()))
+        known = {
+            name for trial in self.trials.all() if trial.digest == digest for name in trial.what
+        }
+        return Trial(
+            on=now,
+            kind=TrialKind.EVALUATE,
+            what=tuple(tried),
+            trials=len(set(tried) - known),
+            digest=digest,
+            note="; ".join(
+                f"{name.replace(chr(92), '/').rpartition('/')[2]} "
+                f"{each.prices.dates[each.first]} to {each.prices.dates[-1]}"
+                for name, each in conditions.items()
+            ),
+        )
+
+    def _counted(self, given: int | None, trial: Trial) -> tuple[int, str]:
+        """How many trials there were, and how they were counted, in a sentence."""
+        named = len(trial.what)
+        check_trials(named if given is None else given, named)
+        if self.trials.place is None:
+            count = given or named
+            how = "as given" if given else "those named here"
+            return count, (
+                f"Trials: {count}, {how}. No record of trials is kept here, so that earlier ones "
+                "are counted only if --trials says so."
+            )
+        recorded = self.trials.count() + trial.trials
+        count = max(recorded, named, given or 0)
+        how = f"as recorded in {self.trials.place}, this run included"
+        if count > recorded:
+            how = f"as {'given' if given == count else 'named here'}; {recorded} {how[3:]}"
+        return count, f"Trials: {count}, {how}."
 
 
-def record(panels: Mapping[str, Evaluation], cautions: Sequence[str] = ()) -> dict[str, Any]:
-    """Evaluations of one or more panels, by name, as JSON values."""
-    first = next(iter(panels.values()))
+def _on(
+    panel: str, conditions: Callable[[], Conditions], *, several: bool, training: bool = False
+) -> Conditions:
+    """Conditions; a mistake in them is told with the panel that it was found on."""
+    try:
+        return conditions()
+    except InvalidRequest as error:
+        text, field = _bare(error), error.field
+        if training:
+            field = "chosen_until" if field == "to" else "chosen_on"
+        if several and panel not in text:
+            text = f"{panel}: {text}"
+        raise InvalidRequest(text, field=field) from None
+
+
+def _bare(error: InvalidRequest) -> str:
+    return str(error).removeprefix(f"{error.field}: ")
+
+
+def _cash(request: BacktestRequest, conditions: Conditions) -> list[Cash]:
+    cash = [Cash("0", np.zeros(len(conditions.prices)))]
+    if request.risk_free != 0.0:
+        cash.append(Cash(_label(request.risk_free), conditions.risk_free))
+    return cash
+
+
+def _label(risk_free: float | str) -> str:
+    return risk_free if isinstance(risk_free, str) else f"{100 * risk_free:.6g}% a year"
+
+
+def _hindsight(choice: RuleChoice | None, panels: Mapping[str, Evaluation]) -> list[str]:
+    """A caution where a rule was chosen on days that it is judged on."""
+    if choice is None:
+        return []
+    begins = min(str(panel.dates[0]) for panel in panels.values())
+    if choice.last < begins:
+        return []
+    return [
+        f"The best rule was chosen on prices up to {choice.last}, but judging begins on {begins}: "
+        "what both hold is hindsight; end the one before the other with --chosen-until."
+    ]
+
+
+def _without_bills(panels: Mapping[str, Panel]) -> list[str]:
+    """A caution where panels do not know what others know of cash."""
+    known = {name for name, panel in panels.items() if panel.request.risk_free != 0.0}
+    without = [name for name in panels if name not in known]
+    if not known or not without:
+        return []
+    return [f"Cash is judged at 0 alone on {', '.join(without)}, which has none of its columns."]
+
+
+def _digest(panels: Sequence[Conditions]) -> str:
+    """SHA-256 of what policies are tried on, whoever they are and in whatever order the panels."""
+    parts = []
+    for each in panels:
+        sha = hashlib.sha256()
+        numbers = (each.prices.closes, each.targets, each.risk_free)
+        for array in (each.prices.dates.astype("datetime64[D]").astype(np.int64), *numbers):
+            sha.update(np.ascontiguousarray(array).tobytes())
+        apart = ("prices", "targets", "risk_free", "instruments")
+        terms = [
+            (field.name, getattr(each, field.name))
+            for field in attrs.fields(Conditions)
+            if field.name not in apart
+        ]
+        sha.update(repr((each.prices.symbols, terms)).encode())
+        parts.append(sha.hexdigest())
+    return hashlib.sha256("".join(sorted(parts)).encode()).hexdigest()
+
+
+def work(panels: Mapping[str, Panel], training: Collection[str] = ()) -> int:
+    """How often an evaluation will tell of its progress."""
+    judgements = sum(
+        len(panel.request.policies) * (1 if panel.request.risk_free == 0.0 else 2)
+        for panel in panels.values()
+    )
+    return judgements + len(training) * len(RULES)
+
+
+def record(findings: Findings) -> dict[str, Any]:
+    """Evaluations of one or more panels as JSON values."""
+    first = next(iter(findings.panels.values()))
     return {
         "costs": first.cost_label,
-        "trials": first.trials,
-        "cautions": list(cautions),
+        "trials": findings.trials,
+        "counted": findings.counted,
+        "cautions": list(findings.cautions),
+        "chosen_rule": None if findings.choice is None else _choice(findings.choice),
         "panels": [
             {
                 "panel": name,
@@ -75,29 +368,39 @@ def record(panels: Mapping[str, Evaluation], cautions: Sequence[str] = ()) -> di
                         "policy": judged.policy,
                         "finding": str(judged.verdict.finding),
                         "verdict": judged.verdict.sentence,
+                        "chosen_rule": judged.chosen_rule,
                         "judgements": [_judgement(each) for each in judged.judgements],
                     }
                     for judged in done.judged
                 ],
             }
-            for name, done in panels.items()
+            for name, done in findings.panels.items()
         ],
+        "pooled": [
+            {
+                "policy": each.policy,
+                "finding": str(each.verdict.finding),
+                "verdict": each.verdict.sentence,
+                "cash_at_0": [_pooled(contest) for contest in each.at_zero],
+                "strictest": [_pooled(contest) for contest in each.strictest],
+            }
+            for each in findings.pooled
+        ],
+        "promotion": [each.card() for each in findings.promotions],
         "summary": [
-            {"policy": policy, "verdict": sentence} for policy, sentence in summaries(panels)
+            {"policy": policy, "verdict": sentence} for policy, sentence in findings.summaries
         ],
     }
 
 
-def summaries(panels: Mapping[str, Evaluation]) -> list[tuple[str, str]]:
-    """Each policy, and what all panels together say of it."""
-    by_policy: dict[str, list[Judged]] = {}
-    for done in panels.values():
-        for judged in done.judged:
-            by_policy.setdefault(judged.policy, []).append(judged)
-    return [
-        (name, every[0].verdict.sentence if len(every) == 1 else summary(name, every))
-        for name, every in by_policy.items()
-    ]
+def _choice(choice: RuleChoice) -> dict[str, Any]:
+    return {
+        "policy": choice.rule,
+        "panels": choice.panels,
+        "from": choice.first,
+        "to": choice.last,
+        "sharpe_gains": [{"policy": name, "median": gain} for name, gain in choice.gains],
+    }
 
 
 def _judgement(judgement: Judgement) -> dict[str, Any]:
@@ -114,7 +417,15 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
         "cost_sweep": [
             {"cost_bps": each.bps, "sharpe_gain": each.gain} for each in judgement.sweep
         ],
+        "seeds": _seeds(judgement.seeds),
     }
+
+
+def _seeds(gains: Sequence[float]) -> dict[str, Any] | None:
+    if not gains:
+        return None
+    spread = {"min": min(gains), "median": median(gains), "max": max(gains)}
+    return {"sharpe_gains": list(gains), **spread}
 
 
 def _contest(contest: Contest) -> dict[str, Any]:
@@ -128,11 +439,18 @@ def _contest(contest: Contest) -> dict[str, Any]:
     }
 
 
+def _pooled(contest: PooledContest) -> dict[str, Any]:
+    return {
+        "policy": contest.against,
+        "panels": contest.panels,
+        "sharpe_gain": None if contest.gain is None else attrs.asdict(contest.gain),
+        "median": contest.median,
+        "probability": contest.probability,
+        "deflated_probability": contest.deflated,
+    }
+
+
 def _figures(performance: Performance) -> dict[str, float | int]:
     names = ("sharpe", "cagr", "volatility", "max_drawdown", "average_exposure")
     more = ("turnover_per_year", "orders", "orders_per_year", "cost_paid", "final_value")
     return {name: getattr(performance, name) for name in (*names, *more)}
-
-
-def _label(risk_free: float | str) -> str:
-    return risk_free if isinstance(risk_free, str) else f"{100 * risk_free:.6g}% a year"

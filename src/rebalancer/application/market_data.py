@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
 
 import attrs
 import numpy as np
 
-from rebalancer.application.ports import InstrumentSource, PriceSource
+from rebalancer.application.ports import InstrumentSource, PriceSource, Regimes
 from rebalancer.domain.backtest.performance import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.regimes import (
+    BUCKET,
+    FEWEST,
+    WINDOW,
+    equal_mix,
+    observations,
+    sufficient,
+)
 from rebalancer.domain.policy.policy import Frequency
 
 
@@ -219,6 +228,132 @@ class DescribeAsset:
                 )
             )
         return AssetHistory(_summary(history, symbol, self.instruments.instruments()), tuple(years))
+
+
+@attrs.frozen
+class RegimeWeek:
+    """Five trading days, and the regime that they looked like at their end.
+
+    Attributes:
+        first: The first of them.
+        last: The last of them.
+        regime: The most probable one, given this week and the ones before it.
+        probability: Its probability.
+    """
+
+    first: date
+    last: date
+    regime: str
+    probability: float
+
+
+@attrs.frozen
+class MarketRegime:
+    """How a market stands against its own last year.
+
+    Attributes:
+        as_of: Day of the last close.
+        symbols: The assets of the market, which is an equal mix of them.
+        probabilities: Of each regime by its name, from the calmest on; they sum to 1.
+        regime: The most probable one.
+        since: First day of the latest weeks without a break in which it was the most probable.
+        weeks: All weeks that were looked at, at most 50, oldest first.
+    """
+
+    as_of: date
+    symbols: tuple[str, ...]
+    probabilities: dict[str, float]
+    regime: str
+    since: date
+    weeks: tuple[RegimeWeek, ...]
+
+    @property
+    def months(self) -> dict[str, str]:
+        """The most probable regime at the last week's end of each month, such as 2022-12."""
+        return {f"{week.last:%Y-%m}": week.regime for week in self.weeks}
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        many = len(self.symbols)
+        what = f"an equal mix of {many} assets" if many > 1 else self.symbols[0]
+        if self.since == self.weeks[0].first:
+            how_long = f"as in all {len(self.weeks)} weeks that were looked at"
+        else:
+            how_long = f"and has since {self.since}"
+        chance = self.probabilities[self.regime]
+        return (
+            f"On {self.as_of} {what} looked {self.regime} against its own last year "
+            f"(probability {chance:.0%}), {how_long}; this says nothing of its returns to come."
+        )
+
+
+@attrs.frozen
+class DescribeRegime:
+    """Tell in which regime a market is."""
+
+    prices: PriceSource
+    regimes: Regimes
+
+    def __call__(
+        self, symbols: Sequence[str] | None = None, *, as_of: date | None = None
+    ) -> MarketRegime:
+        """The regime of an equal mix of assets, as it was known at a close.
+
+        Args:
+            symbols: Of the mix; all when None.
+            as_of: The last close at or before this day; the last known one when None.
+
+        Raises:
+            InvalidRequest: a symbol is unknown, the day lies outside of the prices, there are too
+                few closes by then, or none of the assets moved.
+            PricesUnavailable: the provider did not answer.
+            Unavailable: the shipped regimes are damaged.
+        """
+        model = self.regimes.model()
+        history = self.prices.closes(symbols, days=WINDOW + 1, until=as_of)
+        returns = equal_mix(history)
+        seen = observations(returns[None])
+        if not sufficient(seen)[0]:
+            known = int((~np.isnan(returns)).sum())
+            needed = FEWEST * BUCKET
+            if known < needed:
+                raise InvalidRequest(
+                    f"{known + 1} closes by {history.last_date} are too few to tell a regime: "
+                    f"{needed + 1} are needed; take a later day, or longer prices",
+                    field="as_of",
+                )
+            raise InvalidRequest(
+                f"prices that do not move have no regime: none of {len(history.symbols)} has "
+                f"moved in the {known} days by {history.last_date}",
+                field="symbols",
+            )
+        path = model.path(seen)[0]
+        days = history.dates[-len(path) * BUCKET :].reshape(-1, BUCKET)
+        told = ~np.isnan(seen[0, :, 0])  # weeks before the first close say nothing
+        weeks = tuple(
+            RegimeWeek(first, last, model.names[best], float(chances[best]))
+            for first, last, chances, best in zip(
+                days[told, 0].tolist(),
+                days[told, -1].tolist(),
+                path[told],
+                path[told].argmax(axis=1).tolist(),
+                strict=True,
+            )
+        )
+        since = weeks[-1]
+        for week in reversed(weeks):
+            if week.regime != weeks[-1].regime:
+                break
+            since = week
+        return MarketRegime(
+            as_of=history.last_date,
+            symbols=history.symbols,
+            probabilities=dict(zip(model.names, path[-1].tolist(), strict=True)),
+            regime=weeks[-1].regime,
+            since=since.first,
+            weeks=weeks,
+        )
 
 
 def _summary(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:

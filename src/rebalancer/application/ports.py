@@ -14,10 +14,14 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.domain.backtest.findings import Findings
 from rebalancer.domain.backtest.run import Backtest
-from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.policy.policy import Policy
+from rebalancer.domain.policy.serving import Card
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.owner import User
@@ -71,6 +75,81 @@ class InstrumentSource(Protocol):
         """
 
 
+class Regimes(Protocol):
+    """The market regimes that are told apart."""
+
+    def model(self) -> RegimeModel:
+        """What was fitted, always the same.
+
+        Raises:
+            InvalidRequest: the file that was named for it is missing or damaged.
+            Unavailable: what is shipped is missing or damaged; says how to mend it.
+        """
+
+
+class Policies(Protocol):
+    """Who can decide: every rule, versions of learned policies, and ``learned``.
+
+    Rules take parameters, ``trend:window=150``. A learned policy is called by its name, ``ppo``,
+    which is its highest version, or by a version, ``ppo@1``. ``learned`` is the version that was
+    promoted last, or the best rule while none is.
+    """
+
+    def policy(self, text: str) -> Policy:
+        """The policy that a text names; its own name is that text.
+
+        Raises:
+            InvalidRequest: there is none such, says what there is; it takes no such parameter; or
+                its version is damaged or not for this code, says which and how.
+        """
+
+    def cards(self) -> Sequence[Card]:
+        """Of every rule, of every learned policy with the highest version first, and of `learned`.
+
+        The highest version goes by the plain name, earlier ones by their exact names.
+
+        Raises:
+            InvalidRequest: a version cannot be served; says which and why.
+        """
+
+    def card(self, name: str) -> Card:
+        """Of one policy, by a name without parameters.
+
+        Raises:
+            NotFound: there is none; says what there is.
+            InvalidRequest: it cannot be served; says why.
+        """
+
+    def keep_evidence(self, name: str, evidence: Mapping[str, Any]) -> Card:
+        """Keep with a version what was found when it was judged, in place of what was kept before.
+
+        Args:
+            name: Of a learned policy, as in `card`; not ``learned``.
+            evidence: JSON values. Under ``gate`` the promotion gate: ``passed``, and ``criteria``
+                with a ``name``, a ``figure``, a ``threshold``, ``passed`` and a ``sentence`` each.
+                What is kept has ``weights`` beside it: SHA-256 of the weights that it is of.
+
+        Returns:
+            The version's card.
+
+        Raises:
+            NotFound: there is no such version.
+            InvalidRequest: it is damaged, or the evidence cannot be kept; says why.
+        """
+
+    def promote(self, name: str, *, now: datetime) -> Card:
+        """Make a version what ``learned`` means, if its evidence has passed the promotion gate.
+
+        Returns:
+            The card of ``learned``.
+
+        Raises:
+            NotFound: there is no such version.
+            Conflict: it has no evidence, or it failed the gate; names the failed criteria.
+            InvalidRequest: the version is damaged, or that cannot be written; says why.
+        """
+
+
 class BacktestReports(Protocol):
     """Backtests as something that a person looks at."""
 
@@ -79,6 +158,80 @@ class BacktestReports(Protocol):
 
         Raises:
             Unavailable: what draws the plots is not installed; says how to install it.
+        """
+
+
+class EvaluationReports(Protocol):
+    """Evaluations as something that a person looks at."""
+
+    def render(self, findings: Findings) -> str:
+        """One self-contained HTML page; the same findings give the same text."""
+
+
+class TrialKind(StrEnum):
+    """What was done when policies were tried."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    PROTOTYPE = "prototype"
+
+
+@attrs.frozen
+class Trial:
+    """A training or evaluation run: one line of the record that luck is reckoned from.
+
+    Attributes:
+        on: When; with its time zone.
+        kind: What was done.
+        what: Policies or settings that were tried, by name.
+        trials: How many tries it stands for; 0 for the repetition of an earlier one.
+        digest: SHA-256 of what it was run on; empty where that is not known.
+        note: Whatever a reader should know.
+    """
+
+    on: datetime
+    kind: TrialKind
+    what: tuple[str, ...]
+    trials: int = 1
+    digest: str = ""
+    note: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.on.tzinfo is None:
+            raise InvalidRequest("must be a time with its zone", field="on")
+        if not self.what or not all(self.what):
+            raise InvalidRequest("name at least one", field="what")
+        if self.trials < 0:
+            raise InvalidRequest(f"must be at least 0, got {self.trials}", field="trials")
+
+
+class Trials(Protocol):
+    """Every training and evaluation run that there was, so that luck can be discounted."""
+
+    @property
+    def place(self) -> str | None:
+        """Where they are kept, for people; None where they end with the process."""
+
+    def append(self, trial: Trial) -> None:
+        """Keep one more, whole or not at all, whoever else appends.
+
+        Raises:
+            Unavailable: it cannot be written there; says why.
+        """
+
+    def all(self) -> tuple[Trial, ...]:
+        """Every one, in the order of appending; none where nothing was ever appended.
+
+        Raises:
+            InvalidRequest: what is kept is malformed: says where and how.
+            Unavailable: it cannot be read; says why.
+        """
+
+    def count(self) -> int:
+        """How many tries they stand for: the sum of their ``trials``.
+
+        Raises:
+            As `all`.
         """
 
 

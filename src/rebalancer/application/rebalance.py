@@ -16,11 +16,12 @@ from rebalancer.application.ports import (
     Broker,
     IdempotencyKey,
     InstrumentSource,
+    Policies,
     PriceSource,
     UnitOfWork,
 )
 from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
@@ -59,6 +60,7 @@ class SetTerms:
 
     prices: PriceSource
     instruments: InstrumentSource
+    policies: Policies
     _recent: dict[tuple[str, str], Terms] = attrs.field(factory=dict, init=False, repr=False)
 
     def __call__(
@@ -83,7 +85,7 @@ class SetTerms:
         ):
             return known
         terms = Terms(
-            policy=policy(policy_name),
+            policy=self.policies.policy(policy_name),
             market=market,
             instruments=instruments,
             costs=costs,
@@ -471,7 +473,7 @@ class ProposeForEveryone:
 def _others(portfolio: Portfolio, terms: Terms) -> tuple[Proposal, ...]:
     """What the simple rules would do."""
     return tuple(
-        propose(portfolio, attrs.evolve(terms, policy=policy(name)))
+        propose(portfolio, attrs.evolve(terms, policy=rule(name)))
         for name in COMPARED
         if name != terms.policy.name
     )

@@ -22,8 +22,10 @@ PUBLIC = {
     ("POST", "/api/users/logout"),
     ("GET", "/api/risk/questionnaire"),
     ("GET", "/api/policies"),
+    ("GET", "/api/policies/{name:str}"),
     ("GET", "/api/market/assets"),
     ("GET", "/api/market/data/{symbol:str}"),
+    ("GET", "/api/market/regime"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
 }
@@ -61,6 +63,7 @@ def plain(path: str, **values: object) -> str:
         ("proposal_id", "uuid"),
         ("job_id", "uuid"),
         ("symbol", "str"),
+        ("name", "str"),
     ):
         path = path.replace(f"{{{name}:{kind}}}", str(values.get(name, NOBODY)))
     assert "{" not in path, f"{path} takes something that the tests do not know"
@@ -100,7 +103,7 @@ def test_strangers_are_refused(
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
 def test_public_routes_need_no_token(world: World) -> None:
     for method, path in sorted(PUBLIC):
-        answer = world.client.request(method, plain(path, symbol="C"), json={})
+        answer = world.client.request(method, plain(path, symbol="C", name="trend"), json={})
         assert answer.status_code in (200, 400), (path, answer.text)
 
 

@@ -10,13 +10,22 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.adapters.report.page import (
+    DASHES,
+    POLICY_COLORS,
+    breakable,
+    drawdown,
+    many,
+    palette,
+    part,
+    swatch,
+)
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import Floats
@@ -56,8 +65,8 @@ def render_backtest(report: Backtest) -> str:
     rows = _drawn_rows(report)
     return "\n".join(
         [
-            _part("page.html")
-            .replace("/*palette*/", _palette())
+            part("page.html")
+            .replace("/*palette*/", palette())
             .replace("<!--title-->", _title(report)),
             _masthead(report),
             _table(report),
@@ -66,15 +75,10 @@ def render_backtest(report: Backtest) -> str:
             "</main>",
             f'<script type="application/json" id="data">{_data(report, rows)}</script>',
             f"<script>{library}</script>",
-            f"<script>{_part('page.js')}</script>",
+            f"<script>{part('page.js')}</script>",
             "</body></html>\n",
         ]
     )
-
-
-def _part(name: str) -> str:
-    """A file that lies beside this module."""
-    return files("rebalancer.adapters.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _plotly() -> str:
@@ -369,7 +373,7 @@ def _table(report: Backtest) -> str:
                 mark += f"<br><small>\u00b1{_ratio(track.gain.high - track.gain.estimate)}</small>"
             start = _starts(column.figure in starts)
             cells.append(f'<td data-value="{sortable}"{start}>{mark}</td>')
-        name = f"{_swatch(at)}<span>{_breakable(track.policy)}</span>"
+        name = f"{swatch(at)}<span>{breakable(track.policy)}</span>"
         body.append(f'<tr><th scope="row"><div>{name}</div></th>{"".join(cells)}</tr>')
     tinted = "<b>Tinted</b>: best of its column. " if any(best.values()) else ""
     return "\n".join(
@@ -383,11 +387,6 @@ def _table(report: Backtest) -> str:
             "</tbody></table></div></section>",
         ]
     )
-
-
-def _breakable(policy: str) -> str:
-    """A policy's name, escaped, that may continue on the next line after : , and _."""
-    return "".join(escape(letter) + ("<wbr>" if letter in ":,_" else "") for letter in policy)
 
 
 def _starts(first: bool) -> str:
@@ -409,13 +408,9 @@ def _glossary() -> str:
 
 def _title(report: Backtest) -> str:
     return (
-        f"Backtest: {_many(len(report.tracks), 'policy', 'policies')}, "
-        f"{_many(len(report.symbols), 'asset', 'assets')}"
+        f"Backtest: {many(len(report.tracks), 'policy', 'policies')}, "
+        f"{many(len(report.symbols), 'asset', 'assets')}"
     )
-
-
-def _many(count: int, one: str, more: str) -> str:
-    return f"{count:,} {one if count == 1 else more}"
 
 
 def _masthead(report: Backtest) -> str:
@@ -423,7 +418,7 @@ def _masthead(report: Backtest) -> str:
     years = float((last - first) / np.timedelta64(1, "D")) / 365.25
     facts = (
         ("Period", f"{first} to {last}"),
-        ("Length", f"{years:.1f} years, {_many(len(report.dates), 'close', 'closes')}"),
+        ("Length", f"{years:.1f} years, {many(len(report.dates), 'close', 'closes')}"),
         ("Assets", f"{len(report.symbols):,}"),
         ("Trading costs", escape(report.cost_label)),
     )
@@ -442,7 +437,7 @@ def _masthead(report: Backtest) -> str:
 def _plots(report: Backtest, rows: Rows) -> str:
     chips = "".join(
         f'<button type="button" class="chip" aria-pressed="true" data-policy="{at}">'
-        f"{_swatch(at)}<span>{escape(track.policy)}</span></button>"
+        f"{swatch(at)}<span>{escape(track.policy)}</span></button>"
         for at, track in enumerate(report.tracks)
     )
     options = "".join(
@@ -520,17 +515,10 @@ def _drawn_rows(report: Backtest) -> Rows:
         return np.arange(count)
     extremes = []
     for track in report.tracks:
-        trough = int(np.argmin(_drawdown(track.values)))
+        trough = int(np.argmin(drawdown(track.values)))
         extremes += [int(np.argmax(track.values[: trough + 1])), trough]
     even = np.linspace(0, count - 1, max(POINTS - len(extremes), POINTS // 2)).round()
     return np.union1d(even.astype(np.intp), np.array(extremes, dtype=np.intp))
-
-
-def _drawdown(values: Floats) -> Floats:
-    """Fall from the highest value so far, shape (R,), each <= 0."""
-    peaks = np.maximum.accumulate(values)
-    falls: Floats = np.divide(values, peaks, out=np.ones_like(peaks), where=peaks > 0) - 1.0
-    return falls
 
 
 def _has_rolling(report: Backtest) -> bool:
@@ -579,10 +567,10 @@ def _policy_data(
     cash = np.clip(1.0 - held.sum(axis=1), 0.0, None)
     lines: dict[str, object] = {
         "label": escape(track.policy, quote=False),
-        "color": at % len(_POLICY_COLORS),
-        "dash": _DASHES[at // len(_POLICY_COLORS) % len(_DASHES)][0],
+        "color": at % len(POLICY_COLORS),
+        "dash": DASHES[at // len(POLICY_COLORS) % len(DASHES)][0],
         "wealth": [float(f"{value:.5g}") if value > 0 else None for value in track.values[rows]],
-        "drawdown": _numbers(_drawdown(track.values)[rows] * 100, 2),
+        "drawdown": _numbers(drawdown(track.values)[rows] * 100, 2),
         "cost": _numbers(np.cumsum(track.costs)[rows] * 100, 4),
         "weights": [_basis_points(area) for area in areas],
         "cash": _basis_points(cash),
@@ -610,59 +598,3 @@ def _basis_points(weights: Floats) -> list[int]:
     """Integers are a third shorter than fractions, and weights are most of the data."""
     shown: list[int] = (weights * 10_000).round().astype(np.int64).tolist()
     return shown
-
-
-# How it looks. Policies: Okabe and Ito's colours, which the colour-blind can tell apart (light and
-# dark background); after seven, the same again dashed. Assets: pairs of a strong and a pale hue.
-
-_POLICY_COLORS = (
-    ("#0072b2", "#4b9fe8"),
-    ("#d55e00", "#ff7d38"),
-    ("#009e73", "#23c495"),
-    ("#c4629a", "#e795c3"),
-    ("#d99000", "#f2b632"),
-    ("#45a8e0", "#a2dcff"),
-    ("#33373d", "#e4e6ea"),
-)
-_DASHES = (("solid", ""), ("dash", "6 3"), ("dot", "2 2"))
-_ASSET_COLORS = (
-    "#4e79a7",
-    "#a0cbe8",
-    "#f28e2b",
-    "#ffbe7d",
-    "#59a14f",
-    "#8cd17d",
-    "#b6992d",
-    "#f1ce63",
-    "#499894",
-    "#86bcb6",
-    "#e15759",
-    "#ff9d9a",
-    "#b07aa1",
-    "#d4a6c8",
-    "#9d7660",
-    "#d7b5a6",
-    "#5b62a8",
-    "#a9aee0",
-    "#d37295",
-    "#fabfd2",
-)
-
-
-def _swatch(at: int) -> str:
-    """The line by which a policy is known in every plot."""
-    color = at % len(_POLICY_COLORS)
-    dashes = _DASHES[at // len(_POLICY_COLORS) % len(_DASHES)][1]
-    return (
-        '<svg class="swatch" viewBox="0 0 22 8" aria-hidden="true"><line x1="1" x2="21" y1="4" '
-        f'y2="4" style="stroke:var(--policy-{color})" stroke-dasharray="{dashes}"/></svg>'
-    )
-
-
-def _palette() -> str:
-    light = "".join(f"--policy-{at}:{pair[0]};" for at, pair in enumerate(_POLICY_COLORS))
-    dark = "".join(f"--policy-{at}:{pair[1]};" for at, pair in enumerate(_POLICY_COLORS))
-    assets = "".join(f"--asset-{at}:{color};" for at, color in enumerate(_ASSET_COLORS))
-    return (
-        f":root{{{light}{assets}}}\n@media (prefers-color-scheme: dark){{:root:root{{{dark}}}}}\n"
-    )

@@ -1,9 +1,9 @@
 """Does a policy earn its place? Judged beside sceptics, and told in a sentence.
 
-Three sceptics stand beside every policy: ``monthly``, the baseline; ``band``, which trades less and
-needs no more thought; and ``monthly`` held at the policy's own average exposure, which shows what
-holding less does without any skill. What a policy gains must hold with cash at 0 and, where the
-returns of cash are known, above those too.
+Sceptics stand beside every policy: ``monthly``, the baseline; ``band``, which trades less and needs
+no more thought; ``monthly`` held at the policy's own average exposure, which shows what holding
+less does without any skill; and, where one was chosen, the best rule on training data. What a
+policy gains must hold with cash at 0 and, where the returns of cash are known, above those too.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from statistics import median
+from typing import Protocol, runtime_checkable
 
 import attrs
 import numpy as np
@@ -40,6 +41,9 @@ PLAIN = "band"
 AT_ITS_EXPOSURE = "monthly at its exposure"
 """The sceptic that invests as much as the policy does on average, and keeps the rest in cash."""
 
+BEST_RULE = "{} (best on training data)"
+"""What a rule is called that was chosen on training data."""
+
 SWEEP_BPS = (0.0, 5.0, 10.0, 20.0, 30.0, 50.0)
 """Costs of trading that are tried, basis points of traded value on each side."""
 
@@ -48,6 +52,24 @@ SURE = 0.95
 
 PARTS = 3
 _SHORTEST_PART = 21
+
+
+@runtime_checkable
+class Ensemble(Protocol):
+    """A policy that decides by several of its kind, each learnt from another seed."""
+
+    @property
+    def members(self) -> tuple[Policy, ...]:
+        """One policy a seed."""
+
+
+@runtime_checkable
+class Challenger(Protocol):
+    """A policy that knows which rule did best on the data that it was learnt from."""
+
+    @property
+    def chosen_rule(self) -> str | None:
+        """The rule's name; None where none was chosen."""
 
 
 @attrs.frozen(eq=False)
@@ -75,6 +97,8 @@ class Contest:
         probability: Of a gain above 0, by the same bootstrap.
         probabilistic: Probabilistic Sharpe ratio of the return difference at equal volatility.
         deflated: The same after the trials that there were.
+        chosen: Whether the other is the best rule on training data.
+        values: (R,) the other's wealth after each close, per 1 invested.
     """
 
     against: str
@@ -83,6 +107,8 @@ class Contest:
     probability: float | None
     probabilistic: float | None
     deflated: float | None
+    chosen: bool = False
+    values: Floats = attrs.field(factory=lambda: np.ones(0), eq=False, repr=False)
 
 
 @attrs.frozen
@@ -125,6 +151,9 @@ class Judgement:
         parts: Thirds of the window; none where they would be shorter than a month.
         sweep: The gain on the baseline at each of `SWEEP_BPS`.
         break_even_bps: Cost at which that gain vanishes; None where it does not within the sweep.
+        seeds: Of an ensemble, the gain of each single seed on the baseline, in the seeds' order.
+        values: (R,) the policy's wealth after each close, per 1 invested.
+        risk_free: (R - 1,) simple return of cash over each row.
     """
 
     cash: str
@@ -134,11 +163,24 @@ class Judgement:
     parts: tuple[Part, ...]
     sweep: tuple[Charged, ...]
     break_even_bps: float | None
+    seeds: tuple[float, ...] = ()
+    values: Floats = attrs.field(factory=lambda: np.ones(0), eq=False, repr=False)
+    risk_free: Floats = attrs.field(factory=lambda: np.zeros(0), eq=False, repr=False)
 
     @property
     def baseline(self) -> Contest:
         """The contest that counts most."""
         return self.contests[0]
+
+    @property
+    def best_rule(self) -> Contest | None:
+        """The contest against the best rule on training data; None where none was chosen."""
+        return next((contest for contest in self.contests if contest.chosen), None)
+
+    def pair(self, contest: Contest, dates: Dates) -> evidence.Pair:
+        """The policy and another in excess of cash; ``dates`` (R,) are the window's."""
+        mine, other = (evidence.simple_returns(each.values) for each in (self, contest))
+        return evidence.Pair(dates[1:], mine - self.risk_free, other - self.risk_free)
 
 
 class Finding(StrEnum):
@@ -171,11 +213,13 @@ class Judged:
         policy: Its name.
         judgements: With cash at 0 first, then with what cash truly earned, where that was given.
         verdict: What it comes to.
+        chosen_rule: The best rule on training data; None where none was chosen.
     """
 
     policy: str
     judgements: tuple[Judgement, ...]
     verdict: Verdict
+    chosen_rule: str | None = None
 
     @property
     def strictest(self) -> Judgement:
@@ -208,6 +252,7 @@ def evaluate(
     cash: Sequence[Cash],
     *,
     against: Sequence[Policy] = (),
+    chosen_rule: str | None = None,
     trials: int | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
@@ -218,7 +263,9 @@ def evaluate(
         policies: Whom to judge.
         conditions: Under which conditions; their own risk-free is not looked at.
         cash: Returns of cash, one a judgement, the most believable last.
-        against: Others to judge them against, beside the three sceptics.
+        against: Others to judge them against, beside the sceptics.
+        chosen_rule: The best rule on training data, for all policies; None: each policy's own
+            choice, if it brings one along.
         trials: How many policies were tried in all; None: those judged here.
         seed: Of the resampling behind intervals.
         progress: Told the name of each policy whenever a judgement of it is made.
@@ -227,11 +274,7 @@ def evaluate(
         InvalidRequest: fewer trials than policies, or the window holds fewer than 3 rows.
     """
     count = len(policies) if trials is None else trials
-    if count < len(policies):
-        raise InvalidRequest(
-            f"{len(policies)} policies are tried here alone, so at least that many; got {count}",
-            field="trials",
-        )
+    check_trials(count, len(policies))
     others = [rule(PLAIN), *(one for one in against if one.name not in (BASELINE, PLAIN))]
     courts = [
         _Court(attrs.evolve(conditions, risk_free=each.returns), each.label, others, count, seed)
@@ -239,12 +282,15 @@ def evaluate(
     ]
     judged = []
     for policy in policies:
+        chosen = chosen_rule
+        if chosen is None and isinstance(policy, Challenger):
+            chosen = policy.chosen_rule
         judgements = []
         for court in courts:
-            judgements.append(court.judge(policy))
+            judgements.append(court.judge(policy, chosen))
             progress(policy.name)
         verdict = verdict_on(policy.name, judgements, count)
-        judged.append(Judged(policy.name, tuple(judgements), verdict))
+        judged.append(Judged(policy.name, tuple(judgements), verdict, chosen))
     return Evaluation(
         dates=conditions.prices.dates[conditions.first :],
         symbols=conditions.prices.symbols,
@@ -252,6 +298,19 @@ def evaluate(
         trials=count,
         judged=tuple(judged),
     )
+
+
+def check_trials(trials: int, policies: int) -> None:
+    """Refuse to have tried less than is tried now.
+
+    Raises:
+        InvalidRequest: fewer trials than policies.
+    """
+    if trials < policies:
+        raise InvalidRequest(
+            f"{policies} policies are tried here alone, so at least that many; got {trials}",
+            field="trials",
+        )
 
 
 class _Court:
@@ -265,14 +324,27 @@ class _Court:
         self.baseline = run(rule(BASELINE), conditions)
         self.others = [(other.name, run(other, conditions)) for other in others]
         self.charged = [self._sharpe(path) for path in self._sweep(rule(BASELINE))]
+        self.chosen: dict[str, Path] = {}
 
-    def judge(self, policy: Policy) -> Judgement:
-        """A policy beside the sceptics."""
+    def judge(self, policy: Policy, chosen: str | None) -> Judgement:
+        """A policy beside the sceptics, the rule that was chosen on training data among them."""
         path = run(policy, self.conditions)
         made = measure(path, self.risk_free, self.baseline)
         base = measure(self.baseline, self.risk_free, self.baseline)
         exposed = self._baseline_at(made.average_exposure, base.average_exposure)
-        sceptics = [(BASELINE, self.baseline), self.others[0], (AT_ITS_EXPOSURE, exposed)]
+        contests = [
+            self._contest(path, name, other)
+            for name, other in (
+                (BASELINE, self.baseline),
+                self.others[0],
+                (AT_ITS_EXPOSURE, exposed),
+            )
+        ]
+        if chosen is not None:
+            other = self._of_rule(chosen)
+            contest = self._contest(path, BEST_RULE.format(chosen), other)
+            contests.append(attrs.evolve(contest, chosen=True))
+        contests += [self._contest(path, name, other) for name, other in self.others[1:]]
         left = [
             Charged(bps, self._sharpe(charged) - other)
             for bps, charged, other in zip(
@@ -282,16 +354,28 @@ class _Court:
         return Judgement(
             cash=self.cash,
             performance=made,
-            contests=tuple(
-                self._contest(path, name, other) for name, other in (*sceptics, *self.others[1:])
-            ),
+            contests=tuple(contests),
             drawdown_beyond_exposure=evidence.drawdown_beyond_exposure(
                 made.max_drawdown, made.average_exposure, base.max_drawdown, base.average_exposure
             ),
             parts=tuple(self._parts(path)),
             sweep=tuple(left),
             break_even_bps=evidence.break_even_cost(SWEEP_BPS, [each.gain for each in left]),
+            seeds=tuple(self._seeds(policy)),
+            values=path.values,
+            risk_free=self.risk_free,
         )
+
+    def _of_rule(self, name: str) -> Path:
+        if name not in self.chosen:
+            self.chosen[name] = run(rule(name), self.conditions)
+        return self.chosen[name]
+
+    def _seeds(self, policy: Policy) -> Iterator[float]:
+        """What each seed of an ensemble gains on the baseline, alone."""
+        if isinstance(policy, Ensemble):
+            for member in policy.members:
+                yield self._sharpe(run(member, self.conditions)) - self._sharpe(self.baseline)
 
     def _contest(self, path: Path, name: str, other: Path) -> Contest:
         returns, against = _returns(path), _returns(other)
@@ -310,6 +394,7 @@ class _Court:
             probability=gain.probability if gain else None,
             probabilistic=probabilistic,
             deflated=deflated,
+            values=other.values,
         )
 
     def _baseline_at(self, exposure: float, of_baseline: float) -> Path:
@@ -379,8 +464,8 @@ def verdict_on(policy: str, judgements: Sequence[Judgement], trials: int) -> Ver
         but = f"; no evidence of one on {' or '.join(weak)}" if weak else ""
         return Verdict(
             Finding.GAIN,
-            f"evidence of a gain on {BASELINE}: {_told(last)}, {_deflated(contests[-1], trials)}"
-            f"{but}{_drawdown(strictest)}.",
+            f"evidence of a gain on {BASELINE}: {_told(last)}, "
+            f"{told_deflated(contests[-1].deflated or 0.0, trials)}{but}{_drawdown(strictest)}.",
         )
     why = f"{_told(last)}{doubts[-1]}"
     if not doubts[-1]:
@@ -411,9 +496,14 @@ def summary(policy: str, judged: Sequence[Judged]) -> str:
     )
 
 
-def _doubt(contest: Contest, trials: int) -> str:
-    """Why a contest is no evidence of a gain, as the end of a sentence; empty when it is."""
-    gain, deflated = contest.gain, contest.deflated
+def doubt(gain: Interval | None, deflated: float | None, trials: int) -> str:
+    """Why a difference is no evidence of a gain, as the end of a sentence; empty when it is.
+
+    Args:
+        gain: On another, with its 95% interval.
+        deflated: Probability of it after the trials that there were.
+        trials: How many.
+    """
     if gain is None or deflated is None:
         return ", over too short a window to tell"
     if gain.estimate <= 0:
@@ -421,7 +511,7 @@ def _doubt(contest: Contest, trials: int) -> str:
     if gain.low <= 0:
         return ", which chance alone may do"
     if deflated < SURE:
-        return f", but {_deflated(contest, trials)}, short of {SURE:g}"
+        return f", but {told_deflated(deflated, trials)}, short of {SURE:g}"
     return ""
 
 
@@ -433,9 +523,14 @@ def _told(gain: Interval) -> str:
     )
 
 
-def _deflated(contest: Contest, trials: int) -> str:
+def told_deflated(deflated: float, trials: int) -> str:
+    """A deflated probability, as part of a sentence."""
     tried = "1 trial" if trials == 1 else f"{trials} trials"
-    return f"its deflated probability after {tried} is {contest.deflated:.2f}"
+    return f"its deflated probability after {tried} is {deflated:.2f}"
+
+
+def _doubt(contest: Contest, trials: int) -> str:
+    return doubt(contest.gain, contest.deflated, trials)
 
 
 def _drawdown(judgement: Judgement) -> str:
@@ -447,6 +542,4 @@ def _drawdown(judgement: Judgement) -> str:
 
 
 def _returns(path: Path) -> Floats:
-    """(R - 1,) simple return over each row."""
-    returns: Floats = path.values[1:] / path.values[:-1] - 1.0
-    return returns
+    return evidence.simple_returns(path.values)

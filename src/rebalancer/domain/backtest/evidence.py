@@ -18,6 +18,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
 
 Floats = NDArray[np.float64]
+Dates = NDArray[np.datetime64]
 
 BLOCK = 21
 """Rows that are drawn together, so that a month's clustering of volatility survives."""
@@ -70,6 +71,54 @@ class Gain:
 
     interval: Interval
     probability: float
+
+
+@attrs.frozen(eq=False)
+class Pair:
+    """Two strategies over the same days of one panel of prices.
+
+    Attributes:
+        dates: (T,) days, ascending, each once.
+        returns: (T,) simple daily returns in excess of the risk-free.
+        against: (T,) the other strategy's.
+    """
+
+    dates: Dates
+    returns: Floats
+    against: Floats
+
+    def __attrs_post_init__(self) -> None:
+        if not self.dates.shape == self.returns.shape == self.against.shape == (len(self.dates),):
+            raise InvalidRequest("the two strategies must have returns over the same days")
+
+    @property
+    def tells(self) -> bool:
+        """Whether there are blocks enough, and both strategies move."""
+        moves = len(self.dates) > 0 and min(self.returns.std(), self.against.std()) >= _STILL
+        return moves and len(self.dates) >= 10 * BLOCK
+
+
+@attrs.frozen
+class PooledGain:
+    """How much better one strategy's Sharpe ratio is than another's, over several panels.
+
+    Attributes:
+        interval: The mean over panels of the difference a year, with its 95% interval.
+        median: The median over panels of the same difference; without an interval.
+        probability: That the mean is above 0, as in `Gain`.
+        deflated: That it is above what the best of the trials shows by luck.
+    """
+
+    interval: Interval
+    median: float
+    probability: float
+    deflated: float
+
+
+def simple_returns(values: Floats) -> Floats:
+    """(R - 1,) simple return over each row of wealth (R,)."""
+    returns: Floats = values[1:] / values[:-1] - 1.0
+    return returns
 
 
 def sharpe_difference(
@@ -138,17 +187,136 @@ def sharpe_gain(
     return Gain(Interval(middle, middle - reach, middle + reach), sure)
 
 
+def pooled_gain(
+    panels: Sequence[Pair],
+    *,
+    seed: int,
+    trials: int = 1,
+    block: int = BLOCK,
+    draws: int = DRAWS,
+) -> PooledGain | None:
+    """Mean over panels of a Sharpe difference, and how sure its sign is.
+
+    Panels that share days share their luck: they are no independent witnesses. So blocks of the
+    calendar are drawn, not of each panel: a drawn block brings the rows that every panel has in it.
+    The calendar is the union of the panels' days, its end joined to its beginning; a panel's gap
+    brings no rows.
+
+    With the Sharpe difference ``d_p`` of panel p over its ``n_p`` rows, the estimate is
+    ``mean_p d_p``. Its error comes by the delta method: with ``g_p`` the gradient of ``d_p`` with
+    respect to the four moments ``m_p`` and ``y_pt`` their values at row t, ``d_p`` errs by
+    ``sum_t g_p . (y_pt - m_p) / n_p`` to first order. Summed over the rows of a block b and
+    averaged over panels this is ``S_b``, which holds what panels share, and over the C / block
+    blocks of a calendar of C days the error is ``sqrt(C / block * mean_b S_b^2)``. A resample is
+    treated like the sample, with the rows that it happens to bring of each panel, and the interval
+    and probability are those of `sharpe_gain`: the same figures for one panel.
+
+    Deflation: the best of N trials without skill is expected to show `best_of_luck` of N and this
+    error squared; the deflated probability is that of a mean above it, by the same resamples.
+
+    Args:
+        panels: Both strategies on each panel.
+        seed: Of the resampling.
+        trials: How many strategies were tried before this one was chosen, itself included.
+        block: Days of the calendar drawn together.
+        draws: Resamples.
+
+    Returns:
+        The pooled gain, or None when there is no panel, or one holds fewer than ten blocks, or a
+        strategy does not move on one.
+
+    Raises:
+        InvalidRequest: fewer than one trial.
+
+    References:
+        Ledoit, O. and Wolf, M. (2008), as in `sharpe_gain`; Politis, D. N. and Romano, J. P.
+        (1992), A circular block-resampling procedure for stationary data.
+    """
+    luck = best_of_luck(trials, 1.0)
+    if not panels or any(len(pair.dates) < 10 * block or not pair.tells for pair in panels):
+        return None
+    calendar = np.unique(np.concatenate([pair.dates for pair in panels]))
+    days, year = len(calendar), math.sqrt(TRADING_DAYS)
+    sums = [_calendar_sums(pair, calendar, block) for pair in panels]  # P of (C, 5)
+    every = np.concatenate([_panel_difference(each[None], days / block)[0] for each in sums])
+    errors = sum(_panel_difference(each[None], days / block)[1] for each in sums) / len(sums)
+    middle, median = year * float(every.mean()), year * float(np.median(every))
+    spread = year * math.sqrt(days / block * float((np.asarray(errors) ** 2).mean()))
+    if spread < _ALIKE:  # on every panel one is the other with leverage
+        return PooledGain(Interval(middle, middle, middle), median, 0.5, 0.5)
+
+    random = np.random.default_rng(seed)
+    count = days // block
+    starts = random.integers(0, days, (draws, count))
+    drawn, shared = np.zeros(draws), np.zeros((draws, count))
+    # A resample may bring no rows of a panel, or days on which nothing moved: it says nothing.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for each in sums:
+            difference, error = _panel_difference(each[starts], count)
+            drawn += difference / len(sums)
+            shared += error / len(sums)
+        distance = (drawn - middle / year) / np.sqrt((shared**2).sum(axis=1))
+    told = distance[np.isfinite(distance)]
+    if told.size < draws / 2:
+        return None
+    reach = float(np.quantile(np.abs(told), LEVEL)) * spread
+    return PooledGain(
+        Interval(middle, middle - reach, middle + reach),
+        median,
+        float((told * spread < middle).mean()),
+        float((told * spread < middle - luck * spread).mean()),
+    )
+
+
+def _calendar_sums(pair: Pair, calendar: Dates, block: int) -> Floats:
+    """(C, 5) sums of the four moments, and rows, in the block that begins at each day."""
+    moments = np.zeros((len(calendar), 5))
+    first, second = pair.returns, pair.against
+    moments[np.searchsorted(calendar, pair.dates)] = np.stack(
+        [first, second, first**2, second**2, np.ones(len(first))], axis=1
+    )
+    running = np.concatenate([np.zeros((1, 5)), np.cumsum(np.tile(moments, (2, 1)), axis=0)])
+    summed: Floats = running[block : len(calendar) + block] - running[: len(calendar)]
+    return summed
+
+
+def _panel_difference(sums: Floats, blocks: float) -> tuple[Floats, Floats]:
+    """Daily Sharpe difference (D,) of one panel, and how far each block moves it (D, L).
+
+    Args:
+        sums: (D, L, 5) of the four moments, and rows, of each block; blocks may overlap.
+        blocks: As how many blocks apart they count.
+    """
+    totals = sums.sum(axis=1)
+    means = totals[:, :4] / totals[:, 4:]
+    difference, gradient = _gradient(means)
+    centred = sums[:, :, :4] - sums[:, :, 4:] * means[:, None, :]
+    rows = totals[:, 4:] * (blocks / sums.shape[1])
+    return difference, np.einsum("dlm,dm->dl", centred, gradient) / rows
+
+
 def _difference(sums: Floats, block: int, rows: int) -> tuple[Floats, Floats]:
     """Daily Sharpe difference (D,) and its standard error (D,) from block sums (D, L, 4).
 
     Blocks may overlap, so ``rows``, the length of the sample that they stand for, is given apart.
     """
     means = sums.mean(axis=1) / block
+    difference, gradient = _gradient(means)
+    centred = (sums - block * means[:, None, :]) / np.sqrt(block)
+    along = np.einsum("dlm,dm->dl", centred, gradient)
+    error = np.sqrt((along**2).mean(axis=1) / rows)
+    return difference, error
+
+
+def _gradient(means: Floats) -> tuple[Floats, Floats]:
+    """Daily Sharpe difference (D,) of two means and two mean squares (D, 4), and its gradient.
+
+    The gradient (D, 4) is that of the delta method, with respect to these four moments.
+    """
     first, second, first_square, second_square = means.T
     first_variance = first_square - first**2
     second_variance = second_square - second**2
     difference = first / np.sqrt(first_variance) - second / np.sqrt(second_variance)
-    # The delta method: gradient of the difference with respect to the four moments.
     gradient = np.stack(
         [
             first_square / first_variance**1.5,
@@ -158,10 +326,7 @@ def _difference(sums: Floats, block: int, rows: int) -> tuple[Floats, Floats]:
         ],
         axis=1,
     )
-    centred = (sums - block * means[:, None, :]) / np.sqrt(block)
-    along = np.einsum("dlm,dm->dl", centred, gradient)
-    error = np.sqrt((along**2).mean(axis=1) / rows)
-    return difference, error
+    return difference, gradient
 
 
 def difference_at_equal_volatility(

@@ -25,7 +25,7 @@ from rebalancer.domain.policy.policy import Frequency, Policy
 from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.portfolio.book import Book, Handling, Limits
 from rebalancer.domain.portfolio.costs import Charges, CostModel
-from rebalancer.domain.portfolio.risk import RiskProfile
+from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, bounded_trades
 from rebalancer.domain.rebalancing.orders import rounded
 from rebalancer.domain.rebalancing.trades import Trades, stirs, trades, unlimited
@@ -170,6 +170,7 @@ class Conditions:
         as_live: Whether orders are made as live: whole shares instead of fractions.
         max_departure: How far a policy may go from the targets, one-way; 1: as far as it likes.
         profile: Limits that the portfolio keeps to; None: none.
+        risk_aversion: Relative; learned policies mind it.
     """
 
     prices: PriceHistory
@@ -182,6 +183,7 @@ class Conditions:
     as_live: bool = False
     max_departure: float = 1.0
     profile: RiskProfile | None = None
+    risk_aversion: float = RISK_PROFILES["balanced"].risk_aversion
 
     @property
     def limits(self) -> Limits | None:
@@ -341,6 +343,8 @@ class _Trial:
                 on=dates[first],
             ),
             limits=limits,
+            cost_rate=charges.usual_rate(np.ones((1, len(history.symbols)), dtype=bool)),
+            risk_aversion=np.array([conditions.risk_aversion]),
         )
         at = 0
         while at < len(looks):

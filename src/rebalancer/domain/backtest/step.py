@@ -35,6 +35,9 @@ def settle(book: Book, done: Trades, decision: Decision) -> Book:
         reviewed=np.where(decision.due, book.as_of, book.reviewed),
         band=book.band,
         limits=book.limits,
+        traded=np.where(done.values.any(axis=1), book.as_of, book.traded),
+        cost_rate=book.cost_rate,
+        risk_aversion=book.risk_aversion,
     )
 
 
@@ -58,6 +61,9 @@ def drift(book: Book, growth: Floats, cash_growth: Floats | float, as_of: Dates)
         reviewed=book.reviewed,
         band=book.band,
         limits=book.limits,
+        traded=book.traded,
+        cost_rate=book.cost_rate,
+        risk_aversion=book.risk_aversion,
     )
 
 

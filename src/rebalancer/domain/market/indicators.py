@@ -80,6 +80,58 @@ def moving_average(history: PriceHistory, days: int) -> Floats:
     return history.memo(("moving_average", days), compute)
 
 
+def momentum(history: PriceHistory, days: int, skipped: int) -> Floats:
+    """Log return over ``days`` closes, the last ``skipped`` of them left out.
+
+    Returns:
+        Shape (U,); NaN for an asset with fewer than ``days + 1`` closes.
+
+    Raises:
+        InvalidRequest: ``skipped`` is not in [0, days).
+    """
+    if not 0 <= skipped < days:
+        raise InvalidRequest(
+            f"momentum over {days} days cannot leave out {skipped} of them", field="skip"
+        )
+
+    def compute() -> Floats:
+        if len(history) <= days:
+            return _shared(np.full(len(history.symbols), np.nan))
+        past: Floats = np.log(history.closes[-1 - skipped] / history.closes[-1 - days])
+        return _shared(past)
+
+    return history.memo(("momentum", days, skipped), compute)
+
+
+_LANES = 8
+
+
+def mix_returns(
+    history: PriceHistory, days: int, weights: Floats, assets: Integers, present: Bools
+) -> Floats:
+    """Daily returns of mixes held at constant weights over the last ``days`` or fewer.
+
+    Days before an asset's first close count as days without a move.
+
+    Args:
+        history: The market.
+        days: Most returns to look at.
+        weights: (B, K) of each mix, the rest being cash.
+        assets: (B, K) columns of the market.
+        present: (B, K) slots in use.
+
+    Returns:
+        Shape (min(days, T - 1), B), oldest first. A mix gives the same digits in any book.
+    """
+    returns = np.nan_to_num(history.returns(days))
+    # In whole blocks of columns: the last digits of a product depend on how it is cut.
+    spread = np.zeros((returns.shape[1], -(-len(weights) // _LANES) * _LANES))
+    rows = np.broadcast_to(np.arange(len(weights))[:, None], weights.shape)
+    spread[assets[present], rows[present]] = weights[present]
+    mixed: Floats = (returns @ spread)[:, : len(weights)]
+    return mixed
+
+
 def covariance_among(table: Floats, assets: Integers, present: Bools) -> Floats:
     """The covariances of each portfolio's assets, taken from one table of the whole market.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 import numpy as np
@@ -68,7 +68,7 @@ class Decision:
             asset goes to its target.
         cash_band: (B,) the same for cash; None with ``band``.
         landing: Where an asset outside its band lands, as a share of the half-width: 0 is the
-            target, 1 the band's edge.
+            target, 1 the band's edge; one for all, or (B,) one a portfolio.
         informed: (B,) whether there was history enough; where not, the strategic targets hold by
             the monthly rule.
     """
@@ -77,7 +77,7 @@ class Decision:
     due: Bools
     band: Floats | None = None
     cash_band: Floats | None = None
-    landing: float = 0.0
+    landing: float | Floats = 0.0
     informed: Bools | None = None
 
     def only(self, rows: NDArray[np.intp]) -> Decision:
@@ -87,7 +87,7 @@ class Decision:
             due=self.due[rows],
             band=None if self.band is None else self.band[rows],
             cash_band=None if self.cash_band is None else self.cash_band[rows],
-            landing=self.landing,
+            landing=self.landing if isinstance(self.landing, float) else self.landing[rows],
             informed=None if self.informed is None else self.informed[rows],
         )
 
@@ -120,3 +120,17 @@ class Policy(Protocol):
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
         """What a person should know of the decision for one portfolio, in plain language."""
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A policy whose name does not say all of it: other weights may serve under the same name."""
+
+    @property
+    def identity(self) -> str:
+        """What decides, exactly: equal ones give equal decisions for ever."""
+
+
+def identity(policy: Policy) -> str:
+    """What a policy's decisions follow from, beside what it is shown."""
+    return policy.identity if isinstance(policy, Identified) else policy.name

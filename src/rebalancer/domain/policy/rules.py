@@ -207,6 +207,32 @@ def _inverse_volatility(parameters: Parameters) -> Allocation:
     return Allocation(weigh, window + 1)
 
 
+def _momentum(parameters: Parameters) -> Allocation:
+    window, skipped = int(parameters["window"]), int(parameters["skip"])
+
+    def weigh(book: Book, market: PriceHistory) -> Allocated:
+        past = indicators.momentum(market, window, skipped)
+        known = _known(past, book)
+        targeted = _targeted(book)
+        gained = np.where(targeted & known[:, None], past[book.assets], 0.0)
+        # From 0 for the worst of n assets to 2 (n - 1) / n for the best; equals share their ranks.
+        rivals = targeted[:, None, :]
+        below = np.count_nonzero(rivals & (gained[:, None, :] < gained[:, :, None]), axis=2)
+        alike = np.count_nonzero(rivals & (gained[:, None, :] == gained[:, :, None]), axis=2)
+        ranked = np.where(targeted, book.targets * (2 * below + alike), 0.0)
+        return _spread(ranked, book), known
+
+    return Allocation(weigh, window + 1)
+
+
+def _spread(weights: Floats, book: Book) -> Floats:
+    """(B, K) weights scaled so that as much is invested as by the strategic ones."""
+    total = weights.sum(axis=1, keepdims=True)
+    invested = book.targets.sum(axis=1, keepdims=True)
+    scaled: Floats = weights * np.divide(invested, total, out=np.zeros_like(total), where=total > 0)
+    return scaled
+
+
 def _risk_parity(parameters: Parameters) -> Allocation:
     window = int(parameters["window"])
 
@@ -307,6 +333,13 @@ POLICIES: Mapping[str, RuleKind] = {
         Frequency.MONTHLY,
         _trend,
         {"window": 200, **_MONTHLY_BAND},
+    ),
+    "momentum": RuleKind(
+        "monthly: targets weighted by rank of last year's return, the last month left out",
+        "Jegadeesh and Titman 1993, Returns to Buying Winners and Selling Losers",
+        Frequency.MONTHLY,
+        _momentum,
+        {"window": 252, "skip": 21, **_MONTHLY_BAND},
     ),
     "inverse_volatility": RuleKind(
         "monthly: weights in inverse proportion to volatility",
@@ -410,6 +443,8 @@ def policy(text: str) -> Policy:
         said |= about
     # What is set by name wins over what a variant brings along, wherever it stands.
     settings = {**kind.parameters, **variants, **settings}
+    if settings.get("skip", 0) >= settings.get("window", math.inf):
+        raise InvalidRequest(f"{name}:skip must be less than its window", field="policy")
     return Rule(
         name=text.strip(),
         allocation=kind.build(settings),
@@ -435,7 +470,10 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "cap": (0.0, 1.0),
     "target": (1e-4, 10.0),
     "window": (2, 5_000),
+    "skip": (0, 1_000),
 }
+
+_COUNTS = ("window", "skip")
 
 
 def _parameter(label: str, key: str, text: str) -> float:
@@ -444,9 +482,10 @@ def _parameter(label: str, key: str, text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    whole = key != "window" or value == math.floor(value) if math.isfinite(value) else False
+    counted = key in _COUNTS
+    whole = not counted or value == math.floor(value) if math.isfinite(value) else False
     if not (low <= value <= high and whole):
-        kind = "a whole number" if key == "window" else "a number"
+        kind = "a whole number" if counted else "a number"
         raise InvalidRequest(
             f"{label} is {kind} from {low:g} to {high:g}, not {text!r}", field="policy"
         )

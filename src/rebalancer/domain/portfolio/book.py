@@ -7,6 +7,7 @@ K slots, each slot names a column of the market, and unused slots hold nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.portfolio.costs import BASIS_POINT, DEFAULT_BPS
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION
 
@@ -71,6 +73,14 @@ class Limits:
         return np.isfinite(self.target_volatility)
 
 
+def _each(value: str | float, kind: str) -> Any:
+    """A default for each portfolio of a book."""
+    return attrs.Factory(
+        lambda book: np.full(len(book.cash), value, dtype=kind),
+        takes_self=True,
+    )
+
+
 @attrs.frozen(eq=False)
 class Book:
     """B portfolios at one close each, before trading.
@@ -86,6 +96,9 @@ class Book:
         reviewed: (B,) day of the last rebalance or review, NaT when none is known.
         band: (B,) preferred half-width for band policies, NaN where there is none.
         limits: None when nothing limits anybody.
+        traded: (B,) day of the last trade, NaT when none is known.
+        cost_rate: (B,) share of traded value that trading usually costs.
+        risk_aversion: (B,) relative, see `RiskProfile`.
     """
 
     assets: Columns
@@ -98,6 +111,9 @@ class Book:
     reviewed: Dates
     band: Floats
     limits: Limits | None = None
+    traded: Dates = attrs.field(default=_each("NaT", "datetime64[D]"))
+    cost_rate: Floats = attrs.field(default=_each(DEFAULT_BPS * BASIS_POINT, "float64"))
+    risk_aversion: Floats = attrs.field(default=_each(UNPROFILED_RISK_AVERSION, "float64"))
 
     def __len__(self) -> int:
         return len(self.cash)
@@ -121,6 +137,9 @@ class Book:
             reviewed=self.reviewed[rows],
             band=self.band[rows],
             limits=None if self.limits is None else self.limits.only(rows),
+            traded=self.traded[rows],
+            cost_rate=self.cost_rate[rows],
+            risk_aversion=self.risk_aversion[rows],
         )
 
     @classmethod
@@ -248,6 +267,7 @@ def open_book(
         tolerated_drawdown=column([p.tolerated_drawdown if p else np.inf for p in profiles]),
     )
     prices = np.where(present, market.last_closes[assets], 1.0)
+    risk_aversion = column([p.risk_aversion if p else UNPROFILED_RISK_AVERSION for p in profiles])
     book = Book(
         assets=assets,
         present=present,
@@ -259,6 +279,8 @@ def open_book(
         reviewed=np.array([p.last_rebalance for p in portfolios], dtype="datetime64[D]"),
         band=column([_or(wish.band, np.nan) for wish in wishes]),
         limits=limits,
+        traded=np.array([p.last_rebalance for p in portfolios], dtype="datetime64[D]"),
+        risk_aversion=risk_aversion,
     )
     handling = Handling(
         quantities=quantities,
@@ -267,9 +289,7 @@ def open_book(
         min_trade=column([float(wish.min_trade) for wish in wishes]),
         minor_unit=column([float(portfolio.currency.minor_unit) for portfolio in portfolios]),
         skip_unprofitable=np.array([wish.skip_unprofitable for wish in wishes], dtype=bool),
-        risk_aversion=column(
-            [p.risk_aversion if p else UNPROFILED_RISK_AVERSION for p in profiles]
-        ),
+        risk_aversion=risk_aversion,
     )
     return book, handling
 

@@ -130,6 +130,15 @@ class Charges:
         """The price list of one portfolio or some, from one by slot."""
         return self if self.fixed.ndim < 2 else self._taken(index)
 
+    def usual_rate(self, present: NDArray[np.bool_]) -> Floats:
+        """(B,) share of traded value that an order of ordinary size costs, over slots in use.
+
+        Commission and half the spread: what depends on an order's size is left out.
+        """
+        rates = np.where(present, self._rate, 0.0).sum(axis=1)
+        usual: Floats = rates / np.maximum(np.count_nonzero(present, axis=1), 1)
+        return usual
+
     def _taken(self, index: NDArray[np.intp] | int) -> Charges:
         return Charges(
             self.fixed[index],

@@ -36,7 +36,6 @@ _ROUNDING = 1e-9
 """A share of the targets nearer to 1 than this is all of them."""
 
 _HALVINGS = 40
-_BLOCK = 8
 
 _MOST_GROWTH = 10.0
 """In a day, of what is held on credit: keeps a year's growth finite."""
@@ -344,13 +343,7 @@ class PortfolioRisk:
     def _mix_returns(self, weights: Floats) -> Floats:
         """(T, B) daily returns of mixes held at constant weights."""
         book = self._book
-        returns = np.nan_to_num(self._market.returns(RISK_WINDOW))
-        # In whole blocks of columns: the last digits of a product depend on how it is cut.
-        spread = np.zeros((returns.shape[1], -(-len(weights) // _BLOCK) * _BLOCK))
-        rows = np.broadcast_to(np.arange(len(weights))[:, None], weights.shape)
-        spread[book.assets[book.present], rows[book.present]] = weights[book.present]
-        mixed: Floats = (returns @ spread)[:, : len(weights)]
-        return mixed
+        return indicators.mix_returns(self._market, RISK_WINDOW, weights, book.assets, book.present)
 
 
 def _at_most(ceiling: Floats, value: Floats) -> Floats:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.policy import Policy
+from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import Book, Handling, open_book, placed
 from rebalancer.domain.portfolio.costs import Charges, CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
@@ -165,7 +165,7 @@ class Terms:
         costs = (attrs.astuple(self.costs.rates), sorted(self.costs.overrides.items()))
         parts = (
             ALGORITHM,
-            self.policy.name,
+            identity(self.policy),
             self.market.digest,
             listed,
             repr(costs),
@@ -281,6 +281,7 @@ def _answers(
     market = terms.market
     book, handling = open_book(portfolios, places, market, terms.instruments)
     charges = terms.costs.of(market.symbols, terms.instruments).at(book.assets)
+    book = attrs.evolve(book, cost_rate=charges.usual_rate(book.present))
     risk = PortfolioRisk(book, market)
     restraint, wanted = bounded_trades(terms.policy.decide(book, market), book, risk, charges)
     limits = book.limits or unlimited(book)

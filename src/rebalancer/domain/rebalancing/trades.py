@@ -447,10 +447,10 @@ def _outside(
 
 def _land(held: Floats, aims: Floats, outside: Bools, decision: Decision, total: Floats) -> Floats:
     """(B, K) money after each asset outside its band has moved to where it lands."""
-    if not decision.landing:
+    if not np.any(decision.landing):
         return np.where(outside, aims, held)
     assert decision.band is not None
-    slack = decision.landing * decision.band * total[:, None]
+    slack = decision.band * (decision.landing * total)[:, None]
     return np.where(outside, np.clip(held, np.maximum(aims - slack, 0.0), aims + slack), held)
 
 

@@ -15,6 +15,7 @@ from rebalancer.entrypoints.cli.options import (
     json_option,
     market_options,
     rate_or_column,
+    settings,
     sources,
     spare,
     write_text,
@@ -108,7 +109,7 @@ def backtest(
     where = sources(prices, assets)
     if report is not None:
         spare((where.prices, where.assets, targets_file), report, field="report")
-    wired = container(where)
+    wired = container(where, settings=settings())
     request = BacktestRequest(
         policies=policy_names(policy),
         costs=cost_model(cost_bps, preset),

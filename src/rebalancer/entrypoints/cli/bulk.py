@@ -25,6 +25,7 @@ from pathlib import Path
 import attrs
 
 from rebalancer.application.rebalance import ProposeForBook, SetTerms
+from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel
@@ -57,6 +58,7 @@ class Order:
         costs: The price list.
         currency: Of the prices.
         as_of: Day to decide on; None: the last close.
+        policies: Folder of one's own learned policies; None: the usual one.
     """
 
     sources: Sources
@@ -64,6 +66,7 @@ class Order:
     costs: CostModel
     currency: str
     as_of: date | None
+    policies: Path | None = None
 
 
 @attrs.define
@@ -176,7 +179,8 @@ def _notes(out: Path) -> tuple[Path, Path]:
 
 
 def _terms(order: Order) -> Terms:
-    return container(order.sources).get(SetTerms)(
+    settings = Settings(policies=order.policies)
+    return container(order.sources, settings=settings).get(SetTerms)(
         policy_name=order.policy, costs=order.costs, currency=order.currency, as_of=order.as_of
     )
 

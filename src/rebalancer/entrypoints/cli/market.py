@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rebalancer.entrypoints.cli.options import json_option, market_options, sources
+from rebalancer.entrypoints.cli.options import IsoDate, json_option, market_options, sources
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -114,11 +115,67 @@ def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -
     screen.print(table)
 
 
+@market.command()
+@click.option("--symbols", help="Look at an equal mix of these, such as A,B. Default: of all.")
+@click.option("--as-of", type=IsoDate(), help="Day to look at. Default: the last close.")
+@market_options
+@json_option
+def regime(
+    symbols: str | None,
+    as_of: date | None,
+    prices: Path | None,
+    assets: Path | None,
+    as_json: bool,
+) -> None:
+    """Tell whether the market is calm or stressed.
+
+    Probabilities of a hidden Markov model, fitted on data up to 2015. Nothing later than the day
+    looked at is used, and a market is compared with its own last year alone.
+
+    \b
+    Examples:
+      rebalancer market regime
+      rebalancer market regime --symbols KO,PG --as-of 2020-03-20
+    """
+    import json
+
+    import attrs
+    from rich.table import Table
+
+    from rebalancer.application.market_data import DescribeRegime
+    from rebalancer.entrypoints.cli.screen import caution, console
+    from rebalancer.wiring import container
+
+    where = sources(prices, assets)
+    wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
+    told = container(where).get(DescribeRegime)(wanted, as_of=as_of)
+    if as_json:
+        shown = attrs.asdict(told) | {"sentence": told.sentence}
+        click.echo(json.dumps(shown, indent=2, default=str))
+        return
+    screen = console()
+    table = Table()
+    table.add_column("regime")
+    table.add_column("probability", justify="right")
+    table.add_column("")
+    for name, probability in told.probabilities.items():
+        table.add_row(name, _percent(probability), "█" * round(20 * probability))
+    screen.print(table)
+    names = list(told.probabilities)
+    months = list(told.months)
+    line = _line([float(names.index(one)) for one in told.months.values()], len(names) - 1.0)
+    screen.print(f"{line}  at the end of each month, {months[0]} to {months[-1]}")
+    screen.print(told.sentence)
+    for text in where.cautions:
+        caution(screen, text)
+
+
 def _percent(value: float | None) -> Any:
     return "-" if value is None else f"{value:.1%}"
 
 
-def _line(values: list[float]) -> str:
-    low, high = min(values), max(values)
+def _line(values: list[float], top: float | None = None) -> str:
+    """A bar a value, from the least to the greatest of them, or from 0 to ``top``."""
+    low, high = (min(values), max(values)) if top is None else (0.0, top)
     spread = (high - low) or 1.0
     return "".join(_BARS[round((value - low) / spread * (len(_BARS) - 1))] for value in values)

@@ -147,7 +147,7 @@ def propose(
         }
     portfolio = portfolio_of(values, currency=code)
     where = sources(prices, assets)
-    wired = container(where)
+    wired = container(where, settings=settings())
     terms = wired.get(SetTerms)(
         policy_name=policy, costs=cost_model(cost_bps, preset), currency=code, as_of=as_of
     )

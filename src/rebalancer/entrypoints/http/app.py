@@ -22,7 +22,7 @@ from litestar.types.internal_types import PathParameterDefinition
 from rebalancer.application.ports import PriceSource
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
-from rebalancer.entrypoints.http.backtests import backtests, policies
+from rebalancer.entrypoints.http.backtests import backtests
 from rebalancer.entrypoints.http.bridge import at_once, in_a_thread
 from rebalancer.entrypoints.http.description import Description, Docs, Structs, swagger_files
 from rebalancer.entrypoints.http.errors import failed, refused, rejected
@@ -31,6 +31,7 @@ from rebalancer.entrypoints.http.health import health
 from rebalancer.entrypoints.http.ledger import ledger
 from rebalancer.entrypoints.http.market import market
 from rebalancer.entrypoints.http.performance import performance
+from rebalancer.entrypoints.http.policies import policies, read_policy
 from rebalancer.entrypoints.http.portfolios import portfolios
 from rebalancer.entrypoints.http.rebalance import brief, rebalance
 from rebalancer.entrypoints.http.users import risk, users
@@ -87,6 +88,7 @@ def application(container: AsyncContainer, *, embedded: bool = False) -> Litesta
                     rebalance,
                     backtests,
                     policies,
+                    read_policy,
                     market,
                 ],
                 guards=[only_known_parameters],

@@ -1,4 +1,4 @@
-"""`/api/backtest` and `/api/policies`: who can decide, and whether that was any good."""
+"""`/api/backtest`: whether a policy was any good."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from msgspec import Meta, field
 from rebalancer.application.backtests import BacktestOrder, ReadJob, StartBacktest
 from rebalancer.application.ports import Clock, Ids, Job, JobState
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.rules import POLICIES
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
 from rebalancer.entrypoints.http.portfolios import Profile, Weights
@@ -79,17 +78,6 @@ class BacktestView(View, frozen=True, kw_only=True):
     error: str | None
 
 
-class PolicyView(View, frozen=True, kw_only=True):
-    """Somebody who can decide."""
-
-    name: str
-    summary: str
-    frequency: str
-    parameters: dict[str, float]
-    variants: list[str]
-    source: str
-
-
 @post(
     "/",
     status_code=202,
@@ -131,22 +119,6 @@ async def status(
 ) -> BacktestView:
     """How far it is; its results when it has succeeded."""
     return _view(await state.one_row(use, job_id, owner=owner))
-
-
-@get("/policies", summary="Who can decide", tags=["policies"], responses=answers())
-async def policies() -> list[PolicyView]:
-    """Every policy with its parameters, and where the idea comes from."""
-    return [
-        PolicyView(
-            name=name,
-            summary=kind.summary,
-            frequency=kind.frequency.value,
-            parameters=dict(kind.parameters),
-            variants=list(kind.variants),
-            source=kind.source,
-        )
-        for name, kind in POLICIES.items()
-    ]
 
 
 def _view(job: Job) -> BacktestView:

@@ -9,8 +9,14 @@ from dishka.integrations.litestar import FromDishka, inject
 from litestar import Router, get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, FromQuery, QueryParameter
+from msgspec import Meta
 
-from rebalancer.application.market_data import Interval, ReadCloses, SearchAssets
+from rebalancer.application.market_data import (
+    DescribeRegime,
+    Interval,
+    ReadCloses,
+    SearchAssets,
+)
 from rebalancer.entrypoints.http.errors import answers
 from rebalancer.entrypoints.http.portfolios import Limit
 from rebalancer.entrypoints.http.wire import Page, View
@@ -39,6 +45,31 @@ class ClosesView(View, frozen=True, kw_only=True):
     symbol: str
     interval: Interval
     closes: list[CloseView]
+
+
+class RegimeWeekView(View, frozen=True, kw_only=True):
+    """Five trading days, and the regime that they looked like at their end."""
+
+    first: date
+    last: date
+    regime: str
+    probability: float
+
+
+class RegimeView(View, frozen=True, kw_only=True):
+    """How a market stands against its own last year."""
+
+    as_of: date
+    symbols: list[str]
+    probabilities: Annotated[
+        dict[str, float], Meta(description="Of each regime, from the calmest on; they sum to 1.")
+    ]
+    regime: Annotated[str, Meta(description="The most probable one.")]
+    since: Annotated[
+        date, Meta(description="First day of the latest weeks in which it was, without a break.")
+    ]
+    sentence: Annotated[str, Meta(description="The same in words.")]
+    weeks: Annotated[list[RegimeWeekView], Meta(description="At most 50, oldest first.")]
 
 
 @get("/assets", summary="Find assets", responses=answers())
@@ -89,4 +120,39 @@ async def read_closes(
     )
 
 
-market = Router("/market", route_handlers=[find_assets, read_closes], tags=["market"])
+@get("/regime", summary="Whether the market is calm or stressed", responses=answers(422))
+@inject
+async def tell_regime(
+    use: FromDishka[DescribeRegime],
+    symbols: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=2_000,  # about as long as addresses may be
+            description="Of an equal mix of these, such as KO,PG; left out, of all assets.",
+        ),
+    ] = None,
+    as_of: FromQuery[date | None] = None,
+) -> RegimeView:
+    """Probabilities of a hidden Markov model that knows nothing later than this day."""
+    wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
+    told = await sync_to_thread(use, wanted, as_of=as_of)
+    return RegimeView(
+        as_of=told.as_of,
+        symbols=list(told.symbols),
+        probabilities=told.probabilities,
+        regime=told.regime,
+        since=told.since,
+        sentence=told.sentence,
+        weeks=[
+            RegimeWeekView(
+                first=week.first,
+                last=week.last,
+                regime=week.regime,
+                probability=week.probability,
+            )
+            for week in told.weeks
+        ],
+    )
+
+
+market = Router("/market", route_handlers=[find_assets, read_closes, tell_regime], tags=["market"])

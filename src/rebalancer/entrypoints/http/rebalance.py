@@ -325,7 +325,7 @@ def _looks_at_no_prices(policy_name: str) -> bool:
     try:
         return policy(policy_name).lookback == 1
     except InvalidRequest:
-        return True  # which is soon said
+        return False  # a learned policy, which looks at a year; or nobody
 
 
 def proposal_view(current: Current, others: tuple[Proposal, ...] = ()) -> ProposalView:

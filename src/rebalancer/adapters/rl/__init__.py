@@ -1,0 +1,1 @@
+"""Learning: market regimes and policies, fitted with libraries and used without them."""

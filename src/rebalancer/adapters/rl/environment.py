@@ -1,0 +1,175 @@
+"""The environments that learners train in: one portfolio (gymnasium), or a thousand (SB3).
+
+Both are thin coats over `Simulation`. Portfolio ``i`` of a `RebalancingVecEnv` with seed ``s`` goes
+exactly the way of a `RebalancingEnv` with seed ``s + i``, if both do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from rebalancer.adapters.rl.simulation import Reward, Simulation
+from rebalancer.adapters.rl.worlds import Worlds
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.policy.learned import ACTIONS
+from rebalancer.domain.policy.observation import FEATURES, FURTHEST
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+OBSERVED = spaces.Box(-FURTHEST, FURTHEST, (len(FEATURES),), np.float32)
+
+CONTINUOUS = spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
+
+
+def _grid() -> Floats:
+    """(A, `ACTIONS`) what a learner of discrete actions may choose from.
+
+    Four shares invested times four mixes. How far to move and how readily is the same for all: a
+    learner that jumps between few actions needs the band's patience more than a choice of bands.
+    """
+    names = [action.name for action in ACTIONS]
+    actions = []
+    for risk in (0.0, -0.35, -0.7, -1.0):
+        for parity, momentum in ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.5, 0.5)):
+            action = np.zeros(len(ACTIONS))
+            action[names.index("risk")] = risk
+            action[names.index("risk parity")] = parity
+            action[names.index("momentum")] = momentum
+            action[names.index("pace")] = 0.5
+            action[names.index("band")] = 0.25
+            action[names.index("patience")] = 0.9
+            actions.append(action)
+    return np.array(actions)
+
+
+GRID = _grid()
+
+
+class RebalancingEnv(gymnasium.Env[Singles, Any]):
+    """One portfolio that is looked at each week, in a world drawn at each reset.
+
+    Terminated: the portfolio is ruined. Truncated: its world is at its end.
+
+    Args:
+        worlds: To draw from.
+        reward: What a week is worth.
+        discrete: Whether actions are numbers of `GRID` rather than vectors.
+    """
+
+    metadata = {"render_modes": []}
+
+    def __init__(self, worlds: Worlds, reward: Reward, *, discrete: bool = False) -> None:
+        self.observation_space = OBSERVED
+        self.action_space = spaces.Discrete(len(GRID)) if discrete else CONTINUOUS
+        self._discrete = discrete
+        self._simulation = Simulation(worlds, [0], reward=reward)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Singles, dict[str, Any]]:
+        """Begin in another world; with a seed, in the world of that seed."""
+        super().reset(seed=seed)
+        if seed is not None:
+            self._simulation.reseed([seed])
+        else:
+            self._simulation.renew(np.arange(1))
+        return self._simulation.observed[0].copy(), {}
+
+    def step(self, action: Any) -> tuple[Singles, float, bool, bool, dict[str, Any]]:
+        """Let a week pass."""
+        actions = _meant(np.asarray(action)[None], self._discrete)
+        rewards, ruined, ended = self._simulation.step(actions)
+        seen = self._simulation.observed[0].copy()
+        return seen, float(rewards[0]), bool(ruined[0]), bool(ended[0]), {}
+
+
+class RebalancingVecEnv(VecEnv):
+    """Many portfolios at once, in numpy, for Stable-Baselines3.
+
+    Args:
+        worlds: To draw from.
+        reward: What a week is worth.
+        count: How many portfolios.
+        seed: Portfolio ``i`` has ``seed + i``.
+        discrete: Whether actions are numbers of `GRID` rather than vectors.
+    """
+
+    def __init__(
+        self, worlds: Worlds, reward: Reward, count: int, *, seed: int, discrete: bool = False
+    ) -> None:
+        space = spaces.Discrete(len(GRID)) if discrete else CONTINUOUS
+        super().__init__(count, OBSERVED, space)
+        self._discrete = discrete
+        self._simulation = Simulation(worlds, range(seed, seed + count), reward=reward)
+        self._actions: Floats = np.zeros((count, len(ACTIONS)))
+        self._begun = True
+
+    def reset(self) -> Singles:
+        """Begin in other worlds; the first time, in those that the seed has drawn."""
+        if not self._begun:
+            self._simulation.renew(np.arange(self.num_envs))
+        self._begun = False
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        return self._simulation.observed.copy()
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Take note of what to do."""
+        self._actions = _meant(actions, self._discrete)
+
+    def step_wait(self) -> tuple[Singles, Singles, NDArray[np.bool_], list[dict[str, Any]]]:
+        """Let a week pass; portfolios that are done begin anew."""
+        rewards, ruined, ended = self._simulation.step(self._actions)
+        done = ruined | ended
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        rows = np.flatnonzero(done)
+        if rows.size:
+            last = self._simulation.observed
+            for row in rows:
+                infos[row] = {
+                    "terminal_observation": last[row].copy(),
+                    "TimeLimit.truncated": bool(ended[row]),
+                }
+            self._simulation.renew(rows)
+        return self._simulation.observed.copy(), rewards.astype(np.float32), done, infos
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Begin anew with these seeds at the next reset."""
+        if seed is None:
+            raise InvalidRequest("randomness is an argument here: give a seed", field="seed")
+        seeds = list(range(seed, seed + self.num_envs))
+        self._simulation.reseed(seeds)
+        self._begun = True
+        return seeds
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The same attribute for each portfolio: they have none of their own."""
+        return [getattr(self, attr_name, None) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Refused: portfolios have no attributes of their own."""
+        raise NotImplementedError("the portfolios of a RebalancingVecEnv have no attributes")
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Refused: portfolios are rows of arrays, not objects."""
+        raise NotImplementedError("the portfolios of a RebalancingVecEnv have no methods")
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+        """Never."""
+        return [False for _ in self._get_indices(indices)]
+
+
+def _meant(actions: NDArray[Any], discrete: bool) -> Floats:
+    return GRID[actions.astype(np.intp)] if discrete else actions.astype(np.float64)

@@ -1,0 +1,288 @@
+"""Market regimes: fitted with hmmlearn, kept as JSON, and read again without it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.market.prices import Floats, PriceHistory
+from rebalancer.domain.market.regimes import (
+    WINDOW,
+    RegimeModel,
+    equal_mix,
+    observations,
+    sufficient,
+)
+
+LAST_FITTED = date(2015, 12, 31)
+"""The last day that anything is fitted on; what follows is for selection and for judging."""
+
+NOT_TRADABLE = ("BIL", "TBILL3M")
+"""Treasury bills: the risk-free series, which is no part of any mix."""
+
+NAMES = {2: ("calm", "stressed"), 3: ("calm", "normal", "stressed")}
+"""What states are called, from the calmest on, by how many there are."""
+
+MIXES = 100
+"""Equal mixes of random assets that are drawn from each panel, beside the whole panel."""
+
+_FEWEST_ASSETS = 3
+_FORMAT = 1
+_ITERATIONS = 200
+
+
+def fit_regimes(panels: Sequence[PriceHistory], *, states: int = 3, seed: int) -> RegimeModel:
+    """Fit a hidden Markov model to the weeks of many mixes, by expectation-maximisation.
+
+    From each panel come 101 equal mixes: of all its assets, and of at least 3 that are drawn at
+    random. Each is cut into years of 252 returns from a random day on, that do not overlap, so
+    that what is fitted is exactly what is filtered later: 50 weeks against their own year. A panel
+    with more years has more say.
+
+    It begins with states at the quantiles of the weeks' log volatility, and not at random, and
+    ends when the log likelihood of a week rises by less than 1e-5. The same panels and seed give
+    the same model.
+
+    Args:
+        panels: Price histories, of which every row is used: cut them first.
+        states: 2 or 3.
+        seed: Of the mixes that are drawn.
+
+    Raises:
+        InvalidRequest: another number of states, or no panel has a year of returns.
+        Unavailable: hmmlearn is not installed; says how to install it.
+    """
+    if states not in NAMES:
+        raise InvalidRequest(f"there are 2 or 3, not {states}", field="states")
+    dice = np.random.default_rng(seed)
+    years = np.concatenate([_years(panel, dice) for panel in panels] or [np.empty((0, WINDOW))])
+    seen = observations(years)
+    seen = seen[sufficient(seen)]
+    if not len(seen):
+        raise InvalidRequest(
+            f"no prices to fit on: at least {WINDOW + 1} closes are needed", field="prices"
+        )
+    weeks = seen.reshape(-1, 2)
+    model = _begun(weeks, states)
+    model.fit(weeks, [seen.shape[1]] * len(seen))
+    order = np.argsort(model.means_[:, 1])
+    return RegimeModel(
+        names=NAMES[states],
+        start=model.startprob_[order],
+        transition=model.transmat_[np.ix_(order, order)],
+        means=model.means_[order],
+        covariances=model.covars_[order],
+    )
+
+
+def make_regimes(
+    panels: Mapping[str, PriceHistory],
+    path: Path,
+    *,
+    states: int = 3,
+    seed: int = 0,
+    until: date = LAST_FITTED,
+    without: Sequence[str] = NOT_TRADABLE,
+) -> RegimeModel:
+    """Fit a model on what was known of panels by a day, and write it with where it comes from.
+
+    The shipped model is ``make_regimes`` of the panels ``us_etfs_2007_2018``,
+    ``us_large_caps_2000_2015`` and ``modelled_multi_asset_1993_2017``, in this order, and of the
+    defaults.
+
+    Args:
+        panels: Price histories by the name of their data.
+        path: Where to write it.
+        states: As `fit_regimes` takes it.
+        seed: As `fit_regimes` takes it.
+        until: Later closes are left out.
+        without: Symbols to leave out.
+
+    Raises:
+        InvalidRequest: as `fit_regimes`; a panel begins after ``until``, or has nothing else than
+            what is left out; or the file cannot be written.
+        Unavailable: as `fit_regimes`.
+    """
+    cut = {name: _cut(panel, until, without) for name, panel in panels.items()}
+    model = fit_regimes(list(cut.values()), states=states, seed=seed)
+    about = {
+        "data": [
+            {
+                "name": name,
+                "assets": len(panel.symbols),
+                "first": str(panel.dates[0]),
+                "last": str(panel.dates[-1]),
+                "sha256": panel.digest,
+            }
+            for name, panel in cut.items()
+        ],
+        "until": str(until),
+        "without": list(without),
+        "seed": seed,
+        "mixes": MIXES,
+        "library": f"hmmlearn {version('hmmlearn')}",
+    }
+    write_regimes(model, path, about)
+    return model
+
+
+def write_regimes(model: RegimeModel, path: Path, about: Mapping[str, Any]) -> None:
+    """Write a model as JSON, with where it comes from and the SHA-256 of all that.
+
+    Args:
+        model: What to write; every number is kept to the last digit.
+        path: Where; its folder is made if need be.
+        about: Where it comes from, as JSON values.
+
+    Raises:
+        InvalidRequest: it cannot be written there; says why.
+    """
+    content = {
+        "format": _FORMAT,
+        "model": {
+            "names": list(model.names),
+            **{field: getattr(model, field).tolist() for field in _ARRAYS},
+        },
+        "about": dict(about),
+    }
+    text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InvalidRequest(f"cannot write {path}: {error.strerror}", field="path") from None
+
+
+def read_regimes(path: Path) -> RegimeModel:
+    """Read a model that `write_regimes` wrote.
+
+    Raises:
+        InvalidRequest: there is no such file, it is none of these, or it was changed since.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InvalidRequest(f"cannot read {path}: {error.strerror}", field="regimes") from None
+    except (ValueError, RecursionError):
+        raise _damaged(path, "it is no JSON") from None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise _damaged(path, f"it is no model of format {_FORMAT}")
+    if content.pop("sha256", None) != _digest(content):
+        raise _damaged(path, "its content does not have its checksum")
+    try:
+        return RegimeModel(**content["model"])
+    except (KeyError, TypeError, ValueError, InvalidRequest) as error:
+        raise _damaged(path, str(error)) from None
+
+
+@attrs.frozen(slots=False)
+class KeptRegimes:
+    """Regimes from a file, read at first use, once.
+
+    Attributes:
+        path: The file; None: the one that is shipped.
+    """
+
+    path: Path | None = None
+
+    def model(self) -> RegimeModel:
+        """See `Regimes.model`."""
+        return self._model
+
+    @cached_property
+    def _model(self) -> RegimeModel:
+        if self.path is not None:
+            return read_regimes(self.path)
+        shipped = resources.files("rebalancer.adapters.rl") / "shipped" / "regimes.json"
+        try:
+            with resources.as_file(shipped) as path:
+                return read_regimes(path)
+        except (InvalidRequest, OSError) as error:
+            raise Unavailable(
+                f"the shipped regimes are damaged, install rebalancer again: {error}"
+            ) from None
+
+
+_ARRAYS = ("start", "transition", "means", "covariances")
+
+
+def _damaged(path: Path, why: str) -> InvalidRequest:
+    return InvalidRequest(f"{path} is damaged, fit it again: {why}", field="regimes")
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON values in their one canonical form."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _cut(panel: PriceHistory, until: date, without: Sequence[str]) -> PriceHistory:
+    """What was known of a panel's other assets by a day.
+
+    Raises:
+        InvalidRequest: nothing.
+    """
+    last = int(np.searchsorted(panel.dates, np.datetime64(until, "D"), side="right")) - 1
+    if last < 0:
+        raise InvalidRequest(f"the prices begin after {until}, on {panel.dates[0]}", field="until")
+    return panel.until(last).select([name for name in panel.symbols if name not in without])
+
+
+def _years(panel: PriceHistory, dice: np.random.Generator) -> Floats:
+    """Years of daily returns of a panel's mixes, shape (Y, 252)."""
+    columns = len(panel.symbols)
+    years = []
+    for number in range(MIXES + 1):
+        mix = panel
+        if number:
+            count = int(dice.integers(min(_FEWEST_ASSETS, columns), columns + 1))
+            drawn = dice.choice(columns, count, replace=False)
+            mix = panel.select([panel.symbols[column] for column in drawn])
+        returns = equal_mix(mix, len(mix))
+        returns = returns[~np.isnan(returns)]  # NaN only before the first close of all
+        spare = len(returns) % WINDOW
+        if len(returns) < WINDOW:
+            continue
+        first = int(dice.integers(0, spare + 1))
+        whole = (len(returns) - first) // WINDOW
+        years.append(returns[first : first + whole * WINDOW].reshape(whole, WINDOW))
+    return np.concatenate(years) if years else np.empty((0, WINDOW))
+
+
+def _begun(weeks: Floats, states: int) -> Any:
+    """A model before its first iteration: states at the quantiles of the log volatility.
+
+    Raises:
+        Unavailable: hmmlearn is not installed.
+    """
+    try:
+        from hmmlearn.hmm import GaussianHMM
+    except ImportError:
+        raise Unavailable("hmmlearn is not installed: pip install 'rebalancer[train]'") from None
+    model = GaussianHMM(
+        n_components=states,
+        covariance_type="full",
+        init_params="",
+        n_iter=_ITERATIONS,
+        tol=1e-5 * len(weeks),
+    )
+    edges = np.quantile(weeks[:, 1], np.arange(1, states) / states)
+    within = np.searchsorted(edges, weeks[:, 1])
+    stay = 0.9
+    model.startprob_ = np.full(states, 1.0 / states)
+    model.transmat_ = np.full((states, states), (1.0 - stay) / (states - 1))
+    np.fill_diagonal(model.transmat_, stay)
+    model.means_ = np.array([weeks[within == state].mean(axis=0) for state in range(states)])
+    model.covars_ = np.array([np.cov(weeks[within == state].T) for state in range(states)])
+    return model

@@ -1,0 +1,588 @@
+"""Training: worlds, a warm start, then PPO or DQN (Stable-Baselines3), one network a seed.
+
+Training goes in segments. Each begins with an environment and a random state that follow from the
+seed and the segment's number alone, and ends with a checkpoint: so a training that was killed goes
+on from its last checkpoint to the same policy as one that was not.
+
+torch and Stable-Baselines3 are imported when training begins, and for nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from queue import Empty
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.adapters.rl.simulation import Simulation, reward
+from rebalancer.adapters.rl.worlds import Worlds, worlds
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.policy.learned import LearnedPolicy, Network
+from rebalancer.domain.policy.rules import policy as rule
+from rebalancer.domain.policy.serving import Training, TrainingData, TrainingStage
+
+if TYPE_CHECKING:
+    from stable_baselines3 import DQN, PPO
+
+Floats = NDArray[np.float64]
+
+ALGORITHMS = ("ppo", "dqn")
+
+PORTFOLIOS = {"ppo": 1_024, "dqn": 256}
+"""Environments that step together."""
+
+ROLLOUT = 32
+"""Weeks that PPO collects before it learns from them."""
+
+SEGMENT = {"ppo": 4 * ROLLOUT * 1_024, "dqn": 512 * 256}
+"""Steps of one segment: what is lost at most when training is killed."""
+
+HELD_OUT = 1_024
+"""Portfolios that measure what a policy is worth, in worlds that it does not learn in."""
+
+
+@attrs.frozen
+class Plan:
+    """What to train.
+
+    Attributes:
+        algorithm: ``ppo`` or ``dqn``.
+        steps: Of the environment, a seed; rounded up to whole segments.
+        seeds: One network each.
+        reward: Name of the reward.
+        worlds: How many to draw; a seventh of them are held out.
+        warm_start: Iterations of the warm start; 0: none.
+        device: Where torch computes.
+        workers: Processes that train seeds side by side.
+    """
+
+    algorithm: Literal["ppo", "dqn"]
+    steps: int
+    seeds: tuple[int, ...]
+    reward: str = "mean_variance"
+    worlds: int = 6_000
+    warm_start: int = 300
+    device: str = "cpu"
+    workers: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot be trained.
+
+        Raises:
+            InvalidRequest: names the field.
+        """
+        if self.algorithm not in ALGORITHMS:
+            raise InvalidRequest(
+                f"{self.algorithm!r} is not an algorithm; choose one of {', '.join(ALGORITHMS)}",
+                field="algorithm",
+            )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise InvalidRequest("name at least one seed, each once", field="seeds")
+        for field, least in (("steps", 1), ("worlds", 14), ("warm_start", 0), ("workers", 1)):
+            if getattr(self, field) < least:
+                raise InvalidRequest(f"must be at least {least}", field=field)
+        reward(self.reward)
+
+    @property
+    def segments(self) -> int:
+        """Segments that a seed is trained for."""
+        return -(-self.steps // SEGMENT[self.algorithm])
+
+
+@attrs.frozen
+class Point:
+    """A point of a learning curve.
+
+    Attributes:
+        seed: Whose.
+        stage: ``warm start``, or the algorithm's name.
+        at: Iterations or steps of that stage behind it.
+        of: How many there will be.
+        worth: Mean reward a week: while learning during the warm start, else of the policy without
+            its noise, in worlds held out.
+    """
+
+    seed: int
+    stage: str
+    at: int
+    of: int
+    worth: float
+
+
+@attrs.frozen(eq=False)
+class Trained:
+    """What training came to.
+
+    Attributes:
+        learned: The policy, not yet in a catalogue.
+        training: How it was made.
+        curve: Of all seeds, in the order of time within a seed and stage.
+        before: Mean reward a week in held-out worlds by seed, before the algorithm's updates.
+        after: The same of the network that was kept.
+    """
+
+    learned: LearnedPolicy
+    training: Training
+    curve: tuple[Point, ...]
+    before: Mapping[int, float]
+    after: Mapping[int, float]
+
+
+def train(
+    panels: Mapping[str, PriceHistory],
+    plan: Plan,
+    out: Path,
+    *,
+    regimes: RegimeModel,
+    chosen_rule: str,
+    command: str,
+    today: date,
+    name: str | None = None,
+    progress: Callable[[Point], None] = lambda _: None,
+    drawn: Callable[[int], None] = lambda _: None,
+) -> Trained:
+    """Train one network a seed, or go on where an earlier call was stopped.
+
+    Args:
+        panels: Prices by name, cut off where training ends, without bills.
+        plan: What to train.
+        out: Folder for checkpoints.
+        regimes: The model of market regimes.
+        chosen_rule: The best rule on the same prices; it also decides where the networks cannot be
+            trusted.
+        command: What makes the same policy again.
+        today: For the record.
+        name: Of the policy; that of the algorithm when None.
+        progress: Told each point of the learning curves.
+        drawn: Told the number of worlds that have come into being.
+
+    Raises:
+        InvalidRequest: the folder holds the checkpoints of another training, or prices are too
+            short; names the field.
+    """
+    pin_threads()
+    _claim(out, panels, plan)
+    held_out = max(2, plan.worlds // 7)
+    prices = list(panels.values())
+    learning, judging = (
+        worlds(prices, regimes, count=count, seed=seed, progress=drawn)
+        for count, seed in ((plan.worlds - held_out, 1), (held_out, 2))
+    )
+    results = dict(_all_seeds(plan, out, learning, judging, progress))
+    curves = [point for seed in plan.seeds for point in results[seed].curve]
+    low, high = _seen([results[seed].network for seed in plan.seeds], learning)
+    learned = LearnedPolicy(
+        name=name or plan.algorithm,
+        networks=tuple(results[seed].network for seed in plan.seeds),
+        regimes=regimes,
+        rule=rule(chosen_rule),
+        lowest=low,
+        highest=high,
+        chosen_rule=chosen_rule,
+    )
+    return Trained(
+        learned=learned,
+        training=_account(panels, plan, command, today),
+        curve=tuple(curves),
+        before={seed: results[seed].before for seed in plan.seeds},
+        after={seed: results[seed].after for seed in plan.seeds},
+    )
+
+
+def pin_threads() -> None:
+    """One thread a process: the same sums in the same order, and no fight over cores."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def worth(network: Network, judging: Worlds, name: str, *, seed: int = 0) -> float:
+    """Mean reward a week of a network in worlds that it did not learn in."""
+    count = min(HELD_OUT, 4 * len(judging))
+    simulation = Simulation(judging, range(seed, seed + count), reward=reward(name))
+    total = 0.0
+    for _ in range(judging.steps):
+        actions = network.actions(simulation.observed.astype(np.float64))
+        rewards, _, _ = simulation.step(actions)
+        total += float(rewards.mean())
+    return total / judging.steps
+
+
+@attrs.frozen(eq=False)
+class _Seed:
+    """What one seed came to."""
+
+    network: Network
+    curve: tuple[Point, ...]
+    before: float
+    after: float
+
+
+_Report = Callable[[Point], None]
+
+_SHARED: dict[str, Any] = {}
+"""What forked workers inherit instead of being sent: worlds are large."""
+
+
+def _all_seeds(
+    plan: Plan, out: Path, learning: Worlds, judging: Worlds, progress: _Report
+) -> Iterator[tuple[int, _Seed]]:
+    if plan.workers < 2 or len(plan.seeds) < 2:
+        for seed in plan.seeds:
+            yield seed, _one_seed(plan, seed, out, learning, judging, progress)
+        return
+    context = multiprocessing.get_context("fork")
+    points = context.Queue()
+    _SHARED.update(plan=plan, out=out, learning=learning, judging=judging, points=points)
+    try:
+        workers = min(plan.workers, len(plan.seeds))
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            waiting: dict[int, Future[_Seed]] = {
+                seed: pool.submit(_shared_seed, seed) for seed in plan.seeds
+            }
+            while not all(future.done() for future in waiting.values()):
+                try:
+                    progress(points.get(timeout=0.2))
+                except Empty:
+                    continue
+            while not points.empty():
+                progress(points.get())
+            for seed, future in waiting.items():
+                yield seed, future.result()
+    finally:
+        _SHARED.clear()
+
+
+def _shared_seed(seed: int) -> _Seed:
+    pin_threads()
+    shared = _SHARED
+    return _one_seed(
+        shared["plan"],
+        seed,
+        shared["out"],
+        shared["learning"],
+        shared["judging"],
+        shared["points"].put,
+    )
+
+
+def _one_seed(
+    plan: Plan, seed: int, out: Path, learning: Worlds, judging: Worlds, progress: _Report
+) -> _Seed:
+    folder = out / "checkpoints" / f"seed-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    start, curve = _warm(plan, seed, folder, learning, judging, progress)
+    before = worth(start, judging, plan.reward)
+    best, after = start, -np.inf
+    learner = _Learner(plan, seed, start, learning)
+    for number in range(plan.segments):
+        kept = folder / f"segment-{number + 1:04d}.npz"
+        if kept.exists():
+            network = _read(kept)
+        else:
+            network = learner.segment(number, folder)
+            _write(kept, network)
+        value = worth(network, judging, plan.reward)
+        at = (number + 1) * SEGMENT[plan.algorithm]
+        point = Point(seed, plan.algorithm, at, plan.segments * SEGMENT[plan.algorithm], value)
+        curve.append(point)
+        progress(point)
+        # The best of the later half: a lucky early one has hardly been changed by the algorithm.
+        if 2 * (number + 1) >= plan.segments and value > after:
+            best, after = network, value
+    return _Seed(best, tuple(curve), before, after)
+
+
+def _warm(
+    plan: Plan, seed: int, folder: Path, learning: Worlds, judging: Worlds, progress: _Report
+) -> tuple[Network, list[Point]]:
+    """The network that the algorithm begins with, and how it came about."""
+    from rebalancer.adapters.rl.warm_start import warm_start
+
+    kept, told = folder / "warm-start.npz", folder / "warm-start.json"
+    if kept.exists() and told.exists():
+        curve = [Point(**point) for point in json.loads(told.read_text())]
+        return _read(kept), curve
+    curve = []
+
+    def report(iteration: int, value: float) -> None:
+        if iteration % 10 == 0 or iteration == plan.warm_start:
+            curve.append(Point(seed, "warm start", iteration, plan.warm_start, value))
+            progress(curve[-1])
+
+    network = warm_start(learning, seed=seed, iterations=plan.warm_start, progress=report)
+    told.write_text(json.dumps([attrs.asdict(point) for point in curve]))
+    _write(kept, network)
+    return network, curve
+
+
+class _Learner:
+    """One seed's PPO or DQN, segment after segment."""
+
+    def __init__(self, plan: Plan, seed: int, start: Network, learning: Worlds) -> None:
+        self._plan, self._seed, self._start, self._learning = plan, seed, start, learning
+
+    def segment(self, number: int, folder: Path) -> Network:
+        """Learn for one segment, from the checkpoint of the one before; keeps a checkpoint."""
+        from stable_baselines3.common.utils import set_random_seed
+
+        from rebalancer.adapters.rl.environment import RebalancingVecEnv
+
+        plan = self._plan
+        count = PORTFOLIOS[plan.algorithm]
+        base = (self._seed * 1_000 + number) * 10_000 % 2**31
+        env = RebalancingVecEnv(
+            self._learning,
+            reward(plan.reward),
+            count,
+            seed=base,
+            discrete=plan.algorithm == "dqn",
+        )
+        set_random_seed(base)
+        before, after = (folder / f"model-{place:04d}.zip" for place in (number, number + 1))
+        if number == 0:
+            model = _new(plan, env, self._start, self._learning, self._seed)
+        else:
+            kind = _kind(plan.algorithm)
+            model = kind.load(before, env=env, device=plan.device)
+        set_random_seed(base + 1)
+        model.learn(SEGMENT[plan.algorithm], reset_num_timesteps=True)
+        half_written = after.with_suffix(".part.zip")
+        model.save(half_written)
+        half_written.rename(after)
+        before.unlink(missing_ok=True)
+        return network_of(model)
+
+
+def _kind(algorithm: str) -> Any:
+    from stable_baselines3 import DQN, PPO
+
+    return PPO if algorithm == "ppo" else DQN
+
+
+def _new(plan: Plan, env: Any, start: Network, learning: Worlds, seed: int) -> PPO | DQN:
+    """An untrained model whose network is the warm start's."""
+    import torch
+    from stable_baselines3 import DQN, PPO
+
+    hidden = [weight.shape[1] for weight in start.weights[:-1]]
+    if plan.algorithm == "ppo":
+        model = PPO(
+            "MlpPolicy",
+            env,
+            n_steps=ROLLOUT,
+            batch_size=8_192,
+            n_epochs=4,
+            learning_rate=1e-4,
+            gamma=0.95,
+            gae_lambda=0.9,
+            clip_range=0.15,
+            ent_coef=0.0,
+            vf_coef=0.5,
+            seed=seed,
+            device=plan.device,
+            policy_kwargs={
+                "net_arch": {"pi": hidden, "vf": [64, 64]},
+                "activation_fn": torch.nn.Tanh,
+                "log_std_init": -2.0,
+            },
+        )
+        layers = [*_linear(model.policy.mlp_extractor.policy_net), model.policy.action_net]
+        with torch.no_grad():
+            for layer, weight, bias in zip(layers, start.weights, start.biases, strict=True):
+                layer.weight.copy_(torch.tensor(weight.T))
+                layer.bias.copy_(torch.tensor(bias))
+        return model
+    model = DQN(
+        "MlpPolicy",
+        env,
+        learning_rate=2e-4,
+        buffer_size=400_000,
+        learning_starts=20_000,
+        batch_size=2_048,
+        gamma=0.9,
+        train_freq=1,
+        gradient_steps=2,
+        target_update_interval=8_192,
+        exploration_initial_eps=0.1,
+        exploration_final_eps=0.1,
+        seed=seed,
+        device=plan.device,
+        policy_kwargs={"net_arch": [64, 64], "activation_fn": torch.nn.Tanh},
+    )
+    _imitate(model, start, learning, seed)
+    return model
+
+
+_IMITATIONS = 1_500
+_PREFERRED = 0.05
+"""How much more an action is worth at first than one that invests all else alike and a whole less,
+in rewards: about what a few weeks of it bring."""
+
+
+def _imitate(model: DQN, start: Network, learning: Worlds, seed: int) -> None:
+    """Value actions at first by how near they are to what the warm start would do."""
+    import torch
+
+    from rebalancer.adapters.rl.environment import GRID
+
+    grid = torch.tensor(GRID, dtype=torch.float32)
+    seen = _walked(start, learning, seed)
+    wanted = torch.tensor(start.actions(seen), dtype=torch.float32)
+    observed = torch.tensor(seen, dtype=torch.float32)
+    # Pace, band and patience are the same for all actions of the grid.
+    apart = (wanted[:, None, :5] - grid[None, :, :5]).square().sum(2)
+    values = -_PREFERRED * apart
+    climber = torch.optim.Adam(model.q_net.parameters(), lr=1e-3)
+    random = np.random.default_rng([seed, 3])
+    for _ in range(_IMITATIONS):
+        rows = torch.from_numpy(random.integers(0, len(observed), 512))
+        loss = (model.q_net(observed[rows]) - values[rows]).square().mean()
+        climber.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        climber.step()
+    model.q_net_target.load_state_dict(model.q_net.state_dict())
+
+
+def _walked(network: Network, learning: Worlds, seed: int) -> Floats:
+    """(N, `FEATURES`) what a network sees on its way through worlds."""
+    simulation = Simulation(learning, range(seed, seed + 512), reward=reward("mean_variance"))
+    seen = []
+    for _ in range(learning.steps):
+        observed = simulation.observed.astype(np.float64)
+        seen.append(observed)
+        simulation.step(network.actions(observed))
+    return np.concatenate(seen)
+
+
+def _seen(networks: Sequence[Network], learning: Worlds) -> tuple[Floats, Floats]:
+    """Least and greatest figures of all that was trained on."""
+    market = learning.features.reshape(-1, learning.features.shape[-1]).astype(np.float64)
+    walked = np.concatenate([_walked(network, learning, 0) for network in networks])
+    width = market.shape[1]
+    low = np.concatenate([market.min(axis=0), walked[:, width:].min(axis=0)])
+    high = np.concatenate([market.max(axis=0), walked[:, width:].max(axis=0)])
+    return low, high
+
+
+def network_of(model: PPO | DQN) -> Network:
+    """The network that serves: PPO's mean action, DQN's values of the grid's actions."""
+    from stable_baselines3 import PPO
+
+    from rebalancer.adapters.rl.environment import GRID
+
+    policy: Any = model.policy
+    if isinstance(model, PPO):
+        layers, grid = [*_linear(policy.mlp_extractor.policy_net), policy.action_net], None
+    else:
+        layers, grid = _linear(policy.q_net.q_net), GRID
+    return Network(
+        [layer.weight.detach().cpu().numpy().T for layer in layers],
+        [layer.bias.detach().cpu().numpy() for layer in layers],
+        grid,
+    )
+
+
+def _linear(stack: Any) -> list[Any]:
+    return [layer for layer in stack if hasattr(layer, "weight")]
+
+
+def _write(path: Path, network: Network) -> None:
+    arrays: dict[str, Any] = {f"w{i}": weight for i, weight in enumerate(network.weights)}
+    arrays |= {f"b{i}": bias for i, bias in enumerate(network.biases)}
+    if network.grid is not None:
+        arrays["grid"] = network.grid
+    half_written = path.with_suffix(".part.npz")
+    np.savez(half_written, **arrays)
+    half_written.rename(path)
+
+
+def _read(path: Path) -> Network:
+    with np.load(path, allow_pickle=False) as arrays:
+        count = sum(name.startswith("w") for name in arrays)
+        return Network(
+            [arrays[f"w{i}"] for i in range(count)],
+            [arrays[f"b{i}"] for i in range(count)],
+            arrays["grid"] if "grid" in arrays else None,
+        )
+
+
+def _claim(out: Path, panels: Mapping[str, PriceHistory], plan: Plan) -> None:
+    """Make sure that a folder's checkpoints are of this training.
+
+    Raises:
+        InvalidRequest: they are of another.
+    """
+    same = attrs.asdict(plan) | {"data": {name: panel.digest for name, panel in panels.items()}}
+    # More steps or seeds go on from what there is; other workers come to the same.
+    for free in ("steps", "seeds", "workers"):
+        del same[free]
+    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+    kept = out / "checkpoints" / "training.sha256"
+    if kept.exists() and kept.read_text().strip() != digest:
+        raise InvalidRequest(
+            f"{out} holds checkpoints of another training; name another folder, or remove "
+            f"{kept.parent}",
+            field="out",
+        )
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(digest + "\n")
+
+
+def _account(panels: Mapping[str, PriceHistory], plan: Plan, command: str, today: date) -> Training:
+    stages = [
+        TrainingStage("worlds", plan.worlds, "two-year worlds, 85% of them resampled"),
+    ]
+    if plan.warm_start:
+        stages.append(
+            TrainingStage("warm start", plan.warm_start, "gradient steps of a smooth simulation")
+        )
+    if plan.algorithm == "dqn":
+        stages.append(
+            TrainingStage("imitation", _IMITATIONS, "values near the warm start's actions")
+        )
+    stages.append(
+        TrainingStage(
+            plan.algorithm,
+            plan.segments * SEGMENT[plan.algorithm],
+            "steps of the simulation a seed; the best checkpoint of the later half is kept",
+        )
+    )
+    return Training(
+        algorithm=plan.algorithm,
+        created=today,
+        stages=tuple(stages),
+        data=tuple(
+            TrainingData(
+                name=name,
+                sha256=panel.digest,
+                first=panel.dates[0].item(),
+                last=panel.dates[-1].item(),
+                symbols=len(panel.symbols),
+            )
+            for name, panel in panels.items()
+        ),
+        trained_until=max(panel.last_date for panel in panels.values()),
+        reward=plan.reward,
+        seeds=plan.seeds,
+        libraries={
+            library: version(library)
+            for library in ("numpy", "torch", "stable-baselines3", "gymnasium")
+        },
+        command=command,
+    )

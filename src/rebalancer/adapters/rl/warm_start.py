@@ -1,0 +1,255 @@
+"""A first policy, found by differentiating through a smooth copy of the simulation.
+
+Reinforcement learning finds its way by trial and error, and forgets little of where it begins. So
+it begins here: the week's step is written once more with torch, no-trade bands are made soft, and a
+network climbs the gradient of the reward over whole worlds at once (Buehler, Gonon, Teichmann and
+Wood 2019, Deep Hedging, train like this). What comes out is only a start: it is judged, and
+improved, in the simulation itself, whose bands are hard.
+
+Two things differ from the simulation on purpose. Bands are soft, or there would be no gradient. And
+money may be borrowed at the cash rate, up to `MOST_INVESTED`: where nothing can be borrowed, a
+learner that bears more risk than its mix has must hold a riskier mix, and would unlearn to
+diversify. A policy that serves holds its mix in full where this one would borrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rebalancer.adapters.rl.simulation import (
+    AVERSIONS,
+    CHEAPEST,
+    DEAREST,
+    HIGHEST_RATE,
+    LEAST_VOLATILITY,
+    TURNOVER_PRICE,
+    VARIANCE_PRICE,
+    WEEKS_A_YEAR,
+)
+from rebalancer.adapters.rl.worlds import Worlds
+from rebalancer.domain.policy.learned import ACTIONS, LEAST_INVESTED, WIDER, Network
+from rebalancer.domain.policy.observation import FEATURES, FURTHEST, SLEEVES, STANDING
+from rebalancer.domain.policy.rules import DEFAULT_BAND
+
+HIDDEN = 32
+"""Units in each of two hidden layers."""
+
+BATCH = 192
+"""Worlds that a gradient is taken over."""
+
+RATE = 2e-3
+"""Learning rate at its highest."""
+
+MOST_INVESTED = 2.0
+"""Largest share of the mix that may be held here, borrowed money included."""
+
+SOFTNESS = 0.25
+"""Over how much of its half-width a band goes from resting to trading."""
+
+_LEAK = 0.02
+"""Slope beyond the ends of an action: what is cut off must still find its way back."""
+
+_BEGINNING = {
+    "risk": -0.15,
+    "inverse volatility": 0.05,
+    "risk parity": 0.9,
+    "momentum": 0.1,
+    "trend": 0.1,
+    "pace": 0.2,
+    "band": -0.2,
+    "patience": 0.5,
+}
+"""Actions of the untrained policy: what the literature would do."""
+
+
+class Actor(nn.Module):
+    """The network of `Network`, as torch trains it."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layers = nn.ModuleList(
+            [
+                nn.Linear(len(FEATURES), HIDDEN),
+                nn.Linear(HIDDEN, HIDDEN),
+                nn.Linear(HIDDEN, len(ACTIONS)),
+            ]
+        )
+        with torch.no_grad():
+            last = self.layers[-1]
+            last.weight.mul_(0.3)
+            last.bias.copy_(torch.tensor([_BEGINNING[action.name] for action in ACTIONS]))
+
+    def forward(self, observed: torch.Tensor) -> torch.Tensor:
+        """(B, `ACTIONS`), not cut off."""
+        values = observed
+        for layer in self.layers[:-1]:
+            values = torch.tanh(layer(values))
+        answer: torch.Tensor = self.layers[-1](values)
+        return answer
+
+    def network(self) -> Network:
+        """The same in numpy."""
+        return Network(
+            [layer.weight.detach().numpy().T for layer in self.layers],
+            [layer.bias.detach().numpy() for layer in self.layers],
+        )
+
+
+@attrs.frozen(eq=False)
+class _Episodes:
+    """Worlds with all else that is drawn for them, as tensors; N worlds, L weeks."""
+
+    targets: torch.Tensor
+    growth: torch.Tensor
+    features: torch.Tensor
+    sleeves: torch.Tensor
+    unit: torch.Tensor
+    monthly: torch.Tensor
+    monthly_turnover: torch.Tensor
+    rate: torch.Tensor
+    aversion: torch.Tensor
+    share: torch.Tensor
+
+    @classmethod
+    def drawn(cls, worlds: Worlds, random: np.random.Generator, count: int) -> _Episodes:
+        rows = random.integers(0, len(worlds), count)
+
+        def tensor(values: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+        bps = CHEAPEST * (DEAREST / CHEAPEST) ** random.random(count)
+        cash = (1.0 + HIGHEST_RATE * random.random(count)) ** (1.0 / WEEKS_A_YEAR)
+        volatility = np.maximum(worlds.volatility[rows, :-1], LEAST_VOLATILITY)
+        full = random.random(count) < 0.5
+        return cls(
+            targets=tensor(worlds.targets[rows]),
+            growth=tensor(worlds.growth[rows] / cash[:, None, None]),
+            features=tensor(worlds.features[rows]),
+            sleeves=tensor(worlds.sleeves[rows]),
+            unit=tensor(volatility / math.sqrt(WEEKS_A_YEAR)),
+            monthly=tensor((1.0 + worlds.monthly[rows]) / cash[:, None] - 1.0),
+            monthly_turnover=tensor(worlds.monthly_turnover[rows]),
+            rate=tensor(bps * 1e-4),
+            aversion=tensor(random.choice(AVERSIONS, count)),
+            share=tensor(np.where(full, 1.0, 0.3 + 0.7 * random.random(count))),
+        )
+
+
+def _leaky(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    inside = values.clamp(low, high)
+    return inside + _LEAK * (values - inside)
+
+
+_MOST = [sleeve.most for sleeve in SLEEVES]
+_CENTRE = [feature.centre for feature in STANDING]
+_SCALE = [feature.scale for feature in STANDING]
+
+
+def _rewards(actor: Actor, worlds: _Episodes) -> torch.Tensor:
+    """Mean reward a week of `MeanVariance` over all worlds, along the smooth path."""
+    targets = worlds.targets
+    centre, scale, most = torch.tensor(_CENTRE), torch.tensor(_SCALE), torch.tensor(_MOST)
+    held = targets * worlds.share[:, None]
+    weeks = torch.full((len(targets),), 52.0)
+    wanted = targets.sum(1)
+    fixed = [
+        torch.log(worlds.rate.clamp(min=1e-5) / 1e-3),
+        torch.log(worlds.aversion / 4.0),
+        torch.log(wanted.square() / targets.square().sum(1) / 10.0),
+        1.0 - wanted,
+    ]
+    price = VARIANCE_PRICE * worlds.aversion / 2
+    total = torch.zeros(())
+    count = worlds.growth.shape[1]
+    for week in range(count):
+        # A portfolio that has borrowed looks like one that is invested in full.
+        invested = held.sum(1)
+        seen = held / invested.clamp(min=1.0)[:, None]
+        moved = seen - targets
+        departure = (moved.abs().sum(1) + moved.sum(1).abs()) / 2
+        standing = torch.stack([seen.sum(1), departure, torch.log1p(weeks), *fixed], dim=1)
+        standing = ((standing - centre) / scale).clamp(-FURTHEST, FURTHEST)
+        raw = actor(torch.cat([worlds.features[:, week], standing], dim=1))
+        action = _leaky(raw, -1.0, 1.0)
+        parts = _leaky(action[:, 1 : 1 + len(SLEEVES)], 0.0, 1.0) * most
+        asked = parts.clamp(min=0.0).sum(1, keepdim=True)
+        mix = (1.0 - asked).clamp(min=0.0) * targets
+        mix = mix + ((parts / asked.clamp(min=1.0)).unsqueeze(2) * worlds.sleeves[:, week]).sum(1)
+        slope = 1.0 - LEAST_INVESTED
+        share = 1.0 + slope * _leaky(raw[:, 0], -1.0, (MOST_INVESTED - 1.0) / slope)
+        gap = (mix * share[:, None]).clamp(min=0.0) - held
+        band = (DEFAULT_BAND * WIDER ** action[:, -2])[:, None]
+        patience = DEFAULT_BAND * WIDER ** action[:, -1]
+        idle = gap.sum(1)
+        leaves = torch.sigmoid((gap.abs() - band) / (SOFTNESS * band))
+        funds = torch.sigmoid((idle.abs() - patience) / (SOFTNESS * patience))
+        landing = action[:, -3].clamp(min=0.0)[:, None] * band
+        trade = gap.sign() * (gap.abs() - landing).clamp(min=0.0) * leaves
+        same = (gap.sign() == idle.sign()[:, None]).float()
+        trade = trade + gap * same * (1.0 - leaves) * funds[:, None]
+        cost = worlds.rate * trade.abs().sum(1)
+        turnover = torch.maximum(trade.clamp(min=0.0).sum(1), (-trade).clamp(min=0.0).sum(1))
+        after = held + trade
+        after = after / (after.sum(1) / MOST_INVESTED).clamp(min=1.0)[:, None]
+        growth = worlds.growth[:, week]
+        gained = (after * (growth - 1.0)).sum(1) - cost
+        unit, turned = worlds.unit[:, week], worlds.monthly_turnover[:, week]
+        ours = gained / unit
+        monthly = (worlds.monthly[:, week] - 2.0 * turned * worlds.rate) / unit
+        total = (
+            total
+            + (
+                ours
+                - monthly
+                - price * (ours.square() - monthly.square())
+                - TURNOVER_PRICE * (turnover - turned) / unit
+            ).mean()
+        )
+        acted = torch.maximum((leaves * (targets > 0)).amax(1), funds)
+        weeks = (weeks * (1.0 - acted) + 1.0).detach()
+        held = after * growth / (1.0 + gained)[:, None]
+    return total / count
+
+
+def warm_start(
+    worlds: Worlds,
+    *,
+    seed: int,
+    iterations: int,
+    progress: Callable[[int, float], None] = lambda *_: None,
+) -> Network:
+    """A policy that has climbed the gradient of the smooth simulation.
+
+    Adam with decoupled weight decay (Loshchilov and Hutter 2019), a learning rate that rises over
+    20 iterations and then falls like a cosine.
+
+    Args:
+        worlds: To learn in.
+        seed: Of the weights and of all that is drawn.
+        iterations: Steps of the gradient; 0 leaves the network as it begins.
+        progress: Told the number of each iteration and the mean reward in it.
+    """
+    actor = Actor(seed)
+    climber = torch.optim.AdamW(actor.parameters(), lr=RATE, weight_decay=1e-4)
+    random = np.random.default_rng([seed, 1])
+    for iteration in range(iterations):
+        rate = min(1.0, (iteration + 1) / 20)
+        rate *= 0.5 * (1.0 + math.cos(math.pi * iteration / iterations)) + 0.02
+        for group in climber.param_groups:
+            group["lr"] = RATE * rate
+        worth = _rewards(actor, _Episodes.drawn(worlds, random, BATCH))
+        climber.zero_grad()
+        (-worth).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
+        climber.step()
+        progress(iteration + 1, float(worth.detach()))
+    return actor.network()

@@ -1,0 +1,303 @@
+"""Worlds to learn in: random universes with random targets on real and resampled price paths.
+
+A world is a stretch of weekly looks at one portfolio's market: what prices and strategic weights
+say at each look (the domain's own `outlook`), how prices move until the next, and what the monthly
+rule makes of it. None of it depends on what a learner does, so it is worked out once, for thousands
+of worlds at a time, and learners walk through it again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rebalancer.domain.backtest.step import step
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.policy.observation import LOOKBACK, OUTLOOK, SLEEVES, outlook
+from rebalancer.domain.policy.policy import Decision, Frequency
+from rebalancer.domain.portfolio.book import Book
+from rebalancer.domain.portfolio.costs import Charges
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Dates = NDArray[np.datetime64]
+Rows = NDArray[np.intp]
+
+WEEKS = 104
+"""Weekly steps in a world: two years."""
+
+SMALLEST, LARGEST = 4, 30
+"""Assets in a universe; all of a panel that has fewer than four more."""
+
+SLOTS = 32
+
+MEAN_BLOCK = 63
+"""Days drawn together on average when a path is resampled: volatility clusters within them."""
+
+_SYNTHETIC_ASSETS = 40
+
+_USUAL_SHARPE = 0.45
+"""Sharpe ratio of a single asset, a year: what long histories of many countries suggest (Dimson,
+Marsh and Staunton 2002, Triumph of the Optimists), the price of survival taken off."""
+
+_WORLDS_A_PATH = 40
+_LARGEST_JUMP = 5.0
+
+
+@attrs.frozen(eq=False)
+class Worlds:
+    """M worlds of L steps over K slots. Arrays of single precision: they are large.
+
+    Attributes:
+        targets: (M, K) strategic weights, rows sum to at most 1.
+        present: (M, K) slots in use.
+        days: (M, L + 1) of the looks.
+        growth: (M, L, K) price relatives from a look to the next.
+        features: (M, L + 1, `OUTLOOK`).
+        sleeves: (M, L + 1, `SLEEVES`, K).
+        volatility: (M, L + 1) of the strategic mix over the past year, a year.
+        monthly: (M, L) return of the monthly rule from a look to the next, before costs.
+        monthly_turnover: (M, L) one-way, of the same.
+    """
+
+    targets: Floats
+    present: NDArray[np.bool_]
+    days: Dates
+    growth: Singles
+    features: Singles
+    sleeves: Singles
+    volatility: Singles
+    monthly: Singles
+    monthly_turnover: Singles
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def steps(self) -> int:
+        """L, the steps in a world."""
+        return int(self.growth.shape[1])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Worlds]) -> Worlds:
+        """All worlds of several collections."""
+        return cls(
+            **{
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                for field in attrs.fields(cls)
+            }
+        )
+
+
+def resampled(panel: PriceHistory, *, seed: int, rows: int = 1_500) -> PriceHistory:
+    """A path that might have been: a panel's risk in a new order, with returns not to be relied on.
+
+    Risk is kept: days of all assets are drawn together and in blocks (the stationary bootstrap of
+    Politis and Romano 1994), so that correlations and the clustering of volatility survive; then
+    each asset's returns are stretched by a random factor around 1. Returns are not: a crash came
+    once, at its hour, and the assets of a panel are known to have lived. So every other block is
+    turned upside down, and the mean over all is replaced by a random one in proportion to risk.
+
+    Args:
+        panel: At least `LOOKBACK` rows; assets without prices throughout are left out.
+        seed: Of the resampling.
+        rows: Length of the path.
+
+    Raises:
+        InvalidRequest: no asset has prices throughout.
+    """
+    random = np.random.default_rng(seed)
+    whole = np.flatnonzero(~np.isnan(panel.closes).any(axis=0))
+    if not whole.size:
+        raise InvalidRequest("no asset has prices on all days: nothing can be resampled")
+    if whole.size > _SYNTHETIC_ASSETS:
+        whole = np.sort(random.choice(whole, _SYNTHETIC_ASSETS, replace=False))
+    closes = panel.closes[:, whole]
+    returns = closes[1:] / closes[:-1] - 1.0
+    count = len(returns)
+    returns = returns - returns.mean(axis=0)
+    deviation = returns.std(axis=0)
+    sharpe = random.normal(_USUAL_SHARPE, 0.1) + random.normal(0.0, 0.1, whole.size)
+    drift = sharpe * deviation / np.sqrt(252.0)
+    fresh = random.random(rows - 1) < 1.0 / MEAN_BLOCK
+    fresh[0] = True
+    starts = random.integers(0, count, rows - 1)
+    position = np.arange(rows - 1)
+    begun = np.maximum.accumulate(np.where(fresh, position, 0))
+    drawn = returns[(starts[begun] + position - begun) % count]
+    turned = (random.random(rows - 1) < 0.5)[begun]
+    drawn = np.where(turned[:, None], -drawn, drawn) + drift
+    common = np.exp(random.normal(0.0, 0.25))
+    stretch = common * np.exp(random.normal(0.0, 0.25, whole.size))
+    moves = np.clip(1.0 + drawn * stretch, 1.0 / _LARGEST_JUMP, _LARGEST_JUMP)
+    path = np.concatenate([np.ones((1, whole.size)), np.cumprod(moves, axis=0)])
+    # Within what may be a price, however long and wild the path.
+    path = np.clip(100.0 * path, 1e-6, 1e11)
+    days = np.busday_offset(np.datetime64("2000-01-03"), np.arange(rows), roll="forward").astype(
+        "datetime64[D]"
+    )
+    return PriceHistory.of([panel.symbols[column] for column in whole], days, path)
+
+
+def worlds(
+    panels: Sequence[PriceHistory],
+    regimes: RegimeModel,
+    *,
+    count: int,
+    seed: int,
+    weeks: int = WEEKS,
+    synthetic: float = 0.85,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Worlds:
+    """Draw worlds from panels of prices.
+
+    Args:
+        panels: Real prices; each serves equally often, whatever its size.
+        regimes: The model behind the regimes' probabilities.
+        count: How many worlds.
+        seed: Of all that is drawn.
+        weeks: Steps in a world.
+        synthetic: Share of the worlds whose path is resampled.
+        progress: Told the number of worlds that have come into being.
+
+    Raises:
+        InvalidRequest: a panel is too short for a single world.
+    """
+    random = np.random.default_rng(seed)
+    made: list[Worlds] = []
+    each = np.diff(np.linspace(0, count, len(panels) + 1).astype(int))
+    for number, (panel, share) in enumerate(zip(panels, each, strict=True)):
+        rows = _looks(panel)
+        if len(rows) < weeks + 2:
+            raise InvalidRequest(
+                f"a panel with {panel.symbols[0]} holds {len(panel)} rows; training needs a year "
+                f"and {weeks} weeks more, some {LOOKBACK + 5 * (weeks + 2)} rows",
+                field="prices",
+            )
+        paths = [(panel, int(share) - round(share * synthetic))]
+        fake = round(share * synthetic)
+        several = max(1, fake // _WORLDS_A_PATH)
+        for part in range(several):
+            size = fake // several + (part < fake % several)
+            if size:
+                path_seed = int(random.integers(2**31)) + number
+                paths.append((resampled(panel, seed=path_seed), size))
+        for path, size in paths:
+            if size:
+                made.append(_on(path, regimes, size, random, weeks))
+                progress(size)
+    return Worlds.joined(made)
+
+
+def _looks(panel: PriceHistory) -> Rows:
+    """Rows at which a weekly policy looks and has history enough."""
+    rows = np.flatnonzero(Frequency.WEEKLY.reviews(panel.dates))
+    return rows[rows >= LOOKBACK - 1]
+
+
+def _on(
+    panel: PriceHistory,
+    regimes: RegimeModel,
+    count: int,
+    random: np.random.Generator,
+    weeks: int,
+) -> Worlds:
+    """Worlds on one panel."""
+    rows = _looks(panel)
+    start = random.integers(0, len(rows) - weeks, count)
+    # An asset must have been there a year before the first look.
+    known = np.array([np.argmax(~np.isnan(column)) for column in panel.closes.T])
+    assets, present = np.zeros((count, SLOTS), dtype=np.intp), np.zeros((count, SLOTS), dtype=bool)
+    for world in range(count):
+        there = np.flatnonzero(known <= rows[start[world]] - LOOKBACK + 1)
+        most = min(LARGEST, len(there))
+        least = min(SMALLEST, most)
+        if most < 1:
+            raise InvalidRequest("no asset has a year of prices at the start", field="prices")
+        # Even in the logarithm: small universes are as common in life as large ones.
+        size = round(np.exp(random.uniform(np.log(least), np.log(most))))
+        chosen = random.choice(there, size, replace=False)
+        assets[world, :size], present[world, :size] = chosen, True
+    targets = _targets(present, random)
+    features = np.zeros((count, weeks + 1, len(OUTLOOK)), dtype=np.float32)
+    sleeves = np.zeros((count, weeks + 1, len(SLEEVES), SLOTS), dtype=np.float32)
+    volatility = np.zeros((count, weeks + 1), dtype=np.float32)
+    days = panel.dates[rows[start[:, None] + np.arange(weeks + 1)]]
+    for look, row in enumerate(rows):
+        here = np.flatnonzero((start <= look) & (look <= start + weeks))
+        if not here.size:
+            continue
+        book = _book(assets[here], present[here], targets[here], panel.dates[row])
+        market = panel.until(int(row)).since(int(row) - LOOKBACK + 1)
+        seen = outlook(book, market, regimes)
+        at = look - start[here]
+        features[here, at] = seen.features
+        sleeves[here, at] = seen.sleeves
+        volatility[here, at] = seen.volatility
+    closes = panel.closes[rows[start[:, None] + np.arange(weeks + 1)]]  # (M, L + 1, U)
+    held = np.take_along_axis(closes, assets[:, None, :], axis=2)
+    growth = np.where(present[:, None, :], held[:, 1:] / held[:, :-1], 1.0)
+    monthly, turnover = _monthly(growth, present, targets, days)
+    return Worlds(
+        targets=targets,
+        present=present,
+        days=days,
+        growth=growth.astype(np.float32),
+        features=features,
+        sleeves=sleeves,
+        volatility=volatility,
+        monthly=monthly.astype(np.float32),
+        monthly_turnover=turnover.astype(np.float32),
+    )
+
+
+def _targets(present: NDArray[np.bool_], random: np.random.Generator) -> Floats:
+    """Strategic weights: half of them equal, a fifth of them with some cash."""
+    count = len(present)
+    even = present / present.sum(axis=1, keepdims=True)
+    drawn = np.where(present, random.gamma(3.0, size=present.shape) + 1e-3, 0.0)
+    uneven = drawn / drawn.sum(axis=1, keepdims=True)
+    weights = np.where((random.random(count) < 0.5)[:, None], even, uneven)
+    cash = np.where(random.random(count) < 0.2, random.uniform(0.0, 0.3, count), 0.0)
+    targets: Floats = weights * (1.0 - cash)[:, None]
+    return targets
+
+
+def _book(assets: Rows, present: NDArray[np.bool_], targets: Floats, day: np.datetime64) -> Book:
+    count = len(targets)
+    return Book(
+        assets=assets,
+        present=present,
+        values=np.zeros(targets.shape),
+        cash=np.ones(count),
+        flow=np.zeros(count),
+        targets=targets,
+        as_of=np.full(count, day),
+        reviewed=np.full(count, np.datetime64("NaT", "D")),
+        band=np.full(count, np.nan),
+    )
+
+
+def _monthly(
+    growth: Floats, present: NDArray[np.bool_], targets: Floats, days: Dates
+) -> tuple[Floats, Floats]:
+    """(M, L) return and turnover of the monthly rule, before costs, on weekly looks."""
+    count, weeks, _ = growth.shape
+    book = _book(np.zeros(present.shape, dtype=np.intp), present, targets, days[0, 0])
+    book = attrs.evolve(book, values=targets, cash=1.0 - targets.sum(axis=1), as_of=days[:, 0])
+    nothing = np.zeros(1)
+    free = Charges(nothing, nothing, nothing, nothing, nothing, nothing + np.inf)
+    returns, turnover = np.empty((count, weeks)), np.empty((count, weeks))
+    for week in range(weeks):
+        before = book.total
+        due = Frequency.MONTHLY.due(book.reviewed, book.as_of)
+        decision = Decision(targets, due)
+        book, done = step(book, decision, free, growth[:, week], 1.0, days[:, week + 1])
+        returns[:, week] = book.total / before - 1.0
+        turnover[:, week] = done.turnover
+    return returns, turnover

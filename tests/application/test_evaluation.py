@@ -1,0 +1,259 @@
+from datetime import UTC, date, datetime
+
+import attrs
+import numpy as np
+import pytest
+
+from rebalancer.adapters.memory import MemoryInstruments, MemoryPrices, MemoryTrials
+from rebalancer.adapters.trials import JsonlTrials
+from rebalancer.application import evidence_tables
+from rebalancer.application.backtests import BacktestRequest, RunBacktest
+from rebalancer.application.evaluation import (
+    EvaluatePolicies,
+    Panel,
+    PanelCash,
+    cash_of_panels,
+    record,
+    work,
+)
+from rebalancer.application.ports import Trial, TrialKind
+from rebalancer.domain.backtest.promotion import Thresholds
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.policy import Policy
+from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.portfolio.costs import CostModel
+from tests.builders import prices
+
+
+class Rules:
+    """Rules alone, and what a test adds to them."""
+
+    def __init__(self, **others):
+        self.others = others
+
+    def policy(self, text):
+        return self.others.get(text) or policy(text)
+
+
+RULES = Rules()
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def a_panel(history, *policies, hidden=(), **options):
+    request = BacktestRequest(policies or ("weekly",), CostModel.flat(10), **options)
+    return Panel(
+        request, RunBacktest(MemoryPrices(history), MemoryInstruments(Instruments()), RULES), hidden
+    )
+
+
+def run(panels, kept=None, **options):
+    evaluate = EvaluatePolicies(RULES, MemoryTrials() if kept is None else kept, Thresholds())
+    return evaluate(panels, now=NOW, **options)
+
+
+MARKET = prices(4, 300, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "expected"),
+    [
+        (None, ["AB"], [PanelCash()]),
+        ("0.02", ["AB", "CD"], [PanelCash(0.02), PanelCash(0.02)]),
+        ("A", ["AB", "CD"], [PanelCash("A"), PanelCash(0.0)]),
+        ("A,C", ["AB", "CD"], [PanelCash("A"), PanelCash("C")]),
+        ("A, C ,0.02", ["AB", "CD", "EF"], [PanelCash("A"), PanelCash("C"), PanelCash(0.02)]),
+        ("0.02,B,A", ["AB"], [PanelCash("B", ("A",))]),  # both are cash, none is invested in
+        ("7", [["7", "A"]], [PanelCash("7")]),  # a column that looks like a number
+        ("A,B", [["A,B", "C"]], [PanelCash("A,B")]),
+    ],
+)
+def test_each_panel_takes_the_first_column_that_it_has_else_the_rate(text, columns, expected):
+    assert cash_of_panels(text, columns) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("BIL", "'BIL' is neither a column of the prices nor a rate"),
+        ("A,BIL,0.02", "'BIL' is neither"),
+        ("A,", "'' is neither"),
+        ("0.01,0.02", "name one rate at most, not 2"),
+    ],
+)
+def test_cash_that_no_panel_knows_is_refused(text, fragment):
+    with pytest.raises(InvalidRequest, match=f"risk_free: .*{fragment}"):
+        cash_of_panels(text, ["AB", "CD"])
+
+
+def test_columns_that_are_cash_by_another_name_leave_the_universe():
+    panel = a_panel(MARKET, risk_free="B", hidden=("D",))
+    assert panel.conditions().prices.symbols == ("A", "C")
+    findings, _ = run({"us": panel})
+    assert findings.panels["us"].symbols == ("A", "C")
+
+
+def test_panels_of_which_cash_is_not_known_are_told():
+    findings, _ = run({"us": a_panel(MARKET, risk_free="B"), "eu": a_panel(MARKET)})
+    assert any("judged at 0 alone on eu" in caution for caution in findings.cautions)
+    assert len(findings.panels["us"].judged[0].judgements) == 2
+    assert len(findings.panels["eu"].judged[0].judgements) == 1
+
+
+def test_training_begins_when_every_column_has_a_price():
+    closes = MARKET.closes.copy()
+    closes[:30, 2] = np.nan
+    late = PriceHistory.of(MARKET.symbols, MARKET.dates, closes)
+    until = MARKET.dates[200].item()
+    conditions = a_panel(late, last=until).training()
+    assert conditions.first == 30
+    assert conditions.prices.dates[-1] == MARKET.dates[200]
+    with pytest.raises(InvalidRequest, match="C has no price"):
+        a_panel(late).conditions()
+
+
+def test_a_rule_chosen_on_training_data_stands_beside_every_policy():
+    until, first = MARKET.dates[150].item(), MARKET.dates[151].item()
+    training = {"old": a_panel(MARKET, last=until)}
+    panels = {"new": a_panel(MARKET, "weekly", "trend:window=20", first=first)}
+    told = []
+    findings, _ = run(panels, training=training, progress=told.append)
+    assert len(told) == work(panels, training)
+    assert findings.choice.last == str(until)
+    for judged in findings.panels["new"].judged:
+        assert judged.chosen_rule == findings.choice.rule
+    assert [each.best_rule for each in findings.promotions] == [findings.choice.rule] * 2
+    assert findings.cautions == ()
+    overlapping, _ = run({"new": a_panel(MARKET)}, training=training)
+    assert "hindsight" in overlapping.cautions[0]
+
+
+def test_mistakes_in_training_prices_are_told_as_such():
+    early = a_panel(MARKET, last=date(2001, 1, 1))
+    with pytest.raises(InvalidRequest, match=r"chosen_until: old\.csv: 2001-01-01 lies before"):
+        run({"new": a_panel(MARKET)}, training={"old.csv": early})
+    with pytest.raises(InvalidRequest, match=r"chosen_on: old\.csv: the window holds 2 row"):
+        run({"new": a_panel(MARKET)}, training={"old.csv": a_panel(prices(2, 2))})
+
+
+def test_limits_that_hold_are_told():
+    findings, _ = run({"us": a_panel(MARKET, max_departure=0.2)})
+    assert "by at most 20%" in findings.cautions[0]
+
+
+def test_a_trial_that_was_recorded_is_no_new_one(tmp_path):
+    trials = JsonlTrials(tmp_path / "trials.jsonl")
+    trials.append(Trial(NOW, TrialKind.PROTOTYPE, ("sketches",), trials=12))
+    panels = {"us.csv": a_panel(MARKET, "weekly", "trend:window=20")}
+    first, trial = run(panels, trials)
+    assert (first.trials, trial.trials, trial.what) == (14, 2, ("weekly", "trend:window=20"))
+    assert trial.note == f"us.csv {MARKET.dates[0]} to {MARKET.dates[-1]}"
+    trials.append(trial)
+    again, repeated = run(panels, trials)
+    assert (again.trials, repeated.trials) == (14, 0)
+    assert again.counted == first.counted
+    assert "Trials: 14, as recorded in" in first.counted
+    # One of the two is new, or something is asked under other conditions.
+    for other, new in (
+        (a_panel(MARKET, "weekly", "band"), 1),
+        (a_panel(MARKET, "weekly", first=MARKET.dates[9].item()), 1),
+        (a_panel(MARKET, "weekly", max_departure=0.2), 1),
+        (a_panel(MARKET, "weekly", risk_free=0.01), 1),
+        (a_panel(MARKET, "weekly", targets={"A": 0.5}), 1),
+        (attrs.evolve(a_panel(MARKET), request=BacktestRequest(("weekly",), CostModel.flat(5))), 1),
+        (a_panel(prices(4, 300, seed=2), "weekly"), 1),
+        (a_panel(MARKET, "weekly"), 0),
+    ):
+        findings, trial = run({"us.csv": other}, trials)
+        assert trial.trials == new
+        assert findings.trials == 14 + new
+
+
+@attrs.frozen
+class Learned:
+    """A policy whose weights may change under the same name, made of a rule."""
+
+    identity: str
+    name: str = "ppo"
+    chosen_rule: str | None = "band"
+    rule: Policy = attrs.field(factory=lambda: policy("trend:window=20"))
+
+    @property
+    def members(self):
+        return (self.rule, policy("weekly"))
+
+    def __getattr__(self, name):
+        return getattr(self.rule, name)
+
+
+def test_a_learned_policy_with_other_weights_is_another_trial(tmp_path):
+    trials = JsonlTrials(tmp_path / "trials.jsonl")
+    panels = {"us": a_panel(MARKET, "ppo")}
+    new = []
+    for weights in ("ppo 1", "ppo 1", "ppo 2"):
+        evaluate = EvaluatePolicies(Rules(ppo=Learned(weights)), trials, Thresholds())
+        findings, trial = evaluate(panels, now=NOW)
+        trials.append(trial)
+        new.append(trial.trials)
+    assert new == [1, 0, 1]
+    (judged,) = findings.panels["us"].judged
+    assert (judged.policy, judged.chosen_rule, len(judged.strictest.seeds)) == ("ppo", "band", 2)
+    assert findings.chosen.endswith("by the policy's own account: band (ppo).")
+    (promotion,) = findings.promotions
+    assert promotion.card()["best_rule"] == "band"
+    assert len(record(findings)["promotion"][0]["criteria"]) == 4
+    seeds = evidence_tables.verdicts(findings.panels["us"])[1]
+    assert seeds.startswith("ppo: its 2 seeds alone gain")
+
+
+def test_panels_have_no_order_and_no_names_for_the_record():
+    us, eu = a_panel(MARKET), a_panel(prices(3, 280, seed=2))
+    digests = [run(panels)[1].digest for panels in ({"a": us, "b": eu}, {"c": eu, "d": us})]
+    assert digests[0] == digests[1]
+    assert run({"/home/me/us.csv": us})[1].note.startswith("us.csv ")
+
+
+def test_the_record_is_a_floor_to_the_trials_given(tmp_path):
+    trials = JsonlTrials(tmp_path / "trials.jsonl")
+    trials.append(Trial(NOW, TrialKind.TRAIN, ("ppo",), trials=5))
+    panels = {"us": a_panel(MARKET)}
+    assert run(panels, trials, trials=1)[0].trials == 6
+    given, _ = run(panels, trials, trials=30)
+    assert given.trials == 30
+    assert "Trials: 30, as given; 6 recorded in" in given.counted
+    with pytest.raises(InvalidRequest, match="trials: 2 policies"):
+        run({"us": a_panel(MARKET, "weekly", "band")}, trials, trials=1)
+
+
+def test_without_a_record_only_those_named_count_and_that_is_told():
+    panels = {"us": a_panel(MARKET, "weekly", "band")}
+    findings, _ = run(panels)
+    assert findings.trials == 2
+    assert "No record of trials is kept here" in findings.counted
+    given, _ = run(panels, trials=9)
+    assert (given.trials, given.counted[:19]) == (9, "Trials: 9, as given")
+
+
+def test_policies_that_are_none_are_told_by_the_option_that_named_them():
+    with pytest.raises(InvalidRequest, match="policy: 'magic' is not a policy"):
+        run({"us": a_panel(MARKET, "magic")})
+    with pytest.raises(InvalidRequest, match="against: 'magic' is not a policy"):
+        run({"us": a_panel(MARKET)}, against=["magic"])
+
+
+def test_seeds_are_recorded_with_their_spread():
+    findings, _ = run({"us": a_panel(MARKET)})
+    (judged,) = findings.panels["us"].judged
+    spread = attrs.evolve(judged.strictest, seeds=(0.3, -0.1, 0.1, 0.2))
+    panel = attrs.evolve(
+        findings.panels["us"], judged=(attrs.evolve(judged, judgements=(spread,)),)
+    )
+    found = record(attrs.evolve(findings, panels={"us": panel}))
+    assert found["panels"][0]["policies"][0]["judgements"][0]["seeds"] == {
+        "sharpe_gains": [0.3, -0.1, 0.1, 0.2],
+        "min": -0.1,
+        "median": pytest.approx(0.15),
+        "max": 0.3,
+    }
+    assert record(findings)["panels"][0]["policies"][0]["judgements"][0]["seeds"] is None

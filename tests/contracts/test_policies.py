@@ -1,0 +1,209 @@
+"""Who can decide: in memory and from folders, the same promises."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from rebalancer.adapters.memory import MemoryPolicies
+from rebalancer.adapters.rl.catalog import FolderPolicies
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
+from rebalancer.domain.policy.policy import Frequency, identity
+from rebalancer.domain.policy.rules import POLICIES, Rule
+from rebalancer.domain.policy.serving import BestRule, Kind, Served
+from tests.builders import terms, varied_prices
+from tests.networks import FAILED_GATE, GATE, keep, kept
+
+NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
+VERSIONS: list[dict[str, Any]] = [
+    {"seed": 1},
+    {"seed": 2, "version": 2, "chosen_rule": "momentum"},
+    {"seed": 3, "name": "dqn"},
+]
+
+
+@pytest.fixture(params=["memory", "folder"])
+def policies(request, tmp_path):
+    """Three versions, of which two are `ppo`."""
+    if request.param == "memory":
+        read = [kept(tmp_path / str(at), shipped=True, **one) for at, one in enumerate(VERSIONS)]
+        return MemoryPolicies(*((policy, card.learning) for policy, card in read))
+    for version in VERSIONS:
+        keep(tmp_path / "shipped", **version)
+    return FolderPolicies(tmp_path / "policies", shipped=tmp_path / "shipped")
+
+
+def test_rules_are_called_with_their_parameters(policies):
+    found = policies.policy(" trend:window=150 ")
+    assert isinstance(found, Rule)
+    assert (found.name, found.lookback) == ("trend:window=150", 150)
+    with pytest.raises(InvalidRequest, match="trend does not take 'edge'"):
+        policies.policy("trend:edge")
+
+
+def test_a_learned_policy_goes_by_its_name_and_by_its_version(policies):
+    for text, version in {
+        "ppo": "ppo@2",
+        "ppo@2": "ppo@2",
+        " ppo@1 ": "ppo@1",
+        "dqn": "dqn@1",
+    }.items():
+        found = policies.policy(text)
+        assert isinstance(found, Served)
+        assert (found.name, found.version) == (text.strip(), version)
+        assert found.frequency is Frequency.WEEKLY and found.lookback == 253
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("nonsense", "'nonsense' is not a policy; choose one of buy_and_hold, "),
+        ("nonsense", "hierarchical_risk_parity, dqn, dqn@1, ppo, ppo@2, ppo@1, learned"),
+        ("ppo@3", "'ppo@3' is not a policy"),
+        ("PPO", "'PPO' is not a policy"),
+        ("", "'' is not a policy"),
+        ("ppo:edge", "ppo takes no parameters, so not 'edge' either"),
+        ("ppo@1:band=0.05", "ppo@1 takes no parameters"),
+        ("learned:window=3", "learned takes no parameters"),
+        ("ppo:", "ppo takes no parameters"),
+    ],
+)
+def test_what_is_wrong_and_what_there_is(policies, text, fragment):
+    with pytest.raises(InvalidRequest) as refused:
+        policies.policy(text)
+    assert fragment in str(refused.value)
+    assert refused.value.field == "policy"
+
+
+def test_cards_of_all(policies):
+    cards = policies.cards()
+    assert [card.name for card in cards] == [*POLICIES, "dqn", "ppo", "ppo@1", "learned"]
+    assert [card.kind for card in cards] == [Kind.RULE] * len(POLICIES) + [Kind.LEARNED] * 4
+    for card in cards:
+        assert card.summary and card.source
+        assert policies.policy(card.name).name == card.name
+        assert policies.card(card.name) == card
+        assert policies.policy(card.name).lookback == card.lookback
+
+
+def test_the_card_of_a_rule(policies):
+    card = policies.card("volatility_target")
+    assert card.parameters == {"target": 0.12, "window": 63, "cap": 1.0, "band": 0.02}
+    assert (card.lookback, card.learning, card.decides) == (64, None, None)
+    assert policies.card("band").variants == ("edge", "half", "relative")
+
+
+def test_the_card_of_a_version(policies):
+    card, exact = policies.card("ppo"), policies.card("ppo@2")
+    assert (card.name, card.decides) == ("ppo", "ppo@2")
+    assert (exact.name, exact.decides) == ("ppo@2", None)
+    assert card.learning == exact.learning
+    assert (card.learning.version, card.learning.promoted) == (2, False)
+    assert card.learning.shipped
+    assert policies.card("ppo@1").learning.weights != card.learning.weights
+
+
+@pytest.mark.parametrize("name", ["nonsense", "ppo@3", "band:edge", ""])
+def test_no_such_card(policies, name):
+    with pytest.raises(NotFound, match=r"there is no policy .*; there are buy_and_hold, .*learned"):
+        policies.card(name)
+
+
+def test_while_nothing_is_promoted_learned_is_the_best_rule_and_says_so(policies):
+    found = policies.policy("learned")
+    assert isinstance(found, BestRule)
+    assert (found.name, found.rule.name) == ("learned", "trend")  # that of dqn, which comes first
+    card = policies.card("learned")
+    assert (card.decides, card.learning) == ("trend", None)
+    assert card.summary == (
+        "no learned policy has passed the promotion gate, so the best rule, trend, decides"
+    )
+
+
+def test_a_version_that_passed_the_gate_can_be_promoted(policies):
+    card = policies.keep_evidence("ppo", {"gate": GATE, "sharpe": 0.12})
+    assert card.name == "ppo@2"
+    assert card.learning.evidence["sharpe"] == 0.12
+    card = policies.promote("ppo", now=NOW)
+    assert (card.name, card.decides, card.learning.promoted) == ("learned", "ppo@2", True)
+    assert policies.card("learned") == card
+    found = policies.policy("learned")
+    assert isinstance(found, Served) and (found.name, found.version) == ("learned", "ppo@2")
+    assert policies.card("ppo").learning.promoted
+    assert not policies.card("dqn").learning.promoted
+    policies.keep_evidence("dqn@1", {"gate": GATE})
+    assert policies.promote("dqn@1", now=NOW.replace(month=12)).decides == "dqn@1"
+    assert not policies.card("ppo").learning.promoted
+
+
+def without(gate, *path):
+    """A gate that lacks something."""
+    cut = copy.deepcopy(gate)
+    place = cut
+    for step in path[:-1]:
+        place = place[step]
+    del place[path[-1]]
+    return cut
+
+
+@pytest.mark.parametrize(
+    ("evidence", "fragment"),
+    [
+        ({}, "ppo@1 was not held to the promotion gate"),
+        ({"gate": None}, "ppo@1 was not held to the promotion gate"),
+        ({"gate": {"passed": True, "criteria": []}}, "was not held to the promotion gate"),
+        (
+            {"gate": FAILED_GATE},
+            "ppo@1 has not passed the promotion gate. turnover: turnover as a multiple of "
+            "monthly's: 2.50, at most 1.50 is allowed.",
+        ),
+        ({"gate": FAILED_GATE | {"passed": True}}, "has not passed the promotion gate. turnover"),
+        ({"gate": GATE | {"passed": None}}, "has not passed the promotion gate"),
+        ({"gate": without(GATE, "passed")}, "has not passed the promotion gate"),
+        (
+            {"gate": without(GATE, "criteria", 0, "passed")},
+            "has not passed the promotion gate. gain",
+        ),
+    ],
+)
+def test_nothing_else_can_be_promoted(policies, evidence, fragment):
+    policies.keep_evidence("ppo@1", evidence)
+    with pytest.raises(Conflict) as refused:
+        policies.promote("ppo@1", now=NOW)
+    assert fragment in str(refused.value)
+    assert isinstance(policies.policy("learned"), BestRule)
+
+
+def test_without_evidence_nothing_is_promoted(policies):
+    with pytest.raises(
+        Conflict, match="dqn@1 carries no evidence; judge it first: rebalancer eval"
+    ):
+        policies.promote("dqn", now=NOW)
+
+
+@pytest.mark.parametrize("name", ["learned", "band", "ppo@3", "nonsense"])
+def test_only_versions_are_judged_and_promoted(policies, name):
+    for ask in (
+        lambda: policies.promote(name, now=NOW),
+        lambda: policies.keep_evidence(name, {"gate": GATE}),
+    ):
+        with pytest.raises(NotFound, match="there are dqn, dqn@1, ppo, ppo@2, ppo@1"):
+            ask()
+
+
+def test_other_weights_give_another_input_hash(policies):
+    market = varied_prices()
+    named = {text: policies.policy(text) for text in ("ppo", "ppo@1", "dqn", "learned", "trend")}
+    digests = set()
+    for policy in named.values():
+        fixed = terms(market)
+        digests.add(type(fixed)(policy, market, fixed.instruments, fixed.costs, "USD").digest)
+    assert len(digests) == len(named)
+    policies.keep_evidence("ppo@1", {"gate": GATE})
+    before = identity(policies.policy("learned"))
+    policies.promote("ppo@1", now=NOW)
+    assert identity(policies.policy("learned")) != before
+    assert identity(policies.policy("ppo@1")) == identity(named["ppo@1"])

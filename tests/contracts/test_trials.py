@@ -1,0 +1,139 @@
+import json
+import multiprocessing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rebalancer.adapters.memory import MemoryTrials
+from rebalancer.adapters.trials import JsonlTrials
+from rebalancer.application.ports import Trial, TrialKind
+from rebalancer.domain.errors import InvalidRequest, Unavailable
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LINE = '{"on": "2026-01-31T12:00:00+00:00", "kind": "train", "what": ["ppo"]}'
+
+
+def a_trial(**fields):
+    return Trial(**{"on": NOON, "kind": TrialKind.TRAIN, "what": ("ppo", "dqn")} | fields)
+
+
+@pytest.fixture(params=["memory", "file"])
+def trials(request, tmp_path):
+    return MemoryTrials() if request.param == "memory" else JsonlTrials(tmp_path / "docs/t.jsonl")
+
+
+def test_nothing_was_tried_at_first(trials):
+    assert trials.all() == ()
+    assert trials.count() == 0
+
+
+def test_what_is_appended_is_found_in_its_order(trials):
+    kept = [
+        a_trial(),
+        a_trial(kind=TrialKind.EVALUATE, trials=0, digest="a" * 64, on=NOON + timedelta(days=1)),
+        a_trial(kind=TrialKind.PROTOTYPE, trials=12, what=("größe",), note='"x"\nand y\u2028z'),
+    ]
+    for trial in kept:
+        trials.append(trial)
+    assert trials.all() == tuple(kept)
+    assert trials.count() == 1 + 0 + 12
+
+
+def test_only_a_file_outlives_the_process(tmp_path):
+    assert MemoryTrials().place is None
+    path = tmp_path / "trials.jsonl"
+    JsonlTrials(path).append(a_trial())
+    assert JsonlTrials(path).count() == 1
+    assert JsonlTrials(path).place == str(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fragment"),
+    [
+        ({"on": datetime(2026, 1, 1)}, "on: must be a time with its zone"),
+        ({"what": ()}, "what: name at least one"),
+        ({"what": ("",)}, "what: name at least one"),
+        ({"trials": -1}, "trials: must be at least 0"),
+    ],
+)
+def test_trials_that_make_no_sense_are_never_kept(fields, fragment):
+    with pytest.raises(InvalidRequest, match=fragment):
+        a_trial(**fields)
+
+
+def test_a_line_has_what_a_reader_looks_for(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    JsonlTrials(path).append(a_trial(note="first"))
+    assert json.loads(path.read_text()) == {
+        "on": "2026-01-31T12:00:00+00:00",
+        "kind": "train",
+        "what": ["ppo", "dqn"],
+        "trials": 1,
+        "digest": "",
+        "note": "first",
+    }
+
+
+def test_lines_written_by_hand_count(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    path.write_text(f"{LINE}\n\n{LINE}")  # an empty line, and no end to the last
+    trials = JsonlTrials(path)
+    assert trials.count() == 2
+    trials.append(a_trial())
+    assert trials.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "fragment"),
+    [
+        ("nonsense", "is not a JSON object"),
+        ("<<<<<<< HEAD", "is not a JSON object"),
+        ("[1]", "is not a JSON object"),
+        (LINE[:-1], "is not a JSON object"),
+        (LINE.replace("on", "at", 1), "on: is missing"),
+        (LINE.replace("2026-01-31T12:00:00+00:00", "yesterday"), "on: must be a time such as"),
+        (LINE.replace("+00:00", ""), "on: must be a time with its zone"),
+        (LINE.replace("train", "walk"), "kind: must be one of train, evaluate, prototype"),
+        (LINE.replace('["ppo"]', '"ppo"'), "what: must be a list of names"),
+        (LINE.replace('["ppo"]', "[]"), "what: name at least one"),
+        (LINE.replace("}", ', "trials": "2"}'), "trials: must be a whole number"),
+        (LINE.replace("}", ', "trials": true}'), "trials: must be a whole number"),
+        (LINE.replace("}", ', "trials": -2}'), "trials: must be at least 0"),
+        (LINE.replace("}", ', "note": 3}'), "note: must be text"),
+    ],
+)
+def test_malformed_lines_are_told_by_number(tmp_path, line, fragment):
+    path = tmp_path / "trials.jsonl"
+    path.write_text(f"{LINE}\n{line}\n")
+    with pytest.raises(InvalidRequest) as refused:
+        JsonlTrials(path).count()
+    assert f"trials.jsonl, line 2: {fragment}" in str(refused.value)
+    assert "mend the line" in str(refused.value)
+
+
+def test_what_is_no_text_file_is_told(tmp_path):
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidRequest, match="not UTF-8"):
+        JsonlTrials(binary).all()
+    with pytest.raises(Unavailable, match="cannot read"):
+        JsonlTrials(tmp_path).all()
+    with pytest.raises(Unavailable, match="cannot write"):
+        JsonlTrials(tmp_path).append(a_trial())
+
+
+def _append_many(path):
+    for _ in range(100):
+        JsonlTrials(path).append(a_trial(note="x" * 500))
+
+
+def test_appending_side_by_side_loses_nothing(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_append_many, args=(path,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    assert JsonlTrials(path).count() == 200

@@ -1,0 +1,127 @@
+import attrs
+import numpy as np
+import pytest
+
+from rebalancer.domain.backtest.evaluation import Cash, Finding, evaluate
+from rebalancer.domain.backtest.evidence import pooled_gain
+from rebalancer.domain.backtest.findings import NO_RULE, conclude
+from rebalancer.domain.backtest.pooling import pool
+from rebalancer.domain.backtest.promotion import Thresholds
+from rebalancer.domain.backtest.run import Conditions
+from rebalancer.domain.backtest.selection import best_rule
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.portfolio.costs import CostModel
+from tests.builders import prices
+
+
+def conditions(history, first=60):
+    count = len(history.symbols)
+    return Conditions(
+        history, first, np.full(count, 1 / count), CostModel.flat(10), np.zeros(len(history))
+    )
+
+
+def an_evaluation(*names, history, bills=False, **options):
+    cash = [Cash("0", np.zeros(len(history)))]
+    if bills:
+        cash.append(Cash("BIL", np.full(len(history), 0.0002)))
+    policies = [policy(name) for name in names]
+    return evaluate(policies, conditions(history), cash, **options)
+
+
+NAMES = ("trend:window=40", "weekly")
+PANELS = [
+    an_evaluation(*NAMES, history=prices(4, 500, seed=1), bills=True, chosen_rule="band", trials=3),
+    an_evaluation(*NAMES, history=prices(3, 400, seed=2), chosen_rule="band", trials=3),
+]
+
+
+def test_each_contest_is_pooled_as_its_panels_are():
+    for at, pooled in enumerate(pool(PANELS, seed=4)):
+        assert pooled.policy == NAMES[at]
+        for cash, contests in ((0, pooled.at_zero), (-1, pooled.strictest)):
+            judgements = [panel.judged[at].judgements[cash] for panel in PANELS]
+            for place, contest in enumerate(contests):
+                pairs = [
+                    judgement.pair(judgement.contests[place], panel.dates)
+                    for judgement, panel in zip(judgements, PANELS, strict=True)
+                ]
+                expected = pooled_gain(pairs, seed=4, trials=3)
+                assert contest.against == judgements[0].contests[place].against
+                assert (contest.gain, contest.median) == (expected.interval, expected.median)
+                assert contest.probability == expected.probability
+                assert contest.deflated == expected.deflated
+                assert contest.panels == 2
+        assert [each.against for each in pooled.best_rule] == ["band (best on training data)"] * 2
+
+
+def test_cash_at_its_true_returns_is_where_it_is_known():
+    (pooled, _) = pool(PANELS)
+    gains = [panel.judged[0].strictest.baseline.gain.estimate for panel in PANELS]
+    assert pooled.strictest[0].gain.estimate == pytest.approx(np.mean(gains))
+    assert pooled.strictest[0].gain.estimate != pooled.at_zero[0].gain.estimate
+    (plain, _) = pool(PANELS[1:])
+    assert plain.strictest is plain.at_zero
+
+
+def test_one_panel_pooled_is_that_panel():
+    (pooled, _) = pool(PANELS[1:])
+    contest = PANELS[1].judged[0].strictest.baseline
+    assert pooled.strictest[0].gain.low == pytest.approx(contest.gain.low, abs=1e-9)
+    assert pooled.strictest[0].probability == contest.probability
+
+
+def test_panels_that_are_too_short_are_left_out_and_counted():
+    short = an_evaluation(*NAMES, history=prices(3, 200, seed=3), chosen_rule="band", trials=3)
+    (pooled, _) = pool([*PANELS, short])
+    assert {contest.panels for contest in pooled.at_zero} == {2}
+    (untold, _) = pool([short])
+    assert untold.verdict.finding is Finding.UNTOLD
+    assert (untold.at_zero[0].panels, untold.at_zero[0].gain) == (0, None)
+
+
+def skilful(seed):
+    """Two assets; one grows, the other falls: a rule that drops what falls has skill."""
+    steps = np.random.default_rng(seed).normal([0.002, -0.002], 0.008, (700, 2))
+    dates = prices(2, 700).dates
+    return PriceHistory.of(("A", "B"), dates, 100 * np.exp(steps.cumsum(axis=0)))
+
+
+def test_pooled_verdicts():
+    good = [an_evaluation("trend:window=40", history=skilful(seed), trials=5) for seed in (1, 2)]
+    (pooled,) = pool(good)
+    assert pooled.verdict.finding is Finding.GAIN
+    assert "over 2 panels its Sharpe ratio is on average" in pooled.verdict.sentence
+    assert "after 5 trials" in pooled.verdict.sentence
+    bad = [attrs.evolve(panel, judged=tuple(map(_turned, panel.judged))) for panel in good]
+    (lost,) = pool(bad)
+    assert lost.verdict.finding is Finding.LOSS
+    assert "lower" in lost.verdict.sentence
+    (_, weekly) = pool(PANELS)
+    assert weekly.verdict.finding is Finding.NONE
+    (monthly,) = pool([an_evaluation("monthly", history=prices(2, 400))])
+    assert monthly.verdict.sentence.startswith("this is monthly itself")
+
+
+def _turned(judged):
+    """The same with the policy and the baseline in each other's place."""
+    judgement = judged.strictest
+    contest = attrs.evolve(judgement.baseline, values=judgement.values)
+    contests = (contest, *judgement.contests[1:])
+    turned = attrs.evolve(judgement, values=judgement.baseline.values, contests=contests)
+    return attrs.evolve(judged, judgements=(turned,))
+
+
+def test_findings_say_which_rule_was_chosen_or_that_none_was():
+    panels = dict(zip("ab", PANELS, strict=True))
+    choice = best_rule([conditions(prices(3, 120))], ["band", "weekly"])
+    found = conclude(panels, Thresholds(), choice=choice, counted="Trials: 3.")
+    assert found.trials == 3
+    assert f"(1 panel, {choice.first} to {choice.last}): {choice.rule}, which gains" in found.chosen
+    own = conclude(panels, Thresholds())
+    assert "by the policy's own account: band (trend:window=40), band (weekly)." in own.chosen
+    none = conclude({"a": an_evaluation("weekly", history=prices(3, 400))}, Thresholds())
+    assert none.chosen == NO_RULE
+    assert none.summaries == (("weekly", none.panels["a"].judged[0].verdict.sentence),)
+    assert "of 2 panels" in found.summaries[0][1]

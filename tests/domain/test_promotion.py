@@ -1,0 +1,177 @@
+import attrs
+import pytest
+
+from rebalancer.config import Settings
+from rebalancer.domain.backtest.evaluation import Contest, Finding, Judged, Judgement, Verdict
+from rebalancer.domain.backtest.evidence import Interval
+from rebalancer.domain.backtest.pooling import Pooled, PooledContest
+from rebalancer.domain.backtest.promotion import Thresholds, judge
+from rebalancer.domain.backtest.run import Performance
+from rebalancer.domain.errors import InvalidRequest
+
+FIGURES = Performance(**dict.fromkeys((field.name for field in attrs.fields(Performance)), 0.5))
+VERDICT = Verdict(Finding.NONE, "whatever.")
+
+
+def a_judgement(cash="0", *, high=0.3, drawdown=-0.2, turnover=0.4, usual=0.4, sharpe=0.8):
+    """The policy turns over `turnover`, monthly `usual`; the best rule's Sharpe is `sharpe`."""
+
+    def contest(name, gain, **figures):
+        chosen = name == "trend"
+        return Contest(name, attrs.evolve(FIGURES, **figures), gain, 0.9, 0.9, 0.9, chosen)
+
+    gain = None if high is None else Interval(high - 0.2, high - 0.4, high)
+    contests = (
+        contest("monthly", Interval(0.1, 0.0, 0.2), turnover_per_year=usual),
+        contest("trend", gain, sharpe=sharpe),
+    )
+    own = attrs.evolve(FIGURES, turnover_per_year=turnover)
+    return Judgement(cash, own, contests, drawdown, (), (), None)
+
+
+def judged(*judgements, best="trend"):
+    return Judged("ppo", judgements or (a_judgement(),), VERDICT, best)
+
+
+def pooled(deflated=0.9, at_zero=None):
+    def contests(sure):
+        gain = None if sure is None else Interval(0.1, -0.1, 0.3)
+        return (PooledContest("trend", 3, gain, 0.1, 0.95, sure, chosen=True),)
+
+    zero = contests(deflated if at_zero is None else at_zero)
+    return Pooled("ppo", zero, contests(deflated), VERDICT)
+
+
+def promotion(panels=None, together=None, thresholds=None):
+    return judge(
+        {"us.csv": judged()} if panels is None else panels,
+        pooled() if together is None else together,
+        Thresholds() if thresholds is None else thresholds,
+    )
+
+
+def criterion(name, **arguments):
+    return next(each for each in promotion(**arguments).criteria if each.name == name)
+
+
+def test_a_policy_that_meets_every_criterion_passes():
+    found = promotion()
+    assert found.passed
+    assert (found.policy, found.best_rule) == ("ppo", "trend")
+    assert [each.name for each in found.criteria] == ["gain", "losses", "drawdown", "turnover"]
+    assert [each.figure for each in found.criteria] == [0.9, 0.0, -0.2, 1.0]
+    assert [each.threshold for each in found.criteria] == [0.8, 0.0, -0.1, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "figure", "passed"),
+    [
+        ("gain", {"together": pooled(0.8)}, 0.8, True),
+        ("gain", {"together": pooled(0.79)}, 0.79, False),
+        ("gain", {"together": pooled(0.99, at_zero=0.5)}, 0.5, False),  # the worse of both
+        ("gain", {"together": pooled(0.5, at_zero=0.99)}, 0.5, False),
+        # The best rule's Sharpe ratio is 0.8: 5% of it is 0.04.
+        ("losses", {"panels": {"a": judged(a_judgement(high=-0.039))}}, 0, True),
+        ("losses", {"panels": {"a": judged(a_judgement(high=-0.041))}}, 1, False),
+        ("losses", {"panels": {"a": judged(a_judgement(high=-0.041, sharpe=-0.8))}}, 1, False),
+        ("losses", {"panels": {"a": judged(a_judgement(high=None))}}, 0, True),
+        ("losses", {"panels": {"a": judged(), "b": judged(a_judgement(high=-1))}}, 1, False),
+        ("losses", {"panels": {"a": judged(a_judgement(high=-1), a_judgement("B"))}}, 1, False),
+        ("drawdown", {"panels": {"a": judged(a_judgement(drawdown=-0.1))}}, -0.1, True),
+        ("drawdown", {"panels": {"a": judged(a_judgement(drawdown=-0.09))}}, -0.09, False),
+        (
+            "drawdown",
+            {
+                "panels": {
+                    name: judged(a_judgement(drawdown=each))
+                    for name, each in zip("abc", (-0.5, -0.11, 0.3), strict=True)
+                }
+            },
+            -0.11,
+            True,
+        ),
+        (
+            "drawdown",
+            {"panels": {"a": judged(a_judgement(drawdown=-0.3), a_judgement("B", drawdown=0.1))}},
+            0.1,
+            False,
+        ),
+        ("turnover", {"panels": {"a": judged(a_judgement(turnover=0.6))}}, 1.5, True),
+        ("turnover", {"panels": {"a": judged(a_judgement(turnover=0.7))}}, 1.75, False),
+        ("turnover", {"panels": {"a": judged(a_judgement(turnover=0, usual=0))}}, 0, True),
+        (
+            "turnover",
+            {
+                "panels": {
+                    name: judged(a_judgement(turnover=each))
+                    for name, each in zip("abc", (4.0, 0.2, 0.4), strict=True)
+                }
+            },
+            1.0,
+            True,
+        ),
+    ],
+)
+def test_criteria_by_hand(name, arguments, figure, passed):
+    found = criterion(name, **arguments)
+    assert found.figure == pytest.approx(figure)
+    assert found.passed is passed
+    assert found.sentence.endswith(".")
+    assert promotion(**arguments).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "fragment"),
+    [
+        ("gain", {"together": pooled(None)}, "cannot be told"),
+        ("gain", {"together": pooled(None, at_zero=0.9)}, "cannot be told"),
+        ("drawdown", {"panels": {"a": judged(a_judgement(drawdown=None))}}, "cannot be told"),
+        ("turnover", {"panels": {"a": judged(a_judgement(usual=0))}}, "has no multiple"),
+    ],
+)
+def test_what_cannot_be_told_is_no_pass(name, arguments, fragment):
+    found = criterion(name, **arguments)
+    assert (found.figure, found.passed) == (None, False)
+    assert fragment in found.sentence
+
+
+def test_thresholds_can_be_set_and_panels_that_fail_are_named():
+    strict = Thresholds(probability=0.95, loss=0.0, drawdown=-0.25, turnover=0.9)
+    found = promotion({"us.csv": judged(a_judgement(high=-0.01))}, thresholds=strict)
+    assert [each.passed for each in found.criteria] == [False] * 4
+    assert "1 of 1 (us.csv)" in found.criteria[1].sentence
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("probability", 0.4), ("loss", -0.1), ("drawdown", -2), ("turnover", float("nan"))],
+)
+def test_thresholds_that_make_no_sense(field, value):
+    with pytest.raises(InvalidRequest, match=f"{field}: must be from"):
+        Thresholds(**{field: value})
+
+
+def test_the_settings_begin_with_the_same_thresholds():
+    settings, usual = Settings(), Thresholds()
+    for field in attrs.fields(Thresholds):
+        assert getattr(settings, f"gate_{field.name}") == getattr(usual, field.name)
+
+
+def test_without_a_rule_nothing_is_judged():
+    found = promotion({"a": judged(best=None)})
+    assert (found.best_rule, found.criteria, found.passed) == (None, (), False)
+    assert "no rule was chosen on training data" in found.lines[0]
+    assert found.card()["passed"] is None
+
+
+def test_the_card_and_the_lines_tell_the_same():
+    found = promotion(together=pooled(0.5))
+    head, *lines = found.lines
+    assert head == "ppo: does not pass the promotion gate, held to trend."
+    assert [line[:4] for line in lines] == ["FAIL", "pass", "pass", "pass"]
+    card = found.card()
+    assert (card["policy"], card["best_rule"], card["passed"]) == ("ppo", "trend", False)
+    for each, line in zip(card["criteria"], lines, strict=True):
+        assert list(each) == ["name", "figure", "threshold", "passed", "sentence"]
+        assert line.endswith(each["sentence"])
+    assert promotion().lines[0] == "ppo: passes the promotion gate, held to trend."

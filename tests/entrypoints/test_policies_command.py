@@ -1,0 +1,209 @@
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from rebalancer.adapters.rl.catalog import FolderPolicies
+from rebalancer.entrypoints.cli.bulk import ALONE_BELOW
+from tests.builders import as_csv, prices
+from tests.entrypoints.conftest import ENVIRONMENT
+from tests.networks import FAILED_GATE, GATE, keep
+
+KEYS = ["name", "kind", "version", "summary", "frequency", "parameters", "variants", "source"]
+PORTFOLIO = {
+    "id": "mine",
+    "cash": "500.00",
+    "holdings": {"A": "20", "B": "5"},
+    "targets": {"A": 0.4, "C": 0.5},
+}
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder of one's own, which the commands find beside them: `ppo` and `dqn`."""
+    keep(tmp_path / "policies", seed=1, version=1001)
+    keep(tmp_path / "policies", seed=2, version=1002, evidence={"gate": GATE, "note": "good"})
+    keep(tmp_path / "policies", name="dqn", version=1001, evidence={"gate": FAILED_GATE})
+    return tmp_path / "policies"
+
+
+@pytest.fixture
+def long_market(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text(as_csv(prices(5, 330, seed=3)))
+    return path
+
+
+def test_learned_policies_are_listed_after_the_rules(quickly, own):
+    listed = quickly("policies", "list", "--json").json
+    assert listed == quickly("policies", "--json").json
+    assert all([*KEYS, "decides"] == list(one) for one in listed)
+    learned = {one["name"]: one for one in listed if one["kind"] == "learned"}
+    assert {"dqn", "ppo", "ppo@1001", "learned"} <= set(learned)
+    assert (learned["ppo"]["version"], learned["ppo"]["decides"]) == (1002, "ppo@1002")
+    assert listed[-1]["name"] == "learned"
+    table = quickly("policies").stdout
+    assert table == quickly("policies", "list").stdout
+    assert "version 1002" in table and "Proximal" in table
+
+
+def test_json_is_written_last(quickly):
+    assert quickly("policies", "--json", "show", "band").refused("policies show ... --json")
+
+
+def test_the_card_of_a_learned_policy_says_all(quickly, own):
+    shown = quickly("policies", "show", "ppo").stdout
+    for said in (
+        *("ppo@1002", "your own", "PPO", "2026-11-02", "imitation", "6,000,000", "etfs"),
+        *("2007-01-03", "2015-12-31", "relative", "11, 12", "trend", "band:frequency=weekly"),
+        *("torch 2.13.0", "rebalancer train --algorithm ppo --prices etfs.csv", "breadth"),
+        *("share of the targets above their 200-day average", "patience", "half-width around cash"),
+        *("Promotion gate: passed", "0.91", "0.8", "pass", "turnover", "1.5", "note", "good"),
+    ):
+        assert said in shown, said
+    assert "Promotion gate: NOT passed" in quickly("policies", "show", "dqn").stdout
+    assert "Evidence: none yet" in quickly("policies", "show", "ppo@1001").stdout
+    card = quickly("policies", "show", "ppo", "--json").json
+    assert card["learning"]["seeds"] == [11, 12]
+    assert card["learning"]["evidence"]["gate"] == GATE
+    assert card["learning"]["data"][0]["last"] == "2015-12-31"
+    assert card["learning"]["features"][0] == {
+        "name": "month's volatility",
+        "meaning": "log of 21-day over 252-day volatility",
+    }
+
+
+def test_the_card_of_a_rule(quickly):
+    shown = quickly("policies", "show", "band").stdout
+    for said in ("band:edge", "band=0.02", "no history", "daily", "Masters 2003"):
+        assert said in shown, said
+    card = quickly("policies", "show", "trend", "--json").json
+    assert card["parameters"] == {"window": 200, "band": 0.02}
+    assert (card["learning"], card["lookback"]) == (None, 200)
+    assert quickly("policies", "show", "bland").refused("there is no policy bland; there are")
+
+
+def test_only_what_passed_the_gate_is_promoted(quickly, own):
+    assert quickly("policies", "promote", "ppo@1001").refused("carries no evidence")
+    assert quickly("policies", "promote", "dqn").refused("turnover: turnover as a multiple", "2.50")
+    assert quickly("policies", "promote", "band").refused("band is not a version")
+    assert quickly("policies", "promote", "dqn", "--force").code == 2
+    assert not (own / "promotion.json").exists()
+    done = quickly("policies", "promote", "ppo")
+    assert done.stdout == "ppo@1002 is promoted: learned now means ppo@1002.\n"
+    shown = quickly("policies", "show", "learned").stdout
+    assert "stands for" in shown and "ppo@1002" in shown and "promoted" in shown
+    listed = {one["name"]: one for one in quickly("policies", "--json").json}
+    assert listed["learned"]["decides"] == "ppo@1002"
+
+
+@pytest.mark.parametrize("command", ["list", "show ppo", "promote ppo"])
+def test_a_damaged_version_is_named(quickly, own, command):
+    (own / "ppo-1002" / "weights.npz").write_bytes(b"nothing")
+    assert quickly("policies", *command.split()).refused(
+        "ppo-1002 is refused: weights.npz is not what the manifest describes"
+    )
+    assert quickly("policies", "show", "band").code == 0
+
+
+def test_the_folder_can_be_set(rebalancer, own, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    own.rename(elsewhere)
+    assert rebalancer("policies", "show", "ppo@1001").refused("there is no policy ppo@1001")
+    set_to = {"REBALANCER_POLICIES": str(elsewhere)}
+    assert rebalancer("policies", "show", "ppo@1001", env=set_to).code == 0
+    assert rebalancer("policies", "promote", "ppo", env=set_to).code == 0
+    assert (elsewhere / "promotion.json").exists() and not own.exists()
+
+
+def test_learned_policies_propose_and_explain_themselves(quickly, own, long_market, tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps(PORTFOLIO))
+
+    def proposed(policy):
+        done = quickly(
+            "propose", "mine.json", "--prices", long_market, "--policy", policy, "--json"
+        )
+        assert done.code == 0, done
+        return done.json
+
+    found = {name: proposed(name) for name in ("ppo", "ppo@1002", "ppo@1001", "dqn", "learned")}
+    for name, one in found.items():
+        assert one["policy"] == name
+    assert any("ppo is ppo@1002" in note for note in found["ppo"]["notes"])
+    assert any("no learned policy has passed" in note for note in found["learned"]["notes"])
+    assert found["ppo"]["orders"] == found["ppo@1002"]["orders"]
+    assert len({one["input_hash"] for one in found.values()}) == len(found)
+    quickly("policies", "promote", "ppo")
+    after = proposed("learned")
+    assert any("learned is ppo@1002" in note for note in after["notes"])
+    assert after["orders"] == found["ppo"]["orders"]
+    assert after["input_hash"] != found["learned"]["input_hash"]
+    refused = quickly("propose", "mine.json", "--prices", long_market, "--policy", "ppo:edge")
+    assert refused.refused("policy: ppo takes no parameters")
+
+
+def test_learned_policies_are_backtested_beside_rules(quickly, own, long_market):
+    names = "monthly,ppo,ppo@1001,dqn,learned"
+    done = quickly("backtest", "--prices", long_market, "--policy", names, "--json")
+    assert done.code == 0, done
+    assert [one["policy"] for one in done.json["results"]] == names.split(",")
+    values = {one["policy"]: one["final_value"] for one in done.json["results"]}
+    assert len(set(values.values())) > 2
+
+
+def test_a_batch_asks_learned_policies_on_all_its_workers(rebalancer, own, long_market, tmp_path):
+    padding = " " * 1000  # enough to be worth several workers, and few enough to be quick
+    lines = [
+        json.dumps(PORTFOLIO | {"id": f"p{at}", "cash": f"{at}.00"}) + padding for at in range(1100)
+    ]
+    (tmp_path / "book.jsonl").write_text("\n".join(lines))
+    assert (tmp_path / "book.jsonl").stat().st_size > ALONE_BELOW
+    elsewhere = tmp_path / "elsewhere"
+    own.rename(elsewhere)
+    written = []
+    for workers in (1, 2):
+        done = rebalancer(
+            *("batch", "--portfolios", "book.jsonl", "--prices", long_market, "--policy", "ppo"),
+            *("--out", f"{workers}.jsonl", "--workers", workers),
+            env={"REBALANCER_POLICIES": str(elsewhere)},
+        )
+        assert done.code == 0, done.stderr
+        written.append((tmp_path / f"{workers}.jsonl").read_bytes())
+    assert written[0] == written[1]
+    first = json.loads(written[0].partition(b"\n")[0])
+    assert first["policy"] == "ppo" and any("ppo is ppo@1002" in one for one in first["notes"])
+
+
+def test_what_is_kept_here_is_what_the_catalogue_keeps(quickly, own):
+    """The command's promotion is the adapter's."""
+    quickly("policies", "promote", "ppo@1002")
+    offered = FolderPolicies(own, shipped=own / "none")
+    assert offered.card("learned").decides == "ppo@1002"
+    kept = json.loads((own / "promotion.json").read_text())["promotions"]
+    assert datetime.fromisoformat(kept[0]["at"]) <= datetime.now(UTC)
+
+
+def test_nothing_that_trains_is_loaded_to_serve(own, long_market, tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps(PORTFOLIO))
+    program = (
+        "import sys\n"
+        "from rebalancer.entrypoints.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    loaded = {'torch', 'stable_baselines3', 'gymnasium', 'hmmlearn'} & set(sys.modules)\n"
+        "    assert not loaded, loaded\n"
+        "    assert 'rebalancer.adapters.rl.catalog' in sys.modules\n"
+    )
+    asked = ["propose", "mine.json", "--prices", str(long_market), "--policy", "ppo", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *asked],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["policy"] == "ppo"
