@@ -23,8 +23,15 @@ $(VENV)/demo: pyproject.toml $(VENV)/uv
 	$(INSTALL) -e '.[report,sample]'
 	@touch $@
 
+# Tests train, so developers need torch; nobody else does. pip fetches it, before uv: pip follows its
+# own configuration (find-links) to a small CPU wheel where a machine offers one, and uv does not. uv
+# then finds torch installed and leaves it alone. On Linux without such a wheel it is several GB. The
+# range is that of the extra `train` in pyproject.toml.
+TORCH := torch>=2.13,<2.14
+
 $(VENV)/dev: pyproject.toml $(VENV)/uv
-	$(INSTALL) -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(INSTALL) -e '.[dev,train]'
 	@touch $@ $(VENV)/demo
 
 $(VENV)/bench: pyproject.toml $(VENV)/uv

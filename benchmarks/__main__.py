@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-SUBJECTS = ("monthly", "batch", "step", "startup", "api")
+SUBJECTS = ("monthly", "batch", "step", "environment", "training", "startup", "api")
 
 
 def main() -> None:

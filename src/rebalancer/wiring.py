@@ -28,8 +28,10 @@ from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
 from rebalancer.adapters.memory import MemoryTrials
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.html import HtmlReports
+from rebalancer.adapters.report.training import HtmlTrainings
 from rebalancer.adapters.rl.catalog import FolderPolicies
 from rebalancer.adapters.rl.regimes import KeptRegimes
+from rebalancer.adapters.rl.trainer import TorchTrainer
 from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.accounts import (
     AssessRisk,
@@ -79,6 +81,8 @@ from rebalancer.application.ports import (
     PriceSource,
     Regimes,
     Tokens,
+    Trainer,
+    TrainingReports,
     Trials,
     UnitOfWork,
 )
@@ -92,6 +96,7 @@ from rebalancer.application.rebalance import (
     RejectProposal,
     SetTerms,
 )
+from rebalancer.application.training import TrainPolicy
 from rebalancer.config import Settings
 from rebalancer.domain.backtest.promotion import Thresholds
 from rebalancer.domain.money import Currency
@@ -155,6 +160,11 @@ class Deciders(Provider):
         """Rules, shipped versions of learned policies, and those of a folder of one's own."""
         return FolderPolicies(settings.policies or USUAL_POLICIES)
 
+    @provide
+    def trainer(self) -> Trainer:
+        """With torch, which it loads when it is asked to train."""
+        return TorchTrainer()
+
 
 class Reports(Provider):
     """How results are shown."""
@@ -170,6 +180,11 @@ class Reports(Provider):
     def evaluations(self) -> EvaluationReports:
         """Self-contained HTML, too."""
         return HtmlEvaluations()
+
+    @provide
+    def trainings(self) -> TrainingReports:
+        """The same again."""
+        return HtmlTrainings()
 
 
 USUAL_TRIALS = Path("docs/trials.jsonl")
@@ -307,6 +322,7 @@ class UseCases(Provider):
     run_backtest = provide(RunBacktest)
     start_backtest = provide(StartBacktest)
     evaluate_policies = provide(EvaluatePolicies)
+    train_policy = provide(TrainPolicy)
     read_job = provide(ReadJob)
     abandon_jobs = provide(AbandonJobs)
     describe_market = provide(DescribeMarket)

@@ -6,6 +6,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rebalancer.adapters.memory import MemoryPolicies
@@ -15,7 +16,7 @@ from rebalancer.domain.policy.policy import Frequency, identity
 from rebalancer.domain.policy.rules import POLICIES, Rule
 from rebalancer.domain.policy.serving import BestRule, Kind, Served
 from tests.builders import terms, varied_prices
-from tests.networks import FAILED_GATE, GATE, keep, kept
+from tests.networks import FAILED_GATE, GATE, TRAINING, a_learned, keep, kept
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
 VERSIONS: list[dict[str, Any]] = [
@@ -192,6 +193,35 @@ def test_only_versions_are_judged_and_promoted(policies, name):
     ):
         with pytest.raises(NotFound, match="there are dqn, dqn@1, ppo, ppo@2, ppo@1"):
             ask()
+
+
+def test_what_was_trained_becomes_the_next_version(policies):
+    learned = a_learned(7)
+    card = policies.add(learned, TRAINING)
+    assert (card.name, card.learning.version, card.learning.shipped) == ("ppo@3", 3, False)
+    assert card.learning.training == TRAINING
+    assert (card.learning.networks, card.learning.chosen_rule) == (2, "trend")
+    assert card.learning.evidence == {} and not card.learning.promoted
+    assert policies.card("ppo").decides == "ppo@3"
+    served = policies.policy("ppo")
+    assert served.version == "ppo@3"
+    for mine, kept_ in zip(served.networks, learned.networks, strict=True):
+        for one, other in zip(mine.weights, kept_.weights, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+    place = policies.place("ppo@3")
+    assert place is None or place.endswith("ppo-3")
+    fresh = policies.add(a_learned(8, name="fresh"), TRAINING)
+    assert (fresh.name, fresh.learning.version) == ("fresh@1", 1)
+    assert fresh.learning.weights != card.learning.weights
+    assert identity(policies.policy("fresh")) != identity(served)
+
+
+@pytest.mark.parametrize("name", ["band", "learned", "dqn", "Big", ""])
+def test_names_that_nothing_trained_can_have(policies, name):
+    with pytest.raises(InvalidRequest):
+        policies.add(a_learned(name=name), TRAINING)
+    with pytest.raises(NotFound):
+        policies.place("ppo@3")
 
 
 def test_other_weights_give_another_input_hash(policies):

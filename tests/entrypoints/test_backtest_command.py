@@ -357,7 +357,9 @@ def test_limits_of_proposals_can_be_tried_on_history(quickly, market):
     said, held, closer = tried("--max-departure", "0.1")
     assert said == ["Policies depart from the targets by at most 10%, one-way."]
     assert held == pytest.approx(free, rel=1e-12) and closer > max(exposure, 0.85)
-    said, _, careful = tried("--risk-profile", "conservative")
+    said, unbound, _ = tried("--risk-profile", "conservative")
+    assert said == [] and unbound == free  # rules do not mind risk aversion
+    said, _, careful = tried("--risk-profile", "conservative", "--keep-limits")
     assert said == ["The limits of the profile conservative hold for every policy."]
     assert careful <= 0.3  # all of unknown class, which counts as equity
 

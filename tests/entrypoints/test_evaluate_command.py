@@ -305,6 +305,7 @@ def test_each_panel_has_its_own_cash(evaluate, market, tmp_path):
 def test_targets_and_limits_are_those_of_a_backtest(evaluate, quickly, market, write):
     targets = write("targets.json", '{"A": 0.5, "B": 0.2, "C": 0.2}')
     options = ("--targets", targets, "--max-departure", "0.1", "--risk-profile", "conservative")
+    options += ("--keep-limits",)
     (expected,) = quickly(
         "backtest", "--policy", "trend:window=20", "--prices", market, *options, "--json"
     ).json["results"]

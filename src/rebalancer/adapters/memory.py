@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from rebalancer.application.ports import (
 from rebalancer.domain.errors import Conflict, NotFound
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.policy.learned import ACTIONS, LearnedPolicy
+from rebalancer.domain.policy.observation import FEATURES, SLEEVES
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.serving import (
     LEARNED,
@@ -31,13 +35,16 @@ from rebalancer.domain.policy.serving import (
     Edition,
     Learning,
     Served,
+    Training,
     card_of,
     cards_of,
     champion_of,
     edition_of,
     learned_card,
+    next_version,
     policy_of,
 )
+from rebalancer.domain.policy.training import check_name
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, PortfolioChanged
 from rebalancer.domain.portfolio.owner import EmailTaken, User
@@ -110,6 +117,36 @@ class MemoryPolicies:
         self._kept[exact] = policy, attrs.evolve(learning, evidence=bound)
         return card_of(self, exact)
 
+    def add(self, learned: LearnedPolicy, training: Training) -> Card:
+        """See `Policies.add`."""
+        check_name(learned.name, training.algorithm)
+        number = next_version(self, learned.name)
+        exact = f"{learned.name}@{number}"
+        weights, regimes = _digest_of(learned), _digest_of(learned.regimes)
+        fields = {field.name: getattr(learned, field.name) for field in attrs.fields(LearnedPolicy)}
+        digest = hashlib.sha256((weights + regimes).encode()).hexdigest()
+        policy = Served(**{**fields, "name": exact}, version=exact, digest=digest)
+        learning = Learning(
+            version=number,
+            training=training,
+            features={feature.name: feature.meaning for feature in FEATURES},
+            actions={action.name: action.meaning for action in ACTIONS},
+            sleeves=tuple(sleeve.name for sleeve in SLEEVES),
+            networks=len(learned.networks),
+            most_spread=learned.most_spread,
+            fallback=learned.rule.name,
+            chosen_rule=learned.chosen_rule,
+            weights=weights,
+            regimes=regimes,
+            evidence={},
+        )
+        self._kept[exact] = policy, learning
+        return card_of(self, exact)
+
+    def place(self, name: str) -> None:
+        """See `Policies.place`."""
+        edition_of(self, name)
+
     def promote(self, name: str, *, now: datetime) -> Card:
         """See `Policies.promote`."""
         self._champion = champion_of(card_of(self, edition_of(self, name).exact))
@@ -128,6 +165,18 @@ class MemoryPolicies:
     def champion(self) -> Champion | None:
         """See `Shelf.champion`."""
         return self._champion
+
+
+def _digest_of(value: LearnedPolicy | RegimeModel) -> str:
+    """SHA-256 of the numbers of networks, or of a model of regimes."""
+    sha = hashlib.sha256()
+    if isinstance(value, RegimeModel):
+        arrays = [value.start, value.transition, value.means, value.covariances]
+    else:
+        arrays = [each for net in value.networks for each in (*net.weights, *net.biases)]
+    for array in arrays:
+        sha.update(array.tobytes())
+    return sha.hexdigest()
 
 
 class MemoryTrials:

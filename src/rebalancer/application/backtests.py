@@ -28,7 +28,7 @@ from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
-from rebalancer.domain.portfolio.risk import risk_profile
+from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, risk_profile
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +48,8 @@ class BacktestRequest:
         capital: Money at the first close.
         as_live: Whether orders are whole shares.
         max_departure: How far a policy may go from the targets, one-way; 1: as far as it likes.
-        risk_profile: Name of the profile whose limits hold; None: none.
+        risk_profile: Name of the owner's profile: learned policies mind its risk aversion.
+        keep_limits: Whether its limits hold too, as they do for proposals.
     """
 
     policies: Sequence[str]
@@ -60,7 +61,8 @@ class BacktestRequest:
     capital: float = 100_000.0
     as_live: bool = False
     max_departure: float = 1.0
-    risk_profile: str | None = None
+    risk_profile: str = DEFAULT_PROFILE
+    keep_limits: bool = False
 
     @property
     def limited(self) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ class BacktestRequest:
             said.append(
                 f"Policies depart from the targets by at most {self.max_departure:.0%}, one-way."
             )
-        if self.risk_profile is not None:
+        if self.keep_limits:
             said.append(f"The limits of the profile {self.risk_profile} hold for every policy.")
         return tuple(said)
 
@@ -119,6 +121,7 @@ class RunBacktest:
         """
         if not (np.isfinite(request.capital) and request.capital > 0):
             raise InvalidRequest(f"must be more than 0, got {request.capital}", field="capital")
+        profile = risk_profile(request.risk_profile)
         history = self.prices.closes()
         first, last = _window(history, request.first, request.last)
         history = history.until(last)
@@ -133,7 +136,8 @@ class RunBacktest:
             capital=request.capital,
             as_live=request.as_live,
             max_departure=request.max_departure,
-            profile=None if request.risk_profile is None else risk_profile(request.risk_profile),
+            profile=profile if request.keep_limits else None,
+            risk_aversion=profile.risk_aversion,
         )
 
 
@@ -159,7 +163,8 @@ class BacktestOrder:
     capital: float = 100_000.0
     as_live: bool = False
     max_departure: float = 1.0
-    risk_profile: str | None = None
+    risk_profile: str = DEFAULT_PROFILE
+    keep_limits: bool = False
 
     def request(self) -> BacktestRequest:
         """What is to be run.
@@ -178,6 +183,7 @@ class BacktestOrder:
             as_live=self.as_live,
             max_departure=self.max_departure,
             risk_profile=self.risk_profile,
+            keep_limits=self.keep_limits,
         )
 
     def kept(self) -> dict[str, Any]:
@@ -190,7 +196,9 @@ class BacktestOrder:
     def of(cls, kept: Mapping[str, Any]) -> BacktestOrder:
         """From JSON values, as `kept` gave them."""
         days = {key: kept[key] and date.fromisoformat(kept[key]) for key in ("first", "last")}
-        return cls(**{**kept, **days, "policies": tuple(kept["policies"])})
+        profile = kept.get("risk_profile") or DEFAULT_PROFILE  # once there could be none
+        policies = tuple(kept["policies"])
+        return cls(**{**kept, **days, "policies": policies, "risk_profile": profile})
 
 
 @attrs.frozen

@@ -5,10 +5,11 @@ Adapters keep these promises; one contract suite a port holds every adapter to t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -16,12 +17,15 @@ import attrs
 
 from rebalancer.domain.backtest.findings import Findings
 from rebalancer.domain.backtest.run import Backtest
+from rebalancer.domain.backtest.selection import RuleChoice
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.policy import Policy
-from rebalancer.domain.policy.serving import Card
+from rebalancer.domain.policy.serving import Card, Training
+from rebalancer.domain.policy.training import Plan, Point, Trained
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.owner import User
@@ -137,6 +141,28 @@ class Policies(Protocol):
             InvalidRequest: it is damaged, or the evidence cannot be kept; says why.
         """
 
+    def add(self, learned: LearnedPolicy, training: Training) -> Card:
+        """Keep a new version: one above the highest of its name, all of it or nothing.
+
+        Args:
+            learned: Its name is plain, such as ``ppo``.
+            training: How it was made; one seed a network.
+
+        Returns:
+            The version's card, by its exact name.
+
+        Raises:
+            InvalidRequest: the name is taken, it could not be served, or it cannot be written; says
+                why.
+        """
+
+    def place(self, name: str) -> str | None:
+        """Where a version is kept, for people; None where it ends with the process.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+
     def promote(self, name: str, *, now: datetime) -> Card:
         """Make a version what ``learned`` means, if its evidence has passed the promotion gate.
 
@@ -147,6 +173,61 @@ class Policies(Protocol):
             NotFound: there is no such version.
             Conflict: it has no evidence, or it failed the gate; names the failed criteria.
             InvalidRequest: the version is damaged, or that cannot be written; says why.
+        """
+
+
+class Trainer(Protocol):
+    """Who makes learned policies."""
+
+    def check(self) -> None:
+        """Make sure that it can train.
+
+        Raises:
+            Unavailable: something is not installed; says how to install it.
+        """
+
+    def train(
+        self,
+        panels: Mapping[str, PriceHistory],
+        plan: Plan,
+        out: Path,
+        *,
+        regimes: RegimeModel,
+        chosen_rule: str,
+        command: str,
+        today: date,
+        name: str,
+        progress: Callable[[Point], None] = lambda _: None,
+        drawn: Callable[[int], None] = lambda _: None,
+    ) -> Trained:
+        """Train one network a seed, or go on where an earlier call was stopped.
+
+        The same panels, plan and regimes give the same policy on one machine, stopped or not.
+
+        Args:
+            panels: Prices by name, cut off where training ends, without bills.
+            plan: What to train.
+            out: Folder for checkpoints; made if need be.
+            regimes: The model of market regimes.
+            chosen_rule: Name of the best rule on the same prices.
+            command: What makes the same policy again.
+            today: For the record.
+            name: Of the policy.
+            progress: Told each point of the learning curves.
+            drawn: Told how many more worlds have come into being.
+
+        Raises:
+            InvalidRequest: the folder holds the checkpoints of another training, or prices are too
+                short; names the field.
+            Unavailable: as `check`.
+        """
+
+    def fit_regimes(self, panels: Sequence[PriceHistory]) -> RegimeModel:
+        """A model of market regimes of its own for some panels; the same panels, the same model.
+
+        Raises:
+            InvalidRequest: the prices are too short.
+            Unavailable: as `check`.
         """
 
 
@@ -166,6 +247,36 @@ class EvaluationReports(Protocol):
 
     def render(self, findings: Findings) -> str:
         """One self-contained HTML page; the same findings give the same text."""
+
+
+@attrs.frozen(eq=False)
+class Made:
+    """A learned policy that was trained, and is in the catalogue.
+
+    Attributes:
+        version: Its exact name, such as ``my_ppo@1``.
+        place: Where it lies, for people; None where it ends with the process.
+        plan: What was trained.
+        trained: What it came to.
+        choice: The best rule on the same prices.
+        counted: What the record of trials made of it, in a sentence.
+        cautions: What a reader must know.
+    """
+
+    version: str
+    place: str | None
+    plan: Plan
+    trained: Trained
+    choice: RuleChoice
+    counted: str
+    cautions: tuple[str, ...] = ()
+
+
+class TrainingReports(Protocol):
+    """Trainings as something that a person looks at."""
+
+    def render(self, made: Made) -> str:
+        """One self-contained HTML page; the same training gives the same text."""
 
 
 class TrialKind(StrEnum):

@@ -47,6 +47,7 @@ from rebalancer.domain.policy.serving import (
     champion_of,
     edition_of,
     learned_card,
+    next_version,
     policy_of,
 )
 
@@ -294,6 +295,17 @@ class FolderPolicies:
             _write(path, _json(msgspec.structs.replace(manifest, evidence=bound)))
             self._read.pop(edition.exact)
         return card_of(self, edition.exact)
+
+    def add(self, learned: LearnedPolicy, training: Training) -> Card:
+        """See `Policies.add`."""
+        with self._lock:
+            number = next_version(self, learned.name)
+            save(self._folder, learned, training, version=number)
+        return card_of(self, f"{learned.name}@{number}")
+
+    def place(self, name: str) -> str:
+        """See `Policies.place`."""
+        return str(self._place(edition_of(self, name)))
 
     def promote(self, name: str, *, now: datetime) -> Card:
         """See `Policies.promote`."""

@@ -64,9 +64,8 @@ class RebalancingEnv(gymnasium.Env[Singles, Any]):
         discrete: Whether actions are numbers of `GRID` rather than vectors.
     """
 
-    metadata = {"render_modes": []}
-
     def __init__(self, worlds: Worlds, reward: Reward, *, discrete: bool = False) -> None:
+        self.metadata = {"render_modes": []}
         self.observation_space = OBSERVED
         self.action_space = spaces.Discrete(len(GRID)) if discrete else CONTINUOUS
         self._discrete = discrete

@@ -17,7 +17,7 @@ from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.learned import decided
-from rebalancer.domain.policy.observation import FEATURES, standing
+from rebalancer.domain.policy.observation import FEATURES, OUTLOOK, SLEEVES, standing
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import Charges
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
@@ -33,24 +33,29 @@ CHEAPEST, DEAREST = 2.0, 30.0
 RUIN = 0.05
 """Wealth, as a share of that at the start, below which an episode terminates."""
 
-HIGHEST_RATE = 0.04
+HIGHEST_RATE = 0.01
 """Most that cash earns a year; wealth is counted in units of cash that earns it."""
 
 WEEKS_A_YEAR = 52.0
 
 LEAST_VOLATILITY = 0.01
 
+PARITY = [sleeve.name for sleeve in SLEEVES].index("risk parity")
+SAVED = [feature.name for feature in OUTLOOK].index("risk saved by parity")
+
 AVERSIONS = [profile.risk_aversion for profile in RISK_PROFILES.values()]
 
 
 @attrs.frozen(eq=False)
 class Passed:
-    """What a step has done to B portfolios; returns are in units of a year's weekly deviation.
+    """What a step has done to B portfolios, in units of a weekly deviation of the past year.
 
     Attributes:
-        gained: Return over the week above cash, costs included.
-        monthly: The same of the monthly rule, its costs included.
-        turnover: One-way, less what the monthly rule turned over; in the same units.
+        gained: Return over the week above cash, costs included, in deviations of the mix that is
+            held were it held in full: a mix is not paid less for being careful, as a Sharpe ratio
+            would not.
+        monthly: The same of the monthly rule, its costs included, in deviations of its own mix.
+        turnover: One-way, less what the monthly rule turned over; in deviations of that mix too.
         risk_aversion: Relative.
         fall: By how much the drawdown from the peak has deepened.
         monthly_fall: The same of the monthly rule.
@@ -78,7 +83,7 @@ VARIANCE_PRICE = 0.035
 """Price of a squared weekly return, in deviations, per unit of risk aversion: at an aversion of 4 a
 mix with a Sharpe ratio of 1 a year is best held in full."""
 
-TURNOVER_PRICE = 0.01
+TURNOVER_PRICE = 0.012
 """Price of turning the portfolio over once, as a share of it, beside what trading costs."""
 
 
@@ -285,7 +290,8 @@ class Simulation:
         """
         worlds, world, week = self._worlds, self._world, self._week
         before = self.book.total
-        decision = decided(actions, self.book, worlds.sleeves[world, week], self._everyone)
+        sleeves = worlds.sleeves[world, week].astype(np.float64)
+        decision = decided(actions, self.book, sleeves, self._everyone)
         # In units of cash that earns interest, cash earns nothing and assets their excess.
         growth = worlds.growth[world, week] / self._cash[:, None]
         self.book, done = step(
@@ -304,7 +310,7 @@ class Simulation:
         self._wealth, self._peaks = wealth, np.maximum(self._peaks, wealth)
         rewards = self._reward(
             Passed(
-                gained=gained / unit,
+                gained=gained / (unit * self._careful(sleeves)),
                 monthly=monthly / unit,
                 turnover=(done.turnover - turned) / unit,
                 risk_aversion=self.book.risk_aversion,
@@ -317,6 +323,22 @@ class Simulation:
         ended = self._week >= worlds.steps
         self.observed = self._observe()
         return rewards, ruined, ended & ~ruined
+
+    def _careful(self, sleeves: Floats) -> Floats:
+        """(B,) volatility of what is held, cash aside, over that of the strategic mix.
+
+        Only how far it has gone toward risk parity counts, whose saving of risk is observed.
+        """
+        book = self.book
+        held = book.values / np.maximum(book.values.sum(axis=1, keepdims=True), 1e-12)
+        wanted = book.targets.sum(axis=1, keepdims=True)
+        way = (sleeves[:, PARITY] - book.targets) / wanted
+        gone = ((held - book.targets / wanted) * way).sum(axis=1)
+        part = np.clip(gone / np.maximum(np.square(way).sum(axis=1), 1e-9), 0.0, 1.0)
+        saved = self._worlds.features[self._world, self._week, SAVED]
+        logarithm = saved * OUTLOOK[SAVED].scale + OUTLOOK[SAVED].centre
+        careful: Floats = np.exp(part * logarithm)
+        return careful
 
     def renew(self, rows: Rows) -> None:
         """Begin anew for some of the portfolios, and look again."""

@@ -13,13 +13,14 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from queue import Empty
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -33,13 +34,12 @@ from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.learned import LearnedPolicy, Network
 from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.policy.serving import Training, TrainingData, TrainingStage
+from rebalancer.domain.policy.training import Plan, Point, Trained
 
 if TYPE_CHECKING:
     from stable_baselines3 import DQN, PPO
 
 Floats = NDArray[np.float64]
-
-ALGORITHMS = ("ppo", "dqn")
 
 PORTFOLIOS = {"ppo": 1_024, "dqn": 256}
 """Environments that step together."""
@@ -52,93 +52,6 @@ SEGMENT = {"ppo": 4 * ROLLOUT * 1_024, "dqn": 512 * 256}
 
 HELD_OUT = 1_024
 """Portfolios that measure what a policy is worth, in worlds that it does not learn in."""
-
-
-@attrs.frozen
-class Plan:
-    """What to train.
-
-    Attributes:
-        algorithm: ``ppo`` or ``dqn``.
-        steps: Of the environment, a seed; rounded up to whole segments.
-        seeds: One network each.
-        reward: Name of the reward.
-        worlds: How many to draw; a seventh of them are held out.
-        warm_start: Iterations of the warm start; 0: none.
-        device: Where torch computes.
-        workers: Processes that train seeds side by side.
-    """
-
-    algorithm: Literal["ppo", "dqn"]
-    steps: int
-    seeds: tuple[int, ...]
-    reward: str = "mean_variance"
-    worlds: int = 6_000
-    warm_start: int = 300
-    device: str = "cpu"
-    workers: int = 1
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse what cannot be trained.
-
-        Raises:
-            InvalidRequest: names the field.
-        """
-        if self.algorithm not in ALGORITHMS:
-            raise InvalidRequest(
-                f"{self.algorithm!r} is not an algorithm; choose one of {', '.join(ALGORITHMS)}",
-                field="algorithm",
-            )
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise InvalidRequest("name at least one seed, each once", field="seeds")
-        for field, least in (("steps", 1), ("worlds", 14), ("warm_start", 0), ("workers", 1)):
-            if getattr(self, field) < least:
-                raise InvalidRequest(f"must be at least {least}", field=field)
-        reward(self.reward)
-
-    @property
-    def segments(self) -> int:
-        """Segments that a seed is trained for."""
-        return -(-self.steps // SEGMENT[self.algorithm])
-
-
-@attrs.frozen
-class Point:
-    """A point of a learning curve.
-
-    Attributes:
-        seed: Whose.
-        stage: ``warm start``, or the algorithm's name.
-        at: Iterations or steps of that stage behind it.
-        of: How many there will be.
-        worth: Mean reward a week: while learning during the warm start, else of the policy without
-            its noise, in worlds held out.
-    """
-
-    seed: int
-    stage: str
-    at: int
-    of: int
-    worth: float
-
-
-@attrs.frozen(eq=False)
-class Trained:
-    """What training came to.
-
-    Attributes:
-        learned: The policy, not yet in a catalogue.
-        training: How it was made.
-        curve: Of all seeds, in the order of time within a seed and stage.
-        before: Mean reward a week in held-out worlds by seed, before the algorithm's updates.
-        after: The same of the network that was kept.
-    """
-
-    learned: LearnedPolicy
-    training: Training
-    curve: tuple[Point, ...]
-    before: Mapping[int, float]
-    after: Mapping[int, float]
 
 
 def train(
@@ -174,7 +87,7 @@ def train(
             short; names the field.
     """
     pin_threads()
-    _claim(out, panels, plan)
+    _claim(out, panels, plan, regimes)
     held_out = max(2, plan.worlds // 7)
     prices = list(panels.values())
     learning, judging = (
@@ -251,21 +164,33 @@ def _all_seeds(
     _SHARED.update(plan=plan, out=out, learning=learning, judging=judging, points=points)
     try:
         workers = min(plan.workers, len(plan.seeds))
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_deaf) as pool:
             waiting: dict[int, Future[_Seed]] = {
                 seed: pool.submit(_shared_seed, seed) for seed in plan.seeds
             }
-            while not all(future.done() for future in waiting.values()):
-                try:
-                    progress(points.get(timeout=0.2))
-                except Empty:
-                    continue
-            while not points.empty():
-                progress(points.get())
-            for seed, future in waiting.items():
-                yield seed, future.result()
+            try:
+                while not all(future.done() for future in waiting.values()):
+                    try:
+                        progress(points.get(timeout=0.2))
+                    except Empty:
+                        continue
+                while not points.empty():
+                    progress(points.get())
+                for seed, future in waiting.items():
+                    yield seed, future.result()
+            except BaseException:
+                # A segment takes a while, and a seed much longer: nobody waits for them in vain.
+                pool.shutdown(wait=False, cancel_futures=True)
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                raise
     finally:
         _SHARED.clear()
+
+
+def _deaf() -> None:
+    """Ctrl-C in a terminal reaches all processes at once: the one that asked for work answers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _shared_seed(seed: int) -> _Seed:
@@ -290,20 +215,22 @@ def _one_seed(
     before = worth(start, judging, plan.reward)
     best, after = start, -np.inf
     learner = _Learner(plan, seed, start, learning)
-    for number in range(plan.segments):
+    for number in range(_segments(plan)):
         kept = folder / f"segment-{number + 1:04d}.npz"
         if kept.exists():
             network = _read(kept)
         else:
             network = learner.segment(number, folder)
             _write(kept, network)
+            # Not before: killed in between, the segment is done again.
+            (folder / f"model-{number:04d}.zip").unlink(missing_ok=True)
         value = worth(network, judging, plan.reward)
         at = (number + 1) * SEGMENT[plan.algorithm]
-        point = Point(seed, plan.algorithm, at, plan.segments * SEGMENT[plan.algorithm], value)
+        point = Point(seed, plan.algorithm, at, _segments(plan) * SEGMENT[plan.algorithm], value)
         curve.append(point)
         progress(point)
         # The best of the later half: a lucky early one has hardly been changed by the algorithm.
-        if 2 * (number + 1) >= plan.segments and value > after:
+        if 2 * (number + 1) >= _segments(plan) and value > after:
             best, after = network, value
     return _Seed(best, tuple(curve), before, after)
 
@@ -365,7 +292,6 @@ class _Learner:
         half_written = after.with_suffix(".part.zip")
         model.save(half_written)
         half_written.rename(after)
-        before.unlink(missing_ok=True)
         return network_of(model)
 
 
@@ -381,6 +307,7 @@ def _new(plan: Plan, env: Any, start: Network, learning: Worlds, seed: int) -> P
     from stable_baselines3 import DQN, PPO
 
     hidden = [weight.shape[1] for weight in start.weights[:-1]]
+    model: PPO | DQN
     if plan.algorithm == "ppo":
         model = PPO(
             "MlpPolicy",
@@ -388,7 +315,7 @@ def _new(plan: Plan, env: Any, start: Network, learning: Worlds, seed: int) -> P
             n_steps=ROLLOUT,
             batch_size=8_192,
             n_epochs=4,
-            learning_rate=1e-4,
+            learning_rate=5e-5,
             gamma=0.95,
             gae_lambda=0.9,
             clip_range=0.15,
@@ -402,7 +329,8 @@ def _new(plan: Plan, env: Any, start: Network, learning: Worlds, seed: int) -> P
                 "log_std_init": -2.0,
             },
         )
-        layers = [*_linear(model.policy.mlp_extractor.policy_net), model.policy.action_net]
+        policy: Any = model.policy
+        layers = [*_linear(policy.mlp_extractor.policy_net), policy.action_net]
         with torch.no_grad():
             for layer, weight, bias in zip(layers, start.weights, start.biases, strict=True):
                 layer.weight.copy_(torch.tensor(weight.T))
@@ -454,7 +382,7 @@ def _imitate(model: DQN, start: Network, learning: Worlds, seed: int) -> None:
         rows = torch.from_numpy(random.integers(0, len(observed), 512))
         loss = (model.q_net(observed[rows]) - values[rows]).square().mean()
         climber.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss.backward()
         climber.step()
     model.q_net_target.load_state_dict(model.q_net.state_dict())
 
@@ -518,17 +446,24 @@ def _read(path: Path) -> Network:
         return Network(
             [arrays[f"w{i}"] for i in range(count)],
             [arrays[f"b{i}"] for i in range(count)],
-            arrays["grid"] if "grid" in arrays else None,
+            arrays.get("grid"),
         )
 
 
-def _claim(out: Path, panels: Mapping[str, PriceHistory], plan: Plan) -> None:
+def _segments(plan: Plan) -> int:
+    """Segments that a seed is trained for."""
+    return -(-plan.steps // SEGMENT[plan.algorithm])
+
+
+def _claim(out: Path, panels: Mapping[str, PriceHistory], plan: Plan, regimes: RegimeModel) -> None:
     """Make sure that a folder's checkpoints are of this training.
 
     Raises:
         InvalidRequest: they are of another.
     """
     same = attrs.asdict(plan) | {"data": {name: panel.digest for name, panel in panels.items()}}
+    arrays = (regimes.start, regimes.transition, regimes.means, regimes.covariances)
+    same["regimes"] = [array.tolist() for array in arrays]
     # More steps or seeds go on from what there is; other workers come to the same.
     for free in ("steps", "seeds", "workers"):
         del same[free]
@@ -546,7 +481,7 @@ def _claim(out: Path, panels: Mapping[str, PriceHistory], plan: Plan) -> None:
 
 def _account(panels: Mapping[str, PriceHistory], plan: Plan, command: str, today: date) -> Training:
     stages = [
-        TrainingStage("worlds", plan.worlds, "two-year worlds, 85% of them resampled"),
+        TrainingStage("worlds", plan.worlds, "two-year worlds on resampled paths"),
     ]
     if plan.warm_start:
         stages.append(
@@ -559,7 +494,7 @@ def _account(panels: Mapping[str, PriceHistory], plan: Plan, command: str, today
     stages.append(
         TrainingStage(
             plan.algorithm,
-            plan.segments * SEGMENT[plan.algorithm],
+            _segments(plan) * SEGMENT[plan.algorithm],
             "steps of the simulation a seed; the best checkpoint of the later half is kept",
         )
     )

@@ -30,13 +30,15 @@ from rebalancer.adapters.rl.simulation import (
     DEAREST,
     HIGHEST_RATE,
     LEAST_VOLATILITY,
+    PARITY,
+    SAVED,
     TURNOVER_PRICE,
     VARIANCE_PRICE,
     WEEKS_A_YEAR,
 )
 from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.policy.learned import ACTIONS, LEAST_INVESTED, WIDER, Network
-from rebalancer.domain.policy.observation import FEATURES, FURTHEST, SLEEVES, STANDING
+from rebalancer.domain.policy.observation import FEATURES, FURTHEST, OUTLOOK, SLEEVES, STANDING
 from rebalancer.domain.policy.rules import DEFAULT_BAND
 
 HIDDEN = 32
@@ -76,31 +78,25 @@ class Actor(nn.Module):
     def __init__(self, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.layers = nn.ModuleList(
-            [
-                nn.Linear(len(FEATURES), HIDDEN),
-                nn.Linear(HIDDEN, HIDDEN),
-                nn.Linear(HIDDEN, len(ACTIONS)),
-            ]
-        )
+        self.first = nn.Linear(len(FEATURES), HIDDEN)
+        self.second = nn.Linear(HIDDEN, HIDDEN)
+        self.last = nn.Linear(HIDDEN, len(ACTIONS))
         with torch.no_grad():
-            last = self.layers[-1]
-            last.weight.mul_(0.3)
-            last.bias.copy_(torch.tensor([_BEGINNING[action.name] for action in ACTIONS]))
+            self.last.weight.mul_(0.3)
+            self.last.bias.copy_(torch.tensor([_BEGINNING[action.name] for action in ACTIONS]))
 
     def forward(self, observed: torch.Tensor) -> torch.Tensor:
         """(B, `ACTIONS`), not cut off."""
-        values = observed
-        for layer in self.layers[:-1]:
-            values = torch.tanh(layer(values))
-        answer: torch.Tensor = self.layers[-1](values)
+        hidden = torch.tanh(self.second(torch.tanh(self.first(observed))))
+        answer: torch.Tensor = self.last(hidden)
         return answer
 
     def network(self) -> Network:
         """The same in numpy."""
+        layers = (self.first, self.second, self.last)
         return Network(
-            [layer.weight.detach().numpy().T for layer in self.layers],
-            [layer.bias.detach().numpy() for layer in self.layers],
+            [layer.weight.detach().numpy().T for layer in layers],
+            [layer.bias.detach().numpy() for layer in layers],
         )
 
 
@@ -161,6 +157,7 @@ def _rewards(actor: Actor, worlds: _Episodes) -> torch.Tensor:
     held = targets * worlds.share[:, None]
     weeks = torch.full((len(targets),), 52.0)
     wanted = targets.sum(1)
+    even = targets / wanted[:, None]
     fixed = [
         torch.log(worlds.rate.clamp(min=1e-5) / 1e-3),
         torch.log(worlds.aversion / 4.0),
@@ -203,7 +200,12 @@ def _rewards(actor: Actor, worlds: _Episodes) -> torch.Tensor:
         growth = worlds.growth[:, week]
         gained = (after * (growth - 1.0)).sum(1) - cost
         unit, turned = worlds.unit[:, week], worlds.monthly_turnover[:, week]
-        ours = gained / unit
+        # In deviations of the mix that is held, as far as it has gone toward risk parity.
+        way = worlds.sleeves[:, week, PARITY] / wanted[:, None] - even
+        gone = after / after.sum(1).clamp(min=1e-6)[:, None] - even
+        part = ((gone * way).sum(1) / way.square().sum(1).clamp(min=1e-9)).clamp(0.0, 1.0)
+        saved = worlds.features[:, week, SAVED] * OUTLOOK[SAVED].scale + OUTLOOK[SAVED].centre
+        ours = gained / (unit * torch.exp(part * saved))
         monthly = (worlds.monthly[:, week] - 2.0 * turned * worlds.rate) / unit
         total = (
             total

@@ -45,6 +45,9 @@ _USUAL_SHARPE = 0.45
 """Sharpe ratio of a single asset, a year: what long histories of many countries suggest (Dimson,
 Marsh and Staunton 2002, Triumph of the Optimists), the price of survival taken off."""
 
+_USUAL_RATE = 0.005
+"""What cash earns a year on average, in the simulation; the Sharpe ratios are above it."""
+
 _WORLDS_A_PATH = 40
 _LARGEST_JUMP = 5.0
 
@@ -123,7 +126,7 @@ def resampled(panel: PriceHistory, *, seed: int, rows: int = 1_500) -> PriceHist
     returns = returns - returns.mean(axis=0)
     deviation = returns.std(axis=0)
     sharpe = random.normal(_USUAL_SHARPE, 0.1) + random.normal(0.0, 0.1, whole.size)
-    drift = sharpe * deviation / np.sqrt(252.0)
+    drift = sharpe * deviation / np.sqrt(252.0) + _USUAL_RATE / 252.0
     fresh = random.random(rows - 1) < 1.0 / MEAN_BLOCK
     fresh[0] = True
     starts = random.integers(0, count, rows - 1)
@@ -151,7 +154,7 @@ def worlds(
     count: int,
     seed: int,
     weeks: int = WEEKS,
-    synthetic: float = 0.85,
+    synthetic: float = 1.0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Worlds:
     """Draw worlds from panels of prices.

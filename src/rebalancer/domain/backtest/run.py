@@ -25,7 +25,7 @@ from rebalancer.domain.policy.policy import Frequency, Policy
 from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.portfolio.book import Book, Handling, Limits
 from rebalancer.domain.portfolio.costs import Charges, CostModel
-from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
+from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, RISK_PROFILES, RiskProfile
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, bounded_trades
 from rebalancer.domain.rebalancing.orders import rounded
 from rebalancer.domain.rebalancing.trades import Trades, stirs, trades, unlimited
@@ -183,7 +183,7 @@ class Conditions:
     as_live: bool = False
     max_departure: float = 1.0
     profile: RiskProfile | None = None
-    risk_aversion: float = RISK_PROFILES["balanced"].risk_aversion
+    risk_aversion: float = RISK_PROFILES[DEFAULT_PROFILE].risk_aversion
 
     @property
     def limits(self) -> Limits | None:

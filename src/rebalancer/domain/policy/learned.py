@@ -46,14 +46,14 @@ class Action:
     meaning: str
 
 
-LEAST_INVESTED = 0.3
+LEAST_INVESTED = 0.5
 """Share of the strategic weights that is kept at the very least."""
 
 WIDER = 5.0
 """Bands go from a fifth of two points to five times as wide."""
 
 ACTIONS = (
-    Action("risk", "share of the mix that is held: 1 from 0 upwards, down to 0.3 at -1"),
+    Action("risk", "share of the mix that is held: 1 from 0 upwards, down to 0.5 at -1"),
     *(
         Action(sleeve.name, f"part of {sleeve.name} in the mix: 0 up to 0, {sleeve.most:.0%} at 1")
         for sleeve in SLEEVES

@@ -324,6 +324,11 @@ def edition_of(shelf: Shelf, name: str) -> Edition:
     return offered[name]
 
 
+def next_version(shelf: Shelf, name: str) -> int:
+    """The number of the next version of a plain name: 1 for the first."""
+    return max((one.number for one in shelf.editions() if one.name == name), default=0) + 1
+
+
 def cards_of(shelf: Shelf) -> tuple[Card, ...]:
     """Of every rule, then of every learned policy, the highest version of each first.
 

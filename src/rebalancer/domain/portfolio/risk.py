@@ -46,6 +46,10 @@ RISK_PROFILES = {
 """The five profiles by name, the most careful first."""
 
 
+DEFAULT_PROFILE = "balanced"
+"""The profile assumed where a policy is tried for nobody in particular."""
+
+
 def risk_profile(name: str) -> RiskProfile:
     """The profile of this name.
 

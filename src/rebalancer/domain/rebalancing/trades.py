@@ -98,11 +98,7 @@ class Trades:
 
 def stirs(book: Book, decision: Decision) -> Bools:
     """(B,) whether a policy would act on each portfolio, were there no cash flow and no limits."""
-    if decision.band is None:
-        return decision.due
-    outside, cash_outside = _outside(book, decision, book.values, decision.targets, book.total)
-    acts: Bools = decision.due & (outside.any(axis=1) | cash_outside)
-    return acts
+    return _verdict(book, decision, book.total)[0]
 
 
 def trades(book: Book, decision: Decision, charges: Charges) -> Trades:
@@ -118,29 +114,33 @@ def trades(book: Book, decision: Decision, charges: Charges) -> Trades:
     """
     if _burdened(book):
         return _solved(_Constrained(book, decision, book.total), charges)
-    acts = stirs(book, decision)
-    if decision.band is not None and not acts.all():
-        return _solved_among(np.flatnonzero(acts), book, decision, charges)
-    return _solved(_Free(book, decision, book.total), charges)
+    free = _Free(book, decision, book.total)
+    if decision.band is not None and not free.all_act:
+        return _solved_among(np.flatnonzero(free.acts), free, charges)
+    return _solved(free, charges)
 
 
 def _solved(solve: _Free | _Constrained, charges: Charges) -> Trades:
     """Trades whose costs are what was provided for them."""
     book, total = solve.book, solve.total
-    dust = (DUST * total)[:, None]
-    settled = _SETTLED * total
+    part, rates, rows = solve, charges, np.arange(len(book))  # the portfolios still to be solved
+    dust, settled = (DUST * total)[:, None], _SETTLED * total
     paid = before = charged_before = np.zeros(len(book))
     # What is known to be too little, and to be enough.
     least, most = np.zeros(len(book)), np.full(len(book), np.inf)
     for round_ in range(_ROUNDS):
-        solve(paid)
-        values = solve.goals - book.values
-        sizes = np.abs(values)
-        small = sizes <= dust
+        part(paid)
+        moved = part.goals - part.book.values
+        sizes = np.abs(moved)
+        small = (sizes <= dust) & (sizes > 0)
         if small.any():
-            values[small] = sizes[small] = 0.0
-        costs = charges(sizes)
-        charged = np.add.reduce(costs, axis=1)
+            moved[small] = sizes[small] = 0.0
+        each = rates(sizes)
+        charged = np.add.reduce(each, axis=1)
+        if part is solve:
+            values, costs = moved, each
+        else:
+            values[rows], costs[rows], solve.aims[rows] = moved, each, part.aims
         open_ = np.abs(charged - paid) > settled
         if not open_.any():
             break
@@ -161,6 +161,11 @@ def _solved(solve: _Free | _Constrained, charges: Charges) -> Trades:
         before, charged_before = paid, charged
         # What is solved stays: no row's last digits depend on its neighbours.
         paid = np.where(open_, better, paid)
+        if isinstance(part, _Free) and 2 * np.count_nonzero(open_) < len(open_):
+            left = np.flatnonzero(open_)
+            part, rates, rows = part.only(left), rates.row(left), rows[left]
+            dust, settled, paid, before = dust[left], settled[left], paid[left], before[left]
+            charged_before, least, most = charged_before[left], least[left], most[left]
     values, costs = _payable(book, values, costs, charges)
     return solve.finished(values, costs)
 
@@ -185,19 +190,16 @@ def _payable(book: Book, values: Floats, costs: Floats, charges: Charges) -> tup
     return np.where(refused, 0.0, less), np.where(refused, 0.0, less_costs)
 
 
-def _solved_among(rows: Rows, book: Book, decision: Decision, charges: Charges) -> Trades:
+def _solved_among(rows: Rows, free: _Free, charges: Charges) -> Trades:
     """Trades of an unburdened book of which only some portfolios act; the others stay as they are.
 
     In a no-trade band most portfolios rest on most days, and resting ones need no solving.
     """
-    resting = _Free(book, decision, book.total).finished(
-        np.zeros(book.values.shape), np.zeros(book.values.shape)
-    )
+    nothing = np.zeros(free.values.shape)
+    resting = free.finished(nothing, nothing.copy())
     if not rows.size:
         return resting
-    acting = _solved(
-        _Free(book.only(rows), decision.only(rows), resting.total[rows]), charges.row(rows)
-    )
+    acting = _solved(free.only(rows), charges.row(rows))
     for name in ("values", "costs", "aims"):
         getattr(resting, name)[rows] = getattr(acting, name)
     return resting
@@ -210,21 +212,31 @@ def _burdened(book: Book) -> bool:
 class _Free:
     """Portfolios with nothing to mind but the policy: the way of backtests and of training."""
 
-    def __init__(self, book: Book, decision: Decision, total: Floats) -> None:
+    def __init__(
+        self,
+        book: Book,
+        decision: Decision,
+        total: Floats,
+        judged: tuple[Bools, Bools | None] | None = None,
+    ) -> None:
         self.book, self.decision, self.total = book, decision, total
         self.wanted = decision.targets.sum(axis=1)
         self.divisor = np.where(self.wanted > 0, self.wanted, 1.0)
-        self.everyone = bool(decision.due.all())
         self.values = book.values
-        self.acts = decision.due
-        self.outside: Bools | None = None
-        if decision.band is not None:
-            self.outside, cash_outside = _outside(
-                book, decision, book.values, decision.targets, total
-            )
-            self.acts = decision.due & (self.outside.any(axis=1) | cash_outside)
+        self.acts, self.outside = judged or _verdict(book, decision, total)
+        self.all_act = bool(self.acts.all())
         self.goals = book.values
         self.aims = decision.targets * np.minimum(total, total / self.divisor)[:, None]
+
+    def only(self, rows: Rows) -> _Free:
+        """Some of the portfolios, on which the verdict stands."""
+        outside = None if self.outside is None else self.outside[rows]
+        return _Free(
+            self.book.only(rows),
+            self.decision.only(rows),
+            self.total[rows],
+            (self.acts[rows], outside),
+        )
 
     def __call__(self, paid: Floats) -> None:
         """Solve for goals, given what trading is thought to cost."""
@@ -232,15 +244,11 @@ class _Free:
         room = np.clip((self.total - paid) / self.divisor, 0.0, np.maximum(self.total, 0.0))
         self.aims = self.decision.targets * room[:, None]
         if self.outside is None:
-            self.goals = (
-                self.aims if self.everyone else np.where(self.acts[:, None], self.aims, self.values)
-            )
+            goals = self.aims
         else:
-            invest = self.wanted * room
             moved = _land(self.values, self.aims, self.outside, self.decision, self.total)
-            self.goals = np.where(
-                self.acts[:, None], _funded(moved, self.aims, invest), self.values
-            )
+            goals = _funded(moved, self.aims, self.wanted * room)
+        self.goals = goals if self.all_act else np.where(self.acts[:, None], goals, self.values)
 
     def finished(self, values: Floats, costs: Floats) -> Trades:
         """Collect the result."""
@@ -433,6 +441,14 @@ def _share(room: Floats, asked: Floats) -> Floats:
     return np.where(asked > 0, share, 1.0)
 
 
+def _verdict(book: Book, decision: Decision, total: Floats) -> tuple[Bools, Bools | None]:
+    """(B,) whether the policy acts, (B, K) what lies outside its band: None where there is none."""
+    if decision.band is None:
+        return decision.due, None
+    outside, cash_outside = _outside(book, decision, book.values, decision.targets, total)
+    return decision.due & (outside.any(axis=1) | cash_outside), outside
+
+
 def _outside(
     book: Book, decision: Decision, held: Floats, weights: Floats, total: Floats
 ) -> tuple[Bools, Bools]:
@@ -451,7 +467,8 @@ def _land(held: Floats, aims: Floats, outside: Bools, decision: Decision, total:
         return np.where(outside, aims, held)
     assert decision.band is not None
     slack = decision.band * (decision.landing * total)[:, None]
-    return np.where(outside, np.clip(held, np.maximum(aims - slack, 0.0), aims + slack), held)
+    landed = np.minimum(np.maximum(held, np.maximum(aims - slack, 0.0)), aims + slack)
+    return np.where(outside, landed, held)
 
 
 def _funded(
@@ -466,25 +483,27 @@ def _funded(
     Money left over goes to the largest shortfalls, money lacking comes from the largest excesses.
     """
     gap = invest - goals.sum(axis=1)
-    short = np.maximum(aims - goals, 0.0)
-    excess = np.maximum(goals - aims, 0.0)
+    sign = np.where(gap < 0, -1.0, 1.0)[:, None]
+    room = np.maximum(sign * (aims - goals), 0.0)
     if sellable is not None and buyable is not None:
-        short, excess = short * buyable, excess * sellable
-    return goals + _fill(short, np.maximum(gap, 0.0)) - _fill(excess, np.maximum(-gap, 0.0))
+        room = room * np.where(sign > 0, buyable, sellable)
+    return goals + sign * _fill(room, np.abs(gap))
 
 
 def _fill(room: Floats, amount: Floats) -> Floats:
     """(B, K) how ``amount`` (B,) goes to the largest rooms (B, K) first, until it is used up."""
-    filled = np.zeros_like(room)
-    rows = np.flatnonzero(amount > 0)
+    # Sorting is dear: what fills every room needs none.
+    whole = room.sum(axis=1) <= amount
+    filled = np.where(whole[:, None], room, 0.0)
+    rows = np.flatnonzero((amount > 0) & ~whole)
     if not rows.size:
         return filled
     some = room[rows]
-    order = np.argsort(-some, axis=1, kind="stable")
+    order = np.argsort(-some, axis=1)  # equal ones end up alike in any order
     order += (np.arange(len(some)) * some.shape[1])[:, None]  # positions in the flattened array
     largest_first = some.ravel()[order]
     before = np.cumsum(largest_first, axis=1) - largest_first
-    share = np.clip(amount[rows, None] - before, 0.0, largest_first)
+    share = np.minimum(np.maximum(amount[rows, None] - before, 0.0), largest_first)
     alike = np.zeros_like(some, dtype=bool)
     alike[:, 1:] = largest_first[:, :-1] - largest_first[:, 1:] <= _ALIKE * largest_first[:, :1]
     alike[:, 1:] &= largest_first[:, 1:] > 0

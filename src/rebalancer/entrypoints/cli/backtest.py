@@ -65,7 +65,15 @@ if TYPE_CHECKING:
     help="How far a policy may go from the targets, one-way; a proposal's default is 0.2.",
 )
 @click.option(
-    "--risk-profile", help="Keep to this profile's limits, as proposals do. Default: none."
+    "--risk-profile",
+    default="balanced",
+    show_default=True,
+    help="Whose portfolio it is: learned policies mind the profile's risk aversion.",
+)
+@click.option(
+    "--keep-limits",
+    is_flag=True,
+    help="Hold every policy to the profile's limits, as proposals are.",
 )
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write a self-contained HTML report here."
@@ -84,7 +92,8 @@ def backtest(
     capital: float,
     as_live: bool,
     max_departure: float,
-    risk_profile: str | None,
+    risk_profile: str,
+    keep_limits: bool,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -121,6 +130,7 @@ def backtest(
         as_live=as_live,
         max_departure=max_departure,
         risk_profile=risk_profile,
+        keep_limits=keep_limits,
     )
     with progress("backtesting", len(request.policies)) as advance:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)

@@ -86,7 +86,15 @@ _MOST_TRIALS = 1_000_000_000
     help="How far a policy may go from the targets, one-way; a proposal's default is 0.2.",
 )
 @click.option(
-    "--risk-profile", help="Keep to this profile's limits, as proposals do. Default: none."
+    "--risk-profile",
+    default="balanced",
+    show_default=True,
+    help="Whose portfolio it is: learned policies mind the profile's risk aversion.",
+)
+@click.option(
+    "--keep-limits",
+    is_flag=True,
+    help="Hold every policy to the profile's limits, as proposals are.",
 )
 @click.option(
     "--chosen-on",
@@ -124,7 +132,8 @@ def evaluate(
     preset: str | None,
     risk_free: str | None,
     max_departure: float,
-    risk_profile: str | None,
+    risk_profile: str,
+    keep_limits: bool,
     chosen_on: tuple[Path, ...],
     chosen_until: date | None,
     trials: int | None,
@@ -168,6 +177,7 @@ def evaluate(
         last=last,
         max_departure=max_departure,
         risk_profile=risk_profile,
+        keep_limits=keep_limits,
     )
     wired = _wired(_panels(files), assets)
     learnt = _wired(_panels(chosen_on, field="chosen_on") if chosen_on else [], assets)

@@ -24,6 +24,7 @@ from rebalancer.entrypoints.cli.policies import policies
 from rebalancer.entrypoints.cli.portfolios import portfolio
 from rebalancer.entrypoints.cli.propose import accept, propose
 from rebalancer.entrypoints.cli.serve import serve
+from rebalancer.entrypoints.cli.train import train
 from rebalancer.entrypoints.cli.users import user
 
 GOOD, UNEXPECTED, BAD_INPUT, WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
@@ -48,7 +49,7 @@ def rebalancer(context: click.Context) -> None:
 
 
 for _command in (
-    *(demo, propose, batch, backtest, evaluate, policies, market),
+    *(demo, propose, batch, backtest, evaluate, train, policies, market),
     *(serve, db, user, portfolio, accept),
 ):
     rebalancer.add_command(_command)

@@ -89,3 +89,56 @@ def meter(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount: bar.advance(task, amount)
+
+
+Tell = Callable[[int, int], None]
+"""Tells how much of a stage is done by now, and how much there is to do."""
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, str], Tell]]:
+    """Progress bars on standard error, one a stage, with their rates; none off a terminal.
+
+    Gives what begins a stage, by its name and the unit that it is counted in.
+    """
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            unit = task.fields["unit"]
+            return Text("" if speed is None else f"{speed:,.0f} {unit}/s", justify="right")
+
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield lambda what, unit: lambda done, total: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    # Segments take a while each: a rate needs a long memory.
+    with Progress(*columns, console=screen, speed_estimate_period=600.0) as bars:
+
+        def begin(what: str, unit: str) -> Tell:
+            task = bars.add_task(what, total=None, unit=unit)
+            bars.advance(task, 0.0)  # from here on the rate is reckoned
+
+            def tell(done: int, total: int) -> None:
+                bars.update(task, completed=done, total=total)
+
+            return tell
+
+        yield begin

@@ -58,8 +58,11 @@ class BacktestBody(Body, frozen=True, kw_only=True):
         ),
     ] = field(default_factory=lambda: Fraction(1))
     risk_profile: Annotated[
-        Profile | None, Meta(description="Whose limits hold for every policy; null: nobody's.")
-    ] = None
+        Profile, Meta(description="Whose portfolio it is: learned policies mind risk aversion.")
+    ] = "balanced"
+    keep_limits: Annotated[
+        bool, Meta(description="Hold every policy to the profile's limits, as proposals are.")
+    ] = False
 
 
 class BacktestView(View, frozen=True, kw_only=True):
@@ -107,6 +110,7 @@ async def start(
         as_live=data.whole_shares,
         max_departure=float(data.max_departure),
         risk_profile=data.risk_profile,
+        keep_limits=data.keep_limits,
     )
     job = await sync_to_thread(use, order, id=ids(), owner=owner, now=clock())
     return Response(_view(job), headers={"Location": f"/api/backtest/{job.id}/status"})

@@ -1,0 +1,130 @@
+"""The environment that learners train in: 1,024 portfolios at once, beside SB3's way of eight.
+
+Worlds are two years of weeks on 30 assets that walk at random. A step is one look of one portfolio:
+what is seen, the decision, its trades and their costs, a week of returns and the reward.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import cache, partial
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from benchmarks.figures import Figure, best_of
+from rebalancer.adapters.rl.environment import RebalancingEnv, RebalancingVecEnv
+from rebalancer.adapters.rl.regimes import KeptRegimes
+from rebalancer.adapters.rl.simulation import reward
+from rebalancer.adapters.rl.worlds import WEEKS, Worlds, worlds
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.learned import ACTIONS
+
+PORTFOLIOS, FEW = 1_024, 8
+ASSETS, DAYS, WORLDS = 30, 1_500, 64
+REWARD = "mean_variance"
+
+EXPLORING = 0.14
+"""Deviation with which our PPO begins to explore."""
+
+SPREADS = {0.0: "in the band", EXPLORING: "as PPO explores", 0.5: "at random, so that all trade"}
+"""Deviation of the actions around the neutral one, and what that means."""
+
+PROCESSES = 2
+
+
+@cache
+def random_worlds() -> Worlds:
+    """Worlds on a random walk, the same each time."""
+    moves = np.random.default_rng(1).normal(0.0003, 0.01, (DAYS, ASSETS))
+    days = np.busday_offset("2003-01-06", np.arange(DAYS))
+    symbols = [f"S{column:02}" for column in range(ASSETS)]
+    panel = PriceHistory.of(symbols, days, 100.0 * np.exp(np.cumsum(moves, axis=0)))
+    return worlds([panel], KeptRegimes().model(), count=WORLDS, seed=1)
+
+
+def figures() -> Iterator[Figure]:
+    made = random_worlds()
+    for spread, meaning in SPREADS.items():
+        actions = _actions(spread)
+        ours = RebalancingVecEnv(made, reward(REWARD), PORTFOLIOS, seed=0)
+        ours.reset()
+        # The first walk is the one that is compared, the others are timed.
+        rewards = _walked(ours, actions)
+        seconds, _ = best_of(partial(_walked, ours, actions))
+        peer = several(made, FEW)
+        peer.seed(0)
+        peer.reset()
+        begin = time.perf_counter()
+        others = _walked(peer, actions[:, :FEW])
+        taken = time.perf_counter() - begin
+        apart = float(np.abs(rewards[:, :FEW] - others).max())
+        yield Figure(
+            subject="environment",
+            what=f"environment alone: {PORTFOLIOS:,} portfolios, actions {meaning}",
+            unit="/s",
+            ours=PORTFOLIOS * WEEKS / seconds,
+            peer_name=f"SB3's DummyVecEnv of {FEW}",
+            peer=FEW * WEEKS / taken,
+            agrees=apart == 0.0,
+            how_close=f"rewards of {FEW} portfolios to {apart:.0e}",
+            note="Steps of single portfolios on one core, through SB3's VecEnv interface; the peer "
+            "steps our gymnasium environment, one portfolio at a time.",
+        )
+    yield Figure(
+        subject="environment",
+        what=f"environment alone: {PROCESSES} processes of {PORTFOLIOS:,}, actions "
+        f"{SPREADS[EXPLORING]}",
+        unit="/s",
+        ours=_side_by_side(),
+        aim=5e5,
+        note="As two seeds train: all processes together, each on a core.",
+    )
+
+
+def several(made: Worlds, count: int) -> DummyVecEnv:
+    """The way of SB3: environments of one portfolio each, one after the other."""
+    return DummyVecEnv([partial(RebalancingEnv, made, reward(REWARD)) for _ in range(count)])
+
+
+def _side_by_side() -> float:
+    """Steps a second of several processes together."""
+    context = get_context("spawn")
+    ready, answers = context.Barrier(PROCESSES), context.SimpleQueue()
+    started = [context.Process(target=_alone, args=(ready, answers)) for _ in range(PROCESSES)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    if any(process.exitcode for process in started):
+        raise RuntimeError("a process that steps the environment has failed")
+    return sum(answers.get() for _ in started)
+
+
+def _alone(ready: Barrier, answers: SimpleQueue[float]) -> None:
+    """Steps a second of one process, which begins when all are ready."""
+    env = RebalancingVecEnv(random_worlds(), reward(REWARD), PORTFOLIOS, seed=0)
+    env.reset()
+    actions = _actions(EXPLORING)
+    _walked(env, actions)
+    ready.wait()
+    seconds, _ = best_of(partial(_walked, env, actions), seconds=2.0)
+    answers.put(PORTFOLIOS * WEEKS / seconds)
+
+
+def _actions(spread: float) -> NDArray[np.float32]:
+    """(L, B, `ACTIONS`) around the neutral one."""
+    random = np.random.default_rng(3)
+    drawn = random.normal(0.0, spread, (WEEKS, PORTFOLIOS, len(ACTIONS)))
+    return drawn.clip(-1, 1).astype(np.float32)
+
+
+def _walked(env: VecEnv, actions: NDArray[Any]) -> NDArray[Any]:
+    """(L, B) the rewards of a walk through a world."""
+    return np.array([env.step(now)[1] for now in actions])

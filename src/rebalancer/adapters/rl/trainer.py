@@ -1,0 +1,90 @@
+"""Who makes learned policies: torch and Stable-Baselines3, loaded when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+
+from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.policy.training import Plan, Point, Trained
+
+NEEDED = ("torch", "stable_baselines3", "gymnasium", "hmmlearn")
+"""What the extra ``train`` brings."""
+
+_SEED = 0
+"""Of the mixes that regimes are fitted on."""
+
+
+class TorchTrainer:
+    """Trains in this process, and in others that it forks."""
+
+    def check(self) -> None:
+        """See `Trainer.check`."""
+        for name in NEEDED:
+            if find_spec(name) is None:
+                raise Unavailable(
+                    f"{name.replace('_', '-')} is not installed, and training needs it: "
+                    "pip install 'rebalancer[train]'"
+                )
+
+    def train(
+        self,
+        panels: Mapping[str, PriceHistory],
+        plan: Plan,
+        out: Path,
+        *,
+        regimes: RegimeModel,
+        chosen_rule: str,
+        command: str,
+        today: date,
+        name: str,
+        progress: Callable[[Point], None] = lambda _: None,
+        drawn: Callable[[int], None] = lambda _: None,
+    ) -> Trained:
+        """See `Trainer.train`."""
+        self.check()
+        _check_device(plan.device)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidRequest(f"cannot write {out}: {error.strerror}", field="out") from None
+        from rebalancer.adapters.rl.training import train
+
+        return train(
+            panels,
+            plan,
+            out,
+            regimes=regimes,
+            chosen_rule=chosen_rule,
+            command=command,
+            today=today,
+            name=name,
+            progress=progress,
+            drawn=drawn,
+        )
+
+    def fit_regimes(self, panels: Sequence[PriceHistory]) -> RegimeModel:
+        """See `Trainer.fit_regimes`."""
+        self.check()
+        from rebalancer.adapters.rl.regimes import fit_regimes
+
+        return fit_regimes(panels, seed=_SEED)
+
+
+def _check_device(name: str) -> None:
+    """Refuse a device that torch cannot compute on here.
+
+    Raises:
+        InvalidRequest: says why not.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).partition("\n")[0].rstrip(".")
+        raise InvalidRequest(f"cannot compute on {name!r}: {why}", field="device") from None

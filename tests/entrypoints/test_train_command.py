@@ -1,0 +1,358 @@
+"""`rebalancer train`: from a file of prices to a policy that serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from contextlib import suppress
+from html import unescape
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from rebalancer.adapters.rl import regimes, trainer, training
+from rebalancer.adapters.rl.catalog import FolderPolicies
+from rebalancer.adapters.rl.simulation import REWARDS as KNOWN_REWARDS
+from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.training import REWARDS
+from tests.builders import as_csv, prices
+from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
+
+ROWS = 1_000
+TINY = ("--worlds", 28, "--warm-start", 2, "--seeds", 1, "--workers", 1)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Segments of a second instead of ten."""
+    monkeypatch.setattr(training, "PORTFOLIOS", {"ppo": 256, "dqn": 128})
+    monkeypatch.setattr(training, "SEGMENT", {"ppo": 256 * 32, "dqn": 128 * 170})
+    monkeypatch.setattr(training, "HELD_OUT", 32)
+    monkeypatch.setattr(training, "_IMITATIONS", 20)
+
+
+@pytest.fixture(scope="session")
+def closes(tmp_path_factory):
+    """Closes of A to E over four years, with a column of bills."""
+    history = prices(6, ROWS, seed=3, start=np.datetime64("2012-01-02").item())
+    history = PriceHistory.of((*"ABCDE", "BIL"), history.dates, history.closes)
+    path = tmp_path_factory.mktemp("learning") / "six.csv"
+    path.write_text(as_csv(history), encoding="utf-8")
+    return path
+
+
+UNTIL = "2015-03-31"
+
+
+@pytest.fixture
+def train(quickly, closes):
+    """Run `rebalancer train` on the little market, as quickly as can be."""
+
+    def run(*options):
+        given = () if "--prices" in options else ("--prices", closes, "--until", UNTIL)
+        return quickly("train", *given, *TINY, *options)
+
+    return run
+
+
+def without(*modules, arguments, cwd=None):
+    """What a command prints, in a process that must not have loaded these modules at the end."""
+    program = (
+        "import sys\n"
+        "from rebalancer.entrypoints.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        f"    heavy = {set(modules)} & set(sys.modules)\n"
+        "    assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=cwd,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def weights(folder):
+    return (folder / "weights.npz").read_bytes()
+
+
+@pytest.mark.parametrize(("algorithm", "name"), [("ppo", "my_ppo"), ("dqn", "own")])
+def test_from_prices_to_a_policy_that_serves(train, quickly, closes, tmp_path, algorithm, name):
+    named = () if name == f"my_{algorithm}" else ("--name", name)
+    done = train("--algorithm", algorithm, "--steps", 1, *named, "--report", "r.html", "--json")
+    assert done.code == 0, done.stderr
+    assert done.stderr == f"Report: {(tmp_path / 'r.html').resolve()}\n"
+    made = done.json
+    assert made["policy"] == f"{name}@1"
+    assert made["place"] == f"policies/{name}-1"
+    assert (made["algorithm"], made["trained_until"]) == (algorithm, UNTIL)
+    (data,) = made["data"]
+    assert (data["name"], data["to"], data["assets"]) == ("six.csv", UNTIL, 5)  # without BIL
+    (seed,) = made["seeds"]
+    assert seed["seed"] == 0 and seed["before"] != seed["after"]
+    last = made["curve"][-1]
+    assert (last["stage"], last["at"], last["of"]) == (
+        algorithm,
+        *[training.SEGMENT[algorithm]] * 2,
+    )
+    assert last["worth"] == seed["after"]
+    assert (tmp_path / "training" / name / "checkpoints" / "seed-0").is_dir()
+
+    # What makes it again says all that it followed from.
+    assert made["command"] == (
+        f"rebalancer train --algorithm {algorithm} --prices {closes} --until {UNTIL} --steps 1 "
+        f"--seeds 1 --reward mean_variance --worlds 28 --warm-start 2 --name {name}"
+    )
+    assert made["next"] == [
+        f"rebalancer policies show {name}@1",
+        f"rebalancer evaluate --policy {name}@1 --prices {closes} --risk-free BIL "
+        "--from 2015-04-01",
+    ]
+    (trial,) = map(json.loads, (tmp_path / "trials.jsonl").read_text().splitlines())
+    assert (trial["kind"], trial["what"], trial["trials"]) == ("train", [f"{name}@1"], 1)
+    assert made["counted"].endswith("this training counts as one, whatever its seeds.")
+
+    card = quickly("policies", "show", name, "--json").json["learning"]
+    assert card["algorithm"] == algorithm and card["command"] == made["command"]
+    assert card["chosen_rule"] == made["chosen_rule"]
+    done = without(
+        *("torch", "stable_baselines3", "gymnasium", "hmmlearn"),
+        arguments=("backtest", "--policy", name, "--prices", closes, "--from", "2015-04-01"),
+        cwd=tmp_path,
+    )
+    assert f"{name} " in done
+    (tmp_path / "holdings.csv").write_text("symbol,quantity\nA,10\nB,5\n")
+    (tmp_path / "targets.json").write_text('{"A": 0.5, "B": 0.3, "C": 0.2}')
+    proposal = quickly(
+        *("propose", "--holdings", "holdings.csv", "--cash", 500, "--targets", "targets.json"),
+        *("--policy", name, "--prices", closes, "--json"),
+    )
+    assert proposal.code == 0, proposal.stderr
+    assert name in json.dumps(proposal.json["policy"])
+
+    page = (tmp_path / "r.html").read_text()
+    assert not re.search(r"https?:|src=|href=|@import|<script|url\(", page)
+    assert "<!--" not in page and "/*palette*/" not in page
+    drawings = [
+        ElementTree.fromstring(one) for one in re.findall(r"<svg class=.draw.*?</svg>", page)
+    ]
+    stages = ["warm start", algorithm.upper()]
+    assert [one.get("aria-label") for one in drawings] == [
+        f"Mean reward a week, {stage}" for stage in stages
+    ]
+    for drawing in drawings:
+        assert [line.findtext("title") for line in drawing.iter("polyline")] == ["seed 0"]
+    text = unescape(re.sub(r"<[^>]+>", " ", page))
+    for expected in (made["command"], made["counted"], data["sha256"], f"What {algorithm.upper()}"):
+        assert expected in text
+
+
+def test_the_table_is_for_people_and_the_folder_for_one_training(train, tmp_path):
+    done = train("--steps", 1)
+    assert (done.code, done.stderr) == (0, "")
+    for expected in (
+        "Training 1 network by PPO on six.csv:",
+        "took --worlds 6000 --warm-start 300 --seeds 5",
+        "before PPO",
+        "my_ppo@1 is made: it decides wherever a policy is named. It lies in policies/my_ppo-1.",
+        "The best rule on the same prices, which a learned policy has to beat: ",
+        "  rebalancer policies show my_ppo@1",
+    ):
+        assert expected in done.stdout
+    (row,) = [line for line in done.stdout.splitlines() if re.match(r"│ +0 ", line)]
+    before, after, change = (float(cell) for cell in row.strip("│").split("│")[1:])
+    assert change == pytest.approx(after - before, abs=1.1e-5)
+    done = train("--steps", 1, "--reward", "drawdown", "--json")
+    assert done.refused("out: training/my_ppo holds checkpoints of another training")
+    assert not (tmp_path / "policies/my_ppo-2").exists()
+
+
+def test_stopped_and_gone_on_is_the_same_as_never_stopped(train, monkeypatch, tmp_path):
+    options = ("--steps", 3 * training.SEGMENT["ppo"], "--json")
+    whole = train(*options, "--name", "whole").json
+    learn, begun = training._Learner.segment, []
+
+    def stopping(self, number, folder):
+        begun.append(number)
+        if begun == [0, 1]:
+            raise KeyboardInterrupt
+        return learn(self, number, folder)
+
+    monkeypatch.setattr(training._Learner, "segment", stopping)
+    done = train(*options, "--name", "again")
+    assert (done.code, done.stdout) == (130, "")
+    assert "goes on from the last checkpoint in training/again" in done.stderr
+    assert not (tmp_path / "policies" / "again-1").exists()
+    made = train(*options, "--name", "again").json
+    assert begun == [0, 1, 1, 2]  # the first segment was not done again
+    assert weights(tmp_path / "policies/again-1") == weights(tmp_path / "policies/whole-1")
+    assert made["curve"] == whole["curve"] and made["seeds"] == whole["seeds"]
+
+    # Again with nothing left to do: another version of the same, which is no new trial.
+    same = train(*options, "--name", "again").json
+    assert same["policy"] == "again@2" and begun == [0, 1, 1, 2]
+    assert same["counted"].endswith("counts as none, as it repeats an earlier one.")
+    assert weights(tmp_path / "policies/again-2") == weights(tmp_path / "policies/again-1")
+
+
+@pytest.mark.parametrize("everybody", [True, False], ids=["terminal", "kill"])
+def test_ctrl_c_ends_every_process_at_once(closes, tmp_path, everybody):
+    options = (*TINY, "--seeds", 4, "--workers", 2, "--steps", 100_000_000, "--prices", closes)
+    command = subprocess.Popen(
+        [COMMAND, "train", *map(str, options)],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    kept = tmp_path / "training/my_ppo/checkpoints/seed-1/warm-start.npz"
+    try:
+        for _ in range(600):
+            if kept.exists():
+                break
+            time.sleep(0.1)
+        assert kept.exists()
+        (os.killpg if everybody else os.kill)(command.pid, signal.SIGINT)
+        _, stderr = command.communicate(timeout=20)
+        assert command.returncode == 130
+        assert stderr == (
+            "Stopped. The same command goes on from the last checkpoint in training/my_ppo.\n"
+            "Interrupted.\n"
+        )
+        with pytest.raises(ProcessLookupError):  # no worker is left
+            os.killpg(command.pid, 0)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(command.pid, signal.SIGKILL)
+        command.communicate()
+
+
+def test_fitted_regimes_are_another_training(train, monkeypatch):
+    monkeypatch.setattr(regimes, "MIXES", 5)
+    assert train("--steps", 1, "--json").code == 0
+    assert train("--steps", 1, "--fit-regimes", "--json").refused("out: training/my_ppo holds")
+
+
+def test_side_by_side_comes_to_the_same(train, tmp_path):
+    one = train("--steps", 1, "--seeds", 2, "--workers", 1, "--name", "one", "--json").json
+    two = train("--steps", 1, "--seeds", 2, "--workers", 2, "--name", "two", "--json").json
+    assert weights(tmp_path / "policies/one-1") == weights(tmp_path / "policies/two-1")
+    assert one["seeds"] == two["seeds"] and one["seeds"][0]["after"] != one["seeds"][1]["after"]
+
+
+def test_regimes_can_be_fitted_anew(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(regimes, "MIXES", 5)
+    done = train("--steps", 1, "--fit-regimes", "--json")
+    assert done.json["command"].endswith("--name my_ppo --fit-regimes")
+    own = FolderPolicies(tmp_path / "policies").policy("my_ppo").regimes
+    shipped = regimes.KeptRegimes().model()
+    assert own.names == shipped.names and not np.allclose(own.means, shipped.means)
+
+
+def test_several_panels_and_columns_that_are_cash(train, closes, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text(as_csv(prices(3, 800, seed=5)))
+    done = train("--prices", closes, other, "--cash", "A", "--steps", 1, "--no-record", "--json")
+    assert [(one["name"], one["assets"]) for one in done.json["data"]] == [
+        ("six.csv", 5),  # with BIL, without A
+        ("other.csv", 2),
+    ]
+    assert done.json["next"][1] == "rebalancer evaluate --policy my_ppo@1 --prices LATER.csv"
+    assert not (tmp_path / "trials.jsonl").exists()
+    assert done.json["counted"].endswith("it was not recorded.")
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (("--reward", "luck"), ("reward: 'luck'", "mean_variance, differential_sharpe, drawdown")),
+        (("--algorithm", "sac"), ("algorithm: 'sac'", "choose one of ppo, dqn")),
+        (("--worlds", 13), ("worlds: must be at least 14, got 13",)),
+        (("--seeds", 0), ("--seeds",)),
+        (("--until", "2011-12-30"), ("until: six.csv: 2011-12-30 lies before the first close",)),
+        (("--until", "2013-12-31"), ("prices: six.csv: 522 rows", "783 rows at least")),
+        (("--cash", "XYZ"), ("cash: XYZ: the prices have no such column",)),
+        (("--cash", "A,B,C,D,E"), ("six.csv: 1 asset(s) besides cash",)),
+        (("--name", "Mine"), ("name: 'Mine' is no name",)),
+        (("--name", "band"), ("name: band is taken",)),
+        (("--name", "learned"), ("name: learned is taken",)),
+        (("--name", "dqn"), ("name: dqn would be made by ppo",)),
+        (("--device", "abacus"), ("device: cannot compute on 'abacus'",)),
+        (("--out", "six"), ("out: cannot write six",)),
+    ],
+)
+def test_what_cannot_be_trained_is_said_at_once(train, tmp_path, options, fragments):
+    (tmp_path / "six").write_text("a file")
+    done = train(*options, "--json")
+    assert done.refused(*fragments)
+    assert not (tmp_path / "policies").exists() and not (tmp_path / "trials.jsonl").exists()
+
+
+def spoilt(closes, change):
+    table = closes.closes.copy()
+    change(table)
+    return as_csv(PriceHistory(closes.symbols, closes.dates, table))
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        (lambda table: table[400:410, 1].fill(np.nan), "gap"),
+        (lambda table: table[:, 1].fill(7.0), "the price of B never changes"),
+        (lambda table: table[500, 1:2].fill(0.0), "0"),
+    ],
+    ids=["gap", "constant", "zero"],
+)
+def test_prices_that_teach_nothing(train, write, change, fragment):
+    path = write("bad.csv", spoilt(prices(3, 900), change))
+    assert train("--prices", path, "--json").refused("B", fragment)
+
+
+def test_other_frequencies_and_late_beginners(train, write):
+    weekly = prices(3, 4_500)
+    rows = slice(None, None, 5)
+    path = write(
+        "w.csv", as_csv(PriceHistory(weekly.symbols, weekly.dates[rows], weekly.closes[rows]))
+    )
+    assert train("--prices", path, "--json").refused("w.csv: these are not daily prices")
+    path = write("late.csv", spoilt(prices(3, 900), lambda table: table[:800, 2].fill(np.nan)))
+    assert train("--prices", path, "--json").refused("late.csv: prices of C begin on")
+
+
+def test_without_the_extra_it_says_what_to_install(train, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        trainer, "find_spec", lambda name: None if name == "torch" else find_spec(name)
+    )
+    with pytest.raises(Unavailable, match=r"pip install 'rebalancer\[train\]'"):
+        trainer.TorchTrainer().check()
+    done = train("--json")
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr == (
+        "Error: torch is not installed, and training needs it: pip install 'rebalancer[train]'\n"
+    )
+    assert not (tmp_path / "training").exists()
+
+
+def test_rewards_go_by_the_same_names_everywhere():
+    assert list(REWARDS) == list(KNOWN_REWARDS)
+
+
+def test_help_loads_nothing_heavy():
+    shown = without("torch", "numpy", "rich", "dishka", arguments=("train", "--help"))
+    for expected in ("--algorithm", "--fit-regimes", "rebalancer train --report", "--worlds 6000"):
+        assert expected in shown
