@@ -35,7 +35,8 @@ $(VENV)/dev: pyproject.toml $(VENV)/uv
 	@touch $@ $(VENV)/demo
 
 $(VENV)/bench: pyproject.toml $(VENV)/uv
-	$(INSTALL) -e '.[bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(INSTALL) -e '.[bench,train]'
 	@touch $@
 
 demo: $(VENV)/demo ## Set up, then propose, backtest and walk the API on packaged real prices

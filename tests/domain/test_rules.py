@@ -28,6 +28,7 @@ NAMED = [
     "band",
     "volatility_target",
     "trend",
+    "momentum",
     "inverse_volatility",
     "risk_parity",
     "minimum_variance",
@@ -37,6 +38,7 @@ VARIANTS = ("band:edge", "band:half", "band:relative")
 SHORT = {  # so that each policy that needs history has it within few rows
     "volatility_target": "volatility_target:window=30",
     "trend": "trend:window=30",
+    "momentum": "momentum:window=30,skip=5",
     "inverse_volatility": "inverse_volatility:window=30",
     "risk_parity": "risk_parity:window=30",
     "minimum_variance": "minimum_variance:window=30",
@@ -122,6 +124,7 @@ def test_every_policy_of_the_book_is_there() -> None:
         ("band", Frequency.DAILY, 1, 0.02),
         ("volatility_target", Frequency.MONTHLY, 64, 0.02),
         ("trend", Frequency.MONTHLY, 200, 0.02),
+        ("momentum", Frequency.MONTHLY, 253, 0.02),
         ("inverse_volatility", Frequency.MONTHLY, 64, 0.02),
         ("risk_parity", Frequency.MONTHLY, 64, 0.02),
         ("minimum_variance", Frequency.MONTHLY, 253, 0.02),
@@ -379,6 +382,29 @@ def test_volatility_target_by_hand() -> None:
         assert decision.informed is None
         (remark,) = remarks_of(rule, a_book([[0.6, 0.2]]), market, 0)
         assert f"{mix:.1%}" in remark and f"{scale:.0%} of them" in remark
+
+
+def test_momentum_by_hand() -> None:
+    # Over rows 0 to 3, the last two left out: +20%, +10%, +10%, -5%. Ranks of four from below, the
+    # two equal ones sharing theirs: 3, 1.5, 1.5, 0, counted as 2 below + alike = 7, 4, 4, 1.
+    market = closes(
+        [
+            [100, 110, 115, 120, 1, 1],
+            [10, 10, 9, 11, 90, 90],
+            [20, 20, 20, 22, 22, 22],
+            [100, 100, 99, 95, 300, 300],
+        ]
+    )
+    rule = policy("momentum:window=5,skip=2")
+    decision = rule.decide(a_book([[0.2, 0.2, 0.2, 0.2]]), market)
+    assert decision.targets == pytest.approx(np.array([[7, 4, 4, 1]]) / 16 * 0.8)
+    uneven = rule.decide(a_book([[0.1, 0.3, 0.0, 0.4]]), market)
+    # Among three: 2 x 2 + 1 = 5, 3 and 1, times the strategic weights.
+    parts = np.array([[0.1 * 5, 0.3 * 3, 0.0, 0.4 * 1]])
+    assert uneven.targets == pytest.approx(parts / parts.sum() * 0.8)
+    assert rule.lookback == 6
+    with pytest.raises(InvalidRequest, match="skip must be less than its window"):
+        policy("momentum:window=20,skip=20")
 
 
 def test_volatility_target_of_prices_that_stand_still() -> None:

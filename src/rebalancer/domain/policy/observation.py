@@ -390,7 +390,8 @@ def _correlation(weights: Floats, book: Book, market: PriceHistory, days: int) -
 
 def _deviation(daily: Floats) -> Floats:
     """(B,) sample deviation of (T, B) daily returns."""
-    spread: Floats = daily.std(axis=0, ddof=1)
+    # Row by row: sums down the columns depend in their last digits on how many columns there are.
+    spread: Floats = np.ascontiguousarray(daily.T).std(axis=1, ddof=1)
     return spread
 
 
