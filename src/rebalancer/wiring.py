@@ -48,7 +48,7 @@ from rebalancer.application.backtests import (
     RunBacktest,
     StartBacktest,
 )
-from rebalancer.application.evaluation import EvaluatePolicies
+from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence
 from rebalancer.application.health import CheckHealth
 from rebalancer.application.market_data import (
     DescribeAsset,
@@ -322,6 +322,7 @@ class UseCases(Provider):
     run_backtest = provide(RunBacktest)
     start_backtest = provide(StartBacktest)
     evaluate_policies = provide(EvaluatePolicies)
+    keep_evidence = provide(KeepEvidence)
     train_policy = provide(TrainPolicy)
     read_job = provide(ReadJob)
     abandon_jobs = provide(AbandonJobs)

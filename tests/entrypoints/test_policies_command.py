@@ -99,6 +99,32 @@ def test_only_what_passed_the_gate_is_promoted(quickly, own):
     assert listed["learned"]["decides"] == "ppo@1002"
 
 
+def test_what_is_found_is_kept_with_the_policy(quickly, own, long_market, tmp_path):
+    judge = ("evaluate", "--policy", "ppo@1001,band", "--prices", long_market, "--no-record")
+    window = ("--from", "2020-12-01", "--chosen-on", long_market)
+    done = quickly(*judge, *window, "--keep", "--json")
+    assert done.code == 0 and done.stderr.endswith("Kept with ppo@1001.\n")
+    quickly(*judge, *window, "--keep", "--max-departure", "0.2")
+    evidence = quickly("policies", "show", "ppo@1001", "--json").json["learning"]["evidence"]
+    found = next(one for one in done.json["promotion"] if one["policy"] == "ppo@1001")
+    assert evidence["gate"] == found
+    assert list(evidence["figures"]) == ["max_departure 1", "max_departure 0.2"]
+    (panel,) = evidence["figures"]["max_departure 1"]["panels"].values()
+    (judged, _) = done.json["panels"][0]["policies"]
+    assert panel["sharpe"] == pytest.approx(judged["judgements"][-1]["sharpe"], abs=1e-4)
+    assert (panel["from"], panel["assets"]) == (done.json["panels"][0]["from"], 5)
+    refused = quickly("policies", "promote", "ppo@1001")
+    assert refused.refused("has not passed the promotion gate")
+
+    none = quickly(*judge[:2], "band", *judge[3:], "--keep")
+    assert none.code == 2 and "nothing can be kept" in none.stderr  # after the results
+    early = tmp_path / "early.csv"
+    early.write_text(long_market.read_text().replace("2020-", "2010-").replace("2021-", "2011-"))
+    seen = quickly(*judge[:2], "ppo@1001", "--prices", early, "--no-record", "--keep")
+    assert seen.code == 2
+    assert "from: ppo@1001 was trained on prices up to 2015-12-31" in seen.stderr
+
+
 @pytest.mark.parametrize("command", ["list", "show ppo", "promote ppo"])
 def test_a_damaged_version_is_named(quickly, own, command):
     (own / "ppo-1002" / "weights.npz").write_bytes(b"nothing")

@@ -26,9 +26,10 @@ from rebalancer.domain.backtest.pooling import PooledContest
 from rebalancer.domain.backtest.promotion import Thresholds
 from rebalancer.domain.backtest.run import Conditions, Performance
 from rebalancer.domain.backtest.selection import RULES, RuleChoice, best_rule
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy, identity
+from rebalancer.domain.policy.serving import LEARNED, Card
 
 
 @attrs.frozen
@@ -454,3 +455,93 @@ def _figures(performance: Performance) -> dict[str, float | int]:
     names = ("sharpe", "cagr", "volatility", "max_drawdown", "average_exposure")
     more = ("turnover_per_year", "orders", "orders_per_year", "cost_paid", "final_value")
     return {name: getattr(performance, name) for name in (*names, *more)}
+
+
+@attrs.frozen
+class KeepEvidence:
+    """Write findings down with the versions of learned policies that they are of."""
+
+    policies: Policies
+
+    def __call__(
+        self, findings: Findings, *, max_departure: float, now: datetime
+    ) -> tuple[Card, ...]:
+        """Keep what was found of each learned policy; of rules nothing is kept.
+
+        The promotion gate is that of a run in which policies may depart as far as they like; a run
+        under a bound adds its figures only.
+
+        Returns:
+            The cards of the versions.
+
+        Raises:
+            InvalidRequest: a policy was judged on days that it was trained on.
+            NotFound: none of the policies is a version of a learned one.
+        """
+        cards = [self.policies.card(each.policy) for each in findings.promotions]
+        learned = [
+            (card, promotion)
+            for card, promotion in zip(cards, findings.promotions, strict=True)
+            if card.learning is not None and card.name != LEARNED
+        ]
+        if not learned:
+            raise NotFound("none of these is a version of a learned policy: nothing can be kept")
+        begins = min(done.dates[0].item() for done in findings.panels.values())
+        for card, _ in learned:
+            assert card.learning is not None
+            trained = card.learning.training.trained_until
+            if begins <= trained:
+                raise InvalidRequest(
+                    f"{card.name} was trained on prices up to {trained}, and judging begins on "
+                    f"{begins}: that is no evidence; name a later day",
+                    field="from",
+                )
+        kept = []
+        for card, promotion in learned:
+            assert card.learning is not None
+            evidence: dict[str, Any] = dict(card.learning.evidence)
+            if evidence.get("weights") != card.learning.weights:
+                evidence = {}
+            if max_departure >= 1:
+                evidence["gate"] = promotion.card()
+            figures = dict(evidence.get("figures", {}))
+            figures[f"max_departure {max_departure:g}"] = {
+                "on": now.date().isoformat(),
+                "trials": findings.trials,
+                "panels": _brief(findings, promotion.policy),
+            }
+            evidence["figures"] = figures
+            kept.append(self.policies.keep_evidence(card.name, evidence))
+        return tuple(kept)
+
+
+def _brief(findings: Findings, policy: str) -> dict[str, Any]:
+    """The figures of one policy that a card shows, by panel; cash at the strictest return."""
+    told = {}
+    for name, done in findings.panels.items():
+        judged = next(each for each in done.judged if each.policy == policy)
+        judgement = judged.strictest
+        own, monthly = judgement.performance, judgement.baseline.performance
+        gain = judgement.baseline.gain
+        told[name] = {
+            "from": str(done.dates[0]),
+            "to": str(done.dates[-1]),
+            "assets": len(done.symbols),
+            "cash": judgement.cash,
+            "sharpe": round(own.sharpe, 4),
+            "monthly": round(monthly.sharpe, 4),
+            "gain": None
+            if gain is None
+            else [round(each, 4) for each in (gain.estimate, gain.low, gain.high)],
+            "drawdown_beyond_exposure": None
+            if judgement.drawdown_beyond_exposure is None
+            else round(judgement.drawdown_beyond_exposure, 4),
+            "exposure": round(own.average_exposure, 4),
+            "turnover_of_monthly": round(
+                own.turnover_per_year / max(monthly.turnover_per_year, 1e-12), 4
+            ),
+            "orders_of_monthly": round(
+                own.orders_per_year / max(monthly.orders_per_year, 1e-12), 4
+            ),
+        }
+    return told

@@ -7,7 +7,7 @@ version that was promoted, or the best rule while none is: it never depends on l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -387,7 +387,11 @@ def champion_of(card: Card) -> Champion:
     """
     learning = card.learning
     assert learning is not None
-    again = f"judge it first: rebalancer evaluate --policy {card.name}"
+    after = learning.training.trained_until + timedelta(days=1)
+    again = (
+        f"judge it first: rebalancer evaluate --policy {card.name} --from {after} "
+        "--prices FILE.csv --keep"
+    )
     if not learning.evidence:
         raise Conflict(f"{card.name} carries no evidence; {again}")
     if learning.evidence.get("weights") != learning.weights:

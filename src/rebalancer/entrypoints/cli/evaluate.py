@@ -116,6 +116,11 @@ _MOST_TRIALS = 1_000_000_000
 )
 @click.option("--no-record", is_flag=True, help="Leave the record of trials alone.")
 @click.option(
+    "--keep",
+    is_flag=True,
+    help="Keep what was found with the learned policies judged; promotion asks for it.",
+)
+@click.option(
     "--report", type=click.Path(path_type=Path), help="Write a self-contained HTML report here."
 )
 @json_option
@@ -138,6 +143,7 @@ def evaluate(
     chosen_until: date | None,
     trials: int | None,
     no_record: bool,
+    keep: bool,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -156,7 +162,7 @@ def evaluate(
         --from 2016-01-01 --report evidence.html
     """
     from rebalancer.application.backtests import BacktestRequest
-    from rebalancer.application.evaluation import EvaluatePolicies, work
+    from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence, work
     from rebalancer.application.ports import Clock, EvaluationReports, Trials
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.policy.rules import policy_names
@@ -204,6 +210,11 @@ def evaluate(
     # After the results, which are not lost if something cannot be written.
     if not no_record:
         parts.get(Trials).append(trial)
+    if keep:
+        for card in parts.get(KeepEvidence)(
+            findings, max_departure=max_departure, now=parts.get(Clock)()
+        ):
+            click.echo(f"Kept with {card.name}.", err=as_json)
     if report is not None:
         write_text(report, parts.get(EvaluationReports).render(findings), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)

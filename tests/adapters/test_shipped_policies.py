@@ -1,0 +1,168 @@
+"""The learned policies that come with the package: small, sound, careful, and honest."""
+
+import json
+from datetime import date
+
+import attrs
+import numpy as np
+import pytest
+
+from rebalancer.adapters.market_data.sample import SamplePrices
+from rebalancer.adapters.rl.catalog import SHIPPED, FolderPolicies, load
+from rebalancer.domain.backtest.run import Conditions, run
+from rebalancer.domain.market import indicators
+from rebalancer.domain.policy.learned import Advice, share_invested
+from rebalancer.domain.policy.observation import FEATURES
+from rebalancer.domain.policy.policy import Frequency
+from rebalancer.domain.policy.rules import policy as rule
+from rebalancer.domain.portfolio.book import Book
+from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
+
+NAMES = ("ppo", "dqn")
+TWO_MEGABYTES = 2 * 2**20
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    return FolderPolicies(tmp_path_factory.mktemp("own"))
+
+
+def a_book(market, weights, aversions):
+    """The same portfolio, owned by people of different risk aversion."""
+    count, assets = len(aversions), len(market.symbols)
+    return Book(
+        assets=np.tile(np.arange(assets), (count, 1)),
+        present=np.ones((count, assets), dtype=bool),
+        values=np.tile(weights * 0.9, (count, 1)),
+        cash=np.full(count, 1.0 - 0.9 * weights.sum()),
+        flow=np.zeros(count),
+        targets=np.tile(weights, (count, 1)),
+        as_of=np.full(count, market.dates[-1]),
+        reviewed=np.full(count, np.datetime64("NaT", "D")),
+        band=np.full(count, np.nan),
+        risk_aversion=np.array(aversions),
+    )
+
+
+def test_they_are_small():
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < TWO_MEGABYTES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_say_how_they_were_made_and_what_was_found(shelf, name):
+    card = shelf.card(name)
+    made = card.learning.training
+    assert (made.algorithm, len(made.seeds)) == (name, 5)
+    assert name in [stage.stage for stage in made.stages]
+    # Nothing after 2015 was learnt from, and everything was found after it.
+    assert made.trained_until <= date(2015, 12, 31)
+    assert all(data.last <= date(2015, 12, 31) for data in made.data)
+    assert {"torch", "stable-baselines3", "gymnasium", "numpy"} <= set(made.libraries)
+    assert f"rebalancer train --algorithm {name}" in made.command
+    assert set(card.learning.evidence["figures"]) == {"max_departure 1", "max_departure 0.2"}
+    for setting in card.learning.evidence["figures"].values():
+        assert len(setting["panels"]) == 4
+        assert all(panel["from"] >= "2016-01-01" for panel in setting["panels"].values())
+    gate = card.learning.evidence["gate"]
+    assert gate["best_rule"] == card.learning.chosen_rule
+    assert [one["name"] for one in gate["criteria"]] == ["gain", "losses", "drawdown", "turnover"]
+    assert gate["passed"] == all(one["passed"] for one in gate["criteria"])
+    json.dumps(card.learning.evidence, allow_nan=False)
+
+
+def test_learned_is_what_passed_the_gate_or_else_the_best_rule(shelf):
+    promoted = [
+        name for name in NAMES if shelf.card(name).learning.evidence["gate"]["passed"] is True
+    ]
+    market = SamplePrices("stocks").closes(days=300, until=date(2015, 12, 31))
+    book = a_book(market, np.full(19, 1 / 19), [4.0])
+    learned = shelf.policy("learned")
+    decision = learned.decide(book, market)
+    said = learned.remarks(decision, book, market, 0)[0]
+    if promoted:
+        assert isinstance(decision, Advice)
+    else:
+        chosen = shelf.card("ppo").learning.chosen_rule
+        assert "no learned policy has passed the promotion gate" in said and chosen in said
+        assert decision.targets == pytest.approx(rule(chosen).decide(book, market).targets)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("prices", ["stocks", "factors"])
+def test_a_more_careful_owner_never_takes_more_risk_on_average(shelf, name, prices):
+    history = SamplePrices(prices).closes(until=date(2018, 12, 31))
+    count = len(history.symbols)
+    aversions = [profile.risk_aversion for profile in RISK_PROFILES.values()]
+    assert aversions == sorted(aversions, reverse=True)  # the most careful first
+    policy = shelf.policy(name)
+    random = np.random.default_rng(0)
+    risks, shares = [], []
+    for row in range(260, len(history), 25):
+        market = history.until(row)
+        weights = np.full(count, 1 / count) if row % 2 else random.dirichlet(np.full(count, 3.0))
+        book = a_book(market, weights, aversions)
+        decision = policy.decide(book, market)
+        assert isinstance(decision, Advice)
+        table = indicators.covariance(market, 252)
+        risks.append(indicators.mix_volatility(decision.targets, book.assets, table))
+        shares.append(share_invested(decision.actions))
+    for figures in (np.mean(risks, axis=0), np.mean(shares, axis=0)):
+        assert (np.diff(figures) >= -1e-9).all(), figures
+        assert figures[-1] > figures[0] * 1.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_decide_by_themselves_where_they_can(shelf, name):
+    # Most of the time on prices that they were not trained on, and never before a year is known.
+    history = SamplePrices("factors").closes(until=date(2018, 12, 31))
+    policy = shelf.policy(name)
+    looks = [row for row in np.flatnonzero(Frequency.WEEKLY.reviews(history.dates)) if row > 252]
+    doubts = []
+    for row in looks[::4]:
+        book = a_book(history.until(int(row)), np.full(5, 0.2), [4.0])
+        doubts.append(int(policy.decide(book, history.until(int(row))).doubts[0]))
+    assert np.mean(np.array(doubts) == 0) > 0.9
+    early = history.until(200)
+    advice = policy.decide(a_book(early, np.full(5, 0.2), [4.0]), early)
+    assert advice.doubts[0] > 0
+    (said, *_) = [
+        text
+        for text in policy.remarks(advice, a_book(early, np.full(5, 0.2), [4.0]), early, 0)
+        if "left to" in text
+    ]
+    assert "253 closes" in said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_proposal_explains_itself(shelf, name):
+    market = SamplePrices("stocks").closes(days=300, until=date(2016, 2, 12))
+    book = a_book(market, np.full(19, 1 / 19), [4.0])
+    policy = shelf.policy(name)
+    said = " | ".join(policy.remarks(policy.decide(book, market), book, market, 0))
+    for words in ("market regime of the targets", "holds", "of this mix", "leaves an asset alone"):
+        assert words in said
+    assert any(feature.name in said for feature in FEATURES) or "out of the ordinary" in said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_path_twice_and_fewer_orders_than_monthly(shelf, name):
+    history = SamplePrices("factors").closes(until=date(2018, 12, 31))
+    conditions = Conditions(
+        history, 260, np.full(5, 0.2), CostModel.flat(10.0), np.zeros(len(history))
+    )
+    path, again = (run(shelf.policy(name), conditions) for _ in range(2))
+    assert np.array_equal(path.values, again.values)
+    monthly = run(rule("monthly"), conditions)
+    assert path.orders[1:].sum() < 0.6 * monthly.orders[1:].sum()
+    bounded = run(shelf.policy(name), attrs.evolve(conditions, max_departure=0.2))
+    assert not np.array_equal(path.values, bounded.values)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_bound_to_their_manifest(name):
+    served, card = load(SHIPPED / f"{name}-1")
+    assert len(served.networks) == 5
+    assert card.learning.evidence["weights"] == card.learning.weights
+    for network in served.networks:
+        assert (network.grid is None) == (name == "ppo")
