@@ -7,7 +7,14 @@ def test_the_demo_shows_the_main_job_and_what_to_try_next(rebalancer, tmp_path):
     assert (done.code, done.stderr) == (0, "")
     for text in (
         *("Orders", "why", "Not traded", "Before and after", "What simple rules would do now"),
-        *("buy_and_hold", "hierarchical_risk_parity", "Sharpe", "survivors", "not personal advice"),
+        *(
+            "buy_and_hold",
+            "hierarchical_risk_parity",
+            "ppo",
+            "Sharpe",
+            "survivors",
+            "not personal advice",
+        ),
     ):
         assert text in done.stdout, text
     walked = re.findall(r"^(POST|GET ) (/api/\S+)  (\d+), \d+ ms$", done.stdout, re.MULTILINE)

@@ -111,7 +111,9 @@ class TrainPolicy:
         plan = request.plan
         check_name(request.name, plan.algorithm)
         self.trainer.check()
-        earlier = self.trials.all()  # a damaged record is told of before hours of training
+        # A damaged record or catalogue is told of before hours of training, not after.
+        earlier = self.trials.all()
+        self.policies.cards()
         panels = panels_of(prices, until=request.until, cash=request.cash)
         choice = best_rule([_whole(name, each) for name, each in panels.items()], progress=tried)
         regimes = self.regimes.model()

@@ -10,7 +10,7 @@ from rebalancer.entrypoints.cli.options import write_text
 
 _POLICIES = (
     "buy_and_hold,monthly,quarterly,band,band:edge,volatility_target,trend,inverse_volatility,"
-    "risk_parity,minimum_variance,hierarchical_risk_parity"
+    "risk_parity,minimum_variance,hierarchical_risk_parity,ppo,dqn,learned"
 )
 
 _PORTFOLIO = {
@@ -109,7 +109,7 @@ def demo(out: Path) -> None:
     screen.print(
         f"Report with plots: {report.resolve()}\n"
         "Try:\n"
-        f"  {command} propose {example} --policy monthly\n"
+        f"  {command} propose {example} --policy ppo\n"
         f"  {command} backtest --policy monthly,band:edge,trend:window=150 --from 2010-01-04\n"
         f"  {command} market show AAPL\n"
         f"The API with a ready-made login, until Ctrl-C: {command} serve --upgrade --demo",
