@@ -339,7 +339,7 @@ def _new(plan: Plan, env: Any, start: Network, learning: Worlds, seed: int) -> P
     model = DQN(
         "MlpPolicy",
         env,
-        learning_rate=2e-4,
+        learning_rate=5e-6,
         buffer_size=400_000,
         learning_starts=20_000,
         batch_size=2_048,
@@ -347,8 +347,8 @@ def _new(plan: Plan, env: Any, start: Network, learning: Worlds, seed: int) -> P
         train_freq=1,
         gradient_steps=2,
         target_update_interval=8_192,
-        exploration_initial_eps=0.1,
-        exploration_final_eps=0.1,
+        exploration_initial_eps=0.05,
+        exploration_final_eps=0.05,
         seed=seed,
         device=plan.device,
         policy_kwargs={"net_arch": [64, 64], "activation_fn": torch.nn.Tanh},
@@ -357,10 +357,11 @@ def _new(plan: Plan, env: Any, start: Network, learning: Worlds, seed: int) -> P
     return model
 
 
-_IMITATIONS = 1_500
-_PREFERRED = 0.05
-"""How much more an action is worth at first than one that invests all else alike and a whole less,
-in rewards: about what a few weeks of it bring."""
+_IMITATIONS = 4_000
+_PREFERRED = 0.2
+"""By how many rewards an action is worth less at first for each squared unit that it lies away from
+what the warm start would do. Larger than the truth, so that the noise of a week's reward does not
+undo at once what was imitated."""
 
 
 def _imitate(model: DQN, start: Network, learning: Worlds, seed: int) -> None:
