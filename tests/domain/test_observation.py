@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import exp, log, log1p, sqrt
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.learned import ACTIONS
 from rebalancer.domain.policy.observation import (
     FEATURES,
     FURTHEST,
@@ -362,3 +364,12 @@ def test_closes_before_the_lookback_are_not_looked_at() -> None:
     one, other = outlook(book, market, REGIMES), outlook(book, recent, REGIMES)
     np.testing.assert_allclose(one.features, other.features, atol=1e-12)
     np.testing.assert_allclose(one.sleeves, other.sleeves, atol=1e-12)
+
+
+def test_the_documentation_lists_every_figure_and_every_number() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "ml_models.md").read_text(encoding="utf-8")
+    for feature in FEATURES:
+        row = f"| {feature.name} | {feature.meaning} | {feature.centre:g} ± {feature.scale:g} |"
+        assert f"{row} {feature.source} |" in told, feature.name
+    for action in ACTIONS:
+        assert f"| {action.name} | {action.meaning} |" in told, action.name

@@ -19,11 +19,13 @@ COMMANDS = [
     ["batch"],
     ["backtest"],
     ["evaluate"],
+    ["train"],
     ["policies"],
     *(["policies", name] for name in ("list", "show", "promote")),
     ["market"],
     ["market", "list"],
     ["market", "show"],
+    ["market", "regime"],
     ["serve"],
     ["accept"],
     ["db"],
@@ -35,6 +37,7 @@ COMMANDS = [
 ]
 HEAVY = {
     *("pandas", "numpy", "scipy", "plotly", "skfolio", "rich"),
+    *("torch", "stable_baselines3", "gymnasium", "hmmlearn"),
     *("alembic", "dishka", "granian", "litestar", "sqlalchemy"),
 }
 
