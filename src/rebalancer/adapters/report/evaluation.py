@@ -38,7 +38,7 @@ _STYLE = """
 .legend li { display: inline-flex; align-items: center; gap: 7px; }
 .verdicts p { margin: 6px 0; }
 h3 { margin: 18px 0 2px; font-size: 14px; }
-td.text { text-align: left; }
+td.text, thead th.text { text-align: left; }
 .pass { color: var(--best-ink); background: var(--best); border-radius: 4px; padding: 1px 6px; }
 .fail { border: 1px solid var(--caution-rule); border-radius: 4px; padding: 0 5px; }
 </style>"""
@@ -279,12 +279,16 @@ def _drawn_rows(curves: Sequence[Floats]) -> NDArray[np.intp]:
     return np.union1d(even, np.array(extremes, dtype=np.intp))
 
 
+_TEXT = ' class="text"'
+
+
 def _table(table: Table) -> str:
     """A table of text, with its caption below."""
     words = len(table.texts)
     columns = words + len(table.figures)
     headings = "".join(
-        f'<th scope="col">{escape(each)}</th>' for each in (*table.texts, *table.figures)
+        f'<th scope="col"{_TEXT if at < words else ""}>{escape(each)}</th>'
+        for at, each in enumerate((*table.texts, *table.figures))
     )
     body = []
     for section in table.sections:
