@@ -374,3 +374,11 @@ def test_limits_of_proposals_can_be_tried_on_history(quickly, market):
 def test_limits_that_make_no_sense(quickly, market, option, fragment):
     done = quickly("backtest", "--prices", market, "--policy", "monthly", *option)
     assert done.refused(fragment)
+
+
+def test_prices_that_are_not_daily_are_told(quickly, write, market):
+    lines = market.read_text().splitlines()
+    weekly = write("weekly.csv", "\n".join([lines[0], *lines[1::5]]) + "\n")
+    done = quickly("backtest", "--prices", weekly, "--policy", "monthly", "--json")
+    (caution,) = done.json["cautions"]
+    assert "rows lie 7 days apart" in caution

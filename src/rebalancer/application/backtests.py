@@ -105,10 +105,11 @@ class RunBacktest:
             PricesUnavailable: the provider did not answer.
         """
         policies = [self.policies.policy(name) for name in request.policies]
+        conditions = self.conditions(request)
         return compare(
             policies,
-            self.conditions(request),
-            cautions=(*cautions, *request.limited),
+            conditions,
+            cautions=(*cautions, *request.limited, *_not_daily(conditions.prices)),
             progress=progress,
         )
 
@@ -139,6 +140,22 @@ class RunBacktest:
             profile=profile if request.keep_limits else None,
             risk_aversion=profile.risk_aversion,
         )
+
+
+_LONGEST_DAY = 4
+"""Calendar days from one daily close to the next at most, usually: weekends are 3."""
+
+
+def _not_daily(history: PriceHistory) -> tuple[str, ...]:
+    """A caution where prices are weekly, say: windows and years are counted in rows."""
+    apart = float(np.median(np.diff(history.dates).astype(np.int64))) if len(history) > 1 else 1.0
+    if apart < _LONGEST_DAY:
+        return ()
+    return (
+        f"The prices are not daily: their rows lie {apart:g} days apart. A year counts as 252 rows "
+        "and a window of 63 days as 63 rows, so figures a year and policies that look back are "
+        "not what their names say.",
+    )
 
 
 BACKTEST = "backtest"
