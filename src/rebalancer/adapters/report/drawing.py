@@ -15,6 +15,18 @@ from rebalancer.adapters.report.page import DASHES, POLICY_COLORS
 Floats = NDArray[np.float64]
 Tick = tuple[float, str]
 
+STYLE = """
+.drawing { width: 100%; height: auto; display: block; }
+.drawing text { fill: var(--quiet); font-size: 12px; }
+.drawing .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
+.drawing .grid { stroke: var(--grid); }
+.drawing .zero { stroke: var(--quiet); }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 8px; padding: 0;
+  list-style: none; font-size: 13px; }
+.legend li { display: inline-flex; align-items: center; gap: 7px; }
+"""
+"""How a page shows them and their legends; goes before ``</style>``."""
+
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 1000.0, 58.0, 12.0, 10.0, 26.0
 _LEAST_SPAN = 1e-9
 _DAYS_A_YEAR = 365.25

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.adapters.report import drawing
-from rebalancer.adapters.report.drawing import Line, Whisker
+from rebalancer.adapters.report.drawing import STYLE, Line, Whisker
 from rebalancer.adapters.report.page import breakable, drawdown, many, palette, part, swatch
 from rebalancer.application import evidence_tables
 from rebalancer.application.evidence_tables import Table
@@ -25,23 +25,18 @@ Curves = dict[str, Floats]
 POINTS = 700
 """At most about this many points a line; a screen shows no more."""
 
-_STYLE = """
-.drawing { width: 100%; height: auto; display: block; }
-.drawing text { fill: var(--quiet); font-size: 12px; }
-.drawing .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
-.drawing .grid { stroke: var(--grid); }
-.drawing .zero { stroke: var(--quiet); }
+_STYLE = (
+    STYLE
+    + """
 .drawing .strong text { fill: var(--ink); font-weight: 650; }
 .drawing .strong .line { stroke-width: 3; }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 8px; padding: 0;
-  list-style: none; font-size: 13px; }
-.legend li { display: inline-flex; align-items: center; gap: 7px; }
 .verdicts p { margin: 6px 0; }
 h3 { margin: 18px 0 2px; font-size: 14px; }
 td.text, thead th.text { text-align: left; }
 .pass { color: var(--best-ink); background: var(--best); border-radius: 4px; padding: 1px 6px; }
 .fail { border: 1px solid var(--caution-rule); border-radius: 4px; padding: 0 5px; }
 </style>"""
+)
 
 
 class HtmlEvaluations:

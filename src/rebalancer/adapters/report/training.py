@@ -9,25 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.adapters.report import drawing
-from rebalancer.adapters.report.drawing import Line
+from rebalancer.adapters.report.drawing import STYLE, Line
 from rebalancer.adapters.report.page import many, palette, part, swatch
 from rebalancer.application.ports import Made
 from rebalancer.application.training import choice_sentence
 
 Floats = NDArray[np.float64]
 
-_STYLE = """
-.drawing { width: 100%; height: auto; display: block; }
-.drawing text { fill: var(--quiet); font-size: 12px; }
-.drawing .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
-.drawing .grid { stroke: var(--grid); }
-.drawing .zero { stroke: var(--quiet); }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 8px; padding: 0;
-  list-style: none; font-size: 13px; }
-.legend li { display: inline-flex; align-items: center; gap: 7px; }
+_STYLE = (
+    STYLE
+    + """
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; margin: 8px 0 0; }
 </style>"""
+)
 
 
 class HtmlTrainings:

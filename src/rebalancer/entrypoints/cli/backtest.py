@@ -14,6 +14,7 @@ from rebalancer.entrypoints.cli.options import (
     cost_options,
     json_option,
     market_options,
+    owner_options,
     rate_or_column,
     settings,
     sources,
@@ -57,24 +58,7 @@ if TYPE_CHECKING:
     help="Money at the first close; matters with --as-live and for fees an order.",
 )
 @click.option("--as-live", is_flag=True, help="Make orders as live: whole shares.")
-@click.option(
-    "--max-departure",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="How far a policy may go from the targets, one-way; a proposal's default is 0.2.",
-)
-@click.option(
-    "--risk-profile",
-    default="balanced",
-    show_default=True,
-    help="Whose portfolio it is: learned policies mind the profile's risk aversion.",
-)
-@click.option(
-    "--keep-limits",
-    is_flag=True,
-    help="Hold every policy to the profile's limits, as proposals are.",
-)
+@owner_options
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write a self-contained HTML report here."
 )

@@ -14,6 +14,7 @@ from rebalancer.entrypoints.cli.options import (
     cost_model,
     cost_options,
     json_option,
+    owner_options,
     settings,
     sources,
     spare,
@@ -78,24 +79,7 @@ _MOST_TRIALS = 1_000_000_000
     "in BIL,TBILL3M,0.02, each panel takes the first column that it has, else the rate. Default: 0 "
     "alone.",
 )
-@click.option(
-    "--max-departure",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="How far a policy may go from the targets, one-way; a proposal's default is 0.2.",
-)
-@click.option(
-    "--risk-profile",
-    default="balanced",
-    show_default=True,
-    help="Whose portfolio it is: learned policies mind the profile's risk aversion.",
-)
-@click.option(
-    "--keep-limits",
-    is_flag=True,
-    help="Hold every policy to the profile's limits, as proposals are.",
-)
+@owner_options
 @click.option(
     "--chosen-on",
     multiple=True,

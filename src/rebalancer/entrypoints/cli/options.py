@@ -65,6 +65,28 @@ def cost_options(command: Command) -> Command:
     )(command)
 
 
+def owner_options(command: Command) -> Command:
+    """``--max-departure``, ``--risk-profile`` and ``--keep-limits``: for whom to try."""
+    command = click.option(
+        "--keep-limits",
+        is_flag=True,
+        help="Hold every policy to the profile's limits, as proposals are.",
+    )(command)
+    command = click.option(
+        "--risk-profile",
+        default="balanced",
+        show_default=True,
+        help="Whose portfolio it is: learned policies mind the profile's risk aversion.",
+    )(command)
+    return click.option(
+        "--max-departure",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="How far a policy may go from the targets, one-way; a proposal's default is 0.2.",
+    )(command)
+
+
 def json_option(command: Command) -> Command:
     """``--json``."""
     return click.option(
