@@ -40,7 +40,17 @@ class Settings:
         workers: Processes that a batch or a server may use; None: one a core for a batch, one for
             a server.
         environment: Where this runs.
-        database_url: Where people and portfolios are kept.
+        database_url: Where people and portfolios are kept: a file, or a Postgres server.
+        database_pool: Connections to a database server that a process may hold.
+        statement_timeout: Seconds that a database server may take for one statement.
+        mongo_url: Where market data and reports are kept; None: in the database.
+        redis_url: Caches, shared rate limits and the job queue; None: each process has its own.
+        rate_limit: Requests a minute for each user and each address; 0: as many as they like.
+        login_limit: Attempts to log in or register, a minute, for each address and each account;
+            0: as many as they like.
+        trusted_proxies: Proxies in front of the server that tell, in X-Forwarded-For, who asks.
+        job_timeout: Seconds that one attempt at a job may take.
+        job_attempts: How often a job is tried before it is given up.
         secret_key: Signs access tokens.
         host: Address that the server listens on.
         port: Port that the server listens on; 0: a free one.
@@ -59,6 +69,15 @@ class Settings:
     workers: int | None = None
     environment: Environment = Environment.DEVELOPMENT
     database_url: str = attrs.field(default="sqlite:///rebalancer.db", repr=False)
+    database_pool: int = 10
+    statement_timeout: float = 30.0
+    mongo_url: str | None = attrs.field(default=None, repr=False)
+    redis_url: str | None = attrs.field(default=None, repr=False)
+    rate_limit: int = 1200
+    login_limit: int = 20
+    trusted_proxies: int = 0
+    job_timeout: float = 3600.0
+    job_attempts: int = 3
     secret_key: str = attrs.field(default=DEVELOPMENT_KEY, repr=False)
     host: str = "127.0.0.1"
     port: int = 8000
@@ -168,12 +187,13 @@ def _key(text: str) -> str:
     return text
 
 
-def _url(text: str) -> str:
-    if not re.match(r"[a-z0-9+]+://", text):
-        raise InvalidRequest(
-            "must be a URL such as sqlite:///rebalancer.db", field=f"{PREFIX}DATABASE_URL"
-        )
-    return text
+def _url(name: str, kinds: str, example: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.match(rf"({kinds})://", text):
+            raise InvalidRequest(f"must be a URL such as {example}", field=PREFIX + name)
+        return text
+
+    return read
 
 
 def _loopback(host: str) -> bool:
@@ -189,7 +209,16 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "currency": _currency,
     "workers": _whole("WORKERS", 1, MOST_WORKERS),
     "environment": lambda text: Environment(_one_of("ENVIRONMENT", *Environment)(text)),
-    "database_url": _url,
+    "database_url": _url("DATABASE_URL", "[a-z0-9+]+", "sqlite:///rebalancer.db"),
+    "database_pool": _whole("DATABASE_POOL", 1, 1000),
+    "statement_timeout": _number("STATEMENT_TIMEOUT", 0.1, 3600.0),
+    "mongo_url": _url("MONGO_URL", r"mongodb(\+srv)?", "mongodb://host/rebalancer"),
+    "redis_url": _url("REDIS_URL", "rediss?|unix|valkeys?", "redis://host:6379/0"),
+    "rate_limit": _whole("RATE_LIMIT", 0, 99_999),
+    "login_limit": _whole("LOGIN_LIMIT", 0, 99_999),
+    "trusted_proxies": _whole("TRUSTED_PROXIES", 0, 10),
+    "job_timeout": _number("JOB_TIMEOUT", 1.0, 604_800.0),
+    "job_attempts": _whole("JOB_ATTEMPTS", 1, 100),
     "secret_key": _key,
     "port": _whole("PORT", 0, 65_535),
     "log_level": _one_of("LOG_LEVEL", "debug", "info", "warning", "error"),

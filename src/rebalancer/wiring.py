@@ -25,7 +25,7 @@ from rebalancer.adapters.broker.paper import PaperBroker
 from rebalancer.adapters.jobs.in_process import InProcessJobs
 from rebalancer.adapters.market_data.csv_files import CsvInstruments, CsvPrices, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
-from rebalancer.adapters.memory import MemoryTrials
+from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.html import HtmlReports
 from rebalancer.adapters.report.training import HtmlTrainings
@@ -67,25 +67,15 @@ from rebalancer.application.portfolios import (
     RecordTrades,
     RevisePortfolio,
 )
-from rebalancer.application.ports import (
-    BacktestReports,
-    Broker,
-    Clock,
-    Database,
-    EvaluationReports,
-    Ids,
-    InstrumentSource,
-    JobRunner,
-    Passwords,
-    Policies,
-    PriceSource,
-    Regimes,
-    Tokens,
-    Trainer,
-    TrainingReports,
-    Trials,
-    UnitOfWork,
-)
+from rebalancer.application.ports.accounts import Passwords, Tokens
+from rebalancer.application.ports.jobs import JobRunner
+from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
+from rebalancer.application.ports.policies import Policies, Trainer
+from rebalancer.application.ports.portfolios import Broker
+from rebalancer.application.ports.reports import BacktestReports, EvaluationReports, TrainingReports
+from rebalancer.application.ports.store import Database, UnitOfWork
+from rebalancer.application.ports.surroundings import Clock, Ids
+from rebalancer.application.ports.trials import Trials
 from rebalancer.application.rebalance import (
     AcceptProposal,
     ProposeForBook,

@@ -4,7 +4,8 @@ import attrs
 import numpy as np
 import pytest
 
-from rebalancer.adapters.memory import MemoryInstruments, MemoryPrices, MemoryTrials
+from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
+from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application import evidence_tables
 from rebalancer.application.backtests import BacktestRequest, RunBacktest
@@ -16,7 +17,7 @@ from rebalancer.application.evaluation import (
     record,
     work,
 )
-from rebalancer.application.ports import Trial, TrialKind
+from rebalancer.application.ports.trials import Trial, TrialKind
 from rebalancer.domain.backtest.promotion import Thresholds
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments

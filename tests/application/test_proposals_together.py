@@ -11,9 +11,11 @@ from uuid import UUID, uuid5
 import attrs
 import pytest
 
-from rebalancer.adapters.memory import MemoryInstruments, MemoryPolicies, MemoryPrices, MemoryWork
+from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
+from rebalancer.adapters.memory.policies import MemoryPolicies
+from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.portfolios import CashFlow, OpenPortfolio, RecordCashFlow
-from rebalancer.application.ports import Transaction
+from rebalancer.application.ports.store import Transaction
 from rebalancer.application.rebalance import (
     Answer,
     Ask,

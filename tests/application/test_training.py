@@ -5,9 +5,11 @@ import attrs
 import numpy as np
 import pytest
 
-from rebalancer.adapters.memory import MemoryPolicies, MemoryPrices, MemoryTrials
+from rebalancer.adapters.memory.market import MemoryPrices
+from rebalancer.adapters.memory.policies import MemoryPolicies
+from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.trials import JsonlTrials
-from rebalancer.application.ports import TrialKind
+from rebalancer.application.ports.trials import TrialKind
 from rebalancer.application.training import (
     FEWEST_ROWS,
     TrainPolicy,

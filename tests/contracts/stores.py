@@ -11,7 +11,9 @@ from uuid import UUID, uuid4
 import attrs
 from hypothesis import strategies as st
 
-from rebalancer.application.ports import BatchRun, IdempotencyKey, Job, JobState, RefreshToken
+from rebalancer.application.ports.accounts import RefreshToken
+from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.application.ports.portfolios import BatchRun, IdempotencyKey
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate

@@ -1,4 +1,4 @@
-"""What every source of instruments promises: `InstrumentSource` in application/ports.py."""
+"""What every source of instruments promises: `InstrumentSource` in application/ports."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 
 from rebalancer.adapters.market_data.csv_files import CsvInstruments, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SamplePrices
-from rebalancer.adapters.memory import MemoryInstruments
+from rebalancer.adapters.memory.market import MemoryInstruments
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 

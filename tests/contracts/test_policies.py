@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rebalancer.adapters.memory import MemoryPolicies
+from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.rl.catalog import FolderPolicies
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.policy.policy import Frequency, identity

@@ -1,4 +1,4 @@
-"""What every price source promises: `PriceSource` in application/ports.py, line by line."""
+"""What every price source promises: `PriceSource` in application/ports, line by line."""
 
 import gzip
 import subprocess
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from rebalancer.adapters.market_data import sample
 from rebalancer.adapters.market_data.csv_files import CsvPrices
 from rebalancer.adapters.market_data.sample import SamplePrices
-from rebalancer.adapters.memory import MemoryPrices
-from rebalancer.application.ports import PricesUnavailable
+from rebalancer.adapters.memory.market import MemoryPrices
+from rebalancer.application.ports.market import PricesUnavailable
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from tests.builders import as_csv, prices

@@ -1,4 +1,4 @@
-"""What every store promises: `UnitOfWork` and the stores in application/ports.py, line by line."""
+"""What every store promises: `UnitOfWork` and the stores in application/ports, line by line."""
 
 import itertools
 import shutil
@@ -18,13 +18,13 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from rebalancer.adapters.memory import MemoryWork
+from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql import engine as sql_engine
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.adapters.sql.tables import metadata
-from rebalancer.application.ports import JobState
+from rebalancer.application.ports.jobs import JobState
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import Mandate, PortfolioChanged

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rebalancer.adapters.memory import MemoryTrials
+from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.trials import JsonlTrials
-from rebalancer.application.ports import Trial, TrialKind
+from rebalancer.application.ports.trials import Trial, TrialKind
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

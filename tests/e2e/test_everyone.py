@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from rebalancer.application.ports import Database, UnitOfWork
+from rebalancer.application.ports.store import Database, UnitOfWork
 from rebalancer.config import Settings
 from rebalancer.domain.portfolio.mandate import Mandate
 from rebalancer.wiring import Sources, container

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rebalancer.adapters.memory import MemoryPrices
+from rebalancer.adapters.memory.market import MemoryPrices
 from rebalancer.adapters.rl.regimes import KeptRegimes
 from rebalancer.application.market_data import DescribeRegime
 from rebalancer.domain.errors import InvalidRequest

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from rebalancer.application.ports import Trial, TrialKind
+from rebalancer.application.ports.trials import Trial, TrialKind
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 

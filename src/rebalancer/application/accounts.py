@@ -8,13 +8,8 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports import (
-    Passwords,
-    RefreshToken,
-    Tokens,
-    Transaction,
-    UnitOfWork,
-)
+from rebalancer.application.ports.accounts import Passwords, RefreshToken, Tokens
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import User, email_of
 from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE

@@ -12,15 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.application.accounts import account
-from rebalancer.application.ports import (
-    InstrumentSource,
-    Job,
-    JobRunner,
-    JobState,
-    Policies,
-    PriceSource,
-    UnitOfWork,
-)
+from rebalancer.application.ports.jobs import Job, JobRunner, JobState
+from rebalancer.application.ports.market import InstrumentSource, PriceSource
+from rebalancer.application.ports.policies import Policies
+from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.backtest.evidence import Interval
 from rebalancer.domain.backtest.run import Backtest, Conditions, Performance, compare
 from rebalancer.domain.errors import InvalidRequest, RebalancerError

@@ -12,7 +12,9 @@ import attrs
 import numpy as np
 
 from rebalancer.application.backtests import BacktestRequest, RunBacktest
-from rebalancer.application.ports import Policies, PriceSource, Trial, TrialKind, Trials
+from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.policies import Policies
+from rebalancer.application.ports.trials import Trial, TrialKind, Trials
 from rebalancer.domain.backtest.evaluation import (
     Cash,
     Contest,

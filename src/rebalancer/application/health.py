@@ -6,7 +6,8 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports import PriceSource, UnitOfWork
+from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import NotFound, RebalancerError
 
 _NOBODY = UUID(int=0)

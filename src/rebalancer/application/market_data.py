@@ -9,7 +9,7 @@ from enum import StrEnum
 import attrs
 import numpy as np
 
-from rebalancer.application.ports import InstrumentSource, PriceSource, Regimes
+from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
 from rebalancer.domain.backtest.performance import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.indicators import TRADING_DAYS

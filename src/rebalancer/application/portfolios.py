@@ -11,13 +11,9 @@ from uuid import UUID, uuid5
 import attrs
 
 from rebalancer.application.accounts import account
-from rebalancer.application.ports import (
-    IdempotencyKey,
-    InstrumentSource,
-    PriceSource,
-    Transaction,
-    UnitOfWork,
-)
+from rebalancer.application.ports.market import InstrumentSource, PriceSource
+from rebalancer.application.ports.portfolios import IdempotencyKey
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.backtest.track_record import TrackRecord, track_record
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory

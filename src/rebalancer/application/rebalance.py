@@ -11,15 +11,10 @@ from uuid import UUID, uuid5
 import attrs
 
 from rebalancer.application.portfolios import carried_out, fingerprint
-from rebalancer.application.ports import (
-    BatchRun,
-    Broker,
-    IdempotencyKey,
-    InstrumentSource,
-    Policies,
-    PriceSource,
-    UnitOfWork,
-)
+from rebalancer.application.ports.market import InstrumentSource, PriceSource
+from rebalancer.application.ports.policies import Policies
+from rebalancer.application.ports.portfolios import BatchRun, Broker, IdempotencyKey
+from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError
 from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.portfolio.costs import CostModel

@@ -12,16 +12,10 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rebalancer.application.ports import (
-    Made,
-    Policies,
-    PriceSource,
-    Regimes,
-    Trainer,
-    Trial,
-    TrialKind,
-    Trials,
-)
+from rebalancer.application.ports.market import PriceSource, Regimes
+from rebalancer.application.ports.policies import Policies, Trainer
+from rebalancer.application.ports.reports import Made
+from rebalancer.application.ports.trials import Trial, TrialKind, Trials
 from rebalancer.domain.backtest.run import Conditions
 from rebalancer.domain.backtest.selection import RuleChoice, best_rule
 from rebalancer.domain.errors import InvalidRequest

@@ -21,20 +21,16 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from sqlalchemy import Engine, event
 
-from rebalancer.adapters.memory import MemoryInstruments, MemoryWork
+from rebalancer.adapters.memory.market import MemoryInstruments
+from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.store import SqlWork
-from rebalancer.application.ports import (
-    Clock,
-    Ids,
-    InstrumentSource,
-    Passwords,
-    PriceSource,
-    PricesUnavailable,
-    UnitOfWork,
-)
+from rebalancer.application.ports.accounts import Passwords
+from rebalancer.application.ports.market import InstrumentSource, PriceSource, PricesUnavailable
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.entrypoints.http.app import application

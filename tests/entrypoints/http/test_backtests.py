@@ -10,7 +10,7 @@ import pytest
 from dishka import Provider, Scope
 
 from rebalancer.application.backtests import AbandonJobs, RunBacktest
-from rebalancer.application.ports import JobRunner
+from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from tests.entrypoints.http.conftest import Person, World, problem, provided
 

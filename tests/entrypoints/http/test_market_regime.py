@@ -8,7 +8,7 @@ import pytest
 
 from rebalancer.adapters.rl.regimes import KeptRegimes
 from rebalancer.application.market_data import DescribeRegime
-from rebalancer.application.ports import Regimes
+from rebalancer.application.ports.market import Regimes
 from rebalancer.domain.errors import Unavailable
 from tests.entrypoints.http.conftest import Person, World, checked, problem, provided
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rebalancer.adapters.memory import MemoryPolicies
-from rebalancer.application.ports import Policies
+from rebalancer.adapters.memory.policies import MemoryPolicies
+from rebalancer.application.ports.policies import Policies
 from rebalancer.domain.policy.rules import POLICIES
 from tests.entrypoints.http.conftest import World, problem, provided
 from tests.networks import GATE, kept

@@ -14,7 +14,7 @@ import pytest
 
 from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.adapters.security.tokens import JwtTokens
-from rebalancer.application.ports import Passwords
+from rebalancer.application.ports.accounts import Passwords
 from rebalancer.config import DEVELOPMENT_KEY
 from tests.entrypoints.http.conftest import (
     NOBODY,

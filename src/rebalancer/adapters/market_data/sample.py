@@ -16,7 +16,7 @@ from typing import Literal
 import attrs
 
 from rebalancer.adapters.market_data.csv_files import CsvPrices
-from rebalancer.application.ports import PricesUnavailable
+from rebalancer.application.ports.market import PricesUnavailable
 from rebalancer.domain.market.prices import PriceHistory
 
 SURVIVORSHIP = (

@@ -1,4 +1,4 @@
-"""Connections to the database, and what its errors mean to us."""
+"""Connections to the database, SQLite or Postgres, and what its errors mean to us."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    TimeoutError,
+)
 from sqlalchemy.schema import PrimaryKeyConstraint, UniqueConstraint
 
 from rebalancer.adapters.sql.tables import metadata
@@ -22,6 +28,12 @@ _READ_ONLY = "rebalancer_read_only"
 
 PATIENCE = 5.0
 """Seconds that a transaction waits for another writer, or for a free connection."""
+
+POOL = 10
+"""Connections to a server that a process may hold."""
+
+STATEMENT_TIMEOUT = 30.0
+"""Seconds that a server may take for one statement."""
 
 _MEANING: dict[str, RebalancerError] = {
     "uq_users_email": EmailTaken("this address is registered already; log in instead"),
@@ -40,32 +52,107 @@ _UNIQUE = {
 }
 """SQLite names the columns of a broken constraint; this is what they are called together."""
 
+_BUSY = "the database is busy; try again"
+_TABLES = "the database lacks a table or a column: run `rebalancer db upgrade`"
+_FULL = "the database has no room left; free some, and try again"
 
-def connect(url: str) -> Engine:
-    """A pool of connections to ``sqlite:///path``, for any number of threads; it opens none yet.
+_SQLSTATES = {
+    "40001": _BUSY,  # serialization_failure
+    "40P01": _BUSY,  # deadlock_detected
+    "55P03": _BUSY,  # lock_not_available
+    "57014": "the database took too long to answer; try again",  # query_canceled
+    "53300": "the database has no connection to spare; try again",  # too_many_connections
+    "53100": _FULL,  # disk_full
+    "42P01": _TABLES,  # undefined_table
+    "42703": _TABLES,  # undefined_column
+    "25006": "the database is read-only at present; try again",  # read_only_sql_transaction
+}
+"""What Postgres's codes mean; see its documentation, appendix A."""
+
+
+def connect(url: str, *, pool: int = POOL, statement_timeout: float = STATEMENT_TIMEOUT) -> Engine:
+    """A pool of connections to a database, for any number of threads; it opens none yet.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://user@host/name``.
+        pool: Connections to a server at most; of a file, which nobody else shares, up to 64.
+        statement_timeout: Seconds that a server may take for one statement.
 
     Raises:
         InvalidRequest: the URL is malformed, or of another kind.
+        Unavailable: the client of a server is not installed; says how to install it.
     """
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise InvalidRequest(_EXPECTED, field="database") from None
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+    kind = parsed.get_backend_name()
+    if kind == "postgresql" and parsed.database:
+        return _server(parsed.set(drivername="postgresql+psycopg"), pool, statement_timeout)
+    if kind != "sqlite" or parsed.database in (None, "", ":memory:"):
         raise InvalidRequest(_EXPECTED, field="database")
+    return _file(parsed)
+
+
+def _file(url: URL) -> Engine:
     engine = create_engine(
-        parsed,
+        url,
         connect_args={"timeout": PATIENCE},
         pool_size=8,
         max_overflow=56,
         pool_timeout=PATIENCE,
-        json_serializer=lambda value: msgspec.json.encode(value).decode(),
-        json_deserializer=str,  # stores decode documents to what they stand for
+        **_DOCUMENTS,
     )
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _translated)
     return engine
+
+
+def _server(url: URL, pool: int, statement_timeout: float) -> Engine:
+    """Connections that the server itself ends no sooner than we do, and that know their limits.
+
+    A lock is waited for no longer than `PATIENCE`, and a transaction that its process forgot ends
+    after a while, so that nobody is kept waiting by somebody who is gone.
+    """
+    limits = {
+        "statement_timeout": round(statement_timeout * 1000),
+        "lock_timeout": round(PATIENCE * 1000),
+        "idle_in_transaction_session_timeout": 60_000,
+        "timezone": "UTC",
+    }
+    given = url.query.get("options", "")
+    options = " ".join(f"-c {name}={value}" for name, value in limits.items())
+    try:
+        engine = create_engine(
+            url,
+            # The client says what it is, and notices within seconds that a server is gone.
+            connect_args={
+                "connect_timeout": max(1, round(PATIENCE)),
+                "options": f"{options} {given}".strip(),
+                "application_name": "rebalancer",
+                "keepalives_idle": 30,
+                "tcp_user_timeout": 30_000,
+            },
+            isolation_level="READ COMMITTED",
+            pool_size=pool,
+            max_overflow=0,
+            pool_timeout=PATIENCE,
+            pool_recycle=1800,
+            **_DOCUMENTS,
+        )
+    except (ImportError, NoSuchModuleError):
+        raise Unavailable(
+            "the client of Postgres is not installed: pip install 'rebalancer[servers]'"
+        ) from None
+    event.listen(engine, "handle_error", _translated)
+    return engine
+
+
+_DOCUMENTS: dict[str, Any] = {
+    "json_serializer": lambda value: msgspec.json.encode(value).decode(),
+    "json_deserializer": lambda document: document,  # stores decode them to what they stand for
+}
 
 
 @contextmanager
@@ -87,7 +174,12 @@ def reading(engine: Engine) -> Iterator[Connection]:
         Unavailable: the database does not answer.
     """
     with connected(engine) as connection:
-        connection.execution_options(**{_READ_ONLY: True})
+        if engine.dialect.name == "sqlite":
+            connection.execution_options(**{_READ_ONLY: True})
+        else:
+            connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         with connection.begin():
             yield connection
 
@@ -107,7 +199,10 @@ def connected(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-_EXPECTED = "expected the path of a file, such as sqlite:///rebalancer.db"
+_EXPECTED = (
+    "expected the path of a file, such as sqlite:///rebalancer.db, or a server, such as "
+    "postgresql://user:password@host/rebalancer"
+)
 
 
 def _set_up(connection: Any, _: object) -> None:
@@ -137,13 +232,22 @@ def _translated(context: ExceptionContext) -> RebalancerError | None:
     """What an error of the database means to us; None for what is no error of the database."""
     if not isinstance(context.sqlalchemy_exception, DBAPIError):
         return None
-    said = str(context.original_exception).partition("\n")[0]
+    original: Any = context.original_exception
+    said = str(original).partition("\n")[0]
+    state = getattr(original, "sqlstate", None)
     if isinstance(context.sqlalchemy_exception, IntegrityError):
-        broken = str(_UNIQUE.get(said.partition("failed: ")[2]))
+        if state is None:
+            broken = str(_UNIQUE.get(said.partition("failed: ")[2]))
+        else:
+            broken = str(original.diag.constraint_name)
         meaning = _MEANING.get(broken) or Conflict(f"the database refuses it ({said})")
         return type(meaning)(*meaning.args)
+    if state in _SQLSTATES:
+        return Unavailable(_SQLSTATES[state])
     if re.match("no such (table|column)|table .* has no column", said):
-        return Unavailable("the database lacks a table or a column: run `rebalancer db upgrade`")
+        return Unavailable(_TABLES)
     if "locked" in said or "busy" in said:
-        return Unavailable("the database is busy; try again")
+        return Unavailable(_BUSY)
+    if "is full" in said:
+        return Unavailable(_FULL)
     return Unavailable(f"the database did not answer: {said}")

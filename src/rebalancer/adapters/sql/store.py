@@ -20,15 +20,19 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
+    func,
     insert,
     select,
+    true,
     tuple_,
     update,
 )
 from sqlalchemy import delete as deletion
 
+from rebalancer.adapters.sql.copying import copied
 from rebalancer.adapters.sql.engine import PATIENCE, reading, writing
 from rebalancer.adapters.sql.tables import (
+    batch_chunks,
     batch_failures,
     batch_runs,
     idempotency_keys,
@@ -39,14 +43,10 @@ from rebalancer.adapters.sql.tables import (
     refresh_tokens,
     users,
 )
-from rebalancer.application.ports import (
-    BatchRun,
-    IdempotencyKey,
-    Job,
-    JobState,
-    RefreshToken,
-    Transaction,
-)
+from rebalancer.application.ports.accounts import RefreshToken
+from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.application.ports.portfolios import BatchRun, Chunk, ChunkDone, IdempotencyKey
+from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Conflict, NotFound, Unavailable
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, Overdrawn, Positions
@@ -60,12 +60,16 @@ from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord,
 
 _CHECKED_AT_ONCE = 500
 
+_MANY = 32
+"""Rows from which on it pays to send them to Postgres as one stream."""
+
 
 @attrs.frozen
 class SqlWork:
     """See `UnitOfWork`.
 
-    Writers of one process take turns here; SQLite would have them poll, and some of them starve.
+    In SQLite there is one writer at a time. In Postgres those who write about the same portfolio,
+    token or job take turns: what they read first, they hold until they are done.
 
     Attributes:
         engine: One of `connect`.
@@ -77,11 +81,19 @@ class SqlWork:
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         """See `UnitOfWork.begin`."""
+        with self._turned(), writing(self.engine) as connection:
+            yield SqlTransaction(connection, holds=True)
+
+    @contextmanager
+    def _turned(self) -> Iterator[None]:
+        """Writers of one process take turns here where SQLite would have them poll, and starve."""
+        if self.engine.dialect.name != "sqlite":
+            yield
+            return
         if not self._turn.acquire(timeout=PATIENCE):
             raise Unavailable("the database is busy; try again")
         try:
-            with writing(self.engine) as connection:
-                yield SqlTransaction(connection)
+            yield
         finally:
             self._turn.release()
 
@@ -112,13 +124,19 @@ class SqlWork:
 class SqlTransaction:
     """All stores over one connection, in the transaction that it is in."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, holds: bool = False) -> None:
+        """Begin with nothing read.
+
+        Args:
+            connection: In a transaction.
+            holds: Whether what is read by its id is held until the end, as it may be written then.
+        """
         self.users = SqlUsers(connection)
-        self.tokens = SqlTokens(connection)
-        self.portfolios = SqlPortfolios(connection)
-        self.proposals = SqlProposals(connection)
+        self.tokens = SqlTokens(connection, holds)
+        self.portfolios = SqlPortfolios(connection, holds)
+        self.proposals = SqlProposals(connection, holds)
         self.keys = SqlKeys(connection)
-        self.jobs = SqlJobs(connection)
+        self.jobs = SqlJobs(connection, holds)
         self.runs = SqlRuns(connection)
 
 
@@ -152,6 +170,7 @@ class SqlTokens:
     """See `RefreshTokens`."""
 
     connection: Connection
+    holds: bool = False
 
     def add(self, token: RefreshToken) -> None:
         """See `RefreshTokens.add`."""
@@ -160,7 +179,7 @@ class SqlTokens:
     def get(self, digest: str) -> RefreshToken | None:
         """See `RefreshTokens.get`."""
         query = select(refresh_tokens).where(refresh_tokens.c.digest == digest)
-        row = self.connection.execute(query).one_or_none()
+        row = self.connection.execute(_held(query) if self.holds else query).one_or_none()
         return None if row is None else _token(row)
 
     def use(self, digest: str, now: datetime) -> bool:
@@ -173,11 +192,12 @@ class SqlTokens:
         """See `RefreshTokens.revoke`."""
         self.connection.execute(deletion(refresh_tokens).where(refresh_tokens.c.family == family))
 
-    def tidy(self, owner: UUID, now: datetime) -> None:
+    def tidy(self, now: datetime, *, owner: UUID | None = None) -> None:
         """See `RefreshTokens.tidy`."""
-        table = refresh_tokens.c
-        ended = (table.owner == owner) & (table.expires <= now)
-        self.connection.execute(deletion(refresh_tokens).where(ended))
+        ended = deletion(refresh_tokens).where(refresh_tokens.c.expires <= now)
+        if owner is not None:
+            ended = ended.where(refresh_tokens.c.owner == owner)
+        self.connection.execute(ended)
 
 
 @attrs.frozen
@@ -185,6 +205,7 @@ class SqlPortfolios:
     """See `Portfolios`."""
 
     connection: Connection
+    holds: bool = False
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         """See `Portfolios.add`."""
@@ -195,9 +216,11 @@ class SqlPortfolios:
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
         """See `Portfolios.get`."""
         if owner is None:
-            row = self.connection.execute(_SOME, {"ids": [id]}).one_or_none()
+            query = _HELD_SOME if self.holds else _SOME
+            row = self.connection.execute(query, {"ids": [id]}).one_or_none()
         else:
-            row = self.connection.execute(_THEIRS, {"id": id, "owner": owner}).one_or_none()
+            query = _HELD_THEIRS if self.holds else _THEIRS
+            row = self.connection.execute(query, {"id": id, "owner": owner}).one_or_none()
         return _portfolio(_found(row, "portfolio", id))
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
@@ -236,13 +259,25 @@ class SqlPortfolios:
         query = select(portfolios.c.id, portfolios.c.version).where(portfolios.c.id.in_(ids))
         return {row.id: row.version for row in self.connection.execute(query)}
 
-    def chunk(self, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
+    def chunk(
+        self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
+    ) -> list[ManagedPortfolio]:
         """See `Portfolios.chunk`."""
         query = select(portfolios).where(portfolios.c.closed.is_(None))
         if after is not None:
             query = query.where(portfolios.c.id > after)
+        if until is not None:
+            query = query.where(portfolios.c.id <= until)
         query = query.order_by(portfolios.c.id).limit(limit)
         return [_portfolio(row) for row in self.connection.execute(query)]
+
+    def milestones(self, every: int) -> list[UUID]:
+        """See `Portfolios.milestones`."""
+        place = func.row_number().over(order_by=portfolios.c.id)
+        placed = select(portfolios.c.id, place.label("place")).where(portfolios.c.closed.is_(None))
+        numbered = placed.subquery()
+        query = select(numbered.c.id).where(numbered.c.place % every == 0).order_by(numbered.c.id)
+        return list(self.connection.execute(query).scalars())
 
     def ledger(self, id: UUID) -> Ledger:
         """See `Portfolios.ledger`."""
@@ -284,15 +319,25 @@ class SqlProposals:
     """See `Proposals`."""
 
     connection: Connection
+    holds: bool = False
 
     def add(self, records: Sequence[ProposalRecord]) -> None:
         """See `Proposals.add`."""
-        if records:
-            rows = [_proposal_row(record) for record in records]
+        rows = [_proposal_row(record) for record in records]
+        if len(rows) >= _MANY and self.connection.dialect.name == "postgresql":
+            copied(self.connection, proposals, rows)
+        elif rows:
             self.connection.execute(insert(proposals), rows)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
-        """See `Proposals.get`."""
+        """See `Proposals.get`.
+
+        Those who write about a proposal take turns at its portfolio, as those do who write about
+        the portfolio: in one order, so that no two wait for each other.
+        """
+        if self.holds and self.connection.dialect.name != "sqlite":
+            its = select(proposals.c.portfolio).where(proposals.c.id == id).scalar_subquery()
+            self.connection.execute(_held(select(portfolios.c.id).where(portfolios.c.id == its)))
         query = _open_proposals(owner).where(proposals.c.id == id)
         return _proposal(_found(self.connection.execute(query).one_or_none(), "proposal", id))
 
@@ -346,12 +391,18 @@ class SqlKeys:
         """See `IdempotencyKeys.add`."""
         self.connection.execute(insert(idempotency_keys), _key_row(key))
 
+    def forget(self, before: datetime) -> int:
+        """See `IdempotencyKeys.forget`."""
+        old = deletion(idempotency_keys).where(idempotency_keys.c.created < before)
+        return self.connection.execute(old).rowcount
+
 
 @attrs.frozen
 class SqlJobs:
     """See `Jobs`."""
 
     connection: Connection
+    holds: bool = False
 
     def add(self, job: Job) -> None:
         """See `Jobs.add`."""
@@ -362,16 +413,40 @@ class SqlJobs:
         query = select(jobs).where(jobs.c.id == id)
         if owner is not None:
             query = query.where(jobs.c.owner == owner)
-        return _job(_found(self.connection.execute(query).one_or_none(), "job", id))
+        row = self.connection.execute(_held(query) if self.holds else query).one_or_none()
+        return _job(_found(row, "job", id))
 
     def save(self, job: Job) -> None:
         """See `Jobs.save`."""
         _replaced(self.connection, jobs, _job_row(job), "job")
 
-    def unfinished(self) -> list[Job]:
-        """See `Jobs.unfinished`."""
-        waiting = jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
-        query = select(jobs).where(waiting).order_by(jobs.c.created, jobs.c.id)
+    def of(
+        self,
+        owner: UUID | None = None,
+        *,
+        states: frozenset[JobState] | None = None,
+        before: UUID | None = None,
+        limit: int,
+    ) -> list[Job]:
+        """See `Jobs.of`."""
+        query = select(jobs)
+        cursor = jobs.alias("cursor")
+        start = select(cursor.c.created, cursor.c.id).where(cursor.c.id == before)
+        if owner is not None:
+            query = query.where(jobs.c.owner == owner)
+            start = start.where(cursor.c.owner == owner)
+        if states is not None:
+            query = query.where(jobs.c.state.in_([state.value for state in states]))
+        if before is not None:
+            query = query.where(tuple_(jobs.c.created, jobs.c.id) < start.scalar_subquery())
+        query = query.order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(limit)
+        return [_job(row) for row in self.connection.execute(query)]
+
+    def stranded(self, *, due: datetime, silent: datetime, limit: int) -> list[Job]:
+        """See `Jobs.stranded`."""
+        waits = (jobs.c.state == JobState.QUEUED.value) & (jobs.c.due < due)
+        left = (jobs.c.state == JobState.RUNNING.value) & (jobs.c.alive < silent)
+        query = select(jobs).where(waits | left).order_by(jobs.c.due, jobs.c.id).limit(limit)
         return [_job(row) for row in self.connection.execute(query)]
 
 
@@ -381,24 +456,74 @@ class SqlRuns:
 
     connection: Connection
 
-    def add(self, run: BatchRun) -> None:
+    def add(self, run: BatchRun, milestones: Sequence[UUID]) -> None:
         """See `BatchRuns.add`."""
         self.connection.execute(insert(batch_runs), _run_row(run))
+        ranges = zip((None, *milestones), (*milestones, None), strict=True)
+        rows = [
+            {"run": run.id, "number": n, "after": a, "until": u, "taken": 0, "done": False}
+            for n, (a, u) in enumerate(ranges)
+        ]
+        self.connection.execute(insert(batch_chunks), rows)
+
+    def get(self, id: UUID) -> BatchRun:
+        """See `BatchRuns.get`."""
+        row = self.connection.execute(_RUNS.where(batch_runs.c.id == id)).one_or_none()
+        return _run(_found(row, "run", id))
 
     def unfinished(self, terms: str) -> BatchRun | None:
         """See `BatchRuns.unfinished`."""
         table = batch_runs
-        query = select(table).where(table.c.terms == terms, table.c.finished.is_(None))
+        query = _RUNS.where(table.c.terms == terms, table.c.finished.is_(None))
         latest = query.order_by(table.c.started.desc(), table.c.id.desc()).limit(1)
         row = self.connection.execute(latest).one_or_none()
         return None if row is None else _run(row)
 
-    def save(self, run: BatchRun, failures: Sequence[tuple[UUID, str]] = ()) -> None:
-        """See `BatchRuns.save`."""
-        _replaced(self.connection, batch_runs, _run_row(run), "run")
+    def take(self, id: UUID) -> Chunk | None:
+        """See `BatchRuns.take`."""
+        table = batch_chunks.c
+        open_parts = select(batch_chunks).where(table.run == id, ~table.done)
+        first = open_parts.order_by(table.taken, table.number).limit(1)
+        row = self.connection.execute(first.with_for_update(skip_locked=True)).one_or_none()
+        while row is None:  # none is left, or others take or finish the last ones this moment
+            if self.connection.execute(open_parts.limit(1)).first() is None:
+                return None
+            row = self.connection.execute(first.with_for_update()).one_or_none()
+        chunk = Chunk(id, row.number, row.after, row.until)
+        self.connection.execute(update(batch_chunks).where(_of(chunk)).values(taken=row.taken + 1))
+        return chunk
+
+    def done(
+        self,
+        chunk: Chunk,
+        *,
+        proposed: int,
+        nothing: int,
+        failures: Sequence[tuple[UUID, str]] = (),
+        now: datetime,
+    ) -> None:
+        """See `BatchRuns.done`."""
+        first = update(batch_chunks).where(_of(chunk), ~batch_chunks.c.done).values(done=True)
+        if self.connection.execute(first).rowcount != 1:
+            raise ChunkDone(f"part {chunk.number} of the run is done already")
         if failures:
-            rows = [{"run": run.id, "portfolio": id, "reason": why} for id, why in failures]
+            rows = [{"run": chunk.run, "portfolio": id, "reason": why} for id, why in failures]
             self.connection.execute(insert(batch_failures), rows)
+        # Last, as all who share the run wait here for each other until the end of the transaction;
+        # and the run finishes in a statement of its own, which sees what those before have done.
+        table = batch_runs.c
+        mine = update(batch_runs).where(table.id == chunk.run)
+        self.connection.execute(
+            mine.values(
+                proposed=table.proposed + proposed,
+                nothing_to_do=table.nothing_to_do + nothing,
+                failed=table.failed + len(failures),
+            )
+        )
+        left = select(batch_chunks.c.number).where(
+            batch_chunks.c.run == chunk.run, ~batch_chunks.c.done
+        )
+        self.connection.execute(mine.where(~left.exists()).values(finished=now))
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:
         """See `BatchRuns.failures`."""
@@ -435,6 +560,32 @@ _THEIRS = select(portfolios).where(_theirs(bindparam("id"), bindparam("owner")))
 _SOME = select(portfolios).where(
     portfolios.c.id.in_(bindparam("ids", expanding=True)), portfolios.c.closed.is_(None)
 )
+
+
+def _held(query: Select[Any]) -> Select[Any]:
+    """Rows that nobody else writes until the transaction ends; what refers to them may be added.
+
+    SQLite, where there is one writer anyway, takes no notice.
+    """
+    return query.with_for_update(key_share=True)
+
+
+_HELD_THEIRS, _HELD_SOME = _held(_THEIRS), _held(_SOME)
+
+_RUNS = select(
+    batch_runs,
+    *(
+        select(func.count())
+        .where(batch_chunks.c.run == batch_runs.c.id, which)
+        .scalar_subquery()
+        .label(name)
+        for name, which in (("chunks", true()), ("chunks_done", batch_chunks.c.done))
+    ),
+)
+
+
+def _of(chunk: Chunk) -> Any:
+    return (batch_chunks.c.run == chunk.run) & (batch_chunks.c.number == chunk.number)
 
 
 def _open_proposals(owner: UUID | None) -> Select[Any]:
@@ -652,22 +803,45 @@ def _job(row: Row[Any]) -> Job:
         request=_value(row.request, dict),
         state=JobState(row.state),
         created=row.created,
+        due=row.due,
         progress=row.progress,
         result=_value(row.result, dict),
         error=row.error,
+        attempts=row.attempts,
+        alive=row.alive,
+        cancelling=row.cancelling,
         finished=row.finished,
     )
 
 
 def _run_row(run: BatchRun) -> dict[str, Any]:
-    row = attrs.asdict(run, recurse=False)
-    row["nothing_to_do"] = row.pop("nothing")  # a word of SQL's own
-    return row
+    return {
+        "id": run.id,
+        "terms": run.terms,
+        "policy": run.policy,
+        "as_of": run.as_of,
+        "started": run.started,
+        "proposed": run.proposed,
+        "nothing_to_do": run.nothing,
+        "failed": run.failed,
+        "finished": run.finished,
+    }
 
 
 def _run(row: Row[Any]) -> BatchRun:
-    values = dict(row._mapping)
-    return BatchRun(nothing=values.pop("nothing_to_do"), **values)
+    return BatchRun(
+        id=row.id,
+        terms=row.terms,
+        policy=row.policy,
+        as_of=row.as_of,
+        started=row.started,
+        proposed=row.proposed,
+        nothing=row.nothing_to_do,
+        failed=row.failed,
+        chunks=row.chunks,
+        done=row.chunks_done,
+        finished=row.finished,
+    )
 
 
 def _value(document: str | None, type: Any) -> Any:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
@@ -32,10 +33,11 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    false,
 )
 from sqlalchemy.types import TypeEngine
 
-from rebalancer.application.ports import JobState
+from rebalancer.application.ports.jobs import JobState
 from rebalancer.domain.portfolio.ledger import EntryKind
 from rebalancer.domain.rebalancing.record import Stage
 
@@ -163,13 +165,26 @@ batch_runs = Table(
     Column("policy", Text, nullable=False),
     Column("as_of", Date, nullable=False),
     Column("started", Moment, nullable=False),
-    Column("after", Uuid),
+    Column("after", Uuid),  # of versions without chunks, which may run beside this one
     Column("proposed", Integer, nullable=False),
     Column("nothing_to_do", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("finished", Moment),
     Index(None, "terms", "started"),
     *_not_negative("proposed", "nothing_to_do", "failed"),
+)
+
+batch_chunks = Table(
+    "batch_chunks",
+    metadata,
+    Column("run", ForeignKey(batch_runs.c.id)),
+    Column("number", Integer),
+    Column("after", Uuid),
+    Column("until", Uuid),
+    Column("taken", Integer, nullable=False),
+    Column("done", Boolean, nullable=False),
+    PrimaryKeyConstraint("run", "number"),
+    Index(None, "run", "done", "taken", "number"),
 )
 
 batch_failures = Table(
@@ -199,6 +214,7 @@ proposals = Table(
     Index(None, "owner", "proposed", "id"),
     Index(None, "portfolio", "proposed", "id"),
     _one_of("stage", Stage),
+    CheckConstraint("(stage = 'executed') = (executed IS NOT NULL)", "executed"),
 )
 
 ledger_entries = Table(
@@ -240,7 +256,7 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("owner", ForeignKey(users.c.id), nullable=False),
+    Column("owner", ForeignKey(users.c.id)),
     Column("kind", Text, nullable=False),
     _document("request"),
     Column("state", Text, nullable=False),
@@ -249,7 +265,51 @@ jobs = Table(
     Column("error", Text),
     Column("created", Moment, nullable=False),
     Column("finished", Moment),
+    # What a version before it does not know of has a default, so that it goes on meanwhile.
+    Column("due", Moment, nullable=False, server_default="1970-01-01 00:00:00"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("alive", Moment),
+    Column("cancelling", Boolean, nullable=False, server_default=false()),
     Index(None, "state", "created"),
+    Index(None, "owner", "created", "id"),
     CheckConstraint("progress >= 0 AND progress <= 1", "progress"),
+    CheckConstraint("attempts >= 0", "attempts"),
     _one_of("state", JobState),
+)
+
+price_years = Table(
+    "price_years",
+    metadata,
+    Column("symbol", Text),
+    Column("year", Integer),
+    # A day as its distance from 1970-01-01, 32 bits each; figures 64 bits each; little-endian.
+    Column("days", LargeBinary, nullable=False),
+    Column("close", LargeBinary, nullable=False),
+    Column("open", LargeBinary),
+    Column("high", LargeBinary),
+    Column("low", LargeBinary),
+    Column("volume", LargeBinary),
+    PrimaryKeyConstraint("symbol", "year"),
+)
+
+instruments = Table(
+    "instruments",
+    metadata,
+    Column("symbol", Text, primary_key=True),
+    Column("position", Integer, nullable=False),  # in which order they were listed
+    _document("instrument"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("schema", Integer, nullable=False),
+    _document("document"),
+    Column("series", LargeBinary),
+    Index(None, "kind", "subject", "created"),
+    CheckConstraint("schema >= 1", "schema"),
 )

@@ -94,7 +94,8 @@ def backtest(
       rebalancer backtest --policy band:edge,band:half --cost-bps 25 --report out.html
     """
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
-    from rebalancer.application.ports import BacktestReports, PriceSource
+    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.application.ports.reports import BacktestReports
     from rebalancer.domain.policy.rules import policy_names
     from rebalancer.entrypoints.cli.screen import progress
     from rebalancer.wiring import container

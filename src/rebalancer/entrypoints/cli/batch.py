@@ -154,7 +154,8 @@ def _everyone(
     """Propose for every kept portfolio, and keep the proposals."""
     import json
 
-    from rebalancer.application.ports import Clock, Ids, UnitOfWork
+    from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.application.ports.surroundings import Clock, Ids
     from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
     from rebalancer.entrypoints.cli.screen import meter
 

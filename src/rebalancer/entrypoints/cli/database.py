@@ -22,7 +22,7 @@ def upgrade(revision: str | None) -> None:
       rebalancer db upgrade
       REBALANCER_DATABASE_URL=sqlite:////var/lib/rebalancer.db rebalancer db upgrade
     """
-    from rebalancer.application.ports import Database
+    from rebalancer.application.ports.store import Database
 
     with store() as wired:
         database = wired.get(Database)
@@ -44,7 +44,7 @@ def downgrade(revision: str | None, yes: bool) -> None:
       rebalancer db downgrade
       rebalancer db downgrade base --yes
     """
-    from rebalancer.application.ports import Database
+    from rebalancer.application.ports.store import Database
 
     with store() as wired:
         database = wired.get(Database)
@@ -70,7 +70,7 @@ def current(as_json: bool) -> None:
     """
     import json
 
-    from rebalancer.application.ports import Database
+    from rebalancer.application.ports.store import Database
 
     with store() as wired:
         database = wired.get(Database)
@@ -96,7 +96,7 @@ def check(as_json: bool) -> int:
     """
     import json
 
-    from rebalancer.application.ports import Database
+    from rebalancer.application.ports.store import Database
 
     with store() as wired:
         found = wired.get(Database).findings()

@@ -62,7 +62,7 @@ def demo(out: Path) -> None:
     import sys
 
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
-    from rebalancer.application.ports import BacktestReports
+    from rebalancer.application.ports.reports import BacktestReports
     from rebalancer.application.rebalance import ProposeRebalance, SetTerms
     from rebalancer.domain.policy.rules import policy_names
     from rebalancer.domain.portfolio.costs import CostModel

@@ -147,7 +147,9 @@ def evaluate(
     """
     from rebalancer.application.backtests import BacktestRequest
     from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence, work
-    from rebalancer.application.ports import Clock, EvaluationReports, Trials
+    from rebalancer.application.ports.reports import EvaluationReports
+    from rebalancer.application.ports.surroundings import Clock
+    from rebalancer.application.ports.trials import Trials
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.policy.rules import policy_names
     from rebalancer.entrypoints.cli.backtest import read_targets
@@ -223,7 +225,7 @@ def _asked(
 
     from rebalancer.application.backtests import RunBacktest
     from rebalancer.application.evaluation import Panel, cash_of_panels
-    from rebalancer.application.ports import PriceSource
+    from rebalancer.application.ports.market import PriceSource
 
     both = [*wired.items(), *learnt.items()]
     cash = cash_of_panels(risk_free, [parts.get(PriceSource).symbols() for _, parts in both])

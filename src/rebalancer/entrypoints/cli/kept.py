@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rebalancer.domain.errors import NotFound
 
 if TYPE_CHECKING:
-    from rebalancer.application.ports import Transaction
+    from rebalancer.application.ports.store import Transaction
     from rebalancer.domain.portfolio.owner import User
 
 AT_ONCE = 512

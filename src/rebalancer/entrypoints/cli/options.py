@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from dishka import Container
 
-    from rebalancer.application.ports import PriceSource
+    from rebalancer.application.ports.market import PriceSource
     from rebalancer.config import Settings
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.wiring import Sources

@@ -11,7 +11,7 @@ from rebalancer.entrypoints.cli.options import json_option, settings, sources
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rebalancer.application.ports import Policies
+    from rebalancer.application.ports.policies import Policies
     from rebalancer.domain.policy.serving import Card, Learning
 
 
@@ -98,7 +98,7 @@ def promote(name: str) -> None:
 
 
 def _offered() -> Policies:
-    from rebalancer.application.ports import Policies
+    from rebalancer.application.ports.policies import Policies
     from rebalancer.wiring import container
 
     offered: Policies = container(sources(None, None), settings=settings()).get(Policies)

@@ -60,7 +60,8 @@ def list_(
     """
     import json
 
-    from rebalancer.application.ports import PriceSource, UnitOfWork
+    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.entrypoints.cli.kept import user_called
     from rebalancer.entrypoints.cli.screen import console, wide_table
     from rebalancer.entrypoints.records import plain
@@ -122,7 +123,8 @@ def show(id: UUID, entries: int, prices: Path | None, assets: Path | None, as_js
     import json
 
     from rebalancer.application.portfolios import valued
-    from rebalancer.application.ports import PriceSource, UnitOfWork
+    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.application.ports.store import UnitOfWork
 
     with store(sources(prices, assets)) as wired:
         with wired.get(UnitOfWork).read() as tx:
@@ -168,7 +170,7 @@ def import_(
     """
     import json
 
-    from rebalancer.application.ports import UnitOfWork
+    from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.errors import RebalancerError, Unavailable
     from rebalancer.entrypoints.cli.kept import user_called
     from rebalancer.entrypoints.cli.screen import meter
@@ -213,7 +215,7 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
       rebalancer portfolio export 6f9619ff-8b86-4d01-b42d-00cf4fc964ff > mine.json
       rebalancer portfolio export --owner ada@example.org --out ada.jsonl
     """
-    from rebalancer.application.ports import UnitOfWork
+    from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.entrypoints.cli.kept import AT_ONCE, user_called
     from rebalancer.entrypoints.records import json_line
@@ -287,7 +289,7 @@ def _open(wired: Container, text: bytes, path: Path, user: User, on: date | None
         Conflict: it is there already.
     """
     from rebalancer.application.portfolios import OpenPortfolio
-    from rebalancer.application.ports import Clock
+    from rebalancer.application.ports.surroundings import Clock
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.portfolio.mandate import Mandate
     from rebalancer.entrypoints.records import flag_of, parse_json, portfolio_of, text_of

@@ -197,7 +197,8 @@ def accept(
     """
     import json
 
-    from rebalancer.application.ports import Clock, UnitOfWork
+    from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.application.ports.surroundings import Clock
     from rebalancer.application.rebalance import AcceptProposal, Mode
     from rebalancer.domain.errors import InvalidRequest
 
@@ -248,7 +249,8 @@ def _propose_kept(
     import json
     from decimal import Decimal
 
-    from rebalancer.application.ports import Clock, Ids, UnitOfWork
+    from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.application.ports.surroundings import Clock, Ids
     from rebalancer.application.rebalance import Ask, Comparison, ProposeForPortfolio, SetTerms
     from rebalancer.entrypoints.records import number_of
 

@@ -55,7 +55,9 @@ def serve(
     import attrs
 
     from rebalancer.application.backtests import AbandonJobs
-    from rebalancer.application.ports import Clock, Database, PriceSource
+    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.application.ports.store import Database
+    from rebalancer.application.ports.surroundings import Clock
     from rebalancer.entrypoints import server
 
     chosen = settings()
@@ -98,7 +100,7 @@ def _check_demo(chosen: Settings) -> None:
 
 def _check_tables(wired: Container) -> None:
     """Raise unless the database has the tables that this version expects."""
-    from rebalancer.application.ports import Database
+    from rebalancer.application.ports.store import Database
     from rebalancer.domain.errors import Conflict
 
     database = wired.get(Database)
@@ -121,7 +123,9 @@ def _ready_made(wired: Container) -> str:
 
     from rebalancer.application.accounts import Register
     from rebalancer.application.portfolios import OpenPortfolio
-    from rebalancer.application.ports import Clock, Ids, Passwords, UnitOfWork
+    from rebalancer.application.ports.accounts import Passwords
+    from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.application.ports.surroundings import Clock, Ids
     from rebalancer.domain.errors import Conflict
     from rebalancer.domain.money import Currency
     from rebalancer.domain.portfolio.mandate import Mandate

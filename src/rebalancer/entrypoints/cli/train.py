@@ -20,7 +20,8 @@ from rebalancer.entrypoints.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rebalancer.application.ports import Made, PriceSource
+    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.application.ports.reports import Made
     from rebalancer.domain.policy.training import Plan, Point
     from rebalancer.entrypoints.cli.screen import Tell
 
@@ -153,7 +154,9 @@ def train(
       rebalancer train --prices etfs.csv --worlds 6000 --warm-start 300 --steps 3000000 \\
         --seeds 5 --name etf_ppo
     """
-    from rebalancer.application.ports import Clock, PriceSource, TrainingReports
+    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.application.ports.reports import TrainingReports
+    from rebalancer.application.ports.surroundings import Clock
     from rebalancer.application.training import TrainPolicy, TrainRequest, record
     from rebalancer.domain.backtest.selection import RULES
     from rebalancer.domain.policy.training import Plan, check_name

@@ -19,7 +19,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
-from rebalancer.application.ports import PriceSource
+from rebalancer.application.ports.market import PriceSource
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests

@@ -10,7 +10,8 @@ from litestar import Request
 from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import SecurityScheme
 
-from rebalancer.application.ports import Clock, Tokens
+from rebalancer.application.ports.accounts import Tokens
+from rebalancer.application.ports.surroundings import Clock
 from rebalancer.domain.errors import NotAuthenticated
 
 BEARER = "bearer"

@@ -14,7 +14,8 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
 
 from rebalancer.application.backtests import BacktestOrder, ReadJob, StartBacktest
-from rebalancer.application.ports import Clock, Ids, Job, JobState
+from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers

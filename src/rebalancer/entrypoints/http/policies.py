@@ -11,7 +11,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath
 from msgspec import Meta
 
-from rebalancer.application.ports import Policies
+from rebalancer.application.ports.policies import Policies
 from rebalancer.domain.policy.serving import Card, Kind, Learning
 from rebalancer.entrypoints.http.errors import answers
 from rebalancer.entrypoints.http.wire import View

@@ -1,206 +1,27 @@
-"""Every port in memory: the tests' fakes, and honest ones. The contract suites hold them too."""
+"""Every store in memory; what is in it ends with the process."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports import (
-    BatchRun,
-    IdempotencyKey,
-    Job,
-    JobState,
-    RefreshToken,
-    Transaction,
-    Trial,
-)
+from rebalancer.application.ports.accounts import RefreshToken
+from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.application.ports.portfolios import BatchRun, Chunk, ChunkDone, IdempotencyKey
+from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Conflict, NotFound
-from rebalancer.domain.market.instruments import Instruments
-from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.learned import ACTIONS, LearnedPolicy
-from rebalancer.domain.policy.observation import FEATURES, SLEEVES
-from rebalancer.domain.policy.policy import Policy
-from rebalancer.domain.policy.serving import (
-    LEARNED,
-    Card,
-    Champion,
-    Edition,
-    Learning,
-    Served,
-    Training,
-    card_of,
-    cards_of,
-    champion_of,
-    edition_of,
-    learned_card,
-    next_version,
-    policy_of,
-)
-from rebalancer.domain.policy.training import check_name
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, PortfolioChanged
 from rebalancer.domain.portfolio.owner import EmailTaken, User
 from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Stage
 
 T = TypeVar("T")
-
-
-@attrs.frozen
-class MemoryPrices:
-    """A price history at hand, as a source of prices.
-
-    Attributes:
-        history: All that is on offer; a `PriceHistory` has no gaps left to fill.
-    """
-
-    history: PriceHistory
-
-    def symbols(self) -> tuple[str, ...]:
-        """See `PriceSource.symbols`."""
-        return self.history.symbols
-
-    def closes(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        days: int | None = None,
-        until: date | None = None,
-    ) -> PriceHistory:
-        """See `PriceSource.closes`."""
-        return self.history.window(symbols, days=days, until=until)
-
-
-@attrs.frozen
-class MemoryInstruments:
-    """A list of instruments at hand, as a source of them."""
-
-    listed: Instruments
-
-    def instruments(self) -> Instruments:
-        """See `InstrumentSource.instruments`."""
-        return self.listed
-
-
-class MemoryPolicies:
-    """Rules, and learned policies at hand."""
-
-    def __init__(self, *kept: tuple[Served, Learning]) -> None:
-        """Begin with these versions, none of them promoted."""
-        self._kept = {policy.version: (policy, learning) for policy, learning in kept}
-        self._champion: Champion | None = None
-
-    def policy(self, text: str) -> Policy:
-        """See `Policies.policy`."""
-        return policy_of(self, text)
-
-    def cards(self) -> Sequence[Card]:
-        """See `Policies.cards`."""
-        return cards_of(self)
-
-    def card(self, name: str) -> Card:
-        """See `Policies.card`."""
-        return card_of(self, name)
-
-    def keep_evidence(self, name: str, evidence: Mapping[str, Any]) -> Card:
-        """See `Policies.keep_evidence`."""
-        exact = edition_of(self, name).exact
-        policy, learning = self._kept[exact]
-        bound = {**evidence, "weights": learning.weights}
-        self._kept[exact] = policy, attrs.evolve(learning, evidence=bound)
-        return card_of(self, exact)
-
-    def add(self, learned: LearnedPolicy, training: Training) -> Card:
-        """See `Policies.add`."""
-        check_name(learned.name, training.algorithm)
-        number = next_version(self, learned.name)
-        exact = f"{learned.name}@{number}"
-        weights, regimes = _digest_of(learned), _digest_of(learned.regimes)
-        fields = {field.name: getattr(learned, field.name) for field in attrs.fields(LearnedPolicy)}
-        digest = hashlib.sha256((weights + regimes).encode()).hexdigest()
-        policy = Served(**{**fields, "name": exact}, version=exact, digest=digest)
-        learning = Learning(
-            version=number,
-            training=training,
-            features={feature.name: feature.meaning for feature in FEATURES},
-            actions={action.name: action.meaning for action in ACTIONS},
-            sleeves=tuple(sleeve.name for sleeve in SLEEVES),
-            networks=len(learned.networks),
-            most_spread=learned.most_spread,
-            fallback=learned.rule.name,
-            chosen_rule=learned.chosen_rule,
-            weights=weights,
-            regimes=regimes,
-            evidence={},
-        )
-        self._kept[exact] = policy, learning
-        return card_of(self, exact)
-
-    def place(self, name: str) -> None:
-        """See `Policies.place`."""
-        edition_of(self, name)
-
-    def promote(self, name: str, *, now: datetime) -> Card:
-        """See `Policies.promote`."""
-        self._champion = champion_of(card_of(self, edition_of(self, name).exact))
-        return card_of(self, LEARNED)
-
-    def editions(self) -> Sequence[Edition]:
-        """See `Shelf.editions`."""
-        parts = ((policy.version.split("@"), known) for policy, known in self._kept.values())
-        return [Edition(name, int(number), known.shipped) for (name, number), known in parts]
-
-    def read(self, edition: Edition) -> tuple[Served, Card]:
-        """See `Shelf.read`."""
-        policy, learning = self._kept[edition.exact]
-        return attrs.evolve(policy, name=edition.exact), learned_card(policy, learning)
-
-    def champion(self) -> Champion | None:
-        """See `Shelf.champion`."""
-        return self._champion
-
-
-def _digest_of(value: LearnedPolicy | RegimeModel) -> str:
-    """SHA-256 of the numbers of networks, or of a model of regimes."""
-    sha = hashlib.sha256()
-    if isinstance(value, RegimeModel):
-        arrays = [value.start, value.transition, value.means, value.covariances]
-    else:
-        arrays = [each for net in value.networks for each in (*net.weights, *net.biases)]
-    for array in arrays:
-        sha.update(array.tobytes())
-    return sha.hexdigest()
-
-
-class MemoryTrials:
-    """Trials that end with the process."""
-
-    def __init__(self) -> None:
-        self._kept: list[Trial] = []
-
-    @property
-    def place(self) -> None:
-        """See `Trials.place`."""
-        return None
-
-    def append(self, trial: Trial) -> None:
-        """See `Trials.append`."""
-        self._kept.append(trial)
-
-    def all(self) -> tuple[Trial, ...]:
-        """See `Trials.all`."""
-        return tuple(self._kept)
-
-    def count(self) -> int:
-        """See `Trials.count`."""
-        return sum(trial.trials for trial in self._kept)
 
 
 class MemoryWork:
@@ -246,7 +67,9 @@ class MemoryTransaction:
         self.keys = MemoryKeys(self.tables.setdefault("keys", {}))
         self.jobs = MemoryJobs(self.tables.setdefault("jobs", {}))
         self.runs = MemoryRuns(
-            self.tables.setdefault("runs", {}), self.tables.setdefault("failures", {})
+            self.tables.setdefault("runs", {}),
+            self.tables.setdefault("chunks", {}),
+            self.tables.setdefault("failures", {}),
         )
 
 
@@ -306,11 +129,10 @@ class MemoryTokens:
         for digest in [d for d, token in self.rows.items() if token.family == family]:
             del self.rows[digest]
 
-    def tidy(self, owner: UUID, now: datetime) -> None:
+    def tidy(self, now: datetime, *, owner: UUID | None = None) -> None:
         """See `RefreshTokens.tidy`."""
-        mine = [(digest, token) for digest, token in self.rows.items() if token.owner == owner]
-        for digest, token in mine:
-            if token.expires <= now:
+        for digest, token in list(self.rows.items()):
+            if owner in (None, token.owner) and token.expires <= now:
                 del self.rows[digest]
 
 
@@ -359,10 +181,20 @@ class MemoryPortfolios:
         """See `Portfolios.versions`."""
         return {id: self.rows[id].version for id in ids if id in self.rows}
 
-    def chunk(self, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
+    def chunk(
+        self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
+    ) -> list[ManagedPortfolio]:
         """See `Portfolios.chunk`."""
-        ids = sorted(id for id in self.rows if id not in self.closed)
-        return [self.rows[id] for id in ids if after is None or id > after][:limit]
+        inside = [
+            id
+            for id in self._open()
+            if (after is None or id > after) and (until is None or id <= until)
+        ]
+        return [self.rows[id] for id in inside[:limit]]
+
+    def milestones(self, every: int) -> list[UUID]:
+        """See `Portfolios.milestones`."""
+        return self._open()[every - 1 :: every]
 
     def ledger(self, id: UUID) -> Ledger:
         """See `Portfolios.ledger`."""
@@ -371,6 +203,9 @@ class MemoryPortfolios:
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
         """See `Portfolios.entries`."""
         return _following(list(reversed(self.ledgers.get(id, ()))), before)[:limit]
+
+    def _open(self) -> list[UUID]:
+        return sorted(id for id in self.rows if id not in self.closed)
 
     def _at(self, id: UUID, owner: UUID, version: int) -> None:
         kept = self.get(id, owner=owner)
@@ -451,6 +286,13 @@ class MemoryKeys:
             raise Conflict("a request with this Idempotency-Key is being carried out; try again")
         self.rows[key.owner, key.key] = key
 
+    def forget(self, before: datetime) -> int:
+        """See `IdempotencyKeys.forget`."""
+        old = [which for which, key in self.rows.items() if key.created < before]
+        for which in old:
+            del self.rows[which]
+        return len(old)
+
 
 @attrs.frozen
 class MemoryJobs:
@@ -474,11 +316,30 @@ class MemoryJobs:
         self.get(job.id)
         self.rows[job.id] = job
 
-    def unfinished(self) -> list[Job]:
-        """See `Jobs.unfinished`."""
-        waiting = (JobState.QUEUED, JobState.RUNNING)
-        found = [job for job in self.rows.values() if job.state in waiting]
-        return sorted(found, key=lambda job: (job.created, job.id))
+    def of(
+        self,
+        owner: UUID | None = None,
+        *,
+        states: frozenset[JobState] | None = None,
+        before: UUID | None = None,
+        limit: int,
+    ) -> list[Job]:
+        """See `Jobs.of`."""
+        found = [job for job in self.rows.values() if owner in (None, job.owner)]
+        found.sort(key=lambda job: (job.created, job.id), reverse=True)
+        return [job for job in _following(found, before) if states is None or job.state in states][
+            :limit
+        ]
+
+    def stranded(self, *, due: datetime, silent: datetime, limit: int) -> list[Job]:
+        """See `Jobs.stranded`."""
+        found = [
+            job
+            for job in self.rows.values()
+            if (job.state is JobState.QUEUED and job.due < due)
+            or (job.state is JobState.RUNNING and job.alive is not None and job.alive < silent)
+        ]
+        return sorted(found, key=lambda job: (job.due, job.id))[:limit]
 
 
 @attrs.frozen
@@ -486,21 +347,61 @@ class MemoryRuns:
     """See `BatchRuns`."""
 
     rows: dict[UUID, BatchRun]
+    parts: dict[UUID, tuple[tuple[Chunk, int, bool], ...]]
     failed: dict[UUID, tuple[tuple[UUID, str], ...]]
 
-    def add(self, run: BatchRun) -> None:
+    def add(self, run: BatchRun, milestones: Sequence[UUID]) -> None:
         """See `BatchRuns.add`."""
-        self.rows[run.id] = run
+        ranges = zip((None, *milestones), (*milestones, None), strict=True)
+        chunks = [Chunk(run.id, number, *ends) for number, ends in enumerate(ranges)]
+        self.parts[run.id] = tuple((chunk, 0, False) for chunk in chunks)
+        self.rows[run.id] = attrs.evolve(run, chunks=len(chunks))
+
+    def get(self, id: UUID) -> BatchRun:
+        """See `BatchRuns.get`."""
+        return _found(self.rows, id, "run")
 
     def unfinished(self, terms: str) -> BatchRun | None:
         """See `BatchRuns.unfinished`."""
         open_runs = [run for run in self.rows.values() if run.terms == terms and not run.finished]
         return max(open_runs, key=lambda run: (run.started, run.id), default=None)
 
-    def save(self, run: BatchRun, failures: Sequence[tuple[UUID, str]] = ()) -> None:
-        """See `BatchRuns.save`."""
-        _found(self.rows, run.id, "run")
-        self.rows[run.id] = run
+    def take(self, id: UUID) -> Chunk | None:
+        """See `BatchRuns.take`."""
+        parts = self.parts.get(id, ())
+        left = [(taken, chunk.number) for chunk, taken, done in parts if not done]
+        if not left:
+            return None
+        taken, number = min(left)
+        chunk = parts[number][0]
+        self.parts[id] = (*parts[:number], (chunk, taken + 1, False), *parts[number + 1 :])
+        return chunk
+
+    def done(
+        self,
+        chunk: Chunk,
+        *,
+        proposed: int,
+        nothing: int,
+        failures: Sequence[tuple[UUID, str]] = (),
+        now: datetime,
+    ) -> None:
+        """See `BatchRuns.done`."""
+        parts = self.parts[chunk.run]
+        known, taken, done = parts[chunk.number]
+        if done:
+            raise ChunkDone(f"part {chunk.number} of the run is done already")
+        before, behind = parts[: chunk.number], parts[chunk.number + 1 :]
+        self.parts[chunk.run] = (*before, (known, taken, True), *behind)
+        run = self.rows[chunk.run]
+        self.rows[run.id] = attrs.evolve(
+            run,
+            proposed=run.proposed + proposed,
+            nothing=run.nothing + nothing,
+            failed=run.failed + len(failures),
+            done=run.done + 1,
+            finished=now if run.done + 1 == run.chunks else None,
+        )
         self.failed[run.id] = (*self.failed.get(run.id, ()), *failures)
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:

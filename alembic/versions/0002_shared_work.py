@@ -1,0 +1,184 @@
+"""Jobs that survive, batches that several share, market data and reports.
+
+Only adds, so that servers of the version before go on while it runs. On Postgres no table is
+rewritten; whoever holds one for long makes the migration give up, rather than all others wait.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from rebalancer.adapters.sql.tables import Moment
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+STATES = ("queued", "running", "succeeded", "failed")
+MORE = (*STATES, "cancelled", "dead")
+
+
+def upgrade() -> None:
+    """There."""
+    with op.batch_alter_table("jobs", copy_from=_jobs(STATES)) as jobs:
+        jobs.alter_column("owner", existing_type=sa.Uuid(), nullable=True)
+        jobs.add_column(
+            sa.Column("due", Moment(), nullable=False, server_default="1970-01-01 00:00:00")
+        )
+        jobs.add_column(sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"))
+        jobs.add_column(sa.Column("alive", Moment()))
+        jobs.add_column(
+            sa.Column("cancelling", sa.Boolean(), nullable=False, server_default=sa.false())
+        )
+        jobs.drop_constraint(op.f("ck_jobs_state"), type_="check")
+        jobs.create_check_constraint(op.f("ck_jobs_state"), _one_of(MORE))
+        jobs.create_check_constraint(op.f("ck_jobs_attempts"), "attempts >= 0")
+        jobs.create_index("ix_jobs_owner_created_id", ["owner", "created", "id"])
+
+    with op.batch_alter_table("proposals", copy_from=_proposals()) as proposals:
+        proposals.create_check_constraint(
+            op.f("ck_proposals_executed"), "(stage = 'executed') = (executed IS NOT NULL)"
+        )
+
+    op.create_table(
+        "batch_chunks",
+        sa.Column("run", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("after", sa.Uuid()),
+        sa.Column("until", sa.Uuid()),
+        sa.Column("taken", sa.Integer(), nullable=False),
+        sa.Column("done", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["run"], ["batch_runs.id"], name=op.f("fk_batch_chunks_run")),
+        sa.PrimaryKeyConstraint("run", "number", name=op.f("pk_batch_chunks")),
+    )
+    op.create_index(
+        "ix_batch_chunks_run_done_taken_number",
+        "batch_chunks",
+        ["run", "done", "taken", "number"],
+    )
+
+    op.create_table(
+        "price_years",
+        sa.Column("symbol", sa.Text(), nullable=False),
+        sa.Column("year", sa.Integer(), nullable=False),
+        sa.Column("days", sa.LargeBinary(), nullable=False),
+        sa.Column("close", sa.LargeBinary(), nullable=False),
+        sa.Column("open", sa.LargeBinary()),
+        sa.Column("high", sa.LargeBinary()),
+        sa.Column("low", sa.LargeBinary()),
+        sa.Column("volume", sa.LargeBinary()),
+        sa.PrimaryKeyConstraint("symbol", "year", name=op.f("pk_price_years")),
+    )
+
+    op.create_table(
+        "instruments",
+        sa.Column("symbol", sa.Text(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("instrument", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("symbol", name=op.f("pk_instruments")),
+    )
+
+    op.create_table(
+        "reports",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("created", Moment(), nullable=False),
+        sa.Column("schema", sa.Integer(), nullable=False),
+        sa.Column("document", sa.JSON(), nullable=False),
+        sa.Column("series", sa.LargeBinary()),
+        sa.CheckConstraint("schema >= 1", name=op.f("ck_reports_schema")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reports")),
+    )
+    op.create_index("ix_reports_kind_subject_created", "reports", ["kind", "subject", "created"])
+
+
+def downgrade() -> None:
+    """And back: jobs of operators, and how others ended that the older tables do not know, go."""
+    for table in ("reports", "instruments", "price_years", "batch_chunks"):
+        op.drop_table(table)
+    with op.batch_alter_table("proposals", copy_from=_proposals(checked=True)) as proposals:
+        proposals.drop_constraint(op.f("ck_proposals_executed"), type_="check")
+    op.execute("DELETE FROM jobs WHERE owner IS NULL")
+    op.execute("UPDATE jobs SET state = 'failed' WHERE state IN ('cancelled', 'dead')")
+    with op.batch_alter_table("jobs", copy_from=_jobs(MORE, newer=True)) as jobs:
+        jobs.drop_index("ix_jobs_owner_created_id")
+        jobs.drop_constraint(op.f("ck_jobs_attempts"), type_="check")
+        jobs.drop_constraint(op.f("ck_jobs_state"), type_="check")
+        jobs.create_check_constraint(op.f("ck_jobs_state"), _one_of(STATES))
+        for column in ("cancelling", "alive", "attempts", "due"):
+            jobs.drop_column(column)
+        jobs.alter_column("owner", existing_type=sa.Uuid(), nullable=False)
+
+
+def _one_of(states: tuple[str, ...]) -> str:
+    listed = ", ".join(f"'{state}'" for state in states)
+    return f"state IN ({listed})"
+
+
+def _jobs(states: tuple[str, ...], *, newer: bool = False) -> sa.Table:
+    """What stands there, as SQLite makes another table in its place."""
+    parts: list[sa.schema.SchemaItem] = [
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("owner", sa.Uuid(), nullable=newer),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("progress", sa.Float(), nullable=False),
+        sa.Column("result", sa.JSON()),
+        sa.Column("error", sa.Text()),
+        sa.Column("created", Moment(), nullable=False),
+        sa.Column("finished", Moment()),
+        sa.CheckConstraint(_one_of(states), name=op.f("ck_jobs_state")),
+        sa.CheckConstraint("progress >= 0 AND progress <= 1", name=op.f("ck_jobs_progress")),
+        sa.ForeignKeyConstraint(["owner"], ["users.id"], name=op.f("fk_jobs_owner")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+        sa.Index("ix_jobs_state_created", "state", "created"),
+    ]
+    if newer:
+        parts += [
+            sa.Column("due", Moment(), nullable=False, server_default="1970-01-01 00:00:00"),
+            sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
+            sa.Column("alive", Moment()),
+            sa.Column("cancelling", sa.Boolean(), nullable=False, server_default=sa.false()),
+            sa.CheckConstraint("attempts >= 0", name=op.f("ck_jobs_attempts")),
+            sa.Index("ix_jobs_owner_created_id", "owner", "created", "id"),
+        ]
+    return sa.Table("jobs", sa.MetaData(), *parts)
+
+
+def _proposals(*, checked: bool = False) -> sa.Table:
+    parts: list[sa.schema.SchemaItem] = [
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("owner", sa.Uuid(), nullable=False),
+        sa.Column("portfolio", sa.Uuid(), nullable=False),
+        sa.Column("proposal", sa.JSON(), nullable=False),
+        sa.Column("seen", sa.JSON(), nullable=False),
+        sa.Column("proposed", Moment(), nullable=False),
+        sa.Column("expires", Moment(), nullable=False),
+        sa.Column("stage", sa.Text(), nullable=False),
+        sa.Column("decided", Moment()),
+        sa.Column("executed", Moment()),
+        sa.Column("remark", sa.Text(), nullable=False),
+        sa.Column("run", sa.Uuid()),
+        sa.CheckConstraint(
+            "stage IN ('proposed', 'nothing_to_do', 'accepted', 'rejected', 'expired', 'executed')",
+            name=op.f("ck_proposals_stage"),
+        ),
+        sa.ForeignKeyConstraint(["owner"], ["users.id"], name=op.f("fk_proposals_owner")),
+        sa.ForeignKeyConstraint(
+            ["portfolio"], ["portfolios.id"], name=op.f("fk_proposals_portfolio")
+        ),
+        sa.ForeignKeyConstraint(["run"], ["batch_runs.id"], name=op.f("fk_proposals_run")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_proposals")),
+        sa.Index("ix_proposals_owner_proposed_id", "owner", "proposed", "id"),
+        sa.Index("ix_proposals_portfolio_proposed_id", "portfolio", "proposed", "id"),
+    ]
+    if checked:
+        parts.append(
+            sa.CheckConstraint(
+                "(stage = 'executed') = (executed IS NOT NULL)",
+                name=op.f("ck_proposals_executed"),
+            )
+        )
+    return sa.Table("proposals", sa.MetaData(), *parts)

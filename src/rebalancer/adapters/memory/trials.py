@@ -1,0 +1,29 @@
+"""The record of trials, in memory."""
+
+from __future__ import annotations
+
+from rebalancer.application.ports.trials import Trial
+
+
+class MemoryTrials:
+    """Trials that end with the process."""
+
+    def __init__(self) -> None:
+        self._kept: list[Trial] = []
+
+    @property
+    def place(self) -> None:
+        """See `Trials.place`."""
+        return None
+
+    def append(self, trial: Trial) -> None:
+        """See `Trials.append`."""
+        self._kept.append(trial)
+
+    def all(self) -> tuple[Trial, ...]:
+        """See `Trials.all`."""
+        return tuple(self._kept)
+
+    def count(self) -> int:
+        """See `Trials.count`."""
+        return sum(trial.trials for trial in self._kept)

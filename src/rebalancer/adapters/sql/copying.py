@@ -1,0 +1,37 @@
+"""Many rows at once into Postgres: `COPY`, which costs a fraction of as many inserts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+
+def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows in the transaction that a connection is in.
+
+    Args:
+        connection: To Postgres.
+        table: Where to.
+        rows: All with the same columns, as `insert` would take them.
+    """
+    from psycopg import sql  # which is there, as the connection is to Postgres
+
+    columns = list(rows[0])
+    processors = [
+        table.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+        for name in columns
+    ]
+    into = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(into) as copy:
+        for row in rows:
+            copy.write_row(
+                [
+                    row[name] if process is None else process(row[name])
+                    for name, process in zip(columns, processors, strict=True)
+                ]
+            )

@@ -1,0 +1,110 @@
+"""Where market data come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Protocol
+
+from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.regimes import RegimeModel
+
+
+class PricesUnavailable(Unavailable):
+    """A price provider did not answer, or answered nonsense; the message says which and what."""
+
+
+class PriceSource(Protocol):
+    """Daily adjusted closes, all in one currency."""
+
+    def symbols(self) -> tuple[str, ...]:
+        """Every symbol on offer, in the provider's order, each once."""
+
+    def closes(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        days: int | None = None,
+        until: date | None = None,
+    ) -> PriceHistory:
+        """Closes of ``symbols`` (all when None, else in the order asked for).
+
+        Args:
+            symbols: What is wanted.
+            days: At most this many rows, counted back from the end; all when None.
+            until: The last row is the last close at or before this day, at most 5 business days
+                back; the last known close when None.
+
+        Returns:
+            Oldest first. A gap of at most 5 rows repeats the last close; an asset has NaN only
+            before its first close. The same call gives the same answer.
+
+        Raises:
+            InvalidRequest: an unknown symbol (all of them are named), a day outside of the prices,
+                or prices that are malformed: says where and how to mend it.
+            PricesUnavailable: the provider did not answer.
+        """
+
+
+class InstrumentSource(Protocol):
+    """What is known of each asset beside its prices."""
+
+    def instruments(self) -> Instruments:
+        """The whole list.
+
+        Raises:
+            InvalidRequest: the list is malformed: says where and how to mend it.
+        """
+
+
+class Regimes(Protocol):
+    """The market regimes that are told apart."""
+
+    def model(self) -> RegimeModel:
+        """What was fitted, always the same.
+
+        Raises:
+            InvalidRequest: the file that was named for it is missing or damaged.
+            Unavailable: what is shipped is missing or damaged; says how to mend it.
+        """
+
+
+class MarketStore(PriceSource, InstrumentSource, Protocol):
+    """Market data that we keep ourselves."""
+
+    def keep_bars(self, bars: Sequence[Bars]) -> int:
+        """Keep bars; those of a day that is known already are replaced.
+
+        The same call twice leaves what one leaves.
+
+        Returns:
+            How many days were new or different, over all symbols.
+
+        Raises:
+            Unavailable: the store did not answer; what was kept before it did not, stays.
+        """
+
+    def keep_instruments(self, instruments: Instruments) -> None:
+        """Keep a list of instruments; those that are known are replaced, others stay.
+
+        Raises:
+            Unavailable: the store did not answer.
+        """
+
+    def bars(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+    ) -> dict[str, Bars]:
+        """Bars of days from ``first`` to ``last``, by symbol; unknown symbols are left out.
+
+        All of them are read at once, however many symbols and years.
+
+        Raises:
+            Unavailable: the store did not answer.
+        """

@@ -1,0 +1,253 @@
+"""What is held, what was proposed, and who carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+from typing import Protocol
+from uuid import UUID
+
+import attrs
+
+from rebalancer.domain.errors import Conflict
+from rebalancer.domain.portfolio.ledger import Entry, Ledger
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.rebalancing.record import Fill, ProposalRecord, Stage
+
+
+@attrs.frozen
+class IdempotencyKey:
+    """A request that was carried out, so that its repetition is answered alike.
+
+    Attributes:
+        owner: Who asked.
+        key: What they called the request.
+        fingerprint: SHA-256 of what they asked for.
+        result: Id of what came of it.
+        created: When.
+    """
+
+    owner: UUID
+    key: str
+    fingerprint: str
+    result: UUID
+    created: datetime
+
+
+@attrs.frozen
+class BatchRun:
+    """A walk over every portfolio in the store, by id, that can be taken up where it stopped.
+
+    Attributes:
+        id: Unique.
+        terms: SHA-256 of what its proposals follow from.
+        policy: Who decides.
+        as_of: Day of the closes.
+        started: When.
+        proposed: Portfolios with something to trade, so far.
+        nothing: Portfolios with nothing to trade, so far.
+        failed: Portfolios that gave no proposal, so far.
+        chunks: Parts that it is done in.
+        done: How many of them are done.
+        finished: When every portfolio was done.
+    """
+
+    id: UUID
+    terms: str
+    policy: str
+    as_of: date
+    started: datetime
+    proposed: int = 0
+    nothing: int = 0
+    failed: int = 0
+    chunks: int = 0
+    done: int = 0
+    finished: datetime | None = None
+
+
+@attrs.frozen
+class Chunk:
+    """A part of a walk: the portfolios whose ids lie in a range.
+
+    Attributes:
+        run: The walk.
+        number: Which part, from 0.
+        after: The range begins behind this id; None: with the first.
+        until: The range ends with this id; None: with the last.
+    """
+
+    run: UUID
+    number: int
+    after: UUID | None
+    until: UUID | None
+
+
+class ChunkDone(Conflict):
+    """Somebody else has done this part of a walk."""
+
+
+class Portfolios(Protocol):
+    """Portfolios in somebody's keeping; those of others do not exist."""
+
+    def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
+        """Keep a new portfolio and the entries that its ledger begins with."""
+
+    def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
+        """The portfolio of this id; of any owner when None, for operators.
+
+        Raises:
+            NotFound: there is none, it is closed, or it is somebody else's.
+        """
+
+    def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
+        """Replace the portfolio of the version before, and add entries to its ledger.
+
+        Raises:
+            PortfolioChanged: the kept version is not the one before; nothing is written.
+            Conflict: one of the entries is in the ledger already.
+        """
+
+    def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
+        """Put a portfolio away: it is found no more, its ledger is kept for the record.
+
+        Raises:
+            NotFound: as `get`.
+            PortfolioChanged: the kept version is not this one.
+        """
+
+    def of(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
+        """Portfolios of an owner, the oldest first, from the one that follows ``after`` on."""
+
+    def some(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
+        """Portfolios of anybody by id, unknown and closed ones left out; at once, however many."""
+
+    def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
+        """The present version of each of these portfolios; unknown ones are left out."""
+
+    def chunk(
+        self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
+    ) -> list[ManagedPortfolio]:
+        """Portfolios of everybody by id, those behind ``after`` up to ``until``: for operators."""
+
+    def milestones(self, every: int) -> list[UUID]:
+        """Of all open portfolios by id, each ``every``-th one."""
+
+    def ledger(self, id: UUID) -> Ledger:
+        """All entries of a portfolio, as they were written down; empty for an unknown one."""
+
+    def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
+        """Entries of a portfolio, the latest written first, from the one before ``before`` on."""
+
+
+class Proposals(Protocol):
+    """What was proposed, and what became of it."""
+
+    def add(self, records: Sequence[ProposalRecord]) -> None:
+        """Keep new proposals."""
+
+    def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
+        """The proposal of this id; of any owner when None, for operators.
+
+        Raises:
+            NotFound: there is none, its portfolio is closed, or it is somebody else's.
+        """
+
+    def save(self, record: ProposalRecord, *, seen: Stage) -> None:
+        """Replace the proposal whose kept stage is ``seen``.
+
+        Raises:
+            NotFound: as `get`.
+            ProposalClosed: its stage is another one: somebody was quicker; nothing is written.
+        """
+
+    def of(
+        self,
+        owner: UUID,
+        *,
+        portfolio_id: UUID | None = None,
+        before: UUID | None = None,
+        limit: int,
+    ) -> list[ProposalRecord]:
+        """Proposals for an owner, or for one portfolio, the latest first, from ``before`` on.
+
+        Proposals for closed portfolios are left out.
+        """
+
+
+class IdempotencyKeys(Protocol):
+    """Requests that were carried out."""
+
+    def get(self, owner: UUID, key: str) -> IdempotencyKey | None:
+        """What came of a request; None when it was never made."""
+
+    def add(self, key: IdempotencyKey) -> None:
+        """Keep a new one.
+
+        Raises:
+            Conflict: the same request is being carried out this moment.
+        """
+
+    def forget(self, before: datetime) -> int:
+        """Forget those that were created before a moment; how many there were."""
+
+
+class BatchRuns(Protocol):
+    """Walks over every portfolio, which several may share."""
+
+    def add(self, run: BatchRun, milestones: Sequence[UUID]) -> None:
+        """Keep a new run in parts: one up to each milestone, and a last one behind them all."""
+
+    def get(self, id: UUID) -> BatchRun:
+        """The run of this id, with what is done of it by now.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+    def unfinished(self, terms: str) -> BatchRun | None:
+        """The latest run with these terms that has not reached the end."""
+
+    def take(self, id: UUID) -> Chunk | None:
+        """A part that is not done, of those that were taken least often; None: all are done.
+
+        Whoever took a part may be dead, so nobody waits for them: two may do the same part, and
+        the first to finish counts.
+        """
+
+    def done(
+        self,
+        chunk: Chunk,
+        *,
+        proposed: int,
+        nothing: int,
+        failures: Sequence[tuple[UUID, str]] = (),
+        now: datetime,
+    ) -> None:
+        """A part is done, in one block with its proposals; with the last part the run finishes.
+
+        Args:
+            chunk: Which.
+            proposed: How many portfolios have something to trade.
+            nothing: How many have nothing to trade.
+            failures: Which portfolios gave no proposal, and why.
+            now: When.
+
+        Raises:
+            ChunkDone: somebody else was quicker; let the block end with it, so that nothing of it
+                is kept.
+        """
+
+    def failures(self, id: UUID) -> list[tuple[UUID, str]]:
+        """Which portfolios gave no proposal, by id, and why not."""
+
+
+class Broker(Protocol):
+    """Who carries out orders.
+
+    A broker that trades for real must be told before anything is recorded, and asked again after a
+    crash: that takes the stage ``accepted``, written down first. The paper broker has no effects
+    of its own, so that its fills are recorded in one transaction with the acceptance.
+    """
+
+    def execute(self, record: ProposalRecord) -> list[Fill]:
+        """Carry out a proposal's orders, in their order; the same proposal gives the same fills."""
