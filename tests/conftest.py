@@ -1,4 +1,4 @@
-"""Hypothesis for all: the same examples on every machine, and no clock."""
+"""Hypothesis for all: the same examples on every machine, and no clock. And real servers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+from tests.servers import Mongo, Postgres, Valkey, serving
 
 settings.register_profile("rebalancer", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("rebalancer")
@@ -17,3 +19,24 @@ def _trials_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REBALANCER_TRIALS", str(tmp_path_factory.mktemp("record") / "trials.jsonl"))
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A Postgres server; tests make databases of their own in it, see `contracts.databases`."""
+    with serving(Postgres) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Valkey server; tests take names of their own in it."""
+    with serving(Valkey) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mongo_url() -> Iterator[str]:
+    """A server that speaks as MongoDB does; tests make databases of their own in it."""
+    with serving(Mongo) as url:
+        yield url

@@ -48,6 +48,14 @@ def upgrade() -> None:
         sa.Column("until", sa.Uuid()),
         sa.Column("taken", sa.Integer(), nullable=False),
         sa.Column("done", sa.Boolean(), nullable=False),
+        sa.Column("proposed", sa.Integer(), nullable=False),
+        sa.Column("nothing_to_do", sa.Integer(), nullable=False),
+        sa.Column("failed", sa.Integer(), nullable=False),
+        sa.CheckConstraint("CAST(failed AS NUMERIC) >= 0", name=op.f("ck_batch_chunks_failed")),
+        sa.CheckConstraint(
+            "CAST(nothing_to_do AS NUMERIC) >= 0", name=op.f("ck_batch_chunks_nothing_to_do")
+        ),
+        sa.CheckConstraint("CAST(proposed AS NUMERIC) >= 0", name=op.f("ck_batch_chunks_proposed")),
         sa.ForeignKeyConstraint(["run"], ["batch_runs.id"], name=op.f("fk_batch_chunks_run")),
         sa.PrimaryKeyConstraint("run", "number", name=op.f("pk_batch_chunks")),
     )

@@ -51,6 +51,7 @@ class Settings:
         trusted_proxies: Proxies in front of the server that tell, in X-Forwarded-For, who asks.
         job_timeout: Seconds that one attempt at a job may take.
         job_attempts: How often a job is tried before it is given up.
+        jobs_at_once: Jobs that a process does side by side.
         secret_key: Signs access tokens.
         host: Address that the server listens on.
         port: Port that the server listens on; 0: a free one.
@@ -78,6 +79,7 @@ class Settings:
     trusted_proxies: int = 0
     job_timeout: float = 3600.0
     job_attempts: int = 3
+    jobs_at_once: int = 1
     secret_key: str = attrs.field(default=DEVELOPMENT_KEY, repr=False)
     host: str = "127.0.0.1"
     port: int = 8000
@@ -219,6 +221,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "trusted_proxies": _whole("TRUSTED_PROXIES", 0, 10),
     "job_timeout": _number("JOB_TIMEOUT", 1.0, 604_800.0),
     "job_attempts": _whole("JOB_ATTEMPTS", 1, 100),
+    "jobs_at_once": _whole("JOBS_AT_ONCE", 1, 64),
     "secret_key": _key,
     "port": _whole("PORT", 0, 65_535),
     "log_level": _one_of("LOG_LEVEL", "debug", "info", "warning", "error"),

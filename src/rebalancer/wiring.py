@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -25,6 +25,7 @@ from rebalancer.adapters.broker.paper import PaperBroker
 from rebalancer.adapters.jobs.in_process import InProcessJobs
 from rebalancer.adapters.market_data.csv_files import CsvInstruments, CsvPrices, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
+from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.html import HtmlReports
@@ -42,14 +43,27 @@ from rebalancer.application.accounts import (
     Register,
 )
 from rebalancer.application.backtests import (
-    AbandonJobs,
+    BACKTEST,
     DoBacktest,
-    ReadJob,
     RunBacktest,
     StartBacktest,
 )
 from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence
 from rebalancer.application.health import CheckHealth
+from rebalancer.application.jobs import (
+    CancelJob,
+    Care,
+    DoJob,
+    Handlers,
+    Hands,
+    ListJobs,
+    PerformJob,
+    ReadJob,
+    RecoverJobs,
+    RequeueJob,
+    SubmitJob,
+    Tidy,
+)
 from rebalancer.application.market_data import (
     DescribeAsset,
     DescribeMarket,
@@ -67,12 +81,17 @@ from rebalancer.application.portfolios import (
     RecordTrades,
     RevisePortfolio,
 )
-from rebalancer.application.ports.accounts import Passwords, Tokens
-from rebalancer.application.ports.jobs import JobRunner
+from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
+from rebalancer.application.ports.jobs import Job, JobRunner
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
 from rebalancer.application.ports.policies import Policies, Trainer
 from rebalancer.application.ports.portfolios import Broker
-from rebalancer.application.ports.reports import BacktestReports, EvaluationReports, TrainingReports
+from rebalancer.application.ports.reports import (
+    BacktestReports,
+    EvaluationReports,
+    Reports,
+    TrainingReports,
+)
 from rebalancer.application.ports.store import Database, UnitOfWork
 from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.application.ports.trials import Trials
@@ -89,6 +108,7 @@ from rebalancer.application.rebalance import (
 from rebalancer.application.training import TrainPolicy
 from rebalancer.config import Settings
 from rebalancer.domain.backtest.promotion import Thresholds
+from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.money import Currency
 
 
@@ -156,7 +176,7 @@ class Deciders(Provider):
         return TorchTrainer()
 
 
-class Reports(Provider):
+class Pages(Provider):
     """How results are shown."""
 
     scope = Scope.APP
@@ -237,7 +257,11 @@ class Stores(Provider):
         from rebalancer.adapters.sql.engine import connect
         from rebalancer.adapters.sql.store import SqlWork
 
-        engine = connect(settings.database_url)
+        engine = connect(
+            settings.database_url,
+            pool=settings.database_pool,
+            statement_timeout=settings.statement_timeout,
+        )
         yield SqlWork(engine)
         engine.dispose()
 
@@ -247,9 +271,57 @@ class Stores(Provider):
         from rebalancer.adapters.sql.database import SqlDatabase
         from rebalancer.adapters.sql.engine import connect
 
-        engine = connect(settings.database_url)
+        engine = connect(
+            settings.database_url,
+            pool=settings.database_pool,
+            statement_timeout=settings.statement_timeout,
+        )
         yield SqlDatabase(engine)
         engine.dispose()
+
+
+@attrs.frozen
+class Kept:
+    """What is kept beside people and portfolios, all in the same place."""
+
+    reports: Reports
+
+
+class Documents(Provider):
+    """Where reports are kept: in MongoDB if there is one, else in the database."""
+
+    scope = Scope.APP
+
+    @provide
+    def kept(self, settings: Settings) -> Iterator[Kept]:
+        """All of it, over one pool of connections."""
+        if settings.mongo_url is None:
+            from rebalancer.adapters.sql.engine import connect
+            from rebalancer.adapters.sql.reports import SqlReports
+
+            engine = connect(
+                settings.database_url,
+                pool=settings.database_pool,
+                statement_timeout=settings.statement_timeout,
+            )
+            yield Kept(SqlReports(engine))
+            engine.dispose()
+            return
+        try:
+            from rebalancer.adapters.mongo import connection
+            from rebalancer.adapters.mongo.reports import MongoReports
+        except ImportError:
+            raise Unavailable(
+                "the client of MongoDB is not installed: pip install 'rebalancer[servers]'"
+            ) from None
+        database = connection.connect(settings.mongo_url)
+        yield Kept(MongoReports(database))
+        database.client.close()
+
+    @provide
+    def reports(self, kept: Kept) -> Reports:
+        """Documents."""
+        return kept.reports
 
 
 class Security(Provider):
@@ -271,6 +343,11 @@ class Security(Provider):
 
         return JwtTokens(settings.secret_key)
 
+    @provide
+    def revocations(self) -> Revocations:
+        """Of this process alone."""
+        return MemoryRevocations()
+
 
 class Execution(Provider):
     """Who carries out orders, and who does jobs."""
@@ -283,18 +360,36 @@ class Execution(Provider):
         return PaperBroker()
 
     @provide
-    def do_backtest(
-        self, work: UnitOfWork, run_backtest: RunBacktest, clock: Clock, sources: Sources
-    ) -> DoBacktest:
-        """With the cautions that the prices call for."""
-        return DoBacktest(work, run_backtest, clock, sources.cautions)
+    def care(self, settings: Settings) -> Care:
+        """As the operator sets it."""
+        return Care(attempts=settings.job_attempts, limit=settings.job_timeout)
 
     @provide
-    def runner(self, do: DoBacktest) -> Iterator[JobRunner]:
-        """A thread of this process."""
-        jobs = InProcessJobs(do)
+    def handlers(self, run_backtest: RunBacktest, sources: Sources) -> Handlers:
+        """Who does what; with the cautions that the prices call for."""
+        return Handlers({BACKTEST: DoBacktest(run_backtest, sources.cautions)})
+
+    @provide
+    def hands(self, settings: Settings, sources: Sources, care: Care) -> Iterator[Hands]:
+        """Child processes. Loaded when it is asked for, as only those who do jobs need it."""
+        from rebalancer.adapters.jobs.processes import ChildProcesses
+
+        hands = ChildProcesses(
+            partial(perform, settings, sources),
+            at_once=settings.jobs_at_once,
+            limit=care.limit + care.outage,
+        )
+        yield hands
+        hands.close()
+
+    @provide
+    def runner(
+        self, do: DoJob, hands: Hands, clock: Clock, settings: Settings
+    ) -> Iterator[JobRunner]:
+        """A few at a time, with the process that asked."""
+        jobs = InProcessJobs(do, clock=clock, at_once=settings.jobs_at_once)
         yield jobs
-        jobs.close()
+        jobs.close(hands.close)
 
 
 class UseCases(Provider):
@@ -314,8 +409,14 @@ class UseCases(Provider):
     evaluate_policies = provide(EvaluatePolicies)
     keep_evidence = provide(KeepEvidence)
     train_policy = provide(TrainPolicy)
+    submit_job = provide(SubmitJob)
     read_job = provide(ReadJob)
-    abandon_jobs = provide(AbandonJobs)
+    list_jobs = provide(ListJobs)
+    cancel_job = provide(CancelJob)
+    requeue_job = provide(RequeueJob)
+    do_job = provide(DoJob)
+    recover_jobs = provide(RecoverJobs)
+    tidy = provide(Tidy)
     describe_market = provide(DescribeMarket)
     describe_asset = provide(DescribeAsset)
     describe_regime = provide(DescribeRegime)
@@ -340,8 +441,8 @@ class UseCases(Provider):
 
 def _providers() -> tuple[Provider, ...]:
     parts = (
-        *(MarketData, Deciders, Reports, Evidence, Surroundings),
-        *(Stores, Security, Execution, UseCases),
+        *(MarketData, Deciders, Pages, Evidence, Surroundings),
+        *(Stores, Documents, Security, Execution, UseCases),
     )
     return tuple(part() for part in parts)
 
@@ -360,3 +461,30 @@ def async_container(
     """The same for callers that await."""
     context = {Sources: sources, Settings: settings or Settings()}
     return make_async_container(*_providers(), *overrides, context=context)
+
+
+def perform(
+    settings: Settings,
+    sources: Sources,
+    job: Job,
+    *,
+    told: Callable[[], bool],
+    leave: Callable[[], None],
+) -> None:
+    """Do a job that has begun; what child processes do, see `ChildProcesses`."""
+    wired = _of_child(sources, settings)
+    do = PerformJob(
+        wired.get(UnitOfWork),
+        wired.get(Handlers),
+        wired.get(Clock),
+        wired.get(Care),
+        told=told,
+        leave=leave,
+    )
+    do(job)
+
+
+@cache
+def _of_child(sources: Sources, settings: Settings) -> Container:
+    """One for all jobs of a process, so that prices are read once."""
+    return container(sources, settings=settings)

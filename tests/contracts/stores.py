@@ -12,7 +12,7 @@ import attrs
 from hypothesis import strategies as st
 
 from rebalancer.application.ports.accounts import RefreshToken
-from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.portfolios import BatchRun, IdempotencyKey
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
@@ -115,9 +115,9 @@ def a_key(owner: UUID, key: str = "a key", **others: Any) -> IdempotencyKey:
     return attrs.evolve(IdempotencyKey(owner, key, "f" * 64, uuid4(), NOW), **others)
 
 
-def a_job(owner: UUID, **others: Any) -> Job:
+def a_job(owner: UUID | None, **others: Any) -> Job:
     """A job that waits."""
-    plain = Job(uuid4(), owner, "backtest", {"policy": "band", "days": 5}, JobState.QUEUED, NOW)
+    plain = Job.new("backtest", {"policy": "band", "days": 5}, id=uuid4(), owner=owner, now=NOW)
     return attrs.evolve(plain, **others)
 
 
@@ -307,6 +307,7 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         newest=draw(days),
         costs=draw(texts),
     )
+    stage = draw(st.sampled_from(Stage))
     return ProposalRecord(
         id=uuid4(),
         owner=portfolio.owner,
@@ -315,9 +316,9 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         seen=seen,
         proposed=draw(moments),
         expires=draw(moments),
-        stage=draw(st.sampled_from(Stage)),
+        stage=stage,
         decided=draw(st.none() | moments),
-        executed=draw(st.none() | moments),
+        executed=draw(moments) if stage is Stage.EXECUTED else None,
         remark=draw(texts),
         run=draw(st.sampled_from([None, run])),
     )

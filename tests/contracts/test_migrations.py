@@ -1,9 +1,13 @@
 """The tables as they grow: there and back, and always what `tables` says."""
 
 import shutil
+import threading
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
+import attrs
 import pytest
 from alembic.config import main as alembic
 from alembic.script import ScriptDirectory
@@ -12,8 +16,10 @@ from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.adapters.sql.tables import metadata
+from rebalancer.application.ports.jobs import JobState
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
-from tests.contracts.stores import a_deposit, a_managed, a_proposal, a_user
+from tests.contracts.databases import new_database
+from tests.contracts.stores import NOW, a_deposit, a_job, a_managed, a_proposal, a_user
 
 REPOSITORY = Path(__file__).parents[2]
 REVISIONS = [
@@ -22,22 +28,58 @@ REVISIONS = [
 ][::-1]
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def new(request, tmp_path):
+    """Makes an empty database."""
+    with ExitStack() as at_the_end:
+
+        def make():
+            if request.param == "sqlite":
+                url = f"sqlite:///{tmp_path}/{uuid4().hex}.db"
+            else:
+                server = request.getfixturevalue("postgres_url")
+                url = at_the_end.enter_context(new_database(server))
+            engine = connect(url)
+            at_the_end.callback(engine.dispose)
+            return engine
+
+        yield make
+
+
 @pytest.fixture
-def engine(tmp_path):
-    engine = connect(f"sqlite:///{tmp_path}/store.db")
-    yield engine
-    engine.dispose()
+def engine(new):
+    return new()
 
 
 def tables_of(engine):
     """Each table and index as the database describes it, in whatever order its parts come."""
+    if engine.dialect.name == "postgresql":
+        return postgres_tables_of(engine)
     with engine.begin() as connection:
         found = connection.exec_driver_sql(
             "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'alembic%'"
+            " AND name <> 'sqlite_sequence'"
         ).all()
     return {
-        name: sorted(line.strip().rstrip(",") for line in text.splitlines()) for name, text in found
+        name: sorted(line.strip().rstrip(",").replace('"', "") for line in text.splitlines())
+        for name, text in found
     }
+
+
+def postgres_tables_of(engine):
+    found = {}
+    with engine.begin() as connection:
+        for query in (
+            "SELECT table_name, column_name, data_type, is_nullable, column_default"
+            " FROM information_schema.columns WHERE table_schema = 'public'",
+            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE connamespace = 'public'::regnamespace AND contype <> 'n'",
+            "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        ):
+            for table, *rest in connection.exec_driver_sql(query):
+                if table != "alembic_version":
+                    found.setdefault(table, set()).add(tuple(rest))
+    return found
 
 
 def test_up_down_and_up_again(engine):
@@ -49,7 +91,7 @@ def test_up_down_and_up_again(engine):
     before = tables_of(engine)
     migrations.downgrade(engine, "base")
     assert migrations.current(engine) is None
-    assert set(tables_of(engine)) <= {"sqlite_sequence"}
+    assert tables_of(engine) == {}
     migrations.upgrade(engine)
     assert tables_of(engine) == before
 
@@ -60,17 +102,16 @@ def test_each_step_can_be_taken_back(engine):
         migrations.upgrade(engine, revision)
         after = tables_of(engine)
         migrations.downgrade(engine, "-1")
-        assert {**tables_of(engine), "sqlite_sequence": []} == {**before, "sqlite_sequence": []}
+        assert tables_of(engine) == before
         migrations.upgrade(engine, revision)
         assert tables_of(engine) == after
 
 
-def test_the_steps_lead_to_the_tables_checks_included(engine, tmp_path):
+def test_the_steps_lead_to_the_tables_checks_included(engine, new):
     migrations.upgrade(engine)
-    fresh = connect(f"sqlite:///{tmp_path}/fresh.db")
+    fresh = new()
     metadata.create_all(fresh)
     assert tables_of(engine) == tables_of(fresh)
-    fresh.dispose()
 
 
 def test_upgrading_twice_changes_nothing(engine):
@@ -135,11 +176,68 @@ def test_a_migration_that_fails_leaves_nothing_behind(engine):
     assert migrations.current(engine) is None
 
 
-def test_no_database_no_migration(tmp_path):
-    engine = connect(f"sqlite:///{tmp_path}/no/such/folder/store.db")
+@pytest.mark.parametrize(
+    "url", ["sqlite:///no/such/folder/store.db", "postgresql://nobody@127.0.0.1:1/nowhere"]
+)
+def test_no_database_no_migration(url):
+    engine = connect(url)
     with pytest.raises(Unavailable):
         migrations.upgrade(engine)
     engine.dispose()
+
+
+def test_what_is_kept_survives_each_step_and_the_version_before_goes_on(engine):
+    """Rows as the first version writes them, before and after the second step; then back."""
+    migrations.upgrade(engine, "0001")
+    ada = uuid4()
+    uuid = str if engine.dialect.name == "postgresql" else (lambda id: id.hex)
+    job = (
+        "INSERT INTO jobs (id, owner, kind, request, state, progress, created) VALUES"
+        " ('{}', '{}', 'backtest', '{{}}', 'queued', 0, '2023-01-02 12:30:15.123456')"
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO users (id, email, name, password, created) VALUES"
+            f" ('{uuid(ada)}', 'ada@example.org', 'Ada', '$', '2023-01-02 12:30:15.123456')"
+        )
+        connection.exec_driver_sql(job.format(uuid(uuid4()), uuid(ada)))
+    migrations.upgrade(engine, "0002")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(job.format(uuid(uuid4()), uuid(ada)))
+    migrations.upgrade(engine)
+    work = SqlWork(engine)
+    with work.read() as tx:
+        found = tx.jobs.of(limit=9)
+    assert [(one.attempts, one.cancelling, one.alive) for one in found] == [(0, False, None)] * 2
+    assert all(one.due < NOW for one in found)
+    with work.begin() as tx:  # of which the first version knows neither
+        tx.jobs.add(a_job(None))
+        tx.jobs.save(attrs.evolve(found[0], state=JobState.DEAD, finished=NOW))
+    migrations.downgrade(engine, "0001")
+    with engine.begin() as connection:
+        kept = connection.exec_driver_sql("SELECT state FROM jobs ORDER BY state").scalars().all()
+    assert kept == ["failed", "queued"]
+
+
+def test_two_who_migrate_at_once_do_not_meet(new):
+    engine = new()
+    outcomes = []
+
+    def upgrade():
+        try:
+            migrations.upgrade(engine)
+            outcomes.append(None)
+        except Unavailable as error:  # of a file's two writers one may be told to come again
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=upgrade) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert None in outcomes
+    assert migrations.current(engine) == migrations.head()
+    assert migrations.differences(engine) == []
 
 
 def test_the_steps_are_found_beside_the_installed_package(engine, tmp_path, monkeypatch):

@@ -1,11 +1,9 @@
 """What every store promises: `UnitOfWork` and the stores in application/ports, line by line."""
 
 import itertools
-import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -14,23 +12,14 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
 
-from rebalancer.adapters.memory.stores import MemoryWork
-from rebalancer.adapters.sql import engine as sql_engine
-from rebalancer.adapters.sql import migrations
-from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.store import SqlWork
-from rebalancer.adapters.sql.tables import metadata
 from rebalancer.application.ports.jobs import JobState
-from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from rebalancer.application.ports.portfolios import ChunkDone
+from rebalancer.domain.errors import Conflict, NotFound, Unavailable
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import Mandate, PortfolioChanged
 from rebalancer.domain.portfolio.owner import EmailTaken
 from rebalancer.domain.portfolio.portfolio import Preferences
-from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.record import ProposalClosed, Stage
 from tests.builders import USD
 from tests.contracts import stores
@@ -50,35 +39,6 @@ from tests.contracts.stores import (
 )
 
 RACERS = 8
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A database with tables and nothing in them."""
-    path = tmp_path_factory.mktemp("template") / "empty.db"
-    engine = connect(f"sqlite:///{path}")
-    migrations.upgrade(engine)
-    engine.dispose()
-    return path
-
-
-@pytest.fixture(scope="module")
-def databases(template, tmp_path_factory) -> Iterator[Callable[[], SqlWork]]:
-    with ExitStack() as at_the_end:
-
-        def make():
-            path = tmp_path_factory.mktemp("sqlite") / "store.db"
-            shutil.copy(template, path)
-            engine = connect(f"sqlite:///{path}")
-            at_the_end.callback(engine.dispose)
-            return SqlWork(engine)
-
-        yield make
-
-
-@pytest.fixture(scope="module", params=["memory", "sqlite"])
-def make(request, databases):
-    return {"memory": MemoryWork, "sqlite": databases}[request.param]
 
 
 @pytest.fixture
@@ -417,7 +377,7 @@ def test_tidying_forgets_what_has_ended_and_is_theirs(work, ada):
     with work.begin() as tx:
         for token in (ended, good, hers):
             tx.tokens.add(token)
-        tx.tokens.tidy(ada.id, NOW)
+        tx.tokens.tidy(NOW, owner=ada.id)
     with work.read() as tx:
         kept = [tx.tokens.get(token.digest) for token in (ended, good, hers)]
     assert kept == [None, good, hers]
@@ -655,6 +615,13 @@ def test_chunks_of_everybody_by_id(work, ada, size):
         assert pages(lambda after: tx.portfolios.chunk(after=after, limit=size), size) == every
         later = [portfolio for portfolio in every if portfolio.id > closed.id]
         assert tx.portfolios.chunk(after=closed.id, limit=100) == later
+        first, _, third, _, last = [portfolio.id for portfolio in every]
+        assert tx.portfolios.chunk(after=first, until=third) == every[1:3]
+        assert tx.portfolios.chunk(until=first) == every[:1]
+        assert tx.portfolios.chunk(after=third, until=UUID(int=2**128 - 1)) == every[3:]
+        assert tx.portfolios.chunk(after=last) == []
+        ids = [portfolio.id for portfolio in every]
+        assert tx.portfolios.milestones(size) == ids[size - 1 :: size]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
@@ -779,7 +746,8 @@ def test_what_carries_out_a_proposal_stands_in_the_ledger(work, ada):
     with work.begin() as tx:
         saved = booked(tx, portfolio, fill)
         tx.portfolios.save(saved, entries=[fill])
-        tx.proposals.save(attrs.evolve(record, stage=Stage.EXECUTED), seen=Stage.PROPOSED)
+        done = attrs.evolve(record, stage=Stage.EXECUTED, executed=NOW)
+        tx.proposals.save(done, seen=Stage.PROPOSED)
     with work.read() as tx:
         found = tx.portfolios.get(portfolio.id, owner=ada.id)
         assert found == saved
@@ -795,7 +763,7 @@ def test_proposals_come_back_as_they_were(full, data):
     record = data.draw(stores.proposals(portfolio, run.id))
     with full.begin() as tx:
         tx.users.add(user)
-        tx.runs.add(run)
+        tx.runs.add(run, [])
         tx.portfolios.add(portfolio, [])
         tx.proposals.add([record])
     with full.read() as tx:
@@ -829,6 +797,16 @@ def test_a_key_is_kept_once(work, ada):
         tx.keys.add(attrs.evolve(key, fingerprint="another", result=uuid4()))
     with work.read() as tx:
         assert tx.keys.get(ada.id, key.key) == key
+
+
+def test_old_keys_are_forgotten(work, ada):
+    keys = [a_key(ada.id, str(n), created=NOW + n * HOUR) for n in range(4)]
+    with work.begin() as tx:
+        for key in keys:
+            tx.keys.add(key)
+        assert tx.keys.forget(NOW + 2 * HOUR) == 2
+    with work.read() as tx:
+        assert [tx.keys.get(ada.id, key.key) for key in keys] == [None, None, *keys[2:]]
 
 
 # Jobs.
@@ -913,280 +891,132 @@ def test_jobs_come_back_as_they_were(
 # Batch runs.
 
 
-def test_a_run_is_kept_until_it_is_finished(work, ada):
+def test_a_run_is_kept_until_its_parts_are_done(work, ada):
+    ids = sorted(kept_portfolio(work, ada).id for _ in range(3))
     run = a_run()
-    further = attrs.evolve(run, after=uuid4(), proposed=2, nothing=3, failed=1)
     with work.begin() as tx:
-        tx.runs.add(run)
-        assert tx.runs.unfinished(run.terms) == run
-        tx.runs.save(further)
-    with work.begin() as tx:
-        assert tx.runs.unfinished(run.terms) == further
+        tx.runs.add(run, ids[:2])
+        assert tx.runs.get(run.id) == attrs.evolve(run, chunks=3)
+        assert tx.runs.unfinished(run.terms) == tx.runs.get(run.id)
         assert tx.runs.unfinished("other terms") is None
-        tx.runs.save(attrs.evolve(further, finished=NOW + HOUR))
-    with work.read() as tx:
+    taken = []
+    for number in range(3):
+        with work.begin() as tx:
+            taken.append(tx.runs.take(run.id))
+        with work.begin() as tx:
+            failures = [(ids[0], "no close")] if number == 1 else []
+            tx.runs.done(taken[-1], proposed=2, nothing=number, failures=failures)
+    assert [(part.number, part.after, part.until) for part in taken] == [
+        (0, None, ids[0]),
+        (1, ids[0], ids[1]),
+        (2, ids[1], None),
+    ]
+    with work.begin() as tx:
+        tx.runs.finish(run.id, NOW + HOUR)
+        tx.runs.finish(run.id, NOW + 2 * HOUR)
+        assert tx.runs.get(run.id) == attrs.evolve(
+            run, proposed=6, nothing=3, failed=1, chunks=3, done=3, finished=NOW + HOUR
+        )
+        assert tx.runs.take(run.id) is None
         assert tx.runs.unfinished(run.terms) is None
+        with pytest.raises(NotFound):
+            tx.runs.get(uuid4())
+
+
+def test_a_run_without_portfolios_has_one_part(work):
+    run = a_run()
+    with work.begin() as tx:
+        tx.runs.add(run, [])
+        part = tx.runs.take(run.id)
+        assert (part.after, part.until) == (None, None)
+        tx.runs.finish(run.id, NOW)
+        assert tx.runs.get(run.id).finished is None
+        tx.runs.done(part, proposed=0, nothing=0)
+        tx.runs.finish(run.id, NOW)
+        assert tx.runs.get(run.id).finished == NOW
+
+
+def test_a_part_that_somebody_took_is_taken_again_once_there_are_no_others(work):
+    run = a_run()
+    with work.begin() as tx:
+        tx.runs.add(run, [UUID(int=1)])
+    numbers = []
+    for _ in range(5):
+        with work.begin() as tx:
+            numbers.append(tx.runs.take(run.id).number)
+    assert numbers == [0, 1, 0, 1, 0]
+
+
+def test_of_two_who_do_a_part_the_first_counts(work, ada):
+    portfolio = kept_portfolio(work, ada)
+    run = a_run()
+    with work.begin() as tx:
+        tx.runs.add(run, [])
+        part = tx.runs.take(run.id)
+    first, second = a_proposal(portfolio, run=run.id), a_proposal(portfolio, run=run.id)
+    with work.begin() as tx:
+        tx.runs.done(part, proposed=1, nothing=0)
+        tx.proposals.add([first])
+    with pytest.raises(ChunkDone), work.begin() as tx:
+        tx.proposals.add([second])
+        tx.runs.done(part, proposed=1, nothing=0)
+    with work.read() as tx:
+        assert tx.proposals.of(ada.id, limit=9) == [first]
+        assert tx.runs.get(run.id).proposed == 1
+
+
+def test_many_who_share_a_run_do_each_part_once(work):
+    run = a_run()
+    with work.begin() as tx:
+        tx.runs.add(run, [UUID(int=n) for n in range(1, 40)])
+
+    def share(_):
+        done = 0
+        while True:
+            with work.begin() as tx:
+                part = tx.runs.take(run.id)
+                if part is None:
+                    tx.runs.finish(run.id, NOW)
+                    return done
+            try:
+                with work.begin() as tx:
+                    tx.runs.done(part, proposed=1, nothing=0)
+                done += 1
+            except (ChunkDone, Unavailable):
+                continue
+
+    outcomes = race(share)
+    assert sum(outcomes) == 40
+    with work.read() as tx:
+        ended = tx.runs.get(run.id)
+    assert (ended.proposed, ended.done, ended.finished) == (40, 40, NOW)
 
 
 def test_the_latest_unfinished_run(work):
     runs = [a_run(id=UUID(int=9 - n), started=NOW + n * HOUR) for n in (1, 3, 2)]
     with work.begin() as tx:
         for run in runs:
-            tx.runs.add(run)
-        tx.runs.add(a_run(started=NOW + 9 * HOUR, finished=NOW + 10 * HOUR))
-        tx.runs.add(a_run(started=NOW + 9 * HOUR, terms="u" * 64))
-        assert tx.runs.unfinished("t" * 64) == runs[1]
+            tx.runs.add(run, [])
+        tx.runs.add(a_run(started=NOW + 9 * HOUR, finished=NOW + 10 * HOUR), [])
+        tx.runs.add(a_run(started=NOW + 9 * HOUR, terms="u" * 64), [])
+        assert tx.runs.unfinished("t" * 64).id == runs[1].id
 
 
 def test_failures_of_a_run_by_portfolio(work, ada):
     ids = [kept_portfolio(work, ada).id for _ in range(4)]
     run, other = a_run(), a_run()
     with work.begin() as tx:
-        tx.runs.add(run)
-        tx.runs.add(other)
-        tx.runs.save(run, [(ids[2], "no close"), (ids[0], "Währung")])
-        tx.runs.save(other, [(ids[0], "another run")])
-    with work.begin() as tx:
-        tx.runs.save(attrs.evolve(run, failed=3), [(ids[1], "no cash")])
+        tx.runs.add(run, [UUID(int=1)])
+        tx.runs.add(other, [])
+        for one, failures in (
+            (run, [(ids[2], "no close"), (ids[0], "Währung")]),
+            (other, [(ids[0], "another run")]),
+            (run, [(ids[1], "no cash")]),
+        ):
+            part = tx.runs.take(one.id)
+            tx.runs.done(part, proposed=0, nothing=0, failures=failures)
     expected = sorted([(ids[2], "no close"), (ids[0], "Währung"), (ids[1], "no cash")])
     with work.read() as tx:
         assert tx.runs.failures(run.id) == expected
         assert tx.runs.failures(other.id) == [(ids[0], "another run")]
         assert tx.runs.failures(uuid4()) == []
-
-
-# What only a database can do, or get wrong.
-
-
-@pytest.fixture
-def database(databases):
-    return databases()
-
-
-@pytest.fixture
-def count(database):
-    """How many statements a call takes, beside those that begin a transaction."""
-    said = []
-    engine = database.engine
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def note(connection, cursor, statement, parameters, context, executemany):
-        if not statement.startswith(("BEGIN", "PRAGMA")):
-            said.append(statement)
-
-    def count(call):
-        said.clear()
-        call()
-        return len(said)
-
-    return count
-
-
-@pytest.mark.parametrize("size", [1, 40])
-def test_the_number_of_statements_does_not_grow(database, count, size):
-    ada = kept_user(database)
-    portfolio = kept_portfolio(database, ada, a_deposit())
-    some, more = [[a_deposit() for _ in range(size)] for _ in range(2)]
-    run = a_run()
-    others = [kept_portfolio(database, ada) for _ in range(size)]
-    records = [a_proposal(other) for other in others]
-    failures = [(other.id, "why") for other in others]
-    ids = [other.id for other in others]
-    with database.begin() as tx:
-        tx.runs.add(run)
-        saved = booked(tx, portfolio, *some)
-        for expected, call in (
-            (2, lambda: tx.portfolios.add(a_managed(ada.id, more), more)),
-            (4, lambda: tx.portfolios.save(saved, entries=some)),
-            (1, lambda: tx.portfolios.of(ada.id, after=portfolio.id, limit=size)),
-            (1, lambda: tx.portfolios.chunk(limit=size)),
-            (1, lambda: tx.portfolios.ledger(portfolio.id)),
-            (1, lambda: tx.portfolios.entries(portfolio.id, limit=size)),
-            (1, lambda: tx.portfolios.versions(ids)),
-            (1, lambda: tx.proposals.add(records)),
-            (1, lambda: tx.proposals.of(ada.id, before=records[0].id, limit=size)),
-            (2, lambda: tx.runs.save(run, failures)),
-        ):
-            assert count(call) == expected
-
-
-def test_a_database_without_tables_says_what_to_do(tmp_path):
-    engine = connect(f"sqlite:///{tmp_path}/empty.db")
-    with pytest.raises(Unavailable, match="rebalancer db upgrade"), SqlWork(engine).read() as tx:
-        tx.users.get(uuid4())
-    engine.dispose()
-
-
-def test_a_busy_database_is_unavailable_and_says_no_sql(template, tmp_path, monkeypatch):
-    path = shutil.copy(template, tmp_path / "busy.db")
-    monkeypatch.setattr(sql_engine, "PATIENCE", 0.05)
-    one, two = connect(f"sqlite:///{path}"), connect(f"sqlite:///{path}")
-    first, second = SqlWork(one), SqlWork(two)
-    with first.begin(), pytest.raises(Unavailable, match="busy") as refused, second.begin():
-        pass
-    assert "BEGIN" not in str(refused.value)
-    with second.begin() as tx:
-        tx.users.add(a_user())
-    one.dispose()
-    two.dispose()
-
-
-def test_writers_of_one_process_take_turns(database, monkeypatch):
-    monkeypatch.setattr("rebalancer.adapters.sql.store.PATIENCE", 0.05)
-    with database.begin(), pytest.raises(Unavailable, match="busy"), database.begin():
-        pass
-    with pytest.raises(ValueError), database.begin():
-        raise ValueError
-    with database.begin() as tx:
-        tx.users.add(a_user())
-
-
-def test_when_every_connection_is_taken_the_next_is_refused(template, tmp_path, monkeypatch):
-    path = shutil.copy(template, tmp_path / "full.db")
-    monkeypatch.setattr(sql_engine, "PATIENCE", 0.05)
-    engine = connect(f"sqlite:///{path}")
-    work = SqlWork(engine)
-    with ExitStack() as taken:
-        for _ in range(64):
-            taken.enter_context(work.read())
-        with pytest.raises(Unavailable, match="busy"), work.read():
-            pass
-    with work.read():
-        pass
-    engine.dispose()
-
-
-@pytest.mark.parametrize("contents", [None, b"no database at all, " * 100])
-def test_a_file_that_is_no_database_is_unavailable(tmp_path, contents):
-    path = tmp_path / "missing" / "store.db"
-    if contents is not None:
-        path.parent.mkdir()
-        path.write_bytes(contents)
-    engine = connect(f"sqlite:///{path}")
-    with pytest.raises(Unavailable, match="did not answer"), SqlWork(engine).read():
-        pass
-    engine.dispose()
-
-
-@pytest.mark.parametrize(
-    "url", ["", "store.db", "sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d", "oracle://h"]
-)
-def test_only_files_are_databases(url):
-    with pytest.raises(InvalidRequest, match="sqlite:///") as refused:
-        connect(url)
-    assert "secret" not in str(refused.value)
-
-
-def test_constraints_hold_where_the_code_would_not(database):
-    ada = kept_user(database)
-    portfolio = kept_portfolio(database, ada)
-    stranger = a_managed(uuid4())
-    for write in (
-        lambda tx: tx.portfolios.add(stranger, []),  # whose owner is nobody
-        lambda tx: tx.portfolios.add(portfolio, []),  # whose id is taken
-        lambda tx: tx.proposals.add([a_proposal(stranger)]),
-        lambda tx: tx.jobs.add(a_job(ada.id, progress=1.5)),
-        lambda tx: tx.portfolios.add(a_managed(ada.id, version=0), []),
-    ):
-        with pytest.raises(Conflict, match="refuses") as refused, database.begin() as tx:
-            write(tx)
-        assert "INSERT" not in str(refused.value)
-
-
-def test_a_time_without_a_zone_is_a_bug(database):
-    with pytest.raises(Exception, match="time zone"), database.begin() as tx:
-        tx.users.add(a_user(created=NOW.replace(tzinfo=None)))
-
-
-def test_amounts_are_text_in_sqlite_to_the_last_digit(database):
-    ada = kept_user(database)
-    exact = Decimal("999999999999999.999999999999")
-    kept_portfolio(database, ada, a_deposit(exact), a_deposit("0.000000000001"))
-    with database.engine.begin() as connection:
-        rows = connection.exec_driver_sql("SELECT amount, typeof(amount) FROM ledger_entries").all()
-        sums = connection.exec_driver_sql("SELECT cash, typeof(cash) FROM portfolios").all()
-    assert rows == [("999999999999999.999999999999", "text"), ("0.000000000001", "text")]
-    assert sums == [("1000000000000000.000000000000", "text")]
-
-
-def test_amounts_and_times_are_exact_in_postgres_too():
-    table = CreateTable(metadata.tables["ledger_entries"])
-    lines = {
-        line.strip(" \t,") for line in str(table.compile(dialect=postgresql.dialect())).split("\n")
-    }
-    assert {
-        "sequence BIGSERIAL NOT NULL",
-        "id UUID NOT NULL",
-        "amount NUMERIC NOT NULL",
-        "recorded TIMESTAMP WITH TIME ZONE NOT NULL",
-    } <= lines
-
-
-def test_the_check_finds_what_disagrees_and_nothing_else(database, monkeypatch):
-    monkeypatch.setattr("rebalancer.adapters.sql.store._CHECKED_AT_ONCE", 2)
-    ada = kept_user(database)
-    kept = [kept_portfolio(database, ada, a_deposit(1000), a_deposit(5)) for _ in range(5)]
-    kept_portfolio(database, ada)
-    with database.begin() as tx:
-        tx.portfolios.close(kept[0].id, owner=ada.id, version=1, now=NOW)
-    assert database.check() == []
-    with database.engine.begin() as connection:
-        for broken, change in (
-            (kept[0], "UPDATE portfolios SET cash = '1001.50' WHERE id = ?"),
-            (kept[1], 'UPDATE portfolios SET holdings = \'{"A": "2"}\' WHERE id = ?'),
-            (kept[2], "UPDATE ledger_entries SET kind = 'fee' WHERE portfolio = ?"),
-        ):
-            connection.exec_driver_sql(change, (broken.id.hex,))
-    found = {line.split(": ", 1)[0]: line.split(": ", 1)[1] for line in database.check()}
-    assert set(found) == {f"portfolio {broken.id}" for broken in kept[:3]}
-    assert found[f"portfolio {kept[0].id}"] == "the ledger amounts to cash 1005, 1001.50 is kept"
-    assert found[f"portfolio {kept[1].id}"] == "the ledger amounts to holdings none, A 2 is kept"
-    assert "cash would be" in found[f"portfolio {kept[2].id}"]
-
-
-DOCUMENTS = {
-    "portfolios": {
-        "targets": '{"A":0.6,"B":0.4}',
-        "holdings": "{}",
-        "risk_profile": "balanced",
-        "preferences": """{"whole_shares":true,"quantity_step":"0.0001","min_trade":"25.50",
-            "do_not_sell":["A"],"do_not_buy":[],"max_turnover":0.5,"cash_reserve":"0",
-            "max_weight":null,"band":null,"max_departure":0.2,"skip_unprofitable":false}""",
-    },
-    "proposals": {
-        "proposal": """{"portfolio_id":"00000000-0000-0000-0000-000000000007",
-            "status":"proposed","as_of":"2022-12-30","policy":"monthly","orders":[{"symbol":"A",
-            "side":"buy","quantity":"1","price":"100","value":"100.00","cost":"0.10",
-            "reason":"Why"}],"not_traded":[{"symbol":"B","reason":"Within its band."}],
-            "weights_before":{"A":0.0,"B":0.0},"weights_after":{"A":0.1,"B":0.0},
-            "cash_after":"899.90","turnover":0.1,"cost":"0.10","drift_before":1.0,
-            "drift_after":0.9,"volatility_before":null,"volatility_after":0.12,"notes":[],
-            "input_hash":"0000000000000000000000000000000000000000000000000000000000000000"}""",
-        "seen": """{"portfolio":{"id":"00000000-0000-0000-0000-000000000007","currency":
-            {"code":"USD","minor_unit":"0.01"},"cash":"0","holdings":{},"targets":{"A":0.6,
-            "B":0.4},"risk_profile":null,"cash_flow":"0","last_rebalance":null,"preferences":
-            {"whole_shares":true,"quantity_step":"0.0001","min_trade":"0","do_not_sell":[],
-            "do_not_buy":[],"max_turnover":null,"cash_reserve":"0","max_weight":null,
-            "band":null,"max_departure":0.2,"skip_unprofitable":false},"symbols":["A","B"]},
-            "planned":"0","version":1,"prices":{"A":"100"},"newest":"2022-12-30","costs":"free",
-            "market":"1111111111111111111111111111111111111111111111111111111111111111"}""",
-    },
-}
-"""As the first version wrote them. To rename an attribute of the domain takes a migration."""
-
-
-def test_documents_of_the_first_version_are_still_read(database):
-    ada = kept_user(database)
-    portfolio = kept_portfolio(database, ada, id=UUID(int=7))
-    record = kept_proposal(database, portfolio)
-    with database.engine.begin() as connection:
-        for table, columns in DOCUMENTS.items():
-            for column, text in columns.items():
-                connection.exec_driver_sql(f"UPDATE {table} SET {column} = ?", (text,))
-    with database.read() as tx:
-        assert tx.proposals.get(record.id, owner=ada.id) == record
-        mandate = tx.portfolios.get(portfolio.id, owner=ada.id).mandate
-    wishes = Preferences(min_trade=Decimal("25.50"), do_not_sell=frozenset({"A"}), max_turnover=0.5)
-    assert mandate == attrs.evolve(
-        portfolio.mandate, preferences=wishes, risk_profile=RISK_PROFILES["balanced"]
-    )

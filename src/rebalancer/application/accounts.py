@@ -8,7 +8,7 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports.accounts import Passwords, RefreshToken, Tokens
+from rebalancer.application.ports.accounts import Passwords, RefreshToken, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import User, email_of
@@ -93,7 +93,7 @@ class LogIn:
             raise NotAuthenticated("the e-mail address or the password is wrong")
         login, token = _login(self.tokens, user, family, now)
         with self.work.begin() as tx:
-            tx.tokens.tidy(user.id, now)
+            tx.tokens.tidy(now, owner=user.id)
             tx.tokens.add(token)
         return login
 
@@ -108,6 +108,7 @@ class RefreshLogin:
 
     work: UnitOfWork
     tokens: Tokens
+    revocations: Revocations
 
     def __call__(self, secret: str, *, now: datetime) -> Login:
         """Tokens of the same family.
@@ -124,6 +125,8 @@ class RefreshLogin:
                 return login
             if old is not None and now < old.expires:
                 tx.tokens.revoke(old.family)
+        if old is not None and now < old.expires:
+            self.revocations.revoke(old.family)
         raise NotAuthenticated("the refresh token has ended or was used before; log in again")
 
 
@@ -133,6 +136,7 @@ class LogOut:
 
     work: UnitOfWork
     tokens: Tokens
+    revocations: Revocations
 
     def __call__(self, secret: str) -> None:
         """Forget all tokens that descend from the same login; an unknown one is no error."""
@@ -140,6 +144,8 @@ class LogOut:
             token = tx.tokens.get(self.tokens.digest(secret))
             if token is not None:
                 tx.tokens.revoke(token.family)
+        if token is not None:
+            self.revocations.revoke(token.family)
 
 
 @attrs.frozen
@@ -191,7 +197,7 @@ def account(tx: Transaction, owner: UUID) -> User:
 
 
 def _login(tokens: Tokens, user: User, family: UUID, now: datetime) -> tuple[Login, RefreshToken]:
-    access, access_ends = tokens.access(user.id, now)
+    access, access_ends = tokens.access(user.id, family, now)
     secret, ends = tokens.secret(), now + REFRESH_LIFETIME
     token = RefreshToken(tokens.digest(secret), family, user.id, issued=now, expires=ends)
     return Login(user, access, access_ends, secret, ends), token

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.application.accounts import account
-from rebalancer.application.ports.jobs import Job, JobRunner, JobState
+from rebalancer.application.jobs import Progress, SubmitJob
+from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
-from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.backtest.evidence import Interval
 from rebalancer.domain.backtest.run import Backtest, Conditions, Performance, compare
-from rebalancer.domain.errors import InvalidRequest, RebalancerError
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
@@ -217,8 +217,7 @@ class BacktestOrder:
 class StartBacktest:
     """Have a backtest run in the background."""
 
-    work: UnitOfWork
-    runner: JobRunner
+    submit: SubmitJob
     run_backtest: RunBacktest
 
     def __call__(self, order: BacktestOrder, *, id: UUID, owner: UUID, now: datetime) -> Job:
@@ -227,7 +226,7 @@ class StartBacktest:
         Raises:
             InvalidRequest: it could not be run; names the field.
             NotAuthenticated: the owner is gone.
-            Unavailable: too many jobs wait already.
+            Unavailable: too many jobs wait already, or the queue does not answer.
         """
         if not order.policies:
             raise InvalidRequest("name at least one", field="policies")
@@ -236,98 +235,33 @@ class StartBacktest:
             if order.policies.count(name) > 1:
                 raise InvalidRequest(f"{name} is named twice", field="policies")
         self.run_backtest.conditions(order.request())  # raises for what cannot be run
-        job = Job(id, owner, BACKTEST, order.kept(), JobState.QUEUED, created=now)
-        with self.work.begin() as tx:
-            account(tx, owner)
-            tx.jobs.add(job)
-        try:
-            self.runner.submit(id)
-        except RebalancerError as error:
-            with self.work.begin() as tx:
-                tx.jobs.save(_failed(job, str(error), now))
-            raise
-        return job
+        job = Job.new(BACKTEST, order.kept(), id=id, owner=owner, now=now)
+        return self.submit(job, now=now, check=lambda tx: account(tx, owner))
 
 
 @attrs.frozen
 class DoBacktest:
-    """Run a backtest that was asked for, and keep how it goes."""
+    """Run a backtest that was asked for as a job."""
 
-    work: UnitOfWork
     run_backtest: RunBacktest
-    clock: Callable[[], datetime]
     cautions: Sequence[str] = ()
 
-    def __call__(self, id: UUID) -> None:
-        """Do the job of this id; whatever goes wrong is kept with it.
+    def __call__(self, job: Job, progress: Progress) -> Mapping[str, Any]:
+        """Its figures, see `record`.
 
         Raises:
-            Exception: a bug of ours, for whoever does jobs to log.
+            RebalancerError: as `RunBacktest`.
         """
-        with self.work.begin() as tx:
-            job = attrs.evolve(tx.jobs.get(id), state=JobState.RUNNING)
-            tx.jobs.save(job)
         order = BacktestOrder.of(job.request)
         done = 0
 
-        def progress(_: str) -> None:
+        def one_more(_: str) -> None:
             nonlocal done
             done += 1
-            share = done / (len(order.policies) + 1)  # the evidence comes after the last policy
-            with self.work.begin() as tx:
-                tx.jobs.save(attrs.evolve(job, progress=min(share, 0.99)))
+            progress(done / (len(order.policies) + 1))  # the evidence comes after the last policy
 
-        try:
-            outcome = self.run_backtest(order.request(), cautions=self.cautions, progress=progress)
-            self._end(
-                attrs.evolve(
-                    job,
-                    state=JobState.SUCCEEDED,
-                    progress=1.0,
-                    result=record(outcome),
-                    finished=self.clock(),
-                )
-            )
-        except RebalancerError as error:
-            self._end(_failed(job, str(error), self.clock()))
-        except Exception:
-            self._end(_failed(job, "something went wrong on our side", self.clock()))
-            raise
-
-    def _end(self, job: Job) -> None:
-        with self.work.begin() as tx:
-            tx.jobs.save(job)
-
-
-@attrs.frozen
-class ReadJob:
-    """Look at how a job goes."""
-
-    work: UnitOfWork
-
-    def __call__(self, id: UUID, *, owner: UUID) -> Job:
-        """The job.
-
-        Raises:
-            NotFound: there is none, or it is somebody else's.
-        """
-        with self.work.read() as tx:
-            return tx.jobs.get(id, owner=owner)
-
-
-@attrs.frozen
-class AbandonJobs:
-    """Admit that jobs which nobody does any more have failed; before a server begins to serve."""
-
-    work: UnitOfWork
-
-    def __call__(self, now: datetime) -> int:
-        """How many there were."""
-        with self.work.begin() as tx:
-            left = tx.jobs.unfinished()
-            for job in left:
-                tx.jobs.save(_failed(job, "the server was restarted; ask again", now))
-        return len(left)
+        outcome = self.run_backtest(order.request(), cautions=self.cautions, progress=one_more)
+        return record(outcome)
 
 
 def record(done: Backtest) -> dict[str, Any]:
@@ -354,10 +288,6 @@ def _figures(values: Performance | Interval) -> dict[str, Any]:
     return attrs.asdict(
         values, value_serializer=lambda _, __, v: v.item() if isinstance(v, np.generic) else v
     )
-
-
-def _failed(job: Job, why: str, now: datetime) -> Job:
-    return attrs.evolve(job, state=JobState.FAILED, error=why, finished=now)
 
 
 def _window(history: PriceHistory, first: date | None, last: date | None) -> tuple[int, int]:

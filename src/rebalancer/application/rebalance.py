@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -13,9 +14,9 @@ import attrs
 from rebalancer.application.portfolios import carried_out, fingerprint
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
-from rebalancer.application.ports.portfolios import BatchRun, Broker, IdempotencyKey
+from rebalancer.application.ports.portfolios import BatchRun, Broker, ChunkDone, IdempotencyKey
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, RebalancerError
 from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -399,8 +400,8 @@ class ProposeForEveryone:
     """Ask a policy what every kept portfolio should trade, and keep the answers.
 
     Portfolios are walked by id, a chunk at a time; each chunk's proposals are kept in one
-    transaction with the note of how far the walk has come, so that a killed run goes on where it
-    stopped, and proposes for no portfolio twice.
+    transaction with the note that it is done, so that a killed run goes on where it stopped, and
+    proposes for no portfolio twice. Several processes, on several machines, may share one run.
     """
 
     work: UnitOfWork
@@ -419,37 +420,26 @@ class ProposeForEveryone:
 
         Args:
             terms: What the proposals follow from.
-            id: The run's, and what the proposals' ids follow from.
+            id: The run's, and what the proposals' ids follow from; one that is there already goes
+                on.
             now: When.
-            resume: Go on with the latest unfinished run of the same terms.
+            resume: Go on with the latest unfinished run of the same terms instead.
             progress: Told how many portfolios more are done.
 
         Raises:
             InvalidRequest: there is no run to resume.
+            Conflict: the run of this id has other terms.
         """
-        newest = self.prices.closes(days=1).last_date
-        run = self._begin(terms, id, now, resume=resume)
-        while run.finished is None:
-            with self.work.read() as tx:
-                chunk = tx.portfolios.chunk(after=run.after, limit=CHUNK)
-            records, failures = _proposals(chunk, terms, run.id, newest, now)
-            traded = sum(record.stage is Stage.PROPOSED for record in records)
-            run = attrs.evolve(
-                run,
-                after=chunk[-1].id if chunk else run.after,
-                proposed=run.proposed + traded,
-                nothing=run.nothing + len(records) - traded,
-                failed=run.failed + len(failures),
-                finished=now if len(chunk) < CHUNK else None,
-            )
-            with self.work.begin() as tx:
-                if records:
-                    tx.proposals.add(records)
-                tx.runs.save(run, failures)
-            progress(len(chunk))
-        return run
+        run = self.begin(terms, id=id, now=now, resume=resume)
+        self.share(run.id, terms, now=now, progress=progress)
+        return self.read(run.id)
 
-    def _begin(self, terms: Terms, id: UUID, now: datetime, *, resume: bool) -> BatchRun:
+    def begin(self, terms: Terms, *, id: UUID, now: datetime, resume: bool = False) -> BatchRun:
+        """The run, for any number of processes to share.
+
+        Raises:
+            As when it is called.
+        """
         with self.work.begin() as tx:
             if resume:
                 found = tx.runs.unfinished(terms.digest)
@@ -460,9 +450,57 @@ class ProposeForEveryone:
                         field="resume",
                     )
                 return found
+            with suppress(NotFound):
+                known = tx.runs.get(id)
+                if known.terms != terms.digest:
+                    raise Conflict("the run began with other prices, another policy or other costs")
+                return known
             run = BatchRun(id, terms.digest, terms.policy.name, terms.market.last_date, started=now)
-            tx.runs.add(run)
-            return run
+            tx.runs.add(run, tx.portfolios.milestones(CHUNK))
+            return tx.runs.get(id)
+
+    def share(
+        self,
+        run: UUID,
+        terms: Terms,
+        *,
+        now: datetime,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Do parts of a run that nobody else does, until all are done.
+
+        Args:
+            run: Which.
+            terms: Those that it began with.
+            now: When.
+            progress: Told how many portfolios more are done.
+        """
+        newest = self.prices.closes(days=1).last_date
+        while True:
+            with self.work.begin() as tx:
+                part = tx.runs.take(run)
+                if part is None:
+                    tx.runs.finish(run, now)
+                    return
+            with self.work.read() as tx:
+                chunk = tx.portfolios.chunk(after=part.after, until=part.until)
+            records, failures = _proposals(chunk, terms, run, newest, now)
+            traded = sum(record.stage is Stage.PROPOSED for record in records)
+            with suppress(ChunkDone), self.work.begin() as tx:
+                # First, so that who comes second learns it before anything is written twice.
+                nothing = len(records) - traded
+                tx.runs.done(part, proposed=traded, nothing=nothing, failures=failures)
+                tx.proposals.add(records)
+                progress(len(chunk))
+
+    def read(self, run: UUID) -> BatchRun:
+        """How far a run is.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        with self.work.read() as tx:
+            return tx.runs.get(run)
 
 
 def _others(portfolio: Portfolio, terms: Terms) -> tuple[Proposal, ...]:

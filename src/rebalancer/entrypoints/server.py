@@ -5,12 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import logging.config
-import multiprocessing
-import os
-import signal
 import socket
-import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +14,7 @@ import msgspec
 
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.entrypoints.processes import end_with_parent
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -91,22 +87,8 @@ def application() -> Litestar:
     embedded = settings.database_url.startswith("sqlite")
     app = application(async_container(sources, settings=settings), embedded=embedded)
     logging.config.dictConfig(logs(settings.log_level))  # Litestar has set up logs of its own
-    _end_with_parent()
+    end_with_parent(PATIENCE)
     return app
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would go on and keep the port."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def follow() -> None:
-            parent.join()
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(PATIENCE)
-            os._exit(1)  # it was told while it began, before it listened
-
-        threading.Thread(target=follow, daemon=True).start()
 
 
 def serve(settings: Settings, started: Callable[[str], None] = lambda _: None) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 import attrs
 import httpx
 import pytest
-from dishka import Provider, Scope
+from dishka import Provider, Scope, provide
 from litestar import Litestar
 from litestar.testing import TestClient
 from sqlalchemy import Engine, event
@@ -27,6 +27,7 @@ from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.application.jobs import Care, Handlers, Hands, PerformJob
 from rebalancer.application.ports.accounts import Passwords
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, PricesUnavailable
 from rebalancer.application.ports.store import UnitOfWork
@@ -376,10 +377,22 @@ def started(parts: Parts, *overrides: Provider, embedded: bool = True) -> Iterat
         Passwords: ArgonPasswords(time_cost=1, memory_kib=64),
         Clock: parts.time,
         Ids: parts.names,
+        Care: Care(attempts=1, tick=0.005),
     }
-    app = application(async_container(Sources(), provided(ports), *overrides), embedded=embedded)
+    replaced = (provided(ports), Threads(), *overrides)
+    app = application(async_container(Sources(), *replaced), embedded=embedded)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield World(app, client, parts)
+
+
+class Threads(Provider):
+    """Jobs in threads of this process, as no other can see its memory."""
+
+    scope = Scope.APP
+
+    @provide
+    def hands(self, work: UnitOfWork, handlers: Handlers, clock: Clock, care: Care) -> Hands:
+        return PerformJob(work, handlers, clock, care)
 
 
 def provided(parts: dict[Any, Any]) -> Provider:

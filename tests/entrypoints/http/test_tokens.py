@@ -99,7 +99,7 @@ def test_an_access_token_ends(world: World, ada: Person) -> None:
 
 
 def test_a_token_may_outlive_its_user(world: World, ada: Person) -> None:
-    token, _ = JwtTokens(DEVELOPMENT_KEY).access(NOBODY, START)
+    token, _ = JwtTokens(DEVELOPMENT_KEY).access(NOBODY, NOBODY, START)
     gone = Person(world.client, ada.login | {"access_token": token})
     answers = {
         one["id"]: one["answers"][0]["id"]

@@ -1,13 +1,15 @@
-"""Jobs in threads of this process: the embedded default."""
+"""Jobs in this process: the embedded default."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import BoundedSemaphore
+from datetime import UTC, datetime
 from uuid import UUID
 
+from rebalancer.application.ports.jobs import Job
 from rebalancer.domain.errors import Unavailable
 
 log = logging.getLogger("rebalancer.jobs")
@@ -16,31 +18,86 @@ log = logging.getLogger("rebalancer.jobs")
 class InProcessJobs:
     """A few jobs at a time, in the order in which they were submitted."""
 
-    def __init__(self, do: Callable[[UUID], None], *, at_once: int = 1, waiting: int = 100) -> None:
+    def __init__(
+        self,
+        do: Callable[[UUID], Job | None],
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        at_once: int = 1,
+        waiting: int = 100,
+    ) -> None:
         """Start with nothing to do.
 
         Args:
-            do: Does one job, and records how it went; what it raises is logged.
+            do: Does one job, and gives it back if it is to be delivered again; what it raises is
+                logged.
+            clock: What time it is.
             at_once: How many run side by side.
             waiting: How many more may wait.
         """
         self._do = do
+        self._clock = clock
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="job")
-        self._room = BoundedSemaphore(at_once + waiting)
+        self._most = at_once + waiting
+        self._known: dict[tuple[UUID, datetime], threading.Timer | None] = {}
+        self._lock = threading.Lock()
+        self._closed = False
 
-    def submit(self, job: UUID) -> None:
+    def submit(self, job: Job) -> None:
         """See `JobRunner.submit`."""
-        if not self._room.acquire(blocking=False):
-            raise Unavailable("too many jobs are waiting; try again in a minute")
-        future = self._pool.submit(self._do, job)
-        future.add_done_callback(self._done)
+        delivery = (job.id, job.due)
+        with self._lock:
+            if delivery in self._known:
+                return
+            if self._closed or len(self._known) >= self._most:
+                raise Unavailable("too many jobs are waiting; try again in a minute")
+            wait = (job.due - self._clock()).total_seconds()
+            if wait <= 0:
+                self._known[delivery] = None
+                self._begin(delivery)
+                return
+            timer = threading.Timer(wait, self._due, [delivery])
+            timer.daemon = True
+            self._known[delivery] = timer
+            timer.start()
 
-    def _done(self, future: Future[None]) -> None:
-        self._room.release()
-        error = None if future.cancelled() else future.exception()
+    def _due(self, delivery: tuple[UUID, datetime]) -> None:
+        with self._lock:
+            if not self._closed:
+                self._known[delivery] = None
+                self._begin(delivery)
+
+    def _begin(self, delivery: tuple[UUID, datetime]) -> None:
+        future = self._pool.submit(self._do, delivery[0])
+        future.add_done_callback(lambda done: self._done(delivery, done))
+
+    def _done(self, delivery: tuple[UUID, datetime], future: Future[Job | None]) -> None:
+        with self._lock:
+            self._known.pop(delivery, None)
+        if future.cancelled():
+            return
+        error = future.exception()
         if error is not None:
-            log.error("a job failed", exc_info=error)
+            log.error("a job could not be done", exc_info=error)
+            return
+        again = future.result()
+        if again is not None:
+            try:
+                self.submit(again)
+            except Unavailable:
+                log.info("job %s waits until there is room", again.id)
 
-    def close(self) -> None:
-        """Finish what runs, and drop what waits."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, stop: Callable[[], None] = lambda: None) -> None:
+        """Begin nothing more, and leave what waits in the store.
+
+        Args:
+            stop: Has what runs stop; else it is done to the end.
+        """
+        with self._lock:
+            self._closed = True
+            timers = [timer for timer in self._known.values() if timer is not None]
+        for timer in timers:
+            timer.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        stop()
+        self._pool.shutdown(wait=True)

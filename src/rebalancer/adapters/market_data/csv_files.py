@@ -17,8 +17,9 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.gaps import TOO_LONG, fill_gaps
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
-from rebalancer.domain.market.prices import STALE_AFTER, Floats, PriceHistory
+from rebalancer.domain.market.prices import Floats, PriceHistory
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)([T ]00:00(:00(\.0+)?)?(Z|[+-]\d\d:?\d\d)?)?", flags=re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
@@ -302,30 +303,19 @@ def _without_gaps(
     table: _Table, columns: list[int], days: Sequence[date], closes: Floats
 ) -> Floats:
     """Closes, shape (T, N), with the last one repeated over gaps of at most `STALE_AFTER` rows."""
-    known = ~np.isnan(closes)
-    if known.all():
-        return closes
-    empty = np.flatnonzero(~known.any(axis=0))
+    empty = np.flatnonzero(np.isnan(closes).all(axis=0))
     if empty.size:
         raise table.wrong(
             "not one price; fill the column in, or remove it", line=1, column=columns[empty[0]]
         )
-    rows = np.arange(len(closes))[:, None]
-    last = np.maximum.accumulate(np.where(known, rows, -1), axis=0)
-    too_long = (last >= 0) & (rows - last > STALE_AFTER)
-    if too_long.any():
-        column = int(np.flatnonzero(too_long.any(axis=0))[0])
-        start = int(last[np.flatnonzero(too_long[:, column])[0], column]) + 1
-        later = np.flatnonzero(known[start:, column])
-        end = start + int(later[0]) if later.size else len(closes)
+    filled, gaps = fill_gaps(closes)
+    for column, gap in gaps.items():
         raise table.wrong(
-            f"{end - start} rows without a price, {days[start]} to {days[end - 1]}; a gap of at "
-            f"most {STALE_AFTER} rows repeats the last close: fill this one in, take rows before "
-            "or after it only, or remove the column",
-            line=table.lines[start],
+            f"{len(gap)} rows without a price, {days[gap.first]} to {days[gap.last]}; {TOO_LONG}: "
+            "fill this one in, take rows before or after it only, or remove the column",
+            line=table.lines[gap.first],
             column=columns[column],
         )
-    filled: Floats = np.where(last >= 0, np.take_along_axis(closes, np.maximum(last, 0), 0), np.nan)
     return filled
 
 

@@ -384,7 +384,6 @@ class MemoryRuns:
         proposed: int,
         nothing: int,
         failures: Sequence[tuple[UUID, str]] = (),
-        now: datetime,
     ) -> None:
         """See `BatchRuns.done`."""
         parts = self.parts[chunk.run]
@@ -400,9 +399,14 @@ class MemoryRuns:
             nothing=run.nothing + nothing,
             failed=run.failed + len(failures),
             done=run.done + 1,
-            finished=now if run.done + 1 == run.chunks else None,
         )
         self.failed[run.id] = (*self.failed.get(run.id, ()), *failures)
+
+    def finish(self, id: UUID, now: datetime) -> None:
+        """See `BatchRuns.finish`."""
+        run = self.get(id)
+        if run.finished is None and run.done == run.chunks:
+            self.rows[id] = attrs.evolve(run, finished=now)
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:
         """See `BatchRuns.failures`."""

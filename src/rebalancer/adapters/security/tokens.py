@@ -10,6 +10,7 @@ from uuid import UUID
 import attrs
 import jwt
 
+from rebalancer.application.ports.accounts import ACCESS_LIFETIME, Bearer
 from rebalancer.domain.errors import NotAuthenticated
 
 ALGORITHM = "HS256"
@@ -29,16 +30,22 @@ class JwtTokens:
     """
 
     key: str = attrs.field(repr=False)
-    lifetime: timedelta = timedelta(minutes=15)
-    _verified: dict[str, tuple[UUID, float]] = attrs.field(factory=dict, init=False, repr=False)
+    lifetime: timedelta = ACCESS_LIFETIME
+    _verified: dict[str, tuple[Bearer, float]] = attrs.field(factory=dict, init=False, repr=False)
 
-    def access(self, owner: UUID, now: datetime) -> tuple[str, datetime]:
+    def access(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
         """See `Tokens.access`."""
         ends = now + self.lifetime
-        claims = {"iss": ISSUER, "sub": str(owner), "iat": now, "exp": ends}
+        claims = {
+            "iss": ISSUER,
+            "sub": str(owner),
+            "fam": str(family),
+            "iat": now,
+            "exp": ends,
+        }
         return jwt.encode(claims, self.key, algorithm=ALGORITHM), ends
 
-    def bearer(self, token: str, now: datetime) -> UUID:
+    def bearer(self, token: str, now: datetime) -> Bearer:
         """See `Tokens.bearer`.
 
         A signature is verified once; that a token has ended, every time.
@@ -49,13 +56,13 @@ class JwtTokens:
             if len(self._verified) >= _REMEMBERED:
                 self._verified.clear()
             self._verified[token] = known
-        owner, ends = known
+        bearer, ends = known
         if now.timestamp() >= ends:
             self._verified.pop(token, None)
             raise NotAuthenticated("the access token has ended; refresh it, or log in again")
-        return owner
+        return bearer
 
-    def _claims(self, token: str) -> tuple[UUID, float]:
+    def _claims(self, token: str) -> tuple[Bearer, float]:
         """Whose token it is, and when it ends.
 
         Raises:
@@ -74,7 +81,9 @@ class JwtTokens:
                     "verify_iat": False,
                 },
             )
-            return UUID(claims["sub"]), float(claims["exp"])
+            family = claims.get("fam")  # which version 0.1 did not write
+            bearer = Bearer(UUID(claims["sub"]), None if family is None else UUID(family))
+            return bearer, float(claims["exp"])
         except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
             raise NotAuthenticated("the access token is not one of ours; log in again") from None
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from rebalancer.adapters.sql.engine import meaning_of
+
 
 def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows in the transaction that a connection is in.
@@ -15,8 +17,11 @@ def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
         connection: To Postgres.
         table: Where to.
         rows: All with the same columns, as `insert` would take them.
+
+    Raises:
+        Conflict, Unavailable: as any other statement would, which SQLAlchemy sends.
     """
-    from psycopg import sql  # which is there, as the connection is to Postgres
+    from psycopg import Error, IntegrityError, sql  # there, as the connection is to Postgres
 
     columns = list(rows[0])
     processors = [
@@ -27,11 +32,14 @@ def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(into) as copy:
-        for row in rows:
-            copy.write_row(
-                [
-                    row[name] if process is None else process(row[name])
-                    for name, process in zip(columns, processors, strict=True)
-                ]
-            )
+    try:
+        with driver.cursor() as cursor, cursor.copy(into) as copy:
+            for row in rows:
+                copy.write_row(
+                    [
+                        row[name] if process is None else process(row[name])
+                        for name, process in zip(columns, processors, strict=True)
+                    ]
+                )
+    except Error as error:
+        raise meaning_of(error, contradicts=isinstance(error, IntegrityError)) from error

@@ -54,6 +54,7 @@ _UNIQUE = {
 
 _BUSY = "the database is busy; try again"
 _TABLES = "the database lacks a table or a column: run `rebalancer db upgrade`"
+_TAKEN = "the database has no connection to spare; try again"
 _FULL = "the database has no room left; free some, and try again"
 
 _SQLSTATES = {
@@ -61,7 +62,7 @@ _SQLSTATES = {
     "40P01": _BUSY,  # deadlock_detected
     "55P03": _BUSY,  # lock_not_available
     "57014": "the database took too long to answer; try again",  # query_canceled
-    "53300": "the database has no connection to spare; try again",  # too_many_connections
+    "53300": _TAKEN,  # too_many_connections
     "53100": _FULL,  # disk_full
     "42P01": _TABLES,  # undefined_table
     "42703": _TABLES,  # undefined_column
@@ -230,12 +231,17 @@ def _begin(connection: Connection) -> None:
 
 def _translated(context: ExceptionContext) -> RebalancerError | None:
     """What an error of the database means to us; None for what is no error of the database."""
-    if not isinstance(context.sqlalchemy_exception, DBAPIError):
+    found = context.sqlalchemy_exception
+    if not isinstance(found, DBAPIError):
         return None
-    original: Any = context.original_exception
+    return meaning_of(context.original_exception, contradicts=isinstance(found, IntegrityError))
+
+
+def meaning_of(original: Any, *, contradicts: bool) -> RebalancerError:
+    """What an error of the driver means to us; whether a constraint is broken is known already."""
     said = str(original).partition("\n")[0]
     state = getattr(original, "sqlstate", None)
-    if isinstance(context.sqlalchemy_exception, IntegrityError):
+    if contradicts:
         if state is None:
             broken = str(_UNIQUE.get(said.partition("failed: ")[2]))
         else:
@@ -248,6 +254,8 @@ def _translated(context: ExceptionContext) -> RebalancerError | None:
         return Unavailable(_TABLES)
     if "locked" in said or "busy" in said:
         return Unavailable(_BUSY)
+    if "too many c" in said or "connection slots" in said:  # while connecting there is no code
+        return Unavailable(_TAKEN)
     if "is full" in said:
         return Unavailable(_FULL)
     return Unavailable(f"the database did not answer: {said}")

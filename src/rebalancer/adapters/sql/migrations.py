@@ -75,29 +75,53 @@ def differences(engine: Engine) -> list[str]:
 
 @contextmanager
 def _migrating(engine: Engine) -> Iterator[Config]:
-    """Alembic at work in one transaction, at a known revision.
+    """Alembic at work in one transaction, at a known revision, and nobody else at the same."""
+    config = _config()
+    alone = _alone_in_sqlite if engine.dialect.name == "sqlite" else _alone_in_postgres
+    with connected(engine) as connection, alone(connection):
+        _check_known(config, connection)
+        config.attributes["connection"] = connection
+        try:
+            yield config
+        except CommandError as error:
+            raise InvalidRequest(str(error), field="revision") from None
+
+
+@contextmanager
+def _alone_in_sqlite(connection: Connection) -> Iterator[None]:
+    """A writer is alone.
 
     SQLite changes a table by making another in its place, for which foreign keys must not be
     enforced; that they hold is checked at the end instead.
     """
-    config = _config()
-    with connected(engine) as connection:
-        _enforce_foreign_keys(connection, False)
-        try:
-            with connection.begin():
-                _check_known(config, connection)
-                config.attributes["connection"] = connection
-                try:
-                    yield config
-                except CommandError as error:
-                    raise InvalidRequest(str(error), field="revision") from None
-                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-                if broken:
-                    raise RuntimeError(
-                        f"the migration leaves rows without what they refer to: {broken[:3]}"
-                    )
-        finally:
-            _enforce_foreign_keys(connection, True)
+    _enforce_foreign_keys(connection, False)
+    try:
+        with connection.begin():
+            yield
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            if broken:
+                raise RuntimeError(
+                    f"the migration leaves rows without what they refer to: {broken[:3]}"
+                )
+    finally:
+        _enforce_foreign_keys(connection, True)
+
+
+@contextmanager
+def _alone_in_postgres(connection: Connection) -> Iterator[None]:
+    """A second migration waits for the first.
+
+    Servers may be at work meanwhile. A change of a table waits for them as briefly as any statement
+    does, see `connect`: who waits for long for a lock makes everybody else wait behind.
+    """
+    with connection.begin():
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # large tables take a while
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_OURS})")
+        yield
+
+
+_OURS = int.from_bytes(b"rebalanc", "big") >> 1
+"""What migrations agree to lock, among all who use the database."""
 
 
 def _enforce_foreign_keys(connection: Connection, on: bool) -> None:

@@ -20,10 +20,10 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
+    case,
     func,
     insert,
     select,
-    true,
     tuple_,
     update,
 )
@@ -59,6 +59,8 @@ from rebalancer.domain.rebalancing.proposal import Proposal
 from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Seen, Stage
 
 _CHECKED_AT_ONCE = 500
+
+_COUNTS = ("proposed", "nothing_to_do", "failed")
 
 _MANY = 32
 """Rows from which on it pays to send them to Postgres as one stream."""
@@ -459,10 +461,11 @@ class SqlRuns:
     def add(self, run: BatchRun, milestones: Sequence[UUID]) -> None:
         """See `BatchRuns.add`."""
         self.connection.execute(insert(batch_runs), _run_row(run))
+        nothing = {"taken": 0, "done": False, **dict.fromkeys(_COUNTS, 0)}
         ranges = zip((None, *milestones), (*milestones, None), strict=True)
         rows = [
-            {"run": run.id, "number": n, "after": a, "until": u, "taken": 0, "done": False}
-            for n, (a, u) in enumerate(ranges)
+            {"run": run.id, "number": number, "after": after, "until": until, **nothing}
+            for number, (after, until) in enumerate(ranges)
         ]
         self.connection.execute(insert(batch_chunks), rows)
 
@@ -500,30 +503,21 @@ class SqlRuns:
         proposed: int,
         nothing: int,
         failures: Sequence[tuple[UUID, str]] = (),
-        now: datetime,
     ) -> None:
         """See `BatchRuns.done`."""
-        first = update(batch_chunks).where(_of(chunk), ~batch_chunks.c.done).values(done=True)
-        if self.connection.execute(first).rowcount != 1:
+        counts = {"proposed": proposed, "nothing_to_do": nothing, "failed": len(failures)}
+        mine = update(batch_chunks).where(_of(chunk), ~batch_chunks.c.done)
+        if self.connection.execute(mine.values(done=True, **counts)).rowcount != 1:
             raise ChunkDone(f"part {chunk.number} of the run is done already")
         if failures:
             rows = [{"run": chunk.run, "portfolio": id, "reason": why} for id, why in failures]
             self.connection.execute(insert(batch_failures), rows)
-        # Last, as all who share the run wait here for each other until the end of the transaction;
-        # and the run finishes in a statement of its own, which sees what those before have done.
-        table = batch_runs.c
-        mine = update(batch_runs).where(table.id == chunk.run)
-        self.connection.execute(
-            mine.values(
-                proposed=table.proposed + proposed,
-                nothing_to_do=table.nothing_to_do + nothing,
-                failed=table.failed + len(failures),
-            )
-        )
-        left = select(batch_chunks.c.number).where(
-            batch_chunks.c.run == chunk.run, ~batch_chunks.c.done
-        )
-        self.connection.execute(mine.where(~left.exists()).values(finished=now))
+
+    def finish(self, id: UUID, now: datetime) -> None:
+        """See `BatchRuns.finish`."""
+        left = select(batch_chunks.c.number).where(batch_chunks.c.run == id, ~batch_chunks.c.done)
+        whole = (batch_runs.c.id == id) & batch_runs.c.finished.is_(None) & ~left.exists()
+        self.connection.execute(update(batch_runs).where(whole).values(finished=now))
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:
         """See `BatchRuns.failures`."""
@@ -572,16 +566,21 @@ def _held(query: Select[Any]) -> Select[Any]:
 
 _HELD_THEIRS, _HELD_SOME = _held(_THEIRS), _held(_SOME)
 
-_RUNS = select(
-    batch_runs,
-    *(
-        select(func.count())
-        .where(batch_chunks.c.run == batch_runs.c.id, which)
-        .scalar_subquery()
-        .label(name)
-        for name, which in (("chunks", true()), ("chunks_done", batch_chunks.c.done))
-    ),
+_PARTS = (
+    select(
+        batch_chunks.c.run,
+        func.count().label("chunks"),
+        func.sum(case((batch_chunks.c.done, 1), else_=0)).label("done"),
+        *(func.sum(batch_chunks.c[name]).label(name) for name in _COUNTS),
+    )
+    .group_by(batch_chunks.c.run)
+    .subquery()
 )
+_RUNS = select(
+    *(batch_runs.c[name] for name in ("id", "terms", "policy", "as_of", "started", "finished")),
+    *(_PARTS.c[name] for name in ("chunks", "done", *_COUNTS)),
+).join_from(batch_runs, _PARTS, batch_runs.c.id == _PARTS.c.run)
+"""Runs, and what is done of them; those of versions without parts are none of ours."""
 
 
 def _of(chunk: Chunk) -> Any:
@@ -821,10 +820,8 @@ def _run_row(run: BatchRun) -> dict[str, Any]:
         "policy": run.policy,
         "as_of": run.as_of,
         "started": run.started,
-        "proposed": run.proposed,
-        "nothing_to_do": run.nothing,
-        "failed": run.failed,
         "finished": run.finished,
+        **dict.fromkeys(_COUNTS, 0),  # its parts count
     }
 
 
@@ -839,7 +836,7 @@ def _run(row: Row[Any]) -> BatchRun:
         nothing=row.nothing_to_do,
         failed=row.failed,
         chunks=row.chunks,
-        done=row.chunks_done,
+        done=row.done,
         finished=row.finished,
     )
 

@@ -165,7 +165,8 @@ batch_runs = Table(
     Column("policy", Text, nullable=False),
     Column("as_of", Date, nullable=False),
     Column("started", Moment, nullable=False),
-    Column("after", Uuid),  # of versions without chunks, which may run beside this one
+    # Of versions without parts, which may run beside this one.
+    Column("after", Uuid),
     Column("proposed", Integer, nullable=False),
     Column("nothing_to_do", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
@@ -183,8 +184,12 @@ batch_chunks = Table(
     Column("until", Uuid),
     Column("taken", Integer, nullable=False),
     Column("done", Boolean, nullable=False),
+    Column("proposed", Integer, nullable=False),
+    Column("nothing_to_do", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
     PrimaryKeyConstraint("run", "number"),
     Index(None, "run", "done", "taken", "number"),
+    *_not_negative("proposed", "nothing_to_do", "failed"),
 )
 
 batch_failures = Table(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 import attrs
 
 from rebalancer.domain.portfolio.owner import User
+
+ACCESS_LIFETIME = timedelta(minutes=15)
+"""How long an access token proves who its bearer is."""
 
 
 @attrs.frozen
@@ -96,11 +99,12 @@ class Bearer:
 
     Attributes:
         owner: Who.
-        family: The login that the token descends from.
+        family: The login that the token descends from; None where it does not say so, as those that
+            version 0.1 issued.
     """
 
     owner: UUID
-    family: UUID
+    family: UUID | None
 
 
 class Tokens(Protocol):
@@ -142,5 +146,8 @@ class Revocations(Protocol):
         It never fails: where it cannot be remembered, access tokens serve out their minutes.
         """
 
-    def revoked(self, family: UUID) -> bool:
-        """Whether a login was ended; False, too, where that cannot be known."""
+    async def revoked(self, family: UUID) -> bool:
+        """Whether a login was ended; False, too, where that cannot be known.
+
+        Whoever ended it knows at once; others, too, or at most a second later.
+        """

@@ -125,6 +125,16 @@ class Job:
         self._check_doing(attempt)
         return self._ended(JobState.FAILED, now, error=why)
 
+    def refused(self, why: str, now: datetime) -> Job:
+        """Nobody takes it on.
+
+        Raises:
+            JobChanged: it does not wait.
+        """
+        if self.state is not JobState.QUEUED:
+            raise JobChanged(f"job {self.id} is {self.state}")
+        return self._ended(JobState.FAILED, now, error=why)
+
     def given_up(self, why: str, now: datetime, *, attempt: int, most: int) -> Job:
         """It was not done this time: it waits to be tried again, or is dead after ``most`` times.
 

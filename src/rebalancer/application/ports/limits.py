@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Protocol
 
@@ -14,8 +15,8 @@ class Limit:
 
     Attributes:
         name: What is limited, such as ``login``; limits of one name share their counts.
-        most: Requests.
-        window: Time.
+        most: Requests, 1 or more.
+        window: Time; of two requests that lie just so far apart, only one is in it.
     """
 
     name: str
@@ -39,6 +40,14 @@ class Verdict:
     remaining: int
     reset: float
 
+    @classmethod
+    def deciding(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        """Of several on one request: a refusal, the longest; else the one that leaves the least."""
+        return min(
+            verdicts,
+            key=lambda one: (one.allowed, one.remaining, -one.reset if not one.allowed else 0.0),
+        )
+
 
 class RateLimits(Protocol):
     """Counts of requests over sliding windows, shared by all who ask the same place."""
@@ -48,4 +57,7 @@ class RateLimits(Protocol):
 
         A request that is refused is counted nowhere. It never fails: where counts cannot be
         shared, each process keeps its own.
+
+        Args:
+            asked: At least one limit, and whom it is counted for; no pair of them twice.
         """

@@ -49,6 +49,16 @@ class PriceSource(Protocol):
         """
 
 
+class PriceCache(Protocol):
+    """Answers of a price source that are kept for a while, so that it is not asked each time."""
+
+    def forget(self) -> None:
+        """Have prices read anew; whoever changes them calls it once they are changed.
+
+        It never fails: where what is kept cannot be reached, it serves out its minute.
+        """
+
+
 class InstrumentSource(Protocol):
     """What is known of each asset beside its prices."""
 

@@ -221,21 +221,22 @@ class BatchRuns(Protocol):
         proposed: int,
         nothing: int,
         failures: Sequence[tuple[UUID, str]] = (),
-        now: datetime,
     ) -> None:
-        """A part is done, in one block with its proposals; with the last part the run finishes.
+        """A part is done, in one block with its proposals, which are to be kept after this.
 
         Args:
             chunk: Which.
             proposed: How many portfolios have something to trade.
             nothing: How many have nothing to trade.
             failures: Which portfolios gave no proposal, and why.
-            now: When.
 
         Raises:
             ChunkDone: somebody else was quicker; let the block end with it, so that nothing of it
                 is kept.
         """
+
+    def finish(self, id: UUID, now: datetime) -> None:
+        """Mark a run as finished if all of its parts are done, and it is not marked already."""
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:
         """Which portfolios gave no proposal, by id, and why not."""

@@ -65,13 +65,34 @@ class TrainingReports(Protocol):
         """One self-contained HTML page; the same training gives the same text."""
 
 
+SCHEMAS = {"backtest": 1, "evidence": 1}
+"""Kinds of report that are kept, and the newest shape of each one's document."""
+
+
+def _columns(
+    given: Mapping[str, NDArray[np.float64]],
+) -> Mapping[str, NDArray[np.float64]]:
+    return {name: _column(values, "float64") for name, values in given.items()}
+
+
+def _days(given: NDArray[np.datetime64] | None) -> NDArray[np.datetime64] | None:
+    return None if given is None else _column(given, "datetime64[D]")
+
+
+def _column(given: NDArray[Any], kind: str) -> NDArray[Any]:
+    """A read-only copy, one-dimensional."""
+    column = np.array(given, dtype=kind).reshape(-1)
+    column.flags.writeable = False
+    return column
+
+
 @attrs.frozen(eq=False)
 class Report:
     """What came of a backtest or an evaluation, as a document to keep.
 
     Attributes:
         id: Unique; of a job's result the job's.
-        kind: What it is of: ``backtest`` or ``evidence``.
+        kind: What it is of, see `SCHEMAS`.
         subject: What it is about, to find it by: an owner's id, or the version of a policy.
         created: When.
         schema: The version of the document's shape, as of its kind.
@@ -86,17 +107,26 @@ class Report:
     created: datetime
     schema: int
     document: Mapping[str, Any]
-    series: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict)
-    dates: NDArray[np.datetime64] | None = None
+    series: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict, converter=_columns)
+    dates: NDArray[np.datetime64] | None = attrs.field(default=None, converter=_days)
 
 
 class Reports(Protocol):
     """Documents that are kept."""
 
+    def prepare(self) -> None:
+        """Make ready to keep them, as far as that is left to us; what is there stays.
+
+        Raises:
+            Unavailable: the store did not answer.
+        """
+
     def keep(self, report: Report) -> None:
         """Keep a report, whole or not at all, in place of an earlier one of its id.
 
         Raises:
+            InvalidRequest: its document is not of JSON values, its shape is none of `SCHEMAS`, or
+                it is larger than the store takes.
             Unavailable: the store did not answer.
         """
 
@@ -111,6 +141,8 @@ class Reports(Protocol):
 
     def of(self, kind: str, subject: str, *, limit: int) -> list[Report]:
         """Reports about something, the latest first, without their series.
+
+        Those of a shape that this version does not know are left out.
 
         Raises:
             Unavailable: the store did not answer.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -102,10 +102,17 @@ class Database(Protocol):
             As `upgrade`.
         """
 
-    def backup(self, path: Path) -> Mapping[str, int]:
+    def backup(
+        self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Mapping[str, int]:
         """Write all that is kept into a file, as of one moment, while others go on.
 
-        The file may be restored into a database of another kind, too.
+        The file may be restored into a database of another kind, too. It has its name only once it
+        is whole.
+
+        Args:
+            path: Where there is none yet.
+            progress: Told how many rows are written by now, and of how many.
 
         Returns:
             Rows by table.
@@ -116,15 +123,24 @@ class Database(Protocol):
             Unavailable: the database does not answer.
         """
 
-    def restore(self, path: Path) -> Mapping[str, int]:
+    def restore(
+        self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Mapping[str, int]:
         """Fill empty tables from a file that `backup` wrote: all of it or nothing.
+
+        The tables must be of the version that the backup was taken of, which may be an older one:
+        `upgrade` brings them there before, and forward afterwards.
+
+        Args:
+            path: Of the file.
+            progress: Told how many rows are kept by now, and of how many.
 
         Returns:
             Rows by table.
 
         Raises:
-            InvalidRequest: there is no such file, or it is damaged, or of another version.
-            Conflict: the tables are not empty, or not of the version that the stores expect.
+            InvalidRequest: there is no such file, or it is none of ours, or damaged.
+            Conflict: the tables are not empty, or not of the file's version; says what to do.
             Unavailable: the database does not answer.
         """
 

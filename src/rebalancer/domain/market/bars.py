@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.gaps import TOO_LONG, fill_gaps
+from rebalancer.domain.market.prices import HIGHEST, PriceHistory
 
 Floats = NDArray[np.float64]
 Days = NDArray[np.datetime64]
@@ -24,7 +27,7 @@ class Bars:
     Attributes:
         symbol: Which asset.
         days: (T,) each once, ascending, as ``datetime64[D]``.
-        close: (T,) adjusted for splits and dividends, positive.
+        close: (T,) adjusted for splits and dividends, positive and below 1e12.
         open: (T,) adjusted likewise, or None; so are the next.
         high: See there.
         low: See there.
@@ -55,11 +58,29 @@ class Bars:
                 raise InvalidRequest(
                     f"has {values.size} values for {days.size} days", field=f"{self.symbol}.{name}"
                 )
-            low_enough = values >= 0 if name == "volume" else values > 0
-            if not np.all(np.isfinite(values) & low_enough):
-                least = "0 or more" if name == "volume" else "more than 0"
-                raise InvalidRequest(f"must be {least}, each one", field=f"{self.symbol}.{name}")
+            if name == "volume":
+                right, expected = np.isfinite(values) & (values >= 0), "0 or more"
+            else:
+                right = (values > 0) & (values < HIGHEST)
+                expected = f"more than 0 and less than {HIGHEST:g}"
+            if not np.all(right):
+                raise InvalidRequest(f"must be {expected}, each", field=f"{self.symbol}.{name}")
             _freeze(self, name, values)
+
+    @classmethod
+    def joined(cls, symbol: str, parts: Sequence[Mapping[str, NDArray[Any]]]) -> Bars:
+        """Bars of parts that follow one another, each with ``days``, ``close`` and what else it has.
+
+        A figure that one of them lacks is lacking.
+
+        Raises:
+            InvalidRequest: they do not make bars; says what is wrong.
+        """
+        shared = [name for name in FIGURES if all(name in part for part in parts)]
+        columns = {
+            name: np.concatenate([part[name] for part in parts]) for name in ("days", *shared)
+        }
+        return cls(symbol, **columns)
 
     def __len__(self) -> int:
         """T."""
@@ -80,11 +101,13 @@ class Bars:
     def replaced_by(self, other: Bars) -> Bars:
         """Both, of the same asset; the other's on days that both have.
 
-        A figure that either lacks is lacking.
+        A figure that either lacks is lacking, unless nothing is left of ours.
         """
         alone = ~np.isin(self.days, other.days)
+        if not alone.any():
+            return other
         days = np.concatenate([self.days[alone], other.days])
-        order = np.argsort(days, kind="stable")
+        order = np.argsort(days)
         figures = {}
         for name in FIGURES:
             ours, theirs = getattr(self, name), getattr(other, name)
@@ -92,11 +115,84 @@ class Bars:
                 figures[name] = np.concatenate([ours[alone], theirs])[order]
         return Bars(self.symbol, days[order], **figures)
 
+    def changed_since(self, before: Bars | None) -> int:
+        """How many of these days are new, or other than they were before."""
+        if before is None:
+            return len(self)
+        _, here, there = np.intersect1d(
+            self.days, before.days, assume_unique=True, return_indices=True
+        )
+        same = np.ones(len(here), dtype=bool)
+        for name in FIGURES:
+            now, then = getattr(self, name), getattr(before, name)
+            if (now is None) != (then is None):
+                return len(self)
+            if now is not None:
+                same &= now[here] == then[there]
+        return len(self) - int(same.sum())
+
     def _rows(self, rows: NDArray[np.intp]) -> Bars:
         figures = {
             name: values[rows] for name in FIGURES if (values := getattr(self, name)) is not None
         }
         return Bars(self.symbol, self.days[rows], **figures)
+
+
+def by_year(bars: Iterable[Bars]) -> dict[tuple[str, int], Bars]:
+    """Bars by symbol and year; of the same day those that come later."""
+    found: dict[tuple[str, int], Bars] = {}
+    for one in bars:
+        for year, part in one.years():
+            known = found.get((one.symbol, year))
+            found[one.symbol, year] = part if known is None else known.replaced_by(part)
+    return found
+
+
+def of_history(history: PriceHistory) -> list[Bars]:
+    """The bars of each asset of a history that has a close."""
+    found = []
+    for column, symbol in enumerate(history.symbols):
+        closes = history.closes[:, column]
+        known = ~np.isnan(closes)
+        if known.any():
+            found.append(Bars(symbol, history.dates[known], closes[known]))
+    return found
+
+
+@attrs.frozen(eq=False)
+class Offer:
+    """What can be offered as a price history, of all bars that there are.
+
+    Attributes:
+        history: Assets by symbol, over every day on which one of them has a close; None: no asset.
+        withheld: Why others are not among them, by symbol: their closes have too long a gap.
+    """
+
+    history: PriceHistory | None
+    withheld: Mapping[str, str]
+
+    @classmethod
+    def of(cls, bars: Iterable[Bars]) -> Offer:
+        """Put the closes of assets side by side; a gap of at most 5 rows repeats the last."""
+        assets = sorted((one for one in bars if len(one)), key=lambda one: one.symbol)
+        if not assets:
+            return cls(None, {})
+        days = np.unique(np.concatenate([one.days for one in assets]))
+        closes = np.full((len(days), len(assets)), np.nan)
+        for column, one in enumerate(assets):
+            closes[np.searchsorted(days, one.days), column] = one.close
+        filled, gaps = fill_gaps(closes)
+        withheld = {
+            assets[column].symbol: f"{len(gap)} rows without a price, {days[gap.first]} to "
+            f"{days[gap.last]}; {TOO_LONG}"
+            for column, gap in gaps.items()
+        }
+        left = [column for column in range(len(assets)) if column not in gaps]
+        if not left:
+            return cls(None, withheld)
+        rows = ~np.isnan(closes[:, left]).all(axis=1)
+        symbols = [assets[column].symbol for column in left]
+        return cls(PriceHistory.of(symbols, days[rows], filled[rows][:, left]), withheld)
 
 
 def _freeze(bars: Bars, name: str, values: NDArray[np.generic]) -> None:

@@ -99,7 +99,7 @@ def batch(
     from rebalancer.entrypoints.cli.screen import meter
 
     if everyone:
-        beside = {"--portfolios": portfolios, "--out": out, "--workers": workers}
+        beside = {"--portfolios": portfolios, "--out": out}
         if stray := [option for option, value in beside.items() if value is not None]:
             raise InvalidRequest(f"{', '.join(stray)}: not with --all")
         return _everyone(
@@ -110,6 +110,7 @@ def batch(
             as_of=as_of,
             resume=resume,
             as_json=as_json,
+            workers=workers,
         )
     if portfolios is None or out is None:
         raise InvalidRequest("give either --portfolios and --out, or --all")
@@ -150,47 +151,45 @@ def _everyone(
     as_of: date | None,
     resume: bool,
     as_json: bool,
+    workers: int | None,
 ) -> int:
     """Propose for every kept portfolio, and keep the proposals."""
     import json
 
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.ports.surroundings import Clock, Ids
-    from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
+    from rebalancer.entrypoints.cli.everyone import Walk, run
     from rebalancer.entrypoints.cli.screen import meter
 
+    walk = Walk(where, settings(), policy, costs, currency or settings().currency, as_of)
     with store(where) as wired:
-        terms = wired.get(SetTerms)(
-            policy_name=policy,
-            costs=costs,
-            currency=currency or settings().currency,
-            as_of=as_of,
-        )
         with meter("proposing", None) as advance:
-            run = wired.get(ProposeForEveryone)(
-                terms,
+            ended = run(
+                walk,
+                wired,
                 id=wired.get(Ids)(),
                 now=wired.get(Clock)(),
                 resume=resume,
-                progress=advance,
+                workers=workers or settings().cores,
+                advance=advance,
             )
         with wired.get(UnitOfWork).read() as tx:
-            failures = tx.runs.failures(run.id) if run.failed else []
+            failures = tx.runs.failures(ended.id) if ended.failed else []
     if as_json:
         record = {
-            "run": str(run.id),
-            "policy": run.policy,
-            "as_of": run.as_of.isoformat(),
-            "proposed": run.proposed,
-            "nothing_to_do": run.nothing,
-            "failed": run.failed,
+            "run": str(ended.id),
+            "policy": ended.policy,
+            "as_of": ended.as_of.isoformat(),
+            "proposed": ended.proposed,
+            "nothing_to_do": ended.nothing,
+            "failed": ended.failed,
             "failures": [{"portfolio_id": str(id), "error": why} for id, why in failures],
         }
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
         click.echo(
-            f"Run {run.id}, {run.policy}, closes of {run.as_of}: {run.proposed} proposed, "
-            f"{run.nothing} with nothing to do, {run.failed} failed"
+            f"Run {ended.id}, {ended.policy}, closes of {ended.as_of}: {ended.proposed} proposed, "
+            f"{ended.nothing} with nothing to do, {ended.failed} failed"
         )
         for id, why in failures[:_SHOWN]:
             click.echo(f"portfolio {id}: {why}", err=True)

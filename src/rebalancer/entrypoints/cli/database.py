@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import click
 
 from rebalancer.entrypoints.cli.options import json_option, store
@@ -105,6 +108,65 @@ def check(as_json: bool) -> int:
     else:
         click.echo("\n".join(found) if found else "All is well.")
     return 3 if found else 0
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def backup(file: Path, as_json: bool) -> None:
+    """Write all that is kept into FILE, as of one moment, while servers and workers go on.
+
+    FILE must not be there yet, and appears once it is whole. It is alike for SQLite and Postgres,
+    and holds what everybody keeps, password hashes included: only its owner may read it.
+
+    \b
+    Examples:
+      rebalancer db backup "rebalancer-$(date +%F).jsonl.gz"
+      REBALANCER_DATABASE_URL=postgresql://user@host/rebalancer rebalancer db backup all.jsonl.gz
+    """
+    from rebalancer.application.ports.store import Database
+    from rebalancer.entrypoints.cli.screen import stages
+
+    with store() as wired, stages() as begin:
+        rows = wired.get(Database).backup(file, progress=begin("Writing", "rows"))
+    _told(rows, file, as_json, "Wrote", "to")
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def restore(file: Path, as_json: bool) -> None:
+    """Fill empty tables with what `rebalancer db backup` wrote into FILE: all of it or nothing.
+
+    The tables must be there, at the revision that the backup was taken of, and empty. The database
+    may be of another kind than the one that was backed up: this is also the way from SQLite to
+    Postgres, and back.
+
+    \b
+    Examples:
+      rebalancer db upgrade && rebalancer db restore all.jsonl.gz && rebalancer db check
+      rebalancer db upgrade 0001 && rebalancer db restore old.jsonl.gz && rebalancer db upgrade
+    """
+    from rebalancer.application.ports.store import Database
+    from rebalancer.entrypoints.cli.screen import stages
+
+    with store() as wired, stages() as begin:
+        database = wired.get(Database)
+        rows = database.restore(file, progress=begin("Restoring", "rows"))
+        at, newest = database.revision(), database.newest()
+    _told(rows, file, as_json, "Restored", "from")
+    if at != newest and not as_json:
+        click.echo(f"At revision {at}; this version needs {newest}: rebalancer db upgrade")
+
+
+def _told(rows: Mapping[str, int], file: Path, as_json: bool, what: str, how: str) -> None:
+    import json
+
+    total = sum(rows.values())
+    if as_json:
+        click.echo(json.dumps({"file": str(file), "rows": total, "tables": dict(rows)}))
+    else:
+        click.echo(f"{what} {total:,} rows of {len(rows)} tables {how} {file}.")
 
 
 def _moved(before: str | None, after: str | None) -> None:

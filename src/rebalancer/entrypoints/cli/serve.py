@@ -54,10 +54,8 @@ def serve(
     """
     import attrs
 
-    from rebalancer.application.backtests import AbandonJobs
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import Database
-    from rebalancer.application.ports.surroundings import Clock
     from rebalancer.entrypoints import server
 
     chosen = settings()
@@ -75,7 +73,6 @@ def serve(
         if upgrade:
             wired.get(Database).upgrade()
         _check_tables(wired)
-        wired.get(AbandonJobs)(wired.get(Clock)())
         ready = _ready_made(wired) if demo else ""
 
     def started(address: str) -> None:

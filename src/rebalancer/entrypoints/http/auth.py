@@ -10,7 +10,7 @@ from litestar import Request
 from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import SecurityScheme
 
-from rebalancer.application.ports.accounts import Tokens
+from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.surroundings import Clock
 from rebalancer.domain.errors import NotAuthenticated
 
@@ -27,15 +27,20 @@ async def bearer(request: Request[Any, Any, Any]) -> UUID:
     """Whose request it is.
 
     Raises:
-        NotAuthenticated: it carries no access token, or one that proves nothing.
+        NotAuthenticated: it carries no access token, or one that proves nothing, or its login was
+            ended.
     """
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     if kind.casefold() != "bearer" or not token:
         raise NotAuthenticated("send the header Authorization: Bearer <access token>; log in first")
     container: AsyncContainer = request.state.dishka_container
     tokens, clock = await container.get(Tokens), await container.get(Clock)
-    owner: UUID = tokens.bearer(token.strip(), clock())
-    return owner
+    shown = tokens.bearer(token.strip(), clock())
+    if shown.family is not None:
+        revocations = await container.get(Revocations)
+        if await revocations.revoked(shown.family):
+            raise NotAuthenticated("this login was ended; log in again")
+    return shown.owner
 
 
 Owner = NamedDependency[UUID]

@@ -13,7 +13,8 @@ from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
 
-from rebalancer.application.backtests import BacktestOrder, ReadJob, StartBacktest
+from rebalancer.application.backtests import BacktestOrder, StartBacktest
+from rebalancer.application.jobs import ReadJob
 from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest

@@ -1,0 +1,54 @@
+"""Reports in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from uuid import UUID
+
+import attrs
+
+from rebalancer.application.documents import check_readable, checked
+from rebalancer.application.ports.reports import SCHEMAS, Report
+from rebalancer.domain.errors import NotFound
+
+
+@attrs.frozen
+class MemoryReports:
+    """Reports that end with the process.
+
+    Attributes:
+        schemas: The newest shape that is known, by kind.
+    """
+
+    schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
+    _kept: dict[UUID, Report] = attrs.field(factory=dict)
+
+    def prepare(self) -> None:
+        """See `Reports.prepare`."""
+
+    def keep(self, report: Report) -> None:
+        """See `Reports.keep`."""
+        self._kept[report.id] = attrs.evolve(report, document=checked(report, self.schemas))
+
+    def get(self, id: UUID) -> Report:
+        """See `Reports.get`."""
+        found = self._kept.get(id)
+        if found is None:
+            raise NotFound(f"there is no report {id}")
+        check_readable(id, found.kind, found.schema, self.schemas)
+        return attrs.evolve(found, document=deepcopy(found.document))
+
+    def of(self, kind: str, subject: str, *, limit: int) -> list[Report]:
+        """See `Reports.of`."""
+        found = [
+            report
+            for report in self._kept.values()
+            if (report.kind, report.subject) == (kind, subject)
+            and report.schema <= self.schemas.get(kind, 0)
+        ]
+        found.sort(key=lambda report: (report.created, report.id), reverse=True)
+        return [
+            attrs.evolve(report, document=deepcopy(report.document), series={}, dates=None)
+            for report in found[:limit]
+        ]

@@ -1,0 +1,52 @@
+"""Ended logins in memory, for one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Lock
+from uuid import UUID
+
+from rebalancer.application.ports.accounts import ACCESS_LIFETIME
+
+MOST = 100_000
+"""Logins that are remembered; more than a process ends in the minutes that they matter."""
+
+
+class MemoryRevocations:
+    """Ended logins that this process knows of. The oldest are forgotten where there are too many.
+
+    Args:
+        lifetime: How long an access token serves.
+        clock: Seconds; only differences matter.
+    """
+
+    def __init__(
+        self,
+        lifetime: timedelta = ACCESS_LIFETIME,
+        *,
+        most: int = MOST,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lifetime = lifetime.total_seconds()
+        self._most = most
+        self._clock = clock
+        self._ends: dict[UUID, float] = {}  # in the order of their ends
+        self._lock = Lock()
+
+    def revoke(self, family: UUID) -> None:
+        """See `Revocations.revoke`."""
+        now = self._clock()
+        with self._lock:
+            self._ends.pop(family, None)
+            self._ends[family] = now + self._lifetime
+            while self._ends:
+                oldest = next(iter(self._ends))
+                if now < self._ends[oldest] and len(self._ends) <= self._most:
+                    break
+                del self._ends[oldest]
+
+    async def revoked(self, family: UUID) -> bool:
+        """See `Revocations.revoked`."""
+        return self._clock() < self._ends.get(family, float("-inf"))

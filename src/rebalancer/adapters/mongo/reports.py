@@ -1,0 +1,109 @@
+"""Reports in MongoDB: a document each, its series compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, timedelta
+from typing import Any
+from uuid import UUID
+
+import attrs
+from pymongo import DESCENDING, IndexModel
+from pymongo.database import Database
+
+from rebalancer.adapters.mongo.connection import Document, prepare, translated
+from rebalancer.application.documents import check_readable, checked, packed, unpacked
+from rebalancer.application.ports.reports import SCHEMAS, Report
+from rebalancer.domain.errors import NotFound
+
+_LATEST = [("created", DESCENDING), ("micros", DESCENDING), ("_id", DESCENDING)]
+
+_VALIDATOR = {
+    "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["_id", "kind", "subject", "created", "micros", "schema", "document"],
+        "additionalProperties": False,
+        "properties": {
+            "_id": {"bsonType": "binData"},
+            "kind": {"bsonType": "string", "minLength": 1},
+            "subject": {"bsonType": "string"},
+            "created": {"bsonType": "date"},
+            "micros": {"bsonType": "int", "minimum": 0, "maximum": 999},
+            "schema": {"bsonType": "int", "minimum": 1},
+            "document": {"bsonType": "object"},
+            "series": {"bsonType": "binData"},
+        },
+    }
+}
+
+
+@attrs.frozen
+class MongoReports:
+    """See `Reports`.
+
+    A moment of MongoDB's has milliseconds; what is finer stands beside it.
+
+    Attributes:
+        database: One of `connect`.
+        schemas: The newest shape that is known, by kind.
+    """
+
+    database: Database[Document]
+    schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
+
+    def prepare(self) -> None:
+        """See `Reports.prepare`: the server checks documents, and finds them by their subject."""
+        found_by = IndexModel([("kind", 1), ("subject", 1), *_LATEST], name="subject")
+        prepare(self.database, "reports", _VALIDATOR, [found_by])
+
+    def keep(self, report: Report) -> None:
+        """See `Reports.keep`."""
+        micros = report.created.microsecond % 1000
+        document: Document = {
+            "_id": report.id,
+            "kind": report.kind,
+            "subject": report.subject,
+            "created": report.created - timedelta(microseconds=micros),
+            "micros": micros,
+            "schema": report.schema,
+            "document": checked(report, self.schemas),
+        }
+        series = packed(report)
+        if series is not None:
+            document["series"] = series
+        with translated():
+            self.database.reports.replace_one({"_id": report.id}, document, upsert=True)
+
+    def get(self, id: UUID) -> Report:
+        """See `Reports.get`."""
+        with translated():
+            found = self.database.reports.find_one({"_id": id})
+        if found is None:
+            raise NotFound(f"there is no report {id}")
+        check_readable(id, found["kind"], found["schema"], self.schemas)
+        series, dates = unpacked(id, found.get("series"))
+        return attrs.evolve(_from_document(found), series=series, dates=dates)
+
+    def of(self, kind: str, subject: str, *, limit: int) -> list[Report]:
+        """See `Reports.of`."""
+        if limit < 1:  # which is no limit to MongoDB
+            return []
+        wanted = {
+            "kind": kind,
+            "subject": subject,
+            "schema": {"$lte": self.schemas.get(kind, 0)},
+        }
+        with translated():
+            found = self.database.reports.find(wanted, {"series": False}, sort=_LATEST, limit=limit)
+            return [_from_document(each) for each in found]
+
+
+def _from_document(found: Mapping[str, Any]) -> Report:
+    return Report(
+        found["_id"],
+        found["kind"],
+        found["subject"],
+        found["created"].astimezone(UTC) + timedelta(microseconds=found["micros"]),
+        found["schema"],
+        found["document"],
+    )

@@ -1,0 +1,82 @@
+"""Reports in a SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import attrs
+import msgspec
+from sqlalchemy import Engine, Row, select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from rebalancer.adapters.sql.engine import reading, writing
+from rebalancer.adapters.sql.tables import reports
+from rebalancer.application.documents import check_readable, checked, packed, unpacked
+from rebalancer.application.ports.reports import SCHEMAS, Report
+from rebalancer.domain.errors import NotFound
+
+_WITHOUT_SERIES = [column for column in reports.c if column.name != "series"]
+
+
+@attrs.frozen
+class SqlReports:
+    """See `Reports`.
+
+    Attributes:
+        engine: One of `connect`.
+        schemas: The newest shape that is known, by kind.
+    """
+
+    engine: Engine
+    schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
+
+    def prepare(self) -> None:
+        """See `Reports.prepare`; tables are a matter of `Database.upgrade`."""
+
+    def keep(self, report: Report) -> None:
+        """See `Reports.keep`."""
+        row = {
+            "id": report.id,
+            "kind": report.kind,
+            "subject": report.subject,
+            "created": report.created,
+            "schema": report.schema,
+            "document": checked(report, self.schemas),
+            "series": packed(report),
+        }
+        insert = sqlite_insert if self.engine.dialect.name == "sqlite" else postgres_insert
+        statement = insert(reports).values(row)
+        rest = {name: statement.excluded[name] for name in row if name != "id"}
+        with writing(self.engine) as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=rest))
+
+    def get(self, id: UUID) -> Report:
+        """See `Reports.get`."""
+        with reading(self.engine) as connection:
+            row = connection.execute(select(reports).where(reports.c.id == id)).one_or_none()
+        if row is None:
+            raise NotFound(f"there is no report {id}")
+        check_readable(id, row.kind, row.schema, self.schemas)
+        series, dates = unpacked(id, row.series)
+        return attrs.evolve(_from_row(row), series=series, dates=dates)
+
+    def of(self, kind: str, subject: str, *, limit: int) -> list[Report]:
+        """See `Reports.of`."""
+        wanted = (
+            select(*_WITHOUT_SERIES)
+            .where(reports.c.kind == kind, reports.c.subject == subject)
+            .where(reports.c.schema <= self.schemas.get(kind, 0))
+            .order_by(reports.c.created.desc(), reports.c.id.desc())
+            .limit(limit)
+        )
+        with reading(self.engine) as connection:
+            return [_from_row(row) for row in connection.execute(wanted)]
+
+
+def _from_row(row: Row[Any]) -> Report:
+    return Report(
+        row.id, row.kind, row.subject, row.created, row.schema, msgspec.json.decode(row.document)
+    )

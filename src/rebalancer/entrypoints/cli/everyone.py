@@ -1,0 +1,145 @@
+"""`rebalancer batch --all`: every kept portfolio, by any number of processes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import attrs
+
+if TYPE_CHECKING:
+    from dishka import Container
+
+    from rebalancer.application.ports.portfolios import BatchRun
+    from rebalancer.config import Settings
+    from rebalancer.domain.portfolio.costs import CostModel
+    from rebalancer.domain.rebalancing.proposal import Terms
+    from rebalancer.wiring import Sources
+
+WORTHWHILE = 8
+"""Parts of a run that a further process should find, since it takes a second to begin."""
+
+_LOOK = 0.3
+"""Seconds from one look at how far others are to the next."""
+
+
+@attrs.frozen
+class Walk:
+    """What is proposed for everybody.
+
+    Attributes:
+        sources: Where market data come from.
+        settings: Where portfolios are kept, among others.
+        policy: Who decides.
+        costs: The price list.
+        currency: Of the prices.
+        as_of: The day to decide on; the last close when None.
+    """
+
+    sources: Sources
+    settings: Settings
+    policy: str
+    costs: CostModel
+    currency: str
+    as_of: date | None
+
+    def terms(self, wired: Container) -> Terms:
+        """What the proposals follow from.
+
+        Raises:
+            InvalidRequest: the policy, the day or the prices make no sense; names the field.
+        """
+        from rebalancer.application.rebalance import SetTerms
+
+        return wired.get(SetTerms)(
+            policy_name=self.policy, costs=self.costs, currency=self.currency, as_of=self.as_of
+        )
+
+
+def run(
+    walk: Walk,
+    wired: Container,
+    *,
+    id: UUID,
+    now: datetime,
+    resume: bool,
+    workers: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> BatchRun:
+    """The finished run.
+
+    Args:
+        walk: What is proposed.
+        wired: Of this process.
+        id: The run's.
+        now: When.
+        resume: Go on with the latest unfinished run of the same terms.
+        workers: Processes at most; where there is little to do, this one does it alone.
+        advance: Told how many portfolios more are done.
+
+    Raises:
+        InvalidRequest: there is no run to resume.
+    """
+    from rebalancer.application.rebalance import ProposeForEveryone
+
+    use, terms = wired.get(ProposeForEveryone), walk.terms(wired)
+    found = use.begin(terms, id=id, now=now, resume=resume)
+    left = found.chunks - found.done
+    if min(workers, left // WORTHWHILE) > 1:
+        _together(walk, use.read, found, now, min(workers, left // WORTHWHILE), advance)
+    # What processes that died have left undone, and all of it where there was one.
+    use.share(found.id, terms, now=now, progress=advance)
+    return use.read(found.id)
+
+
+def share(walk: Walk, run: UUID, now: datetime) -> None:
+    """Do parts of a run until all are done: a process's whole work."""
+    from rebalancer.application.rebalance import ProposeForEveryone
+    from rebalancer.entrypoints.processes import end_with_parent
+    from rebalancer.wiring import container
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
+    end_with_parent()
+    wired = container(walk.sources, settings=walk.settings)
+    try:
+        wired.get(ProposeForEveryone).share(run, walk.terms(wired), now=now)
+    finally:
+        wired.close()
+
+
+def _together(
+    walk: Walk,
+    read: Callable[[UUID], BatchRun],
+    run: BatchRun,
+    now: datetime,
+    workers: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Have processes share a run; one that dies leaves its part to the others."""
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")  # nothing of ours is shared by accident
+    started: list[Any] = [
+        context.Process(target=share, args=(walk, run.id, now), daemon=True) for _ in range(workers)
+    ]
+    for process in started:
+        process.start()
+    known = _proposed(run)
+    try:
+        while any(process.is_alive() for process in started):
+            time.sleep(_LOOK)
+            done = _proposed(read(run.id))
+            advance(done - known)
+            known = done
+    finally:
+        for process in started:  # of which none is alive, unless we are interrupted
+            process.terminate()
+            process.join()
+
+
+def _proposed(run: BatchRun) -> int:
+    return run.proposed + run.nothing + run.failed

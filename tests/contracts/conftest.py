@@ -1,0 +1,79 @@
+"""Stores of a test's own, on every database."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.adapters.sql import migrations
+from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.store import SqlWork
+from tests.contracts.databases import new_database
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with tables and nothing in them."""
+    path = tmp_path_factory.mktemp("template") / "empty.db"
+    engine = connect(f"sqlite:///{path}")
+    migrations.upgrade(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> Iterator[str]:
+    """A database with tables and nothing in them."""
+    with new_database(postgres_url) as url:
+        engine = connect(url)
+        migrations.upgrade(engine)
+        engine.dispose()
+        yield url
+
+
+@pytest.fixture(scope="module")
+def makers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Callable[[], str]]]:
+    """Of each kind, what makes a database with empty tables and tells its URL."""
+    with ExitStack() as at_the_end:
+
+        def sqlite() -> str:
+            path = tmp_path_factory.mktemp("sqlite") / "store.db"
+            shutil.copy(request.getfixturevalue("sqlite_template"), path)
+            return f"sqlite:///{path}"
+
+        def postgres() -> str:
+            server = request.getfixturevalue("postgres_url")
+            template = request.getfixturevalue("postgres_template")
+            return at_the_end.enter_context(new_database(server, template))
+
+        yield {"sqlite": sqlite, "postgres": postgres}
+
+
+@pytest.fixture(scope="module")
+def stores_of(makers: dict[str, Callable[[], str]]) -> Iterator[Callable[[str], SqlWork]]:
+    """Makes an empty store of a kind."""
+    with ExitStack() as at_the_end:
+
+        def make(kind: str) -> SqlWork:
+            engine = connect(makers[kind]())
+            at_the_end.callback(engine.dispose)
+            return SqlWork(engine)
+
+        yield make
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite", "postgres"])
+def make(
+    request: pytest.FixtureRequest, stores_of: Callable[[str], SqlWork]
+) -> Callable[[], MemoryWork | SqlWork]:
+    """Makes empty stores of one kind."""
+    if request.param == "memory":
+        return MemoryWork
+    return lambda: stores_of(request.param)

@@ -1,0 +1,561 @@
+"""All that is kept in one file: `Database.backup` and `Database.restore`, from any to any."""
+
+import gzip
+import itertools
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from uuid import uuid4
+
+import attrs
+import pytest
+from sqlalchemy import JSON, insert, select
+
+from rebalancer.adapters.sql import backup as backups
+from rebalancer.adapters.sql.database import SqlDatabase
+from rebalancer.adapters.sql.engine import connect, reading, writing
+from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.tables import (
+    batch_failures,
+    instruments,
+    metadata,
+    price_years,
+    reports,
+)
+from rebalancer.application.ports.jobs import JobState
+from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
+from rebalancer.domain.portfolio.portfolio import Preferences
+from rebalancer.domain.rebalancing.record import Stage
+from tests.contracts.databases import new_database
+from tests.contracts.stores import (
+    HOUR,
+    NOW,
+    a_deposit,
+    a_fill,
+    a_job,
+    a_key,
+    a_managed,
+    a_proposal,
+    a_run,
+    a_token,
+    a_user,
+)
+
+KINDS = ["sqlite", "postgres"]
+AWKWARD = 'Zoë\'s "№ 1"\t\\\n\u2028\U0001f4b6 [{"table"}]'
+LARGE, SMALL = Decimal("999999999999999.999999999999"), Decimal("0.000000000001")
+
+
+@pytest.fixture(scope="module")
+def empty(makers):
+    """Makes databases of a kind, whose tables are empty."""
+    with ExitStack() as at_the_end:
+
+        def make(kind):
+            engine = connect(makers[kind]())
+            at_the_end.callback(engine.dispose)
+            return SqlDatabase(engine)
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def full(empty):
+    """A database of each kind with something of everything; nobody changes it."""
+    made = {}
+
+    def of(kind):
+        if kind not in made:
+            made[kind] = empty(kind)
+            filled(made[kind].engine)
+        return made[kind]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def whole(full, tmp_path_factory):
+    """A good backup."""
+    path = tmp_path_factory.mktemp("backup") / "all.jsonl.gz"
+    full("sqlite").backup(path)
+    return path
+
+
+def filled(engine):
+    """Put something of everything into a database, plain and awkward."""
+    ada = a_user(name=AWKWARD, created=datetime(1970, 1, 1, 0, 0, 0, 1, UTC), assessed=NOW)
+    bob = a_user(email="bob@bücher.example")
+    money = [a_deposit(amount, note=AWKWARD) for amount in (LARGE, SMALL, "0.10", "1E+2", 7)]
+    preferences = Preferences(do_not_sell=frozenset({"ÅÄÖ"}), cash_reserve=SMALL, band=0.1)
+    plain, rich = a_managed(bob.id), a_managed(ada.id, money)
+    rich = attrs.evolve(rich, mandate=attrs.evolve(rich.mandate, preferences=preferences))
+    closed = a_managed(bob.id)
+    run = a_run(policy=AWKWARD)
+    waiting, done = a_proposal(rich, run=run.id), a_proposal(rich, remark=AWKWARD)
+    fill = a_fill(done)
+    work = SqlWork(engine)
+    with work.begin() as tx:
+        for user in (ada, bob):
+            tx.users.add(user)
+        for token in (a_token(ada.id), a_token(bob.id, used=NOW)):
+            tx.tokens.add(token)
+        tx.portfolios.add(plain, [])
+        tx.portfolios.add(rich, money)
+        tx.portfolios.add(closed, [])
+        tx.portfolios.close(closed.id, owner=bob.id, version=1, now=NOW + HOUR)
+        tx.runs.add(run, [plain.id])
+        tx.proposals.add([waiting, done, *(a_proposal(plain) for _ in range(40))])
+        ledger = tx.portfolios.ledger(rich.id).followed_by([fill])
+        tx.portfolios.save(rich.booked(ledger, NOW), entries=[fill])
+        tx.proposals.save(
+            attrs.evolve(done, stage=Stage.EXECUTED, decided=NOW, executed=NOW), seen=Stage.PROPOSED
+        )
+        tx.keys.add(a_key(ada.id, AWKWARD))
+        for job in (
+            a_job(
+                bob.id, progress=0.1 + 0.2, state=JobState.SUCCEEDED, result={"a": 1e-7, "z": []}
+            ),
+            a_job(None, error=AWKWARD, alive=NOW, cancelling=True, attempts=3),
+        ):
+            tx.jobs.add(job)
+    every_byte = bytes(range(256))
+    with writing(engine) as connection:
+        connection.execute(
+            insert(batch_failures).values(run=run.id, portfolio=plain.id, reason=AWKWARD)
+        )
+        years = [
+            {"symbol": f"S{n}", "year": 2020, "days": b"", "close": every_byte} for n in range(50)
+        ]
+        connection.execute(insert(price_years), years)
+        connection.execute(
+            insert(instruments).values(
+                symbol=AWKWARD, position=1, instrument={"b": 1, "a": [AWKWARD]}
+            )
+        )
+        for series in (None, every_byte * 9):
+            document = {"pi": 3.141592653589793, "large": 2**60, "none": None}
+            connection.execute(
+                insert(reports).values(
+                    id=uuid4(),
+                    kind="backtest",
+                    subject="s",
+                    created=NOW,
+                    schema=1,
+                    document=document,
+                    series=series,
+                )
+            )
+    return rich
+
+
+def contents(database):
+    """Every value of every row, to the last digit and as it is written, in no order."""
+
+    def exactly(column, value):
+        """Servers give documents as bytes."""
+        document = isinstance(column.type, JSON) and isinstance(value, bytes)
+        return repr(value.decode() if document else value)
+
+    with reading(database.engine) as connection:
+        return {
+            table.name: sorted(
+                [exactly(column, value) for column, value in zip(table.columns, row, strict=True)]
+                for row in connection.execute(select(table))
+            )
+            for table in metadata.sorted_tables
+        }
+
+
+def is_empty(database):
+    return not any(contents(database).values())
+
+
+def lines_of(path):
+    return gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+
+
+def written(path, lines, *, signed=True):
+    """A file of these lines; unless `signed`, with whatever trailer is among them."""
+    if signed:
+        lines = [line for line in lines if b'"sha256"' not in line]
+        rows, table = dict.fromkeys(json.loads(lines[0])["tables"], 0), ""
+        for line in lines[1:]:
+            if line.startswith(b"["):
+                rows[table] += 1
+            else:
+                table = json.loads(line)["table"]
+        trailer = {"rows": rows, "sha256": sha256(b"".join(lines)).hexdigest()}
+        lines = [*lines, json.dumps(trailer).encode() + b"\n"]
+    path.write_bytes(gzip.compress(b"".join(lines)))
+    return path
+
+
+# There and back.
+
+
+@pytest.mark.parametrize("to", KINDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_comes_back_anywhere(full, empty, tmp_path, kind, to):
+    source, target = full(kind), empty(to)
+    before = contents(source)
+    assert all(before.values())
+    told = []
+    counted = source.backup(tmp_path / "first", progress=lambda *step: told.append(step))
+    assert counted == {name: len(rows) for name, rows in before.items()}
+    assert told == sorted(told) and told[-1] == (sum(counted.values()), sum(counted.values()))
+    restored = []
+    assert (
+        target.restore(tmp_path / "first", progress=lambda *step: restored.append(step)) == counted
+    )
+    assert restored[-1] == told[-1]
+    assert contents(target) == before == contents(source)
+    assert target.findings() == []
+
+    target.backup(tmp_path / "second")
+    first, second = lines_of(tmp_path / "first"), lines_of(tmp_path / "second")
+    assert sorted(first[1:-1]) == sorted(second[1:-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_life_goes_on_where_it_stopped(whole, empty, kind):
+    target = empty(kind)
+    target.restore(whole)
+    work, deposit = SqlWork(target.engine), a_deposit("0.01")
+    with work.begin() as tx:
+        rich = max(tx.portfolios.chunk(), key=lambda portfolio: portfolio.version)
+        ledger = tx.portfolios.ledger(rich.id)
+        tx.portfolios.save(
+            rich.booked(ledger.followed_by([deposit]), NOW + HOUR), entries=[deposit]
+        )
+    with work.read() as tx:
+        assert tx.portfolios.ledger(rich.id).entries == (*ledger.entries, deposit)
+    assert target.findings() == []
+
+
+@pytest.mark.parametrize("to", KINDS)
+def test_nothing_is_something_too(empty, tmp_path, to):
+    counted = empty("sqlite").backup(tmp_path / "nothing")
+    assert set(counted.values()) == {0}
+    target = empty(to)
+    assert target.restore(tmp_path / "nothing") == counted
+    filled(target.engine)
+    assert target.findings() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_backup_is_of_one_moment_whoever_writes_meanwhile(empty, tmp_path, kind):
+    source, target = empty(kind), empty("sqlite")
+    rich = filled(source.engine)
+    before, work, written = contents(source), SqlWork(source.engine), []
+
+    def write(done, total):
+        """Between one table and the next: a newcomer, and a deposit to a portfolio of before."""
+        with work.begin() as tx:
+            portfolio = tx.portfolios.get(rich.id, owner=rich.owner)
+            entry, newcomer = a_deposit(), a_user()
+            ledger = tx.portfolios.ledger(rich.id).followed_by([entry])
+            tx.portfolios.save(portfolio.booked(ledger, NOW), entries=[entry])
+            tx.users.add(newcomer)
+            tx.portfolios.add(a_managed(newcomer.id), [])
+        written.append(entry)
+
+    source.backup(tmp_path / "all", progress=write)
+    assert len(written) > 9
+    target.restore(tmp_path / "all")
+    assert contents(target) == before != contents(source)
+    assert target.findings() == source.findings() == []
+
+
+def test_many_rows_are_written_in_bundles(empty, tmp_path, monkeypatch):
+    monkeypatch.setattr(backups, "_WRITTEN", 7)
+    monkeypatch.setattr(backups, "_WRITTEN_BYTES", 4000)
+    monkeypatch.setattr(backups, "_FETCHED", 3)
+    source = empty("postgres")
+    filled(source.engine)
+    source.backup(tmp_path / "all")
+    for kind in KINDS:
+        target, steps = empty(kind), []
+        target.restore(tmp_path / "all", progress=lambda *step, steps=steps: steps.append(step[0]))
+        assert contents(target) == contents(source)
+        assert max(after - before for before, after in itertools.pairwise(steps)) <= 7
+
+
+def test_only_its_owner_may_read_it(whole):
+    assert stat.S_IMODE(whole.stat().st_mode) == 0o600
+    assert [other.name for other in whole.parent.iterdir()] == [whole.name]
+
+
+# Of another version.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_older_backup_comes_back_by_way_of_its_version(whole, empty, tmp_path, kind):
+    new = {"batch_chunks", "price_years", "instruments", "reports"}
+    header, *lines = lines_of(whole)
+    described = json.loads(header)
+    described["revision"] = "0001"
+    columns = list(described["tables"].pop("jobs"))
+    described["tables"] = {
+        name: kinds for name, kinds in described["tables"].items() if name not in new | {"jobs"}
+    }
+    older, table = [json.dumps(described).encode() + b"\n"], ""
+    for line in lines[:-1]:
+        if not line.startswith(b"["):
+            table = json.loads(line)["table"]
+        if table in described["tables"]:
+            older.append(line)
+    assert "due" in columns  # which the version before had not
+    path = written(tmp_path / "older", older)
+
+    target = empty(kind)
+    with pytest.raises(Conflict, match=r"revision 0001.* at 0002.*upgrade 0001.*downgrade"):
+        target.restore(path)
+    target.downgrade("0001")
+    assert target.restore(path)["ledger_entries"] > 5
+    with pytest.raises(Conflict, match="rebalancer db upgrade"):
+        target.backup(tmp_path / "too early")
+    target.upgrade()
+    assert target.findings() == []
+
+
+def test_without_tables_there_is_nothing_to_back_up_and_no_room(whole, tmp_path, postgres_url):
+    with new_database(postgres_url) as server:
+        for url in (f"sqlite:///{tmp_path}/new.db", server):
+            engine = connect(url)
+            with pytest.raises(Conflict, match="no tables yet: run `rebalancer db upgrade 0002`"):
+                SqlDatabase(engine).restore(whole)
+            with pytest.raises(Conflict, match="there are no tables"):
+                SqlDatabase(engine).backup(tmp_path / "none")
+            engine.dispose()
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_later_format_is_left_alone(whole, empty, tmp_path):
+    header, *lines = lines_of(whole)
+    later = header.replace(b'"format":1', b'"format":2')
+    assert later != header
+    with pytest.raises(InvalidRequest, match=r"format 2.*reads 1: use the version"):
+        empty("sqlite").restore(written(tmp_path / "later", [later, *lines]))
+
+
+# All or nothing.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_empty_tables_are_filled(full, whole, kind, empty):
+    before = contents(full(kind))
+    with pytest.raises(Conflict, match=r"the table \w+ is not empty: restore into a new"):
+        full(kind).restore(whole)
+    assert contents(full(kind)) == before
+    target = empty(kind)
+    with writing(target.engine) as connection:
+        connection.execute(insert(instruments).values(symbol="A", position=0, instrument={}))
+    with pytest.raises(Conflict, match="the table instruments is not empty"):
+        target.restore(whole)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_the_database_refuses_leave_nothing(whole, empty, tmp_path, kind):
+    lines = lines_of(whole)
+    (note,) = {line for line in lines if b'"sell"' in line or b'"buy"' in line}
+    bad = note.replace(b'"100.00"', b'"-100.00"', 1)
+    assert bad != note
+    path = written(tmp_path / "bad", [bad if line == note else line for line in lines])
+    target = empty(kind)
+    with pytest.raises(Conflict, match="the database refuses it"):
+        target.restore(path)
+    assert is_empty(target)
+    target.restore(whole)  # nobody is in the way
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_restore_that_is_interrupted_leaves_nothing(whole, empty, kind):
+    target = empty(kind)
+
+    def interrupt(done, total):
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        target.restore(whole, progress=interrupt)
+    assert is_empty(target)
+
+
+def test_nobody_writes_while_it_is_restored(whole, empty, makers, monkeypatch):
+    target = empty("postgres")
+    other = connect(target.engine.url.render_as_string(hide_password=False))
+
+    def write(done, total):
+        with pytest.raises(Unavailable, match="busy"), writing(other) as connection:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = 50")
+            connection.execute(insert(instruments).values(symbol="X", position=0, instrument={}))
+
+    target.restore(whole, progress=write)
+    other.dispose()
+    assert target.findings() == []
+
+
+# Damage.
+
+
+def refused(database, path):
+    with pytest.raises(InvalidRequest, match=r"is damaged|is no backup") as caught:
+        database.restore(path)
+    assert str(path) in str(caught.value)
+    return is_empty(database)
+
+
+def test_a_file_cut_short_is_refused(whole, empty, tmp_path):
+    target, good = empty("sqlite"), whole.read_bytes()
+    for length in (0, 1, 9, 10, 30, len(good) // 3, len(good) // 2, *range(-20, 0)):
+        (tmp_path / "cut").write_bytes(good[:length])
+        assert refused(target, tmp_path / "cut")
+    (tmp_path / "twice").write_bytes(good + good)
+    assert refused(target, tmp_path / "twice")
+    (tmp_path / "more").write_bytes(good + b"more")
+    assert refused(target, tmp_path / "more")
+    target.restore(whole)
+
+
+def test_a_flipped_bit_is_refused(whole, empty, tmp_path):
+    target, good = empty("sqlite"), whole.read_bytes()
+    for place in (0, 1, 2, *range(10, len(good), len(good) // 60), *range(-8, 0)):
+        bad = bytearray(good)
+        bad[place] ^= 1 << (place % 8)
+        (tmp_path / "flipped").write_bytes(bad)
+        assert refused(target, tmp_path / "flipped")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_altered_is_refused(whole, empty, tmp_path, kind):
+    target, lines = empty(kind), lines_of(whole)
+    number = next(n for n, line in enumerate(lines) if b"bob@" in line)
+    altered = {
+        "a value": [line.replace(b"bob@", b"eve@") for line in lines],
+        "a line less": lines[:number] + lines[number + 1 :],
+        "a line twice": lines[:number] + lines[number : number + 1] * 2 + lines[number + 1 :],
+        "another order": [lines[0], *lines[3:5], *lines[1:3], *lines[5:]],
+        "no end": lines[:-1],
+        "two ends": [*lines, lines[-1]],
+        "more after its end": [*lines, lines[number]],
+        "another header": [lines[0].replace(b'"taken":"2', b'"taken":"3'), *lines[1:]],
+        "another count": [*lines[:-1], lines[-1].replace(b'"users":2', b'"users":3')],
+        "a table that is not there": [*lines[:-1], b'{"table":"x"}\n', lines[-1]],
+        "nonsense": [*lines[:-1], b"nonsense\n", lines[-1]],
+    }
+    for name, changed in altered.items():
+        assert changed != lines, name
+        assert refused(target, written(tmp_path / "altered", changed, signed=False)), name
+    row = next(n for n, line in enumerate(lines) if line.startswith(b"["))
+    for wrong in (b"[]\n", b'[null,1,"x"]\n', b"[1,2,3,4,5,6,7,8]\n"):
+        path = written(tmp_path / "signed", [*lines[:row], wrong, *lines[row + 1 :]])
+        assert refused(target, path)
+
+
+def test_other_files_are_no_backups(empty, tmp_path):
+    target = empty("sqlite")
+    for content in (
+        b"hello",
+        gzip.compress(b""),
+        gzip.compress(b"1\n2\n"),
+        b"SQLite format 3\0" * 99,
+    ):
+        (tmp_path / "other").write_bytes(content)
+        assert refused(target, tmp_path / "other")
+    for path, said in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file")):
+        with pytest.raises(InvalidRequest, match=f"cannot read .*{said}"):
+            target.restore(path)
+
+
+# Files.
+
+
+def test_no_file_is_overwritten(full, tmp_path):
+    path = tmp_path / "there"
+    path.write_text("mine")
+    with pytest.raises(InvalidRequest, match="already; choose another name"):
+        full("sqlite").backup(path)
+    assert path.read_text() == "mine"
+
+    def overtaken(done, total):
+        (tmp_path / "later").write_text("theirs")
+
+    with pytest.raises(InvalidRequest, match="already; choose another name"):
+        full("sqlite").backup(tmp_path / "later", progress=overtaken)
+    assert (tmp_path / "later").read_text() == "theirs"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_where_nothing_can_be_written(full, tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "no" / "folder", tmp_path / "file" / "inside", tmp_path / ("x" * 300)):
+        with pytest.raises(InvalidRequest, match="cannot write"):
+            full("sqlite").backup(path)
+
+
+def test_a_full_disk_leaves_no_file(full, tmp_path, monkeypatch):
+    def full_disk(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(InvalidRequest, match="No space left on device"):
+        full("sqlite").backup(tmp_path / "all")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_that_is_interrupted_leaves_no_file(full, tmp_path):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        full("postgres").backup(tmp_path / "all", progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from rebalancer.adapters.sql.database import SqlDatabase
+from rebalancer.adapters.sql.engine import connect
+
+def wait(done, total):
+    if done == total:
+        print("all but the end is written", flush=True)
+        time.sleep(60)
+
+SqlDatabase(connect(sys.argv[1])).backup(Path(sys.argv[2]), progress=wait)
+"""
+
+
+def test_a_backup_that_is_killed_leaves_no_file_that_looks_whole(full, empty, tmp_path):
+    url, path = full("sqlite").engine.url, tmp_path / "all"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(url), str(path)], stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert not path.exists()
+    for left in tmp_path.iterdir():
+        assert left.suffix == ".partial"
+        shutil.copy(left, path)
+        assert refused(empty("sqlite"), path)
+        path.unlink()
+    assert full("sqlite").backup(path)
+
+
+def test_a_database_that_does_not_answer(whole, tmp_path):
+    engine = connect("postgresql://postgres@127.0.0.1:1/none")
+    with pytest.raises(Unavailable):
+        SqlDatabase(engine).restore(whole)
+    with pytest.raises(Unavailable):
+        SqlDatabase(engine).backup(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,438 @@
+"""What only a database can do, or get wrong: limits, faults, plans, what stands in its tables."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from functools import partial
+from uuid import UUID, uuid4
+
+import attrs
+import psycopg
+import pytest
+from sqlalchemy import Uuid, bindparam, event, make_url, text
+
+from rebalancer.adapters.sql import engine as sql_engine
+from rebalancer.adapters.sql import migrations
+from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from rebalancer.domain.portfolio.portfolio import Preferences
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from tests.contracts.databases import new_database
+from tests.contracts.stores import (
+    NOW,
+    a_deposit,
+    a_job,
+    a_managed,
+    a_proposal,
+    a_run,
+    a_token,
+    a_user,
+)
+from tests.contracts.test_stores import (
+    booked,
+    changed,
+    kept_portfolio,
+    kept_proposal,
+    kept_user,
+    race,
+)
+from tests.servers import Postgres, running
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def database(stores_of, kind):
+    return stores_of(kind)
+
+
+@pytest.fixture
+def count(database):
+    """How many statements a call takes, beside those that begin a transaction."""
+    said = []
+    engine = database.engine
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(connection, cursor, statement, parameters, context, executemany):
+        if not statement.startswith(("BEGIN", "PRAGMA")):
+            said.append(statement)
+
+    def count(call):
+        said.clear()
+        call()
+        return len(said)
+
+    return count
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_the_number_of_statements_does_not_grow(database, kind, count, size):
+    """Many proposals are one stream to Postgres, which is no statement of SQLAlchemy's."""
+    ada = kept_user(database)
+    portfolio = kept_portfolio(database, ada, a_deposit())
+    some, more = [[a_deposit() for _ in range(size)] for _ in range(2)]
+    run = a_run()
+    others = [kept_portfolio(database, ada) for _ in range(size)]
+    records = [a_proposal(other) for other in others]
+    failures = [(other.id, "why") for other in others]
+    ids = [other.id for other in others]
+    with database.begin() as tx:
+        tx.runs.add(run, [])
+        part = tx.runs.take(run.id)
+        saved = booked(tx, portfolio, *some)
+        for expected, call in (
+            (2, lambda: tx.portfolios.add(a_managed(ada.id, more), more)),
+            (4, lambda: tx.portfolios.save(saved, entries=some)),
+            (1, lambda: tx.portfolios.of(ada.id, after=portfolio.id, limit=size)),
+            (1, lambda: tx.portfolios.chunk(limit=size)),
+            (1, lambda: tx.portfolios.ledger(portfolio.id)),
+            (1, lambda: tx.portfolios.entries(portfolio.id, limit=size)),
+            (1, lambda: tx.portfolios.versions(ids)),
+            (0 if kind == "postgres" and size > 32 else 1, lambda: tx.proposals.add(records)),
+            (1, lambda: tx.proposals.of(ada.id, before=records[0].id, limit=size)),
+            (2, lambda: tx.runs.done(part, proposed=1, nothing=0, failures=failures)),
+        ):
+            assert count(call) == expected
+
+
+def test_a_database_without_tables_says_what_to_do(kind, tmp_path, postgres_url):
+    with ExitStack() as stack:
+        empty = f"sqlite:///{tmp_path}/empty.db"
+        url = empty if kind == "sqlite" else stack.enter_context(new_database(postgres_url))
+        engine = connect(url)
+        stack.callback(engine.dispose)
+        without = SqlWork(engine)
+        with pytest.raises(Unavailable, match="rebalancer db upgrade"), without.read() as tx:
+            tx.users.get(uuid4())
+
+
+def test_a_busy_file_is_unavailable_and_says_no_sql(sqlite_template, tmp_path, monkeypatch):
+    path = shutil.copy(sqlite_template, tmp_path / "busy.db")
+    monkeypatch.setattr(sql_engine, "PATIENCE", 0.05)
+    one, two = connect(f"sqlite:///{path}"), connect(f"sqlite:///{path}")
+    first, second = SqlWork(one), SqlWork(two)
+    with first.begin(), pytest.raises(Unavailable, match="busy") as refused, second.begin():
+        pass
+    assert "BEGIN" not in str(refused.value)
+    with second.begin() as tx:
+        tx.users.add(a_user())
+    one.dispose()
+    two.dispose()
+
+
+def test_writers_of_one_process_take_turns_at_a_file(stores_of, monkeypatch):
+    work = stores_of("sqlite")
+    monkeypatch.setattr("rebalancer.adapters.sql.store.PATIENCE", 0.05)
+    with work.begin(), pytest.raises(Unavailable, match="busy"), work.begin():
+        pass
+    with pytest.raises(ValueError), work.begin():
+        raise ValueError
+    with work.begin() as tx:
+        tx.users.add(a_user())
+
+
+def test_those_who_write_about_one_thing_take_turns_at_a_server(makers, monkeypatch):
+    """And those who write about another, or only read, do not wait."""
+    monkeypatch.setattr(sql_engine, "PATIENCE", 0.2)  # also what the server waits for a lock
+    engine = connect(makers["postgres"]())
+    work = SqlWork(engine)
+    ada = kept_user(work)
+    held, other = kept_portfolio(work, ada), kept_portfolio(work, ada)
+    record, token, job = kept_proposal(work, held), a_token(ada.id), a_job(ada.id)
+    with work.begin() as tx:
+        tx.tokens.add(token)
+        tx.jobs.add(job)
+    with work.begin() as tx:
+        tx.proposals.get(record.id, owner=ada.id)
+        tx.tokens.get(token.digest)
+        tx.jobs.get(job.id)
+        for wait in (
+            lambda other: other.portfolios.get(held.id, owner=ada.id),
+            lambda other: other.portfolios.get(held.id),
+            lambda other: other.proposals.get(record.id),
+            lambda other: other.tokens.get(token.digest),
+            lambda other: other.jobs.get(job.id),
+        ):
+            with pytest.raises(Unavailable, match="busy"), work.begin() as second:
+                wait(second)
+        with work.begin() as third:
+            third.portfolios.get(other.id, owner=ada.id)
+            third.proposals.add([a_proposal(held), a_proposal(other)])
+            third.users.get(ada.id)
+        with work.read() as reader:
+            assert reader.portfolios.get(held.id, owner=ada.id) == held
+            assert reader.jobs.get(job.id) == job
+    engine.dispose()
+
+
+def test_writers_who_meet_crosswise_are_told_to_come_again_and_lose_nothing(stores_of):
+    """Postgres ends one of two that wait for each other: an error that says so, not a bug."""
+    work = stores_of("postgres")
+    ada = kept_user(work)
+    two = [kept_portfolio(work, ada), kept_portfolio(work, ada)]
+    gate = threading.Barrier(2, timeout=60)
+
+    def write(number):
+        first, second = two if number == 0 else reversed(two)
+        with work.begin() as tx:
+            tx.portfolios.get(first.id)
+            gate.wait()
+            tx.portfolios.save(changed(tx.portfolios.get(second.id)))
+
+    outcomes = race(write, 2)
+    assert sorted(map(type, outcomes), key=str) == [type(None), Unavailable]
+    with work.read() as tx:
+        versions = tx.portfolios.versions([portfolio.id for portfolio in two])
+    assert sorted(versions.values()) == [1, 2]
+
+
+def test_when_every_connection_is_taken_the_next_is_refused(makers, kind, monkeypatch):
+    monkeypatch.setattr(sql_engine, "PATIENCE", 0.05)
+    engine = connect(makers[kind](), pool=3)
+    work = SqlWork(engine)
+    with ExitStack() as taken:
+        for _ in range(64 if kind == "sqlite" else 3):
+            taken.enter_context(work.read())
+        with pytest.raises(Unavailable, match="no connection is free"), work.read():
+            pass
+    with work.read():
+        pass
+    engine.dispose()
+
+
+def test_a_server_without_a_connection_to_spare_says_so(makers, postgres_url):
+    url = make_url(makers["postgres"]())
+    name = f"limited_{uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as operator:
+        operator.execute(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 1 IN ROLE pg_read_all_data")
+    theirs = url.set(username=name).render_as_string(hide_password=False)
+    one, two = connect(theirs), connect(theirs)
+    first, second = SqlWork(one), SqlWork(two)
+    with first.read(), pytest.raises(Unavailable, match="no connection to spare"), second.read():
+        pass
+    one.dispose()
+    with second.read() as tx:
+        assert tx.users.by_email("nobody@example.org") is None
+    two.dispose()
+    with psycopg.connect(postgres_url, autocommit=True) as operator:
+        operator.execute(f"DROP ROLE {name}")
+
+
+def test_a_slow_query_is_ended_and_the_next_is_answered(makers):
+    engine = connect(makers["postgres"](), statement_timeout=0.1)
+    work = SqlWork(engine)
+    with pytest.raises(Unavailable, match="too long"), work.read() as tx:
+        tx.users.connection.exec_driver_sql("SELECT pg_sleep(5)")
+    kept_user(work)
+    engine.dispose()
+
+
+def test_a_full_disk_keeps_nothing_by_halves_and_goes_on_when_there_is_room(database, kind):
+    ada = kept_user(database)
+    portfolio = kept_portfolio(database, ada, a_deposit())
+    full = a_deposit(note="x" * 1_000_000)
+    with filled(database.engine):
+        with pytest.raises(Unavailable, match="no room left"), database.begin() as tx:
+            tx.users.add(grace := a_user())
+            tx.portfolios.save(booked(tx, portfolio, full), entries=[full])
+        with database.read() as tx:
+            assert tx.users.by_email(grace.email) is None
+            assert tx.portfolios.get(portfolio.id) == portfolio
+    with database.begin() as tx:
+        tx.portfolios.save(booked(tx, portfolio, full), entries=[full])
+    assert database.check() == []
+
+
+@contextmanager
+def filled(engine):
+    """A disk with no room for a megabyte more: SQLite's own limit, or Postgres' own error."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        limit = partial(_limit_pages, pages=pages + 20)
+        event.listen(engine, "begin", limit)
+        yield
+        event.remove(engine, "begin", limit)
+        event.listen(engine, "begin", partial(_limit_pages, pages=2**30))
+        return
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE EXCEPTION 'could not extend file: No space left on device'"
+            " USING ERRCODE = 'disk_full'; END $$"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full_disk BEFORE INSERT ON ledger_entries EXECUTE FUNCTION full_disk()"
+        )
+    yield
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER full_disk ON ledger_entries")
+        connection.exec_driver_sql("DROP FUNCTION full_disk")
+
+
+def _limit_pages(connection, pages):
+    connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+
+def test_a_server_that_is_killed_and_comes_back_is_used_again_without_a_new_start():
+    with running(Postgres) as server:
+        engine = connect(server.url)
+        migrations.upgrade(engine)
+        work = SqlWork(engine)
+        ada = kept_user(work)
+        with pytest.raises(Unavailable, match="did not answer"), work.begin() as tx:
+            tx.users.add(a_user(id=UUID(int=1)))
+            server.kill()
+            tx.users.add(a_user())
+        with pytest.raises(Unavailable), work.read() as tx:
+            tx.users.get(ada.id)
+        server.start()
+        with work.read() as tx:
+            assert tx.users.get(ada.id) == ada
+            with pytest.raises(NotFound):
+                tx.users.get(UUID(int=1))
+        engine.dispose()
+
+
+@pytest.mark.parametrize("contents", [None, b"no database at all, " * 100])
+def test_a_file_that_is_no_database_is_unavailable(tmp_path, contents):
+    path = tmp_path / "missing" / "store.db"
+    if contents is not None:
+        path.parent.mkdir()
+        path.write_bytes(contents)
+    engine = connect(f"sqlite:///{path}")
+    with pytest.raises(Unavailable, match="did not answer"), SqlWork(engine).read():
+        pass
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "store.db", "sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d", "oracle://h"]
+)
+def test_only_files_and_servers_are_databases(url):
+    with pytest.raises(InvalidRequest, match="sqlite:///") as refused:
+        connect(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_constraints_hold_where_the_code_would_not(database):
+    ada = kept_user(database)
+    portfolio = kept_portfolio(database, ada)
+    stranger = a_managed(uuid4())
+    for write in (
+        lambda tx: tx.portfolios.add(stranger, []),  # whose owner is nobody
+        lambda tx: tx.portfolios.add(portfolio, []),  # whose id is taken
+        lambda tx: tx.proposals.add([a_proposal(stranger)]),
+        lambda tx: tx.jobs.add(a_job(ada.id, progress=1.5)),
+        lambda tx: tx.portfolios.add(a_managed(ada.id, version=0), []),
+    ):
+        with pytest.raises(Conflict, match="refuses") as refused, database.begin() as tx:
+            write(tx)
+        assert "INSERT" not in str(refused.value)
+
+
+def test_a_time_without_a_zone_is_a_bug(database):
+    with pytest.raises(Exception, match="time zone"), database.begin() as tx:
+        tx.users.add(a_user(created=NOW.replace(tzinfo=None)))
+
+
+def test_amounts_are_exact_to_the_last_digit(database, kind):
+    ada = kept_user(database)
+    exact = Decimal("999999999999999.999999999999")
+    kept_portfolio(database, ada, a_deposit(exact), a_deposit("0.000000000001"))
+    how = "typeof" if kind == "sqlite" else "pg_typeof"
+    what = "text" if kind == "sqlite" else "numeric"
+    with database.engine.begin() as connection:
+        rows = connection.exec_driver_sql(
+            f"SELECT CAST(amount AS TEXT), CAST({how}(amount) AS TEXT) FROM ledger_entries"
+            " ORDER BY sequence"
+        ).all()
+        sums = connection.exec_driver_sql("SELECT CAST(cash AS TEXT) FROM portfolios").all()
+    assert rows == [("999999999999999.999999999999", what), ("0.000000000001", what)]
+    assert sums == [("1000000000000000.000000000000",)]
+
+
+def test_the_check_finds_what_disagrees_and_nothing_else(database, monkeypatch):
+    monkeypatch.setattr("rebalancer.adapters.sql.store._CHECKED_AT_ONCE", 2)
+    ada = kept_user(database)
+    kept = [kept_portfolio(database, ada, a_deposit(1000), a_deposit(5)) for _ in range(5)]
+    kept_portfolio(database, ada)
+    with database.begin() as tx:
+        tx.portfolios.close(kept[0].id, owner=ada.id, version=1, now=NOW)
+    assert database.check() == []
+    with database.engine.begin() as connection:
+        for broken, change in (
+            (kept[0], "UPDATE portfolios SET cash = '1001.50' WHERE id"),
+            (kept[1], 'UPDATE portfolios SET holdings = \'{"A": "2"}\' WHERE id'),
+            (kept[2], "UPDATE ledger_entries SET kind = 'fee' WHERE portfolio"),
+        ):
+            connection.execute(
+                text(f"{change} = :id").bindparams(bindparam("id", type_=Uuid)), {"id": broken.id}
+            )
+    found = {line.split(": ", 1)[0]: line.split(": ", 1)[1] for line in database.check()}
+    assert set(found) == {f"portfolio {broken.id}" for broken in kept[:3]}
+    assert found[f"portfolio {kept[0].id}"] == "the ledger amounts to cash 1005, 1001.50 is kept"
+    assert found[f"portfolio {kept[1].id}"] == "the ledger amounts to holdings none, A 2 is kept"
+    assert "cash would be" in found[f"portfolio {kept[2].id}"]
+
+
+DOCUMENTS = {
+    "portfolios": {
+        "targets": '{"A":0.6,"B":0.4}',
+        "holdings": "{}",
+        "risk_profile": "balanced",
+        "preferences": """{"whole_shares":true,"quantity_step":"0.0001","min_trade":"25.50",
+            "do_not_sell":["A"],"do_not_buy":[],"max_turnover":0.5,"cash_reserve":"0",
+            "max_weight":null,"band":null,"max_departure":0.2,"skip_unprofitable":false}""",
+    },
+    "proposals": {
+        "proposal": """{"portfolio_id":"00000000-0000-0000-0000-000000000007",
+            "status":"proposed","as_of":"2022-12-30","policy":"monthly","orders":[{"symbol":"A",
+            "side":"buy","quantity":"1","price":"100","value":"100.00","cost":"0.10",
+            "reason":"Why"}],"not_traded":[{"symbol":"B","reason":"Within its band."}],
+            "weights_before":{"A":0.0,"B":0.0},"weights_after":{"A":0.1,"B":0.0},
+            "cash_after":"899.90","turnover":0.1,"cost":"0.10","drift_before":1.0,
+            "drift_after":0.9,"volatility_before":null,"volatility_after":0.12,"notes":[],
+            "input_hash":"0000000000000000000000000000000000000000000000000000000000000000"}""",
+        "seen": """{"portfolio":{"id":"00000000-0000-0000-0000-000000000007","currency":
+            {"code":"USD","minor_unit":"0.01"},"cash":"0","holdings":{},"targets":{"A":0.6,
+            "B":0.4},"risk_profile":null,"cash_flow":"0","last_rebalance":null,"preferences":
+            {"whole_shares":true,"quantity_step":"0.0001","min_trade":"0","do_not_sell":[],
+            "do_not_buy":[],"max_turnover":null,"cash_reserve":"0","max_weight":null,
+            "band":null,"max_departure":0.2,"skip_unprofitable":false},"symbols":["A","B"]},
+            "planned":"0","version":1,"prices":{"A":"100"},"newest":"2022-12-30","costs":"free",
+            "market":"1111111111111111111111111111111111111111111111111111111111111111"}""",
+    },
+}
+"""As the first version wrote them. To rename an attribute of the domain takes a migration."""
+
+
+def test_documents_of_the_first_version_are_still_read(database, kind):
+    ada = kept_user(database)
+    portfolio = kept_portfolio(database, ada, id=UUID(int=7))
+    record = kept_proposal(database, portfolio)
+    with database.engine.begin() as connection:
+        for table, columns in DOCUMENTS.items():
+            for column, document in columns.items():
+                value = (
+                    ":document"
+                    if kind == "sqlite" or column == "risk_profile"
+                    else "CAST(:document AS JSON)"
+                )
+                connection.execute(
+                    text(f"UPDATE {table} SET {column} = {value}"), {"document": document}
+                )
+    with database.read() as tx:
+        assert tx.proposals.get(record.id, owner=ada.id) == record
+        mandate = tx.portfolios.get(portfolio.id, owner=ada.id).mandate
+    wishes = Preferences(min_trade=Decimal("25.50"), do_not_sell=frozenset({"A"}), max_turnover=0.5)
+    assert mandate == attrs.evolve(
+        portfolio.mandate, preferences=wishes, risk_profile=RISK_PROFILES["balanced"]
+    )

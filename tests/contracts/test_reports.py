@@ -1,0 +1,236 @@
+"""What every store of reports promises: `Reports` in application/ports, line by line."""
+
+from contextlib import ExitStack
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from rebalancer.adapters.memory.reports import MemoryReports
+from rebalancer.adapters.mongo.reports import MongoReports
+from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.reports import SqlReports
+from rebalancer.application.documents import packed, unpacked
+from rebalancer.application.ports.reports import SCHEMAS, Report
+from rebalancer.domain.errors import InvalidRequest, NotFound, Unavailable
+from tests.contracts.documents import mongo_database
+from tests.contracts.stores import NOW
+
+LATER = {"backtest": 7, "evidence": 9}
+"""Shapes that a later version knows."""
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite", "postgres", "mongo"])
+def place(request, makers):
+    """Makes stores over one place, of this version unless shapes are named."""
+    if request.param == "memory":
+        kept = {}
+        yield lambda schemas=SCHEMAS: MemoryReports(schemas, kept)
+        return
+    with ExitStack() as at_the_end:
+        if request.param == "mongo":
+            server = request.getfixturevalue("mongo_url")
+            where, kind = at_the_end.enter_context(mongo_database(server)), MongoReports
+        else:
+            where, kind = connect(makers[request.param]()), SqlReports
+            at_the_end.callback(where.dispose)
+        kind(where).prepare()
+        yield lambda schemas=SCHEMAS: kind(where, schemas)
+
+
+@pytest.fixture
+def reports(place):
+    return place()
+
+
+def a_report(**others):
+    dates = np.arange("2022-01-03", "2022-01-08", dtype="datetime64[D]")
+    plain = Report(
+        id=uuid4(),
+        kind="backtest",
+        subject=uuid4().hex,
+        created=NOW,
+        schema=1,
+        document={"sharpe": 0.1 + 0.2, "policy": "band:half=0.05", "notes": ["one", None, True]},
+        series={"value": np.array([1.0, 1.1, np.nan, -0.0, 1e-308]), "cash": np.zeros(5)},
+        dates=dates,
+    )
+    return attrs.evolve(plain, **others)
+
+
+def same(one, other, *, series=True):
+    plain = ("id", "kind", "subject", "created", "schema", "document")
+    assert [getattr(one, name) for name in plain] == [getattr(other, name) for name in plain]
+    if series:
+        assert list(one.series) == list(other.series)
+        for name, values in one.series.items():
+            assert values.tobytes() == other.series[name].tobytes()
+        assert (one.dates is None) == (other.dates is None)
+        assert one.dates is None or np.array_equal(one.dates, other.dates, equal_nan=True)
+    return True
+
+
+def test_what_is_kept_is_given_back_to_the_last_bit(reports):
+    report = a_report()
+    reports.keep(report)
+    found = reports.get(report.id)
+    assert same(found, report)
+    assert found.created.tzinfo is not None
+    assert list(found.document) == list(report.document)
+
+
+NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+KEYS = TEXTS | st.sampled_from(["a.b", "$set", "$where", "_id", ""])
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+COLUMNS = st.dictionaries(
+    st.sampled_from(["value", "file", "names", "dates", "0", "a/b", "é\n"]) | TEXTS,
+    arrays.arrays(np.float64, st.integers(0, 9), elements=st.floats(width=64)),
+    max_size=4,
+)
+
+
+@given(
+    document=st.dictionaries(KEYS, VALUES, max_size=4),
+    series=COLUMNS,
+    days=st.none() | st.lists(st.integers(-100_000, 100_000), max_size=4),
+    moment=st.timedeltas(timedelta(0), timedelta(days=3)),
+)
+def test_any_report_is_given_back_as_it_was(place, document, series, days, moment):
+    dates = None if days is None else np.array(days, dtype="datetime64[D]")
+    created = NOW + moment
+    report = a_report(document=document, series=series, dates=dates, created=created)
+    place().keep(report)
+    assert same(place().get(report.id), report)
+
+
+def test_whole_numbers_stay_whole_and_others_do_not(reports):
+    report = a_report(document={"whole": 1, "other": 1.0, "yes": True})
+    reports.keep(report)
+    kinds = {name: type(value) for name, value in reports.get(report.id).document.items()}
+    assert kinds == {"whole": int, "other": float, "yes": bool}
+
+
+def test_a_report_without_series_has_none(reports):
+    report = a_report(series={}, dates=None)
+    reports.keep(report)
+    assert reports.get(report.id).series == {}
+    assert reports.get(report.id).dates is None
+
+
+def test_another_of_the_same_id_takes_its_place(reports):
+    first = a_report()
+    second = a_report(id=first.id, subject="another", series={"only": np.ones(2)}, dates=None)
+    reports.keep(first)
+    reports.keep(second)
+    assert same(reports.get(first.id), second)
+    assert reports.of("backtest", first.subject, limit=9) == []
+
+
+def test_what_is_kept_does_not_change_with_what_it_was_made_of(reports):
+    value = np.ones(3)
+    document = {"list": [1]}
+    report = a_report(document=document, series={"value": value}, dates=None)
+    reports.keep(report)
+    value[:] = 2.0
+    document["list"].append(2)
+    reports.get(report.id).document["list"].append(3)
+    assert reports.get(report.id).document == {"list": [1]}
+    assert reports.get(report.id).series["value"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_nobody_can_change_a_series(reports):
+    report = a_report()
+    reports.keep(report)
+    with pytest.raises(ValueError, match="read-only"):
+        reports.get(report.id).series["value"][0] = 2.0
+
+
+def test_there_is_no_report_of_another_id(reports):
+    with pytest.raises(NotFound, match="there is no report"):
+        reports.get(UUID(int=7))
+
+
+def test_reports_about_something_the_latest_first_without_series(reports):
+    subject = uuid4().hex
+    ages = [5, 1, 4, 2, 3]
+    made = [
+        a_report(subject=subject, created=NOW + timedelta(microseconds=age), document={"age": age})
+        for age in ages
+    ]
+    for report in [*made, a_report(subject=subject, kind="evidence"), a_report()]:
+        reports.keep(report)
+    found = reports.of("backtest", subject, limit=4)
+    assert [report.document["age"] for report in found] == [5, 4, 3, 2]
+    assert same(found[0], made[0], series=False)
+    assert all(report.series == {} and report.dates is None for report in found)
+    assert reports.of("backtest", subject, limit=0) == []
+    assert reports.of("nothing", subject, limit=9) == []
+
+
+def test_the_shape_of_a_later_version_is_not_read_as_if_it_were_known(place):
+    later, now = place(LATER), place()
+    known, unknown = a_report(), a_report(schema=7)
+    unknown = attrs.evolve(unknown, subject=known.subject)
+    for report in (known, unknown):
+        later.keep(report)
+    assert same(later.get(unknown.id), unknown)
+    with pytest.raises(Unavailable, match=r"backtest of shape 7.*knows backtest up to 1"):
+        now.get(unknown.id)
+    assert [report.id for report in now.of("backtest", known.subject, limit=9)] == [known.id]
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ({"schema": 2}, r"schema: backtest of shape 2 is unknown; there are backtest up to 1"),
+        ({"schema": 0}, r"schema: backtest of shape 0 is unknown"),
+        ({"kind": "poem"}, r"schema: poem of shape 1 is unknown"),
+        ({"document": {"x": float("nan")}}, r"document: must be of JSON values"),
+        ({"document": {"x": float("inf")}}, r"document: must be of JSON values"),
+        ({"document": {"x": object()}}, r"document: must be of JSON values.*object"),
+        ({"document": {"x": 2**63}}, r"document: must be of JSON values.*64 bits"),
+        ({"document": {"x": "\ud800"}}, r"document: must be of JSON values"),
+        ({"document": {"x\0": 1}}, r"document: must be of JSON values.*NUL"),
+        ({"document": [1]}, r"document: must be an object"),
+    ],
+)
+def test_what_nobody_could_read_again_is_not_kept(reports, others, words):
+    report = a_report(**others)
+    with pytest.raises(InvalidRequest, match=words):
+        reports.keep(report)
+    with pytest.raises(NotFound):
+        reports.get(report.id)
+
+
+def test_preparing_again_changes_nothing(reports):
+    report = a_report()
+    reports.keep(report)
+    reports.prepare()
+    assert same(reports.get(report.id), report)
+
+
+def test_long_series_take_less_than_they_would_bare(reports):
+    flat = a_report(series={"flat": np.full(100_000, 1.25)}, dates=None)
+    reports.keep(flat)
+    assert same(reports.get(flat.id), flat)
+    if isinstance(reports, MongoReports):
+        kept = reports.database.reports.find_one({"_id": flat.id})["series"]
+        assert len(kept) < 10_000
+
+
+@pytest.mark.parametrize("keep", [0, 3, 40, -30])
+def test_damaged_series_are_told(keep):
+    report = a_report()
+    bytes_kept = packed(report)
+    with pytest.raises(Unavailable, match=f"series of report {report.id} are damaged"):
+        unpacked(report.id, bytes_kept[:keep])
