@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 INSTALL = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format bench clean
+.PHONY: help demo serve serve-full services test check format bench clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(VENV)/uv: 
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -32,6 +32,11 @@ TORCH := torch>=2.13,<2.14
 $(VENV)/dev: pyproject.toml $(VENV)/uv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
 	$(INSTALL) -e '.[dev,train]'
+	@touch $@ $(VENV)/demo $(VENV)/full
+
+# Servers from packages, and their clients, without torch.
+$(VENV)/full: pyproject.toml $(VENV)/uv
+	$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/demo
 
 $(VENV)/bench: pyproject.toml $(VENV)/uv
@@ -44,6 +49,12 @@ demo: $(VENV)/demo ## Set up, then propose, backtest and walk the API on package
 
 serve: $(VENV)/demo ## Set up, then run the API with a ready-made login, until Ctrl-C
 	$(BIN)/rebalancer serve --upgrade --demo
+
+services: $(VENV)/full ## Run Postgres, Valkey and a MongoDB stand-in, print their URLs, until Ctrl-C
+	@$(BIN)/python -m tests.servers
+
+serve-full: $(VENV)/full ## Run the API and a worker on such servers, with a ready-made login
+	@$(BIN)/python -m tests.everything
 
 check: $(VENV)/dev ## Format, lint, types, architecture
 	$(BIN)/ruff format --check .

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from rebalancer.adapters.sql import migrations
+from rebalancer.adapters.sql.engine import connect
+from tests.contracts.databases import new_database
 from tests.servers import Mongo, Postgres, Valkey, serving
 
 settings.register_profile("rebalancer", derandomize=True, deadline=None, print_blob=True)
@@ -39,4 +43,24 @@ def redis_url() -> Iterator[str]:
 def mongo_url() -> Iterator[str]:
     """A server that speaks as MongoDB does; tests make databases of their own in it."""
     with serving(Mongo) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with tables and nothing in them."""
+    path = tmp_path_factory.mktemp("template") / "empty.db"
+    engine = connect(f"sqlite:///{path}")
+    migrations.upgrade(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> Iterator[str]:
+    """A database with tables and nothing in them."""
+    with new_database(postgres_url) as url:
+        engine = connect(url)
+        migrations.upgrade(engine)
+        engine.dispose()
         yield url

@@ -248,20 +248,64 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def main() -> None:
-    """Run all of them until somebody has had enough."""
+@contextmanager
+def all_running() -> Iterator[tuple[dict[str, str], list[Server]]]:
+    """Settings with which rebalancer uses one of each, and those that were started for us."""
+    urls, started = {}, []
     with ExitStack() as stack:
-        urls = {kind.name: stack.enter_context(serving(kind)) for kind in (Postgres, Valkey, Mongo)}
-        print(f"export REBALANCER_DATABASE_URL={urls['postgres']}")
-        print(f"export REBALANCER_REDIS_URL={urls['redis']}")
-        print(f"export REBALANCER_MONGO_URL={urls['mongo']}rebalancer", flush=True)
+        for kind in (Postgres, Valkey, Mongo):
+            given = os.environ.get(kind.variable)
+            if given is None:
+                started.append(stack.enter_context(running(kind)))
+            urls[kind] = given or started[-1].url
+        yield (
+            {
+                "REBALANCER_DATABASE_URL": urls[Postgres],
+                "REBALANCER_REDIS_URL": urls[Valkey],
+                "REBALANCER_MONGO_URL": f"{urls[Mongo]}rebalancer",
+            },
+            started,
+        )
+
+
+def watch(processes: Mapping[str, subprocess.Popen[Any] | None]) -> str:
+    """Wait until one of some processes has ended; says which one, and how."""
+    while True:
+        for name, process in processes.items():
+            if process is not None and (code := process.poll()) is not None:
+                return f"{name} has ended with exit code {code}"
+        time.sleep(0.2)
+
+
+@contextmanager
+def until_told() -> Iterator[None]:
+    """A block that Ctrl-C and SIGTERM end in order; while it ends they are not heard again."""
+    both = (signal.SIGINT, signal.SIGTERM)
+
+    def end(*_: object) -> None:
+        for one in both:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = [signal.signal(one, end) for one in both]
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr, flush=True)
+    finally:
+        for one, handler in zip(both, before, strict=True):
+            signal.signal(one, handler)
+
+
+def main() -> str | None:
+    """Run all of them until somebody has had enough, or one ends by itself: then says which."""
+    with until_told(), all_running() as (settings, servers):
+        for name, url in settings.items():
+            print(f"export {name}={url}", flush=True)
         print("Running until Ctrl-C; what they keep ends with them.", file=sys.stderr, flush=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            print("Stopping.", file=sys.stderr)
+        return watch({server.name: server.process for server in servers})
+    return None
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -87,6 +87,13 @@ def upgrade() -> None:
     )
 
     op.create_table(
+        "revisions",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_revisions")),
+    )
+
+    op.create_table(
         "reports",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
@@ -103,7 +110,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """And back: jobs of operators, and how others ended that the older tables do not know, go."""
-    for table in ("reports", "instruments", "price_years", "batch_chunks"):
+    for table in ("reports", "revisions", "instruments", "price_years", "batch_chunks"):
         op.drop_table(table)
     with op.batch_alter_table("proposals", copy_from=_proposals(checked=True)) as proposals:
         proposals.drop_constraint(op.f("ck_proposals_executed"), type_="check")

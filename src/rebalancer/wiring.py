@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -25,8 +25,12 @@ from rebalancer.adapters.broker.paper import PaperBroker
 from rebalancer.adapters.jobs.in_process import InProcessJobs
 from rebalancer.adapters.market_data.csv_files import CsvInstruments, CsvPrices, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
+from rebalancer.adapters.memory.limits import MemoryRateLimits
 from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.memory.trials import MemoryTrials
+from rebalancer.adapters.redis.connection import AsyncConnection, Connection
+from rebalancer.adapters.redis.limits import RedisRateLimits
+from rebalancer.adapters.redis.revocations import RedisRevocations
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.html import HtmlReports
 from rebalancer.adapters.report.training import HtmlTrainings
@@ -49,7 +53,14 @@ from rebalancer.application.backtests import (
     StartBacktest,
 )
 from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence
-from rebalancer.application.health import CheckHealth
+from rebalancer.application.health import (
+    CheckHealth,
+    Part,
+    Parts,
+    prices_part,
+    reports_part,
+    store_part,
+)
 from rebalancer.application.jobs import (
     CancelJob,
     Care,
@@ -83,6 +94,7 @@ from rebalancer.application.portfolios import (
 )
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.jobs import Job, JobRunner
+from rebalancer.application.ports.limits import RateLimits
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
 from rebalancer.application.ports.policies import Policies, Trainer
 from rebalancer.application.ports.portfolios import Broker
@@ -344,9 +356,69 @@ class Security(Provider):
         return JwtTokens(settings.secret_key)
 
     @provide
-    def revocations(self) -> Revocations:
-        """Of this process alone."""
-        return MemoryRevocations()
+    def revocations(
+        self, connection: Connection | None, loop: AsyncConnection | None
+    ) -> Revocations:
+        """Shared, or of this process alone."""
+        nearby = MemoryRevocations()
+        if connection is None or loop is None:
+            return nearby
+        return RedisRevocations(connection, loop, nearby)
+
+    @provide
+    def limits(self, loop: AsyncConnection | None) -> RateLimits:
+        """Shared, or of this process alone."""
+        nearby = MemoryRateLimits()
+        return nearby if loop is None else RedisRateLimits(loop, nearby)
+
+
+class Shared(Provider):
+    """What processes share through Redis, if there is one: its package is loaded only then."""
+
+    scope = Scope.APP
+
+    @provide
+    def connection(self, settings: Settings) -> Iterator[Connection | None]:
+        """For plain functions."""
+        if settings.redis_url is None:
+            yield None
+            return
+        connection = Connection(settings.redis_url)
+        yield connection
+        connection.close()
+
+    @provide
+    async def loop(self, connection: Connection | None) -> AsyncIterator[AsyncConnection | None]:
+        """For the event loop."""
+        if connection is None:
+            yield None
+            return
+        loop = AsyncConnection(connection)
+        yield loop
+        await loop.close()
+
+    @provide
+    def parts(
+        self,
+        work: UnitOfWork,
+        prices: PriceSource,
+        kept: Kept,
+        connection: Connection | None,
+        settings: Settings,
+    ) -> Parts:
+        """What we depend on, as far as it is configured."""
+        parts = [store_part(work), prices_part(prices)]
+        if settings.mongo_url is not None:
+            parts.append(reports_part(kept.reports))
+        if connection is not None:
+            without = {
+                "cache": "prices are read from where they are kept, each time",
+                "limits": "each process limits on its own, and a login that was ended may serve "
+                "out its minutes",
+                "queue": "background jobs cannot be started",
+            }
+            parts += [Part(name, connection.check, how) for name, how in without.items()]
+        return Parts(tuple(parts))
 
 
 class Execution(Provider):
@@ -442,7 +514,7 @@ class UseCases(Provider):
 def _providers() -> tuple[Provider, ...]:
     parts = (
         *(MarketData, Deciders, Pages, Evidence, Surroundings),
-        *(Stores, Documents, Security, Execution, UseCases),
+        *(Stores, Documents, Security, Shared, Execution, UseCases),
     )
     return tuple(part() for part in parts)
 

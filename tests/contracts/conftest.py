@@ -5,35 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from rebalancer.adapters.memory.stores import MemoryWork
-from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.store import SqlWork
 from tests.contracts.databases import new_database
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with tables and nothing in them."""
-    path = tmp_path_factory.mktemp("template") / "empty.db"
-    engine = connect(f"sqlite:///{path}")
-    migrations.upgrade(engine)
-    engine.dispose()
-    return path
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres_url: str) -> Iterator[str]:
-    """A database with tables and nothing in them."""
-    with new_database(postgres_url) as url:
-        engine = connect(url)
-        migrations.upgrade(engine)
-        engine.dispose()
-        yield url
 
 
 @pytest.fixture(scope="module")

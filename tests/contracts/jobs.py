@@ -22,7 +22,7 @@ from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 QUICK = Care(
-    attempts=2, limit=20.0, tick=0.02, beat=0.1, patience=0.3, silence=1.0, overdue=0.5, outage=5.0
+    attempts=2, limit=20.0, tick=0.02, beat=0.1, patience=0.3, silence=10.0, overdue=0.5, outage=5.0
 )
 PATIENCE = 20.0
 
@@ -45,7 +45,12 @@ class Traces:
         path = self.folder / str(job.id)
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
+    def doer(self, job: Job) -> int:
+        """The process that did it last."""
+        return int((self.folder / f"{job.id}.pid").read_text())
+
     def note(self, job: Job) -> None:
+        (self.folder / f"{job.id}.pid").write_text(str(os.getpid()))
         with (self.folder / str(job.id)).open("a") as file:
             file.write(f"{job.attempts}\n")
 

@@ -13,8 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 import attrs
-import psutil
 import pytest
+import redis
 
 from rebalancer.adapters.jobs.in_process import InProcessJobs
 from rebalancer.adapters.jobs.processes import ChildProcesses
@@ -24,7 +24,7 @@ from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.application.jobs import CancelJob, Care, DoJob, PerformJob, RecoverJobs, RequeueJob
-from rebalancer.application.ports.jobs import Job, JobRunner, JobState
+from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import Unavailable
 from tests.contracts.jobs import (
@@ -49,6 +49,7 @@ class Rig:
     runner: Any
     work: UnitOfWork
     traces: Traces
+    close: Callable[[], None]
 
     def submitted(self, kind: str, **request: Any) -> Job:
         job = kept(self.work, a_job(kind, **request))
@@ -70,12 +71,12 @@ def empty(tmp_path_factory) -> Path:
 
 
 @contextmanager
-def threads(folder: Path, empty: Path, care: Care, redis: str) -> Iterator[Rig]:
+def threads(folder: Path, empty: Path, care: Care, server: str) -> Iterator[Rig]:
     """In threads over a store in memory."""
     work, traces = MemoryWork(), Traces(folder)
     hands = PerformJob(work, Doing(traces).handlers(), now, care)
     jobs = InProcessJobs(DoJob(work, now, care, hands), at_once=2, waiting=4)
-    yield Rig(jobs, work, traces)
+    yield Rig(jobs, work, traces, jobs.close)
     jobs.close()
 
 
@@ -88,23 +89,23 @@ def database(folder: Path, empty: Path) -> Iterator[tuple[str, SqlWork]]:
 
 
 @contextmanager
-def processes(folder: Path, empty: Path, care: Care, redis: str) -> Iterator[Rig]:
+def processes(folder: Path, empty: Path, care: Care, server: str) -> Iterator[Rig]:
     """In child processes over a database."""
     traces = Traces(folder)
     with database(folder, empty) as (url, work):
         hands = ChildProcesses(performing(url, traces, care), at_once=2, limit=60)
         jobs = InProcessJobs(DoJob(work, now, care, hands), at_once=2, waiting=4)
-        yield Rig(jobs, work, traces)
+        yield Rig(jobs, work, traces, lambda: jobs.close(hands.close))
         jobs.close(hands.close)
 
 
 @contextmanager
 def working(
-    url: str, work: UnitOfWork, hands: ChildProcesses, care: Care, redis: str, **options: Any
+    url: str, work: UnitOfWork, hands: ChildProcesses, care: Care, server: str, **options: Any
 ) -> Iterator[QueueWorker]:
     """A worker in a thread."""
     worker = QueueWorker(
-        redis, DoJob(work, now, care, hands), stop=hands.close, at_once=2, **options
+        server, DoJob(work, now, care, hands), stop=hands.close, at_once=2, **options
     )
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -117,14 +118,15 @@ def working(
 
 
 @contextmanager
-def queue(folder: Path, empty: Path, care: Care, redis: str) -> Iterator[Rig]:
+def queue(folder: Path, empty: Path, care: Care, server: str) -> Iterator[Rig]:
     """In child processes of a worker that takes them from a queue."""
     traces, name = Traces(folder), uuid4().hex
     with database(folder, empty) as (url, work):
         hands = ChildProcesses(performing(url, traces, care), at_once=2, limit=60)
-        runner = QueuedJobs(redis, name=name)
-        with working(url, work, hands, care, redis, name=name, grace=0.5):
-            yield Rig(runner, work, traces)
+        runner = QueuedJobs(server, name=name)
+        with ExitStack() as stack:
+            stack.enter_context(working(url, work, hands, care, server, name=name, grace=0.5))
+            yield Rig(runner, work, traces, stack.close)
         runner.close()
 
 
@@ -141,11 +143,6 @@ def rig(kind, empty, tmp_path_factory, redis_url) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp(kind)
     with KINDS[kind](folder, empty, QUICK, redis_url) as made:
         yield made
-
-
-@pytest.fixture
-def children(kind) -> None:
-    """Where jobs are done by child processes."""
 
 
 def test_a_job_is_done(rig: Rig):
@@ -235,9 +232,6 @@ def test_a_waiting_job_can_be_cancelled(rig: Rig):
     assert (seen(rig.work, job).state, rig.traces.attempts(job)) == (JobState.CANCELLED, [])
 
 
-# What jobs in child processes withstand.
-
-
 @pytest.fixture
 def rigged(kind, empty, tmp_path, redis_url) -> Iterator[Callable[..., Rig]]:
     """Runners of a test's own."""
@@ -257,10 +251,203 @@ def test_what_takes_too_long_is_stopped(rigged):
     assert (dead.state, dead.error) == (JobState.DEAD, "it took longer than 0.3 s")
 
 
-def others(runs: Callable[[psutil.Process], bool] = lambda _: True) -> list[psutil.Process]:
-    """Child processes that do jobs."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline()) and runs(child)
-    ]
+def test_a_runner_that_ends_puts_back_what_it_does_and_leaves_what_waits(rigged, kind):
+    rig = rigged()
+    doing = [rig.running("slow"), rig.running("deaf")]
+    waiting = rig.submitted("plain")
+    if kind == "memory":  # nobody ends this process: what runs is done first
+        for job in doing:
+            rig.traces.let_go(job)
+    rig.close()
+    states = [seen(rig.work, job).state for job in doing]
+    assert states == [JobState.SUCCEEDED if kind == "memory" else JobState.QUEUED] * 2
+    assert [seen(rig.work, job).attempts for job in doing] == (
+        [1, 1] if kind == "memory" else [0, 0]
+    )
+    assert (seen(rig.work, waiting).state, rig.traces.attempts(waiting)) == (JobState.QUEUED, [])
+
+
+# What jobs in child processes withstand.
+
+killed = pytest.mark.parametrize("kind", ["sqlite", "redis"], indirect=True, scope="module")
+
+
+@killed
+def test_a_job_whose_process_is_killed_is_tried_again(rig: Rig):
+    job = rig.running("slow")
+    os.kill(rig.traces.doer(job), signal.SIGKILL)
+    waits = awaited(rig.work, job, lambda job: job.error)
+    assert (waits.state, waits.error) == (JobState.QUEUED, "whoever did it is gone")
+    rig.traces.let_go(job)
+    assert ended(rig.work, job).result == {"attempt": 2}
+    assert rig.traces.attempts(job) == [1, 2]
+
+
+@killed
+def test_a_job_that_kills_its_process_does_not_harm_others(rig: Rig):
+    beside = rig.running("slow")
+    job = rig.submitted("crash")
+    assert ended(rig.work, job).result == {"attempt": 2}
+    rig.traces.let_go(beside)
+    assert ended(rig.work, beside).attempts == 1
+
+
+@killed
+@pytest.mark.parametrize("what", ["slow", "deaf"])
+def test_a_process_that_is_told_to_end_puts_its_job_back(rig: Rig, what):
+    job = rig.running(what)
+    first = rig.traces.doer(job)
+    os.kill(first, signal.SIGTERM)
+    awaited(rig.work, job, lambda _: rig.traces.attempts(job) == [1, 1])
+    assert rig.traces.doer(job) != first
+    rig.traces.let_go(job)
+    done = ended(rig.work, job)
+    assert (done.result, done.error) == ({"attempt": 1}, None)
+
+
+@killed
+def test_processes_that_die_without_a_job_are_replaced(rig: Rig):
+    for _ in range(3):
+        job = rig.submitted("plain")
+        ended(rig.work, job)
+        os.kill(rig.traces.doer(job), signal.SIGKILL)
+    assert ended(rig.work, rig.submitted("plain")).state is JobState.SUCCEEDED
+
+
+# Recovery.
+
+
+class Nobody:
+    """A runner that loses what is submitted."""
+
+    def __init__(self) -> None:
+        self.submitted: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        self.submitted.append(job)
+
+
+def test_what_was_lost_is_delivered_again_and_what_is_silent_is_taken_away(rig: Rig):
+    lost, gone = kept(rig.work, a_job("plain")), a_job("plain").begun(now())
+    kept(rig.work, gone)
+    recover = RecoverJobs(rig.work, rig.runner, now, attrs.evolve(QUICK, overdue=0.3, silence=0.6))
+    assert recover() == []
+    awaited(rig.work, lost, lambda job: recover() or job.state.ended)
+    assert ended(rig.work, lost).state is JobState.SUCCEEDED
+    waits = awaited(rig.work, gone, lambda job: recover() and job.error)
+    assert (waits.state, waits.error) == (JobState.QUEUED, "whoever did it is gone")
+    done = ended(rig.work, gone)
+    assert (done.state, done.attempts, rig.traces.attempts(gone)) == (JobState.SUCCEEDED, 2, [2])
+
+
+def test_what_is_done_is_not_taken_away(rig: Rig):
+    job = rig.running("slow")
+    recover = RecoverJobs(rig.work, Nobody(), now, attrs.evolve(QUICK, overdue=0.0, silence=1.0))
+    began = now()
+    while now() < began + timedelta(seconds=1.5):
+        assert recover() == []
+    rig.traces.let_go(job)
+    assert ended(rig.work, job).attempts == 1
+
+
+def test_whoever_was_taken_for_gone_stops(rig: Rig):
+    job = rig.running("slow")
+    later = lambda: now() + timedelta(seconds=60)  # noqa: E731  # as a machine that slept sees it
+    recovered = RecoverJobs(rig.work, Nobody(), later, QUICK)()
+    assert [one.id for one in recovered] == [job.id]
+    with rig.work.begin() as tx:  # it waits for a minute by our clock
+        tx.jobs.save(attrs.evolve(tx.jobs.get(job.id), due=now()))
+    rig.runner.submit(seen(rig.work, job))
+    awaited(rig.work, job, lambda _: rig.traces.attempts(job) == [1, 2])
+    rig.traces.let_go(job)
+    assert ended(rig.work, job).result == {"attempt": 2}
+
+
+# In this process.
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"], indirect=True, scope="module")
+def test_there_is_room_for_so_many(rigged):
+    rig = rigged()
+    doing = [rig.running("slow"), rig.running("slow")]
+    waiting = [rig.submitted("plain") for _ in range(4)]
+    with pytest.raises(Unavailable, match="try again"):
+        rig.submitted("plain")
+    rig.runner.submit(waiting[0])  # it is no error, as it was submitted already
+    for job in doing:
+        rig.traces.let_go(job)
+    for job in (*doing, *waiting):
+        ended(rig.work, job)
+
+
+# On Redis.
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A server to kill."""
+    with running(Valkey) as server:
+        yield server
+
+
+def test_jobs_survive_a_queue_that_forgets_and_two_workers_do_each_once(empty, tmp_path, valkey):
+    traces, name = Traces(tmp_path), uuid4().hex
+    with database(tmp_path, empty) as (url, work), ExitStack() as stack:
+        runner = QueuedJobs(valkey.url, name=name, patience=1.0)
+        stack.callback(runner.close)
+        jobs = [kept(work, a_job("plain")) for _ in range(12)]
+        for job in jobs[:8]:
+            runner.submit(job)
+        valkey.kill()
+        began = now()
+        with pytest.raises(Unavailable, match="queue"):
+            runner.submit(jobs[8])
+        with pytest.raises(Unavailable, match="queue"):
+            runner.check()
+        assert now() - began < timedelta(seconds=3)
+        for _ in range(2):
+            hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
+            stack.enter_context(working(url, work, hands, QUICK, valkey.url, name=name))
+        valkey.start()
+        runner.check()
+        recovers = [RecoverJobs(work, runner, now, QUICK) for _ in range(2)]
+        for job in jobs:
+            awaited(work, job, lambda job: [each() for each in recovers] and job.state.ended)
+        valkey.kill()
+        valkey.start()
+        after = kept(work, a_job("plain"))
+        runner.submit(after)
+        ended(work, after)
+        assert [traces.attempts(job) for job in (*jobs, after)] == [[1]] * 13
+
+
+def test_a_delivery_that_its_worker_took_to_the_grave_is_made_again(empty, tmp_path, redis_url):
+    traces, name = Traces(tmp_path), uuid4().hex
+    with database(tmp_path, empty) as (url, work), ExitStack() as stack:
+        runner = QueuedJobs(redis_url, name=name)
+        stack.callback(runner.close)
+        job = kept(work, a_job("plain"))
+        runner.submit(job)
+        with redis.Redis.from_url(redis_url) as client:  # as a worker does, which dies then
+            assert client.lmove(f"saq:{name}:queued", f"saq:{name}:active")
+        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
+        stack.enter_context(working(url, work, hands, QUICK, redis_url, name=name, tidy=1))
+        recover = RecoverJobs(work, runner, now, QUICK)
+        awaited(work, job, lambda job: recover() or job.state.ended)
+        assert ended(work, job).attempts == 1
+
+
+def test_a_worker_that_is_told_to_stop_lets_jobs_end_within_its_grace(empty, tmp_path, redis_url):
+    traces, name = Traces(tmp_path), uuid4().hex
+    with database(tmp_path, empty) as (url, work):
+        runner = QueuedJobs(redis_url, name=name)
+        hands = ChildProcesses(performing(url, traces, QUICK), at_once=2, limit=60)
+        with working(url, work, hands, QUICK, redis_url, name=name, grace=10.0) as worker:
+            rig = Rig(runner, work, traces, lambda: None)
+            job = rig.running("slow")
+            worker.stop()
+            later = rig.submitted("plain")
+            threading.Timer(1.5, traces.let_go, [job]).start()
+        assert seen(work, job).state is JobState.SUCCEEDED
+        assert seen(work, later).state is JobState.QUEUED
+        runner.close()

@@ -1,34 +1,53 @@
-"""`rebalancer batch --all` killed at any moment, and resumed."""
+"""`rebalancer batch --all` killed at any moment, and resumed; and shared by several."""
 
+import os
 import random
+import shutil
 import signal
-import sqlite3
 import subprocess
+import time
 from collections import Counter
+from contextlib import suppress
 from datetime import date
-from uuid import UUID
 
+import psutil
 import pytest
 
-from rebalancer.application.ports.store import Database, UnitOfWork
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.rebalance import SetTerms
 from rebalancer.config import Settings
+from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import Mandate
 from rebalancer.wiring import Sources, container
 from tests.builders import USD, as_csv, prices
+from tests.contracts.databases import new_database
 from tests.contracts.stores import a_deposit, a_managed, a_user
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
-COUNT = 3000
+COUNT = 9000
+"""Enough that a second process finds it worthwhile."""
 
 
-@pytest.fixture
-def book(tmp_path):
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def filled(request, tmp_path_factory):
     """Many portfolios of one owner in a database, some of which give no proposal."""
-    (tmp_path / "prices.csv").write_text(as_csv(prices(5, 300)), encoding="utf-8")
-    settings = Settings(database_url=f"sqlite:///{tmp_path}/rebalancer.db")
-    wired = container(Sources(tmp_path / "prices.csv"), settings=settings)
-    wired.get(Database).upgrade()
-    owner, dice = a_user(), random.Random(0)
+    folder = tmp_path_factory.mktemp("book")
+    (folder / "prices.csv").write_text(as_csv(prices(5, 300)), encoding="utf-8")
+    if request.param == "sqlite":
+        template = request.getfixturevalue("sqlite_template")
+        url = f"sqlite:///{shutil.copy(template, folder / 'rebalancer.db')}"
+        fill(url, folder)
+        yield url, folder
+        return
+    server = request.getfixturevalue("postgres_url")
+    with new_database(server, request.getfixturevalue("postgres_template")) as url:
+        fill(url, folder)
+        yield url, folder
+
+
+def fill(url, folder):
+    wired = container(Sources(folder / "prices.csv"), settings=Settings(database_url=url))
+    owner, dice = a_user(email="owner@example.org"), random.Random(0)
     with wired.get(UnitOfWork).begin() as tx:
         tx.users.add(owner)
         for number in range(COUNT):
@@ -36,46 +55,97 @@ def book(tmp_path):
             entries = [a_deposit(dice.randrange(100, 10_000), on=date(2021, 2, 1))]
             mandate = Mandate(str(number), USD, targets)
             tx.portfolios.add(a_managed(owner.id, entries, mandate=mandate), entries)
-    yield wired.get(UnitOfWork), owner.id
     wired.close()
 
 
-def test_killed_at_any_moment_each_portfolio_has_one_proposal(book, tmp_path):
-    work, owner = book
-    command = [COMMAND, "batch", "--all", "--policy", "band", "--prices", "prices.csv", "--json"]
+@pytest.fixture
+def book(filled):
+    url, folder = filled
+    wired = container(Sources(folder / "prices.csv"), settings=Settings(database_url=url))
+    yield wired, folder, ENVIRONMENT | {"REBALANCER_DATABASE_URL": url}
+    wired.close()
+
+
+def batch(folder, environment, policy, *options):
+    command = [COMMAND, "batch", "--all", "--policy", policy, "--prices", "prices.csv", "--json"]
+    return subprocess.Popen(
+        [*command, "--workers", "2", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment,
+        cwd=folder,
+    )
+
+
+def unfinished(wired, policy):
+    terms = wired.get(SetTerms)(policy_name=policy, costs=CostModel.flat(10.0), currency="USD")
+    with wired.get(UnitOfWork).read() as tx:
+        return tx.runs.unfinished(terms.digest)
+
+
+def check(wired, run):
+    """Each portfolio has one proposal, or one reason why not."""
+    with wired.get(UnitOfWork).read() as tx:
+        owner = tx.users.by_email("owner@example.org")
+        found = [one for one in tx.proposals.of(owner.id, limit=10 * COUNT) if one.run == run]
+        failures, ended = tx.runs.failures(run), tx.runs.get(run)
+    assert set(Counter(one.portfolio_id for one in found).values()) == {1}
+    assert len(found) == ended.proposed + ended.nothing == COUNT - COUNT // 100
+    assert len(failures) == ended.failed == COUNT // 100
+    assert all("gone" in why for _, why in failures)
+    assert ended.finished is not None and ended.done == ended.chunks > 16
+
+
+def test_killed_at_any_moment_each_portfolio_has_one_proposal(book):
+    wired, *where = book
     dice = random.Random()  # any moment: another one each time
-    killed = 0
-    while not (runs := runs_in(tmp_path)) or runs[0]["finished"] is None:
-        process = subprocess.Popen(
-            [*command, "--resume"] if runs else command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            env=ENVIRONMENT,
-            cwd=tmp_path,
-        )
+    killed, run = 0, None
+    while True:
+        process = batch(*where, "band", *(["--resume"] if run else []))
         try:
-            _, complaint = process.communicate(timeout=dice.uniform(0.3, 2.5) if killed < 8 else 60)
+            _, complaint = process.communicate(timeout=dice.uniform(1, 4) if killed < 6 else 120)
             assert process.returncode == 3, complaint
+            break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             killed += 1
-    (run,) = runs
-    with work.read() as tx:
-        found = tx.proposals.of(owner, limit=10 * COUNT)
-        failures = tx.runs.failures(UUID(run["id"]))
-    assert {one.run for one in found} == {UUID(run["id"])}
-    assert set(Counter(one.portfolio_id for one in found).values()) == {1}
-    assert len(found) == run["proposed"] + run["nothing_to_do"] == COUNT - COUNT // 100
-    assert len(failures) == run["failed"] == COUNT // 100
-    assert all("gone" in why for _, why in failures)
+        left = unfinished(wired, "band")
+        if run and left is None:  # it was killed when all was done
+            break
+        run = run or (left and left.id)
+    check(wired, run or unfinished(wired, "band").id)
 
 
-def runs_in(folder):
-    """What the database says of each run."""
-    connection = sqlite3.connect(folder / "rebalancer.db", timeout=30)
-    connection.row_factory = sqlite3.Row
-    found = [dict(row) for row in connection.execute("SELECT * FROM batch_runs")]
-    connection.close()
-    return found
+def test_processes_that_are_killed_leave_their_work_to_the_others(book):
+    wired, *where = book
+    process = batch(*where, "monthly")
+    victims = 0
+    while process.poll() is None:
+        time.sleep(0.4)
+        with suppress(psutil.NoSuchProcess):
+            mine = psutil.Process(process.pid).children()
+            workers = [one for one in mine if "spawn_main" in " ".join(one.cmdline())]
+            if workers and victims < 1 and (run := unfinished(wired, "monthly")) and run.done:
+                os.kill(workers[0].pid, signal.SIGKILL)
+                victims += 1
+                last = run.id
+    out, complaint = process.communicate()
+    assert process.returncode == 3, complaint
+    assert victims == 1
+    assert str(last) in out
+    check(wired, last)
+
+
+def test_two_commands_share_a_run(book):
+    wired, *where = book
+    first = batch(*where, "trend")
+    while (run := unfinished(wired, "trend")) is None:
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)
+    second = batch(*where, "trend", "--resume")
+    done = [process.communicate() for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [3, 3], done
+    assert all(str(run.id) in out for out, _ in done)
+    check(wired, run.id)

@@ -50,7 +50,7 @@ def test_what_cannot_be_done_is_said(store, keep, elsewhere, write):
     keep(PORTFOLIO)
     assert store("db", "backup").refused("Missing argument 'FILE'")
     assert store("db", "backup", "all").code == 0
-    assert store("db", "backup", "all").refused("file: there is a all already")
+    assert store("db", "backup", "all").refused("file: all is there already")
     assert store("db", "backup", "no/folder").refused("file: cannot write no/folder: No such file")
     assert store("db", "restore", "all").refused("is not empty: restore into a new database")
     elsewhere("sqlite:///new.db")

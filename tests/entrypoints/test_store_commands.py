@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from rebalancer.adapters.sql.migrations import head
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
 ADA = ("--owner", "ada@example.org")
@@ -67,37 +68,40 @@ def change(sql):
     connection.close()
 
 
+NEWEST = head()
+
+
 # Tables
 
 
 def test_tables_come_and_go(quickly, monkeypatch):
-    assert (
-        quickly("db", "current").stdout
-        == "no tables; this version needs 0001: rebalancer db upgrade\n"
-    )
+    needed = f"no tables; this version needs {NEWEST}: rebalancer db upgrade\n"
+    assert quickly("db", "current").stdout == needed
     done = quickly("db", "check")
     assert (done.code, done.stdout.count("\n")) == (3, 1) and "rebalancer db upgrade" in done.stdout
-    assert quickly("db", "upgrade").stdout == "From revision base to 0001.\n"
-    assert quickly("db", "upgrade").stdout == "At revision 0001 already.\n"
-    assert quickly("db", "current").stdout == "0001, the newest\n"
-    assert quickly("db", "current", "--json").json == {"revision": "0001", "newest": "0001"}
+    assert quickly("db", "upgrade", "0001").stdout == "From revision base to 0001.\n"
+    assert quickly("db", "upgrade").stdout == f"From revision 0001 to {NEWEST}.\n"
+    assert quickly("db", "upgrade").stdout == f"At revision {NEWEST} already.\n"
+    assert quickly("db", "current").stdout == f"{NEWEST}, the newest\n"
+    assert quickly("db", "current", "--json").json == {"revision": NEWEST, "newest": NEWEST}
     done = quickly("db", "check")
     assert (done.code, done.stdout, done.stderr) == (0, "All is well.\n", "")
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     done = quickly("db", "downgrade")
     assert done.code == 0 and "Nothing was changed." in done.stdout
-    assert quickly("db", "current").stdout == "0001, the newest\n"
+    assert quickly("db", "current").stdout == f"{NEWEST}, the newest\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    assert "From revision 0001 to base." in quickly("db", "downgrade").stdout
+    assert f"From revision {NEWEST} to " in quickly("db", "downgrade").stdout
     assert quickly("db", "upgrade").code == 0
-    assert quickly("db", "downgrade", "base", "--yes").stdout == "From revision 0001 to base.\n"
+    done = quickly("db", "downgrade", "base", "--yes")
+    assert done.stdout == f"From revision {NEWEST} to base.\n"
 
 
 def test_nobody_to_ask_is_no_consent(quickly, monkeypatch):
     quickly("db", "upgrade")
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert quickly("db", "downgrade").code == 130
-    assert quickly("db", "current").stdout == "0001, the newest\n"
+    assert quickly("db", "current").stdout == f"{NEWEST}, the newest\n"
 
 
 def test_revisions_that_do_not_exist(quickly):
@@ -419,7 +423,7 @@ def test_everyone(store, keep):
         ([], "give either --portfolios and --out, or --all"),
         (["--portfolios", "x"], "give either --portfolios and --out, or --all"),
         (["--all", "--portfolios", "x"], "--portfolios: not with --all"),
-        (["--all", "--out", "x", "--workers", "2"], "--out, --workers: not with --all"),
+        (["--all", "--out", "x"], "--out: not with --all"),
         (["--portfolios", "x", "--out", "y", "--json"], "json: only with --all"),
         (["--all", "--as-of", "2035-01-01"], "within 5 business days"),
     ],

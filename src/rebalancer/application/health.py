@@ -2,41 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NewType
 from uuid import UUID
 
 import attrs
 
 from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import NotFound, RebalancerError
 
 _NOBODY = UUID(int=0)
 
 
+class State(StrEnum):
+    """How well we could serve."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNAVAILABLE = "unavailable"
+
+
+@attrs.frozen
+class Part:
+    """Something that we depend on.
+
+    Attributes:
+        name: What it is called.
+        check: Asks it, and raises what is wrong with it.
+        without: How we go on while it is away, in words; empty: we do not.
+    """
+
+    name: str
+    check: Callable[[], None]
+    without: str = ""
+
+    @property
+    def essential(self) -> bool:
+        """Whether nothing goes without it."""
+        return not self.without
+
+
+Parts = NewType("Parts", tuple[Part, ...])
+"""All that we depend on, as it is wired."""
+
+
+@attrs.frozen
+class Health:
+    """How we are.
+
+    Attributes:
+        state: The worst that follows from any part.
+        parts: Each part's state: ``ok``, or what is wrong with it and how we go on.
+    """
+
+    state: State
+    parts: dict[str, str]
+
+
 @attrs.frozen
 class CheckHealth:
     """Ask each part that we depend on."""
 
-    work: UnitOfWork
-    prices: PriceSource
+    parts: Parts
 
-    def __call__(self) -> dict[str, str]:
-        """Each part's state: ``ok``, or what is wrong with it."""
-        return {"store": self._store(), "prices": self._prices()}
+    def __call__(self) -> Health:
+        """How we are."""
+        state, told = State.OK, {}
+        for part in self.parts:
+            try:
+                part.check()
+            except RebalancerError as error:
+                told[part.name] = f"{error}; {part.without}" if part.without else str(error)
+                if part.essential:
+                    state = State.UNAVAILABLE
+                elif state is State.OK:
+                    state = State.DEGRADED
+            else:
+                told[part.name] = "ok"
+        return Health(state, told)
 
-    def _store(self) -> str:
+
+def store_part(work: UnitOfWork) -> Part:
+    """The store."""
+
+    def check() -> None:
         try:
-            with self.work.read() as tx:
+            with work.read() as tx:
                 tx.users.get(_NOBODY)
         except NotFound:
-            return "ok"
-        except RebalancerError as error:
-            return str(error)
-        return "ok"
+            return
 
-    def _prices(self) -> str:
+    return Part("store", check)
+
+
+def reports_part(reports: Reports) -> Part:
+    """Where reports are kept; what is decided and done needs none of them."""
+
+    def check() -> None:
         try:
-            self.prices.closes(days=1)
-        except RebalancerError as error:
-            return str(error)
-        return "ok"
+            reports.get(_NOBODY)
+        except NotFound:
+            return
+
+    return Part("reports", check, "reports can neither be kept nor read")
+
+
+def prices_part(prices: PriceSource) -> Part:
+    """The prices."""
+
+    def check() -> None:
+        prices.closes(days=1)
+
+    return Part("prices", check)

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from rebalancer.application.ports.market import PricesUnavailable
-from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
+from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.bars import Bars, Offer
 from rebalancer.domain.market.prices import PriceHistory
 
@@ -168,13 +168,10 @@ def _window(
     named = symbols is not None and any(symbol in offer.withheld for symbol in lacking)
     if named or history is None:
         told = lacking if named else list(offer.withheld)
-        raise _refused([_why(symbol, offer) for symbol in dict.fromkeys(told)])
+        reasons = "; ".join(_why(symbol, offer) for symbol in dict.fromkeys(told))
+        raise InvalidRequest(f"{reasons}: import the missing prices", field="prices")
     return history.window(symbols, days=days, until=until)
 
 
 def _why(symbol: str, offer: Offer) -> str:
     return f"{symbol}: {offer.withheld.get(symbol, 'unknown, there are no prices of it')}"
-
-
-def _refused(reasons: list[str]) -> RebalancerError:
-    return InvalidRequest("; ".join(reasons) + ": import the missing prices", field="prices")

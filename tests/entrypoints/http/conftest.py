@@ -22,16 +22,18 @@ from litestar.testing import TestClient
 from sqlalchemy import Engine, event
 
 from rebalancer.adapters.memory.market import MemoryInstruments
+from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.application.jobs import Care, Handlers, Hands, PerformJob
-from rebalancer.application.ports.accounts import Passwords
+from rebalancer.application.ports.accounts import Passwords, Revocations
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, PricesUnavailable
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.ports.surroundings import Clock, Ids
+from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.entrypoints.http.app import application
@@ -41,6 +43,8 @@ from tests.builders import CLASSES, varied_prices
 PASSWORD = "correct horse battery staple"
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)
 HISTORY = varied_prices()
+UNLIMITED = Settings(rate_limit=0, login_limit=0)
+"""Nobody asks too often; but for tests of that."""
 TO_COME = 5
 """Days of it that nobody knows yet at the start of a test."""
 NOBODY = UUID(int=7)
@@ -147,6 +151,22 @@ class Work:
         return way()
 
 
+class Ended:
+    """Logins that were ended, of one test: names come again in the next."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self._revocations = MemoryRevocations()
+
+    def revoke(self, family: UUID) -> None:
+        self._revocations.revoke(family)
+
+    async def revoked(self, family: UUID) -> bool:
+        return await self._revocations.revoked(family)
+
+
 class Person:
     """Somebody with an access token; every problem that they are told of is checked."""
 
@@ -202,10 +222,11 @@ class Parts:
     def __init__(self) -> None:
         self.time, self.names = Time(), Names()
         self.market, self.work = Market(HISTORY), Work()
+        self.ended = Ended()
 
     def renew(self, work: UnitOfWork) -> None:
         """As if nothing had happened yet, over an empty store."""
-        for part in (self.time, self.names, self.market):
+        for part in (self.time, self.names, self.market, self.ended):
             part.renew()
         self.work.renew(work)
 
@@ -353,11 +374,13 @@ def in_world(work: UnitOfWork) -> Iterator[Callable[..., World]]:
     """The application with parts that a test brings along."""
     with ExitStack() as stack:
 
-        def start(*overrides: Provider) -> World:
+        def start(*overrides: Provider, settings: Settings = UNLIMITED) -> World:
             parts = Parts()
             parts.renew(work)
             # And with a store that is far away, so that every answer comes from a thread.
-            return stack.enter_context(started(parts, *overrides, embedded=False))
+            return stack.enter_context(
+                started(parts, *overrides, embedded=False, settings=settings)
+            )
 
         yield start
 
@@ -368,7 +391,9 @@ def ada(world: World) -> Person:
 
 
 @contextmanager
-def started(parts: Parts, *overrides: Provider, embedded: bool = True) -> Iterator[World]:
+def started(
+    parts: Parts, *overrides: Provider, embedded: bool = True, settings: Settings = UNLIMITED
+) -> Iterator[World]:
     """The application while it runs."""
     ports = {
         UnitOfWork: parts.work,
@@ -377,10 +402,12 @@ def started(parts: Parts, *overrides: Provider, embedded: bool = True) -> Iterat
         Passwords: ArgonPasswords(time_cost=1, memory_kib=64),
         Clock: parts.time,
         Ids: parts.names,
+        Revocations: parts.ended,
         Care: Care(attempts=1, tick=0.005),
     }
     replaced = (provided(ports), Threads(), *overrides)
-    app = application(async_container(Sources(), *replaced), embedded=embedded)
+    wired = async_container(Sources(), *replaced, settings=settings)
+    app = application(wired, embedded=embedded)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield World(app, client, parts)
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import date
+from threading import Lock
+from typing import Any
 
 import attrs
+from numpy.typing import NDArray
 
+from rebalancer.application.kept_prices import PATIENCE, KeptPrices
+from rebalancer.application.ports.market import quiet
+from rebalancer.domain.market.bars import Bars, assembled, by_year
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 
@@ -45,3 +52,82 @@ class MemoryInstruments:
     def instruments(self) -> Instruments:
         """See `InstrumentSource.instruments`."""
         return self.listed
+
+
+class MemoryMarket:
+    """See `MarketStore`; what is in it ends with the process.
+
+    Args:
+        patience: See `Remembered`; so is the next.
+        clock: See there.
+    """
+
+    def __init__(
+        self, *, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._lock = Lock()
+        self._years: dict[tuple[str, int], Bars] = {}
+        self._listed = Instruments()
+        self._revision = 0
+        self._prices = KeptPrices(
+            lambda: self.bars().values(), lambda: self._revision, patience=patience, clock=clock
+        )
+
+    def prepare(self) -> None:
+        """See `MarketStore.prepare`."""
+
+    def symbols(self) -> tuple[str, ...]:
+        """See `PriceSource.symbols`."""
+        return self._prices.symbols()
+
+    def closes(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        days: int | None = None,
+        until: date | None = None,
+    ) -> PriceHistory:
+        """See `PriceSource.closes`."""
+        return self._prices.closes(symbols, days=days, until=until)
+
+    def instruments(self) -> Instruments:
+        """See `InstrumentSource.instruments`."""
+        return self._listed
+
+    def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:
+        """See `MarketStore.keep_bars`."""
+        changed = 0
+        with self._lock:
+            for key, given in by_year(bars).items():
+                known = self._years.get(key)
+                year = given if known is None else known.replaced_by(given)
+                changed += year.changed_since(known)
+                self._years[key] = year
+            self._revision += changed > 0
+        progress(len(bars))
+        self._prices.ask_again()
+        return changed
+
+    def keep_instruments(self, instruments: Instruments) -> int:
+        """See `MarketStore.keep_instruments`."""
+        with self._lock:
+            known = self._listed.by_symbol
+            self._listed = Instruments({**known, **instruments.by_symbol})
+            return sum(known.get(one.symbol) != one for one in instruments)
+
+    def bars(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+    ) -> dict[str, Bars]:
+        """See `MarketStore.bars`."""
+        with self._lock:
+            years = sorted(self._years.items())
+        parts: dict[str, list[dict[str, NDArray[Any]]]] = {}
+        for (symbol, year), part in years:
+            inside = (first is None or year >= first.year) and (last is None or year <= last.year)
+            if inside and (symbols is None or symbol in symbols):
+                parts.setdefault(symbol, []).append(part.columns())
+        return assembled(parts, first, last)

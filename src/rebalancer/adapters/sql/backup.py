@@ -449,4 +449,4 @@ def _name(partial: Path, path: Path) -> None:
 
 
 def _taken(path: Path) -> InvalidRequest:
-    return InvalidRequest(f"there is a {path} already; choose another name", field="file")
+    return InvalidRequest(f"{path} is there already; choose another name", field="file")

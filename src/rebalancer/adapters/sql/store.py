@@ -477,10 +477,10 @@ class SqlRuns:
     def unfinished(self, terms: str) -> BatchRun | None:
         """See `BatchRuns.unfinished`."""
         table = batch_runs
-        query = _RUNS.where(table.c.terms == terms, table.c.finished.is_(None))
+        query = select(table.c.id).where(table.c.terms == terms, table.c.finished.is_(None))
         latest = query.order_by(table.c.started.desc(), table.c.id.desc()).limit(1)
-        row = self.connection.execute(latest).one_or_none()
-        return None if row is None else _run(row)
+        id = self.connection.execute(latest).scalar_one_or_none()
+        return None if id is None else self.get(id)
 
     def take(self, id: UUID) -> Chunk | None:
         """See `BatchRuns.take`."""

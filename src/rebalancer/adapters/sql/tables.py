@@ -305,6 +305,13 @@ instruments = Table(
     _document("instrument"),
 )
 
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("name", Text, primary_key=True),  # of what has changed
+    Column("revision", BigInteger, nullable=False),  # how often
+)
+
 reports = Table(
     "reports",
     metadata,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Protocol
 
@@ -82,23 +82,50 @@ class Regimes(Protocol):
         """
 
 
-class MarketStore(PriceSource, InstrumentSource, Protocol):
-    """Market data that we keep ourselves."""
+def quiet(_: int) -> None:
+    """Tell nobody of progress."""
 
-    def keep_bars(self, bars: Sequence[Bars]) -> int:
+
+class MarketStore(PriceSource, InstrumentSource, Protocol):
+    """Market data that we keep ourselves.
+
+    As a source it offers assets by symbol. Those whose closes have a gap of more than 5 rows are
+    not on offer, and named all the same they are refused, with the reason. What others keep is on
+    offer a second later, and until something changes the same call gives the same object.
+    """
+
+    def prepare(self) -> None:
+        """Make ready to keep them, as far as that is left to us; what is there stays.
+
+        Raises:
+            Unavailable: the store did not answer.
+        """
+
+    def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:
         """Keep bars; those of a day that is known already are replaced.
 
-        The same call twice leaves what one leaves.
+        The same call twice leaves what one leaves. Of a year, figures other than the close are
+        kept where all of its days have them. Two calls at once leave what one after the other does.
+
+        Args:
+            bars: Of any assets.
+            progress: Is told how many more of them are kept.
 
         Returns:
             How many days were new or different, over all symbols.
 
         Raises:
-            Unavailable: the store did not answer; what was kept before it did not, stays.
+            Unavailable: the store did not answer; what was kept before it did not, stays, and the
+                same call again does the rest.
         """
 
-    def keep_instruments(self, instruments: Instruments) -> None:
+    def keep_instruments(self, instruments: Instruments) -> int:
         """Keep a list of instruments; those that are known are replaced, others stay.
+
+        They are told in the order in which they were first kept.
+
+        Returns:
+            How many were new or different.
 
         Raises:
             Unavailable: the store did not answer.
@@ -111,9 +138,15 @@ class MarketStore(PriceSource, InstrumentSource, Protocol):
         first: date | None = None,
         last: date | None = None,
     ) -> dict[str, Bars]:
-        """Bars of days from ``first`` to ``last``, by symbol; unknown symbols are left out.
+        """Bars of days from ``first`` to ``last``, by symbol; symbols without any are left out.
 
-        All of them are read at once, however many symbols and years.
+        All of them are read at once, however many symbols and years. A figure that is lacking in
+        one of the years is lacking.
+
+        Args:
+            symbols: Of which assets; of all when None.
+            first: The first day; as early as there are any when None.
+            last: The last day; likewise.
 
         Raises:
             Unavailable: the store did not answer.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import attrs
@@ -69,7 +70,7 @@ class Bars:
 
     @classmethod
     def joined(cls, symbol: str, parts: Sequence[Mapping[str, NDArray[Any]]]) -> Bars:
-        """Bars of parts that follow one another, each with ``days``, ``close`` and what else it has.
+        """Bars of parts that follow one another, each with ``days``, ``close`` and other figures.
 
         A figure that one of them lacks is lacking.
 
@@ -92,10 +93,18 @@ class Bars:
         for year in np.unique(calendar):
             yield int(year), self._rows(np.flatnonzero(calendar == year))
 
-    def between(self, first: np.datetime64 | None, last: np.datetime64 | None) -> Bars:
-        """Days from ``first`` to ``last``, both included."""
-        begin = 0 if first is None else int(np.searchsorted(self.days, first))
-        end = len(self) if last is None else int(np.searchsorted(self.days, last, side="right"))
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """``days``, and each figure that there is."""
+        figures = ((name, getattr(self, name)) for name in FIGURES)
+        return {"days": self.days} | {name: held for name, held in figures if held is not None}
+
+    def between(self, first: date | None, last: date | None) -> Bars:
+        """Days from ``first`` to ``last``, both included; None: as far as there are any."""
+        begin, end = 0, len(self)
+        if first is not None:
+            begin = int(np.searchsorted(self.days, np.datetime64(first, "D")))
+        if last is not None:
+            end = int(np.searchsorted(self.days, np.datetime64(last, "D"), side="right"))
         return self._rows(np.arange(begin, max(begin, end)))
 
     def replaced_by(self, other: Bars) -> Bars:
@@ -132,10 +141,8 @@ class Bars:
         return len(self) - int(same.sum())
 
     def _rows(self, rows: NDArray[np.intp]) -> Bars:
-        figures = {
-            name: values[rows] for name in FIGURES if (values := getattr(self, name)) is not None
-        }
-        return Bars(self.symbol, self.days[rows], **figures)
+        columns = {name: values[rows] for name, values in self.columns().items()}
+        return Bars(self.symbol, **columns)
 
 
 def by_year(bars: Iterable[Bars]) -> dict[tuple[str, int], Bars]:
@@ -146,6 +153,16 @@ def by_year(bars: Iterable[Bars]) -> dict[tuple[str, int], Bars]:
             known = found.get((one.symbol, year))
             found[one.symbol, year] = part if known is None else known.replaced_by(part)
     return found
+
+
+def assembled(
+    parts: Mapping[str, Sequence[Mapping[str, NDArray[Any]]]],
+    first: date | None = None,
+    last: date | None = None,
+) -> dict[str, Bars]:
+    """Bars by symbol, from ``first`` to ``last``, of `Bars.joined` parts; without empty ones."""
+    joined = ((name, Bars.joined(name, each).between(first, last)) for name, each in parts.items())
+    return {symbol: bars for symbol, bars in joined if len(bars)}
 
 
 def of_history(history: PriceHistory) -> list[Bars]:

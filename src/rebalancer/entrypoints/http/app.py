@@ -29,6 +29,7 @@ from rebalancer.entrypoints.http.errors import failed, refused, rejected
 from rebalancer.entrypoints.http.gathering import Gathering
 from rebalancer.entrypoints.http.health import health
 from rebalancer.entrypoints.http.ledger import ledger
+from rebalancer.entrypoints.http.limits import Limiting
 from rebalancer.entrypoints.http.market import market
 from rebalancer.entrypoints.http.performance import performance
 from rebalancer.entrypoints.http.policies import policies, read_policy
@@ -52,6 +53,8 @@ questionnaire, open a portfolio, ask for a proposal, accept it, and see how the 
   rates are numbers.
 * An error is `application/problem+json`; `errors` names each field. 400: malformed, 422: it makes
   no sense here, 409: it contradicts the present state, 412: somebody was quicker.
+* Whoever asks too often is told to wait: 429, with `Retry-After`. Where there are limits, each
+  answer has `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds).
 * Somebody else's resource does not exist: 404.
 
 {DISCLAIMER}
@@ -67,10 +70,12 @@ def application(container: AsyncContainer, *, embedded: bool = False) -> Litesta
     """
 
     @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
         prices = await container.get(PriceSource)
         with suppress(RebalancerError):  # what is wrong with them, /health/ready says
             await sync_to_thread(prices.closes, days=1)  # so that nobody waits for the first load
+        app.state.limiting = limiting = await Limiting.of(container)
+        app.asgi_handler = limiting.around(app.asgi_handler)
         yield
         await container.close()
 

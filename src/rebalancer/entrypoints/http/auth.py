@@ -30,17 +30,28 @@ async def bearer(request: Request[Any, Any, Any]) -> UUID:
         NotAuthenticated: it carries no access token, or one that proves nothing, or its login was
             ended.
     """
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    if kind.casefold() != "bearer" or not token:
-        raise NotAuthenticated("send the header Authorization: Bearer <access token>; log in first")
+    token = shown_token(request.headers.get("Authorization", ""))
     container: AsyncContainer = request.state.dishka_container
     tokens, clock = await container.get(Tokens), await container.get(Clock)
-    shown = tokens.bearer(token.strip(), clock())
+    shown = tokens.bearer(token, clock())
     if shown.family is not None:
         revocations = await container.get(Revocations)
         if await revocations.revoked(shown.family):
             raise NotAuthenticated("this login was ended; log in again")
-    return shown.owner
+    owner: UUID = shown.owner
+    return owner
+
+
+def shown_token(header: str) -> str:
+    """The access token in a header ``Authorization``.
+
+    Raises:
+        NotAuthenticated: there is none.
+    """
+    kind, _, token = header.partition(" ")
+    if kind.casefold() != "bearer" or not token:
+        raise NotAuthenticated("send the header Authorization: Bearer <access token>; log in first")
+    return token.strip()
 
 
 Owner = NamedDependency[UUID]

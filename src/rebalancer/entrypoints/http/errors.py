@@ -33,6 +33,18 @@ class Precondition(RebalancerError):
     """An update that does not say which version it is meant for."""
 
 
+class TooMany(RebalancerError):
+    """Somebody asks too often.
+
+    Attributes:
+        pause: Seconds after which they may ask again.
+    """
+
+    def __init__(self, message: str, pause: int) -> None:
+        self.pause = pause
+        super().__init__(message)
+
+
 class FieldProblem(msgspec.Struct, frozen=True):
     """What is wrong with one field."""
 
@@ -60,6 +72,7 @@ _TITLES = {
     415: "Unsupported format",
     422: "Invalid request",
     428: "Version missing",
+    429: "Too many requests",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -73,6 +86,7 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
     (PortfolioChanged, 412),
     (Conflict, 409),
     (Precondition, 428),
+    (TooMany, 429),
     (Unavailable, 503),
 )
 
@@ -80,7 +94,8 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
 def answers(*statuses: int) -> dict[int, ResponseSpec]:
     """For the API's description: the problems that a route may answer with.
 
-    Every route refuses unknown parameters (400), and may depend on what is away (503).
+    Every route refuses unknown parameters (400) and whoever asks too often (429), and may depend on
+    what is away (503).
     """
     return {
         status: ResponseSpec(
@@ -89,7 +104,7 @@ def answers(*statuses: int) -> dict[int, ResponseSpec]:
             media_type=PROBLEM,
             generate_examples=False,
         )
-        for status in sorted({400, *statuses, 503})
+        for status in sorted({400, *statuses, 429, 503})
     }
 
 
@@ -103,6 +118,8 @@ def refused(request: Request[Any, Any, Any], error: RebalancerError) -> Response
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
+    if isinstance(error, TooMany):
+        headers["Retry-After"] = str(error.pause)
     errors = []
     if isinstance(error, InvalidRequest) and error.field:
         message = str(error).removeprefix(f"{error.field}: ")
@@ -145,12 +162,16 @@ def _called(request: Request[Any, Any, Any], parameter: str) -> str:
     return name or parameter
 
 
+def problem_of(status: int, detail: str, errors: list[FieldProblem] | None = None) -> Problem:
+    """What is said of a refusal."""
+    return Problem(_TITLES.get(status, "Refused"), status, detail, errors or [])
+
+
 def _problem(
     status: int, detail: str, errors: list[FieldProblem], headers: dict[str, str]
 ) -> Response[Problem]:
-    title = _TITLES.get(status, "Refused")
     return Response(
-        Problem(title, status, detail, errors),
+        problem_of(status, detail, errors),
         status_code=status,
         media_type=PROBLEM,
         headers=headers,

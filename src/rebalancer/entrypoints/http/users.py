@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from dishka.integrations.litestar import FromDishka, inject
-from litestar import Router, get, post
+from litestar import Request, Router, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import JSONBody
@@ -31,6 +31,7 @@ from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE, Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
+from rebalancer.entrypoints.http.limits import strictly
 from rebalancer.entrypoints.http.wire import Body, OneLine, View
 
 Email = Annotated[str, Meta(max_length=LONGEST_EMAIL, examples=["ada@example.org"])]
@@ -155,7 +156,12 @@ class QuestionnaireView(View, frozen=True, kw_only=True):
     questions: list[QuestionView]
 
 
-@post("/register", summary="Register", responses=answers(409, 413, 415, 422))
+@post(
+    "/register",
+    summary="Register",
+    guards=[strictly],
+    responses=answers(409, 413, 415, 422),
+)
 @inject
 async def register(
     data: JSONBody[Registration],
@@ -174,17 +180,21 @@ async def register(
     "/login",
     status_code=200,
     summary="Log in",
+    guards=[strictly],
     responses=answers(401, 413, 415),
     response_headers=UNKEPT,
 )
 @inject
 async def log_in(
     data: JSONBody[Credentials],
+    request: Request[Any, Any, Any],
+    state: State,
     use: FromDishka[LogIn],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
 ) -> LoginView:
     """Exchange a password for a short-lived access token and a refresh token."""
+    await state.limiting.login_as(request.scope, data.email)
     now = clock()
     login = await sync_to_thread(
         use, email=data.email, password=data.password, family=ids(), now=now
@@ -196,6 +206,7 @@ async def log_in(
     "/refresh",
     status_code=200,
     summary="Refresh a login",
+    guards=[strictly],
     responses=answers(401, 413, 415),
     response_headers=UNKEPT,
 )
@@ -211,7 +222,7 @@ async def refresh(
 @post("/logout", status_code=204, summary="Log out", responses=answers(413, 415))
 @inject
 async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
-    """End a login: its refresh tokens serve no more, its access token ends by itself."""
+    """End a login: its refresh tokens serve no more, and its access tokens neither."""
     await sync_to_thread(use, data.refresh_token)
 
 

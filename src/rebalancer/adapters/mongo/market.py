@@ -1,0 +1,387 @@
+"""Market data in MongoDB: bars in buckets, one document an asset and year."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymongo import IndexModel, ReplaceOne
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from rebalancer.adapters.mongo.connection import (
+    DUPLICATE,
+    INVALID,
+    Document,
+    prepare,
+    refused,
+    translated,
+)
+from rebalancer.application.kept_prices import PATIENCE, KeptPrices, Remembered
+from rebalancer.application.ports.market import quiet
+from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.bars import FIGURES, Bars, assembled, by_year
+from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+from rebalancer.domain.market.prices import PriceHistory
+
+_AT_ONCE = 64
+"""Assets that are read, merged and written at a time."""
+
+_FETCHED_AT_ONCE = 10_000
+"""Documents that the server may send at a time; it sends no more than 16 MB."""
+
+_ROUNDS = 50
+"""Times that somebody else may have been quicker, before we give up."""
+
+_BARS, _INSTRUMENTS = "bars", "instruments"
+
+_KIND_OF_BARS = {
+    "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["symbol", "year", "revision", "days", "close"],
+        "additionalProperties": False,
+        "properties": {
+            "_id": {},
+            "symbol": {"bsonType": "string", "minLength": 1},
+            "year": {"bsonType": "int"},
+            "revision": {"bsonType": ["int", "long"], "minimum": 1},
+            "days": {  # since 1970-01-01, ascending
+                "bsonType": "array",
+                "minItems": 1,
+                "maxItems": 366,
+                "uniqueItems": True,
+                "items": {"bsonType": "int"},
+            },
+            **{
+                name: {
+                    "bsonType": "array",
+                    "items": {
+                        "bsonType": "double",
+                        "minimum": 0,
+                        "exclusiveMinimum": name != "volume",
+                    },
+                }
+                for name in FIGURES
+            },
+        },
+    },
+    "$expr": {  # each figure as long as the days
+        "$and": [
+            {"$eq": [{"$size": {"$ifNull": [f"${name}", "$days"]}}, {"$size": "$days"}]}
+            for name in FIGURES
+        ]
+    },
+}
+
+_KIND_OF_INSTRUMENT = {
+    "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["_id", "position", "name"],
+        "additionalProperties": False,
+        "properties": {
+            "_id": {"bsonType": "string", "minLength": 1},
+            "position": {"bsonType": "int", "minimum": 0},
+            "name": {"bsonType": "string"},
+            "asset_class": {"bsonType": "string"},
+            "daily_volume": {"bsonType": "double", "minimum": 0, "exclusiveMinimum": True},
+        },
+    }
+}
+
+_KIND_OF_REVISION = {
+    "$jsonSchema": {
+        "bsonType": "object",
+        "required": ["_id", "revision", "open"],
+        "additionalProperties": False,
+        "properties": {
+            "_id": {"bsonType": "string"},
+            "revision": {"bsonType": ["int", "long"], "minimum": 1},
+            "open": {"bsonType": ["int", "long"]},
+        },
+    }
+}
+
+_Years = dict[tuple[str, int], Bars]
+
+
+class MongoMarket:
+    """See `MarketStore`.
+
+    Whoever merges a year with what is known of it puts its document in place of the very revision
+    that they read. Where somebody else was quicker, no document matches, the unique index refuses
+    another of the same year, and they read again.
+
+    A counter of changes tells processes to read again. It is raised before the first change and
+    after the last, and says meanwhile that somebody is at it: so an import that was killed is told
+    from one that had nothing to do, and the next one raises the counter in its place.
+
+    Args:
+        database: One of `connect`.
+        patience: See `Remembered`; so is the next.
+        clock: See there.
+    """
+
+    def __init__(
+        self,
+        database: Database[Document],
+        *,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.database = database
+        self._prices = KeptPrices(
+            lambda: self._read(None, None, None, ("close",)).values(),
+            lambda: self._revision(_BARS),
+            patience=patience,
+            clock=clock,
+        )
+        self._listed = Remembered(
+            self._read_instruments,
+            lambda: self._revision(_INSTRUMENTS),
+            patience=patience,
+            clock=clock,
+        )
+
+    def prepare(self) -> None:
+        """See `MarketStore.prepare`: the server checks documents, and that each year has one."""
+        unique = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year", unique=True)
+        prepare(self.database, _BARS, _KIND_OF_BARS, [unique])
+        prepare(self.database, _INSTRUMENTS, _KIND_OF_INSTRUMENT)
+        prepare(self.database, "revisions", _KIND_OF_REVISION)
+
+    def symbols(self) -> tuple[str, ...]:
+        """See `PriceSource.symbols`."""
+        return self._prices.symbols()
+
+    def closes(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        days: int | None = None,
+        until: date | None = None,
+    ) -> PriceHistory:
+        """See `PriceSource.closes`."""
+        return self._prices.closes(symbols, days=days, until=until)
+
+    def instruments(self) -> Instruments:
+        """See `InstrumentSource.instruments`."""
+        return self._listed()
+
+    def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:
+        """See `MarketStore.keep_bars`."""
+        changed = 0
+        with self._changing(_BARS) as begin:
+            for at in range(0, len(bars), _AT_ONCE):
+                some = bars[at : at + _AT_ONCE]
+                changed += self._keep(by_year(some), begin)
+                progress(len(some))
+        self._prices.ask_again()
+        return changed
+
+    def keep_instruments(self, instruments: Instruments) -> int:
+        """See `MarketStore.keep_instruments`."""
+        with self._changing(_INSTRUMENTS) as begin, translated():
+            documents = {each["_id"]: each for each in self.database.instruments.find()}
+            last = max((each["position"] for each in documents.values()), default=-1)
+            changed = []
+            for one in instruments:
+                before = documents.get(one.symbol)
+                if before is not None and _instrument(before) == one:
+                    continue
+                if before is None:
+                    last += 1
+                position = last if before is None else before["position"]
+                told = _told(one, position)
+                changed.append(ReplaceOne({"_id": one.symbol}, told, upsert=True))
+            if changed:
+                begin()
+                _quickest(self.database.instruments, changed)
+        self._listed.ask_again()
+        return len(changed)
+
+    def bars(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+    ) -> dict[str, Bars]:
+        """See `MarketStore.bars`."""
+        return self._read(symbols, first, last, FIGURES)
+
+    def _read(
+        self,
+        symbols: Sequence[str] | None,
+        first: date | None,
+        last: date | None,
+        figures: Sequence[str],
+    ) -> dict[str, Bars]:
+        wanted: dict[str, Any] = {}
+        if symbols is not None:
+            wanted["symbol"] = {"$in": list(symbols)}
+        if first is not None:
+            wanted["year"] = {"$gte": first.year}
+        if last is not None:
+            wanted.setdefault("year", {})["$lte"] = last.year
+        fields = {"_id": False} | dict.fromkeys(("symbol", "days", *figures), True)
+        parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
+        with translated():
+            found = self.database.bars.find(
+                wanted,
+                fields,
+                sort=[("symbol", 1), ("year", 1)],  # as the index has them
+                batch_size=_FETCHED_AT_ONCE,
+            )
+            for document in found:
+                parts[document["symbol"]].append(_columns(document))
+        return assembled(parts, first, last)
+
+    def _keep(self, given: _Years, begin: Callable[[], None]) -> int:
+        """Keep years of some assets; tells how many days that has changed."""
+        changed, left = 0, given
+        for _ in range(_ROUNDS):
+            known = self._known(left)
+            writes, keys, days = [], [], []
+            for key, bars in left.items():
+                revision, before = known.get(key, (0, None))
+                year = bars if before is None else before.replaced_by(bars)
+                different = year.changed_since(before)
+                if different:
+                    seen = {"symbol": key[0], "year": key[1], "revision": revision}
+                    document = _document(key, year, revision + 1)
+                    writes.append(ReplaceOne(seen, document, upsert=True))
+                    keys.append(key)
+                    days.append(different)
+            if not writes:
+                return changed
+            begin()
+            with translated():
+                late = _quickest(self.database.bars, writes)
+            changed += sum(count for at, count in enumerate(days) if at not in late)
+            left = {keys[at]: given[keys[at]] for at in late}
+        raise Unavailable("others keep prices of the same assets all the time; try again")
+
+    def _known(self, years: _Years) -> dict[tuple[str, int], tuple[int, Bars]]:
+        """What is kept of some years, and of some beside them, with its revision."""
+        if not years:
+            return {}
+        calendar = [year for _, year in years]
+        wanted = {
+            "symbol": {"$in": sorted({symbol for symbol, _ in years})},
+            "year": {"$gte": min(calendar), "$lte": max(calendar)},
+        }
+        with translated():
+            found = self.database.bars.find(wanted, {"_id": False}, batch_size=_FETCHED_AT_ONCE)
+            return {
+                (each["symbol"], each["year"]): (
+                    each["revision"],
+                    Bars(each["symbol"], **_columns(each)),
+                )
+                for each in found
+            }
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[Callable[[], None]]:
+        """Gives what must be called before the first change of something."""
+        begun = False
+
+        def begin() -> None:
+            nonlocal begun
+            if not begun:
+                self._count(name, 1)
+                begun = True
+
+        try:
+            yield begin
+        finally:
+            if begun:
+                self._count(name, -1)
+        if not begun and self._counted(name)["open"] > 0:
+            self._count(name, 0)
+
+    def _count(self, name: str, more: int) -> None:
+        """Raise the counter, and count who is at it."""
+        raised = {"$inc": {"revision": 1, "open": more}}
+        with translated():
+            try:
+                self.database.revisions.update_one({"_id": name}, raised, upsert=True)
+            except DuplicateKeyError:  # two were the first; now there is one
+                self.database.revisions.update_one({"_id": name}, raised)
+
+    def _counted(self, name: str) -> Mapping[str, int]:
+        with translated():
+            found = self.database.revisions.find_one({"_id": name})
+        return found or {"revision": 0, "open": 0}
+
+    def _revision(self, name: str) -> int:
+        return self._counted(name)["revision"]
+
+    def _read_instruments(self) -> Instruments:
+        with translated():
+            found = self.database.instruments.find(sort=[("position", 1), ("_id", 1)])
+            return Instruments.of(_instrument(each) for each in found)
+
+
+def _quickest(collection: Collection[Document], writes: Sequence[ReplaceOne[Document]]) -> set[int]:
+    """Write documents in any order; tells at which of them somebody else was quicker.
+
+    Raises:
+        InvalidRequest: the server refuses one; names the field.
+        PyMongoError: it could not write them, or not on most servers.
+    """
+    try:
+        collection.bulk_write(writes, ordered=False)
+    except BulkWriteError as failed:
+        errors = failed.details["writeErrors"]
+        for error in errors:
+            if error["code"] == INVALID:
+                raise refused(error) from None
+        if failed.details["writeConcernErrors"] or any(
+            error["code"] != DUPLICATE for error in errors
+        ):
+            raise
+        return {error["index"] for error in errors}
+    return set()
+
+
+def _document(key: tuple[str, int], bars: Bars, revision: int) -> Document:
+    columns = bars.columns()
+    days = columns.pop("days").astype(np.int64).tolist()
+    figures = {name: values.tolist() for name, values in columns.items()}
+    return {"symbol": key[0], "year": key[1], "revision": revision, "days": days, **figures}
+
+
+def _columns(document: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    found: dict[str, NDArray[Any]] = {
+        "days": np.array(document["days"], dtype=np.int64).astype("datetime64[D]")
+    }
+    for name in FIGURES:
+        if name in document:
+            found[name] = np.array(document[name], dtype=np.float64)
+    return found
+
+
+def _told(instrument: Instrument, position: int) -> Document:
+    told: Document = {"position": position, "name": instrument.name}
+    if instrument.asset_class is not None:
+        told["asset_class"] = str(instrument.asset_class)
+    if instrument.daily_volume is not None:
+        told["daily_volume"] = float(instrument.daily_volume)
+    return told
+
+
+def _instrument(document: Mapping[str, Any]) -> Instrument:
+    kind = document.get("asset_class")
+    return Instrument(
+        document["_id"],
+        document["name"],
+        AssetClass(kind) if kind in set(AssetClass) else None,
+        document.get("daily_volume"),
+    )

@@ -1,0 +1,160 @@
+"""`make services` and `make serve-full`: up together, down together, nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psycopg
+import pymongo
+import pytest
+import redis
+
+from rebalancer.entrypoints.cli.serve import DEMO_EMAIL, DEMO_PASSWORD
+from tests.entrypoints.conftest import ENVIRONMENT, running
+from tests.servers import Mongo, Postgres, Valkey
+
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE = 60.0
+NAMES = {f"REBALANCER_{name}_URL" for name in ("DATABASE", "REDIS", "MONGO")}
+OURS = {kind.variable for kind in (Postgres, Valkey, Mongo)}
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a program that starts others; what it says goes to two files."""
+    started = []
+
+    def run(*arguments, **env):
+        # A server that the environment gives us would not be theirs to start and stop.
+        environment = {name: value for name, value in ENVIRONMENT.items() if name not in OURS}
+        with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdout=out,
+                stderr=err,
+                cwd=REPOSITORY,
+                env={**environment, **env},
+            )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+@pytest.fixture
+def said(tmp_path):
+    """What it has said, once that holds some words."""
+
+    def read(name, words=""):
+        latest = time.monotonic() + PATIENCE
+        while words not in (text := (tmp_path / name).read_text()):
+            assert time.monotonic() < latest, text + (tmp_path / "err").read_text()
+            time.sleep(0.05)
+        return text
+
+    return read
+
+
+def descendants(pid):
+    """All processes that it started, and those that they started."""
+    children = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def gone(pids):
+    latest = time.monotonic() + 10
+    while (left := [pid for pid in pids if running(pid)]) and time.monotonic() < latest:
+        time.sleep(0.05)
+    return left == []
+
+
+def urls(text):
+    lines = [line.removeprefix("export ").partition("=") for line in text.splitlines()]
+    found = {name: url for name, _, url in lines if name in NAMES}
+    assert set(found) == NAMES
+    return [found[f"REBALANCER_{name}_URL"] for name in ("DATABASE", "REDIS", "MONGO")]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_services_run_until_told(start, said, how):
+    process = start("-m", "tests.servers")
+    said("err", "Running until Ctrl-C")
+    database, cache, documents = urls(said("out"))
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    with redis.Redis.from_url(cache) as client:
+        assert client.set("a", "1") and client.get("a") == b"1"
+    with pymongo.MongoClient(documents) as client:
+        assert client.get_default_database().name == "rebalancer"
+        client.get_default_database().a.insert_one({"b": 1})
+    below = descendants(process.pid)
+    assert len(below) >= 3
+    process.send_signal(how)
+    process.send_signal(how)  # somebody is impatient
+    assert process.wait(PATIENCE) == 0
+    assert "Stopped." in said("err") and gone(below)
+
+
+def test_services_end_when_one_does(start, said):
+    process = start("-m", "tests.servers")
+    said("err", "Running until Ctrl-C")
+    below = descendants(process.pid)
+    (valkey,) = (pid for pid in below if "valkey" in Path(f"/proc/{pid}/cmdline").read_text())
+    os.kill(valkey, signal.SIGKILL)
+    assert process.wait(PATIENCE) == 1
+    assert "redis has ended with exit code -9" in said("err") and gone(below)
+
+
+ONE_ENDS = """
+import sys
+from tests.everything import main
+sleep = "import time; time.sleep(99)"
+once = "import os; print(os.environ['REBALANCER_REDIS_URL'], flush=True); raise SystemExit(3)"
+sys.exit(main({"the API": [sys.executable, "-c", sleep], "the worker": [sys.executable, "-c", once]}))
+"""
+
+
+def test_all_end_when_the_worker_does(start, said):
+    process = start("-c", ONE_ENDS)
+    said("err", "Running until Ctrl-C")
+    below = descendants(process.pid)
+    assert process.wait(PATIENCE) == 1
+    assert "the worker has ended with exit code 3" in said("err") and gone(below)
+    assert urls(said("out"))[1] in said("out").splitlines()  # it was told where the servers are
+
+
+def test_api_and_worker_serve_together(start, said):
+    process = start("-m", "tests.everything", REBALANCER_PORT="0")
+    address = said("out", "Log in as").partition("Listening on ")[2].split(",")[0]
+    below = descendants(process.pid)
+    assert len(below) >= 5
+    with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
+        ready = client.get("/health/ready")
+        assert ready.status_code == 200, ready.text
+        login = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD}
+        token = client.post("/api/users/login", json=login).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        assert len(client.get("/api/portfolios").json()["items"]) == 1
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert gone(below), said("err")
