@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-SUBJECTS = ("monthly", "batch", "step", "environment", "training", "startup", "api")
+SUBJECTS = ("monthly", "batch", "step", "environment", "training", "startup", "api", "stores")
 
 
 def main() -> None:

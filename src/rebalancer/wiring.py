@@ -22,10 +22,12 @@ from dishka import (
 )
 
 from rebalancer.adapters.broker.paper import PaperBroker
-from rebalancer.adapters.jobs.in_process import InProcessJobs
+from rebalancer.adapters.jobs.in_process import InProcessJobs, InProcessWorker
+from rebalancer.adapters.jobs.left import LeftJobs
 from rebalancer.adapters.market_data.csv_files import CsvInstruments, CsvPrices, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
 from rebalancer.adapters.memory.limits import MemoryRateLimits
+from rebalancer.adapters.memory.market import NoPriceCache
 from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
@@ -49,10 +51,11 @@ from rebalancer.application.accounts import (
 from rebalancer.application.backtests import (
     BACKTEST,
     DoBacktest,
+    ReadSeries,
     RunBacktest,
     StartBacktest,
 )
-from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence
+from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence, ReportEvidence
 from rebalancer.application.health import (
     CheckHealth,
     Part,
@@ -75,10 +78,13 @@ from rebalancer.application.jobs import (
     SubmitJob,
     Tidy,
 )
+from rebalancer.application.kept_prices import PATIENCE
 from rebalancer.application.market_data import (
     DescribeAsset,
     DescribeMarket,
     DescribeRegime,
+    ImportMarket,
+    PrepareStores,
     ReadCloses,
     SearchAssets,
 )
@@ -93,9 +99,15 @@ from rebalancer.application.portfolios import (
     RevisePortfolio,
 )
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
-from rebalancer.application.ports.jobs import Job, JobRunner
+from rebalancer.application.ports.jobs import Job, JobRunner, Worker
 from rebalancer.application.ports.limits import RateLimits
-from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
+from rebalancer.application.ports.market import (
+    InstrumentSource,
+    MarketStore,
+    PriceCache,
+    PriceSource,
+    Regimes,
+)
 from rebalancer.application.ports.policies import Policies, Trainer
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.reports import (
@@ -123,20 +135,40 @@ from rebalancer.domain.backtest.promotion import Thresholds
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.money import Currency
 
+STORE, SAMPLE = Path("store"), Path("sample")
+"""What to name in place of a price file: prices that were imported; the packaged ones."""
+
 
 @attrs.frozen
 class Sources:
     """Where market data come from.
 
     Attributes:
-        prices: A CSV file; None: the packaged sample.
-        assets: An instrument list; None: the packaged one.
+        prices: A CSV file; `STORE`: what was imported; None: the packaged sample.
+        assets: An instrument list; None: the one that was imported where the prices are, else the
+            packaged one.
         sample: Which part of the sample.
     """
 
     prices: Path | None = None
     assets: Path | None = None
     sample: Literal["stocks", "factors"] = "stocks"
+
+    @classmethod
+    def of(
+        cls, settings: Settings, prices: Path | None = None, assets: Path | None = None
+    ) -> Sources:
+        """What is named on the command line, else in the settings; else what there is.
+
+        That is the store where an operator has set one up for market data (MongoDB), so that all
+        processes see the same; else the packaged sample. In the database nobody need expect prices:
+        there they serve when they are named, as `STORE`. `SAMPLE` names the sample all the same.
+        """
+        named = prices or settings.prices or (SAMPLE if settings.mongo_url is None else STORE)
+        return cls(
+            prices=None if named == SAMPLE else named,
+            assets=assets or settings.assets,
+        )
 
     @property
     def cautions(self) -> tuple[str, ...]:
@@ -166,6 +198,32 @@ class MarketData(Provider):
     def regimes(self) -> Regimes:
         """The ones that are shipped."""
         return KeptRegimes()
+
+
+class KeptPrices(Provider):
+    """Prices that were imported."""
+
+    scope = Scope.APP
+
+    @provide
+    def prices(self, market: MarketStore, connection: Connection | None) -> PriceSource:
+        """The store's, through a cache if there is one."""
+        if connection is None:
+            return market
+        from rebalancer.adapters.redis.prices import CachedPrices
+
+        return CachedPrices(market, connection)
+
+
+class KeptInstruments(Provider):
+    """Instruments that were imported."""
+
+    scope = Scope.APP
+
+    @provide
+    def instruments(self, market: MarketStore) -> InstrumentSource:
+        """The store's."""
+        return market
 
 
 USUAL_POLICIES = Path("policies")
@@ -296,19 +354,23 @@ class Stores(Provider):
 class Kept:
     """What is kept beside people and portfolios, all in the same place."""
 
+    market: MarketStore
     reports: Reports
 
 
 class Documents(Provider):
-    """Where reports are kept: in MongoDB if there is one, else in the database."""
+    """Where market data and reports are kept: in MongoDB if there is one, else in the database."""
 
     scope = Scope.APP
 
     @provide
     def kept(self, settings: Settings) -> Iterator[Kept]:
         """All of it, over one pool of connections."""
+        # What a cache keeps for a minute must be what there is, not what there was a second ago.
+        patience = PATIENCE if settings.redis_url is None else 0.0
         if settings.mongo_url is None:
             from rebalancer.adapters.sql.engine import connect
+            from rebalancer.adapters.sql.market import SqlMarket
             from rebalancer.adapters.sql.reports import SqlReports
 
             engine = connect(
@@ -316,19 +378,25 @@ class Documents(Provider):
                 pool=settings.database_pool,
                 statement_timeout=settings.statement_timeout,
             )
-            yield Kept(SqlReports(engine))
+            yield Kept(SqlMarket(engine, patience=patience), SqlReports(engine))
             engine.dispose()
             return
         try:
             from rebalancer.adapters.mongo import connection
+            from rebalancer.adapters.mongo.market import MongoMarket
             from rebalancer.adapters.mongo.reports import MongoReports
         except ImportError:
             raise Unavailable(
                 "the client of MongoDB is not installed: pip install 'rebalancer[servers]'"
             ) from None
         database = connection.connect(settings.mongo_url)
-        yield Kept(MongoReports(database))
+        yield Kept(MongoMarket(database, patience=patience), MongoReports(database))
         database.client.close()
+
+    @provide
+    def market(self, kept: Kept) -> MarketStore:
+        """Bars and instruments."""
+        return kept.market
 
     @provide
     def reports(self, kept: Kept) -> Reports:
@@ -398,6 +466,15 @@ class Shared(Provider):
         await loop.close()
 
     @provide
+    def cache(self, prices: PriceSource, connection: Connection | None) -> PriceCache:
+        """What must read prices anew once others were imported."""
+        if connection is None:
+            return NoPriceCache()
+        from rebalancer.adapters.redis.prices import CachedPrices
+
+        return CachedPrices(prices, connection)
+
+    @provide
     def parts(
         self,
         work: UnitOfWork,
@@ -437,9 +514,16 @@ class Execution(Provider):
         return Care(attempts=settings.job_attempts, limit=settings.job_timeout)
 
     @provide
-    def handlers(self, run_backtest: RunBacktest, sources: Sources) -> Handlers:
-        """Who does what; with the cautions that the prices call for."""
-        return Handlers({BACKTEST: DoBacktest(run_backtest, sources.cautions)})
+    def do_backtest(
+        self, run_backtest: RunBacktest, reports: Reports, clock: Clock, sources: Sources
+    ) -> DoBacktest:
+        """With the cautions that the prices call for."""
+        return DoBacktest(run_backtest, reports, clock, sources.cautions)
+
+    @provide
+    def handlers(self, backtest: DoBacktest) -> Handlers:
+        """Who does what."""
+        return Handlers({BACKTEST: backtest})
 
     @provide
     def hands(self, settings: Settings, sources: Sources, care: Care) -> Iterator[Hands]:
@@ -458,10 +542,49 @@ class Execution(Provider):
     def runner(
         self, do: DoJob, hands: Hands, clock: Clock, settings: Settings
     ) -> Iterator[JobRunner]:
-        """A few at a time, with the process that asked."""
+        """The queue; without one, this process itself."""
+        if settings.redis_url is not None:
+            yield from _queue(settings.redis_url)
+            return
         jobs = InProcessJobs(do, clock=clock, at_once=settings.jobs_at_once)
         yield jobs
         jobs.close(hands.close)
+
+    @provide
+    def worker(self, do: DoJob, hands: Hands, runner: JobRunner, settings: Settings) -> Worker:
+        """Takes from the queue; without one, from the store."""
+        if settings.redis_url is None:
+            assert isinstance(runner, InProcessJobs)
+            return InProcessWorker(runner, hands.close)
+        from rebalancer.adapters.jobs.queue import QueueWorker
+
+        return QueueWorker(settings.redis_url, do, stop=hands.close, at_once=settings.jobs_at_once)
+
+
+class Submitting(Provider):
+    """For a process that ends soon, and leaves the jobs that it submits to others."""
+
+    scope = Scope.APP
+
+    @provide
+    def runner(self, settings: Settings) -> Iterator[JobRunner]:
+        """The queue; without one, whoever looks into the store."""
+        if settings.redis_url is None:
+            yield LeftJobs()
+        else:
+            yield from _queue(settings.redis_url)
+
+
+def _queue(url: str) -> Iterator[JobRunner]:
+    try:
+        from rebalancer.adapters.jobs.queue import QueuedJobs
+    except ImportError:
+        raise Unavailable(
+            "the job queue needs other packages: pip install 'rebalancer[servers]'"
+        ) from None
+    jobs = QueuedJobs(url)
+    yield jobs
+    jobs.close()
 
 
 class UseCases(Provider):
@@ -478,8 +601,12 @@ class UseCases(Provider):
     reject = provide(RejectProposal)
     run_backtest = provide(RunBacktest)
     start_backtest = provide(StartBacktest)
+    read_series = provide(ReadSeries)
     evaluate_policies = provide(EvaluatePolicies)
     keep_evidence = provide(KeepEvidence)
+    report_evidence = provide(ReportEvidence)
+    prepare_stores = provide(PrepareStores)
+    import_market = provide(ImportMarket)
     train_policy = provide(TrainPolicy)
     submit_job = provide(SubmitJob)
     read_job = provide(ReadJob)
@@ -511,11 +638,13 @@ class UseCases(Provider):
     health = provide(CheckHealth)
 
 
-def _providers() -> tuple[Provider, ...]:
-    parts = (
+def _providers(sources: Sources) -> tuple[Provider, ...]:
+    parts: tuple[type[Provider], ...] = (
         *(MarketData, Deciders, Pages, Evidence, Surroundings),
         *(Stores, Documents, Security, Shared, Execution, UseCases),
     )
+    if sources.prices == STORE:
+        parts += (KeptPrices,) if sources.assets else (KeptPrices, KeptInstruments)
     return tuple(part() for part in parts)
 
 
@@ -524,7 +653,7 @@ def container(
 ) -> Container:
     """Everything wired together; later providers replace earlier ones."""
     context = {Sources: sources, Settings: settings or Settings()}
-    return make_container(*_providers(), *overrides, context=context)
+    return make_container(*_providers(sources), *overrides, context=context)
 
 
 def async_container(
@@ -532,7 +661,7 @@ def async_container(
 ) -> AsyncContainer:
     """The same for callers that await."""
     context = {Sources: sources, Settings: settings or Settings()}
-    return make_async_container(*_providers(), *overrides, context=context)
+    return make_async_container(*_providers(sources), *overrides, context=context)
 
 
 def perform(

@@ -15,10 +15,12 @@ from rebalancer.adapters.market_data import sample
 from rebalancer.adapters.market_data.csv_files import CsvPrices
 from rebalancer.adapters.market_data.sample import SamplePrices
 from rebalancer.adapters.memory.market import MemoryPrices
+from rebalancer.adapters.redis.prices import CachedPrices
 from rebalancer.application.ports.market import PricesUnavailable
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from tests.builders import as_csv, prices
+from tests.contracts.redises import connected
 
 GAP = [(row, 2) for row in range(100, 105)]
 
@@ -53,17 +55,27 @@ def packaged(folder):
     return SamplePrices("stocks")
 
 
+def redis(folder, url):
+    """Through a cache: each source is as in a process of its own, and the first one fills it."""
+    with connected(url) as connection:
+        yield lambda: CachedPrices(memory(folder), connection)
+
+
 ADAPTERS = [
     pytest.param(memory, id="memory"),
     pytest.param(csv_plain, id="csv"),
     pytest.param(csv_gzipped, id="csv.gz"),
     pytest.param(packaged, id="sample"),
+    pytest.param(redis, id="redis"),
 ]
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)
 def make(request, tmp_path_factory):
-    return lambda: request.param(tmp_path_factory.mktemp("prices"))
+    if request.param is redis:
+        yield from redis(tmp_path_factory.mktemp("prices"), request.getfixturevalue("redis_url"))
+    else:
+        yield lambda: request.param(tmp_path_factory.mktemp("prices"))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from rebalancer.entrypoints.cli.serve import DEMO_EMAIL, DEMO_PASSWORD
+from tests.e2e.test_containers import SERVICES
 from tests.entrypoints.conftest import ENVIRONMENT, running
 from tests.servers import Mongo, Postgres, Valkey
 
@@ -95,8 +96,7 @@ def urls(text):
     return [found[f"REBALANCER_{name}_URL"] for name in ("DATABASE", "REDIS", "MONGO")]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_services_run_until_told(start, said, how):
+def test_services_run_until_told(start, said):
     process = start("-m", "tests.servers")
     said("err", "Running until Ctrl-C")
     database, cache, documents = urls(said("out"))
@@ -109,8 +109,8 @@ def test_services_run_until_told(start, said, how):
         client.get_default_database().a.insert_one({"b": 1})
     below = descendants(process.pid)
     assert len(below) >= 3
-    process.send_signal(how)
-    process.send_signal(how)  # somebody is impatient
+    process.terminate()
+    process.terminate()  # somebody is impatient
     assert process.wait(PATIENCE) == 0
     assert "Stopped." in said("err") and gone(below)
 
@@ -130,7 +130,8 @@ import sys
 from tests.everything import main
 sleep = "import time; time.sleep(99)"
 once = "import os; print(os.environ['REBALANCER_REDIS_URL'], flush=True); raise SystemExit(3)"
-sys.exit(main({"the API": [sys.executable, "-c", sleep], "the worker": [sys.executable, "-c", once]}))
+python = [sys.executable, "-c"]
+sys.exit(main({"the API": [*python, sleep], "the worker": [*python, once]}))
 """
 
 
@@ -155,6 +156,27 @@ def test_api_and_worker_serve_together(start, said):
         token = client.post("/api/users/login", json=login).json()["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"
         assert len(client.get("/api/portfolios").json()["items"]) == 1
-    process.terminate()
+    _, queue, _ = urls(said("out"))
+    asked = SERVICES["worker"]["healthcheck"]["test"]
+    assert asked[:2] == ["CMD", "python"]
+    latest = time.monotonic() + PATIENCE
+    while healthy(asked[2:], queue) != 0:
+        assert time.monotonic() < latest, said("err")
+    process.send_signal(signal.SIGINT)  # as Ctrl-C does
     assert process.wait(PATIENCE) == 0
     assert gone(below), said("err")
+
+
+def test_a_queue_without_a_worker_is_not_healthy(redis_url):
+    empty = redis_url.rpartition("/")[0] + "/9"
+    assert healthy(SERVICES["worker"]["healthcheck"]["test"][2:], empty) == 1
+
+
+def healthy(arguments, queue):
+    """The exit code of what compose asks of a worker."""
+    asking = subprocess.run(
+        [sys.executable, *arguments],
+        env={**ENVIRONMENT, "REBALANCER_REDIS_URL": queue},
+        capture_output=True,
+    )
+    return asking.returncode

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from rebalancer.application.accounts import account
 from rebalancer.application.jobs import Progress, SubmitJob
-from rebalancer.application.ports.jobs import Job
+from rebalancer.application.ports.jobs import Job, JobChanged, JobState
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
+from rebalancer.application.ports.reports import Report, Reports
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.surroundings import Clock
 from rebalancer.domain.backtest.evidence import Interval
 from rebalancer.domain.backtest.run import Backtest, Conditions, Performance, compare
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
@@ -244,13 +247,16 @@ class DoBacktest:
     """Run a backtest that was asked for as a job."""
 
     run_backtest: RunBacktest
+    reports: Reports
+    clock: Clock
     cautions: Sequence[str] = ()
 
     def __call__(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """Its figures, see `record`.
+        """Its figures, see `record`; what they follow from is kept as a report of the job's id.
 
         Raises:
             RebalancerError: as `RunBacktest`.
+            Unavailable: the report cannot be kept now.
         """
         order = BacktestOrder.of(job.request)
         done = 0
@@ -261,7 +267,64 @@ class DoBacktest:
             progress(done / (len(order.policies) + 1))  # the evidence comes after the last policy
 
         outcome = self.run_backtest(order.request(), cautions=self.cautions, progress=one_more)
-        return record(outcome)
+        figures = record(outcome)
+        self.reports.keep(
+            Report(
+                id=job.id,
+                kind=BACKTEST,
+                subject=str(job.owner),
+                created=self.clock(),
+                schema=1,
+                document={"request": dict(job.request), "result": figures},
+                series={track.policy: track.values for track in outcome.tracks},
+                dates=outcome.dates,
+            )
+        )
+        return figures
+
+
+@attrs.frozen
+class ReadSeries:
+    """See how policies did over time."""
+
+    work: UnitOfWork
+    reports: Reports
+
+    def __call__(
+        self, id: UUID, *, owner: UUID, policy: str | None = None, points: int | None = None
+    ) -> tuple[list[date], dict[str, list[float]]]:
+        """Days, and what the capital had become on each, by policy.
+
+        Args:
+            id: Of the job.
+            owner: Whose it must be.
+            policy: Of this one alone.
+            points: So many days at most, the first and the last among them, evenly apart.
+
+        Raises:
+            NotFound: there is no such backtest, or it is somebody else's, or it has no such policy.
+            JobChanged: it has not succeeded.
+            Unavailable: the reports cannot be read now.
+        """
+        with self.work.read() as tx:
+            job = tx.jobs.get(id, owner=owner)
+        if job.kind != BACKTEST:
+            raise NotFound(f"there is no backtest {id}")
+        if job.state is not JobState.SUCCEEDED:
+            raise JobChanged(f"job {id} is {job.state}: it has no results")
+        report = self.reports.get(id)
+        if report.dates is None or (policy is not None and policy not in report.series):
+            raise NotFound(f"backtest {id} has no policy {policy!r}")
+        count = len(report.dates)
+        rows = np.arange(count)
+        if points is not None and points < count:
+            rows = np.linspace(0, count - 1, points).round().astype(np.int64)
+        days: list[date] = report.dates[rows].astype("datetime64[D]").tolist()
+        return days, {
+            name: values[rows].tolist()
+            for name, values in report.series.items()
+            if policy in (None, name)
+        }
 
 
 def record(done: Backtest) -> dict[str, Any]:

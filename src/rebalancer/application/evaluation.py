@@ -14,6 +14,8 @@ import numpy as np
 from rebalancer.application.backtests import BacktestRequest, RunBacktest
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.policies import Policies
+from rebalancer.application.ports.reports import SCHEMAS, Report, Reports
+from rebalancer.application.ports.surroundings import Ids
 from rebalancer.application.ports.trials import Trial, TrialKind, Trials
 from rebalancer.domain.backtest.evaluation import (
     Cash,
@@ -29,9 +31,12 @@ from rebalancer.domain.backtest.promotion import Thresholds
 from rebalancer.domain.backtest.run import Conditions, Performance
 from rebalancer.domain.backtest.selection import RULES, RuleChoice, best_rule
 from rebalancer.domain.errors import InvalidRequest, NotFound
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.prices import Dates, Floats, PriceHistory
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.policy.serving import LEARNED, Card
+
+EVIDENCE = "evidence"
+"""Kind of report that findings are kept as."""
 
 
 @attrs.frozen
@@ -515,6 +520,54 @@ class KeepEvidence:
             evidence["figures"] = figures
             kept.append(self.policies.keep_evidence(card.name, evidence))
         return tuple(kept)
+
+
+@attrs.frozen
+class ReportEvidence:
+    """Keep findings whole, as reports, for those who look at a version later."""
+
+    reports: Reports
+    ids: Ids
+
+    def __call__(
+        self, findings: Findings, versions: Sequence[str], *, now: datetime
+    ) -> tuple[Report, ...]:
+        """Keep a report for each version that was judged, under its exact name.
+
+        Its series are what 1 became: ``PANEL/CASH/POLICY`` for each policy, sceptics included. Its
+        dates are those of the panel; of several panels each has ``PANEL/days``, since 1970-01-01.
+
+        Raises:
+            InvalidRequest: they are larger than the store takes.
+            Unavailable: the store did not answer.
+        """
+        document = record(findings)
+        made = []
+        for version in versions:
+            series, dates = _paths(findings, version)
+            report = Report(
+                self.ids(), EVIDENCE, version, now, SCHEMAS[EVIDENCE], document, series, dates
+            )
+            self.reports.keep(report)
+            made.append(report)
+        return tuple(made)
+
+
+def _paths(findings: Findings, policy: str) -> tuple[dict[str, Floats], Dates | None]:
+    """What 1 became with a policy, and with those it was judged against; on which days."""
+    found: dict[str, Floats] = {}
+    for panel, done in findings.panels.items():
+        if len(findings.panels) > 1:
+            found[f"{panel}/days"] = done.dates.astype(np.int64).astype(np.float64)
+        for judged in done.judged:
+            if judged.policy != policy:
+                continue
+            for each in judged.judgements:
+                paths = [(policy, each.values)]
+                paths += [(contest.against, contest.values) for contest in each.contests]
+                found |= {f"{panel}/{each.cash}/{name}": path for name, path in paths if path.size}
+    one = list(findings.panels.values())
+    return found, one[0].dates if len(one) == 1 else None
 
 
 def _brief(findings: Findings, policy: str) -> dict[str, Any]:

@@ -1,17 +1,26 @@
-"""Looking at what is known of the market."""
+"""Looking at what is known of the market, and keeping it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 
 import attrs
 import numpy as np
 
-from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
+from rebalancer.application.ports.market import (
+    InstrumentSource,
+    MarketStore,
+    PriceCache,
+    PriceSource,
+    Regimes,
+    quiet,
+)
+from rebalancer.application.ports.reports import Reports
 from rebalancer.domain.backtest.performance import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
+from rebalancer.domain.market.bars import Offer, of_history
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -354,6 +363,86 @@ class DescribeRegime:
             since=since.first,
             weeks=weeks,
         )
+
+
+@attrs.frozen
+class PrepareStores:
+    """Make the places ready where market data and reports are kept."""
+
+    market: MarketStore
+    reports: Reports
+
+    def __call__(self) -> None:
+        """Have them check what they are given, as far as that is left to us; as often as one likes.
+
+        Raises:
+            Unavailable: one of them did not answer.
+        """
+        self.market.prepare()
+        self.reports.prepare()
+
+
+@attrs.frozen
+class Imported:
+    """What came of an import.
+
+    Attributes:
+        assets: How many assets prices were given of.
+        days: How many of their days were new or different.
+        instruments: How many instruments were new or different.
+        withheld: Kept assets that are not on offer by their closes, and why.
+    """
+
+    assets: int
+    days: int
+    instruments: int
+    withheld: Mapping[str, str]
+
+
+@attrs.frozen
+class ImportMarket:
+    """Keep prices and instruments, so that all who share the store find them."""
+
+    store: MarketStore
+    cache: PriceCache
+
+    def __call__(
+        self,
+        history: PriceHistory | None,
+        listed: Instruments | None = None,
+        *,
+        usual: Instruments,
+        progress: Callable[[int], None] = quiet,
+    ) -> Imported:
+        """Add to what is kept; days and instruments that are known already are replaced.
+
+        The same import again changes nothing, and finishes one that was broken off.
+
+        Args:
+            history: Prices; None: none.
+            listed: Instruments; None: of those that prices are given of and that nothing is known
+                of yet, what is usually said.
+            usual: What is usually said of instruments.
+            progress: Is told how many more assets are kept.
+
+        Raises:
+            InvalidRequest: the store refuses something; names it.
+            Unavailable: the store did not answer; the same import again does the rest.
+        """
+        self.store.prepare()
+        bars = [] if history is None else of_history(history)
+        try:
+            days = self.store.keep_bars(bars, progress=progress)
+            if listed is None:
+                known = self.store.instruments().by_symbol
+                given = {one.symbol for one in bars}
+                fresh = (it for it in usual if it.symbol in given and it.symbol not in known)
+                listed = Instruments.of(fresh)
+            instruments = self.store.keep_instruments(listed)
+        finally:
+            self.cache.forget()
+        withheld = Offer.of(self.store.bars().values()).withheld
+        return Imported(len(bars), days, instruments, withheld)
 
 
 def _summary(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:

@@ -83,7 +83,7 @@ def application() -> Litestar:
     from rebalancer.wiring import Sources, async_container
 
     settings = Settings.read()
-    sources = Sources(prices=settings.prices, assets=settings.assets)
+    sources = Sources.of(settings)
     embedded = settings.database_url.startswith("sqlite")
     app = application(async_container(sources, settings=settings), embedded=embedded)
     logging.config.dictConfig(logs(settings.log_level))  # Litestar has set up logs of its own

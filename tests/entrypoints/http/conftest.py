@@ -23,14 +23,15 @@ from sqlalchemy import Engine, event
 
 from rebalancer.adapters.memory.market import MemoryInstruments
 from rebalancer.adapters.memory.revocations import MemoryRevocations
+from rebalancer.adapters.memory.reports import MemoryReports
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.application.jobs import Care, Handlers, Hands, PerformJob
 from rebalancer.application.ports.accounts import Passwords, Revocations
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, PricesUnavailable
+from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.config import Settings
@@ -39,6 +40,7 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.entrypoints.http.app import application
 from rebalancer.wiring import Sources, async_container
 from tests.builders import CLASSES, varied_prices
+from tests.contracts.databases import new_database
 
 PASSWORD = "correct horse battery staple"
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -222,6 +224,7 @@ class Parts:
     def __init__(self) -> None:
         self.time, self.names = Time(), Names()
         self.market, self.work = Market(HISTORY), Work()
+        self.reports = MemoryReports()
         self.ended = Ended()
 
     def renew(self, work: UnitOfWork) -> None:
@@ -328,16 +331,6 @@ def at_once(count: int, ask: Callable[[int], httpx.Response]) -> list[httpx.Resp
         return list(pool.map(one, range(count)))
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database, to be copied."""
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    engine = connect(f"sqlite:///{path}")
-    upgrade(engine)
-    engine.dispose()
-    return path
-
-
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request: pytest.FixtureRequest) -> str:
     """Which store is behind the application; parametrise it to have but one."""
@@ -345,14 +338,22 @@ def store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def work(store: str, migrated: Path, tmp_path: Path) -> Iterator[UnitOfWork]:
+def work(request: pytest.FixtureRequest, store: str, tmp_path: Path) -> Iterator[UnitOfWork]:
     """An empty store."""
     if store == "memory":
         yield MemoryWork()
         return
-    engine = connect(f"sqlite:///{shutil.copy(migrated, tmp_path / 'rebalancer.db')}")
-    yield SqlWork(engine)
-    engine.dispose()
+    with ExitStack() as stack:
+        if store == "sqlite":
+            template = request.getfixturevalue("sqlite_template")
+            url = f"sqlite:///{shutil.copy(template, tmp_path / 'rebalancer.db')}"
+        else:
+            server = request.getfixturevalue("postgres_url")
+            template = request.getfixturevalue("postgres_template")
+            url = stack.enter_context(new_database(server, template))
+        engine = connect(url)
+        stack.callback(engine.dispose)
+        yield SqlWork(engine)
 
 
 @pytest.fixture(scope="session")
@@ -404,6 +405,7 @@ def started(
         Ids: parts.names,
         Revocations: parts.ended,
         Care: Care(attempts=1, tick=0.005),
+        Reports: parts.reports,
     }
     replaced = (provided(ports), Threads(), *overrides)
     wired = async_container(Sources(), *replaced, settings=settings)

@@ -43,11 +43,12 @@ def test_every_operation_is_explained(document: dict[str, Any]) -> None:
         assert bool(operation.get("security")) != public, path
         errors = {int(status) for status in operation["responses"]}
         assert {400, 503} <= errors or path.startswith("/health")
+        assert 429 in errors, path
         assert (401 in errors) or public
         assert (404 in errors) or "{" not in path
         for status, response in operation["responses"].items():
             assert response["description"]
-            if int(status) >= 400 and path != "/health/ready":
+            if int(status) >= 400 and (path, status) != ("/health/ready", "503"):
                 assert list(response["content"]) == ["application/problem+json"]
         for parameter in operation.get("parameters", ()):
             assert "null" not in str(parameter["schema"]), parameter

@@ -16,8 +16,6 @@ from rebalancer.config import Settings
 from rebalancer.entrypoints.http.limits import address_of
 from tests.entrypoints.http.conftest import PASSWORD, Person, World, checked, problem, provided
 
-pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
-
 
 class Seconds:
     """A clock of limits that somebody moves."""
@@ -32,6 +30,12 @@ class Seconds:
 @pytest.fixture
 def seconds() -> Seconds:
     return Seconds()
+
+
+@pytest.fixture
+def store() -> str:
+    """One is as good as another."""
+    return "memory"
 
 
 @pytest.fixture
@@ -228,14 +232,12 @@ def scope(*forwarded: str, client: str | None = "10.0.0.1") -> dict[str, Any]:
         (1, ["_hidden:1:2"], "_hidden:1:2"),
     ],
 )
-def test_where_somebody_asks_from(
-    store: str, proxies: int, forwarded: list[str], address: str
-) -> None:
+def test_where_somebody_asks_from(proxies: int, forwarded: list[str], address: str) -> None:
     assert address_of(scope(*forwarded), proxies) == address
 
 
 @given(said=st.lists(st.text(st.characters(codec="latin-1"), max_size=300), max_size=4))
-def test_whatever_they_say_is_some_place(store: str, said: list[str]) -> None:
+def test_whatever_they_say_is_some_place(said: list[str]) -> None:
     headers = [(b"x-forwarded-for", one.encode("latin-1")) for one in said]
     for proxies in range(4):
         found = address_of({"client": None, "headers": headers}, proxies)

@@ -9,7 +9,7 @@ import pytest
 from tests.entrypoints.http.conftest import Person, World, at_once
 from tests.entrypoints.http.test_flow import cash_of, ledger
 
-pytestmark = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
 
 
 @pytest.mark.parametrize("with_keys", [False, True])

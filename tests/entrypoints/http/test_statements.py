@@ -9,7 +9,7 @@ import pytest
 
 from tests.entrypoints.http.conftest import Person, World
 
-pytestmark = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
 
 
 def fill(world: World, person: Person, portfolio: str, count: int) -> None:

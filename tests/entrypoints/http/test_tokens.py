@@ -59,6 +59,8 @@ FORGED = {
     "another issuer": signed(iss="somebody"),
     "no issuer": signed(iss=None),
     "no end": signed(exp=None),
+    "no login": signed(fam="mine"),
+    "a number for a login": signed(fam=7),
     "a start to come": signed(nbf=START.timestamp() + 10**9),
     "nobody": signed(sub=None),
     "no id": signed(sub="ada"),
@@ -199,6 +201,45 @@ def test_whoever_logs_out_refreshes_no_more(world: World, ada: Person) -> None:
         assert (left.status_code, left.text) == (204, "")
     problem(refreshed(world, token["refresh_token"]), 401)
     assert refreshed(world, elsewhere.login["refresh_token"]).status_code == 200
+
+
+def test_access_tokens_of_an_ended_login_serve_no_more(world: World, ada: Person) -> None:
+    elsewhere = world.logged_in()
+    second = refreshed(world, ada.login["refresh_token"]).json()
+    later = Person(world.client, second)
+    assert {one.get("/api/users/profile").status_code for one in (ada, later, elsewhere)} == {200}
+    body = {"refresh_token": second["refresh_token"]}
+    assert world.client.post("/api/users/logout", json=body).status_code == 204
+    for one in (ada, later):
+        assert "was ended" in problem(one.get("/api/users/profile"), 401)
+    assert elsewhere.get("/api/users/profile").status_code == 200
+    assert world.logged_in().get("/api/users/profile").status_code == 200
+
+
+def test_a_stolen_refresh_token_ends_access_tokens_too(world: World, ada: Person) -> None:
+    thief = Person(world.client, refreshed(world, ada.login["refresh_token"]).json())
+    assert thief.get("/api/users/profile").status_code == 200
+    problem(refreshed(world, ada.login["refresh_token"]), 401)
+    problem(thief.get("/api/users/profile"), 401)
+    problem(ada.get("/api/users/profile"), 401)
+
+
+def test_a_refresh_token_that_has_ended_ends_nothing(world: World, ada: Person) -> None:
+    world.time.pass_by(days=29, hours=23, minutes=59)
+    second = Person(world.client, refreshed(world, ada.login["refresh_token"]).json())
+    world.time.pass_by(minutes=2)
+    problem(refreshed(world, ada.login["refresh_token"]), 401)
+    assert second.get("/api/users/profile").status_code == 200
+
+
+def test_tokens_that_name_no_login_serve_until_they_end(world: World, ada: Person) -> None:
+    old = Person(world.client, ada.login | {"access_token": signed(sub=str(ada.id))})
+    assert old.get("/api/users/profile").status_code == 200
+    body = {"refresh_token": ada.login["refresh_token"]}
+    world.client.post("/api/users/logout", json=body)
+    assert old.get("/api/users/profile").status_code == 200
+    world.time.pass_by(minutes=1)
+    problem(old.get("/api/users/profile"), 401)
 
 
 def test_a_login_takes_as_long_for_strangers(in_world: Callable[..., World]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -40,6 +40,7 @@ class InProcessJobs:
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="job")
         self._most = at_once + waiting
         self._known: dict[tuple[UUID, datetime], threading.Timer | None] = {}
+        self._running: set[Future[Job | None]] = set()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -51,12 +52,12 @@ class InProcessJobs:
                 return
             if self._closed or len(self._known) >= self._most:
                 raise Unavailable("too many jobs are waiting; try again in a minute")
-            wait = (job.due - self._clock()).total_seconds()
-            if wait <= 0:
+            early = (job.due - self._clock()).total_seconds()
+            if early <= 0:
                 self._known[delivery] = None
                 self._begin(delivery)
                 return
-            timer = threading.Timer(wait, self._due, [delivery])
+            timer = threading.Timer(early, self._due, [delivery])
             timer.daemon = True
             self._known[delivery] = timer
             timer.start()
@@ -69,11 +70,13 @@ class InProcessJobs:
 
     def _begin(self, delivery: tuple[UUID, datetime]) -> None:
         future = self._pool.submit(self._do, delivery[0])
+        self._running.add(future)
         future.add_done_callback(lambda done: self._done(delivery, done))
 
     def _done(self, delivery: tuple[UUID, datetime], future: Future[Job | None]) -> None:
         with self._lock:
             self._known.pop(delivery, None)
+            self._running.discard(future)
         if future.cancelled():
             return
         error = future.exception()
@@ -87,11 +90,12 @@ class InProcessJobs:
             except Unavailable:
                 log.info("job %s waits until there is room", again.id)
 
-    def close(self, stop: Callable[[], None] = lambda: None) -> None:
+    def close(self, stop: Callable[[], None] = lambda: None, *, grace: float = 0.0) -> None:
         """Begin nothing more, and leave what waits in the store.
 
         Args:
             stop: Has what runs stop; else it is done to the end.
+            grace: Seconds that it may go on before.
         """
         with self._lock:
             self._closed = True
@@ -99,5 +103,36 @@ class InProcessJobs:
         for timer in timers:
             timer.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            running = [future for future in self._running if not future.done()]
+        wait(running, timeout=grace)
         stop()
         self._pool.shutdown(wait=True)
+
+
+class InProcessWorker:
+    """Does what waits in the store, for want of a queue; whoever recovers jobs finds it there."""
+
+    def __init__(
+        self, jobs: InProcessJobs, stop: Callable[[], None], *, grace: float = 25.0
+    ) -> None:
+        """Prepare to work.
+
+        Args:
+            jobs: Where they run.
+            stop: Has those that run put back.
+            grace: Seconds that they may go on before.
+        """
+        self._jobs = jobs
+        self._stop = stop
+        self._grace = grace
+        self._told = threading.Event()
+
+    def run(self) -> None:
+        """See `Worker.run`."""
+        self._told.wait()
+        self._jobs.close(self._stop, grace=self._grace)
+
+    def stop(self) -> None:
+        """See `Worker.stop`."""
+        self._told.set()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -34,6 +34,9 @@ log = logging.getLogger("rebalancer.jobs")
 
 NAME = "rebalancer"
 """Of the queue; who shares a server with other deployments gives each a database of its own."""
+
+_GRACE_TO_PUT_BACK = 10.0
+"""Seconds."""
 
 T = TypeVar("T")
 
@@ -169,19 +172,24 @@ class QueueWorker:
             timers={"schedule": 1, "worker_info": 10, "sweep": self._tidy, "abort": 5},
         )
         working = asyncio.create_task(worker.start())
-        await told.wait()
-        self._wake = lambda: None
-        self._queue.closing = True
-        if self._running:
-            await asyncio.wait(self._running, timeout=self._grace)
-        if self._running:
-            log.info("%d jobs are put back", len(self._running))
-            await asyncio.to_thread(self._stop)
-            await asyncio.wait(self._running, timeout=10.0)
-        await worker.stop()
-        await working
-        with suppress(*_AWAY):
+        try:
+            await told.wait()
+            self._queue.closing = True
+            if not await self._rests(self._grace):
+                log.info("%d jobs are put back", len(self._running))
+                await asyncio.to_thread(self._stop)
+                await self._rests(_GRACE_TO_PUT_BACK)
+        finally:
+            self._wake = lambda: None
+            await worker.stop()
+            await working
             await self._queue.disconnect()
+
+    async def _rests(self, within: float) -> bool:
+        """Whether nothing runs any more."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=within)
+        return not self._running
 
     async def _deliver(self, context: dict[str, Any], *, id: str) -> None:
         """What SAQ calls."""
@@ -214,7 +222,7 @@ class QueueWorker:
 class _Worker(Worker[Any]):
     """SAQ's, with signals left to whoever runs it."""
 
-    SIGNALS: ClassVar[list[signal.Signals]] = []
+    SIGNALS: list[signal.Signals] = []  # noqa: RUF012  # as SAQ has it
 
 
 class _Queue(RedisQueue):
@@ -232,9 +240,15 @@ class _Queue(RedisQueue):
         self._heartbeat = heartbeat
         self._away_since: float | None = None
 
+    async def disconnect(self) -> None:
+        """Hang up, whether or not the server is there; we have subscribed to nothing."""
+        await self.redis.aclose()
+        await self.redis.connection_pool.disconnect()
+
     async def ping(self) -> None:
         """Ask for a sign of life."""
-        await self.redis.execute_command("PING")
+        answer: Any = self.redis.ping()
+        await answer
 
     async def deliver(self, job: Job) -> None:
         """Have a job begun when it is due; once for each time that it waits."""

@@ -131,3 +131,11 @@ class MemoryMarket:
             if inside and (symbols is None or symbol in symbols):
                 parts.setdefault(symbol, []).append(part.columns())
         return assembled(parts, first, last)
+
+
+@attrs.frozen
+class NoPriceCache:
+    """Where nothing is kept beside the source."""
+
+    def forget(self) -> None:
+        """See `PriceCache.forget`."""

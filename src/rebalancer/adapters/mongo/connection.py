@@ -10,6 +10,7 @@ from typing import Any
 from pymongo import IndexModel, MongoClient
 from pymongo.database import Database
 from pymongo.errors import (
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     DocumentTooLarge,
@@ -19,7 +20,6 @@ from pymongo.errors import (
     PyMongoError,
     WriteConcernError,
     WriteError,
-    WTimeoutError,
 )
 
 from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
@@ -112,11 +112,19 @@ def meaning(failed: PyMongoError, error: type[Unavailable] = Unavailable) -> Reb
     ):  # AutoReconnect, ServerSelectionTimeout, NetworkTimeout
         said = str(failed).partition(", Timeout:")[0].partition(" (configured")[0]
         return error(f"MongoDB does not answer: {said}")
-    if isinstance(failed, WTimeoutError | WriteConcernError):
+    details = failed.details if isinstance(failed, BulkWriteError) else {}
+    if isinstance(failed, WriteConcernError) or details.get("writeConcernErrors"):
         return error("MongoDB does not have it on most of its servers yet; try again")
     if isinstance(failed, ExecutionTimeout):
         return error("MongoDB took too long to answer; try again")
-    return error(f"MongoDB could not do it: {failed}")
+    return error(f"MongoDB could not do it: {_said(failed)}")
+
+
+def _said(failed: PyMongoError) -> str:
+    """Its message without the documents that it is about."""
+    if isinstance(failed, BulkWriteError) and failed.details.get("writeErrors"):
+        return str(failed.details["writeErrors"][0].get("errmsg"))
+    return str(failed).partition(", full error")[0]
 
 
 def refused(details: Mapping[str, Any]) -> InvalidRequest:

@@ -177,12 +177,14 @@ class MongoMarket:
     def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:
         """See `MarketStore.keep_bars`."""
         changed = 0
-        with self._changing(_BARS) as begin:
-            for at in range(0, len(bars), _AT_ONCE):
-                some = bars[at : at + _AT_ONCE]
-                changed += self._keep(by_year(some), begin)
-                progress(len(some))
-        self._prices.ask_again()
+        try:
+            with self._changing(_BARS) as begin:
+                for at in range(0, len(bars), _AT_ONCE):
+                    some = bars[at : at + _AT_ONCE]
+                    changed += self._keep(by_year(some), begin)
+                    progress(len(some))
+        finally:
+            self._prices.ask_again()
         return changed
 
     def keep_instruments(self, instruments: Instruments) -> int:
@@ -202,7 +204,8 @@ class MongoMarket:
                 changed.append(ReplaceOne({"_id": one.symbol}, told, upsert=True))
             if changed:
                 begin()
-                _quickest(self.database.instruments, changed)
+                if _quickest(self.database.instruments, changed):
+                    raise Unavailable("others keep the same instruments at this moment; try again")
         self._listed.ask_again()
         return len(changed)
 

@@ -256,3 +256,13 @@ class JobRunner(Protocol):
         Raises:
             Unavailable: too many wait already, or the queue does not answer.
         """
+
+
+class Worker(Protocol):
+    """Does jobs until it is told to stop."""
+
+    def run(self) -> None:
+        """Take jobs and have them done; back once it was told to stop and none runs any more."""
+
+    def stop(self) -> None:
+        """Take no more: what runs may go on for a while, and is put back then. At any time."""

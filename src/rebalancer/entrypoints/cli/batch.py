@@ -122,7 +122,7 @@ def batch(
         costs=cost_model(cost_bps, preset),
         currency=currency or settings().currency,
         as_of=as_of,
-        policies=settings().policies,
+        settings=settings(),
     )
     size = portfolios.stat().st_size if portfolios.is_file() else None
     with meter("proposing", size) as advance:

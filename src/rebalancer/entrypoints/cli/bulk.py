@@ -33,7 +33,7 @@ from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.proposal import Failure, Proposal, Terms
 from rebalancer.entrypoints import records
 from rebalancer.entrypoints.cli.options import spare
-from rebalancer.wiring import Sources, container
+from rebalancer.wiring import STORE, Sources, container
 
 CHUNK = 512
 """Lines that are solved together; part of the output's definition, see above."""
@@ -58,7 +58,7 @@ class Order:
         costs: The price list.
         currency: Of the prices.
         as_of: Day to decide on; None: the last close.
-        policies: Folder of one's own learned policies; None: the usual one.
+        settings: Where one's own learned policies are, and kept prices.
     """
 
     sources: Sources
@@ -66,7 +66,7 @@ class Order:
     costs: CostModel
     currency: str
     as_of: date | None
-    policies: Path | None = None
+    settings: Settings = attrs.field(factory=Settings)
 
 
 @attrs.define
@@ -179,8 +179,7 @@ def _notes(out: Path) -> tuple[Path, Path]:
 
 
 def _terms(order: Order) -> Terms:
-    settings = Settings(policies=order.policies)
-    return container(order.sources, settings=settings).get(SetTerms)(
+    return container(order.sources, settings=order.settings).get(SetTerms)(
         policy_name=order.policy, costs=order.costs, currency=order.currency, as_of=order.as_of
     )
 
@@ -293,7 +292,8 @@ def _records(
 ) -> Iterator[tuple[Record, int]]:
     """Records in the order of the lines, and the bytes that each line took."""
     market = (order.sources.prices, order.sources.assets)
-    piped = any(path is not None and not path.is_file() for path in market)  # cannot be read twice
+    files = [path for path in market if path is not None and path != STORE]
+    piped = not all(path.is_file() for path in files)  # cannot be read twice
     if workers == 1 or piped or portfolios.stat().st_size < ALONE_BELOW:
         for chunk in _chunks(lines):
             yield from zip(solve(chunk, terms), (line.size for line in chunk), strict=True)

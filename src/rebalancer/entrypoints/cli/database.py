@@ -20,11 +20,14 @@ def db() -> None:
 def upgrade(revision: str | None) -> None:
     """Bring the tables to what this version needs, or to REVISION: all the way or not at all.
 
+    Where $REBALANCER_MONGO_URL is set, MongoDB gets its indexes and checks, too.
+
     \b
     Examples:
       rebalancer db upgrade
       REBALANCER_DATABASE_URL=sqlite:////var/lib/rebalancer.db rebalancer db upgrade
     """
+    from rebalancer.application.market_data import PrepareStores
     from rebalancer.application.ports.store import Database
 
     with store() as wired:
@@ -32,6 +35,7 @@ def upgrade(revision: str | None) -> None:
         before = database.revision()
         database.upgrade(revision)
         _moved(before, database.revision())
+        wired.get(PrepareStores)()
 
 
 @db.command()

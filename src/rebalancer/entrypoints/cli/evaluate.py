@@ -102,7 +102,8 @@ _MOST_TRIALS = 1_000_000_000
 @click.option(
     "--keep",
     is_flag=True,
-    help="Keep what was found with the learned policies judged; promotion asks for it.",
+    help="Keep what was found with the learned policies judged, which promotion asks for, and "
+    "whole as a report in the store ($REBALANCER_MONGO_URL, or the database).",
 )
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write a self-contained HTML report here."
@@ -146,7 +147,12 @@ def evaluate(
         --from 2016-01-01 --report evidence.html
     """
     from rebalancer.application.backtests import BacktestRequest
-    from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence, work
+    from rebalancer.application.evaluation import (
+        EvaluatePolicies,
+        KeepEvidence,
+        ReportEvidence,
+        work,
+    )
     from rebalancer.application.ports.reports import EvaluationReports
     from rebalancer.application.ports.surroundings import Clock
     from rebalancer.application.ports.trials import Trials
@@ -197,10 +203,12 @@ def evaluate(
     if not no_record:
         parts.get(Trials).append(trial)
     if keep:
-        for card in parts.get(KeepEvidence)(
-            findings, max_departure=max_departure, now=parts.get(Clock)()
-        ):
+        now = parts.get(Clock)()
+        cards = parts.get(KeepEvidence)(findings, max_departure=max_departure, now=now)
+        for card in cards:
             click.echo(f"Kept with {card.name}.", err=as_json)
+        for kept in parts.get(ReportEvidence)(findings, [card.name for card in cards], now=now):
+            click.echo(f"Kept whole as report {kept.id}.", err=as_json)
     if report is not None:
         write_text(report, parts.get(EvaluationReports).render(findings), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
@@ -255,7 +263,7 @@ def _panels(files: Sequence[Path], *, field: str = "prices") -> list[tuple[str, 
     from rebalancer.domain.errors import InvalidRequest
 
     if not files:
-        given = settings().prices
+        given = sources(None, None).prices
         return [("packaged sample" if given is None else given.name, None)]
     for path in files:
         if files.count(path) > 1:

@@ -8,14 +8,95 @@ from typing import Any
 
 import click
 
-from rebalancer.entrypoints.cli.options import IsoDate, json_option, market_options, sources
+from rebalancer.entrypoints.cli.options import (
+    IsoDate,
+    json_option,
+    market_options,
+    sources,
+    store,
+)
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 @click.group()
 def market() -> None:
-    """Look at prices and instruments."""
+    """Look at prices and instruments, and keep them."""
+
+
+@market.command("import")
+@click.option(
+    "--prices",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="CSV (or .csv.gz): a date column and one column of adjusted closes a symbol. Or "
+    "`sample`: the packaged sample.",
+)
+@click.option(
+    "--assets",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="CSV of symbol,name,asset_class,daily_volume. Default: what the packaged list says of "
+    "those assets of the price file that nothing is known of yet.",
+)
+@json_option
+def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
+    """Keep prices and instruments in the store, for all who share it.
+
+    The store is MongoDB where $REBALANCER_MONGO_URL names one, else the database. Days and
+    instruments that are known already are replaced, others stay; the same import again changes
+    nothing. Servers that run take it up by themselves.
+
+    With MongoDB, commands and servers use what is kept unless a file is named; what is kept in the
+    database they use with `--prices store`, or REBALANCER_PRICES=store.
+
+    \b
+    Examples:
+      rebalancer market import --prices etfs.csv.gz --assets etfs-list.csv
+      rebalancer market import --prices sample && rebalancer market list --prices store
+    """
+    import json
+
+    import attrs
+
+    from rebalancer.application.market_data import ImportMarket
+    from rebalancer.application.ports.market import InstrumentSource, PriceSource
+    from rebalancer.domain.errors import InvalidRequest
+    from rebalancer.domain.market.instruments import Instruments
+    from rebalancer.entrypoints.cli.screen import caution, console, meter
+    from rebalancer.wiring import STORE, Sources
+
+    if prices is None and assets is None:
+        raise InvalidRequest("name a file with --prices, or with --assets, or both")
+    if prices == STORE:
+        raise InvalidRequest("is where they are kept; name a file", field="prices")
+    named = sources(prices, assets)
+    where = Sources(named.prices if prices is not None else None, assets)
+    with store(where) as wired:
+        listed = wired.get(InstrumentSource).instruments()
+        history = None if prices is None else wired.get(PriceSource).closes()
+        with meter("importing", 0 if history is None else len(history.symbols)) as advance:
+            imported = wired.get(ImportMarket)(
+                history,
+                None if assets is None else listed,
+                usual=listed if assets is None else Instruments(),
+                progress=advance,
+            )
+    if as_json:
+        click.echo(json.dumps(attrs.asdict(imported), indent=2))
+        return
+    if history is not None:
+        click.echo(
+            f"{imported.assets} assets from {history.dates[0]} to {history.last_date}: "
+            f"{imported.days} days were new or different."
+        )
+    click.echo(f"{imported.instruments} instruments were new or different.")
+    screen = console(stderr=True)
+    for symbol, why in imported.withheld.items():
+        caution(screen, f"{symbol} is not on offer: {why}. Import the missing prices.")
+    if prices is not None:
+        for text in where.cautions:
+            caution(screen, text)
 
 
 @market.command("list")
@@ -28,15 +109,16 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     Examples:
       rebalancer market list
       rebalancer market list --prices etfs.csv.gz --json
+      rebalancer market list --prices store
     """
     import json
 
     from rebalancer.application.market_data import DescribeMarket
     from rebalancer.entrypoints.cli.screen import caution, console, wide_table
-    from rebalancer.wiring import container
 
     where = sources(prices, assets)
-    described = container(where).get(DescribeMarket)()
+    with store(where) as wired:
+        described = wired.get(DescribeMarket)()
     if as_json:
         import attrs
 
@@ -85,9 +167,9 @@ def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -
 
     from rebalancer.application.market_data import DescribeAsset
     from rebalancer.entrypoints.cli.screen import console
-    from rebalancer.wiring import container
 
-    asset = container(sources(prices, assets)).get(DescribeAsset)(symbol)
+    with store(sources(prices, assets)) as wired:
+        asset = wired.get(DescribeAsset)(symbol)
     if as_json:
         click.echo(json.dumps(attrs.asdict(asset), indent=2, default=str))
         return
@@ -144,11 +226,11 @@ def regime(
 
     from rebalancer.application.market_data import DescribeRegime
     from rebalancer.entrypoints.cli.screen import caution, console
-    from rebalancer.wiring import container
 
     where = sources(prices, assets)
     wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
-    told = container(where).get(DescribeRegime)(wanted, as_of=as_of)
+    with store(where) as wired:
+        told = wired.get(DescribeRegime)(wanted, as_of=as_of)
     if as_json:
         shown = attrs.asdict(told) | {"sentence": told.sentence}
         click.echo(json.dumps(shown, indent=2, default=str))

@@ -40,13 +40,14 @@ def market_options(command: Command) -> Command:
         "--assets",
         type=click.Path(path_type=Path),
         help="CSV of symbol,name,asset_class,daily_volume. Default: $REBALANCER_ASSETS, or the "
-        "packaged list.",
+        "packaged list; with prices from the store, the one kept there.",
     )(command)
     return click.option(
         "--prices",
         type=click.Path(path_type=Path),
-        help="CSV (or .csv.gz): a date column and one column of adjusted closes a symbol. "
-        "Default: $REBALANCER_PRICES, or the packaged sample.",
+        help="CSV (or .csv.gz): a date column and one column of adjusted closes a symbol. Or "
+        "`store`: what `rebalancer market import` keeps; or `sample`: the packaged sample. "
+        "Default: $REBALANCER_PRICES, or the store if $REBALANCER_MONGO_URL is set, or the sample.",
     )(command)
 
 
@@ -101,10 +102,10 @@ def settings() -> Settings:
 
 
 def sources(prices: Path | None, assets: Path | None) -> Sources:
-    """Where market data come from: the command line, else settings, else the packaged sample."""
+    """Where market data come from, see `Sources.of`."""
     from rebalancer.wiring import Sources
 
-    return Sources(prices=prices or settings().prices, assets=assets or settings().assets)
+    return Sources.of(settings(), prices, assets)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from uuid import uuid5
 
 import click
 
-from rebalancer.entrypoints.cli.options import settings, store
+from rebalancer.entrypoints.cli.options import settings, sources, store
 
 if TYPE_CHECKING:
     from dishka import Container
@@ -54,7 +54,6 @@ def serve(
     """
     import attrs
 
-    from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import Database
     from rebalancer.entrypoints import server
 
@@ -69,10 +68,10 @@ def serve(
     if demo:
         _check_demo(chosen)
     with store() as wired:
-        wired.get(PriceSource).closes(days=1)  # what is wrong with them is better known now
         if upgrade:
             wired.get(Database).upgrade()
         _check_tables(wired)
+        _check_market(wired)
         ready = _ready_made(wired) if demo else ""
 
     def started(address: str) -> None:
@@ -91,8 +90,10 @@ def _check_demo(chosen: Settings) -> None:
             "everybody knows this login: only where REBALANCER_ENVIRONMENT is development",
             field="demo",
         )
-    if chosen.prices is not None:
-        raise InvalidRequest("shows the sample: unset REBALANCER_PRICES", field="demo")
+    if sources(None, None).prices is not None:
+        raise InvalidRequest(
+            "shows the sample: unset REBALANCER_PRICES, or set it to sample", field="demo"
+        )
 
 
 def _check_tables(wired: Container) -> None:
@@ -108,6 +109,26 @@ def _check_tables(wired: Container) -> None:
             f"the database {there}, and this version needs {newest}: run `rebalancer db upgrade`, "
             "or serve with --upgrade"
         )
+
+
+def _check_market(wired: Container) -> None:
+    """Raise if something is wrong with the prices, which is better known now.
+
+    Where they are kept in a store that does not answer, or that has none yet, that is told, and
+    mends itself once it does or has.
+    """
+    from rebalancer.application.market_data import PrepareStores
+    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.domain.errors import Unavailable
+    from rebalancer.wiring import STORE
+
+    try:
+        wired.get(PrepareStores)()
+        wired.get(PriceSource).closes(days=1)
+    except Unavailable as error:
+        if sources(None, None).prices != STORE:
+            raise
+        click.echo(f"Caution: {error}", err=True)
 
 
 def _ready_made(wired: Container) -> str:

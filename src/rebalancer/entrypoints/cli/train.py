@@ -178,7 +178,7 @@ def train(
     check_name(name, algorithm)
     if report is not None:
         spare((*files, settings().prices), report, field="report")
-    if not files and settings().prices is None and until is None:
+    if not files and sources(None, None).prices is None and until is None:
         until = SAMPLE_UNTIL
     panels = _panels(files)
     wired = {
@@ -234,7 +234,7 @@ def _panels(files: Sequence[Path]) -> dict[str, Path | None]:
     from rebalancer.domain.errors import InvalidRequest
 
     if not files:
-        given = settings().prices
+        given = sources(None, None).prices
         return {"packaged sample" if given is None else given.name: None}
     for path in files:
         if files.count(path) > 1:
@@ -254,7 +254,7 @@ def _command(
 ) -> str:
     """What makes the same policy again, with nothing left to defaults that may change."""
     words: list[object] = ["rebalancer", "train", "--algorithm", plan.algorithm]
-    named = files or [path for path in (settings().prices,) if path is not None]
+    named = files or [path for path in (sources(None, None).prices,) if path is not None]
     words += ["--prices", *named] if named else []
     for option, value in (
         ("--until", until),

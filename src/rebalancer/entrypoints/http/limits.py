@@ -15,7 +15,7 @@ import msgspec
 from dishka import AsyncContainer
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Send
 
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
@@ -76,7 +76,7 @@ class Limiting:
         if self._usual is None and self._login is None:
             return app
 
-        async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+        async def limited(scope: Any, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
@@ -89,7 +89,7 @@ class Limiting:
 
             if self._usual is not None:
                 verdict = await self._limits.hit(*self._asked(scope))
-                scope[_VERDICT] = verdict  # type: ignore[typeddict-unknown-key]  # ours
+                scope[_VERDICT] = verdict
                 if not verdict.allowed:
                     await _refuse(scope, telling, verdict)
                     return
@@ -172,7 +172,7 @@ def address_of(scope: Any, proxies: int) -> str:
 
 @lru_cache(4096)
 def _household(host: str) -> str:
-    """The host without a port; of an IPv6 address the network, in which one customer has them all."""
+    """A host without its port; of IPv6 the network, as one customer has all addresses in it."""
     bare = host.strip("[]") if "]:" not in host else host[1 : host.index("]:")]
     if bare.count(":") == 1:
         bare = bare.partition(":")[0]
@@ -210,7 +210,7 @@ def _told(verdict: Verdict) -> str:
     )
 
 
-async def _refuse(scope: Scope, send: Send, verdict: Verdict) -> None:
+async def _refuse(scope: Any, send: Send, verdict: Verdict) -> None:
     body = msgspec.json.encode(problem_of(429, _told(verdict)))
     headers = [
         (b"content-type", PROBLEM.encode()),

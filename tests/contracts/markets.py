@@ -1,0 +1,53 @@
+"""Stores of market data of a test's own, of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import attrs
+import pytest
+
+from rebalancer.adapters.memory.market import MemoryMarket
+from rebalancer.adapters.mongo.market import MongoMarket
+from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.market import SqlMarket
+from tests.contracts.documents import mongo_database
+
+KINDS = ["memory", "sqlite", "postgres", "mongo"]
+
+
+@attrs.define
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        """Seconds by now."""
+        return self.now
+
+
+def market_places(
+    request: pytest.FixtureRequest,
+    makers: Mapping[str, Callable[[], str]],
+    at_the_end: ExitStack,
+    kind: str,
+) -> Callable[..., Any]:
+    """A new place of a kind, as what makes stores over it; options are those of the store."""
+    if kind == "memory":
+        only: list[MemoryMarket] = []
+
+        def the_only_one(**options: Any) -> MemoryMarket:
+            only.extend([] if only else [MemoryMarket(**options)])
+            return only[0]
+
+        return the_only_one
+    if kind == "mongo":
+        database = at_the_end.enter_context(mongo_database(request.getfixturevalue("mongo_url")))
+        MongoMarket(database).prepare()
+        return lambda **options: MongoMarket(database, **options)
+    engine = connect(makers[kind]())
+    at_the_end.callback(engine.dispose)
+    return lambda **options: SqlMarket(engine, **options)

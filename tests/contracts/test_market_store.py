@@ -1,0 +1,304 @@
+"""What every store of market data promises: `MarketStore` in application/ports, line by line."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import date
+from uuid import uuid4
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rebalancer.application.ports.market import PricesUnavailable
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.bars import FIGURES, Bars
+from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+from tests.contracts.markets import KINDS, Clock, market_places
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def places(request, makers):
+    """Makes places of a kind; each makes stores over itself."""
+    with ExitStack() as at_the_end:
+        yield lambda: market_places(request, makers, at_the_end, request.param)
+
+
+@pytest.fixture
+def place(places):
+    return places()
+
+
+@pytest.fixture
+def market(place):
+    return place()
+
+
+@pytest.fixture(scope="module")
+def shared(places):
+    """One place for many examples, which take symbols of their own."""
+    return places()
+
+
+def some_days(first="2020-12-28", last="2021-01-12"):
+    return np.arange(first, last, dtype="datetime64[D]")
+
+
+def some_bars(symbol="A", days=None, *, seed=0, figures=FIGURES):
+    days = some_days() if days is None else np.asarray(days, dtype="datetime64[D]")
+    made = np.random.default_rng(seed).uniform(1.0, 100.0, (len(FIGURES), len(days)))
+    return Bars(symbol, days, **{name: made[FIGURES.index(name)] for name in figures})
+
+
+def same(one, other):
+    assert one.symbol == other.symbol
+    ours, theirs = one.columns(), other.columns()
+    assert list(ours) == list(theirs)
+    assert all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
+    return True
+
+
+def test_bars_are_given_back_to_the_last_bit(market):
+    given_bars = [some_bars("A"), some_bars("B", seed=1, figures=("close",))]
+    assert market.keep_bars(given_bars) == 30
+    found = market.bars()
+    assert list(found) == ["A", "B"]
+    assert all(same(found[one.symbol], one) for one in given_bars)
+
+
+FIGURE = st.floats(min_value=1e-300, max_value=1e11) | st.sampled_from([5e-324, 1e-308, 0.1 + 0.2])
+
+
+@st.composite
+def bars_of(draw, symbol):
+    days = sorted(draw(st.sets(st.integers(-800, 800), min_size=1, max_size=12)))
+    names = ["close", *draw(st.sets(st.sampled_from(FIGURES[1:])))]
+    figures = {
+        name: draw(st.lists(FIGURE, min_size=len(days), max_size=len(days))) for name in names
+    }
+    return Bars(symbol, np.array(days, dtype="datetime64[D]"), **figures)
+
+
+@given(data=st.data())
+def test_whatever_was_kept_later_stands(shared, data):
+    market, symbol = shared(), uuid4().hex
+    expected: dict[object, dict[str, float]] = {}
+    for _ in range(data.draw(st.integers(1, 3))):
+        bars = data.draw(bars_of(symbol))
+        now = {day: float(close) for day, close in zip(bars.days, bars.close, strict=True)}
+        new = sum(expected.get(day) != close for day, close in now.items())
+        assert market.keep_bars([bars]) >= new
+        assert market.keep_bars([bars]) == 0
+        expected |= now
+    found = market.bars([symbol])[symbol]
+    assert dict(zip(found.days, found.close.tolist(), strict=True)) == expected
+    assert (np.diff(found.days) > np.timedelta64(0, "D")).all()
+
+
+def test_the_same_again_changes_nothing(market):
+    bars = [some_bars("A"), some_bars("B")]
+    assert market.keep_bars(bars) == 30
+    before = market.bars()
+    history = market.closes()
+    assert market.keep_bars(bars) == 0
+    assert all(same(market.bars()[symbol], one) for symbol, one in before.items())
+    assert market.closes() is history
+
+
+def test_the_change_is_told_day_by_day(market):
+    bars = some_bars("A")
+    market.keep_bars([bars])
+    close = bars.close.copy()
+    close[[2, 9]] += 1.0
+    corrected = attrs.evolve(bars, close=close)
+    assert market.keep_bars([corrected]) == 2
+    longer = some_bars("A", some_days("2021-01-10", "2021-01-14"), seed=7)
+    assert market.keep_bars([longer]) == 4
+    assert len(market.bars()["A"]) == 17
+    assert same(market.bars()["A"], corrected.replaced_by(longer))
+
+
+def test_of_the_same_day_in_one_call_the_later_counts(market):
+    first, second = some_bars("A", seed=1), some_bars("A", seed=2)
+    market.keep_bars([first, second])
+    assert same(market.bars()["A"], second)
+
+
+def test_figures_are_kept_by_the_year_where_all_of_its_days_have_them(market):
+    market.keep_bars([some_bars("A")])
+    market.keep_bars([some_bars("A", ["2021-01-04"], figures=("close", "volume"))])
+    assert market.bars()["A"].open is None
+    assert market.bars()["A"].volume is not None
+    assert market.bars(last=date(2020, 12, 31))["A"].open is not None
+    whole = some_bars("A", seed=3)
+    market.keep_bars([whole])
+    assert same(market.bars()["A"], whole)
+
+
+def test_bars_of_some_symbols_and_days(market):
+    bars = {symbol: some_bars(symbol, seed=at) for at, symbol in enumerate("CAB")}
+    market.keep_bars(list(bars.values()))
+    assert list(market.bars()) == ["A", "B", "C"]
+    assert list(market.bars(["C", "A", "NOPE"])) == ["A", "C"]
+    assert market.bars([]) == {}
+    first, last = date(2020, 12, 30), date(2021, 1, 2)
+    assert same(market.bars(["B"], first=first, last=last)["B"], bars["B"].between(first, last))
+    assert len(market.bars(["B"], first=first, last=first)["B"]) == 1
+    assert market.bars(first=date(2021, 6, 1)) == {}
+    assert market.bars(last=date(2020, 12, 1)) == {}
+    assert market.bars(first=last, last=first) == {}
+
+
+def test_nobody_can_change_what_is_kept(market):
+    market.keep_bars([some_bars("A")])
+    with pytest.raises(ValueError, match="read-only"):
+        market.bars()["A"].close[0] = 1.0
+
+
+def test_progress_is_told(market):
+    told = []
+    bars = [some_bars(f"S{at:03}", some_days("2021-01-01", "2021-01-03")) for at in range(150)]
+    market.keep_bars(bars, progress=told.append)
+    assert sum(told) == 150
+
+
+def test_nothing_kept_changes_nothing(market):
+    assert market.keep_bars([]) == 0
+    assert market.bars() == {}
+    assert market.symbols() == ()
+    with pytest.raises(PricesUnavailable, match="no prices are kept yet: run `rebalancer market"):
+        market.closes()
+
+
+def test_closes_are_those_of_the_bars_by_symbol(market):
+    bars = {symbol: some_bars(symbol, seed=at) for at, symbol in enumerate("CAB")}
+    market.keep_bars(list(bars.values()))
+    history = market.closes()
+    assert history.symbols == market.symbols() == ("A", "B", "C")
+    assert np.array_equal(history.dates, some_days())
+    for column, symbol in enumerate(history.symbols):
+        assert history.closes[:, column].tobytes() == bars[symbol].close.tobytes()
+
+
+def test_a_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_is_not_on_offer(market):
+    days = some_days()
+    market.keep_bars(
+        [
+            some_bars("WHOLE"),
+            some_bars("LATE", days[8:]),
+            some_bars("FIVE", np.delete(days, range(3, 8))),
+            some_bars("SIX", np.delete(days, range(3, 9))),
+            some_bars("ENDED", days[:-6]),
+        ]
+    )
+    history = market.closes()
+    assert history.symbols == market.symbols() == ("FIVE", "LATE", "WHOLE")
+    assert (history.closes[2:8, 0] == history.closes[2, 0]).all()
+    assert np.isnan(history.closes[:8, 1]).all()
+    with pytest.raises(InvalidRequest, match=r"SIX: 6 rows.*2020-12-31 to 2021-01-05.*at most 5"):
+        market.closes(["WHOLE", "SIX"])
+    with pytest.raises(InvalidRequest, match=r"ENDED: 6 rows.*NOPE: unknown.*import"):
+        market.closes(["ENDED", "NOPE"])
+    mended = some_bars("SIX", days[3:9])
+    market.keep_bars([mended])
+    assert market.closes(["SIX"]).symbols == ("SIX",)
+
+
+def test_the_same_call_gives_the_same_object_until_something_changes(place):
+    clock = Clock()
+    market, other = place(clock=clock), place()
+    other.keep_bars([some_bars("A"), some_bars("B")])
+    calls = [
+        {},
+        {"symbols": ["B", "A"]},
+        {"symbols": ("B",), "days": 3},
+        {"days": 5, "until": date(2021, 1, 5)},
+    ]
+    first = [market.closes(**call) for call in calls]
+    clock.now += 60.0
+    assert all(market.closes(**call) is one for call, one in zip(calls, first, strict=True))
+    other.keep_bars([some_bars("A", seed=5)])
+    clock.now += 60.0
+    second = [market.closes(**call) for call in calls]
+    assert all(one is not two for one, two in zip(first, second, strict=True))
+    assert all(market.closes(**call) is one for call, one in zip(calls, second, strict=True))
+    assert second[0].closes[0, 0] == some_bars("A", seed=5).close[0]
+
+
+def test_whether_others_changed_something_is_asked_once_a_second(place):
+    clock = Clock()
+    market, other = place(clock=clock), place()
+    other.keep_bars([some_bars("A")])
+    assert market.symbols() == ("A",)
+    other.keep_bars([some_bars("B")])
+    other.keep_instruments(Instruments.of([Instrument("B", "Bonds")]))
+    clock.now += 0.9
+    assert market.symbols() == (("A",) if market is not other else ("A", "B"))
+    clock.now += 0.2
+    assert market.symbols() == ("A", "B")
+    assert market.instruments()["B"].name == "Bonds"
+
+
+def test_whoever_keeps_something_finds_it_at_once(place):
+    market = place(clock=Clock())
+    market.keep_bars([some_bars("A")])
+    assert market.symbols() == ("A",)
+    market.keep_bars([some_bars("B")])
+    assert market.symbols() == ("A", "B")
+    market.keep_instruments(Instruments.of([Instrument("A", "one")]))
+    assert market.instruments()["A"].name == "one"
+    market.keep_instruments(Instruments.of([Instrument("A", "two")]))
+    assert market.instruments()["A"].name == "two"
+
+
+def test_two_who_keep_prices_of_one_asset_at_once_lose_nothing(place):
+    days = np.arange("2019-01-01", "2021-01-01", dtype="datetime64[D]")
+    symbols = [f"S{at}" for at in range(12)]
+    rounds = 6
+    together = threading.Barrier(2)
+
+    def keep(part):
+        market = place()
+        together.wait()
+        changed = 0
+        for turn in range(rounds):
+            mine = days[part::2][turn::rounds]
+            changed += market.keep_bars([some_bars(symbol, mine) for symbol in symbols])
+        return changed
+
+    with ThreadPoolExecutor(2) as pool:
+        changed = sum(pool.map(keep, [0, 1]))
+    assert changed == len(days) * len(symbols)
+    found = place().bars()
+    assert list(found) == sorted(symbols)
+    assert all(np.array_equal(one.days, days) for one in found.values())
+    assert place().closes().closes.shape == (len(days), len(symbols))
+
+
+LIST = [
+    Instrument("SPY", "S&P 500, all of it", AssetClass.EQUITY, 3e10),
+    Instrument("AGG", "Bonds", AssetClass.BOND, None),
+    Instrument("XYZ"),
+]
+
+
+def test_instruments_are_told_as_they_were_first_kept(market):
+    assert list(market.instruments()) == []
+    assert market.keep_instruments(Instruments.of(LIST)) == 3
+    assert list(market.instruments()) == LIST
+    assert market.keep_instruments(Instruments.of(LIST)) == 0
+    better = Instrument("AGG", "US bonds", AssetClass.BOND, 1e9)
+    another = Instrument("GLD", "Gold", AssetClass.GOLD, 2e9)
+    assert market.keep_instruments(Instruments.of([another, better, LIST[2]])) == 2
+    assert list(market.instruments()) == [LIST[0], better, LIST[2], another]
+    assert market.instruments() is market.instruments()
+
+
+def test_preparing_again_changes_nothing(market):
+    market.keep_bars([some_bars("A")])
+    market.keep_instruments(Instruments.of(LIST))
+    market.prepare()
+    assert same(market.bars()["A"], some_bars("A"))
+    assert list(market.instruments()) == LIST

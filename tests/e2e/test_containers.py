@@ -1,0 +1,253 @@
+"""Dockerfile and docker-compose.yml, as far as can be told without an engine that runs them."""
+
+import ast
+import re
+import shlex
+import subprocess
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from rebalancer.config import Environment, Settings
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.entrypoints.cli.main import rebalancer
+from tests.entrypoints.conftest import ENVIRONMENT
+
+REPOSITORY = Path(__file__).parents[2]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+SECRETS = {
+    "REBALANCER_SECRET_KEY": "a" * 32,
+    "POSTGRES_PASSWORD": "b1",
+    "VALKEY_PASSWORD": "c2",
+    "MONGO_PASSWORD": "d3",
+}
+
+
+def instructions():
+    """Of the Dockerfile: each with what follows it, in order."""
+    text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    whole = "\n".join(lines).replace("\\\n", " ").splitlines()
+    return [tuple(line.split(maxsplit=1)) for line in whole if line.strip()]
+
+
+def said(instruction):
+    return [rest for name, rest in instructions() if name == instruction]
+
+
+def image_environment():
+    pairs = [shlex.split(rest) for rest in said("ENV")]
+    return dict(pair.split("=", 1) for group in pairs for pair in group)
+
+
+def health_of_the_image():
+    """What HEALTHCHECK runs."""
+    (check,) = said("HEALTHCHECK")
+    return check.partition(" CMD ")[2]
+
+
+def filled_in(part, environment):
+    """As compose does it, in every text: ${A:-default}, ${A:?what to do}, $$."""
+
+    def value(match):
+        if match[0] == "$$":
+            return "$"
+        given = environment.get(match["name"], "")
+        if given or match["how"] == ":-":
+            return given or match["rest"]
+        raise KeyError(f"{match['name']}: {match['rest']}")
+
+    if isinstance(part, dict):
+        return {name: filled_in(inner, environment) for name, inner in part.items()}
+    if isinstance(part, list):
+        return [filled_in(inner, environment) for inner in part]
+    if isinstance(part, str):
+        return re.sub(r"\$\$|\$\{(?P<name>\w+)(?P<how>:[-?])(?P<rest>[^}]*)\}", value, part)
+    return part
+
+
+def compose(environment=SECRETS):
+    text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
+    return filled_in(yaml.safe_load(text), environment)
+
+
+SERVICES = compose()["services"]
+OURS = {name for name, service in SERVICES.items() if "build" in service}
+ONCE = {name for name, service in SERVICES.items() if service.get("restart") == "no"}
+
+
+# The image.
+
+
+def test_it_installs_extras_that_there_are_and_no_torch():
+    extras = PROJECT["project"]["optional-dependencies"]
+    (installed,) = re.findall(r"\.whl\)\[([a-z,]+)\]", " ".join(said("RUN")))
+    assert set(installed.split(",")) == {"servers", "sample"} <= set(extras)
+    wanted = [line for name in ("servers", "sample") for line in extras[name]]
+    assert not [line for line in wanted if "torch" in line or "rebalancer[" in line]
+
+
+def test_its_python_is_one_that_the_project_is_for():
+    stages = [rest.split()[0] for rest in said("FROM")]
+    assert len(stages) == 2 and set(stages) == {"python:3.12-slim"}
+    assert "Programming Language :: Python :: 3.12" in PROJECT["project"]["classifiers"]
+
+
+def test_all_that_a_wheel_is_made_of_is_copied_and_nothing_else():
+    copied = [part for rest in said("COPY") if "--from" not in rest for part in rest.split()[:-1]]
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {
+        "pyproject.toml",
+        PROJECT["project"]["readme"],
+        *PROJECT["project"]["license-files"],
+        *wheel["force-include"],
+        *(Path(package).parts[0] for package in wheel["packages"]),
+    }
+    assert set(copied) == needed
+    ignored = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    rules = [line for line in ignored if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == needed
+    assert all((REPOSITORY / name).exists() for name in needed)
+    assert any(fnmatch("a/__pycache__", rule) for rule in rules[1:])
+
+
+def test_it_runs_as_nobody_in_particular():
+    order = [name for name, _ in instructions()]
+    assert order.index("USER") < order.index("ENTRYPOINT")
+    (user,) = said("USER")
+    assert user not in {"root", "0"} and f" {user} " in f"{' '.join(said('RUN'))} "
+
+
+def test_it_refuses_to_serve_without_a_secret():
+    environment = {k: v for k, v in image_environment().items() if k.startswith("REBALANCER_")}
+    settings = Settings.read(environment)
+    assert settings.environment is Environment.PRODUCTION
+    assert str(settings.port) in said("EXPOSE")
+    with pytest.raises(InvalidRequest, match="must be set outside of development"):
+        settings.check_serving()
+    Settings.read({**environment, "REBALANCER_SECRET_KEY": "a" * 32}).check_serving()
+
+
+def test_its_health_is_that_of_the_api(serve):
+    running = serve("--upgrade")
+    port = running.address.rpartition(":")[2]
+
+    def ask():
+        done = subprocess.run(
+            ["sh", "-c", health_of_the_image()],
+            env={**ENVIRONMENT, "REBALANCER_PORT": port},
+            capture_output=True,
+        )
+        return done.returncode
+
+    assert ask() == 0
+    running.stop()
+    assert ask() != 0
+
+
+# The services.
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_has_a_default(name):
+    with pytest.raises(KeyError, match=f"{name}: set it to"):
+        compose({other: secret for other, secret in SECRETS.items() if other != name})
+    guide = (REPOSITORY / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert f"{name}=" in guide
+
+
+@pytest.mark.parametrize("service", sorted(OURS))
+def test_settings_are_settings(service):
+    given = {**image_environment(), **SERVICES[service]["environment"]}
+    ours = {name: value for name, value in given.items() if name.startswith("REBALANCER_")}
+    settings = Settings.read(ours)
+    settings.check_serving()
+    for url, secret in (
+        (settings.database_url, "b1@postgres:5432/rebalancer"),
+        (settings.redis_url, "c2@valkey:6379/0"),
+        (settings.mongo_url, "d3@mongo:27017/rebalancer?"),
+    ):
+        assert secret in url
+        assert url.partition("@")[2].partition(":")[0] in SERVICES
+
+
+@pytest.mark.parametrize("service", sorted(OURS))
+def test_commands_are_commands(service):
+    (entrypoint,) = said("ENTRYPOINT")
+    assert entrypoint == '["rebalancer"]'
+    done = CliRunner().invoke(rebalancer, [*SERVICES[service]["command"], "--help"])
+    assert done.exit_code == 0, done.output
+    assert " ".join(SERVICES[service]["command"]) in done.output.splitlines()[0]
+
+
+def test_everyone_waits_for_what_it_needs():
+    health = {name for name, service in SERVICES.items() if healthy(service)}
+    assert {"migrate"} == ONCE and health == set(SERVICES) - ONCE
+    for name, service in SERVICES.items():
+        for other, how in service.get("depends_on", {}).items():
+            expected = {"condition": "service_completed_successfully"}
+            if other in health:
+                expected = {"condition": "service_healthy"}
+            assert how == expected, (name, other)
+    for name in ("api", "worker"):
+        assert set(SERVICES[name]["depends_on"]) == {"migrate", "postgres", "valkey", "mongo"}
+    assert set(SERVICES["migrate"]["depends_on"]) == {"postgres"}
+
+
+def healthy(service):
+    """Whether somebody asks whether it is well: as it says, or else as our image does."""
+    check = service.get("healthcheck", {"test": "build" in service and health_of_the_image()})
+    return bool(check.get("test"))
+
+
+def test_only_the_api_is_reached_and_only_from_this_machine():
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
+    assert SERVICES["api"]["ports"] == ["127.0.0.1:8000:8000"]
+    assert str(Settings.read({}).port) == image_environment()["REBALANCER_PORT"] == "8000"
+
+
+def test_what_is_kept_outlives_its_container():
+    volumes = set(compose()["volumes"])
+    mounted = {
+        mount.partition(":")[0]
+        for service in SERVICES.values()
+        for mount in service.get("volumes", [])
+    }
+    assert mounted == volumes
+    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+    (policies,) = SERVICES["api"]["volumes"]
+    assert policies.partition(":")[2] == image_environment()["REBALANCER_POLICIES"]
+
+
+def scripts():
+    """Every line that a shell reads, and every one that Python does."""
+    for number, rest in enumerate(said("RUN")):
+        yield f"RUN {number}", "sh", rest
+    yield "HEALTHCHECK", "sh", health_of_the_image()
+    yield "HEALTHCHECK in Python", "python", shlex.split(health_of_the_image())[2]
+    for name, service in SERVICES.items():
+        words = [service.get(part) for part in ("entrypoint", "command")]
+        for run in (*words, service.get("healthcheck", {}).get("test")):
+            if run and run[0] == "CMD-SHELL":
+                yield f"health of {name}", "sh", run[1]
+            elif run and run[0] == "sh":
+                yield f"start of {name}", "sh", run[2]
+            elif run and run[:3] == ["CMD", "python", "-c"]:
+                yield f"health of {name}", "python", run[3]
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [pytest.param(language, text, id=name) for name, language, text in scripts()],
+)
+def test_scripts_can_be_read(language, text):
+    if language == "python":
+        ast.parse(text)
+        return
+    done = subprocess.run(["sh", "-n"], input=text, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (0, "")

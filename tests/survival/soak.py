@@ -1,0 +1,334 @@
+"""Everything in use, and one part after another killed: does what was promised hold?
+
+``python -m tests.survival.soak --kills 100`` runs until there were so many kills, then checks:
+every deposit and every accepted order stands in the ledger exactly once, money adds up to the cent,
+each job that was taken on was done once, each portfolio of a batch has one proposal, nobody was told
+of an error of ours, and the API came back by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import attrs
+from rich.console import Console
+from rich.table import Table
+
+from rebalancer.application.ports.jobs import JobState
+from rebalancer.application.ports.store import Database, Transaction, UnitOfWork
+from rebalancer.domain.portfolio.ledger import TRADES, EntryKind
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.rebalancing.record import Stage
+from rebalancer.wiring import Sources, container
+from tests.entrypoints.conftest import COMMAND
+from tests.survival.house import BOOK, BOOK_OWNER, House, house, until
+from tests.survival.people import Person, Promises
+
+USERS, SHARED = 4, 3
+"""People who are registered, and portfolios of each."""
+
+VICTIMS = {
+    "a process of the API": 5,
+    "the API": 3,
+    "a worker": 5,
+    "a process of a worker": 5,
+    "a batch": 4,
+    "postgres": 3,
+    "redis": 3,
+    "mongo": 2,
+}
+"""What is killed, and how often in proportion."""
+
+
+@attrs.define
+class Report:
+    """What happened.
+
+    Attributes:
+        kills: How often each part was killed.
+        promises: What people were told.
+        recoveries: Seconds until the API was ready again after a server was killed, by server.
+        runs: Batch runs that were finished.
+        attempts: How often each job was begun.
+        seconds: How long it took.
+        findings: What did not hold, in words; empty if all did.
+    """
+
+    kills: Counter[str] = attrs.field(factory=Counter)
+    promises: Promises = attrs.field(factory=Promises)
+    recoveries: dict[str, list[float]] = attrs.field(factory=dict)
+    runs: list[UUID] = attrs.field(factory=list)
+    attempts: Counter[int] = attrs.field(factory=Counter)
+    seconds: float = 0.0
+    findings: list[str] = attrs.field(factory=list)
+
+
+def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 0.0) -> Report:
+    """Use everything, kill so many times, and check.
+
+    Args:
+        folder: For logs.
+        kills: How often something is killed.
+        clients: People at a time.
+        seed: What the dice follow from; the moments differ all the same.
+        seconds: How long people go on at least.
+    """
+    report, began = Report(), time.monotonic()
+    with house(folder, people=USERS) as home:
+        stop = threading.Event()
+        people = [
+            Person(home, f"user{n % USERS}@example.org", report.promises, seed + n)
+            for n in range(clients)
+        ]
+        for person in people:
+            person.log_in()
+        portfolios = {
+            person.email: [person.open() for _ in range(SHARED)] for person in people[:USERS]
+        }
+        with ThreadPoolExecutor(clients + 1) as threads:
+            work: list[Future[None]] = [
+                threads.submit(person.live, portfolios[person.email], stop) for person in people
+            ]
+            batches = Batches(home, report)
+            if kills:
+                work.append(threads.submit(batches.run, stop))
+            try:
+                _kill(home, batches, report, kills, random.Random(seed))
+                time.sleep(max(0.0, seconds - (time.monotonic() - began)))
+                home.wait()
+            finally:
+                stop.set()
+            for one in work:
+                if (error := one.exception(180)) is not None:
+                    report.findings.append(f"a client ended with {error!r}")
+        for person in people:
+            person.client.close()
+        _check(home, report)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+class Batches:
+    """`rebalancer batch --all` again and again; one that was killed is resumed."""
+
+    def __init__(self, home: House, report: Report) -> None:
+        self.home, self.report = home, report
+        self.process: subprocess.Popen[str] | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Until it is enough, and the last one is finished."""
+        resume = False
+        while not stop.is_set() or resume:
+            command = [COMMAND, "batch", "--all", "--policy", "monthly", "--workers", "2", "--json"]
+            self.process = subprocess.Popen(
+                [*command, *(["--resume"] if resume else [])],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                env=self.home.environment,
+                cwd=self.home.folder,
+            )
+            _, complaint = self.process.communicate()
+            if self.process.returncode == 0 or "waits to be finished" in complaint:
+                resume = False
+            else:
+                resume = True
+            time.sleep(0.3)
+
+    def kill(self) -> bool:
+        """Kill what runs; False if nothing does."""
+        if self.process is None or self.process.poll() is not None:
+            return False
+        self.process.kill()
+        return True
+
+
+def _kill(home: House, batches: Batches, report: Report, kills: int, dice: random.Random) -> None:
+    """One part after another, at moments that nobody knows."""
+    names, weights = list(VICTIMS), list(VICTIMS.values())
+    while sum(report.kills.values()) < kills:
+        time.sleep(dice.uniform(0.1, 1.2))
+        name = dice.choices(names, weights)[0]
+        if name in home.servers:
+            server = home.servers[name]
+            server.kill()
+            time.sleep(dice.uniform(0.0, 1.5))
+            server.start()
+            back = home.wait(("ok", "degraded"))
+            report.recoveries.setdefault(name, []).append(back)
+        elif name == "a batch":
+            if not batches.kill():
+                continue
+        elif name == "the API":
+            home.api.kill()
+        elif name == "a process of the API":
+            if not home.api.kill_a_child(dice):
+                continue
+        elif name == "a worker":
+            dice.choice(home.workers).kill()
+        elif not dice.choice(home.workers).kill_a_child(dice):
+            continue
+        report.kills[name] += 1
+        if sys.stderr.isatty():
+            print(f"\r{sum(report.kills.values())} of {kills} kills", end="", file=sys.stderr)
+
+
+def _check(home: House, report: Report) -> None:
+    """Compare what was promised with what is kept."""
+    promises, findings = report.promises, report.findings
+    findings += promises.wrong
+    wired = container(Sources(), settings=home.settings())
+    work = wired.get(UnitOfWork)
+
+    def left() -> bool:
+        with work.read() as tx:
+            open_ones = frozenset({JobState.QUEUED, JobState.RUNNING})
+            return bool(tx.jobs.of(states=open_ones, limit=1))
+
+    try:
+        until(lambda: not left(), "jobs to end", 180)
+    except AssertionError as error:
+        findings.append(str(error))
+    findings += wired.get(Database).findings()
+    with work.read() as tx:
+        kept = {str(job.id): job for job in tx.jobs.of(limit=100_000)}
+        for id in promises.jobs:
+            job = kept.get(id)
+            if job is None or job.state is not JobState.SUCCEEDED or job.result is None:
+                state = job and (job.state.value, job.error)
+                findings.append(f"job {id} was taken on and is {state}")
+        report.attempts.update(job.attempts for job in kept.values())
+        for number in range(USERS):
+            user = tx.users.by_email(f"user{number}@example.org")
+            assert user is not None
+            for portfolio in tx.portfolios.of(user.id, limit=100):
+                _check_portfolio(tx, portfolio, promises, findings)
+        _check_runs(tx, report)
+    wired.close()
+
+
+def _check_portfolio(
+    tx: Transaction, portfolio: ManagedPortfolio, promises: Promises, findings: list[str]
+) -> None:
+    ledger = tx.portfolios.ledger(portfolio.id)
+    id = str(portfolio.id)
+    if portfolio.positions.cash < 0:
+        findings.append(f"{id} has cash {portfolio.positions.cash}")
+    # Every flow once: what was promised, beside what it was opened with.
+    flows = Counter(
+        entry.amount if entry.kind is EntryKind.DEPOSIT else -entry.amount
+        for entry in ledger.entries
+        if entry.kind in (EntryKind.DEPOSIT, EntryKind.WITHDRAWAL)
+    )
+    promised = Counter(amount for (which, _), amount in promises.deposits.items() if which == id)
+    promised[Decimal("10000.00")] += 1
+    if flows != promised:
+        findings.append(f"{id}: flows {flows - promised} too many, {promised - flows} missing")
+    # Every order of an executed proposal once, and no other.
+    fills = Counter(entry.proposal for entry in ledger.entries if entry.kind in TRADES)
+    executed = 0
+    for record in tx.proposals.of(portfolio.owner, portfolio_id=portfolio.id, limit=100_000):
+        executed += record.stage is Stage.EXECUTED
+        orders = len(record.proposal.orders) if record.stage is Stage.EXECUTED else 0
+        if fills.pop(record.id, 0) != orders:
+            findings.append(f"proposal {record.id} is {record.stage} with other fills")
+        if str(record.id) in promises.executed and record.stage is not Stage.EXECUTED:
+            findings.append(f"proposal {record.id} was executed and is {record.stage}")
+    if fills:
+        findings.append(f"{id} has fills of nobody: {fills}")
+    # No update lost: each change made one version. (An edit whose answer was lost made one, too.)
+    edits = promises.edits.get(id, {})
+    known = 1 + len(edits) + sum(promised.values()) - 1 + executed
+    if portfolio.version < known:
+        findings.append(f"{id} is at version {portfolio.version}, and had {known - 1} changes")
+    if portfolio.version in edits and edits[portfolio.version] != portfolio.mandate.name:
+        findings.append(f"{id} is not called {edits[portfolio.version]}")
+
+
+def _check_runs(tx: Transaction, report: Report) -> None:
+    owner = tx.users.by_email(BOOK_OWNER)
+    assert owner is not None
+    each: Counter[tuple[UUID | None, UUID]] = Counter()
+    for record in tx.proposals.of(owner.id, limit=10_000_000):
+        each[record.run, record.portfolio_id] += 1
+    if each and max(each.values()) > 1:
+        report.findings.append("a portfolio has two proposals of one run")
+    for run, count in Counter(run for run, _ in each).items():
+        assert run is not None
+        ended = tx.runs.get(run)
+        if ended.finished is None:
+            continue  # nobody resumed it, as its policy or prices would be another's
+        report.runs.append(run)
+        mine = ended.proposed + ended.nothing + ended.failed
+        # The shared portfolios are walked over, too.
+        if not BOOK <= mine <= BOOK + USERS * SHARED or count != BOOK:
+            report.findings.append(f"run {run} has {count} proposals of {BOOK}, and counts {mine}")
+
+
+def show(report: Report, console: Console) -> None:
+    """The numbers, for people."""
+    table = Table("killed", "times", "back after, s (median, longest)")
+    for name, times in report.kills.most_common():
+        back = sorted(report.recoveries.get(name, []))
+        text = f"{back[len(back) // 2]:.1f}, {back[-1]:.1f}" if back else ""
+        table.add_row(name, str(times), text)
+    console.print(table)
+    table = Table("asked", "answers", "p50 ms", "p99 ms", "by status (0: none)")
+    for what, took in sorted(report.promises.took.items()):
+        took.sort()
+        statuses = {s: n for (w, s), n in sorted(report.promises.answers.items()) if w == what}
+        text = ", ".join(f"{status}: {count}" for status, count in statuses.items())
+        p50, p99 = took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000
+        table.add_row(what, str(len(took)), f"{p50:.0f}", f"{p99:.0f}", text)
+    console.print(table)
+    promises = report.promises
+    console.print(
+        f"{sum(report.kills.values())} kills in {report.seconds:.0f} s: "
+        f"{len(promises.deposits)} flows, {len(promises.executed)} rebalances, "
+        f"{sum(map(len, promises.edits.values()))} edits, {len(promises.jobs)} backtests "
+        f"(begun {dict(sorted(report.attempts.items()))} times), {len(report.runs)} batch runs; "
+        + (f"{len(report.findings)} promises broken" if report.findings else "every promise held")
+    )
+    for finding in report.findings[:20]:
+        console.print(finding, markup=False)
+
+
+def main() -> int:
+    """Run it, and tell."""
+    parser = argparse.ArgumentParser(prog="python -m tests.survival.soak", description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="default: 100")
+    parser.add_argument("--clients", type=int, default=12, help="people at a time; default: 12")
+    parser.add_argument("--seconds", type=float, default=0.0, help="go on for so long at least")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
+    parser.add_argument("--keep", type=Path, help="folder for logs; default: a temporary one")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rebalancer-soak-") as temporary:
+        folder = asked.keep or Path(temporary)
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+        report = soak(
+            folder,
+            kills=asked.kills,
+            clients=asked.clients,
+            seed=asked.seed,
+            seconds=asked.seconds,
+        )
+    print(f"seed {asked.seed}")
+    show(report, Console(width=150))
+    return 3 if report.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""A short soak in each run of the tests; `make soak` is the long one."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+
+from tests.survival.soak import show, soak
+
+
+def test_what_was_promised_holds_whatever_is_killed(tmp_path):
+    report = soak(tmp_path, kills=12, clients=6, seed=int(time.time()))
+    show(report, Console(width=150))  # told if it fails
+    assert report.findings == []
+    assert sum(report.kills.values()) == 12
+    assert report.promises.executed and report.promises.deposits and report.promises.jobs
+
+
+def test_fifty_at_once_on_shared_portfolios(tmp_path):
+    report = soak(tmp_path, kills=0, clients=50, seed=1, seconds=20)
+    show(report, Console(width=150))
+    assert report.findings == []
+    answers = report.promises.answers
+    assert {status for _, status in answers} <= {200, 201, 202, 409, 412, 422, 503}
+    assert report.promises.executed and report.promises.edits
