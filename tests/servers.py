@@ -279,21 +279,23 @@ def watch(processes: Mapping[str, subprocess.Popen[Any] | None]) -> str:
 
 @contextmanager
 def until_told() -> Iterator[None]:
-    """A block that Ctrl-C and SIGTERM end in order; while it ends they are not heard again."""
-    both = (signal.SIGINT, signal.SIGTERM)
+    """A block that Ctrl-C, SIGTERM and SIGHUP end in order; while it ends they go unheard."""
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        heard.append(signal.SIGHUP)
 
     def end(*_: object) -> None:
-        for one in both:
+        for one in heard:
             signal.signal(one, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = [signal.signal(one, end) for one in both]
+    before = [signal.signal(one, end) for one in heard]
     try:
         yield
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr, flush=True)
     finally:
-        for one, handler in zip(both, before, strict=True):
+        for one, handler in zip(heard, before, strict=True):
             signal.signal(one, handler)
 
 

@@ -85,7 +85,8 @@ def application() -> Litestar:
     settings = Settings.read()
     sources = Sources.of(settings)
     embedded = settings.database_url.startswith("sqlite")
-    app = application(async_container(sources, settings=settings), embedded=embedded)
+    wired = async_container(sources, settings=settings)
+    app = application(wired, embedded=embedded, does_jobs=settings.redis_url is None)
     logging.config.dictConfig(logs(settings.log_level))  # Litestar has set up logs of its own
     end_with_parent(PATIENCE)
     return app

@@ -22,8 +22,8 @@ from litestar.testing import TestClient
 from sqlalchemy import Engine, event
 
 from rebalancer.adapters.memory.market import MemoryInstruments
-from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.memory.reports import MemoryReports
+from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.adapters.sql.engine import connect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,8 @@ PUBLIC = {
 """What needs no token. A new route that is not here must refuse strangers."""
 
 DOCS = ("/docs",)
+
+LISTS = ("/api/portfolios", "/api/rebalance", "/api/jobs")
 
 MANDATE = {"name": "Taken", "targets": {"C": 1}}
 BODIES: dict[str, Any] = {
@@ -111,6 +114,8 @@ def belongings(world: World, person: Person) -> dict[str, str]:
     portfolio = person.portfolio()["id"]
     job = person.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"})
     assert job.status_code == 202, job.text
+    while person.get(job.headers["location"]).json()["finished"] is None:
+        time.sleep(0.005)
     return {
         "portfolio_id": portfolio,
         "proposal_id": person.proposal(portfolio)["id"],
@@ -125,6 +130,7 @@ def everything(person: Person, things: dict[str, str]) -> list[Any]:
         person.get("/api/portfolios").json(),
         person.get("/api/rebalance").json(),
         person.get(f"{portfolio}/transactions").json(),
+        person.get("/api/jobs").json(),
         person.get("/api/users/profile").json(),
     ]
 
@@ -168,6 +174,7 @@ def test_ids_in_bodies_and_queries_are_ones_own(world: World) -> None:
         problem(answer, 404)
         for path, cursor in (
             ("/api/rebalance", "before"),
+            ("/api/jobs", "before"),
             ("/api/portfolios", "after"),
             (f"/api/portfolios/{mine['portfolio_id']}/transactions", "before"),
         ):
@@ -175,7 +182,7 @@ def test_ids_in_bodies_and_queries_are_ones_own(world: World) -> None:
             assert page == {"items": [], "next": None}
     opened = eve.get(f"/api/portfolios/{mine['portfolio_id']}").json()
     assert opened["version"] == 1  # nothing was booked
-    lists = json.dumps([eve.get(path).json() for path in ("/api/portfolios", "/api/rebalance")])
+    lists = json.dumps([eve.get(path).json() for path in LISTS])
     assert not any(id in lists for id in hers.values())
 
 

@@ -81,7 +81,7 @@ class JwtTokens:
                     "verify_iat": False,
                 },
             )
-            family = claims.get("fam")  # which version 0.1 did not write
+            family = claims.get("fam")  # which tokens once did without
             bearer = Bearer(UUID(claims["sub"]), None if family is None else UUID(family))
             return bearer, float(claims["exp"])
         except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):

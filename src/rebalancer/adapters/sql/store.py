@@ -204,10 +204,17 @@ class SqlTokens:
 
 @attrs.frozen
 class SqlPortfolios:
-    """See `Portfolios`."""
+    """See `Portfolios`.
+
+    Attributes:
+        connection: In a transaction.
+        holds: Whether nobody else changes what was read until the transaction ends.
+    """
 
     connection: Connection
     holds: bool = False
+    _held: dict[UUID, int] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+    _ledgers: dict[UUID, Ledger] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         """See `Portfolios.add`."""
@@ -223,20 +230,27 @@ class SqlPortfolios:
         else:
             query = _HELD_THEIRS if self.holds else _THEIRS
             row = self.connection.execute(query, {"id": id, "owner": owner}).one_or_none()
-        return _portfolio(_found(row, "portfolio", id))
+        found = _portfolio(_found(row, "portfolio", id))
+        if self.holds:
+            self._held[id] = found.version
+        return found
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
         """See `Portfolios.save`."""
-        before = portfolio.version - 1
-        self._at(portfolio.id, portfolio.owner, before)
-        _agree(portfolio, self.ledger(portfolio.id), entries)
-        self._change(portfolio.id, portfolio.owner, before, _portfolio_row(portfolio))
-        self._record(portfolio.id, entries)
+        id, before = portfolio.id, portfolio.version - 1
+        self._at(id, portfolio.owner, before)
+        ledger = self.ledger(id)
+        _agree(portfolio, ledger, entries)
+        self._change(id, portfolio.owner, before, _portfolio_row(portfolio))
+        self._record(id, entries)
+        if id in self._held:
+            self._held[id], self._ledgers[id] = portfolio.version, ledger.followed_by(entries)
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         """See `Portfolios.close`."""
         self._at(id, owner, version)
         self._change(id, owner, version, {"closed": now})
+        self._held.pop(id, None)
 
     def of(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         """See `Portfolios.of`."""
@@ -283,7 +297,12 @@ class SqlPortfolios:
 
     def ledger(self, id: UUID) -> Ledger:
         """See `Portfolios.ledger`."""
-        return _ledgers(self.connection, ledger_entries.c.portfolio == id)[id]
+        if id in self._ledgers:
+            return self._ledgers[id]
+        found = _ledgers(self.connection, ledger_entries.c.portfolio == id)[id]
+        if id in self._held:
+            self._ledgers[id] = found
+        return found
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
         """See `Portfolios.entries`."""
@@ -297,15 +316,18 @@ class SqlPortfolios:
         return [_entry(row) for row in self.connection.execute(query)]
 
     def _at(self, id: UUID, owner: UUID, version: int) -> None:
-        query = select(portfolios.c.version).where(_theirs(id, owner))
-        kept = _found(self.connection.execute(query).one_or_none(), "portfolio", id).version
+        kept = self._held.get(id)
+        if kept is None:
+            query = select(portfolios.c.version).where(_theirs(id, owner))
+            found = self.connection.execute(query).one_or_none()
+            kept = _found(found, "portfolio", id).version
         if kept != version:
             raise PortfolioChanged(
                 f"the portfolio is at version {kept}, not {version}; read it again"
             )
 
     def _change(self, id: UUID, owner: UUID, version: int, row: Mapping[str, Any]) -> None:
-        """Compare and swap: where readers are not kept waiting, `_at` may be of another moment."""
+        """Compare and swap: where it was not held, `_at` may be of another moment."""
         kept = _theirs(id, owner) & (portfolios.c.version == version)
         if self.connection.execute(update(portfolios).where(kept).values(row)).rowcount != 1:
             raise PortfolioChanged("the portfolio was changed this moment; read it again")

@@ -99,8 +99,8 @@ class Bearer:
 
     Attributes:
         owner: Who.
-        family: The login that the token descends from; None where it does not say so, as those that
-            version 0.1 issued.
+        family: The login that the token descends from; None where it does not say, as tokens once
+            did not.
     """
 
     owner: UUID

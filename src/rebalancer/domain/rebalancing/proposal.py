@@ -13,6 +13,7 @@ from datetime import date
 from decimal import ROUND_CEILING, Decimal, localcontext
 from enum import StrEnum
 from functools import cached_property
+from operator import sub
 
 import attrs
 import numpy as np
@@ -46,6 +47,9 @@ class Side(StrEnum):
 
     BUY = "buy"
     SELL = "sell"
+
+
+_BUY, _SELL = Side  # looking a member up takes as long as multiplying two Decimals
 
 
 class Status(StrEnum):
@@ -308,7 +312,7 @@ def _answers(
     left = risky(made.values) & ~required
     if left.any():
         made = orders(required | left)
-    desk = _Desk(terms, book, handling, charges, restraint, wanted, made, worth, risk)
+    desk = _Desk(terms, places, book, handling, charges, restraint, wanted, made, worth, risk)
     for row, portfolio in enumerate(portfolios):
         try:
             yield desk.proposal(row, portfolio)
@@ -365,6 +369,7 @@ class _Desk:
     def __init__(
         self,
         terms: Terms,
+        places: list[list[int]],
         book: Book,
         handling: Handling,
         charges: Charges,
@@ -374,8 +379,7 @@ class _Desk:
         worth: Worth,
         risk: PortfolioRisk,
     ) -> None:
-        self.terms, self.book, self.charges = terms, book, charges
-        self.wanted, self.restraint = wanted, restraint
+        self.terms, self.places, self.book, self.charges = terms, places, book, charges
         self.reasons = Reasons(
             policy=terms.policy,
             market=terms.market,
@@ -397,23 +401,20 @@ class _Desk:
         self.before = np.round(before, 10).tolist()
         self.volatility_before = risk.volatility(before).tolist()
         self.volatility_after = risk.volatility(after).tolist()
-        self.aims = (wanted.aims / total).tolist()
-        self.columns: list[list[int]] = book.assets.tolist()
-        # The closes in the digits in which they were read, once for a market.
+        self.aims = self.reasons.aims
+        self.closes: list[list[float]] = handling.prices.tolist()
+        # The same in the digits in which they were read, by column, once for a market.
         self.exact: list[Decimal] = terms.market.memo(
             "exact closes",
             lambda: [Decimal(repr(close)) for close in terms.market.last_closes.tolist()],
         )
 
-    def price(self, row: int, slot: int) -> Decimal:
-        """The as-of close."""
-        column: int = self.columns[row][slot]
-        return self.exact[column]
+    def prices(self, row: int) -> list[Decimal]:
+        """The as-of closes of a portfolio's assets."""
+        return [self.exact[column] for column in self.places[row]]
 
     def cost(self, row: int, slot: int, traded: Decimal, known: float | None) -> Decimal:
-        """What an order costs, before rounding; exact where cost is a share of traded value."""
-        if self.rate is not None:
-            return traded * self.rate
+        """What an order costs, before rounding, where that is no plain share of traded value."""
         if known is None:
             values = np.zeros(self.book.present.shape[1])
             values[slot] = float(traded)
@@ -431,34 +432,28 @@ class _Desk:
 
     def _proposal(self, row: int, portfolio: Portfolio) -> Proposal:
         ticket = _Ticket(self, row, portfolio)
-        ticket.balance()
-        total = self.totals[row]
+        cash = ticket.balanced()
+        total, closes = self.totals[row], self.closes[row]
         orders, others = [], []
         weights_before = dict(zip(portfolio.symbols, self.before[row], strict=False))
         weights_after = dict(weights_before)
         bought = sold = cost = _ZERO
-        for slot, symbol in enumerate(portfolio.symbols):
-            line = ticket.lines[slot]
+        for slot, (symbol, line) in enumerate(zip(portfolio.symbols, ticket.lines, strict=True)):
             if line is None:
                 others.append(NotTraded(symbol, self.reasons.against(row, slot)))
                 continue
             if line.buys:
+                side = _BUY
                 bought += line.value
             else:
+                side = _SELL
                 sold += line.value
             cost += line.cost
-            after = float(line.after) * float(line.price) / total
+            after = float(line.after) * closes[slot] / total
             weights_after[symbol] = round(after, 10)
+            why = self.reasons.for_order(row, slot, after, line.cost)
             orders.append(
-                Order(
-                    symbol=symbol,
-                    side=Side.BUY if line.buys else Side.SELL,
-                    quantity=line.quantity,
-                    price=line.price,
-                    value=line.value,
-                    cost=line.cost,
-                    reason=self.reasons.for_order(row, slot, after, line.cost),
-                )
+                Order(symbol, side, line.quantity, line.price, line.value, line.cost, why)
             )
         return Proposal(
             portfolio_id=portfolio.id,
@@ -469,7 +464,7 @@ class _Desk:
             not_traded=tuple(others),
             weights_before=weights_before,
             weights_after=weights_after,
-            cash_after=ticket.cash,
+            cash_after=cash,
             turnover=round(float(max(bought, sold)) / total, 10),
             cost=cost,
             drift_before=_distance(self.aims[row], weights_before),
@@ -483,12 +478,11 @@ class _Desk:
 
 @attrs.define  # never changed, but made by the million: frozen costs a microsecond
 class _Line:
-    """One order being made; ``traded`` is its exact value."""
+    """One order being made."""
 
     buys: bool
     quantity: Decimal
     price: Decimal
-    traded: Decimal
     value: Decimal
     cost: Decimal
     after: Decimal
@@ -505,16 +499,19 @@ class _Ticket:
     def __init__(self, desk: _Desk, row: int, portfolio: Portfolio) -> None:
         self._desk, self._row, self._portfolio = desk, row, portfolio
         self._step = portfolio.preferences.step
-        self._currency = portfolio.currency
-        self._symbols = portfolio.symbols
-        costs = desk.costs[row]
+        self._round = portfolio.currency.round
+        held = portfolio.holdings
+        self._held = [held.get(symbol, _ZERO) for symbol in portfolio.symbols]
+        self._prices = desk.prices(row)
         self.lines = [
-            self._ordered(slot, steps, costs[slot]) if steps else None
-            for slot, steps in enumerate(desk.steps[row][: len(self._symbols)])
+            self._ordered(slot, steps, cost) if steps else None
+            for slot, (_, steps, cost) in enumerate(
+                zip(self._held, desk.steps[row], desk.costs[row], strict=False)
+            )
         ]
 
     @property
-    def cash(self) -> Decimal:
+    def _cash(self) -> Decimal:
         """Cash + cash flow - buys + sells - costs, exactly."""
         cash = self._portfolio.cash + self._portfolio.cash_flow
         for line in self.lines:
@@ -522,29 +519,32 @@ class _Ticket:
                 cash += line.cash
         return cash
 
-    def balance(self) -> None:
+    def balanced(self) -> Decimal:
         """Make sure of the cent: cash covers the reserve if anything is bought or can be sold.
 
         The arrays know nothing of rounding to the minor unit, so a step may have to give way.
 
+        Returns:
+            Cash + cash flow - buys + sells - costs, exactly.
+
         Raises:
             InvalidRequest: what may be sold does not pay a withdrawal or a debit.
         """
-        reserve = self._portfolio.preferences.cash_reserve
-        while (lack := reserve - self.cash) > 0 and (self._buy_less(lack) or self._sell_more(lack)):
-            pass
-        if self.cash >= 0:
-            return
+        reserve, cash = self._portfolio.preferences.cash_reserve, self._cash
+        while (lack := reserve - cash) > 0 and (self._buy_less(lack) or self._sell_more(lack)):
+            cash = self._cash
+        if cash >= 0:
+            return cash
         outflow = -self._portfolio.cash_flow
         if outflow > 0:
             raise InvalidRequest(
-                f"withdraws {outflow}, but at most {max(self.cash + outflow, _ZERO)} can be paid "
+                f"withdraws {outflow}, but at most {max(cash + outflow, _ZERO)} can be paid "
                 "out after costs without selling what is on the do-not-sell list; lower it, or "
                 "unlock an asset",
                 field="cash_flow",
             )
         raise InvalidRequest(
-            f"is {self._portfolio.cash}, and no permitted sale covers it; deposit {-self.cash}, "
+            f"is {self._portfolio.cash}, and no permitted sale covers it; deposit {-cash}, "
             "or unlock an asset",
             field="cash",
         )
@@ -576,17 +576,17 @@ class _Ticket:
         """
         locked = self._portfolio.preferences.do_not_sell
         candidates = []
-        for slot, symbol in enumerate(self._symbols):
+        for slot, symbol in enumerate(self._portfolio.symbols):
             line = self.lines[slot]
             sold = line.quantity if line is not None else _ZERO
-            left = self._portfolio.holdings.get(symbol, _ZERO) - sold
+            left = self._held[slot] - sold
             if symbol not in locked and left > 0:
                 excess = self._desk.before[self._row][slot] - self._desk.aims[self._row][slot]
                 candidates.append((left < self._step, -float(excess), slot, sold, left))
         for _, _, slot, sold, left in sorted(candidates):
             line = self.lines[slot]
             # What the larger sale costs more has to be raised as well.
-            price, held = self._price(slot), sold + left
+            price, held = self._prices[slot], sold + left
             larger = min(sold + self._steps(lack, price), held)
             fee = self._line(slot, larger, buys=False).cost - (line.cost if line else _ZERO)
             steps = self._steps(lack + fee, price)
@@ -603,32 +603,23 @@ class _Ticket:
 
     def _ordered(self, slot: int, steps: float, cost: float) -> _Line | None:
         """The line for a signed number of steps; a broken number sells all that is held."""
-        held = self._portfolio.holdings.get(self._symbols[slot], _ZERO)
+        held = self._held[slot]
         whole = round(abs(steps))
         quantity = whole * self._step
         if steps < 0 and (whole != -steps or quantity > held):
             quantity = held
-        return self._line(slot, quantity, buys=steps > 0, cost=cost) if quantity else None
+        return self._line(slot, quantity, buys=steps > 0, known=cost) if quantity else None
 
     def _line(
-        self, slot: int, quantity: Decimal, *, buys: bool, cost: float | None = None
+        self, slot: int, quantity: Decimal, *, buys: bool, known: float | None = None
     ) -> _Line:
         """An order; its cost in floating point, where known, spares working it out."""
-        held = self._portfolio.holdings.get(self._symbols[slot], _ZERO)
-        price = self._price(slot)
+        held, price, rate = self._held[slot], self._prices[slot], self._desk.rate
         traded = quantity * price
-        return _Line(
-            buys=buys,
-            quantity=quantity,
-            price=price,
-            traded=traded,
-            value=self._currency.round(traded),
-            cost=self._currency.round(self._desk.cost(self._row, slot, traded, cost)),
-            after=held + quantity if buys else held - quantity,
-        )
-
-    def _price(self, slot: int) -> Decimal:
-        return self._desk.price(self._row, slot)
+        # Exact where it is a share of traded value.
+        cost = self._desk.cost(self._row, slot, traded, known) if rate is None else traded * rate
+        after = held + quantity if buys else held - quantity
+        return _Line(buys, quantity, price, self._round(traded), self._round(cost), after)
 
 
 def _exact_rate(charges: Charges) -> Decimal | None:
@@ -641,7 +632,7 @@ def _exact_rate(charges: Charges) -> Decimal | None:
 
 def _distance(aims: list[float], weights: dict[str, float]) -> float:
     """One-way distance between weights and aims; cash counts as an asset."""
-    drifts = [weight - aim for weight, aim in zip(weights.values(), aims, strict=False)]
+    drifts = list(map(sub, weights.values(), aims))
     return round((sum(map(abs, drifts)) + abs(sum(drifts))) / 2, 10)
 
 

@@ -102,8 +102,8 @@ _MOST_TRIALS = 1_000_000_000
 @click.option(
     "--keep",
     is_flag=True,
-    help="Keep what was found with the learned policies judged, which promotion asks for, and "
-    "whole as a report in the store ($REBALANCER_MONGO_URL, or the database).",
+    help="Keep what was found with the learned policies judged, which promotion asks for; and "
+    "whole, as reports in the store if there is one ($REBALANCER_MONGO_URL, or the database).",
 )
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write a self-contained HTML report here."
@@ -156,7 +156,7 @@ def evaluate(
     from rebalancer.application.ports.reports import EvaluationReports
     from rebalancer.application.ports.surroundings import Clock
     from rebalancer.application.ports.trials import Trials
-    from rebalancer.domain.errors import InvalidRequest
+    from rebalancer.domain.errors import InvalidRequest, Unavailable
     from rebalancer.domain.policy.rules import policy_names
     from rebalancer.entrypoints.cli.backtest import read_targets
     from rebalancer.entrypoints.cli.screen import progress
@@ -207,8 +207,13 @@ def evaluate(
         cards = parts.get(KeepEvidence)(findings, max_departure=max_departure, now=now)
         for card in cards:
             click.echo(f"Kept with {card.name}.", err=as_json)
-        for kept in parts.get(ReportEvidence)(findings, [card.name for card in cards], now=now):
-            click.echo(f"Kept whole as report {kept.id}.", err=as_json)
+        try:
+            whole = parts.get(ReportEvidence)(findings, [card.name for card in cards], now=now)
+        except Unavailable as error:  # who has no store does without
+            click.echo(f"Not kept whole as a report: {error}", err=True)
+        else:
+            for kept in whole:
+                click.echo(f"Kept whole as report {kept.id}.", err=as_json)
     if report is not None:
         write_text(report, parts.get(EvaluationReports).render(findings), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)

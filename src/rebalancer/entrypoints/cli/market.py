@@ -36,8 +36,8 @@ def market() -> None:
     "--assets",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="CSV of symbol,name,asset_class,daily_volume. Default: what the packaged list says of "
-    "those assets of the price file that nothing is known of yet.",
+    help="CSV of symbol,name,asset_class,daily_volume. Default: what $REBALANCER_ASSETS, or the "
+    "packaged list, says of those assets of the price file that nothing is known of yet.",
 )
 @json_option
 def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
@@ -71,7 +71,7 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     if prices == STORE:
         raise InvalidRequest("is where they are kept; name a file", field="prices")
     named = sources(prices, assets)
-    where = Sources(named.prices if prices is not None else None, assets)
+    where = Sources(named.prices if prices is not None else None, named.assets)
     with store(where) as wired:
         listed = wired.get(InstrumentSource).instruments()
         history = None if prices is None else wired.get(PriceSource).closes()

@@ -114,8 +114,7 @@ def _check_tables(wired: Container) -> None:
 def _check_market(wired: Container) -> None:
     """Raise if something is wrong with the prices, which is better known now.
 
-    Where they are kept in a store that does not answer, or that has none yet, that is told, and
-    mends itself once it does or has.
+    That a store does not answer, or has no prices yet, is told: it mends itself once it does or has.
     """
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.application.ports.market import PriceSource
@@ -124,11 +123,12 @@ def _check_market(wired: Container) -> None:
 
     try:
         wired.get(PrepareStores)()
-        wired.get(PriceSource).closes(days=1)
+        if sources(None, None).prices == STORE:
+            wired.get(PriceSource).closes(days=1)
     except Unavailable as error:
-        if sources(None, None).prices != STORE:
-            raise
         click.echo(f"Caution: {error}", err=True)
+    if sources(None, None).prices != STORE:
+        wired.get(PriceSource).closes(days=1)
 
 
 def _ready_made(wired: Container) -> str:

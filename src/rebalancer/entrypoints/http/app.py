@@ -19,7 +19,9 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
+from rebalancer.application.jobs import RecoverJobs, Tidy
 from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.surroundings import Clock
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests
@@ -28,6 +30,7 @@ from rebalancer.entrypoints.http.description import Description, Docs, Structs, 
 from rebalancer.entrypoints.http.errors import failed, refused, rejected
 from rebalancer.entrypoints.http.gathering import Gathering
 from rebalancer.entrypoints.http.health import health
+from rebalancer.entrypoints.http.jobs import jobs
 from rebalancer.entrypoints.http.ledger import ledger
 from rebalancer.entrypoints.http.limits import Limiting
 from rebalancer.entrypoints.http.market import market
@@ -38,6 +41,7 @@ from rebalancer.entrypoints.http.rebalance import brief, rebalance
 from rebalancer.entrypoints.http.users import risk, users
 from rebalancer.entrypoints.http.wire import StrictJson, only_known_parameters
 from rebalancer.entrypoints.records import DISCLAIMER
+from rebalancer.entrypoints.upkeep import Upkeep
 
 STATIC = "/docs/static"
 LARGEST_BODY = 1_000_000
@@ -61,12 +65,15 @@ questionnaire, open a portfolio, ask for a proposal, accept it, and see how the 
 """
 
 
-def application(container: AsyncContainer, *, embedded: bool = False) -> Litestar:
+def application(
+    container: AsyncContainer, *, embedded: bool = False, does_jobs: bool = False
+) -> Litestar:
     """The API over everything that the container wires together.
 
     Args:
         container: Where use cases come from.
         embedded: Whether the store is in this process, so that reading one row takes no time.
+        does_jobs: Whether this process looks after jobs, for want of a worker that does.
     """
 
     @asynccontextmanager
@@ -76,7 +83,18 @@ def application(container: AsyncContainer, *, embedded: bool = False) -> Litesta
             await sync_to_thread(prices.closes, days=1)  # so that nobody waits for the first load
         app.state.limiting = limiting = await Limiting.of(container)
         app.asgi_handler = limiting.around(app.asgi_handler)
+        upkeep = (
+            Upkeep(
+                await container.get(RecoverJobs),
+                await container.get(Tidy),
+                await container.get(Clock),
+            )
+            if does_jobs
+            else None
+        )
         yield
+        if upkeep is not None:
+            await sync_to_thread(upkeep.stop)
         await container.close()
 
     structs = Structs()
@@ -92,6 +110,7 @@ def application(container: AsyncContainer, *, embedded: bool = False) -> Litesta
                     performance,
                     rebalance,
                     backtests,
+                    jobs,
                     policies,
                     read_policy,
                     market,
@@ -130,6 +149,7 @@ def application(container: AsyncContainer, *, embedded: bool = False) -> Litesta
                 Tag("portfolios", "What you hold and want"),
                 Tag("rebalance", "What to trade now"),
                 Tag("backtest", "Was it any good"),
+                Tag("jobs", "Work in the background"),
                 Tag("policies", "Who can decide"),
                 Tag("market", "What is known of the market"),
                 Tag("health", "Is everything up"),

@@ -10,10 +10,10 @@ from dishka.integrations.litestar import FromDishka, inject
 from litestar import Response, Router, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, field
 
-from rebalancer.application.backtests import BacktestOrder, StartBacktest
+from rebalancer.application.backtests import BacktestOrder, ReadSeries, StartBacktest
 from rebalancer.application.jobs import ReadJob
 from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.application.ports.surroundings import Clock, Ids
@@ -127,6 +127,38 @@ async def status(
     return _view(await state.one_row(use, job_id, owner=owner))
 
 
+class SeriesView(View, frozen=True, kw_only=True):
+    """How policies did over time."""
+
+    id: UUID
+    dates: list[date]
+    values: Annotated[
+        dict[str, list[float]],
+        Meta(description="By policy: what the capital had become on each of the dates."),
+    ]
+
+
+@get("/{job_id:uuid}/series", summary="How policies did over time", responses=answers(401, 404))
+@inject
+async def series(
+    job_id: FromPath[UUID],
+    owner: Owner,
+    use: FromDishka[ReadSeries],
+    policy: Annotated[
+        str | None, QueryParameter(max_length=100, description="Only this one.")
+    ] = None,
+    points: Annotated[
+        int | None,
+        QueryParameter(
+            ge=2, le=10_000, description="So many dates at most, evenly apart, for a chart."
+        ),
+    ] = None,
+) -> SeriesView:
+    """Of a backtest that has succeeded."""
+    dates, values = await sync_to_thread(use, job_id, owner=owner, policy=policy, points=points)
+    return SeriesView(id=job_id, dates=dates, values=values)
+
+
 def _view(job: Job) -> BacktestView:
     return BacktestView(
         id=job.id,
@@ -142,7 +174,7 @@ def _view(job: Job) -> BacktestView:
 
 backtests = Router(
     "/backtest",
-    route_handlers=[start, status],
+    route_handlers=[start, status, series],
     dependencies=OWNER,
     security=[{BEARER: []}],
     tags=["backtest"],

@@ -1,0 +1,183 @@
+"""`/api/jobs`: work in the background, and how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Router, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, QueryParameter
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+from msgspec import Meta
+
+from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob
+from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.application.ports.surroundings import Clock
+from rebalancer.domain.errors import RebalancerError, Unavailable
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.errors import answers
+from rebalancer.entrypoints.http.portfolios import Cursor, Limit
+from rebalancer.entrypoints.http.wire import Page, View
+
+LOOK = 0.5
+"""Seconds from one look at a job to the next, while somebody watches it."""
+
+HEARTBEAT = 15.0
+"""Seconds after which something is said even if nothing has changed."""
+
+
+class JobView(View, frozen=True, kw_only=True):
+    """Work in the background: how far it is, then what came of it."""
+
+    id: UUID
+    kind: str
+    state: JobState
+    progress: Annotated[float, Meta(ge=0, le=1)]
+    attempts: Annotated[int, Meta(ge=0, description="How often it was begun.")]
+    cancelling: Annotated[bool, Meta(description="Whether it is about to stop.")]
+    created: datetime
+    due: Annotated[datetime, Meta(description="Not begun before; later after each failure.")]
+    finished: datetime | None
+    request: dict[str, Any]
+    result: dict[str, Any] | None
+    error: Annotated[str | None, Meta(description="Why it failed, the last time.")]
+
+
+@get("/", summary="My jobs", responses=answers(401))
+@inject
+async def list_jobs(
+    owner: Owner,
+    use: FromDishka[ListJobs],
+    wanted: Annotated[
+        JobState | None, QueryParameter(name="state", description="Only those that stand here.")
+    ] = None,
+    limit: Limit = 20,
+    before: Cursor = None,
+) -> Page[JobView]:
+    """Of whoever asks, the latest first; only those in one state if it is given."""
+    states = None if wanted is None else frozenset({wanted})
+    found = await sync_to_thread(use, owner, states=states, before=before, limit=limit + 1)
+    following = str(found[limit - 1].id) if len(found) > limit else None
+    return Page(items=[job_view(job) for job in found[:limit]], next=following)
+
+
+@get("/{job_id:uuid}", summary="A job", responses=answers(401, 404))
+@inject
+async def read_job(
+    job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
+) -> JobView:
+    """How far it is; its results when it has succeeded."""
+    return job_view(await state.one_row(use, job_id, owner=owner))
+
+
+@post("/{job_id:uuid}/cancel", status_code=200, summary="Stop a job", responses=answers(401, 404))
+@inject
+async def cancel_job(
+    job_id: FromPath[UUID], owner: Owner, use: FromDishka[CancelJob], clock: FromDishka[Clock]
+) -> JobView:
+    """One that waits ends at once; one that is being done, in a moment."""
+    return job_view(await sync_to_thread(use, job_id, owner=owner, now=clock()))
+
+
+@post(
+    "/{job_id:uuid}/requeue",
+    status_code=200,
+    summary="Try a job again",
+    responses=answers(401, 404),
+)
+@inject
+async def requeue_job(
+    job_id: FromPath[UUID], owner: Owner, use: FromDishka[RequeueJob], clock: FromDishka[Clock]
+) -> JobView:
+    """One that failed, is dead or was cancelled: from the start."""
+    return job_view(await sync_to_thread(use, job_id, owner=owner, now=clock()))
+
+
+@get(
+    "/{job_id:uuid}/events",
+    summary="Watch a job",
+    media_type="text/event-stream",
+    responses=answers(401, 404)
+    | {
+        200: ResponseSpec(
+            str,
+            description="Server-sent events: `progress` with the job whenever it has changed, "
+            "then `end` with what became of it.",
+            media_type="text/event-stream",
+            generate_examples=False,
+        )
+    },
+)
+@inject
+async def watch_job(
+    job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
+) -> ServerSentEvent:
+    """Told as it goes, until it ends; a comment every quarter of a minute keeps the line open."""
+
+    async def look() -> Job:
+        job: Job = await state.one_row(use, job_id, owner=owner)
+        return job
+
+    return ServerSentEvent(_told(await look(), look))
+
+
+async def _told(
+    job: Job, look: Callable[[], Awaitable[Job]]
+) -> AsyncIterator[ServerSentEventMessage]:
+    view = job_view(job)
+    while not job.state.ended:
+        yield _event("progress", view)
+        said = time.monotonic()
+        while job_view(job) == view:
+            await asyncio.sleep(LOOK)
+            if time.monotonic() - said >= HEARTBEAT:
+                yield ServerSentEventMessage(data=None, comment="still here")
+                said = time.monotonic()
+            try:
+                with suppress(Unavailable):  # the store may come back while somebody watches
+                    job = await look()
+            except RebalancerError:  # it has been forgotten meanwhile
+                return
+        view = job_view(job)
+    yield _event("end", view)
+
+
+def _event(name: str, view: JobView) -> ServerSentEventMessage:
+    return ServerSentEventMessage(event=name, data=msgspec.json.encode(view))
+
+
+def job_view(job: Job) -> JobView:
+    """A job as it is told."""
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        state=job.state,
+        progress=job.progress,
+        attempts=job.attempts,
+        cancelling=job.cancelling,
+        created=job.created,
+        due=job.due,
+        finished=job.finished,
+        request=dict(job.request),
+        result=None if job.result is None else dict(job.result),
+        error=job.error,
+    )
+
+
+jobs = Router(
+    "/jobs",
+    route_handlers=[list_jobs, read_job, cancel_job, requeue_job, watch_job],
+    dependencies=OWNER,
+    security=[{BEARER: []}],
+    tags=["jobs"],
+)

@@ -1,0 +1,299 @@
+"""What only MongoDB can do, or get wrong: checks of its own, kills, and how it is asked."""
+
+import threading
+from collections import Counter
+from datetime import UTC, datetime
+from time import monotonic
+from uuid import uuid4
+
+import attrs
+import numpy as np
+import pytest
+from pymongo import monitoring
+from pymongo.errors import DuplicateKeyError, WriteError
+
+from rebalancer.adapters.mongo.connection import connect
+from rebalancer.adapters.mongo.market import MongoMarket
+from rebalancer.adapters.mongo.reports import MongoReports
+from rebalancer.application.ports.market import PricesUnavailable
+from rebalancer.application.ports.reports import Report
+from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.instruments import Instrument, Instruments
+from tests.contracts.documents import mongo_database
+from tests.contracts.markets import Clock
+from tests.servers import Mongo, running
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def database(mongo_url):
+    with mongo_database(mongo_url) as made:
+        yield made
+
+
+@pytest.fixture
+def market(database):
+    for name in database.list_collection_names():
+        database[name].delete_many({})
+    made = MongoMarket(database)
+    made.prepare()
+    return made
+
+
+def some_bars(symbol="A", count=10, *, first="2021-01-04", **others):
+    days = np.datetime64(first) + np.arange(count)
+    return Bars(symbol, days, np.arange(1.0, count + 1.0), **others)
+
+
+def a_report(**others):
+    plain = Report(uuid4(), "backtest", "somebody", NOW, 1, {"sharpe": 1.0})
+    return attrs.evolve(plain, **others)
+
+
+YEAR = {"symbol": "A", "year": 2021, "revision": 1, "days": [18631, 18632], "close": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"symbol": ""},
+        {"symbol": 7},
+        {"year": 2021.5},
+        {"revision": 0},
+        {"days": [18631, 18631]},
+        {"days": [18631.0, 18632.5]},
+        {"days": [], "close": []},
+        {"days": list(range(367)), "close": [1.0] * 367},
+        {"close": [1.0]},
+        {"close": [1.0, 0.0]},
+        {"close": [1.0, "2"]},
+        {"open": [1.0]},
+        {"open": [1.0, -1.0]},
+        {"volume": [1.0, -1.0]},
+        {"note": "by hand"},
+    ],
+)
+def test_the_server_refuses_malformed_bars(market, wrong):
+    with pytest.raises(WriteError, match="failed validation"):
+        market.database.bars.insert_one(YEAR | wrong)
+    assert market.bars() == {}
+
+
+def test_the_server_takes_what_is_right_once(market):
+    market.database.bars.insert_one(YEAR | {"volume": [0.0, 1.0]})
+    assert market.bars()["A"].close.tolist() == [1.0, 2.0]
+    with pytest.raises(DuplicateKeyError):
+        market.database.bars.insert_one(dict(YEAR))
+
+
+@pytest.mark.parametrize("lacking", list(YEAR))
+def test_the_server_refuses_bars_that_lack_something(market, lacking):
+    with pytest.raises(WriteError):
+        market.database.bars.insert_one({k: v for k, v in YEAR.items() if k != lacking})
+
+
+def test_the_server_refuses_other_malformed_documents(database, market):
+    MongoReports(database).prepare()
+    for collection, document in (
+        ("instruments", {"_id": "A", "position": 0}),
+        ("instruments", {"_id": "A", "position": 0, "name": "x", "daily_volume": -1.0}),
+        ("revisions", {"_id": "bars", "revision": "many", "open": 0}),
+        ("reports", {"_id": "no uuid", "kind": "backtest"}),
+    ):
+        with pytest.raises(WriteError, match="failed validation"):
+            database[collection].insert_one(document)
+
+
+def test_what_the_server_refuses_of_ours_is_named(database, market):
+    narrow = {"$jsonSchema": {"properties": {"close": {"items": {"maximum": 5}}}}}
+    database.command("collMod", "bars", validator=narrow)
+    with pytest.raises(InvalidRequest, match="close: MongoDB refuses") as refused:
+        market.keep_bars([some_bars()])
+    assert refused.value.field == "close"
+    market.prepare()
+    assert market.keep_bars([some_bars()]) == 10
+
+
+def test_indexes_are_there_after_preparing_twice(database, market):
+    MongoReports(database).prepare()
+    for _ in range(2):
+        market.prepare()
+        MongoReports(database).prepare()
+    indexes = database.bars.index_information()
+    assert indexes["symbol_year"]["unique"]
+    assert indexes["symbol_year"]["key"] == [("symbol", 1), ("year", 1)]
+    assert "subject" in database.reports.index_information()
+
+
+class Commands(monitoring.CommandListener):
+    """What is asked of a server."""
+
+    def __init__(self):
+        self.names = Counter()
+        self.writes = []
+
+    def started(self, event):
+        self.names[event.command_name] += 1
+        if event.command_name in ("insert", "update"):
+            self.writes.append(event.command)
+
+    def succeeded(self, event):
+        pass
+
+    def failed(self, event):
+        pass
+
+
+@pytest.fixture
+def watched(database):
+    """The same database through a client that tells what it asks."""
+    listener = Commands()
+    host, port = database.client.address
+    monitoring.register(listener)
+    try:
+        other = connect(f"mongodb://{host}:{port}/{database.name}")
+    finally:
+        monitoring._LISTENERS.command_listeners.remove(listener)
+    yield other, listener
+    other.client.close()
+
+
+def test_500_assets_over_10_years_are_one_query(market, watched):
+    days = np.concatenate(
+        [np.datetime64(f"{year}-03-01") + np.arange(4) for year in range(2012, 2022)]
+    )
+    symbols = [f"S{at:03}" for at in range(500)]
+    market.keep_bars([Bars(symbol, days, np.full(len(days), 2.5)) for symbol in symbols])
+    database, listener = watched
+    asking = MongoMarket(database)
+    found = asking.bars(symbols, first=days[0].item(), last=days[-1].item())
+    assert sum(len(one) for one in found.values()) == 500 * 40
+    assert listener.names == Counter(find=1)
+    listener.names.clear()
+    assert asking.closes(symbols, days=20).closes.shape == (20, 500)
+    assert asking.closes(symbols[:7]).closes.shape == (40, 7)
+    assert listener.names == Counter(find=2), "the revision, and everything"
+
+
+def test_what_is_written_is_there_once_most_servers_have_it(market, watched):
+    database, listener = watched
+    writer = MongoMarket(database)
+    writer.keep_bars([some_bars()])
+    MongoReports(database).keep(a_report())
+    assert len(listener.writes) == 4
+    assert all(command["writeConcern"]["w"] == "majority" for command in listener.writes)
+    assert all(command["writeConcern"]["wtimeout"] == 5000 for command in listener.writes)
+    assert database.read_concern.level == "majority"
+
+
+def test_many_assets_are_written_in_few_commands(market, watched):
+    database, listener = watched
+    MongoMarket(database).keep_bars([some_bars(f"S{at}") for at in range(128)])
+    assert listener.names == Counter(find=2, update=4), "two batches; the counter, twice"
+
+
+def test_an_import_that_was_killed_is_finished_by_the_next(database, market):
+    clock = Clock()
+    reader = MongoMarket(database, clock=clock)
+    market.keep_bars([some_bars()])
+    reader.closes()
+    # What a process leaves that was killed after its first change: the counter says so, and what
+    # it wrote later nobody has been told.
+    database.revisions.update_one({"_id": "bars"}, {"$inc": {"revision": 1, "open": 1}})
+    clock.now += 2
+    reader.closes()
+    database.bars.update_one({"symbol": "A"}, {"$set": {"close.9": 99.0}})
+    clock.now += 2
+    assert reader.closes().closes[-1, 0] == 10.0
+    close = np.append(np.arange(1.0, 10.0), 99.0)
+    assert market.keep_bars([attrs.evolve(some_bars(), close=close)]) == 0
+    clock.now += 2
+    assert reader.closes().closes[-1, 0] == 99.0
+
+
+def test_instruments_that_two_keep_at_once_are_all_there(database, market):
+    begin = threading.Barrier(2)
+    failures = []
+
+    def keep(names):
+        begin.wait()
+        try:
+            MongoMarket(database).keep_instruments(
+                Instruments.of([Instrument(name) for name in names])
+            )
+        except Unavailable as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=keep, args=(part,)) for part in ("ABCD", "EFGH")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert {one.symbol for one in market.instruments()} == set("ABCDEFGH")
+
+
+def test_a_report_that_is_too_large_is_told_and_leaves_the_earlier_one(database):
+    reports = MongoReports(database)
+    small = a_report(series={"x": np.ones(3)})
+    reports.keep(small)
+    noise = np.random.default_rng(1).normal(size=2_200_000)
+    with pytest.raises(InvalidRequest, match=r"report: is larger .* 16 MB; keep fewer or shorter"):
+        reports.keep(attrs.evolve(small, series={"x": noise}))
+    assert reports.get(small.id).series["x"].tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "url", ["mongodb://", "mongodb://host:port/x", "mongodb://host/x?w=many&x", "http://host/"]
+)
+def test_a_malformed_url_is_refused(url):
+    with pytest.raises(InvalidRequest, match="mongo: expected a URL such as mongodb://"):
+        connect(url)
+
+
+def test_nobody_waits_long_where_nobody_answers():
+    database = connect("mongodb://127.0.0.1:9/x", patience=0.2)
+    begun = monotonic()
+    try:
+        with pytest.raises(PricesUnavailable, match="MongoDB does not answer: 127.0.0.1:9"):
+            MongoMarket(database).closes()
+        with pytest.raises(Unavailable, match="MongoDB does not answer"):
+            MongoReports(database).get(uuid4())
+        with pytest.raises(Unavailable, match="MongoDB does not answer"):
+            MongoReports(database).prepare()
+    finally:
+        database.client.close()
+    assert monotonic() - begun < 3.0
+
+
+def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
+    with running(Mongo) as server:
+        database = connect(f"{server.url}survives", patience=2.0)
+        try:
+            market, reports = MongoMarket(database, patience=0.0), MongoReports(database)
+            market.prepare()
+            reports.prepare()
+            report = a_report(series={"x": np.ones(3)})
+            for _ in range(2):
+                changed = market.keep_bars([some_bars()])
+                reports.keep(report)
+                before = market.closes()
+                server.kill()
+                for attempt in (
+                    market.closes,
+                    market.bars,
+                    market.instruments,
+                    lambda: market.keep_bars([some_bars(count=12)]),
+                    lambda: reports.get(report.id),
+                ):
+                    with pytest.raises(Unavailable, match="MongoDB does not answer"):
+                        attempt()
+                server.start()
+                assert market.closes() is before
+                assert reports.get(report.id).document == {"sharpe": 1.0}
+                assert len(market.bars()["A"]) == 10
+            assert changed == 0, "what was written before the kill is there"
+        finally:
+            database.client.close()

@@ -1,0 +1,127 @@
+import re
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.bars import FIGURES, Bars, Offer, assembled, by_year, of_history
+from rebalancer.domain.market.prices import PriceHistory
+from tests.builders import prices
+
+
+def days(*text):
+    return np.array(text, dtype="datetime64[D]")
+
+
+def bars(closes, symbol="A", **others):
+    """Bars of days of 2021 by their number in the year, from 0."""
+    start = np.datetime64("2021-01-01")
+    return Bars(
+        symbol,
+        start + np.array(list(closes), dtype=np.int64),
+        np.array([*closes.values()]),
+        **others,
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"symbol": ""}, "symbol: must not be empty"),
+        ({"days": days("2021-01-05", "2021-01-04")}, "A.days: must ascend"),
+        ({"days": days("2021-01-04", "2021-01-04")}, "A.days: must ascend"),
+        ({"days": days("2021-01-04", "NaT")}, "A.days: must ascend"),
+        ({"close": np.array([1.0])}, "A.close: has 1 values for 2 days"),
+        ({"close": np.array([1.0, 0.0])}, "A.close: must be more than 0 and less than 1e+12"),
+        ({"close": np.array([1.0, 1e12])}, "A.close: must be more than 0 and less than 1e+12"),
+        ({"open": np.array([1.0, np.nan])}, "A.open: must be more than 0"),
+        ({"volume": np.array([0.0, -1.0])}, "A.volume: must be 0 or more"),
+        ({"volume": np.array([0.0, np.inf])}, "A.volume: must be 0 or more"),
+    ],
+)
+def test_what_are_no_bars(columns, message):
+    right = {"symbol": "A", "days": days("2021-01-04", "2021-01-05"), "close": np.ones(2)}
+    with pytest.raises(InvalidRequest, match=re.escape(message)):
+        Bars(**(right | columns))
+
+
+def test_years_follow_each_other_and_join_again():
+    whole = Bars("A", np.arange("2019-12-30", "2021-01-03", dtype="datetime64[D]"), np.ones(370))
+    years = dict(whole.years())
+    assert {year: len(part) for year, part in years.items()} == {2019: 2, 2020: 366, 2021: 2}
+    joined = Bars.joined("A", [part.columns() for part in years.values()])
+    assert np.array_equal(joined.days, whole.days)
+
+
+def test_days_between():
+    whole = bars({0: 1.0, 1: 2.0, 5: 3.0})
+    assert whole.between(date(2021, 1, 2), date(2021, 1, 6)).close.tolist() == [2.0, 3.0]
+    assert whole.between(None, date(2021, 1, 5)).close.tolist() == [1.0, 2.0]
+    assert whole.between(date(2021, 1, 3), None).close.tolist() == [3.0]
+    assert len(whole.between(date(2021, 1, 3), date(2021, 1, 5))) == 0
+    assert assembled({"A": [whole.columns()]}, date(2022, 1, 1)) == {}
+
+
+CLOSES = st.dictionaries(st.integers(0, 30), st.floats(0.01, 100.0), min_size=1).map(
+    lambda found: dict(sorted(found.items()))
+)
+
+
+@given(CLOSES, CLOSES)
+def test_those_that_come_later_stand(ours, theirs):
+    merged = bars(ours).replaced_by(bars(theirs))
+    expected = dict(sorted((ours | theirs).items()))
+    assert merged.close.tolist() == list(expected.values())
+    assert np.array_equal(merged.days, bars(expected).days)
+    different = sum(ours.get(day) != close for day, close in expected.items())
+    assert merged.changed_since(bars(ours)) == different
+    assert merged.changed_since(None) == len(expected)
+    assert merged.changed_since(merged) == 0
+
+
+def test_a_figure_that_either_lacks_is_lacking_unless_nothing_is_left_of_ours():
+    plain, rich = bars({0: 1.0, 1: 1.0}), bars({1: 2.0}, volume=np.array([9.0]))
+    assert plain.replaced_by(rich).volume is None
+    assert rich.replaced_by(plain).volume is None
+    assert bars({1: 2.0}).replaced_by(rich).volume.tolist() == [9.0]
+    assert rich.changed_since(bars({1: 2.0})) == 1
+
+
+def test_by_year_the_later_of_the_same_day_counts():
+    found = by_year([bars({0: 1.0, 1: 1.0}), bars({1: 2.0}), bars({0: 3.0}, "B")])
+    assert list(found) == [("A", 2021), ("B", 2021)]
+    assert found["A", 2021].close.tolist() == [1.0, 2.0]
+
+
+def test_a_history_survives_being_taken_apart():
+    walk = prices(3, 50)
+    closes = walk.closes.copy()
+    closes[:20, 1] = np.nan
+    history = PriceHistory.of(walk.symbols, walk.dates, closes)
+    apart = of_history(history)
+    assert [len(one) for one in apart] == [50, 30, 50]
+    assert all(getattr(one, name) is None for one in apart for name in FIGURES[1:])
+    offer = Offer.of(reversed(apart))
+    assert offer.history is not None
+    assert offer.history.digest == history.digest
+    assert offer.withheld == {}
+
+
+def test_assets_with_too_long_a_gap_are_withheld_with_their_days():
+    long = bars({0: 1.0, 8: 2.0}, "LONG")
+    offer = Offer.of([bars(dict.fromkeys([0, 1, 2], 5.0)), long])
+    assert offer.history is not None
+    assert offer.history.symbols == ("A",)
+    assert len(offer.history) == 3, "nobody else has a close on the fourth day"
+    offer = Offer.of([bars(dict.fromkeys(range(9), 5.0)), long])
+    assert offer.withheld == {
+        "LONG": "7 rows without a price, 2021-01-02 to 2021-01-08; a gap of at most 5 rows repeats "
+        "the last close"
+    }
+
+
+def test_of_nothing_there_is_no_offer():
+    assert Offer.of([]).history is None
