@@ -162,18 +162,18 @@ def watched(database):
 
 def test_500_assets_over_10_years_are_one_query(market, watched):
     days = np.concatenate(
-        [np.datetime64(f"{year}-03-01") + np.arange(4) for year in range(2012, 2022)]
+        [np.datetime64(f"{year}-03-01") + np.arange(2) for year in range(2012, 2022)]
     )
     symbols = [f"S{at:03}" for at in range(500)]
     market.keep_bars([Bars(symbol, days, np.full(len(days), 2.5)) for symbol in symbols])
     database, listener = watched
     asking = MongoMarket(database)
     found = asking.bars(symbols, first=days[0].item(), last=days[-1].item())
-    assert sum(len(one) for one in found.values()) == 500 * 40
+    assert sum(len(one) for one in found.values()) == 500 * 20
     assert listener.names == Counter(find=1)
     listener.names.clear()
-    assert asking.closes(symbols, days=20).closes.shape == (20, 500)
-    assert asking.closes(symbols[:7]).closes.shape == (40, 7)
+    assert asking.closes(symbols, days=9).closes.shape == (9, 500)
+    assert asking.closes(symbols[:7]).closes.shape == (20, 7)
     assert listener.names == Counter(find=2), "the revision, and everything"
 
 
@@ -184,6 +184,7 @@ def test_what_is_written_is_there_once_most_servers_have_it(market, watched):
     MongoReports(database).keep(a_report())
     assert len(listener.writes) == 4
     assert all(command["writeConcern"]["w"] == "majority" for command in listener.writes)
+    assert all(command["writeConcern"]["j"] for command in listener.writes)
     assert all(command["writeConcern"]["wtimeout"] == 5000 for command in listener.writes)
     assert database.read_concern.level == "majority"
 
@@ -257,7 +258,7 @@ def test_nobody_waits_long_where_nobody_answers():
     database = connect("mongodb://127.0.0.1:9/x", patience=0.2)
     begun = monotonic()
     try:
-        with pytest.raises(PricesUnavailable, match="MongoDB does not answer: 127.0.0.1:9"):
+        with pytest.raises(PricesUnavailable, match=r"MongoDB does not answer: 127\.0\.0\.1:9"):
             MongoMarket(database).closes()
         with pytest.raises(Unavailable, match="MongoDB does not answer"):
             MongoReports(database).get(uuid4())
@@ -270,7 +271,7 @@ def test_nobody_waits_long_where_nobody_answers():
 
 def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
     with running(Mongo) as server:
-        database = connect(f"{server.url}survives", patience=2.0)
+        database = connect(f"{server.url}survives", patience=0.5)
         try:
             market, reports = MongoMarket(database, patience=0.0), MongoReports(database)
             market.prepare()

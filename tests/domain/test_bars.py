@@ -112,15 +112,21 @@ def test_a_history_survives_being_taken_apart():
 
 def test_assets_with_too_long_a_gap_are_withheld_with_their_days():
     long = bars({0: 1.0, 8: 2.0}, "LONG")
-    offer = Offer.of([bars(dict.fromkeys([0, 1, 2], 5.0)), long])
+    offer = Offer.of([bars(dict.fromkeys(range(9), 5.0)), long])
     assert offer.history is not None
     assert offer.history.symbols == ("A",)
-    assert len(offer.history) == 3, "nobody else has a close on the fourth day"
-    offer = Offer.of([bars(dict.fromkeys(range(9), 5.0)), long])
     assert offer.withheld == {
         "LONG": "7 rows without a price, 2021-01-02 to 2021-01-08; a gap of at most 5 rows repeats "
         "the last close"
     }
+
+
+def test_days_of_withheld_assets_alone_do_not_count():
+    odd = bars({0: 1.0, 9: 2.0, 10: 3.0}, "ODD")
+    offer = Offer.of([bars(dict.fromkeys(range(9), 5.0)), odd])
+    assert list(offer.withheld) == ["ODD"]
+    assert offer.history is not None
+    assert len(offer.history) == 9
 
 
 def test_of_nothing_there_is_no_offer():

@@ -39,6 +39,34 @@ def test_a_backtest_runs_in_the_background(world: World, ada: Person) -> None:
     assert ada.get(asked.headers["location"]).json() == job
 
 
+def test_how_policies_did_over_time_can_be_read(world: World, ada: Person) -> None:
+    asked = ada.post("/api/backtest", ORDER)
+    job = ended(ada, asked.headers["location"])
+    path = f"/api/backtest/{job['id']}/series"
+    series = ada.get(path).json()
+    assert series["id"] == job["id"]
+    assert list(series["values"]) == [one["policy"] for one in job["result"]["results"]]
+    assert (series["dates"][0], series["dates"][-1]) == (job["result"]["from"], job["result"]["to"])
+    assert {len(values) for values in series["values"].values()} == {len(series["dates"])}
+    figures = {one["policy"]: one for one in job["result"]["results"]}
+    for policy, values in series["values"].items():
+        assert values[-1] == figures[policy]["final_value"]
+    band = ada.get(path, params={"policy": "band", "points": 5}).json()
+    assert list(band["values"]) == ["band"]
+    assert (len(band["dates"]), len(band["values"]["band"])) == (5, 5)
+    assert (band["dates"][0], band["dates"][-1]) == (series["dates"][0], series["dates"][-1])
+    at = series["dates"].index(band["dates"][2])
+    assert band["values"]["band"][2] == series["values"]["band"][at]
+    problem(ada.get(path, params={"policy": "nil"}), 404)
+    problem(ada.get(path, params={"points": 1}), 400)
+
+
+def test_there_are_no_series_before_there_are_results(in_world: Callable[..., World]) -> None:
+    ada = in_world(provided({JobRunner: Later()})).somebody()
+    job = ada.post("/api/backtest", ORDER).json()
+    assert "queued" in problem(ada.get(f"/api/backtest/{job['id']}/series"), 409)
+
+
 class Watched(RunBacktest):
     """Tells how far the job is, each time that it comes further."""
 
@@ -75,6 +103,9 @@ def test_a_job_that_finds_no_room_is_refused(in_world: Callable[..., World]) -> 
     refused = ada.post("/api/backtest", ORDER)
     assert "try again" in problem(refused, 503)
     assert refused.headers["retry-after"]
+    left = ada.get("/api/jobs").json()["items"]  # what was refused does not wait
+    assert [job["state"] for job in left] == ["failed", "queued"]
+    assert "try again" in left[0]["error"]
 
 
 @pytest.mark.parametrize(

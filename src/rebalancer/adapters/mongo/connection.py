@@ -49,7 +49,8 @@ def connect(
 ) -> Database[Document]:
     """A database, for any number of threads; it is not reached for yet.
 
-    What is written is there once most servers of a replica set have it, and only such is read.
+    What is written is there once most servers of a replica set have it on disk, and only such is
+    read.
     The client finds the servers again by itself after they were away.
 
     Args:
@@ -68,6 +69,7 @@ def connect(
             tz_aware=True,
             uuidRepresentation="standard",
             w="majority",
+            journal=True,  # on disk, too
             wTimeoutMS=round(patience * 1000),
             readConcernLevel="majority",
             serverSelectionTimeoutMS=round(patience * 1000),

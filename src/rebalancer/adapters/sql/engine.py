@@ -135,7 +135,7 @@ def _server(url: URL, pool: int, statement_timeout: float) -> Engine:
                 "keepalives_idle": 30,
                 "tcp_user_timeout": 30_000,
             },
-            isolation_level="READ COMMITTED",
+            isolation_level="AUTOCOMMIT",  # we say when a transaction begins, and of which kind
             pool_size=pool,
             max_overflow=0,
             pool_timeout=PATIENCE,
@@ -146,6 +146,7 @@ def _server(url: URL, pool: int, statement_timeout: float) -> Engine:
         raise Unavailable(
             "the client of Postgres is not installed: pip install 'rebalancer[servers]'"
         ) from None
+    event.listen(engine, "begin", _begin_at_server)
     event.listen(engine, "handle_error", _translated)
     return engine
 
@@ -175,12 +176,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         Unavailable: the database does not answer.
     """
     with connected(engine) as connection:
-        if engine.dialect.name == "sqlite":
-            connection.execution_options(**{_READ_ONLY: True})
-        else:
-            connection.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
+        connection.execution_options(**{_READ_ONLY: True})
         with connection.begin():
             yield connection
 
@@ -227,6 +223,23 @@ def _begin(connection: Connection) -> None:
         connection.connection.cursor().execute("BEGIN").close()
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_at_server(connection: Connection) -> None:
+    """A reader sees one moment; a writer sees what is committed, and holds what it reads by id."""
+    reads = connection.get_execution_options().get(_READ_ONLY, False)
+    driver: Any = connection.connection.driver_connection
+    # Straight to libpq, as it is said with every request.
+    said = driver.pgconn.exec_(_READER if reads else _WRITER)
+    if said.status != _DONE:
+        connection.exec_driver_sql("SELECT 1")  # which says in our words what is wrong
+        raise Unavailable(_BUSY)  # or what was
+
+
+_READER = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_WRITER = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_DONE = 1
+"""libpq's PGRES_COMMAND_OK."""
 
 
 def _translated(context: ExceptionContext) -> RebalancerError | None:

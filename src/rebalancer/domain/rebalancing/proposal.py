@@ -49,9 +49,6 @@ class Side(StrEnum):
     SELL = "sell"
 
 
-_BUY, _SELL = Side  # looking a member up takes as long as multiplying two Decimals
-
-
 class Status(StrEnum):
     """What became of a request for a proposal."""
 
@@ -443,10 +440,10 @@ class _Desk:
                 others.append(NotTraded(symbol, self.reasons.against(row, slot)))
                 continue
             if line.buys:
-                side = _BUY
+                side = Side.BUY
                 bought += line.value
             else:
-                side = _SELL
+                side = Side.SELL
                 sold += line.value
             cost += line.cost
             after = float(line.after) * closes[slot] / total

@@ -17,6 +17,7 @@ from rebalancer.domain.rebalancing.orders import Kept, Rounded
 from rebalancer.domain.rebalancing.trades import Trades
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 _SEEN = 5e-5
 """Weights closer than this look alike when written with one decimal of a percent."""
@@ -43,78 +44,86 @@ class Reasons:
         assert limits is not None
         total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
         decision = restraint.decision
-        # Python floats and lists: one conversion for the book instead of one for each sentence.
-        self._total = total[:, 0].tolist()
+        # What every order asks for: one conversion for the book instead of one for each sentence.
         self._held = (book.values / total).tolist()
-        self._aims = (wanted.aims / total).tolist()
-        self._targets = decision.targets.tolist()
-        self._trade = wanted.values.tolist()
-        self._flow = wanted.flow.tolist()
-        self._restored = wanted.restored.tolist()
-        self._trimmed = wanted.trimmed.tolist()
-        self._kept = made.kept.tolist()
-        self._unit = (handling.prices * handling.step[:, None]).tolist()
+        self.aims: list[list[float]] = (wanted.aims / total).tolist()
+        self._scale: list[list[float]] = np.where(np.isnan(yearly_scale), -1, yearly_scale).tolist()
+        self._buying, self._selling = self._motives(limits.reserve > 0)
+        # What some ask for.
+        self._total = total[:, 0]
+        self._targets = decision.targets
+        self._trade = wanted.values
+        self._kept = made.kept
+        self._unit = handling.prices * handling.step[:, None]
         self._step = handling.step.tolist()
         self._least = handling.min_trade.tolist()
         self._reserve = limits.reserve.tolist()
-        self._no_sell: list[list[bool]] = limits.no_sell.tolist()
-        self._no_buy: list[list[bool]] = limits.no_buy.tolist()
+        self._no_sell = limits.no_sell
+        self._no_buy = limits.no_buy
         self._due = decision.due.tolist()
         self._acts = wanted.acts.tolist()
-        self._band: list[list[float]] | None = None
+        self._band: Floats | None = None
         if decision.band is not None:
-            self._band = np.broadcast_to(decision.band, book.present.shape).tolist()
+            self._band = np.broadcast_to(decision.band, book.present.shape)
         self._allowed = wanted.allowed.tolist()
         self._poor = wanted.short_of_reserve.tolist()
-        self._outside = wanted.outside.tolist()
-        self._scale: list[list[float]] = np.where(np.isnan(yearly_scale), -1, yearly_scale).tolist()
 
     def for_order(self, row: int, slot: int, after: float, cost: Decimal) -> str:
         """Why this order, what it costs and what that buys."""
-        held, aim = self._held[row][slot], self._aims[row][slot]
-        why = self._motive(row, slot, buys=after > held)
-        scale = self._scale[row][slot]
+        held, aim = self._held[row][slot], self.aims[row][slot]
+        why = (self._buying if after > held else self._selling)[row][slot]
+        scale, costs = self._scale[row][slot], str(cost)
         if scale < 0:
-            return f"{why}: from {held:.1%} to {after:.1%}, aiming at {aim:.1%}. Costs {cost}."
+            return f"{why}: from {held:.1%} to {after:.1%}, aiming at {aim:.1%}. Costs {costs}."
         yearly = scale * ((held - aim) ** 2 - (after - aim) ** 2)
         return (
             f"{why}: from {held:.1%} to {after:.1%}, aiming at {aim:.1%}. "
-            f"Costs {cost}{_worth(float(cost), yearly)}."
+            f"Costs {costs}{_worth(float(costs), yearly)}."
         )
 
-    def _motive(self, row: int, slot: int, *, buys: bool) -> str:
-        flow = self._flow[row][slot]
-        if buys and flow > 0:
-            return "Among the largest shortfalls, so the deposit goes here first"
-        if not buys and flow < 0:
-            return "Among the largest excesses, so the withdrawal comes from here"
-        if not buys and self._restored[row][slot] < 0:
-            if self._reserve[row]:
-                return "Sold to restore the cash reserve"
-            return "Sold to cover the debit"
-        if not buys and self._trimmed[row][slot] < 0:
-            return "Above a limit on its weight or its class"
-        trade = self._trade[row][slot]
-        if not buys and trade >= 0:
-            return "Sold because a whole share more is needed to pay for what must be paid"
-        if self._band is not None and not self._outside[row][slot]:
-            if trade > 0:
-                return "Inside its band, but it takes up money that the other trades free"
-            return "Inside its band, but the other trades need its money"
-        if self._targets[row][slot] == 0:
-            return "Not among the targets"
-        return "Underweight" if trade > 0 else "Overweight"
+    def _motives(self, reserved: Bools) -> tuple[list[list[str]], list[list[str]]]:
+        """(B, K) why each asset is bought, if it is, and why it is sold; what comes first counts.
+
+        Args:
+            reserved: (B,) portfolios with a cash reserve.
+        """
+        wanted, decision = self._wanted, self._restraint.decision
+        more = wanted.values > 0
+        inside = ~wanted.outside if decision.band is not None else np.zeros_like(more)
+        either = [
+            (inside & more, "Inside its band, but it takes up money that the other trades free"),
+            (inside, "Inside its band, but the other trades need its money"),
+            (decision.targets == 0, "Not among the targets"),
+            (more, "Underweight"),
+        ]
+        buying = [
+            (wanted.flow > 0, "Among the largest shortfalls, so the deposit goes here first"),
+            *either,
+        ]
+        restored = wanted.restored < 0
+        selling = [
+            (wanted.flow < 0, "Among the largest excesses, so the withdrawal comes from here"),
+            (restored & reserved[:, None], "Sold to restore the cash reserve"),
+            (restored, "Sold to cover the debit"),
+            (wanted.trimmed < 0, "Above a limit on its weight or its class"),
+            (
+                wanted.values >= 0,
+                "Sold because a whole share more is needed to pay for what must be paid",
+            ),
+            *either,
+        ]
+        return _first(buying, "Overweight"), _first(selling, "Overweight")
 
     def against(self, row: int, slot: int) -> str:
         """Why this asset is not traded."""
-        held, aim = self._held[row][slot], self._aims[row][slot]
-        trade = self._trade[row][slot]
-        target = self._targets[row][slot]
-        kept = self._kept[row][slot]
+        held, aim = self._held[row][slot], self.aims[row][slot]
+        trade: float = self._trade.item(row, slot)
+        target: float = self._targets.item(row, slot)
+        kept = self._kept.item(row, slot)
         verb = "buying" if trade > 0 else "selling"
-        reach = held + trade / self._total[row]
+        reach = held + trade / self._total.item(row)
         if trade and kept == Kept.STEP:
-            count = abs(trade) / self._unit[row][slot]
+            count = abs(trade) / self._unit.item(row, slot)
             return (
                 f"{verb} {_plain(count * self._step[row])} would reach {reach:.1%} from "
                 f"{held:.1%}, but orders are multiples of {_plain(self._step[row])}"
@@ -133,9 +142,9 @@ class Reasons:
             return (
                 f"{held:.1%}, aiming at {aim:.1%}, but once orders are whole no cash is left for it"
             )
-        if self._no_sell[row][slot] and held > target + _SEEN:
+        if self._no_sell[row, slot] and held > target + _SEEN:
             return f"{held:.1%}, above its target of {target:.1%}, but on the do-not-sell list"
-        if self._no_buy[row][slot] and held < target - _SEEN:
+        if self._no_buy[row, slot] and held < target - _SEEN:
             return f"{held:.1%}, below its target of {target:.1%}, but on the do-not-buy list"
         if abs(held - aim) <= _SEEN:
             if abs(aim - target) > _SEEN:
@@ -148,8 +157,8 @@ class Reasons:
         if not self._due[row]:
             return f"{held:.1%}, aiming at {aim:.1%}; {self._waiting(row)}"
         if self._band is not None:
-            width = self._band[row][slot]
-            if not self._outside[row][slot]:
+            width = self._band.item(row, slot)
+            if not self._wanted.outside[row, slot]:
                 return f"inside its band: {held:.1%} against {aim:.1%} give or take {width:.1%}"
         if self._acts[row] and self._allowed[row] < 1:
             return f"{held:.1%}, aiming at {aim:.1%}; the turnover cap leaves no room for it"
@@ -226,6 +235,14 @@ _PERIODS = {
     Frequency.QUARTERLY: "quarter",
     Frequency.YEARLY: "year",
 }
+
+
+def _first(cases: list[tuple[Bools, str]], otherwise: str) -> list[list[str]]:
+    """(B, K) sentences, each of the first case that holds."""
+    number = np.select([case for case, _ in cases], list(range(len(cases))), len(cases))
+    sentences = np.array([*(sentence for _, sentence in cases), otherwise], dtype=object)
+    found: list[list[str]] = sentences[number].tolist()
+    return found
 
 
 def _plain(number: float) -> str:

@@ -114,7 +114,7 @@ def _check_tables(wired: Container) -> None:
 def _check_market(wired: Container) -> None:
     """Raise if something is wrong with the prices, which is better known now.
 
-    That a store does not answer, or has no prices yet, is told: it mends itself once it does or has.
+    That a store does not answer, or has no prices yet, is told: once it does it mends itself.
     """
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.application.ports.market import PriceSource

@@ -138,7 +138,11 @@ class SeriesView(View, frozen=True, kw_only=True):
     ]
 
 
-@get("/{job_id:uuid}/series", summary="How policies did over time", responses=answers(401, 404))
+@get(
+    "/{job_id:uuid}/series",
+    summary="How policies did over time",
+    responses=answers(401, 404, 409),
+)
 @inject
 async def series(
     job_id: FromPath[UUID],

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -53,6 +53,13 @@ class JobView(View, frozen=True, kw_only=True):
     error: Annotated[str | None, Meta(description="Why it failed, the last time.")]
 
 
+class JobEvent(View, frozen=True, kw_only=True):
+    """What is told to somebody who watches a job."""
+
+    event: Literal["progress", "end"]
+    data: Annotated[str, Meta(description="The job, as GET /api/jobs/{id} has it.")]
+
+
 @get("/", summary="My jobs", responses=answers(401))
 @inject
 async def list_jobs(
@@ -80,7 +87,7 @@ async def read_job(
     return job_view(await state.one_row(use, job_id, owner=owner))
 
 
-@post("/{job_id:uuid}/cancel", status_code=200, summary="Stop a job", responses=answers(401, 404))
+@post("/{job_id:uuid}/cancel", status_code=200, summary="Stop a job", responses=answers(401, 404, 409))
 @inject
 async def cancel_job(
     job_id: FromPath[UUID], owner: Owner, use: FromDishka[CancelJob], clock: FromDishka[Clock]
@@ -93,7 +100,7 @@ async def cancel_job(
     "/{job_id:uuid}/requeue",
     status_code=200,
     summary="Try a job again",
-    responses=answers(401, 404),
+    responses=answers(401, 404, 409),
 )
 @inject
 async def requeue_job(
@@ -110,7 +117,7 @@ async def requeue_job(
     responses=answers(401, 404)
     | {
         200: ResponseSpec(
-            str,
+            JobEvent,
             description="Server-sent events: `progress` with the job whenever it has changed, "
             "then `end` with what became of it.",
             media_type="text/event-stream",
