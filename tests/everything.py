@@ -50,7 +50,9 @@ def main(programs: Mapping[str, Sequence[str]] = PROGRAMS) -> str | None:
     Args:
         programs: What to run on the servers, by the names that people know them by.
     """
-    with until_told(), all_running() as (settings, servers), ExitStack() as stack:
+    with until_told(), all_running() as (urls, servers), ExitStack() as stack:
+        # The ready-made portfolio is of the sample; what others import is there, too: "store".
+        settings = {**urls, "REBALANCER_PRICES": os.environ.get("REBALANCER_PRICES", "sample")}
         for name, url in settings.items():
             print(f"{name}={url}", flush=True)
         tables = subprocess.run([COMMAND, "db", "upgrade"], env={**os.environ, **settings})

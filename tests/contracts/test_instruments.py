@@ -1,6 +1,7 @@
 """What every source of instruments promises: `InstrumentSource` in application/ports."""
 
 import re
+from contextlib import ExitStack
 
 import pytest
 
@@ -9,6 +10,7 @@ from rebalancer.adapters.market_data.sample import SamplePrices
 from rebalancer.adapters.memory.market import MemoryInstruments
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+from tests.contracts.markets import KINDS, market_places
 
 LIST = [
     Instrument("SPY", "S&P 500, all of it", AssetClass.EQUITY, 3e10),
@@ -41,10 +43,17 @@ def packaged(folder):
         pytest.param(memory, id="memory"),
         pytest.param(csv_file, id="csv"),
         pytest.param(packaged, id="packaged"),
+        *[pytest.param(kind, id=f"{kind}-store") for kind in KINDS],
     ]
 )
-def source(request, tmp_path):
-    return request.param(tmp_path)
+def source(request, tmp_path, makers):
+    if not isinstance(request.param, str):
+        yield request.param(tmp_path)
+        return
+    with ExitStack() as at_the_end:
+        store = market_places(request, makers, at_the_end, request.param)()
+        store.keep_instruments(Instruments.of(LIST))
+        yield store
 
 
 def written(tmp_path, text):

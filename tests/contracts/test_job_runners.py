@@ -101,13 +101,18 @@ def processes(folder: Path, empty: Path, care: Care, server: str) -> Iterator[Ri
 
 @contextmanager
 def working(
-    url: str, work: UnitOfWork, hands: ChildProcesses, care: Care, server: str, **options: Any
+    work: UnitOfWork,
+    hands: ChildProcesses,
+    care: Care,
+    server: str,
+    grace: float = 0.5,
+    **options: Any,
 ) -> Iterator[QueueWorker]:
     """A worker in a thread."""
     worker = QueueWorker(
         server, DoJob(work, now, care, hands), stop=hands.close, at_once=2, **options
     )
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=worker.run, kwargs={"grace": grace})
     thread.start()
     try:
         yield worker
@@ -125,7 +130,7 @@ def queue(folder: Path, empty: Path, care: Care, server: str) -> Iterator[Rig]:
         hands = ChildProcesses(performing(url, traces, care), at_once=2, limit=60)
         runner = QueuedJobs(server, name=name)
         with ExitStack() as stack:
-            stack.enter_context(working(url, work, hands, care, server, name=name, grace=0.5))
+            stack.enter_context(working(work, hands, care, server, name=name))
             yield Rig(runner, work, traces, stack.close)
         runner.close()
 
@@ -257,7 +262,7 @@ def test_a_runner_that_ends_puts_back_what_it_does_and_leaves_what_waits(rigged,
     waiting = rig.submitted("plain")
     if kind == "memory":  # nobody ends this process: what runs is done first
         for job in doing:
-            rig.traces.let_go(job)
+            threading.Timer(0.2, rig.traces.let_go, [job]).start()
     rig.close()
     states = [seen(rig.work, job).state for job in doing]
     assert states == [JobState.SUCCEEDED if kind == "memory" else JobState.QUEUED] * 2
@@ -407,7 +412,7 @@ def test_jobs_survive_a_queue_that_forgets_and_two_workers_do_each_once(empty, t
         assert now() - began < timedelta(seconds=3)
         for _ in range(2):
             hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
-            stack.enter_context(working(url, work, hands, QUICK, valkey.url, name=name))
+            stack.enter_context(working(work, hands, QUICK, valkey.url, name=name))
         valkey.start()
         runner.check()
         recovers = [RecoverJobs(work, runner, now, QUICK) for _ in range(2)]
@@ -431,7 +436,7 @@ def test_a_delivery_that_its_worker_took_to_the_grave_is_made_again(empty, tmp_p
         with redis.Redis.from_url(redis_url) as client:  # as a worker does, which dies then
             assert client.lmove(f"saq:{name}:queued", f"saq:{name}:active")
         hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
-        stack.enter_context(working(url, work, hands, QUICK, redis_url, name=name, tidy=1))
+        stack.enter_context(working(work, hands, QUICK, redis_url, name=name, tidy=1))
         recover = RecoverJobs(work, runner, now, QUICK)
         awaited(work, job, lambda job: recover() or job.state.ended)
         assert ended(work, job).attempts == 1
@@ -442,7 +447,7 @@ def test_a_worker_that_is_told_to_stop_lets_jobs_end_within_its_grace(empty, tmp
     with database(tmp_path, empty) as (url, work):
         runner = QueuedJobs(redis_url, name=name)
         hands = ChildProcesses(performing(url, traces, QUICK), at_once=2, limit=60)
-        with working(url, work, hands, QUICK, redis_url, name=name, grace=10.0) as worker:
+        with working(work, hands, QUICK, redis_url, name=name, grace=10.0) as worker:
             rig = Rig(runner, work, traces, lambda: None)
             job = rig.running("slow")
             worker.stop()

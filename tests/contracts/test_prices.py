@@ -3,6 +3,7 @@
 import gzip
 import subprocess
 import sys
+from contextlib import ExitStack
 from datetime import date, timedelta
 from importlib.metadata import PackageNotFoundError
 
@@ -18,8 +19,10 @@ from rebalancer.adapters.memory.market import MemoryPrices
 from rebalancer.adapters.redis.prices import CachedPrices
 from rebalancer.application.ports.market import PricesUnavailable
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.bars import Bars, of_history
 from rebalancer.domain.market.prices import PriceHistory
 from tests.builders import as_csv, prices
+from tests.contracts.markets import KINDS, market_places
 from tests.contracts.redises import connected
 
 GAP = [(row, 2) for row in range(100, 105)]
@@ -67,12 +70,27 @@ ADAPTERS = [
     pytest.param(csv_gzipped, id="csv.gz"),
     pytest.param(packaged, id="sample"),
     pytest.param(redis, id="redis"),
+    *[pytest.param(kind, id=f"{kind}-store") for kind in KINDS],
 ]
 
 
+def with_a_gap():
+    """The bars of the history, C's without those days on which it stands still."""
+    whole = {one.symbol: one for one in of_history(the_history())}
+    still = [row for row, _ in GAP]
+    c = whole["C"].columns()
+    whole["C"] = Bars("C", **{name: np.delete(values, still) for name, values in c.items()})
+    return list(whole.values())
+
+
 @pytest.fixture(scope="module", params=ADAPTERS)
-def make(request, tmp_path_factory):
-    if request.param is redis:
+def make(request, tmp_path_factory, makers):
+    if request.param in KINDS:
+        with ExitStack() as at_the_end:
+            place = market_places(request, makers, at_the_end, request.param)
+            place().keep_bars(with_a_gap())
+            yield place
+    elif request.param is redis:
         yield from redis(tmp_path_factory.mktemp("prices"), request.getfixturevalue("redis_url"))
     else:
         yield lambda: request.param(tmp_path_factory.mktemp("prices"))

@@ -81,7 +81,7 @@ class Care:
     beat: float = 2.0
     patience: float = 5.0
     silence: float = 30.0
-    overdue: float = 10.0
+    overdue: float = 5.0
     outage: float = 60.0
 
 
@@ -197,9 +197,10 @@ class RequeueJob:
             self.runner.submit(job)
         except Unavailable:
             with self.work.begin() as tx:
-                if tx.jobs.get(id) == job:
-                    tx.jobs.save(before)
-                    raise
+                if tx.jobs.get(id) != job:
+                    return job  # it was delivered all the same
+                tx.jobs.save(before)
+            raise
         return job
 
 

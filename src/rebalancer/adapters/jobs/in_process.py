@@ -113,25 +113,21 @@ class InProcessJobs:
 class InProcessWorker:
     """Does what waits in the store, for want of a queue; whoever recovers jobs finds it there."""
 
-    def __init__(
-        self, jobs: InProcessJobs, stop: Callable[[], None], *, grace: float = 25.0
-    ) -> None:
+    def __init__(self, jobs: InProcessJobs, stop: Callable[[], None]) -> None:
         """Prepare to work.
 
         Args:
             jobs: Where they run.
             stop: Has those that run put back.
-            grace: Seconds that they may go on before.
         """
         self._jobs = jobs
         self._stop = stop
-        self._grace = grace
         self._told = threading.Event()
 
-    def run(self) -> None:
+    def run(self, *, grace: float) -> None:
         """See `Worker.run`."""
         self._told.wait()
-        self._jobs.close(self._stop, grace=self._grace)
+        self._jobs.close(self._stop, grace=grace)
 
     def stop(self) -> None:
         """See `Worker.stop`."""

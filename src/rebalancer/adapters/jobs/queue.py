@@ -120,7 +120,6 @@ class QueueWorker:
         stop: Callable[[], None],
         at_once: int = 1,
         name: str = NAME,
-        grace: float = 25.0,
         heartbeat: int = 30,
         tidy: int = 15,
     ) -> None:
@@ -132,7 +131,6 @@ class QueueWorker:
             stop: Has the jobs that are being done put back.
             at_once: How many are done side by side.
             name: Of the queue.
-            grace: Seconds that jobs have to be done once the worker is told to stop.
             heartbeat: Seconds after which the queue forgets a delivery that nobody attends to.
             tidy: How often it looks for such, in seconds.
         """
@@ -141,24 +139,23 @@ class QueueWorker:
         self._do = do
         self._stop = stop
         self._at_once = at_once
-        self._grace = grace
         self._heartbeat = heartbeat
         self._tidy = tidy
         self._told = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         self._running: set[asyncio.Task[Any]] = set()
 
-    def run(self) -> None:
-        """Work until told to stop."""
+    def run(self, *, grace: float) -> None:
+        """See `Worker.run`."""
         with ThreadPoolExecutor(self._at_once, thread_name_prefix="job") as self._threads:
-            asyncio.run(self._work())
+            asyncio.run(self._work(grace))
 
     def stop(self) -> None:
-        """Take no more, and let `run` return once what runs is done or put back; at any time."""
+        """See `Worker.stop`."""
         self._told.set()
         self._wake()
 
-    async def _work(self) -> None:
+    async def _work(self, grace: float) -> None:
         loop, told = asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(told.set)
         if self._told.is_set():
@@ -175,7 +172,7 @@ class QueueWorker:
         try:
             await told.wait()
             self._queue.closing = True
-            if not await self._rests(self._grace):
+            if not await self._rests(grace):
                 log.info("%d jobs are put back", len(self._running))
                 await asyncio.to_thread(self._stop)
                 await self._rests(_GRACE_TO_PUT_BACK)

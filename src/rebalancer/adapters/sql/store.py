@@ -299,7 +299,8 @@ class SqlPortfolios:
         """See `Portfolios.ledger`."""
         if id in self._ledgers:
             return self._ledgers[id]
-        found = _ledgers(self.connection, ledger_entries.c.portfolio == id)[id]
+        rows = self.connection.execute(_LEDGER, {"portfolio": id})
+        found = Ledger(tuple(map(_entry, rows)))
         if id in self._held:
             self._ledgers[id] = found
         return found
@@ -328,8 +329,8 @@ class SqlPortfolios:
 
     def _change(self, id: UUID, owner: UUID, version: int, row: Mapping[str, Any]) -> None:
         """Compare and swap: where it was not held, `_at` may be of another moment."""
-        kept = _theirs(id, owner) & (portfolios.c.version == version)
-        if self.connection.execute(update(portfolios).where(kept).values(row)).rowcount != 1:
+        at = {"at_id": id, "at_owner": owner, "at_version": version}
+        if self.connection.execute(_CHANGE, {**row, **at}).rowcount != 1:
             raise PortfolioChanged("the portfolio was changed this moment; read it again")
 
     def _record(self, id: UUID, entries: Sequence[Entry]) -> None:
@@ -571,6 +572,20 @@ def _theirs(id: Any, owner: Any) -> Any:
 
 _THEIRS = select(portfolios).where(_theirs(bindparam("id"), bindparam("owner")))
 """Made once, since every request about a portfolio begins with it."""
+
+
+_CHANGE = update(portfolios).where(
+    _theirs(bindparam("at_id"), bindparam("at_owner")),
+    portfolios.c.version == bindparam("at_version"),
+)
+"""Of the columns that are given with it."""
+
+
+_LEDGER = (
+    select(ledger_entries)
+    .where(ledger_entries.c.portfolio == bindparam("portfolio"))
+    .order_by(ledger_entries.c.sequence)
+)
 
 
 _SOME = select(portfolios).where(

@@ -261,8 +261,12 @@ class JobRunner(Protocol):
 class Worker(Protocol):
     """Does jobs until it is told to stop."""
 
-    def run(self) -> None:
-        """Take jobs and have them done; back once it was told to stop and none runs any more."""
+    def run(self, *, grace: float) -> None:
+        """Take jobs and have them done; back once it was told to stop and none runs any more.
+
+        Args:
+            grace: Seconds that those that run then may go on before they are put back.
+        """
 
     def stop(self) -> None:
-        """Take no more: what runs may go on for a while, and is put back then. At any time."""
+        """Take no more jobs, and let `run` come to its end; from any thread, at any time."""

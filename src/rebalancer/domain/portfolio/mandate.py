@@ -11,8 +11,13 @@ import attrs
 
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.money import Currency
-from rebalancer.domain.portfolio.ledger import EMPTY, Entry, Ledger, Positions
-from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio, Preferences
+from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
+from rebalancer.domain.portfolio.portfolio import (
+    NO_PREFERENCES,
+    Portfolio,
+    Preferences,
+    check_targets,
+)
 from rebalancer.domain.portfolio.risk import RiskProfile
 
 LONGEST_NAME = 100
@@ -49,7 +54,7 @@ class Mandate:
     def __attrs_post_init__(self) -> None:
         if not 1 <= len(self.name.strip()) <= LONGEST_NAME:
             raise InvalidRequest(f"must have 1 to {LONGEST_NAME} characters", field="name")
-        self.over(EMPTY, id="new")  # whatever a portfolio checks of its targets
+        check_targets(self.targets)
 
     def over(self, positions: Positions, *, id: str, cash_flow: Decimal = _ZERO) -> Portfolio:
         """The portfolio to propose for, ``cash_flow`` being planned on top of the ledger.

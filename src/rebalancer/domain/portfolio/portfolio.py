@@ -20,6 +20,7 @@ TARGET_TOLERANCE = 1e-6
 
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
+_MOST = 1 + TARGET_TOLERANCE
 
 
 def _fraction(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -133,20 +134,29 @@ class Portfolio:
         for symbol, quantity in self.holdings.items():
             if not quantity.is_finite():
                 raise InvalidRequest(f"must be finite, got {quantity}", field=f"holdings.{symbol}")
-            if quantity < 0:
+            if quantity < _ZERO:
                 raise InvalidRequest(
                     f"must be zero or more, got {quantity}: short positions are not supported",
                     field=f"holdings.{symbol}",
                 )
-        total = 0.0
-        for symbol, weight in self.targets.items():
-            if not 0 <= weight <= 1 + TARGET_TOLERANCE:  # also false for NaN
-                raise InvalidRequest(
-                    f"must be a fraction between 0 and 1, got {weight}", field=f"targets.{symbol}"
-                )
-            total += weight
-        if total > 1 + TARGET_TOLERANCE:
+        check_targets(self.targets)
+
+
+def check_targets(targets: Mapping[str, float]) -> None:
+    """Make sure that targets are weights.
+
+    Raises:
+        InvalidRequest: one is outside of [0, 1], or they sum above 1 + 1e-6.
+    """
+    total = 0.0
+    for symbol, weight in targets.items():
+        if not 0 <= weight <= _MOST:  # also false for NaN
             raise InvalidRequest(
-                f"sum to {total:.9g}, more than 1; lower them, and what is missing to 1 is cash",
-                field="targets",
+                f"must be a fraction between 0 and 1, got {weight}", field=f"targets.{symbol}"
             )
+        total += weight
+    if total > _MOST:
+        raise InvalidRequest(
+            f"sum to {total:.9g}, more than 1; lower them, and what is missing to 1 is cash",
+            field="targets",
+        )

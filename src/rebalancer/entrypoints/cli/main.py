@@ -19,6 +19,7 @@ from rebalancer.entrypoints.cli.batch import batch
 from rebalancer.entrypoints.cli.database import db
 from rebalancer.entrypoints.cli.demo import demo
 from rebalancer.entrypoints.cli.evaluate import evaluate
+from rebalancer.entrypoints.cli.jobs import jobs
 from rebalancer.entrypoints.cli.market import market
 from rebalancer.entrypoints.cli.policies import policies
 from rebalancer.entrypoints.cli.portfolios import portfolio
@@ -26,6 +27,7 @@ from rebalancer.entrypoints.cli.propose import accept, propose
 from rebalancer.entrypoints.cli.serve import serve
 from rebalancer.entrypoints.cli.train import train
 from rebalancer.entrypoints.cli.users import user
+from rebalancer.entrypoints.cli.worker import worker
 
 GOOD, UNEXPECTED, BAD_INPUT, WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -50,7 +52,7 @@ def rebalancer(context: click.Context) -> None:
 
 for _command in (
     *(demo, propose, batch, backtest, evaluate, train, policies, market),
-    *(serve, db, user, portfolio, accept),
+    *(serve, worker, jobs, db, user, portfolio, accept),
 ):
     rebalancer.add_command(_command)
 

@@ -70,7 +70,7 @@ def serve(
     with store() as wired:
         if upgrade:
             wired.get(Database).upgrade()
-        _check_tables(wired)
+        check_tables(wired)
         _check_market(wired)
         ready = _ready_made(wired) if demo else ""
 
@@ -96,7 +96,7 @@ def _check_demo(chosen: Settings) -> None:
         )
 
 
-def _check_tables(wired: Container) -> None:
+def check_tables(wired: Container) -> None:
     """Raise unless the database has the tables that this version expects."""
     from rebalancer.application.ports.store import Database
     from rebalancer.domain.errors import Conflict

@@ -87,7 +87,9 @@ async def read_job(
     return job_view(await state.one_row(use, job_id, owner=owner))
 
 
-@post("/{job_id:uuid}/cancel", status_code=200, summary="Stop a job", responses=answers(401, 404, 409))
+@post(
+    "/{job_id:uuid}/cancel", status_code=200, summary="Stop a job", responses=answers(401, 404, 409)
+)
 @inject
 async def cancel_job(
     job_id: FromPath[UUID], owner: Owner, use: FromDishka[CancelJob], clock: FromDishka[Clock]
