@@ -116,6 +116,12 @@ class Settings:
         """Processes that a batch may use."""
         return self.workers or min(os.cpu_count() or 1, MOST_WORKERS)
 
+    @property
+    def embedded(self) -> bool:
+        """Whether all that is asked for is in this process, so that asking takes no time."""
+        remote = self.mongo_url or self.redis_url
+        return self.database_url.startswith("sqlite") and not remote
+
     def check_serving(self) -> None:
         """Refuse to let strangers in with a key that everybody knows.
 

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from rebalancer.entrypoints.cli.serve import DEMO_EMAIL, DEMO_PASSWORD
+from tests.e2e.conftest import until
 from tests.e2e.test_containers import SERVICES
 from tests.entrypoints.conftest import ENVIRONMENT, running
 from tests.servers import Mongo, Postgres, Valkey
@@ -150,6 +151,7 @@ def test_api_and_worker_serve_together(start, said):
     below = descendants(process.pid)
     assert len(below) >= 5
     with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
+        until(lambda: alive(client), process)
         ready = client.get("/health/ready")
         assert ready.status_code == 200, ready.text
         login = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD}
@@ -159,9 +161,7 @@ def test_api_and_worker_serve_together(start, said):
     _, queue, _ = urls(said("out"))
     asked = SERVICES["worker"]["healthcheck"]["test"]
     assert asked[:2] == ["CMD", "python"]
-    latest = time.monotonic() + PATIENCE
-    while healthy(asked[2:], queue) != 0:
-        assert time.monotonic() < latest, said("err")
+    until(lambda: healthy(asked[2:], queue) == 0, process)
     process.send_signal(signal.SIGINT)  # as Ctrl-C does
     assert process.wait(PATIENCE) == 0
     assert gone(below), said("err")
@@ -170,6 +170,13 @@ def test_api_and_worker_serve_together(start, said):
 def test_a_queue_without_a_worker_is_not_healthy(redis_url):
     empty = redis_url.rpartition("/")[0] + "/9"
     assert healthy(SERVICES["worker"]["healthcheck"]["test"][2:], empty) == 1
+
+
+def alive(client):
+    try:
+        return client.get("/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def healthy(arguments, queue):

@@ -84,7 +84,7 @@ def application() -> Litestar:
 
     settings = Settings.read()
     sources = Sources.of(settings)
-    embedded = settings.database_url.startswith("sqlite")
+    embedded = settings.embedded
     wired = async_container(sources, settings=settings)
     app = application(wired, embedded=embedded, does_jobs=settings.redis_url is None)
     logging.config.dictConfig(logs(settings.log_level))  # Litestar has set up logs of its own

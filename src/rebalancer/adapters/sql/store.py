@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from functools import cache, lru_cache
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -285,7 +286,7 @@ class SqlPortfolios:
         if until is not None:
             query = query.where(portfolios.c.id <= until)
         query = query.order_by(portfolios.c.id).limit(limit)
-        return [_portfolio(row) for row in self.connection.execute(query)]
+        return [_portfolio(row) for row in self.connection.execute(query).all()]
 
     def milestones(self, every: int) -> list[UUID]:
         """See `Portfolios.milestones`."""
@@ -728,10 +729,10 @@ def _portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
 def _portfolio(row: Row[Any]) -> ManagedPortfolio:
     mandate = Mandate(
         name=row.name,
-        currency=Currency(row.currency),
+        currency=_currency(row.currency),
         targets=_value(row.targets, dict[str, float]),
         risk_profile=risk_profile(row.risk_profile) if row.risk_profile else None,
-        preferences=_value(row.preferences, Preferences),
+        preferences=_preferences(row.preferences),
         acknowledge_limits=row.acknowledge_limits,
     )
     positions = Positions(
@@ -883,4 +884,16 @@ def _value(document: str | None, type: Any) -> Any:
 
     Attributes stand by name; Decimals and days are text, exactly.
     """
-    return None if document is None else msgspec.json.decode(document, type=type)
+    return None if document is None else _decoder(type).decode(document)
+
+
+_decoder = cache(msgspec.json.Decoder)
+"""One for each type, made once."""
+
+_currency = cache(Currency)
+
+
+@lru_cache(maxsize=1024)
+def _preferences(document: str) -> Preferences:
+    """Those that many portfolios have alike are one object, which nobody can change."""
+    return _decoder(Preferences).decode(document)

@@ -16,9 +16,9 @@ from rebalancer.entrypoints.cli.options import (
     market_options,
     owner_options,
     rate_or_column,
-    settings,
     sources,
     spare,
+    wire,
     write_text,
 )
 
@@ -98,12 +98,11 @@ def backtest(
     from rebalancer.application.ports.reports import BacktestReports
     from rebalancer.domain.policy.rules import policy_names
     from rebalancer.entrypoints.cli.screen import progress
-    from rebalancer.wiring import container
 
     where = sources(prices, assets)
     if report is not None:
         spare((where.prices, where.assets, targets_file), report, field="report")
-    wired = container(where, settings=settings())
+    wired = wire(where)
     request = BacktestRequest(
         policies=policy_names(policy),
         costs=cost_model(cost_bps, preset),

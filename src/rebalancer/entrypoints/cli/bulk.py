@@ -179,9 +179,13 @@ def _notes(out: Path) -> tuple[Path, Path]:
 
 
 def _terms(order: Order) -> Terms:
-    return container(order.sources, settings=order.settings).get(SetTerms)(
-        policy_name=order.policy, costs=order.costs, currency=order.currency, as_of=order.as_of
-    )
+    wired = container(order.sources, settings=order.settings)
+    try:
+        return wired.get(SetTerms)(
+            policy_name=order.policy, costs=order.costs, currency=order.currency, as_of=order.as_of
+        )
+    finally:
+        wired.close()
 
 
 def _inputs(terms: Terms, source: BufferedReader) -> dict[str, str]:

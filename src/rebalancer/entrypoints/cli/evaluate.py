@@ -18,6 +18,7 @@ from rebalancer.entrypoints.cli.options import (
     settings,
     sources,
     spare,
+    wire,
     write_text,
 )
 
@@ -221,9 +222,7 @@ def evaluate(
 
 def _wired(panels: Sequence[tuple[str, Path | None]], assets: Path | None) -> dict[str, Container]:
     """Everything wired together on each panel's prices."""
-    from rebalancer.wiring import container
-
-    return {name: container(sources(path, assets), settings=settings()) for name, path in panels}
+    return {name: wire(sources(path, assets)) for name, path in panels}
 
 
 def _asked(

@@ -108,6 +108,15 @@ def sources(prices: Path | None, assets: Path | None) -> Sources:
     return Sources.of(settings(), prices, assets)
 
 
+def wire(where: Sources) -> Container:
+    """Everything wired together, with what the settings name; let go when the command ends."""
+    from rebalancer.wiring import container
+
+    parts = container(where, settings=settings())
+    click.get_current_context().call_on_close(parts.close)
+    return parts
+
+
 @contextmanager
 def store(where: Sources | None = None) -> Iterator[Container]:
     """Everything wired together, with the database that the settings name; let go at the end."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rebalancer.entrypoints.cli.options import json_option, settings, sources
+from rebalancer.entrypoints.cli.options import json_option, sources, wire
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,9 +99,8 @@ def promote(name: str) -> None:
 
 def _offered() -> Policies:
     from rebalancer.application.ports.policies import Policies
-    from rebalancer.wiring import container
 
-    offered: Policies = container(sources(None, None), settings=settings()).get(Policies)
+    offered: Policies = wire(sources(None, None)).get(Policies)
     return offered
 
 

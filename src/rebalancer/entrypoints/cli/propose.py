@@ -18,6 +18,7 @@ from rebalancer.entrypoints.cli.options import (
     settings,
     sources,
     store,
+    wire,
     write_text,
 )
 
@@ -102,7 +103,6 @@ def propose(
         portfolio_of,
         read_file,
     )
-    from rebalancer.wiring import container
 
     code = Currency(currency or settings().currency).code
     if (portfolio_file is None) == (holdings is None):
@@ -147,7 +147,7 @@ def propose(
         }
     portfolio = portfolio_of(values, currency=code)
     where = sources(prices, assets)
-    wired = container(where, settings=settings())
+    wired = wire(where)
     terms = wired.get(SetTerms)(
         policy_name=policy, costs=cost_model(cost_bps, preset), currency=code, as_of=as_of
     )

@@ -16,6 +16,7 @@ from rebalancer.entrypoints.cli.options import (
     settings,
     sources,
     spare,
+    wire,
     write_text,
 )
 
@@ -161,7 +162,6 @@ def train(
     from rebalancer.domain.backtest.selection import RULES
     from rebalancer.domain.policy.training import Plan, check_name
     from rebalancer.entrypoints.cli.screen import stages
-    from rebalancer.wiring import container
 
     files = prices + more
     plan = Plan(
@@ -181,9 +181,7 @@ def train(
     if not files and sources(None, None).prices is None and until is None:
         until = SAMPLE_UNTIL
     panels = _panels(files)
-    wired = {
-        each: container(sources(path, None), settings=settings()) for each, path in panels.items()
-    }
+    wired = {each: wire(sources(path, None)) for each, path in panels.items()}
     parts = next(iter(wired.values()))
     cautions = () if files else sources(None, None).cautions
     request = TrainRequest(

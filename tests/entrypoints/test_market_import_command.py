@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rebalancer.application.ports.market import MarketStore, PriceSource
+from rebalancer.application.ports.reports import Reports
+from rebalancer.config import Settings
+from rebalancer.wiring import SAMPLE, STORE, Sources, container
+from tests.builders import as_csv, prices
+from tests.contracts.documents import mongo_database
+
+ASSETS = "symbol,name,asset_class,daily_volume\nA,Alpha,bond,2500000\nB,Beta,,\n"
+
+
+@pytest.fixture(params=["sqlite", "mongo"])
+def kept(request, quickly, tmp_path, monkeypatch):
+    """Runs commands over a store, whose prices are used where no file is named."""
+    monkeypatch.setenv("REBALANCER_DATABASE_URL", f"sqlite:///{tmp_path}/store.db")
+    if request.param == "sqlite":
+        monkeypatch.setenv("REBALANCER_PRICES", "store")
+        yield quickly
+        return
+    with mongo_database(request.getfixturevalue("mongo_url")) as database:
+        host, port = database.client.address or request.getfixturevalue("mongo_url")
+        monkeypatch.setenv("REBALANCER_MONGO_URL", f"mongodb://{host}:{port}/{database.name}")
+        yield quickly
+
+
+def test_what_is_imported_is_what_commands_use(kept, market, write):
+    assert kept("db", "upgrade").code == 0
+    empty = kept("market", "list")
+    assert (empty.code, "run `rebalancer market import --prices FILE`" in empty.stderr) == (1, True)
+    assets = write("assets.csv", ASSETS)
+    first = kept("market", "import", "--prices", market, "--assets", assets, "--json").json
+    assert first == {"assets": 5, "days": 1500, "instruments": 2, "withheld": {}}
+    again = kept("market", "import", "--prices", market, "--assets", assets, "--json").json
+    assert again == {"assets": 5, "days": 0, "instruments": 0, "withheld": {}}
+    said = kept("market", "list", "--json")
+    assert (
+        said.json == kept("market", "list", "--json", "--prices", market, "--assets", assets).json
+    )
+    assert "Caution" not in kept("market", "list").stdout
+    asked = ("backtest", "--policy", "monthly,band", "--from", "2020-06-01", "--json")
+    assert kept(*asked).json == kept(*asked, "--prices", market, "--assets", assets).json
+
+
+def test_an_asset_that_cannot_be_offered_is_told(kept, market, write):
+    kept("db", "upgrade")
+    walk = prices(1, 100)
+    short = as_csv(walk).replace("date,A", "date,OLD")
+    told = kept("market", "import", "--prices", write("old.csv", short))
+    assert "1 assets from 2020-01-01" in told.stdout.replace("\n", " ")
+    told = kept("market", "import", "--prices", market)
+    assert "5 assets from" in told.stdout
+    assert "1500 days were new or different" in told.stdout
+    assert "OLD is not on offer: 200 rows without a price" in told.stderr.replace("\n", " ")
+    assert kept("market", "show", "OLD").refused("OLD: 200 rows", "import the missing prices")
+
+
+def test_the_sample_may_be_imported_with_its_caution(kept):
+    kept("db", "upgrade")
+    told = kept("market", "import", "--prices", "sample")
+    assert "19 assets from 2000-01-03 to 2022-12-28" in told.stdout
+    assert "19 instruments" in told.stdout
+    assert "survivors" in told.stderr
+    assert kept("market", "show", "KO", "--json").json["summary"]["name"] == "Coca-Cola"
+    sample = json.loads(kept("market", "list", "--prices", "sample", "--json").stdout)
+    assert len(sample) == 19
+
+
+def test_what_cannot_be_imported(kept, write):
+    assert kept("market", "import").refused("name a file with --prices, or with --assets")
+    assert kept("market", "import", "--prices", "store").refused("prices: is where they are kept")
+    assert kept("market", "import", "--prices", "no.csv").refused("no.csv: there is no such file")
+    bad = write("bad.csv", "date,A\n2021-01-04,-1\n")
+    assert kept("market", "import", "--prices", bad).refused("bad.csv, line 2, column 2 ('A')")
+
+
+def test_without_tables_it_says_what_to_do(quickly):
+    told = quickly("market", "import", "--prices", "sample")
+    assert (told.code, "run `rebalancer db upgrade`" in told.stderr) == (1, True)
+
+
+def test_help_says_where_prices_go(quickly):
+    shown = quickly("market", "import", "--help").stdout
+    for said in ("REBALANCER_MONGO_URL", "--prices store", "changes nothing", "etfs-list.csv"):
+        assert said in " ".join(shown.split()), said
+
+
+MONGO = Settings(mongo_url="mongodb://host/x")
+
+
+@pytest.mark.parametrize(
+    ("settings", "named", "expected"),
+    [
+        (Settings(), None, None),
+        (Settings(), Path("a.csv"), Path("a.csv")),
+        (Settings(), STORE, STORE),
+        (Settings(prices=Path("b.csv")), None, Path("b.csv")),
+        (Settings(prices=Path("b.csv")), Path("a.csv"), Path("a.csv")),
+        (Settings(prices=Path("b.csv")), SAMPLE, None),
+        (Settings(prices=STORE), None, STORE),
+        (MONGO, None, STORE),
+        (MONGO, Path("a.csv"), Path("a.csv")),
+        (MONGO, SAMPLE, None),
+        (Settings(mongo_url=MONGO.mongo_url, prices=SAMPLE), None, None),
+        (Settings(mongo_url=MONGO.mongo_url, prices=Path("b.csv")), None, Path("b.csv")),
+    ],
+)
+def test_which_prices_serve(settings, named, expected):
+    found = Sources.of(settings, named)
+    assert found.prices == expected
+    assert bool(found.cautions) == (expected is None)
+
+
+def test_all_that_is_kept_beside_portfolios_shares_a_store(tmp_path):
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/x.db")
+    wired = container(Sources(STORE), settings=settings)
+    try:
+        assert wired.get(PriceSource) is wired.get(MarketStore)
+        assert wired.get(Reports).engine is wired.get(MarketStore).engine
+    finally:
+        wired.close()

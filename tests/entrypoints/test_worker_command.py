@@ -1,0 +1,231 @@
+"""`rebalancer worker`: real processes, real kills, a real queue."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import attrs
+import pytest
+
+from rebalancer.adapters.jobs.queue import QueuedJobs
+from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.migrations import upgrade
+from rebalancer.adapters.sql.reports import SqlReports
+from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.application.backtests import BACKTEST, BacktestOrder
+from rebalancer.application.ports.jobs import Job, JobState
+from tests.contracts.jobs import awaited, ended, kept, now, seen
+from tests.entrypoints.conftest import COMMAND, ENVIRONMENT, running
+from tests.servers import Valkey
+from tests.servers import running as serving
+
+SHORT = BacktestOrder(policies=("monthly", "band"))
+LONG = BacktestOrder(
+    policies=("monthly", *(f"volatility_target:target=0.{two}" for two in range(10, 24))),
+    as_live=True,
+)
+"""Some seconds' work."""
+
+
+@attrs.define
+class Working:
+    """A worker that was started."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+    @property
+    def children(self) -> list[int]:
+        """Processes that do jobs."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        every = [int(pid) for pid in path.read_text().split()]
+        return [pid for pid in every if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@attrs.frozen
+class Place:
+    """A database, perhaps a queue, and workers."""
+
+    work: SqlWork
+    reports: SqlReports
+    start: Callable[..., Working]
+    submit: Callable[[BacktestOrder], Job]
+    queue: Valkey | None
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request, tmp_path) -> Iterator[Place]:
+    engine = connect(f"sqlite:///{tmp_path / 'rebalancer.db'}")
+    upgrade(engine)
+    work, started = SqlWork(engine), []
+    env = ENVIRONMENT | {"REBALANCER_TRIALS": str(tmp_path / "trials.jsonl")}
+    if request.param == "redis":
+        with serving(Valkey) as server:
+            runner = QueuedJobs(server.url)
+            env["REBALANCER_REDIS_URL"] = server.url
+            yield Place(
+                work,
+                SqlReports(engine),
+                lambda *options: _start(tmp_path, env, started, options),
+                lambda order: _submit(work, runner.submit, order),
+                server,
+            )
+            runner.close()
+            _end(started)
+    else:
+        yield Place(
+            work,
+            SqlReports(engine),
+            lambda *options: _start(tmp_path, env, started, options),
+            lambda order: _submit(work, lambda _: None, order),
+            None,
+        )
+        _end(started)
+    engine.dispose()
+
+
+def _start(folder: Path, env: dict[str, str], started: list[Any], options: Any) -> Working:
+    log = folder / f"log-{len(started)}.jsonl"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [COMMAND, "worker", *options],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
+            env=env,
+            cwd=folder,
+        )
+    started.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Working on a job at a time"), log.read_text()
+    return Working(process, log)
+
+
+def _end(started: list[Any]) -> None:
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def _submit(work: SqlWork, deliver: Callable[[Job], None], order: BacktestOrder) -> Job:
+    job = kept(work, Job.new(BACKTEST, order.kept(), id=uuid4(), owner=None, now=now()))
+    deliver(job)
+    return job
+
+
+def halfway(place: Place, job: Job) -> Job:
+    return awaited(place.work, job, lambda job: job.progress > 0)
+
+
+def gone(pids: list[int]) -> None:
+    latest = time.monotonic() + 20
+    while any(running(pid) for pid in pids):
+        assert time.monotonic() < latest, "a child lives on"
+        time.sleep(0.02)
+
+
+def test_a_backtest_is_done_and_its_results_are_kept(place: Place):
+    worker = place.start()
+    job = place.submit(SHORT)
+    done = ended(place.work, job)
+    assert (done.state, done.attempts) == (JobState.SUCCEEDED, 1)
+    report = place.reports.get(job.id)
+    assert report.document["result"] == done.result
+    assert {len(values) for values in report.series.values()} == {len(report.dates)}
+    children = worker.children
+    assert len(children) == 1
+    assert worker.stop() == 0
+    gone(children)
+    assert [line["message"] for line in worker.lines] == ["working", "stopped"]
+
+
+def test_a_backtest_outlives_a_worker_that_is_killed(place: Place):
+    first = place.start()
+    job = place.submit(LONG)
+    halfway(place, job)
+    children = first.children
+    first.stop(signal.SIGKILL)
+    gone(children)  # a child puts its job back and ends with its parent
+    assert (seen(place.work, job).state, seen(place.work, job).attempts) == (JobState.QUEUED, 0)
+    second = place.start()
+    done = ended(place.work, job)
+    assert (done.state, done.attempts) == (JobState.SUCCEEDED, 1)
+    assert second.stop() == 0
+
+
+def test_a_backtest_whose_process_is_killed_is_tried_again(place: Place):
+    worker = place.start()
+    job = place.submit(LONG)
+    halfway(place, job)
+    (child,) = worker.children
+    os.kill(child, signal.SIGKILL)
+    waits = awaited(place.work, job, lambda job: job.error)
+    assert (waits.state, waits.error) == (JobState.QUEUED, "whoever did it is gone")
+    done = ended(place.work, job)
+    assert (done.state, done.attempts) == (JobState.SUCCEEDED, 2)
+    assert any("cut off" in line["message"] for line in worker.lines)
+
+
+def test_a_worker_that_is_told_to_stop_lets_its_job_end(place: Place):
+    worker = place.start("--grace", "60")
+    job = place.submit(LONG)
+    halfway(place, job)
+    assert worker.stop() == 0
+    assert seen(place.work, job).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_without_grace_puts_its_job_back(place: Place, how):
+    worker = place.start("--grace", "0")
+    job = place.submit(LONG)
+    halfway(place, job)
+    children = worker.children
+    assert worker.stop(how) == 0
+    left = seen(place.work, job)
+    assert (left.state, left.attempts, left.error) == (JobState.QUEUED, 0, None)
+    gone(children)
+
+
+@pytest.mark.parametrize("place", ["redis"], indirect=True)
+def test_a_worker_waits_for_redis(place: Place):
+    place.queue.kill()
+    worker = place.start()
+    awaited_line(worker, "Redis is away")
+    place.queue.start()
+    awaited_line(worker, "Redis is back")
+    job = place.submit(SHORT)
+    assert ended(place.work, job).state is JobState.SUCCEEDED
+    lost = kept(place.work, Job.new(BACKTEST, SHORT.kept(), id=uuid4(), owner=None, now=now()))
+    place.queue.kill()  # it forgets all that it was told
+    place.queue.start()
+    assert ended(place.work, lost).state is JobState.SUCCEEDED
+    assert worker.stop() == 0
+
+
+def awaited_line(worker: Working, text: str) -> None:
+    latest = time.monotonic() + 20
+    while not any(text in line["message"] for line in worker.lines):
+        assert time.monotonic() < latest, worker.log.read_text()
+        time.sleep(0.05)
+
+
+def test_a_worker_needs_tables(rebalancer):
+    refused = rebalancer("worker")
+    assert refused.code == 2
+    assert "rebalancer db upgrade" in refused.stderr
