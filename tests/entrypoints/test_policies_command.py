@@ -1,12 +1,17 @@
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
 from rebalancer.adapters.rl.catalog import FolderPolicies
+from rebalancer.application.ports.reports import Reports
+from rebalancer.config import Settings
 from rebalancer.entrypoints.cli.bulk import ALONE_BELOW
+from rebalancer.wiring import Sources, container
 from tests.builders import as_csv, prices
 from tests.entrypoints.conftest import ENVIRONMENT
 from tests.networks import FAILED_GATE, GATE, keep
@@ -47,6 +52,27 @@ def test_learned_policies_are_listed_after_the_rules(quickly, own):
     table = quickly("policies").stdout
     assert table == quickly("policies", "list").stdout
     assert "version 1002" in table and "Proximal" in table
+
+
+def test_what_is_found_is_kept_whole_where_there_is_a_store(quickly, own, long_market, tmp_path):
+    judge = ("evaluate", "--policy", "ppo@1001,band", "--prices", long_market, "--no-record")
+    window = ("--from", "2020-12-01", "--chosen-on", long_market)
+    assert quickly("db", "upgrade").code == 0
+    done = quickly(*judge, *window, "--keep", "--json")
+    told = re.search("Kept whole as report (.+)[.]", done.stderr)
+    parts = container(
+        Sources(), settings=Settings(database_url=f"sqlite:///{tmp_path}/rebalancer.db")
+    )
+    try:
+        kept = parts.get(Reports).get(UUID(told[1]))
+        assert [one.id for one in parts.get(Reports).of("evidence", "ppo@1001", limit=9)] == [
+            kept.id
+        ]
+        assert parts.get(Reports).of("evidence", "band", limit=9) == []
+    finally:
+        parts.close()
+    assert kept.document == done.json
+    assert all(len(path) == len(kept.dates) for path in kept.series.values())
 
 
 def test_json_is_written_last(quickly):
@@ -103,7 +129,8 @@ def test_what_is_found_is_kept_with_the_policy(quickly, own, long_market, tmp_pa
     judge = ("evaluate", "--policy", "ppo@1001,band", "--prices", long_market, "--no-record")
     window = ("--from", "2020-12-01", "--chosen-on", long_market)
     done = quickly(*judge, *window, "--keep", "--json")
-    assert done.code == 0 and done.stderr.endswith("Kept with ppo@1001.\n")
+    assert done.code == 0 and "Kept with ppo@1001.\n" in done.stderr
+    assert "Not kept whole as a report: the database lacks a table" in done.stderr
     quickly(*judge, *window, "--keep", "--max-departure", "0.2")
     evidence = quickly("policies", "show", "ppo@1001", "--json").json["learning"]["evidence"]
     found = next(one for one in done.json["promotion"] if one["policy"] == "ppo@1001")

@@ -47,9 +47,11 @@ class Working:
     @property
     def children(self) -> list[int]:
         """Processes that do jobs."""
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        every = [int(pid) for pid in path.read_text().split()]
-        return [pid for pid in every if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        every = [int(pid) for path in threads for pid in path.read_text().split()]
+        return [
+            pid for pid in every if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
 
     @property
     def lines(self) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ PATIENCE = 60.0
 
 PASSWORD = "correct horse battery staple"
 BOOK_OWNER = "book@example.org"
-BOOK = 3000
+BOOK = 1500
 """Portfolios that batches walk over."""
 
 

@@ -85,9 +85,9 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
         seed: What the dice follow from; the moments differ all the same.
         seconds: How long people go on at least.
     """
-    report, began = Report(), time.monotonic()
+    report = Report()
     with house(folder, people=USERS) as home:
-        stop = threading.Event()
+        began, stop = time.monotonic(), threading.Event()
         people = [
             Person(home, f"user{n % USERS}@example.org", report.promises, seed + n)
             for n in range(clients)
@@ -115,8 +115,8 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
                     report.findings.append(f"a client ended with {error!r}")
         for person in people:
             person.client.close()
+        report.seconds = time.monotonic() - began
         _check(home, report)
-    report.seconds = time.monotonic() - began
     return report
 
 
