@@ -1,8 +1,8 @@
 """How alembic reaches the database: over the connection that it is given, or the URL of the ini."""
 
+from alembic import context
 from sqlalchemy import Connection
 
-from alembic import context
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.tables import metadata
 

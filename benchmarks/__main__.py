@@ -14,7 +14,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-SUBJECTS = ("monthly", "batch", "step", "environment", "training", "startup", "api", "stores")
+SUBJECTS = (
+    "monthly",
+    "batch",
+    "step",
+    "environment",
+    "training",
+    "startup",
+    "api",
+    "stores",
+    "queues",
+)
 
 
 def main() -> None:

@@ -294,10 +294,13 @@ class Driver:
         """Into the table, in one stream."""
         self._connection.read_only = None
         self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        into = "COPY proposals (id, owner, portfolio, proposal, seen, proposed, expires, stage, remark)"
-        with self._connection.transaction(), self._connection.cursor() as cursor:
-            with cursor.copy(f"{into} FROM STDIN") as stream:
-                stream.write(rows)
+        columns = "id, owner, portfolio, proposal, seen, proposed, expires, stage, remark"
+        with (
+            self._connection.transaction(),
+            self._connection.cursor() as cursor,
+            cursor.copy(f"COPY proposals ({columns}) FROM STDIN") as stream,
+        ):
+            stream.write(rows)
 
     def _reads(self) -> None:
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

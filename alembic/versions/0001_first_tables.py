@@ -1,8 +1,8 @@
 """The first tables."""
 
 import sqlalchemy as sa
-
 from alembic import op
+
 from rebalancer.adapters.sql.tables import Exact, Moment
 
 revision = "0001"

@@ -5,8 +5,8 @@ rewritten; whoever holds one for long makes the migration give up, rather than a
 """
 
 import sqlalchemy as sa
-
 from alembic import op
+
 from rebalancer.adapters.sql.tables import Moment
 
 revision = "0002"

@@ -34,8 +34,10 @@ class Settings:
     """What an operator sets once instead of on every command line.
 
     Attributes:
-        prices: Price file used when a command names none; None: the packaged sample.
-        assets: Instrument list used when a command names none; None: the packaged one.
+        prices: Price file used when a command names none, or ``store`` or ``sample``; None: as
+            `Sources.of` says.
+        assets: Instrument list used when a command names none; None: the one that is kept with the
+            prices, or the packaged one.
         currency: Of the prices.
         workers: Processes that a batch or a server may use; None: one a core for a batch, one for
             a server.

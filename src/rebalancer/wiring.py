@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -48,6 +48,7 @@ from rebalancer.application.accounts import (
     RefreshLogin,
     Register,
 )
+from rebalancer.application.background import BATCH, TRAIN, DoBatch, DoTraining
 from rebalancer.application.backtests import (
     BACKTEST,
     DoBacktest,
@@ -521,9 +522,29 @@ class Execution(Provider):
         return DoBacktest(run_backtest, reports, clock, sources.cautions)
 
     @provide
-    def handlers(self, backtest: DoBacktest) -> Handlers:
+    def do_training(self, train: TrainPolicy, clock: Clock, settings: Settings) -> DoTraining:
+        """On prices from wherever the job says."""
+
+        def prices(place: Path) -> PriceSource:
+            found: PriceSource = _on(Sources.of(settings, place), settings).get(PriceSource)
+            return found
+
+        return DoTraining(train, prices, clock)
+
+    @provide
+    def do_batch(self, clock: Clock, settings: Settings) -> DoBatch:
+        """On the same."""
+
+        def desk(prices: Path, assets: Path | None) -> tuple[SetTerms, ProposeForEveryone]:
+            wired = _on(Sources.of(settings, prices, assets), settings)
+            return wired.get(SetTerms), wired.get(ProposeForEveryone)
+
+        return DoBatch(desk, clock)
+
+    @provide
+    def handlers(self, backtest: DoBacktest, training: DoTraining, batch: DoBatch) -> Handlers:
         """Who does what."""
-        return Handlers({BACKTEST: backtest})
+        return Handlers({BACKTEST: backtest, TRAIN: training, BATCH: batch})
 
     @provide
     def hands(self, settings: Settings, sources: Sources, care: Care) -> Iterator[Hands]:
@@ -673,7 +694,7 @@ def perform(
     leave: Callable[[], None],
 ) -> None:
     """Do a job that has begun; what child processes do, see `ChildProcesses`."""
-    wired = _of_child(sources, settings)
+    wired = _on(sources, settings)
     do = PerformJob(
         wired.get(UnitOfWork),
         wired.get(Handlers),
@@ -685,7 +706,7 @@ def perform(
     do(job)
 
 
-@cache
-def _of_child(sources: Sources, settings: Settings) -> Container:
-    """One for all jobs of a process, so that prices are read once."""
+@lru_cache(maxsize=8)
+def _on(sources: Sources, settings: Settings) -> Container:
+    """One for all jobs of a child process, so that prices are read once."""
     return container(sources, settings=settings)

@@ -1,9 +1,9 @@
 """Everything in use, and one part after another killed: does what was promised hold?
 
 ``python -m tests.survival.soak --kills 100`` runs until there were so many kills, then checks:
-every deposit and every accepted order stands in the ledger exactly once, money adds up to the cent,
-each job that was taken on was done once, each portfolio of a batch has one proposal, nobody was told
-of an error of ours, and the API came back by itself.
+every deposit and every accepted order stands in the ledger exactly once, money adds up to the
+cent, each job that was taken on was done, each portfolio of a batch has one proposal, nobody was
+told of an error of ours, and the API came back by itself.
 """
 
 from __future__ import annotations

@@ -134,6 +134,8 @@ class QueueWorker:
             heartbeat: Seconds after which the queue forgets a delivery that nobody attends to.
             tidy: How often it looks for such, in seconds.
         """
+        # It tells of each second without Redis, with a traceback; what matters is told here.
+        logging.getLogger("saq").setLevel(logging.CRITICAL)
         self._url = url
         self._name = name
         self._do = do

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bson.errors import BSONError
 from pymongo import IndexModel, MongoClient
 from pymongo.database import Database
 from pymongo.errors import (
@@ -103,6 +104,8 @@ def translated(error: type[Unavailable] = Unavailable) -> Iterator[None]:
         ) from None
     except PyMongoError as failed:
         raise meaning(failed, error) from failed
+    except BSONError as failed:
+        raise error(f"MongoDB sent something that cannot be read: {failed}") from failed
 
 
 def meaning(failed: PyMongoError, error: type[Unavailable] = Unavailable) -> RebalancerError:

@@ -45,6 +45,12 @@ _SHOWN = 5
 )
 @click.option("--as-of", type=IsoDate(), help="Day to decide on. Default: the last close.")
 @click.option(
+    "--background",
+    is_flag=True,
+    help="With --all: leave it to a `rebalancer worker` or `rebalancer serve`; see `rebalancer "
+    "jobs`.",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Go on where a killed run stopped; the result is that of one run.",
@@ -65,6 +71,7 @@ def batch(
     out: Path | None,
     everyone: bool,
     as_of: date | None,
+    background: bool,
     resume: bool,
     cost_bps: float | None,
     preset: str | None,
@@ -102,6 +109,12 @@ def batch(
         beside = {"--portfolios": portfolios, "--out": out}
         if stray := [option for option, value in beside.items() if value is not None]:
             raise InvalidRequest(f"{', '.join(stray)}: not with --all")
+        if background:
+            if resume:
+                raise InvalidRequest("not with --background", field="resume")
+            return _leave(
+                sources(prices, assets), policy, cost_bps, preset, currency, as_of, as_json=as_json
+            )
         return _everyone(
             sources(prices, assets),
             policy=policy,
@@ -114,6 +127,8 @@ def batch(
         )
     if portfolios is None or out is None:
         raise InvalidRequest("give either --portfolios and --out, or --all")
+    if background:
+        raise InvalidRequest("only with --all", field="background")
     if as_json:
         raise InvalidRequest("only with --all; the output of a file's run is JSON", field="json")
     order = Order(
@@ -140,6 +155,44 @@ def batch(
         err=True,
     )
     return 3 if tally.failed else 0
+
+
+def _leave(
+    where: Sources,
+    policy: str,
+    cost_bps: float | None,
+    preset: str | None,
+    currency: str | None,
+    as_of: date | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Have somebody else propose for everybody."""
+    import attrs
+
+    from rebalancer.application.background import BATCH, BatchOrder
+    from rebalancer.application.rebalance import SetTerms
+    from rebalancer.entrypoints.cli.jobs import place, submit
+
+    currency = currency or settings().currency
+    with store(where) as wired:  # raises for what cannot be done
+        terms = wired.get(SetTerms)(
+            policy_name=policy,
+            costs=cost_model(cost_bps, preset),
+            currency=currency,
+            as_of=as_of,
+        )
+    order = BatchOrder(
+        policy=policy,
+        as_of=terms.market.last_date.isoformat(),
+        currency=currency,
+        prices=str(place(where)),
+        cost_bps=cost_bps,
+        costs=preset,
+        assets=where.assets and str(where.assets.resolve()),
+    )
+    submit(BATCH, attrs.asdict(order), as_json=as_json)
+    return 0
 
 
 def _everyone(

@@ -23,6 +23,7 @@ from rebalancer.entrypoints.cli.options import (
 if TYPE_CHECKING:
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.reports import Made
+    from rebalancer.application.training import TrainRequest
     from rebalancer.domain.policy.training import Plan, Point
     from rebalancer.entrypoints.cli.screen import Tell
 
@@ -117,6 +118,12 @@ _FEWEST_LATER = 60
     type=click.Path(path_type=Path),
     help="Write a self-contained HTML report here, with learning curves.",
 )
+@click.option(
+    "--background",
+    is_flag=True,
+    help="Leave it to a `rebalancer worker` or `rebalancer serve`, which trains one seed after the "
+    "other; see `rebalancer jobs`.",
+)
 @json_option
 def train(
     algorithm: str,
@@ -136,6 +143,7 @@ def train(
     out: Path | None,
     no_record: bool,
     report: Path | None,
+    background: bool,
     as_json: bool,
 ) -> None:
     """Train a learned policy, and keep it as a new version in the catalogue.
@@ -194,6 +202,9 @@ def train(
         fit_regimes=fit_regimes,
         recorded=not no_record,
     )
+    if background:
+        _leave(request, panels, cautions, report, as_json=as_json)
+        return
     given = {each: one.get(PriceSource) for each, one in wired.items()}
     if not as_json:
         click.echo(_announced(request.command, plan, list(panels)))
@@ -225,6 +236,31 @@ def train(
     if report is not None:
         write_text(report, parts.get(TrainingReports).render(made), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
+
+
+def _leave(
+    request: TrainRequest,
+    panels: Mapping[str, Path | None],
+    cautions: Sequence[str],
+    report: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Have somebody else train."""
+    import attrs
+
+    from rebalancer.application.background import TRAIN, TrainOrder
+    from rebalancer.domain.errors import InvalidRequest
+    from rebalancer.entrypoints.cli.jobs import place, submit
+
+    if report is not None:
+        raise InvalidRequest("not with --background", field="report")
+    order = TrainOrder(
+        attrs.evolve(request, out=request.out.resolve()),
+        {name: place(sources(path, None)) for name, path in panels.items()},
+        tuple(cautions),
+    )
+    submit(TRAIN, order.kept(), as_json=as_json)
 
 
 def _panels(files: Sequence[Path]) -> dict[str, Path | None]:

@@ -1,0 +1,134 @@
+"""What stands on Redis, against a real Valkey: deliveries of jobs, and prices from the cache."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from statistics import median
+from time import perf_counter
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+from saq import Queue, Worker
+
+from benchmarks.figures import Figure
+from rebalancer.adapters.jobs.queue import QueuedJobs, QueueWorker
+from rebalancer.adapters.memory.market import MemoryPrices
+from rebalancer.adapters.redis.connection import Connection
+from rebalancer.adapters.redis.prices import CachedPrices
+from rebalancer.application.ports.jobs import Job
+from rebalancer.domain.market.prices import PriceHistory
+from tests.servers import Valkey, running
+
+JOBS = 3_000
+AT_ONCE = 10
+WINDOW = (500, 252)
+"""Assets and days."""
+
+READS = 30
+
+
+def figures() -> Iterator[Figure]:
+    with running(Valkey) as server:
+        yield from _deliveries(server.url)
+        yield from _prices(server.url)
+
+
+def _deliveries(url: str) -> Iterator[Figure]:
+    now = datetime.now(UTC)
+    jobs = [Job.new("nothing", {}, id=uuid4(), owner=None, now=now) for _ in range(JOBS)]
+    queue = QueuedJobs(url, name="ours")
+    begin = perf_counter()
+    for job in jobs:
+        queue.submit(job)
+    submitted = JOBS / (perf_counter() - begin)
+    queue.close()
+    done = threading.Semaphore(0)
+
+    def do(_: UUID) -> None:
+        done.release()
+
+    worker = QueueWorker(url, do, stop=lambda: None, at_once=AT_ONCE, name="ours")
+    thread = threading.Thread(target=worker.run, kwargs={"grace": 1.0})
+    begin = perf_counter()
+    thread.start()
+    for _ in range(JOBS):
+        done.acquire()
+    delivered = JOBS / (perf_counter() - begin)
+    worker.stop()
+    thread.join()
+    bare_submitted, bare_delivered = asyncio.run(_bare(url))
+    yield Figure(
+        "queues",
+        f"submit {JOBS:,} jobs, one after the other",
+        "/s",
+        submitted,
+        "bare SAQ",
+        bare_submitted,
+        note="ours from plain threads, SAQ from its own event loop; neither does anything else",
+    )
+    yield Figure(
+        "queues",
+        f"deliver {JOBS:,} jobs that do nothing, {AT_ONCE} at once",
+        "/s",
+        delivered,
+        "bare SAQ",
+        bare_delivered,
+    )
+
+
+async def _bare(url: str) -> tuple[float, float]:
+    queue = Queue.from_url(url, name="bare")
+    begin = perf_counter()
+    for _ in range(JOBS):
+        await queue.enqueue("nothing", id=str(uuid4()))
+    submitted = JOBS / (perf_counter() - begin)
+    left, ended = JOBS, asyncio.Event()
+
+    async def nothing(_: dict[str, Any], *, id: str) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            ended.set()
+
+    worker: Worker[Any] = Worker(queue, [("nothing", nothing)], concurrency=AT_ONCE)
+    begin = perf_counter()
+    working = asyncio.create_task(worker.start())
+    await ended.wait()
+    delivered = JOBS / (perf_counter() - begin)
+    await worker.stop()
+    await working
+    await queue.disconnect()
+    return submitted, delivered
+
+
+def _prices(url: str) -> Iterator[Figure]:
+    assets, days = WINDOW
+    random = np.random.default_rng(0)
+    closes = 20 * np.cumprod(1 + random.normal(0, 0.01, (days, assets)), axis=0)
+    history = PriceHistory(
+        symbols=tuple(f"S{number:03}" for number in range(assets)),
+        dates=np.busday_offset("2021-01-04", np.arange(days)),
+        closes=closes,
+    )
+    source = MemoryPrices(history)
+    CachedPrices(source, Connection(url)).closes(days=days)
+    took, again = [], []
+    for _ in range(READS):
+        connection = Connection(url)
+        connection.check()
+        fresh = CachedPrices(source, connection)  # as a process that has read nothing yet
+        begin = perf_counter()
+        found = fresh.closes(days=days)
+        took.append(perf_counter() - begin)
+        assert np.array_equal(found.closes, closes)
+        begin = perf_counter()
+        fresh.closes(days=days)
+        again.append(perf_counter() - begin)
+        connection.close()
+    what = f"a window of {assets} x {days} prices from the cache"
+    yield Figure("queues", f"{what}, the first time", "s", median(took), aim=0.005)
+    yield Figure("queues", f"{what}, and again", "s", median(again), aim=0.005)
