@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve serve-full services test check format bench clean
+.PHONY: help demo serve serve-full services test soak check format bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ check: $(VENV)/dev ## Format, lint, types, architecture
 
 test: check ## Set up, check, and run all tests
 	$(BIN)/pytest -n 2
+
+soak: $(VENV)/dev ## Use everything while one part after another is killed, a hundred times (some minutes)
+	$(BIN)/python -m tests.survival.soak --kills 100
 
 format: $(VENV)/dev ## Let ruff rewrite what it can
 	$(BIN)/ruff format .

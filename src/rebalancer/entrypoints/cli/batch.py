@@ -189,7 +189,7 @@ def _leave(
         prices=str(place(where)),
         cost_bps=cost_bps,
         costs=preset,
-        assets=where.assets and str(where.assets.resolve()),
+        assets=None if where.assets is None else str(where.assets.resolve()),
     )
     submit(BATCH, attrs.asdict(order), as_json=as_json)
     return 0

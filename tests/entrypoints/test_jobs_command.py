@@ -1,0 +1,195 @@
+"""`rebalancer jobs`, and what is left to others with `--background`."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import attrs
+import pytest
+
+from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.migrations import upgrade
+from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.application.ports.jobs import Job, JobState
+from tests.contracts.jobs import awaited, kept, now, seen
+from tests.contracts.stores import a_managed, a_user
+from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
+
+
+@pytest.fixture
+def work(tmp_path):
+    engine = connect(f"sqlite:///{tmp_path / 'rebalancer.db'}")
+    upgrade(engine)
+    yield SqlWork(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def a_job(work) -> Callable[..., Job]:
+    """Keep one; each is a second younger than the one before."""
+    count = 0
+
+    def make(kind: str = "backtest", **changes: object) -> Job:
+        nonlocal count
+        count += 1
+        made = Job.new(kind, {"n": count}, id=uuid4(), owner=None, now=now())
+        created = made.created + timedelta(seconds=count)
+        return kept(work, attrs.evolve(made, created=created, **changes))
+
+    return make
+
+
+def dead(why: str = "the exchange is on fire") -> dict[str, object]:
+    return {"state": JobState.DEAD, "attempts": 3, "error": why, "finished": now()}
+
+
+def test_jobs_are_listed(quickly, a_job):
+    assert quickly("jobs", "list").stdout == "There are none.\n"
+    first, second, third = a_job(), a_job("train"), a_job(**dead())
+    table = quickly("jobs", "list").stdout
+    assert all(str(job.id) in table for job in (first, second, third))
+    assert "the exchange is on fire" in table
+    every = json.loads(quickly("jobs", "list", "--json").stdout)
+    assert [job["id"] for job in every] == [str(job.id) for job in (third, second, first)]
+    for options, found in (
+        (["--state", "dead"], third),
+        (["--kind", "train"], second),
+        (["--limit", "1"], third),
+    ):
+        (only,) = json.loads(quickly("jobs", "list", "--json", *options).stdout)
+        assert only["id"] == str(found.id)
+    assert quickly("jobs", "list", "--state", "asleep").refused("state", "queued")
+
+
+def test_a_job_is_shown(quickly, a_job):
+    job = a_job(**dead())
+    shown = json.loads(quickly("jobs", "show", job.id).stdout)
+    assert shown == {
+        "id": str(job.id),
+        "owner": None,
+        "kind": "backtest",
+        "request": {"n": 1},
+        "state": "dead",
+        "created": job.created.isoformat(),
+        "due": job.due.isoformat(),
+        "progress": 0.0,
+        "result": None,
+        "error": "the exchange is on fire",
+        "attempts": 3,
+        "alive": None,
+        "cancelling": False,
+        "finished": job.finished.isoformat(),
+    }
+    assert quickly("jobs", "show", uuid4()).refused("there is no job")
+
+
+def test_jobs_are_cancelled_and_tried_again(quickly, a_job, work):
+    waits, gone, other = a_job(), a_job(**dead()), a_job(**dead())
+    running = a_job(state=JobState.RUNNING, attempts=1, alive=now())
+    assert quickly("jobs", "cancel", waits.id).stdout.endswith("cancelled.\n")
+    assert quickly("jobs", "cancel", running.id).stdout.endswith("running, about to stop.\n")
+    assert quickly("jobs", "cancel", gone.id).refused("dead already")
+    assert quickly("jobs", "requeue", gone.id).stdout.endswith("queued.\n")
+    assert quickly("jobs", "requeue", gone.id).refused("nothing to try again")
+    assert quickly("jobs", "requeue", "--all-dead").stdout == "1 job waits again.\n"
+    assert quickly("jobs", "requeue").code == 2
+    assert quickly("jobs", "requeue", gone.id, "--all-dead").code == 2
+    assert [seen(work, job).state for job in (waits, gone, other)] == [
+        JobState.CANCELLED,
+        JobState.QUEUED,
+        JobState.QUEUED,
+    ]
+    assert seen(work, other).attempts == 0
+
+
+def test_a_job_is_watched_until_it_ends(rebalancer, quickly, a_job, tmp_path, work):
+    job = a_job(**dead())
+    told = quickly("jobs", "watch", job.id)
+    assert (told.code, told.stdout) == (
+        3,
+        f"backtest {job.id}: dead: the exchange is on fire\n",
+    )
+    waits = a_job()
+    watching = subprocess.Popen(
+        [COMMAND, "jobs", "watch", str(waits.id), "--json"],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+    )
+    time.sleep(1)
+    assert watching.poll() is None
+    with work.begin() as tx:
+        begun = tx.jobs.get(waits.id).begun(now())
+        tx.jobs.save(begun.succeeded({"sharpe": 1.0}, now(), attempt=1))
+    said, _ = watching.communicate(timeout=20)
+    assert watching.returncode == 0
+    assert json.loads(said)["result"] == {"sharpe": 1.0}
+
+
+def test_a_batch_and_a_training_are_left_to_a_worker(quickly, tmp_path, work):
+    ada = a_user()
+    portfolio = a_managed(ada.id)
+    with work.begin() as tx:
+        tx.users.add(ada)
+        tx.portfolios.add(portfolio, [])
+    batch = json.loads(
+        quickly("batch", "--all", "--policy", "band", "--background", "--json").stdout
+    )
+    train = json.loads(
+        quickly(
+            *("train", "--background", "--json", "--worlds", 14, "--warm-start", 1),
+            *("--steps", 1, "--seeds", 1, "--no-record"),
+        ).stdout
+    )
+    assert (batch["kind"], batch["state"], batch["owner"]) == ("batch", "queued", None)
+    assert batch["request"]["as_of"] == "2022-12-28"
+    assert train["request"]["out"] == str(tmp_path / "training" / "my_ppo")
+    worker = subprocess.Popen(
+        [COMMAND, "worker"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+    )
+    try:
+        with work.read() as tx:
+            jobs = {job.kind: job for job in tx.jobs.of(limit=9)}
+        done = {
+            kind: awaited(work, job, lambda job: job.state.ended, within=90)
+            for kind, job in jobs.items()
+        }
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    assert done["batch"].result["run"] == batch["id"]
+    assert done["batch"].result["failed"] + done["batch"].result["nothing_to_do"] == 1
+    with work.read() as tx:
+        assert tx.runs.get(jobs["batch"].id).finished is not None
+    assert done["train"].result["policy"] == "my_ppo@1", done["train"].error
+    assert (
+        json.loads((tmp_path / "training" / "my_ppo" / train["id"] / "made.json").read_text())
+        == done["train"].result
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (["batch", "--all", "--policy", "nil"], "policy"),
+        (["batch", "--all", "--policy", "band", "--resume"], "resume"),
+        (
+            ["batch", "--portfolios", "b.jsonl", "--out", "o.jsonl", "--policy", "band"],
+            "background",
+        ),
+        (["train", "--report", "r.html"], "report"),
+        (["train", "--algorithm", "nil"], "algorithm"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_it_is_left_to_anybody(quickly, work, options, field):
+    assert quickly(*options, "--background").refused(field)
+    with work.read() as tx:
+        assert tx.jobs.of(limit=9) == []
