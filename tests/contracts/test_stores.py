@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rebalancer.application.ports.jobs import JobState
+from rebalancer.application.ports.jobs import JobChanged, JobState
 from rebalancer.application.ports.portfolios import ChunkDone
 from rebalancer.domain.errors import Conflict, NotFound, Unavailable
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
@@ -845,17 +845,82 @@ def test_jobs_of_others_and_unknown_ones_do_not_exist(work, ada):
                 seek()
 
 
-def test_unfinished_jobs_the_oldest_first(work, ada):
+def test_jobs_that_should_be_cared_for_the_oldest_first(work, ada):
+    waits = [a_job(ada.id, due=NOW + HOUR * hours) for hours in (2, 0, 1)]
+    doing = [
+        a_job(ada.id, state=JobState.RUNNING, attempts=1, due=due, alive=NOW + HOUR * hours)
+        for due, hours in ((NOW - HOUR, 1), (NOW + HOUR / 2, 2), (NOW, 3))
+    ]
+    over = [
+        a_job(ada.id, state=state, due=NOW - HOUR, finished=NOW)
+        for state in JobState
+        if state.ended
+    ]
+    with work.begin() as tx:
+        for job in (*waits, *doing, *over):
+            tx.jobs.add(job)
+    with work.read() as tx:
+
+        def stranded(due, silent, limit=9):
+            return tx.jobs.stranded(due=NOW + HOUR * due, silent=NOW + HOUR * silent, limit=limit)
+
+        assert stranded(0, 1) == []
+        assert stranded(3, 4) == [
+            doing[0],
+            *sorted([waits[1], doing[2]], key=lambda job: job.id),
+            (doing[1]),
+            waits[2],
+            waits[0],
+        ]
+        assert stranded(2, 0) == [waits[1], waits[2]]
+        assert stranded(0, 3) == [doing[0], doing[1]]
+        assert stranded(3, 4, limit=1) == [doing[0]]
+
+
+def test_jobs_come_page_by_page_the_latest_first(work, ada):
+    eve = kept_user(work)
     made = [
-        a_job(ada.id, state=state, created=NOW + HOUR * (number % 3))
-        for number, state in enumerate(itertools.chain(JobState, JobState, JobState))
+        a_job(owner, state=state, created=NOW + HOUR * (number % 3))
+        for number, (owner, state) in enumerate(
+            itertools.product((ada.id, eve.id, None), (JobState.QUEUED, JobState.DEAD))
+        )
     ]
     with work.begin() as tx:
         for job in made:
             tx.jobs.add(job)
-    open_ones = [job for job in made if job.state in (JobState.QUEUED, JobState.RUNNING)]
+    latest = sorted(made, key=lambda job: (job.created, job.id), reverse=True)
+    dead = frozenset({JobState.DEAD})
     with work.read() as tx:
-        assert tx.jobs.unfinished() == sorted(open_ones, key=lambda job: (job.created, job.id))
+        assert pages(lambda last: tx.jobs.of(before=last, limit=2), 2) == latest
+        assert tx.jobs.of(ada.id, limit=9) == [job for job in latest if job.owner == ada.id]
+        assert tx.jobs.of(ada.id, states=dead, limit=9) == [made[1]]
+        assert tx.jobs.of(states=dead, limit=9) == [
+            job for job in latest if job.state is JobState.DEAD
+        ]
+        assert tx.jobs.of(states=dead, before=latest[2].id, limit=9) == [
+            job for job in latest[3:] if job.state is JobState.DEAD
+        ]
+        assert tx.jobs.of(ada.id, before=made[2].id, limit=9) == []  # eve's
+        assert tx.jobs.of(states=frozenset(), limit=9) == []
+
+
+def test_a_job_that_was_read_to_be_changed_is_held(work, ada):
+    job = a_job(ada.id)
+    with work.begin() as tx:
+        tx.jobs.add(job)
+
+    def begin(_):
+        try:
+            with work.begin() as tx:
+                tx.jobs.save(tx.jobs.get(job.id).begun(NOW))
+        except JobChanged:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(RACERS) as pool:
+        assert sum(pool.map(begin, range(RACERS))) == 1
+    with work.read() as tx:
+        assert tx.jobs.get(job.id).attempts == 1
 
 
 @given(
@@ -865,21 +930,42 @@ def test_unfinished_jobs_the_oldest_first(work, ada):
     state=st.sampled_from(JobState),
     progress=stores.fractions,
     created=stores.moments,
+    due=stores.moments,
+    alive=st.none() | stores.moments,
     finished=st.none() | stores.moments,
+    attempts=st.integers(0, 100),
+    cancelling=st.booleans(),
+    owned=st.booleans(),
 )
 def test_jobs_come_back_as_they_were(
-    full, request_, result, error, state, progress, created, finished
+    full,
+    request_,
+    result,
+    error,
+    state,
+    progress,
+    created,
+    due,
+    alive,
+    finished,
+    attempts,
+    cancelling,
+    owned,
 ):
     user = a_user()
     job = a_job(
-        user.id,
+        user.id if owned else None,
         request=request_,
         result=result,
         error=error,
         state=state,
         progress=progress,
         created=created,
+        due=due,
+        alive=alive,
         finished=finished,
+        attempts=attempts,
+        cancelling=cancelling,
     )
     with full.begin() as tx:
         tx.users.add(user)
