@@ -15,6 +15,7 @@ branch_labels = None
 depends_on = None
 
 STATES = ("queued", "running", "succeeded", "failed")
+COUNTED = "spared >= 0 AND spared <= attempts"
 MORE = (*STATES, "cancelled", "dead")
 
 
@@ -25,14 +26,15 @@ def upgrade() -> None:
         jobs.add_column(
             sa.Column("due", Moment(), nullable=False, server_default="1970-01-01 00:00:00")
         )
-        jobs.add_column(sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"))
+        for name in ("attempts", "spared"):
+            jobs.add_column(sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
         jobs.add_column(sa.Column("alive", Moment()))
         jobs.add_column(
             sa.Column("cancelling", sa.Boolean(), nullable=False, server_default=sa.false())
         )
         jobs.drop_constraint(op.f("ck_jobs_state"), type_="check")
         jobs.create_check_constraint(op.f("ck_jobs_state"), _one_of(MORE))
-        jobs.create_check_constraint(op.f("ck_jobs_attempts"), "attempts >= 0")
+        jobs.create_check_constraint(op.f("ck_jobs_attempts"), COUNTED)
         jobs.create_index("ix_jobs_owner_created_id", ["owner", "created", "id"])
 
     with op.batch_alter_table("proposals", copy_from=_proposals()) as proposals:
@@ -121,7 +123,7 @@ def downgrade() -> None:
         jobs.drop_constraint(op.f("ck_jobs_attempts"), type_="check")
         jobs.drop_constraint(op.f("ck_jobs_state"), type_="check")
         jobs.create_check_constraint(op.f("ck_jobs_state"), _one_of(STATES))
-        for column in ("cancelling", "alive", "attempts", "due"):
+        for column in ("cancelling", "alive", "spared", "attempts", "due"):
             jobs.drop_column(column)
         jobs.alter_column("owner", existing_type=sa.Uuid(), nullable=False)
 
@@ -154,9 +156,10 @@ def _jobs(states: tuple[str, ...], *, newer: bool = False) -> sa.Table:
         parts += [
             sa.Column("due", Moment(), nullable=False, server_default="1970-01-01 00:00:00"),
             sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
+            sa.Column("spared", sa.Integer(), nullable=False, server_default="0"),
             sa.Column("alive", Moment()),
             sa.Column("cancelling", sa.Boolean(), nullable=False, server_default=sa.false()),
-            sa.CheckConstraint("attempts >= 0", name=op.f("ck_jobs_attempts")),
+            sa.CheckConstraint(COUNTED, name=op.f("ck_jobs_attempts")),
             sa.Index("ix_jobs_owner_created_id", "owner", "created", "id"),
         ]
     return sa.Table("jobs", sa.MetaData(), *parts)

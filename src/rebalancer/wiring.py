@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 import attrs
@@ -317,38 +317,44 @@ class Surroundings(Provider):
         return Currency(settings.currency)
 
 
+@attrs.frozen
+class Pool:
+    """Connections to the database: one pool a process, whatever is kept there."""
+
+    engine: Any
+
+
 class Stores(Provider):
     """Where people and portfolios are kept. Loaded when it is asked for, as SQL takes its time."""
 
     scope = Scope.APP
 
     @provide
-    def work(self, settings: Settings) -> Iterator[UnitOfWork]:
-        """A database."""
+    def pool(self, settings: Settings) -> Iterator[Pool]:
+        """To a file or a server; it connects when it is asked."""
         from rebalancer.adapters.sql.engine import connect
-        from rebalancer.adapters.sql.store import SqlWork
 
         engine = connect(
             settings.database_url,
             pool=settings.database_pool,
             statement_timeout=settings.statement_timeout,
         )
-        yield SqlWork(engine)
+        yield Pool(engine)
         engine.dispose()
 
     @provide
-    def database(self, settings: Settings) -> Iterator[Database]:
+    def work(self, pool: Pool) -> UnitOfWork:
+        """A database."""
+        from rebalancer.adapters.sql.store import SqlWork
+
+        return SqlWork(pool.engine)
+
+    @provide
+    def database(self, pool: Pool) -> Database:
         """The same, as operators see it."""
         from rebalancer.adapters.sql.database import SqlDatabase
-        from rebalancer.adapters.sql.engine import connect
 
-        engine = connect(
-            settings.database_url,
-            pool=settings.database_pool,
-            statement_timeout=settings.statement_timeout,
-        )
-        yield SqlDatabase(engine)
-        engine.dispose()
+        return SqlDatabase(pool.engine)
 
 
 @attrs.frozen
@@ -365,22 +371,15 @@ class Documents(Provider):
     scope = Scope.APP
 
     @provide
-    def kept(self, settings: Settings) -> Iterator[Kept]:
+    def kept(self, settings: Settings, pool: Pool) -> Iterator[Kept]:
         """All of it, over one pool of connections."""
         # What a cache keeps for a minute must be what there is, not what there was a second ago.
         patience = PATIENCE if settings.redis_url is None else 0.0
         if settings.mongo_url is None:
-            from rebalancer.adapters.sql.engine import connect
             from rebalancer.adapters.sql.market import SqlMarket
             from rebalancer.adapters.sql.reports import SqlReports
 
-            engine = connect(
-                settings.database_url,
-                pool=settings.database_pool,
-                statement_timeout=settings.statement_timeout,
-            )
-            yield Kept(SqlMarket(engine, patience=patience), SqlReports(engine))
-            engine.dispose()
+            yield Kept(SqlMarket(pool.engine, patience=patience), SqlReports(pool.engine))
             return
         try:
             from rebalancer.adapters.mongo import connection

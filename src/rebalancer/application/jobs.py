@@ -432,20 +432,23 @@ class RecoverJobs:
         due = now - timedelta(seconds=self.care.overdue)
         with self.work.read() as tx:
             found = tx.jobs.stranded(due=due, silent=silent, limit=100)
-        return [job for job in found if self._recovered(job, now, silent)]
+        cared = [self._taken(job, now, silent) for job in found if job.state is JobState.RUNNING]
+        cared += [job for job in found if job.state is JobState.QUEUED]
+        for job in cared:
+            if job is not None and job.state is JobState.QUEUED:
+                self.runner.submit(job)
+        return [job for job in cared if job is not None]
 
-    def _recovered(self, job: Job, now: datetime, silent: datetime) -> bool:
-        if job.state is JobState.RUNNING:
-            with self.work.begin() as tx:
-                job = tx.jobs.get(job.id)
-                if job.state is not JobState.RUNNING or job.alive is None or job.alive >= silent:
-                    return False  # somebody was quicker
-                log.warning("job %s is silent: whoever did it is gone", job.id)
-                job = job.given_up(_GONE, now, attempt=job.attempts, most=self.care.attempts)
-                tx.jobs.save(job)
-        if job.state is JobState.QUEUED:
-            self.runner.submit(job)
-        return True
+    def _taken(self, job: Job, now: datetime, silent: datetime) -> Job | None:
+        """The job after it was taken from whoever did it; None: somebody was quicker."""
+        with self.work.begin() as tx:
+            job = tx.jobs.get(job.id)
+            if job.state is not JobState.RUNNING or job.alive is None or job.alive >= silent:
+                return None
+            job = job.given_up(_GONE, now, attempt=job.attempts, most=self.care.attempts)
+            tx.jobs.save(job)
+        log.warning("job %s was silent for too long: %s", job.id, _GONE)
+        return job
 
 
 KEYS_KEPT = timedelta(days=7)

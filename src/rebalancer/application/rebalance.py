@@ -528,7 +528,7 @@ def _proposals(
         if isinstance(answer, Failure):
             failures.append((portfolio.id, str(answer.error)))
             continue
-        own = uuid5(run, str(portfolio.id))
+        own = uuid5(run, snapshot.id)
         records.append(
             _record(answer, snapshot, portfolio, terms, _ZERO, newest, id=own, now=now, run=run)
         )
@@ -580,7 +580,8 @@ def _closes(asked: Portfolio, terms: Terms) -> dict[str, Decimal]:
     exact: list[Decimal] = market.memo(
         "exact closes", lambda: [Decimal(repr(close)) for close in market.last_closes.tolist()]
     )
-    return {symbol: exact[market.columns[symbol]] for symbol in asked.symbols}
+    columns = market.columns
+    return {symbol: exact[columns[symbol]] for symbol in asked.symbols}
 
 
 def _current(record: ProposalRecord, version: int, newest: date, now: datetime) -> Current:

@@ -845,6 +845,7 @@ def _job(row: Row[Any]) -> Job:
         result=_value(row.result, dict),
         error=row.error,
         attempts=row.attempts,
+        spared=row.spared,
         alive=row.alive,
         cancelling=row.cancelling,
         finished=row.finished,

@@ -273,12 +273,13 @@ jobs = Table(
     # What a version before it does not know of has a default, so that it goes on meanwhile.
     Column("due", Moment, nullable=False, server_default="1970-01-01 00:00:00"),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("spared", Integer, nullable=False, server_default="0"),
     Column("alive", Moment),
     Column("cancelling", Boolean, nullable=False, server_default=false()),
     Index(None, "state", "created"),
     Index(None, "owner", "created", "id"),
     CheckConstraint("progress >= 0 AND progress <= 1", "progress"),
-    CheckConstraint("attempts >= 0", "attempts"),
+    CheckConstraint("spared >= 0 AND spared <= attempts", "attempts"),
     _one_of("state", JobState),
 )
 

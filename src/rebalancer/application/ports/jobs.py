@@ -57,7 +57,8 @@ class Job:
         progress: Share that is done, 0 to 1.
         result: What came of it, as JSON values; None until it has succeeded.
         error: Why it failed, the last time; None if it has not.
-        attempts: How often it was begun.
+        attempts: How often it was begun; the number of an attempt is never given twice.
+        spared: How many of these do not count: whoever did it had to go, or it was requeued since.
         alive: The last sign of life from whoever does it; None while nobody does.
         cancelling: Whether somebody wants a running job to stop.
         finished: When it ended, well or badly.
@@ -74,6 +75,7 @@ class Job:
     result: Mapping[str, Any] | None = None
     error: str | None = None
     attempts: int = 0
+    spared: int = 0
     alive: datetime | None = None
     cancelling: bool = False
     finished: datetime | None = None
@@ -144,15 +146,16 @@ class Job:
         self._check_doing(attempt)
         if self.cancelling:
             return self._ended(JobState.CANCELLED, now)
-        if self.attempts >= most:
+        tried = self.attempts - self.spared
+        if tried >= most:
             return self._ended(JobState.DEAD, now, error=why)
-        pause = min(FIRST_PAUSE * 2 ** (self.attempts - 1), LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** (tried - 1), LONGEST_PAUSE)
         return attrs.evolve(
             self, state=JobState.QUEUED, due=now + pause, error=why, alive=None, progress=0.0
         )
 
     def put_back(self, now: datetime, *, attempt: int) -> Job:
-        """Whoever does it has to go: somebody else does it, and it counts as not begun.
+        """Whoever does it has to go: somebody else does it, and this attempt does not count.
 
         Raises:
             JobChanged: as `heard`.
@@ -160,8 +163,9 @@ class Job:
         self._check_doing(attempt)
         if self.cancelling:
             return self._ended(JobState.CANCELLED, now)
+        spared = self.spared + 1
         return attrs.evolve(
-            self, state=JobState.QUEUED, due=now, attempts=attempt - 1, alive=None, progress=0.0
+            self, state=JobState.QUEUED, due=now, spared=spared, alive=None, progress=0.0
         )
 
     def cancelled(self, now: datetime) -> Job:
@@ -185,7 +189,7 @@ class Job:
         if self.state not in (JobState.DEAD, JobState.FAILED, JobState.CANCELLED):
             raise JobChanged(f"job {self.id} is {self.state}: there is nothing to try again")
         fresh = Job.new(self.kind, self.request, id=self.id, owner=self.owner, now=self.created)
-        return attrs.evolve(fresh, due=now)
+        return attrs.evolve(fresh, due=now, attempts=self.attempts, spared=self.attempts)
 
     def _check_doing(self, attempt: int) -> None:
         if self.state is not JobState.RUNNING or self.attempts != attempt:

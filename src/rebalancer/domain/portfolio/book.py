@@ -188,19 +188,22 @@ def placed(portfolio: Portfolio, market: PriceHistory) -> list[int]:
         InvalidRequest: a symbol is unknown or has no close yet; the field says which and whether
             it is held or targeted.
     """
-    columns = market.columns
-    closes = market.last_closes
-    found = []
-    for symbol in portfolio.symbols:
-        column = columns.get(symbol)
-        if column is None or closes[column] != closes[column]:
-            where = "holdings" if symbol in portfolio.holdings else "targets"
-            why = "is unknown: the prices have no such column"
-            if column is not None:
-                why = f"has no price on {market.last_date} or before"
-            raise InvalidRequest(why, field=f"{where}.{symbol}")
-        found.append(column)
-    return found
+    priced: dict[str, int] = market.memo("priced columns", lambda: _priced(market))
+    try:
+        return [priced[symbol] for symbol in portfolio.symbols]
+    except KeyError as missing:
+        (symbol,) = missing.args
+    where = "holdings" if symbol in portfolio.holdings else "targets"
+    why = "is unknown: the prices have no such column"
+    if symbol in market.columns:
+        why = f"has no price on {market.last_date} or before"
+    raise InvalidRequest(why, field=f"{where}.{symbol}")
+
+
+def _priced(market: PriceHistory) -> dict[str, int]:
+    """The columns that have a close, by symbol."""
+    known = np.isfinite(market.last_closes).tolist()
+    return {symbol: column for symbol, column in market.columns.items() if known[column]}
 
 
 def open_book(

@@ -65,6 +65,7 @@ class Reasons:
         self._band: Floats | None = None
         if decision.band is not None:
             self._band = np.broadcast_to(decision.band, book.present.shape)
+        self._restores = (wanted.restored < 0).any(axis=1).tolist()
         self._allowed = wanted.allowed.tolist()
         self._poor = wanted.short_of_reserve.tolist()
 
@@ -210,7 +211,7 @@ class Reasons:
             if not raised:
                 takes = "is paid from cash"
             notes.append(f"the withdrawal of {-portfolio.cash_flow} {takes}")
-        if (wanted.restored[row] < 0).any():
+        if self._restores[row]:
             notes.append(
                 "cash was below the reserve, which is restored before anything is bought"
                 if self._reserve[row]

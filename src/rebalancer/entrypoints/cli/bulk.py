@@ -33,6 +33,7 @@ from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.proposal import Failure, Proposal, Terms
 from rebalancer.entrypoints import records
 from rebalancer.entrypoints.cli.options import spare
+from rebalancer.entrypoints.processes import seldom_tidied
 from rebalancer.wiring import STORE, Sources, container
 
 CHUNK = 512
@@ -299,8 +300,9 @@ def _records(
     files = [path for path in market if path is not None and path != STORE]
     piped = not all(path.is_file() for path in files)  # cannot be read twice
     if workers == 1 or piped or portfolios.stat().st_size < ALONE_BELOW:
-        for chunk in _chunks(lines):
-            yield from zip(solve(chunk, terms), (line.size for line in chunk), strict=True)
+        with seldom_tidied():
+            for chunk in _chunks(lines):
+                yield from zip(solve(chunk, terms), (line.size for line in chunk), strict=True)
         return
     with _crew(order, workers) as crew:
         for chunk, solved in _in_turn(crew, _chunks(lines)):
@@ -393,7 +395,7 @@ def _work(order: Order, parent: Connection) -> None:
     """Solve chunks until there are no more, or nobody waits for them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_deaf` can do nothing
     answer: list[Record] | Exception
-    with suppress(EOFError, OSError):
+    with suppress(EOFError, OSError), seldom_tidied():
         terms = _terms(order)
         while True:
             chunk = parent.recv()

@@ -85,6 +85,7 @@ def run(
         InvalidRequest: there is no run to resume.
     """
     from rebalancer.application.rebalance import ProposeForEveryone
+    from rebalancer.entrypoints.processes import seldom_tidied
 
     use, terms = wired.get(ProposeForEveryone), walk.terms(wired)
     found = use.begin(terms, id=id, now=now, resume=resume)
@@ -92,21 +93,23 @@ def run(
     if min(workers, left // WORTHWHILE) > 1:
         _together(walk, use.read, found, now, min(workers, left // WORTHWHILE), advance)
     # What processes that died have left undone, and all of it where there was one.
-    use.share(found.id, terms, now=now, progress=advance)
+    with seldom_tidied():
+        use.share(found.id, terms, now=now, progress=advance)
     return use.read(found.id)
 
 
 def share(walk: Walk, run: UUID, now: datetime) -> None:
     """Do parts of a run until all are done: a process's whole work."""
     from rebalancer.application.rebalance import ProposeForEveryone
-    from rebalancer.entrypoints.processes import end_with_parent
+    from rebalancer.entrypoints.processes import end_with_parent, seldom_tidied
     from rebalancer.wiring import container
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
     end_with_parent()
     wired = container(walk.sources, settings=walk.settings)
     try:
-        wired.get(ProposeForEveryone).share(run, walk.terms(wired), now=now)
+        with seldom_tidied():
+            wired.get(ProposeForEveryone).share(run, walk.terms(wired), now=now)
     finally:
         wired.close()
 

@@ -54,8 +54,10 @@ def serve(
     """
     import attrs
 
+    from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import Database
     from rebalancer.entrypoints import server
+    from rebalancer.wiring import STORE
 
     chosen = settings()
     chosen = attrs.evolve(
@@ -68,10 +70,13 @@ def serve(
     if demo:
         _check_demo(chosen)
     with store() as wired:
+        kept = sources(None, None).prices == STORE
+        if not kept:
+            wired.get(PriceSource).closes(days=1)  # what is wrong with a file is better known now
         if upgrade:
             wired.get(Database).upgrade()
         check_tables(wired)
-        _check_market(wired)
+        _prepare(wired, kept)
         ready = _ready_made(wired) if demo else ""
 
     def started(address: str) -> None:
@@ -111,24 +116,21 @@ def check_tables(wired: Container) -> None:
         )
 
 
-def _check_market(wired: Container) -> None:
-    """Raise if something is wrong with the prices, which is better known now.
+def _prepare(wired: Container, kept: bool) -> None:
+    """Make ready what keeps market data and reports.
 
-    That a store does not answer, or has no prices yet, is told: once it does it mends itself.
+    That it does not answer, or has no prices yet, is told: once it does it mends itself.
     """
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.domain.errors import Unavailable
-    from rebalancer.wiring import STORE
 
     try:
         wired.get(PrepareStores)()
-        if sources(None, None).prices == STORE:
+        if kept:
             wired.get(PriceSource).closes(days=1)
     except Unavailable as error:
         click.echo(f"Caution: {error}", err=True)
-    if sources(None, None).prices != STORE:
-        wired.get(PriceSource).closes(days=1)
 
 
 def _ready_made(wired: Container) -> str:

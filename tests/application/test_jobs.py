@@ -1,0 +1,366 @@
+"""Jobs: how they change, and what whoever looks after them does when things go wrong."""
+
+import threading
+import time
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import attrs
+import pytest
+
+from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.application.jobs import (
+    CancelJob,
+    Care,
+    DoJob,
+    Handlers,
+    PerformJob,
+    RecoverJobs,
+    RequeueJob,
+    SubmitJob,
+    Tidy,
+)
+from rebalancer.application.ports.jobs import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Job,
+    JobChanged,
+    JobState,
+)
+from rebalancer.domain.errors import NotFound, Unavailable
+from tests.contracts.jobs import awaited, kept, seen
+from tests.contracts.stores import HOUR, NOW, a_key, a_token, a_user
+
+SECOND = timedelta(seconds=1)
+CARE = Care(attempts=2, limit=10, tick=0.005, beat=0.02, patience=0.1, outage=1.0)
+
+
+def a_job(**changes: object) -> Job:
+    job = Job.new("backtest", {"days": 5}, id=uuid4(), owner=None, now=NOW)
+    return attrs.evolve(job, **changes)
+
+
+def clock():
+    return NOW
+
+
+# How a job changes.
+
+
+def test_a_job_is_begun_heard_of_and_done():
+    doing = a_job().begun(NOW + SECOND)
+    assert (doing.state, doing.attempts, doing.alive) == (JobState.RUNNING, 1, NOW + SECOND)
+    heard = doing.heard(NOW + HOUR, attempt=1, progress=0.5)
+    assert (heard.alive, heard.progress) == (NOW + HOUR, 0.5)
+    assert heard.heard(NOW + HOUR, attempt=1).progress == 0.5
+    assert heard.heard(NOW, attempt=1, progress=7).progress == 1.0
+    done = heard.succeeded({"sharpe": 1}, NOW + 2 * HOUR, attempt=1)
+    assert (done.state, done.result, done.finished) == (
+        JobState.SUCCEEDED,
+        {"sharpe": 1},
+        NOW + 2 * HOUR,
+    )
+    assert (done.progress, done.alive, done.error) == (1.0, None, None)
+
+
+def test_a_job_waits_longer_after_each_failure_and_dies_at_last():
+    job, pauses, now = a_job(), [], NOW
+    for _ in range(11):
+        doing = job.begun(now)
+        job = doing.given_up("no luck", now, attempt=doing.attempts, most=12)
+        pauses.append(job.due - now)
+        now = job.due
+    assert pauses[:4] == [FIRST_PAUSE * 2**n for n in range(4)]
+    assert pauses[-1] == LONGEST_PAUSE
+    doing = job.begun(now)
+    dead = doing.given_up("no luck", now, attempt=12, most=12)
+    assert (dead.state, dead.error, dead.finished) == (JobState.DEAD, "no luck", now)
+    fresh = dead.requeued(now + HOUR)
+    assert fresh == attrs.evolve(a_job(), id=job.id, due=now + HOUR, attempts=12, spared=12)
+    again = fresh.begun(now + HOUR)
+    assert again.given_up("no luck", now, attempt=13, most=2).due == now + FIRST_PAUSE
+
+
+def test_what_is_put_back_counts_as_not_begun():
+    doing = a_job().begun(NOW)
+    back = doing.put_back(NOW + SECOND, attempt=1)
+    assert back == attrs.evolve(
+        doing, state=JobState.QUEUED, spared=1, alive=None, due=NOW + SECOND
+    )
+    again = back.begun(NOW + SECOND)
+    with pytest.raises(JobChanged):  # whoever had to go comes back, and is somebody else now
+        again.succeeded({}, NOW, attempt=1)
+    assert again.given_up("no luck", NOW, attempt=2, most=2).state is JobState.QUEUED
+
+
+def test_a_job_that_is_to_stop_is_cancelled_however_it_comes_back():
+    doing = a_job().begun(NOW).cancelled(NOW)
+    assert doing.cancelling and doing.state is JobState.RUNNING
+    for after in (
+        doing.given_up("why", NOW, attempt=1, most=9),
+        doing.put_back(NOW, attempt=1),
+    ):
+        assert (after.state, after.cancelling, after.finished) == (JobState.CANCELLED, False, NOW)
+    assert doing.succeeded({}, NOW, attempt=1).state is JobState.SUCCEEDED  # it was quicker
+
+
+def test_only_whoever_does_it_now_may_say_how_it_goes():
+    again = a_job().begun(NOW).given_up("why", NOW, attempt=1, most=9).begun(NOW + HOUR)
+    for say in (
+        lambda: again.heard(NOW, attempt=1),
+        lambda: again.succeeded({}, NOW, attempt=1),
+        lambda: again.failed("why", NOW, attempt=1),
+        lambda: again.given_up("why", NOW, attempt=1, most=9),
+        lambda: again.put_back(NOW, attempt=1),
+        lambda: again.begun(NOW),
+        lambda: again.refused("why", NOW),
+        lambda: again.requeued(NOW),
+        lambda: a_job(due=NOW + HOUR).begun(NOW),
+        lambda: a_job().requeued(NOW),
+        lambda: a_job().cancelled(NOW).cancelled(NOW),
+    ):
+        with pytest.raises(JobChanged):
+            say()
+
+
+# Submitting.
+
+
+class Runner:
+    """Notes what is submitted, unless it has to refuse."""
+
+    def __init__(self) -> None:
+        self.submitted: list[Job] = []
+        self.away = False
+        self.first = lambda _: None
+
+    def submit(self, job: Job) -> None:
+        self.first(job)
+        if self.away:
+            raise Unavailable("the queue does not answer")
+        self.submitted.append(job)
+
+
+@pytest.fixture
+def work():
+    return MemoryWork()
+
+
+@pytest.fixture
+def runner():
+    return Runner()
+
+
+def begun(work, job: Job) -> Job:
+    with work.begin() as tx:
+        doing = tx.jobs.get(job.id).begun(NOW)
+        tx.jobs.save(doing)
+    return doing
+
+
+def test_what_nobody_takes_on_has_failed(work, runner):
+    runner.away, job = True, a_job()
+    with pytest.raises(Unavailable):
+        SubmitJob(work, runner)(job, now=NOW)
+    left = seen(work, job)
+    assert (left.state, left.error) == (JobState.FAILED, "the queue does not answer")
+    with pytest.raises(Unavailable):
+        RequeueJob(work, runner)(job.id, owner=None, now=NOW)
+    assert seen(work, job) == left
+
+
+def test_what_was_delivered_before_the_queue_went_away_goes_on(work, runner):
+    runner.away, runner.first = True, lambda job: begun(work, job)
+    job = a_job()
+    assert SubmitJob(work, runner)(job, now=NOW).state is JobState.RUNNING
+    other = kept(work, a_job(state=JobState.DEAD, attempts=3, finished=NOW))
+    RequeueJob(work, runner)(other.id, owner=None, now=NOW)
+    assert seen(work, other).state is JobState.RUNNING
+
+
+def test_what_must_not_be_kept_is_neither_kept_nor_submitted(work, runner):
+    def check(_):
+        raise NotFound("there is no such user")
+
+    job = a_job()
+    with pytest.raises(NotFound):
+        SubmitJob(work, runner)(job, now=NOW, check=check)
+    with pytest.raises(NotFound):
+        seen(work, job)
+    assert runner.submitted == []
+
+
+def test_jobs_of_others_cannot_be_touched(work, runner):
+    owner, eve = uuid4(), uuid4()
+    job = kept(work, a_job(owner=owner))
+    for use in (CancelJob(work), RequeueJob(work, runner)):
+        with pytest.raises(NotFound):
+            use(job.id, owner=eve, now=NOW)
+    assert CancelJob(work)(job.id, owner=owner, now=NOW).state is JobState.CANCELLED
+
+
+# Doing.
+
+
+class Hands:
+    """Do as they are told."""
+
+    def __init__(self, do) -> None:
+        self._do = do
+
+    def __call__(self, job: Job) -> None:
+        self._do(job)
+
+    def close(self) -> None: ...
+
+
+def raising(error):
+    def do(_):
+        raise error
+
+    return Hands(do)
+
+
+def test_what_cannot_be_begun_here_is_put_back(work):
+    job = kept(work, a_job())
+    again = DoJob(work, clock, CARE, raising(Unavailable("no more")))(job.id)
+    assert (again.state, again.attempts, again.spared) == (JobState.QUEUED, 1, 1)
+
+
+def test_a_job_that_was_cut_off_is_given_up_unless_it_was_done(work):
+    job, done = kept(work, a_job()), kept(work, a_job())
+    again = DoJob(work, clock, CARE, raising(RuntimeError("killed")))(job.id)
+    assert (again.state, again.attempts) == (JobState.QUEUED, 1)
+
+    def finish_and_die(job):
+        with work.begin() as tx:
+            tx.jobs.save(job.succeeded({}, NOW, attempt=job.attempts))
+        raise RuntimeError("killed")
+
+    assert DoJob(work, clock, CARE, Hands(finish_and_die))(done.id) is None
+    assert seen(work, done).state is JobState.SUCCEEDED
+
+
+def test_what_comes_early_late_or_twice_is_not_done(work):
+    do = DoJob(work, clock, CARE, raising(AssertionError("nobody should do it")))
+    early = kept(work, a_job(due=NOW + HOUR))
+    assert do(early.id) == early  # to be delivered again
+    for state in set(JobState) - {JobState.QUEUED}:
+        assert do(kept(work, a_job(state=state)).id) is None
+    assert do(UUID(int=5)) is None
+
+
+class Away:
+    """A store that is away for so many writes."""
+
+    def __init__(self, work: MemoryWork) -> None:
+        self._work = work
+        self.left = 0
+
+    def begin(self):
+        if self.left > 0:
+            self.left -= 1
+            raise Unavailable("the database does not answer")
+        return self._work.begin()
+
+    def read(self):
+        return self._work.read()
+
+
+def test_an_outcome_survives_a_store_that_is_away_for_a_moment(work):
+    away, job = Away(work), kept(work, a_job())
+
+    def handler(job, progress):
+        away.left = 2
+        return {"sharpe": 1}
+
+    PerformJob(away, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
+    assert seen(work, job).result == {"sharpe": 1}
+
+
+def test_a_sign_of_life_may_fail(work):
+    away, job = Away(work), kept(work, a_job())
+
+    def handler(job, progress):
+        progress(0.5)
+        away.left = 2
+        awaited(work, job, lambda job: job.progress == 0.5)
+        return {}
+
+    PerformJob(away, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
+    assert seen(work, job).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+def test_whoever_has_to_go_puts_the_job_back(work, heeds):
+    told, left, job = threading.Event(), threading.Event(), kept(work, a_job())
+
+    def handler(job, progress):
+        told.set()
+        assert not heeds or left.wait(5)
+        while heeds or not left.is_set():
+            if heeds:
+                progress(0.5)
+            time.sleep(0.005)
+        return {"too": "late"}
+
+    perform = PerformJob(work, Handlers({"backtest": handler}), clock, CARE, told.is_set, left.set)
+    perform(begun(work, job))
+    back = seen(work, job)
+    assert (back.state, back.spared, back.result) == (JobState.QUEUED, 1, None)
+
+
+def test_whoever_lost_a_job_stops_and_says_nothing(work):
+    job = kept(work, a_job())
+
+    def handler(job, progress):
+        with work.begin() as tx:  # as who recovers jobs does
+            gone = tx.jobs.get(job.id).given_up("gone", NOW, attempt=1, most=9)
+            tx.jobs.save(gone)
+        while True:
+            progress(0.5)
+            time.sleep(0.005)
+
+    PerformJob(work, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
+    assert (seen(work, job).state, seen(work, job).error) == (JobState.QUEUED, "gone")
+
+
+# Looking after them.
+
+
+def test_recovery_leaves_the_rest_for_later_when_the_queue_is_away(work, runner):
+    waits = kept(work, a_job(due=NOW - HOUR))
+    silent = kept(work, attrs.evolve(a_job().begun(NOW), alive=NOW - HOUR))
+    recover = RecoverJobs(work, runner, clock, CARE)
+    runner.away = True
+    with pytest.raises(Unavailable):
+        recover()
+    assert seen(work, silent).state is JobState.QUEUED  # taken away first, and waits in the store
+    runner.away = False
+    assert [job.id for job in recover()] == [waits.id]
+    assert runner.submitted == [waits]
+
+
+def test_a_silent_job_dies_when_it_was_tried_often_enough(work, runner):
+    silent = kept(work, attrs.evolve(a_job().begun(NOW), attempts=2, alive=NOW - HOUR))
+    assert len(RecoverJobs(work, runner, clock, CARE)()) == 1
+    assert seen(work, silent).state is JobState.DEAD
+    assert runner.submitted == []
+
+
+def test_what_is_old_is_forgotten(work):
+    ada = a_user()
+    old, fresh = a_key(ada.id, "old", created=NOW), a_key(ada.id, "new", created=NOW + 24 * HOUR)
+    ended, lives = a_token(ada.id), a_token(ada.id, expires=NOW + 1000 * HOUR)
+    with work.begin() as tx:
+        tx.users.add(ada)
+        for key in (old, fresh):
+            tx.keys.add(key)
+        for token in (ended, lives):
+            tx.tokens.add(token)
+    Tidy(work)(NOW + 7 * 24 * HOUR + SECOND)
+    with work.read() as tx:
+        assert tx.keys.get(ada.id, "old") is None
+        assert tx.keys.get(ada.id, "new") == fresh
+        assert tx.tokens.get(ended.digest) is None
+        assert tx.tokens.get(lives.digest) == lives
