@@ -198,7 +198,7 @@ def test_what_cannot_be_done_now_is_tried_again_until_it_is_dead(rig: Rig):
     assert "unheard of" in str(ended(rig.work, unknown).error)
     rig.traces.let_go(away)
     again = RequeueJob(rig.work, rig.runner)(away.id, owner=None, now=now())
-    assert (again.state, again.attempts) == (JobState.QUEUED, 0)
+    assert (again.state, again.attempts, again.spared) == (JobState.QUEUED, 2, 2)
     assert ended(rig.work, away).state is JobState.SUCCEEDED
 
 
@@ -266,9 +266,7 @@ def test_a_runner_that_ends_puts_back_what_it_does_and_leaves_what_waits(rigged,
     rig.close()
     states = [seen(rig.work, job).state for job in doing]
     assert states == [JobState.SUCCEEDED if kind == "memory" else JobState.QUEUED] * 2
-    assert [seen(rig.work, job).attempts for job in doing] == (
-        [1, 1] if kind == "memory" else [0, 0]
-    )
+    assert [seen(rig.work, job).spared for job in doing] == [0 if kind == "memory" else 1] * 2
     assert (seen(rig.work, waiting).state, rig.traces.attempts(waiting)) == (JobState.QUEUED, [])
 
 
@@ -303,11 +301,11 @@ def test_a_process_that_is_told_to_end_puts_its_job_back(rig: Rig, what):
     job = rig.running(what)
     first = rig.traces.doer(job)
     os.kill(first, signal.SIGTERM)
-    awaited(rig.work, job, lambda _: rig.traces.attempts(job) == [1, 1])
+    awaited(rig.work, job, lambda _: rig.traces.attempts(job) == [1, 2])
     assert rig.traces.doer(job) != first
     rig.traces.let_go(job)
     done = ended(rig.work, job)
-    assert (done.result, done.error) == ({"attempt": 1}, None)
+    assert (done.result, done.error, done.spared) == ({"attempt": 2}, None, 1)
 
 
 @killed

@@ -897,4 +897,5 @@ _currency = cache(Currency)
 @lru_cache(maxsize=1024)
 def _preferences(document: str) -> Preferences:
     """Those that many portfolios have alike are one object, which nobody can change."""
-    return _decoder(Preferences).decode(document)
+    found: Preferences = _decoder(Preferences).decode(document)
+    return found

@@ -629,7 +629,7 @@ def _exact_rate(charges: Charges) -> Decimal | None:
 
 def _distance(aims: list[float], weights: dict[str, float]) -> float:
     """One-way distance between weights and aims; cash counts as an asset."""
-    drifts = list(map(sub, weights.values(), aims))
+    drifts: list[float] = list(map(sub, weights.values(), aims))
     return round((sum(map(abs, drifts)) + abs(sum(drifts))) / 2, 10)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +64,7 @@ class Reasons:
         self._band: Floats | None = None
         if decision.band is not None:
             self._band = np.broadcast_to(decision.band, book.present.shape)
-        self._restores = (wanted.restored < 0).any(axis=1).tolist()
+        self._restores: list[bool] = np.any(wanted.restored < 0, axis=1).tolist()
         self._allowed = wanted.allowed.tolist()
         self._poor = wanted.short_of_reserve.tolist()
 
@@ -201,7 +200,7 @@ class Reasons:
                 f"{min(RISK_WINDOW, len(self._market) - 1)} days, so it goes to its targets now, "
                 "whatever the policy's schedule"
             )
-        wanted: Any = self._wanted
+        wanted = self._wanted
         if portfolio.cash_flow > 0:
             spent = float(np.maximum(wanted.flow[row], 0.0).sum())
             notes.append(f"of the deposit of {portfolio.cash_flow}, {spent:.2f} is invested")
