@@ -184,7 +184,7 @@ def test_a_walk_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> Non
     terms = SetTerms(PRICES, LISTED, POLICIES)(policy_name="monthly", costs=TEN, currency="USD")
     with pytest.raises(Unavailable):
         everyone(terms, id=uuid5(ROOT, "run"), now=NOW)  # the first note, and no chunk
-    work.left = 2
+    work.left = 3
     with pytest.raises(Unavailable):
         everyone(terms, id=uuid5(ROOT, "other"), now=NOW, resume=True)  # one chunk
     work.left = 100

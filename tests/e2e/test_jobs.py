@@ -82,7 +82,7 @@ def test_a_server_that_stops_puts_its_job_back_and_ends_who_watches(
     with again.client() as client:
         client.headers.update(logged_in(client))
         until(lambda: read(client, id)["state"] == "succeeded")
-        assert read(client, id)["attempts"] == 1
+        assert read(client, id)["attempts"] == 2
 
 
 @pytest.mark.parametrize("_", ["redis"])

@@ -18,7 +18,7 @@ def test_what_was_promised_holds_whatever_is_killed(tmp_path):
 
 
 def test_fifty_at_once_on_shared_portfolios(tmp_path):
-    report = soak(tmp_path, kills=0, clients=50, seed=1, seconds=20)
+    report = soak(tmp_path, kills=0, clients=50, seed=1, seconds=12)
     show(report, Console(width=150))
     assert report.findings == []
     answers = report.promises.answers

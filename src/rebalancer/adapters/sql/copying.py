@@ -13,9 +13,8 @@ from rebalancer.adapters.sql.engine import meaning_of
 def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows in the transaction that a connection is in.
 
-    They go in the binary format, of which neither side has to escape or parse a character. In it a
-    value must be of its column's very type: ids, text, documents, days and moments are; whole
-    numbers and Decimals need not be, and the server refuses those that are not.
+    They go in the binary format, of which neither side has to escape or parse a character; each
+    value is written as the server has its column.
 
     Args:
         connection: To Postgres.
@@ -28,16 +27,18 @@ def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     from psycopg import Error, IntegrityError, sql  # there, as the connection is to Postgres
 
     columns = list(rows[0])
+    dialect = connection.dialect
     processors = [
-        table.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-        for name in columns
+        table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns
     ]
     into = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     driver: Any = connection.connection.driver_connection
     try:
+        types = dict(driver.execute(_TYPES, (table.name,)).fetchall())
         with driver.cursor() as cursor, cursor.copy(into) as copy:
+            copy.set_types([types[name] for name in columns])
             for row in rows:
                 copy.write_row(
                     [
@@ -47,3 +48,6 @@ def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
                 )
     except Error as error:
         raise meaning_of(error, contradicts=isinstance(error, IntegrityError)) from error
+
+
+_TYPES = "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"

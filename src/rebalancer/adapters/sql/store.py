@@ -320,7 +320,8 @@ class SqlPortfolios:
     def _at(self, id: UUID, owner: UUID, version: int) -> None:
         kept = self._held.get(id)
         if kept is None:
-            query = select(portfolios.c.version).where(_theirs(id, owner))
+            # Held, so that the ledger which is read after it is of the same moment.
+            query = _held(select(portfolios.c.version).where(_theirs(id, owner)))
             found = self.connection.execute(query).one_or_none()
             kept = _found(found, "portfolio", id).version
         if kept != version:
@@ -329,7 +330,7 @@ class SqlPortfolios:
             )
 
     def _change(self, id: UUID, owner: UUID, version: int, row: Mapping[str, Any]) -> None:
-        """Compare and swap: where it was not held, `_at` may be of another moment."""
+        """Compare and swap."""
         at = {"at_id": id, "at_owner": owner, "at_version": version}
         if self.connection.execute(_CHANGE, {**row, **at}).rowcount != 1:
             raise PortfolioChanged("the portfolio was changed this moment; read it again")
