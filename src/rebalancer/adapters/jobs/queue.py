@@ -223,6 +223,13 @@ class _Worker(Worker[Any]):
 
     SIGNALS: list[signal.Signals] = []  # noqa: RUF012  # as SAQ has it
 
+    async def process(self) -> bool:
+        """One delivery, unless Redis goes away with it: then the store knows what to do."""
+        try:
+            return bool(await super().process())
+        except _AWAY:
+            return False
+
 
 class _Queue(RedisQueue):
     """SAQ's, which knows how a job is delivered, and bears that the server is away."""
@@ -261,6 +268,13 @@ class _Queue(RedisQueue):
             ttl=-1,
             id=str(job.id),
         )
+
+    async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
+        """Forget deliveries that nobody attends to, but for those that end this moment."""
+        try:
+            return list(await super().sweep(lock, abort))
+        except (*_AWAY, RuntimeError):
+            return []
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Delivery | None:
         """The next delivery, unless none comes for a while."""
