@@ -5,7 +5,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -454,3 +454,30 @@ def test_a_worker_that_is_told_to_stop_lets_jobs_end_within_its_grace(empty, tmp
         assert seen(work, job).state is JobState.SUCCEEDED
         assert seen(work, later).state is JobState.QUEUED
         runner.close()
+
+
+def test_a_job_that_ends_before_anybody_looks_is_done_all_the_same():
+    """Futures that are done already call back at once, in the thread that asks."""
+    seen_to = []
+    jobs = InProcessJobs(lambda id: seen_to.append(id))
+    pool, jobs._pool = jobs._pool, AtOnce()
+    for job in (one := a_job("plain"), other := a_job("plain")):
+        caller = threading.Thread(target=jobs.submit, args=[job], daemon=True)
+        caller.start()
+        caller.join(10)
+        assert not caller.is_alive()
+    assert seen_to == [one.id, other.id]
+    jobs.close()
+    pool.shutdown()
+
+
+class AtOnce:
+    """A pool that has done everything before it answers."""
+
+    def submit(self, do, *arguments):
+        future = Future()
+        future.set_result(do(*arguments))
+        return future
+
+    def shutdown(self, **_):
+        pass

@@ -41,7 +41,8 @@ class InProcessJobs:
         self._most = at_once + waiting
         self._known: dict[tuple[UUID, datetime], threading.Timer | None] = {}
         self._running: set[Future[Job | None]] = set()
-        self._lock = threading.Lock()
+        # What ends before we have asked to be told calls `_done` in the midst of `_begin`.
+        self._lock = threading.RLock()
         self._closed = False
 
     def submit(self, job: Job) -> None:
