@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
 from tests.contracts.databases import new_database
 from tests.servers import Mongo, Postgres, Valkey, serving
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a shell's background. What tests start would inherit it, and be deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("rebalancer", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("rebalancer")
