@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import zlib
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -447,11 +448,23 @@ def test_a_file_cut_short_is_refused(whole, empty, tmp_path):
 
 def test_a_flipped_bit_is_refused(whole, empty, tmp_path):
     target, good = empty("sqlite"), whole.read_bytes()
+    tried = 0
     for place in (0, 1, 2, *range(10, len(good), len(good) // 60), *range(-8, 0)):
         bad = bytearray(good)
         bad[place] ^= 1 << (place % 8)
+        if says_the_same(bad, good):  # it pads what is compressed, and means nothing
+            continue
         (tmp_path / "flipped").write_bytes(bad)
         assert refused(target, tmp_path / "flipped")
+        tried += 1
+    assert tried > 60
+
+
+def says_the_same(bad, good):
+    try:
+        return gzip.decompress(bad) == gzip.decompress(good)
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 @pytest.mark.parametrize("kind", KINDS)
