@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import logging
 import multiprocessing
@@ -10,11 +11,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 import attrs
-from pebble import ProcessExpired, ProcessPool
 
 from rebalancer.application.ports.jobs import Job
 from rebalancer.domain.errors import Unavailable
@@ -22,7 +23,10 @@ from rebalancer.domain.errors import Unavailable
 log = logging.getLogger("rebalancer.jobs")
 
 _LEFT = 75
-"""Exit code of a child that had to go; not 0, which the pool takes for having no job."""
+"""Exit code of a child that had to go."""
+
+_PATIENCE = 4.0
+"""Seconds that children have to put their jobs back."""
 
 
 class Perform(Protocol):
@@ -39,7 +43,11 @@ class Perform(Protocol):
 
 
 class ChildProcesses:
-    """A pool of processes that begin when the first job comes, and are replaced when they die.
+    """A few processes that begin when jobs come, and are replaced when they die.
+
+    Each is at the other end of a pipe of its own. The workers of a usual pool share a queue and its
+    locks: one that is killed while it holds a lock leaves all others locked out. Here a death is an
+    end of file for one caller, at whatever moment it comes.
 
     A child ends with its parent, and puts its job back when it gets SIGTERM.
     """
@@ -49,64 +57,133 @@ class ChildProcesses:
 
         Args:
             perform: What a child does.
-            at_once: How many jobs run side by side.
+            at_once: How many jobs run side by side; who asks for more waits.
             limit: Seconds after which a child is killed, should it not stop by itself.
         """
         self._perform = perform
         self._at_once = at_once
         self._limit = limit
-        self._lock = threading.Lock()
-        self._pool: Any = None  # a ProcessPool, whose methods have no types
-        self._told: Any = None
+        self._changed = threading.Condition()
+        self._idle: list[_Child] = []
+        self._busy: set[_Child] = set()
+        self._context = multiprocessing.get_context("spawn")
+        # A plain byte, with no lock that a killed child could hold for ever.
+        self._told: Any = self._context.RawValue(ctypes.c_bool, False)
         self._closed = False
+        atexit.register(self.close)  # before Python waits for its children, idle ones too
 
     def __call__(self, job: Job) -> None:
         """See `Hands`."""
-        with self._lock:
-            future = self._begun().schedule(_do, [self._perform, job], timeout=self._limit)
+        child = self._given(job)
         try:
-            future.result()
-        except ProcessExpired as error:
-            raise RuntimeError(f"its process ended with code {error.exitcode}") from None
-        except CancelledError:
-            raise RuntimeError("its process was stopped") from None
-
-    def _begun(self) -> Any:
-        if self._closed:
-            raise Unavailable("no more jobs are begun here")
-        if self._pool is not None and not self._pool.active:  # a child died while it had no job
-            self._pool.stop()
-            self._pool.join()
-            self._pool = None
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            # A plain byte, with no lock that a killed child could hold for ever.
-            self._told = context.RawValue(ctypes.c_bool, False)
-            self._pool = ProcessPool(
-                self._at_once,
-                initializer=_begin,
-                initargs=[self._told, _formatter(), log.getEffectiveLevel()],
-                context=context,
-            )
-        return self._pool
+            child.attend(self._limit)
+        finally:
+            self._put_back(child)
 
     def close(self) -> None:
         """Have every child put its job back and end."""
-        with self._lock:
+        with self._changed:
             self._closed = True
-            pool, self._pool = self._pool, None
-        if pool is not None:
             self._told.value = True
-            pool.close()
-            try:
-                pool.join(timeout=_PATIENCE)
-            except TimeoutError:
-                pool.stop()
-                pool.join()
+            self._changed.notify_all()
+            while self._idle:
+                self._idle.pop().dismiss()
+            self._changed.wait_for(lambda: not self._busy, _PATIENCE)
+            for child in self._busy:
+                child.process.kill()
+            self._changed.wait_for(lambda: not self._busy)
+        atexit.unregister(self.close)
+
+    def _given(self, job: Job) -> _Child:
+        """A child that has begun the job.
+
+        Raises:
+            Unavailable: no more jobs are begun here.
+            RuntimeError: a new child died before it could begin.
+        """
+        while True:
+            child, fresh = self._taken()
+            if child.begins(job):
+                return child
+            self._put_back(child)  # it died while it had nothing to do
+            if fresh and not self._closed:
+                raise RuntimeError(child.end())
+
+    def _taken(self) -> tuple[_Child, bool]:
+        """A child that has no job, and whether it is new."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._busy) < self._at_once)
+            if self._closed:
+                raise Unavailable("no more jobs are begun here")
+            fresh = not self._idle
+            child = _Child(self._context, self._perform, self._told) if fresh else self._idle.pop()
+            self._busy.add(child)
+            return child, fresh
+
+    def _put_back(self, child: _Child) -> None:
+        with self._changed:
+            self._busy.discard(child)
+            if child.lives and not self._closed:
+                self._idle.append(child)
+            else:
+                child.dismiss()
+            self._changed.notify_all()
 
 
-_PATIENCE = 4.0
-"""Seconds that children have to put their jobs back."""
+class _Child:
+    """A process, as its parent sees it. One thread at a time has to do with it."""
+
+    def __init__(self, context: Any, perform: Perform, told: Any) -> None:
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_serve,
+            args=(theirs, perform, told, _formatter(), log.getEffectiveLevel()),
+            name="jobs",
+        )
+        self.process.start()
+        theirs.close()
+
+    @property
+    def lives(self) -> bool:
+        return bool(self.process.is_alive())
+
+    def begins(self, job: Job) -> bool:
+        """Hand a job over; whether the child has it, or died before."""
+        try:
+            self._pipe.send(job)
+            self._pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return False
+        return True
+
+    def attend(self, limit: float) -> None:
+        """Wait until the job is over.
+
+        Raises:
+            Unavailable: the store does not answer.
+            RuntimeError: something else went wrong, or the process died.
+        """
+        try:
+            if not self._pipe.poll(limit):
+                self.process.kill()
+            error = self._pipe.recv()
+        except (EOFError, OSError):
+            raise RuntimeError(self.end()) from None
+        if error is not None:
+            raise error
+
+    def end(self) -> str:
+        """How the process came to its end."""
+        self.process.join()
+        return f"its process ended with code {self.process.exitcode}"
+
+    def dismiss(self) -> None:
+        """Let it end, which it does once nobody is at this end of the pipe."""
+        self._pipe.close()
+        if not wait([self.process.sentinel], _PATIENCE):
+            self.process.kill()
+        self.process.join()
 
 
 def _formatter() -> logging.Formatter | None:
@@ -123,22 +200,37 @@ def _plain(handler: logging.Handler) -> bool:
 
 
 @attrs.define
-class _Child:
+class _Self:
     """What a child knows of itself."""
 
     busy: bool = False
     terminated: bool = False
-    told: Any = None
 
 
-_child = _Child()
+_self = _Self()
 
 
-def _begin(told: Any, formatter: logging.Formatter | None, level: int) -> None:
-    """Prepare a child, before it imports what computes."""
+def _serve(
+    parent: Connection, perform: Perform, told: Any, formatter: logging.Formatter | None, level: int
+) -> None:
+    """Do one job after another until nobody is at the other end."""
+    _prepare(formatter, level)
+    with suppress(EOFError, OSError):
+        while True:
+            job = parent.recv()
+            _self.busy = True
+            parent.send(None)
+            answer = _done(perform, job, lambda: _self.terminated or bool(told.value))
+            _self.busy = False
+            if _self.terminated:
+                _leave()
+            parent.send(answer)
+
+
+def _prepare(formatter: logging.Formatter | None, level: int) -> None:
+    """Make ready, before what computes is imported."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    _child.told = told
     if formatter is not None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(formatter)
@@ -149,10 +241,22 @@ def _begin(told: Any, formatter: logging.Formatter | None, level: int) -> None:
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 
+def _done(perform: Perform, job: Job, told: Callable[[], bool]) -> Exception | None:
+    """Do a job; what went wrong, as it can be sent."""
+    try:
+        perform(job, told=told, leave=_leave)
+    except Unavailable as error:
+        return Unavailable(str(error))
+    except Exception as error:
+        log.exception("job %s could not be done", job.id)
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return None
+
+
 def _terminate(*_: object) -> None:
     """Whoever watches over the job sees to it, and ends this process; without one, it ends now."""
-    _child.terminated = True
-    if not _child.busy:
+    _self.terminated = True
+    if not _self.busy:
         os._exit(_LEFT)
 
 
@@ -161,16 +265,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _do(perform: Perform, job: Job) -> None:
-    _child.busy = True
-    try:
-        perform(job, told=lambda: _child.terminated or _child.told.value, leave=_leave)
-    finally:
-        _child.busy = False
-    if _child.terminated:
-        _leave()
 
 
 def _leave() -> None:
