@@ -176,6 +176,8 @@ class Faltering(MemoryWork):
 
 def test_a_walk_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rebalancer.application.rebalance.CHUNK", 3)
+    monkeypatch.setattr("rebalancer.application.rebalance.OUTAGE", 0.0)
+    monkeypatch.setattr("rebalancer.application.rebalance._MOMENT", 0.001)
     work = Faltering(after=11)
     house = House(work)
     ids = [house.open(number) for number in range(8)]

@@ -391,10 +391,21 @@ def test_rows_that_the_database_refuses_leave_nothing(whole, empty, tmp_path, ki
     assert bad != note
     path = written(tmp_path / "bad", [bad if line == note else line for line in lines])
     target = empty(kind)
-    with pytest.raises(Conflict, match="the database refuses it"):
+    with pytest.raises(
+        InvalidRequest, match=r"table ledger_entries cannot: .*ck_ledger_entries_am"
+    ):
         target.restore(path)
     assert is_empty(target)
     target.restore(whole)  # nobody is in the way
+
+
+def test_a_character_that_only_a_file_can_keep_is_named(whole, empty, tmp_path):
+    lines = lines_of(whole)
+    assert any(b'"Ada"' in line for line in lines)
+    path = written(tmp_path / "nul", [line.replace(b'"Ada"', b'"A\\u0000"') for line in lines])
+    empty("sqlite").restore(path)
+    with pytest.raises(InvalidRequest, match=r"nul holds what the table users cannot: .*0x00"):
+        empty("postgres").restore(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,18 +13,26 @@ import attrs
 import psycopg
 import pytest
 from sqlalchemy import Uuid, bindparam, event, make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
+from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.sql import engine as sql_engine
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.store import Damaged, SqlWork
+from rebalancer.application.ports.portfolios import ChunksHeld, Unreadable
+from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from tests.builders import CLASSES, varied_prices
 from tests.contracts.databases import new_database
 from tests.contracts.stores import (
     NOW,
     a_deposit,
+    a_fill,
     a_job,
     a_managed,
     a_proposal,
@@ -90,6 +98,7 @@ def test_the_number_of_statements_does_not_grow(database, kind, count, size):
         for expected, call in (
             (2, lambda: tx.portfolios.add(a_managed(ada.id, more), more)),
             (4, lambda: tx.portfolios.save(saved, entries=some)),
+            (2, lambda: tx.portfolios.save(saved.revised(saved.mandate, NOW))),
             (1, lambda: tx.portfolios.of(ada.id, after=portfolio.id, limit=size)),
             (1, lambda: tx.portfolios.chunk(limit=size)),
             (1, lambda: tx.portfolios.ledger(portfolio.id)),
@@ -191,6 +200,24 @@ def test_writers_who_meet_crosswise_are_told_to_come_again_and_lose_nothing(stor
     with work.read() as tx:
         versions = tx.portfolios.versions([portfolio.id for portfolio in two])
     assert sorted(versions.values()) == [1, 2]
+
+
+def test_a_part_that_somebody_is_finishing_is_not_waited_for(stores_of):
+    work = stores_of("postgres")
+    run = a_run()
+    with work.begin() as tx:
+        tx.runs.add(run, [UUID(int=1)])
+        first = tx.runs.take(run.id)
+    with work.begin() as finishing:
+        finishing.runs.done(first, proposed=0, nothing=0)
+        with work.begin() as tx:
+            second = tx.runs.take(run.id)
+            assert second.number != first.number
+            tx.runs.done(second, proposed=0, nothing=0)
+        with pytest.raises(ChunksHeld), work.begin() as tx:
+            tx.runs.take(run.id)
+    with work.begin() as tx:
+        assert tx.runs.take(run.id) is None
 
 
 def test_when_every_connection_is_taken_the_next_is_refused(makers, kind, monkeypatch):
@@ -301,6 +328,74 @@ def test_a_server_that_is_killed_and_comes_back_is_used_again_without_a_new_star
         engine.dispose()
 
 
+def test_connections_that_a_restart_has_cut_are_replaced_unnoticed():
+    with running(Postgres) as server:
+        engine = connect(server.url, pool=6)
+        migrations.upgrade(engine)
+        work = SqlWork(engine)
+        with ExitStack() as stack:
+            for _ in range(6):  # the pool keeps them all
+                stack.enter_context(work.read())
+        server.kill()
+        server.start()
+        users = [a_user() for _ in range(6)]
+
+        def keep(number):
+            with work.begin() as tx:
+                tx.users.add(users[number])
+
+        assert race(keep, 6) == [None] * 6
+        with work.read() as tx:
+            assert [tx.users.get(user.id) for user in users] == users
+        engine.dispose()
+
+
+def test_what_the_driver_says_is_for_operators(caplog):
+    engine = connect("postgresql://ghost:secret@127.0.0.1:1/nowhere")
+    with pytest.raises(Unavailable) as refused, SqlWork(engine).read():
+        pass
+    assert str(refused.value) == "the database did not answer; try again"
+    assert "127.0.0.1" in str(refused.value.__cause__)
+    assert "port 1 failed" in caplog.text
+    assert "secret" not in caplog.text + str(refused.value.__cause__)
+
+
+def test_a_bug_is_not_taken_for_an_outage(database):
+    for statement in ("SELECT 1 +", "SELECT nothing_of_ours(1)"):
+        with pytest.raises(DBAPIError), database.begin() as tx:
+            tx.users.connection.exec_driver_sql(statement)
+    kept_user(database)
+
+
+def test_one_portfolio_that_makes_no_sense_keeps_nobody_from_the_others(database):
+    ada = kept_user(database)
+    good, bad = (kept_portfolio(database, ada, a_deposit(1000)) for _ in range(2))
+    with database.engine.begin() as connection:
+        connection.execute(
+            text(
+                'UPDATE portfolios SET targets = \'{"A": 0.9, "B": 0.4}\' WHERE id = :id'
+            ).bindparams(bindparam("id", type_=Uuid)),
+            {"id": bad.id},
+        )
+    with database.read() as tx:
+        found = {one.id: one for one in tx.portfolios.chunk()}
+        assert found[good.id] == good
+        assert isinstance(found[bad.id], Unreadable) and "sum to 1.3" in found[bad.id].why
+        with pytest.raises(Damaged, match=r"sum to 1\.3"):  # of ours, not of whoever asks
+            tx.portfolios.get(bad.id)
+    (finding,) = database.check()
+    assert finding.startswith(f"portfolio {bad.id}: what is kept of it makes no sense")
+    prices = MemoryPrices(varied_prices())
+    terms = SetTerms(prices, MemoryInstruments(CLASSES), MemoryPolicies())(
+        policy_name="monthly", costs=CostModel.flat(10.0), currency="USD"
+    )
+    run = ProposeForEveryone(database, prices)(terms, id=uuid4(), now=NOW)
+    assert (run.proposed + run.nothing, run.failed) == (1, 1)
+    with database.read() as tx:
+        ((failed, why),) = tx.runs.failures(run.id)
+    assert failed == bad.id and "sum to 1.3" in why
+
+
 @pytest.mark.parametrize("contents", [None, b"no database at all, " * 100])
 def test_a_file_that_is_no_database_is_unavailable(tmp_path, contents):
     path = tmp_path / "missing" / "store.db"
@@ -323,19 +418,24 @@ def test_only_files_and_servers_are_databases(url):
 
 
 def test_constraints_hold_where_the_code_would_not(database):
+    """Those that somebody may meet are told in words; the others are bugs, and keep nothing."""
     ada = kept_user(database)
     portfolio = kept_portfolio(database, ada)
     stranger = a_managed(uuid4())
+    for write, meaning in (
+        (lambda tx: tx.portfolios.add(stranger, []), "belongs to is not there"),
+        (lambda tx: tx.portfolios.add(portfolio, []), "kept already"),
+        (lambda tx: tx.proposals.add([a_proposal(stranger)]), "belongs to is not there"),
+    ):
+        with pytest.raises(Conflict, match=meaning) as refused, database.begin() as tx:
+            write(tx)
+        assert "INSERT" not in str(refused.value)
     for write in (
-        lambda tx: tx.portfolios.add(stranger, []),  # whose owner is nobody
-        lambda tx: tx.portfolios.add(portfolio, []),  # whose id is taken
-        lambda tx: tx.proposals.add([a_proposal(stranger)]),
         lambda tx: tx.jobs.add(a_job(ada.id, progress=1.5)),
         lambda tx: tx.portfolios.add(a_managed(ada.id, version=0), []),
     ):
-        with pytest.raises(Conflict, match="refuses") as refused, database.begin() as tx:
+        with pytest.raises(IntegrityError), database.begin() as tx:
             write(tx)
-        assert "INSERT" not in str(refused.value)
 
 
 def test_a_time_without_a_zone_is_a_bug(database):
@@ -381,6 +481,19 @@ def test_the_check_finds_what_disagrees_and_nothing_else(database, monkeypatch):
     assert found[f"portfolio {kept[0].id}"] == "the ledger amounts to cash 1005, 1001.50 is kept"
     assert found[f"portfolio {kept[1].id}"] == "the ledger amounts to holdings none, A 2 is kept"
     assert "cash would be" in found[f"portfolio {kept[2].id}"]
+
+
+def test_the_check_finds_what_no_constraint_of_one_row_rules_out(database):
+    ada, grace = kept_user(database), kept_user(database)
+    mine, other = (kept_portfolio(database, ada, a_deposit(1000)) for _ in range(2))
+    record = kept_proposal(database, mine)
+    fill = a_fill(record)
+    with database.begin() as tx:
+        tx.portfolios.save(booked(tx, mine, fill), entries=[fill])  # though it is not executed
+    (early,) = database.check()
+    assert early.startswith(f"portfolio {mine.id}: entry {fill.id} carries out a proposal")
+    theirs = kept_proposal(database, attrs.evolve(other, owner=grace.id))
+    assert f"proposal {theirs.id}: belongs to somebody else than its portfolio" in database.check()
 
 
 DOCUMENTS = {

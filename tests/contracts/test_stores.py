@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.application.ports.jobs import JobChanged, JobState
-from rebalancer.application.ports.portfolios import ChunkDone
+from rebalancer.application.ports.portfolios import ChunkDone, ChunksHeld
 from rebalancer.domain.errors import Conflict, NotFound, Unavailable
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import Mandate, PortfolioChanged
@@ -974,6 +975,37 @@ def test_jobs_come_back_as_they_were(
         assert tx.jobs.get(job.id) == job
 
 
+# Together.
+
+
+def test_whoever_ends_a_login_ends_the_token_that_comes_of_it_meanwhile(work, ada):
+    used, old = a_token(ada.id, used=NOW), a_token(ada.id)
+    old = attrs.evolve(old, family=used.family)
+    fresh = attrs.evolve(a_token(ada.id), family=used.family)
+    with work.begin() as tx:
+        tx.tokens.add(used)
+        tx.tokens.add(old)
+    begun = threading.Event()
+
+    def end():
+        begun.set()
+        with work.begin() as tx:  # as somebody does who shows a used token again, or logs out
+            assert tx.tokens.get(used.digest) == used
+            tx.tokens.revoke(used.family)
+
+    with ThreadPoolExecutor(1) as threads:
+        with work.begin() as tx:
+            assert tx.tokens.get(old.digest) == old
+            assert tx.tokens.use(old.digest, NOW)
+            ending = threads.submit(end)
+            begun.wait()
+            time.sleep(0.3)  # so that it waits for us
+            tx.tokens.add(fresh)
+        ending.result()
+    with work.read() as tx:
+        assert [tx.tokens.get(token.digest) for token in (used, old, fresh)] == [None] * 3
+
+
 # Batch runs.
 
 
@@ -1059,16 +1091,16 @@ def test_many_who_share_a_run_do_each_part_once(work):
     def share(_):
         done = 0
         while True:
-            with work.begin() as tx:
-                part = tx.runs.take(run.id)
-                if part is None:
-                    tx.runs.finish(run.id, NOW)
-                    return done
             try:
+                with work.begin() as tx:
+                    part = tx.runs.take(run.id)
+                    if part is None:
+                        tx.runs.finish(run.id, NOW)
+                        return done
                 with work.begin() as tx:
                     tx.runs.done(part, proposed=1, nothing=0)
                 done += 1
-            except (ChunkDone, Unavailable):
+            except (ChunkDone, ChunksHeld, Unavailable):
                 continue
 
     outcomes = race(share)

@@ -216,6 +216,8 @@ BAD = {
     "zero bytes": (b"\0\0\0", None, "not JSON"),
     "invalid UTF-8": (b'{"id": "\xff"}', None, "UTF-8"),
     "half a surrogate pair": (raw("id", r'"\ud800"'), None, "surrogate"),
+    "a character that nobody can keep": (raw("id", r'"a\u0000b"'), None, "id: must not contain"),
+    "the same in a symbol": (raw("holdings", r'{"\u0000": "1"}'), None, "holdings: must not"),
     "half a surrogate pair in a symbol": (raw("holdings", r'{"\udfff": "1"}'), None, "surrogate"),
     "a field twice": (b'{"id": "b", "id": "c"}', None, "id: occurs twice"),
     "a symbol twice": (raw("holdings", '{"A": "1", "A": "2"}'), None, "A: occurs twice"),

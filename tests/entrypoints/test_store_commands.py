@@ -134,7 +134,8 @@ def test_check_finds_what_is_wrong(store, keep):
     [
         ("nonsense", 2, "REBALANCER_DATABASE_URL: must be a URL"),
         ("mysql://host/db", 2, "database: expected the path of a file"),
-        ("sqlite:////nowhere/at/all.db", 1, "the database did not answer"),
+        ("sqlite:////nowhere/at/all.db", 1, "did not answer; try again (unable to open database"),
+        ("postgresql://nobody@127.0.0.1:1/nowhere", 1, "did not answer; try again (connection fa"),
     ],
 )
 def test_a_database_that_cannot_be_had(quickly, monkeypatch, url, code, fragment):

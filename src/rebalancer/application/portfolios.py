@@ -21,7 +21,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.rebalancing.limits import breaches
-from rebalancer.domain.rebalancing.record import Stage
+from rebalancer.domain.rebalancing.record import Stage, fill_id
 
 _ZERO = Decimal(0)
 
@@ -324,7 +324,7 @@ class RecordTrades:
             owner: Whose portfolio.
             proposal_id: The accepted proposal that they carry out, which is executed by this.
             key: What the caller calls the request.
-            id: The entries' ids follow from it.
+            id: The entries' ids follow from it, or from the proposal's.
             now: When.
 
         Raises:
@@ -339,10 +339,15 @@ class RecordTrades:
             "trades", portfolio_id, proposal_id, *(attrs.astuple(trade) for trade in trades)
         )
         with self.work.begin() as tx:
+            record = None
+            if proposal_id is not None:  # first, as whoever holds one portfolio waits for no other
+                record = tx.proposals.get(proposal_id, owner=owner)
+                if record.portfolio_id != portfolio_id:
+                    raise InvalidRequest("is for another portfolio", field="proposal_id")
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
             if (done := carried_out(tx, owner, key, asked)) is not None:
-                ids = {uuid5(done, str(number)) for number in range(len(trades))}
+                ids = {_entry_id(proposal_id, done, number) for number in range(len(trades))}
                 kept = [entry for entry in ledger.entries if entry.id in ids]
                 return kept, valued(portfolio, market), True
             if not trades:
@@ -352,10 +357,7 @@ class RecordTrades:
                 _entry(trade, f"trades[{number}]", currency, market, proposal_id, id, number, now)
                 for number, trade in enumerate(trades)
             ]
-            if proposal_id is not None:
-                record = tx.proposals.get(proposal_id, owner=owner)
-                if record.portfolio_id != portfolio_id:
-                    raise InvalidRequest("is for another portfolio", field="proposal_id")
+            if record is not None:
                 tx.proposals.save(record.carried_out(now), seen=Stage.ACCEPTED)
             booked = portfolio.booked(ledger.followed_by(entries), now)
             tx.portfolios.save(booked, entries=entries)
@@ -523,7 +525,7 @@ def _entry(
         on = market_day(trade.on, market)
         close_of(trade.symbol, market, on, field="symbol")
         return Entry(
-            id=uuid5(id, str(number)),
+            id=_entry_id(proposal_id, id, number),
             kind=trade.kind,
             on=on,
             recorded=now,
@@ -538,6 +540,10 @@ def _entry(
     except InvalidRequest as error:
         message = str(error).removeprefix(f"{error.field}: ")
         raise InvalidRequest(message, field=f"{field}.{error.field}") from None
+
+
+def _entry_id(proposal_id: UUID | None, id: UUID, number: int) -> UUID:
+    return uuid5(id, str(number)) if proposal_id is None else fill_id(proposal_id, number)
 
 
 def _check(mandate: Mandate, market: PriceHistory, instruments: InstrumentSource) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
@@ -14,9 +16,23 @@ import attrs
 from rebalancer.application.portfolios import carried_out, fingerprint
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
-from rebalancer.application.ports.portfolios import BatchRun, Broker, ChunkDone, IdempotencyKey
+from rebalancer.application.ports.portfolios import (
+    BatchRun,
+    Broker,
+    Chunk,
+    ChunkDone,
+    ChunksHeld,
+    IdempotencyKey,
+    Unreadable,
+)
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, RebalancerError
+from rebalancer.domain.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    RebalancerError,
+    Unavailable,
+)
 from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -36,10 +52,18 @@ COMPARED = ("monthly", "band")
 CHUNK = 512
 """Portfolios that a walk over the store takes at a time."""
 
+OUTAGE = 60.0
+"""Seconds for which a walk waits for a store that does not answer."""
+
+_MOMENT = 0.5
+"""Seconds until it asks again."""
+
 _RECENT = 32
 """Terms that are remembered."""
 
 _ZERO = Decimal(0)
+
+log = logging.getLogger("rebalancer.batch")
 
 
 @attrs.frozen
@@ -474,24 +498,53 @@ class ProposeForEveryone:
             terms: Those that it began with.
             now: When.
             progress: Told how many portfolios more are done.
+
+        Raises:
+            Unavailable: the store has not answered for longer than `OUTAGE`.
         """
         newest = self.prices.closes(days=1).last_date
+        away_since = None
         while True:
-            with self.work.begin() as tx:
-                part = tx.runs.take(run)
+            try:
+                part = self._taken(run, now)
                 if part is None:
-                    tx.runs.finish(run, now)
                     return
-            with self.work.read() as tx:
-                chunk = tx.portfolios.chunk(after=part.after, until=part.until)
-            records, failures = _proposals(chunk, terms, run, newest, now)
-            traded = sum(record.stage is Stage.PROPOSED for record in records)
-            with suppress(ChunkDone), self.work.begin() as tx:
+                progress(self._done(part, terms, newest, now))
+                away_since = None
+            except ChunksHeld:
+                progress(0)
+                time.sleep(_MOMENT)
+            except Unavailable as error:
+                away_since = away_since or time.monotonic()
+                if time.monotonic() - away_since > OUTAGE:
+                    raise
+                log.warning("run %s waits: %s", run, error)
+                progress(0)
+                time.sleep(_MOMENT)
+
+    def _taken(self, run: UUID, now: datetime) -> Chunk | None:
+        """A part of a run; None: all are done, which is noted."""
+        with self.work.begin() as tx:
+            part = tx.runs.take(run)
+            if part is None:
+                tx.runs.finish(run, now)
+        return part
+
+    def _done(self, part: Chunk, terms: Terms, newest: date, now: datetime) -> int:
+        """Do a part; how many portfolios are done by it."""
+        with self.work.read() as tx:
+            chunk = tx.portfolios.chunk(after=part.after, until=part.until)
+        records, failures = _proposals(chunk, terms, part.run, newest, now)
+        traded = sum(record.stage is Stage.PROPOSED for record in records)
+        try:
+            with self.work.begin() as tx:
                 # First, so that who comes second learns it before anything is written twice.
                 nothing = len(records) - traded
                 tx.runs.done(part, proposed=traded, nothing=nothing, failures=failures)
                 tx.proposals.add(records)
-                progress(len(chunk))
+        except ChunkDone:
+            return 0
+        return len(chunk)
 
     def read(self, run: UUID) -> BatchRun:
         """How far a run is.
@@ -513,12 +566,19 @@ def _others(portfolio: Portfolio, terms: Terms) -> tuple[Proposal, ...]:
 
 
 def _proposals(
-    chunk: Sequence[ManagedPortfolio], terms: Terms, run: UUID, newest: date, now: datetime
+    chunk: Sequence[ManagedPortfolio | Unreadable],
+    terms: Terms,
+    run: UUID,
+    newest: date,
+    now: datetime,
 ) -> tuple[list[ProposalRecord], list[tuple[UUID, str]]]:
     asked: list[tuple[ManagedPortfolio, Portfolio]] = []
     records: list[ProposalRecord] = []
     failures: list[tuple[UUID, str]] = []
     for portfolio in chunk:
+        if isinstance(portfolio, Unreadable):
+            failures.append((portfolio.id, portfolio.why))
+            continue
         try:
             asked.append((portfolio, _current_portfolio(portfolio, terms, _ZERO)))
         except InvalidRequest as error:

@@ -61,8 +61,8 @@ def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
     can name it.
 
     Raises:
-        InvalidRequest: not UTF-8, not JSON, not an object, a key that occurs twice, or nested too
-            deeply.
+        InvalidRequest: not UTF-8, not JSON, not an object, a key that occurs twice, a character
+            that nobody can keep, or nested too deeply.
     """
     try:
         read = text.decode("utf-8-sig")
@@ -74,8 +74,11 @@ def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
             parse_constant=Decimal,
         )
         if "\\u" in read:
-            # An escape can bring in half of a surrogate pair, which no output could hold.
+            # An escape can bring in half of a surrogate pair, which no output could hold, or the
+            # character U+0000, which not every database can.
             json.dumps(value, ensure_ascii=False, default=str).encode()
+            if "\\u0000" in read:
+                _check_no_nul(value)
     except UnicodeDecodeError as error:
         raise InvalidRequest(
             f"is not UTF-8 text (byte {error.start + 1}); save it as UTF-8", field=field
@@ -93,6 +96,18 @@ def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequest(f"expected a JSON object, got {_shown(value)}", field=field)
     return value
+
+
+def _check_no_nul(value: object, path: str = "") -> None:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            _check_no_nul(key, path)
+            _check_no_nul(one, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            _check_no_nul(one, f"{path}[{number}]")
+    elif isinstance(value, str) and "\0" in value:
+        raise InvalidRequest("must not contain the character U+0000; leave it out", field=path)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,13 @@ import attrs
 
 from rebalancer.application.ports.accounts import RefreshToken
 from rebalancer.application.ports.jobs import Job, JobState
-from rebalancer.application.ports.portfolios import BatchRun, Chunk, ChunkDone, IdempotencyKey
+from rebalancer.application.ports.portfolios import (
+    BatchRun,
+    Chunk,
+    ChunkDone,
+    IdempotencyKey,
+    Unreadable,
+)
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Conflict, NotFound
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
@@ -183,7 +189,7 @@ class MemoryPortfolios:
 
     def chunk(
         self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
-    ) -> list[ManagedPortfolio]:
+    ) -> list[ManagedPortfolio | Unreadable]:
         """See `Portfolios.chunk`."""
         inside = [
             id

@@ -49,6 +49,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.types import TypeEngine
 
 from rebalancer.adapters.sql.copying import copied
@@ -234,7 +235,14 @@ def _filled(
     insert_all = copied if _many_at_once(connection) else _inserted
     done = dict.fromkeys(tables, 0)
     for name, rows in _bundles(archive.rows()):
-        insert_all(connection, tables[name], rows)
+        try:
+            insert_all(connection, tables[name], rows)
+        except (Conflict, InvalidRequest, IntegrityError, DataError) as error:
+            why = str(error.__cause__).partition("\n")[0]
+            raise InvalidRequest(
+                f"{archive.path} holds what the table {name} cannot: {why}; nothing was kept",
+                field="file",
+            ) from error
         done[name] += len(rows)
         progress(sum(done.values()))
     if _many_at_once(connection):

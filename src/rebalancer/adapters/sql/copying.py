@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError
 
 from rebalancer.adapters.sql.engine import meaning_of
 
@@ -22,9 +23,9 @@ def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
         rows: All with the same columns, as `insert` would take them.
 
     Raises:
-        Conflict, Unavailable: as any other statement would, which SQLAlchemy sends.
+        RebalancerError: as any other statement would, which SQLAlchemy sends.
     """
-    from psycopg import Error, IntegrityError, sql  # there, as the connection is to Postgres
+    from psycopg import Error, sql  # there, as the connection is to Postgres
 
     columns = list(rows[0])
     dialect = connection.dialect
@@ -47,7 +48,8 @@ def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
                     ]
                 )
     except Error as error:
-        raise meaning_of(error, contradicts=isinstance(error, IntegrityError)) from error
+        wrapped = DBAPIError.instance(None, None, error, Error)
+        raise (meaning_of(error) or wrapped) from error
 
 
 _TYPES = "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"

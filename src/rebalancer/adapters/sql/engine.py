@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    IntegrityError,
-    NoSuchModuleError,
-    TimeoutError,
-)
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
 from sqlalchemy.schema import PrimaryKeyConstraint, UniqueConstraint
 
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
+from rebalancer.domain.portfolio.ledger import Overdrawn
 from rebalancer.domain.portfolio.owner import EmailTaken
+
+log = logging.getLogger("rebalancer.database")
 
 _READ_ONLY = "rebalancer_read_only"
 """Execution option of connections that may not write."""
@@ -41,8 +38,14 @@ _MEANING: dict[str, RebalancerError] = {
     "pk_idempotency_keys": Conflict(
         "a request with this Idempotency-Key is being carried out; try again"
     ),
+    "ck_portfolios_cash": Overdrawn("cash would be less than nothing"),
+    "ck_portfolios_uninvested": Overdrawn("more would be uninvested than there is cash"),
 }
-"""What it means that a constraint is broken; of all others, that it is a contradiction."""
+"""What it means that a constraint is broken, of those that somebody may meet who did nothing wrong.
+
+Of others, that a thing is there already, or what it refers to is not. What is no number, or
+contradicts itself in another way, the domain has let through: that is a bug.
+"""
 
 _UNIQUE = {
     ", ".join(f"{table.name}.{column.name}" for column in constraint.columns): constraint.name
@@ -52,23 +55,57 @@ _UNIQUE = {
 }
 """SQLite names the columns of a broken constraint; this is what they are called together."""
 
+_AWAY = "the database did not answer; try again"
 _BUSY = "the database is busy; try again"
+_SLOW = "the database took too long to answer; try again"
 _TABLES = "the database lacks a table or a column: run `rebalancer db upgrade`"
 _TAKEN = "the database has no connection to spare; try again"
 _FULL = "the database has no room left; free some, and try again"
+_READS = "the database can be read only at present; try again"
+
+_NUL = "text must not contain the character U+0000"
+
+_OTHERS = Conflict("the database has tables of others under our names; use one of our own")
+_THERE = Conflict("this is kept already")
+_GONE = Conflict("what this belongs to is not there, or not any more")
 
 _SQLSTATES = {
     "40001": _BUSY,  # serialization_failure
     "40P01": _BUSY,  # deadlock_detected
     "55P03": _BUSY,  # lock_not_available
-    "57014": "the database took too long to answer; try again",  # query_canceled
-    "53300": _TAKEN,  # too_many_connections
+    "57014": _SLOW,  # query_canceled
     "53100": _FULL,  # disk_full
+    "53300": _TAKEN,  # too_many_connections
     "42P01": _TABLES,  # undefined_table
     "42703": _TABLES,  # undefined_column
-    "25006": "the database is read-only at present; try again",  # read_only_sql_transaction
+    "25006": _READS,  # read_only_sql_transaction
 }
 """What Postgres's codes mean; see its documentation, appendix A."""
+
+_CLASSES = {
+    "08": _AWAY,  # connection exceptions
+    "28": _AWAY,  # nobody is let in with this name or password
+    "3D": _AWAY,  # there is no database of this name
+    "53": _BUSY,  # insufficient resources
+    "57": _AWAY,  # an operator, or a crash, has intervened
+    "58": _AWAY,  # system errors, such as of a disk
+}
+"""And what all of a class mean, but for those."""
+
+_SQLITE = {
+    "BUSY": _BUSY,
+    "LOCKED": _BUSY,
+    "FULL": _FULL,
+    "READONLY": _READS,
+    "IOERR": _AWAY,
+    "CANTOPEN": _AWAY,
+    "NOTADB": _AWAY,
+    "CORRUPT": _AWAY,
+    "PROTOCOL": _BUSY,
+}
+"""What SQLite's primary codes mean; see https://www.sqlite.org/rescode.html."""
+
+_NO_SUCH = ("no such table", "no such column")
 
 
 def connect(url: str, *, pool: int = POOL, statement_timeout: float = STATEMENT_TIMEOUT) -> Engine:
@@ -164,7 +201,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database does not answer, or is busy for too long.
     """
-    with connected(engine) as connection, connection.begin():
+    connection, transaction = _begun(engine, reads=False)
+    with connection, transaction:
         yield connection
 
 
@@ -175,10 +213,9 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database does not answer.
     """
-    with connected(engine) as connection:
-        connection.execution_options(**{_READ_ONLY: True})
-        with connection.begin():
-            yield connection
+    connection, transaction = _begun(engine, reads=True)
+    with connection, transaction:
+        yield connection
 
 
 @contextmanager
@@ -188,12 +225,34 @@ def connected(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: none is free, or the database does not answer.
     """
+    with _connection(engine) as connection:
+        yield connection
+
+
+def _begun(engine: Engine, *, reads: bool) -> tuple[Connection, RootTransaction]:
+    """A transaction, and the connection that it is in.
+
+    A connection of the pool may have died with the server that it led to. It is found out here,
+    where nothing has been done yet, so that a new one can take its place unnoticed.
+    """
+    for last in (False, True):
+        connection = _connection(engine)
+        connection.execution_options(**{_READ_ONLY: reads})
+        try:
+            return connection, connection.begin()
+        except BaseException as error:
+            dead = connection.invalidated
+            connection.close()
+            if last or not (dead and isinstance(error, Unavailable)):
+                raise
+    raise AssertionError("the second time is the last")
+
+
+def _connection(engine: Engine) -> Connection:
     try:
-        connection = engine.connect()
+        return engine.connect()
     except TimeoutError:
         raise Unavailable("the database is busy: no connection is free; try again") from None
-    with connection:
-        yield connection
 
 
 _EXPECTED = (
@@ -230,10 +289,10 @@ def _begin_at_server(connection: Connection) -> None:
     reads = connection.get_execution_options().get(_READ_ONLY, False)
     driver: Any = connection.connection.driver_connection
     # Straight to libpq, as it is said with every request.
-    said = driver.pgconn.exec_(_READER if reads else _WRITER)
-    if said.status != _DONE:
-        connection.exec_driver_sql("SELECT 1")  # which says in our words what is wrong
-        raise Unavailable(_BUSY)  # or what was
+    if not driver.closed and driver.pgconn.exec_(_READER if reads else _WRITER).status == _DONE:
+        return
+    connection.exec_driver_sql("SELECT 1")  # which says in our words what is wrong
+    raise Unavailable(_AWAY)  # or what was
 
 
 _READER = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -243,32 +302,68 @@ _DONE = 1
 
 
 def _translated(context: ExceptionContext) -> RebalancerError | None:
-    """What an error of the database means to us; None for what is no error of the database."""
-    found = context.sqlalchemy_exception
-    if not isinstance(found, DBAPIError):
+    """What an error of the database means to us; None of a bug, which stays what it is."""
+    if not isinstance(context.sqlalchemy_exception, DBAPIError):
         return None
-    return meaning_of(context.original_exception, contradicts=isinstance(found, IntegrityError))
+    return meaning_of(context.original_exception)
 
 
-def meaning_of(original: Any, *, contradicts: bool) -> RebalancerError:
-    """What an error of the driver means to us; whether a constraint is broken is known already."""
-    said = str(original).partition("\n")[0]
+def meaning_of(original: Any) -> RebalancerError | None:
+    """What an error of the driver means to us; None if it is a bug.
+
+    What the driver says is for operators, in the log: it names servers and quotes what people keep.
+    """
+    found = (
+        _meaning_of_sqlite(original)
+        if hasattr(original, "sqlite_errorname")
+        else _meaning_at_server(original)
+    )
+    if isinstance(found, Unavailable):
+        log.warning("%s: %s", found, str(original).partition("\n")[0])
+    return found
+
+
+def _meaning_at_server(original: Any) -> RebalancerError | None:
     state = getattr(original, "sqlstate", None)
-    if contradicts:
-        if state is None:
-            broken = str(_UNIQUE.get(said.partition("failed: ")[2]))
-        else:
-            broken = str(original.diag.constraint_name)
-        meaning = _MEANING.get(broken) or Conflict(f"the database refuses it ({said})")
-        return type(meaning)(*meaning.args)
-    if state in _SQLSTATES:
-        return Unavailable(_SQLSTATES[state])
-    if re.match("no such (table|column)|table .* has no column", said):
-        return Unavailable(_TABLES)
-    if "locked" in said or "busy" in said:
-        return Unavailable(_BUSY)
-    if "too many c" in said or "connection slots" in said:  # while connecting there is no code
-        return Unavailable(_TAKEN)
-    if "is full" in said:
-        return Unavailable(_FULL)
-    return Unavailable(f"the database did not answer: {said}")
+    if state is None:  # it comes from the client, which has no codes
+        said = str(original)
+        if "too many c" in said or "connection slots" in said:
+            return Unavailable(_TAKEN)
+        if type(original).__name__ == "DataError" and "NUL" in said:
+            return InvalidRequest(_NUL)
+        lost = type(original).__name__ in ("OperationalError", "InterfaceError")
+        return Unavailable(_AWAY) if lost else None
+    if state in ("23505", "23514"):  # unique_violation, check_violation
+        known = _MEANING.get(original.diag.constraint_name)
+        return _again(known) if known else _again(_THERE) if state == "23505" else None
+    if state == "42P07":  # duplicate_table
+        return _again(_OTHERS)
+    if state in ("22021", "22P05"):  # character_not_in_repertoire, untranslatable_character
+        return InvalidRequest(_NUL)
+    if state == "23503":  # foreign_key_violation
+        return _again(_GONE)
+    told = _SQLSTATES.get(state) or _CLASSES.get(state[:2])
+    return Unavailable(told) if told else None
+
+
+def _meaning_of_sqlite(original: Any) -> RebalancerError | None:
+    kind, said = original.sqlite_errorname.split("_"), str(original)
+    broken = said.partition("failed: ")[2]
+    match kind[1:]:
+        case ["CONSTRAINT", "UNIQUE" | "PRIMARYKEY"]:
+            return _again(_MEANING.get(str(_UNIQUE.get(broken)), _THERE))
+        case ["CONSTRAINT", "FOREIGNKEY"]:
+            return _again(_GONE)
+        case ["CONSTRAINT", "CHECK"] if broken in _MEANING:
+            return _again(_MEANING[broken])
+        case ["ERROR"] if said.endswith(" already exists"):
+            return _again(_OTHERS)
+        case ["ERROR"] if said.startswith(_NO_SUCH) or "has no column" in said:
+            return Unavailable(_TABLES)
+    told = _SQLITE.get(kind[1])
+    return Unavailable(told) if told else None
+
+
+def _again(meaning: RebalancerError) -> RebalancerError:
+    """The same error as a new one, since each that is raised remembers where."""
+    return type(meaning)(*meaning.args)

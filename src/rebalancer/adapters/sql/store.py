@@ -46,9 +46,16 @@ from rebalancer.adapters.sql.tables import (
 )
 from rebalancer.application.ports.accounts import RefreshToken
 from rebalancer.application.ports.jobs import Job, JobState
-from rebalancer.application.ports.portfolios import BatchRun, Chunk, ChunkDone, IdempotencyKey
+from rebalancer.application.ports.portfolios import (
+    BatchRun,
+    Chunk,
+    ChunkDone,
+    ChunksHeld,
+    IdempotencyKey,
+    Unreadable,
+)
 from rebalancer.application.ports.store import Transaction
-from rebalancer.domain.errors import Conflict, NotFound, Unavailable
+from rebalancer.domain.errors import Conflict, NotFound, RebalancerError, Unavailable
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, Overdrawn, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate, PortfolioChanged
@@ -65,6 +72,13 @@ _COUNTS = ("proposed", "nothing_to_do", "failed")
 
 _MANY = 32
 """Rows from which on it pays to send them to Postgres as one stream."""
+
+_NAMED_AT_ONCE = 10_000
+"""Ids in one statement; no database takes any number of them."""
+
+
+class Damaged(RuntimeError):
+    """What is kept makes no sense: a bug of this or another version, or somebody else's hand."""
 
 
 @attrs.frozen
@@ -108,8 +122,12 @@ class SqlWork:
 
     def check(self) -> list[str]:
         """Every portfolio, closed ones included, whose ledger and positions disagree, in words."""
-        found: list[str] = []
         with reading(self.engine) as connection:
+            found = [
+                said
+                for query, said in _CONTRADICTIONS
+                for said in map(said.format_map, connection.execute(query).mappings())
+            ]
             chunk = select(portfolios).order_by(portfolios.c.id).limit(_CHECKED_AT_ONCE)
             rows = connection.execute(chunk).all()
             while rows:
@@ -118,7 +136,7 @@ class SqlWork:
                 found += [
                     f"portfolio {row.id}: {why}"
                     for row in rows
-                    if (why := _disagreement(_portfolio(row), ledgers[row.id]))
+                    if (why := _disagreement(row, ledgers[row.id]))
                 ]
                 rows = connection.execute(chunk.where(portfolios.c.id > rows[-1].id)).all()
         return found
@@ -192,15 +210,23 @@ class SqlTokens:
         return self.connection.execute(update(table).where(unused).values(used=now)).rowcount == 1
 
     def revoke(self, family: UUID) -> None:
-        """See `RefreshTokens.revoke`."""
-        self.connection.execute(deletion(refresh_tokens).where(refresh_tokens.c.family == family))
+        """See `RefreshTokens.revoke`.
+
+        Somebody may be exchanging one of them at this moment: once they are done, which we wait
+        for, there is a new one, which our statement did not see. So it is said until none is left;
+        a new one comes only of an old one that is there.
+        """
+        theirs = deletion(refresh_tokens).where(refresh_tokens.c.family == family)
+        while self.connection.execute(theirs).rowcount:
+            pass
 
     def tidy(self, now: datetime, *, owner: UUID | None = None) -> None:
         """See `RefreshTokens.tidy`."""
-        ended = deletion(refresh_tokens).where(refresh_tokens.c.expires <= now)
+        table = refresh_tokens.c
+        ended = select(table.digest).where(table.expires <= now)
         if owner is not None:
-            ended = ended.where(refresh_tokens.c.owner == owner)
-        self.connection.execute(ended)
+            ended = ended.where(table.owner == owner)
+        self.connection.execute(_tidied(refresh_tokens, table.digest, ended))
 
 
 @attrs.frozen
@@ -214,7 +240,9 @@ class SqlPortfolios:
 
     connection: Connection
     holds: bool = False
-    _held: dict[UUID, int] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+    _held: dict[UUID, ManagedPortfolio] = attrs.field(
+        factory=dict, init=False, repr=False, eq=False
+    )
     _ledgers: dict[UUID, Ledger] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
@@ -233,19 +261,22 @@ class SqlPortfolios:
             row = self.connection.execute(query, {"id": id, "owner": owner}).one_or_none()
         found = _portfolio(_found(row, "portfolio", id))
         if self.holds:
-            self._held[id] = found.version
+            self._held[id] = found
         return found
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
         """See `Portfolios.save`."""
         id, before = portfolio.id, portfolio.version - 1
-        self._at(id, portfolio.owner, before)
-        ledger = self.ledger(id)
-        _agree(portfolio, ledger, entries)
+        kept = self._at(id, portfolio.owner, before)
+        if entries or portfolio.positions != kept.positions:
+            ledger = self.ledger(id)
+            _agree(portfolio, ledger, entries)
+            if id in self._held:
+                self._ledgers[id] = ledger.followed_by(entries)
         self._change(id, portfolio.owner, before, _portfolio_row(portfolio))
         self._record(id, entries)
         if id in self._held:
-            self._held[id], self._ledgers[id] = portfolio.version, ledger.followed_by(entries)
+            self._held[id] = portfolio
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         """See `Portfolios.close`."""
@@ -268,17 +299,23 @@ class SqlPortfolios:
 
     def some(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
         """See `Portfolios.some`."""
-        rows = self.connection.execute(_SOME, {"ids": list(ids)})
-        return {row.id: _portfolio(row) for row in rows}
+        return {
+            row.id: _portfolio(row)
+            for part in _parts(ids)
+            for row in self.connection.execute(_SOME, {"ids": part})
+        }
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
         """See `Portfolios.versions`."""
-        query = select(portfolios.c.id, portfolios.c.version).where(portfolios.c.id.in_(ids))
-        return {row.id: row.version for row in self.connection.execute(query)}
+        return {
+            row.id: row.version
+            for part in _parts(ids)
+            for row in self.connection.execute(_VERSIONS, {"ids": part})
+        }
 
     def chunk(
         self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
-    ) -> list[ManagedPortfolio]:
+    ) -> list[ManagedPortfolio | Unreadable]:
         """See `Portfolios.chunk`."""
         query = select(portfolios).where(portfolios.c.closed.is_(None))
         if after is not None:
@@ -286,7 +323,7 @@ class SqlPortfolios:
         if until is not None:
             query = query.where(portfolios.c.id <= until)
         query = query.order_by(portfolios.c.id).limit(limit)
-        return [_portfolio(row) for row in self.connection.execute(query).all()]
+        return [_readable(row) for row in self.connection.execute(query).all()]
 
     def milestones(self, every: int) -> list[UUID]:
         """See `Portfolios.milestones`."""
@@ -317,17 +354,17 @@ class SqlPortfolios:
         query = query.order_by(table.c.sequence.desc()).limit(limit)
         return [_entry(row) for row in self.connection.execute(query)]
 
-    def _at(self, id: UUID, owner: UUID, version: int) -> None:
+    def _at(self, id: UUID, owner: UUID, version: int) -> ManagedPortfolio:
         kept = self._held.get(id)
         if kept is None:
             # Held, so that the ledger which is read after it is of the same moment.
-            query = _held(select(portfolios.c.version).where(_theirs(id, owner)))
-            found = self.connection.execute(query).one_or_none()
-            kept = _found(found, "portfolio", id).version
-        if kept != version:
+            row = self.connection.execute(_HELD_THEIRS, {"id": id, "owner": owner}).one_or_none()
+            kept = _portfolio(_found(row, "portfolio", id))
+        if kept.version != version:
             raise PortfolioChanged(
-                f"the portfolio is at version {kept}, not {version}; read it again"
+                f"the portfolio is at version {kept.version}, not {version}; read it again"
             )
+        return kept
 
     def _change(self, id: UUID, owner: UUID, version: int, row: Mapping[str, Any]) -> None:
         """Compare and swap."""
@@ -420,8 +457,10 @@ class SqlKeys:
 
     def forget(self, before: datetime) -> int:
         """See `IdempotencyKeys.forget`."""
-        old = deletion(idempotency_keys).where(idempotency_keys.c.created < before)
-        return self.connection.execute(old).rowcount
+        table = idempotency_keys.c
+        which = tuple_(table.owner, table.key)
+        old = select(table.owner, table.key).where(table.created < before)
+        return self.connection.execute(_tidied(idempotency_keys, which, old)).rowcount
 
 
 @attrs.frozen
@@ -513,10 +552,10 @@ class SqlRuns:
         open_parts = select(batch_chunks).where(table.run == id, ~table.done)
         first = open_parts.order_by(table.taken, table.number).limit(1)
         row = self.connection.execute(first.with_for_update(skip_locked=True)).one_or_none()
-        while row is None:  # none is left, or others take or finish the last ones this moment
+        if row is None:
             if self.connection.execute(open_parts.limit(1)).first() is None:
                 return None
-            row = self.connection.execute(first.with_for_update()).one_or_none()
+            raise ChunksHeld("others are at the last parts of the run; ask again in a moment")
         chunk = Chunk(id, row.number, row.after, row.until)
         self.connection.execute(update(batch_chunks).where(_of(chunk)).values(taken=row.taken + 1))
         return chunk
@@ -566,6 +605,18 @@ def _replaced(connection: Connection, table: Table, row: Mapping[str, Any], what
         raise NotFound(f"there is no {what} {row['id']}")
 
 
+def _parts(ids: Collection[UUID]) -> Iterator[list[UUID]]:
+    """Some after the other."""
+    listed = list(ids)
+    for at in range(0, len(listed), _NAMED_AT_ONCE):
+        yield listed[at : at + _NAMED_AT_ONCE]
+
+
+def _tidied(table: Table, which: Any, old: Select[Any]) -> Any:
+    """Deletes what is old, but for what somebody is at: it goes the next time."""
+    return deletion(table).where(which.in_(old.with_for_update(skip_locked=True)))
+
+
 def _theirs(id: Any, owner: Any) -> Any:
     """The open portfolio of this id, if it is theirs."""
     table = portfolios.c
@@ -594,6 +645,10 @@ _SOME = select(portfolios).where(
     portfolios.c.id.in_(bindparam("ids", expanding=True)), portfolios.c.closed.is_(None)
 )
 
+_VERSIONS = select(portfolios.c.id, portfolios.c.version).where(
+    portfolios.c.id.in_(bindparam("ids", expanding=True))
+)
+
 
 def _held(query: Select[Any]) -> Select[Any]:
     """Rows that nobody else writes until the transaction ends; what refers to them may be added.
@@ -620,6 +675,29 @@ _RUNS = select(
     *(_PARTS.c[name] for name in ("chunks", "done", *_COUNTS)),
 ).join_from(batch_runs, _PARTS, batch_runs.c.id == _PARTS.c.run)
 """Runs, and what is done of them; those of versions without parts are none of ours."""
+
+
+_CONTRADICTIONS: tuple[tuple[Select[Any], str], ...] = (
+    (
+        select(proposals.c.id)
+        .join(portfolios, proposals.c.portfolio == portfolios.c.id)
+        .where(proposals.c.owner != portfolios.c.owner)
+        .order_by(proposals.c.id),
+        "proposal {id}: belongs to somebody else than its portfolio",
+    ),
+    (
+        select(ledger_entries.c.id, ledger_entries.c.portfolio)
+        .join(proposals, ledger_entries.c.proposal == proposals.c.id)
+        .where(
+            (ledger_entries.c.portfolio != proposals.c.portfolio)
+            | (proposals.c.stage != Stage.EXECUTED.value)
+        )
+        .order_by(ledger_entries.c.id),
+        "portfolio {portfolio}: entry {id} carries out a proposal of another portfolio, or one "
+        "that is not executed",
+    ),
+)
+"""What no constraint of one row can rule out, and what to say of each that is found."""
 
 
 def _of(chunk: Chunk) -> Any:
@@ -652,7 +730,10 @@ def _agree(portfolio: ManagedPortfolio, ledger: Ledger, entries: Sequence[Entry]
         raise RuntimeError(f"portfolio {portfolio.id} does not agree with its ledger")
 
 
-def _disagreement(portfolio: ManagedPortfolio, ledger: Ledger) -> str | None:
+def _disagreement(row: Row[Any], ledger: Ledger) -> str | None:
+    portfolio = _readable(row)
+    if isinstance(portfolio, Unreadable):
+        return portfolio.why
     try:
         reckoned = ledger.positions
     except Overdrawn as error:
@@ -728,6 +809,25 @@ def _portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
 
 
 def _portfolio(row: Row[Any]) -> ManagedPortfolio:
+    """A portfolio as it is kept.
+
+    Raises:
+        Damaged: it makes no sense.
+    """
+    found = _readable(row)
+    if isinstance(found, Unreadable):
+        raise Damaged(f"portfolio {found.id}: {found.why}")
+    return found
+
+
+def _readable(row: Row[Any]) -> ManagedPortfolio | Unreadable:
+    try:
+        return _portfolio_of(row)
+    except (RebalancerError, ValueError, KeyError) as error:
+        return Unreadable(row.id, f"what is kept of it makes no sense: {error}")
+
+
+def _portfolio_of(row: Row[Any]) -> ManagedPortfolio:
     mandate = Mandate(
         name=row.name,
         currency=_currency(row.currency),

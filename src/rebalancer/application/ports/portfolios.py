@@ -86,6 +86,23 @@ class ChunkDone(Conflict):
     """Somebody else has done this part of a walk."""
 
 
+class ChunksHeld(Conflict):
+    """Others take or finish the last parts of a walk at this moment: ask again in a moment."""
+
+
+@attrs.frozen
+class Unreadable:
+    """A kept portfolio that makes no sense to this version, as after a rule has become stricter.
+
+    Attributes:
+        id: Of the portfolio.
+        why: What is wrong with it.
+    """
+
+    id: UUID
+    why: str
+
+
 class Portfolios(Protocol):
     """Portfolios in somebody's keeping; those of others do not exist."""
 
@@ -126,8 +143,11 @@ class Portfolios(Protocol):
 
     def chunk(
         self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
-    ) -> list[ManagedPortfolio]:
-        """Portfolios of everybody by id, those behind ``after`` up to ``until``: for operators."""
+    ) -> list[ManagedPortfolio | Unreadable]:
+        """Portfolios of everybody by id, those behind ``after`` up to ``until``: for operators.
+
+        One that cannot be read keeps nobody from the others.
+        """
 
     def milestones(self, every: int) -> list[UUID]:
         """Of all open portfolios by id, each ``every``-th one."""
@@ -212,6 +232,9 @@ class BatchRuns(Protocol):
 
         Whoever took a part may be dead, so nobody waits for them: two may do the same part, and
         the first to finish counts.
+
+        Raises:
+            ChunksHeld: each part that is not done is being taken or finished by somebody.
         """
 
     def done(

@@ -85,6 +85,14 @@ class Fill:
     cost: Decimal
 
 
+def fill_id(proposal: UUID, number: int) -> UUID:
+    """Of the ledger entry of a proposal's n-th fill.
+
+    A ledger takes each id once, so that however a proposal is carried out, it is so once.
+    """
+    return uuid5(proposal, f"fill {number}")
+
+
 @attrs.frozen
 class ProposalRecord:
     """A proposal, what it saw, and what was made of it.
@@ -199,7 +207,7 @@ class ProposalRecord:
     def entries(self, fills: Sequence[Fill], now: datetime) -> list[Entry]:
         """Ledger entries of the planned cash flow and of fills at the as-of close.
 
-        Their ids follow from the proposal's, so that they can be written only once.
+        Their ids follow from the proposal's, see `fill_id`.
         """
         on = self.proposal.as_of
         found = []
@@ -218,7 +226,7 @@ class ProposalRecord:
         for number, fill in enumerate(fills):
             found.append(
                 Entry(
-                    id=uuid5(self.id, f"fill {number}"),
+                    id=fill_id(self.id, number),
                     kind=EntryKind.BUY if fill.side is Side.BUY else EntryKind.SELL,
                     on=on,
                     recorded=now,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -83,19 +84,24 @@ def run(
 
     Raises:
         InvalidRequest: there is no run to resume.
+        Unavailable: the store went away for too long; says how to go on.
     """
     from rebalancer.application.rebalance import ProposeForEveryone
+    from rebalancer.domain.errors import Unavailable
     from rebalancer.entrypoints.processes import seldom_tidied
 
     use, terms = wired.get(ProposeForEveryone), walk.terms(wired)
     found = use.begin(terms, id=id, now=now, resume=resume)
     left = found.chunks - found.done
-    if min(workers, left // WORTHWHILE) > 1:
-        _together(walk, use.read, found, now, min(workers, left // WORTHWHILE), advance)
-    # What processes that died have left undone, and all of it where there was one.
-    with seldom_tidied():
-        use.share(found.id, terms, now=now, progress=advance)
-    return use.read(found.id)
+    try:
+        if min(workers, left // WORTHWHILE) > 1:
+            _together(walk, use.read, found, now, min(workers, left // WORTHWHILE), advance)
+        # What processes that died have left undone, and all of it where there was one.
+        with seldom_tidied():
+            use.share(found.id, terms, now=now, progress=advance)
+        return use.read(found.id)
+    except Unavailable as error:
+        raise Unavailable(f"{error}; go on with --resume") from error.__cause__
 
 
 def share(walk: Walk, run: UUID, now: datetime) -> None:
@@ -125,6 +131,8 @@ def _together(
     """Have processes share a run; one that dies leaves its part to the others."""
     import multiprocessing
 
+    from rebalancer.domain.errors import Unavailable
+
     context = multiprocessing.get_context("spawn")  # nothing of ours is shared by accident
     started: list[Any] = [
         context.Process(target=share, args=(walk, run.id, now), daemon=True) for _ in range(workers)
@@ -135,9 +143,10 @@ def _together(
     try:
         while any(process.is_alive() for process in started):
             time.sleep(_LOOK)
-            done = _proposed(read(run.id))
-            advance(done - known)
-            known = done
+            with suppress(Unavailable):  # they wait for the store, and so do we
+                done = _proposed(read(run.id))
+                advance(done - known)
+                known = done
     finally:
         for process in started:  # of which none is alive, unless we are interrupted
             process.terminate()

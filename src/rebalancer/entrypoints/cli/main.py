@@ -77,7 +77,9 @@ def main() -> None:
         error.show()
         code = BAD_INPUT
     except Unavailable as error:
-        click.echo(f"Error: {error}", err=True)
+        # Why, in the words of whatever we depend on: they are for operators, not for the API.
+        why = str(error.__cause__ or "").partition("\n")[0]
+        click.echo(f"Error: {error}{f' ({why})' if why else ''}", err=True)
         code = UNEXPECTED
     except RebalancerError as error:
         click.echo(f"Error: {error}", err=True)

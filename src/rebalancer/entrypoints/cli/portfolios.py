@@ -61,6 +61,7 @@ def list_(
     import json
 
     from rebalancer.application.ports.market import PriceSource
+    from rebalancer.application.ports.portfolios import Unreadable
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.entrypoints.cli.kept import user_called
     from rebalancer.entrypoints.cli.screen import console, wide_table
@@ -68,14 +69,19 @@ def list_(
 
     with store(sources(prices, assets)) as wired:
         with wired.get(UnitOfWork).read() as tx:
+            page: Sequence[ManagedPortfolio | Unreadable]
             if owner is None:
-                found = tx.portfolios.chunk(after=after, limit=limit + 1)
+                page = tx.portfolios.chunk(after=after, limit=limit + 1)
             else:
                 whose = user_called(tx, owner).id
-                found = tx.portfolios.of(whose, after=after, limit=limit + 1)
-            people = {id: tx.users.get(id) for id in {one.owner for one in found[:limit]}}
+                page = tx.portfolios.of(whose, after=after, limit=limit + 1)
+            found = [one for one in page[:limit] if not isinstance(one, Unreadable)]
+            people = {id: tx.users.get(id) for id in {one.owner for one in found}}
         market = wired.get(PriceSource).closes()
-    listed = [_summary(one, people[one.owner], market) for one in found[:limit]]
+    for one in page[:limit]:
+        if isinstance(one, Unreadable):
+            click.echo(f"portfolio {one.id}: {one.why}", err=True)
+    listed = [_summary(one, people[one.owner], market) for one in found]
     if as_json:
         click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
         return
@@ -98,8 +104,8 @@ def list_(
             str(row["version"]),
         )
     screen.print(table)
-    if len(found) > limit:
-        screen.print(f"There are more: --after {found[limit - 1].id}")
+    if len(page) > limit:
+        screen.print(f"There are more: --after {page[limit - 1].id}")
 
 
 @portfolio.command()

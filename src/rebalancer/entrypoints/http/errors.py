@@ -117,6 +117,7 @@ def refused(request: Request[Any, Any, Any], error: RebalancerError) -> Response
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
+        log.warning("%s %s is not answered: %s", request.method, request.url.path, error)
         headers["Retry-After"] = str(RETRY_AFTER)
     if isinstance(error, TooMany):
         headers["Retry-After"] = str(error.pause)
