@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.migrations import migrating
 from rebalancer.adapters.sql.tables import metadata
 
 
@@ -12,6 +13,7 @@ def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
+        transaction_per_migration=True,
         render_as_batch=True,  # SQLite changes a table by making another in its place
         user_module_prefix="",
     )
@@ -24,6 +26,6 @@ if given is not None:
     migrate(given)
 else:
     engine = connect(context.config.get_main_option("sqlalchemy.url", ""))
-    with engine.begin() as connection:
+    with migrating(engine) as connection:
         migrate(connection)
     engine.dispose()

@@ -19,12 +19,13 @@ from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.sql import engine as sql_engine
 from rebalancer.adapters.sql import migrations
-from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.engine import Busy, connect
 from rebalancer.adapters.sql.store import Damaged, SqlWork
 from rebalancer.application.ports.portfolios import ChunksHeld, Unreadable
 from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.ledger import Overdrawn
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from tests.builders import CLASSES, varied_prices
@@ -196,7 +197,7 @@ def test_writers_who_meet_crosswise_are_told_to_come_again_and_lose_nothing(stor
             tx.portfolios.save(changed(tx.portfolios.get(second.id)))
 
     outcomes = race(write, 2)
-    assert sorted(map(type, outcomes), key=str) == [type(None), Unavailable]
+    assert sorted(map(type, outcomes), key=str) == [type(None), Busy]
     with work.read() as tx:
         versions = tx.portfolios.versions([portfolio.id for portfolio in two])
     assert sorted(versions.values()) == [1, 2]
@@ -438,6 +439,37 @@ def test_constraints_hold_where_the_code_would_not(database):
             write(tx)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "users SET email = 'ADA@example.org'",
+        "portfolios SET cash = '-0.01', uninvested = '-0.02'",
+        "portfolios SET uninvested = '1000.01'",
+        "ledger_entries SET amount = '0'",
+        "ledger_entries SET amount = '1E16'",
+        "ledger_entries SET kind = 'buy'",
+        "ledger_entries SET symbol = 'A'",
+        "ledger_entries SET price = '1'",
+        "proposals SET stage = 'executed'",
+    ],
+)
+def test_what_contradicts_itself_is_refused_whoever_writes_it(database, change):
+    ada = kept_user(database)
+    kept_proposal(database, kept_portfolio(database, ada, a_deposit(1000)))
+    with pytest.raises((IntegrityError, Overdrawn)), database.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {change}")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_refused_by_a_server(stores_of, number):
+    """To SQLite, where exact numbers are text, such a text is none."""
+    database = stores_of("postgres")
+    kept_portfolio(database, kept_user(database), a_deposit(1000))
+    for column in ("portfolios SET cash", "portfolios SET uninvested", "ledger_entries SET amount"):
+        with pytest.raises((IntegrityError, Overdrawn)), database.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE {column} = '{number}'")
+
+
 def test_a_time_without_a_zone_is_a_bug(database):
     with pytest.raises(Exception, match="time zone"), database.begin() as tx:
         tx.users.add(a_user(created=NOW.replace(tzinfo=None)))
@@ -469,7 +501,7 @@ def test_the_check_finds_what_disagrees_and_nothing_else(database, monkeypatch):
     assert database.check() == []
     with database.engine.begin() as connection:
         for broken, change in (
-            (kept[0], "UPDATE portfolios SET cash = '1001.50' WHERE id"),
+            (kept[0], "UPDATE portfolios SET cash = '1006.50' WHERE id"),
             (kept[1], 'UPDATE portfolios SET holdings = \'{"A": "2"}\' WHERE id'),
             (kept[2], "UPDATE ledger_entries SET kind = 'fee' WHERE portfolio"),
         ):
@@ -478,7 +510,7 @@ def test_the_check_finds_what_disagrees_and_nothing_else(database, monkeypatch):
             )
     found = {line.split(": ", 1)[0]: line.split(": ", 1)[1] for line in database.check()}
     assert set(found) == {f"portfolio {broken.id}" for broken in kept[:3]}
-    assert found[f"portfolio {kept[0].id}"] == "the ledger amounts to cash 1005, 1001.50 is kept"
+    assert found[f"portfolio {kept[0].id}"] == "the ledger amounts to cash 1005, 1006.50 is kept"
     assert found[f"portfolio {kept[1].id}"] == "the ledger amounts to holdings none, A 2 is kept"
     assert "cash would be" in found[f"portfolio {kept[2].id}"]
 

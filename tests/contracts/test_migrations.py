@@ -12,8 +12,9 @@ import pytest
 from alembic.config import main as alembic
 from alembic.script import ScriptDirectory
 
+from rebalancer.adapters.sql import engine as sql_engine
 from rebalancer.adapters.sql import migrations
-from rebalancer.adapters.sql.engine import connect
+from rebalancer.adapters.sql.engine import connect, reading
 from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.application.ports.jobs import JobState
@@ -72,7 +73,9 @@ def postgres_tables_of(engine):
         for query in (
             "SELECT table_name, column_name, data_type, is_nullable, column_default"
             " FROM information_schema.columns WHERE table_schema = 'public'",
-            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            # Whether it was checked of what was there before is another matter, see below.
+            "SELECT conrelid::regclass::text, conname,"
+            " replace(pg_get_constraintdef(oid), ' NOT VALID', '') FROM pg_constraint"
             " WHERE connamespace = 'public'::regnamespace AND contype <> 'n'",
             "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
         ):
@@ -112,6 +115,25 @@ def test_the_steps_lead_to_the_tables_checks_included(engine, new):
     fresh = new()
     metadata.create_all(fresh)
     assert tables_of(engine) == tables_of(fresh)
+
+
+def test_in_the_end_everything_was_checked(postgres_url):
+    with new_database(postgres_url) as url:
+        engine = connect(url)
+        migrations.upgrade(engine)
+        with engine.begin() as connection:
+            unchecked = connection.exec_driver_sql(
+                "SELECT conname FROM pg_constraint WHERE NOT convalidated"
+            ).all()
+        engine.dispose()
+    assert unchecked == []
+
+
+def test_tables_of_others_in_the_same_place_are_theirs(engine):
+    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE theirs (id INTEGER)")
+    assert migrations.differences(engine) == []
 
 
 def test_upgrading_twice_changes_nothing(engine):
@@ -236,8 +258,61 @@ def test_two_who_migrate_at_once_do_not_meet(new):
     for thread in threads:
         thread.join()
     assert None in outcomes
+    if engine.dialect.name == "postgresql":
+        assert outcomes == [None] * 3
     assert migrations.current(engine) == migrations.head()
     assert migrations.differences(engine) == []
+
+
+@pytest.fixture
+def server(postgres_url):
+    with new_database(postgres_url) as url:
+        engine = connect(url)
+        yield engine
+        engine.dispose()
+
+
+def test_the_second_waits_for_the_first_however_long_it_takes(server, monkeypatch):
+    monkeypatch.setattr(sql_engine, "PATIENCE", 0.1)  # what any other statement waits for a lock
+    impatient = connect(server.url.render_as_string(hide_password=False))
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({migrations._OURS})")
+        threading.Timer(1.0, connection.invalidate).start()
+        migrations.upgrade(impatient)
+    impatient.dispose()
+    assert migrations.differences(server) == []
+
+
+def test_whoever_uses_a_table_is_let_pass(server, monkeypatch):
+    monkeypatch.setattr(migrations, "_LOCKED", 0.1)
+    monkeypatch.setattr(migrations, "_PAUSE", 0.1)
+    migrations.upgrade(server, "0001")
+    with reading(server) as connection:
+        connection.exec_driver_sql("SELECT * FROM proposals")
+        with pytest.raises(Unavailable, match="busy"):
+            migrations.upgrade(server)
+        assert migrations.current(server) == "0001"
+    reader = server.connect()
+    reader.exec_driver_sql("SELECT * FROM ledger_entries")
+    threading.Timer(0.5, reader.close).start()
+    migrations.upgrade(server)
+    assert migrations.differences(server) == []
+
+
+def test_what_is_kept_is_checked_while_others_read_and_write(server, monkeypatch):
+    monkeypatch.setattr(migrations, "_LOCKED", 0.1)
+    migrations.upgrade(server, "0003")
+    work, entry = SqlWork(server), a_deposit()
+    with work.begin() as tx:
+        tx.users.add(ada := a_user())
+        tx.portfolios.add(portfolio := a_managed(ada.id, [entry]), [entry])
+        tx.proposals.add([a_proposal(portfolio)])
+        with reading(server) as connection:
+            for table in metadata.tables:
+                connection.exec_driver_sql(f"SELECT * FROM {table}")
+            migrations.upgrade(server)
+    assert migrations.current(server) == migrations.head()
+    assert work.check() == []
 
 
 def test_the_steps_are_found_beside_the_installed_package(engine, tmp_path, monkeypatch):
@@ -258,10 +333,17 @@ def test_developers_can_ask_alembic_itself(tmp_path, monkeypatch):
     shutil.copy(REPOSITORY / "alembic.ini", tmp_path)
     monkeypatch.chdir(tmp_path)
     alembic(["upgrade", "head"])
+    engine = connect("sqlite:///rebalancer.db")
+    work, entry = SqlWork(engine), a_deposit()
+    with work.begin() as tx:  # what other rows refer to, while tables are made anew
+        tx.users.add(ada := a_user())
+        tx.portfolios.add(a_managed(ada.id, [entry]), [entry])
+    alembic(["downgrade", "0001"])
+    alembic(["upgrade", "head"])
+    assert work.check() == []
     alembic(["check"])
     alembic(["revision", "--autogenerate", "-m", "nothing new"])
     alembic(["upgrade", "head"])
-    engine = connect("sqlite:///rebalancer.db")
     assert migrations.current(engine) not in {None, *REVISIONS}
     assert migrations.differences(engine) == []
     engine.dispose()

@@ -515,10 +515,11 @@ class ProposeForEveryone:
                 progress(0)
                 time.sleep(_MOMENT)
             except Unavailable as error:
-                away_since = away_since or time.monotonic()
+                if away_since is None:
+                    away_since = time.monotonic()
+                    log.warning("run %s waits: %s", run, error)
                 if time.monotonic() - away_since > OUTAGE:
                     raise
-                log.warning("run %s waits: %s", run, error)
                 progress(0)
                 time.sleep(_MOMENT)
 

@@ -32,6 +32,11 @@ POOL = 10
 STATEMENT_TIMEOUT = 30.0
 """Seconds that a server may take for one statement."""
 
+
+class Busy(Unavailable):
+    """The database is there, but somebody else holds what is needed: again in a moment."""
+
+
 _MEANING: dict[str, RebalancerError] = {
     "uq_users_email": EmailTaken("this address is registered already; log in instead"),
     "uq_ledger_entries_portfolio_id": Conflict("this is in the ledger already"),
@@ -39,7 +44,6 @@ _MEANING: dict[str, RebalancerError] = {
         "a request with this Idempotency-Key is being carried out; try again"
     ),
     "ck_portfolios_cash": Overdrawn("cash would be less than nothing"),
-    "ck_portfolios_uninvested": Overdrawn("more would be uninvested than there is cash"),
 }
 """What it means that a constraint is broken, of those that somebody may meet who did nothing wrong.
 
@@ -342,8 +346,7 @@ def _meaning_at_server(original: Any) -> RebalancerError | None:
         return InvalidRequest(_NUL)
     if state == "23503":  # foreign_key_violation
         return _again(_GONE)
-    told = _SQLSTATES.get(state) or _CLASSES.get(state[:2])
-    return Unavailable(told) if told else None
+    return _unavailable(_SQLSTATES.get(state) or _CLASSES.get(state[:2]))
 
 
 def _meaning_of_sqlite(original: Any) -> RebalancerError | None:
@@ -360,8 +363,13 @@ def _meaning_of_sqlite(original: Any) -> RebalancerError | None:
             return _again(_OTHERS)
         case ["ERROR"] if said.startswith(_NO_SUCH) or "has no column" in said:
             return Unavailable(_TABLES)
-    told = _SQLITE.get(kind[1])
-    return Unavailable(told) if told else None
+    return _unavailable(_SQLITE.get(kind[1]))
+
+
+def _unavailable(told: str | None) -> Unavailable | None:
+    if told is None:
+        return None
+    return Busy(told) if told == _BUSY else Unavailable(told)
 
 
 def _again(meaning: RebalancerError) -> RebalancerError:

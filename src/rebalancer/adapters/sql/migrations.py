@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
-from rebalancer.adapters.sql.engine import connected, reading
+from rebalancer.adapters.sql.engine import Busy, connected, reading
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.domain.errors import Conflict, InvalidRequest
 
@@ -39,27 +40,24 @@ def current(engine: Engine) -> str | None:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database forward, all the way or not at all.
+    """Bring the database forward: each step wholly or not at all, and in a file all of them.
 
     Raises:
         InvalidRequest: there is no way to this revision.
         Conflict: it is at a revision that this version does not know; says what to do.
-        Unavailable: the database does not answer.
+        Unavailable: the database does not answer, or others never let go of a table.
     """
-    with _migrating(engine) as config:
-        command.upgrade(config, revision)
+    _migrate(engine, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Bring the database back, ``base`` being without tables; what does not fit there is lost.
 
     Raises:
-        InvalidRequest: there is no way to this revision.
-        Conflict: it is at a revision that this version does not know; says what to do.
-        Unavailable: the database does not answer.
+        As `upgrade`.
     """
-    with _migrating(engine) as config:
-        command.downgrade(config, revision)
+    # Not more than once: a step back from where the first try has come to would be another one.
+    _migrate(engine, lambda config: command.downgrade(config, revision), tries=1)
 
 
 def differences(engine: Engine) -> list[str]:
@@ -69,22 +67,48 @@ def differences(engine: Engine) -> list[str]:
         Unavailable: the database does not answer.
     """
     with reading(engine) as connection:
-        found = compare_metadata(MigrationContext.configure(connection), metadata)
+        ours = MigrationContext.configure(connection, opts={"include_object": _is_ours})
+        found = compare_metadata(ours, metadata)
     return [str(difference) for difference in found]
 
 
-@contextmanager
-def _migrating(engine: Engine) -> Iterator[Config]:
-    """Alembic at work in one transaction, at a known revision, and nobody else at the same."""
-    config = _config()
-    alone = _alone_in_sqlite if engine.dialect.name == "sqlite" else _alone_in_postgres
-    with connected(engine) as connection, alone(connection):
-        _check_known(config, connection)
-        config.attributes["connection"] = connection
+def _is_ours(_: object, name: str | None, kind: str, reflected: bool, known: object) -> bool:
+    """Not the tables of others that share the database."""
+    return not (kind == "table" and reflected and known is None)
+
+
+def _migrate(engine: Engine, change: Callable[[Config], None], tries: int = 10) -> None:
+    """Have alembic change the database, and nobody else at the same time.
+
+    A change of a table waits for those who use it, and everybody else behind it: so it waits for a
+    second only, and then lets them pass before it is tried again.
+    """
+    for left in reversed(range(tries)):
         try:
-            yield config
+            with migrating(engine) as connection:
+                config = _config()
+                config.attributes["connection"] = connection
+                change(config)
+            return
         except CommandError as error:
             raise InvalidRequest(str(error), field="revision") from None
+        except Busy:
+            if not left or engine.dialect.name == "sqlite":
+                raise
+            time.sleep(_PAUSE)
+
+
+@contextmanager
+def migrating(engine: Engine) -> Iterator[Connection]:
+    """A connection for alembic to work on, while nobody else does at the same database.
+
+    Raises:
+        Conflict: it is at a revision that this version does not know; says what to do.
+        Unavailable: the database does not answer.
+    """
+    alone = _alone_in_sqlite if engine.dialect.name == "sqlite" else _alone_in_postgres
+    with connected(engine) as connection, alone(connection):
+        yield connection
 
 
 @contextmanager
@@ -97,6 +121,7 @@ def _alone_in_sqlite(connection: Connection) -> Iterator[None]:
     _enforce_foreign_keys(connection, False)
     try:
         with connection.begin():
+            _check_known(connection)
             yield
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             if broken:
@@ -109,19 +134,30 @@ def _alone_in_sqlite(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def _alone_in_postgres(connection: Connection) -> Iterator[None]:
-    """A second migration waits for the first.
+    """A second migration waits for the first; each step is a transaction of its own.
 
-    Servers may be at work meanwhile. A change of a table waits for them as briefly as any statement
-    does, see `connect`: who waits for long for a lock makes everybody else wait behind.
+    The lock, and how long statements may take, are the connection's: it is given up at the end.
     """
-    with connection.begin():
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # large tables take a while
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_OURS})")
+    try:
+        with connection.begin():
+            for statement in (
+                "SET statement_timeout = 0",  # large tables take a while, and so do others
+                "SET lock_timeout = 0",
+                f"SELECT pg_advisory_lock({_OURS})",
+                f"SET lock_timeout = {round(_LOCKED * 1000)}",
+            ):
+                connection.exec_driver_sql(statement)
+            _check_known(connection)
         yield
+    finally:
+        connection.invalidate()
 
 
 _OURS = int.from_bytes(b"rebalanc", "big") >> 1
 """What migrations agree to lock, among all who use the database."""
+
+_LOCKED, _PAUSE = 1.0, 1.0
+"""Seconds that a change of a table waits for those who use it, and leaves to them after that."""
 
 
 def _enforce_foreign_keys(connection: Connection, on: bool) -> None:
@@ -130,8 +166,8 @@ def _enforce_foreign_keys(connection: Connection, on: bool) -> None:
     raw.execute(f"PRAGMA foreign_keys = {on:d}").close()
 
 
-def _check_known(config: Config, connection: Connection) -> None:
-    known = {script.revision for script in _scripts(config).walk_revisions()}
+def _check_known(connection: Connection) -> None:
+    known = {script.revision for script in _scripts(_config()).walk_revisions()}
     at = MigrationContext.configure(connection).get_current_revision()
     if at is not None and at not in known:
         raise Conflict(

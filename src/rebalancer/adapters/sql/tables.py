@@ -118,6 +118,7 @@ users = Table(
     _document("assessment", nullable=True),
     Column("assessed", Moment),
     UniqueConstraint("email"),
+    CheckConstraint("email = lower(email)", "lower_case"),
 )
 
 refresh_tokens = Table(
@@ -155,6 +156,8 @@ portfolios = Table(
     CheckConstraint("length(currency) = 3", "currency"),
     CheckConstraint("version >= 1", "version"),
     *_not_negative("cash", "uninvested"),
+    CheckConstraint("CAST(cash AS NUMERIC) < 1E30", "finite"),  # to Postgres NaN is a large number
+    CheckConstraint("CAST(uninvested AS NUMERIC) <= CAST(cash AS NUMERIC)", "invested"),
 )
 
 batch_runs = Table(
@@ -243,6 +246,19 @@ ledger_entries = Table(
     Index(None, "portfolio", "sequence"),
     _one_of("kind", EntryKind),
     *_not_negative("amount", "quantity", "price", "cost"),
+    CheckConstraint(
+        "CAST(amount AS NUMERIC) < 1E16 AND CAST(quantity AS NUMERIC) < 1E16"
+        " AND CAST(cost AS NUMERIC) < 1E16 AND (price IS NULL OR CAST(price AS NUMERIC) < 1E16)",
+        "finite",
+    ),
+    # What is traded or moved has a name, a price and a quantity; money alone has none of them.
+    CheckConstraint(
+        "CASE WHEN kind IN ('buy', 'sell') OR kind IN ('deposit', 'withdrawal') AND"
+        " symbol IS NOT NULL THEN symbol IS NOT NULL AND price IS NOT NULL AND"
+        " CAST(quantity AS NUMERIC) > 0 ELSE price IS NULL AND CAST(quantity AS NUMERIC) = 0 AND"
+        " CAST(amount AS NUMERIC) > 0 END",
+        "moved",
+    ),
     sqlite_autoincrement=True,  # a number is never given twice
 )
 

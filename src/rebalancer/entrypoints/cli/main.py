@@ -5,6 +5,7 @@ Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -63,6 +64,8 @@ def main() -> None:
     # the same input gives the same digits. Commands import numpy after this.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+    # What servers write into their logs about a part that is away, a command tells as its error.
+    logging.getLogger("rebalancer.database").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # rather a question mark than no answer
             stream.reconfigure(errors="replace")
