@@ -345,7 +345,15 @@ def test_addresses_that_are_none(world: World) -> None:
                 "/api/users/register", json={"email": email, "password": "long enough"}
             )
         )
-        problem(answer, 422, "email")
+        problem(answer, 400 if "\x00" in email else 422, "email")
+
+
+def test_a_character_that_no_database_keeps_is_refused_wherever_it_stands(world: World) -> None:
+    for path, body, field in (
+        ("/api/users/login", {"email": "a\0b@x.org", "password": "long enough"}, "email"),
+        ("/api/users/register", {"email": "a@x.org", "password": "lo\0ng enough"}, "password"),
+    ):
+        assert "U+0000" in problem(checked(world.client.post(path, json=body)), 400, field)
 
 
 def test_other_methods_are_told_what_there_is(world: World, ada: Person) -> None:
