@@ -1,8 +1,12 @@
 """The tables as they grow: there and back, and always what `tables` says."""
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import tomllib
+import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -326,6 +330,33 @@ def test_the_steps_are_found_beside_the_installed_package(engine, tmp_path, monk
     shutil.copytree(REPOSITORY / "alembic", migrations._INSTALLED)
     migrations.upgrade(engine)
     assert migrations.current(engine) == REVISIONS[-1]
+
+
+def test_a_wheel_brings_the_steps_along(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("rebalancer-*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    program = (
+        "import rebalancer; from rebalancer.entrypoints.cli.main import main;"
+        " print(rebalancer.__path__[0]); main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "db", "upgrade"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(tmp_path / "installed"))
+    engine = connect(f"sqlite:///{tmp_path}/rebalancer.db")
+    assert migrations.current(engine) == REVISIONS[-1]
+    engine.dispose()
 
 
 def test_developers_can_ask_alembic_itself(tmp_path, monkeypatch):

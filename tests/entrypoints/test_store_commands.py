@@ -118,7 +118,7 @@ def test_revisions_that_do_not_exist(quickly):
 def test_check_finds_what_is_wrong(store, keep):
     first, second = sorted(keep(PORTFOLIO, PORTFOLIO | {"id": "other"}))
     assert store("db", "check").code == 0
-    change(f"UPDATE portfolios SET cash = '1.00', uninvested = '1.00' WHERE id = '{UUID(second).hex}'")
+    change(f"UPDATE portfolios SET cash = '1', uninvested = '1' WHERE id = '{UUID(second).hex}'")
     done = store("db", "check")
     assert done.code == 3
     (line,) = done.stdout.splitlines()

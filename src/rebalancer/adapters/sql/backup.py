@@ -16,7 +16,7 @@ import gzip
 import os
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -216,7 +216,7 @@ def _check_fits(connection: Connection, header: _Header) -> None:
         )
     tables = [_table(name, kinds) for name, kinds in header.tables.items()]
     if _many_at_once(connection):
-        named = ", ".join(map(connection.dialect.identifier_preparer.format_table, tables))
+        named = _named(connection, tables)
         connection.execute(text(f"LOCK TABLE {named} IN SHARE ROW EXCLUSIVE MODE"))
     for table in tables:
         if connection.execute(select(table).limit(1)).first() is not None:
@@ -249,7 +249,13 @@ def _filled(
         for name, kinds in header.tables.items():
             for column in [column for column, kind in kinds.items() if kind == "integer"]:
                 _count_on(connection, tables[name], column)
+        connection.execute(text(f"ANALYZE {_named(connection, tables.values())}"))
     return done
+
+
+def _named(connection: Connection, tables: Iterable[Table]) -> str:
+    """Tables as a statement lists them."""
+    return ", ".join(map(connection.dialect.identifier_preparer.format_table, tables))
 
 
 def _bundles(

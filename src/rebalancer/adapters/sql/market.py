@@ -12,11 +12,10 @@ import attrs
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, Table, func, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from rebalancer.adapters.sql.engine import reading, writing
+from rebalancer.adapters.sql.engine import reading, upserted, writing
 from rebalancer.adapters.sql.tables import instruments as listed
 from rebalancer.adapters.sql.tables import price_years, revisions
 from rebalancer.application.kept_prices import PATIENCE, KeptPrices, Remembered
@@ -116,7 +115,7 @@ class SqlMarket:
                     {"symbol": one.symbol, "position": position, "instrument": _told(one)}
                 )
             if changed:
-                _upsert(connection, listed, changed)
+                upserted(connection, listed, changed)
                 _count(connection, _INSTRUMENTS)
         self._listed.ask_again()
         return len(changed)
@@ -167,7 +166,7 @@ class SqlMarket:
                     changed += different
                     rows.append(_row(key, year))
             if rows:
-                _upsert(connection, price_years, rows)
+                upserted(connection, price_years, rows)
                 _count(connection, _BARS)
         return changed
 
@@ -199,15 +198,7 @@ def _count(connection: Connection, name: str) -> None:
     """Another change."""
     more = update(revisions).where(revisions.c.name == name)
     if not connection.execute(more.values(revision=revisions.c.revision + 1)).rowcount:
-        _upsert(connection, revisions, [{"name": name, "revision": 1}])
-
-
-def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement = insert(table)
-    keys = [column.name for column in table.primary_key]
-    rest = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest), rows)
+        upserted(connection, revisions, [{"name": name, "revision": 1}])
 
 
 def _known(connection: Connection, years: _Years) -> _Years:

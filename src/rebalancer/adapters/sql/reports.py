@@ -9,10 +9,8 @@ from uuid import UUID
 import attrs
 import msgspec
 from sqlalchemy import Engine, Row, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from rebalancer.adapters.sql.engine import reading, writing
+from rebalancer.adapters.sql.engine import reading, upserted, writing
 from rebalancer.adapters.sql.tables import reports
 from rebalancer.application.documents import check_readable, checked, packed, unpacked
 from rebalancer.application.ports.reports import SCHEMAS, Report
@@ -47,11 +45,8 @@ class SqlReports:
             "document": checked(report, self.schemas),
             "series": packed(report),
         }
-        insert = sqlite_insert if self.engine.dialect.name == "sqlite" else postgres_insert
-        statement = insert(reports).values(row)
-        rest = {name: statement.excluded[name] for name in row if name != "id"}
         with writing(self.engine) as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=rest))
+            upserted(connection, reports, [row])
 
     def get(self, id: UUID) -> Report:
         """See `Reports.get`."""
