@@ -571,6 +571,11 @@ class Execution(Provider):
         jobs.close(hands.close)
 
     @provide
+    def recover(self, work: UnitOfWork, runner: JobRunner, clock: Clock, care: Care) -> RecoverJobs:
+        """By the seconds of this process."""
+        return RecoverJobs(work, runner, clock, care)
+
+    @provide
     def worker(self, do: DoJob, hands: Hands, runner: JobRunner, settings: Settings) -> Worker:
         """Takes from the queue; without one, from the store."""
         if settings.redis_url is None:
@@ -634,7 +639,6 @@ class UseCases(Provider):
     cancel_job = provide(CancelJob)
     requeue_job = provide(RequeueJob)
     do_job = provide(DoJob)
-    recover_jobs = provide(RecoverJobs)
     tidy = provide(Tidy)
     describe_market = provide(DescribeMarket)
     describe_asset = provide(DescribeAsset)

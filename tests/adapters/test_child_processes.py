@@ -88,7 +88,8 @@ def test_killed_at_any_moment_each_job_comes_to_an_end(tmp_path):
 
     def strike() -> None:
         while not over.wait(chance.uniform(0.0, 0.5)):
-            for child in chance.sample(there := [*hands._busy, *hands._idle], len(there) // 2):
+            there = [*hands._busy.copy(), *hands._idle]
+            for child in chance.sample(there, len(there) // 2):
                 child.process.kill()
 
     ends: list[str] = []
@@ -101,15 +102,16 @@ def test_killed_at_any_moment_each_job_comes_to_an_end(tmp_path):
             ends.append(str(error))
 
     with children(tmp_path, at_once=4) as hands, ThreadPoolExecutor(4) as pool:
-        striker = threading.Thread(target=strike)
+        striker = threading.Thread(target=strike, daemon=True)
         striker.start()
-        list(pool.map(one, range(1000), timeout=120))
-        over.set()
+        try:
+            list(pool.map(one, range(1000), timeout=120))
+        finally:
+            over.set()
         striker.join()
         hands(a_job())
     assert len(ends) == 1000
-    assert 900 < ends.count("done") < 1000
-    assert set(ends) <= {"done", "its process ended with code -9"}
+    assert set(ends) == {"done", "its process ended with code -9"}
 
 
 def test_what_goes_wrong_is_told(tmp_path):
@@ -136,8 +138,8 @@ def test_closing_lets_busy_ones_put_back_and_begins_no_more(tmp_path):
             doer(tmp_path, job)
         waiting = pool.submit(hands, a_job())
         hands.close()
-        for future in futures:
-            assert "code 75" in str(future.exception(10))
+        for future in futures:  # who attends to them puts back what they could not
+            assert isinstance(future.exception(10), Unavailable)
         assert isinstance(waiting.exception(10), Unavailable)
         with pytest.raises(Unavailable):
             hands(a_job())
@@ -150,7 +152,7 @@ def test_closing_kills_whoever_does_not_heed(tmp_path, monkeypatch):
         future = pool.submit(hands, job)
         doer(tmp_path, job)
         hands.close()
-        assert "code -9" in str(future.exception(10))
+        assert isinstance(future.exception(10), Unavailable)
 
 
 def test_what_cannot_begin_is_an_error_each_time(tmp_path):

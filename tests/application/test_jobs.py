@@ -2,7 +2,9 @@
 
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import attrs
@@ -328,11 +330,58 @@ def test_whoever_lost_a_job_stops_and_says_nothing(work):
 # Looking after them.
 
 
-def test_recovery_leaves_the_rest_for_later_when_the_queue_is_away(work, runner):
+class Ticks:
+    """Seconds that pass when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def ticks():
+    return Ticks()
+
+
+def test_only_what_is_silent_for_long_enough_is_taken_away(work, runner, ticks):
+    doing = kept(work, attrs.evolve(a_job().begun(NOW), alive=NOW - HOUR))  # by another clock
+    recover = RecoverJobs(work, runner, clock, CARE, ticks)
+    for _ in range(5):
+        assert recover() == []
+        ticks.now += CARE.silence * 0.9
+        with work.begin() as tx:
+            doing = tx.jobs.get(doing.id).heard(doing.alive + SECOND, attempt=1)
+            tx.jobs.save(doing)
+    assert recover() == []
+    ticks.now += CARE.silence
+    assert recover() == []  # not more than that
+    ticks.now += 0.1
+    assert [job.id for job in recover()] == [doing.id]
+    assert seen(work, doing).state is JobState.QUEUED
+
+
+def test_a_store_that_was_away_makes_nobody_seem_dead(work, runner, ticks):
+    away = Away(work)
+    doing = kept(work, a_job().begun(NOW))
+    recover = RecoverJobs(away, runner, clock, CARE, ticks)
+    assert recover() == []
+    with work.begin() as tx:  # the last sign before, and the first after
+        tx.jobs.save(tx.jobs.get(doing.id).heard(NOW + SECOND, attempt=1))
+    ticks.now += 100 * CARE.silence
+    assert recover() == []
+    assert seen(work, doing).state is JobState.RUNNING
+
+
+def test_recovery_leaves_the_rest_for_later_when_the_queue_is_away(work, runner, ticks):
     waits = kept(work, a_job(due=NOW - HOUR))
     silent = kept(work, attrs.evolve(a_job().begun(NOW), alive=NOW - HOUR))
-    recover = RecoverJobs(work, runner, clock, CARE)
+    recover = RecoverJobs(work, runner, clock, CARE, ticks)
     runner.away = True
+    with pytest.raises(Unavailable):
+        recover()
+    ticks.now += CARE.silence + 1
     with pytest.raises(Unavailable):
         recover()
     assert seen(work, silent).state is JobState.QUEUED  # taken away first, and waits in the store
@@ -341,11 +390,50 @@ def test_recovery_leaves_the_rest_for_later_when_the_queue_is_away(work, runner)
     assert runner.submitted == [waits]
 
 
-def test_a_silent_job_dies_when_it_was_tried_often_enough(work, runner):
+def test_a_silent_job_dies_when_it_was_tried_often_enough(work, runner, ticks):
     silent = kept(work, attrs.evolve(a_job().begun(NOW), attempts=2, alive=NOW - HOUR))
-    assert len(RecoverJobs(work, runner, clock, CARE)()) == 1
+    recover = RecoverJobs(work, runner, clock, CARE, ticks)
+    assert recover() == []
+    ticks.now += CARE.silence + 1
+    assert len(recover()) == 1
     assert seen(work, silent).state is JobState.DEAD
     assert runner.submitted == []
+
+
+def test_one_job_that_cannot_be_taken_away_keeps_nobody_from_the_others(work, runner, ticks):
+    poison, silent = (kept(work, a_job().begun(NOW)) for _ in range(2))
+    waits = kept(work, a_job(due=NOW - HOUR))
+
+    class Poisoned:
+        """A store that breaks at one job."""
+
+        read = work.read
+
+        @contextmanager
+        def begin(self):
+            with work.begin() as tx:
+                yield SimpleNamespace(jobs=SimpleNamespace(get=self.get(tx), save=tx.jobs.save))
+
+        def get(self, tx):
+            def get(id):
+                if id == poison.id:
+                    raise ValueError("no such state")
+                return tx.jobs.get(id)
+
+            return get
+
+    recover = RecoverJobs(Poisoned(), runner, clock, CARE, ticks)
+    assert [job.id for job in recover()] == [waits.id]
+    ticks.now += CARE.silence + 1
+    assert {job.id for job in recover()} == {waits.id, silent.id}
+    assert seen(work, silent).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("attempts", [1, 9, 47, 1000, 10**6])
+def test_no_number_of_attempts_makes_a_pause_too_long(attempts):
+    doing = attrs.evolve(a_job().begun(NOW), attempts=attempts)
+    waits = doing.given_up("why", NOW, attempt=attempts, most=10**9)
+    assert NOW + FIRST_PAUSE <= waits.due <= NOW + LONGEST_PAUSE
 
 
 def test_what_is_old_is_forgotten(work):

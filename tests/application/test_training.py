@@ -1,5 +1,7 @@
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import attrs
 import numpy as np
@@ -9,6 +11,8 @@ from rebalancer.adapters.memory.market import MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.trials import JsonlTrials
+from rebalancer.application.background import TRAIN, DoTraining, TrainOrder
+from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.trials import TrialKind
 from rebalancer.application.training import (
     FEWEST_ROWS,
@@ -208,3 +212,39 @@ def test_the_fewest_rows(rows):
         return
     with pytest.raises(InvalidRequest, match=f"prices: one: {rows} rows"):
         panels_of(source, until=None, cash=None)
+
+
+class Failing(MemoryTrials):
+    """Cannot be written to for so many times."""
+
+    left = 2
+
+    def append(self, trial):
+        if self.left:
+            self.left -= 1
+            raise Unavailable("the disk is full")
+        super().append(trial)
+
+
+def test_a_training_that_is_begun_again_makes_no_further_version(tmp_path):
+    """However often it was cut off, and wherever: before the trial was recorded, or after all."""
+    policies, trials = MemoryPolicies(), Failing()
+    train = TrainPolicy(policies, trials, Trainer(), Regimes())
+    order = TrainOrder(request(out=tmp_path), {"five": Path("five")})
+    job = Job.new(TRAIN, order.kept(), id=uuid4(), owner=None, now=NOW)
+    do = DoTraining(train, lambda path: PRICES[str(path)], lambda: NOW)
+    for attempt in (1, 2):
+        (tmp_path / str(job.id)).mkdir(exist_ok=True)
+        with pytest.raises(Unavailable):
+            do(attrs.evolve(job, attempts=attempt), lambda _: None)
+    made = do(attrs.evolve(job, attempts=3), lambda _: None)
+    assert made["policy"] == "mine@1"
+    noted = tmp_path / str(job.id) / "made.json"
+    assert do(attrs.evolve(job, attempts=4), lambda _: None) == json.loads(noted.read_text())
+    noted.unlink()  # as if it had been killed before it came to that
+    assert do(attrs.evolve(job, attempts=5), lambda _: None)["policy"] == "mine@1"
+    assert [one.name for one in policies.editions()] == ["mine"]
+    assert [trial.trials for trial in trials.all()] == [1, 0]
+    another = Job.new(TRAIN, order.kept(), id=uuid4(), owner=None, now=NOW)
+    (tmp_path / str(another.id)).mkdir()
+    assert do(attrs.evolve(another, attempts=1), lambda _: None)["policy"] == "mine@2"

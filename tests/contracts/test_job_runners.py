@@ -1,9 +1,11 @@
 """What every `JobRunner` promises, and those who do the jobs that it delivers."""
 
+import asyncio
 import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -345,21 +347,24 @@ def test_what_was_lost_is_delivered_again_and_what_is_silent_is_taken_away(rig: 
 
 
 def test_what_is_done_is_not_taken_away(rig: Rig):
+    """Whatever the clock of whoever recovers jobs may say."""
     job = rig.running("slow")
-    recover = RecoverJobs(rig.work, Nobody(), now, attrs.evolve(QUICK, overdue=0.0, silence=1.0))
-    began = now()
-    while now() < began + timedelta(seconds=1.5):
+    later = lambda: now() + timedelta(hours=1)  # noqa: E731
+    recover = RecoverJobs(rig.work, Nobody(), later, attrs.evolve(QUICK, overdue=0.0, silence=2.0))
+    began = time.monotonic()
+    while time.monotonic() < began + 3.0:
         assert job.id not in {one.id for one in recover()}
+        time.sleep(0.05)
     rig.traces.let_go(job)
     assert ended(rig.work, job).attempts == 1
 
 
 def test_whoever_was_taken_for_gone_stops(rig: Rig):
     job = rig.running("slow")
-    later = lambda: now() + timedelta(seconds=60)  # noqa: E731  # as a machine that slept sees it
-    recovered = RecoverJobs(rig.work, Nobody(), later, QUICK)()
+    hasty = RecoverJobs(rig.work, Nobody(), now, attrs.evolve(QUICK, silence=-1.0))
+    recovered = hasty()
     assert [one.id for one in recovered] == [job.id]
-    with rig.work.begin() as tx:  # it waits for a minute by our clock
+    with rig.work.begin() as tx:  # it waits for a moment by our clock
         tx.jobs.save(attrs.evolve(tx.jobs.get(job.id), due=now()))
     rig.runner.submit(seen(rig.work, job))
     awaited(rig.work, job, lambda _: rig.traces.attempts(job) == [1, 2])
@@ -439,6 +444,46 @@ def test_a_delivery_that_its_worker_took_to_the_grave_is_made_again(empty, tmp_p
         recover = RecoverJobs(work, runner, now, QUICK)
         awaited(work, job, lambda job: recover() or job.state.ended)
         assert ended(work, job).attempts == 1
+
+
+def test_what_comes_early_by_our_clock_is_done_when_it_is_due(empty, tmp_path, redis_url):
+    """As on a machine whose clock is behind that of whoever submitted the job."""
+    traces, name = Traces(tmp_path), uuid4().hex
+    with database(tmp_path, empty) as (url, work), ExitStack() as stack:
+        behind = lambda: now() - timedelta(seconds=2)  # noqa: E731
+        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
+        stack.callback(hands.close)
+        worker = QueueWorker(
+            redis_url, DoJob(work, behind, QUICK, hands), stop=hands.close, name=name
+        )
+        thread = threading.Thread(target=worker.run, kwargs={"grace": 1.0})
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(worker.stop)
+        runner = QueuedJobs(redis_url, name=name)
+        stack.callback(runner.close)
+        job = kept(work, a_job("plain"))
+        runner.submit(job)
+        assert ended(work, job).attempts == 1
+        assert now() >= job.due + timedelta(seconds=2)
+
+
+def test_a_delivery_that_the_queue_gives_up_is_waited_for_all_the_same(empty, tmp_path, redis_url):
+    traces, name = Traces(tmp_path), uuid4().hex
+    with database(tmp_path, empty) as (url, work):
+        runner = QueuedJobs(redis_url, name=name)
+        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
+        with working(work, hands, QUICK, redis_url, name=name, grace=0.2) as worker:
+            rig = Rig(runner, work, traces, lambda: None)
+            job = rig.running("slow")
+            for task in list(worker._running):  # as it does with what it takes for stuck
+                if isinstance(task, asyncio.Task):
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+            awaited(work, job, lambda _: len(worker._running) == 1)
+            began = time.monotonic()
+        assert time.monotonic() < began + 5
+        assert (seen(work, job).state, seen(work, job).spared) == (JobState.QUEUED, 1)
+        runner.close()
 
 
 def test_a_worker_that_is_told_to_stop_lets_jobs_end_within_its_grace(empty, tmp_path, redis_url):

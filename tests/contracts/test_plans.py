@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -158,9 +157,7 @@ def named(**calls):
             "ix_jobs_owner_created_id pk_jobs",
         ),
         jobs_stranded=(
-            lambda tx, on: tx.jobs.stranded(
-                due=NOW + HOUR, silent=NOW - timedelta(minutes=1), limit=20
-            ),
+            lambda tx, on: tx.jobs.stranded(due=NOW + HOUR, limit=20),
             "ix_jobs_state_created",
         ),
         jobs_dead=(

@@ -846,7 +846,7 @@ def test_jobs_of_others_and_unknown_ones_do_not_exist(work, ada):
                 seek()
 
 
-def test_jobs_that_should_be_cared_for_the_oldest_first(work, ada):
+def test_jobs_that_may_have_to_be_cared_for_the_oldest_first(work, ada):
     waits = [a_job(ada.id, due=NOW + HOUR * hours) for hours in (2, 0, 1)]
     doing = [
         a_job(ada.id, state=JobState.RUNNING, attempts=1, due=due, alive=NOW + HOUR * hours)
@@ -862,20 +862,18 @@ def test_jobs_that_should_be_cared_for_the_oldest_first(work, ada):
             tx.jobs.add(job)
     with work.read() as tx:
 
-        def stranded(due, silent, limit=9):
-            return tx.jobs.stranded(due=NOW + HOUR * due, silent=NOW + HOUR * silent, limit=limit)
+        def stranded(due, limit=9):
+            return tx.jobs.stranded(due=NOW + HOUR * due, limit=limit)
 
-        assert stranded(0, 1) == []
-        assert stranded(3, 4) == [
+        assert stranded(0) == [doing[0], doing[2], doing[1]]
+        assert stranded(3) == [
             doing[0],
             *sorted([waits[1], doing[2]], key=lambda job: job.id),
             (doing[1]),
             waits[2],
             waits[0],
         ]
-        assert stranded(2, 0) == [waits[1], waits[2]]
-        assert stranded(0, 3) == [doing[0], doing[1]]
-        assert stranded(3, 4, limit=1) == [doing[0]]
+        assert stranded(3, limit=1) == [doing[0]]
 
 
 def test_jobs_come_page_by_page_the_latest_first(work, ada):

@@ -8,12 +8,15 @@ from datetime import timedelta
 from uuid import uuid4
 
 import attrs
+import psutil
 import pytest
 
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.domain.portfolio.mandate import Mandate
+from tests.builders import USD
 from tests.contracts.jobs import awaited, kept, now, seen
 from tests.contracts.stores import a_managed, a_user
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
@@ -175,6 +178,42 @@ def test_a_batch_and_a_training_are_left_to_a_worker(quickly, tmp_path, work):
         json.loads((tmp_path / "training" / "my_ppo" / train["id"] / "made.json").read_text())
         == done["train"].result
     )
+
+
+def test_a_batch_whose_process_is_killed_goes_on_where_it_was(quickly, tmp_path, work):
+    ada, count = a_user(), 4000
+    with work.begin() as tx:
+        tx.users.add(ada)
+        for _ in range(count):
+            portfolio = a_managed(ada.id, mandate=Mandate("One", USD, {"KO": 0.5, "PG": 0.4}))
+            tx.portfolios.add(portfolio, [])
+    asked = json.loads(
+        quickly("batch", "--all", "--policy", "band", "--background", "--json").stdout
+    )
+    worker = subprocess.Popen(
+        [COMMAND, "worker"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+    )
+    try:
+        with work.read() as tx:
+            (job,) = tx.jobs.of(limit=9)
+        awaited(work, job, lambda job: job.progress > 0, 60)
+        for child in psutil.Process(worker.pid).children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+        done = awaited(work, job, lambda job: job.state.ended, 90)
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    assert (done.state, done.attempts) == (JobState.SUCCEEDED, 2), done.error
+    with work.read() as tx:
+        proposals = tx.proposals.of(ada.id, limit=10 * count)
+        run = tx.runs.get(job.id)
+    assert len({one.portfolio_id for one in proposals}) == len(proposals) == count
+    assert (str(run.id), run.proposed + run.nothing, run.failed) == (asked["id"], count, 0)
 
 
 @pytest.mark.parametrize(

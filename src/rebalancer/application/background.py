@@ -106,9 +106,12 @@ class DoTraining:
                 tried=lambda _: progress(0.0),
                 drawn=lambda _: progress(0.0),
                 progress=point,
+                again=job.attempts > 1,
             )
         )
-        noted.write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
+        whole = noted.with_suffix(".new")
+        whole.write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
+        whole.replace(noted)
         return result
 
 

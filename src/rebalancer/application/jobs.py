@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NewType, Protocol
 from uuid import UUID
@@ -354,6 +354,8 @@ class _Attempt:
             if self._stopping and (self._rules.told() or now - stopped > care.patience):
                 try:
                     self.keep(self._verdict)  # it does not heed, or there is no time
+                except Exception as error:
+                    log.warning("job %s is left to whoever recovers it: %s", self._job.id, error)
                 finally:
                     if self._rules.leave is not None:
                         self._rules.leave()
@@ -372,6 +374,8 @@ class _Attempt:
             self._stop(None)
         except Unavailable as error:
             log.warning("job %s cannot give a sign of life: %s", self._job.id, error)
+        except Exception:  # without whoever watches, nothing would end it
+            log.exception("job %s cannot give a sign of life", self._job.id)
         else:
             self._told = share
             if job.cancelling:
@@ -414,12 +418,28 @@ class _Watched:
 
 @attrs.frozen
 class RecoverJobs:
-    """Take jobs from those who are gone, and have those done whose delivery was lost."""
+    """Take jobs from those who are gone, and have those done whose delivery was lost.
+
+    Whoever does a job gives signs of life. How long there was none is measured from when *we* saw
+    the last one, by seconds that pass here: so neither clocks that differ nor a store that was away
+    for a while make anybody seem dead.
+
+    Attributes:
+        work: Where jobs are kept.
+        runner: Has them done.
+        clock: What time it is.
+        care: How long to wait.
+        ticks: Seconds that pass.
+    """
 
     work: UnitOfWork
     runner: JobRunner
     clock: Clock
     care: Care
+    ticks: Callable[[], float] = time.monotonic
+    _heard: dict[UUID, tuple[Job, float]] = attrs.field(
+        factory=dict, init=False, eq=False, repr=False
+    )
 
     def __call__(self) -> list[Job]:
         """The jobs that were cared for; whoever does jobs calls it every few seconds.
@@ -427,28 +447,50 @@ class RecoverJobs:
         Raises:
             Unavailable: the store does not answer, or the queue does not, or is full.
         """
-        now = self.clock()
-        silent = now - timedelta(seconds=self.care.silence)
+        now, ticks = self.clock(), self.ticks()
         due = now - timedelta(seconds=self.care.overdue)
         with self.work.read() as tx:
-            found = tx.jobs.stranded(due=due, silent=silent, limit=100)
-        cared = [self._taken(job, now, silent) for job in found if job.state is JobState.RUNNING]
-        cared += [job for job in found if job.state is JobState.QUEUED]
+            found = tx.jobs.stranded(due=due, limit=1000)
+        cared = [job for job in found if job.state is JobState.QUEUED]
+        for job in self._silent(found, ticks):
+            try:
+                cared += self._taken(job, now)
+            except Unavailable:
+                raise
+            except Exception:  # which must not keep the others from being cared for
+                log.exception("job %s cannot be taken from whoever did it", job.id)
         for job in cared:
-            if job is not None and job.state is JobState.QUEUED:
+            if job.state is JobState.QUEUED:
                 self.runner.submit(job)
-        return [job for job in cared if job is not None]
+        return cared
 
-    def _taken(self, job: Job, now: datetime, silent: datetime) -> Job | None:
-        """The job after it was taken from whoever did it; None: somebody was quicker."""
+    def _silent(self, found: Sequence[Job], ticks: float) -> list[Job]:
+        """Jobs of whose doers nothing was heard for too long; all are remembered."""
+        doing = [job for job in found if job.state is JobState.RUNNING]
+        heard = {}
+        for job in doing:
+            before, since = self._heard.get(job.id, (None, ticks))
+            same = before is not None and _sign(before) == _sign(job)
+            heard[job.id] = job, since if same else ticks
+        self._heard.clear()
+        self._heard.update(heard)
+        return [job for job in doing if ticks - heard[job.id][1] > self.care.silence]
+
+    def _taken(self, silent: Job, now: datetime) -> list[Job]:
+        """The job after it was taken from whoever did it; none if somebody was quicker."""
         with self.work.begin() as tx:
-            job = tx.jobs.get(job.id)
-            if job.state is not JobState.RUNNING or job.alive is None or job.alive >= silent:
-                return None
+            job = tx.jobs.get(silent.id)
+            if _sign(job) != _sign(silent):
+                return []
             job = job.given_up(_GONE, now, attempt=job.attempts, most=self.care.attempts)
             tx.jobs.save(job)
         log.warning("job %s was silent for too long: %s", job.id, _GONE)
-        return job
+        return [job]
+
+
+def _sign(job: Job) -> tuple[JobState, int, datetime | None]:
+    """What is another with each sign of life."""
+    return job.state, job.attempts, job.alive
 
 
 KEYS_KEPT = timedelta(days=7)

@@ -84,6 +84,7 @@ class TrainPolicy:
         tried: Callable[[str], None] = lambda _: None,
         drawn: Callable[[int], None] = lambda _: None,
         progress: Callable[[Point], None] = lambda _: None,
+        again: bool = False,
     ) -> Made:
         """Train, or go on where an earlier call with the same request was stopped.
 
@@ -95,6 +96,8 @@ class TrainPolicy:
             tried: Told the name of each rule when it was tried on a panel.
             drawn: Told how many more worlds have come into being.
             progress: Told each point of the learning curves.
+            again: Whether an earlier call may have come as far as to keep the version: then it is
+                that one, and no other.
 
         Raises:
             InvalidRequest: prices that nothing can be learned from, a name that is taken, or a
@@ -125,7 +128,7 @@ class TrainPolicy:
             progress=progress,
             drawn=drawn,
         )
-        card = self.policies.add(trained.learned, trained.training)
+        card = self.policies.add(trained.learned, trained.training, again=again)
         digest = _digest(panels, plan, regimes)
         again = any(one.kind is TrialKind.TRAIN and one.digest == digest for one in earlier)
         note = f"{plan.algorithm}, {plan.reward}, {len(plan.seeds)} seeds, {plan.steps} steps, "

@@ -77,6 +77,10 @@ class ChildProcesses:
         child = self._given(job)
         try:
             child.attend(self._limit)
+        except RuntimeError:
+            if self._closed:  # it had to go, and may not have found the time to say so
+                raise Unavailable("no more jobs are done here") from None
+            raise
         finally:
             self._put_back(child)
 
@@ -236,7 +240,9 @@ def _prepare(formatter: logging.Formatter | None, level: int) -> None:
         handler.setFormatter(formatter)
         logging.getLogger().addHandler(handler)
     logging.getLogger("rebalancer").setLevel(level)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who then tells us
+    # What is meant for the parent, such as Ctrl-C, is for it alone, who then tells us.
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 

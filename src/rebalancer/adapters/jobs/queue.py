@@ -45,6 +45,9 @@ _DO = "do"
 _ASK = 1.0
 """Seconds that taking a delivery waits for one."""
 
+_SOON = 0.1
+"""Seconds after which a job is tried that came a little early."""
+
 
 class QueuedJobs:
     """Hands jobs to the queue, from any thread; it connects when the first one comes."""
@@ -145,7 +148,7 @@ class QueueWorker:
         self._tidy = tidy
         self._told = threading.Event()
         self._wake: Callable[[], object] = lambda: None
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Future[Any]] = set()  # deliveries, and what is done for them
 
     def run(self, *, grace: float) -> None:
         """See `Worker.run`."""
@@ -194,11 +197,15 @@ class QueueWorker:
         """What SAQ calls."""
         task = asyncio.current_task()
         assert task is not None
-        self._running.add(task)
+        self._waited_for(task)
         beat = asyncio.create_task(self._attend(context["job"]))
         try:
-            loop = asyncio.get_running_loop()
-            again = await loop.run_in_executor(self._threads, self._do, UUID(id))
+            again = await self._done(UUID(id))
+            while again is not None and _key(again) == context["job"].key:
+                # It came early, by our clock. Delivered again under the same name it would count
+                # as being under way still.
+                await asyncio.sleep(max(again.due.timestamp() - time.time(), _SOON))
+                again = None if self._queue.closing else await self._done(again.id)
             if again is not None:
                 await self._queue.deliver(again)
         except Unavailable as error:
@@ -209,7 +216,16 @@ class QueueWorker:
             log.exception("job %s could not be done", id)
         finally:
             beat.cancel()
-            self._running.discard(task)
+
+    def _done(self, id: UUID) -> asyncio.Future[Job | None]:
+        """Have it done; that goes on, and is waited for, even if SAQ should give it up."""
+        doing = asyncio.get_running_loop().run_in_executor(self._threads, self._do, id)
+        self._waited_for(doing)
+        return asyncio.shield(doing)
+
+    def _waited_for(self, future: asyncio.Future[Any]) -> None:
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
 
     async def _attend(self, delivery: Delivery) -> None:
         while True:
@@ -260,7 +276,7 @@ class _Queue(RedisQueue):
         """Have a job begun when it is due; once for each time that it waits."""
         await self.enqueue(
             _DO,
-            key=f"{job.id}:{job.due.timestamp():.6f}",
+            key=_key(job),
             scheduled=_second(job.due),
             timeout=0,  # jobs watch over themselves
             heartbeat=self._heartbeat,
@@ -296,6 +312,11 @@ class _Queue(RedisQueue):
             await self.retry(delivery, "the worker stops")
             return None
         return delivery
+
+
+def _key(job: Job) -> str:
+    """What a delivery goes by."""
+    return f"{job.id}:{job.due.timestamp():.6f}"
 
 
 def _second(due: datetime) -> int:

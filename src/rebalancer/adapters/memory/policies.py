@@ -25,6 +25,7 @@ from rebalancer.domain.policy.serving import (
     cards_of,
     champion_of,
     edition_of,
+    kept_before,
     learned_card,
     next_version,
     policy_of,
@@ -60,12 +61,14 @@ class MemoryPolicies:
         self._kept[exact] = policy, attrs.evolve(learning, evidence=bound)
         return card_of(self, exact)
 
-    def add(self, learned: LearnedPolicy, training: Training) -> Card:
+    def add(self, learned: LearnedPolicy, training: Training, *, again: bool = False) -> Card:
         """See `Policies.add`."""
         check_name(learned.name, training.algorithm)
+        weights, regimes = _digest_of(learned), _digest_of(learned.regimes)
+        if again and (kept := kept_before(self, learned.name, weights)):
+            return kept
         number = next_version(self, learned.name)
         exact = f"{learned.name}@{number}"
-        weights, regimes = _digest_of(learned), _digest_of(learned.regimes)
         fields = {field.name: getattr(learned, field.name) for field in attrs.fields(LearnedPolicy)}
         digest = hashlib.sha256((weights + regimes).encode()).hexdigest()
         policy = Served(**{**fields, "name": exact}, version=exact, digest=digest)

@@ -337,13 +337,12 @@ class MemoryJobs:
             :limit
         ]
 
-    def stranded(self, *, due: datetime, silent: datetime, limit: int) -> list[Job]:
+    def stranded(self, *, due: datetime, limit: int) -> list[Job]:
         """See `Jobs.stranded`."""
         found = [
             job
             for job in self.rows.values()
-            if (job.state is JobState.QUEUED and job.due < due)
-            or (job.state is JobState.RUNNING and job.alive is not None and job.alive < silent)
+            if job.state is JobState.RUNNING or (job.state is JobState.QUEUED and job.due < due)
         ]
         return sorted(found, key=lambda job: (job.due, job.id))[:limit]
 

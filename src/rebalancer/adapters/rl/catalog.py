@@ -46,6 +46,7 @@ from rebalancer.domain.policy.serving import (
     cards_of,
     champion_of,
     edition_of,
+    kept_before,
     learned_card,
     next_version,
     policy_of,
@@ -296,8 +297,11 @@ class FolderPolicies:
             self._read.pop(edition.exact)
         return card_of(self, edition.exact)
 
-    def add(self, learned: LearnedPolicy, training: Training) -> Card:
+    def add(self, learned: LearnedPolicy, training: Training, *, again: bool = False) -> Card:
         """See `Policies.add`."""
+        weights = hashlib.sha256(_packed(learned)).hexdigest()
+        if again and (kept := kept_before(self, learned.name, weights)):
+            return kept
         with self._lock:
             number = next_version(self, learned.name)
             save(self._folder, learned, training, version=number)

@@ -508,11 +508,11 @@ class SqlJobs:
         query = query.order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(limit)
         return [_job(row) for row in self.connection.execute(query)]
 
-    def stranded(self, *, due: datetime, silent: datetime, limit: int) -> list[Job]:
+    def stranded(self, *, due: datetime, limit: int) -> list[Job]:
         """See `Jobs.stranded`."""
         waits = (jobs.c.state == JobState.QUEUED.value) & (jobs.c.due < due)
-        left = (jobs.c.state == JobState.RUNNING.value) & (jobs.c.alive < silent)
-        query = select(jobs).where(waits | left).order_by(jobs.c.due, jobs.c.id).limit(limit)
+        done = jobs.c.state == JobState.RUNNING.value
+        query = select(jobs).where(waits | done).order_by(jobs.c.due, jobs.c.id).limit(limit)
         return [_job(row) for row in self.connection.execute(query)]
 
 

@@ -17,6 +17,9 @@ FIRST_PAUSE = timedelta(seconds=2)
 
 LONGEST_PAUSE = timedelta(minutes=5)
 
+_DOUBLINGS = 10
+"""More than lead to the longest pause; without a bound no number would be large enough."""
+
 
 class JobState(StrEnum):
     """Where a job stands.
@@ -149,7 +152,7 @@ class Job:
         tried = self.attempts - self.spared
         if tried >= most:
             return self._ended(JobState.DEAD, now, error=why)
-        pause = min(FIRST_PAUSE * 2 ** (tried - 1), LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** min(tried - 1, _DOUBLINGS), LONGEST_PAUSE)
         return attrs.evolve(
             self, state=JobState.QUEUED, due=now + pause, error=why, alive=None, progress=0.0
         )
@@ -240,11 +243,10 @@ class Jobs(Protocol):
             limit: At most so many.
         """
 
-    def stranded(self, *, due: datetime, silent: datetime, limit: int) -> list[Job]:
-        """Jobs that should be cared for, the oldest first.
+    def stranded(self, *, due: datetime, limit: int) -> list[Job]:
+        """Jobs that somebody may have to care for, the oldest first.
 
-        They wait though they were due before ``due``, or are done by somebody of whom nothing was
-        heard since ``silent``.
+        They wait though they were due before ``due``, or somebody does them, dead or alive.
         """
 
 

@@ -65,12 +65,14 @@ class Policies(Protocol):
             InvalidRequest: it is damaged, or the evidence cannot be kept; says why.
         """
 
-    def add(self, learned: LearnedPolicy, training: Training) -> Card:
+    def add(self, learned: LearnedPolicy, training: Training, *, again: bool = False) -> Card:
         """Keep a new version: one above the highest of its name, all of it or nothing.
 
         Args:
             learned: Its name is plain, such as ``ppo``.
             training: How it was made; one seed a network.
+            again: Whether it may have been kept before: the highest version of its name with the
+                same weights is it then.
 
         Returns:
             The version's card, by its exact name.

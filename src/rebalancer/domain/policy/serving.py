@@ -329,6 +329,17 @@ def next_version(shelf: Shelf, name: str) -> int:
     return max((one.number for one in shelf.editions() if one.name == name), default=0) + 1
 
 
+def kept_before(shelf: Shelf, name: str, weights: str) -> Card | None:
+    """The highest version of a plain name that has these weights; None if none has.
+
+    Raises:
+        InvalidRequest: a version cannot be served; says which and why.
+    """
+    versions = sorted((one for one in shelf.editions() if one.name == name), reverse=True)
+    cards = (card_of(shelf, one.exact) for one in versions)
+    return next((one for one in cards if one.learning and one.learning.weights == weights), None)
+
+
 def cards_of(shelf: Shelf) -> tuple[Card, ...]:
     """Of every rule, then of every learned policy, the highest version of each first.
 
