@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,17 +68,23 @@ def test_a_backtest_outlives_a_server_that_is_killed(serve: Callable[..., Runnin
     assert second.stop() == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_server_that_stops_puts_its_job_back_and_ends_who_watches(
-    serve: Callable[..., Running],
+    serve: Callable[..., Running], workers: str
 ) -> None:
-    running = serve("--upgrade")
+    running = serve("--upgrade", "--workers", workers)
     with running.client() as client:
         client.headers.update(logged_in(client))
         id = started(client)
         until(lambda: read(client, id)["progress"] > 0)
         with client.stream("GET", f"/api/jobs/{id}/events") as stream:
-            next(stream.iter_lines())
-            assert running.stop() == 0
+            lines = stream.iter_lines()
+            assert next(lines)
+            began = time.monotonic()
+            running.process.send_signal(signal.SIGTERM)
+            assert "event: end" not in list(lines)  # it ends in order, with the job still to do
+            assert running.process.wait(20) == 0
+            assert time.monotonic() < began + 8
     again = serve()
     with again.client() as client:
         client.headers.update(logged_in(client))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import multiprocessing
 import os
@@ -9,7 +10,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 PATIENCE = 10.0
 """Seconds that a process has to end in order once its parent is gone."""
@@ -35,6 +37,27 @@ def end_with_parent(patience: float = PATIENCE) -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def told_to_end() -> asyncio.Event:
+    """What is set once this process is told to end, by SIGTERM or Ctrl-C; in a running loop.
+
+    Whoever listens already hears it as well: handlers are called after ours, and what an event loop
+    has registered reaches it by another way.
+    """
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def tell(number: int, frame: Any, before: Any = before) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(told.set)
+            if callable(before):
+                before(number, frame)
+
+        with suppress(ValueError):  # only the main thread may listen, as it does in a server
+            signal.signal(number, tell)
+    return told
 
 
 @contextmanager

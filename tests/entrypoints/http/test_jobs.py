@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -126,3 +126,37 @@ def test_a_job_is_watched_until_it_ends(waiting: World, monkeypatch: pytest.Monk
         ("end", "cancelled"),
     ]
     assert ": still here" in told
+
+
+@pytest.fixture
+def watched(waiting: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[World, Person, str]]:
+    """Somebody with a job that nobody does, and whose watching is looked after often."""
+    monkeypatch.setattr(jobs, "LOOK", 0.01)
+    monkeypatch.setattr(jobs, "HEARTBEAT", 0.05)
+    ada = waiting.somebody()
+    yield waiting, ada, f"/api/jobs/{started(ada)['id']}"
+
+
+def test_whoever_logs_out_watches_no_longer(watched: tuple[World, Person, str]) -> None:
+    world, ada, path = watched
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(lambda: ada.get(f"{path}/events").text)
+        threading.Event().wait(0.3)
+        over = {"refresh_token": ada.login["refresh_token"]}
+        assert world.client.post("/api/users/logout", json=over).is_success
+        told = watching.result(10)
+    assert [event for event, _ in events(told)] == ["progress"]
+
+
+def test_so_many_jobs_may_be_watched_at_a_time(
+    watched: tuple[World, Person, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MOST", 2)
+    _, ada, path = watched
+    with ThreadPoolExecutor(3) as pool:
+        watching = [pool.submit(lambda: ada.get(f"{path}/events").text) for _ in range(2)]
+        threading.Event().wait(0.3)
+        problem(ada.get(f"{path}/events"), 429)
+        ada.post(f"{path}/cancel")
+        assert all("event: end" in one.result(10) for one in watching)
+    assert ada.get(f"{path}/events").status_code == 200

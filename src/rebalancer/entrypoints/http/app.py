@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from uuid import UUID
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import setup_dishka
@@ -40,6 +42,7 @@ from rebalancer.entrypoints.http.portfolios import portfolios
 from rebalancer.entrypoints.http.rebalance import brief, rebalance
 from rebalancer.entrypoints.http.users import risk, users
 from rebalancer.entrypoints.http.wire import StrictJson, only_known_parameters
+from rebalancer.entrypoints.processes import told_to_end
 from rebalancer.entrypoints.records import DISCLAIMER
 from rebalancer.entrypoints.upkeep import Upkeep
 
@@ -78,6 +81,7 @@ def application(
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        app.state.stopping = told_to_end()
         prices = await container.get(PriceSource)
         with suppress(RebalancerError):  # what is wrong with them, /health/ready says
             await sync_to_thread(prices.closes, days=1)  # so that nobody waits for the first load
@@ -124,6 +128,7 @@ def application(
             {
                 "gathering": Gathering(brief=brief if embedded else lambda _: False),
                 "one_row": at_once if embedded else in_a_thread,
+                "watching": Counter[UUID](),
             }
         ),
         logging_config=None,  # whoever starts the process says what is logged, and where

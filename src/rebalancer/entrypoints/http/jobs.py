@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 from dishka.integrations.litestar import FromDishka, inject
-from litestar import Router, get, post
+from litestar import Request, Router, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
@@ -23,9 +23,9 @@ from msgspec import Meta
 from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob
 from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.application.ports.surroundings import Clock
-from rebalancer.domain.errors import RebalancerError, Unavailable
-from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
-from rebalancer.entrypoints.http.errors import answers
+from rebalancer.domain.errors import NotAuthenticated, RebalancerError, Unavailable
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner, bearer
+from rebalancer.entrypoints.http.errors import TooMany, answers
 from rebalancer.entrypoints.http.portfolios import Cursor, Limit
 from rebalancer.entrypoints.http.wire import Page, View
 
@@ -34,6 +34,9 @@ LOOK = 0.5
 
 HEARTBEAT = 15.0
 """Seconds after which something is said even if nothing has changed."""
+
+MOST = 10
+"""Jobs that somebody may watch at a time, in one process of the server."""
 
 
 class JobView(View, frozen=True, kw_only=True):
@@ -129,27 +132,69 @@ async def requeue_job(
 )
 @inject
 async def watch_job(
-    job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
+    job_id: FromPath[UUID],
+    owner: Owner,
+    state: State,
+    request: Request[Any, Any, Any],
+    use: FromDishka[ReadJob],
 ) -> ServerSentEvent:
-    """Told as it goes, until it ends; a comment every quarter of a minute keeps the line open."""
+    """Told as it goes, until it ends; a comment every quarter of a minute keeps the line open.
+
+    The line ends without `end` when the login does, or when the server stops: connect again then.
+    """
 
     async def look() -> Job:
         job: Job = await state.one_row(use, job_id, owner=owner)
         return job
 
-    return ServerSentEvent(_told(await look(), look))
+    async def still() -> bool:
+        try:
+            return await bearer(request) == owner
+        except NotAuthenticated:
+            return False
+
+    job, watching = await look(), state.watching
+    if watching[owner] >= MOST:
+        raise TooMany(f"you watch {MOST} jobs already; close one first", pause=round(HEARTBEAT))
+
+    async def told() -> AsyncIterator[ServerSentEventMessage]:
+        watching[owner] += 1
+        try:
+            async for message in _told(job, look, still, state.stopping):
+                yield message
+        finally:
+            watching[owner] -= 1
+            if not watching[owner]:
+                del watching[owner]
+
+    return ServerSentEvent(told())
 
 
 async def _told(
-    job: Job, look: Callable[[], Awaitable[Job]]
+    job: Job,
+    look: Callable[[], Awaitable[Job]],
+    still: Callable[[], Awaitable[bool]],
+    stopping: asyncio.Event,
 ) -> AsyncIterator[ServerSentEventMessage]:
+    """What to say of a job, from now on.
+
+    Args:
+        job: As it is.
+        look: Gives it as it is then.
+        still: Whether whoever watches may do so still.
+        stopping: Set when the server is about to end.
+    """
     view = job_view(job)
     while not job.state.ended:
         yield _event("progress", view)
         said = time.monotonic()
         while job_view(job) == view:
-            await asyncio.sleep(LOOK)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), LOOK)
+                return
             if time.monotonic() - said >= HEARTBEAT:
+                if not await still():
+                    return
                 yield ServerSentEventMessage(data=None, comment="still here")
                 said = time.monotonic()
             try:
