@@ -35,22 +35,43 @@ BOOK_OWNER = "book@example.org"
 BOOK = 1500
 """Portfolios that batches walk over."""
 
+_BEGINS = 3.0
+"""Seconds that a process has to begin: only then it is killed, as a kill should hit what works."""
+
 
 class Supervised:
-    """A process that is started again whenever it ends, as an init system would."""
+    """A process that is started again whenever it ends, as an init system would.
+
+    Attributes:
+        process: The latest.
+        failures: With which codes others before it have ended by themselves, in their midst.
+    """
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path):
         self.name = name
         self._command, self._environment, self._folder = command, environment, folder
         self._stopping = False
-        self.starts = 0
+        self.failures: list[int] = []
+        self._started, self._said = 0.0, 0
         self._start()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
+    @property
+    def _log(self) -> Path:
+        return self._folder / f"{self.name}.log"
+
+    def _works(self) -> bool:
+        """Whether the latest has said that it does what it is there for."""
+        with self._log.open("rb") as log:
+            log.seek(self._said)
+            said = log.read()
+        return b"Listening on" in said or b"Working on" in said
+
     def _start(self) -> None:
-        self.starts += 1
-        with (self._folder / f"{self.name}.log").open("ab") as log:
+        self._started = time.monotonic()
+        self._said = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -62,13 +83,21 @@ class Supervised:
 
     def _watch(self) -> None:
         while not self._stopping:
-            if self.process.poll() is not None and not self._stopping:
+            code = self.process.poll()
+            if code is not None and not self._stopping:
+                # While it begins it may find that the database is away, or its port still taken by
+                # one that was killed. Once it works it bears all that.
+                if code != -signal.SIGKILL and self._works():
+                    self.failures.append(code)
                 self._start()
             time.sleep(0.1)
 
-    def kill(self) -> None:
-        """End it at once."""
+    def kill(self) -> bool:
+        """End it at once; False if it has only just begun, or has ended already."""
+        if self.process.poll() is not None or time.monotonic() < self._started + _BEGINS:
+            return False
         self.process.kill()
+        return True
 
     def kill_a_child(self, dice: random.Random) -> bool:
         """End one of its processes at once; False if it has none."""

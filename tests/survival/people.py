@@ -27,6 +27,8 @@ class Promises:
         executed: Proposals that were accepted and carried out.
         jobs: Backtests that were taken on, with whose they are.
         edits: Version and name after each edit, by portfolio.
+        unsure: Edits of which nobody knows whether they took place, by portfolio: the answer was
+            lost, and asked again, they would contradict themselves.
         answers: How often each operation was answered with each status; 0: not at all.
         took: Seconds that each good answer took, by operation.
         wrong: What nobody may be told, in words.
@@ -36,6 +38,7 @@ class Promises:
     executed: set[str] = attrs.field(factory=set)
     jobs: dict[str, str] = attrs.field(factory=dict)
     edits: dict[str, dict[int, str]] = attrs.field(factory=dict)
+    unsure: Counter[str] = attrs.field(factory=Counter)
     answers: Counter[tuple[str, int]] = attrs.field(factory=Counter)
     took: dict[str, list[float]] = attrs.field(factory=dict)
     wrong: list[str] = attrs.field(factory=list)
@@ -53,6 +56,7 @@ class Person:
         self.email, self.promises = email, promises
         self.dice = random.Random(seed)
         self.client = house.client()
+        self.asked_again = False
         self._count = 0
 
     def log_in(self) -> None:
@@ -70,12 +74,14 @@ class Person:
     def ask(self, what: str, method: str, path: str, **options: Any) -> httpx.Response:
         """The answer that settles it, however often the same has to be asked."""
         latest = time.monotonic() + 120
+        self.asked_again = False
         while time.monotonic() < latest:
             began = time.monotonic()
             try:
                 answer = self.client.request(method, path, **options)
             except httpx.TransportError:
                 self._note(what, 0)
+                self.asked_again = True
                 time.sleep(self.dice.uniform(0.05, 0.3))
                 continue
             self._note(what, answer.status_code, time.monotonic() - began)
@@ -88,6 +94,7 @@ class Person:
                 continue
             carried_out = answer.status_code == 409 and "Idempotency-Key" in answer.text
             if answer.status_code in AGAIN or carried_out:
+                self.asked_again = True
                 time.sleep(self.dice.uniform(0.05, 0.3))
                 continue
             return answer
@@ -161,6 +168,9 @@ class Person:
                 if version in edits:
                     self.promises.wrong.append(f"version {version} of {portfolio} twice")
                 edits[version] = name
+        elif self.asked_again:
+            with self.promises.lock:
+                self.promises.unsure[portfolio] += 1
 
     def backtest(self) -> None:
         """Have a policy tried; how it went is asked in the end."""

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rebalancer.application.ports.jobs import JobState
+from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Database, Transaction, UnitOfWork
 from rebalancer.domain.portfolio.ledger import TRADES, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -38,6 +39,9 @@ from tests.survival.people import Person, Promises
 
 USERS, SHARED = 4, 3
 """People who are registered, and portfolios of each."""
+
+Fill = tuple[str, str, Decimal, Decimal, Decimal, Decimal]
+"""Side, symbol, quantity, price, value and cost of what was traded."""
 
 VICTIMS = {
     "a process of the API": 5,
@@ -111,11 +115,19 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
             finally:
                 stop.set()
             for one in work:
-                if (error := one.exception(180)) is not None:
+                try:
+                    error = one.exception(180)
+                except TimeoutError:
+                    error = TimeoutError("it does not end")
+                if error is not None:
                     report.findings.append(f"a client ended with {error!r}")
         for person in people:
             person.client.close()
         report.seconds = time.monotonic() - began
+        for one in (home.api, *home.workers):
+            report.findings += [
+                f"{one.name} has ended by itself, with code {code}" for code in one.failures
+            ]
         _check(home, report)
     return report
 
@@ -129,8 +141,12 @@ class Batches:
 
     def run(self, stop: threading.Event) -> None:
         """Until it is enough, and the last one is finished."""
-        resume = False
+        resume, latest, complaint = False, 0.0, ""
         while not stop.is_set() or resume:
+            if stop.is_set():
+                latest = latest or time.monotonic() + 120
+                if time.monotonic() > latest:
+                    raise AssertionError(f"the last batch does not end: {complaint}")
             command = [COMMAND, "batch", "--all", "--policy", "monthly", "--workers", "2", "--json"]
             self.process = subprocess.Popen(
                 [*command, *(["--resume"] if resume else [])],
@@ -158,9 +174,16 @@ class Batches:
 def _kill(home: House, batches: Batches, report: Report, kills: int, dice: random.Random) -> None:
     """One part after another, at moments that nobody knows."""
     names, weights = list(VICTIMS), list(VICTIMS.values())
+    spared_until = 0.0
     while sum(report.kills.values()) < kills:
         time.sleep(dice.uniform(0.1, 1.2))
         name = dice.choices(names, weights)[0]
+        if name == "a process of the API":
+            # A server that loses the same process twice within seconds takes that for a bug of its
+            # own and ends. It is started again, but is to come back by itself here.
+            if time.monotonic() < spared_until:
+                continue
+            spared_until = time.monotonic() + 7
         if name in home.servers:
             server = home.servers[name]
             server.kill()
@@ -171,14 +194,12 @@ def _kill(home: House, batches: Batches, report: Report, kills: int, dice: rando
         elif name == "a batch":
             if not batches.kill():
                 continue
-        elif name == "the API":
-            home.api.kill()
-        elif name == "a process of the API":
-            if not home.api.kill_a_child(dice):
-                continue
-        elif name == "a worker":
-            dice.choice(home.workers).kill()
-        elif not dice.choice(home.workers).kill_a_child(dice):
+        elif not {
+            "the API": home.api.kill,
+            "a process of the API": lambda: home.api.kill_a_child(dice),
+            "a worker": dice.choice(home.workers).kill,
+            "a process of a worker": lambda: dice.choice(home.workers).kill_a_child(dice),
+        }[name]():
             continue
         report.kills[name] += 1
         if sys.stderr.isatty():
@@ -202,6 +223,7 @@ def _check(home: House, report: Report) -> None:
     except AssertionError as error:
         findings.append(str(error))
     findings += wired.get(Database).findings()
+    reports = wired.get(Reports)
     with work.read() as tx:
         kept = {str(job.id): job for job in tx.jobs.of(limit=100_000)}
         for id in promises.jobs:
@@ -209,6 +231,8 @@ def _check(home: House, report: Report) -> None:
             if job is None or job.state is not JobState.SUCCEEDED or job.result is None:
                 state = job and (job.state.value, job.error)
                 findings.append(f"job {id} was taken on and is {state}")
+            elif reports.get(job.id).document["result"] != job.result:
+                findings.append(f"job {id} has another report than result")
         report.attempts.update(job.attempts for job in kept.values())
         for number in range(USERS):
             user = tx.users.by_email(f"user{number}@example.org")
@@ -236,25 +260,38 @@ def _check_portfolio(
     promised[Decimal("10000.00")] += 1
     if flows != promised:
         findings.append(f"{id}: flows {flows - promised} too many, {promised - flows} missing")
-    # Every order of an executed proposal once, and no other.
-    fills = Counter(entry.proposal for entry in ledger.entries if entry.kind in TRADES)
+    # Every order of an executed proposal once, as it was proposed, and no other.
+    fills: dict[UUID | None, Counter[Fill]] = defaultdict(Counter)
+    for entry in ledger.entries:
+        if entry.kind in TRADES:
+            assert entry.symbol is not None and entry.price is not None
+            traded = (entry.kind.value, entry.symbol, entry.quantity, entry.price)
+            fills[entry.proposal][*traded, entry.amount, entry.cost] += 1
     executed = 0
     for record in tx.proposals.of(portfolio.owner, portfolio_id=portfolio.id, limit=100_000):
-        executed += record.stage is Stage.EXECUTED
-        orders = len(record.proposal.orders) if record.stage is Stage.EXECUTED else 0
-        if fills.pop(record.id, 0) != orders:
+        orders: Counter[Fill] = Counter()
+        if record.stage is Stage.EXECUTED:
+            executed += 1
+            orders.update(
+                (one.side.value, one.symbol, one.quantity, one.price, one.value, one.cost)
+                for one in record.proposal.orders
+            )
+        if fills.pop(record.id, Counter()) != orders:
             findings.append(f"proposal {record.id} is {record.stage} with other fills")
         if str(record.id) in promises.executed and record.stage is not Stage.EXECUTED:
             findings.append(f"proposal {record.id} was executed and is {record.stage}")
     if fills:
-        findings.append(f"{id} has fills of nobody: {fills}")
-    # No update lost: each change made one version. (An edit whose answer was lost made one, too.)
-    edits = promises.edits.get(id, {})
-    known = 1 + len(edits) + sum(promised.values()) - 1 + executed
-    if portfolio.version < known:
-        findings.append(f"{id} is at version {portfolio.version}, and had {known - 1} changes")
-    if portfolio.version in edits and edits[portfolio.version] != portfolio.mandate.name:
-        findings.append(f"{id} is not called {edits[portfolio.version]}")
+        findings.append(f"{id} has fills of nobody: {dict(fills)}")
+    # No update lost: each change made one version, and only edits change what it is called.
+    edits, unsure = promises.edits.get(id, {}), promises.unsure[id]
+    known = 1 + len(edits) + sum(flows.values()) - 1 + executed
+    if not known <= portfolio.version <= known + unsure:
+        findings.append(
+            f"{id} is at version {portfolio.version}, and had {known - 1} changes, or up to "
+            f"{unsure} more"
+        )
+    if edits and not unsure and portfolio.mandate.name != edits[max(edits)]:
+        findings.append(f"{id} is not called {edits[max(edits)]}")
 
 
 def _check_runs(tx: Transaction, report: Report) -> None:
@@ -269,7 +306,8 @@ def _check_runs(tx: Transaction, report: Report) -> None:
         assert run is not None
         ended = tx.runs.get(run)
         if ended.finished is None:
-            continue  # nobody resumed it, as its policy or prices would be another's
+            report.findings.append(f"run {run} was never finished")
+            continue
         report.runs.append(run)
         mine = ended.proposed + ended.nothing + ended.failed
         # The shared portfolios are walked over, too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from uuid import uuid4
 
@@ -83,11 +84,50 @@ def test_an_execution_that_was_promised_and_is_none(work):
     assert "was executed" in findings(work, portfolio, Promises(executed={str(record.id)}))
 
 
+def test_a_fill_that_differs_from_its_order(work):
+    portfolio = kept(work)
+    done = attrs.evolve(a_proposal(portfolio), stage=Stage.EXECUTED, executed=NOW)
+    fill = a_fill(done)
+    three = attrs.evolve(fill, quantity=3 * fill.quantity)
+    with work.begin() as tx:
+        tx.proposals.add([done])
+        ledger = tx.portfolios.ledger(portfolio.id).followed_by([three])
+        tx.portfolios.save(portfolio.booked(ledger, NOW), entries=[three])
+    assert "other fills" in findings(work, portfolio, Promises())
+
+
 def test_an_edit_that_was_lost(work):
     portfolio = kept(work)
     id = str(portfolio.id)
     assert "at version 1" in findings(work, portfolio, Promises(edits={id: {2: "Another"}}))
     assert "not called" in findings(work, portfolio, Promises(edits={id: {1: "Another"}}))
+    flow = kept(work, a_deposit("5.50"))
+    id = str(flow.id)
+    overwritten = Promises(deposits={(id, "a"): Decimal("5.50")}, edits={id: {2: "Another"}})
+    assert "not called Another" in findings(work, flow, overwritten)
+
+
+def test_a_change_that_nobody_made(work):
+    portfolio = kept(work)
+    with work.begin() as tx:
+        tx.portfolios.save(portfolio.revised(portfolio.mandate, NOW))
+    id = str(portfolio.id)
+    assert "at version 2" in findings(work, portfolio, Promises())
+    assert findings(work, portfolio, Promises(unsure=Counter({id: 1}))) == ""
+
+
+def test_a_run_that_was_never_finished(work):
+    owner, run = a_user(email=soak.BOOK_OWNER), a_run()
+    portfolio = a_managed(owner.id)
+    with work.begin() as tx:
+        tx.users.add(owner)
+        tx.portfolios.add(portfolio, [])
+        tx.runs.add(run, [])
+        tx.proposals.add([a_proposal(portfolio, run=run.id)])
+    report = Report()
+    with work.read() as tx:
+        _check_runs(tx, report)
+    assert report.findings == [f"run {run.id} was never finished"]
 
 
 def test_a_portfolio_with_two_proposals_of_a_run(work, monkeypatch):

@@ -15,6 +15,7 @@ def test_what_was_promised_holds_whatever_is_killed(tmp_path):
     assert report.findings == []
     assert sum(report.kills.values()) == 12
     assert report.promises.executed and report.promises.deposits and report.promises.jobs
+    assert report.runs
 
 
 def test_fifty_at_once_on_shared_portfolios(tmp_path):
