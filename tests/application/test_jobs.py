@@ -181,12 +181,12 @@ def test_what_was_delivered_before_the_queue_went_away_goes_on(work, runner):
 
 
 def test_what_must_not_be_kept_is_neither_kept_nor_submitted(work, runner):
-    def check(_):
+    def known(_):
         raise NotFound("there is no such user")
 
     job = a_job()
     with pytest.raises(NotFound):
-        SubmitJob(work, runner)(job, now=NOW, check=check)
+        SubmitJob(work, runner)(job, now=NOW, known=known)
     with pytest.raises(NotFound):
         seen(work, job)
     assert runner.submitted == []

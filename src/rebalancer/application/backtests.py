@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -13,15 +14,17 @@ from numpy.typing import NDArray
 
 from rebalancer.application.accounts import account
 from rebalancer.application.jobs import Progress, SubmitJob
+from rebalancer.application.portfolios import carried_out, fingerprint
 from rebalancer.application.ports.jobs import Job, JobChanged, JobState
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
+from rebalancer.application.ports.portfolios import IdempotencyKey
 from rebalancer.application.ports.reports import Report, Reports
-from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.ports.surroundings import Clock
 from rebalancer.domain.backtest.evidence import Interval
 from rebalancer.domain.backtest.run import Backtest, Conditions, Performance, compare
-from rebalancer.domain.errors import InvalidRequest, NotFound
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
@@ -159,6 +162,11 @@ def _not_daily(history: PriceHistory) -> tuple[str, ...]:
 BACKTEST = "backtest"
 """The kind of job that this is."""
 
+MOST_AT_ONCE = 20
+"""Jobs of one owner that are not done: nobody has all others wait."""
+
+_NOT_DONE = frozenset({JobState.QUEUED, JobState.RUNNING})
+
 
 @attrs.frozen
 class BacktestOrder:
@@ -223,12 +231,23 @@ class StartBacktest:
     submit: SubmitJob
     run_backtest: RunBacktest
 
-    def __call__(self, order: BacktestOrder, *, id: UUID, owner: UUID, now: datetime) -> Job:
-        """The job, which has been submitted.
+    def __call__(
+        self, order: BacktestOrder, *, key: str | None = None, id: UUID, owner: UUID, now: datetime
+    ) -> tuple[Job, bool]:
+        """The job, which has been submitted, and whether the same request had submitted it before.
+
+        Args:
+            order: What to try.
+            key: What the caller calls the request.
+            id: Of the job, if it is a new one.
+            owner: Who asks.
+            now: When.
 
         Raises:
             InvalidRequest: it could not be run; names the field.
             NotAuthenticated: the owner is gone.
+            Conflict: the owner has many jobs already that are not done, or the key belongs to
+                another request.
             Unavailable: too many jobs wait already, or the queue does not answer.
         """
         if not order.policies:
@@ -238,8 +257,25 @@ class StartBacktest:
             if order.policies.count(name) > 1:
                 raise InvalidRequest(f"{name} is named twice", field="policies")
         self.run_backtest.conditions(order.request())  # raises for what cannot be run
-        job = Job.new(BACKTEST, order.kept(), id=id, owner=owner, now=now)
-        return self.submit(job, now=now, check=lambda tx: account(tx, owner))
+        kept = order.kept()
+        asked = fingerprint(BACKTEST, json.dumps(kept, sort_keys=True))
+
+        def known(tx: Transaction) -> Job | None:
+            account(tx, owner)
+            before = carried_out(tx, owner, key, asked)
+            if before is not None:
+                return tx.jobs.get(before, owner=owner)
+            if len(tx.jobs.of(owner, states=_NOT_DONE, limit=MOST_AT_ONCE)) == MOST_AT_ONCE:
+                raise Conflict(
+                    f"you have {MOST_AT_ONCE} jobs that are not done; wait for one, or cancel it"
+                )
+            if key is not None:
+                tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
+            return None
+
+        job = Job.new(BACKTEST, kept, id=id, owner=owner, now=now)
+        submitted = self.submit(job, now=now, known=known)
+        return submitted, submitted.id != id
 
 
 @attrs.frozen

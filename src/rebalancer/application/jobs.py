@@ -13,7 +13,7 @@ from uuid import UUID
 import attrs
 
 from rebalancer.application.ports.jobs import Job, JobChanged, JobRunner, JobState
-from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.ports.surroundings import Clock
 from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
 
@@ -93,21 +93,33 @@ class SubmitJob:
     runner: JobRunner
 
     def __call__(
-        self, job: Job, *, now: datetime, check: Callable[[Any], object] = lambda _: None
+        self,
+        job: Job,
+        *,
+        now: datetime,
+        known: Callable[[Transaction], Job | None] = lambda _: None,
     ) -> Job:
         """The job as it is kept.
 
         Args:
             job: A new one.
             now: When.
-            check: Given the transaction in which it is kept, raises if it must not be.
+            known: Given the transaction in which it would be kept: raises if it must not be, or
+                gives the one that was kept for the same request before. That one it is then; if
+                nobody took it on, it is submitted again.
 
         Raises:
             Unavailable: too many wait already, or the queue does not answer; the job has failed.
         """
         with self.work.begin() as tx:
-            check(tx)
-            tx.jobs.add(job)
+            before = known(tx)
+            if before is None:
+                tx.jobs.add(job)
+            elif before.state is JobState.FAILED and not before.attempts:
+                job = before.requeued(now)
+                tx.jobs.save(job)
+            else:
+                return before
         try:
             self.runner.submit(job)
         except Unavailable as error:

@@ -183,3 +183,36 @@ def test_policies_can_be_listed_and_tried(world: World, ada: Person) -> None:
     names = [one["name"] for one in world.client.get("/api/policies").json()]
     asked = ada.post("/api/backtest", {"policies": names[:20], "from": "2022-11-14"})
     assert asked.status_code == 202, asked.text
+
+
+def test_the_same_request_again_is_the_same_job(in_world: Callable[..., World]) -> None:
+    later = Later()
+    ada = in_world(provided({JobRunner: later})).somebody()
+    key = {"Idempotency-Key": "the first"}
+    first, again = (ada.post("/api/backtest", ORDER, headers=key) for _ in range(2))
+    assert first.json() == again.json()
+    assert [one.headers.get("idempotent-replayed") for one in (first, again)] == [None, "true"]
+    assert len(later.waiting) == 1
+    problem(ada.post("/api/backtest", ORDER | {"cost_bps": 6}, headers=key), 409)
+    later.full = True
+    key = {"Idempotency-Key": "the second"}
+    problem(ada.post("/api/backtest", ORDER, headers=key), 503)
+    problem(ada.post("/api/backtest", ORDER, headers=key), 503)
+    later.full = False
+    third = ada.post("/api/backtest", ORDER, headers=key)
+    assert (third.status_code, third.json()["state"]) == (202, "queued")
+    assert [str(job.id) for job in later.waiting] == [first.json()["id"], third.json()["id"]]
+    assert len(ada.get("/api/jobs").json()["items"]) == 2
+
+
+def test_nobody_has_all_others_wait(
+    in_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rebalancer.application.backtests.MOST_AT_ONCE", 2)
+    world = in_world(provided({JobRunner: Later()}))
+    ada, eve = world.somebody(), world.somebody("eve@example.org")
+    first, _ = (ada.post("/api/backtest", ORDER).json() for _ in range(2))
+    assert "2 jobs that are not done" in problem(ada.post("/api/backtest", ORDER), 409)
+    assert eve.post("/api/backtest", ORDER).status_code == 202
+    ada.post(f"/api/jobs/{first['id']}/cancel")
+    assert ada.post("/api/backtest", ORDER).status_code == 202

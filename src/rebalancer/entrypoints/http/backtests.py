@@ -20,7 +20,7 @@ from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.portfolios import Profile, Weights
+from rebalancer.entrypoints.http.portfolios import Key, Profile, Weights, repeated
 from rebalancer.entrypoints.http.rebalance import Costs, PolicyName, Preset
 from rebalancer.entrypoints.http.wire import Body, Capital, Fraction, Symbol, View, default
 
@@ -87,7 +87,7 @@ class BacktestView(View, frozen=True, kw_only=True):
     "/",
     status_code=202,
     summary="Start a backtest",
-    responses=answers(401, 413, 415, 422),
+    responses=answers(401, 409, 413, 415, 422),
 )
 @inject
 async def start(
@@ -96,6 +96,7 @@ async def start(
     use: FromDishka[StartBacktest],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
+    key: Key = None,
 ) -> Response[BacktestView]:
     """Try policies on the store's prices, in the background; ask for its status then."""
     if data.risk_free and data.risk_free_symbol is not None:
@@ -114,8 +115,9 @@ async def start(
         risk_profile=data.risk_profile,
         keep_limits=data.keep_limits,
     )
-    job = await sync_to_thread(use, order, id=ids(), owner=owner, now=clock())
-    return Response(_view(job), headers={"Location": f"/api/backtest/{job.id}/status"})
+    job, before = await sync_to_thread(use, order, key=key, id=ids(), owner=owner, now=clock())
+    headers = repeated(before) | {"Location": f"/api/backtest/{job.id}/status"}
+    return Response(_view(job), headers=headers)
 
 
 @get("/{job_id:uuid}/status", summary="How a backtest goes", responses=answers(401, 404))
