@@ -351,6 +351,26 @@ def test_connections_that_a_restart_has_cut_are_replaced_unnoticed():
         engine.dispose()
 
 
+def test_a_server_that_lets_nobody_write_any_more_is_left(makers, monkeypatch):
+    """As a primary that has become a standby, from which clients are led away."""
+    engine = connect(makers["postgres"]())
+    work = SqlWork(engine)
+
+    def process():
+        with work.read() as tx:
+            return tx.users.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+
+    before = process()
+    assert process() == before
+    with monkeypatch.context() as patch:
+        patch.setattr(sql_engine, "_WRITER", b"BEGIN READ WRITE, AND NOT AT ALL")
+        with pytest.raises(Unavailable, match="read only at present"), work.begin():
+            pass
+    assert process() != before
+    kept_user(work)
+    engine.dispose()
+
+
 def test_what_the_driver_says_is_for_operators(caplog):
     engine = connect("postgresql://ghost:secret@127.0.0.1:1/nowhere")
     with pytest.raises(Unavailable) as refused, SqlWork(engine).read():

@@ -313,7 +313,10 @@ def _begin_at_server(connection: Connection) -> None:
     if not driver.closed and driver.pgconn.exec_(_READER if reads else _WRITER).status == _DONE:
         return
     connection.exec_driver_sql("SELECT 1")  # which says in our words what is wrong
-    raise Unavailable(_AWAY)  # or what was
+    # It answers, and lets nobody write: as one that has become a standby of another. Who asks for
+    # a new connection may be led to that one.
+    connection.invalidate()
+    raise Unavailable(_READS)
 
 
 _READER = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
