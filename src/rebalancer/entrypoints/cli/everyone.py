@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
 WORTHWHILE = 8
 """Parts of a run that a further process should find, since it takes a second to begin."""
-
-_LOOK = 0.3
-"""Seconds from one look at how far others are to the next."""
 
 
 @attrs.frozen
@@ -79,7 +75,8 @@ def run(
         id: The run's.
         now: When.
         resume: Go on with the latest unfinished run of the same terms.
-        workers: Processes at most; where there is little to do, this one does it alone.
+        workers: Processes at most, this one among them; where there is little to do it does it
+            alone.
         advance: Told how many portfolios more are done.
 
     Raises:
@@ -92,13 +89,19 @@ def run(
 
     use, terms = wired.get(ProposeForEveryone), walk.terms(wired)
     found = use.begin(terms, id=id, now=now, resume=resume)
-    left = found.chunks - found.done
+    known = _proposed(found)
+
+    def look(_: int) -> None:
+        nonlocal known
+        with suppress(Unavailable):  # whoever waits for the store waits for that, too
+            done = _proposed(use.read(found.id))
+            advance(done - known)
+            known = done
+
+    others = min(workers, (found.chunks - found.done) // WORTHWHILE) - 1
     try:
-        if min(workers, left // WORTHWHILE) > 1:
-            _together(walk, use.read, found, now, min(workers, left // WORTHWHILE), advance)
-        # What processes that died have left undone, and all of it where there was one.
-        with seldom_tidied():
-            use.share(found.id, terms, now=now, progress=advance)
+        with _helped(walk, found.id, now, others), seldom_tidied():
+            use.share(found.id, terms, now=now, progress=look)
         return use.read(found.id)
     except Unavailable as error:
         raise Unavailable(f"{error}; go on with --resume") from error.__cause__
@@ -120,35 +123,21 @@ def share(walk: Walk, run: UUID, now: datetime) -> None:
         wired.close()
 
 
-def _together(
-    walk: Walk,
-    read: Callable[[UUID], BatchRun],
-    run: BatchRun,
-    now: datetime,
-    workers: int,
-    advance: Callable[[int], None],
-) -> None:
-    """Have processes share a run; one that dies leaves its part to the others."""
+@contextmanager
+def _helped(walk: Walk, run: UUID, now: datetime, others: int) -> Iterator[None]:
+    """While other processes share a run; one that dies leaves its part to the rest."""
     import multiprocessing
-
-    from rebalancer.domain.errors import Unavailable
 
     context = multiprocessing.get_context("spawn")  # nothing of ours is shared by accident
     started: list[Any] = [
-        context.Process(target=share, args=(walk, run.id, now), daemon=True) for _ in range(workers)
+        context.Process(target=share, args=(walk, run, now), daemon=True) for _ in range(others)
     ]
     for process in started:
         process.start()
-    known = _proposed(run)
     try:
-        while any(process.is_alive() for process in started):
-            time.sleep(_LOOK)
-            with suppress(Unavailable):  # they wait for the store, and so do we
-                done = _proposed(read(run.id))
-                advance(done - known)
-                known = done
+        yield
     finally:
-        for process in started:  # of which none is alive, unless we are interrupted
+        for process in started:  # which have nothing left to do, unless we are interrupted
             process.terminate()
             process.join()
 
