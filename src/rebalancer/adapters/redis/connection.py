@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from threading import Lock
 from typing import Any, TypeVar
 
-from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 T = TypeVar("T")
 
@@ -22,6 +22,13 @@ PATIENCE = 0.5
 PAUSE = 1.0
 """Seconds for which a server that did not answer is not asked again."""
 
+PREFIX = "rebalancer"
+"""What all names on a server begin with, unless somebody says otherwise."""
+
+_AWAY = "Redis does not answer"
+_TELL_AGAIN = 60.0
+"""Seconds for which the log says of no other refusal."""
+
 _CONNECTIONS = 32
 """That a process holds at most; further requests wait for one of them."""
 
@@ -29,7 +36,14 @@ log = logging.getLogger("rebalancer.redis")
 
 
 class Away(Unavailable):
-    """Redis does not answer, or did not a moment ago."""
+    """Redis is of no help at the moment: whoever asked does without."""
+
+
+class Refused(Away):
+    """It answers, and does not do what it was asked: what stands there is not ours, or it is full.
+
+    That says nothing of other questions, so it is asked them.
+    """
 
 
 class Breaker:
@@ -48,6 +62,9 @@ class Breaker:
         self._lock = Lock()
         self._away = False
         self._again = 0.0
+        self._renewed = False
+        self._refused = float("-inf")
+        self._listeners: list[Callable[[], None]] = []
 
     def check(self) -> None:
         """Go ahead, or not; after the pause one may, and others once it was answered.
@@ -60,24 +77,50 @@ class Breaker:
         with self._lock:
             now = self._clock()
             if now < self._again:
-                raise Away("Redis does not answer")
+                raise Away(_AWAY)
             self._again = now + self._pause
 
     def failed(self, error: Exception) -> Away:
-        """Note that there was no answer, or no sensible one."""
+        """Note that there was no answer."""
         with self._lock:
             told, self._away = self._away, True
             self._again = self._clock() + self._pause
         if not told:
             log.warning("Redis does not answer, and is done without: %s", error)
-        return Away("Redis does not answer")
+        return Away(_AWAY)
+
+    def refused(self, error: Exception) -> Refused:
+        """Note that there was an answer, which is of no help; the log says so once in a while."""
+        self.answered()
+        with self._lock:
+            now = self._clock()
+            tell = now - self._refused >= _TELL_AGAIN
+            if tell:
+                self._refused = now
+        if tell:
+            log.warning("Redis refuses what it is asked, and is done without: %s", error)
+        return Refused("Redis refuses what it is asked")
 
     def answered(self) -> None:
         """Note that there was an answer."""
-        if self._away:
-            with self._lock:
-                self._away, self._again = False, 0.0
+        if not self._away and not self._renewed:
+            return
+        with self._lock:
+            away, self._away, self._again = self._away, False, 0.0
+            renewed, self._renewed = self._renewed, False
+        if away:
             log.warning("Redis answers again")
+        if away or renewed:
+            for listener in self._listeners:
+                listener()
+
+    def connected(self) -> None:
+        """Note a new connection: the server may have begun anew, and have forgotten everything."""
+        self._renewed = True
+
+    def on_return(self, listener: Callable[[], None]) -> None:
+        """Have somebody told, without waiting, when it answers that may have forgotten things."""
+        self._listeners.append(listener)
 
 
 class Connection:
@@ -85,11 +128,12 @@ class Connection:
 
     Args:
         url: Of the server, and its database.
-        prefix: What all names there begin with.
+        prefix: What all names there begin with; who shares a server takes another one.
         patience: Seconds, see `PATIENCE`.
         breaker: Whether it pays to ask.
 
     Raises:
+        InvalidRequest: the URL is malformed.
         Unavailable: the package that speaks to Redis is not installed.
     """
 
@@ -97,21 +141,32 @@ class Connection:
         self,
         url: str,
         *,
-        prefix: str = "rebalancer",
+        prefix: str = PREFIX,
         patience: float = PATIENCE,
         breaker: Breaker | None = None,
     ) -> None:
         try:
             import redis
             from redis.backoff import NoBackoff
+            from redis.connection import BlockingConnectionPool
             from redis.retry import Retry
         except ImportError:
             raise _missing() from None
         self.url, self.prefix, self.patience = url, prefix, patience
         self.breaker = breaker or Breaker()
         self._failures = (redis.RedisError, OSError)
-        pool = redis.BlockingConnectionPool.from_url(
-            _spoken(url), **_options(patience), retry=Retry(NoBackoff(), 0)
+        self._refusal = redis.ResponseError
+
+        def connect(connection: Any) -> None:
+            connection.on_connect()
+            self.breaker.connected()
+
+        pool = _pool(
+            BlockingConnectionPool,
+            url,
+            patience,
+            retry=Retry(NoBackoff(), 0),
+            redis_connect_func=connect,
         )
         self._client = redis.Redis.from_pool(pool)
 
@@ -127,12 +182,15 @@ class Connection:
 
         Raises:
             Away: it does not answer.
+            Refused: it does not do it.
         """
         self.breaker.check()
         try:
             answer = question(self._client)
+        except self._refusal as error:
+            raise self.breaker.refused(error) from error
         except self._failures as error:
-            raise self.breaker.failed(error) from None
+            raise self.breaker.failed(error) from error
         self.breaker.answered()
         return answer
 
@@ -158,14 +216,25 @@ class AsyncConnection:
 
     def __init__(self, other: Connection) -> None:
         import redis.asyncio
+        from redis.asyncio.connection import BlockingConnectionPool
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
         self.name = other.name
         self._breaker = other.breaker
         self._failures = (redis.RedisError, OSError)
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            _spoken(other.url), **_options(other.patience), retry=Retry(NoBackoff(), 0)
+        self._refusal = redis.ResponseError
+
+        async def connect(connection: Any) -> None:
+            await connection.on_connect()
+            self._breaker.connected()
+
+        pool = _pool(
+            BlockingConnectionPool,
+            other.url,
+            other.patience,
+            retry=Retry(NoBackoff(), 0),
+            redis_connect_func=connect,
         )
         self._client = redis.asyncio.Redis.from_pool(pool)
 
@@ -174,8 +243,10 @@ class AsyncConnection:
         self._breaker.check()
         try:
             answer = await question(self._client)
+        except self._refusal as error:
+            raise self._breaker.refused(error) from error
         except self._failures as error:
-            raise self._breaker.failed(error) from None
+            raise self._breaker.failed(error) from error
         self._breaker.answered()
         return answer
 
@@ -184,18 +255,32 @@ class AsyncConnection:
         await self._client.aclose()
 
 
-def _options(patience: float) -> dict[str, Any]:
-    return {
-        "socket_timeout": patience,
-        "socket_connect_timeout": patience,
-        "max_connections": _CONNECTIONS,
-        "timeout": patience,  # of waiting for one of them
-    }
+def _pool(kind: Any, url: str, patience: float, **options: Any) -> Any:
+    """A pool of connections, none of which is made yet.
 
+    Raises:
+        InvalidRequest: the URL is malformed; it is not quoted, for the password in it.
+    """
+    from redis.exceptions import RedisError
 
-def _spoken(url: str) -> str:
-    """The URL as the package knows it: Valkey is spoken to as Redis is."""
-    return url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
+    spoken = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
+    try:
+        pool = kind.from_url(
+            spoken,
+            socket_timeout=patience,
+            socket_connect_timeout=patience,
+            max_connections=_CONNECTIONS,
+            timeout=patience,  # of waiting for one of them
+            **options,
+        )
+        pool.connection_class(**pool.connection_kwargs)  # which knows what the URL may ask for
+    except (ValueError, TypeError, RedisError):
+        raise InvalidRequest(
+            "expected a URL such as redis://:password@host:6379/0, with no other options than "
+            "redis-py knows",
+            field="REBALANCER_REDIS_URL",
+        ) from None
+    return pool
 
 
 def _missing() -> Unavailable:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
+from threading import Lock, Thread
+from typing import Any
 from uuid import UUID
 
 from rebalancer.adapters.redis.connection import AsyncConnection, Away, Connection
-from rebalancer.application.ports.accounts import ACCESS_LIFETIME, Revocations
+from rebalancer.application.ports.accounts import ACCESS_LIFETIME, OwnRevocations
 
 FRESH = 1.0
 """Seconds for which a login that had not ended is taken not to have."""
@@ -18,13 +21,17 @@ FRESH = 1.0
 _REMEMBERED = 10_000
 """Logins of which that is remembered."""
 
+_AT_ONCE = 1_000
+"""Logins of which Redis is told at a time."""
+
 
 class RedisRevocations:
     """A key for each ended login, which goes when no access token of it can be left.
 
     A request that somebody signs costs a question to Redis, which doubles what limits cost, unless
     the answer of less than a second ago will do: of who is busy it does, and what this process has
-    ended itself it knows without.
+    ended itself it knows without. That it tells again whenever Redis has been away, or has begun
+    anew and may have forgotten it.
 
     Args:
         connection: To the server, for those who end logins.
@@ -38,7 +45,7 @@ class RedisRevocations:
         self,
         connection: Connection,
         loop: AsyncConnection,
-        nearby: Revocations,
+        nearby: OwnRevocations,
         *,
         lifetime: timedelta = ACCESS_LIFETIME,
         clock: Callable[[], float] = time.monotonic,
@@ -49,6 +56,8 @@ class RedisRevocations:
         self._lifetime = lifetime
         self._clock = clock
         self._good: OrderedDict[UUID, float] = OrderedDict()
+        self._telling = Lock()
+        connection.breaker.on_return(self._tell_again)
 
     def revoke(self, family: UUID) -> None:
         """See `Revocations.revoke`."""
@@ -75,6 +84,23 @@ class RedisRevocations:
         if len(self._good) > _REMEMBERED:
             self._good.popitem(last=False)
         return False
+
+    def _tell_again(self) -> None:
+        """In a thread, as whoever hears first of Redis's return may be an event loop."""
+        if self._nearby.lasting():
+            Thread(target=self._tell_all, name="revocations", daemon=True).start()
+
+    def _tell_all(self) -> None:
+        with self._telling, suppress(Away):  # whose end is told again
+            left = self._nearby.lasting()
+            for at in range(0, len(left), _AT_ONCE):
+                self._connection.ask(partial(self._tell, left[at : at + _AT_ONCE]))
+
+    def _tell(self, ended: Sequence[tuple[UUID, timedelta]], client: Any) -> None:
+        pipeline = client.pipeline(transaction=False)
+        for family, lasts in ended:
+            pipeline.set(self._key(family), 1, px=max(lasts, timedelta(milliseconds=1)))
+        pipeline.execute()
 
     def _key(self, family: UUID) -> str:
         return self._connection.name("ended", str(family))
