@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any, TypeVar
 
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 T = TypeVar("T")
+
+Command = tuple[str | int, ...]
+"""Its name, and what it is about."""
 
 PATIENCE = 0.5
 """Seconds that connecting may take, and an answer: a near server needs a thousandth of it."""
@@ -28,6 +31,9 @@ PREFIX = "rebalancer"
 _AWAY = "Redis does not answer"
 _TELL_AGAIN = 60.0
 """Seconds for which the log says of no other refusal."""
+
+_AT_ONCE = 1_000
+"""Commands that are sent at a time."""
 
 _CONNECTIONS = 32
 """That a process holds at most; further requests wait for one of them."""
@@ -64,7 +70,7 @@ class Breaker:
         self._again = 0.0
         self._renewed = False
         self._refused = float("-inf")
-        self._listeners: list[Callable[[], None]] = []
+        self._reminders: list[Callable[[], Sequence[Command]]] = []
 
     def check(self) -> None:
         """Go ahead, or not; after the pause one may, and others once it was answered.
@@ -91,7 +97,6 @@ class Breaker:
 
     def refused(self, error: Exception) -> Refused:
         """Note that there was an answer, which is of no help; the log says so once in a while."""
-        self.answered()
         with self._lock:
             now = self._clock()
             tell = now - self._refused >= _TELL_AGAIN
@@ -101,26 +106,31 @@ class Breaker:
             log.warning("Redis refuses what it is asked, and is done without: %s", error)
         return Refused("Redis refuses what it is asked")
 
-    def answered(self) -> None:
-        """Note that there was an answer."""
+    def answered(self) -> bool:
+        """Note that there was an answer; whether the server may have forgotten what it was told."""
         if not self._away and not self._renewed:
-            return
+            return False
         with self._lock:
             away, self._away, self._again = self._away, False, 0.0
             renewed, self._renewed = self._renewed, False
         if away:
             log.warning("Redis answers again")
-        if away or renewed:
-            for listener in self._listeners:
-                listener()
+        return away or renewed
 
     def connected(self) -> None:
-        """Note a new connection: the server may have begun anew, and have forgotten everything."""
+        """Note a new connection: the server may have begun anew, with nothing in it."""
         self._renewed = True
 
-    def on_return(self, listener: Callable[[], None]) -> None:
-        """Have somebody told, without waiting, when it answers that may have forgotten things."""
-        self._listeners.append(listener)
+    def remind(self, of: Callable[[], Sequence[Command]]) -> None:
+        """Have the server told something whenever it may have forgotten it."""
+        self._reminders.append(of)
+
+    def reminders(self) -> Iterator[Sequence[Command]]:
+        """What it must be told now, so much at a time."""
+        for of in self._reminders:
+            commands = of()
+            for at in range(0, len(commands), _AT_ONCE):
+                yield commands[at : at + _AT_ONCE]
 
 
 class Connection:
@@ -188,11 +198,25 @@ class Connection:
         try:
             answer = question(self._client)
         except self._refusal as error:
+            self._answered()
             raise self.breaker.refused(error) from error
         except self._failures as error:
             raise self.breaker.failed(error) from error
-        self.breaker.answered()
+        self._answered()
         return answer
+
+    def _answered(self) -> None:
+        """Note it; after an absence the server is told first what it may have forgotten."""
+        if not self.breaker.answered():
+            return
+        try:
+            for commands in self.breaker.reminders():
+                pipeline: Any = self._client.pipeline(transaction=False)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                pipeline.execute(raise_on_error=False)
+        except self._failures as error:
+            self.breaker.failed(error)
 
     def check(self) -> None:
         """See that it answers.
@@ -244,11 +268,25 @@ class AsyncConnection:
         try:
             answer = await question(self._client)
         except self._refusal as error:
+            await self._answered()
             raise self._breaker.refused(error) from error
         except self._failures as error:
             raise self._breaker.failed(error) from error
-        self._breaker.answered()
+        await self._answered()
         return answer
+
+    async def _answered(self) -> None:
+        """See `Connection`'s."""
+        if not self._breaker.answered():
+            return
+        try:
+            for commands in self._breaker.reminders():
+                pipeline: Any = self._client.pipeline(transaction=False)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                await pipeline.execute(raise_on_error=False)
+        except self._failures as error:
+            self._breaker.failed(error)
 
     async def close(self) -> None:
         """Hang up."""

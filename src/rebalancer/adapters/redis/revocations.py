@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
-from threading import Lock, Thread
-from typing import Any
 from uuid import UUID
 
-from rebalancer.adapters.redis.connection import AsyncConnection, Away, Connection
+from rebalancer.adapters.redis.connection import AsyncConnection, Away, Command, Connection
 from rebalancer.application.ports.accounts import ACCESS_LIFETIME, OwnRevocations
 
 FRESH = 1.0
@@ -21,8 +19,7 @@ FRESH = 1.0
 _REMEMBERED = 10_000
 """Logins of which that is remembered."""
 
-_AT_ONCE = 1_000
-"""Logins of which Redis is told at a time."""
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class RedisRevocations:
@@ -56,8 +53,7 @@ class RedisRevocations:
         self._lifetime = lifetime
         self._clock = clock
         self._good: OrderedDict[UUID, float] = OrderedDict()
-        self._telling = Lock()
-        connection.breaker.on_return(self._tell_again)
+        connection.breaker.remind(self._told)
 
     def revoke(self, family: UUID) -> None:
         """See `Revocations.revoke`."""
@@ -85,22 +81,12 @@ class RedisRevocations:
             self._good.popitem(last=False)
         return False
 
-    def _tell_again(self) -> None:
-        """In a thread, as whoever hears first of Redis's return may be an event loop."""
-        if self._nearby.lasting():
-            Thread(target=self._tell_all, name="revocations", daemon=True).start()
-
-    def _tell_all(self) -> None:
-        with self._telling, suppress(Away):  # whose end is told again
-            left = self._nearby.lasting()
-            for at in range(0, len(left), _AT_ONCE):
-                self._connection.ask(partial(self._tell, left[at : at + _AT_ONCE]))
-
-    def _tell(self, ended: Sequence[tuple[UUID, timedelta]], client: Any) -> None:
-        pipeline = client.pipeline(transaction=False)
-        for family, lasts in ended:
-            pipeline.set(self._key(family), 1, px=max(lasts, timedelta(milliseconds=1)))
-        pipeline.execute()
+    def _told(self) -> list[Command]:
+        """What this process has told Redis, or would have."""
+        return [
+            ("SET", self._key(family), 1, "PX", math.ceil(lasts / _MILLISECOND))
+            for family, lasts in self._nearby.lasting()
+        ]
 
     def _key(self, family: UUID) -> str:
         return self._connection.name("ended", str(family))
