@@ -5,7 +5,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from time import monotonic
+from time import monotonic, sleep
 from uuid import uuid4
 
 import attrs
@@ -14,7 +14,7 @@ import pytest
 from pymongo import ReadPreference, monitoring
 from pymongo.errors import DuplicateKeyError, WriteError
 
-from rebalancer.adapters.mongo.connection import connect
+from rebalancer.adapters.mongo.connection import PAUSE, connect
 from rebalancer.adapters.mongo.market import MongoMarket
 from rebalancer.adapters.mongo.reports import MongoReports
 from rebalancer.application.market_data import ImportMarket
@@ -409,6 +409,29 @@ def test_nobody_waits_long_where_nobody_answers():
     assert monotonic() - begun < 4.0
 
 
+def test_readers_of_reports_do_not_all_wait_for_a_dead_server():
+    database = connect("mongodb://127.0.0.1:9/x", patience=0.8)
+    reports, begin = MongoReports(database), threading.Barrier(30)
+
+    def read(number):
+        begin.wait()
+        began = monotonic()
+        with pytest.raises(Unavailable, match=r"^MongoDB does not answer$"):
+            reports.get(uuid4()) if number % 2 else reports.of("backtest", "x", limit=1)
+        return monotonic() - began
+
+    try:
+        with ThreadPoolExecutor(30) as pool:
+            list(pool.map(read, range(30)))  # nobody knows yet
+            for _ in range(2):
+                assert max(pool.map(read, range(30))) < 0.4
+                sleep(PAUSE)
+                waited = sorted(pool.map(read, range(30)), reverse=True)
+                assert waited[0] >= 0.8 > 0.4 > waited[1]
+    finally:
+        database.client.close()
+
+
 def test_an_outage_is_told_once_and_its_end(caplog):
     with running(Mongo) as server:
         database = connect(f"{server.url}told", patience=0.3)
@@ -419,6 +442,8 @@ def test_an_outage_is_told_once_and_its_end(caplog):
                 for _ in range(4):
                     with pytest.raises(Unavailable):
                         reports.of("backtest", "x", limit=1)
+                    with pytest.raises(Unavailable):
+                        reports.keep(a_report())
                 server.start()
                 latest = monotonic() + 20
                 while True:
@@ -426,6 +451,7 @@ def test_an_outage_is_told_once_and_its_end(caplog):
                         assert reports.of("backtest", "x", limit=1) == []
                         break
                     assert monotonic() < latest
+                    sleep(0.05)
         finally:
             database.client.close()
     said = [record.getMessage() for record in caplog.records]
@@ -512,6 +538,7 @@ def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
             server.start()
             market.check()
             assert market.closes() is before
+            sleep(PAUSE)  # for which readers of reports are spared the wait
             assert reports.get(report.id).document == {"sharpe": 1.0}
             assert len(market.bars()["A"]) == 10
             assert market.keep_bars([some_bars(count=12)]) == 2

@@ -238,6 +238,23 @@ def test_who_keeps_something_waits_for_it_though_another_asks_already():
         assert other.result() in ("of 1", "of 2")
 
 
+def test_who_keeps_something_after_an_outage_finds_it_though_another_asks_already():
+    store = Store()
+    value = store.remembered()
+    value()
+    store.there, store.now = False, 2.0
+    value()
+    store.there, store.takes, store.now = True, LONG, 4.0
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(value)
+        while store.asked < 3:
+            time.sleep(0.001)
+        store.revision = 2
+        value.ask_again()
+        assert value() == "of 2"
+        other.result()
+
+
 class Cache:
     """Notes what it is asked for, and reads."""
 

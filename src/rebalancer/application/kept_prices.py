@@ -61,8 +61,8 @@ class Remembered(Generic[T]):
         self._changes = 0
         """How often somebody has said that something has changed."""
 
-        self._seen = 0
-        """How many of these changes what is known was read after."""
+        self._covered = 0
+        """How many of these whoever asked last knew of."""
 
         self._known: tuple[str, T] | None = None
         self._failed: RebalancerError | None = None
@@ -99,7 +99,6 @@ class Remembered(Generic[T]):
         """Something has changed, as whoever calls knows."""
         with self._told:
             self._changes += 1
-            self._asked = None
 
     def check(self) -> None:
         """See that what is known is what there is.
@@ -125,20 +124,21 @@ class Remembered(Generic[T]):
         if found is not None:
             if self._failed is not None and self._known is not None:
                 log.warning("%s can be read again", self._what)
-            self._known, self._seen = found, changes
+            self._known = found
         elif failed is None:
             return  # a bug, which whoever asked meets; the next one asks again
         elif self._failed is None and self._known is not None:
             log.warning("%s cannot be read, those known serve on: %s", self._what, failed)
-        self._failed, self._asked = failed, self._clock()
+        self._failed, self._asked, self._covered = failed, self._clock(), changes
 
     def _worth_waiting(self) -> bool:
-        return self._failed is None and (self._known is None or self._seen < self._changes)
+        nothing = self._known is None and self._failed is None
+        return nothing or self._covered < self._changes
 
     def _fresh(self) -> bool:
-        if self._asked is None or self._clock() - self._asked >= self._patience:
+        if self._asked is None or self._covered < self._changes:
             return False
-        return self._seen == self._changes or self._failed is not None
+        return self._clock() - self._asked < self._patience
 
     def _answer(self) -> T:
         if self._known is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -46,12 +47,16 @@ WRITE_PATIENCE = 5.0
 OPERATION_TIMEOUT = 60.0
 """Seconds that the server may leave us without a byte."""
 
+PAUSE = 1.0
+"""Seconds for which readers are spared a server that did not answer."""
+
 USUAL_DATABASE = "rebalancer"
 """Where the URL names none."""
 
 INVALID, EXISTS, DUPLICATE = 121, 48, 11000
 """Codes of the server: a document that fails validation; a collection, or a key, that is there."""
 
+_AWAY = "MongoDB does not answer"
 _UNKNOWN_COMMANDS = {59, 115, 238}
 """Codes of servers that speak the protocol, and lack a command or an option."""
 
@@ -158,6 +163,45 @@ def translated(error: type[Unavailable] = Unavailable) -> Iterator[None]:
         raise error("MongoDB sent something that cannot be read") from failed
 
 
+class Outage:
+    """Spares readers the wait for a server that did not answer a moment ago, and their threads.
+
+    One of them tries again after a while; whoever comes meanwhile is told at once.
+
+    Args:
+        pause: Seconds, see `PAUSE`.
+        clock: Seconds; only differences matter.
+    """
+
+    def __init__(
+        self, pause: float = PAUSE, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._pause = pause
+        self._clock = clock
+        self._lock = Lock()
+        self._until: float | None = None
+        """When somebody tries again; None where it answers."""
+
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """Do as `translated` does, unless it is known that the server does not answer."""
+        with self._lock:
+            if self._until is not None:
+                if self._clock() < self._until:
+                    raise Unavailable(_AWAY)
+                self._until = self._clock() + OPERATION_TIMEOUT  # it is our turn, for so long
+        away = False
+        try:
+            with translated():
+                yield
+        except Unavailable as error:
+            away = isinstance(error.__cause__, ConnectionFailure)
+            raise
+        finally:
+            with self._lock:
+                self._until = self._clock() + self._pause if away else None
+
+
 def meaning(failed: PyMongoError, error: type[Unavailable] = Unavailable) -> RebalancerError:
     """What an error of the driver means to us, in words that strangers may read.
 
@@ -168,7 +212,7 @@ def meaning(failed: PyMongoError, error: type[Unavailable] = Unavailable) -> Reb
     if isinstance(
         failed, ConnectionFailure
     ):  # AutoReconnect, ServerSelectionTimeout, NetworkTimeout
-        return error("MongoDB does not answer")
+        return error(_AWAY)
     details = failed.details if isinstance(failed, BulkWriteError) else {}
     if isinstance(failed, WriteConcernError) or details.get("writeConcernErrors"):
         return error("MongoDB does not have it on most of its servers yet; try again")
@@ -256,7 +300,11 @@ class Preparation:
         self._done = False
 
     def __call__(self) -> None:
-        """Do it again, whether or not it was done."""
+        """Do it, whether or not it was done.
+
+        Raises:
+            Unavailable: the server did not answer.
+        """
         with self._lock:
             self._prepare()
             self._done = True

@@ -11,7 +11,13 @@ import attrs
 from pymongo import DESCENDING, IndexModel
 from pymongo.database import Database
 
-from rebalancer.adapters.mongo.connection import Document, Preparation, prepare, translated
+from rebalancer.adapters.mongo.connection import (
+    Document,
+    Outage,
+    Preparation,
+    prepare,
+    translated,
+)
 from rebalancer.application.documents import check_readable, checked, packed, unpacked
 from rebalancer.application.ports.reports import SCHEMAS, Report
 from rebalancer.domain.errors import NotFound
@@ -50,6 +56,7 @@ class MongoReports:
 
     database: Database[Document]
     schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
+    _outage: Outage = attrs.field(factory=Outage, init=False, eq=False, repr=False)
     _preparation: Preparation = attrs.field(init=False, eq=False, repr=False)
 
     @_preparation.default
@@ -82,7 +89,7 @@ class MongoReports:
 
     def get(self, id: UUID) -> Report:
         """See `Reports.get`."""
-        with translated():
+        with self._outage.spared():
             found = self.database.reports.find_one({"_id": id})
         if found is None:
             raise NotFound(f"there is no report {id}")
@@ -99,7 +106,7 @@ class MongoReports:
             "subject": subject,
             "schema": {"$lte": self.schemas.get(kind, 0)},
         }
-        with translated():
+        with self._outage.spared():
             found = self.database.reports.find(wanted, {"series": False}, sort=_LATEST, limit=limit)
             return [_from_document(each) for each in found]
 
