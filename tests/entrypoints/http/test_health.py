@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -58,17 +59,18 @@ def test_it_is_ready_when_all_parts_are(world: World) -> None:
 
 
 class Asked:
-    """Tells how we are, takes its time, and counts how often it is asked."""
+    """Tells how we are once it may, and counts how often it is asked, and how often at once."""
 
     def __init__(self) -> None:
-        self.takes, self.count, self.at_once, self.most = 0.0, 0, 0, 0
+        self.may = threading.Event()
+        self.count = self.at_once = self.most = 0
         self.bug = False
 
     def __call__(self) -> Health:
         self.count += 1
         self.at_once += 1
         self.most = max(self.most, self.at_once)
-        time.sleep(self.takes)
+        assert self.may.wait(20)
         self.at_once -= 1
         if self.bug:
             raise ZeroDivisionError
@@ -80,28 +82,32 @@ def test_one_asks_for_all_and_once_in_a_second() -> None:
         asked, clock = Asked(), Clock()
         readiness = Readiness(asked, clock=clock)
 
-        async def flood() -> tuple[set[str], float]:
-            began = time.monotonic()
-            found = await asyncio.gather(*(readiness() for _ in range(300)))
-            return {one.parts["times"] for one in found}, time.monotonic() - began
+        async def times() -> str:
+            return (await readiness()).parts["times"]
 
-        asked.takes = 0.2
-        assert (await flood())[0] == {"1"}  # nothing is known yet: all wait for the first
-        assert await flood() == ({"1"}, pytest.approx(0, abs=0.1))
+        async def flood() -> set[str]:
+            return set(await asyncio.gather(*(times() for _ in range(300))))
+
+        first = asyncio.create_task(flood())  # nothing is known yet: all wait
+        await asyncio.sleep(0.1)
+        asked.may.set()
+        assert await first == {"1"}
+        asked.may.clear()
+        assert await flood() == {"1"}  # for a second it serves
         clock.now += 1.0
-        said, took = await flood()
-        assert said == {"1", "2"}  # one asks, the others need not wait for it
-        assert took >= 0.2
-        clock.now += 1.0
-        asking = asyncio.create_task(readiness())
+        asking = asyncio.create_task(times())
         await asyncio.sleep(0)
-        began = time.monotonic()
-        assert (await readiness()).parts["times"] == "2"
-        assert time.monotonic() - began < 0.1
-        assert (await asking).parts["times"] == "3"
+        assert await flood() == {"1"}  # one asks, and others need not wait for it
+        asked.may.set()
+        assert await asking == "2"
+        assert await flood() == {"2"}
+        asked.may.clear()
         clock.now += 60.0
-        assert (await flood())[0] == {"4"}  # what is a minute old is no answer
-        assert (asked.count, asked.most) == (4, 1)
+        again = asyncio.create_task(flood())  # what is a minute old is no answer
+        await asyncio.sleep(0.1)
+        asked.may.set()
+        assert await again == {"3"}
+        assert (asked.count, asked.most) == (3, 1)
 
     asyncio.run(scenario())
 
@@ -109,13 +115,12 @@ def test_one_asks_for_all_and_once_in_a_second() -> None:
 def test_whoever_asks_and_goes_away_keeps_nobody_waiting() -> None:
     async def scenario() -> None:
         asked, clock = Asked(), Clock()
-        asked.takes = 0.2
         readiness = Readiness(asked, clock=clock)
         first = asyncio.create_task(readiness())
-        await asyncio.sleep(0.05)
         second = asyncio.create_task(readiness())
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
         first.cancel()
+        asked.may.set()
         assert (await second).parts["times"] == "1"
         clock.now += 1.0
         asked.bug = True

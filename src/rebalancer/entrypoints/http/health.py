@@ -21,7 +21,6 @@ LIMITED = {429: answers()[429]}
 KEPT = 1.0
 """Seconds for which an answer serves: strangers may ask, and asking takes time and threads."""
 
-
 _OLDEST = 10.0
 """Seconds for which one serves while somebody asks: that may take some, where much is away."""
 
