@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from statistics import median
 from time import perf_counter
@@ -16,10 +17,11 @@ from saq import Queue, Worker
 
 from benchmarks.figures import Figure
 from rebalancer.adapters.jobs.queue import QueuedJobs, QueueWorker
-from rebalancer.adapters.memory.market import MemoryPrices
 from rebalancer.adapters.redis.connection import Connection
-from rebalancer.adapters.redis.prices import CachedPrices
+from rebalancer.adapters.redis.prices import RedisPriceCache
+from rebalancer.application.kept_prices import KeptPrices
 from rebalancer.application.ports.jobs import Job
+from rebalancer.domain.market.bars import Bars, of_history
 from rebalancer.domain.market.prices import PriceHistory
 from tests.servers import Valkey, running
 
@@ -27,6 +29,9 @@ JOBS = 3_000
 AT_ONCE = 10
 WINDOW = (500, 252)
 """Assets and days."""
+
+LONG = 2_520
+"""Days of ten years."""
 
 READS = 30
 
@@ -107,28 +112,60 @@ async def _bare(url: str) -> tuple[float, float]:
 
 def _prices(url: str) -> Iterator[Figure]:
     assets, days = WINDOW
+    what = f"a window of {assets} x {days} prices"
+    took, _, again = _windows(url, days)
+    yield Figure(
+        "queues",
+        f"{what} from the cache, the first of a process",
+        "s",
+        took,
+        aim=0.005,
+        note=f"which has read nothing yet: it gets the market of {assets} x {days}, and cuts it",
+    )
+    yield Figure("queues", f"{what} from the cache, and again", "s", again, aim=0.005)
+    took, another, _ = _windows(url, LONG)
+    yield Figure("queues", f"the same of a market of {assets} x {LONG:,}, the first", "s", took)
+    yield Figure("queues", "the same, of another day", "s", another, aim=0.005)
+
+
+def _windows(url: str, length: int) -> tuple[float, float, float]:
+    """Seconds that windows of a market of so many days take a process.
+
+    Its first one, for which it asks Redis for the market; one of a day that nobody asked for yet;
+    and the same again.
+    """
+    assets, days = WINDOW
     random = np.random.default_rng(0)
-    closes = 20 * np.cumprod(1 + random.normal(0, 0.01, (days, assets)), axis=0)
+    closes = 20 * np.cumprod(1 + random.normal(0, 0.01, (length, assets)), axis=0)
     history = PriceHistory(
         symbols=tuple(f"S{number:03}" for number in range(assets)),
-        dates=np.busday_offset("2021-01-04", np.arange(days)),
+        dates=np.busday_offset("2011-01-04", np.arange(length)),
         closes=closes,
     )
-    source = MemoryPrices(history)
-    CachedPrices(source, Connection(url)).closes(days=days)
-    took, again = [], []
+    bars = of_history(history)
+
+    def process(connection: Connection, read: Callable[[], list[Bars]]) -> KeptPrices:
+        return KeptPrices(read, lambda: "1", cache=RedisPriceCache(connection))
+
+    def unread() -> list[Bars]:
+        raise AssertionError("it is in Redis")
+
+    with closing(Connection(url, prefix=f"bench{length}")) as connection:
+        process(connection, lambda: bars).closes(days=days)
+    took, another, again = [], [], []
     for _ in range(READS):
-        connection = Connection(url)
-        connection.check()
-        fresh = CachedPrices(source, connection)  # as a process that has read nothing yet
-        begin = perf_counter()
-        found = fresh.closes(days=days)
-        took.append(perf_counter() - begin)
-        assert np.array_equal(found.closes, closes)
-        begin = perf_counter()
-        fresh.closes(days=days)
-        again.append(perf_counter() - begin)
-        connection.close()
-    what = f"a window of {assets} x {days} prices from the cache"
-    yield Figure("queues", f"{what}, the first time", "s", median(took), aim=0.005)
-    yield Figure("queues", f"{what}, and again", "s", median(again), aim=0.005)
+        with closing(Connection(url, prefix=f"bench{length}")) as connection:
+            connection.check()
+            fresh = process(connection, unread)
+            begin = perf_counter()
+            found = fresh.closes(days=days)
+            took.append(perf_counter() - begin)
+            assert np.array_equal(found.closes, closes[-days:])
+            begin = perf_counter()
+            earlier = fresh.closes(days=days - 1, until=history.dates[-2].item())
+            another.append(perf_counter() - begin)
+            assert np.array_equal(earlier.closes, closes[-days:-1])
+            begin = perf_counter()
+            assert fresh.closes(days=days) is found
+            again.append(perf_counter() - begin)
+    return median(took), median(another), median(again)

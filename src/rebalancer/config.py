@@ -47,9 +47,10 @@ class Settings:
         statement_timeout: Seconds that a database server may take for one statement.
         mongo_url: Where market data and reports are kept; None: in the database.
         redis_url: Caches, shared rate limits and the job queue; None: each process has its own.
+        redis_prefix: What all names there begin with, and what the queue is called.
         rate_limit: Requests a minute for each user and each address; 0: as many as they like.
-        login_limit: Attempts to log in or register, a minute, for each address and each account;
-            0: as many as they like.
+        login_limit: Attempts to log in or register, a minute, for each address, and ten times as
+            many for each account; 0: as many as they like.
         trusted_proxies: Proxies in front of the server that tell, in X-Forwarded-For, who asks.
         job_timeout: Seconds that one attempt at a job may take.
         job_attempts: How often a job is tried before it is given up.
@@ -76,6 +77,7 @@ class Settings:
     statement_timeout: float = 30.0
     mongo_url: str | None = attrs.field(default=None, repr=False)
     redis_url: str | None = attrs.field(default=None, repr=False)
+    redis_prefix: str = "rebalancer"
     rate_limit: int = 1200
     login_limit: int = 20
     trusted_proxies: int = 0
@@ -197,13 +199,39 @@ def _key(text: str) -> str:
     return text
 
 
-def _url(name: str, kinds: str, example: str) -> Callable[[str], str]:
+def _url(name: str, pattern: str, example: str) -> Callable[[str], str]:
+    """Reads a URL; what is wrong is told without it, as there may be a password in it."""
+
     def read(text: str) -> str:
-        if not re.match(rf"({kinds})://", text):
-            raise InvalidRequest(f"must be a URL such as {example}", field=PREFIX + name)
+        if not re.fullmatch(pattern, text, re.DOTALL):
+            raise InvalidRequest(
+                f"must be a URL such as {example}; in a name or a password write / ? # @ as %2F "
+                "%3F %23 %40",
+                field=PREFIX + name,
+            )
         return text
 
     return read
+
+
+_WHO = r"([^@/?#\s]*@)?"
+_HOST = r"(\[[^\]@/?#\s]*\]|[^\[\]:,@/?#\s]*)(:[0-9]{1,5})?"
+_OPTIONS = r"(\?[^@#]*)?"
+_REST = rf"(/[^@?#]*)?{_OPTIONS}"
+_DATABASE = rf"sqlite[a-z0-9+]*://.*|[a-z0-9+]+://{_WHO}{_HOST}{_REST}"
+_MONGO = rf"mongodb(\+srv)?://{_WHO}{_HOST}(,{_HOST})*{_REST}"
+_REDIS = rf"(rediss?|valkeys?)://{_WHO}{_HOST}(/[0-9]*)?{_OPTIONS}|unix://{_WHO}{_REST}"
+"""Stricter than who reads them: of a password that holds what ends one, a part would be read as a
+host or a port, and be told to whoever is told that there is no such host."""
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9_.:-]{1,64}", text):
+        raise InvalidRequest(
+            "must be up to 64 letters, digits and - _ . : and nothing else",
+            field=f"{PREFIX}REDIS_PREFIX",
+        )
+    return text
 
 
 def _loopback(host: str) -> bool:
@@ -219,11 +247,14 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "currency": _currency,
     "workers": _whole("WORKERS", 1, MOST_WORKERS),
     "environment": lambda text: Environment(_one_of("ENVIRONMENT", *Environment)(text)),
-    "database_url": _url("DATABASE_URL", "[a-z0-9+]+", "sqlite:///rebalancer.db"),
+    "database_url": _url(
+        "DATABASE_URL", _DATABASE, "sqlite:///rebalancer.db or postgresql://user:password@host/name"
+    ),
     "database_pool": _whole("DATABASE_POOL", 1, 1000),
     "statement_timeout": _number("STATEMENT_TIMEOUT", 0.1, 3600.0),
-    "mongo_url": _url("MONGO_URL", r"mongodb(\+srv)?", "mongodb://host/rebalancer"),
-    "redis_url": _url("REDIS_URL", "rediss?|unix|valkeys?", "redis://host:6379/0"),
+    "mongo_url": _url("MONGO_URL", _MONGO, "mongodb://user:password@host/rebalancer"),
+    "redis_url": _url("REDIS_URL", _REDIS, "redis://:password@host:6379/0"),
+    "redis_prefix": _prefix,
     "rate_limit": _whole("RATE_LIMIT", 0, 99_999),
     "login_limit": _whole("LOGIN_LIMIT", 0, 99_999),
     "trusted_proxies": _whole("TRUSTED_PROXIES", 0, 10),

@@ -27,7 +27,6 @@ from rebalancer.adapters.jobs.left import LeftJobs
 from rebalancer.adapters.market_data.csv_files import CsvInstruments, CsvPrices, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
 from rebalancer.adapters.memory.limits import MemoryRateLimits
-from rebalancer.adapters.memory.market import NoPriceCache
 from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
@@ -61,6 +60,7 @@ from rebalancer.application.health import (
     CheckHealth,
     Part,
     Parts,
+    kept_part,
     prices_part,
     reports_part,
     store_part,
@@ -79,7 +79,6 @@ from rebalancer.application.jobs import (
     SubmitJob,
     Tidy,
 )
-from rebalancer.application.kept_prices import PATIENCE
 from rebalancer.application.market_data import (
     DescribeAsset,
     DescribeMarket,
@@ -207,13 +206,9 @@ class KeptPrices(Provider):
     scope = Scope.APP
 
     @provide
-    def prices(self, market: MarketStore, connection: Connection | None) -> PriceSource:
-        """The store's, through a cache if there is one."""
-        if connection is None:
-            return market
-        from rebalancer.adapters.redis.prices import CachedPrices
-
-        return CachedPrices(market, connection)
+    def prices(self, market: MarketStore) -> PriceSource:
+        """The store's."""
+        return market
 
 
 class KeptInstruments(Provider):
@@ -371,15 +366,13 @@ class Documents(Provider):
     scope = Scope.APP
 
     @provide
-    def kept(self, settings: Settings, pool: Pool) -> Iterator[Kept]:
+    def kept(self, settings: Settings, pool: Pool, cache: PriceCache | None) -> Iterator[Kept]:
         """All of it, over one pool of connections."""
-        # What a cache keeps for a minute must be what there is, not what there was a second ago.
-        patience = PATIENCE if settings.redis_url is None else 0.0
         if settings.mongo_url is None:
             from rebalancer.adapters.sql.market import SqlMarket
             from rebalancer.adapters.sql.reports import SqlReports
 
-            yield Kept(SqlMarket(pool.engine, patience=patience), SqlReports(pool.engine))
+            yield Kept(SqlMarket(pool.engine, cache), SqlReports(pool.engine))
             return
         try:
             from rebalancer.adapters.mongo import connection
@@ -390,7 +383,7 @@ class Documents(Provider):
                 "the client of MongoDB is not installed: pip install 'rebalancer[servers]'"
             ) from None
         database = connection.connect(settings.mongo_url)
-        yield Kept(MongoMarket(database, patience=patience), MongoReports(database))
+        yield Kept(MongoMarket(database, cache), MongoReports(database))
         database.client.close()
 
     @provide
@@ -451,7 +444,7 @@ class Shared(Provider):
         if settings.redis_url is None:
             yield None
             return
-        connection = Connection(settings.redis_url)
+        connection = Connection(settings.redis_url, prefix=settings.redis_prefix)
         yield connection
         connection.close()
 
@@ -466,13 +459,13 @@ class Shared(Provider):
         await loop.close()
 
     @provide
-    def cache(self, prices: PriceSource, connection: Connection | None) -> PriceCache:
-        """What must read prices anew once others were imported."""
+    def cache(self, connection: Connection | None) -> PriceCache | None:
+        """Of the market, so that each process need not read it from its store."""
         if connection is None:
-            return NoPriceCache()
-        from rebalancer.adapters.redis.prices import CachedPrices
+            return None
+        from rebalancer.adapters.redis.prices import RedisPriceCache
 
-        return CachedPrices(prices, connection)
+        return RedisPriceCache(connection)
 
     @provide
     def parts(
@@ -482,14 +475,16 @@ class Shared(Provider):
         kept: Kept,
         connection: Connection | None,
         settings: Settings,
+        sources: Sources,
     ) -> Parts:
         """What we depend on, as far as it is configured."""
-        parts = [store_part(work), prices_part(prices)]
+        from_store = sources.prices == STORE
+        parts = [store_part(work), kept_part(kept.market) if from_store else prices_part(prices)]
         if settings.mongo_url is not None:
             parts.append(reports_part(kept.reports))
         if connection is not None:
             without = {
-                "cache": "prices are read from where they are kept, each time",
+                "cache": "each process reads prices from where they are kept",
                 "limits": "each process limits on its own, and a login that was ended may serve "
                 "out its minutes",
                 "queue": "background jobs cannot be started",
@@ -560,11 +555,16 @@ class Execution(Provider):
 
     @provide
     def runner(
-        self, do: DoJob, hands: Hands, clock: Clock, settings: Settings
+        self,
+        do: DoJob,
+        hands: Hands,
+        clock: Clock,
+        settings: Settings,
+        connection: Connection | None,
     ) -> Iterator[JobRunner]:
         """The queue; without one, this process itself."""
-        if settings.redis_url is not None:
-            yield from _queue(settings.redis_url)
+        if connection is not None:
+            yield from _queue(connection)
             return
         jobs = InProcessJobs(do, clock=clock, at_once=settings.jobs_at_once)
         yield jobs
@@ -576,14 +576,27 @@ class Execution(Provider):
         return RecoverJobs(work, runner, clock, care)
 
     @provide
-    def worker(self, do: DoJob, hands: Hands, runner: JobRunner, settings: Settings) -> Worker:
+    def worker(
+        self,
+        do: DoJob,
+        hands: Hands,
+        runner: JobRunner,
+        settings: Settings,
+        connection: Connection | None,
+    ) -> Worker:
         """Takes from the queue; without one, from the store."""
-        if settings.redis_url is None:
+        if connection is None:
             assert isinstance(runner, InProcessJobs)
             return InProcessWorker(runner, hands.close)
         from rebalancer.adapters.jobs.queue import QueueWorker
 
-        return QueueWorker(settings.redis_url, do, stop=hands.close, at_once=settings.jobs_at_once)
+        return QueueWorker(
+            connection.url,
+            do,
+            stop=hands.close,
+            at_once=settings.jobs_at_once,
+            name=connection.prefix,
+        )
 
 
 class Submitting(Provider):
@@ -592,22 +605,23 @@ class Submitting(Provider):
     scope = Scope.APP
 
     @provide
-    def runner(self, settings: Settings) -> Iterator[JobRunner]:
+    def runner(self, connection: Connection | None) -> Iterator[JobRunner]:
         """The queue; without one, whoever looks into the store."""
-        if settings.redis_url is None:
+        if connection is None:
             yield LeftJobs()
         else:
-            yield from _queue(settings.redis_url)
+            yield from _queue(connection)
 
 
-def _queue(url: str) -> Iterator[JobRunner]:
+def _queue(connection: Connection) -> Iterator[JobRunner]:
+    """The queue on the server that a connection is to, among whatever else is ours there."""
     try:
         from rebalancer.adapters.jobs.queue import QueuedJobs
     except ImportError:
         raise Unavailable(
             "the job queue needs other packages: pip install 'rebalancer[servers]'"
         ) from None
-    jobs = QueuedJobs(url)
+    jobs = QueuedJobs(connection.url, name=connection.prefix)
     yield jobs
     jobs.close()
 

@@ -2,24 +2,28 @@
 
 import threading
 from collections import Counter
-from datetime import UTC, datetime
-from time import monotonic
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
 from uuid import uuid4
 
 import attrs
 import numpy as np
 import pytest
-from pymongo import monitoring
+from pymongo import ReadPreference, monitoring
 from pymongo.errors import DuplicateKeyError, WriteError
 
-from rebalancer.adapters.mongo.connection import connect
+from rebalancer.adapters.mongo.connection import PAUSE, connect
 from rebalancer.adapters.mongo.market import MongoMarket
 from rebalancer.adapters.mongo.reports import MongoReports
+from rebalancer.application.market_data import ImportMarket
 from rebalancer.application.ports.market import PricesUnavailable
 from rebalancer.application.ports.reports import Report
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.instruments import Instrument, Instruments
+from rebalancer.domain.market.prices import PriceHistory
 from tests.contracts.documents import mongo_database
 from tests.contracts.markets import Clock
 from tests.servers import Mongo, running
@@ -99,7 +103,8 @@ def test_the_server_refuses_other_malformed_documents(database, market):
     for collection, document in (
         ("instruments", {"_id": "A", "position": 0}),
         ("instruments", {"_id": "A", "position": 0, "name": "x", "daily_volume": -1.0}),
-        ("revisions", {"_id": "bars", "revision": "many", "open": 0}),
+        ("revisions", {"_id": "bars", "life": "x", "revision": "many"}),
+        ("revisions", {"_id": "bars", "life": "x", "revision": 1, "open": 1}),
         ("reports", {"_id": "no uuid", "kind": "backtest"}),
     ):
         with pytest.raises(WriteError, match="failed validation"):
@@ -132,12 +137,14 @@ class Commands(monitoring.CommandListener):
 
     def __init__(self):
         self.names = Counter()
-        self.writes = []
+        self.writes, self.reads = [], []
 
     def started(self, event):
         self.names[event.command_name] += 1
         if event.command_name in ("insert", "update"):
             self.writes.append(event.command)
+        if event.command_name == "find":
+            self.reads.append(event.command)
 
     def succeeded(self, event):
         pass
@@ -191,8 +198,37 @@ def test_what_is_written_is_there_once_most_servers_have_it(market, watched):
 
 def test_many_assets_are_written_in_few_commands(market, watched):
     database, listener = watched
-    MongoMarket(database).keep_bars([some_bars(f"S{at}") for at in range(128)])
-    assert listener.names == Counter(find=2, update=4), "two batches; the counter, twice"
+    writer = MongoMarket(database)
+    writer.prepare()
+    listener.names.clear()
+    writer.keep_bars([some_bars(f"S{at}") for at in range(128)])
+    assert listener.names == Counter(find=2, update=5), "two batches; who is at it, thrice"
+
+
+def test_an_import_reads_closes_alone_to_tell_what_is_withheld(market, watched):
+    database, listener = watched
+    history = PriceHistory.of(["A"], some_bars().days, some_bars().close[:, None])
+    imported = ImportMarket(MongoMarket(database))(history, usual=Instruments())
+    assert (imported.days, imported.withheld) == (10, {})
+    whole = [
+        command
+        for command in listener.reads
+        if command["find"] == "bars" and "symbol" not in command.get("filter", {})
+    ]
+    assert [set(command["projection"]) for command in whole] == [{"_id", "symbol", "days", "close"}]
+
+
+def at_it(database, *, since=timedelta(0)):
+    """What a process leaves that was killed after its first change, so long ago."""
+    database.revisions.update_one(
+        {"_id": "bars"},
+        {"$inc": {"revision": 1}, "$set": {f"open.{uuid4().hex}": datetime.now(UTC) - since}},
+    )
+
+
+def counted(database):
+    found = database.revisions.find_one({"_id": "bars"})
+    return found["revision"], len(found["open"])
 
 
 def test_an_import_that_was_killed_is_finished_by_the_next(database, market):
@@ -200,9 +236,7 @@ def test_an_import_that_was_killed_is_finished_by_the_next(database, market):
     reader = MongoMarket(database, clock=clock)
     market.keep_bars([some_bars()])
     reader.closes()
-    # What a process leaves that was killed after its first change: the counter says so, and what
-    # it wrote later nobody has been told.
-    database.revisions.update_one({"_id": "bars"}, {"$inc": {"revision": 1, "open": 1}})
+    at_it(database)  # the counter says so, and what it wrote later nobody has been told
     clock.now += 2
     reader.closes()
     database.bars.update_one({"symbol": "A"}, {"$set": {"close.9": 99.0}})
@@ -212,6 +246,65 @@ def test_an_import_that_was_killed_is_finished_by_the_next(database, market):
     assert market.keep_bars([attrs.evolve(some_bars(), close=close)]) == 0
     clock.now += 2
     assert reader.closes().closes[-1, 0] == 99.0
+
+
+def test_an_import_that_was_killed_is_finished_once(database, market):
+    market.keep_bars([some_bars()])
+    revision, _ = counted(database)
+    for _ in range(2):
+        at_it(database, since=timedelta(hours=1))
+    assert counted(database) == (revision + 2, 2)
+    for _ in range(4):
+        assert market.keep_bars([some_bars()]) == 0
+    assert counted(database) == (revision + 3, 0), "told once; nobody reads again after that"
+
+
+def test_whoever_may_be_at_it_still_is_left_to_say_when_they_are_done(database, market):
+    market.keep_bars([some_bars()])
+    revision, _ = counted(database)
+    at_it(database, since=timedelta(hours=1))
+    at_it(database, since=timedelta(minutes=1))
+    assert market.keep_bars([some_bars()]) == 0
+    assert counted(database) == (revision + 3, 1)
+    assert market.keep_bars([some_bars()]) == 0  # which may be the last that anybody hears of it
+    assert counted(database) == (revision + 4, 1)
+
+
+def test_two_importers_at_once_and_one_that_was_killed(database, market):
+    """A live one goes on while others have nothing to do, and raises the counter at its end."""
+    market.keep_bars([some_bars()])
+    at_it(database, since=timedelta(hours=1))
+    live, seen = MongoMarket(database), []
+
+    def beside(_):
+        for _ in range(2):
+            assert market.keep_bars([some_bars()]) == 0
+        seen.append(counted(database))
+
+    live.keep_bars([some_bars(f"S{at}") for at in range(130)], progress=beside)
+    assert [open_ for _, open_ in seen] == [1, 1, 1], "the live one alone"
+    now, open_ = counted(database)
+    assert open_ == 0
+    assert now > seen[-1][0], "what it wrote last is told, too"
+    for _ in range(3):
+        market.keep_bars([some_bars()])
+    assert counted(database) == (now, 0)
+
+
+def test_a_long_import_says_again_and_again_that_it_is_at_it(database, market):
+    now = [datetime.now(UTC)]
+    live = MongoMarket(database, now=lambda: now[0])
+    later = MongoMarket(database, now=lambda: now[0] + timedelta(minutes=1))
+
+    def beside(_):
+        now[0] += timedelta(minutes=10)
+        later.keep_bars([some_bars("S0")])
+
+    live.keep_bars([some_bars(f"S{at}") for at in range(64 * 5)], progress=beside)
+    assert counted(database)[1] == 0
+    clock = Clock()
+    reader = MongoMarket(database, clock=clock)
+    assert len(reader.symbols()) == 64 * 5
 
 
 def test_instruments_that_two_keep_at_once_are_all_there(database, market):
@@ -247,26 +340,178 @@ def test_a_report_that_is_too_large_is_told_and_leaves_the_earlier_one(database)
 
 
 @pytest.mark.parametrize(
-    "url", ["mongodb://", "mongodb://host:port/x", "mongodb://host/x?w=many&x", "http://host/"]
+    "url",
+    [
+        "mongodb://",
+        "mongodb://host:port/x",
+        "mongodb://host/x?w=many&x",
+        "http://host/",
+        "mongodb://ada:s3cr3t/x@host",
+        "mongodb://ada:s3c?r3t@host/x",
+        "mongodb://ada:s3cr3t:5@host/x",
+        "mongodb://ada:s3%zzcr3t@host/x",
+        "mongodb://ada:s3c@r3t@host/x",
+        "mongodb://ada:s3cr3t@host/x y",
+    ],
 )
-def test_a_malformed_url_is_refused(url):
-    with pytest.raises(InvalidRequest, match="mongo: expected a URL such as mongodb://"):
+def test_a_malformed_url_is_refused_and_not_quoted(url):
+    with pytest.raises(InvalidRequest, match="REBALANCER_MONGO_URL: expected a URL such") as told:
         connect(url)
+    assert told.value.__cause__ is None
+    assert not any(part in str(told.value) for part in ("s3c", "r3t", "zz", "many"))
+
+
+def test_how_safely_it_reads_and_writes_no_url_can_change():
+    options = "&".join(
+        [
+            *("w=0", "journal=false", "readConcernLevel=local", "readPreference=secondary"),
+            *("serverSelectionTimeoutMS=123", "SOCKETTIMEOUTMS=456", "wTimeoutMS=789"),
+        ]
+    )
+    database = connect(f"mongodb://host/x?{options}")
+    try:
+        assert database.write_concern.document == {"w": "majority", "j": True, "wtimeout": 789}
+        assert database.read_concern.level == "majority"
+        assert database.read_preference == ReadPreference.PRIMARY
+        assert database.client.options.server_selection_timeout == 0.123
+        assert database.client.options.pool_options.socket_timeout == 0.456
+        assert database.client.options.pool_options.connect_timeout == 2.0  # not said, so ours
+    finally:
+        database.client.close()
+
+
+def test_ours_serve_where_the_url_says_nothing():
+    database = connect("mongodb://host/x")
+    try:
+        assert database.client.options.server_selection_timeout == 2.0
+        assert database.write_concern.document["wtimeout"] == 5000
+    finally:
+        database.client.close()
 
 
 def test_nobody_waits_long_where_nobody_answers():
     database = connect("mongodb://127.0.0.1:9/x", patience=0.2)
     begun = monotonic()
     try:
-        with pytest.raises(PricesUnavailable, match=r"MongoDB does not answer: 127\.0\.0\.1:9"):
+        with pytest.raises(PricesUnavailable, match=r"^MongoDB does not answer$"):
             MongoMarket(database).closes()
-        with pytest.raises(Unavailable, match="MongoDB does not answer"):
-            MongoReports(database).get(uuid4())
-        with pytest.raises(Unavailable, match="MongoDB does not answer"):
-            MongoReports(database).prepare()
+        for ask in (
+            lambda: MongoReports(database).get(uuid4()),
+            lambda: MongoReports(database).keep(a_report()),
+            lambda: MongoMarket(database).keep_bars([some_bars()]),
+            MongoReports(database).prepare,
+        ):
+            with pytest.raises(Unavailable, match=r"^MongoDB does not answer$") as told:
+                ask()
+            assert "127.0.0.1:9" in str(told.value.__cause__)  # for operators alone
     finally:
         database.client.close()
-    assert monotonic() - begun < 3.0
+    assert monotonic() - begun < 4.0
+
+
+def test_readers_of_reports_do_not_all_wait_for_a_dead_server():
+    database = connect("mongodb://127.0.0.1:9/x", patience=1.5)
+    reports, begin = MongoReports(database), threading.Barrier(30)
+
+    def read(number):
+        begin.wait()
+        began = monotonic()
+        with pytest.raises(Unavailable, match=r"^MongoDB does not answer$"):
+            reports.get(uuid4()) if number % 2 else reports.of("backtest", "x", limit=1)
+        return monotonic() - began
+
+    try:
+        with ThreadPoolExecutor(30) as pool:
+            list(pool.map(read, range(30)))  # nobody knows yet
+            for _ in range(2):
+                assert max(pool.map(read, range(30))) < 0.7
+                sleep(PAUSE)
+                waited = sorted(pool.map(read, range(30)), reverse=True)
+                assert waited[0] >= 1.5 > 0.7 > waited[1]
+    finally:
+        database.client.close()
+
+
+def test_an_outage_is_told_once_and_its_end(caplog):
+    with running(Mongo) as server:
+        database = connect(f"{server.url}told", patience=0.3)
+        try:
+            reports = MongoReports(database)
+            for _ in range(2):
+                server.kill()
+                for _ in range(4):
+                    with pytest.raises(Unavailable):
+                        reports.of("backtest", "x", limit=1)
+                    with pytest.raises(Unavailable):
+                        reports.keep(a_report())
+                server.start()
+                latest = monotonic() + 20
+                while True:
+                    with suppress(Unavailable):
+                        assert reports.of("backtest", "x", limit=1) == []
+                        break
+                    assert monotonic() < latest
+                    sleep(0.05)
+        finally:
+            database.client.close()
+    said = [record.getMessage() for record in caplog.records]
+    place = f"MongoDB at 127.0.0.1:{server.port}"
+    assert [one.partition(": ")[0] for one in said] == [
+        *(f"{place} does not answer", f"{place} answers again"),
+        *(f"{place} does not answer", f"{place} answers again"),
+    ]
+    assert "Connection refused" in said[0]
+
+
+def test_what_it_cannot_do_is_told_to_operators(database, market, caplog):
+    database.bars.drop_index("symbol_year")
+    database.bars.create_index([("symbol", 1), ("year", 1)], name="symbol_year", sparse=True)
+    with pytest.raises(Unavailable, match=r"^MongoDB could not do it; the log says why$") as told:
+        market.prepare()
+    assert "symbol_year" in str(told.value.__cause__)
+    assert "symbol_year" in caplog.text
+    database.bars.drop_index("symbol_year")
+
+
+def test_whoever_writes_first_makes_ready_where_the_server_came_later():
+    with running(Mongo) as server:
+        database = connect(f"{server.url}later", patience=0.3)
+        try:
+            market, reports = MongoMarket(database), MongoReports(database)
+            server.kill()
+            for store in (market, reports):
+                with pytest.raises(Unavailable):
+                    store.prepare()
+            with pytest.raises(Unavailable):
+                reports.keep(a_report())
+            server.start()
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(lambda _: reports.keep(a_report()), range(8)))
+            market.keep_bars([some_bars()])
+            market.keep_instruments(Instruments.of([Instrument("A")]))
+            assert "subject" in database.reports.index_information()
+            assert database.bars.index_information()["symbol_year"]["unique"]
+            for name in ("reports", "bars", "instruments", "revisions"):
+                with pytest.raises(WriteError, match="failed validation"):
+                    database[name].insert_one({"note": "by hand"})
+        finally:
+            database.client.close()
+
+
+def test_a_process_makes_ready_once(market, watched):
+    database, listener = watched
+    writer, reports = MongoMarket(database), MongoReports(database)
+    begin = threading.Barrier(8)
+
+    def keep(number):
+        begin.wait()
+        reports.keep(a_report())
+        writer.keep_bars([some_bars(f"S{number}")])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, range(8)))
+    assert listener.names["create"] == 4
+    assert listener.names["createIndexes"] == 2
 
 
 def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
@@ -281,16 +526,19 @@ def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
             reports.keep(report)
             before = market.closes()
             server.kill()
+            assert market.closes() is before  # what is known serves on, and it is said that it does
             for attempt in (
-                market.closes,
+                market.check,
                 market.bars,
                 lambda: market.keep_bars([some_bars(count=12)]),
                 lambda: reports.get(report.id),
             ):
-                with pytest.raises(Unavailable, match="MongoDB does not answer"):
+                with pytest.raises(Unavailable, match=r"^MongoDB does not answer$"):
                     attempt()
             server.start()
+            market.check()
             assert market.closes() is before
+            sleep(PAUSE)  # for which readers of reports are spared the wait
             assert reports.get(report.id).document == {"sharpe": 1.0}
             assert len(market.bars()["A"]) == 10
             assert market.keep_bars([some_bars(count=12)]) == 2

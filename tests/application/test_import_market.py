@@ -18,28 +18,19 @@ NOTHING = Instruments()
 USUAL = Instruments.of([Instrument("A", "Alpha", AssetClass.BOND), Instrument("Z", "Zeta")])
 
 
-class Cache:
-    """Counts how often it must forget."""
-
-    forgot = 0
-
-    def forget(self):
-        self.forgot += 1
-
-
 def test_prices_and_what_is_usually_said_of_them():
-    market, cache, told = MemoryMarket(), Cache(), []
+    market, told = MemoryMarket(), []
     history = prices(3, 40)
-    imported = ImportMarket(market, cache)(history, usual=USUAL, progress=told.append)
+    imported = ImportMarket(market)(history, usual=USUAL, progress=told.append)
     assert (imported.assets, imported.days, imported.instruments) == (3, 120, 1)
-    assert (imported.withheld, sum(told), cache.forgot) == ({}, 3, 1)
+    assert (imported.withheld, sum(told)) == ({}, 3)
     assert market.closes().digest == history.digest
     assert list(market.instruments()) == [USUAL["A"]]
 
 
 def test_the_same_again_changes_nothing():
     market = MemoryMarket()
-    done = ImportMarket(market, Cache())
+    done = ImportMarket(market)
     done(prices(3, 40), usual=USUAL)
     again = done(prices(3, 40), usual=USUAL)
     assert (again.assets, again.days, again.instruments) == (3, 0, 0)
@@ -47,7 +38,7 @@ def test_the_same_again_changes_nothing():
 
 def test_what_is_usually_said_replaces_nothing_that_is_known():
     market = MemoryMarket()
-    done = ImportMarket(market, Cache())
+    done = ImportMarket(market)
     better = Instrument("A", "Alpha Fund", AssetClass.GOLD)
     assert done(None, Instruments.of([better]), usual=NOTHING).instruments == 1
     assert done(prices(2, 40), usual=USUAL).instruments == 0
@@ -56,7 +47,7 @@ def test_what_is_usually_said_replaces_nothing_that_is_known():
 
 def test_assets_that_cannot_be_offered_are_named():
     market = MemoryMarket()
-    done = ImportMarket(market, Cache())
+    done = ImportMarket(market)
     walk = prices(2, 40)
     done(PriceHistory.of(["OLD"], walk.dates[:30], walk.closes[:30, :1]), usual=NOTHING)
     imported = done(walk, usual=NOTHING)
@@ -72,11 +63,11 @@ class Failing(MemoryMarket):
         raise Unavailable("away")
 
 
-def test_others_read_anew_even_when_it_was_broken_off():
-    cache = Cache()
+def test_what_was_kept_before_it_was_broken_off_is_on_offer():
+    market = Failing()
     with pytest.raises(Unavailable):
-        ImportMarket(Failing(), cache)(prices(2, 40), usual=USUAL)
-    assert cache.forgot == 1
+        ImportMarket(market)(prices(2, 40), usual=USUAL)
+    assert market.symbols() == ("A", "B")
 
 
 def test_findings_are_kept_whole_as_reports():

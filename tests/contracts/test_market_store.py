@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rebalancer.adapters.sql.engine import writing
 from rebalancer.application.ports.market import PricesUnavailable
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.bars import FIGURES, Bars
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from tests.contracts.markets import KINDS, Clock, market_places
@@ -168,6 +169,8 @@ def test_nothing_kept_changes_nothing(market):
     assert market.keep_bars([]) == 0
     assert market.bars() == {}
     assert market.symbols() == ()
+    assert market.withheld() == {}
+    market.check()
     with pytest.raises(PricesUnavailable, match="no prices are kept yet: run `rebalancer market"):
         market.closes()
 
@@ -201,9 +204,12 @@ def test_a_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_is_not_on_of
         market.closes(["WHOLE", "SIX"])
     with pytest.raises(InvalidRequest, match=r"ENDED: 6 rows.*NOPE: unknown.*import"):
         market.closes(["ENDED", "NOPE"])
+    assert list(market.withheld()) == ["ENDED", "SIX"]
+    assert market.withheld()["SIX"].startswith("6 rows without a price, 2020-12-31 to 2021-01-05")
     mended = some_bars("SIX", days[3:9])
     market.keep_bars([mended])
     assert market.closes(["SIX"]).symbols == ("SIX",)
+    assert list(market.withheld()) == ["ENDED"]
 
 
 def test_the_same_call_gives_the_same_object_until_something_changes(place):
@@ -251,6 +257,29 @@ def test_whoever_keeps_something_finds_it_at_once(place):
     assert market.instruments()["A"].name == "one"
     market.keep_instruments(Instruments.of([Instrument("A", "two")]))
     assert market.instruments()["A"].name == "two"
+
+
+@pytest.mark.parametrize("places", ["sqlite", "postgres"], indirect=True, scope="module")
+def test_what_was_on_offer_stays_so_while_the_store_cannot_be_read(place):
+    clock = Clock()
+    market = place(clock=clock)
+    market.keep_bars([some_bars("A")])
+    market.keep_instruments(Instruments.of([Instrument("A", "one")]))
+    before, listed = market.closes(), market.instruments()
+    with writing(market.engine) as connection:
+        connection.exec_driver_sql("ALTER TABLE revisions RENAME TO gone")
+    for _ in range(2):
+        clock.now += 60.0
+        assert market.closes() is before
+        assert market.instruments() is listed
+        with pytest.raises(Unavailable, match="lacks a table"):
+            market.check()
+    with writing(market.engine) as connection:
+        connection.exec_driver_sql("ALTER TABLE gone RENAME TO revisions")
+    clock.now += 60.0
+    market.check()
+    market.keep_bars([some_bars("B")])
+    assert market.symbols() == ("A", "B")
 
 
 def test_two_who_keep_prices_of_one_asset_at_once_lose_nothing(place):

@@ -1,75 +1,80 @@
-"""Prices through Redis: read once for all processes, and never in the way."""
+"""The market through Redis: read once for all processes, and never in the way."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import attrs
 import numpy as np
 import pytest
 
-from rebalancer.adapters.memory.market import MemoryPrices
+from rebalancer.adapters.mongo.connection import connect
 from rebalancer.adapters.redis.connection import Breaker, Connection
-from rebalancer.adapters.redis.prices import CachedPrices
+from rebalancer.adapters.redis.prices import RedisPriceCache
+from rebalancer.application.kept_prices import KeptPrices
 from rebalancer.application.market_data import ImportMarket
-from rebalancer.application.ports.market import PriceSource, PricesUnavailable
+from rebalancer.application.ports.market import MarketStore, PriceSource, PricesUnavailable
 from rebalancer.application.ports.store import Database
 from rebalancer.config import Settings
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.bars import Bars, Offer, of_history
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.wiring import STORE, Sources, container
-from tests.builders import varied_prices
+from tests.builders import prices, varied_prices
 from tests.contracts.redises import Clock, Silent, connected
 from tests.servers import Valkey, running
 
 HISTORY = varied_prices()
+OFFER = Offer(HISTORY, {"OLD": "10 rows without a price, é"})
 
 
 class Source:
-    """Prices that can change, go away, or take their time; counts who asks."""
+    """A store that can change, go away, or take its time; counts who reads."""
 
-    def __init__(self, history: PriceHistory = HISTORY, *, takes: float = 0.0) -> None:
-        self.history, self.takes = history, takes
+    def __init__(self, offer: Offer = OFFER, *, takes: float = 0.0) -> None:
+        self.offer, self.takes = offer, takes
         self.away = False
-        self.asked = 0
+        self.read = 0
         self._lock = threading.Lock()
 
-    def symbols(self) -> tuple[str, ...]:
-        self._note()
-        return self.history.symbols
-
-    def closes(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        days: int | None = None,
-        until: date | None = None,
-    ) -> PriceHistory:
-        self._note()
-        found = self.history.window(symbols, days=days, until=until)
-        # As a store does that reads anew each time: equal, and another object.
-        return PriceHistory.of(found.symbols, found.dates, found.closes)
-
-    def _note(self) -> None:
+    def __call__(self) -> Offer:
         with self._lock:
-            self.asked += 1
+            self.read += 1
         time.sleep(self.takes)
         if self.away:
             raise PricesUnavailable("the exchange is on fire")
+        return self.offer
 
 
-def changed() -> PriceHistory:
+def unread() -> Offer:
+    raise AssertionError("it is kept")
+
+
+def doubled(offer: Offer = OFFER) -> Offer:
     """Other prices."""
-    return PriceHistory.of(HISTORY.symbols, HISTORY.dates, HISTORY.closes * 2)
+    assert offer.history is not None
+    closes = offer.history.closes * 2
+    return Offer(PriceHistory.of(HISTORY.symbols, HISTORY.dates, closes), offer.withheld)
+
+
+def same(one: Offer, other: Offer) -> bool:
+    if one.history is None or other.history is None:
+        return one.history is other.history and one.withheld == other.withheld
+    assert one.history.symbols == other.history.symbols
+    assert one.history.dates.dtype == other.history.dates.dtype
+    assert one.history.digest == other.history.digest
+    return dict(one.withheld) == dict(other.withheld)
 
 
 @pytest.fixture
@@ -90,125 +95,118 @@ def elsewhere(redis_url: str, prefix: str) -> Iterator[Connection]:
         yield connection
 
 
-def test_a_source_is_read_once_for_all(connection: Connection, elsewhere: Connection) -> None:
-    source, unread = Source(), Source()
-    here, there = CachedPrices(source, connection), CachedPrices(unread, elsewhere)
-    calls: list[dict[str, Any]] = [
-        {},
-        {"days": 1},
-        {"symbols": ["C", "F"]},
-        {"symbols": ["F", "C"]},
-        {"symbols": ["C"], "days": 9, "until": HISTORY.dates[50].item()},
-    ]
-    for call in calls:
-        first = here.closes(**call)
-        other = there.closes(**call)
-        assert here.closes(**call) is first  # compared by identity where terms are derived
-        assert there.closes(**call) is other
-        expected = HISTORY.window(**({"until": None} | call))
-        for got in (first, other):
-            assert got.symbols == expected.symbols
-            assert np.array_equal(got.dates, expected.dates)
-            assert np.array_equal(got.closes, expected.closes, equal_nan=True)
-            assert got.digest == expected.digest
-    assert here.symbols() == there.symbols() == HISTORY.symbols
-    assert (source.asked, unread.asked) == (len(calls) + 1, 0)
+def names(connection: Connection) -> list[str]:
+    found = connection.ask(lambda client: client.keys(connection.name("*")))
+    return sorted(one.decode().removeprefix(f"{connection.prefix}:") for one in found)
 
 
-def test_gaps_before_the_first_close_travel(connection: Connection, elsewhere: Connection) -> None:
-    closes = HISTORY.closes.copy()
-    closes[:7, 1] = np.nan
-    young = PriceHistory.of(HISTORY.symbols, HISTORY.dates, closes)
-    CachedPrices(Source(young), connection).closes()
-    got = CachedPrices(Source(), elsewhere).closes()
-    assert np.array_equal(got.closes, closes, equal_nan=True)
-    assert not got.closes.flags.writeable
-    assert not got.dates.flags.writeable
-
-
-def test_whoever_changes_prices_has_them_read_anew(
-    connection: Connection, elsewhere: Connection
+@pytest.mark.parametrize(
+    "offer",
+    [
+        OFFER,
+        Offer(HISTORY, {}),
+        Offer(None, {"A": "no price"}),
+        Offer(None, {}),
+        Offer(prices(300, 1000), {}),  # 2.4 MB, in parts
+    ],
+    ids=["both", "history", "withheld", "nothing", "large"],
+)
+def test_what_one_has_read_others_have(
+    connection: Connection, elsewhere: Connection, offer: Offer
 ) -> None:
-    source = Source()
-    here, there = CachedPrices(source, connection), CachedPrices(source, elsewhere)
-    before = here.closes()
-    assert there.closes().digest == before.digest
-    source.history = changed()
-    assert here.closes() is before  # it serves out its minute, unless
-    there.forget()
-    after = here.closes()
-    assert after.digest == there.closes().digest == source.history.digest
-    assert here.closes() is after
-    assert source.asked == 2
+    source = Source(offer)
+    assert RedisPriceCache(connection).get("7", source) is offer
+    for place in (connection, elsewhere):
+        got = RedisPriceCache(place).get("7", unread)
+        assert same(got, offer)
+        if got.history is not None:
+            assert not got.history.closes.flags.writeable
+            assert not got.history.dates.flags.writeable
+            assert got.history.closes.flags.aligned
+            assert got.history.closes.flags.c_contiguous
+    assert source.read == 1
 
 
-def test_prices_that_did_not_change_stay_the_same_object(connection: Connection) -> None:
-    source = Source()
-    prices = CachedPrices(source, connection)
-    before = prices.closes()
-    prices.forget()
-    assert prices.closes() is before
-    assert source.asked == 2
+def test_there_is_one_entry_however_many_revisions_and_it_ends(connection: Connection) -> None:
+    cache = RedisPriceCache(connection)
+    for revision in range(30):
+        cache.get(str(revision), Source(doubled() if revision % 2 else OFFER))
+    assert names(connection) == ["market:1"]
+    left = connection.ask(lambda client: client.ttl(connection.name("market", "1")))
+    assert 86_000 < left <= 86_400
+    assert same(cache.get("29", unread), doubled())
 
 
-def test_what_changes_while_it_is_read_is_read_again(connection: Connection) -> None:
-    class Changing(Source):
-        def closes(self, *symbols: Any, **others: Any) -> PriceHistory:
-            found = super().closes(*symbols, **others)
-            if self.asked == 1:
-                self.history = changed()
-                importing.forget()
-            return found
-
-    source = Changing()
-    importing = prices = CachedPrices(source, connection)
-    assert prices.closes().digest == HISTORY.digest
-    assert prices.closes().digest == source.history.digest
-    assert source.asked == 2
+def test_a_revision_is_taken_for_no_other(connection: Connection, elsewhere: Connection) -> None:
+    here, there = RedisPriceCache(connection), RedisPriceCache(elsewhere)
+    here.get("1", Source())
+    newer = Source(doubled())
+    assert there.get("2", newer) is newer.offer
+    older = Source()
+    assert here.get("1", older) is OFFER  # whoever has not heard of the newer one yet
+    assert same(there.get("1", unread), OFFER)
+    assert (newer.read, older.read) == (1, 1)
 
 
-def test_an_answer_ends_by_itself(connection: Connection) -> None:
-    source = Source()
-    prices = CachedPrices(source, connection, lifetime=0.05)
-    prices.closes()
-    source.history = changed()
+def test_an_entry_ends_by_itself(connection: Connection) -> None:
+    cache = RedisPriceCache(connection, lifetime=0.05)
+    cache.get("1", Source())
     time.sleep(0.06)
-    assert prices.closes().digest == source.history.digest
+    assert names(connection) == []
+    assert cache.get("1", Source(doubled())).history is not OFFER.history
 
 
-def test_errors_are_not_kept(connection: Connection) -> None:
-    source = Source()
-    prices = CachedPrices(source, connection)
+def test_failures_are_not_kept(connection: Connection) -> None:
+    cache, source = RedisPriceCache(connection), Source()
     source.away = True
     for _ in range(2):
         with pytest.raises(PricesUnavailable, match="on fire"):
-            prices.closes()
-    with pytest.raises(PricesUnavailable, match="on fire"):
-        prices.symbols()
+            cache.get("1", source)
+        assert names(connection) == []  # nobody holds the lock
     source.away = False
-    assert prices.closes().digest == HISTORY.digest  # nobody holds the lock
-    with pytest.raises(InvalidRequest, match="NOPE"):
-        prices.closes(["NOPE"])
+    assert cache.get("1", source) is OFFER
+
+
+def together(count: int, ask: Callable[[int], Any]) -> list[Any]:
+    """What each of so many threads gets, or its failure."""
+    begin = threading.Barrier(count)
+
+    def one(number: int) -> Any:
+        begin.wait()
+        try:
+            return ask(number)
+        except Unavailable as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def test_of_many_one_reads(connection: Connection, elsewhere: Connection) -> None:
+    source = Source(takes=0.2)
+    caches = [RedisPriceCache(place) for place in (connection, elsewhere)]
+    found = together(12, lambda number: caches[number % 2].get("1", source))
+    assert source.read == 1
+    assert all(same(one, OFFER) for one in found)
+
+
+def test_whoever_waits_for_one_who_fails_waits_for_nobody_else(connection: Connection) -> None:
+    source, cache = Source(takes=0.5), RedisPriceCache(connection)
     source.away = True
-    assert prices.closes().digest == HISTORY.digest  # what is kept serves meanwhile
-
-
-def test_of_many_threads_one_reads(connection: Connection) -> None:
-    source = Source(takes=0.1)
-    prices = CachedPrices(source, connection)
-    with ThreadPoolExecutor(12) as pool:
-        found = list(pool.map(lambda _: prices.closes(), range(12)))
-    assert source.asked == 1
-    assert len({id(one) for one in found}) == 1
+    began = time.monotonic()
+    found = together(8, lambda _: cache.get("1", source))
+    took = time.monotonic() - began
+    assert all(str(one) == "the exchange is on fire" for one in found)
+    assert took < 2.5, "twice as long as a failure takes, and not once for each"
+    assert names(connection) == []
 
 
 def _in_a_process(url: str, prefix: str, start: Any, asked: Any) -> None:
     with connected(url, prefix=prefix) as connection:
-        source = Source(takes=0.2)
-        prices = CachedPrices(source, connection)
+        source = Source(takes=0.3)
         start.wait(20)
-        assert prices.closes().digest == HISTORY.digest
-        asked.put(source.asked)
+        assert same(RedisPriceCache(connection).get("1", source), OFFER)
+        asked.put(source.read)
 
 
 def test_of_many_processes_one_reads(redis_url: str, prefix: str) -> None:
@@ -230,109 +228,249 @@ def test_of_many_processes_one_reads(redis_url: str, prefix: str) -> None:
     assert sorted(counts) == [0, 0, 1]
 
 
+def _never_heard_of_again(url: str, prefix: str, told: Any) -> None:
+    def read() -> Offer:
+        told.set()
+        time.sleep(60)
+        return OFFER
+
+    with connected(url, prefix=prefix) as connection:
+        RedisPriceCache(connection, patience=1.0).get("1", read)
+
+
+def test_whoever_waits_for_one_who_dies_reads_for_themselves(
+    redis_url: str, prefix: str, connection: Connection
+) -> None:
+    spawning = multiprocessing.get_context("spawn")
+    told = spawning.Event()
+    process = spawning.Process(target=_never_heard_of_again, args=(redis_url, prefix, told))
+    process.start()
+    assert told.wait(30)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    process.close()
+    source = Source()
+    began = time.monotonic()
+    assert RedisPriceCache(connection).get("1", source) is OFFER
+    assert (source.read, time.monotonic() - began < 3.0) == (1, True)
+
+
 def test_whoever_waits_too_long_reads_for_themselves(
     connection: Connection, elsewhere: Connection
 ) -> None:
-    prices = CachedPrices(Source(), connection, patience=0.05)
-    prices.closes()
-    prices.forget()
-    # Another process takes the lock of the same call, and is never heard of again.
-    (name,) = [
-        key.decode()
-        for key in elsewhere.ask(lambda client: client.keys(elsewhere.name("prices", "*")))
-        if key != elsewhere.name("prices", "generation").encode()
-    ]
-    elsewhere.ask(lambda client: client.set(f"{name}:lock", "somebody", px=60_000))
-    assert prices.closes().digest == HISTORY.digest
-    assert elsewhere.ask(lambda client: client.get(f"{name}:lock")) == b"somebody"
+    lock = connection.name("market", "1", "lock")
+    elsewhere.ask(lambda client: client.set(lock, "somebody", px=60_000))
+    assert RedisPriceCache(connection, patience=0.05).get("1", Source()) is OFFER
+    assert elsewhere.ask(lambda client: client.get(lock)) == b"somebody"
+    assert same(RedisPriceCache(elsewhere).get("1", unread), OFFER)  # it is kept all the same
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x00", b"nonsense", b"\x93\xa0\xa0\xa0"])
-def test_what_is_damaged_is_read_again(
-    connection: Connection, elsewhere: Connection, damage: bytes
+def test_a_lock_that_somebody_else_has_by_now_is_left_to_them(connection: Connection) -> None:
+    lock = connection.name("market", "1", "lock")
+
+    def slowly() -> Offer:
+        connection.ask(lambda client: client.set(lock, "somebody"))
+        return OFFER
+
+    RedisPriceCache(connection).get("1", slowly)
+    assert connection.ask(lambda client: client.get(lock)) == b"somebody"
+
+
+Damage = Callable[[Any, str], object]
+
+DAMAGE: dict[str, Damage] = {
+    "empty": lambda client, name: client.hset(name, "0", b""),
+    "nonsense": lambda client, name: client.hset(name, "0", b"nonsense"),
+    "a bit": lambda client, name: client.hset(
+        name, "0", client.hget(name, "0")[:-1] + bytes([client.hget(name, "0")[-1] ^ 1])
+    ),
+    "a part too many": lambda client, name: client.hset(name, "1", b"\x00"),
+    "a strange part": lambda client, name: client.hset(name, b"\xff\xfe", b"x"),
+    "no part": lambda client, name: client.hdel(name, "0"),
+    "a revision that is no text": lambda client, name: client.hset(name, "revision", b"\xff\xfe"),
+    "another revision inside": lambda client, name: client.hset(name, "revision", "2"),
+    "text": lambda client, name: (client.delete(name), client.set(name, "old format")),
+    "a list": lambda client, name: (client.delete(name), client.rpush(name, b"\xff")),
+    "a lock of another kind": lambda client, name: (
+        client.delete(name),
+        client.rpush(f"{name}:lock", b"\xff"),
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_is_damaged_is_read_again_and_in_nobodys_way(
+    connection: Connection, elsewhere: Connection, damage: Damage
 ) -> None:
-    CachedPrices(Source(), connection).closes()
-    (name,) = connection.ask(lambda client: client.keys(connection.name("prices", "*")))
-    connection.ask(lambda client: client.hset(name, "value", damage))
-    source = Source()
-    assert CachedPrices(source, elsewhere).closes().digest == HISTORY.digest
-    assert source.asked == 1
+    name = connection.name("market", "1")
+    RedisPriceCache(connection).get("1", Source())
+    connection.ask(lambda client: damage(client, name))
+    source = Source(doubled())
+    asked = "2" if damage is DAMAGE["another revision inside"] else "1"
+    assert RedisPriceCache(elsewhere).get(asked, source) is source.offer
+    elsewhere.breaker.check()  # it is there, whatever it says
+    if damage is not DAMAGE["a lock of another kind"]:
+        assert same(RedisPriceCache(connection).get(asked, unread), doubled())
 
 
-def test_other_prices_than_the_tag_says_are_read_again(
-    connection: Connection, elsewhere: Connection
-) -> None:
-    CachedPrices(Source(), connection).closes()
-    (name,) = connection.ask(lambda client: client.keys(connection.name("prices", "*")))
-    content = connection.ask(lambda client: client.hget(name, "value"))
-    connection.ask(lambda client: client.hset(name, "value", content[:-1] + b"\x01"))
-    assert CachedPrices(Source(), elsewhere).closes().digest == HISTORY.digest
-
-
-def test_while_redis_is_away_the_source_is_asked() -> None:
+def test_while_redis_is_away_the_store_is_read() -> None:
     clock, source = Clock(), Source()
     with (
         running(Valkey) as server,
         connected(server.url, breaker=Breaker(clock=clock)) as connection,
     ):
-        prices = CachedPrices(source, connection)
-        before = prices.closes()
+        cache = RedisPriceCache(connection)
+        cache.get("1", source)
         server.kill()
-        assert prices.closes() is before  # equal, so the same
-        prices.forget()
-        source.history = changed()
-        assert prices.closes().digest == source.history.digest
-        assert prices.symbols() == HISTORY.symbols
-        assert source.asked == 4
+        for _ in range(2):
+            assert cache.get("1", source) is OFFER
+        assert source.read == 3
         server.start()
-        assert prices.closes().digest == source.history.digest
-        assert source.asked == 5  # it is left alone for a moment
+        assert cache.get("1", source) is OFFER
+        assert source.read == 4  # it is left alone for a moment
         clock.now += 1.0
-        after = prices.closes()
-        assert prices.closes() is after
-        assert source.asked == 6
+        assert cache.get("1", source) is OFFER
+        assert same(cache.get("1", unread), OFFER)
+        assert source.read == 5
+
+
+def test_a_server_that_goes_away_meanwhile_is_no_reason_to_fail() -> None:
+    with running(Valkey) as server, connected(server.url) as connection:
+
+        def read() -> Offer:
+            server.kill()
+            return OFFER
+
+        assert RedisPriceCache(connection).get("1", read) is OFFER
 
 
 def test_a_silent_server_is_waited_for_once() -> None:
     silent, clock = Silent(), Clock()
     connection = Connection(silent.url, patience=0.05, breaker=Breaker(clock=clock))
-    prices = CachedPrices(MemoryPrices(HISTORY), connection)
+    cache = RedisPriceCache(connection)
     for _ in range(4):
-        assert prices.closes() is HISTORY
-        prices.forget()
+        assert cache.get("1", Source()) is OFFER
     assert silent.calls == 1
     clock.now += 1.0
-    with ThreadPoolExecutor(8) as pool:
-        assert all(one is HISTORY for one in pool.map(lambda _: prices.closes(), range(8)))
+    assert together(8, lambda _: cache.get("1", Source())) == [OFFER] * 8
     assert silent.calls == 2
     connection.close()
     silent.close()
 
 
-def test_an_import_is_seen_at_once_by_processes_that_share_a_cache(tmp_path: Path) -> None:
+def test_windows_are_no_business_of_redis(connection: Connection) -> None:
+    kept = KeptPrices(lambda: of_history(HISTORY), lambda: "1", cache=RedisPriceCache(connection))
+    kept.closes()
+    before = commands(connection)
+    for back in range(1, 100):
+        day = HISTORY.dates[-back].item()
+        assert kept.closes(until=day).last_date == day
+    assert commands(connection) == before + 1, "to ask how many there were"
+    assert names(connection) == ["market:1"]
+
+
+def commands(connection: Connection) -> int:
+    """How many the server has carried out."""
+    told = connection.ask(lambda client: client.info("stats"))
+    return int(told["total_commands_processed"])
+
+
+@pytest.fixture(params=["sqlite", "mongo"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Of a store that processes share; Redis is still to be named."""
+    if request.param == "sqlite":
+        return Settings(database_url=f"sqlite:///{tmp_path / 'shared.db'}")
+    server = request.getfixturevalue("mongo_url")
+    return Settings(
+        database_url=f"sqlite:///{tmp_path / 'shared.db'}",
+        mongo_url=f"{server.rstrip('/')}/test_{uuid4().hex}",
+    )
+
+
+def test_an_import_is_seen_within_a_second_with_redis_and_without(settings: Settings) -> None:
     with running(Valkey) as server, ExitStack() as at_the_end:
-        shared = Settings(database_url=f"sqlite:///{tmp_path / 'shared.db'}", redis_url=server.url)
+        shared = attrs.evolve(settings, redis_url=server.url)
         importing, serving = (container(Sources(prices=STORE), settings=shared) for _ in range(2))
         at_the_end.callback(importing.close)
         at_the_end.callback(serving.close)
         importing.get(Database).upgrade()
         known = Instruments()
         importing.get(ImportMarket)(HISTORY, usual=known)
-        before = serving.get(PriceSource).closes()
-        assert isinstance(serving.get(PriceSource), CachedPrices)
-        assert before.digest == HISTORY.digest
+        assert serving.get(PriceSource) is serving.get(MarketStore)
+        assert serving.get(PriceSource).closes().digest == HISTORY.digest
+
+        def seen(history: PriceHistory) -> bool:
+            latest = time.monotonic() + 10
+            while serving.get(PriceSource).closes().digest != history.digest:
+                assert time.monotonic() < latest
+                time.sleep(0.02)
+            return True
+
         for factor in (2, 3):
             other = PriceHistory.of(HISTORY.symbols, HISTORY.dates, HISTORY.closes * factor)
             importing.get(ImportMarket)(other, usual=known)
-            assert serving.get(PriceSource).closes().digest == other.digest
-            server.kill()  # and without the cache neither serves what was
+            assert seen(other)
+            server.kill()
             importing.get(ImportMarket)(HISTORY, usual=known)
-            assert serving.get(PriceSource).closes().digest == HISTORY.digest
+            assert seen(HISTORY)
             server.start()
 
 
-def test_a_process_does_not_remember_everything(connection: Connection) -> None:
-    prices = CachedPrices(MemoryPrices(HISTORY), connection)
-    for days in range(1, 101):
-        prices.closes(days=days)
-    assert len(prices._objects) == 32
+def test_a_store_made_anew_is_not_taken_for_the_one_before(
+    settings: Settings, redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    shared = attrs.evolve(settings, redis_url=redis_url, redis_prefix=prefix)
+
+    def imported(history: PriceHistory) -> PriceHistory:
+        wired = container(Sources(prices=STORE), settings=shared)
+        try:
+            wired.get(Database).upgrade()
+            wired.get(ImportMarket)(history, usual=Instruments())
+            found: PriceHistory = wired.get(PriceSource).closes()
+            return found
+        finally:
+            wired.close()
+
+    assert imported(HISTORY).digest == HISTORY.digest
+    if shared.mongo_url is not None:
+        database = connect(shared.mongo_url)
+        database.client.drop_database(database.name)
+        database.client.close()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    other = doubled().history
+    assert other is not None
+    assert imported(other).digest == other.digest
+
+
+def test_two_deployments_on_one_server_keep_prices_apart(redis_url: str, tmp_path: Path) -> None:
+    def imported(name: str, history: PriceHistory) -> np.ndarray:
+        url = f"sqlite:///{tmp_path / name}.db"
+        mine = Settings(
+            database_url=url, redis_url=redis_url, redis_prefix=f"{tmp_path.name}-{name}"
+        )
+        wired = container(Sources(prices=STORE), settings=mine)
+        try:
+            wired.get(Database).upgrade()
+            wired.get(ImportMarket)(history, usual=Instruments())
+            closes: np.ndarray = wired.get(PriceSource).closes(days=3).closes
+            return closes
+        finally:
+            wired.close()
+
+    other = doubled().history
+    assert other is not None
+    assert np.array_equal(2 * imported("a", HISTORY), imported("b", other), equal_nan=True)
+    with connected(redis_url, prefix=f"{tmp_path.name}-a") as connection:
+        assert names(connection) == ["market:1"]
+
+
+def test_bars_of_other_days_make_another_offer(connection: Connection) -> None:
+    bars = of_history(HISTORY)
+    short = Bars("SHORT", bars[0].days[:20], bars[0].close[:20])
+    offer = Offer.of([*bars, short])
+    RedisPriceCache(connection).get("1", lambda: offer)
+    got = RedisPriceCache(connection).get("1", unread)
+    assert same(got, offer)
+    assert list(got.withheld) == ["SHORT"]

@@ -16,7 +16,8 @@ from rebalancer.adapters.market_data import sample
 from rebalancer.adapters.market_data.csv_files import CsvPrices
 from rebalancer.adapters.market_data.sample import SamplePrices
 from rebalancer.adapters.memory.market import MemoryPrices
-from rebalancer.adapters.redis.prices import CachedPrices
+from rebalancer.adapters.redis.prices import RedisPriceCache
+from rebalancer.application.kept_prices import KeptPrices
 from rebalancer.application.ports.market import PricesUnavailable
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.bars import Bars, of_history
@@ -61,7 +62,8 @@ def packaged(folder):
 def redis(folder, url):
     """Through a cache: each source is as in a process of its own, and the first one fills it."""
     with connected(url) as connection:
-        yield lambda: CachedPrices(memory(folder), connection)
+        cache = RedisPriceCache(connection)
+        yield lambda: KeptPrices(with_a_gap, lambda: "1", cache=cache)
 
 
 ADAPTERS = [

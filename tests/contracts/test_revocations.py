@@ -151,6 +151,120 @@ def test_while_redis_is_away_a_process_knows_what_it_has_ended() -> None:
     asyncio.run(scenario())
 
 
+@attrs.define
+class Two:
+    """Two processes that share a server."""
+
+    here: RedisRevocations
+    there: RedisRevocations
+    connections: tuple[Connection, Connection]
+    clock: Clock
+
+
+@asynccontextmanager
+async def two_processes(url: str) -> AsyncIterator[Two]:
+    clock, prefix = Clock(), uuid4().hex
+    with (
+        connected(url, prefix=prefix, breaker=Breaker(clock=clock)) as one,
+        connected(url, prefix=prefix, breaker=Breaker(clock=clock)) as another,
+    ):
+        async with on_loop(one) as here, on_loop(another) as there:
+            yield Two(
+                RedisRevocations(one, here, MemoryRevocations()),
+                # Which asks anew each time, so that what it hears is what there is.
+                RedisRevocations(another, there, MemoryRevocations(), clock=_passing(clock)),
+                (one, another),
+                clock,
+            )
+
+
+def _passing(clock: Clock) -> Callable[[], float]:
+    def now() -> float:
+        clock.now += FRESH
+        return clock.now
+
+    return now
+
+
+@pytest.mark.parametrize("who", ["a thread", "the loop"])
+def test_what_ended_during_an_outage_others_hear_of_after_it(who: str) -> None:
+    async def scenario() -> None:
+        with running(Valkey) as server:
+            async with two_processes(server.url) as two:
+                before, during, over = uuid4(), uuid4(), uuid4()
+                two.here.revoke(before)
+                assert await two.there.revoked(before)
+                server.kill()
+                two.here.revoke(during)
+                server.start()  # and has forgotten everything
+                await really_wait(0.1)  # so that both hear that their connections are gone
+                two.clock.now += 1.0
+                if who == "a thread":
+                    two.connections[0].check()
+                else:  # of somebody whose login has not ended
+                    assert not await two.here.revoked(over)
+                assert await two.there.revoked(during)
+                assert await two.there.revoked(before)
+                assert not await two.there.revoked(over)
+                one, _ = two.connections
+                left = one.ask(lambda client: client.ttl(one.name("ended", str(during))))
+                assert 15 * 60 - 15 <= left <= 15 * 60
+
+    asyncio.run(scenario())
+
+
+def test_what_a_server_forgets_while_nobody_asks_it_hears_again() -> None:
+    async def scenario() -> None:
+        with running(Valkey) as server:
+            async with two_processes(server.url) as two:
+                family = uuid4()
+                two.here.revoke(family)
+                server.kill()
+                server.start()
+                await really_wait(0.1)
+                two.here._connection.check()  # anybody's question: no outage was noticed
+                assert await two.there.revoked(family)
+
+    asyncio.run(scenario())
+
+
+def test_very_many_are_told_again_and_those_that_are_over_are_not() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        with running(Valkey) as server, connected(server.url) as connection:
+            async with on_loop(connection) as loop:
+                nearby = MemoryRevocations(timedelta(seconds=60), clock=clock)
+                old = [uuid4() for _ in range(10)]
+                for family in old:
+                    nearby.revoke(family)
+                clock.now += 60
+                lasting = [uuid4() for _ in range(2500)]
+                for family in lasting:
+                    nearby.revoke(family)
+                RedisRevocations(connection, loop, nearby)
+                connection.check()
+                assert connection.ask(lambda client: client.dbsize()) == len(lasting)
+
+    asyncio.run(scenario())
+
+
+def test_what_redis_refuses_ends_here_all_the_same(redis_url: str) -> None:
+    async def scenario() -> None:
+        with connected(redis_url) as connection:
+            async with on_loop(connection) as loop:
+                ended = RedisRevocations(connection, loop, MemoryRevocations())
+                connection.ask(lambda client: client.config_set("min-replicas-to-write", 1))
+                try:
+                    family = uuid4()
+                    ended.revoke(family)
+                    assert await ended.revoked(family)
+                    assert not await ended.revoked(uuid4())
+                finally:
+                    connection.ask(lambda client: client.config_set("min-replicas-to-write", 0))
+
+    asyncio.run(scenario())
+
+
 def test_a_silent_server_is_waited_for_once() -> None:
     async def scenario() -> None:
         silent, clock = Silent(), Clock()

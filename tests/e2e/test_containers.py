@@ -176,6 +176,15 @@ def test_settings_are_settings(service):
         assert url.partition("@")[2].partition(":")[0] in SERVICES
 
 
+def test_a_prefix_is_that_of_everybody():
+    services = compose({**SECRETS, "REBALANCER_REDIS_PREFIX": "ours"})["services"]
+    for service in OURS:
+        given = services[service]["environment"]
+        ours = {name: value for name, value in given.items() if name.startswith("REBALANCER_")}
+        assert Settings.read(ours).redis_prefix == "ours"
+    assert SERVICES["worker"]["environment"]["REBALANCER_REDIS_PREFIX"] == "rebalancer"
+
+
 @pytest.mark.parametrize("service", sorted(OURS))
 def test_commands_are_commands(service):
     (entrypoint,) = said("ENTRYPOINT")
@@ -196,7 +205,7 @@ def test_everyone_waits_for_what_it_needs():
             assert how == expected, (name, other)
     for name in ("api", "worker"):
         assert set(SERVICES[name]["depends_on"]) == {"migrate", "postgres", "valkey", "mongo"}
-    assert set(SERVICES["migrate"]["depends_on"]) == {"postgres"}
+    assert set(SERVICES["migrate"]["depends_on"]) == {"postgres", "mongo"}
 
 
 def healthy(service):

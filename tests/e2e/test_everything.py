@@ -183,7 +183,11 @@ def healthy(arguments, queue):
     """The exit code of what compose asks of a worker."""
     asking = subprocess.run(
         [sys.executable, *arguments],
-        env={**ENVIRONMENT, "REBALANCER_REDIS_URL": queue},
+        env={
+            **ENVIRONMENT,
+            "REBALANCER_REDIS_URL": queue,
+            "REBALANCER_REDIS_PREFIX": SERVICES["worker"]["environment"]["REBALANCER_REDIS_PREFIX"],
+        },
         capture_output=True,
     )
     return asking.returncode

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from rebalancer.config import Settings
+from rebalancer.domain.errors import InvalidRequest
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
 FULL = Path("/dev/full")
@@ -191,11 +192,120 @@ def test_no_command_at_all_shows_what_there_is(rebalancer):
         ("REBALANCER_PORT", "65536", "REBALANCER_PORT: must be a whole number from 0 to 65535"),
         ("REBALANCER_PORT", "http", "REBALANCER_PORT: must be a whole number from 0 to 65535"),
         ("REBALANCER_LOG_LEVEL", "loud", "REBALANCER_LOG_LEVEL: must be one of debug, info"),
+        ("REBALANCER_REDIS_PREFIX", "a b", "REBALANCER_REDIS_PREFIX: must be up to 64 letters"),
+        ("REBALANCER_REDIS_PREFIX", "a" * 65, "REBALANCER_REDIS_PREFIX: must be up to 64"),
+        ("REBALANCER_REDIS_PREFIX", "*", "REBALANCER_REDIS_PREFIX: must be up to 64 letters"),
     ],
     ids=lambda value: value[:30],
 )
 def test_a_wrong_setting_is_named_at_start(rebalancer, name, value, fragment):
     assert rebalancer("policies", env={name: value}).refused(fragment)
+
+
+MISTYPED = {
+    "REDIS": [
+        "redis://:s3cr3t#x@host:6379/0",
+        "redis://:s3cr3t/x@host:6379/0",
+        "redis://:s3c?r3t@host:6379/0",
+        "redis://:12?r3t@host:6379/0",
+        "redis://:12/r3t@host:6379/0",
+        "redis://:s3c@r3t@host:6379/0",
+        "redis://:s3cr3t@host:port/0",
+        "redis://:s3cr3t@host:6379/zero",
+        "redis://:s3c r3t@host:6379/0",
+        "http://:s3cr3t@host:6379/0",
+        "unix://s3cr3t#@/tmp/redis",
+    ],
+    "MONGO": [
+        "mongodb://ada:s3cr3t#x@host/x",
+        "mongodb://ada:s3cr3t/x@host",
+        "mongodb://ada:s3c?r3t@host/x",
+        "mongodb://ada:s3c@r3t@host/x",
+        "mongodb://ada:s3cr3t@host:port/x",
+        "mongodb://ada:s3cr3t@host:1,other:s3/x",
+        "mongo://ada:s3cr3t@host/x",
+    ],
+    "DATABASE": [
+        "postgresql://ada:s3cr3t#x@host/x",
+        "postgresql://ada:s3c@r3t@host/x",
+        "postgresql://ada:s3c@host:r3t@host:5432/x",
+        "postgresql://ada:s3cr3t/x@host/x",
+        "postgresql://ada:12?r3t@host/x",
+        "postgresql://ada:s3cr3t@host:port/x",
+        "ada:s3cr3t@host/x",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [(f"REBALANCER_{kind}_URL", url) for kind, urls in MISTYPED.items() for url in urls],
+)
+def test_a_mistyped_url_is_named_and_not_quoted(monkeypatch, name, url):
+    monkeypatch.setenv(name, url)
+    with pytest.raises(InvalidRequest, match=f"^{name}: must be a URL such as ") as refused:
+        Settings.read()
+    said = str(refused.value)
+    assert not any(part in said for part in ("s3c", "r3t", "12", "zero", "port/"))
+    assert "in a name or a password write / ? # @ as %2F %3F %23 %40" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        ("REDIS", "redis://host"),
+        ("REDIS", "redis://host:6379/0"),
+        ("REDIS", "rediss://ada:s3c%23r3t:x!$&@host:6379/15?socket_timeout=3"),
+        ("REDIS", "valkey://[::1]:6379/"),
+        ("REDIS", "valkeys://host"),
+        ("REDIS", "unix:///tmp/redis.sock?db=1&password=x"),
+        ("REDIS", "unix://:s3cr3t@/tmp/redis.sock"),
+        ("MONGO", "mongodb://host"),
+        ("MONGO", "mongodb://a:b%40c@h1:1,h2,[::1]:3/x?replicaSet=rs0&authSource=admin"),
+        ("MONGO", "mongodb+srv://ada:s3cr3t@cluster.example.org/x?retryWrites=true"),
+        ("MONGO", "mongodb://%2Ftmp%2Fmongodb-27017.sock/x"),
+        ("DATABASE", "sqlite:////var/lib/a b/re#balancer@home.db"),
+        ("DATABASE", "postgresql:///name?host=/var/run/postgresql"),
+        ("DATABASE", "postgresql+psycopg://ada:s3cr3t@host:5432/name?options=-c geqo=off"),
+        ("DATABASE", "postgresql://postgres@[::1]:5432/postgres"),
+    ],
+)
+def test_what_is_a_url_is_taken_as_it_is(kind, url):
+    read = Settings.read({f"REBALANCER_{kind}_URL": url})
+    assert getattr(read, f"{kind.lower()}_url") == url
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--port", "0", "--upgrade"],
+        ["worker"],
+        ["market", "import", "--prices", "sample"],
+        ["train", "--background", "--name", "x"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("REBALANCER_REDIS_URL", "redis://:s3cr3t@127.0.0.1:9/0?socket_timeout=soon"),
+        ("REBALANCER_REDIS_URL", "redis://:s3cr3t@127.0.0.1:9/0?no_such_option=1"),
+        ("REBALANCER_REDIS_URL", "redis://:s3cr3t@127.0.0.1:70000/0"),
+        ("REBALANCER_MONGO_URL", "mongodb://ada:s3%zzcr3t@127.0.0.1:9/x"),
+    ],
+    ids=["number", "option", "port", "mongo"],
+)
+def test_a_url_that_nobody_can_use_is_refused_before_anything_runs(
+    rebalancer, arguments, name, url
+):
+    if arguments[0] == "train" and "MONGO" in name:
+        arguments = ["db", "upgrade"]
+    rebalancer("db", "upgrade")
+    done = rebalancer(*arguments, env={name: url})
+    assert done.code == 2, done
+    assert f"{name}: expected a URL such as" in done.stderr
+    assert "Listening" not in done.stdout and "Working" not in done.stdout
+    assert not any(part in done.stdout + done.stderr for part in ("s3", "cr3t", "soon"))
 
 
 def test_the_example_names_every_setting():

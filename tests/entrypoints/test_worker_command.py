@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import attrs
 import pytest
+import redis
 
 from rebalancer.adapters.jobs.queue import QueuedJobs
 from rebalancer.adapters.sql.engine import connect
@@ -75,8 +76,8 @@ def place(request, tmp_path) -> Iterator[Place]:
     env = ENVIRONMENT | {"REBALANCER_TRIALS": str(tmp_path / "trials.jsonl")}
     if request.param == "redis":
         with serving(Valkey) as server:
-            runner = QueuedJobs(server.url)
-            env["REBALANCER_REDIS_URL"] = server.url
+            runner = QueuedJobs(server.url, name="ours")
+            env |= {"REBALANCER_REDIS_URL": server.url, "REBALANCER_REDIS_PREFIX": "ours"}
             yield Place(
                 work,
                 SqlReports(engine),
@@ -217,6 +218,21 @@ def test_a_worker_waits_for_redis(place: Place):
     place.queue.kill()  # it forgets all that it was told
     place.queue.start()
     assert ended(place.work, lost).state is JobState.SUCCEEDED
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("place", ["redis"], indirect=True)
+def test_all_that_a_worker_keeps_in_redis_is_called_as_its_deployment(place: Place):
+    worker = place.start()
+    assert ended(place.work, place.submit(SHORT)).state is JobState.SUCCEEDED
+    with redis.Redis.from_url(place.queue.url) as client:
+        latest = time.monotonic() + 20
+        while not client.exists("saq:ours:stats"):  # which says that a worker is there
+            assert time.monotonic() < latest
+            time.sleep(0.05)
+        names = [name.decode() for name in client.keys("*")]
+    ours = ("saq:ours:", "saq:job:ours:", "saq:abort:")  # the last are of one job each
+    assert [name for name in names if not name.startswith(ours)] == []
     assert worker.stop() == 0
 
 

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.market import MarketStore, PriceSource
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.domain.errors import NotFound, RebalancerError
+from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
 
 _NOBODY = UUID(int=0)
 
@@ -25,13 +25,17 @@ class State(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class Degraded(Unavailable):
+    """A part is away, and we go on as the message says."""
+
+
 @attrs.frozen
 class Part:
     """Something that we depend on.
 
     Attributes:
         name: What it is called.
-        check: Asks it, and raises what is wrong with it.
+        check: Asks it, and raises what is wrong with it; `Degraded` if that is no great harm.
         without: How we go on while it is away, in words; empty: we do not.
     """
 
@@ -76,7 +80,7 @@ class CheckHealth:
                 part.check()
             except RebalancerError as error:
                 told[part.name] = f"{error}; {part.without}" if part.without else str(error)
-                if part.essential:
+                if part.essential and not isinstance(error, Degraded):
                     state = State.UNAVAILABLE
                 elif state is State.OK:
                     state = State.DEGRADED
@@ -115,5 +119,18 @@ def prices_part(prices: PriceSource) -> Part:
 
     def check() -> None:
         prices.closes(days=1)
+
+    return Part("prices", check)
+
+
+def kept_part(market: MarketStore) -> Part:
+    """Prices that we keep ourselves: those that are known serve on while their store is away."""
+
+    def check() -> None:
+        market.closes(days=1)
+        try:
+            market.check()
+        except RebalancerError as error:
+            raise Degraded(f"{error}; prices that are known serve on") from error
 
     return Part("prices", check)

@@ -12,7 +12,6 @@ import numpy as np
 from rebalancer.application.ports.market import (
     InstrumentSource,
     MarketStore,
-    PriceCache,
     PriceSource,
     Regimes,
     quiet,
@@ -20,7 +19,7 @@ from rebalancer.application.ports.market import (
 from rebalancer.application.ports.reports import Reports
 from rebalancer.domain.backtest.performance import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
-from rebalancer.domain.market.bars import Offer, of_history
+from rebalancer.domain.market.bars import of_history
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -404,7 +403,6 @@ class ImportMarket:
     """Keep prices and instruments, so that all who share the store find them."""
 
     store: MarketStore
-    cache: PriceCache
 
     def __call__(
         self,
@@ -431,18 +429,14 @@ class ImportMarket:
         """
         self.store.prepare()
         bars = [] if history is None else of_history(history)
-        try:
-            days = self.store.keep_bars(bars, progress=progress)
-            if listed is None:
-                known = self.store.instruments().by_symbol
-                given = {one.symbol for one in bars}
-                fresh = (it for it in usual if it.symbol in given and it.symbol not in known)
-                listed = Instruments.of(fresh)
-            instruments = self.store.keep_instruments(listed)
-        finally:
-            self.cache.forget()
-        withheld = Offer.of(self.store.bars().values()).withheld
-        return Imported(len(bars), days, instruments, withheld)
+        days = self.store.keep_bars(bars, progress=progress)
+        if listed is None:
+            known = self.store.instruments().by_symbol
+            given = {one.symbol for one in bars}
+            fresh = (it for it in usual if it.symbol in given and it.symbol not in known)
+            listed = Instruments.of(fresh)
+        instruments = self.store.keep_instruments(listed)
+        return Imported(len(bars), days, instruments, self.store.withheld())
 
 
 def _summary(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:

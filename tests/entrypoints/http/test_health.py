@@ -2,32 +2,172 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
+from dishka import Container
+from litestar import Litestar
+from litestar.testing import TestClient
 
+from rebalancer.application.health import CheckHealth, Health, State
+from rebalancer.application.kept_prices import PATIENCE
+from rebalancer.application.market_data import ImportMarket
+from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.store import Database
 from rebalancer.config import Settings
-from tests.entrypoints.http.conftest import Person, World, problem
-from tests.servers import Valkey, running
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.entrypoints.http.health import Readiness
+from rebalancer.wiring import STORE, Sources, container
+from tests.contracts.redises import Clock
+from tests.entrypoints.http.conftest import HISTORY, Person, World, problem
+from tests.servers import Mongo, Valkey, running
 
 
 def test_it_runs(world: World) -> None:
     assert world.client.get("/health/live").json() == {"status": "ok"}
 
 
+def ready(client: TestClient[Litestar], status: int = 200) -> dict[str, Any]:
+    """What is said once it is of some status, which takes a second at most."""
+    latest = time.monotonic() + 20
+    while True:
+        answer = client.get("/health/ready")
+        if answer.status_code == status or time.monotonic() > latest:
+            assert answer.status_code == status, answer.text
+            return answer.json()  # type: ignore[no-any-return]  # JSON
+        time.sleep(0.05)
+
+
 def test_it_is_ready_when_all_parts_are(world: World) -> None:
-    ready = world.client.get("/health/ready")
-    assert ready.status_code == 200
-    assert ready.json() == {"status": "ok", "parts": {"store": "ok", "prices": "ok"}}
+    fine = {"status": "ok", "parts": {"store": "ok", "prices": "ok"}}
+    assert ready(world.client) == fine
     world.work.away = True
-    away = world.client.get("/health/ready")
-    assert away.status_code == 503
-    assert away.json()["parts"] == {"store": "the database did not answer", "prices": "ok"}
+    away = ready(world.client, 503)
+    assert away["parts"] == {"store": "the database did not answer", "prices": "ok"}
     assert world.client.get("/health/live").status_code == 200
-    world.work.away, world.market.away = False, True
-    assert world.client.get("/health/ready").json()["parts"]["prices"] == "the exchange is on fire"
+    world.work.away = False
+    assert ready(world.client) == fine
+    world.market.away = True
+    assert ready(world.client, 503)["parts"]["prices"] == "the exchange is on fire"
+
+
+class Asked:
+    """Tells how we are once it may, and counts how often it is asked, and how often at once."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.count = self.at_once = self.most = 0
+        self.bug = False
+
+    def __call__(self) -> Health:
+        self.count += 1
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        assert self.may.wait(20)
+        self.at_once -= 1
+        if self.bug:
+            raise ZeroDivisionError
+        return Health(State.OK, {"times": str(self.count)})
+
+
+def test_one_asks_for_all_and_once_in_a_second() -> None:
+    async def scenario() -> None:
+        asked, clock = Asked(), Clock()
+        readiness = Readiness(asked, clock=clock)
+
+        async def times() -> str:
+            return (await readiness()).parts["times"]
+
+        async def flood() -> set[str]:
+            return set(await asyncio.gather(*(times() for _ in range(300))))
+
+        first = asyncio.create_task(flood())  # nothing is known yet: all wait
+        await asyncio.sleep(0.1)
+        asked.may.set()
+        assert await first == {"1"}
+        asked.may.clear()
+        assert await flood() == {"1"}  # for a second it serves
+        clock.now += 1.0
+        asking = asyncio.create_task(times())
+        await asyncio.sleep(0)
+        assert await flood() == {"1"}  # one asks, and others need not wait for it
+        asked.may.set()
+        assert await asking == "2"
+        assert await flood() == {"2"}
+        asked.may.clear()
+        clock.now += 60.0
+        again = asyncio.create_task(flood())  # what is a minute old is no answer
+        await asyncio.sleep(0.1)
+        asked.may.set()
+        assert await again == {"3"}
+        assert (asked.count, asked.most) == (3, 1)
+
+    asyncio.run(scenario())
+
+
+def test_whoever_asks_and_goes_away_keeps_nobody_waiting() -> None:
+    async def scenario() -> None:
+        asked, clock = Asked(), Clock()
+        readiness = Readiness(asked, clock=clock)
+        first = asyncio.create_task(readiness())
+        second = asyncio.create_task(readiness())
+        await asyncio.sleep(0.1)
+        first.cancel()
+        asked.may.set()
+        assert (await second).parts["times"] == "1"
+        clock.now += 1.0
+        asked.bug = True
+        with pytest.raises(ZeroDivisionError):
+            await readiness()
+        asked.bug = False
+        assert (await readiness()).parts["times"] == "3"
+
+    asyncio.run(scenario())
+
+
+def test_while_mongo_is_away_known_prices_serve_on_and_it_is_said(tmp_path: Path) -> None:
+    with running(Mongo) as server, ExitStack() as at_the_end:
+        settings = Settings(
+            database_url=f"sqlite:///{tmp_path / 'x.db'}", mongo_url=f"{server.url}health"
+        )
+
+        def wired() -> Container:
+            made = container(Sources(prices=STORE), settings=settings)
+            at_the_end.callback(made.close)
+            return made
+
+        knows, knows_nothing = wired(), wired()
+        knows.get(Database).upgrade()
+        knows.get(ImportMarket)(HISTORY, usual=Instruments())
+        fine = dict.fromkeys(["store", "prices", "reports"], "ok")
+        assert knows.get(CheckHealth)() == Health(State.OK, fine)
+        server.kill()
+        time.sleep(PATIENCE)  # for which it is taken to be there
+        said = knows.get(CheckHealth)()
+        assert said == Health(
+            State.DEGRADED,
+            {
+                "store": "ok",
+                "prices": "MongoDB does not answer; prices that are known serve on",
+                "reports": "MongoDB does not answer; reports can neither be kept nor read",
+            },
+        )
+        assert knows.get(PriceSource).closes().digest == HISTORY.digest
+        said = knows_nothing.get(CheckHealth)()
+        assert said.state is State.UNAVAILABLE
+        assert said.parts["prices"] == "MongoDB does not answer"
+        server.start()
+        latest = time.monotonic() + 20
+        while {one.get(CheckHealth)().state for one in (knows, knows_nothing)} != {State.OK}:
+            assert time.monotonic() < latest
+            time.sleep(0.1)
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
@@ -37,12 +177,17 @@ def test_without_redis_it_goes_on_and_says_how(in_world: Callable[..., World]) -
         world = in_world(settings=Settings(**wanted))
         client = world.client
 
-        def state() -> tuple[int, str, dict[str, str]]:
-            ready = client.get("/health/ready")
-            return ready.status_code, ready.json()["status"], ready.json()["parts"]
+        def becomes(how: str, status: int = 200) -> dict[str, str]:
+            latest = time.monotonic() + 20
+            while (told := client.get("/health/ready")).json()["status"] != how:
+                assert time.monotonic() < latest
+                time.sleep(0.05)
+            assert told.status_code == status
+            parts: dict[str, str] = told.json()["parts"]
+            return parts
 
         names = ["store", "prices", "cache", "limits", "queue"]
-        assert state() == (200, "ok", dict.fromkeys(names, "ok"))
+        assert becomes("ok") == dict.fromkeys(names, "ok")
         ada = world.somebody()
         left = int(ada.get("/api/users/profile").headers["ratelimit-remaining"])
         assert left < 49
@@ -56,25 +201,20 @@ def test_without_redis_it_goes_on_and_says_how(in_world: Callable[..., World]) -
         assert client.post("/api/users/logout", json=body).status_code == 204
         problem(again.get("/api/users/profile"), 401)
         problem(client.post("/api/users/refresh", json=body), 401)
-        status, how, parts = state()
-        assert (status, how) == (200, "degraded")
-        assert parts == {
+        assert becomes("degraded") == {
             "store": "ok",
             "prices": "ok",
-            "cache": "Redis does not answer; prices are read from where they are kept, each time",
+            "cache": "Redis does not answer; each process reads prices from where they are kept",
             "limits": "Redis does not answer; each process limits on its own, and a login that was "
             "ended may serve out its minutes",
             "queue": "Redis does not answer; background jobs cannot be started",
         }
         world.work.away = True
-        assert state()[:2] == (503, "unavailable")
+        becomes("unavailable", 503)
         world.work.away = False
 
         server.start()
-        latest = time.monotonic() + 20
-        while state()[1] != "ok":
-            assert time.monotonic() < latest
-            time.sleep(0.05)
+        becomes("ok")
         problem(again.get("/api/users/profile"), 401)  # this process knows still
         body = {"refresh_token": ada.login["refresh_token"]}
         assert client.post("/api/users/logout", json=body).status_code == 204

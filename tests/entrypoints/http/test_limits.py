@@ -9,11 +9,13 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from litestar.testing import TestClient
 
 from rebalancer.adapters.memory.limits import MemoryRateLimits
 from rebalancer.application.ports.limits import RateLimits
 from rebalancer.config import Settings
 from rebalancer.entrypoints.http.limits import address_of
+from tests.contracts.redises import connected
 from tests.entrypoints.http.conftest import PASSWORD, Person, World, checked, problem, provided
 
 
@@ -137,11 +139,46 @@ def test_a_user_is_limited_wherever_they_ask_from(limited: Callable[..., World])
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        "Basic YTpi",
+        "Bearer",
+        "Bearer ",
+        "Token x",
+        "Bearer nonsense",
+        "bearer\tx",
+        "",
+        " ",
+        "\xff",
+        "Bearer \xff.\xe9.\x80",
+        "Bearer " + "x" * 4000,
+    ],
+)
+def test_whatever_somebody_shows_is_counted_and_answered(
+    limited: Callable[..., World], header: str
+) -> None:
+    client = limited(rate_limit=9).client
+    headers = [(b"authorization", header.encode("latin-1"))]
+    said = []
+    for path, status in (
+        ("/api/users/profile", 401),
+        ("/api/portfolios", 401),
+        ("/api/risk/questionnaire", 200),
+        ("/docs/openapi.json", 200),
+        ("/api/no/such/path", 404),
+        ("/health/live", 200),
+    ):
+        answer = checked(client.get(path, headers=headers))
+        assert answer.status_code == status, (path, answer.text)
+        said.append(told(answer)["remaining"])
+    assert said == ["8", "7", "6", "5", "4", "89"]
+
+
+@pytest.mark.parametrize(
     ("path", "body", "status"),
     [
         ("login", {"email": "eve@example.org", "password": "wrong"}, 401),
         ("register", {"email": "nobody", "password": "long enough"}, 422),
-        ("refresh", {"refresh_token": "nonsense"}, 401),
         ("login", {"no": "sense"}, 400),
     ],
 )
@@ -158,29 +195,72 @@ def test_few_may_try_to_get_in(
     assert said == (
         "more than 3 attempts to log in or register within a minute; try again in 60 seconds"
     )
-    for other in ("login", "login/", "register", "refresh"):  # all of them are one door
+    for other in ("login", "login/", "register"):  # all of them are one door
         assert client.post(f"/api/users/{other}", json=body).status_code == 429
     assert client.get("/api/risk/questionnaire").status_code == 200
     seconds.now += 60
     assert client.post(f"/api/users/{path}", json=body).status_code == status
 
 
-def test_an_account_is_guarded_wherever_they_try_from(limited: Callable[..., World]) -> None:
-    client = limited(login_limit=3, trusted_proxies=1).client
+def test_a_secret_that_cannot_be_guessed_counts_as_any_request(
+    limited: Callable[..., World],
+) -> None:
+    world = limited(login_limit=2, rate_limit=100)
+    secret = world.somebody().login["refresh_token"]
+    for _ in range(22):  # of an office whose people share an address
+        answer = world.client.post("/api/users/refresh", json={"refresh_token": secret})
+        assert (answer.status_code, told(answer)["limit"]) == (200, "100")
+        secret = answer.json()["refresh_token"]
+    wrong = [world.client.post("/api/users/refresh", json={"refresh_token": "x"}) for _ in range(9)]
+    assert {answer.status_code for answer in wrong} == {401}
 
-    def attempt(number: int, email: str) -> int:
+
+def trying(client: TestClient[Any]) -> Callable[..., int]:
+    """Tries to log in from a place, and tells the status."""
+
+    def attempt(number: int, email: str, password: str = "wrong") -> int:
         return checked(
             client.post(
                 "/api/users/login",
-                json={"email": email, "password": "wrong"},
+                json={"email": email, "password": password},
                 headers={"X-Forwarded-For": f"203.0.113.{number}"},
             )
         ).status_code
 
-    tried = [attempt(n, email) for n, email in enumerate(["Ada@example.org ", "ada@Example.org"])]
-    tried += [attempt(n, "ada@example.org") for n in range(2, 5)]
-    assert tried == [401, 401, 401, 429, 429]
-    assert attempt(9, "bob@example.org") == 401
+    return attempt
+
+
+def test_whoever_tries_passwords_keeps_nobody_out_who_is_elsewhere(
+    limited: Callable[..., World],
+) -> None:
+    world = limited(login_limit=20, trusted_proxies=1)
+    world.somebody("ada@example.org")
+    attempt = trying(world.client)
+    tried = [attempt(1, "ada@example.org") for _ in range(25)]
+    assert tried == [401] * 20 + [429] * 5
+    assert attempt(2, "ada@example.org", PASSWORD) == 200
+    assert attempt(1, "bob@example.org") == 429
+
+
+def test_an_account_is_guarded_wherever_they_try_from(limited: Callable[..., World]) -> None:
+    attempt = trying(limited(login_limit=3, trusted_proxies=1).client)
+    emails = ["Ada@example.org ", "ada@Example.org", "ada@example.org"]
+    tried = [attempt(n, emails[n % 3]) for n in range(33)]
+    assert tried == [401] * 30 + [429] * 3
+    assert attempt(99, "bob@example.org") == 401
+
+
+def test_redis_is_told_no_addresses_of_mail(in_world: Callable[..., World], redis_url: str) -> None:
+    with connected(redis_url) as connection:
+        world = in_world(settings=Settings(redis_url=redis_url, redis_prefix=connection.prefix))
+        world.somebody("ada@example.org")
+        names = [
+            name.decode()
+            for name in connection.ask(lambda client: client.keys(connection.name("*")))
+        ]
+        kinds = {name.split(":")[2] for name in names if name.split(":")[1] == "limits"}
+        assert kinds == {"requests", "login", "account"}
+        assert not [name for name in names if "ada" in name or "@" in name]
 
 
 def test_who_watches_our_health_may_do_so_more_often(limited: Callable[..., World]) -> None:

@@ -33,7 +33,7 @@ from rebalancer.domain.errors import Unavailable
 log = logging.getLogger("rebalancer.jobs")
 
 NAME = "rebalancer"
-"""Of the queue; who shares a server with other deployments gives each a database of its own."""
+"""Of the queue; who shares a server with other deployments gives each another one."""
 
 _GRACE_TO_PUT_BACK = 10.0
 """Seconds."""
@@ -72,14 +72,6 @@ class QueuedJobs:
         """See `JobRunner.submit`."""
         self._ask(lambda queue: queue.deliver(job))
 
-    def check(self) -> None:
-        """Make sure that the server answers.
-
-        Raises:
-            Unavailable: it does not.
-        """
-        self._ask(lambda queue: queue.ping())
-
     def close(self) -> None:
         """Let the server go."""
         with self._lock:
@@ -98,7 +90,8 @@ class QueuedJobs:
             return asked.result(self._patience)
         except (*_AWAY, TimeoutError) as error:
             asked.cancel()
-            raise Unavailable(f"the job queue does not answer: {_said(error)}") from None
+            log.warning("the job queue does not answer: %s", _said(error))
+            raise Unavailable("the job queue does not answer; try again") from error
 
     def _connected(self) -> tuple[asyncio.AbstractEventLoop, _Queue]:
         with self._lock:
@@ -266,11 +259,6 @@ class _Queue(RedisQueue):
         """Hang up, whether or not the server is there; we have subscribed to nothing."""
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
-
-    async def ping(self) -> None:
-        """Ask for a sign of life."""
-        answer: Any = self.redis.ping()
-        await answer
 
     async def deliver(self, job: Job) -> None:
         """Have a job begun when it is due; once for each time that it waits."""

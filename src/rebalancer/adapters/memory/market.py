@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from threading import Lock
 from typing import Any
@@ -70,11 +70,22 @@ class MemoryMarket:
         self._listed = Instruments()
         self._revision = 0
         self._prices = KeptPrices(
-            lambda: self.bars().values(), lambda: self._revision, patience=patience, clock=clock
+            lambda: self.bars().values(),
+            lambda: str(self._revision),
+            patience=patience,
+            clock=clock,
         )
 
     def prepare(self) -> None:
         """See `MarketStore.prepare`."""
+
+    def check(self) -> None:
+        """See `MarketStore.check`."""
+        self._prices.check()
+
+    def withheld(self) -> Mapping[str, str]:
+        """See `MarketStore.withheld`."""
+        return self._prices.withheld()
 
     def symbols(self) -> tuple[str, ...]:
         """See `PriceSource.symbols`."""
@@ -131,11 +142,3 @@ class MemoryMarket:
             if inside and (symbols is None or symbol in symbols):
                 parts.setdefault(symbol, []).append(part.columns())
         return assembled(parts, first, last)
-
-
-@attrs.frozen
-class NoPriceCache:
-    """Where nothing is kept beside the source."""
-
-    def forget(self) -> None:
-        """See `PriceCache.forget`."""

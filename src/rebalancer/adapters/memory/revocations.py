@@ -50,3 +50,13 @@ class MemoryRevocations:
     async def revoked(self, family: UUID) -> bool:
         """See `Revocations.revoked`."""
         return self._clock() < self._ends.get(family, float("-inf"))
+
+    def lasting(self) -> list[tuple[UUID, timedelta]]:
+        """See `OwnRevocations.lasting`."""
+        now = self._clock()
+        with self._lock:
+            return [
+                (family, timedelta(seconds=ends - now))
+                for family, ends in self._ends.items()
+                if now < ends
+            ]

@@ -6,8 +6,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,13 @@ from rebalancer.adapters.mongo.connection import (
     DUPLICATE,
     INVALID,
     Document,
+    Preparation,
     prepare,
     refused,
     translated,
 )
 from rebalancer.application.kept_prices import PATIENCE, KeptPrices, Remembered
-from rebalancer.application.ports.market import quiet
+from rebalancer.application.ports.market import PriceCache, quiet
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.bars import FIGURES, Bars, assembled, by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
@@ -40,7 +42,11 @@ _FETCHED_AT_ONCE = 10_000
 _ROUNDS = 50
 """Times that somebody else may have been quicker, before we give up."""
 
+_AT_IT = timedelta(minutes=15)
+"""How long ago somebody may have begun to write and be at it still; most writes take seconds."""
+
 _BARS, _INSTRUMENTS = "bars", "instruments"
+_RAISED: Document = {"$inc": {"revision": 1}}
 
 _KIND_OF_BARS = {
     "$jsonSchema": {
@@ -98,12 +104,13 @@ _KIND_OF_INSTRUMENT = {
 _KIND_OF_REVISION = {
     "$jsonSchema": {
         "bsonType": "object",
-        "required": ["_id", "revision", "open"],
+        "required": ["_id", "life", "revision"],
         "additionalProperties": False,
         "properties": {
             "_id": {"bsonType": "string"},
+            "life": {"bsonType": "string", "minLength": 1},
             "revision": {"bsonType": ["int", "long"], "minimum": 1},
-            "open": {"bsonType": ["int", "long"]},
+            "open": {"bsonType": "object", "additionalProperties": {"bsonType": "date"}},
         },
     }
 }
@@ -119,31 +126,40 @@ class MongoMarket:
     another of the same year, and they read again.
 
     A counter of changes tells processes to read again. It is raised before the first change and
-    after the last, and says meanwhile that somebody is at it: so an import that was killed is told
-    from one that had nothing to do, and the next one raises the counter in its place.
+    after the last, and says meanwhile who is at it, and when they last wrote: so an import that was
+    killed is told from one that had nothing to do, and the next one raises the counter in its
+    place. Whoever has not written for long is at it no more.
 
     Args:
         database: One of `connect`.
-        patience: See `Remembered`; so is the next.
+        cache: See `KeptPrices`; so are the next.
+        patience: See there.
         clock: See there.
+        now: What time it is.
     """
 
     def __init__(
         self,
         database: Database[Document],
+        cache: PriceCache | None = None,
         *,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.database = database
+        self._time = now
+        self._preparation = Preparation(self._prepare)
         self._prices = KeptPrices(
             lambda: self._read(None, None, None, ("close",)).values(),
             lambda: self._revision(_BARS),
+            cache=cache,
             patience=patience,
             clock=clock,
         )
         self._listed = Remembered(
-            self._read_instruments,
+            "instruments",
+            lambda _: self._read_instruments(),
             lambda: self._revision(_INSTRUMENTS),
             patience=patience,
             clock=clock,
@@ -151,10 +167,15 @@ class MongoMarket:
 
     def prepare(self) -> None:
         """See `MarketStore.prepare`: the server checks documents, and that each year has one."""
-        unique = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year", unique=True)
-        prepare(self.database, _BARS, _KIND_OF_BARS, [unique])
-        prepare(self.database, _INSTRUMENTS, _KIND_OF_INSTRUMENT)
-        prepare(self.database, "revisions", _KIND_OF_REVISION)
+        self._preparation()
+
+    def check(self) -> None:
+        """See `MarketStore.check`."""
+        self._prices.check()
+
+    def withheld(self) -> Mapping[str, str]:
+        """See `MarketStore.withheld`."""
+        return self._prices.withheld()
 
     def symbols(self) -> tuple[str, ...]:
         """See `PriceSource.symbols`."""
@@ -176,6 +197,7 @@ class MongoMarket:
 
     def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:
         """See `MarketStore.keep_bars`."""
+        self._preparation.once()
         changed = 0
         try:
             with self._changing(_BARS) as begin:
@@ -189,6 +211,7 @@ class MongoMarket:
 
     def keep_instruments(self, instruments: Instruments) -> int:
         """See `MarketStore.keep_instruments`."""
+        self._preparation.once()
         with self._changing(_INSTRUMENTS) as begin, translated():
             documents = {each["_id"]: each for each in self.database.instruments.find()}
             last = max((each["position"] for each in documents.values()), default=-1)
@@ -218,6 +241,12 @@ class MongoMarket:
     ) -> dict[str, Bars]:
         """See `MarketStore.bars`."""
         return self._read(symbols, first, last, FIGURES)
+
+    def _prepare(self) -> None:
+        unique = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year", unique=True)
+        prepare(self.database, _BARS, _KIND_OF_BARS, [unique])
+        prepare(self.database, _INSTRUMENTS, _KIND_OF_INSTRUMENT)
+        prepare(self.database, "revisions", _KIND_OF_REVISION)
 
     def _read(
         self,
@@ -292,39 +321,43 @@ class MongoMarket:
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Callable[[], None]]:
-        """Gives what must be called before the first change of something."""
-        begun = False
+        """Gives what must be called before each change of something."""
+        ours, begun = f"open.{uuid4().hex}", False
 
         def begin() -> None:
             nonlocal begun
-            if not begun:
-                self._count(name, 1)
-                begun = True
+            wrote: Document = {"$set": {ours: self._time()}}
+            self._count(name, wrote if begun else wrote | _RAISED)
+            begun = True
 
         try:
             yield begin
         finally:
             if begun:
-                self._count(name, -1)
-        if not begun and self._counted(name)["open"] > 0:
-            self._count(name, 0)
+                self._count(name, {"$unset": {ours: ""}, **_RAISED})
+        if not begun and (others := self._counted(name).get("open")):
+            long_ago = self._time() - _AT_IT
+            gone = {f"open.{one}": "" for one, wrote in others.items() if wrote < long_ago}
+            self._count(name, _RAISED | ({"$unset": gone} if gone else {}))
 
-    def _count(self, name: str, more: int) -> None:
-        """Raise the counter, and count who is at it."""
-        raised = {"$inc": {"revision": 1, "open": more}}
+    def _count(self, name: str, change: Mapping[str, Any]) -> None:
+        """Change the counter, or who is at it."""
+        change = {"$setOnInsert": {"life": uuid4().hex}, **change}
         with translated():
             try:
-                self.database.revisions.update_one({"_id": name}, raised, upsert=True)
+                self.database.revisions.update_one({"_id": name}, change, upsert=True)
             except DuplicateKeyError:  # two were the first; now there is one
-                self.database.revisions.update_one({"_id": name}, raised)
+                self.database.revisions.update_one({"_id": name}, change)
 
-    def _counted(self, name: str) -> Mapping[str, int]:
+    def _counted(self, name: str) -> Mapping[str, Any]:
         with translated():
             found = self.database.revisions.find_one({"_id": name})
-        return found or {"revision": 0, "open": 0}
+        return found or {"life": "", "revision": 0}
 
-    def _revision(self, name: str) -> int:
-        return self._counted(name)["revision"]
+    def _revision(self, name: str) -> str:
+        """The counter, and whose it is: that of a database made anew is none of the one before."""
+        counted = self._counted(name)
+        return f"{counted['life']}.{counted['revision']}"
 
     def _read_instruments(self) -> Instruments:
         with translated():

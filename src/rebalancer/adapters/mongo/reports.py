@@ -11,7 +11,13 @@ import attrs
 from pymongo import DESCENDING, IndexModel
 from pymongo.database import Database
 
-from rebalancer.adapters.mongo.connection import Document, prepare, translated
+from rebalancer.adapters.mongo.connection import (
+    Document,
+    Outage,
+    Preparation,
+    prepare,
+    translated,
+)
 from rebalancer.application.documents import check_readable, checked, packed, unpacked
 from rebalancer.application.ports.reports import SCHEMAS, Report
 from rebalancer.domain.errors import NotFound
@@ -50,14 +56,21 @@ class MongoReports:
 
     database: Database[Document]
     schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
+    _outage: Outage = attrs.field(factory=Outage, init=False, eq=False, repr=False)
+    _preparation: Preparation = attrs.field(init=False, eq=False, repr=False)
+
+    @_preparation.default
+    def _by_ourselves(self) -> Preparation:
+        found_by = IndexModel([("kind", 1), ("subject", 1), *_LATEST], name="subject")
+        return Preparation(lambda: prepare(self.database, "reports", _VALIDATOR, [found_by]))
 
     def prepare(self) -> None:
         """See `Reports.prepare`: the server checks documents, and finds them by their subject."""
-        found_by = IndexModel([("kind", 1), ("subject", 1), *_LATEST], name="subject")
-        prepare(self.database, "reports", _VALIDATOR, [found_by])
+        self._preparation()
 
     def keep(self, report: Report) -> None:
         """See `Reports.keep`."""
+        self._preparation.once()
         micros = report.created.microsecond % 1000
         document: Document = {
             "_id": report.id,
@@ -76,7 +89,7 @@ class MongoReports:
 
     def get(self, id: UUID) -> Report:
         """See `Reports.get`."""
-        with translated():
+        with self._outage.spared():
             found = self.database.reports.find_one({"_id": id})
         if found is None:
             raise NotFound(f"there is no report {id}")
@@ -93,7 +106,7 @@ class MongoReports:
             "subject": subject,
             "schema": {"$lte": self.schemas.get(kind, 0)},
         }
-        with translated():
+        with self._outage.spared():
             found = self.database.reports.find(wanted, {"series": False}, sort=_LATEST, limit=limit)
             return [_from_document(each) for each in found]
 

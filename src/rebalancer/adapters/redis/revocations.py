@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,8 +10,8 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
-from rebalancer.adapters.redis.connection import AsyncConnection, Away, Connection
-from rebalancer.application.ports.accounts import ACCESS_LIFETIME, Revocations
+from rebalancer.adapters.redis.connection import AsyncConnection, Away, Command, Connection
+from rebalancer.application.ports.accounts import ACCESS_LIFETIME, OwnRevocations
 
 FRESH = 1.0
 """Seconds for which a login that had not ended is taken not to have."""
@@ -18,13 +19,16 @@ FRESH = 1.0
 _REMEMBERED = 10_000
 """Logins of which that is remembered."""
 
+_MILLISECOND = timedelta(milliseconds=1)
+
 
 class RedisRevocations:
     """A key for each ended login, which goes when no access token of it can be left.
 
     A request that somebody signs costs a question to Redis, which doubles what limits cost, unless
     the answer of less than a second ago will do: of who is busy it does, and what this process has
-    ended itself it knows without.
+    ended itself it knows without. That it tells again whenever Redis has been away, or has begun
+    anew and may have forgotten it.
 
     Args:
         connection: To the server, for those who end logins.
@@ -38,7 +42,7 @@ class RedisRevocations:
         self,
         connection: Connection,
         loop: AsyncConnection,
-        nearby: Revocations,
+        nearby: OwnRevocations,
         *,
         lifetime: timedelta = ACCESS_LIFETIME,
         clock: Callable[[], float] = time.monotonic,
@@ -49,6 +53,7 @@ class RedisRevocations:
         self._lifetime = lifetime
         self._clock = clock
         self._good: OrderedDict[UUID, float] = OrderedDict()
+        connection.breaker.remind(self._told)
 
     def revoke(self, family: UUID) -> None:
         """See `Revocations.revoke`."""
@@ -75,6 +80,13 @@ class RedisRevocations:
         if len(self._good) > _REMEMBERED:
             self._good.popitem(last=False)
         return False
+
+    def _told(self) -> list[Command]:
+        """What this process has told Redis, or would have."""
+        return [
+            ("SET", self._key(family), 1, "PX", math.ceil(lasts / _MILLISECOND))
+            for family, lasts in self._nearby.lasting()
+        ]
 
     def _key(self, family: UUID) -> str:
         return self._connection.name("ended", str(family))

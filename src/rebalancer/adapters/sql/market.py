@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -12,14 +12,14 @@ import attrs
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from rebalancer.adapters.sql.engine import reading, upserted, writing
 from rebalancer.adapters.sql.tables import instruments as listed
 from rebalancer.adapters.sql.tables import price_years, revisions
 from rebalancer.application.kept_prices import PATIENCE, KeptPrices, Remembered
-from rebalancer.application.ports.market import quiet
+from rebalancer.application.ports.market import PriceCache, quiet
 from rebalancer.domain.market.bars import FIGURES, Bars, assembled, by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -39,13 +39,15 @@ class SqlMarket:
 
     Args:
         engine: One of `connect`.
-        patience: See `Remembered`; so is the next.
+        cache: See `KeptPrices`; so are the next.
+        patience: See there.
         clock: See there.
     """
 
     def __init__(
         self,
         engine: Engine,
+        cache: PriceCache | None = None,
         *,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
@@ -54,11 +56,13 @@ class SqlMarket:
         self._prices = KeptPrices(
             lambda: self._read(None, None, None, ("close",)).values(),
             lambda: self._revision(_BARS),
+            cache=cache,
             patience=patience,
             clock=clock,
         )
         self._listed = Remembered(
-            self._read_instruments,
+            "instruments",
+            lambda _: self._read_instruments(),
             lambda: self._revision(_INSTRUMENTS),
             patience=patience,
             clock=clock,
@@ -66,6 +70,14 @@ class SqlMarket:
 
     def prepare(self) -> None:
         """See `MarketStore.prepare`; tables are a matter of `Database.upgrade`."""
+
+    def check(self) -> None:
+        """See `MarketStore.check`."""
+        self._prices.check()
+
+    def withheld(self) -> Mapping[str, str]:
+        """See `MarketStore.withheld`."""
+        return self._prices.withheld()
 
     def symbols(self) -> tuple[str, ...]:
         """See `PriceSource.symbols`."""
@@ -170,9 +182,10 @@ class SqlMarket:
                 _count(connection, _BARS)
         return changed
 
-    def _revision(self, name: str) -> int:
+    def _revision(self, name: str) -> str:
+        wanted = select(revisions.c.revision).where(revisions.c.name == name)
         with reading(self.engine) as connection:
-            return _revision(connection, name)
+            return str(connection.scalar(wanted) or 0)
 
     def _read_instruments(self) -> Instruments:
         with reading(self.engine) as connection:
@@ -180,17 +193,12 @@ class SqlMarket:
             return Instruments.of(_instrument(row) for row in rows)
 
 
-def _revision(connection: Connection, name: str) -> int:
-    row = select(func.max(revisions.c.revision)).where(revisions.c.name == name)
-    return int(connection.scalar(row) or 0)
-
-
 def _take_turns(connection: Connection, name: str) -> None:
     """Wait until nobody else changes what goes by a name; in SQLite that is so already."""
     if connection.dialect.name == "sqlite":
         return
-    first = postgres_insert(revisions).values(name=name, revision=0).on_conflict_do_nothing()
-    connection.execute(first)
+    first = postgres_insert(revisions).values(name=name, revision=_before_the_first())
+    connection.execute(first.on_conflict_do_nothing())
     connection.execute(select(revisions).where(revisions.c.name == name).with_for_update())
 
 
@@ -198,7 +206,16 @@ def _count(connection: Connection, name: str) -> None:
     """Another change."""
     more = update(revisions).where(revisions.c.name == name)
     if not connection.execute(more.values(revision=revisions.c.revision + 1)).rowcount:
-        upserted(connection, revisions, [{"name": name, "revision": 1}])
+        upserted(connection, revisions, [{"name": name, "revision": _before_the_first() + 1}])
+
+
+def _before_the_first() -> int:
+    """What revisions are counted from: the time, in microseconds.
+
+    So those of a database that was made anew are none of the one before it, of which a cache may
+    know still.
+    """
+    return time.time_ns() // 1000
 
 
 def _known(connection: Connection, years: _Years) -> _Years:

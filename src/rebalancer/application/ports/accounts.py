@@ -151,3 +151,10 @@ class Revocations(Protocol):
 
         Whoever ended it knows at once; others, too, or at most a second later.
         """
+
+
+class OwnRevocations(Revocations, Protocol):
+    """Those that this process has made itself."""
+
+    def lasting(self) -> list[tuple[UUID, timedelta]]:
+        """Ended logins whose access tokens may still be about, and for how long."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
 from rebalancer.domain.errors import Unavailable
-from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.bars import Bars, Offer
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
@@ -50,12 +50,17 @@ class PriceSource(Protocol):
 
 
 class PriceCache(Protocol):
-    """Answers of a price source that are kept for a while, so that it is not asked each time."""
+    """The market as whoever was first has read it, for all processes that share a store."""
 
-    def forget(self) -> None:
-        """Have prices read anew; whoever changes them calls it once they are changed.
+    def get(self, revision: str, read: Callable[[], Offer]) -> Offer:
+        """What was read as of a revision of the store, by any process; else it is read.
 
-        It never fails: where what is kept cannot be reached, it serves out its minute.
+        One process reads at a time. Others wait for what it finds, but not for long, and read for
+        themselves if it finds nothing. It is no reason to fail that a cache is away, or damaged.
+
+        Args:
+            revision: Of the store, asked for before; another one after every change.
+            read: Reads it from the store. What it raises is raised, and not kept.
         """
 
 
@@ -91,14 +96,32 @@ class MarketStore(PriceSource, InstrumentSource, Protocol):
 
     As a source it offers assets by symbol. Those whose closes have a gap of more than 5 rows are
     not on offer, and named all the same they are refused, with the reason. What others keep is on
-    offer a second later, and until something changes the same call gives the same object.
+    offer a second later, and until something changes the same call gives the same object. While the
+    store is away, what was on offer before stays so.
     """
 
     def prepare(self) -> None:
         """Make ready to keep them, as far as that is left to us; what is there stays.
 
+        Whoever keeps something makes ready by themselves, once.
+
         Raises:
             Unavailable: the store did not answer.
+        """
+
+    def check(self) -> None:
+        """See that what is on offer is what is kept.
+
+        Raises:
+            Unavailable: the store does not answer, or did not a moment ago.
+            InvalidRequest: what is kept makes no sense.
+        """
+
+    def withheld(self) -> Mapping[str, str]:
+        """Assets that are kept and not on offer, and why.
+
+        Raises:
+            PricesUnavailable: the store did not answer.
         """
 
     def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:

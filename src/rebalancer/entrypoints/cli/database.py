@@ -20,7 +20,8 @@ def db() -> None:
 def upgrade(revision: str | None) -> None:
     """Bring the tables to what this version needs, or to REVISION: all the way or not at all.
 
-    Where $REBALANCER_MONGO_URL is set, MongoDB gets its indexes and checks, too.
+    Where $REBALANCER_MONGO_URL is set, MongoDB gets its indexes and checks, too; if it is away, it
+    gets them before the first that is kept there.
 
     \b
     Examples:
@@ -29,13 +30,17 @@ def upgrade(revision: str | None) -> None:
     """
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.application.ports.store import Database
+    from rebalancer.domain.errors import Unavailable
 
     with store() as wired:
         database = wired.get(Database)
         before = database.revision()
         database.upgrade(revision)
         _moved(before, database.revision())
-        wired.get(PrepareStores)()
+        try:
+            wired.get(PrepareStores)()
+        except Unavailable as error:
+            click.echo(f"Caution: {error}", err=True)
 
 
 @db.command()

@@ -65,7 +65,8 @@ def main() -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     # What servers write into their logs about a part that is away, a command tells as its error.
-    logging.getLogger("rebalancer.database").addHandler(logging.NullHandler())
+    for part in ("database", "mongo", "redis", "jobs"):
+        logging.getLogger(f"rebalancer.{part}").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # rather a question mark than no answer
             stream.reconfigure(errors="replace")

@@ -35,6 +35,7 @@ def worker(concurrency: int | None, grace: float) -> None:
     """
     import attrs
 
+    from rebalancer.application.market_data import PrepareStores
     from rebalancer.entrypoints.cli.serve import check_tables
     from rebalancer.entrypoints.worker import work
     from rebalancer.wiring import container
@@ -50,6 +51,7 @@ def worker(concurrency: int | None, grace: float) -> None:
 
     try:
         check_tables(wired)
+        wired.get(PrepareStores)  # what is wrong with where they are is better known now
         work(chosen, wired, grace=grace, started=started)
     finally:
         wired.close()

@@ -21,6 +21,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
+from rebalancer.application.health import CheckHealth
 from rebalancer.application.jobs import RecoverJobs, Tidy
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.surroundings import Clock
@@ -31,7 +32,7 @@ from rebalancer.entrypoints.http.bridge import at_once, in_a_thread
 from rebalancer.entrypoints.http.description import Description, Docs, Structs, swagger_files
 from rebalancer.entrypoints.http.errors import failed, refused, rejected
 from rebalancer.entrypoints.http.gathering import Gathering
-from rebalancer.entrypoints.http.health import health
+from rebalancer.entrypoints.http.health import Readiness, health
 from rebalancer.entrypoints.http.jobs import jobs
 from rebalancer.entrypoints.http.ledger import ledger
 from rebalancer.entrypoints.http.limits import Limiting
@@ -87,6 +88,7 @@ def application(
             await sync_to_thread(prices.closes, days=1)  # so that nobody waits for the first load
         app.state.limiting = limiting = await Limiting.of(container)
         app.asgi_handler = limiting.around(app.asgi_handler)
+        app.state.readiness = Readiness(await container.get(CheckHealth))
         upkeep = (
             Upkeep(
                 await container.get(RecoverJobs),

@@ -5,6 +5,7 @@ Every answer says how much is left, in the header fields of draft-ietf-httpapi-r
 
 from __future__ import annotations
 
+import hmac
 import math
 from datetime import timedelta
 from functools import lru_cache
@@ -30,8 +31,13 @@ _VERDICT = "rebalancer.verdict"
 """Where the scope of a request keeps what was last said of it."""
 
 HEALTH = "/health/"
+_LOGIN, _ACCOUNT = "login", "account"
 _GENEROUS = 10
 """Times the usual limit, for those who watch our health."""
+
+_ANYWHERE = 10
+"""Times the limit of an address, for attempts on one account from everywhere: whoever tries
+passwords from one address must not keep its owner out, who is at another one."""
 
 
 class Limiting:
@@ -54,9 +60,10 @@ class Limiting:
         most = settings.rate_limit
         self._usual = Limit("requests", most, _MINUTE) if most else None
         self._health = Limit("health", most * _GENEROUS, _MINUTE) if most else None
-        self._login = (
-            Limit("login", settings.login_limit, _MINUTE) if settings.login_limit else None
-        )
+        few = settings.login_limit
+        self._login = Limit(_LOGIN, few, _MINUTE) if few else None
+        self._account = Limit(_ACCOUNT, few * _ANYWHERE, _MINUTE) if few else None
+        self._key = settings.secret_key.encode()
 
     @classmethod
     async def of(cls, container: AsyncContainer) -> Limiting:
@@ -103,20 +110,25 @@ class Limiting:
         Raises:
             TooMany: too many did from there.
         """
-        await self._attempt(scope, f"address:{address_of(scope, self._proxies)}")
+        await self._attempt(scope, self._login, f"address:{address_of(scope, self._proxies)}")
 
     async def login_as(self, scope: Any, email: str) -> None:
         """Somebody tries to get in, as the owner of an account or of none.
 
+        How many may from one address, `login_from` says; this is about those from everywhere. Whose
+        account it is cannot be told from what is counted.
+
         Raises:
             TooMany: too many did.
         """
-        await self._attempt(scope, f"account:{email.strip().casefold()}")
+        account = email.strip().casefold().encode(errors="surrogatepass")
+        who = hmac.digest(self._key, account, "sha256").hex()
+        await self._attempt(scope, self._account, f"account:{who}")
 
-    async def _attempt(self, scope: Any, who: str) -> None:
-        if self._login is None:
+    async def _attempt(self, scope: Any, limit: Limit | None, who: str) -> None:
+        if limit is None:
             return
-        verdict = await self._limits.hit((self._login, who))
+        verdict = await self._limits.hit((limit, who))
         before = scope.get(_VERDICT)
         scope[_VERDICT] = verdict if before is None else Verdict.deciding((before, verdict))
         if not verdict.allowed:
@@ -131,8 +143,8 @@ class Limiting:
         asked = [(self._usual, address)]
         for name, value in scope["headers"]:
             if name == b"authorization":
-                token = shown_token(value.decode("latin-1"))
                 try:
+                    token = shown_token(value.decode("latin-1"))
                     owner = self._tokens.bearer(token, self._clock()).owner
                 except NotAuthenticated:  # which whoever answers says
                     break
@@ -142,7 +154,7 @@ class Limiting:
 
 
 async def strictly(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard of routes through which strangers get in.
+    """A guard of routes through which strangers get in, by what can be guessed.
 
     Raises:
         TooMany: too many tried, from one address.
@@ -203,7 +215,8 @@ def _headers(verdict: Verdict) -> list[tuple[bytes, bytes]]:
 
 
 def _told(verdict: Verdict) -> str:
-    what = "attempts to log in or register" if verdict.limit.name == "login" else "requests"
+    entering = verdict.limit.name in (_LOGIN, _ACCOUNT)
+    what = "attempts to log in or register" if entering else "requests"
     return (
         f"more than {verdict.limit.most} {what} within a minute; "
         f"try again in {_seconds(verdict)} seconds"

@@ -206,7 +206,6 @@ async def log_in(
     "/refresh",
     status_code=200,
     summary="Refresh a login",
-    guards=[strictly],
     responses=answers(401, 413, 415),
     response_headers=UNKEPT,
 )
