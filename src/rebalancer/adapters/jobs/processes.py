@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -180,6 +181,10 @@ class _Child:
     def end(self) -> str:
         """How the process came to its end."""
         self.process.join()
+        for _ in range(100):  # another thread, which starts a process, may have learned it first
+            if self.process.exitcode is not None:
+                break
+            time.sleep(0.001)
         return f"its process ended with code {self.process.exitcode}"
 
     def dismiss(self) -> None:
