@@ -210,8 +210,18 @@ class Hands:
     def __init__(self, do) -> None:
         self._do = do
 
-    def __call__(self, job: Job) -> None:
-        self._do(job)
+    @contextmanager
+    def ready(self):
+        yield self._do
+
+    def close(self) -> None: ...
+
+
+class NoHands:
+    """Nobody is there to do anything."""
+
+    def ready(self):
+        raise Unavailable("nobody can do jobs here")
 
     def close(self) -> None: ...
 
@@ -227,6 +237,13 @@ def test_what_cannot_be_begun_here_is_put_back(work):
     job = kept(work, a_job())
     again = DoJob(work, clock, CARE, raising(Unavailable("no more")))(job.id)
     assert (again.state, again.attempts, again.spared) == (JobState.QUEUED, 1, 1)
+
+
+def test_what_nobody_can_do_is_not_begun(work):
+    job = kept(work, a_job())
+    with pytest.raises(Unavailable, match="nobody"):
+        DoJob(work, clock, CARE, NoHands())(job.id)
+    assert seen(work, job) == job
 
 
 def test_a_job_that_was_cut_off_is_given_up_unless_it_was_done(work):

@@ -275,32 +275,27 @@ def test_what_is_a_url_is_taken_as_it_is(kind, url):
     assert getattr(read, f"{kind.lower()}_url") == url
 
 
+REDIS, MONGO = "REBALANCER_REDIS_URL", "REBALANCER_MONGO_URL"
+SERVE = ["serve", "--port", "0", "--upgrade"]
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "name", "url"),
     [
-        ["serve", "--port", "0", "--upgrade"],
-        ["worker"],
-        ["market", "import", "--prices", "sample"],
-        ["train", "--background", "--name", "x"],
+        (SERVE, REDIS, "redis://:s3cr3t@127.0.0.1:9/0?socket_timeout=soon"),
+        (SERVE, MONGO, "mongodb://ada:s3%zzcr3t@127.0.0.1:9/x"),
+        (["worker"], REDIS, "redis://:s3cr3t@127.0.0.1:9/0?no_such_option=1"),
+        (["train", "--background", "--name", "x"], REDIS, "redis://:s3cr3t@127.0.0.1:70000/0"),
+        (["market", "import", "--prices", "sample"], MONGO, "mongodb://a:s3%zzcr3t@127.0.0.1:9/x"),
+        (["db", "upgrade"], MONGO, "mongodb://a:s3%zzcr3t@127.0.0.1:9/x"),
     ],
-    ids=lambda arguments: arguments[0],
-)
-@pytest.mark.parametrize(
-    ("name", "url"),
-    [
-        ("REBALANCER_REDIS_URL", "redis://:s3cr3t@127.0.0.1:9/0?socket_timeout=soon"),
-        ("REBALANCER_REDIS_URL", "redis://:s3cr3t@127.0.0.1:9/0?no_such_option=1"),
-        ("REBALANCER_REDIS_URL", "redis://:s3cr3t@127.0.0.1:70000/0"),
-        ("REBALANCER_MONGO_URL", "mongodb://ada:s3%zzcr3t@127.0.0.1:9/x"),
-    ],
-    ids=["number", "option", "port", "mongo"],
+    ids=["serve-number", "serve-mongo", "worker-option", "train-port", "market-mongo", "db-mongo"],
 )
 def test_a_url_that_nobody_can_use_is_refused_before_anything_runs(
     rebalancer, arguments, name, url
 ):
-    if arguments[0] == "train" and "MONGO" in name:
-        arguments = ["db", "upgrade"]
-    rebalancer("db", "upgrade")
+    if arguments[0] in ("worker", "train"):
+        rebalancer("db", "upgrade")
     done = rebalancer(*arguments, env={name: url})
     assert done.code == 2, done
     assert f"{name}: expected a URL such as" in done.stderr

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NewType, Protocol
 from uuid import UUID
@@ -42,14 +43,17 @@ Handlers = NewType("Handlers", Mapping[str, Handler])
 
 
 class Hands(Protocol):
-    """Whoever does the jobs that somebody has begun."""
+    """Whoever does the jobs that somebody begins."""
 
-    def __call__(self, job: Job) -> None:
-        """Do a job and keep the outcome; back when that is over.
+    def ready(self) -> AbstractContextManager[Callable[[Job], None]]:
+        """Somebody who is ready to do one job that has begun: keeps the outcome, and comes back.
+
+        So nothing is begun that nobody does yet. What is given raises Unavailable if no more jobs
+        are done here, and whatever it likes if whoever did it came to an end, perhaps before it was
+        done.
 
         Raises:
-            Unavailable: no more jobs are done here.
-            Exception: whoever did it came to an end, perhaps before it was done.
+            Unavailable: there is nobody.
         """
 
     def close(self) -> None:
@@ -232,27 +236,45 @@ class DoJob:
             The job if it waits again, to be delivered anew.
 
         Raises:
-            Unavailable: the store does not answer; whoever recovers jobs sees to this one.
+            Unavailable: the store does not answer, or nobody is there to do it; whoever recovers
+                jobs sees to this one.
         """
-        with self.work.begin() as tx:
+        with self.work.read() as tx:
             try:
                 job = tx.jobs.get(id)
-                if job.state is JobState.QUEUED and self.clock() < job.due:
-                    return job  # it was delivered early
-                job = job.begun(self.clock())
-            except (JobChanged, NotFound):
-                return None  # it was delivered twice, or late
-            tx.jobs.save(job)
-        try:
-            self.hands(job)
-        except Unavailable:
-            self._seen_to(id, lambda kept: kept.put_back(self.clock(), attempt=job.attempts))
-        except Exception as error:
-            if self._seen_to(id, lambda kept: self._given_up(kept, job.attempts)):
-                log.warning("job %s was cut off: %s", id, error)
+            except NotFound:
+                return None
+        if job.state is not JobState.QUEUED:
+            return None  # it was delivered twice, or late
+        if self.clock() < job.due:
+            return job  # or early
+        with self.hands.ready() as do:
+            begun = self._begun(id)
+            if begun is None:
+                return None
+            self._seen_through(begun, do)
         with self.work.read() as tx:
             left = tx.jobs.get(id)
         return left if left.state is JobState.QUEUED else None
+
+    def _begun(self, id: UUID) -> Job | None:
+        """The job, which nobody else has begun; None if somebody has."""
+        with self.work.begin() as tx:
+            try:
+                job = tx.jobs.get(id).begun(self.clock())
+            except (JobChanged, NotFound):
+                return None
+            tx.jobs.save(job)
+        return job
+
+    def _seen_through(self, job: Job, do: Callable[[Job], None]) -> None:
+        try:
+            do(job)
+        except Unavailable:
+            self._seen_to(job.id, lambda kept: kept.put_back(self.clock(), attempt=job.attempts))
+        except Exception as error:
+            if self._seen_to(job.id, lambda kept: self._given_up(kept, job.attempts)):
+                log.warning("job %s was cut off: %s", job.id, error)
 
     def _seen_to(self, id: UUID, change: Callable[[Job], Job]) -> bool:
         return _kept(self.work, id, change, self.care.outage)
@@ -290,6 +312,11 @@ class PerformJob:
         attempt = _Attempt(self, job)
         with attempt.watched():
             attempt.keep(self._outcome(job, attempt))
+
+    @contextmanager
+    def ready(self) -> Iterator[Callable[[Job], None]]:
+        """See `Hands.ready`: in this thread."""
+        yield self
 
     def close(self) -> None:
         """See `Hands.close`: what is being done is done to the end."""

@@ -81,6 +81,9 @@ class InProcessJobs:
         if future.cancelled():
             return
         error = future.exception()
+        if isinstance(error, Unavailable):
+            log.warning("job %s waits: %s", delivery[0], error)
+            return
         if error is not None:
             log.error("a job could not be done", exc_info=error)
             return

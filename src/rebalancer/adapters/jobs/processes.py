@@ -11,8 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -73,15 +73,12 @@ class ChildProcesses:
         self._closed = False
         atexit.register(self.close)  # before Python waits for its children, idle ones too
 
-    def __call__(self, job: Job) -> None:
-        """See `Hands`."""
-        child = self._given(job)
+    @contextmanager
+    def ready(self) -> Iterator[Callable[[Job], None]]:
+        """See `Hands.ready`."""
+        child = self._ready()
         try:
-            child.attend(self._limit)
-        except RuntimeError:
-            if self._closed:  # it had to go, and may not have found the time to say so
-                raise Unavailable("no more jobs are done here") from None
-            raise
+            yield lambda job: self._done(child, job)
         finally:
             self._put_back(child)
 
@@ -99,27 +96,34 @@ class ChildProcesses:
             self._changed.wait_for(lambda: not self._busy)
         atexit.unregister(self.close)
 
-    def _given(self, job: Job) -> _Child:
-        """A child that has begun the job.
+    def _done(self, child: _Child, job: Job) -> None:
+        try:
+            child.do(job, self._limit)
+        except RuntimeError:
+            if self._closed:  # it had to go, and may not have found the time to say so
+                raise Unavailable("no more jobs are done here") from None
+            raise
+
+    def _ready(self) -> _Child:
+        """A child that answers, and has no job.
 
         Raises:
-            Unavailable: no more jobs are begun here.
-            RuntimeError: a new child died before it could begin.
+            Unavailable: no more jobs are done here, or a new child died while it began.
         """
         while True:
             child, fresh = self._taken()
-            if child.begins(job):
+            if child.answers():
                 return child
             self._put_back(child)  # it died while it had nothing to do
             if fresh and not self._closed:
-                raise RuntimeError(child.end())
+                raise Unavailable(f"nobody can do jobs here: {child.end()}")
 
     def _taken(self) -> tuple[_Child, bool]:
         """A child that has no job, and whether it is new."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._busy) < self._at_once)
             if self._closed:
-                raise Unavailable("no more jobs are begun here")
+                raise Unavailable("no more jobs are done here")
             fresh = not self._idle
             child = _Child(self._context, self._perform, self._told) if fresh else self._idle.pop()
             self._busy.add(child)
@@ -152,24 +156,25 @@ class _Child:
     def lives(self) -> bool:
         return bool(self.process.is_alive())
 
-    def begins(self, job: Job) -> bool:
-        """Hand a job over; whether the child has it, or died before."""
+    def answers(self) -> bool:
+        """Whether it is there, and ready; a new one takes a second."""
         try:
-            self._pipe.send(job)
+            self._pipe.send(None)
             self._pipe.recv()
         except (EOFError, OSError):
             self.process.join()
             return False
         return True
 
-    def attend(self, limit: float) -> None:
-        """Wait until the job is over.
+    def do(self, job: Job, limit: float) -> None:
+        """Have a job done, and wait until it is over.
 
         Raises:
             Unavailable: the store does not answer.
             RuntimeError: something else went wrong, or the process died.
         """
         try:
+            self._pipe.send(job)
             if not self._pipe.poll(limit):
                 self.process.kill()
             error = self._pipe.recv()
@@ -227,8 +232,10 @@ def _serve(
     with suppress(EOFError, OSError):
         while True:
             job = parent.recv()
+            if job is None:  # whether we are there
+                parent.send(None)
+                continue
             _self.busy = True
-            parent.send(None)
             answer = _done(perform, job, lambda: _self.terminated or bool(told.value))
             _self.busy = False
             if _self.terminated:
