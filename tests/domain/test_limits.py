@@ -176,7 +176,7 @@ def test_limits_apply_to_what_was_brought_back() -> None:
     assert targets(found) == pytest.approx([0.4, 0.5])
     assert found.departure == pytest.approx([0.6])
     assert found.kept["maximum weight"] == pytest.approx([0.9])
-    assert found.left(0) == {"maximum weight": pytest.approx(0.9)}
+    assert found.left()[0] == {"maximum weight": pytest.approx(0.9)}
 
 
 def test_a_maximum_weight_cuts_what_exceeds_it_and_leaves_the_rest_in_cash() -> None:
@@ -505,7 +505,7 @@ def test_targets_exceed_nothing_where_no_limit_takes_anything(portfolio: Portfol
     book, _ = open_book([bare], [placed(bare, VARIED)], VARIED, CLASSES)
     strategic = Decision(book.targets, np.array([True]))
     found = breaches(portfolio, VARIED, CLASSES)
-    assert bool(found) == bool(limited(strategic, book, VARIED).left(0))
+    assert bool(found) == bool(limited(strategic, book, VARIED).left()[0])
     assert all(0 <= share < 1 for share in found.values())
     assert portfolio.risk_profile or not found
 

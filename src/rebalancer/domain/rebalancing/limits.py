@@ -77,11 +77,13 @@ class Restraint:
     forced: Bools
     departure: Floats
 
-    def left(self, row: int) -> dict[str, float]:
-        """Share of a portfolio's targets that each limit left, for those that took any."""
-        return {
-            name: float(kept[row]) for name, kept in self.kept.items() if kept[row] < 1 - _ROUNDING
-        }
+    def left(self) -> list[dict[str, float]]:
+        """(B,) share of the targets that each limit left, for those that took any."""
+        found: list[dict[str, float]] = [{} for _ in self.forced]
+        for name, kept in self.kept.items():
+            for row in np.flatnonzero(kept < 1 - _ROUNDING).tolist():
+                found[row][name] = kept.item(row)
+        return found
 
     def forcing(self, rows: Bools) -> Restraint:
         """The same, but these portfolios go to their targets now: waiting would exceed a limit."""
@@ -216,8 +218,8 @@ def breaches(
     plain = Decision(targets=book.targets, due=np.ones(len(book), dtype=bool))
     restraint = restrained(plain, book, PortfolioRisk(book, market))
     exceeded: dict[str, float] = {}
-    for row in range(len(rows)):
-        exceeded |= restraint.left(row)
+    for left in restraint.left():
+        exceeded |= left
     return exceeded
 
 

@@ -38,11 +38,11 @@ class Reasons:
         yearly_scale: Floats,
     ) -> None:
         self._policy, self._market, self._book = policy, market, book
-        self._handling, self._restraint, self._wanted = handling, restraint, wanted
+        self._decision, self._wanted = restraint.decision, wanted
         limits = book.limits
         assert limits is not None
         total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
-        decision = restraint.decision
+        decision = self._decision
         # What every order asks for: one conversion for the book instead of one for each sentence.
         self._held = (book.values / total).tolist()
         self.aims: list[list[float]] = (wanted.aims / total).tolist()
@@ -67,6 +67,11 @@ class Reasons:
         self._restores: list[bool] = np.any(wanted.restored < 0, axis=1).tolist()
         self._allowed = wanted.allowed.tolist()
         self._poor = wanted.short_of_reserve.tolist()
+        self._left = restraint.left()
+        self._departure = restraint.departure.tolist()
+        self._forced = restraint.forced.tolist()
+        self._spent = np.maximum(wanted.flow, 0.0).sum(axis=1).tolist()
+        self._raised = np.maximum(-wanted.flow, 0.0).sum(axis=1).tolist()
 
     def for_order(self, row: int, slot: int, after: float, cost: Decimal) -> str:
         """Why this order, what it costs and what that buys."""
@@ -87,7 +92,7 @@ class Reasons:
         Args:
             reserved: (B,) portfolios with a cash reserve.
         """
-        wanted, decision = self._wanted, self._restraint.decision
+        wanted, decision = self._wanted, self._decision
         more = wanted.values > 0
         inside = ~wanted.outside if decision.band is not None else np.zeros_like(more)
         either = [
@@ -178,34 +183,33 @@ class Reasons:
 
     def notes(self, row: int, portfolio: Portfolio) -> list[str]:
         """What else a person should know of a portfolio's proposal."""
-        notes = list(self._policy.remarks(self._restraint.decision, self._book, self._market, row))
+        notes = list(self._policy.remarks(self._decision, self._book, self._market, row))
         for name in ("do_not_sell", "do_not_buy"):
             listed = getattr(portfolio.preferences, name)
             if listed and (unknown := sorted(listed - self._market.columns.keys())):
                 notes.append(f"{name} names what the prices do not know: {', '.join(unknown)}")
         most = portfolio.preferences.max_departure
-        if (departure := float(self._restraint.departure[row])) > most + _SEEN:
+        if (departure := self._departure[row]) > most + _SEEN:
             allowed = f"lets it go {most:.1%}" if most else "is 0, so the given targets hold"
             notes.append(
                 f"the policy would move {departure:.1%} of the portfolio away from the given "
                 f"targets; preferences.max_departure {allowed}"
             )
-        for name, left in self._restraint.left(row).items():
+        for name, left in self._left[row].items():
             profile = portfolio.risk_profile
             by = f"profile {profile.name}" if profile else "preferences"
             notes.append(f"limit '{name}' ({by}) left {left:.1%} of the targets; the rest is cash")
-        if self._restraint.forced[row]:
+        if self._forced[row]:
             notes.append(
                 "left alone it would be riskier than the profile bears, by the last "
                 f"{min(RISK_WINDOW, len(self._market) - 1)} days, so it goes to its targets now, "
                 "whatever the policy's schedule"
             )
-        wanted = self._wanted
         if portfolio.cash_flow > 0:
-            spent = float(np.maximum(wanted.flow[row], 0.0).sum())
+            spent = self._spent[row]
             notes.append(f"of the deposit of {portfolio.cash_flow}, {spent:.2f} is invested")
         elif portfolio.cash_flow < 0:
-            raised = float(-np.minimum(wanted.flow[row], 0.0).sum())
+            raised = self._raised[row]
             takes = f"takes sales of {raised:.2f}, which the turnover cap does not count"
             if not raised:
                 takes = "is paid from cash"
