@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import attrs
+import msgspec
 import psycopg
 
 from benchmarks.books import write_book, write_prices
@@ -280,12 +281,8 @@ class Driver:
             )
 
     def rows_like(self, record: ProposalRecord, count: int) -> Callable[[], list[Any]]:
-        """Makes so many rows like one, each with an id of its own."""
-        with self._connection.transaction():
-            documents = self._connection.execute(
-                "SELECT proposal::text, seen::text FROM proposals LIMIT 1"
-            ).fetchone()
-        assert documents is not None
+        """Makes so many rows like one, each with an id of its own; documents are text already."""
+        documents = [msgspec.json.encode(one).decode() for one in (record.proposal, record.seen)]
         rest = (record.owner, record.portfolio_id, *documents, NOW, NOW, "proposed", "")
         return lambda: [(uuid4(), *rest) for _ in range(count)]
 

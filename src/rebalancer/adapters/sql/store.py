@@ -269,10 +269,9 @@ class SqlPortfolios:
         id, before = portfolio.id, portfolio.version - 1
         kept = self._at(id, portfolio.owner, before)
         if entries or portfolio.positions != kept.positions:
-            ledger = self.ledger(id)
-            _agree(portfolio, ledger, entries)
+            longer = _agree(portfolio, self.ledger(id), entries)
             if id in self._held:
-                self._ledgers[id] = ledger.followed_by(entries)
+                self._ledgers[id] = longer
         self._change(id, portfolio.owner, before, _portfolio_row(portfolio))
         self._record(id, entries)
         if id in self._held:
@@ -286,16 +285,9 @@ class SqlPortfolios:
 
     def of(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         """See `Portfolios.of`."""
-        place = tuple_(portfolios.c.created, portfolios.c.id)
-        query = select(portfolios).where(portfolios.c.owner == owner, portfolios.c.closed.is_(None))
-        if after is not None:
-            cursor = portfolios.alias("cursor")
-            start = select(cursor.c.created, cursor.c.id).where(
-                cursor.c.id == after, cursor.c.owner == owner
-            )
-            query = query.where(place > start.scalar_subquery())
-        query = query.order_by(portfolios.c.created, portfolios.c.id).limit(limit)
-        return [_portfolio(row) for row in self.connection.execute(query)]
+        query = _FIRST if after is None else _NEXT
+        asked = {"owner": owner, "after": after, "limit": limit}
+        return [_portfolio(row) for row in self.connection.execute(query, asked)]
 
     def some(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
         """See `Portfolios.some`."""
@@ -627,6 +619,22 @@ _THEIRS = select(portfolios).where(_theirs(bindparam("id"), bindparam("owner")))
 """Made once, since every request about a portfolio begins with it."""
 
 
+_FIRST = (
+    select(portfolios)
+    .where(portfolios.c.owner == bindparam("owner"), portfolios.c.closed.is_(None))
+    .order_by(portfolios.c.created, portfolios.c.id)
+    .limit(bindparam("limit"))
+)
+_BEFORE = portfolios.alias("cursor")
+_NEXT = _FIRST.where(
+    tuple_(portfolios.c.created, portfolios.c.id)
+    > select(_BEFORE.c.created, _BEFORE.c.id)
+    .where(_BEFORE.c.id == bindparam("after"), _BEFORE.c.owner == bindparam("owner"))
+    .scalar_subquery()
+)
+"""A page of somebody's open portfolios, the oldest first."""
+
+
 _CHANGE = update(portfolios).where(
     _theirs(bindparam("at_id"), bindparam("at_owner")),
     portfolios.c.version == bindparam("at_version"),
@@ -721,13 +729,18 @@ def _ledgers(connection: Connection, which: Any) -> Mapping[UUID, Ledger]:
     return defaultdict(Ledger, {id: Ledger(tuple(lines)) for id, lines in entries.items()})
 
 
-def _agree(portfolio: ManagedPortfolio, ledger: Ledger, entries: Sequence[Entry]) -> None:
-    """Make sure of what nobody outside can mend; it costs little beside a portfolio gone wrong."""
+def _agree(portfolio: ManagedPortfolio, ledger: Ledger, entries: Sequence[Entry]) -> Ledger:
+    """The longer ledger, once we are sure of what nobody outside can mend.
+
+    It costs little beside a portfolio gone wrong.
+    """
     ids = [entry.id for entry in (*ledger.entries, *entries)]
     if len(set(ids)) < len(ids):
         raise Conflict("this is in the ledger already")
-    if ledger.followed_by(entries).positions != portfolio.positions:
+    longer = ledger.followed_by(entries)
+    if longer.positions != portfolio.positions:
         raise RuntimeError(f"portfolio {portfolio.id} does not agree with its ledger")
+    return longer
 
 
 def _disagreement(row: Row[Any], ledger: Ledger) -> str | None:
@@ -831,14 +844,14 @@ def _portfolio_of(row: Row[Any]) -> ManagedPortfolio:
     mandate = Mandate(
         name=row.name,
         currency=_currency(row.currency),
-        targets=_value(row.targets, dict[str, float]),
+        targets=_targets(row.targets),
         risk_profile=risk_profile(row.risk_profile) if row.risk_profile else None,
         preferences=_preferences(row.preferences),
         acknowledge_limits=row.acknowledge_limits,
     )
     positions = Positions(
         cash=row.cash,
-        holdings=_value(row.holdings, dict[str, Decimal]),
+        holdings=_holdings(row.holdings),
         uninvested=row.uninvested,
         last_rebalance=row.last_rebalance,
         last_entry=row.last_entry,
@@ -991,6 +1004,10 @@ def _value(document: str | None, type: Any) -> Any:
 
 _decoder = cache(msgspec.json.Decoder)
 """One for each type, made once."""
+
+# Spared the look by type, as they are in every portfolio.
+_targets = _decoder(dict[str, float]).decode
+_holdings = _decoder(dict[str, Decimal]).decode
 
 _currency = cache(Currency)
 
