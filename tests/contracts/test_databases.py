@@ -20,7 +20,8 @@ from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.sql import engine as sql_engine
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import Busy, connect
-from rebalancer.adapters.sql.store import Damaged, SqlWork
+from rebalancer.adapters.sql.rows import Damaged
+from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.application.ports.portfolios import ChunksHeld, Unreadable
 from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable

@@ -3,9 +3,10 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import attrs
@@ -136,6 +137,23 @@ def test_a_job_is_watched_until_it_ends(rebalancer, quickly, a_job, tmp_path, wo
     assert json.loads(said)["result"] == {"sharpe": 1.0}
 
 
+@contextmanager
+def a_worker(folder: Path) -> Iterator[subprocess.Popen]:
+    """`rebalancer worker`, until the end of the block."""
+    worker = subprocess.Popen(
+        [COMMAND, "worker"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        cwd=folder,
+    )
+    try:
+        yield worker
+    finally:
+        worker.terminate()
+        worker.wait(30)
+
+
 def test_a_batch_and_a_training_are_left_to_a_worker(quickly, tmp_path, work):
     ada = a_user()
     portfolio = a_managed(ada.id)
@@ -154,23 +172,13 @@ def test_a_batch_and_a_training_are_left_to_a_worker(quickly, tmp_path, work):
     assert (batch["kind"], batch["state"], batch["owner"]) == ("batch", "queued", None)
     assert batch["request"]["as_of"] == "2022-12-28"
     assert train["request"]["out"] == str(tmp_path / "training" / "my_ppo")
-    worker = subprocess.Popen(
-        [COMMAND, "worker"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-        cwd=tmp_path,
-    )
-    try:
+    with a_worker(tmp_path):
         with work.read() as tx:
             jobs = {job.kind: job for job in tx.jobs.of(limit=9)}
         done = {
             kind: awaited(work, job, lambda job: job.state.ended, within=90)
             for kind, job in jobs.items()
         }
-    finally:
-        worker.terminate()
-        worker.wait(30)
     assert done["batch"].result["run"] == batch["id"]
     assert done["batch"].result["failed"] + done["batch"].result["nothing_to_do"] == 1
     with work.read() as tx:
@@ -212,21 +220,11 @@ def test_a_batch_whose_process_is_killed_goes_on_where_it_was(quickly, tmp_path,
     asked = json.loads(
         quickly("batch", "--all", "--policy", "band", "--background", "--json").stdout
     )
-    worker = subprocess.Popen(
-        [COMMAND, "worker"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-        cwd=tmp_path,
-    )
-    try:
+    with a_worker(tmp_path) as worker:
         with work.read() as tx:
             (job,) = tx.jobs.of(limit=9)
         in_the_midst(work, job, lambda: kill_children(worker))
         done = awaited(work, job, lambda job: job.state.ended, 90)
-    finally:
-        worker.terminate()
-        worker.wait(30)
     assert (done.state, done.attempts) == (JobState.SUCCEEDED, 2), done.error
     with work.read() as tx:
         proposals = tx.proposals.of(ada.id, limit=10 * count)

@@ -1,4 +1,4 @@
-"""Every store in a SQL database: rows to domain values and back, with nothing in between."""
+"""Every store in a SQL database: statements, and what they promise; see `rows` for values."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from decimal import Decimal
-from functools import cache, lru_cache
 from threading import Lock
 from typing import Any
 from uuid import UUID
 
 import attrs
-import msgspec
 from sqlalchemy import (
     Connection,
     Engine,
@@ -32,6 +29,26 @@ from sqlalchemy import delete as deletion
 
 from rebalancer.adapters.sql.copying import copied
 from rebalancer.adapters.sql.engine import PATIENCE, reading, writing
+from rebalancer.adapters.sql.rows import (
+    COUNTS,
+    entry_of,
+    entry_row,
+    job_of,
+    job_row,
+    key_of,
+    key_row,
+    portfolio_of,
+    portfolio_row,
+    proposal_of,
+    proposal_row,
+    readable,
+    run_of,
+    run_row,
+    token_of,
+    token_row,
+    user_of,
+    user_row,
+)
 from rebalancer.adapters.sql.tables import (
     batch_chunks,
     batch_failures,
@@ -55,30 +72,19 @@ from rebalancer.application.ports.portfolios import (
     Unreadable,
 )
 from rebalancer.application.ports.store import Transaction
-from rebalancer.domain.errors import Conflict, NotFound, RebalancerError, Unavailable
-from rebalancer.domain.money import Currency
-from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, Overdrawn, Positions
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate, PortfolioChanged
+from rebalancer.domain.errors import Conflict, NotFound, Unavailable
+from rebalancer.domain.portfolio.ledger import Entry, Ledger, Overdrawn, Positions
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, PortfolioChanged
 from rebalancer.domain.portfolio.owner import User
-from rebalancer.domain.portfolio.portfolio import Preferences
-from rebalancer.domain.portfolio.questionnaire import Assessment
-from rebalancer.domain.portfolio.risk import risk_profile
-from rebalancer.domain.rebalancing.proposal import Proposal
-from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Seen, Stage
+from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Stage
 
 _CHECKED_AT_ONCE = 500
-
-_COUNTS = ("proposed", "nothing_to_do", "failed")
 
 _MANY = 32
 """Rows from which on it pays to send them to Postgres as one stream."""
 
 _NAMED_AT_ONCE = 10_000
 """Ids in one statement; no database takes any number of them."""
-
-
-class Damaged(RuntimeError):
-    """What is kept makes no sense: a bug of this or another version, or somebody else's hand."""
 
 
 @attrs.frozen
@@ -169,21 +175,21 @@ class SqlUsers:
 
     def add(self, user: User) -> None:
         """See `Users.add`."""
-        self.connection.execute(insert(users), _user_row(user))
+        self.connection.execute(insert(users), user_row(user))
 
     def get(self, id: UUID) -> User:
         """See `Users.get`."""
         row = self.connection.execute(select(users).where(users.c.id == id)).one_or_none()
-        return _user(_found(row, "user", id))
+        return user_of(_found(row, "user", id))
 
     def by_email(self, email: str) -> User | None:
         """See `Users.by_email`."""
         row = self.connection.execute(select(users).where(users.c.email == email)).one_or_none()
-        return None if row is None else _user(row)
+        return None if row is None else user_of(row)
 
     def save(self, user: User) -> None:
         """See `Users.save`; raises EmailTaken as `add` does."""
-        _replaced(self.connection, users, _user_row(user), "user")
+        _replaced(self.connection, users, user_row(user), "user")
 
 
 @attrs.frozen
@@ -195,13 +201,13 @@ class SqlTokens:
 
     def add(self, token: RefreshToken) -> None:
         """See `RefreshTokens.add`."""
-        self.connection.execute(insert(refresh_tokens), _token_row(token))
+        self.connection.execute(insert(refresh_tokens), token_row(token))
 
     def get(self, digest: str) -> RefreshToken | None:
         """See `RefreshTokens.get`."""
         query = select(refresh_tokens).where(refresh_tokens.c.digest == digest)
         row = self.connection.execute(_held(query) if self.holds else query).one_or_none()
-        return None if row is None else _token(row)
+        return None if row is None else token_of(row)
 
     def use(self, digest: str, now: datetime) -> bool:
         """See `RefreshTokens.use`."""
@@ -248,7 +254,7 @@ class SqlPortfolios:
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         """See `Portfolios.add`."""
         _agree(portfolio, Ledger(), entries)
-        self.connection.execute(insert(portfolios), _portfolio_row(portfolio))
+        self.connection.execute(insert(portfolios), portfolio_row(portfolio))
         self._record(portfolio.id, entries)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
@@ -259,7 +265,7 @@ class SqlPortfolios:
         else:
             query = _HELD_THEIRS if self.holds else _THEIRS
             row = self.connection.execute(query, {"id": id, "owner": owner}).one_or_none()
-        found = _portfolio(_found(row, "portfolio", id))
+        found = portfolio_of(_found(row, "portfolio", id))
         if self.holds:
             self._held[id] = found
         return found
@@ -272,7 +278,7 @@ class SqlPortfolios:
             longer = _agree(portfolio, self.ledger(id), entries)
             if id in self._held:
                 self._ledgers[id] = longer
-        self._change(id, portfolio.owner, before, _portfolio_row(portfolio))
+        self._change(id, portfolio.owner, before, portfolio_row(portfolio))
         self._record(id, entries)
         if id in self._held:
             self._held[id] = portfolio
@@ -287,12 +293,12 @@ class SqlPortfolios:
         """See `Portfolios.of`."""
         query = _FIRST if after is None else _NEXT
         asked = {"owner": owner, "after": after, "limit": limit}
-        return [_portfolio(row) for row in self.connection.execute(query, asked)]
+        return [portfolio_of(row) for row in self.connection.execute(query, asked)]
 
     def some(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
         """See `Portfolios.some`."""
         return {
-            row.id: _portfolio(row)
+            row.id: portfolio_of(row)
             for part in _parts(ids)
             for row in self.connection.execute(_SOME, {"ids": part})
         }
@@ -315,7 +321,7 @@ class SqlPortfolios:
         if until is not None:
             query = query.where(portfolios.c.id <= until)
         query = query.order_by(portfolios.c.id).limit(limit)
-        return [_readable(row) for row in self.connection.execute(query).all()]
+        return [readable(row) for row in self.connection.execute(query).all()]
 
     def milestones(self, every: int) -> list[UUID]:
         """See `Portfolios.milestones`."""
@@ -330,7 +336,7 @@ class SqlPortfolios:
         if id in self._ledgers:
             return self._ledgers[id]
         rows = self.connection.execute(_LEDGER, {"portfolio": id})
-        found = Ledger(tuple(map(_entry, rows)))
+        found = Ledger(tuple(map(entry_of, rows)))
         if id in self._held:
             self._ledgers[id] = found
         return found
@@ -344,14 +350,14 @@ class SqlPortfolios:
             start = select(cursor.c.sequence).where(cursor.c.portfolio == id, cursor.c.id == before)
             query = query.where(table.c.sequence < start.scalar_subquery())
         query = query.order_by(table.c.sequence.desc()).limit(limit)
-        return [_entry(row) for row in self.connection.execute(query)]
+        return [entry_of(row) for row in self.connection.execute(query)]
 
     def _at(self, id: UUID, owner: UUID, version: int) -> ManagedPortfolio:
         kept = self._held.get(id)
         if kept is None:
             # Held, so that the ledger which is read after it is of the same moment.
             row = self.connection.execute(_HELD_THEIRS, {"id": id, "owner": owner}).one_or_none()
-            kept = _portfolio(_found(row, "portfolio", id))
+            kept = portfolio_of(_found(row, "portfolio", id))
         if kept.version != version:
             raise PortfolioChanged(
                 f"the portfolio is at version {kept.version}, not {version}; read it again"
@@ -366,7 +372,7 @@ class SqlPortfolios:
 
     def _record(self, id: UUID, entries: Sequence[Entry]) -> None:
         if entries:
-            rows = [_entry_row(id, entry) for entry in entries]
+            rows = [entry_row(id, entry) for entry in entries]
             self.connection.execute(insert(ledger_entries), rows)
 
 
@@ -379,7 +385,7 @@ class SqlProposals:
 
     def add(self, records: Sequence[ProposalRecord]) -> None:
         """See `Proposals.add`."""
-        rows = [_proposal_row(record) for record in records]
+        rows = [proposal_row(record) for record in records]
         if len(rows) >= _MANY and self.connection.dialect.name == "postgresql":
             copied(self.connection, proposals, rows)
         elif rows:
@@ -395,7 +401,7 @@ class SqlProposals:
             its = select(proposals.c.portfolio).where(proposals.c.id == id).scalar_subquery()
             self.connection.execute(_held(select(portfolios.c.id).where(portfolios.c.id == its)))
         query = _open_proposals(owner).where(proposals.c.id == id)
-        return _proposal(_found(self.connection.execute(query).one_or_none(), "proposal", id))
+        return proposal_of(_found(self.connection.execute(query).one_or_none(), "proposal", id))
 
     def save(self, record: ProposalRecord, *, seen: Stage) -> None:
         """See `Proposals.save`."""
@@ -403,7 +409,7 @@ class SqlProposals:
         kept = (table.id == record.id) & (table.owner == record.owner) & (table.stage == seen.value)
         is_open = (portfolios.c.id == table.portfolio) & portfolios.c.closed.is_(None)
         change = update(proposals).where(kept, select(portfolios.c.id).where(is_open).exists())
-        if self.connection.execute(change.values(_proposal_row(record))).rowcount != 1:
+        if self.connection.execute(change.values(proposal_row(record))).rowcount != 1:
             raise ProposalClosed(f"is {self.get(record.id, owner=record.owner).stage} already")
 
     def of(
@@ -427,7 +433,7 @@ class SqlProposals:
         if before is not None:
             query = query.where(place < start.scalar_subquery())
         query = query.order_by(proposals.c.proposed.desc(), proposals.c.id.desc()).limit(limit)
-        return [_proposal(row) for row in self.connection.execute(query)]
+        return [proposal_of(row) for row in self.connection.execute(query)]
 
 
 @attrs.frozen
@@ -441,11 +447,11 @@ class SqlKeys:
         table = idempotency_keys
         query = select(table).where(table.c.owner == owner, table.c.key == key)
         row = self.connection.execute(query).one_or_none()
-        return None if row is None else _key(row)
+        return None if row is None else key_of(row)
 
     def add(self, key: IdempotencyKey) -> None:
         """See `IdempotencyKeys.add`."""
-        self.connection.execute(insert(idempotency_keys), _key_row(key))
+        self.connection.execute(insert(idempotency_keys), key_row(key))
 
     def forget(self, before: datetime) -> int:
         """See `IdempotencyKeys.forget`."""
@@ -464,7 +470,7 @@ class SqlJobs:
 
     def add(self, job: Job) -> None:
         """See `Jobs.add`."""
-        self.connection.execute(insert(jobs), _job_row(job))
+        self.connection.execute(insert(jobs), job_row(job))
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> Job:
         """See `Jobs.get`."""
@@ -472,11 +478,11 @@ class SqlJobs:
         if owner is not None:
             query = query.where(jobs.c.owner == owner)
         row = self.connection.execute(_held(query) if self.holds else query).one_or_none()
-        return _job(_found(row, "job", id))
+        return job_of(_found(row, "job", id))
 
     def save(self, job: Job) -> None:
         """See `Jobs.save`."""
-        _replaced(self.connection, jobs, _job_row(job), "job")
+        _replaced(self.connection, jobs, job_row(job), "job")
 
     def of(
         self,
@@ -498,14 +504,14 @@ class SqlJobs:
         if before is not None:
             query = query.where(tuple_(jobs.c.created, jobs.c.id) < start.scalar_subquery())
         query = query.order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(limit)
-        return [_job(row) for row in self.connection.execute(query)]
+        return [job_of(row) for row in self.connection.execute(query)]
 
     def stranded(self, *, due: datetime, limit: int) -> list[Job]:
         """See `Jobs.stranded`."""
         waits = (jobs.c.state == JobState.QUEUED.value) & (jobs.c.due < due)
         done = jobs.c.state == JobState.RUNNING.value
         query = select(jobs).where(waits | done).order_by(jobs.c.due, jobs.c.id).limit(limit)
-        return [_job(row) for row in self.connection.execute(query)]
+        return [job_of(row) for row in self.connection.execute(query)]
 
 
 @attrs.frozen
@@ -516,8 +522,8 @@ class SqlRuns:
 
     def add(self, run: BatchRun, milestones: Sequence[UUID]) -> None:
         """See `BatchRuns.add`."""
-        self.connection.execute(insert(batch_runs), _run_row(run))
-        nothing = {"taken": 0, "done": False, **dict.fromkeys(_COUNTS, 0)}
+        self.connection.execute(insert(batch_runs), run_row(run))
+        nothing = {"taken": 0, "done": False, **dict.fromkeys(COUNTS, 0)}
         ranges = zip((None, *milestones), (*milestones, None), strict=True)
         rows = [
             {"run": run.id, "number": number, "after": after, "until": until, **nothing}
@@ -528,7 +534,7 @@ class SqlRuns:
     def get(self, id: UUID) -> BatchRun:
         """See `BatchRuns.get`."""
         row = self.connection.execute(_RUNS.where(batch_runs.c.id == id)).one_or_none()
-        return _run(_found(row, "run", id))
+        return run_of(_found(row, "run", id))
 
     def unfinished(self, terms: str) -> BatchRun | None:
         """See `BatchRuns.unfinished`."""
@@ -673,14 +679,14 @@ _PARTS = (
         batch_chunks.c.run,
         func.count().label("chunks"),
         func.sum(case((batch_chunks.c.done, 1), else_=0)).label("done"),
-        *(func.sum(batch_chunks.c[name]).label(name) for name in _COUNTS),
+        *(func.sum(batch_chunks.c[name]).label(name) for name in COUNTS),
     )
     .group_by(batch_chunks.c.run)
     .subquery()
 )
 _RUNS = select(
     *(batch_runs.c[name] for name in ("id", "terms", "policy", "as_of", "started", "finished")),
-    *(_PARTS.c[name] for name in ("chunks", "done", *_COUNTS)),
+    *(_PARTS.c[name] for name in ("chunks", "done", *COUNTS)),
 ).join_from(batch_runs, _PARTS, batch_runs.c.id == _PARTS.c.run)
 """Runs, and what is done of them; those of versions without parts are none of ours."""
 
@@ -725,7 +731,7 @@ def _ledgers(connection: Connection, which: Any) -> Mapping[UUID, Ledger]:
     for row in connection.execute(
         select(ledger_entries).where(which).order_by(ledger_entries.c.sequence)
     ):
-        entries.setdefault(row.portfolio, []).append(_entry(row))
+        entries.setdefault(row.portfolio, []).append(entry_of(row))
     return defaultdict(Ledger, {id: Ledger(tuple(lines)) for id, lines in entries.items()})
 
 
@@ -744,7 +750,7 @@ def _agree(portfolio: ManagedPortfolio, ledger: Ledger, entries: Sequence[Entry]
 
 
 def _disagreement(row: Row[Any], ledger: Ledger) -> str | None:
-    portfolio = _readable(row)
+    portfolio = readable(row)
     if isinstance(portfolio, Unreadable):
         return portfolio.why
     try:
@@ -762,258 +768,3 @@ def _shown(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{symbol} {units}" for symbol, units in value.items()) or "none"
     return "none" if value is None else str(value)
-
-
-# Rows: one function there and one back for each table.
-
-
-def _user_row(user: User) -> dict[str, Any]:
-    return {
-        "id": user.id,
-        "email": user.email,
-        "name": user.name,
-        "password": user.password,
-        "created": user.created,
-        "assessment": user.assessment,
-        "assessed": user.assessed,
-    }
-
-
-def _user(row: Row[Any]) -> User:
-    return User(
-        id=row.id,
-        email=row.email,
-        name=row.name,
-        password=row.password,
-        created=row.created,
-        assessment=_value(row.assessment, Assessment),
-        assessed=row.assessed,
-    )
-
-
-def _token_row(token: RefreshToken) -> dict[str, Any]:
-    return attrs.asdict(token, recurse=False)
-
-
-def _token(row: Row[Any]) -> RefreshToken:
-    return RefreshToken(**row._mapping)
-
-
-def _portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
-    mandate, positions = portfolio.mandate, portfolio.positions
-    return {
-        "id": portfolio.id,
-        "owner": portfolio.owner,
-        "name": mandate.name,
-        "currency": mandate.currency.code,
-        "targets": mandate.targets,
-        "risk_profile": mandate.risk_profile.name if mandate.risk_profile else None,
-        "preferences": mandate.preferences,
-        "acknowledge_limits": mandate.acknowledge_limits,
-        "cash": positions.cash,
-        "holdings": positions.holdings,
-        "uninvested": positions.uninvested,
-        "last_rebalance": positions.last_rebalance,
-        "last_entry": positions.last_entry,
-        "version": portfolio.version,
-        "created": portfolio.created,
-        "changed": portfolio.changed,
-    }
-
-
-def _portfolio(row: Row[Any]) -> ManagedPortfolio:
-    """A portfolio as it is kept.
-
-    Raises:
-        Damaged: it makes no sense.
-    """
-    found = _readable(row)
-    if isinstance(found, Unreadable):
-        raise Damaged(f"portfolio {found.id}: {found.why}")
-    return found
-
-
-def _readable(row: Row[Any]) -> ManagedPortfolio | Unreadable:
-    try:
-        return _portfolio_of(row)
-    except (RebalancerError, ValueError, KeyError) as error:
-        return Unreadable(row.id, f"what is kept of it makes no sense: {error}")
-
-
-def _portfolio_of(row: Row[Any]) -> ManagedPortfolio:
-    mandate = Mandate(
-        name=row.name,
-        currency=_currency(row.currency),
-        targets=_targets(row.targets),
-        risk_profile=risk_profile(row.risk_profile) if row.risk_profile else None,
-        preferences=_preferences(row.preferences),
-        acknowledge_limits=row.acknowledge_limits,
-    )
-    positions = Positions(
-        cash=row.cash,
-        holdings=_holdings(row.holdings),
-        uninvested=row.uninvested,
-        last_rebalance=row.last_rebalance,
-        last_entry=row.last_entry,
-    )
-    return ManagedPortfolio(
-        id=row.id,
-        owner=row.owner,
-        mandate=mandate,
-        positions=positions,
-        version=row.version,
-        created=row.created,
-        changed=row.changed,
-    )
-
-
-def _entry_row(portfolio: UUID, entry: Entry) -> dict[str, Any]:
-    return {
-        "portfolio": portfolio,
-        "id": entry.id,
-        "kind": entry.kind.value,
-        "day": entry.on,
-        "recorded": entry.recorded,
-        "amount": entry.amount,
-        "symbol": entry.symbol,
-        "quantity": entry.quantity,
-        "price": entry.price,
-        "cost": entry.cost,
-        "proposal": entry.proposal,
-        "note": entry.note,
-    }
-
-
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(
-        id=row.id,
-        kind=EntryKind(row.kind),
-        on=row.day,
-        recorded=row.recorded,
-        amount=row.amount,
-        symbol=row.symbol,
-        quantity=row.quantity,
-        price=row.price,
-        cost=row.cost,
-        proposal=row.proposal,
-        note=row.note,
-    )
-
-
-def _proposal_row(record: ProposalRecord) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "owner": record.owner,
-        "portfolio": record.portfolio_id,
-        "proposal": record.proposal,
-        "seen": record.seen,
-        "proposed": record.proposed,
-        "expires": record.expires,
-        "stage": record.stage.value,
-        "decided": record.decided,
-        "executed": record.executed,
-        "remark": record.remark,
-        "run": record.run,
-    }
-
-
-def _proposal(row: Row[Any]) -> ProposalRecord:
-    return ProposalRecord(
-        id=row.id,
-        owner=row.owner,
-        portfolio_id=row.portfolio,
-        proposal=_value(row.proposal, Proposal),
-        seen=_value(row.seen, Seen),
-        proposed=row.proposed,
-        expires=row.expires,
-        stage=Stage(row.stage),
-        decided=row.decided,
-        executed=row.executed,
-        remark=row.remark,
-        run=row.run,
-    )
-
-
-def _key_row(key: IdempotencyKey) -> dict[str, Any]:
-    return attrs.asdict(key, recurse=False)
-
-
-def _key(row: Row[Any]) -> IdempotencyKey:
-    return IdempotencyKey(**row._mapping)
-
-
-def _job_row(job: Job) -> dict[str, Any]:
-    return {**attrs.asdict(job, recurse=False), "state": job.state.value}
-
-
-def _job(row: Row[Any]) -> Job:
-    return Job(
-        id=row.id,
-        owner=row.owner,
-        kind=row.kind,
-        request=_value(row.request, dict),
-        state=JobState(row.state),
-        created=row.created,
-        due=row.due,
-        progress=row.progress,
-        result=_value(row.result, dict),
-        error=row.error,
-        attempts=row.attempts,
-        spared=row.spared,
-        alive=row.alive,
-        cancelling=row.cancelling,
-        finished=row.finished,
-    )
-
-
-def _run_row(run: BatchRun) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "terms": run.terms,
-        "policy": run.policy,
-        "as_of": run.as_of,
-        "started": run.started,
-        "finished": run.finished,
-        **dict.fromkeys(_COUNTS, 0),  # its parts count
-    }
-
-
-def _run(row: Row[Any]) -> BatchRun:
-    return BatchRun(
-        id=row.id,
-        terms=row.terms,
-        policy=row.policy,
-        as_of=row.as_of,
-        started=row.started,
-        proposed=row.proposed,
-        nothing=row.nothing_to_do,
-        failed=row.failed,
-        chunks=row.chunks,
-        done=row.done,
-        finished=row.finished,
-    )
-
-
-def _value(document: str | None, type: Any) -> Any:
-    """What a document stands for, checked as ever: the encoder writes domain values as they are.
-
-    Attributes stand by name; Decimals and days are text, exactly.
-    """
-    return None if document is None else _decoder(type).decode(document)
-
-
-_decoder = cache(msgspec.json.Decoder)
-"""One for each type, made once."""
-
-# Spared the look by type, as they are in every portfolio.
-_targets = _decoder(dict[str, float]).decode
-_holdings = _decoder(dict[str, Decimal]).decode
-
-_currency = cache(Currency)
-
-
-@lru_cache(maxsize=1024)
-def _preferences(document: str) -> Preferences:
-    """Those that many portfolios have alike are one object, which nobody can change."""
-    found: Preferences = _decoder(Preferences).decode(document)
-    return found

@@ -1,0 +1,301 @@
+"""Rows of tables as domain values, and back: one function there and one back for each table."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import Any
+from uuid import UUID
+
+import attrs
+import msgspec
+from sqlalchemy import Row
+
+from rebalancer.application.ports.accounts import RefreshToken
+from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.application.ports.portfolios import BatchRun, IdempotencyKey, Unreadable
+from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.owner import User
+from rebalancer.domain.portfolio.portfolio import Preferences
+from rebalancer.domain.portfolio.questionnaire import Assessment
+from rebalancer.domain.portfolio.risk import risk_profile
+from rebalancer.domain.rebalancing.proposal import Proposal
+from rebalancer.domain.rebalancing.record import ProposalRecord, Seen, Stage
+
+COUNTS = ("proposed", "nothing_to_do", "failed")
+"""Of a run, added up over its parts."""
+
+
+class Damaged(RuntimeError):
+    """What is kept makes no sense: a bug of this or another version, or somebody else's hand."""
+
+
+def user_row(user: User) -> dict[str, Any]:
+    """For `users`."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "password": user.password,
+        "created": user.created,
+        "assessment": user.assessment,
+        "assessed": user.assessed,
+    }
+
+
+def user_of(row: Row[Any]) -> User:
+    """From `users`."""
+    return User(
+        id=row.id,
+        email=row.email,
+        name=row.name,
+        password=row.password,
+        created=row.created,
+        assessment=_value(row.assessment, Assessment),
+        assessed=row.assessed,
+    )
+
+
+def token_row(token: RefreshToken) -> dict[str, Any]:
+    """For `refresh_tokens`."""
+    return attrs.asdict(token, recurse=False)
+
+
+def token_of(row: Row[Any]) -> RefreshToken:
+    """From `refresh_tokens`."""
+    return RefreshToken(**row._mapping)
+
+
+def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
+    """For `portfolios`."""
+    mandate, positions = portfolio.mandate, portfolio.positions
+    return {
+        "id": portfolio.id,
+        "owner": portfolio.owner,
+        "name": mandate.name,
+        "currency": mandate.currency.code,
+        "targets": mandate.targets,
+        "risk_profile": mandate.risk_profile.name if mandate.risk_profile else None,
+        "preferences": mandate.preferences,
+        "acknowledge_limits": mandate.acknowledge_limits,
+        "cash": positions.cash,
+        "holdings": positions.holdings,
+        "uninvested": positions.uninvested,
+        "last_rebalance": positions.last_rebalance,
+        "last_entry": positions.last_entry,
+        "version": portfolio.version,
+        "created": portfolio.created,
+        "changed": portfolio.changed,
+    }
+
+
+def portfolio_of(row: Row[Any]) -> ManagedPortfolio:
+    """A portfolio as it is kept.
+
+    Raises:
+        Damaged: it makes no sense.
+    """
+    found = readable(row)
+    if isinstance(found, Unreadable):
+        raise Damaged(f"portfolio {found.id}: {found.why}")
+    return found
+
+
+def readable(row: Row[Any]) -> ManagedPortfolio | Unreadable:
+    """From `portfolios`, whatever is kept there."""
+    try:
+        return _portfolio(row)
+    except (RebalancerError, ValueError, KeyError) as error:
+        return Unreadable(row.id, f"what is kept of it makes no sense: {error}")
+
+
+def _portfolio(row: Row[Any]) -> ManagedPortfolio:
+    mandate = Mandate(
+        name=row.name,
+        currency=_currency(row.currency),
+        targets=_targets(row.targets),
+        risk_profile=risk_profile(row.risk_profile) if row.risk_profile else None,
+        preferences=_preferences(row.preferences),
+        acknowledge_limits=row.acknowledge_limits,
+    )
+    positions = Positions(
+        cash=row.cash,
+        holdings=_holdings(row.holdings),
+        uninvested=row.uninvested,
+        last_rebalance=row.last_rebalance,
+        last_entry=row.last_entry,
+    )
+    return ManagedPortfolio(
+        id=row.id,
+        owner=row.owner,
+        mandate=mandate,
+        positions=positions,
+        version=row.version,
+        created=row.created,
+        changed=row.changed,
+    )
+
+
+def entry_row(portfolio: UUID, entry: Entry) -> dict[str, Any]:
+    """For `ledger_entries`."""
+    return {
+        "portfolio": portfolio,
+        "id": entry.id,
+        "kind": entry.kind.value,
+        "day": entry.on,
+        "recorded": entry.recorded,
+        "amount": entry.amount,
+        "symbol": entry.symbol,
+        "quantity": entry.quantity,
+        "price": entry.price,
+        "cost": entry.cost,
+        "proposal": entry.proposal,
+        "note": entry.note,
+    }
+
+
+def entry_of(row: Row[Any]) -> Entry:
+    """From `ledger_entries`."""
+    return Entry(
+        id=row.id,
+        kind=EntryKind(row.kind),
+        on=row.day,
+        recorded=row.recorded,
+        amount=row.amount,
+        symbol=row.symbol,
+        quantity=row.quantity,
+        price=row.price,
+        cost=row.cost,
+        proposal=row.proposal,
+        note=row.note,
+    )
+
+
+def proposal_row(record: ProposalRecord) -> dict[str, Any]:
+    """For `proposals`."""
+    return {
+        "id": record.id,
+        "owner": record.owner,
+        "portfolio": record.portfolio_id,
+        "proposal": record.proposal,
+        "seen": record.seen,
+        "proposed": record.proposed,
+        "expires": record.expires,
+        "stage": record.stage.value,
+        "decided": record.decided,
+        "executed": record.executed,
+        "remark": record.remark,
+        "run": record.run,
+    }
+
+
+def proposal_of(row: Row[Any]) -> ProposalRecord:
+    """From `proposals`."""
+    return ProposalRecord(
+        id=row.id,
+        owner=row.owner,
+        portfolio_id=row.portfolio,
+        proposal=_value(row.proposal, Proposal),
+        seen=_value(row.seen, Seen),
+        proposed=row.proposed,
+        expires=row.expires,
+        stage=Stage(row.stage),
+        decided=row.decided,
+        executed=row.executed,
+        remark=row.remark,
+        run=row.run,
+    )
+
+
+def key_row(key: IdempotencyKey) -> dict[str, Any]:
+    """For `idempotency_keys`."""
+    return attrs.asdict(key, recurse=False)
+
+
+def key_of(row: Row[Any]) -> IdempotencyKey:
+    """From `idempotency_keys`."""
+    return IdempotencyKey(**row._mapping)
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """For `jobs`."""
+    return {**attrs.asdict(job, recurse=False), "state": job.state.value}
+
+
+def job_of(row: Row[Any]) -> Job:
+    """From `jobs`."""
+    return Job(
+        id=row.id,
+        owner=row.owner,
+        kind=row.kind,
+        request=_value(row.request, dict),
+        state=JobState(row.state),
+        created=row.created,
+        due=row.due,
+        progress=row.progress,
+        result=_value(row.result, dict),
+        error=row.error,
+        attempts=row.attempts,
+        spared=row.spared,
+        alive=row.alive,
+        cancelling=row.cancelling,
+        finished=row.finished,
+    )
+
+
+def run_row(run: BatchRun) -> dict[str, Any]:
+    """For `batch_runs`; what is done of it is in `batch_chunks`."""
+    return {
+        "id": run.id,
+        "terms": run.terms,
+        "policy": run.policy,
+        "as_of": run.as_of,
+        "started": run.started,
+        "finished": run.finished,
+        **dict.fromkeys(COUNTS, 0),  # its parts count
+    }
+
+
+def run_of(row: Row[Any]) -> BatchRun:
+    """From `batch_runs`, with what is done of it."""
+    return BatchRun(
+        id=row.id,
+        terms=row.terms,
+        policy=row.policy,
+        as_of=row.as_of,
+        started=row.started,
+        proposed=row.proposed,
+        nothing=row.nothing_to_do,
+        failed=row.failed,
+        chunks=row.chunks,
+        done=row.done,
+        finished=row.finished,
+    )
+
+
+def _value(document: str | None, type: Any) -> Any:
+    """What a document stands for, checked as ever: the encoder writes domain values as they are.
+
+    Attributes stand by name; Decimals and days are text, exactly.
+    """
+    return None if document is None else _decoder(type).decode(document)
+
+
+_decoder = cache(msgspec.json.Decoder)
+"""One for each type, made once."""
+
+# Spared the look by type, as they are in every portfolio.
+_targets = _decoder(dict[str, float]).decode
+_holdings = _decoder(dict[str, Decimal]).decode
+
+_currency = cache(Currency)
+
+
+@lru_cache(maxsize=1024)
+def _preferences(document: str) -> Preferences:
+    """Those that many portfolios have alike are one object, which nobody can change."""
+    found: Preferences = _decoder(Preferences).decode(document)
+    return found
