@@ -463,6 +463,15 @@ def test_an_outage_is_told_once_and_its_end(caplog):
     assert "Connection refused" in said[0]
 
 
+def test_hanging_up_is_no_outage(mongo_url, caplog):
+    for _ in range(3):
+        database = connect(f"{mongo_url}hung_up")
+        database.command("ping")
+        sleep(0.1)  # in which the driver begins to listen for changes of the server
+        database.client.close()
+    assert caplog.messages == []
+
+
 def test_what_it_cannot_do_is_told_to_operators(database, market, caplog):
     database.bars.drop_index("symbol_year")
     database.bars.create_index([("symbol", 1), ("year", 1)], name="symbol_year", sparse=True)

@@ -253,7 +253,10 @@ class StartBacktest:
         if not order.policies:
             raise InvalidRequest("name at least one", field="policies")
         for name in order.policies:
-            self.run_backtest.policies.policy(name)
+            try:
+                self.run_backtest.policies.policy(name)
+            except InvalidRequest as error:
+                raise InvalidRequest(error.message, field="policies") from None
             if order.policies.count(name) > 1:
                 raise InvalidRequest(f"{name} is named twice", field="policies")
         self.run_backtest.conditions(order.request())  # raises for what cannot be run

@@ -234,7 +234,7 @@ class EvaluatePolicies:
         try:
             return [self.policies.policy(name) for name in names]
         except InvalidRequest as error:
-            raise InvalidRequest(_bare(error), field=field) from None
+            raise InvalidRequest(error.message, field=field) from None
 
     def _trial(
         self, tried: Sequence[str], conditions: Mapping[str, Conditions], now: datetime
@@ -283,16 +283,12 @@ def _on(
     try:
         return conditions()
     except InvalidRequest as error:
-        text, field = _bare(error), error.field
+        text, field = error.message, error.field
         if training:
             field = "chosen_until" if field == "to" else "chosen_on"
         if several and panel not in text:
             text = f"{panel}: {text}"
         raise InvalidRequest(text, field=field) from None
-
-
-def _bare(error: InvalidRequest) -> str:
-    return str(error).removeprefix(f"{error.field}: ")
 
 
 def _cash(request: BacktestRequest, conditions: Conditions) -> list[Cash]:

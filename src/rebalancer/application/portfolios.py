@@ -538,8 +538,7 @@ def _entry(
             note=trade.note,
         )
     except InvalidRequest as error:
-        message = str(error).removeprefix(f"{error.field}: ")
-        raise InvalidRequest(message, field=f"{field}.{error.field}") from None
+        raise InvalidRequest(error.message, field=f"{field}.{error.field}") from None
 
 
 def _entry_id(proposal_id: UUID | None, id: UUID, number: int) -> UUID:

@@ -23,10 +23,12 @@ class InvalidRequest(RebalancerError):
 
     Attributes:
         field: Path of the offending input, such as ``preferences.band``; empty when it has none.
+        message: What is wrong with it.
     """
 
     def __init__(self, message: str, *, field: str = "") -> None:
         self.field = field
+        self.message = message
         super().__init__(f"{field}: {message}" if field else message)
 
 

@@ -160,7 +160,7 @@ def test_progress_can_be_watched(in_world: Callable[..., World]) -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"policies": ["nil"]}, "policy"),
+        ({"policies": ["nil"]}, "policies"),
         ({"policies": ["monthly", "monthly"]}, "policies"),
         ({"from": "2030-01-01"}, "from"),
         ({"to": "1990-01-01"}, "to"),

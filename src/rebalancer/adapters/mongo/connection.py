@@ -57,6 +57,9 @@ INVALID, EXISTS, DUPLICATE = 121, 48, 11000
 """Codes of the server: a document that fails validation; a collection, or a key, that is there."""
 
 _AWAY = "MongoDB does not answer"
+_HUNG_UP = "operation cancelled"
+"""The driver's words where a client is closed that was just asking how a server is."""
+
 _UNKNOWN_COMMANDS = {59, 115, 238}
 """Codes of servers that speak the protocol, and lack a command or an option."""
 
@@ -130,8 +133,8 @@ class _Outages(ServerHeartbeatListener):
             log.warning("MongoDB at %s:%s answers again", *event.connection_id)
 
     def failed(self, event: ServerHeartbeatFailedEvent) -> None:
-        """It does not."""
-        if event.connection_id not in self._away:
+        """It does not, or we have hung up."""
+        if event.connection_id not in self._away and str(event.reply) != _HUNG_UP:
             self._away.add(event.connection_id)
             log.warning(
                 "MongoDB at %s:%s does not answer: %s", *event.connection_id, _plain(event.reply)

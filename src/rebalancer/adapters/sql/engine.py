@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -394,4 +395,4 @@ def _unavailable(told: str | None) -> Unavailable | None:
 
 def _again(meaning: RebalancerError) -> RebalancerError:
     """The same error as a new one, since each that is raised remembers where."""
-    return type(meaning)(*meaning.args)
+    return copy.copy(meaning)

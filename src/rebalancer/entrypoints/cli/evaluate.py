@@ -258,8 +258,7 @@ def _others(against: str | None) -> list[str]:
     try:
         return [] if against is None else policy_names(against)
     except InvalidRequest as error:
-        text = str(error).removeprefix(f"{error.field}: ")
-        raise InvalidRequest(text, field="against") from None
+        raise InvalidRequest(error.message, field="against") from None
 
 
 def _panels(files: Sequence[Path], *, field: str = "prices") -> list[tuple[str, Path | None]]:

@@ -123,8 +123,7 @@ def refused(request: Request[Any, Any, Any], error: RebalancerError) -> Response
         headers["Retry-After"] = str(error.pause)
     errors = []
     if isinstance(error, InvalidRequest) and error.field:
-        message = str(error).removeprefix(f"{error.field}: ")
-        errors.append(FieldProblem(error.field, message))
+        errors.append(FieldProblem(error.field, error.message))
     return _problem(status, str(error), errors, headers)
 
 

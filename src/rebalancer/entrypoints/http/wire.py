@@ -203,16 +203,12 @@ def converted(text: bytes, type_: type[T]) -> T:
     try:
         values = parse_json(text)
     except InvalidRequest as error:
-        raise Malformed(_bare(error), field=error.field or "body") from None
+        raise Malformed(error.message, field=error.field or "body") from None
     try:
         return msgspec.convert(values, type_, strict=True, dec_hook=_scalar)
     except msgspec.ValidationError as error:
         message, field = _explained(str(error), values, type_)
         raise Malformed(message, field=field) from None
-
-
-def _bare(error: InvalidRequest) -> str:
-    return str(error).removeprefix(f"{error.field}: ")
 
 
 def _scalar(kind: type[Any], value: Any) -> Any:
