@@ -140,9 +140,9 @@ class Batches:
         self.process: subprocess.Popen[str] | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Until it is enough, and the last one is finished."""
-        resume, latest, complaint = False, 0.0, ""
-        while not stop.is_set() or resume:
+        """Until it is enough, one was finished, and the last one is."""
+        resume, finished, latest, complaint = False, False, 0.0, ""
+        while not stop.is_set() or resume or not finished:
             if stop.is_set():
                 latest = latest or time.monotonic() + 120
                 if time.monotonic() > latest:
@@ -157,10 +157,9 @@ class Batches:
                 cwd=self.home.folder,
             )
             _, complaint = self.process.communicate()
-            if self.process.returncode == 0 or "waits to be finished" in complaint:
-                resume = False
-            else:
-                resume = True
+            done = self.process.returncode == 0
+            finished |= done
+            resume = not done and "waits to be finished" not in complaint
             time.sleep(0.3)
 
     def kill(self) -> bool:
