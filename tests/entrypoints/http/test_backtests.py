@@ -168,7 +168,7 @@ def test_progress_can_be_watched(in_world: Callable[..., World]) -> None:
         ({"targets": {"NIL": 0.5}}, "targets"),
         ({"targets": {"A": 0.7, "B": 0.7}}, "targets"),
         ({"risk_free": 0.1, "risk_free_symbol": "B"}, "risk_free_symbol"),
-        ({"risk_free_symbol": "NIL"}, "risk_free"),
+        ({"risk_free_symbol": "NIL"}, "risk_free_symbol"),
         ({"costs": "free"}, "costs"),
     ],
 )

@@ -115,7 +115,12 @@ async def start(
         risk_profile=data.risk_profile,
         keep_limits=data.keep_limits,
     )
-    job, before = await sync_to_thread(use, order, key=key, id=ids(), owner=owner, now=clock())
+    try:
+        job, before = await sync_to_thread(use, order, key=key, id=ids(), owner=owner, now=clock())
+    except InvalidRequest as error:
+        if error.field == "risk_free" and data.risk_free_symbol is not None:  # as it was sent
+            raise InvalidRequest(error.message, field="risk_free_symbol") from None
+        raise
     headers = repeated(before) | {"Location": f"/api/backtest/{job.id}/status"}
     return Response(_view(job), headers=headers)
 
