@@ -1,48 +1,74 @@
-"""Five families of error, told apart by what the caller can do about them.
+"""The five families of error, grouped by what the caller can do about them.
 
 RebalancerError
-├── InvalidRequest    correct the input: the message names the field and the remedy
-├── NotAuthenticated  say who you are, and prove it
-├── NotFound          it does not exist, or is not yours
-├── Conflict          it contradicts what is already so: read again, then decide
-└── Unavailable       somebody else failed: try again later
+├── InvalidRequest    correct the input; the message names the value, the rule and the remedy
+├── NotAuthenticated  sign in first
+├── NotFound          it does not exist, or belongs to another user
+├── Conflict          it conflicts with the current state; reload and retry
+└── Unavailable       a dependency failed; retry later
 
-Adapters translate their vendors' errors into these. Only the HTTP entrypoint knows statuses, only
-the CLI knows exit codes.
+Every error has a code, which is stable: clients, tests and translations rely on it. Its message is
+a sentence for people and may change. Adapters translate their vendors' errors into these families.
+Only the HTTP entrypoint knows status codes, and only the CLI knows exit codes; each adds the remedy
+that its own users can apply, looked up by code.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class RebalancerError(Exception):
-    """The root of all errors that this package raises on purpose."""
+    """Root of the errors that this package raises on purpose.
+
+    Attributes:
+        code: Stable identifier in snake case, such as ``portfolio_not_found``.
+        message: Sentence for people, without the name of the field.
+    """
+
+    default_code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        self.code = code or self.default_code
+        self.message = message
+        super().__init__(message)
 
 
 class InvalidRequest(RebalancerError):
     """The input is malformed or contradicts itself.
 
     Attributes:
-        field: Path of the offending input, such as ``preferences.band``; empty when it has none.
-        message: What is wrong with it.
+        field: Path of the offending input, such as ``preferences.band``; empty without one.
     """
 
-    def __init__(self, message: str, *, field: str = "") -> None:
+    default_code = "invalid_request"
+
+    def __init__(self, message: str, *, field: str = "", code: str = "") -> None:
+        super().__init__(message, code=code)
         self.field = field
-        self.message = message
-        super().__init__(f"{field}: {message}" if field else message)
+        if field:
+            self.args = (f"{field}: {message}",)
 
 
 class NotAuthenticated(RebalancerError):
-    """Whoever asks has not proved who they are."""
+    """The caller has not proved an identity."""
+
+    default_code = "not_authenticated"
 
 
 class NotFound(RebalancerError):
-    """No such thing, or not one that the caller may know of."""
+    """The resource does not exist, or the caller may not know that it does."""
+
+    default_code = "not_found"
 
 
 class Conflict(RebalancerError):
-    """The request contradicts the present state."""
+    """The request conflicts with the current state."""
+
+    default_code = "conflict"
 
 
 class Unavailable(RebalancerError):
-    """A part that we depend on did not answer."""
+    """A dependency did not answer."""
+
+    default_code = "unavailable"
