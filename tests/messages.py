@@ -18,7 +18,7 @@ SOURCE = ROOT / "src" / "rebalancer"
 GOLDEN = ROOT / "tests" / "golden" / "errors.txt"
 FAMILIES = {"RebalancerError", "InvalidRequest", "NotAuthenticated", "NotFound", "Conflict"}
 FAMILIES |= {"Unavailable"}
-HEADER = "# Code, class and text of every error; written by `python -m tests.messages`. Codes are stable."
+HEADER = "# Code, class and text of every error; made by `python -m tests.messages`."
 
 
 @attrs.frozen
