@@ -28,8 +28,9 @@ from rebalancer.domain.portfolio.book import Book, open_book, placed
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, restrained
 from rebalancer.domain.rebalancing.trades import trades
-from rebalancer.entrypoints import records
 from rebalancer.entrypoints.cli.bulk import CHUNK
+from rebalancer.entrypoints.schemas.portfolio import portfolio_of
+from rebalancer.entrypoints.schemas.wire import parse_json
 
 Floats = NDArray[np.float64]
 
@@ -150,9 +151,7 @@ def _books(path: Path, market: PriceHistory, instruments: Instruments) -> Iterat
     """The file's portfolios as the command would see them, a chunk at a time."""
     with path.open("rb") as lines:
         while chunk := list(islice(lines, CHUNK)):
-            portfolios = [
-                records.portfolio_of(records.parse_json(line), currency="USD") for line in chunk
-            ]
+            portfolios = [portfolio_of(parse_json(line), currency="USD") for line in chunk]
             places = [placed(portfolio, market) for portfolio in portfolios]
             yield open_book(portfolios, places, market, instruments)[0]
 

@@ -223,11 +223,11 @@ class ProposeForPortfolio:
         Raises:
             Unavailable: the store did not answer.
         """
-        answers = self.considered(asks)
-        self.keep(answers)
+        answers = self.compute(asks)
+        self.store(answers)
         return answers
 
-    def considered(self, asks: Sequence[Ask]) -> list[Answer | RebalancerError]:
+    def compute(self, asks: Sequence[Ask]) -> list[Answer | RebalancerError]:
         """The same answers before they are kept.
 
         Portfolios on the same terms are one book, so that many who ask at once wait little longer
@@ -275,7 +275,7 @@ class ProposeForPortfolio:
                 answers[index] = Answer(Current(record, record.stage, stale=None), others)
         return [answers[index] for index in range(len(asks))]
 
-    def keep(self, answers: Sequence[Answer | RebalancerError]) -> None:
+    def store(self, answers: Sequence[Answer | RebalancerError]) -> None:
         """Keep what was considered, in one transaction.
 
         Raises:

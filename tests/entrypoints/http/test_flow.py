@@ -175,7 +175,7 @@ def test_a_worksheet_tells_of_a_planned_cash_flow(ada: Person) -> None:
     asked = {"portfolio_id": portfolio["id"], "cash_flow": "250.50"}
     proposal = ada.post("/api/rebalance/predict", asked).json()
     sheet = ada.get(f"/api/rebalance/{proposal['id']}/worksheet").text.splitlines()
-    assert "# Reckons with a deposit of 250.50 USD: record it, too" in sheet
+    assert "# Includes a deposit of 250.50 USD; record it as well" in sheet
     assert len(list(csv.reader(line for line in sheet if not line.startswith("#")))) > 1
 
 

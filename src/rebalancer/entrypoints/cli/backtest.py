@@ -133,7 +133,9 @@ def read_targets(path: Path) -> dict[str, float]:
     Raises:
         InvalidRequest: the file cannot be read, is no JSON object of numbers, or repeats a symbol.
     """
-    from rebalancer.entrypoints.records import Fields, parse_json, read_file, weights_of
+    from rebalancer.entrypoints.cli.files import read_file
+    from rebalancer.entrypoints.schemas.portfolio import Fields, weights_of
+    from rebalancer.entrypoints.schemas.wire import parse_json
 
     return weights_of(Fields(parse_json(read_file(path, field="targets"), field="targets"), ""))
 

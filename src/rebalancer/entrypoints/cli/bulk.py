@@ -31,9 +31,11 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.proposal import Failure, Proposal, Terms
-from rebalancer.entrypoints import records
 from rebalancer.entrypoints.cli.options import spare
 from rebalancer.entrypoints.processes import seldom_tidied
+from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, portfolio_of
+from rebalancer.entrypoints.schemas.proposal import failure_record, proposal_record
+from rebalancer.entrypoints.schemas.wire import json_line, parse_json
 from rebalancer.wiring import STORE, Sources, container
 
 CHUNK = 512
@@ -418,10 +420,10 @@ def solve(chunk: list[Line], terms: Terms) -> list[Record]:
                 raise InvalidRequest(f"the line is longer than {LONGEST_LINE} bytes")
             if not line.text.strip():
                 raise InvalidRequest("the line is empty; write one JSON object a line")
-            values = records.parse_json(line.text)
-            if isinstance(values.get("id"), str) and 0 < len(values["id"]) <= records.LONGEST_ID:
+            values = parse_json(line.text)
+            if isinstance(values.get("id"), str) and 0 < len(values["id"]) <= LONGEST_ID:
                 portfolio_id = values["id"]
-            portfolio = records.portfolio_of(values, currency=terms.currency)
+            portfolio = portfolio_of(values, currency=terms.currency)
             numbers.append(line.number)
             portfolios.append(portfolio)
         except InvalidRequest as error:
@@ -434,7 +436,7 @@ def solve(chunk: list[Line], terms: Terms) -> list[Record]:
                 number, answer.portfolio_id, str(answer.error), answer.input_hash, terms
             )
             continue
-        text = records.json_line(records.proposal_record(number, answer))
+        text = json_line(proposal_record(number, answer))
         solved[number] = Record(
             number, answer.portfolio_id, answer.status.value, text, answer.input_hash
         )
@@ -459,7 +461,7 @@ def _answers(portfolios: list[Portfolio], terms: Terms) -> list[Proposal | Failu
 def _failed(
     number: int, portfolio_id: str | None, error: str, input_hash: str, terms: Terms
 ) -> Record:
-    record = records.failure_record(
+    record = failure_record(
         number,
         portfolio_id,
         as_of=terms.market.last_date,
@@ -467,7 +469,7 @@ def _failed(
         error=error if len(error) <= LONGEST_ERROR else f"{error[: LONGEST_ERROR - 3]}...",
         input_hash=input_hash,
     )
-    return Record(number, portfolio_id, "failed", records.json_line(record), input_hash)
+    return Record(number, portfolio_id, "failed", json_line(record), input_hash)
 
 
 def _repeated(record: Record, terms: Terms, first: int) -> Record:

@@ -69,7 +69,7 @@ def demo(out: Path) -> None:
     from rebalancer.entrypoints.cli import backtest, propose
     from rebalancer.entrypoints.cli.screen import console, progress
     from rebalancer.entrypoints.cli.tour import tour
-    from rebalancer.entrypoints.records import portfolio_of
+    from rebalancer.entrypoints.schemas.portfolio import portfolio_of
     from rebalancer.wiring import Sources, container
 
     screen = console()

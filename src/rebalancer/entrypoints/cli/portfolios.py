@@ -65,7 +65,7 @@ def list_(
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.entrypoints.cli.kept import user_called
     from rebalancer.entrypoints.cli.screen import console, wide_table
-    from rebalancer.entrypoints.records import plain
+    from rebalancer.entrypoints.schemas.wire import format_decimal
 
     with store(sources(prices, assets)) as wired:
         with wired.get(UnitOfWork).read() as tx:
@@ -99,7 +99,7 @@ def list_(
             row["owner"],
             "-" if row["value"] is None else row["value"],
             row["currency"],
-            plain(kept.positions.cash),
+            format_decimal(kept.positions.cash),
             str(len(kept.positions.holdings)),
             str(row["version"]),
         )
@@ -224,7 +224,7 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.entrypoints.cli.kept import AT_ONCE, user_called
-    from rebalancer.entrypoints.records import json_line
+    from rebalancer.entrypoints.schemas.wire import json_line
 
     if bool(ids) == (owner is not None):
         raise InvalidRequest("give either ids or --owner")
@@ -246,20 +246,20 @@ def record(kept: ManagedPortfolio) -> dict[str, Any]:
     """A kept portfolio as JSON values, as `import` reads them; what is None or off is left out."""
     import attrs
 
-    from rebalancer.entrypoints.records import plain
+    from rebalancer.entrypoints.schemas.wire import format_decimal
 
     mandate, positions = kept.mandate, kept.positions
     wishes = attrs.asdict(mandate.preferences)
     for name in ("quantity_step", "min_trade", "cash_reserve"):
-        wishes[name] = plain(wishes[name])
+        wishes[name] = format_decimal(wishes[name])
     for name in ("do_not_sell", "do_not_buy"):
         wishes[name] = sorted(wishes[name])
     found: dict[str, Any] = {
         "id": str(kept.id),
         "name": mandate.name,
         "currency": mandate.currency.code,
-        "cash": plain(positions.cash),
-        "holdings": {symbol: plain(units) for symbol, units in positions.holdings.items()},
+        "cash": format_decimal(positions.cash),
+        "holdings": {symbol: format_decimal(units) for symbol, units in positions.holdings.items()},
         "targets": dict(mandate.targets),
     }
     if mandate.risk_profile is not None:
@@ -276,7 +276,7 @@ def _pieces(path: Path) -> Iterator[tuple[Path, int, bytes]]:
     Raises:
         InvalidRequest: the file cannot be read.
     """
-    from rebalancer.entrypoints.records import read_file
+    from rebalancer.entrypoints.cli.files import read_file
 
     text = read_file(path, field="file")
     if path.suffix.casefold() == ".json":
@@ -298,7 +298,8 @@ def _open(wired: Container, text: bytes, path: Path, user: User, on: date | None
     from rebalancer.application.ports.surroundings import Clock
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.portfolio.mandate import Mandate
-    from rebalancer.entrypoints.records import flag_of, parse_json, portfolio_of, text_of
+    from rebalancer.entrypoints.schemas.portfolio import flag_of, portfolio_of, text_of
+    from rebalancer.entrypoints.schemas.wire import parse_json
 
     values = parse_json(text)
     if path.suffix.casefold() == ".json":
@@ -347,10 +348,10 @@ def _summary(kept: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[
     """A line of the list; one that holds what has no price has no value."""
     from rebalancer.application.portfolios import valued
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.records import plain
+    from rebalancer.entrypoints.schemas.wire import format_decimal
 
     try:
-        value = plain(valued(kept, market).value)
+        value = format_decimal(valued(kept, market).value)
     except InvalidRequest:
         value = None
     return {
@@ -359,14 +360,14 @@ def _summary(kept: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[
         "owner": owner.email,
         "currency": kept.mandate.currency.code,
         "value": value,
-        "cash": plain(kept.positions.cash),
+        "cash": format_decimal(kept.positions.cash),
         "version": kept.version,
     }
 
 
 def _shown(now: Valued, owner: User, ledger: Sequence[Entry]) -> dict[str, Any]:
     """A portfolio, its worth and the end of its ledger, as JSON values."""
-    from rebalancer.entrypoints.records import plain
+    from rebalancer.entrypoints.schemas.wire import format_decimal
 
     kept = now.portfolio
     rebalanced = kept.positions.last_rebalance
@@ -375,16 +376,16 @@ def _shown(now: Valued, owner: User, ledger: Sequence[Entry]) -> dict[str, Any]:
         "owner": owner.email,
         "version": kept.version,
         "as_of": now.as_of.isoformat(),
-        "value": plain(now.value),
-        "uninvested": plain(kept.positions.uninvested),
-        "prices": {symbol: plain(price) for symbol, price in now.prices.items()},
+        "value": format_decimal(now.value),
+        "uninvested": format_decimal(kept.positions.uninvested),
+        "prices": {symbol: format_decimal(price) for symbol, price in now.prices.items()},
         "last_rebalance": None if rebalanced is None else rebalanced.isoformat(),
         "ledger": [_entry(entry) for entry in ledger],
     }
 
 
 def _entry(entry: Entry) -> Mapping[str, str | None]:
-    from rebalancer.entrypoints.records import plain
+    from rebalancer.entrypoints.schemas.wire import format_decimal
 
     return {
         "id": str(entry.id),
@@ -392,11 +393,11 @@ def _entry(entry: Entry) -> Mapping[str, str | None]:
         "recorded": entry.recorded.isoformat(),
         "kind": entry.kind.value,
         "symbol": entry.symbol,
-        "quantity": plain(entry.quantity) if entry.quantity else None,
-        "price": None if entry.price is None else plain(entry.price),
-        "amount": plain(entry.amount),
-        "cost": plain(entry.cost),
-        "cash": plain(entry.cash),
+        "quantity": format_decimal(entry.quantity) if entry.quantity else None,
+        "price": None if entry.price is None else format_decimal(entry.price),
+        "amount": format_decimal(entry.amount),
+        "cost": format_decimal(entry.cost),
+        "cash": format_decimal(entry.cash),
         "proposal": None if entry.proposal is None else str(entry.proposal),
         "note": entry.note,
     }

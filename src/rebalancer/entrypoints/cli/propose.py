@@ -98,11 +98,9 @@ def propose(
     from rebalancer.application.rebalance import ProposeRebalance, SetTerms
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.money import Currency
-    from rebalancer.entrypoints.records import (
-        parse_json,
-        portfolio_of,
-        read_file,
-    )
+    from rebalancer.entrypoints.cli.files import read_file
+    from rebalancer.entrypoints.schemas.portfolio import portfolio_of
+    from rebalancer.entrypoints.schemas.wire import parse_json
 
     code = Currency(currency or settings().currency).code
     if (portfolio_file is None) == (holdings is None):
@@ -212,7 +210,7 @@ def accept(
             proposal_id, owner=owner, mode=Mode(mode), now=wired.get(Clock)()
         )
     if out is not None:
-        from rebalancer.entrypoints.records import worksheet_text
+        from rebalancer.entrypoints.schemas.proposal import worksheet_text
 
         write_text(out, worksheet_text(current), field="out")
     if as_json:
@@ -252,7 +250,7 @@ def _propose_kept(
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.ports.surroundings import Clock, Ids
     from rebalancer.application.rebalance import Ask, Comparison, ProposeForPortfolio, SetTerms
-    from rebalancer.entrypoints.records import number_of
+    from rebalancer.entrypoints.schemas.portfolio import number_of
 
     flow = Decimal(0) if cash_flow is None else number_of(cash_flow, "cash_flow")
     with store(where) as wired:
@@ -307,7 +305,7 @@ def read_holdings(path: Path) -> dict[str, str]:
     import io
 
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.records import read_file
+    from rebalancer.entrypoints.cli.files import read_file
 
     try:
         text = read_file(path, field="holdings").decode("utf-8-sig")
@@ -351,7 +349,8 @@ def inline_targets(text: str | None) -> dict[str, Any]:
         InvalidRequest: there are none, or they are malformed.
     """
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.records import parse_json, read_file
+    from rebalancer.entrypoints.cli.files import read_file
+    from rebalancer.entrypoints.schemas.wire import parse_json
 
     if text is None:
         raise InvalidRequest('give --targets, such as "SPY=0.6,AGG=0.4"', field="targets")
@@ -369,7 +368,8 @@ def inline_targets(text: str | None) -> dict[str, Any]:
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
     """A proposal as JSON values, and what simple rules would do."""
-    from rebalancer.entrypoints.records import plain, proposal_record
+    from rebalancer.entrypoints.schemas.proposal import proposal_record
+    from rebalancer.entrypoints.schemas.wire import format_decimal
 
     proposal = comparison.proposal
     return {
@@ -384,7 +384,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
                 "status": other.status.value,
                 "orders": len(other.orders),
                 "turnover": other.turnover,
-                "cost": plain(other.cost),
+                "cost": format_decimal(other.cost),
                 "drift_after": other.drift_after,
             }
             for other in comparison.others

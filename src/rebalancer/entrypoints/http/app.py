@@ -28,23 +28,28 @@ from rebalancer.application.ports.surroundings import Clock
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests
-from rebalancer.entrypoints.http.bridge import at_once, in_a_thread
-from rebalancer.entrypoints.http.description import Description, Docs, Structs, swagger_files
+from rebalancer.entrypoints.http.bodies import StrictJson, reject_unknown_parameters
 from rebalancer.entrypoints.http.errors import failed, refused, rejected
-from rebalancer.entrypoints.http.gathering import Gathering
 from rebalancer.entrypoints.http.health import Readiness, health
 from rebalancer.entrypoints.http.jobs import jobs
 from rebalancer.entrypoints.http.ledger import ledger
-from rebalancer.entrypoints.http.limits import Limiting
 from rebalancer.entrypoints.http.market import market
+from rebalancer.entrypoints.http.openapi import (
+    OpenApiJson,
+    StructSchemas,
+    SwaggerPage,
+    swagger_folder,
+)
 from rebalancer.entrypoints.http.performance import performance
 from rebalancer.entrypoints.http.policies import policies, read_policy
 from rebalancer.entrypoints.http.portfolios import portfolios
+from rebalancer.entrypoints.http.rate_limits import RateLimiter
 from rebalancer.entrypoints.http.rebalance import brief, rebalance
+from rebalancer.entrypoints.http.request_batching import RequestBatcher
+from rebalancer.entrypoints.http.threads import run_in_thread, run_inline
 from rebalancer.entrypoints.http.users import risk, users
-from rebalancer.entrypoints.http.wire import StrictJson, only_known_parameters
 from rebalancer.entrypoints.processes import told_to_end
-from rebalancer.entrypoints.records import DISCLAIMER
+from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
 from rebalancer.entrypoints.upkeep import Upkeep
 
 STATIC = "/docs/static"
@@ -86,7 +91,7 @@ def application(
         prices = await container.get(PriceSource)
         with suppress(RebalancerError):  # what is wrong with them, /health/ready says
             await sync_to_thread(prices.closes, days=1)  # so that nobody waits for the first load
-        app.state.limiting = limiting = await Limiting.of(container)
+        app.state.limiting = limiting = await RateLimiter.of(container)
         app.asgi_handler = limiting.around(app.asgi_handler)
         app.state.readiness = Readiness(await container.get(CheckHealth))
         upkeep = (
@@ -103,7 +108,7 @@ def application(
             await sync_to_thread(upkeep.stop)
         await container.close()
 
-    structs = Structs()
+    structs = StructSchemas()
     app = Litestar(
         route_handlers=[
             Router(
@@ -121,15 +126,15 @@ def application(
                     read_policy,
                     market,
                 ],
-                guards=[only_known_parameters],
+                guards=[reject_unknown_parameters],
             ),
             health,
-            create_static_files_router(STATIC, [swagger_files()], include_in_schema=False),
+            create_static_files_router(STATIC, [swagger_folder()], include_in_schema=False),
         ],
         state=State(
             {
-                "gathering": Gathering(brief=brief if embedded else lambda _: False),
-                "one_row": at_once if embedded else in_a_thread,
+                "batcher": RequestBatcher(brief=brief if embedded else lambda _: False),
+                "read_row": run_inline if embedded else run_in_thread,
                 "watching": Counter[UUID](),
             }
         ),
@@ -162,8 +167,8 @@ def application(
                 Tag("health", "Is everything up"),
             ],
             render_plugins=[
-                Docs(structs, path="/", static=STATIC),
-                Description(structs, path="/openapi.json"),
+                SwaggerPage(structs, path="/", static=STATIC),
+                OpenApiJson(structs, path="/openapi.json"),
             ],
             create_examples=False,
             use_handler_docstrings=True,

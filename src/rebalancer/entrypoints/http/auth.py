@@ -30,7 +30,7 @@ async def bearer(request: Request[Any, Any, Any]) -> UUID:
         NotAuthenticated: it carries no access token, or one that proves nothing, or its login was
             ended.
     """
-    token = shown_token(request.headers.get("Authorization", ""))
+    token = parse_bearer_token(request.headers.get("Authorization", ""))
     container: AsyncContainer = request.state.dishka_container
     tokens, clock = await container.get(Tokens), await container.get(Clock)
     shown = tokens.bearer(token, clock())
@@ -42,7 +42,7 @@ async def bearer(request: Request[Any, Any, Any]) -> UUID:
     return owner
 
 
-def shown_token(header: str) -> str:
+def parse_bearer_token(header: str) -> str:
     """The access token in a header ``Authorization``.
 
     Raises:

@@ -19,10 +19,17 @@ from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
-from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.portfolios import Key, Profile, Weights, repeated
-from rebalancer.entrypoints.http.rebalance import Costs, PolicyName, Preset
-from rebalancer.entrypoints.http.wire import Body, Capital, Fraction, Symbol, View, default
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.parameters import Key, replay_headers
+from rebalancer.entrypoints.schemas.parameters import Costs, PolicyName, Preset, Profile, Weights
+from rebalancer.entrypoints.schemas.wire import (
+    Body,
+    Capital,
+    Fraction,
+    Symbol,
+    View,
+    documented_default,
+)
 
 
 class BacktestBody(Body, frozen=True, kw_only=True):
@@ -50,7 +57,9 @@ class BacktestBody(Body, frozen=True, kw_only=True):
         Symbol | None,
         Meta(description="Instead of a rate: a price column, which then leaves the universe."),
     ] = None
-    capital: Annotated[Capital, default(100_000)] = field(default_factory=lambda: Capital(100_000))
+    capital: Annotated[Capital, documented_default(100_000)] = field(
+        default_factory=lambda: Capital(100_000)
+    )
     whole_shares: bool = False
     max_departure: Annotated[
         Fraction,
@@ -87,7 +96,7 @@ class BacktestView(View, frozen=True, kw_only=True):
     "/",
     status_code=202,
     summary="Start a backtest",
-    responses=answers(401, 409, 413, 415, 422),
+    responses=problem_responses(401, 409, 413, 415, 422),
 )
 @inject
 async def start(
@@ -121,17 +130,17 @@ async def start(
         if error.field == "risk_free" and data.risk_free_symbol is not None:  # as it was sent
             raise InvalidRequest(error.message, field="risk_free_symbol") from None
         raise
-    headers = repeated(before) | {"Location": f"/api/backtest/{job.id}/status"}
+    headers = replay_headers(before) | {"Location": f"/api/backtest/{job.id}/status"}
     return Response(_view(job), headers=headers)
 
 
-@get("/{job_id:uuid}/status", summary="How a backtest goes", responses=answers(401, 404))
+@get("/{job_id:uuid}/status", summary="How a backtest goes", responses=problem_responses(401, 404))
 @inject
 async def status(
     job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
 ) -> BacktestView:
     """How far it is; its results when it has succeeded."""
-    return _view(await state.one_row(use, job_id, owner=owner))
+    return _view(await state.read_row(use, job_id, owner=owner))
 
 
 class SeriesView(View, frozen=True, kw_only=True):
@@ -148,7 +157,7 @@ class SeriesView(View, frozen=True, kw_only=True):
 @get(
     "/{job_id:uuid}/series",
     summary="How policies did over time",
-    responses=answers(401, 404, 409),
+    responses=problem_responses(401, 404, 409),
 )
 @inject
 async def series(

@@ -20,7 +20,7 @@ from rebalancer.domain.errors import (
     Unavailable,
 )
 from rebalancer.domain.portfolio.mandate import PortfolioChanged
-from rebalancer.entrypoints.http.wire import Malformed, Unsupported, plainly
+from rebalancer.entrypoints.schemas.wire import Malformed, Unsupported, translate_message
 
 PROBLEM = "application/problem+json"
 RETRY_AFTER = 5
@@ -29,11 +29,11 @@ RETRY_AFTER = 5
 log = logging.getLogger("rebalancer.http")
 
 
-class Precondition(RebalancerError):
+class VersionRequired(RebalancerError):
     """An update that does not say which version it is meant for."""
 
 
-class TooMany(RebalancerError):
+class TooManyRequests(RebalancerError):
     """Somebody asks too often.
 
     Attributes:
@@ -85,13 +85,13 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
     (NotFound, 404),
     (PortfolioChanged, 412),
     (Conflict, 409),
-    (Precondition, 428),
-    (TooMany, 429),
+    (VersionRequired, 428),
+    (TooManyRequests, 429),
     (Unavailable, 503),
 )
 
 
-def answers(*statuses: int) -> dict[int, ResponseSpec]:
+def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     """For the API's description: the problems that a route may answer with.
 
     Every route refuses unknown parameters (400) and whoever asks too often (429), and may depend on
@@ -119,7 +119,7 @@ def refused(request: Request[Any, Any, Any], error: RebalancerError) -> Response
     if status == 503:
         log.warning("%s %s is not answered: %s", request.method, request.url.path, error)
         headers["Retry-After"] = str(RETRY_AFTER)
-    if isinstance(error, TooMany):
+    if isinstance(error, TooManyRequests):
         headers["Retry-After"] = str(error.pause)
     errors = []
     if isinstance(error, InvalidRequest) and error.field:
@@ -134,7 +134,8 @@ def rejected(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         errors = [
             FieldProblem(
-                _called(request, str(one.get("key", ""))), plainly(str(one.get("message", "")))
+                _called(request, str(one.get("key", ""))),
+                translate_message(str(one.get("message", ""))),
             )
             for one in error.extra
             if isinstance(one, dict)

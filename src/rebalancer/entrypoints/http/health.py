@@ -14,10 +14,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta
 
 from rebalancer.application.health import Health, State
-from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.wire import View
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.schemas.wire import View
 
-LIMITED = {429: answers()[429]}
+LIMITED = {429: problem_responses()[429]}
 KEPT = 1.0
 """Seconds for which an answer serves: strangers may ask, and asking takes time and threads."""
 

@@ -25,9 +25,9 @@ from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.application.ports.surroundings import Clock
 from rebalancer.domain.errors import NotAuthenticated, RebalancerError, Unavailable
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner, bearer
-from rebalancer.entrypoints.http.errors import TooMany, answers
-from rebalancer.entrypoints.http.portfolios import Cursor, Limit
-from rebalancer.entrypoints.http.wire import Page, View
+from rebalancer.entrypoints.http.errors import TooManyRequests, problem_responses
+from rebalancer.entrypoints.http.parameters import Cursor, Limit
+from rebalancer.entrypoints.schemas.wire import Page, View
 
 LOOK = 0.5
 """Seconds from one look at a job to the next, while somebody watches it."""
@@ -63,7 +63,7 @@ class JobEvent(View, frozen=True, kw_only=True):
     data: Annotated[str, Meta(description="The job, as GET /api/jobs/{id} has it.")]
 
 
-@get("/", summary="My jobs", responses=answers(401))
+@get("/", summary="My jobs", responses=problem_responses(401))
 @inject
 async def list_jobs(
     owner: Owner,
@@ -81,17 +81,20 @@ async def list_jobs(
     return Page(items=[job_view(job) for job in found[:limit]], next=following)
 
 
-@get("/{job_id:uuid}", summary="A job", responses=answers(401, 404))
+@get("/{job_id:uuid}", summary="A job", responses=problem_responses(401, 404))
 @inject
 async def read_job(
     job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
 ) -> JobView:
     """How far it is; its results when it has succeeded."""
-    return job_view(await state.one_row(use, job_id, owner=owner))
+    return job_view(await state.read_row(use, job_id, owner=owner))
 
 
 @post(
-    "/{job_id:uuid}/cancel", status_code=200, summary="Stop a job", responses=answers(401, 404, 409)
+    "/{job_id:uuid}/cancel",
+    status_code=200,
+    summary="Stop a job",
+    responses=problem_responses(401, 404, 409),
 )
 @inject
 async def cancel_job(
@@ -105,7 +108,7 @@ async def cancel_job(
     "/{job_id:uuid}/requeue",
     status_code=200,
     summary="Try a job again",
-    responses=answers(401, 404, 409),
+    responses=problem_responses(401, 404, 409),
 )
 @inject
 async def requeue_job(
@@ -119,7 +122,7 @@ async def requeue_job(
     "/{job_id:uuid}/events",
     summary="Watch a job",
     media_type="text/event-stream",
-    responses=answers(401, 404)
+    responses=problem_responses(401, 404)
     | {
         200: ResponseSpec(
             JobEvent,
@@ -144,7 +147,7 @@ async def watch_job(
     """
 
     async def look() -> Job:
-        job: Job = await state.one_row(use, job_id, owner=owner)
+        job: Job = await state.read_row(use, job_id, owner=owner)
         return job
 
     async def still() -> bool:
@@ -155,7 +158,9 @@ async def watch_job(
 
     job, watching = await look(), state.watching
     if watching[owner] >= MOST:
-        raise TooMany(f"you watch {MOST} jobs already; close one first", pause=round(HEARTBEAT))
+        raise TooManyRequests(
+            f"you watch {MOST} jobs already; close one first", pause=round(HEARTBEAT)
+        )
 
     async def told() -> AsyncIterator[ServerSentEventMessage]:
         watching[owner] += 1

@@ -23,17 +23,10 @@ from rebalancer.application.portfolios import (
 from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
-from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.portfolios import (
-    Cursor,
-    Key,
-    Limit,
-    PortfolioView,
-    etag,
-    portfolio_view,
-    repeated,
-)
-from rebalancer.entrypoints.http.wire import (
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
+from rebalancer.entrypoints.http.portfolios import PortfolioView, etag, portfolio_view
+from rebalancer.entrypoints.schemas.wire import (
     MOST_ASSETS,
     Body,
     Line,
@@ -41,9 +34,9 @@ from rebalancer.entrypoints.http.wire import (
     Page,
     Symbol,
     View,
-    default,
+    documented_default,
+    format_decimal,
 )
-from rebalancer.entrypoints.records import plain
 
 
 class CashFlowBody(Body, frozen=True, kw_only=True):
@@ -65,7 +58,7 @@ class TradeBody(Body, frozen=True, kw_only=True):
     symbol: Symbol
     quantity: NotNegative
     price: NotNegative
-    cost: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
+    cost: Annotated[NotNegative, documented_default("0")] = field(default_factory=NotNegative)
     on: date | None = None
     note: Line = ""
 
@@ -113,7 +106,7 @@ class TradesView(View, frozen=True, kw_only=True):
 @post(
     "/{portfolio_id:uuid}/cash-flows",
     summary="Record money that came or went",
-    responses=answers(401, 404, 409, 412, 413, 415, 422),
+    responses=problem_responses(401, 404, 409, 412, 413, 415, 422),
 )
 @inject
 async def record_cash_flow(
@@ -136,13 +129,13 @@ async def record_cash_flow(
         use, flow, portfolio_id=portfolio_id, owner=owner, key=key, id=ids(), now=clock()
     )
     view = CashFlowView(entry=entry_view(entry), portfolio=portfolio_view(valued))
-    return Response(view, status_code=201, headers=repeated(before) | {"ETag": etag(valued)})
+    return Response(view, status_code=201, headers=replay_headers(before) | {"ETag": etag(valued)})
 
 
 @post(
     "/{portfolio_id:uuid}/transactions",
     summary="Record trades made elsewhere",
-    responses=answers(401, 404, 409, 412, 413, 415, 422),
+    responses=problem_responses(401, 404, 409, 412, 413, 415, 422),
 )
 @inject
 async def record_trades(
@@ -180,13 +173,13 @@ async def record_trades(
     view = TradesView(
         entries=[entry_view(entry) for entry in entries], portfolio=portfolio_view(valued)
     )
-    return Response(view, status_code=201, headers=repeated(before) | {"ETag": etag(valued)})
+    return Response(view, status_code=201, headers=replay_headers(before) | {"ETag": etag(valued)})
 
 
 @get(
     "/{portfolio_id:uuid}/transactions",
     summary="A portfolio's ledger",
-    responses=answers(401, 404),
+    responses=problem_responses(401, 404),
 )
 @inject
 async def list_transactions(
@@ -209,12 +202,12 @@ def entry_view(entry: Entry) -> EntryView:
         kind=entry.kind,
         on=entry.on,
         recorded=entry.recorded,
-        amount=plain(entry.amount),
-        cash=plain(entry.cash),
+        amount=format_decimal(entry.amount),
+        cash=format_decimal(entry.cash),
         symbol=entry.symbol,
-        quantity=plain(entry.quantity) if entry.quantity else None,
-        price=None if entry.price is None else plain(entry.price),
-        cost=plain(entry.cost),
+        quantity=format_decimal(entry.quantity) if entry.quantity else None,
+        price=None if entry.price is None else format_decimal(entry.price),
+        cost=format_decimal(entry.cost),
         proposal_id=entry.proposal,
         note=entry.note,
     )

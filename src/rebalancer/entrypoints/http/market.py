@@ -17,9 +17,9 @@ from rebalancer.application.market_data import (
     ReadCloses,
     SearchAssets,
 )
-from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.portfolios import Limit
-from rebalancer.entrypoints.http.wire import Page, View
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.parameters import Limit
+from rebalancer.entrypoints.schemas.wire import Page, View
 
 
 class AssetView(View, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class RegimeView(View, frozen=True, kw_only=True):
     weeks: Annotated[list[RegimeWeekView], Meta(description="At most 50, oldest first.")]
 
 
-@get("/assets", summary="Find assets", responses=answers())
+@get("/assets", summary="Find assets", responses=problem_responses())
 @inject
 async def find_assets(
     use: FromDishka[SearchAssets],
@@ -102,7 +102,7 @@ async def find_assets(
     )
 
 
-@get("/data/{symbol:str}", summary="Closes of an asset", responses=answers(404, 422))
+@get("/data/{symbol:str}", summary="Closes of an asset", responses=problem_responses(404, 422))
 @inject
 async def read_closes(
     symbol: FromPath[str],
@@ -120,7 +120,7 @@ async def read_closes(
     )
 
 
-@get("/regime", summary="Whether the market is calm or stressed", responses=answers(422))
+@get("/regime", summary="Whether the market is calm or stressed", responses=problem_responses(422))
 @inject
 async def tell_regime(
     use: FromDishka[DescribeRegime],

@@ -17,8 +17,8 @@ from rebalancer.application.portfolios import MeasurePerformance
 from rebalancer.domain.backtest.track_record import Line, TrackRecord
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
-from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.wire import View
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.schemas.wire import View
 
 
 class LineView(View, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class PerformanceView(View, frozen=True, kw_only=True):
 @get(
     "/{portfolio_id:uuid}/performance",
     summary="How a portfolio did",
-    responses=answers(401, 404, 422),
+    responses=problem_responses(401, 404, 422),
 )
 @inject
 async def measure_performance(

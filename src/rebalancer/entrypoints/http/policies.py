@@ -13,8 +13,8 @@ from msgspec import Meta
 
 from rebalancer.application.ports.policies import Policies
 from rebalancer.domain.policy.serving import Card, Kind, Learning
-from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.wire import View
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.schemas.wire import View
 
 
 class PolicyView(View, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ class CardView(PolicyView, frozen=True, kw_only=True):
     learning: Annotated[LearningView | None, Meta(description="Of a learned policy.")]
 
 
-@get("/policies", summary="Who can decide", tags=["policies"], responses=answers())
+@get("/policies", summary="Who can decide", tags=["policies"], responses=problem_responses())
 @inject
 async def policies(offered: FromDishka[Policies]) -> list[PolicyView]:
     """Every policy with its parameters, and where the idea comes from.
@@ -112,7 +112,7 @@ async def policies(offered: FromDishka[Policies]) -> list[PolicyView]:
     "/policies/{name:str}",
     summary="What is known of a policy",
     tags=["policies"],
-    responses=answers(404),
+    responses=problem_responses(404),
 )
 @inject
 async def read_policy(name: FromPath[str], offered: FromDishka[Policies]) -> CardView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka, inject
@@ -13,7 +13,7 @@ from litestar import Response, Router, delete, get, post, put
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from litestar.params import FromPath, HeaderParameter, JSONBody
 from msgspec import UNSET, Meta, UnsetType, field
 
 from rebalancer.application.portfolios import (
@@ -29,8 +29,10 @@ from rebalancer.domain.portfolio.mandate import LONGEST_NAME, Mandate
 from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
-from rebalancer.entrypoints.http.errors import Precondition, answers
-from rebalancer.entrypoints.http.wire import (
+from rebalancer.entrypoints.http.errors import VersionRequired, problem_responses
+from rebalancer.entrypoints.http.parameters import ETAG, Cursor, IfMatch, Limit
+from rebalancer.entrypoints.schemas.parameters import Profile, Symbols, Weights
+from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     MOST_ASSETS,
     Body,
@@ -41,61 +43,28 @@ from rebalancer.entrypoints.http.wire import (
     Page,
     Symbol,
     View,
-    default,
+    documented_default,
+    format_decimal,
 )
-from rebalancer.entrypoints.records import plain
-
-Profile = Literal["conservative", "cautious", "balanced", "growth", "aggressive"]
-Weights = Annotated[
-    dict[Symbol, Fraction],
-    Meta(
-        max_length=MOST_ASSETS,
-        description="Fractions of portfolio value by symbol, summing to at most 1; the rest is "
-        "cash.",
-        examples=[{"AAPL": 0.3, "KO": 0.3, "PG": 0.3}],
-    ),
-]
-Symbols = Annotated[list[Symbol], Meta(max_length=MOST_ASSETS)]
-Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
-_TAG = r'^(W/)?"?(?P<version>[0-9]{1,9})(\.[0-9-]{10})?"?$'
-IfMatch = Annotated[
-    str | None,
-    HeaderParameter(
-        name="If-Match",
-        description="The ETag of what you saw.",
-        schema_extra={"pattern": _TAG.replace("?P<version>", "")},
-    ),
-]
-Cursor = Annotated[
-    UUID | None, QueryParameter(description="Go on from here: the `next` of the page before.")
-]
-Key = Annotated[
-    str | None,
-    HeaderParameter(
-        name="Idempotency-Key",
-        min_length=1,
-        max_length=200,
-        description="Any text of your own, new for each request: the same request sent again with "
-        "the same key takes effect once, and is answered alike.",
-    ),
-]
 
 
 class PreferencesBody(Body, frozen=True, kw_only=True):
     """What the owner insists on; see docs/rebalancing.md."""
 
     whole_shares: bool = NO_PREFERENCES.whole_shares
-    quantity_step: Annotated[NotNegative, default("0.0001")] = field(
+    quantity_step: Annotated[NotNegative, documented_default("0.0001")] = field(
         default_factory=lambda: NotNegative("0.0001")
     )
-    min_trade: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
+    min_trade: Annotated[NotNegative, documented_default("0")] = field(default_factory=NotNegative)
     do_not_sell: Symbols = field(default_factory=list)
     do_not_buy: Symbols = field(default_factory=list)
     max_turnover: Fraction | None = None
-    cash_reserve: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
+    cash_reserve: Annotated[NotNegative, documented_default("0")] = field(
+        default_factory=NotNegative
+    )
     max_weight: Fraction | None = None
     band: Fraction | None = None
-    max_departure: Annotated[Fraction, default(NO_PREFERENCES.max_departure)] = field(
+    max_departure: Annotated[Fraction, documented_default(NO_PREFERENCES.max_departure)] = field(
         default_factory=lambda: Fraction(NO_PREFERENCES.max_departure)
     )
     skip_unprofitable: bool = NO_PREFERENCES.skip_unprofitable
@@ -148,7 +117,7 @@ class MandateBody(Body, frozen=True, kw_only=True):
 class OpeningBody(MandateBody, frozen=True, kw_only=True):
     """A new portfolio, and what it begins with."""
 
-    cash: Annotated[NotNegative, default("0")] = field(default_factory=NotNegative)
+    cash: Annotated[NotNegative, documented_default("0")] = field(default_factory=NotNegative)
     holdings: Annotated[
         dict[Symbol, NotNegative],
         Meta(
@@ -211,7 +180,7 @@ class PortfolioView(View, frozen=True, kw_only=True):
     changed: datetime
 
 
-@post("/", summary="Open a portfolio", responses=answers(401, 413, 415, 422))
+@post("/", summary="Open a portfolio", responses=problem_responses(401, 413, 415, 422))
 @inject
 async def open_portfolio(
     data: JSONBody[OpeningBody],
@@ -237,7 +206,7 @@ async def open_portfolio(
     return answer
 
 
-@get("/", summary="My portfolios", responses=answers(401))
+@get("/", summary="My portfolios", responses=problem_responses(401))
 @inject
 async def list_portfolios(
     owner: Owner, use: FromDishka[ReadPortfolio], limit: Limit = 50, after: Cursor = None
@@ -251,7 +220,7 @@ async def list_portfolios(
 @get(
     "/{portfolio_id:uuid}",
     summary="A portfolio",
-    responses=answers(401, 404)
+    responses=problem_responses(401, 404)
     | {304: ResponseSpec(None, description="Not modified", generate_examples=False)},
 )
 @inject
@@ -263,7 +232,7 @@ async def read_portfolio(
     if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
 ) -> Response[PortfolioView]:
     """A portfolio, valued at the last close."""
-    valued = await state.one_row(use, portfolio_id, owner=owner)
+    valued = await state.read_row(use, portfolio_id, owner=owner)
     tag = etag(valued)
     if if_none_match is not None and (tag in if_none_match or if_none_match == "*"):
         return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]  # 304 has no body
@@ -273,7 +242,7 @@ async def read_portfolio(
 @put(
     "/{portfolio_id:uuid}",
     summary="Revise a portfolio",
-    responses=answers(401, 404, 412, 413, 415, 422, 428),
+    responses=problem_responses(401, 404, 412, 413, 415, 422, 428),
 )
 @inject
 async def revise_portfolio(
@@ -286,7 +255,7 @@ async def revise_portfolio(
 ) -> Response[PortfolioView]:
     """Replace what is wanted of a portfolio. What is left out takes its default."""
     if if_match is None:
-        raise Precondition(
+        raise VersionRequired(
             "send the header If-Match with the ETag that GET gave you, so that no change of "
             "somebody else is lost"
         )
@@ -296,7 +265,9 @@ async def revise_portfolio(
     return _tagged(valued)
 
 
-@delete("/{portfolio_id:uuid}", summary="Close a portfolio", responses=answers(401, 404, 412))
+@delete(
+    "/{portfolio_id:uuid}", summary="Close a portfolio", responses=problem_responses(401, 404, 412)
+)
 @inject
 async def close_portfolio(
     portfolio_id: FromPath[UUID],
@@ -321,9 +292,9 @@ def portfolio_view(valued: Valued) -> PortfolioView:
         price = valued.prices[symbol]
         worth = currency.round(units * price)
         holdings[symbol] = PositionView(
-            quantity=plain(units),
-            price=plain(price),
-            value=plain(worth),
+            quantity=format_decimal(units),
+            price=format_decimal(price),
+            value=format_decimal(worth),
             weight=round(float(worth) / total, 10) if total else 0.0,
         )
     profile = mandate.risk_profile
@@ -337,9 +308,9 @@ def portfolio_view(valued: Valued) -> PortfolioView:
         preferences=_preferences_view(mandate.preferences),
         acknowledge_limits=mandate.acknowledge_limits,
         as_of=valued.as_of,
-        value=plain(value),
-        cash=plain(currency.round(positions.cash)),
-        uninvested=plain(currency.round(positions.uninvested)),
+        value=format_decimal(value),
+        cash=format_decimal(currency.round(positions.cash)),
+        uninvested=format_decimal(currency.round(positions.uninvested)),
         holdings=holdings,
         last_rebalance=positions.last_rebalance,
         created=kept.created,
@@ -347,20 +318,15 @@ def portfolio_view(valued: Valued) -> PortfolioView:
     )
 
 
-def repeated(before: bool) -> dict[str, str]:
-    """The header that tells a repeated request from the first."""
-    return {"Idempotent-Replayed": "true"} if before else {}
-
-
 def _preferences_view(wishes: Preferences) -> PreferencesView:
     return PreferencesView(
         whole_shares=wishes.whole_shares,
-        quantity_step=plain(wishes.quantity_step),
-        min_trade=plain(wishes.min_trade),
+        quantity_step=format_decimal(wishes.quantity_step),
+        min_trade=format_decimal(wishes.min_trade),
         do_not_sell=sorted(wishes.do_not_sell),
         do_not_buy=sorted(wishes.do_not_buy),
         max_turnover=wishes.max_turnover,
-        cash_reserve=plain(wishes.cash_reserve),
+        cash_reserve=format_decimal(wishes.cash_reserve),
         max_weight=wishes.max_weight,
         band=wishes.band,
         max_departure=wishes.max_departure,
@@ -383,7 +349,7 @@ def _version(if_match: str) -> int:
     Raises:
         Malformed: it is none of ours.
     """
-    found = re.fullmatch(_TAG, if_match)
+    found = re.fullmatch(ETAG, if_match)
     if found is None:
         raise Malformed('is no ETag of ours, such as "3.2022-12-28"', field="If-Match")
     return int(found["version"])

@@ -32,28 +32,18 @@ from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.rebalancing.proposal import Proposal
 from rebalancer.domain.rebalancing.record import Seen, Stage
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
-from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.portfolios import Cursor, Key, Limit, repeated
-from rebalancer.entrypoints.http.wire import Amount, BasisPoints, Body, Line, Page, View
-from rebalancer.entrypoints.records import DISCLAIMER, plain, worksheet_text
-
-PolicyName = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=100,
-        description="Who decides: a name of GET /api/policies, with parameters if need be.",
-        examples=["band", "volatility_target:target=0.10"],
-    ),
-]
-Costs = Annotated[
-    BasisPoints | None,
-    Meta(description="Cost of trading in basis points of traded value, each side. Default: 10."),
-]
-Preset = Annotated[
-    Literal["free", "zero-commission", "retail", "full-service", "institutional"] | None,
-    Meta(description="A typical price list, instead of cost_bps."),
-]
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
+from rebalancer.entrypoints.schemas.parameters import Costs, PolicyName, Preset
+from rebalancer.entrypoints.schemas.proposal import DISCLAIMER, worksheet_text
+from rebalancer.entrypoints.schemas.wire import (
+    Amount,
+    Body,
+    Line,
+    Page,
+    View,
+    format_decimal,
+)
 
 
 class PredictBody(Body, frozen=True, kw_only=True):
@@ -179,7 +169,9 @@ class ProposalView(View, frozen=True, kw_only=True):
     disclaimer: str
 
 
-@post("/predict", summary="Ask for a proposal", responses=answers(401, 404, 413, 415, 422))
+@post(
+    "/predict", summary="Ask for a proposal", responses=problem_responses(401, 404, 413, 415, 422)
+)
 @inject
 async def predict(
     data: JSONBody[PredictBody],
@@ -204,14 +196,14 @@ async def predict(
         id=ids(),
         now=clock(),
     )
-    answer = await state.gathering(use, ask)
+    answer = await state.batcher(use, ask)
     return Response(
         proposal_view(answer.current, answer.others),
         headers={"Location": f"/api/rebalance/{answer.current.record.id}"},
     )
 
 
-@get("/", summary="My proposals", responses=answers(401, 404))
+@get("/", summary="My proposals", responses=problem_responses(401, 404))
 @inject
 async def list_proposals(
     owner: Owner,
@@ -229,7 +221,7 @@ async def list_proposals(
     return Page(items=[proposal_view(one) for one in found[:limit]], next=following)
 
 
-@get("/{proposal_id:uuid}", summary="A proposal", responses=answers(401, 404))
+@get("/{proposal_id:uuid}", summary="A proposal", responses=problem_responses(401, 404))
 @inject
 async def read_proposal(
     proposal_id: FromPath[UUID],
@@ -239,14 +231,14 @@ async def read_proposal(
     clock: FromDishka[Clock],
 ) -> ProposalView:
     """A proposal, as it stands now."""
-    return proposal_view(await state.one_row(use, proposal_id, owner=owner, now=clock()))
+    return proposal_view(await state.read_row(use, proposal_id, owner=owner, now=clock()))
 
 
 @post(
     "/{proposal_id:uuid}/accept",
     status_code=200,
     summary="Accept a proposal",
-    responses=answers(401, 404, 409, 412, 413, 415),
+    responses=problem_responses(401, 404, 409, 412, 413, 415),
 )
 @inject
 async def accept(
@@ -261,14 +253,14 @@ async def accept(
     current, before = await sync_to_thread(
         use, proposal_id, owner=owner, mode=Mode(data.mode), key=key, now=clock()
     )
-    return Response(proposal_view(current), headers=repeated(before))
+    return Response(proposal_view(current), headers=replay_headers(before))
 
 
 @post(
     "/{proposal_id:uuid}/reject",
     status_code=200,
     summary="Reject a proposal",
-    responses=answers(401, 404, 409, 413, 415),
+    responses=problem_responses(401, 404, 409, 413, 415),
 )
 @inject
 async def reject(
@@ -287,7 +279,7 @@ async def reject(
     "/{proposal_id:uuid}/worksheet",
     summary="A proposal as a worksheet",
     media_type="text/csv",
-    responses=answers(401, 404)
+    responses=problem_responses(401, 404)
     | {
         200: ResponseSpec(
             str, description="The orders as CSV", media_type="text/csv", generate_examples=False
@@ -354,10 +346,10 @@ def proposal_view(current: Current, others: tuple[Proposal, ...] = ()) -> Propos
             OrderView(
                 symbol=order.symbol,
                 side=order.side.value,
-                quantity=plain(order.quantity),
-                price=plain(order.price),
-                value=plain(order.value),
-                cost=plain(order.cost),
+                quantity=format_decimal(order.quantity),
+                price=format_decimal(order.price),
+                value=format_decimal(order.value),
+                cost=format_decimal(order.cost),
                 reason=order.reason,
             )
             for order in made.orders
@@ -365,9 +357,9 @@ def proposal_view(current: Current, others: tuple[Proposal, ...] = ()) -> Propos
         not_traded=[NotTradedView(symbol=one.symbol, reason=one.reason) for one in made.not_traded],
         weights_before=made.weights_before,
         weights_after=made.weights_after,
-        cash_after=plain(made.cash_after),
+        cash_after=format_decimal(made.cash_after),
         turnover=made.turnover,
-        cost=plain(made.cost),
+        cost=format_decimal(made.cost),
         drift_before=made.drift_before,
         drift_after=made.drift_after,
         volatility_before=made.volatility_before,
@@ -381,7 +373,7 @@ def proposal_view(current: Current, others: tuple[Proposal, ...] = ()) -> Propos
                 status=other.status.value,
                 orders=len(other.orders),
                 turnover=other.turnover,
-                cost=plain(other.cost),
+                cost=format_decimal(other.cost),
                 drift_after=other.drift_after,
             )
             for other in others
@@ -394,13 +386,13 @@ def _seen_view(seen: Seen) -> SeenView:
     portfolio = seen.portfolio
     return SeenView(
         version=seen.version,
-        cash=plain(portfolio.cash),
-        cash_flow=plain(portfolio.cash_flow),
-        planned=plain(seen.planned),
-        holdings={symbol: plain(units) for symbol, units in portfolio.holdings.items()},
+        cash=format_decimal(portfolio.cash),
+        cash_flow=format_decimal(portfolio.cash_flow),
+        planned=format_decimal(seen.planned),
+        holdings={symbol: format_decimal(units) for symbol, units in portfolio.holdings.items()},
         targets=dict(portfolio.targets),
         risk_profile=portfolio.risk_profile.name if portfolio.risk_profile else None,
-        prices={symbol: plain(price) for symbol, price in seen.prices.items()},
+        prices={symbol: format_decimal(price) for symbol, price in seen.prices.items()},
         market=seen.market,
         newest=seen.newest,
         costs=seen.costs,

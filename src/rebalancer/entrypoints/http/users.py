@@ -30,9 +30,9 @@ from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User
 from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE, Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
-from rebalancer.entrypoints.http.errors import answers
-from rebalancer.entrypoints.http.limits import strictly
-from rebalancer.entrypoints.http.wire import Body, OneLine, View
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
+from rebalancer.entrypoints.schemas.wire import Body, OneLine, View
 
 Email = Annotated[str, Meta(max_length=LONGEST_EMAIL, examples=["ada@example.org"])]
 Secret = Annotated[str, Meta(min_length=1, max_length=200, examples=["pX3oK0JmX1yN5n7bO2cTq9..."])]
@@ -159,8 +159,8 @@ class QuestionnaireView(View, frozen=True, kw_only=True):
 @post(
     "/register",
     summary="Register",
-    guards=[strictly],
-    responses=answers(409, 413, 415, 422),
+    guards=[limit_login_attempts],
+    responses=problem_responses(409, 413, 415, 422),
 )
 @inject
 async def register(
@@ -180,8 +180,8 @@ async def register(
     "/login",
     status_code=200,
     summary="Log in",
-    guards=[strictly],
-    responses=answers(401, 413, 415),
+    guards=[limit_login_attempts],
+    responses=problem_responses(401, 413, 415),
     response_headers=UNKEPT,
 )
 @inject
@@ -206,7 +206,7 @@ async def log_in(
     "/refresh",
     status_code=200,
     summary="Refresh a login",
-    responses=answers(401, 413, 415),
+    responses=problem_responses(401, 413, 415),
     response_headers=UNKEPT,
 )
 @inject
@@ -218,7 +218,7 @@ async def refresh(
     return _login_view(await sync_to_thread(use, data.refresh_token, now=now), now)
 
 
-@post("/logout", status_code=204, summary="Log out", responses=answers(413, 415))
+@post("/logout", status_code=204, summary="Log out", responses=problem_responses(413, 415))
 @inject
 async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
     """End a login: its refresh tokens serve no more, and its access tokens neither."""
@@ -230,15 +230,15 @@ async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
     summary="Who am I",
     dependencies=OWNER,
     security=[{BEARER: []}],
-    responses=answers(401),
+    responses=problem_responses(401),
 )
 @inject
 async def profile(owner: Owner, state: State, use: FromDishka[ReadProfile]) -> UserView:
     """What is known of whoever asks."""
-    return user_view(await state.one_row(use, owner))
+    return user_view(await state.read_row(use, owner))
 
 
-@get("/questionnaire", summary="The risk questionnaire", responses=answers())
+@get("/questionnaire", summary="The risk questionnaire", responses=problem_responses())
 async def questionnaire() -> QuestionnaireView:
     """Questions on how much risk somebody can and wants to bear, and why each is asked."""
     return QuestionnaireView(
@@ -261,7 +261,7 @@ async def questionnaire() -> QuestionnaireView:
     summary="Answer the questionnaire",
     dependencies=OWNER,
     security=[{BEARER: []}],
-    responses=answers(401, 413, 415, 422),
+    responses=problem_responses(401, 413, 415, 422),
 )
 @inject
 async def assess(

@@ -6,8 +6,8 @@ store reads one row in less time than it takes to reach a thread: there the loop
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, Protocol, TypeVar
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from litestar.concurrency import sync_to_thread
 
@@ -15,20 +15,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Bridge(Protocol):
-    """A way to await a plain function."""
-
-    def __call__(
-        self, function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs
-    ) -> Awaitable[T]:
-        """What the function returns, or raises."""
-
-
-async def in_a_thread(function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
+async def run_in_thread(function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
     """For whatever takes its time."""
     return await sync_to_thread(function, *arguments, **options)
 
 
-async def at_once(function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
+async def run_inline(function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
     """For what is done before a thread would have begun."""
     return function(*arguments, **options)

@@ -11,24 +11,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from rebalancer.entrypoints.http.bridge import in_a_thread
+from rebalancer.entrypoints.http.threads import run_in_thread
 
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
 Asked = TypeVar("Asked", contravariant=True)
 
 
-class Desk(Protocol[Asked, Answer]):
+class BatchHandler(Protocol[Asked, Answer]):
     """Who answers."""
 
-    def considered(self, asks: Sequence[Asked]) -> Sequence[Answer | Exception]:
+    def compute(self, asks: Sequence[Asked]) -> Sequence[Answer | Exception]:
         """One answer or error for each ask, in order."""
 
-    def keep(self, answers: Sequence[Answer | Exception]) -> None:
+    def store(self, answers: Sequence[Answer | Exception]) -> None:
         """Keep them."""
 
 
-class Gathering(Generic[Ask, Answer]):
+class RequestBatcher(Generic[Ask, Answer]):
     """Gathers asks of one event loop.
 
     Attributes:
@@ -47,7 +47,7 @@ class Gathering(Generic[Ask, Answer]):
         self._waiting: deque[tuple[Ask, asyncio.Future[Answer]]] = deque()
         self._busy: set[asyncio.Task[Any] | None] = set()
 
-    async def __call__(self, desk: Desk[Ask, Answer], ask: Ask) -> Answer:
+    async def __call__(self, handler: BatchHandler[Ask, Answer], ask: Ask) -> Answer:
         """The answer to one ask.
 
         Raises:
@@ -56,26 +56,26 @@ class Gathering(Generic[Ask, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, future))
         if len(self._busy) < self.hands:
-            self._busy.add(asyncio.create_task(self._serve_all(desk)))
+            self._busy.add(asyncio.create_task(self._serve_all(handler)))
         return await future
 
-    async def _serve_all(self, desk: Desk[Ask, Answer]) -> None:
+    async def _serve_all(self, handler: BatchHandler[Ask, Answer]) -> None:
         try:
             while self._waiting:
-                await self._serve(desk)
+                await self._serve(handler)
         finally:
             # At once: when the task's callbacks run, an ask may have come that counts on it.
             self._busy.discard(asyncio.current_task())
 
-    async def _serve(self, desk: Desk[Ask, Answer]) -> None:
+    async def _serve(self, handler: BatchHandler[Ask, Answer]) -> None:
         group = [self._waiting.popleft() for _ in range(min(self.most, len(self._waiting)))]
         answers: Sequence[Answer | Exception]
         try:
-            answers = await self._answers(desk, [ask for ask, _ in group])
+            answers = await self._answers(handler, [ask for ask, _ in group])
         except Exception as error:
             answers = [error] * len(group)
             if len(group) > 1:  # so that one whose ask is a trap does not fail the others
-                answers = [await self._alone(desk, ask) for ask, _ in group]
+                answers = [await self._alone(handler, ask) for ask, _ in group]
         for (_, future), one in zip(group, answers, strict=True):
             if future.done():  # its asker has gone
                 continue
@@ -85,18 +85,18 @@ class Gathering(Generic[Ask, Answer]):
                 future.set_result(one)
 
     async def _answers(
-        self, desk: Desk[Ask, Answer], asks: list[Ask]
+        self, handler: BatchHandler[Ask, Answer], asks: list[Ask]
     ) -> Sequence[Answer | Exception]:
         if all(map(self.brief, asks)):
-            answers = desk.considered(asks)
+            answers = handler.compute(asks)
         else:
-            answers = await in_a_thread(desk.considered, asks)
-        await in_a_thread(desk.keep, answers)
+            answers = await run_in_thread(handler.compute, asks)
+        await run_in_thread(handler.store, answers)
         return answers
 
-    async def _alone(self, desk: Desk[Ask, Answer], ask: Ask) -> Answer | Exception:
+    async def _alone(self, handler: BatchHandler[Ask, Answer], ask: Ask) -> Answer | Exception:
         try:
-            (one,) = await self._answers(desk, [ask])
+            (one,) = await self._answers(handler, [ask])
         except Exception as error:
             return error
         return one

@@ -23,8 +23,8 @@ from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
 from rebalancer.application.ports.surroundings import Clock
 from rebalancer.config import Settings
 from rebalancer.domain.errors import NotAuthenticated
-from rebalancer.entrypoints.http.auth import shown_token
-from rebalancer.entrypoints.http.errors import PROBLEM, TooMany, problem_of
+from rebalancer.entrypoints.http.auth import parse_bearer_token
+from rebalancer.entrypoints.http.errors import PROBLEM, TooManyRequests, problem_of
 
 _MINUTE = timedelta(minutes=1)
 _VERDICT = "rebalancer.verdict"
@@ -40,7 +40,7 @@ _ANYWHERE = 10
 passwords from one address must not keep its owner out, who is at another one."""
 
 
-class Limiting:
+class RateLimiter:
     """What holds whoever asks to the limits that an operator set.
 
     Args:
@@ -66,7 +66,7 @@ class Limiting:
         self._key = settings.secret_key.encode()
 
     @classmethod
-    async def of(cls, container: AsyncContainer) -> Limiting:
+    async def of(cls, container: AsyncContainer) -> RateLimiter:
         """As everything is wired."""
         return cls(
             await container.get(RateLimits),
@@ -108,7 +108,7 @@ class Limiting:
         """Somebody tries to get in, from an address.
 
         Raises:
-            TooMany: too many did from there.
+            TooManyRequests: too many did from there.
         """
         await self._attempt(scope, self._login, f"address:{address_of(scope, self._proxies)}")
 
@@ -119,7 +119,7 @@ class Limiting:
         account it is cannot be told from what is counted.
 
         Raises:
-            TooMany: too many did.
+            TooManyRequests: too many did.
         """
         account = email.strip().casefold().encode(errors="surrogatepass")
         who = hmac.digest(self._key, account, "sha256").hex()
@@ -132,7 +132,7 @@ class Limiting:
         before = scope.get(_VERDICT)
         scope[_VERDICT] = verdict if before is None else Verdict.deciding((before, verdict))
         if not verdict.allowed:
-            raise TooMany(_told(verdict), _seconds(verdict))
+            raise TooManyRequests(_told(verdict), _seconds(verdict))
 
     def _asked(self, scope: Any) -> list[tuple[Limit, str]]:
         """What a request is counted against."""
@@ -144,7 +144,7 @@ class Limiting:
         for name, value in scope["headers"]:
             if name == b"authorization":
                 try:
-                    token = shown_token(value.decode("latin-1"))
+                    token = parse_bearer_token(value.decode("latin-1"))
                     owner = self._tokens.bearer(token, self._clock()).owner
                 except NotAuthenticated:  # which whoever answers says
                     break
@@ -153,11 +153,13 @@ class Limiting:
         return asked
 
 
-async def strictly(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def limit_login_attempts(
+    connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler
+) -> None:
     """A guard of routes through which strangers get in, by what can be guessed.
 
     Raises:
-        TooMany: too many tried, from one address.
+        TooManyRequests: too many tried, from one address.
     """
     await connection.app.state.limiting.login_from(connection.scope)
 

@@ -14,7 +14,7 @@ from litestar.testing import TestClient
 from rebalancer.adapters.memory.limits import MemoryRateLimits
 from rebalancer.application.ports.limits import RateLimits
 from rebalancer.config import Settings
-from rebalancer.entrypoints.http.limits import address_of
+from rebalancer.entrypoints.http.rate_limits import address_of
 from tests.contracts.redises import connected
 from tests.entrypoints.http.conftest import PASSWORD, Person, World, checked, problem, provided
 

@@ -8,26 +8,22 @@ strictly: nothing is coerced, nothing unknown is let pass.
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Generator
-from decimal import Decimal
+from collections.abc import Mapping
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from litestar._openapi.schema_generation import SchemaCreator
-from litestar.connection import ASGIConnection
-from litestar.dto import AbstractDTO
-from litestar.dto.data_structures import DTOFieldDefinition
-from litestar.handlers import BaseRouteHandler
-from litestar.params import QueryParameter
-from litestar.typing import FieldDefinition
 from msgspec import Meta
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import decimal_of
-from rebalancer.entrypoints.records import parse_json
 
 T = TypeVar("T")
+
+EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+"""Reads any number that JSON can write; one beyond even these exponents is infinite, or zero."""
 
 
 class Malformed(InvalidRequest):
@@ -119,82 +115,78 @@ class Page(View, Generic[T], frozen=True, kw_only=True):
     ] = None
 
 
-class StrictJson(AbstractDTO[T]):
-    """Reads bodies; see above."""
+def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:
+    """A JSON object; numbers with a point or an exponent become exact Decimals.
 
-    def decode_bytes(self, value: bytes) -> Any:
-        """The body as the handler's type.
-
-        Raises:
-            Unsupported: it is not sent as JSON.
-            Malformed: it is no clean JSON, or does not fit the type; names the field.
-        """
-        kind = self.asgi_connection.content_type[0]  # type: ignore[attr-defined]  # of a Request
-        if kind and kind != "application/json" and not kind.endswith("+json"):
-            raise Unsupported(f"send application/json, not {kind}")
-        handler: Any = self.asgi_connection.route_handler
-        return converted(value, handler.parsed_fn_signature.parameters["data"].annotation)
-
-    def decode_builtins(self, value: Any) -> Any:
-        """Forms are not spoken here."""
-        raise Unsupported("send application/json")
-
-    @classmethod
-    def is_supported_model_type_field(cls, field_definition: FieldDefinition) -> bool:
-        """Every body is read so."""
-        return True
-
-    @classmethod
-    def create_for_field_definition(
-        cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
-    ) -> None:
-        """Needs no backend of Litestar's."""
-
-    @classmethod
-    def create_openapi_schema(
-        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: SchemaCreator
-    ) -> Any:
-        """The type itself."""
-        return schema_creator.for_field_definition(field_definition)
-
-    @classmethod
-    def generate_field_definitions(
-        cls, model_type: type[Any]
-    ) -> Generator[DTOFieldDefinition, None, None]:
-        """None: msgspec knows them."""
-        yield from ()
-
-    @classmethod
-    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
-        """Never: msgspec sees to them."""
-        return False
-
-
-async def only_known_parameters(
-    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
-) -> None:
-    """A guard: whoever mistypes a parameter should not be answered as if it were left out.
+    NaN and Infinity, which are not JSON, become Decimals too, so that whoever takes the field
+    can name it.
 
     Raises:
-        Malformed: a query parameter is not the route's, or occurs twice; names it.
+        InvalidRequest: not UTF-8, not JSON, not an object, a key that occurs twice, a character
+            that nobody can keep, or nested too deeply.
     """
-    if not connection.scope["query_string"]:
-        return
-    known = {
-        field.kwarg_definition.name or name
-        for name, field in handler.parsed_fn_signature.parameters.items()
-        if isinstance(field.kwarg_definition, QueryParameter)
-    }
-    given = [name for name, _ in connection.query_params.multi_items()]
-    for name in given:
-        if name not in known:
-            there_are = f"there are {', '.join(sorted(known))}" if known else "there is none"
-            raise Malformed(f"is no parameter of this; {there_are}", field=name or "?")
-        if given.count(name) > 1:
-            raise Malformed("occurs twice; keep one", field=name)
+    try:
+        read = text.decode("utf-8-sig")
+        value = json.loads(
+            read,
+            object_pairs_hook=_object,
+            parse_float=EXACT.create_decimal,
+            parse_int=_integer,
+            parse_constant=Decimal,
+        )
+        if "\\u" in read:
+            # An escape can bring in half of a surrogate pair, which no output could hold, or the
+            # character U+0000, which not every database can.
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+            if "\\u0000" in read:
+                _check_no_nul(value)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"is not UTF-8 text (byte {error.start + 1}); save it as UTF-8", field=field
+        ) from None
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(
+            f"is not JSON: {error.msg.lower()} at character {error.pos + 1}", field=field
+        ) from None
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            "holds half of a surrogate pair, which is no character; mend the escape", field=field
+        ) from None
+    except RecursionError:
+        raise InvalidRequest("is nested too deeply", field=field) from None
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"expected a JSON object, got {shorten(value)}", field=field)
+    return value
 
 
-def converted(text: bytes, type_: type[T]) -> T:
+def _check_no_nul(value: object, path: str = "") -> None:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            _check_no_nul(key, path)
+            _check_no_nul(one, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            _check_no_nul(one, f"{path}[{number}]")
+    elif isinstance(value, str) and "\0" in value:
+        raise InvalidRequest("must not contain the character U+0000; leave it out", field=path)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise InvalidRequest("occurs twice; keep one", field=key)
+            seen.add(key)
+    return found
+
+
+def _integer(text: str) -> int | Decimal:
+    return int(text) if len(text) < 20 else Decimal(text)  # Python refuses an int of 4,301 digits
+
+
+def decode_body(text: bytes, type_: type[T]) -> T:
     """A body as a type.
 
     Raises:
@@ -216,7 +208,7 @@ def _scalar(kind: type[Any], value: Any) -> Any:
     if issubclass(kind, Amount):
         text = value if isinstance(value, str) else _whole(value)
         if not re.fullmatch(kind.pattern, text):
-            raise ValueError(f"Expected {kind.what}, got {_shown(value)}")
+            raise ValueError(f"Expected {kind.what}, got {shorten(value)}")
         try:
             return kind(decimal_of(value, field=""))
         except InvalidRequest as error:
@@ -226,7 +218,7 @@ def _scalar(kind: type[Any], value: Any) -> Any:
         finite = number and Decimal(value).is_finite()
         if not (finite and kind.low <= value <= kind.high):
             raise ValueError(
-                f"Expected a number from {kind.low:g} to {kind.high:g}, got {_shown(value)}"
+                f"Expected a number from {kind.low:g} to {kind.high:g}, got {shorten(value)}"
             )
         return kind(value or 0)  # -0.0 is no fraction of anything
     raise NotImplementedError(kind)
@@ -241,7 +233,8 @@ def _whole(value: Any) -> str:
     return str(int(number)) if fits else ""
 
 
-def _shown(value: Any) -> str:
+def shorten(value: object) -> str:
+    """Show a value in a message, on one line."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     text = str(value) if isinstance(value, Decimal) else msgspec.json.encode(value).decode()
@@ -271,7 +264,7 @@ def _explained(message: str, values: dict[str, Any], type_: type[Any]) -> tuple[
             return said, f"{path}.{name}" if path else name
     found = _AT.match(message)
     assert found is not None  # it matches anything
-    said, path = plainly(found.group(1)), found.group(3) or "body"
+    said, path = translate_message(found.group(1)), found.group(3) or "body"
     if said.startswith("invalid enum value"):
         said = (
             f"expected {_choices(_at(type_, path))}, got {said.removeprefix('invalid enum value ')}"
@@ -330,7 +323,7 @@ _REMEDIES = {
 }
 
 
-def plainly(message: str) -> str:
+def translate_message(message: str) -> str:
     """What msgspec says of a value, in words that are not Python's."""
     said = message.split(" - at `")[0]
     if said in _REMEDIES:
@@ -362,6 +355,17 @@ def _named(path: str, message: str, values: dict[str, Any], type_: type[Any]) ->
     return path
 
 
-def default(value: str | float) -> Meta:
+def documented_default(value: str | float) -> Meta:
     """For the API's description: what a scalar is when it is left out."""
     return Meta(extra_json_schema={"default": value})
+
+
+def format_decimal(number: Decimal) -> str:
+    """A Decimal as text, never with an exponent."""
+    text = str(number)
+    return format(number, "f") if "E" in text else text
+
+
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """One line of JSON."""
+    return msgspec.json.encode(record) + b"\n"

@@ -16,12 +16,12 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from litestar.utils.predicates import is_class_and_subclass
 
-from rebalancer.entrypoints.http.wire import Amount, Bounded, NotNegative
+from rebalancer.entrypoints.schemas.wire import Amount, Bounded, NotNegative
 
 _SCHEMAS = "#/components/schemas/"
 
 
-class Structs(OpenAPISchemaPlugin):
+class StructSchemas(OpenAPISchemaPlugin):
     """Leaves the description of our structs to msgspec, which knows all that it checks."""
 
     def __init__(self) -> None:
@@ -67,10 +67,10 @@ class Structs(OpenAPISchemaPlugin):
         return self._completed
 
 
-class Description(JsonRenderPlugin):
+class OpenApiJson(JsonRenderPlugin):
     """The description, for machines."""
 
-    def __init__(self, structs: Structs, *, path: str) -> None:
+    def __init__(self, structs: StructSchemas, *, path: str) -> None:
         self._structs = structs
         super().__init__(path=path)
 
@@ -79,10 +79,10 @@ class Description(JsonRenderPlugin):
         return super().render(request, self._structs.completed(openapi_schema))
 
 
-class Docs(SwaggerRenderPlugin):
+class SwaggerPage(SwaggerRenderPlugin):
     """The same as a page to read, and to try things on; all that it loads comes from us."""
 
-    def __init__(self, structs: Structs, *, path: str, static: str) -> None:
+    def __init__(self, structs: StructSchemas, *, path: str, static: str) -> None:
         self._structs = structs
         super().__init__(
             js_url=f"{static}/swagger-ui-bundle.js",
@@ -97,7 +97,7 @@ class Docs(SwaggerRenderPlugin):
         return super().render(request, self._structs.completed(openapi_schema))
 
 
-def swagger_files() -> Path:
+def swagger_folder() -> Path:
     """Where the swagger-ui that a package brings along lies; the package itself is not loaded."""
     return Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))
 

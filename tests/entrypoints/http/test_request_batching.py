@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from rebalancer.entrypoints.http.gathering import Gathering
+from rebalancer.entrypoints.http.request_batching import RequestBatcher
 
 Considered = Callable[[Sequence[int]], Sequence[int | Exception]]
 
@@ -21,11 +21,11 @@ class Desk:
         self.kept: list[int | Exception] = []
         self.in_loop: list[bool] = []
 
-    def considered(self, asks: Sequence[int]) -> Sequence[int | Exception]:
+    def compute(self, asks: Sequence[int]) -> Sequence[int | Exception]:
         self.in_loop.append(threading.current_thread() is threading.main_thread())
         return self._considered(asks)
 
-    def keep(self, answers: Sequence[int | Exception]) -> None:
+    def store(self, answers: Sequence[int | Exception]) -> None:
         assert threading.current_thread() is not threading.main_thread()
         if self._full:
             raise OSError("no space left")
@@ -37,8 +37,8 @@ def test_brief_asks_are_considered_in_the_loop(asks: list[int], in_loop: bool) -
     desk = Desk(list)
 
     async def scene() -> list[int]:
-        gathering: Gathering[int, int] = Gathering(brief=lambda ask: ask < 10)
-        return await asyncio.gather(*(gathering(desk, ask) for ask in asks))
+        batcher: RequestBatcher[int, int] = RequestBatcher(brief=lambda ask: ask < 10)
+        return await asyncio.gather(*(batcher(desk, ask) for ask in asks))
 
     assert asyncio.run(scene()) == asks
     assert desk.in_loop == [in_loop]
@@ -47,9 +47,9 @@ def test_brief_asks_are_considered_in_the_loop(asks: list[int], in_loop: bool) -
 
 def test_what_cannot_be_kept_is_told_to_everybody() -> None:
     async def scene() -> list[int | BaseException]:
-        gathering: Gathering[int, int] = Gathering()
+        batcher: RequestBatcher[int, int] = RequestBatcher()
         desk = Desk(list, full=True)
-        asked = (gathering(desk, ask) for ask in range(3))
+        asked = (batcher(desk, ask) for ask in range(3))
         return await asyncio.gather(*asked, return_exceptions=True)
 
     assert [type(one) for one in asyncio.run(scene())] == [OSError] * 3
@@ -66,11 +66,11 @@ def test_those_who_come_meanwhile_are_answered_together() -> None:
         return [KeyError(ask) if ask == 3 else ask * 10 for ask in asks]
 
     async def scene() -> list[int | BaseException]:
-        gathering: Gathering[int, int] = Gathering(most=4, hands=1)
-        first = asyncio.create_task(gathering(Desk(answer), 0))
+        batcher: RequestBatcher[int, int] = RequestBatcher(most=4, hands=1)
+        first = asyncio.create_task(batcher(Desk(answer), 0))
         while not groups:
             await asyncio.sleep(0.001)
-        others = [asyncio.create_task(gathering(Desk(answer), ask)) for ask in range(1, 7)]
+        others = [asyncio.create_task(batcher(Desk(answer), ask)) for ask in range(1, 7)]
         await asyncio.sleep(0)
         go_on.set()
         return await asyncio.gather(first, *others, return_exceptions=True)
@@ -88,9 +88,9 @@ def test_a_trap_fails_alone() -> None:
         return list(asks)
 
     async def scene() -> list[int | BaseException]:
-        gathering: Gathering[int, int] = Gathering(hands=1)
+        batcher: RequestBatcher[int, int] = RequestBatcher(hands=1)
         return await asyncio.gather(
-            *(gathering(Desk(answer), ask) for ask in range(5)), return_exceptions=True
+            *(batcher(Desk(answer), ask) for ask in range(5)), return_exceptions=True
         )
 
     answers = asyncio.run(scene())
@@ -103,9 +103,9 @@ def test_somebody_who_has_gone_holds_up_nobody() -> None:
         return list(asks)
 
     async def scene() -> int:
-        gathering: Gathering[int, int] = Gathering(hands=1)
-        leaving = asyncio.create_task(gathering(Desk(answer), 1))
-        staying = asyncio.create_task(gathering(Desk(answer), 2))
+        batcher: RequestBatcher[int, int] = RequestBatcher(hands=1)
+        leaving = asyncio.create_task(batcher(Desk(answer), 1))
+        staying = asyncio.create_task(batcher(Desk(answer), 2))
         await asyncio.sleep(0)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -117,7 +117,7 @@ def test_somebody_who_has_gone_holds_up_nobody() -> None:
 
 def test_nobody_is_forgotten_who_comes_as_a_group_ends() -> None:
     async def scene() -> list[int]:
-        gathering: Gathering[int, int] = Gathering(hands=1)
-        return [await gathering(Desk(list), ask) for ask in range(50)]
+        batcher: RequestBatcher[int, int] = RequestBatcher(hands=1)
+        return [await batcher(Desk(list), ask) for ask in range(50)]
 
     assert asyncio.run(asyncio.wait_for(scene(), 5)) == list(range(50))
