@@ -19,9 +19,9 @@ from benchmarks.figures import Figure
 from rebalancer.adapters.jobs.queue import QueuedJobs, QueueWorker
 from rebalancer.adapters.redis.connection import Connection
 from rebalancer.adapters.redis.prices import RedisPriceCache
-from rebalancer.application.kept_prices import KeptPrices
 from rebalancer.application.ports.jobs import Job
-from rebalancer.domain.market.bars import Bars, of_history
+from rebalancer.application.stored_market import StoredPrices
+from rebalancer.domain.market.bars import Bars, bars_of_history
 from rebalancer.domain.market.prices import PriceHistory
 from tests.servers import Valkey, running
 
@@ -142,10 +142,10 @@ def _windows(url: str, length: int) -> tuple[float, float, float]:
         dates=np.busday_offset("2011-01-04", np.arange(length)),
         closes=closes,
     )
-    bars = of_history(history)
+    bars = bars_of_history(history)
 
-    def process(connection: Connection, read: Callable[[], list[Bars]]) -> KeptPrices:
-        return KeptPrices(read, lambda: "1", cache=RedisPriceCache(connection))
+    def process(connection: Connection, read: Callable[[], list[Bars]]) -> StoredPrices:
+        return StoredPrices(read, lambda: "1", cache=RedisPriceCache(connection))
 
     def unread() -> list[Bars]:
         raise AssertionError("it is in Redis")

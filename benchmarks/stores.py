@@ -25,7 +25,7 @@ from benchmarks.books import write_book, write_prices
 from benchmarks.figures import Figure
 from benchmarks.processes import command
 from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.rebalancing.record import ProposalRecord
@@ -187,7 +187,7 @@ def _read(work: SqlWork, one: ManagedPortfolio) -> ManagedPortfolio:
 
 def _page(work: SqlWork, owner: UUID, one: ManagedPortfolio) -> list[ManagedPortfolio]:
     with work.read() as tx:
-        return tx.portfolios.of(owner, after=one.id, limit=100)
+        return tx.portfolios.page(owner, after=one.id, limit=100)
 
 
 def _deposit(work: SqlWork, one: ManagedPortfolio) -> None:
@@ -201,7 +201,7 @@ def _deposit(work: SqlWork, one: ManagedPortfolio) -> None:
 def _proposals(work: SqlWork, raw: Driver, one: ManagedPortfolio) -> Figure:
     """A chunk of a batch: 512 proposals into the table, which are taken back each time."""
     with work.read() as tx:
-        like = _like(tx.proposals.of(one.owner, limit=1), one)
+        like = _like(tx.proposals.page(one.owner, limit=1), one)
     rows = raw.rows_like(like, 512)
     ours, theirs, rounds = 0.0, 0.0, 10
     for _ in range(rounds):

@@ -340,7 +340,7 @@ class Stores(Provider):
     @provide
     def work(self, pool: Pool) -> UnitOfWork:
         """A database."""
-        from rebalancer.adapters.sql.store import SqlWork
+        from rebalancer.adapters.sql.work import SqlWork
 
         return SqlWork(pool.engine)
 

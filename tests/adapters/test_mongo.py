@@ -18,12 +18,11 @@ from rebalancer.adapters.mongo.connection import PAUSE, connect
 from rebalancer.adapters.mongo.market import MongoMarket
 from rebalancer.adapters.mongo.reports import MongoReports
 from rebalancer.application.market_data import ImportMarket
-from rebalancer.application.ports.market import PricesUnavailable
 from rebalancer.application.ports.reports import Report
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.instruments import Instrument, Instruments
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from tests.contracts.documents import mongo_database
 from tests.contracts.markets import Clock
 from tests.servers import Mongo, running
@@ -115,10 +114,10 @@ def test_what_the_server_refuses_of_ours_is_named(database, market):
     narrow = {"$jsonSchema": {"properties": {"close": {"items": {"maximum": 5}}}}}
     database.command("collMod", "bars", validator=narrow)
     with pytest.raises(InvalidRequest, match="close: MongoDB refuses") as refused:
-        market.keep_bars([some_bars()])
+        market.save_bars([some_bars()])
     assert refused.value.field == "close"
     market.prepare()
-    assert market.keep_bars([some_bars()]) == 10
+    assert market.save_bars([some_bars()]) == 10
 
 
 def test_indexes_are_there_after_preparing_twice(database, market):
@@ -172,7 +171,7 @@ def test_500_assets_over_10_years_are_one_query(market, watched):
         [np.datetime64(f"{year}-03-01") + np.arange(2) for year in range(2012, 2022)]
     )
     symbols = [f"S{at:03}" for at in range(500)]
-    market.keep_bars([Bars(symbol, days, np.full(len(days), 2.5)) for symbol in symbols])
+    market.save_bars([Bars(symbol, days, np.full(len(days), 2.5)) for symbol in symbols])
     database, listener = watched
     asking = MongoMarket(database)
     found = asking.bars(symbols, first=days[0].item(), last=days[-1].item())
@@ -187,7 +186,7 @@ def test_500_assets_over_10_years_are_one_query(market, watched):
 def test_what_is_written_is_there_once_most_servers_have_it(market, watched):
     database, listener = watched
     writer = MongoMarket(database)
-    writer.keep_bars([some_bars()])
+    writer.save_bars([some_bars()])
     MongoReports(database).keep(a_report())
     assert len(listener.writes) == 4
     assert all(command["writeConcern"]["w"] == "majority" for command in listener.writes)
@@ -201,7 +200,7 @@ def test_many_assets_are_written_in_few_commands(market, watched):
     writer = MongoMarket(database)
     writer.prepare()
     listener.names.clear()
-    writer.keep_bars([some_bars(f"S{at}") for at in range(128)])
+    writer.save_bars([some_bars(f"S{at}") for at in range(128)])
     assert listener.names == Counter(find=2, update=5), "two batches; who is at it, thrice"
 
 
@@ -234,7 +233,7 @@ def counted(database):
 def test_an_import_that_was_killed_is_finished_by_the_next(database, market):
     clock = Clock()
     reader = MongoMarket(database, clock=clock)
-    market.keep_bars([some_bars()])
+    market.save_bars([some_bars()])
     reader.closes()
     at_it(database)  # the counter says so, and what it wrote later nobody has been told
     clock.now += 2
@@ -243,51 +242,51 @@ def test_an_import_that_was_killed_is_finished_by_the_next(database, market):
     clock.now += 2
     assert reader.closes().closes[-1, 0] == 10.0
     close = np.append(np.arange(1.0, 10.0), 99.0)
-    assert market.keep_bars([attrs.evolve(some_bars(), close=close)]) == 0
+    assert market.save_bars([attrs.evolve(some_bars(), close=close)]) == 0
     clock.now += 2
     assert reader.closes().closes[-1, 0] == 99.0
 
 
 def test_an_import_that_was_killed_is_finished_once(database, market):
-    market.keep_bars([some_bars()])
+    market.save_bars([some_bars()])
     revision, _ = counted(database)
     for _ in range(2):
         at_it(database, since=timedelta(hours=1))
     assert counted(database) == (revision + 2, 2)
     for _ in range(4):
-        assert market.keep_bars([some_bars()]) == 0
+        assert market.save_bars([some_bars()]) == 0
     assert counted(database) == (revision + 3, 0), "told once; nobody reads again after that"
 
 
 def test_whoever_may_be_at_it_still_is_left_to_say_when_they_are_done(database, market):
-    market.keep_bars([some_bars()])
+    market.save_bars([some_bars()])
     revision, _ = counted(database)
     at_it(database, since=timedelta(hours=1))
     at_it(database, since=timedelta(minutes=1))
-    assert market.keep_bars([some_bars()]) == 0
+    assert market.save_bars([some_bars()]) == 0
     assert counted(database) == (revision + 3, 1)
-    assert market.keep_bars([some_bars()]) == 0  # which may be the last that anybody hears of it
+    assert market.save_bars([some_bars()]) == 0  # which may be the last that anybody hears of it
     assert counted(database) == (revision + 4, 1)
 
 
 def test_two_importers_at_once_and_one_that_was_killed(database, market):
     """A live one goes on while others have nothing to do, and raises the counter at its end."""
-    market.keep_bars([some_bars()])
+    market.save_bars([some_bars()])
     at_it(database, since=timedelta(hours=1))
     live, seen = MongoMarket(database), []
 
     def beside(_):
         for _ in range(2):
-            assert market.keep_bars([some_bars()]) == 0
+            assert market.save_bars([some_bars()]) == 0
         seen.append(counted(database))
 
-    live.keep_bars([some_bars(f"S{at}") for at in range(130)], progress=beside)
+    live.save_bars([some_bars(f"S{at}") for at in range(130)], progress=beside)
     assert [open_ for _, open_ in seen] == [1, 1, 1], "the live one alone"
     now, open_ = counted(database)
     assert open_ == 0
     assert now > seen[-1][0], "what it wrote last is told, too"
     for _ in range(3):
-        market.keep_bars([some_bars()])
+        market.save_bars([some_bars()])
     assert counted(database) == (now, 0)
 
 
@@ -298,9 +297,9 @@ def test_a_long_import_says_again_and_again_that_it_is_at_it(database, market):
 
     def beside(_):
         now[0] += timedelta(minutes=10)
-        later.keep_bars([some_bars("S0")])
+        later.save_bars([some_bars("S0")])
 
-    live.keep_bars([some_bars(f"S{at}") for at in range(64 * 5)], progress=beside)
+    live.save_bars([some_bars(f"S{at}") for at in range(64 * 5)], progress=beside)
     assert counted(database)[1] == 0
     clock = Clock()
     reader = MongoMarket(database, clock=clock)
@@ -314,7 +313,7 @@ def test_instruments_that_two_keep_at_once_are_all_there(database, market):
     def keep(names):
         begin.wait()
         try:
-            MongoMarket(database).keep_instruments(
+            MongoMarket(database).save_instruments(
                 Instruments.of([Instrument(name) for name in names])
             )
         except Unavailable as error:
@@ -398,7 +397,7 @@ def test_nobody_waits_long_where_nobody_answers():
         for ask in (
             lambda: MongoReports(database).get(uuid4()),
             lambda: MongoReports(database).keep(a_report()),
-            lambda: MongoMarket(database).keep_bars([some_bars()]),
+            lambda: MongoMarket(database).save_bars([some_bars()]),
             MongoReports(database).prepare,
         ):
             with pytest.raises(Unavailable, match=r"^MongoDB does not answer$") as told:
@@ -496,8 +495,8 @@ def test_whoever_writes_first_makes_ready_where_the_server_came_later():
             server.start()
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda _: reports.keep(a_report()), range(8)))
-            market.keep_bars([some_bars()])
-            market.keep_instruments(Instruments.of([Instrument("A")]))
+            market.save_bars([some_bars()])
+            market.save_instruments(Instruments.of([Instrument("A")]))
             assert "subject" in database.reports.index_information()
             assert database.bars.index_information()["symbol_year"]["unique"]
             for name in ("reports", "bars", "instruments", "revisions"):
@@ -515,7 +514,7 @@ def test_a_process_makes_ready_once(market, watched):
     def keep(number):
         begin.wait()
         reports.keep(a_report())
-        writer.keep_bars([some_bars(f"S{number}")])
+        writer.save_bars([some_bars(f"S{number}")])
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(keep, range(8)))
@@ -531,7 +530,7 @@ def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
             market.prepare()
             reports.prepare()
             report = a_report(series={"x": np.ones(3)})
-            market.keep_bars([some_bars()])
+            market.save_bars([some_bars()])
             reports.keep(report)
             before = market.closes()
             server.kill()
@@ -539,7 +538,7 @@ def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
             for attempt in (
                 market.check,
                 market.bars,
-                lambda: market.keep_bars([some_bars(count=12)]),
+                lambda: market.save_bars([some_bars(count=12)]),
                 lambda: reports.get(report.id),
             ):
                 with pytest.raises(Unavailable, match=r"^MongoDB does not answer$"):
@@ -550,6 +549,6 @@ def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
             sleep(PAUSE)  # for which readers of reports are spared the wait
             assert reports.get(report.id).document == {"sharpe": 1.0}
             assert len(market.bars()["A"]) == 10
-            assert market.keep_bars([some_bars(count=12)]) == 2
+            assert market.save_bars([some_bars(count=12)]) == 2
         finally:
             database.client.close()

@@ -59,7 +59,7 @@ def test_assets_that_cannot_be_offered_are_named():
 class Failing(MemoryMarket):
     """A store that takes bars, and then does not answer."""
 
-    def keep_instruments(self, instruments):
+    def save_instruments(self, instruments):
         raise Unavailable("away")
 
 

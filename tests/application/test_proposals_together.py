@@ -104,8 +104,8 @@ def test_together_is_the_same_as_one_by_one() -> None:
     alone = [twin.propose(ask) for ask in asks]
     assert together == alone
     with house.work.read() as tx, twin.work.read() as other:
-        assert tx.proposals.of(OWNER, limit=50) == other.proposals.of(OWNER, limit=50)
-        assert len(tx.proposals.of(OWNER, limit=50)) == 12
+        assert tx.proposals.page(OWNER, limit=50) == other.proposals.page(OWNER, limit=50)
+        assert len(tx.proposals.page(OWNER, limit=50)) == 12
 
 
 def test_an_error_stays_with_whoever_caused_it() -> None:
@@ -133,7 +133,7 @@ def test_an_error_stays_with_whoever_caused_it() -> None:
     fields = [getattr(answer, "field", None) for answer in answers]
     assert fields == [None, None, "policy", "as_of", "cash_flow", "cash_flow", None]
     with house.work.read() as tx:
-        kept = {record.id for record in tx.proposals.of(OWNER, limit=50)}
+        kept = {record.id for record in tx.proposals.page(OWNER, limit=50)}
     assert kept == {asks[0].id, asks[6].id}
 
 
@@ -196,7 +196,7 @@ def test_a_walk_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (run.proposed + run.nothing, run.failed) == (8, 1)
     assert sum(seen) == 6  # the rest, no portfolio twice
     with work.read() as tx:
-        records = tx.proposals.of(OWNER, limit=50)
+        records = tx.proposals.page(OWNER, limit=50)
         failures = tx.runs.failures(run.id)
     assert sorted(record.portfolio_id for record in records) == sorted(ids)
     assert {record.run for record in records} == {run.id}

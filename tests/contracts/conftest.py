@@ -10,7 +10,7 @@ import pytest
 
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.work import SqlWork
 from tests.contracts.databases import new_database
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import attrs
 
 from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.jobs import Care, Handlers, PerformJob, Progress
 from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.store import UnitOfWork

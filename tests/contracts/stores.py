@@ -11,13 +11,12 @@ from uuid import UUID, uuid4
 import attrs
 from hypothesis import strategies as st
 
-from rebalancer.application.ports.accounts import RefreshToken
 from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.portfolios import BatchRun, IdempotencyKey
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
-from rebalancer.domain.portfolio.owner import User
+from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RISK_PROFILES

@@ -23,7 +23,6 @@ from sqlalchemy import JSON, insert, inspect, select
 from rebalancer.adapters.sql import backup as backups
 from rebalancer.adapters.sql.database import SqlDatabase
 from rebalancer.adapters.sql.engine import connect, reading, writing
-from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.adapters.sql.tables import (
     batch_failures,
     instruments,
@@ -32,6 +31,7 @@ from rebalancer.adapters.sql.tables import (
     reports,
     revisions,
 )
+from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.jobs import JobState
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from rebalancer.domain.portfolio.portfolio import Preferences

@@ -21,12 +21,13 @@ from rebalancer.adapters.sql import engine as sql_engine
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import Busy, connect
 from rebalancer.adapters.sql.rows import Damaged
-from rebalancer.adapters.sql.store import SqlWork
-from rebalancer.application.ports.portfolios import ChunksHeld, Unreadable
+from rebalancer.adapters.sql.work import SqlWork
+from rebalancer.application.ports.portfolios import ChunksHeld
 from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.ledger import Overdrawn
+from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from tests.builders import CLASSES, varied_prices
@@ -101,13 +102,13 @@ def test_the_number_of_statements_does_not_grow(database, kind, count, size):
             (2, lambda: tx.portfolios.add(a_managed(ada.id, more), more)),
             (4, lambda: tx.portfolios.save(saved, entries=some)),
             (2, lambda: tx.portfolios.save(saved.revised(saved.mandate, NOW))),
-            (1, lambda: tx.portfolios.of(ada.id, after=portfolio.id, limit=size)),
+            (1, lambda: tx.portfolios.page(ada.id, after=portfolio.id, limit=size)),
             (1, lambda: tx.portfolios.chunk(limit=size)),
             (1, lambda: tx.portfolios.ledger(portfolio.id)),
             (1, lambda: tx.portfolios.entries(portfolio.id, limit=size)),
             (1, lambda: tx.portfolios.versions(ids)),
             (0 if kind == "postgres" and size > 32 else 1, lambda: tx.proposals.add(records)),
-            (1, lambda: tx.proposals.of(ada.id, before=records[0].id, limit=size)),
+            (1, lambda: tx.proposals.page(ada.id, before=records[0].id, limit=size)),
             (2, lambda: tx.runs.done(part, proposed=1, nothing=0, failures=failures)),
         ):
             assert count(call) == expected
@@ -140,7 +141,7 @@ def test_a_busy_file_is_unavailable_and_says_no_sql(sqlite_template, tmp_path, m
 
 def test_writers_of_one_process_take_turns_at_a_file(stores_of, monkeypatch):
     work = stores_of("sqlite")
-    monkeypatch.setattr("rebalancer.adapters.sql.store.PATIENCE", 0.05)
+    monkeypatch.setattr("rebalancer.adapters.sql.work.PATIENCE", 0.05)
     with work.begin(), pytest.raises(Unavailable, match="busy"), work.begin():
         pass
     with pytest.raises(ValueError), work.begin():
@@ -402,7 +403,7 @@ def test_one_portfolio_that_makes_no_sense_keeps_nobody_from_the_others(database
     with database.read() as tx:
         found = {one.id: one for one in tx.portfolios.chunk()}
         assert found[good.id] == good
-        assert isinstance(found[bad.id], Unreadable) and "sum to 1.3" in found[bad.id].why
+        assert isinstance(found[bad.id], UnreadablePortfolio) and "sum to 1.3" in found[bad.id].why
         with pytest.raises(Damaged, match=r"sum to 1\.3"):  # of ours, not of whoever asks
             tx.portfolios.get(bad.id)
     (finding,) = database.check()
@@ -513,7 +514,7 @@ def test_amounts_are_exact_to_the_last_digit(database, kind):
 
 
 def test_the_check_finds_what_disagrees_and_nothing_else(database, monkeypatch):
-    monkeypatch.setattr("rebalancer.adapters.sql.store._CHECKED_AT_ONCE", 2)
+    monkeypatch.setattr("rebalancer.adapters.sql.work._CHECKED_AT_ONCE", 2)
     ada = kept_user(database)
     kept = [kept_portfolio(database, ada, a_deposit(1000), a_deposit(5)) for _ in range(5)]
     kept_portfolio(database, ada)

@@ -52,7 +52,7 @@ def source(request, tmp_path, makers):
         return
     with ExitStack() as at_the_end:
         store = market_places(request, makers, at_the_end, request.param)()
-        store.keep_instruments(Instruments.of(LIST))
+        store.save_instruments(Instruments.of(LIST))
         yield store
 
 

@@ -24,7 +24,7 @@ from rebalancer.adapters.jobs.queue import QueuedJobs, QueueWorker
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.jobs import CancelJob, Care, DoJob, PerformJob, RecoverJobs, RequeueJob
 from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.application.ports.store import UnitOfWork

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.adapters.sql.engine import writing
-from rebalancer.application.ports.market import PricesUnavailable
 from rebalancer.domain.errors import InvalidRequest, Unavailable
-from rebalancer.domain.market.bars import FIGURES, Bars
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+from rebalancer.domain.market.prices import PricesUnavailable
 from tests.contracts.markets import KINDS, Clock, market_places
 
 
@@ -47,10 +47,10 @@ def some_days(first="2020-12-28", last="2021-01-12"):
     return np.arange(first, last, dtype="datetime64[D]")
 
 
-def some_bars(symbol="A", days=None, *, seed=0, figures=FIGURES):
+def some_bars(symbol="A", days=None, *, seed=0, figures=BAR_FIELDS):
     days = some_days() if days is None else np.asarray(days, dtype="datetime64[D]")
-    made = np.random.default_rng(seed).uniform(1.0, 100.0, (len(FIGURES), len(days)))
-    return Bars(symbol, days, **{name: made[FIGURES.index(name)] for name in figures})
+    made = np.random.default_rng(seed).uniform(1.0, 100.0, (len(BAR_FIELDS), len(days)))
+    return Bars(symbol, days, **{name: made[BAR_FIELDS.index(name)] for name in figures})
 
 
 def same(one, other):
@@ -63,7 +63,7 @@ def same(one, other):
 
 def test_bars_are_given_back_to_the_last_bit(market):
     given_bars = [some_bars("A"), some_bars("B", seed=1, figures=("close",))]
-    assert market.keep_bars(given_bars) == 30
+    assert market.save_bars(given_bars) == 30
     found = market.bars()
     assert list(found) == ["A", "B"]
     assert all(same(found[one.symbol], one) for one in given_bars)
@@ -75,7 +75,7 @@ FIGURE = st.floats(min_value=1e-300, max_value=1e11) | st.sampled_from([5e-324, 
 @st.composite
 def bars_of(draw, symbol):
     days = sorted(draw(st.sets(st.integers(-800, 800), min_size=1, max_size=12)))
-    names = ["close", *draw(st.sets(st.sampled_from(FIGURES[1:])))]
+    names = ["close", *draw(st.sets(st.sampled_from(BAR_FIELDS[1:])))]
     figures = {
         name: draw(st.lists(FIGURE, min_size=len(days), max_size=len(days))) for name in names
     }
@@ -90,8 +90,8 @@ def test_whatever_was_kept_later_stands(shared, data):
         bars = data.draw(bars_of(symbol))
         now = {day: float(close) for day, close in zip(bars.days, bars.close, strict=True)}
         new = sum(expected.get(day) != close for day, close in now.items())
-        assert market.keep_bars([bars]) >= new
-        assert market.keep_bars([bars]) == 0
+        assert market.save_bars([bars]) >= new
+        assert market.save_bars([bars]) == 0
         expected |= now
     found = market.bars([symbol])[symbol]
     assert dict(zip(found.days, found.close.tolist(), strict=True)) == expected
@@ -100,47 +100,47 @@ def test_whatever_was_kept_later_stands(shared, data):
 
 def test_the_same_again_changes_nothing(market):
     bars = [some_bars("A"), some_bars("B")]
-    assert market.keep_bars(bars) == 30
+    assert market.save_bars(bars) == 30
     before = market.bars()
     history = market.closes()
-    assert market.keep_bars(bars) == 0
+    assert market.save_bars(bars) == 0
     assert all(same(market.bars()[symbol], one) for symbol, one in before.items())
     assert market.closes() is history
 
 
 def test_the_change_is_told_day_by_day(market):
     bars = some_bars("A")
-    market.keep_bars([bars])
+    market.save_bars([bars])
     close = bars.close.copy()
     close[[2, 9]] += 1.0
     corrected = attrs.evolve(bars, close=close)
-    assert market.keep_bars([corrected]) == 2
+    assert market.save_bars([corrected]) == 2
     longer = some_bars("A", some_days("2021-01-10", "2021-01-14"), seed=7)
-    assert market.keep_bars([longer]) == 4
+    assert market.save_bars([longer]) == 4
     assert len(market.bars()["A"]) == 17
-    assert same(market.bars()["A"], corrected.replaced_by(longer))
+    assert same(market.bars()["A"], corrected.merged_with(longer))
 
 
 def test_of_the_same_day_in_one_call_the_later_counts(market):
     first, second = some_bars("A", seed=1), some_bars("A", seed=2)
-    market.keep_bars([first, second])
+    market.save_bars([first, second])
     assert same(market.bars()["A"], second)
 
 
 def test_figures_are_kept_by_the_year_where_all_of_its_days_have_them(market):
-    market.keep_bars([some_bars("A")])
-    market.keep_bars([some_bars("A", ["2021-01-04"], figures=("close", "volume"))])
+    market.save_bars([some_bars("A")])
+    market.save_bars([some_bars("A", ["2021-01-04"], figures=("close", "volume"))])
     assert market.bars()["A"].open is None
     assert market.bars()["A"].volume is not None
     assert market.bars(last=date(2020, 12, 31))["A"].open is not None
     whole = some_bars("A", seed=3)
-    market.keep_bars([whole])
+    market.save_bars([whole])
     assert same(market.bars()["A"], whole)
 
 
 def test_bars_of_some_symbols_and_days(market):
     bars = {symbol: some_bars(symbol, seed=at) for at, symbol in enumerate("CAB")}
-    market.keep_bars(list(bars.values()))
+    market.save_bars(list(bars.values()))
     assert list(market.bars()) == ["A", "B", "C"]
     assert list(market.bars(["C", "A", "NOPE"])) == ["A", "C"]
     assert market.bars([]) == {}
@@ -153,7 +153,7 @@ def test_bars_of_some_symbols_and_days(market):
 
 
 def test_nobody_can_change_what_is_kept(market):
-    market.keep_bars([some_bars("A")])
+    market.save_bars([some_bars("A")])
     with pytest.raises(ValueError, match="read-only"):
         market.bars()["A"].close[0] = 1.0
 
@@ -161,12 +161,12 @@ def test_nobody_can_change_what_is_kept(market):
 def test_progress_is_told(market):
     told = []
     bars = [some_bars(f"S{at:03}", some_days("2021-01-01", "2021-01-03")) for at in range(150)]
-    market.keep_bars(bars, progress=told.append)
+    market.save_bars(bars, progress=told.append)
     assert sum(told) == 150
 
 
 def test_nothing_kept_changes_nothing(market):
-    assert market.keep_bars([]) == 0
+    assert market.save_bars([]) == 0
     assert market.bars() == {}
     assert market.symbols() == ()
     assert market.withheld() == {}
@@ -177,7 +177,7 @@ def test_nothing_kept_changes_nothing(market):
 
 def test_closes_are_those_of_the_bars_by_symbol(market):
     bars = {symbol: some_bars(symbol, seed=at) for at, symbol in enumerate("CAB")}
-    market.keep_bars(list(bars.values()))
+    market.save_bars(list(bars.values()))
     history = market.closes()
     assert history.symbols == market.symbols() == ("A", "B", "C")
     assert np.array_equal(history.dates, some_days())
@@ -187,7 +187,7 @@ def test_closes_are_those_of_the_bars_by_symbol(market):
 
 def test_a_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_is_not_on_offer(market):
     days = some_days()
-    market.keep_bars(
+    market.save_bars(
         [
             some_bars("WHOLE"),
             some_bars("LATE", days[8:]),
@@ -207,7 +207,7 @@ def test_a_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_is_not_on_of
     assert list(market.withheld()) == ["ENDED", "SIX"]
     assert market.withheld()["SIX"].startswith("6 rows without a price, 2020-12-31 to 2021-01-05")
     mended = some_bars("SIX", days[3:9])
-    market.keep_bars([mended])
+    market.save_bars([mended])
     assert market.closes(["SIX"]).symbols == ("SIX",)
     assert list(market.withheld()) == ["ENDED"]
 
@@ -215,7 +215,7 @@ def test_a_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_is_not_on_of
 def test_the_same_call_gives_the_same_object_until_something_changes(place):
     clock = Clock()
     market, other = place(clock=clock), place()
-    other.keep_bars([some_bars("A"), some_bars("B")])
+    other.save_bars([some_bars("A"), some_bars("B")])
     calls = [
         {},
         {"symbols": ["B", "A"]},
@@ -225,7 +225,7 @@ def test_the_same_call_gives_the_same_object_until_something_changes(place):
     first = [market.closes(**call) for call in calls]
     clock.now += 60.0
     assert all(market.closes(**call) is one for call, one in zip(calls, first, strict=True))
-    other.keep_bars([some_bars("A", seed=5)])
+    other.save_bars([some_bars("A", seed=5)])
     clock.now += 60.0
     second = [market.closes(**call) for call in calls]
     assert all(one is not two for one, two in zip(first, second, strict=True))
@@ -236,10 +236,10 @@ def test_the_same_call_gives_the_same_object_until_something_changes(place):
 def test_whether_others_changed_something_is_asked_once_a_second(place):
     clock = Clock()
     market, other = place(clock=clock), place()
-    other.keep_bars([some_bars("A")])
+    other.save_bars([some_bars("A")])
     assert market.symbols() == ("A",)
-    other.keep_bars([some_bars("B")])
-    other.keep_instruments(Instruments.of([Instrument("B", "Bonds")]))
+    other.save_bars([some_bars("B")])
+    other.save_instruments(Instruments.of([Instrument("B", "Bonds")]))
     clock.now += 0.9
     assert market.symbols() == (("A",) if market is not other else ("A", "B"))
     clock.now += 0.2
@@ -249,13 +249,13 @@ def test_whether_others_changed_something_is_asked_once_a_second(place):
 
 def test_whoever_keeps_something_finds_it_at_once(place):
     market = place(clock=Clock())
-    market.keep_bars([some_bars("A")])
+    market.save_bars([some_bars("A")])
     assert market.symbols() == ("A",)
-    market.keep_bars([some_bars("B")])
+    market.save_bars([some_bars("B")])
     assert market.symbols() == ("A", "B")
-    market.keep_instruments(Instruments.of([Instrument("A", "one")]))
+    market.save_instruments(Instruments.of([Instrument("A", "one")]))
     assert market.instruments()["A"].name == "one"
-    market.keep_instruments(Instruments.of([Instrument("A", "two")]))
+    market.save_instruments(Instruments.of([Instrument("A", "two")]))
     assert market.instruments()["A"].name == "two"
 
 
@@ -263,8 +263,8 @@ def test_whoever_keeps_something_finds_it_at_once(place):
 def test_what_was_on_offer_stays_so_while_the_store_cannot_be_read(place):
     clock = Clock()
     market = place(clock=clock)
-    market.keep_bars([some_bars("A")])
-    market.keep_instruments(Instruments.of([Instrument("A", "one")]))
+    market.save_bars([some_bars("A")])
+    market.save_instruments(Instruments.of([Instrument("A", "one")]))
     before, listed = market.closes(), market.instruments()
     with writing(market.engine) as connection:
         connection.exec_driver_sql("ALTER TABLE revisions RENAME TO gone")
@@ -278,7 +278,7 @@ def test_what_was_on_offer_stays_so_while_the_store_cannot_be_read(place):
         connection.exec_driver_sql("ALTER TABLE gone RENAME TO revisions")
     clock.now += 60.0
     market.check()
-    market.keep_bars([some_bars("B")])
+    market.save_bars([some_bars("B")])
     assert market.symbols() == ("A", "B")
 
 
@@ -294,7 +294,7 @@ def test_two_who_keep_prices_of_one_asset_at_once_lose_nothing(place):
         changed = 0
         for turn in range(rounds):
             mine = days[part::2][turn::rounds]
-            changed += market.keep_bars([some_bars(symbol, mine) for symbol in symbols])
+            changed += market.save_bars([some_bars(symbol, mine) for symbol in symbols])
         return changed
 
     with ThreadPoolExecutor(2) as pool:
@@ -315,19 +315,19 @@ LIST = [
 
 def test_instruments_are_told_as_they_were_first_kept(market):
     assert list(market.instruments()) == []
-    assert market.keep_instruments(Instruments.of(LIST)) == 3
+    assert market.save_instruments(Instruments.of(LIST)) == 3
     assert list(market.instruments()) == LIST
-    assert market.keep_instruments(Instruments.of(LIST)) == 0
+    assert market.save_instruments(Instruments.of(LIST)) == 0
     better = Instrument("AGG", "US bonds", AssetClass.BOND, 1e9)
     another = Instrument("GLD", "Gold", AssetClass.GOLD, 2e9)
-    assert market.keep_instruments(Instruments.of([another, better, LIST[2]])) == 2
+    assert market.save_instruments(Instruments.of([another, better, LIST[2]])) == 2
     assert list(market.instruments()) == [LIST[0], better, LIST[2], another]
     assert market.instruments() is market.instruments()
 
 
 def test_preparing_again_changes_nothing(market):
-    market.keep_bars([some_bars("A")])
-    market.keep_instruments(Instruments.of(LIST))
+    market.save_bars([some_bars("A")])
+    market.save_instruments(Instruments.of(LIST))
     market.prepare()
     assert same(market.bars()["A"], some_bars("A"))
     assert list(market.instruments()) == LIST

@@ -19,8 +19,8 @@ from alembic.script import ScriptDirectory
 from rebalancer.adapters.sql import engine as sql_engine
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect, reading
-from rebalancer.adapters.sql.store import SqlWork
 from rebalancer.adapters.sql.tables import metadata
+from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.jobs import JobState
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from tests.contracts.databases import new_database

@@ -94,23 +94,23 @@ def named(**calls):
         user=(lambda tx, on: tx.users.get(on.ada.id), "pk_users"),
         login=(lambda tx, on: tx.users.by_email(on.ada.email), "uq_users_email"),
         token=(lambda tx, on: tx.tokens.get(on.token.digest), "pk_refresh_tokens"),
-        token_use=(lambda tx, on: tx.tokens.use(on.token.digest, NOW), "pk_refresh_tokens"),
+        token_use=(lambda tx, on: tx.tokens.mark_used(on.token.digest, NOW), "pk_refresh_tokens"),
         logout=(lambda tx, on: tx.tokens.revoke(on.token.family), "ix_refresh_tokens_family"),
         token_tidy=(
-            lambda tx, on: tx.tokens.tidy(NOW, owner=on.ada.id),
+            lambda tx, on: tx.tokens.delete_expired(NOW, owner=on.ada.id),
             "ix_refresh_tokens_owner pk_refresh_tokens",
         ),
         portfolio=(
             lambda tx, on: tx.portfolios.get(on.portfolio.id, owner=on.ada.id),
             "pk_portfolios",
         ),
-        portfolios_some=(lambda tx, on: tx.portfolios.some([on.portfolio.id]), "pk_portfolios"),
+        portfolios_some=(lambda tx, on: tx.portfolios.get_many([on.portfolio.id]), "pk_portfolios"),
         portfolios_versions=(
             lambda tx, on: tx.portfolios.versions([on.portfolio.id]),
             "pk_portfolios",
         ),
         portfolios_page=(
-            lambda tx, on: tx.portfolios.of(on.ada.id, after=on.portfolio.id, limit=20),
+            lambda tx, on: tx.portfolios.page(on.ada.id, after=on.portfolio.id, limit=20),
             "ix_portfolios_owner_created_id pk_portfolios",
         ),
         portfolio_save=(
@@ -123,7 +123,7 @@ def named(**calls):
             lambda tx, on: tx.portfolios.chunk(after=on.portfolio.id, limit=50),
             "pk_portfolios",
         ),
-        milestones=(lambda tx, on: tx.portfolios.milestones(512), "pk_portfolios"),
+        chunk_boundaries=(lambda tx, on: tx.portfolios.chunk_boundaries(512), "pk_portfolios"),
         ledger=(
             lambda tx, on: tx.portfolios.ledger(on.portfolio.id),
             "ix_ledger_entries_portfolio_sequence",
@@ -143,11 +143,11 @@ def named(**calls):
             "pk_proposals pk_portfolios",
         ),
         proposals_page=(
-            lambda tx, on: tx.proposals.of(on.ada.id, before=on.record.id, limit=20),
+            lambda tx, on: tx.proposals.page(on.ada.id, before=on.record.id, limit=20),
             "ix_proposals_owner_proposed_id pk_proposals pk_portfolios",
         ),
         proposals_of_portfolio=(
-            lambda tx, on: tx.proposals.of(on.ada.id, portfolio_id=on.portfolio.id, limit=20),
+            lambda tx, on: tx.proposals.page(on.ada.id, portfolio_id=on.portfolio.id, limit=20),
             "ix_proposals_portfolio_proposed_id pk_portfolios",
         ),
         key=(lambda tx, on: tx.keys.get(on.ada.id, on.key.key), "pk_idempotency_keys"),

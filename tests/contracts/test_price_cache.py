@@ -21,34 +21,34 @@ import pytest
 from rebalancer.adapters.mongo.connection import connect
 from rebalancer.adapters.redis.connection import Breaker, Connection
 from rebalancer.adapters.redis.prices import RedisPriceCache
-from rebalancer.application.kept_prices import KeptPrices
 from rebalancer.application.market_data import ImportMarket
-from rebalancer.application.ports.market import MarketStore, PriceSource, PricesUnavailable
+from rebalancer.application.ports.market import MarketStore, PriceSource
 from rebalancer.application.ports.store import Database
+from rebalancer.application.stored_market import StoredPrices
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
-from rebalancer.domain.market.bars import Bars, Offer, of_history
+from rebalancer.domain.market.bars import Bars, MarketSnapshot, bars_of_history
 from rebalancer.domain.market.instruments import Instruments
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from rebalancer.wiring import STORE, Sources, container
 from tests.builders import prices, varied_prices
 from tests.contracts.redises import Clock, Silent, connected
 from tests.servers import Valkey, running
 
 HISTORY = varied_prices()
-OFFER = Offer(HISTORY, {"OLD": "10 rows without a price, é"})
+OFFER = MarketSnapshot(HISTORY, {"OLD": "10 rows without a price, é"})
 
 
 class Source:
     """A store that can change, go away, or take its time; counts who reads."""
 
-    def __init__(self, offer: Offer = OFFER, *, takes: float = 0.0) -> None:
+    def __init__(self, offer: MarketSnapshot = OFFER, *, takes: float = 0.0) -> None:
         self.offer, self.takes = offer, takes
         self.away = False
         self.read = 0
         self._lock = threading.Lock()
 
-    def __call__(self) -> Offer:
+    def __call__(self) -> MarketSnapshot:
         with self._lock:
             self.read += 1
         time.sleep(self.takes)
@@ -57,18 +57,18 @@ class Source:
         return self.offer
 
 
-def unread() -> Offer:
+def unread() -> MarketSnapshot:
     raise AssertionError("it is kept")
 
 
-def doubled(offer: Offer = OFFER) -> Offer:
+def doubled(offer: MarketSnapshot = OFFER) -> MarketSnapshot:
     """Other prices."""
     assert offer.history is not None
     closes = offer.history.closes * 2
-    return Offer(PriceHistory.of(HISTORY.symbols, HISTORY.dates, closes), offer.withheld)
+    return MarketSnapshot(PriceHistory.of(HISTORY.symbols, HISTORY.dates, closes), offer.withheld)
 
 
-def same(one: Offer, other: Offer) -> bool:
+def same(one: MarketSnapshot, other: MarketSnapshot) -> bool:
     if one.history is None or other.history is None:
         return one.history is other.history and one.withheld == other.withheld
     assert one.history.symbols == other.history.symbols
@@ -104,15 +104,15 @@ def names(connection: Connection) -> list[str]:
     "offer",
     [
         OFFER,
-        Offer(HISTORY, {}),
-        Offer(None, {"A": "no price"}),
-        Offer(None, {}),
-        Offer(prices(300, 1000), {}),  # 2.4 MB, in parts
+        MarketSnapshot(HISTORY, {}),
+        MarketSnapshot(None, {"A": "no price"}),
+        MarketSnapshot(None, {}),
+        MarketSnapshot(prices(300, 1000), {}),  # 2.4 MB, in parts
     ],
     ids=["both", "history", "withheld", "nothing", "large"],
 )
 def test_what_one_has_read_others_have(
-    connection: Connection, elsewhere: Connection, offer: Offer
+    connection: Connection, elsewhere: Connection, offer: MarketSnapshot
 ) -> None:
     source = Source(offer)
     assert RedisPriceCache(connection).get("7", source) is offer
@@ -229,7 +229,7 @@ def test_of_many_processes_one_reads(redis_url: str, prefix: str) -> None:
 
 
 def _never_heard_of_again(url: str, prefix: str, told: Any) -> None:
-    def read() -> Offer:
+    def read() -> MarketSnapshot:
         told.set()
         time.sleep(60)
         return OFFER
@@ -269,7 +269,7 @@ def test_whoever_waits_too_long_reads_for_themselves(
 def test_a_lock_that_somebody_else_has_by_now_is_left_to_them(connection: Connection) -> None:
     lock = connection.name("market", "1", "lock")
 
-    def slowly() -> Offer:
+    def slowly() -> MarketSnapshot:
         connection.ask(lambda client: client.set(lock, "somebody"))
         return OFFER
 
@@ -338,7 +338,7 @@ def test_while_redis_is_away_the_store_is_read() -> None:
 def test_a_server_that_goes_away_meanwhile_is_no_reason_to_fail() -> None:
     with running(Valkey) as server, connected(server.url) as connection:
 
-        def read() -> Offer:
+        def read() -> MarketSnapshot:
             server.kill()
             return OFFER
 
@@ -360,7 +360,9 @@ def test_a_silent_server_is_waited_for_once() -> None:
 
 
 def test_windows_are_no_business_of_redis(connection: Connection) -> None:
-    kept = KeptPrices(lambda: of_history(HISTORY), lambda: "1", cache=RedisPriceCache(connection))
+    kept = StoredPrices(
+        lambda: bars_of_history(HISTORY), lambda: "1", cache=RedisPriceCache(connection)
+    )
     kept.closes()
     before = commands(connection)
     for back in range(1, 100):
@@ -467,9 +469,9 @@ def test_two_deployments_on_one_server_keep_prices_apart(redis_url: str, tmp_pat
 
 
 def test_bars_of_other_days_make_another_offer(connection: Connection) -> None:
-    bars = of_history(HISTORY)
+    bars = bars_of_history(HISTORY)
     short = Bars("SHORT", bars[0].days[:20], bars[0].close[:20])
-    offer = Offer.of([*bars, short])
+    offer = MarketSnapshot.of([*bars, short])
     RedisPriceCache(connection).get("1", lambda: offer)
     got = RedisPriceCache(connection).get("1", unread)
     assert same(got, offer)

@@ -17,11 +17,10 @@ from rebalancer.adapters.market_data.csv_files import CsvPrices
 from rebalancer.adapters.market_data.sample import SamplePrices
 from rebalancer.adapters.memory.market import MemoryPrices
 from rebalancer.adapters.redis.prices import RedisPriceCache
-from rebalancer.application.kept_prices import KeptPrices
-from rebalancer.application.ports.market import PricesUnavailable
+from rebalancer.application.stored_market import StoredPrices
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.bars import Bars, of_history
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.bars import Bars, bars_of_history
+from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from tests.builders import as_csv, prices
 from tests.contracts.markets import KINDS, market_places
 from tests.contracts.redises import connected
@@ -63,7 +62,7 @@ def redis(folder, url):
     """Through a cache: each source is as in a process of its own, and the first one fills it."""
     with connected(url) as connection:
         cache = RedisPriceCache(connection)
-        yield lambda: KeptPrices(with_a_gap, lambda: "1", cache=cache)
+        yield lambda: StoredPrices(with_a_gap, lambda: "1", cache=cache)
 
 
 ADAPTERS = [
@@ -78,7 +77,7 @@ ADAPTERS = [
 
 def with_a_gap():
     """The bars of the history, C's without those days on which it stands still."""
-    whole = {one.symbol: one for one in of_history(the_history())}
+    whole = {one.symbol: one for one in bars_of_history(the_history())}
     still = [row for row, _ in GAP]
     c = whole["C"].columns()
     whole["C"] = Bars("C", **{name: np.delete(values, still) for name, values in c.items()})
@@ -90,7 +89,7 @@ def make(request, tmp_path_factory, makers):
     if request.param in KINDS:
         with ExitStack() as at_the_end:
             place = market_places(request, makers, at_the_end, request.param)
-            place().keep_bars(with_a_gap())
+            place().save_bars(with_a_gap())
             yield place
     elif request.param is redis:
         yield from redis(tmp_path_factory.mktemp("prices"), request.getfixturevalue("redis_url"))

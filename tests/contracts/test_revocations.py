@@ -60,12 +60,12 @@ def test_a_login_has_not_ended_until_it_has(opened: Callable[[], Any]) -> None:
     async def scenario() -> None:
         async with opened() as place:
             family, other = uuid4(), uuid4()
-            assert not await place.ended.revoked(family)
+            assert not await place.ended.is_revoked(family)
             place.ended.revoke(family)
-            assert await place.ended.revoked(family)  # at once, though it was asked a moment ago
+            assert await place.ended.is_revoked(family)  # at once, though it was asked a moment ago
             place.ended.revoke(family)
-            assert await place.ended.revoked(family)
-            assert not await place.ended.revoked(other)
+            assert await place.ended.is_revoked(family)
+            assert not await place.ended.is_revoked(other)
 
     asyncio.run(scenario())
 
@@ -76,9 +76,9 @@ def test_it_is_remembered_for_as_long_as_a_token_could_serve(opened: Callable[[]
             family = uuid4()
             place.ended.revoke(family)
             await place.wait(LIFETIME.total_seconds() / 2)
-            assert await place.ended.revoked(family)
+            assert await place.ended.is_revoked(family)
             await place.wait(LIFETIME.total_seconds() / 2)
-            assert not await place.ended.revoked(family)
+            assert not await place.ended.is_revoked(family)
 
     asyncio.run(scenario())
 
@@ -107,14 +107,14 @@ def test_other_processes_know_within_a_second(redis_url: str) -> None:
                 ours = RedisRevocations(one, here, MemoryRevocations(), clock=clock)
                 theirs = RedisRevocations(another, there, MemoryRevocations(), clock=clock)
                 known, unknown = uuid4(), uuid4()
-                assert not await theirs.revoked(known)
+                assert not await theirs.is_revoked(known)
                 ours.revoke(known)
                 ours.revoke(unknown)
-                assert await ours.revoked(known)
-                assert await theirs.revoked(unknown)
-                assert not await theirs.revoked(known)  # as it heard just before
+                assert await ours.is_revoked(known)
+                assert await theirs.is_revoked(unknown)
+                assert not await theirs.is_revoked(known)  # as it heard just before
                 await clock.wait(FRESH)
-                assert await theirs.revoked(known)
+                assert await theirs.is_revoked(known)
                 left = one.ask(lambda client: client.ttl(one.name("ended", str(known))))
                 assert 15 * 60 - 5 <= left <= 15 * 60
 
@@ -134,7 +134,7 @@ def test_while_redis_is_away_a_process_knows_what_it_has_ended() -> None:
                 ended.revoke(before)
                 server.kill()
                 ended.revoke(during)
-                assert [await ended.revoked(one) for one in (before, during, never)] == [
+                assert [await ended.is_revoked(one) for one in (before, during, never)] == [
                     *(True, True, False)
                 ]
                 server.start()
@@ -144,7 +144,7 @@ def test_while_redis_is_away_a_process_knows_what_it_has_ended() -> None:
                 assert connection.ask(
                     lambda client: client.exists(connection.name("ended", str(again)))
                 )
-                assert [await ended.revoked(one) for one in (before, during, again, never)] == [
+                assert [await ended.is_revoked(one) for one in (before, during, again, never)] == [
                     *(True, True, True, False)
                 ]
 
@@ -193,7 +193,7 @@ def test_what_ended_during_an_outage_others_hear_of_after_it(who: str) -> None:
             async with two_processes(server.url) as two:
                 before, during, over = uuid4(), uuid4(), uuid4()
                 two.here.revoke(before)
-                assert await two.there.revoked(before)
+                assert await two.there.is_revoked(before)
                 server.kill()
                 two.here.revoke(during)
                 server.start()  # and has forgotten everything
@@ -202,10 +202,10 @@ def test_what_ended_during_an_outage_others_hear_of_after_it(who: str) -> None:
                 if who == "a thread":
                     two.connections[0].check()
                 else:  # of somebody whose login has not ended
-                    assert not await two.here.revoked(over)
-                assert await two.there.revoked(during)
-                assert await two.there.revoked(before)
-                assert not await two.there.revoked(over)
+                    assert not await two.here.is_revoked(over)
+                assert await two.there.is_revoked(during)
+                assert await two.there.is_revoked(before)
+                assert not await two.there.is_revoked(over)
                 one, _ = two.connections
                 left = one.ask(lambda client: client.ttl(one.name("ended", str(during))))
                 assert 15 * 60 - 15 <= left <= 15 * 60
@@ -223,7 +223,7 @@ def test_what_a_server_forgets_while_nobody_asks_it_hears_again() -> None:
                 server.start()
                 await really_wait(0.1)
                 two.here._connection.check()  # anybody's question: no outage was noticed
-                assert await two.there.revoked(family)
+                assert await two.there.is_revoked(family)
 
     asyncio.run(scenario())
 
@@ -257,8 +257,8 @@ def test_what_redis_refuses_ends_here_all_the_same(redis_url: str) -> None:
                 try:
                     family = uuid4()
                     ended.revoke(family)
-                    assert await ended.revoked(family)
-                    assert not await ended.revoked(uuid4())
+                    assert await ended.is_revoked(family)
+                    assert not await ended.is_revoked(uuid4())
                 finally:
                     connection.ask(lambda client: client.config_set("min-replicas-to-write", 0))
 
@@ -273,9 +273,9 @@ def test_a_silent_server_is_waited_for_once() -> None:
             ended = RedisRevocations(connection, loop, MemoryRevocations(), clock=clock)
             for _ in range(3):
                 family = uuid4()
-                assert not await ended.revoked(family)
+                assert not await ended.is_revoked(family)
                 ended.revoke(family)
-                assert await ended.revoked(family)
+                assert await ended.is_revoked(family)
         assert silent.calls == 1
         connection.close()
         silent.close()

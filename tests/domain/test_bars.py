@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.bars import FIGURES, Bars, Offer, assembled, by_year, of_history
+from rebalancer.domain.market.bars import (
+    BAR_FIELDS,
+    Bars,
+    MarketSnapshot,
+    bars_of_history,
+    join_years,
+    split_by_year,
+)
 from rebalancer.domain.market.prices import PriceHistory
 from tests.builders import prices
 
@@ -52,7 +59,7 @@ def test_years_follow_each_other_and_join_again():
     whole = Bars("A", np.arange("2019-12-30", "2021-01-03", dtype="datetime64[D]"), np.ones(370))
     years = dict(whole.years())
     assert {year: len(part) for year, part in years.items()} == {2019: 2, 2020: 366, 2021: 2}
-    joined = Bars.joined("A", [part.columns() for part in years.values()])
+    joined = Bars.concatenate("A", [part.columns() for part in years.values()])
     assert np.array_equal(joined.days, whole.days)
 
 
@@ -62,7 +69,7 @@ def test_days_between():
     assert whole.between(None, date(2021, 1, 5)).close.tolist() == [1.0, 2.0]
     assert whole.between(date(2021, 1, 3), None).close.tolist() == [3.0]
     assert len(whole.between(date(2021, 1, 3), date(2021, 1, 5))) == 0
-    assert assembled({"A": [whole.columns()]}, date(2022, 1, 1)) == {}
+    assert join_years({"A": [whole.columns()]}, date(2022, 1, 1)) == {}
 
 
 CLOSES = st.dictionaries(st.integers(0, 30), st.floats(0.01, 100.0), min_size=1).map(
@@ -72,26 +79,26 @@ CLOSES = st.dictionaries(st.integers(0, 30), st.floats(0.01, 100.0), min_size=1)
 
 @given(CLOSES, CLOSES)
 def test_those_that_come_later_stand(ours, theirs):
-    merged = bars(ours).replaced_by(bars(theirs))
+    merged = bars(ours).merged_with(bars(theirs))
     expected = dict(sorted((ours | theirs).items()))
     assert merged.close.tolist() == list(expected.values())
     assert np.array_equal(merged.days, bars(expected).days)
     different = sum(ours.get(day) != close for day, close in expected.items())
-    assert merged.changed_since(bars(ours)) == different
-    assert merged.changed_since(None) == len(expected)
-    assert merged.changed_since(merged) == 0
+    assert merged.count_changes_since(bars(ours)) == different
+    assert merged.count_changes_since(None) == len(expected)
+    assert merged.count_changes_since(merged) == 0
 
 
 def test_a_figure_that_either_lacks_is_lacking_unless_nothing_is_left_of_ours():
     plain, rich = bars({0: 1.0, 1: 1.0}), bars({1: 2.0}, volume=np.array([9.0]))
-    assert plain.replaced_by(rich).volume is None
-    assert rich.replaced_by(plain).volume is None
-    assert bars({1: 2.0}).replaced_by(rich).volume.tolist() == [9.0]
-    assert rich.changed_since(bars({1: 2.0})) == 1
+    assert plain.merged_with(rich).volume is None
+    assert rich.merged_with(plain).volume is None
+    assert bars({1: 2.0}).merged_with(rich).volume.tolist() == [9.0]
+    assert rich.count_changes_since(bars({1: 2.0})) == 1
 
 
 def test_by_year_the_later_of_the_same_day_counts():
-    found = by_year([bars({0: 1.0, 1: 1.0}), bars({1: 2.0}), bars({0: 3.0}, "B")])
+    found = split_by_year([bars({0: 1.0, 1: 1.0}), bars({1: 2.0}), bars({0: 3.0}, "B")])
     assert list(found) == [("A", 2021), ("B", 2021)]
     assert found["A", 2021].close.tolist() == [1.0, 2.0]
 
@@ -101,10 +108,10 @@ def test_a_history_survives_being_taken_apart():
     closes = walk.closes.copy()
     closes[:20, 1] = np.nan
     history = PriceHistory.of(walk.symbols, walk.dates, closes)
-    apart = of_history(history)
+    apart = bars_of_history(history)
     assert [len(one) for one in apart] == [50, 30, 50]
-    assert all(getattr(one, name) is None for one in apart for name in FIGURES[1:])
-    offer = Offer.of(reversed(apart))
+    assert all(getattr(one, name) is None for one in apart for name in BAR_FIELDS[1:])
+    offer = MarketSnapshot.of(reversed(apart))
     assert offer.history is not None
     assert offer.history.digest == history.digest
     assert offer.withheld == {}
@@ -112,7 +119,7 @@ def test_a_history_survives_being_taken_apart():
 
 def test_assets_with_too_long_a_gap_are_withheld_with_their_days():
     long = bars({0: 1.0, 8: 2.0}, "LONG")
-    offer = Offer.of([bars(dict.fromkeys(range(9), 5.0)), long])
+    offer = MarketSnapshot.of([bars(dict.fromkeys(range(9), 5.0)), long])
     assert offer.history is not None
     assert offer.history.symbols == ("A",)
     assert offer.withheld == {
@@ -123,11 +130,11 @@ def test_assets_with_too_long_a_gap_are_withheld_with_their_days():
 
 def test_days_of_withheld_assets_alone_do_not_count():
     odd = bars({0: 1.0, 9: 2.0, 10: 3.0}, "ODD")
-    offer = Offer.of([bars(dict.fromkeys(range(9), 5.0)), odd])
+    offer = MarketSnapshot.of([bars(dict.fromkeys(range(9), 5.0)), odd])
     assert list(offer.withheld) == ["ODD"]
     assert offer.history is not None
     assert len(offer.history) == 9
 
 
 def test_of_nothing_there_is_no_offer():
-    assert Offer.of([]).history is None
+    assert MarketSnapshot.of([]).history is None

@@ -90,7 +90,7 @@ def check(wired, run):
     """Each portfolio has one proposal, or one reason why not."""
     with wired.get(UnitOfWork).read() as tx:
         owner = tx.users.by_email("owner@example.org")
-        found = [one for one in tx.proposals.of(owner.id, limit=10 * COUNT) if one.run == run]
+        found = [one for one in tx.proposals.page(owner.id, limit=10 * COUNT) if one.run == run]
         failures, ended = tx.runs.failures(run), tx.runs.get(run)
     assert set(Counter(one.portfolio_id for one in found).values()) == {1}
     assert len(found) == ended.proposed + ended.nothing == COUNT - COUNT // 100

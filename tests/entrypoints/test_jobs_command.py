@@ -15,7 +15,7 @@ import pytest
 
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.migrations import upgrade
-from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.domain.errors import NotFound
 from rebalancer.domain.portfolio.mandate import Mandate
@@ -227,7 +227,7 @@ def test_a_batch_whose_process_is_killed_goes_on_where_it_was(quickly, tmp_path,
         done = awaited(work, job, lambda job: job.state.ended, 90)
     assert (done.state, done.attempts) == (JobState.SUCCEEDED, 2), done.error
     with work.read() as tx:
-        proposals = tx.proposals.of(ada.id, limit=10 * count)
+        proposals = tx.proposals.page(ada.id, limit=10 * count)
         run = tx.runs.get(job.id)
     assert len({one.portfolio_id for one in proposals}) == len(proposals) == count
     assert (str(run.id), run.proposed + run.nothing, run.failed) == (asked["id"], count, 0)

@@ -18,7 +18,7 @@ from rebalancer.adapters.jobs.queue import QueuedJobs
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.reports import SqlReports
-from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.backtests import BACKTEST, BacktestOrder
 from rebalancer.application.ports.jobs import Job, JobState
 from tests.contracts.jobs import awaited, ended, kept, now, seen

@@ -236,7 +236,7 @@ def _check(home: House, report: Report) -> None:
         for number in range(USERS):
             user = tx.users.by_email(f"user{number}@example.org")
             assert user is not None
-            for portfolio in tx.portfolios.of(user.id, limit=100):
+            for portfolio in tx.portfolios.page(user.id, limit=100):
                 _check_portfolio(tx, portfolio, promises, findings)
         _check_runs(tx, report)
     wired.close()
@@ -267,7 +267,7 @@ def _check_portfolio(
             traded = (entry.kind.value, entry.symbol, entry.quantity, entry.price)
             fills[entry.proposal][*traded, entry.amount, entry.cost] += 1
     executed = 0
-    for record in tx.proposals.of(portfolio.owner, portfolio_id=portfolio.id, limit=100_000):
+    for record in tx.proposals.page(portfolio.owner, portfolio_id=portfolio.id, limit=100_000):
         orders: Counter[Fill] = Counter()
         if record.stage is Stage.EXECUTED:
             executed += 1
@@ -297,7 +297,7 @@ def _check_runs(tx: Transaction, report: Report) -> None:
     owner = tx.users.by_email(BOOK_OWNER)
     assert owner is not None
     each: Counter[tuple[UUID | None, UUID]] = Counter()
-    for record in tx.proposals.of(owner.id, limit=10_000_000):
+    for record in tx.proposals.page(owner.id, limit=10_000_000):
         each[record.run, record.portfolio_id] += 1
     if each and max(each.values()) > 1:
         report.findings.append("a portfolio has two proposals of one run")

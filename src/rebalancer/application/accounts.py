@@ -8,10 +8,10 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports.accounts import Passwords, RefreshToken, Revocations, Tokens
+from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
-from rebalancer.domain.portfolio.owner import User, email_of
+from rebalancer.domain.portfolio.owner import RefreshToken, User, normalize_email
 from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 128
@@ -57,14 +57,14 @@ class Register:
             raise InvalidRequest(
                 f"must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters", field="password"
             )
-        address = email_of(email)
+        address = normalize_email(email)
         if password.casefold() in (address, address.partition("@")[0]):
             raise InvalidRequest("must not be the e-mail address", field="password")
         user = User(
             id=id,
             email=address,
             name=name.strip(),
-            password=self.passwords.hashed(password),
+            password=self.passwords.hash(password),
             created=now,
         )
         with self.work.begin() as tx:
@@ -88,12 +88,12 @@ class LogIn:
         """
         with self.work.read() as tx:
             user = tx.users.by_email(email.strip().casefold())
-        right = self.passwords.match(password, user.password if user else None)
+        right = self.passwords.verify(password, user.password if user else None)
         if user is None or not right:
             raise NotAuthenticated("the e-mail address or the password is wrong")
         login, token = _login(self.tokens, user, family, now)
         with self.work.begin() as tx:
-            tx.tokens.tidy(now, owner=user.id)
+            tx.tokens.delete_expired(now, owner=user.id)
             tx.tokens.add(token)
         return login
 
@@ -119,8 +119,8 @@ class RefreshLogin:
         digest = self.tokens.digest(secret)
         with self.work.begin() as tx:
             old = tx.tokens.get(digest)
-            if old is not None and now < old.expires and tx.tokens.use(digest, now):
-                login, token = _login(self.tokens, account(tx, old.owner), old.family, now)
+            if old is not None and now < old.expires and tx.tokens.mark_used(digest, now):
+                login, token = _login(self.tokens, load_account(tx, old.owner), old.family, now)
                 tx.tokens.add(token)
                 return login
             if old is not None and now < old.expires:
@@ -161,7 +161,7 @@ class ReadProfile:
             NotAuthenticated: there is no such user any more.
         """
         with self.work.read() as tx:
-            return account(tx, owner)
+            return load_account(tx, owner)
 
 
 @attrs.frozen
@@ -179,12 +179,12 @@ class AssessRisk:
         """
         assessment = QUESTIONNAIRE.assess(answers)
         with self.work.begin() as tx:
-            user = attrs.evolve(account(tx, owner), assessment=assessment, assessed=now)
+            user = attrs.evolve(load_account(tx, owner), assessment=assessment, assessed=now)
             tx.users.save(user)
         return user
 
 
-def account(tx: Transaction, owner: UUID) -> User:
+def load_account(tx: Transaction, owner: UUID) -> User:
     """Whoever an access token names; it may outlive them.
 
     Raises:
@@ -193,11 +193,11 @@ def account(tx: Transaction, owner: UUID) -> User:
     try:
         return tx.users.get(owner)
     except NotFound:
-        raise NotAuthenticated("this account is gone; register again") from None
+        raise NotAuthenticated("this load_account is gone; register again") from None
 
 
 def _login(tokens: Tokens, user: User, family: UUID, now: datetime) -> tuple[Login, RefreshToken]:
-    access, access_ends = tokens.access(user.id, family, now)
-    secret, ends = tokens.secret(), now + REFRESH_LIFETIME
+    access, access_ends = tokens.create_access_token(user.id, family, now)
+    secret, ends = tokens.create_refresh_secret(), now + REFRESH_LIFETIME
     token = RefreshToken(tokens.digest(secret), family, user.id, issued=now, expires=ends)
     return Login(user, access, access_ends, secret, ends), token

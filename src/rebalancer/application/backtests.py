@@ -12,9 +12,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.application.accounts import account
+from rebalancer.application.accounts import load_account
 from rebalancer.application.jobs import Progress, SubmitJob
-from rebalancer.application.portfolios import carried_out, fingerprint
+from rebalancer.application.portfolios import find_earlier_result, fingerprint
 from rebalancer.application.ports.jobs import Job, JobChanged, JobState
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
@@ -264,8 +264,8 @@ class StartBacktest:
         asked = fingerprint(BACKTEST, json.dumps(kept, sort_keys=True))
 
         def known(tx: Transaction) -> Job | None:
-            account(tx, owner)
-            before = carried_out(tx, owner, key, asked)
+            load_account(tx, owner)
+            before = find_earlier_result(tx, owner, key, asked)
             if before is not None:
                 return tx.jobs.get(before, owner=owner)
             if len(tx.jobs.of(owner, states=_NOT_DONE, limit=MOST_AT_ONCE)) == MOST_AT_ONCE:

@@ -545,8 +545,8 @@ class Tidy:
     def __call__(self, now: datetime) -> None:
         """Old idempotency keys, and refresh tokens that have ended."""
         with self.work.begin() as tx:
-            tx.keys.forget(now - KEYS_KEPT)
-            tx.tokens.tidy(now)
+            tx.keys.delete_before(now - KEYS_KEPT)
+            tx.tokens.delete_expired(now)
 
 
 def _kept(work: UnitOfWork, id: UUID, change: Callable[[Job], Job], patience: float = 0.0) -> bool:

@@ -14,12 +14,12 @@ from rebalancer.application.ports.market import (
     MarketStore,
     PriceSource,
     Regimes,
-    quiet,
+    no_progress,
 )
 from rebalancer.application.ports.reports import Reports
 from rebalancer.domain.backtest.performance import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
-from rebalancer.domain.market.bars import of_history
+from rebalancer.domain.market.bars import bars_of_history
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -134,7 +134,7 @@ class SearchAssets:
         ]
 
 
-class Interval(StrEnum):
+class PriceInterval(StrEnum):
     """How far closes lie apart: the last of every day, week (from Monday) or month."""
 
     DAY = "1d"
@@ -154,7 +154,7 @@ class ReadCloses:
         *,
         start: date | None = None,
         end: date | None = None,
-        interval: Interval = Interval.DAY,
+        interval: PriceInterval = PriceInterval.DAY,
     ) -> list[tuple[date, float]]:
         """Adjusted closes from ``start`` to ``end``, both included, oldest first.
 
@@ -176,8 +176,8 @@ class ReadCloses:
         if end is not None:
             inside &= history.dates <= np.datetime64(end, "D")
         days, closes = history.dates[inside], history.closes[inside, 0]
-        if interval is not Interval.DAY and len(days):
-            by = Frequency.WEEKLY if interval is Interval.WEEK else Frequency.MONTHLY
+        if interval is not PriceInterval.DAY and len(days):
+            by = Frequency.WEEKLY if interval is PriceInterval.WEEK else Frequency.MONTHLY
             periods = by.period(days)
             last = np.append(periods[1:] != periods[:-1], True)
             days, closes = days[last], closes[last]
@@ -382,7 +382,7 @@ class PrepareStores:
 
 
 @attrs.frozen
-class Imported:
+class ImportResult:
     """What came of an import.
 
     Attributes:
@@ -410,8 +410,8 @@ class ImportMarket:
         listed: Instruments | None = None,
         *,
         usual: Instruments,
-        progress: Callable[[int], None] = quiet,
-    ) -> Imported:
+        progress: Callable[[int], None] = no_progress,
+    ) -> ImportResult:
         """Add to what is kept; days and instruments that are known already are replaced.
 
         The same import again changes nothing, and finishes one that was broken off.
@@ -428,15 +428,15 @@ class ImportMarket:
             Unavailable: the store did not answer; the same import again does the rest.
         """
         self.store.prepare()
-        bars = [] if history is None else of_history(history)
-        days = self.store.keep_bars(bars, progress=progress)
+        bars = [] if history is None else bars_of_history(history)
+        days = self.store.save_bars(bars, progress=progress)
         if listed is None:
             known = self.store.instruments().by_symbol
             given = {one.symbol for one in bars}
             fresh = (it for it in usual if it.symbol in given and it.symbol not in known)
             listed = Instruments.of(fresh)
-        instruments = self.store.keep_instruments(listed)
-        return Imported(len(bars), days, instruments, self.store.withheld())
+        instruments = self.store.save_instruments(listed)
+        return ImportResult(len(bars), days, instruments, self.store.withheld())
 
 
 def _summary(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 import attrs
 
-from rebalancer.application.accounts import account
+from rebalancer.application.accounts import load_account
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.portfolios import IdempotencyKey
 from rebalancer.application.ports.store import Transaction, UnitOfWork
@@ -27,7 +27,7 @@ _ZERO = Decimal(0)
 
 
 @attrs.frozen
-class Valued:
+class ValuedPortfolio:
     """A portfolio at the last close.
 
     Attributes:
@@ -71,7 +71,7 @@ class OpenPortfolio:
         id: UUID,
         owner: UUID,
         now: datetime,
-    ) -> Valued:
+    ) -> ValuedPortfolio:
         """The new portfolio, funded by a first deposit of cash and of assets in kind.
 
         Args:
@@ -97,7 +97,7 @@ class OpenPortfolio:
                 field="currency",
             )
         with self.work.read() as tx:
-            assessment = account(tx, owner).assessment
+            assessment = load_account(tx, owner).assessment
         if assessed_profile and assessment is not None:
             mandate = attrs.evolve(mandate, risk_profile=assessment.profile)
         _check(mandate, market, self.instruments)
@@ -127,7 +127,7 @@ class OpenPortfolio:
         opened = ManagedPortfolio.opened(mandate, id=id, owner=owner, entries=entries, now=now)
         with self.work.begin() as tx:
             tx.portfolios.add(opened, entries)
-        return valued(opened, market)
+        return value_portfolio(opened, market)
 
 
 @attrs.frozen
@@ -137,7 +137,7 @@ class ReadPortfolio:
     work: UnitOfWork
     prices: PriceSource
 
-    def __call__(self, id: UUID, *, owner: UUID) -> Valued:
+    def __call__(self, id: UUID, *, owner: UUID) -> ValuedPortfolio:
         """The portfolio at the last close.
 
         Raises:
@@ -145,14 +145,14 @@ class ReadPortfolio:
         """
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(id, owner=owner)
-        return valued(portfolio, self.prices.closes())
+        return value_portfolio(portfolio, self.prices.closes())
 
-    def all(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[Valued]:
+    def all(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ValuedPortfolio]:
         """Some of the owner's portfolios, the oldest first."""
         with self.work.read() as tx:
-            found = tx.portfolios.of(owner, after=after, limit=limit)
+            found = tx.portfolios.page(owner, after=after, limit=limit)
         market = self.prices.closes()
-        return [valued(portfolio, market) for portfolio in found]
+        return [value_portfolio(portfolio, market) for portfolio in found]
 
 
 @attrs.frozen
@@ -165,7 +165,7 @@ class RevisePortfolio:
 
     def __call__(
         self, mandate: Mandate, *, id: UUID, owner: UUID, version: int, now: datetime
-    ) -> Valued:
+    ) -> ValuedPortfolio:
         """The portfolio under its new mandate.
 
         Raises:
@@ -181,7 +181,7 @@ class RevisePortfolio:
             kept = tx.portfolios.get(id, owner=owner)
             revised = attrs.evolve(kept.revised(mandate, now), version=version + 1)
             tx.portfolios.save(revised)
-        return valued(revised, market)
+        return value_portfolio(revised, market)
 
 
 @attrs.frozen
@@ -238,7 +238,7 @@ class RecordCashFlow:
         key: str | None = None,
         id: UUID,
         now: datetime,
-    ) -> tuple[Entry, Valued, bool]:
+    ) -> tuple[Entry, ValuedPortfolio, bool]:
         """The entry, the portfolio with it, and whether the same request had written it before.
 
         Raises:
@@ -252,9 +252,9 @@ class RecordCashFlow:
         with self.work.begin() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
-            if (done := carried_out(tx, owner, key, asked)) is not None:
+            if (done := find_earlier_result(tx, owner, key, asked)) is not None:
                 entry = next(entry for entry in ledger.entries if entry.id == done)
-                return entry, valued(portfolio, market), True
+                return entry, value_portfolio(portfolio, market), True
             if flow.symbol is not None:
                 if flow.kind is not EntryKind.DIVIDEND:
                     raise InvalidRequest("is only for dividends", field="symbol")
@@ -272,7 +272,7 @@ class RecordCashFlow:
             tx.portfolios.save(booked, entries=[entry])
             if key is not None:
                 tx.keys.add(IdempotencyKey(owner, key, asked, result=entry.id, created=now))
-        return entry, valued(booked, market), False
+        return entry, value_portfolio(booked, market), False
 
 
 @attrs.frozen
@@ -315,7 +315,7 @@ class RecordTrades:
         key: str | None = None,
         id: UUID,
         now: datetime,
-    ) -> tuple[list[Entry], Valued, bool]:
+    ) -> tuple[list[Entry], ValuedPortfolio, bool]:
         """The entries, the portfolio with them, and whether they had been written before.
 
         Args:
@@ -346,10 +346,10 @@ class RecordTrades:
                     raise InvalidRequest("is for another portfolio", field="proposal_id")
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
-            if (done := carried_out(tx, owner, key, asked)) is not None:
+            if (done := find_earlier_result(tx, owner, key, asked)) is not None:
                 ids = {_entry_id(proposal_id, done, number) for number in range(len(trades))}
                 kept = [entry for entry in ledger.entries if entry.id in ids]
-                return kept, valued(portfolio, market), True
+                return kept, value_portfolio(portfolio, market), True
             if not trades:
                 raise InvalidRequest("name at least one", field="trades")
             currency = portfolio.mandate.currency
@@ -363,7 +363,7 @@ class RecordTrades:
             tx.portfolios.save(booked, entries=entries)
             if key is not None:
                 tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
-        return entries, valued(booked, market), False
+        return entries, value_portfolio(booked, market), False
 
 
 @attrs.frozen
@@ -421,7 +421,7 @@ def _canonical(part: object) -> object:
     return [_canonical(one) for one in part] if isinstance(part, tuple) else part
 
 
-def carried_out(tx: Transaction, owner: UUID, key: str | None, asked: str) -> UUID | None:
+def find_earlier_result(tx: Transaction, owner: UUID, key: str | None, asked: str) -> UUID | None:
     """What came of an earlier request with the same key; None when there was none.
 
     Raises:
@@ -488,7 +488,7 @@ def worth(quantity: Decimal, price: Decimal, currency: Currency) -> Decimal:
         return currency.round(quantity * price)
 
 
-def valued(portfolio: ManagedPortfolio, market: PriceHistory) -> Valued:
+def value_portfolio(portfolio: ManagedPortfolio, market: PriceHistory) -> ValuedPortfolio:
     """A portfolio at the market's last close."""
     exact: dict[str, Decimal] = market.memo(
         "closes by symbol",
@@ -503,7 +503,7 @@ def valued(portfolio: ManagedPortfolio, market: PriceHistory) -> Valued:
         raise InvalidRequest(
             f"{', '.join(unknown)}: held, but the prices have no such column", field="holdings"
         )
-    return Valued(portfolio, market.last_date, {symbol: exact[symbol] for symbol in held})
+    return ValuedPortfolio(portfolio, market.last_date, {symbol: exact[symbol] for symbol in held})
 
 
 def _entry(

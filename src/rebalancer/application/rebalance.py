@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 import attrs
 
-from rebalancer.application.portfolios import carried_out, fingerprint
+from rebalancer.application.portfolios import find_earlier_result, fingerprint
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.portfolios import (
@@ -23,7 +23,6 @@ from rebalancer.application.ports.portfolios import (
     ChunkDone,
     ChunksHeld,
     IdempotencyKey,
-    Unreadable,
 )
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import (
@@ -35,7 +34,7 @@ from rebalancer.domain.errors import (
 )
 from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.portfolio.costs import CostModel
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.proposal import (
     Failure,
@@ -240,7 +239,7 @@ class ProposeForPortfolio:
         newest = self.prices.closes(days=1).last_date
         books: list[tuple[Terms, list[tuple[int, Ask, ManagedPortfolio, Portfolio]]]] = []
         with self.work.read() as tx:
-            kept = tx.portfolios.some({ask.portfolio_id for ask in asks})
+            kept = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
         for index, ask in enumerate(asks):
             portfolio = kept.get(ask.portfolio_id)
             if portfolio is None or portfolio.owner != ask.owner:
@@ -341,7 +340,7 @@ class ReadProposals:
         with self.work.read() as tx:
             if portfolio_id is not None:
                 tx.portfolios.get(portfolio_id, owner=owner)
-            found = tx.proposals.of(owner, portfolio_id=portfolio_id, before=before, limit=limit)
+            found = tx.proposals.page(owner, portfolio_id=portfolio_id, before=before, limit=limit)
             versions = tx.portfolios.versions({record.portfolio_id for record in found})
         return [_current(one, versions[one.portfolio_id], newest, now) for one in found]
 
@@ -381,7 +380,7 @@ class AcceptProposal:
         with self.work.begin() as tx:
             record = tx.proposals.get(id, owner=owner)
             portfolio = tx.portfolios.get(record.portfolio_id, owner=owner)
-            if carried_out(tx, owner, key, asked) is not None:
+            if find_earlier_result(tx, owner, key, asked) is not None:
                 return _current(record, portfolio.version, newest, now), True
             done = record.accepted(now, version=portfolio.version, newest=newest)
             if mode is Mode.PAPER:
@@ -480,7 +479,7 @@ class ProposeForEveryone:
                     raise Conflict("the run began with other prices, another policy or other costs")
                 return known
             run = BatchRun(id, terms.digest, terms.policy.name, terms.market.last_date, started=now)
-            tx.runs.add(run, tx.portfolios.milestones(CHUNK))
+            tx.runs.add(run, tx.portfolios.chunk_boundaries(CHUNK))
             return tx.runs.get(id)
 
     def share(
@@ -567,7 +566,7 @@ def _others(portfolio: Portfolio, terms: Terms) -> tuple[Proposal, ...]:
 
 
 def _proposals(
-    chunk: Sequence[ManagedPortfolio | Unreadable],
+    chunk: Sequence[ManagedPortfolio | UnreadablePortfolio],
     terms: Terms,
     run: UUID,
     newest: date,
@@ -577,7 +576,7 @@ def _proposals(
     records: list[ProposalRecord] = []
     failures: list[tuple[UUID, str]] = []
     for portfolio in chunk:
-        if isinstance(portfolio, Unreadable):
+        if isinstance(portfolio, UnreadablePortfolio):
             failures.append((portfolio.id, portfolio.why))
             continue
         try:

@@ -27,16 +27,16 @@ from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.adapters.sql.engine import connect
-from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.jobs import Care, Handlers, Hands, PerformJob
 from rebalancer.application.ports.accounts import Passwords, Revocations
-from rebalancer.application.ports.market import InstrumentSource, PriceSource, PricesUnavailable
+from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from rebalancer.entrypoints.http.app import application
 from rebalancer.wiring import Sources, async_container
 from tests.builders import CLASSES, varied_prices
@@ -165,8 +165,8 @@ class Ended:
     def revoke(self, family: UUID) -> None:
         self._revocations.revoke(family)
 
-    async def revoked(self, family: UUID) -> bool:
-        return await self._revocations.revoked(family)
+    async def is_revoked(self, family: UUID) -> bool:
+        return await self._revocations.is_revoked(family)
 
 
 class Person:

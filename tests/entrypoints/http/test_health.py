@@ -17,10 +17,10 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from rebalancer.application.health import CheckHealth, Health, State
-from rebalancer.application.kept_prices import PATIENCE
 from rebalancer.application.market_data import ImportMarket
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Database
+from rebalancer.application.revision_cache import CHECK_INTERVAL
 from rebalancer.config import Settings
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.entrypoints.http.health import Readiness
@@ -149,7 +149,7 @@ def test_while_mongo_is_away_known_prices_serve_on_and_it_is_said(tmp_path: Path
         fine = dict.fromkeys(["store", "prices", "reports"], "ok")
         assert knows.get(CheckHealth)() == Health(State.OK, fine)
         server.kill()
-        time.sleep(PATIENCE)  # for which it is taken to be there
+        time.sleep(CHECK_INTERVAL)  # for which it is taken to be there
         said = knows.get(CheckHealth)()
         assert said == Health(
             State.DEGRADED,

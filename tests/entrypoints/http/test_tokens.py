@@ -101,7 +101,7 @@ def test_an_access_token_ends(world: World, ada: Person) -> None:
 
 
 def test_a_token_may_outlive_its_user(world: World, ada: Person) -> None:
-    token, _ = JwtTokens(DEVELOPMENT_KEY).access(NOBODY, NOBODY, START)
+    token, _ = JwtTokens(DEVELOPMENT_KEY).create_access_token(NOBODY, NOBODY, START)
     gone = Person(world.client, ada.login | {"access_token": token})
     answers = {
         one["id"]: one["answers"][0]["id"]
@@ -248,7 +248,7 @@ def test_a_login_takes_as_long_for_strangers(in_world: Callable[..., World]) -> 
     class Noted(ArgonPasswords):
         def match(self, password: str, hashed: str | None) -> bool:
             compared.append(hashed is None)
-            return super().match(password, hashed)
+            return super().verify(password, hashed)
 
     world = in_world(provided({Passwords: Noted(time_cost=1, memory_kib=64)}))
     world.somebody()

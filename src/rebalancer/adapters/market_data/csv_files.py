@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.gaps import TOO_LONG, fill_gaps
+from rebalancer.domain.market.gaps import GAP_RULE, fill_gaps
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import Floats, PriceHistory
 
@@ -311,7 +311,7 @@ def _without_gaps(
     filled, gaps = fill_gaps(closes)
     for column, gap in gaps.items():
         raise table.wrong(
-            f"{len(gap)} rows without a price, {days[gap.first]} to {days[gap.last]}; {TOO_LONG}: "
+            f"{len(gap)} rows without a price, {days[gap.first]} to {days[gap.last]}; {GAP_RULE}: "
             "fill this one in, take rows before or after it only, or remove the column",
             line=table.lines[gap.first],
             column=columns[column],

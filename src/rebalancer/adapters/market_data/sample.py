@@ -16,8 +16,7 @@ from typing import Literal
 import attrs
 
 from rebalancer.adapters.market_data.csv_files import CsvPrices
-from rebalancer.application.ports.market import PricesUnavailable
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 
 SURVIVORSHIP = (
     "The sample stocks are survivors: companies that were still listed, and large, in 2022. "

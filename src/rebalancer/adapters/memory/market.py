@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 from numpy.typing import NDArray
 
-from rebalancer.application.kept_prices import PATIENCE, KeptPrices
-from rebalancer.application.ports.market import quiet
-from rebalancer.domain.market.bars import Bars, assembled, by_year
+from rebalancer.application.ports.market import no_progress
+from rebalancer.application.revision_cache import CHECK_INTERVAL
+from rebalancer.application.stored_market import StoredPrices
+from rebalancer.domain.market.bars import Bars, join_years, split_by_year
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 
@@ -63,13 +64,13 @@ class MemoryMarket:
     """
 
     def __init__(
-        self, *, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
+        self, *, patience: float = CHECK_INTERVAL, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._lock = Lock()
         self._years: dict[tuple[str, int], Bars] = {}
         self._listed = Instruments()
         self._revision = 0
-        self._prices = KeptPrices(
+        self._prices = StoredPrices(
             lambda: self.bars().values(),
             lambda: str(self._revision),
             patience=patience,
@@ -105,22 +106,24 @@ class MemoryMarket:
         """See `InstrumentSource.instruments`."""
         return self._listed
 
-    def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:
-        """See `MarketStore.keep_bars`."""
+    def save_bars(
+        self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
+    ) -> int:
+        """See `MarketStore.save_bars`."""
         changed = 0
         with self._lock:
-            for key, given in by_year(bars).items():
+            for key, given in split_by_year(bars).items():
                 known = self._years.get(key)
-                year = given if known is None else known.replaced_by(given)
-                changed += year.changed_since(known)
+                year = given if known is None else known.merged_with(given)
+                changed += year.count_changes_since(known)
                 self._years[key] = year
             self._revision += changed > 0
         progress(len(bars))
         self._prices.ask_again()
         return changed
 
-    def keep_instruments(self, instruments: Instruments) -> int:
-        """See `MarketStore.keep_instruments`."""
+    def save_instruments(self, instruments: Instruments) -> int:
+        """See `MarketStore.save_instruments`."""
         with self._lock:
             known = self._listed.by_symbol
             self._listed = Instruments({**known, **instruments.by_symbol})
@@ -141,4 +144,4 @@ class MemoryMarket:
             inside = (first is None or year >= first.year) and (last is None or year <= last.year)
             if inside and (symbols is None or symbol in symbols):
                 parts.setdefault(symbol, []).append(part.columns())
-        return assembled(parts, first, last)
+        return join_years(parts, first, last)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from threading import Lock
 from uuid import UUID
 
-from rebalancer.application.ports.accounts import ACCESS_LIFETIME
+from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
 
 MOST = 100_000
 """Logins that are remembered; more than a process ends in the minutes that they matter."""
@@ -47,12 +47,12 @@ class MemoryRevocations:
                     break
                 del self._ends[oldest]
 
-    async def revoked(self, family: UUID) -> bool:
-        """See `Revocations.revoked`."""
+    async def is_revoked(self, family: UUID) -> bool:
+        """See `Revocations.is_revoked`."""
         return self._clock() < self._ends.get(family, float("-inf"))
 
-    def lasting(self) -> list[tuple[UUID, timedelta]]:
-        """See `OwnRevocations.lasting`."""
+    def active(self) -> list[tuple[UUID, timedelta]]:
+        """See `LocalRevocations.active`."""
         now = self._clock()
         with self._lock:
             return [

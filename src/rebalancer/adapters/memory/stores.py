@@ -11,20 +11,17 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports.accounts import RefreshToken
 from rebalancer.application.ports.jobs import Job, JobState
-from rebalancer.application.ports.portfolios import (
-    BatchRun,
-    Chunk,
-    ChunkDone,
-    IdempotencyKey,
-    Unreadable,
-)
+from rebalancer.application.ports.portfolios import BatchRun, Chunk, ChunkDone, IdempotencyKey
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Conflict, NotFound
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio, PortfolioChanged
-from rebalancer.domain.portfolio.owner import EmailTaken, User
+from rebalancer.domain.portfolio.mandate import (
+    ManagedPortfolio,
+    PortfolioChanged,
+    UnreadablePortfolio,
+)
+from rebalancer.domain.portfolio.owner import EmailTaken, RefreshToken, User
 from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Stage
 
 T = TypeVar("T")
@@ -61,7 +58,7 @@ class MemoryTransaction:
     def __init__(self, tables: Mapping[str, Mapping[Any, Any]]) -> None:
         self.tables = {name: dict(rows) for name, rows in tables.items()}
         self.users = MemoryUsers(self.tables.setdefault("users", {}))
-        self.tokens = MemoryTokens(self.tables.setdefault("tokens", {}))
+        self.tokens = MemoryRefreshTokens(self.tables.setdefault("tokens", {}))
         self.portfolios = MemoryPortfolios(
             self.tables.setdefault("portfolios", {}),
             self.tables.setdefault("closed", {}),
@@ -70,9 +67,9 @@ class MemoryTransaction:
         self.proposals = MemoryProposals(
             self.tables.setdefault("proposals", {}), self.tables["closed"]
         )
-        self.keys = MemoryKeys(self.tables.setdefault("keys", {}))
+        self.keys = MemoryIdempotencyKeys(self.tables.setdefault("keys", {}))
         self.jobs = MemoryJobs(self.tables.setdefault("jobs", {}))
-        self.runs = MemoryRuns(
+        self.runs = MemoryBatchRuns(
             self.tables.setdefault("runs", {}),
             self.tables.setdefault("chunks", {}),
             self.tables.setdefault("failures", {}),
@@ -109,7 +106,7 @@ class MemoryUsers:
 
 
 @attrs.frozen
-class MemoryTokens:
+class MemoryRefreshTokens:
     """See `RefreshTokens`."""
 
     rows: dict[str, RefreshToken]
@@ -122,8 +119,8 @@ class MemoryTokens:
         """See `RefreshTokens.get`."""
         return self.rows.get(digest)
 
-    def use(self, digest: str, now: datetime) -> bool:
-        """See `RefreshTokens.use`."""
+    def mark_used(self, digest: str, now: datetime) -> bool:
+        """See `RefreshTokens.mark_used`."""
         token = self.rows.get(digest)
         if token is None or token.used is not None:
             return False
@@ -135,8 +132,8 @@ class MemoryTokens:
         for digest in [d for d, token in self.rows.items() if token.family == family]:
             del self.rows[digest]
 
-    def tidy(self, now: datetime, *, owner: UUID | None = None) -> None:
-        """See `RefreshTokens.tidy`."""
+    def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:
+        """See `RefreshTokens.delete_expired`."""
         for digest, token in list(self.rows.items()):
             if owner in (None, token.owner) and token.expires <= now:
                 del self.rows[digest]
@@ -173,14 +170,14 @@ class MemoryPortfolios:
         self._at(id, owner, version)
         self.closed[id] = now
 
-    def of(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
-        """See `Portfolios.of`."""
+    def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
+        """See `Portfolios.page`."""
         mine = [row for row in self.rows.values() if row.owner == owner]
         mine.sort(key=lambda row: (row.created, row.id))
         return [row for row in _following(mine, after) if row.id not in self.closed][:limit]
 
-    def some(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
-        """See `Portfolios.some`."""
+    def get_many(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
+        """See `Portfolios.get_many`."""
         return {id: self.rows[id] for id in ids if id in self.rows and id not in self.closed}
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
@@ -189,7 +186,7 @@ class MemoryPortfolios:
 
     def chunk(
         self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
-    ) -> list[ManagedPortfolio | Unreadable]:
+    ) -> list[ManagedPortfolio | UnreadablePortfolio]:
         """See `Portfolios.chunk`."""
         inside = [
             id
@@ -198,9 +195,9 @@ class MemoryPortfolios:
         ]
         return [self.rows[id] for id in inside[:limit]]
 
-    def milestones(self, every: int) -> list[UUID]:
-        """See `Portfolios.milestones`."""
-        return self._open()[every - 1 :: every]
+    def chunk_boundaries(self, size: int) -> list[UUID]:
+        """See `Portfolios.chunk_boundaries`."""
+        return self._open()[size - 1 :: size]
 
     def ledger(self, id: UUID) -> Ledger:
         """See `Portfolios.ledger`."""
@@ -256,7 +253,7 @@ class MemoryProposals:
             raise ProposalClosed(f"is {kept.stage} already")
         self.rows[record.id] = record
 
-    def of(
+    def page(
         self,
         owner: UUID,
         *,
@@ -264,7 +261,7 @@ class MemoryProposals:
         before: UUID | None = None,
         limit: int,
     ) -> list[ProposalRecord]:
-        """See `Proposals.of`."""
+        """See `Proposals.page`."""
         mine = [
             row
             for row in self.rows.values()
@@ -277,7 +274,7 @@ class MemoryProposals:
 
 
 @attrs.frozen
-class MemoryKeys:
+class MemoryIdempotencyKeys:
     """See `IdempotencyKeys`."""
 
     rows: dict[tuple[UUID, str], IdempotencyKey]
@@ -292,8 +289,8 @@ class MemoryKeys:
             raise Conflict("a request with this Idempotency-Key is being carried out; try again")
         self.rows[key.owner, key.key] = key
 
-    def forget(self, before: datetime) -> int:
-        """See `IdempotencyKeys.forget`."""
+    def delete_before(self, before: datetime) -> int:
+        """See `IdempotencyKeys.delete_before`."""
         old = [which for which, key in self.rows.items() if key.created < before]
         for which in old:
             del self.rows[which]
@@ -348,16 +345,16 @@ class MemoryJobs:
 
 
 @attrs.frozen
-class MemoryRuns:
+class MemoryBatchRuns:
     """See `BatchRuns`."""
 
     rows: dict[UUID, BatchRun]
     parts: dict[UUID, tuple[tuple[Chunk, int, bool], ...]]
     failed: dict[UUID, tuple[tuple[UUID, str], ...]]
 
-    def add(self, run: BatchRun, milestones: Sequence[UUID]) -> None:
+    def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
         """See `BatchRuns.add`."""
-        ranges = zip((None, *milestones), (*milestones, None), strict=True)
+        ranges = zip((None, *boundaries), (*boundaries, None), strict=True)
         chunks = [Chunk(run.id, number, *ends) for number, ends in enumerate(ranges)]
         self.parts[run.id] = tuple((chunk, 0, False) for chunk in chunks)
         self.rows[run.id] = attrs.evolve(run, chunks=len(chunks))

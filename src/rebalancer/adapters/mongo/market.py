@@ -26,10 +26,11 @@ from rebalancer.adapters.mongo.connection import (
     refused,
     translated,
 )
-from rebalancer.application.kept_prices import PATIENCE, KeptPrices, Remembered
-from rebalancer.application.ports.market import PriceCache, quiet
+from rebalancer.application.ports.market import PriceCache, no_progress
+from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
+from rebalancer.application.stored_market import StoredPrices
 from rebalancer.domain.errors import Unavailable
-from rebalancer.domain.market.bars import FIGURES, Bars, assembled, by_year
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, split_by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 
@@ -74,14 +75,14 @@ _KIND_OF_BARS = {
                         "exclusiveMinimum": name != "volume",
                     },
                 }
-                for name in FIGURES
+                for name in BAR_FIELDS
             },
         },
     },
     "$expr": {  # each figure as long as the days
         "$and": [
             {"$eq": [{"$size": {"$ifNull": [f"${name}", "$days"]}}, {"$size": "$days"}]}
-            for name in FIGURES
+            for name in BAR_FIELDS
         ]
     },
 }
@@ -132,7 +133,7 @@ class MongoMarket:
 
     Args:
         database: One of `connect`.
-        cache: See `KeptPrices`; so are the next.
+        cache: See `StoredPrices`; so are the next.
         patience: See there.
         clock: See there.
         now: What time it is.
@@ -143,21 +144,21 @@ class MongoMarket:
         database: Database[Document],
         cache: PriceCache | None = None,
         *,
-        patience: float = PATIENCE,
+        patience: float = CHECK_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.database = database
         self._time = now
         self._preparation = Preparation(self._prepare)
-        self._prices = KeptPrices(
+        self._prices = StoredPrices(
             lambda: self._read(None, None, None, ("close",)).values(),
             lambda: self._revision(_BARS),
             cache=cache,
             patience=patience,
             clock=clock,
         )
-        self._listed = Remembered(
+        self._listed = RevisionCache(
             "instruments",
             lambda _: self._read_instruments(),
             lambda: self._revision(_INSTRUMENTS),
@@ -195,22 +196,24 @@ class MongoMarket:
         """See `InstrumentSource.instruments`."""
         return self._listed()
 
-    def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:
-        """See `MarketStore.keep_bars`."""
+    def save_bars(
+        self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
+    ) -> int:
+        """See `MarketStore.save_bars`."""
         self._preparation.once()
         changed = 0
         try:
             with self._changing(_BARS) as begin:
                 for at in range(0, len(bars), _AT_ONCE):
                     some = bars[at : at + _AT_ONCE]
-                    changed += self._keep(by_year(some), begin)
+                    changed += self._keep(split_by_year(some), begin)
                     progress(len(some))
         finally:
             self._prices.ask_again()
         return changed
 
-    def keep_instruments(self, instruments: Instruments) -> int:
-        """See `MarketStore.keep_instruments`."""
+    def save_instruments(self, instruments: Instruments) -> int:
+        """See `MarketStore.save_instruments`."""
         self._preparation.once()
         with self._changing(_INSTRUMENTS) as begin, translated():
             documents = {each["_id"]: each for each in self.database.instruments.find()}
@@ -240,7 +243,7 @@ class MongoMarket:
         last: date | None = None,
     ) -> dict[str, Bars]:
         """See `MarketStore.bars`."""
-        return self._read(symbols, first, last, FIGURES)
+        return self._read(symbols, first, last, BAR_FIELDS)
 
     def _prepare(self) -> None:
         unique = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year", unique=True)
@@ -273,7 +276,7 @@ class MongoMarket:
             )
             for document in found:
                 parts[document["symbol"]].append(_columns(document))
-        return assembled(parts, first, last)
+        return join_years(parts, first, last)
 
     def _keep(self, given: _Years, begin: Callable[[], None]) -> int:
         """Keep years of some assets; tells how many days that has changed."""
@@ -283,8 +286,8 @@ class MongoMarket:
             writes, keys, days = [], [], []
             for key, bars in left.items():
                 revision, before = known.get(key, (0, None))
-                year = bars if before is None else before.replaced_by(bars)
-                different = year.changed_since(before)
+                year = bars if before is None else before.merged_with(bars)
+                different = year.count_changes_since(before)
                 if different:
                     seen = {"symbol": key[0], "year": key[1], "revision": revision}
                     document = _document(key, year, revision + 1)
@@ -398,7 +401,7 @@ def _columns(document: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {
         "days": np.array(document["days"], dtype=np.int64).astype("datetime64[D]")
     }
-    for name in FIGURES:
+    for name in BAR_FIELDS:
         if name in document:
             found[name] = np.array(document[name], dtype=np.float64)
     return found

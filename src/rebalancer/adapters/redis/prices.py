@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from rebalancer.adapters.redis.connection import Away, Connection, Refused
-from rebalancer.domain.market.bars import Offer
+from rebalancer.domain.market.bars import MarketSnapshot
 from rebalancer.domain.market.prices import PriceHistory
 
 FORMAT = "1"
@@ -71,7 +71,7 @@ class RedisPriceCache:
         self._entry = connection.name("market", FORMAT)
         self._lock = connection.name("market", FORMAT, "lock")
 
-    def get(self, revision: str, read: Callable[[], Offer]) -> Offer:
+    def get(self, revision: str, read: Callable[[], MarketSnapshot]) -> MarketSnapshot:
         """See `PriceCache.get`."""
         ours = uuid4().hex.encode()
         try:
@@ -88,7 +88,7 @@ class RedisPriceCache:
             self._release(ours)
         return offer
 
-    def _kept(self, revision: str) -> Offer | None:
+    def _kept(self, revision: str) -> MarketSnapshot | None:
         """What is kept, if it is of this revision and whole."""
         try:
             told = self._connection.ask(lambda client: client.hget(self._entry, "revision"))
@@ -99,7 +99,7 @@ class RedisPriceCache:
             return None
         return _decoded(revision, parts)
 
-    def _awaited(self, revision: str, ours: bytes) -> Offer | None:
+    def _awaited(self, revision: str, ours: bytes) -> MarketSnapshot | None:
         """What somebody else finds who is reading; None if it is for us to read."""
         latest = time.monotonic() + self._patience
         theirs = self._locked(ours)
@@ -149,7 +149,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
 
-def _encoded(revision: str, offer: Offer) -> dict[str, bytes]:
+def _encoded(revision: str, offer: MarketSnapshot) -> dict[str, bytes]:
     history = offer.history
     symbols = () if history is None else history.symbols
     dates = np.empty(0) if history is None else history.dates
@@ -168,7 +168,7 @@ def _encoded(revision: str, offer: Offer) -> dict[str, bytes]:
     return {"revision": revision.encode(), **parts}
 
 
-def _decoded(revision: str, parts: dict[bytes, bytes]) -> Offer | None:
+def _decoded(revision: str, parts: dict[bytes, bytes]) -> MarketSnapshot | None:
     """An offer as it was; its digest tells whether it is, so that it is not validated again."""
     parts.pop(b"revision", None)
     try:
@@ -182,12 +182,12 @@ def _decoded(revision: str, parts: dict[bytes, bytes]) -> Offer | None:
     if market.revision != revision:  # it was replaced between two questions
         return None
     if not market.symbols:
-        return Offer(None, market.withheld)
+        return MarketSnapshot(None, market.withheld)
     dates = np.frombuffer(market.dates, "<i8").astype("datetime64[D]")
     closes = np.frombuffer(market.closes, "<f8").reshape(len(dates), len(market.symbols)).copy()
     for array in (dates, closes):
         array.setflags(write=False)
-    return Offer(PriceHistory(market.symbols, dates, closes), market.withheld)
+    return MarketSnapshot(PriceHistory(market.symbols, dates, closes), market.withheld)
 
 
 _MARKET: Any = msgspec.msgpack.Decoder(_Market)

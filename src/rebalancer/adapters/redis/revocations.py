@@ -11,7 +11,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from rebalancer.adapters.redis.connection import AsyncConnection, Away, Command, Connection
-from rebalancer.application.ports.accounts import ACCESS_LIFETIME, OwnRevocations
+from rebalancer.application.ports.accounts import LocalRevocations
+from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
 
 FRESH = 1.0
 """Seconds for which a login that had not ended is taken not to have."""
@@ -42,7 +43,7 @@ class RedisRevocations:
         self,
         connection: Connection,
         loop: AsyncConnection,
-        nearby: OwnRevocations,
+        nearby: LocalRevocations,
         *,
         lifetime: timedelta = ACCESS_LIFETIME,
         clock: Callable[[], float] = time.monotonic,
@@ -62,9 +63,9 @@ class RedisRevocations:
         with suppress(Away):
             self._connection.ask(lambda client: client.set(key, 1, px=self._lifetime))
 
-    async def revoked(self, family: UUID) -> bool:
-        """See `Revocations.revoked`."""
-        if await self._nearby.revoked(family):
+    async def is_revoked(self, family: UUID) -> bool:
+        """See `Revocations.is_revoked`."""
+        if await self._nearby.is_revoked(family):
             return True
         now = self._clock()
         if now < self._good.get(family, float("-inf")) + FRESH:
@@ -85,7 +86,7 @@ class RedisRevocations:
         """What this process has told Redis, or would have."""
         return [
             ("SET", self._key(family), 1, "PX", math.ceil(lasts / _MILLISECOND))
-            for family, lasts in self._nearby.lasting()
+            for family, lasts in self._nearby.active()
         ]
 
     def _key(self, family: UUID) -> str:

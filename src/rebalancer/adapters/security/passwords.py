@@ -24,12 +24,12 @@ class ArgonPasswords:
     time_cost: int = 2
     memory_kib: int = 19_456
 
-    def hashed(self, password: str) -> str:
-        """See `Passwords.hashed`."""
+    def hash(self, password: str) -> str:
+        """See `Passwords.hash`."""
         return self._hasher.hash(password)
 
-    def match(self, password: str, hashed: str | None) -> bool:
-        """See `Passwords.match`."""
+    def verify(self, password: str, hashed: str | None) -> bool:
+        """See `Passwords.verify`."""
         try:
             # Against None too, so that the time taken does not tell who is registered.
             self._hasher.verify(hashed or self._nobody, password)

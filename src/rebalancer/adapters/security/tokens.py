@@ -10,8 +10,8 @@ from uuid import UUID
 import attrs
 import jwt
 
-from rebalancer.application.ports.accounts import ACCESS_LIFETIME, Bearer
 from rebalancer.domain.errors import NotAuthenticated
+from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME, Bearer
 
 ALGORITHM = "HS256"
 ISSUER = "rebalancer"
@@ -33,8 +33,8 @@ class JwtTokens:
     lifetime: timedelta = ACCESS_LIFETIME
     _verified: dict[str, tuple[Bearer, float]] = attrs.field(factory=dict, init=False, repr=False)
 
-    def access(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
-        """See `Tokens.access`."""
+    def create_access_token(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
+        """See `Tokens.create_access_token`."""
         ends = now + self.lifetime
         claims = {
             "iss": ISSUER,
@@ -45,8 +45,8 @@ class JwtTokens:
         }
         return jwt.encode(claims, self.key, algorithm=ALGORITHM), ends
 
-    def bearer(self, token: str, now: datetime) -> Bearer:
-        """See `Tokens.bearer`.
+    def authenticate(self, token: str, now: datetime) -> Bearer:
+        """See `Tokens.authenticate`.
 
         A signature is verified once; that a token has ended, every time.
         """
@@ -87,8 +87,8 @@ class JwtTokens:
         except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
             raise NotAuthenticated("the access token is not one of ours; log in again") from None
 
-    def secret(self) -> str:
-        """See `Tokens.secret`."""
+    def create_refresh_secret(self) -> str:
+        """See `Tokens.create_refresh_secret`."""
         return secrets.token_urlsafe(32)
 
     def digest(self, secret: str) -> str:

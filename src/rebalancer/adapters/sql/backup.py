@@ -52,7 +52,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.types import TypeEngine
 
-from rebalancer.adapters.sql.copying import copied
+from rebalancer.adapters.sql.copying import copy_rows
 from rebalancer.adapters.sql.engine import reading, writing
 from rebalancer.adapters.sql.tables import Exact, Moment, metadata
 from rebalancer.domain.errors import Conflict, InvalidRequest
@@ -232,7 +232,7 @@ def _filled(
     """Rows by table."""
     header = archive.header()
     tables = {name: _table(name, kinds) for name, kinds in header.tables.items()}
-    insert_all = copied if _many_at_once(connection) else _inserted
+    insert_all = copy_rows if _many_at_once(connection) else _inserted
     done = dict.fromkeys(tables, 0)
     for name, rows in _bundles(archive.rows()):
         try:

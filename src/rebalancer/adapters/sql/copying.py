@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from rebalancer.adapters.sql.engine import meaning_of
 
 
-def copied(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def copy_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows in the transaction that a connection is in.
 
     They go in the binary format, of which neither side has to escape or parse a character; each

@@ -9,7 +9,7 @@ import attrs
 from sqlalchemy import Engine
 
 from rebalancer.adapters.sql import backup, migrations
-from rebalancer.adapters.sql.store import SqlWork
+from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.domain.errors import Conflict
 
 

@@ -18,9 +18,10 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from rebalancer.adapters.sql.engine import reading, upserted, writing
 from rebalancer.adapters.sql.tables import instruments as listed
 from rebalancer.adapters.sql.tables import price_years, revisions
-from rebalancer.application.kept_prices import PATIENCE, KeptPrices, Remembered
-from rebalancer.application.ports.market import PriceCache, quiet
-from rebalancer.domain.market.bars import FIGURES, Bars, assembled, by_year
+from rebalancer.application.ports.market import PriceCache, no_progress
+from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
+from rebalancer.application.stored_market import StoredPrices
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, split_by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 
@@ -39,7 +40,7 @@ class SqlMarket:
 
     Args:
         engine: One of `connect`.
-        cache: See `KeptPrices`; so are the next.
+        cache: See `StoredPrices`; so are the next.
         patience: See there.
         clock: See there.
     """
@@ -49,18 +50,18 @@ class SqlMarket:
         engine: Engine,
         cache: PriceCache | None = None,
         *,
-        patience: float = PATIENCE,
+        patience: float = CHECK_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine = engine
-        self._prices = KeptPrices(
+        self._prices = StoredPrices(
             lambda: self._read(None, None, None, ("close",)).values(),
             lambda: self._revision(_BARS),
             cache=cache,
             patience=patience,
             clock=clock,
         )
-        self._listed = Remembered(
+        self._listed = RevisionCache(
             "instruments",
             lambda _: self._read_instruments(),
             lambda: self._revision(_INSTRUMENTS),
@@ -97,20 +98,22 @@ class SqlMarket:
         """See `InstrumentSource.instruments`."""
         return self._listed()
 
-    def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:
-        """See `MarketStore.keep_bars`."""
+    def save_bars(
+        self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
+    ) -> int:
+        """See `MarketStore.save_bars`."""
         changed = 0
         try:
             for begin in range(0, len(bars), _AT_ONCE):
                 some = bars[begin : begin + _AT_ONCE]
-                changed += self._keep(by_year(some))
+                changed += self._keep(split_by_year(some))
                 progress(len(some))
         finally:
             self._prices.ask_again()
         return changed
 
-    def keep_instruments(self, instruments: Instruments) -> int:
-        """See `MarketStore.keep_instruments`."""
+    def save_instruments(self, instruments: Instruments) -> int:
+        """See `MarketStore.save_instruments`."""
         with writing(self.engine) as connection:
             _take_turns(connection, _INSTRUMENTS)
             rows = connection.execute(select(listed)).all()
@@ -140,7 +143,7 @@ class SqlMarket:
         last: date | None = None,
     ) -> dict[str, Bars]:
         """See `MarketStore.bars`."""
-        return self._read(symbols, first, last, FIGURES)
+        return self._read(symbols, first, last, BAR_FIELDS)
 
     def _read(
         self,
@@ -162,7 +165,7 @@ class SqlMarket:
         with reading(self.engine) as connection:
             for row in connection.execute(wanted):
                 parts[row.symbol].append(_columns(row, figures))
-        return assembled(parts, first, last)
+        return join_years(parts, first, last)
 
     def _keep(self, given: _Years) -> int:
         """Keep years of some assets, all or none; tells how many days that has changed."""
@@ -172,8 +175,8 @@ class SqlMarket:
             changed, rows = 0, []
             for key, bars in given.items():
                 before = known.get(key)
-                year = bars if before is None else before.replaced_by(bars)
-                different = year.changed_since(before)
+                year = bars if before is None else before.merged_with(bars)
+                different = year.count_changes_since(before)
                 if different:
                     changed += different
                     rows.append(_row(key, year))
@@ -226,7 +229,7 @@ def _known(connection: Connection, years: _Years) -> _Years:
         .where(price_years.c.symbol.in_({symbol for symbol, _ in years}))
         .where(price_years.c.year.between(min(calendar, default=0), max(calendar, default=0)))
     )
-    return {(row.symbol, row.year): Bars(row.symbol, **_columns(row, FIGURES)) for row in rows}
+    return {(row.symbol, row.year): Bars(row.symbol, **_columns(row, BAR_FIELDS)) for row in rows}
 
 
 def _row(key: tuple[str, int], bars: Bars) -> dict[str, Any]:
@@ -238,7 +241,7 @@ def _row(key: tuple[str, int], bars: Bars) -> dict[str, Any]:
         "symbol": key[0],
         "year": key[1],
         "days": days,
-        **{name: figures.get(name) for name in FIGURES},
+        **{name: figures.get(name) for name in BAR_FIELDS},
     }
 
 

@@ -11,14 +11,13 @@ import attrs
 import msgspec
 from sqlalchemy import Row
 
-from rebalancer.application.ports.accounts import RefreshToken
 from rebalancer.application.ports.jobs import Job, JobState
-from rebalancer.application.ports.portfolios import BatchRun, IdempotencyKey, Unreadable
+from rebalancer.application.ports.portfolios import BatchRun, IdempotencyKey
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
-from rebalancer.domain.portfolio.owner import User
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate, UnreadablePortfolio
+from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import risk_profile
@@ -99,17 +98,17 @@ def portfolio_of(row: Row[Any]) -> ManagedPortfolio:
         Damaged: it makes no sense.
     """
     found = readable(row)
-    if isinstance(found, Unreadable):
+    if isinstance(found, UnreadablePortfolio):
         raise Damaged(f"portfolio {found.id}: {found.why}")
     return found
 
 
-def readable(row: Row[Any]) -> ManagedPortfolio | Unreadable:
+def readable(row: Row[Any]) -> ManagedPortfolio | UnreadablePortfolio:
     """From `portfolios`, whatever is kept there."""
     try:
         return _portfolio(row)
     except (RebalancerError, ValueError, KeyError) as error:
-        return Unreadable(row.id, f"what is kept of it makes no sense: {error}")
+        return UnreadablePortfolio(row.id, f"what is kept of it makes no sense: {error}")
 
 
 def _portfolio(row: Row[Any]) -> ManagedPortfolio:

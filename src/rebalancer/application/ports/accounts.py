@@ -6,33 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-import attrs
-
-from rebalancer.domain.portfolio.owner import User
-
-ACCESS_LIFETIME = timedelta(minutes=15)
-"""How long an access token proves who its bearer is."""
-
-
-@attrs.frozen
-class RefreshToken:
-    """A secret that can be exchanged once for a new one.
-
-    Attributes:
-        digest: SHA-256 of the secret, which is kept nowhere.
-        family: All tokens that descend from one login.
-        owner: Whose.
-        issued: When.
-        expires: From when on it is worthless.
-        used: When it was exchanged; None while it has not been.
-    """
-
-    digest: str
-    family: UUID
-    owner: UUID
-    issued: datetime
-    expires: datetime
-    used: datetime | None = None
+from rebalancer.domain.portfolio.owner import Bearer, RefreshToken, User
 
 
 class Users(Protocol):
@@ -73,44 +47,30 @@ class RefreshTokens(Protocol):
     def get(self, digest: str) -> RefreshToken | None:
         """The token of this digest, used or not; None when there is none, or its family is gone."""
 
-    def use(self, digest: str, now: datetime) -> bool:
+    def mark_used(self, digest: str, now: datetime) -> bool:
         """Mark a token as used; False when somebody else was quicker."""
 
     def revoke(self, family: UUID) -> None:
         """Forget every token of a family."""
 
-    def tidy(self, now: datetime, *, owner: UUID | None = None) -> None:
+    def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:
         """Forget tokens that have ended by ``now``: an owner's, or everybody's when None."""
 
 
 class Passwords(Protocol):
     """Hashes of passwords."""
 
-    def hashed(self, password: str) -> str:
+    def hash(self, password: str) -> str:
         """A salted hash, slow to compute on purpose."""
 
-    def match(self, password: str, hashed: str | None) -> bool:
+    def verify(self, password: str, hashed: str | None) -> bool:
         """Whether a hash is of this password; as slow, and False, for None."""
-
-
-@attrs.frozen
-class Bearer:
-    """Somebody who has shown an access token.
-
-    Attributes:
-        owner: Who.
-        family: The login that the token descends from; None where it does not say, as tokens once
-            did not.
-    """
-
-    owner: UUID
-    family: UUID | None
 
 
 class Tokens(Protocol):
     """What people show to prove who they are."""
 
-    def access(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
+    def create_access_token(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
         """A token that proves for a short while who its bearer is, and when it ends.
 
         Args:
@@ -119,14 +79,14 @@ class Tokens(Protocol):
             now: From when on.
         """
 
-    def bearer(self, token: str, now: datetime) -> Bearer:
+    def authenticate(self, token: str, now: datetime) -> Bearer:
         """Whose token it is.
 
         Raises:
             NotAuthenticated: it is not one of ours, or has ended.
         """
 
-    def secret(self) -> str:
+    def create_refresh_secret(self) -> str:
         """A refresh token: text that nobody can guess, never the same twice."""
 
     def digest(self, secret: str) -> str:
@@ -146,15 +106,15 @@ class Revocations(Protocol):
         It never fails: where it cannot be remembered, access tokens serve out their minutes.
         """
 
-    async def revoked(self, family: UUID) -> bool:
+    async def is_revoked(self, family: UUID) -> bool:
         """Whether a login was ended; False, too, where that cannot be known.
 
         Whoever ended it knows at once; others, too, or at most a second later.
         """
 
 
-class OwnRevocations(Revocations, Protocol):
+class LocalRevocations(Revocations, Protocol):
     """Those that this process has made itself."""
 
-    def lasting(self) -> list[tuple[UUID, timedelta]]:
+    def active(self) -> list[tuple[UUID, timedelta]]:
         """Ended logins whose access tokens may still be about, and for how long."""

@@ -6,15 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
-from rebalancer.domain.errors import Unavailable
-from rebalancer.domain.market.bars import Bars, Offer
+from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-
-
-class PricesUnavailable(Unavailable):
-    """A price provider did not answer, or answered nonsense; the message says which and what."""
 
 
 class PriceSource(Protocol):
@@ -52,7 +47,7 @@ class PriceSource(Protocol):
 class PriceCache(Protocol):
     """The market as whoever was first has read it, for all processes that share a store."""
 
-    def get(self, revision: str, read: Callable[[], Offer]) -> Offer:
+    def get(self, revision: str, read: Callable[[], MarketSnapshot]) -> MarketSnapshot:
         """What was read as of a revision of the store, by any process; else it is read.
 
         One process reads at a time. Others wait for what it finds, but not for long, and read for
@@ -87,7 +82,7 @@ class Regimes(Protocol):
         """
 
 
-def quiet(_: int) -> None:
+def no_progress(_: int) -> None:
     """Tell nobody of progress."""
 
 
@@ -124,7 +119,9 @@ class MarketStore(PriceSource, InstrumentSource, Protocol):
             PricesUnavailable: the store did not answer.
         """
 
-    def keep_bars(self, bars: Sequence[Bars], *, progress: Callable[[int], None] = quiet) -> int:
+    def save_bars(
+        self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
+    ) -> int:
         """Keep bars; those of a day that is known already are replaced.
 
         The same call twice leaves what one leaves. Of a year, figures other than the close are
@@ -142,7 +139,7 @@ class MarketStore(PriceSource, InstrumentSource, Protocol):
                 same call again does the rest.
         """
 
-    def keep_instruments(self, instruments: Instruments) -> int:
+    def save_instruments(self, instruments: Instruments) -> int:
         """Keep a list of instruments; those that are known are replaced, others stay.
 
         They are told in the order in which they were first kept.

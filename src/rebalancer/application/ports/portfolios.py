@@ -11,7 +11,7 @@ import attrs
 
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.rebalancing.record import Fill, ProposalRecord, Stage
 
 
@@ -90,19 +90,6 @@ class ChunksHeld(Conflict):
     """Others take or finish the last parts of a walk at this moment: ask again in a moment."""
 
 
-@attrs.frozen
-class Unreadable:
-    """A kept portfolio that makes no sense to this version, as after a rule has become stricter.
-
-    Attributes:
-        id: Of the portfolio.
-        why: What is wrong with it.
-    """
-
-    id: UUID
-    why: str
-
-
 class Portfolios(Protocol):
     """Portfolios in somebody's keeping; those of others do not exist."""
 
@@ -132,10 +119,10 @@ class Portfolios(Protocol):
             PortfolioChanged: the kept version is not this one.
         """
 
-    def of(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
+    def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         """Portfolios of an owner, the oldest first, from the one that follows ``after`` on."""
 
-    def some(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
+    def get_many(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
         """Portfolios of anybody by id, unknown and closed ones left out; at once, however many."""
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
@@ -143,13 +130,13 @@ class Portfolios(Protocol):
 
     def chunk(
         self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
-    ) -> list[ManagedPortfolio | Unreadable]:
+    ) -> list[ManagedPortfolio | UnreadablePortfolio]:
         """Portfolios of everybody by id, those behind ``after`` up to ``until``: for operators.
 
         One that cannot be read keeps nobody from the others.
         """
 
-    def milestones(self, every: int) -> list[UUID]:
+    def chunk_boundaries(self, size: int) -> list[UUID]:
         """Of all open portfolios by id, each ``every``-th one."""
 
     def ledger(self, id: UUID) -> Ledger:
@@ -180,7 +167,7 @@ class Proposals(Protocol):
             ProposalClosed: its stage is another one: somebody was quicker; nothing is written.
         """
 
-    def of(
+    def page(
         self,
         owner: UUID,
         *,
@@ -207,15 +194,15 @@ class IdempotencyKeys(Protocol):
             Conflict: the same request is being carried out this moment.
         """
 
-    def forget(self, before: datetime) -> int:
+    def delete_before(self, before: datetime) -> int:
         """Forget those that were created before a moment; how many there were."""
 
 
 class BatchRuns(Protocol):
     """Walks over every portfolio, which several may share."""
 
-    def add(self, run: BatchRun, milestones: Sequence[UUID]) -> None:
-        """Keep a new run in parts: one up to each milestone, and a last one behind them all."""
+    def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
+        """Keep a new run in parts: one up to each boundary, and a last one behind them all."""
 
     def get(self, id: UUID) -> BatchRun:
         """The run of this id, with what is done of it by now.

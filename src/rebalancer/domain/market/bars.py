@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.gaps import TOO_LONG, fill_gaps
+from rebalancer.domain.market.gaps import GAP_RULE, fill_gaps
 from rebalancer.domain.market.prices import HIGHEST, PriceHistory
 
 Floats = NDArray[np.float64]
 Days = NDArray[np.datetime64]
 
-FIGURES = ("close", "open", "high", "low", "volume")
+BAR_FIELDS = ("close", "open", "high", "low", "volume")
 """What is known of a day; all but the close may be missing."""
 
 
@@ -50,7 +50,7 @@ class Bars:
         if days.ndim != 1 or np.any(np.isnat(days)) or np.any(np.diff(days.astype(np.int64)) <= 0):
             raise InvalidRequest("must ascend, each day once", field=f"{self.symbol}.days")
         _freeze(self, "days", days)
-        for name in FIGURES:
+        for name in BAR_FIELDS:
             given = getattr(self, name)
             if given is None:
                 continue
@@ -69,7 +69,7 @@ class Bars:
             _freeze(self, name, values)
 
     @classmethod
-    def joined(cls, symbol: str, parts: Sequence[Mapping[str, NDArray[Any]]]) -> Bars:
+    def concatenate(cls, symbol: str, parts: Sequence[Mapping[str, NDArray[Any]]]) -> Bars:
         """Bars of parts that follow one another, each with ``days``, ``close`` and other figures.
 
         A figure that one of them lacks is lacking.
@@ -77,7 +77,7 @@ class Bars:
         Raises:
             InvalidRequest: they do not make bars; says what is wrong.
         """
-        shared = [name for name in FIGURES if all(name in part for part in parts)]
+        shared = [name for name in BAR_FIELDS if all(name in part for part in parts)]
         columns = {
             name: np.concatenate([part[name] for part in parts]) for name in ("days", *shared)
         }
@@ -95,7 +95,7 @@ class Bars:
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """``days``, and each figure that there is."""
-        figures = ((name, getattr(self, name)) for name in FIGURES)
+        figures = ((name, getattr(self, name)) for name in BAR_FIELDS)
         return {"days": self.days} | {name: held for name, held in figures if held is not None}
 
     def between(self, first: date | None, last: date | None) -> Bars:
@@ -107,7 +107,7 @@ class Bars:
             end = int(np.searchsorted(self.days, np.datetime64(last, "D"), side="right"))
         return self._rows(np.arange(begin, max(begin, end)))
 
-    def replaced_by(self, other: Bars) -> Bars:
+    def merged_with(self, other: Bars) -> Bars:
         """Both, of the same asset; the other's on days that both have.
 
         A figure that either lacks is lacking, unless nothing is left of ours.
@@ -118,13 +118,13 @@ class Bars:
         days = np.concatenate([self.days[alone], other.days])
         order = np.argsort(days)
         figures = {}
-        for name in FIGURES:
+        for name in BAR_FIELDS:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours is not None and theirs is not None:
                 figures[name] = np.concatenate([ours[alone], theirs])[order]
         return Bars(self.symbol, days[order], **figures)
 
-    def changed_since(self, before: Bars | None) -> int:
+    def count_changes_since(self, before: Bars | None) -> int:
         """How many of these days are new, or other than they were before."""
         if before is None:
             return len(self)
@@ -132,7 +132,7 @@ class Bars:
             self.days, before.days, assume_unique=True, return_indices=True
         )
         same = np.ones(len(here), dtype=bool)
-        for name in FIGURES:
+        for name in BAR_FIELDS:
             now, then = getattr(self, name), getattr(before, name)
             if (now is None) != (then is None):
                 return len(self)
@@ -145,27 +145,29 @@ class Bars:
         return Bars(self.symbol, **columns)
 
 
-def by_year(bars: Iterable[Bars]) -> dict[tuple[str, int], Bars]:
+def split_by_year(bars: Iterable[Bars]) -> dict[tuple[str, int], Bars]:
     """Bars by symbol and year; of the same day those that come later."""
     found: dict[tuple[str, int], Bars] = {}
     for one in bars:
         for year, part in one.years():
             known = found.get((one.symbol, year))
-            found[one.symbol, year] = part if known is None else known.replaced_by(part)
+            found[one.symbol, year] = part if known is None else known.merged_with(part)
     return found
 
 
-def assembled(
+def join_years(
     parts: Mapping[str, Sequence[Mapping[str, NDArray[Any]]]],
     first: date | None = None,
     last: date | None = None,
 ) -> dict[str, Bars]:
-    """Bars by symbol, from ``first`` to ``last``, of `Bars.joined` parts; without empty ones."""
-    joined = ((name, Bars.joined(name, each).between(first, last)) for name, each in parts.items())
+    """Bars by symbol, from ``first`` to ``last``, of parts as in `Bars.concatenate`."""
+    joined = (
+        (name, Bars.concatenate(name, each).between(first, last)) for name, each in parts.items()
+    )
     return {symbol: bars for symbol, bars in joined if len(bars)}
 
 
-def of_history(history: PriceHistory) -> list[Bars]:
+def bars_of_history(history: PriceHistory) -> list[Bars]:
     """The bars of each asset of a history that has a close."""
     found = []
     for column, symbol in enumerate(history.symbols):
@@ -177,7 +179,7 @@ def of_history(history: PriceHistory) -> list[Bars]:
 
 
 @attrs.frozen(eq=False)
-class Offer:
+class MarketSnapshot:
     """What can be offered as a price history, of all bars that there are.
 
     Attributes:
@@ -189,7 +191,7 @@ class Offer:
     withheld: Mapping[str, str]
 
     @classmethod
-    def of(cls, bars: Iterable[Bars]) -> Offer:
+    def of(cls, bars: Iterable[Bars]) -> MarketSnapshot:
         """Put the closes of assets side by side; a gap of at most 5 rows repeats the last."""
         assets = sorted((one for one in bars if len(one)), key=lambda one: one.symbol)
         if not assets:
@@ -201,7 +203,7 @@ class Offer:
         filled, gaps = fill_gaps(closes)
         withheld = {
             assets[column].symbol: f"{len(gap)} rows without a price, {days[gap.first]} to "
-            f"{days[gap.last]}; {TOO_LONG}"
+            f"{days[gap.last]}; {GAP_RULE}"
             for column, gap in gaps.items()
         }
         left = [column for column in range(len(assets)) if column not in gaps]

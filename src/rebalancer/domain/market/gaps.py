@@ -7,7 +7,7 @@ import numpy as np
 
 from rebalancer.domain.market.prices import STALE_AFTER, Floats
 
-TOO_LONG = f"a gap of at most {STALE_AFTER} rows repeats the last close"
+GAP_RULE = f"a gap of at most {STALE_AFTER} rows repeats the last close"
 """The rule, as messages tell it."""
 
 

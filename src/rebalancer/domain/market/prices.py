@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 Floats = NDArray[np.float64]
 Dates = NDArray[np.datetime64]
@@ -25,6 +25,12 @@ _WINDOWS = 16
 
 STALE_AFTER = 5
 """Business days after which a last close no longer stands for a date (and a gap for a price)."""
+
+
+class PricesUnavailable(Unavailable):
+    """A price provider did not answer, or its answer is invalid; the message names both."""
+
+    default_code = "prices_unavailable"
 
 
 @attrs.frozen(slots=False, eq=False)

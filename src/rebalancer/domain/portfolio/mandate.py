@@ -133,3 +133,16 @@ class ManagedPortfolio:
             Overdrawn: the ledger leaves less than nothing.
         """
         return attrs.evolve(self, positions=ledger.positions, version=self.version + 1, changed=now)
+
+
+@attrs.frozen
+class UnreadablePortfolio:
+    """A kept portfolio that makes no sense to this version, as after a rule has become stricter.
+
+    Attributes:
+        id: Of the portfolio.
+        why: What is wrong with it.
+    """
+
+    id: UUID
+    why: str

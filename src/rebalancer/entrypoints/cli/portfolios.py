@@ -23,7 +23,7 @@ from rebalancer.entrypoints.cli.options import (
 if TYPE_CHECKING:
     from dishka import Container
 
-    from rebalancer.application.portfolios import Valued
+    from rebalancer.application.portfolios import ValuedPortfolio
     from rebalancer.domain.market.prices import PriceHistory
     from rebalancer.domain.portfolio.ledger import Entry
     from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -61,25 +61,25 @@ def list_(
     import json
 
     from rebalancer.application.ports.market import PriceSource
-    from rebalancer.application.ports.portfolios import Unreadable
     from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
     from rebalancer.entrypoints.cli.kept import user_called
     from rebalancer.entrypoints.cli.screen import console, wide_table
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     with store(sources(prices, assets)) as wired:
         with wired.get(UnitOfWork).read() as tx:
-            page: Sequence[ManagedPortfolio | Unreadable]
+            page: Sequence[ManagedPortfolio | UnreadablePortfolio]
             if owner is None:
                 page = tx.portfolios.chunk(after=after, limit=limit + 1)
             else:
                 whose = user_called(tx, owner).id
-                page = tx.portfolios.of(whose, after=after, limit=limit + 1)
-            found = [one for one in page[:limit] if not isinstance(one, Unreadable)]
+                page = tx.portfolios.page(whose, after=after, limit=limit + 1)
+            found = [one for one in page[:limit] if not isinstance(one, UnreadablePortfolio)]
             people = {id: tx.users.get(id) for id in {one.owner for one in found}}
         market = wired.get(PriceSource).closes()
     for one in page[:limit]:
-        if isinstance(one, Unreadable):
+        if isinstance(one, UnreadablePortfolio):
             click.echo(f"portfolio {one.id}: {one.why}", err=True)
     listed = [_summary(one, people[one.owner], market) for one in found]
     if as_json:
@@ -128,7 +128,7 @@ def show(id: UUID, entries: int, prices: Path | None, assets: Path | None, as_js
     """
     import json
 
-    from rebalancer.application.portfolios import valued
+    from rebalancer.application.portfolios import value_portfolio
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import UnitOfWork
 
@@ -137,7 +137,7 @@ def show(id: UUID, entries: int, prices: Path | None, assets: Path | None, as_js
             kept = tx.portfolios.get(id)
             owner = tx.users.get(kept.owner)
             ledger = tx.portfolios.entries(id, limit=entries) if entries else []
-        now = valued(kept, wired.get(PriceSource).closes())
+        now = value_portfolio(kept, wired.get(PriceSource).closes())
     if as_json:
         click.echo(json.dumps(_shown(now, owner, ledger), indent=2, ensure_ascii=False))
     else:
@@ -232,7 +232,7 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
         found = [tx.portfolios.get(id) for id in ids]
         if owner is not None:
             whose, after = user_called(tx, owner).id, None
-            while chunk := tx.portfolios.of(whose, after=after, limit=AT_ONCE):
+            while chunk := tx.portfolios.page(whose, after=after, limit=AT_ONCE):
                 found += chunk
                 after = chunk[-1].id
     text = b"".join(json_line(record(one)) for one in found).decode()
@@ -346,12 +346,12 @@ def _id(text: str, user: User) -> UUID:
 
 def _summary(kept: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[str, Any]:
     """A line of the list; one that holds what has no price has no value."""
-    from rebalancer.application.portfolios import valued
+    from rebalancer.application.portfolios import value_portfolio
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     try:
-        value = format_decimal(valued(kept, market).value)
+        value = format_decimal(value_portfolio(kept, market).value)
     except InvalidRequest:
         value = None
     return {
@@ -365,7 +365,7 @@ def _summary(kept: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[
     }
 
 
-def _shown(now: Valued, owner: User, ledger: Sequence[Entry]) -> dict[str, Any]:
+def _shown(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]) -> dict[str, Any]:
     """A portfolio, its worth and the end of its ledger, as JSON values."""
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
@@ -403,7 +403,7 @@ def _entry(entry: Entry) -> Mapping[str, str | None]:
     }
 
 
-def _print(now: Valued, owner: User, ledger: Sequence[Entry]) -> None:
+def _print(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]) -> None:
     from rich.text import Text
 
     from rebalancer.entrypoints.cli.screen import console, wide_table

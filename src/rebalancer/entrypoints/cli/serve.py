@@ -158,9 +158,9 @@ def _ready_made(wired: Container) -> str:
         )
     with work.read() as tx:
         user = user_called(tx, DEMO_EMAIL)
-    if not passwords.match(DEMO_PASSWORD, user.password):
+    if not passwords.verify(DEMO_PASSWORD, user.password):
         with work.begin() as tx:
-            tx.users.save(attrs.evolve(user, password=passwords.hashed(DEMO_PASSWORD)))
+            tx.users.save(attrs.evolve(user, password=passwords.hash(DEMO_PASSWORD)))
     id = uuid5(user.id, "example")
     with suppress(Conflict):  # there already, or closed
         wired.get(OpenPortfolio)(

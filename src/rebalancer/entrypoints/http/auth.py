@@ -33,10 +33,10 @@ async def bearer(request: Request[Any, Any, Any]) -> UUID:
     token = parse_bearer_token(request.headers.get("Authorization", ""))
     container: AsyncContainer = request.state.dishka_container
     tokens, clock = await container.get(Tokens), await container.get(Clock)
-    shown = tokens.bearer(token, clock())
+    shown = tokens.authenticate(token, clock())
     if shown.family is not None:
         revocations = await container.get(Revocations)
-        if await revocations.revoked(shown.family):
+        if await revocations.is_revoked(shown.family):
             raise NotAuthenticated("this login was ended; log in again")
     owner: UUID = shown.owner
     return owner

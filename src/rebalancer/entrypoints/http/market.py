@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from rebalancer.application.market_data import (
     DescribeRegime,
-    Interval,
+    PriceInterval,
     ReadCloses,
     SearchAssets,
 )
@@ -43,7 +43,7 @@ class ClosesView(View, frozen=True, kw_only=True):
     """Closes of one asset, oldest first."""
 
     symbol: str
-    interval: Interval
+    interval: PriceInterval
     closes: list[CloseView]
 
 
@@ -109,7 +109,7 @@ async def read_closes(
     use: FromDishka[ReadCloses],
     start: FromQuery[date | None] = None,
     end: FromQuery[date | None] = None,
-    interval: FromQuery[Interval] = Interval.DAY,
+    interval: FromQuery[PriceInterval] = PriceInterval.DAY,
 ) -> ClosesView:
     """Adjusted closes from start to end; of a week or a month, the last one in it."""
     closes = await sync_to_thread(use, symbol, start=start, end=end, interval=interval)

@@ -21,7 +21,7 @@ from rebalancer.application.portfolios import (
     OpenPortfolio,
     ReadPortfolio,
     RevisePortfolio,
-    Valued,
+    ValuedPortfolio,
 )
 from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.domain.money import Currency
@@ -281,7 +281,7 @@ async def close_portfolio(
     await sync_to_thread(use, portfolio_id, owner=owner, version=version, now=clock())
 
 
-def portfolio_view(valued: Valued) -> PortfolioView:
+def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
     """A portfolio as its owner sees it."""
     kept = valued.portfolio
     mandate, positions = kept.mandate, kept.positions
@@ -334,12 +334,12 @@ def _preferences_view(wishes: Preferences) -> PreferencesView:
     )
 
 
-def etag(valued: Valued) -> str:
+def etag(valued: ValuedPortfolio) -> str:
     """What tells this state of a portfolio from any other."""
     return f'"{valued.portfolio.version}.{valued.as_of}"'
 
 
-def _tagged(valued: Valued) -> Response[PortfolioView]:
+def _tagged(valued: ValuedPortfolio) -> Response[PortfolioView]:
     return Response(portfolio_view(valued), headers={"ETag": etag(valued)})
 
 

@@ -145,7 +145,7 @@ class RateLimiter:
             if name == b"authorization":
                 try:
                     token = parse_bearer_token(value.decode("latin-1"))
-                    owner = self._tokens.bearer(token, self._clock()).owner
+                    owner = self._tokens.authenticate(token, self._clock()).owner
                 except NotAuthenticated:  # which whoever answers says
                     break
                 asked.append((self._usual, f"user:{owner}"))

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from rebalancer.application.kept_prices import KeptPrices, Remembered
-from rebalancer.application.ports.market import PricesUnavailable
+from rebalancer.application.revision_cache import RevisionCache
+from rebalancer.application.stored_market import StoredPrices
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.prices import PricesUnavailable
 
 LONG = 1.0
 """Seconds that a dead server is waited for."""
@@ -36,7 +37,7 @@ class Store:
         return f"of {revision}"
 
     def remembered(self):
-        return Remembered("things", self.get, self.ask, patience=1.0, clock=lambda: self.now)
+        return RevisionCache("things", self.get, self.ask, patience=1.0, clock=lambda: self.now)
 
 
 def test_it_is_read_once_and_asked_once_in_a_while():
@@ -69,7 +70,7 @@ def test_a_change_while_it_is_read_is_not_missed():
         store.revision += 1  # somebody writes meanwhile
         return f"as of {store.revision}"
 
-    value = Remembered("things", slowly, store.ask, patience=0.0, clock=lambda: store.now)
+    value = RevisionCache("things", slowly, store.ask, patience=0.0, clock=lambda: store.now)
     assert [value(), value()] == ["as of 2", "as of 3"]
 
 
@@ -128,7 +129,7 @@ def test_what_makes_no_sense_is_not_read_by_all_either():
             raise senseless
         return revision
 
-    value = Remembered("things", get, store.ask, clock=lambda: store.now)
+    value = RevisionCache("things", get, store.ask, clock=lambda: store.now)
     for _ in range(2):
         with pytest.raises(InvalidRequest, match=r"A\.days: makes no sense") as failed:
             value()
@@ -145,7 +146,7 @@ def test_a_bug_keeps_nobody_waiting():
         go.wait(10)
         raise ZeroDivisionError
 
-    value = Remembered("things", get, store.ask, clock=lambda: store.now)
+    value = RevisionCache("things", get, store.ask, clock=lambda: store.now)
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(value) for _ in range(4)]
         begun.wait(10)
@@ -277,7 +278,7 @@ def test_a_cache_is_asked_when_something_has_changed_and_windows_are_cut_here(ca
     def read():
         return [some_bars("A", days), some_bars("OLD", days[:9])]
 
-    kept = KeptPrices(read, store.ask, cache=cache, clock=lambda: store.now)
+    kept = StoredPrices(read, store.ask, cache=cache, clock=lambda: store.now)
     with caplog.at_level(logging.WARNING, "rebalancer.market"):
         for back in range(20):
             assert len(kept.closes(days=back + 1)) == back + 1
@@ -294,7 +295,7 @@ def test_a_cache_is_asked_when_something_has_changed_and_windows_are_cut_here(ca
 def test_a_store_that_is_away_is_told_as_prices_that_are():
     store = Store()
     store.there = False
-    kept = KeptPrices(list, store.ask, clock=lambda: store.now)
+    kept = StoredPrices(list, store.ask, clock=lambda: store.now)
     for ask in (kept.closes, kept.symbols, kept.withheld):
         with pytest.raises(PricesUnavailable, match="away") as failed:
             ask()

@@ -1,0 +1,134 @@
+"""Batch runs and their chunks in a SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import attrs
+from sqlalchemy import (
+    Connection,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from rebalancer.adapters.sql.rows import (
+    COUNTS,
+    run_of,
+    run_row,
+)
+from rebalancer.adapters.sql.statements import require_row
+from rebalancer.adapters.sql.tables import (
+    batch_chunks,
+    batch_failures,
+    batch_runs,
+)
+from rebalancer.application.ports.portfolios import (
+    BatchRun,
+    Chunk,
+    ChunkDone,
+    ChunksHeld,
+)
+
+
+@attrs.frozen
+class SqlBatchRuns:
+    """See `BatchRuns`."""
+
+    connection: Connection
+
+    def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
+        """See `BatchRuns.add`."""
+        self.connection.execute(insert(batch_runs), run_row(run))
+        nothing = {"taken": 0, "done": False, **dict.fromkeys(COUNTS, 0)}
+        ranges = zip((None, *boundaries), (*boundaries, None), strict=True)
+        rows = [
+            {"run": run.id, "number": number, "after": after, "until": until, **nothing}
+            for number, (after, until) in enumerate(ranges)
+        ]
+        self.connection.execute(insert(batch_chunks), rows)
+
+    def get(self, id: UUID) -> BatchRun:
+        """See `BatchRuns.get`."""
+        row = self.connection.execute(_RUNS.where(batch_runs.c.id == id)).one_or_none()
+        return run_of(require_row(row, "run", id))
+
+    def unfinished(self, terms: str) -> BatchRun | None:
+        """See `BatchRuns.unfinished`."""
+        table = batch_runs
+        query = select(table.c.id).where(table.c.terms == terms, table.c.finished.is_(None))
+        latest = query.order_by(table.c.started.desc(), table.c.id.desc()).limit(1)
+        id = self.connection.execute(latest).scalar_one_or_none()
+        return None if id is None else self.get(id)
+
+    def take(self, id: UUID) -> Chunk | None:
+        """See `BatchRuns.take`."""
+        table = batch_chunks.c
+        open_parts = select(batch_chunks).where(table.run == id, ~table.done)
+        first = open_parts.order_by(table.taken, table.number).limit(1)
+        row = self.connection.execute(first.with_for_update(skip_locked=True)).one_or_none()
+        if row is None:
+            if self.connection.execute(open_parts.limit(1)).first() is None:
+                return None
+            raise ChunksHeld("others are at the last parts of the run; ask again in a moment")
+        chunk = Chunk(id, row.number, row.after, row.until)
+        self.connection.execute(update(batch_chunks).where(_of(chunk)).values(taken=row.taken + 1))
+        return chunk
+
+    def done(
+        self,
+        chunk: Chunk,
+        *,
+        proposed: int,
+        nothing: int,
+        failures: Sequence[tuple[UUID, str]] = (),
+    ) -> None:
+        """See `BatchRuns.done`."""
+        counts = {"proposed": proposed, "nothing_to_do": nothing, "failed": len(failures)}
+        mine = update(batch_chunks).where(_of(chunk), ~batch_chunks.c.done)
+        if self.connection.execute(mine.values(done=True, **counts)).rowcount != 1:
+            raise ChunkDone(f"part {chunk.number} of the run is done already")
+        if failures:
+            rows = [{"run": chunk.run, "portfolio": id, "reason": why} for id, why in failures]
+            self.connection.execute(insert(batch_failures), rows)
+
+    def finish(self, id: UUID, now: datetime) -> None:
+        """See `BatchRuns.finish`."""
+        left = select(batch_chunks.c.number).where(batch_chunks.c.run == id, ~batch_chunks.c.done)
+        whole = (batch_runs.c.id == id) & batch_runs.c.finished.is_(None) & ~left.exists()
+        self.connection.execute(update(batch_runs).where(whole).values(finished=now))
+
+    def failures(self, id: UUID) -> list[tuple[UUID, str]]:
+        """See `BatchRuns.failures`."""
+        table = batch_failures
+        query = select(table).where(table.c.run == id).order_by(table.c.portfolio)
+        return [(row.portfolio, row.reason) for row in self.connection.execute(query)]
+
+
+_PARTS = (
+    select(
+        batch_chunks.c.run,
+        func.count().label("chunks"),
+        func.sum(case((batch_chunks.c.done, 1), else_=0)).label("done"),
+        *(func.sum(batch_chunks.c[name]).label(name) for name in COUNTS),
+    )
+    .group_by(batch_chunks.c.run)
+    .subquery()
+)
+
+
+_RUNS = select(
+    *(batch_runs.c[name] for name in ("id", "terms", "policy", "as_of", "started", "finished")),
+    *(_PARTS.c[name] for name in ("chunks", "done", *COUNTS)),
+).join_from(batch_runs, _PARTS, batch_runs.c.id == _PARTS.c.run)
+
+"""Runs, and what is done of them; those of versions without parts are none of ours."""
+
+
+def _of(chunk: Chunk) -> Any:
+    return (batch_chunks.c.run == chunk.run) & (batch_chunks.c.number == chunk.number)

@@ -1,0 +1,104 @@
+"""Proposals in a SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import attrs
+from sqlalchemy import (
+    Connection,
+    Select,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+
+from rebalancer.adapters.sql.copying import copy_rows
+from rebalancer.adapters.sql.rows import (
+    proposal_of,
+    proposal_row,
+)
+from rebalancer.adapters.sql.statements import lock_rows, require_row
+from rebalancer.adapters.sql.tables import (
+    portfolios,
+    proposals,
+)
+from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Stage
+
+_MANY = 32
+
+"""Rows from which on it pays to send them to Postgres as one stream."""
+
+
+@attrs.frozen
+class SqlProposals:
+    """See `Proposals`."""
+
+    connection: Connection
+    holds: bool = False
+
+    def add(self, records: Sequence[ProposalRecord]) -> None:
+        """See `Proposals.add`."""
+        rows = [proposal_row(record) for record in records]
+        if len(rows) >= _MANY and self.connection.dialect.name == "postgresql":
+            copy_rows(self.connection, proposals, rows)
+        elif rows:
+            self.connection.execute(insert(proposals), rows)
+
+    def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
+        """See `Proposals.get`.
+
+        Those who write about a proposal take turns at its portfolio, as those do who write about
+        the portfolio: in one order, so that no two wait for each other.
+        """
+        if self.holds and self.connection.dialect.name != "sqlite":
+            its = select(proposals.c.portfolio).where(proposals.c.id == id).scalar_subquery()
+            self.connection.execute(
+                lock_rows(select(portfolios.c.id).where(portfolios.c.id == its))
+            )
+        query = _open_proposals(owner).where(proposals.c.id == id)
+        return proposal_of(
+            require_row(self.connection.execute(query).one_or_none(), "proposal", id)
+        )
+
+    def save(self, record: ProposalRecord, *, seen: Stage) -> None:
+        """See `Proposals.save`."""
+        table = proposals.c
+        kept = (table.id == record.id) & (table.owner == record.owner) & (table.stage == seen.value)
+        is_open = (portfolios.c.id == table.portfolio) & portfolios.c.closed.is_(None)
+        change = update(proposals).where(kept, select(portfolios.c.id).where(is_open).exists())
+        if self.connection.execute(change.values(proposal_row(record))).rowcount != 1:
+            raise ProposalClosed(f"is {self.get(record.id, owner=record.owner).stage} already")
+
+    def page(
+        self,
+        owner: UUID,
+        *,
+        portfolio_id: UUID | None = None,
+        before: UUID | None = None,
+        limit: int,
+    ) -> list[ProposalRecord]:
+        """See `Proposals.page`."""
+        place = tuple_(proposals.c.proposed, proposals.c.id)
+        query = _open_proposals(owner)
+        cursor = proposals.alias("cursor")
+        start = select(cursor.c.proposed, cursor.c.id).where(
+            cursor.c.id == before, cursor.c.owner == owner
+        )
+        if portfolio_id is not None:
+            query = query.where(proposals.c.portfolio == portfolio_id)
+            start = start.where(cursor.c.portfolio == portfolio_id)
+        if before is not None:
+            query = query.where(place < start.scalar_subquery())
+        query = query.order_by(proposals.c.proposed.desc(), proposals.c.id.desc()).limit(limit)
+        return [proposal_of(row) for row in self.connection.execute(query)]
+
+
+def _open_proposals(owner: UUID | None) -> Select[Any]:
+    """Proposals for an owner's portfolios, or for anybody's, apart from closed ones."""
+    both = proposals.join(portfolios, proposals.c.portfolio == portfolios.c.id)
+    query = select(proposals).select_from(both).where(portfolios.c.closed.is_(None))
+    return query if owner is None else query.where(proposals.c.owner == owner)
