@@ -28,7 +28,7 @@ from rebalancer.domain.portfolio.book import Book, open_book, placed
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, restrained
 from rebalancer.domain.rebalancing.trades import trades
-from rebalancer.entrypoints.cli.bulk import CHUNK
+from rebalancer.entrypoints.cli.batch_file import CHUNK
 from rebalancer.entrypoints.schemas.portfolio import portfolio_of
 from rebalancer.entrypoints.schemas.wire import parse_json
 

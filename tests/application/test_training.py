@@ -11,7 +11,7 @@ from rebalancer.adapters.memory.market import MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.trials import JsonlTrials
-from rebalancer.application.background import TRAIN, DoTraining, TrainOrder
+from rebalancer.application.background import TRAIN, DoTraining, TrainJobRequest
 from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.trials import TrialKind
 from rebalancer.application.training import (
@@ -230,7 +230,7 @@ def test_a_training_that_is_begun_again_makes_no_further_version(tmp_path):
     """However often it was cut off, and wherever: before the trial was recorded, or after all."""
     policies, trials = MemoryPolicies(), Failing()
     train = TrainPolicy(policies, trials, Trainer(), Regimes())
-    order = TrainOrder(request(out=tmp_path), {"five": Path("five")})
+    order = TrainJobRequest(request(out=tmp_path), {"five": Path("five")})
     job = Job.new(TRAIN, order.kept(), id=uuid4(), owner=None, now=NOW)
     do = DoTraining(train, lambda path: PRICES[str(path)], lambda: NOW)
     for attempt in (1, 2):

@@ -30,7 +30,8 @@ from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.bars import Bars, MarketSnapshot, bars_of_history
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
-from rebalancer.wiring import STORE, Sources, container
+from rebalancer.wiring.container import build_container
+from rebalancer.wiring.market import STORE, Sources
 from tests.builders import prices, varied_prices
 from tests.contracts.redises import Clock, Silent, connected
 from tests.servers import Valkey, running
@@ -393,7 +394,9 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 def test_an_import_is_seen_within_a_second_with_redis_and_without(settings: Settings) -> None:
     with running(Valkey) as server, ExitStack() as at_the_end:
         shared = attrs.evolve(settings, redis_url=server.url)
-        importing, serving = (container(Sources(prices=STORE), settings=shared) for _ in range(2))
+        importing, serving = (
+            build_container(Sources(prices=STORE), settings=shared) for _ in range(2)
+        )
         at_the_end.callback(importing.close)
         at_the_end.callback(serving.close)
         importing.get(Database).upgrade()
@@ -425,7 +428,7 @@ def test_a_store_made_anew_is_not_taken_for_the_one_before(
     shared = attrs.evolve(settings, redis_url=redis_url, redis_prefix=prefix)
 
     def imported(history: PriceHistory) -> PriceHistory:
-        wired = container(Sources(prices=STORE), settings=shared)
+        wired = build_container(Sources(prices=STORE), settings=shared)
         try:
             wired.get(Database).upgrade()
             wired.get(ImportMarket)(history, usual=Instruments())
@@ -452,7 +455,7 @@ def test_two_deployments_on_one_server_keep_prices_apart(redis_url: str, tmp_pat
         mine = Settings(
             database_url=url, redis_url=redis_url, redis_prefix=f"{tmp_path.name}-{name}"
         )
-        wired = container(Sources(prices=STORE), settings=mine)
+        wired = build_container(Sources(prices=STORE), settings=mine)
         try:
             wired.get(Database).upgrade()
             wired.get(ImportMarket)(history, usual=Instruments())

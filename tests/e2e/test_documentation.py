@@ -66,10 +66,11 @@ def test_the_python_client_works(server: str, tmp_path: Path) -> None:
 
 def test_every_route_is_listed_on_the_page() -> None:
     from rebalancer.entrypoints.http.app import application
-    from rebalancer.wiring import Sources, async_container
+    from rebalancer.wiring.container import build_async_container
+    from rebalancer.wiring.market import Sources
 
     text = PAGE.read_text(encoding="utf-8")
-    app = application(async_container(Sources()))
+    app = application(build_async_container(Sources()))
     for route in app.routes:
         if not route.path.startswith(("/api", "/health")):
             continue

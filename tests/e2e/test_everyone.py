@@ -20,7 +20,8 @@ from rebalancer.application.rebalance import SetTerms
 from rebalancer.config import Settings
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import Mandate
-from rebalancer.wiring import Sources, container
+from rebalancer.wiring.container import build_container
+from rebalancer.wiring.market import Sources
 from tests.builders import USD, as_csv, prices
 from tests.contracts.databases import new_database
 from tests.contracts.stores import a_deposit, a_managed, a_user
@@ -48,7 +49,7 @@ def filled(request, tmp_path_factory):
 
 
 def fill(url, folder):
-    wired = container(Sources(folder / "prices.csv"), settings=Settings(database_url=url))
+    wired = build_container(Sources(folder / "prices.csv"), settings=Settings(database_url=url))
     owner, dice = a_user(email="owner@example.org"), random.Random(0)
     with wired.get(UnitOfWork).begin() as tx:
         tx.users.add(owner)
@@ -63,7 +64,7 @@ def fill(url, folder):
 @pytest.fixture
 def book(filled):
     url, folder = filled
-    wired = container(Sources(folder / "prices.csv"), settings=Settings(database_url=url))
+    wired = build_container(Sources(folder / "prices.csv"), settings=Settings(database_url=url))
     yield wired, folder, ENVIRONMENT | {"REBALANCER_DATABASE_URL": url}
     wired.close()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rebalancer.entrypoints.cli.bulk import ALONE_BELOW, CHUNK
+from rebalancer.entrypoints.cli.batch_file import ALONE_BELOW, CHUNK
 from tests.builders import as_csv, prices
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT, running
 

@@ -6,7 +6,8 @@ import pytest
 from rebalancer.application.ports.market import MarketStore, PriceSource
 from rebalancer.application.ports.reports import Reports
 from rebalancer.config import Settings
-from rebalancer.wiring import SAMPLE, STORE, Sources, container
+from rebalancer.wiring.container import build_container
+from rebalancer.wiring.market import SAMPLE, STORE, Sources
 from tests.builders import as_csv, prices
 from tests.contracts.documents import mongo_database
 
@@ -116,7 +117,7 @@ def test_which_prices_serve(settings, named, expected):
 
 def test_all_that_is_kept_beside_portfolios_shares_a_store(tmp_path):
     settings = Settings(database_url=f"sqlite:///{tmp_path}/x.db")
-    wired = container(Sources(STORE), settings=settings)
+    wired = build_container(Sources(STORE), settings=settings)
     try:
         assert wired.get(PriceSource) is wired.get(MarketStore)
         assert wired.get(Reports).engine is wired.get(MarketStore).engine

@@ -10,8 +10,9 @@ import pytest
 from rebalancer.adapters.rl.catalog import FolderPolicies
 from rebalancer.application.ports.reports import Reports
 from rebalancer.config import Settings
-from rebalancer.entrypoints.cli.bulk import ALONE_BELOW
-from rebalancer.wiring import Sources, container
+from rebalancer.entrypoints.cli.batch_file import ALONE_BELOW
+from rebalancer.wiring.container import build_container
+from rebalancer.wiring.market import Sources
 from tests.builders import as_csv, prices
 from tests.entrypoints.conftest import ENVIRONMENT
 from tests.networks import FAILED_GATE, GATE, keep
@@ -60,7 +61,7 @@ def test_what_is_found_is_kept_whole_where_there_is_a_store(quickly, own, long_m
     assert quickly("db", "upgrade").code == 0
     done = quickly(*judge, *window, "--keep", "--json")
     told = re.search("Kept whole as report (.+)[.]", done.stderr)
-    parts = container(
+    parts = build_container(
         Sources(), settings=Settings(database_url=f"sqlite:///{tmp_path}/rebalancer.db")
     )
     try:

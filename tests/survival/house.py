@@ -21,7 +21,8 @@ from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.config import Settings
 from rebalancer.domain.portfolio.mandate import Mandate
-from rebalancer.wiring import Sources, container
+from rebalancer.wiring.container import build_container
+from rebalancer.wiring.market import Sources
 from tests.builders import USD, as_csv, prices
 from tests.contracts.stores import a_deposit, a_managed, a_user
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
@@ -215,7 +216,7 @@ def house(folder: Path, *, people: int, workers: int = 2, book: int = BOOK) -> I
 
 
 def _fill(settings: Settings, people: int, book: int) -> None:
-    wired = container(Sources(), settings=settings)
+    wired = build_container(Sources(), settings=settings)
     hashed = ArgonPasswords(time_cost=1, memory_kib=64).hashed(PASSWORD)
     dice = random.Random(0)
     owner = a_user(email=BOOK_OWNER, password=hashed)

@@ -32,7 +32,8 @@ from rebalancer.application.ports.store import Database, Transaction, UnitOfWork
 from rebalancer.domain.portfolio.ledger import TRADES, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.rebalancing.record import Stage
-from rebalancer.wiring import Sources, container
+from rebalancer.wiring.container import build_container
+from rebalancer.wiring.market import Sources
 from tests.entrypoints.conftest import COMMAND
 from tests.survival.house import BOOK, BOOK_OWNER, House, house, until
 from tests.survival.people import Person, Promises
@@ -209,7 +210,7 @@ def _check(home: House, report: Report) -> None:
     """Compare what was promised with what is kept."""
     promises, findings = report.promises, report.findings
     findings += promises.wrong
-    wired = container(Sources(), settings=home.settings())
+    wired = build_container(Sources(), settings=home.settings())
     work = wired.get(UnitOfWork)
 
     def left() -> bool:

@@ -24,7 +24,7 @@ TRAIN, BATCH = "train", "batch"
 
 
 @attrs.frozen
-class TrainOrder:
+class TrainJobRequest:
     """A training as it is asked for and kept.
 
     Attributes:
@@ -54,7 +54,7 @@ class TrainOrder:
         }
 
     @classmethod
-    def of(cls, job: Job) -> TrainOrder:
+    def of(cls, job: Job) -> TrainJobRequest:
         """From JSON values, as `kept` gave them.
 
         Seeds are trained one after the other, as processes of a process that is killed would go on.
@@ -85,7 +85,7 @@ class DoTraining:
         Raises:
             RebalancerError: as `TrainPolicy`.
         """
-        order = TrainOrder.of(job)
+        order = TrainJobRequest.of(job)
         plan, noted = order.request.plan, order.request.out / "made.json"
         if noted.exists():  # an attempt before was cut off after all was done
             made: dict[str, Any] = json.loads(noted.read_text(encoding="utf-8"))
@@ -116,7 +116,7 @@ class DoTraining:
 
 
 @attrs.frozen
-class BatchOrder:
+class BatchJobRequest:
     """A walk over every portfolio as it is asked for and kept; all of it JSON values.
 
     Attributes:
@@ -138,7 +138,7 @@ class BatchOrder:
     assets: str | None = None
 
 
-Desk = Callable[[Path, Path | None], tuple[SetTerms, ProposeForEveryone]]
+BatchServices = Callable[[Path, Path | None], tuple[SetTerms, ProposeForEveryone]]
 """Gives what a batch needs on prices and instruments from somewhere."""
 
 
@@ -146,7 +146,7 @@ Desk = Callable[[Path, Path | None], tuple[SetTerms, ProposeForEveryone]]
 class DoBatch:
     """Propose for everybody, as it was asked for as a job."""
 
-    desk: Desk
+    desk: BatchServices
     clock: Clock
 
     def __call__(self, job: Job, progress: Progress) -> Mapping[str, Any]:
@@ -155,7 +155,7 @@ class DoBatch:
         Raises:
             RebalancerError: as `SetTerms` and `ProposeForEveryone`.
         """
-        order = BatchOrder(**job.request)
+        order = BatchJobRequest(**job.request)
         assets = None if order.assets is None else Path(order.assets)
         set_terms, propose = self.desk(Path(order.prices), assets)
         terms = set_terms(

@@ -80,12 +80,13 @@ def application() -> Litestar:
     import scipy.optimize  # noqa: F401  # half a second, which nobody who asks should wait for
 
     from rebalancer.entrypoints.http.app import application
-    from rebalancer.wiring import Sources, async_container
+    from rebalancer.wiring.container import build_async_container
+    from rebalancer.wiring.market import Sources
 
     settings = Settings.read()
     sources = Sources.of(settings)
     embedded = settings.embedded
-    wired = async_container(sources, settings=settings)
+    wired = build_async_container(sources, settings=settings)
     app = application(wired, embedded=embedded, does_jobs=settings.redis_url is None)
     logging.config.dictConfig(logs(settings.log_level))  # Litestar has set up logs of its own
     end_with_parent(PATIENCE)

@@ -38,7 +38,8 @@ from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from rebalancer.entrypoints.http.app import application
-from rebalancer.wiring import Sources, async_container
+from rebalancer.wiring.container import build_async_container
+from rebalancer.wiring.market import Sources
 from tests.builders import CLASSES, varied_prices
 from tests.contracts.databases import new_database
 
@@ -408,7 +409,7 @@ def started(
         Reports: parts.reports,
     }
     replaced = (provided(ports), Threads(), *overrides)
-    wired = async_container(Sources(), *replaced, settings=settings)
+    wired = build_async_container(Sources(), *replaced, settings=settings)
     app = application(wired, embedded=embedded)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield World(app, client, parts)

@@ -24,7 +24,8 @@ from rebalancer.application.revision_cache import CHECK_INTERVAL
 from rebalancer.config import Settings
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.entrypoints.http.health import Readiness
-from rebalancer.wiring import STORE, Sources, container
+from rebalancer.wiring.container import build_container
+from rebalancer.wiring.market import STORE, Sources
 from tests.contracts.redises import Clock
 from tests.entrypoints.http.conftest import HISTORY, Person, World, problem
 from tests.servers import Mongo, Valkey, running
@@ -139,7 +140,7 @@ def test_while_mongo_is_away_known_prices_serve_on_and_it_is_said(tmp_path: Path
         )
 
         def wired() -> Container:
-            made = container(Sources(prices=STORE), settings=settings)
+            made = build_container(Sources(prices=STORE), settings=settings)
             at_the_end.callback(made.close)
             return made
 

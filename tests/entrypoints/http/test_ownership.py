@@ -13,7 +13,8 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from rebalancer.entrypoints.http.app import application
-from rebalancer.wiring import Sources, async_container
+from rebalancer.wiring.container import build_async_container
+from rebalancer.wiring.market import Sources
 from tests.entrypoints.http.conftest import NOBODY, Person, World, checked, problem
 
 PUBLIC = {
@@ -74,7 +75,7 @@ def plain(path: str, **values: object) -> str:
 
 
 ALL = sorted(
-    handlers(application(async_container(Sources()))), key=lambda route: (route[1], route[0])
+    handlers(application(build_async_container(Sources()))), key=lambda route: (route[1], route[0])
 )
 PRIVATE = [(method, path, handler) for method, path, handler in ALL if (method, path) not in PUBLIC]
 OWNED = [(method, path, handler) for method, path, handler in PRIVATE if "_id:" in path]

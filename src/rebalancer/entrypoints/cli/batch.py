@@ -21,7 +21,7 @@ from rebalancer.entrypoints.cli.options import (
 
 if TYPE_CHECKING:
     from rebalancer.domain.portfolio.costs import CostModel
-    from rebalancer.wiring import Sources
+    from rebalancer.wiring.market import Sources
 
 _SHOWN = 5
 """Failures that are printed one by one."""
@@ -102,7 +102,7 @@ def batch(
       rebalancer batch --all --policy band
     """
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.bulk import Order, run
+    from rebalancer.entrypoints.cli.batch_file import BatchFileRequest, run
     from rebalancer.entrypoints.cli.screen import meter
 
     if everyone:
@@ -131,7 +131,7 @@ def batch(
         raise InvalidRequest("only with --all", field="background")
     if as_json:
         raise InvalidRequest("only with --all; the output of a file's run is JSON", field="json")
-    order = Order(
+    order = BatchFileRequest(
         sources=sources(prices, assets),
         policy=policy,
         costs=cost_model(cost_bps, preset),
@@ -170,7 +170,7 @@ def _leave(
     """Have somebody else propose for everybody."""
     import attrs
 
-    from rebalancer.application.background import BATCH, BatchOrder
+    from rebalancer.application.background import BATCH, BatchJobRequest
     from rebalancer.application.rebalance import SetTerms
     from rebalancer.entrypoints.cli.jobs import place, submit
 
@@ -182,7 +182,7 @@ def _leave(
             currency=currency,
             as_of=as_of,
         )
-    order = BatchOrder(
+    order = BatchJobRequest(
         policy=policy,
         as_of=terms.market.last_date.isoformat(),
         currency=currency,
@@ -211,14 +211,16 @@ def _everyone(
 
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.ports.surroundings import Clock, Ids
-    from rebalancer.entrypoints.cli.everyone import Walk, run
+    from rebalancer.entrypoints.cli.batch_store import StoreBatchRequest, run
     from rebalancer.entrypoints.cli.screen import meter
 
-    walk = Walk(where, settings(), policy, costs, currency or settings().currency, as_of)
+    request = StoreBatchRequest(
+        where, settings(), policy, costs, currency or settings().currency, as_of
+    )
     with store(where) as wired:
         with meter("proposing", None) as advance:
             ended = run(
-                walk,
+                request,
                 wired,
                 id=wired.get(Ids)(),
                 now=wired.get(Clock)(),

@@ -70,11 +70,12 @@ def demo(out: Path) -> None:
     from rebalancer.entrypoints.cli.screen import console, progress
     from rebalancer.entrypoints.cli.tour import tour
     from rebalancer.entrypoints.schemas.portfolio import portfolio_of
-    from rebalancer.wiring import Sources, container
+    from rebalancer.wiring.container import build_container
+    from rebalancer.wiring.market import Sources
 
     screen = console()
     where = Sources()
-    wired = container(where)
+    wired = build_container(where)
     costs = CostModel.flat(10.0)
 
     screen.rule("1. A portfolio, and what to trade now")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dishka import Container
 
     from rebalancer.application.ports.jobs import Job
-    from rebalancer.wiring import Sources
+    from rebalancer.wiring.market import Sources
 
 _WITH_FAILURES = 3
 _LOOK = 0.5
@@ -177,9 +177,9 @@ def requeue(id: UUID | None, all_dead: bool) -> None:
 @contextmanager
 def submitting() -> Iterator[Container]:
     """Everything wired together for a command that ends soon, and leaves jobs to others."""
-    from rebalancer.wiring import Submitting, container
+    from rebalancer.wiring.container import SubmitOnlyProvider, build_container
 
-    wired = container(sources(None, None), Submitting(), settings=settings())
+    wired = build_container(sources(None, None), SubmitOnlyProvider(), settings=settings())
     try:
         yield wired
     finally:
@@ -209,7 +209,7 @@ def submit(kind: str, request: Mapping[str, Any], *, as_json: bool) -> None:
 
 def place(where: Sources) -> Path:
     """What to name to find the same prices from any folder."""
-    from rebalancer.wiring import SAMPLE, STORE
+    from rebalancer.wiring.market import SAMPLE, STORE
 
     if where.prices is None:
         return SAMPLE

@@ -64,7 +64,7 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.market.instruments import Instruments
     from rebalancer.entrypoints.cli.screen import caution, console, meter
-    from rebalancer.wiring import STORE, Sources
+    from rebalancer.wiring.market import STORE, Sources
 
     if prices is None and assets is None:
         raise InvalidRequest("name a file with --prices, or with --assets, or both")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.config import Settings
     from rebalancer.domain.portfolio.costs import CostModel
-    from rebalancer.wiring import Sources
+    from rebalancer.wiring.market import Sources
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -103,16 +103,16 @@ def settings() -> Settings:
 
 def sources(prices: Path | None, assets: Path | None) -> Sources:
     """Where market data come from, see `Sources.of`."""
-    from rebalancer.wiring import Sources
+    from rebalancer.wiring.market import Sources
 
     return Sources.of(settings(), prices, assets)
 
 
 def wire(where: Sources) -> Container:
     """Everything wired together, with what the settings name; let go when the command ends."""
-    from rebalancer.wiring import container
+    from rebalancer.wiring.container import build_container
 
-    parts = container(where, settings=settings())
+    parts = build_container(where, settings=settings())
     click.get_current_context().call_on_close(parts.close)
     return parts
 
@@ -120,9 +120,9 @@ def wire(where: Sources) -> Container:
 @contextmanager
 def store(where: Sources | None = None) -> Iterator[Container]:
     """Everything wired together, with the database that the settings name; let go at the end."""
-    from rebalancer.wiring import container
+    from rebalancer.wiring.container import build_container
 
-    wired = container(where or sources(None, None), settings=settings())
+    wired = build_container(where or sources(None, None), settings=settings())
     try:
         yield wired
     finally:

@@ -63,8 +63,8 @@ def list_(
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
-    from rebalancer.entrypoints.cli.kept import user_called
     from rebalancer.entrypoints.cli.screen import console, wide_table
+    from rebalancer.entrypoints.cli.stored_portfolios import user_called
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     with store(sources(prices, assets)) as wired:
@@ -178,8 +178,8 @@ def import_(
 
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.errors import RebalancerError, Unavailable
-    from rebalancer.entrypoints.cli.kept import user_called
     from rebalancer.entrypoints.cli.screen import meter
+    from rebalancer.entrypoints.cli.stored_portfolios import user_called
 
     opened: list[dict[str, str]] = []
     failed: list[dict[str, Any]] = []
@@ -223,7 +223,7 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
     """
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.kept import AT_ONCE, user_called
+    from rebalancer.entrypoints.cli.stored_portfolios import AT_ONCE, user_called
     from rebalancer.entrypoints.schemas.wire import json_line
 
     if bool(ids) == (owner is not None):

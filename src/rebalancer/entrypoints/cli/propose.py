@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.portfolio.portfolio import Portfolio
     from rebalancer.domain.rebalancing.proposal import Proposal, Terms
-    from rebalancer.wiring import Sources
+    from rebalancer.wiring.market import Sources
 
 
 @click.command()

@@ -57,7 +57,7 @@ def serve(
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import Database
     from rebalancer.entrypoints import server
-    from rebalancer.wiring import STORE
+    from rebalancer.wiring.market import STORE
 
     chosen = settings()
     chosen = attrs.evolve(
@@ -149,7 +149,7 @@ def _ready_made(wired: Container) -> str:
     from rebalancer.domain.errors import Conflict
     from rebalancer.domain.money import Currency
     from rebalancer.domain.portfolio.mandate import Mandate
-    from rebalancer.entrypoints.cli.kept import user_called
+    from rebalancer.entrypoints.cli.stored_portfolios import user_called
 
     now, work, passwords = wired.get(Clock)(), wired.get(UnitOfWork), wired.get(Passwords)
     with suppress(Conflict):  # registered already

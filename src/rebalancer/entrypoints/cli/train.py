@@ -249,13 +249,13 @@ def _leave(
     """Have somebody else train."""
     import attrs
 
-    from rebalancer.application.background import TRAIN, TrainOrder
+    from rebalancer.application.background import TRAIN, TrainJobRequest
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.entrypoints.cli.jobs import place, submit
 
     if report is not None:
         raise InvalidRequest("not with --background", field="report")
-    order = TrainOrder(
+    order = TrainJobRequest(
         attrs.evolve(request, out=request.out.resolve()),
         {name: place(sources(path, None)) for name, path in panels.items()},
         tuple(cautions),

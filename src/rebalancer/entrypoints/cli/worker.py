@@ -38,11 +38,11 @@ def worker(concurrency: int | None, grace: float) -> None:
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.entrypoints.cli.serve import check_tables
     from rebalancer.entrypoints.worker import work
-    from rebalancer.wiring import container
+    from rebalancer.wiring.container import build_container
 
     chosen = settings()
     chosen = attrs.evolve(chosen, jobs_at_once=concurrency or chosen.jobs_at_once)
-    wired = container(sources(None, None), settings=chosen)
+    wired = build_container(sources(None, None), settings=chosen)
     where = "database" if chosen.redis_url is None else "queue"
     many = "a job" if chosen.jobs_at_once == 1 else f"{chosen.jobs_at_once} jobs"
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from rebalancer.config import Settings
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.rebalancing.proposal import Terms
-    from rebalancer.wiring import Sources
+    from rebalancer.wiring.market import Sources
 
 WORTHWHILE = 8
 """Parts of a run that a further process should find, since it takes a second to begin."""
 
 
 @attrs.frozen
-class Walk:
+class StoreBatchRequest:
     """What is proposed for everybody.
 
     Attributes:
@@ -58,7 +58,7 @@ class Walk:
 
 
 def run(
-    walk: Walk,
+    request: StoreBatchRequest,
     wired: Container,
     *,
     id: UUID,
@@ -70,7 +70,7 @@ def run(
     """The finished run.
 
     Args:
-        walk: What is proposed.
+        request: What is proposed.
         wired: Of this process.
         id: The run's.
         now: When.
@@ -87,7 +87,7 @@ def run(
     from rebalancer.domain.errors import Unavailable
     from rebalancer.entrypoints.processes import seldom_tidied
 
-    use, terms = wired.get(ProposeForEveryone), walk.terms(wired)
+    use, terms = wired.get(ProposeForEveryone), request.terms(wired)
     found = use.begin(terms, id=id, now=now, resume=resume)
     known = _proposed(found)
 
@@ -100,37 +100,37 @@ def run(
 
     others = min(workers, (found.chunks - found.done) // WORTHWHILE) - 1
     try:
-        with _helped(walk, found.id, now, others), seldom_tidied():
+        with _helped(request, found.id, now, others), seldom_tidied():
             use.share(found.id, terms, now=now, progress=look)
         return use.read(found.id)
     except Unavailable as error:
         raise Unavailable(f"{error}; go on with --resume") from error.__cause__
 
 
-def share(walk: Walk, run: UUID, now: datetime) -> None:
+def share(request: StoreBatchRequest, run: UUID, now: datetime) -> None:
     """Do parts of a run until all are done: a process's whole work."""
     from rebalancer.application.rebalance import ProposeForEveryone
     from rebalancer.entrypoints.processes import end_with_parent, seldom_tidied
-    from rebalancer.wiring import container
+    from rebalancer.wiring.container import build_container
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
     end_with_parent()
-    wired = container(walk.sources, settings=walk.settings)
+    wired = build_container(request.sources, settings=request.settings)
     try:
         with seldom_tidied():
-            wired.get(ProposeForEveryone).share(run, walk.terms(wired), now=now)
+            wired.get(ProposeForEveryone).share(run, request.terms(wired), now=now)
     finally:
         wired.close()
 
 
 @contextmanager
-def _helped(walk: Walk, run: UUID, now: datetime, others: int) -> Iterator[None]:
+def _helped(request: StoreBatchRequest, run: UUID, now: datetime, others: int) -> Iterator[None]:
     """While other processes share a run; one that dies leaves its part to the rest."""
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")  # nothing of ours is shared by accident
     started: list[Any] = [
-        context.Process(target=share, args=(walk, run, now), daemon=True) for _ in range(others)
+        context.Process(target=share, args=(request, run, now), daemon=True) for _ in range(others)
     ]
     for process in started:
         process.start()

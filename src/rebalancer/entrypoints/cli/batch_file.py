@@ -36,7 +36,8 @@ from rebalancer.entrypoints.processes import seldom_tidied
 from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, portfolio_of
 from rebalancer.entrypoints.schemas.proposal import failure_record, proposal_record
 from rebalancer.entrypoints.schemas.wire import json_line, parse_json
-from rebalancer.wiring import STORE, Sources, container
+from rebalancer.wiring.container import build_container
+from rebalancer.wiring.market import STORE, Sources
 
 CHUNK = 512
 """Lines that are solved together; part of the output's definition, see above."""
@@ -52,7 +53,7 @@ LONGEST_ERROR = 500
 
 
 @attrs.frozen
-class Order:
+class BatchFileRequest:
     """What a run is asked for.
 
     Attributes:
@@ -118,7 +119,7 @@ class Record:
 
 
 def run(
-    order: Order,
+    request: BatchFileRequest,
     portfolios: Path,
     out: Path,
     *,
@@ -133,10 +134,10 @@ def run(
             to be resumed whose inputs have changed.
         Unavailable: a worker process was killed.
     """
-    Currency(order.currency)
-    terms = _terms(order)
+    Currency(request.currency)
+    terms = _terms(request)
     try:
-        _check(order, portfolios, out)
+        _check(request, portfolios, out)
         with closing(sqlite3.connect("")) as database, portfolios.open("rb") as source:
             # A nameless database spills to disk: any number of ids, bounded memory.
             seen = _Seen(database)
@@ -146,7 +147,7 @@ def run(
                 lines = _lines(source)
                 for line in islice(lines, done):
                     advance(line.size)
-                for record, size in _records(lines, order, terms, portfolios, workers):
+                for record, size in _records(lines, request, terms, portfolios, workers):
                     final = record
                     if record.portfolio_id is not None and not seen.first(record):
                         final = _repeated(record, terms, seen.line(record))
@@ -162,7 +163,7 @@ def run(
         raise InvalidRequest(f"cannot use {path}: {error.strerror}", field=field) from None
 
 
-def _check(order: Order, portfolios: Path, out: Path) -> None:
+def _check(request: BatchFileRequest, portfolios: Path, out: Path) -> None:
     """The input can be read twice, and writing the output destroys nothing else.
 
     Raises:
@@ -173,7 +174,7 @@ def _check(order: Order, portfolios: Path, out: Path) -> None:
     if out.exists() and not out.is_file():
         raise InvalidRequest(f"{out} is not a file that can be written anew", field="out")
     for mine in (out, *_notes(out)):
-        spare((portfolios, order.sources.prices, order.sources.assets), mine, field="out")
+        spare((portfolios, request.sources.prices, request.sources.assets), mine, field="out")
 
 
 def _notes(out: Path) -> tuple[Path, Path]:
@@ -181,11 +182,14 @@ def _notes(out: Path) -> tuple[Path, Path]:
     return out.with_name(f"{out.name}.run"), out.with_name(f"{out.name}.run.new")
 
 
-def _terms(order: Order) -> Terms:
-    wired = container(order.sources, settings=order.settings)
+def _terms(request: BatchFileRequest) -> Terms:
+    wired = build_container(request.sources, settings=request.settings)
     try:
         return wired.get(SetTerms)(
-            policy_name=order.policy, costs=order.costs, currency=order.currency, as_of=order.as_of
+            policy_name=request.policy,
+            costs=request.costs,
+            currency=request.currency,
+            as_of=request.as_of,
         )
     finally:
         wired.close()
@@ -295,10 +299,10 @@ def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
 
 
 def _records(
-    lines: Iterator[Line], order: Order, terms: Terms, portfolios: Path, workers: int
+    lines: Iterator[Line], request: BatchFileRequest, terms: Terms, portfolios: Path, workers: int
 ) -> Iterator[tuple[Record, int]]:
     """Records in the order of the lines, and the bytes that each line took."""
-    market = (order.sources.prices, order.sources.assets)
+    market = (request.sources.prices, request.sources.assets)
     files = [path for path in market if path is not None and path != STORE]
     piped = not all(path.is_file() for path in files)  # cannot be read twice
     if workers == 1 or piped or portfolios.stat().st_size < ALONE_BELOW:
@@ -306,7 +310,7 @@ def _records(
             for chunk in _chunks(lines):
                 yield from zip(solve(chunk, terms), (line.size for line in chunk), strict=True)
         return
-    with _crew(order, workers) as crew:
+    with _crew(request, workers) as crew:
         for chunk, solved in _in_turn(crew, _chunks(lines)):
             yield from zip(solved, (line.size for line in chunk), strict=True)
 
@@ -354,7 +358,7 @@ def _lost() -> Iterator[None]:
 
 
 @contextmanager
-def _crew(order: Order, workers: int) -> Iterator[list[Connection]]:
+def _crew(request: BatchFileRequest, workers: int) -> Iterator[list[Connection]]:
     """Worker processes, each at the other end of a connection of its own.
 
     A pool's workers share one queue: one that is killed while it writes leaves the others locked
@@ -366,7 +370,7 @@ def _crew(order: Order, workers: int) -> Iterator[list[Connection]]:
         for _ in range(workers):
             ours, theirs = context.Pipe()
             crew.append(ours)
-            process = context.Process(target=_work, args=(order, theirs), daemon=True)
+            process = context.Process(target=_work, args=(request, theirs), daemon=True)
             with _deaf():
                 process.start()
             processes.append(process)
@@ -393,12 +397,12 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(order: Order, parent: Connection) -> None:
+def _work(request: BatchFileRequest, parent: Connection) -> None:
     """Solve chunks until there are no more, or nobody waits for them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_deaf` can do nothing
     answer: list[Record] | Exception
     with suppress(EOFError, OSError), seldom_tidied():
-        terms = _terms(order)
+        terms = _terms(request)
         while True:
             chunk = parent.recv()
             try:

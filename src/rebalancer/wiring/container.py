@@ -1,0 +1,405 @@
+"""The dependency-injection container, and what child processes run in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from pathlib import Path
+from uuid import uuid4
+
+from dishka import (
+    AsyncContainer,
+    Container,
+    Provider,
+    Scope,
+    from_context,
+    make_async_container,
+    make_container,
+    provide,
+)
+
+from rebalancer.adapters.broker.paper import PaperBroker
+from rebalancer.adapters.jobs.in_process import InProcessJobs, InProcessWorker
+from rebalancer.adapters.jobs.left import LeftJobs
+from rebalancer.adapters.redis.connection import Connection
+from rebalancer.adapters.report.evaluation import HtmlEvaluations
+from rebalancer.adapters.report.html import HtmlReports
+from rebalancer.adapters.report.training import HtmlTrainings
+from rebalancer.application.accounts import (
+    AssessRisk,
+    LogIn,
+    LogOut,
+    ReadProfile,
+    RefreshLogin,
+    Register,
+)
+from rebalancer.application.background import BATCH, TRAIN, DoBatch, DoTraining
+from rebalancer.application.backtests import (
+    BACKTEST,
+    DoBacktest,
+    ReadSeries,
+    RunBacktest,
+    StartBacktest,
+)
+from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence, ReportEvidence
+from rebalancer.application.health import (
+    CheckHealth,
+)
+from rebalancer.application.jobs import (
+    CancelJob,
+    Care,
+    DoJob,
+    Handlers,
+    Hands,
+    ListJobs,
+    PerformJob,
+    ReadJob,
+    RecoverJobs,
+    RequeueJob,
+    SubmitJob,
+    Tidy,
+)
+from rebalancer.application.market_data import (
+    DescribeAsset,
+    DescribeMarket,
+    DescribeRegime,
+    ImportMarket,
+    PrepareStores,
+    ReadCloses,
+    SearchAssets,
+)
+from rebalancer.application.portfolios import (
+    ClosePortfolio,
+    MeasurePerformance,
+    OpenPortfolio,
+    ReadPortfolio,
+    ReadTransactions,
+    RecordCashFlow,
+    RecordTrades,
+    RevisePortfolio,
+)
+from rebalancer.application.ports.jobs import Job, JobRunner, Worker
+from rebalancer.application.ports.market import (
+    PriceSource,
+)
+from rebalancer.application.ports.portfolios import Broker
+from rebalancer.application.ports.reports import (
+    BacktestReports,
+    EvaluationReports,
+    Reports,
+    TrainingReports,
+)
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.surroundings import Clock, Ids
+from rebalancer.application.rebalance import (
+    AcceptProposal,
+    ProposeForBook,
+    ProposeForEveryone,
+    ProposeForPortfolio,
+    ProposeRebalance,
+    ReadProposals,
+    RejectProposal,
+    SetTerms,
+)
+from rebalancer.application.training import TrainPolicy
+from rebalancer.config import Settings
+from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.money import Currency
+from rebalancer.wiring.market import (
+    STORE,
+    MarketProvider,
+    Sources,
+    StoredInstrumentsProvider,
+    StoredPricesProvider,
+)
+from rebalancer.wiring.policies import EvidenceProvider, PolicyProvider
+from rebalancer.wiring.security import SecurityProvider
+from rebalancer.wiring.stores import (
+    DatabaseProvider,
+    DocumentProvider,
+    RedisProvider,
+)
+
+
+class ReportProvider(Provider):
+    """How results are shown."""
+
+    scope = Scope.APP
+
+    @provide
+    def backtests(self) -> BacktestReports:
+        """Self-contained HTML."""
+        return HtmlReports()
+
+    @provide
+    def evaluations(self) -> EvaluationReports:
+        """Self-contained HTML, too."""
+        return HtmlEvaluations()
+
+    @provide
+    def trainings(self) -> TrainingReports:
+        """The same again."""
+        return HtmlTrainings()
+
+
+class EnvironmentProvider(Provider):
+    """Time, names and settings."""
+
+    scope = Scope.APP
+    settings = from_context(provides=Settings, scope=Scope.APP)
+
+    @provide
+    def clock(self) -> Clock:
+        """The machine's, in UTC."""
+        return partial(datetime.now, UTC)
+
+    @provide
+    def ids(self) -> Ids:
+        """Random ones."""
+        return uuid4
+
+    @provide
+    def currency(self, settings: Settings) -> Currency:
+        """Of the prices."""
+        return Currency(settings.currency)
+
+
+class JobProvider(Provider):
+    """Who carries out orders, and who does jobs."""
+
+    scope = Scope.APP
+
+    @provide
+    def broker(self) -> Broker:
+        """On paper."""
+        return PaperBroker()
+
+    @provide
+    def care(self, settings: Settings) -> Care:
+        """As the operator sets it."""
+        return Care(attempts=settings.job_attempts, limit=settings.job_timeout)
+
+    @provide
+    def do_backtest(
+        self, run_backtest: RunBacktest, reports: Reports, clock: Clock, sources: Sources
+    ) -> DoBacktest:
+        """With the cautions that the prices call for."""
+        return DoBacktest(run_backtest, reports, clock, sources.cautions)
+
+    @provide
+    def do_training(self, train: TrainPolicy, clock: Clock, settings: Settings) -> DoTraining:
+        """On prices from wherever the job says."""
+
+        def prices(place: Path) -> PriceSource:
+            wired = _child_container(Sources.of(settings, place), settings)
+            found: PriceSource = wired.get(PriceSource)
+            return found
+
+        return DoTraining(train, prices, clock)
+
+    @provide
+    def do_batch(self, clock: Clock, settings: Settings) -> DoBatch:
+        """On the same."""
+
+        def desk(prices: Path, assets: Path | None) -> tuple[SetTerms, ProposeForEveryone]:
+            wired = _child_container(Sources.of(settings, prices, assets), settings)
+            return wired.get(SetTerms), wired.get(ProposeForEveryone)
+
+        return DoBatch(desk, clock)
+
+    @provide
+    def handlers(self, backtest: DoBacktest, training: DoTraining, batch: DoBatch) -> Handlers:
+        """Who does what."""
+        return Handlers({BACKTEST: backtest, TRAIN: training, BATCH: batch})
+
+    @provide
+    def hands(self, settings: Settings, sources: Sources, care: Care) -> Iterator[Hands]:
+        """Child processes. Loaded when it is asked for, as only those who do jobs need it."""
+        from rebalancer.adapters.jobs.processes import ChildProcesses
+
+        hands = ChildProcesses(
+            partial(run_job_in_child, settings, sources),
+            at_once=settings.jobs_at_once,
+            limit=care.limit + care.outage,
+        )
+        yield hands
+        hands.close()
+
+    @provide
+    def runner(
+        self,
+        do: DoJob,
+        hands: Hands,
+        clock: Clock,
+        settings: Settings,
+        connection: Connection | None,
+    ) -> Iterator[JobRunner]:
+        """The queue; without one, this process itself."""
+        if connection is not None:
+            yield from _queue(connection)
+            return
+        jobs = InProcessJobs(do, clock=clock, at_once=settings.jobs_at_once)
+        yield jobs
+        jobs.close(hands.close)
+
+    @provide
+    def recover(self, work: UnitOfWork, runner: JobRunner, clock: Clock, care: Care) -> RecoverJobs:
+        """By the seconds of this process."""
+        return RecoverJobs(work, runner, clock, care)
+
+    @provide
+    def worker(
+        self,
+        do: DoJob,
+        hands: Hands,
+        runner: JobRunner,
+        settings: Settings,
+        connection: Connection | None,
+    ) -> Worker:
+        """Takes from the queue; without one, from the store."""
+        if connection is None:
+            assert isinstance(runner, InProcessJobs)
+            return InProcessWorker(runner, hands.close)
+        from rebalancer.adapters.jobs.queue import QueueWorker
+
+        return QueueWorker(
+            connection.url,
+            do,
+            stop=hands.close,
+            at_once=settings.jobs_at_once,
+            name=connection.prefix,
+        )
+
+
+class SubmitOnlyProvider(Provider):
+    """For a process that ends soon, and leaves the jobs that it submits to others."""
+
+    scope = Scope.APP
+
+    @provide
+    def runner(self, connection: Connection | None) -> Iterator[JobRunner]:
+        """The queue; without one, whoever looks into the store."""
+        if connection is None:
+            yield LeftJobs()
+        else:
+            yield from _queue(connection)
+
+
+def _queue(connection: Connection) -> Iterator[JobRunner]:
+    """The queue on the server that a connection is to, among whatever else is ours there."""
+    try:
+        from rebalancer.adapters.jobs.queue import QueuedJobs
+    except ImportError:
+        raise Unavailable(
+            "the job queue needs other packages: pip install 'rebalancer[servers]'"
+        ) from None
+    jobs = QueuedJobs(connection.url, name=connection.prefix)
+    yield jobs
+    jobs.close()
+
+
+class UseCaseProvider(Provider):
+    """What the application can do."""
+
+    scope = Scope.APP
+    set_terms = provide(SetTerms)
+    propose = provide(ProposeRebalance)
+    propose_for_book = provide(ProposeForBook)
+    propose_for_portfolio = provide(ProposeForPortfolio)
+    propose_for_everyone = provide(ProposeForEveryone)
+    read_proposals = provide(ReadProposals)
+    accept = provide(AcceptProposal)
+    reject = provide(RejectProposal)
+    run_backtest = provide(RunBacktest)
+    start_backtest = provide(StartBacktest)
+    read_series = provide(ReadSeries)
+    evaluate_policies = provide(EvaluatePolicies)
+    keep_evidence = provide(KeepEvidence)
+    report_evidence = provide(ReportEvidence)
+    prepare_stores = provide(PrepareStores)
+    import_market = provide(ImportMarket)
+    train_policy = provide(TrainPolicy)
+    submit_job = provide(SubmitJob)
+    read_job = provide(ReadJob)
+    list_jobs = provide(ListJobs)
+    cancel_job = provide(CancelJob)
+    requeue_job = provide(RequeueJob)
+    do_job = provide(DoJob)
+    tidy = provide(Tidy)
+    describe_market = provide(DescribeMarket)
+    describe_asset = provide(DescribeAsset)
+    describe_regime = provide(DescribeRegime)
+    search_assets = provide(SearchAssets)
+    read_closes = provide(ReadCloses)
+    register = provide(Register)
+    log_in = provide(LogIn)
+    refresh = provide(RefreshLogin)
+    log_out = provide(LogOut)
+    read_profile = provide(ReadProfile)
+    assess = provide(AssessRisk)
+    open_portfolio = provide(OpenPortfolio)
+    read_portfolio = provide(ReadPortfolio)
+    revise = provide(RevisePortfolio)
+    close = provide(ClosePortfolio)
+    record_cash_flow = provide(RecordCashFlow)
+    record_trades = provide(RecordTrades)
+    read_transactions = provide(ReadTransactions)
+    measure = provide(MeasurePerformance)
+    health = provide(CheckHealth)
+
+
+def _providers(sources: Sources) -> tuple[Provider, ...]:
+    parts: tuple[type[Provider], ...] = (
+        *(MarketProvider, PolicyProvider, ReportProvider, EvidenceProvider, EnvironmentProvider),
+        *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
+        *(JobProvider, UseCaseProvider),
+    )
+    if sources.prices == STORE:
+        parts += (StoredPricesProvider,)
+        if not sources.assets:
+            parts += (StoredInstrumentsProvider,)
+    return tuple(part() for part in parts)
+
+
+def build_container(
+    sources: Sources, *overrides: Provider, settings: Settings | None = None
+) -> Container:
+    """Everything wired together; later providers replace earlier ones."""
+    context = {Sources: sources, Settings: settings or Settings()}
+    return make_container(*_providers(sources), *overrides, context=context)
+
+
+def build_async_container(
+    sources: Sources, *overrides: Provider, settings: Settings | None = None
+) -> AsyncContainer:
+    """The same for callers that await."""
+    context = {Sources: sources, Settings: settings or Settings()}
+    return make_async_container(*_providers(sources), *overrides, context=context)
+
+
+def run_job_in_child(
+    settings: Settings,
+    sources: Sources,
+    job: Job,
+    *,
+    told: Callable[[], bool],
+    leave: Callable[[], None],
+) -> None:
+    """Do a job that has begun; what child processes do, see `ChildProcesses`."""
+    wired = _child_container(sources, settings)
+    do = PerformJob(
+        wired.get(UnitOfWork),
+        wired.get(Handlers),
+        wired.get(Clock),
+        wired.get(Care),
+        told=told,
+        leave=leave,
+    )
+    do(job)
+
+
+@lru_cache(maxsize=8)
+def _child_container(sources: Sources, settings: Settings) -> Container:
+    """One for all jobs of a child process, so that prices are read once."""
+    return build_container(sources, settings=settings)
