@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, best_of
 from rebalancer.adapters.market_data.sample import SamplePrices
-from rebalancer.domain.backtest.run import Conditions, measure, run
+from rebalancer.domain.backtest.engine import BacktestSettings, measure_performance, simulate
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.policy.rules import policy
@@ -82,7 +82,7 @@ def figures() -> Iterator[Figure]:
 
 def _ours(history: PriceHistory) -> Callable[[], Outcome]:
     count = len(history.symbols)
-    conditions = Conditions(
+    settings = BacktestSettings(
         prices=history,
         first=0,
         targets=np.full(count, 1.0 / count),
@@ -93,8 +93,8 @@ def _ours(history: PriceHistory) -> Callable[[], Outcome]:
     monthly = policy("monthly")
 
     def job() -> Outcome:
-        path = run(monthly, conditions)
-        found = measure(path, conditions.risk_free[1:], path)  # all 17 statistics
+        path = simulate(monthly, settings)
+        found = measure_performance(path, settings.risk_free[1:], path)  # all 17 statistics
         return Outcome(found.final_value, found.sharpe, found.max_drawdown)
 
     return job

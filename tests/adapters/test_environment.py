@@ -31,7 +31,7 @@ from rebalancer.adapters.rl.simulation import (
     reward,
 )
 from rebalancer.adapters.rl.worlds import LARGEST, SLOTS, SMALLEST, Worlds, resampled, worlds
-from rebalancer.domain.backtest.run import Conditions, run
+from rebalancer.domain.backtest.engine import BacktestSettings, simulate
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
@@ -366,15 +366,15 @@ def test_neutral_networks_are_the_weekly_band_rule(panel: str) -> None:
         market = SamplePrices(panel).closes(days=LOOKBACK + 500)  # type: ignore[arg-type]
     count = len(market.symbols)
     targets = np.arange(1.0, count + 1)
-    conditions = Conditions(
+    settings = BacktestSettings(
         prices=market,
         first=LOOKBACK + 5,
         targets=0.95 * targets / targets.sum(),
         costs=CostModel.flat(10.0),
         risk_free=np.full(len(market), 0.00005),
     )
-    ours = run(neutral_policy(), conditions)
-    rule = run(policy("band:frequency=weekly"), conditions)
+    ours = simulate(neutral_policy(), settings)
+    rule = simulate(policy("band:frequency=weekly"), settings)
     np.testing.assert_allclose(ours.values, rule.values, rtol=1e-12)
     np.testing.assert_allclose(ours.weights, rule.weights, rtol=0, atol=1e-12)
     np.testing.assert_allclose(ours.costs, rule.costs, rtol=0, atol=1e-12)

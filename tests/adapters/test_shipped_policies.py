@@ -9,7 +9,7 @@ import pytest
 
 from rebalancer.adapters.market_data.sample import SamplePrices
 from rebalancer.adapters.rl.catalog import SHIPPED, FolderPolicies, load
-from rebalancer.domain.backtest.run import Conditions, run
+from rebalancer.domain.backtest.engine import BacktestSettings, simulate
 from rebalancer.domain.market import indicators
 from rebalancer.domain.policy.learned import Advice, share_invested
 from rebalancer.domain.policy.observation import FEATURES
@@ -148,14 +148,14 @@ def test_a_proposal_explains_itself(shelf, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_path_twice_and_fewer_orders_than_monthly(shelf, name):
     history = SamplePrices("factors").closes(until=date(2018, 12, 31))
-    conditions = Conditions(
+    settings = BacktestSettings(
         history, 260, np.full(5, 0.2), CostModel.flat(10.0), np.zeros(len(history))
     )
-    path, again = (run(shelf.policy(name), conditions) for _ in range(2))
+    path, again = (simulate(shelf.policy(name), settings) for _ in range(2))
     assert np.array_equal(path.values, again.values)
-    monthly = run(rule("monthly"), conditions)
+    monthly = simulate(rule("monthly"), settings)
     assert path.orders[1:].sum() < 0.6 * monthly.orders[1:].sum()
-    bounded = run(shelf.policy(name), attrs.evolve(conditions, max_departure=0.2))
+    bounded = simulate(shelf.policy(name), attrs.evolve(settings, max_departure=0.2))
     assert not np.array_equal(path.values, bounded.values)
 
 

@@ -7,18 +7,18 @@ import pytest
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.trials import JsonlTrials
-from rebalancer.application import evidence_tables
 from rebalancer.application.backtests import BacktestRequest, RunBacktest
 from rebalancer.application.evaluation import (
     EvaluatePolicies,
     Panel,
     PanelCash,
-    cash_of_panels,
+    assign_panel_cash,
     record,
     work,
 )
 from rebalancer.application.ports.trials import Trial, TrialKind
-from rebalancer.domain.backtest.promotion import Thresholds
+from rebalancer.application.reporting import tables
+from rebalancer.domain.backtest.promotion import PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -50,7 +50,9 @@ def a_panel(history, *policies, hidden=(), **options):
 
 
 def run(panels, kept=None, **options):
-    evaluate = EvaluatePolicies(RULES, MemoryTrials() if kept is None else kept, Thresholds())
+    evaluate = EvaluatePolicies(
+        RULES, MemoryTrials() if kept is None else kept, PromotionThresholds()
+    )
     return evaluate(panels, now=NOW, **options)
 
 
@@ -71,7 +73,7 @@ MARKET = prices(4, 300, seed=1)
     ],
 )
 def test_each_panel_takes_the_first_column_that_it_has_else_the_rate(text, columns, expected):
-    assert cash_of_panels(text, columns) == expected
+    assert assign_panel_cash(text, columns) == expected
 
 
 @pytest.mark.parametrize(
@@ -85,21 +87,21 @@ def test_each_panel_takes_the_first_column_that_it_has_else_the_rate(text, colum
 )
 def test_cash_that_no_panel_knows_is_refused(text, fragment):
     with pytest.raises(InvalidRequest, match=f"risk_free: .*{fragment}"):
-        cash_of_panels(text, ["AB", "CD"])
+        assign_panel_cash(text, ["AB", "CD"])
 
 
 def test_columns_that_are_cash_by_another_name_leave_the_universe():
     panel = a_panel(MARKET, risk_free="B", hidden=("D",))
-    assert panel.conditions().prices.symbols == ("A", "C")
+    assert panel.settings().prices.symbols == ("A", "C")
     findings, _ = run({"us": panel})
     assert findings.panels["us"].symbols == ("A", "C")
 
 
 def test_panels_of_which_cash_is_not_known_are_told():
     findings, _ = run({"us": a_panel(MARKET, risk_free="B"), "eu": a_panel(MARKET)})
-    assert any("judged at 0 alone on eu" in caution for caution in findings.cautions)
-    assert len(findings.panels["us"].judged[0].judgements) == 2
-    assert len(findings.panels["eu"].judged[0].judgements) == 1
+    assert any("evaluated at 0 alone on eu" in caution for caution in findings.cautions)
+    assert len(findings.panels["us"].policies[0].judgements) == 2
+    assert len(findings.panels["eu"].policies[0].judgements) == 1
 
 
 def test_training_begins_when_every_column_has_a_price():
@@ -107,11 +109,11 @@ def test_training_begins_when_every_column_has_a_price():
     closes[:30, 2] = np.nan
     late = PriceHistory.of(MARKET.symbols, MARKET.dates, closes)
     until = MARKET.dates[200].item()
-    conditions = a_panel(late, last=until).training()
-    assert conditions.first == 30
-    assert conditions.prices.dates[-1] == MARKET.dates[200]
+    settings = a_panel(late, last=until).training()
+    assert settings.first == 30
+    assert settings.prices.dates[-1] == MARKET.dates[200]
     with pytest.raises(InvalidRequest, match="C has no price"):
-        a_panel(late).conditions()
+        a_panel(late).settings()
 
 
 def test_a_rule_chosen_on_training_data_stands_beside_every_policy():
@@ -122,8 +124,8 @@ def test_a_rule_chosen_on_training_data_stands_beside_every_policy():
     findings, _ = run(panels, training=training, progress=told.append)
     assert len(told) == work(panels, training)
     assert findings.choice.last == str(until)
-    for judged in findings.panels["new"].judged:
-        assert judged.chosen_rule == findings.choice.rule
+    for evaluation in findings.panels["new"].policies:
+        assert evaluation.chosen_rule == findings.choice.rule
     assert [each.best_rule for each in findings.promotions] == [findings.choice.rule] * 2
     assert findings.cautions == ()
     overlapping, _ = run({"new": a_panel(MARKET)}, training=training)
@@ -155,7 +157,7 @@ def test_a_trial_that_was_recorded_is_no_new_one(tmp_path):
     assert (again.trials, repeated.trials) == (14, 0)
     assert again.counted == first.counted
     assert "Trials: 14, as recorded in" in first.counted
-    # One of the two is new, or something is asked under other conditions.
+    # One of the two is new, or something is asked under other settings.
     for other, new in (
         (a_panel(MARKET, "weekly", "band"), 1),
         (a_panel(MARKET, "weekly", first=MARKET.dates[9].item()), 1),
@@ -193,18 +195,22 @@ def test_a_learned_policy_with_other_weights_is_another_trial(tmp_path):
     panels = {"us": a_panel(MARKET, "ppo")}
     new = []
     for weights in ("ppo 1", "ppo 1", "ppo 2"):
-        evaluate = EvaluatePolicies(Rules(ppo=Learned(weights)), trials, Thresholds())
+        evaluate = EvaluatePolicies(Rules(ppo=Learned(weights)), trials, PromotionThresholds())
         findings, trial = evaluate(panels, now=NOW)
         trials.append(trial)
         new.append(trial.trials)
     assert new == [1, 0, 1]
-    (judged,) = findings.panels["us"].judged
-    assert (judged.policy, judged.chosen_rule, len(judged.strictest.seeds)) == ("ppo", "band", 2)
+    (evaluation,) = findings.panels["us"].policies
+    assert (evaluation.policy, evaluation.chosen_rule, len(evaluation.strictest.seeds)) == (
+        "ppo",
+        "band",
+        2,
+    )
     assert findings.chosen.endswith("by the policy's own account: band (ppo).")
     (promotion,) = findings.promotions
     assert promotion.card()["best_rule"] == "band"
     assert len(record(findings)["promotion"][0]["criteria"]) == 4
-    seeds = evidence_tables.verdicts(findings.panels["us"])[1]
+    seeds = tables.verdicts(findings.panels["us"])[1]
     assert seeds.startswith("ppo: its 2 seeds alone gain")
 
 
@@ -245,10 +251,10 @@ def test_policies_that_are_none_are_told_by_the_option_that_named_them():
 
 def test_seeds_are_recorded_with_their_spread():
     findings, _ = run({"us": a_panel(MARKET)})
-    (judged,) = findings.panels["us"].judged
-    spread = attrs.evolve(judged.strictest, seeds=(0.3, -0.1, 0.1, 0.2))
+    (evaluation,) = findings.panels["us"].policies
+    spread = attrs.evolve(evaluation.strictest, seeds=(0.3, -0.1, 0.1, 0.2))
     panel = attrs.evolve(
-        findings.panels["us"], judged=(attrs.evolve(judged, judgements=(spread,)),)
+        findings.panels["us"], policies=(attrs.evolve(evaluation, judgements=(spread,)),)
     )
     found = record(attrs.evolve(findings, panels={"us": panel}))
     assert found["panels"][0]["policies"][0]["judgements"][0]["seeds"] == {

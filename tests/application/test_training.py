@@ -18,7 +18,7 @@ from rebalancer.application.training import (
     FEWEST_ROWS,
     TrainPolicy,
     TrainRequest,
-    choice_sentence,
+    describe_choice,
     panels_of,
     record,
 )
@@ -125,7 +125,7 @@ def test_what_is_learned_from(tmp_path):
     assert made.counted == (
         f"Trials: 1 in {trials.place}; this training counts as one, whatever its seeds."
     )
-    assert f"has to beat: {chosen} (Sharpe ratio +" in choice_sentence(made.choice)
+    assert f"has to beat: {chosen} (Sharpe ratio +" in describe_choice(made.choice)
     kept = record(made)
     assert kept["seeds"] == [
         {"seed": 0, "before": 0.01, "after": 0.02},

@@ -8,11 +8,11 @@ import pytest
 from rebalancer.adapters.report import drawing
 from rebalancer.adapters.report.drawing import Line, Whisker
 from rebalancer.adapters.report.evaluation import POINTS, HtmlEvaluations
-from rebalancer.application import evidence_tables
-from rebalancer.domain.backtest.evaluation import Cash, evaluate
+from rebalancer.application.reporting import tables
+from rebalancer.domain.backtest.engine import BacktestSettings
+from rebalancer.domain.backtest.evaluation import CashReturns, evaluate
 from rebalancer.domain.backtest.findings import conclude
-from rebalancer.domain.backtest.promotion import Thresholds
-from rebalancer.domain.backtest.run import Conditions
+from rebalancer.domain.backtest.promotion import PromotionThresholds
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import prices
@@ -20,11 +20,11 @@ from tests.builders import prices
 
 def an_evaluation(*names, assets=3, rows=400, seed=1, first=60, **options):
     history = prices(assets, rows, seed=seed)
-    conditions = Conditions(
+    settings = BacktestSettings(
         history, first, np.full(assets, 1 / assets), CostModel.flat(10), np.zeros(rows)
     )
-    cash = [Cash("0", np.zeros(rows))]
-    return evaluate([policy(name) for name in names], conditions, cash, **options)
+    cash = [CashReturns("0", np.zeros(rows))]
+    return evaluate([policy(name) for name in names], settings, cash, **options)
 
 
 NAMES = ("trend:window=40", "weekly")
@@ -32,7 +32,9 @@ PANELS = {
     "us.csv": an_evaluation(*NAMES, chosen_rule="band"),
     "eu.csv": an_evaluation(*NAMES, chosen_rule="band", seed=2, rows=380),
 }
-FINDINGS = conclude(PANELS, Thresholds(), counted="Trials: 2, as given.", cautions=("Beware.",))
+FINDINGS = conclude(
+    PANELS, PromotionThresholds(), counted="Trials: 2, as given.", cautions=("Beware.",)
+)
 PAGE = HtmlEvaluations().render(FINDINGS)
 
 
@@ -58,12 +60,12 @@ def test_the_page_stands_alone():
 
 def test_every_table_and_sentence_of_the_terminal_is_there():
     text = text_of(PAGE).replace("\u2212", "-")
-    tables = [evidence_tables.pooled(FINDINGS)]
+    every = [tables.pooled(FINDINGS)]
     for name, done in PANELS.items():
-        tables += [evidence_tables.figures(name, done), evidence_tables.gains(done)]
-        for sentence in evidence_tables.verdicts(done):
+        every += [tables.figures(name, done), tables.gains(done)]
+        for sentence in tables.verdicts(done):
             assert sentence.replace("\u2212", "-") in unescaped(text)
-    for table in tables:
+    for table in every:
         assert table.title in unescaped(text)
         for section in table.sections:
             for row in section:
@@ -96,7 +98,7 @@ def test_curves_and_drawdowns_of_policies_and_sceptics_are_drawn_for_each_panel(
 
 def test_intervals_are_drawn_for_each_panel_and_for_all_together():
     tree = drawings(PAGE)["Gain of Sharpe ratio, trend:window=40 on monthly"]
-    gains = [panel.judged[0].strictest.baseline.gain for panel in PANELS.values()]
+    gains = [panel.policies[0].strictest.baseline.gain for panel in PANELS.values()]
     gains.append(FINDINGS.pooled[0].strictest[0].gain)
     told = labels(tree, "g")
     for line, name, gain in zip(told, [*PANELS, "all together"], gains, strict=True):
@@ -119,10 +121,10 @@ def test_texts_are_escaped():
 
 def test_seeds_are_shown_from_the_least():
     done = PANELS["us.csv"]
-    judgement = attrs.evolve(done.judged[0].strictest, seeds=(0.3, -0.12, 0.1))
-    judged = attrs.evolve(done.judged[0], judgements=(judgement,))
+    judgement = attrs.evolve(done.policies[0].strictest, seeds=(0.3, -0.12, 0.1))
+    evaluation = attrs.evolve(done.policies[0], judgements=(judgement,))
     page = HtmlEvaluations().render(
-        attrs.evolve(FINDINGS, panels={"us.csv": attrs.evolve(done, judged=(judged,))})
+        attrs.evolve(FINDINGS, panels={"us.csv": attrs.evolve(done, policies=(evaluation,))})
     )
     cells = "<td>\u22120.12</td><td>+0.10</td><td>+0.30</td>"
     assert cells in page
@@ -132,15 +134,15 @@ def test_seeds_are_shown_from_the_least():
 
 def test_a_window_too_short_to_tell_is_shown_and_says_so():
     short = an_evaluation("weekly", rows=100, first=60)
-    page = HtmlEvaluations().render(conclude({"short.csv": short}, Thresholds()))
+    page = HtmlEvaluations().render(conclude({"short.csv": short}, PromotionThresholds()))
     assert "No panel is long enough to tell." in page
-    assert "promotion not judged" in page
+    assert "promotion not evaluated" in page
     assert "nothing can be told" in page
 
 
 def test_long_windows_are_thinned_but_keep_their_deepest_drawdown():
     long = an_evaluation("weekly", rows=3_000, first=10)
-    page = HtmlEvaluations().render(conclude({"long.csv": long}, Thresholds()))
+    page = HtmlEvaluations().render(conclude({"long.csv": long}, PromotionThresholds()))
     tree = drawings(page)["Drawdown, long.csv"]
     for line in tree.iter("polyline"):
         points = [tuple(map(float, each.split(","))) for each in line.get("points").split()]
@@ -155,9 +157,9 @@ def test_long_windows_are_thinned_but_keep_their_deepest_drawdown():
     # The scale by one tick and by 0, the deepest point against the figure in the table.
     zero = float(next(each for each in tree.iter("line") if each.get("class") == "zero").get("y1"))
     deepest = (max(heights) - zero) / (y - zero) * float(text.rstrip("%")) / 100
-    contest = long.judged[0].strictest.contests[1]
-    assert labels(tree)[-1] == contest.against
-    assert -deepest == pytest.approx(contest.performance.max_drawdown, abs=0.003)
+    comparison = long.policies[0].strictest.comparisons[1]
+    assert labels(tree)[-1] == comparison.against
+    assert -deepest == pytest.approx(comparison.performance.max_drawdown, abs=0.003)
 
 
 def test_a_line_goes_where_its_numbers_say():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.report.html import LARGEST, POINTS, render_backtest
-from rebalancer.domain.backtest.evidence import Interval
-from rebalancer.domain.backtest.run import Backtest, Performance, Track
+from rebalancer.domain.backtest.engine import Backtest, Performance, PolicyResult
+from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.errors import Unavailable
 
 FIGURES = {
@@ -36,7 +36,7 @@ FIGURES = {
 def a_track(policy, *, rows, assets, seed=0, invested=1.0, **figures):
     rng = np.random.default_rng(seed)
     weights = invested * rng.dirichlet(np.ones(max(assets, 1)), rows)[:, :assets]
-    return Track(
+    return PolicyResult(
         policy,
         np.exp(np.cumsum(invested * rng.normal(0.0003, 0.01, rows))),
         weights,
@@ -47,13 +47,13 @@ def a_track(policy, *, rows, assets, seed=0, invested=1.0, **figures):
     )
 
 
-def a_backtest(*policies, rows=300, assets=3, symbols=None, cautions=(), tracks=None):
+def a_backtest(*policies, rows=300, assets=3, symbols=None, cautions=(), results=None):
     names = policies or ("rebalance:every=21", "band:width=0.05")
     return Backtest(
         np.datetime64("2020-01-01") + np.arange(rows),
         symbols or tuple(f"A{at}" for at in range(assets)),
         "10 bps of traded value, each side",
-        tracks
+        results
         or tuple(a_track(name, rows=rows, assets=assets, seed=at) for at, name in enumerate(names)),
         cautions,
     )
@@ -124,19 +124,21 @@ def test_the_table_quotes_every_figure_of_every_policy():
 
 
 def test_the_gain_on_the_monthly_rule_stands_with_its_interval():
-    track = attrs.evolve(a_track("trend", rows=300, assets=3), gain=Interval(0.1, -0.07, 0.27))
-    table = rows_of(own(render_backtest(a_backtest(tracks=(track,)))))
+    result = attrs.evolve(
+        a_track("trend", rows=300, assets=3), gain=ConfidenceInterval(0.1, -0.07, 0.27)
+    )
+    table = rows_of(own(render_backtest(a_backtest(results=(result,)))))
     assert table["trend"][-1] == "0.10<br><small>\u00b10.17</small>"
 
 
 def test_the_best_of_a_column_is_marked_unless_all_read_the_same():
     rows, assets = 300, 3
-    tracks = (
+    results = (
         a_track("a", rows=rows, assets=assets, sharpe=0.661, max_drawdown=0.2),
         a_track("b", rows=rows, assets=assets, sharpe=0.662, max_drawdown=0.3),
         a_track("c", rows=rows, assets=assets, sharpe=0.4, max_drawdown=0.1, cagr=-0.00001),
     )
-    page = own(render_backtest(a_backtest(tracks=tracks)))
+    page = own(render_backtest(a_backtest(results=results)))
     table = rows_of(page)
     assert [cells[7] for cells in table.values()] == ["*0.66", "*0.66", "0.40"]
     assert [cells[3] for cells in table.values()] == ["20.0%", "30.0%", "*10.0%"]
@@ -145,11 +147,11 @@ def test_the_best_of_a_column_is_marked_unless_all_read_the_same():
 
 
 def test_a_figure_that_is_not_a_number_is_a_dash_and_never_the_best():
-    tracks = (
+    results = (
         a_track("a", rows=9, assets=3, sharpe=float("nan"), calmar=float("inf")),
         a_track("b", rows=9, assets=3),
     )
-    table = rows_of(own(render_backtest(a_backtest(tracks=tracks, rows=9))))
+    table = rows_of(own(render_backtest(a_backtest(results=results, rows=9))))
     assert table["a"][7] == table["a"][9] == "\u2013"
     assert "*" not in "".join(table["a"] + table["b"])
 
@@ -165,12 +167,12 @@ def test_beyond_twenty_assets_the_largest_have_areas_and_the_others_share_one():
     found = data(render_backtest(report))
     assert len(found["assets"]) == LARGEST + 1
     assert found["assets"][-1] == "others"
-    for policy, track in zip(found["policies"], report.tracks, strict=True):
+    for policy, result in zip(found["policies"], report.results, strict=True):
         areas = np.array(policy["weights"])
         assert areas.shape == (LARGEST + 1, 300)
         assert areas.sum(axis=0) == pytest.approx(10_000, abs=LARGEST)
         largest = report.symbols.index(found["assets"][0])
-        assert areas[0] == pytest.approx(track.weights[:, largest] * 10_000, abs=0.5)
+        assert areas[0] == pytest.approx(result.weights[:, largest] * 10_000, abs=0.5)
 
 
 def test_up_to_twenty_assets_each_has_its_area():
@@ -186,11 +188,11 @@ def test_long_histories_are_thinned_and_say_so():
     assert found["dates"][0] == str(report.dates[0])
     assert found["dates"][-1] == str(report.dates[-1])
     assert f"draw 9,000 closes as {len(found['dates']):,} points" in page
-    for policy, track in zip(found["policies"], report.tracks, strict=True):
-        deepest = (1 - track.values / np.maximum.accumulate(track.values)).max()
+    for policy, result in zip(found["policies"], report.results, strict=True):
+        deepest = (1 - result.values / np.maximum.accumulate(result.values)).max()
         assert min(policy["drawdown"]) == pytest.approx(-100 * deepest, abs=0.01)
-        assert policy["cost"][-1] == pytest.approx(100 * track.costs.sum(), abs=0.001)
-        last = track.values[-253:]
+        assert policy["cost"][-1] == pytest.approx(100 * result.costs.sum(), abs=0.001)
+        last = result.values[-253:]
         returns = last[1:] / last[:-1] - 1
         sharpe = returns.mean() / returns.std(ddof=1) * 252**0.5
         assert policy["sharpe"][-1] == pytest.approx(sharpe, abs=0.001)
@@ -205,7 +207,7 @@ def test_one_policy_alone_is_the_best_of_nothing():
 
 def test_a_policy_that_holds_only_cash():
     idle = attrs.evolve(a_track("idle", rows=300, assets=3, invested=0.0), values=np.ones(300))
-    found = data(render_backtest(a_backtest(tracks=(idle,))))["policies"][0]
+    found = data(render_backtest(a_backtest(results=(idle,))))["policies"][0]
     assert set(found["cash"]) == {10_000}
     assert set(map(max, found["weights"])) == {0}
     assert set(found["drawdown"]) == {0.0}
@@ -223,7 +225,7 @@ def test_a_policy_that_lost_everything_can_be_drawn():
     ruined = attrs.evolve(
         a_track("ruined", rows=300, assets=3), values=np.r_[np.ones(150), np.zeros(150)]
     )
-    found = data(render_backtest(a_backtest(tracks=(ruined,))))["policies"][0]
+    found = data(render_backtest(a_backtest(results=(ruined,))))["policies"][0]
     assert found["wealth"][-1] is None
     assert found["drawdown"][-1] == -100.0
 

@@ -15,8 +15,8 @@ from rebalancer.adapters.memory.reports import MemoryReports
 from rebalancer.adapters.mongo.reports import MongoReports
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.reports import SqlReports
-from rebalancer.application.documents import packed, unpacked
 from rebalancer.application.ports.reports import SCHEMAS, Report
+from rebalancer.application.reporting.encoding import packed, unpacked
 from rebalancer.domain.errors import InvalidRequest, NotFound, Unavailable
 from tests.contracts.documents import mongo_database
 from tests.contracts.stores import NOW

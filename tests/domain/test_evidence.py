@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.domain.backtest.evidence import (
-    Pair,
     PooledGain,
+    ReturnPair,
     best_of_luck,
     break_even_cost,
     deflated_sharpe,
@@ -256,12 +256,12 @@ def test_the_break_even_cost_by_hand(gains, expected):
 DAYS = np.arange(np.datetime64("2000-01-03"), np.datetime64("2000-01-03") + 2_520)
 
 
-def _panel(seed: int, edge: float = 0.0, rows: slice = slice(None)) -> Pair:
+def _panel(seed: int, edge: float = 0.0, rows: slice = slice(None)) -> ReturnPair:
     first, second = _pair(seed, edge)
-    return Pair(DAYS[rows], first[rows], second[rows])
+    return ReturnPair(DAYS[rows], first[rows], second[rows])
 
 
-def _by_hand(panels: list[Pair]) -> list[float]:
+def _by_hand(panels: list[ReturnPair]) -> list[float]:
     year = math.sqrt(252)
     return [
         year * (p.returns.mean() / p.returns.std() - p.against.mean() / p.against.std())
@@ -273,7 +273,7 @@ def test_one_panel_pooled_is_that_panel():
     for seed in range(3):
         first, second = _pair(seed, 0.0001)
         alone = sharpe_gain(first, second, seed=5)
-        pooled = pooled_gain([Pair(DAYS, first, second)], seed=5)
+        pooled = pooled_gain([ReturnPair(DAYS, first, second)], seed=5)
         assert alone is not None and pooled is not None
         assert pooled.interval.low == pytest.approx(alone.interval.low, abs=1e-9)
         assert pooled.interval.high == pytest.approx(alone.interval.high, abs=1e-9)
@@ -330,7 +330,7 @@ def test_the_pooled_interval_covers_the_truth_about_as_often_as_it_says():
         panels = []
         for span in spans:
             first, second = market + luck + random.normal(0, 0.002, (2, 1_512))
-            panels.append(Pair(DAYS[:1_512][span], first[span], second[span]))
+            panels.append(ReturnPair(DAYS[:1_512][span], first[span], second[span]))
         found = pooled_gain(panels, seed=0, draws=300)
         assert found is not None
         held += not found.interval.excludes_zero
@@ -361,7 +361,7 @@ def test_deflation_asks_for_a_gain_beyond_the_best_of_luck():
 
 def test_swapping_the_strategies_on_every_panel_turns_the_pooled_gain_round():
     panels = [_panel(1), _panel(2, rows=slice(900))]
-    swapped = [Pair(p.dates, p.against, p.returns) for p in panels]
+    swapped = [ReturnPair(p.dates, p.against, p.returns) for p in panels]
     one, other = pooled_gain(panels, seed=0), pooled_gain(swapped, seed=0)
     assert one is not None and other is not None
     assert one.interval.low == pytest.approx(-other.interval.high)
@@ -370,20 +370,20 @@ def test_swapping_the_strategies_on_every_panel_turns_the_pooled_gain_round():
 
 def test_nothing_is_pooled_from_too_little():
     short = _panel(1, rows=slice(100))
-    still = Pair(DAYS, np.zeros(2_520), _pair(1)[1])
+    still = ReturnPair(DAYS, np.zeros(2_520), _pair(1)[1])
     assert pooled_gain([], seed=0) is None
     assert pooled_gain([_panel(2), short], seed=0) is None
     assert pooled_gain([_panel(2), still], seed=0) is None
-    assert not short.tells and not still.tells and _panel(2).tells
+    assert not short.is_sufficient and not still.is_sufficient and _panel(2).is_sufficient
     with pytest.raises(InvalidRequest, match="same days"):
-        Pair(DAYS, np.zeros(3), np.zeros(3))
+        ReturnPair(DAYS, np.zeros(3), np.zeros(3))
     with pytest.raises(InvalidRequest, match="trials"):
         pooled_gain([_panel(2)], seed=0, trials=0)
 
 
 def test_strategies_that_are_alike_on_every_panel_differ_by_nothing():
     first, _ = _pair(7)
-    pairs = [Pair(DAYS, first, first), Pair(DAYS[:900], 2 * first[:900], first[:900])]
+    pairs = [ReturnPair(DAYS, first, first), ReturnPair(DAYS[:900], 2 * first[:900], first[:900])]
     found = pooled_gain(pairs, seed=0, trials=5)
     assert found is not None
     assert (found.probability, found.deflated) == (0.5, 0.5)

@@ -2,32 +2,32 @@ import attrs
 import numpy as np
 import pytest
 
-from rebalancer.domain.backtest.evaluation import Cash, Finding, evaluate
+from rebalancer.domain.backtest.engine import BacktestSettings
+from rebalancer.domain.backtest.evaluation import CashReturns, Finding, evaluate
 from rebalancer.domain.backtest.evidence import pooled_gain
 from rebalancer.domain.backtest.findings import NO_RULE, conclude
 from rebalancer.domain.backtest.pooling import pool
-from rebalancer.domain.backtest.promotion import Thresholds
-from rebalancer.domain.backtest.run import Conditions
-from rebalancer.domain.backtest.selection import best_rule
+from rebalancer.domain.backtest.promotion import PromotionThresholds
+from rebalancer.domain.backtest.selection import choose_best_rule
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import prices
 
 
-def conditions(history, first=60):
+def settings(history, first=60):
     count = len(history.symbols)
-    return Conditions(
+    return BacktestSettings(
         history, first, np.full(count, 1 / count), CostModel.flat(10), np.zeros(len(history))
     )
 
 
 def an_evaluation(*names, history, bills=False, **options):
-    cash = [Cash("0", np.zeros(len(history)))]
+    cash = [CashReturns("0", np.zeros(len(history)))]
     if bills:
-        cash.append(Cash("BIL", np.full(len(history), 0.0002)))
+        cash.append(CashReturns("BIL", np.full(len(history), 0.0002)))
     policies = [policy(name) for name in names]
-    return evaluate(policies, conditions(history), cash, **options)
+    return evaluate(policies, settings(history), cash, **options)
 
 
 NAMES = ("trend:window=40", "weekly")
@@ -40,25 +40,25 @@ PANELS = [
 def test_each_contest_is_pooled_as_its_panels_are():
     for at, pooled in enumerate(pool(PANELS, seed=4)):
         assert pooled.policy == NAMES[at]
-        for cash, contests in ((0, pooled.at_zero), (-1, pooled.strictest)):
-            judgements = [panel.judged[at].judgements[cash] for panel in PANELS]
-            for place, contest in enumerate(contests):
+        for cash, comparisons in ((0, pooled.at_zero), (-1, pooled.strictest)):
+            judgements = [panel.policies[at].judgements[cash] for panel in PANELS]
+            for place, comparison in enumerate(comparisons):
                 pairs = [
-                    judgement.pair(judgement.contests[place], panel.dates)
+                    judgement.pair(judgement.comparisons[place], panel.dates)
                     for judgement, panel in zip(judgements, PANELS, strict=True)
                 ]
                 expected = pooled_gain(pairs, seed=4, trials=3)
-                assert contest.against == judgements[0].contests[place].against
-                assert (contest.gain, contest.median) == (expected.interval, expected.median)
-                assert contest.probability == expected.probability
-                assert contest.deflated == expected.deflated
-                assert contest.panels == 2
+                assert comparison.against == judgements[0].comparisons[place].against
+                assert (comparison.gain, comparison.median) == (expected.interval, expected.median)
+                assert comparison.probability == expected.probability
+                assert comparison.deflated == expected.deflated
+                assert comparison.panels == 2
         assert [each.against for each in pooled.best_rule] == ["band (best on training data)"] * 2
 
 
 def test_cash_at_its_true_returns_is_where_it_is_known():
     (pooled, _) = pool(PANELS)
-    gains = [panel.judged[0].strictest.baseline.gain.estimate for panel in PANELS]
+    gains = [panel.policies[0].strictest.baseline.gain.estimate for panel in PANELS]
     assert pooled.strictest[0].gain.estimate == pytest.approx(np.mean(gains))
     assert pooled.strictest[0].gain.estimate != pooled.at_zero[0].gain.estimate
     (plain, _) = pool(PANELS[1:])
@@ -67,17 +67,17 @@ def test_cash_at_its_true_returns_is_where_it_is_known():
 
 def test_one_panel_pooled_is_that_panel():
     (pooled, _) = pool(PANELS[1:])
-    contest = PANELS[1].judged[0].strictest.baseline
-    assert pooled.strictest[0].gain.low == pytest.approx(contest.gain.low, abs=1e-9)
-    assert pooled.strictest[0].probability == contest.probability
+    comparison = PANELS[1].policies[0].strictest.baseline
+    assert pooled.strictest[0].gain.low == pytest.approx(comparison.gain.low, abs=1e-9)
+    assert pooled.strictest[0].probability == comparison.probability
 
 
 def test_panels_that_are_too_short_are_left_out_and_counted():
     short = an_evaluation(*NAMES, history=prices(3, 200, seed=3), chosen_rule="band", trials=3)
     (pooled, _) = pool([*PANELS, short])
-    assert {contest.panels for contest in pooled.at_zero} == {2}
+    assert {comparison.panels for comparison in pooled.at_zero} == {2}
     (untold, _) = pool([short])
-    assert untold.verdict.finding is Finding.UNTOLD
+    assert untold.verdict.finding is Finding.INCONCLUSIVE
     assert (untold.at_zero[0].panels, untold.at_zero[0].gain) == (0, None)
 
 
@@ -94,7 +94,7 @@ def test_pooled_verdicts():
     assert pooled.verdict.finding is Finding.GAIN
     assert "over 2 panels its Sharpe ratio is on average" in pooled.verdict.sentence
     assert "after 5 trials" in pooled.verdict.sentence
-    bad = [attrs.evolve(panel, judged=tuple(map(_turned, panel.judged))) for panel in good]
+    bad = [attrs.evolve(panel, policies=tuple(map(_turned, panel.policies))) for panel in good]
     (lost,) = pool(bad)
     assert lost.verdict.finding is Finding.LOSS
     assert "lower" in lost.verdict.sentence
@@ -104,24 +104,24 @@ def test_pooled_verdicts():
     assert monthly.verdict.sentence.startswith("this is monthly itself")
 
 
-def _turned(judged):
+def _turned(evaluation):
     """The same with the policy and the baseline in each other's place."""
-    judgement = judged.strictest
-    contest = attrs.evolve(judgement.baseline, values=judgement.values)
-    contests = (contest, *judgement.contests[1:])
-    turned = attrs.evolve(judgement, values=judgement.baseline.values, contests=contests)
-    return attrs.evolve(judged, judgements=(turned,))
+    judgement = evaluation.strictest
+    comparison = attrs.evolve(judgement.baseline, values=judgement.values)
+    comparisons = (comparison, *judgement.comparisons[1:])
+    turned = attrs.evolve(judgement, values=judgement.baseline.values, comparisons=comparisons)
+    return attrs.evolve(evaluation, judgements=(turned,))
 
 
 def test_findings_say_which_rule_was_chosen_or_that_none_was():
     panels = dict(zip("ab", PANELS, strict=True))
-    choice = best_rule([conditions(prices(3, 120))], ["band", "weekly"])
-    found = conclude(panels, Thresholds(), choice=choice, counted="Trials: 3.")
+    choice = choose_best_rule([settings(prices(3, 120))], ["band", "weekly"])
+    found = conclude(panels, PromotionThresholds(), choice=choice, counted="Trials: 3.")
     assert found.trials == 3
     assert f"(1 panel, {choice.first} to {choice.last}): {choice.rule}, which gains" in found.chosen
-    own = conclude(panels, Thresholds())
+    own = conclude(panels, PromotionThresholds())
     assert "by the policy's own account: band (trend:window=40), band (weekly)." in own.chosen
-    none = conclude({"a": an_evaluation("weekly", history=prices(3, 400))}, Thresholds())
+    none = conclude({"a": an_evaluation("weekly", history=prices(3, 400))}, PromotionThresholds())
     assert none.chosen == NO_RULE
-    assert none.summaries == (("weekly", none.panels["a"].judged[0].verdict.sentence),)
+    assert none.summaries == (("weekly", none.panels["a"].policies[0].verdict.sentence),)
     assert "of 2 panels" in found.summaries[0][1]

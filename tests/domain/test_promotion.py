@@ -2,11 +2,17 @@ import attrs
 import pytest
 
 from rebalancer.config import Settings
-from rebalancer.domain.backtest.evaluation import Contest, Finding, Judged, Judgement, Verdict
-from rebalancer.domain.backtest.evidence import Interval
-from rebalancer.domain.backtest.pooling import Pooled, PooledContest
-from rebalancer.domain.backtest.promotion import Thresholds, judge
-from rebalancer.domain.backtest.run import Performance
+from rebalancer.domain.backtest.engine import Performance
+from rebalancer.domain.backtest.evaluation import (
+    Comparison,
+    Finding,
+    Judgement,
+    PolicyEvaluation,
+    Verdict,
+)
+from rebalancer.domain.backtest.evidence import ConfidenceInterval
+from rebalancer.domain.backtest.pooling import PooledComparison, PooledEvaluation
+from rebalancer.domain.backtest.promotion import PromotionThresholds, apply_gate
 from rebalancer.domain.errors import InvalidRequest
 
 FIGURES = Performance(**dict.fromkeys((field.name for field in attrs.fields(Performance)), 0.5))
@@ -16,37 +22,37 @@ VERDICT = Verdict(Finding.NONE, "whatever.")
 def a_judgement(cash="0", *, high=0.3, drawdown=-0.2, turnover=0.4, usual=0.4, sharpe=0.8):
     """The policy turns over `turnover`, monthly `usual`; the best rule's Sharpe is `sharpe`."""
 
-    def contest(name, gain, **figures):
+    def comparison(name, gain, **figures):
         chosen = name == "trend"
-        return Contest(name, attrs.evolve(FIGURES, **figures), gain, 0.9, 0.9, 0.9, chosen)
+        return Comparison(name, attrs.evolve(FIGURES, **figures), gain, 0.9, 0.9, 0.9, chosen)
 
-    gain = None if high is None else Interval(high - 0.2, high - 0.4, high)
-    contests = (
-        contest("monthly", Interval(0.1, 0.0, 0.2), turnover_per_year=usual),
-        contest("trend", gain, sharpe=sharpe),
+    gain = None if high is None else ConfidenceInterval(high - 0.2, high - 0.4, high)
+    comparisons = (
+        comparison("monthly", ConfidenceInterval(0.1, 0.0, 0.2), turnover_per_year=usual),
+        comparison("trend", gain, sharpe=sharpe),
     )
     own = attrs.evolve(FIGURES, turnover_per_year=turnover)
-    return Judgement(cash, own, contests, drawdown, (), (), None)
+    return Judgement(cash, own, comparisons, drawdown, (), (), None)
 
 
-def judged(*judgements, best="trend"):
-    return Judged("ppo", judgements or (a_judgement(),), VERDICT, best)
+def evaluation(*judgements, best="trend"):
+    return PolicyEvaluation("ppo", judgements or (a_judgement(),), VERDICT, best)
 
 
 def pooled(deflated=0.9, at_zero=None):
-    def contests(sure):
-        gain = None if sure is None else Interval(0.1, -0.1, 0.3)
-        return (PooledContest("trend", 3, gain, 0.1, 0.95, sure, chosen=True),)
+    def comparisons(sure):
+        gain = None if sure is None else ConfidenceInterval(0.1, -0.1, 0.3)
+        return (PooledComparison("trend", 3, gain, 0.1, 0.95, sure, chosen=True),)
 
-    zero = contests(deflated if at_zero is None else at_zero)
-    return Pooled("ppo", zero, contests(deflated), VERDICT)
+    zero = comparisons(deflated if at_zero is None else at_zero)
+    return PooledEvaluation("ppo", zero, comparisons(deflated), VERDICT)
 
 
 def promotion(panels=None, together=None, thresholds=None):
-    return judge(
-        {"us.csv": judged()} if panels is None else panels,
+    return apply_gate(
+        {"us.csv": evaluation()} if panels is None else panels,
         pooled() if together is None else together,
-        Thresholds() if thresholds is None else thresholds,
+        PromotionThresholds() if thresholds is None else thresholds,
     )
 
 
@@ -71,19 +77,24 @@ def test_a_policy_that_meets_every_criterion_passes():
         ("gain", {"together": pooled(0.99, at_zero=0.5)}, 0.5, False),  # the worse of both
         ("gain", {"together": pooled(0.5, at_zero=0.99)}, 0.5, False),
         # The best rule's Sharpe ratio is 0.8: 5% of it is 0.04.
-        ("losses", {"panels": {"a": judged(a_judgement(high=-0.039))}}, 0, True),
-        ("losses", {"panels": {"a": judged(a_judgement(high=-0.041))}}, 1, False),
-        ("losses", {"panels": {"a": judged(a_judgement(high=-0.041, sharpe=-0.8))}}, 1, False),
-        ("losses", {"panels": {"a": judged(a_judgement(high=None))}}, 0, True),
-        ("losses", {"panels": {"a": judged(), "b": judged(a_judgement(high=-1))}}, 1, False),
-        ("losses", {"panels": {"a": judged(a_judgement(high=-1), a_judgement("B"))}}, 1, False),
-        ("drawdown", {"panels": {"a": judged(a_judgement(drawdown=-0.1))}}, -0.1, True),
-        ("drawdown", {"panels": {"a": judged(a_judgement(drawdown=-0.09))}}, -0.09, False),
+        ("losses", {"panels": {"a": evaluation(a_judgement(high=-0.039))}}, 0, True),
+        ("losses", {"panels": {"a": evaluation(a_judgement(high=-0.041))}}, 1, False),
+        ("losses", {"panels": {"a": evaluation(a_judgement(high=-0.041, sharpe=-0.8))}}, 1, False),
+        ("losses", {"panels": {"a": evaluation(a_judgement(high=None))}}, 0, True),
+        (
+            "losses",
+            {"panels": {"a": evaluation(), "b": evaluation(a_judgement(high=-1))}},
+            1,
+            False,
+        ),
+        ("losses", {"panels": {"a": evaluation(a_judgement(high=-1), a_judgement("B"))}}, 1, False),
+        ("drawdown", {"panels": {"a": evaluation(a_judgement(drawdown=-0.1))}}, -0.1, True),
+        ("drawdown", {"panels": {"a": evaluation(a_judgement(drawdown=-0.09))}}, -0.09, False),
         (
             "drawdown",
             {
                 "panels": {
-                    name: judged(a_judgement(drawdown=each))
+                    name: evaluation(a_judgement(drawdown=each))
                     for name, each in zip("abc", (-0.5, -0.11, 0.3), strict=True)
                 }
             },
@@ -92,18 +103,22 @@ def test_a_policy_that_meets_every_criterion_passes():
         ),
         (
             "drawdown",
-            {"panels": {"a": judged(a_judgement(drawdown=-0.3), a_judgement("B", drawdown=0.1))}},
+            {
+                "panels": {
+                    "a": evaluation(a_judgement(drawdown=-0.3), a_judgement("B", drawdown=0.1))
+                }
+            },
             0.1,
             False,
         ),
-        ("turnover", {"panels": {"a": judged(a_judgement(turnover=0.6))}}, 1.5, True),
-        ("turnover", {"panels": {"a": judged(a_judgement(turnover=0.7))}}, 1.75, False),
-        ("turnover", {"panels": {"a": judged(a_judgement(turnover=0, usual=0))}}, 0, True),
+        ("turnover", {"panels": {"a": evaluation(a_judgement(turnover=0.6))}}, 1.5, True),
+        ("turnover", {"panels": {"a": evaluation(a_judgement(turnover=0.7))}}, 1.75, False),
+        ("turnover", {"panels": {"a": evaluation(a_judgement(turnover=0, usual=0))}}, 0, True),
         (
             "turnover",
             {
                 "panels": {
-                    name: judged(a_judgement(turnover=each))
+                    name: evaluation(a_judgement(turnover=each))
                     for name, each in zip("abc", (4.0, 0.2, 0.4), strict=True)
                 }
             },
@@ -125,8 +140,8 @@ def test_criteria_by_hand(name, arguments, figure, passed):
     [
         ("gain", {"together": pooled(None)}, "cannot be told"),
         ("gain", {"together": pooled(None, at_zero=0.9)}, "cannot be told"),
-        ("drawdown", {"panels": {"a": judged(a_judgement(drawdown=None))}}, "cannot be told"),
-        ("turnover", {"panels": {"a": judged(a_judgement(usual=0))}}, "has no multiple"),
+        ("drawdown", {"panels": {"a": evaluation(a_judgement(drawdown=None))}}, "cannot be told"),
+        ("turnover", {"panels": {"a": evaluation(a_judgement(usual=0))}}, "has no multiple"),
     ],
 )
 def test_what_cannot_be_told_is_no_pass(name, arguments, fragment):
@@ -136,8 +151,8 @@ def test_what_cannot_be_told_is_no_pass(name, arguments, fragment):
 
 
 def test_thresholds_can_be_set_and_panels_that_fail_are_named():
-    strict = Thresholds(probability=0.95, loss=0.0, drawdown=-0.25, turnover=0.9)
-    found = promotion({"us.csv": judged(a_judgement(high=-0.01))}, thresholds=strict)
+    strict = PromotionThresholds(probability=0.95, loss=0.0, drawdown=-0.25, turnover=0.9)
+    found = promotion({"us.csv": evaluation(a_judgement(high=-0.01))}, thresholds=strict)
     assert [each.passed for each in found.criteria] == [False] * 4
     assert "1 of 1 (us.csv)" in found.criteria[1].sentence
 
@@ -148,17 +163,17 @@ def test_thresholds_can_be_set_and_panels_that_fail_are_named():
 )
 def test_thresholds_that_make_no_sense(field, value):
     with pytest.raises(InvalidRequest, match=f"{field}: must be from"):
-        Thresholds(**{field: value})
+        PromotionThresholds(**{field: value})
 
 
 def test_the_settings_begin_with_the_same_thresholds():
-    settings, usual = Settings(), Thresholds()
-    for field in attrs.fields(Thresholds):
+    settings, usual = Settings(), PromotionThresholds()
+    for field in attrs.fields(PromotionThresholds):
         assert getattr(settings, f"gate_{field.name}") == getattr(usual, field.name)
 
 
 def test_without_a_rule_nothing_is_judged():
-    found = promotion({"a": judged(best=None)})
+    found = promotion({"a": evaluation(best=None)})
     assert (found.best_rule, found.criteria, found.passed) == (None, (), False)
     assert "no rule was chosen on training data" in found.lines[0]
     assert found.card()["passed"] is None

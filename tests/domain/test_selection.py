@@ -2,17 +2,17 @@ import attrs
 import numpy as np
 import pytest
 
-from rebalancer.domain.backtest.run import Conditions, compare
-from rebalancer.domain.backtest.selection import RULES, best_rule
+from rebalancer.domain.backtest.engine import BacktestSettings, compare_policies
+from rebalancer.domain.backtest.selection import RULES, choose_best_rule
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import prices
 
 
-def conditions(seed, *, assets=4, rows=400, first=0):
+def settings(seed, *, assets=4, rows=400, first=0):
     history = prices(assets, rows, seed=seed)
-    return Conditions(
+    return BacktestSettings(
         history, first, np.full(assets, 1 / assets), CostModel.flat(10), np.zeros(rows)
     )
 
@@ -21,22 +21,22 @@ NAMES = ("monthly", "band", "trend", "inverse_volatility")
 
 
 def gains(panel):
-    monthly, *others = compare([policy(name) for name in NAMES], panel).tracks
+    monthly, *others = compare_policies([policy(name) for name in NAMES], panel).results
     base = monthly.performance.sharpe
-    return [0.0, *(track.performance.sharpe - base for track in others)]
+    return [0.0, *(result.performance.sharpe - base for result in others)]
 
 
 def test_every_rule_that_rebalances_is_looked_at():
     assert "buy_and_hold" not in RULES
     assert {"monthly", "band", "trend", "risk_parity"} <= set(RULES)
-    choice = best_rule([conditions(1, rows=60)])
+    choice = choose_best_rule([settings(1, rows=60)])
     assert {name for name, _ in choice.gains} == set(RULES)
 
 
 def test_the_highest_median_gain_is_chosen():
-    panels = [conditions(seed, first=10) for seed in range(3)]
+    panels = [settings(seed, first=10) for seed in range(3)]
     by_hand = dict(zip(NAMES, np.median([gains(panel) for panel in panels], axis=0), strict=True))
-    choice = best_rule(panels, NAMES)
+    choice = choose_best_rule(panels, NAMES)
     assert dict(choice.gains) == pytest.approx(by_hand)
     assert choice.rule == max(by_hand, key=by_hand.get)
     assert [gain for _, gain in choice.gains] == sorted(by_hand.values(), reverse=True)
@@ -48,22 +48,22 @@ def test_the_highest_median_gain_is_chosen():
 def test_of_rules_that_gain_alike_the_first_by_name_is_chosen():
     # Prices that never move leave every rule with a Sharpe ratio of 0.
     history = prices(2, 60, volatility=0.0, drift=0.0)
-    still = Conditions(history, 0, np.full(2, 0.5), CostModel.flat(0), np.zeros(60))
-    assert best_rule([still], ["trend", "monthly", "band"]).rule == "band"
+    still = BacktestSettings(history, 0, np.full(2, 0.5), CostModel.flat(0), np.zeros(60))
+    assert choose_best_rule([still], ["trend", "monthly", "band"]).rule == "band"
 
 
 def test_cash_is_subtracted():
-    panel = conditions(2)
+    panel = settings(2)
     rich = attrs.evolve(panel, risk_free=np.full(400, 0.0004))
-    trend = [dict(best_rule([each], NAMES).gains)["trend"] for each in (panel, rich)]
+    trend = [dict(choose_best_rule([each], NAMES).gains)["trend"] for each in (panel, rich)]
     assert trend[0] != pytest.approx(trend[1])
 
 
 def test_progress_is_told_and_nothing_to_choose_from_is_refused():
     told = []
-    best_rule([conditions(1), conditions(2)], ["band", "monthly"], progress=told.append)
+    choose_best_rule([settings(1), settings(2)], ["band", "monthly"], progress=told.append)
     assert told == ["band", "monthly"] * 2
     with pytest.raises(InvalidRequest, match="one panel or more"):
-        best_rule([])
+        choose_best_rule([])
     with pytest.raises(InvalidRequest, match="not a policy"):
-        best_rule([conditions(1)], ["magic"])
+        choose_best_rule([settings(1)], ["magic"])

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rebalancer.domain.backtest import performance
-from rebalancer.domain.backtest.run import Conditions, run
+from rebalancer.domain.backtest import metrics
+from rebalancer.domain.backtest.engine import BacktestSettings, simulate
 from rebalancer.domain.backtest.track_record import (
     FREE,
     NO_REBALANCING,
@@ -199,9 +199,9 @@ def test_the_benchmark_is_the_monthly_rule_of_backtests(
 ) -> None:
     market = prices(days=300)
     targets = dict(zip(market.symbols, weights, strict=True))
-    tried = run(
+    tried = simulate(
         policy("monthly"),
-        Conditions(
+        BacktestSettings(
             market, 20, np.array(weights), costs, risk_free=np.zeros(len(market)), capital=10_000.0
         ),
     )
@@ -230,9 +230,9 @@ def test_without_flows_and_trades_the_portfolio_is_what_it_holds() -> None:
     for line in (found.portfolio, found.no_rebalancing):
         assert line.values == pytest.approx(values)
         assert line.twr == pytest.approx(values[-1] / values[0] - 1)
-        assert line.max_drawdown == pytest.approx(performance.max_drawdown(values))
+        assert line.max_drawdown == pytest.approx(metrics.max_drawdown(values))
         returns = values[1:] / values[:-1] - 1
-        assert line.volatility == pytest.approx(performance.annual_volatility(returns))
+        assert line.volatility == pytest.approx(metrics.annual_volatility(returns))
 
 
 def test_returns_a_year() -> None:

@@ -22,8 +22,13 @@ from rebalancer.application.ports.portfolios import IdempotencyKey
 from rebalancer.application.ports.reports import Report, Reports
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.ports.surroundings import Clock
-from rebalancer.domain.backtest.evidence import Interval
-from rebalancer.domain.backtest.run import Backtest, Conditions, Performance, compare
+from rebalancer.domain.backtest.engine import (
+    Backtest,
+    BacktestSettings,
+    Performance,
+    compare_policies,
+)
+from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
@@ -36,7 +41,7 @@ Floats = NDArray[np.float64]
 
 @attrs.frozen
 class BacktestRequest:
-    """What to try, and under which conditions.
+    """What to try, and under which settings.
 
     Attributes:
         policies: Names, in the order of the answer.
@@ -106,15 +111,15 @@ class RunBacktest:
             PricesUnavailable: the provider did not answer.
         """
         policies = [self.policies.policy(name) for name in request.policies]
-        conditions = self.conditions(request)
-        return compare(
+        settings = self.settings(request)
+        return compare_policies(
             policies,
-            conditions,
-            cautions=(*cautions, *request.limited, *_not_daily(conditions.prices)),
+            settings,
+            cautions=(*cautions, *request.limited, *_not_daily(settings.prices)),
             progress=progress,
         )
 
-    def conditions(self, request: BacktestRequest) -> Conditions:
+    def settings(self, request: BacktestRequest) -> BacktestSettings:
         """What a request means on the prices that there are.
 
         Raises:
@@ -128,7 +133,7 @@ class RunBacktest:
         first, last = _window(history, request.first, request.last)
         history = history.until(last)
         risk_free, history = _risk_free(history, first, request.risk_free)
-        return Conditions(
+        return BacktestSettings(
             prices=history,
             first=first,
             targets=_targets(history.symbols, request.targets),
@@ -259,7 +264,7 @@ class StartBacktest:
                 raise InvalidRequest(error.message, field="policies") from None
             if order.policies.count(name) > 1:
                 raise InvalidRequest(f"{name} is named twice", field="policies")
-        self.run_backtest.conditions(order.request())  # raises for what cannot be run
+        self.run_backtest.settings(order.request())  # raises for what cannot be run
         kept = order.kept()
         asked = fingerprint(BACKTEST, json.dumps(kept, sort_keys=True))
 
@@ -315,7 +320,7 @@ class DoBacktest:
                 created=self.clock(),
                 schema=1,
                 document={"request": dict(job.request), "result": figures},
-                series={track.policy: track.values for track in outcome.tracks},
+                series={result.policy: result.values for result in outcome.results},
                 dates=outcome.dates,
             )
         )
@@ -376,16 +381,16 @@ def record(done: Backtest) -> dict[str, Any]:
         "cautions": list(done.cautions),
         "results": [
             {
-                "policy": track.policy,
-                **_figures(track.performance),
-                "sharpe_gain": None if track.gain is None else _figures(track.gain),
+                "policy": result.policy,
+                **_figures(result.performance),
+                "sharpe_gain": None if result.gain is None else _figures(result.gain),
             }
-            for track in done.tracks
+            for result in done.results
         ],
     }
 
 
-def _figures(values: Performance | Interval) -> dict[str, Any]:
+def _figures(values: Performance | ConfidenceInterval) -> dict[str, Any]:
     """Figures as Python's own numbers, which any encoder knows."""
     return attrs.asdict(
         values, value_serializer=lambda _, __, v: v.item() if isinstance(v, np.generic) else v

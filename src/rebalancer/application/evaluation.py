@@ -17,19 +17,19 @@ from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.reports import SCHEMAS, Report, Reports
 from rebalancer.application.ports.surroundings import Ids
 from rebalancer.application.ports.trials import Trial, TrialKind, Trials
+from rebalancer.domain.backtest.engine import BacktestSettings, Performance
 from rebalancer.domain.backtest.evaluation import (
-    Cash,
-    Contest,
-    Evaluation,
+    CashReturns,
+    Comparison,
     Judgement,
+    PanelEvaluation,
     check_trials,
     evaluate,
 )
 from rebalancer.domain.backtest.findings import Findings, conclude
-from rebalancer.domain.backtest.pooling import PooledContest
-from rebalancer.domain.backtest.promotion import Thresholds
-from rebalancer.domain.backtest.run import Conditions, Performance
-from rebalancer.domain.backtest.selection import RULES, RuleChoice, best_rule
+from rebalancer.domain.backtest.pooling import PooledComparison
+from rebalancer.domain.backtest.promotion import PromotionThresholds
+from rebalancer.domain.backtest.selection import RULES, RuleChoice, choose_best_rule
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.prices import Dates, Floats, PriceHistory
 from rebalancer.domain.policy.policy import Policy, identity
@@ -52,7 +52,7 @@ class PanelCash:
     hidden: tuple[str, ...] = ()
 
 
-def cash_of_panels(text: str | None, columns: Sequence[Collection[str]]) -> list[PanelCash]:
+def assign_panel_cash(text: str | None, columns: Sequence[Collection[str]]) -> list[PanelCash]:
     """What cash earns on each panel, by ``COLUMN,...,RATE``.
 
     Each panel takes the first column that it has, else the rate if there is one, else 0.
@@ -118,7 +118,7 @@ class Panel:
     """Prices, and what is asked of policies on them.
 
     Attributes:
-        request: Whom to judge, and under which conditions.
+        request: Whom to judge, and under which settings.
         run_backtest: What knows the prices.
         hidden: Columns that are left out, see `PanelCash.hidden`.
     """
@@ -127,21 +127,21 @@ class Panel:
     run_backtest: RunBacktest
     hidden: tuple[str, ...] = ()
 
-    def conditions(self) -> Conditions:
-        """What the request means on the prices; raises as `RunBacktest.conditions`."""
-        return self._seen().conditions(self.request)
+    def settings(self) -> BacktestSettings:
+        """What the request means on the prices; raises as `RunBacktest.settings`."""
+        return self._seen().settings(self.request)
 
-    def training(self) -> Conditions:
+    def training(self) -> BacktestSettings:
         """The same from the first close on at which every column has a price.
 
         Raises:
-            As `conditions`.
+            As `settings`.
         """
         seen = self._seen()
         history = seen.prices.closes()
         known = ~np.isnan(history.closes).any(axis=1)
         first: date = history.dates[int(np.argmax(known))].item()
-        return seen.conditions(attrs.evolve(self.request, first=first))
+        return seen.settings(attrs.evolve(self.request, first=first))
 
     def _seen(self) -> RunBacktest:
         run_backtest = self.run_backtest
@@ -156,7 +156,7 @@ class EvaluatePolicies:
 
     policies: Policies
     trials: Trials
-    thresholds: Thresholds
+    thresholds: PromotionThresholds
 
     def __call__(
         self,
@@ -191,24 +191,24 @@ class EvaluatePolicies:
             PricesUnavailable: the provider did not answer.
         """
         first = next(iter(panels.values())).request
-        judged = self._named(first.policies, field="policy")
+        evaluation = self._named(first.policies, field="policy")
         others = self._named(against, field="against")
-        conditions = {
-            name: _on(name, panel.conditions, several=len(panels) > 1)
+        settings = {
+            name: _on(name, panel.settings, several=len(panels) > 1)
             for name, panel in panels.items()
         }
         learnt = {
             name: _on(name, panel.training, several=True, training=True)
             for name, panel in (training or {}).items()
         }
-        trial = self._trial([identity(each) for each in judged], conditions, now)
+        trial = self._trial([identity(each) for each in evaluation], settings, now)
         count, counted = self._counted(trials, trial)
-        choice = best_rule(list(learnt.values()), progress=progress) if learnt else None
+        choice = choose_best_rule(list(learnt.values()), progress=progress) if learnt else None
         done = {
             name: evaluate(
-                judged,
-                conditions[name],
-                _cash(panel.request, conditions[name]),
+                evaluation,
+                settings[name],
+                _cash(panel.request, settings[name]),
                 against=others,
                 chosen_rule=None if choice is None else choice.rule,
                 trials=count,
@@ -237,10 +237,10 @@ class EvaluatePolicies:
             raise InvalidRequest(error.message, field=field) from None
 
     def _trial(
-        self, tried: Sequence[str], conditions: Mapping[str, Conditions], now: datetime
+        self, tried: Sequence[str], settings: Mapping[str, BacktestSettings], now: datetime
     ) -> Trial:
-        """What this run adds to the record: those that were not tried under the same conditions."""
-        digest = _digest(list(conditions.values()))
+        """What this run adds to the record: those that were not tried under the same settings."""
+        digest = _digest(list(settings.values()))
         known = {
             name for trial in self.trials.all() if trial.digest == digest for name in trial.what
         }
@@ -253,7 +253,7 @@ class EvaluatePolicies:
             note="; ".join(
                 f"{name.replace(chr(92), '/').rpartition('/')[2]} "
                 f"{each.prices.dates[each.first]} to {each.prices.dates[-1]}"
-                for name, each in conditions.items()
+                for name, each in settings.items()
             ),
         )
 
@@ -277,11 +277,11 @@ class EvaluatePolicies:
 
 
 def _on(
-    panel: str, conditions: Callable[[], Conditions], *, several: bool, training: bool = False
-) -> Conditions:
-    """Conditions; a mistake in them is told with the panel that it was found on."""
+    panel: str, settings: Callable[[], BacktestSettings], *, several: bool, training: bool = False
+) -> BacktestSettings:
+    """BacktestSettings; a mistake in them is told with the panel that it was found on."""
     try:
-        return conditions()
+        return settings()
     except InvalidRequest as error:
         text, field = error.message, error.field
         if training:
@@ -291,10 +291,10 @@ def _on(
         raise InvalidRequest(text, field=field) from None
 
 
-def _cash(request: BacktestRequest, conditions: Conditions) -> list[Cash]:
-    cash = [Cash("0", np.zeros(len(conditions.prices)))]
+def _cash(request: BacktestRequest, settings: BacktestSettings) -> list[CashReturns]:
+    cash = [CashReturns("0", np.zeros(len(settings.prices)))]
     if request.risk_free != 0.0:
-        cash.append(Cash(_label(request.risk_free), conditions.risk_free))
+        cash.append(CashReturns(_label(request.risk_free), settings.risk_free))
     return cash
 
 
@@ -302,8 +302,8 @@ def _label(risk_free: float | str) -> str:
     return risk_free if isinstance(risk_free, str) else f"{100 * risk_free:.6g}% a year"
 
 
-def _hindsight(choice: RuleChoice | None, panels: Mapping[str, Evaluation]) -> list[str]:
-    """A caution where a rule was chosen on days that it is judged on."""
+def _hindsight(choice: RuleChoice | None, panels: Mapping[str, PanelEvaluation]) -> list[str]:
+    """A caution where a rule was chosen on days that it is evaluated on."""
     if choice is None:
         return []
     begins = min(str(panel.dates[0]) for panel in panels.values())
@@ -321,10 +321,10 @@ def _without_bills(panels: Mapping[str, Panel]) -> list[str]:
     without = [name for name in panels if name not in known]
     if not known or not without:
         return []
-    return [f"Cash is judged at 0 alone on {', '.join(without)}, which has none of its columns."]
+    return [f"Cash is evaluated at 0 alone on {', '.join(without)}, which has none of its columns."]
 
 
-def _digest(panels: Sequence[Conditions]) -> str:
+def _digest(panels: Sequence[BacktestSettings]) -> str:
     """SHA-256 of what policies are tried on, whoever they are and in whatever order the panels."""
     parts = []
     for each in panels:
@@ -335,7 +335,7 @@ def _digest(panels: Sequence[Conditions]) -> str:
         apart = ("prices", "targets", "risk_free", "instruments")
         terms = [
             (field.name, getattr(each, field.name))
-            for field in attrs.fields(Conditions)
+            for field in attrs.fields(BacktestSettings)
             if field.name not in apart
         ]
         sha.update(repr((each.prices.symbols, terms)).encode())
@@ -369,13 +369,13 @@ def record(findings: Findings) -> dict[str, Any]:
                 "assets": list(done.symbols),
                 "policies": [
                     {
-                        "policy": judged.policy,
-                        "finding": str(judged.verdict.finding),
-                        "verdict": judged.verdict.sentence,
-                        "chosen_rule": judged.chosen_rule,
-                        "judgements": [_judgement(each) for each in judged.judgements],
+                        "policy": evaluation.policy,
+                        "finding": str(evaluation.verdict.finding),
+                        "verdict": evaluation.verdict.sentence,
+                        "chosen_rule": evaluation.chosen_rule,
+                        "judgements": [_judgement(each) for each in evaluation.judgements],
                     }
-                    for judged in done.judged
+                    for evaluation in done.policies
                 ],
             }
             for name, done in findings.panels.items()
@@ -385,8 +385,8 @@ def record(findings: Findings) -> dict[str, Any]:
                 "policy": each.policy,
                 "finding": str(each.verdict.finding),
                 "verdict": each.verdict.sentence,
-                "cash_at_0": [_pooled(contest) for contest in each.at_zero],
-                "strictest": [_pooled(contest) for contest in each.strictest],
+                "cash_at_0": [_pooled(comparison) for comparison in each.at_zero],
+                "strictest": [_pooled(comparison) for comparison in each.strictest],
             }
             for each in findings.pooled
         ],
@@ -413,10 +413,10 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
         **_figures(judgement.performance),
         "drawdown_beyond_exposure": judgement.drawdown_beyond_exposure,
         "break_even_bps": judgement.break_even_bps,
-        "against": [_contest(contest) for contest in judgement.contests],
+        "against": [_compare(comparison) for comparison in judgement.comparisons],
         "thirds": [
             {"from": part.first, "to": part.last, "sharpe_gain": part.gain}
-            for part in judgement.parts
+            for part in judgement.subperiods
         ],
         "cost_sweep": [
             {"cost_bps": each.bps, "sharpe_gain": each.gain} for each in judgement.sweep
@@ -432,25 +432,25 @@ def _seeds(gains: Sequence[float]) -> dict[str, Any] | None:
     return {"sharpe_gains": list(gains), **spread}
 
 
-def _contest(contest: Contest) -> dict[str, Any]:
+def _compare(comparison: Comparison) -> dict[str, Any]:
     return {
-        "policy": contest.against,
-        "sharpe_gain": None if contest.gain is None else attrs.asdict(contest.gain),
-        "probability": contest.probability,
-        "probabilistic_sharpe": contest.probabilistic,
-        "deflated_sharpe": contest.deflated,
-        **_figures(contest.performance),
+        "policy": comparison.against,
+        "sharpe_gain": None if comparison.gain is None else attrs.asdict(comparison.gain),
+        "probability": comparison.probability,
+        "probabilistic_sharpe": comparison.probabilistic,
+        "deflated_sharpe": comparison.deflated,
+        **_figures(comparison.performance),
     }
 
 
-def _pooled(contest: PooledContest) -> dict[str, Any]:
+def _pooled(comparison: PooledComparison) -> dict[str, Any]:
     return {
-        "policy": contest.against,
-        "panels": contest.panels,
-        "sharpe_gain": None if contest.gain is None else attrs.asdict(contest.gain),
-        "median": contest.median,
-        "probability": contest.probability,
-        "deflated_probability": contest.deflated,
+        "policy": comparison.against,
+        "panels": comparison.panels,
+        "sharpe_gain": None if comparison.gain is None else attrs.asdict(comparison.gain),
+        "median": comparison.median,
+        "probability": comparison.probability,
+        "deflated_probability": comparison.deflated,
     }
 
 
@@ -461,7 +461,7 @@ def _figures(performance: Performance) -> dict[str, float | int]:
 
 
 @attrs.frozen
-class KeepEvidence:
+class StoreEvidence:
     """Write findings down with the versions of learned policies that they are of."""
 
     policies: Policies
@@ -478,7 +478,7 @@ class KeepEvidence:
             The cards of the versions.
 
         Raises:
-            InvalidRequest: a policy was judged on days that it was trained on.
+            InvalidRequest: a policy was evaluated on days that it was trained on.
             NotFound: none of the policies is a version of a learned one.
         """
         cards = [self.policies.card(each.policy) for each in findings.promotions]
@@ -519,7 +519,7 @@ class KeepEvidence:
 
 
 @attrs.frozen
-class ReportEvidence:
+class StoreEvidenceReports:
     """Keep findings whole, as reports, for those who look at a version later."""
 
     reports: Reports
@@ -528,7 +528,7 @@ class ReportEvidence:
     def __call__(
         self, findings: Findings, versions: Sequence[str], *, now: datetime
     ) -> tuple[Report, ...]:
-        """Keep a report for each version that was judged, under its exact name.
+        """Keep a report for each version that was evaluated, under its exact name.
 
         Its series are what 1 became: ``PANEL/CASH/POLICY`` for each policy, sceptics included. Its
         dates are those of the panel; of several panels each has ``PANEL/days``, since 1970-01-01.
@@ -550,17 +550,19 @@ class ReportEvidence:
 
 
 def _paths(findings: Findings, policy: str) -> tuple[dict[str, Floats], Dates | None]:
-    """What 1 became with a policy, and with those it was judged against; on which days."""
+    """What 1 became with a policy, and with those it was evaluated against; on which days."""
     found: dict[str, Floats] = {}
     for panel, done in findings.panels.items():
         if len(findings.panels) > 1:
             found[f"{panel}/days"] = done.dates.astype(np.int64).astype(np.float64)
-        for judged in done.judged:
-            if judged.policy != policy:
+        for evaluation in done.policies:
+            if evaluation.policy != policy:
                 continue
-            for each in judged.judgements:
+            for each in evaluation.judgements:
                 paths = [(policy, each.values)]
-                paths += [(contest.against, contest.values) for contest in each.contests]
+                paths += [
+                    (comparison.against, comparison.values) for comparison in each.comparisons
+                ]
                 found |= {f"{panel}/{each.cash}/{name}": path for name, path in paths if path.size}
     one = list(findings.panels.values())
     return found, one[0].dates if len(one) == 1 else None
@@ -570,8 +572,8 @@ def _brief(findings: Findings, policy: str) -> dict[str, Any]:
     """The figures of one policy that a card shows, by panel; cash at the strictest return."""
     told = {}
     for name, done in findings.panels.items():
-        judged = next(each for each in done.judged if each.policy == policy)
-        judgement = judged.strictest
+        evaluation = next(each for each in done.policies if each.policy == policy)
+        judgement = evaluation.strictest
         own, monthly = judgement.performance, judgement.baseline.performance
         gain = judgement.baseline.gain
         told[name] = {

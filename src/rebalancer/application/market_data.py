@@ -17,7 +17,7 @@ from rebalancer.application.ports.market import (
     no_progress,
 )
 from rebalancer.application.ports.reports import Reports
-from rebalancer.domain.backtest.performance import annual_volatility, max_drawdown
+from rebalancer.domain.backtest.metrics import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.bars import bars_of_history
 from rebalancer.domain.market.indicators import TRADING_DAYS

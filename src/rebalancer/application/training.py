@@ -14,10 +14,10 @@ import numpy as np
 
 from rebalancer.application.ports.market import PriceSource, Regimes
 from rebalancer.application.ports.policies import Policies, Trainer
-from rebalancer.application.ports.reports import Made
+from rebalancer.application.ports.reports import TrainingResult
 from rebalancer.application.ports.trials import Trial, TrialKind, Trials
-from rebalancer.domain.backtest.run import Conditions
-from rebalancer.domain.backtest.selection import RuleChoice, best_rule
+from rebalancer.domain.backtest.engine import BacktestSettings
+from rebalancer.domain.backtest.selection import RuleChoice, choose_best_rule
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
@@ -85,7 +85,7 @@ class TrainPolicy:
         drawn: Callable[[int], None] = lambda _: None,
         progress: Callable[[Point], None] = lambda _: None,
         again: bool = False,
-    ) -> Made:
+    ) -> TrainingResult:
         """Train, or go on where an earlier call with the same request was stopped.
 
         Args:
@@ -112,7 +112,9 @@ class TrainPolicy:
         earlier = self.trials.all()
         self.policies.cards()
         panels = panels_of(prices, until=request.until, cash=request.cash)
-        choice = best_rule([_whole(name, each) for name, each in panels.items()], progress=tried)
+        choice = choose_best_rule(
+            [_whole(name, each) for name, each in panels.items()], progress=tried
+        )
         regimes = self.regimes.model()
         if request.fit_regimes:
             regimes = self.trainer.fit_regimes(list(panels.values()))
@@ -142,7 +144,7 @@ class TrainPolicy:
         )
         if request.recorded:
             self.trials.append(trial)
-        return Made(
+        return TrainingResult(
             version=card.name,
             place=self.policies.place(card.name),
             plan=plan,
@@ -240,7 +242,7 @@ def _learnable(
     return history
 
 
-def _whole(name: str, history: PriceHistory) -> Conditions:
+def _whole(name: str, history: PriceHistory) -> BacktestSettings:
     """Under which rules are tried: equal weights, from when all is known and a year has passed.
 
     Raises:
@@ -256,7 +258,7 @@ def _whole(name: str, history: PriceHistory) -> Conditions:
             field="prices",
         )
     count = len(history.symbols)
-    return Conditions(
+    return BacktestSettings(
         prices=history,
         first=first,
         targets=np.full(count, 1.0 / count),
@@ -276,7 +278,7 @@ def _digest(panels: Mapping[str, PriceHistory], plan: Plan, regimes: RegimeModel
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def choice_sentence(choice: RuleChoice) -> str:
+def describe_choice(choice: RuleChoice) -> str:
     """Which rule it is that the policy has to beat."""
     return (
         f"The best rule on the same prices, which a learned policy has to beat: {choice.rule} "
@@ -285,7 +287,7 @@ def choice_sentence(choice: RuleChoice) -> str:
     )
 
 
-def record(made: Made) -> dict[str, Any]:
+def record(made: TrainingResult) -> dict[str, Any]:
     """What was made as JSON values."""
     trained, plan = made.trained, made.plan
     training = trained.training

@@ -42,7 +42,7 @@ from rebalancer.application.backtests import (
     RunBacktest,
     StartBacktest,
 )
-from rebalancer.application.evaluation import EvaluatePolicies, KeepEvidence, ReportEvidence
+from rebalancer.application.evaluation import EvaluatePolicies, StoreEvidence, StoreEvidenceReports
 from rebalancer.application.health import (
     CheckHealth,
 )
@@ -315,8 +315,8 @@ class UseCaseProvider(Provider):
     start_backtest = provide(StartBacktest)
     read_series = provide(ReadSeries)
     evaluate_policies = provide(EvaluatePolicies)
-    keep_evidence = provide(KeepEvidence)
-    report_evidence = provide(ReportEvidence)
+    keep_evidence = provide(StoreEvidence)
+    report_evidence = provide(StoreEvidenceReports)
     prepare_stores = provide(PrepareStores)
     import_market = provide(ImportMarket)
     train_policy = provide(TrainPolicy)

@@ -17,7 +17,7 @@ from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.ports.policies import Policies, Trainer
 from rebalancer.application.ports.trials import Trials
 from rebalancer.config import Settings
-from rebalancer.domain.backtest.promotion import Thresholds
+from rebalancer.domain.backtest.promotion import PromotionThresholds
 
 USUAL_POLICIES = Path("policies")
 """Folder of one's own learned policies, unless the settings name another."""
@@ -56,9 +56,9 @@ class EvidenceProvider(Provider):
         return JsonlTrials(settings.trials or USUAL_TRIALS)
 
     @provide
-    def thresholds(self, settings: Settings) -> Thresholds:
+    def thresholds(self, settings: Settings) -> PromotionThresholds:
         """As the operator sets them."""
-        return Thresholds(
+        return PromotionThresholds(
             probability=settings.gate_probability,
             loss=settings.gate_loss,
             drawdown=settings.gate_drawdown,

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.documents import check_readable, checked
 from rebalancer.application.ports.reports import SCHEMAS, Report
+from rebalancer.application.reporting.encoding import check_readable, checked
 from rebalancer.domain.errors import NotFound
 
 

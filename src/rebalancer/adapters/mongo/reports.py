@@ -18,8 +18,8 @@ from rebalancer.adapters.mongo.connection import (
     prepare,
     translated,
 )
-from rebalancer.application.documents import check_readable, checked, packed, unpacked
 from rebalancer.application.ports.reports import SCHEMAS, Report
+from rebalancer.application.reporting.encoding import check_readable, checked, packed, unpacked
 from rebalancer.domain.errors import NotFound
 
 _LATEST = [("created", DESCENDING), ("micros", DESCENDING), ("_id", DESCENDING)]

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from rebalancer.adapters.report import drawing
 from rebalancer.adapters.report.drawing import STYLE, Line, Whisker
 from rebalancer.adapters.report.page import breakable, drawdown, many, palette, part, swatch
-from rebalancer.application import evidence_tables
-from rebalancer.application.evidence_tables import Table
-from rebalancer.domain.backtest.evaluation import AT_ITS_EXPOSURE, Evaluation
+from rebalancer.application.reporting import tables
+from rebalancer.application.reporting.tables import Table
+from rebalancer.domain.backtest.evaluation import EQUAL_EXPOSURE, PanelEvaluation
 from rebalancer.domain.backtest.findings import Findings
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ class HtmlEvaluations:
     def render(self, findings: Findings) -> str:
         """See `EvaluationReports.render`."""
         first = next(iter(findings.panels.values()))
-        policies = [judged.policy for judged in first.judged]
+        policies = [evaluation.policy for evaluation in first.policies]
         title = (
             f"Evidence: {many(len(policies), 'policy', 'policies')}, "
             f"{many(len(findings.panels), 'panel', 'panels')}"
@@ -67,7 +67,7 @@ class HtmlEvaluations:
         )
 
 
-def _masthead(title: str, findings: Findings, first: Evaluation) -> str:
+def _masthead(title: str, findings: Findings, first: PanelEvaluation) -> str:
     facts = (
         ("Trading costs", first.cost_label),
         ("Panels", ", ".join(findings.panels)),
@@ -87,9 +87,9 @@ def _masthead(title: str, findings: Findings, first: Evaluation) -> str:
 
 
 def _together(findings: Findings) -> Iterator[str]:
-    sentences = [evidence_tables.pooled_verdict(each) for each in findings.pooled]
+    sentences = [tables.pooled_verdict(each) for each in findings.pooled]
     sentences += [f"{policy}: {sentence}" for policy, sentence in findings.summaries]
-    table = evidence_tables.pooled(findings)
+    table = tables.pooled(findings)
     yield _section(table.title, _table(table), _sentences(sentences))
 
 
@@ -97,11 +97,11 @@ def _intervals(findings: Findings) -> str:
     """Gains on each sceptic, a line a panel and one for all together."""
     plots = []
     first = next(iter(findings.panels.values()))
-    for place, judged in enumerate(first.judged):
-        for at, contest in evidence_tables.shown(judged):
+    for place, evaluation in enumerate(first.policies):
+        for at, comparison in tables.shown(evaluation):
             every = []
             for panel, done in findings.panels.items():
-                gain = done.judged[place].strictest.contests[at].gain
+                gain = done.policies[place].strictest.comparisons[at].gain
                 if gain is not None:
                     every.append(Whisker(panel, place, gain.estimate, gain.low, gain.high))
             gain = findings.pooled[place].strictest[at].gain
@@ -110,7 +110,7 @@ def _intervals(findings: Findings) -> str:
                     Whisker("all together", place, gain.estimate, gain.low, gain.high, strong=True)
                 )
             if every:
-                heading = f"{judged.policy} on {evidence_tables.sceptic_label(contest, 'it')}"
+                heading = f"{evaluation.policy} on {tables.baseline_label(comparison, 'it')}"
                 drawn = drawing.whiskers(every, title=f"Gain of Sharpe ratio, {heading}")
                 plots.append(f"<h3>{escape(heading)}</h3>{drawn}")
     if not plots:
@@ -138,20 +138,20 @@ def _gate(findings: Findings) -> str:
     return _section("Promotion", *parts)
 
 
-def _panel(name: str, done: Evaluation) -> str:
+def _panel(name: str, done: PanelEvaluation) -> str:
     curves = _curves(done)
     legend = "".join(
         f"<li>{swatch(at)}<span>{breakable(label)}</span></li>" for at, label in enumerate(curves)
     )
     days = done.dates.astype("datetime64[D]").astype(np.int64).astype(np.float64)
     rows = _drawn_rows(list(curves.values()))
-    figures, gains = evidence_tables.figures(name, done), evidence_tables.gains(done)
+    figures, gains = tables.figures(name, done), tables.gains(done)
     return _section(
         figures.title,
         _table(figures),
         f"<h3>{gains.title}</h3>",
         _table(gains),
-        _sentences(evidence_tables.verdicts(done)),
+        _sentences(tables.verdicts(done)),
         "<h3>Growth of 1 invested</h3>",
         '<p class="caption">After costs; equal heights are equal percentage changes.</p>',
         f'<ul class="legend">{legend}</ul>',
@@ -186,16 +186,16 @@ def _panel(name: str, done: Evaluation) -> str:
     )
 
 
-def _sweep(name: str, done: Evaluation) -> str:
+def _sweep(name: str, done: PanelEvaluation) -> str:
     drawn = drawing.lines(
         [
             Line(
-                judged.policy,
+                evaluation.policy,
                 at,
-                np.array([each.bps for each in judged.strictest.sweep]),
-                np.array([each.gain for each in judged.strictest.sweep]),
+                np.array([each.bps for each in evaluation.strictest.sweep]),
+                np.array([each.gain for each in evaluation.strictest.sweep]),
             )
-            for at, judged in enumerate(done.judged)
+            for at, evaluation in enumerate(done.policies)
         ],
         title=f"Gain on monthly by cost of trading, {name}",
         across=lambda low, high: [(bps, f"{bps:g}") for bps in drawing.round_ticks(low, high)],
@@ -209,8 +209,8 @@ def _sweep(name: str, done: Evaluation) -> str:
     )
 
 
-def _thirds(done: Evaluation) -> str:
-    parts = done.judged[0].strictest.parts
+def _thirds(done: PanelEvaluation) -> str:
+    parts = done.policies[0].strictest.subperiods
     if not parts:
         return ""
     table = Table(
@@ -219,8 +219,11 @@ def _thirds(done: Evaluation) -> str:
         tuple(f"{each.first} to {each.last}" for each in parts),
         (
             tuple(
-                (judged.policy, *(f"{each.gain:+.2f}" for each in judged.strictest.parts))
-                for judged in done.judged
+                (
+                    evaluation.policy,
+                    *(f"{each.gain:+.2f}" for each in evaluation.strictest.subperiods),
+                )
+                for evaluation in done.policies
             ),
         ),
         "Gain of Sharpe ratio on monthly. One third that carries all of it is one event, no rule.",
@@ -228,11 +231,11 @@ def _thirds(done: Evaluation) -> str:
     return f"<div><h3>Thirds of the window</h3>{_table(table)}{_seeds(done)}</div>"
 
 
-def _seeds(done: Evaluation) -> str:
-    every = [judged for judged in done.judged if judged.strictest.seeds]
+def _seeds(done: PanelEvaluation) -> str:
+    every = [evaluation for evaluation in done.policies if evaluation.strictest.seeds]
     rows = tuple(
-        (judged.policy, *(f"{gain:+.2f}" for gain in sorted(judged.strictest.seeds)))
-        for judged in every
+        (evaluation.policy, *(f"{gain:+.2f}" for gain in sorted(evaluation.strictest.seeds)))
+        for evaluation in every
     )
     if not rows:
         return ""
@@ -247,17 +250,17 @@ def _seeds(done: Evaluation) -> str:
     return f"<h3>Seeds</h3>{_table(table)}"
 
 
-def _curves(done: Evaluation) -> Curves:
+def _curves(done: PanelEvaluation) -> Curves:
     """Wealth of policies, then of their sceptics, each once."""
-    curves = {judged.policy: judged.strictest.values for judged in done.judged}
-    for judged in done.judged:
-        for _, contest in evidence_tables.shown(judged):
-            if contest.against != AT_ITS_EXPOSURE:
-                curves.setdefault(contest.against, contest.values)
-    for judged in done.judged:
-        for _, contest in evidence_tables.shown(judged):
-            label = evidence_tables.sceptic_label(contest, judged.policy)
-            curves.setdefault(label, contest.values)
+    curves = {evaluation.policy: evaluation.strictest.values for evaluation in done.policies}
+    for evaluation in done.policies:
+        for _, comparison in tables.shown(evaluation):
+            if comparison.against != EQUAL_EXPOSURE:
+                curves.setdefault(comparison.against, comparison.values)
+    for evaluation in done.policies:
+        for _, comparison in tables.shown(evaluation):
+            label = tables.baseline_label(comparison, evaluation.policy)
+            curves.setdefault(label, comparison.values)
     return curves
 
 

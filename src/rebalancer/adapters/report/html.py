@@ -1,7 +1,8 @@
 """A backtest as one HTML file: every policy side by side, nothing loaded from anywhere.
 
-The table quotes ``Track.performance`` and computes nothing. The plots are drawn in the browser from
-one block of JSON: all policies share one set of rows, so that a point in time can be compared.
+The table quotes ``PolicyResult.performance`` and computes nothing. The plots are drawn in the
+browser from one block of JSON: all policies share one set of rows, so that a point in time can be
+compared.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import Floats
 
 if TYPE_CHECKING:
-    from rebalancer.domain.backtest.run import Backtest, Track
+    from rebalancer.domain.backtest.engine import Backtest, PolicyResult
 
 Rows = NDArray[np.intp]
 
@@ -339,10 +340,10 @@ def _best(column: _Column, values: Sequence[float]) -> str | None:
     return _shown(column, best)
 
 
-def _figure(track: Track, column: _Column) -> float:
+def _figure(result: PolicyResult, column: _Column) -> float:
     if column.figure == _GAIN:
-        return math.nan if track.gain is None else track.gain.estimate
-    return float(getattr(track.performance, column.figure))
+        return math.nan if result.gain is None else result.gain.estimate
+    return float(getattr(result.performance, column.figure))
 
 
 def _table(report: Backtest) -> str:
@@ -358,22 +359,24 @@ def _table(report: Backtest) -> str:
         for at, column in enumerate(_COLUMNS)
     )
     figures = {
-        column.figure: [_figure(track, column) for track in report.tracks] for column in _COLUMNS
+        column.figure: [_figure(result, column) for result in report.results] for column in _COLUMNS
     }
     best = {column.figure: _best(column, figures[column.figure]) for column in _COLUMNS}
     body = []
-    for at, track in enumerate(report.tracks):
+    for at, result in enumerate(report.results):
         cells = []
         for column in _COLUMNS:
             value = figures[column.figure][at]
             text = _shown(column, value)
             sortable = repr(value) if math.isfinite(value) else ""
             mark = f"<b>{text}</b>" if text == best[column.figure] else text
-            if column.figure == _GAIN and track.gain is not None:
-                mark += f"<br><small>\u00b1{_ratio(track.gain.high - track.gain.estimate)}</small>"
+            if column.figure == _GAIN and result.gain is not None:
+                mark += (
+                    f"<br><small>\u00b1{_ratio(result.gain.high - result.gain.estimate)}</small>"
+                )
             start = _starts(column.figure in starts)
             cells.append(f'<td data-value="{sortable}"{start}>{mark}</td>')
-        name = f"{swatch(at)}<span>{breakable(track.policy)}</span>"
+        name = f"{swatch(at)}<span>{breakable(result.policy)}</span>"
         body.append(f'<tr><th scope="row"><div>{name}</div></th>{"".join(cells)}</tr>')
     tinted = "<b>Tinted</b>: best of its column. " if any(best.values()) else ""
     return "\n".join(
@@ -408,7 +411,7 @@ def _glossary() -> str:
 
 def _title(report: Backtest) -> str:
     return (
-        f"Backtest: {many(len(report.tracks), 'policy', 'policies')}, "
+        f"Backtest: {many(len(report.results), 'policy', 'policies')}, "
         f"{many(len(report.symbols), 'asset', 'assets')}"
     )
 
@@ -437,12 +440,12 @@ def _masthead(report: Backtest) -> str:
 def _plots(report: Backtest, rows: Rows) -> str:
     chips = "".join(
         f'<button type="button" class="chip" aria-pressed="true" data-policy="{at}">'
-        f"{swatch(at)}<span>{escape(track.policy)}</span></button>"
-        for at, track in enumerate(report.tracks)
+        f"{swatch(at)}<span>{escape(result.policy)}</span></button>"
+        for at, result in enumerate(report.results)
     )
     options = "".join(
-        f'<option value="{at}">{escape(track.policy)}</option>'
-        for at, track in enumerate(report.tracks)
+        f'<option value="{at}">{escape(result.policy)}</option>'
+        for at, result in enumerate(report.results)
     )
     drawn = ""
     if len(rows) < len(report.dates):
@@ -514,9 +517,9 @@ def _drawn_rows(report: Backtest) -> Rows:
     if count <= POINTS:
         return np.arange(count)
     extremes = []
-    for track in report.tracks:
-        trough = int(np.argmin(drawdown(track.values)))
-        extremes += [int(np.argmax(track.values[: trough + 1])), trough]
+    for result in report.results:
+        trough = int(np.argmin(drawdown(result.values)))
+        extremes += [int(np.argmax(result.values[: trough + 1])), trough]
     even = np.linspace(0, count - 1, max(POINTS - len(extremes), POINTS // 2)).round()
     return np.union1d(even.astype(np.intp), np.array(extremes, dtype=np.intp))
 
@@ -548,7 +551,8 @@ def _data(report: Backtest, rows: Rows) -> str:
         "assets": labels + ["others"] * shared,
         "shared": shared,
         "policies": [
-            _policy_data(report, track, at, rows, chosen) for at, track in enumerate(report.tracks)
+            _policy_data(report, result, at, rows, chosen)
+            for at, result in enumerate(report.results)
         ],
     }
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
@@ -556,9 +560,9 @@ def _data(report: Backtest, rows: Rows) -> str:
 
 
 def _policy_data(
-    report: Backtest, track: Track, at: int, rows: Rows, chosen: list[int]
+    report: Backtest, result: PolicyResult, at: int, rows: Rows, chosen: list[int]
 ) -> dict[str, object]:
-    held = np.clip(track.weights[rows], 0.0, None)
+    held = np.clip(result.weights[rows], 0.0, None)
     areas = [held[:, column] for column in chosen]
     if len(chosen) < len(report.symbols):
         others = np.ones(len(report.symbols), dtype=bool)
@@ -566,25 +570,25 @@ def _policy_data(
         areas.append(held[:, others].sum(axis=1))
     cash = np.clip(1.0 - held.sum(axis=1), 0.0, None)
     lines: dict[str, object] = {
-        "label": escape(track.policy, quote=False),
+        "label": escape(result.policy, quote=False),
         "color": at % len(POLICY_COLORS),
         "dash": DASHES[at // len(POLICY_COLORS) % len(DASHES)][0],
-        "wealth": [float(f"{value:.5g}") if value > 0 else None for value in track.values[rows]],
-        "drawdown": _numbers(drawdown(track.values)[rows] * 100, 2),
-        "cost": _numbers(np.cumsum(track.costs)[rows] * 100, 4),
+        "wealth": [float(f"{value:.5g}") if value > 0 else None for value in result.values[rows]],
+        "drawdown": _numbers(drawdown(result.values)[rows] * 100, 2),
+        "cost": _numbers(np.cumsum(result.costs)[rows] * 100, 4),
         "weights": [_basis_points(area) for area in areas],
         "cash": _basis_points(cash),
     }
     if _has_rolling(report):
-        lines["sharpe"] = _numbers(_rolling_sharpe(track.values)[rows], 3)
+        lines["sharpe"] = _numbers(_rolling_sharpe(result.values)[rows], 3)
     return lines
 
 
 def _own_area(report: Backtest) -> list[int]:
     """Columns with an area of their own, largest first by the highest average of any policy."""
-    if not report.tracks:
+    if not report.results:
         return []
-    averages = np.array([track.weights.mean(axis=0) for track in report.tracks]).max(axis=0)
+    averages = np.array([result.weights.mean(axis=0) for result in report.results]).max(axis=0)
     order = [int(at) for at in np.argsort(-averages.round(4), kind="stable")]
     return order if len(order) <= MOST_ASSETS else order[:LARGEST]
 

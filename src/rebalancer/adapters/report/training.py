@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rebalancer.adapters.report import drawing
 from rebalancer.adapters.report.drawing import STYLE, Line
 from rebalancer.adapters.report.page import many, palette, part, swatch
-from rebalancer.application.ports.reports import Made
-from rebalancer.application.training import choice_sentence
+from rebalancer.application.ports.reports import TrainingResult
+from rebalancer.application.training import describe_choice
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; margin: 8
 class HtmlTrainings:
     """Trainings as self-contained HTML pages."""
 
-    def render(self, made: Made) -> str:
+    def render(self, made: TrainingResult) -> str:
         """See `TrainingReports.render`."""
         title = f"Training of {escape(made.version)}"
         return "\n".join(
@@ -48,7 +48,7 @@ class HtmlTrainings:
         )
 
 
-def _masthead(title: str, made: Made) -> str:
+def _masthead(title: str, made: TrainingResult) -> str:
     plan, training = made.plan, made.trained.training
     facts = (
         ("Algorithm", plan.algorithm.upper()),
@@ -59,7 +59,7 @@ def _masthead(title: str, made: Made) -> str:
         ("Device", plan.device),
     )
     shown = "".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in facts)
-    sentences = (choice_sentence(made.choice), made.counted)
+    sentences = (describe_choice(made.choice), made.counted)
     cautions = "".join(f"<li>{escape(caution)}</li>" for caution in made.cautions)
     box = (
         '<aside class="cautions" aria-labelledby="cautions"><h2 id="cautions">Before you rely on '
@@ -71,7 +71,7 @@ def _masthead(title: str, made: Made) -> str:
     )
 
 
-def _curves(made: Made) -> str:
+def _curves(made: TrainingResult) -> str:
     """A plot a stage, a line a seed."""
     plan, trained = made.plan, made.trained
     legend = "".join(
@@ -116,7 +116,7 @@ def _curves(made: Made) -> str:
     return _section("Learning curves", *parts)
 
 
-def _seeds(made: Made) -> str:
+def _seeds(made: TrainingResult) -> str:
     trained, algorithm = made.trained, made.plan.algorithm.upper()
     rows = [
         (
@@ -136,11 +136,11 @@ def _figure(value: float) -> str:
     return f"{value:+.5f}".replace("-", "\u2212")
 
 
-def _stages(made: Made) -> list[tuple[str, ...]]:
+def _stages(made: TrainingResult) -> list[tuple[str, ...]]:
     return [(one.stage, f"{one.steps:,}", one.note) for one in made.trained.training.stages]
 
 
-def _data(made: Made) -> list[tuple[str, ...]]:
+def _data(made: TrainingResult) -> list[tuple[str, ...]]:
     return [
         (one.name, str(one.symbols), str(one.first), str(one.last), one.sha256)
         for one in made.trained.training.data

@@ -12,8 +12,8 @@ from sqlalchemy import Engine, Row, select
 
 from rebalancer.adapters.sql.engine import reading, upserted, writing
 from rebalancer.adapters.sql.tables import reports
-from rebalancer.application.documents import check_readable, checked, packed, unpacked
 from rebalancer.application.ports.reports import SCHEMAS, Report
+from rebalancer.application.reporting.encoding import check_readable, checked, packed, unpacked
 from rebalancer.domain.errors import NotFound
 
 _WITHOUT_SERIES = [column for column in reports.c if column.name != "series"]

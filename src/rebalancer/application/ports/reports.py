@@ -11,8 +11,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.domain.backtest.engine import Backtest
 from rebalancer.domain.backtest.findings import Findings
-from rebalancer.domain.backtest.run import Backtest
 from rebalancer.domain.backtest.selection import RuleChoice
 from rebalancer.domain.policy.training import Plan, Trained
 
@@ -36,7 +36,7 @@ class EvaluationReports(Protocol):
 
 
 @attrs.frozen(eq=False)
-class Made:
+class TrainingResult:
     """A learned policy that was trained, and is in the catalogue.
 
     Attributes:
@@ -61,7 +61,7 @@ class Made:
 class TrainingReports(Protocol):
     """Trainings as something that a person looks at."""
 
-    def render(self, made: Made) -> str:
+    def render(self, made: TrainingResult) -> str:
         """One self-contained HTML page; the same training gives the same text."""
 
 

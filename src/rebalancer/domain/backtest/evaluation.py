@@ -1,4 +1,4 @@
-"""Does a policy earn its place? Judged beside sceptics, and told in a sentence.
+"""Does a policy earn its place? Evaluated beside sceptics, and told in a sentence.
 
 Sceptics stand beside every policy: ``monthly``, the baseline; ``band``, which trades less and needs
 no more thought; ``monthly`` held at the policy's own average exposure, which shows what holding
@@ -17,16 +17,16 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.backtest import evidence, performance
-from rebalancer.domain.backtest.evidence import Interval
-from rebalancer.domain.backtest.run import (
+from rebalancer.domain.backtest import evidence, metrics
+from rebalancer.domain.backtest.engine import (
     BASELINE,
-    Conditions,
-    Path,
+    BacktestSettings,
+    EquityPath,
     Performance,
-    measure,
-    run,
+    measure_performance,
+    simulate,
 )
+from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import policy as rule
@@ -35,10 +35,10 @@ from rebalancer.domain.portfolio.costs import CostModel
 Floats = NDArray[np.float64]
 Dates = NDArray[np.datetime64]
 
-PLAIN = "band"
+BAND = "band"
 """The sceptic that trades least and thinks least."""
 
-AT_ITS_EXPOSURE = "monthly at its exposure"
+EQUAL_EXPOSURE = "monthly at its exposure"
 """The sceptic that invests as much as the policy does on average, and keeps the rest in cash."""
 
 BEST_RULE = "{} (best on training data)"
@@ -50,8 +50,8 @@ SWEEP_BPS = (0.0, 5.0, 10.0, 20.0, 30.0, 50.0)
 SURE = 0.95
 """Deflated probability from which a gain counts as evidence."""
 
-PARTS = 3
-_SHORTEST_PART = 21
+SUBPERIODS = 3
+_SHORTEST_SUBPERIOD = 21
 
 
 @runtime_checkable
@@ -64,7 +64,7 @@ class Ensemble(Protocol):
 
 
 @runtime_checkable
-class Challenger(Protocol):
+class KnowsBestRule(Protocol):
     """A policy that knows which rule did best on the data that it was learnt from."""
 
     @property
@@ -73,7 +73,7 @@ class Challenger(Protocol):
 
 
 @attrs.frozen(eq=False)
-class Cash:
+class CashReturns:
     """What cash earns, and Sharpe ratios subtract.
 
     Attributes:
@@ -86,7 +86,7 @@ class Cash:
 
 
 @attrs.frozen
-class Contest:
+class Comparison:
     """A policy against another, over the same days.
 
     Attributes:
@@ -103,7 +103,7 @@ class Contest:
 
     against: str
     performance: Performance
-    gain: Interval | None
+    gain: ConfidenceInterval | None
     probability: float | None
     probabilistic: float | None
     deflated: float | None
@@ -112,7 +112,7 @@ class Contest:
 
 
 @attrs.frozen
-class Part:
+class SubPeriod:
     """A stretch of the window.
 
     Attributes:
@@ -127,7 +127,7 @@ class Part:
 
 
 @attrs.frozen
-class Charged:
+class CostPoint:
     """What is left of the gain when trading costs this much.
 
     Attributes:
@@ -141,14 +141,14 @@ class Charged:
 
 @attrs.frozen
 class Judgement:
-    """A policy, judged with cash at one return.
+    """A policy, evaluated with cash at one return.
 
     Attributes:
-        cash: What cash earned, see `Cash.label`.
+        cash: What cash earned, see `CashReturns.label`.
         performance: How the policy did.
-        contests: Against the baseline first, then the other sceptics, then whom else was asked for.
+        comparisons: With the monthly rule first, then the other baselines, then requested policies.
         drawdown_beyond_exposure: See `evidence.drawdown_beyond_exposure`; below 0 is shallower.
-        parts: Thirds of the window; none where they would be shorter than a month.
+        subperiods: Thirds of the window; none where they would be shorter than a month.
         sweep: The gain on the baseline at each of `SWEEP_BPS`.
         break_even_bps: Cost at which that gain vanishes; None where it does not within the sweep.
         seeds: Of an ensemble, the gain of each single seed on the baseline, in the seeds' order.
@@ -158,29 +158,29 @@ class Judgement:
 
     cash: str
     performance: Performance
-    contests: tuple[Contest, ...]
+    comparisons: tuple[Comparison, ...]
     drawdown_beyond_exposure: float | None
-    parts: tuple[Part, ...]
-    sweep: tuple[Charged, ...]
+    subperiods: tuple[SubPeriod, ...]
+    sweep: tuple[CostPoint, ...]
     break_even_bps: float | None
     seeds: tuple[float, ...] = ()
     values: Floats = attrs.field(factory=lambda: np.ones(0), eq=False, repr=False)
     risk_free: Floats = attrs.field(factory=lambda: np.zeros(0), eq=False, repr=False)
 
     @property
-    def baseline(self) -> Contest:
-        """The contest that counts most."""
-        return self.contests[0]
+    def baseline(self) -> Comparison:
+        """The comparison that counts most."""
+        return self.comparisons[0]
 
     @property
-    def best_rule(self) -> Contest | None:
-        """The contest against the best rule on training data; None where none was chosen."""
-        return next((contest for contest in self.contests if contest.chosen), None)
+    def best_rule(self) -> Comparison | None:
+        """The comparison against the best rule on training data; None where none was chosen."""
+        return next((comparison for comparison in self.comparisons if comparison.chosen), None)
 
-    def pair(self, contest: Contest, dates: Dates) -> evidence.Pair:
+    def pair(self, comparison: Comparison, dates: Dates) -> evidence.ReturnPair:
         """The policy and another in excess of cash; ``dates`` (R,) are the window's."""
-        mine, other = (evidence.simple_returns(each.values) for each in (self, contest))
-        return evidence.Pair(dates[1:], mine - self.risk_free, other - self.risk_free)
+        mine, other = (evidence.simple_returns(each.values) for each in (self, comparison))
+        return evidence.ReturnPair(dates[1:], mine - self.risk_free, other - self.risk_free)
 
 
 class Finding(StrEnum):
@@ -189,7 +189,7 @@ class Finding(StrEnum):
     GAIN = "gain"
     NONE = "none"
     LOSS = "loss"
-    UNTOLD = "untold"
+    INCONCLUSIVE = "untold"
 
 
 @attrs.frozen
@@ -206,7 +206,7 @@ class Verdict:
 
 
 @attrs.frozen
-class Judged:
+class PolicyEvaluation:
     """All that was found out about a policy on one panel of prices.
 
     Attributes:
@@ -228,45 +228,45 @@ class Judged:
 
 
 @attrs.frozen(eq=False)
-class Evaluation:
-    """Policies judged on one panel of prices.
+class PanelEvaluation:
+    """Policies evaluated on one panel of prices.
 
     Attributes:
         dates: (R,) trading days of the window.
         symbols: N assets.
         cost_label: What trading was charged.
         trials: How many policies luck could have chosen from.
-        judged: One a policy, in the order asked for.
+        policies: One evaluation a policy, in the order asked for.
     """
 
     dates: Dates
     symbols: tuple[str, ...]
     cost_label: str
     trials: int
-    judged: tuple[Judged, ...]
+    policies: tuple[PolicyEvaluation, ...]
 
 
 def evaluate(
     policies: Sequence[Policy],
-    conditions: Conditions,
-    cash: Sequence[Cash],
+    settings: BacktestSettings,
+    cash: Sequence[CashReturns],
     *,
     against: Sequence[Policy] = (),
     chosen_rule: str | None = None,
     trials: int | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
-) -> Evaluation:
+) -> PanelEvaluation:
     """Judge policies beside their sceptics.
 
     Args:
         policies: Whom to judge.
-        conditions: Under which conditions; their own risk-free is not looked at.
+        settings: Under which settings; their own risk-free is not looked at.
         cash: Returns of cash, one a judgement, the most believable last.
         against: Others to judge them against, beside the sceptics.
         chosen_rule: The best rule on training data, for all policies; None: each policy's own
             choice, if it brings one along.
-        trials: How many policies were tried in all; None: those judged here.
+        trials: How many policies were tried in all; None: those evaluated here.
         seed: Of the resampling behind intervals.
         progress: Told the name of each policy whenever a judgement of it is made.
 
@@ -275,28 +275,28 @@ def evaluate(
     """
     count = len(policies) if trials is None else trials
     check_trials(count, len(policies))
-    others = [rule(PLAIN), *(one for one in against if one.name not in (BASELINE, PLAIN))]
-    courts = [
-        _Court(attrs.evolve(conditions, risk_free=each.returns), each.label, others, count, seed)
+    others = [rule(BAND), *(one for one in against if one.name not in (BASELINE, BAND))]
+    evaluators = [
+        _Evaluator(attrs.evolve(settings, risk_free=each.returns), each.label, others, count, seed)
         for each in cash
     ]
-    judged = []
+    evaluation = []
     for policy in policies:
         chosen = chosen_rule
-        if chosen is None and isinstance(policy, Challenger):
+        if chosen is None and isinstance(policy, KnowsBestRule):
             chosen = policy.chosen_rule
         judgements = []
-        for court in courts:
-            judgements.append(court.judge(policy, chosen))
+        for evaluator in evaluators:
+            judgements.append(evaluator.evaluate(policy, chosen))
             progress(policy.name)
-        verdict = verdict_on(policy.name, judgements, count)
-        judged.append(Judged(policy.name, tuple(judgements), verdict, chosen))
-    return Evaluation(
-        dates=conditions.prices.dates[conditions.first :],
-        symbols=conditions.prices.symbols,
-        cost_label=conditions.costs.label,
+        verdict = reach_verdict(policy.name, judgements, count)
+        evaluation.append(PolicyEvaluation(policy.name, tuple(judgements), verdict, chosen))
+    return PanelEvaluation(
+        dates=settings.prices.dates[settings.first :],
+        symbols=settings.prices.symbols,
+        cost_label=settings.costs.label,
         trials=count,
-        judged=tuple(judged),
+        policies=tuple(evaluation),
     )
 
 
@@ -313,40 +313,45 @@ def check_trials(trials: int, policies: int) -> None:
         )
 
 
-class _Court:
-    """One set of conditions, and what the sceptics did under it."""
+class _Evaluator:
+    """One set of settings, and what the sceptics did under it."""
 
     def __init__(
-        self, conditions: Conditions, cash: str, others: Sequence[Policy], trials: int, seed: int
+        self,
+        settings: BacktestSettings,
+        cash: str,
+        others: Sequence[Policy],
+        trials: int,
+        seed: int,
     ) -> None:
-        self.conditions, self.cash, self.trials, self.seed = conditions, cash, trials, seed
-        self.risk_free = conditions.risk_free[conditions.first :][1:]
-        self.baseline = run(rule(BASELINE), conditions)
-        self.others = [(other.name, run(other, conditions)) for other in others]
+        self.settings, self.cash, self.trials, self.seed = settings, cash, trials, seed
+        self.risk_free = settings.risk_free[settings.first :][1:]
+        self.baseline = simulate(rule(BASELINE), settings)
+        self.others = [(other.name, simulate(other, settings)) for other in others]
         self.charged = [self._sharpe(path) for path in self._sweep(rule(BASELINE))]
-        self.chosen: dict[str, Path] = {}
+        self.chosen: dict[str, EquityPath] = {}
 
-    def judge(self, policy: Policy, chosen: str | None) -> Judgement:
+    def evaluate(self, policy: Policy, chosen: str | None) -> Judgement:
         """A policy beside the sceptics, the rule that was chosen on training data among them."""
-        path = run(policy, self.conditions)
-        made = measure(path, self.risk_free, self.baseline)
-        base = measure(self.baseline, self.risk_free, self.baseline)
+        path = simulate(policy, self.settings)
+        made = measure_performance(path, self.risk_free, self.baseline)
+        base = measure_performance(self.baseline, self.risk_free, self.baseline)
         exposed = self._baseline_at(made.average_exposure, base.average_exposure)
-        contests = [
-            self._contest(path, name, other)
+        comparisons = [
+            self._compare(path, name, other)
             for name, other in (
                 (BASELINE, self.baseline),
                 self.others[0],
-                (AT_ITS_EXPOSURE, exposed),
+                (EQUAL_EXPOSURE, exposed),
             )
         ]
         if chosen is not None:
             other = self._of_rule(chosen)
-            contest = self._contest(path, BEST_RULE.format(chosen), other)
-            contests.append(attrs.evolve(contest, chosen=True))
-        contests += [self._contest(path, name, other) for name, other in self.others[1:]]
+            comparison = self._compare(path, BEST_RULE.format(chosen), other)
+            comparisons.append(attrs.evolve(comparison, chosen=True))
+        comparisons += [self._compare(path, name, other) for name, other in self.others[1:]]
         left = [
-            Charged(bps, self._sharpe(charged) - other)
+            CostPoint(bps, self._sharpe(charged) - other)
             for bps, charged, other in zip(
                 SWEEP_BPS, self._sweep(policy), self.charged, strict=True
             )
@@ -354,11 +359,11 @@ class _Court:
         return Judgement(
             cash=self.cash,
             performance=made,
-            contests=tuple(contests),
+            comparisons=tuple(comparisons),
             drawdown_beyond_exposure=evidence.drawdown_beyond_exposure(
                 made.max_drawdown, made.average_exposure, base.max_drawdown, base.average_exposure
             ),
-            parts=tuple(self._parts(path)),
+            subperiods=tuple(self._subperiods(path)),
             sweep=tuple(left),
             break_even_bps=evidence.break_even_cost(SWEEP_BPS, [each.gain for each in left]),
             seeds=tuple(self._seeds(policy)),
@@ -366,18 +371,18 @@ class _Court:
             risk_free=self.risk_free,
         )
 
-    def _of_rule(self, name: str) -> Path:
+    def _of_rule(self, name: str) -> EquityPath:
         if name not in self.chosen:
-            self.chosen[name] = run(rule(name), self.conditions)
+            self.chosen[name] = simulate(rule(name), self.settings)
         return self.chosen[name]
 
     def _seeds(self, policy: Policy) -> Iterator[float]:
         """What each seed of an ensemble gains on the baseline, alone."""
         if isinstance(policy, Ensemble):
             for member in policy.members:
-                yield self._sharpe(run(member, self.conditions)) - self._sharpe(self.baseline)
+                yield self._sharpe(simulate(member, self.settings)) - self._sharpe(self.baseline)
 
-    def _contest(self, path: Path, name: str, other: Path) -> Contest:
+    def _compare(self, path: EquityPath, name: str, other: EquityPath) -> Comparison:
         returns, against = _returns(path), _returns(other)
         gain = evidence.sharpe_gain(
             returns - self.risk_free, against - self.risk_free, seed=self.seed
@@ -387,9 +392,9 @@ class _Court:
         if gain is not None and difference is not None:
             probabilistic = evidence.probabilistic_sharpe(difference)
             deflated = evidence.deflated_sharpe(difference, self.trials)
-        return Contest(
+        return Comparison(
             against=name,
-            performance=measure(other, self.risk_free, self.baseline),
+            performance=measure_performance(other, self.risk_free, self.baseline),
             gain=gain.interval if gain else None,
             probability=gain.probability if gain else None,
             probabilistic=probabilistic,
@@ -397,36 +402,36 @@ class _Court:
             values=other.values,
         )
 
-    def _baseline_at(self, exposure: float, of_baseline: float) -> Path:
+    def _baseline_at(self, exposure: float, of_baseline: float) -> EquityPath:
         """The baseline with its targets scaled to an exposure; never more than all is invested."""
-        targets = self.conditions.targets
+        targets = self.settings.targets
         if not targets.any():
             return self.baseline
         scale = min(exposure / of_baseline, 1.0 / float(targets.sum()))
-        return run(rule(BASELINE), attrs.evolve(self.conditions, targets=targets * scale))
+        return simulate(rule(BASELINE), attrs.evolve(self.settings, targets=targets * scale))
 
-    def _parts(self, path: Path) -> Iterator[Part]:
-        dates = self.conditions.prices.dates[self.conditions.first :][1:]
-        if len(dates) < PARTS * _SHORTEST_PART:
+    def _subperiods(self, path: EquityPath) -> Iterator[SubPeriod]:
+        dates = self.settings.prices.dates[self.settings.first :][1:]
+        if len(dates) < SUBPERIODS * _SHORTEST_SUBPERIOD:
             return
         mine, other = _returns(path), _returns(self.baseline)
-        for rows in np.array_split(np.arange(len(dates)), PARTS):
-            yield Part(
+        for rows in np.array_split(np.arange(len(dates)), SUBPERIODS):
+            yield SubPeriod(
                 first=str(dates[rows[0]]),
                 last=str(dates[rows[-1]]),
-                gain=performance.sharpe(mine[rows], self.risk_free[rows])
-                - performance.sharpe(other[rows], self.risk_free[rows]),
+                gain=metrics.sharpe(mine[rows], self.risk_free[rows])
+                - metrics.sharpe(other[rows], self.risk_free[rows]),
             )
 
-    def _sweep(self, policy: Policy) -> Iterator[Path]:
+    def _sweep(self, policy: Policy) -> Iterator[EquityPath]:
         for bps in SWEEP_BPS:
-            yield run(policy, attrs.evolve(self.conditions, costs=CostModel.flat(bps)))
+            yield simulate(policy, attrs.evolve(self.settings, costs=CostModel.flat(bps)))
 
-    def _sharpe(self, path: Path) -> float:
-        return performance.sharpe(_returns(path), self.risk_free)
+    def _sharpe(self, path: EquityPath) -> float:
+        return metrics.sharpe(_returns(path), self.risk_free)
 
 
-def verdict_on(policy: str, judgements: Sequence[Judgement], trials: int) -> Verdict:
+def reach_verdict(policy: str, judgements: Sequence[Judgement], trials: int) -> Verdict:
     """What the evidence of one panel comes to.
 
     A gain is evidence only if, with cash at each of its returns, its interval lies above 0 and it
@@ -440,16 +445,16 @@ def verdict_on(policy: str, judgements: Sequence[Judgement], trials: int) -> Ver
     strictest = judgements[-1]
     if policy == BASELINE:
         return Verdict(Finding.NONE, f"this is {BASELINE} itself, which the others are held to.")
-    contests = [judgement.baseline for judgement in judgements]
-    gains = [contest.gain for contest in contests]
+    comparisons = [judgement.baseline for judgement in judgements]
+    gains = [comparison.gain for comparison in comparisons]
     last = gains[-1]
     if last is None or any(gain is None for gain in gains):
         return Verdict(
-            Finding.UNTOLD,
+            Finding.INCONCLUSIVE,
             "nothing can be told: the window is too short (an interval wants "
             f"{10 * evidence.BLOCK} returns), or the policy does not move.",
         )
-    doubts = [_doubt(contest, trials) for contest in contests]
+    doubts = [_doubt(comparison, trials) for comparison in comparisons]
     if all(gain is not None and gain.high < 0 for gain in gains):
         return Verdict(
             Finding.LOSS,
@@ -457,15 +462,16 @@ def verdict_on(policy: str, judgements: Sequence[Judgement], trials: int) -> Ver
         )
     if not any(doubts):
         weak = [
-            contest.against
-            for contest in strictest.contests[1:]
-            if contest.against != policy and _doubt(contest, trials)
+            comparison.against
+            for comparison in strictest.comparisons[1:]
+            if comparison.against != policy and _doubt(comparison, trials)
         ]
         but = f"; no evidence of one on {' or '.join(weak)}" if weak else ""
         return Verdict(
             Finding.GAIN,
             f"evidence of a gain on {BASELINE}: {_told(last)}, "
-            f"{told_deflated(contests[-1].deflated or 0.0, trials)}{but}{_drawdown(strictest)}.",
+            f"{describe_deflated(comparisons[-1].deflated or 0.0, trials)}{but}"
+            f"{_drawdown(strictest)}.",
         )
     why = f"{_told(last)}{doubts[-1]}"
     if not doubts[-1]:
@@ -477,18 +483,18 @@ def verdict_on(policy: str, judgements: Sequence[Judgement], trials: int) -> Ver
     )
 
 
-def summary(policy: str, judged: Sequence[Judged]) -> str:
+def summary(policy: str, evaluation: Sequence[PolicyEvaluation]) -> str:
     """What several panels come to, for one policy, in a sentence."""
     if policy == BASELINE:
         return f"this is {BASELINE} itself, which the others are held to."
-    findings = [each.verdict.finding for each in judged]
-    gains = [each.strictest.baseline.gain for each in judged]
+    findings = [each.verdict.finding for each in evaluation]
+    gains = [each.strictest.baseline.gain for each in evaluation]
     known = [gain.estimate for gain in gains if gain is not None]
     if not known:
         return "nothing can be told on any panel."
-    untold = findings.count(Finding.UNTOLD)
+    untold = findings.count(Finding.INCONCLUSIVE)
     return (
-        f"evidence of a gain on {BASELINE} on {findings.count(Finding.GAIN)} of {len(judged)} "
+        f"evidence of a gain on {BASELINE} on {findings.count(Finding.GAIN)} of {len(evaluation)} "
         f"panels, of a loss on {findings.count(Finding.LOSS)}"
         + (f", untold on {untold}" if untold else "")
         + f"; median difference of Sharpe ratios {median(known):+.2f}, "
@@ -496,7 +502,7 @@ def summary(policy: str, judged: Sequence[Judged]) -> str:
     )
 
 
-def doubt(gain: Interval | None, deflated: float | None, trials: int) -> str:
+def doubt(gain: ConfidenceInterval | None, deflated: float | None, trials: int) -> str:
     """Why a difference is no evidence of a gain, as the end of a sentence; empty when it is.
 
     Args:
@@ -511,11 +517,11 @@ def doubt(gain: Interval | None, deflated: float | None, trials: int) -> str:
     if gain.low <= 0:
         return ", which chance alone may do"
     if deflated < SURE:
-        return f", but {told_deflated(deflated, trials)}, short of {SURE:g}"
+        return f", but {describe_deflated(deflated, trials)}, short of {SURE:g}"
     return ""
 
 
-def _told(gain: Interval) -> str:
+def _told(gain: ConfidenceInterval) -> str:
     way = "higher" if gain.estimate > 0 else "lower"
     return (
         f"its Sharpe ratio is {abs(gain.estimate):.2f} {way} "
@@ -523,14 +529,14 @@ def _told(gain: Interval) -> str:
     )
 
 
-def told_deflated(deflated: float, trials: int) -> str:
+def describe_deflated(deflated: float, trials: int) -> str:
     """A deflated probability, as part of a sentence."""
     tried = "1 trial" if trials == 1 else f"{trials} trials"
     return f"its deflated probability after {tried} is {deflated:.2f}"
 
 
-def _doubt(contest: Contest, trials: int) -> str:
-    return doubt(contest.gain, contest.deflated, trials)
+def _doubt(comparison: Comparison, trials: int) -> str:
+    return doubt(comparison.gain, comparison.deflated, trials)
 
 
 def _drawdown(judgement: Judgement) -> str:
@@ -541,5 +547,5 @@ def _drawdown(judgement: Judgement) -> str:
     return f"; it fell {abs(beyond):.0%} {way} than its exposure explains"
 
 
-def _returns(path: Path) -> Floats:
+def _returns(path: EquityPath) -> Floats:
     return evidence.simple_returns(path.values)

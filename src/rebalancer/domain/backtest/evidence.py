@@ -39,7 +39,7 @@ _NORMAL = NormalDist()
 
 
 @attrs.frozen
-class Interval:
+class ConfidenceInterval:
     """An estimate and the interval that covers the truth with the stated confidence.
 
     Attributes:
@@ -59,7 +59,7 @@ class Interval:
 
 
 @attrs.frozen
-class Gain:
+class SharpeGain:
     """How much better one strategy's Sharpe ratio is than another's.
 
     Attributes:
@@ -69,12 +69,12 @@ class Gain:
             is the one-sided p-value of "no better". One half where nothing tells the two apart.
     """
 
-    interval: Interval
+    interval: ConfidenceInterval
     probability: float
 
 
 @attrs.frozen(eq=False)
-class Pair:
+class ReturnPair:
     """Two strategies over the same days of one panel of prices.
 
     Attributes:
@@ -92,7 +92,7 @@ class Pair:
             raise InvalidRequest("the two strategies must have returns over the same days")
 
     @property
-    def tells(self) -> bool:
+    def is_sufficient(self) -> bool:
         """Whether there are blocks enough, and both strategies move."""
         moves = len(self.dates) > 0 and min(self.returns.std(), self.against.std()) >= _STILL
         return moves and len(self.dates) >= 10 * BLOCK
@@ -105,11 +105,11 @@ class PooledGain:
     Attributes:
         interval: The mean over panels of the difference a year, with its 95% interval.
         median: The median over panels of the same difference; without an interval.
-        probability: That the mean is above 0, as in `Gain`.
+        probability: That the mean is above 0, as in `SharpeGain`.
         deflated: That it is above what the best of the trials shows by luck.
     """
 
-    interval: Interval
+    interval: ConfidenceInterval
     median: float
     probability: float
     deflated: float
@@ -123,7 +123,7 @@ def simple_returns(values: Floats) -> Floats:
 
 def sharpe_difference(
     returns: Floats, against: Floats, *, seed: int, block: int = BLOCK, draws: int = DRAWS
-) -> Interval | None:
+) -> ConfidenceInterval | None:
     """Annual Sharpe ratio of one strategy minus that of another, with a 95% interval.
 
     The interval of `sharpe_gain`, whose arguments, answers and errors are the same.
@@ -134,7 +134,7 @@ def sharpe_difference(
 
 def sharpe_gain(
     returns: Floats, against: Floats, *, seed: int, block: int = BLOCK, draws: int = DRAWS
-) -> Gain | None:
+) -> SharpeGain | None:
     """Annual Sharpe ratio of one strategy minus that of another, and how sure its sign is.
 
     The studentised circular block bootstrap of Ledoit and Wolf (2008), "Robust performance
@@ -163,7 +163,7 @@ def sharpe_gain(
         return None
     year = math.sqrt(TRADING_DAYS)
     if np.array_equal(returns, against):
-        return Gain(Interval(0.0, 0.0, 0.0), 0.5)
+        return SharpeGain(ConfidenceInterval(0.0, 0.0, 0.0), 0.5)
     moments = np.stack([returns, against, returns**2, against**2], axis=1)  # (T, 4)
     # Sums over the block that begins at each row, the end joined to the beginning.
     running = np.concatenate([np.zeros((1, 4)), np.cumsum(np.tile(moments, (2, 1)), axis=0)])
@@ -171,7 +171,7 @@ def sharpe_gain(
     estimate, error = _difference(sums[None, :, :], block, rows)
     middle, spread = year * float(estimate[0]), year * float(error[0])
     if spread < _ALIKE:  # one is the other with leverage
-        return Gain(Interval(middle, middle, middle), 0.5)
+        return SharpeGain(ConfidenceInterval(middle, middle, middle), 0.5)
 
     random = np.random.default_rng(seed)
     starts = random.integers(0, rows, (draws, rows // block))
@@ -184,11 +184,11 @@ def sharpe_gain(
         return None
     reach = float(np.quantile(np.abs(told), LEVEL)) * spread
     sure = float((told * spread < middle).mean())
-    return Gain(Interval(middle, middle - reach, middle + reach), sure)
+    return SharpeGain(ConfidenceInterval(middle, middle - reach, middle + reach), sure)
 
 
 def pooled_gain(
-    panels: Sequence[Pair],
+    panels: Sequence[ReturnPair],
     *,
     seed: int,
     trials: int = 1,
@@ -233,7 +233,7 @@ def pooled_gain(
         (1992), A circular block-resampling procedure for stationary data.
     """
     luck = best_of_luck(trials, 1.0)
-    if not panels or any(len(pair.dates) < 10 * block or not pair.tells for pair in panels):
+    if not panels or any(len(pair.dates) < 10 * block or not pair.is_sufficient for pair in panels):
         return None
     calendar = np.unique(np.concatenate([pair.dates for pair in panels]))
     days, year = len(calendar), math.sqrt(TRADING_DAYS)
@@ -243,7 +243,7 @@ def pooled_gain(
     middle, median = year * float(every.mean()), year * float(np.median(every))
     spread = year * math.sqrt(days / block * float((np.asarray(errors) ** 2).mean()))
     if spread < _ALIKE:  # on every panel one is the other with leverage
-        return PooledGain(Interval(middle, middle, middle), median, 0.5, 0.5)
+        return PooledGain(ConfidenceInterval(middle, middle, middle), median, 0.5, 0.5)
 
     random = np.random.default_rng(seed)
     count = days // block
@@ -261,14 +261,14 @@ def pooled_gain(
         return None
     reach = float(np.quantile(np.abs(told), LEVEL)) * spread
     return PooledGain(
-        Interval(middle, middle - reach, middle + reach),
+        ConfidenceInterval(middle, middle - reach, middle + reach),
         median,
         float((told * spread < middle).mean()),
         float((told * spread < middle - luck * spread).mean()),
     )
 
 
-def _calendar_sums(pair: Pair, calendar: Dates, block: int) -> Floats:
+def _calendar_sums(pair: ReturnPair, calendar: Dates, block: int) -> Floats:
     """(C, 5) sums of the four moments, and rows, in the block that begins at each day."""
     moments = np.zeros((len(calendar), 5))
     first, second = pair.returns, pair.against
@@ -335,7 +335,7 @@ def difference_at_equal_volatility(
     """What a strategy earns beyond a baseline once it is levered to the baseline's volatility.
 
     ``(r - f) * std(b - f) / std(r - f) - (b - f)``: its mean is the difference of the two Sharpe
-    ratios times the baseline's volatility. Judged itself, a long-only strategy shows the equity
+    ratios times the baseline's volatility. Evaluated itself, a long-only strategy shows the equity
     premium; only this difference shows the policy.
 
     Args:

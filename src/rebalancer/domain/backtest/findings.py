@@ -6,20 +6,20 @@ from collections.abc import Mapping
 
 import attrs
 
-from rebalancer.domain.backtest.evaluation import Evaluation, Judged, summary
-from rebalancer.domain.backtest.pooling import Pooled, pool
-from rebalancer.domain.backtest.promotion import Promotion, Thresholds, judge
+from rebalancer.domain.backtest.evaluation import PanelEvaluation, PolicyEvaluation, summary
+from rebalancer.domain.backtest.pooling import PooledEvaluation, pool
+from rebalancer.domain.backtest.promotion import PromotionDecision, PromotionThresholds, apply_gate
 from rebalancer.domain.backtest.selection import RuleChoice
 
 NO_RULE = (
     "No rule was chosen on training data, so the sceptic that counts most is missing and promotion "
-    "is not judged; name training prices with --chosen-on."
+    "is not evaluated; name training prices with --chosen-on."
 )
 
 
 @attrs.frozen(eq=False)
 class Findings:
-    """Policies judged on one or more panels of prices.
+    """Policies evaluated on one or more panels of prices.
 
     Attributes:
         panels: By name, in the order asked for; all of the same policies.
@@ -30,9 +30,9 @@ class Findings:
         cautions: What a reader must know before believing any of it.
     """
 
-    panels: Mapping[str, Evaluation]
-    pooled: tuple[Pooled, ...]
-    promotions: tuple[Promotion, ...]
+    panels: Mapping[str, PanelEvaluation]
+    pooled: tuple[PooledEvaluation, ...]
+    promotions: tuple[PromotionDecision, ...]
     choice: RuleChoice | None
     counted: str
     cautions: tuple[str, ...] = ()
@@ -70,17 +70,17 @@ class Findings:
         )
 
     @property
-    def _judged(self) -> dict[str, list[Judged]]:
-        by_policy: dict[str, list[Judged]] = {}
+    def _judged(self) -> dict[str, list[PolicyEvaluation]]:
+        by_policy: dict[str, list[PolicyEvaluation]] = {}
         for panel in self.panels.values():
-            for judged in panel.judged:
-                by_policy.setdefault(judged.policy, []).append(judged)
+            for evaluation in panel.policies:
+                by_policy.setdefault(evaluation.policy, []).append(evaluation)
         return by_policy
 
 
 def conclude(
-    panels: Mapping[str, Evaluation],
-    thresholds: Thresholds,
+    panels: Mapping[str, PanelEvaluation],
+    thresholds: PromotionThresholds,
     *,
     choice: RuleChoice | None = None,
     counted: str = "",
@@ -99,7 +99,7 @@ def conclude(
     """
     pooled = pool(list(panels.values()), seed=seed)
     promotions = [
-        judge({name: panel.judged[at] for name, panel in panels.items()}, each, thresholds)
+        apply_gate({name: panel.policies[at] for name, panel in panels.items()}, each, thresholds)
         for at, each in enumerate(pooled)
     ]
     return Findings(panels, pooled, tuple(promotions), choice, counted, cautions)

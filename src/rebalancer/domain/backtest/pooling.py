@@ -10,21 +10,21 @@ from collections.abc import Sequence
 import attrs
 
 from rebalancer.domain.backtest import evidence
+from rebalancer.domain.backtest.engine import BASELINE
 from rebalancer.domain.backtest.evaluation import (
-    Evaluation,
     Finding,
-    Judged,
     Judgement,
+    PanelEvaluation,
+    PolicyEvaluation,
     Verdict,
+    describe_deflated,
     doubt,
-    told_deflated,
 )
-from rebalancer.domain.backtest.evidence import Interval
-from rebalancer.domain.backtest.run import BASELINE
+from rebalancer.domain.backtest.evidence import ConfidenceInterval
 
 
 @attrs.frozen
-class PooledContest:
+class PooledComparison:
     """A policy against another, over all panels that can tell them apart.
 
     Attributes:
@@ -40,7 +40,7 @@ class PooledContest:
 
     against: str
     panels: int
-    gain: Interval | None
+    gain: ConfidenceInterval | None
     median: float | None
     probability: float | None
     deflated: float | None
@@ -48,81 +48,86 @@ class PooledContest:
 
 
 @attrs.frozen
-class Pooled:
+class PooledEvaluation:
     """A policy on all panels together.
 
     Attributes:
         policy: Its name.
-        at_zero: Contests with cash at 0; as `Judgement.contests`.
+        at_zero: Contests with cash at 0; as `Judgement.comparisons`.
         strictest: Contests with what cash truly earned, on panels where that is known.
         verdict: What it comes to.
     """
 
     policy: str
-    at_zero: tuple[PooledContest, ...]
-    strictest: tuple[PooledContest, ...]
+    at_zero: tuple[PooledComparison, ...]
+    strictest: tuple[PooledComparison, ...]
     verdict: Verdict
 
     @property
-    def best_rule(self) -> tuple[PooledContest, ...]:
+    def best_rule(self) -> tuple[PooledComparison, ...]:
         """Contests against the best rule on training data, with cash at each of its returns."""
         return tuple(each for each in (*self.at_zero, *self.strictest) if each.chosen)
 
 
-def pool(panels: Sequence[Evaluation], *, seed: int = 0) -> tuple[Pooled, ...]:
+def pool(panels: Sequence[PanelEvaluation], *, seed: int = 0) -> tuple[PooledEvaluation, ...]:
     """Each policy on all panels together.
 
     Args:
-        panels: The same policies judged beside the same sceptics, after the same trials.
+        panels: The same policies evaluated beside the same sceptics, after the same trials.
         seed: Of the resampling behind intervals.
     """
     pooled = []
-    for at, first in enumerate(panels[0].judged):
-        every = [panel.judged[at] for panel in panels]
-        at_zero = _contests(panels, [judged.judgements[0] for judged in every], seed)
+    for at, first in enumerate(panels[0].policies):
+        every = [panel.policies[at] for panel in panels]
+        at_zero = _compare_pooled(panels, [evaluation.judgements[0] for evaluation in every], seed)
         strictest = at_zero
-        if any(len(judged.judgements) > 1 for judged in every):
-            strictest = _contests(panels, [judged.strictest for judged in every], seed)
+        if any(len(evaluation.judgements) > 1 for evaluation in every):
+            strictest = _compare_pooled(
+                panels, [evaluation.strictest for evaluation in every], seed
+            )
         verdict = _verdict(first, at_zero[0], strictest[0], panels[0].trials)
-        pooled.append(Pooled(first.policy, at_zero, strictest, verdict))
+        pooled.append(PooledEvaluation(first.policy, at_zero, strictest, verdict))
     return tuple(pooled)
 
 
-def _contests(
-    panels: Sequence[Evaluation], judgements: Sequence[Judgement], seed: int
-) -> tuple[PooledContest, ...]:
+def _compare_pooled(
+    panels: Sequence[PanelEvaluation], judgements: Sequence[Judgement], seed: int
+) -> tuple[PooledComparison, ...]:
     found = []
-    for at, contest in enumerate(judgements[0].contests):
+    for at, comparison in enumerate(judgements[0].comparisons):
         pairs = [
-            judgement.pair(judgement.contests[at], panel.dates)
+            judgement.pair(judgement.comparisons[at], panel.dates)
             for panel, judgement in zip(panels, judgements, strict=True)
-            if judgement.contests[at].gain is not None
+            if judgement.comparisons[at].gain is not None
         ]
         gain = evidence.pooled_gain(pairs, seed=seed, trials=panels[0].trials)
         found.append(
-            PooledContest(
-                against=contest.against,
+            PooledComparison(
+                against=comparison.against,
                 panels=len(pairs),
                 gain=gain.interval if gain else None,
                 median=gain.median if gain else None,
                 probability=gain.probability if gain else None,
                 deflated=gain.deflated if gain else None,
-                chosen=contest.chosen,
+                chosen=comparison.chosen,
             )
         )
     return tuple(found)
 
 
 def _verdict(
-    judged: Judged, at_zero: PooledContest, strictest: PooledContest, trials: int
+    evaluation: PolicyEvaluation,
+    at_zero: PooledComparison,
+    strictest: PooledComparison,
+    trials: int,
 ) -> Verdict:
-    """As `verdict_on`, of the pooled gain on the baseline."""
-    if judged.policy == BASELINE:
+    """As `reach_verdict`, of the pooled gain on the baseline."""
+    if evaluation.policy == BASELINE:
         return Verdict(Finding.NONE, f"this is {BASELINE} itself, which the others are held to.")
     both = (at_zero, strictest)
     gain, deflated = strictest.gain, strictest.deflated
     if gain is None or deflated is None or at_zero.gain is None:
-        return Verdict(Finding.UNTOLD, "nothing can be told: no panel is long enough.")
+        return Verdict(Finding.INCONCLUSIVE, "nothing can be told: no panel is long enough.")
     told = (
         f"over {_panels(strictest.panels)} its Sharpe ratio is on average "
         f"{abs(gain.estimate):.2f} {'higher' if gain.estimate > 0 else 'lower'} "
@@ -134,7 +139,7 @@ def _verdict(
     if not any(doubts):
         return Verdict(
             Finding.GAIN,
-            f"evidence of a gain on {BASELINE}: {told}, {told_deflated(deflated, trials)}.",
+            f"evidence of a gain on {BASELINE}: {told}, {describe_deflated(deflated, trials)}.",
         )
     why = doubts[1] or ", but with cash at 0 it is not sure"
     return Verdict(Finding.NONE, f"no evidence of a gain on {BASELINE}: {told}{why}.")

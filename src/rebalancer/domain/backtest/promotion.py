@@ -2,7 +2,7 @@
 
 It has to be better than the best rule that was chosen on training data: on all validation panels
 together, and clearly worse on none; it must fall less than its exposure explains; and it must not
-buy that with turnover. Where cash was judged at two returns, the worse figure counts.
+buy that with turnover. Where cash was evaluated at two returns, the worse figure counts.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 import attrs
 
-from rebalancer.domain.backtest.evaluation import Contest, Judged, Judgement
-from rebalancer.domain.backtest.pooling import Pooled
-from rebalancer.domain.backtest.run import BASELINE
+from rebalancer.domain.backtest.engine import BASELINE
+from rebalancer.domain.backtest.evaluation import Comparison, Judgement, PolicyEvaluation
+from rebalancer.domain.backtest.pooling import PooledEvaluation
 from rebalancer.domain.errors import InvalidRequest
 
 
 @attrs.frozen
-class Thresholds:
+class PromotionThresholds:
     """What a policy has to reach.
 
     Attributes:
@@ -69,7 +69,7 @@ class Criterion:
 
 
 @attrs.frozen
-class Promotion:
+class PromotionDecision:
     """Whether a policy may take the best rule's place.
 
     Attributes:
@@ -92,7 +92,7 @@ class Promotion:
         """For people: what it comes to, then a line a criterion."""
         if not self.criteria:
             return (
-                f"{self.policy}: promotion not judged, for no rule was chosen on training data.",
+                f"{self.policy}: promotion not evaluated, for no rule was chosen on training data.",
             )
         way = "passes" if self.passed else "does not pass"
         return (
@@ -110,27 +110,31 @@ class Promotion:
         }
 
 
-def judge(panels: Mapping[str, Judged], pooled: Pooled, thresholds: Thresholds) -> Promotion:
+def apply_gate(
+    panels: Mapping[str, PolicyEvaluation],
+    pooled: PooledEvaluation,
+    thresholds: PromotionThresholds,
+) -> PromotionDecision:
     """Hold a policy to the promotion gate.
 
     Args:
-        panels: The policy, judged on each validation panel, by the panel's name; one or more.
+        panels: The policy, evaluated on each validation panel, by the panel's name; one or more.
         pooled: The same policy on all of them together.
         thresholds: What it has to reach.
     """
     best = next(iter(panels.values())).chosen_rule
     if best is None:
-        return Promotion(pooled.policy, None, ())
+        return PromotionDecision(pooled.policy, None, ())
     criteria = (
         _gain(best, pooled, thresholds.probability),
         _losses(best, panels, thresholds.loss),
         _drawdown(list(panels.values()), thresholds.drawdown),
         _turnover(list(panels.values()), thresholds.turnover),
     )
-    return Promotion(pooled.policy, best, criteria)
+    return PromotionDecision(pooled.policy, best, criteria)
 
 
-def _gain(best: str, pooled: Pooled, least: float) -> Criterion:
+def _gain(best: str, pooled: PooledEvaluation, least: float) -> Criterion:
     told = [each.deflated for each in pooled.best_rule]
     sure = [each for each in told if each is not None]
     if not sure or len(sure) < len(told):
@@ -149,11 +153,11 @@ def _gain(best: str, pooled: Pooled, least: float) -> Criterion:
     )
 
 
-def _losses(best: str, panels: Mapping[str, Judged], share: float) -> Criterion:
+def _losses(best: str, panels: Mapping[str, PolicyEvaluation], share: float) -> Criterion:
     worse = [
         name
-        for name, judged in panels.items()
-        if any(_clear_loss(each.best_rule, share) for each in judged.judgements)
+        for name, evaluation in panels.items()
+        if any(_clear_loss(each.best_rule, share) for each in evaluation.judgements)
     ]
     named = f" ({', '.join(worse)})" if worse else ""
     return Criterion(
@@ -166,13 +170,13 @@ def _losses(best: str, panels: Mapping[str, Judged], share: float) -> Criterion:
     )
 
 
-def _clear_loss(contest: Contest | None, share: float) -> bool:
-    if contest is None or contest.gain is None:
+def _clear_loss(comparison: Comparison | None, share: float) -> bool:
+    if comparison is None or comparison.gain is None:
         return False
-    return contest.gain.high < -share * abs(contest.performance.sharpe)
+    return comparison.gain.high < -share * abs(comparison.performance.sharpe)
 
 
-def _drawdown(panels: Sequence[Judged], most: float) -> Criterion:
+def _drawdown(panels: Sequence[PolicyEvaluation], most: float) -> Criterion:
     medians = []
     for every in _by_cash(panels):
         told = [each.drawdown_beyond_exposure for each in every]
@@ -193,7 +197,7 @@ def _drawdown(panels: Sequence[Judged], most: float) -> Criterion:
     )
 
 
-def _turnover(panels: Sequence[Judged], most: float) -> Criterion:
+def _turnover(panels: Sequence[PolicyEvaluation], most: float) -> Criterion:
     figure = max(median(_times(each) for each in every) for every in _by_cash(panels))
     if math.isinf(figure):
         why = f"it trades where {BASELINE} does not, so that its turnover has no multiple"
@@ -216,6 +220,6 @@ def _times(judgement: Judgement) -> float:
     return math.inf if own > 0 else 0.0
 
 
-def _by_cash(panels: Sequence[Judged]) -> tuple[list[Judgement], list[Judgement]]:
+def _by_cash(panels: Sequence[PolicyEvaluation]) -> tuple[list[Judgement], list[Judgement]]:
     """The judgements of all panels with cash at 0, and with what it truly earned."""
     return [each.judgements[0] for each in panels], [each.strictest for each in panels]

@@ -1,6 +1,6 @@
 """The best rule, chosen on training data: what a learned policy has to beat.
 
-A rule that was chosen with hindsight of the very window that it is judged on proves nothing; one
+A rule that was chosen with hindsight of the very window that it is evaluated on proves nothing; one
 that was chosen before is what a careful person would use instead of learning.
 """
 
@@ -11,9 +11,9 @@ from statistics import median
 
 import attrs
 
-from rebalancer.domain.backtest import performance
+from rebalancer.domain.backtest import metrics
+from rebalancer.domain.backtest.engine import BASELINE, BacktestSettings, EquityPath, simulate
 from rebalancer.domain.backtest.evidence import simple_returns
-from rebalancer.domain.backtest.run import BASELINE, Conditions, Path, run
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import POLICIES
 from rebalancer.domain.policy.rules import policy as rule
@@ -42,8 +42,8 @@ class RuleChoice:
     last: str
 
 
-def best_rule(
-    panels: Sequence[Conditions],
+def choose_best_rule(
+    panels: Sequence[BacktestSettings],
     names: Sequence[str] = RULES,
     *,
     progress: Callable[[str], None] = lambda _: None,
@@ -53,7 +53,7 @@ def best_rule(
     The median, so that no one panel decides. Of rules that gain alike the first by name is chosen.
 
     Args:
-        panels: Training data, and the conditions of trying.
+        panels: Training data, and the settings of trying.
         names: Rules to choose from.
         progress: Told the name of each rule when it was tried on a panel.
 
@@ -63,11 +63,11 @@ def best_rule(
     if not panels or not names:
         raise InvalidRequest("a rule is chosen on one panel or more, from one rule or more")
     gains: dict[str, list[float]] = {name: [] for name in names}
-    for conditions in panels:
-        baseline = _sharpe(run(rule(BASELINE), conditions), conditions)
+    for settings in panels:
+        baseline = _sharpe(simulate(rule(BASELINE), settings), settings)
         for name in names:
             made = (
-                baseline if name == BASELINE else _sharpe(run(rule(name), conditions), conditions)
+                baseline if name == BASELINE else _sharpe(simulate(rule(name), settings), settings)
             )
             gains[name].append(made - baseline)
             progress(name)
@@ -84,6 +84,6 @@ def best_rule(
     )
 
 
-def _sharpe(path: Path, conditions: Conditions) -> float:
-    risk_free = conditions.risk_free[conditions.first :][1:]
-    return performance.sharpe(simple_returns(path.values), risk_free)
+def _sharpe(path: EquityPath, settings: BacktestSettings) -> float:
+    risk_free = settings.risk_free[settings.first :][1:]
+    return metrics.sharpe(simple_returns(path.values), risk_free)

@@ -13,7 +13,7 @@ investing it; and a withdrawal has had its part in the costs of raising it::
 where ``v`` is worth after the day's entries, ``stood`` what was held the day before at this close,
 and a ratio over nothing is 1: an empty account has no return, and its index is linked across the
 gap. Where no trade departs from the close this is the time-weighted return of
-`performance.time_weighted_return`. What is moved in kind flows at its worth at the close; prices of
+`metrics.time_weighted_return`. What is moved in kind flows at its worth at the close; prices of
 trades other than the close, costs, fees and dividends are the day's return. Closes are adjusted for
 dividends: one that is written down too counts twice, unless the closes are of prices alone.
 
@@ -32,7 +32,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.backtest import performance
+from rebalancer.domain.backtest import metrics
 from rebalancer.domain.backtest.step import settle
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
@@ -444,10 +444,10 @@ def _line(name: str, course: _Course, dates: Dates, closes: Floats) -> Line:
         values=values,
         index=index,
         twr=float(index[-1] - 1.0) if count > 1 else None,
-        twr_annual=performance.cagr(np.append(1.0, index[1:])) if a_year else None,
+        twr_annual=metrics.cagr(np.append(1.0, index[1:])) if a_year else None,
         xirr=_xirr(flows, dates) if a_year else None,
-        volatility=performance.annual_volatility(returns) if len(returns) > 1 else None,
-        max_drawdown=performance.max_drawdown(np.append(1.0, index)) if count > 1 else None,
+        volatility=metrics.annual_volatility(returns) if len(returns) > 1 else None,
+        max_drawdown=metrics.max_drawdown(np.append(1.0, index)) if count > 1 else None,
     )
 
 
@@ -461,6 +461,6 @@ def _xirr(flows: Floats, dates: Dates) -> float | None:
     """Annual rate that explains the flows, the last value among them; None where none does."""
     rows = np.flatnonzero(flows)
     try:
-        return performance.xirr(flows[rows], dates[rows].tolist())
+        return metrics.xirr(flows[rows], dates[rows].tolist())
     except InvalidRequest:
         return None

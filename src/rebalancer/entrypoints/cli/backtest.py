@@ -23,8 +23,8 @@ from rebalancer.entrypoints.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rebalancer.domain.backtest.evidence import Interval
-    from rebalancer.domain.backtest.run import Backtest
+    from rebalancer.domain.backtest.engine import Backtest
+    from rebalancer.domain.backtest.evidence import ConfidenceInterval
 
 
 @click.command()
@@ -151,7 +151,7 @@ def as_json_text(done: Backtest, cost_bps: float | None) -> str:
     return json.dumps(heading | {"cost_bps": cost_bps} | found, indent=2, allow_nan=False)
 
 
-def _gain(gain: Interval | None) -> str:
+def _gain(gain: ConfidenceInterval | None) -> str:
     if gain is None or gain.low == gain.high:
         return ""
     return f"{gain.estimate:+.2f} ±{gain.high - gain.estimate:.2f}"
@@ -184,15 +184,15 @@ def show(done: Backtest) -> None:
         "give or take the 95% interval: where that reaches 0, chance would do. Turnover and orders "
         "after the first close."
     )
-    for track in done.tracks:
-        figures = track.performance
+    for result in done.results:
+        figures = result.performance
         table.add_row(
-            track.policy,
+            result.policy,
             f"{figures.final_value:.2f}",
             f"{figures.cagr:.1%}",
             f"{figures.volatility:.1%}",
             f"{figures.sharpe:.2f}",
-            _gain(track.gain),
+            _gain(result.gain),
             f"{figures.max_drawdown:.1%}",
             f"{figures.turnover_per_year:.0%}",
             f"{figures.orders_per_year:.0f}",

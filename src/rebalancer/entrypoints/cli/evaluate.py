@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rebalancer.application.backtests import BacktestRequest
     from rebalancer.application.evaluation import Panel
-    from rebalancer.application.evidence_tables import Table
+    from rebalancer.application.reporting.tables import Table
     from rebalancer.domain.backtest.findings import Findings
 
 _MOST_TRIALS = 1_000_000_000
@@ -150,8 +150,8 @@ def evaluate(
     from rebalancer.application.backtests import BacktestRequest
     from rebalancer.application.evaluation import (
         EvaluatePolicies,
-        KeepEvidence,
-        ReportEvidence,
+        StoreEvidence,
+        StoreEvidenceReports,
         work,
     )
     from rebalancer.application.ports.reports import EvaluationReports
@@ -205,11 +205,13 @@ def evaluate(
         parts.get(Trials).append(trial)
     if keep:
         now = parts.get(Clock)()
-        cards = parts.get(KeepEvidence)(findings, max_departure=max_departure, now=now)
+        cards = parts.get(StoreEvidence)(findings, max_departure=max_departure, now=now)
         for card in cards:
             click.echo(f"Kept with {card.name}.", err=as_json)
         try:
-            whole = parts.get(ReportEvidence)(findings, [card.name for card in cards], now=now)
+            whole = parts.get(StoreEvidenceReports)(
+                findings, [card.name for card in cards], now=now
+            )
         except Unavailable as error:  # who has no store does without
             click.echo(f"Not kept whole as a report: {error}", err=True)
         else:
@@ -236,11 +238,11 @@ def _asked(
     import attrs
 
     from rebalancer.application.backtests import RunBacktest
-    from rebalancer.application.evaluation import Panel, cash_of_panels
+    from rebalancer.application.evaluation import Panel, assign_panel_cash
     from rebalancer.application.ports.market import PriceSource
 
     both = [*wired.items(), *learnt.items()]
-    cash = cash_of_panels(risk_free, [parts.get(PriceSource).symbols() for _, parts in both])
+    cash = assign_panel_cash(risk_free, [parts.get(PriceSource).symbols() for _, parts in both])
     panels = []
     for at, ((name, parts), earned) in enumerate(zip(both, cash, strict=True)):
         asked = attrs.evolve(request, risk_free=earned.source)
@@ -279,20 +281,20 @@ def _panels(files: Sequence[Path], *, field: str = "prices") -> list[tuple[str, 
 
 def show(findings: Findings) -> None:
     """Print findings as tables and sentences that a person reads."""
-    from rebalancer.application import evidence_tables
+    from rebalancer.application.reporting import tables
     from rebalancer.entrypoints.cli.screen import caution, console
 
     screen = console()
     for name, done in findings.panels.items():
-        _print(screen, evidence_tables.figures(name, done))
-        _print(screen, evidence_tables.gains(done))
-        for sentence in evidence_tables.verdicts(done):
+        _print(screen, tables.figures(name, done))
+        _print(screen, tables.gains(done))
+        for sentence in tables.verdicts(done):
             screen.print(sentence)
         screen.print()
     if len(findings.panels) > 1:
-        _print(screen, evidence_tables.pooled(findings))
+        _print(screen, tables.pooled(findings))
         for each, (policy, sentence) in zip(findings.pooled, findings.summaries, strict=True):
-            screen.print(evidence_tables.pooled_verdict(each))
+            screen.print(tables.pooled_verdict(each))
             screen.print(f"{policy}: {sentence}")
         screen.print()
     screen.print(findings.chosen)

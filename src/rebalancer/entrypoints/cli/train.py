@@ -22,7 +22,7 @@ from rebalancer.entrypoints.cli.options import (
 
 if TYPE_CHECKING:
     from rebalancer.application.ports.market import PriceSource
-    from rebalancer.application.ports.reports import Made
+    from rebalancer.application.ports.reports import TrainingResult
     from rebalancer.application.training import TrainRequest
     from rebalancer.domain.policy.training import Plan, Point
     from rebalancer.entrypoints.cli.screen import Tell
@@ -368,7 +368,7 @@ class _Watch:
 
 
 def _following(
-    made: Made,
+    made: TrainingResult,
     given: Mapping[str, PriceSource],
     panels: Mapping[str, Path | None],
     cash: str | None,
@@ -398,11 +398,11 @@ def _following(
     return [f"rebalancer policies show {made.version}", shlex.join(map(str, words))]
 
 
-def _show(made: Made, following: Sequence[str]) -> None:
+def _show(made: TrainingResult, following: Sequence[str]) -> None:
     """Print what a training came to as a person reads it."""
     from rich.table import Table
 
-    from rebalancer.application.training import choice_sentence
+    from rebalancer.application.training import describe_choice
     from rebalancer.entrypoints.cli.screen import caution, console
 
     screen, trained = console(), made.trained
@@ -421,7 +421,7 @@ def _show(made: Made, following: Sequence[str]) -> None:
     screen.print(table)
     where = "" if made.place is None else f" It lies in {made.place}."
     screen.print(f"{made.version} is made: it decides wherever a policy is named.{where}")
-    screen.print(choice_sentence(made.choice))
+    screen.print(describe_choice(made.choice))
     screen.print(made.counted)
     for text in made.cautions:
         caution(screen, text)

@@ -14,8 +14,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.backtest import performance
-from rebalancer.domain.backtest.evidence import Interval, sharpe_difference
+from rebalancer.domain.backtest import metrics
+from rebalancer.domain.backtest.evidence import ConfidenceInterval, sharpe_difference
 from rebalancer.domain.backtest.step import drift, settle
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
@@ -92,7 +92,7 @@ class Performance:
 
 
 @attrs.frozen(eq=False)
-class Path:
+class EquityPath:
     """What a policy did over R rows, per 1 invested.
 
     Attributes:
@@ -111,16 +111,16 @@ class Path:
 
 
 @attrs.frozen(eq=False)
-class Track:
+class PolicyResult:
     """A policy's path and performance.
 
     Attributes:
         policy: Its name.
-        values: As the others below, see `Path`.
-        weights: See `Path`.
-        costs: See `Path`.
-        orders: See `Path`.
-        turnover: See `Path`.
+        values: As the others below, see `EquityPath`.
+        weights: See `EquityPath`.
+        costs: See `EquityPath`.
+        orders: See `EquityPath`.
+        turnover: See `EquityPath`.
         performance: What came of it.
         gain: Sharpe ratio minus that of the monthly rule, with a 95% interval; None where the
             window is too short to tell.
@@ -133,7 +133,7 @@ class Track:
     orders: Integers
     turnover: Floats
     performance: Performance
-    gain: Interval | None = None
+    gain: ConfidenceInterval | None = None
 
 
 @attrs.frozen(eq=False)
@@ -144,19 +144,19 @@ class Backtest:
         dates: (R,) trading days of the window.
         symbols: N assets.
         cost_label: What trading was charged.
-        tracks: One a policy, in the order asked for.
+        results: One a policy, in the order asked for.
         cautions: What a reader must know before believing any of it.
     """
 
     dates: Dates
     symbols: tuple[str, ...]
     cost_label: str
-    tracks: tuple[Track, ...]
+    results: tuple[PolicyResult, ...]
     cautions: tuple[str, ...] = ()
 
 
 @attrs.frozen(eq=False)
-class Conditions:
+class BacktestSettings:
     """Under which a policy is tried.
 
     Attributes:
@@ -231,9 +231,9 @@ class Conditions:
             )
 
 
-def compare(
+def compare_policies(
     policies: Sequence[Policy],
-    conditions: Conditions,
+    settings: BacktestSettings,
     *,
     seed: int = 0,
     cautions: Sequence[str] = (),
@@ -243,7 +243,7 @@ def compare(
 
     Args:
         policies: What to try.
-        conditions: Under which conditions.
+        settings: Under which settings.
         seed: Of the resampling behind intervals.
         cautions: What a reader must know.
         progress: Told the name of each policy when it is done.
@@ -251,35 +251,35 @@ def compare(
     Raises:
         InvalidRequest: the window holds fewer than 3 rows, or an asset has no price at its start.
     """
-    window = slice(conditions.first, None)
-    risk_free = conditions.risk_free[window][1:]
-    baseline = run(rule(BASELINE), conditions)
-    tracks = []
+    window = slice(settings.first, None)
+    risk_free = settings.risk_free[window][1:]
+    baseline = simulate(rule(BASELINE), settings)
+    results = []
     for policy in policies:
-        path = baseline if policy.name == BASELINE else run(policy, conditions)
-        measured = measure(path, risk_free, baseline)
+        path = baseline if policy.name == BASELINE else simulate(policy, settings)
+        measured = measure_performance(path, risk_free, baseline)
         gain = sharpe_difference(
             _returns(path) - risk_free, _returns(baseline) - risk_free, seed=seed
         )
-        tracks.append(Track(policy.name, *_fields(path), performance=measured, gain=gain))
+        results.append(PolicyResult(policy.name, *_fields(path), performance=measured, gain=gain))
         progress(policy.name)
     return Backtest(
-        dates=conditions.prices.dates[window],
-        symbols=conditions.prices.symbols,
-        cost_label=conditions.costs.label,
-        tracks=tuple(tracks),
+        dates=settings.prices.dates[window],
+        symbols=settings.prices.symbols,
+        cost_label=settings.costs.label,
+        results=tuple(results),
         cautions=tuple(cautions),
     )
 
 
-def run(policy: Policy, conditions: Conditions) -> Path:
+def simulate(policy: Policy, settings: BacktestSettings) -> EquityPath:
     """What a policy would have done over the window."""
-    history, first = conditions.prices, conditions.first
+    history, first = settings.prices, settings.first
     closes, dates = history.closes, history.dates
     # What 1 in cash at row 0 has become.
-    money = np.cumprod(1.0 + conditions.risk_free, dtype=np.float64)
+    money = np.cumprod(1.0 + settings.risk_free, dtype=np.float64)
     looks = first + np.flatnonzero(_reviews(policy, dates[first:]))
-    tried = _Trial(policy, conditions, money, looks)
+    tried = _Simulation(policy, settings, money, looks)
     begins, books, every = tried.at_once() or tried.one_by_one()
 
     part = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(dates))))
@@ -288,11 +288,11 @@ def run(policy: Policy, conditions: Conditions) -> Path:
     values = holdings.sum(axis=1) + (books.cash / money[begins])[part] * money[first:]
     costs, turnover = np.zeros(len(values)), np.zeros(len(values))
     orders = np.zeros(len(values), dtype=np.int64)
-    looked, capital = begins - first, conditions.capital
+    looked, capital = begins - first, settings.capital
     costs[looked] = every.costs.sum(axis=1) / capital
     turnover[looked] = every.turnover
     orders[looked] = every.count
-    return Path(
+    return EquityPath(
         values=values / capital,
         weights=holdings / values[:, None],
         costs=costs,
@@ -307,44 +307,44 @@ they were so many portfolios."""
 
 
 @attrs.frozen(eq=False)
-class _Trial:
-    """One policy under one set of conditions.
+class _Simulation:
+    """One policy under one set of settings.
 
     Attributes:
         policy: Who decides.
-        conditions: Under which conditions.
+        settings: Under which settings.
         money: (T,) what 1 in cash at row 0 has become.
         looks: Rows at which the policy looks, the window's first row first.
     """
 
     policy: Policy
-    conditions: Conditions
+    settings: BacktestSettings
     money: Floats
     looks: NDArray[np.intp]
 
     @property
     def _charges(self) -> Charges:
-        conditions = self.conditions
-        return conditions.costs.of(conditions.prices.symbols, conditions.instruments)
+        settings = self.settings
+        return settings.costs.of(settings.prices.symbols, settings.instruments)
 
     def one_by_one(self) -> Looked:
         """Look after look: each decision sees what the one before has made of the portfolio."""
-        conditions, history, charges = self.conditions, self.conditions.prices, self._charges
+        settings, history, charges = self.settings, self.settings.prices, self._charges
         closes, dates, looks, money = history.closes, history.dates, self.looks, self.money
         starts: list[int] = []
         made: list[Trades] = []
         settled: list[Book] = []
-        first, limits = conditions.first, conditions.limits
+        first, limits = settings.first, settings.limits
         book = attrs.evolve(
             Book.single(
                 len(history.symbols),
-                targets=conditions.targets,
-                cash=conditions.capital,
+                targets=settings.targets,
+                cash=settings.capital,
                 on=dates[first],
             ),
             limits=limits,
             cost_rate=charges.usual_rate(np.ones((1, len(history.symbols)), dtype=bool)),
-            risk_aversion=np.array([conditions.risk_aversion]),
+            risk_aversion=np.array([settings.risk_aversion]),
         )
         at = 0
         while at < len(looks):
@@ -358,7 +358,7 @@ class _Trial:
                 risk = PortfolioRisk(book, history.until(row))
                 restraint, done = bounded_trades(decision, book, risk, charges)
                 decision = restraint.decision
-            if conditions.as_live:
+            if settings.as_live:
                 done = _as_live(book, done, charges, closes[row])
             book = settle(book, done, decision)
             starts.append(row)
@@ -394,22 +394,22 @@ class _Trial:
         the cash is put in by solving again until it stays, which it does at once when targets sum
         to 1.
         """
-        conditions, looks, money, charges = self.conditions, self.looks, self.money, self._charges
-        if self.policy.lookback > 1 or conditions.as_live or not charges.proportional:
+        settings, looks, money, charges = self.settings, self.looks, self.money, self._charges
+        if self.policy.lookback > 1 or settings.as_live or not charges.proportional:
             return None
-        if conditions.limits is not None:
+        if settings.limits is not None:
             return None
-        closes = conditions.prices.closes
+        closes = settings.prices.closes
         count, before = len(looks), looks[:-1]
         book = self._of_looks(looks)
-        decision = self.policy.decide(book, conditions.prices.until(conditions.first))
+        decision = self.policy.decide(book, settings.prices.until(settings.first))
         fixed = decision.targets is book.targets  # the strategic ones, whatever is held
         if not fixed or decision.band is not None or not decision.due.all():
             return None
         growth = closes[looks[1:]] / closes[before]
         interest = money[looks[1:]] / money[before]
         # What 1 after each look is made of; the look at the first row begins with 1 in cash.
-        assets = np.tile(conditions.targets, (count, 1))
+        assets = np.tile(settings.targets, (count, 1))
         cash = 1.0 - assets.sum(axis=1)
         for _ in range(_SWEEPS):
             book.values[1:] = assets[:-1] * growth
@@ -421,7 +421,7 @@ class _Trial:
             cash = after.cash / total
             if np.abs(cash - earlier).max() < _STAYS:
                 break
-        size = conditions.capital * np.cumprod(np.concatenate([[1.0], total[:-1]]))
+        size = settings.capital * np.cumprod(np.concatenate([[1.0], total[:-1]]))
         return (
             looks,
             attrs.evolve(after, values=after.values * size[:, None], cash=after.cash * size),
@@ -435,15 +435,15 @@ class _Trial:
 
     def _of_looks(self, looks: NDArray[np.intp]) -> Book:
         """The portfolio at some looks as so many portfolios, nothing but 1 in cash in any."""
-        count, assets = len(looks), len(self.conditions.targets)
-        dates = self.conditions.prices.dates
+        count, assets = len(looks), len(self.settings.targets)
+        dates = self.settings.prices.dates
         return Book(
             assets=np.broadcast_to(np.arange(assets), (count, assets)),
             present=np.broadcast_to(True, (count, assets)),
             values=np.zeros((count, assets)),
             cash=np.ones(count),
             flow=np.zeros(count),
-            targets=np.broadcast_to(self.conditions.targets, (count, assets)),
+            targets=np.broadcast_to(self.settings.targets, (count, assets)),
             as_of=dates[looks],
             reviewed=np.concatenate([np.array(["NaT"], dtype=dates.dtype), dates[looks[:-1]]]),
             band=np.full(count, np.nan),
@@ -453,9 +453,9 @@ class _Trial:
         """Position in ``looks`` of the next look, from ``at`` on, at which the policy would act.
 
         For a policy that judges only how far an untouched portfolio has drifted, the coming days
-        are so many portfolios, judged at once; each is judged on its own close alone.
+        are so many portfolios, evaluated at once; each is evaluated on its own close alone.
         """
-        closes, market = self.conditions.prices.closes, self.conditions.prices.until(row)
+        closes, market = self.settings.prices.closes, self.settings.prices.until(row)
         glance = _FIRST_GLANCE
         while at < len(self.looks):
             ahead = self.looks[at : at + glance]
@@ -473,7 +473,7 @@ class _Trial:
         return at
 
 
-def measure(path: Path, risk_free: Floats, baseline: Path) -> Performance:
+def measure_performance(path: EquityPath, risk_free: Floats, baseline: EquityPath) -> Performance:
     """Performance of a path of R rows.
 
     Args:
@@ -486,32 +486,32 @@ def measure(path: Path, risk_free: Floats, baseline: Path) -> Performance:
     years = (len(values) - 1) / TRADING_DAYS
     # Of 1 invested, what the first close cost included; in logarithms it cannot overflow.
     growth = math.expm1(min(math.log(values[-1]) / years, 700.0))
-    fall = performance.max_drawdown(values)
+    fall = metrics.max_drawdown(values)
     orders = int(path.orders[1:].sum())
     return Performance(
         final_value=float(values[-1]),
         cagr=growth,
-        volatility=performance.annual_volatility(returns),
-        sharpe=performance.sharpe(returns, risk_free),
-        sortino=performance.sortino(returns, risk_free),
-        calmar=growth / fall if fall > performance.STILL else 0.0,
+        volatility=metrics.annual_volatility(returns),
+        sharpe=metrics.sharpe(returns, risk_free),
+        sortino=metrics.sortino(returns, risk_free),
+        calmar=growth / fall if fall > metrics.STILL else 0.0,
         max_drawdown=fall,
-        longest_drawdown=performance.longest_drawdown(values),
-        value_at_risk=performance.value_at_risk(returns),
-        expected_shortfall=performance.expected_shortfall(returns),
+        longest_drawdown=metrics.longest_drawdown(values),
+        value_at_risk=metrics.value_at_risk(returns),
+        expected_shortfall=metrics.expected_shortfall(returns),
         turnover_per_year=float(path.turnover[1:].sum() / years),
         orders=orders,
         orders_per_year=orders / years,
         cost_paid=float(path.costs.sum()),
         average_exposure=float(path.weights.sum(axis=1).mean()),
-        tracking_error=performance.tracking_error(returns, against),
-        information_ratio=performance.information_ratio(returns, against),
+        tracking_error=metrics.tracking_error(returns, against),
+        information_ratio=metrics.information_ratio(returns, against),
     )
 
 
 @attrs.frozen
 class Split:
-    """Rows to learn from, and later rows to be judged on."""
+    """Rows to learn from, and later rows to be evaluated on."""
 
     train: range
     test: range
@@ -520,12 +520,12 @@ class Split:
 def walk_forward(
     rows: int, *, train: int, test: int, embargo: int = 0, anchored: bool = False
 ) -> Iterator[Split]:
-    """Successive splits of a history, each judged on rows that lie after all that it learnt from.
+    """Successive splits of a history, each evaluated on rows after those that it learnt from.
 
     Args:
         rows: Length of the history.
         train: Rows to learn from.
-        test: Rows to be judged on; windows do not overlap, and the last may be shorter.
+        test: Rows to be evaluated on; windows do not overlap, and the last may be shorter.
         embargo: Rows left out between the two, so that no return or indicator spans both (Lopez de
             Prado 2018, Advances in Financial Machine Learning, section 7.4).
         anchored: Whether learning always begins at row 0 rather than rolling on.
@@ -548,13 +548,13 @@ def walk_forward(
     )
 
 
-def _returns(path: Path) -> Floats:
+def _returns(path: EquityPath) -> Floats:
     """(R - 1,) simple return over each row."""
     returns: Floats = path.values[1:] / path.values[:-1] - 1.0
     return returns
 
 
-def _fields(path: Path) -> tuple[Floats, Floats, Floats, Integers, Floats]:
+def _fields(path: EquityPath) -> tuple[Floats, Floats, Floats, Integers, Floats]:
     return path.values, path.weights, path.costs, path.orders, path.turnover
 
 

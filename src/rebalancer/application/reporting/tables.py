@@ -7,17 +7,17 @@ from statistics import median
 
 import attrs
 
+from rebalancer.domain.backtest.engine import BASELINE, Performance
 from rebalancer.domain.backtest.evaluation import (
-    AT_ITS_EXPOSURE,
-    Contest,
-    Evaluation,
-    Judged,
+    EQUAL_EXPOSURE,
+    Comparison,
     Judgement,
+    PanelEvaluation,
+    PolicyEvaluation,
 )
-from rebalancer.domain.backtest.evidence import Interval
+from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.backtest.findings import Findings
-from rebalancer.domain.backtest.pooling import Pooled, PooledContest
-from rebalancer.domain.backtest.run import BASELINE, Performance
+from rebalancer.domain.backtest.pooling import PooledComparison, PooledEvaluation
 
 _SAME_EXPOSURE = 0.005
 
@@ -43,20 +43,23 @@ class Table:
     caption: str
 
 
-def figures(name: str, done: Evaluation) -> Table:
+def figures(name: str, done: PanelEvaluation) -> Table:
     """How policies and sceptics did on one panel."""
-    strictest = done.judged[0].strictest
+    strictest = done.policies[0].strictest
     above = "" if strictest.cash == "0" else f"; cash earns {strictest.cash}"
-    asked = {judged.policy for judged in done.judged}
-    others: dict[str, Contest] = {}
-    for judged in done.judged:
-        for contest in judged.strictest.contests:
-            if contest.against not in {AT_ITS_EXPOSURE, *asked}:
-                others.setdefault(contest.against, contest)
+    asked = {evaluation.policy for evaluation in done.policies}
+    others: dict[str, Comparison] = {}
+    for evaluation in done.policies:
+        for comparison in evaluation.strictest.comparisons:
+            if comparison.against not in {EQUAL_EXPOSURE, *asked}:
+                others.setdefault(comparison.against, comparison)
     exposed = [
-        (sceptic_label(judged.strictest.contests[2], judged.policy), judged.strictest.contests[2])
-        for judged in done.judged
-        if holds_less(judged.strictest)
+        (
+            baseline_label(evaluation.strictest.comparisons[2], evaluation.policy),
+            evaluation.strictest.comparisons[2],
+        )
+        for evaluation in done.policies
+        if differs_in_exposure(evaluation.strictest)
     ]
     return Table(
         title=f"{name}: {done.dates[0]} to {done.dates[-1]}, {len(done.symbols)} assets, "
@@ -65,12 +68,15 @@ def figures(name: str, done: Evaluation) -> Table:
         figures=("Sharpe", "CAGR", "max DD", "beyond exposure", "exposure", "turn/y", "orders/y"),
         sections=(
             tuple(
-                (judged.policy, *_figures(judged.strictest.performance, _beyond(judged.strictest)))
-                for judged in done.judged
+                (
+                    evaluation.policy,
+                    *_figures(evaluation.strictest.performance, _beyond(evaluation.strictest)),
+                )
+                for evaluation in done.policies
             ),
             tuple(
-                (label, *_figures(contest.performance, ""))
-                for label, contest in (*others.items(), *exposed)
+                (label, *_figures(comparison.performance, ""))
+                for label, comparison in (*others.items(), *exposed)
             ),
         ),
         caption="Beyond exposure: how much deeper (+) or shallower (-) it fell than monthly would "
@@ -78,9 +84,9 @@ def figures(name: str, done: Evaluation) -> Table:
     )
 
 
-def gains(done: Evaluation) -> Table:
+def gains(done: PanelEvaluation) -> Table:
     """What policies gain on each sceptic on one panel."""
-    free = done.judged[0].strictest.cash != "0"
+    free = done.policies[0].strictest.cash != "0"
     return Table(
         title="Gain of Sharpe ratio",
         texts=("policy", "on"),
@@ -89,29 +95,29 @@ def gains(done: Evaluation) -> Table:
             *(("cash at 0",) if free else ()),
             *("thirds", "gone at"),
         ),
-        sections=tuple(_gains(judged, free=free) for judged in done.judged),
+        sections=tuple(_gains(evaluation, free=free) for evaluation in done.policies),
         caption="Give or take the 95% interval. P(>0): probability of a gain. PSR and DSR: of the "
         f"return difference at equal volatility, DSR after {_many(done.trials, 'trial')}. Gone at: "
         "cost of trading at which the gain on monthly has vanished, basis points.",
     )
 
 
-def _gains(judged: Judged, *, free: bool) -> tuple[Row, ...]:
+def _gains(evaluation: PolicyEvaluation, *, free: bool) -> tuple[Row, ...]:
     rows = []
-    for at, contest in shown(judged):
-        without = judged.judgements[0].contests[at].gain
+    for at, comparison in shown(evaluation):
+        without = evaluation.judgements[0].comparisons[at].gain
         row = [
-            judged.policy,
-            _short(contest),
-            give_or_take(contest.gain),
-            *(_chance(each) for each in (contest.probability, contest.probabilistic)),
-            _chance(contest.deflated),
+            evaluation.policy,
+            _short(comparison),
+            give_or_take(comparison.gain),
+            *(_chance(each) for each in (comparison.probability, comparison.probabilistic)),
+            _chance(comparison.deflated),
         ]
         if free:
             row.append("" if without is None else f"{without.estimate:+.2f}")
         if at == 0:
-            row.append(" ".join(f"{part.gain:+.2f}" for part in judged.strictest.parts))
-            row.append(_break_even(judged.strictest))
+            row.append(" ".join(f"{part.gain:+.2f}" for part in evaluation.strictest.subperiods))
+            row.append(_break_even(evaluation.strictest))
         rows.append(tuple(row))
     return tuple(rows)
 
@@ -122,17 +128,17 @@ def pooled(findings: Findings) -> Table:
     policies = []
     for each in findings.pooled:
         rows = []
-        for without, contest in zip(each.at_zero, each.strictest, strict=True):
-            if contest.against == each.policy:
+        for without, comparison in zip(each.at_zero, each.strictest, strict=True):
+            if comparison.against == each.policy:
                 continue
             row = [
                 each.policy,
-                _short(contest),
-                f"{contest.panels}",
-                give_or_take(contest.gain),
-                "" if contest.median is None else f"{contest.median:+.2f}",
-                _chance(contest.probability),
-                _chance(contest.deflated),
+                _short(comparison),
+                f"{comparison.panels}",
+                give_or_take(comparison.gain),
+                "" if comparison.median is None else f"{comparison.median:+.2f}",
+                _chance(comparison.probability),
+                _chance(comparison.deflated),
             ]
             if free:
                 row.append("" if without.gain is None else f"{without.gain.estimate:+.2f}")
@@ -151,27 +157,27 @@ def pooled(findings: Findings) -> Table:
     )
 
 
-def shown(judged: Judged) -> list[tuple[int, Contest]]:
+def shown(evaluation: PolicyEvaluation) -> list[tuple[int, Comparison]]:
     """Contests that are worth a row, each with its place: not with itself, none twice over."""
     return [
-        (at, contest)
-        for at, contest in enumerate(judged.strictest.contests)
-        if contest.against != judged.policy
-        and (contest.against != AT_ITS_EXPOSURE or holds_less(judged.strictest))
+        (at, comparison)
+        for at, comparison in enumerate(evaluation.strictest.comparisons)
+        if comparison.against != evaluation.policy
+        and (comparison.against != EQUAL_EXPOSURE or differs_in_exposure(evaluation.strictest))
     ]
 
 
-def verdicts(done: Evaluation) -> list[str]:
+def verdicts(done: PanelEvaluation) -> list[str]:
     """A sentence a policy on what one panel says, and one on each ensemble's seeds."""
     said = []
-    for judged in done.judged:
-        said.append(f"{judged.policy}: {judged.verdict.sentence}")
-        if judged.strictest.seeds:
-            said.append(f"{judged.policy}: {seeds(judged.strictest.seeds)}")
+    for evaluation in done.policies:
+        said.append(f"{evaluation.policy}: {evaluation.verdict.sentence}")
+        if evaluation.strictest.seeds:
+            said.append(f"{evaluation.policy}: {seeds(evaluation.strictest.seeds)}")
     return said
 
 
-def pooled_verdict(each: Pooled) -> str:
+def pooled_verdict(each: PooledEvaluation) -> str:
     """A sentence on what all panels together say."""
     return f"{each.policy}: {each.verdict.sentence}"
 
@@ -184,28 +190,32 @@ def seeds(alone: Sequence[float]) -> str:
     )
 
 
-def holds_less(judgement: Judgement) -> bool:
+def differs_in_exposure(judgement: Judgement) -> bool:
     """Whether its exposure is another than the baseline's: else both are one sceptic."""
     own, usual = judgement.performance, judgement.baseline.performance
     return abs(own.average_exposure - usual.average_exposure) >= _SAME_EXPOSURE
 
 
-def sceptic_label(contest: Contest, policy: str) -> str:
+def baseline_label(comparison: Comparison, policy: str) -> str:
     """What a sceptic of a policy is called where other policies' sceptics are, too."""
-    if contest.against == AT_ITS_EXPOSURE:
+    if comparison.against == EQUAL_EXPOSURE:
         return f"{BASELINE}, as exposed as {policy}"
-    return contest.against
+    return comparison.against
 
 
-def give_or_take(gain: Interval | None) -> str:
+def give_or_take(gain: ConfidenceInterval | None) -> str:
     """A gain with its interval; empty where nothing can be told."""
     return "" if gain is None else f"{gain.estimate:+.2f} ±{gain.high - gain.estimate:.2f}"
 
 
-def _short(contest: Contest | PooledContest) -> str:
-    if contest.against == AT_ITS_EXPOSURE:
+def _short(comparison: Comparison | PooledComparison) -> str:
+    if comparison.against == EQUAL_EXPOSURE:
         return f"{BASELINE}, as exposed"
-    return f"best rule: {contest.against.partition(' (')[0]}" if contest.chosen else contest.against
+    return (
+        f"best rule: {comparison.against.partition(' (')[0]}"
+        if comparison.chosen
+        else comparison.against
+    )
 
 
 def _figures(performance: Performance, beyond: str) -> Row:

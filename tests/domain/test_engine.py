@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rebalancer.domain.backtest.run import (
+from rebalancer.domain.backtest.engine import (
     BASELINE,
-    Conditions,
-    Path,
-    compare,
-    measure,
-    run,
+    BacktestSettings,
+    EquityPath,
+    compare_policies,
+    measure_performance,
+    simulate,
     walk_forward,
 )
 from rebalancer.domain.backtest.step import drift, settle, step
@@ -45,7 +45,7 @@ EVERY = (*(IN_WINDOW.get(name, name) for name in POLICIES), *BANDS[1:], "risk_pa
 laws = settings(deadline=None, derandomize=True, max_examples=25)
 
 
-def conditions(
+def backtest_settings(
     history: PriceHistory,
     targets: Sequence[float] | None = None,
     *,
@@ -54,9 +54,9 @@ def conditions(
     first: int = 0,
     risk_free: float | np.ndarray = 0.0,
     **others: object,
-) -> Conditions:
+) -> BacktestSettings:
     count = len(history.symbols)
-    return Conditions(
+    return BacktestSettings(
         prices=history,
         first=first,
         targets=np.full(count, 1 / count) if targets is None else np.array(targets),
@@ -86,7 +86,7 @@ def with_holidays(history: PriceHistory, seed: int) -> PriceHistory:
 
 @attrs.define
 class Naive:
-    """What the reference found: as `Path`, in lists."""
+    """What the reference found: as `EquityPath`, in lists."""
 
     values: list[float] = attrs.field(factory=list)
     weights: list[list[float]] = attrs.field(factory=list)
@@ -226,7 +226,9 @@ def test_it_agrees_with_a_loop_over_days(
 ) -> None:
     history, targets = world
     expected = naive(rule, history.dates.tolist(), history.closes.tolist(), targets, bps, risk_free)
-    found = run(policy(rule), conditions(history, targets, bps=bps, risk_free=risk_free))
+    found = simulate(
+        policy(rule), backtest_settings(history, targets, bps=bps, risk_free=risk_free)
+    )
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-9)
     np.testing.assert_allclose(found.weights, expected.weights, atol=1e-9)
     np.testing.assert_allclose(found.costs, expected.costs, atol=1e-11)
@@ -256,8 +258,10 @@ def test_many_looks_at_once_are_the_same_as_one_after_the_other(
     rule: str, seed: int, rows: int, volatility: float, share: float, bps: float, as_live: bool
 ) -> None:
     history = prices(4, rows, seed=seed, volatility=volatility)
-    given_ = conditions(history, np.full(4, share / 4), bps=bps, risk_free=0.0001, as_live=as_live)
-    fast, slow = run(policy(rule), given_), run(looking_daily(rule), given_)
+    given_ = backtest_settings(
+        history, np.full(4, share / 4), bps=bps, risk_free=0.0001, as_live=as_live
+    )
+    fast, slow = simulate(policy(rule), given_), simulate(looking_daily(rule), given_)
     assert fast.orders.tolist() == slow.orders.tolist()
     np.testing.assert_allclose(fast.values, slow.values, rtol=1e-12)
     np.testing.assert_allclose(fast.weights, slow.weights, atol=1e-12)
@@ -273,7 +277,10 @@ def test_a_policy_that_judges_by_what_is_held_is_asked_look_after_look() -> None
     monthly = policy("monthly")
     history = prices(3, 200, volatility=0.03)
     paths = [
-        run(attrs.evolve(monthly, allocation=Allocation(half_way, lookback)), conditions(history))
+        simulate(
+            attrs.evolve(monthly, allocation=Allocation(half_way, lookback)),
+            backtest_settings(history),
+        )
         for lookback in (1, 2)
     ]
     np.testing.assert_allclose(paths[0].values, paths[1].values, rtol=1e-12)
@@ -284,7 +291,7 @@ def test_a_policy_that_judges_by_what_is_held_is_asked_look_after_look() -> None
 
 def test_costs_are_paid_from_the_portfolio_which_is_fully_at_target_after_them() -> None:
     # 100 bps of what is bought: v (1 + 0.01) = 1.
-    path = run(policy("buy_and_hold"), conditions(table([100, 50], [110, 50]), bps=100))
+    path = simulate(policy("buy_and_hold"), backtest_settings(table([100, 50], [110, 50]), bps=100))
     assert path.costs == pytest.approx([0.01 / 1.01, 0, 0])
     assert path.values == pytest.approx([1 / 1.01, 1.05 / 1.01, 1.05 / 1.01])
     assert path.weights[0] == pytest.approx([0.5, 0.5])
@@ -296,14 +303,14 @@ def test_costs_are_paid_from_the_portfolio_which_is_fully_at_target_after_them()
 def test_a_monthly_rebalance_by_hand() -> None:
     # Wednesday 31 January and Thursday 1 February. 0.5 and 0.5 become 0.6 and 0.5.
     history = table([100, 50], [120, 50], start="2024-01-31")
-    path = run(policy("monthly"), conditions(history, bps=0))
+    path = simulate(policy("monthly"), backtest_settings(history, bps=0))
     assert path.values == pytest.approx([1, 1.1, 1.1])
     assert path.weights[1] == pytest.approx([0.5, 0.5])
     assert path.orders.tolist() == [2, 2, 0]
     assert path.turnover[1] == pytest.approx(0.05 / 1.1)
     # With 100 bps: invested 1 / 1.01 =: v. Sells s, buys b: 0.6 v - s = 0.5 v + b and
     # s - b = 0.01 (s + b), so s + b = 0.1 v and s - b = 0.001 v.
-    path = run(policy("monthly"), conditions(history, bps=100))
+    path = simulate(policy("monthly"), backtest_settings(history, bps=100))
     v = 1 / 1.01
     assert path.costs[1] == pytest.approx(0.001 * v)
     assert path.values[1] == pytest.approx(1.099 * v)
@@ -313,11 +320,13 @@ def test_a_monthly_rebalance_by_hand() -> None:
 
 def test_cash_that_is_meant_to_stay_pays_the_costs() -> None:
     # Weights are fractions of value before trading: 0.8 is invested, 0.2 less costs is left.
-    path = run(policy("buy_and_hold"), conditions(table([100], [100]), [0.8], bps=100))
+    path = simulate(policy("buy_and_hold"), backtest_settings(table([100], [100]), [0.8], bps=100))
     assert path.values == pytest.approx([0.992] * 3)
     assert path.weights[:, 0] == pytest.approx(0.8 / 0.992)
     # Of 0.004 left, 0.00996 cannot be paid: all targets shrink until it can.
-    path = run(policy("buy_and_hold"), conditions(table([100], [100]), [0.996], bps=100))
+    path = simulate(
+        policy("buy_and_hold"), backtest_settings(table([100], [100]), [0.996], bps=100)
+    )
     assert path.values == pytest.approx(1 / 1.01)
     assert path.weights[:, 0] == pytest.approx(1)
 
@@ -326,20 +335,22 @@ def test_a_band_sends_what_lies_outside_to_target_and_the_rest_only_funds() -> N
     # 0.5, 0.3, 0.2 of 1 become 0.56, 0.3, 0.2 of 1.06: 52.8%, 28.3%, 18.9%. Only the first is
     # outside 2 points; it goes to 0.53 and frees 0.03. The second lacks 0.018, the third 0.012.
     history = table([100, 100, 100], [112, 100, 100])
-    path = run(policy("band"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    path = simulate(policy("band"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
     assert path.weights[1] == pytest.approx([0.5, 0.3, 0.2])
     # To the edge it goes to 0.52 of 1.06 and frees 0.0088, all of it for the second, which lacks
     # most.
-    path = run(policy("band:edge"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    path = simulate(policy("band:edge"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
     assert path.weights[1] * 1.06 == pytest.approx([0.5512, 0.3088, 0.2])
     assert path.orders.tolist() == [3, 2, 0]
     # Half-way it goes to 0.51 and frees 0.0194: 0.018 for the second, 0.0014 for the third.
-    path = run(policy("band:half"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    path = simulate(policy("band:half"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
     assert path.weights[1] * 1.06 == pytest.approx([0.5406, 0.318, 0.2014])
     # 52.8% is not a fifth more than 50%.
-    path = run(policy("band:relative"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    path = simulate(policy("band:relative"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
     assert path.orders.tolist() == [3, 0, 0]
-    path = run(policy("band:relative,band=0.05"), conditions(history, [0.5, 0.3, 0.2], bps=0))
+    path = simulate(
+        policy("band:relative,band=0.05"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0)
+    )
     assert path.orders.tolist() == [3, 3, 0]
 
 
@@ -349,7 +360,7 @@ def test_exactly_at_the_bands_edge_is_inside() -> None:
     history = table([100], [125])
     for half_width, orders in ((width, 0), (width - 1e-9, 1)):
         rule = policy(f"band:band={half_width!r}")
-        assert run(rule, conditions(history, [0.2], bps=0)).orders[1] == orders
+        assert simulate(rule, backtest_settings(history, [0.2], bps=0)).orders[1] == orders
 
 
 @pytest.mark.parametrize(
@@ -369,7 +380,7 @@ def test_the_first_close_buys_the_targets_however_small_or_wide_the_band(
 ) -> None:
     history = prices(2, 30)
     first = 10
-    path = run(policy(rule), conditions(history, targets, bps=0, first=first))
+    path = simulate(policy(rule), backtest_settings(history, targets, bps=0, first=first))
     book = Book.single(2, targets=np.array(targets), cash=1.0, on=history.dates[first])
     wanted = policy(rule).decide(book, history.until(first)).targets[0]
     assert path.weights[0] == pytest.approx(wanted, abs=1e-15)
@@ -378,10 +389,14 @@ def test_the_first_close_buys_the_targets_however_small_or_wide_the_band(
 
 def test_cash_earns_the_risk_free() -> None:
     history = table([100], [100])
-    path = run(policy("buy_and_hold"), conditions(history, [0.5], bps=0, risk_free=[9, 0.1, 0.2]))
+    path = simulate(
+        policy("buy_and_hold"), backtest_settings(history, [0.5], bps=0, risk_free=[9, 0.1, 0.2])
+    )
     assert path.values == pytest.approx([1, 1.05, 0.5 + 0.5 * 1.1 * 1.2])
     # Nothing else does.
-    path = run(policy("buy_and_hold"), conditions(history, [1.0], bps=0, risk_free=[9, 0.1, 0.2]))
+    path = simulate(
+        policy("buy_and_hold"), backtest_settings(history, [1.0], bps=0, risk_free=[9, 0.1, 0.2])
+    )
     assert path.values == pytest.approx([1, 1, 1])
 
 
@@ -389,8 +404,8 @@ def test_rows_before_the_window_are_look_back_only() -> None:
     history = prices(3, 200, seed=5)
     targets = [0.5, 0.3, 0.2]
     for rule in ("monthly", "band", "buy_and_hold"):
-        late = run(policy(rule), conditions(history, targets, first=120))
-        alone = run(policy(rule), conditions(history.since(120), targets))
+        late = simulate(policy(rule), backtest_settings(history, targets, first=120))
+        alone = simulate(policy(rule), backtest_settings(history.since(120), targets))
         np.testing.assert_allclose(late.values, alone.values, rtol=1e-13)
         assert late.orders.tolist() == alone.orders.tolist()
         assert len(late.values) == 80
@@ -404,7 +419,7 @@ def test_a_policy_with_history_enough_acts_on_it_from_the_first_close(rule: str)
     targets = np.array([0.5, 0.3, 0.2])
     needs = policy(rule).lookback
     for first, informed in ((needs - 1, True), (needs - 2, False)):
-        path = run(policy(rule), conditions(history, targets, bps=0, first=first))
+        path = simulate(policy(rule), backtest_settings(history, targets, bps=0, first=first))
         assert np.allclose(path.weights[0], targets, atol=1e-6) is not informed
         book = Book.single(3, targets=targets, cash=1.0, on=history.dates[first])
         decision = policy(rule).decide(book, history.until(first))
@@ -414,14 +429,18 @@ def test_a_policy_with_history_enough_acts_on_it_from_the_first_close(rule: str)
 @pytest.mark.parametrize("rule", ["trend", "hierarchical_risk_parity", "trend:frequency=yearly"])
 def test_without_history_enough_it_is_the_monthly_rule(rule: str) -> None:
     history = with_holidays(prices(3, 190, seed=3), 1)
-    path, monthly = (run(policy(name), conditions(history)) for name in (rule, "monthly"))
+    path, monthly = (
+        simulate(policy(name), backtest_settings(history)) for name in (rule, "monthly")
+    )
     np.testing.assert_allclose(path.values, monthly.values, rtol=1e-12)
     assert path.orders.tolist() == monthly.orders.tolist()
 
 
 def test_once_history_suffices_the_policy_takes_over_at_its_next_look() -> None:
     history = prices(3, 200, seed=3, volatility=0.02)
-    path, monthly = (run(policy(n), conditions(history)) for n in ("inverse_volatility", "monthly"))
+    path, monthly = (
+        simulate(policy(n), backtest_settings(history)) for n in ("inverse_volatility", "monthly")
+    )
     enough = policy("inverse_volatility").lookback - 1
     months = history.dates.astype("datetime64[M]")
     look = next(t for t in range(enough, 200) if months[t] != months[t - 1])
@@ -530,20 +549,20 @@ def test_the_future_changes_nothing(
     other = PriceHistory.of(history.symbols, history.dates, changed)
     for first in (0, min(20, row)):
         paths = [
-            run(policy(rule), conditions(known, first=first, as_live=as_live))
+            simulate(policy(rule), backtest_settings(known, first=first, as_live=as_live))
             for known in (history, other)
         ]
         until = row + 1 - first
-        for field in attrs.fields_dict(Path):
+        for field in attrs.fields_dict(EquityPath):
             before, after = (getattr(path, field)[:until] for path in paths)
             np.testing.assert_array_equal(before, after, err_msg=field)
 
 
 @pytest.mark.parametrize("rule", EVERY)
 def test_two_runs_are_the_same(rule: str) -> None:
-    given_ = conditions(prices(3, 90, seed=1, volatility=0.02), risk_free=0.0001)
-    paths = [run(policy(rule), given_) for _ in range(2)]
-    for field in attrs.fields_dict(Path):
+    given_ = backtest_settings(prices(3, 90, seed=1, volatility=0.02), risk_free=0.0001)
+    paths = [simulate(policy(rule), given_) for _ in range(2)]
+    for field in attrs.fields_dict(EquityPath):
         np.testing.assert_array_equal(*(getattr(path, field) for path in paths))
 
 
@@ -551,7 +570,7 @@ def test_two_runs_are_the_same(rule: str) -> None:
 @pytest.mark.parametrize("costs", [CostModel.flat(10), COST_PRESETS["retail"]])
 def test_a_portfolio_neither_borrows_nor_sells_short(rule: str, costs: CostModel) -> None:
     history = prices(4, 300, seed=11, volatility=0.03)
-    path = run(policy(rule), conditions(history, costs=costs))
+    path = simulate(policy(rule), backtest_settings(history, costs=costs))
     assert (path.weights >= 0).all()
     assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
     assert (path.costs >= 0).all()
@@ -562,8 +581,8 @@ def test_a_portfolio_neither_borrows_nor_sells_short(rule: str, costs: CostModel
 @pytest.mark.parametrize("capital", [1_000.0, 100.0, 30.0])
 def test_fees_that_cannot_be_paid_are_not(rule: str, capital: float) -> None:
     history = prices(4, 300, seed=11, volatility=0.03)
-    given_ = conditions(history, costs=COST_PRESETS["full-service"], capital=capital)
-    path = run(policy(rule), given_)
+    given_ = backtest_settings(history, costs=COST_PRESETS["full-service"], capital=capital)
+    path = simulate(policy(rule), given_)
     assert (path.values > 0).all()
     assert (path.weights >= 0).all()
     assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
@@ -571,7 +590,7 @@ def test_fees_that_cannot_be_paid_are_not(rule: str, capital: float) -> None:
 
 @pytest.mark.parametrize("bps", [1_000, 3_000, 9_000])
 def test_costs_may_be_a_large_share_of_what_is_traded(bps: float) -> None:
-    path = run(policy("monthly"), conditions(prices(4, 100, volatility=0.03), bps=bps))
+    path = simulate(policy("monthly"), backtest_settings(prices(4, 100, volatility=0.03), bps=bps))
     assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
     assert path.weights.sum(axis=1) == pytest.approx(1, abs=1e-9)
 
@@ -597,8 +616,8 @@ def test_the_order_of_assets_does_not_matter(rule: str) -> None:
         mixed = PriceHistory.of(
             [history.symbols[i] for i in order], history.dates, history.closes[:, order]
         )
-        one = run(policy(rule), conditions(history, targets))
-        other = run(policy(rule), conditions(mixed, targets[order]))
+        one = simulate(policy(rule), backtest_settings(history, targets))
+        other = simulate(policy(rule), backtest_settings(mixed, targets[order]))
         np.testing.assert_allclose(one.values, other.values, rtol=1e-6)
         np.testing.assert_allclose(one.weights[:, order], other.weights, atol=1e-6)
         assert one.orders.tolist() == other.orders.tolist()
@@ -617,8 +636,8 @@ def test_as_live_holds_whole_shares(
 ) -> None:
     history = prices(3, 90, seed=seed, volatility=0.03)
     targets = np.full(3, share / 3)
-    given_ = conditions(history, targets, costs=costs, as_live=True, capital=capital)
-    path = run(policy(rule), given_)
+    given_ = backtest_settings(history, targets, costs=costs, as_live=True, capital=capital)
+    path = simulate(policy(rule), given_)
     money = path.values * capital
     quantities = path.weights * money[:, None] / history.closes
     np.testing.assert_allclose(quantities, np.rint(quantities), atol=1e-6)
@@ -628,8 +647,8 @@ def test_as_live_holds_whole_shares(
 
 def test_as_live_comes_close_with_much_money() -> None:
     history = prices(3, 300, seed=2)
-    exact = run(policy("monthly"), conditions(history))
-    live = run(policy("monthly"), conditions(history, as_live=True, capital=1e8))
+    exact = simulate(policy("monthly"), backtest_settings(history))
+    live = simulate(policy("monthly"), backtest_settings(history, as_live=True, capital=1e8))
     np.testing.assert_allclose(live.values, exact.values, rtol=1e-5)
     np.testing.assert_allclose(live.weights, exact.weights, atol=1e-5)
 
@@ -640,8 +659,8 @@ def test_the_currency_unit_does_not_matter(seed: int, unit: float) -> None:
     history = prices(3, 120, seed=seed, volatility=0.02)
     scaled = PriceHistory.of(history.symbols, history.dates, history.closes * unit)
     for rule in ("monthly", "band", "trend:window=12"):
-        one = run(policy(rule), conditions(history))
-        other = run(policy(rule), conditions(scaled, capital=100_000.0 * unit))
+        one = simulate(policy(rule), backtest_settings(history))
+        other = simulate(policy(rule), backtest_settings(scaled, capital=100_000.0 * unit))
         np.testing.assert_allclose(one.values, other.values, rtol=1e-10)
         assert one.orders.tolist() == other.orders.tolist()
 
@@ -652,7 +671,7 @@ def test_the_currency_unit_does_not_matter(seed: int, unit: float) -> None:
 @pytest.mark.parametrize("first", [8, 9, 10, 11])
 def test_a_window_of_fewer_than_three_rows(first: int) -> None:
     with pytest.raises(InvalidRequest, match="at least 3") as error:
-        conditions(prices(2, 10), first=first)
+        backtest_settings(prices(2, 10), first=first)
     assert error.value.field == "from"
 
 
@@ -661,9 +680,9 @@ def test_an_asset_without_a_price_when_the_window_begins() -> None:
     closes[:4, 1] = np.nan
     history = PriceHistory.of(["A", "LATE"], prices(2, 10).dates, closes)
     with pytest.raises(InvalidRequest, match=f"LATE.*{history.dates[4]}") as error:
-        conditions(history, first=3)
+        backtest_settings(history, first=3)
     assert error.value.field == "from"
-    path = run(policy("monthly"), conditions(history, first=4))
+    path = simulate(policy("monthly"), backtest_settings(history, first=4))
     assert np.isfinite(path.values).all()
 
 
@@ -672,14 +691,14 @@ def test_an_asset_without_any_price() -> None:
     closes[:, 1] = np.nan
     history = PriceHistory.of(["A", "NEVER"], prices(2, 10).dates, closes)
     with pytest.raises(InvalidRequest, match=r"NEVER.*leave it out") as error:
-        conditions(history)
+        backtest_settings(history)
     assert "begin at" not in str(error.value)
 
 
 # Performance of a path.
 
 
-def path_of(values: Sequence[float], **others: object) -> Path:
+def path_of(values: Sequence[float], **others: object) -> EquityPath:
     count = len(values)
     given_ = {
         "weights": np.ones((count, 1)),
@@ -687,7 +706,7 @@ def path_of(values: Sequence[float], **others: object) -> Path:
         "orders": np.zeros(count, dtype=np.int64),
         "turnover": np.zeros(count),
     } | {name: np.array(value) for name, value in others.items()}
-    return Path(np.array(values, dtype=float), **given_)
+    return EquityPath(np.array(values, dtype=float), **given_)
 
 
 def test_measure_by_hand() -> None:
@@ -699,7 +718,7 @@ def test_measure_by_hand() -> None:
         turnover=[0.99, 0.25, 0.0],
     )
     baseline = path_of([1.0, 1.05, 1.05 * 0.95])
-    found = measure(path, np.array([0.0, 0.02]), baseline)
+    found = measure_performance(path, np.array([0.0, 0.02]), baseline)
     year = 252 / 2  # three rows are two changes
     assert found.final_value == pytest.approx(0.9801)
     # Of 1 invested, what the first close cost included.
@@ -729,33 +748,35 @@ def test_measure_by_hand() -> None:
 def test_measures_are_finite_on_wild_and_on_dull_paths() -> None:
     for values in ([1.0, 1.0, 1e6], [1.0, 2.0, 1e-6], [0.99, 0.99, 0.99]):
         path = path_of(values)
-        found = attrs.asdict(measure(path, np.zeros(len(values) - 1), path))
+        found = attrs.asdict(measure_performance(path, np.zeros(len(values) - 1), path))
         assert all(np.isfinite(value) for value in found.values()), found
 
 
 def test_policies_side_by_side() -> None:
     history = prices(3, 120, seed=4)
     told: list[str] = []
-    given_ = conditions(history, first=20, risk_free=0.0001)
-    found = compare(
+    given_ = backtest_settings(history, first=20, risk_free=0.0001)
+    found = compare_policies(
         [policy("band"), policy("monthly")], given_, cautions=["beware"], progress=told.append
     )
-    assert [track.policy for track in found.tracks] == told == ["band", "monthly"]
+    assert [result.policy for result in found.results] == told == ["band", "monthly"]
     assert found.dates.tolist() == history.dates[20:].tolist()
     assert (found.symbols, found.cost_label) == (history.symbols, given_.costs.label)
     assert found.cautions == ("beware",)
-    band, monthly = found.tracks
+    band, monthly = found.results
     assert monthly.performance.tracking_error == 0
     assert monthly.performance.information_ratio == 0
     assert band.performance.tracking_error > 0
-    expected = run(policy("band"), given_)
+    expected = simulate(policy("band"), given_)
     np.testing.assert_array_equal(band.values, expected.values)
-    assert band.performance == measure(expected, np.full(99, 0.0001), run(policy(BASELINE), given_))
+    assert band.performance == measure_performance(
+        expected, np.full(99, 0.0001), simulate(policy(BASELINE), given_)
+    )
 
 
 def test_rounding_is_no_drawdown_to_divide_by() -> None:
     path = path_of([0.99, np.nextafter(0.99, 0), 0.99])
-    assert measure(path, np.zeros(2), path).calmar == 0
+    assert measure_performance(path, np.zeros(2), path).calmar == 0
 
 
 # Walk-forward splits.
@@ -800,8 +821,9 @@ def test_walk_forward_lengths_are_positive(lengths: dict[str, int]) -> None:
 def test_a_fee_for_each_order_is_charged_in_money() -> None:
     # 10 an order on 1,000 in two assets: 980 are invested.
     costs = CostModel("ten", Rates(fixed=10))
-    path = run(
-        policy("buy_and_hold"), conditions(table([10, 10], [10, 10]), costs=costs, capital=1000)
+    path = simulate(
+        policy("buy_and_hold"),
+        backtest_settings(table([10, 10], [10, 10]), costs=costs, capital=1000),
     )
     assert path.costs == pytest.approx([0.02, 0, 0])
     assert path.values == pytest.approx([0.98] * 3)
@@ -813,7 +835,7 @@ def test_a_fee_for_each_order_is_charged_in_money() -> None:
 
 def limited(history, **limits):
     assets = len(history.symbols)
-    return Conditions(
+    return BacktestSettings(
         prices=history,
         first=260,
         targets=np.full(assets, 0.9 / assets),
@@ -827,13 +849,13 @@ def limited(history, **limits):
 @pytest.mark.parametrize("name", ["trend:window=50", "inverse_volatility", "volatility_target"])
 @pytest.mark.parametrize("most", [0.0, 0.05, 0.3])
 def test_a_policy_departs_only_so_far(name, most):
-    conditions = limited(prices(5, 600, volatility=0.02, seed=3), max_departure=most)
-    path = run(policy(name), conditions)
+    settings = limited(prices(5, 600, volatility=0.02, seed=3), max_departure=most)
+    path = simulate(policy(name), settings)
     looked = path.turnover > 0
-    off = path.weights[looked] - conditions.targets
+    off = path.weights[looked] - settings.targets
     # A band of 2 points, and what costs take, lie between what is wanted and what is held.
     distance = (np.abs(off).sum(axis=1) + np.abs(off.sum(axis=1))) / 2
-    assert looked.sum() > 3 and distance.max() <= most + 0.02 * len(conditions.targets)
+    assert looked.sum() > 3 and distance.max() <= most + 0.02 * len(settings.targets)
 
 
 @pytest.mark.parametrize("name", ["monthly", "band", "buy_and_hold", "band:edge"])
@@ -841,15 +863,15 @@ def test_limits_that_do_not_bind_change_nothing(name):
     history = prices(5, 500, seed=4)
     free, held = limited(history), limited(history, max_departure=0.5)
     assert held.limits is not None and free.limits is None
-    ours, theirs = run(policy(name), held), run(policy(name), free)
+    ours, theirs = simulate(policy(name), held), simulate(policy(name), free)
     np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-12)
     assert (ours.orders == theirs.orders).all()
 
 
 def test_no_departure_is_the_given_targets():
     history = prices(4, 500, seed=5)
-    ours = run(policy("trend:window=50,band=0"), limited(history, max_departure=0.0))
-    theirs = run(policy("monthly"), limited(history))
+    ours = simulate(policy("trend:window=50,band=0"), limited(history, max_departure=0.0))
+    theirs = simulate(policy("monthly"), limited(history))
     np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-12)
 
 
@@ -857,15 +879,15 @@ def test_no_departure_is_the_given_targets():
 def test_a_profile_holds_after_every_look(name):
     history = prices(5, 600, volatility=0.015, seed=6)
     profile = RISK_PROFILES["cautious"]
-    conditions = limited(history, profile=profile)
-    path = run(policy(name), conditions)
+    settings = limited(history, profile=profile)
+    path = simulate(policy(name), settings)
     equities = CLASSES.equity_mask(history.symbols)
     looked = np.flatnonzero(path.turnover > 0)
     assert len(looked) > 3
     weights = path.weights[looked]
     assert (weights[:, equities].sum(axis=1) <= profile.equity_ceiling + 0.02 * 5).all()
     for row, mix in zip(looked, weights, strict=True):
-        returns = history.until(conditions.first + row).returns(252)
+        returns = history.until(settings.first + row).returns(252)
         volatility = float(np.sqrt(mix @ np.cov(returns, rowvar=False) @ mix * 252))
         assert volatility <= profile.target_volatility * 1.001
 

@@ -1,0 +1,1 @@
+"""Documents and tables that present results; stores, the CLI and reports share them."""
