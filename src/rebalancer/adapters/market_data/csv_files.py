@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
+from rebalancer.adapters.market_data.provider import HistoryProvider
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.gaps import GAP_RULE, fill_gaps
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
@@ -28,7 +29,7 @@ _CELL = "write a plain number such as 101.25, or leave the cell blank where ther
 
 
 @attrs.frozen(slots=False)
-class CsvPrices:
+class CsvPrices(HistoryProvider):
     """Adjusted closes from ``FILE.csv`` or ``FILE.csv.gz``, read at first use, once.
 
     One column is called ``date`` (in any case) and holds ISO days, oldest first; each other
@@ -46,22 +47,8 @@ class CsvPrices:
     without: Collection[str] = ()
     since: date | None = None
 
-    def symbols(self) -> tuple[str, ...]:
-        """See `PriceSource.symbols`."""
-        return self._history.symbols
-
-    def closes(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        days: int | None = None,
-        until: date | None = None,
-    ) -> PriceHistory:
-        """See `PriceSource.closes`."""
-        return self._history.window(symbols, days=days, until=until)
-
-    @cached_property
-    def _history(self) -> PriceHistory:
+    def read(self) -> PriceHistory:
+        """See `HistoryProvider.read`."""
         history = _read_prices(self.path)
         if self.without:
             history = history.select([name for name in history.symbols if name not in self.without])

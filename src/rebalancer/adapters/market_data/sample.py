@@ -6,9 +6,7 @@ that it imports, is not loaded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Literal
@@ -16,6 +14,7 @@ from typing import Literal
 import attrs
 
 from rebalancer.adapters.market_data.csv_files import CsvPrices
+from rebalancer.adapters.market_data.provider import HistoryProvider
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 
 SURVIVORSHIP = (
@@ -28,7 +27,7 @@ _FILES = {"stocks": "sp500_dataset.csv.gz", "factors": "factors_dataset.csv.gz"}
 
 
 @attrs.frozen(slots=False)
-class SamplePrices:
+class SamplePrices(HistoryProvider):
     """Packaged adjusted closes in USD, to 2022-12-28, without a gap.
 
     ``stocks``: 19 large US companies from 2000-01-03, see `SURVIVORSHIP`. The file's 20th, RRC,
@@ -40,29 +39,15 @@ class SamplePrices:
         full: The whole file, RRC and the 1990s included: for measuring speed, nothing else.
     """
 
-    name: Literal["stocks", "factors"]
+    name: Literal["stocks", "factors"] = "stocks"
     full: bool = False
 
-    def symbols(self) -> tuple[str, ...]:
-        """See `PriceSource.symbols`."""
-        return self._prices.symbols()
-
-    def closes(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        days: int | None = None,
-        until: date | None = None,
-    ) -> PriceHistory:
-        """See `PriceSource.closes`."""
-        return self._prices.closes(symbols, days=days, until=until)
-
-    @cached_property
-    def _prices(self) -> CsvPrices:
+    def read(self) -> PriceHistory:
+        """See `HistoryProvider.read`."""
         path = _installed(_FILES[self.name])
         if self.full or self.name == "factors":
-            return CsvPrices(path)
-        return CsvPrices(path, without=("RRC",), since=date(2000, 1, 3))
+            return CsvPrices(path).read()
+        return CsvPrices(path, without=("RRC",), since=date(2000, 1, 3)).read()
 
 
 def _installed(file: str) -> Path:

@@ -1,0 +1,44 @@
+"""What every market-data provider shares: one history, read once, from which windows are cut."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import date
+from functools import cached_property
+
+from rebalancer.domain.market.prices import PriceHistory
+
+
+class HistoryProvider(ABC):
+    """Price source that reads its whole history at first use, once.
+
+    A provider implements `read`; see `_template.py`.
+    """
+
+    @abstractmethod
+    def read(self) -> PriceHistory:
+        """Return all prices; called once.
+
+        Raises:
+            InvalidRequest: the data are malformed; the message names the place.
+            PricesUnavailable: the provider did not answer.
+        """
+
+    def symbols(self) -> tuple[str, ...]:
+        """See `PriceSource.symbols`."""
+        return self._history.symbols
+
+    def closes(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        days: int | None = None,
+        until: date | None = None,
+    ) -> PriceHistory:
+        """See `PriceSource.closes`."""
+        return self._history.window(symbols, days=days, until=until)
+
+    @cached_property
+    def _history(self) -> PriceHistory:
+        return self.read()

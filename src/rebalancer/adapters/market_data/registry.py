@@ -1,0 +1,39 @@
+"""Registry of market-data providers: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import attrs
+
+from rebalancer.adapters.market_data.csv_files import CsvPrices, PackagedInstruments
+from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
+from rebalancer.application.ports.market import InstrumentSource, PriceSource
+
+
+@attrs.frozen
+class Provider:
+    """Market-data provider, as callers choose it by name.
+
+    Attributes:
+        prices: Creates its price source; must not do I/O.
+        instruments: Creates its list of instruments; the packaged list by default.
+        cautions: What a reader of results on these prices must know.
+    """
+
+    prices: Callable[[], PriceSource]
+    instruments: Callable[[], InstrumentSource] = PackagedInstruments
+    cautions: tuple[str, ...] = ()
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    "sample": Provider(SamplePrices, cautions=(SURVIVORSHIP,)),
+}
+"""Providers by name. The name ``store`` is reserved for imported prices."""
+
+
+def provider_of(name: str) -> Provider:
+    """Return the provider of this name; any other name is the path of a CSV file."""
+    return PROVIDERS.get(name) or Provider(partial(CsvPrices, Path(name)))
