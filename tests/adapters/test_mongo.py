@@ -18,8 +18,8 @@ from rebalancer.adapters.mongo.connection import PAUSE, connect
 from rebalancer.adapters.mongo.market import MongoMarket
 from rebalancer.adapters.mongo.reports import MongoReports
 from rebalancer.application.market_data import ImportMarket
-from rebalancer.application.ports.reports import Report
-from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.application.reporting.report import Report
+from rebalancer.domain.errors import InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
@@ -187,7 +187,7 @@ def test_what_is_written_is_there_once_most_servers_have_it(market, watched):
     database, listener = watched
     writer = MongoMarket(database)
     writer.save_bars([some_bars()])
-    MongoReports(database).keep(a_report())
+    MongoReports(database).save(a_report())
     assert len(listener.writes) == 4
     assert all(command["writeConcern"]["w"] == "majority" for command in listener.writes)
     assert all(command["writeConcern"]["j"] for command in listener.writes)
@@ -331,10 +331,10 @@ def test_instruments_that_two_keep_at_once_are_all_there(database, market):
 def test_a_report_that_is_too_large_is_told_and_leaves_the_earlier_one(database):
     reports = MongoReports(database)
     small = a_report(series={"x": np.ones(3)})
-    reports.keep(small)
+    reports.save(small)
     noise = np.random.default_rng(1).normal(size=2_200_000)
     with pytest.raises(InvalidRequest, match=r"report: is larger .* 16 MB; keep fewer or shorter"):
-        reports.keep(attrs.evolve(small, series={"x": noise}))
+        reports.save(attrs.evolve(small, series={"x": noise}))
     assert reports.get(small.id).series["x"].tolist() == [1.0, 1.0, 1.0]
 
 
@@ -396,7 +396,7 @@ def test_nobody_waits_long_where_nobody_answers():
             MongoMarket(database).closes()
         for ask in (
             lambda: MongoReports(database).get(uuid4()),
-            lambda: MongoReports(database).keep(a_report()),
+            lambda: MongoReports(database).save(a_report()),
             lambda: MongoMarket(database).save_bars([some_bars()]),
             MongoReports(database).prepare,
         ):
@@ -412,11 +412,11 @@ def test_readers_of_reports_do_not_all_wait_for_a_dead_server():
     database = connect("mongodb://127.0.0.1:9/x", patience=1.5)
     reports, begin = MongoReports(database), threading.Barrier(30)
 
-    def read(number):
+    def read(_):
         begin.wait()
         began = monotonic()
         with pytest.raises(Unavailable, match=r"^MongoDB does not answer$"):
-            reports.get(uuid4()) if number % 2 else reports.of("backtest", "x", limit=1)
+            reports.get(uuid4())
         return monotonic() - began
 
     try:
@@ -440,14 +440,15 @@ def test_an_outage_is_told_once_and_its_end(caplog):
                 server.kill()
                 for _ in range(4):
                     with pytest.raises(Unavailable):
-                        reports.of("backtest", "x", limit=1)
+                        reports.get(uuid4())
                     with pytest.raises(Unavailable):
-                        reports.keep(a_report())
+                        reports.save(a_report())
                 server.start()
                 latest = monotonic() + 20
                 while True:
                     with suppress(Unavailable):
-                        assert reports.of("backtest", "x", limit=1) == []
+                        with pytest.raises(NotFound):
+                            reports.get(uuid4())
                         break
                     assert monotonic() < latest
                     sleep(0.05)
@@ -491,10 +492,10 @@ def test_whoever_writes_first_makes_ready_where_the_server_came_later():
                 with pytest.raises(Unavailable):
                     store.prepare()
             with pytest.raises(Unavailable):
-                reports.keep(a_report())
+                reports.save(a_report())
             server.start()
             with ThreadPoolExecutor(8) as pool:
-                list(pool.map(lambda _: reports.keep(a_report()), range(8)))
+                list(pool.map(lambda _: reports.save(a_report()), range(8)))
             market.save_bars([some_bars()])
             market.save_instruments(Instruments.of([Instrument("A")]))
             assert "subject" in database.reports.index_information()
@@ -513,7 +514,7 @@ def test_a_process_makes_ready_once(market, watched):
 
     def keep(number):
         begin.wait()
-        reports.keep(a_report())
+        reports.save(a_report())
         writer.save_bars([some_bars(f"S{number}")])
 
     with ThreadPoolExecutor(8) as pool:
@@ -531,7 +532,7 @@ def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
             reports.prepare()
             report = a_report(series={"x": np.ones(3)})
             market.save_bars([some_bars()])
-            reports.keep(report)
+            reports.save(report)
             before = market.closes()
             server.kill()
             assert market.closes() is before  # what is known serves on, and it is said that it does

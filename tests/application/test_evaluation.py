@@ -1,23 +1,24 @@
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 import attrs
 import numpy as np
 import pytest
 
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
+from rebalancer.adapters.memory.reports import MemoryReports
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.backtests import BacktestRequest, RunBacktest
 from rebalancer.application.evaluation import (
     EvaluatePolicies,
-    Panel,
-    PanelCash,
-    assign_panel_cash,
-    record,
+    StoreEvidenceReports,
     work,
 )
+from rebalancer.application.panels import Panel, PanelCash, assign_panel_cash
 from rebalancer.application.ports.trials import Trial, TrialKind
 from rebalancer.application.reporting import tables
+from rebalancer.application.reporting.evaluation import evaluation_document, promotion_document
 from rebalancer.domain.backtest.promotion import PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
@@ -208,13 +209,13 @@ def test_a_learned_policy_with_other_weights_is_another_trial(tmp_path):
     )
     assert findings.chosen.endswith("by the policy's own account: band (ppo).")
     (promotion,) = findings.promotions
-    assert promotion.card()["best_rule"] == "band"
-    assert len(record(findings)["promotion"][0]["criteria"]) == 4
+    assert promotion_document(promotion)["best_rule"] == "band"
+    assert len(evaluation_document(findings)["promotion"][0]["criteria"]) == 4
     seeds = tables.verdicts(findings.panels["us"])[1]
     assert seeds.startswith("ppo: its 2 seeds alone gain")
 
 
-def test_panels_have_no_order_and_no_names_for_the_record():
+def test_panels_have_no_order_and_no_names_for_the_evaluation_document():
     us, eu = a_panel(MARKET), a_panel(prices(3, 280, seed=2))
     digests = [run(panels)[1].digest for panels in ({"a": us, "b": eu}, {"c": eu, "d": us})]
     assert digests[0] == digests[1]
@@ -256,11 +257,43 @@ def test_seeds_are_recorded_with_their_spread():
     panel = attrs.evolve(
         findings.panels["us"], policies=(attrs.evolve(evaluation, judgements=(spread,)),)
     )
-    found = record(attrs.evolve(findings, panels={"us": panel}))
+    found = evaluation_document(attrs.evolve(findings, panels={"us": panel}))
     assert found["panels"][0]["policies"][0]["judgements"][0]["seeds"] == {
         "sharpe_gains": [0.3, -0.1, 0.1, 0.2],
         "min": -0.1,
         "median": pytest.approx(0.15),
         "max": 0.3,
     }
-    assert record(findings)["panels"][0]["policies"][0]["judgements"][0]["seeds"] is None
+    assert (
+        evaluation_document(findings)["panels"][0]["policies"][0]["judgements"][0]["seeds"] is None
+    )
+
+
+def test_report_stores_document_and_curves():
+    findings, _ = run({"here": a_panel(MARKET, "weekly", "band")})
+    reports, now = MemoryReports(), datetime(2026, 1, 31, tzinfo=UTC)
+    (made,) = StoreEvidenceReports(reports, lambda: UUID(int=7))(findings, ["weekly"], now=now)
+    kept = reports.get(UUID(int=7))
+    assert made.id == kept.id
+    assert (kept.kind, kept.subject, kept.schema, kept.created) == ("evidence", "weekly", 1, now)
+    assert kept.document == evaluation_document(findings)
+    done = findings.panels["here"]
+    assert np.array_equal(kept.dates, done.dates)
+    evaluation = next(each for each in done.policies if each.policy == "weekly")
+    own = f"here/{evaluation.judgements[0].cash}/weekly"
+    assert kept.series[own].tobytes() == evaluation.judgements[0].values.tobytes()
+    assert len(kept.series[own]) == len(done.dates)
+    assert f"here/{evaluation.judgements[0].cash}/monthly" in kept.series
+
+
+def test_report_of_several_panels_has_days_of_each():
+    other = prices(3, 280, seed=5)
+    findings, _ = run({"one": a_panel(MARKET), "two": a_panel(other)})
+    reports = MemoryReports()
+    (made,) = StoreEvidenceReports(reports, lambda: UUID(int=8))(
+        findings, ["weekly"], now=datetime(2026, 1, 31, tzinfo=UTC)
+    )
+    assert made.dates is None
+    for name, done in findings.panels.items():
+        days = made.series[f"{name}/days"].astype(np.int64).astype("datetime64[D]")
+        assert np.array_equal(days, done.dates)

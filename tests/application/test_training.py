@@ -14,13 +14,13 @@ from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.background import TRAIN, DoTraining, TrainJobRequest
 from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.trials import TrialKind
+from rebalancer.application.reporting.training import training_document
 from rebalancer.application.training import (
     FEWEST_ROWS,
     TrainPolicy,
     TrainRequest,
     describe_choice,
     panels_of,
-    record,
 )
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.prices import PriceHistory
@@ -126,7 +126,7 @@ def test_what_is_learned_from(tmp_path):
         f"Trials: 1 in {trials.place}; this training counts as one, whatever its seeds."
     )
     assert f"has to beat: {chosen} (Sharpe ratio +" in describe_choice(made.choice)
-    kept = record(made)
+    kept = training_document(made)
     assert kept["seeds"] == [
         {"seed": 0, "before": 0.01, "after": 0.02},
         {"seed": 1, "before": 0.01, "after": 1.02},

@@ -15,8 +15,8 @@ from rebalancer.adapters.memory.reports import MemoryReports
 from rebalancer.adapters.mongo.reports import MongoReports
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.reports import SqlReports
-from rebalancer.application.ports.reports import SCHEMAS, Report
 from rebalancer.application.reporting.encoding import packed, unpacked
+from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.domain.errors import InvalidRequest, NotFound, Unavailable
 from tests.contracts.documents import mongo_database
 from tests.contracts.stores import NOW
@@ -77,7 +77,7 @@ def same(one, other, *, series=True):
 
 def test_what_is_kept_is_given_back_to_the_last_bit(reports):
     report = a_report()
-    reports.keep(report)
+    reports.save(report)
     found = reports.get(report.id)
     assert same(found, report)
     assert found.created.tzinfo is not None
@@ -109,20 +109,20 @@ def test_any_report_is_given_back_as_it_was(place, document, series, days, momen
     dates = None if days is None else np.array(days, dtype="datetime64[D]")
     created = NOW + moment
     report = a_report(document=document, series=series, dates=dates, created=created)
-    place().keep(report)
+    place().save(report)
     assert same(place().get(report.id), report)
 
 
 def test_whole_numbers_stay_whole_and_others_do_not(reports):
     report = a_report(document={"whole": 1, "other": 1.0, "yes": True})
-    reports.keep(report)
+    reports.save(report)
     kinds = {name: type(value) for name, value in reports.get(report.id).document.items()}
     assert kinds == {"whole": int, "other": float, "yes": bool}
 
 
 def test_a_report_without_series_has_none(reports):
     report = a_report(series={}, dates=None)
-    reports.keep(report)
+    reports.save(report)
     assert reports.get(report.id).series == {}
     assert reports.get(report.id).dates is None
 
@@ -130,17 +130,16 @@ def test_a_report_without_series_has_none(reports):
 def test_another_of_the_same_id_takes_its_place(reports):
     first = a_report()
     second = a_report(id=first.id, subject="another", series={"only": np.ones(2)}, dates=None)
-    reports.keep(first)
-    reports.keep(second)
+    reports.save(first)
+    reports.save(second)
     assert same(reports.get(first.id), second)
-    assert reports.of("backtest", first.subject, limit=9) == []
 
 
 def test_what_is_kept_does_not_change_with_what_it_was_made_of(reports):
     value = np.ones(3)
     document = {"list": [1]}
     report = a_report(document=document, series={"value": value}, dates=None)
-    reports.keep(report)
+    reports.save(report)
     value[:] = 2.0
     document["list"].append(2)
     reports.get(report.id).document["list"].append(3)
@@ -150,7 +149,7 @@ def test_what_is_kept_does_not_change_with_what_it_was_made_of(reports):
 
 def test_nobody_can_change_a_series(reports):
     report = a_report()
-    reports.keep(report)
+    reports.save(report)
     with pytest.raises(ValueError, match="read-only"):
         reports.get(report.id).series["value"][0] = 2.0
 
@@ -160,33 +159,16 @@ def test_there_is_no_report_of_another_id(reports):
         reports.get(UUID(int=7))
 
 
-def test_reports_about_something_the_latest_first_without_series(reports):
-    subject = uuid4().hex
-    ages = [5, 1, 4, 2, 3]
-    made = [
-        a_report(subject=subject, created=NOW + timedelta(microseconds=age), document={"age": age})
-        for age in ages
-    ]
-    for report in [*made, a_report(subject=subject, kind="evidence"), a_report()]:
-        reports.keep(report)
-    found = reports.of("backtest", subject, limit=4)
-    assert [report.document["age"] for report in found] == [5, 4, 3, 2]
-    assert same(found[0], made[0], series=False)
-    assert all(report.series == {} and report.dates is None for report in found)
-    assert reports.of("backtest", subject, limit=0) == []
-    assert reports.of("nothing", subject, limit=9) == []
-
-
 def test_the_shape_of_a_later_version_is_not_read_as_if_it_were_known(place):
     later, now = place(LATER), place()
     known, unknown = a_report(), a_report(schema=7)
     unknown = attrs.evolve(unknown, subject=known.subject)
     for report in (known, unknown):
-        later.keep(report)
+        later.save(report)
     assert same(later.get(unknown.id), unknown)
     with pytest.raises(Unavailable, match=r"backtest of shape 7.*knows backtest up to 1"):
         now.get(unknown.id)
-    assert [report.id for report in now.of("backtest", known.subject, limit=9)] == [known.id]
+    assert same(now.get(known.id), known)
 
 
 @pytest.mark.parametrize(
@@ -207,21 +189,21 @@ def test_the_shape_of_a_later_version_is_not_read_as_if_it_were_known(place):
 def test_what_nobody_could_read_again_is_not_kept(reports, others, words):
     report = a_report(**others)
     with pytest.raises(InvalidRequest, match=words):
-        reports.keep(report)
+        reports.save(report)
     with pytest.raises(NotFound):
         reports.get(report.id)
 
 
 def test_preparing_again_changes_nothing(reports):
     report = a_report()
-    reports.keep(report)
+    reports.save(report)
     reports.prepare()
     assert same(reports.get(report.id), report)
 
 
 def test_long_series_take_less_than_they_would_bare(reports):
     flat = a_report(series={"flat": np.full(100_000, 1.25)}, dates=None)
-    reports.keep(flat)
+    reports.save(flat)
     assert same(reports.get(flat.id), flat)
     if isinstance(reports, MongoReports):
         kept = reports.database.reports.find_one({"_id": flat.id})["series"]

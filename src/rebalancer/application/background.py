@@ -15,7 +15,8 @@ from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.surroundings import Clock
 from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
-from rebalancer.application.training import TrainPolicy, TrainRequest, record
+from rebalancer.application.reporting.training import training_document
+from rebalancer.application.training import TrainPolicy, TrainRequest
 from rebalancer.domain.policy.training import Plan, Point
 from rebalancer.domain.portfolio.costs import cost_model
 
@@ -80,7 +81,7 @@ class DoTraining:
     clock: Clock
 
     def __call__(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """What was made, see `training.record`; an attempt goes on where one before was cut off.
+        """What was made, see `training_document`; an attempt goes on where one before was cut off.
 
         Raises:
             RebalancerError: as `TrainPolicy`.
@@ -97,7 +98,7 @@ class DoTraining:
             shares[point.seed, point.stage] = point.at / max(point.of, 1)
             progress(sum(shares.values()) / parts)
 
-        result = record(
+        result = training_document(
             self.train(
                 {name: self.prices(path) for name, path in order.panels.items()},
                 order.request,

@@ -19,16 +19,16 @@ from rebalancer.application.ports.jobs import Job, JobChanged, JobState
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.portfolios import IdempotencyKey
-from rebalancer.application.ports.reports import Report, Reports
+from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.ports.surroundings import Clock
+from rebalancer.application.reporting.backtest import backtest_document
+from rebalancer.application.reporting.report import Report
 from rebalancer.domain.backtest.engine import (
     Backtest,
     BacktestSettings,
-    Performance,
     compare_policies,
 )
-from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
@@ -311,8 +311,8 @@ class DoBacktest:
             progress(done / (len(order.policies) + 1))  # the evidence comes after the last policy
 
         outcome = self.run_backtest(order.request(), cautions=self.cautions, progress=one_more)
-        figures = record(outcome)
-        self.reports.keep(
+        figures = backtest_document(outcome)
+        self.reports.save(
             Report(
                 id=job.id,
                 kind=BACKTEST,
@@ -369,32 +369,6 @@ class ReadSeries:
             for name, values in report.series.items()
             if policy in (None, name)
         }
-
-
-def record(done: Backtest) -> dict[str, Any]:
-    """Results as JSON values; figures as in `Performance`."""
-    return {
-        "from": str(done.dates[0]),
-        "to": str(done.dates[-1]),
-        "assets": list(done.symbols),
-        "costs": done.cost_label,
-        "cautions": list(done.cautions),
-        "results": [
-            {
-                "policy": result.policy,
-                **_figures(result.performance),
-                "sharpe_gain": None if result.gain is None else _figures(result.gain),
-            }
-            for result in done.results
-        ],
-    }
-
-
-def _figures(values: Performance | ConfidenceInterval) -> dict[str, Any]:
-    """Figures as Python's own numbers, which any encoder knows."""
-    return attrs.asdict(
-        values, value_serializer=lambda _, __, v: v.item() if isinstance(v, np.generic) else v
-    )
 
 
 def _window(history: PriceHistory, first: date | None, last: date | None) -> tuple[int, int]:

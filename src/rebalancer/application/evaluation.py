@@ -4,150 +4,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import date, datetime
-from statistics import median
+from datetime import datetime
 from typing import Any
 
 import attrs
 import numpy as np
 
-from rebalancer.application.backtests import BacktestRequest, RunBacktest
-from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.backtests import BacktestRequest
+from rebalancer.application.panels import Panel
 from rebalancer.application.ports.policies import Policies
-from rebalancer.application.ports.reports import SCHEMAS, Report, Reports
+from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.surroundings import Ids
 from rebalancer.application.ports.trials import Trial, TrialKind, Trials
-from rebalancer.domain.backtest.engine import BacktestSettings, Performance
+from rebalancer.application.reporting.evaluation import (
+    card_figures,
+    evaluation_document,
+    promotion_document,
+)
+from rebalancer.application.reporting.report import SCHEMAS, Report
+from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.evaluation import (
     CashReturns,
-    Comparison,
-    Judgement,
     PanelEvaluation,
     check_trials,
     evaluate,
 )
 from rebalancer.domain.backtest.findings import Findings, conclude
-from rebalancer.domain.backtest.pooling import PooledComparison
 from rebalancer.domain.backtest.promotion import PromotionThresholds
 from rebalancer.domain.backtest.selection import RULES, RuleChoice, choose_best_rule
 from rebalancer.domain.errors import InvalidRequest, NotFound
-from rebalancer.domain.market.prices import Dates, Floats, PriceHistory
+from rebalancer.domain.market.prices import Dates, Floats
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.policy.serving import LEARNED, Card
 
 EVIDENCE = "evidence"
 """Kind of report that findings are kept as."""
-
-
-@attrs.frozen
-class PanelCash:
-    """What cash earns on one panel.
-
-    Attributes:
-        source: A rate a year, or a column of the prices; 0 where nothing is known of it.
-        hidden: Columns that are cash by another name, and not to be invested in either.
-    """
-
-    source: float | str = 0.0
-    hidden: tuple[str, ...] = ()
-
-
-def assign_panel_cash(text: str | None, columns: Sequence[Collection[str]]) -> list[PanelCash]:
-    """What cash earns on each panel, by ``COLUMN,...,RATE``.
-
-    Each panel takes the first column that it has, else the rate if there is one, else 0.
-
-    Args:
-        text: As the user wrote it, such as ``BIL,TBILL3M,0.02``; None: 0.
-        columns: Of each panel; a column's name may look like a number.
-
-    Raises:
-        InvalidRequest: a piece is neither a column of any panel nor a rate, or there are two rates.
-    """
-    pieces = [] if text is None else [text]
-    every = {column for each in columns for column in each}
-    if text is not None and text not in every:  # a column's name may hold a comma
-        pieces = [piece.strip() for piece in text.split(",")]
-    named = [piece for piece in pieces if piece in every]
-    rates = [_rate(piece) for piece in pieces if piece not in every]
-    if len(rates) > 1:
-        raise InvalidRequest(f"name one rate at most, not {len(rates)}", field="risk_free")
-    found = []
-    for each in columns:
-        own = [column for column in named if column in each]
-        source = own[0] if own else rates[0] if rates else 0.0
-        found.append(PanelCash(source, tuple(own[1:])))
-    return found
-
-
-def _rate(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidRequest(
-            f"{text!r} is neither a column of the prices nor a rate a year such as 0.02",
-            field="risk_free",
-        ) from None
-
-
-@attrs.frozen
-class _Without:
-    """A source of prices from which some columns are missing."""
-
-    prices: PriceSource
-    hidden: tuple[str, ...]
-
-    def symbols(self) -> tuple[str, ...]:
-        """See `PriceSource.symbols`."""
-        return tuple(symbol for symbol in self.prices.symbols() if symbol not in self.hidden)
-
-    def closes(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        days: int | None = None,
-        until: date | None = None,
-    ) -> PriceHistory:
-        """See `PriceSource.closes`."""
-        asked = self.symbols() if symbols is None else symbols
-        return self.prices.closes(asked, days=days, until=until)
-
-
-@attrs.frozen
-class Panel:
-    """Prices, and what is asked of policies on them.
-
-    Attributes:
-        request: Whom to judge, and under which settings.
-        run_backtest: What knows the prices.
-        hidden: Columns that are left out, see `PanelCash.hidden`.
-    """
-
-    request: BacktestRequest
-    run_backtest: RunBacktest
-    hidden: tuple[str, ...] = ()
-
-    def settings(self) -> BacktestSettings:
-        """What the request means on the prices; raises as `RunBacktest.settings`."""
-        return self._seen().settings(self.request)
-
-    def training(self) -> BacktestSettings:
-        """The same from the first close on at which every column has a price.
-
-        Raises:
-            As `settings`.
-        """
-        seen = self._seen()
-        history = seen.prices.closes()
-        known = ~np.isnan(history.closes).any(axis=1)
-        first: date = history.dates[int(np.argmax(known))].item()
-        return seen.settings(attrs.evolve(self.request, first=first))
-
-    def _seen(self) -> RunBacktest:
-        run_backtest = self.run_backtest
-        if not self.hidden:
-            return run_backtest
-        return attrs.evolve(run_backtest, prices=_Without(run_backtest.prices, self.hidden))
 
 
 @attrs.frozen
@@ -352,114 +243,6 @@ def work(panels: Mapping[str, Panel], training: Collection[str] = ()) -> int:
     return judgements + len(training) * len(RULES)
 
 
-def record(findings: Findings) -> dict[str, Any]:
-    """Evaluations of one or more panels as JSON values."""
-    first = next(iter(findings.panels.values()))
-    return {
-        "costs": first.cost_label,
-        "trials": findings.trials,
-        "counted": findings.counted,
-        "cautions": list(findings.cautions),
-        "chosen_rule": None if findings.choice is None else _choice(findings.choice),
-        "panels": [
-            {
-                "panel": name,
-                "from": str(done.dates[0]),
-                "to": str(done.dates[-1]),
-                "assets": list(done.symbols),
-                "policies": [
-                    {
-                        "policy": evaluation.policy,
-                        "finding": str(evaluation.verdict.finding),
-                        "verdict": evaluation.verdict.sentence,
-                        "chosen_rule": evaluation.chosen_rule,
-                        "judgements": [_judgement(each) for each in evaluation.judgements],
-                    }
-                    for evaluation in done.policies
-                ],
-            }
-            for name, done in findings.panels.items()
-        ],
-        "pooled": [
-            {
-                "policy": each.policy,
-                "finding": str(each.verdict.finding),
-                "verdict": each.verdict.sentence,
-                "cash_at_0": [_pooled(comparison) for comparison in each.at_zero],
-                "strictest": [_pooled(comparison) for comparison in each.strictest],
-            }
-            for each in findings.pooled
-        ],
-        "promotion": [each.card() for each in findings.promotions],
-        "summary": [
-            {"policy": policy, "verdict": sentence} for policy, sentence in findings.summaries
-        ],
-    }
-
-
-def _choice(choice: RuleChoice) -> dict[str, Any]:
-    return {
-        "policy": choice.rule,
-        "panels": choice.panels,
-        "from": choice.first,
-        "to": choice.last,
-        "sharpe_gains": [{"policy": name, "median": gain} for name, gain in choice.gains],
-    }
-
-
-def _judgement(judgement: Judgement) -> dict[str, Any]:
-    return {
-        "risk_free": judgement.cash,
-        **_figures(judgement.performance),
-        "drawdown_beyond_exposure": judgement.drawdown_beyond_exposure,
-        "break_even_bps": judgement.break_even_bps,
-        "against": [_compare(comparison) for comparison in judgement.comparisons],
-        "thirds": [
-            {"from": part.first, "to": part.last, "sharpe_gain": part.gain}
-            for part in judgement.subperiods
-        ],
-        "cost_sweep": [
-            {"cost_bps": each.bps, "sharpe_gain": each.gain} for each in judgement.sweep
-        ],
-        "seeds": _seeds(judgement.seeds),
-    }
-
-
-def _seeds(gains: Sequence[float]) -> dict[str, Any] | None:
-    if not gains:
-        return None
-    spread = {"min": min(gains), "median": median(gains), "max": max(gains)}
-    return {"sharpe_gains": list(gains), **spread}
-
-
-def _compare(comparison: Comparison) -> dict[str, Any]:
-    return {
-        "policy": comparison.against,
-        "sharpe_gain": None if comparison.gain is None else attrs.asdict(comparison.gain),
-        "probability": comparison.probability,
-        "probabilistic_sharpe": comparison.probabilistic,
-        "deflated_sharpe": comparison.deflated,
-        **_figures(comparison.performance),
-    }
-
-
-def _pooled(comparison: PooledComparison) -> dict[str, Any]:
-    return {
-        "policy": comparison.against,
-        "panels": comparison.panels,
-        "sharpe_gain": None if comparison.gain is None else attrs.asdict(comparison.gain),
-        "median": comparison.median,
-        "probability": comparison.probability,
-        "deflated_probability": comparison.deflated,
-    }
-
-
-def _figures(performance: Performance) -> dict[str, float | int]:
-    names = ("sharpe", "cagr", "volatility", "max_drawdown", "average_exposure")
-    more = ("turnover_per_year", "orders", "orders_per_year", "cost_paid", "final_value")
-    return {name: getattr(performance, name) for name in (*names, *more)}
-
-
 @attrs.frozen
 class StoreEvidence:
     """Write findings down with the versions of learned policies that they are of."""
@@ -506,12 +289,12 @@ class StoreEvidence:
             if evidence.get("weights") != card.learning.weights:
                 evidence = {}
             if max_departure >= 1:
-                evidence["gate"] = promotion.card()
+                evidence["gate"] = promotion_document(promotion)
             figures = dict(evidence.get("figures", {}))
             figures[f"max_departure {max_departure:g}"] = {
                 "on": now.date().isoformat(),
                 "trials": findings.trials,
-                "panels": _brief(findings, promotion.policy),
+                "panels": card_figures(findings, promotion.policy),
             }
             evidence["figures"] = figures
             kept.append(self.policies.keep_evidence(card.name, evidence))
@@ -537,14 +320,14 @@ class StoreEvidenceReports:
             InvalidRequest: they are larger than the store takes.
             Unavailable: the store did not answer.
         """
-        document = record(findings)
+        document = evaluation_document(findings)
         made = []
         for version in versions:
             series, dates = _paths(findings, version)
             report = Report(
                 self.ids(), EVIDENCE, version, now, SCHEMAS[EVIDENCE], document, series, dates
             )
-            self.reports.keep(report)
+            self.reports.save(report)
             made.append(report)
         return tuple(made)
 
@@ -566,35 +349,3 @@ def _paths(findings: Findings, policy: str) -> tuple[dict[str, Floats], Dates | 
                 found |= {f"{panel}/{each.cash}/{name}": path for name, path in paths if path.size}
     one = list(findings.panels.values())
     return found, one[0].dates if len(one) == 1 else None
-
-
-def _brief(findings: Findings, policy: str) -> dict[str, Any]:
-    """The figures of one policy that a card shows, by panel; cash at the strictest return."""
-    told = {}
-    for name, done in findings.panels.items():
-        evaluation = next(each for each in done.policies if each.policy == policy)
-        judgement = evaluation.strictest
-        own, monthly = judgement.performance, judgement.baseline.performance
-        gain = judgement.baseline.gain
-        told[name] = {
-            "from": str(done.dates[0]),
-            "to": str(done.dates[-1]),
-            "assets": len(done.symbols),
-            "cash": judgement.cash,
-            "sharpe": round(own.sharpe, 4),
-            "monthly": round(monthly.sharpe, 4),
-            "gain": None
-            if gain is None
-            else [round(each, 4) for each in (gain.estimate, gain.low, gain.high)],
-            "drawdown_beyond_exposure": None
-            if judgement.drawdown_beyond_exposure is None
-            else round(judgement.drawdown_beyond_exposure, 4),
-            "exposure": round(own.average_exposure, 4),
-            "turnover_of_monthly": round(
-                own.turnover_per_year / max(monthly.turnover_per_year, 1e-12), 4
-            ),
-            "orders_of_monthly": round(
-                own.orders_per_year / max(monthly.orders_per_year, 1e-12), 4
-            ),
-        }
-    return told

@@ -7,15 +7,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
 
 from rebalancer.application.ports.market import PriceSource, Regimes
 from rebalancer.application.ports.policies import Policies, Trainer
-from rebalancer.application.ports.reports import TrainingResult
 from rebalancer.application.ports.trials import Trial, TrialKind, Trials
+from rebalancer.application.reporting.training import TrainingResult
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.selection import RuleChoice, choose_best_rule
 from rebalancer.domain.errors import InvalidRequest
@@ -285,40 +284,3 @@ def describe_choice(choice: RuleChoice) -> str:
         f"(Sharpe ratio {choice.gains[0][1]:+.2f} on monthly, the median of "
         f"{choice.panels} panel{'' if choice.panels == 1 else 's'})."
     )
-
-
-def record(made: TrainingResult) -> dict[str, Any]:
-    """What was made as JSON values."""
-    trained, plan = made.trained, made.plan
-    training = trained.training
-    return {
-        "policy": made.version,
-        "place": made.place,
-        "algorithm": plan.algorithm,
-        "reward": plan.reward,
-        "steps": plan.steps,
-        "worlds": plan.worlds,
-        "warm_start": plan.warm_start,
-        "device": plan.device,
-        "chosen_rule": made.choice.rule,
-        "trained_until": str(training.trained_until),
-        "command": training.command,
-        "data": [
-            {
-                "name": one.name,
-                "sha256": one.sha256,
-                "from": str(one.first),
-                "to": str(one.last),
-                "assets": one.symbols,
-            }
-            for one in training.data
-        ],
-        "stages": [attrs.asdict(stage) for stage in training.stages],
-        "seeds": [
-            {"seed": seed, "before": trained.before[seed], "after": trained.after[seed]}
-            for seed in plan.seeds
-        ],
-        "curve": [attrs.asdict(point) for point in trained.curve],
-        "counted": made.counted,
-        "cautions": list(made.cautions),
-    }

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports.reports import SCHEMAS, Report
 from rebalancer.application.reporting.encoding import check_readable, checked
+from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.domain.errors import NotFound
 
 
@@ -27,8 +27,8 @@ class MemoryReports:
     def prepare(self) -> None:
         """See `Reports.prepare`."""
 
-    def keep(self, report: Report) -> None:
-        """See `Reports.keep`."""
+    def save(self, report: Report) -> None:
+        """See `Reports.save`."""
         self._kept[report.id] = attrs.evolve(report, document=checked(report, self.schemas))
 
     def get(self, id: UUID) -> Report:
@@ -38,17 +38,3 @@ class MemoryReports:
             raise NotFound(f"there is no report {id}")
         check_readable(id, found.kind, found.schema, self.schemas)
         return attrs.evolve(found, document=deepcopy(found.document))
-
-    def of(self, kind: str, subject: str, *, limit: int) -> list[Report]:
-        """See `Reports.of`."""
-        found = [
-            report
-            for report in self._kept.values()
-            if (report.kind, report.subject) == (kind, subject)
-            and report.schema <= self.schemas.get(kind, 0)
-        ]
-        found.sort(key=lambda report: (report.created, report.id), reverse=True)
-        return [
-            attrs.evolve(report, document=deepcopy(report.document), series={}, dates=None)
-            for report in found[:limit]
-        ]

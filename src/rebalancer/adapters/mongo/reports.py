@@ -18,8 +18,8 @@ from rebalancer.adapters.mongo.connection import (
     prepare,
     translated,
 )
-from rebalancer.application.ports.reports import SCHEMAS, Report
 from rebalancer.application.reporting.encoding import check_readable, checked, packed, unpacked
+from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.domain.errors import NotFound
 
 _LATEST = [("created", DESCENDING), ("micros", DESCENDING), ("_id", DESCENDING)]
@@ -68,8 +68,8 @@ class MongoReports:
         """See `Reports.prepare`: the server checks documents, and finds them by their subject."""
         self._preparation()
 
-    def keep(self, report: Report) -> None:
-        """See `Reports.keep`."""
+    def save(self, report: Report) -> None:
+        """See `Reports.save`."""
         self._preparation.once()
         micros = report.created.microsecond % 1000
         document: Document = {
@@ -96,19 +96,6 @@ class MongoReports:
         check_readable(id, found["kind"], found["schema"], self.schemas)
         series, dates = unpacked(id, found.get("series"))
         return attrs.evolve(_from_document(found), series=series, dates=dates)
-
-    def of(self, kind: str, subject: str, *, limit: int) -> list[Report]:
-        """See `Reports.of`."""
-        if limit < 1:  # which is no limit to MongoDB
-            return []
-        wanted = {
-            "kind": kind,
-            "subject": subject,
-            "schema": {"$lte": self.schemas.get(kind, 0)},
-        }
-        with self._outage.spared():
-            found = self.database.reports.find(wanted, {"series": False}, sort=_LATEST, limit=limit)
-            return [_from_document(each) for each in found]
 
 
 def _from_document(found: Mapping[str, Any]) -> Report:

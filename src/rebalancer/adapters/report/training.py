@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rebalancer.adapters.report import drawing
 from rebalancer.adapters.report.drawing import STYLE, Line
 from rebalancer.adapters.report.page import many, palette, part, swatch
-from rebalancer.application.ports.reports import TrainingResult
+from rebalancer.application.reporting.training import TrainingResult
 from rebalancer.application.training import describe_choice
 
 Floats = NDArray[np.float64]

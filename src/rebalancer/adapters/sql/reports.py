@@ -12,11 +12,9 @@ from sqlalchemy import Engine, Row, select
 
 from rebalancer.adapters.sql.engine import reading, upserted, writing
 from rebalancer.adapters.sql.tables import reports
-from rebalancer.application.ports.reports import SCHEMAS, Report
 from rebalancer.application.reporting.encoding import check_readable, checked, packed, unpacked
+from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.domain.errors import NotFound
-
-_WITHOUT_SERIES = [column for column in reports.c if column.name != "series"]
 
 
 @attrs.frozen
@@ -34,8 +32,8 @@ class SqlReports:
     def prepare(self) -> None:
         """See `Reports.prepare`; tables are a matter of `Database.upgrade`."""
 
-    def keep(self, report: Report) -> None:
-        """See `Reports.keep`."""
+    def save(self, report: Report) -> None:
+        """See `Reports.save`."""
         row = {
             "id": report.id,
             "kind": report.kind,
@@ -57,18 +55,6 @@ class SqlReports:
         check_readable(id, row.kind, row.schema, self.schemas)
         series, dates = unpacked(id, row.series)
         return attrs.evolve(_from_row(row), series=series, dates=dates)
-
-    def of(self, kind: str, subject: str, *, limit: int) -> list[Report]:
-        """See `Reports.of`."""
-        wanted = (
-            select(*_WITHOUT_SERIES)
-            .where(reports.c.kind == kind, reports.c.subject == subject)
-            .where(reports.c.schema <= self.schemas.get(kind, 0))
-            .order_by(reports.c.created.desc(), reports.c.id.desc())
-            .limit(limit)
-        )
-        with reading(self.engine) as connection:
-            return [_from_row(row) for row in connection.execute(wanted)]
 
 
 def _from_row(row: Row[Any]) -> Report:

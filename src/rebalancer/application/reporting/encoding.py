@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.application.ports.reports import SCHEMAS, Report
+from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 Columns = dict[str, NDArray[np.float64]]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 import attrs
 
@@ -99,15 +98,6 @@ class PromotionDecision:
             f"{self.policy}: {way} the promotion gate, held to {self.best_rule}.",
             *(f"{'pass' if each.passed else 'FAIL'}  {each.sentence}" for each in self.criteria),
         )
-
-    def card(self) -> dict[str, Any]:
-        """As JSON values, for a policy's card."""
-        return {
-            "policy": self.policy,
-            "best_rule": self.best_rule,
-            "passed": self.passed if self.criteria else None,
-            "criteria": [attrs.asdict(each) for each in self.criteria],
-        }
 
 
 def apply_gate(

@@ -144,9 +144,9 @@ def as_json_text(done: Backtest, cost_bps: float | None) -> str:
     """The results as JSON; figures as in `Performance`."""
     import json
 
-    from rebalancer.application.backtests import record
+    from rebalancer.application.reporting.backtest import backtest_document
 
-    found = record(done)
+    found = backtest_document(done)
     heading = {key: found.pop(key) for key in ("from", "to", "assets")}
     return json.dumps(heading | {"cost_bps": cost_bps} | found, indent=2, allow_nan=False)
 

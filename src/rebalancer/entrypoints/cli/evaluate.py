@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rebalancer.application.backtests import BacktestRequest
-    from rebalancer.application.evaluation import Panel
+    from rebalancer.application.panels import Panel
     from rebalancer.application.reporting.tables import Table
     from rebalancer.domain.backtest.findings import Findings
 
@@ -195,9 +195,9 @@ def evaluate(
     if as_json:
         import json
 
-        from rebalancer.application.evaluation import record
+        from rebalancer.application.reporting.evaluation import evaluation_document
 
-        click.echo(json.dumps(record(findings), indent=2, allow_nan=False))
+        click.echo(json.dumps(evaluation_document(findings), indent=2, allow_nan=False))
     else:
         show(findings)
     # After the results, which are not lost if something cannot be written.
@@ -238,7 +238,7 @@ def _asked(
     import attrs
 
     from rebalancer.application.backtests import RunBacktest
-    from rebalancer.application.evaluation import Panel, assign_panel_cash
+    from rebalancer.application.panels import Panel, assign_panel_cash
     from rebalancer.application.ports.market import PriceSource
 
     both = [*wired.items(), *learnt.items()]

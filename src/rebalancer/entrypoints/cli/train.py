@@ -22,7 +22,7 @@ from rebalancer.entrypoints.cli.options import (
 
 if TYPE_CHECKING:
     from rebalancer.application.ports.market import PriceSource
-    from rebalancer.application.ports.reports import TrainingResult
+    from rebalancer.application.reporting.training import TrainingResult
     from rebalancer.application.training import TrainRequest
     from rebalancer.domain.policy.training import Plan, Point
     from rebalancer.entrypoints.cli.screen import Tell
@@ -166,7 +166,8 @@ def train(
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.reports import TrainingReports
     from rebalancer.application.ports.surroundings import Clock
-    from rebalancer.application.training import TrainPolicy, TrainRequest, record
+    from rebalancer.application.reporting.training import training_document
+    from rebalancer.application.training import TrainPolicy, TrainRequest
     from rebalancer.domain.backtest.selection import RULES
     from rebalancer.domain.policy.training import Plan, check_name
     from rebalancer.entrypoints.cli.screen import stages
@@ -230,7 +231,9 @@ def train(
     if as_json:
         import json
 
-        click.echo(json.dumps({**record(made), "next": following}, indent=2, allow_nan=False))
+        click.echo(
+            json.dumps({**training_document(made), "next": following}, indent=2, allow_nan=False)
+        )
     else:
         _show(made, following)
     if report is not None:

@@ -1,0 +1,37 @@
+"""Backtests as documents of JSON values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rebalancer.domain.backtest.engine import Backtest, Performance
+from rebalancer.domain.backtest.evidence import ConfidenceInterval
+
+
+def backtest_document(done: Backtest) -> dict[str, Any]:
+    """Results as JSON values; figures as in `Performance`."""
+    return {
+        "from": str(done.dates[0]),
+        "to": str(done.dates[-1]),
+        "assets": list(done.symbols),
+        "costs": done.cost_label,
+        "cautions": list(done.cautions),
+        "results": [
+            {
+                "policy": result.policy,
+                **_figures(result.performance),
+                "sharpe_gain": None if result.gain is None else _figures(result.gain),
+            }
+            for result in done.results
+        ],
+    }
+
+
+def _figures(values: Performance | ConfidenceInterval) -> dict[str, Any]:
+    """Figures as Python's own numbers, which any encoder knows."""
+    return attrs.asdict(
+        values, value_serializer=lambda _, __, v: v.item() if isinstance(v, np.generic) else v
+    )

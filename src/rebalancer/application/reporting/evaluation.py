@@ -1,0 +1,166 @@
+"""Evaluations as documents of JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import attrs
+
+from rebalancer.domain.backtest.engine import Performance
+from rebalancer.domain.backtest.evaluation import Comparison, Judgement
+from rebalancer.domain.backtest.findings import Findings
+from rebalancer.domain.backtest.pooling import PooledComparison
+from rebalancer.domain.backtest.promotion import PromotionDecision
+from rebalancer.domain.backtest.selection import RuleChoice
+
+
+def evaluation_document(findings: Findings) -> dict[str, Any]:
+    """Evaluations of one or more panels as JSON values."""
+    first = next(iter(findings.panels.values()))
+    return {
+        "costs": first.cost_label,
+        "trials": findings.trials,
+        "counted": findings.counted,
+        "cautions": list(findings.cautions),
+        "chosen_rule": None if findings.choice is None else _choice(findings.choice),
+        "panels": [
+            {
+                "panel": name,
+                "from": str(done.dates[0]),
+                "to": str(done.dates[-1]),
+                "assets": list(done.symbols),
+                "policies": [
+                    {
+                        "policy": evaluation.policy,
+                        "finding": str(evaluation.verdict.finding),
+                        "verdict": evaluation.verdict.sentence,
+                        "chosen_rule": evaluation.chosen_rule,
+                        "judgements": [_judgement(each) for each in evaluation.judgements],
+                    }
+                    for evaluation in done.policies
+                ],
+            }
+            for name, done in findings.panels.items()
+        ],
+        "pooled": [
+            {
+                "policy": each.policy,
+                "finding": str(each.verdict.finding),
+                "verdict": each.verdict.sentence,
+                "cash_at_0": [_pooled(comparison) for comparison in each.at_zero],
+                "strictest": [_pooled(comparison) for comparison in each.strictest],
+            }
+            for each in findings.pooled
+        ],
+        "promotion": [promotion_document(each) for each in findings.promotions],
+        "summary": [
+            {"policy": policy, "verdict": sentence} for policy, sentence in findings.summaries
+        ],
+    }
+
+
+def promotion_document(decision: PromotionDecision) -> dict[str, Any]:
+    """Return a promotion decision as JSON values, as policy cards store it."""
+    return {
+        "policy": decision.policy,
+        "best_rule": decision.best_rule,
+        "passed": decision.passed if decision.criteria else None,
+        "criteria": [attrs.asdict(each) for each in decision.criteria],
+    }
+
+
+def _choice(choice: RuleChoice) -> dict[str, Any]:
+    return {
+        "policy": choice.rule,
+        "panels": choice.panels,
+        "from": choice.first,
+        "to": choice.last,
+        "sharpe_gains": [{"policy": name, "median": gain} for name, gain in choice.gains],
+    }
+
+
+def _judgement(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "risk_free": judgement.cash,
+        **_figures(judgement.performance),
+        "drawdown_beyond_exposure": judgement.drawdown_beyond_exposure,
+        "break_even_bps": judgement.break_even_bps,
+        "against": [_comparison(comparison) for comparison in judgement.comparisons],
+        "thirds": [
+            {"from": part.first, "to": part.last, "sharpe_gain": part.gain}
+            for part in judgement.subperiods
+        ],
+        "cost_sweep": [
+            {"cost_bps": each.bps, "sharpe_gain": each.gain} for each in judgement.sweep
+        ],
+        "seeds": _seeds(judgement.seeds),
+    }
+
+
+def _seeds(gains: Sequence[float]) -> dict[str, Any] | None:
+    if not gains:
+        return None
+    spread = {"min": min(gains), "median": median(gains), "max": max(gains)}
+    return {"sharpe_gains": list(gains), **spread}
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "policy": comparison.against,
+        "sharpe_gain": None if comparison.gain is None else attrs.asdict(comparison.gain),
+        "probability": comparison.probability,
+        "probabilistic_sharpe": comparison.probabilistic,
+        "deflated_sharpe": comparison.deflated,
+        **_figures(comparison.performance),
+    }
+
+
+def _pooled(comparison: PooledComparison) -> dict[str, Any]:
+    return {
+        "policy": comparison.against,
+        "panels": comparison.panels,
+        "sharpe_gain": None if comparison.gain is None else attrs.asdict(comparison.gain),
+        "median": comparison.median,
+        "probability": comparison.probability,
+        "deflated_probability": comparison.deflated,
+    }
+
+
+def _figures(performance: Performance) -> dict[str, float | int]:
+    names = ("sharpe", "cagr", "volatility", "max_drawdown", "average_exposure")
+    more = ("turnover_per_year", "orders", "orders_per_year", "cost_paid", "final_value")
+    return {name: getattr(performance, name) for name in (*names, *more)}
+
+
+def card_figures(findings: Findings, policy: str) -> dict[str, Any]:
+    """The figures of one policy that a card shows, by panel; cash at the strictest return."""
+    told = {}
+    for name, done in findings.panels.items():
+        evaluation = next(each for each in done.policies if each.policy == policy)
+        judgement = evaluation.strictest
+        own, monthly = judgement.performance, judgement.baseline.performance
+        gain = judgement.baseline.gain
+        told[name] = {
+            "from": str(done.dates[0]),
+            "to": str(done.dates[-1]),
+            "assets": len(done.symbols),
+            "cash": judgement.cash,
+            "sharpe": round(own.sharpe, 4),
+            "monthly": round(monthly.sharpe, 4),
+            "gain": None
+            if gain is None
+            else [round(each, 4) for each in (gain.estimate, gain.low, gain.high)],
+            "drawdown_beyond_exposure": None
+            if judgement.drawdown_beyond_exposure is None
+            else round(judgement.drawdown_beyond_exposure, 4),
+            "exposure": round(own.average_exposure, 4),
+            "turnover_of_monthly": round(
+                own.turnover_per_year / max(monthly.turnover_per_year, 1e-12), 4
+            ),
+            "orders_of_monthly": round(
+                own.orders_per_year / max(monthly.orders_per_year, 1e-12), 4
+            ),
+        }
+    return told

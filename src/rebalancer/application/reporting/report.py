@@ -1,0 +1,57 @@
+"""Reports: documents that stores keep for backtests and evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMAS = {"backtest": 1, "evidence": 1}
+"""Kinds of report that are kept, and the newest shape of each one's document."""
+
+
+def _columns(
+    given: Mapping[str, NDArray[np.float64]],
+) -> Mapping[str, NDArray[np.float64]]:
+    return {name: _column(values, "float64") for name, values in given.items()}
+
+
+def _days(given: NDArray[np.datetime64] | None) -> NDArray[np.datetime64] | None:
+    return None if given is None else _column(given, "datetime64[D]")
+
+
+def _column(given: NDArray[Any], kind: str) -> NDArray[Any]:
+    """A read-only copy, one-dimensional."""
+    column = np.array(given, dtype=kind).reshape(-1)
+    column.flags.writeable = False
+    return column
+
+
+@attrs.frozen(eq=False)
+class Report:
+    """What came of a backtest or an evaluation, as a document to keep.
+
+    Attributes:
+        id: Unique; of a job's result the job's.
+        kind: What it is of, see `SCHEMAS`.
+        subject: What it is about, to find it by: an owner's id, or the version of a policy.
+        created: When.
+        schema: The version of the document's shape, as of its kind.
+        document: JSON values.
+        series: Long columns of figures by name, shape (T,) each, any T.
+        dates: (T,) day of each row of those series that have T rows; None: there are none.
+    """
+
+    id: UUID
+    kind: str
+    subject: str
+    created: datetime
+    schema: int
+    document: Mapping[str, Any]
+    series: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict, converter=_columns)
+    dates: NDArray[np.datetime64] | None = attrs.field(default=None, converter=_days)
