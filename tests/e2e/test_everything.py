@@ -13,7 +13,7 @@ import pymongo
 import pytest
 import redis
 
-from rebalancer.entrypoints.cli.serve import DEMO_EMAIL, DEMO_PASSWORD
+from rebalancer.entrypoints.cli.commands.serve import DEMO_EMAIL, DEMO_PASSWORD
 from tests.e2e.conftest import until
 from tests.e2e.test_containers import SERVICES
 from tests.entrypoints.conftest import ENVIRONMENT, running

@@ -5,8 +5,10 @@ Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import pkgutil
 import sys
 import traceback
 from io import TextIOWrapper
@@ -15,25 +17,29 @@ import click
 
 from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError, Unavailable
-from rebalancer.entrypoints.cli.backtest import backtest
-from rebalancer.entrypoints.cli.batch import batch
-from rebalancer.entrypoints.cli.database import db
-from rebalancer.entrypoints.cli.demo import demo
-from rebalancer.entrypoints.cli.evaluate import evaluate
-from rebalancer.entrypoints.cli.jobs import jobs
-from rebalancer.entrypoints.cli.market import market
-from rebalancer.entrypoints.cli.policies import policies
-from rebalancer.entrypoints.cli.portfolios import portfolio
-from rebalancer.entrypoints.cli.propose import accept, propose
-from rebalancer.entrypoints.cli.serve import serve
-from rebalancer.entrypoints.cli.train import train
-from rebalancer.entrypoints.cli.users import user
-from rebalancer.entrypoints.cli.worker import worker
+from rebalancer.entrypoints.cli import commands
 
 GOOD, UNEXPECTED, BAD_INPUT, WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
 
 
+class LazyCommands(click.Group):
+    """The modules of `commands`, each of which is loaded when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands in alphabetical order."""
+        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command; None if there is no such command."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"{commands.__name__}.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
 @click.group(
+    cls=LazyCommands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures.",
 )
@@ -49,13 +55,6 @@ def rebalancer(context: click.Context) -> None:
     As a server: rebalancer serve --upgrade --demo
     """
     context.obj = Settings.read()
-
-
-for _command in (
-    *(demo, propose, batch, backtest, evaluate, train, policies, market),
-    *(serve, worker, jobs, db, user, portfolio, accept),
-):
-    rebalancer.add_command(_command)
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def demo(out: Path) -> None:
     from rebalancer.application.rebalance import ProposeRebalance, SetTerms
     from rebalancer.domain.policy.rules import policy_names
     from rebalancer.domain.portfolio.costs import CostModel
-    from rebalancer.entrypoints.cli import backtest, propose
+    from rebalancer.entrypoints.cli.commands import backtest, propose
     from rebalancer.entrypoints.cli.screen import console, progress
     from rebalancer.entrypoints.cli.tour import tour
     from rebalancer.entrypoints.schemas.portfolio import portfolio_of

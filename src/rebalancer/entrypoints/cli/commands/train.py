@@ -254,7 +254,7 @@ def _leave(
 
     from rebalancer.application.background import TRAIN, TrainJobRequest
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.jobs import place, submit
+    from rebalancer.entrypoints.cli.commands.jobs import place, submit
 
     if report is not None:
         raise InvalidRequest("not with --background", field="report")

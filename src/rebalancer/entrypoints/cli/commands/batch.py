@@ -172,7 +172,7 @@ def _leave(
 
     from rebalancer.application.background import BATCH, BatchJobRequest
     from rebalancer.application.rebalance import SetTerms
-    from rebalancer.entrypoints.cli.jobs import place, submit
+    from rebalancer.entrypoints.cli.commands.jobs import place, submit
 
     currency = currency or settings().currency
     with store(where) as wired:  # raises for what cannot be done

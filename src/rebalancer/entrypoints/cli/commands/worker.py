@@ -36,7 +36,7 @@ def worker(concurrency: int | None, grace: float) -> None:
     import attrs
 
     from rebalancer.application.market_data import PrepareStores
-    from rebalancer.entrypoints.cli.serve import check_tables
+    from rebalancer.entrypoints.cli.commands.serve import check_tables
     from rebalancer.entrypoints.worker import work
     from rebalancer.wiring.container import build_container
 

@@ -19,11 +19,10 @@ from rebalancer.entrypoints.cli.options import (
     sources,
     store,
     wire,
-    write_text,
 )
 
 if TYPE_CHECKING:
-    from rebalancer.application.rebalance import Comparison, Current
+    from rebalancer.application.rebalance import Comparison
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.portfolio.portfolio import Portfolio
     from rebalancer.domain.rebalancing.proposal import Proposal, Terms
@@ -161,70 +160,6 @@ def propose(
         show(comparison, portfolio, terms)
 
 
-@click.command()
-@click.argument("proposal_id", metavar="PROPOSAL_ID", type=click.UUID)
-@click.option(
-    "--mode",
-    type=click.Choice(["paper", "worksheet"]),
-    default="paper",
-    show_default=True,
-    help="paper: executed at once, at its closes and costs. worksheet: by its owner, elsewhere.",
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="With --mode worksheet: a CSV of the orders."
-)
-@market_options
-@json_option
-def accept(
-    proposal_id: UUID,
-    mode: str,
-    out: Path | None,
-    prices: Path | None,
-    assets: Path | None,
-    as_json: bool,
-) -> None:
-    """Agree to a kept proposal on behalf of its owner.
-
-    The prices must be those that it was made with. An accepted worksheet waits until its trades are
-    recorded over HTTP.
-
-    \b
-    Examples:
-      rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e
-      rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e --mode worksheet --out orders.csv
-    """
-    import json
-
-    from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.ports.surroundings import Clock
-    from rebalancer.application.rebalance import AcceptProposal, Mode
-    from rebalancer.domain.errors import InvalidRequest
-
-    if out is not None and mode != "worksheet":
-        raise InvalidRequest("only with --mode worksheet", field="out")
-    where = sources(prices, assets)
-    with store(where) as wired:
-        with wired.get(UnitOfWork).read() as tx:
-            owner = tx.proposals.get(proposal_id).owner
-        current, _ = wired.get(AcceptProposal)(
-            proposal_id, owner=owner, mode=Mode(mode), now=wired.get(Clock)()
-        )
-    if out is not None:
-        from rebalancer.entrypoints.schemas.proposal import worksheet_text
-
-        write_text(out, worksheet_text(current), field="out")
-    if as_json:
-        click.echo(json.dumps(_stage(current), indent=2))
-        return
-    made = current.record.proposal
-    click.echo(
-        f"{current.stage.capitalize()}: {len(made.orders)} orders of {made.policy}, closes of "
-        f"{made.as_of}, costs {made.cost:f} {current.record.seen.portfolio.currency}."
-    )
-    if out is not None:
-        click.echo(f"Worksheet: {out.resolve()}")
-
-
 def kept_id(argument: Path) -> UUID | None:
     """The id of a kept portfolio; None for what is a file, or can only be one."""
     try:
@@ -250,6 +185,7 @@ def _propose_kept(
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.ports.surroundings import Clock, Ids
     from rebalancer.application.rebalance import Ask, Comparison, ProposeForPortfolio, SetTerms
+    from rebalancer.entrypoints.cli.commands.accept import proposal_stage
     from rebalancer.entrypoints.schemas.portfolio import number_of
 
     flow = Decimal(0) if cash_flow is None else number_of(cash_flow, "cash_flow")
@@ -277,22 +213,11 @@ def _propose_kept(
     record = answer.current.record
     comparison = Comparison(record.proposal, answer.others)
     if as_json:
-        found = _stage(answer.current) | comparison_record(comparison)
+        found = proposal_stage(answer.current) | comparison_record(comparison)
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     show(comparison, record.seen.portfolio, terms)
     click.echo(f"Proposal {record.id}, {answer.current.stage}, until {record.expires:%F %H:%M} UTC")
-
-
-def _stage(current: Current) -> dict[str, Any]:
-    """A kept proposal, and where it stands, as JSON values."""
-    record = current.record
-    return {
-        "id": str(record.id),
-        "portfolio_id": str(record.portfolio_id),
-        "stage": current.stage.value,
-        "expires": record.expires.isoformat(),
-    }
 
 
 def read_holdings(path: Path) -> dict[str, str]:

@@ -159,7 +159,7 @@ def evaluate(
     from rebalancer.application.ports.trials import Trials
     from rebalancer.domain.errors import InvalidRequest, Unavailable
     from rebalancer.domain.policy.rules import policy_names
-    from rebalancer.entrypoints.cli.backtest import read_targets
+    from rebalancer.entrypoints.cli.commands.backtest import read_targets
     from rebalancer.entrypoints.cli.screen import progress
 
     if chosen_until is not None and not chosen_on:

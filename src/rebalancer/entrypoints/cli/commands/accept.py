@@ -1,0 +1,95 @@
+"""`rebalancer accept`: accept a stored proposal for its owner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from rebalancer.entrypoints.cli.options import (
+    json_option,
+    market_options,
+    sources,
+    store,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from rebalancer.application.rebalance import Current
+
+
+@click.command()
+@click.argument("proposal_id", metavar="PROPOSAL_ID", type=click.UUID)
+@click.option(
+    "--mode",
+    type=click.Choice(["paper", "worksheet"]),
+    default="paper",
+    show_default=True,
+    help="paper: executed at once, at its closes and costs. worksheet: by its owner, elsewhere.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="With --mode worksheet: a CSV of the orders."
+)
+@market_options
+@json_option
+def accept(
+    proposal_id: UUID,
+    mode: str,
+    out: Path | None,
+    prices: Path | None,
+    assets: Path | None,
+    as_json: bool,
+) -> None:
+    """Agree to a kept proposal on behalf of its owner.
+
+    The prices must be those that it was made with. An accepted worksheet waits until its trades are
+    recorded over HTTP.
+
+    \b
+    Examples:
+      rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e
+      rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e --mode worksheet --out orders.csv
+    """
+    import json
+
+    from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.application.ports.surroundings import Clock
+    from rebalancer.application.rebalance import AcceptProposal, Mode
+    from rebalancer.domain.errors import InvalidRequest
+
+    if out is not None and mode != "worksheet":
+        raise InvalidRequest("only with --mode worksheet", field="out")
+    where = sources(prices, assets)
+    with store(where) as wired:
+        with wired.get(UnitOfWork).read() as tx:
+            owner = tx.proposals.get(proposal_id).owner
+        current, _ = wired.get(AcceptProposal)(
+            proposal_id, owner=owner, mode=Mode(mode), now=wired.get(Clock)()
+        )
+    if out is not None:
+        from rebalancer.entrypoints.schemas.proposal import worksheet_text
+
+        write_text(out, worksheet_text(current), field="out")
+    if as_json:
+        click.echo(json.dumps(proposal_stage(current), indent=2))
+        return
+    made = current.record.proposal
+    click.echo(
+        f"{current.stage.capitalize()}: {len(made.orders)} orders of {made.policy}, closes of "
+        f"{made.as_of}, costs {made.cost:f} {current.record.seen.portfolio.currency}."
+    )
+    if out is not None:
+        click.echo(f"Worksheet: {out.resolve()}")
+
+
+def proposal_stage(current: Current) -> dict[str, Any]:
+    """A kept proposal, and where it stands, as JSON values."""
+    record = current.record
+    return {
+        "id": str(record.id),
+        "portfolio_id": str(record.portfolio_id),
+        "stage": current.stage.value,
+        "expires": record.expires.isoformat(),
+    }
