@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID, uuid4
 
+import attrs
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
+from rebalancer.application.ports.jobs import Job
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.proposal import Terms
+from rebalancer.domain.rebalancing.trades import unlimited
 
 USD, JPY = Currency("USD"), Currency("JPY")
 
@@ -139,6 +145,87 @@ def a_portfolio(
         last_rebalance=last_rebalance,
         preferences=Preferences(**preferences),
     )
+
+
+def a_book(
+    targets: ArrayLike,
+    values: ArrayLike | None = None,
+    *,
+    market: PriceHistory | None = None,
+    cash: ArrayLike = 100.0,
+    flow: ArrayLike = 0.0,
+    as_of: ArrayLike = "2024-05-15",
+    reviewed: ArrayLike = "NaT",
+    band: ArrayLike = np.nan,
+    limits: Mapping[str, ArrayLike] | None = None,
+    **fields: Any,
+) -> Book:
+    """Build a book of B portfolios over the first K assets of a market.
+
+    Every other argument is one value for all portfolios, or an array of the field's shape.
+
+    Args:
+        targets: (B, K) or (K,) strategic weights.
+        values: (B, K) or (K,) money held; by default the portfolios hold only cash.
+        market: Take ``as_of`` from its last close.
+        cash: (B,) money.
+        flow: (B,) deposit or withdrawal.
+        as_of: (B,) day of the close.
+        reviewed: (B,) day of the last review.
+        band: (B,) preferred half-width.
+        limits: Fields of `Limits` that bind; the others allow everything.
+        fields: Further fields of `Book`.
+    """
+    wanted = np.atleast_2d(np.array(targets, dtype=np.float64))
+    held = np.zeros(wanted.shape) if values is None else np.array(values, dtype=np.float64)
+    shape = np.broadcast_shapes(wanted.shape, held.shape)
+    count, slots = shape
+
+    def filled(value: ArrayLike, shape: tuple[int, ...], kind: str = "float64") -> Any:
+        return np.broadcast_to(np.array(value, dtype=kind), shape).copy()
+
+    book = Book(
+        **{
+            "assets": filled(np.arange(slots), shape, "intp"),
+            "present": np.ones(shape, dtype=bool),
+            "values": filled(held, shape),
+            "cash": filled(cash, (count,)),
+            "flow": filled(flow, (count,)),
+            "targets": filled(wanted, shape),
+            "as_of": filled(
+                as_of if market is None else market.dates[-1], (count,), "datetime64[D]"
+            ),
+            "reviewed": filled(reviewed, (count,), "datetime64[D]"),
+            "band": filled(band, (count,)),
+            **fields,
+        }
+    )
+    if limits is None:
+        return book
+    none = unlimited(book)
+    bounds = {
+        name: np.broadcast_to(np.array(value), getattr(none, name).shape)
+        for name, value in limits.items()
+    }
+    return attrs.evolve(book, limits=attrs.evolve(none, **bounds))
+
+
+def one_of(book: Book, row: int) -> Book:
+    """Return the book of one of its portfolios."""
+    return book.only(np.array([row]))
+
+
+def a_job(
+    kind: str = "backtest",
+    request: Mapping[str, Any] | None = None,
+    *,
+    owner: UUID | None = None,
+    now: datetime,
+    **changes: Any,
+) -> Job:
+    """Build a queued job created at ``now``; ``changes`` are fields of `Job`."""
+    asked = {"days": 5} if request is None else request
+    return attrs.evolve(Job.new(kind, asked, id=uuid4(), owner=owner, now=now), **changes)
 
 
 def _rarely(often: Any, rare: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

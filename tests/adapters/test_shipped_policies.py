@@ -15,9 +15,9 @@ from rebalancer.domain.policy.learned import Advice, share_invested
 from rebalancer.domain.policy.observation import FEATURES
 from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.policy.rules import policy as rule
-from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from tests.builders import a_book
 
 NAMES = ("ppo", "dqn")
 TWO_MEGABYTES = 2 * 2**20
@@ -28,19 +28,13 @@ def shelf(tmp_path_factory):
     return FolderPolicies(tmp_path_factory.mktemp("own"))
 
 
-def a_book(market, weights, aversions):
-    """The same portfolio, owned by people of different risk aversion."""
-    count, assets = len(aversions), len(market.symbols)
-    return Book(
-        assets=np.tile(np.arange(assets), (count, 1)),
-        present=np.ones((count, assets), dtype=bool),
-        values=np.tile(weights * 0.9, (count, 1)),
-        cash=np.full(count, 1.0 - 0.9 * weights.sum()),
-        flow=np.zeros(count),
-        targets=np.tile(weights, (count, 1)),
-        as_of=np.full(count, market.dates[-1]),
-        reviewed=np.full(count, np.datetime64("NaT", "D")),
-        band=np.full(count, np.nan),
+def books_by_risk_aversion(market, weights, aversions):
+    """The same portfolio with owners of different risk aversion."""
+    return a_book(
+        np.tile(weights, (len(aversions), 1)),
+        weights * 0.9,
+        market=market,
+        cash=1.0 - 0.9 * weights.sum(),
         risk_aversion=np.array(aversions),
     )
 
@@ -76,7 +70,7 @@ def test_learned_is_what_passed_the_gate_or_else_the_best_rule(shelf):
         name for name in NAMES if shelf.card(name).learning.evidence["gate"]["passed"] is True
     ]
     market = SamplePrices("stocks").closes(days=300, until=date(2015, 12, 31))
-    book = a_book(market, np.full(19, 1 / 19), [4.0])
+    book = books_by_risk_aversion(market, np.full(19, 1 / 19), [4.0])
     learned = shelf.policy("learned")
     decision = learned.decide(book, market)
     said = learned.remarks(decision, book, market, 0)[0]
@@ -101,7 +95,7 @@ def test_a_more_careful_owner_never_takes_more_risk_on_average(shelf, name, pric
     for row in range(260, len(history), 25):
         market = history.until(row)
         weights = np.full(count, 1 / count) if row % 2 else random.dirichlet(np.full(count, 3.0))
-        book = a_book(market, weights, aversions)
+        book = books_by_risk_aversion(market, weights, aversions)
         decision = policy.decide(book, market)
         assert isinstance(decision, Advice)
         table = indicators.covariance(market, 252)
@@ -120,24 +114,21 @@ def test_they_decide_by_themselves_where_they_can(shelf, name):
     looks = [row for row in np.flatnonzero(Frequency.WEEKLY.reviews(history.dates)) if row > 252]
     doubts = []
     for row in looks[::4]:
-        book = a_book(history.until(int(row)), np.full(5, 0.2), [4.0])
+        book = books_by_risk_aversion(history.until(int(row)), np.full(5, 0.2), [4.0])
         doubts.append(int(policy.decide(book, history.until(int(row))).doubts[0]))
     assert np.mean(np.array(doubts) == 0) > 0.9
     early = history.until(200)
-    advice = policy.decide(a_book(early, np.full(5, 0.2), [4.0]), early)
+    book = books_by_risk_aversion(early, np.full(5, 0.2), [4.0])
+    advice = policy.decide(book, early)
     assert advice.doubts[0] > 0
-    (said, *_) = [
-        text
-        for text in policy.remarks(advice, a_book(early, np.full(5, 0.2), [4.0]), early, 0)
-        if "left to" in text
-    ]
+    (said, *_) = [text for text in policy.remarks(advice, book, early, 0) if "left to" in text]
     assert "253 closes" in said
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_proposal_explains_itself(shelf, name):
     market = SamplePrices("stocks").closes(days=300, until=date(2016, 2, 12))
-    book = a_book(market, np.full(19, 1 / 19), [4.0])
+    book = books_by_risk_aversion(market, np.full(19, 1 / 19), [4.0])
     policy = shelf.policy(name)
     said = " | ".join(policy.remarks(policy.decide(book, market), book, market, 0))
     for words in ("market regime of the targets", "holds", "of this mix", "leaves an asset alone"):

@@ -29,7 +29,7 @@ from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import COST_PRESETS, CostModel, Rates
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.trades import trades
-from tests.builders import CLASSES, names, prices
+from tests.builders import CLASSES, a_book, names, one_of, prices
 
 BANDS = ("band", "band:edge", "band:half", "band:relative", "band:band=0.05")
 CALENDAR = ("weekly", "monthly", "quarterly", "yearly")
@@ -459,16 +459,12 @@ def charged_books(draw: st.DrawFn) -> tuple[Book, CostModel]:
     values = rng.uniform(0, 50_000, (count, assets)) * (rng.random((count, assets)) < 0.7)
     targets = rng.uniform(0, 1, (count, assets)) * (rng.random((count, assets)) < 0.8)
     targets /= np.maximum(targets.sum(axis=1), 1.0)[:, None] * draw(st.sampled_from([1, 1.25]))
-    book = Book(
-        assets=np.tile(np.arange(assets), (count, 1)),
-        present=np.ones((count, assets), dtype=bool),
-        values=values,
+    book = a_book(
+        targets,
+        values,
         cash=rng.uniform(0, 20_000, count) * (rng.random(count) < 0.7),
-        flow=np.zeros(count),
-        targets=targets,
-        as_of=np.full(count, np.datetime64("2024-03-01")),
-        reviewed=np.full(count, np.datetime64("2024-02-01")),
-        band=np.full(count, np.nan),
+        as_of="2024-03-01",
+        reviewed="2024-02-01",
     )
     flat = st.sampled_from([0.0, 1.0, 10.0, 50.0, 200.0]).map(CostModel.flat)
     return book, draw(flat | st.sampled_from(list(COST_PRESETS.values())))
@@ -505,7 +501,7 @@ def test_a_book_steps_as_its_portfolios_do(charged: tuple[Book, CostModel], seed
         chosen = policy(rule)
         together, _ = step(book, chosen.decide(book, market), charges, growth, 1.01, later)
         for row in range(len(book)):
-            one = alone(book, row)
+            one = one_of(book, row)
             single, _ = step(
                 one, chosen.decide(one, market), charges, growth[row], 1.01, later[row : row + 1]
             )
@@ -514,11 +510,6 @@ def test_a_book_steps_as_its_portfolios_do(charged: tuple[Book, CostModel], seed
                 single.values[0] / whole, together.values[row] / whole, atol=1e-12
             )
             assert single.cash[0] / whole == pytest.approx(together.cash[row] / whole, abs=1e-12)
-
-
-def alone(book: Book, row: int) -> Book:
-    fields = attrs.asdict(book, recurse=False)
-    return Book(**{k: v if v is None else v[row : row + 1] for k, v in fields.items()})
 
 
 def test_drift_earns_on_holdings_and_on_cash() -> None:

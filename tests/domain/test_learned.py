@@ -16,7 +16,7 @@ from rebalancer.domain.policy.policy import Decision, identity
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.policy.serving import BestRule
 from rebalancer.domain.portfolio.book import Book
-from tests.builders import names, prices
+from tests.builders import a_book, names, one_of, prices
 from tests.networks import GRID, a_learned
 
 KINDS = ("continuous", "grid", "doubtful", "quarrelsome")
@@ -55,16 +55,13 @@ def situations(draw: st.DrawFn) -> tuple[Book, PriceHistory]:
     day = str(market.last_date)
     held = rng.uniform(0, 100, (count, assets)) * (rng.random((count, assets)) < 0.7)
     before = [None, str(np.datetime64(day) - 40), day]
-    book = Book(
-        assets=np.tile(np.arange(assets), (count, 1)),
-        present=np.ones(raw.shape, dtype=bool),
-        values=held,
+    book = a_book(
+        invested * raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-9),
+        held,
+        market=market,
         cash=rng.uniform(-20, 100, count),
         flow=rng.uniform(-10, 10, count),
-        targets=invested * raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-9),
-        as_of=np.array([day] * count, dtype="datetime64[D]"),
-        reviewed=np.array([draw(st.sampled_from(before))] * count, dtype="datetime64[D]"),
-        band=np.full(count, np.nan),
+        reviewed=draw(st.sampled_from(before)),
         traded=np.array([draw(st.sampled_from(before))] * count, dtype="datetime64[D]"),
         cost_rate=rng.choice([0.0, 0.0002, 0.003], count),
         risk_aversion=rng.choice([1.5, 4.0, 10.0], count),
@@ -193,8 +190,7 @@ def test_a_portfolio_does_not_depend_on_its_neighbours(
     together = chosen.decide(book, market)
     assert isinstance(together, Advice)
     for row in range(len(book)):
-        fields = attrs.asdict(book, recurse=False)
-        alone = Book(**{k: v if v is None else v[row : row + 1] for k, v in fields.items()})
+        alone = one_of(book, row)
         found = chosen.decide(alone, market)
         same(found, together.only(np.array([row])), atol=1e-9)
         said = chosen.remarks(together, book, market, row)
@@ -206,18 +202,8 @@ def test_a_portfolio_does_not_depend_on_its_neighbours(
 def test_unused_slots_hold_nothing(kind: str) -> None:
     market = prices(3, LOOKBACK, seed=4)
     chosen = a_policy(kind, 3)
-    day = np.array([str(market.last_date)], dtype="datetime64[D]")
-    narrow = Book(
-        assets=np.array([[1, 2]]),
-        present=np.ones((1, 2), dtype=bool),
-        values=np.array([[1.0, 2.0]]),
-        cash=np.array([1.0]),
-        flow=np.zeros(1),
-        targets=np.array([[0.5, 0.3]]),
-        as_of=day,
-        reviewed=day,
-        band=np.array([np.nan]),
-    )
+    narrow = a_book([[0.5, 0.3]], [[1.0, 2.0]], market=market, cash=1.0, reviewed=market.last_date)
+    narrow = attrs.evolve(narrow, assets=np.array([[1, 2]]))
     wide = attrs.evolve(
         narrow,
         assets=np.array([[1, 2, 0, 0]]),
@@ -233,17 +219,12 @@ def test_unused_slots_hold_nothing(kind: str) -> None:
 def test_the_situations_bring_out_every_doubt_and_none() -> None:
     """So that the laws above are about both: the networks, and the rule in their place."""
     market = prices(4, LOOKBACK, seed=1)
-    day = np.array([str(market.last_date)] * 2, dtype="datetime64[D]")
-    book = Book(
-        assets=np.tile(np.arange(4), (2, 1)),
-        present=np.ones((2, 4), dtype=bool),
-        values=np.full((2, 4), 10.0),
-        cash=np.ones(2),
-        flow=np.zeros(2),
-        targets=np.array([[0.25] * 4, [0.7, 0.1, 0.1, 0.1]]),
-        as_of=day,
-        reviewed=day - 40,
-        band=np.full(2, np.nan),
+    book = a_book(
+        [[0.25] * 4, [0.7, 0.1, 0.1, 0.1]],
+        np.full((2, 4), 10.0),
+        market=market,
+        cash=1.0,
+        reviewed=market.dates[-1] - 40,
     )
     doubts = {kind: set() for kind in KINDS}
     for kind in KINDS:
@@ -260,17 +241,12 @@ def test_the_situations_bring_out_every_doubt_and_none() -> None:
 
 def test_the_best_rule_stands_in_and_says_so() -> None:
     market = prices(3, 80, seed=2)
-    day = np.array([str(market.last_date)], dtype="datetime64[D]")
-    book = Book(
-        assets=np.array([[0, 1, 2]]),
-        present=np.ones((1, 3), dtype=bool),
-        values=np.array([[1.0, 2.0, 3.0]]),
-        cash=np.array([1.0]),
-        flow=np.zeros(1),
-        targets=np.array([[0.5, 0.3, 0.1]]),
-        as_of=day,
-        reviewed=day - 40,
-        band=np.array([np.nan]),
+    book = a_book(
+        [[0.5, 0.3, 0.1]],
+        [[1.0, 2.0, 3.0]],
+        market=market,
+        cash=1.0,
+        reviewed=market.dates[-1] - 40,
     )
     rule = policy("trend:window=60")
     stand_in = BestRule(rule)
@@ -291,17 +267,8 @@ def test_the_best_rule_stands_in_and_says_so() -> None:
 @pytest.mark.parametrize("money", [1e-6, 1e7])
 def test_a_portfolio_in_debt_is_seen_alike_in_any_unit(money: float) -> None:
     market = prices(2, LOOKBACK, seed=3)
-    day = np.array([str(market.last_date)], dtype="datetime64[D]")
-    book = Book(
-        assets=np.array([[0, 1]]),
-        present=np.ones((1, 2), dtype=bool),
-        values=np.array([[5.0, 1.0]]),
-        cash=np.array([-17.0]),
-        flow=np.zeros(1),
-        targets=np.array([[0.5, 0.4]]),
-        as_of=day,
-        reviewed=day - 40,
-        band=np.array([np.nan]),
+    book = a_book(
+        [[0.5, 0.4]], [[5.0, 1.0]], market=market, cash=-17.0, reviewed=market.dates[-1] - 40
     )
     rich = attrs.evolve(book, values=book.values * money, cash=book.cash * money)
     np.testing.assert_allclose(standing(rich), standing(book), rtol=0, atol=1e-9)

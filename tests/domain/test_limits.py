@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book, Limits, open_book, placed
+from rebalancer.domain.portfolio.book import Book, open_book, placed
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, Restraint, breaches, restrained
 from tests.builders import (
     CLASSES,
+    a_book,
     a_portfolio,
     flat_prices,
     names,
@@ -34,7 +36,7 @@ def column(value: float, count: int = 1) -> np.ndarray:
     return np.full(count, value)
 
 
-def a_book(
+def bounded(
     assets: int,
     *,
     count: int = 1,
@@ -45,8 +47,7 @@ def a_book(
     **limits: float,
 ) -> Book:
     """Portfolios of all in cash (or ``values``) under no limit but those given."""
-    shape = (count, assets)
-    fences = {
+    bounds: dict[str, ArrayLike] = {
         "reserve": 0.0,
         "max_turnover": np.inf,
         "max_departure": np.inf,
@@ -56,24 +57,12 @@ def a_book(
         "target_volatility": 100.0 if profiled else np.inf,
         "tolerated_drawdown": 1.0 if profiled else np.inf,
     } | limits
-    return Book(
-        assets=np.tile(np.arange(assets), (count, 1)),
-        present=np.ones(shape, dtype=bool),
-        values=np.zeros(shape) if values is None else np.tile(np.array(values, float), (count, 1)),
-        cash=column(100.0, count) - (0.0 if values is None else sum(values)),
-        flow=column(0.0, count),
-        targets=np.tile(np.zeros(assets) if strategic is None else strategic, (count, 1)),
-        as_of=np.full(count, np.datetime64("2024-05-15")),
-        reviewed=np.full(count, np.datetime64("2024-05-01")),
-        band=column(np.nan, count),
-        limits=Limits(
-            no_sell=np.zeros(shape, dtype=bool),
-            no_buy=np.zeros(shape, dtype=bool),
-            equity=np.ones(shape, dtype=bool)
-            if equity is None
-            else np.tile(np.array(equity), (count, 1)),
-            **{name: column(value, count) for name, value in fences.items()},
-        ),
+    return a_book(
+        np.tile(np.zeros(assets) if strategic is None else strategic, (count, 1)),
+        values,
+        cash=100.0 - (0.0 if values is None else sum(values)),
+        reviewed="2024-05-01",
+        limits={"equity": True if equity is None else equity, **bounds},
     )
 
 
@@ -120,7 +109,7 @@ def targets(found: Restraint) -> np.ndarray:
 
 
 def test_no_limits_change_nothing() -> None:
-    book = attrs.evolve(a_book(2), limits=None)
+    book = attrs.evolve(bounded(2), limits=None)
     decision = wanting([0.9, 0.1])
     found = limited(decision, book, prices(2, 300))
     assert found.decision is decision
@@ -146,7 +135,7 @@ def test_no_limits_change_nothing() -> None:
 def test_who_departs_too_far_is_brought_back(
     strategic: list[float], wanted: list[float], most: float, departure: float, nearer: list[float]
 ) -> None:
-    book = a_book(2, strategic=strategic, max_departure=most)
+    book = bounded(2, strategic=strategic, max_departure=most)
     found = limited(wanting(wanted), book, prices(2, 300))
     assert targets(found) == pytest.approx(nearer)
     assert found.departure == pytest.approx([departure])
@@ -156,7 +145,7 @@ def test_who_departs_too_far_is_brought_back(
 @pytest.mark.parametrize("most", [0.5, 1.0, np.inf])
 def test_who_stays_near_enough_is_left_alone(most: float) -> None:
     wanted = wanting([0.35, 0.6])
-    book = a_book(2, strategic=[0.6, 0.1], profiled=False, max_departure=most)
+    book = bounded(2, strategic=[0.6, 0.1], profiled=False, max_departure=most)
     found = limited(wanted, book, prices(2, 300))
     assert found.decision.targets.tolist() == wanted.targets.tolist()
     assert found.departure.tolist() == [0]
@@ -164,14 +153,14 @@ def test_who_stays_near_enough_is_left_alone(most: float) -> None:
 
 def test_who_may_not_depart_holds_the_strategic_targets_exactly() -> None:
     strategic = [0.1, 0.2, 0.7 / 3]
-    book = a_book(3, strategic=strategic, max_departure=0.0)
+    book = bounded(3, strategic=strategic, max_departure=0.0)
     found = limited(wanting([0.3, 0.0, 0.7]), book, prices(3, 300))
     assert targets(found).tolist() == strategic
 
 
 def test_limits_apply_to_what_was_brought_back() -> None:
     # A third of the way from 0.6, 0.4 to 0, 1 is 0.4, 0.6, of which 0.5 is the most.
-    book = a_book(2, strategic=[0.6, 0.4], max_departure=0.2, max_weight=0.5)
+    book = bounded(2, strategic=[0.6, 0.4], max_departure=0.2, max_weight=0.5)
     found = limited(wanting([0.0, 1.0]), book, prices(2, FEW))
     assert targets(found) == pytest.approx([0.4, 0.5])
     assert found.departure == pytest.approx([0.6])
@@ -180,13 +169,13 @@ def test_limits_apply_to_what_was_brought_back() -> None:
 
 
 def test_a_maximum_weight_cuts_what_exceeds_it_and_leaves_the_rest_in_cash() -> None:
-    found = limited(wanting([0.6, 0.3, 0.1]), a_book(3, max_weight=0.4), prices(3, FEW))
+    found = limited(wanting([0.6, 0.3, 0.1]), bounded(3, max_weight=0.4), prices(3, FEW))
     assert targets(found) == pytest.approx([0.4, 0.3, 0.1])
     assert found.kept["maximum weight"] == pytest.approx([0.8])
 
 
 def test_a_maximum_weight_needs_no_profile() -> None:
-    book = a_book(2, max_weight=0.4, profiled=False)
+    book = bounded(2, max_weight=0.4, profiled=False)
     found = limited(wanting([0.6, 0.3]), book, prices(2, 300))
     assert targets(found) == pytest.approx([0.4, 0.3])
     assert list(found.kept) == ["maximum weight"]
@@ -194,7 +183,7 @@ def test_a_maximum_weight_needs_no_profile() -> None:
 
 
 def test_an_equity_ceiling_scales_equities_and_them_alone() -> None:
-    book = a_book(3, equity=[True, True, False], equity_ceiling=0.4)
+    book = bounded(3, equity=[True, True, False], equity_ceiling=0.4)
     found = limited(wanting([0.5, 0.3, 0.2]), book, prices(3, FEW))
     assert targets(found) == pytest.approx([0.25, 0.15, 0.2])
     assert found.kept["equity ceiling"] == pytest.approx([0.6])
@@ -204,10 +193,10 @@ def test_an_equity_ceiling_scales_equities_and_them_alone() -> None:
 
 
 def test_a_cash_floor_scales_everything() -> None:
-    found = limited(wanting([0.6, 0.4]), a_book(2, cash_floor=0.05), prices(2, FEW))
+    found = limited(wanting([0.6, 0.4]), bounded(2, cash_floor=0.05), prices(2, FEW))
     assert targets(found) == pytest.approx([0.57, 0.38])
     assert found.kept["cash floor"] == pytest.approx([0.95])
-    found = limited(wanting([0.5, 0.4]), a_book(2, cash_floor=0.05), prices(2, FEW))
+    found = limited(wanting([0.5, 0.4]), bounded(2, cash_floor=0.05), prices(2, FEW))
     assert targets(found) == pytest.approx([0.5, 0.4])
 
 
@@ -216,7 +205,7 @@ def test_expected_volatility_scales_everything() -> None:
     market = closes(in_turn(0.01, 301), in_turn(0.01, 301))
     returns = np.tile([0.01, -0.01 / 1.01], 126)
     yearly = returns.std(ddof=1) * np.sqrt(252)
-    book = a_book(2, target_volatility=yearly / 2)
+    book = bounded(2, target_volatility=yearly / 2)
     found = limited(wanting([0.5, 0.3]), book, market)
     assert targets(found) == pytest.approx([0.5 / 1.6, 0.3 / 1.6])
     assert found.kept["target volatility"] == pytest.approx([1 / 1.6])
@@ -231,7 +220,7 @@ def test_the_drawdown_of_the_mix_scales_everything() -> None:
     # Stands still, falls by a half in a day, stands still. A share s of it falls by s / 2.
     fallen = [100.0] * 40 + [50.0] * 40
     market = closes(fallen, [100.0] * 80)
-    book = a_book(2, tolerated_drawdown=0.2)
+    book = bounded(2, tolerated_drawdown=0.2)
     found = limited(wanting([0.8, 0.2]), book, market)
     assert targets(found) == pytest.approx([0.4, 0.1])
     assert found.kept["tolerated drawdown"] == pytest.approx([0.5])
@@ -241,7 +230,7 @@ def test_the_drawdown_of_the_mix_scales_everything() -> None:
 
 
 def test_the_drawdown_counts_a_fall_from_the_very_first_day_and_the_last_year_only() -> None:
-    book = a_book(1, tolerated_drawdown=0.1)
+    book = bounded(1, tolerated_drawdown=0.1)
     found = limited(wanting([1.0]), book, closes([100.0, *[50.0] * 30]))
     assert targets(found) == pytest.approx([0.2])
     # 252 returns after the fall, it is forgotten.
@@ -252,7 +241,7 @@ def test_the_drawdown_counts_a_fall_from_the_very_first_day_and_the_last_year_on
 
 def test_limits_hold_in_turn() -> None:
     # Weight: 0.5, 0.3, 0.1. Equities 0.8 to 0.4: 0.25, 0.15, 0.1. Cash floor: half of it all.
-    book = a_book(
+    book = bounded(
         3, max_weight=0.5, equity=[True, True, False], equity_ceiling=0.4, cash_floor=0.75
     )
     found = limited(wanting([0.6, 0.3, 0.1]), book, prices(3, FEW))
@@ -263,7 +252,7 @@ def test_limits_hold_in_turn() -> None:
 
 
 def test_limits_are_named() -> None:
-    book = a_book(2)
+    book = bounded(2)
     assert list(limited(wanting([0.5, 0.5]), book, prices(2, 300)).kept) == KEPT
     # Without history the two that need an estimate do not apply.
     assert list(limited(wanting([0.5, 0.5]), book, prices(2, 20)).kept) == [
@@ -275,7 +264,7 @@ def test_limits_are_named() -> None:
 
 
 def test_of_no_targets_all_is_kept() -> None:
-    book = a_book(2, max_weight=0.1, cash_floor=0.5, target_volatility=0.01)
+    book = bounded(2, max_weight=0.1, cash_floor=0.5, target_volatility=0.01)
     found = limited(wanting([0.0, 0.0]), book, prices(2, 300))
     assert targets(found).tolist() == [0, 0]
     assert all(kept == 1 for kept in found.kept.values())
@@ -286,7 +275,7 @@ def test_what_must_not_be_sold_uses_its_part_of_the_limit() -> None:
     # other. With 0.6 stuck nothing is left; what is locked is not scaled.
     market = closes(*[[100.0] * 40 + [50.0] * 40] * 2)
     for stuck, left in ((30.0, 0.1), (60.0, 0.0)):
-        book = a_book(2, values=[stuck, 0.0], tolerated_drawdown=0.2)
+        book = bounded(2, values=[stuck, 0.0], tolerated_drawdown=0.2)
         assert book.limits is not None
         book = attrs.evolve(
             book, limits=attrs.evolve(book.limits, no_sell=np.array([[True, False]]))
@@ -314,7 +303,7 @@ def test_what_must_not_be_sold_uses_its_part_of_the_limit() -> None:
 def test_what_exceeds_the_risk_that_a_profile_bears(
     limits: dict[str, float], exceeds: bool
 ) -> None:
-    book = a_book(2, **limits)  # type: ignore[arg-type]
+    book = bounded(2, **limits)  # type: ignore[arg-type]
     assert book.limits is not None
     for rows, answer in ((300, exceeds), (20, False)):
         risk = PortfolioRisk(book, prices(2, rows, volatility=0.01, seed=1))
@@ -326,17 +315,17 @@ def test_exactly_at_the_limit_is_within_it() -> None:
     market = prices(2, 300, volatility=0.02, seed=1)
     held = np.array([[0.5, 0.4]])
     exact = {
-        "target_volatility": float(PortfolioRisk(a_book(2), market).volatility(held)[0]),
+        "target_volatility": float(PortfolioRisk(bounded(2), market).volatility(held)[0]),
         "tolerated_drawdown": fall(market, held[0]),
     }
-    book = a_book(2, values=[50, 40], **exact)
+    book = bounded(2, values=[50, 40], **exact)
     assert book.limits is not None
     assert not PortfolioRisk(book, market).exceeds(held, book.limits).any()
     assert targets(limited(wanting([0.5, 0.4]), book, market)) == pytest.approx([0.5, 0.4])
 
 
 def test_limits_alone_do_not_force_a_policy_to_act() -> None:
-    found = limited(wanting([0.5, 0.4]), a_book(2, max_weight=0.1), prices(2, 300))
+    found = limited(wanting([0.5, 0.4]), bounded(2, max_weight=0.1), prices(2, 300))
     assert found.forced.tolist() == [False]
     assert found.decision.due.tolist() == [False]
     assert found.decision.band == pytest.approx(0.02)
@@ -350,7 +339,7 @@ def test_those_who_are_forced_go_to_their_targets_now(band: float | None) -> Non
         band=None if band is None else np.full((2, 2), band),
         cash_band=None if band is None else np.full(2, band),
     )
-    book = a_book(2, count=2, cash_floor=0.1)
+    book = bounded(2, count=2, cash_floor=0.1)
     found = limited(wanted, book, prices(2, FEW)).forcing(np.array([True, False]))
     assert found.forced.tolist() == found.decision.due.tolist() == [True, False]
     assert found.decision.targets == pytest.approx(0.45)
@@ -463,7 +452,7 @@ def test_nobody_departs_further_than_permitted(seed: int, most: float, share: fl
     strategic = rng.dirichlet(np.full(8, 0.3), 5) * rng.choice([1.0, 0.95], (5, 1))
     wanted = rng.dirichlet(np.full(8, 0.3), 5) * share
     wanted[4] = strategic[4]
-    book = a_book(8, count=5, profiled=False, max_departure=most)
+    book = bounded(8, count=5, profiled=False, max_departure=most)
     book = attrs.evolve(book, targets=strategic)
     decision = Decision(wanted, np.zeros(5, dtype=bool))
     found = limited(decision, book, market)
@@ -488,7 +477,7 @@ def test_nobody_departs_further_than_permitted(seed: int, most: float, share: fl
     if most == 0:
         assert weights.tolist() == strategic.tolist()
     wide = attrs.evolve(
-        a_book(16, count=5, profiled=False, max_departure=most),
+        bounded(16, count=5, profiled=False, max_departure=most),
         targets=np.pad(strategic, ((0, 0), (0, 8))),
     )
     widely = limited(attrs.evolve(decision, targets=np.pad(wanted, ((0, 0), (0, 8)))), wide, market)
@@ -534,7 +523,7 @@ def test_what_comes_out_keeps_every_limit_and_nothing_grows(
     wanted = raw / raw.sum() * rng.choice([1.0, 0.9])
     equity = rng.random(assets) < 0.6
     held = rng.uniform(0, 100 / assets, assets)
-    book = a_book(assets, values=held.tolist(), equity=equity.tolist(), **limits)
+    book = bounded(assets, values=held.tolist(), equity=equity.tolist(), **limits)
     found = limited(wanting(wanted.tolist()), book, market)
     weights = found.decision.targets
     slack = 1 + 1e-9
@@ -567,7 +556,7 @@ def test_a_portfolio_does_not_depend_on_its_neighbours(seed: int) -> None:
     raw = rng.uniform(0, 1, (3, 4))
     wanted = Decision(raw / raw.sum(axis=1, keepdims=True), np.zeros(3, dtype=bool))
     ceilings = {"equity_ceiling": 0.65, "target_volatility": 0.13, "tolerated_drawdown": 0.12}
-    together = limited(wanted, a_book(4, count=3, **ceilings), market)
+    together = limited(wanted, bounded(4, count=3, **ceilings), market)
     for row in range(3):
-        alone = limited(wanting(wanted.targets[row].tolist()), a_book(4, **ceilings), market)
+        alone = limited(wanting(wanted.targets[row].tolist()), bounded(4, **ceilings), market)
         assert targets(alone) == pytest.approx(together.decision.targets[row], abs=1e-12)

@@ -28,29 +28,10 @@ from rebalancer.domain.policy.observation import (
 )
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.book import Book
-from tests.builders import names, prices
+from tests.builders import a_book, names, prices
 from tests.networks import REGIMES
 
 laws = settings(max_examples=20)
-
-
-def a_book(targets: Any, market: PriceHistory | None = None, **changes: Any) -> Book:
-    """Portfolios of the first assets of a market, in cash, at its last close."""
-    wanted = np.atleast_2d(np.array(targets, dtype=np.float64))
-    count, slots = wanted.shape
-    day = np.datetime64("2021-06-07" if market is None else str(market.last_date), "D")
-    book = Book(
-        assets=np.tile(np.arange(slots), (count, 1)),
-        present=np.ones(wanted.shape, dtype=bool),
-        values=np.zeros(wanted.shape),
-        cash=np.full(count, 100.0),
-        flow=np.zeros(count),
-        targets=wanted,
-        as_of=np.full(count, day),
-        reviewed=np.full(count, np.datetime64("NaT", "D")),
-        band=np.full(count, np.nan),
-    )
-    return attrs.evolve(book, **changes)
 
 
 def scaled(name: str, figure: float, features: tuple[Feature, ...] = FEATURES) -> float:
@@ -154,7 +135,7 @@ def test_the_outlook_is_what_loops_over_prices_say(seed: int) -> None:
     closes = market.closes**stretch  # some assets move more than others
     market = PriceHistory.of(market.symbols, market.dates, closes)
     targets = [0.3, 0.1, 0.25, 0.05, 0.2]
-    book = a_book(targets, market)
+    book = a_book(targets, market=market)
     seen = outlook(book, market, REGIMES)
     assert seen.known.tolist() == [True]
     parity = policy("risk_parity:window=252").decide(book, market).targets[0].tolist()
@@ -182,7 +163,7 @@ def test_a_sleeve_is_the_allocation_of_the_rule_that_it_names(place: int) -> Non
     asked = ",".join(f"{name}={value}" for name, value in sleeve.parameters.items())
     rule = policy(sleeve.rule + (f":{asked}" if asked else ""))
     market = prices(4, LOOKBACK + 9, seed=8)
-    book = a_book([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.0, 0.4]], market)
+    book = a_book([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.0, 0.4]], market=market)
     seen = outlook(book, market, REGIMES)
     np.testing.assert_array_equal(seen.sleeves[:, place], rule.decide(book, market).targets)
     assert (seen.sleeves[:, place].sum(axis=1) <= book.targets.sum(axis=1) + 1e-12).all()
@@ -279,13 +260,13 @@ def a_situation(seed: int, *, count: int = 2) -> tuple[PriceHistory, Book]:
     targets = dice.dirichlet(np.full(5, 2.0), count) * dice.choice([1.0, 0.8], (count, 1))
     held, cash = dice.uniform(0, 50, (count, 5)), dice.uniform(1, 50, count)
     market = PriceHistory.of(market.symbols, market.dates, closes)
-    return market, a_book(targets, market, values=held, cash=cash)
+    return market, a_book(targets, market=market, values=held, cash=cash)
 
 
 def test_prices_that_never_move_are_nothing_out_of_the_ordinary() -> None:
     closes = np.tile([7.77, 0.0137, 312.5], (LOOKBACK, 1))
     market = PriceHistory.of(names(3), prices(1, LOOKBACK).dates, closes)
-    seen = outlook(a_book([0.5, 0.3, 0.1], market), market, REGIMES)
+    seen = outlook(a_book([0.5, 0.3, 0.1], market=market), market, REGIMES)
     assert seen.known.tolist() == [True]
     assert seen.features.tolist() == [[0.0] * len(OUTLOOK)]
     assert seen.volatility[0] < 1e-9
@@ -297,7 +278,7 @@ def test_one_asset_that_never_moves_among_others_leaves_all_finite() -> None:
     closes = np.array(prices(3, LOOKBACK, seed=2).closes)
     closes[:, 1] = 100.0
     market = PriceHistory.of(names(3), prices(1, LOOKBACK).dates, closes)
-    seen = outlook(a_book([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]], market), market, REGIMES)
+    seen = outlook(a_book([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]], market=market), market, REGIMES)
     assert np.isfinite(seen.features).all() and np.isfinite(seen.sleeves).all()
     assert (np.abs(seen.features) <= FURTHEST).all()
     assert seen.features[0].any() and not seen.features[1].any()
@@ -305,7 +286,7 @@ def test_one_asset_that_never_moves_among_others_leaves_all_finite() -> None:
 
 def test_a_single_asset_correlates_with_nothing_and_spreads_over_nothing() -> None:
     market = prices(1, LOOKBACK, seed=3)
-    seen = outlook(a_book([1.0], market), market, REGIMES)
+    seen = outlook(a_book([1.0], market=market), market, REGIMES)
     found = dict(zip((one.name for one in OUTLOOK), seen.features[0], strict=True))
     nothing = (
         "correlation",
@@ -326,7 +307,7 @@ def test_a_single_asset_correlates_with_nothing_and_spreads_over_nothing() -> No
 
 def test_a_portfolio_that_wants_nothing_is_not_known_and_does_not_disturb() -> None:
     market = prices(3, LOOKBACK, seed=4)
-    book = a_book([[0.0, 0.0, 0.0], [0.5, 0.3, 0.2]], market)
+    book = a_book([[0.0, 0.0, 0.0], [0.5, 0.3, 0.2]], market=market)
     seen = outlook(book, market, REGIMES)
     assert seen.known.tolist() == [False, True]
     assert not seen.features[0].any() and not seen.sleeves[0].any() and not seen.volatility[0]
@@ -348,17 +329,17 @@ def test_a_young_asset_matters_to_those_who_target_it_alone() -> None:
     closes = np.array(prices(3, LOOKBACK + 20, seed=5).closes)
     closes[:40, 2] = np.nan
     market = PriceHistory.of(names(3), prices(1, LOOKBACK + 20).dates, closes)
-    seen = outlook(a_book([[0.5, 0.3, 0.2], [0.5, 0.5, 0.0]], market), market, REGIMES)
+    seen = outlook(a_book([[0.5, 0.3, 0.2], [0.5, 0.5, 0.0]], market=market), market, REGIMES)
     assert seen.known.tolist() == [False, True]
     assert np.isfinite(seen.features).all() and not seen.features[0].any()
     older = PriceHistory.of(names(2), market.dates, closes[:, :2])
-    alone = outlook(a_book([0.5, 0.5], older), older, REGIMES)
+    alone = outlook(a_book([0.5, 0.5], market=older), older, REGIMES)
     np.testing.assert_allclose(seen.features[1], alone.features[0], atol=1e-9)
 
 
 def test_closes_before_the_lookback_are_not_looked_at() -> None:
     market = prices(3, LOOKBACK + 60, seed=6)
-    book = a_book([0.5, 0.3, 0.1], market)
+    book = a_book([0.5, 0.3, 0.1], market=market)
     recent = market.since(60)
     assert len(recent) == LOOKBACK
     one, other = outlook(book, market, REGIMES), outlook(book, recent, REGIMES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import attrs
 import numpy as np
@@ -14,7 +15,8 @@ from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book, Handling, Limits
 from rebalancer.domain.portfolio.costs import Charges, CostModel, Rates
 from rebalancer.domain.rebalancing.orders import Kept, Rounded, rounded
-from rebalancer.domain.rebalancing.trades import Trades, trades, unlimited
+from rebalancer.domain.rebalancing.trades import Trades, trades
+from tests.builders import a_book
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +41,7 @@ class Case:
     flow: float = 0.0
     step: float = 1.0
     min_trade: float = 0.0
-    limits: dict[str, object] = attrs.field(factory=dict)
+    limits: dict[str, Any] = attrs.field(factory=dict)
 
     @property
     def charges(self) -> Charges:
@@ -47,25 +49,14 @@ class Case:
 
     @property
     def book(self) -> Book:
-        count = len(self.prices)
-        values = (self.quantities * self.prices)[None, :]
-        book = Book(
-            assets=np.arange(count)[None, :],
-            present=np.ones((1, count), dtype=bool),
-            values=values,
-            cash=np.array([self.cash]),
-            flow=np.array([self.flow]),
-            targets=self.targets[None, :],
-            as_of=np.array(["2022-12-30"], dtype="datetime64[D]"),
-            reviewed=np.array(["NaT"], dtype="datetime64[D]"),
-            band=np.array([np.nan]),
+        return a_book(
+            self.targets,
+            self.quantities * self.prices,
+            cash=self.cash,
+            flow=self.flow,
+            as_of="2022-12-30",
+            limits=self.limits,
         )
-        none = unlimited(book)
-        given_ = {
-            name: np.broadcast_to(np.array(value), getattr(none, name).shape)
-            for name, value in self.limits.items()
-        }
-        return attrs.evolve(book, limits=attrs.evolve(none, **given_))
 
     @property
     def wanted(self) -> Trades:
@@ -343,18 +334,16 @@ def test_a_row_does_not_depend_on_the_others(seed: int) -> None:
         return np.pad(array, (0, slots - len(array)), constant_values=fill)
 
     present = np.array([row(np.ones(len(c.prices)), 0.0) > 0 for c in cases])
-    book = Book(
+    book = a_book(
+        np.array([row(c.targets, 0.0) for c in cases]),
+        np.array([row(c.quantities * c.prices, 0.0) for c in cases]),
+        cash=[c.cash for c in cases],
+        flow=[c.flow for c in cases],
+        as_of="2022-12-30",
+        limits={},
         assets=np.zeros(present.shape, dtype=np.intp),
         present=present,
-        values=np.array([row(c.quantities * c.prices, 0.0) for c in cases]),
-        cash=np.array([c.cash for c in cases]),
-        flow=np.array([c.flow for c in cases]),
-        targets=np.array([row(c.targets, 0.0) for c in cases]),
-        as_of=np.full(len(cases), np.datetime64("2022-12-30"), dtype="datetime64[D]"),
-        reviewed=np.full(len(cases), np.datetime64("NaT"), dtype="datetime64[D]"),
-        band=np.full(len(cases), np.nan),
     )
-    book = attrs.evolve(book, limits=unlimited(book))
     handling = Handling(
         quantities=np.array([row(c.quantities, 0.0) for c in cases]),
         prices=np.array([row(c.prices, 1.0) for c in cases]),

@@ -17,7 +17,7 @@ from rebalancer.domain.policy import allocation
 from rebalancer.domain.policy.policy import Decision, Frequency, Policy
 from rebalancer.domain.policy.rules import POLICIES, Rule, policy, policy_names
 from rebalancer.domain.portfolio.book import Book
-from tests.builders import names, prices
+from tests.builders import a_book, names, one_of, prices
 
 NAMED = [
     "buy_and_hold",
@@ -60,30 +60,6 @@ def a_rule(text: str) -> Rule:
 
 def days(*texts: str | None) -> np.ndarray:
     return np.array(texts, dtype="datetime64[D]")
-
-
-def a_book(
-    targets: Sequence[Sequence[float]] | np.ndarray,
-    *,
-    values: Sequence[Sequence[float]] | np.ndarray | None = None,
-    as_of: str = "2024-05-15",
-    reviewed: str | None = None,
-    band: float = np.nan,
-) -> Book:
-    wanted = np.array(targets, dtype=float)
-    count, assets = wanted.shape
-    held = np.zeros(wanted.shape) if values is None else np.array(values, dtype=float)
-    return Book(
-        assets=np.tile(np.arange(assets), (count, 1)),
-        present=np.ones(wanted.shape, dtype=bool),
-        values=held,
-        cash=np.full(count, 100.0),
-        flow=np.zeros(count),
-        targets=wanted,
-        as_of=days(*[as_of] * count),
-        reviewed=days(*[reviewed] * count),
-        band=np.full(count, band),
-    )
 
 
 def closes(columns: Sequence[Sequence[float]]) -> PriceHistory:
@@ -679,8 +655,7 @@ def test_a_portfolio_does_not_depend_on_its_neighbours(
     together = decided(policy(text), book, market)
     assert together.band is not None and together.cash_band is not None
     for row in range(len(book)):
-        fields = attrs.asdict(book, recurse=False)
-        alone = Book(**{k: v if v is None else v[row : row + 1] for k, v in fields.items()})
+        alone = one_of(book, row)
         found = decided(policy(text), alone, market)
         np.testing.assert_allclose(found.targets[0], together.targets[row], atol=1e-9)
         assert found.due[0] == together.due[row]

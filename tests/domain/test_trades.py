@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book, Limits
 from rebalancer.domain.portfolio.costs import Charges, CostModel, Rates
 from rebalancer.domain.rebalancing.trades import Trades, trades, unlimited
+from tests.builders import a_book
 
 Floats = NDArray[np.float64]
 
@@ -32,36 +35,16 @@ def charges(model: CostModel = FREE) -> Charges:
     return model.of(["A"], Instruments())
 
 
-def a_book(
+def holding(
     values: list[float] | Floats,
     targets: list[float] | Floats,
     *,
     cash: float | list[float] | Floats = 0.0,
     flow: float | list[float] | Floats = 0.0,
-    **limits: object,
+    **limits: Any,
 ) -> Book:
     """Portfolios with this money per asset: one, or a row each; limits by name."""
-    held = np.atleast_2d(np.array(values, dtype=float))
-    count, slots = held.shape
-    book = Book(
-        assets=np.broadcast_to(np.arange(slots), held.shape),
-        present=np.ones(held.shape, dtype=bool),
-        values=held,
-        cash=np.broadcast_to(np.array(cash, dtype=float), count).copy(),
-        flow=np.broadcast_to(np.array(flow, dtype=float), count).copy(),
-        targets=np.broadcast_to(np.array(targets, dtype=float), held.shape).copy(),
-        as_of=np.full(count, np.datetime64("2022-12-30"), dtype="datetime64[D]"),
-        reviewed=np.full(count, np.datetime64("NaT"), dtype="datetime64[D]"),
-        band=np.full(count, np.nan),
-    )
-    if not limits:
-        return book
-    none = unlimited(book)
-    given_ = {
-        name: np.broadcast_to(np.array(value), getattr(none, name).shape)
-        for name, value in limits.items()
-    }
-    return attrs.evolve(book, limits=attrs.evolve(none, **given_))
+    return a_book(targets, values, cash=cash, flow=flow, limits=limits or None)
 
 
 def to_target(book: Book, *, due: bool = True) -> Decision:
@@ -92,7 +75,7 @@ def cash_after(book: Book, done: Trades) -> Floats:
 
 def test_all_goes_to_target_and_pays_for_itself() -> None:
     # 1,000 of cash at 1%: x + 0.01 x = 1000, half of x each.
-    book = a_book([0, 0], [0.5, 0.5], cash=1000.0)
+    book = holding([0, 0], [0.5, 0.5], cash=1000.0)
     done = trades(book, to_target(book), charges(ONE_PERCENT))
     assert done.values[0] == pytest.approx([500 / 1.01] * 2)
     assert cash_after(book, done) == pytest.approx([0], abs=1e-9)
@@ -100,7 +83,7 @@ def test_all_goes_to_target_and_pays_for_itself() -> None:
 
 
 def test_costs_come_out_of_cash_where_targets_leave_enough() -> None:
-    book = a_book([0, 0], [0.5, 0.3], cash=1000.0)
+    book = holding([0, 0], [0.5, 0.3], cash=1000.0)
     done = trades(book, to_target(book), charges(ONE_PERCENT))
     assert done.values[0] == pytest.approx([500, 300])
     assert cash_after(book, done) == pytest.approx([192])
@@ -108,7 +91,7 @@ def test_costs_come_out_of_cash_where_targets_leave_enough() -> None:
 
 def test_reserve_and_costs_scale_all_targets_by_one_factor() -> None:
     # (1000 - 100) / 1.01 is invested, in the proportions of the targets.
-    book = a_book([0, 0], [0.6, 0.4], cash=1000.0, reserve=100.0)
+    book = holding([0, 0], [0.6, 0.4], cash=1000.0, reserve=100.0)
     done = trades(book, to_target(book), charges(ONE_PERCENT))
     assert done.values[0] == pytest.approx([0.6 * 900 / 1.01, 0.4 * 900 / 1.01])
     assert cash_after(book, done) == pytest.approx([100])
@@ -116,7 +99,7 @@ def test_reserve_and_costs_scale_all_targets_by_one_factor() -> None:
 
 
 def test_a_locked_overweight_keeps_its_room_and_the_others_shrink_pro_rata() -> None:
-    book = a_book([600, 100, 300], [0.4, 0.4, 0.2], no_sell=[[True, False, False]])
+    book = holding([600, 100, 300], [0.4, 0.4, 0.2], no_sell=[[True, False, False]])
     done = trades(book, to_target(book), charges())
     # 400 is left for targets of 400 and 200: two thirds of each.
     assert done.aims[0] == pytest.approx([600, 400 * 2 / 3, 200 * 2 / 3])
@@ -125,22 +108,22 @@ def test_a_locked_overweight_keeps_its_room_and_the_others_shrink_pro_rata() -> 
 
 def test_shrinking_can_lock_another() -> None:
     # A leaves 400 for 300, 300 and 100; B is held above its share 171 and locked, so C and D share.
-    book = a_book([600, 250, 100, 50], [0.3, 0.3, 0.3, 0.1], no_sell=[[True, True, False, False]])
+    book = holding([600, 250, 100, 50], [0.3, 0.3, 0.3, 0.1], no_sell=[[True, True, False, False]])
     done = trades(book, to_target(book), charges())
     assert done.aims[0] == pytest.approx([600, 250, 112.5, 37.5])
 
 
 def test_a_deposit_goes_to_the_largest_shortfalls_first_also_when_the_policy_waits() -> None:
     # V is 1,000: 200 of A, 50 of B are missing, C has 100 too much.
-    book = a_book([300, 250, 300], [0.5, 0.3, 0.2], flow=150.0)
+    book = holding([300, 250, 300], [0.5, 0.3, 0.2], flow=150.0)
     assert moved(trades(book, to_target(book, due=False), charges())) == [150, 0, 0]
-    book = a_book([300, 250, 230], [0.5, 0.3, 0.2], flow=220.0)
+    book = holding([300, 250, 230], [0.5, 0.3, 0.2], flow=220.0)
     assert moved(trades(book, to_target(book, due=False), charges())) == [200, 20, 0]
 
 
 def test_a_deposit_leaves_in_cash_what_targets_leave_there() -> None:
     # V is 1,000, of which 400 in cash: 100 of the deposit are left of it.
-    book = a_book([300, 200], [0.4, 0.2], flow=500.0)
+    book = holding([300, 200], [0.4, 0.2], flow=500.0)
     done = trades(book, to_target(book, due=False), charges())
     assert moved(done) == [100, 0]
     assert cash_after(book, done) == pytest.approx([400])
@@ -148,47 +131,47 @@ def test_a_deposit_leaves_in_cash_what_targets_leave_there() -> None:
 
 def test_a_withdrawal_comes_from_the_largest_excesses_first_also_when_the_policy_waits() -> None:
     # V is 1,000: A has 150 too much, B 50, C none.
-    book = a_book([650, 350, 200], [0.5, 0.3, 0.2], flow=-200.0)
+    book = holding([650, 350, 200], [0.5, 0.3, 0.2], flow=-200.0)
     assert moved(trades(book, to_target(book, due=False), charges())) == [-150, -50, 0]
-    book = a_book([650, 350, 100], [0.5, 0.3, 0.2], flow=-100.0)
+    book = holding([650, 350, 100], [0.5, 0.3, 0.2], flow=-100.0)
     assert moved(trades(book, to_target(book, due=False), charges())) == [-100, 0, 0]
 
 
 def test_cash_pays_a_withdrawal_before_sales_do() -> None:
     # Afterwards cash may stand at its target, 10% of 1,000, so only 50 are sold.
-    book = a_book([600, 350], [0.55, 0.35], cash=150.0, flow=-100.0)
+    book = holding([600, 350], [0.55, 0.35], cash=150.0, flow=-100.0)
     done = trades(book, to_target(book, due=False), charges())
     assert moved(done) == [-50, 0]
 
 
 def test_equal_shortfalls_share_alike_whatever_their_order() -> None:
-    book = a_book([250, 250, 300], [0.4, 0.4, 0.2], flow=200.0)
+    book = holding([250, 250, 300], [0.4, 0.4, 0.2], flow=200.0)
     assert moved(trades(book, to_target(book, due=False), charges())) == [100, 100, 0]
 
 
 def test_orders_are_the_net_of_cash_flow_and_policy() -> None:
-    book = a_book([300, 250, 300], [0.5, 0.3, 0.2], flow=150.0)
+    book = holding([300, 250, 300], [0.5, 0.3, 0.2], flow=150.0)
     done = trades(book, to_target(book), charges())
     assert moved(done) == [200, 50, -100]
     assert np.round(done.flow[0], 2).tolist() == [150, 0, 0]
 
 
 def test_the_turnover_cap_scales_what_the_policy_wants() -> None:
-    book = a_book([700, 200, 100], [0.5, 0.3, 0.2], max_turnover=0.1)
+    book = holding([700, 200, 100], [0.5, 0.3, 0.2], max_turnover=0.1)
     done = trades(book, to_target(book), charges())
     assert moved(done) == [-100, 50, 50]
     assert done.allowed[0] == pytest.approx(0.5)
 
 
 def test_sales_for_a_withdrawal_do_not_count_against_the_cap() -> None:
-    book = a_book([700, 200, 100], [0.5, 0.3, 0.2], flow=-300.0, max_turnover=0.05)
+    book = holding([700, 200, 100], [0.5, 0.3, 0.2], flow=-300.0, max_turnover=0.05)
     done = trades(book, to_target(book), charges())
     # V is 700: 300 for the withdrawal, and 35 of the policy's own.
     assert moved(done) == [-335, 7, 28]
 
 
 def test_restoring_the_reserve_goes_beyond_the_cap() -> None:
-    book = a_book([600, 400], [0.5, 0.5], cash=0.0, reserve=200.0, max_turnover=0.05)
+    book = holding([600, 400], [0.5, 0.5], cash=0.0, reserve=200.0, max_turnover=0.05)
     done = trades(book, to_target(book), charges())
     assert moved(done) == [-200, 0]
     assert cash_after(book, done) == pytest.approx([200])
@@ -196,26 +179,26 @@ def test_restoring_the_reserve_goes_beyond_the_cap() -> None:
 
 def test_until_the_reserve_is_restored_nothing_is_bought() -> None:
     locked = [[False, True]]
-    book = a_book([100, 900], [0.5, 0.5], reserve=300.0, no_sell=locked)
+    book = holding([100, 900], [0.5, 0.5], reserve=300.0, no_sell=locked)
     done = trades(book, to_target(book), charges())
     assert moved(done) == [-100, 0]
     assert done.short_of_reserve[0] == pytest.approx(200)
 
 
 def test_a_debit_is_restored_first() -> None:
-    book = a_book([700, 500], [0.5, 0.5], cash=-200.0)
+    book = holding([700, 500], [0.5, 0.5], cash=-200.0)
     done = trades(book, to_target(book, due=False), charges())
     assert moved(done) == [-200, 0]
 
 
 def test_what_stands_above_its_maximum_is_trimmed_though_the_policy_waits() -> None:
-    book = a_book([700, 300], [0.7, 0.3], max_weight=0.4)
+    book = holding([700, 300], [0.7, 0.3], max_weight=0.4)
     done = trades(book, to_target(book, due=False), charges())
     assert moved(done) == [-300, 0]
 
 
 def test_the_cap_stands_above_the_maximum_weight() -> None:
-    book = a_book([700, 300], [0.7, 0.3], max_weight=0.4, max_turnover=0.1)
+    book = holding([700, 300], [0.7, 0.3], max_weight=0.4, max_turnover=0.1)
     assert moved(trades(book, to_target(book), charges())) == [-100, 0]
 
 
@@ -224,18 +207,18 @@ def test_the_cap_stands_above_the_maximum_weight() -> None:
 
 def test_outside_goes_to_target_and_inside_only_funds() -> None:
     # A is 3 points over; B is 2.5 under, C 0.5. What A frees goes to B and then to C.
-    book = a_book([530, 275, 195], [0.5, 0.3, 0.2])
+    book = holding([530, 275, 195], [0.5, 0.3, 0.2])
     assert moved(trades(book, in_band(book), charges())) == [-30, 25, 5]
     # B inside: it takes what A frees as far as it is short.
-    book = a_book([530, 285, 185], [0.5, 0.3, 0.2])
+    book = holding([530, 285, 185], [0.5, 0.3, 0.2])
     assert moved(trades(book, in_band(book), charges())) == [-30, 15, 15]
     # C has more than it should and keeps it: nobody needs its money.
-    book = a_book([530, 260, 210], [0.5, 0.3, 0.2])
+    book = holding([530, 260, 210], [0.5, 0.3, 0.2])
     assert moved(trades(book, in_band(book), charges())) == [-30, 40, -10]
 
 
 def test_inside_rests() -> None:
-    book = a_book([519, 285, 196], [0.5, 0.3, 0.2])
+    book = holding([519, 285, 196], [0.5, 0.3, 0.2])
     done = trades(book, in_band(book), charges(ONE_PERCENT))
     assert moved(done) == [0, 0, 0]
     assert not done.acts[0]
@@ -243,12 +226,12 @@ def test_inside_rests() -> None:
 
 
 def test_on_the_edge_is_inside() -> None:
-    book = a_book([520, 280, 200], [0.5, 0.3, 0.2])
+    book = holding([520, 280, 200], [0.5, 0.3, 0.2])
     assert moved(trades(book, in_band(book), charges())) == [0, 0, 0]
 
 
 def test_edge_and_half_land_where_they_say() -> None:
-    book = a_book([530, 290, 180], [0.5, 0.3, 0.2])
+    book = holding([530, 290, 180], [0.5, 0.3, 0.2])
     # To 52%; the money goes to the largest shortfall.
     assert moved(trades(book, in_band(book, landing=1.0), charges())) == [-10, 0, 10]
     # To 51%.
@@ -257,16 +240,16 @@ def test_edge_and_half_land_where_they_say() -> None:
 
 def test_a_relative_band_is_a_share_of_the_target() -> None:
     # 20% of the targets: 10 points of A, 2 of B.
-    book = a_book([580, 75, 345], [0.5, 0.1, 0.4])
+    book = holding([580, 75, 345], [0.5, 0.1, 0.4])
     # B is 2.5 under and goes to target, for the money of A, the largest excess.
     assert moved(trades(book, in_band(book, 0.2, relative=True), charges())) == [-25, 25, 0]
-    book = a_book([580, 85, 335], [0.5, 0.1, 0.4])
+    book = holding([580, 85, 335], [0.5, 0.1, 0.4])
     assert moved(trades(book, in_band(book, 0.2, relative=True), charges())) == [0, 0, 0]
 
 
 def test_cash_counts_as_an_asset() -> None:
     # Each is 1.5 under, cash 4.5 over: it goes to target, each taking what it lacks.
-    book = a_book([385, 285, 285], [0.4, 0.3, 0.3], cash=45.0)
+    book = holding([385, 285, 285], [0.4, 0.3, 0.3], cash=45.0)
     done = trades(book, in_band(book), charges())
     assert done.acts[0]
     assert not done.outside.any()
@@ -275,7 +258,7 @@ def test_cash_counts_as_an_asset() -> None:
 
 def test_the_policy_judges_the_drift_that_the_cash_flow_leaves() -> None:
     # The deposit brings A from 5 points under to inside its band: nothing more is done.
-    book = a_book([400, 285, 215], [0.5, 0.3, 0.2], flow=100.0)
+    book = holding([400, 285, 215], [0.5, 0.3, 0.2], flow=100.0)
     done = trades(book, in_band(book), charges())
     assert moved(done) == [100, 0, 0]
     assert not done.acts[0]
@@ -299,7 +282,7 @@ def books(draw: st.DrawFn, *, flows: bool = True, debits: bool = True) -> Book:
     flow = draw(st.sampled_from([0.0, 0.05, -0.05, 0.7, -0.7])) if flows else 0.0
     if held.sum() + cash + flow <= 0.05:
         flow = 0.5
-    return a_book(held, wanted, cash=cash, flow=flow)
+    return holding(held, wanted, cash=cash, flow=flow)
 
 
 @st.composite
@@ -407,7 +390,7 @@ def test_a_row_is_the_same_to_the_last_bit_alone_and_among_others(model: CostMod
     dice = np.random.default_rng(3)
     count, slots = 40, 8
     values = dice.dirichlet(np.ones(slots), count)
-    book = a_book(
+    book = holding(
         values,
         dice.dirichlet(np.ones(slots), count) * dice.choice([1.0, 0.9], (count, 1)),
         cash=dice.choice([0.0, 0.1, -0.05], count),

@@ -75,7 +75,7 @@ def wishing(**preferences):
     return a_line(preferences=preferences)
 
 
-def a_book(count, seed=0, *, width=0):
+def random_lines(count, seed=0, *, width=0):
     """Lines of random portfolios, one in fifty of them bad, padded to a width."""
     dice = random.Random(seed)
     lines = []
@@ -157,7 +157,7 @@ def test_the_interface_that_others_build_on(batch, rebalancer):
 
 
 def test_money_is_conserved_to_the_cent_and_nothing_is_left_unsaid(batch):
-    lines = a_book(300)
+    lines = random_lines(300)
     done, records = batch(lines, "--cost-bps", "37")
     assert done.code == 3 and len(records) == 300
     cent = Decimal("0.01")
@@ -371,7 +371,7 @@ def test_a_repeated_id_fails_wherever_it_stands(batch):
 
 
 def test_line_ends_and_byte_order_marks_change_nothing(batch, tmp_path):
-    lines = a_book(20)
+    lines = random_lines(20)
     batch(lines)
     plain = (tmp_path / "out.jsonl").read_bytes()
     content = b"\xef\xbb\xbf" + b"\r\n".join(lines)  # and no end of the last line
@@ -383,7 +383,7 @@ def test_line_ends_and_byte_order_marks_change_nothing(batch, tmp_path):
 
 
 def test_two_runs_give_the_same_bytes_on_any_number_of_workers(batch, rebalancer, tmp_path):
-    lines = a_book(2 * CHUNK + 100, width=1100)
+    lines = random_lines(2 * CHUNK + 100, width=1100)
     assert sum(map(len, lines)) > ALONE_BELOW
     outputs = []
     for workers in (1, 2, 3):
@@ -395,7 +395,7 @@ def test_two_runs_give_the_same_bytes_on_any_number_of_workers(batch, rebalancer
 
 
 def test_a_batch_says_the_same_as_a_single_proposal(batch, quickly, market, write):
-    lines = a_book(60, seed=7)
+    lines = random_lines(60, seed=7)
     _, records = batch(lines, "--cost-bps", "25", policy="band")
     statuses = set()
     for line, record in zip(lines, records, strict=True):
@@ -440,7 +440,7 @@ def repeating(lines):
 @pytest.fixture
 def whole(batch, tmp_path):
     """A book of three chunks, and what one run makes of it."""
-    _, records = batch(repeating(a_book(2 * CHUNK + 90, seed=3)))
+    _, records = batch(repeating(random_lines(2 * CHUNK + 90, seed=3)))
     assert "stands on line 1 already" in records[-1]["error"]
     return (tmp_path / "out.jsonl").read_bytes()
 
@@ -474,7 +474,7 @@ def test_resuming_what_never_began_begins(whole, quickly, market, tmp_path):
 
 
 def test_without_resume_a_run_begins_anew(batch, tmp_path):
-    batch(a_book(30))
+    batch(random_lines(30))
     done, records = batch([a_line("only")])
     assert done.code == 0 and [record["portfolio_id"] for record in records] == ["only"]
 
@@ -544,7 +544,7 @@ def start(market, folder, *options):
 def test_killed_at_random_moments_and_resumed_gives_the_bytes_of_one_run(
     batch, rebalancer, market, tmp_path, workers
 ):
-    lines = repeating(a_book(3 * CHUNK + 10, seed=5, width=700 if workers == "2" else 0))
+    lines = repeating(random_lines(3 * CHUNK + 10, seed=5, width=700 if workers == "2" else 0))
     out = tmp_path / "out.jsonl"
     batch(lines)
     whole = out.read_bytes()
@@ -571,7 +571,7 @@ def children(process):
 @pytest.fixture
 def pool(market, tmp_path):
     """A run on two workers, under way; and its worker processes."""
-    lines = a_book(30 * CHUNK, width=600)
+    lines = random_lines(30 * CHUNK, width=600)
     (tmp_path / "book.jsonl").write_bytes(b"\n".join(lines))
     process = start(market, tmp_path, "--workers", "2")
     out = tmp_path / "out.jsonl"
