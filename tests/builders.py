@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -220,12 +220,13 @@ def a_job(
     request: Mapping[str, Any] | None = None,
     *,
     owner: UUID | None = None,
-    now: datetime,
+    now: datetime | None = None,
     **changes: Any,
 ) -> Job:
-    """Build a queued job created at ``now``; ``changes`` are fields of `Job`."""
+    """Build a queued job, created at ``now`` or at this moment; ``changes`` are fields of `Job`."""
     asked = {"days": 5} if request is None else request
-    return attrs.evolve(Job.new(kind, asked, id=uuid4(), owner=owner, now=now), **changes)
+    created = now or datetime.now(UTC)
+    return attrs.evolve(Job.new(kind, asked, id=uuid4(), owner=owner, now=created), **changes)
 
 
 def _rarely(often: Any, rare: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

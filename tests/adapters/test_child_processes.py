@@ -8,20 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from rebalancer.adapters.jobs.processes import ChildProcesses
 from rebalancer.application.ports.jobs import Job
 from rebalancer.domain.errors import Unavailable
-
-
-def a_job(kind: str = "note") -> Job:
-    return Job.new(kind, {}, id=uuid4(), owner=None, now=datetime.now(UTC))
+from tests.builders import a_job
 
 
 def do(folder: Path, job: Job, *, told: Callable[[], bool], leave: Callable[[], None]) -> None:
@@ -66,7 +61,7 @@ def children(folder: Path, **options) -> Iterator[ChildProcesses]:
 
 
 def test_one_process_does_one_job_after_another(tmp_path):
-    jobs = [a_job() for _ in range(3)]
+    jobs = [a_job("note") for _ in range(3)]
     with children(tmp_path, at_once=2) as hands:
         for job in jobs:
             done(hands, job)
@@ -75,7 +70,7 @@ def test_one_process_does_one_job_after_another(tmp_path):
 
 def test_no_more_run_than_may(tmp_path):
     with children(tmp_path, at_once=2) as hands, ThreadPoolExecutor(8) as pool:
-        jobs = [a_job() for _ in range(40)]
+        jobs = [a_job("note") for _ in range(40)]
         list(pool.map(partial(done, hands), jobs))
     assert len({doer(tmp_path, job) for job in jobs}) <= 2
 
@@ -83,7 +78,7 @@ def test_no_more_run_than_may(tmp_path):
 def test_whoever_is_killed_without_a_job_is_replaced_and_no_job_notices(tmp_path):
     with children(tmp_path, at_once=2) as hands:
         for _ in range(6):
-            job = a_job()
+            job = a_job("note")
             done(hands, job)
             os.kill(doer(tmp_path, job), signal.SIGKILL)
 
@@ -115,7 +110,7 @@ def test_killed_at_any_moment_each_job_comes_to_an_end(tmp_path):
         finally:
             over.set()
         striker.join()
-        done(hands, a_job())
+        done(hands, a_job("note"))
     assert len(ends) == 1000
     assert set(ends) == {"done", "its process ended with code -9"}
 
@@ -126,14 +121,14 @@ def test_what_goes_wrong_is_told(tmp_path):
             done(hands, a_job("away"))
         with pytest.raises(RuntimeError, match="KeyError: 'what'"):
             done(hands, a_job("bug"))
-        done(hands, a_job())
+        done(hands, a_job("note"))
 
 
 def test_what_does_not_stop_is_killed_after_its_time(tmp_path):
     with children(tmp_path, limit=0.2) as hands:
         with pytest.raises(RuntimeError, match="code -9"):
             done(hands, a_job("deaf"))
-        done(hands, a_job())
+        done(hands, a_job("note"))
 
 
 def test_closing_lets_busy_ones_put_back_and_begins_no_more(tmp_path):
@@ -142,13 +137,13 @@ def test_closing_lets_busy_ones_put_back_and_begins_no_more(tmp_path):
         futures = [pool.submit(done, hands, job) for job in doing]
         for job in doing:
             doer(tmp_path, job)
-        waiting = pool.submit(done, hands, a_job())
+        waiting = pool.submit(done, hands, a_job("note"))
         hands.close()
         for future in futures:  # who attends to them puts back what they could not
             assert isinstance(future.exception(10), Unavailable)
         assert isinstance(waiting.exception(10), Unavailable)
         with pytest.raises(Unavailable):
-            done(hands, a_job())
+            done(hands, a_job("note"))
 
 
 def test_closing_kills_whoever_does_not_heed(tmp_path, monkeypatch):
@@ -166,7 +161,7 @@ def test_what_cannot_begin_is_an_error_each_time(tmp_path):
     hands = ChildProcesses(Unreadable(), at_once=1, limit=60.0)
     for _ in range(2):
         with pytest.raises(Unavailable, match="ended with code 1"):
-            done(hands, a_job())
+            done(hands, a_job("note"))
     hands.close()
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
@@ -30,6 +31,7 @@ from rebalancer.application.ports.jobs import (
     JobState,
 )
 from rebalancer.domain.errors import NotFound, Unavailable
+from tests import builders
 from tests.contracts.jobs import awaited, kept, seen
 from tests.contracts.stores import HOUR, NOW, a_key, a_token, a_user
 
@@ -37,9 +39,7 @@ SECOND = timedelta(seconds=1)
 CARE = Care(attempts=2, limit=10, tick=0.005, beat=0.02, patience=0.1, outage=1.0)
 
 
-def a_job(**changes: object) -> Job:
-    job = Job.new("backtest", {"days": 5}, id=uuid4(), owner=None, now=NOW)
-    return attrs.evolve(job, **changes)
+a_job = partial(builders.a_job, now=NOW)
 
 
 def clock():

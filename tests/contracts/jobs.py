@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import attrs
 
@@ -29,10 +28,6 @@ PATIENCE = 20.0
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def a_job(kind: str, **request: Any) -> Job:
-    return Job.new(kind, request, id=uuid4(), owner=None, now=now())
 
 
 @attrs.frozen

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import attrs
 from hypothesis import strategies as st
 
-from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.portfolios import BatchRun, IdempotencyKey
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
@@ -22,6 +22,7 @@ from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.proposal import NotTraded, Order, Proposal, Side, Status
 from rebalancer.domain.rebalancing.record import ProposalRecord, Seen, Stage
+from tests import builders
 from tests.builders import USD
 
 NOW = datetime(2023, 1, 2, 12, 30, 15, 123456, tzinfo=UTC)
@@ -114,10 +115,7 @@ def a_key(owner: UUID, key: str = "a key", **others: Any) -> IdempotencyKey:
     return attrs.evolve(IdempotencyKey(owner, key, "f" * 64, uuid4(), NOW), **others)
 
 
-def a_job(owner: UUID | None, **others: Any) -> Job:
-    """A job that waits."""
-    plain = Job.new("backtest", {"policy": "band", "days": 5}, id=uuid4(), owner=owner, now=NOW)
-    return attrs.evolve(plain, **others)
+a_job = partial(builders.a_job, request={"policy": "band", "days": 5}, now=NOW)
 
 
 def a_run(**others: Any) -> BatchRun:

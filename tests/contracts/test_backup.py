@@ -123,9 +123,12 @@ def filled(engine):
         tx.keys.add(a_key(ada.id, AWKWARD))
         for job in (
             a_job(
-                bob.id, progress=0.1 + 0.2, state=JobState.SUCCEEDED, result={"a": 1e-7, "z": []}
+                owner=bob.id,
+                progress=0.1 + 0.2,
+                state=JobState.SUCCEEDED,
+                result={"a": 1e-7, "z": []},
             ),
-            a_job(None, error=AWKWARD, alive=NOW, cancelling=True, attempts=3),
+            a_job(error=AWKWARD, alive=NOW, cancelling=True, attempts=3),
         ):
             tx.jobs.add(job)
     every_byte = bytes(range(256))

@@ -157,7 +157,7 @@ def test_those_who_write_about_one_thing_take_turns_at_a_server(makers, monkeypa
     work = SqlWork(engine)
     ada = kept_user(work)
     held, other = kept_portfolio(work, ada), kept_portfolio(work, ada)
-    record, token, job = kept_proposal(work, held), a_token(ada.id), a_job(ada.id)
+    record, token, job = kept_proposal(work, held), a_token(ada.id), a_job(owner=ada.id)
     with work.begin() as tx:
         tx.tokens.add(token)
         tx.jobs.add(job)
@@ -454,7 +454,7 @@ def test_constraints_hold_where_the_code_would_not(database):
             write(tx)
         assert "INSERT" not in str(refused.value)
     for write in (
-        lambda tx: tx.jobs.add(a_job(ada.id, progress=1.5)),
+        lambda tx: tx.jobs.add(a_job(owner=ada.id, progress=1.5)),
         lambda tx: tx.portfolios.add(a_managed(ada.id, version=0), []),
     ):
         with pytest.raises(IntegrityError), database.begin() as tx:

@@ -29,11 +29,11 @@ from rebalancer.application.jobs import CancelJob, Care, DoJob, PerformJob, Reco
 from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import Unavailable
+from tests.builders import a_job
 from tests.contracts.jobs import (
     QUICK,
     Doing,
     Traces,
-    a_job,
     awaited,
     ended,
     kept,
@@ -54,7 +54,7 @@ class Rig:
     close: Callable[[], None]
 
     def submitted(self, kind: str, **request: Any) -> Job:
-        job = kept(self.work, a_job(kind, **request))
+        job = kept(self.work, a_job(kind, request))
         self.runner.submit(job)
         return job
 

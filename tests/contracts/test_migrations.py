@@ -237,7 +237,7 @@ def test_what_is_kept_survives_each_step_and_the_version_before_goes_on(engine):
     assert [(one.attempts, one.cancelling, one.alive) for one in found] == [(0, False, None)] * 2
     assert all(one.due < NOW for one in found)
     with work.begin() as tx:  # of which the first version knows neither
-        tx.jobs.add(a_job(None))
+        tx.jobs.add(a_job())
         tx.jobs.save(attrs.evolve(found[0], state=JobState.DEAD, finished=NOW))
     migrations.downgrade(engine, "0001")
     with engine.begin() as connection:

@@ -66,7 +66,7 @@ def filled(stores_of):
         a_proposal(portfolio),
         a_token(ada.id),
         a_key(ada.id),
-        a_job(ada.id),
+        a_job(owner=ada.id),
         a_run(),
     )
     with work.begin() as tx:

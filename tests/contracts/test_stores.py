@@ -814,7 +814,7 @@ def test_old_keys_are_forgotten(work, ada):
 
 
 def test_jobs_are_kept_and_replaced(work, ada):
-    job, other = a_job(ada.id), a_job(ada.id)
+    job, other = a_job(owner=ada.id), a_job(owner=ada.id)
     done = attrs.evolve(
         job,
         state=JobState.SUCCEEDED,
@@ -834,26 +834,26 @@ def test_jobs_are_kept_and_replaced(work, ada):
 
 
 def test_jobs_of_others_and_unknown_ones_do_not_exist(work, ada):
-    eve, job = kept_user(work), a_job(ada.id)
+    eve, job = kept_user(work), a_job(owner=ada.id)
     with work.begin() as tx:
         tx.jobs.add(job)
         for seek in (
             lambda: tx.jobs.get(job.id, owner=eve.id),
             lambda: tx.jobs.get(uuid4()),
-            lambda: tx.jobs.save(a_job(ada.id)),
+            lambda: tx.jobs.save(a_job(owner=ada.id)),
         ):
             with pytest.raises(NotFound):
                 seek()
 
 
 def test_jobs_that_may_have_to_be_cared_for_the_oldest_first(work, ada):
-    waits = [a_job(ada.id, due=NOW + HOUR * hours) for hours in (2, 0, 1)]
+    waits = [a_job(owner=ada.id, due=NOW + HOUR * hours) for hours in (2, 0, 1)]
     doing = [
-        a_job(ada.id, state=JobState.RUNNING, attempts=1, due=due, alive=NOW + HOUR * hours)
+        a_job(owner=ada.id, state=JobState.RUNNING, attempts=1, due=due, alive=NOW + HOUR * hours)
         for due, hours in ((NOW - HOUR, 1), (NOW + HOUR / 2, 2), (NOW, 3))
     ]
     over = [
-        a_job(ada.id, state=state, due=NOW - HOUR, finished=NOW)
+        a_job(owner=ada.id, state=state, due=NOW - HOUR, finished=NOW)
         for state in JobState
         if state.ended
     ]
@@ -879,7 +879,7 @@ def test_jobs_that_may_have_to_be_cared_for_the_oldest_first(work, ada):
 def test_jobs_come_page_by_page_the_latest_first(work, ada):
     eve = kept_user(work)
     made = [
-        a_job(owner, state=state, created=NOW + HOUR * (number % 3))
+        a_job(owner=owner, state=state, created=NOW + HOUR * (number % 3))
         for number, (owner, state) in enumerate(
             itertools.product((ada.id, eve.id, None), (JobState.QUEUED, JobState.DEAD))
         )
@@ -904,7 +904,7 @@ def test_jobs_come_page_by_page_the_latest_first(work, ada):
 
 
 def test_a_job_that_was_read_to_be_changed_is_held(work, ada):
-    job = a_job(ada.id)
+    job = a_job(owner=ada.id)
     with work.begin() as tx:
         tx.jobs.add(job)
 
@@ -953,7 +953,7 @@ def test_jobs_come_back_as_they_were(
 ):
     user = a_user()
     job = a_job(
-        user.id if owned else None,
+        owner=user.id if owned else None,
         request=request_,
         result=result,
         error=error,

@@ -19,6 +19,7 @@ from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.domain.errors import NotFound
 from rebalancer.domain.portfolio.mandate import Mandate
+from tests import builders
 from tests.builders import USD
 from tests.contracts.jobs import awaited, kept, now, seen
 from tests.contracts.stores import a_managed, a_user
@@ -41,7 +42,7 @@ def a_job(work) -> Callable[..., Job]:
     def make(kind: str = "backtest", **changes: object) -> Job:
         nonlocal count
         count += 1
-        made = Job.new(kind, {"n": count}, id=uuid4(), owner=None, now=now())
+        made = builders.a_job(kind, {"n": count})
         created = made.created + timedelta(seconds=count)
         return kept(work, attrs.evolve(made, created=created, **changes))
 
