@@ -13,26 +13,24 @@ from pathlib import Path
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks import naive
 from benchmarks.books import write_book, write_prices
 from benchmarks.figures import Figure, best_of
 from benchmarks.processes import spent
 from rebalancer.adapters.market_data.csv_files import CsvPrices, PackagedInstruments
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import policy
-from rebalancer.domain.portfolio.book import Book, open_book, placed
+from rebalancer.domain.portfolio.book import Book, find_columns, open_book
 from rebalancer.domain.portfolio.costs import CostModel
-from rebalancer.domain.rebalancing.limits import PortfolioRisk, restrained
-from rebalancer.domain.rebalancing.trades import trades
+from rebalancer.domain.rebalancing.limits import PortfolioRisk, limit_decision
+from rebalancer.domain.rebalancing.solver import solve_trades
 from rebalancer.entrypoints.cli.batch_file import CHUNK
 from rebalancer.entrypoints.schemas.portfolio import portfolio_of
 from rebalancer.entrypoints.schemas.wire import parse_json
-
-Floats = NDArray[np.float64]
 
 PORTFOLIOS, FEWER = 100_000, 20_000
 SAMPLE = 4 * CHUNK
@@ -77,8 +75,8 @@ def _from_arrays(prices: Path, portfolios: Path, profiled: Path) -> Iterator[Fig
             made = []
             for book in some:
                 risk = PortfolioRisk(book, market)
-                decision = restrained(rule.decide(book, market), book, risk).decision
-                made.append(trades(book, decision, charges.at(book.assets)).values)
+                decision = limit_decision(rule.decide(book, market), book, risk).decision
+                made.append(solve_trades(book, decision, charges.at(book.assets)).values)
             return made
 
         seconds, _ = best_of(partial(decide, chosen), least=2)
@@ -152,7 +150,7 @@ def _books(path: Path, market: PriceHistory, instruments: Instruments) -> Iterat
     with path.open("rb") as lines:
         while chunk := list(islice(lines, CHUNK)):
             portfolios = [portfolio_of(parse_json(line), currency="USD") for line in chunk]
-            places = [placed(portfolio, market) for portfolio in portfolios]
+            places = [find_columns(portfolio, market) for portfolio in portfolios]
             yield open_book(portfolios, places, market, instruments)[0]
 
 
@@ -189,7 +187,7 @@ class _Plain:
             total=float(book.total[row]),
         )
 
-    def trades(self, band: float | None) -> list[float]:
+    def solve_trades(self, band: float | None) -> list[float]:
         return naive.rebalanced(
             self.values, self.cash, self.targets, RATE, band, flow=self.flow, cap=self.cap
         )

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, best_of
 from rebalancer.adapters.market_data.sample import SamplePrices
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.engine import BacktestSettings, measure_performance, simulate
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Frequency
@@ -25,7 +25,6 @@ from rebalancer.domain.portfolio.costs import CostModel
 if TYPE_CHECKING:
     import pandas
 
-Floats = NDArray[np.float64]
 
 RATE = 10e-4
 CAPITAL = 100_000.0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks import naive
 from benchmarks.figures import Figure, best_of
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -21,8 +22,6 @@ from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostModel
-
-Floats = NDArray[np.float64]
 
 PORTFOLIOS, ASSETS, DAYS = 1_024, 20, 252
 SAMPLE = 16

@@ -28,7 +28,7 @@ from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
-from rebalancer.domain.rebalancing.record import ProposalRecord
+from rebalancer.domain.rebalancing.lifecycle import ProposalRecord
 from tests.servers import Postgres, running
 
 BOOK = 100_000

@@ -19,12 +19,11 @@ from rebalancer.domain.market.instruments import AssetClass, Instrument, Instrum
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.policy.rules import policy
-from rebalancer.domain.portfolio.book import Book
+from rebalancer.domain.portfolio.book import Book, Limits
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
-from rebalancer.domain.rebalancing.proposal import Terms
-from rebalancer.domain.rebalancing.trades import unlimited
+from rebalancer.domain.rebalancing.model import RebalanceContext
 
 USD, JPY = Currency("USD"), Currency("JPY")
 
@@ -102,17 +101,17 @@ CLASSES = Instruments.of(
 """Of the assets of `varied_prices`; G, H and J are of unknown class."""
 
 
-def terms(
+def a_context(
     market: PriceHistory,
     rule: str = "monthly",
     *,
     costs: CostModel | float = 10.0,
     instruments: Instruments = CLASSES,
     currency: str = "USD",
-) -> Terms:
+) -> RebalanceContext:
     """What proposals follow from; costs in basis points or as a model."""
     model = costs if isinstance(costs, CostModel) else CostModel.flat(costs)
-    return Terms(policy(rule), market, instruments, model, currency)
+    return RebalanceContext(policy(rule), market, instruments, model, currency)
 
 
 def a_portfolio(
@@ -202,7 +201,7 @@ def a_book(
     )
     if limits is None:
         return book
-    none = unlimited(book)
+    none = Limits.none(book)
     bounds = {
         name: np.broadcast_to(np.array(value), getattr(none, name).shape)
         for name, value in limits.items()

@@ -17,11 +17,11 @@ from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.portfolios import CashFlow, OpenPortfolio, RecordCashFlow
 from rebalancer.application.ports.store import Transaction
 from rebalancer.application.rebalance import (
-    Answer,
-    Ask,
+    BuildContext,
+    ProposalRequest,
+    ProposalResult,
     ProposeForEveryone,
     ProposeForPortfolio,
-    SetTerms,
 )
 from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError, Unavailable
 from rebalancer.domain.portfolio.costs import CostModel
@@ -53,7 +53,7 @@ class House:
 
     @property
     def propose(self) -> ProposeForPortfolio:
-        return ProposeForPortfolio(self.work, PRICES, SetTerms(PRICES, LISTED, POLICIES))
+        return ProposeForPortfolio(self.work, PRICES, BuildContext(PRICES, LISTED, POLICIES))
 
     def open(self, number: int, **wishes: object) -> UUID:
         symbols = "ABCDEFGHI"
@@ -77,8 +77,8 @@ class House:
         return opened.portfolio.id
 
 
-def an_ask(portfolio: UUID, number: int, **changes: object) -> Ask:
-    ask = Ask(portfolio, OWNER, "band", TEN, id=uuid5(ROOT, f"ask {number}"), now=NOW)
+def an_ask(portfolio: UUID, number: int, **changes: object) -> ProposalRequest:
+    ask = ProposalRequest(portfolio, OWNER, "band", TEN, id=uuid5(ROOT, f"ask {number}"), now=NOW)
     return attrs.evolve(ask, **changes)  # type: ignore[arg-type]
 
 
@@ -122,13 +122,13 @@ def test_an_error_stays_with_whoever_caused_it() -> None:
     ]
     answers = house.propose.together(asks)
     assert [type(answer) for answer in answers] == [
-        Answer,
+        ProposalResult,
         NotFound,
         InvalidRequest,
         InvalidRequest,
         InvalidRequest,
         InvalidRequest,
-        Answer,
+        ProposalResult,
     ]
     fields = [getattr(answer, "field", None) for answer in answers]
     assert fields == [None, None, "policy", "as_of", "cash_flow", "cash_flow", None]
@@ -142,8 +142,8 @@ def test_a_proposal_knows_all_that_it_saw() -> None:
     portfolio = house.open(3)
     answer = house.propose(an_ask(portfolio, 0, cash_flow=Decimal("250.00")))
     assert not isinstance(answer, RebalancerError)
-    seen, made = answer.current.record.seen, answer.current.record.proposal
-    terms = SetTerms(PRICES, LISTED, POLICIES)(policy_name="band", costs=TEN, currency="USD")
+    seen, made = answer.current.record.inputs, answer.current.record.proposal
+    terms = BuildContext(PRICES, LISTED, POLICIES)(policy_name="band", costs=TEN, currency="USD")
     assert terms.input_hash(seen.portfolio) == made.input_hash
     assert (seen.version, seen.planned, seen.newest) == (1, Decimal("250.00"), date(2022, 12, 30))
     assert set(seen.prices) == set(seen.portfolio.symbols)
@@ -183,7 +183,7 @@ def test_a_walk_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> Non
     ids = [house.open(number) for number in range(8)]
     broken = house.open(8, cash_reserve=Decimal(10_000_000))
     everyone = ProposeForEveryone(work, PRICES)
-    terms = SetTerms(PRICES, LISTED, POLICIES)(policy_name="monthly", costs=TEN, currency="USD")
+    terms = BuildContext(PRICES, LISTED, POLICIES)(policy_name="monthly", costs=TEN, currency="USD")
     with pytest.raises(Unavailable):
         everyone(terms, id=uuid5(ROOT, "run"), now=NOW)  # the first note, and no chunk
     work.left = 3
@@ -218,5 +218,5 @@ def test_uninvested_deposits_reach_the_policy_as_a_cash_flow() -> None:
         now=NOW,
     )
     answer = house.propose(an_ask(portfolio, 0, policy_name="buy_and_hold"))
-    assert answer.current.record.seen.portfolio.cash_flow == Decimal("3500.00")
+    assert answer.current.record.inputs.portfolio.cash_flow == Decimal("3500.00")
     assert all(order.side == "buy" for order in answer.current.record.proposal.orders)

@@ -20,8 +20,8 @@ from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
-from rebalancer.domain.rebalancing.proposal import NotTraded, Order, Proposal, Side, Status
-from rebalancer.domain.rebalancing.record import ProposalRecord, Seen, Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.model import NotTraded, Order, Proposal, Side, Status
 from tests import builders
 from tests.builders import USD
 
@@ -78,7 +78,9 @@ def a_proposal(portfolio: ManagedPortfolio, **others: Any) -> ProposalRecord:
         notes=(),
         input_hash="0" * 64,
     )
-    seen = Seen(snapshot, Decimal(0), portfolio.version, {"A": Decimal(100)}, "1" * 64, DAY, "free")
+    seen = ProposalInputs(
+        snapshot, Decimal(0), portfolio.version, {"A": Decimal(100)}, "1" * 64, DAY, "free"
+    )
     made = ProposalRecord.of(proposal, seen, id=uuid4(), owner=portfolio.owner, now=NOW)
     return attrs.evolve(made, **others)
 
@@ -295,7 +297,7 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         notes=tuple(draw(st.lists(texts, max_size=2))),
         input_hash=draw(hashes),
     )
-    seen = Seen(
+    seen = ProposalInputs(
         portfolio=draw(snapshots),
         planned=draw(signed),
         version=draw(st.integers(1, 2**31 - 1)),
@@ -310,7 +312,7 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         owner=portfolio.owner,
         portfolio_id=portfolio.id,
         proposal=proposal,
-        seen=seen,
+        inputs=seen,
         proposed=draw(moments),
         expires=draw(moments),
         stage=stage,

@@ -35,7 +35,7 @@ from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.jobs import JobState
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from rebalancer.domain.portfolio.portfolio import Preferences
-from rebalancer.domain.rebalancing.record import Stage
+from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.databases import new_database
 from tests.contracts.stores import (
     HOUR,
@@ -118,7 +118,8 @@ def filled(engine):
         ledger = tx.portfolios.ledger(rich.id).followed_by([fill])
         tx.portfolios.save(rich.booked(ledger, NOW), entries=[fill])
         tx.proposals.save(
-            attrs.evolve(done, stage=Stage.EXECUTED, decided=NOW, executed=NOW), seen=Stage.PROPOSED
+            attrs.evolve(done, stage=Stage.EXECUTED, decided=NOW, executed=NOW),
+            expected=Stage.PROPOSED,
         )
         tx.keys.add(a_key(ada.id, AWKWARD))
         for job in (

@@ -23,7 +23,7 @@ from rebalancer.adapters.sql.engine import Busy, connect
 from rebalancer.adapters.sql.rows import Damaged
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.ports.portfolios import ChunksHeld
-from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
+from rebalancer.application.rebalance import BuildContext, ProposeForEveryone
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.ledger import Overdrawn
@@ -409,7 +409,7 @@ def test_one_portfolio_that_makes_no_sense_keeps_nobody_from_the_others(database
     (finding,) = database.check()
     assert finding.startswith(f"portfolio {bad.id}: what is kept of it makes no sense")
     prices = MemoryPrices(varied_prices())
-    terms = SetTerms(prices, MemoryInstruments(CLASSES), MemoryPolicies())(
+    terms = BuildContext(prices, MemoryInstruments(CLASSES), MemoryPolicies())(
         policy_name="monthly", costs=CostModel.flat(10.0), currency="USD"
     )
     run = ProposeForEveryone(database, prices)(terms, id=uuid4(), now=NOW)

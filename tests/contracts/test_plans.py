@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from rebalancer.application.ports.jobs import JobState
-from rebalancer.domain.rebalancing.record import Stage
+from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.stores import (
     HOUR,
     NOW,
@@ -139,7 +139,7 @@ def named(**calls):
             "pk_proposals pk_portfolios",
         ),
         proposal_save=(
-            lambda tx, on: tx.proposals.save(on.record, seen=Stage.PROPOSED),
+            lambda tx, on: tx.proposals.save(on.record, expected=Stage.PROPOSED),
             "pk_proposals pk_portfolios",
         ),
         proposals_page=(

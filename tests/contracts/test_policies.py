@@ -15,7 +15,7 @@ from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.policy.policy import Frequency, identity
 from rebalancer.domain.policy.rules import POLICIES, Rule
 from rebalancer.domain.policy.serving import BestRule, Kind, Served
-from tests.builders import terms, varied_prices
+from tests.builders import a_context, varied_prices
 from tests.networks import FAILED_GATE, GATE, TRAINING, a_learned, keep, kept
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -229,7 +229,7 @@ def test_other_weights_give_another_input_hash(policies):
     named = {text: policies.policy(text) for text in ("ppo", "ppo@1", "dqn", "learned", "trend")}
     digests = set()
     for policy in named.values():
-        fixed = terms(market)
+        fixed = a_context(market)
         digests.add(type(fixed)(policy, market, fixed.instruments, fixed.costs, "USD").digest)
     assert len(digests) == len(named)
     policies.keep_evidence("ppo@1", {"gate": GATE})

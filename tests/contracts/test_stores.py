@@ -21,7 +21,7 @@ from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import Mandate, PortfolioChanged
 from rebalancer.domain.portfolio.owner import EmailTaken
 from rebalancer.domain.portfolio.portfolio import Preferences
-from rebalancer.domain.rebalancing.record import ProposalClosed, Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, Stage
 from tests.builders import USD
 from tests.contracts import stores
 from tests.contracts.stores import (
@@ -253,7 +253,7 @@ def test_of_two_who_accept_a_proposal_one_wins(work, ada):
         gate.wait()
         with work.begin() as tx:
             accepted = attrs.evolve(seen, stage=Stage.ACCEPTED, remark=str(number))
-            tx.proposals.save(accepted, seen=seen.stage)
+            tx.proposals.save(accepted, expected=seen.stage)
         return accepted
 
     for _ in range(5):
@@ -264,7 +264,7 @@ def test_of_two_who_accept_a_proposal_one_wins(work, ada):
         assert isinstance(lost, ProposalClosed)
         with work.begin() as tx:
             assert tx.proposals.get(record.id, owner=ada.id) == won
-            tx.proposals.save(attrs.evolve(won, stage=Stage.PROPOSED), seen=Stage.ACCEPTED)
+            tx.proposals.save(attrs.evolve(won, stage=Stage.PROPOSED), expected=Stage.ACCEPTED)
 
 
 def test_of_many_who_use_a_token_one_wins(work, ada):
@@ -678,8 +678,8 @@ def test_proposals_of_others_do_not_exist(work, ada):
         for steal in (
             lambda: tx.proposals.get(record.id, owner=eve.id),
             lambda: tx.proposals.get(uuid4(), owner=ada.id),
-            lambda: tx.proposals.save(stolen, seen=Stage.PROPOSED),
-            lambda: tx.proposals.save(a_proposal(portfolio), seen=Stage.PROPOSED),
+            lambda: tx.proposals.save(stolen, expected=Stage.PROPOSED),
+            lambda: tx.proposals.save(a_proposal(portfolio), expected=Stage.PROPOSED),
         ):
             with pytest.raises(NotFound):
                 steal()
@@ -693,10 +693,10 @@ def test_a_proposal_is_replaced_at_the_stage_that_was_seen(work, ada):
     record, other = kept_proposal(work, portfolio), kept_proposal(work, portfolio)
     rejected = record.rejected(NOW, "Not now")
     with work.begin() as tx:
-        tx.proposals.save(rejected, seen=Stage.PROPOSED)
+        tx.proposals.save(rejected, expected=Stage.PROPOSED)
     with work.begin() as tx:
         with pytest.raises(ProposalClosed, match="rejected"):
-            tx.proposals.save(attrs.evolve(record, remark="Again"), seen=Stage.PROPOSED)
+            tx.proposals.save(attrs.evolve(record, remark="Again"), expected=Stage.PROPOSED)
         assert tx.proposals.get(record.id, owner=ada.id) == rejected
         assert tx.proposals.get(other.id, owner=ada.id) == other
 
@@ -737,7 +737,7 @@ def test_proposals_for_closed_portfolios_are_left_out(work, ada):
         with pytest.raises(NotFound):
             tx.proposals.get(record.id, owner=ada.id)
         with pytest.raises(NotFound):
-            tx.proposals.save(record.rejected(NOW), seen=Stage.PROPOSED)
+            tx.proposals.save(record.rejected(NOW), expected=Stage.PROPOSED)
 
 
 def test_what_carries_out_a_proposal_stands_in_the_ledger(work, ada):
@@ -748,7 +748,7 @@ def test_what_carries_out_a_proposal_stands_in_the_ledger(work, ada):
         saved = booked(tx, portfolio, fill)
         tx.portfolios.save(saved, entries=[fill])
         done = attrs.evolve(record, stage=Stage.EXECUTED, executed=NOW)
-        tx.proposals.save(done, seen=Stage.PROPOSED)
+        tx.proposals.save(done, expected=Stage.PROPOSED)
     with work.read() as tx:
         found = tx.portfolios.get(portfolio.id, owner=ada.id)
         assert found == saved
@@ -770,7 +770,7 @@ def test_proposals_come_back_as_they_were(full, data):
     with full.read() as tx:
         found = tx.proposals.get(record.id, owner=user.id)
     assert found == record
-    assert found.seen.portfolio.symbols == record.seen.portfolio.symbols
+    assert found.inputs.portfolio.symbols == record.inputs.portfolio.symbols
     assert list(found.proposal.weights_before) == list(record.proposal.weights_before)
 
 

@@ -12,8 +12,8 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.portfolio.costs import (
     COST_PRESETS,
-    Charges,
     CostModel,
+    CostSchedule,
     Rates,
     cost_preset,
 )
@@ -25,7 +25,7 @@ KNOWN = Instruments.of(
 laws = settings(deadline=None, derandomize=True, max_examples=100)
 
 
-def charges(rates: Rates, **overrides: Rates) -> Charges:
+def charges(rates: Rates, **overrides: Rates) -> CostSchedule:
     return CostModel("mine", rates, overrides).of(SYMBOLS, KNOWN)
 
 

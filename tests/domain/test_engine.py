@@ -28,7 +28,7 @@ from rebalancer.domain.policy.rules import POLICIES, Allocation, policy
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import COST_PRESETS, CostModel, Rates
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
-from rebalancer.domain.rebalancing.trades import trades
+from rebalancer.domain.rebalancing.solver import solve_trades
 from tests.builders import CLASSES, a_book, names, one_of, prices
 
 BANDS = ("band", "band:edge", "band:half", "band:relative", "band:band=0.05")
@@ -477,7 +477,7 @@ def test_no_step_makes_or_loses_money(rule: str, charged: tuple[Book, CostModel]
     book, costs = charged
     market = prices(book.assets.shape[1], 2)
     decision = policy(rule).decide(book, market)
-    done = trades(book, decision, costs.of(market.symbols, Instruments()))
+    done = solve_trades(book, decision, costs.of(market.symbols, Instruments()))
     after = settle(book, done, decision)
     whole = np.maximum(book.total, 1.0)
     np.testing.assert_allclose(
@@ -594,7 +594,7 @@ def test_a_purchase_is_not_funded_by_sales_of_dust_that_are_left_out() -> None:
         values=np.array([[*[0.2 + dust] * 4, 0.2 - 4 * dust]]),
     )
     decision = policy("monthly").decide(book, market)
-    done = trades(book, decision, CostModel.flat(0).of(market.symbols, Instruments()))
+    done = solve_trades(book, decision, CostModel.flat(0).of(market.symbols, Instruments()))
     assert settle(book, done, decision).cash[0] >= 0
 
 

@@ -12,9 +12,14 @@ from numpy.typing import ArrayLike
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book, open_book, placed
+from rebalancer.domain.portfolio.book import Book, find_columns, open_book
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.limits import PortfolioRisk, Restraint, breaches, restrained
+from rebalancer.domain.rebalancing.limits import (
+    LimitedDecision,
+    PortfolioRisk,
+    breaches,
+    limit_decision,
+)
 from tests.builders import (
     CLASSES,
     a_book,
@@ -76,8 +81,8 @@ def wanting(targets: Sequence[float], *, due: bool = False, band: float | None =
     )
 
 
-def limited(decision: Decision, book: Book, market: PriceHistory) -> Restraint:
-    return restrained(decision, book, PortfolioRisk(book, market))
+def limited(decision: Decision, book: Book, market: PriceHistory) -> LimitedDecision:
+    return limit_decision(decision, book, PortfolioRisk(book, market))
 
 
 def closes(*paths: Sequence[float]) -> PriceHistory:
@@ -101,7 +106,7 @@ def fall(market: PriceHistory, weights: np.ndarray) -> float:
     return deepest
 
 
-def targets(found: Restraint) -> np.ndarray:
+def targets(found: LimitedDecision) -> np.ndarray:
     return found.decision.targets[0]
 
 
@@ -491,7 +496,7 @@ VARIED = varied_prices()
 @laws
 def test_targets_exceed_nothing_where_no_limit_takes_anything(portfolio: Portfolio) -> None:
     bare = attrs.evolve(portfolio, holdings={}, preferences=a_portfolio().preferences)
-    book, _ = open_book([bare], [placed(bare, VARIED)], VARIED, CLASSES)
+    book, _ = open_book([bare], [find_columns(bare, VARIED)], VARIED, CLASSES)
     strategic = Decision(book.targets, np.array([True]))
     found = breaches(portfolio, VARIED, CLASSES)
     assert bool(found) == bool(limited(strategic, book, VARIED).left()[0])

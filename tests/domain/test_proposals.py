@@ -18,15 +18,16 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel, Rates
 from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
-from rebalancer.domain.rebalancing.proposal import Failure, Order, Proposal, propose, propose_book
+from rebalancer.domain.rebalancing.model import Failure, Order, Proposal
+from rebalancer.domain.rebalancing.proposal import propose, propose_book
 from tests.builders import (
     CLASSES,
     JPY,
+    a_context,
     a_portfolio,
     flat_prices,
     portfolios,
     prices,
-    terms,
     varied_prices,
 )
 
@@ -415,7 +416,7 @@ def contradiction(
 
 
 def audited(portfolio: Portfolio, rule: str, market: PriceHistory, bps: float) -> None:
-    fixed = terms(market, rule, costs=bps, currency=portfolio.currency.code)
+    fixed = a_context(market, rule, costs=bps, currency=portfolio.currency.code)
     try:
         proposal = propose(portfolio, fixed)
     except InvalidRequest as error:
@@ -463,7 +464,7 @@ def kept_apart(answers: list[Proposal | Failure]) -> list[object]:
 def test_a_batch_is_its_portfolios_one_by_one_in_any_order(
     rule: str, book: list[Portfolio], data: st.DataObject
 ) -> None:
-    fixed = terms(MARKET, rule)
+    fixed = a_context(MARKET, rule)
     alone = [kept_apart(propose_book([portfolio], fixed))[0] for portfolio in book]
     assert kept_apart(propose_book(book, fixed)) == alone
     order = data.draw(st.permutations(range(len(book))))
@@ -473,7 +474,7 @@ def test_a_batch_is_its_portfolios_one_by_one_in_any_order(
 
 def test_a_narrow_portfolio_does_not_notice_wide_ones() -> None:
     market = prices(assets=300, days=60, seed=5)
-    fixed = terms(market, "band")
+    fixed = a_context(market, "band")
     dice = np.random.default_rng(0)
 
     def of(count: int) -> Portfolio:
@@ -495,12 +496,12 @@ def test_the_order_in_which_things_are_listed_does_not_matter(
     holdings = dict(data.draw(st.permutations(list(portfolio.holdings.items()))))
     targets = dict(data.draw(st.permutations(list(portfolio.targets.items()))))
     shuffled = attrs.evolve(portfolio, holdings=holdings, targets=targets)
-    fixed = terms(MARKET, rule)
+    fixed = a_context(MARKET, rule)
     expected = propose_book([portfolio], fixed)
     assert kept_apart(propose_book([shuffled], fixed)) == kept_apart(expected)
     # Nor does the order of the market's columns, but for what it is part of: the hash.
     columns = data.draw(st.permutations(MARKET.symbols))
-    (other,) = propose_book([portfolio], terms(MARKET.select(columns), rule))
+    (other,) = propose_book([portfolio], a_context(MARKET.select(columns), rule))
     if isinstance(other, Proposal):
         (one,) = expected
         assert isinstance(one, Proposal)
@@ -514,8 +515,8 @@ def test_the_order_in_which_things_are_listed_does_not_matter(
 @settings(max_examples=50)
 def test_the_same_question_has_the_same_answer(portfolio: Portfolio, rule: str) -> None:
     fresh = PriceHistory.of(MARKET.symbols, MARKET.dates, MARKET.closes)
-    first = kept_apart(propose_book([portfolio], terms(MARKET, rule)))
-    assert kept_apart(propose_book([portfolio], terms(fresh, rule))) == first
+    first = kept_apart(propose_book([portfolio], a_context(MARKET, rule)))
+    assert kept_apart(propose_book([portfolio], a_context(fresh, rule))) == first
 
 
 def in_unit(portfolio: Portfolio, currency: Currency, worth: int) -> Portfolio:
@@ -544,11 +545,11 @@ UNITS = {"USD": 100, "KWD": 1000}
 @given(portfolio=portfolios(YEN, currency=JPY))
 @settings(max_examples=15)
 def test_the_currency_unit_does_not_matter(rule: str, portfolio: Portfolio) -> None:
-    (one,) = propose_book([portfolio], terms(YEN, rule, currency="JPY"))
+    (one,) = propose_book([portfolio], a_context(YEN, rule, currency="JPY"))
     for code, worth in UNITS.items():
         market = PriceHistory.of(YEN.symbols, YEN.dates, YEN.closes / worth)
         (other,) = propose_book(
-            [in_unit(portfolio, Currency(code), worth)], terms(market, rule, currency=code)
+            [in_unit(portfolio, Currency(code), worth)], a_context(market, rule, currency=code)
         )
         if isinstance(one, Failure):
             assert isinstance(other, Failure)
@@ -569,7 +570,9 @@ def test_who_follows_the_given_targets_may_depart_or_not(rule: str, portfolio: P
     answers = []
     for most in (0.0, 1.0):
         wishes = attrs.evolve(portfolio.preferences, max_departure=most)
-        (answer,) = propose_book([attrs.evolve(portfolio, preferences=wishes)], terms(MARKET, rule))
+        (answer,) = propose_book(
+            [attrs.evolve(portfolio, preferences=wishes)], a_context(MARKET, rule)
+        )
         answers.append(attrs.evolve(answer, input_hash=""))
     one, other = answers
     if isinstance(one, Failure):
@@ -606,7 +609,7 @@ OTHERWISE = {
 
 
 def test_the_input_hash_covers_every_field() -> None:
-    fixed = terms(MARKET)
+    fixed = a_context(MARKET)
     portfolio = a_portfolio({"C": 10}, {"C": 0.5}, cash=100)
     assert {field.name for field in attrs.fields(Preferences)} == set(OTHER_WISHES)
     assert {field.name for field in attrs.fields(Portfolio) if field.init} == set(OTHERWISE)
@@ -631,22 +634,22 @@ def test_the_input_hash_covers_all_terms() -> None:
     busy = Instruments.of([Instrument("C", daily_volume=1e6)])
     special = CostModel("x", Rates(commission_bps=10), {"C": Rates(commission_bps=20)})
     listed = [
-        terms(MARKET),
-        terms(MARKET, "band"),
-        terms(MARKET, "band:band=0.03"),
-        terms(MARKET, costs=11),
-        terms(MARKET, costs=special),
-        terms(MARKET, instruments=gold),
-        terms(MARKET, instruments=busy),
-        terms(MARKET, currency="JPY"),
-        terms(dearer),
-        terms(MARKET.until(len(MARKET) - 2)),
+        a_context(MARKET),
+        a_context(MARKET, "band"),
+        a_context(MARKET, "band:band=0.03"),
+        a_context(MARKET, costs=11),
+        a_context(MARKET, costs=special),
+        a_context(MARKET, instruments=gold),
+        a_context(MARKET, instruments=busy),
+        a_context(MARKET, currency="JPY"),
+        a_context(dearer),
+        a_context(MARKET.until(len(MARKET) - 2)),
     ]
     assert len({one.input_hash(portfolio) for one in listed}) == len(listed)
 
 
 def test_equal_inputs_have_equal_hashes_however_they_are_written() -> None:
-    fixed = terms(MARKET)
+    fixed = a_context(MARKET)
     one = a_portfolio({"C": "10", "D": "1"}, {"C": 1.0}, cash="100.00", max_weight=1.0)
     other = a_portfolio({"D": "1.0", "C": "1E+1"}, {"C": 1}, cash="1e2", max_weight=1)
     assert fixed.input_hash(one) == fixed.input_hash(other)
@@ -678,7 +681,7 @@ def test_an_accepted_proposal_leaves_nothing_to_do(
     portfolio = attrs.evolve(portfolio, preferences=wishes)
     if asked_again:  # by a calendar policy that knows of no earlier rebalance, so it is due
         portfolio = attrs.evolve(portfolio, last_rebalance=None)
-    fixed = terms(MARKET, rule)
+    fixed = a_context(MARKET, rule)
     (proposal,) = propose_book([portfolio], fixed)
     if isinstance(proposal, Failure):
         return
@@ -700,7 +703,7 @@ def test_an_accepted_proposal_leaves_nothing_to_do(
 def hand(portfolio: Portfolio, rule: str = "monthly", bps: float = 0.0) -> dict[str, Decimal]:
     """Signed quantities that are proposed of A, B, C and D at closes of 1, 2, 10 and 100."""
     market = flat_prices({"A": 1.0, "B": 2.0, "C": 10.0, "D": 100.0})
-    proposal = propose(portfolio, terms(market, rule, costs=bps))
+    proposal = propose(portfolio, a_context(market, rule, costs=bps))
     assert not list(Audit(portfolio, proposal, market, bps, risk_known=False))
     return {o.symbol: o.quantity if o.side == "buy" else -o.quantity for o in proposal.orders}
 
@@ -793,7 +796,7 @@ def test_a_position_is_closed_in_steps_too() -> None:
 )
 def test_contradictions_are_errors_that_name_the_field(field: str, portfolio: Portfolio) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        propose(portfolio, terms(MARKET))
+        propose(portfolio, a_context(MARKET))
     assert caught.value.field == field
     assert str(caught.value).startswith(f"{field}: ")
 

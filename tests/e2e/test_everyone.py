@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.rebalance import SetTerms
+from rebalancer.application.rebalance import BuildContext
 from rebalancer.config import Settings
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import Mandate
@@ -82,7 +82,7 @@ def batch(folder, environment, policy, *options):
 
 
 def unfinished(wired, policy):
-    terms = wired.get(SetTerms)(policy_name=policy, costs=CostModel.flat(10.0), currency="USD")
+    terms = wired.get(BuildContext)(policy_name=policy, costs=CostModel.flat(10.0), currency="USD")
     with wired.get(UnitOfWork).read() as tx:
         return tx.runs.unfinished(terms.digest)
 

@@ -31,7 +31,7 @@ from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Database, Transaction, UnitOfWork
 from rebalancer.domain.portfolio.ledger import TRADES, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
-from rebalancer.domain.rebalancing.record import Stage
+from rebalancer.domain.rebalancing.lifecycle import Stage
 from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import Sources
 from tests.entrypoints.conftest import COMMAND

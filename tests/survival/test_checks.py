@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from rebalancer.adapters.memory.stores import MemoryWork
-from rebalancer.domain.rebalancing.record import Stage
+from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.stores import NOW, a_deposit, a_fill, a_managed, a_proposal, a_run, a_user
 from tests.survival import soak
 from tests.survival.people import Promises

@@ -14,7 +14,7 @@ from rebalancer.application.jobs import Progress
 from rebalancer.application.ports.jobs import Job
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.surroundings import Clock
-from rebalancer.application.rebalance import ProposeForEveryone, SetTerms
+from rebalancer.application.rebalance import BuildContext, ProposeForEveryone
 from rebalancer.application.reporting.training import training_document
 from rebalancer.application.training import TrainPolicy, TrainRequest
 from rebalancer.domain.policy.training import Plan, Point
@@ -139,7 +139,7 @@ class BatchJobRequest:
     assets: str | None = None
 
 
-BatchServices = Callable[[Path, Path | None], tuple[SetTerms, ProposeForEveryone]]
+BatchServices = Callable[[Path, Path | None], tuple[BuildContext, ProposeForEveryone]]
 """Gives what a batch needs on prices and instruments from somewhere."""
 
 
@@ -154,19 +154,19 @@ class DoBatch:
         """Counts of the run, which has the job's id: an attempt goes on with it.
 
         Raises:
-            RebalancerError: as `SetTerms` and `ProposeForEveryone`.
+            RebalancerError: as `BuildContext` and `ProposeForEveryone`.
         """
         order = BatchJobRequest(**job.request)
         assets = None if order.assets is None else Path(order.assets)
-        set_terms, propose = self.desk(Path(order.prices), assets)
-        terms = set_terms(
+        build_context, propose = self.desk(Path(order.prices), assets)
+        context = build_context(
             policy_name=order.policy,
             costs=cost_model(order.cost_bps, order.costs),
             currency=order.currency,
             as_of=date.fromisoformat(order.as_of),
         )
         now = self.clock()
-        run = propose.begin(terms, id=job.id, now=now)
+        run = propose.begin(context, id=job.id, now=now)
         done = run.done
 
         def one_more(_: int) -> None:
@@ -174,7 +174,7 @@ class DoBatch:
             done += 1
             progress(done / max(run.chunks, 1))
 
-        propose.share(run.id, terms, now=now, progress=one_more)
+        propose.share(run.id, context, now=now, progress=one_more)
         run = propose.read(run.id)
         return {
             "run": str(run.id),

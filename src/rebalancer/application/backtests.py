@@ -10,7 +10,6 @@ from uuid import UUID
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from rebalancer.application.accounts import load_account
 from rebalancer.application.jobs import Progress, SubmitJob
@@ -24,6 +23,7 @@ from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.ports.surroundings import Clock
 from rebalancer.application.reporting.backtest import backtest_document
 from rebalancer.application.reporting.report import Report
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.engine import (
     Backtest,
     BacktestSettings,
@@ -35,8 +35,6 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, risk_profile
-
-Floats = NDArray[np.float64]
 
 
 @attrs.frozen

@@ -22,6 +22,7 @@ from rebalancer.application.reporting.evaluation import (
     promotion_document,
 )
 from rebalancer.application.reporting.report import SCHEMAS, Report
+from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.evaluation import (
     CashReturns,
@@ -33,7 +34,6 @@ from rebalancer.domain.backtest.findings import Findings, conclude
 from rebalancer.domain.backtest.promotion import PromotionThresholds
 from rebalancer.domain.backtest.selection import RULES, RuleChoice, choose_best_rule
 from rebalancer.domain.errors import InvalidRequest, NotFound
-from rebalancer.domain.market.prices import Dates, Floats
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.policy.serving import LEARNED, Card
 

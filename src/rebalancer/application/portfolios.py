@@ -20,8 +20,8 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.rebalancing.lifecycle import Stage, fill_id
 from rebalancer.domain.rebalancing.limits import breaches
-from rebalancer.domain.rebalancing.record import Stage, fill_id
 
 _ZERO = Decimal(0)
 
@@ -358,7 +358,7 @@ class RecordTrades:
                 for number, trade in enumerate(trades)
             ]
             if record is not None:
-                tx.proposals.save(record.carried_out(now), seen=Stage.ACCEPTED)
+                tx.proposals.save(record.carried_out(now), expected=Stage.ACCEPTED)
             booked = portfolio.booked(ledger.followed_by(entries), now)
             tx.portfolios.save(booked, entries=entries)
             if key is not None:

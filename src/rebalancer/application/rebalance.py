@@ -36,14 +36,9 @@ from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.proposal import (
-    Failure,
-    Proposal,
-    Terms,
-    propose,
-    propose_book,
-)
-from rebalancer.domain.rebalancing.record import ProposalRecord, Seen, Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
+from rebalancer.domain.rebalancing.proposal import propose, propose_book
 
 COMPARED = ("monthly", "band")
 """The simple rules that stand beside every single proposal."""
@@ -58,7 +53,7 @@ _MOMENT = 0.5
 """Seconds until it asks again."""
 
 _RECENT = 32
-"""Terms that are remembered."""
+"""RebalanceContext that are remembered."""
 
 _ZERO = Decimal(0)
 
@@ -74,20 +69,22 @@ class Comparison:
 
 
 @attrs.frozen
-class SetTerms:
+class BuildContext:
     """Fix what proposals follow from: prices up to a day, a policy, a price list."""
 
     prices: PriceSource
     instruments: InstrumentSource
     policies: Policies
-    _recent: dict[tuple[str, str], Terms] = attrs.field(factory=dict, init=False, repr=False)
+    _recent: dict[tuple[str, str], RebalanceContext] = attrs.field(
+        factory=dict, init=False, repr=False
+    )
 
     def __call__(
         self, *, policy_name: str, costs: CostModel, currency: str, as_of: date | None = None
-    ) -> Terms:
-        """Terms as of a day; the last close when None.
+    ) -> RebalanceContext:
+        """RebalanceContext as of a day; the last close when None.
 
-        Equal terms are the same object, if not asked for long ago, since hashing them takes time.
+        Equal context are the same object, if not asked for long ago, since hashing them takes time.
 
         Raises:
             InvalidRequest: an unknown policy, a day without prices, or malformed prices.
@@ -103,7 +100,7 @@ class SetTerms:
             and known.costs == costs
         ):
             return known
-        terms = Terms(
+        context = RebalanceContext(
             policy=self.policies.policy(policy_name),
             market=market,
             instruments=instruments,
@@ -112,30 +109,32 @@ class SetTerms:
         )
         if len(self._recent) >= _RECENT:
             self._recent.clear()
-        self._recent[policy_name, currency] = terms
-        return terms
+        self._recent[policy_name, currency] = context
+        return context
 
 
 @attrs.frozen
 class ProposeRebalance:
     """Ask a policy what one portfolio should trade, and simple rules for comparison."""
 
-    def __call__(self, portfolio: Portfolio, terms: Terms) -> Comparison:
-        """The proposal, and those of `COMPARED` under the same terms.
+    def __call__(self, portfolio: Portfolio, context: RebalanceContext) -> Comparison:
+        """The proposal, and those of `COMPARED` under the same context.
 
         Raises:
             InvalidRequest: the portfolio contradicts itself or the market; names the field.
         """
-        return Comparison(proposal=propose(portfolio, terms), others=_others(portfolio, terms))
+        return Comparison(proposal=propose(portfolio, context), others=_others(portfolio, context))
 
 
 @attrs.frozen
 class ProposeForBook:
     """Ask a policy what each portfolio of a book should trade."""
 
-    def __call__(self, portfolios: Sequence[Portfolio], terms: Terms) -> list[Proposal | Failure]:
+    def __call__(
+        self, portfolios: Sequence[Portfolio], context: RebalanceContext
+    ) -> list[Proposal | Failure]:
         """One answer for each portfolio, in order; one that fails does not stop the rest."""
-        return propose_book(portfolios, terms)
+        return propose_book(portfolios, context)
 
 
 class Mode(StrEnum):
@@ -146,7 +145,7 @@ class Mode(StrEnum):
 
 
 @attrs.frozen
-class Current:
+class ProposalStatus:
     """A proposal, and how it stands to the present.
 
     Attributes:
@@ -161,7 +160,7 @@ class Current:
 
 
 @attrs.frozen
-class Ask:
+class ProposalRequest:
     """Somebody wants to know what a kept portfolio should trade.
 
     Attributes:
@@ -188,10 +187,10 @@ class Ask:
 
 
 @attrs.frozen
-class Answer:
+class ProposalResult:
     """The kept proposal; and those of `COMPARED`, which are not kept, if they were asked for."""
 
-    current: Current
+    current: ProposalStatus
     others: tuple[Proposal, ...] = ()
 
 
@@ -201,9 +200,9 @@ class ProposeForPortfolio:
 
     work: UnitOfWork
     prices: PriceSource
-    set_terms: SetTerms
+    build_context: BuildContext
 
-    def __call__(self, ask: Ask) -> Answer:
+    def __call__(self, ask: ProposalRequest) -> ProposalResult:
         """The answer for one portfolio.
 
         Raises:
@@ -216,7 +215,7 @@ class ProposeForPortfolio:
             raise answer
         return answer
 
-    def together(self, asks: Sequence[Ask]) -> list[Answer | RebalancerError]:
+    def together(self, asks: Sequence[ProposalRequest]) -> list[ProposalResult | RebalancerError]:
         """One answer or error for each ask, in order: each as if it had been asked alone.
 
         Raises:
@@ -226,18 +225,20 @@ class ProposeForPortfolio:
         self.store(answers)
         return answers
 
-    def compute(self, asks: Sequence[Ask]) -> list[Answer | RebalancerError]:
+    def compute(self, asks: Sequence[ProposalRequest]) -> list[ProposalResult | RebalancerError]:
         """The same answers before they are kept.
 
-        Portfolios on the same terms are one book, so that many who ask at once wait little longer
+        Portfolios on the same context are one book, so that many who ask at once wait little longer
         than one.
 
         Raises:
             Unavailable: the store did not answer.
         """
-        answers: dict[int, Answer | RebalancerError] = {}
+        answers: dict[int, ProposalResult | RebalancerError] = {}
         newest = self.prices.closes(days=1).last_date
-        books: list[tuple[Terms, list[tuple[int, Ask, ManagedPortfolio, Portfolio]]]] = []
+        books: list[
+            tuple[RebalanceContext, list[tuple[int, ProposalRequest, ManagedPortfolio, Portfolio]]]
+        ] = []
         with self.work.read() as tx:
             kept = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
         for index, ask in enumerate(asks):
@@ -246,16 +247,16 @@ class ProposeForPortfolio:
                 answers[index] = NotFound(f"there is no portfolio {ask.portfolio_id}")
                 continue
             try:
-                terms, snapshot = self._asked(ask, portfolio)
+                context, snapshot = self._asked(ask, portfolio)
             except RebalancerError as error:
                 answers[index] = error
                 continue
-            book = next((rows for known, rows in books if known is terms), None)
+            book = next((rows for known, rows in books if known is context), None)
             if book is None:
-                books.append((terms, book := []))
+                books.append((context, book := []))
             book.append((index, ask, portfolio, snapshot))
-        for terms, rows in books:
-            proposals = propose_book([snapshot for *_, snapshot in rows], terms)
+        for context, rows in books:
+            proposals = propose_book([snapshot for *_, snapshot in rows], context)
             for (index, ask, portfolio, snapshot), made in zip(rows, proposals, strict=True):
                 if isinstance(made, Failure):
                     answers[index] = made.error
@@ -264,28 +265,32 @@ class ProposeForPortfolio:
                     made,
                     snapshot,
                     portfolio,
-                    terms,
+                    context,
                     ask.cash_flow,
                     newest,
                     id=ask.id,
                     now=ask.now,
                 )
-                others = _others(snapshot, terms) if ask.compared else ()
-                answers[index] = Answer(Current(record, record.stage, stale=None), others)
+                others = _others(snapshot, context) if ask.compared else ()
+                answers[index] = ProposalResult(
+                    ProposalStatus(record, record.stage, stale=None), others
+                )
         return [answers[index] for index in range(len(asks))]
 
-    def store(self, answers: Sequence[Answer | RebalancerError]) -> None:
+    def store(self, answers: Sequence[ProposalResult | RebalancerError]) -> None:
         """Keep what was considered, in one transaction.
 
         Raises:
             Unavailable: the store did not answer; nothing is kept.
         """
-        records = [one.current.record for one in answers if isinstance(one, Answer)]
+        records = [one.current.record for one in answers if isinstance(one, ProposalResult)]
         if records:
             with self.work.begin() as tx:
                 tx.proposals.add(records)
 
-    def _asked(self, ask: Ask, portfolio: ManagedPortfolio) -> tuple[Terms, Portfolio]:
+    def _asked(
+        self, ask: ProposalRequest, portfolio: ManagedPortfolio
+    ) -> tuple[RebalanceContext, Portfolio]:
         """What the answer follows from.
 
         Raises:
@@ -297,10 +302,10 @@ class ProposeForPortfolio:
                 f"is finer than {currency.minor_unit}, the least that can be paid",
                 field="cash_flow",
             )
-        terms = self.set_terms(
+        context = self.build_context(
             policy_name=ask.policy_name, costs=ask.costs, currency=currency.code, as_of=ask.as_of
         )
-        return terms, _current_portfolio(portfolio, terms, ask.cash_flow)
+        return context, _current_portfolio(portfolio, context, ask.cash_flow)
 
 
 @attrs.frozen
@@ -310,7 +315,7 @@ class ReadProposals:
     work: UnitOfWork
     prices: PriceSource
 
-    def __call__(self, id: UUID, *, owner: UUID, now: datetime) -> Current:
+    def __call__(self, id: UUID, *, owner: UUID, now: datetime) -> ProposalStatus:
         """The proposal as it stands now.
 
         Raises:
@@ -330,7 +335,7 @@ class ReadProposals:
         before: UUID | None = None,
         limit: int,
         now: datetime,
-    ) -> list[Current]:
+    ) -> list[ProposalStatus]:
         """Some of the owner's proposals, the latest first.
 
         Raises:
@@ -361,7 +366,7 @@ class AcceptProposal:
         mode: Mode = Mode.PAPER,
         key: str | None = None,
         now: datetime,
-    ) -> tuple[Current, bool]:
+    ) -> tuple[ProposalStatus, bool]:
         """The accepted proposal, and whether the same request had accepted it before.
 
         On paper it is executed: the planned cash flow and every fill stand in the ledger. With a
@@ -389,7 +394,7 @@ class AcceptProposal:
                 portfolio = portfolio.booked(ledger, now)
                 tx.portfolios.save(portfolio, entries=entries)
                 done = done.carried_out(now)
-            tx.proposals.save(done, seen=record.stage)
+            tx.proposals.save(done, expected=record.stage)
             if key is not None:
                 tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
         return _current(done, portfolio.version, newest, now), False
@@ -402,7 +407,7 @@ class RejectProposal:
     work: UnitOfWork
     prices: PriceSource
 
-    def __call__(self, id: UUID, *, owner: UUID, remark: str = "", now: datetime) -> Current:
+    def __call__(self, id: UUID, *, owner: UUID, remark: str = "", now: datetime) -> ProposalStatus:
         """The rejected proposal.
 
         Raises:
@@ -414,7 +419,7 @@ class RejectProposal:
             record = tx.proposals.get(id, owner=owner)
             version = tx.portfolios.get(record.portfolio_id, owner=owner).version
             rejected = record.rejected(now, remark)
-            tx.proposals.save(rejected, seen=record.stage)
+            tx.proposals.save(rejected, expected=record.stage)
         return _current(rejected, version, newest, now)
 
 
@@ -432,7 +437,7 @@ class ProposeForEveryone:
 
     def __call__(
         self,
-        terms: Terms,
+        context: RebalanceContext,
         *,
         id: UUID,
         now: datetime,
@@ -442,22 +447,24 @@ class ProposeForEveryone:
         """The finished run.
 
         Args:
-            terms: What the proposals follow from.
+            context: What the proposals follow from.
             id: The run's, and what the proposals' ids follow from; one that is there already goes
                 on.
             now: When.
-            resume: Go on with the latest unfinished run of the same terms instead.
+            resume: Go on with the latest unfinished run of the same context instead.
             progress: Told how many portfolios more are done.
 
         Raises:
             InvalidRequest: there is no run to resume.
-            Conflict: the run of this id has other terms.
+            Conflict: the run of this id has other context.
         """
-        run = self.begin(terms, id=id, now=now, resume=resume)
-        self.share(run.id, terms, now=now, progress=progress)
+        run = self.begin(context, id=id, now=now, resume=resume)
+        self.share(run.id, context, now=now, progress=progress)
         return self.read(run.id)
 
-    def begin(self, terms: Terms, *, id: UUID, now: datetime, resume: bool = False) -> BatchRun:
+    def begin(
+        self, context: RebalanceContext, *, id: UUID, now: datetime, resume: bool = False
+    ) -> BatchRun:
         """The run, for any number of processes to share.
 
         Raises:
@@ -465,7 +472,7 @@ class ProposeForEveryone:
         """
         with self.work.begin() as tx:
             if resume:
-                found = tx.runs.unfinished(terms.digest)
+                found = tx.runs.unfinished(context.digest)
                 if found is None:
                     raise InvalidRequest(
                         "no run with these prices, this policy and these costs waits to be "
@@ -475,17 +482,19 @@ class ProposeForEveryone:
                 return found
             with suppress(NotFound):
                 known = tx.runs.get(id)
-                if known.terms != terms.digest:
+                if known.terms != context.digest:
                     raise Conflict("the run began with other prices, another policy or other costs")
                 return known
-            run = BatchRun(id, terms.digest, terms.policy.name, terms.market.last_date, started=now)
+            run = BatchRun(
+                id, context.digest, context.policy.name, context.market.last_date, started=now
+            )
             tx.runs.add(run, tx.portfolios.chunk_boundaries(CHUNK))
             return tx.runs.get(id)
 
     def share(
         self,
         run: UUID,
-        terms: Terms,
+        context: RebalanceContext,
         *,
         now: datetime,
         progress: Callable[[int], None] = lambda _: None,
@@ -494,7 +503,7 @@ class ProposeForEveryone:
 
         Args:
             run: Which.
-            terms: Those that it began with.
+            context: Those that it began with.
             now: When.
             progress: Told how many portfolios more are done.
 
@@ -508,7 +517,7 @@ class ProposeForEveryone:
                 part = self._taken(run, now)
                 if part is None:
                     return
-                progress(self._done(part, terms, newest, now))
+                progress(self._done(part, context, newest, now))
                 away_since = None
             except ChunksHeld:
                 progress(0)
@@ -530,11 +539,11 @@ class ProposeForEveryone:
                 tx.runs.finish(run, now)
         return part
 
-    def _done(self, part: Chunk, terms: Terms, newest: date, now: datetime) -> int:
+    def _done(self, part: Chunk, context: RebalanceContext, newest: date, now: datetime) -> int:
         """Do a part; how many portfolios are done by it."""
         with self.work.read() as tx:
             chunk = tx.portfolios.chunk(after=part.after, until=part.until)
-        records, failures = _proposals(chunk, terms, part.run, newest, now)
+        records, failures = _proposals(chunk, context, part.run, newest, now)
         traded = sum(record.stage is Stage.PROPOSED for record in records)
         try:
             with self.work.begin() as tx:
@@ -556,18 +565,18 @@ class ProposeForEveryone:
             return tx.runs.get(run)
 
 
-def _others(portfolio: Portfolio, terms: Terms) -> tuple[Proposal, ...]:
+def _others(portfolio: Portfolio, context: RebalanceContext) -> tuple[Proposal, ...]:
     """What the simple rules would do."""
     return tuple(
-        propose(portfolio, attrs.evolve(terms, policy=rule(name)))
+        propose(portfolio, attrs.evolve(context, policy=rule(name)))
         for name in COMPARED
-        if name != terms.policy.name
+        if name != context.policy.name
     )
 
 
 def _proposals(
     chunk: Sequence[ManagedPortfolio | UnreadablePortfolio],
-    terms: Terms,
+    context: RebalanceContext,
     run: UUID,
     newest: date,
     now: datetime,
@@ -580,31 +589,33 @@ def _proposals(
             failures.append((portfolio.id, portfolio.why))
             continue
         try:
-            asked.append((portfolio, _current_portfolio(portfolio, terms, _ZERO)))
+            asked.append((portfolio, _current_portfolio(portfolio, context, _ZERO)))
         except InvalidRequest as error:
             failures.append((portfolio.id, str(error)))
-    answers = propose_book([snapshot for _, snapshot in asked], terms)
+    answers = propose_book([snapshot for _, snapshot in asked], context)
     for (portfolio, snapshot), answer in zip(asked, answers, strict=True):
         if isinstance(answer, Failure):
             failures.append((portfolio.id, str(answer.error)))
             continue
         own = uuid5(run, snapshot.id)
         records.append(
-            _record(answer, snapshot, portfolio, terms, _ZERO, newest, id=own, now=now, run=run)
+            _record(answer, snapshot, portfolio, context, _ZERO, newest, id=own, now=now, run=run)
         )
     return records, failures
 
 
-def _current_portfolio(portfolio: ManagedPortfolio, terms: Terms, cash_flow: Decimal) -> Portfolio:
+def _current_portfolio(
+    portfolio: ManagedPortfolio, context: RebalanceContext, cash_flow: Decimal
+) -> Portfolio:
     """What the policy is asked about.
 
     Raises:
         InvalidRequest: the ledger goes on after the close that is asked about.
     """
     last = portfolio.positions.last_entry
-    if last is not None and last > terms.market.last_date:
+    if last is not None and last > context.market.last_date:
         raise InvalidRequest(
-            f"{terms.market.last_date} lies before the last entry of the ledger, of {last}; take "
+            f"{context.market.last_date} lies before the last entry of the ledger, of {last}; take "
             "that day or a later one",
             field="as_of",
         )
@@ -615,7 +626,7 @@ def _record(
     proposal: Proposal,
     asked: Portfolio,
     portfolio: ManagedPortfolio,
-    terms: Terms,
+    context: RebalanceContext,
     planned: Decimal,
     newest: date,
     *,
@@ -623,20 +634,20 @@ def _record(
     now: datetime,
     run: UUID | None = None,
 ) -> ProposalRecord:
-    seen = Seen(
+    seen = ProposalInputs(
         portfolio=asked,
         planned=planned,
         version=portfolio.version,
-        prices=_closes(asked, terms),
-        market=terms.market.digest,
+        prices=_closes(asked, context),
+        market=context.market.digest,
         newest=newest,
-        costs=terms.costs.label,
+        costs=context.costs.label,
     )
     return ProposalRecord.of(proposal, seen, id=id, owner=portfolio.owner, now=now, run=run)
 
 
-def _closes(asked: Portfolio, terms: Terms) -> dict[str, Decimal]:
-    market = terms.market
+def _closes(asked: Portfolio, context: RebalanceContext) -> dict[str, Decimal]:
+    market = context.market
     exact: list[Decimal] = market.memo(
         "exact closes", lambda: [Decimal(repr(close)) for close in market.last_closes.tolist()]
     )
@@ -644,8 +655,8 @@ def _closes(asked: Portfolio, terms: Terms) -> dict[str, Decimal]:
     return {symbol: exact[columns[symbol]] for symbol in asked.symbols}
 
 
-def _current(record: ProposalRecord, version: int, newest: date, now: datetime) -> Current:
+def _current(record: ProposalRecord, version: int, newest: date, now: datetime) -> ProposalStatus:
     stage = record.stage_at(now)
     undecided = stage is Stage.PROPOSED
     stale = record.staleness(version=version, newest=newest) if undecided else None
-    return Current(record, stage, stale)
+    return ProposalStatus(record, stage, stale)

@@ -94,13 +94,13 @@ from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.application.rebalance import (
     AcceptProposal,
+    BuildContext,
     ProposeForBook,
     ProposeForEveryone,
     ProposeForPortfolio,
     ProposeRebalance,
     ReadProposals,
     RejectProposal,
-    SetTerms,
 )
 from rebalancer.application.training import TrainPolicy
 from rebalancer.config import Settings
@@ -202,9 +202,9 @@ class JobProvider(Provider):
     def do_batch(self, clock: Clock, settings: Settings) -> DoBatch:
         """On the same."""
 
-        def desk(prices: Path, assets: Path | None) -> tuple[SetTerms, ProposeForEveryone]:
+        def desk(prices: Path, assets: Path | None) -> tuple[BuildContext, ProposeForEveryone]:
             wired = _child_container(Sources.of(settings, prices, assets), settings)
-            return wired.get(SetTerms), wired.get(ProposeForEveryone)
+            return wired.get(BuildContext), wired.get(ProposeForEveryone)
 
         return DoBatch(desk, clock)
 
@@ -303,7 +303,7 @@ class UseCaseProvider(Provider):
     """What the application can do."""
 
     scope = Scope.APP
-    set_terms = provide(SetTerms)
+    build_context = provide(BuildContext)
     propose = provide(ProposeRebalance)
     propose_for_book = provide(ProposeForBook)
     propose_for_portfolio = provide(ProposeForPortfolio)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from rebalancer.domain.rebalancing.record import Fill, ProposalRecord
+from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalRecord
 
 
 @attrs.frozen

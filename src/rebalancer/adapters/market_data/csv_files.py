@@ -17,10 +17,11 @@ import attrs
 import numpy as np
 
 from rebalancer.adapters.market_data.provider import HistoryProvider
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.gaps import GAP_RULE, fill_gaps
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
-from rebalancer.domain.market.prices import Floats, PriceHistory
+from rebalancer.domain.market.prices import PriceHistory
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)([T ]00:00(:00(\.0+)?)?(Z|[+-]\d\d:?\d\d)?)?", flags=re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)

@@ -22,7 +22,7 @@ from rebalancer.domain.portfolio.mandate import (
     UnreadablePortfolio,
 )
 from rebalancer.domain.portfolio.owner import EmailTaken, RefreshToken, User
-from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
 
 T = TypeVar("T")
 
@@ -246,10 +246,10 @@ class MemoryProposals:
             raise NotFound(f"there is no proposal {id}")
         return found
 
-    def save(self, record: ProposalRecord, *, seen: Stage) -> None:
+    def save(self, record: ProposalRecord, *, expected: Stage) -> None:
         """See `Proposals.save`."""
         kept = self.get(record.id, owner=record.owner)
-        if kept.stage is not seen:
+        if kept.stage is not expected:
             raise ProposalClosed(f"is {kept.stage} already")
         self.rows[record.id] = record
 

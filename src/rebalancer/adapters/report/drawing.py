@@ -8,11 +8,10 @@ from html import escape
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from rebalancer.adapters.report.page import DASHES, POLICY_COLORS
+from rebalancer.domain.arrays import Floats
 
-Floats = NDArray[np.float64]
 Tick = tuple[float, str]
 
 STYLE = """

@@ -16,10 +16,10 @@ from rebalancer.adapters.report.drawing import STYLE, Line, Whisker
 from rebalancer.adapters.report.page import breakable, drawdown, many, palette, part, swatch
 from rebalancer.application.reporting import tables
 from rebalancer.application.reporting.tables import Table
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.evaluation import EQUAL_EXPOSURE, PanelEvaluation
 from rebalancer.domain.backtest.findings import Findings
 
-Floats = NDArray[np.float64]
 Curves = dict[str, Floats]
 
 POINTS = 700

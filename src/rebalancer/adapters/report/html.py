@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from rebalancer.adapters.report.page import (
     DASHES,
@@ -27,14 +26,13 @@ from rebalancer.adapters.report.page import (
     part,
     swatch,
 )
+from rebalancer.domain.arrays import Floats, Rows
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.indicators import TRADING_DAYS
-from rebalancer.domain.market.prices import Floats
 
 if TYPE_CHECKING:
     from rebalancer.domain.backtest.engine import Backtest, PolicyResult
 
-Rows = NDArray[np.intp]
 
 POINTS = 1_500
 """At most about this many points a line; a screen shows no more."""

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from rebalancer.domain.market.prices import Floats
+from rebalancer.domain.arrays import Floats
 
 
 def part(name: str) -> str:

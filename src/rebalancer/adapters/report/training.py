@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rebalancer.adapters.report import drawing
 from rebalancer.adapters.report.drawing import STYLE, Line
 from rebalancer.adapters.report.page import many, palette, part, swatch
 from rebalancer.application.reporting.training import TrainingResult
 from rebalancer.application.training import describe_choice
-
-Floats = NDArray[np.float64]
 
 _STYLE = (
     STYLE

@@ -22,8 +22,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.learned import ACTIONS, LearnedPolicy, Network
@@ -487,7 +487,7 @@ def _packed(learned: LearnedPolicy) -> bytes:
     return packed.getvalue()
 
 
-def _arrays(content: bytes) -> dict[str, NDArray[np.float64]]:
+def _arrays(content: bytes) -> dict[str, Floats]:
     """The arrays of ``weights.npz``, none of which can run code.
 
     Raises:
@@ -514,7 +514,7 @@ def _arrays(content: bytes) -> dict[str, NDArray[np.float64]]:
     return {name: array.astype(np.float64) for name, array in found.items()}
 
 
-def _served(manifest: _Manifest, arrays: dict[str, NDArray[np.float64]]) -> Served:
+def _served(manifest: _Manifest, arrays: dict[str, Floats]) -> Served:
     """The policy that a manifest and weights make.
 
     Raises:
@@ -561,8 +561,8 @@ def _served(manifest: _Manifest, arrays: dict[str, NDArray[np.float64]]) -> Serv
 
 
 def _layers(
-    arrays: Mapping[str, NDArray[np.float64]],
-) -> list[tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]]:
+    arrays: Mapping[str, Floats],
+) -> list[tuple[list[Floats], list[Floats]]]:
     """Weights and biases of each network, in order.
 
     Raises:

@@ -17,11 +17,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rebalancer.adapters.rl.simulation import Reward, Simulation
 from rebalancer.adapters.rl.worlds import Worlds
+from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.learned import ACTIONS
 from rebalancer.domain.policy.observation import FEATURES, FURTHEST
 
-Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 OBSERVED = spaces.Box(-FURTHEST, FURTHEST, (len(FEATURES),), np.float32)
@@ -123,7 +123,7 @@ class RebalancingVecEnv(VecEnv):
         """Take note of what to do."""
         self._actions = _meant(actions, self._discrete)
 
-    def step_wait(self) -> tuple[Singles, Singles, NDArray[np.bool_], list[dict[str, Any]]]:
+    def step_wait(self) -> tuple[Singles, Singles, Bools, list[dict[str, Any]]]:
         """Let a week pass; portfolios that are done begin anew."""
         rewards, ruined, ended = self._simulation.step(self._actions)
         done = ruined | ended

@@ -15,8 +15,9 @@ from typing import Any
 import attrs
 import numpy as np
 
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest, Unavailable
-from rebalancer.domain.market.prices import Floats, PriceHistory
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import (
     WINDOW,
     RegimeModel,

@@ -14,18 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.adapters.rl.worlds import Worlds
+from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.learned import decided
 from rebalancer.domain.policy.observation import FEATURES, OUTLOOK, SLEEVES, standing
 from rebalancer.domain.portfolio.book import Book
-from rebalancer.domain.portfolio.costs import Charges
+from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 
-Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-Rows = NDArray[np.intp]
 
 CHEAPEST, DEAREST = 2.0, 30.0
 """Basis points of traded value that trading costs."""
@@ -276,7 +274,7 @@ class Simulation:
         self._peaks[rows] = self._wealth[rows] = 1.0
         self._reward.begin(rows, len(self))
         none = np.zeros_like(self._rates)
-        self._charges = Charges(none, self._rates, none, none, none, none + np.inf)
+        self._charges = CostSchedule(none, self._rates, none, none, none, none + np.inf)
 
     def step(self, actions: Floats) -> tuple[Floats, Bools, Bools]:
         """Let a week pass.

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from rebalancer.adapters.rl.simulation import Simulation, reward
 from rebalancer.adapters.rl.worlds import Worlds, worlds
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
@@ -39,7 +39,6 @@ from rebalancer.domain.policy.training import Plan, Point, Trained
 if TYPE_CHECKING:
     from stable_baselines3 import DQN, PPO
 
-Floats = NDArray[np.float64]
 
 PORTFOLIOS = {"ppo": 1_024, "dqn": 256}
 """Environments that step together."""

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
@@ -21,12 +22,9 @@ from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.observation import LOOKBACK, OUTLOOK, SLEEVES, outlook
 from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.portfolio.book import Book
-from rebalancer.domain.portfolio.costs import Charges
+from rebalancer.domain.portfolio.costs import CostSchedule
 
-Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
-Dates = NDArray[np.datetime64]
-Rows = NDArray[np.intp]
 
 WEEKS = 104
 """Weekly steps in a world: two years."""
@@ -69,7 +67,7 @@ class Worlds:
     """
 
     targets: Floats
-    present: NDArray[np.bool_]
+    present: Bools
     days: Dates
     growth: Singles
     features: Singles
@@ -259,7 +257,7 @@ def _on(
     )
 
 
-def _targets(present: NDArray[np.bool_], random: np.random.Generator) -> Floats:
+def _targets(present: Bools, random: np.random.Generator) -> Floats:
     """Strategic weights: half of them equal, a fifth of them with some cash."""
     count = len(present)
     even = present / present.sum(axis=1, keepdims=True)
@@ -271,7 +269,7 @@ def _targets(present: NDArray[np.bool_], random: np.random.Generator) -> Floats:
     return targets
 
 
-def _book(assets: Rows, present: NDArray[np.bool_], targets: Floats, day: np.datetime64) -> Book:
+def _book(assets: Rows, present: Bools, targets: Floats, day: np.datetime64) -> Book:
     count = len(targets)
     return Book(
         assets=assets,
@@ -286,15 +284,13 @@ def _book(assets: Rows, present: NDArray[np.bool_], targets: Floats, day: np.dat
     )
 
 
-def _monthly(
-    growth: Floats, present: NDArray[np.bool_], targets: Floats, days: Dates
-) -> tuple[Floats, Floats]:
+def _monthly(growth: Floats, present: Bools, targets: Floats, days: Dates) -> tuple[Floats, Floats]:
     """(M, L) return and turnover of the monthly rule, before costs, on weekly looks."""
     count, weeks, _ = growth.shape
     book = _book(np.zeros(present.shape, dtype=np.intp), present, targets, days[0, 0])
     book = attrs.evolve(book, values=targets, cash=1.0 - targets.sum(axis=1), as_of=days[:, 0])
     nothing = np.zeros(1)
-    free = Charges(nothing, nothing, nothing, nothing, nothing, nothing + np.inf)
+    free = CostSchedule(nothing, nothing, nothing, nothing, nothing, nothing + np.inf)
     returns, turnover = np.empty((count, weeks)), np.empty((count, weeks))
     for week in range(weeks):
         before = book.total

@@ -26,7 +26,7 @@ from rebalancer.adapters.sql.tables import (
     portfolios,
     proposals,
 )
-from rebalancer.domain.rebalancing.record import ProposalClosed, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
 
 _MANY = 32
 
@@ -64,10 +64,14 @@ class SqlProposals:
             require_row(self.connection.execute(query).one_or_none(), "proposal", id)
         )
 
-    def save(self, record: ProposalRecord, *, seen: Stage) -> None:
+    def save(self, record: ProposalRecord, *, expected: Stage) -> None:
         """See `Proposals.save`."""
         table = proposals.c
-        kept = (table.id == record.id) & (table.owner == record.owner) & (table.stage == seen.value)
+        kept = (
+            (table.id == record.id)
+            & (table.owner == record.owner)
+            & (table.stage == expected.value)
+        )
         is_open = (portfolios.c.id == table.portfolio) & portfolios.c.closed.is_(None)
         change = update(proposals).where(kept, select(portfolios.c.id).where(is_open).exists())
         if self.connection.execute(change.values(proposal_row(record))).rowcount != 1:

@@ -21,8 +21,8 @@ from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import risk_profile
-from rebalancer.domain.rebalancing.proposal import Proposal
-from rebalancer.domain.rebalancing.record import ProposalRecord, Seen, Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.model import Proposal
 
 COUNTS = ("proposed", "nothing_to_do", "failed")
 """Of a run, added up over its parts."""
@@ -180,7 +180,7 @@ def proposal_row(record: ProposalRecord) -> dict[str, Any]:
         "owner": record.owner,
         "portfolio": record.portfolio_id,
         "proposal": record.proposal,
-        "seen": record.seen,
+        "seen": record.inputs,
         "proposed": record.proposed,
         "expires": record.expires,
         "stage": record.stage.value,
@@ -198,7 +198,7 @@ def proposal_of(row: Row[Any]) -> ProposalRecord:
         owner=row.owner,
         portfolio_id=row.portfolio,
         proposal=_value(row.proposal, Proposal),
-        seen=_value(row.seen, Seen),
+        inputs=_value(row.seen, ProposalInputs),
         proposed=row.proposed,
         expires=row.expires,
         stage=Stage(row.stage),

@@ -39,7 +39,7 @@ from sqlalchemy.types import TypeEngine
 
 from rebalancer.application.ports.jobs import JobState
 from rebalancer.domain.portfolio.ledger import EntryKind
-from rebalancer.domain.rebalancing.record import Stage
+from rebalancer.domain.rebalancing.lifecycle import Stage
 
 
 class Exact(TypeDecorator[Decimal]):

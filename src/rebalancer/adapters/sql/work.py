@@ -40,7 +40,7 @@ from rebalancer.domain.portfolio.ledger import Entry, Ledger, Overdrawn, Positio
 from rebalancer.domain.portfolio.mandate import (
     UnreadablePortfolio,
 )
-from rebalancer.domain.rebalancing.record import Stage
+from rebalancer.domain.rebalancing.lifecycle import Stage
 
 _CHECKED_AT_ONCE = 500
 

@@ -12,7 +12,7 @@ import attrs
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
-from rebalancer.domain.rebalancing.record import Fill, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalRecord, Stage
 
 
 @attrs.frozen
@@ -159,8 +159,8 @@ class Proposals(Protocol):
             NotFound: there is none, its portfolio is closed, or it is somebody else's.
         """
 
-    def save(self, record: ProposalRecord, *, seen: Stage) -> None:
-        """Replace the proposal whose kept stage is ``seen``.
+    def save(self, record: ProposalRecord, *, expected: Stage) -> None:
+        """Replace the proposal whose stored stage is ``expected``.
 
         Raises:
             NotFound: as `get`.

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.application.reporting.report import SCHEMAS, Report
+from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
-Columns = dict[str, NDArray[np.float64]]
-Days = NDArray[np.datetime64]
+Columns = dict[str, Floats]
 
 _NAMES, _DATES = "names", "dates"
 _WIDEST = 2**63
@@ -81,7 +81,7 @@ def packed(report: Report) -> bytes | None:
     return buffer.getvalue()
 
 
-def unpacked(id: UUID, kept: bytes | None) -> tuple[Columns, Days | None]:
+def unpacked(id: UUID, kept: bytes | None) -> tuple[Columns, Dates | None]:
     """Columns by name, and dates, of what `packed` made of a report.
 
     Raises:

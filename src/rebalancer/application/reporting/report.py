@@ -11,17 +11,19 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Dates, Floats
+
 SCHEMAS = {"backtest": 1, "evidence": 1}
 """Kinds of report that are kept, and the newest shape of each one's document."""
 
 
 def _columns(
-    given: Mapping[str, NDArray[np.float64]],
-) -> Mapping[str, NDArray[np.float64]]:
+    given: Mapping[str, Floats],
+) -> Mapping[str, Floats]:
     return {name: _column(values, "float64") for name, values in given.items()}
 
 
-def _days(given: NDArray[np.datetime64] | None) -> NDArray[np.datetime64] | None:
+def _days(given: Dates | None) -> Dates | None:
     return None if given is None else _column(given, "datetime64[D]")
 
 
@@ -53,5 +55,5 @@ class Report:
     created: datetime
     schema: int
     document: Mapping[str, Any]
-    series: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict, converter=_columns)
-    dates: NDArray[np.datetime64] | None = attrs.field(default=None, converter=_days)
+    series: Mapping[str, Floats] = attrs.field(factory=dict, converter=_columns)
+    dates: Dates | None = attrs.field(default=None, converter=_days)

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.backtest import metrics
 from rebalancer.domain.backtest.evidence import ConfidenceInterval, sharpe_difference
 from rebalancer.domain.backtest.step import drift, settle
@@ -23,15 +24,13 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Frequency, Policy
 from rebalancer.domain.policy.rules import policy as rule
-from rebalancer.domain.portfolio.book import Book, Handling, Limits
-from rebalancer.domain.portfolio.costs import Charges, CostModel
+from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
+from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, RISK_PROFILES, RiskProfile
-from rebalancer.domain.rebalancing.limits import PortfolioRisk, bounded_trades
-from rebalancer.domain.rebalancing.orders import rounded
-from rebalancer.domain.rebalancing.trades import Trades, stirs, trades, unlimited
+from rebalancer.domain.rebalancing.limits import PortfolioRisk, solve_within_limits
+from rebalancer.domain.rebalancing.rounding import round_trades
+from rebalancer.domain.rebalancing.solver import Trades, solve_trades, would_trade
 
-Floats = NDArray[np.float64]
-Dates = NDArray[np.datetime64]
 Integers = NDArray[np.int64]
 
 BASELINE = "monthly"
@@ -191,7 +190,7 @@ class BacktestSettings:
         if self.max_departure >= 1 and self.profile is None:
             return None
         assets = np.arange(len(self.targets))[None, :]
-        free = unlimited(Book.single(assets.size, targets=self.targets, cash=0.0, on=_SOME_DAY))
+        free = Limits.none(Book.single(assets.size, targets=self.targets, cash=0.0, on=_SOME_DAY))
         free = attrs.evolve(free, max_departure=np.array([self.max_departure]))
         profile = self.profile
         if profile is None:
@@ -301,7 +300,7 @@ def simulate(policy: Policy, settings: BacktestSettings) -> EquityPath:
     )
 
 
-Looked = tuple[NDArray[np.intp], Book, Trades]
+Looked = tuple[Rows, Book, Trades]
 """L rows at which a policy acted or looked; the portfolio after each, and the trades of each, as if
 they were so many portfolios."""
 
@@ -320,10 +319,10 @@ class _Simulation:
     policy: Policy
     settings: BacktestSettings
     money: Floats
-    looks: NDArray[np.intp]
+    looks: Rows
 
     @property
-    def _charges(self) -> Charges:
+    def _charges(self) -> CostSchedule:
         settings = self.settings
         return settings.costs.of(settings.prices.symbols, settings.instruments)
 
@@ -353,11 +352,11 @@ class _Simulation:
             if row == first:  # the targets are bought, however wide the band that will hold them
                 decision = attrs.evolve(decision, band=None, cash_band=None)
             if limits is None:
-                done = trades(book, decision, charges)
+                done = solve_trades(book, decision, charges)
             else:
                 risk = PortfolioRisk(book, history.until(row))
-                restraint, done = bounded_trades(decision, book, risk, charges)
-                decision = restraint.decision
+                limited, done = solve_within_limits(decision, book, risk, charges)
+                decision = limited.decision
             if settings.as_live:
                 done = _as_live(book, done, charges, closes[row])
             book = settle(book, done, decision)
@@ -414,7 +413,7 @@ class _Simulation:
         for _ in range(_SWEEPS):
             book.values[1:] = assets[:-1] * growth
             book.cash[1:] = cash[:-1] * interest
-            done = trades(book, decision, charges)
+            done = solve_trades(book, decision, charges)
             after = settle(book, done, decision)
             total = after.values.sum(axis=1) + after.cash
             assets, earlier = after.values / total[:, None], cash
@@ -433,7 +432,7 @@ class _Simulation:
             ),
         )
 
-    def _of_looks(self, looks: NDArray[np.intp]) -> Book:
+    def _of_looks(self, looks: Rows) -> Book:
         """The portfolio at some looks as so many portfolios, nothing but 1 in cash in any."""
         count, assets = len(looks), len(self.settings.targets)
         dates = self.settings.prices.dates
@@ -465,7 +464,7 @@ class _Simulation:
                 cash=book.cash * (self.money[ahead] / self.money[row]),
                 reviewed=np.broadcast_to(book.reviewed, len(ahead)),
             )
-            found = np.flatnonzero(stirs(later, self.policy.decide(later, market)))
+            found = np.flatnonzero(would_trade(later, self.policy.decide(later, market)))
             if found.size:
                 return at + int(found[0])
             at += len(ahead)
@@ -558,17 +557,17 @@ def _fields(path: EquityPath) -> tuple[Floats, Floats, Floats, Integers, Floats]
     return path.values, path.weights, path.costs, path.orders, path.turnover
 
 
-def _reviews(policy: Policy, dates: Dates) -> NDArray[np.bool_]:
+def _reviews(policy: Policy, dates: Dates) -> Bools:
     """Rows at which a policy may be due: its own, and the monthly rule's while it lacks history."""
     own = policy.frequency.reviews(dates)
     return own if policy.lookback == 1 else own | Frequency.MONTHLY.reviews(dates)
 
 
-def _as_live(book: Book, done: Trades, charges: Charges, closes: Floats) -> Trades:
+def _as_live(book: Book, done: Trades, charges: CostSchedule, closes: Floats) -> Trades:
     """The same trades in whole shares, as a person would have to place them."""
     one = np.ones(len(book))
     held = np.rint(book.values / closes)
-    handling = Handling(
+    order_rules = OrderRules(
         quantities=held,
         prices=np.broadcast_to(closes, book.values.shape),
         step=one,
@@ -577,7 +576,7 @@ def _as_live(book: Book, done: Trades, charges: Charges, closes: Floats) -> Trad
         skip_unprofitable=np.zeros(len(book), dtype=bool),
         risk_aversion=one,
     )
-    made = rounded(book, done, handling, charges)
+    made = round_trades(book, done, order_rules, charges)
     # To a whole number of shares at this close, so that rounding does not build up over the years.
     values = np.where(made.steps != 0, (held + made.steps) * closes - book.values, 0.0)
     return attrs.evolve(done, values=values, costs=made.costs)

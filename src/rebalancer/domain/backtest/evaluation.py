@@ -15,8 +15,8 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.backtest import evidence, metrics
 from rebalancer.domain.backtest.engine import (
     BASELINE,
@@ -31,9 +31,6 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import policy as rule
 from rebalancer.domain.portfolio.costs import CostModel
-
-Floats = NDArray[np.float64]
-Dates = NDArray[np.datetime64]
 
 BAND = "band"
 """The sceptic that trades least and thinks least."""

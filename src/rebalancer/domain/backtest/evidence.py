@@ -12,13 +12,10 @@ from statistics import NormalDist
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
-
-Floats = NDArray[np.float64]
-Dates = NDArray[np.datetime64]
 
 BLOCK = 21
 """Rows that are drawn together, so that a month's clustering of volatility survives."""

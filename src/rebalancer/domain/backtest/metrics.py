@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
-from rebalancer.domain.market.prices import Floats
 
 STILL = 1e-14
 """Daily deviations up to this are rounding: a ratio of two prices near 1 is exact to 1e-16."""
@@ -223,7 +222,7 @@ def xirr(cash_flows: Sequence[float] | Floats, dates: Sequence[date]) -> float:
 
 def _rows(series: Sequence[float] | Floats) -> Floats:
     """The series as an array, once it is known to be one of two finite numbers or more."""
-    rows: NDArray[np.float64] = np.asarray(series, dtype=np.float64)
+    rows: Floats = np.asarray(series, dtype=np.float64)
     if rows.ndim != 1 or len(rows) < 2:
         raise InvalidRequest(f"at least two rows are needed, in one dimension; got {rows.shape}")
     if not np.isfinite(rows).all():

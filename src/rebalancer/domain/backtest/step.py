@@ -6,14 +6,12 @@ Backtests take it for a book of one, training for a thousand at once. There is n
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book, Dates
-from rebalancer.domain.portfolio.costs import Charges
-from rebalancer.domain.rebalancing.trades import Trades, trades
-
-Floats = NDArray[np.float64]
+from rebalancer.domain.portfolio.book import Book
+from rebalancer.domain.portfolio.costs import CostSchedule
+from rebalancer.domain.rebalancing.solver import Trades, solve_trades
 
 _NO_DEBT = 1e-12
 """Cash within this fraction of portfolio value of zero is zero."""
@@ -70,7 +68,7 @@ def drift(book: Book, growth: Floats, cash_growth: Floats | float, as_of: Dates)
 def step(
     book: Book,
     decision: Decision,
-    charges: Charges,
+    charges: CostSchedule,
     growth: Floats,
     cash_growth: Floats | float,
     as_of: Dates,
@@ -80,5 +78,5 @@ def step(
     Returns:
         The book at the end of the period, before its next trades, and the trades done.
     """
-    done = trades(book, decision, charges)
+    done = solve_trades(book, decision, charges)
     return drift(settle(book, done, decision), growth, cash_growth, as_of), done

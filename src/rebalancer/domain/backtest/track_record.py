@@ -30,19 +30,19 @@ from itertools import groupby
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Dates, Floats, Rows
 from rebalancer.domain.backtest import metrics
 from rebalancer.domain.backtest.step import settle
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
-from rebalancer.domain.market.prices import Dates, Floats, PriceHistory
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.portfolio.book import Book
-from rebalancer.domain.portfolio.costs import Charges, CostModel
+from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
 from rebalancer.domain.portfolio.ledger import FLOWS, Entry, EntryKind, Ledger
-from rebalancer.domain.rebalancing.trades import trades
+from rebalancer.domain.rebalancing.solver import solve_trades
 
 PORTFOLIO = "portfolio"
 NO_REBALANCING = "no rebalancing"
@@ -220,14 +220,14 @@ class _Course:
         taken_out: (E,) worth of what left.
     """
 
-    rows: NDArray[np.intp]
+    rows: Rows
     quantities: Floats
     cash: Floats
     paid_in: Floats
     taken_out: Floats
 
     @classmethod
-    def at(cls, rows: Sequence[int] | NDArray[np.intp], assets: int) -> _Course:
+    def at(cls, rows: Sequence[int] | Rows, assets: int) -> _Course:
         """Nothing at all, to be filled in."""
         none = np.zeros((3, len(rows)))
         return cls(np.asarray(rows, dtype=np.intp), np.zeros((len(rows), assets)), *none)
@@ -349,7 +349,7 @@ def _left_alone(
 
 
 def _followed(
-    kept: _Course, dates: Dates, closes: Floats, targets: Floats, charges: Charges
+    kept: _Course, dates: Dates, closes: Floats, targets: Floats, charges: CostSchedule
 ) -> _Course:
     """The contributions, had they gone to the targets, reviewed monthly."""
     due = Frequency.MONTHLY.reviews(dates)
@@ -385,7 +385,7 @@ def _followed(
 
 
 def _at_target(
-    values: Floats, cash: Floats, targets: Floats, charges: Charges, on: Dates
+    values: Floats, cash: Floats, targets: Floats, charges: CostSchedule, on: Dates
 ) -> tuple[Floats, Floats]:
     """(B, N) values and (B,) cash after all has gone to target and costs are paid."""
     count, assets = values.shape
@@ -401,11 +401,13 @@ def _at_target(
         band=np.full(count, np.nan),
     )
     decision = Decision(targets, due=np.ones(count, dtype=bool))
-    after = settle(book, trades(book, decision, charges), decision)
+    after = settle(book, solve_trades(book, decision, charges), decision)
     return after.values, after.cash
 
 
-def _raised(amount: float, values: Floats, cash: float, charges: Charges) -> tuple[float, float]:
+def _raised(
+    amount: float, values: Floats, cash: float, charges: CostSchedule
+) -> tuple[float, float]:
     """The share of everything that is sold to take out an amount, costs paid; what is taken out.
 
     If all of it does not yield the amount, the share is 1, and what it yields is taken out.

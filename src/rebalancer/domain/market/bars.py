@@ -10,12 +10,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.gaps import GAP_RULE, fill_gaps
 from rebalancer.domain.market.prices import HIGHEST, PriceHistory
-
-Floats = NDArray[np.float64]
-Days = NDArray[np.datetime64]
 
 BAR_FIELDS = ("close", "open", "high", "low", "volume")
 """What is known of a day; all but the close may be missing."""
@@ -36,7 +34,7 @@ class Bars:
     """
 
     symbol: str
-    days: Days
+    days: Dates
     close: Floats
     open: Floats | None = None
     high: Floats | None = None
@@ -99,7 +97,7 @@ class Bars:
         return {"days": self.days} | {name: held for name, held in figures if held is not None}
 
     def between(self, first: date | None, last: date | None) -> Bars:
-        """Days from ``first`` to ``last``, both included; None: as far as there are any."""
+        """Dates from ``first`` to ``last``, both included; None: as far as there are any."""
         begin, end = 0, len(self)
         if first is not None:
             begin = int(np.searchsorted(self.days, np.datetime64(first, "D")))
@@ -140,7 +138,7 @@ class Bars:
                 same &= now[here] == then[there]
         return len(self) - int(same.sum())
 
-    def _rows(self, rows: NDArray[np.intp]) -> Bars:
+    def _rows(self, rows: Rows) -> Bars:
         columns = {name: values[rows] for name, values in self.columns().items()}
         return Bars(self.symbol, **columns)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rebalancer.domain.market.prices import STALE_AFTER, Floats
+from rebalancer.domain.arrays import Floats
+from rebalancer.domain.market.prices import STALE_AFTER
 
 GAP_RULE = f"a gap of at most {STALE_AFTER} rows repeats the last close"
 """The rule, as messages tell it."""

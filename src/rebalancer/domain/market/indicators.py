@@ -14,10 +14,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.prices import Floats, PriceHistory
+from rebalancer.domain.market.prices import PriceHistory
 
-Bools = NDArray[np.bool_]
 Integers = NDArray[np.integer[Any]]
 
 TRADING_DAYS = 252

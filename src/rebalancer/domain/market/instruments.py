@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools
 from rebalancer.domain.errors import InvalidRequest
 
 
@@ -84,6 +84,6 @@ class Instruments:
     def __iter__(self) -> Iterator[Instrument]:
         return iter(self.by_symbol.values())
 
-    def equity_mask(self, symbols: Iterable[str]) -> NDArray[np.bool_]:
+    def equity_mask(self, symbols: Iterable[str]) -> Bools:
         """Which of ``symbols`` an equity ceiling counts, shape (N,)."""
         return np.array([self[symbol].counts_as_equity for symbol in symbols], dtype=bool)

@@ -9,12 +9,10 @@ from typing import TypeVar
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
-Floats = NDArray[np.float64]
-Dates = NDArray[np.datetime64]
 T = TypeVar("T")
 
 HIGHEST = 1e12

@@ -16,9 +16,10 @@ from collections.abc import Iterable
 import attrs
 import numpy as np
 
+from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.indicators import TRADING_DAYS, Bools, Integers
-from rebalancer.domain.market.prices import Floats, PriceHistory
+from rebalancer.domain.market.indicators import TRADING_DAYS, Integers
+from rebalancer.domain.market.prices import PriceHistory
 
 WINDOW = TRADING_DAYS
 """Daily returns that are looked at, and that give the scale."""

@@ -19,12 +19,9 @@ order to sell it. A caller who wants it ignored leaves it out of ``present``.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.prices import Floats
-
-Bools = NDArray[np.bool_]
 
 FLOOR = 1e-8
 """Least volatility, as a fraction of the largest in the portfolio: relative, so scale-free."""
@@ -225,7 +222,7 @@ def hierarchical_risk_parity(covariance: Floats, present: Bools) -> Floats:
     return _normalised(weights, present)
 
 
-def _canonical_order(size: Floats, correlation: Floats) -> tuple[NDArray[np.intp], Bools]:
+def _canonical_order(size: Floats, correlation: Floats) -> tuple[Rows, Bools]:
     """Positions by rising size, then by the correlations to the rest; no slot is absent here.
 
     Sums run over sorted rows: in the order listed, their last digits would depend on it.
@@ -247,7 +244,7 @@ def _canonical_order(size: Floats, correlation: Floats) -> tuple[NDArray[np.intp
     return order, ties
 
 
-def _leaves(correlation: Floats) -> NDArray[np.intp]:
+def _leaves(correlation: Floats) -> Rows:
     """Leaves of the single-linkage tree of n assets, left to right, for each row.
 
     Args:

@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
@@ -28,7 +29,7 @@ from rebalancer.domain.policy.observation import (
     outlook,
     standing,
 )
-from rebalancer.domain.policy.policy import Bools, Decision, Floats, Frequency, Policy
+from rebalancer.domain.policy.policy import Decision, Frequency, Policy
 from rebalancer.domain.policy.rules import DEFAULT_BAND
 from rebalancer.domain.portfolio.book import Book
 
@@ -214,7 +215,7 @@ class Advice(Decision):
     strange: Bools = attrs.field(kw_only=True)
     doubts: NDArray[np.int64] = attrs.field(kw_only=True)
 
-    def only(self, rows: NDArray[np.intp]) -> Advice:
+    def only(self, rows: Rows) -> Advice:
         """The advice for some of the portfolios."""
         plain = super().only(rows)
         return Advice(
@@ -284,7 +285,7 @@ class LearnedPolicy:
         strange[:, len(OUTLOOK) :] = False
         observed = np.clip(observed, self.lowest, self.highest)
         each = np.stack([network.actions(observed) for network in self.networks])
-        # Rounded, so that no platform's last digit tells one side of a band from the other.
+        # RoundedTrades, so that no platform's last digit tells one side of a band from the other.
         actions = np.round(np.median(each, axis=0), 9)
         due = self.frequency.due(book.reviewed, book.as_of)
         wanted = decided(actions, book, seen.sleeves, due)

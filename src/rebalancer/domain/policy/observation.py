@@ -12,10 +12,10 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.policy import Bools, Floats
 from rebalancer.domain.policy.rules import POLICIES
 from rebalancer.domain.portfolio.book import Book
 

@@ -9,12 +9,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.book import Book
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Dates = NDArray[np.datetime64]
 
 
 class Frequency(StrEnum):
@@ -80,7 +77,7 @@ class Decision:
     landing: float | Floats = 0.0
     informed: Bools | None = None
 
-    def only(self, rows: NDArray[np.intp]) -> Decision:
+    def only(self, rows: Rows) -> Decision:
         """The decision for some of the portfolios."""
         return Decision(
             targets=self.targets[rows],

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 import attrs
 import numpy as np
 
+from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy import allocation
-from rebalancer.domain.policy.policy import Bools, Decision, Floats, Frequency, Policy
+from rebalancer.domain.policy.policy import Decision, Frequency, Policy
 from rebalancer.domain.portfolio.book import Book
 
 DEFAULT_BAND = 0.02

@@ -11,20 +11,14 @@ from typing import Any
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.costs import BASIS_POINT, DEFAULT_BPS
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Columns = NDArray[np.intp]
-Rows = NDArray[np.intp]
-Dates = NDArray[np.datetime64]
 
 _LANES, _BLOCK = 8, 128
 """Slots come in multiples of 8, above 128 in 128 times a power of 2: numpy sums a row in eight
@@ -61,6 +55,25 @@ class Limits:
     cash_floor: Floats
     target_volatility: Floats
     tolerated_drawdown: Floats
+
+    @classmethod
+    def none(cls, book: Book) -> Limits:
+        """Limits of a book that constrain nothing."""
+        zero, infinite = np.zeros(len(book)), np.full(len(book), np.inf)
+        nowhere = np.zeros_like(book.present)
+        return cls(
+            no_sell=nowhere,
+            no_buy=nowhere,
+            reserve=zero,
+            max_turnover=infinite,
+            max_departure=infinite,
+            max_weight=infinite,
+            equity=nowhere,
+            equity_ceiling=infinite,
+            cash_floor=zero,
+            target_volatility=infinite,
+            tolerated_drawdown=infinite,
+        )
 
     def only(self, rows: Rows) -> Limits:
         """Those of some of the portfolios."""
@@ -101,7 +114,7 @@ class Book:
         risk_aversion: (B,) relative, see `RiskProfile`.
     """
 
-    assets: Columns
+    assets: Rows
     present: Bools
     values: Floats
     cash: Floats
@@ -159,7 +172,7 @@ class Book:
 
 
 @attrs.frozen(eq=False)
-class Handling:
+class OrderRules:
     """How the orders of B portfolios are made.
 
     Attributes:
@@ -181,7 +194,7 @@ class Handling:
     risk_aversion: Floats
 
 
-def placed(portfolio: Portfolio, market: PriceHistory) -> list[int]:
+def find_columns(portfolio: Portfolio, market: PriceHistory) -> list[int]:
     """The market's column of each of a portfolio's `symbols`.
 
     Raises:
@@ -211,12 +224,12 @@ def open_book(
     places: Sequence[Sequence[int]],
     market: PriceHistory,
     instruments: Instruments,
-) -> tuple[Book, Handling]:
+) -> tuple[Book, OrderRules]:
     """Portfolios as arrays at the last close of ``market``: where Decimal becomes float64.
 
     Args:
         portfolios: At least one.
-        places: Of each, its symbols' columns, as `placed` found them.
+        places: Of each, its symbols' columns, as `find_columns` found them.
         market: Prices up to the as-of close.
         instruments: Which assets are equities.
     """
@@ -285,7 +298,7 @@ def open_book(
         traded=np.array([p.last_rebalance for p in portfolios], dtype="datetime64[D]"),
         risk_aversion=risk_aversion,
     )
-    handling = Handling(
+    order_rules = OrderRules(
         quantities=quantities,
         prices=prices,
         step=column([float(wish.step) for wish in wishes]),
@@ -294,7 +307,7 @@ def open_book(
         skip_unprofitable=np.array([wish.skip_unprofitable for wish in wishes], dtype=bool),
         risk_aversion=risk_aversion,
     )
-    return book, handling
+    return book, order_rules
 
 
 def _slots(widest: int) -> int:

@@ -10,12 +10,11 @@ from functools import lru_cache
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 
-Floats = NDArray[np.float64]
 BASIS_POINT = 1e-4
 
 
@@ -75,7 +74,7 @@ class CostModel:
             )
         return cls(f"{bps:g} bps of traded value, each side", Rates(commission_bps=bps))
 
-    def of(self, symbols: Sequence[str], instruments: Instruments) -> Charges:
+    def of(self, symbols: Sequence[str], instruments: Instruments) -> CostSchedule:
         """The price list for the assets of a market, in their order."""
         alike = not self.overrides and not self.rates.slippage_bps
         each = (
@@ -84,7 +83,7 @@ class CostModel:
             else [self.overrides.get(symbol, self.rates) for symbol in symbols]
         )
         volumes = [instruments[symbol].daily_volume or np.inf for symbol in symbols]
-        return Charges(
+        return CostSchedule(
             fixed=np.array([rates.fixed for rates in each]),
             commission_bps=np.array([rates.commission_bps for rates in each]),
             minimum=np.array([rates.minimum for rates in each]),
@@ -95,7 +94,7 @@ class CostModel:
 
 
 @attrs.frozen(eq=False)
-class Charges:
+class CostSchedule:
     """A price list as arrays that broadcast against traded values: (U,), (1,), or (B, K) by slot.
 
     The attributes are those of `Rates`, plus each asset's daily volume in money (infinite when
@@ -122,15 +121,15 @@ class Charges:
         """Whether cost is a constant share of traded value, so that doubling a book doubles it."""
         return self._simple
 
-    def at(self, assets: NDArray[np.intp]) -> Charges:
+    def at(self, assets: Rows) -> CostSchedule:
         """The same price list by slot, (B, K) as ``assets``; unchanged if all are alike."""
         return self if self.fixed.size == 1 else self._taken(assets)
 
-    def row(self, index: int | NDArray[np.intp]) -> Charges:
+    def row(self, index: int | Rows) -> CostSchedule:
         """The price list of one portfolio or some, from one by slot."""
         return self if self.fixed.ndim < 2 else self._taken(index)
 
-    def usual_rate(self, present: NDArray[np.bool_]) -> Floats:
+    def usual_rate(self, present: Bools) -> Floats:
         """(B,) share of traded value that an order of ordinary size costs, over slots in use.
 
         Commission and half the spread: what depends on an order's size is left out.
@@ -139,8 +138,8 @@ class Charges:
         usual: Floats = rates / np.maximum(np.count_nonzero(present, axis=1), 1)
         return usual
 
-    def _taken(self, index: NDArray[np.intp] | int) -> Charges:
-        return Charges(
+    def _taken(self, index: Rows | int) -> CostSchedule:
+        return CostSchedule(
             self.fixed[index],
             self.commission_bps[index],
             self.minimum[index],

@@ -8,21 +8,17 @@ from functools import cached_property
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book, Limits, open_book, placed
-from rebalancer.domain.portfolio.costs import Charges
+from rebalancer.domain.portfolio.book import Book, Limits, find_columns, open_book
+from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio
 from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION, RiskProfile
-from rebalancer.domain.rebalancing.trades import Trades, trades
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Rows = NDArray[np.intp]
+from rebalancer.domain.rebalancing.solver import Trades, solve_trades
 
 RISK_WINDOW = 252
 """Daily returns that expected volatility and drawdown are estimated from: one year."""
@@ -61,7 +57,7 @@ _BOUNDLESS = RiskProfile(
 
 
 @attrs.frozen(eq=False)
-class Restraint:
+class LimitedDecision:
     """A decision within limits, and what the limits did to it.
 
     Attributes:
@@ -85,7 +81,7 @@ class Restraint:
                 found[row][name] = kept.item(row)
         return found
 
-    def forcing(self, rows: Bools) -> Restraint:
+    def forcing(self, rows: Bools) -> LimitedDecision:
         """The same, but these portfolios go to their targets now: waiting would exceed a limit."""
         decision, each = self.decision, rows[:, None]
         if decision.band is not None and decision.cash_band is not None:
@@ -98,7 +94,7 @@ class Restraint:
         return attrs.evolve(self, decision=decision, forced=self.forced | rows)
 
 
-def restrained(decision: Decision, book: Book, risk: PortfolioRisk) -> Restraint:
+def limit_decision(decision: Decision, book: Book, risk: PortfolioRisk) -> LimitedDecision:
     """Bring a decision's targets within every limit of each portfolio.
 
     Those further from the strategic targets than a policy may go are brought back to that distance.
@@ -111,7 +107,7 @@ def restrained(decision: Decision, book: Book, risk: PortfolioRisk) -> Restraint
     limits = book.limits
     forced = np.zeros(len(book), dtype=bool)
     if limits is None:
-        return Restraint(decision, {}, forced, np.zeros(len(book)))
+        return LimitedDecision(decision, {}, forced, np.zeros(len(book)))
     kept: dict[str, Floats] = {}
     targets, departure = _brought_back(decision.targets, book, limits)
 
@@ -139,26 +135,26 @@ def restrained(decision: Decision, book: Book, risk: PortfolioRisk) -> Restraint
                 targets = scaled(name, narrower)
         factor = _at_most(1.0 - limits.cash_floor, targets.sum(axis=1))
         targets = scaled("cash floor", targets * factor[:, None])
-    return Restraint(attrs.evolve(decision, targets=targets), kept, forced, departure)
+    return LimitedDecision(attrs.evolve(decision, targets=targets), kept, forced, departure)
 
 
-def bounded_trades(
-    decision: Decision, book: Book, risk: PortfolioRisk, charges: Charges
-) -> tuple[Restraint, Trades]:
+def solve_within_limits(
+    decision: Decision, book: Book, risk: PortfolioRisk, charges: CostSchedule
+) -> tuple[LimitedDecision, Trades]:
     """A decision within limits, and its trades: for proposals and backtests alike.
 
     Portfolios that the trades would leave riskier than their profile bears, because the policy is
     not due or a band lets them be, go to their targets now.
     """
-    restraint = restrained(decision, book, risk)
-    wanted = trades(book, restraint.decision, charges)
+    limited = limit_decision(decision, book, risk)
+    wanted = solve_trades(book, limited.decision, charges)
     if book.limits is not None:
         whole = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
         waiting = risk.exceeds((book.values + wanted.values) / whole, book.limits)
         if waiting.any():
-            restraint = restraint.forcing(waiting)
-            wanted = trades(book, restraint.decision, charges)
-    return restraint, wanted
+            limited = limited.forcing(waiting)
+            wanted = solve_trades(book, limited.decision, charges)
+    return limited, wanted
 
 
 def _brought_back(targets: Floats, book: Book, limits: Limits) -> tuple[Floats, Floats]:
@@ -203,7 +199,7 @@ def breaches(
         cash_flow=Decimal(0),
         preferences=NO_PREFERENCES,
     )
-    columns = placed(bare, market)
+    columns = find_columns(bare, market)
     profile = portfolio.risk_profile
     if profile is None:
         return {}
@@ -216,9 +212,9 @@ def breaches(
     ]
     book, _ = open_book(rows, [columns] * len(rows), market, instruments)
     plain = Decision(targets=book.targets, due=np.ones(len(book), dtype=bool))
-    restraint = restrained(plain, book, PortfolioRisk(book, market))
+    limited = limit_decision(plain, book, PortfolioRisk(book, market))
     exceeded: dict[str, float] = {}
-    for left in restraint.left():
+    for left in limited.left():
         exceeded |= left
     return exceeded
 

@@ -24,13 +24,13 @@ from pathlib import Path
 
 import attrs
 
-from rebalancer.application.rebalance import ProposeForBook, SetTerms
+from rebalancer.application.rebalance import BuildContext, ProposeForBook
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.proposal import Failure, Proposal, Terms
+from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
 from rebalancer.entrypoints.cli.options import spare
 from rebalancer.entrypoints.processes import seldom_tidied
 from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, portfolio_of
@@ -182,10 +182,10 @@ def _notes(out: Path) -> tuple[Path, Path]:
     return out.with_name(f"{out.name}.run"), out.with_name(f"{out.name}.run.new")
 
 
-def _terms(request: BatchFileRequest) -> Terms:
+def _terms(request: BatchFileRequest) -> RebalanceContext:
     wired = build_container(request.sources, settings=request.settings)
     try:
-        return wired.get(SetTerms)(
+        return wired.get(BuildContext)(
             policy_name=request.policy,
             costs=request.costs,
             currency=request.currency,
@@ -195,7 +195,7 @@ def _terms(request: BatchFileRequest) -> Terms:
         wired.close()
 
 
-def _inputs(terms: Terms, source: BufferedReader) -> dict[str, str]:
+def _inputs(terms: RebalanceContext, source: BufferedReader) -> dict[str, str]:
     """Digests of all that the output follows from."""
     digest = hashlib.file_digest(source, "sha256").hexdigest()
     source.seek(0)
@@ -299,7 +299,11 @@ def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
 
 
 def _records(
-    lines: Iterator[Line], request: BatchFileRequest, terms: Terms, portfolios: Path, workers: int
+    lines: Iterator[Line],
+    request: BatchFileRequest,
+    terms: RebalanceContext,
+    portfolios: Path,
+    workers: int,
 ) -> Iterator[tuple[Record, int]]:
     """Records in the order of the lines, and the bytes that each line took."""
     market = (request.sources.prices, request.sources.assets)
@@ -412,7 +416,7 @@ def _work(request: BatchFileRequest, parent: Connection) -> None:
             parent.send(answer)
 
 
-def solve(chunk: list[Line], terms: Terms) -> list[Record]:
+def solve(chunk: list[Line], terms: RebalanceContext) -> list[Record]:
     """One record for each line of a chunk."""
     solved: dict[int, Record] = {}
     numbers: list[int] = []
@@ -447,7 +451,7 @@ def solve(chunk: list[Line], terms: Terms) -> list[Record]:
     return [solved[line.number] for line in chunk]
 
 
-def _answers(portfolios: list[Portfolio], terms: Terms) -> list[Proposal | Failure]:
+def _answers(portfolios: list[Portfolio], terms: RebalanceContext) -> list[Proposal | Failure]:
     """One answer for each portfolio; a defect of ours that one brings out fails that one alone."""
     try:
         return ProposeForBook()(portfolios, terms)
@@ -463,7 +467,7 @@ def _answers(portfolios: list[Portfolio], terms: Terms) -> list[Proposal | Failu
 
 
 def _failed(
-    number: int, portfolio_id: str | None, error: str, input_hash: str, terms: Terms
+    number: int, portfolio_id: str | None, error: str, input_hash: str, terms: RebalanceContext
 ) -> Record:
     record = failure_record(
         number,
@@ -476,7 +480,7 @@ def _failed(
     return Record(number, portfolio_id, "failed", json_line(record), input_hash)
 
 
-def _repeated(record: Record, terms: Terms, first: int) -> Record:
+def _repeated(record: Record, terms: RebalanceContext, first: int) -> Record:
     error = f"id: {record.portfolio_id!r} stands on line {first} already; ids must be unique"
     return _failed(record.number, record.portfolio_id, error, record.input_hash, terms)
 

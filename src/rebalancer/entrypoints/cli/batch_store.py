@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rebalancer.application.ports.portfolios import BatchRun
     from rebalancer.config import Settings
     from rebalancer.domain.portfolio.costs import CostModel
-    from rebalancer.domain.rebalancing.proposal import Terms
+    from rebalancer.domain.rebalancing.model import RebalanceContext
     from rebalancer.wiring.market import Sources
 
 WORTHWHILE = 8
@@ -44,15 +44,15 @@ class StoreBatchRequest:
     currency: str
     as_of: date | None
 
-    def terms(self, wired: Container) -> Terms:
+    def terms(self, wired: Container) -> RebalanceContext:
         """What the proposals follow from.
 
         Raises:
             InvalidRequest: the policy, the day or the prices make no sense; names the field.
         """
-        from rebalancer.application.rebalance import SetTerms
+        from rebalancer.application.rebalance import BuildContext
 
-        return wired.get(SetTerms)(
+        return wired.get(BuildContext)(
             policy_name=self.policy, costs=self.costs, currency=self.currency, as_of=self.as_of
         )
 

@@ -19,9 +19,9 @@ from msgspec import Meta, field
 from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.application.rebalance import (
     AcceptProposal,
-    Ask,
-    Current,
     Mode,
+    ProposalRequest,
+    ProposalStatus,
     ProposeForPortfolio,
     ReadProposals,
     RejectProposal,
@@ -29,8 +29,8 @@ from rebalancer.application.rebalance import (
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import cost_model
-from rebalancer.domain.rebalancing.proposal import Proposal
-from rebalancer.domain.rebalancing.record import Seen, Stage
+from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, Stage
+from rebalancer.domain.rebalancing.model import Proposal
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
@@ -185,7 +185,7 @@ async def predict(
 
     It can be accepted for 24 hours, as long as neither the portfolio nor the last close changes.
     """
-    ask = Ask(
+    ask = ProposalRequest(
         data.portfolio_id,
         owner,
         data.policy,
@@ -307,7 +307,7 @@ async def worksheet(
     )
 
 
-def brief(ask: Ask) -> bool:
+def brief(ask: ProposalRequest) -> bool:
     """Whether an ask is considered within a few milliseconds, whatever the universe."""
     return not ask.compared and _looks_at_no_prices(ask.policy_name)
 
@@ -320,15 +320,15 @@ def _looks_at_no_prices(policy_name: str) -> bool:
         return False  # a learned policy, which looks at a year; or nobody
 
 
-def proposal_view(current: Current, others: tuple[Proposal, ...] = ()) -> ProposalView:
+def proposal_view(current: ProposalStatus, others: tuple[Proposal, ...] = ()) -> ProposalView:
     """A proposal as its owner sees it."""
     record = current.record
     made = record.proposal
     notes = list(made.notes)
-    if made.as_of < record.seen.newest:
+    if made.as_of < record.inputs.newest:
         notes.append(
-            f"decided on the closes of {made.as_of}, though closes until {record.seen.newest} were "
-            "known: on paper one can try out the past, and only there"
+            f"decided on the closes of {made.as_of}, though closes until {record.inputs.newest} "
+            "were known: on paper one can try out the past, and only there"
         )
     return ProposalView(
         id=record.id,
@@ -366,7 +366,7 @@ def proposal_view(current: Current, others: tuple[Proposal, ...] = ()) -> Propos
         volatility_after=made.volatility_after,
         notes=notes,
         input_hash=made.input_hash,
-        seen=_seen_view(record.seen),
+        seen=_seen_view(record.inputs),
         others=[
             OtherView(
                 policy=other.policy,
@@ -382,7 +382,7 @@ def proposal_view(current: Current, others: tuple[Proposal, ...] = ()) -> Propos
     )
 
 
-def _seen_view(seen: Seen) -> SeenView:
+def _seen_view(seen: ProposalInputs) -> SeenView:
     portfolio = seen.portfolio
     return SeenView(
         version=seen.version,

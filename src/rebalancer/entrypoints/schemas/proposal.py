@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rebalancer.entrypoints.schemas.wire import format_decimal
 
 if TYPE_CHECKING:
-    from rebalancer.application.rebalance import Current
-    from rebalancer.domain.rebalancing.proposal import Proposal
+    from rebalancer.application.rebalance import ProposalStatus
+    from rebalancer.domain.rebalancing.model import Proposal
 
 DISCLAIMER = (
     "Computed from rules, prices and what you told us; not personal advice. You decide, and you "
@@ -53,16 +53,16 @@ def proposal_record(line: int | None, proposal: Proposal) -> dict[str, Any]:
     }
 
 
-def worksheet_text(current: Current) -> str:
+def worksheet_text(current: ProposalStatus) -> str:
     """The orders as CSV; what a reader must know stands in lines that begin with #."""
     record = current.record
     made = record.proposal
     text = io.StringIO()
-    currency = record.seen.portfolio.currency
+    currency = record.inputs.portfolio.currency
     text.write(f"# Worksheet of proposal {record.id} for portfolio {record.portfolio_id}\r\n")
-    text.write(f"# {made.policy}, closes of {made.as_of}, {record.seen.costs}\r\n")
+    text.write(f"# {made.policy}, closes of {made.as_of}, {record.inputs.costs}\r\n")
     text.write(f"# Stands: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
-    if planned := record.seen.planned:
+    if planned := record.inputs.planned:
         what = "deposit" if planned > 0 else "withdrawal"
         amount = format_decimal(abs(planned))
         text.write(f"\r\n# Includes a {what} of {amount} {currency}; record it as well")

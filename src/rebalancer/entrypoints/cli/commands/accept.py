@@ -17,7 +17,7 @@ from rebalancer.entrypoints.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rebalancer.application.rebalance import Current
+    from rebalancer.application.rebalance import ProposalStatus
 
 
 @click.command()
@@ -78,13 +78,13 @@ def accept(
     made = current.record.proposal
     click.echo(
         f"{current.stage.capitalize()}: {len(made.orders)} orders of {made.policy}, closes of "
-        f"{made.as_of}, costs {made.cost:f} {current.record.seen.portfolio.currency}."
+        f"{made.as_of}, costs {made.cost:f} {current.record.inputs.portfolio.currency}."
     )
     if out is not None:
         click.echo(f"Worksheet: {out.resolve()}")
 
 
-def proposal_stage(current: Current) -> dict[str, Any]:
+def proposal_stage(current: ProposalStatus) -> dict[str, Any]:
     """A kept proposal, and where it stands, as JSON values."""
     record = current.record
     return {

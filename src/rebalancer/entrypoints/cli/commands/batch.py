@@ -171,12 +171,12 @@ def _leave(
     import attrs
 
     from rebalancer.application.background import BATCH, BatchJobRequest
-    from rebalancer.application.rebalance import SetTerms
+    from rebalancer.application.rebalance import BuildContext
     from rebalancer.entrypoints.cli.commands.jobs import place, submit
 
     currency = currency or settings().currency
     with store(where) as wired:  # raises for what cannot be done
-        terms = wired.get(SetTerms)(
+        terms = wired.get(BuildContext)(
             policy_name=policy,
             costs=cost_model(cost_bps, preset),
             currency=currency,

@@ -63,7 +63,7 @@ def demo(out: Path) -> None:
 
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
     from rebalancer.application.ports.reports import BacktestReports
-    from rebalancer.application.rebalance import ProposeRebalance, SetTerms
+    from rebalancer.application.rebalance import BuildContext, ProposeRebalance
     from rebalancer.domain.policy.rules import policy_names
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.entrypoints.cli.commands import backtest, propose
@@ -87,7 +87,7 @@ def demo(out: Path) -> None:
         f"{portfolio.cash} {portfolio.currency} in cash; {portfolio.cash_flow} is being paid in.\n"
         "Wants at most 30% turnover, orders of 100 or more, 500 kept in cash, and GE not sold.\n"
     )
-    terms = wired.get(SetTerms)(policy_name="band", costs=costs, currency="USD")
+    terms = wired.get(BuildContext)(policy_name="band", costs=costs, currency="USD")
     propose.show(wired.get(ProposeRebalance)(portfolio, terms), portfolio, terms)
 
     screen.print()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rebalancer.application.rebalance import Comparison
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.portfolio.portfolio import Portfolio
-    from rebalancer.domain.rebalancing.proposal import Proposal, Terms
+    from rebalancer.domain.rebalancing.model import Proposal, RebalanceContext
     from rebalancer.wiring.market import Sources
 
 
@@ -94,7 +94,7 @@ def propose(
     """
     import json
 
-    from rebalancer.application.rebalance import ProposeRebalance, SetTerms
+    from rebalancer.application.rebalance import BuildContext, ProposeRebalance
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.money import Currency
     from rebalancer.entrypoints.cli.files import read_file
@@ -145,7 +145,7 @@ def propose(
     portfolio = portfolio_of(values, currency=code)
     where = sources(prices, assets)
     wired = wire(where)
-    terms = wired.get(SetTerms)(
+    terms = wired.get(BuildContext)(
         policy_name=policy, costs=cost_model(cost_bps, preset), currency=code, as_of=as_of
     )
     if input_hash is not None and terms.input_hash(portfolio) != input_hash:
@@ -184,7 +184,12 @@ def _propose_kept(
 
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.ports.surroundings import Clock, Ids
-    from rebalancer.application.rebalance import Ask, Comparison, ProposeForPortfolio, SetTerms
+    from rebalancer.application.rebalance import (
+        BuildContext,
+        Comparison,
+        ProposalRequest,
+        ProposeForPortfolio,
+    )
     from rebalancer.entrypoints.cli.commands.accept import proposal_stage
     from rebalancer.entrypoints.schemas.portfolio import number_of
 
@@ -192,7 +197,7 @@ def _propose_kept(
     with store(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             portfolio = tx.portfolios.get(id)
-        ask = Ask(
+        ask = ProposalRequest(
             id,
             portfolio.owner,
             policy,
@@ -204,7 +209,7 @@ def _propose_kept(
             now=wired.get(Clock)(),
         )
         answer = wired.get(ProposeForPortfolio)(ask)
-        terms = wired.get(SetTerms)(
+        terms = wired.get(BuildContext)(
             policy_name=policy,
             costs=costs,
             currency=portfolio.mandate.currency.code,
@@ -216,7 +221,7 @@ def _propose_kept(
         found = proposal_stage(answer.current) | comparison_record(comparison)
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    show(comparison, record.seen.portfolio, terms)
+    show(comparison, record.inputs.portfolio, terms)
     click.echo(f"Proposal {record.id}, {answer.current.stage}, until {record.expires:%F %H:%M} UTC")
 
 
@@ -317,7 +322,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def show(comparison: Comparison, portfolio: Portfolio, terms: Terms) -> None:
+def show(comparison: Comparison, portfolio: Portfolio, terms: RebalanceContext) -> None:
     """Print a proposal as a person reads it."""
     from rich.table import Table
     from rich.text import Text
@@ -368,7 +373,7 @@ def show(comparison: Comparison, portfolio: Portfolio, terms: Terms) -> None:
     screen.print(proposal.input_hash, style="dim")
 
 
-def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Terms) -> Any:
+def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: RebalanceContext) -> Any:
     from rich.table import Table
 
     table = Table(title="Before and after", title_justify="left")
@@ -404,7 +409,7 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Terms) ->
     return table
 
 
-def _value(portfolio: Portfolio, terms: Terms) -> float:
+def _value(portfolio: Portfolio, terms: RebalanceContext) -> float:
     closes = terms.market.last_closes
     held = sum(
         float(quantity) * float(closes[terms.market.column(symbol)])

@@ -5,18 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Frequency, Policy
-from rebalancer.domain.portfolio.book import Book, Handling
+from rebalancer.domain.portfolio.book import Book, OrderRules
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.limits import RISK_WINDOW, Restraint
-from rebalancer.domain.rebalancing.orders import Kept, Rounded
-from rebalancer.domain.rebalancing.trades import Trades
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from rebalancer.domain.rebalancing.limits import RISK_WINDOW, LimitedDecision
+from rebalancer.domain.rebalancing.rounding import RoundedTrades, SkipReason
+from rebalancer.domain.rebalancing.solver import Trades
 
 _SEEN = 5e-5
 """Weights closer than this look alike when written with one decimal of a percent."""
@@ -31,14 +28,14 @@ class Reasons:
         policy: Policy,
         market: PriceHistory,
         book: Book,
-        handling: Handling,
-        restraint: Restraint,
+        order_rules: OrderRules,
+        limited: LimitedDecision,
         wanted: Trades,
-        made: Rounded,
+        made: RoundedTrades,
         yearly_scale: Floats,
     ) -> None:
         self._policy, self._market, self._book = policy, market, book
-        self._decision, self._wanted = restraint.decision, wanted
+        self._decision, self._wanted = limited.decision, wanted
         limits = book.limits
         assert limits is not None
         total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
@@ -53,9 +50,9 @@ class Reasons:
         self._targets = decision.targets
         self._trade = wanted.values
         self._kept = made.kept
-        self._unit = handling.prices * handling.step[:, None]
-        self._step = handling.step.tolist()
-        self._least = handling.min_trade.tolist()
+        self._unit = order_rules.prices * order_rules.step[:, None]
+        self._step = order_rules.step.tolist()
+        self._least = order_rules.min_trade.tolist()
         self._reserve = limits.reserve.tolist()
         self._no_sell = limits.no_sell
         self._no_buy = limits.no_buy
@@ -67,9 +64,9 @@ class Reasons:
         self._restores: list[bool] = np.any(wanted.restored < 0, axis=1).tolist()
         self._allowed = wanted.allowed.tolist()
         self._poor = wanted.short_of_reserve.tolist()
-        self._left = restraint.left()
-        self._departure = restraint.departure.tolist()
-        self._forced = restraint.forced.tolist()
+        self._left = limited.left()
+        self._departure = limited.departure.tolist()
+        self._forced = limited.forced.tolist()
         self._spent = np.maximum(wanted.flow, 0.0).sum(axis=1).tolist()
         self._raised = np.maximum(-wanted.flow, 0.0).sum(axis=1).tolist()
 
@@ -127,19 +124,19 @@ class Reasons:
         kept = self._kept.item(row, slot)
         verb = "buying" if trade > 0 else "selling"
         reach = held + trade / self._total.item(row)
-        if trade and kept == Kept.STEP:
+        if trade and kept == SkipReason.STEP:
             count = abs(trade) / self._unit.item(row, slot)
             return (
                 f"{verb} {_plain(count * self._step[row])} would reach {reach:.1%} from "
                 f"{held:.1%}, but orders are multiples of {_plain(self._step[row])}"
             )
-        if trade and kept == Kept.MIN_TRADE:
+        if trade and kept == SkipReason.MIN_TRADE:
             whole = "in whole steps " if abs(trade) >= self._least[row] else ""
             return (
                 f"{verb} {abs(trade):.2f} would reach {reach:.1%} from {held:.1%}, but {whole}the "
                 f"minimum trade is {self._least[row]:.2f}"
             )
-        if trade and kept == Kept.UNPROFITABLE:
+        if trade and kept == SkipReason.UNPROFITABLE:
             cost = self._wanted.costs[row, slot]
             yearly = self._scale[row][slot] * ((held - aim) ** 2 - (reach - aim) ** 2)
             return f"{verb} {abs(trade):.2f} would cost {cost:.2f}{_worth(cost, yearly)}"

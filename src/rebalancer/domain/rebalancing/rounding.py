@@ -20,13 +20,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.portfolio.book import Book, Handling
-from rebalancer.domain.portfolio.costs import Charges
-from rebalancer.domain.rebalancing.trades import Trades, unlimited
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Rows = NDArray[np.intp]
+from rebalancer.domain.arrays import Bools, Floats, Rows
+from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
+from rebalancer.domain.portfolio.costs import CostSchedule
+from rebalancer.domain.rebalancing.solver import Trades
 
 _NEARLY = 1e-9
 """A quantity this close to a whole number of steps is that number."""
@@ -47,7 +44,7 @@ _HALVINGS = 30
 """Enough to find, to the last step, how much each buy must give up."""
 
 
-class Kept(IntEnum):
+class SkipReason(IntEnum):
     """Why a wanted trade became no order."""
 
     NOTHING = 0
@@ -58,7 +55,7 @@ class Kept(IntEnum):
 
 
 @attrs.frozen(eq=False)
-class Rounded:
+class RoundedTrades:
     """Orders of B portfolios as whole numbers of steps.
 
     Attributes:
@@ -66,7 +63,7 @@ class Rounded:
             takes the last fraction of a holding.
         values: (B, K) money bought (+) or sold (-).
         costs: (B, K) money.
-        kept: (B, K) `Kept`: why a wanted trade became no order.
+        kept: (B, K) `SkipReason`: why a wanted trade became no order.
     """
 
     steps: Floats
@@ -75,27 +72,27 @@ class Rounded:
     kept: NDArray[np.int8]
 
 
-def rounded(
+def round_trades(
     book: Book,
     wanted: Trades,
-    handling: Handling,
-    charges: Charges,
+    order_rules: OrderRules,
+    charges: CostSchedule,
     *,
     required: Bools | None = None,
     unprofitable: Bools | None = None,
-) -> Rounded:
+) -> RoundedTrades:
     """Whole steps for a book's trades.
 
     Args:
         book: Portfolios before trading.
         wanted: What the first stage found.
-        handling: Steps, minimum trades and the like.
+        order_rules: Steps, minimum trades and the like.
         charges: The price list.
         required: (B, K) sales that a higher constraint than the minimum trade demands; by default
             those for withdrawals, the reserve and limits.
         unprofitable: (B, K) trades not worth their cost, left out where a portfolio says so.
     """
-    return _Rounding(book, wanted, handling, charges, required, unprofitable).solve()
+    return _Rounding(book, wanted, order_rules, charges, required, unprofitable).solve()
 
 
 class _Rounding:
@@ -108,14 +105,14 @@ class _Rounding:
         self,
         book: Book,
         wanted: Trades,
-        handling: Handling,
-        charges: Charges,
+        order_rules: OrderRules,
+        charges: CostSchedule,
         required: Bools | None,
         unprofitable: Bools | None,
     ) -> None:
-        self.book, self.limits, self.charges = book, book.limits or unlimited(book), charges
+        self.book, self.limits, self.charges = book, book.limits or Limits.none(book), charges
         self.total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
-        self.unit = handling.prices * handling.step[:, None]
+        self.unit = order_rules.prices * order_rules.step[:, None]
         self.trade = wanted.values
         self.ceiling = (self.limits.max_weight[:, None] * self.total) * (1 + _NEARLY)
         self.careful = self.limits.profiled[:, None]
@@ -125,18 +122,18 @@ class _Rounding:
         due = limited | ((self.trade < 0) & ((wanted.flow < 0) | (wanted.restored < 0)))
         self.kept = np.zeros(self.trade.shape, dtype=np.int8)
         if unprofitable is not None:
-            skipped = unprofitable & handling.skip_unprofitable[:, None] & ~due
-            self.kept[skipped & (self.trade != 0)] = Kept.UNPROFITABLE
+            skipped = unprofitable & order_rules.skip_unprofitable[:, None] & ~due
+            self.kept[skipped & (self.trade != 0)] = SkipReason.UNPROFITABLE
             self.trade = np.where(skipped, 0.0, self.trade)
         self.side = np.sign(self.trade)
         size = np.abs(self.trade) / self.unit
         self.nearly = np.clip(_ARITHMETIC * self.total / self.unit, _NEARLY, 0.01)
         self.low = np.floor(size + self.nearly)
         self.high = np.where(size - self.low > self.nearly, self.low + 1.0, self.low)
-        self.min_trade = handling.min_trade[:, None]
+        self.min_trade = order_rules.min_trade[:, None]
         self.least = np.ceil(self.min_trade / self.unit - _NEARLY)
         # What may be sold: whole steps, and all of a holding where limits may need it.
-        self.held = handling.quantities / handling.step[:, None]
+        self.held = order_rules.quantities / order_rules.step[:, None]
         all_of_it = limited | self.careful
         self.most = np.where(all_of_it, self.held, np.floor(self.held + _NEARLY))
         # What limits demand of a sale: down to the weight, or all of it for a class or for risk.
@@ -150,19 +147,19 @@ class _Rounding:
         # (What rounding to the minor unit takes is settled where money is exact: see proposal.py.)
         keep = np.maximum(self.limits.reserve, self.limits.cash_floor * self.total[:, 0])
         self.money = book.cash + book.flow - keep + _ARITHMETIC * self.total[:, 0]
-        self.cent = handling.minor_unit
+        self.cent = order_rules.minor_unit
 
-    def solve(self) -> Rounded:
+    def solve(self) -> RoundedTrades:
         """Feasible orders, improved while they can be."""
         sizes = self._sales()
         sizes = self._climbed(sizes + self._buys(sizes))
-        nothing = (sizes == 0) & (self.trade != 0) & (self.kept == Kept.NOTHING)
-        self.kept[nothing] = Kept.NO_CASH
-        self.kept[nothing & (self.low == 0)] = Kept.STEP
-        self.kept[nothing & (self.low < self.least) & (self.least > 1)] = Kept.MIN_TRADE
+        nothing = (sizes == 0) & (self.trade != 0) & (self.kept == SkipReason.NOTHING)
+        self.kept[nothing] = SkipReason.NO_CASH
+        self.kept[nothing & (self.low == 0)] = SkipReason.STEP
+        self.kept[nothing & (self.low < self.least) & (self.least > 1)] = SkipReason.MIN_TRADE
         steps = self.side * sizes
         values = steps * self.unit
-        return Rounded(steps, values, self.charges(np.abs(values)), self.kept)
+        return RoundedTrades(steps, values, self.charges(np.abs(values)), self.kept)
 
     def _above_class(self) -> Bools:
         """(B, K) assets of what a profile's limits on classes and on cash find too much of."""

@@ -21,13 +21,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book, Limits
-from rebalancer.domain.portfolio.costs import Charges
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Rows = NDArray[np.intp]
+from rebalancer.domain.portfolio.costs import CostSchedule
 
 DUST = 1e-9
 """Trades under this fraction of portfolio value are arithmetic, not trades."""
@@ -96,12 +93,12 @@ class Trades:
         return traded
 
 
-def stirs(book: Book, decision: Decision) -> Bools:
+def would_trade(book: Book, decision: Decision) -> Bools:
     """(B,) whether a policy would act on each portfolio, were there no cash flow and no limits."""
     return _verdict(book, decision, book.total)[0]
 
 
-def trades(book: Book, decision: Decision, charges: Charges) -> Trades:
+def solve_trades(book: Book, decision: Decision, charges: CostSchedule) -> Trades:
     """Feasible trades for a book.
 
     Args:
@@ -120,7 +117,7 @@ def trades(book: Book, decision: Decision, charges: Charges) -> Trades:
     return _solved(free, charges)
 
 
-def _solved(solve: _Free | _Constrained, charges: Charges) -> Trades:
+def _solved(solve: _Free | _Constrained, charges: CostSchedule) -> Trades:
     """Trades whose costs are what was provided for them."""
     book, total = solve.book, solve.total
     part, rates, rows = solve, charges, np.arange(len(book))  # the portfolios still to be solved
@@ -170,7 +167,9 @@ def _solved(solve: _Free | _Constrained, charges: Charges) -> Trades:
     return solve.finished(values, costs)
 
 
-def _payable(book: Book, values: Floats, costs: Floats, charges: Charges) -> tuple[Floats, Floats]:
+def _payable(
+    book: Book, values: Floats, costs: Floats, charges: CostSchedule
+) -> tuple[Floats, Floats]:
     """Trades without what there is no money for.
 
     Left-out sales of dust, or fees that flip on and off, can leave less money than was thought.
@@ -190,7 +189,7 @@ def _payable(book: Book, values: Floats, costs: Floats, charges: Charges) -> tup
     return np.where(refused, 0.0, less), np.where(refused, 0.0, less_costs)
 
 
-def _solved_among(rows: Rows, free: _Free, charges: Charges) -> Trades:
+def _solved_among(rows: Rows, free: _Free, charges: CostSchedule) -> Trades:
     """Trades of an unburdened book of which only some portfolios act; the others stay as they are.
 
     In a no-trade band most portfolios rest on most days, and resting ones need no solving.
@@ -273,7 +272,7 @@ class _Constrained:
 
     def __init__(self, book: Book, decision: Decision, total: Floats) -> None:
         self.book, self.decision, self.total = book, decision, total
-        self.limits = book.limits or unlimited(book)
+        self.limits = book.limits or Limits.none(book)
         # Of nothing, a share is next to nothing, and no limit is still no limit.
         self.whole = np.maximum(total, np.finfo(np.float64).tiny)
         self.wanted = decision.targets * self.whole[:, None]
@@ -530,22 +529,3 @@ def _evened(shares: Floats, rooms: Floats, alike: Bools) -> Floats:
     asked = np.bincount(group.ravel(), rooms.ravel(), rooms.size)
     evened: Floats = rooms * (taken / np.where(asked > 0, asked, 1.0))[group]
     return evened
-
-
-def unlimited(book: Book) -> Limits:
-    """Limits that limit nobody."""
-    none, never = np.zeros(len(book)), np.full(len(book), np.inf)
-    nowhere = np.zeros_like(book.present)
-    return Limits(
-        no_sell=nowhere,
-        no_buy=nowhere,
-        reserve=none,
-        max_turnover=never,
-        max_departure=never,
-        max_weight=never,
-        equity=nowhere,
-        equity_ceiling=never,
-        cash_floor=none,
-        target_volatility=never,
-        tolerated_drawdown=never,
-    )

@@ -6,8 +6,9 @@ import numpy as np
 
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.proposal import Proposal, propose
-from tests.builders import a_portfolio, flat_prices, terms
+from rebalancer.domain.rebalancing.model import Proposal
+from rebalancer.domain.rebalancing.proposal import propose
+from tests.builders import a_context, a_portfolio, flat_prices
 
 FLAT = flat_prices({"A": 1.0, "B": 2.0, "C": 10.0, "D": 100.0})
 """Too short to estimate risk from: reasons say nothing of it."""
@@ -27,7 +28,7 @@ def answer(
     bps: float = 0.0,
     market: PriceHistory = FLAT,
 ) -> Proposal:
-    return propose(portfolio, terms(market, rule, costs=bps))
+    return propose(portfolio, a_context(market, rule, costs=bps))
 
 
 def reasons(proposal: Proposal) -> dict[str, str]:

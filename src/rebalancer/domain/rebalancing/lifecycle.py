@@ -13,7 +13,7 @@ import attrs
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.proposal import Proposal, Side, Status
+from rebalancer.domain.rebalancing.model import Proposal, Side, Status
 
 VALID_FOR = timedelta(hours=24)
 """How long a proposal may be accepted."""
@@ -41,7 +41,7 @@ class Stage(StrEnum):
 
 
 @attrs.frozen
-class Seen:
+class ProposalInputs:
     """What a proposal was made from, so that it can be made again.
 
     Attributes:
@@ -116,7 +116,7 @@ class ProposalRecord:
     owner: UUID
     portfolio_id: UUID
     proposal: Proposal
-    seen: Seen
+    inputs: ProposalInputs
     proposed: datetime
     expires: datetime
     stage: Stage
@@ -129,7 +129,7 @@ class ProposalRecord:
     def of(
         cls,
         proposal: Proposal,
-        seen: Seen,
+        inputs: ProposalInputs,
         *,
         id: UUID,
         owner: UUID,
@@ -143,7 +143,7 @@ class ProposalRecord:
             owner=owner,
             portfolio_id=UUID(proposal.portfolio_id),
             proposal=proposal,
-            seen=seen,
+            inputs=inputs,
             proposed=now,
             expires=now + VALID_FOR,
             stage=Stage.PROPOSED if made else Stage.NOTHING_TO_DO,
@@ -157,13 +157,15 @@ class ProposalRecord:
 
     def staleness(self, *, version: int, newest: date) -> str | None:
         """Why it no longer fits the portfolio's version or the last close; None when it does."""
-        if version != self.seen.version:
+        if version != self.inputs.version:
             return (
                 "the portfolio has changed since it was proposed "
-                f"(version {self.seen.version}, now {version})"
+                f"(version {self.inputs.version}, now {version})"
             )
-        if newest != self.seen.newest:
-            return f"there are closes of {newest}; the last that it knew was of {self.seen.newest}"
+        if newest != self.inputs.newest:
+            return (
+                f"there are closes of {newest}; the last that it knew was of {self.inputs.newest}"
+            )
         return None
 
     def accepted(self, now: datetime, *, version: int, newest: date) -> ProposalRecord:
@@ -211,15 +213,15 @@ class ProposalRecord:
         """
         on = self.proposal.as_of
         found = []
-        if self.seen.planned:
-            pays_in = self.seen.planned > 0
+        if self.inputs.planned:
+            pays_in = self.inputs.planned > 0
             found.append(
                 Entry(
                     id=uuid5(self.id, "cash flow"),
                     kind=EntryKind.DEPOSIT if pays_in else EntryKind.WITHDRAWAL,
                     on=on,
                     recorded=now,
-                    amount=abs(self.seen.planned),
+                    amount=abs(self.inputs.planned),
                     proposal=self.id,
                 )
             )

@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book, Limits
-from rebalancer.domain.portfolio.costs import Charges, CostModel, Rates
-from rebalancer.domain.rebalancing.trades import Trades, trades, unlimited
+from rebalancer.domain.portfolio.costs import CostModel, CostSchedule, Rates
+from rebalancer.domain.rebalancing.solver import Trades, solve_trades
 from tests.builders import a_book
-
-Floats = NDArray[np.float64]
 
 FREE = CostModel.flat(0)
 ONE_PERCENT = CostModel.flat(100)
@@ -31,7 +30,7 @@ COSTS = (
 )
 
 
-def charges(model: CostModel = FREE) -> Charges:
+def charges(model: CostModel = FREE) -> CostSchedule:
     return model.of(["A"], Instruments())
 
 
@@ -76,7 +75,7 @@ def cash_after(book: Book, done: Trades) -> Floats:
 def test_all_goes_to_target_and_pays_for_itself() -> None:
     # 1,000 of cash at 1%: x + 0.01 x = 1000, half of x each.
     book = holding([0, 0], [0.5, 0.5], cash=1000.0)
-    done = trades(book, to_target(book), charges(ONE_PERCENT))
+    done = solve_trades(book, to_target(book), charges(ONE_PERCENT))
     assert done.values[0] == pytest.approx([500 / 1.01] * 2)
     assert cash_after(book, done) == pytest.approx([0], abs=1e-9)
     assert done.turnover[0] == pytest.approx(1 / 1.01)
@@ -84,7 +83,7 @@ def test_all_goes_to_target_and_pays_for_itself() -> None:
 
 def test_costs_come_out_of_cash_where_targets_leave_enough() -> None:
     book = holding([0, 0], [0.5, 0.3], cash=1000.0)
-    done = trades(book, to_target(book), charges(ONE_PERCENT))
+    done = solve_trades(book, to_target(book), charges(ONE_PERCENT))
     assert done.values[0] == pytest.approx([500, 300])
     assert cash_after(book, done) == pytest.approx([192])
 
@@ -92,7 +91,7 @@ def test_costs_come_out_of_cash_where_targets_leave_enough() -> None:
 def test_reserve_and_costs_scale_all_targets_by_one_factor() -> None:
     # (1000 - 100) / 1.01 is invested, in the proportions of the targets.
     book = holding([0, 0], [0.6, 0.4], cash=1000.0, reserve=100.0)
-    done = trades(book, to_target(book), charges(ONE_PERCENT))
+    done = solve_trades(book, to_target(book), charges(ONE_PERCENT))
     assert done.values[0] == pytest.approx([0.6 * 900 / 1.01, 0.4 * 900 / 1.01])
     assert cash_after(book, done) == pytest.approx([100])
     assert done.short_of_reserve[0] == 0
@@ -100,7 +99,7 @@ def test_reserve_and_costs_scale_all_targets_by_one_factor() -> None:
 
 def test_a_locked_overweight_keeps_its_room_and_the_others_shrink_pro_rata() -> None:
     book = holding([600, 100, 300], [0.4, 0.4, 0.2], no_sell=[[True, False, False]])
-    done = trades(book, to_target(book), charges())
+    done = solve_trades(book, to_target(book), charges())
     # 400 is left for targets of 400 and 200: two thirds of each.
     assert done.aims[0] == pytest.approx([600, 400 * 2 / 3, 200 * 2 / 3])
     assert moved(done) == [0, 166.67, -166.67]
@@ -109,22 +108,22 @@ def test_a_locked_overweight_keeps_its_room_and_the_others_shrink_pro_rata() -> 
 def test_shrinking_can_lock_another() -> None:
     # A leaves 400 for 300, 300 and 100; B is held above its share 171 and locked, so C and D share.
     book = holding([600, 250, 100, 50], [0.3, 0.3, 0.3, 0.1], no_sell=[[True, True, False, False]])
-    done = trades(book, to_target(book), charges())
+    done = solve_trades(book, to_target(book), charges())
     assert done.aims[0] == pytest.approx([600, 250, 112.5, 37.5])
 
 
 def test_a_deposit_goes_to_the_largest_shortfalls_first_also_when_the_policy_waits() -> None:
     # V is 1,000: 200 of A, 50 of B are missing, C has 100 too much.
     book = holding([300, 250, 300], [0.5, 0.3, 0.2], flow=150.0)
-    assert moved(trades(book, to_target(book, due=False), charges())) == [150, 0, 0]
+    assert moved(solve_trades(book, to_target(book, due=False), charges())) == [150, 0, 0]
     book = holding([300, 250, 230], [0.5, 0.3, 0.2], flow=220.0)
-    assert moved(trades(book, to_target(book, due=False), charges())) == [200, 20, 0]
+    assert moved(solve_trades(book, to_target(book, due=False), charges())) == [200, 20, 0]
 
 
 def test_a_deposit_leaves_in_cash_what_targets_leave_there() -> None:
     # V is 1,000, of which 400 in cash: 100 of the deposit are left of it.
     book = holding([300, 200], [0.4, 0.2], flow=500.0)
-    done = trades(book, to_target(book, due=False), charges())
+    done = solve_trades(book, to_target(book, due=False), charges())
     assert moved(done) == [100, 0]
     assert cash_after(book, done) == pytest.approx([400])
 
@@ -132,47 +131,47 @@ def test_a_deposit_leaves_in_cash_what_targets_leave_there() -> None:
 def test_a_withdrawal_comes_from_the_largest_excesses_first_also_when_the_policy_waits() -> None:
     # V is 1,000: A has 150 too much, B 50, C none.
     book = holding([650, 350, 200], [0.5, 0.3, 0.2], flow=-200.0)
-    assert moved(trades(book, to_target(book, due=False), charges())) == [-150, -50, 0]
+    assert moved(solve_trades(book, to_target(book, due=False), charges())) == [-150, -50, 0]
     book = holding([650, 350, 100], [0.5, 0.3, 0.2], flow=-100.0)
-    assert moved(trades(book, to_target(book, due=False), charges())) == [-100, 0, 0]
+    assert moved(solve_trades(book, to_target(book, due=False), charges())) == [-100, 0, 0]
 
 
 def test_cash_pays_a_withdrawal_before_sales_do() -> None:
     # Afterwards cash may stand at its target, 10% of 1,000, so only 50 are sold.
     book = holding([600, 350], [0.55, 0.35], cash=150.0, flow=-100.0)
-    done = trades(book, to_target(book, due=False), charges())
+    done = solve_trades(book, to_target(book, due=False), charges())
     assert moved(done) == [-50, 0]
 
 
 def test_equal_shortfalls_share_alike_whatever_their_order() -> None:
     book = holding([250, 250, 300], [0.4, 0.4, 0.2], flow=200.0)
-    assert moved(trades(book, to_target(book, due=False), charges())) == [100, 100, 0]
+    assert moved(solve_trades(book, to_target(book, due=False), charges())) == [100, 100, 0]
 
 
 def test_orders_are_the_net_of_cash_flow_and_policy() -> None:
     book = holding([300, 250, 300], [0.5, 0.3, 0.2], flow=150.0)
-    done = trades(book, to_target(book), charges())
+    done = solve_trades(book, to_target(book), charges())
     assert moved(done) == [200, 50, -100]
     assert np.round(done.flow[0], 2).tolist() == [150, 0, 0]
 
 
 def test_the_turnover_cap_scales_what_the_policy_wants() -> None:
     book = holding([700, 200, 100], [0.5, 0.3, 0.2], max_turnover=0.1)
-    done = trades(book, to_target(book), charges())
+    done = solve_trades(book, to_target(book), charges())
     assert moved(done) == [-100, 50, 50]
     assert done.allowed[0] == pytest.approx(0.5)
 
 
 def test_sales_for_a_withdrawal_do_not_count_against_the_cap() -> None:
     book = holding([700, 200, 100], [0.5, 0.3, 0.2], flow=-300.0, max_turnover=0.05)
-    done = trades(book, to_target(book), charges())
+    done = solve_trades(book, to_target(book), charges())
     # V is 700: 300 for the withdrawal, and 35 of the policy's own.
     assert moved(done) == [-335, 7, 28]
 
 
 def test_restoring_the_reserve_goes_beyond_the_cap() -> None:
     book = holding([600, 400], [0.5, 0.5], cash=0.0, reserve=200.0, max_turnover=0.05)
-    done = trades(book, to_target(book), charges())
+    done = solve_trades(book, to_target(book), charges())
     assert moved(done) == [-200, 0]
     assert cash_after(book, done) == pytest.approx([200])
 
@@ -180,26 +179,26 @@ def test_restoring_the_reserve_goes_beyond_the_cap() -> None:
 def test_until_the_reserve_is_restored_nothing_is_bought() -> None:
     locked = [[False, True]]
     book = holding([100, 900], [0.5, 0.5], reserve=300.0, no_sell=locked)
-    done = trades(book, to_target(book), charges())
+    done = solve_trades(book, to_target(book), charges())
     assert moved(done) == [-100, 0]
     assert done.short_of_reserve[0] == pytest.approx(200)
 
 
 def test_a_debit_is_restored_first() -> None:
     book = holding([700, 500], [0.5, 0.5], cash=-200.0)
-    done = trades(book, to_target(book, due=False), charges())
+    done = solve_trades(book, to_target(book, due=False), charges())
     assert moved(done) == [-200, 0]
 
 
 def test_what_stands_above_its_maximum_is_trimmed_though_the_policy_waits() -> None:
     book = holding([700, 300], [0.7, 0.3], max_weight=0.4)
-    done = trades(book, to_target(book, due=False), charges())
+    done = solve_trades(book, to_target(book, due=False), charges())
     assert moved(done) == [-300, 0]
 
 
 def test_the_cap_stands_above_the_maximum_weight() -> None:
     book = holding([700, 300], [0.7, 0.3], max_weight=0.4, max_turnover=0.1)
-    assert moved(trades(book, to_target(book), charges())) == [-100, 0]
+    assert moved(solve_trades(book, to_target(book), charges())) == [-100, 0]
 
 
 # Bands.
@@ -208,18 +207,18 @@ def test_the_cap_stands_above_the_maximum_weight() -> None:
 def test_outside_goes_to_target_and_inside_only_funds() -> None:
     # A is 3 points over; B is 2.5 under, C 0.5. What A frees goes to B and then to C.
     book = holding([530, 275, 195], [0.5, 0.3, 0.2])
-    assert moved(trades(book, in_band(book), charges())) == [-30, 25, 5]
+    assert moved(solve_trades(book, in_band(book), charges())) == [-30, 25, 5]
     # B inside: it takes what A frees as far as it is short.
     book = holding([530, 285, 185], [0.5, 0.3, 0.2])
-    assert moved(trades(book, in_band(book), charges())) == [-30, 15, 15]
+    assert moved(solve_trades(book, in_band(book), charges())) == [-30, 15, 15]
     # C has more than it should and keeps it: nobody needs its money.
     book = holding([530, 260, 210], [0.5, 0.3, 0.2])
-    assert moved(trades(book, in_band(book), charges())) == [-30, 40, -10]
+    assert moved(solve_trades(book, in_band(book), charges())) == [-30, 40, -10]
 
 
 def test_inside_rests() -> None:
     book = holding([519, 285, 196], [0.5, 0.3, 0.2])
-    done = trades(book, in_band(book), charges(ONE_PERCENT))
+    done = solve_trades(book, in_band(book), charges(ONE_PERCENT))
     assert moved(done) == [0, 0, 0]
     assert not done.acts[0]
     assert not done.outside.any()
@@ -227,30 +226,30 @@ def test_inside_rests() -> None:
 
 def test_on_the_edge_is_inside() -> None:
     book = holding([520, 280, 200], [0.5, 0.3, 0.2])
-    assert moved(trades(book, in_band(book), charges())) == [0, 0, 0]
+    assert moved(solve_trades(book, in_band(book), charges())) == [0, 0, 0]
 
 
 def test_edge_and_half_land_where_they_say() -> None:
     book = holding([530, 290, 180], [0.5, 0.3, 0.2])
     # To 52%; the money goes to the largest shortfall.
-    assert moved(trades(book, in_band(book, landing=1.0), charges())) == [-10, 0, 10]
+    assert moved(solve_trades(book, in_band(book, landing=1.0), charges())) == [-10, 0, 10]
     # To 51%.
-    assert moved(trades(book, in_band(book, landing=0.5), charges())) == [-20, 0, 20]
+    assert moved(solve_trades(book, in_band(book, landing=0.5), charges())) == [-20, 0, 20]
 
 
 def test_a_relative_band_is_a_share_of_the_target() -> None:
     # 20% of the targets: 10 points of A, 2 of B.
     book = holding([580, 75, 345], [0.5, 0.1, 0.4])
     # B is 2.5 under and goes to target, for the money of A, the largest excess.
-    assert moved(trades(book, in_band(book, 0.2, relative=True), charges())) == [-25, 25, 0]
+    assert moved(solve_trades(book, in_band(book, 0.2, relative=True), charges())) == [-25, 25, 0]
     book = holding([580, 85, 335], [0.5, 0.1, 0.4])
-    assert moved(trades(book, in_band(book, 0.2, relative=True), charges())) == [0, 0, 0]
+    assert moved(solve_trades(book, in_band(book, 0.2, relative=True), charges())) == [0, 0, 0]
 
 
 def test_cash_counts_as_an_asset() -> None:
     # Each is 1.5 under, cash 4.5 over: it goes to target, each taking what it lacks.
     book = holding([385, 285, 285], [0.4, 0.3, 0.3], cash=45.0)
-    done = trades(book, in_band(book), charges())
+    done = solve_trades(book, in_band(book), charges())
     assert done.acts[0]
     assert not done.outside.any()
     assert moved(done) == [15, 15, 15]
@@ -259,7 +258,7 @@ def test_cash_counts_as_an_asset() -> None:
 def test_the_policy_judges_the_drift_that_the_cash_flow_leaves() -> None:
     # The deposit brings A from 5 points under to inside its band: nothing more is done.
     book = holding([400, 285, 215], [0.5, 0.3, 0.2], flow=100.0)
-    done = trades(book, in_band(book), charges())
+    done = solve_trades(book, in_band(book), charges())
     assert moved(done) == [100, 0, 0]
     assert not done.acts[0]
 
@@ -302,8 +301,8 @@ def decisions(draw: st.DrawFn, book: Book) -> Decision:
 def test_limits_that_limit_nothing_change_nothing(data: st.DataObject, model: CostModel) -> None:
     book = data.draw(books(flows=False, debits=False))
     decision = data.draw(decisions(book))
-    free = trades(book, decision, charges(model))
-    bound = trades(attrs.evolve(book, limits=unlimited(book)), decision, charges(model))
+    free = solve_trades(book, decision, charges(model))
+    bound = solve_trades(attrs.evolve(book, limits=Limits.none(book)), decision, charges(model))
     assert bound.values == pytest.approx(free.values, abs=3e-9)
     assert bound.costs == pytest.approx(free.costs, abs=3e-9)
     assert bound.acts.tolist() == free.acts.tolist()
@@ -313,7 +312,7 @@ def test_limits_that_limit_nothing_change_nothing(data: st.DataObject, model: Co
 @settings(max_examples=300)
 def test_cash_is_never_negative_and_nothing_is_short(data: st.DataObject, model: CostModel) -> None:
     book = data.draw(books(debits=False))
-    done = trades(book, data.draw(decisions(book)), charges(model))
+    done = solve_trades(book, data.draw(decisions(book)), charges(model))
     if book.cash[0] + book.flow[0] >= 0:
         assert cash_after(book, done)[0] >= -1e-12
     assert (book.values + done.values >= -1e-15).all()
@@ -326,7 +325,7 @@ def test_proportional_costs_are_solved_for(data: st.DataObject, bps: float) -> N
     book = data.draw(books(flows=False, debits=False))
     targets = book.targets / max(float(book.targets.sum()), 1e-9)
     book = attrs.evolve(book, targets=targets)
-    done = trades(book, to_target(book), charges(CostModel.flat(bps)))
+    done = solve_trades(book, to_target(book), charges(CostModel.flat(bps)))
     if targets.any():  # fully invested: what is left of V is all at target
         left = book.total - done.costs.sum(axis=1)
         assert cash_after(book, done) == pytest.approx([0], abs=1e-12 + 6e-9 * bool(bps == 0))
@@ -341,8 +340,8 @@ def test_the_size_of_the_portfolio_does_not_matter(data: st.DataObject, scale: f
     larger = attrs.evolve(
         book, values=book.values * scale, cash=book.cash * scale, flow=book.flow * scale
     )
-    one = trades(book, decision, charges(ONE_PERCENT))
-    other = trades(larger, decision, charges(ONE_PERCENT))
+    one = solve_trades(book, decision, charges(ONE_PERCENT))
+    other = solve_trades(larger, decision, charges(ONE_PERCENT))
     assert other.values / scale == pytest.approx(one.values, abs=3e-9)
 
 
@@ -358,8 +357,8 @@ def test_the_order_of_assets_does_not_matter(data: st.DataObject, model: CostMod
         targets=decision.targets[:, order],
         band=None if decision.band is None else decision.band[:, order],
     )
-    one = trades(book, decision, charges(model)).values[:, order]
-    assert trades(other, turned, charges(model)).values == pytest.approx(one, abs=3e-9)
+    one = solve_trades(book, decision, charges(model)).values[:, order]
+    assert solve_trades(other, turned, charges(model)).values == pytest.approx(one, abs=3e-9)
 
 
 def padded(book: Book, slots: int) -> Book:
@@ -369,7 +368,7 @@ def padded(book: Book, slots: int) -> Book:
     def wider(array: NDArray[np.generic]) -> NDArray[np.generic]:
         return np.pad(array, ((0, 0), (0, more)))
 
-    limits = book.limits or unlimited(book)
+    limits = book.limits or Limits.none(book)
     return attrs.evolve(
         book,
         assets=wider(book.assets),
@@ -402,13 +401,13 @@ def test_a_row_is_the_same_to_the_last_bit_alone_and_among_others(model: CostMod
         no_buy=dice.random((count, slots)) < 0.1,
     )
     for decide in (to_target, in_band):
-        together = trades(book, decide(book), charges(model))
+        together = solve_trades(book, decide(book), charges(model))
         wide = padded(book, 256)
-        widely = trades(wide, decide(wide), charges(model))
+        widely = solve_trades(wide, decide(wide), charges(model))
         assert np.array_equal(widely.values[:, :slots], together.values)
         for row in range(count):
             one = book.only(np.array([row]))
-            alone = trades(one, decide(one), charges(model))
+            alone = solve_trades(one, decide(one), charges(model))
             assert np.array_equal(alone.values[0], together.values[row])
             assert np.array_equal(alone.aims[0], together.aims[row])
 

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book, Handling, Limits
-from rebalancer.domain.portfolio.costs import Charges, CostModel, Rates
-from rebalancer.domain.rebalancing.orders import Kept, Rounded, rounded
-from rebalancer.domain.rebalancing.trades import Trades, trades
+from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
+from rebalancer.domain.portfolio.costs import CostModel, CostSchedule, Rates
+from rebalancer.domain.rebalancing.rounding import RoundedTrades, SkipReason, round_trades
+from rebalancer.domain.rebalancing.solver import Trades, solve_trades
 from tests.builders import a_book
-
-Floats = NDArray[np.float64]
 
 COSTS = (
     CostModel.flat(0),
@@ -44,7 +42,7 @@ class Case:
     limits: dict[str, Any] = attrs.field(factory=dict)
 
     @property
-    def charges(self) -> Charges:
+    def charges(self) -> CostSchedule:
         return self.model.of(["A"], Instruments())
 
     @property
@@ -61,11 +59,11 @@ class Case:
     @property
     def wanted(self) -> Trades:
         book = self.book
-        return trades(book, Decision(book.targets, np.ones(1, dtype=bool)), self.charges)
+        return solve_trades(book, Decision(book.targets, np.ones(1, dtype=bool)), self.charges)
 
     @property
-    def made(self) -> Rounded:
-        handling = Handling(
+    def made(self) -> RoundedTrades:
+        order_rules = OrderRules(
             quantities=self.quantities[None, :],
             prices=self.prices[None, :],
             step=np.array([self.step]),
@@ -74,7 +72,7 @@ class Case:
             skip_unprofitable=np.zeros(1, dtype=bool),
             risk_aversion=np.full(1, 3.0),
         )
-        return rounded(self.book, self.wanted, handling, self.charges)
+        return round_trades(self.book, self.wanted, order_rules, self.charges)
 
     @property
     def unit(self) -> Floats:
@@ -189,8 +187,8 @@ def steps_of(case: Case) -> list[float]:
     return steps
 
 
-def kept_of(case: Case) -> list[Kept]:
-    return [Kept(code) for code in case.made.kept[0].tolist()]
+def kept_of(case: Case) -> list[SkipReason]:
+    return [SkipReason(code) for code in case.made.kept[0].tolist()]
 
 
 # By hand.
@@ -269,7 +267,7 @@ def test_a_reserve_is_kept_by_rounding() -> None:
 def test_orders_under_the_minimum_trade_are_none() -> None:
     case = case_of([10, 10, 10], [45, 28, 20], [0.5, 0.3, 0.2], cash=70, min_trade=30)
     assert steps_of(case) == [5, 0, 0]
-    assert kept_of(case) == [Kept.NOTHING, Kept.MIN_TRADE, Kept.NOTHING]
+    assert kept_of(case) == [SkipReason.NOTHING, SkipReason.MIN_TRADE, SkipReason.NOTHING]
 
 
 def test_a_withdrawal_does_not_mind_the_minimum_trade() -> None:
@@ -278,12 +276,12 @@ def test_a_withdrawal_does_not_mind_the_minimum_trade() -> None:
 
 def test_why_a_wanted_trade_became_no_order() -> None:
     case = case_of([1000, 10], [0, 0], [0.3, 0.7], cash=1000)
-    assert kept_of(case) == [Kept.STEP, Kept.NOTHING]
+    assert kept_of(case) == [SkipReason.STEP, SkipReason.NOTHING]
     # Nothing pays for one whole share: A's sale is too small to be made.
     case = case_of([90, 60], [1, 0], [0.3, 0.7], cash=0)
     assert steps_of(case) == [-1, 1]
     case = case_of([500, 60], [1, 0], [0.9, 0.1], cash=0)
-    assert kept_of(case) == [Kept.STEP, Kept.STEP]
+    assert kept_of(case) == [SkipReason.STEP, SkipReason.STEP]
 
 
 # Laws.
@@ -344,7 +342,7 @@ def test_a_row_does_not_depend_on_the_others(seed: int) -> None:
         assets=np.zeros(present.shape, dtype=np.intp),
         present=present,
     )
-    handling = Handling(
+    order_rules = OrderRules(
         quantities=np.array([row(c.quantities, 0.0) for c in cases]),
         prices=np.array([row(c.prices, 1.0) for c in cases]),
         step=np.ones(len(cases)),
@@ -354,8 +352,8 @@ def test_a_row_does_not_depend_on_the_others(seed: int) -> None:
         risk_aversion=np.full(len(cases), 3.0),
     )
     charges = cases[0].charges
-    wanted = trades(book, Decision(book.targets, np.ones(len(cases), dtype=bool)), charges)
-    made = rounded(book, wanted, handling, charges)
+    wanted = solve_trades(book, Decision(book.targets, np.ones(len(cases), dtype=bool)), charges)
+    made = round_trades(book, wanted, order_rules, charges)
     for found, expected in zip(made.steps, alone, strict=True):
         assert found[: len(expected)].tolist() == expected.tolist()
 
@@ -364,7 +362,7 @@ def test_what_was_wanted_is_left_as_it_is() -> None:
     case = case_of([70, 70], [14, 0], [0.5, 0.5], cash=20)
     book, wanted = case.book, case.wanted
     before = wanted.values.copy()
-    handling = Handling(
+    order_rules = OrderRules(
         quantities=case.quantities[None, :],
         prices=case.prices[None, :],
         step=np.ones(1),
@@ -374,7 +372,7 @@ def test_what_was_wanted_is_left_as_it_is() -> None:
         risk_aversion=np.full(1, 3.0),
     )
     unprofitable = np.ones((1, 2), dtype=bool)
-    made = rounded(book, wanted, handling, case.charges, unprofitable=unprofitable)
-    assert made.kept[0].tolist() == [Kept.UNPROFITABLE] * 2
+    made = round_trades(book, wanted, order_rules, case.charges, unprofitable=unprofitable)
+    assert made.kept[0].tolist() == [SkipReason.UNPROFITABLE] * 2
     assert np.array_equal(wanted.values, before)
     assert isinstance(book.limits, Limits)

@@ -1,0 +1,29 @@
+"""Array types, and arithmetic on arrays that several rooms of the domain need."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Dates = NDArray[np.datetime64]
+Rows = NDArray[np.intp]
+"""Indices of rows or columns."""
+
+
+def positive_or_one(divisor: Floats) -> Floats:
+    """Return ``divisor`` with 1 wherever it is not positive, so that division is safe."""
+    return np.where(divisor > 0, divisor, 1.0)
+
+
+def safe_divide(numerator: Floats, divisor: Floats) -> Floats:
+    """Divide; where the divisor is not positive, return the numerator."""
+    quotient: Floats = numerator / positive_or_one(divisor)
+    return quotient
+
+
+def one_way_distance(moves: Floats) -> Floats:
+    """Return the one-way distance of (..., K) changes of weights; cash counts as an asset."""
+    distance: Floats = (np.abs(moves).sum(axis=-1) + np.abs(moves.sum(axis=-1))) / 2
+    return distance
