@@ -19,8 +19,8 @@ from benchmarks.figures import Figure
 from rebalancer.adapters.jobs.queue import QueuedJobs, QueueWorker
 from rebalancer.adapters.redis.connection import Connection
 from rebalancer.adapters.redis.prices import RedisPriceCache
-from rebalancer.application.ports.jobs import Job
 from rebalancer.application.stored_market import StoredPrices
+from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.market.bars import Bars, bars_of_history
 from rebalancer.domain.market.prices import PriceHistory
 from tests.servers import Valkey, running

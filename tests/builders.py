@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from rebalancer.application.ports.jobs import Job
+from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from rebalancer.adapters.jobs.processes import ChildProcesses
-from rebalancer.application.ports.jobs import Job
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.jobs.job import Job
 from tests.builders import a_job
 
 
-def do(folder: Path, job: Job, *, told: Callable[[], bool], leave: Callable[[], None]) -> None:
+def do(
+    folder: Path, job: Job, *, should_stop: Callable[[], bool], exit_process: Callable[[], None]
+) -> None:
     """Note who did it, then do as the job's kind says."""
     note = folder / str(job.id)
     note.with_suffix(".new").write_text(str(os.getpid()))
@@ -29,9 +31,9 @@ def do(folder: Path, job: Job, *, told: Callable[[], bool], leave: Callable[[], 
     if job.kind == "bug":
         raise KeyError("what")
     if job.kind == "long":
-        while not told():
+        while not should_stop():
             time.sleep(0.001)
-        leave()
+        exit_process()
     if job.kind == "nap":
         time.sleep(job.id.int % 10 / 1000)
     if job.kind == "deaf":
@@ -49,7 +51,7 @@ def doer(folder: Path, job: Job) -> int:
 
 def done(hands: ChildProcesses, job: Job) -> None:
     """Have one do a job as soon as it is ready."""
-    with hands.ready() as do_it:
+    with hands.reserve() as do_it:
         do_it(job)
 
 

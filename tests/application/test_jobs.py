@@ -12,31 +12,24 @@ import attrs
 import pytest
 
 from rebalancer.adapters.memory.stores import MemoryWork
-from rebalancer.application.jobs import (
-    CancelJob,
-    Care,
-    DoJob,
-    Handlers,
-    PerformJob,
-    RecoverJobs,
-    RequeueJob,
-    SubmitJob,
-    Tidy,
-)
-from rebalancer.application.ports.jobs import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    Job,
-    JobChanged,
-    JobState,
-)
+from rebalancer.application.job_worker import ClaimJob, Handlers, JobSettings, RecoverJobs, RunJob
+from rebalancer.application.jobs import CancelJob, RequeueJob, SubmitJob
+from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.domain.errors import NotFound, Unavailable
+from rebalancer.domain.jobs.job import FIRST_PAUSE, LONGEST_PAUSE, Job, JobChanged, JobState
 from tests import builders
 from tests.contracts.jobs import awaited, kept, seen
 from tests.contracts.stores import HOUR, NOW, a_key, a_token, a_user
 
 SECOND = timedelta(seconds=1)
-CARE = Care(attempts=2, limit=10, tick=0.005, beat=0.02, patience=0.1, outage=1.0)
+CARE = JobSettings(
+    attempts=2,
+    timeout=10,
+    poll_interval=0.005,
+    heartbeat_interval=0.02,
+    stop_timeout=0.1,
+    store_timeout=1.0,
+)
 
 
 a_job = partial(builders.a_job, now=NOW)
@@ -50,76 +43,82 @@ def clock():
 
 
 def test_a_job_is_begun_heard_of_and_done():
-    doing = a_job().begun(NOW + SECOND)
-    assert (doing.state, doing.attempts, doing.alive) == (JobState.RUNNING, 1, NOW + SECOND)
-    heard = doing.heard(NOW + HOUR, attempt=1, progress=0.5)
-    assert (heard.alive, heard.progress) == (NOW + HOUR, 0.5)
-    assert heard.heard(NOW + HOUR, attempt=1).progress == 0.5
-    assert heard.heard(NOW, attempt=1, progress=7).progress == 1.0
-    done = heard.succeeded({"sharpe": 1}, NOW + 2 * HOUR, attempt=1)
+    doing = a_job().start(NOW + SECOND)
+    assert (doing.state, doing.attempts, doing.last_heartbeat) == (
+        JobState.RUNNING,
+        1,
+        NOW + SECOND,
+    )
+    heard = doing.heartbeat(NOW + HOUR, attempt=1, progress=0.5)
+    assert (heard.last_heartbeat, heard.progress) == (NOW + HOUR, 0.5)
+    assert heard.heartbeat(NOW + HOUR, attempt=1).progress == 0.5
+    assert heard.heartbeat(NOW, attempt=1, progress=7).progress == 1.0
+    done = heard.succeed({"sharpe": 1}, NOW + 2 * HOUR, attempt=1)
     assert (done.state, done.result, done.finished) == (
         JobState.SUCCEEDED,
         {"sharpe": 1},
         NOW + 2 * HOUR,
     )
-    assert (done.progress, done.alive, done.error) == (1.0, None, None)
+    assert (done.progress, done.last_heartbeat, done.error) == (1.0, None, None)
 
 
 def test_a_job_waits_longer_after_each_failure_and_dies_at_last():
     job, pauses, now = a_job(), [], NOW
     for _ in range(11):
-        doing = job.begun(now)
-        job = doing.given_up("no luck", now, attempt=doing.attempts, most=12)
+        doing = job.start(now)
+        job = doing.fail_attempt("no luck", now, attempt=doing.attempts, max_attempts=12)
         pauses.append(job.due - now)
         now = job.due
     assert pauses[:4] == [FIRST_PAUSE * 2**n for n in range(4)]
     assert pauses[-1] == LONGEST_PAUSE
-    doing = job.begun(now)
-    dead = doing.given_up("no luck", now, attempt=12, most=12)
+    doing = job.start(now)
+    dead = doing.fail_attempt("no luck", now, attempt=12, max_attempts=12)
     assert (dead.state, dead.error, dead.finished) == (JobState.DEAD, "no luck", now)
-    fresh = dead.requeued(now + HOUR)
-    assert fresh == attrs.evolve(a_job(), id=job.id, due=now + HOUR, attempts=12, spared=12)
-    again = fresh.begun(now + HOUR)
-    assert again.given_up("no luck", now, attempt=13, most=2).due == now + FIRST_PAUSE
+    fresh = dead.requeue(now + HOUR)
+    assert fresh == attrs.evolve(
+        a_job(), id=job.id, due=now + HOUR, attempts=12, excused_attempts=12
+    )
+    again = fresh.start(now + HOUR)
+    assert again.fail_attempt("no luck", now, attempt=13, max_attempts=2).due == now + FIRST_PAUSE
 
 
 def test_what_is_put_back_counts_as_not_begun():
-    doing = a_job().begun(NOW)
-    back = doing.put_back(NOW + SECOND, attempt=1)
+    doing = a_job().start(NOW)
+    back = doing.release(NOW + SECOND, attempt=1)
     assert back == attrs.evolve(
-        doing, state=JobState.QUEUED, spared=1, alive=None, due=NOW + SECOND
+        doing, state=JobState.QUEUED, excused_attempts=1, last_heartbeat=None, due=NOW + SECOND
     )
-    again = back.begun(NOW + SECOND)
+    again = back.start(NOW + SECOND)
     with pytest.raises(JobChanged):  # whoever had to go comes back, and is somebody else now
-        again.succeeded({}, NOW, attempt=1)
-    assert again.given_up("no luck", NOW, attempt=2, most=2).state is JobState.QUEUED
+        again.succeed({}, NOW, attempt=1)
+    assert again.fail_attempt("no luck", NOW, attempt=2, max_attempts=2).state is JobState.QUEUED
 
 
 def test_a_job_that_is_to_stop_is_cancelled_however_it_comes_back():
-    doing = a_job().begun(NOW).cancelled(NOW)
+    doing = a_job().start(NOW).cancel(NOW)
     assert doing.cancelling and doing.state is JobState.RUNNING
     for after in (
-        doing.given_up("why", NOW, attempt=1, most=9),
-        doing.put_back(NOW, attempt=1),
+        doing.fail_attempt("why", NOW, attempt=1, max_attempts=9),
+        doing.release(NOW, attempt=1),
     ):
         assert (after.state, after.cancelling, after.finished) == (JobState.CANCELLED, False, NOW)
-    assert doing.succeeded({}, NOW, attempt=1).state is JobState.SUCCEEDED  # it was quicker
+    assert doing.succeed({}, NOW, attempt=1).state is JobState.SUCCEEDED  # it was quicker
 
 
 def test_only_whoever_does_it_now_may_say_how_it_goes():
-    again = a_job().begun(NOW).given_up("why", NOW, attempt=1, most=9).begun(NOW + HOUR)
+    again = a_job().start(NOW).fail_attempt("why", NOW, attempt=1, max_attempts=9).start(NOW + HOUR)
     for say in (
-        lambda: again.heard(NOW, attempt=1),
-        lambda: again.succeeded({}, NOW, attempt=1),
-        lambda: again.failed("why", NOW, attempt=1),
-        lambda: again.given_up("why", NOW, attempt=1, most=9),
-        lambda: again.put_back(NOW, attempt=1),
-        lambda: again.begun(NOW),
-        lambda: again.refused("why", NOW),
-        lambda: again.requeued(NOW),
-        lambda: a_job(due=NOW + HOUR).begun(NOW),
-        lambda: a_job().requeued(NOW),
-        lambda: a_job().cancelled(NOW).cancelled(NOW),
+        lambda: again.heartbeat(NOW, attempt=1),
+        lambda: again.succeed({}, NOW, attempt=1),
+        lambda: again.fail("why", NOW, attempt=1),
+        lambda: again.fail_attempt("why", NOW, attempt=1, max_attempts=9),
+        lambda: again.release(NOW, attempt=1),
+        lambda: again.start(NOW),
+        lambda: again.reject("why", NOW),
+        lambda: again.requeue(NOW),
+        lambda: a_job(due=NOW + HOUR).start(NOW),
+        lambda: a_job().requeue(NOW),
+        lambda: a_job().cancel(NOW).cancel(NOW),
     ):
         with pytest.raises(JobChanged):
             say()
@@ -155,7 +154,7 @@ def runner():
 
 def begun(work, job: Job) -> Job:
     with work.begin() as tx:
-        doing = tx.jobs.get(job.id).begun(NOW)
+        doing = tx.jobs.get(job.id).start(NOW)
         tx.jobs.save(doing)
     return doing
 
@@ -204,23 +203,23 @@ def test_jobs_of_others_cannot_be_touched(work, runner):
 # Doing.
 
 
-class Hands:
+class FakeExecutor:
     """Do as they are told."""
 
     def __init__(self, do) -> None:
         self._do = do
 
     @contextmanager
-    def ready(self):
+    def reserve(self):
         yield self._do
 
     def close(self) -> None: ...
 
 
-class NoHands:
+class UnavailableExecutor:
     """Nobody is there to do anything."""
 
-    def ready(self):
+    def reserve(self):
         raise Unavailable("nobody can do jobs here")
 
     def close(self) -> None: ...
@@ -230,38 +229,38 @@ def raising(error):
     def do(_):
         raise error
 
-    return Hands(do)
+    return FakeExecutor(do)
 
 
 def test_what_cannot_be_begun_here_is_put_back(work):
     job = kept(work, a_job())
-    again = DoJob(work, clock, CARE, raising(Unavailable("no more")))(job.id)
-    assert (again.state, again.attempts, again.spared) == (JobState.QUEUED, 1, 1)
+    again = ClaimJob(work, clock, CARE, raising(Unavailable("no more")))(job.id)
+    assert (again.state, again.attempts, again.excused_attempts) == (JobState.QUEUED, 1, 1)
 
 
 def test_what_nobody_can_do_is_not_begun(work):
     job = kept(work, a_job())
     with pytest.raises(Unavailable, match="nobody"):
-        DoJob(work, clock, CARE, NoHands())(job.id)
+        ClaimJob(work, clock, CARE, UnavailableExecutor())(job.id)
     assert seen(work, job) == job
 
 
 def test_a_job_that_was_cut_off_is_given_up_unless_it_was_done(work):
     job, done = kept(work, a_job()), kept(work, a_job())
-    again = DoJob(work, clock, CARE, raising(RuntimeError("killed")))(job.id)
+    again = ClaimJob(work, clock, CARE, raising(RuntimeError("killed")))(job.id)
     assert (again.state, again.attempts) == (JobState.QUEUED, 1)
 
     def finish_and_die(job):
         with work.begin() as tx:
-            tx.jobs.save(job.succeeded({}, NOW, attempt=job.attempts))
+            tx.jobs.save(job.succeed({}, NOW, attempt=job.attempts))
         raise RuntimeError("killed")
 
-    assert DoJob(work, clock, CARE, Hands(finish_and_die))(done.id) is None
+    assert ClaimJob(work, clock, CARE, FakeExecutor(finish_and_die))(done.id) is None
     assert seen(work, done).state is JobState.SUCCEEDED
 
 
 def test_what_comes_early_late_or_twice_is_not_done(work):
-    do = DoJob(work, clock, CARE, raising(AssertionError("nobody should do it")))
+    do = ClaimJob(work, clock, CARE, raising(AssertionError("nobody should do it")))
     early = kept(work, a_job(due=NOW + HOUR))
     assert do(early.id) == early  # to be delivered again
     for state in set(JobState) - {JobState.QUEUED}:
@@ -293,7 +292,7 @@ def test_an_outcome_survives_a_store_that_is_away_for_a_moment(work):
         away.left = 2
         return {"sharpe": 1}
 
-    PerformJob(away, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
+    RunJob(away, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
     assert seen(work, job).result == {"sharpe": 1}
 
 
@@ -306,7 +305,7 @@ def test_a_sign_of_life_may_fail(work):
         awaited(work, job, lambda job: job.progress == 0.5)
         return {}
 
-    PerformJob(away, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
+    RunJob(away, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
     assert seen(work, job).state is JobState.SUCCEEDED
 
 
@@ -323,10 +322,10 @@ def test_whoever_has_to_go_puts_the_job_back(work, heeds):
             time.sleep(0.005)
         return {"too": "late"}
 
-    perform = PerformJob(work, Handlers({"backtest": handler}), clock, CARE, told.is_set, left.set)
+    perform = RunJob(work, Handlers({"backtest": handler}), clock, CARE, told.is_set, left.set)
     perform(begun(work, job))
     back = seen(work, job)
-    assert (back.state, back.spared, back.result) == (JobState.QUEUED, 1, None)
+    assert (back.state, back.excused_attempts, back.result) == (JobState.QUEUED, 1, None)
 
 
 def test_whoever_lost_a_job_stops_and_says_nothing(work):
@@ -334,13 +333,13 @@ def test_whoever_lost_a_job_stops_and_says_nothing(work):
 
     def handler(job, progress):
         with work.begin() as tx:  # as who recovers jobs does
-            gone = tx.jobs.get(job.id).given_up("gone", NOW, attempt=1, most=9)
+            gone = tx.jobs.get(job.id).fail_attempt("gone", NOW, attempt=1, max_attempts=9)
             tx.jobs.save(gone)
         while True:
             progress(0.5)
             time.sleep(0.005)
 
-    PerformJob(work, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
+    RunJob(work, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
     assert (seen(work, job).state, seen(work, job).error) == (JobState.QUEUED, "gone")
 
 
@@ -363,16 +362,18 @@ def ticks():
 
 
 def test_only_what_is_silent_for_long_enough_is_taken_away(work, runner, ticks):
-    doing = kept(work, attrs.evolve(a_job().begun(NOW), alive=NOW - HOUR))  # by another clock
+    doing = kept(
+        work, attrs.evolve(a_job().start(NOW), last_heartbeat=NOW - HOUR)
+    )  # by another clock
     recover = RecoverJobs(work, runner, clock, CARE, ticks)
     for _ in range(5):
         assert recover() == []
-        ticks.now += CARE.silence * 0.9
+        ticks.now += CARE.heartbeat_timeout * 0.9
         with work.begin() as tx:
-            doing = tx.jobs.get(doing.id).heard(doing.alive + SECOND, attempt=1)
+            doing = tx.jobs.get(doing.id).heartbeat(doing.last_heartbeat + SECOND, attempt=1)
             tx.jobs.save(doing)
     assert recover() == []
-    ticks.now += CARE.silence
+    ticks.now += CARE.heartbeat_timeout
     assert recover() == []  # not more than that
     ticks.now += 0.1
     assert [job.id for job in recover()] == [doing.id]
@@ -381,24 +382,24 @@ def test_only_what_is_silent_for_long_enough_is_taken_away(work, runner, ticks):
 
 def test_a_store_that_was_away_makes_nobody_seem_dead(work, runner, ticks):
     away = Away(work)
-    doing = kept(work, a_job().begun(NOW))
+    doing = kept(work, a_job().start(NOW))
     recover = RecoverJobs(away, runner, clock, CARE, ticks)
     assert recover() == []
     with work.begin() as tx:  # the last sign before, and the first after
-        tx.jobs.save(tx.jobs.get(doing.id).heard(NOW + SECOND, attempt=1))
-    ticks.now += 100 * CARE.silence
+        tx.jobs.save(tx.jobs.get(doing.id).heartbeat(NOW + SECOND, attempt=1))
+    ticks.now += 100 * CARE.heartbeat_timeout
     assert recover() == []
     assert seen(work, doing).state is JobState.RUNNING
 
 
 def test_recovery_leaves_the_rest_for_later_when_the_queue_is_away(work, runner, ticks):
     waits = kept(work, a_job(due=NOW - HOUR))
-    silent = kept(work, attrs.evolve(a_job().begun(NOW), alive=NOW - HOUR))
+    silent = kept(work, attrs.evolve(a_job().start(NOW), last_heartbeat=NOW - HOUR))
     recover = RecoverJobs(work, runner, clock, CARE, ticks)
     runner.away = True
     with pytest.raises(Unavailable):
         recover()
-    ticks.now += CARE.silence + 1
+    ticks.now += CARE.heartbeat_timeout + 1
     with pytest.raises(Unavailable):
         recover()
     assert seen(work, silent).state is JobState.QUEUED  # taken away first, and waits in the store
@@ -408,17 +409,17 @@ def test_recovery_leaves_the_rest_for_later_when_the_queue_is_away(work, runner,
 
 
 def test_a_silent_job_dies_when_it_was_tried_often_enough(work, runner, ticks):
-    silent = kept(work, attrs.evolve(a_job().begun(NOW), attempts=2, alive=NOW - HOUR))
+    silent = kept(work, attrs.evolve(a_job().start(NOW), attempts=2, last_heartbeat=NOW - HOUR))
     recover = RecoverJobs(work, runner, clock, CARE, ticks)
     assert recover() == []
-    ticks.now += CARE.silence + 1
+    ticks.now += CARE.heartbeat_timeout + 1
     assert len(recover()) == 1
     assert seen(work, silent).state is JobState.DEAD
     assert runner.submitted == []
 
 
 def test_one_job_that_cannot_be_taken_away_keeps_nobody_from_the_others(work, runner, ticks):
-    poison, silent = (kept(work, a_job().begun(NOW)) for _ in range(2))
+    poison, silent = (kept(work, a_job().start(NOW)) for _ in range(2))
     waits = kept(work, a_job(due=NOW - HOUR))
 
     class Poisoned:
@@ -441,15 +442,15 @@ def test_one_job_that_cannot_be_taken_away_keeps_nobody_from_the_others(work, ru
 
     recover = RecoverJobs(Poisoned(), runner, clock, CARE, ticks)
     assert [job.id for job in recover()] == [waits.id]
-    ticks.now += CARE.silence + 1
+    ticks.now += CARE.heartbeat_timeout + 1
     assert {job.id for job in recover()} == {waits.id, silent.id}
     assert seen(work, silent).state is JobState.QUEUED
 
 
 @pytest.mark.parametrize("attempts", [1, 9, 47, 1000, 10**6])
 def test_no_number_of_attempts_makes_a_pause_too_long(attempts):
-    doing = attrs.evolve(a_job().begun(NOW), attempts=attempts)
-    waits = doing.given_up("why", NOW, attempt=attempts, most=10**9)
+    doing = attrs.evolve(a_job().start(NOW), attempts=attempts)
+    waits = doing.fail_attempt("why", NOW, attempt=attempts, max_attempts=10**9)
     assert NOW + FIRST_PAUSE <= waits.due <= NOW + LONGEST_PAUSE
 
 
@@ -463,7 +464,7 @@ def test_what_is_old_is_forgotten(work):
             tx.keys.add(key)
         for token in (ended, lives):
             tx.tokens.add(token)
-    Tidy(work)(NOW + 7 * 24 * HOUR + SECOND)
+    DeleteExpired(work)(NOW + 7 * 24 * HOUR + SECOND)
     with work.read() as tx:
         assert tx.keys.get(ada.id, "old") is None
         assert tx.keys.get(ada.id, "new") == fresh

@@ -14,13 +14,13 @@ import pytest
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.application.batch import ProposeForEveryone
 from rebalancer.application.portfolios import CashFlow, OpenPortfolio, RecordCashFlow
 from rebalancer.application.ports.store import Transaction
 from rebalancer.application.rebalance import (
     BuildContext,
     ProposalRequest,
     ProposalResult,
-    ProposeForEveryone,
     ProposeForPortfolio,
 )
 from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError, Unavailable
@@ -175,9 +175,9 @@ class Faltering(MemoryWork):
 
 
 def test_a_walk_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rebalancer.application.rebalance.CHUNK", 3)
-    monkeypatch.setattr("rebalancer.application.rebalance.OUTAGE", 0.0)
-    monkeypatch.setattr("rebalancer.application.rebalance._MOMENT", 0.001)
+    monkeypatch.setattr("rebalancer.application.batch.CHUNK", 3)
+    monkeypatch.setattr("rebalancer.application.batch.OUTAGE", 0.0)
+    monkeypatch.setattr("rebalancer.application.batch._MOMENT", 0.001)
     work = Faltering(after=11)
     house = House(work)
     ids = [house.open(number) for number in range(8)]

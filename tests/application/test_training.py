@@ -11,8 +11,7 @@ from rebalancer.adapters.memory.market import MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.trials import JsonlTrials
-from rebalancer.application.background import TRAIN, DoTraining, TrainJobRequest
-from rebalancer.application.ports.jobs import Job
+from rebalancer.application.background import TRAIN, TrainJobHandler, TrainJobRequest
 from rebalancer.application.ports.trials import TrialKind
 from rebalancer.application.reporting.training import training_document
 from rebalancer.application.training import (
@@ -23,6 +22,7 @@ from rebalancer.application.training import (
     panels_of,
 )
 from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.training import Plan, Point, Trained
 from tests.builders import prices
@@ -232,7 +232,7 @@ def test_a_training_that_is_begun_again_makes_no_further_version(tmp_path):
     train = TrainPolicy(policies, trials, Trainer(), Regimes())
     order = TrainJobRequest(request(out=tmp_path), {"five": Path("five")})
     job = Job.new(TRAIN, order.kept(), id=uuid4(), owner=None, now=NOW)
-    do = DoTraining(train, lambda path: PRICES[str(path)], lambda: NOW)
+    do = TrainJobHandler(train, lambda path: PRICES[str(path)], lambda: NOW)
     for attempt in (1, 2):
         (tmp_path / str(job.id)).mkdir(exist_ok=True)
         with pytest.raises(Unavailable):

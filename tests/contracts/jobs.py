@@ -15,13 +15,20 @@ import attrs
 
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.jobs import Care, Handlers, PerformJob, Progress
-from rebalancer.application.ports.jobs import Job
+from rebalancer.application.job_worker import Handlers, JobSettings, Progress, RunJob
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.jobs.job import Job
 
-QUICK = Care(
-    attempts=2, limit=20.0, tick=0.02, beat=0.1, patience=0.3, silence=10.0, overdue=0.5, outage=5.0
+QUICK = JobSettings(
+    attempts=2,
+    timeout=20.0,
+    poll_interval=0.02,
+    heartbeat_interval=0.1,
+    stop_timeout=0.3,
+    heartbeat_timeout=10.0,
+    redeliver_after=0.5,
+    store_timeout=5.0,
 )
 PATIENCE = 20.0
 
@@ -114,20 +121,20 @@ class Doing:
 def perform(
     url: str,
     traces: Traces,
-    care: Care,
+    care: JobSettings,
     job: Job,
     *,
-    told: Callable[[], bool],
-    leave: Callable[[], None],
+    should_stop: Callable[[], bool],
+    exit_process: Callable[[], None],
 ) -> None:
     """What child processes do."""
     engine = connect(url)
     handlers = Doing(traces).handlers()
-    PerformJob(SqlWork(engine), handlers, now, care, told, leave)(job)
+    RunJob(SqlWork(engine), handlers, now, care, should_stop, exit_process)(job)
     engine.dispose()
 
 
-def performing(url: str, traces: Traces, care: Care) -> Any:
+def performing(url: str, traces: Traces, care: JobSettings) -> Any:
     """The same, to be handed to `ChildProcesses`."""
     return partial(perform, url, traces, care)
 
@@ -157,4 +164,4 @@ def awaited(
 
 
 def ended(work: UnitOfWork, job: Job) -> Job:
-    return awaited(work, job, lambda job: job.state.ended)
+    return awaited(work, job, lambda job: job.state.is_final)

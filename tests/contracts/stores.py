@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 import attrs
 from hypothesis import strategies as st
 
-from rebalancer.application.ports.portfolios import BatchRun, IdempotencyKey
+from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate

@@ -32,8 +32,8 @@ from rebalancer.adapters.sql.tables import (
     revisions,
 )
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.ports.jobs import JobState
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
+from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.databases import new_database
@@ -129,7 +129,7 @@ def filled(engine):
                 state=JobState.SUCCEEDED,
                 result={"a": 1e-7, "z": []},
             ),
-            a_job(error=AWKWARD, alive=NOW, cancelling=True, attempts=3),
+            a_job(error=AWKWARD, last_heartbeat=NOW, cancelling=True, attempts=3),
         ):
             tx.jobs.add(job)
     every_byte = bytes(range(256))

@@ -22,9 +22,10 @@ from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import Busy, connect
 from rebalancer.adapters.sql.rows import Damaged
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.ports.portfolios import ChunksHeld
-from rebalancer.application.rebalance import BuildContext, ProposeForEveryone
+from rebalancer.application.batch import ProposeForEveryone
+from rebalancer.application.rebalance import BuildContext
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from rebalancer.domain.jobs.batch_run import ChunksHeld
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.ledger import Overdrawn
 from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
@@ -96,7 +97,7 @@ def test_the_number_of_statements_does_not_grow(database, kind, count, size):
     ids = [other.id for other in others]
     with database.begin() as tx:
         tx.runs.add(run, [])
-        part = tx.runs.take(run.id)
+        part = tx.runs.claim(run.id)
         saved = booked(tx, portfolio, *some)
         for expected, call in (
             (2, lambda: tx.portfolios.add(a_managed(ada.id, more), more)),
@@ -109,7 +110,7 @@ def test_the_number_of_statements_does_not_grow(database, kind, count, size):
             (1, lambda: tx.portfolios.versions(ids)),
             (0 if kind == "postgres" and size > 32 else 1, lambda: tx.proposals.add(records)),
             (1, lambda: tx.proposals.page(ada.id, before=records[0].id, limit=size)),
-            (2, lambda: tx.runs.done(part, proposed=1, nothing=0, failures=failures)),
+            (2, lambda: tx.runs.complete(part, proposed=1, nothing=0, failures=failures)),
         ):
             assert count(call) == expected
 
@@ -210,17 +211,17 @@ def test_a_part_that_somebody_is_finishing_is_not_waited_for(stores_of):
     run = a_run()
     with work.begin() as tx:
         tx.runs.add(run, [UUID(int=1)])
-        first = tx.runs.take(run.id)
+        first = tx.runs.claim(run.id)
     with work.begin() as finishing:
-        finishing.runs.done(first, proposed=0, nothing=0)
+        finishing.runs.complete(first, proposed=0, nothing=0)
         with work.begin() as tx:
-            second = tx.runs.take(run.id)
+            second = tx.runs.claim(run.id)
             assert second.number != first.number
-            tx.runs.done(second, proposed=0, nothing=0)
+            tx.runs.complete(second, proposed=0, nothing=0)
         with pytest.raises(ChunksHeld), work.begin() as tx:
-            tx.runs.take(run.id)
+            tx.runs.claim(run.id)
     with work.begin() as tx:
-        assert tx.runs.take(run.id) is None
+        assert tx.runs.claim(run.id) is None
 
 
 def test_when_every_connection_is_taken_the_next_is_refused(makers, kind, monkeypatch):

@@ -25,10 +25,11 @@ from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.jobs import CancelJob, Care, DoJob, PerformJob, RecoverJobs, RequeueJob
-from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.application.job_worker import ClaimJob, JobSettings, RecoverJobs, RunJob
+from rebalancer.application.jobs import CancelJob, RequeueJob
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.jobs.job import Job, JobState
 from tests.builders import a_job
 from tests.contracts.jobs import (
     QUICK,
@@ -73,11 +74,11 @@ def empty(tmp_path_factory) -> Path:
 
 
 @contextmanager
-def threads(folder: Path, empty: Path, care: Care, server: str) -> Iterator[Rig]:
+def threads(folder: Path, empty: Path, care: JobSettings, server: str) -> Iterator[Rig]:
     """In threads over a store in memory."""
     work, traces = MemoryWork(), Traces(folder)
-    hands = PerformJob(work, Doing(traces).handlers(), now, care)
-    jobs = InProcessJobs(DoJob(work, now, care, hands), at_once=2, waiting=4)
+    hands = RunJob(work, Doing(traces).handlers(), now, care)
+    jobs = InProcessJobs(ClaimJob(work, now, care, hands), at_once=2, waiting=4)
     yield Rig(jobs, work, traces, jobs.close)
     jobs.close()
 
@@ -91,12 +92,12 @@ def database(folder: Path, empty: Path) -> Iterator[tuple[str, SqlWork]]:
 
 
 @contextmanager
-def processes(folder: Path, empty: Path, care: Care, server: str) -> Iterator[Rig]:
+def processes(folder: Path, empty: Path, care: JobSettings, server: str) -> Iterator[Rig]:
     """In child processes over a database."""
     traces = Traces(folder)
     with database(folder, empty) as (url, work):
         hands = ChildProcesses(performing(url, traces, care), at_once=2, limit=60)
-        jobs = InProcessJobs(DoJob(work, now, care, hands), at_once=2, waiting=4)
+        jobs = InProcessJobs(ClaimJob(work, now, care, hands), at_once=2, waiting=4)
         yield Rig(jobs, work, traces, lambda: jobs.close(hands.close))
         jobs.close(hands.close)
 
@@ -105,14 +106,14 @@ def processes(folder: Path, empty: Path, care: Care, server: str) -> Iterator[Ri
 def working(
     work: UnitOfWork,
     hands: ChildProcesses,
-    care: Care,
+    care: JobSettings,
     server: str,
     grace: float = 0.5,
     **options: Any,
 ) -> Iterator[QueueWorker]:
     """A worker in a thread."""
     worker = QueueWorker(
-        server, DoJob(work, now, care, hands), stop=hands.close, at_once=2, **options
+        server, ClaimJob(work, now, care, hands), stop=hands.close, at_once=2, **options
     )
     thread = threading.Thread(target=worker.run, kwargs={"grace": grace})
     thread.start()
@@ -125,7 +126,7 @@ def working(
 
 
 @contextmanager
-def queue(folder: Path, empty: Path, care: Care, server: str) -> Iterator[Rig]:
+def queue(folder: Path, empty: Path, care: JobSettings, server: str) -> Iterator[Rig]:
     """In child processes of a worker that takes them from a queue."""
     traces, name = Traces(folder), uuid4().hex
     with database(folder, empty) as (url, work):
@@ -156,7 +157,7 @@ def test_a_job_is_done(rig: Rig):
     job = rig.submitted("plain", days=5)
     done = ended(rig.work, job)
     assert (done.state, done.result) == (JobState.SUCCEEDED, {"echo": {"days": 5}})
-    assert (done.progress, done.attempts, done.alive, done.error) == (1.0, 1, None, None)
+    assert (done.progress, done.attempts, done.last_heartbeat, done.error) == (1.0, 1, None, None)
     assert done.finished is not None and done.finished >= job.created
 
 
@@ -200,7 +201,7 @@ def test_what_cannot_be_done_now_is_tried_again_until_it_is_dead(rig: Rig):
     assert "unheard of" in str(ended(rig.work, unknown).error)
     rig.traces.let_go(away)
     again = RequeueJob(rig.work, rig.runner)(away.id, owner=None, now=now())
-    assert (again.state, again.attempts, again.spared) == (JobState.QUEUED, 2, 2)
+    assert (again.state, again.attempts, again.excused_attempts) == (JobState.QUEUED, 2, 2)
     assert ended(rig.work, away).state is JobState.SUCCEEDED
 
 
@@ -208,7 +209,7 @@ def test_progress_and_signs_of_life_can_be_seen(rig: Rig):
     job = rig.running("slow")
     told = awaited(rig.work, job, lambda job: job.progress)
     assert (told.state, told.progress) == (JobState.RUNNING, 0.25)
-    awaited(rig.work, job, lambda job: job.alive > told.alive)
+    awaited(rig.work, job, lambda job: job.last_heartbeat > told.last_heartbeat)
     rig.traces.let_go(job)
     assert ended(rig.work, job).result == {"attempt": 1}
 
@@ -268,7 +269,9 @@ def test_a_runner_that_ends_puts_back_what_it_does_and_leaves_what_waits(rigged,
     rig.close()
     states = [seen(rig.work, job).state for job in doing]
     assert states == [JobState.SUCCEEDED if kind == "memory" else JobState.QUEUED] * 2
-    assert [seen(rig.work, job).spared for job in doing] == [0 if kind == "memory" else 1] * 2
+    assert [seen(rig.work, job).excused_attempts for job in doing] == [
+        0 if kind == "memory" else 1
+    ] * 2
     assert (seen(rig.work, waiting).state, rig.traces.attempts(waiting)) == (JobState.QUEUED, [])
 
 
@@ -307,7 +310,7 @@ def test_a_process_that_is_told_to_end_puts_its_job_back(rig: Rig, what):
     assert rig.traces.doer(job) != first
     rig.traces.let_go(job)
     done = ended(rig.work, job)
-    assert (done.result, done.error, done.spared) == ({"attempt": 2}, None, 1)
+    assert (done.result, done.error, done.excused_attempts) == ({"attempt": 2}, None, 1)
 
 
 @killed
@@ -334,11 +337,13 @@ class Nobody:
 
 
 def test_what_was_lost_is_delivered_again_and_what_is_silent_is_taken_away(rig: Rig):
-    lost, gone = kept(rig.work, a_job("plain")), a_job("plain").begun(now())
+    lost, gone = kept(rig.work, a_job("plain")), a_job("plain").start(now())
     kept(rig.work, gone)
-    recover = RecoverJobs(rig.work, rig.runner, now, attrs.evolve(QUICK, overdue=0.3, silence=0.6))
+    recover = RecoverJobs(
+        rig.work, rig.runner, now, attrs.evolve(QUICK, redeliver_after=0.3, heartbeat_timeout=0.6)
+    )
     assert not {lost.id, gone.id} & {job.id for job in recover()}
-    awaited(rig.work, lost, lambda job: recover() or job.state.ended)
+    awaited(rig.work, lost, lambda job: recover() or job.state.is_final)
     assert ended(rig.work, lost).state is JobState.SUCCEEDED
     waits = awaited(rig.work, gone, lambda job: (recover(), job.error)[1])
     assert (waits.state, waits.error) == (JobState.QUEUED, "whoever did it is gone")
@@ -350,7 +355,9 @@ def test_what_is_done_is_not_taken_away(rig: Rig):
     """Whatever the clock of whoever recovers jobs may say."""
     job = rig.running("slow")
     later = lambda: now() + timedelta(hours=1)  # noqa: E731
-    recover = RecoverJobs(rig.work, Nobody(), later, attrs.evolve(QUICK, overdue=0.0, silence=2.0))
+    recover = RecoverJobs(
+        rig.work, Nobody(), later, attrs.evolve(QUICK, redeliver_after=0.0, heartbeat_timeout=2.0)
+    )
     began = time.monotonic()
     while time.monotonic() < began + 3.0:
         assert job.id not in {one.id for one in recover()}
@@ -361,7 +368,7 @@ def test_what_is_done_is_not_taken_away(rig: Rig):
 
 def test_whoever_was_taken_for_gone_stops(rig: Rig):
     job = rig.running("slow")
-    hasty = RecoverJobs(rig.work, Nobody(), now, attrs.evolve(QUICK, silence=-1.0))
+    hasty = RecoverJobs(rig.work, Nobody(), now, attrs.evolve(QUICK, heartbeat_timeout=-1.0))
     recovered = hasty()
     assert [one.id for one in recovered] == [job.id]
     with rig.work.begin() as tx:  # it waits for a moment by our clock
@@ -421,7 +428,7 @@ def test_jobs_survive_a_queue_that_forgets_and_two_workers_do_each_once(empty, t
         valkey.start()
         recovers = [RecoverJobs(work, runner, now, QUICK) for _ in range(2)]
         for job in jobs:
-            awaited(work, job, lambda job: [each() for each in recovers] and job.state.ended)
+            awaited(work, job, lambda job: [each() for each in recovers] and job.state.is_final)
         valkey.kill()
         valkey.start()
         after = kept(work, a_job("plain"))
@@ -445,7 +452,7 @@ def test_a_delivery_that_its_worker_took_to_the_grave_is_made_again(empty, tmp_p
 
         def ended_at_last(job: Job) -> bool:
             recover()  # again and again, as until the queue forgets the first, there is no second
-            return job.state.ended
+            return job.state.is_final
 
         assert awaited(work, job, ended_at_last).attempts == 1
 
@@ -458,7 +465,7 @@ def test_what_comes_early_by_our_clock_is_done_when_it_is_due(empty, tmp_path, r
         hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
         stack.callback(hands.close)
         worker = QueueWorker(
-            redis_url, DoJob(work, behind, QUICK, hands), stop=hands.close, name=name
+            redis_url, ClaimJob(work, behind, QUICK, hands), stop=hands.close, name=name
         )
         thread = threading.Thread(target=worker.run, kwargs={"grace": 1.0})
         thread.start()
@@ -486,7 +493,7 @@ def test_a_delivery_that_the_queue_gives_up_is_waited_for_all_the_same(empty, tm
             awaited(work, job, lambda _: len(worker._running) == 1)
             began = time.monotonic()
         assert time.monotonic() < began + 5
-        assert (seen(work, job).state, seen(work, job).spared) == (JobState.QUEUED, 1)
+        assert (seen(work, job).state, seen(work, job).excused_attempts) == (JobState.QUEUED, 1)
         runner.close()
 
 

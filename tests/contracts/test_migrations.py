@@ -21,8 +21,8 @@ from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect, reading
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.ports.jobs import JobState
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
+from rebalancer.domain.jobs.job import JobState
 from tests.contracts.databases import new_database
 from tests.contracts.stores import NOW, a_deposit, a_job, a_managed, a_proposal, a_user
 
@@ -233,8 +233,10 @@ def test_what_is_kept_survives_each_step_and_the_version_before_goes_on(engine):
     migrations.upgrade(engine)
     work = SqlWork(engine)
     with work.read() as tx:
-        found = tx.jobs.of(limit=9)
-    assert [(one.attempts, one.cancelling, one.alive) for one in found] == [(0, False, None)] * 2
+        found = tx.jobs.page(limit=9)
+    assert [(one.attempts, one.cancelling, one.last_heartbeat) for one in found] == [
+        (0, False, None)
+    ] * 2
     assert all(one.due < NOW for one in found)
     with work.begin() as tx:  # of which the first version knows neither
         tx.jobs.add(a_job())

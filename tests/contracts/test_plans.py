@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event
 
-from rebalancer.application.ports.jobs import JobState
+from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.stores import (
     HOUR,
@@ -153,24 +153,24 @@ def named(**calls):
         key=(lambda tx, on: tx.keys.get(on.ada.id, on.key.key), "pk_idempotency_keys"),
         job=(lambda tx, on: tx.jobs.get(on.job.id, owner=on.ada.id), "pk_jobs"),
         jobs_page=(
-            lambda tx, on: tx.jobs.of(on.ada.id, before=on.job.id, limit=20),
+            lambda tx, on: tx.jobs.page(on.ada.id, before=on.job.id, limit=20),
             "ix_jobs_owner_created_id pk_jobs",
         ),
         jobs_stranded=(
-            lambda tx, on: tx.jobs.stranded(due=NOW + HOUR, limit=20),
+            lambda tx, on: tx.jobs.overdue_or_running(due=NOW + HOUR, limit=20),
             "ix_jobs_state_created",
         ),
         jobs_dead=(
-            lambda tx, on: tx.jobs.of(states=frozenset({JobState.DEAD}), limit=20),
+            lambda tx, on: tx.jobs.page(states=frozenset({JobState.DEAD}), limit=20),
             "ix_jobs_state_created",
         ),
         run=(lambda tx, on: tx.runs.get(on.run.id), "pk_batch_runs pk_batch_chunks"),
         run_unfinished=(
-            lambda tx, on: tx.runs.unfinished(on.run.terms),
+            lambda tx, on: tx.runs.find_unfinished(on.run.terms),
             "ix_batch_runs_terms_started pk_batch_runs pk_batch_chunks",
         ),
         run_take=(
-            lambda tx, on: tx.runs.take(on.run.id),
+            lambda tx, on: tx.runs.claim(on.run.id),
             "ix_batch_chunks_run_done_taken_number pk_batch_chunks",
         ),
     ),

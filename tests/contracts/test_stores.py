@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rebalancer.application.ports.jobs import JobChanged, JobState
-from rebalancer.application.ports.portfolios import ChunkDone, ChunksHeld
 from rebalancer.domain.errors import Conflict, NotFound, Unavailable
+from rebalancer.domain.jobs.batch_run import ChunkDone, ChunksHeld
+from rebalancer.domain.jobs.job import JobChanged, JobState
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import Mandate, PortfolioChanged
 from rebalancer.domain.portfolio.owner import EmailTaken
@@ -849,13 +849,19 @@ def test_jobs_of_others_and_unknown_ones_do_not_exist(work, ada):
 def test_jobs_that_may_have_to_be_cared_for_the_oldest_first(work, ada):
     waits = [a_job(owner=ada.id, due=NOW + HOUR * hours) for hours in (2, 0, 1)]
     doing = [
-        a_job(owner=ada.id, state=JobState.RUNNING, attempts=1, due=due, alive=NOW + HOUR * hours)
+        a_job(
+            owner=ada.id,
+            state=JobState.RUNNING,
+            attempts=1,
+            due=due,
+            last_heartbeat=NOW + HOUR * hours,
+        )
         for due, hours in ((NOW - HOUR, 1), (NOW + HOUR / 2, 2), (NOW, 3))
     ]
     over = [
         a_job(owner=ada.id, state=state, due=NOW - HOUR, finished=NOW)
         for state in JobState
-        if state.ended
+        if state.is_final
     ]
     with work.begin() as tx:
         for job in (*waits, *doing, *over):
@@ -863,7 +869,7 @@ def test_jobs_that_may_have_to_be_cared_for_the_oldest_first(work, ada):
     with work.read() as tx:
 
         def stranded(due, limit=9):
-            return tx.jobs.stranded(due=NOW + HOUR * due, limit=limit)
+            return tx.jobs.overdue_or_running(due=NOW + HOUR * due, limit=limit)
 
         assert stranded(0) == [doing[0], doing[2], doing[1]]
         assert stranded(3) == [
@@ -890,17 +896,17 @@ def test_jobs_come_page_by_page_the_latest_first(work, ada):
     latest = sorted(made, key=lambda job: (job.created, job.id), reverse=True)
     dead = frozenset({JobState.DEAD})
     with work.read() as tx:
-        assert pages(lambda last: tx.jobs.of(before=last, limit=2), 2) == latest
-        assert tx.jobs.of(ada.id, limit=9) == [job for job in latest if job.owner == ada.id]
-        assert tx.jobs.of(ada.id, states=dead, limit=9) == [made[1]]
-        assert tx.jobs.of(states=dead, limit=9) == [
+        assert pages(lambda last: tx.jobs.page(before=last, limit=2), 2) == latest
+        assert tx.jobs.page(ada.id, limit=9) == [job for job in latest if job.owner == ada.id]
+        assert tx.jobs.page(ada.id, states=dead, limit=9) == [made[1]]
+        assert tx.jobs.page(states=dead, limit=9) == [
             job for job in latest if job.state is JobState.DEAD
         ]
-        assert tx.jobs.of(states=dead, before=latest[2].id, limit=9) == [
+        assert tx.jobs.page(states=dead, before=latest[2].id, limit=9) == [
             job for job in latest[3:] if job.state is JobState.DEAD
         ]
-        assert tx.jobs.of(ada.id, before=made[2].id, limit=9) == []  # eve's
-        assert tx.jobs.of(states=frozenset(), limit=9) == []
+        assert tx.jobs.page(ada.id, before=made[2].id, limit=9) == []  # eve's
+        assert tx.jobs.page(states=frozenset(), limit=9) == []
 
 
 def test_a_job_that_was_read_to_be_changed_is_held(work, ada):
@@ -911,7 +917,7 @@ def test_a_job_that_was_read_to_be_changed_is_held(work, ada):
     def begin(_):
         try:
             with work.begin() as tx:
-                tx.jobs.save(tx.jobs.get(job.id).begun(NOW))
+                tx.jobs.save(tx.jobs.get(job.id).start(NOW))
         except JobChanged:
             return 0
         return 1
@@ -930,7 +936,7 @@ def test_a_job_that_was_read_to_be_changed_is_held(work, ada):
     progress=stores.fractions,
     created=stores.moments,
     due=stores.moments,
-    alive=st.none() | stores.moments,
+    last_heartbeat=st.none() | stores.moments,
     finished=st.none() | stores.moments,
     attempts=st.integers(0, 100),
     cancelling=st.booleans(),
@@ -945,7 +951,7 @@ def test_jobs_come_back_as_they_were(
     progress,
     created,
     due,
-    alive,
+    last_heartbeat,
     finished,
     attempts,
     cancelling,
@@ -961,7 +967,7 @@ def test_jobs_come_back_as_they_were(
         progress=progress,
         created=created,
         due=due,
-        alive=alive,
+        last_heartbeat=last_heartbeat,
         finished=finished,
         attempts=attempts,
         cancelling=cancelling,
@@ -1013,15 +1019,15 @@ def test_a_run_is_kept_until_its_parts_are_done(work, ada):
     with work.begin() as tx:
         tx.runs.add(run, ids[:2])
         assert tx.runs.get(run.id) == attrs.evolve(run, chunks=3)
-        assert tx.runs.unfinished(run.terms) == tx.runs.get(run.id)
-        assert tx.runs.unfinished("other terms") is None
+        assert tx.runs.find_unfinished(run.terms) == tx.runs.get(run.id)
+        assert tx.runs.find_unfinished("other terms") is None
     taken = []
     for number in range(3):
         with work.begin() as tx:
-            taken.append(tx.runs.take(run.id))
+            taken.append(tx.runs.claim(run.id))
         with work.begin() as tx:
             failures = [(ids[0], "no close")] if number == 1 else []
-            tx.runs.done(taken[-1], proposed=2, nothing=number, failures=failures)
+            tx.runs.complete(taken[-1], proposed=2, nothing=number, failures=failures)
     assert [(part.number, part.after, part.until) for part in taken] == [
         (0, None, ids[0]),
         (1, ids[0], ids[1]),
@@ -1033,8 +1039,8 @@ def test_a_run_is_kept_until_its_parts_are_done(work, ada):
         assert tx.runs.get(run.id) == attrs.evolve(
             run, proposed=6, nothing=3, failed=1, chunks=3, done=3, finished=NOW + HOUR
         )
-        assert tx.runs.take(run.id) is None
-        assert tx.runs.unfinished(run.terms) is None
+        assert tx.runs.claim(run.id) is None
+        assert tx.runs.find_unfinished(run.terms) is None
         with pytest.raises(NotFound):
             tx.runs.get(uuid4())
 
@@ -1043,11 +1049,11 @@ def test_a_run_without_portfolios_has_one_part(work):
     run = a_run()
     with work.begin() as tx:
         tx.runs.add(run, [])
-        part = tx.runs.take(run.id)
+        part = tx.runs.claim(run.id)
         assert (part.after, part.until) == (None, None)
         tx.runs.finish(run.id, NOW)
         assert tx.runs.get(run.id).finished is None
-        tx.runs.done(part, proposed=0, nothing=0)
+        tx.runs.complete(part, proposed=0, nothing=0)
         tx.runs.finish(run.id, NOW)
         assert tx.runs.get(run.id).finished == NOW
 
@@ -1059,7 +1065,7 @@ def test_a_part_that_somebody_took_is_taken_again_once_there_are_no_others(work)
     numbers = []
     for _ in range(5):
         with work.begin() as tx:
-            numbers.append(tx.runs.take(run.id).number)
+            numbers.append(tx.runs.claim(run.id).number)
     assert numbers == [0, 1, 0, 1, 0]
 
 
@@ -1068,14 +1074,14 @@ def test_of_two_who_do_a_part_the_first_counts(work, ada):
     run = a_run()
     with work.begin() as tx:
         tx.runs.add(run, [])
-        part = tx.runs.take(run.id)
+        part = tx.runs.claim(run.id)
     first, second = a_proposal(portfolio, run=run.id), a_proposal(portfolio, run=run.id)
     with work.begin() as tx:
-        tx.runs.done(part, proposed=1, nothing=0)
+        tx.runs.complete(part, proposed=1, nothing=0)
         tx.proposals.add([first])
     with pytest.raises(ChunkDone), work.begin() as tx:
         tx.proposals.add([second])
-        tx.runs.done(part, proposed=1, nothing=0)
+        tx.runs.complete(part, proposed=1, nothing=0)
     with work.read() as tx:
         assert tx.proposals.page(ada.id, limit=9) == [first]
         assert tx.runs.get(run.id).proposed == 1
@@ -1091,12 +1097,12 @@ def test_many_who_share_a_run_do_each_part_once(work):
         while True:
             try:
                 with work.begin() as tx:
-                    part = tx.runs.take(run.id)
+                    part = tx.runs.claim(run.id)
                     if part is None:
                         tx.runs.finish(run.id, NOW)
                         return done
                 with work.begin() as tx:
-                    tx.runs.done(part, proposed=1, nothing=0)
+                    tx.runs.complete(part, proposed=1, nothing=0)
                 done += 1
             except (ChunkDone, ChunksHeld, Unavailable):
                 continue
@@ -1115,7 +1121,7 @@ def test_the_latest_unfinished_run(work):
             tx.runs.add(run, [])
         tx.runs.add(a_run(started=NOW + 9 * HOUR, finished=NOW + 10 * HOUR), [])
         tx.runs.add(a_run(started=NOW + 9 * HOUR, terms="u" * 64), [])
-        assert tx.runs.unfinished("t" * 64).id == runs[1].id
+        assert tx.runs.find_unfinished("t" * 64).id == runs[1].id
 
 
 def test_failures_of_a_run_by_portfolio(work, ada):
@@ -1129,8 +1135,8 @@ def test_failures_of_a_run_by_portfolio(work, ada):
             (other, [(ids[0], "another run")]),
             (run, [(ids[1], "no cash")]),
         ):
-            part = tx.runs.take(one.id)
-            tx.runs.done(part, proposed=0, nothing=0, failures=failures)
+            part = tx.runs.claim(one.id)
+            tx.runs.complete(part, proposed=0, nothing=0, failures=failures)
     expected = sorted([(ids[2], "no close"), (ids[0], "Währung"), (ids[1], "no cash")])
     with work.read() as tx:
         assert tx.runs.failures(run.id) == expected

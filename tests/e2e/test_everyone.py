@@ -84,7 +84,7 @@ def batch(folder, environment, policy, *options):
 def unfinished(wired, policy):
     terms = wired.get(BuildContext)(policy_name=policy, costs=CostModel.flat(10.0), currency="USD")
     with wired.get(UnitOfWork).read() as tx:
-        return tx.runs.unfinished(terms.digest)
+        return tx.runs.find_unfinished(terms.digest)
 
 
 def check(wired, run):

@@ -16,8 +16,8 @@ import pytest
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.ports.jobs import Job, JobState
 from rebalancer.domain.errors import NotFound
+from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.portfolio.mandate import Mandate
 from tests import builders
 from tests.builders import USD
@@ -96,7 +96,7 @@ def test_a_job_is_shown(quickly, a_job):
 
 def test_jobs_are_cancelled_and_tried_again(quickly, a_job, work):
     waits, gone, other = a_job(), a_job(**dead()), a_job(**dead())
-    running = a_job(state=JobState.RUNNING, attempts=1, alive=now())
+    running = a_job(state=JobState.RUNNING, attempts=1, last_heartbeat=now())
     assert quickly("jobs", "cancel", waits.id).stdout.endswith("cancelled.\n")
     assert quickly("jobs", "cancel", running.id).stdout.endswith("running, about to stop.\n")
     assert quickly("jobs", "cancel", gone.id).refused("dead already")
@@ -110,7 +110,7 @@ def test_jobs_are_cancelled_and_tried_again(quickly, a_job, work):
         JobState.QUEUED,
         JobState.QUEUED,
     ]
-    assert (seen(work, other).attempts, seen(work, other).spared) == (3, 3)
+    assert (seen(work, other).attempts, seen(work, other).excused_attempts) == (3, 3)
 
 
 def test_a_job_is_watched_until_it_ends(rebalancer, quickly, a_job, tmp_path, work):
@@ -131,8 +131,8 @@ def test_a_job_is_watched_until_it_ends(rebalancer, quickly, a_job, tmp_path, wo
     time.sleep(1)
     assert watching.poll() is None
     with work.begin() as tx:
-        begun = tx.jobs.get(waits.id).begun(now())
-        tx.jobs.save(begun.succeeded({"sharpe": 1.0}, now(), attempt=1))
+        begun = tx.jobs.get(waits.id).start(now())
+        tx.jobs.save(begun.succeed({"sharpe": 1.0}, now(), attempt=1))
     said, _ = watching.communicate(timeout=20)
     assert watching.returncode == 0
     assert json.loads(said)["result"] == {"sharpe": 1.0}
@@ -175,9 +175,9 @@ def test_a_batch_and_a_training_are_left_to_a_worker(quickly, tmp_path, work):
     assert train["request"]["out"] == str(tmp_path / "training" / "my_ppo")
     with a_worker(tmp_path):
         with work.read() as tx:
-            jobs = {job.kind: job for job in tx.jobs.of(limit=9)}
+            jobs = {job.kind: job for job in tx.jobs.page(limit=9)}
         done = {
-            kind: awaited(work, job, lambda job: job.state.ended, within=90)
+            kind: awaited(work, job, lambda job: job.state.is_final, within=90)
             for kind, job in jobs.items()
         }
     assert done["batch"].result["run"] == batch["id"]
@@ -223,9 +223,9 @@ def test_a_batch_whose_process_is_killed_goes_on_where_it_was(quickly, tmp_path,
     )
     with a_worker(tmp_path) as worker:
         with work.read() as tx:
-            (job,) = tx.jobs.of(limit=9)
+            (job,) = tx.jobs.page(limit=9)
         in_the_midst(work, job, lambda: kill_children(worker))
-        done = awaited(work, job, lambda job: job.state.ended, 90)
+        done = awaited(work, job, lambda job: job.state.is_final, 90)
     assert (done.state, done.attempts) == (JobState.SUCCEEDED, 2), done.error
     with work.read() as tx:
         proposals = tx.proposals.page(ada.id, limit=10 * count)
@@ -250,4 +250,4 @@ def test_a_batch_whose_process_is_killed_goes_on_where_it_was(quickly, tmp_path,
 def test_what_cannot_be_done_is_refused_before_it_is_left_to_anybody(quickly, work, options, field):
     assert quickly(*options, "--background").refused(field)
     with work.read() as tx:
-        assert tx.jobs.of(limit=9) == []
+        assert tx.jobs.page(limit=9) == []

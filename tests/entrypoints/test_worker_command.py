@@ -20,7 +20,7 @@ from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.reports import SqlReports
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.backtests import BACKTEST, BacktestOrder
-from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.domain.jobs.job import Job, JobState
 from tests.contracts.jobs import awaited, ended, kept, now, seen
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT, running
 from tests.servers import Valkey
@@ -164,7 +164,7 @@ def test_a_backtest_outlives_a_worker_that_is_killed(place: Place):
     first.stop(signal.SIGKILL)
     gone(children)  # a child puts its job back and ends with its parent
     left = seen(place.work, job)
-    assert (left.state, left.attempts, left.spared) == (JobState.QUEUED, 1, 1)
+    assert (left.state, left.attempts, left.excused_attempts) == (JobState.QUEUED, 1, 1)
     second = place.start()
     done = ended(place.work, job)
     assert (done.state, done.attempts) == (JobState.SUCCEEDED, 2)
@@ -200,7 +200,7 @@ def test_a_worker_without_grace_puts_its_job_back(place: Place, how):
     children = worker.children
     assert worker.stop(how) == 0
     left = seen(place.work, job)
-    assert (left.state, left.attempts, left.spared) == (JobState.QUEUED, 1, 1)
+    assert (left.state, left.attempts, left.excused_attempts) == (JobState.QUEUED, 1, 1)
     assert left.error is None
     gone(children)
 

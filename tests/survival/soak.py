@@ -26,9 +26,9 @@ import attrs
 from rich.console import Console
 from rich.table import Table
 
-from rebalancer.application.ports.jobs import JobState
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Database, Transaction, UnitOfWork
+from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.portfolio.ledger import TRADES, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.rebalancing.lifecycle import Stage
@@ -216,7 +216,7 @@ def _check(home: House, report: Report) -> None:
     def left() -> bool:
         with work.read() as tx:
             open_ones = frozenset({JobState.QUEUED, JobState.RUNNING})
-            return bool(tx.jobs.of(states=open_ones, limit=1))
+            return bool(tx.jobs.page(states=open_ones, limit=1))
 
     try:
         until(lambda: not left(), "jobs to end", 180)
@@ -225,7 +225,7 @@ def _check(home: House, report: Report) -> None:
     findings += wired.get(Database).findings()
     reports = wired.get(Reports)
     with work.read() as tx:
-        kept = {str(job.id): job for job in tx.jobs.of(limit=100_000)}
+        kept = {str(job.id): job for job in tx.jobs.page(limit=100_000)}
         for id in promises.jobs:
             job = kept.get(id)
             if job is None or job.state is not JobState.SUCCEEDED or job.result is None:

@@ -138,7 +138,7 @@ def test_a_portfolio_with_two_proposals_of_a_run(work, monkeypatch):
         tx.users.add(owner)
         tx.portfolios.add(portfolio, [])
         tx.runs.add(run, [])
-        tx.runs.done(tx.runs.take(run.id), proposed=1, nothing=0)
+        tx.runs.complete(tx.runs.claim(run.id), proposed=1, nothing=0)
         tx.runs.finish(run.id, NOW)
         tx.proposals.add([a_proposal(portfolio, run=run.id)])
     report = Report()

@@ -10,13 +10,14 @@ from typing import Any
 
 import attrs
 
-from rebalancer.application.jobs import Progress
-from rebalancer.application.ports.jobs import Job
+from rebalancer.application.batch import ProposeForEveryone
+from rebalancer.application.job_worker import Progress
+from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
-from rebalancer.application.ports.surroundings import Clock
-from rebalancer.application.rebalance import BuildContext, ProposeForEveryone
+from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.reporting.training import training_document
 from rebalancer.application.training import TrainPolicy, TrainRequest
+from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.policy.training import Plan, Point
 from rebalancer.domain.portfolio.costs import cost_model
 
@@ -73,7 +74,7 @@ class TrainJobRequest:
 
 
 @attrs.frozen
-class DoTraining:
+class TrainJobHandler:
     """Train a policy that was asked for as a job."""
 
     train: TrainPolicy
@@ -144,7 +145,7 @@ BatchServices = Callable[[Path, Path | None], tuple[BuildContext, ProposeForEver
 
 
 @attrs.frozen
-class DoBatch:
+class BatchJobHandler:
     """Propose for everybody, as it was asked for as a job."""
 
     desk: BatchServices
@@ -174,7 +175,7 @@ class DoBatch:
             done += 1
             progress(done / max(run.chunks, 1))
 
-        propose.share(run.id, context, now=now, progress=one_more)
+        propose.run_chunks(run.id, context, now=now, progress=one_more)
         run = propose.read(run.id)
         return {
             "run": str(run.id),

@@ -12,15 +12,14 @@ import attrs
 import numpy as np
 
 from rebalancer.application.accounts import load_account
-from rebalancer.application.jobs import Progress, SubmitJob
+from rebalancer.application.job_worker import Progress
+from rebalancer.application.jobs import SubmitJob
 from rebalancer.application.portfolios import find_earlier_result, fingerprint
-from rebalancer.application.ports.jobs import Job, JobChanged, JobState
+from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
-from rebalancer.application.ports.portfolios import IdempotencyKey
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.application.ports.surroundings import Clock
 from rebalancer.application.reporting.backtest import backtest_document
 from rebalancer.application.reporting.report import Report
 from rebalancer.domain.arrays import Floats
@@ -30,6 +29,8 @@ from rebalancer.domain.backtest.engine import (
     compare_policies,
 )
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
+from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.jobs.job import Job, JobChanged, JobState
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.costs import CostModel, cost_model
@@ -271,7 +272,7 @@ class StartBacktest:
             before = find_earlier_result(tx, owner, key, asked)
             if before is not None:
                 return tx.jobs.get(before, owner=owner)
-            if len(tx.jobs.of(owner, states=_NOT_DONE, limit=MOST_AT_ONCE)) == MOST_AT_ONCE:
+            if len(tx.jobs.page(owner, states=_NOT_DONE, limit=MOST_AT_ONCE)) == MOST_AT_ONCE:
                 raise Conflict(
                     f"you have {MOST_AT_ONCE} jobs that are not done; wait for one, or cancel it"
                 )

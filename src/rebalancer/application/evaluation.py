@@ -12,9 +12,9 @@ import numpy as np
 
 from rebalancer.application.backtests import BacktestRequest
 from rebalancer.application.panels import Panel
+from rebalancer.application.ports.clock import Ids
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.reports import Reports
-from rebalancer.application.ports.surroundings import Ids
 from rebalancer.application.ports.trials import Trial, TrialKind, Trials
 from rebalancer.application.reporting.evaluation import (
     card_figures,

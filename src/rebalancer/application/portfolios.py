@@ -12,10 +12,10 @@ import attrs
 
 from rebalancer.application.accounts import load_account
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
-from rebalancer.application.ports.portfolios import IdempotencyKey
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.backtest.track_record import TrackRecord, track_record
 from rebalancer.domain.errors import Conflict, InvalidRequest
+from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rebalancer.application.jobs import Care, RecoverJobs, Tidy
+from rebalancer.application.job_worker import JobSettings, RecoverJobs
+from rebalancer.application.maintenance import DeleteExpired
+from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import JobRunner, Worker
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.ports.surroundings import Clock
 from rebalancer.config import Settings
+from rebalancer.entrypoints.maintenance import Maintenance
 from rebalancer.entrypoints.server import logs
-from rebalancer.entrypoints.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from dishka import Container
@@ -59,10 +60,10 @@ def work(
         signal.signal(told, stop)
     recover, every = wired.get(RecoverJobs), 5.0
     if settings.redis_url is None:
-        care = attrs.evolve(wired.get(Care), overdue=SOON)
+        care = attrs.evolve(wired.get(JobSettings), redeliver_after=SOON)
         parts = (wired.get(UnitOfWork), wired.get(JobRunner), wired.get(Clock))
         recover, every = RecoverJobs(*parts, care), SOON
-    upkeep = Upkeep(recover, wired.get(Tidy), wired.get(Clock), every=every)
+    upkeep = Maintenance(recover, wired.get(DeleteExpired), wired.get(Clock), every=every)
     log.info("working")
     started()
     try:

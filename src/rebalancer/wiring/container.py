@@ -20,8 +20,8 @@ from dishka import (
 )
 
 from rebalancer.adapters.broker.paper import PaperBroker
+from rebalancer.adapters.jobs.deferred import DeferredJobs
 from rebalancer.adapters.jobs.in_process import InProcessJobs, InProcessWorker
-from rebalancer.adapters.jobs.left import LeftJobs
 from rebalancer.adapters.redis.connection import Connection
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.html import HtmlReports
@@ -34,7 +34,7 @@ from rebalancer.application.accounts import (
     RefreshLogin,
     Register,
 )
-from rebalancer.application.background import BATCH, TRAIN, DoBatch, DoTraining
+from rebalancer.application.background import BATCH, TRAIN, BatchJobHandler, TrainJobHandler
 from rebalancer.application.backtests import (
     BACKTEST,
     DoBacktest,
@@ -42,24 +42,21 @@ from rebalancer.application.backtests import (
     RunBacktest,
     StartBacktest,
 )
+from rebalancer.application.batch import ProposeForEveryone
 from rebalancer.application.evaluation import EvaluatePolicies, StoreEvidence, StoreEvidenceReports
 from rebalancer.application.health import (
     CheckHealth,
 )
-from rebalancer.application.jobs import (
-    CancelJob,
-    Care,
-    DoJob,
+from rebalancer.application.job_worker import (
+    ClaimJob,
     Handlers,
-    Hands,
-    ListJobs,
-    PerformJob,
-    ReadJob,
+    JobExecutor,
+    JobSettings,
     RecoverJobs,
-    RequeueJob,
-    SubmitJob,
-    Tidy,
+    RunJob,
 )
+from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob, SubmitJob
+from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.market_data import (
     DescribeAsset,
     DescribeMarket,
@@ -79,7 +76,8 @@ from rebalancer.application.portfolios import (
     RecordTrades,
     RevisePortfolio,
 )
-from rebalancer.application.ports.jobs import Job, JobRunner, Worker
+from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.application.ports.jobs import JobRunner, Worker
 from rebalancer.application.ports.market import (
     PriceSource,
 )
@@ -91,12 +89,10 @@ from rebalancer.application.ports.reports import (
     TrainingReports,
 )
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.application.rebalance import (
     AcceptProposal,
     BuildContext,
     ProposeForBook,
-    ProposeForEveryone,
     ProposeForPortfolio,
     ProposeRebalance,
     ReadProposals,
@@ -105,6 +101,7 @@ from rebalancer.application.rebalance import (
 from rebalancer.application.training import TrainPolicy
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.money import Currency
 from rebalancer.wiring.market import (
     STORE,
@@ -176,9 +173,9 @@ class JobProvider(Provider):
         return PaperBroker()
 
     @provide
-    def care(self, settings: Settings) -> Care:
+    def job_settings(self, settings: Settings) -> JobSettings:
         """As the operator sets it."""
-        return Care(attempts=settings.job_attempts, limit=settings.job_timeout)
+        return JobSettings(attempts=settings.job_attempts, timeout=settings.job_timeout)
 
     @provide
     def do_backtest(
@@ -188,7 +185,7 @@ class JobProvider(Provider):
         return DoBacktest(run_backtest, reports, clock, sources.cautions)
 
     @provide
-    def do_training(self, train: TrainPolicy, clock: Clock, settings: Settings) -> DoTraining:
+    def do_training(self, train: TrainPolicy, clock: Clock, settings: Settings) -> TrainJobHandler:
         """On prices from wherever the job says."""
 
         def prices(place: Path) -> PriceSource:
@@ -196,41 +193,45 @@ class JobProvider(Provider):
             found: PriceSource = wired.get(PriceSource)
             return found
 
-        return DoTraining(train, prices, clock)
+        return TrainJobHandler(train, prices, clock)
 
     @provide
-    def do_batch(self, clock: Clock, settings: Settings) -> DoBatch:
+    def do_batch(self, clock: Clock, settings: Settings) -> BatchJobHandler:
         """On the same."""
 
         def desk(prices: Path, assets: Path | None) -> tuple[BuildContext, ProposeForEveryone]:
             wired = _child_container(Sources.of(settings, prices, assets), settings)
             return wired.get(BuildContext), wired.get(ProposeForEveryone)
 
-        return DoBatch(desk, clock)
+        return BatchJobHandler(desk, clock)
 
     @provide
-    def handlers(self, backtest: DoBacktest, training: DoTraining, batch: DoBatch) -> Handlers:
+    def handlers(
+        self, backtest: DoBacktest, training: TrainJobHandler, batch: BatchJobHandler
+    ) -> Handlers:
         """Who does what."""
         return Handlers({BACKTEST: backtest, TRAIN: training, BATCH: batch})
 
     @provide
-    def hands(self, settings: Settings, sources: Sources, care: Care) -> Iterator[Hands]:
+    def executor(
+        self, settings: Settings, sources: Sources, job_settings: JobSettings
+    ) -> Iterator[JobExecutor]:
         """Child processes. Loaded when it is asked for, as only those who do jobs need it."""
         from rebalancer.adapters.jobs.processes import ChildProcesses
 
-        hands = ChildProcesses(
+        executor = ChildProcesses(
             partial(run_job_in_child, settings, sources),
             at_once=settings.jobs_at_once,
-            limit=care.limit + care.outage,
+            limit=job_settings.timeout + job_settings.store_timeout,
         )
-        yield hands
-        hands.close()
+        yield executor
+        executor.close()
 
     @provide
     def runner(
         self,
-        do: DoJob,
-        hands: Hands,
+        claim: ClaimJob,
+        executor: JobExecutor,
         clock: Clock,
         settings: Settings,
         connection: Connection | None,
@@ -239,20 +240,22 @@ class JobProvider(Provider):
         if connection is not None:
             yield from _queue(connection)
             return
-        jobs = InProcessJobs(do, clock=clock, at_once=settings.jobs_at_once)
+        jobs = InProcessJobs(claim, clock=clock, at_once=settings.jobs_at_once)
         yield jobs
-        jobs.close(hands.close)
+        jobs.close(executor.close)
 
     @provide
-    def recover(self, work: UnitOfWork, runner: JobRunner, clock: Clock, care: Care) -> RecoverJobs:
+    def recover(
+        self, work: UnitOfWork, runner: JobRunner, clock: Clock, job_settings: JobSettings
+    ) -> RecoverJobs:
         """By the seconds of this process."""
-        return RecoverJobs(work, runner, clock, care)
+        return RecoverJobs(work, runner, clock, job_settings)
 
     @provide
     def worker(
         self,
-        do: DoJob,
-        hands: Hands,
+        claim: ClaimJob,
+        executor: JobExecutor,
         runner: JobRunner,
         settings: Settings,
         connection: Connection | None,
@@ -260,13 +263,13 @@ class JobProvider(Provider):
         """Takes from the queue; without one, from the store."""
         if connection is None:
             assert isinstance(runner, InProcessJobs)
-            return InProcessWorker(runner, hands.close)
+            return InProcessWorker(runner, executor.close)
         from rebalancer.adapters.jobs.queue import QueueWorker
 
         return QueueWorker(
             connection.url,
-            do,
-            stop=hands.close,
+            claim,
+            stop=executor.close,
             at_once=settings.jobs_at_once,
             name=connection.prefix,
         )
@@ -281,7 +284,7 @@ class SubmitOnlyProvider(Provider):
     def runner(self, connection: Connection | None) -> Iterator[JobRunner]:
         """The queue; without one, whoever looks into the store."""
         if connection is None:
-            yield LeftJobs()
+            yield DeferredJobs()
         else:
             yield from _queue(connection)
 
@@ -325,8 +328,8 @@ class UseCaseProvider(Provider):
     list_jobs = provide(ListJobs)
     cancel_job = provide(CancelJob)
     requeue_job = provide(RequeueJob)
-    do_job = provide(DoJob)
-    tidy = provide(Tidy)
+    claim_job = provide(ClaimJob)
+    delete_expired = provide(DeleteExpired)
     describe_market = provide(DescribeMarket)
     describe_asset = provide(DescribeAsset)
     describe_regime = provide(DescribeRegime)
@@ -383,20 +386,20 @@ def run_job_in_child(
     sources: Sources,
     job: Job,
     *,
-    told: Callable[[], bool],
-    leave: Callable[[], None],
+    should_stop: Callable[[], bool],
+    exit_process: Callable[[], None],
 ) -> None:
     """Do a job that has begun; what child processes do, see `ChildProcesses`."""
     wired = _child_container(sources, settings)
-    do = PerformJob(
+    run_job = RunJob(
         wired.get(UnitOfWork),
         wired.get(Handlers),
         wired.get(Clock),
-        wired.get(Care),
-        told=told,
-        leave=leave,
+        wired.get(JobSettings),
+        should_stop=should_stop,
+        exit_process=exit_process,
     )
-    do(job)
+    run_job(job)
 
 
 @lru_cache(maxsize=8)

@@ -28,12 +28,12 @@ from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.security.passwords import ArgonPasswords
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.jobs import Care, Handlers, Hands, PerformJob
+from rebalancer.application.job_worker import Handlers, JobExecutor, JobSettings, RunJob
 from rebalancer.application.ports.accounts import Passwords, Revocations
+from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.ports.surroundings import Clock, Ids
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
@@ -405,7 +405,7 @@ def started(
         Clock: parts.time,
         Ids: parts.names,
         Revocations: parts.ended,
-        Care: Care(attempts=1, tick=0.005),
+        JobSettings: JobSettings(attempts=1, poll_interval=0.005),
         Reports: parts.reports,
     }
     replaced = (provided(ports), Threads(), *overrides)
@@ -421,8 +421,10 @@ class Threads(Provider):
     scope = Scope.APP
 
     @provide
-    def hands(self, work: UnitOfWork, handlers: Handlers, clock: Clock, care: Care) -> Hands:
-        return PerformJob(work, handlers, clock, care)
+    def hands(
+        self, work: UnitOfWork, handlers: Handlers, clock: Clock, care: JobSettings
+    ) -> JobExecutor:
+        return RunJob(work, handlers, clock, care)
 
 
 def provided(parts: dict[Any, Any]) -> Provider:

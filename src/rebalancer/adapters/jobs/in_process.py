@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from uuid import UUID
 
-from rebalancer.application.ports.jobs import Job
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.jobs.job import Job
 
 log = logging.getLogger("rebalancer.jobs")
 

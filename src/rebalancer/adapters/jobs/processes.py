@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from rebalancer.application.ports.jobs import Job
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.jobs.job import Job
 
 log = logging.getLogger("rebalancer.jobs")
 
@@ -33,13 +33,15 @@ _PATIENCE = 4.0
 class Perform(Protocol):
     """What a child does; it must be picklable."""
 
-    def __call__(self, job: Job, *, told: Callable[[], bool], leave: Callable[[], None]) -> None:
+    def __call__(
+        self, job: Job, *, should_stop: Callable[[], bool], exit_process: Callable[[], None]
+    ) -> None:
         """Do a job that has begun, and keep the outcome.
 
         Args:
             job: As it is kept.
-            told: Whether this process has to go.
-            leave: Ends this process.
+            should_stop: Whether this process has to go.
+            exit_process: Ends this process.
         """
 
 
@@ -74,8 +76,8 @@ class ChildProcesses:
         atexit.register(self.close)  # before Python waits for its children, idle ones too
 
     @contextmanager
-    def ready(self) -> Iterator[Callable[[Job], None]]:
-        """See `Hands.ready`."""
+    def reserve(self) -> Iterator[Callable[[Job], None]]:
+        """See `JobExecutor.reserve`."""
         child = self._ready()
         try:
             yield lambda job: self._done(child, job)
@@ -259,10 +261,10 @@ def _prepare(formatter: logging.Formatter | None, level: int) -> None:
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 
-def _done(perform: Perform, job: Job, told: Callable[[], bool]) -> Exception | None:
+def _done(perform: Perform, job: Job, should_stop: Callable[[], bool]) -> Exception | None:
     """Do a job; what went wrong, as it can be sent."""
     try:
-        perform(job, told=told, leave=_leave)
+        perform(job, should_stop=should_stop, exit_process=_leave)
     except Unavailable as error:
         return Unavailable(str(error))
     except Exception as error:

@@ -27,8 +27,8 @@ from saq import Worker
 from saq.job import Job as Delivery
 from saq.queue.redis import RedisQueue
 
-from rebalancer.application.ports.jobs import Job
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.jobs.job import Job
 
 log = logging.getLogger("rebalancer.jobs")
 

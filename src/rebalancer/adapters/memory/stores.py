@@ -11,10 +11,11 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports.jobs import Job, JobState
-from rebalancer.application.ports.portfolios import BatchRun, Chunk, ChunkDone, IdempotencyKey
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Conflict, NotFound
+from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone
+from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import (
     ManagedPortfolio,
@@ -319,7 +320,7 @@ class MemoryJobs:
         self.get(job.id)
         self.rows[job.id] = job
 
-    def of(
+    def page(
         self,
         owner: UUID | None = None,
         *,
@@ -327,15 +328,15 @@ class MemoryJobs:
         before: UUID | None = None,
         limit: int,
     ) -> list[Job]:
-        """See `Jobs.of`."""
+        """See `Jobs.page`."""
         found = [job for job in self.rows.values() if owner in (None, job.owner)]
         found.sort(key=lambda job: (job.created, job.id), reverse=True)
         return [job for job in _following(found, before) if states is None or job.state in states][
             :limit
         ]
 
-    def stranded(self, *, due: datetime, limit: int) -> list[Job]:
-        """See `Jobs.stranded`."""
+    def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
+        """See `Jobs.overdue_or_running`."""
         found = [
             job
             for job in self.rows.values()
@@ -363,13 +364,13 @@ class MemoryBatchRuns:
         """See `BatchRuns.get`."""
         return _found(self.rows, id, "run")
 
-    def unfinished(self, terms: str) -> BatchRun | None:
-        """See `BatchRuns.unfinished`."""
+    def find_unfinished(self, terms: str) -> BatchRun | None:
+        """See `BatchRuns.find_unfinished`."""
         open_runs = [run for run in self.rows.values() if run.terms == terms and not run.finished]
         return max(open_runs, key=lambda run: (run.started, run.id), default=None)
 
-    def take(self, id: UUID) -> Chunk | None:
-        """See `BatchRuns.take`."""
+    def claim(self, id: UUID) -> Chunk | None:
+        """See `BatchRuns.claim`."""
         parts = self.parts.get(id, ())
         left = [(taken, chunk.number) for chunk, taken, done in parts if not done]
         if not left:
@@ -379,7 +380,7 @@ class MemoryBatchRuns:
         self.parts[id] = (*parts[:number], (chunk, taken + 1, False), *parts[number + 1 :])
         return chunk
 
-    def done(
+    def complete(
         self,
         chunk: Chunk,
         *,
@@ -387,7 +388,7 @@ class MemoryBatchRuns:
         nothing: int,
         failures: Sequence[tuple[UUID, str]] = (),
     ) -> None:
-        """See `BatchRuns.done`."""
+        """See `BatchRuns.complete`."""
         parts = self.parts[chunk.run]
         known, taken, done = parts[chunk.number]
         if done:

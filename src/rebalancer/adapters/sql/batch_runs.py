@@ -28,12 +28,7 @@ from rebalancer.adapters.sql.tables import (
     batch_failures,
     batch_runs,
 )
-from rebalancer.application.ports.portfolios import (
-    BatchRun,
-    Chunk,
-    ChunkDone,
-    ChunksHeld,
-)
+from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
 
 
 @attrs.frozen
@@ -58,16 +53,16 @@ class SqlBatchRuns:
         row = self.connection.execute(_RUNS.where(batch_runs.c.id == id)).one_or_none()
         return run_of(require_row(row, "run", id))
 
-    def unfinished(self, terms: str) -> BatchRun | None:
-        """See `BatchRuns.unfinished`."""
+    def find_unfinished(self, terms: str) -> BatchRun | None:
+        """See `BatchRuns.find_unfinished`."""
         table = batch_runs
         query = select(table.c.id).where(table.c.terms == terms, table.c.finished.is_(None))
         latest = query.order_by(table.c.started.desc(), table.c.id.desc()).limit(1)
         id = self.connection.execute(latest).scalar_one_or_none()
         return None if id is None else self.get(id)
 
-    def take(self, id: UUID) -> Chunk | None:
-        """See `BatchRuns.take`."""
+    def claim(self, id: UUID) -> Chunk | None:
+        """See `BatchRuns.claim`."""
         table = batch_chunks.c
         open_parts = select(batch_chunks).where(table.run == id, ~table.done)
         first = open_parts.order_by(table.taken, table.number).limit(1)
@@ -80,7 +75,7 @@ class SqlBatchRuns:
         self.connection.execute(update(batch_chunks).where(_of(chunk)).values(taken=row.taken + 1))
         return chunk
 
-    def done(
+    def complete(
         self,
         chunk: Chunk,
         *,
@@ -88,7 +83,7 @@ class SqlBatchRuns:
         nothing: int,
         failures: Sequence[tuple[UUID, str]] = (),
     ) -> None:
-        """See `BatchRuns.done`."""
+        """See `BatchRuns.complete`."""
         counts = {"proposed": proposed, "nothing_to_do": nothing, "failed": len(failures)}
         mine = update(batch_chunks).where(_of(chunk), ~batch_chunks.c.done)
         if self.connection.execute(mine.values(done=True, **counts)).rowcount != 1:

@@ -21,9 +21,7 @@ from rebalancer.adapters.sql.statements import delete_unlocked
 from rebalancer.adapters.sql.tables import (
     idempotency_keys,
 )
-from rebalancer.application.ports.portfolios import (
-    IdempotencyKey,
-)
+from rebalancer.domain.idempotency import IdempotencyKey
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ from rebalancer.adapters.sql.statements import lock_rows, replace_row, require_r
 from rebalancer.adapters.sql.tables import (
     jobs,
 )
-from rebalancer.application.ports.jobs import Job, JobState
+from rebalancer.domain.jobs.job import Job, JobState
 
 
 @attrs.frozen
@@ -47,7 +47,7 @@ class SqlJobs:
         """See `Jobs.save`."""
         replace_row(self.connection, jobs, job_row(job), "job")
 
-    def of(
+    def page(
         self,
         owner: UUID | None = None,
         *,
@@ -55,7 +55,7 @@ class SqlJobs:
         before: UUID | None = None,
         limit: int,
     ) -> list[Job]:
-        """See `Jobs.of`."""
+        """See `Jobs.page`."""
         query = select(jobs)
         cursor = jobs.alias("cursor")
         start = select(cursor.c.created, cursor.c.id).where(cursor.c.id == before)
@@ -69,8 +69,8 @@ class SqlJobs:
         query = query.order_by(jobs.c.created.desc(), jobs.c.id.desc()).limit(limit)
         return [job_of(row) for row in self.connection.execute(query)]
 
-    def stranded(self, *, due: datetime, limit: int) -> list[Job]:
-        """See `Jobs.stranded`."""
+    def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
+        """See `Jobs.overdue_or_running`."""
         waits = (jobs.c.state == JobState.QUEUED.value) & (jobs.c.due < due)
         done = jobs.c.state == JobState.RUNNING.value
         query = select(jobs).where(waits | done).order_by(jobs.c.due, jobs.c.id).limit(limit)

@@ -11,9 +11,10 @@ import attrs
 import msgspec
 from sqlalchemy import Row
 
-from rebalancer.application.ports.jobs import Job, JobState
-from rebalancer.application.ports.portfolios import BatchRun, IdempotencyKey
 from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.jobs.batch_run import BatchRun
+from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate, UnreadablePortfolio
@@ -219,9 +220,14 @@ def key_of(row: Row[Any]) -> IdempotencyKey:
     return IdempotencyKey(**row._mapping)
 
 
+_JOB_COLUMNS = {"excused_attempts": "spared", "last_heartbeat": "alive"}
+"""Columns of `jobs` whose names differ from the attribute of `Job`."""
+
+
 def job_row(job: Job) -> dict[str, Any]:
     """For `jobs`."""
-    return {**attrs.asdict(job, recurse=False), "state": job.state.value}
+    values = attrs.asdict(job, recurse=False) | {"state": job.state.value}
+    return {_JOB_COLUMNS.get(name, name): value for name, value in values.items()}
 
 
 def job_of(row: Row[Any]) -> Job:
@@ -238,8 +244,8 @@ def job_of(row: Row[Any]) -> Job:
         result=_value(row.result, dict),
         error=row.error,
         attempts=row.attempts,
-        spared=row.spared,
-        alive=row.alive,
+        excused_attempts=row.spared,
+        last_heartbeat=row.alive,
         cancelling=row.cancelling,
         finished=row.finished,
     )

@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from rebalancer.application.ports.jobs import JobState
+from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.portfolio.ledger import EntryKind
 from rebalancer.domain.rebalancing.lifecycle import Stage
 

@@ -3,91 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-import attrs
-
-from rebalancer.domain.errors import Conflict
+from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalRecord, Stage
-
-
-@attrs.frozen
-class IdempotencyKey:
-    """A request that was carried out, so that its repetition is answered alike.
-
-    Attributes:
-        owner: Who asked.
-        key: What they called the request.
-        fingerprint: SHA-256 of what they asked for.
-        result: Id of what came of it.
-        created: When.
-    """
-
-    owner: UUID
-    key: str
-    fingerprint: str
-    result: UUID
-    created: datetime
-
-
-@attrs.frozen
-class BatchRun:
-    """A walk over every portfolio in the store, by id, that can be taken up where it stopped.
-
-    Attributes:
-        id: Unique.
-        terms: SHA-256 of what its proposals follow from.
-        policy: Who decides.
-        as_of: Day of the closes.
-        started: When.
-        proposed: Portfolios with something to trade, so far.
-        nothing: Portfolios with nothing to trade, so far.
-        failed: Portfolios that gave no proposal, so far.
-        chunks: Parts that it is done in.
-        done: How many of them are done.
-        finished: When every portfolio was done.
-    """
-
-    id: UUID
-    terms: str
-    policy: str
-    as_of: date
-    started: datetime
-    proposed: int = 0
-    nothing: int = 0
-    failed: int = 0
-    chunks: int = 0
-    done: int = 0
-    finished: datetime | None = None
-
-
-@attrs.frozen
-class Chunk:
-    """A part of a walk: the portfolios whose ids lie in a range.
-
-    Attributes:
-        run: The walk.
-        number: Which part, from 0.
-        after: The range begins behind this id; None: with the first.
-        until: The range ends with this id; None: with the last.
-    """
-
-    run: UUID
-    number: int
-    after: UUID | None
-    until: UUID | None
-
-
-class ChunkDone(Conflict):
-    """Somebody else has done this part of a walk."""
-
-
-class ChunksHeld(Conflict):
-    """Others take or finish the last parts of a walk at this moment: ask again in a moment."""
 
 
 class Portfolios(Protocol):
@@ -196,60 +119,6 @@ class IdempotencyKeys(Protocol):
 
     def delete_before(self, before: datetime) -> int:
         """Forget those that were created before a moment; how many there were."""
-
-
-class BatchRuns(Protocol):
-    """Walks over every portfolio, which several may share."""
-
-    def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
-        """Keep a new run in parts: one up to each boundary, and a last one behind them all."""
-
-    def get(self, id: UUID) -> BatchRun:
-        """The run of this id, with what is done of it by now.
-
-        Raises:
-            NotFound: there is none.
-        """
-
-    def unfinished(self, terms: str) -> BatchRun | None:
-        """The latest run with these terms that has not reached the end."""
-
-    def take(self, id: UUID) -> Chunk | None:
-        """A part that is not done, of those that were taken least often; None: all are done.
-
-        Whoever took a part may be dead, so nobody waits for them: two may do the same part, and
-        the first to finish counts.
-
-        Raises:
-            ChunksHeld: each part that is not done is being taken or finished by somebody.
-        """
-
-    def done(
-        self,
-        chunk: Chunk,
-        *,
-        proposed: int,
-        nothing: int,
-        failures: Sequence[tuple[UUID, str]] = (),
-    ) -> None:
-        """A part is done, in one block with its proposals, which are to be kept after this.
-
-        Args:
-            chunk: Which.
-            proposed: How many portfolios have something to trade.
-            nothing: How many have nothing to trade.
-            failures: Which portfolios gave no proposal, and why.
-
-        Raises:
-            ChunkDone: somebody else was quicker; let the block end with it, so that nothing of it
-                is kept.
-        """
-
-    def finish(self, id: UUID, now: datetime) -> None:
-        """Mark a run as finished if all of its parts are done, and it is not marked already."""
-
-    def failures(self, id: UUID) -> list[tuple[UUID, str]]:
-        """Which portfolios gave no proposal, by id, and why not."""
 
 
 class Broker(Protocol):

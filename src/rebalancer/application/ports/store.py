@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from rebalancer.application.ports.accounts import RefreshTokens, Users
+from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.jobs import Jobs
-from rebalancer.application.ports.portfolios import (
-    BatchRuns,
-    IdempotencyKeys,
-    Portfolios,
-    Proposals,
-)
+from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
 
 
 class Transaction(Protocol):

@@ -14,8 +14,8 @@ import attrs
 if TYPE_CHECKING:
     from dishka import Container
 
-    from rebalancer.application.ports.portfolios import BatchRun
     from rebalancer.config import Settings
+    from rebalancer.domain.jobs.batch_run import BatchRun
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.rebalancing.model import RebalanceContext
     from rebalancer.wiring.market import Sources
@@ -83,7 +83,7 @@ def run(
         InvalidRequest: there is no run to resume.
         Unavailable: the store went away for too long; says how to go on.
     """
-    from rebalancer.application.rebalance import ProposeForEveryone
+    from rebalancer.application.batch import ProposeForEveryone
     from rebalancer.domain.errors import Unavailable
     from rebalancer.entrypoints.processes import seldom_tidied
 
@@ -101,7 +101,7 @@ def run(
     others = min(workers, (found.chunks - found.done) // WORTHWHILE) - 1
     try:
         with _helped(request, found.id, now, others), seldom_tidied():
-            use.share(found.id, terms, now=now, progress=look)
+            use.run_chunks(found.id, terms, now=now, progress=look)
         return use.read(found.id)
     except Unavailable as error:
         raise Unavailable(f"{error}; go on with --resume") from error.__cause__
@@ -109,7 +109,7 @@ def run(
 
 def share(request: StoreBatchRequest, run: UUID, now: datetime) -> None:
     """Do parts of a run until all are done: a process's whole work."""
-    from rebalancer.application.rebalance import ProposeForEveryone
+    from rebalancer.application.batch import ProposeForEveryone
     from rebalancer.entrypoints.processes import end_with_parent, seldom_tidied
     from rebalancer.wiring.container import build_container
 
@@ -118,7 +118,7 @@ def share(request: StoreBatchRequest, run: UUID, now: datetime) -> None:
     wired = build_container(request.sources, settings=request.settings)
     try:
         with seldom_tidied():
-            wired.get(ProposeForEveryone).share(run, request.terms(wired), now=now)
+            wired.get(ProposeForEveryone).run_chunks(run, request.terms(wired), now=now)
     finally:
         wired.close()
 

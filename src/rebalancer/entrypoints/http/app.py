@@ -22,9 +22,10 @@ from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
 from rebalancer.application.health import CheckHealth
-from rebalancer.application.jobs import RecoverJobs, Tidy
+from rebalancer.application.job_worker import RecoverJobs
+from rebalancer.application.maintenance import DeleteExpired
+from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
-from rebalancer.application.ports.surroundings import Clock
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests
@@ -48,9 +49,9 @@ from rebalancer.entrypoints.http.rebalance import brief, rebalance
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
 from rebalancer.entrypoints.http.threads import run_in_thread, run_inline
 from rebalancer.entrypoints.http.users import risk, users
+from rebalancer.entrypoints.maintenance import Maintenance
 from rebalancer.entrypoints.processes import told_to_end
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
-from rebalancer.entrypoints.upkeep import Upkeep
 
 STATIC = "/docs/static"
 LARGEST_BODY = 1_000_000
@@ -95,9 +96,9 @@ def application(
         app.asgi_handler = limiting.around(app.asgi_handler)
         app.state.readiness = Readiness(await container.get(CheckHealth))
         upkeep = (
-            Upkeep(
+            Maintenance(
                 await container.get(RecoverJobs),
-                await container.get(Tidy),
+                await container.get(DeleteExpired),
                 await container.get(Clock),
             )
             if does_jobs

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import SecurityScheme
 
 from rebalancer.application.ports.accounts import Revocations, Tokens
-from rebalancer.application.ports.surroundings import Clock
+from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import NotAuthenticated
 
 BEARER = "bearer"

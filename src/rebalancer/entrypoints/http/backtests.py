@@ -15,9 +15,9 @@ from msgspec import Meta, field
 
 from rebalancer.application.backtests import BacktestOrder, ReadSeries, StartBacktest
 from rebalancer.application.jobs import ReadJob
-from rebalancer.application.ports.jobs import Job, JobState
-from rebalancer.application.ports.surroundings import Clock, Ids
+from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Key, replay_headers

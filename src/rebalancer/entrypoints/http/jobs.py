@@ -21,9 +21,9 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from msgspec import Meta
 
 from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob
-from rebalancer.application.ports.jobs import Job, JobState
-from rebalancer.application.ports.surroundings import Clock
+from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import NotAuthenticated, RebalancerError, Unavailable
+from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner, bearer
 from rebalancer.entrypoints.http.errors import TooManyRequests, problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
@@ -190,7 +190,7 @@ async def _told(
         stopping: Set when the server is about to end.
     """
     view = job_view(job)
-    while not job.state.ended:
+    while not job.state.is_final:
         yield _event("progress", view)
         said = time.monotonic()
         while job_view(job) == view:

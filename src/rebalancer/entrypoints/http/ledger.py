@@ -20,7 +20,7 @@ from rebalancer.application.portfolios import (
     RecordTrades,
     Trade,
 )
-from rebalancer.application.ports.surroundings import Clock, Ids
+from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses

@@ -23,7 +23,7 @@ from rebalancer.application.portfolios import (
     RevisePortfolio,
     ValuedPortfolio,
 )
-from rebalancer.application.ports.surroundings import Clock, Ids
+from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.mandate import LONGEST_NAME, Mandate
 from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Preferences

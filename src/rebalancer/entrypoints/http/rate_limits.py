@@ -19,8 +19,8 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Send
 
 from rebalancer.application.ports.accounts import Tokens
+from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
-from rebalancer.application.ports.surroundings import Clock
 from rebalancer.config import Settings
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.entrypoints.http.auth import parse_bearer_token

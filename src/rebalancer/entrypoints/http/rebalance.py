@@ -16,7 +16,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, field
 
-from rebalancer.application.ports.surroundings import Clock, Ids
+from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.rebalance import (
     AcceptProposal,
     Mode,

@@ -25,7 +25,7 @@ from rebalancer.application.accounts import (
     Register,
 )
 from rebalancer.application.accounts import Login as LoginGiven
-from rebalancer.application.ports.surroundings import Clock, Ids
+from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User
 from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE, Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile

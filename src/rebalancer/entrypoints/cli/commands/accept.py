@@ -54,8 +54,8 @@ def accept(
     """
     import json
 
+    from rebalancer.application.ports.clock import Clock
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.ports.surroundings import Clock
     from rebalancer.application.rebalance import AcceptProposal, Mode
     from rebalancer.domain.errors import InvalidRequest
 

@@ -209,8 +209,8 @@ def _everyone(
     """Propose for every kept portfolio, and keep the proposals."""
     import json
 
+    from rebalancer.application.ports.clock import Clock, Ids
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.ports.surroundings import Clock, Ids
     from rebalancer.entrypoints.cli.batch_store import StoreBatchRequest, run
     from rebalancer.entrypoints.cli.screen import meter
 

@@ -154,8 +154,8 @@ def evaluate(
         StoreEvidenceReports,
         work,
     )
+    from rebalancer.application.ports.clock import Clock
     from rebalancer.application.ports.reports import EvaluationReports
-    from rebalancer.application.ports.surroundings import Clock
     from rebalancer.application.ports.trials import Trials
     from rebalancer.domain.errors import InvalidRequest, Unavailable
     from rebalancer.domain.policy.rules import policy_names

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dishka import Container
 
-    from rebalancer.application.ports.jobs import Job
+    from rebalancer.domain.jobs.job import Job
     from rebalancer.wiring.market import Sources
 
 _WITH_FAILURES = 3
@@ -101,15 +101,15 @@ def watch(id: UUID, as_json: bool) -> None:
     """
     import json
 
-    from rebalancer.application.ports.jobs import JobState
     from rebalancer.domain.errors import Unavailable
+    from rebalancer.domain.jobs.job import JobState
     from rebalancer.entrypoints.cli.screen import meter
 
     with store() as wired:
         job = _read(wired, id)
         with meter(job.kind, 100) as advance:
             shown = 0
-            while not job.state.ended:
+            while not job.state.is_final:
                 percent = int(job.progress * 100)
                 if percent > shown:
                     advance(percent - shown)
@@ -134,7 +134,7 @@ def watch(id: UUID, as_json: bool) -> None:
 def cancel(id: UUID) -> None:
     """Stop a job: at once if it waits, else in a moment."""
     from rebalancer.application.jobs import CancelJob
-    from rebalancer.application.ports.surroundings import Clock
+    from rebalancer.application.ports.clock import Clock
 
     with store() as wired:
         job = wired.get(CancelJob)(id, owner=None, now=wired.get(Clock)())
@@ -155,8 +155,8 @@ def requeue(id: UUID | None, all_dead: bool) -> None:
     from contextlib import suppress
 
     from rebalancer.application.jobs import RequeueJob
-    from rebalancer.application.ports.jobs import JobChanged
-    from rebalancer.application.ports.surroundings import Clock
+    from rebalancer.application.ports.clock import Clock
+    from rebalancer.domain.jobs.job import JobChanged
 
     if (id is None) == (not all_dead):
         raise click.UsageError("Give either the ID of a job, or --all-dead.")
@@ -191,8 +191,8 @@ def submit(kind: str, request: Mapping[str, Any], *, as_json: bool) -> None:
     import json
 
     from rebalancer.application.jobs import SubmitJob
-    from rebalancer.application.ports.jobs import Job
-    from rebalancer.application.ports.surroundings import Clock, Ids
+    from rebalancer.application.ports.clock import Clock, Ids
+    from rebalancer.domain.jobs.job import Job
 
     with submitting() as wired:
         now = wired.get(Clock)()
@@ -219,8 +219,8 @@ def place(where: Sources) -> Path:
 def _every(wired: Container, state: str | None, kind: str | None) -> Iterator[Job]:
     """All jobs, page by page."""
     from rebalancer.application.jobs import ListJobs
-    from rebalancer.application.ports.jobs import JobState
     from rebalancer.domain.errors import InvalidRequest
+    from rebalancer.domain.jobs.job import JobState
 
     if state is not None and state not in list(JobState):
         raise InvalidRequest(f"must be one of {', '.join(JobState)}, got {state!r}", field="state")
@@ -250,6 +250,8 @@ def _record(job: Job) -> dict[str, Any]:
 
     kept = attrs.asdict(job, recurse=False)
     times = ("created", "due", "alive", "finished")
+    kept["spared"] = kept.pop("excused_attempts")
+    kept["alive"] = kept.pop("last_heartbeat")
     return {
         **kept,
         **{name: kept[name] and kept[name].isoformat() for name in times},

@@ -295,7 +295,7 @@ def _open(wired: Container, text: bytes, path: Path, user: User, on: date | None
         Conflict: it is there already.
     """
     from rebalancer.application.portfolios import OpenPortfolio
-    from rebalancer.application.ports.surroundings import Clock
+    from rebalancer.application.ports.clock import Clock
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.portfolio.mandate import Mandate
     from rebalancer.entrypoints.schemas.portfolio import flag_of, portfolio_of, text_of

@@ -182,8 +182,8 @@ def _propose_kept(
     import json
     from decimal import Decimal
 
+    from rebalancer.application.ports.clock import Clock, Ids
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.ports.surroundings import Clock, Ids
     from rebalancer.application.rebalance import (
         BuildContext,
         Comparison,

@@ -144,8 +144,8 @@ def _ready_made(wired: Container) -> str:
     from rebalancer.application.accounts import Register
     from rebalancer.application.portfolios import OpenPortfolio
     from rebalancer.application.ports.accounts import Passwords
+    from rebalancer.application.ports.clock import Clock, Ids
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.ports.surroundings import Clock, Ids
     from rebalancer.domain.errors import Conflict
     from rebalancer.domain.money import Currency
     from rebalancer.domain.portfolio.mandate import Mandate

@@ -163,9 +163,9 @@ def train(
       rebalancer train --prices etfs.csv --worlds 6000 --warm-start 300 --steps 3000000 \\
         --seeds 5 --name etf_ppo
     """
+    from rebalancer.application.ports.clock import Clock
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.reports import TrainingReports
-    from rebalancer.application.ports.surroundings import Clock
     from rebalancer.application.reporting.training import training_document
     from rebalancer.application.training import TrainPolicy, TrainRequest
     from rebalancer.domain.backtest.selection import RULES

@@ -32,7 +32,7 @@ def create(email: str, name: str, as_json: bool) -> None:
     import json
 
     from rebalancer.application.accounts import Register
-    from rebalancer.application.ports.surroundings import Clock, Ids
+    from rebalancer.application.ports.clock import Clock, Ids
 
     password = _password()
     with store() as wired:

@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 
-from rebalancer.application.jobs import RecoverJobs, Tidy
-from rebalancer.application.ports.surroundings import Clock
+from rebalancer.application.job_worker import RecoverJobs
+from rebalancer.application.maintenance import DeleteExpired
+from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import RebalancerError, Unavailable
 
 log = logging.getLogger("rebalancer.jobs")
@@ -18,11 +19,11 @@ EVERY = 5.0
 TIDY_EVERY = 3600.0
 
 
-class Upkeep:
+class Maintenance:
     """A thread that recovers jobs, and tidies up now and then."""
 
     def __init__(
-        self, recover: RecoverJobs, tidy: Tidy, clock: Clock, *, every: float = EVERY
+        self, recover: RecoverJobs, tidy: DeleteExpired, clock: Clock, *, every: float = EVERY
     ) -> None:
         """Begin.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-from rebalancer.application.ports.jobs import Job
+from rebalancer.domain.jobs.job import Job
 
 
 @attrs.frozen
-class LeftJobs:
+class DeferredJobs:
     """For a process that ends soon: who recovers jobs finds what waits in the store by itself."""
 
     def submit(self, job: Job) -> None:
