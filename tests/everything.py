@@ -1,6 +1,6 @@
-"""`make serve-full`: the API and a worker on real servers, all of them together, until Ctrl-C.
+"""`make serve-full`: run the API and a worker on real servers until Ctrl-C.
 
-When one of them ends, the others do, too, and it is said which one it was.
+When one process ends, the others are stopped and the message names the one that ended.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.servers import PATIENCE, all_running, until_told, watch
+from tests import watchdog
+from tests.servers import TIMEOUT, all_running, until_interrupted, wait_for_exit
 
 COMMAND = str(Path(sys.executable).with_name("rebalancer"))
 
@@ -26,32 +27,34 @@ PROGRAMS = {
 def started(
     command: Sequence[str], settings: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A program with some settings in its environment; at the end it stops in order."""
+    """Run a program with settings in its environment; stop it in order at the end."""
     process = subprocess.Popen(
         command,
         env={**os.environ, **settings},
         stdin=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for us, who stop it before what it relies on
+        start_new_session=True,  # we handle Ctrl-C, and stop the program before its servers
     )
+    watchdog.watch(process)
     try:
         yield process
     finally:
         process.terminate()
         try:
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        watchdog.release(process)
 
 
 def main(programs: Mapping[str, Sequence[str]] = PROGRAMS) -> str | None:
-    """Run everything until somebody has had enough, or something ends by itself: then says which.
+    """Run all programs until interrupted, or until one ends; then return a sentence naming it.
 
     Args:
-        programs: What to run on the servers, by the names that people know them by.
+        programs: Commands to run on the servers, by the names shown to people.
     """
-    with until_told(), all_running() as (urls, servers), ExitStack() as stack:
-        # The ready-made portfolio is of the sample; what others import is there, too: "store".
+    with until_interrupted(), all_running() as (urls, servers), ExitStack() as stack:
+        # The demo portfolio needs the sample prices; imported prices are available as "store".
         settings = {**urls, "REBALANCER_PRICES": os.environ.get("REBALANCER_PRICES", "sample")}
         for name, url in settings.items():
             print(f"{name}={url}", flush=True)
@@ -62,8 +65,8 @@ def main(programs: Mapping[str, Sequence[str]] = PROGRAMS) -> str | None:
             name: stack.enter_context(started(command, settings))
             for name, command in programs.items()
         }
-        print("Running until Ctrl-C; what is kept ends with it.", file=sys.stderr, flush=True)
-        return watch({**running, **{server.name: server.process for server in servers}})
+        print("Running until Ctrl-C; all data is deleted then.", file=sys.stderr, flush=True)
+        return wait_for_exit({**running, **{server.name: server.process for server in servers}})
     return None
 
 

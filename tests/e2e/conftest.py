@@ -1,4 +1,4 @@
-"""The running server: a process of its own, a database in a file, a real client."""
+"""Run the real server as a process, with a database file and a real client."""
 
 from __future__ import annotations
 
@@ -14,32 +14,38 @@ import attrs
 import httpx
 import pytest
 
+from tests import watchdog
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 @attrs.define
 class Running:
-    """A server that was started."""
+    """A server that was started.
+
+    Attributes:
+        first_line: What it printed first, with its address.
+        log: The file of its log lines.
+    """
 
     process: subprocess.Popen[str]
     address: str
-    said: str
+    first_line: str
     log: Path
 
     def client(self, **options: Any) -> httpx.Client:
-        """A client of this server that no proxy comes between."""
-        return httpx.Client(base_url=self.address, timeout=PATIENCE, trust_env=False, **options)
+        """Return a client of this server that ignores proxy settings."""
+        return httpx.Client(base_url=self.address, timeout=TIMEOUT, trust_env=False, **options)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit code."""
+        """Stop the server with a signal; return its exit code."""
         self.process.send_signal(how)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """What it logged, each line being JSON."""
+        """Return its log records; each line is JSON."""
         return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
 
@@ -59,11 +65,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
                 env=ENVIRONMENT | (env or {}),
                 cwd=tmp_path,
             )
+        watchdog.watch(process)
         started.append(process)
         assert process.stdout is not None
-        said = process.stdout.readline()
-        assert said.startswith("Listening on http://127.0.0.1:"), log.read_text()
-        running = Running(process, said.split()[2].rstrip(","), said, log)
+        line = process.stdout.readline()
+        assert line.startswith("Listening on http://127.0.0.1:"), log.read_text()
+        running = Running(process, line.split()[2].rstrip(","), line, log)
         until(lambda: answers(running), process)
         return running
 
@@ -72,17 +79,18 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         if process.poll() is None:
             process.kill()
             process.wait()
+        watchdog.release(process)
         process.stdout.close()
 
 
 @pytest.fixture
 def server(serve: Callable[..., Running]) -> str:
-    """The address of a server with an empty database and the sample prices."""
+    """Return the address of a server with an empty database and the sample prices."""
     return serve("--upgrade").address
 
 
 def answers(running: Running) -> bool:
-    """Whether somebody listens."""
+    """Return whether the server answers."""
     try:
         with running.client() as client:
             return client.get("/health/live").status_code == 200
@@ -90,10 +98,10 @@ def answers(running: Running) -> bool:
         return False
 
 
-def until(so: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    """Wait until something is so."""
-    latest = time.monotonic() + PATIENCE
-    while not so():
-        assert time.monotonic() < latest, "waited in vain"
+def until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until a condition holds; fail at once if the process ends."""
+    latest = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < latest, "the condition never held"
         assert process is None or process.poll() is None, "the process has ended"
         time.sleep(0.02)

@@ -81,7 +81,7 @@ def test_the_ready_made_login_works_and_stays_one(serve):
             done = client.get(f"/api/portfolios/{portfolio['id']}/performance").json()
             assert done["first"] == "2021-01-04"
             docs = client.get("/docs")
-            assert docs.status_code == 200 and f"{server.address}/docs" in server.said
+            assert docs.status_code == 200 and f"{server.address}/docs" in server.first_line
         assert server.stop() == 0
 
 
