@@ -103,7 +103,8 @@ def momentum(history: PriceHistory, days: int, skipped: int) -> Floats:
     return history.memo(("momentum", days, skipped), compute)
 
 
-_LANES = 8
+_BLOCK = 64
+"""Mixes computed at a time: their returns then fit into the processor's cache."""
 
 
 def mix_returns(
@@ -121,14 +122,29 @@ def mix_returns(
         present: (B, K) slots in use.
 
     Returns:
-        Shape (min(days, T - 1), B), oldest first. A mix gives the same digits in any book.
+        Shape (B, min(days, T - 1)), oldest first. The result for a mix does not depend, to the
+        last bit, on the other mixes.
     """
-    returns = np.nan_to_num(history.returns(days))
-    # In whole blocks of columns: the last digits of a product depend on how it is cut.
-    spread = np.zeros((returns.shape[1], -(-len(weights) // _LANES) * _LANES))
-    rows = np.broadcast_to(np.arange(len(weights))[:, None], weights.shape)
-    spread[assets[present], rows[present]] = weights[present]
-    mixed: Floats = (returns @ spread)[:, : len(weights)]
+    by_asset = history.memo(
+        ("returns by asset", days),
+        lambda: np.ascontiguousarray(np.nan_to_num(history.returns(days)).T),
+    )
+    weights = np.where(present, weights, 0.0)
+    slots = weights.shape[1]
+    used = np.where(weights.any(axis=1), slots - np.argmax(weights[:, ::-1] != 0, axis=1), 0)
+    mixed = np.empty((len(weights), by_asset.shape[1]))
+    total, part = np.empty((2, _BLOCK, by_asset.shape[1]))
+    # Slot by slot and no matrix product: its last digits would depend on the shape of the book.
+    order = np.argsort(used, kind="stable")
+    for start in range(0, len(order), _BLOCK):
+        rows = order[start : start + _BLOCK]
+        sums, terms = total[: len(rows)], part[: len(rows)]
+        sums[:] = 0.0
+        for slot in range(used[rows[-1]]):
+            by_asset.take(assets[rows, slot], axis=0, out=terms, mode="clip")
+            terms *= weights[rows, slot, None]
+            sums += terms
+        mixed[rows] = sums
     return mixed
 
 
@@ -143,8 +159,11 @@ def covariance_among(table: Floats, assets: Integers, present: Bools) -> Floats:
     Returns:
         Shape (B, K, K), in the unit of ``table``; zero in the rows and columns of absent slots.
     """
-    pairs = present[:, :, None] & present[:, None, :]
-    return np.where(pairs, table[assets[:, :, None], assets[:, None, :]], 0.0)
+    # Places in the flat table: an index pair at a time is slow.
+    places = assets[:, :, None] * len(table) + assets[:, None, :]
+    among: Floats = np.ravel(table).take(places)
+    among[~(present[:, :, None] & present[:, None, :])] = 0.0
+    return among
 
 
 @attrs.frozen(eq=False)
@@ -191,11 +210,11 @@ class ShrunkCovariance:
         sample = covariance_among(self.sample, assets, present)
         fourth = covariance_among(self.fourth, assets, present)
         count = np.maximum(present.sum(axis=1), 1)
-        trace = np.einsum("bii->b", sample)
+        trace = np.einsum("bii->bi", sample).sum(axis=1)
         mean = trace / count
-        squares = np.einsum("bij,bij->b", sample, sample)
+        squares = np.square(sample).sum(axis=2).sum(axis=1)
         # The paper's b^2 (how far S errs) and d^2 (how far S lies from m I): s = b^2 / d^2.
-        error = (fourth.sum(axis=(1, 2)) / self.rows - squares) / (count * self.rows)
+        error = (fourth.sum(axis=2).sum(axis=1) / self.rows - squares) / (count * self.rows)
         distance = (squares - 2.0 * mean * trace + count * mean**2) / count
         # Of a single asset nothing can be shrunk; its distance is rounding noise around zero.
         shrinkable = (count > 1) & (distance > 0.0)

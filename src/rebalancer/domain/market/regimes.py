@@ -12,6 +12,7 @@ smoothed: what is said of a week follows from that week, the weeks before it, an
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 
 import attrs
 import numpy as np
@@ -136,10 +137,10 @@ class RegimeModel:
         onward = self.transition[:, :, None]
         for week, likelihood in enumerate(evidence):
             joint = ahead * likelihood
-            joint /= joint.sum(axis=0)
+            joint /= reduce(np.add, joint)
             told[week] = joint
-            # Sums and no matrix product, whose last digits would depend on the width of the book.
-            ahead = (onward * joint[:, None]).sum(axis=0)
+            # State by state: the last digits of a product depend on the size of the book.
+            ahead = reduce(np.add, onward * joint[:, None])
         return np.moveaxis(told, -1, 0)
 
     def filtered(self, observations: Floats) -> Floats:
@@ -225,7 +226,8 @@ def observations(returns: Floats) -> Floats:
         the scale, within -4 and 2. NaN in weeks with an unknown day, and in all weeks of a mix
         that does not move.
     """
-    window = returns[:, -WINDOW:]
+    # Row-major, so that each sum runs along its own row, whatever the caller's layout.
+    window = np.ascontiguousarray(returns[:, -WINDOW:])
     weeks = window.shape[1] // BUCKET
     squares = window**2
     days = np.maximum((~np.isnan(window)).sum(axis=1), 1)

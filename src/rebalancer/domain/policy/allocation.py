@@ -86,17 +86,29 @@ def risk_parity(covariance: Floats, present: Bools) -> Floats:
         damping and the switch to full steps are his.
     """
     correlation, volatility = _correlation(covariance, present)
-    slots = np.arange(present.shape[1])
-    # Absent slots are assets of correlation 0 to all others: 1 solves their equation exactly.
-    correlation[:, slots, slots] += np.where(present, RIDGE, 0.0)
+    x = np.zeros(present.shape)
     count = present.sum(axis=1)
-    total = np.where(present, correlation.sum(axis=2), 0.0).sum(axis=1)
+    # Rows with equally many assets are solved together, without unused slots: the last digits of
+    # a solution depend on the size of the system, and must not depend on the widest neighbour.
+    for size in np.unique(count[count > 0]):
+        rows = np.flatnonzero(count == size)
+        slots = np.nonzero(present[rows])[1].reshape(len(rows), size)
+        table = correlation[rows[:, None, None], slots[:, :, None], slots[:, None, :]]
+        x[rows[:, None], slots] = _equal_contributions(np.ascontiguousarray(table))
+    return _normalised(x / volatility, present)
+
+
+def _equal_contributions(correlation: Floats) -> Floats:
+    """(B, n) x > 0 with ``x_i (Cx)_i = 1`` for all i, of correlations C (B, n, n)."""
+    size = correlation.shape[1]
+    slots = np.arange(size)
+    correlation[:, slots, slots] += RIDGE
     # With equal x this is the size that satisfies the equations on average.
-    start = np.sqrt(count / np.maximum(total, 1.0))
-    x = np.where(present, start[:, None], 1.0)
+    start = np.sqrt(size / np.maximum(correlation.sum(axis=2).sum(axis=1), 1.0))
+    x = np.repeat(start[:, None], size, axis=1)
     # Rows leave as they converge: otherwise their last digits would depend on their neighbours.
-    rows = np.flatnonzero(count)
-    table, z = correlation[rows], x[rows]
+    rows = np.arange(len(x))
+    table, z = correlation, x
     before = np.full(len(rows), np.inf)
     for _ in range(NEWTON_STEPS):
         if not rows.size:
@@ -116,7 +128,7 @@ def risk_parity(covariance: Floats, present: Bools) -> Floats:
         before = largest
         if not going.all():
             rows, table, z, before = rows[going], table[going], z[going], before[going]
-    return _normalised(x / volatility, present)
+    return x
 
 
 def minimum_variance(covariance: Floats, present: Bools) -> Floats:

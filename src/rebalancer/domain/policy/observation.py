@@ -278,7 +278,7 @@ def _raw(
     daily: Floats,
     regimes: RegimeModel,
 ) -> Floats:
-    """(B, `OUTLOOK`) unscaled features of fully invested mixes whose daily returns are (252, B)."""
+    """(B, `OUTLOOK`) unscaled features of fully invested mixes whose daily returns are (B, 252)."""
     assets = book.assets
 
     def mean(of_assets: Floats) -> Floats:
@@ -293,13 +293,12 @@ def _raw(
         return spread
 
     year = np.maximum(_deviation(daily), _UNMOVED)
-    wealth = np.cumsum(np.log1p(np.maximum(daily, -0.99)), axis=0)
-    start = np.zeros((1, daily.shape[1]))
-    peak = np.maximum.accumulate(np.concatenate([start, wealth]), axis=0)[-1]
+    wealth = np.cumsum(np.log1p(np.maximum(daily, -0.99)), axis=1)
+    peak = np.maximum(wealth.max(axis=1), 0.0)
 
     def trend(days: int) -> Floats:
-        before = wealth[-1 - days] if days < len(wealth) else start[0]
-        risen: Floats = (wealth[-1] - before) / (year * np.sqrt(days))
+        before = wealth[:, -1 - days] if days < wealth.shape[1] else 0.0
+        risen: Floats = (wealth[:, -1] - before) / (year * np.sqrt(days))
         return risen
 
     yearly = indicators.volatility(market, YEAR)
@@ -309,7 +308,7 @@ def _raw(
     above = (market.last_closes >= average * (1.0 - _ROUNDING)).astype(np.float64)
     level = np.maximum(mean(yearly), _UNMOVED)
     correlation = _correlation(weights, book, market, YEAR)
-    chances = regimes.probabilities(daily.T)
+    chances = regimes.probabilities(daily)
     own = np.where(weights > 0, sleeves[:, 1], 0.0)
     parity = indicators.mix_volatility(
         own / np.maximum(own.sum(axis=1), _UNMOVED)[:, None],
@@ -319,14 +318,14 @@ def _raw(
     quarter = year * np.sqrt(LATELY)
     low_risk, winners, saved = _lately(book, market, weights)
     columns = [
-        np.log(np.maximum(_deviation(daily[-21:]), _UNMOVED) / year),
-        np.log(np.maximum(_deviation(daily[-63:]), _UNMOVED) / year),
+        np.log(np.maximum(_deviation(daily[:, -21:]), _UNMOVED) / year),
+        np.log(np.maximum(_deviation(daily[:, -63:]), _UNMOVED) / year),
         np.log(year * np.sqrt(YEAR) / 0.15),
         trend(21),
         trend(63),
         trend(126),
         trend(YEAR),
-        (peak - wealth[-1]) / (year * np.sqrt(YEAR)),
+        (peak - wealth[:, -1]) / (year * np.sqrt(YEAR)),
         mean(above),
         correlation,
         _correlation(weights, book, market, LATELY) - correlation,
@@ -389,9 +388,8 @@ def _correlation(weights: Floats, book: Book, market: PriceHistory, days: int) -
 
 
 def _deviation(daily: Floats) -> Floats:
-    """(B,) sample deviation of (T, B) daily returns."""
-    # Row by row: sums down the columns depend in their last digits on how many columns there are.
-    spread: Floats = np.ascontiguousarray(daily.T).std(axis=1, ddof=1)
+    """(B,) sample deviation of (B, T) daily returns."""
+    spread: Floats = np.ascontiguousarray(daily).std(axis=1, ddof=1)
     return spread
 
 

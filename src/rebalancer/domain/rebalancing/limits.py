@@ -309,9 +309,10 @@ class PortfolioRisk:
             return share
         # Deeper with every increase of the share, so halving finds the largest one that fits.
         low, high = np.zeros(over.size), np.ones(over.size)
+        base, extra = base[over], extra[over]
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            fits = _deepest_fall(base[:, over] + middle * extra[:, over]) <= most[over]
+            fits = _deepest_fall(base + middle[:, None] * extra) <= most[over]
             low, high = np.where(fits, middle, low), np.where(fits, high, middle)
         share[over] = low
         return share
@@ -339,7 +340,7 @@ class PortfolioRisk:
         return with_mix
 
     def _mix_returns(self, weights: Floats) -> Floats:
-        """(T, B) daily returns of mixes held at constant weights."""
+        """(B, T) daily returns of mixes held at constant weights."""
         book = self._book
         return indicators.mix_returns(self._market, RISK_WINDOW, weights, book.assets, book.present)
 
@@ -350,8 +351,8 @@ def _at_most(ceiling: Floats, value: Floats) -> Floats:
 
 
 def _deepest_fall(returns: Floats) -> Floats:
-    """(B,) maximum drawdown of (T, B) daily returns; wealth that is lost does not come back."""
-    wealth = np.cumprod(np.clip(1.0 + returns, 0.0, _MOST_GROWTH), axis=0)
-    peaks = np.maximum(np.maximum.accumulate(wealth, axis=0), 1.0)
-    fall: Floats = (1.0 - wealth / peaks).max(axis=0)
+    """(B,) maximum drawdown of (B, T) daily returns; wealth that is lost does not come back."""
+    wealth = np.cumprod(np.clip(1.0 + returns, 0.0, _MOST_GROWTH), axis=1)
+    peaks = np.maximum(np.maximum.accumulate(wealth, axis=1), 1.0)
+    fall: Floats = (1.0 - wealth / peaks).max(axis=1)
     return fall
