@@ -49,7 +49,7 @@ def situations(draw: st.DrawFn) -> tuple[Book, PriceHistory]:
     if draw(st.integers(0, 4)) == 0:
         table[:, rng.integers(assets)] = 100.0
     market = PriceHistory.of(names(assets), prices(1, rows).dates, table)
-    count = draw(st.integers(1, 4))
+    count = draw(st.sampled_from([1, 2, 3, 4, 11]))
     raw = rng.uniform(0, 1, (count, assets)) * (rng.random((count, assets)) < 0.8)
     invested = draw(st.sampled_from([1.0, 0.9, 0.3]))
     day = str(market.last_date)
@@ -192,7 +192,7 @@ def test_a_portfolio_does_not_depend_on_its_neighbours(
     for row in range(len(book)):
         alone = one_of(book, row)
         found = chosen.decide(alone, market)
-        same(found, together.only(np.array([row])), atol=1e-9)
+        same(found, together.only(np.array([row])))
         said = chosen.remarks(together, book, market, row)
         assert said == chosen.remarks(found, alone, market, 0)
         assert said and all(said)

@@ -133,7 +133,9 @@ def limit_decision(decision: Decision, book: Book, risk: PortfolioRisk) -> Limit
                 narrower = targets.copy()
                 narrower[rows] = _beside_locked(targets[rows], some, share)
                 targets = scaled(name, narrower)
-        factor = _at_most(1.0 - limits.cash_floor, targets.sum(axis=1))
+        # Targets may sum to a little more than 1; without a profile they stay as they are.
+        most = np.where(limits.profiled, 1.0 - limits.cash_floor, np.inf)
+        factor = _at_most(most, targets.sum(axis=1))
         targets = scaled("cash floor", targets * factor[:, None])
     return LimitedDecision(attrs.evolve(decision, targets=targets), kept, forced, departure)
 
