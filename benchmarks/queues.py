@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from statistics import median
@@ -17,9 +17,10 @@ from saq import Queue, Worker
 
 from benchmarks.figures import Figure
 from rebalancer.adapters.jobs.queue import QueuedJobs, QueueWorker
+from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.redis.connection import Connection
 from rebalancer.adapters.redis.prices import RedisPriceCache
-from rebalancer.application.stored_market import StoredPrices
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.market.bars import Bars, bars_of_history
 from rebalancer.domain.market.prices import PriceHistory
@@ -128,6 +129,18 @@ def _prices(url: str) -> Iterator[Figure]:
     yield Figure("queues", "the same, of another day", "s", another, aim=0.005)
 
 
+class UnreadMarket(MemoryMarket):
+    """Store of the same revision, whose bars are only read from Redis."""
+
+    def revision(self, of: str) -> str:
+        """Return the only revision."""
+        return "1"
+
+    def bars(self, *_: object, **__: object) -> dict[str, Bars]:
+        """Fail: the cache has the snapshot."""
+        raise AssertionError("the bars are in Redis")
+
+
 def _windows(url: str, length: int) -> tuple[float, float, float]:
     """Seconds that windows of a market of so many days take a process.
 
@@ -142,16 +155,14 @@ def _windows(url: str, length: int) -> tuple[float, float, float]:
         dates=np.busday_offset("2011-01-04", np.arange(length)),
         closes=closes,
     )
-    bars = bars_of_history(history)
+    full, unread = MemoryMarket(), UnreadMarket()
+    full.save_bars(bars_of_history(history))
 
-    def process(connection: Connection, read: Callable[[], list[Bars]]) -> StoredPrices:
-        return StoredPrices(read, lambda: "1", cache=RedisPriceCache(connection))
-
-    def unread() -> list[Bars]:
-        raise AssertionError("it is in Redis")
+    def process(connection: Connection, store: MemoryMarket) -> StoredMarket:
+        return StoredMarket(store, RedisPriceCache(connection))
 
     with closing(Connection(url, prefix=f"bench{length}")) as connection:
-        process(connection, lambda: bars).closes(days=days)
+        process(connection, full).closes(days=days)
     took, another, again = [], [], []
     for _ in range(READS):
         with closing(Connection(url, prefix=f"bench{length}")) as connection:

@@ -19,6 +19,7 @@ from rebalancer.adapters.mongo.market import MongoMarket
 from rebalancer.adapters.mongo.reports import MongoReports
 from rebalancer.application.market_data import ImportMarket
 from rebalancer.application.reporting.report import Report
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.errors import InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.instruments import Instrument, Instruments
@@ -173,7 +174,7 @@ def test_500_assets_over_10_years_are_one_query(market, watched):
     symbols = [f"S{at:03}" for at in range(500)]
     market.save_bars([Bars(symbol, days, np.full(len(days), 2.5)) for symbol in symbols])
     database, listener = watched
-    asking = MongoMarket(database)
+    asking = StoredMarket(MongoMarket(database))
     found = asking.bars(symbols, first=days[0].item(), last=days[-1].item())
     assert sum(len(one) for one in found.values()) == 500 * 20
     assert listener.names == Counter(find=1)
@@ -207,7 +208,7 @@ def test_many_assets_are_written_in_few_commands(market, watched):
 def test_an_import_reads_closes_alone_to_tell_what_is_withheld(market, watched):
     database, listener = watched
     history = PriceHistory.of(["A"], some_bars().days, some_bars().close[:, None])
-    imported = ImportMarket(MongoMarket(database))(history, usual=Instruments())
+    imported = ImportMarket(StoredMarket(MongoMarket(database)))(history, usual=Instruments())
     assert (imported.days, imported.withheld) == (10, {})
     whole = [
         command
@@ -232,7 +233,7 @@ def counted(database):
 
 def test_an_import_that_was_killed_is_finished_by_the_next(database, market):
     clock = Clock()
-    reader = MongoMarket(database, clock=clock)
+    reader = StoredMarket(MongoMarket(database), clock=clock)
     market.save_bars([some_bars()])
     reader.closes()
     at_it(database)  # the counter says so, and what it wrote later nobody has been told
@@ -302,7 +303,7 @@ def test_a_long_import_says_again_and_again_that_it_is_at_it(database, market):
     live.save_bars([some_bars(f"S{at}") for at in range(64 * 5)], progress=beside)
     assert counted(database)[1] == 0
     clock = Clock()
-    reader = MongoMarket(database, clock=clock)
+    reader = StoredMarket(MongoMarket(database), clock=clock)
     assert len(reader.symbols()) == 64 * 5
 
 
@@ -393,7 +394,7 @@ def test_nobody_waits_long_where_nobody_answers():
     begun = monotonic()
     try:
         with pytest.raises(PricesUnavailable, match=r"^MongoDB does not answer$"):
-            MongoMarket(database).closes()
+            StoredMarket(MongoMarket(database)).closes()
         for ask in (
             lambda: MongoReports(database).get(uuid4()),
             lambda: MongoReports(database).save(a_report()),
@@ -527,7 +528,8 @@ def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
     with running(Mongo) as server:
         database = connect(f"{server.url}survives", patience=0.5)
         try:
-            market, reports = MongoMarket(database, patience=0.0), MongoReports(database)
+            store, reports = MongoMarket(database), MongoReports(database)
+            market = StoredMarket(store, check_interval=0.0)
             market.prepare()
             reports.prepare()
             report = a_report(series={"x": np.ones(3)})

@@ -2,6 +2,7 @@ import pytest
 
 from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.application.market_data import ImportMarket
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -12,7 +13,7 @@ USUAL = Instruments.of([Instrument("A", "Alpha", AssetClass.BOND), Instrument("Z
 
 
 def test_prices_and_what_is_usually_said_of_them():
-    market, told = MemoryMarket(), []
+    market, told = StoredMarket(MemoryMarket()), []
     history = prices(3, 40)
     imported = ImportMarket(market)(history, usual=USUAL, progress=told.append)
     assert (imported.assets, imported.days, imported.instruments) == (3, 120, 1)
@@ -22,7 +23,7 @@ def test_prices_and_what_is_usually_said_of_them():
 
 
 def test_the_same_again_changes_nothing():
-    market = MemoryMarket()
+    market = StoredMarket(MemoryMarket())
     done = ImportMarket(market)
     done(prices(3, 40), usual=USUAL)
     again = done(prices(3, 40), usual=USUAL)
@@ -30,7 +31,7 @@ def test_the_same_again_changes_nothing():
 
 
 def test_what_is_usually_said_replaces_nothing_that_is_known():
-    market = MemoryMarket()
+    market = StoredMarket(MemoryMarket())
     done = ImportMarket(market)
     better = Instrument("A", "Alpha Fund", AssetClass.GOLD)
     assert done(None, Instruments.of([better]), usual=NOTHING).instruments == 1
@@ -39,7 +40,7 @@ def test_what_is_usually_said_replaces_nothing_that_is_known():
 
 
 def test_assets_that_cannot_be_offered_are_named():
-    market = MemoryMarket()
+    market = StoredMarket(MemoryMarket())
     done = ImportMarket(market)
     walk = prices(2, 40)
     done(PriceHistory.of(["OLD"], walk.dates[:30], walk.closes[:30, :1]), usual=NOTHING)
@@ -57,7 +58,7 @@ class Failing(MemoryMarket):
 
 
 def test_what_was_kept_before_it_was_broken_off_is_on_offer():
-    market = Failing()
+    market = StoredMarket(Failing())
     with pytest.raises(Unavailable):
         ImportMarket(market)(prices(2, 40), usual=USUAL)
     assert market.symbols() == ("A", "B")

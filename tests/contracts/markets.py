@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
 
 import attrs
 import pytest
@@ -13,6 +12,7 @@ from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.mongo.market import MongoMarket
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.market import SqlMarket
+from rebalancer.application.stored_market import StoredMarket
 from tests.contracts.documents import mongo_database
 
 KINDS = ["memory", "sqlite", "postgres", "mongo"]
@@ -34,20 +34,15 @@ def market_places(
     makers: Mapping[str, Callable[[], str]],
     at_the_end: ExitStack,
     kind: str,
-) -> Callable[..., Any]:
+) -> Callable[..., StoredMarket]:
     """A new place of a kind, as what makes stores over it; options are those of the store."""
     if kind == "memory":
-        only: list[MemoryMarket] = []
-
-        def the_only_one(**options: Any) -> MemoryMarket:
-            only.extend([] if only else [MemoryMarket(**options)])
-            return only[0]
-
-        return the_only_one
+        memory = MemoryMarket()
+        return lambda **options: StoredMarket(memory, **options)
     if kind == "mongo":
         database = at_the_end.enter_context(mongo_database(request.getfixturevalue("mongo_url")))
         MongoMarket(database).prepare()
-        return lambda **options: MongoMarket(database, **options)
+        return lambda **options: StoredMarket(MongoMarket(database), **options)
     engine = connect(makers[kind]())
     at_the_end.callback(engine.dispose)
-    return lambda **options: SqlMarket(engine, **options)
+    return lambda **options: StoredMarket(SqlMarket(engine), **options)

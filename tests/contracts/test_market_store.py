@@ -171,7 +171,7 @@ def test_nothing_kept_changes_nothing(market):
     assert market.symbols() == ()
     assert market.withheld() == {}
     market.check()
-    with pytest.raises(PricesUnavailable, match="no prices are kept yet: run `rebalancer market"):
+    with pytest.raises(PricesUnavailable, match="no prices are imported yet"):
         market.closes()
 
 
@@ -202,7 +202,7 @@ def test_a_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_is_not_on_of
     assert np.isnan(history.closes[:8, 1]).all()
     with pytest.raises(InvalidRequest, match=r"SIX: 6 rows.*2020-12-31 to 2021-01-05.*at most 5"):
         market.closes(["WHOLE", "SIX"])
-    with pytest.raises(InvalidRequest, match=r"ENDED: 6 rows.*NOPE: unknown.*import"):
+    with pytest.raises(InvalidRequest, match=r"ENDED: 6 rows.*NOPE: unknown symbol.*import"):
         market.closes(["ENDED", "NOPE"])
     assert list(market.withheld()) == ["ENDED", "SIX"]
     assert market.withheld()["SIX"].startswith("6 rows without a price, 2020-12-31 to 2021-01-05")
@@ -266,7 +266,7 @@ def test_what_was_on_offer_stays_so_while_the_store_cannot_be_read(place):
     market.save_bars([some_bars("A")])
     market.save_instruments(Instruments.of([Instrument("A", "one")]))
     before, listed = market.closes(), market.instruments()
-    with writing(market.engine) as connection:
+    with writing(market.store.engine) as connection:
         connection.exec_driver_sql("ALTER TABLE revisions RENAME TO gone")
     for _ in range(2):
         clock.now += 60.0
@@ -274,7 +274,7 @@ def test_what_was_on_offer_stays_so_while_the_store_cannot_be_read(place):
         assert market.instruments() is listed
         with pytest.raises(Unavailable, match="lacks a table"):
             market.check()
-    with writing(market.engine) as connection:
+    with writing(market.store.engine) as connection:
         connection.exec_driver_sql("ALTER TABLE gone RENAME TO revisions")
     clock.now += 60.0
     market.check()

@@ -18,13 +18,14 @@ import attrs
 import numpy as np
 import pytest
 
+from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.mongo.connection import connect
 from rebalancer.adapters.redis.connection import Breaker, Connection
 from rebalancer.adapters.redis.prices import RedisPriceCache
 from rebalancer.application.market_data import ImportMarket
-from rebalancer.application.ports.market import MarketStore, PriceSource
+from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Database
-from rebalancer.application.stored_market import StoredPrices
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.bars import Bars, MarketSnapshot, bars_of_history
@@ -361,9 +362,9 @@ def test_a_silent_server_is_waited_for_once() -> None:
 
 
 def test_windows_are_no_business_of_redis(connection: Connection) -> None:
-    kept = StoredPrices(
-        lambda: bars_of_history(HISTORY), lambda: "1", cache=RedisPriceCache(connection)
-    )
+    store = MemoryMarket()
+    store.save_bars(bars_of_history(HISTORY))
+    kept = StoredMarket(store, RedisPriceCache(connection))
     kept.closes()
     before = commands(connection)
     for back in range(1, 100):
@@ -402,7 +403,7 @@ def test_an_import_is_seen_within_a_second_with_redis_and_without(settings: Sett
         importing.get(Database).upgrade()
         known = Instruments()
         importing.get(ImportMarket)(HISTORY, usual=known)
-        assert serving.get(PriceSource) is serving.get(MarketStore)
+        assert serving.get(PriceSource) is serving.get(StoredMarket)
         assert serving.get(PriceSource).closes().digest == HISTORY.digest
 
         def seen(history: PriceHistory) -> bool:

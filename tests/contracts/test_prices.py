@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from rebalancer.adapters.market_data import sample
 from rebalancer.adapters.market_data.csv_files import CsvPrices
 from rebalancer.adapters.market_data.sample import SamplePrices
-from rebalancer.adapters.memory.market import MemoryPrices
+from rebalancer.adapters.memory.market import MemoryMarket, MemoryPrices
 from rebalancer.adapters.redis.prices import RedisPriceCache
-from rebalancer.application.stored_market import StoredPrices
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.bars import Bars, bars_of_history
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
@@ -62,7 +62,9 @@ def redis(folder, url):
     """Through a cache: each source is as in a process of its own, and the first one fills it."""
     with connected(url) as connection:
         cache = RedisPriceCache(connection)
-        yield lambda: StoredPrices(with_a_gap, lambda: "1", cache=cache)
+        store = MemoryMarket()
+        store.save_bars(with_a_gap())
+        yield lambda: StoredMarket(store, cache)
 
 
 ADAPTERS = [
@@ -179,7 +181,7 @@ def test_more_days_than_there_are_give_all(source, whole):
 
 @pytest.mark.parametrize("days", [0, -1])
 def test_no_days_are_refused(source, days):
-    with pytest.raises(InvalidRequest, match="at least 1"):
+    with pytest.raises(InvalidRequest, match="choose 1 or more"):
         source.closes(days=days)
 
 

@@ -35,27 +35,56 @@ def bars(closes, symbol="A", **others):
 
 
 @pytest.mark.parametrize(
-    ("columns", "message"),
+    ("columns", "code", "message"),
     [
-        ({"symbol": ""}, "symbol: must not be empty"),
-        ({"days": days("2021-01-05", "2021-01-04")}, "A.days: must ascend"),
-        ({"days": days("2021-01-04", "2021-01-04")}, "A.days: must ascend"),
-        ({"days": days("2021-01-04", "NaT")}, "A.days: must ascend"),
-        ({"close": np.array([1.0])}, "A.close: has 1 values for 2 days"),
-        ({"close": np.array([1.0, 0.0])}, "A.close: must be more than 0 and less than 1e+12"),
-        ({"close": np.array([1.0, 1e12])}, "A.close: must be more than 0 and less than 1e+12"),
-        ({"open": np.array([1.0, np.nan])}, "A.open: must be more than 0"),
-        ({"volume": np.array([0.0, -1.0])}, "A.volume: must be 0 or more"),
-        ({"volume": np.array([0.0, np.inf])}, "A.volume: must be 0 or more"),
+        ({"symbol": ""}, "empty_symbol", "symbol: the symbol is empty"),
+        (
+            {"days": days("2021-01-05", "2021-01-04")},
+            "dates_not_increasing",
+            "A.days: the days do not increase",
+        ),
+        (
+            {"days": days("2021-01-04", "2021-01-04")},
+            "dates_not_increasing",
+            "A.days: the days do not increase",
+        ),
+        (
+            {"days": days("2021-01-04", "NaT")},
+            "dates_not_increasing",
+            "A.days: the days do not increase",
+        ),
+        ({"close": np.array([1.0])}, "bar_shape", "A.close: 1 values do not fit 2 days"),
+        (
+            {"close": np.array([1.0, 0.0])},
+            "invalid_bar",
+            "A.close: 0.0 is not a valid close; each value must",
+        ),
+        (
+            {"close": np.array([1.0, 1e12])},
+            "invalid_bar",
+            "must be more than 0 and less than 1e+12",
+        ),
+        (
+            {"open": np.array([1.0, np.nan])},
+            "invalid_bar",
+            "A.open: nan is not a valid open; each value must be more than 0",
+        ),
+        (
+            {"volume": np.array([0.0, -1.0])},
+            "invalid_bar",
+            "A.volume: -1.0 is not a valid volume; each value must be 0 or",
+        ),
+        ({"volume": np.array([0.0, np.inf])}, "invalid_bar", "A.volume: inf is not a valid volume"),
     ],
 )
-def test_what_are_no_bars(columns, message):
+def test_invalid_bars_are_rejected(columns, code, message):
     right = {"symbol": "A", "days": days("2021-01-04", "2021-01-05"), "close": np.ones(2)}
-    with pytest.raises(InvalidRequest, match=re.escape(message)):
+    with pytest.raises(InvalidRequest, match=re.escape(message)) as error:
         Bars(**(right | columns))
+    assert error.value.code == code
 
 
-def test_years_follow_each_other_and_join_again():
+def test_years_are_split_and_joined_again():
     whole = Bars("A", np.arange("2019-12-30", "2021-01-03", dtype="datetime64[D]"), np.ones(370))
     years = dict(whole.years())
     assert {year: len(part) for year, part in years.items()} == {2019: 2, 2020: 366, 2021: 2}
@@ -63,7 +92,7 @@ def test_years_follow_each_other_and_join_again():
     assert np.array_equal(joined.days, whole.days)
 
 
-def test_days_between():
+def test_bars_between_two_days():
     whole = bars({0: 1.0, 1: 2.0, 5: 3.0})
     assert whole.between(date(2021, 1, 2), date(2021, 1, 6)).close.tolist() == [2.0, 3.0]
     assert whole.between(None, date(2021, 1, 5)).close.tolist() == [1.0, 2.0]
@@ -78,7 +107,7 @@ CLOSES = st.dictionaries(st.integers(0, 30), st.floats(0.01, 100.0), min_size=1)
 
 
 @given(CLOSES, CLOSES)
-def test_those_that_come_later_stand(ours, theirs):
+def test_later_bars_replace_earlier_ones(ours, theirs):
     merged = bars(ours).merged_with(bars(theirs))
     expected = dict(sorted((ours | theirs).items()))
     assert merged.close.tolist() == list(expected.values())
@@ -89,7 +118,7 @@ def test_those_that_come_later_stand(ours, theirs):
     assert merged.count_changes_since(merged) == 0
 
 
-def test_a_figure_that_either_lacks_is_lacking_unless_nothing_is_left_of_ours():
+def test_field_is_present_only_if_both_have_it_or_all_days_are_replaced():
     plain, rich = bars({0: 1.0, 1: 1.0}), bars({1: 2.0}, volume=np.array([9.0]))
     assert plain.merged_with(rich).volume is None
     assert rich.merged_with(plain).volume is None
@@ -97,13 +126,13 @@ def test_a_figure_that_either_lacks_is_lacking_unless_nothing_is_left_of_ours():
     assert rich.count_changes_since(bars({1: 2.0})) == 1
 
 
-def test_by_year_the_later_of_the_same_day_counts():
+def test_split_by_year_prefers_later_bars_of_the_same_day():
     found = split_by_year([bars({0: 1.0, 1: 1.0}), bars({1: 2.0}), bars({0: 3.0}, "B")])
     assert list(found) == [("A", 2021), ("B", 2021)]
     assert found["A", 2021].close.tolist() == [1.0, 2.0]
 
 
-def test_a_history_survives_being_taken_apart():
+def test_history_survives_conversion_to_bars_and_back():
     walk = prices(3, 50)
     closes = walk.closes.copy()
     closes[:20, 1] = np.nan
@@ -111,30 +140,30 @@ def test_a_history_survives_being_taken_apart():
     apart = bars_of_history(history)
     assert [len(one) for one in apart] == [50, 30, 50]
     assert all(getattr(one, name) is None for one in apart for name in BAR_FIELDS[1:])
-    offer = MarketSnapshot.of(reversed(apart))
-    assert offer.history is not None
-    assert offer.history.digest == history.digest
-    assert offer.withheld == {}
+    snapshot = MarketSnapshot.of(reversed(apart))
+    assert snapshot.history is not None
+    assert snapshot.history.digest == history.digest
+    assert snapshot.withheld == {}
 
 
-def test_assets_with_too_long_a_gap_are_withheld_with_their_days():
+def test_asset_with_too_long_a_gap_is_withheld_with_its_days():
     long = bars({0: 1.0, 8: 2.0}, "LONG")
-    offer = MarketSnapshot.of([bars(dict.fromkeys(range(9), 5.0)), long])
-    assert offer.history is not None
-    assert offer.history.symbols == ("A",)
-    assert offer.withheld == {
+    snapshot = MarketSnapshot.of([bars(dict.fromkeys(range(9), 5.0)), long])
+    assert snapshot.history is not None
+    assert snapshot.history.symbols == ("A",)
+    assert snapshot.withheld == {
         "LONG": "7 rows without a price, 2021-01-02 to 2021-01-08; a gap of at most 5 rows repeats "
         "the last close"
     }
 
 
-def test_days_of_withheld_assets_alone_do_not_count():
+def test_days_of_withheld_assets_alone_are_left_out():
     odd = bars({0: 1.0, 9: 2.0, 10: 3.0}, "ODD")
-    offer = MarketSnapshot.of([bars(dict.fromkeys(range(9), 5.0)), odd])
-    assert list(offer.withheld) == ["ODD"]
-    assert offer.history is not None
-    assert len(offer.history) == 9
+    snapshot = MarketSnapshot.of([bars(dict.fromkeys(range(9), 5.0)), odd])
+    assert list(snapshot.withheld) == ["ODD"]
+    assert snapshot.history is not None
+    assert len(snapshot.history) == 9
 
 
-def test_of_nothing_there_is_no_offer():
+def test_no_bars_make_no_history():
     assert MarketSnapshot.of([]).history is None

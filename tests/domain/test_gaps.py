@@ -12,21 +12,21 @@ def column(*values):
     return np.array(values, dtype=np.float64)[:, None]
 
 
-def test_a_gap_of_five_repeats_the_last_close():
+def test_gap_of_five_rows_repeats_the_last_close():
     closes = column(NAN, 1, *[NAN] * 5, 2, NAN)
     filled, gaps = fill_gaps(closes)
     assert gaps == {}
     assert np.array_equal(filled[:, 0], [NAN, 1, 1, 1, 1, 1, 1, 2, 2], equal_nan=True)
 
 
-def test_a_longer_one_is_told_and_so_is_one_at_the_end():
+def test_longer_gaps_are_reported_also_at_the_end():
     inside, behind = column(1, *[NAN] * 6, 2), column(NAN, 1, *[NAN] * 6)
     _, gaps = fill_gaps(np.hstack([inside, behind, np.ones((8, 1))]))
     assert gaps == {0: Gap(1, 6), 1: Gap(2, 7)}
     assert [len(gap) for gap in gaps.values()] == [6, 6]
 
 
-def test_what_is_whole_is_given_back():
+def test_closes_without_gaps_are_returned_as_they_are():
     closes = column(1, 2, 3)
     filled, gaps = fill_gaps(closes)
     assert filled is closes
@@ -34,7 +34,7 @@ def test_what_is_whole_is_given_back():
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_every_row_is_the_last_close_known_by_then(known):
+def test_every_row_is_the_last_close_known_at_that_row(known):
     closes = column(*[float(row + 1) if there else NAN for row, there in enumerate(known)])
     filled, gaps = fill_gaps(closes)
     run, longest, seen = 0, 0, False

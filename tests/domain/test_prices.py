@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from datetime import date, timedelta
+from decimal import Decimal
 
 import attrs
 import numpy as np
@@ -29,10 +30,10 @@ def history() -> PriceHistory:
     return PriceHistory.of(["A", "B"], DATES, CLOSES)
 
 
-# What a history is.
+# Construction.
 
 
-def test_what_it_holds(history: PriceHistory) -> None:
+def test_history_has_symbols_dates_and_closes(history: PriceHistory) -> None:
     assert history.symbols == ("A", "B")
     assert history.dates.tolist() == DATES
     assert history.closes.tolist() == CLOSES.tolist()
@@ -43,7 +44,7 @@ def test_what_it_holds(history: PriceHistory) -> None:
     assert history.column("B") == 1
 
 
-def test_it_is_a_copy_that_cannot_change() -> None:
+def test_history_is_a_read_only_copy() -> None:
     closes = CLOSES.copy()
     days = np.array(DATES, dtype="datetime64[D]")
     history = PriceHistory.of(["A", "B"], days, closes)
@@ -68,44 +69,81 @@ def test_it_is_a_copy_that_cannot_change() -> None:
         history.symbols = ("X", "Y")  # type: ignore[misc]
 
 
-def test_one_row_of_one_asset_is_a_history() -> None:
+def test_one_row_of_one_asset_is_enough() -> None:
     history = PriceHistory.of(["A"], [date(2024, 1, 4)], np.array([[5.0]]))
     assert history.returns(10).shape == (0, 1)
 
 
-def test_an_asset_may_begin_late_or_never() -> None:
+def test_asset_may_begin_late_or_never() -> None:
     closes = [[1, NAN, NAN], [2, NAN, NAN], [3, 30, NAN]]
     history = PriceHistory.of(["A", "B", "C"], DATES, np.array(closes))
     assert np.isnan(history.closes).tolist() == np.isnan(closes).tolist()
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "code", "message"),
     [
-        ({"symbols": (), "closes": np.zeros((3, 0))}, "at least one symbol and one row"),
-        ({"dates": [], "closes": np.zeros((0, 2))}, "at least one symbol and one row"),
-        ({"symbols": ("A",)}, r"\(3, 2\) prices do not fit 3 dates x 1 symbols"),
-        ({"dates": DATES[:2]}, r"\(3, 2\) prices do not fit 2 dates x 2 symbols"),
-        ({"closes": CLOSES.ravel()}, r"\(6,\) prices do not fit"),
-        ({"symbols": ("A", "A")}, "symbol A has two columns"),
-        ({"dates": [DATES[0], DATES[1], DATES[1]]}, "2024-01-05 occurs twice"),
-        ({"dates": [DATES[1], DATES[0], DATES[2]]}, "2024-01-04 comes after 2024-01-05; sort"),
-        ({"dates": [DATES[0], None, DATES[2]]}, "row 1 has no date"),
-        ({"dates": [None], "closes": CLOSES[:1]}, "row 0 has no date"),
-        ({"closes": [[1, 10], [2, 0], [3, 30]]}, "B on 2024-01-05: 0.0 is not a price"),
-        ({"closes": [[1, 10], [-2, 20], [3, 30]]}, "A on 2024-01-05: -2.0 is not a price"),
-        ({"closes": [[1, 10], [2, 20], [np.inf, 30]]}, "A on 2024-01-08: inf is not a price"),
-        ({"closes": [[1, -np.inf], [2, 20], [3, 30]]}, "B on 2024-01-04: -inf is not a price"),
-        ({"closes": [[1, 10], [2, NAN], [3, 30]]}, "B on 2024-01-05: nan is not a price"),
-        ({"closes": [[1, 10], [2, 20], [3, NAN]]}, "B on 2024-01-08: nan is not a price"),
+        (
+            {"symbols": (), "closes": np.zeros((3, 0))},
+            "no_prices",
+            "at least one symbol and one row",
+        ),
+        ({"dates": [], "closes": np.zeros((0, 2))}, "no_prices", "at least one symbol and one row"),
+        ({"symbols": ("A",)}, "price_shape", r"\(3, 2\) does not fit 3 dates and 1 symbols"),
+        ({"dates": DATES[:2]}, "price_shape", r"\(3, 2\) does not fit 2 dates and 2 symbols"),
+        ({"closes": CLOSES.ravel()}, "price_shape", r"\(6,\) does not fit"),
+        ({"symbols": ("A", "A")}, "duplicate_symbol", "symbol A has two columns"),
+        (
+            {"dates": [DATES[0], DATES[1], DATES[1]]},
+            "dates_not_increasing",
+            "2024-01-05 occurs twice",
+        ),
+        (
+            {"dates": [DATES[1], DATES[0], DATES[2]]},
+            "dates_not_increasing",
+            "2024-01-04 comes after 2024-01-05; sort",
+        ),
+        ({"dates": [DATES[0], None, DATES[2]]}, "missing_date", "row 1 has no date"),
+        ({"dates": [None], "closes": CLOSES[:1]}, "missing_date", "row 0 has no date"),
+        (
+            {"closes": [[1, 10], [2, 0], [3, 30]]},
+            "invalid_price",
+            "B on 2024-01-05: 0.0 is not a price",
+        ),
+        (
+            {"closes": [[1, 10], [-2, 20], [3, 30]]},
+            "invalid_price",
+            "A on 2024-01-05: -2.0 is not a price",
+        ),
+        (
+            {"closes": [[1, 10], [2, 20], [np.inf, 30]]},
+            "invalid_price",
+            "A on 2024-01-08: inf is not a price",
+        ),
+        (
+            {"closes": [[1, -np.inf], [2, 20], [3, 30]]},
+            "invalid_price",
+            "B on 2024-01-04: -inf is not a price",
+        ),
+        (
+            {"closes": [[1, 10], [2, NAN], [3, 30]]},
+            "invalid_price",
+            "B on 2024-01-05: nan is not a price",
+        ),
+        (
+            {"closes": [[1, 10], [2, 20], [3, NAN]]},
+            "invalid_price",
+            "B on 2024-01-08: nan is not a price",
+        ),
     ],
 )
-def test_what_is_no_history(wrong: dict[str, object], says: str) -> None:
-    with pytest.raises(InvalidRequest, match=says):
+def test_invalid_prices_are_rejected(wrong: dict[str, object], code: str, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message) as error:
         of(**wrong)
+    assert error.value.code == code
 
 
-# Which close stands for a day.
+# The row of a day.
 
 
 @pytest.mark.parametrize(
@@ -124,23 +162,25 @@ def test_what_is_no_history(wrong: dict[str, object], says: str) -> None:
         (date(2024, 1, 15), 2),  # Monday: 5 business days after
     ],
 )
-def test_a_day_without_a_close_takes_the_last_one_before(
+def test_day_without_a_close_uses_the_last_close_before_it(
     history: PriceHistory, day: date | None, row: int
 ) -> None:
     assert history.row_as_of(day) == row
 
 
 @pytest.mark.parametrize("day", [date(2024, 1, 16), date(2024, 2, 1), date(2100, 1, 1)])
-def test_no_close_stands_for_a_day_more_than_5_business_days_later(
+def test_day_more_than_5_business_days_after_the_last_close_is_rejected(
     history: PriceHistory, day: date
 ) -> None:
-    with pytest.raises(InvalidRequest, match=rf"within 5 business days before {day}.*2024-01-08"):
+    with pytest.raises(
+        InvalidRequest, match=rf"last close before {day} is of 2024-01-08, more than 5"
+    ):
         history.row_as_of(day)
 
 
 @pytest.mark.parametrize("day", [date(2024, 1, 3), date(1900, 1, 1)])
-def test_no_close_stands_for_a_day_before_the_first(history: PriceHistory, day: date) -> None:
-    with pytest.raises(InvalidRequest, match=f"{day} lies before the first close, 2024-01-04"):
+def test_day_before_the_first_close_is_rejected(history: PriceHistory, day: date) -> None:
+    with pytest.raises(InvalidRequest, match=f"{day} is before the first close on 2024-01-04"):
         history.row_as_of(day)
 
 
@@ -152,7 +192,7 @@ trading_days = st.dates(date(2024, 1, 1), date(2024, 3, 31)).filter(lambda day: 
     st.dates(date(2023, 12, 1), date(2024, 4, 30)),
 )
 @laws
-def test_as_of_in_words(dates: list[date], day: date) -> None:
+def test_row_of_a_day_agrees_with_a_search_day_by_day(dates: list[date], day: date) -> None:
     dates.sort()
     history = PriceHistory.of(["A"], dates, np.ones((len(dates), 1)))
     earlier = [row for row, each in enumerate(dates) if each <= day]
@@ -190,20 +230,22 @@ def test_select(history: PriceHistory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbols", "says"),
+    ("symbols", "message"),
     [
-        (["A", "X", "Y", "X"], "^X, Y: unknown"),
+        (["A", "X", "Y", "X"], "^unknown symbol X, Y: no price data"),
         (["A", "A"], "each once"),
         ([], "at least one symbol"),
     ],
 )
-def test_what_cannot_be_selected(history: PriceHistory, symbols: list[str], says: str) -> None:
-    with pytest.raises(InvalidRequest, match=says):
+def test_invalid_selection_is_rejected(
+    history: PriceHistory, symbols: list[str], message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=message):
         history.select(symbols)
 
 
-def test_an_unknown_column(history: PriceHistory) -> None:
-    with pytest.raises(InvalidRequest, match="X is unknown"):
+def test_unknown_symbol_is_rejected(history: PriceHistory) -> None:
+    with pytest.raises(InvalidRequest, match="unknown symbol X: no price data"):
         history.column("X")
 
 
@@ -216,17 +258,23 @@ def test_returns_are_simple_and_the_last_ones(history: PriceHistory) -> None:
     assert np.isnan(late.returns(2)).tolist() == [[False, True], [False, False]]
 
 
-# Digest and memory.
+def test_exact_closes_are_the_decimals_of_the_last_row() -> None:
+    history = PriceHistory.of(["A", "B"], DATES, np.array([[1, 2], [2, 0.1], [3, 125.674]]))
+    assert history.exact_closes() == [Decimal("3.0"), Decimal("125.674")]
+    assert history.exact_closes() is history.exact_closes()
 
 
-def test_the_digest_is_the_same_everywhere(history: PriceHistory) -> None:
+# Digest and cache.
+
+
+def test_digest_covers_names_days_and_closes(history: PriceHistory) -> None:
     # The names, a line each; days since 1970; closes row by row; all little-endian.
     content = b"A\nB" + struct.pack("<3q", 19726, 19727, 19730)
     content += struct.pack("<6d", 1, 10, 2, 20, 3, 30)
     assert history.digest == hashlib.sha256(content).hexdigest()
 
 
-def test_the_digest_tells_histories_apart(history: PriceHistory) -> None:
+def test_digest_differs_between_histories(history: PriceHistory) -> None:
     other = CLOSES.copy()
     other[1, 1] = np.nextafter(20, 21)
     different = [
@@ -243,14 +291,14 @@ def test_the_digest_tells_histories_apart(history: PriceHistory) -> None:
     assert PriceHistory.of(("A", "B"), DATES, CLOSES.tolist()).digest == history.digest
 
 
-def test_the_digest_does_not_depend_on_the_layout_of_memory() -> None:
+def test_digest_does_not_depend_on_the_memory_layout() -> None:
     history = prices(4, 30)
     turned = PriceHistory.of(history.symbols, history.dates, np.asfortranarray(history.closes))
     assert turned.digest == history.digest
     assert history.select(history.symbols).digest == history.digest
 
 
-def test_memory_computes_once_and_belongs_to_one_history(history: PriceHistory) -> None:
+def test_memo_computes_once_for_each_history(history: PriceHistory) -> None:
     calls: list[str] = []
 
     def compute(name: str) -> str:
@@ -265,7 +313,7 @@ def test_memory_computes_once_and_belongs_to_one_history(history: PriceHistory) 
     assert history.returns(2) is history.returns(2)
 
 
-def test_memory_keeps_what_is_nothing(history: PriceHistory) -> None:
+def test_memo_caches_none(history: PriceHistory) -> None:
     calls: list[int] = []
     for _ in range(2):
         assert history.memo("nothing", lambda: calls.append(1)) is None

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from rebalancer.application.ports.market import MarketStore, PriceSource
+from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.reports import Reports
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
 from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import SAMPLE, STORE, Sources
@@ -31,7 +32,7 @@ def kept(request, quickly, tmp_path, monkeypatch):
 def test_what_is_imported_is_what_commands_use(kept, market, write):
     assert kept("db", "upgrade").code == 0
     empty = kept("market", "list")
-    assert (empty.code, "run `rebalancer market import --prices FILE`" in empty.stderr) == (1, True)
+    assert (empty.code, "no prices are imported yet" in empty.stderr) == (1, True)
     assets = write("assets.csv", ASSETS)
     first = kept("market", "import", "--prices", market, "--assets", assets, "--json").json
     assert first == {"assets": 5, "days": 1500, "instruments": 2, "withheld": {}}
@@ -95,31 +96,31 @@ MONGO = Settings(mongo_url="mongodb://host/x")
 @pytest.mark.parametrize(
     ("settings", "named", "expected"),
     [
-        (Settings(), None, None),
-        (Settings(), Path("a.csv"), Path("a.csv")),
+        (Settings(), None, SAMPLE),
+        (Settings(), Path("a.csv"), "a.csv"),
         (Settings(), STORE, STORE),
-        (Settings(prices=Path("b.csv")), None, Path("b.csv")),
-        (Settings(prices=Path("b.csv")), Path("a.csv"), Path("a.csv")),
-        (Settings(prices=Path("b.csv")), SAMPLE, None),
+        (Settings(prices=Path("b.csv")), None, "b.csv"),
+        (Settings(prices=Path("b.csv")), Path("a.csv"), "a.csv"),
+        (Settings(prices=Path("b.csv")), SAMPLE, SAMPLE),
         (Settings(prices=STORE), None, STORE),
         (MONGO, None, STORE),
-        (MONGO, Path("a.csv"), Path("a.csv")),
-        (MONGO, SAMPLE, None),
-        (Settings(mongo_url=MONGO.mongo_url, prices=SAMPLE), None, None),
-        (Settings(mongo_url=MONGO.mongo_url, prices=Path("b.csv")), None, Path("b.csv")),
+        (MONGO, Path("a.csv"), "a.csv"),
+        (MONGO, SAMPLE, SAMPLE),
+        (Settings(mongo_url=MONGO.mongo_url, prices=SAMPLE), None, SAMPLE),
+        (Settings(mongo_url=MONGO.mongo_url, prices=Path("b.csv")), None, "b.csv"),
     ],
 )
-def test_which_prices_serve(settings, named, expected):
+def test_prices_come_from_the_caller_the_settings_or_the_default(settings, named, expected):
     found = Sources.of(settings, named)
     assert found.prices == expected
-    assert bool(found.cautions) == (expected is None)
+    assert bool(found.cautions) == (expected == SAMPLE)
 
 
 def test_all_that_is_kept_beside_portfolios_shares_a_store(tmp_path):
     settings = Settings(database_url=f"sqlite:///{tmp_path}/x.db")
     wired = build_container(Sources(STORE), settings=settings)
     try:
-        assert wired.get(PriceSource) is wired.get(MarketStore)
-        assert wired.get(Reports).engine is wired.get(MarketStore).engine
+        assert wired.get(PriceSource) is wired.get(StoredMarket)
+        assert wired.get(Reports).engine is wired.get(StoredMarket).store.engine
     finally:
         wired.close()

@@ -9,9 +9,10 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports.market import MarketStore, PriceSource
+from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
 
 _NOBODY = UUID(int=0)
@@ -123,7 +124,7 @@ def prices_part(prices: PriceSource) -> Part:
     return Part("prices", check)
 
 
-def kept_part(market: MarketStore) -> Part:
+def kept_part(market: StoredMarket) -> Part:
     """Prices that we keep ourselves: those that are known serve on while their store is away."""
 
     def check() -> None:

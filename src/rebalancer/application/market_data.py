@@ -11,12 +11,12 @@ import numpy as np
 
 from rebalancer.application.ports.market import (
     InstrumentSource,
-    MarketStore,
     PriceSource,
     Regimes,
     no_progress,
 )
 from rebalancer.application.ports.reports import Reports
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.backtest.metrics import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.bars import bars_of_history
@@ -368,7 +368,7 @@ class DescribeRegime:
 class PrepareStores:
     """Make the places ready where market data and reports are kept."""
 
-    market: MarketStore
+    market: StoredMarket
     reports: Reports
 
     def __call__(self) -> None:
@@ -402,7 +402,7 @@ class ImportResult:
 class ImportMarket:
     """Keep prices and instruments, so that all who share the store find them."""
 
-    store: MarketStore
+    store: StoredMarket
 
     def __call__(
         self,

@@ -490,20 +490,16 @@ def worth(quantity: Decimal, price: Decimal, currency: Currency) -> Decimal:
 
 def value_portfolio(portfolio: ManagedPortfolio, market: PriceHistory) -> ValuedPortfolio:
     """A portfolio at the market's last close."""
-    exact: dict[str, Decimal] = market.memo(
-        "closes by symbol",
-        lambda: {
-            symbol: Decimal(repr(close))
-            for symbol, close in zip(market.symbols, market.last_closes.tolist(), strict=True)
-        },
-    )
+    exact, columns = market.exact_closes(), market.columns
     held = portfolio.positions.holdings
-    unknown = [symbol for symbol in held if symbol not in exact]
+    unknown = [symbol for symbol in held if symbol not in columns]
     if unknown:
         raise InvalidRequest(
             f"{', '.join(unknown)}: held, but the prices have no such column", field="holdings"
         )
-    return ValuedPortfolio(portfolio, market.last_date, {symbol: exact[symbol] for symbol in held})
+    return ValuedPortfolio(
+        portfolio, market.last_date, {symbol: exact[columns[symbol]] for symbol in held}
+    )
 
 
 def _entry(

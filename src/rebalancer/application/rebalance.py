@@ -455,10 +455,7 @@ def record_proposal(
 
 def _closes(asked: Portfolio, context: RebalanceContext) -> dict[str, Decimal]:
     market = context.market
-    exact: list[Decimal] = market.memo(
-        "exact closes", lambda: [Decimal(repr(close)) for close in market.last_closes.tolist()]
-    )
-    columns = market.columns
+    exact, columns = market.exact_closes(), market.columns
     return {symbol: exact[columns[symbol]] for symbol in asked.symbols}
 
 

@@ -16,131 +16,129 @@ T = TypeVar("T")
 log = logging.getLogger("rebalancer.market")
 
 CHECK_INTERVAL = 1.0
-"""Seconds for which nobody asks whether anything has changed."""
+"""Seconds between two checks of the revision."""
 
 
 class RevisionCache(Generic[T]):
-    """Something that is read again when its revision has changed.
+    """Single-flight cache that serves the last value while its source is down.
 
-    Whether it has is asked at most once in a while, by one thread for all. Meanwhile others have
-    what is known, or the failure of a moment ago; they wait only where neither is there yet, or for
-    what somebody has just changed. So one thread at most waits for a store that does not answer,
-    and what is known serves on until it does.
+    The revision is checked at most once per interval, by one thread for all. Meanwhile other
+    threads get the cached value, or the last error. They wait only if there is neither, or if the
+    value was invalidated since the last check. So at most one thread waits for a source that does
+    not answer.
 
     Args:
-        what: What it is called, in the plural.
-        read: Reads it, as of a revision.
-        revision: Tells its revision, which is another one after every change.
-        patience: Seconds, see `CHECK_INTERVAL`; after them a failed store is asked again.
-        clock: Seconds that pass.
+        name: What is cached, for the log, in the plural.
+        read: Reads the value of a revision.
+        revision: Reads the revision, which changes with every change of the value.
+        check_interval: Seconds between two checks; a failed source is asked again as often.
+        clock: Monotonic seconds.
     """
 
     def __init__(
         self,
-        what: str,
+        name: str,
         read: Callable[[str], T],
         revision: Callable[[], str],
         *,
-        patience: float = CHECK_INTERVAL,
+        check_interval: float = CHECK_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._what = what
+        self._name = name
         self._read, self._revision = read, revision
-        self._patience, self._clock = patience, clock
-        self._told = Condition()
-        self._asking = False
-        self._asked: float | None = None
-        self._changes = 0
-        """How often somebody has said that something has changed."""
-
+        self._check_interval, self._clock = check_interval, clock
+        self._state = Condition()
+        self._checking = False
+        self._checked_at: float | None = None
+        self._invalidations = 0
         self._covered = 0
-        """How many of these whoever asked last knew of."""
+        """Invalidations before the last check began."""
 
-        self._known: tuple[str, T] | None = None
-        self._failed: RebalancerError | None = None
+        self._cached: tuple[str, T] | None = None
+        self._error: RebalancerError | None = None
 
-    def __call__(self) -> T:
-        """What it is now, or was when it could last be read.
+    def get(self) -> T:
+        """Return the current value, or the last one that could be read.
 
         Raises:
-            Unavailable: the store has not answered yet.
-            InvalidRequest: what it has makes no sense, and has not yet.
+            Unavailable: the source has not answered yet.
+            InvalidRequest: the source has never held a valid value.
         """
-        with self._told:
-            while self._asking and self._worth_waiting():
-                self._told.wait()
-            if self._asking or self._fresh():
-                return self._answer()
-            self._asking = True
-            changes = self._changes
+        with self._state:
+            while self._checking and self._must_wait():
+                self._state.wait()
+            if self._checking or self._is_fresh():
+                return self._result()
+            self._checking = True
+            invalidations = self._invalidations
         found: tuple[str, T] | None = None
-        failed: RebalancerError | None = None
+        error: RebalancerError | None = None
         try:
-            found = self._ask()
-        except RebalancerError as error:
-            failed = error
-        finally:  # others go on in any case
-            with self._told:
-                self._asking = False
-                self._note(found, failed, changes)
-                self._told.notify_all()
-        with self._told:
-            return self._answer()
+            found = self._load()
+        except RebalancerError as raised:
+            error = raised
+        finally:  # release the waiting threads in any case
+            with self._state:
+                self._checking = False
+                self._record(found, error, invalidations)
+                self._state.notify_all()
+        with self._state:
+            return self._result()
 
-    def ask_again(self) -> None:
-        """Something has changed, as whoever calls knows."""
-        with self._told:
-            self._changes += 1
+    def invalidate(self) -> None:
+        """Check the revision at the next call of `get`."""
+        with self._state:
+            self._invalidations += 1
 
     def check(self) -> None:
-        """See that what is known is what there is.
+        """Check that the cached value is the current one.
 
         Raises:
-            Unavailable: the store does not answer, or did not a moment ago.
-            InvalidRequest: what it has makes no sense.
+            Unavailable: the source does not answer, or did not at the last check.
+            InvalidRequest: the source holds an invalid value.
         """
-        self()
-        with self._told:
-            if self._failed is not None:
-                raise _again(self._failed)
+        self.get()
+        with self._state:
+            if self._error is not None:
+                raise _copy_of(self._error)
 
-    def _ask(self) -> tuple[str, T]:
-        revision = self._revision()  # before the reading, which may see more, not less
-        if self._known is not None and self._known[0] == revision:
-            return self._known
+    def _load(self) -> tuple[str, T]:
+        revision = self._revision()  # before the value, which may then be newer, never older
+        if self._cached is not None and self._cached[0] == revision:
+            return self._cached
         return revision, self._read(revision)
 
-    def _note(
-        self, found: tuple[str, T] | None, failed: RebalancerError | None, changes: int
+    def _record(
+        self, found: tuple[str, T] | None, error: RebalancerError | None, invalidations: int
     ) -> None:
         if found is not None:
-            if self._failed is not None and self._known is not None:
-                log.warning("%s can be read again", self._what)
-            self._known = found
-        elif failed is None:
-            return  # a bug, which whoever asked meets; the next one asks again
-        elif self._failed is None and self._known is not None:
-            log.warning("%s cannot be read, those known serve on: %s", self._what, failed)
-        self._failed, self._asked, self._covered = failed, self._clock(), changes
+            if self._error is not None and self._cached is not None:
+                log.warning("%s can be read again", self._name)
+            self._cached = found
+        elif error is None:
+            return  # a bug: its thread raises it, and the next one tries again
+        elif self._error is None and self._cached is not None:
+            log.warning("%s cannot be read; serving the last ones: %s", self._name, error)
+        self._error, self._checked_at, self._covered = error, self._clock(), invalidations
 
-    def _worth_waiting(self) -> bool:
-        nothing = self._known is None and self._failed is None
-        return nothing or self._covered < self._changes
+    def _must_wait(self) -> bool:
+        is_empty = self._cached is None and self._error is None
+        return is_empty or self._covered < self._invalidations
 
-    def _fresh(self) -> bool:
-        if self._asked is None or self._covered < self._changes:
+    def _is_fresh(self) -> bool:
+        if self._checked_at is None or self._covered < self._invalidations:
             return False
-        return self._clock() - self._asked < self._patience
+        return self._clock() - self._checked_at < self._check_interval
 
-    def _answer(self) -> T:
-        if self._known is not None:
-            return self._known[1]
-        assert self._failed is not None
-        raise _again(self._failed)
+    def _result(self) -> T:
+        if self._cached is not None:
+            return self._cached[1]
+        assert self._error is not None
+        raise _copy_of(self._error)
 
 
-def _again(failed: RebalancerError) -> RebalancerError:
-    """The same failure, for another thread to raise."""
-    again = copy.copy(failed)
-    again.__cause__ = failed.__cause__
-    return again
+def _copy_of(error: RebalancerError) -> RebalancerError:
+    """Return a copy that another thread can raise: a traceback belongs to one thread."""
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied

@@ -1,31 +1,24 @@
-"""Where market data come from: files, packages or a store."""
+"""Where market data come from: a registered provider, a CSV file or the store."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import attrs
-from dishka import (
-    Provider,
-    Scope,
-    from_context,
-    provide,
-)
+from dishka import Provider, Scope, from_context, provide
 
-from rebalancer.adapters.market_data.csv_files import CsvInstruments, CsvPrices, PackagedInstruments
-from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
+from rebalancer.adapters.market_data.csv_files import CsvInstruments
+from rebalancer.adapters.market_data.registry import PROVIDERS, provider_of
 from rebalancer.adapters.rl.regimes import KeptRegimes
-from rebalancer.application.ports.market import (
-    InstrumentSource,
-    MarketStore,
-    PriceSource,
-    Regimes,
-)
+from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
 
-STORE, SAMPLE = Path("store"), Path("sample")
-"""What to name in place of a price file: prices that were imported; the packaged ones."""
+SAMPLE = "sample"
+"""Provider of the packaged prices."""
+
+STORE = "store"
+"""Name of the prices that were imported into the store."""
 
 
 @attrs.frozen
@@ -33,59 +26,69 @@ class Sources:
     """Where market data come from.
 
     Attributes:
-        prices: A CSV file; `STORE`: what was imported; None: the packaged sample.
-        assets: An instrument list; None: the one that was imported where the prices are, else the
-            packaged one.
-        sample: Which part of the sample.
+        prices: Name in `PROVIDERS`, `STORE`, or the path of a CSV file.
+        assets: CSV file with instruments; None for those of the store or the provider.
     """
 
-    prices: Path | None = None
+    prices: str = attrs.field(default=SAMPLE, converter=str)
     assets: Path | None = None
-    sample: Literal["stocks", "factors"] = "stocks"
 
     @classmethod
     def of(
-        cls, settings: Settings, prices: Path | None = None, assets: Path | None = None
+        cls, settings: Settings, prices: Path | str | None = None, assets: Path | None = None
     ) -> Sources:
-        """What is named on the command line, else in the settings; else what there is.
+        """Return the sources that a caller names, else those of the settings, else the default.
 
-        That is the store where an operator has set one up for market data (MongoDB), so that all
-        processes see the same; else the packaged sample. In the database nobody need expect prices:
-        there they serve when they are named, as `STORE`. `SAMPLE` names the sample all the same.
+        The default is the store if MongoDB is configured, and the sample otherwise: a database
+        alone need not hold prices.
         """
-        named = prices or settings.prices or (SAMPLE if settings.mongo_url is None else STORE)
-        return cls(
-            prices=None if named == SAMPLE else named,
-            assets=assets or settings.assets,
-        )
+        default = SAMPLE if settings.mongo_url is None else STORE
+        return cls(prices or settings.prices or default, assets or settings.assets)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """CSV files that are read."""
+        prices = () if self.prices == STORE or self.prices in PROVIDERS else (Path(self.prices),)
+        return prices if self.assets is None else (*prices, self.assets)
+
+    @property
+    def portable_prices(self) -> str:
+        """``prices`` in a form that is valid in any working directory."""
+        is_file = Path(self.prices) in self.files
+        return str(Path(self.prices).resolve()) if is_file else self.prices
+
+    @property
+    def title(self) -> str:
+        """Name of the prices in reports."""
+        return provider_of(self.prices).title
 
     @property
     def cautions(self) -> tuple[str, ...]:
         """What a reader of results on these prices must know."""
-        return (SURVIVORSHIP,) if self.prices is None else ()
+        return provider_of(self.prices).cautions
 
 
 class MarketProvider(Provider):
-    """Prices and instruments from files, or from the packages."""
+    """Prices and instruments of a registered provider or of CSV files."""
 
     scope = Scope.APP
     sources = from_context(provides=Sources, scope=Scope.APP)
 
     @provide
     def prices(self, sources: Sources) -> PriceSource:
-        """A file, or the packaged sample."""
-        if sources.prices is None:
-            return SamplePrices(sources.sample)
-        return CsvPrices(sources.prices)
+        """Open the provider's prices."""
+        return provider_of(sources.prices).prices()
 
     @provide
     def instruments(self, sources: Sources) -> InstrumentSource:
-        """A file, or the packaged list."""
-        return PackagedInstruments() if sources.assets is None else CsvInstruments(sources.assets)
+        """Open the CSV file of instruments, or the provider's list."""
+        if sources.assets is not None:
+            return CsvInstruments(sources.assets)
+        return provider_of(sources.prices).instruments()
 
     @provide
     def regimes(self) -> Regimes:
-        """The ones that are shipped."""
+        """Packaged regime model."""
         return KeptRegimes()
 
 
@@ -95,8 +98,8 @@ class StoredPricesProvider(Provider):
     scope = Scope.APP
 
     @provide
-    def prices(self, market: MarketStore) -> PriceSource:
-        """The store's."""
+    def prices(self, market: StoredMarket) -> PriceSource:
+        """Prices of the store."""
         return market
 
 
@@ -106,6 +109,6 @@ class StoredInstrumentsProvider(Provider):
     scope = Scope.APP
 
     @provide
-    def instruments(self, market: MarketStore) -> InstrumentSource:
-        """The store's."""
+    def instruments(self, market: StoredMarket) -> InstrumentSource:
+        """Instruments of the store."""
         return market

@@ -22,7 +22,6 @@ from rebalancer.application.health import (
     store_part,
 )
 from rebalancer.application.ports.market import (
-    MarketStore,
     PriceCache,
     PriceSource,
 )
@@ -30,6 +29,7 @@ from rebalancer.application.ports.reports import (
     Reports,
 )
 from rebalancer.application.ports.store import Database, UnitOfWork
+from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
 from rebalancer.wiring.market import STORE, Sources
@@ -79,7 +79,7 @@ class DatabaseProvider(Provider):
 class DocumentStores:
     """What is kept beside people and portfolios, all in the same place."""
 
-    market: MarketStore
+    market: StoredMarket
     reports: Reports
 
 
@@ -97,7 +97,8 @@ class DocumentProvider(Provider):
             from rebalancer.adapters.sql.market import SqlMarket
             from rebalancer.adapters.sql.reports import SqlReports
 
-            yield DocumentStores(SqlMarket(pool.engine, cache), SqlReports(pool.engine))
+            market = StoredMarket(SqlMarket(pool.engine), cache)
+            yield DocumentStores(market, SqlReports(pool.engine))
             return
         try:
             from rebalancer.adapters.mongo import connection
@@ -108,11 +109,12 @@ class DocumentProvider(Provider):
                 "the client of MongoDB is not installed: pip install 'rebalancer[servers]'"
             ) from None
         database = connection.connect(settings.mongo_url)
-        yield DocumentStores(MongoMarket(database, cache), MongoReports(database))
+        market = StoredMarket(MongoMarket(database), cache)
+        yield DocumentStores(market, MongoReports(database))
         database.client.close()
 
     @provide
-    def market(self, kept: DocumentStores) -> MarketStore:
+    def market(self, kept: DocumentStores) -> StoredMarket:
         """Bars and instruments."""
         return kept.market
 

@@ -18,22 +18,24 @@ class Provider:
     """Market-data provider, as callers choose it by name.
 
     Attributes:
+        title: Name in reports.
         prices: Creates its price source; must not do I/O.
         instruments: Creates its list of instruments; the packaged list by default.
         cautions: What a reader of results on these prices must know.
     """
 
+    title: str
     prices: Callable[[], PriceSource]
     instruments: Callable[[], InstrumentSource] = PackagedInstruments
     cautions: tuple[str, ...] = ()
 
 
 PROVIDERS: Mapping[str, Provider] = {
-    "sample": Provider(SamplePrices, cautions=(SURVIVORSHIP,)),
+    "sample": Provider("packaged sample", SamplePrices, cautions=(SURVIVORSHIP,)),
 }
 """Providers by name. The name ``store`` is reserved for imported prices."""
 
 
 def provider_of(name: str) -> Provider:
     """Return the provider of this name; any other name is the path of a CSV file."""
-    return PROVIDERS.get(name) or Provider(partial(CsvPrices, Path(name)))
+    return PROVIDERS.get(name) or Provider(Path(name).name, partial(CsvPrices, Path(name)))

@@ -1,13 +1,12 @@
-"""Market data in MongoDB: bars in buckets, one document an asset and year."""
+"""Market data in MongoDB: one document per asset and year."""
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import numpy as np
@@ -26,30 +25,17 @@ from rebalancer.adapters.mongo.connection import (
     refused,
     translated,
 )
-from rebalancer.application.ports.market import PriceCache, no_progress
-from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
-from rebalancer.application.stored_market import StoredPrices
+from rebalancer.application.ports.market import no_progress
 from rebalancer.domain.errors import Unavailable
-from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, split_by_year
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
-from rebalancer.domain.market.prices import PriceHistory
 
-_AT_ONCE = 64
-"""Assets that are read, merged and written at a time."""
+_BATCH_SIZE = 10_000
+"""Documents in one reply of the server; it sends at most 16 MB."""
 
-_FETCHED_AT_ONCE = 10_000
-"""Documents that the server may send at a time; it sends no more than 16 MB."""
-
-_ROUNDS = 50
-"""Times that somebody else may have been quicker, before we give up."""
-
-_AT_IT = timedelta(minutes=15)
-"""How long ago somebody may have begun to write and be at it still; most writes take seconds."""
-
-_BARS, _INSTRUMENTS = "bars", "instruments"
 _RAISED: Document = {"$inc": {"revision": 1}}
 
-_KIND_OF_BARS = {
+_BARS_VALIDATOR = {
     "$jsonSchema": {
         "bsonType": "object",
         "required": ["symbol", "year", "revision", "days", "close"],
@@ -79,7 +65,7 @@ _KIND_OF_BARS = {
             },
         },
     },
-    "$expr": {  # each figure as long as the days
+    "$expr": {  # each field as long as the days
         "$and": [
             {"$eq": [{"$size": {"$ifNull": [f"${name}", "$days"]}}, {"$size": "$days"}]}
             for name in BAR_FIELDS
@@ -87,7 +73,7 @@ _KIND_OF_BARS = {
     },
 }
 
-_KIND_OF_INSTRUMENT = {
+_INSTRUMENT_VALIDATOR = {
     "$jsonSchema": {
         "bsonType": "object",
         "required": ["_id", "position", "name"],
@@ -102,7 +88,7 @@ _KIND_OF_INSTRUMENT = {
     }
 }
 
-_KIND_OF_REVISION = {
+_REVISION_VALIDATOR = {
     "$jsonSchema": {
         "bsonType": "object",
         "required": ["_id", "life", "revision"],
@@ -122,79 +108,46 @@ _Years = dict[tuple[str, int], Bars]
 class MongoMarket:
     """See `MarketStore`.
 
-    Whoever merges a year with what is known of it puts its document in place of the very revision
-    that they read. Where somebody else was quicker, no document matches, the unique index refuses
-    another of the same year, and they read again.
+    A save reads a year, merges it, and replaces the document of the revision that it read. If
+    another process was faster, no document matches, the unique index rejects a second one for the
+    same year, and the save is retried.
 
-    A counter of changes tells processes to read again. It is raised before the first change and
-    after the last, and says meanwhile who is at it, and when they last wrote: so an import that was
-    killed is told from one that had nothing to do, and the next one raises the counter in its
-    place. Whoever has not written for long is at it no more.
+    A revision counter tells processes to read again. It is raised before the first change and after
+    the last one. In between it lists the running imports with their last write. So the next import
+    detects one that was killed, and raises the counter in its place.
 
     Args:
-        database: One of `connect`.
-        cache: See `StoredPrices`; so are the next.
-        patience: See there.
-        clock: See there.
-        now: What time it is.
+        database: See `connect`.
+        assets_per_write: Assets that are read, merged and written together.
+        retries: Most attempts to save a year that other processes also save.
+        abandoned_after: Age of the last write after which an import counts as killed.
+        now: Current time.
     """
 
     def __init__(
         self,
         database: Database[Document],
-        cache: PriceCache | None = None,
         *,
-        patience: float = CHECK_INTERVAL,
-        clock: Callable[[], float] = time.monotonic,
+        assets_per_write: int = 64,
+        retries: int = 50,
+        abandoned_after: timedelta = timedelta(minutes=15),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.database = database
-        self._time = now
+        self._assets_per_write = assets_per_write
+        self._retries = retries
+        self._abandoned_after = abandoned_after
+        self._now = now
         self._preparation = Preparation(self._prepare)
-        self._prices = StoredPrices(
-            lambda: self._read(None, None, None, ("close",)).values(),
-            lambda: self._revision(_BARS),
-            cache=cache,
-            patience=patience,
-            clock=clock,
-        )
-        self._listed = RevisionCache(
-            "instruments",
-            lambda _: self._read_instruments(),
-            lambda: self._revision(_INSTRUMENTS),
-            patience=patience,
-            clock=clock,
-        )
 
     def prepare(self) -> None:
-        """See `MarketStore.prepare`: the server checks documents, and that each year has one."""
+        """See `MarketStore.prepare`; the server validates documents and allows one per year."""
         self._preparation()
 
-    def check(self) -> None:
-        """See `MarketStore.check`."""
-        self._prices.check()
-
-    def withheld(self) -> Mapping[str, str]:
-        """See `MarketStore.withheld`."""
-        return self._prices.withheld()
-
-    def symbols(self) -> tuple[str, ...]:
-        """See `PriceSource.symbols`."""
-        return self._prices.symbols()
-
-    def closes(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        days: int | None = None,
-        until: date | None = None,
-    ) -> PriceHistory:
-        """See `PriceSource.closes`."""
-        return self._prices.closes(symbols, days=days, until=until)
-
-    def instruments(self) -> Instruments:
-        """See `InstrumentSource.instruments`."""
-        return self._listed()
+    def revision(self, of: Literal["bars", "instruments"]) -> str:
+        """See `MarketStore.revision`."""
+        counter = self._read_counter(of)
+        return f"{counter['life']}.{counter['revision']}"
 
     def save_bars(
         self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
@@ -202,37 +155,36 @@ class MongoMarket:
         """See `MarketStore.save_bars`."""
         self._preparation.once()
         changed = 0
-        try:
-            with self._changing(_BARS) as begin:
-                for at in range(0, len(bars), _AT_ONCE):
-                    some = bars[at : at + _AT_ONCE]
-                    changed += self._keep(split_by_year(some), begin)
-                    progress(len(some))
-        finally:
-            self._prices.ask_again()
+        with self._changing("bars") as announce:
+            for at in range(0, len(bars), self._assets_per_write):
+                some = bars[at : at + self._assets_per_write]
+                changed += self._save_years(split_by_year(some), announce)
+                progress(len(some))
         return changed
 
     def save_instruments(self, instruments: Instruments) -> int:
         """See `MarketStore.save_instruments`."""
         self._preparation.once()
-        with self._changing(_INSTRUMENTS) as begin, translated():
+        with self._changing("instruments") as announce, translated():
             documents = {each["_id"]: each for each in self.database.instruments.find()}
             last = max((each["position"] for each in documents.values()), default=-1)
             changed = []
             for one in instruments:
                 before = documents.get(one.symbol)
-                if before is not None and _instrument(before) == one:
+                if before is not None and _instrument_of(before) == one:
                     continue
                 if before is None:
                     last += 1
                 position = last if before is None else before["position"]
-                told = _told(one, position)
-                changed.append(ReplaceOne({"_id": one.symbol}, told, upsert=True))
+                document = _instrument_document(one, position)
+                changed.append(ReplaceOne({"_id": one.symbol}, document, upsert=True))
             if changed:
-                begin()
-                if _quickest(self.database.instruments, changed):
-                    raise Unavailable("others keep the same instruments at this moment; try again")
-        self._listed.ask_again()
+                announce()
+                if _write_unordered(self.database.instruments, changed):
+                    raise Unavailable(
+                        "another process is saving the same instruments; try again",
+                        code="market_store_busy",
+                    )
         return len(changed)
 
     def bars(
@@ -241,139 +193,131 @@ class MongoMarket:
         *,
         first: date | None = None,
         last: date | None = None,
+        fields: Sequence[str] = BAR_FIELDS,
     ) -> dict[str, Bars]:
         """See `MarketStore.bars`."""
-        return self._read(symbols, first, last, BAR_FIELDS)
+        query: dict[str, Any] = {}
+        if symbols is not None:
+            query["symbol"] = {"$in": list(symbols)}
+        if first is not None:
+            query["year"] = {"$gte": first.year}
+        if last is not None:
+            query.setdefault("year", {})["$lte"] = last.year
+        projection = {"_id": False} | dict.fromkeys(("symbol", "days", *fields), True)
+        parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
+        with translated():
+            documents = self.database.bars.find(
+                query,
+                projection,
+                sort=[("symbol", 1), ("year", 1)],  # the order of the index
+                batch_size=_BATCH_SIZE,
+            )
+            for document in documents:
+                parts[document["symbol"]].append(_columns_of(document))
+        return join_years(parts, first, last)
+
+    def instruments(self) -> Instruments:
+        """See `MarketStore.instruments`."""
+        with translated():
+            documents = self.database.instruments.find(sort=[("position", 1), ("_id", 1)])
+            return Instruments.of(_instrument_of(each) for each in documents)
 
     def _prepare(self) -> None:
         unique = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year", unique=True)
-        prepare(self.database, _BARS, _KIND_OF_BARS, [unique])
-        prepare(self.database, _INSTRUMENTS, _KIND_OF_INSTRUMENT)
-        prepare(self.database, "revisions", _KIND_OF_REVISION)
+        prepare(self.database, "bars", _BARS_VALIDATOR, [unique])
+        prepare(self.database, "instruments", _INSTRUMENT_VALIDATOR)
+        prepare(self.database, "revisions", _REVISION_VALIDATOR)
 
-    def _read(
-        self,
-        symbols: Sequence[str] | None,
-        first: date | None,
-        last: date | None,
-        figures: Sequence[str],
-    ) -> dict[str, Bars]:
-        wanted: dict[str, Any] = {}
-        if symbols is not None:
-            wanted["symbol"] = {"$in": list(symbols)}
-        if first is not None:
-            wanted["year"] = {"$gte": first.year}
-        if last is not None:
-            wanted.setdefault("year", {})["$lte"] = last.year
-        fields = {"_id": False} | dict.fromkeys(("symbol", "days", *figures), True)
-        parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
-        with translated():
-            found = self.database.bars.find(
-                wanted,
-                fields,
-                sort=[("symbol", 1), ("year", 1)],  # as the index has them
-                batch_size=_FETCHED_AT_ONCE,
-            )
-            for document in found:
-                parts[document["symbol"]].append(_columns(document))
-        return join_years(parts, first, last)
-
-    def _keep(self, given: _Years, begin: Callable[[], None]) -> int:
-        """Keep years of some assets; tells how many days that has changed."""
-        changed, left = 0, given
-        for _ in range(_ROUNDS):
-            known = self._known(left)
-            writes, keys, days = [], [], []
+    def _save_years(self, given: _Years, announce: Callable[[], None]) -> int:
+        """Save years of some assets; return how many days changed."""
+        total, left = 0, given
+        for _ in range(self._retries):
+            stored = self._stored_years(left)
+            writes, keys, counts = [], [], []
             for key, bars in left.items():
-                revision, before = known.get(key, (0, None))
-                year = bars if before is None else before.merged_with(bars)
-                different = year.count_changes_since(before)
-                if different:
+                revision, before = stored.get(key, (0, None))
+                year, changed = merge_year(before, bars)
+                if changed:
                     seen = {"symbol": key[0], "year": key[1], "revision": revision}
-                    document = _document(key, year, revision + 1)
+                    document = _year_document(key, year, revision + 1)
                     writes.append(ReplaceOne(seen, document, upsert=True))
                     keys.append(key)
-                    days.append(different)
+                    counts.append(changed)
             if not writes:
-                return changed
-            begin()
+                return total
+            announce()
             with translated():
-                late = _quickest(self.database.bars, writes)
-            changed += sum(count for at, count in enumerate(days) if at not in late)
-            left = {keys[at]: given[keys[at]] for at in late}
-        raise Unavailable("others keep prices of the same assets all the time; try again")
+                lost = _write_unordered(self.database.bars, writes)
+            total += sum(count for at, count in enumerate(counts) if at not in lost)
+            left = {keys[at]: given[keys[at]] for at in lost}
+        raise Unavailable(
+            "other processes are saving prices of the same assets; try again",
+            code="market_store_busy",
+        )
 
-    def _known(self, years: _Years) -> dict[tuple[str, int], tuple[int, Bars]]:
-        """What is kept of some years, and of some beside them, with its revision."""
+    def _stored_years(self, years: _Years) -> dict[tuple[str, int], tuple[int, Bars]]:
+        """Read the stored bars of these years with their revision, and perhaps of further ones."""
         if not years:
             return {}
         calendar = [year for _, year in years]
-        wanted = {
+        query = {
             "symbol": {"$in": sorted({symbol for symbol, _ in years})},
             "year": {"$gte": min(calendar), "$lte": max(calendar)},
         }
         with translated():
-            found = self.database.bars.find(wanted, {"_id": False}, batch_size=_FETCHED_AT_ONCE)
+            documents = self.database.bars.find(query, {"_id": False}, batch_size=_BATCH_SIZE)
             return {
                 (each["symbol"], each["year"]): (
                     each["revision"],
-                    Bars(each["symbol"], **_columns(each)),
+                    Bars(each["symbol"], **_columns_of(each)),
                 )
-                for each in found
+                for each in documents
             }
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Callable[[], None]]:
-        """Gives what must be called before each change of something."""
-        ours, begun = f"open.{uuid4().hex}", False
+        """Yield a function to call before each change of the data of this name."""
+        ours, announced = f"open.{uuid4().hex}", False
 
-        def begin() -> None:
-            nonlocal begun
-            wrote: Document = {"$set": {ours: self._time()}}
-            self._count(name, wrote if begun else wrote | _RAISED)
-            begun = True
+        def announce() -> None:
+            nonlocal announced
+            last_write: Document = {"$set": {ours: self._now()}}
+            self._update_counter(name, last_write if announced else last_write | _RAISED)
+            announced = True
 
         try:
-            yield begin
+            yield announce
         finally:
-            if begun:
-                self._count(name, {"$unset": {ours: ""}, **_RAISED})
-        if not begun and (others := self._counted(name).get("open")):
-            long_ago = self._time() - _AT_IT
-            gone = {f"open.{one}": "" for one, wrote in others.items() if wrote < long_ago}
-            self._count(name, _RAISED | ({"$unset": gone} if gone else {}))
+            if announced:
+                self._update_counter(name, {"$unset": {ours: ""}, **_RAISED})
+        if not announced and (others := self._read_counter(name).get("open")):
+            oldest = self._now() - self._abandoned_after
+            killed = {f"open.{one}": "" for one, last in others.items() if last < oldest}
+            self._update_counter(name, _RAISED | ({"$unset": killed} if killed else {}))
 
-    def _count(self, name: str, change: Mapping[str, Any]) -> None:
-        """Change the counter, or who is at it."""
+    def _update_counter(self, name: str, change: Mapping[str, Any]) -> None:
+        """Change the counter or its list of running imports."""
         change = {"$setOnInsert": {"life": uuid4().hex}, **change}
         with translated():
             try:
                 self.database.revisions.update_one({"_id": name}, change, upsert=True)
-            except DuplicateKeyError:  # two were the first; now there is one
+            except DuplicateKeyError:  # two processes inserted it; now there is one
                 self.database.revisions.update_one({"_id": name}, change)
 
-    def _counted(self, name: str) -> Mapping[str, Any]:
+    def _read_counter(self, name: str) -> Mapping[str, Any]:
         with translated():
             found = self.database.revisions.find_one({"_id": name})
         return found or {"life": "", "revision": 0}
 
-    def _revision(self, name: str) -> str:
-        """The counter, and whose it is: that of a database made anew is none of the one before."""
-        counted = self._counted(name)
-        return f"{counted['life']}.{counted['revision']}"
 
-    def _read_instruments(self) -> Instruments:
-        with translated():
-            found = self.database.instruments.find(sort=[("position", 1), ("_id", 1)])
-            return Instruments.of(_instrument(each) for each in found)
-
-
-def _quickest(collection: Collection[Document], writes: Sequence[ReplaceOne[Document]]) -> set[int]:
-    """Write documents in any order; tells at which of them somebody else was quicker.
+def _write_unordered(
+    collection: Collection[Document], writes: Sequence[ReplaceOne[Document]]
+) -> set[int]:
+    """Write documents in any order; return the writes that another process forestalled.
 
     Raises:
-        InvalidRequest: the server refuses one; names the field.
-        PyMongoError: it could not write them, or not on most servers.
+        InvalidRequest: the server rejects a document; the message names the field.
+        PyMongoError: the server could not write them, or not on most replicas.
     """
     try:
         collection.bulk_write(writes, ordered=False)
@@ -390,14 +334,14 @@ def _quickest(collection: Collection[Document], writes: Sequence[ReplaceOne[Docu
     return set()
 
 
-def _document(key: tuple[str, int], bars: Bars, revision: int) -> Document:
+def _year_document(key: tuple[str, int], bars: Bars, revision: int) -> Document:
     columns = bars.columns()
     days = columns.pop("days").astype(np.int64).tolist()
-    figures = {name: values.tolist() for name, values in columns.items()}
-    return {"symbol": key[0], "year": key[1], "revision": revision, "days": days, **figures}
+    fields = {name: values.tolist() for name, values in columns.items()}
+    return {"symbol": key[0], "year": key[1], "revision": revision, "days": days, **fields}
 
 
-def _columns(document: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _columns_of(document: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {
         "days": np.array(document["days"], dtype=np.int64).astype("datetime64[D]")
     }
@@ -407,16 +351,16 @@ def _columns(document: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _told(instrument: Instrument, position: int) -> Document:
-    told: Document = {"position": position, "name": instrument.name}
+def _instrument_document(instrument: Instrument, position: int) -> Document:
+    document: Document = {"position": position, "name": instrument.name}
     if instrument.asset_class is not None:
-        told["asset_class"] = str(instrument.asset_class)
+        document["asset_class"] = str(instrument.asset_class)
     if instrument.daily_volume is not None:
-        told["daily_volume"] = float(instrument.daily_volume)
-    return told
+        document["daily_volume"] = float(instrument.daily_volume)
+    return document
 
 
-def _instrument(document: Mapping[str, Any]) -> Instrument:
+def _instrument_of(document: Mapping[str, Any]) -> Instrument:
     kind = document.get("asset_class")
     return Instrument(
         document["_id"],

@@ -1,12 +1,12 @@
-"""Market data in a SQL database: a row an asset and year, its columns packed."""
+"""Market data in a SQL database: one row per asset and year, its columns packed."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import msgspec
@@ -16,123 +16,67 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from rebalancer.adapters.sql.engine import reading, upserted, writing
-from rebalancer.adapters.sql.tables import instruments as listed
+from rebalancer.adapters.sql.tables import instruments as instrument_table
 from rebalancer.adapters.sql.tables import price_years, revisions
-from rebalancer.application.ports.market import PriceCache, no_progress
-from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
-from rebalancer.application.stored_market import StoredPrices
-from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, split_by_year
+from rebalancer.application.ports.market import no_progress
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
-from rebalancer.domain.market.prices import PriceHistory
-
-_AT_ONCE = 64
-"""Assets that are kept in one transaction: others may write in between."""
-
-_BARS, _INSTRUMENTS = "bars", "instruments"
 
 _Years = dict[tuple[str, int], Bars]
 
 
+@attrs.frozen
 class SqlMarket:
     """See `MarketStore`.
 
-    Those who keep prices take turns at the row that counts how often they have changed.
+    Transactions that save bars lock the row that holds their revision, so they run one by one.
 
-    Args:
-        engine: One of `connect`.
-        cache: See `StoredPrices`; so are the next.
-        patience: See there.
-        clock: See there.
+    Attributes:
+        engine: See `connect`.
+        assets_per_transaction: Assets that are saved together; other writers run in between.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        cache: PriceCache | None = None,
-        *,
-        patience: float = CHECK_INTERVAL,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.engine = engine
-        self._prices = StoredPrices(
-            lambda: self._read(None, None, None, ("close",)).values(),
-            lambda: self._revision(_BARS),
-            cache=cache,
-            patience=patience,
-            clock=clock,
-        )
-        self._listed = RevisionCache(
-            "instruments",
-            lambda _: self._read_instruments(),
-            lambda: self._revision(_INSTRUMENTS),
-            patience=patience,
-            clock=clock,
-        )
+    engine: Engine
+    assets_per_transaction: int = 64
 
     def prepare(self) -> None:
-        """See `MarketStore.prepare`; tables are a matter of `Database.upgrade`."""
+        """See `MarketStore.prepare`; `Database.upgrade` creates the tables."""
 
-    def check(self) -> None:
-        """See `MarketStore.check`."""
-        self._prices.check()
-
-    def withheld(self) -> Mapping[str, str]:
-        """See `MarketStore.withheld`."""
-        return self._prices.withheld()
-
-    def symbols(self) -> tuple[str, ...]:
-        """See `PriceSource.symbols`."""
-        return self._prices.symbols()
-
-    def closes(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        days: int | None = None,
-        until: date | None = None,
-    ) -> PriceHistory:
-        """See `PriceSource.closes`."""
-        return self._prices.closes(symbols, days=days, until=until)
-
-    def instruments(self) -> Instruments:
-        """See `InstrumentSource.instruments`."""
-        return self._listed()
+    def revision(self, of: Literal["bars", "instruments"]) -> str:
+        """See `MarketStore.revision`."""
+        query = select(revisions.c.revision).where(revisions.c.name == of)
+        with reading(self.engine) as connection:
+            return str(connection.scalar(query) or 0)
 
     def save_bars(
         self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
     ) -> int:
         """See `MarketStore.save_bars`."""
         changed = 0
-        try:
-            for begin in range(0, len(bars), _AT_ONCE):
-                some = bars[begin : begin + _AT_ONCE]
-                changed += self._keep(split_by_year(some))
-                progress(len(some))
-        finally:
-            self._prices.ask_again()
+        for begin in range(0, len(bars), self.assets_per_transaction):
+            some = bars[begin : begin + self.assets_per_transaction]
+            changed += self._save_years(split_by_year(some))
+            progress(len(some))
         return changed
 
     def save_instruments(self, instruments: Instruments) -> int:
         """See `MarketStore.save_instruments`."""
         with writing(self.engine) as connection:
-            _take_turns(connection, _INSTRUMENTS)
-            rows = connection.execute(select(listed)).all()
-            known = {row.symbol: (row.position, _instrument(row)) for row in rows}
+            _lock_revision(connection, "instruments")
+            rows = connection.execute(select(instrument_table)).all()
+            stored = {row.symbol: (row.position, _instrument_of(row)) for row in rows}
             last = max((row.position for row in rows), default=-1)
             changed = []
             for one in instruments:
-                position, before = known.get(one.symbol, (None, None))
+                position, before = stored.get(one.symbol, (None, None))
                 if one == before:
                     continue
                 if position is None:
                     position = last = last + 1
-                changed.append(
-                    {"symbol": one.symbol, "position": position, "instrument": _told(one)}
-                )
+                changed.append(_instrument_row(one, position))
             if changed:
-                upserted(connection, listed, changed)
-                _count(connection, _INSTRUMENTS)
-        self._listed.ask_again()
+                upserted(connection, instrument_table, changed)
+                _raise_revision(connection, "instruments")
         return len(changed)
 
     def bars(
@@ -141,132 +85,122 @@ class SqlMarket:
         *,
         first: date | None = None,
         last: date | None = None,
+        fields: Sequence[str] = BAR_FIELDS,
     ) -> dict[str, Bars]:
         """See `MarketStore.bars`."""
-        return self._read(symbols, first, last, BAR_FIELDS)
-
-    def _read(
-        self,
-        symbols: Sequence[str] | None,
-        first: date | None,
-        last: date | None,
-        figures: Sequence[str],
-    ) -> dict[str, Bars]:
-        wanted = select(
-            price_years.c.symbol, price_years.c.days, *(price_years.c[name] for name in figures)
+        query = select(
+            price_years.c.symbol, price_years.c.days, *(price_years.c[name] for name in fields)
         ).order_by(price_years.c.symbol, price_years.c.year)
         if symbols is not None:
-            wanted = wanted.where(price_years.c.symbol.in_(symbols))
+            query = query.where(price_years.c.symbol.in_(symbols))
         if first is not None:
-            wanted = wanted.where(price_years.c.year >= first.year)
+            query = query.where(price_years.c.year >= first.year)
         if last is not None:
-            wanted = wanted.where(price_years.c.year <= last.year)
+            query = query.where(price_years.c.year <= last.year)
         parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
         with reading(self.engine) as connection:
-            for row in connection.execute(wanted):
-                parts[row.symbol].append(_columns(row, figures))
+            for row in connection.execute(query):
+                parts[row.symbol].append(_unpack_columns(row, fields))
         return join_years(parts, first, last)
 
-    def _keep(self, given: _Years) -> int:
-        """Keep years of some assets, all or none; tells how many days that has changed."""
+    def instruments(self) -> Instruments:
+        """See `MarketStore.instruments`."""
+        query = select(instrument_table).order_by(
+            instrument_table.c.position, instrument_table.c.symbol
+        )
+        with reading(self.engine) as connection:
+            return Instruments.of(_instrument_of(row) for row in connection.execute(query))
+
+    def _save_years(self, given: _Years) -> int:
+        """Save years of some assets in one transaction; return how many days changed."""
         with writing(self.engine) as connection:
-            _take_turns(connection, _BARS)
-            known = _known(connection, given)
-            changed, rows = 0, []
+            _lock_revision(connection, "bars")
+            stored = _stored_years(connection, given)
+            total, rows = 0, []
             for key, bars in given.items():
-                before = known.get(key)
-                year = bars if before is None else before.merged_with(bars)
-                different = year.count_changes_since(before)
-                if different:
-                    changed += different
-                    rows.append(_row(key, year))
+                year, changed = merge_year(stored.get(key), bars)
+                if changed:
+                    total += changed
+                    rows.append(_year_row(key, year))
             if rows:
                 upserted(connection, price_years, rows)
-                _count(connection, _BARS)
-        return changed
-
-    def _revision(self, name: str) -> str:
-        wanted = select(revisions.c.revision).where(revisions.c.name == name)
-        with reading(self.engine) as connection:
-            return str(connection.scalar(wanted) or 0)
-
-    def _read_instruments(self) -> Instruments:
-        with reading(self.engine) as connection:
-            rows = connection.execute(select(listed).order_by(listed.c.position, listed.c.symbol))
-            return Instruments.of(_instrument(row) for row in rows)
+                _raise_revision(connection, "bars")
+        return total
 
 
-def _take_turns(connection: Connection, name: str) -> None:
-    """Wait until nobody else changes what goes by a name; in SQLite that is so already."""
+def _lock_revision(connection: Connection, name: str) -> None:
+    """Wait for other writers of the same data; SQLite has one writer anyway."""
     if connection.dialect.name == "sqlite":
         return
-    first = postgres_insert(revisions).values(name=name, revision=_before_the_first())
+    first = postgres_insert(revisions).values(name=name, revision=_initial_revision())
     connection.execute(first.on_conflict_do_nothing())
     connection.execute(select(revisions).where(revisions.c.name == name).with_for_update())
 
 
-def _count(connection: Connection, name: str) -> None:
-    """Another change."""
-    more = update(revisions).where(revisions.c.name == name)
-    if not connection.execute(more.values(revision=revisions.c.revision + 1)).rowcount:
-        upserted(connection, revisions, [{"name": name, "revision": _before_the_first() + 1}])
+def _raise_revision(connection: Connection, name: str) -> None:
+    query = update(revisions).where(revisions.c.name == name)
+    if not connection.execute(query.values(revision=revisions.c.revision + 1)).rowcount:
+        upserted(connection, revisions, [{"name": name, "revision": _initial_revision() + 1}])
 
 
-def _before_the_first() -> int:
-    """What revisions are counted from: the time, in microseconds.
+def _initial_revision() -> int:
+    """Return the time in microseconds.
 
-    So those of a database that was made anew are none of the one before it, of which a cache may
-    know still.
+    So a database that was created again never repeats a revision that caches of the one before
+    may still hold.
     """
     return time.time_ns() // 1000
 
 
-def _known(connection: Connection, years: _Years) -> _Years:
-    """What is kept of some years, and of some beside them."""
+def _stored_years(connection: Connection, years: _Years) -> _Years:
+    """Read the stored bars of these years, and perhaps of further ones."""
     calendar = [year for _, year in years]
     rows = connection.execute(
         select(price_years)
         .where(price_years.c.symbol.in_({symbol for symbol, _ in years}))
         .where(price_years.c.year.between(min(calendar, default=0), max(calendar, default=0)))
     )
-    return {(row.symbol, row.year): Bars(row.symbol, **_columns(row, BAR_FIELDS)) for row in rows}
+    return {
+        (row.symbol, row.year): Bars(row.symbol, **_unpack_columns(row, BAR_FIELDS)) for row in rows
+    }
 
 
-def _row(key: tuple[str, int], bars: Bars) -> dict[str, Any]:
-    """A year as a row; see `tables.price_years`."""
+def _year_row(key: tuple[str, int], bars: Bars) -> dict[str, Any]:
+    """Pack a year into a row; see `tables.price_years`."""
     columns = bars.columns()
     days = columns.pop("days").astype("<i8").astype("<i4").tobytes()
-    figures = {name: values.astype("<f8").tobytes() for name, values in columns.items()}
+    packed = {name: values.astype("<f8").tobytes() for name, values in columns.items()}
     return {
         "symbol": key[0],
         "year": key[1],
         "days": days,
-        **{name: figures.get(name) for name in BAR_FIELDS},
+        **{name: packed.get(name) for name in BAR_FIELDS},
     }
 
 
-def _columns(row: Any, figures: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Columns of a row that has some of the figures."""
-    found: dict[str, NDArray[Any]] = {
+def _unpack_columns(row: Any, fields: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return the days of a row, and those of the fields that it has."""
+    columns: dict[str, NDArray[Any]] = {
         "days": np.frombuffer(row.days, "<i4").astype("datetime64[D]")
     }
-    for name in figures:
+    for name in fields:
         packed = getattr(row, name)
         if packed is not None:
-            found[name] = np.frombuffer(packed, "<f8")
-    return found
+            columns[name] = np.frombuffer(packed, "<f8")
+    return columns
 
 
-def _told(instrument: Instrument) -> dict[str, Any]:
-    return attrs.asdict(instrument, filter=lambda field, _: field.name != "symbol")
+def _instrument_row(instrument: Instrument, position: int) -> dict[str, Any]:
+    document = attrs.asdict(instrument, filter=lambda field, _: field.name != "symbol")
+    return {"symbol": instrument.symbol, "position": position, "instrument": document}
 
 
-def _instrument(row: Any) -> Instrument:
-    told = msgspec.json.decode(row.instrument)
-    kind = told["asset_class"]
+def _instrument_of(row: Any) -> Instrument:
+    document = msgspec.json.decode(row.instrument)
+    kind = document["asset_class"]
     return Instrument(
         row.symbol,
-        told["name"],
+        document["name"],
         AssetClass(kind) if kind in set(AssetClass) else None,
-        told["daily_volume"],
+        document["daily_volume"],
     )

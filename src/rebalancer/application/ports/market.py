@@ -1,12 +1,12 @@
-"""Where market data come from."""
+"""Sources and stores of market data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Protocol
+from typing import Literal, Protocol
 
-from rebalancer.domain.market.bars import Bars, MarketSnapshot
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, MarketSnapshot
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
@@ -16,7 +16,7 @@ class PriceSource(Protocol):
     """Daily adjusted closes, all in one currency."""
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol on offer, in the provider's order, each once."""
+        """Return every symbol with prices, in the provider's order, each once."""
 
     def closes(
         self,
@@ -25,124 +25,115 @@ class PriceSource(Protocol):
         days: int | None = None,
         until: date | None = None,
     ) -> PriceHistory:
-        """Closes of ``symbols`` (all when None, else in the order asked for).
+        """Return the closes of ``symbols``, in that order; of all assets when None.
 
         Args:
-            symbols: What is wanted.
-            days: At most this many rows, counted back from the end; all when None.
-            until: The last row is the last close at or before this day, at most 5 business days
-                back; the last known close when None.
+            symbols: Assets.
+            days: At most this many rows, counted from the end; all when None.
+            until: The last row is the last close at or before this day, which may be at most 5
+                business days later; the last known close when None.
 
         Returns:
             Oldest first. A gap of at most 5 rows repeats the last close; an asset has NaN only
-            before its first close. The same call gives the same answer.
+            before its first close. The same call returns equal prices.
 
         Raises:
-            InvalidRequest: an unknown symbol (all of them are named), a day outside of the prices,
-                or prices that are malformed: says where and how to mend it.
+            InvalidRequest: symbols are unknown (the message names all), the day lies outside the
+                prices, or the prices are malformed; the message names the place.
             PricesUnavailable: the provider did not answer.
         """
 
 
 class PriceCache(Protocol):
-    """The market as whoever was first has read it, for all processes that share a store."""
+    """Market snapshots that processes share."""
 
     def get(self, revision: str, read: Callable[[], MarketSnapshot]) -> MarketSnapshot:
-        """What was read as of a revision of the store, by any process; else it is read.
+        """Return the snapshot of a revision, from any process; otherwise read it.
 
-        One process reads at a time. Others wait for what it finds, but not for long, and read for
-        themselves if it finds nothing. It is no reason to fail that a cache is away, or damaged.
+        One process reads at a time. Others wait for its result for a limited time, and then read
+        themselves. A cache that is down or damaged is no error: the snapshot is read.
 
         Args:
-            revision: Of the store, asked for before; another one after every change.
-            read: Reads it from the store. What it raises is raised, and not kept.
+            revision: Of the market store, read before; it changes with every change.
+            read: Reads the snapshot from the store. Its errors are raised and not cached.
         """
 
 
 class InstrumentSource(Protocol):
-    """What is known of each asset beside its prices."""
+    """Names, asset classes and volumes of assets."""
 
     def instruments(self) -> Instruments:
-        """The whole list.
+        """Return the whole list.
 
         Raises:
-            InvalidRequest: the list is malformed: says where and how to mend it.
+            InvalidRequest: the list is malformed; the message names the place.
         """
 
 
 class Regimes(Protocol):
-    """The market regimes that are told apart."""
+    """The fitted market regimes."""
 
     def model(self) -> RegimeModel:
-        """What was fitted, always the same.
+        """Return the fitted model; the same each time.
 
         Raises:
-            InvalidRequest: the file that was named for it is missing or damaged.
-            Unavailable: what is shipped is missing or damaged; says how to mend it.
+            InvalidRequest: the chosen file is missing or damaged.
+            Unavailable: the packaged file is missing or damaged.
         """
 
 
 def no_progress(_: int) -> None:
-    """Tell nobody of progress."""
+    """Progress callback that does nothing."""
 
 
-class MarketStore(PriceSource, InstrumentSource, Protocol):
-    """Market data that we keep ourselves.
+class MarketStore(Protocol):
+    """Market data that this deployment stores itself.
 
-    As a source it offers assets by symbol. Those whose closes have a gap of more than 5 rows are
-    not on offer, and named all the same they are refused, with the reason. What others keep is on
-    offer a second later, and until something changes the same call gives the same object. While the
-    store is away, what was on offer before stays so.
+    Callers read prices through `StoredMarket`, which caches and validates them.
     """
 
     def prepare(self) -> None:
-        """Make ready to keep them, as far as that is left to us; what is there stays.
+        """Create collections, indexes and checks where the store has them; existing ones stay.
 
-        Whoever keeps something makes ready by themselves, once.
+        Saving does this by itself, once.
 
         Raises:
             Unavailable: the store did not answer.
         """
 
-    def check(self) -> None:
-        """See that what is on offer is what is kept.
+    def revision(self, of: Literal["bars", "instruments"]) -> str:
+        """Return the revision of all bars or instruments; every change makes a new one.
+
+        A database that was created again never repeats a revision of the one before.
 
         Raises:
-            Unavailable: the store does not answer, or did not a moment ago.
-            InvalidRequest: what is kept makes no sense.
-        """
-
-    def withheld(self) -> Mapping[str, str]:
-        """Assets that are kept and not on offer, and why.
-
-        Raises:
-            PricesUnavailable: the store did not answer.
+            Unavailable: the store did not answer.
         """
 
     def save_bars(
         self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
     ) -> int:
-        """Keep bars; those of a day that is known already are replaced.
+        """Save bars; bars of a day that is stored already are replaced.
 
-        The same call twice leaves what one leaves. Of a year, figures other than the close are
-        kept where all of its days have them. Two calls at once leave what one after the other does.
+        Idempotent. Within a year, fields other than the close are stored only if all of its days
+        have them. Two concurrent calls have the same result as one after the other.
 
         Args:
             bars: Of any assets.
-            progress: Is told how many more of them are kept.
+            progress: Called with the number of further assets that are saved.
 
         Returns:
             How many days were new or different, over all symbols.
 
         Raises:
-            Unavailable: the store did not answer; what was kept before it did not, stays, and the
-                same call again does the rest.
+            Unavailable: the store did not answer. Bars saved before that stay, and the same call
+                saves the rest.
         """
 
     def save_instruments(self, instruments: Instruments) -> int:
-        """Keep a list of instruments; those that are known are replaced, others stay.
+        """Save instruments; stored ones with the same symbol are replaced, others stay.
 
-        They are told in the order in which they were first kept.
+        The order is the one in which they were first saved.
 
         Returns:
             How many were new or different.
@@ -157,16 +148,24 @@ class MarketStore(PriceSource, InstrumentSource, Protocol):
         *,
         first: date | None = None,
         last: date | None = None,
+        fields: Sequence[str] = BAR_FIELDS,
     ) -> dict[str, Bars]:
-        """Bars of days from ``first`` to ``last``, by symbol; symbols without any are left out.
+        """Return bars by symbol, sorted; symbols without a bar in the range are left out.
 
-        All of them are read at once, however many symbols and years. A figure that is lacking in
-        one of the years is lacking.
+        One query reads all symbols and years. A field is present if all years in the range have it.
 
         Args:
-            symbols: Of which assets; of all when None.
-            first: The first day; as early as there are any when None.
-            last: The last day; likewise.
+            symbols: Assets; all when None.
+            first: First day; the first stored one when None.
+            last: Last day; the last stored one when None.
+            fields: Which fields to read; ``close`` is required.
+
+        Raises:
+            Unavailable: the store did not answer.
+        """
+
+    def instruments(self) -> Instruments:
+        """Return all instruments, in the order in which they were first saved.
 
         Raises:
             Unavailable: the store did not answer.

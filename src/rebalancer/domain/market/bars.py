@@ -1,4 +1,4 @@
-"""Prices of one asset, day by day, as providers give them and stores keep them."""
+"""Daily bars of one asset, as providers deliver and stores save them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rebalancer.domain.market.gaps import GAP_RULE, fill_gaps
 from rebalancer.domain.market.prices import HIGHEST, PriceHistory
 
 BAR_FIELDS = ("close", "open", "high", "low", "volume")
-"""What is known of a day; all but the close may be missing."""
+"""Fields of a daily bar; all but the close may be missing."""
 
 
 @attrs.frozen(eq=False)
@@ -24,13 +24,13 @@ class Bars:
     """Daily bars of one asset, oldest first.
 
     Attributes:
-        symbol: Which asset.
-        days: (T,) each once, ascending, as ``datetime64[D]``.
-        close: (T,) adjusted for splits and dividends, positive and below 1e12.
-        open: (T,) adjusted likewise, or None; so are the next.
-        high: See there.
-        low: See there.
-        volume: (T,) units traded, not negative; or None.
+        symbol: Ticker of the asset.
+        days: Shape (T,), strictly increasing, ``datetime64[D]``.
+        close: Shape (T,), adjusted for splits and dividends, > 0 and < 1e12.
+        open: As ``close``, or None.
+        high: As ``close``, or None.
+        low: As ``close``, or None.
+        volume: Units traded, shape (T,), >= 0; or None.
     """
 
     symbol: str
@@ -43,10 +43,16 @@ class Bars:
 
     def __attrs_post_init__(self) -> None:
         if not self.symbol:
-            raise InvalidRequest("must not be empty", field="symbol")
+            raise InvalidRequest(
+                "the symbol is empty; enter one", field="symbol", code="empty_symbol"
+            )
         days = np.asarray(self.days, dtype="datetime64[D]")
         if days.ndim != 1 or np.any(np.isnat(days)) or np.any(np.diff(days.astype(np.int64)) <= 0):
-            raise InvalidRequest("must ascend, each day once", field=f"{self.symbol}.days")
+            raise InvalidRequest(
+                "the days do not increase; sort them and keep each once",
+                field=f"{self.symbol}.days",
+                code="dates_not_increasing",
+            )
         _freeze(self, "days", days)
         for name in BAR_FIELDS:
             given = getattr(self, name)
@@ -55,7 +61,9 @@ class Bars:
             values = np.array(given, dtype=np.float64)
             if values.shape != days.shape:
                 raise InvalidRequest(
-                    f"has {values.size} values for {days.size} days", field=f"{self.symbol}.{name}"
+                    f"{values.size} values do not fit {days.size} days",
+                    field=f"{self.symbol}.{name}",
+                    code="bar_shape",
                 )
             if name == "volume":
                 right, expected = np.isfinite(values) & (values >= 0), "0 or more"
@@ -63,17 +71,21 @@ class Bars:
                 right = (values > 0) & (values < HIGHEST)
                 expected = f"more than 0 and less than {HIGHEST:g}"
             if not np.all(right):
-                raise InvalidRequest(f"must be {expected}, each", field=f"{self.symbol}.{name}")
+                raise InvalidRequest(
+                    f"{values[~right][0]} is not a valid {name}; each value must be {expected}",
+                    field=f"{self.symbol}.{name}",
+                    code="invalid_bar",
+                )
             _freeze(self, name, values)
 
     @classmethod
     def concatenate(cls, symbol: str, parts: Sequence[Mapping[str, NDArray[Any]]]) -> Bars:
-        """Bars of parts that follow one another, each with ``days``, ``close`` and other figures.
+        """Return bars of consecutive parts, each with ``days``, ``close`` and other fields.
 
-        A figure that one of them lacks is lacking.
+        A field is left out unless all parts have it.
 
         Raises:
-            InvalidRequest: they do not make bars; says what is wrong.
+            InvalidRequest: the parts do not make valid bars.
         """
         shared = [name for name in BAR_FIELDS if all(name in part for part in parts)]
         columns = {
@@ -82,22 +94,22 @@ class Bars:
         return cls(symbol, **columns)
 
     def __len__(self) -> int:
-        """T."""
+        """Return T, the number of days."""
         return len(self.days)
 
     def years(self) -> Iterator[tuple[int, Bars]]:
-        """The same year by year, in order."""
+        """Yield each calendar year and its bars, in order."""
         calendar = self.days.astype("datetime64[Y]").astype(int) + 1970
         for year in np.unique(calendar):
             yield int(year), self._rows(np.flatnonzero(calendar == year))
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """``days``, and each figure that there is."""
-        figures = ((name, getattr(self, name)) for name in BAR_FIELDS)
-        return {"days": self.days} | {name: held for name, held in figures if held is not None}
+        """Return ``days`` and each field that is present, by name."""
+        fields = ((name, getattr(self, name)) for name in BAR_FIELDS)
+        return {"days": self.days} | {name: held for name, held in fields if held is not None}
 
     def between(self, first: date | None, last: date | None) -> Bars:
-        """Dates from ``first`` to ``last``, both included; None: as far as there are any."""
+        """Return the days from ``first`` to ``last``, both included; None is unbounded."""
         begin, end = 0, len(self)
         if first is not None:
             begin = int(np.searchsorted(self.days, np.datetime64(first, "D")))
@@ -106,24 +118,24 @@ class Bars:
         return self._rows(np.arange(begin, max(begin, end)))
 
     def merged_with(self, other: Bars) -> Bars:
-        """Both, of the same asset; the other's on days that both have.
+        """Return both bars of the same asset; the other's on days that both have.
 
-        A figure that either lacks is lacking, unless nothing is left of ours.
+        A field is left out unless both have it, or the other replaces all days.
         """
         alone = ~np.isin(self.days, other.days)
         if not alone.any():
             return other
         days = np.concatenate([self.days[alone], other.days])
         order = np.argsort(days)
-        figures = {}
+        fields = {}
         for name in BAR_FIELDS:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours is not None and theirs is not None:
-                figures[name] = np.concatenate([ours[alone], theirs])[order]
-        return Bars(self.symbol, days[order], **figures)
+                fields[name] = np.concatenate([ours[alone], theirs])[order]
+        return Bars(self.symbol, days[order], **fields)
 
     def count_changes_since(self, before: Bars | None) -> int:
-        """How many of these days are new, or other than they were before."""
+        """Count the days that are new or differ from before."""
         if before is None:
             return len(self)
         _, here, there = np.intersect1d(
@@ -143,8 +155,14 @@ class Bars:
         return Bars(self.symbol, **columns)
 
 
+def merge_year(stored: Bars | None, given: Bars) -> tuple[Bars, int]:
+    """Return a stored year with given bars on top, and how many days that changes."""
+    year = given if stored is None else stored.merged_with(given)
+    return year, year.count_changes_since(stored)
+
+
 def split_by_year(bars: Iterable[Bars]) -> dict[tuple[str, int], Bars]:
-    """Bars by symbol and year; of the same day those that come later."""
+    """Return bars by symbol and year; for the same day, later bars win."""
     found: dict[tuple[str, int], Bars] = {}
     for one in bars:
         for year, part in one.years():
@@ -158,7 +176,7 @@ def join_years(
     first: date | None = None,
     last: date | None = None,
 ) -> dict[str, Bars]:
-    """Bars by symbol, from ``first`` to ``last``, of parts as in `Bars.concatenate`."""
+    """Return bars by symbol, from ``first`` to ``last``, of parts as in `Bars.concatenate`."""
     joined = (
         (name, Bars.concatenate(name, each).between(first, last)) for name, each in parts.items()
     )
@@ -166,7 +184,7 @@ def join_years(
 
 
 def bars_of_history(history: PriceHistory) -> list[Bars]:
-    """The bars of each asset of a history that has a close."""
+    """Return the bars of each asset that has a close."""
     found = []
     for column, symbol in enumerate(history.symbols):
         closes = history.closes[:, column]
@@ -178,11 +196,11 @@ def bars_of_history(history: PriceHistory) -> list[Bars]:
 
 @attrs.frozen(eq=False)
 class MarketSnapshot:
-    """What can be offered as a price history, of all bars that there are.
+    """All stored bars as one price history.
 
     Attributes:
-        history: Assets by symbol, over every day on which one of them has a close; None: no asset.
-        withheld: Why others are not among them, by symbol: their closes have too long a gap.
+        history: Assets sorted by symbol, over every day on which one has a close; None if empty.
+        withheld: Why an asset is left out, by symbol: its closes have too long a gap.
     """
 
     history: PriceHistory | None
@@ -190,7 +208,7 @@ class MarketSnapshot:
 
     @classmethod
     def of(cls, bars: Iterable[Bars]) -> MarketSnapshot:
-        """Put the closes of assets side by side; a gap of at most 5 rows repeats the last."""
+        """Combine the closes of assets; a gap of at most 5 rows repeats the last close."""
         assets = sorted((one for one in bars if len(one)), key=lambda one: one.symbol)
         if not assets:
             return cls(None, {})

@@ -1,4 +1,4 @@
-"""Days without a price: which may repeat the last close, and which may not."""
+"""Gaps in prices: short ones repeat the last close, longer ones are rejected."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rebalancer.domain.arrays import Floats
 from rebalancer.domain.market.prices import STALE_AFTER
 
 GAP_RULE = f"a gap of at most {STALE_AFTER} rows repeats the last close"
-"""The rule, as messages tell it."""
+"""The rule, in the words of messages."""
 
 
 @attrs.frozen
 class Gap:
-    """Rows ``first`` to ``last`` without a price, after a first one and too many of them."""
+    """Rows ``first`` to ``last`` without a price: too many, after a first price."""
 
     first: int
     last: int
@@ -27,11 +27,11 @@ def fill_gaps(closes: Floats) -> tuple[Floats, dict[int, Gap]]:
     """Repeat the last close of each column over gaps of at most `STALE_AFTER` rows.
 
     Args:
-        closes: Shape (T, N), NaN where there is none.
+        closes: Shape (T, N), NaN where a price is missing.
 
     Returns:
-        The closes, NaN before each column's first; and the first gap that is longer, by column,
-        where there is one: what the closes have there means nothing.
+        The closes, NaN before each column's first one; and the first longer gap by column. In such
+        a column the closes are meaningless.
     """
     known = ~np.isnan(closes)
     if known.all():

@@ -1,4 +1,4 @@
-"""What an asset is: its name, class and daily volume."""
+"""Instruments: name, asset class and daily volume of assets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rebalancer.domain.errors import InvalidRequest
 
 
 class AssetClass(StrEnum):
-    """Broad kinds of asset. What is not known counts as equity, the cautious guess."""
+    """Broad kinds of asset; an unknown one counts as equity, the cautious guess."""
 
     EQUITY = "equity"
     BOND = "bond"
@@ -27,14 +27,14 @@ class AssetClass(StrEnum):
 
 @attrs.frozen
 class Instrument:
-    """Something that can be bought.
+    """Asset that can be traded.
 
     Attributes:
         symbol: Its ticker, unique within a list.
-        name: What people call it.
+        name: Display name.
         asset_class: None when unknown, which limits treat as equity.
         daily_volume: Average value traded in a day, in the currency of its price; None when
-            unknown, and then no slippage is charged for size.
+            unknown: then size causes no slippage.
     """
 
     symbol: str
@@ -46,13 +46,14 @@ class Instrument:
     def _check_volume(self, _: object, volume: float | None) -> None:
         if volume is not None and not (math.isfinite(volume) and volume > 0):
             raise InvalidRequest(
-                f"of {self.symbol} must be more than zero, or left out, got {volume}",
+                f"{volume} is not a daily volume of {self.symbol}; enter a positive number or none",
                 field="daily_volume",
+                code="invalid_daily_volume",
             )
 
     @property
     def counts_as_equity(self) -> bool:
-        """Whether an equity ceiling applies to it."""
+        """Whether an equity limit applies to it."""
         return self.asset_class in (None, AssetClass.EQUITY)
 
 
@@ -73,7 +74,9 @@ class Instruments:
         for instrument in instruments:
             if instrument.symbol in found:
                 raise InvalidRequest(
-                    f"{instrument.symbol} is listed twice; keep one line", field="assets"
+                    f"{instrument.symbol} is listed twice; keep one entry",
+                    field="assets",
+                    code="duplicate_symbol",
                 )
             found[instrument.symbol] = instrument
         return cls(found)
@@ -85,5 +88,5 @@ class Instruments:
         return iter(self.by_symbol.values())
 
     def equity_mask(self, symbols: Iterable[str]) -> Bools:
-        """Which of ``symbols`` an equity ceiling counts, shape (N,)."""
+        """Return which symbols count as equity, shape (N,)."""
         return np.array([self[symbol].counts_as_equity for symbol in symbols], dtype=bool)

@@ -1,10 +1,11 @@
-"""Price histories: what was known of the market up to a date, and nothing later."""
+"""Price histories: closes known up to a date, and no later ones."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import TypeVar
 
 import attrs
@@ -16,13 +17,13 @@ from rebalancer.domain.errors import InvalidRequest, Unavailable
 T = TypeVar("T")
 
 HIGHEST = 1e12
-"""No price may reach this: times a quantity it must still be money."""
+"""Upper bound of prices, exclusive: price times quantity must fit into an amount of money."""
 
 _WINDOWS = 16
-"""Windows that a history remembers."""
+"""Windows that a history caches."""
 
 STALE_AFTER = 5
-"""Business days after which a last close no longer stands for a date (and a gap for a price)."""
+"""Business days for which a last close may stand in for a missing one."""
 
 
 class PricesUnavailable(Unavailable):
@@ -35,14 +36,14 @@ class PricesUnavailable(Unavailable):
 class PriceHistory:
     """Adjusted daily closes of N assets, oldest first, immutable.
 
-    A slice (`until`, `since`) shares memory with its parent, so that a backtest can hand each
-    decision exactly what was known at that close.
+    A slice (`until`, `since`) shares memory with its parent, so that a backtest gives each decision
+    exactly the closes known at that time.
 
     Attributes:
         symbols: N distinct symbols.
         dates: Trading days, strictly increasing, shape (T,), ``datetime64[D]``, T >= 1.
         closes: Prices > 0 and < 1e12 in one currency, shape (T, N), read-only. NaN only before an
-            asset's first close: a later gap is filled by whoever loads the prices, or refused.
+            asset's first close: the loader of the prices fills a later gap or rejects it.
     """
 
     symbols: tuple[str, ...]
@@ -54,33 +55,42 @@ class PriceHistory:
     def of(
         cls, symbols: Sequence[str], dates: Sequence[date] | Dates, closes: Floats
     ) -> PriceHistory:
-        """Validate and freeze.
+        """Validate and freeze copies of the arrays.
 
         Raises:
-            InvalidRequest: shapes disagree, nothing is there, a symbol repeats, a date is missing,
-                dates do not increase, a price is not positive and finite, or is missing after the
-                first.
+            InvalidRequest: shapes disagree, there are no rows or columns, a symbol repeats, a date
+                is missing, dates do not increase, or a price is not positive and finite or is
+                missing after the first one.
         """
         names = tuple(symbols)
         days = np.array(dates, dtype="datetime64[D]")
         table = np.array(closes, dtype=np.float64)
         if not names or not len(days):
-            raise InvalidRequest("no prices: at least one symbol and one row are needed")
+            raise InvalidRequest(
+                "no prices: at least one symbol and one row are required", code="no_prices"
+            )
         if table.shape != (len(days), len(names)):
             raise InvalidRequest(
-                f"{table.shape} prices do not fit {len(days)} dates x {len(names)} symbols"
+                f"an array of shape {table.shape} does not fit {len(days)} dates and {len(names)} "
+                "symbols",
+                code="price_shape",
             )
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise InvalidRequest(f"the symbol {twice} has two columns; keep one")
+            raise InvalidRequest(
+                f"the symbol {twice} has two columns; keep one", code="duplicate_symbol"
+            )
         if np.isnat(days).any():
-            raise InvalidRequest(f"row {int(np.argmax(np.isnat(days)))} has no date")
+            raise InvalidRequest(
+                f"row {int(np.argmax(np.isnat(days)))} has no date; add it", code="missing_date"
+            )
         backwards = np.flatnonzero(np.diff(days) <= np.timedelta64(0, "D"))
         if backwards.size:
             at = int(backwards[0])
             how = "occurs twice" if days[at] == days[at + 1] else f"comes after {days[at]}"
             raise InvalidRequest(
-                f"the date {days[at + 1]} {how}; sort rows by date and keep one a day"
+                f"the date {days[at + 1]} {how}; sort rows by date and keep one a day",
+                code="dates_not_increasing",
             )
         missing = np.isnan(table)
         late = missing & np.logical_or.accumulate(~missing, axis=0)
@@ -89,7 +99,8 @@ class PriceHistory:
             row, column = (int(i) for i in np.argwhere(wrong)[0])
             raise InvalidRequest(
                 f"{names[column]} on {days[row]}: {table[row, column]} is not a price; "
-                f"prices are positive and below {HIGHEST:g}"
+                f"prices are positive and below {HIGHEST:g}",
+                code="invalid_price",
             )
         days.setflags(write=False)
         table.setflags(write=False)
@@ -100,37 +111,37 @@ class PriceHistory:
 
     @property
     def last_date(self) -> date:
-        """The day of the last close: the market's date."""
+        """Day of the last close."""
         return _as_date(self.dates[-1])
 
     @property
     def last_closes(self) -> Floats:
-        """The last close of each asset, shape (N,); NaN where it has none yet."""
+        """Last close of each asset, shape (N,); NaN before its first close."""
         last: Floats = self.closes[-1]
         return last
 
     def column(self, symbol: str) -> int:
-        """Position of a symbol among the columns.
+        """Return the column of a symbol.
 
         Raises:
-            InvalidRequest: it is not there.
+            InvalidRequest: the symbol is unknown.
         """
         found = self.columns.get(symbol)
         if found is None:
-            raise InvalidRequest(f"{symbol} is unknown: the prices have no such column")
+            raise InvalidRequest(f"unknown symbol {symbol}: no price data", code="unknown_symbol")
         return found
 
     @property
     def columns(self) -> dict[str, int]:
-        """Position by symbol."""
+        """Column by symbol."""
         return self.memo("columns", lambda: {name: i for i, name in enumerate(self.symbols)})
 
     def row_as_of(self, day: date | None) -> int:
-        """Row of the last close at or before ``day``; the last row for None.
+        """Return the row of the last close at or before ``day``; the last row for None.
 
         Raises:
             InvalidRequest: ``day`` lies before the first close, or more than 5 business days
-                after the close that would stand for it.
+                after the last close before it.
         """
         if day is None:
             return len(self) - 1
@@ -138,36 +149,42 @@ class PriceHistory:
         row = int(np.searchsorted(self.dates, wanted, side="right")) - 1
         if row < 0:
             raise InvalidRequest(
-                f"{day} lies before the first close, {self.dates[0]}", field="as_of"
+                f"{day} is before the first close on {self.dates[0]}; choose a later date",
+                field="as_of",
+                code="date_before_prices",
             )
         if np.busday_count(self.dates[row], wanted) > STALE_AFTER:
             raise InvalidRequest(
-                f"no close within {STALE_AFTER} business days before {day}: the last one is of "
-                f"{self.dates[row]}; take an earlier date or newer prices",
+                f"the last close before {day} is of {self.dates[row]}, more than {STALE_AFTER} "
+                "business days earlier; choose an earlier date or newer prices",
                 field="as_of",
+                code="prices_outdated",
             )
         return row
 
     def until(self, row: int) -> PriceHistory:
-        """What was known at the close of ``row``: rows 0 to ``row``, no copy."""
+        """Return the prices known at the close of ``row``: rows 0 to ``row``, no copy."""
         return PriceHistory(self.symbols, self.dates[: row + 1], self.closes[: row + 1])
 
     def since(self, row: int) -> PriceHistory:
-        """Rows from ``row`` on, no copy."""
+        """Return the rows from ``row`` on, no copy."""
         return PriceHistory(self.symbols, self.dates[row:], self.closes[row:])
 
     def select(self, symbols: Sequence[str]) -> PriceHistory:
-        """The same rows for some of the assets, in the order given (a copy).
+        """Return the same rows of some assets, in the given order (a copy).
 
         Raises:
-            InvalidRequest: symbols are not there (all are named), repeat, or none is given.
+            InvalidRequest: symbols are unknown (the message names all), repeat, or are empty.
         """
         unknown = [symbol for symbol in symbols if symbol not in self.columns]
         if unknown:
             names = ", ".join(dict.fromkeys(unknown))
-            raise InvalidRequest(f"{names}: unknown, the prices have no such column")
+            raise InvalidRequest(f"unknown symbol {names}: no price data", code="unknown_symbol")
         if not symbols or len(set(symbols)) < len(symbols):
-            raise InvalidRequest(f"[{', '.join(symbols)}]: name at least one symbol, each once")
+            raise InvalidRequest(
+                f"[{', '.join(symbols)}] must name at least one symbol, each once",
+                code="invalid_symbols",
+            )
         closes = self.closes[:, [self.column(symbol) for symbol in symbols]]
         closes.setflags(write=False)
         return PriceHistory(tuple(symbols), self.dates, closes)
@@ -175,22 +192,26 @@ class PriceHistory:
     def window(
         self, symbols: Sequence[str] | None = None, *, days: int | None = None, until: date | None
     ) -> PriceHistory:
-        """The last ``days`` rows (all when None) up to ``until``, of some of the assets or all.
+        """Return the last ``days`` rows up to ``until``, of some assets or of all.
 
         Raises:
             InvalidRequest: as `row_as_of` and `select`, or ``days`` is less than 1.
         """
         if days is not None and days < 1:
-            raise InvalidRequest(f"{days} days of prices; ask for at least 1", field="days")
+            raise InvalidRequest(
+                f"{days} is not a number of days; choose 1 or more",
+                field="days",
+                code="invalid_days",
+            )
         end = self.row_as_of(until)
         start = 0 if days is None else max(0, end + 1 - days)
         rows = self if (start, end + 1) == (0, len(self)) else self._rows(start, end)
         return rows if symbols is None else rows.select(symbols)
 
     def _rows(self, start: int, end: int) -> PriceHistory:
-        """Rows ``start`` to ``end``: the same object for the same rows, if not long ago.
+        """Return rows ``start`` to ``end``: the same object for recently used rows.
 
-        So what is derived from a window is derived once, for all who look at the same day.
+        So callers that use the same day share the values derived from it.
         """
         recent: dict[tuple[int, int], PriceHistory] = self.memo("windows", dict)
         found = recent.get((start, end))
@@ -201,7 +222,7 @@ class PriceHistory:
         return found
 
     def returns(self, days: int) -> Floats:
-        """The last ``days`` simple returns, shape (min(days, T - 1), N); NaN where unknown."""
+        """Return the last simple returns, shape (min(days, T - 1), N); NaN where unknown."""
 
         def compute() -> Floats:
             closes = self.closes[-(days + 1) :]
@@ -211,9 +232,15 @@ class PriceHistory:
 
         return self.memo(("returns", days), compute)
 
+    def exact_closes(self) -> list[Decimal]:
+        """Return the last closes by column, in the digits in which they were read."""
+        return self.memo(
+            "exact closes", lambda: [Decimal(repr(close)) for close in self.last_closes.tolist()]
+        )
+
     @property
     def digest(self) -> str:
-        """SHA-256 of symbols, dates and closes: equal for equal contents, on any machine."""
+        """SHA-256 of symbols, dates and closes; equal for equal contents on any machine."""
 
         def compute() -> str:
             sha = hashlib.sha256()
@@ -225,12 +252,12 @@ class PriceHistory:
         return self.memo("digest", compute)
 
     def memo(self, key: object, compute: Callable[[], T]) -> T:
-        """Remember a value derived from this history; it is immutable, so the value stays true."""
+        """Cache a value derived from this history, which is immutable."""
         if key not in self._memo:
             self._memo[key] = compute()
         return self._memo[key]  # type: ignore[return-value]  # one key, one type: see the callers
 
 
 def _as_date(day: np.datetime64) -> date:
-    """A numpy day as a standard one."""
+    """Convert a numpy day."""
     return day.astype("datetime64[D]").item()  # type: ignore[no-any-return]  # typed as Any

@@ -75,11 +75,7 @@ class Settlement:
         self.volatility_after = risk.volatility(after).tolist()
         self.aims = self.reasons.aims
         self.closes: list[list[float]] = order_rules.prices.tolist()
-        # The same in the digits in which they were read, by column, once for a market.
-        self.exact: list[Decimal] = context.market.memo(
-            "exact closes",
-            lambda: [Decimal(repr(close)) for close in context.market.last_closes.tolist()],
-        )
+        self.exact = context.market.exact_closes()
 
     def prices(self, row: int) -> list[Decimal]:
         """The as-of closes of a portfolio's assets."""

@@ -37,7 +37,7 @@ from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, portfolio_of
 from rebalancer.entrypoints.schemas.proposal import failure_record, proposal_record
 from rebalancer.entrypoints.schemas.wire import json_line, parse_json
 from rebalancer.wiring.container import build_container
-from rebalancer.wiring.market import STORE, Sources
+from rebalancer.wiring.market import Sources
 
 CHUNK = 512
 """Lines that are solved together; part of the output's definition, see above."""
@@ -174,7 +174,7 @@ def _check(request: BatchFileRequest, portfolios: Path, out: Path) -> None:
     if out.exists() and not out.is_file():
         raise InvalidRequest(f"{out} is not a file that can be written anew", field="out")
     for mine in (out, *_notes(out)):
-        spare((portfolios, request.sources.prices, request.sources.assets), mine, field="out")
+        spare((portfolios, *request.sources.files), mine, field="out")
 
 
 def _notes(out: Path) -> tuple[Path, Path]:
@@ -306,9 +306,7 @@ def _records(
     workers: int,
 ) -> Iterator[tuple[Record, int]]:
     """Records in the order of the lines, and the bytes that each line took."""
-    market = (request.sources.prices, request.sources.assets)
-    files = [path for path in market if path is not None and path != STORE]
-    piped = not all(path.is_file() for path in files)  # cannot be read twice
+    piped = not all(path.is_file() for path in request.sources.files)  # cannot be read twice
     if workers == 1 or piped or portfolios.stat().st_size < ALONE_BELOW:
         with seldom_tidied():
             for chunk in _chunks(lines):

@@ -101,7 +101,7 @@ def backtest(
 
     where = sources(prices, assets)
     if report is not None:
-        spare((where.prices, where.assets, targets_file), report, field="report")
+        spare((*where.files, targets_file), report, field="report")
     wired = wire(where)
     request = BacktestRequest(
         policies=policy_names(policy),

@@ -172,7 +172,7 @@ def _leave(
 
     from rebalancer.application.background import BATCH, BatchJobRequest
     from rebalancer.application.rebalance import BuildContext
-    from rebalancer.entrypoints.cli.commands.jobs import place, submit
+    from rebalancer.entrypoints.cli.commands.jobs import submit
 
     currency = currency or settings().currency
     with store(where) as wired:  # raises for what cannot be done
@@ -186,7 +186,7 @@ def _leave(
         policy=policy,
         as_of=terms.market.last_date.isoformat(),
         currency=currency,
-        prices=str(place(where)),
+        prices=where.portable_prices,
         cost_bps=cost_bps,
         costs=preset,
         assets=None if where.assets is None else str(where.assets.resolve()),

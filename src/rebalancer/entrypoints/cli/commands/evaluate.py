@@ -268,8 +268,7 @@ def _panels(files: Sequence[Path], *, field: str = "prices") -> list[tuple[str, 
     from rebalancer.domain.errors import InvalidRequest
 
     if not files:
-        given = sources(None, None).prices
-        return [("packaged sample" if given is None else given.name, None)]
+        return [(sources(None, None).title, None)]
     for path in files:
         if files.count(path) > 1:
             raise InvalidRequest(f"{path} is named twice", field=field)

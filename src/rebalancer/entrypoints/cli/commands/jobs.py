@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from dishka import Container
 
     from rebalancer.domain.jobs.job import Job
-    from rebalancer.wiring.market import Sources
 
 _WITH_FAILURES = 3
 _LOOK = 0.5
@@ -205,15 +203,6 @@ def submit(kind: str, request: Mapping[str, Any], *, as_json: bool) -> None:
         f"Submitted as {job.id}; a `rebalancer worker` or `rebalancer serve` does it.\n"
         f"  rebalancer jobs watch {job.id}"
     )
-
-
-def place(where: Sources) -> Path:
-    """What to name to find the same prices from any folder."""
-    from rebalancer.wiring.market import SAMPLE, STORE
-
-    if where.prices is None:
-        return SAMPLE
-    return where.prices if where.prices == STORE else where.prices.resolve()
 
 
 def _every(wired: Container, state: str | None, kind: str | None) -> Iterator[Job]:

@@ -64,14 +64,14 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.market.instruments import Instruments
     from rebalancer.entrypoints.cli.screen import caution, console, meter
-    from rebalancer.wiring.market import STORE, Sources
+    from rebalancer.wiring.market import SAMPLE, STORE, Sources
 
     if prices is None and assets is None:
         raise InvalidRequest("name a file with --prices, or with --assets, or both")
-    if prices == STORE:
+    if prices is not None and str(prices) == STORE:
         raise InvalidRequest("is where they are kept; name a file", field="prices")
     named = sources(prices, assets)
-    where = Sources(named.prices if prices is not None else None, named.assets)
+    where = Sources(named.prices if prices is not None else SAMPLE, named.assets)
     with store(where) as wired:
         listed = wired.get(InstrumentSource).instruments()
         history = None if prices is None else wired.get(PriceSource).closes()

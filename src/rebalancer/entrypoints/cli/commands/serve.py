@@ -89,13 +89,14 @@ def _check_demo(chosen: Settings) -> None:
     """Raise unless a login that everybody knows does no harm."""
     from rebalancer.config import Environment
     from rebalancer.domain.errors import InvalidRequest
+    from rebalancer.wiring.market import SAMPLE
 
     if chosen.environment is not Environment.DEVELOPMENT:
         raise InvalidRequest(
             "everybody knows this login: only where REBALANCER_ENVIRONMENT is development",
             field="demo",
         )
-    if sources(None, None).prices is not None:
+    if sources(None, None).prices != SAMPLE:
         raise InvalidRequest(
             "shows the sample: unset REBALANCER_PRICES, or set it to sample", field="demo"
         )

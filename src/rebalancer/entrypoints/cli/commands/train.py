@@ -171,6 +171,7 @@ def train(
     from rebalancer.domain.backtest.selection import RULES
     from rebalancer.domain.policy.training import Plan, check_name
     from rebalancer.entrypoints.cli.screen import stages
+    from rebalancer.wiring.market import SAMPLE
 
     files = prices + more
     plan = Plan(
@@ -187,7 +188,7 @@ def train(
     check_name(name, algorithm)
     if report is not None:
         spare((*files, settings().prices), report, field="report")
-    if not files and sources(None, None).prices is None and until is None:
+    if not files and sources(None, None).prices == SAMPLE and until is None:
         until = SAMPLE_UNTIL
     panels = _panels(files)
     wired = {each: wire(sources(path, None)) for each, path in panels.items()}
@@ -254,13 +255,13 @@ def _leave(
 
     from rebalancer.application.background import TRAIN, TrainJobRequest
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.commands.jobs import place, submit
+    from rebalancer.entrypoints.cli.commands.jobs import submit
 
     if report is not None:
         raise InvalidRequest("not with --background", field="report")
     order = TrainJobRequest(
         attrs.evolve(request, out=request.out.resolve()),
-        {name: place(sources(path, None)) for name, path in panels.items()},
+        {name: Path(sources(path, None).portable_prices) for name, path in panels.items()},
         tuple(cautions),
     )
     submit(TRAIN, order.kept(), as_json=as_json)
@@ -271,8 +272,7 @@ def _panels(files: Sequence[Path]) -> dict[str, Path | None]:
     from rebalancer.domain.errors import InvalidRequest
 
     if not files:
-        given = sources(None, None).prices
-        return {"packaged sample" if given is None else given.name: None}
+        return {sources(None, None).title: None}
     for path in files:
         if files.count(path) > 1:
             raise InvalidRequest(f"{path} is named twice", field="prices")
@@ -290,8 +290,11 @@ def _command(
     fit_regimes: bool,
 ) -> str:
     """What makes the same policy again, with nothing left to defaults that may change."""
+    from rebalancer.wiring.market import SAMPLE
+
     words: list[object] = ["rebalancer", "train", "--algorithm", plan.algorithm]
-    named = files or [path for path in (sources(None, None).prices,) if path is not None]
+    prices = sources(None, None).prices
+    named = files or ([] if prices == SAMPLE else [Path(prices)])
     words += ["--prices", *named] if named else []
     for option, value in (
         ("--until", until),
