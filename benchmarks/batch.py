@@ -29,7 +29,7 @@ from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, limit_decision
 from rebalancer.domain.rebalancing.solver import solve_trades
 from rebalancer.entrypoints.cli.batch_file import CHUNK
-from rebalancer.entrypoints.schemas.portfolio import portfolio_of
+from rebalancer.entrypoints.schemas.portfolio import read_portfolio
 from rebalancer.entrypoints.schemas.wire import parse_json
 
 PORTFOLIOS, FEWER = 100_000, 20_000
@@ -149,7 +149,7 @@ def _books(path: Path, market: PriceHistory, instruments: Instruments) -> Iterat
     """The file's portfolios as the command would see them, a chunk at a time."""
     with path.open("rb") as lines:
         while chunk := list(islice(lines, CHUNK)):
-            portfolios = [portfolio_of(parse_json(line), currency="USD") for line in chunk]
+            portfolios = [read_portfolio(parse_json(line), currency="USD") for line in chunk]
             places = [find_columns(portfolio, market) for portfolio in portfolios]
             yield open_book(portfolios, places, market, instruments)[0]
 

@@ -302,7 +302,7 @@ def checked(answer: httpx.Response) -> httpx.Response:
         problem = answer.json() if answer.request.method != "HEAD" else {}
         if problem:
             assert problem["status"] == answer.status_code
-            assert set(problem) <= {"title", "status", "detail", "errors"}
+            assert set(problem) <= {"title", "status", "detail", "errors", "type", "code"}
             assert problem["title"] and problem["detail"]
             for error in problem.get("errors", ()):
                 assert error["field"] and error["message"], problem

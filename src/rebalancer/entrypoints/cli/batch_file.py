@@ -33,7 +33,7 @@ from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
 from rebalancer.entrypoints.cli.options import spare
 from rebalancer.entrypoints.processes import seldom_tidied
-from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, portfolio_of
+from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, read_portfolio
 from rebalancer.entrypoints.schemas.proposal import failure_record, proposal_record
 from rebalancer.entrypoints.schemas.wire import json_line, parse_json
 from rebalancer.wiring.container import build_container
@@ -429,7 +429,7 @@ def solve(chunk: list[Line], terms: RebalanceContext) -> list[Record]:
             values = parse_json(line.text)
             if isinstance(values.get("id"), str) and 0 < len(values["id"]) <= LONGEST_ID:
                 portfolio_id = values["id"]
-            portfolio = portfolio_of(values, currency=terms.currency)
+            portfolio = read_portfolio(values, currency=terms.currency)
             numbers.append(line.number)
             portfolios.append(portfolio)
         except InvalidRequest as error:

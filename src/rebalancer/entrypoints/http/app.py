@@ -17,6 +17,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, Server, Tag
+from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.static_files import create_static_files_router
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
@@ -30,7 +31,12 @@ from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.backtests import backtests
 from rebalancer.entrypoints.http.bodies import StrictJson, reject_unknown_parameters
-from rebalancer.entrypoints.http.errors import failed, refused, rejected
+from rebalancer.entrypoints.http.errors import (
+    handle_http_exception,
+    handle_unexpected,
+    log_failure,
+    to_problem,
+)
 from rebalancer.entrypoints.http.health import Readiness, health
 from rebalancer.entrypoints.http.jobs import jobs
 from rebalancer.entrypoints.http.ledger import ledger
@@ -142,12 +148,17 @@ def application(
         logging_config=None,  # whoever starts the process says what is logged, and where
         dto=StrictJson,
         return_dto=None,
-        plugins=[structs],
+        plugins=[
+            structs,
+            ProblemDetailsPlugin(
+                ProblemDetailsConfig(exception_to_problem_detail_map={RebalancerError: to_problem})
+            ),
+        ],
         exception_handlers={
-            RebalancerError: refused,
-            HTTPException: rejected,
-            Exception: failed,
+            HTTPException: handle_http_exception,
+            Exception: handle_unexpected,
         },
+        after_exception=[log_failure],
         request_max_body_size=LARGEST_BODY,
         openapi_config=OpenAPIConfig(
             title="rebalancer",

@@ -21,7 +21,13 @@ from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Key, replay_headers
-from rebalancer.entrypoints.schemas.parameters import Costs, PolicyName, Preset, Profile, Weights
+from rebalancer.entrypoints.schemas.parameters import (
+    CostBps,
+    CostPreset,
+    PolicyName,
+    ProfileName,
+    Weights,
+)
 from rebalancer.entrypoints.schemas.wire import (
     Body,
     Capital,
@@ -47,8 +53,8 @@ class BacktestBody(Body, frozen=True, kw_only=True):
     last: Annotated[date | None, Meta(description="The window ends here.")] = field(
         default=None, name="to"
     )
-    cost_bps: Costs = None
-    costs: Preset = None
+    cost_bps: CostBps = None
+    costs: CostPreset = None
     risk_free: Annotated[
         Fraction,
         Meta(description="What cash earns, a year.", extra_json_schema={"default": 0}),
@@ -69,7 +75,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
         ),
     ] = field(default_factory=lambda: Fraction(1))
     risk_profile: Annotated[
-        Profile, Meta(description="Whose portfolio it is: learned policies mind risk aversion.")
+        ProfileName, Meta(description="Whose portfolio it is: learned policies mind risk aversion.")
     ] = "balanced"
     keep_limits: Annotated[
         bool, Meta(description="Hold every policy to the profile's limits, as proposals are.")

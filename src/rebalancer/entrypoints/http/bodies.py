@@ -13,9 +13,16 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 from litestar.typing import FieldDefinition
 
-from rebalancer.entrypoints.schemas.wire import Malformed, Unsupported, decode_body
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.entrypoints.schemas.decoding import Malformed, decode_request
 
 T = TypeVar("T")
+
+
+class Unsupported(InvalidRequest):
+    """The body has a media type other than JSON."""
+
+    default_code = "unsupported_media_type"
 
 
 class StrictJson(AbstractDTO[T]):
@@ -32,7 +39,7 @@ class StrictJson(AbstractDTO[T]):
         if kind and kind != "application/json" and not kind.endswith("+json"):
             raise Unsupported(f"send application/json, not {kind}")
         handler: Any = self.asgi_connection.route_handler
-        return decode_body(value, handler.parsed_fn_signature.parameters["data"].annotation)
+        return decode_request(value, handler.parsed_fn_signature.parameters["data"].annotation)
 
     def decode_builtins(self, value: Any) -> Any:
         """Forms are not spoken here."""

@@ -1,14 +1,17 @@
-"""Errors as problem details (RFC 9457): a status, what went wrong, and which field."""
+"""Errors as problem details (RFC 9457): a status, a code, and a message for each field."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.plugins.problem_details import ProblemDetailsException
+from litestar.types import Scope
 from msgspec import Meta
 
 from rebalancer.domain.errors import (
@@ -20,44 +23,62 @@ from rebalancer.domain.errors import (
     Unavailable,
 )
 from rebalancer.domain.portfolio.mandate import PortfolioChanged
-from rebalancer.entrypoints.schemas.wire import Malformed, Unsupported, translate_message
+from rebalancer.entrypoints.http.bodies import Unsupported
+from rebalancer.entrypoints.schemas.decoding import (
+    InvalidFields,
+    Malformed,
+    faults_of,
+    translate_message,
+)
 
 PROBLEM = "application/problem+json"
+TYPE = "urn:rebalancer:problem:"
+"""Prefix of a problem's type; its code follows."""
+
 RETRY_AFTER = 5
-"""Seconds after which somebody who found us unavailable may try again."""
+"""Seconds after which a client may repeat a request that got 503."""
 
 log = logging.getLogger("rebalancer.http")
 
 
 class VersionRequired(RebalancerError):
-    """An update that does not say which version it is meant for."""
+    """An update does not name the version that it replaces."""
+
+    default_code = "version_required"
 
 
 class TooManyRequests(RebalancerError):
-    """Somebody asks too often.
+    """The client exceeds a rate limit.
 
     Attributes:
-        pause: Seconds after which they may ask again.
+        retry_after: Seconds until the next request is accepted.
     """
 
-    def __init__(self, message: str, pause: int) -> None:
-        self.pause = pause
+    default_code = "rate_limited"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        self.retry_after = retry_after
         super().__init__(message)
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
     """What is wrong with one field."""
 
-    field: Annotated[str, Meta(description="Its path, such as preferences.band.")]
+    field: Annotated[str, Meta(description="Path of the field, such as preferences.band.")]
     message: str
+    code: Annotated[str, Meta(description="Stable identifier, such as missing_field.")]
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a request was refused."""
+    """Why a request failed."""
 
     title: str
     status: int
     detail: str
+    type: Annotated[str, Meta(description="The code as a URN.")]
+    code: Annotated[
+        str, Meta(description="Stable identifier; validation_failed if there are several errors.")
+    ]
     errors: list[FieldProblem] = msgspec.field(default_factory=list)
 
 
@@ -90,12 +111,20 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
     (Unavailable, 503),
 )
 
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+"""Codes of errors that Litestar raises, by status."""
+
+REMEDIES: Mapping[str, str] = {
+    "limits_not_acknowledged": "set acknowledge_limits to true to accept this",
+}
+"""What a client of the API can do about an error, by code."""
+
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """For the API's description: the problems that a route may answer with.
+    """Describe the problems that a route may return, for OpenAPI.
 
-    Every route refuses unknown parameters (400) and whoever asks too often (429), and may depend on
-    what is away (503).
+    Every route rejects unknown query parameters (400), is rate limited (429), and fails while a
+    dependency is down (503).
     """
     return {
         status: ResponseSpec(
@@ -108,54 +137,77 @@ def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def refused(request: Request[Any, Any, Any], error: RebalancerError) -> Response[Problem]:
-    """One of our own errors."""
-    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+def to_problem(error: RebalancerError) -> ProblemDetailsException:
+    """Convert an error of ours to a problem."""
+    status = _status_of(error)
     if status == 500:
-        return failed(request, error)
+        return _internal_error()
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        log.warning("%s %s is not answered: %s", request.method, request.url.path, error)
         headers["Retry-After"] = str(RETRY_AFTER)
     if isinstance(error, TooManyRequests):
-        headers["Retry-After"] = str(error.pause)
-    errors = []
-    if isinstance(error, InvalidRequest) and error.field:
-        errors.append(FieldProblem(error.field, error.message))
-    return _problem(status, str(error), errors, headers)
+        headers["Retry-After"] = str(error.retry_after)
+    faults = faults_of(error) if isinstance(error, InvalidRequest) else (error,)
+    details, errors = [], []
+    for fault in faults:
+        message, field = _with_remedy(fault), getattr(fault, "field", "")
+        details.append(f"{field}: {message}" if field else message)
+        if field:
+            errors.append(FieldProblem(field, message, fault.code))
+    return _problem(status, "; ".join(details), error.code, errors, headers)
 
 
-def rejected(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    """What Litestar refuses: unknown paths, other methods, parameters that do not fit."""
-    errors = []
-    detail = error.detail
+def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Convert what Litestar rejects: unknown paths, other methods, invalid parameters."""
+    if error.status_code >= 500:
+        return handle_unexpected(request, error)
+    code = _CODES.get(error.status_code, "malformed_request")
+    detail, errors = error.detail, []
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        errors = [
-            FieldProblem(
-                _called(request, str(one.get("key", ""))),
-                translate_message(str(one.get("message", ""))),
-            )
-            for one in error.extra
-            if isinstance(one, dict)
-        ]
+        for fault in error.extra:
+            if isinstance(fault, dict):
+                name = _public_name(request, str(fault.get("key", "")))
+                message = translate_message(str(fault.get("message", "")))
+                errors.append(FieldProblem(name, message, "invalid_value"))
         detail = "; ".join(f"{one.field}: {one.message}" for one in errors) or detail
+        code = "validation_failed" if len(errors) > 1 else "invalid_value"
     if error.status_code == 413:
         detail = "the body is too large; send less at a time"
-    if error.status_code >= 500:
-        return failed(request, error)
-    return _problem(error.status_code, detail, errors, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    return _problem(error.status_code, detail, code, errors, headers).to_response(request)
 
 
-def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """A bug of ours: told to the operators in full, to the caller not at all."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _problem(500, "something went wrong on our side; it has been logged", [], {})
+def handle_unexpected(request: Request[Any, Any, Any], _: Exception) -> Response[Any]:
+    """Hide a defect from the client; `log_failure` has logged it."""
+    return _internal_error().to_response(request)
 
 
-def _called(request: Request[Any, Any, Any], parameter: str) -> str:
-    """What callers know a handler's parameter by: ``If-Match`` is `if_match` here."""
+async def log_failure(error: Exception, scope: Scope) -> None:
+    """Log each request that fails for a reason on the side of the server."""
+    request = f"{scope.get('method')} {scope.get('path')}"
+    if isinstance(error, Unavailable):
+        log.warning("%s failed with status 503: %s", request, error)
+    elif _status_of(error) >= 500:
+        log.error("%s failed", request, exc_info=error)
+
+
+def _status_of(error: Exception) -> int:
+    if isinstance(error, HTTPException):
+        return error.status_code
+    if isinstance(error, InvalidFields):
+        return 400 if error.malformed else 422
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+
+
+def _with_remedy(error: RebalancerError) -> str:
+    remedy = REMEDIES.get(error.code)
+    return f"{error.message}; {remedy}" if remedy else error.message
+
+
+def _public_name(request: Request[Any, Any, Any], parameter: str) -> str:
+    """Return the name by which clients send a parameter of a handler, such as ``If-Match``."""
     if parameter == "data":
         return "body"
     field = request.route_handler.parsed_fn_signature.parameters.get(parameter)
@@ -163,17 +215,26 @@ def _called(request: Request[Any, Any, Any], parameter: str) -> str:
     return name or parameter
 
 
-def problem_of(status: int, detail: str, errors: list[FieldProblem] | None = None) -> Problem:
-    """What is said of a refusal."""
-    return Problem(_TITLES.get(status, "Refused"), status, detail, errors or [])
+def _internal_error() -> ProblemDetailsException:
+    detail = "an internal error occurred and has been logged"
+    return _problem(500, detail, "internal_error", [], {})
 
 
 def _problem(
-    status: int, detail: str, errors: list[FieldProblem], headers: dict[str, str]
-) -> Response[Problem]:
-    return Response(
-        problem_of(status, detail, errors),
+    status: int,
+    detail: str,
+    code: str,
+    errors: Sequence[FieldProblem],
+    headers: dict[str, str],
+) -> ProblemDetailsException:
+    extra: dict[str, Any] = {"code": code}
+    if errors:
+        extra["errors"] = [msgspec.structs.asdict(one) for one in errors]
+    return ProblemDetailsException(
         status_code=status,
-        media_type=PROBLEM,
+        title=_TITLES.get(status, "Refused"),
+        type_=TYPE + code,
+        detail=detail,
         headers=headers,
+        extra=extra,
     )

@@ -159,7 +159,7 @@ async def watch_job(
     job, watching = await look(), state.watching
     if watching[owner] >= MOST:
         raise TooManyRequests(
-            f"you watch {MOST} jobs already; close one first", pause=round(HEARTBEAT)
+            f"you watch {MOST} jobs already; close one first", retry_after=round(HEARTBEAT)
         )
 
     async def told() -> AsyncIterator[ServerSentEventMessage]:

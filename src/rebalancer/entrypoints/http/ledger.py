@@ -25,12 +25,13 @@ from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
-from rebalancer.entrypoints.http.portfolios import PortfolioView, etag, portfolio_view
+from rebalancer.entrypoints.http.portfolios import etag
+from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_view
 from rebalancer.entrypoints.schemas.wire import (
     MOST_ASSETS,
     Body,
     Line,
-    NotNegative,
+    NonNegative,
     Page,
     Symbol,
     View,
@@ -43,7 +44,7 @@ class CashFlowBody(Body, frozen=True, kw_only=True):
     """Money that came or went."""
 
     kind: Literal["deposit", "withdrawal", "fee", "dividend"]
-    amount: NotNegative
+    amount: NonNegative
     on: Annotated[
         date | None, Meta(description="The market day; left out, that of the last close.")
     ] = None
@@ -56,9 +57,9 @@ class TradeBody(Body, frozen=True, kw_only=True):
 
     side: Literal["buy", "sell"]
     symbol: Symbol
-    quantity: NotNegative
-    price: NotNegative
-    cost: Annotated[NotNegative, documented_default("0")] = field(default_factory=NotNegative)
+    quantity: NonNegative
+    price: NonNegative
+    cost: Annotated[NonNegative, documented_default("0")] = field(default_factory=NonNegative)
     on: date | None = None
     note: Line = ""
 

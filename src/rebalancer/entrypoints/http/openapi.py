@@ -16,7 +16,7 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from litestar.utils.predicates import is_class_and_subclass
 
-from rebalancer.entrypoints.schemas.wire import Amount, Bounded, NotNegative
+from rebalancer.entrypoints.schemas.wire import Amount, Bounded, NonNegative
 
 _SCHEMAS = "#/components/schemas/"
 
@@ -121,7 +121,7 @@ def _described(kind: type[Any]) -> dict[str, Any]:
                 {"type": "string", "pattern": kind.pattern},
                 {
                     "type": "integer",
-                    "minimum": 0 if issubclass(kind, NotNegative) else -most,
+                    "minimum": 0 if issubclass(kind, NonNegative) else -most,
                     "maximum": most,
                 },
             ],

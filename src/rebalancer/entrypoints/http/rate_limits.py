@@ -12,8 +12,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-import msgspec
 from dishka import AsyncContainer
+from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Send
@@ -24,7 +24,7 @@ from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
 from rebalancer.config import Settings
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.entrypoints.http.auth import parse_bearer_token
-from rebalancer.entrypoints.http.errors import PROBLEM, TooManyRequests, problem_of
+from rebalancer.entrypoints.http.errors import TooManyRequests, to_problem
 
 _MINUTE = timedelta(minutes=1)
 _VERDICT = "rebalancer.verdict"
@@ -98,7 +98,7 @@ class RateLimiter:
                 verdict = await self._limits.hit(*self._asked(scope))
                 scope[_VERDICT] = verdict
                 if not verdict.allowed:
-                    await _refuse(scope, telling, verdict)
+                    await _refuse(scope, receive, telling, verdict)
                     return
             await app(scope, receive, telling)
 
@@ -225,13 +225,8 @@ def _told(verdict: Verdict) -> str:
     )
 
 
-async def _refuse(scope: Any, send: Send, verdict: Verdict) -> None:
-    body = msgspec.json.encode(problem_of(429, _told(verdict)))
-    headers = [
-        (b"content-type", PROBLEM.encode()),
-        (b"content-length", b"%d" % len(body)),
-        (b"retry-after", b"%d" % _seconds(verdict)),
-    ]
-    await send({"type": "http.response.start", "status": 429, "headers": headers})
-    shown = b"" if scope["method"] == "HEAD" else body
-    await send({"type": "http.response.body", "body": shown, "more_body": False})
+async def _refuse(scope: Any, receive: Receive, send: Send, verdict: Verdict) -> None:
+    request: Request[Any, Any, Any] = Request(scope, receive, send)
+    problem = to_problem(TooManyRequests(_told(verdict), _seconds(verdict)))
+    response = problem.to_response(request).to_asgi_response(None, request)
+    await response(scope, receive, send)

@@ -34,7 +34,7 @@ from rebalancer.domain.rebalancing.model import Proposal
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
-from rebalancer.entrypoints.schemas.parameters import Costs, PolicyName, Preset
+from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, PolicyName
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER, worksheet_text
 from rebalancer.entrypoints.schemas.wire import (
     Amount,
@@ -62,8 +62,8 @@ class PredictBody(Body, frozen=True, kw_only=True):
     as_of: Annotated[
         date | None, Meta(description="The day to decide on; left out, that of the last close.")
     ] = None
-    cost_bps: Costs = None
-    costs: Preset = None
+    cost_bps: CostBps = None
+    costs: CostPreset = None
     compare: Annotated[bool, Meta(description="Say what simple rules would do, too.")] = False
 
 

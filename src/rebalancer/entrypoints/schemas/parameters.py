@@ -1,14 +1,28 @@
-"""Types of fields that several requests share."""
+"""Types of fields that several schemas share."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
-from rebalancer.entrypoints.schemas.wire import MOST_ASSETS, BasisPoints, Fraction, Symbol
+from rebalancer.domain.portfolio.costs import COST_PRESETS
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.entrypoints.schemas.wire import (
+    MOST_ASSETS,
+    BasisPoints,
+    Fraction,
+    NonNegative,
+    Symbol,
+)
 
-Profile = Literal["conservative", "cautious", "balanced", "growth", "aggressive"]
+if TYPE_CHECKING:
+    ProfileName = str
+    PresetName = str
+else:
+    ProfileName = Literal[tuple(RISK_PROFILES)]
+    PresetName = Literal[tuple(COST_PRESETS)]
+
 Weights = Annotated[
     dict[Symbol, Fraction],
     Meta(
@@ -18,21 +32,28 @@ Weights = Annotated[
         examples=[{"AAPL": 0.3, "KO": 0.3, "PG": 0.3}],
     ),
 ]
+Quantities = Annotated[
+    dict[Symbol, NonNegative],
+    Meta(
+        max_length=MOST_ASSETS,
+        description="Quantities held, by symbol.",
+        examples=[{"AAPL": "12", "KO": "40.5"}],
+    ),
+]
 Symbols = Annotated[list[Symbol], Meta(max_length=MOST_ASSETS)]
 PolicyName = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=100,
-        description="Who decides: a name of GET /api/policies, with parameters if need be.",
+        description="A policy of GET /api/policies, with parameters if needed.",
         examples=["band", "volatility_target:target=0.10"],
     ),
 ]
-Costs = Annotated[
+CostBps = Annotated[
     BasisPoints | None,
     Meta(description="Cost of trading in basis points of traded value, each side. Default: 10."),
 ]
-Preset = Annotated[
-    Literal["free", "zero-commission", "retail", "full-service", "institutional"] | None,
-    Meta(description="A typical price list, instead of cost_bps."),
+CostPreset = Annotated[
+    PresetName | None, Meta(description="A typical price list, instead of cost_bps.")
 ]

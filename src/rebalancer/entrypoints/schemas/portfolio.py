@@ -1,198 +1,361 @@
-"""A portfolio as JSON."""
+"""A portfolio and its preferences, in requests, responses and files."""
 
 from __future__ import annotations
 
-import difflib
-import math
-import re
-from collections.abc import Callable, Mapping
-from datetime import date
+from collections.abc import Callable
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+import attrs
+import msgspec
+from msgspec import UNSET, Meta, UnsetType, field
 
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.money import Currency, decimal_of
-from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio, Preferences
-from rebalancer.domain.portfolio.risk import risk_profile
-from rebalancer.entrypoints.schemas.wire import EXACT, shorten
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.mandate import LONGEST_NAME, ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.portfolio import (
+    NO_PREFERENCES,
+    Portfolio,
+    Preferences,
+    check_targets,
+)
+from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
+from rebalancer.entrypoints.schemas.decoding import collect, decode_file
+from rebalancer.entrypoints.schemas.parameters import ProfileName, Quantities, Symbols, Weights
+from rebalancer.entrypoints.schemas.wire import (
+    CURRENCY,
+    Amount,
+    Body,
+    Fraction,
+    NonNegative,
+    OneLine,
+    View,
+    documented_default,
+    format_decimal,
+)
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from rebalancer.application.portfolios import ValuedPortfolio
+
+AmountT = TypeVar("AmountT")
+FractionT = TypeVar("FractionT")
+SymbolsT = TypeVar("SymbolsT")
+R = TypeVar("R")
 
 LONGEST_ID = 200
+"""Most characters in the id of a portfolio in a file."""
 
-_MISSING = object()
-_NUMERIC = {str, int, float, Decimal}
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-
-
-class Fields:
-    """The fields of one JSON object, taken one by one; whatever is left over is unknown."""
-
-    def __init__(self, values: Mapping[str, Any], path: str) -> None:
-        self._values = dict(values)
-        self._path = path
-        self._asked: list[str] = []
-
-    def name(self, key: str) -> str:
-        """The path of a field, for messages."""
-        return f"{self._path}.{key}" if self._path else key
-
-    def take(self, key: str, read: Callable[[Any, str], T], default: T | object = _MISSING) -> T:
-        """Read a field; absent or null gives the default.
-
-        Raises:
-            InvalidRequest: it is required and missing, or malformed.
-        """
-        self._asked.append(key)
-        value = self._values.pop(key, None)
-        if value is None:
-            if default is _MISSING:
-                raise InvalidRequest("is missing", field=self.name(key))
-            return default  # type: ignore[return-value]  # a T, or we have raised
-        return read(value, self.name(key))
-
-    def rest(self) -> dict[str, Any]:
-        """All fields not yet taken, by name."""
-        rest, self._values = self._values, {}
-        return rest
-
-    def done(self) -> None:
-        """Nothing may be left.
-
-        Raises:
-            InvalidRequest: a field is unknown; names the nearest known one.
-        """
-        for key in self._values:
-            near = difflib.get_close_matches(key, self._asked, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(self._asked)}"
-            raise InvalidRequest(f"is unknown; {hint}", field=self.name(key))
+_Text = Annotated[str, Meta(min_length=1)]
+_EMPTY = Portfolio(id="-", currency=Currency("USD"), cash=Decimal(0), holdings={}, targets={})
 
 
-def text_of(value: Any, field: str) -> str:
-    """Non-empty text."""
-    if not isinstance(value, str) or not value:
-        raise InvalidRequest(f"expected text, got {shorten(value)}", field=field)
-    return value
+_STEP = NonNegative(NO_PREFERENCES.quantity_step)
 
 
-def fields_of(value: Any, field: str) -> Fields:
-    """A nested object."""
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"expected an object, got {shorten(value)}", field=field)
-    return Fields(value, field)
+def _default(value: Any) -> Any:
+    """Set the default of a field whose type is open."""
+    return field(default_factory=list if value == [] else lambda: value)
 
 
-def number_of(value: Any, field: str) -> Decimal:
-    """A finite Decimal."""
-    if type(value) not in _NUMERIC:
-        raise InvalidRequest(
-            f'expected a decimal number such as "1250.00", got {shorten(value)}', field=field
+class PreferenceFields(Body, Generic[AmountT, FractionT, SymbolsT], frozen=True, kw_only=True):
+    """Each preference once; requests, files and responses choose the types of the values."""
+
+    whole_shares: bool = NO_PREFERENCES.whole_shares
+    quantity_step: Annotated[AmountT, documented_default("0.0001")] = _default(_STEP)
+    min_trade: Annotated[AmountT, documented_default("0")] = _default(NonNegative())
+    do_not_sell: SymbolsT = _default([])
+    do_not_buy: SymbolsT = _default([])
+    max_turnover: FractionT | None = None
+    cash_reserve: Annotated[AmountT, documented_default("0")] = _default(NonNegative())
+    max_weight: FractionT | None = None
+    band: FractionT | None = None
+    max_departure: Annotated[FractionT, documented_default(NO_PREFERENCES.max_departure)] = (
+        _default(Fraction(NO_PREFERENCES.max_departure))
+    )
+    skip_unprofitable: bool = NO_PREFERENCES.skip_unprofitable
+
+
+class PreferencesBody(PreferenceFields[NonNegative, Fraction, Symbols], frozen=True, kw_only=True):
+    """Rules of the owner for all trades; see docs/rebalancing.md."""
+
+    def preferences(self) -> Preferences:
+        """Convert to the domain's preferences."""
+        if self is _DEFAULTS:  # most lines of a book
+            return NO_PREFERENCES
+        return Preferences(
+            **{name: _to_domain(getattr(self, name)) for name in self.__struct_fields__}
         )
-    return decimal_of(value, field=field)
+
+    @classmethod
+    def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
+        """Return the rule of `Preferences` that the field breaks, if any."""
+        return collect(Preferences, **{name: _to_domain(value)})
 
 
-def fraction_of(value: Any, field: str) -> float:
-    """A finite float, of any number of decimals."""
-    if type(value) in _NUMERIC:
-        number = value if isinstance(value, Decimal) else EXACT.create_decimal(value)
-        if number.is_finite() and math.isfinite(fraction := float(number)):
-            return fraction
-    raise InvalidRequest(f"expected a fraction such as 0.25, got {shorten(value)}", field=field)
+class PreferencesInFile(PreferencesBody, frozen=True, kw_only=True):
+    """Preferences in a file: any symbols, and any number of them."""
+
+    do_not_sell: list[_Text] = field(default_factory=list)
+    do_not_buy: list[_Text] = field(default_factory=list)
 
 
-def flag_of(value: Any, field: str) -> bool:
-    """A truth value."""
-    if not isinstance(value, bool):
-        raise InvalidRequest(f"expected true or false, got {shorten(value)}", field=field)
-    return value
+class PreferencesView(
+    PreferenceFields[str, float, list[str]], View, frozen=True, forbid_unknown_fields=False
+):
+    """Preferences of a portfolio; see `PreferencesBody`."""
 
 
-def date_of(value: Any, field: str) -> date:
-    """A day written YYYY-MM-DD."""
-    try:
-        if not isinstance(value, str) or not _DAY.fullmatch(value):
-            raise ValueError
-        return date.fromisoformat(value)
-    except ValueError:
-        raise InvalidRequest(
-            f"expected a day such as 2022-11-30, got {shorten(value)}", field=field
-        ) from None
+class MandateBody(Body, frozen=True, kw_only=True):
+    """What a portfolio should become, and by which rules."""
+
+    name: Annotated[OneLine, Meta(min_length=1, max_length=LONGEST_NAME, examples=["Retirement"])]
+    targets: Weights
+    currency: Annotated[str, Meta(pattern=CURRENCY, examples=["USD"])] = "USD"
+    risk_profile: Annotated[
+        ProfileName | UnsetType | None,
+        Meta(
+            description="A new portfolio without this field takes the profile of the owner's "
+            "assessment; null: no profile."
+        ),
+    ] = UNSET
+    preferences: PreferencesBody = field(default_factory=PreferencesBody)
+    acknowledge_limits: Annotated[
+        bool, Meta(description="The owner accepts that the targets exceed the profile's limits.")
+    ] = False
+
+    def mandate(self) -> Mandate:
+        """Convert to the domain's mandate."""
+        return Mandate(
+            name=self.name,
+            currency=Currency(self.currency),
+            targets={symbol: float(weight) for symbol, weight in self.targets.items()},
+            risk_profile=self.profile,
+            preferences=self.preferences.preferences(),
+            acknowledge_limits=self.acknowledge_limits,
+        )
+
+    @property
+    def profile(self) -> RiskProfile | None:
+        """The risk profile; None without one."""
+        return RISK_PROFILES[self.risk_profile] if isinstance(self.risk_profile, str) else None
+
+    def check(self) -> None:
+        """Apply the rules of `Mandate` and of `Preferences`."""
+        self.mandate()
+
+    @classmethod
+    def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
+        """Return the rules of `Mandate` that the field breaks."""
+        if name == "name":
+            return collect(Mandate, name=value, currency=_EMPTY.currency, targets={})
+        if name == "targets":
+            each = _collect_for_each(value, check_targets)
+            return each or collect(check_targets, value)
+        return []
 
 
-def symbols_of(value: Any, field: str) -> frozenset[str]:
-    """A list of symbols."""
-    if not isinstance(value, list):
-        raise InvalidRequest(f"expected a list of symbols, got {shorten(value)}", field=field)
-    return frozenset(text_of(item, f"{field}[{at}]") for at, item in enumerate(value))
+class OpeningBody(MandateBody, frozen=True, kw_only=True):
+    """A new portfolio, its initial cash and holdings."""
+
+    cash: Annotated[NonNegative, documented_default("0")] = field(default_factory=NonNegative)
+    holdings: Quantities = field(default_factory=dict)
+    on: Annotated[
+        date | None,
+        Meta(description="The market day on which it starts; default: the day of the last close."),
+    ] = None
 
 
-def id_of(value: Any, field: str) -> str:
-    """A portfolio's id."""
-    text = text_of(value, field)
-    if len(text) > LONGEST_ID:
-        raise InvalidRequest(f"is longer than {LONGEST_ID} characters", field=field)
-    return text
+_DEFAULTS = PreferencesInFile()
 
 
-def weights_of(fields: Fields) -> dict[str, float]:
-    """Weights by symbol."""
-    return {
-        symbol: fraction_of(weight, fields.name(symbol)) for symbol, weight in fields.rest().items()
-    }
+class PortfolioFile(MandateBody, frozen=True, kw_only=True):
+    """A portfolio in a JSON file, or on a line of a book."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
+    name: _Text = ""
+    currency: Annotated[str, Meta(pattern=CURRENCY)]
+    cash: Amount
+    holdings: dict[str, NonNegative]
+    targets: dict[str, Fraction]
+    risk_profile: ProfileName | UnsetType | None = None
+    cash_flow: Amount = field(default_factory=Amount)
+    last_rebalance: date | None = None
+    preferences: PreferencesInFile = field(default_factory=lambda: _DEFAULTS)
+    acknowledge_limits: bool = False
+
+    def portfolio(self) -> Portfolio:
+        """Convert to the domain's portfolio."""
+        return Portfolio(
+            id=self.id,
+            currency=Currency(self.currency),
+            cash=Decimal(self.cash),
+            holdings=dict(zip(self.holdings, map(Decimal, self.holdings.values()), strict=True)),
+            targets=dict(zip(self.targets, map(float, self.targets.values()), strict=True)),
+            risk_profile=self.profile,
+            cash_flow=Decimal(self.cash_flow),
+            last_rebalance=self.last_rebalance,
+            preferences=self.preferences.preferences(),
+        )
+
+    def mandate(self) -> Mandate:
+        """Convert to a mandate; the id names a portfolio without a name."""
+        named = self if self.name else msgspec.structs.replace(self, name=self.id)
+        return MandateBody.mandate(named)
+
+    @classmethod
+    def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
+        """Return the rules of `Portfolio` that the field breaks."""
+        if name == "holdings":
+            return _collect_for_each(value, lambda held: attrs.evolve(_EMPTY, holdings=held))
+        return super().broken_rules(name, value) if name == "targets" else []
 
 
-def portfolio_of(values: Mapping[str, Any], *, currency: str) -> Portfolio:
-    """A portfolio from its JSON object.
+def decode_portfolio(
+    values: dict[str, Any], *, currency: str, build: Callable[[PortfolioFile], R]
+) -> R:
+    """Decode a portfolio of a file.
 
     Args:
-        values: What `parse_json` gave.
-        currency: Assumed when the object names none.
+        values: As `parse_json` returns them.
+        currency: Of a portfolio that names none.
+        build: Makes what the caller needs, such as `PortfolioFile.portfolio`.
 
     Raises:
-        InvalidRequest: a field is missing, unknown or malformed; names it.
+        InvalidRequest: one field is invalid.
+        InvalidFields: several fields are.
     """
-    fields = Fields(values, "")
-    portfolio_id = fields.take("id", id_of)
-    fields.take("name", text_of, "")  # of a kept one, as it was exported
-    code = fields.take("currency", text_of, currency)
-    cash = fields.take("cash", number_of)
-    holdings = fields.take("holdings", fields_of)
-    targets = fields.take("targets", fields_of)
-    profile: str | None = fields.take("risk_profile", text_of, None)
-    cash_flow = fields.take("cash_flow", number_of, Decimal(0))
-    last_rebalance = fields.take("last_rebalance", date_of, None)
-    wishes: Fields | None = fields.take("preferences", fields_of, None)
-    fields.done()
-    return Portfolio(
-        id=portfolio_id,
-        currency=Currency(code),
-        cash=cash,
-        holdings={
-            symbol: number_of(quantity, holdings.name(symbol))
-            for symbol, quantity in holdings.rest().items()
-        },
-        targets=weights_of(targets),
-        risk_profile=None if profile is None else risk_profile(profile),
-        cash_flow=cash_flow,
-        last_rebalance=last_rebalance,
-        preferences=NO_PREFERENCES if wishes is None else _preferences(wishes),
+    if values.get("currency") is None:
+        values = {**values, "currency": currency}
+    return decode_file(values, PortfolioFile, build)
+
+
+def read_portfolio(values: dict[str, Any], *, currency: str) -> Portfolio:
+    """Decode a portfolio to propose for; see `decode_portfolio`."""
+    return decode_portfolio(values, currency=currency, build=PortfolioFile.portfolio)
+
+
+def read_weights(values: dict[str, Any]) -> dict[str, float]:
+    """Decode target weights by symbol, as `parse_json` returns them.
+
+    Raises:
+        InvalidRequest: one weight is not a number.
+        InvalidFields: several are not.
+    """
+    weights = decode_file(values, dict[str, Fraction], dict)
+    return {symbol: float(weight) for symbol, weight in weights.items()}
+
+
+def portfolio_record(managed: ManagedPortfolio) -> dict[str, Any]:
+    """Write a portfolio as JSON values for a file, without what is None or off."""
+    mandate, positions = managed.mandate, managed.positions
+    record: dict[str, Any] = {
+        "id": str(managed.id),
+        "name": mandate.name,
+        "currency": mandate.currency.code,
+        "cash": format_decimal(positions.cash),
+        "holdings": {symbol: format_decimal(units) for symbol, units in positions.holdings.items()},
+        "targets": dict(mandate.targets),
+    }
+    if mandate.risk_profile is not None:
+        record["risk_profile"] = mandate.risk_profile.name
+    preferences = msgspec.structs.asdict(preferences_view(mandate.preferences))
+    record["preferences"] = {k: v for k, v in preferences.items() if v is not None}
+    if mandate.acknowledge_limits:
+        record["acknowledge_limits"] = True
+    return record
+
+
+class PositionView(View, frozen=True, kw_only=True):
+    """A holding at the last close."""
+
+    quantity: str
+    price: str
+    value: str
+    weight: float
+
+
+class PortfolioView(View, frozen=True, kw_only=True):
+    """A portfolio at the last close."""
+
+    id: UUID
+    version: Annotated[int, Meta(description="Counts the changes; the ETag starts with it.")]
+    name: str
+    currency: str
+    targets: dict[str, float]
+    risk_profile: str | None
+    preferences: PreferencesView
+    acknowledge_limits: bool
+    as_of: date
+    value: str
+    cash: str
+    uninvested: Annotated[
+        str, Meta(description="Deposits that no rebalance has invested yet; part of cash.")
+    ]
+    holdings: dict[str, PositionView]
+    last_rebalance: date | None
+    created: datetime
+    changed: datetime
+
+
+def preferences_view(preferences: Preferences) -> PreferencesView:
+    """Show preferences as JSON values."""
+    names = PreferencesView.__struct_fields__
+    return PreferencesView(**{name: _to_json(getattr(preferences, name)) for name in names})
+
+
+def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
+    """Show a portfolio to its owner."""
+    managed = valued.portfolio
+    mandate, positions = managed.mandate, managed.positions
+    currency, total = mandate.currency, float(valued.value)
+    holdings = {}
+    for symbol, units in positions.holdings.items():
+        price = valued.prices[symbol]
+        value = currency.round(units * price)
+        holdings[symbol] = PositionView(
+            quantity=format_decimal(units),
+            price=format_decimal(price),
+            value=format_decimal(value),
+            weight=round(float(value) / total, 10) if total else 0.0,
+        )
+    return PortfolioView(
+        id=managed.id,
+        version=managed.version,
+        name=mandate.name,
+        currency=currency.code,
+        targets=dict(mandate.targets),
+        risk_profile=mandate.risk_profile.name if mandate.risk_profile else None,
+        preferences=preferences_view(mandate.preferences),
+        acknowledge_limits=mandate.acknowledge_limits,
+        as_of=valued.as_of,
+        value=format_decimal(valued.value),
+        cash=format_decimal(currency.round(positions.cash)),
+        uninvested=format_decimal(currency.round(positions.uninvested)),
+        holdings=holdings,
+        last_rebalance=positions.last_rebalance,
+        created=managed.created,
+        changed=managed.changed,
     )
 
 
-def _preferences(fields: Fields) -> Preferences:
-    none = NO_PREFERENCES
-    wishes = Preferences(
-        whole_shares=fields.take("whole_shares", flag_of, none.whole_shares),
-        quantity_step=fields.take("quantity_step", number_of, none.quantity_step),
-        min_trade=fields.take("min_trade", number_of, none.min_trade),
-        do_not_sell=fields.take("do_not_sell", symbols_of, none.do_not_sell),
-        do_not_buy=fields.take("do_not_buy", symbols_of, none.do_not_buy),
-        max_turnover=fields.take("max_turnover", fraction_of, None),
-        cash_reserve=fields.take("cash_reserve", number_of, none.cash_reserve),
-        max_weight=fields.take("max_weight", fraction_of, None),
-        band=fields.take("band", fraction_of, None),
-        max_departure=fields.take("max_departure", fraction_of, none.max_departure),
-        skip_unprofitable=fields.take("skip_unprofitable", flag_of, none.skip_unprofitable),
-    )
-    fields.done()
-    return wishes
+def _collect_for_each(
+    values: dict[str, Any], check: Callable[[dict[str, Any]], object]
+) -> list[InvalidRequest]:
+    return [fault for key, item in values.items() for fault in collect(check, {key: item})]
+
+
+def _to_domain(value: Any) -> Any:
+    """Convert a value of a schema to the plain type that the domain uses."""
+    if isinstance(value, Decimal):
+        return Decimal(value)
+    if isinstance(value, float):
+        return float(value)
+    return frozenset(value) if isinstance(value, list) else value
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format_decimal(value)
+    return sorted(value) if isinstance(value, frozenset) else value

@@ -134,10 +134,10 @@ def read_targets(path: Path) -> dict[str, float]:
         InvalidRequest: the file cannot be read, is no JSON object of numbers, or repeats a symbol.
     """
     from rebalancer.entrypoints.cli.files import read_file
-    from rebalancer.entrypoints.schemas.portfolio import Fields, weights_of
+    from rebalancer.entrypoints.schemas.portfolio import read_weights
     from rebalancer.entrypoints.schemas.wire import parse_json
 
-    return weights_of(Fields(parse_json(read_file(path, field="targets"), field="targets"), ""))
+    return read_weights(parse_json(read_file(path, field="targets"), field="targets"))
 
 
 def as_json_text(done: Backtest, cost_bps: float | None) -> str:

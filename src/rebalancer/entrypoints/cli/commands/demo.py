@@ -69,7 +69,7 @@ def demo(out: Path) -> None:
     from rebalancer.entrypoints.cli.commands import backtest, propose
     from rebalancer.entrypoints.cli.screen import console, progress
     from rebalancer.entrypoints.cli.tour import tour
-    from rebalancer.entrypoints.schemas.portfolio import portfolio_of
+    from rebalancer.entrypoints.schemas.portfolio import read_portfolio
     from rebalancer.wiring.container import build_container
     from rebalancer.wiring.market import Sources
 
@@ -81,7 +81,7 @@ def demo(out: Path) -> None:
     screen.rule("1. A portfolio, and what to trade now")
     example = out / "portfolio.json"
     write_text(example, json.dumps(_PORTFOLIO, indent=2) + "\n", field="out")
-    portfolio = portfolio_of(_PORTFOLIO, currency="USD")
+    portfolio = read_portfolio(_PORTFOLIO, currency="USD")
     screen.print(
         f"Holds {', '.join(f'{held} {symbol}' for symbol, held in portfolio.holdings.items())} and "
         f"{portfolio.cash} {portfolio.currency} in cash; {portfolio.cash_flow} is being paid in.\n"

@@ -224,6 +224,7 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.entrypoints.cli.stored_portfolios import AT_ONCE, user_called
+    from rebalancer.entrypoints.schemas.portfolio import portfolio_record
     from rebalancer.entrypoints.schemas.wire import json_line
 
     if bool(ids) == (owner is not None):
@@ -235,39 +236,11 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
             while chunk := tx.portfolios.page(whose, after=after, limit=AT_ONCE):
                 found += chunk
                 after = chunk[-1].id
-    text = b"".join(json_line(record(one)) for one in found).decode()
+    text = b"".join(json_line(portfolio_record(one)) for one in found).decode()
     if out is None:
         click.echo(text, nl=False)
     else:
         write_text(out, text, field="out")
-
-
-def record(kept: ManagedPortfolio) -> dict[str, Any]:
-    """A kept portfolio as JSON values, as `import` reads them; what is None or off is left out."""
-    import attrs
-
-    from rebalancer.entrypoints.schemas.wire import format_decimal
-
-    mandate, positions = kept.mandate, kept.positions
-    wishes = attrs.asdict(mandate.preferences)
-    for name in ("quantity_step", "min_trade", "cash_reserve"):
-        wishes[name] = format_decimal(wishes[name])
-    for name in ("do_not_sell", "do_not_buy"):
-        wishes[name] = sorted(wishes[name])
-    found: dict[str, Any] = {
-        "id": str(kept.id),
-        "name": mandate.name,
-        "currency": mandate.currency.code,
-        "cash": format_decimal(positions.cash),
-        "holdings": {symbol: format_decimal(units) for symbol, units in positions.holdings.items()},
-        "targets": dict(mandate.targets),
-    }
-    if mandate.risk_profile is not None:
-        found["risk_profile"] = mandate.risk_profile.name
-    found["preferences"] = {name: wish for name, wish in wishes.items() if wish is not None}
-    if mandate.acknowledge_limits:
-        found["acknowledge_limits"] = True
-    return found
 
 
 def _pieces(path: Path) -> Iterator[tuple[Path, int, bytes]]:
@@ -297,29 +270,24 @@ def _open(wired: Container, text: bytes, path: Path, user: User, on: date | None
     from rebalancer.application.portfolios import OpenPortfolio
     from rebalancer.application.ports.clock import Clock
     from rebalancer.domain.errors import Conflict, InvalidRequest
-    from rebalancer.domain.portfolio.mandate import Mandate
-    from rebalancer.entrypoints.schemas.portfolio import flag_of, portfolio_of, text_of
+    from rebalancer.entrypoints.schemas.portfolio import decode_portfolio
     from rebalancer.entrypoints.schemas.wire import parse_json
 
     values = parse_json(text)
     if path.suffix.casefold() == ".json":
         values.setdefault("id", path.stem)
-    name, knows = values.pop("name", None), values.pop("acknowledge_limits", None)
-    given = portfolio_of(values, currency=settings().currency)
+    given, mandate = decode_portfolio(
+        values,
+        currency=settings().currency,
+        build=lambda file: (file.portfolio(), file.mandate()),
+    )
     if given.cash_flow:
         raise InvalidRequest(
-            "is planned, and a ledger holds what has happened: add it to cash, or plan it with "
-            "rebalancer propose ID --cash-flow",
+            "the portfolio plans a cash flow, but a ledger holds past transactions; add it to "
+            "cash, or plan it with rebalancer propose ID --cash-flow",
             field="cash_flow",
+            code="planned_cash_flow",
         )
-    mandate = Mandate(
-        name=given.id if name is None else text_of(name, "name"),
-        currency=given.currency,
-        targets=given.targets,
-        risk_profile=given.risk_profile,
-        preferences=given.preferences,
-        acknowledge_limits=False if knows is None else flag_of(knows, "acknowledge_limits"),
-    )
     id = _id(given.id, user)
     try:
         wired.get(OpenPortfolio)(
@@ -367,12 +335,13 @@ def _summary(kept: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[
 
 def _shown(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]) -> dict[str, Any]:
     """A portfolio, its worth and the end of its ledger, as JSON values."""
+    from rebalancer.entrypoints.schemas.portfolio import portfolio_record
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     kept = now.portfolio
     rebalanced = kept.positions.last_rebalance
     return {
-        **record(kept),
+        **portfolio_record(kept),
         "owner": owner.email,
         "version": kept.version,
         "as_of": now.as_of.isoformat(),

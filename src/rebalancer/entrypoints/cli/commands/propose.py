@@ -98,7 +98,7 @@ def propose(
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.money import Currency
     from rebalancer.entrypoints.cli.files import read_file
-    from rebalancer.entrypoints.schemas.portfolio import portfolio_of
+    from rebalancer.entrypoints.schemas.portfolio import read_portfolio
     from rebalancer.entrypoints.schemas.wire import parse_json
 
     code = Currency(currency or settings().currency).code
@@ -142,7 +142,7 @@ def propose(
             "risk_profile": risk_profile,
             "preferences": {"whole_shares": not fractional},
         }
-    portfolio = portfolio_of(values, currency=code)
+    portfolio = read_portfolio(values, currency=code)
     where = sources(prices, assets)
     wired = wire(where)
     terms = wired.get(BuildContext)(
@@ -180,7 +180,6 @@ def _propose_kept(
 ) -> None:
     """Propose for a portfolio of the store, keep the answer, and print it."""
     import json
-    from decimal import Decimal
 
     from rebalancer.application.ports.clock import Clock, Ids
     from rebalancer.application.ports.store import UnitOfWork
@@ -190,10 +189,10 @@ def _propose_kept(
         ProposalRequest,
         ProposeForPortfolio,
     )
+    from rebalancer.domain.money import decimal_of
     from rebalancer.entrypoints.cli.commands.accept import proposal_stage
-    from rebalancer.entrypoints.schemas.portfolio import number_of
 
-    flow = Decimal(0) if cash_flow is None else number_of(cash_flow, "cash_flow")
+    flow = decimal_of("0" if cash_flow is None else cash_flow, field="cash_flow")
     with store(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             portfolio = tx.portfolios.get(id)
