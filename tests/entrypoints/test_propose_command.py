@@ -184,7 +184,7 @@ def test_targets_that_make_no_sense(from_csv, targets, fragment):
         (["--cash", ""], "cash: expected a decimal number"),
         (["--cash", "-99999"], "cash: "),
         (["--cash-flow", "-99999"], "cash_flow: "),
-        (["--risk-profile", "bold"], "risk_profile: 'bold' is not a risk profile; choose one of"),
+        (["--risk-profile", "bold"], "risk_profile: expected one of conservative, cautious, balanced"),
         (["--currency", "usd"], "currency: 'usd' is not an ISO 4217 code"),
         (["--policy", "nope"], "'nope' is not a policy"),
         (["--as-of", "2021-05-31"], "within 5 business days"),
@@ -212,13 +212,13 @@ def test_one_portfolio_from_one_place(quickly, propose, from_csv, write):
 @pytest.mark.parametrize(
     ("text", "fragment"),
     [
-        ("", "portfolio: is not JSON"),
+        ("", "portfolio: the text is not JSON"),
         ("[]", "portfolio: expected a JSON object, got a list"),
-        ("{}", "cash: is missing"),
-        (json.dumps(PORTFOLIO | {"chash": 1}), "chash: is unknown; did you mean cash?"),
+        ("{}", "cash: the field is required"),
+        (json.dumps(PORTFOLIO | {"chash": 1}), "chash: unknown field; did you mean cash?"),
         (json.dumps(PORTFOLIO | {"currency": "EUR"}), "currency: is EUR, but prices are in USD"),
         (json.dumps(PORTFOLIO).replace('"500.00"', "NaN"), "cash: must be finite, got NaN"),
-        ('{"cash": ' + "[" * 100_000, "portfolio: is nested too deeply"),
+        ('{"cash": ' + "[" * 100_000, "portfolio: the JSON is nested too deeply"),
     ],
 )
 def test_portfolios_that_make_no_sense(propose, text, fragment):

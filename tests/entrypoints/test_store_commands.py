@@ -276,7 +276,7 @@ def test_each_failure_is_named_and_the_others_go_on(store, write):
     for failure, (line, fragment) in zip(
         failures,
         [
-            (3, "cash_flow: is planned"),
+            (3, "cash_flow: the portfolio plans a cash flow"),
             (5, "targets.Z: is unknown"),
             (7, "id: mine is kept already"),
             (9, "cash: is finer than 0.01"),
@@ -284,8 +284,8 @@ def test_each_failure_is_named_and_the_others_go_on(store, write):
             (13, "cash: must be more than zero"),
             (15, "targets: exceed what the profile conservative bears"),
             (17, "currency: is EUR"),
-            (19, "colour: is unknown"),
-            (20, "is not JSON"),
+            (19, "colour: unknown field"),
+            (20, "not JSON"),
         ],
         strict=True,
     ):
