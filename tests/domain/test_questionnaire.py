@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.questionnaire import (
-    QUESTIONNAIRE,
     THRESHOLDS,
-    Answer,
+    Adjustment,
+    AnswerOption,
     Question,
     Questionnaire,
-    Rule,
     Side,
 )
+from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
 from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
 
 laws = settings(deadline=None, derandomize=True, max_examples=200)
@@ -86,11 +86,11 @@ def rank(profile: RiskProfile) -> int:
     return list(RISK_PROFILES).index(profile.name)
 
 
-def fired(answers: dict[str, str]) -> set[str]:
-    return {rule.id for rule in QUESTIONNAIRE.rules if rule.fires(answers)}
+def applied(answers: dict[str, str]) -> set[str]:
+    return {one.id for one in QUESTIONNAIRE.adjustments if one.applies(answers)}
 
 
-def test_the_shape_of_the_questionnaire() -> None:
+def test_questionnaire_has_well_formed_questions() -> None:
     questions = QUESTIONNAIRE.questions
     assert QUESTIONNAIRE.version == "1"
     assert 8 <= len(questions) <= 12
@@ -108,7 +108,7 @@ def test_the_shape_of_the_questionnaire() -> None:
         assert (points[0], points[-1]) == (0, 4)
 
 
-def test_it_says_that_it_is_no_advice() -> None:
+def test_notice_states_that_it_is_not_advice() -> None:
     assert "tool, not advice" in QUESTIONNAIRE.notice
 
 
@@ -125,7 +125,7 @@ def test_it_says_that_it_is_no_advice() -> None:
         (MOST_CAREFUL, 0.0, 0.0, "conservative"),
     ],
 )
-def test_examples_by_hand(
+def test_scores_and_profiles_computed_by_hand(
     answers: dict[str, str], willingness: float, capacity: float, profile: str
 ) -> None:
     found = QUESTIONNAIRE.assess(answers)
@@ -137,7 +137,7 @@ def test_examples_by_hand(
 
 
 @pytest.mark.parametrize(("points", "profile"), [(4, "conservative"), (5, "cautious")])
-def test_a_profile_begins_at_its_threshold(points: int, profile: str) -> None:
+def test_scores_around_threshold_give_different_profiles(points: int, profile: str) -> None:
     """Four points of 24 are 16.7 of 100 and five are 20.8: the threshold of 20 lies between."""
     answers = BOLDEST | WILLINGNESS_4
     if points == 5:
@@ -145,8 +145,8 @@ def test_a_profile_begins_at_its_threshold(points: int, profile: str) -> None:
     assert QUESTIONNAIRE.assess(answers).unadjusted.name == profile
 
 
-def test_a_score_on_the_threshold_reaches_it() -> None:
-    ten = tuple(Answer(f"a{points}", "", points) for points in (0, 2, 4, 6, 10))
+def test_score_equal_to_threshold_reaches_profile() -> None:
+    ten = tuple(AnswerOption(f"a{points}", "", points) for points in (0, 2, 4, 6, 10))
     small = Questionnaire(
         version="test",
         notice="",
@@ -154,53 +154,53 @@ def test_a_score_on_the_threshold_reaches_it() -> None:
             Question("will", Side.WILLINGNESS, "will", "?", "", ten),
             Question("can", Side.CAPACITY, "can", "?", "", ten),
         ),
-        rules=(),
+        adjustments=(),
     )
     names = [small.assess({"will": answer.id, "can": "a10"}).profile.name for answer in ten]
     assert names == list(RISK_PROFILES)
     assert list(THRESHOLDS.values()) == [0, 20, 40, 60, 80]
 
 
-def test_the_reasons_name_the_side_that_governed_and_what_held_it_down() -> None:
+def test_reasons_name_governing_side_and_its_lowest_answers() -> None:
     assert QUESTIONNAIRE.assess(WILLINGNESS_18 | CAPACITY_7).reasons == (
-        "Your willingness to bear losses scores 75 of 100 and your capacity to bear them 29;"
-        " the lower governs, so capacity decides: cautious.",
+        "Your willingness to accept losses scores 75 out of 100 and your capacity for them 29;"
+        " the lower score governs, so your capacity gives the profile cautious.",
         'The fewest points came from share of wealth ("More than three quarters"),'
         ' need for return ("More than 5% a year above inflation").',
-        "No answer contradicts another, and none sets a limit of its own.",
+        "Your answers do not contradict each other, and no single answer limits the profile.",
     )
     willing = QUESTIONNAIRE.assess(WILLINGNESS_12 | CAPACITY_14).reasons
-    assert "so willingness decides: balanced." in willing[0]
+    assert "so your willingness gives the profile balanced." in willing[0]
     assert willing[1] == 'The fewest points came from experience ("Less than 3 years").'
     assert QUESTIONNAIRE.assess(BOLDEST).reasons == (
-        "Your willingness and your capacity to bear losses both score 100 of 100, which is"
-        " aggressive.",
-        "No answer contradicts another, and none sets a limit of its own.",
+        "Your willingness and your capacity to accept losses both score 100 out of 100, which gives"
+        " the profile aggressive.",
+        "Your answers do not contradict each other, and no single answer limits the profile.",
     )
 
 
-def test_the_reasons_say_what_was_lowered() -> None:
+def test_reasons_explain_each_adjustment() -> None:
     answers = BOLDEST | {"emergency_fund": "none", "reaction": "sell_some"}
     assert QUESTIONNAIRE.assess(answers).reasons[2:] == (
-        "You have no emergency fund, so that an unforeseen bill may force a sale at a loss."
-        " This allows no more than balanced.",
-        "You say that you accept a loss of a third or more, but would sell after a fifth."
+        "You have no emergency fund, so an unexpected bill may force you to sell at a loss."
+        " This allows at most the profile balanced.",
+        "You state that you accept a loss of a third or more, but would sell after a fifth."
         " This lowers the profile by one step.",
-        "Hence balanced instead of aggressive.",
+        "The profile is therefore balanced instead of aggressive.",
     )
 
 
-def test_the_reasons_say_when_a_limit_changed_nothing() -> None:
+def test_reasons_state_when_limit_changed_nothing() -> None:
     reasons = QUESTIONNAIRE.assess(WILLINGNESS_4 | CAPACITY_14).reasons
-    assert reasons[-2].endswith("This allows no more than cautious.")
-    assert reasons[-1] == "The outcome stays conservative: the scores allow no more anyway."
+    assert reasons[-2].endswith("This allows at most the profile cautious.")
+    assert reasons[-1] == "The profile stays conservative, because the scores allow no more."
 
 
 SELLS = {"growth_but_sells_early", "sells_before_accepted_loss"}
 MODEST = BOLDEST | {"goal": "beat_inflation"}
 
-FIRING = [
-    # (rule, answers, all that fire, unadjusted, profile, a near miss)
+CASES = [
+    # (adjustment, answers, all that apply, (unadjusted, profile), a near miss)
     (
         "short_horizon",
         BOLDEST | {"horizon": "under_3_years"},
@@ -310,45 +310,45 @@ FIRING = [
 
 
 @pytest.mark.parametrize(
-    ("id", "answers", "all_fired", "names", "near_miss"), FIRING, ids=[case[0] for case in FIRING]
+    ("id", "answers", "all_applied", "names", "near_miss"), CASES, ids=[case[0] for case in CASES]
 )
-def test_each_rule_fires_lowers_and_says_why_or_does_not(
+def test_adjustment_lowers_profile_with_reason_only_for_its_answers(
     id: str,
     answers: dict[str, str],
-    all_fired: set[str],
+    all_applied: set[str],
     names: tuple[str, str],
     near_miss: dict[str, str],
 ) -> None:
-    (rule,) = (rule for rule in QUESTIONNAIRE.rules if rule.id == id)
+    (adjustment,) = (one for one in QUESTIONNAIRE.adjustments if one.id == id)
     found = QUESTIONNAIRE.assess(answers)
-    assert fired(answers) == all_fired
+    assert applied(answers) == all_applied
     assert (found.unadjusted.name, found.profile.name) == names
-    assert rule.reason in found.reasons
-    assert f"Hence {names[1]} instead of {names[0]}." in found.reasons
+    assert adjustment.reason in found.reasons
+    assert f"The profile is therefore {names[1]} instead of {names[0]}." in found.reasons
 
     missed = QUESTIONNAIRE.assess(answers | near_miss)
-    assert id not in fired(answers | near_miss)
-    assert rule.reason not in missed.reasons
+    assert id not in applied(answers | near_miss)
+    assert adjustment.reason not in missed.reasons
 
 
-def test_every_rule_has_a_case() -> None:
-    assert [case[0] for case in FIRING] == [rule.id for rule in QUESTIONNAIRE.rules]
+def test_every_adjustment_has_a_case() -> None:
+    assert [case[0] for case in CASES] == [one.id for one in QUESTIONNAIRE.adjustments]
 
 
-def test_nothing_goes_below_conservative() -> None:
+def test_many_adjustments_stop_at_conservative() -> None:
     contradictory = MOST_CAREFUL | {
         "goal": "grow_most",
         "experience": "over_10_years",
         "past_falls": "held",
     }
-    assert len(fired(contradictory)) >= 6
+    assert len(applied(contradictory)) >= 6
     assert QUESTIONNAIRE.assess(contradictory).profile.name == "conservative"
 
 
-def test_steps_add_up() -> None:
+def test_two_contradictions_lower_profile_by_their_sum() -> None:
     answers = BOLDEST | {"needed_soon": "quarter_to_half", "reaction": "sold_earlier"}
     found = QUESTIONNAIRE.assess(answers)
-    assert fired(answers) == SELLS | {"long_horizon_but_needed_soon"}
+    assert applied(answers) == SELLS | {"long_horizon_but_needed_soon"}
     assert (found.unadjusted.name, found.profile.name) == ("aggressive", "cautious")
 
 
@@ -369,20 +369,20 @@ def test_a_more_careful_answer_never_raises_the_scores(
 
 @given(complete)
 @laws
-def test_rules_only_lower(answers: dict[str, str]) -> None:
+def test_adjustments_never_raise_profile(answers: dict[str, str]) -> None:
     found = QUESTIONNAIRE.assess(answers)
     assert rank(found.profile) <= rank(found.unadjusted)
-    for rule in QUESTIONNAIRE.rules:
-        fewer = tuple(other for other in QUESTIONNAIRE.rules if other != rule)
-        without = attrs.evolve(QUESTIONNAIRE, rules=fewer).assess(answers)
+    for one in QUESTIONNAIRE.adjustments:
+        fewer = tuple(other for other in QUESTIONNAIRE.adjustments if other != one)
+        without = attrs.evolve(QUESTIONNAIRE, adjustments=fewer).assess(answers)
         assert rank(found.profile) <= rank(without.profile)
-        if rule.at_most is not None and rule.fires(answers):
-            assert rank(found.profile) <= rank(rule.at_most)
+        if one.at_most is not None and one.applies(answers):
+            assert rank(found.profile) <= rank(one.at_most)
 
 
 @given(complete)
 @laws
-def test_any_complete_set_is_assessed_and_explained(answers: dict[str, str]) -> None:
+def test_any_complete_set_of_answers_is_scored_and_explained(answers: dict[str, str]) -> None:
     found = QUESTIONNAIRE.assess(answers)
     assert found.profile == RISK_PROFILES[found.profile.name]
     assert found.unadjusted == RISK_PROFILES[found.unadjusted.name]
@@ -392,13 +392,13 @@ def test_any_complete_set_is_assessed_and_explained(answers: dict[str, str]) -> 
     assert len(found.reasons) >= 2
     assert all(reason.endswith(".") for reason in found.reasons)
     assert (found.profile != found.unadjusted) == any(
-        reason.startswith("Hence ") for reason in found.reasons
+        reason.startswith("The profile is therefore ") for reason in found.reasons
     )
 
 
 @given(complete)
 @laws
-def test_the_lower_side_governs(answers: dict[str, str]) -> None:
+def test_lower_side_governs(answers: dict[str, str]) -> None:
     found = QUESTIONNAIRE.assess(answers)
     lower = min(found.willingness, found.capacity)
     assert THRESHOLDS[found.unadjusted.name] <= lower
@@ -417,85 +417,86 @@ def test_the_order_of_answers_is_irrelevant(answers: dict[str, str], random: Ran
 
 
 @pytest.mark.parametrize("question", QUESTIONNAIRE.questions, ids=lambda question: question.id)
-def test_a_missing_answer(question: Question) -> None:
+def test_missing_answer_is_rejected_with_choices(question: Question) -> None:
     answers = {id: answer for id, answer in BOLDEST.items() if id != question.id}
-    with pytest.raises(InvalidRequest, match="is missing; choose one of") as error:
+    with pytest.raises(InvalidRequest) as error:
         QUESTIONNAIRE.assess(answers)
+    assert error.value.code == "answer_missing"
     assert error.value.field == f"answers.{question.id}"
     assert all(answer.id in str(error.value) for answer in question.answers)
 
 
-def test_no_answers_at_all() -> None:
-    with pytest.raises(InvalidRequest, match=r"answers\.horizon: is missing"):
+def test_empty_answers_report_first_question() -> None:
+    with pytest.raises(InvalidRequest, match=r"answers\.horizon: the answer is missing"):
         QUESTIONNAIRE.assess({})
 
 
 @pytest.mark.parametrize(
-    ("id", "says"),
+    ("id", "text"),
     [
-        ("horizn", "is no question; did you mean horizon?"),
-        ("emergency_funds", "is no question; did you mean emergency_fund?"),
-        ("zzz", "is no question; known: horizon, needed_soon, "),
-        ("", "is no question; known: horizon, "),
+        ("horizn", "unknown question; did you mean horizon?"),
+        ("emergency_funds", "unknown question; did you mean emergency_fund?"),
+        ("zzz", "unknown question; choose one of horizon, needed_soon, "),
+        ("", "unknown question; choose one of horizon, "),
     ],
 )
-def test_an_unknown_question(id: str, says: str) -> None:
+def test_unknown_question_is_rejected_with_hint(id: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as error:
         QUESTIONNAIRE.assess({id: "over_20_years"} | BOLDEST)
-    assert error.value.field == f"answers.{id}"
-    assert says in str(error.value)
+    assert (error.value.code, error.value.field) == ("unknown_question", f"answers.{id}")
+    assert text in str(error.value)
 
 
-def test_a_misspelt_question_is_told_before_the_missing_one() -> None:
+def test_misspelt_question_is_reported_before_missing_one() -> None:
     answers = {id: answer for id, answer in BOLDEST.items() if id != "horizon"}
     with pytest.raises(InvalidRequest, match="did you mean horizon"):
         QUESTIONNAIRE.assess(answers | {"horizons": "over_20_years"})
 
 
 @pytest.mark.parametrize("order", [("aaa", "zzz"), ("zzz", "aaa")])
-def test_the_same_error_in_any_order(order: tuple[str, str]) -> None:
+def test_order_of_answers_does_not_change_error(order: tuple[str, str]) -> None:
     with pytest.raises(InvalidRequest) as error:
         QUESTIONNAIRE.assess(dict.fromkeys(order, "x") | BOLDEST)
     assert error.value.field == "answers.aaa"
 
 
 @pytest.mark.parametrize("answer", ["soon", "", "OVER_20_YEARS", None, 4, ["over_20_years"]])
-def test_an_unknown_answer(answer: Any) -> None:
+def test_unknown_answer_is_rejected_with_choices(answer: Any) -> None:
     with pytest.raises(InvalidRequest) as error:
         QUESTIONNAIRE.assess(BOLDEST | {"horizon": answer})
     assert error.value.field == "answers.horizon"
     assert str(error.value) == (
-        f"answers.horizon: {answer!r} is no answer to it; choose one of under_3_years,"
+        f"answers.horizon: unknown answer {answer!r}; choose one of under_3_years,"
         " from_3_to_5_years, from_5_to_10_years, from_10_to_20_years, over_20_years"
     )
 
 
-def test_what_is_shown_of_it_is_short() -> None:
+def test_long_input_is_abbreviated_in_messages() -> None:
     for answers in (BOLDEST | {"horizon": "x" * 10_000}, BOLDEST | {"x" * 10_000: "none"}):
         with pytest.raises(InvalidRequest, match=r"x\.\.\.") as error:
             QUESTIONNAIRE.assess(answers)
         assert len(str(error.value)) < 300
 
 
-THREE = (Answer("a", "A", 0), Answer("b", "B", 1), Answer("c", "C", 2))
+THREE = (AnswerOption("a", "A", 0), AnswerOption("b", "B", 1), AnswerOption("c", "C", 2))
 WILL = Question("will", Side.WILLINGNESS, "will", "Will you?", "Because.", THREE)
 CAN = Question("can", Side.CAPACITY, "can", "Can you?", "Because.", THREE)
 
 
 @pytest.mark.parametrize(
-    ("answers", "says"),
+    ("answers", "code"),
     [
-        (THREE[:2], "needs 3 to 5 answers, has 2"),
-        (THREE * 2, "needs 3 to 5 answers, has 6"),
-        ((*THREE, Answer("a", "again", 3)), "'a' occurs twice"),
-        (THREE[::-1], "by rising points"),
-        ((*THREE, Answer("d", "D", 2)), "by rising points"),
+        (THREE[:2], "wrong_number_of_answers"),
+        (THREE * 2, "wrong_number_of_answers"),
+        ((*THREE, AnswerOption("a", "again", 3)), "duplicate_id"),
+        (THREE[::-1], "points_not_rising"),
+        ((*THREE, AnswerOption("d", "D", 2)), "points_not_rising"),
     ],
 )
-def test_a_question_that_makes_no_sense(answers: tuple[Answer, ...], says: str) -> None:
-    with pytest.raises(InvalidRequest, match=says) as error:
+def test_inconsistent_question_is_rejected(answers: tuple[AnswerOption, ...], code: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
         attrs.evolve(WILL, answers=answers)
-    assert error.value.field == "questions.will"
+    assert (error.value.code, error.value.field) == (code, "questions.will")
 
 
 @pytest.mark.parametrize(
@@ -504,17 +505,25 @@ def test_a_question_that_makes_no_sense(answers: tuple[Answer, ...], says: str) 
         ({"questions": (WILL, CAN, WILL)}, "questions"),
         ({"questions": (WILL,)}, "questions"),
         ({"questions": (CAN,)}, "questions"),
-        ({"rules": (Rule("r", {"will": ("a",)}, "R."), Rule("r", {"can": ("a",)}, "R."))}, "rules"),
-        ({"rules": (Rule("r", {"wil": ("a",)}, "R."),)}, "rules.r"),
-        ({"rules": (Rule("r", {"will": ("z",)}, "R."),)}, "rules.r"),
-        ({"rules": (Rule("r", {}, "R."),)}, "rules.r"),
+        (
+            {
+                "adjustments": (
+                    Adjustment("r", {"will": ("a",)}, "R."),
+                    Adjustment("r", {"can": ("a",)}, "R."),
+                )
+            },
+            "adjustments",
+        ),
+        ({"adjustments": (Adjustment("r", {"wil": ("a",)}, "R."),)}, "adjustments.r"),
+        ({"adjustments": (Adjustment("r", {"will": ("z",)}, "R."),)}, "adjustments.r"),
+        ({"adjustments": (Adjustment("r", {}, "R."),)}, "adjustments.r"),
         ({"thresholds": {"conservative": 0.0}}, "thresholds"),
         ({"thresholds": THRESHOLDS | {"conservative": 10.0}}, "thresholds"),
         ({"thresholds": THRESHOLDS | {"growth": 40.0}}, "thresholds"),
     ],
 )
-def test_a_questionnaire_that_makes_no_sense(change: dict[str, Any], field: str) -> None:
-    sound = Questionnaire(version="test", notice="", questions=(WILL, CAN), rules=())
+def test_inconsistent_questionnaire_is_rejected(change: dict[str, Any], field: str) -> None:
+    sound = Questionnaire(version="test", notice="", questions=(WILL, CAN), adjustments=())
     with pytest.raises(InvalidRequest) as error:
         attrs.evolve(sound, **change)
     assert error.value.field == field

@@ -12,7 +12,7 @@ from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import RefreshToken, User, normalize_email
-from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE
+from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 128
 """Characters; NIST SP 800-63B asks for 8 at least, and no rules beside the length."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE
+from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
 from tests.entrypoints.http.conftest import Person, World, problem
 
 BOLD = {question.id: question.answers[-1].id for question in QUESTIONNAIRE.questions}

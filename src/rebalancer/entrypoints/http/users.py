@@ -27,7 +27,8 @@ from rebalancer.application.accounts import (
 from rebalancer.application.accounts import Login as LoginGiven
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User
-from rebalancer.domain.portfolio.questionnaire import QUESTIONNAIRE, Assessment
+from rebalancer.domain.portfolio.questionnaire import Assessment
+from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
 from rebalancer.domain.portfolio.risk import RiskProfile
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
