@@ -184,7 +184,10 @@ def test_targets_that_make_no_sense(from_csv, targets, fragment):
         (["--cash", ""], "cash: expected a decimal number"),
         (["--cash", "-99999"], "cash: "),
         (["--cash-flow", "-99999"], "cash_flow: "),
-        (["--risk-profile", "bold"], "risk_profile: expected one of conservative, cautious, balanced"),
+        (
+            ["--risk-profile", "bold"],
+            "risk_profile: expected one of conservative, cautious, balanced",
+        ),
         (["--currency", "usd"], "currency: 'usd' is not an ISO 4217 code"),
         (["--policy", "nope"], "'nope' is not a policy"),
         (["--as-of", "2021-05-31"], "within 5 business days"),
