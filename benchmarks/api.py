@@ -135,7 +135,7 @@ def _ours(url: str) -> Iterator[int]:
     settings = {
         "REBALANCER_DATABASE_URL": url,
         "REBALANCER_LOG_LEVEL": "warning",
-        "REBALANCER_RATE_LIMIT": "0",  # the clients share one address and send requests at full speed
+        "REBALANCER_RATE_LIMIT": "0",  # all clients share one address
         "REBALANCER_LOGIN_LIMIT": "0",
     }
     with _serving(arguments, port, "/health/ready", settings):
