@@ -1,4 +1,4 @@
-"""Run the installed command as a process, and measure its time and memory."""
+"""The installed command as a process of its own: how long it takes, and how much memory."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from pathlib import Path
 
 import attrs
 
-POLL_INTERVAL = 0.2
-"""Seconds; polling more often would take a noticeable share of a core."""
+BETWEEN_LOOKS = 0.2
+"""Seconds; looking more often would take a noticeable share of a core from what is measured."""
 
 
 @attrs.frozen
 class Spent:
-    """Resources that a process and its children used.
+    """What a process and its children took.
 
     Attributes:
-        seconds: Wall-clock time.
-        cpu_seconds: CPU time of all cores together, hardly affected by other load; 0 if unknown.
-        megabytes: Peak resident memory. With psutil the sum over parent and children, with shared
-            pages counted in each; without it the largest process only.
+        seconds: On the wall.
+        cpu_seconds: Of all cores together; what else runs on the machine hardly changes it. 0
+            where the system does not say.
+        megabytes: At the peak, resident. With psutil that of parent and children together, what
+            they share counted once each; without it that of the largest one alone.
     """
 
     seconds: float
@@ -33,15 +34,15 @@ class Spent:
 
 
 def command() -> list[str]:
-    """Return the `rebalancer` command of this interpreter's environment."""
+    """The `rebalancer` of this interpreter's environment."""
     found = shutil.which("rebalancer", path=str(Path(sys.executable).parent))
     if found is None:
-        raise FileNotFoundError("rebalancer is not installed for this Python; run `make bench`")
+        raise FileNotFoundError("rebalancer is not installed beside this Python: make bench")
     return [found]
 
 
 def spent(arguments: Sequence[str]) -> Spent:
-    """Run the command with these arguments to its end; return what it used."""
+    """Run the command with these arguments to its end."""
     begin, before = time.perf_counter(), os.times()
     process = subprocess.Popen(
         [*command(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -49,7 +50,7 @@ def spent(arguments: Sequence[str]) -> Spent:
     largest = 0
     while True:
         try:
-            _, complaint = process.communicate(timeout=POLL_INTERVAL)
+            _, complaint = process.communicate(timeout=BETWEEN_LOOKS)
             break
         except subprocess.TimeoutExpired:
             largest = max(largest, _resident(process.pid))
@@ -62,7 +63,7 @@ def spent(arguments: Sequence[str]) -> Spent:
 
 
 def _resident(number: int) -> int:
-    """Return the resident bytes of a process and its descendants; 0 if unknown."""
+    """Bytes that a process and its descendants hold now; 0 where nobody can say."""
     try:
         import psutil
     except ImportError:
@@ -82,7 +83,7 @@ def _resident(number: int) -> int:
 
 
 def _largest_child() -> int:
-    """Return the peak bytes of the largest child so far; 0 if unknown."""
+    """Bytes at the peak of the largest child so far, where the system says so."""
     try:
         import resource
     except ImportError:

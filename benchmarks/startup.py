@@ -1,4 +1,4 @@
-"""Time `rebalancer --help`, and check what it imports."""
+"""How long `rebalancer --help` takes, and what it imports."""
 
 from __future__ import annotations
 

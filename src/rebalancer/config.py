@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from rebalancer.domain.backtest.thresholds import THRESHOLD_RANGES, PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import Currency
 
@@ -20,6 +21,8 @@ PREFIX = "REBALANCER_"
 MOST_WORKERS = 256
 SHORTEST_KEY = 32
 DEVELOPMENT_KEY = "for development only: anyone can read this in the source"
+
+_GATE = PromotionThresholds()
 
 
 class Environment(StrEnum):
@@ -61,10 +64,10 @@ class Settings:
         log_level: What the server says of itself: debug, info, warning or error.
         policies: Folder of one's own learned policies; None: ``policies``, where it is.
         trials: Record of training and evaluation runs; None: ``docs/trials.jsonl`` if there is one.
-        gate_probability: What promotion asks for, see `promotion.Thresholds`; so are the next.
-        gate_loss: See there.
-        gate_drawdown: See there.
-        gate_turnover: See there.
+        gate_probability: See `PromotionThresholds.probability`.
+        gate_loss: See `PromotionThresholds.loss`.
+        gate_drawdown: See `PromotionThresholds.drawdown`.
+        gate_turnover: See `PromotionThresholds.turnover`.
     """
 
     prices: Path | None = None
@@ -90,10 +93,10 @@ class Settings:
     log_level: str = "info"
     policies: Path | None = None
     trials: Path | None = None
-    gate_probability: float = 0.8
-    gate_loss: float = 0.05
-    gate_drawdown: float = -0.10
-    gate_turnover: float = 1.5
+    gate_probability: float = _GATE.probability
+    gate_loss: float = _GATE.loss
+    gate_drawdown: float = _GATE.drawdown
+    gate_turnover: float = _GATE.turnover
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -266,10 +269,10 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "log_level": _one_of("LOG_LEVEL", "debug", "info", "warning", "error"),
     "policies": Path,
     "trials": Path,
-    "gate_probability": _number("GATE_PROBABILITY", 0.5, 1.0),
-    "gate_loss": _number("GATE_LOSS", 0.0, 1.0),
-    "gate_drawdown": _number("GATE_DRAWDOWN", -1.0, 1.0),
-    "gate_turnover": _number("GATE_TURNOVER", 0.0, 100.0),
+    **{
+        f"gate_{name}": _number(f"GATE_{name.upper()}", *limits)
+        for name, limits in THRESHOLD_RANGES.items()
+    },
 }
 
 _FLAGS = {f"{PREFIX}DEBUG"}

@@ -13,30 +13,29 @@ from rebalancer.application.backtests import BacktestRequest, RunBacktest
 from rebalancer.application.evaluation import (
     EvaluatePolicies,
     StoreEvidenceReports,
-    work,
+    count_steps,
 )
 from rebalancer.application.panels import Panel, PanelCash, assign_panel_cash
 from rebalancer.application.ports.trials import Trial, TrialKind
 from rebalancer.application.reporting import tables
 from rebalancer.application.reporting.evaluation import evaluation_document, promotion_document
-from rebalancer.domain.backtest.promotion import PromotionThresholds
+from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import policy
-from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import prices
 
 
 class Rules:
-    """Rules alone, and what a test adds to them."""
+    """Catalogue of rules, and of policies that a test adds."""
 
-    def __init__(self, **others):
-        self.others = others
+    def __init__(self, **added):
+        self.added = added
 
     def policy(self, text):
-        return self.others.get(text) or policy(text)
+        return self.added.get(text) or policy(text)
 
 
 RULES = Rules()
@@ -44,15 +43,15 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def a_panel(history, *policies, hidden=(), **options):
-    request = BacktestRequest(policies or ("weekly",), CostModel.flat(10), **options)
+    request = BacktestRequest(policies or ("weekly",), **options)
     return Panel(
         request, RunBacktest(MemoryPrices(history), MemoryInstruments(Instruments()), RULES), hidden
     )
 
 
-def run(panels, kept=None, **options):
+def run(panels, record=None, **options):
     evaluate = EvaluatePolicies(
-        RULES, MemoryTrials() if kept is None else kept, PromotionThresholds()
+        RULES, MemoryTrials() if record is None else record, PromotionThresholds()
     )
     return evaluate(panels, now=NOW, **options)
 
@@ -73,80 +72,82 @@ MARKET = prices(4, 300, seed=1)
         ("A,B", [["A,B", "C"]], [PanelCash("A,B")]),
     ],
 )
-def test_each_panel_takes_the_first_column_that_it_has_else_the_rate(text, columns, expected):
+def test_panel_uses_its_first_column_of_cash_else_the_rate(text, columns, expected):
     assert assign_panel_cash(text, columns) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "fragment"),
     [
-        ("BIL", "'BIL' is neither a column of the prices nor a rate"),
+        ("BIL", "'BIL' is neither a price column nor a rate"),
         ("A,BIL,0.02", "'BIL' is neither"),
         ("A,", "'' is neither"),
-        ("0.01,0.02", "name one rate at most, not 2"),
+        ("0.01,0.02", "contains 2 rates; enter at most one"),
     ],
 )
-def test_cash_that_no_panel_knows_is_refused(text, fragment):
+def test_unknown_cash_is_rejected(text, fragment):
     with pytest.raises(InvalidRequest, match=f"risk_free: .*{fragment}"):
         assign_panel_cash(text, ["AB", "CD"])
 
 
-def test_columns_that_are_cash_by_another_name_leave_the_universe():
+def test_further_columns_of_cash_leave_the_universe():
     panel = a_panel(MARKET, risk_free="B", hidden=("D",))
     assert panel.settings().prices.symbols == ("A", "C")
     findings, _ = run({"us": panel})
     assert findings.panels["us"].symbols == ("A", "C")
 
 
-def test_panels_of_which_cash_is_not_known_are_told():
+def test_panel_without_cash_column_has_a_caution():
     findings, _ = run({"us": a_panel(MARKET, risk_free="B"), "eu": a_panel(MARKET)})
-    assert any("evaluated at 0 alone on eu" in caution for caution in findings.cautions)
+    assert [each.code for each in findings.cautions] == ["cash_unknown_on_panel"]
+    assert "Cash earns 0 on eu" in findings.cautions[0].text
     assert len(findings.panels["us"].policies[0].judgements) == 2
     assert len(findings.panels["eu"].policies[0].judgements) == 1
 
 
-def test_training_begins_when_every_column_has_a_price():
+def test_training_starts_when_every_column_has_a_price():
     closes = MARKET.closes.copy()
     closes[:30, 2] = np.nan
     late = PriceHistory.of(MARKET.symbols, MARKET.dates, closes)
     until = MARKET.dates[200].item()
-    settings = a_panel(late, last=until).training()
+    settings = a_panel(late, last=until).training_settings()
     assert settings.first == 30
     assert settings.prices.dates[-1] == MARKET.dates[200]
     with pytest.raises(InvalidRequest, match="C has no price"):
         a_panel(late).settings()
 
 
-def test_a_rule_chosen_on_training_data_stands_beside_every_policy():
+def test_rule_chosen_on_training_data_is_a_baseline_of_every_policy():
     until, first = MARKET.dates[150].item(), MARKET.dates[151].item()
     training = {"old": a_panel(MARKET, last=until)}
     panels = {"new": a_panel(MARKET, "weekly", "trend:window=20", first=first)}
-    told = []
-    findings, _ = run(panels, training=training, progress=told.append)
-    assert len(told) == work(panels, training)
+    reported = []
+    findings, _ = run(panels, training=training, progress=reported.append)
+    assert len(reported) == count_steps(panels, training)
     assert findings.choice.last == str(until)
     for evaluation in findings.panels["new"].policies:
         assert evaluation.chosen_rule == findings.choice.rule
     assert [each.best_rule for each in findings.promotions] == [findings.choice.rule] * 2
     assert findings.cautions == ()
     overlapping, _ = run({"new": a_panel(MARKET)}, training=training)
-    assert "hindsight" in overlapping.cautions[0]
+    assert overlapping.cautions[0].code == "rule_chosen_with_hindsight"
 
 
-def test_mistakes_in_training_prices_are_told_as_such():
+def test_errors_in_training_prices_name_the_training_field():
     early = a_panel(MARKET, last=date(2001, 1, 1))
-    with pytest.raises(InvalidRequest, match=r"chosen_until: old\.csv: 2001-01-01 lies before"):
+    with pytest.raises(InvalidRequest, match=r"chosen_until: old\.csv: 2001-01-01 is before"):
         run({"new": a_panel(MARKET)}, training={"old.csv": early})
     with pytest.raises(InvalidRequest, match=r"chosen_on: old\.csv: the window holds 2 row"):
         run({"new": a_panel(MARKET)}, training={"old.csv": a_panel(prices(2, 2))})
 
 
-def test_limits_that_hold_are_told():
+def test_limit_on_departure_has_a_caution():
     findings, _ = run({"us": a_panel(MARKET, max_departure=0.2)})
-    assert "by at most 20%" in findings.cautions[0]
+    assert findings.cautions[0].code == "departure_limited"
+    assert "by at most 20%" in findings.cautions[0].text
 
 
-def test_a_trial_that_was_recorded_is_no_new_one(tmp_path):
+def test_repeated_evaluation_is_not_a_new_trial(tmp_path):
     trials = JsonlTrials(tmp_path / "trials.jsonl")
     trials.append(Trial(NOW, TrialKind.PROTOTYPE, ("sketches",), trials=12))
     panels = {"us.csv": a_panel(MARKET, "weekly", "trend:window=20")}
@@ -158,14 +159,14 @@ def test_a_trial_that_was_recorded_is_no_new_one(tmp_path):
     assert (again.trials, repeated.trials) == (14, 0)
     assert again.counted == first.counted
     assert "Trials: 14, as recorded in" in first.counted
-    # One of the two is new, or something is asked under other settings.
+    # One of the two is new, or something has other settings.
     for other, new in (
         (a_panel(MARKET, "weekly", "band"), 1),
         (a_panel(MARKET, "weekly", first=MARKET.dates[9].item()), 1),
         (a_panel(MARKET, "weekly", max_departure=0.2), 1),
         (a_panel(MARKET, "weekly", risk_free=0.01), 1),
         (a_panel(MARKET, "weekly", targets={"A": 0.5}), 1),
-        (attrs.evolve(a_panel(MARKET), request=BacktestRequest(("weekly",), CostModel.flat(5))), 1),
+        (attrs.evolve(a_panel(MARKET), request=BacktestRequest(("weekly",), cost_bps=5)), 1),
         (a_panel(prices(4, 300, seed=2), "weekly"), 1),
         (a_panel(MARKET, "weekly"), 0),
     ):
@@ -191,7 +192,7 @@ class Learned:
         return getattr(self.rule, name)
 
 
-def test_a_learned_policy_with_other_weights_is_another_trial(tmp_path):
+def test_learned_policy_with_other_weights_is_a_new_trial(tmp_path):
     trials = JsonlTrials(tmp_path / "trials.jsonl")
     panels = {"us": a_panel(MARKET, "ppo")}
     new = []
@@ -207,7 +208,7 @@ def test_a_learned_policy_with_other_weights_is_another_trial(tmp_path):
         "band",
         2,
     )
-    assert findings.chosen.endswith("by the policy's own account: band (ppo).")
+    assert findings.chosen.endswith("as stored with the policy: band (ppo).")
     (promotion,) = findings.promotions
     assert promotion_document(promotion)["best_rule"] == "band"
     assert len(evaluation_document(findings)["promotion"][0]["criteria"]) == 4
@@ -215,14 +216,43 @@ def test_a_learned_policy_with_other_weights_is_another_trial(tmp_path):
     assert seeds.startswith("ppo: its 2 seeds alone gain")
 
 
-def test_panels_have_no_order_and_no_names_for_the_evaluation_document():
+def test_digest_ignores_names_and_order_of_panels():
     us, eu = a_panel(MARKET), a_panel(prices(3, 280, seed=2))
     digests = [run(panels)[1].digest for panels in ({"a": us, "b": eu}, {"c": eu, "d": us})]
     assert digests[0] == digests[1]
     assert run({"/home/me/us.csv": us})[1].note.startswith("us.csv ")
 
 
-def test_the_record_is_a_floor_to_the_trials_given(tmp_path):
+def test_digest_of_settings_stays_as_recorded():
+    panel = a_panel(MARKET, "weekly", cost_bps=10)
+    terms = {"costs": "retail", "max_departure": 0.2, "keep_limits": True, "risk_free": 0.02}
+    limited = a_panel(MARKET, "weekly", risk_profile="growth", **terms)
+    digests = [run({"us": each})[1].digest[:16] for each in (panel, limited)]
+    assert digests == ["45f5e512b89fecf0", "16d59517d87fc5f0"]
+
+
+def test_stored_backtest_request_is_read():
+    stored = {
+        "policies": ["band"],
+        "cost_bps": None,
+        "costs": "retail",
+        "targets": {"A": 0.5},
+        "first": "2020-01-02",
+        "last": None,
+        "risk_free": 0.0,
+        "capital": 100000.0,
+        "as_live": False,
+        "max_departure": 1.0,
+        "risk_profile": None,
+        "keep_limits": True,
+    }
+    request = BacktestRequest.from_json(stored)
+    assert (request.policies, request.first) == (("band",), date(2020, 1, 2))
+    assert request.to_json() == stored | {"risk_profile": "balanced"}
+    assert BacktestRequest.from_json(request.to_json()) == request
+
+
+def test_recorded_trials_are_a_lower_bound(tmp_path):
     trials = JsonlTrials(tmp_path / "trials.jsonl")
     trials.append(Trial(NOW, TrialKind.TRAIN, ("ppo",), trials=5))
     panels = {"us": a_panel(MARKET)}
@@ -230,27 +260,28 @@ def test_the_record_is_a_floor_to_the_trials_given(tmp_path):
     given, _ = run(panels, trials, trials=30)
     assert given.trials == 30
     assert "Trials: 30, as given; 6 recorded in" in given.counted
-    with pytest.raises(InvalidRequest, match="trials: 2 policies"):
+    with pytest.raises(InvalidRequest) as error:
         run({"us": a_panel(MARKET, "weekly", "band")}, trials, trials=1)
+    assert error.value.code == "too_few_trials"
 
 
-def test_without_a_record_only_those_named_count_and_that_is_told():
+def test_without_record_only_the_evaluated_policies_count():
     panels = {"us": a_panel(MARKET, "weekly", "band")}
     findings, _ = run(panels)
     assert findings.trials == 2
-    assert "No record of trials is kept here" in findings.counted
+    assert "No record of trials is stored here" in findings.counted
     given, _ = run(panels, trials=9)
     assert (given.trials, given.counted[:19]) == (9, "Trials: 9, as given")
 
 
-def test_policies_that_are_none_are_told_by_the_option_that_named_them():
+def test_unknown_policy_names_its_field():
     with pytest.raises(InvalidRequest, match="policy: 'magic' is not a policy"):
         run({"us": a_panel(MARKET, "magic")})
     with pytest.raises(InvalidRequest, match="against: 'magic' is not a policy"):
         run({"us": a_panel(MARKET)}, against=["magic"])
 
 
-def test_seeds_are_recorded_with_their_spread():
+def test_document_holds_the_spread_of_seeds():
     findings, _ = run({"us": a_panel(MARKET)})
     (evaluation,) = findings.panels["us"].policies
     spread = attrs.evolve(evaluation.strictest, seeds=(0.3, -0.1, 0.1, 0.2))
@@ -273,17 +304,22 @@ def test_report_stores_document_and_curves():
     findings, _ = run({"here": a_panel(MARKET, "weekly", "band")})
     reports, now = MemoryReports(), datetime(2026, 1, 31, tzinfo=UTC)
     (made,) = StoreEvidenceReports(reports, lambda: UUID(int=7))(findings, ["weekly"], now=now)
-    kept = reports.get(UUID(int=7))
-    assert made.id == kept.id
-    assert (kept.kind, kept.subject, kept.schema, kept.created) == ("evidence", "weekly", 1, now)
-    assert kept.document == evaluation_document(findings)
+    stored = reports.get(UUID(int=7))
+    assert made.id == stored.id
+    assert (stored.kind, stored.subject, stored.schema, stored.created) == (
+        "evidence",
+        "weekly",
+        1,
+        now,
+    )
+    assert stored.document == evaluation_document(findings)
     done = findings.panels["here"]
-    assert np.array_equal(kept.dates, done.dates)
+    assert np.array_equal(stored.dates, done.dates)
     evaluation = next(each for each in done.policies if each.policy == "weekly")
     own = f"here/{evaluation.judgements[0].cash}/weekly"
-    assert kept.series[own].tobytes() == evaluation.judgements[0].values.tobytes()
-    assert len(kept.series[own]) == len(done.dates)
-    assert f"here/{evaluation.judgements[0].cash}/monthly" in kept.series
+    assert stored.series[own].tobytes() == evaluation.judgements[0].values.tobytes()
+    assert len(stored.series[own]) == len(done.dates)
+    assert f"here/{evaluation.judgements[0].cash}/monthly" in stored.series
 
 
 def test_report_of_several_panels_has_days_of_each():

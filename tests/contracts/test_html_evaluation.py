@@ -12,7 +12,8 @@ from rebalancer.application.reporting import tables
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.evaluation import CashReturns, evaluate
 from rebalancer.domain.backtest.findings import conclude
-from rebalancer.domain.backtest.promotion import PromotionThresholds
+from rebalancer.domain.backtest.thresholds import PromotionThresholds
+from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import prices
@@ -32,8 +33,12 @@ PANELS = {
     "us.csv": an_evaluation(*NAMES, chosen_rule="band"),
     "eu.csv": an_evaluation(*NAMES, chosen_rule="band", seed=2, rows=380),
 }
+BEWARE = Caution("beware", "Beware.")
 FINDINGS = conclude(
-    PANELS, PromotionThresholds(), counted="Trials: 2, as given.", cautions=("Beware.",)
+    PANELS,
+    PromotionThresholds(),
+    counted="Trials: 2, as given.",
+    cautions=(BEWARE,),
 )
 PAGE = HtmlEvaluations().render(FINDINGS)
 
@@ -111,7 +116,10 @@ def test_intervals_are_drawn_for_each_panel_and_for_all_together():
 def test_texts_are_escaped():
     nasty = '<img src="x">&'
     findings = attrs.evolve(
-        FINDINGS, panels={nasty: PANELS["us.csv"]}, cautions=(nasty,), counted=nasty
+        FINDINGS,
+        panels={nasty: PANELS["us.csv"]},
+        cautions=(Caution("nasty", nasty),),
+        counted=nasty,
     )
     page = HtmlEvaluations().render(findings)
     assert "<img" not in page
@@ -136,8 +144,8 @@ def test_a_window_too_short_to_tell_is_shown_and_says_so():
     short = an_evaluation("weekly", rows=100, first=60)
     page = HtmlEvaluations().render(conclude({"short.csv": short}, PromotionThresholds()))
     assert "No panel is long enough to tell." in page
-    assert "promotion not evaluated" in page
-    assert "nothing can be told" in page
+    assert "promotion was not evaluated" in page
+    assert "no conclusion" in page
 
 
 def test_long_windows_are_thinned_but_keep_their_deepest_drawdown():

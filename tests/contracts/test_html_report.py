@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.report.html import LARGEST, POINTS, render_backtest
-from rebalancer.domain.backtest.engine import Backtest, Performance, PolicyResult
 from rebalancer.domain.backtest.evidence import ConfidenceInterval
+from rebalancer.domain.backtest.result import Backtest, EquityPath, Performance, PolicyResult
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.caution import Caution
 
 FIGURES = {
     "final_value": 7.341,
@@ -33,18 +34,21 @@ FIGURES = {
 }
 
 
-def a_track(policy, *, rows, assets, seed=0, invested=1.0, **figures):
+def a_result(policy, *, rows, assets, seed=0, invested=1.0, **figures):
     rng = np.random.default_rng(seed)
     weights = invested * rng.dirichlet(np.ones(max(assets, 1)), rows)[:, :assets]
-    return PolicyResult(
-        policy,
-        np.exp(np.cumsum(invested * rng.normal(0.0003, 0.01, rows))),
-        weights,
-        invested * rng.uniform(0, 1e-5, rows),
-        rng.integers(0, 3, rows),
-        invested * rng.uniform(0, 0.01, rows),
-        Performance(**FIGURES | figures),
+    path = EquityPath(
+        values=np.exp(np.cumsum(invested * rng.normal(0.0003, 0.01, rows))),
+        weights=weights,
+        costs=invested * rng.uniform(0, 1e-5, rows),
+        orders=rng.integers(0, 3, rows),
+        turnover=invested * rng.uniform(0, 0.01, rows),
     )
+    return PolicyResult(policy, path, Performance(**FIGURES | figures))
+
+
+def with_values(result, values):
+    return attrs.evolve(result, path=attrs.evolve(result.path, values=values))
 
 
 def a_backtest(*policies, rows=300, assets=3, symbols=None, cautions=(), results=None):
@@ -54,7 +58,9 @@ def a_backtest(*policies, rows=300, assets=3, symbols=None, cautions=(), results
         symbols or tuple(f"A{at}" for at in range(assets)),
         "10 bps of traded value, each side",
         results
-        or tuple(a_track(name, rows=rows, assets=assets, seed=at) for at, name in enumerate(names)),
+        or tuple(
+            a_result(name, rows=rows, assets=assets, seed=at) for at, name in enumerate(names)
+        ),
         cautions,
     )
 
@@ -97,7 +103,8 @@ def test_texts_from_outside_stay_texts():
     page = own(
         render_backtest(
             attrs.evolve(
-                a_backtest(nasty, symbols=(nasty, "B", "C"), cautions=(nasty,)), cost_label=nasty
+                a_backtest(nasty, symbols=(nasty, "B", "C"), cautions=(Caution("nasty", nasty),)),
+                cost_label=nasty,
             )
         )
     )
@@ -125,7 +132,7 @@ def test_the_table_quotes_every_figure_of_every_policy():
 
 def test_the_gain_on_the_monthly_rule_stands_with_its_interval():
     result = attrs.evolve(
-        a_track("trend", rows=300, assets=3), gain=ConfidenceInterval(0.1, -0.07, 0.27)
+        a_result("trend", rows=300, assets=3), gain=ConfidenceInterval(0.1, -0.07, 0.27)
     )
     table = rows_of(own(render_backtest(a_backtest(results=(result,)))))
     assert table["trend"][-1] == "0.10<br><small>\u00b10.17</small>"
@@ -134,9 +141,9 @@ def test_the_gain_on_the_monthly_rule_stands_with_its_interval():
 def test_the_best_of_a_column_is_marked_unless_all_read_the_same():
     rows, assets = 300, 3
     results = (
-        a_track("a", rows=rows, assets=assets, sharpe=0.661, max_drawdown=0.2),
-        a_track("b", rows=rows, assets=assets, sharpe=0.662, max_drawdown=0.3),
-        a_track("c", rows=rows, assets=assets, sharpe=0.4, max_drawdown=0.1, cagr=-0.00001),
+        a_result("a", rows=rows, assets=assets, sharpe=0.661, max_drawdown=0.2),
+        a_result("b", rows=rows, assets=assets, sharpe=0.662, max_drawdown=0.3),
+        a_result("c", rows=rows, assets=assets, sharpe=0.4, max_drawdown=0.1, cagr=-0.00001),
     )
     page = own(render_backtest(a_backtest(results=results)))
     table = rows_of(page)
@@ -148,8 +155,8 @@ def test_the_best_of_a_column_is_marked_unless_all_read_the_same():
 
 def test_a_figure_that_is_not_a_number_is_a_dash_and_never_the_best():
     results = (
-        a_track("a", rows=9, assets=3, sharpe=float("nan"), calmar=float("inf")),
-        a_track("b", rows=9, assets=3),
+        a_result("a", rows=9, assets=3, sharpe=float("nan"), calmar=float("inf")),
+        a_result("b", rows=9, assets=3),
     )
     table = rows_of(own(render_backtest(a_backtest(results=results, rows=9))))
     assert table["a"][7] == table["a"][9] == "\u2013"
@@ -157,7 +164,9 @@ def test_a_figure_that_is_not_a_number_is_a_dash_and_never_the_best():
 
 
 def test_cautions_are_shown_and_their_box_only_with_them():
-    page = own(render_backtest(a_backtest(cautions=("Only survivors are in here.",))))
+    page = own(
+        render_backtest(a_backtest(cautions=(Caution("survivors", "Only survivors are in here."),)))
+    )
     assert "<li>Only survivors are in here.</li>" in page
     assert "<aside" not in own(render_backtest(a_backtest()))
 
@@ -172,7 +181,7 @@ def test_beyond_twenty_assets_the_largest_have_areas_and_the_others_share_one():
         assert areas.shape == (LARGEST + 1, 300)
         assert areas.sum(axis=0) == pytest.approx(10_000, abs=LARGEST)
         largest = report.symbols.index(found["assets"][0])
-        assert areas[0] == pytest.approx(result.weights[:, largest] * 10_000, abs=0.5)
+        assert areas[0] == pytest.approx(result.path.weights[:, largest] * 10_000, abs=0.5)
 
 
 def test_up_to_twenty_assets_each_has_its_area():
@@ -189,10 +198,10 @@ def test_long_histories_are_thinned_and_say_so():
     assert found["dates"][-1] == str(report.dates[-1])
     assert f"draw 9,000 closes as {len(found['dates']):,} points" in page
     for policy, result in zip(found["policies"], report.results, strict=True):
-        deepest = (1 - result.values / np.maximum.accumulate(result.values)).max()
+        deepest = (1 - result.path.values / np.maximum.accumulate(result.path.values)).max()
         assert min(policy["drawdown"]) == pytest.approx(-100 * deepest, abs=0.01)
-        assert policy["cost"][-1] == pytest.approx(100 * result.costs.sum(), abs=0.001)
-        last = result.values[-253:]
+        assert policy["cost"][-1] == pytest.approx(100 * result.path.costs.sum(), abs=0.001)
+        last = result.path.values[-253:]
         returns = last[1:] / last[:-1] - 1
         sharpe = returns.mean() / returns.std(ddof=1) * 252**0.5
         assert policy["sharpe"][-1] == pytest.approx(sharpe, abs=0.001)
@@ -206,7 +215,7 @@ def test_one_policy_alone_is_the_best_of_nothing():
 
 
 def test_a_policy_that_holds_only_cash():
-    idle = attrs.evolve(a_track("idle", rows=300, assets=3, invested=0.0), values=np.ones(300))
+    idle = with_values(a_result("idle", rows=300, assets=3, invested=0.0), np.ones(300))
     found = data(render_backtest(a_backtest(results=(idle,))))["policies"][0]
     assert set(found["cash"]) == {10_000}
     assert set(map(max, found["weights"])) == {0}
@@ -222,9 +231,8 @@ def test_two_rows_are_a_report_without_a_rolling_year():
 
 
 def test_a_policy_that_lost_everything_can_be_drawn():
-    ruined = attrs.evolve(
-        a_track("ruined", rows=300, assets=3), values=np.r_[np.ones(150), np.zeros(150)]
-    )
+    values = np.r_[np.ones(150), np.zeros(150)]
+    ruined = with_values(a_result("ruined", rows=300, assets=3), values)
     found = data(render_backtest(a_backtest(results=(ruined,))))["policies"][0]
     assert found["wealth"][-1] is None
     assert found["drawdown"][-1] == -100.0

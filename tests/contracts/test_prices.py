@@ -287,7 +287,7 @@ def test_a_sample_that_is_not_installed_says_what_to_install(monkeypatch):
 
 
 def test_the_caution_on_the_sample_names_the_bias():
-    assert "survivors" in sample.SURVIVORSHIP
+    assert "survivors" in sample.SURVIVORSHIP.text
 
 
 def test_reading_the_sample_loads_neither_skfolio_nor_pandas():

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from math import sqrt
 
@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from rebalancer.domain.backtest.engine import (
     BASELINE,
     BacktestSettings,
-    EquityPath,
     compare_policies,
-    measure_performance,
     simulate,
-    walk_forward,
 )
+from rebalancer.domain.backtest.result import EquityPath, measure_performance
 from rebalancer.domain.backtest.step import drift, settle, step
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
@@ -42,6 +41,7 @@ IN_WINDOW = {  # so that each policy that needs history has it within few rows
     "hierarchical_risk_parity": "hierarchical_risk_parity:window=12",
 }
 EVERY = (*(IN_WINDOW.get(name, name) for name in POLICIES), *BANDS[1:], "risk_parity")
+BEWARE = Caution("beware", "Beware.")
 laws = settings(deadline=None, derandomize=True, max_examples=25)
 
 
@@ -745,21 +745,21 @@ def test_measures_are_finite_on_wild_and_on_dull_paths() -> None:
 
 def test_policies_side_by_side() -> None:
     history = prices(3, 120, seed=4)
-    told: list[str] = []
+    named: list[str] = []
     given_ = backtest_settings(history, first=20, risk_free=0.0001)
     found = compare_policies(
-        [policy("band"), policy("monthly")], given_, cautions=["beware"], progress=told.append
+        [policy("band"), policy("monthly")], given_, cautions=[BEWARE], progress=named.append
     )
-    assert [result.policy for result in found.results] == told == ["band", "monthly"]
+    assert [result.policy for result in found.results] == named == ["band", "monthly"]
     assert found.dates.tolist() == history.dates[20:].tolist()
     assert (found.symbols, found.cost_label) == (history.symbols, given_.costs.label)
-    assert found.cautions == ("beware",)
+    assert found.cautions == (BEWARE,)
     band, monthly = found.results
     assert monthly.performance.tracking_error == 0
     assert monthly.performance.information_ratio == 0
     assert band.performance.tracking_error > 0
     expected = simulate(policy("band"), given_)
-    np.testing.assert_array_equal(band.values, expected.values)
+    np.testing.assert_array_equal(band.path.values, expected.values)
     assert band.performance == measure_performance(
         expected, np.full(99, 0.0001), simulate(policy(BASELINE), given_)
     )
@@ -768,45 +768,6 @@ def test_policies_side_by_side() -> None:
 def test_rounding_is_no_drawdown_to_divide_by() -> None:
     path = path_of([0.99, np.nextafter(0.99, 0), 0.99])
     assert measure_performance(path, np.zeros(2), path).calmar == 0
-
-
-# Walk-forward splits.
-
-
-@laws
-@given(
-    rows=st.integers(2, 200),
-    train=st.integers(1, 60),
-    test=st.integers(1, 60),
-    embargo=st.integers(0, 20),
-    anchored=st.booleans(),
-)
-def test_walk_forward(rows: int, train: int, test: int, embargo: int, anchored: bool) -> None:
-    def splits() -> Iterator[object]:
-        return walk_forward(rows, train=train, test=test, embargo=embargo, anchored=anchored)
-
-    if train + embargo >= rows:
-        with pytest.raises(InvalidRequest, match="too few"):
-            splits()
-        return
-    found = list(splits())
-    tested = [row for split in found for row in split.test]
-    assert tested == list(range(train + embargo, rows))
-    for split in found:
-        assert split.test.start - split.train.stop == embargo
-        assert len(split.train) == train or anchored
-        assert split.train.start == 0 or not anchored
-        assert split.train.start >= 0
-        assert 1 <= len(split.test) <= test
-
-
-@pytest.mark.parametrize(
-    "lengths",
-    [{"train": 0, "test": 1}, {"train": 1, "test": 0}, {"train": 1, "test": 1, "embargo": -1}],
-)
-def test_walk_forward_lengths_are_positive(lengths: dict[str, int]) -> None:
-    with pytest.raises(InvalidRequest, match="at least"):
-        walk_forward(10, **lengths)
 
 
 def test_a_fee_for_each_order_is_charged_in_money() -> None:

@@ -7,8 +7,8 @@ from rebalancer.domain.backtest.evaluation import CashReturns, Finding, evaluate
 from rebalancer.domain.backtest.evidence import pooled_gain
 from rebalancer.domain.backtest.findings import NO_RULE, conclude
 from rebalancer.domain.backtest.pooling import pool
-from rebalancer.domain.backtest.promotion import PromotionThresholds
 from rebalancer.domain.backtest.selection import choose_best_rule
+from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import CostModel
@@ -37,7 +37,7 @@ PANELS = [
 ]
 
 
-def test_each_contest_is_pooled_as_its_panels_are():
+def test_each_comparison_is_pooled_over_panels():
     for at, pooled in enumerate(pool(PANELS, seed=4)):
         assert pooled.policy == NAMES[at]
         for cash, comparisons in ((0, pooled.at_zero), (-1, pooled.strictest)):
@@ -56,7 +56,7 @@ def test_each_contest_is_pooled_as_its_panels_are():
         assert [each.against for each in pooled.best_rule] == ["band (best on training data)"] * 2
 
 
-def test_cash_at_its_true_returns_is_where_it_is_known():
+def test_strictest_uses_returns_of_cash_where_they_are_known():
     (pooled, _) = pool(PANELS)
     gains = [panel.policies[0].strictest.baseline.gain.estimate for panel in PANELS]
     assert pooled.strictest[0].gain.estimate == pytest.approx(np.mean(gains))
@@ -65,20 +65,20 @@ def test_cash_at_its_true_returns_is_where_it_is_known():
     assert plain.strictest is plain.at_zero
 
 
-def test_one_panel_pooled_is_that_panel():
+def test_pool_of_one_panel_equals_the_panel():
     (pooled, _) = pool(PANELS[1:])
     comparison = PANELS[1].policies[0].strictest.baseline
     assert pooled.strictest[0].gain.low == pytest.approx(comparison.gain.low, abs=1e-9)
     assert pooled.strictest[0].probability == comparison.probability
 
 
-def test_panels_that_are_too_short_are_left_out_and_counted():
+def test_short_panels_are_left_out():
     short = an_evaluation(*NAMES, history=prices(3, 200, seed=3), chosen_rule="band", trials=3)
     (pooled, _) = pool([*PANELS, short])
     assert {comparison.panels for comparison in pooled.at_zero} == {2}
-    (untold, _) = pool([short])
-    assert untold.verdict.finding is Finding.INCONCLUSIVE
-    assert (untold.at_zero[0].panels, untold.at_zero[0].gain) == (0, None)
+    (inconclusive, _) = pool([short])
+    assert inconclusive.verdict.finding is Finding.INCONCLUSIVE
+    assert (inconclusive.at_zero[0].panels, inconclusive.at_zero[0].gain) == (0, None)
 
 
 def skilful(seed):
@@ -94,7 +94,7 @@ def test_pooled_verdicts():
     assert pooled.verdict.finding is Finding.GAIN
     assert "over 2 panels its Sharpe ratio is on average" in pooled.verdict.sentence
     assert "after 5 trials" in pooled.verdict.sentence
-    bad = [attrs.evolve(panel, policies=tuple(map(_turned, panel.policies))) for panel in good]
+    bad = [attrs.evolve(panel, policies=tuple(map(_swap, panel.policies))) for panel in good]
     (lost,) = pool(bad)
     assert lost.verdict.finding is Finding.LOSS
     assert "lower" in lost.verdict.sentence
@@ -104,8 +104,8 @@ def test_pooled_verdicts():
     assert monthly.verdict.sentence.startswith("this is monthly itself")
 
 
-def _turned(evaluation):
-    """The same with the policy and the baseline in each other's place."""
+def _swap(evaluation):
+    """Swap the policy and the monthly rule."""
     judgement = evaluation.strictest
     comparison = attrs.evolve(judgement.baseline, values=judgement.values)
     comparisons = (comparison, *judgement.comparisons[1:])
@@ -113,14 +113,14 @@ def _turned(evaluation):
     return attrs.evolve(evaluation, judgements=(turned,))
 
 
-def test_findings_say_which_rule_was_chosen_or_that_none_was():
+def test_findings_name_the_chosen_rule():
     panels = dict(zip("ab", PANELS, strict=True))
     choice = choose_best_rule([settings(prices(3, 120))], ["band", "weekly"])
     found = conclude(panels, PromotionThresholds(), choice=choice, counted="Trials: 3.")
     assert found.trials == 3
-    assert f"(1 panel, {choice.first} to {choice.last}): {choice.rule}, which gains" in found.chosen
+    assert f"(1 panel, {choice.first} to {choice.last}): {choice.rule}, with a" in found.chosen
     own = conclude(panels, PromotionThresholds())
-    assert "by the policy's own account: band (trend:window=40), band (weekly)." in own.chosen
+    assert "as stored with the policy: band (trend:window=40), band (weekly)." in own.chosen
     none = conclude({"a": an_evaluation("weekly", history=prices(3, 400))}, PromotionThresholds())
     assert none.chosen == NO_RULE
     assert none.summaries == (("weekly", none.panels["a"].policies[0].verdict.sentence),)

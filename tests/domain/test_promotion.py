@@ -2,7 +2,6 @@ import attrs
 import pytest
 
 from rebalancer.config import Settings
-from rebalancer.domain.backtest.engine import Performance
 from rebalancer.domain.backtest.evaluation import (
     Comparison,
     Finding,
@@ -12,7 +11,9 @@ from rebalancer.domain.backtest.evaluation import (
 )
 from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.backtest.pooling import PooledComparison, PooledEvaluation
-from rebalancer.domain.backtest.promotion import PromotionThresholds, apply_gate
+from rebalancer.domain.backtest.promotion import apply_gate
+from rebalancer.domain.backtest.result import Performance
+from rebalancer.domain.backtest.thresholds import THRESHOLD_RANGES, PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest
 
 FIGURES = Performance(**dict.fromkeys((field.name for field in attrs.fields(Performance)), 0.5))
@@ -138,19 +139,19 @@ def test_criteria_by_hand(name, arguments, figure, passed):
 @pytest.mark.parametrize(
     ("name", "arguments", "fragment"),
     [
-        ("gain", {"together": pooled(None)}, "cannot be told"),
-        ("gain", {"together": pooled(None, at_zero=0.9)}, "cannot be told"),
-        ("drawdown", {"panels": {"a": evaluation(a_judgement(drawdown=None))}}, "cannot be told"),
-        ("turnover", {"panels": {"a": evaluation(a_judgement(usual=0))}}, "has no multiple"),
+        ("gain", {"together": pooled(None)}, "is undefined"),
+        ("gain", {"together": pooled(None, at_zero=0.9)}, "is undefined"),
+        ("drawdown", {"panels": {"a": evaluation(a_judgement(drawdown=None))}}, "is undefined"),
+        ("turnover", {"panels": {"a": evaluation(a_judgement(usual=0))}}, "is undefined"),
     ],
 )
-def test_what_cannot_be_told_is_no_pass(name, arguments, fragment):
+def test_undefined_figure_fails(name, arguments, fragment):
     found = criterion(name, **arguments)
     assert (found.figure, found.passed) == (None, False)
     assert fragment in found.sentence
 
 
-def test_thresholds_can_be_set_and_panels_that_fail_are_named():
+def test_custom_thresholds_apply_and_losing_panels_are_named():
     strict = PromotionThresholds(probability=0.95, loss=0.0, drawdown=-0.25, turnover=0.9)
     found = promotion({"us.csv": evaluation(a_judgement(high=-0.01))}, thresholds=strict)
     assert [each.passed for each in found.criteria] == [False] * 4
@@ -161,28 +162,29 @@ def test_thresholds_can_be_set_and_panels_that_fail_are_named():
     ("field", "value"),
     [("probability", 0.4), ("loss", -0.1), ("drawdown", -2), ("turnover", float("nan"))],
 )
-def test_thresholds_that_make_no_sense(field, value):
-    with pytest.raises(InvalidRequest, match=f"{field}: must be from"):
+def test_threshold_out_of_range_is_rejected(field, value):
+    with pytest.raises(InvalidRequest) as error:
         PromotionThresholds(**{field: value})
+    assert (error.value.field, error.value.code) == (field, "threshold_out_of_range")
 
 
-def test_the_settings_begin_with_the_same_thresholds():
-    settings, usual = Settings(), PromotionThresholds()
-    for field in attrs.fields(PromotionThresholds):
-        assert getattr(settings, f"gate_{field.name}") == getattr(usual, field.name)
+def test_every_threshold_has_a_range_and_a_setting():
+    names = [field.name for field in attrs.fields(PromotionThresholds)]
+    assert names == list(THRESHOLD_RANGES)
+    assert all(hasattr(Settings(), f"gate_{name}") for name in names)
 
 
-def test_without_a_rule_nothing_is_judged():
+def test_policy_without_best_rule_is_not_evaluated():
     found = promotion({"a": evaluation(best=None)})
     assert (found.best_rule, found.criteria, found.passed) == (None, (), False)
     assert "no rule was chosen on training data" in found.lines[0]
 
 
-def test_the_card_and_the_lines_tell_the_same():
+def test_lines_repeat_the_criteria():
     found = promotion(together=pooled(0.5))
     head, *lines = found.lines
-    assert head == "ppo: does not pass the promotion gate, held to trend."
+    assert head == "ppo: does not pass the promotion gate, compared with trend."
     assert [line[:4] for line in lines] == ["FAIL", "pass", "pass", "pass"]
     for each, line in zip(found.criteria, lines, strict=True):
         assert line.endswith(each.sentence)
-    assert promotion().lines[0] == "ppo: passes the promotion gate, held to trend."
+    assert promotion().lines[0] == "ppo: passes the promotion gate, compared with trend."

@@ -26,7 +26,7 @@ def gains(panel):
     return [0.0, *(result.performance.sharpe - base for result in others)]
 
 
-def test_every_rule_that_rebalances_is_looked_at():
+def test_every_rebalancing_rule_is_a_candidate():
     assert "buy_and_hold" not in RULES
     assert {"monthly", "band", "trend", "risk_parity"} <= set(RULES)
     choice = choose_best_rule([settings(1, rows=60)])
@@ -45,7 +45,7 @@ def test_the_highest_median_gain_is_chosen():
     assert (choice.first, choice.last) == (str(history.dates[10]), str(history.dates[-1]))
 
 
-def test_of_rules_that_gain_alike_the_first_by_name_is_chosen():
+def test_ties_go_to_the_first_name():
     # Prices that never move leave every rule with a Sharpe ratio of 0.
     history = prices(2, 60, volatility=0.0, drift=0.0)
     still = BacktestSettings(history, 0, np.full(2, 0.5), CostModel.flat(0), np.zeros(60))
@@ -59,11 +59,12 @@ def test_cash_is_subtracted():
     assert trend[0] != pytest.approx(trend[1])
 
 
-def test_progress_is_told_and_nothing_to_choose_from_is_refused():
-    told = []
-    choose_best_rule([settings(1), settings(2)], ["band", "monthly"], progress=told.append)
-    assert told == ["band", "monthly"] * 2
-    with pytest.raises(InvalidRequest, match="one panel or more"):
+def test_choice_reports_progress_and_needs_panels_and_rules():
+    reported = []
+    choose_best_rule([settings(1), settings(2)], ["band", "monthly"], progress=reported.append)
+    assert reported == ["band", "monthly"] * 2
+    with pytest.raises(InvalidRequest) as error:
         choose_best_rule([])
+    assert error.value.code == "no_rule_to_choose"
     with pytest.raises(InvalidRequest, match="not a policy"):
         choose_best_rule([settings(1)], ["magic"])

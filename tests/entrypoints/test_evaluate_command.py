@@ -34,7 +34,7 @@ def test_the_interface_that_others_build_on(rebalancer, market):
     assert (done.code, done.stderr) == (0, "")
     found = done.json
     assert list(found) == [
-        *("costs", "trials", "counted", "cautions", "chosen_rule"),
+        *("costs", "trials", "counted", "cautions", "caution_codes", "chosen_rule"),
         *("panels", "pooled", "promotion", "summary"),
     ]
     assert (found["costs"], found["trials"]) == ("10 bps of traded value, each side", 2)
@@ -103,7 +103,7 @@ def test_several_panels_each_have_their_say(evaluate, rebalancer, market, tmp_pa
     done = rebalancer("evaluate", "--policy", "band", "--prices", market, other)
     assert (done.code, done.stderr) == (0, "")
     assert "All 2 panels together" in done.stdout
-    assert "band: no evidence of a gain on monthly: over 2 panels" in done.stdout
+    assert "band: no evidence of a gain over monthly: over 2 panels" in done.stdout
 
 
 def test_a_risk_free_column_leaves_the_universe(evaluate):
@@ -118,7 +118,7 @@ def test_the_table_is_for_people(rebalancer, market):
     assert (done.code, done.stderr) == (0, "")
     for expected in (
         "prices.csv: 2020-01-01 to 2021-02-23, 5 assets, 10 bps",
-        "trend:window=20: no evidence of a gain on monthly: ",
+        "trend:window=20: no evidence of a gain over monthly: ",
         "P(>0)",
         "PSR",
         "DSR after 1 trial.",
@@ -171,18 +171,18 @@ def test_narrow_terminals_get_a_table_too(rebalancer, market):
         (["--policy", ","], ["policy: name at least one"]),
         (["--against", "magic"], ["against: 'magic' is not a policy"]),
         (["--trials", "0"], ["--trials"]),
-        (["--policy", "band,weekly", "--trials", "1"], ["trials: 2 policies"]),
+        (["--policy", "band,weekly", "--trials", "1"], ["trials: 1 is less than the 2 policies"]),
         (["--trials", "some"], ["--trials"]),
         (["--cost-bps", "nan"], ["cost_bps", "basis points"]),
         (["--cost-bps", "5", "--costs", "retail"], ["costs", "not both"]),
-        (["--risk-free", "BIL"], ["risk_free", "BIL", "neither a column"]),
+        (["--risk-free", "BIL"], ["risk_free", "BIL", "neither a price column"]),
         (["--risk-free", "nan"], ["risk_free", "a rate a year"]),
-        (["--from", "2030-01-01"], ["from: 2030-01-01 lies after the last close"]),
+        (["--from", "2030-01-01"], ["from: 2030-01-01 is after the last close"]),
         (["--from", "2021-02-23"], ["from: the window holds 1 row"]),
         (["--from", "then"], ["YYYY-MM-DD"]),
         (["--prices", "none.csv"], ["prices", "none.csv"]),
-        (["--risk-free", "C,BIL"], ["risk_free", "'BIL' is neither a column"]),
-        (["--risk-free", "0.01,0.02"], ["risk_free", "one rate at most"]),
+        (["--risk-free", "C,BIL"], ["risk_free", "'BIL' is neither a price column"]),
+        (["--risk-free", "0.01,0.02"], ["risk_free", "at most one"]),
         (["--targets", "none.json"], ["targets", "none.json"]),
         (["--max-departure", "2"], ["max_departure", "a fraction between 0 and 1"]),
         (["--risk-profile", "reckless"], ["reckless"]),
@@ -203,7 +203,7 @@ def test_mistakes_name_the_panel_that_they_are_on(evaluate, market, write, tmp_p
     other = tmp_path / "other.csv"
     other.write_text(as_csv(prices(3, 30)))
     late = evaluate("band", "--prices", market, other, "--from", "2020-06-01")
-    assert late.refused("from: other.csv: 2020-06-01 lies after")
+    assert late.refused("from: other.csv: 2020-06-01 is after")
     assert evaluate("band", "--prices", other, other).refused("prices:", "named twice")
 
 
@@ -260,7 +260,7 @@ def test_a_rule_is_chosen_on_training_prices(rebalancer, market):
         label,
         f"best rule: {chosen['policy']}",
         "weekly: does not pass the promotion gate",
-        "whether it gains on",
+        "is undefined: no panel is long enough",
         "at most 3.00 is allowed",
     ):
         assert expected in " ".join(done.stdout.split()), expected
@@ -299,7 +299,7 @@ def test_each_panel_has_its_own_cash(evaluate, market, tmp_path):
     assert labels == [["0", "D"], ["0", "C"], ["0", "2% a year"]]
     without = evaluate("band", *files, "--risk-free", "D,C").json
     assert len(without["panels"][2]["policies"][0]["judgements"]) == 1
-    assert "0 alone on third.csv" in without["cautions"][0]
+    assert without["caution_codes"] == ["cash_unknown_on_panel"]
 
 
 def test_targets_and_limits_are_those_of_a_backtest(evaluate, quickly, market, write):
@@ -340,7 +340,7 @@ def test_a_run_is_recorded_once(rebalancer, market, tmp_path):
 def test_a_record_where_none_is_named(rebalancer, market, tmp_path):
     options = ("evaluate", "--policy", "band", "--prices", market)
     none = {"REBALANCER_TRIALS": ""}
-    assert "No record of trials is kept here" in rebalancer(*options, env=none).stdout
+    assert "No record of trials is stored here" in rebalancer(*options, env=none).stdout
     assert not (tmp_path / "trials.jsonl").exists()
     usual = tmp_path / "docs" / "trials.jsonl"
     usual.parent.mkdir()

@@ -19,15 +19,16 @@ from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.migrations import upgrade
 from rebalancer.adapters.sql.reports import SqlReports
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.backtests import BACKTEST, BacktestOrder
+from rebalancer.application.backtests import BacktestRequest
+from rebalancer.application.reporting.report import BACKTEST
 from rebalancer.domain.jobs.job import Job, JobState
 from tests.contracts.jobs import awaited, ended, kept, now, seen
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT, running
 from tests.servers import Valkey
 from tests.servers import running as serving
 
-SHORT = BacktestOrder(policies=("monthly", "band"))
-LONG = BacktestOrder(
+SHORT = BacktestRequest(policies=("monthly", "band"))
+LONG = BacktestRequest(
     policies=("monthly", *(f"volatility_target:target=0.{two}" for two in range(10, 16))),
     as_live=True,
 )
@@ -64,7 +65,7 @@ class Place:
     work: SqlWork
     reports: SqlReports
     start: Callable[..., Working]
-    submit: Callable[[BacktestOrder], Job]
+    submit: Callable[[BacktestRequest], Job]
     queue: Valkey | None
 
 
@@ -124,8 +125,8 @@ def _end(started: list[Any]) -> None:
         process.stdout.close()
 
 
-def _submit(work: SqlWork, deliver: Callable[[Job], None], order: BacktestOrder) -> Job:
-    job = kept(work, Job.new(BACKTEST, order.kept(), id=uuid4(), owner=None, now=now()))
+def _submit(work: SqlWork, deliver: Callable[[Job], None], order: BacktestRequest) -> Job:
+    job = kept(work, Job.new(BACKTEST, order.to_json(), id=uuid4(), owner=None, now=now()))
     deliver(job)
     return job
 

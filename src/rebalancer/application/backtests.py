@@ -1,9 +1,9 @@
-"""Trying policies on history."""
+"""Backtests: run them now or as background jobs, and read their results."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -21,70 +21,106 @@ from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.reporting.backtest import backtest_document
-from rebalancer.application.reporting.report import Report
+from rebalancer.application.reporting.report import BACKTEST, Report
 from rebalancer.domain.arrays import Floats
-from rebalancer.domain.backtest.engine import (
-    Backtest,
-    BacktestSettings,
-    compare_policies,
-)
+from rebalancer.domain.backtest.engine import DEFAULT_CAPITAL, BacktestSettings, compare_policies
+from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
+from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.portfolio.costs import CostModel, cost_model
+from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, risk_profile
+
+MOST_UNFINISHED_JOBS = 20
+"""Limit of an owner's unfinished jobs, so that one owner cannot block the others."""
+
+_UNFINISHED = frozenset({JobState.QUEUED, JobState.RUNNING})
+
+_LONGEST_DAILY_GAP = 4
+"""Calendar days between daily closes, at most: weekends are 3."""
+
+
+def _names(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(given)
 
 
 @attrs.frozen
 class BacktestRequest:
-    """What to try, and under which settings.
+    """Request for a backtest; all its values can be stored as JSON.
+
+    Its defaults are those of the API and of the command line.
 
     Attributes:
-        policies: Names, in the order of the answer.
-        costs: The price list.
-        targets: Strategic weights by symbol, missing ones 0; None: equal weights.
-        first: The window begins at the first close on or after this day; None: at the first row.
+        policies: Names, in the order of the results.
+        cost_bps: Trading costs in basis points of traded value, each side; None: see ``costs``.
+        costs: Name of a cost preset; None: ``cost_bps``, or the default of `cost_model`.
+        targets: Strategic weights by symbol, 0 for other symbols; None: equal weights.
+        first: The window starts at the first close on or after this day; None: at the first row.
         last: The window ends at the last close on or before this day; None: at the last row.
-        risk_free: What cash earns: a rate a year, or the symbol of a price column, which then
+        risk_free: Return of cash: a rate a year, or the symbol of a price column, which then
             leaves the universe.
         capital: Money at the first close.
         as_live: Whether orders are whole shares.
-        max_departure: How far a policy may go from the targets, one-way; 1: as far as it likes.
-        risk_profile: Name of the owner's profile: learned policies mind its risk aversion.
-        keep_limits: Whether its limits hold too, as they do for proposals.
+        max_departure: One-way distance that a policy may depart from the targets; 1: unlimited.
+        risk_profile: Name of the risk profile; learned policies use its risk aversion.
+        keep_limits: Whether the profile's limits apply, as they do to proposals.
     """
 
-    policies: Sequence[str]
-    costs: CostModel
+    policies: tuple[str, ...] = attrs.field(converter=_names)
+    cost_bps: float | None = None
+    costs: str | None = None
     targets: Mapping[str, float] | None = None
     first: date | None = None
     last: date | None = None
     risk_free: float | str = 0.0
-    capital: float = 100_000.0
+    capital: float = DEFAULT_CAPITAL
     as_live: bool = False
     max_departure: float = 1.0
     risk_profile: str = DEFAULT_PROFILE
     keep_limits: bool = False
 
     @property
-    def limited(self) -> tuple[str, ...]:
-        """What a reader must know of the limits that hold."""
-        said = []
+    def cautions(self) -> tuple[Caution, ...]:
+        """Cautions about the limits that apply."""
+        found = []
         if self.max_departure < 1:
-            said.append(
-                f"Policies depart from the targets by at most {self.max_departure:.0%}, one-way."
+            found.append(
+                Caution(
+                    "departure_limited",
+                    f"Policies may depart from the targets by at most {self.max_departure:.0%}, "
+                    "one-way.",
+                )
             )
         if self.keep_limits:
-            said.append(f"The limits of the profile {self.risk_profile} hold for every policy.")
-        return tuple(said)
+            found.append(
+                Caution(
+                    "profile_limits_apply",
+                    f"The limits of the risk profile {self.risk_profile} apply to every policy.",
+                )
+            )
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as JSON values."""
+        return attrs.asdict(
+            self, value_serializer=lambda _, __, v: v.isoformat() if isinstance(v, date) else v
+        ) | {"policies": list(self.policies)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> BacktestRequest:
+        """Return the request that `to_json` stored, also by earlier versions."""
+        days = {key: stored[key] and date.fromisoformat(stored[key]) for key in ("first", "last")}
+        profile = stored.get("risk_profile") or DEFAULT_PROFILE  # null in the first versions
+        return cls(**{**stored, **days, "risk_profile": profile})
 
 
 @attrs.frozen
 class RunBacktest:
-    """Run policies side by side over the same history."""
+    """Simulate policies over the same price history."""
 
     prices: PriceSource
     instruments: InstrumentSource
@@ -94,15 +130,15 @@ class RunBacktest:
         self,
         request: BacktestRequest,
         *,
-        cautions: Sequence[str] = (),
+        cautions: Sequence[Caution] = (),
         progress: Callable[[str], None] = lambda _: None,
     ) -> Backtest:
-        """Try every policy of a request.
+        """Simulate every policy of a request.
 
         Args:
-            request: What to try.
-            cautions: What a reader of the results must know.
-            progress: Told the name of each policy when it is done.
+            request: The request.
+            cautions: Limitations that a reader of the results must know.
+            progress: Receives the name of each policy when its result is ready.
 
         Raises:
             InvalidRequest: an unknown policy or symbol, targets that sum above 1, a window with
@@ -114,29 +150,33 @@ class RunBacktest:
         return compare_policies(
             policies,
             settings,
-            cautions=(*cautions, *request.limited, *_not_daily(settings.prices)),
+            cautions=(*cautions, *request.cautions, *_check_daily(settings.prices)),
             progress=progress,
         )
 
     def settings(self, request: BacktestRequest) -> BacktestSettings:
-        """What a request means on the prices that there are.
+        """Return the settings of a request on the available prices.
 
         Raises:
-            InvalidRequest: as when it is run; what only shows on the way excepted.
+            InvalidRequest: as `__call__`, except for errors that only the simulation can find.
             PricesUnavailable: the provider did not answer.
         """
         if not (np.isfinite(request.capital) and request.capital > 0):
-            raise InvalidRequest(f"must be more than 0, got {request.capital}", field="capital")
+            raise InvalidRequest(
+                f"{request.capital} is not a positive amount; enter more than 0",
+                field="capital",
+                code="capital_not_positive",
+            )
         profile = risk_profile(request.risk_profile)
         history = self.prices.closes()
-        first, last = _window(history, request.first, request.last)
+        first, last = _find_window(history, request.first, request.last)
         history = history.until(last)
-        risk_free, history = _risk_free(history, first, request.risk_free)
+        risk_free, history = _separate_cash(history, first, request.risk_free)
         return BacktestSettings(
             prices=history,
             first=first,
-            targets=_targets(history.symbols, request.targets),
-            costs=request.costs,
+            targets=_target_weights(history.symbols, request.targets),
+            costs=cost_model(request.cost_bps, request.costs),
             risk_free=risk_free,
             instruments=self.instruments.instruments(),
             capital=request.capital,
@@ -147,170 +187,109 @@ class RunBacktest:
         )
 
 
-_LONGEST_DAY = 4
-"""Calendar days from one daily close to the next at most, usually: weekends are 3."""
-
-
-def _not_daily(history: PriceHistory) -> tuple[str, ...]:
-    """A caution where prices are weekly, say: windows and years are counted in rows."""
-    apart = float(np.median(np.diff(history.dates).astype(np.int64))) if len(history) > 1 else 1.0
-    if apart < _LONGEST_DAY:
-        return ()
-    return (
-        f"The prices are not daily: their rows lie {apart:g} days apart. A year counts as 252 rows "
-        "and a window of 63 days as 63 rows, so figures a year and policies that look back are "
-        "not what their names say.",
-    )
-
-
-BACKTEST = "backtest"
-"""The kind of job that this is."""
-
-MOST_AT_ONCE = 20
-"""Jobs of one owner that are not done: nobody has all others wait."""
-
-_NOT_DONE = frozenset({JobState.QUEUED, JobState.RUNNING})
-
-
-@attrs.frozen
-class BacktestOrder:
-    """A backtest as it is asked for and kept: values that JSON can hold.
-
-    Attributes as in `BacktestRequest`, but for the costs: basis points of traded value, or a
-    preset's name.
-    """
-
-    policies: tuple[str, ...]
-    cost_bps: float | None = None
-    costs: str | None = None
-    targets: Mapping[str, float] | None = None
-    first: date | None = None
-    last: date | None = None
-    risk_free: float | str = 0.0
-    capital: float = 100_000.0
-    as_live: bool = False
-    max_departure: float = 1.0
-    risk_profile: str = DEFAULT_PROFILE
-    keep_limits: bool = False
-
-    def request(self) -> BacktestRequest:
-        """What is to be run.
-
-        Raises:
-            InvalidRequest: the costs make no sense.
-        """
-        return BacktestRequest(
-            policies=self.policies,
-            costs=cost_model(self.cost_bps, self.costs),
-            targets=self.targets,
-            first=self.first,
-            last=self.last,
-            risk_free=self.risk_free,
-            capital=self.capital,
-            as_live=self.as_live,
-            max_departure=self.max_departure,
-            risk_profile=self.risk_profile,
-            keep_limits=self.keep_limits,
-        )
-
-    def kept(self) -> dict[str, Any]:
-        """As JSON values."""
-        return attrs.asdict(
-            self, value_serializer=lambda _, __, v: v.isoformat() if isinstance(v, date) else v
-        ) | {"policies": list(self.policies)}
-
-    @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> BacktestOrder:
-        """From JSON values, as `kept` gave them."""
-        days = {key: kept[key] and date.fromisoformat(kept[key]) for key in ("first", "last")}
-        profile = kept.get("risk_profile") or DEFAULT_PROFILE  # once there could be none
-        policies = tuple(kept["policies"])
-        return cls(**{**kept, **days, "policies": policies, "risk_profile": profile})
-
-
 @attrs.frozen
 class StartBacktest:
-    """Have a backtest run in the background."""
+    """Submit a backtest as a background job."""
 
     submit: SubmitJob
     run_backtest: RunBacktest
 
     def __call__(
-        self, order: BacktestOrder, *, key: str | None = None, id: UUID, owner: UUID, now: datetime
+        self,
+        request: BacktestRequest,
+        *,
+        key: str | None = None,
+        id: UUID,
+        owner: UUID,
+        now: datetime,
     ) -> tuple[Job, bool]:
-        """The job, which has been submitted, and whether the same request had submitted it before.
+        """Return the submitted job, and whether an earlier, equal request had submitted it.
 
         Args:
-            order: What to try.
-            key: What the caller calls the request.
-            id: Of the job, if it is a new one.
-            owner: Who asks.
-            now: When.
+            request: The request.
+            key: The caller's idempotency key.
+            id: Id of a new job.
+            owner: Owner of the job.
+            now: Current time.
 
         Raises:
-            InvalidRequest: it could not be run; names the field.
-            NotAuthenticated: the owner is gone.
-            Conflict: the owner has many jobs already that are not done, or the key belongs to
-                another request.
-            Unavailable: too many jobs wait already, or the queue does not answer.
+            InvalidRequest: the backtest cannot run; names the field.
+            NotAuthenticated: the owner's account no longer exists.
+            Conflict: the owner has too many unfinished jobs, or the key belongs to another request.
+            Unavailable: too many jobs are waiting, or the queue does not answer.
         """
-        if not order.policies:
-            raise InvalidRequest("name at least one", field="policies")
-        for name in order.policies:
-            try:
-                self.run_backtest.policies.policy(name)
-            except InvalidRequest as error:
-                raise InvalidRequest(error.message, field="policies") from None
-            if order.policies.count(name) > 1:
-                raise InvalidRequest(f"{name} is named twice", field="policies")
-        self.run_backtest.settings(order.request())  # raises for what cannot be run
-        kept = order.kept()
-        asked = fingerprint(BACKTEST, json.dumps(kept, sort_keys=True))
+        self._check(request)
+        stored = request.to_json()
+        asked = fingerprint(BACKTEST, json.dumps(stored, sort_keys=True))
 
-        def known(tx: Transaction) -> Job | None:
+        def find_earlier(tx: Transaction) -> Job | None:
             load_account(tx, owner)
             before = find_earlier_result(tx, owner, key, asked)
             if before is not None:
                 return tx.jobs.get(before, owner=owner)
-            if len(tx.jobs.page(owner, states=_NOT_DONE, limit=MOST_AT_ONCE)) == MOST_AT_ONCE:
+            unfinished = tx.jobs.page(owner, states=_UNFINISHED, limit=MOST_UNFINISHED_JOBS)
+            if len(unfinished) == MOST_UNFINISHED_JOBS:
                 raise Conflict(
-                    f"you have {MOST_AT_ONCE} jobs that are not done; wait for one, or cancel it"
+                    f"you have {MOST_UNFINISHED_JOBS} unfinished jobs, the maximum; wait until "
+                    "one finishes, or cancel one",
+                    code="too_many_unfinished_jobs",
                 )
             if key is not None:
                 tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
             return None
 
-        job = Job.new(BACKTEST, kept, id=id, owner=owner, now=now)
-        submitted = self.submit(job, now=now, known=known)
+        job = Job.new(BACKTEST, stored, id=id, owner=owner, now=now)
+        submitted = self.submit(job, now=now, known=find_earlier)
         return submitted, submitted.id != id
+
+    def _check(self, request: BacktestRequest) -> None:
+        """Raise InvalidRequest if the backtest cannot run."""
+        if not request.policies:
+            raise InvalidRequest(
+                "the list is empty; name at least one policy", field="policies", code="no_policy"
+            )
+        for name in request.policies:
+            try:
+                self.run_backtest.policies.policy(name)
+            except InvalidRequest as error:
+                raise InvalidRequest(error.message, field="policies", code=error.code) from None
+            if request.policies.count(name) > 1:
+                raise InvalidRequest(
+                    f"{name} is listed twice; name each policy once",
+                    field="policies",
+                    code="duplicate_policy",
+                )
+        self.run_backtest.settings(request)
 
 
 @attrs.frozen
 class DoBacktest:
-    """Run a backtest that was asked for as a job."""
+    """Run the backtest of a background job."""
 
     run_backtest: RunBacktest
     reports: Reports
     clock: Clock
-    cautions: Sequence[str] = ()
+    cautions: Sequence[Caution] = ()
 
     def __call__(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """Its figures, see `record`; what they follow from is kept as a report of the job's id.
+        """Return the figures of `backtest_document`; store them and the series as a report.
+
+        The report has the job's id.
 
         Raises:
             RebalancerError: as `RunBacktest`.
-            Unavailable: the report cannot be kept now.
+            Unavailable: the report cannot be stored now.
         """
-        order = BacktestOrder.of(job.request)
+        request = BacktestRequest.from_json(job.request)
         done = 0
 
-        def one_more(_: str) -> None:
+        def count_policy(_: str) -> None:
             nonlocal done
             done += 1
-            progress(done / (len(order.policies) + 1))  # the evidence comes after the last policy
+            progress(done / (len(request.policies) + 1))  # the last step is the report
 
-        outcome = self.run_backtest(order.request(), cautions=self.cautions, progress=one_more)
-        figures = backtest_document(outcome)
+        backtest = self.run_backtest(request, cautions=self.cautions, progress=count_policy)
+        figures = backtest_document(backtest)
         self.reports.save(
             Report(
                 id=job.id,
@@ -319,8 +298,8 @@ class DoBacktest:
                 created=self.clock(),
                 schema=1,
                 document={"request": dict(job.request), "result": figures},
-                series={result.policy: result.values for result in outcome.results},
-                dates=outcome.dates,
+                series={result.policy: result.path.values for result in backtest.results},
+                dates=backtest.dates,
             )
         )
         return figures
@@ -328,7 +307,7 @@ class DoBacktest:
 
 @attrs.frozen
 class ReadSeries:
-    """See how policies did over time."""
+    """Read the wealth series of a finished backtest."""
 
     work: UnitOfWork
     reports: Reports
@@ -336,28 +315,28 @@ class ReadSeries:
     def __call__(
         self, id: UUID, *, owner: UUID, policy: str | None = None, points: int | None = None
     ) -> tuple[list[date], dict[str, list[float]]]:
-        """Days, and what the capital had become on each, by policy.
+        """Return days, and by policy the value of the capital on each day.
 
         Args:
-            id: Of the job.
-            owner: Whose it must be.
-            policy: Of this one alone.
-            points: So many days at most, the first and the last among them, evenly apart.
+            id: Id of the job.
+            owner: Its owner.
+            policy: Return this policy only.
+            points: Number of days at most, evenly spaced, with the first and the last.
 
         Raises:
-            NotFound: there is no such backtest, or it is somebody else's, or it has no such policy.
-            JobChanged: it has not succeeded.
-            Unavailable: the reports cannot be read now.
+            NotFound: the backtest does not exist, belongs to another user, or lacks the policy.
+            JobChanged: the job has not succeeded.
+            Unavailable: the report cannot be read now.
         """
         with self.work.read() as tx:
             job = tx.jobs.get(id, owner=owner)
         if job.kind != BACKTEST:
-            raise NotFound(f"there is no backtest {id}")
+            raise NotFound(f"there is no backtest {id}", code="backtest_not_found")
         if job.state is not JobState.SUCCEEDED:
-            raise JobChanged(f"job {id} is {job.state}: it has no results")
+            raise JobChanged(f"job {id} is {job.state}; it has no results", code="job_not_finished")
         report = self.reports.get(id)
         if report.dates is None or (policy is not None and policy not in report.series):
-            raise NotFound(f"backtest {id} has no policy {policy!r}")
+            raise NotFound(f"backtest {id} has no policy {policy!r}", code="policy_not_in_backtest")
         count = len(report.dates)
         rows = np.arange(count)
         if points is not None and points < count:
@@ -370,41 +349,75 @@ class ReadSeries:
         }
 
 
-def _window(history: PriceHistory, first: date | None, last: date | None) -> tuple[int, int]:
-    """Rows of the window's first and last close."""
+def _check_daily(history: PriceHistory) -> tuple[Caution, ...]:
+    """Return a caution if prices are not daily, since windows and years are counted in rows."""
+    apart = float(np.median(np.diff(history.dates).astype(np.int64))) if len(history) > 1 else 1.0
+    if apart < _LONGEST_DAILY_GAP:
+        return ()
+    return (
+        Caution(
+            "prices_not_daily",
+            f"The prices are not daily: their rows are {apart:g} days apart. A year counts as 252 "
+            "rows and a window of 63 days as 63 rows. Annual figures and policies with look-back "
+            "windows are therefore not what their names promise.",
+        ),
+    )
+
+
+def _find_window(history: PriceHistory, first: date | None, last: date | None) -> tuple[int, int]:
+    """Return the rows of the window's first and last close."""
     dates = history.dates
     begin = 0 if first is None else int(np.searchsorted(dates, np.datetime64(first, "D")))
     end = len(dates) - 1
     if last is not None:
         end = int(np.searchsorted(dates, np.datetime64(last, "D"), side="right")) - 1
     if begin >= len(dates):
-        raise InvalidRequest(f"{first} lies after the last close, {dates[-1]}", field="from")
+        raise InvalidRequest(
+            f"{first} is after the last close; choose {dates[-1]} or earlier",
+            field="from",
+            code="window_after_prices",
+        )
     if end < 0:
-        raise InvalidRequest(f"{last} lies before the first close, {dates[0]}", field="to")
+        raise InvalidRequest(
+            f"{last} is before the first close; choose {dates[0]} or later",
+            field="to",
+            code="window_before_prices",
+        )
     if end < begin:
-        raise InvalidRequest(f"{last} lies before the window begins, {dates[begin]}", field="to")
+        raise InvalidRequest(
+            f"{last} is before the window starts; choose {dates[begin]} or later",
+            field="to",
+            code="window_ends_before_start",
+        )
     return begin, end
 
 
-def _risk_free(
+def _separate_cash(
     history: PriceHistory, first: int, source: float | str
 ) -> tuple[Floats, PriceHistory]:
-    """(T,) simple return of cash over each row, and the history without its column."""
+    """Return (T,) simple returns of cash, and the history without the column of cash."""
     if isinstance(source, str):
         if source not in history.columns:
             raise InvalidRequest(
-                f"{source!r} is neither a column of the prices nor a rate a year such as 0.02",
+                f"{source!r} is neither a price column nor a rate; enter a symbol, or a rate a "
+                "year such as 0.02",
                 field="risk_free",
+                code="unknown_cash_source",
             )
         closes = history.closes[:, history.column(source)]
         if np.isnan(closes[first]):
             raise InvalidRequest(
-                f"{source} has no price on {history.dates[first]}, when the window begins",
+                f"{source} has no price on {history.dates[first]}, where the window starts; "
+                "choose a later start or another column",
                 field="risk_free",
+                code="no_cash_price_at_start",
             )
         if len(history.symbols) == 1:
             raise InvalidRequest(
-                f"{source} is the only column: nothing is left to invest in", field="risk_free"
+                f"{source} is the only price column, so there is no asset to invest in; enter a "
+                "rate instead",
+                field="risk_free",
+                code="no_asset_besides_cash",
             )
         rest = history.select([symbol for symbol in history.symbols if symbol != source])
         earned = np.zeros(len(closes))
@@ -412,28 +425,38 @@ def _risk_free(
         return earned, rest
     if not -0.5 < source < 10:
         raise InvalidRequest(
-            f"must be a rate a year such as 0.02 for 2%, got {source}", field="risk_free"
+            f"{source} is not a plausible rate; enter a rate a year such as 0.02 for 2%",
+            field="risk_free",
+            code="rate_out_of_range",
         )
     return np.full(len(history), (1.0 + source) ** (1 / TRADING_DAYS) - 1.0), history
 
 
-def _targets(symbols: Sequence[str], wanted: Mapping[str, float] | None) -> Floats:
-    """(N,) strategic weights."""
+def _target_weights(symbols: Sequence[str], wanted: Mapping[str, float] | None) -> Floats:
+    """Return (N,) strategic weights."""
     if wanted is None:
         return np.full(len(symbols), 1.0 / len(symbols))
     unknown = [symbol for symbol in wanted if symbol not in symbols]
     if unknown:
         raise InvalidRequest(
-            f"{', '.join(unknown)}: the prices have no such column", field="targets"
+            f"unknown symbols without price data: {', '.join(unknown)}",
+            field="targets",
+            code="unknown_symbol",
         )
     for symbol, weight in wanted.items():
         if not 0 <= weight <= 1 + TARGET_TOLERANCE:
             raise InvalidRequest(
-                f"must be a fraction between 0 and 1, got {weight}", field=f"targets.{symbol}"
+                f"{weight} is out of range; enter a fraction between 0 and 1",
+                field=f"targets.{symbol}",
+                code="target_out_of_range",
             )
     targets = np.array([wanted.get(symbol, 0.0) for symbol in symbols])
     total = targets.sum()
     if total > 1 + TARGET_TOLERANCE:
-        raise InvalidRequest(f"sum to {total:.6g}, more than 1; lower them", field="targets")
+        raise InvalidRequest(
+            f"targets sum to {total:.6g}; the maximum is 1 (the rest is held in cash)",
+            field="targets",
+            code="targets_exceed_one",
+        )
     scaled: Floats = targets / max(total, 1.0)
     return scaled

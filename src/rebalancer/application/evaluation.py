@@ -1,4 +1,4 @@
-"""Judging policies with evidence."""
+"""Evaluation of policies: compare them with baselines, store the evidence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rebalancer.application.reporting.evaluation import (
     evaluation_document,
     promotion_document,
 )
-from rebalancer.application.reporting.report import SCHEMAS, Report
+from rebalancer.application.reporting.report import EVIDENCE, SCHEMAS, Report
 from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.evaluation import (
@@ -31,19 +31,21 @@ from rebalancer.domain.backtest.evaluation import (
     evaluate,
 )
 from rebalancer.domain.backtest.findings import Findings, conclude
-from rebalancer.domain.backtest.promotion import PromotionThresholds
 from rebalancer.domain.backtest.selection import RULES, RuleChoice, choose_best_rule
+from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest, NotFound
+from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.policy.serving import LEARNED, Card
 
-EVIDENCE = "evidence"
-"""Kind of report that findings are kept as."""
+_NO_TRIAL_RECORD = (
+    "No record of trials is stored here, so earlier trials count only if their number is given."
+)
 
 
 @attrs.frozen
 class EvaluatePolicies:
-    """Judge policies beside their sceptics, on one or more panels of prices."""
+    """Compare policies with baselines on one or more panels of prices."""
 
     policies: Policies
     trials: Trials
@@ -57,49 +59,51 @@ class EvaluatePolicies:
         against: Sequence[str] = (),
         training: Mapping[str, Panel] | None = None,
         trials: int | None = None,
-        cautions: Sequence[str] = (),
+        cautions: Sequence[Caution] = (),
         progress: Callable[[str], None] = lambda _: None,
     ) -> tuple[Findings, Trial]:
-        """Judge the policies of a request, with cash at 0 and at what the request says.
+        """Evaluate the policies of a request, with cash at 0 and at the requested return.
 
         Args:
-            panels: Whom to judge on which prices; the same policies on each.
-            now: The time of day.
-            against: Names of others to judge them against, beside the sceptics.
-            training: Panels to choose the best rule on; None: no rule is chosen here.
-            trials: How many policies were tried in all. The record of trials is a floor to it, and
-                so are those of the request.
-            cautions: What a reader must know.
-            progress: Told the name of each policy whenever a judgement of it is made, and of each
-                rule whenever it was tried on a training panel.
+            panels: Requests by name of the panel; the same policies in each.
+            now: Current time.
+            against: Names of further policies to compare with.
+            training: Panels to choose the best rule on; None: no rule is chosen now.
+            trials: Number of policies tried in all. The recorded trials, and the policies of the
+                request, are its lower bounds.
+            cautions: Limitations that a reader must know.
+            progress: Receives the name of each policy after each of its judgements, and of each
+                rule after each training panel.
 
         Returns:
-            What was found out, and the trial that this was, for the record.
+            The findings, and this run as a trial to record.
 
         Raises:
-            InvalidRequest: as when a backtest is run, or there are fewer trials than policies, or
-                the record of trials is malformed; names the field.
+            InvalidRequest: as `RunBacktest`, or fewer trials than policies, or a malformed record
+                of trials; names the field.
             PricesUnavailable: the provider did not answer.
         """
         first = next(iter(panels.values())).request
-        evaluation = self._named(first.policies, field="policy")
-        others = self._named(against, field="against")
+        policies = self._load_policies(first.policies, field="policy")
+        others = self._load_policies(against, field="against")
         settings = {
-            name: _on(name, panel.settings, several=len(panels) > 1)
+            name: _load_settings(name, panel.settings, several=len(panels) > 1)
             for name, panel in panels.items()
         }
-        learnt = {
-            name: _on(name, panel.training, several=True, training=True)
+        training_settings = {
+            name: _load_settings(name, panel.training_settings, several=True, training=True)
             for name, panel in (training or {}).items()
         }
-        trial = self._trial([identity(each) for each in evaluation], settings, now)
-        count, counted = self._counted(trials, trial)
-        choice = choose_best_rule(list(learnt.values()), progress=progress) if learnt else None
-        done = {
+        trial = self._new_trial([identity(each) for each in policies], settings, now)
+        count, counted = self._count_trials(trials, trial)
+        choice = None
+        if training_settings:
+            choice = choose_best_rule(list(training_settings.values()), progress=progress)
+        evaluations = {
             name: evaluate(
-                evaluation,
+                policies,
                 settings[name],
-                _cash(panel.request, settings[name]),
+                _cash_returns(panel.request, settings[name]),
                 against=others,
                 chosen_rule=None if choice is None else choice.rule,
                 trials=count,
@@ -108,38 +112,38 @@ class EvaluatePolicies:
             for name, panel in panels.items()
         }
         findings = conclude(
-            done,
+            evaluations,
             self.thresholds,
             choice=choice,
             counted=counted,
             cautions=(
                 *cautions,
-                *first.limited,
-                *_hindsight(choice, done),
-                *_without_bills(panels),
+                *first.cautions,
+                *_check_hindsight(choice, evaluations),
+                *_check_cash(panels),
             ),
         )
         return findings, trial
 
-    def _named(self, names: Sequence[str], *, field: str) -> list[Policy]:
+    def _load_policies(self, names: Sequence[str], *, field: str) -> list[Policy]:
         try:
             return [self.policies.policy(name) for name in names]
         except InvalidRequest as error:
-            raise InvalidRequest(error.message, field=field) from None
+            raise InvalidRequest(error.message, field=field, code=error.code) from None
 
-    def _trial(
-        self, tried: Sequence[str], settings: Mapping[str, BacktestSettings], now: datetime
+    def _new_trial(
+        self, names: Sequence[str], settings: Mapping[str, BacktestSettings], now: datetime
     ) -> Trial:
-        """What this run adds to the record: those that were not tried under the same settings."""
-        digest = _digest(list(settings.values()))
+        """Return this run as a trial; it counts policies not yet tried with the same settings."""
+        digest = _digest_settings(list(settings.values()))
         known = {
             name for trial in self.trials.all() if trial.digest == digest for name in trial.what
         }
         return Trial(
             on=now,
             kind=TrialKind.EVALUATE,
-            what=tuple(tried),
-            trials=len(set(tried) - known),
+            what=tuple(names),
+            trials=len(set(names) - known),
             digest=digest,
             note="; ".join(
                 f"{name.replace(chr(92), '/').rpartition('/')[2]} "
@@ -148,94 +152,104 @@ class EvaluatePolicies:
             ),
         )
 
-    def _counted(self, given: int | None, trial: Trial) -> tuple[int, str]:
-        """How many trials there were, and how they were counted, in a sentence."""
+    def _count_trials(self, given: int | None, trial: Trial) -> tuple[int, str]:
+        """Return the number of trials, and a sentence on how they were counted."""
         named = len(trial.what)
         check_trials(named if given is None else given, named)
         if self.trials.place is None:
             count = given or named
-            how = "as given" if given else "those named here"
-            return count, (
-                f"Trials: {count}, {how}. No record of trials is kept here, so that earlier ones "
-                "are counted only if --trials says so."
-            )
+            how = "as given" if given else "the policies named here"
+            return count, f"Trials: {count}, {how}. {_NO_TRIAL_RECORD}"
         recorded = self.trials.count() + trial.trials
         count = max(recorded, named, given or 0)
-        how = f"as recorded in {self.trials.place}, this run included"
+        record = f"recorded in {self.trials.place}, including this run"
         if count > recorded:
-            how = f"as {'given' if given == count else 'named here'}; {recorded} {how[3:]}"
-        return count, f"Trials: {count}, {how}."
+            how = "given" if given == count else "named here"
+            return count, f"Trials: {count}, as {how}; {recorded} {record}."
+        return count, f"Trials: {count}, as {record}."
 
 
-def _on(
-    panel: str, settings: Callable[[], BacktestSettings], *, several: bool, training: bool = False
+def _load_settings(
+    panel: str, load: Callable[[], BacktestSettings], *, several: bool, training: bool = False
 ) -> BacktestSettings:
-    """BacktestSettings; a mistake in them is told with the panel that it was found on."""
+    """Load a panel's settings; errors name the panel, and the field as it was given."""
     try:
-        return settings()
+        return load()
     except InvalidRequest as error:
         text, field = error.message, error.field
         if training:
             field = "chosen_until" if field == "to" else "chosen_on"
         if several and panel not in text:
             text = f"{panel}: {text}"
-        raise InvalidRequest(text, field=field) from None
+        raise InvalidRequest(text, field=field, code=error.code) from None
 
 
-def _cash(request: BacktestRequest, settings: BacktestSettings) -> list[CashReturns]:
+def _cash_returns(request: BacktestRequest, settings: BacktestSettings) -> list[CashReturns]:
     cash = [CashReturns("0", np.zeros(len(settings.prices)))]
-    if request.risk_free != 0.0:
-        cash.append(CashReturns(_label(request.risk_free), settings.risk_free))
+    source = request.risk_free
+    if source != 0.0:
+        label = source if isinstance(source, str) else f"{100 * source:.6g}% a year"
+        cash.append(CashReturns(label, settings.risk_free))
     return cash
 
 
-def _label(risk_free: float | str) -> str:
-    return risk_free if isinstance(risk_free, str) else f"{100 * risk_free:.6g}% a year"
-
-
-def _hindsight(choice: RuleChoice | None, panels: Mapping[str, PanelEvaluation]) -> list[str]:
-    """A caution where a rule was chosen on days that it is evaluated on."""
+def _check_hindsight(
+    choice: RuleChoice | None, panels: Mapping[str, PanelEvaluation]
+) -> list[Caution]:
+    """Return a caution if the rule was chosen on days of the evaluation."""
     if choice is None:
         return []
     begins = min(str(panel.dates[0]) for panel in panels.values())
     if choice.last < begins:
         return []
     return [
-        f"The best rule was chosen on prices up to {choice.last}, but judging begins on {begins}: "
-        "what both hold is hindsight; end the one before the other with --chosen-until."
+        Caution(
+            "rule_chosen_with_hindsight",
+            f"The best rule was chosen on prices up to {choice.last}, but the evaluation begins on "
+            f"{begins}. The choice uses hindsight on the days that both contain; end the training "
+            "prices before the evaluation begins.",
+        )
     ]
 
 
-def _without_bills(panels: Mapping[str, Panel]) -> list[str]:
-    """A caution where panels do not know what others know of cash."""
+def _check_cash(panels: Mapping[str, Panel]) -> list[Caution]:
+    """Return a caution if the returns of cash are known on some panels only."""
     known = {name for name, panel in panels.items() if panel.request.risk_free != 0.0}
     without = [name for name in panels if name not in known]
     if not known or not without:
         return []
-    return [f"Cash is evaluated at 0 alone on {', '.join(without)}, which has none of its columns."]
+    return [
+        Caution(
+            "cash_unknown_on_panel",
+            f"Cash earns 0 on {', '.join(without)}: none of the given price columns is there.",
+        )
+    ]
 
 
-def _digest(panels: Sequence[BacktestSettings]) -> str:
-    """SHA-256 of what policies are tried on, whoever they are and in whatever order the panels."""
+def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
+    """Return the SHA-256 of settings, whatever the policies and the order of the panels.
+
+    The record of trials stores it, so its input must not change: a test pins it.
+    """
     parts = []
     for each in panels:
         sha = hashlib.sha256()
         numbers = (each.prices.closes, each.targets, each.risk_free)
         for array in (each.prices.dates.astype("datetime64[D]").astype(np.int64), *numbers):
             sha.update(np.ascontiguousarray(array).tobytes())
-        apart = ("prices", "targets", "risk_free", "instruments")
+        hashed_apart = ("prices", "targets", "risk_free", "instruments")
         terms = [
             (field.name, getattr(each, field.name))
             for field in attrs.fields(BacktestSettings)
-            if field.name not in apart
+            if field.name not in hashed_apart
         ]
         sha.update(repr((each.prices.symbols, terms)).encode())
         parts.append(sha.hexdigest())
     return hashlib.sha256("".join(sorted(parts)).encode()).hexdigest()
 
 
-def work(panels: Mapping[str, Panel], training: Collection[str] = ()) -> int:
-    """How often an evaluation will tell of its progress."""
+def count_steps(panels: Mapping[str, Panel], training: Collection[str] = ()) -> int:
+    """Return how often an evaluation will report progress."""
     judgements = sum(
         len(panel.request.policies) * (1 if panel.request.risk_free == 0.0 else 2)
         for panel in panels.values()
@@ -245,24 +259,24 @@ def work(panels: Mapping[str, Panel], training: Collection[str] = ()) -> int:
 
 @attrs.frozen
 class StoreEvidence:
-    """Write findings down with the versions of learned policies that they are of."""
+    """Store findings in the cards of the learned policies that they are about."""
 
     policies: Policies
 
     def __call__(
         self, findings: Findings, *, max_departure: float, now: datetime
     ) -> tuple[Card, ...]:
-        """Keep what was found of each learned policy; of rules nothing is kept.
+        """Store the findings about each learned policy; rules have no stored evidence.
 
-        The promotion gate is that of a run in which policies may depart as far as they like; a run
-        under a bound adds its figures only.
+        The promotion gate applies to runs without a limit on departure; a run with a limit adds
+        its figures only.
 
         Returns:
             The cards of the versions.
 
         Raises:
-            InvalidRequest: a policy was evaluated on days that it was trained on.
-            NotFound: none of the policies is a version of a learned one.
+            InvalidRequest: the evaluation starts inside a policy's training period.
+            NotFound: none of the policies is a version of a learned policy.
         """
         cards = [self.policies.card(each.policy) for each in findings.promotions]
         learned = [
@@ -271,18 +285,23 @@ class StoreEvidence:
             if card.learning is not None and card.name != LEARNED
         ]
         if not learned:
-            raise NotFound("none of these is a version of a learned policy: nothing can be kept")
-        begins = min(done.dates[0].item() for done in findings.panels.values())
+            raise NotFound(
+                "none of the evaluated policies is a version of a learned policy, so there is no "
+                "evidence to store",
+                code="no_learned_policy",
+            )
+        begins = min(panel.dates[0].item() for panel in findings.panels.values())
         for card, _ in learned:
             assert card.learning is not None
             trained = card.learning.training.trained_until
             if begins <= trained:
                 raise InvalidRequest(
-                    f"{card.name} was trained on prices up to {trained}, and judging begins on "
-                    f"{begins}: that is no evidence; name a later day",
+                    f"the evaluation starts on {begins}, inside the training period of {card.name} "
+                    f"(until {trained}); choose a later start date",
                     field="from",
+                    code="evaluated_in_training_period",
                 )
-        kept = []
+        stored = []
         for card, promotion in learned:
             assert card.learning is not None
             evidence: dict[str, Any] = dict(card.learning.evidence)
@@ -297,13 +316,13 @@ class StoreEvidence:
                 "panels": card_figures(findings, promotion.policy),
             }
             evidence["figures"] = figures
-            kept.append(self.policies.keep_evidence(card.name, evidence))
-        return tuple(kept)
+            stored.append(self.policies.keep_evidence(card.name, evidence))
+        return tuple(stored)
 
 
 @attrs.frozen
 class StoreEvidenceReports:
-    """Keep findings whole, as reports, for those who look at a version later."""
+    """Store whole findings as reports, one for each version of a learned policy."""
 
     reports: Reports
     ids: Ids
@@ -311,29 +330,30 @@ class StoreEvidenceReports:
     def __call__(
         self, findings: Findings, versions: Sequence[str], *, now: datetime
     ) -> tuple[Report, ...]:
-        """Keep a report for each version that was evaluated, under its exact name.
+        """Store a report for each evaluated version, under its exact name.
 
-        Its series are what 1 became: ``PANEL/CASH/POLICY`` for each policy, sceptics included. Its
-        dates are those of the panel; of several panels each has ``PANEL/days``, since 1970-01-01.
+        Its series are the wealth of each policy and baseline per 1 invested, named
+        ``PANEL/CASH/POLICY``. Its dates are those of the panel; of several panels each has
+        ``PANEL/days``, counted from 1970-01-01.
 
         Raises:
-            InvalidRequest: they are larger than the store takes.
+            InvalidRequest: the findings are larger than the store accepts.
             Unavailable: the store did not answer.
         """
         document = evaluation_document(findings)
-        made = []
+        stored = []
         for version in versions:
-            series, dates = _paths(findings, version)
+            series, dates = _wealth_series(findings, version)
             report = Report(
                 self.ids(), EVIDENCE, version, now, SCHEMAS[EVIDENCE], document, series, dates
             )
             self.reports.save(report)
-            made.append(report)
-        return tuple(made)
+            stored.append(report)
+        return tuple(stored)
 
 
-def _paths(findings: Findings, policy: str) -> tuple[dict[str, Floats], Dates | None]:
-    """What 1 became with a policy, and with those it was evaluated against; on which days."""
+def _wealth_series(findings: Findings, policy: str) -> tuple[dict[str, Floats], Dates | None]:
+    """Return the wealth of a policy and of its baselines, and the days if there is one panel."""
     found: dict[str, Floats] = {}
     for panel, done in findings.panels.items():
         if len(findings.panels) > 1:
@@ -343,9 +363,7 @@ def _paths(findings: Findings, policy: str) -> tuple[dict[str, Floats], Dates | 
                 continue
             for each in evaluation.judgements:
                 paths = [(policy, each.values)]
-                paths += [
-                    (comparison.against, comparison.values) for comparison in each.comparisons
-                ]
+                paths += [(other.against, other.values) for other in each.comparisons]
                 found |= {f"{panel}/{each.cash}/{name}": path for name, path in paths if path.size}
-    one = list(findings.panels.values())
-    return found, one[0].dates if len(one) == 1 else None
+    panels = list(findings.panels.values())
+    return found, panels[0].dates if len(panels) == 1 else None

@@ -1,4 +1,4 @@
-"""Panels of prices: what policies are evaluated on."""
+"""Panels: prices on which policies are evaluated, and the returns of cash on each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rebalancer.domain.market.prices import PriceHistory
 
 @attrs.frozen
 class PanelCash:
-    """What cash earns on one panel.
+    """Return of cash on one panel.
 
     Attributes:
-        source: A rate a year, or a column of the prices; 0 where nothing is known of it.
-        hidden: Columns that are cash by another name, and not to be invested in either.
+        source: A rate a year, or a price column; 0 if the return is unknown.
+        hidden: Further columns of cash, which are not invested in either.
     """
 
     source: float | str = 0.0
@@ -29,25 +29,29 @@ class PanelCash:
 
 
 def assign_panel_cash(text: str | None, columns: Sequence[Collection[str]]) -> list[PanelCash]:
-    """What cash earns on each panel, by ``COLUMN,...,RATE``.
+    """Return the cash of each panel, from a text ``COLUMN,...,RATE``.
 
-    Each panel takes the first column that it has, else the rate if there is one, else 0.
+    Each panel uses the first column that it has, else the rate, else 0.
 
     Args:
-        text: As the user wrote it, such as ``BIL,TBILL3M,0.02``; None: 0.
-        columns: Of each panel; a column's name may look like a number.
+        text: The user's text, such as ``BIL,TBILL3M,0.02``; None: 0.
+        columns: Columns of each panel; a column's name may look like a number.
 
     Raises:
-        InvalidRequest: a piece is neither a column of any panel nor a rate, or there are two rates.
+        InvalidRequest: a piece is neither a column of a panel nor a rate, or there are two rates.
     """
     pieces = [] if text is None else [text]
     every = {column for each in columns for column in each}
-    if text is not None and text not in every:  # a column's name may hold a comma
+    if text is not None and text not in every:  # a column's name may contain a comma
         pieces = [piece.strip() for piece in text.split(",")]
     named = [piece for piece in pieces if piece in every]
-    rates = [_rate(piece) for piece in pieces if piece not in every]
+    rates = [_parse_rate(piece) for piece in pieces if piece not in every]
     if len(rates) > 1:
-        raise InvalidRequest(f"name one rate at most, not {len(rates)}", field="risk_free")
+        raise InvalidRequest(
+            f"{text!r} contains {len(rates)} rates; enter at most one",
+            field="risk_free",
+            code="several_cash_rates",
+        )
     found = []
     for each in columns:
         own = [column for column in named if column in each]
@@ -56,19 +60,21 @@ def assign_panel_cash(text: str | None, columns: Sequence[Collection[str]]) -> l
     return found
 
 
-def _rate(text: str) -> float:
+def _parse_rate(text: str) -> float:
     try:
         return float(text)
     except ValueError:
         raise InvalidRequest(
-            f"{text!r} is neither a column of the prices nor a rate a year such as 0.02",
+            f"{text!r} is neither a price column nor a rate; enter a symbol, or a rate a year "
+            "such as 0.02",
             field="risk_free",
+            code="unknown_cash_source",
         ) from None
 
 
 @attrs.frozen
-class _Without:
-    """A source of prices from which some columns are missing."""
+class _PricesWithoutColumns:
+    """Decorator of a price source that hides some columns."""
 
     prices: PriceSource
     hidden: tuple[str, ...]
@@ -85,18 +91,18 @@ class _Without:
         until: date | None = None,
     ) -> PriceHistory:
         """See `PriceSource.closes`."""
-        asked = self.symbols() if symbols is None else symbols
-        return self.prices.closes(asked, days=days, until=until)
+        wanted = self.symbols() if symbols is None else symbols
+        return self.prices.closes(wanted, days=days, until=until)
 
 
 @attrs.frozen
 class Panel:
-    """Prices, and what is asked of policies on them.
+    """Prices, and the request to evaluate on them.
 
     Attributes:
-        request: Whom to judge, and under which settings.
-        run_backtest: What knows the prices.
-        hidden: Columns that are left out, see `PanelCash.hidden`.
+        request: Policies and settings.
+        run_backtest: Use case with the panel's prices.
+        hidden: Columns to leave out, see `PanelCash.hidden`.
     """
 
     request: BacktestRequest
@@ -104,23 +110,24 @@ class Panel:
     hidden: tuple[str, ...] = ()
 
     def settings(self) -> BacktestSettings:
-        """What the request means on the prices; raises as `RunBacktest.settings`."""
-        return self._seen().settings(self.request)
+        """Return the settings of the request on the prices; raises as `RunBacktest.settings`."""
+        return self._visible.settings(self.request)
 
-    def training(self) -> BacktestSettings:
-        """The same from the first close on at which every column has a price.
+    def training_settings(self) -> BacktestSettings:
+        """Return the same, from the first close at which every column has a price.
 
         Raises:
             As `settings`.
         """
-        seen = self._seen()
-        history = seen.prices.closes()
+        visible = self._visible
+        history = visible.prices.closes()
         known = ~np.isnan(history.closes).any(axis=1)
         first: date = history.dates[int(np.argmax(known))].item()
-        return seen.settings(attrs.evolve(self.request, first=first))
+        return visible.settings(attrs.evolve(self.request, first=first))
 
-    def _seen(self) -> RunBacktest:
-        run_backtest = self.run_backtest
+    @property
+    def _visible(self) -> RunBacktest:
         if not self.hidden:
-            return run_backtest
-        return attrs.evolve(run_backtest, prices=_Without(run_backtest.prices, self.hidden))
+            return self.run_backtest
+        visible = _PricesWithoutColumns(self.run_backtest.prices, self.hidden)
+        return attrs.evolve(self.run_backtest, prices=visible)

@@ -36,7 +36,6 @@ from rebalancer.application.accounts import (
 )
 from rebalancer.application.background import BATCH, TRAIN, BatchJobHandler, TrainJobHandler
 from rebalancer.application.backtests import (
-    BACKTEST,
     DoBacktest,
     ReadSeries,
     RunBacktest,
@@ -98,6 +97,7 @@ from rebalancer.application.rebalance import (
     ReadProposals,
     RejectProposal,
 )
+from rebalancer.application.reporting.report import BACKTEST
 from rebalancer.application.training import TrainPolicy
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable

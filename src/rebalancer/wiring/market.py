@@ -13,6 +13,7 @@ from rebalancer.adapters.rl.regimes import KeptRegimes
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
+from rebalancer.domain.market.caution import Caution
 
 SAMPLE = "sample"
 """Provider of the packaged prices."""
@@ -63,7 +64,7 @@ class Sources:
         return provider_of(self.prices).title
 
     @property
-    def cautions(self) -> tuple[str, ...]:
+    def cautions(self) -> tuple[Caution, ...]:
         """What a reader of results on these prices must know."""
         return provider_of(self.prices).cautions
 

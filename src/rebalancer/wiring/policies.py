@@ -17,7 +17,7 @@ from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.ports.policies import Policies, Trainer
 from rebalancer.application.ports.trials import Trials
 from rebalancer.config import Settings
-from rebalancer.domain.backtest.promotion import PromotionThresholds
+from rebalancer.domain.backtest.thresholds import PromotionThresholds
 
 USUAL_POLICIES = Path("policies")
 """Folder of one's own learned policies, unless the settings name another."""

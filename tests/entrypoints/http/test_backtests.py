@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dishka import Provider, Scope
 
-from rebalancer.application.backtests import RunBacktest
+from rebalancer.application.backtests import MOST_UNFINISHED_JOBS, RunBacktest
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from tests.entrypoints.http.conftest import Person, World, problem, provided
@@ -205,14 +205,11 @@ def test_the_same_request_again_is_the_same_job(in_world: Callable[..., World]) 
     assert len(ada.get("/api/jobs").json()["items"]) == 2
 
 
-def test_nobody_has_all_others_wait(
-    in_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rebalancer.application.backtests.MOST_AT_ONCE", 2)
+def test_unfinished_jobs_of_an_owner_are_limited(in_world: Callable[..., World]) -> None:
     world = in_world(provided({JobRunner: Later()}))
     ada, eve = world.somebody(), world.somebody("eve@example.org")
-    first, _ = (ada.post("/api/backtest", ORDER).json() for _ in range(2))
-    assert "2 jobs that are not done" in problem(ada.post("/api/backtest", ORDER), 409)
+    first, *_ = (ada.post("/api/backtest", ORDER).json() for _ in range(MOST_UNFINISHED_JOBS))
+    assert "20 unfinished jobs" in problem(ada.post("/api/backtest", ORDER), 409)
     assert eve.post("/api/backtest", ORDER).status_code == 202
     ada.post(f"/api/jobs/{first['id']}/cancel")
     assert ada.post("/api/backtest", ORDER).status_code == 202

@@ -11,6 +11,7 @@ import attrs
 from rebalancer.adapters.market_data.csv_files import CsvPrices, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
+from rebalancer.domain.market.caution import Caution
 
 
 @attrs.frozen
@@ -27,7 +28,7 @@ class Provider:
     title: str
     prices: Callable[[], PriceSource]
     instruments: Callable[[], InstrumentSource] = PackagedInstruments
-    cautions: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
 
 PROVIDERS: Mapping[str, Provider] = {

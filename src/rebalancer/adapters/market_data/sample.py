@@ -15,13 +15,15 @@ import attrs
 
 from rebalancer.adapters.market_data.csv_files import CsvPrices
 from rebalancer.adapters.market_data.provider import HistoryProvider
+from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 
-SURVIVORSHIP = (
+SURVIVORSHIP = Caution(
+    "survivorship_bias",
     "The sample stocks are survivors: companies that were still listed, and large, in 2022. "
-    "Their returns flatter every strategy: compare strategies, and do not expect the returns."
+    "Their returns flatter every strategy: compare strategies, and do not expect the returns.",
 )
-"""What must be said wherever results on the sample stocks are shown."""
+"""Caution for every result on the sample stocks."""
 
 _FILES = {"stocks": "sp500_dataset.csv.gz", "factors": "factors_dataset.csv.gz"}
 

@@ -74,7 +74,7 @@ def _masthead(title: str, findings: Findings, first: PanelEvaluation) -> str:
         ("Trials", f"{findings.trials:,}"),
     )
     shown = "".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in facts)
-    cautions = "".join(f"<li>{escape(caution)}</li>" for caution in findings.cautions)
+    cautions = "".join(f"<li>{escape(caution.text)}</li>" for caution in findings.cautions)
     box = (
         '<aside class="cautions" aria-labelledby="cautions"><h2 id="cautions">Before you rely on '
         f"this</h2><ul>{cautions}</ul></aside>"

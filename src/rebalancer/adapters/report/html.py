@@ -31,7 +31,7 @@ from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.indicators import TRADING_DAYS
 
 if TYPE_CHECKING:
-    from rebalancer.domain.backtest.engine import Backtest, PolicyResult
+    from rebalancer.domain.backtest.result import Backtest, PolicyResult
 
 
 POINTS = 1_500
@@ -424,7 +424,7 @@ def _masthead(report: Backtest) -> str:
         ("Trading costs", escape(report.cost_label)),
     )
     shown = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
-    cautions = "".join(f"<li>{escape(caution)}</li>" for caution in report.cautions)
+    cautions = "".join(f"<li>{escape(caution.text)}</li>" for caution in report.cautions)
     box = (
         '<aside class="cautions" aria-labelledby="cautions"><h2 id="cautions">Before you rely on '
         f"this</h2><ul>{cautions}</ul></aside>"
@@ -516,8 +516,8 @@ def _drawn_rows(report: Backtest) -> Rows:
         return np.arange(count)
     extremes = []
     for result in report.results:
-        trough = int(np.argmin(drawdown(result.values)))
-        extremes += [int(np.argmax(result.values[: trough + 1])), trough]
+        trough = int(np.argmin(drawdown(result.path.values)))
+        extremes += [int(np.argmax(result.path.values[: trough + 1])), trough]
     even = np.linspace(0, count - 1, max(POINTS - len(extremes), POINTS // 2)).round()
     return np.union1d(even.astype(np.intp), np.array(extremes, dtype=np.intp))
 
@@ -560,7 +560,7 @@ def _data(report: Backtest, rows: Rows) -> str:
 def _policy_data(
     report: Backtest, result: PolicyResult, at: int, rows: Rows, chosen: list[int]
 ) -> dict[str, object]:
-    held = np.clip(result.weights[rows], 0.0, None)
+    held = np.clip(result.path.weights[rows], 0.0, None)
     areas = [held[:, column] for column in chosen]
     if len(chosen) < len(report.symbols):
         others = np.ones(len(report.symbols), dtype=bool)
@@ -571,14 +571,16 @@ def _policy_data(
         "label": escape(result.policy, quote=False),
         "color": at % len(POLICY_COLORS),
         "dash": DASHES[at // len(POLICY_COLORS) % len(DASHES)][0],
-        "wealth": [float(f"{value:.5g}") if value > 0 else None for value in result.values[rows]],
-        "drawdown": _numbers(drawdown(result.values)[rows] * 100, 2),
-        "cost": _numbers(np.cumsum(result.costs)[rows] * 100, 4),
+        "wealth": [
+            float(f"{value:.5g}") if value > 0 else None for value in result.path.values[rows]
+        ],
+        "drawdown": _numbers(drawdown(result.path.values)[rows] * 100, 2),
+        "cost": _numbers(np.cumsum(result.path.costs)[rows] * 100, 4),
         "weights": [_basis_points(area) for area in areas],
         "cash": _basis_points(cash),
     }
     if _has_rolling(report):
-        lines["sharpe"] = _numbers(_rolling_sharpe(result.values)[rows], 3)
+        lines["sharpe"] = _numbers(_rolling_sharpe(result.path.values)[rows], 3)
     return lines
 
 
@@ -586,7 +588,7 @@ def _own_area(report: Backtest) -> list[int]:
     """Columns with an area of their own, largest first by the highest average of any policy."""
     if not report.results:
         return []
-    averages = np.array([result.weights.mean(axis=0) for result in report.results]).max(axis=0)
+    averages = np.array([result.path.weights.mean(axis=0) for result in report.results]).max(axis=0)
     order = [int(at) for at in np.argsort(-averages.round(4), kind="stable")]
     return order if len(order) <= MOST_ASSETS else order[:LARGEST]
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from rebalancer.application.reporting.report import Report
 from rebalancer.application.reporting.training import TrainingResult
-from rebalancer.domain.backtest.engine import Backtest
 from rebalancer.domain.backtest.findings import Findings
+from rebalancer.domain.backtest.result import Backtest
 
 
 class BacktestReports(Protocol):

@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rebalancer.domain.backtest.engine import Backtest, Performance
 from rebalancer.domain.backtest.evidence import ConfidenceInterval
+from rebalancer.domain.backtest.result import Backtest, Performance
 
 
 def backtest_document(done: Backtest) -> dict[str, Any]:
@@ -18,7 +18,8 @@ def backtest_document(done: Backtest) -> dict[str, Any]:
         "to": str(done.dates[-1]),
         "assets": list(done.symbols),
         "costs": done.cost_label,
-        "cautions": list(done.cautions),
+        "cautions": [each.text for each in done.cautions],
+        "caution_codes": [each.code for each in done.cautions],
         "results": [
             {
                 "policy": result.policy,

@@ -8,11 +8,11 @@ from typing import Any
 
 import attrs
 
-from rebalancer.domain.backtest.engine import Performance
 from rebalancer.domain.backtest.evaluation import Comparison, Judgement
 from rebalancer.domain.backtest.findings import Findings
 from rebalancer.domain.backtest.pooling import PooledComparison
 from rebalancer.domain.backtest.promotion import PromotionDecision
+from rebalancer.domain.backtest.result import Performance
 from rebalancer.domain.backtest.selection import RuleChoice
 
 
@@ -23,7 +23,8 @@ def evaluation_document(findings: Findings) -> dict[str, Any]:
         "costs": first.cost_label,
         "trials": findings.trials,
         "counted": findings.counted,
-        "cautions": list(findings.cautions),
+        "cautions": [each.text for each in findings.cautions],
+        "caution_codes": [each.code for each in findings.cautions],
         "chosen_rule": None if findings.choice is None else _choice(findings.choice),
         "panels": [
             {

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Dates, Floats
 
-SCHEMAS = {"backtest": 1, "evidence": 1}
-"""Kinds of report that are kept, and the newest shape of each one's document."""
+BACKTEST, EVIDENCE = "backtest", "evidence"
+"""Kinds of stored reports."""
+
+SCHEMAS = {BACKTEST: 1, EVIDENCE: 1}
+"""Newest schema of the documents of each kind."""
 
 
 def _columns(

@@ -7,7 +7,7 @@ from statistics import median
 
 import attrs
 
-from rebalancer.domain.backtest.engine import BASELINE, Performance
+from rebalancer.domain.backtest.engine import BASELINE
 from rebalancer.domain.backtest.evaluation import (
     EQUAL_EXPOSURE,
     Comparison,
@@ -18,6 +18,7 @@ from rebalancer.domain.backtest.evaluation import (
 from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.backtest.findings import Findings
 from rebalancer.domain.backtest.pooling import PooledComparison, PooledEvaluation
+from rebalancer.domain.backtest.result import Performance
 
 _SAME_EXPOSURE = 0.005
 

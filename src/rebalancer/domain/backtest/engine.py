@@ -1,25 +1,28 @@
-"""A policy over a history: what it would have done, close by close, and what came of it.
+"""Backtest engine: simulate policies on historical closes.
 
-Each row is a trading day. A decision uses data up to and including a day's close and trades at that
-close. Rows before the window serve as look-back only. At the window's first close the policy buys
-its targets and pays for them.
+Each row is a trading day. A decision uses data up to and including a day's close, and trades at
+that close. Rows before the window serve as look-back only. At the window's first close the policy
+buys its targets and pays the costs.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
-from rebalancer.domain.backtest import metrics
-from rebalancer.domain.backtest.evidence import ConfidenceInterval, sharpe_difference
+from rebalancer.domain.backtest.evidence import sharpe_difference
+from rebalancer.domain.backtest.result import (
+    Backtest,
+    EquityPath,
+    PolicyResult,
+    measure_performance,
+)
 from rebalancer.domain.backtest.step import drift, settle
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.indicators import TRADING_DAYS
+from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Frequency, Policy
@@ -31,145 +34,42 @@ from rebalancer.domain.rebalancing.limits import PortfolioRisk, solve_within_lim
 from rebalancer.domain.rebalancing.rounding import round_trades
 from rebalancer.domain.rebalancing.solver import Trades, solve_trades, would_trade
 
-Integers = NDArray[np.int64]
-
 BASELINE = "monthly"
-"""The simple rule that a sceptic would try; tracking error and information ratio are against it."""
+"""The main baseline; tracking error, information ratio and gains refer to it."""
 
-_SOME_DAY = np.datetime64("1970-01-01")
+DEFAULT_CAPITAL = 100_000.0
+"""Money at the window's first close."""
 
-_FIRST_GLANCE, _LONGEST_GLANCE = 16, 512
+_EPOCH = np.datetime64("1970-01-01")
 
-_SWEEPS = 50
-"""Most times that all looks are solved at once; five or fewer are the rule."""
+_FIRST_LOOK_AHEAD, _LONGEST_LOOK_AHEAD = 16, 512
 
-_STAYS = 1e-15
-"""Cash that changes by less, as a share of wealth, is found."""
+_MOST_SWEEPS = 50
+"""Limit of fixed-point iterations; five or fewer usually suffice."""
 
-
-@attrs.frozen
-class Performance:
-    """How a policy did. Fractions, not percent; a year is 252 rows; see `performance` for sources.
-
-    Attributes:
-        final_value: Per 1 invested, costs of the first close included.
-        cagr: Compound growth a year of 1 invested.
-        volatility: Standard deviation of daily returns, a year.
-        sharpe: Excess return over the risk-free per unit of volatility, a year.
-        sortino: The same per unit of downside deviation.
-        calmar: Growth a year over maximum drawdown.
-        max_drawdown: Deepest fall from a peak, positive.
-        longest_drawdown: Rows from a peak to its recovery, or to the end.
-        value_at_risk: Loss that one day in twenty exceeds, positive.
-        expected_shortfall: Mean loss of the worst day in twenty, positive.
-        turnover_per_year: One-way, after the first close.
-        orders: Asset trades after the first close.
-        orders_per_year: The same a year.
-        cost_paid: Per 1 invested, the first close included.
-        average_exposure: Mean share invested after each close.
-        tracking_error: Volatility of the difference to the monthly rule, a year.
-        information_ratio: Mean difference to the monthly rule over tracking error.
-    """
-
-    final_value: float
-    cagr: float
-    volatility: float
-    sharpe: float
-    sortino: float
-    calmar: float
-    max_drawdown: float
-    longest_drawdown: int
-    value_at_risk: float
-    expected_shortfall: float
-    turnover_per_year: float
-    orders: int
-    orders_per_year: float
-    cost_paid: float
-    average_exposure: float
-    tracking_error: float
-    information_ratio: float
-
-
-@attrs.frozen(eq=False)
-class EquityPath:
-    """What a policy did over R rows, per 1 invested.
-
-    Attributes:
-        values: (R,) wealth after each close.
-        weights: (R, N) of the assets after each close; the rest is cash.
-        costs: (R,) paid at each close.
-        orders: (R,) assets traded at each close.
-        turnover: (R,) one-way, at each close.
-    """
-
-    values: Floats
-    weights: Floats
-    costs: Floats
-    orders: Integers
-    turnover: Floats
-
-
-@attrs.frozen(eq=False)
-class PolicyResult:
-    """A policy's path and performance.
-
-    Attributes:
-        policy: Its name.
-        values: As the others below, see `EquityPath`.
-        weights: See `EquityPath`.
-        costs: See `EquityPath`.
-        orders: See `EquityPath`.
-        turnover: See `EquityPath`.
-        performance: What came of it.
-        gain: Sharpe ratio minus that of the monthly rule, with a 95% interval; None where the
-            window is too short to tell.
-    """
-
-    policy: str
-    values: Floats
-    weights: Floats
-    costs: Floats
-    orders: Integers
-    turnover: Floats
-    performance: Performance
-    gain: ConfidenceInterval | None = None
-
-
-@attrs.frozen(eq=False)
-class Backtest:
-    """Policies side by side over the same window, costs and targets.
-
-    Attributes:
-        dates: (R,) trading days of the window.
-        symbols: N assets.
-        cost_label: What trading was charged.
-        results: One a policy, in the order asked for.
-        cautions: What a reader must know before believing any of it.
-    """
-
-    dates: Dates
-    symbols: tuple[str, ...]
-    cost_label: str
-    results: tuple[PolicyResult, ...]
-    cautions: tuple[str, ...] = ()
+_CASH_TOLERANCE = 1e-15
+"""The iteration has converged when no cash weight changes by more."""
 
 
 @attrs.frozen(eq=False)
 class BacktestSettings:
-    """Under which a policy is tried.
+    """Prices, targets, costs and limits of a backtest.
+
+    The record of trials stores a digest of these fields' names and values, see
+    `evaluation._digest`: renaming a field makes a repeated evaluation count as a new trial.
 
     Attributes:
-        prices: The whole history, rows before the window included.
+        prices: The whole history of T rows, including rows before the window.
         first: Row of the window's first close.
         targets: (N,) strategic weights of the assets.
-        costs: The price list.
-        risk_free: (T,) simple return that cash earns over each row, since the row before.
-        instruments: What slippage needs to know of volumes.
-        capital: Money at the first close; matters for fees an order and for whole shares.
-        as_live: Whether orders are made as live: whole shares instead of fractions.
-        max_departure: How far a policy may go from the targets, one-way; 1: as far as it likes.
-        profile: Limits that the portfolio keeps to; None: none.
-        risk_aversion: Relative; learned policies mind it.
+        costs: Cost model.
+        risk_free: (T,) simple return of cash over each row, from the row before.
+        instruments: Traded volumes, for slippage, and asset classes, for limits.
+        capital: Money at the first close; matters for fees per order and for whole shares.
+        as_live: Whether orders are whole shares, as in live trading.
+        max_departure: One-way distance that a policy may depart from the targets; 1: unlimited.
+        profile: Risk profile whose limits apply; None: no limits.
+        risk_aversion: Relative risk aversion, for learned policies.
     """
 
     prices: PriceHistory
@@ -178,7 +78,7 @@ class BacktestSettings:
     costs: CostModel
     risk_free: Floats
     instruments: Instruments = attrs.field(factory=Instruments)
-    capital: float = 100_000.0
+    capital: float = DEFAULT_CAPITAL
     as_live: bool = False
     max_departure: float = 1.0
     profile: RiskProfile | None = None
@@ -186,11 +86,11 @@ class BacktestSettings:
 
     @property
     def limits(self) -> Limits | None:
-        """Those of a portfolio; None where there are none."""
+        """Limits of the portfolio; None if there are no limits."""
         if self.max_departure >= 1 and self.profile is None:
             return None
         assets = np.arange(len(self.targets))[None, :]
-        free = Limits.none(Book.single(assets.size, targets=self.targets, cash=0.0, on=_SOME_DAY))
+        free = Limits.none(Book.single(assets.size, targets=self.targets, cash=0.0, on=_EPOCH))
         free = attrs.evolve(free, max_departure=np.array([self.max_departure]))
         profile = self.profile
         if profile is None:
@@ -205,18 +105,25 @@ class BacktestSettings:
             tolerated_drawdown=np.array([profile.tolerated_drawdown]),
         )
 
+    @property
+    def window_risk_free(self) -> Floats:
+        """(R - 1,) simple return of cash over each row of the window but the first."""
+        return self.risk_free[self.first :][1:]
+
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.max_departure <= 1:
             raise InvalidRequest(
-                f"must be a fraction between 0 and 1, got {self.max_departure}",
+                f"{self.max_departure} is out of range; enter a fraction between 0 and 1",
                 field="max_departure",
+                code="departure_out_of_range",
             )
         rows = max(len(self.prices) - self.first, 0)
         if rows < 3:
             raise InvalidRequest(
-                f"the window holds {rows} row(s) of prices; a backtest needs at least 3, since one "
-                "return alone has no deviation",
+                f"the window holds {rows} row(s) of prices; a backtest needs at least 3 rows to "
+                "compute a standard deviation",
                 field="from",
+                code="window_too_short",
             )
         late = np.isnan(self.prices.closes[self.first])
         if late.any():
@@ -227,6 +134,7 @@ class BacktestSettings:
                 f"{self.prices.symbols[column]} has no price on "
                 f"{self.prices.dates[self.first]}; {later}leave it out",
                 field="from",
+                code="no_price_at_start",
             )
 
 
@@ -235,35 +143,29 @@ def compare_policies(
     settings: BacktestSettings,
     *,
     seed: int = 0,
-    cautions: Sequence[str] = (),
+    cautions: Sequence[Caution] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Backtest:
-    """Run policies side by side.
+    """Simulate policies with the same settings.
 
     Args:
-        policies: What to try.
-        settings: Under which settings.
-        seed: Of the resampling behind intervals.
-        cautions: What a reader must know.
-        progress: Told the name of each policy when it is done.
-
-    Raises:
-        InvalidRequest: the window holds fewer than 3 rows, or an asset has no price at its start.
+        policies: Policies to simulate.
+        settings: Settings for all of them.
+        seed: Seed of the bootstrap behind intervals.
+        cautions: Limitations that a reader must know.
+        progress: Receives the name of each policy when its result is ready.
     """
-    window = slice(settings.first, None)
-    risk_free = settings.risk_free[window][1:]
+    risk_free = settings.window_risk_free
     baseline = simulate(rule(BASELINE), settings)
     results = []
     for policy in policies:
         path = baseline if policy.name == BASELINE else simulate(policy, settings)
-        measured = measure_performance(path, risk_free, baseline)
-        gain = sharpe_difference(
-            _returns(path) - risk_free, _returns(baseline) - risk_free, seed=seed
-        )
-        results.append(PolicyResult(policy.name, *_fields(path), performance=measured, gain=gain))
+        gain = sharpe_difference(path.returns - risk_free, baseline.returns - risk_free, seed=seed)
+        performance = measure_performance(path, risk_free, baseline)
+        results.append(PolicyResult(policy.name, path, performance, gain))
         progress(policy.name)
     return Backtest(
-        dates=settings.prices.dates[window],
+        dates=settings.prices.dates[settings.first :],
         symbols=settings.prices.symbols,
         cost_label=settings.costs.label,
         results=tuple(results),
@@ -272,25 +174,24 @@ def compare_policies(
 
 
 def simulate(policy: Policy, settings: BacktestSettings) -> EquityPath:
-    """What a policy would have done over the window."""
+    """Simulate a policy over the window."""
     history, first = settings.prices, settings.first
     closes, dates = history.closes, history.dates
-    # What 1 in cash at row 0 has become.
     money = np.cumprod(1.0 + settings.risk_free, dtype=np.float64)
-    looks = first + np.flatnonzero(_reviews(policy, dates[first:]))
-    tried = _Simulation(policy, settings, money, looks)
-    begins, books, every = tried.at_once() or tried.one_by_one()
+    reviews = first + np.flatnonzero(_review_days(policy, dates[first:]))
+    simulation = _Simulation(policy, settings, money, reviews)
+    begins, books, done = simulation.solve_all_reviews() or simulation.step_through_reviews()
 
-    part = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(dates))))
+    segment = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(dates))))
     quantities = books.values / closes[begins]
-    holdings = quantities[part] * closes[first:]
-    values = holdings.sum(axis=1) + (books.cash / money[begins])[part] * money[first:]
+    holdings = quantities[segment] * closes[first:]
+    values = holdings.sum(axis=1) + (books.cash / money[begins])[segment] * money[first:]
     costs, turnover = np.zeros(len(values)), np.zeros(len(values))
     orders = np.zeros(len(values), dtype=np.int64)
-    looked, capital = begins - first, settings.capital
-    costs[looked] = every.costs.sum(axis=1) / capital
-    turnover[looked] = every.turnover
-    orders[looked] = every.count
+    reviewed, capital = begins - first, settings.capital
+    costs[reviewed] = done.costs.sum(axis=1) / capital
+    turnover[reviewed] = done.turnover
+    orders[reviewed] = done.count
     return EquityPath(
         values=values / capital,
         weights=holdings / values[:, None],
@@ -300,38 +201,38 @@ def simulate(policy: Policy, settings: BacktestSettings) -> EquityPath:
     )
 
 
-Looked = tuple[Rows, Book, Trades]
-"""L rows at which a policy acted or looked; the portfolio after each, and the trades of each, as if
-they were so many portfolios."""
+ReviewOutcome = tuple[Rows, Book, Trades]
+"""Rows of L reviews, the portfolio after each, and its trades. The L states of the one portfolio
+are stored as L portfolios."""
 
 
 @attrs.frozen(eq=False)
 class _Simulation:
-    """One policy under one set of settings.
+    """One policy with one set of settings.
 
     Attributes:
-        policy: Who decides.
-        settings: Under which settings.
-        money: (T,) what 1 in cash at row 0 has become.
-        looks: Rows at which the policy looks, the window's first row first.
+        policy: The policy to simulate.
+        settings: Settings of the backtest.
+        money: (T,) value of 1 in cash since row 0.
+        reviews: Rows at which the policy reviews the portfolio; the window's first row first.
     """
 
     policy: Policy
     settings: BacktestSettings
     money: Floats
-    looks: Rows
+    reviews: Rows
 
     @property
     def _charges(self) -> CostSchedule:
         settings = self.settings
         return settings.costs.of(settings.prices.symbols, settings.instruments)
 
-    def one_by_one(self) -> Looked:
-        """Look after look: each decision sees what the one before has made of the portfolio."""
+    def step_through_reviews(self) -> ReviewOutcome:
+        """Simulate review by review; each decision sees the portfolio that the last one left."""
         settings, history, charges = self.settings, self.settings.prices, self._charges
-        closes, dates, looks, money = history.closes, history.dates, self.looks, self.money
-        starts: list[int] = []
-        made: list[Trades] = []
+        closes, dates, reviews, money = history.closes, history.dates, self.reviews, self.money
+        rows: list[int] = []
+        all_trades: list[Trades] = []
         settled: list[Book] = []
         first, limits = settings.first, settings.limits
         book = attrs.evolve(
@@ -346,10 +247,10 @@ class _Simulation:
             risk_aversion=np.array([settings.risk_aversion]),
         )
         at = 0
-        while at < len(looks):
-            row = int(looks[at])
+        while at < len(reviews):
+            row = int(reviews[at])
             decision = self.policy.decide(book, history.until(row))
-            if row == first:  # the targets are bought, however wide the band that will hold them
+            if row == first:  # buy the full targets; bands apply from the next review on
                 decision = attrs.evolve(decision, band=None, cash_band=None)
             if limits is None:
                 done = solve_trades(book, decision, charges)
@@ -358,71 +259,75 @@ class _Simulation:
                 limited, done = solve_within_limits(decision, book, risk, charges)
                 decision = limited.decision
             if settings.as_live:
-                done = _as_live(book, done, charges, closes[row])
+                done = _round_to_shares(book, done, charges, closes[row])
             book = settle(book, done, decision)
-            starts.append(row)
-            made.append(done)
+            rows.append(row)
+            all_trades.append(done)
             settled.append(book)
             at += 1
             if limits is None and decision.band is not None and self.policy.lookback == 1:
-                at = self._next_stir(book, at, row)
-            if at < len(looks):
-                to = int(looks[at])
+                at = self._next_trading_review(book, at, row)
+            if at < len(reviews):
+                to = int(reviews[at])
                 growth, interest = closes[to] / closes[row], money[to] / money[row]
                 book = drift(book, growth, interest, dates[to : to + 1])
         return (
-            np.array(starts),
+            np.array(rows),
             attrs.evolve(
                 book,
                 values=np.concatenate([after.values for after in settled]),
                 cash=np.concatenate([after.cash for after in settled]),
             ),
             attrs.evolve(
-                made[0],
-                values=np.concatenate([done.values for done in made]),
-                costs=np.concatenate([done.costs for done in made]),
-                total=np.concatenate([done.total for done in made]),
+                all_trades[0],
+                values=np.concatenate([each.values for each in all_trades]),
+                costs=np.concatenate([each.costs for each in all_trades]),
+                total=np.concatenate([each.total for each in all_trades]),
             ),
         )
 
-    def at_once(self) -> Looked | None:
-        """All looks as one book, where each goes all the way to fixed targets; else None.
+    def solve_all_reviews(self) -> ReviewOutcome | None:
+        """Solve all reviews at once if each trades fully to fixed targets; else return None.
 
-        After such a look the portfolio is known, but for its size and for what costs took from the
-        cash that the targets leave. With proportional costs size is a factor, put in at the end;
-        the cash is put in by solving again until it stays, which it does at once when targets sum
-        to 1.
+        After such a review the weights are known, except for the share of cash that costs consume.
+        A fixed-point iteration finds that share; it converges at once if the targets sum to 1.
+        With proportional costs the weights do not depend on the portfolio's size, so size is a
+        factor that is applied at the end.
         """
-        settings, looks, money, charges = self.settings, self.looks, self.money, self._charges
+        settings, reviews, money, charges = self.settings, self.reviews, self.money, self._charges
         if self.policy.lookback > 1 or settings.as_live or not charges.proportional:
             return None
         if settings.limits is not None:
             return None
         closes = settings.prices.closes
-        count, before = len(looks), looks[:-1]
-        book = self._of_looks(looks)
+        count, before = len(reviews), reviews[:-1]
+        book = self._books_at(reviews)
         decision = self.policy.decide(book, settings.prices.until(settings.first))
-        fixed = decision.targets is book.targets  # the strategic ones, whatever is held
+        fixed = decision.targets is book.targets  # the strategic targets, whatever is held
         if not fixed or decision.band is not None or not decision.due.all():
             return None
-        growth = closes[looks[1:]] / closes[before]
-        interest = money[looks[1:]] / money[before]
-        # What 1 after each look is made of; the look at the first row begins with 1 in cash.
+        growth = closes[reviews[1:]] / closes[before]
+        interest = money[reviews[1:]] / money[before]
+        # Weights after each review; the first review starts from 1 in cash.
         assets = np.tile(settings.targets, (count, 1))
         cash = 1.0 - assets.sum(axis=1)
-        for _ in range(_SWEEPS):
-            book.values[1:] = assets[:-1] * growth
-            book.cash[1:] = cash[:-1] * interest
+        nothing, all_cash = book.values[:1], book.cash[:1]
+        for _ in range(_MOST_SWEEPS):
+            book = attrs.evolve(
+                book,
+                values=np.concatenate([nothing, assets[:-1] * growth]),
+                cash=np.concatenate([all_cash, cash[:-1] * interest]),
+            )
             done = solve_trades(book, decision, charges)
             after = settle(book, done, decision)
             total = after.values.sum(axis=1) + after.cash
             assets, earlier = after.values / total[:, None], cash
             cash = after.cash / total
-            if np.abs(cash - earlier).max() < _STAYS:
+            if np.abs(cash - earlier).max() < _CASH_TOLERANCE:
                 break
         size = settings.capital * np.cumprod(np.concatenate([[1.0], total[:-1]]))
         return (
-            looks,
+            reviews,
             attrs.evolve(after, values=after.values * size[:, None], cash=after.cash * size),
             attrs.evolve(
                 done,
@@ -432,9 +337,9 @@ class _Simulation:
             ),
         )
 
-    def _of_looks(self, looks: Rows) -> Book:
-        """The portfolio at some looks as so many portfolios, nothing but 1 in cash in any."""
-        count, assets = len(looks), len(self.settings.targets)
+    def _books_at(self, reviews: Rows) -> Book:
+        """Return one portfolio per review, each with 1 in cash and no assets."""
+        count, assets = len(reviews), len(self.settings.targets)
         dates = self.settings.prices.dates
         return Book(
             assets=np.broadcast_to(np.arange(assets), (count, assets)),
@@ -443,23 +348,23 @@ class _Simulation:
             cash=np.ones(count),
             flow=np.zeros(count),
             targets=np.broadcast_to(self.settings.targets, (count, assets)),
-            as_of=dates[looks],
-            reviewed=np.concatenate([np.array(["NaT"], dtype=dates.dtype), dates[looks[:-1]]]),
+            as_of=dates[reviews],
+            reviewed=np.concatenate([np.array(["NaT"], dtype=dates.dtype), dates[reviews[:-1]]]),
             band=np.full(count, np.nan),
         )
 
-    def _next_stir(self, book: Book, at: int, row: int) -> int:
-        """Position in ``looks`` of the next look, from ``at`` on, at which the policy would act.
+    def _next_trading_review(self, book: Book, at: int, row: int) -> int:
+        """Return the position of the first review, from ``at`` on, at which the policy would trade.
 
-        For a policy that judges only how far an untouched portfolio has drifted, the coming days
-        are so many portfolios, evaluated at once; each is evaluated on its own close alone.
+        For a policy that only compares drifted weights with bands. The coming reviews of the
+        untouched portfolio are evaluated together as one book; each uses its own close alone.
         """
         closes, market = self.settings.prices.closes, self.settings.prices.until(row)
-        glance = _FIRST_GLANCE
-        while at < len(self.looks):
-            ahead = self.looks[at : at + glance]
+        look_ahead = _FIRST_LOOK_AHEAD
+        while at < len(self.reviews):
+            ahead = self.reviews[at : at + look_ahead]
             later = attrs.evolve(
-                self._of_looks(ahead),
+                self._books_at(ahead),
                 values=book.values * (closes[ahead] / closes[row]),
                 cash=book.cash * (self.money[ahead] / self.money[row]),
                 reviewed=np.broadcast_to(book.reviewed, len(ahead)),
@@ -468,106 +373,24 @@ class _Simulation:
             if found.size:
                 return at + int(found[0])
             at += len(ahead)
-            glance = min(2 * glance, _LONGEST_GLANCE)
+            look_ahead = min(2 * look_ahead, _LONGEST_LOOK_AHEAD)
         return at
 
 
-def measure_performance(path: EquityPath, risk_free: Floats, baseline: EquityPath) -> Performance:
-    """Performance of a path of R rows.
+def _review_days(policy: Policy, dates: Dates) -> Bools:
+    """Return (R,) whether each day is a review date; monthly ones too for policies with look-back.
 
-    Args:
-        path: What the policy did.
-        risk_free: (R - 1,) simple return of cash over each row.
-        baseline: What the sceptic's rule did over the same rows.
+    While its history is too short, such a policy follows the monthly rule.
     """
-    values = path.values
-    returns, against = _returns(path), _returns(baseline)
-    years = (len(values) - 1) / TRADING_DAYS
-    # Of 1 invested, what the first close cost included; in logarithms it cannot overflow.
-    growth = math.expm1(min(math.log(values[-1]) / years, 700.0))
-    fall = metrics.max_drawdown(values)
-    orders = int(path.orders[1:].sum())
-    return Performance(
-        final_value=float(values[-1]),
-        cagr=growth,
-        volatility=metrics.annual_volatility(returns),
-        sharpe=metrics.sharpe(returns, risk_free),
-        sortino=metrics.sortino(returns, risk_free),
-        calmar=growth / fall if fall > metrics.STILL else 0.0,
-        max_drawdown=fall,
-        longest_drawdown=metrics.longest_drawdown(values),
-        value_at_risk=metrics.value_at_risk(returns),
-        expected_shortfall=metrics.expected_shortfall(returns),
-        turnover_per_year=float(path.turnover[1:].sum() / years),
-        orders=orders,
-        orders_per_year=orders / years,
-        cost_paid=float(path.costs.sum()),
-        average_exposure=float(path.weights.sum(axis=1).mean()),
-        tracking_error=metrics.tracking_error(returns, against),
-        information_ratio=metrics.information_ratio(returns, against),
-    )
-
-
-@attrs.frozen
-class Split:
-    """Rows to learn from, and later rows to be evaluated on."""
-
-    train: range
-    test: range
-
-
-def walk_forward(
-    rows: int, *, train: int, test: int, embargo: int = 0, anchored: bool = False
-) -> Iterator[Split]:
-    """Successive splits of a history, each evaluated on rows after those that it learnt from.
-
-    Args:
-        rows: Length of the history.
-        train: Rows to learn from.
-        test: Rows to be evaluated on; windows do not overlap, and the last may be shorter.
-        embargo: Rows left out between the two, so that no return or indicator spans both (Lopez de
-            Prado 2018, Advances in Financial Machine Learning, section 7.4).
-        anchored: Whether learning always begins at row 0 rather than rolling on.
-
-    Raises:
-        InvalidRequest: a length is not positive, or the history is too short for one split.
-    """
-    if train < 1 or test < 1 or embargo < 0:
-        raise InvalidRequest("train and test must be at least 1 row, embargo at least 0")
-    if train + embargo >= rows:
-        raise InvalidRequest(
-            f"{rows} rows are too few for {train} to learn from and {embargo} of embargo"
-        )
-    return (
-        Split(
-            range(0 if anchored else begin - embargo - train, begin - embargo),
-            range(begin, min(begin + test, rows)),
-        )
-        for begin in range(train + embargo, rows, test)
-    )
-
-
-def _returns(path: EquityPath) -> Floats:
-    """(R - 1,) simple return over each row."""
-    returns: Floats = path.values[1:] / path.values[:-1] - 1.0
-    return returns
-
-
-def _fields(path: EquityPath) -> tuple[Floats, Floats, Floats, Integers, Floats]:
-    return path.values, path.weights, path.costs, path.orders, path.turnover
-
-
-def _reviews(policy: Policy, dates: Dates) -> Bools:
-    """Rows at which a policy may be due: its own, and the monthly rule's while it lacks history."""
     own = policy.frequency.reviews(dates)
     return own if policy.lookback == 1 else own | Frequency.MONTHLY.reviews(dates)
 
 
-def _as_live(book: Book, done: Trades, charges: CostSchedule, closes: Floats) -> Trades:
-    """The same trades in whole shares, as a person would have to place them."""
+def _round_to_shares(book: Book, done: Trades, charges: CostSchedule, closes: Floats) -> Trades:
+    """Round trades to whole shares, as live orders are."""
     one = np.ones(len(book))
     held = np.rint(book.values / closes)
-    order_rules = OrderRules(
+    rules = OrderRules(
         quantities=held,
         prices=np.broadcast_to(closes, book.values.shape),
         step=one,
@@ -576,7 +399,7 @@ def _as_live(book: Book, done: Trades, charges: CostSchedule, closes: Floats) ->
         skip_unprofitable=np.zeros(len(book), dtype=bool),
         risk_aversion=one,
     )
-    made = round_trades(book, done, order_rules, charges)
-    # To a whole number of shares at this close, so that rounding does not build up over the years.
+    made = round_trades(book, done, rules, charges)
+    # To a whole number of shares at this close, so that rounding errors do not accumulate.
     values = np.where(made.steps != 0, (held + made.steps) * closes - book.values, 0.0)
     return attrs.evolve(done, values=values, costs=made.costs)

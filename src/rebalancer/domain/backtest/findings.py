@@ -1,4 +1,4 @@
-"""All that an evaluation found out: each panel, all panels together, and whom to promote."""
+"""Findings of an evaluation: each panel, all panels together, and the promotion gate."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from collections.abc import Mapping
 
 import attrs
 
-from rebalancer.domain.backtest.evaluation import PanelEvaluation, PolicyEvaluation, summary
+from rebalancer.domain.backtest.evaluation import PanelEvaluation, PolicyEvaluation, summarize
 from rebalancer.domain.backtest.pooling import PooledEvaluation, pool
-from rebalancer.domain.backtest.promotion import PromotionDecision, PromotionThresholds, apply_gate
+from rebalancer.domain.backtest.promotion import PromotionDecision, apply_gate
 from rebalancer.domain.backtest.selection import RuleChoice
+from rebalancer.domain.backtest.thresholds import PromotionThresholds
+from rebalancer.domain.market.caution import Caution
 
 NO_RULE = (
-    "No rule was chosen on training data, so the sceptic that counts most is missing and promotion "
-    "is not evaluated; name training prices with --chosen-on."
+    "No rule was chosen on training data. The most important baseline is missing, and promotion "
+    "is not evaluated."
 )
 
 
 @attrs.frozen(eq=False)
 class Findings:
-    """Policies evaluated on one or more panels of prices.
+    """Evaluations of policies on one or more panels of prices.
 
     Attributes:
-        panels: By name, in the order asked for; all of the same policies.
-        pooled: Each policy on all panels together.
-        promotions: Whether each policy may take the best rule's place.
-        choice: The rule that was chosen here on training data; None where none was.
-        counted: How the trials came to be so many, in a sentence.
-        cautions: What a reader must know before believing any of it.
+        panels: Evaluations by name of the panel, in the requested order; all of the same policies.
+        pooled: Evaluation of each policy on all panels together.
+        promotions: Whether each policy may replace the best rule.
+        choice: The rule that was chosen on training data now; None if no rule was chosen.
+        counted: How the trials were counted, in a sentence.
+        cautions: Limitations that a reader must know.
     """
 
     panels: Mapping[str, PanelEvaluation]
@@ -35,42 +37,42 @@ class Findings:
     promotions: tuple[PromotionDecision, ...]
     choice: RuleChoice | None
     counted: str
-    cautions: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def trials(self) -> int:
-        """How many policies luck could have chosen from."""
+        """Number of policies tried, for deflated probabilities."""
         return next(iter(self.panels.values())).trials
 
     @property
     def chosen(self) -> str:
-        """Which rule was chosen on training data, and on which, in a sentence."""
+        """The rule that was chosen on training data, in a sentence."""
         choice = self.choice
         if choice is not None:
             panels = "1 panel" if choice.panels == 1 else f"{choice.panels} panels"
             return (
                 f"Best rule on training data ({panels}, {choice.first} to {choice.last}): "
-                f"{choice.rule}, which gains {choice.gains[0][1]:+.2f} on monthly there (median)."
+                f"{choice.rule}, with a median gain of {choice.gains[0][1]:+.2f} over monthly."
             )
         own = {each.policy: each.best_rule for each in self.promotions if each.best_rule}
         if not own:
             return NO_RULE
-        told = "Best rule on training data, by the policy's own account: " + ", ".join(
-            f"{rule} ({policy})" for policy, rule in own.items()
-        )
+        rules = ", ".join(f"{rule} ({policy})" for policy, rule in own.items())
         missing = [each.policy for each in self.promotions if not each.best_rule]
-        return f"{told}." + (f" None was chosen for {', '.join(missing)}." if missing else "")
+        return f"Best rule on training data, as stored with the policy: {rules}." + (
+            f" No rule was chosen for {', '.join(missing)}." if missing else ""
+        )
 
     @property
     def summaries(self) -> tuple[tuple[str, str], ...]:
-        """Each policy, and what its panels say of it one by one."""
+        """Each policy with a sentence on its panels."""
         return tuple(
-            (name, every[0].verdict.sentence if len(every) == 1 else summary(name, every))
-            for name, every in self._judged.items()
+            (name, every[0].verdict.sentence if len(every) == 1 else summarize(name, every))
+            for name, every in self._by_policy.items()
         )
 
     @property
-    def _judged(self) -> dict[str, list[PolicyEvaluation]]:
+    def _by_policy(self) -> dict[str, list[PolicyEvaluation]]:
         by_policy: dict[str, list[PolicyEvaluation]] = {}
         for panel in self.panels.values():
             for evaluation in panel.policies:
@@ -84,18 +86,19 @@ def conclude(
     *,
     choice: RuleChoice | None = None,
     counted: str = "",
-    cautions: tuple[str, ...] = (),
+    cautions: tuple[Caution, ...] = (),
     seed: int = 0,
 ) -> Findings:
-    """What panels come to together.
+    """Pool the panels and apply the promotion gate.
 
     Args:
-        panels: By name; one or more, all of the same policies, after the same trials.
-        thresholds: Of the promotion gate.
-        choice: The rule that was chosen on training data, if one was.
+        panels: Evaluations by name of the panel; at least one, all of the same policies and with
+            the same trials.
+        thresholds: Thresholds of the promotion gate.
+        choice: The rule that was chosen on training data.
         counted: How the trials were counted.
-        cautions: What a reader must know.
-        seed: Of the resampling behind pooled intervals.
+        cautions: Limitations that a reader must know.
+        seed: Seed of the bootstrap behind pooled intervals.
     """
     pooled = pool(list(panels.values()), seed=seed)
     promotions = [

@@ -1,6 +1,7 @@
-"""What several panels of prices come to together: one figure with one interval.
+"""Pooled evaluation: one figure with one interval for several panels of prices.
 
-Panels that share days share their luck, so they are resampled together; see `evidence.pooled_gain`.
+Panels that share days are not independent, so they are resampled together; see
+`evidence.pooled_gain`.
 """
 
 from __future__ import annotations
@@ -12,30 +13,32 @@ import attrs
 from rebalancer.domain.backtest import evidence
 from rebalancer.domain.backtest.engine import BASELINE
 from rebalancer.domain.backtest.evaluation import (
+    IS_BASELINE,
     Finding,
     Judgement,
     PanelEvaluation,
     PolicyEvaluation,
     Verdict,
     describe_deflated,
-    doubt,
+    describe_difference,
+    explain_doubt,
 )
 from rebalancer.domain.backtest.evidence import ConfidenceInterval
 
 
 @attrs.frozen
 class PooledComparison:
-    """A policy against another, over all panels that can tell them apart.
+    """Comparison of a policy with another over all panels that are long enough.
 
     Attributes:
-        against: The other's name.
-        panels: How many panels that are.
-        gain: Mean over panels of the Sharpe ratio of the policy minus the other's, a year, with its
-            95% interval; None where no panel can tell.
-        median: The median over panels of the same.
-        probability: That the mean is above 0.
-        deflated: That it is above what the best of the trials shows by luck.
-        chosen: Whether the other is the best rule on training data.
+        against: Name of the other policy.
+        panels: Number of panels that are long enough.
+        gain: Mean over panels of the annual Sharpe ratio of the policy minus the other's, with its
+            95% interval; None if no panel is long enough.
+        median: Median over panels of the same difference.
+        probability: Probability that the mean is above 0.
+        deflated: Probability that the mean is above what the best of the trials shows by luck.
+        chosen: Whether the other policy is the best rule on training data.
     """
 
     against: str
@@ -49,13 +52,13 @@ class PooledComparison:
 
 @attrs.frozen
 class PooledEvaluation:
-    """A policy on all panels together.
+    """Evaluation of a policy on all panels together.
 
     Attributes:
-        policy: Its name.
-        at_zero: Contests with cash at 0; as `Judgement.comparisons`.
-        strictest: Contests with what cash truly earned, on panels where that is known.
-        verdict: What it comes to.
+        policy: Name of the policy.
+        at_zero: Comparisons with cash at 0, in the order of `Judgement.comparisons`.
+        strictest: Comparisons with the returns of cash, on panels where they are known.
+        verdict: Conclusion.
     """
 
     policy: str
@@ -65,35 +68,33 @@ class PooledEvaluation:
 
     @property
     def best_rule(self) -> tuple[PooledComparison, ...]:
-        """Contests against the best rule on training data, with cash at each of its returns."""
+        """Comparisons with the best rule on training data, one a return of cash."""
         return tuple(each for each in (*self.at_zero, *self.strictest) if each.chosen)
 
 
 def pool(panels: Sequence[PanelEvaluation], *, seed: int = 0) -> tuple[PooledEvaluation, ...]:
-    """Each policy on all panels together.
+    """Pool each policy's evaluations over all panels.
 
     Args:
-        panels: The same policies evaluated beside the same sceptics, after the same trials.
-        seed: Of the resampling behind intervals.
+        panels: Evaluations of the same policies with the same baselines and trials.
+        seed: Seed of the bootstrap behind intervals.
     """
     pooled = []
     for at, first in enumerate(panels[0].policies):
-        every = [panel.policies[at] for panel in panels]
-        at_zero = _compare_pooled(panels, [evaluation.judgements[0] for evaluation in every], seed)
+        evaluations = [panel.policies[at] for panel in panels]
+        at_zero = _pool_comparisons(panels, [each.judgements[0] for each in evaluations], seed)
         strictest = at_zero
-        if any(len(evaluation.judgements) > 1 for evaluation in every):
-            strictest = _compare_pooled(
-                panels, [evaluation.strictest for evaluation in every], seed
-            )
-        verdict = _verdict(first, at_zero[0], strictest[0], panels[0].trials)
+        if any(len(each.judgements) > 1 for each in evaluations):
+            strictest = _pool_comparisons(panels, [each.strictest for each in evaluations], seed)
+        verdict = _reach_pooled_verdict(first, at_zero[0], strictest[0], panels[0].trials)
         pooled.append(PooledEvaluation(first.policy, at_zero, strictest, verdict))
     return tuple(pooled)
 
 
-def _compare_pooled(
+def _pool_comparisons(
     panels: Sequence[PanelEvaluation], judgements: Sequence[Judgement], seed: int
 ) -> tuple[PooledComparison, ...]:
-    found = []
+    pooled = []
     for at, comparison in enumerate(judgements[0].comparisons):
         pairs = [
             judgement.pair(judgement.comparisons[at], panel.dates)
@@ -101,7 +102,7 @@ def _compare_pooled(
             if judgement.comparisons[at].gain is not None
         ]
         gain = evidence.pooled_gain(pairs, seed=seed, trials=panels[0].trials)
-        found.append(
+        pooled.append(
             PooledComparison(
                 against=comparison.against,
                 panels=len(pairs),
@@ -112,38 +113,32 @@ def _compare_pooled(
                 chosen=comparison.chosen,
             )
         )
-    return tuple(found)
+    return tuple(pooled)
 
 
-def _verdict(
+def _reach_pooled_verdict(
     evaluation: PolicyEvaluation,
     at_zero: PooledComparison,
     strictest: PooledComparison,
     trials: int,
 ) -> Verdict:
-    """As `reach_verdict`, of the pooled gain on the baseline."""
+    """Conclude from the pooled gain over the monthly rule, as `reach_verdict` does for a panel."""
     if evaluation.policy == BASELINE:
-        return Verdict(Finding.NONE, f"this is {BASELINE} itself, which the others are held to.")
+        return Verdict(Finding.NONE, IS_BASELINE)
     both = (at_zero, strictest)
     gain, deflated = strictest.gain, strictest.deflated
     if gain is None or deflated is None or at_zero.gain is None:
-        return Verdict(Finding.INCONCLUSIVE, "nothing can be told: no panel is long enough.")
-    told = (
-        f"over {_panels(strictest.panels)} its Sharpe ratio is on average "
-        f"{abs(gain.estimate):.2f} {'higher' if gain.estimate > 0 else 'lower'} "
-        f"(95% from {gain.low:+.2f} to {gain.high:+.2f})"
-    )
+        return Verdict(Finding.INCONCLUSIVE, "no conclusion: no panel is long enough.")
+    panels = "1 panel" if strictest.panels == 1 else f"{strictest.panels} panels"
+    difference = f"over {panels} {describe_difference(gain, 'on average ')}"
     if all(each.gain is not None and each.gain.high < 0 for each in both):
-        return Verdict(Finding.LOSS, f"evidence of a loss on {BASELINE}: {told}.")
-    doubts = [doubt(each.gain, each.deflated, trials) for each in both]
+        return Verdict(Finding.LOSS, f"evidence of a loss against {BASELINE}: {difference}.")
+    doubts = [explain_doubt(each.gain, each.deflated, trials) for each in both]
     if not any(doubts):
         return Verdict(
             Finding.GAIN,
-            f"evidence of a gain on {BASELINE}: {told}, {describe_deflated(deflated, trials)}.",
+            f"evidence of a gain over {BASELINE}: {difference}, "
+            f"{describe_deflated(deflated, trials)}.",
         )
-    why = doubts[1] or ", but with cash at 0 it is not sure"
-    return Verdict(Finding.NONE, f"no evidence of a gain on {BASELINE}: {told}{why}.")
-
-
-def _panels(count: int) -> str:
-    return "1 panel" if count == 1 else f"{count} panels"
+    why = doubts[1] or ", but the evidence fails with cash at 0"
+    return Verdict(Finding.NONE, f"no evidence of a gain over {BASELINE}: {difference}{why}.")

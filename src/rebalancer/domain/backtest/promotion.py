@@ -1,8 +1,9 @@
-"""May a learned policy take a rule's place? Four criteria, each with its figure and threshold.
+"""Promotion gate: four criteria that a learned policy must meet to replace the best rule.
 
-It has to be better than the best rule that was chosen on training data: on all validation panels
-together, and clearly worse on none; it must fall less than its exposure explains; and it must not
-buy that with turnover. Where cash was evaluated at two returns, the worse figure counts.
+On all validation panels together it must have a higher Sharpe ratio than the best rule that was
+chosen on training data, and on no panel a clearly lower one; its drawdown must be shallower than
+its exposure explains; and its turnover must be moderate. With two returns of cash, the worse figure
+counts.
 """
 
 from __future__ import annotations
@@ -16,48 +17,19 @@ import attrs
 from rebalancer.domain.backtest.engine import BASELINE
 from rebalancer.domain.backtest.evaluation import Comparison, Judgement, PolicyEvaluation
 from rebalancer.domain.backtest.pooling import PooledEvaluation
-from rebalancer.domain.errors import InvalidRequest
-
-
-@attrs.frozen
-class PromotionThresholds:
-    """What a policy has to reach.
-
-    Attributes:
-        probability: Least deflated probability of a gain on the best rule, pooled over panels.
-        loss: No panel's 95% interval of that gain may lie wholly below minus this share of the
-            best rule's Sharpe ratio there.
-        drawdown: Most drawdown beyond exposure, median over panels; -0.1: a tenth shallower.
-        turnover: Most turnover as a multiple of the baseline's, median over panels.
-    """
-
-    probability: float = 0.8
-    loss: float = 0.05
-    drawdown: float = -0.10
-    turnover: float = 1.5
-
-    def __attrs_post_init__(self) -> None:
-        for name, low, high in (
-            ("probability", 0.5, 1.0),
-            ("loss", 0.0, 1.0),
-            ("drawdown", -1.0, 1.0),
-            ("turnover", 0.0, 100.0),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InvalidRequest(f"must be from {low:g} to {high:g}, got {value}", field=name)
+from rebalancer.domain.backtest.thresholds import PromotionThresholds
 
 
 @attrs.frozen
 class Criterion:
-    """One thing that is asked of a policy.
+    """One criterion of the promotion gate.
 
     Attributes:
-        name: In a word or two, for scripts.
-        figure: What was found; None where nothing can be told, which is no pass.
-        threshold: What it is held to.
-        passed: Whether it suffices.
-        sentence: The same in plain words.
+        name: Stable code: "gain", "losses", "drawdown" or "turnover".
+        figure: Measured figure; None if undefined, which is a failure.
+        threshold: Required figure.
+        passed: Whether the figure meets the threshold.
+        sentence: The result in a sentence.
     """
 
     name: str
@@ -69,12 +41,12 @@ class Criterion:
 
 @attrs.frozen
 class PromotionDecision:
-    """Whether a policy may take the best rule's place.
+    """Whether a policy may replace the best rule.
 
     Attributes:
-        policy: Its name.
-        best_rule: The rule that it is held to; None where none was chosen on training data.
-        criteria: What was asked; none without a rule to be held to.
+        policy: Name of the policy.
+        best_rule: The rule that it is compared with; None if no rule was chosen.
+        criteria: Results of the criteria; empty without a rule.
     """
 
     policy: str
@@ -83,19 +55,20 @@ class PromotionDecision:
 
     @property
     def passed(self) -> bool:
-        """Whether every criterion was met."""
+        """Whether every criterion is met."""
         return bool(self.criteria) and all(each.passed for each in self.criteria)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """For people: what it comes to, then a line a criterion."""
+        """The decision as a sentence, then a line for each criterion."""
         if not self.criteria:
             return (
-                f"{self.policy}: promotion not evaluated, for no rule was chosen on training data.",
+                f"{self.policy}: promotion was not evaluated, because no rule was chosen on "
+                "training data.",
             )
-        way = "passes" if self.passed else "does not pass"
+        verb = "passes" if self.passed else "does not pass"
         return (
-            f"{self.policy}: {way} the promotion gate, held to {self.best_rule}.",
+            f"{self.policy}: {verb} the promotion gate, compared with {self.best_rule}.",
             *(f"{'pass' if each.passed else 'FAIL'}  {each.sentence}" for each in self.criteria),
         )
 
@@ -105,49 +78,55 @@ def apply_gate(
     pooled: PooledEvaluation,
     thresholds: PromotionThresholds,
 ) -> PromotionDecision:
-    """Hold a policy to the promotion gate.
+    """Apply the promotion gate to a policy.
 
     Args:
-        panels: The policy, evaluated on each validation panel, by the panel's name; one or more.
-        pooled: The same policy on all of them together.
-        thresholds: What it has to reach.
+        panels: Evaluation of the policy on each validation panel, by the panel's name; at least
+            one.
+        pooled: Its evaluation on all panels together.
+        thresholds: Thresholds of the gate.
     """
     best = next(iter(panels.values())).chosen_rule
     if best is None:
         return PromotionDecision(pooled.policy, None, ())
     criteria = (
-        _gain(best, pooled, thresholds.probability),
-        _losses(best, panels, thresholds.loss),
-        _drawdown(list(panels.values()), thresholds.drawdown),
-        _turnover(list(panels.values()), thresholds.turnover),
+        _check_gain(best, pooled, thresholds.probability),
+        _check_losses(best, panels, thresholds.loss),
+        _check_drawdown(list(panels.values()), thresholds.drawdown),
+        _check_turnover(list(panels.values()), thresholds.turnover),
     )
     return PromotionDecision(pooled.policy, best, criteria)
 
 
-def _gain(best: str, pooled: PooledEvaluation, least: float) -> Criterion:
-    told = [each.deflated for each in pooled.best_rule]
-    sure = [each for each in told if each is not None]
-    if not sure or len(sure) < len(told):
-        why = f"whether it gains on {best} cannot be told: no panel is long enough"
-        return Criterion("gain", None, least, False, f"{why}.")
-    figure = min(sure)
+def _check_gain(best: str, pooled: PooledEvaluation, least: float) -> Criterion:
+    deflated = [each.deflated for each in pooled.best_rule]
+    known = [each for each in deflated if each is not None]
+    if not known or len(known) < len(deflated):
+        return Criterion(
+            "gain",
+            None,
+            least,
+            False,
+            f"the gain over {best} is undefined: no panel is long enough.",
+        )
+    figure = min(known)
     count = pooled.best_rule[0].panels
     return Criterion(
         "gain",
         figure,
         least,
         figure >= least,
-        f"probability of a higher Sharpe ratio than {best}'s, pooled over "
-        f"{count} panel{'' if count == 1 else 's'} and deflated for trials: {figure:.2f}, at least "
-        f"{least:.2f} is asked.",
+        f"probability of a higher Sharpe ratio than {best}, pooled over "
+        f"{count} panel{'' if count == 1 else 's'} and deflated for trials: {figure:.2f}; at least "
+        f"{least:.2f} is required.",
     )
 
 
-def _losses(best: str, panels: Mapping[str, PolicyEvaluation], share: float) -> Criterion:
+def _check_losses(best: str, panels: Mapping[str, PolicyEvaluation], share: float) -> Criterion:
     worse = [
         name
         for name, evaluation in panels.items()
-        if any(_clear_loss(each.best_rule, share) for each in evaluation.judgements)
+        if any(_is_clear_loss(each.best_rule, share) for each in evaluation.judgements)
     ]
     named = f" ({', '.join(worse)})" if worse else ""
     return Criterion(
@@ -155,54 +134,57 @@ def _losses(best: str, panels: Mapping[str, PolicyEvaluation], share: float) -> 
         float(len(worse)),
         0.0,
         not worse,
-        f"panels on which its Sharpe ratio lies clearly more than {share:.0%} below {best}'s: "
-        f"{len(worse)} of {len(panels)}{named}, none is allowed.",
+        f"panels with a Sharpe ratio clearly more than {share:.0%} below that of {best}: "
+        f"{len(worse)} of {len(panels)}{named}; at most 0 are allowed.",
     )
 
 
-def _clear_loss(comparison: Comparison | None, share: float) -> bool:
+def _is_clear_loss(comparison: Comparison | None, share: float) -> bool:
     if comparison is None or comparison.gain is None:
         return False
     return comparison.gain.high < -share * abs(comparison.performance.sharpe)
 
 
-def _drawdown(panels: Sequence[PolicyEvaluation], most: float) -> Criterion:
+def _check_drawdown(panels: Sequence[PolicyEvaluation], most: float) -> Criterion:
     medians = []
-    for every in _by_cash(panels):
-        told = [each.drawdown_beyond_exposure for each in every]
-        known = [each for each in told if each is not None]
+    for judgements in _judgements_by_cash(panels):
+        figures = [each.drawdown_beyond_exposure for each in judgements]
+        known = [each for each in figures if each is not None]
         medians.append(median(known) if known else None)
-    figures = [each for each in medians if each is not None]
-    if len(figures) < len(medians):
-        why = "its drawdown beyond exposure cannot be told: nothing fell"
-        return Criterion("drawdown", None, most, False, f"{why}.")
-    figure = max(figures)
+    defined = [each for each in medians if each is not None]
+    if len(defined) < len(medians):
+        sentence = "drawdown beyond exposure is undefined: there was no drawdown to compare with."
+        return Criterion("drawdown", None, most, False, sentence)
+    figure = max(defined)
     return Criterion(
         "drawdown",
         figure,
         most,
         figure <= most,
-        f"drawdown beyond what exposure explains, median over panels: {figure:+.0%}, at most "
-        f"{most:+.0%} is asked.",
+        f"drawdown beyond what exposure explains, median over panels: {figure:+.0%}; at most "
+        f"{most:+.0%} is allowed.",
     )
 
 
-def _turnover(panels: Sequence[PolicyEvaluation], most: float) -> Criterion:
-    figure = max(median(_times(each) for each in every) for every in _by_cash(panels))
+def _check_turnover(panels: Sequence[PolicyEvaluation], most: float) -> Criterion:
+    figure = max(
+        median(_turnover_multiple(each) for each in judgements)
+        for judgements in _judgements_by_cash(panels)
+    )
     if math.isinf(figure):
-        why = f"it trades where {BASELINE} does not, so that its turnover has no multiple"
-        return Criterion("turnover", None, most, False, f"{why}.")
+        sentence = f"turnover as a multiple of {BASELINE}'s is undefined: {BASELINE} did not trade."
+        return Criterion("turnover", None, most, False, sentence)
     return Criterion(
         "turnover",
         figure,
         most,
         figure <= most,
-        f"turnover as a multiple of {BASELINE}'s, median over panels: {figure:.2f}, at most "
+        f"turnover as a multiple of {BASELINE}'s, median over panels: {figure:.2f}; at most "
         f"{most:.2f} is allowed.",
     )
 
 
-def _times(judgement: Judgement) -> float:
+def _turnover_multiple(judgement: Judgement) -> float:
     own = judgement.performance.turnover_per_year
     usual = judgement.baseline.performance.turnover_per_year
     if usual > 0:
@@ -210,6 +192,8 @@ def _times(judgement: Judgement) -> float:
     return math.inf if own > 0 else 0.0
 
 
-def _by_cash(panels: Sequence[PolicyEvaluation]) -> tuple[list[Judgement], list[Judgement]]:
-    """The judgements of all panels with cash at 0, and with what it truly earned."""
+def _judgements_by_cash(
+    panels: Sequence[PolicyEvaluation],
+) -> tuple[list[Judgement], list[Judgement]]:
+    """Return the judgements of all panels with cash at 0, and with the returns of cash."""
     return [each.judgements[0] for each in panels], [each.strictest for each in panels]

@@ -1,7 +1,7 @@
-"""The best rule, chosen on training data: what a learned policy has to beat.
+"""Selection of the best rule on training data, which a learned policy has to beat.
 
-A rule that was chosen with hindsight of the very window that it is evaluated on proves nothing; one
-that was chosen before is what a careful person would use instead of learning.
+A rule that is chosen with hindsight, on the window of the evaluation itself, proves nothing. One
+that is chosen on earlier data is what a careful investor would use instead of a learned policy.
 """
 
 from __future__ import annotations
@@ -12,27 +12,26 @@ from statistics import median
 import attrs
 
 from rebalancer.domain.backtest import metrics
-from rebalancer.domain.backtest.engine import BASELINE, BacktestSettings, EquityPath, simulate
-from rebalancer.domain.backtest.evidence import simple_returns
+from rebalancer.domain.backtest.engine import BASELINE, BacktestSettings, simulate
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import POLICIES
 from rebalancer.domain.policy.rules import policy as rule
 
 RULES = tuple(name for name in POLICIES if name != "buy_and_hold")
-"""What is chosen from: every rule that rebalances, at its default parameters."""
+"""Candidates: every rule that rebalances, with its default parameters."""
 
 
 @attrs.frozen
 class RuleChoice:
-    """A rule that was chosen, and by what.
+    """The rule that was chosen, and the figures behind the choice.
 
     Attributes:
-        rule: Its name.
-        gains: Every rule and its median over panels of the Sharpe ratio's gain on `BASELINE`, a
-            year; the best first.
-        panels: How many panels it was chosen on.
-        first: The first day of any of them.
-        last: The last.
+        rule: Name of the rule.
+        gains: Every candidate with the median over panels of its annual gain of Sharpe ratio over
+            `BASELINE`, the best first.
+        panels: Number of panels.
+        first: First day of any panel.
+        last: Last day of any panel.
     """
 
     rule: str
@@ -48,28 +47,29 @@ def choose_best_rule(
     *,
     progress: Callable[[str], None] = lambda _: None,
 ) -> RuleChoice:
-    """The rule with the highest median over panels of its gain of Sharpe ratio on the baseline.
+    """Choose the rule with the highest median gain of Sharpe ratio over the monthly rule.
 
-    The median, so that no one panel decides. Of rules that gain alike the first by name is chosen.
+    The median over panels, so that no single panel decides. Ties go to the first name.
 
     Args:
-        panels: Training data, and the settings of trying.
+        panels: Backtest settings on training data, one a panel.
         names: Rules to choose from.
-        progress: Told the name of each rule when it was tried on a panel.
+        progress: Receives the name of each rule after each panel.
 
     Raises:
-        InvalidRequest: no panel, no name, or a name is no rule.
+        InvalidRequest: no panel, no name, or an unknown rule.
     """
     if not panels or not names:
-        raise InvalidRequest("a rule is chosen on one panel or more, from one rule or more")
+        raise InvalidRequest(
+            f"{len(panels)} panels and {len(names)} rules are too few; give at least one of each",
+            code="no_rule_to_choose",
+        )
     gains: dict[str, list[float]] = {name: [] for name in names}
     for settings in panels:
-        baseline = _sharpe(simulate(rule(BASELINE), settings), settings)
+        baseline = _sharpe_of(BASELINE, settings)
         for name in names:
-            made = (
-                baseline if name == BASELINE else _sharpe(simulate(rule(name), settings), settings)
-            )
-            gains[name].append(made - baseline)
+            sharpe = baseline if name == BASELINE else _sharpe_of(name, settings)
+            gains[name].append(sharpe - baseline)
             progress(name)
     medians = sorted(
         ((name, median(every)) for name, every in gains.items()),
@@ -84,6 +84,5 @@ def choose_best_rule(
     )
 
 
-def _sharpe(path: EquityPath, settings: BacktestSettings) -> float:
-    risk_free = settings.risk_free[settings.first :][1:]
-    return metrics.sharpe(simple_returns(path.values), risk_free)
+def _sharpe_of(name: str, settings: BacktestSettings) -> float:
+    return metrics.sharpe(simulate(rule(name), settings).returns, settings.window_risk_free)

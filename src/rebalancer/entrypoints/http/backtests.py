@@ -13,7 +13,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, field
 
-from rebalancer.application.backtests import BacktestOrder, ReadSeries, StartBacktest
+from rebalancer.application.backtests import BacktestRequest, ReadSeries, StartBacktest
 from rebalancer.application.jobs import ReadJob
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
@@ -116,7 +116,7 @@ async def start(
     """Try policies on the store's prices, in the background; ask for its status then."""
     if data.risk_free and data.risk_free_symbol is not None:
         raise InvalidRequest("give either a rate or a symbol, not both", field="risk_free_symbol")
-    order = BacktestOrder(
+    request = BacktestRequest(
         policies=tuple(data.policies),
         cost_bps=None if data.cost_bps is None else float(data.cost_bps),
         costs=data.costs,
@@ -131,7 +131,9 @@ async def start(
         keep_limits=data.keep_limits,
     )
     try:
-        job, before = await sync_to_thread(use, order, key=key, id=ids(), owner=owner, now=clock())
+        job, before = await sync_to_thread(
+            use, request, key=key, id=ids(), owner=owner, now=clock()
+        )
     except InvalidRequest as error:
         if error.field == "risk_free" and data.risk_free_symbol is not None:  # as it was sent
             raise InvalidRequest(error.message, field="risk_free_symbol") from None

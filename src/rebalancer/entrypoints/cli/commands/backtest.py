@@ -10,7 +10,6 @@ import click
 
 from rebalancer.entrypoints.cli.options import (
     IsoDate,
-    cost_model,
     cost_options,
     json_option,
     market_options,
@@ -23,8 +22,8 @@ from rebalancer.entrypoints.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rebalancer.domain.backtest.engine import Backtest
     from rebalancer.domain.backtest.evidence import ConfidenceInterval
+    from rebalancer.domain.backtest.result import Backtest
 
 
 @click.command()
@@ -105,7 +104,8 @@ def backtest(
     wired = wire(where)
     request = BacktestRequest(
         policies=policy_names(policy),
-        costs=cost_model(cost_bps, preset),
+        cost_bps=cost_bps,
+        costs=preset,
         targets=None if targets_file is None else read_targets(targets_file),
         first=first,
         last=last,
@@ -200,5 +200,5 @@ def show(done: Backtest) -> None:
             f"{figures.average_exposure:.0%}",
         )
     screen.print(table)
-    for text in done.cautions:
-        caution(screen, text)
+    for each in done.cautions:
+        caution(screen, each.text)

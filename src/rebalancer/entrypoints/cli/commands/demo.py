@@ -92,7 +92,7 @@ def demo(out: Path) -> None:
 
     screen.print()
     screen.rule("2. Would that have been any good?")
-    request = BacktestRequest(policies=policy_names(_POLICIES), costs=costs)
+    request = BacktestRequest(policies=policy_names(_POLICIES))
     with progress("backtesting", len(request.policies)) as advance:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
     backtest.show(done)

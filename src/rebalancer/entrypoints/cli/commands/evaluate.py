@@ -11,7 +11,6 @@ import click
 
 from rebalancer.entrypoints.cli.options import (
     IsoDate,
-    cost_model,
     cost_options,
     json_option,
     owner_options,
@@ -152,7 +151,7 @@ def evaluate(
         EvaluatePolicies,
         StoreEvidence,
         StoreEvidenceReports,
-        work,
+        count_steps,
     )
     from rebalancer.application.ports.clock import Clock
     from rebalancer.application.ports.reports import EvaluationReports
@@ -170,7 +169,8 @@ def evaluate(
         spare(inputs, report, field="report")
     request = BacktestRequest(
         policies=policy_names(policy),
-        costs=cost_model(cost_bps, preset),
+        cost_bps=cost_bps,
+        costs=preset,
         targets=None if targets_file is None else read_targets(targets_file),
         first=first,
         last=last,
@@ -182,7 +182,7 @@ def evaluate(
     learnt = _wired(_panels(chosen_on, field="chosen_on") if chosen_on else [], assets)
     asked, training = _asked(request, wired, learnt, risk_free, chosen_until)
     parts = next(iter(wired.values()))
-    with progress("evaluating", work(asked, training)) as advance:
+    with progress("evaluating", count_steps(asked, training)) as advance:
         findings, trial = parts.get(EvaluatePolicies)(
             asked,
             now=parts.get(Clock)(),
@@ -304,8 +304,8 @@ def show(findings: Findings) -> None:
             for line in criteria:
                 screen.print(f"  {line}")
     screen.print(findings.counted)
-    for text in findings.cautions:
-        caution(screen, text)
+    for found in findings.cautions:
+        caution(screen, found.text)
 
 
 def _print(screen: Console, table: Table) -> None:

@@ -95,8 +95,8 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     for symbol, why in imported.withheld.items():
         caution(screen, f"{symbol} is not on offer: {why}. Import the missing prices.")
     if prices is not None:
-        for text in where.cautions:
-            caution(screen, text)
+        for each in where.cautions:
+            caution(screen, each.text)
 
 
 @market.command("list")
@@ -144,8 +144,8 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
             _percent(one.volatility),
         )
     screen.print(table)
-    for text in where.cautions:
-        caution(screen, text)
+    for each in where.cautions:
+        caution(screen, each.text)
 
 
 @market.command()
@@ -248,8 +248,8 @@ def regime(
     line = _line([float(names.index(one)) for one in told.months.values()], len(names) - 1.0)
     screen.print(f"{line}  at the end of each month, {months[0]} to {months[-1]}")
     screen.print(told.sentence)
-    for text in where.cautions:
-        caution(screen, text)
+    for each in where.cautions:
+        caution(screen, each.text)
 
 
 def _percent(value: float | None) -> Any:

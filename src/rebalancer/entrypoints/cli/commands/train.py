@@ -193,7 +193,7 @@ def train(
     panels = _panels(files)
     wired = {each: wire(sources(path, None)) for each, path in panels.items()}
     parts = next(iter(wired.values()))
-    cautions = () if files else sources(None, None).cautions
+    cautions = [] if files else [each.text for each in sources(None, None).cautions]
     request = TrainRequest(
         plan=plan,
         name=name,
