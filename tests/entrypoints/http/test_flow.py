@@ -143,7 +143,7 @@ def test_a_worksheet_is_carried_out_elsewhere(ada: Person) -> None:
     assert "attachment" in sheet.headers["content-disposition"]
     lines = sheet.text.splitlines()
     assert any("not personal advice" in line for line in lines if line.startswith("#"))
-    assert "# Stands: accepted" in lines
+    assert "# Stage: accepted" in lines
     rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     assert [row["reason"] for row in rows] == [order["reason"] for order in proposal["orders"]]
     assert {row["currency"] for row in rows} == {"USD"}
@@ -280,7 +280,7 @@ def test_on_paper_one_can_try_out_the_past(world: World, ada: Person) -> None:
     portfolio = ada.portfolio(on=first)["id"]
     past = ada.proposal(portfolio, as_of=first)
     assert past["as_of"] == first
-    assert any("try out the past" in note for note in past["notes"])
+    assert any("can be executed on paper only" in note for note in past["notes"])
     assert ada.post(f"/api/rebalance/{past['id']}/accept").json()["stage"] == "executed"
     assert {entry["on"] for entry in ledger(ada, portfolio)} == {first}
     assert ada.proposal(portfolio, as_of=then)["as_of"] == then

@@ -34,7 +34,7 @@ from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceCont
 from rebalancer.entrypoints.cli.options import spare
 from rebalancer.entrypoints.processes import seldom_tidied
 from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, read_portfolio
-from rebalancer.entrypoints.schemas.proposal import failure_record, proposal_record
+from rebalancer.entrypoints.schemas.proposal import ProposalRecord, proposal_record
 from rebalancer.entrypoints.schemas.wire import json_line, parse_json
 from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import Sources
@@ -442,7 +442,7 @@ def solve(chunk: list[Line], terms: RebalanceContext) -> list[Record]:
                 number, answer.portfolio_id, str(answer.error), answer.input_hash, terms
             )
             continue
-        text = json_line(proposal_record(number, answer))
+        text = json_line(proposal_record(answer, number))
         solved[number] = Record(
             number, answer.portfolio_id, answer.status.value, text, answer.input_hash
         )
@@ -467,9 +467,10 @@ def _answers(portfolios: list[Portfolio], terms: RebalanceContext) -> list[Propo
 def _failed(
     number: int, portfolio_id: str | None, error: str, input_hash: str, terms: RebalanceContext
 ) -> Record:
-    record = failure_record(
-        number,
-        portfolio_id,
+    record = ProposalRecord(
+        line=number,
+        portfolio_id=portfolio_id,
+        status="failed",
         as_of=terms.market.last_date,
         policy=terms.policy.name,
         error=error if len(error) <= LONGEST_ERROR else f"{error[: LONGEST_ERROR - 3]}...",

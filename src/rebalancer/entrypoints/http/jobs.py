@@ -6,8 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -18,7 +17,6 @@ from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
-from msgspec import Meta
 
 from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob
 from rebalancer.application.ports.clock import Clock
@@ -27,7 +25,8 @@ from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner, bearer
 from rebalancer.entrypoints.http.errors import TooManyRequests, problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
-from rebalancer.entrypoints.schemas.wire import Page, View
+from rebalancer.entrypoints.schemas.job import JobEvent, JobView, job_view
+from rebalancer.entrypoints.schemas.wire import Page
 
 LOOK = 0.5
 """Seconds from one look at a job to the next, while somebody watches it."""
@@ -37,30 +36,6 @@ HEARTBEAT = 15.0
 
 MOST = 10
 """Jobs that somebody may watch at a time, in one process of the server."""
-
-
-class JobView(View, frozen=True, kw_only=True):
-    """Work in the background: how far it is, then what came of it."""
-
-    id: UUID
-    kind: str
-    state: JobState
-    progress: Annotated[float, Meta(ge=0, le=1)]
-    attempts: Annotated[int, Meta(ge=0, description="How often it was begun.")]
-    cancelling: Annotated[bool, Meta(description="Whether it is about to stop.")]
-    created: datetime
-    due: Annotated[datetime, Meta(description="Not begun before; later after each failure.")]
-    finished: datetime | None
-    request: dict[str, Any]
-    result: dict[str, Any] | None
-    error: Annotated[str | None, Meta(description="Why it failed, the last time.")]
-
-
-class JobEvent(View, frozen=True, kw_only=True):
-    """What is told to somebody who watches a job."""
-
-    event: Literal["progress", "end"]
-    data: Annotated[str, Meta(description="The job, as GET /api/jobs/{id} has it.")]
 
 
 @get("/", summary="My jobs", responses=problem_responses(401))
@@ -213,24 +188,6 @@ async def _told(
 
 def _event(name: str, view: JobView) -> ServerSentEventMessage:
     return ServerSentEventMessage(event=name, data=msgspec.json.encode(view))
-
-
-def job_view(job: Job) -> JobView:
-    """A job as it is told."""
-    return JobView(
-        id=job.id,
-        kind=job.kind,
-        state=job.state,
-        progress=job.progress,
-        attempts=job.attempts,
-        cancelling=job.cancelling,
-        created=job.created,
-        due=job.due,
-        finished=job.finished,
-        request=dict(job.request),
-        result=None if job.result is None else dict(job.result),
-        error=job.error,
-    )
 
 
 jobs = Router(

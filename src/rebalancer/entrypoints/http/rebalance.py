@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, Literal
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka, inject
@@ -14,14 +12,12 @@ from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
-from msgspec import Meta, field
 
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.rebalance import (
     AcceptProposal,
     Mode,
     ProposalRequest,
-    ProposalStatus,
     ProposeForPortfolio,
     ReadProposals,
     RejectProposal,
@@ -29,144 +25,22 @@ from rebalancer.application.rebalance import (
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import cost_model
-from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, Stage
-from rebalancer.domain.rebalancing.model import Proposal
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
-from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, PolicyName
-from rebalancer.entrypoints.schemas.proposal import DISCLAIMER, worksheet_text
+from rebalancer.entrypoints.schemas.proposal import (
+    AcceptBody,
+    PredictBody,
+    ProposalView,
+    RejectBody,
+    proposal_view,
+    worksheet_text,
+)
 from rebalancer.entrypoints.schemas.wire import (
-    Amount,
-    Body,
-    Line,
     Page,
-    View,
-    format_decimal,
 )
 
-
-class PredictBody(Body, frozen=True, kw_only=True):
-    """What is asked of a policy."""
-
-    portfolio_id: Annotated[UUID, Meta(examples=["7f1c6f5e-3f0c-4c5e-9d0a-2b8f0c1d2e3f"])]
-    policy: PolicyName = "band"
-    cash_flow: Annotated[
-        Amount,
-        Meta(
-            description="A deposit, or a withdrawal (-), planned with it: recorded when the "
-            "proposal is accepted.",
-            extra_json_schema={"default": "0"},
-        ),
-    ] = field(default_factory=Amount)
-    as_of: Annotated[
-        date | None, Meta(description="The day to decide on; left out, that of the last close.")
-    ] = None
-    cost_bps: CostBps = None
-    costs: CostPreset = None
-    compare: Annotated[bool, Meta(description="Say what simple rules would do, too.")] = False
-
-
-class AcceptBody(Body, frozen=True, kw_only=True):
-    """How the orders are to be carried out."""
-
-    mode: Annotated[
-        Literal["paper", "worksheet"],
-        Meta(
-            description="paper: here and now, at the closes of the proposal's day and with its "
-            "costs. worksheet: elsewhere, by yourself; record the trades afterwards.",
-            examples=["paper"],
-        ),
-    ] = "paper"
-
-
-class RejectBody(Body, frozen=True, kw_only=True):
-    """Why not."""
-
-    remark: Annotated[Line, Meta(examples=["Not before the next pay day."])] = ""
-
-
 _ON_PAPER, _NO_REMARK = AcceptBody(), RejectBody()
-
-
-class OrderView(View, frozen=True, kw_only=True):
-    """One trade to make."""
-
-    symbol: str
-    side: str
-    quantity: str
-    price: str
-    value: str
-    cost: str
-    reason: str
-
-
-class NotTradedView(View, frozen=True, kw_only=True):
-    """An asset that is not traded, and why not."""
-
-    symbol: str
-    reason: str
-
-
-class SeenView(View, frozen=True, kw_only=True):
-    """What the proposal was made from."""
-
-    version: int
-    cash: str
-    cash_flow: Annotated[str, Meta(description="Planned, and uninvested deposits.")]
-    planned: str
-    holdings: dict[str, str]
-    targets: dict[str, float]
-    risk_profile: str | None
-    prices: dict[str, str]
-    market: Annotated[str, Meta(description="SHA-256 of all prices that the policy saw.")]
-    newest: Annotated[date, Meta(description="The last close that there was.")]
-    costs: str
-
-
-class OtherView(View, frozen=True, kw_only=True):
-    """What a simple rule would do."""
-
-    policy: str
-    status: str
-    orders: int
-    turnover: float
-    cost: str
-    drift_after: float
-
-
-class ProposalView(View, frozen=True, kw_only=True):
-    """A proposal, and what became of it."""
-
-    id: UUID
-    portfolio_id: UUID
-    stage: Stage
-    stale: Annotated[
-        str | None, Meta(description="Why it can no longer be accepted; null while it can.")
-    ]
-    proposed: datetime
-    expires: datetime
-    decided: datetime | None
-    executed: datetime | None
-    remark: str
-    policy: str
-    as_of: date
-    orders: list[OrderView]
-    not_traded: list[NotTradedView]
-    weights_before: dict[str, float]
-    weights_after: dict[str, float]
-    cash_after: str
-    turnover: float
-    cost: str
-    drift_before: float
-    drift_after: float
-    volatility_before: float | None
-    volatility_after: float | None
-    notes: list[str]
-    input_hash: str
-    seen: SeenView
-    others: list[OtherView]
-    disclaimer: str
 
 
 @post(
@@ -318,85 +192,6 @@ def _looks_at_no_prices(policy_name: str) -> bool:
         return policy(policy_name).lookback == 1
     except InvalidRequest:
         return False  # a learned policy, which looks at a year; or nobody
-
-
-def proposal_view(current: ProposalStatus, others: tuple[Proposal, ...] = ()) -> ProposalView:
-    """A proposal as its owner sees it."""
-    record = current.record
-    made = record.proposal
-    notes = list(made.notes)
-    if made.as_of < record.inputs.newest:
-        notes.append(
-            f"decided on the closes of {made.as_of}, though closes until {record.inputs.newest} "
-            "were known: on paper one can try out the past, and only there"
-        )
-    return ProposalView(
-        id=record.id,
-        portfolio_id=record.portfolio_id,
-        stage=current.stage,
-        stale=current.stale,
-        proposed=record.proposed,
-        expires=record.expires,
-        decided=record.decided,
-        executed=record.executed,
-        remark=record.remark,
-        policy=made.policy,
-        as_of=made.as_of,
-        orders=[
-            OrderView(
-                symbol=order.symbol,
-                side=order.side.value,
-                quantity=format_decimal(order.quantity),
-                price=format_decimal(order.price),
-                value=format_decimal(order.value),
-                cost=format_decimal(order.cost),
-                reason=order.reason,
-            )
-            for order in made.orders
-        ],
-        not_traded=[NotTradedView(symbol=one.symbol, reason=one.reason) for one in made.not_traded],
-        weights_before=made.weights_before,
-        weights_after=made.weights_after,
-        cash_after=format_decimal(made.cash_after),
-        turnover=made.turnover,
-        cost=format_decimal(made.cost),
-        drift_before=made.drift_before,
-        drift_after=made.drift_after,
-        volatility_before=made.volatility_before,
-        volatility_after=made.volatility_after,
-        notes=notes,
-        input_hash=made.input_hash,
-        seen=_seen_view(record.inputs),
-        others=[
-            OtherView(
-                policy=other.policy,
-                status=other.status.value,
-                orders=len(other.orders),
-                turnover=other.turnover,
-                cost=format_decimal(other.cost),
-                drift_after=other.drift_after,
-            )
-            for other in others
-        ],
-        disclaimer=DISCLAIMER,
-    )
-
-
-def _seen_view(seen: ProposalInputs) -> SeenView:
-    portfolio = seen.portfolio
-    return SeenView(
-        version=seen.version,
-        cash=format_decimal(portfolio.cash),
-        cash_flow=format_decimal(portfolio.cash_flow),
-        planned=format_decimal(seen.planned),
-        holdings={symbol: format_decimal(units) for symbol, units in portfolio.holdings.items()},
-        targets=dict(portfolio.targets),
-        risk_profile=portfolio.risk_profile.name if portfolio.risk_profile else None,
-        prices={symbol: format_decimal(price) for symbol, price in seen.prices.items()},
-        market=seen.market,
-        newest=seen.newest,
-        costs=seen.costs,
-    )
 
 
 rebalance = Router(

@@ -1,110 +1,319 @@
-"""A proposal as JSON and as a worksheet."""
+"""A proposal, in requests, responses, files of results and worksheets."""
 
 from __future__ import annotations
 
 import csv
 import io
-from datetime import date
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import UUID
 
-from rebalancer.entrypoints.schemas.wire import format_decimal
+import msgspec
+from msgspec import UNSET, Meta, UnsetType, field
+
+from rebalancer.domain.rebalancing.lifecycle import Stage
+from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, PolicyName
+from rebalancer.entrypoints.schemas.wire import (
+    Amount,
+    Body,
+    Line,
+    View,
+    documented_default,
+    format_decimal,
+)
 
 if TYPE_CHECKING:
-    from rebalancer.application.rebalance import ProposalStatus
-    from rebalancer.domain.rebalancing.model import Proposal
+    from rebalancer.application.rebalance import Comparison, ProposalStatus
+    from rebalancer.domain.rebalancing.lifecycle import ProposalInputs
+    from rebalancer.domain.rebalancing.model import Order, Proposal
 
 DISCLAIMER = (
-    "Computed from rules, prices and what you told us; not personal advice. You decide, and you "
-    "bear the outcome."
+    "Computed from rules, prices and your own information; this is not personal advice. You "
+    "decide and are responsible for the outcome."
 )
 
 
-def proposal_record(line: int | None, proposal: Proposal) -> dict[str, Any]:
-    """A proposal as JSON values; ``line`` is left out when None."""
-    record = {} if line is None else {"line": line}
-    return record | {
-        "portfolio_id": proposal.portfolio_id,
-        "status": proposal.status.value,
-        "as_of": proposal.as_of.isoformat(),
-        "policy": proposal.policy,
-        "orders": [
-            {
-                "symbol": order.symbol,
-                "side": order.side.value,
-                "quantity": format_decimal(order.quantity),
-                "price": format_decimal(order.price),
-                "value": format_decimal(order.value),
-                "cost": format_decimal(order.cost),
-                "reason": order.reason,
-            }
-            for order in proposal.orders
-        ],
-        "not_traded": [
-            {"symbol": other.symbol, "reason": other.reason} for other in proposal.not_traded
-        ],
-        "weights_before": proposal.weights_before,
-        "weights_after": proposal.weights_after,
-        "cash_after": format_decimal(proposal.cash_after),
-        "turnover": proposal.turnover,
-        "cost": format_decimal(proposal.cost),
-        "notes": list(proposal.notes),
-        "input_hash": proposal.input_hash,
-        "error": None,
+class PredictBody(Body, frozen=True, kw_only=True):
+    """A request for a proposal."""
+
+    portfolio_id: Annotated[UUID, Meta(examples=["7f1c6f5e-3f0c-4c5e-9d0a-2b8f0c1d2e3f"])]
+    policy: PolicyName = "band"
+    cash_flow: Annotated[
+        Amount,
+        Meta(
+            description="A planned deposit, or withdrawal (-); it is recorded when the proposal "
+            "is accepted."
+        ),
+        documented_default("0"),
+    ] = field(default_factory=Amount)
+    as_of: Annotated[
+        date | None, Meta(description="The day of the decision; default: the last close.")
+    ] = None
+    cost_bps: CostBps = None
+    costs: CostPreset = None
+    compare: Annotated[bool, Meta(description="Also show what simple rules would trade.")] = False
+
+
+class AcceptBody(Body, frozen=True, kw_only=True):
+    """How the orders are executed."""
+
+    mode: Annotated[
+        Literal["paper", "worksheet"],
+        Meta(
+            description="paper: executed at once at the closes of the proposal's day, with its "
+            "costs. worksheet: you trade elsewhere and record the trades afterwards.",
+            examples=["paper"],
+        ),
+    ] = "paper"
+
+
+class RejectBody(Body, frozen=True, kw_only=True):
+    """Why a proposal is rejected."""
+
+    remark: Annotated[Line, Meta(examples=["Not before the next pay day."])] = ""
+
+
+class OrderView(View, frozen=True, kw_only=True):
+    """One trade to make."""
+
+    symbol: str
+    side: str
+    quantity: str
+    price: str
+    value: str
+    cost: str
+    reason: str
+
+
+class NotTradedView(View, frozen=True, kw_only=True):
+    """An asset that is not traded, and why."""
+
+    symbol: str
+    reason: str
+
+
+class OtherView(View, frozen=True, kw_only=True):
+    """What a simple rule would trade."""
+
+    policy: str
+    status: str
+    orders: int
+    turnover: float
+    cost: str
+    drift_after: float
+
+
+class SeenView(View, frozen=True, kw_only=True):
+    """Inputs of a proposal."""
+
+    version: int
+    cash: str
+    cash_flow: Annotated[str, Meta(description="Planned cash flow plus uninvested deposits.")]
+    planned: str
+    holdings: dict[str, str]
+    targets: dict[str, float]
+    risk_profile: str | None
+    prices: dict[str, str]
+    market: Annotated[str, Meta(description="SHA-256 of all prices that the policy used.")]
+    newest: Annotated[date, Meta(description="Day of the last known close.")]
+    costs: str
+
+
+class ProposalView(View, frozen=True, kw_only=True):
+    """A proposal and its current stage."""
+
+    id: UUID
+    portfolio_id: UUID
+    stage: Stage
+    stale: Annotated[
+        str | None,
+        Meta(description="Why it can no longer be accepted; null while it can be accepted."),
+    ]
+    proposed: datetime
+    expires: datetime
+    decided: datetime | None
+    executed: datetime | None
+    remark: str
+    policy: str
+    as_of: date
+    orders: list[OrderView]
+    not_traded: list[NotTradedView]
+    weights_before: dict[str, float]
+    weights_after: dict[str, float]
+    cash_after: str
+    turnover: float
+    cost: str
+    drift_before: float
+    drift_after: float
+    volatility_before: float | None
+    volatility_after: float | None
+    notes: list[str]
+    input_hash: str
+    seen: SeenView
+    others: list[OtherView]
+    disclaimer: str
+
+
+class ProposalRecord(View, frozen=True, kw_only=True):
+    """One result in a file, or of a command: a proposal, or why there is none."""
+
+    line: int | UnsetType = UNSET
+    portfolio_id: str | None
+    status: str
+    as_of: date
+    policy: str
+    orders: list[OrderView] = field(default_factory=list)
+    not_traded: list[NotTradedView] = field(default_factory=list)
+    weights_before: dict[str, float] = field(default_factory=dict)
+    weights_after: dict[str, float] = field(default_factory=dict)
+    cash_after: str | None = None
+    turnover: float | None = None
+    cost: str | None = None
+    notes: list[str] = field(default_factory=list)
+    input_hash: str
+    error: str | None = None
+
+
+def proposal_record(proposal: Proposal, line: int | UnsetType = UNSET) -> ProposalRecord:
+    """Write a proposal as a record, with the line of the portfolio if it has one."""
+    return ProposalRecord(
+        line=line,
+        portfolio_id=proposal.portfolio_id,
+        status=proposal.status.value,
+        as_of=proposal.as_of,
+        policy=proposal.policy,
+        orders=[_order_view(order) for order in proposal.orders],
+        not_traded=_not_traded_views(proposal),
+        weights_before=proposal.weights_before,
+        weights_after=proposal.weights_after,
+        cash_after=format_decimal(proposal.cash_after),
+        turnover=proposal.turnover,
+        cost=format_decimal(proposal.cost),
+        notes=list(proposal.notes),
+        input_hash=proposal.input_hash,
+    )
+
+
+def comparison_record(comparison: Comparison) -> dict[str, Any]:
+    """Write a proposal and what simple rules would trade as JSON values."""
+    proposal = comparison.proposal
+    drifts = ("drift_before", "drift_after", "volatility_before", "volatility_after")
+    record: dict[str, Any] = msgspec.to_builtins(proposal_record(proposal))
+    return {
+        **record,
+        **{name: getattr(proposal, name) for name in drifts},
+        "others": msgspec.to_builtins(_other_views(comparison.others)),
     }
 
 
-def worksheet_text(current: ProposalStatus) -> str:
-    """The orders as CSV; what a reader must know stands in lines that begin with #."""
+def proposal_view(current: ProposalStatus, others: Sequence[Proposal] = ()) -> ProposalView:
+    """Show a proposal to the owner of its portfolio."""
     record = current.record
-    made = record.proposal
+    proposal = record.proposal
+    notes = list(proposal.notes)
+    if proposal.as_of < record.inputs.newest:
+        notes.append(
+            f"This proposal uses the closes of {proposal.as_of}, but closes until "
+            f"{record.inputs.newest} are known. It can be executed on paper only."
+        )
+    return ProposalView(
+        id=record.id,
+        portfolio_id=record.portfolio_id,
+        stage=current.stage,
+        stale=current.stale,
+        proposed=record.proposed,
+        expires=record.expires,
+        decided=record.decided,
+        executed=record.executed,
+        remark=record.remark,
+        policy=proposal.policy,
+        as_of=proposal.as_of,
+        orders=[_order_view(order) for order in proposal.orders],
+        not_traded=_not_traded_views(proposal),
+        weights_before=proposal.weights_before,
+        weights_after=proposal.weights_after,
+        cash_after=format_decimal(proposal.cash_after),
+        turnover=proposal.turnover,
+        cost=format_decimal(proposal.cost),
+        drift_before=proposal.drift_before,
+        drift_after=proposal.drift_after,
+        volatility_before=proposal.volatility_before,
+        volatility_after=proposal.volatility_after,
+        notes=notes,
+        input_hash=proposal.input_hash,
+        seen=_inputs_view(record.inputs),
+        others=_other_views(others),
+        disclaimer=DISCLAIMER,
+    )
+
+
+def worksheet_text(current: ProposalStatus) -> str:
+    """Write the orders as CSV, below comments that start with #."""
+    record = current.record
+    proposal, inputs = record.proposal, record.inputs
+    currency = inputs.portfolio.currency
     text = io.StringIO()
-    currency = record.inputs.portfolio.currency
     text.write(f"# Worksheet of proposal {record.id} for portfolio {record.portfolio_id}\r\n")
-    text.write(f"# {made.policy}, closes of {made.as_of}, {record.inputs.costs}\r\n")
-    text.write(f"# Stands: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
-    if planned := record.inputs.planned:
-        what = "deposit" if planned > 0 else "withdrawal"
-        amount = format_decimal(abs(planned))
-        text.write(f"\r\n# Includes a {what} of {amount} {currency}; record it as well")
+    text.write(f"# {proposal.policy}, closes of {proposal.as_of}, {inputs.costs}\r\n")
+    text.write(f"# Stage: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
+    if inputs.planned:
+        flow = "deposit" if inputs.planned > 0 else "withdrawal"
+        amount = format_decimal(abs(inputs.planned))
+        text.write(f"\r\n# Includes a {flow} of {amount} {currency}; record it as well")
     text.write(f"\r\n# {DISCLAIMER}\r\n")
     rows = csv.writer(text)
     rows.writerow(
         ["side", "symbol", "quantity", "reference_price", "value", "cost", "currency", "reason"]
     )
-    for order in made.orders:
-        rows.writerow(
-            [
-                order.side.value,
-                order.symbol,
-                format_decimal(order.quantity),
-                format_decimal(order.price),
-                format_decimal(order.value),
-                format_decimal(order.cost),
-                currency.code,
-                order.reason,
-            ]
-        )
+    for order in map(_order_view, proposal.orders):
+        amounts = (order.quantity, order.price, order.value, order.cost)
+        rows.writerow([order.side, order.symbol, *amounts, currency.code, order.reason])
     return text.getvalue()
 
 
-def failure_record(
-    line: int, portfolio_id: str | None, *, as_of: date, policy: str, error: str, input_hash: str
-) -> dict[str, Any]:
-    """A failure in the shape of a proposal."""
-    return {
-        "line": line,
-        "portfolio_id": portfolio_id,
-        "status": "failed",
-        "as_of": as_of.isoformat(),
-        "policy": policy,
-        "orders": [],
-        "not_traded": [],
-        "weights_before": {},
-        "weights_after": {},
-        "cash_after": None,
-        "turnover": None,
-        "cost": None,
-        "notes": [],
-        "input_hash": input_hash,
-        "error": error,
-    }
+def _order_view(order: Order) -> OrderView:
+    return OrderView(
+        symbol=order.symbol,
+        side=order.side.value,
+        quantity=format_decimal(order.quantity),
+        price=format_decimal(order.price),
+        value=format_decimal(order.value),
+        cost=format_decimal(order.cost),
+        reason=order.reason,
+    )
+
+
+def _not_traded_views(proposal: Proposal) -> list[NotTradedView]:
+    return [NotTradedView(symbol=one.symbol, reason=one.reason) for one in proposal.not_traded]
+
+
+def _other_views(others: Sequence[Proposal]) -> list[OtherView]:
+    return [
+        OtherView(
+            policy=other.policy,
+            status=other.status.value,
+            orders=len(other.orders),
+            turnover=other.turnover,
+            cost=format_decimal(other.cost),
+            drift_after=other.drift_after,
+        )
+        for other in others
+    ]
+
+
+def _inputs_view(inputs: ProposalInputs) -> SeenView:
+    portfolio = inputs.portfolio
+    return SeenView(
+        version=inputs.version,
+        cash=format_decimal(portfolio.cash),
+        cash_flow=format_decimal(portfolio.cash_flow),
+        planned=format_decimal(inputs.planned),
+        holdings={symbol: format_decimal(units) for symbol, units in portfolio.holdings.items()},
+        targets=dict(portfolio.targets),
+        risk_profile=portfolio.risk_profile.name if portfolio.risk_profile else None,
+        prices={symbol: format_decimal(price) for symbol, price in inputs.prices.items()},
+        market=inputs.market,
+        newest=inputs.newest,
+        costs=inputs.costs,
+    )

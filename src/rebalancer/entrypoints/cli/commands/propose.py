@@ -99,6 +99,7 @@ def propose(
     from rebalancer.domain.money import Currency
     from rebalancer.entrypoints.cli.files import read_file
     from rebalancer.entrypoints.schemas.portfolio import read_portfolio
+    from rebalancer.entrypoints.schemas.proposal import comparison_record
     from rebalancer.entrypoints.schemas.wire import parse_json
 
     code = Currency(currency or settings().currency).code
@@ -191,6 +192,7 @@ def _propose_kept(
     )
     from rebalancer.domain.money import decimal_of
     from rebalancer.entrypoints.cli.commands.accept import proposal_stage
+    from rebalancer.entrypoints.schemas.proposal import comparison_record
 
     flow = decimal_of("0" if cash_flow is None else cash_flow, field="cash_flow")
     with store(where) as wired:
@@ -293,32 +295,6 @@ def inline_targets(text: str | None) -> dict[str, Any]:
             raise InvalidRequest(f"{piece.strip()!r} {why}", field="targets")
         found[symbol] = weight
     return found
-
-
-def comparison_record(comparison: Comparison) -> dict[str, Any]:
-    """A proposal as JSON values, and what simple rules would do."""
-    from rebalancer.entrypoints.schemas.proposal import proposal_record
-    from rebalancer.entrypoints.schemas.wire import format_decimal
-
-    proposal = comparison.proposal
-    return {
-        **proposal_record(None, proposal),
-        "drift_before": proposal.drift_before,
-        "drift_after": proposal.drift_after,
-        "volatility_before": proposal.volatility_before,
-        "volatility_after": proposal.volatility_after,
-        "others": [
-            {
-                "policy": other.policy,
-                "status": other.status.value,
-                "orders": len(other.orders),
-                "turnover": other.turnover,
-                "cost": format_decimal(other.cost),
-                "drift_after": other.drift_after,
-            }
-            for other in comparison.others
-        ],
-    }
 
 
 def show(comparison: Comparison, portfolio: Portfolio, terms: RebalanceContext) -> None:

@@ -1,0 +1,139 @@
+"""A backtest, in requests and responses."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, field
+
+from rebalancer.application.backtests import BacktestRequest
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.jobs.job import Job, JobState
+from rebalancer.domain.portfolio.portfolio import check_targets
+from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
+from rebalancer.entrypoints.schemas.decoding import collect
+from rebalancer.entrypoints.schemas.parameters import (
+    CostBps,
+    CostPreset,
+    PolicyName,
+    ProfileName,
+    Weights,
+)
+from rebalancer.entrypoints.schemas.wire import (
+    Body,
+    Capital,
+    Fraction,
+    Symbol,
+    View,
+    documented_default,
+)
+
+_CAPITAL = BacktestRequest(policies=()).capital
+
+
+class BacktestBody(Body, frozen=True, kw_only=True):
+    """Policies to test, and the conditions."""
+
+    policies: Annotated[
+        list[PolicyName], Meta(min_length=1, max_length=20, examples=[["monthly", "band"]])
+    ]
+    targets: Annotated[
+        Weights | None, Meta(description="Default: equal weights of all assets.")
+    ] = None
+    first: Annotated[date | None, Meta(description="Start of the period.")] = field(
+        default=None, name="from"
+    )
+    last: Annotated[date | None, Meta(description="End of the period.")] = field(
+        default=None, name="to"
+    )
+    cost_bps: CostBps = None
+    costs: CostPreset = None
+    risk_free: Annotated[
+        Fraction, Meta(description="Annual interest rate of cash."), documented_default(0)
+    ] = field(default_factory=Fraction)
+    risk_free_symbol: Annotated[
+        Symbol | None,
+        Meta(
+            description="Instead of a rate: an asset whose returns cash earns. It is then not "
+            "traded."
+        ),
+    ] = None
+    capital: Annotated[Capital, documented_default(_CAPITAL)] = field(
+        default_factory=lambda: Capital(_CAPITAL)
+    )
+    whole_shares: bool = False
+    max_departure: Annotated[
+        Fraction,
+        Meta(description="Most one-way distance of a policy's weights from the targets."),
+        documented_default(1),
+    ] = field(default_factory=lambda: Fraction(1))
+    risk_profile: Annotated[
+        ProfileName, Meta(description="Learned policies use the risk aversion of this profile.")
+    ] = DEFAULT_PROFILE
+    keep_limits: Annotated[
+        bool, Meta(description="Apply the limits of the profile to every policy, as in proposals.")
+    ] = False
+
+    def check(self) -> None:
+        """Reject targets that are not weights, and two sources of the risk-free rate."""
+        if self.targets is not None:
+            check_targets(self.targets)
+        if self.risk_free and self.risk_free_symbol is not None:
+            raise InvalidRequest(
+                "both a rate and a symbol are given; send only one of them",
+                field="risk_free_symbol",
+                code="conflicting_fields",
+            )
+
+    @classmethod
+    def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
+        """Return the rule that the targets break, if any."""
+        return collect(check_targets, value) if name == "targets" and value is not None else []
+
+    def request(self) -> BacktestRequest:
+        """Convert to what the application stores and runs."""
+        return BacktestRequest(
+            policies=tuple(self.policies),
+            cost_bps=None if self.cost_bps is None else float(self.cost_bps),
+            costs=self.costs,
+            targets=self.targets and {s: float(w) for s, w in self.targets.items()},
+            first=self.first,
+            last=self.last,
+            risk_free=self.risk_free_symbol or float(self.risk_free),
+            capital=float(self.capital),
+            as_live=self.whole_shares,
+            max_departure=float(self.max_departure),
+            risk_profile=self.risk_profile,
+            keep_limits=self.keep_limits,
+        )
+
+
+class BacktestView(View, frozen=True, kw_only=True):
+    """A backtest: its progress, then its results."""
+
+    id: UUID
+    state: JobState
+    progress: Annotated[float, Meta(ge=0, le=1)]
+    created: datetime
+    finished: datetime | None
+    request: dict[str, Any]
+    result: Annotated[dict[str, Any] | None, Meta(description="Figures by policy.")]
+    error: str | None
+
+
+class SeriesView(View, frozen=True, kw_only=True):
+    """Values of policies over time."""
+
+    id: UUID
+    dates: list[date]
+    values: Annotated[
+        dict[str, list[float]], Meta(description="By policy: its value on each date.")
+    ]
+
+
+def backtest_view(job: Job) -> BacktestView:
+    """Show a backtest to its owner."""
+    return msgspec.convert(job, BacktestView, from_attributes=True)
