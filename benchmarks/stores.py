@@ -1,6 +1,6 @@
-"""Kept portfolios on a real Postgres: our store beside its bare driver, and whole books at a time.
+"""Measure stored portfolios on a real Postgres: whole books, and our store against the bare driver.
 
-Server and clients share the machine, as they do in the aim.
+Server and clients share the machine, as the aim assumes.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from tests.servers import Postgres, running
 
 BOOK = 100_000
 KINDS = 2_000
-"""Portfolios that differ; the rest of the book are copies of them under ids of their own."""
+"""Distinct portfolios; the rest of the book are copies of them under new ids."""
 
 ROUNDS = 500
-"""Of each operation, ours and the driver's in turn."""
+"""Repetitions of each operation, alternating between ours and the driver's."""
 
 NOW = datetime(2022, 3, 1, 12, tzinfo=UTC)
 OWNER = "ada@example.org"
@@ -53,21 +53,21 @@ def figures() -> Iterator[Figure]:
         write_prices(folder / "prices.csv")
         _fill(folder, rebalancer, server.url)
         yield from _batches(rebalancer, server.url)
-        yield from _beside_the_driver(server.url)
+        yield from _against_the_driver(server.url)
 
 
 @attrs.frozen
 class Command:
-    """`rebalancer` on a database of its own."""
+    """`rebalancer` with its own database."""
 
     folder: Path
     database: str
 
-    def __call__(self, *arguments: str, said: str | None = None) -> str:
-        """What it printed."""
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run the command; return its output."""
         done = subprocess.run(
             [*command(), *arguments],
-            input=said,
+            input=stdin,
             capture_output=True,
             encoding="utf-8",
             cwd=self.folder,
@@ -85,13 +85,13 @@ class Command:
 def _fill(folder: Path, rebalancer: Command, url: str) -> None:
     write_book(folder / "book.jsonl", KINDS)
     lines = map(json.loads, (folder / "book.jsonl").read_text().splitlines())
-    with (folder / "kept.jsonl").open("w") as file:
+    with (folder / "stored.jsonl").open("w") as file:
         for line in lines:
-            line.pop("cash_flow", None)  # which a ledger cannot plan
+            line.pop("cash_flow", None)  # a ledger has no planned cash flow
             file.write(json.dumps(line) + "\n")
     rebalancer("db", "upgrade")
-    rebalancer("user", "create", "--email", OWNER, said="correct horse battery\n")
-    rebalancer("portfolio", "import", "kept.jsonl", "--owner", OWNER, "--on", "2021-01-05")
+    rebalancer("user", "create", "--email", OWNER, stdin="correct horse battery\n")
+    rebalancer("portfolio", "import", "stored.jsonl", "--owner", OWNER, "--on", "2021-01-05")
     with psycopg.connect(url, autocommit=True) as operator:
         found = operator.execute(
             "SELECT column_name FROM information_schema.columns"
@@ -108,14 +108,14 @@ def _fill(folder: Path, rebalancer: Command, url: str) -> None:
 def _batches(rebalancer: Command, url: str) -> Iterator[Figure]:
     for policy in ("monthly", "band"):
         begin = perf_counter()
-        said = json.loads(
+        result = json.loads(
             rebalancer("batch", "--all", "--policy", policy, "--workers", str(WORKERS), "--json")
         )
         seconds = perf_counter() - begin
         with psycopg.connect(url, autocommit=True) as operator:
             row = operator.execute(
                 "SELECT count(*), count(DISTINCT portfolio) FROM proposals WHERE run = %s",
-                (said["run"],),
+                (result["run"],),
             ).fetchone()
         yield Figure(
             "stores",
@@ -123,7 +123,7 @@ def _batches(rebalancer: Command, url: str) -> Iterator[Figure]:
             "/s",
             BOOK / seconds,
             aim=5_000,
-            agrees=row == (BOOK, BOOK) and said["proposed"] == BOOK,
+            agrees=row == (BOOK, BOOK) and result["proposed"] == BOOK,
             how_close="one proposal each",
             note=f"{WORKERS} processes and the server on {os.cpu_count()} cores, from start to end"
             if policy == "monthly"
@@ -131,8 +131,8 @@ def _batches(rebalancer: Command, url: str) -> Iterator[Figure]:
         )
 
 
-def _beside_the_driver(url: str) -> Iterator[Figure]:
-    """The same statements in the same transactions, rows as the driver gives them."""
+def _against_the_driver(url: str) -> Iterator[Figure]:
+    """Compare our operations with the same statements in the same transactions on the driver."""
     engine = connect(url)
     work = SqlWork(engine)
     with work.read() as tx:
@@ -151,17 +151,17 @@ def _beside_the_driver(url: str) -> Iterator[Figure]:
             lambda one: _page(work, owner.id, one),
             lambda one: raw.page(owner.id, one),
         ),
-        "pay in: lock, ledger, version, entry": (
+        "deposit: lock, ledger, version, entry": (
             lambda one: _deposit(work, one),
             lambda one: raw.deposit(one.id, owner.id),
         ),
     }
-    with work.read() as tx:  # those that were imported have a ledger
-        kept = [one for one in mine if tx.portfolios.ledger(one.id).entries]
+    with work.read() as tx:  # only imported portfolios have a ledger
+        stored = [one for one in mine if tx.portfolios.ledger(one.id).entries]
     for what, (ours, theirs) in pairs.items():
         spent = {"ours": 0.0, "theirs": 0.0}
         for number in range(ROUNDS):
-            one = kept[number % len(kept)]
+            one = stored[number % len(stored)]
             for name, do in (("ours", ours), ("theirs", theirs)):
                 begin = perf_counter()
                 do(one)
@@ -175,7 +175,7 @@ def _beside_the_driver(url: str) -> Iterator[Figure]:
             ROUNDS / spent["theirs"],
             aim_ratio=0.6,
         )
-    yield _proposals(work, raw, kept[0])
+    yield _proposals(work, raw, stored[0])
     raw.close()
     engine.dispose()
 
@@ -193,13 +193,13 @@ def _page(work: SqlWork, owner: UUID, one: ManagedPortfolio) -> list[ManagedPort
 def _deposit(work: SqlWork, one: ManagedPortfolio) -> None:
     entry = Entry(uuid4(), EntryKind.DEPOSIT, date(2022, 2, 25), NOW, Decimal(1))
     with work.begin() as tx:
-        kept = tx.portfolios.get(one.id, owner=one.owner)
+        portfolio = tx.portfolios.get(one.id, owner=one.owner)
         ledger = tx.portfolios.ledger(one.id).followed_by([entry])
-        tx.portfolios.save(kept.booked(ledger, NOW), entries=[entry])
+        tx.portfolios.save(portfolio.booked(ledger, NOW), entries=[entry])
 
 
 def _proposals(work: SqlWork, raw: Driver, one: ManagedPortfolio) -> Figure:
-    """A chunk of a batch: 512 proposals into the table, which are taken back each time."""
+    """Write a chunk of a batch, 512 proposals."""
     with work.read() as tx:
         like = _like(tx.proposals.page(one.owner, limit=1), one)
     rows = raw.rows_like(like, 512)
@@ -230,14 +230,14 @@ def _like(found: list[ProposalRecord], one: ManagedPortfolio) -> ProposalRecord:
 
 
 class Driver:
-    """psycopg as it is: what somebody would write by hand who wants nothing but speed."""
+    """Bare psycopg: hand-written statements for maximum speed."""
 
     def __init__(self, url: str) -> None:
         """Connect."""
         self._connection = psycopg.connect(url)
 
     def read(self, id: UUID, owner: UUID) -> Any:
-        """One portfolio, as of one moment."""
+        """Read one portfolio in a snapshot."""
         self._reads()
         with self._connection.transaction():
             return self._connection.execute(
@@ -246,7 +246,7 @@ class Driver:
             ).fetchone()
 
     def page(self, owner: UUID, one: ManagedPortfolio) -> Any:
-        """A hundred."""
+        """Read a page of a hundred."""
         self._reads()
         with self._connection.transaction():
             return self._connection.execute(
@@ -281,13 +281,13 @@ class Driver:
             )
 
     def rows_like(self, record: ProposalRecord, count: int) -> Callable[[], list[Any]]:
-        """Makes so many rows like one, each with an id of its own; documents are text already."""
-        documents = [msgspec.json.encode(one).decode() for one in (record.proposal, record.seen)]
+        """Return a function that makes rows like this record, encoded, with new ids."""
+        documents = [msgspec.json.encode(one).decode() for one in (record.proposal, record.inputs)]
         rest = (record.owner, record.portfolio_id, *documents, NOW, NOW, "proposed", "")
         return lambda: [(uuid4(), *rest) for _ in range(count)]
 
     def copy(self, rows: list[Any]) -> None:
-        """Into the table, in one stream, in the format of which no character is parsed."""
+        """Copy rows into the table in one stream, in the binary format."""
         self._connection.read_only = None
         self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         columns = "id, owner, portfolio, proposal, seen, proposed, expires, stage, remark"
@@ -306,5 +306,5 @@ class Driver:
         self._connection.read_only = True
 
     def close(self) -> None:
-        """Let go."""
+        """Close the connection."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""Things that many tests need, each as plain as it can be."""
+"""Builders of objects that many tests need."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ USD, JPY = Currency("USD"), Currency("JPY")
 
 
 def names(count: int) -> tuple[str, ...]:
-    """'A', 'B', ... 'Z', 'A1', 'B1', ..."""
+    """Return the symbols 'A', 'B', ... 'Z', 'A1', 'B1', ..."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     return tuple(letters[i % 26] + (str(i // 26) if i >= 26 else "") for i in range(count))
 
@@ -43,7 +43,7 @@ def prices(
     volatility: float = 0.01,
     drift: float = 0.0003,
 ) -> PriceHistory:
-    """A random walk of `assets` assets over business days; the same arguments, the same prices."""
+    """Return a reproducible random walk of ``assets`` assets over business days."""
     steps = np.random.default_rng(seed).normal(drift, volatility, (days, assets))
     first = np.datetime64(start, "D")
     dates = np.busday_offset(first, np.arange(days), roll="forward")
@@ -51,7 +51,7 @@ def prices(
 
 
 def as_csv(history: PriceHistory, *, blank: Iterable[tuple[int, int]] = ()) -> str:
-    """A history as a CSV file, exactly; cells (row, column) in `blank` are left blank."""
+    """Return a history as the text of a CSV file; cells (row, column) in ``blank`` are empty."""
     empty = set(blank)
     lines = [",".join(("date", *history.symbols))]
     for t, (day, row) in enumerate(zip(history.dates, history.closes.tolist(), strict=True)):
@@ -61,16 +61,16 @@ def as_csv(history: PriceHistory, *, blank: Iterable[tuple[int, int]] = ()) -> s
 
 
 def flat_prices(closes: Mapping[str, float], *, days: int = 2) -> PriceHistory:
-    """Assets whose closes never move, to reckon with by hand; the last day is 2022-12-30."""
+    """Return constant closes, for examples computed by hand; the last day is 2022-12-30."""
     dates = np.busday_offset(np.datetime64("2022-12-30"), np.arange(1 - days, 1))
     return PriceHistory.of(tuple(closes), dates, np.tile(list(closes.values()), (days, 1)))
 
 
 def varied_prices(*, seed: int = 0, days: int = 300) -> PriceHistory:
-    """Ten assets, A to J, from a penny share to one dearer than most portfolios.
+    """Return ten assets, A to J, from a penny share to one that exceeds most portfolios' value.
 
-    A to H move together in part, by 2% to 45% a year; I hedges them; J is listed 40 days ago. The
-    last day is 2022-12-30, closes have at most four decimals.
+    A to H are partly correlated, with volatilities of 2% to 45% a year; I hedges them; J was listed
+    40 days ago. The last day is 2022-12-30, closes have at most four decimals.
     """
     dice = np.random.default_rng(seed)
     levels = np.array([0.0137, 1.0, 7.77, 25.0, 99.99, 100.0, 312.5, 543_210.0, 50.0, 10.0])
@@ -98,7 +98,7 @@ CLASSES = Instruments.of(
         "I": AssetClass.GOLD,
     }.items()
 )
-"""Of the assets of `varied_prices`; G, H and J are of unknown class."""
+"""Classes of the assets of `varied_prices`; those of G, H and J are unknown."""
 
 
 def a_context(
@@ -126,7 +126,7 @@ def a_portfolio(
     profile: str | None = None,
     **preferences: Any,
 ) -> Portfolio:
-    """A portfolio; amounts and quantities as text or numbers, preferences by name."""
+    """Build a portfolio; amounts and quantities as text or numbers, preferences by name."""
     for name in ("quantity_step", "min_trade", "cash_reserve"):
         if name in preferences:
             preferences[name] = Decimal(str(preferences[name]))
@@ -229,7 +229,7 @@ def a_job(
 
 
 def _rarely(often: Any, rare: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Mostly a constant, one time in four something else."""
+    """Draw a constant in three of four cases, otherwise from ``rare``."""
     return st.integers(0, 3).flatmap(lambda die: rare if die == 3 else st.just(often))
 
 
@@ -248,10 +248,11 @@ def portfolios(
     least: int = 1,
     most: int = 6,
 ) -> Portfolio:
-    """Portfolios of every shape over a market's assets; a few contradict themselves.
+    """Draw portfolios of every shape over a market's assets; a few contradict themselves.
 
-    Worth 1 to 1e9, of ``least`` to ``most`` assets, held, targeted or both; with deposits and
-    withdrawals up to about their value, debits, locks, reserves, caps, steps and profiles.
+    They are worth 1 to 1e9 and have ``least`` to ``most`` assets, held, targeted or both, with
+    deposits and withdrawals up to about their value, debits, locks, reserves, caps, steps and
+    profiles.
     """
     symbols = draw(
         st.lists(st.sampled_from(market.symbols), min_size=least, max_size=most, unique=True)

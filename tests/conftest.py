@@ -1,4 +1,7 @@
-"""Hypothesis for all: the same examples on every machine, and no clock. And real servers."""
+"""Settings of hypothesis, and real servers for the whole run.
+
+Hypothesis draws the same examples on every machine and has no deadline.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tests.contracts.databases import new_database
 from tests.servers import Mongo, Postgres, Valkey, serving
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As in a shell's background. What tests start would inherit it, and be deaf to Ctrl-C.
+    # A background job of a shell ignores Ctrl-C, and the processes of tests would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("rebalancer", derandomize=True, deadline=None, print_blob=True)
@@ -23,8 +26,8 @@ settings.load_profile("rebalancer")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _trials_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test adds to the record of trials that is committed."""
+def _separate_trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Redirect the record of trials, so that no test adds to the committed one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REBALANCER_TRIALS", str(tmp_path_factory.mktemp("record") / "trials.jsonl"))
         yield
@@ -32,28 +35,28 @@ def _trials_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A Postgres server; tests make databases of their own in it, see `contracts.databases`."""
+    """Run a Postgres server; each test creates its own databases (`contracts.databases`)."""
     with serving(Postgres) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """A Valkey server; tests take names of their own in it."""
+    """Run a Valkey server; each test uses its own key names."""
     with serving(Valkey) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def mongo_url() -> Iterator[str]:
-    """A server that speaks as MongoDB does; tests make databases of their own in it."""
+    """Run a MongoDB stand-in; each test creates its own databases."""
     with serving(Mongo) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with tables and nothing in them."""
+    """Return a database file with empty tables."""
     path = tmp_path_factory.mktemp("template") / "empty.db"
     engine = connect(f"sqlite:///{path}")
     migrations.upgrade(engine)
@@ -63,7 +66,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_url: str) -> Iterator[str]:
-    """A database with tables and nothing in them."""
+    """Return the URL of a database with empty tables."""
     with new_database(postgres_url) as url:
         engine = connect(url)
         migrations.upgrade(engine)

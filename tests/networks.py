@@ -1,4 +1,4 @@
-"""Small learned policies with random weights: they decide something, and nothing well."""
+"""Small learned policies with random weights, which make arbitrary decisions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ GATE: dict[str, Any] = {
         },
     ],
 }
-"""A gate that was passed."""
+"""A passed promotion gate."""
 
 FAILED_GATE: dict[str, Any] = {
     **GATE,
@@ -100,7 +100,7 @@ def a_network(seed: int, *, grid: Any = None, hidden: int = 6, size: float = 0.4
 
 
 def a_learned(seed: int = 0, *, name: str = "ppo", grid: Any = None, **changes: Any) -> Any:
-    """Two networks that may disagree, trusted wherever figures are within 4 deviations."""
+    """Build a policy of two networks that may disagree, trusted within 4 deviations."""
     learned = LearnedPolicy(
         name=name,
         networks=(a_network(seed, grid=grid), a_network(seed + 1000, grid=grid)),
@@ -115,7 +115,7 @@ def a_learned(seed: int = 0, *, name: str = "ppo", grid: Any = None, **changes: 
 
 
 def keep(folder: Path, *, version: int = 1, seed: int = 0, name: str = "ppo", **more: Any) -> Path:
-    """A version in a folder."""
+    """Save a version in a folder."""
     algorithm = more.pop("algorithm", name)
     evidence = more.pop("evidence", None)
     grid = GRID if algorithm == "dqn" else None
@@ -125,5 +125,5 @@ def keep(folder: Path, *, version: int = 1, seed: int = 0, name: str = "ppo", **
 
 
 def kept(tmp_path: Path, *, shipped: bool = False, **more: Any) -> tuple[Served, Card]:
-    """A version as it is read again."""
+    """Save a version and load it again."""
     return load(keep(tmp_path, **more), shipped=shipped)

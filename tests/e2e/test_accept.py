@@ -1,4 +1,4 @@
-"""An acceptance that is cut off, before it is kept and after: it is carried out once."""
+"""An acceptance interrupted before or after its commit is executed exactly once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OPENED = {
 }
 KEY = {"Idempotency-Key": "the one and only"}
 
-BEFORE = "it waits for the portfolio, which somebody holds"
-AFTER = "it is being committed, which takes a while"
+BEFORE = "waiting for the portfolio's lock"
+AFTER = "during a slow commit"
 
 
 @contextmanager
-def held_up(url: str, where: str) -> Iterator[Callable[[], bool]]:
-    """An acceptance gets so far and no farther; gives whether one has."""
+def stopped_at(url: str, where: str) -> Iterator[Callable[[], bool]]:
+    """Stop acceptances at a point; yield a function that returns whether one has reached it."""
     with psycopg.connect(url) as operator, psycopg.connect(url, autocommit=True) as watch:
         if where == BEFORE:
             operator.execute("SELECT * FROM portfolios FOR UPDATE")
@@ -45,7 +45,7 @@ def held_up(url: str, where: str) -> Iterator[Callable[[], bool]]:
                 " INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION take_a_while()"
             )
 
-        def so_far() -> bool:
+        def reached() -> bool:
             waits = "wait_event_type = 'Lock'" if where == BEFORE else "wait_event = 'PgSleep'"
             found = watch.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -53,14 +53,14 @@ def held_up(url: str, where: str) -> Iterator[Callable[[], bool]]:
             )
             return found.fetchone() == (1,)
 
-        yield so_far
+        yield reached
         if where == AFTER:
-            until(lambda: not so_far())
+            until(lambda: not reached())
             watch.execute("DROP TRIGGER take_a_while ON proposals")
 
 
-def killed(server: Running) -> None:
-    """All of it, at once."""
+def kill(server: Running) -> None:
+    """Kill the server and all its processes."""
     parent = psutil.Process(server.process.pid)
     for process in (parent, *parent.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
@@ -69,7 +69,7 @@ def killed(server: Running) -> None:
 
 
 @pytest.mark.parametrize("where", [BEFORE, AFTER], ids=["before", "after"])
-def test_an_acceptance_that_is_cut_off_is_carried_out_once(
+def test_interrupted_acceptance_is_executed_once(
     serve: Callable[..., Running], postgres_url: str, where: str
 ) -> None:
     with new_database(postgres_url) as url:
@@ -80,16 +80,16 @@ def test_an_acceptance_that_is_cut_off_is_carried_out_once(
             portfolio = client.post("/api/portfolios", json=OPENED).json()["id"]
             made = client.post("/api/rebalance/predict", json={"portfolio_id": portfolio}).json()
             path = f"/api/rebalance/{made['id']}/accept"
-            with ThreadPoolExecutor(1) as thread, held_up(url, where) as so_far:
+            with ThreadPoolExecutor(1) as thread, stopped_at(url, where) as reached:
                 asked = thread.submit(client.post, path, headers=KEY)
-                until(so_far)
-                killed(first)
+                until(reached)
+                kill(first)
                 assert isinstance(asked.exception(20), httpx.TransportError)
             token = client.headers["Authorization"]
         second = serve(env=env)
         with second.client(headers={"Authorization": token}) as client:
-            kept = client.get(f"/api/rebalance/{made['id']}").json()
-            assert kept["stage"] == ("proposed" if where == BEFORE else "executed")
+            stored = client.get(f"/api/rebalance/{made['id']}").json()
+            assert stored["stage"] == ("proposed" if where == BEFORE else "executed")
             answers: list[Any] = []
             threads = [
                 threading.Thread(
@@ -103,7 +103,7 @@ def test_an_acceptance_that_is_cut_off_is_carried_out_once(
                 one.join()
             assert {answer.get("stage", answer.get("status")) for answer in answers} <= {
                 "executed",
-                409,  # while another of them is being carried out
+                409,  # while another request is in progress
             }
             assert client.post(path, headers=KEY).json()["stage"] == "executed"
             entries = client.get(f"/api/portfolios/{portfolio}/transactions").json()["items"]

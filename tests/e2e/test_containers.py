@@ -1,4 +1,4 @@
-"""Dockerfile and docker-compose.yml, as far as can be told without an engine that runs them."""
+"""Check Dockerfile and docker-compose.yml as far as possible without a container engine."""
 
 import ast
 import re
@@ -28,30 +28,30 @@ SECRETS = {
 
 
 def instructions():
-    """Of the Dockerfile: each with what follows it, in order."""
+    """Return the instructions of the Dockerfile with their arguments, in order."""
     text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     whole = "\n".join(lines).replace("\\\n", " ").splitlines()
     return [tuple(line.split(maxsplit=1)) for line in whole if line.strip()]
 
 
-def said(instruction):
+def arguments_of(instruction):
     return [rest for name, rest in instructions() if name == instruction]
 
 
 def image_environment():
-    pairs = [shlex.split(rest) for rest in said("ENV")]
+    pairs = [shlex.split(rest) for rest in arguments_of("ENV")]
     return dict(pair.split("=", 1) for group in pairs for pair in group)
 
 
 def health_of_the_image():
-    """What HEALTHCHECK runs."""
-    (check,) = said("HEALTHCHECK")
+    """Return the command of HEALTHCHECK."""
+    (check,) = arguments_of("HEALTHCHECK")
     return check.partition(" CMD ")[2]
 
 
-def filled_in(part, environment):
-    """As compose does it, in every text: ${A:-default}, ${A:?what to do}, $$."""
+def substitute(part, environment):
+    """Substitute variables as compose does: ${A:-default}, ${A:?error}, $$."""
 
     def value(match):
         if match[0] == "$$":
@@ -62,9 +62,9 @@ def filled_in(part, environment):
         raise KeyError(f"{match['name']}: {match['rest']}")
 
     if isinstance(part, dict):
-        return {name: filled_in(inner, environment) for name, inner in part.items()}
+        return {name: substitute(inner, environment) for name, inner in part.items()}
     if isinstance(part, list):
-        return [filled_in(inner, environment) for inner in part]
+        return [substitute(inner, environment) for inner in part]
     if isinstance(part, str):
         return re.sub(r"\$\$|\$\{(?P<name>\w+)(?P<how>:[-?])(?P<rest>[^}]*)\}", value, part)
     return part
@@ -72,7 +72,7 @@ def filled_in(part, environment):
 
 def compose(environment=SECRETS):
     text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
-    return filled_in(yaml.safe_load(text), environment)
+    return substitute(yaml.safe_load(text), environment)
 
 
 SERVICES = compose()["services"]
@@ -83,22 +83,24 @@ ONCE = {name for name, service in SERVICES.items() if service.get("restart") == 
 # The image.
 
 
-def test_it_installs_extras_that_there_are_and_no_torch():
+def test_image_installs_existing_extras_without_torch():
     extras = PROJECT["project"]["optional-dependencies"]
-    (installed,) = re.findall(r"\.whl\)\[([a-z,]+)\]", " ".join(said("RUN")))
+    (installed,) = re.findall(r"\.whl\)\[([a-z,]+)\]", " ".join(arguments_of("RUN")))
     assert set(installed.split(",")) == {"servers", "sample"} <= set(extras)
     wanted = [line for name in ("servers", "sample") for line in extras[name]]
     assert not [line for line in wanted if "torch" in line or "rebalancer[" in line]
 
 
-def test_its_python_is_one_that_the_project_is_for():
-    stages = [rest.split()[0] for rest in said("FROM")]
+def test_image_uses_supported_python():
+    stages = [rest.split()[0] for rest in arguments_of("FROM")]
     assert len(stages) == 2 and set(stages) == {"python:3.12-slim"}
     assert "Programming Language :: Python :: 3.12" in PROJECT["project"]["classifiers"]
 
 
-def test_all_that_a_wheel_is_made_of_is_copied_and_nothing_else():
-    copied = [part for rest in said("COPY") if "--from" not in rest for part in rest.split()[:-1]]
+def test_exactly_the_inputs_of_the_wheel_are_copied():
+    copied = [
+        part for rest in arguments_of("COPY") if "--from" not in rest for part in rest.split()[:-1]
+    ]
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = {
         "pyproject.toml",
@@ -116,28 +118,28 @@ def test_all_that_a_wheel_is_made_of_is_copied_and_nothing_else():
     assert any(fnmatch("a/__pycache__", rule) for rule in rules[1:])
 
 
-def test_it_runs_as_nobody_in_particular():
+def test_image_runs_as_unprivileged_user():
     order = [name for name, _ in instructions()]
     assert order.index("USER") < order.index("ENTRYPOINT")
-    (user,) = said("USER")
-    assert user not in {"root", "0"} and f" {user} " in f"{' '.join(said('RUN'))} "
+    (user,) = arguments_of("USER")
+    assert user not in {"root", "0"} and f" {user} " in f"{' '.join(arguments_of('RUN'))} "
 
 
-def test_it_refuses_to_serve_without_a_secret():
+def test_image_refuses_to_serve_without_secret():
     environment = {k: v for k, v in image_environment().items() if k.startswith("REBALANCER_")}
     settings = Settings.read(environment)
     assert settings.environment is Environment.PRODUCTION
-    assert str(settings.port) in said("EXPOSE")
+    assert str(settings.port) in arguments_of("EXPOSE")
     with pytest.raises(InvalidRequest, match="must be set outside of development"):
         settings.check_serving()
     Settings.read({**environment, "REBALANCER_SECRET_KEY": "a" * 32}).check_serving()
 
 
-def test_its_health_is_that_of_the_api(serve):
+def test_healthcheck_follows_the_api(serve):
     running = serve("--upgrade")
     port = running.address.rpartition(":")[2]
 
-    def ask():
+    def check_health():
         done = subprocess.run(
             ["sh", "-c", health_of_the_image()],
             env={**ENVIRONMENT, "REBALANCER_PORT": port},
@@ -145,16 +147,16 @@ def test_its_health_is_that_of_the_api(serve):
         )
         return done.returncode
 
-    assert ask() == 0
+    assert check_health() == 0
     running.stop()
-    assert ask() != 0
+    assert check_health() != 0
 
 
 # The services.
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_no_secret_has_a_default(name):
+def test_missing_secret_is_an_error(name):
     with pytest.raises(KeyError, match=f"{name}: set it to"):
         compose({other: secret for other, secret in SECRETS.items() if other != name})
     guide = (REPOSITORY / "docs" / "deployment.md").read_text(encoding="utf-8")
@@ -162,7 +164,7 @@ def test_no_secret_has_a_default(name):
 
 
 @pytest.mark.parametrize("service", sorted(OURS))
-def test_settings_are_settings(service):
+def test_environment_of_service_is_valid(service):
     given = {**image_environment(), **SERVICES[service]["environment"]}
     ours = {name: value for name, value in given.items() if name.startswith("REBALANCER_")}
     settings = Settings.read(ours)
@@ -176,7 +178,7 @@ def test_settings_are_settings(service):
         assert url.partition("@")[2].partition(":")[0] in SERVICES
 
 
-def test_a_prefix_is_that_of_everybody():
+def test_redis_prefix_applies_to_every_service():
     services = compose({**SECRETS, "REBALANCER_REDIS_PREFIX": "ours"})["services"]
     for service in OURS:
         given = services[service]["environment"]
@@ -186,15 +188,15 @@ def test_a_prefix_is_that_of_everybody():
 
 
 @pytest.mark.parametrize("service", sorted(OURS))
-def test_commands_are_commands(service):
-    (entrypoint,) = said("ENTRYPOINT")
+def test_command_of_service_exists(service):
+    (entrypoint,) = arguments_of("ENTRYPOINT")
     assert entrypoint == '["rebalancer"]'
     done = CliRunner().invoke(rebalancer, [*SERVICES[service]["command"], "--help"])
     assert done.exit_code == 0, done.output
     assert " ".join(SERVICES[service]["command"]) in done.output.splitlines()[0]
 
 
-def test_everyone_waits_for_what_it_needs():
+def test_services_wait_for_their_dependencies():
     health = {name for name, service in SERVICES.items() if healthy(service)}
     assert {"migrate"} == ONCE and health == set(SERVICES) - ONCE
     for name, service in SERVICES.items():
@@ -209,18 +211,18 @@ def test_everyone_waits_for_what_it_needs():
 
 
 def healthy(service):
-    """Whether somebody asks whether it is well: as it says, or else as our image does."""
+    """Return whether the service has a health check, its own or our image's."""
     check = service.get("healthcheck", {"test": "build" in service and health_of_the_image()})
     return bool(check.get("test"))
 
 
-def test_only_the_api_is_reached_and_only_from_this_machine():
+def test_only_api_is_published_and_only_on_loopback():
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
     assert SERVICES["api"]["ports"] == ["127.0.0.1:8000:8000"]
     assert str(Settings.read({}).port) == image_environment()["REBALANCER_PORT"] == "8000"
 
 
-def test_what_is_kept_outlives_its_container():
+def test_stored_data_is_on_volumes():
     volumes = set(compose()["volumes"])
     mounted = {
         mount.partition(":")[0]
@@ -234,8 +236,8 @@ def test_what_is_kept_outlives_its_container():
 
 
 def scripts():
-    """Every line that a shell reads, and every one that Python does."""
-    for number, rest in enumerate(said("RUN")):
+    """Yield every script of the files, with its language."""
+    for number, rest in enumerate(arguments_of("RUN")):
         yield f"RUN {number}", "sh", rest
     yield "HEALTHCHECK", "sh", health_of_the_image()
     yield "HEALTHCHECK in Python", "python", shlex.split(health_of_the_image())[2]
@@ -254,7 +256,7 @@ def scripts():
     ("language", "text"),
     [pytest.param(language, text, id=name) for name, language, text in scripts()],
 )
-def test_scripts_can_be_read(language, text):
+def test_script_has_valid_syntax(language, text):
     if language == "python":
         ast.parse(text)
         return

@@ -1,4 +1,4 @@
-"""docs/api.md and the README do what they say, against a real server."""
+"""The commands of docs/api.md and the README work against a real server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DOCUMENTED = "http://localhost:8000"
 
 
 def blocks(language: str, server: str, page: Path = PAGE) -> list[str]:
-    """The code of one language on a page, for this server."""
+    """Return the code blocks of one language on a page, with this server's address."""
     text = page.read_text(encoding="utf-8")
     found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return [block.replace(DOCUMENTED, server) for block in found]
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the page is about curl")
-def test_every_curl_command_works_in_turn(server: str, tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
+def test_all_curl_commands_of_api_page_work_in_order(server: str, tmp_path: Path) -> None:
     commands = blocks("bash", server)
     assert len(commands) > 10
     script = "\n".join(["set -euo pipefail", *commands])
@@ -35,12 +35,12 @@ def test_every_curl_command_works_in_turn(server: str, tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    for said in ("Grace", '"profile"', "Coca-Cola", "executed", "no rebalancing", "succeeded"):
-        assert said in done.stdout, said
+    for text in ("Grace", '"profile"', "Coca-Cola", "executed", "no rebalancing", "succeeded"):
+        assert text in done.stdout, text
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the page is about curl")
-def test_the_readme_leads_to_an_executed_rebalance(server: str, tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
+def test_readme_commands_end_with_executed_rebalance(server: str, tmp_path: Path) -> None:
     (commands,) = blocks("bash", server, ROOT / "README.md")
     done = subprocess.run(
         ["bash", "-c", f"set -euo pipefail\n{commands}"],
@@ -50,11 +50,11 @@ def test_the_readme_leads_to_an_executed_rebalance(server: str, tmp_path: Path) 
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    for said in ('"stage":"proposed"', '"stage":"executed"', "no rebalancing"):
-        assert said in done.stdout, done.stdout
+    for text in ('"stage":"proposed"', '"stage":"executed"', "no rebalancing"):
+        assert text in done.stdout, done.stdout
 
 
-def test_the_python_client_works(server: str, tmp_path: Path) -> None:
+def test_python_client_of_api_page_works(server: str, tmp_path: Path) -> None:
     (code,) = blocks("python", server)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
@@ -64,7 +64,7 @@ def test_the_python_client_works(server: str, tmp_path: Path) -> None:
     assert "buy" in done.stdout
 
 
-def test_every_route_is_listed_on_the_page() -> None:
+def test_every_route_is_on_the_page() -> None:
     from rebalancer.entrypoints.http.app import application
     from rebalancer.wiring.container import build_async_container
     from rebalancer.wiring.market import Sources

@@ -1,4 +1,4 @@
-"""`rebalancer batch --all` killed at any moment, and resumed; and shared by several."""
+"""`rebalancer batch --all`, killed at random moments and resumed, or shared by several."""
 
 import json
 import os
@@ -28,12 +28,12 @@ from tests.contracts.stores import a_deposit, a_managed, a_user
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
 COUNT = 9000
-"""Enough that a second process finds it worthwhile."""
+"""Enough for a second worker process to start."""
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def filled(request, tmp_path_factory):
-    """Many portfolios of one owner in a database, some of which give no proposal."""
+    """Fill a database with many portfolios of one owner; some of them cannot have a proposal."""
     folder = tmp_path_factory.mktemp("book")
     (folder / "prices.csv").write_text(as_csv(prices(5, 300)), encoding="utf-8")
     if request.param == "sqlite":
@@ -88,7 +88,7 @@ def unfinished(wired, policy):
 
 
 def check(wired, run):
-    """Each portfolio has one proposal, or one reason why not."""
+    """Assert that each portfolio has one proposal or one failure."""
     with wired.get(UnitOfWork).read() as tx:
         owner = tx.users.by_email("owner@example.org")
         found = [one for one in tx.proposals.page(owner.id, limit=10 * COUNT) if one.run == run]
@@ -100,32 +100,32 @@ def check(wired, run):
     assert ended.finished is not None and ended.done == ended.chunks > 16
 
 
-def test_killed_at_any_moment_each_portfolio_has_one_proposal(book):
+def test_batch_killed_at_random_moments_proposes_once_per_portfolio(book):
     wired, *where = book
-    dice = random.Random()  # any moment: another one each time
+    dice = random.Random()  # different moments in each run
     killed, run = 0, None
     while True:
         process = batch(*where, "band", *(["--resume"] if run else []))
         try:
-            said, complaint = process.communicate(
+            out, errors = process.communicate(
                 timeout=dice.uniform(0.5, 2.5 if killed else 1.5) if killed < 6 else 120
             )
-            assert process.returncode == 3, complaint
-            run = run or UUID(json.loads(said)["run"])
+            assert process.returncode == 3, errors
+            run = run or UUID(json.loads(out)["run"])
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             killed += 1
         left = unfinished(wired, "band")
-        if run and left is None:  # it was killed when all was done
+        if run and left is None:  # the kill came after the last chunk
             break
         run = run or (left and left.id)
     assert killed
     check(wired, run)
 
 
-def test_processes_that_are_killed_leave_their_work_to_the_others(book):
+def test_work_of_killed_process_is_done_by_others(book):
     wired, *where = book
     process = batch(*where, "monthly")
     victims = 0
@@ -138,8 +138,8 @@ def test_processes_that_are_killed_leave_their_work_to_the_others(book):
                 os.kill(workers[0].pid, signal.SIGKILL)
                 victims += 1
                 last = run.id
-    out, complaint = process.communicate()
-    assert process.returncode == 3, complaint
+    out, errors = process.communicate()
+    assert process.returncode == 3, errors
     assert victims == 1
     assert str(last) in out
     check(wired, last)

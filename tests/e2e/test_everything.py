@@ -1,4 +1,4 @@
-"""`make services` and `make serve-full`: up together, down together, nothing left behind."""
+"""`make services` and `make serve-full` start and stop together, and leave no process behind."""
 
 import os
 import signal
@@ -20,18 +20,18 @@ from tests.entrypoints.conftest import ENVIRONMENT, running
 from tests.servers import Mongo, Postgres, Valkey
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE = 60.0
+TIMEOUT = 60.0
 NAMES = {f"REBALANCER_{name}_URL" for name in ("DATABASE", "REDIS", "MONGO")}
 OURS = {kind.variable for kind in (Postgres, Valkey, Mongo)}
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a program that starts others; what it says goes to two files."""
+    """Start a program that starts others; its output goes to two files."""
     started = []
 
     def run(*arguments, **env):
-        # A server that the environment gives us would not be theirs to start and stop.
+        # A server named by the environment would not be started and stopped by the program.
         environment = {name: value for name, value in ENVIRONMENT.items() if name not in OURS}
         with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
             process = subprocess.Popen(
@@ -48,15 +48,15 @@ def start(tmp_path):
     for process in started:
         if process.poll() is None:
             process.terminate()
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
 
 
 @pytest.fixture
-def said(tmp_path):
-    """What it has said, once that holds some words."""
+def output(tmp_path):
+    """Wait until a file contains some words; return its text."""
 
     def read(name, words=""):
-        latest = time.monotonic() + PATIENCE
+        latest = time.monotonic() + TIMEOUT
         while words not in (text := (tmp_path / name).read_text()):
             assert time.monotonic() < latest, text + (tmp_path / "err").read_text()
             time.sleep(0.05)
@@ -66,7 +66,7 @@ def said(tmp_path):
 
 
 def descendants(pid):
-    """All processes that it started, and those that they started."""
+    """Return all processes started by a process, directly or not."""
     children = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -97,10 +97,10 @@ def urls(text):
     return [found[f"REBALANCER_{name}_URL"] for name in ("DATABASE", "REDIS", "MONGO")]
 
 
-def test_services_run_until_told(start, said):
+def test_services_run_until_terminated(start, output):
     process = start("-m", "tests.servers")
-    said("err", "Running until Ctrl-C")
-    database, cache, documents = urls(said("out"))
+    output("err", "Running until Ctrl-C")
+    database, cache, documents = urls(output("out"))
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     with redis.Redis.from_url(cache) as client:
@@ -111,19 +111,19 @@ def test_services_run_until_told(start, said):
     below = descendants(process.pid)
     assert len(below) >= 3
     process.terminate()
-    process.terminate()  # somebody is impatient
-    assert process.wait(PATIENCE) == 0
-    assert "Stopped." in said("err") and gone(below)
+    process.terminate()  # a second signal changes nothing
+    assert process.wait(TIMEOUT) == 0
+    assert "Stopped." in output("err") and gone(below)
 
 
-def test_services_end_when_one_does(start, said):
+def test_services_end_when_one_is_killed(start, output):
     process = start("-m", "tests.servers")
-    said("err", "Running until Ctrl-C")
+    output("err", "Running until Ctrl-C")
     below = descendants(process.pid)
     (valkey,) = (pid for pid in below if "valkey" in Path(f"/proc/{pid}/cmdline").read_text())
     os.kill(valkey, signal.SIGKILL)
-    assert process.wait(PATIENCE) == 1
-    assert "redis has ended with exit code -9" in said("err") and gone(below)
+    assert process.wait(TIMEOUT) == 1
+    assert "redis has ended with exit code -9" in output("err") and gone(below)
 
 
 ONE_ENDS = """
@@ -136,21 +136,21 @@ sys.exit(main({"the API": [*python, sleep], "the worker": [*python, once]}))
 """
 
 
-def test_all_end_when_the_worker_does(start, said):
+def test_programs_end_when_the_worker_ends(start, output):
     process = start("-c", ONE_ENDS)
-    said("err", "Running until Ctrl-C")
+    output("err", "Running until Ctrl-C")
     below = descendants(process.pid)
-    assert process.wait(PATIENCE) == 1
-    assert "the worker has ended with exit code 3" in said("err") and gone(below)
-    assert urls(said("out"))[1] in said("out").splitlines()  # it was told where the servers are
+    assert process.wait(TIMEOUT) == 1
+    assert "the worker has ended with exit code 3" in output("err") and gone(below)
+    assert urls(output("out"))[1] in output("out").splitlines()  # it got the servers' addresses
 
 
-def test_api_and_worker_serve_together(start, said):
+def test_api_and_worker_run_together(start, output):
     process = start("-m", "tests.everything", REBALANCER_PORT="0")
-    address = said("out", "Log in as").partition("Listening on ")[2].split(",")[0]
+    address = output("out", "Log in as").partition("Listening on ")[2].split(",")[0]
     below = descendants(process.pid)
     assert len(below) >= 5
-    with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
+    with httpx.Client(base_url=address, timeout=TIMEOUT, trust_env=False) as client:
         until(lambda: alive(client), process)
         ready = client.get("/health/ready")
         assert ready.status_code == 200, ready.text
@@ -158,16 +158,16 @@ def test_api_and_worker_serve_together(start, said):
         token = client.post("/api/users/login", json=login).json()["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"
         assert len(client.get("/api/portfolios").json()["items"]) == 1
-    _, queue, _ = urls(said("out"))
+    _, queue, _ = urls(output("out"))
     asked = SERVICES["worker"]["healthcheck"]["test"]
     assert asked[:2] == ["CMD", "python"]
     until(lambda: healthy(asked[2:], queue) == 0, process)
     process.send_signal(signal.SIGINT)  # as Ctrl-C does
-    assert process.wait(PATIENCE) == 0
-    assert gone(below), said("err")
+    assert process.wait(TIMEOUT) == 0
+    assert gone(below), output("err")
 
 
-def test_a_queue_without_a_worker_is_not_healthy(redis_url):
+def test_queue_without_worker_is_unhealthy(redis_url):
     empty = redis_url.rpartition("/")[0] + "/9"
     assert healthy(SERVICES["worker"]["healthcheck"]["test"][2:], empty) == 1
 
@@ -180,7 +180,7 @@ def alive(client):
 
 
 def healthy(arguments, queue):
-    """The exit code of what compose asks of a worker."""
+    """Return the exit code of the worker's health check in compose."""
     asking = subprocess.run(
         [sys.executable, *arguments],
         env={

@@ -1,4 +1,4 @@
-"""Work in the background, through the running server: watched, cut off, and done all the same."""
+"""Background jobs through a running server: watched, interrupted, and completed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONG = {
     "policies": ["monthly", *(f"volatility_target:target=0.{two}" for two in range(10, 24))],
     "whole_shares": True,
 }
-"""Some seconds' work."""
+"""A backtest of some seconds."""
 
 
 def logged_in(client: httpx.Client) -> dict[str, str]:
@@ -42,7 +42,7 @@ def read(client: httpx.Client, id: str) -> dict[str, Any]:
     return job
 
 
-def test_a_backtest_outlives_a_server_that_is_killed(serve: Callable[..., Running]) -> None:
+def test_backtest_of_killed_server_is_completed_by_the_next(serve: Callable[..., Running]) -> None:
     first = serve("--upgrade")
     with first.client() as client:
         client.headers.update(logged_in(client))
@@ -54,14 +54,14 @@ def test_a_backtest_outlives_a_server_that_is_killed(serve: Callable[..., Runnin
         client.headers.update(logged_in(client))
         with client.stream("GET", f"/api/jobs/{id}/events") as stream:
             assert stream.status_code == 200
-            told = [
+            events = [
                 json.loads(line.removeprefix("data: "))
                 for line in stream.iter_lines()
                 if line.startswith("data: ")
             ]
         done = read(client, id)
-        assert (done["state"], told[-1]) == ("succeeded", done)
-        shares = [one["progress"] for one in told if one["state"] == "running"]
+        assert (done["state"], events[-1]) == ("succeeded", done)
+        shares = [one["progress"] for one in events if one["state"] == "running"]
         assert len(shares) > 2 and shares == sorted(shares)
         series = client.get(f"/api/backtest/{id}/series", params={"points": 50}).json()
         assert len(series["dates"]) == 50
@@ -69,7 +69,7 @@ def test_a_backtest_outlives_a_server_that_is_killed(serve: Callable[..., Runnin
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_server_that_stops_puts_its_job_back_and_ends_who_watches(
+def test_stopping_server_requeues_its_job_and_ends_event_streams(
     serve: Callable[..., Running], workers: str
 ) -> None:
     running = serve("--upgrade", "--workers", workers)
@@ -82,7 +82,7 @@ def test_a_server_that_stops_puts_its_job_back_and_ends_who_watches(
             assert next(lines)
             began = time.monotonic()
             running.process.send_signal(signal.SIGTERM)
-            assert "event: end" not in list(lines)  # it ends in order, with the job still to do
+            assert "event: end" not in list(lines)  # the stream ends before the job does
             assert running.process.wait(20) == 0
             assert time.monotonic() < began + 8
     again = serve()
@@ -93,7 +93,7 @@ def test_a_server_that_stops_puts_its_job_back_and_ends_who_watches(
 
 
 @pytest.mark.parametrize("_", ["redis"])
-def test_with_a_queue_workers_do_what_the_server_is_asked(
+def test_workers_run_the_servers_jobs_from_the_queue(
     serve: Callable[..., Running], tmp_path: Path, _: str
 ) -> None:
     with running(Valkey) as queue:

@@ -1,4 +1,4 @@
-"""What a server that runs does while others are away: it answers, and tells strangers nothing."""
+"""A server continues while others are down, and its responses name no addresses."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 from tests.servers import Mongo, Valkey, running
 
 CREDENTIALS = {"email": "ada@example.org", "password": "a long sentence is best"}
-STRANGERS = 60
+CLIENTS = 60
 
 
 def flood(server: Running, path: str) -> tuple[list[httpx.Response], float]:
-    """What strangers are answered who ask at once, and the seconds until somebody is logged in."""
+    """Send concurrent requests; return their responses and the seconds of a login meanwhile."""
 
     def ask(_: int) -> httpx.Response:
         with server.client() as client:
             return client.get(path)
 
-    with ThreadPoolExecutor(STRANGERS) as pool, server.client() as client:
-        asked = [pool.submit(ask, number) for number in range(STRANGERS)]
+    with ThreadPoolExecutor(CLIENTS) as pool, server.client() as client:
+        asked = [pool.submit(ask, number) for number in range(CLIENTS)]
         time.sleep(0.5)
         began = time.monotonic()
         login = client.post("/api/users/login", json=CREDENTIALS)
@@ -38,7 +38,7 @@ def flood(server: Running, path: str) -> tuple[list[httpx.Response], float]:
 
 
 @pytest.mark.parametrize("shared", ["memory", "redis"])
-def test_without_mongo_others_are_served_and_nobody_is_told_where_it_is(
+def test_mongo_outage_does_not_block_logins_or_reveal_its_address(
     serve: Callable[..., Running], shared: str, redis_url: str
 ) -> None:
     gone = "mongodb://127.0.0.1:9/x"
@@ -54,16 +54,16 @@ def test_without_mongo_others_are_served_and_nobody_is_told_where_it_is(
     for path in ("/api/market/assets", "/health/ready"):
         answers, took = flood(server, path)
         assert {answer.status_code for answer in answers} == {503}
-        assert took < 5.0, "nobody's thread waits for what is away, but for one"
+        assert took < 5.0, "only one thread may wait for the server that is down"
         for answer in answers:
             assert "MongoDB does not answer" in answer.text
             assert "127.0.0.1" not in answer.text
-    told = [line for line in server.log.read_text().splitlines() if "rebalancer.mongo" in line]
-    assert len(told) == 1, told  # once, however many asked
-    assert "MongoDB at 127.0.0.1:9 does not answer: " in told[0]
+    logged = [line for line in server.log.read_text().splitlines() if "rebalancer.mongo" in line]
+    assert len(logged) == 1, logged  # once for all requests
+    assert "MongoDB at 127.0.0.1:9 does not answer: " in logged[0]
 
 
-def test_a_server_that_was_there_before_mongo_finds_it_ready(
+def test_server_started_before_mongo_uses_it_when_ready(
     serve: Callable[..., Running], tmp_path: Path
 ) -> None:
     def rebalancer(*arguments: str) -> str:
@@ -92,8 +92,10 @@ def test_a_server_that_was_there_before_mongo_finds_it_ready(
             until(lambda: client.get("/health/ready").json()["status"] == "degraded")
             ready = client.get("/health/ready")
             assert ready.status_code == 200
-            said = ready.json()["parts"]["prices"]
-            assert said == "MongoDB does not answer; prices that are known serve on"
+            assert (
+                ready.json()["parts"]["prices"]
+                == "MongoDB does not answer; prices that are known serve on"
+            )
             assert client.get("/api/market/assets").status_code == 200
             mongo.start()
             until(lambda: client.get("/health/ready").json()["status"] == "ok")
@@ -102,7 +104,7 @@ def test_a_server_that_was_there_before_mongo_finds_it_ready(
         database.client.close()
 
 
-def test_two_deployments_on_one_server_know_nothing_of_each_other(
+def test_deployments_with_different_prefixes_do_not_share_limits(
     serve: Callable[..., Running],
 ) -> None:
     with running(Valkey) as valkey:

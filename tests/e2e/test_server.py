@@ -21,7 +21,7 @@ def logged_in(client, email="ada@example.org"):
     return login
 
 
-def test_from_registering_to_performance_and_again_after_a_restart(serve):
+def test_registration_to_performance_survives_a_restart(serve):
     server = serve("--upgrade")
     with server.client() as client:
         login = logged_in(client)
@@ -66,15 +66,15 @@ def test_from_registering_to_performance_and_again_after_a_restart(serve):
     assert again.stop(signal.SIGINT) == 0
 
 
-def test_the_ready_made_login_works_and_stays_one(serve):
+def test_demo_account_works_and_is_created_once(serve):
     for _ in range(2):
         server = serve("--upgrade", "--demo", "--workers", "2")
-        said = server.process.stdout.readline()
-        address, password = re.fullmatch("Log in as (.+) with the password: (.+)\n", said).groups()
+        line = server.process.stdout.readline()
+        address, password = re.fullmatch("Log in as (.+) with the password: (.+)\n", line).groups()
         with server.client() as client:
             who = {"email": address, "password": password}
             login = client.post("/api/users/login", json=who)
-            assert login.status_code == 200, said
+            assert login.status_code == 200, line
             client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
             (portfolio,) = client.get("/api/portfolios").json()["items"]
             assert len(portfolio["holdings"]) == 4
@@ -85,18 +85,20 @@ def test_the_ready_made_login_works_and_stays_one(serve):
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("wait", [0.0, 0.3, 3.0])  # while workers begin, and when they serve
+@pytest.mark.parametrize("wait", [0.0, 0.3, 3.0])  # while workers start, and while they serve
 def test_workers_end_with_their_parent(serve, wait):
     server = serve("--upgrade", "--workers", "2")
-    said = [line["message"] for line in server.lines]
-    workers = [int(line.rpartition(" ")[2]) for line in said if line.startswith("Spawning worker")]
+    messages = [line["message"] for line in server.lines]
+    workers = [
+        int(line.rpartition(" ")[2]) for line in messages if line.startswith("Spawning worker")
+    ]
     assert workers
     time.sleep(wait)
     server.stop(signal.SIGKILL)
     until(lambda: not answers(server) and not any(map(running, workers)))
 
 
-def test_a_log_level(serve):
+def test_log_level_suppresses_lower_records(serve):
     server = serve("--upgrade", env={"REBALANCER_LOG_LEVEL": "error"})
     assert server.stop() == 0
     assert server.lines == []
@@ -120,7 +122,7 @@ def refused(tmp_path):
     return run
 
 
-def test_a_database_without_tables_or_with_old_ones_is_refused(refused, tmp_path):
+def test_database_without_current_schema_is_refused(refused, tmp_path):
     remedy = "run `rebalancer db upgrade`, or serve with --upgrade"
     line = refused("--port", "0")
     assert "has no tables yet" in line and remedy in line
@@ -133,7 +135,7 @@ def test_a_database_without_tables_or_with_old_ones_is_refused(refused, tmp_path
     assert "does not know" in refused("--port", "0", "--upgrade")
 
 
-def test_a_port_that_is_taken(refused, serve):
+def test_port_in_use_is_refused(refused, serve):
     server = serve("--upgrade")
     port = server.address.rpartition(":")[2]
     assert f"port: {port} is taken by another program" in refused("--port", port)
@@ -168,5 +170,5 @@ def test_a_port_that_is_taken(refused, serve):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list | dict) else "",
 )
-def test_what_cannot_be_served_is_refused(refused, options, env, fragment):
+def test_invalid_setup_is_refused(refused, options, env, fragment):
     assert fragment in refused(*options, env={f"REBALANCER_{k}": v for k, v in env.items()})

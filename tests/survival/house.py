@@ -1,4 +1,4 @@
-"""The whole system as processes of its own, each of which can be killed."""
+"""The complete system as processes that can be killed one by one."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from tests.contracts.stores import a_deposit, a_managed, a_user
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 from tests.servers import Mongo, Postgres, Server, Valkey, running
 
-PATIENCE = 60.0
-"""Seconds that anything may take to come back."""
+TIMEOUT = 60.0
+"""Seconds within which every part must recover."""
 
 PASSWORD = "correct horse battery staple"
 BOOK_OWNER = "book@example.org"
 BOOK = 1500
-"""Portfolios that batches walk over."""
+"""Portfolios in each batch."""
 
-_BEGINS = 3.0
-"""Seconds that a process has to begin: only then it is killed, as a kill should hit what works."""
+_START = 3.0
+"""Seconds before a new process may be killed, so that kills hit working processes."""
 
 
 class Supervised:
-    """A process that is started again whenever it ends, as an init system would.
+    """A process that is restarted whenever it ends, as by an init system.
 
     Attributes:
-        process: The latest.
-        failures: With which codes others before it have ended by themselves, in their midst.
+        process: The current one.
+        failures: Exit codes of earlier ones that ended by themselves after they had started.
     """
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path):
@@ -53,7 +53,7 @@ class Supervised:
         self._command, self._environment, self._folder = command, environment, folder
         self._stopping = False
         self.failures: list[int] = []
-        self._started, self._said = 0.0, 0
+        self._started, self._log_start = 0.0, 0
         self._start()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -62,16 +62,16 @@ class Supervised:
     def _log(self) -> Path:
         return self._folder / f"{self.name}.log"
 
-    def _works(self) -> bool:
-        """Whether the latest has said that it does what it is there for."""
+    def _is_ready(self) -> bool:
+        """Return whether the current process has logged that it is ready."""
         with self._log.open("rb") as log:
-            log.seek(self._said)
-            said = log.read()
-        return b"Listening on" in said or b"Working on" in said
+            log.seek(self._log_start)
+            text = log.read()
+        return b"Listening on" in text or b"Working on" in text
 
     def _start(self) -> None:
         self._started = time.monotonic()
-        self._said = self._log.stat().st_size if self._log.exists() else 0
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command,
@@ -86,22 +86,22 @@ class Supervised:
         while not self._stopping:
             code = self.process.poll()
             if code is not None and not self._stopping:
-                # While it begins it may find that the database is away, or its port still taken by
-                # one that was killed. Once it works it bears all that.
-                if code != -signal.SIGKILL and self._works():
+                # While it starts, the database may be down, or a killed predecessor may still hold
+                # its port. Once it is ready, it must survive all that.
+                if code != -signal.SIGKILL and self._is_ready():
                     self.failures.append(code)
                 self._start()
             time.sleep(0.1)
 
     def kill(self) -> bool:
-        """End it at once; False if it has only just begun, or has ended already."""
-        if self.process.poll() is not None or time.monotonic() < self._started + _BEGINS:
+        """Kill the process; return False if it has just started or has already ended."""
+        if self.process.poll() is not None or time.monotonic() < self._started + _START:
             return False
         self.process.kill()
         return True
 
     def kill_a_child(self, dice: random.Random) -> bool:
-        """End one of its processes at once; False if it has none."""
+        """Kill one of its child processes; return False without one."""
         with suppress(psutil.NoSuchProcess):
             mine = [
                 child
@@ -114,12 +114,12 @@ class Supervised:
         return False
 
     def stop(self) -> int:
-        """Have it end in order; its exit code."""
+        """Stop it in order; return its exit code."""
         self._stopping = True
         self._thread.join()
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(PATIENCE)
+            return self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -127,7 +127,7 @@ class Supervised:
 
 @attrs.define
 class House:
-    """Servers, the API, workers, and where they are."""
+    """The running servers, API and workers, and their addresses."""
 
     folder: Path
     servers: dict[str, Server]
@@ -137,11 +137,11 @@ class House:
     workers: list[Supervised]
 
     def client(self) -> httpx.Client:
-        """A client of the API that no proxy comes between."""
+        """Return a client of the API that ignores proxy settings."""
         return httpx.Client(base_url=self.address, timeout=15.0, trust_env=False)
 
     def ready(self) -> str | None:
-        """What /health/ready says of itself; None from nobody."""
+        """Return the status of /health/ready; None without a response."""
         try:
             with self.client() as client:
                 return str(client.get("/health/ready").json().get("status"))
@@ -149,32 +149,32 @@ class House:
             return None
 
     def wait(self, states: tuple[str, ...] = ("ok",)) -> float:
-        """Seconds until the API says that it is in one of some states."""
+        """Wait until the API reports one of the states; return the seconds."""
         return until(lambda: self.ready() in states, f"the API in {states}")
 
     def settings(self) -> Settings:
-        """What the processes read from the environment."""
+        """Return the settings of the processes."""
         return Settings.read(self.environment)
 
 
-def until(so: Callable[[], object], what: str, patience: float = PATIENCE) -> float:
-    """Seconds until something is so."""
+def until(condition: Callable[[], object], what: str, timeout: float = TIMEOUT) -> float:
+    """Wait until a condition holds; return the seconds."""
     began = time.monotonic()
-    while not so():
-        assert time.monotonic() < began + patience, f"waited in vain for {what}"
+    while not condition():
+        assert time.monotonic() < began + timeout, f"timed out waiting for {what}"
         time.sleep(0.1)
     return time.monotonic() - began
 
 
 @contextmanager
 def house(folder: Path, *, people: int, workers: int = 2, book: int = BOOK) -> Iterator[House]:
-    """Everything, started, with people and portfolios in it; stopped at the end.
+    """Start the complete system with users and portfolios; stop it at the end.
 
     Args:
         folder: For logs and prices.
-        people: How many are registered, as user0@example.org and so on.
-        workers: Processes that do jobs.
-        book: Portfolios of somebody who does not log in.
+        people: Number of registered users: user0@example.org and so on.
+        workers: Number of worker processes.
+        book: Number of portfolios of a user who never logs in.
     """
     with ExitStack() as stack:
         servers = {
@@ -203,14 +203,14 @@ def house(folder: Path, *, people: int, workers: int = 2, book: int = BOOK) -> I
         _fill(Settings.read(environment), people, book)
         api = Supervised("api", [COMMAND, "serve", "--workers", "2"], environment, folder)
         stack.callback(api.stop)
-        hands = []
+        crew = []
         for number in range(workers):
-            hand = Supervised(
+            worker = Supervised(
                 f"worker-{number}", [COMMAND, "worker", "--concurrency", "1"], environment, folder
             )
-            hands.append(hand)
-            stack.callback(hand.stop)
-        made = House(folder, servers, environment, f"http://127.0.0.1:{port}", api, hands)
+            crew.append(worker)
+            stack.callback(worker.stop)
+        made = House(folder, servers, environment, f"http://127.0.0.1:{port}", api, crew)
         made.wait()
         yield made
 
@@ -233,7 +233,7 @@ def _fill(settings: Settings, people: int, book: int) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

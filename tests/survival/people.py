@@ -1,4 +1,4 @@
-"""People who use the API, come what may, and remember what they were promised."""
+"""Clients that use the API through every outage, and record its responses."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import httpx
 
 from tests.survival.house import PASSWORD, House
 
-AGAIN = (429, 502, 503, 504)
-"""Answers that say: come again."""
+RETRIED = (429, 502, 503, 504)
+"""Statuses after which a client repeats its request."""
 
 
 @attrs.define
 class Promises:
-    """What the API has said that it did, and how it said it.
+    """Effects that the API has confirmed, and its responses.
 
     Attributes:
         deposits: Amounts by portfolio and key.
-        executed: Proposals that were accepted and carried out.
-        jobs: Backtests that were taken on, with whose they are.
+        executed: Proposals that were accepted and executed.
+        jobs: Backtests that were accepted, with their owners.
         edits: Version and name after each edit, by portfolio.
-        unsure: Edits of which nobody knows whether they took place, by portfolio: the answer was
-            lost, and asked again, they would contradict themselves.
-        answers: How often each operation was answered with each status; 0: not at all.
-        took: Seconds that each good answer took, by operation.
-        wrong: What nobody may be told, in words.
+        unsure: Edits with unknown outcome, by portfolio: the response was lost, and a repeated
+            edit conflicts with itself.
+        answers: Number of responses by operation and status; 0 means no response.
+        took: Seconds of each successful response, by operation.
+        wrong: Responses that must never occur, in words.
     """
 
     deposits: dict[tuple[str, str], Decimal] = attrs.field(factory=dict)
@@ -46,59 +46,59 @@ class Promises:
 
 
 class Gone(Exception):
-    """Nobody has answered for longer than anything may take to come back."""
+    """The API did not respond within the time that any recovery may take."""
 
 
 class Person:
-    """Somebody with a token, who asks again until there is an answer."""
+    """A logged-in client that repeats each request until it gets a final response."""
 
     def __init__(self, house: House, email: str, promises: Promises, seed: int) -> None:
         self.email, self.promises = email, promises
         self.dice = random.Random(seed)
         self.client = house.client()
-        self.asked_again = False
+        self.repeated = False
         self._count = 0
 
     def log_in(self) -> None:
-        """Get a token."""
+        """Log in and store the token."""
         who = {"email": self.email, "password": PASSWORD}
         login = self.ask("log in", "POST", "/api/users/login", json=who)
         assert login.status_code == 200, login.text
         self.client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
 
     def key(self) -> dict[str, str]:
-        """A name for a request that nobody else has."""
+        """Return a header with a unique idempotency key."""
         self._count += 1
         return {"Idempotency-Key": f"{id(self)}-{self._count}-{self.dice.random()}"}
 
     def ask(self, what: str, method: str, path: str, **options: Any) -> httpx.Response:
-        """The answer that settles it, however often the same has to be asked."""
+        """Repeat a request until its response is final; return that."""
         latest = time.monotonic() + 120
-        self.asked_again = False
+        self.repeated = False
         while time.monotonic() < latest:
             began = time.monotonic()
             try:
                 answer = self.client.request(method, path, **options)
             except httpx.TransportError:
                 self._note(what, 0)
-                self.asked_again = True
+                self.repeated = True
                 time.sleep(self.dice.uniform(0.05, 0.3))
                 continue
             self._note(what, answer.status_code, time.monotonic() - began)
-            if answer.status_code >= 500 and answer.status_code not in AGAIN:
+            if answer.status_code >= 500 and answer.status_code not in RETRIED:
                 with self.promises.lock:
                     self.promises.wrong.append(f"{what}: {answer.status_code} {answer.text[:300]}")
                 return answer
             if answer.status_code == 401 and what != "log in":
                 self.log_in()
                 continue
-            carried_out = answer.status_code == 409 and "Idempotency-Key" in answer.text
-            if answer.status_code in AGAIN or carried_out:
-                self.asked_again = True
+            in_progress = answer.status_code == 409 and "Idempotency-Key" in answer.text
+            if answer.status_code in RETRIED or in_progress:
+                self.repeated = True
                 time.sleep(self.dice.uniform(0.05, 0.3))
                 continue
             return answer
-        raise Gone(f"{what}: nobody answers")
+        raise Gone(f"{what}: no response")
 
     def _note(self, what: str, status: int, took: float | None = None) -> None:
         with self.promises.lock:
@@ -107,7 +107,7 @@ class Person:
                 self.promises.took.setdefault(what, []).append(took)
 
     def open(self) -> str:
-        """A portfolio of theirs."""
+        """Open a portfolio; return its id."""
         body = {
             "name": "Shared",
             "targets": {"A": 0.4, "B": 0.3},
@@ -119,7 +119,7 @@ class Person:
         return str(opened.json()["id"])
 
     def deposit(self, portfolio: str) -> None:
-        """Pay in an amount that nobody else does."""
+        """Deposit a random amount."""
         headers, amount = self.key(), f"{self.dice.randrange(1, 500)}.{self.dice.randrange(100):02}"
         path = f"/api/portfolios/{portfolio}/cash-flows"
         body = {"kind": "deposit", "amount": amount}
@@ -130,7 +130,7 @@ class Person:
                 self.promises.deposits[portfolio, key] = Decimal(amount)
 
     def withdraw(self, portfolio: str) -> None:
-        """Take out what may be more than there is."""
+        """Withdraw an amount that may exceed the cash."""
         headers = self.key()
         path = f"/api/portfolios/{portfolio}/cash-flows"
         amount = f"{self.dice.choice([5, 50, 100_000])}.00"
@@ -142,7 +142,7 @@ class Person:
                 self.promises.deposits[portfolio, key] = -Decimal(amount)
 
     def rebalance(self, portfolio: str) -> None:
-        """Ask what to trade, and accept it."""
+        """Request a proposal and accept it."""
         policy = self.dice.choice(["monthly", "band"])
         body = {"portfolio_id": portfolio, "policy": policy}
         made = self.ask("predict", "POST", "/api/rebalance/predict", json=body)
@@ -155,7 +155,7 @@ class Person:
                 self.promises.executed.add(made.json()["id"])
 
     def edit(self, portfolio: str) -> None:
-        """Read, change, write."""
+        """Read a portfolio and change its name."""
         path = f"/api/portfolios/{portfolio}"
         seen = self.ask("read", "GET", path)
         name = f"Name {self.dice.random()}"
@@ -168,12 +168,12 @@ class Person:
                 if version in edits:
                     self.promises.wrong.append(f"version {version} of {portfolio} twice")
                 edits[version] = name
-        elif self.asked_again:
+        elif self.repeated:
             with self.promises.lock:
                 self.promises.unsure[portfolio] += 1
 
     def backtest(self) -> None:
-        """Have a policy tried; how it went is asked in the end."""
+        """Start a backtest; its outcome is checked at the end."""
         body = {"policies": self.dice.sample(["monthly", "band", "trend", "weekly"], 2)}
         job = self.ask("backtest", "POST", "/api/backtest", json=body)
         if job.status_code == 202:
@@ -181,12 +181,12 @@ class Person:
                 self.promises.jobs[job.json()["id"]] = self.email
 
     def live(self, portfolios: list[str], stop: threading.Event, jobs: float = 0.03) -> None:
-        """Do this and that until it is enough.
+        """Send random requests until ``stop`` is set.
 
         Args:
-            portfolios: Theirs, which others use at the same time.
-            stop: When it is.
-            jobs: Share of backtests in what they do.
+            portfolios: The user's portfolios, which other clients use at the same time.
+            stop: Ends the loop.
+            jobs: Share of backtests among the requests.
         """
         acts = [self.deposit, self.withdraw, self.rebalance, self.edit]
         while not stop.is_set():

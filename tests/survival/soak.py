@@ -1,9 +1,9 @@
-"""Everything in use, and one part after another killed: does what was promised hold?
+"""Use the complete system while its parts are killed, and check that every response holds.
 
-``python -m tests.survival.soak --kills 100`` runs until there were so many kills, then checks:
-every deposit and every accepted order stands in the ledger exactly once, money adds up to the
-cent, each job that was taken on was done, each portfolio of a batch has one proposal, nobody was
-told of an error of ours, and the API came back by itself.
+``python -m tests.survival.soak --kills 100`` stops after that many kills and then checks: every
+deposit and every accepted order is in the ledger exactly once, money adds up to the cent, each
+accepted job was completed, each portfolio of a batch has one proposal, no response was an internal
+error, and the API recovered by itself.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from tests.survival.house import BOOK, BOOK_OWNER, House, house, until
 from tests.survival.people import Person, Promises
 
 USERS, SHARED = 4, 3
-"""People who are registered, and portfolios of each."""
+"""Number of registered users, and of portfolios of each."""
 
 Fill = tuple[str, str, Decimal, Decimal, Decimal, Decimal]
-"""Side, symbol, quantity, price, value and cost of what was traded."""
+"""Side, symbol, quantity, price, value and cost of a trade."""
 
 VICTIMS = {
     "a process of the API": 5,
@@ -54,21 +54,21 @@ VICTIMS = {
     "redis": 3,
     "mongo": 2,
 }
-"""What is killed, and how often in proportion."""
+"""Parts to kill, with their relative frequencies."""
 
 
 @attrs.define
 class Report:
-    """What happened.
+    """Results of a soak.
 
     Attributes:
-        kills: How often each part was killed.
-        promises: What people were told.
+        kills: Number of kills of each part.
+        promises: Effects that the API has confirmed.
         recoveries: Seconds until the API was ready again after a server was killed, by server.
-        runs: Batch runs that were finished.
-        attempts: How often each job was begun.
-        seconds: How long it took.
-        findings: What did not hold, in words; empty if all did.
+        runs: Finished batch runs.
+        attempts: Number of jobs by their number of attempts.
+        seconds: Duration.
+        findings: Violations in words; empty if everything held.
     """
 
     kills: Counter[str] = attrs.field(factory=Counter)
@@ -81,14 +81,14 @@ class Report:
 
 
 def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 0.0) -> Report:
-    """Use everything, kill so many times, and check.
+    """Run clients, kill parts of the system, and check the result.
 
     Args:
         folder: For logs.
-        kills: How often something is killed.
-        clients: People at a time.
-        seed: What the dice follow from; the moments differ all the same.
-        seconds: How long people go on at least.
+        kills: Number of kills.
+        clients: Number of concurrent clients.
+        seed: Of the random choices; their timing still differs between runs.
+        seconds: Minimum duration.
     """
     report = Report()
     with house(folder, people=USERS) as home:
@@ -119,7 +119,7 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
                 try:
                     error = one.exception(180)
                 except TimeoutError:
-                    error = TimeoutError("it does not end")
+                    error = TimeoutError("it does not stop")
                 if error is not None:
                     report.findings.append(f"a client ended with {error!r}")
         for person in people:
@@ -134,20 +134,20 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
 
 
 class Batches:
-    """`rebalancer batch --all` again and again; one that was killed is resumed."""
+    """Repeated runs of `rebalancer batch --all`; a killed one is resumed."""
 
     def __init__(self, home: House, report: Report) -> None:
         self.home, self.report = home, report
         self.process: subprocess.Popen[str] | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Until it is enough, one was finished, and the last one is."""
-        resume, finished, latest, complaint = False, False, 0.0, ""
+        """Run batches until ``stop`` is set, one has finished, and the last one has, too."""
+        resume, finished, latest, errors = False, False, 0.0, ""
         while not stop.is_set() or resume or not finished:
             if stop.is_set():
                 latest = latest or time.monotonic() + 120
                 if time.monotonic() > latest:
-                    raise AssertionError(f"the last batch does not end: {complaint}")
+                    raise AssertionError(f"the last batch does not end: {errors}")
             command = [COMMAND, "batch", "--all", "--policy", "monthly", "--workers", "2", "--json"]
             self.process = subprocess.Popen(
                 [*command, *(["--resume"] if resume else [])],
@@ -157,14 +157,14 @@ class Batches:
                 env=self.home.environment,
                 cwd=self.home.folder,
             )
-            _, complaint = self.process.communicate()
+            _, errors = self.process.communicate()
             done = self.process.returncode == 0
             finished |= done
-            resume = not done and "waits to be finished" not in complaint
+            resume = not done and "waits to be finished" not in errors
             time.sleep(0.3)
 
     def kill(self) -> bool:
-        """Kill what runs; False if nothing does."""
+        """Kill the running batch; return False without one."""
         if self.process is None or self.process.poll() is not None:
             return False
         self.process.kill()
@@ -172,18 +172,18 @@ class Batches:
 
 
 def _kill(home: House, batches: Batches, report: Report, kills: int, dice: random.Random) -> None:
-    """One part after another, at moments that nobody knows."""
+    """Kill one part after another at random moments."""
     names, weights = list(VICTIMS), list(VICTIMS.values())
-    spared_until = 0.0
+    protected_until = 0.0
     while sum(report.kills.values()) < kills:
         time.sleep(dice.uniform(0.1, 1.2))
         name = dice.choices(names, weights)[0]
         if name == "a process of the API":
-            # A server that loses the same process twice within seconds takes that for a bug of its
-            # own and ends. It is started again, but is to come back by itself here.
-            if time.monotonic() < spared_until:
+            # A server that loses the same process twice within seconds exits, as it assumes a bug.
+            # It would be restarted, but here it must recover by itself.
+            if time.monotonic() < protected_until:
                 continue
-            spared_until = time.monotonic() + 7
+            protected_until = time.monotonic() + 7
         if name in home.servers:
             server = home.servers[name]
             server.kill()
@@ -207,7 +207,7 @@ def _kill(home: House, batches: Batches, report: Report, kills: int, dice: rando
 
 
 def _check(home: House, report: Report) -> None:
-    """Compare what was promised with what is kept."""
+    """Compare the confirmed effects with the stored data."""
     promises, findings = report.promises, report.findings
     findings += promises.wrong
     wired = build_container(Sources(), settings=home.settings())
@@ -225,15 +225,15 @@ def _check(home: House, report: Report) -> None:
     findings += wired.get(Database).findings()
     reports = wired.get(Reports)
     with work.read() as tx:
-        kept = {str(job.id): job for job in tx.jobs.page(limit=100_000)}
+        stored = {str(job.id): job for job in tx.jobs.page(limit=100_000)}
         for id in promises.jobs:
-            job = kept.get(id)
+            job = stored.get(id)
             if job is None or job.state is not JobState.SUCCEEDED or job.result is None:
                 state = job and (job.state.value, job.error)
-                findings.append(f"job {id} was taken on and is {state}")
+                findings.append(f"job {id} was accepted and is {state}")
             elif reports.get(job.id).document["result"] != job.result:
                 findings.append(f"job {id} has another report than result")
-        report.attempts.update(job.attempts for job in kept.values())
+        report.attempts.update(job.attempts for job in stored.values())
         for number in range(USERS):
             user = tx.users.by_email(f"user{number}@example.org")
             assert user is not None
@@ -250,7 +250,7 @@ def _check_portfolio(
     id = str(portfolio.id)
     if portfolio.positions.cash < 0:
         findings.append(f"{id} has cash {portfolio.positions.cash}")
-    # Every flow once: what was promised, beside what it was opened with.
+    # Every flow once: the confirmed ones, and the opening deposit.
     flows = Counter(
         entry.amount if entry.kind is EntryKind.DEPOSIT else -entry.amount
         for entry in ledger.entries
@@ -281,8 +281,8 @@ def _check_portfolio(
         if str(record.id) in promises.executed and record.stage is not Stage.EXECUTED:
             findings.append(f"proposal {record.id} was executed and is {record.stage}")
     if fills:
-        findings.append(f"{id} has fills of nobody: {dict(fills)}")
-    # No update lost: each change made one version, and only edits change what it is called.
+        findings.append(f"{id} has fills without a proposal: {dict(fills)}")
+    # No update lost: each change made one version, and only edits change the name.
     edits, unsure = promises.edits.get(id, {}), promises.unsure[id]
     known = 1 + len(edits) + sum(flows.values()) - 1 + executed
     if not known <= portfolio.version <= known + unsure:
@@ -291,7 +291,7 @@ def _check_portfolio(
             f"{unsure} more"
         )
     if edits and not unsure and portfolio.mandate.name != edits[max(edits)]:
-        findings.append(f"{id} is not called {edits[max(edits)]}")
+        findings.append(f"{id} is not named {edits[max(edits)]}")
 
 
 def _check_runs(tx: Transaction, report: Report) -> None:
@@ -310,13 +310,13 @@ def _check_runs(tx: Transaction, report: Report) -> None:
             continue
         report.runs.append(run)
         mine = ended.proposed + ended.nothing + ended.failed
-        # The shared portfolios are walked over, too.
+        # The shared portfolios are part of the run, too.
         if not BOOK <= mine <= BOOK + USERS * SHARED or count != BOOK:
             report.findings.append(f"run {run} has {count} proposals of {BOOK}, and counts {mine}")
 
 
 def show(report: Report, console: Console) -> None:
-    """The numbers, for people."""
+    """Print the results as tables."""
     table = Table("killed", "times", "back after, s (median, longest)")
     for name, times in report.kills.most_common():
         back = sorted(report.recoveries.get(name, []))
@@ -336,7 +336,7 @@ def show(report: Report, console: Console) -> None:
         f"{sum(report.kills.values())} kills in {report.seconds:.0f} s: "
         f"{len(promises.deposits)} flows, {len(promises.executed)} rebalances, "
         f"{sum(map(len, promises.edits.values()))} edits, {len(promises.jobs)} backtests "
-        f"(begun {dict(sorted(report.attempts.items()))} times), {len(report.runs)} batch runs; "
+        f"(attempts {dict(sorted(report.attempts.items()))}), {len(report.runs)} batch runs; "
         + (f"{len(report.findings)} promises broken" if report.findings else "every promise held")
     )
     for finding in report.findings[:20]:
@@ -344,11 +344,11 @@ def show(report: Report, console: Console) -> None:
 
 
 def main() -> int:
-    """Run it, and tell."""
+    """Run a soak and print its results."""
     parser = argparse.ArgumentParser(prog="python -m tests.survival.soak", description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="default: 100")
-    parser.add_argument("--clients", type=int, default=12, help="people at a time; default: 12")
-    parser.add_argument("--seconds", type=float, default=0.0, help="go on for so long at least")
+    parser.add_argument("--clients", type=int, default=12, help="concurrent clients; default: 12")
+    parser.add_argument("--seconds", type=float, default=0.0, help="minimum duration")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
     parser.add_argument("--keep", type=Path, help="folder for logs; default: a temporary one")
     asked = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The soak notices what it is there to notice: each kind of broken promise, made on purpose."""
+"""The soak's checks find each kind of violation, made on purpose."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def findings(work, portfolio, promises):
     return " ".join(found)
 
 
-def kept(work, *more):
-    """A portfolio that was opened with 10,000, after some more entries."""
+def stored(work, *more):
+    """Store a portfolio opened with 10,000, with further entries."""
     user = a_user()
     first = a_deposit("10000.00")
     portfolio = a_managed(user.id, [first])
@@ -44,15 +44,15 @@ def kept(work, *more):
     return portfolio
 
 
-def test_promises_that_are_kept(work):
-    portfolio = kept(work, a_deposit("5.50"), a_deposit("7.00"))
+def test_fulfilled_promises_give_no_finding(work):
+    portfolio = stored(work, a_deposit("5.50"), a_deposit("7.00"))
     id = str(portfolio.id)
     promises = Promises(deposits={(id, "a"): Decimal("5.50"), (id, "b"): Decimal("7.00")})
     assert findings(work, portfolio, promises) == ""
 
 
-def test_a_deposit_that_is_missing_or_there_twice(work):
-    portfolio = kept(work, a_deposit("5.50"), a_deposit("5.50"))
+def test_missing_and_repeated_deposits_are_found(work):
+    portfolio = stored(work, a_deposit("5.50"), a_deposit("5.50"))
     id = str(portfolio.id)
     once = {(id, "a"): Decimal("5.50")}
     assert "too many" in findings(work, portfolio, Promises(deposits=once))
@@ -60,13 +60,13 @@ def test_a_deposit_that_is_missing_or_there_twice(work):
     assert "missing" in findings(work, portfolio, Promises(deposits=more))
 
 
-def test_a_rebalance_without_its_fills_or_with_fills_twice(work):
-    portfolio = kept(work)
+def test_missing_and_repeated_fills_are_found(work):
+    portfolio = stored(work)
     done = attrs.evolve(a_proposal(portfolio), stage=Stage.EXECUTED, executed=NOW)
     with work.begin() as tx:
         tx.proposals.add([done])
     assert "other fills" in findings(work, portfolio, Promises())
-    for expected in (False, True):  # the first is as it should be, the second too many
+    for expected in (False, True):  # the first fill is correct, the second is one too many
         fill = a_fill(done)
         with work.begin() as tx:
             portfolio = tx.portfolios.get(portfolio.id)
@@ -76,16 +76,16 @@ def test_a_rebalance_without_its_fills_or_with_fills_twice(work):
         assert ("other fills" in findings(work, portfolio, Promises())) is expected
 
 
-def test_an_execution_that_was_promised_and_is_none(work):
-    portfolio = kept(work)
+def test_lost_execution_is_found(work):
+    portfolio = stored(work)
     record = a_proposal(portfolio)
     with work.begin() as tx:
         tx.proposals.add([record])
     assert "was executed" in findings(work, portfolio, Promises(executed={str(record.id)}))
 
 
-def test_a_fill_that_differs_from_its_order(work):
-    portfolio = kept(work)
+def test_fill_unlike_its_order_is_found(work):
+    portfolio = stored(work)
     done = attrs.evolve(a_proposal(portfolio), stage=Stage.EXECUTED, executed=NOW)
     fill = a_fill(done)
     three = attrs.evolve(fill, quantity=3 * fill.quantity)
@@ -96,19 +96,19 @@ def test_a_fill_that_differs_from_its_order(work):
     assert "other fills" in findings(work, portfolio, Promises())
 
 
-def test_an_edit_that_was_lost(work):
-    portfolio = kept(work)
+def test_lost_edit_is_found(work):
+    portfolio = stored(work)
     id = str(portfolio.id)
     assert "at version 1" in findings(work, portfolio, Promises(edits={id: {2: "Another"}}))
-    assert "not called" in findings(work, portfolio, Promises(edits={id: {1: "Another"}}))
-    flow = kept(work, a_deposit("5.50"))
+    assert "not named" in findings(work, portfolio, Promises(edits={id: {1: "Another"}}))
+    flow = stored(work, a_deposit("5.50"))
     id = str(flow.id)
     overwritten = Promises(deposits={(id, "a"): Decimal("5.50")}, edits={id: {2: "Another"}})
-    assert "not called Another" in findings(work, flow, overwritten)
+    assert "not named Another" in findings(work, flow, overwritten)
 
 
-def test_a_change_that_nobody_made(work):
-    portfolio = kept(work)
+def test_unexplained_change_is_found(work):
+    portfolio = stored(work)
     with work.begin() as tx:
         tx.portfolios.save(portfolio.revised(portfolio.mandate, NOW))
     id = str(portfolio.id)
@@ -116,7 +116,7 @@ def test_a_change_that_nobody_made(work):
     assert findings(work, portfolio, Promises(unsure=Counter({id: 1}))) == ""
 
 
-def test_a_run_that_was_never_finished(work):
+def test_unfinished_run_is_found(work):
     owner, run = a_user(email=soak.BOOK_OWNER), a_run()
     portfolio = a_managed(owner.id)
     with work.begin() as tx:
@@ -130,7 +130,7 @@ def test_a_run_that_was_never_finished(work):
     assert report.findings == [f"run {run.id} was never finished"]
 
 
-def test_a_portfolio_with_two_proposals_of_a_run(work, monkeypatch):
+def test_second_proposal_of_a_run_is_found(work, monkeypatch):
     monkeypatch.setattr(soak, "BOOK", 1)
     owner, run = a_user(email=soak.BOOK_OWNER), a_run()
     portfolio = a_managed(owner.id)

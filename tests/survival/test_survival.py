@@ -1,4 +1,4 @@
-"""A short soak in each run of the tests; `make soak` is the long one."""
+"""A short soak for each test run; `make soak` is the long one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rich.console import Console
 from tests.survival.soak import show, soak
 
 
-def test_what_was_promised_holds_whatever_is_killed(tmp_path):
+def test_confirmed_effects_survive_kills(tmp_path):
     report = soak(tmp_path, kills=12, clients=6, seed=int(time.time()))
-    show(report, Console(width=150))  # told if it fails
+    show(report, Console(width=150))  # pytest prints it on failure
     assert report.findings == []
     assert sum(report.kills.values()) == 12
     assert report.promises.executed and report.promises.deposits and report.promises.jobs
     assert report.runs
 
 
-def test_fifty_at_once_on_shared_portfolios(tmp_path):
+def test_fifty_clients_share_portfolios_without_lost_updates(tmp_path):
     report = soak(tmp_path, kills=0, clients=50, seed=1, seconds=12)
     show(report, Console(width=150))
     assert report.findings == []
