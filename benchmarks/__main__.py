@@ -1,6 +1,6 @@
-"""`python -m benchmarks [name ...]`: measure beside the peers, and print one table.
+"""`python -m benchmarks [name ...]`: measure rebalancer and its peers, and print one table.
 
-Nothing is asserted on time: figures depend on the machine, and on what else runs on it.
+No benchmark asserts a time: figures depend on the machine and on its other load.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ SUBJECTS = (
 
 
 def main() -> None:
-    """Run the subjects that are named, or all."""
+    """Run the named subjects, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"some of {', '.join(SUBJECTS)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="save the figures as well")
-    parser.add_argument("--date", metavar="DAY", help="to be saved with them")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also save the figures")
+    parser.add_argument("--date", metavar="DAY", help="date to save with the figures")
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in SUBJECTS]
     if unknown:
-        parser.error(f"{', '.join(unknown)}: not a benchmark; there are {', '.join(SUBJECTS)}")
+        parser.error(f"{', '.join(unknown)}: not a benchmark; choose from {', '.join(SUBJECTS)}")
 
-    # As the command does: small matrices gain nothing from threads. Before numpy is imported.
+    # As the command does: small matrices gain nothing from threads. Set before numpy is imported.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     from benchmarks.figures import show, surroundings
 
     found = {}
-    # In reverse, so that the peers' libraries, which `monthly` loads, burden none of the others.
+    # In reverse, because `monthly` loads the peers' libraries, which would slow the others down.
     for name in reversed(SUBJECTS):
         if name in asked.names or not asked.names:
             print(f"measuring {name} ...", file=sys.stderr, flush=True)
             try:
                 found[name] = list(import_module(f"benchmarks.{name}").figures())
             except ModuleNotFoundError as error:
-                sys.exit(f"{error.name} is not installed; `make bench` installs it, and runs all")
+                sys.exit(f"{error.name} is not installed; run `make bench`, which installs it")
     figures = [figure for name in SUBJECTS for figure in found.get(name, ())]
     if asked.json:
         saved = surroundings(asked.date) | {"figures": [figure.saved() for figure in figures]}

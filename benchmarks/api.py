@@ -1,4 +1,4 @@
-"""The HTTP API on SQLite under load, beside a bare Litestar route with one query."""
+"""Load the HTTP API on SQLite, and compare it with a bare Litestar route with one query."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def figures() -> Iterator[Figure]:
         ours=predict.p50,
         aim=0.015,
         note=f"{WORKERS} worker processes on SQLite, {PORTFOLIOS} portfolios of 8 assets, each "
-        f"proposal kept; {predict.rate:,.0f} proposals a second. The clients share the machine's "
-        f"cores. A client alone waits {alone.p50 * 1e3:.1f} ms.",
+        f"proposal stored; {predict.rate:,.0f} proposals a second. The clients share the machine's "
+        f"cores. A single client waits {alone.p50 * 1e3:.1f} ms.",
     )
     yield Figure(
         subject="api",
@@ -74,7 +74,7 @@ def figures() -> Iterator[Figure]:
         peer_name="bare Litestar route, one query through SQLAlchemy",
         peer=usual.rate,
         aim_ratio=0.5,
-        note="The bare routes check no token, open no transaction and value nothing; they run "
+        note="The bare routes check no token, open no transaction and value no portfolio; they run "
         f"under the same server with as many workers. p50 {read.p50 * 1e3:.1f} ms against "
         f"{usual.p50 * 1e3:.1f} and {least.p50 * 1e3:.1f} ms.",
     )
@@ -95,11 +95,11 @@ def _predict(token: str, portfolio: str) -> bytes:
 def _sound(*loads: Load) -> None:
     for one in loads:
         if one.errors:
-            raise RuntimeError(f"{one.errors} answers were not what they should be")
+            raise RuntimeError(f"{one.errors} responses had an unexpected status")
 
 
 def _filled(port: int) -> tuple[str, list[str]]:
-    """Somebody's access token, and the ids of their portfolios."""
+    """Register a user with portfolios; return the access token and their ids."""
     who = {"email": "bench@example.org", "password": PASSWORD}
     _call(port, "POST", "/api/users/register", who)
     token = _call(port, "POST", "/api/users/login", who)["access_token"]
@@ -135,7 +135,7 @@ def _ours(url: str) -> Iterator[int]:
     settings = {
         "REBALANCER_DATABASE_URL": url,
         "REBALANCER_LOG_LEVEL": "warning",
-        "REBALANCER_RATE_LIMIT": "0",  # the clients share one address, and ask at full speed
+        "REBALANCER_RATE_LIMIT": "0",  # all clients share one address
         "REBALANCER_LOGIN_LIMIT": "0",
     }
     with _serving(arguments, port, "/health/ready", settings):
@@ -156,7 +156,7 @@ def _bare(database: Path, which: str) -> Iterator[int]:
 def _serving(
     arguments: list[str], port: int, path: str, settings: dict[str, str]
 ) -> Iterator[None]:
-    """A server of our own, until it is no longer needed."""
+    """Run a server for the duration of the block."""
     with subprocess.Popen(
         arguments,
         env={**os.environ, **settings},
@@ -180,7 +180,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
             urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
             return
         except urllib.error.HTTPError:
-            return  # it answers, if only to say no
+            return  # any status means that it answers
         except OSError:
             time.sleep(0.1)
     raise RuntimeError("the server did not answer within a minute")

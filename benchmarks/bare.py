@@ -1,4 +1,4 @@
-"""The least that could answer: one Litestar route that reads one row of the same database."""
+"""The minimal server to compare with: one Litestar route that reads one row of our database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _QUERY = "SELECT * FROM portfolios WHERE id = :id"
 
 
 def through_sqlalchemy() -> Litestar:
-    """As most would write it: an engine's connection in a thread. For granian's factory mode."""
+    """Build the usual app: an engine's connection in a thread. For granian's factory mode."""
     engine = create_engine(f"sqlite:///{os.environ['BARE_DATABASE']}")
     query = text(_QUERY)
 
@@ -26,7 +26,7 @@ def through_sqlalchemy() -> Litestar:
 
 
 def through_the_driver() -> Litestar:
-    """As nobody should: one connection of the driver's, in the event loop."""
+    """Build the fastest app, unsuitable for production: one connection in the event loop."""
     connection = sqlite3.connect(os.environ["BARE_DATABASE"], check_same_thread=False)
     connection.row_factory = sqlite3.Row
 

@@ -1,6 +1,6 @@
-"""A book of 100,000 portfolios of 5 to 30 assets out of 500: from arrays, and file to file.
+"""Decide and batch 100,000 portfolios of 5 to 30 assets out of 500: in memory, and file to file.
 
-All are far from their targets, so that every one trades under `band` as well.
+All are far from their targets, so every one also trades under `band`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from rebalancer.entrypoints.schemas.wire import parse_json
 
 PORTFOLIOS, FEWER = 100_000, 20_000
 SAMPLE = 4 * CHUNK
-"""Portfolios that the loop is timed on; its speed does not depend on how many there are."""
+"""Portfolios for timing the loop, whose speed does not depend on their number."""
 
 WORKERS = 2
 RATE = 10e-4
 BANDS = {"monthly": None, "band": 0.02}
 """Half-width of each policy."""
 
-PROFILED = "every third with a risk profile as well"
+PROFILED = "every third also with a risk profile"
 
 
 def figures() -> Iterator[Figure]:
@@ -60,11 +60,11 @@ def figures() -> Iterator[Figure]:
 def _from_arrays(prices: Path, portfolios: Path, profiled: Path) -> Iterator[Figure]:
     market = CsvPrices(prices).closes()
     instruments = PackagedInstruments().instruments()
-    burdened = list(_books(portfolios, market, instruments))
-    free = [attrs.evolve(book, flow=np.zeros(len(book)), limits=None) for book in burdened]
+    constrained = list(_books(portfolios, market, instruments))
+    free = [attrs.evolve(book, flow=np.zeros(len(book)), limits=None) for book in constrained]
     books = {
-        "nothing but targets": free,
-        "with flows and caps": burdened,
+        "targets only": free,
+        "with flows and caps": constrained,
         PROFILED: list(_books(profiled, market, instruments)),
     }
     charges = CostModel.flat(RATE * 1e4).of(market.symbols, instruments)
@@ -89,7 +89,7 @@ def _from_arrays(prices: Path, portfolios: Path, profiled: Path) -> Iterator[Fig
             aim=20_000,
             note=(
                 f"Decision, limits and trades together, in chunks of {CHUNK} on one core. The "
-                "loop knows neither locks nor reserves nor profiles."
+                "loop supports neither locks nor reserves nor profiles."
             ),
         )
         if kind == PROFILED:
@@ -146,7 +146,7 @@ def _file_to_file(prices: Path, few: Path, many: Path) -> Iterator[Figure]:
 
 
 def _books(path: Path, market: PriceHistory, instruments: Instruments) -> Iterator[Book]:
-    """The file's portfolios as the command would see them, a chunk at a time."""
+    """Read the file's portfolios as the command does, one chunk at a time."""
     with path.open("rb") as lines:
         while chunk := list(islice(lines, CHUNK)):
             portfolios = [read_portfolio(parse_json(line), currency="USD") for line in chunk]
@@ -156,14 +156,14 @@ def _books(path: Path, market: PriceHistory, instruments: Instruments) -> Iterat
 
 @attrs.frozen
 class _Plain:
-    """A portfolio as a script would have it.
+    """A portfolio as plain Python lists.
 
     Attributes:
         values: Money held in each asset.
         cash: Money, before the cash flow.
         flow: Deposit (+) or withdrawal (-).
         targets: Weight of each asset.
-        cap: Most one-way turnover, or none.
+        cap: Maximum one-way turnover; None without one.
         total: Portfolio value.
     """
 
@@ -187,7 +187,7 @@ class _Plain:
             total=float(book.total[row]),
         )
 
-    def solve_trades(self, band: float | None) -> list[float]:
-        return naive.rebalanced(
+    def trades(self, band: float | None) -> list[float]:
+        return naive.solve_trades(
             self.values, self.cash, self.targets, RATE, band, flow=self.flow, cap=self.cap
         )

@@ -1,4 +1,4 @@
-"""Made-up books of portfolios over made-up prices, for measuring speed."""
+"""Write random books of portfolios and random prices, for measuring speed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ASSETS, ROWS = 500, 300
 
 
 def write_prices(path: Path, *, assets: int = ASSETS, rows: int = ROWS, seed: int = 1) -> None:
-    """A price file of random walks with a common factor."""
+    """Write a price file of random walks with a common factor."""
     random = np.random.default_rng(seed)
     market = random.normal(0.0003, 0.008, (rows, 1))
     closes = 20 * np.exp(random.normal(0, 1, assets))
@@ -28,7 +28,7 @@ def write_prices(path: Path, *, assets: int = ASSETS, rows: int = ROWS, seed: in
 def write_book(
     path: Path, portfolios: int, *, assets: int = ASSETS, profiles: bool = False, seed: int = 2
 ) -> None:
-    """A file of portfolios of 5 to 30 assets each.
+    """Write a file of portfolios of 5 to 30 assets each.
 
     Every fourth has a cash flow, every third a turnover cap and a minimum trade, and with
     ``profiles`` every third a risk profile.

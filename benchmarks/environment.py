@@ -1,7 +1,7 @@
-"""The environment that learners train in: 1,024 portfolios at once, beside SB3's way of eight.
+"""Step the training environment with 1,024 portfolios, and SB3's DummyVecEnv with eight.
 
-Worlds are two years of weeks on 30 assets that walk at random. A step is one look of one portfolio:
-what is seen, the decision, its trades and their costs, a week of returns and the reward.
+Worlds are two years of weeks on 30 assets with random prices. A step is one portfolio's review: the
+observation, the decision, its trades and their costs, a week of returns and the reward.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ ASSETS, DAYS, WORLDS = 30, 1_500, 64
 REWARD = "mean_variance"
 
 EXPLORING = 0.14
-"""Deviation with which our PPO begins to explore."""
+"""Deviation of our PPO's first exploration."""
 
 SPREADS = {0.0: "in the band", EXPLORING: "as PPO explores", 0.5: "at random, so that all trade"}
-"""Deviation of the actions around the neutral one, and what that means."""
+"""Descriptions by the deviation of actions around the neutral one."""
 
 PROCESSES = 2
 
 
 @cache
 def random_worlds() -> Worlds:
-    """Worlds on a random walk, the same each time."""
+    """Build worlds from a random walk; always the same."""
     moves = np.random.default_rng(1).normal(0.0003, 0.01, (DAYS, ASSETS))
     days = np.busday_offset("2003-01-06", np.arange(DAYS))
     symbols = [f"S{column:02}" for column in range(ASSETS)]
@@ -55,14 +55,14 @@ def figures() -> Iterator[Figure]:
         actions = _actions(spread)
         ours = RebalancingVecEnv(made, reward(REWARD), PORTFOLIOS, seed=0)
         ours.reset()
-        # The first walk is the one that is compared, the others are timed.
-        rewards = _walked(ours, actions)
-        seconds, _ = best_of(partial(_walked, ours, actions))
+        # The first walk is compared, the later ones are timed.
+        rewards = _walk(ours, actions)
+        seconds, _ = best_of(partial(_walk, ours, actions))
         peer = several(made, FEW)
         peer.seed(0)
         peer.reset()
         begin = time.perf_counter()
-        others = _walked(peer, actions[:, :FEW])
+        others = _walk(peer, actions[:, :FEW])
         taken = time.perf_counter() - begin
         apart = float(np.abs(rewards[:, :FEW] - others).max())
         yield Figure(
@@ -84,17 +84,17 @@ def figures() -> Iterator[Figure]:
         unit="/s",
         ours=_side_by_side(),
         aim=5e5,
-        note="As two seeds train: all processes together, each on a core.",
+        note="As when two seeds train: all processes together, each on a core.",
     )
 
 
 def several(made: Worlds, count: int) -> DummyVecEnv:
-    """The way of SB3: environments of one portfolio each, one after the other."""
+    """Return SB3's vector of environments of one portfolio each, stepped one after the other."""
     return DummyVecEnv([partial(RebalancingEnv, made, reward(REWARD)) for _ in range(count)])
 
 
 def _side_by_side() -> float:
-    """Steps a second of several processes together."""
+    """Return steps a second of several processes together."""
     context = get_context("spawn")
     ready, answers = context.Barrier(PROCESSES), context.SimpleQueue()
     started = [context.Process(target=_alone, args=(ready, answers)) for _ in range(PROCESSES)]
@@ -103,28 +103,28 @@ def _side_by_side() -> float:
     for process in started:
         process.join()
     if any(process.exitcode for process in started):
-        raise RuntimeError("a process that steps the environment has failed")
+        raise RuntimeError("a benchmark process failed")
     return sum(answers.get() for _ in started)
 
 
 def _alone(ready: Barrier, answers: SimpleQueue[float]) -> None:
-    """Steps a second of one process, which begins when all are ready."""
+    """Put the steps a second of this process, which starts when all are ready."""
     env = RebalancingVecEnv(random_worlds(), reward(REWARD), PORTFOLIOS, seed=0)
     env.reset()
     actions = _actions(EXPLORING)
-    _walked(env, actions)
+    _walk(env, actions)
     ready.wait()
-    seconds, _ = best_of(partial(_walked, env, actions), seconds=2.0)
+    seconds, _ = best_of(partial(_walk, env, actions), seconds=2.0)
     answers.put(PORTFOLIOS * WEEKS / seconds)
 
 
 def _actions(spread: float) -> NDArray[np.float32]:
-    """(L, B, `ACTIONS`) around the neutral one."""
+    """Draw actions around the neutral one, shape (L, B, `ACTIONS`)."""
     random = np.random.default_rng(3)
     drawn = random.normal(0.0, spread, (WEEKS, PORTFOLIOS, len(ACTIONS)))
     return drawn.clip(-1, 1).astype(np.float32)
 
 
-def _walked(env: VecEnv, actions: NDArray[Any]) -> NDArray[Any]:
-    """(L, B) the rewards of a walk through a world."""
+def _walk(env: VecEnv, actions: NDArray[Any]) -> NDArray[Any]:
+    """Step through a world; return the rewards, shape (L, B)."""
     return np.array([env.step(now)[1] for now in actions])

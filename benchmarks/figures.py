@@ -1,4 +1,4 @@
-"""What was measured, and how it is shown: one line a comparison, in one table."""
+"""Results of benchmarks, and the table that shows them."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ LIBRARIES = (
     "skfolio",
     "msgspec",
 )
-"""Whose versions are saved with the figures."""
+"""Libraries whose versions are saved with the figures."""
 
 
 @attrs.frozen
 class Figure:
-    """Ours beside a peer's.
+    """One measurement of rebalancer, with a peer's.
 
     Attributes:
-        subject: Which benchmark.
-        what: What was done.
-        unit: Seconds and megabytes are better when fewer, things a second when more.
+        subject: The benchmark's name.
+        what: The measured work.
+        unit: Lower is better for s and MB, higher for /s.
         ours: Our figure, in the unit.
-        peer_name: Beside what.
-        peer: Its figure, in the unit; None where there is nothing to compare with.
-        aim: What ours should be, in the unit.
-        aim_ratio: What the ratio should be at least.
-        agrees: Whether both came to the same result; None where nothing is compared.
+        peer_name: The peer's name.
+        peer: The peer's figure, in the unit; None without a peer.
+        aim: Our target, in the unit.
+        aim_ratio: Lowest ratio that meets the target.
+        agrees: Whether both gave the same result; None if results are not compared.
         how_close: The largest difference, or what was compared.
-        note: What a reader must know; printed under the table.
+        note: Remark for readers, printed under the table.
     """
 
     subject: str
@@ -66,14 +66,14 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """How many times better than the peer; below 1 is worse."""
+        """Return how many times better we are than the peer; below 1 is worse."""
         if not self.peer:
             return None
         return self.ours / self.peer if self.unit == "/s" else self.peer / self.ours
 
     @property
     def met(self) -> bool | None:
-        """Whether every aim is met; None without one."""
+        """Return whether every aim is met; None without one."""
         verdicts = []
         if self.aim is not None:
             verdicts.append(self.ours >= self.aim if self.unit == "/s" else self.ours < self.aim)
@@ -82,14 +82,14 @@ class Figure:
         return all(verdicts) if verdicts else None
 
     def saved(self) -> dict[str, Any]:
-        """For a file, the derived figures included."""
+        """Return the fields and the derived figures for a file."""
         return attrs.asdict(self) | {"ratio": self.ratio, "met": self.met}
 
 
 def best_of(job: Callable[[], T], *, seconds: float = 1.0, least: int = 3) -> tuple[float, T]:
-    """The shortest of several runs, seconds, and what the last one returned.
+    """Return the seconds of the fastest of several runs, and the last result.
 
-    Other work on the machine only ever adds time, so the least is the closest to the truth.
+    Other load on the machine can only add time, so the fastest run is the most accurate.
     """
     best, spent, runs = float("inf"), 0.0, 0
     while True:
@@ -103,7 +103,7 @@ def best_of(job: Callable[[], T], *, seconds: float = 1.0, least: int = 3) -> tu
 
 def show(figures: Sequence[Figure], console: Console) -> None:
     """Print the table and its notes."""
-    table = Table(title="rebalancer beside its peers", title_justify="left")
+    table = Table(title="rebalancer and its peers", title_justify="left")
     table.add_column("What", overflow="fold")
     table.add_column("Ours", justify="right", no_wrap=True)
     table.add_column("Peer", overflow="fold")
@@ -135,7 +135,7 @@ def show(figures: Sequence[Figure], console: Console) -> None:
 
 
 def surroundings(day: str | None) -> dict[str, Any]:
-    """On what the figures were measured; ``day`` only where it is given."""
+    """Describe the machine and the libraries; include ``day`` if given."""
     versions = {}
     for name in LIBRARIES:
         try:

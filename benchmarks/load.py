@@ -1,4 +1,4 @@
-"""A load on a server of our own, over loopback: some clients, each with one request in flight."""
+"""Load a local server with several clients, each with one request in flight."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import attrs
 
 @attrs.frozen
 class Load:
-    """How a server bore it.
+    """Results of a load test.
 
     Attributes:
-        rate: Answers a second.
-        p50: Half of the answers came within, seconds.
-        p99: All but one in a hundred came within, seconds.
-        errors: Answers whose status was not the wanted one.
+        rate: Responses a second.
+        p50: Median latency, seconds.
+        p99: 99th percentile of latency, seconds.
+        errors: Responses with an unexpected status.
     """
 
     rate: float
@@ -29,7 +29,7 @@ class Load:
 
 
 def request(method: str, path: str, *, token: str = "", body: Any = None) -> bytes:
-    """A request as it goes over the wire."""
+    """Return the bytes of an HTTP request."""
     content = b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(content)}"]
     if content:
@@ -48,15 +48,15 @@ def load(
     wanted: int = 200,
     warm_up: float = 1.0,
 ) -> Load:
-    """Clients that send these requests in turn, each as soon as the last one is answered.
+    """Run clients that send the requests in turn, each after the previous response.
 
     Args:
-        port: Of the server, on loopback.
-        requests: What is sent; each client begins at another one.
-        clients: How many there are.
-        seconds: How long it is measured.
-        wanted: The status that an answer should have.
-        warm_up: How long it runs before it is measured.
+        port: The server's port on loopback.
+        requests: Requests to send; each client starts at a different one.
+        clients: Number of clients.
+        seconds: Duration of the measurement.
+        wanted: Expected status.
+        warm_up: Seconds before the measurement.
     """
     return asyncio.run(_load(port, requests, clients, seconds, wanted, warm_up))
 
@@ -78,7 +78,7 @@ async def _load(
 
     await asyncio.gather(*(_client(port, requests, place, end, note) for place in range(clients)))
     if not took:
-        raise RuntimeError("the server gave no answer in time")
+        raise RuntimeError("the server did not respond in time")
     took.sort()
     return Load(
         rate=len(took) / seconds,

@@ -1,8 +1,8 @@
-"""Monthly equal weight over 33 years of real closes, beside bt and vectorbt.
+"""Backtest monthly equal weight over 33 years of real closes, with bt and vectorbt as peers.
 
-The conventions are ours, and each peer is set to them: the first close buys, later the first
+Each peer is configured to our conventions: buy at the first close, then rebalance on the first
 trading day of each month; 10 bps of traded value each side, paid from the portfolio; fractional
-quantities; simple daily returns from the first close on, a year of 252, no risk-free.
+quantities; simple daily returns from the first close on, 252 days a year, risk-free rate 0.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CLOSE = 1e-4
 
 @attrs.frozen
 class Outcome:
-    """What each of them is asked for; the final value per 1 invested, the drawdown positive."""
+    """Compared results: the final value per 1 invested, the drawdown positive."""
 
     final_value: float
     sharpe: float
@@ -54,8 +54,8 @@ def figures() -> Iterator[Figure]:
             _bt(history),
             1,
             100.0,
-            "bt lets each asset pay for its own trades, so that it stands off its target by a "
-            "thousandth of what it trades.",
+            "bt lets each asset pay for its own trades, so each ends off its target by a "
+            "thousandth of its trade.",
         ),
     ):
         taken, other = best_of(peer, seconds=0.0, least=least)
@@ -116,7 +116,7 @@ def _bt(history: PriceHistory) -> Callable[[], Outcome]:
                 bt.algos.Rebalance(),
             ],
         )
-        # Not bt.run: its report of some fifty statistics would make bt look slower still.
+        # Not bt.run, whose report of some fifty statistics would slow bt down further.
         test = bt.Backtest(
             strategy,
             closes,
@@ -142,8 +142,8 @@ def _vectorbt(history: PriceHistory) -> Callable[[], Outcome]:
     import vectorbt
 
     closes = _frame(history)
-    # vectorbt sizes orders before costs: with targets that sum to 1 its last buy of a month would
-    # be cut short by the fees of all. So it is given, for free, the shares that remain after them.
+    # vectorbt sizes orders before costs: with targets that sum to 1, fees would cut the last buy of
+    # each month. So we compute the weights after fees for it, outside the timing.
     sizes = np.full(history.closes.shape, np.nan)
     looks = np.flatnonzero(Frequency.MONTHLY.reviews(history.dates))
     sizes[looks] = _shares_after_costs(history.closes[looks])[:, None]
@@ -168,12 +168,12 @@ def _vectorbt(history: PriceHistory) -> Callable[[], Outcome]:
             max_drawdown=-float(portfolio.max_drawdown()),
         )
 
-    job()  # compiles, for some twenty seconds
+    job()  # the first call compiles for about twenty seconds
     return job
 
 
 def _shares_after_costs(closes: Floats) -> Floats:
-    """(R,) weight of each asset after each rebalance to equal weights: 1/N of 1 - costs."""
+    """Return the weight of each asset after each rebalance: 1/N of 1 - costs, shape (R,)."""
     count = closes.shape[1]
     held = np.zeros_like(closes)
     grown = closes[1:] / closes[:-1]

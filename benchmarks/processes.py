@@ -1,4 +1,4 @@
-"""The installed command as a process of its own: how long it takes, and how much memory."""
+"""Run the installed command as a process, and measure its time and memory."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from pathlib import Path
 
 import attrs
 
-BETWEEN_LOOKS = 0.2
-"""Seconds; looking more often would take a noticeable share of a core from what is measured."""
+POLL_INTERVAL = 0.2
+"""Seconds; polling more often would take a noticeable share of a core."""
 
 
 @attrs.frozen
 class Spent:
-    """What a process and its children took.
+    """Resources that a process and its children used.
 
     Attributes:
-        seconds: On the wall.
-        cpu_seconds: Of all cores together; what else runs on the machine hardly changes it. 0
-            where the system does not say.
-        megabytes: At the peak, resident. With psutil that of parent and children together, what
-            they share counted once each; without it that of the largest one alone.
+        seconds: Wall-clock time.
+        cpu_seconds: CPU time of all cores together, hardly affected by other load; 0 if unknown.
+        megabytes: Peak resident memory. With psutil the sum over parent and children, with shared
+            pages counted in each; without it the largest process only.
     """
 
     seconds: float
@@ -34,15 +33,15 @@ class Spent:
 
 
 def command() -> list[str]:
-    """The `rebalancer` of this interpreter's environment."""
+    """Return the `rebalancer` command of this interpreter's environment."""
     found = shutil.which("rebalancer", path=str(Path(sys.executable).parent))
     if found is None:
-        raise FileNotFoundError("rebalancer is not installed beside this Python: make bench")
+        raise FileNotFoundError("rebalancer is not installed for this Python; run `make bench`")
     return [found]
 
 
 def spent(arguments: Sequence[str]) -> Spent:
-    """Run the command with these arguments to its end."""
+    """Run the command with these arguments to its end; return what it used."""
     begin, before = time.perf_counter(), os.times()
     process = subprocess.Popen(
         [*command(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -50,7 +49,7 @@ def spent(arguments: Sequence[str]) -> Spent:
     largest = 0
     while True:
         try:
-            _, complaint = process.communicate(timeout=BETWEEN_LOOKS)
+            _, complaint = process.communicate(timeout=POLL_INTERVAL)
             break
         except subprocess.TimeoutExpired:
             largest = max(largest, _resident(process.pid))
@@ -63,7 +62,7 @@ def spent(arguments: Sequence[str]) -> Spent:
 
 
 def _resident(number: int) -> int:
-    """Bytes that a process and its descendants hold now; 0 where nobody can say."""
+    """Return the resident bytes of a process and its descendants; 0 if unknown."""
     try:
         import psutil
     except ImportError:
@@ -83,7 +82,7 @@ def _resident(number: int) -> int:
 
 
 def _largest_child() -> int:
-    """Bytes at the peak of the largest child so far, where the system says so."""
+    """Return the peak bytes of the largest child so far; 0 if unknown."""
     try:
         import resource
     except ImportError:

@@ -1,4 +1,4 @@
-"""What stands on Redis, against a real Valkey: deliveries of jobs, and prices from the cache."""
+"""Measure job deliveries and cached prices on a real Valkey."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def _deliveries(url: str) -> Iterator[Figure]:
         submitted,
         "bare SAQ",
         bare_submitted,
-        note="ours from plain threads, SAQ from its own event loop; neither does anything else",
+        note="ours from plain threads, SAQ from its own event loop; both do no other work",
     )
     yield Figure(
         "queues",
-        f"deliver {JOBS:,} jobs that do nothing, {AT_ONCE} at once",
+        f"deliver {JOBS:,} empty jobs, {AT_ONCE} at once",
         "/s",
         delivered,
         "bare SAQ",
@@ -117,16 +117,18 @@ def _prices(url: str) -> Iterator[Figure]:
     took, _, again = _windows(url, days)
     yield Figure(
         "queues",
-        f"{what} from the cache, the first of a process",
+        f"{what} from the cache, a process's first read",
         "s",
         took,
         aim=0.005,
-        note=f"which has read nothing yet: it gets the market of {assets} x {days}, and cuts it",
+        note=f"The first read fetches the market of {assets} x {days} and slices it.",
     )
-    yield Figure("queues", f"{what} from the cache, and again", "s", again, aim=0.005)
+    yield Figure("queues", f"{what} from the cache, the next read", "s", again, aim=0.005)
     took, another, _ = _windows(url, LONG)
-    yield Figure("queues", f"the same of a market of {assets} x {LONG:,}, the first", "s", took)
-    yield Figure("queues", "the same, of another day", "s", another, aim=0.005)
+    yield Figure(
+        "queues", f"the same from a market of {assets} x {LONG:,}, the first read", "s", took
+    )
+    yield Figure("queues", "the same, another day", "s", another, aim=0.005)
 
 
 class UnreadMarket(MemoryMarket):
@@ -142,10 +144,10 @@ class UnreadMarket(MemoryMarket):
 
 
 def _windows(url: str, length: int) -> tuple[float, float, float]:
-    """Seconds that windows of a market of so many days take a process.
+    """Return the median seconds of three reads of a window by one process.
 
-    Its first one, for which it asks Redis for the market; one of a day that nobody asked for yet;
-    and the same again.
+    The first read fetches the market of ``length`` days from Redis; the second is for another day;
+    the third repeats the second.
     """
     assets, days = WINDOW
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""How long `rebalancer --help` takes, and what it imports."""
+"""Time `rebalancer --help`, and check what it imports."""
 
 from __future__ import annotations
 

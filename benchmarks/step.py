@@ -1,6 +1,6 @@
-"""The simulation step: 1,024 portfolios x 20 assets, a year of days, beside a loop over portfolios.
+"""Simulate 1,024 portfolios x 20 assets for a year of days; the peer loops over portfolios.
 
-Every portfolio lives in a world of its own, as in training. A portfolio-step is one decision, its
+Every portfolio has its own returns, as in training. A portfolio-step is one decision, its
 trades and their costs, and one day of returns.
 """
 
@@ -25,7 +25,7 @@ from rebalancer.domain.portfolio.costs import CostModel
 
 PORTFOLIOS, ASSETS, DAYS = 1_024, 20, 252
 SAMPLE = 16
-"""Portfolios that the loop is timed on; its speed does not depend on how many there are."""
+"""Portfolios for timing the loop, whose speed does not depend on their number."""
 
 RATE = 10e-4
 CASH = 100_000.0
@@ -63,7 +63,7 @@ def figures() -> Iterator[Figure]:
 
 
 def _ours(rule: str, growth: Floats, targets: Floats, days: NDArray[np.datetime64]) -> Floats:
-    """(B,) final values."""
+    """Return the final values, shape (B,)."""
     chosen = policy(rule)
     shape = targets.shape
     symbols = [f"S{column:02}" for column in range(ASSETS)]
@@ -87,14 +87,14 @@ def _ours(rule: str, growth: Floats, targets: Floats, days: NDArray[np.datetime6
 
 
 def _loop(rule: str, growth: Floats, targets: Floats, days: NDArray[np.datetime64]) -> float:
-    """Final value of one portfolio."""
+    """Return the final value of one portfolio."""
     due = Frequency.MONTHLY.reviews(days).tolist() if rule == "monthly" else [True] * len(days)
     band = 0.02 if rule == "band" else None
     wanted = targets.tolist()
     values, cash = [0.0] * len(wanted), CASH
-    for looks, grown in zip(due, growth.tolist(), strict=False):
-        if looks:
-            trades = naive.rebalanced(values, cash, wanted, RATE, band)
+    for reviewed, grown in zip(due, growth.tolist(), strict=False):
+        if reviewed:
+            trades = naive.solve_trades(values, cash, wanted, RATE, band)
             cash -= sum(trades) + RATE * sum(map(abs, trades))
             values = [value + trade for value, trade in zip(values, trades, strict=True)]
         values = [value * factor for value, factor in zip(values, grown, strict=True)]

@@ -1,7 +1,7 @@
-"""Training with SB3's PPO, and asking what was trained: our environment and our forward pass.
+"""Train with SB3's PPO in our environment and in SB3's, and compare the inference of both.
 
-PPO is SB3's own either way, with the same network and settings; only the environments differ, and
-with them how many steps a rollout gathers.
+PPO is SB3's own in both cases, with the same network and settings. Only the environments differ,
+and with them the number of steps in a rollout.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rebalancer.adapters.rl.training import ROLLOUT, network_of
 from rebalancer.domain.policy.observation import FEATURES
 
 ROLLOUTS = 3
-"""That are timed; one before them warms up."""
+"""Timed rollouts, after one for warming up."""
 
 EPOCHS, BATCH, HIDDEN = 4, 8_192, 64
 OBSERVATIONS = (1, 4_096)
@@ -31,7 +31,7 @@ OBSERVATIONS = (1, 4_096)
 def figures() -> Iterator[Figure]:
     torch.set_num_threads(1)
     made = random_worlds()
-    ours, learnt = _speed(RebalancingVecEnv(made, reward(REWARD), PORTFOLIOS, seed=0))
+    ours, trained = _speed(RebalancingVecEnv(made, reward(REWARD), PORTFOLIOS, seed=0))
     peer, _ = _speed(several(made, FEW))
     yield Figure(
         subject="training",
@@ -44,11 +44,11 @@ def figures() -> Iterator[Figure]:
         note=f"Steps of the environment, learning included, torch on one thread; {HIDDEN} x "
         f"{HIDDEN} tanh, {ROLLOUT} steps of each portfolio a rollout.",
     )
-    yield from _inference(learnt)
+    yield from _inference(trained)
 
 
 def _speed(env: VecEnv) -> tuple[float, PPO]:
-    """Steps a second, and what was trained."""
+    """Return steps a second, and the trained model."""
     model = PPO(
         "MlpPolicy",
         env,
@@ -67,7 +67,7 @@ def _speed(env: VecEnv) -> tuple[float, PPO]:
 
 
 def _inference(model: PPO) -> Iterator[Figure]:
-    """The same network asked in numpy, as it serves, and through SB3."""
+    """Evaluate the same network in numpy, as it is served, and through SB3."""
     network = network_of(model)
     for count in OBSERVATIONS:
         observed = np.random.default_rng(5).normal(0.0, 1.0, (count, len(FEATURES)))
@@ -80,7 +80,7 @@ def _inference(model: PPO) -> Iterator[Figure]:
         apart = float(np.abs(answers - others).max())
         yield Figure(
             subject="training",
-            what=f"asking a trained policy, {count:,} observation{'s' if count > 1 else ''}",
+            what=f"inference of a trained policy, {count:,} observation{'s' if count > 1 else ''}",
             unit="s",
             ours=ours,
             peer_name="SB3's predict",

@@ -102,8 +102,8 @@ QUESTIONNAIRE = Questionnaire(
             Side.CAPACITY,
             "need for return",
             "How much must this money earn for your plans to succeed?",
-            "Plans that need a high return leave no room for a loss. Needing a return does not make"
-            " you able to take the risk, so it never raises the profile. The alternatives are saving"
+            "Plans that need a high return leave no room for a loss. Needing a return does not mean"
+            " being able to take risk, so it never raises the profile. The alternatives are saving"
             " more, waiting longer or spending less.",
             (
                 AnswerOption("high", "More than 5% a year above inflation", 0),
