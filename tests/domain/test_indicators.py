@@ -46,7 +46,7 @@ def test_moving_average_by_hand() -> None:
     assert indicators.moving_average(history, 3) == pytest.approx([(1 + 2 + 6) / 3])
 
 
-def test_an_asset_without_the_whole_window_is_unknown_and_spoils_no_other() -> None:
+def test_asset_with_incomplete_window_is_nan_and_others_are_not() -> None:
     closes = random_history(12, 3).closes.copy()
     closes[:3, 1] = np.nan  # 9 closes left, so 8 returns
     young, old = history_of(closes), history_of(closes[:, [0, 2]])
@@ -61,7 +61,7 @@ def test_an_asset_without_the_whole_window_is_unknown_and_spoils_no_other() -> N
     assert indicators.shrunk_covariance(young, 9).measured.tolist() == [True, False, True]
 
 
-def test_a_history_shorter_than_the_window_knows_nothing() -> None:
+def test_history_shorter_than_window_gives_nan() -> None:
     history = random_history(10, 2)
 
     assert np.isnan(indicators.volatility(history, 10)).all()
@@ -73,17 +73,17 @@ def test_a_history_shorter_than_the_window_knows_nothing() -> None:
 @pytest.mark.parametrize(
     "indicator", [indicators.volatility, indicators.covariance, indicators.shrunk_covariance]
 )
-def test_one_return_has_no_deviation(indicator) -> None:
+def test_single_return_gives_nan_deviation(indicator) -> None:
     with pytest.raises(InvalidRequest, match="at least 2 days"):
         indicator(random_history(10, 2), 1)
 
 
-def test_no_closes_have_no_average() -> None:
+def test_empty_history_gives_nan_average() -> None:
     with pytest.raises(InvalidRequest, match="at least 1 day"):
         indicators.moving_average(random_history(10, 2), 0)
 
 
-def test_figures_are_computed_once_and_cannot_be_spoilt_by_a_caller() -> None:
+def test_figures_are_cached_read_only() -> None:
     history = random_history(30, 3)
 
     table = indicators.covariance(history, 20)
@@ -93,7 +93,7 @@ def test_figures_are_computed_once_and_cannot_be_spoilt_by_a_caller() -> None:
         table[0, 0] = 0.0
 
 
-def test_only_the_window_counts() -> None:
+def test_closes_before_the_window_have_no_effect() -> None:
     history = random_history(60, 4)
     recent = history.since(39)  # 21 closes, 20 returns
 
@@ -110,7 +110,7 @@ def test_volatility_is_the_diagonal_of_the_covariance() -> None:
     assert indicators.volatility(history, 63) == pytest.approx(diagonal, rel=1e-12)
 
 
-def test_covariances_are_taken_for_the_pairs_of_each_portfolio() -> None:
+def test_covariances_are_gathered_per_portfolio() -> None:
     table = np.arange(9.0).reshape(3, 3)
     assets = np.array([[2, 0], [1, 1]])
     present = np.array([[True, True], [True, False]])
@@ -121,7 +121,7 @@ def test_covariances_are_taken_for_the_pairs_of_each_portfolio() -> None:
     ]
 
 
-def test_what_is_unknown_of_an_absent_slot_is_not_taken() -> None:
+def test_unused_slot_does_not_gather_nan() -> None:
     table = np.array([[1.0, np.nan], [np.nan, np.nan]])
 
     gathered = indicators.covariance_among(table, np.array([[0, 1]]), np.array([[True, False]]))
@@ -151,7 +151,7 @@ def test_shrinkage_by_hand() -> None:
     universe=st.integers(1, 12),
     slots=st.integers(1, 12),
 )
-def test_every_sub_universe_is_shrunk_as_if_it_were_alone(seed, days, universe, slots) -> None:
+def test_shrinkage_of_sub_universe_equals_that_of_it_alone(seed, days, universe, slots) -> None:
     slots = min(slots, universe)
     history = random_history(days + 5, universe, seed)
     rng = np.random.default_rng(seed)
@@ -170,7 +170,7 @@ def test_every_sub_universe_is_shrunk_as_if_it_were_alone(seed, days, universe, 
         assert np.abs(shrunk[row] - expected).max() <= 1e-10 * scale
 
 
-def test_shrinking_one_asset_leaves_its_variance() -> None:
+def test_shrinkage_of_single_asset_keeps_its_variance() -> None:
     history = random_history(50, 3)
     shrunk = indicators.shrunk_covariance(history, 40).of(np.array([[1]]), np.array([[True]]))
 
@@ -178,7 +178,7 @@ def test_shrinking_one_asset_leaves_its_variance() -> None:
     assert shrunk[0, 0, 0] == pytest.approx(sample, rel=1e-12)
 
 
-def test_an_unmeasured_asset_cannot_pass_for_a_measured_one() -> None:
+def test_asset_without_history_stays_nan_after_shrinkage() -> None:
     closes = random_history(12, 2).closes.copy()
     closes[:3, 1] = np.nan
     moments = indicators.shrunk_covariance(history_of(closes), 11)

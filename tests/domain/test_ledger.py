@@ -23,7 +23,7 @@ laws = settings(deadline=None, derandomize=True)
 
 
 def entry(kind: str, amount: object, day: int = 0, **others: Any) -> Entry:
-    """An entry on the given day after the first; amounts and quantities as text or numbers."""
+    """Build an entry on a day after the first; amounts and quantities as text or numbers."""
     for name in ("quantity", "price", "cost"):
         if name in others:
             others[name] = Decimal(str(others[name]))
@@ -63,7 +63,7 @@ def ledger(*entries: Entry) -> Ledger:
     return Ledger(entries)
 
 
-def test_cash_and_holdings_follow() -> None:
+def test_cash_and_holdings_are_summed_from_entries() -> None:
     positions = ledger(
         deposit(1000),
         buy(10, "B", "50.10", day=1, cost="1.25"),
@@ -82,11 +82,11 @@ def test_cash_and_holdings_follow() -> None:
     assert positions.last_rebalance is None
 
 
-def test_an_empty_ledger_amounts_to_nothing() -> None:
+def test_empty_ledger_has_no_cash_and_no_holdings() -> None:
     assert ledger().positions == EMPTY
 
 
-def test_what_moves_in_kind_moves_no_money() -> None:
+def test_transfer_in_kind_does_not_change_cash() -> None:
     arrived = in_kind("deposit", 5, "A")
     assert (arrived.cash, arrived.units, arrived.flow) == (0, 5, 5)
     left = in_kind("withdrawal", 2, "A")
@@ -104,7 +104,7 @@ def test_only_deposits_and_withdrawals_are_flows() -> None:
         assert other.flow == 0
 
 
-def test_what_is_sold_out_is_held_no_more() -> None:
+def test_closed_position_is_not_listed() -> None:
     sold = ledger(deposit(10), buy(1, "A", 10), sell(1, "A", 12, day=1)).positions
     assert sold.holdings == {}
     assert sold.cash == 12
@@ -132,7 +132,7 @@ def test_what_is_sold_out_is_held_no_more() -> None:
         ("recorded", {"recorded": NOW.replace(tzinfo=None)}),
     ],
 )
-def test_a_trade_that_makes_no_sense_is_refused(field: str, change: dict[str, Any]) -> None:
+def test_invalid_trade_is_rejected(field: str, change: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as refused:
         attrs.evolve(buy(1, "A", 10), **change)
     assert refused.value.field == field
@@ -148,9 +148,7 @@ def test_a_trade_that_makes_no_sense_is_refused(field: str, change: dict[str, An
         ("cost", {"cost": 1}),
     ],
 )
-def test_money_that_makes_no_sense_is_refused(
-    kind: str, field: str, change: dict[str, Any]
-) -> None:
+def test_invalid_cash_entry_is_rejected(kind: str, field: str, change: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as refused:
         entry(kind, **{"amount": 10, **change})
     assert refused.value.field == field
@@ -161,7 +159,7 @@ def test_money_that_makes_no_sense_is_refused(
     ("field", "change"),
     [("quantity", {"quantity": 0}), ("price", {"price": 0}), ("cost", {"cost": 1})],
 )
-def test_a_move_in_kind_that_makes_no_sense_is_refused(
+def test_invalid_transfer_in_kind_is_rejected(
     kind: str, field: str, change: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidRequest) as refused:
@@ -169,14 +167,14 @@ def test_a_move_in_kind_that_makes_no_sense_is_refused(
     assert refused.value.field == field
 
 
-def test_what_counts_is_the_end_of_the_day() -> None:
-    # Written down backwards: sold before it was bought, bought before it was paid for.
+def test_only_the_balance_at_the_end_of_the_day_is_checked() -> None:
+    # In reverse order: sold before it was bought, bought before the deposit.
     positions = ledger(sell(1, "A", 20), buy(2, "A", 10), deposit(20)).positions
     assert positions.cash == 20
     assert positions.holdings == {"A": 1}
 
 
-def test_more_than_there_is_cannot_leave() -> None:
+def test_overdraft_is_rejected() -> None:
     funded = ledger(deposit(100), buy(1, "A", 60))
     with pytest.raises(Overdrawn, match=r"cash would be -10 .* 2022-01-04; deposit 10 more"):
         funded.followed_by([withdrawal(50, day=1)])
@@ -184,12 +182,12 @@ def test_more_than_there_is_cannot_leave() -> None:
         funded.followed_by([sell(2, "A", 60, day=2)])
     with pytest.raises(Overdrawn, match=r"holdings\.B"):
         funded.followed_by([in_kind("withdrawal", 1, "B")])
-    # What was refused has left no trace.
+    # The rejected entry left no trace.
     assert funded.positions.cash == 40
     assert funded.followed_by([withdrawal(40, day=1)]).positions.cash == 0
 
 
-def test_an_entry_may_be_written_down_late() -> None:
+def test_backdated_entry_is_accepted() -> None:
     today = ledger(deposit(100, day=5))
     late = today.followed_by([deposit(50, day=2), entry("fee", 5, day=3)])
 
@@ -198,30 +196,30 @@ def test_an_entry_may_be_written_down_late() -> None:
     assert [day.day for day, _ in late.by_day()] == [5, 6, 8]
 
 
-def test_a_late_entry_cannot_take_what_was_not_there_yet() -> None:
-    # Enough in the end, but not on the day.
+def test_backdated_entry_cannot_overdraw_the_past() -> None:
+    # There is enough cash in the end, but not on that day.
     with pytest.raises(Overdrawn, match="2022-01-05"):
         ledger(deposit(100, day=5)).followed_by([withdrawal(50, day=2)])
-    # It cannot take what a later entry has used either.
+    # Nor can it use cash that a later entry has spent.
     spent = ledger(deposit(100), withdrawal(80, day=5))
     with pytest.raises(Overdrawn, match="2022-01-08"):
         spent.followed_by([withdrawal(50, day=2)])
-    # The mistake is mended by an entry of the same day.
+    # An entry of the same day corrects the mistake.
     mended = spent.followed_by([withdrawal(50, day=2), deposit(50, day=2)])
     assert mended.positions.cash == 20
 
 
-def test_deposits_wait_for_a_rebalance() -> None:
+def test_deposits_are_uninvested_until_a_rebalance() -> None:
     waiting = ledger(deposit(100), deposit(20, day=1))
     assert waiting.positions.uninvested == 120
 
     dealt_with = waiting.followed_by([buy(1, "A", 90, day=2, proposal=PROPOSAL)]).positions
-    assert dealt_with.uninvested == 0  # what it left in cash, it meant to leave
+    assert dealt_with.uninvested == 0  # the rebalance left that cash on purpose
     assert dealt_with.cash == 30
     assert dealt_with.last_rebalance == FIRST + timedelta(days=2)
 
 
-def test_the_flow_that_a_proposal_planned_is_dealt_with_by_it() -> None:
+def test_planned_cash_flow_is_invested_by_its_proposal() -> None:
     planned = entry("deposit", 100, proposal=PROPOSAL)
     assert ledger(planned).positions.uninvested == 100
     carried_out = ledger(planned, buy(1, "A", 60, proposal=PROPOSAL)).positions
@@ -229,15 +227,15 @@ def test_the_flow_that_a_proposal_planned_is_dealt_with_by_it() -> None:
     assert carried_out.cash == 40
 
 
-def test_a_deposit_after_the_rebalance_waits_for_the_next() -> None:
+def test_deposit_after_rebalance_is_uninvested() -> None:
     rebalanced = ledger(deposit(100), buy(1, "A", 60, proposal=PROPOSAL))
     for day in (0, 1):
         assert rebalanced.followed_by([deposit(25, day)]).positions.uninvested == 25
 
 
-def test_a_withdrawal_takes_what_waits_first() -> None:
+def test_withdrawal_uses_uninvested_cash_first() -> None:
     assert ledger(deposit(100), withdrawal(30)).positions.uninvested == 70
-    # 40 were dealt with already: of the 50, only the 25 that wait are taken from what waits.
+    # 40 were invested already: of the 50, 25 come from the uninvested cash.
     rebalanced = ledger(
         deposit(100), buy(1, "A", 60, proposal=PROPOSAL), deposit(25, day=1), withdrawal(50, day=2)
     )
@@ -246,24 +244,24 @@ def test_a_withdrawal_takes_what_waits_first() -> None:
     assert rebalanced.followed_by([deposit(5, day=3)]).positions.uninvested == 5
 
 
-def test_what_is_bought_by_hand_uses_what_waits() -> None:
+def test_manual_purchase_uses_uninvested_cash() -> None:
     bought = ledger(deposit(100), buy(1, "A", 60, day=1, cost=1))
     assert bought.positions.uninvested == 39
     assert bought.positions.last_rebalance is None
 
 
-def test_proceeds_and_dividends_do_not_wait() -> None:
+def test_proceeds_and_dividends_are_not_uninvested() -> None:
     held = ledger(in_kind("deposit", 5, "A"), deposit(10))
     after = held.followed_by([sell(2, "A", 10, day=1), entry("dividend", 7, day=1, symbol="A")])
     assert after.positions.cash == 37
     assert after.positions.uninvested == 10
 
 
-def test_no_more_waits_than_there_is() -> None:
+def test_uninvested_cash_never_exceeds_cash() -> None:
     assert ledger(deposit(100), entry("fee", 30, day=1)).positions.uninvested == 70
 
 
-def test_a_policy_is_handed_what_waits_as_cash_flow() -> None:
+def test_uninvested_cash_reaches_policy_as_cash_flow() -> None:
     kept = ManagedPortfolio.opened(
         Mandate("Savings", USD, {"A": 1.0}),
         id=PROPOSAL,
@@ -291,7 +289,7 @@ small = st.integers(1, 5).map(Decimal)
 
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
-    """Entries over five days and two assets; deposits are the most frequent."""
+    """Draw entries over five days and two assets, mostly deposits."""
     kind = draw(st.sampled_from([*EntryKind, EntryKind.DEPOSIT, EntryKind.DEPOSIT]))
     others: dict[str, Any] = {}
     if kind in (EntryKind.BUY, EntryKind.SELL) or draw(st.booleans()):
@@ -305,7 +303,7 @@ def entries(draw: st.DrawFn) -> Entry:
 
 
 def end_of_day(booked: Sequence[Entry], last: date) -> tuple[Decimal, dict[str, Decimal]]:
-    """Cash and units at the end of a day, summed anew."""
+    """Return cash and units at the end of a day, summed independently."""
     until = [one for one in booked if one.on <= last]
     with localcontext(prec=100):
         cash = sum((one.cash for one in until), Decimal(0))
@@ -317,14 +315,14 @@ def end_of_day(booked: Sequence[Entry], last: date) -> tuple[Decimal, dict[str, 
 
 
 def overdrawn(booked: Sequence[Entry]) -> bool:
-    """Whether anything is below zero at the end of any day, by definition."""
+    """Return whether cash or a holding is negative at the end of any day, by definition."""
     ends = [end_of_day(booked, one.on) for one in booked]
     return any(cash < 0 or min(units.values()) < 0 for cash, units in ends)
 
 
 @laws
 @given(st.lists(entries(), max_size=8))
-def test_nothing_is_lost_and_nothing_is_overdrawn(booked: list[Entry]) -> None:
+def test_positions_equal_sum_of_entries_and_are_never_negative(booked: list[Entry]) -> None:
     if overdrawn(booked):
         with pytest.raises(Overdrawn):
             _ = Ledger(tuple(booked)).positions
@@ -341,13 +339,15 @@ def test_nothing_is_lost_and_nothing_is_overdrawn(booked: list[Entry]) -> None:
 
 @laws
 @given(st.lists(entries(), max_size=8).flatmap(lambda b: st.tuples(st.just(b), st.permutations(b))))
-def test_the_order_of_writing_does_not_matter(orders: tuple[list[Entry], list[Entry]]) -> None:
+def test_order_of_writing_does_not_change_positions(
+    orders: tuple[list[Entry], list[Entry]],
+) -> None:
     booked, shuffled = (Ledger(tuple(order)) for order in orders)
     if overdrawn(booked.entries):
         with pytest.raises(Overdrawn):
             _ = shuffled.positions
         return
-    # But for what a rebalance had already dealt with, which depends on what came first that day.
+    # Except for uninvested cash, which depends on the order of entries within a day.
     one, other = (
         attrs.evolve(each.positions, uninvested=Decimal(0)) for each in (booked, shuffled)
     )
@@ -356,7 +356,7 @@ def test_the_order_of_writing_does_not_matter(orders: tuple[list[Entry], list[En
 
 @laws
 @given(st.lists(entries(), max_size=8))
-def test_a_ledger_grows_entry_by_entry_as_at_once(booked: list[Entry]) -> None:
+def test_adding_entries_one_by_one_equals_adding_all(booked: list[Entry]) -> None:
     assume(not overdrawn(booked))
     grown = ledger()
     by_day = [one for _, of_day in Ledger(tuple(booked)).by_day() for one in of_day]

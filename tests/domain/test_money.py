@@ -17,7 +17,7 @@ laws = settings(deadline=None, derandomize=True, max_examples=200)
     ("code", "unit"),
     [("USD", "0.01"), ("EUR", "0.01"), ("JPY", "1"), ("KRW", "1"), ("KWD", "0.001")],
 )
-def test_minor_units(code: str, unit: str) -> None:
+def test_minor_unit_of_currency(code: str, unit: str) -> None:
     assert Currency(code).minor_unit == Decimal(unit)
     assert str(Currency(code)) == code
 
@@ -46,7 +46,7 @@ def test_rounding_is_half_even_to_the_minor_unit(code: str, amount: str, rounded
 
 @given(st.decimals(-(10**14), 10**14, places=6), st.sampled_from(["USD", "JPY", "KWD", "CHF"]))
 @laws
-def test_rounding_errs_by_half_a_unit_at_most_and_only_once(amount: Decimal, code: str) -> None:
+def test_rounding_error_is_at_most_half_a_unit(amount: Decimal, code: str) -> None:
     currency = Currency(code)
     rounded = currency.round(amount)
     assert abs(rounded - amount) <= currency.minor_unit / 2
@@ -56,7 +56,7 @@ def test_rounding_errs_by_half_a_unit_at_most_and_only_once(amount: Decimal, cod
 
 
 @pytest.mark.parametrize("code", ["", "usd", "US", "USDT", "U1D", "ÄÖÜ", "US ", "$$$"])
-def test_a_currency_is_three_capitals(code: str) -> None:
+def test_currency_code_must_be_three_capitals(code: str) -> None:
     with pytest.raises(InvalidRequest, match="ISO 4217") as error:
         Currency(code)
     assert error.value.field == "currency"
@@ -89,13 +89,13 @@ def test_a_currency_is_three_capitals(code: str) -> None:
         (0, "0"),
     ],
 )
-def test_a_decimal(value: object, number: str) -> None:
+def test_decimal_is_parsed(value: object, number: str) -> None:
     found = decimal_of(value, field="cash")
     assert found == Decimal(number)
     assert not found.is_signed() or found < 0
 
 
-def test_it_keeps_the_digits_that_were_written() -> None:
+def test_trailing_zeros_are_preserved() -> None:
     assert str(decimal_of("1250.00", field="cash")) == "1250.00"
 
 
@@ -145,7 +145,7 @@ def test_it_keeps_the_digits_that_were_written() -> None:
         (0.1 + 0.2, "more than 12 decimals"),
     ],
 )
-def test_no_decimal(value: object, says: str) -> None:
+def test_invalid_decimal_is_rejected(value: object, says: str) -> None:
     with pytest.raises(InvalidRequest, match=says) as error:
         decimal_of(value, field="holdings.AAPL")
     assert error.value.field == "holdings.AAPL"
@@ -153,7 +153,7 @@ def test_no_decimal(value: object, says: str) -> None:
     assert len(str(error.value)) < 200
 
 
-def test_what_is_shown_of_it_is_short() -> None:
+def test_long_input_is_abbreviated_in_messages() -> None:
     for value in ("x" * 10_000, ["x"] * 10_000):
         with pytest.raises(InvalidRequest, match=r"x.*\.\.\.") as error:
             decimal_of(value, field="cash")
@@ -162,7 +162,7 @@ def test_what_is_shown_of_it_is_short() -> None:
 
 @given(st.text(max_size=12) | st.floats() | st.integers() | st.none() | st.binary(max_size=4))
 @laws
-def test_anything_is_a_sane_decimal_or_an_error_that_names_the_field(value: object) -> None:
+def test_any_input_is_a_finite_decimal_or_an_error_with_field(value: object) -> None:
     try:
         found = decimal_of(value, field="cash")
     except InvalidRequest as error:
@@ -175,11 +175,11 @@ def test_anything_is_a_sane_decimal_or_an_error_that_names_the_field(value: obje
 
 @given(st.decimals(-(10**14), 10**14, places=12))
 @laws
-def test_what_is_written_is_read_back(value: Decimal) -> None:
+def test_written_decimal_is_read_back(value: Decimal) -> None:
     assert decimal_of(str(value), field="cash") == value
 
 
 @given(st.integers(-(10**9), 10**9))
 @laws
-def test_a_float_stands_for_its_shortest_form(thousandths: int) -> None:
+def test_float_is_read_in_its_shortest_form(thousandths: int) -> None:
     assert decimal_of(thousandths / 1000, field="cash") == Decimal(thousandths) / 1000

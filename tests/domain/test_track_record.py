@@ -39,7 +39,7 @@ laws = settings(deadline=None, derandomize=True, max_examples=60)
 
 
 def entry(kind: str, amount: object, on: date, **others: Any) -> Entry:
-    """An entry; amounts and quantities as text or numbers."""
+    """Build an entry; amounts and quantities as text or numbers."""
     for name in ("quantity", "price", "cost"):
         if name in others:
             others[name] = Decimal(str(others[name]))
@@ -67,12 +67,12 @@ def record(
 
 
 def days(*offsets: int) -> list[date]:
-    """Days so many days after the first."""
+    """Return days by their distance from the first."""
     return [FIRST + timedelta(days=offset) for offset in offsets]
 
 
 def daily(closes: Mapping[str, Sequence[float]], *, start: date = FIRST) -> PriceHistory:
-    """A market that is open every day, weekends too."""
+    """Return a market that is open every day, including weekends."""
     table = np.array(list(closes.values()), dtype=np.float64).T
     dates = np.datetime64(start, "D") + np.arange(len(table))
     return PriceHistory.of(tuple(closes), dates, table)
@@ -95,16 +95,16 @@ ENTRIES = (
 )
 
 
-def test_the_portfolio_by_hand() -> None:
+def test_performance_of_portfolio_by_hand() -> None:
     found = record(EXAMPLE, {"A": 0.6}, *ENTRIES)
     kept = found.portfolio
 
     # 50 A and 495; then 60 A and 495 + 200 - 125 - 1 = 569, less 109, plus 20 - 10.
     assert kept.values == pytest.approx([995, 1045, 1289, 1000, 1070])
     growth = [
-        995 / 1000,  # of what arrived, 5 went in costs
+        995 / 1000,  # of the deposit, 5 were costs
         1045 / 995,
-        1095 / 1045 * 1289 / (1095 + 200),  # the price first, then the price paid and the cost
+        1095 / 1045 * 1289 / (1095 + 200),  # first the price move, then the price paid and the cost
         (1000 + 109) / 1289,
         1060 / 1000 * 1070 / 1060,
     ]
@@ -122,11 +122,11 @@ def test_the_portfolio_by_hand() -> None:
     assert found.dividends == 20
 
 
-def test_no_rebalancing_by_hand() -> None:
+def test_performance_without_rebalancing_by_hand() -> None:
     alone = record(EXAMPLE, {"A": 0.6}, *ENTRIES).no_rebalancing
 
-    # The first day as it was; of the 200, 120 buy 10 A at the close and 80 stay: 60 A and 575.
-    # Of 1115 on Thursday, 109 are taken from both alike; then 20 comes, and 10 is taken.
+    # The first day is unchanged; of the 200, 120 buy 10 A at the close and 80 stay: 60 A and 575.
+    # Of 1115 on Thursday, 109 are withdrawn pro rata; then 20 are deposited and 10 withdrawn.
     left = 1 - 109 / 1115
     friday = left * (60 * 10 + 575)
     assert alone.values == pytest.approx([995, 1045, 1295, 1006, friday + 10])
@@ -135,7 +135,7 @@ def test_no_rebalancing_by_hand() -> None:
     assert alone.name == NO_REBALANCING
 
 
-def test_the_benchmark_by_hand() -> None:
+def test_performance_of_benchmark_by_hand() -> None:
     # Thursday and Friday are January's last days: 3 is the first of February.
     thursday, friday, _, first, second = days(24, 25, 26, 29, 30)
     market = daily({"A": [10.0] * 24 + [10.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0], "B": [5.0] * 31})
@@ -174,7 +174,7 @@ def test_the_benchmark_by_hand() -> None:
     assert follows.name == TARGETS_MONTHLY
 
 
-def test_a_target_without_a_price_waits_in_cash_for_the_next_review() -> None:
+def test_target_without_price_stays_in_cash_until_next_review() -> None:
     nan = float("nan")
     market = daily({"A": [10.0] * 40, "B": [nan] * 10 + [4.0] * 19 + [8.0] * 11})
     first_of_february = 29
@@ -188,15 +188,13 @@ def test_a_target_without_a_price_waits_in_cash_for_the_next_review() -> None:
     # The first deposit's half waits; the second's buys B, which doubles on the first of February.
     assert found.benchmark.values[12] == pytest.approx(2000)
     assert found.benchmark.values[first_of_february] == pytest.approx(500 + 500 + 500 + 1000)
-    # From the review on half is in B: nothing moves any more.
+    # From the review on half is in B: no further trade.
     assert found.benchmark.values[-1] == pytest.approx(2500)
 
 
 @pytest.mark.parametrize("costs", [FREE, HUNDRED_BPS, COST_PRESETS["full-service"]])
 @pytest.mark.parametrize("weights", [(0.5, 0.3, 0.2), (0.2, 0.3, 0.1)])
-def test_the_benchmark_is_the_monthly_rule_of_backtests(
-    costs: CostModel, weights: tuple[float, ...]
-) -> None:
+def test_benchmark_equals_monthly_backtest(costs: CostModel, weights: tuple[float, ...]) -> None:
     market = prices(days=300)
     targets = dict(zip(market.symbols, weights, strict=True))
     tried = simulate(
@@ -209,11 +207,11 @@ def test_the_benchmark_is_the_monthly_rule_of_backtests(
         market, targets, entry("deposit", 10_000, market.dates[20].item()), costs=costs
     ).benchmark
     assert found.values == pytest.approx(tried.values * 10_000, rel=1e-10)
-    # A deposit in a backtest is 1 from the start: growth begins with what the first day cost.
+    # A backtest starts at 1 before costs: its growth begins with the first day's costs.
     assert found.index == pytest.approx(tried.values, rel=1e-10)
 
 
-def test_without_flows_and_trades_the_portfolio_is_what_it_holds() -> None:
+def test_portfolio_without_entries_follows_its_holdings() -> None:
     market = prices(days=60)
     closes = market.closes
     found = record(
@@ -235,7 +233,7 @@ def test_without_flows_and_trades_the_portfolio_is_what_it_holds() -> None:
         assert line.volatility == pytest.approx(metrics.annual_volatility(returns))
 
 
-def test_returns_a_year() -> None:
+def test_annual_returns_by_hand() -> None:
     # 10% a year, every day of two years; 100 at the start and 100 after one year.
     market = daily({"A": 1.1 ** (np.arange(731) / 365)})
     start, later = days(0, 365)
@@ -257,8 +255,8 @@ def test_returns_a_year() -> None:
     assert found.gain == pytest.approx(32)
 
 
-def test_money_that_comes_before_a_fall_makes_the_difference_between_the_returns() -> None:
-    # Doubles in the first year, halves in the second, during which ten times as much was there.
+def test_deposit_before_a_fall_separates_time_and_money_weighted_returns() -> None:
+    # Doubles in the first year, halves in the second with ten times the money.
     doubled = 2.0 ** (np.arange(366) / 365)
     market = daily({"A": [*doubled, *(2 * 0.5 ** (np.arange(1, 366) / 365))]})
     start, later = days(0, 365)
@@ -275,7 +273,7 @@ def test_money_that_comes_before_a_fall_makes_the_difference_between_the_returns
     assert kept.xirr == pytest.approx(sqrt(111) - 11)
 
 
-def test_less_than_a_year_is_not_annualised() -> None:
+def test_returns_of_less_than_a_year_are_not_annualised() -> None:
     market = prices(days=253)
     for begins, known in ((0, True), (1, False)):
         kept = record(
@@ -287,7 +285,7 @@ def test_less_than_a_year_is_not_annualised() -> None:
             assert line.twr is not None
 
 
-def test_one_close_has_values_and_no_returns() -> None:
+def test_single_close_gives_values_without_returns() -> None:
     market = prices(days=5)
     found = record(market, {"A": 0.5}, entry("deposit", 100, market.last_date))
     for line in lines(found):
@@ -310,11 +308,11 @@ def test_entries_count_at_the_last_close() -> None:
     assert late.dates.tolist() == [market.last_date]
 
 
-def test_what_moves_in_kind_flows_at_its_worth_at_the_close() -> None:
+def test_transfer_in_kind_counts_at_its_value_at_the_close() -> None:
     found = record(
         daily({"A": [10.0, 12.0, 15.0], "B": [5.0, 5.0, 4.0]}),
         {"A": 1.0},
-        # The amounts are somebody else's idea of the worth.
+        # The amounts are another valuation, which must not be used.
         entry("deposit", 77, MONDAY, symbol="A", quantity=10, price="7.7"),
         entry("deposit", 1, TUESDAY, symbol="B", quantity=20, price="0.05"),
         entry("withdrawal", 1, WEDNESDAY, symbol="A", quantity=4, price="0.25"),
@@ -324,9 +322,9 @@ def test_what_moves_in_kind_flows_at_its_worth_at_the_close() -> None:
     assert kept.values == pytest.approx([100, 220, 170])
     assert found.contributions == pytest.approx([100, 200, 140])
     assert kept.index == pytest.approx([1, 1.2, 1.2 * 230 / 220])
-    # Nothing was ever bought: that is what happened without rebalancing.
+    # Nothing was bought, so the portfolio equals the one without rebalancing.
     assert found.no_rebalancing.values == pytest.approx(kept.values)
-    # The benchmark takes it as money, all of it into A: 10 + 100 / 12 - 60 / 15 of it.
+    # The benchmark treats it as money, all in A: 10 + 100 / 12 - 60 / 15 units.
     assert found.benchmark.values[-1] == pytest.approx((10 + 100 / 12 - 4) * 15)
 
 
@@ -345,7 +343,7 @@ def test_without_rebalancing_trades_are_ignored_after_the_initial_investment() -
     assert found.no_rebalancing.values == pytest.approx([100, 150, 5 * 20 + 5 * 20])
 
 
-def test_without_rebalancing_what_moves_in_kind_moves_the_asset() -> None:
+def test_transfer_in_kind_moves_asset_without_rebalancing() -> None:
     market = daily({"A": [10.0, 10.0, 10.0, 20.0], "B": [10.0, 10.0, 10.0, 40.0]})
     found = record(
         market,
@@ -357,13 +355,13 @@ def test_without_rebalancing_what_moves_in_kind_moves_the_asset() -> None:
         entry("deposit", 20, WEDNESDAY, symbol="B", quantity=2, price=10),
         entry("withdrawal", 40, WEDNESDAY, symbol="B", quantity=4, price=10),
     )
-    # 10 A and the 2 B that came; of the 4 that left 2 were there, the others' 20 is paid with A.
+    # 10 A and 2 transferred B; of the 4 B that leave, 2 exist, the other two (20) are paid from A.
     assert found.no_rebalancing.values == pytest.approx([100, 100, 80, 160])
     assert found.no_rebalancing.index == pytest.approx([1, 1, 1, 2])
     assert found.portfolio.values == pytest.approx([100, 100, 80, 5 * 20 + 3 * 40])
 
 
-def test_an_account_may_be_emptied_and_funded_again() -> None:
+def test_account_emptied_and_funded_again_has_returns() -> None:
     found = record(
         daily({"A": [10.0, 11.0, 5.0, 20.0, 22.0]}),
         {"A": 1.0},
@@ -377,14 +375,14 @@ def test_an_account_may_be_emptied_and_funded_again() -> None:
     )
     for line in lines(found):
         assert line.values == pytest.approx([100, 0, 0, 40, 44], abs=1e-12)
-        # Out of the market it misses the fall and the rise.
+        # While empty, the account misses the fall and the rise.
         assert line.index == pytest.approx([1, 1.1, 1.1, 1.1, 1.21])
         assert line.max_drawdown == pytest.approx(0, abs=1e-12)
-    # Two returns of 10%, and none while nothing was there.
+    # Two returns of 10%, and no return while the account was empty.
     assert found.portfolio.volatility == pytest.approx(0, abs=1e-12)
 
 
-def test_a_dividend_on_an_empty_account_is_gain_without_return() -> None:
+def test_dividend_on_empty_account_is_gain_without_return() -> None:
     found = record(
         EXAMPLE,
         {"A": 1.0},
@@ -397,14 +395,14 @@ def test_a_dividend_on_an_empty_account_is_gain_without_return() -> None:
     assert found.gain == 5
 
 
-def test_a_total_loss() -> None:
+def test_total_loss_gives_minus_one() -> None:
     found = record(
         EXAMPLE, {"A": 1.0}, entry("deposit", 100, MONDAY), entry("fee", 100, WEDNESDAY)
     ).portfolio
     assert (found.twr, found.max_drawdown, found.xirr) == (-1.0, 1.0, None)
 
 
-def test_a_line_that_has_less_than_is_taken_out_gives_what_it_has() -> None:
+def test_comparison_pays_out_at_most_its_value() -> None:
     found = record(
         daily({"A": [10.0, 5.0, 5.0, 5.0]}),
         {"A": 1.0},
@@ -414,13 +412,13 @@ def test_a_line_that_has_less_than_is_taken_out_gives_what_it_has() -> None:
         costs=HUNDRED_BPS,
     )
     assert found.portfolio.values == pytest.approx([100, 20, 20, 70])
-    # Of 101, 1 is the cost of buying for 100; what it bought halves, and selling takes 1% of it.
+    # Of 101, 1 is the cost of buying for 100; the position halves, and selling costs 1% of it.
     assert found.benchmark.values == pytest.approx([100 / 1.01, 0, 0, 50 / 1.01])
     sold = 1 / 1.01 / 2 * 0.99
     assert found.benchmark.index[1:] == pytest.approx([sold, sold, sold / 1.01])
 
 
-def test_without_rebalancing_no_more_is_taken_out_than_there_is() -> None:
+def test_withdrawal_without_rebalancing_is_capped_at_value() -> None:
     alone = record(
         daily({"A": [10.0, 10.0, 4.0, 8.0, 8.0]}),
         {"A": 1.0},
@@ -432,11 +430,11 @@ def test_without_rebalancing_no_more_is_taken_out_than_there_is() -> None:
         entry("deposit", 50, THURSDAY),
     ).no_rebalancing
     assert alone.values == pytest.approx([100, 100, 0, 50, 50])
-    # Of the 40 that are left, the owner gets 30, and the fee takes the other 10.
+    # Of the remaining 40, the owner gets 30 and the fee is 10.
     assert alone.index == pytest.approx([1, 1, *[0.4 * 30 / 40] * 3])
 
 
-def test_what_the_first_day_costs_counts() -> None:
+def test_costs_of_the_first_day_count() -> None:
     found = record(
         prices(assets=1, days=300, volatility=0),
         {"A": 1.0},
@@ -448,7 +446,7 @@ def test_what_the_first_day_costs_counts() -> None:
     assert found.max_drawdown == pytest.approx(0.01)
 
 
-def test_costs_of_a_large_deposit_do_not_ruin_what_little_was_there() -> None:
+def test_costs_of_large_deposit_do_not_ruin_small_portfolio() -> None:
     found = record(
         EXAMPLE,
         {"A": 1.0},
@@ -459,7 +457,7 @@ def test_costs_of_a_large_deposit_do_not_ruin_what_little_was_there() -> None:
     assert found.index[1] == pytest.approx(0.99, rel=1e-4)
 
 
-def test_costs_of_selling_out_are_borne_by_what_was_there() -> None:
+def test_costs_of_closing_reduce_the_prior_value() -> None:
     found = record(
         EXAMPLE,
         {"A": 1.0},
@@ -471,7 +469,7 @@ def test_costs_of_selling_out_are_borne_by_what_was_there() -> None:
     assert found.twr == pytest.approx(-0.01)
 
 
-def test_what_cannot_be_measured_is_refused() -> None:
+def test_unmeasurable_request_is_rejected() -> None:
     market = daily({"A": [10.0] * 5, "B": [float("nan"), 5.0, 5.0, 5.0, 5.0]})
     paid = entry("deposit", 100, MONDAY)
     with pytest.raises(InvalidRequest, match="nothing in its ledger yet") as refused:
@@ -512,7 +510,7 @@ Step = tuple[int, str, int, str, int]
 
 
 def kept_in(market: PriceHistory, plan: Sequence[Step], *, costs: bool = True) -> Ledger:
-    """A ledger in which each step does what it can with what is there at its row."""
+    """Build a ledger in which each step uses the cash and holdings of its row."""
     cash, held = Decimal(0), dict.fromkeys(market.symbols, Decimal(0))
     entries = []
     for row, kind, percent, symbol, cents in sorted(plan):
@@ -626,7 +624,7 @@ def test_ten_times_the_money_has_the_same_returns(plan: list[Step], benchmark: s
 
 @laws
 @given(plans)
-def test_two_deposits_of_a_day_are_one(plan: list[Step]) -> None:
+def test_two_deposits_of_a_day_count_as_one(plan: list[Step]) -> None:
     booked = kept_in(MARKET, plan)
     halves = [
         attrs.evolve(one, id=uuid4(), amount=one.amount / 2)
@@ -644,7 +642,7 @@ def test_two_deposits_of_a_day_are_one(plan: list[Step]) -> None:
 
 @laws
 @given(plans, st.randoms(use_true_random=False), benchmarks)
-def test_the_order_of_writing_does_not_matter(
+def test_order_of_writing_does_not_change_performance(
     plan: list[Step], dice: Random, benchmark: str | None
 ) -> None:
     booked = kept_in(MARKET, plan)
