@@ -239,7 +239,7 @@ class StartBacktest:
             return None
 
         job = Job.new(BACKTEST, stored, id=id, owner=owner, now=now)
-        submitted = self.submit(job, now=now, known=find_earlier)
+        submitted = self.submit(job, now=now, existing=find_earlier)
         return submitted, submitted.id != id
 
     def _check(self, request: BacktestRequest) -> None:

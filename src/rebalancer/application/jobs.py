@@ -16,7 +16,7 @@ from rebalancer.domain.jobs.job import Job, JobState
 
 @attrs.frozen
 class SubmitJob:
-    """Keep a job, and have it done."""
+    """Store a new job and submit it to the queue."""
 
     work: UnitOfWork
     runner: JobRunner
@@ -26,22 +26,22 @@ class SubmitJob:
         job: Job,
         *,
         now: datetime,
-        known: Callable[[Transaction], Job | None] = lambda _: None,
+        existing: Callable[[Transaction], Job | None] = lambda _: None,
     ) -> Job:
-        """The job as it is kept.
+        """Return the stored job.
 
         Args:
-            job: A new one.
-            now: When.
-            known: Given the transaction in which it would be kept: raises if it must not be, or
-                gives the one that was kept for the same request before. That one it is then; if
-                nobody took it on, it is submitted again.
+            job: New job.
+            now: Current time.
+            existing: Called in the transaction that stores the job. It raises if the job must not
+                be stored, or returns the job of an earlier equal request. That job is returned
+                instead; if the queue did not accept it then, it is submitted again.
 
         Raises:
-            Unavailable: too many wait already, or the queue does not answer; the job has failed.
+            Unavailable: the queue is full or does not answer; the job has failed.
         """
         with self.work.begin() as tx:
-            before = known(tx)
+            before = existing(tx)
             if before is None:
                 tx.jobs.add(job)
             elif before.state is JobState.FAILED and not before.attempts:
@@ -55,23 +55,23 @@ class SubmitJob:
             with self.work.begin() as tx:
                 job = tx.jobs.get(job.id)
                 if job.state is not JobState.QUEUED:
-                    return job  # it was delivered all the same
-                tx.jobs.save(job.reject(str(error), now))
+                    return job  # the queue delivered it before the error
+                tx.jobs.save(job.reject(error.message, now))
             raise
         return job
 
 
 @attrs.frozen
 class ReadJob:
-    """Look at how a job goes."""
+    """Read a job."""
 
     work: UnitOfWork
 
     def __call__(self, id: UUID, *, owner: UUID | None) -> Job:
-        """The job; of anybody when the owner is None.
+        """Return a job of an owner, or of any owner when None.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
+            NotFound: the job does not exist, or belongs to another user.
         """
         with self.work.read() as tx:
             return tx.jobs.get(id, owner=owner)
@@ -79,7 +79,7 @@ class ReadJob:
 
 @attrs.frozen
 class ListJobs:
-    """Look at jobs."""
+    """List jobs."""
 
     work: UnitOfWork
 
@@ -91,23 +91,23 @@ class ListJobs:
         before: UUID | None = None,
         limit: int,
     ) -> list[Job]:
-        """The latest first; of everybody when the owner is None. See `Jobs.of`."""
+        """Return a page of jobs, newest first; see `Jobs.page`."""
         with self.work.read() as tx:
             return tx.jobs.page(owner, states=states, before=before, limit=limit)
 
 
 @attrs.frozen
 class CancelJob:
-    """Stop a job that nobody wants any more."""
+    """Cancel a job."""
 
     work: UnitOfWork
 
     def __call__(self, id: UUID, *, owner: UUID | None, now: datetime) -> Job:
-        """The job: ended if it waited; if somebody does it, it ends in a moment.
+        """Return the job: cancelled if it was queued; a running job stops within seconds.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
-            JobChanged: it has ended already.
+            NotFound: the job does not exist, or belongs to another user.
+            JobChanged: the job is in a final state.
         """
         with self.work.begin() as tx:
             job = tx.jobs.get(id, owner=owner).cancel(now)
@@ -117,18 +117,18 @@ class CancelJob:
 
 @attrs.frozen
 class RequeueJob:
-    """Have a job tried again that failed, is dead or was cancelled."""
+    """Queue a failed, dead or cancelled job again."""
 
     work: UnitOfWork
     runner: JobRunner
 
     def __call__(self, id: UUID, *, owner: UUID | None, now: datetime) -> Job:
-        """The job, which waits again.
+        """Return the queued job.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
-            JobChanged: it waits, is being done, or has succeeded.
-            Unavailable: too many wait already, or the queue does not answer; it stays as it was.
+            NotFound: the job does not exist, or belongs to another user.
+            JobChanged: the job is queued, runs or has succeeded.
+            Unavailable: the queue is full or does not answer; the job is unchanged.
         """
         with self.work.begin() as tx:
             before = tx.jobs.get(id, owner=owner)
@@ -139,7 +139,7 @@ class RequeueJob:
         except Unavailable:
             with self.work.begin() as tx:
                 if tx.jobs.get(id) != job:
-                    return job  # it was delivered all the same
+                    return job  # the queue delivered it before the error
                 tx.jobs.save(before)
             raise
         return job

@@ -1,4 +1,4 @@
-"""Removal of what has expired."""
+"""Deletion of expired data."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import attrs
 
 from rebalancer.application.ports.store import UnitOfWork
 
-KEYS_LIFETIME = timedelta(days=7)
-"""How long a request can be repeated without being carried out again."""
-
 
 @attrs.frozen
 class DeleteExpired:
-    """Forget what nobody will ask for again."""
+    """Delete expired idempotency keys and refresh tokens.
+
+    Attributes:
+        work: Store.
+        keys_lifetime: How long a repeated request returns the result of the first.
+    """
 
     work: UnitOfWork
+    keys_lifetime: timedelta = timedelta(days=7)
 
     def __call__(self, now: datetime) -> None:
-        """Old idempotency keys, and refresh tokens that have ended."""
+        """Delete what expired before ``now``."""
         with self.work.begin() as tx:
-            tx.keys.delete_before(now - KEYS_LIFETIME)
+            tx.keys.delete_before(now - self.keys_lifetime)
             tx.tokens.delete_expired(now)

@@ -1,4 +1,4 @@
-"""Requests that a client may repeat without effect."""
+"""Idempotency keys: a repeated request returns the result of the first."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import attrs
 
 @attrs.frozen
 class IdempotencyKey:
-    """A request that was carried out, so that its repetition is answered alike.
+    """A carried-out request, by the key that its client chose.
 
     Attributes:
-        owner: Who asked.
-        key: What they called the request.
-        fingerprint: SHA-256 of what they asked for.
-        result: Id of what came of it.
-        created: When.
+        owner: User who sent the request.
+        key: Name that the client gave to the request.
+        fingerprint: SHA-256 of the request's content.
+        result: Id of the resource that the request created.
+        created: Time of the request.
     """
 
     owner: UUID

@@ -1,4 +1,4 @@
-"""Where batch runs are stored."""
+"""Store of batch runs."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from rebalancer.domain.jobs.batch_run import BatchRun, Chunk
 
 
 class BatchRuns(Protocol):
-    """Walks over every portfolio, which several may share."""
+    """Store of batch runs and their chunks, which several processes share."""
 
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
-        """Keep a new run in parts: one up to each boundary, and a last one behind them all."""
+        """Store a new run with a chunk up to each boundary, and one after the last."""
 
     def get(self, id: UUID) -> BatchRun:
-        """The run of this id, with what is done of it by now.
+        """Return a run with its current counts.
 
         Raises:
-            NotFound: there is none.
+            NotFound: no run has this id.
         """
 
     def find_unfinished(self, terms: str) -> BatchRun | None:
-        """The latest run with these terms that has not reached the end."""
+        """Return the latest unfinished run with these terms."""
 
     def claim(self, id: UUID) -> Chunk | None:
-        """A part that is not done, of those that were taken least often; None: all are done.
+        """Claim the unfinished chunk that was claimed least often; None: all are finished.
 
-        Whoever took a part may be dead, so nobody waits for them: two may do the same part, and
-        the first to finish counts.
+        A claim does not lock the chunk beyond the transaction, because its process may die. Two
+        processes may work on one chunk; the first to complete it counts.
 
         Raises:
-            ChunksHeld: each part that is not done is being taken or finished by somebody.
+            ChunksHeld: other transactions hold every unfinished chunk.
         """
 
     def complete(
@@ -44,21 +44,20 @@ class BatchRuns(Protocol):
         nothing: int,
         failures: Sequence[tuple[UUID, str]] = (),
     ) -> None:
-        """A part is done, in one block with its proposals, which are to be kept after this.
+        """Mark a chunk as finished, in one transaction with its proposals and before them.
 
         Args:
-            chunk: Which.
-            proposed: How many portfolios have something to trade.
-            nothing: How many have nothing to trade.
-            failures: Which portfolios gave no proposal, and why.
+            chunk: The chunk.
+            proposed: Number of portfolios with orders.
+            nothing: Number of portfolios without orders.
+            failures: Portfolios without a proposal, each with the reason.
 
         Raises:
-            ChunkDone: somebody else was quicker; let the block end with it, so that nothing of it
-                is kept.
+            ChunkDone: another process finished the chunk; let the transaction roll back.
         """
 
     def finish(self, id: UUID, now: datetime) -> None:
-        """Mark a run as finished if all of its parts are done, and it is not marked already."""
+        """Set the finish time of a run once all chunks are finished; otherwise do nothing."""
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:
-        """Which portfolios gave no proposal, by id, and why not."""
+        """Return the portfolios without a proposal by id, each with the reason."""

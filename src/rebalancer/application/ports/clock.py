@@ -1,4 +1,4 @@
-"""Time and names."""
+"""Clock and id generator."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from uuid import UUID
 
 
 class Clock(Protocol):
-    """What time it is; entrypoints ask it, and hand the answer on."""
+    """Current time; entrypoints read it and pass it on."""
 
     def __call__(self) -> datetime:
-        """Now, in UTC."""
+        """Return the current time in UTC."""
 
 
 class Ids(Protocol):
-    """Names for new things; entrypoints ask for them, and hand them on."""
+    """Generator of ids; entrypoints call it and pass the id on."""
 
     def __call__(self) -> UUID:
-        """An id that nothing else has."""
+        """Return a new unique id."""

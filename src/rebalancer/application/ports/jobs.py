@@ -1,4 +1,4 @@
-"""Where jobs are stored, and who delivers and runs them."""
+"""Ports of the job system: the store, the queue and the worker."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from rebalancer.domain.jobs.job import Job, JobState
 
 
 class Jobs(Protocol):
-    """Work that takes longer than a request.
+    """Store of jobs.
 
-    In a block that writes, a job that was read is held until the block ends: nobody else changes it
-    meanwhile.
+    A job that is read in a writing transaction is locked until the transaction ends.
     """
 
     def add(self, job: Job) -> None:
-        """Keep a new job."""
+        """Store a new job."""
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> Job:
-        """The job of this id; of anybody when None.
+        """Return a job of an owner, or of any owner when None.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
+            NotFound: the job does not exist, or belongs to another user.
         """
 
     def save(self, job: Job) -> None:
-        """Replace a job.
+        """Replace a stored job.
 
         Raises:
-            NotFound: there is none of this id.
+            NotFound: no job has this id.
         """
 
     def page(
@@ -41,45 +40,42 @@ class Jobs(Protocol):
         before: UUID | None = None,
         limit: int,
     ) -> list[Job]:
-        """Jobs of an owner, or of everybody when None, the latest first, from ``before`` on.
+        """Return a page of jobs, newest first.
 
         Args:
-            owner: Whose.
-            states: Only those that stand here; wherever when None.
-            before: The last one that is known already.
-            limit: At most so many.
+            owner: Owner of the jobs; None: any.
+            states: States to include; None: all.
+            before: Last job of the previous page.
+            limit: Maximum number of jobs.
         """
 
     def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
-        """Jobs that somebody may have to care for, the oldest first.
-
-        They wait though they were due before ``due``, or somebody does them, dead or alive.
-        """
+        """Return queued jobs due before ``due``, and all running jobs, oldest first."""
 
 
 class JobRunner(Protocol):
-    """Who sees to it that jobs are done."""
+    """Delivers queued jobs to workers."""
 
     def submit(self, job: Job) -> None:
-        """Have a kept job that waits begun once it is due, after those that came before.
+        """Deliver a stored, queued job once it is due, in order of submission.
 
-        It is no error if the same attempt was submitted already. Whoever does it must begin it in
-        the store, which lets only one begin.
+        Submitting the same attempt twice is not an error. The worker starts the job in the store,
+        which lets only one worker start an attempt.
 
         Raises:
-            Unavailable: too many wait already, or the queue does not answer.
+            Unavailable: the queue is full or does not answer.
         """
 
 
 class Worker(Protocol):
-    """Does jobs until it is told to stop."""
+    """Takes jobs from a queue until it is stopped."""
 
     def run(self, *, grace: float) -> None:
-        """Take jobs and have them done; back once it was told to stop and none runs any more.
+        """Take and run jobs; return after `stop`, once no job runs.
 
         Args:
-            grace: Seconds that those that run then may go on before they are put back.
+            grace: Seconds that running jobs have to finish before they are released.
         """
 
     def stop(self) -> None:
-        """Take no more jobs, and let `run` come to its end; from any thread, at any time."""
+        """Make `run` return; callable from any thread at any time."""

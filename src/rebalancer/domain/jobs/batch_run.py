@@ -1,4 +1,4 @@
-"""A batch run over every portfolio, and the chunks that processes share."""
+"""A batch run over every portfolio, cut into chunks that processes share."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from rebalancer.domain.errors import Conflict
 
 @attrs.frozen
 class BatchRun:
-    """A walk over every portfolio in the store, by id, that can be taken up where it stopped.
+    """A run that proposes for every stored portfolio and can be resumed.
 
     Attributes:
-        id: Unique.
-        terms: SHA-256 of what its proposals follow from.
-        policy: Who decides.
-        as_of: Day of the closes.
-        started: When.
-        proposed: Portfolios with something to trade, so far.
-        nothing: Portfolios with nothing to trade, so far.
-        failed: Portfolios that gave no proposal, so far.
-        chunks: Parts that it is done in.
-        done: How many of them are done.
-        finished: When every portfolio was done.
+        id: Unique identifier.
+        terms: SHA-256 of the inputs that all proposals share.
+        policy: Name of the policy.
+        as_of: Date of the closes.
+        started: Start time.
+        proposed: Portfolios with orders, so far.
+        nothing: Portfolios without orders, so far.
+        failed: Portfolios without a proposal, so far.
+        chunks: Number of chunks.
+        done: Number of finished chunks.
+        finished: Time at which the last chunk was finished.
     """
 
     id: UUID
@@ -43,13 +43,13 @@ class BatchRun:
 
 @attrs.frozen
 class Chunk:
-    """A part of a walk: the portfolios whose ids lie in a range.
+    """The portfolios of a run whose ids lie in a range.
 
     Attributes:
-        run: The walk.
-        number: Which part, from 0.
-        after: The range begins behind this id; None: with the first.
-        until: The range ends with this id; None: with the last.
+        run: Id of the run.
+        number: Position in the run, from 0.
+        after: Exclusive lower end of the range; None: open.
+        until: Inclusive upper end of the range; None: open.
     """
 
     run: UUID
@@ -59,8 +59,12 @@ class Chunk:
 
 
 class ChunkDone(Conflict):
-    """Somebody else has done this part of a walk."""
+    """Another process has finished this chunk."""
+
+    default_code = "chunk_done"
 
 
 class ChunksHeld(Conflict):
-    """Others take or finish the last parts of a walk at this moment: ask again in a moment."""
+    """Other processes hold the last chunks of a run; ask again in a moment."""
+
+    default_code = "chunks_held"

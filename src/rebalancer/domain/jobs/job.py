@@ -1,4 +1,4 @@
-"""A job: work that takes longer than a request, and the states it passes through."""
+"""A job: work that takes longer than a request, and its states; see docs/jobs.md."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import attrs
 from rebalancer.domain.errors import Conflict
 
 FIRST_PAUSE = timedelta(seconds=2)
-"""How long a job waits after its first failure; twice as long after each further one."""
+"""Delay before the second attempt; it doubles with each further attempt."""
 
 LONGEST_PAUSE = timedelta(minutes=5)
 
-_DOUBLINGS = 10
-"""More than lead to the longest pause; without a bound no number would be large enough."""
+_MAX_DOUBLINGS = 10
+"""More than the longest pause needs; bounds the power of two."""
 
 
 class JobState(StrEnum):
-    """Where a job stands.
+    """State of a job.
 
-    A failed job would fail again, as what was asked for makes no sense; a dead one was tried as
-    often as it may be, and can be put back into the queue once what stood in its way is gone.
+    A failed job would fail again, because its request is invalid. A dead job used up its attempts;
+    it can be requeued once the cause is removed.
     """
 
     QUEUED = "queued"
@@ -37,12 +37,14 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will come of it by itself."""
+        """Whether the job stays in this state unless a user requeues it."""
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
 class JobChanged(Conflict):
-    """The job is not, or no longer, where whoever acts on it takes it to be."""
+    """The job is not in the state that this transition requires."""
+
+    default_code = "job_changed"
 
 
 @attrs.frozen
@@ -50,21 +52,21 @@ class Job:
     """Work that takes longer than a request.
 
     Attributes:
-        id: Unique.
-        owner: Who asked for it; None: an operator.
-        kind: What is to be done, such as ``backtest``.
-        request: What was asked for, as JSON values.
-        state: Where it stands.
-        created: When it was asked for.
-        due: Not to be begun before.
-        progress: Share that is done, 0 to 1.
-        result: What came of it, as JSON values; None until it has succeeded.
-        error: Why it failed, the last time; None if it has not.
-        attempts: How often it was begun; the number of an attempt is never given twice.
+        id: Unique identifier.
+        owner: User who submitted the job; None: an operator.
+        kind: Type of work, such as ``backtest``.
+        request: Parameters of the work, as JSON values.
+        state: Current state.
+        created: Time of submission.
+        due: Earliest time at which the next attempt may start.
+        progress: Finished share of the work, 0 to 1.
+        result: Result as JSON values; None until the job has succeeded.
+        error: Message of the latest failed attempt; None without one.
+        attempts: Number of attempts started; no number is used twice.
         excused_attempts: Attempts excluded from the retry limit (released or requeued).
-        last_heartbeat: The last sign of life from whoever does it; None while nobody does.
-        cancelling: Whether somebody wants a running job to stop.
-        finished: When it ended, well or badly.
+        last_heartbeat: Latest heartbeat of the worker; None unless the job runs.
+        cancelling: Whether the running job has been asked to stop.
+        finished: Time at which the job reached a final state.
     """
 
     id: UUID
@@ -87,17 +89,17 @@ class Job:
     def new(
         cls, kind: str, request: Mapping[str, Any], *, id: UUID, owner: UUID | None, now: datetime
     ) -> Job:
-        """One that waits to be done."""
+        """Create a queued job."""
         return cls(id, owner, kind, request, JobState.QUEUED, created=now, due=now)
 
     def start(self, now: datetime) -> Job:
-        """Somebody does it now.
+        """Start an attempt.
 
         Raises:
-            JobChanged: it does not wait, or not yet.
+            JobChanged: the job is not queued, or not due yet.
         """
         if self.state is not JobState.QUEUED or now < self.due:
-            raise JobChanged(f"job {self.id} is {self.state}")
+            raise JobChanged(f"job {self.id} is {self.state} and cannot start")
         return attrs.evolve(
             self,
             state=JobState.RUNNING,
@@ -107,17 +109,17 @@ class Job:
         )
 
     def heartbeat(self, now: datetime, *, attempt: int, progress: float | None = None) -> Job:
-        """Whoever does it for the n-th time is at it still.
+        """Record a heartbeat for attempt n.
 
         Raises:
-            JobChanged: nobody does, or somebody else for another time.
+            JobChanged: the job does not run, or runs with another attempt.
         """
         self._check_attempt(attempt)
         share = self.progress if progress is None else min(max(progress, 0.0), 1.0)
         return attrs.evolve(self, last_heartbeat=now, progress=share)
 
     def succeed(self, result: Mapping[str, Any], now: datetime, *, attempt: int) -> Job:
-        """It is done.
+        """Record the result of attempt n.
 
         Raises:
             JobChanged: as `heartbeat`.
@@ -126,7 +128,7 @@ class Job:
         return self._finish(JobState.SUCCEEDED, now, progress=1.0, result=result, error=None)
 
     def fail(self, why: str, now: datetime, *, attempt: int) -> Job:
-        """It cannot be done.
+        """Record a failure that a retry cannot cure.
 
         Raises:
             JobChanged: as `heartbeat`.
@@ -135,13 +137,13 @@ class Job:
         return self._finish(JobState.FAILED, now, error=why)
 
     def reject(self, why: str, now: datetime) -> Job:
-        """Nobody takes it on.
+        """Fail a queued job that the queue did not accept.
 
         Raises:
-            JobChanged: it does not wait.
+            JobChanged: the job is not queued.
         """
         if self.state is not JobState.QUEUED:
-            raise JobChanged(f"job {self.id} is {self.state}")
+            raise JobChanged(f"job {self.id} is {self.state} and cannot be rejected")
         return self._finish(JobState.FAILED, now, error=why)
 
     def fail_attempt(self, why: str, now: datetime, *, attempt: int, max_attempts: int) -> Job:
@@ -153,10 +155,10 @@ class Job:
         self._check_attempt(attempt)
         if self.cancelling:
             return self._finish(JobState.CANCELLED, now)
-        tried = self.attempts - self.excused_attempts
-        if tried >= max_attempts:
+        counted = self.attempts - self.excused_attempts
+        if counted >= max_attempts:
             return self._finish(JobState.DEAD, now, error=why)
-        pause = min(FIRST_PAUSE * 2 ** min(tried - 1, _DOUBLINGS), LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** min(counted - 1, _MAX_DOUBLINGS), LONGEST_PAUSE)
         return attrs.evolve(
             self,
             state=JobState.QUEUED,
@@ -167,7 +169,7 @@ class Job:
         )
 
     def release(self, now: datetime, *, attempt: int) -> Job:
-        """Whoever does it has to go: somebody else does it, and this attempt does not count.
+        """Requeue at once for another worker; this attempt does not count.
 
         Raises:
             JobChanged: as `heartbeat`.
@@ -175,42 +177,48 @@ class Job:
         self._check_attempt(attempt)
         if self.cancelling:
             return self._finish(JobState.CANCELLED, now)
-        excused_attempts = self.excused_attempts + 1
         return attrs.evolve(
             self,
             state=JobState.QUEUED,
             due=now,
-            excused_attempts=excused_attempts,
+            excused_attempts=self.excused_attempts + 1,
             last_heartbeat=None,
             progress=0.0,
         )
 
     def cancel(self, now: datetime) -> Job:
-        """Nobody wants it any more: it ends if it waits, and whoever does it is told.
+        """Cancel a queued job, or ask a running job to stop.
 
         Raises:
-            JobChanged: it has ended already.
+            JobChanged: the job is in a final state.
         """
         if self.state is JobState.QUEUED:
             return self._finish(JobState.CANCELLED, now)
         if self.state is not JobState.RUNNING:
-            raise JobChanged(f"job {self.id} is {self.state} already")
+            raise JobChanged(f"job {self.id} is {self.state} already", code="job_finished")
         return attrs.evolve(self, cancelling=True)
 
     def requeue(self, now: datetime) -> Job:
-        """It is to be tried again, from the start.
+        """Queue a failed, cancelled or dead job again, from the start.
 
         Raises:
-            JobChanged: it waits or is done, so that there is nothing to try again.
+            JobChanged: the job is queued, runs or has succeeded.
         """
         if self.state not in (JobState.DEAD, JobState.FAILED, JobState.CANCELLED):
-            raise JobChanged(f"job {self.id} is {self.state}: there is nothing to try again")
+            raise JobChanged(
+                f"job {self.id} is {self.state}; only failed, cancelled and dead jobs can be "
+                "requeued",
+                code="job_not_requeuable",
+            )
         fresh = Job.new(self.kind, self.request, id=self.id, owner=self.owner, now=self.created)
         return attrs.evolve(fresh, due=now, attempts=self.attempts, excused_attempts=self.attempts)
 
     def _check_attempt(self, attempt: int) -> None:
         if self.state is not JobState.RUNNING or self.attempts != attempt:
-            raise JobChanged(f"job {self.id} is {self.state}, tried {self.attempts} times")
+            raise JobChanged(
+                f"job {self.id} is {self.state} with attempt {self.attempts}, not running with "
+                f"attempt {attempt}"
+            )
 
     def _finish(self, state: JobState, now: datetime, **others: Any) -> Job:
         return attrs.evolve(
