@@ -1,5 +1,6 @@
-"""Child processes are killed at any moment, and nobody waits for ever."""
+"""Child processes may be killed at any moment, and no caller waits forever."""
 
+import multiprocessing
 import os
 import random
 import signal
@@ -14,19 +15,20 @@ from pathlib import Path
 import pytest
 
 from rebalancer.adapters.jobs.processes import ChildProcesses
+from rebalancer.application.worker_processes import WorkerDied
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.jobs.job import Job
 from tests.builders import a_job
 
 
-def do(
+def run_in_child(
     folder: Path, job: Job, *, should_stop: Callable[[], bool], exit_process: Callable[[], None]
 ) -> None:
-    """Note who did it, then do as the job's kind says."""
+    """Record the process id, then behave as the job's kind says."""
     note = folder / str(job.id)
     note.with_suffix(".new").write_text(str(os.getpid()))
     note.with_suffix(".new").rename(note)
-    if job.kind == "away":
+    if job.kind == "unavailable":
         raise Unavailable("the store is on fire")
     if job.kind == "bug":
         raise KeyError("what")
@@ -34,145 +36,149 @@ def do(
         while not should_stop():
             time.sleep(0.001)
         exit_process()
-    if job.kind == "nap":
+    if job.kind == "short":
         time.sleep(job.id.int % 10 / 1000)
-    if job.kind == "deaf":
+    if job.kind == "unresponsive":
         time.sleep(600)
 
 
-def doer(folder: Path, job: Job) -> int:
-    """Which process does or did it."""
-    latest = time.monotonic() + 20
+def worker_of(folder: Path, job: Job) -> int:
+    """Wait for the process that runs or ran a job, and return its id."""
+    latest = time.monotonic() + 60
     while not (folder / str(job.id)).exists():
         assert time.monotonic() < latest
         time.sleep(0.001)
     return int((folder / str(job.id)).read_text())
 
 
-def done(hands: ChildProcesses, job: Job) -> None:
-    """Have one do a job as soon as it is ready."""
-    with hands.reserve() as do_it:
-        do_it(job)
+def run(executor: ChildProcesses, job: Job) -> None:
+    with executor.reserve() as run_job:
+        run_job(job)
 
 
 @contextmanager
 def children(folder: Path, **options) -> Iterator[ChildProcesses]:
-    made = ChildProcesses(partial(do, folder), **{"at_once": 1, "limit": 60.0} | options)
-    yield made
-    made.close()
+    executor = ChildProcesses(
+        partial(run_in_child, folder), **{"at_once": 1, "timeout": 60.0} | options
+    )
+    yield executor
+    executor.close()
 
 
-def test_one_process_does_one_job_after_another(tmp_path):
+def test_one_process_runs_one_job_after_another(tmp_path):
     jobs = [a_job("note") for _ in range(3)]
-    with children(tmp_path, at_once=2) as hands:
+    with children(tmp_path, at_once=2) as executor:
         for job in jobs:
-            done(hands, job)
-    assert len({doer(tmp_path, job) for job in jobs}) == 1
+            run(executor, job)
+    assert len({worker_of(tmp_path, job) for job in jobs}) == 1
 
 
-def test_no_more_run_than_may(tmp_path):
-    with children(tmp_path, at_once=2) as hands, ThreadPoolExecutor(8) as pool:
+def test_number_of_processes_is_limited(tmp_path):
+    with children(tmp_path, at_once=2) as executor, ThreadPoolExecutor(8) as pool:
         jobs = [a_job("note") for _ in range(40)]
-        list(pool.map(partial(done, hands), jobs))
-    assert len({doer(tmp_path, job) for job in jobs}) <= 2
+        list(pool.map(partial(run, executor), jobs))
+    assert len({worker_of(tmp_path, job) for job in jobs}) <= 2
 
 
-def test_whoever_is_killed_without_a_job_is_replaced_and_no_job_notices(tmp_path):
-    with children(tmp_path, at_once=2) as hands:
+def test_killed_idle_process_is_replaced(tmp_path):
+    with children(tmp_path, at_once=2) as executor:
         for _ in range(6):
             job = a_job("note")
-            done(hands, job)
-            os.kill(doer(tmp_path, job), signal.SIGKILL)
+            run(executor, job)
+            os.kill(worker_of(tmp_path, job), signal.SIGKILL)
 
 
-def test_killed_at_any_moment_each_job_comes_to_an_end(tmp_path):
+def test_every_job_ends_when_processes_are_killed_at_random(tmp_path):
     chance = random.Random(5)
     over = threading.Event()
 
-    def strike() -> None:
+    def kill_some() -> None:
         while not over.wait(chance.uniform(0.0, 0.5)):
-            there = [*hands._busy.copy(), *hands._idle]
-            for child in chance.sample(there, len(there) // 2):
-                child.process.kill()
+            alive = multiprocessing.active_children()
+            for child in chance.sample(alive, len(alive) // 2):
+                child.kill()
 
-    ends: list[str] = []
+    outcomes: list[str] = []
 
-    def one(_: int) -> None:
+    def run_one(_: int) -> None:
         try:
-            done(hands, a_job("nap"))
-            ends.append("done")
-        except (RuntimeError, Unavailable) as error:
-            ends.append(str(error).removeprefix("nobody can do jobs here: "))
+            run(executor, a_job("short"))
+            outcomes.append("done")
+        except (WorkerDied, Unavailable) as error:
+            outcomes.append(str(error).removeprefix("could not start a worker process: "))
 
-    with children(tmp_path, at_once=4) as hands, ThreadPoolExecutor(4) as pool:
-        striker = threading.Thread(target=strike, daemon=True)
-        striker.start()
+    with children(tmp_path, at_once=4) as executor, ThreadPoolExecutor(4) as pool:
+        killer = threading.Thread(target=kill_some, daemon=True)
+        killer.start()
         try:
-            list(pool.map(one, range(1000), timeout=120))
+            list(pool.map(run_one, range(1000), timeout=240))
         finally:
             over.set()
-        striker.join()
-        done(hands, a_job("note"))
-    assert len(ends) == 1000
-    assert set(ends) == {"done", "its process ended with code -9"}
+        killer.join()
+        run(executor, a_job("note"))
+    assert len(outcomes) == 1000
+    assert set(outcomes) == {"done", "the worker process ended with exit code -9"}
 
 
-def test_what_goes_wrong_is_told(tmp_path):
-    with children(tmp_path) as hands:
+def test_errors_in_the_child_reach_the_caller(tmp_path):
+    with children(tmp_path) as executor:
         with pytest.raises(Unavailable, match="on fire"):
-            done(hands, a_job("away"))
+            run(executor, a_job("unavailable"))
         with pytest.raises(RuntimeError, match="KeyError: 'what'"):
-            done(hands, a_job("bug"))
-        done(hands, a_job("note"))
+            run(executor, a_job("bug"))
+        run(executor, a_job("note"))
 
 
-def test_what_does_not_stop_is_killed_after_its_time(tmp_path):
-    with children(tmp_path, limit=0.2) as hands:
-        with pytest.raises(RuntimeError, match="code -9"):
-            done(hands, a_job("deaf"))
-        done(hands, a_job("note"))
+def test_unresponsive_process_is_killed_after_the_timeout(tmp_path):
+    with children(tmp_path, timeout=0.2) as executor:
+        with pytest.raises(WorkerDied, match="code -9"):
+            run(executor, a_job("unresponsive"))
+        run(executor, a_job("note"))
 
 
-def test_closing_lets_busy_ones_put_back_and_begins_no_more(tmp_path):
-    with children(tmp_path, at_once=2) as hands, ThreadPoolExecutor(3) as pool:
-        doing = [a_job("long"), a_job("long")]
-        futures = [pool.submit(done, hands, job) for job in doing]
-        for job in doing:
-            doer(tmp_path, job)
-        waiting = pool.submit(done, hands, a_job("note"))
-        hands.close()
-        for future in futures:  # who attends to them puts back what they could not
-            assert isinstance(future.exception(10), Unavailable)
-        assert isinstance(waiting.exception(10), Unavailable)
+def test_close_lets_busy_processes_release_their_jobs(tmp_path):
+    with children(tmp_path, at_once=2) as executor, ThreadPoolExecutor(3) as pool:
+        running = [a_job("long"), a_job("long")]
+        futures = [pool.submit(run, executor, job) for job in running]
+        for job in running:
+            worker_of(tmp_path, job)
+        waiting = pool.submit(run, executor, a_job("note"))
+        executor.close()
+        for future in (*futures, waiting):
+            error = future.exception(10)
+            assert isinstance(error, Unavailable)
+            assert error.code == "worker_shutting_down"
         with pytest.raises(Unavailable):
-            done(hands, a_job("note"))
+            run(executor, a_job("note"))
 
 
-def test_closing_kills_whoever_does_not_heed(tmp_path, monkeypatch):
-    monkeypatch.setattr("rebalancer.adapters.jobs.processes._PATIENCE", 0.2)
-    with children(tmp_path) as hands, ThreadPoolExecutor(1) as pool:
-        job = a_job("deaf")
-        future = pool.submit(done, hands, job)
-        doer(tmp_path, job)
-        hands.close()
+def test_close_kills_unresponsive_processes(tmp_path):
+    with (
+        children(tmp_path, stop_timeout=0.2) as executor,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        job = a_job("unresponsive")
+        future = pool.submit(run, executor, job)
+        worker_of(tmp_path, job)
+        executor.close()
         assert isinstance(future.exception(10), Unavailable)
 
 
-def test_what_cannot_begin_is_an_error_each_time(tmp_path):
-    """A child that dies while it begins: here it cannot be told what to do."""
-    hands = ChildProcesses(Unreadable(), at_once=1, limit=60.0)
+def test_child_that_cannot_start_is_an_error_each_time(tmp_path):
+    executor = ChildProcesses(EndsWhenUnpickled(), at_once=1, timeout=60.0)
     for _ in range(2):
-        with pytest.raises(Unavailable, match="ended with code 1"):
-            done(hands, a_job("note"))
-    hands.close()
+        with pytest.raises(Unavailable, match="exit code 1") as error:
+            run(executor, a_job("note"))
+        assert error.value.code == "worker_not_started"
+    executor.close()
 
 
-class Unreadable:
-    """Can be sent, but not received."""
+class EndsWhenUnpickled:
+    """Can be sent to a child, which ends when it receives it."""
 
     def __reduce__(self):
-        return (_refuse, ())
+        return (_exit, ())
 
 
-def _refuse() -> None:
+def _exit() -> None:
     raise SystemExit(1)

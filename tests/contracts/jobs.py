@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -116,6 +117,20 @@ class Doing:
     def handlers(self) -> Handlers:
         kinds = ("plain", "slow", "deaf", "crash", "senseless", "away", "bug")
         return Handlers({kind: getattr(self, kind) for kind in kinds})
+
+
+class InThreadExecutor:
+    """Runs jobs in the thread that claims them; see `JobExecutor`."""
+
+    def __init__(self, run_job: RunJob) -> None:
+        self._run_job = run_job
+
+    @contextmanager
+    def reserve(self) -> Iterator[Callable[[Job], None]]:
+        yield self._run_job
+
+    def close(self) -> None:
+        """Let running jobs finish."""
 
 
 def perform(

@@ -25,7 +25,13 @@ from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.work import SqlWork
-from rebalancer.application.job_worker import ClaimJob, JobSettings, RecoverJobs, RunJob
+from rebalancer.application.job_worker import (
+    WORKER_DIED,
+    ClaimJob,
+    JobSettings,
+    RecoverJobs,
+    RunJob,
+)
 from rebalancer.application.jobs import CancelJob, RequeueJob
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.errors import Unavailable
@@ -34,6 +40,7 @@ from tests.builders import a_job
 from tests.contracts.jobs import (
     QUICK,
     Doing,
+    InThreadExecutor,
     Traces,
     awaited,
     ended,
@@ -77,7 +84,7 @@ def empty(tmp_path_factory) -> Path:
 def threads(folder: Path, empty: Path, care: JobSettings, server: str) -> Iterator[Rig]:
     """In threads over a store in memory."""
     work, traces = MemoryWork(), Traces(folder)
-    hands = RunJob(work, Doing(traces).handlers(), now, care)
+    hands = InThreadExecutor(RunJob(work, Doing(traces).handlers(), now, care))
     jobs = InProcessJobs(ClaimJob(work, now, care, hands), at_once=2, waiting=4)
     yield Rig(jobs, work, traces, jobs.close)
     jobs.close()
@@ -96,7 +103,7 @@ def processes(folder: Path, empty: Path, care: JobSettings, server: str) -> Iter
     """In child processes over a database."""
     traces = Traces(folder)
     with database(folder, empty) as (url, work):
-        hands = ChildProcesses(performing(url, traces, care), at_once=2, limit=60)
+        hands = ChildProcesses(performing(url, traces, care), at_once=2, timeout=60)
         jobs = InProcessJobs(ClaimJob(work, now, care, hands), at_once=2, waiting=4)
         yield Rig(jobs, work, traces, lambda: jobs.close(hands.close))
         jobs.close(hands.close)
@@ -130,7 +137,7 @@ def queue(folder: Path, empty: Path, care: JobSettings, server: str) -> Iterator
     """In child processes of a worker that takes them from a queue."""
     traces, name = Traces(folder), uuid4().hex
     with database(folder, empty) as (url, work):
-        hands = ChildProcesses(performing(url, traces, care), at_once=2, limit=60)
+        hands = ChildProcesses(performing(url, traces, care), at_once=2, timeout=60)
         runner = QueuedJobs(server, name=name)
         with ExitStack() as stack:
             stack.enter_context(working(work, hands, care, server, name=name))
@@ -196,7 +203,7 @@ def test_what_cannot_be_done_now_is_tried_again_until_it_is_dead(rig: Rig):
     dead = ended(rig.work, away)
     assert (dead.state, dead.attempts, dead.error) == (JobState.DEAD, 2, "the exchange is on fire")
     dead = ended(rig.work, bug)
-    assert (dead.state, dead.error) == (JobState.DEAD, "something went wrong on our side")
+    assert (dead.state, dead.error) == (JobState.DEAD, "an internal error occurred")
     assert rig.traces.attempts(bug) == [1, 2]
     assert "unheard of" in str(ended(rig.work, unknown).error)
     rig.traces.let_go(away)
@@ -253,10 +260,10 @@ def rigged(kind, empty, tmp_path, redis_url) -> Iterator[Callable[..., Rig]]:
 
 
 def test_what_takes_too_long_is_stopped(rigged):
-    rig = rigged(limit=0.3, attempts=1)
+    rig = rigged(timeout=0.3, attempts=1)
     job = rig.running("slow")
     dead = ended(rig.work, job)
-    assert (dead.state, dead.error) == (JobState.DEAD, "it took longer than 0.3 s")
+    assert (dead.state, dead.error) == (JobState.DEAD, "the job took longer than 0.3 s")
 
 
 def test_a_runner_that_ends_puts_back_what_it_does_and_leaves_what_waits(rigged, kind):
@@ -285,7 +292,7 @@ def test_a_job_whose_process_is_killed_is_tried_again(rig: Rig):
     job = rig.running("slow")
     os.kill(rig.traces.doer(job), signal.SIGKILL)
     waits = awaited(rig.work, job, lambda job: job.error)
-    assert (waits.state, waits.error) == (JobState.QUEUED, "whoever did it is gone")
+    assert (waits.state, waits.error) == (JobState.QUEUED, WORKER_DIED)
     rig.traces.let_go(job)
     assert ended(rig.work, job).result == {"attempt": 2}
     assert rig.traces.attempts(job) == [1, 2]
@@ -346,7 +353,7 @@ def test_what_was_lost_is_delivered_again_and_what_is_silent_is_taken_away(rig: 
     awaited(rig.work, lost, lambda job: recover() or job.state.is_final)
     assert ended(rig.work, lost).state is JobState.SUCCEEDED
     waits = awaited(rig.work, gone, lambda job: (recover(), job.error)[1])
-    assert (waits.state, waits.error) == (JobState.QUEUED, "whoever did it is gone")
+    assert (waits.state, waits.error) == (JobState.QUEUED, WORKER_DIED)
     done = ended(rig.work, gone)
     assert (done.state, done.attempts, rig.traces.attempts(gone)) == (JobState.SUCCEEDED, 2, [2])
 
@@ -423,7 +430,7 @@ def test_jobs_survive_a_queue_that_forgets_and_two_workers_do_each_once(empty, t
             assert away.value.__cause__ is not None  # which is for operators
         assert now() - began < timedelta(seconds=3)
         for _ in range(2):
-            hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
+            hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, timeout=60)
             stack.enter_context(working(work, hands, QUICK, valkey.url, name=name))
         valkey.start()
         recovers = [RecoverJobs(work, runner, now, QUICK) for _ in range(2)]
@@ -446,7 +453,7 @@ def test_a_delivery_that_its_worker_took_to_the_grave_is_made_again(empty, tmp_p
         runner.submit(job)
         with redis.Redis.from_url(redis_url) as client:  # as a worker does, which dies then
             assert client.lmove(f"saq:{name}:queued", f"saq:{name}:active")
-        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
+        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, timeout=60)
         stack.enter_context(working(work, hands, QUICK, redis_url, name=name, tidy=1))
         recover = RecoverJobs(work, runner, now, QUICK)
 
@@ -462,7 +469,7 @@ def test_what_comes_early_by_our_clock_is_done_when_it_is_due(empty, tmp_path, r
     traces, name = Traces(tmp_path), uuid4().hex
     with database(tmp_path, empty) as (url, work), ExitStack() as stack:
         behind = lambda: now() - timedelta(seconds=2)  # noqa: E731
-        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
+        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, timeout=60)
         stack.callback(hands.close)
         worker = QueueWorker(
             redis_url, ClaimJob(work, behind, QUICK, hands), stop=hands.close, name=name
@@ -483,7 +490,7 @@ def test_a_delivery_that_the_queue_gives_up_is_waited_for_all_the_same(empty, tm
     traces, name = Traces(tmp_path), uuid4().hex
     with database(tmp_path, empty) as (url, work):
         runner = QueuedJobs(redis_url, name=name)
-        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, limit=60)
+        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, timeout=60)
         with working(work, hands, QUICK, redis_url, name=name, grace=0.2) as worker:
             rig = Rig(runner, work, traces, lambda: None)
             job = rig.running("slow")
@@ -501,7 +508,7 @@ def test_a_worker_that_is_told_to_stop_lets_jobs_end_within_its_grace(empty, tmp
     traces, name = Traces(tmp_path), uuid4().hex
     with database(tmp_path, empty) as (url, work):
         runner = QueuedJobs(redis_url, name=name)
-        hands = ChildProcesses(performing(url, traces, QUICK), at_once=2, limit=60)
+        hands = ChildProcesses(performing(url, traces, QUICK), at_once=2, timeout=60)
         with working(work, hands, QUICK, redis_url, name=name, grace=10.0) as worker:
             rig = Rig(runner, work, traces, lambda: None)
             job = rig.running("slow")

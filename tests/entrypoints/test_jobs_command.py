@@ -101,7 +101,7 @@ def test_jobs_are_cancelled_and_tried_again(quickly, a_job, work):
     assert quickly("jobs", "cancel", running.id).stdout.endswith("running, about to stop.\n")
     assert quickly("jobs", "cancel", gone.id).refused("dead already")
     assert quickly("jobs", "requeue", gone.id).stdout.endswith("queued.\n")
-    assert quickly("jobs", "requeue", gone.id).refused("nothing to try again")
+    assert quickly("jobs", "requeue", gone.id).refused("can be requeued")
     assert quickly("jobs", "requeue", "--all-dead").stdout == "1 job waits again.\n"
     assert quickly("jobs", "requeue").code == 2
     assert quickly("jobs", "requeue", gone.id, "--all-dead").code == 2

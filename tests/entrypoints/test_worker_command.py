@@ -179,7 +179,7 @@ def test_a_backtest_whose_process_is_killed_is_tried_again(place: Place):
     (child,) = worker.children
     os.kill(child, signal.SIGKILL)
     waits = awaited(place.work, job, lambda job: job.error)
-    assert (waits.state, waits.error) == (JobState.QUEUED, "whoever did it is gone")
+    assert (waits.state, waits.error) == (JobState.QUEUED, "the worker process died")
     done = ended(place.work, job)
     assert (done.state, done.attempts) == (JobState.SUCCEEDED, 2)
     assert any("cut off" in line["message"] for line in worker.lines)

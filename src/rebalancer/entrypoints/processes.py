@@ -4,39 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import multiprocessing
-import os
 import signal
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-PATIENCE = 10.0
-"""Seconds that a process has to end in order once its parent is gone."""
-
 _SELDOM = 100_000
 """Values made, and not gone again, between two looks for cycles of them."""
-
-
-def end_with_parent(patience: float = PATIENCE) -> None:
-    """Have this process end when its parent does, even if that was killed.
-
-    It is told by SIGTERM, and ended if it takes too long: it may have been told while it began,
-    before it listened.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def follow() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(patience)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def told_to_end() -> asyncio.Event:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rebalancer.application.worker_processes import end_with_parent
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest, Unavailable
-from rebalancer.entrypoints.processes import end_with_parent
 
 if TYPE_CHECKING:
     from litestar import Litestar

@@ -163,30 +163,42 @@ class EnvironmentProvider(Provider):
 
 
 class JobProvider(Provider):
-    """Who carries out orders, and who does jobs."""
+    """Order execution, job handlers, the job queue and the worker."""
 
     scope = Scope.APP
 
     @provide
     def broker(self) -> Broker:
-        """On paper."""
+        """Provide the paper broker."""
         return PaperBroker()
 
     @provide
+    def propose_for_everyone(self, work: UnitOfWork, prices: PriceSource) -> ProposeForEveryone:
+        """Provide the batch run with its default chunk size and timeouts."""
+        return ProposeForEveryone(work, prices)
+
+    @provide
+    def delete_expired(self, work: UnitOfWork) -> DeleteExpired:
+        """Provide the deletion of expired data with its default lifetimes."""
+        return DeleteExpired(work)
+
+    @provide
     def job_settings(self, settings: Settings) -> JobSettings:
-        """As the operator sets it."""
+        """Provide the operator's retry and timeout settings."""
         return JobSettings(attempts=settings.job_attempts, timeout=settings.job_timeout)
 
     @provide
     def do_backtest(
         self, run_backtest: RunBacktest, reports: Reports, clock: Clock, sources: Sources
     ) -> DoBacktest:
-        """With the cautions that the prices call for."""
+        """Provide the handler of backtests, with the cautions that the prices require."""
         return DoBacktest(run_backtest, reports, clock, sources.cautions)
 
     @provide
-    def do_training(self, train: TrainPolicy, clock: Clock, settings: Settings) -> TrainJobHandler:
-        """On prices from wherever the job says."""
+    def train_handler(
+        self, train: TrainPolicy, clock: Clock, settings: Settings
+    ) -> TrainJobHandler:
+        """Provide the handler of trainings, on the prices that a job names."""
 
         def prices(place: Path) -> PriceSource:
             wired = _child_container(Sources.of(settings, place), settings)
@@ -196,33 +208,33 @@ class JobProvider(Provider):
         return TrainJobHandler(train, prices, clock)
 
     @provide
-    def do_batch(self, clock: Clock, settings: Settings) -> BatchJobHandler:
-        """On the same."""
+    def batch_handler(self, clock: Clock, settings: Settings) -> BatchJobHandler:
+        """Provide the handler of batch runs, on the prices that a job names."""
 
-        def desk(prices: Path, assets: Path | None) -> tuple[BuildContext, ProposeForEveryone]:
+        def services(prices: Path, assets: Path | None) -> tuple[BuildContext, ProposeForEveryone]:
             wired = _child_container(Sources.of(settings, prices, assets), settings)
             return wired.get(BuildContext), wired.get(ProposeForEveryone)
 
-        return BatchJobHandler(desk, clock)
+        return BatchJobHandler(services, clock)
 
     @provide
     def handlers(
         self, backtest: DoBacktest, training: TrainJobHandler, batch: BatchJobHandler
     ) -> Handlers:
-        """Who does what."""
+        """Provide the handlers by kind of job."""
         return Handlers({BACKTEST: backtest, TRAIN: training, BATCH: batch})
 
     @provide
     def executor(
         self, settings: Settings, sources: Sources, job_settings: JobSettings
     ) -> Iterator[JobExecutor]:
-        """Child processes. Loaded when it is asked for, as only those who do jobs need it."""
+        """Provide child processes; imported on demand, as only workers need them."""
         from rebalancer.adapters.jobs.processes import ChildProcesses
 
         executor = ChildProcesses(
             partial(run_job_in_child, settings, sources),
             at_once=settings.jobs_at_once,
-            limit=job_settings.timeout + job_settings.store_timeout,
+            timeout=job_settings.timeout + job_settings.store_timeout,
         )
         yield executor
         executor.close()
@@ -236,7 +248,7 @@ class JobProvider(Provider):
         settings: Settings,
         connection: Connection | None,
     ) -> Iterator[JobRunner]:
-        """The queue; without one, this process itself."""
+        """Provide the queue; without Redis, this process itself."""
         if connection is not None:
             yield from _queue(connection)
             return
@@ -248,7 +260,7 @@ class JobProvider(Provider):
     def recover(
         self, work: UnitOfWork, runner: JobRunner, clock: Clock, job_settings: JobSettings
     ) -> RecoverJobs:
-        """By the seconds of this process."""
+        """Provide recovery by the monotonic clock of this process."""
         return RecoverJobs(work, runner, clock, job_settings)
 
     @provide
@@ -260,7 +272,7 @@ class JobProvider(Provider):
         settings: Settings,
         connection: Connection | None,
     ) -> Worker:
-        """Takes from the queue; without one, from the store."""
+        """Provide a worker on the queue; without Redis, on the store."""
         if connection is None:
             assert isinstance(runner, InProcessJobs)
             return InProcessWorker(runner, executor.close)
@@ -276,13 +288,13 @@ class JobProvider(Provider):
 
 
 class SubmitOnlyProvider(Provider):
-    """For a process that ends soon, and leaves the jobs that it submits to others."""
+    """Job queue of a process that ends soon and runs no jobs itself."""
 
     scope = Scope.APP
 
     @provide
     def runner(self, connection: Connection | None) -> Iterator[JobRunner]:
-        """The queue; without one, whoever looks into the store."""
+        """Provide the queue; without Redis, workers poll the store."""
         if connection is None:
             yield DeferredJobs()
         else:
@@ -290,12 +302,13 @@ class SubmitOnlyProvider(Provider):
 
 
 def _queue(connection: Connection) -> Iterator[JobRunner]:
-    """The queue on the server that a connection is to, among whatever else is ours there."""
+    """Yield the queue on a Redis server, named by the prefix of our keys there."""
     try:
         from rebalancer.adapters.jobs.queue import QueuedJobs
     except ImportError:
         raise Unavailable(
-            "the job queue needs other packages: pip install 'rebalancer[servers]'"
+            "the job queue needs further packages: pip install 'rebalancer[servers]'",
+            code="package_missing",
         ) from None
     jobs = QueuedJobs(connection.url, name=connection.prefix)
     yield jobs
@@ -310,7 +323,6 @@ class UseCaseProvider(Provider):
     propose = provide(ProposeRebalance)
     propose_for_book = provide(ProposeForBook)
     propose_for_portfolio = provide(ProposeForPortfolio)
-    propose_for_everyone = provide(ProposeForEveryone)
     read_proposals = provide(ReadProposals)
     accept = provide(AcceptProposal)
     reject = provide(RejectProposal)
@@ -329,7 +341,6 @@ class UseCaseProvider(Provider):
     cancel_job = provide(CancelJob)
     requeue_job = provide(RequeueJob)
     claim_job = provide(ClaimJob)
-    delete_expired = provide(DeleteExpired)
     describe_market = provide(DescribeMarket)
     describe_asset = provide(DescribeAsset)
     describe_regime = provide(DescribeRegime)

@@ -42,6 +42,7 @@ from rebalancer.wiring.container import build_async_container
 from rebalancer.wiring.market import Sources
 from tests.builders import CLASSES, varied_prices
 from tests.contracts.databases import new_database
+from tests.contracts.jobs import InThreadExecutor
 
 PASSWORD = "correct horse battery staple"
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -424,7 +425,7 @@ class Threads(Provider):
     def hands(
         self, work: UnitOfWork, handlers: Handlers, clock: Clock, care: JobSettings
     ) -> JobExecutor:
-        return RunJob(work, handlers, clock, care)
+        return InThreadExecutor(RunJob(work, handlers, clock, care))
 
 
 def provided(parts: dict[Any, Any]) -> Provider:

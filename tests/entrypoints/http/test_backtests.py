@@ -115,7 +115,7 @@ def test_a_job_that_finds_no_room_is_refused(in_world: Callable[..., World]) -> 
     [
         (InvalidRequest("is no good", field="policies"), "failed", "policies: is no good"),
         (Unavailable("the exchange is on fire"), "dead", "the exchange is on fire"),
-        (RuntimeError("secret internals"), "dead", "something went wrong on our side"),
+        (RuntimeError("secret internals"), "dead", "an internal error occurred"),
     ],
 )
 def test_a_backtest_that_fails_says_why(

@@ -205,10 +205,10 @@ def test_without_redis_it_goes_on_and_says_how(in_world: Callable[..., World]) -
         assert becomes("degraded") == {
             "store": "ok",
             "prices": "ok",
-            "cache": "Redis does not answer; each process reads prices from where they are kept",
-            "limits": "Redis does not answer; each process limits on its own, and a login that was "
+            "cache": "Redis is unavailable; each process reads prices from where they are kept",
+            "limits": "Redis is unavailable; each process limits on its own, and a login that was "
             "ended may serve out its minutes",
-            "queue": "Redis does not answer; background jobs cannot be started",
+            "queue": "Redis is unavailable; background jobs cannot be started",
         }
         world.work.away = True
         becomes("unavailable", 503)

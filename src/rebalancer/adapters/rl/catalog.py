@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from rebalancer.application.atomic_files import write_atomically
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.regimes import RegimeModel
@@ -663,10 +664,8 @@ def _write(path: Path, content: bytes) -> None:
     Raises:
         InvalidRequest: it cannot be written there; says why.
     """
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        write_atomically(path, content)
     except OSError as error:
         raise _unwritable(path, error) from None
 

@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from datetime import date
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -27,6 +23,13 @@ import numpy as np
 
 from rebalancer.adapters.rl.simulation import Simulation, reward
 from rebalancer.adapters.rl.worlds import Worlds, worlds
+from rebalancer.application.atomic_files import replacing
+from rebalancer.application.worker_processes import (
+    WorkerProcess,
+    serve,
+    wait_for_any,
+    worker_processes,
+)
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
@@ -115,9 +118,7 @@ def train(
 
 
 def pin_threads() -> None:
-    """One thread a process: the same sums in the same order, and no fight over cores."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
+    """Let torch use one thread, so that sums are taken in the same order."""
     import torch
 
     torch.set_num_threads(1)
@@ -147,62 +148,40 @@ class _Seed:
 
 _Report = Callable[[Point], None]
 
-_SHARED: dict[str, Any] = {}
-"""What forked workers inherit instead of being sent: worlds are large."""
-
 
 def _all_seeds(
     plan: Plan, out: Path, learning: Worlds, judging: Worlds, progress: _Report
 ) -> Iterator[tuple[int, _Seed]]:
-    if plan.workers < 2 or len(plan.seeds) < 2:
+    count = min(plan.workers, len(plan.seeds))
+    if count < 2:
         for seed in plan.seeds:
             yield seed, _one_seed(plan, seed, out, learning, judging, progress)
         return
-    context = multiprocessing.get_context("fork")
-    points = context.Queue()
-    _SHARED.update(plan=plan, out=out, learning=learning, judging=judging, points=points)
-    try:
-        workers = min(plan.workers, len(plan.seeds))
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_deaf) as pool:
-            waiting: dict[int, Future[_Seed]] = {
-                seed: pool.submit(_shared_seed, seed) for seed in plan.seeds
-            }
-            try:
-                while not all(future.done() for future in waiting.values()):
-                    try:
-                        progress(points.get(timeout=0.2))
-                    except Empty:
-                        continue
-                while not points.empty():
-                    progress(points.get())
-                for seed, future in waiting.items():
-                    yield seed, future.result()
-            except BaseException:
-                # A segment takes a while, and a seed much longer: nobody waits for them in vain.
-                pool.shutdown(wait=False, cancel_futures=True)
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                raise
-    finally:
-        _SHARED.clear()
+    left = list(plan.seeds)
+    shared = (plan, out, learning, judging)  # inherited by a fork: worlds are too large to send
+    with worker_processes(count, _train_seeds, *shared, method="fork") as workers:
+        busy: dict[WorkerProcess, int] = {}
+        while left or busy:
+            for worker in workers:
+                if left and worker not in busy:
+                    busy[worker] = left.pop(0)
+                    worker.send(busy[worker])
+            for worker in wait_for_any(busy):
+                message = worker.receive()
+                if isinstance(message, Point):
+                    progress(message)
+                elif isinstance(message, Exception):
+                    raise message
+                else:
+                    yield busy.pop(worker), message
 
 
-def _deaf() -> None:
-    """Ctrl-C in a terminal reaches all processes at once: the one that asked for work answers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _shared_seed(seed: int) -> _Seed:
+def _train_seeds(
+    parent: Connection, plan: Plan, out: Path, learning: Worlds, judging: Worlds
+) -> None:
+    """Train seeds in a worker process; each point of a learning curve is sent at once."""
     pin_threads()
-    shared = _SHARED
-    return _one_seed(
-        shared["plan"],
-        seed,
-        shared["out"],
-        shared["learning"],
-        shared["judging"],
-        shared["points"].put,
-    )
+    serve(parent, lambda seed: _one_seed(plan, seed, out, learning, judging, parent.send))
 
 
 def _one_seed(
@@ -288,9 +267,8 @@ class _Learner:
             model = kind.load(before, env=env, device=plan.device)
         set_random_seed(base + 1)
         model.learn(SEGMENT[plan.algorithm], reset_num_timesteps=True)
-        half_written = after.with_suffix(".part.zip")
-        model.save(half_written)
-        half_written.rename(after)
+        with replacing(after) as fresh:
+            model.save(fresh)
         return network_of(model)
 
 
@@ -435,9 +413,8 @@ def _write(path: Path, network: Network) -> None:
     arrays |= {f"b{i}": bias for i, bias in enumerate(network.biases)}
     if network.grid is not None:
         arrays["grid"] = network.grid
-    half_written = path.with_suffix(".part.npz")
-    np.savez(half_written, **arrays)
-    half_written.rename(path)
+    with replacing(path) as fresh:
+        np.savez(fresh, **arrays)
 
 
 def _read(path: Path) -> Network:

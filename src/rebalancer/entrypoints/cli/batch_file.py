@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import date
 from io import BufferedRandom, BufferedReader
 from itertools import islice
@@ -24,7 +22,14 @@ from pathlib import Path
 
 import attrs
 
+from rebalancer.application.atomic_files import write_atomically
 from rebalancer.application.rebalance import BuildContext, ProposeForBook
+from rebalancer.application.worker_processes import (
+    WorkerDied,
+    WorkerProcess,
+    serve,
+    worker_processes,
+)
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.money import Currency
@@ -173,13 +178,13 @@ def _check(request: BatchFileRequest, portfolios: Path, out: Path) -> None:
         raise InvalidRequest(f"{portfolios} is a pipe or device; save it first", field="portfolios")
     if out.exists() and not out.is_file():
         raise InvalidRequest(f"{out} is not a file that can be written anew", field="out")
-    for mine in (out, *_notes(out)):
+    for mine in (out, _inputs_file(out)):
         spare((portfolios, *request.sources.files), mine, field="out")
 
 
-def _notes(out: Path) -> tuple[Path, Path]:
-    """Where a run notes what its output is made of, and where it writes that first."""
-    return out.with_name(f"{out.name}.run"), out.with_name(f"{out.name}.run.new")
+def _inputs_file(out: Path) -> Path:
+    """Return the file beside the output that records the digests of its inputs."""
+    return out.with_name(f"{out.name}.run")
 
 
 def _terms(request: BatchFileRequest) -> RebalanceContext:
@@ -209,7 +214,7 @@ def _output(out: Path, inputs: dict[str, str], *, resume: bool) -> Iterator[Buff
     Raises:
         InvalidRequest: a run is to be resumed that is not known or had other inputs.
     """
-    note, fresh = _notes(out)
+    note = _inputs_file(out)
     going_on = resume and out.exists()
     if going_on:
         try:
@@ -229,8 +234,7 @@ def _output(out: Path, inputs: dict[str, str], *, resume: bool) -> Iterator[Buff
             )
     else:
         out.unlink(missing_ok=True)
-        fresh.write_text(json.dumps(inputs, indent=2) + "\n", encoding="utf-8")
-        fresh.replace(note)
+        write_atomically(note, f"{json.dumps(inputs, indent=2)}\n".encode())
     with open(out, "r+b" if going_on else "x+b") as target:  # noqa: PTH123 - Path.open is untyped here
         yield target
         target.flush()
@@ -312,106 +316,58 @@ def _records(
             for chunk in _chunks(lines):
                 yield from zip(solve(chunk, terms), (line.size for line in chunk), strict=True)
         return
-    with _crew(request, workers) as crew:
+    with worker_processes(workers, _solve_chunks, request) as crew:
         for chunk, solved in _in_turn(crew, _chunks(lines)):
             yield from zip(solved, (line.size for line in chunk), strict=True)
 
 
 def _in_turn(
-    crew: list[Connection], chunks: Iterator[list[Line]]
+    crew: list[WorkerProcess], chunks: Iterator[list[Line]]
 ) -> Iterator[tuple[list[Line], list[Record]]]:
     """Chunks and their records in order; each worker has one chunk at a time, so memory is bounded.
 
     A worker gets its next chunk before its records are handed on, so that it never waits for long.
     """
-    under_way: deque[tuple[list[Line], Connection]] = deque()
+    under_way: deque[tuple[list[Line], WorkerProcess]] = deque()
     for chunk, worker in zip(islice(chunks, len(crew)), crew, strict=False):
-        with _lost():
+        with _losing_a_worker():
             worker.send(chunk)
         under_way.append((chunk, worker))
     while under_way:
         chunk, worker = under_way.popleft()
-        with _lost():
-            solved = worker.recv()
+        with _losing_a_worker():
+            solved = worker.receive()
         if isinstance(solved, Exception):
             raise solved
         following = next(chunks, None)
         if following is not None:
-            with _lost():
+            with _losing_a_worker():
                 worker.send(following)
             under_way.append((following, worker))
         yield chunk, solved
 
 
 @contextmanager
-def _lost() -> Iterator[None]:
-    """What it means that a worker is no longer at the other end.
+def _losing_a_worker() -> Iterator[None]:
+    """Translate the death of a worker process.
 
     Raises:
-        Unavailable: it has died.
+        Unavailable: a worker process has died.
     """
     try:
         yield
-    except (EOFError, OSError):
+    except WorkerDied as death:
         raise Unavailable(
-            "a worker process was killed, perhaps for want of memory: go on with --resume, and "
-            "with fewer --workers"
+            f"{death}, perhaps for lack of memory: go on with --resume, and with fewer --workers",
+            code="worker_died",
         ) from None
 
 
-@contextmanager
-def _crew(request: BatchFileRequest, workers: int) -> Iterator[list[Connection]]:
-    """Worker processes, each at the other end of a connection of its own.
-
-    A pool's workers share one queue: one that is killed while it writes leaves the others locked
-    out and the reader waiting for the rest of a message, for ever. Here a death is an end of file.
-    """
-    context = multiprocessing.get_context("spawn")
-    crew, processes = [], []
-    try:
-        for _ in range(workers):
-            ours, theirs = context.Pipe()
-            crew.append(ours)
-            process = context.Process(target=_work, args=(request, theirs), daemon=True)
-            with _deaf():
-                process.start()
-            processes.append(process)
-            theirs.close()
-        yield crew
-    finally:
-        for ours in crew:
-            ours.close()
-        for process in processes:
-            process.terminate()
-            process.join()
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """A process that is started here never hears Ctrl-C, which is its parent's to answer."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _work(request: BatchFileRequest, parent: Connection) -> None:
-    """Solve chunks until there are no more, or nobody waits for them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_deaf` can do nothing
-    answer: list[Record] | Exception
-    with suppress(EOFError, OSError), seldom_tidied():
+def _solve_chunks(parent: Connection, request: BatchFileRequest) -> None:
+    """Solve chunks in a worker process until the parent hangs up."""
+    with seldom_tidied():
         terms = _terms(request)
-        while True:
-            chunk = parent.recv()
-            try:
-                answer = solve(chunk, terms)
-            except Exception as error:
-                answer = error
-            parent.send(answer)
+        serve(parent, lambda chunk: solve(chunk, terms))
 
 
 def solve(chunk: list[Line], terms: RebalanceContext) -> list[Record]:

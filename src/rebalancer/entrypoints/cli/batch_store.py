@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import attrs
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from dishka import Container
 
     from rebalancer.config import Settings
@@ -84,6 +85,7 @@ def run(
         Unavailable: the store went away for too long; says how to go on.
     """
     from rebalancer.application.batch import ProposeForEveryone
+    from rebalancer.application.worker_processes import worker_processes
     from rebalancer.domain.errors import Unavailable
     from rebalancer.entrypoints.processes import seldom_tidied
 
@@ -100,46 +102,25 @@ def run(
 
     others = min(workers, (found.chunks - found.done) // WORTHWHILE) - 1
     try:
-        with _helped(request, found.id, now, others), seldom_tidied():
+        with worker_processes(others, _share_run, request, found.id, now), seldom_tidied():
             use.run_chunks(found.id, terms, now=now, progress=look)
         return use.read(found.id)
     except Unavailable as error:
         raise Unavailable(f"{error}; go on with --resume") from error.__cause__
 
 
-def share(request: StoreBatchRequest, run: UUID, now: datetime) -> None:
-    """Do parts of a run until all are done: a process's whole work."""
+def _share_run(_: Connection, request: StoreBatchRequest, run: UUID, now: datetime) -> None:
+    """Process chunks of a run until all are finished: all that a worker process does."""
     from rebalancer.application.batch import ProposeForEveryone
-    from rebalancer.entrypoints.processes import end_with_parent, seldom_tidied
+    from rebalancer.entrypoints.processes import seldom_tidied
     from rebalancer.wiring.container import build_container
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
-    end_with_parent()
     wired = build_container(request.sources, settings=request.settings)
     try:
         with seldom_tidied():
             wired.get(ProposeForEveryone).run_chunks(run, request.terms(wired), now=now)
     finally:
         wired.close()
-
-
-@contextmanager
-def _helped(request: StoreBatchRequest, run: UUID, now: datetime, others: int) -> Iterator[None]:
-    """While other processes share a run; one that dies leaves its part to the rest."""
-    import multiprocessing
-
-    context = multiprocessing.get_context("spawn")  # nothing of ours is shared by accident
-    started: list[Any] = [
-        context.Process(target=share, args=(request, run, now), daemon=True) for _ in range(others)
-    ]
-    for process in started:
-        process.start()
-    try:
-        yield
-    finally:
-        for process in started:  # which have nothing left to do, unless we are interrupted
-            process.terminate()
-            process.join()
 
 
 def _proposed(run: BatchRun) -> int:
