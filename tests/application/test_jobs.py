@@ -185,7 +185,7 @@ def test_what_must_not_be_kept_is_neither_kept_nor_submitted(work, runner):
 
     job = a_job()
     with pytest.raises(NotFound):
-        SubmitJob(work, runner)(job, now=NOW, known=known)
+        SubmitJob(work, runner)(job, now=NOW, existing=known)
     with pytest.raises(NotFound):
         seen(work, job)
     assert runner.submitted == []

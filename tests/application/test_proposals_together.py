@@ -158,38 +158,37 @@ def test_a_day_before_the_last_entry_is_refused() -> None:
     assert refused.value.field == "as_of"
 
 
-class Faltering(MemoryWork):
-    """Goes away after so many transactions that write."""
+class StoreThatGoesAway(MemoryWork):
+    """Refuses writing transactions after a number of them; None: none."""
 
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.left = after
+    writes_left: int | None = None
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
-        if not self.left:
+        if self.writes_left == 0:
             raise Unavailable("gone")
-        self.left -= 1
+        if self.writes_left is not None:
+            self.writes_left -= 1
         with super().begin() as tx:
             yield tx
 
 
-def test_a_walk_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rebalancer.application.batch.CHUNK", 3)
-    monkeypatch.setattr("rebalancer.application.batch.OUTAGE", 0.0)
-    monkeypatch.setattr("rebalancer.application.batch._MOMENT", 0.001)
-    work = Faltering(after=11)
+def test_batch_run_is_resumed_where_it_stopped() -> None:
+    work = StoreThatGoesAway()
     house = House(work)
     ids = [house.open(number) for number in range(8)]
     broken = house.open(8, cash_reserve=Decimal(10_000_000))
-    everyone = ProposeForEveryone(work, PRICES)
+    everyone = ProposeForEveryone(
+        work, PRICES, chunk_size=3, store_timeout=0.001, poll_interval=0.001
+    )
     terms = BuildContext(PRICES, LISTED, POLICIES)(policy_name="monthly", costs=TEN, currency="USD")
+    work.writes_left = 2
     with pytest.raises(Unavailable):
-        everyone(terms, id=uuid5(ROOT, "run"), now=NOW)  # the first note, and no chunk
-    work.left = 3
+        everyone(terms, id=uuid5(ROOT, "run"), now=NOW)  # claims a chunk and completes none
+    work.writes_left = 3
     with pytest.raises(Unavailable):
         everyone(terms, id=uuid5(ROOT, "other"), now=NOW, resume=True)  # one chunk
-    work.left = 100
+    work.writes_left = None
     seen: list[int] = []
     run = everyone(terms, id=uuid5(ROOT, "third"), now=NOW, resume=True, progress=seen.append)
     assert run.id == uuid5(ROOT, "run")
@@ -203,7 +202,7 @@ def test_a_walk_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> Non
     ((failed, why),) = failures
     assert failed == broken
     assert "preferences.cash_reserve" in why
-    with pytest.raises(InvalidRequest, match="waits to be finished"):
+    with pytest.raises(InvalidRequest, match="no unfinished run"):
         everyone(terms, id=uuid5(ROOT, "fourth"), now=NOW, resume=True)
 
 

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from uuid import uuid4
 
-from rebalancer.adapters.redis.connection import AsyncConnection, Breaker, Connection
+from rebalancer.adapters.redis.connection import AsyncConnection, Connection, RedisBreaker
 
 
 @contextmanager
 def connected(
-    url: str, *, prefix: str = "", breaker: Breaker | None = None
+    url: str, *, prefix: str = "", breaker: RedisBreaker | None = None
 ) -> Iterator[Connection]:
     """For plain functions; whoever names the same prefix shares what is kept."""
     connection = Connection(url, prefix=prefix or uuid4().hex, breaker=breaker)

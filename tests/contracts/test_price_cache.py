@@ -20,7 +20,7 @@ import pytest
 
 from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.mongo.connection import connect
-from rebalancer.adapters.redis.connection import Breaker, Connection
+from rebalancer.adapters.redis.connection import Connection, RedisBreaker
 from rebalancer.adapters.redis.prices import RedisPriceCache
 from rebalancer.application.market_data import ImportMarket
 from rebalancer.application.ports.market import PriceSource
@@ -320,7 +320,7 @@ def test_while_redis_is_away_the_store_is_read() -> None:
     clock, source = Clock(), Source()
     with (
         running(Valkey) as server,
-        connected(server.url, breaker=Breaker(clock=clock)) as connection,
+        connected(server.url, breaker=RedisBreaker(clock=clock)) as connection,
     ):
         cache = RedisPriceCache(connection)
         cache.get("1", source)
@@ -349,7 +349,7 @@ def test_a_server_that_goes_away_meanwhile_is_no_reason_to_fail() -> None:
 
 def test_a_silent_server_is_waited_for_once() -> None:
     silent, clock = Silent(), Clock()
-    connection = Connection(silent.url, patience=0.05, breaker=Breaker(clock=clock))
+    connection = Connection(silent.url, timeout=0.05, breaker=RedisBreaker(clock=clock))
     cache = RedisPriceCache(connection)
     for _ in range(4):
         assert cache.get("1", Source()) is OFFER

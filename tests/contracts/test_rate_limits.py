@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rebalancer.adapters.memory.limits import MemoryRateLimits
-from rebalancer.adapters.redis.connection import Breaker, Connection
+from rebalancer.adapters.redis.connection import Connection, RedisBreaker
 from rebalancer.adapters.redis.limits import RedisRateLimits
 from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
 from tests.contracts.redises import Clock, Silent, connected, on_loop, really_wait
@@ -329,7 +329,7 @@ def test_what_redis_refuses_is_counted_nearby_and_others_are_counted_there(
     with caplog.at_level(logging.WARNING, "rebalancer.redis"):
         asyncio.run(scenario())
     (told,) = [record.getMessage() for record in caplog.records]
-    assert told.startswith("Redis refuses what it is asked, and is done without: ")
+    assert told.startswith("Redis rejected a command; continuing without it: ")
 
 
 def test_what_is_remembered_ends_with_its_window(redis_url: str) -> None:
@@ -384,7 +384,7 @@ def test_each_process_counts_for_itself_while_redis_is_away(
         clock = Clock()
         with (
             running(Valkey) as server,
-            connected(server.url, breaker=Breaker(clock=clock)) as connection,
+            connected(server.url, breaker=RedisBreaker(clock=clock)) as connection,
         ):
             async with on_loop(connection) as loop:
                 limits = RedisRateLimits(loop, MemoryRateLimits())
@@ -402,14 +402,14 @@ def test_each_process_counts_for_itself_while_redis_is_away(
         asyncio.run(scenario())
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2
-    assert told[0].startswith("Redis does not answer, and is done without: ")
+    assert told[0].startswith("Redis is unavailable; continuing without it: ")
     assert told[1] == "Redis answers again"
 
 
 def test_a_silent_server_is_waited_for_once() -> None:
     async def scenario() -> None:
         silent, clock = Silent(), Clock()
-        connection = Connection(silent.url, patience=0.05, breaker=Breaker(clock=clock))
+        connection = Connection(silent.url, timeout=0.05, breaker=RedisBreaker(clock=clock))
         async with on_loop(connection) as loop:
             limits = RedisRateLimits(loop, MemoryRateLimits())
             for _ in range(5):

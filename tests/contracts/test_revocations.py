@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from rebalancer.adapters.memory.revocations import MemoryRevocations
-from rebalancer.adapters.redis.connection import Breaker, Connection
+from rebalancer.adapters.redis.connection import Connection, RedisBreaker
 from rebalancer.adapters.redis.revocations import FRESH, RedisRevocations
 from rebalancer.application.ports.accounts import Revocations
 from tests.contracts.redises import Clock, Silent, connected, on_loop, really_wait
@@ -126,7 +126,7 @@ def test_while_redis_is_away_a_process_knows_what_it_has_ended() -> None:
         clock = Clock()
         with (
             running(Valkey) as server,
-            connected(server.url, breaker=Breaker(clock=clock)) as connection,
+            connected(server.url, breaker=RedisBreaker(clock=clock)) as connection,
         ):
             async with on_loop(connection) as loop:
                 ended = RedisRevocations(connection, loop, MemoryRevocations(), clock=clock)
@@ -165,8 +165,8 @@ class Two:
 async def two_processes(url: str) -> AsyncIterator[Two]:
     clock, prefix = Clock(), uuid4().hex
     with (
-        connected(url, prefix=prefix, breaker=Breaker(clock=clock)) as one,
-        connected(url, prefix=prefix, breaker=Breaker(clock=clock)) as another,
+        connected(url, prefix=prefix, breaker=RedisBreaker(clock=clock)) as one,
+        connected(url, prefix=prefix, breaker=RedisBreaker(clock=clock)) as another,
     ):
         async with on_loop(one) as here, on_loop(another) as there:
             yield Two(
@@ -268,7 +268,7 @@ def test_what_redis_refuses_ends_here_all_the_same(redis_url: str) -> None:
 def test_a_silent_server_is_waited_for_once() -> None:
     async def scenario() -> None:
         silent, clock = Silent(), Clock()
-        connection = Connection(silent.url, patience=0.05, breaker=Breaker(clock=clock))
+        connection = Connection(silent.url, timeout=0.05, breaker=RedisBreaker(clock=clock))
         async with on_loop(connection) as loop:
             ended = RedisRevocations(connection, loop, MemoryRevocations(), clock=clock)
             for _ in range(3):

@@ -1,4 +1,4 @@
-"""Proposals for every stored portfolio, in a run that several processes may share."""
+"""Proposals for every stored portfolio, in a run that several processes share."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import attrs
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.rebalance import policy_input, record_proposal
+from rebalancer.application.resilience import OutageLog, retry_while_unavailable
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
@@ -23,31 +24,32 @@ from rebalancer.domain.rebalancing.lifecycle import ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Failure, RebalanceContext
 from rebalancer.domain.rebalancing.proposal import propose_book
 
-CHUNK = 512
-"""Portfolios that a walk over the store takes at a time."""
-
-OUTAGE = 60.0
-"""Seconds for which a walk waits for a store that does not answer."""
-
-_MOMENT = 0.5
-"""Seconds until it asks again."""
-
-_ZERO = Decimal(0)
-
 log = logging.getLogger("rebalancer.batch")
+
+_NO_CASH_FLOW = Decimal(0)
 
 
 @attrs.frozen
 class ProposeForEveryone:
-    """Ask a policy what every kept portfolio should trade, and keep the answers.
+    """Propose for every stored portfolio, and store the proposals.
 
-    Portfolios are walked by id, a chunk at a time; each chunk's proposals are kept in one
-    transaction with the note that it is done, so that a killed run goes on where it stopped, and
-    proposes for no portfolio twice. Several processes, on several machines, may share one run.
+    Portfolios are processed in chunks by id. One transaction stores the proposals of a chunk and
+    marks it as finished, so a killed run can be resumed and proposes for no portfolio twice.
+    Several processes, on several machines, may share a run.
+
+    Attributes:
+        work: Store.
+        prices: Source of the newest close.
+        chunk_size: Portfolios in a chunk.
+        store_timeout: Seconds for which a run waits for a store that is away.
+        poll_interval: Seconds between two attempts to claim a chunk.
     """
 
     work: UnitOfWork
     prices: PriceSource
+    chunk_size: int = 512
+    store_timeout: float = 60.0
+    poll_interval: float = 0.5
 
     def __call__(
         self,
@@ -58,19 +60,19 @@ class ProposeForEveryone:
         resume: bool = False,
         progress: Callable[[int], None] = lambda _: None,
     ) -> BatchRun:
-        """The finished run.
+        """Return the finished run.
 
         Args:
-            context: What the proposals follow from.
-            id: The run's, and what the proposals' ids follow from; one that is there already goes
-                on.
-            now: When.
-            resume: Go on with the latest unfinished run of the same context instead.
-            progress: Told how many portfolios more are done.
+            context: Inputs that all proposals share.
+            id: Id of the run; proposals derive their ids from it. An existing run continues.
+            now: Current time.
+            resume: Continue the latest unfinished run with the same context instead.
+            progress: Called with the number of portfolios finished since the last call.
 
         Raises:
-            InvalidRequest: there is no run to resume.
-            Conflict: the run of this id has other context.
+            InvalidRequest: no run can be resumed.
+            Conflict: the run with this id has another context.
+            Unavailable: the store has been away for longer than ``store_timeout``.
         """
         run = self.begin(context, id=id, now=now, resume=resume)
         self.run_chunks(run.id, context, now=now, progress=progress)
@@ -79,30 +81,36 @@ class ProposeForEveryone:
     def begin(
         self, context: RebalanceContext, *, id: UUID, now: datetime, resume: bool = False
     ) -> BatchRun:
-        """The run, for any number of processes to share.
+        """Create a run that any number of processes can share, or find the one to continue.
 
         Raises:
-            As when it is called.
+            InvalidRequest: no run can be resumed.
+            Conflict: the run with this id has another context.
         """
         with self.work.begin() as tx:
             if resume:
                 found = tx.runs.find_unfinished(context.digest)
                 if found is None:
                     raise InvalidRequest(
-                        "no run with these prices, this policy and these costs waits to be "
-                        "finished; leave --resume out",
+                        "there is no unfinished run with these prices, this policy and these "
+                        "costs; start a new run",
                         field="resume",
+                        code="no_run_to_resume",
                     )
                 return found
             with suppress(NotFound):
                 known = tx.runs.get(id)
                 if known.terms != context.digest:
-                    raise Conflict("the run began with other prices, another policy or other costs")
+                    raise Conflict(
+                        f"run {id} began with other prices, another policy or other costs; start "
+                        "a new run",
+                        code="run_inputs_changed",
+                    )
                 return known
             run = BatchRun(
                 id, context.digest, context.policy.name, context.market.last_date, started=now
             )
-            tx.runs.add(run, tx.portfolios.chunk_boundaries(CHUNK))
+            tx.runs.add(run, tx.portfolios.chunk_boundaries(self.chunk_size))
             return tx.runs.get(id)
 
     def run_chunks(
@@ -113,80 +121,92 @@ class ProposeForEveryone:
         now: datetime,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Do parts of a run that nobody else does, until all are done.
+        """Process chunks that no other process holds, until all are finished.
 
         Args:
-            run: Which.
-            context: Those that it began with.
-            now: When.
-            progress: Told how many portfolios more are done.
+            run: Id of the run.
+            context: Context that the run began with.
+            now: Current time.
+            progress: Called with the number of portfolios finished since the last call, also with
+                0 while this process waits; an exception from it ends the work.
 
         Raises:
-            Unavailable: the store has not answered for longer than `OUTAGE`.
+            Unavailable: the store has been away for longer than ``store_timeout``.
         """
         newest = self.prices.closes(days=1).last_date
-        away_since = None
+        outage = OutageLog(log, f"run {run} waits for the store", f"run {run} continues")
+
+        def wait(error: Unavailable) -> None:
+            outage.failed(error)
+            progress(0)
+
+        def run_next() -> int | None:
+            chunk = self._claim(run, now)
+            return None if chunk is None else self._run_chunk(chunk, context, newest, now)
+
         while True:
             try:
-                part = self._claim(run, now)
-                if part is None:
-                    return
-                progress(self._done(part, context, newest, now))
-                away_since = None
+                finished = retry_while_unavailable(
+                    run_next,
+                    timeout=self.store_timeout,
+                    first_wait=self.poll_interval,
+                    longest_wait=self.poll_interval,
+                    on_error=wait,
+                )
             except ChunksHeld:
                 progress(0)
-                time.sleep(_MOMENT)
-            except Unavailable as error:
-                if away_since is None:
-                    away_since = time.monotonic()
-                    log.warning("run %s waits: %s", run, error)
-                if time.monotonic() - away_since > OUTAGE:
-                    raise
-                progress(0)
-                time.sleep(_MOMENT)
-
-    def _claim(self, run: UUID, now: datetime) -> Chunk | None:
-        """A part of a run; None: all are done, which is noted."""
-        with self.work.begin() as tx:
-            part = tx.runs.claim(run)
-            if part is None:
-                tx.runs.finish(run, now)
-        return part
-
-    def _done(self, part: Chunk, context: RebalanceContext, newest: date, now: datetime) -> int:
-        """Do a part; how many portfolios are done by it."""
-        with self.work.read() as tx:
-            chunk = tx.portfolios.chunk(after=part.after, until=part.until)
-        records, failures = _proposals(chunk, context, part.run, newest, now)
-        traded = sum(record.stage is Stage.PROPOSED for record in records)
-        try:
-            with self.work.begin() as tx:
-                # First, so that who comes second learns it before anything is written twice.
-                nothing = len(records) - traded
-                tx.runs.complete(part, proposed=traded, nothing=nothing, failures=failures)
-                tx.proposals.add(records)
-        except ChunkDone:
-            return 0
-        return len(chunk)
+                time.sleep(self.poll_interval)
+                continue
+            outage.succeeded()
+            if finished is None:
+                return
+            progress(finished)
 
     def read(self, run: UUID) -> BatchRun:
-        """How far a run is.
+        """Return a run with its current counts.
 
         Raises:
-            NotFound: there is no such run.
+            NotFound: no run has this id.
         """
         with self.work.read() as tx:
             return tx.runs.get(run)
 
+    def _claim(self, run: UUID, now: datetime) -> Chunk | None:
+        """Claim a chunk; None: all are finished, and the run is marked as finished."""
+        with self.work.begin() as tx:
+            chunk = tx.runs.claim(run)
+            if chunk is None:
+                tx.runs.finish(run, now)
+        return chunk
 
-def _proposals(
+    def _run_chunk(
+        self, chunk: Chunk, context: RebalanceContext, newest: date, now: datetime
+    ) -> int:
+        """Process a chunk; return the number of portfolios that this process finished."""
+        with self.work.read() as tx:
+            portfolios = tx.portfolios.chunk(after=chunk.after, until=chunk.until)
+        records, failures = _propose_for_chunk(portfolios, context, chunk.run, newest, now)
+        proposed = sum(record.stage is Stage.PROPOSED for record in records)
+        try:
+            with self.work.begin() as tx:
+                # First, so that the slower of two processes fails before it writes proposals.
+                nothing = len(records) - proposed
+                tx.runs.complete(chunk, proposed=proposed, nothing=nothing, failures=failures)
+                tx.proposals.add(records)
+        except ChunkDone:
+            return 0
+        return len(portfolios)
+
+
+def _propose_for_chunk(
     chunk: Sequence[ManagedPortfolio | UnreadablePortfolio],
     context: RebalanceContext,
     run: UUID,
     newest: date,
     now: datetime,
 ) -> tuple[list[ProposalRecord], list[tuple[UUID, str]]]:
-    asked: list[tuple[ManagedPortfolio, Portfolio]] = []
+    """Return the proposals, and the portfolios without one, each with the reason."""
+    inputs: list[tuple[ManagedPortfolio, Portfolio]] = []
     records: list[ProposalRecord] = []
     failures: list[tuple[UUID, str]] = []
     for portfolio in chunk:
@@ -194,18 +214,25 @@ def _proposals(
             failures.append((portfolio.id, portfolio.why))
             continue
         try:
-            asked.append((portfolio, policy_input(portfolio, context, _ZERO)))
+            inputs.append((portfolio, policy_input(portfolio, context, _NO_CASH_FLOW)))
         except InvalidRequest as error:
             failures.append((portfolio.id, str(error)))
-    answers = propose_book([snapshot for _, snapshot in asked], context)
-    for (portfolio, snapshot), answer in zip(asked, answers, strict=True):
-        if isinstance(answer, Failure):
-            failures.append((portfolio.id, str(answer.error)))
+    results = propose_book([snapshot for _, snapshot in inputs], context)
+    for (portfolio, snapshot), result in zip(inputs, results, strict=True):
+        if isinstance(result, Failure):
+            failures.append((portfolio.id, str(result.error)))
             continue
-        own = uuid5(run, snapshot.id)
         records.append(
             record_proposal(
-                answer, snapshot, portfolio, context, _ZERO, newest, id=own, now=now, run=run
+                result,
+                snapshot,
+                portfolio,
+                context,
+                _NO_CASH_FLOW,
+                newest,
+                id=uuid5(run, snapshot.id),
+                now=now,
+                run=run,
             )
         )
     return records, failures

@@ -16,68 +16,74 @@ import attrs
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.resilience import retry_while_unavailable
 from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
 
 log = logging.getLogger("rebalancer.jobs")
 
 Progress = Callable[[float], None]
-"""Told the share that is done, 0 to 1. It raises once whoever does the job is to stop."""
+"""Takes the finished share, 0 to 1; raises `StopRequested` when the job must stop."""
+
+Transition = Callable[[Job], Job]
+"""Returns the job in its next state, or raises JobChanged."""
+
+WORKER_DIED = "the worker process died"
 
 
 class Handler(Protocol):
-    """Does the jobs of a kind."""
+    """Runs the jobs of one kind."""
 
     def __call__(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """What came of it, as JSON values.
+        """Return the result as JSON values.
 
-        It may be called again for the same job, if an earlier attempt was cut off at any moment.
+        A handler is called again for the same job if an earlier attempt was interrupted, at
+        whatever point.
 
         Raises:
-            RebalancerError: it cannot be done, and could not another time; or Unavailable: it
-                could.
+            RebalancerError: the job cannot succeed; Unavailable: another attempt may.
         """
 
 
 Handlers = NewType("Handlers", Mapping[str, Handler])
-"""By kind of job."""
+"""Handlers by kind of job."""
 
 
 class JobExecutor(Protocol):
-    """Whoever does the jobs that somebody begins."""
+    """Runs claimed jobs in worker processes."""
 
     def reserve(self) -> AbstractContextManager[Callable[[Job], None]]:
-        """Somebody who is ready to do one job that has begun: keeps the outcome, and comes back.
+        """Reserve an idle worker for one job, so that no job starts without a worker.
 
-        So nothing is begun that nobody does yet. What is given raises Unavailable if no more jobs
-        are done here, and whatever it likes if whoever did it came to an end, perhaps before it was
-        done.
+        The function that the block receives runs a started job, stores the outcome and returns. It
+        raises Unavailable if the executor is closed, and any other error if the worker died,
+        perhaps before it stored the outcome.
 
         Raises:
-            Unavailable: there is nobody.
+            Unavailable: no worker can be started.
         """
 
     def close(self) -> None:
-        """Do no more jobs, and have those that are being done put back if that may be."""
+        """Stop taking jobs; release the running ones for retry."""
 
 
 class StopRequested(Exception):
-    """Whoever does a job is to stop; raised where it tells how far it is."""
+    """Raised by the progress callback when the worker must stop."""
 
 
 @attrs.frozen
 class JobSettings:
-    """How jobs are looked after; times in seconds.
+    """Retry and timeout settings, in seconds.
 
     Attributes:
-        attempts: How often a job is tried before it is dead.
-        timeout: What one attempt may take.
-        poll_interval: How often progress is kept at most, and stopping is thought of.
-        heartbeat_interval: How often whoever does a job gives a sign of life.
-        stop_timeout: How long a handler may take to heed that it is to stop.
-        heartbeat_timeout: After how long without a sign of life a job is taken from whoever did it.
-        redeliver_after: After how long a job that waits is delivered again.
-        store_timeout: How long to try to keep an outcome while the store does not answer.
+        attempts: Maximum number of attempts before a job is dead.
+        timeout: Maximum duration of one attempt.
+        poll_interval: Interval at which the worker stores progress and checks for a stop.
+        heartbeat_interval: Interval of heartbeats.
+        stop_timeout: How long a handler may take to stop.
+        heartbeat_timeout: How long a job may run without a heartbeat before it is recovered.
+        redeliver_after: How long a due job may wait before it is submitted again.
+        store_timeout: How long to retry storing an outcome while the store is away.
     """
 
     attempts: int = 3
@@ -92,7 +98,7 @@ class JobSettings:
 
 @attrs.frozen
 class ClaimJob:
-    """Begin a job that was delivered, have it done, and see to it if whoever did it dies."""
+    """Claim a delivered job, run it, and record a failed attempt if its worker dies."""
 
     work: UnitOfWork
     clock: Clock
@@ -100,14 +106,14 @@ class ClaimJob:
     executor: JobExecutor
 
     def __call__(self, id: UUID) -> Job | None:
-        """Do the job of this id, unless somebody else does or did.
+        """Run a job unless another worker has started it.
 
         Returns:
-            The job if it waits again, to be delivered anew.
+            The job if it is queued again and must be delivered again.
 
         Raises:
-            Unavailable: the store does not answer, or nobody is there to do it; whoever recovers
-                jobs sees to this one.
+            Unavailable: the store does not answer, or no worker is idle; `RecoverJobs` redelivers
+                the job.
         """
         with self.work.read() as tx:
             try:
@@ -115,20 +121,20 @@ class ClaimJob:
             except NotFound:
                 return None
         if job.state is not JobState.QUEUED:
-            return None  # it was delivered twice, or late
+            return None  # a repeated or late delivery
         if self.clock() < job.due:
-            return job  # or early
-        with self.executor.reserve() as do:
-            begun = self._begun(id)
-            if begun is None:
+            return job  # an early delivery
+        with self.executor.reserve() as run:
+            started = self._start(id)
+            if started is None:
                 return None
-            self._seen_through(begun, do)
+            self._run(started, run)
         with self.work.read() as tx:
-            left = tx.jobs.get(id)
-        return left if left.state is JobState.QUEUED else None
+            job = tx.jobs.get(id)
+        return job if job.state is JobState.QUEUED else None
 
-    def _begun(self, id: UUID) -> Job | None:
-        """The job, which nobody else has begun; None if somebody has."""
+    def _start(self, id: UUID) -> Job | None:
+        """Start an attempt; None if another worker has started it."""
         with self.work.begin() as tx:
             try:
                 job = tx.jobs.get(id).start(self.clock())
@@ -137,37 +143,36 @@ class ClaimJob:
             tx.jobs.save(job)
         return job
 
-    def _seen_through(self, job: Job, do: Callable[[Job], None]) -> None:
+    def _run(self, job: Job, run: Callable[[Job], None]) -> None:
+        settings, attempt = self.settings, job.attempts
         try:
-            do(job)
+            run(job)
         except Unavailable:
-            self._seen_to(job.id, lambda kept: kept.release(self.clock(), attempt=job.attempts))
+            self._store(job.id, lambda stored: stored.release(self.clock(), attempt=attempt))
         except Exception as error:
-            if self._seen_to(job.id, lambda kept: self._given_up(kept, job.attempts)):
-                log.warning("job %s was cut off: %s", job.id, error)
+            stored = self._store(
+                job.id,
+                lambda stored: stored.fail_attempt(
+                    WORKER_DIED, self.clock(), attempt=attempt, max_attempts=settings.attempts
+                ),
+            )
+            if stored:
+                log.warning("attempt %d at job %s was interrupted: %s", attempt, job.id, error)
 
-    def _seen_to(self, id: UUID, change: Callable[[Job], Job]) -> bool:
-        return _kept(self.work, id, change, self.settings.store_timeout)
-
-    def _given_up(self, job: Job, attempt: int) -> Job:
-        return job.fail_attempt(
-            _GONE, self.clock(), attempt=attempt, max_attempts=self.settings.attempts
-        )
-
-
-_GONE = "whoever did it is gone"
+    def _store(self, id: UUID, transition: Transition) -> bool:
+        return _store_transition(self.work, id, transition, timeout=self.settings.store_timeout)
 
 
 @attrs.frozen
 class RunJob:
-    """Do a job that has begun, give signs of life meanwhile, and keep the outcome.
+    """Run a started job, record heartbeats and store the outcome.
 
     Attributes:
-        work: Where the job is kept.
-        handlers: Who does what.
-        clock: What time it is.
+        work: Store of the job.
+        handlers: Handlers by kind of job.
+        clock: Current time.
         settings: Intervals and timeouts.
-        should_stop: Whether this process has to go: the job is put back then.
+        should_stop: Whether this process must stop; the job is released then.
         exit_process: Ends this process if the handler does not stop; None: let the handler run on
             and discard its outcome.
     """
@@ -180,52 +185,46 @@ class RunJob:
     exit_process: Callable[[], None] | None = None
 
     def __call__(self, job: Job) -> None:
-        """Do it; whatever goes wrong is kept with it."""
+        """Run the job; store its result or its error."""
         attempt = _Attempt(self, job)
-        with attempt.watched():
-            attempt.keep(self._outcome(job, attempt))
+        with attempt.monitored():
+            attempt.store(self._outcome(job, attempt))
 
-    @contextmanager
-    def reserve(self) -> Iterator[Callable[[Job], None]]:
-        """See `JobExecutor.reserve`: in this thread."""
-        yield self
-
-    def close(self) -> None:
-        """See `JobExecutor.close`: what is being done is done to the end."""
-
-    def _outcome(self, job: Job, attempt: _Attempt) -> Callable[[Job], Job] | None:
-        n, most, now = job.attempts, self.settings.attempts, self.clock
+    def _outcome(self, job: Job, attempt: _Attempt) -> Transition | None:
+        now = self.clock
         try:
             handler = self.handlers.get(job.kind)
             if handler is None:
-                raise Unavailable(f"this version knows no jobs of the kind {job.kind!r}")
+                raise Unavailable(
+                    f"this version cannot run jobs of the kind {job.kind!r}",
+                    code="unknown_job_kind",
+                )
             result = handler(job, attempt.progress)
-            return lambda kept: kept.succeed(result, now(), attempt=n)
+            return lambda stored: stored.succeed(result, now(), attempt=job.attempts)
         except StopRequested:
-            return attempt.verdict()
+            return attempt.stop_transition
         except Unavailable as error:
-            why = str(error)
-            return lambda kept: kept.fail_attempt(why, now(), attempt=n, max_attempts=most)
+            return attempt.failing(str(error))
         except RebalancerError as error:
             why = str(error)
-            return lambda kept: kept.fail(why, now(), attempt=n)
+            return lambda stored: stored.fail(why, now(), attempt=job.attempts)
         except Exception:
-            log.exception("job %s of the kind %s went wrong", job.id, job.kind)
-            why = "something went wrong on our side"
-            return lambda kept: kept.fail_attempt(why, now(), attempt=n, max_attempts=most)
+            log.exception("attempt %d at job %s (%s) failed", job.attempts, job.id, job.kind)
+            return attempt.failing("an internal error occurred")
 
 
 class _Attempt:
-    """One attempt at a job, and the thread that watches over it."""
+    """One attempt at a job, and the thread that monitors it."""
 
     def __init__(self, rules: RunJob, job: Job) -> None:
         self._rules = rules
         self._job = job
-        self._share, self._told = 0.0, 0.0
-        self._verdict: Callable[[Job], Job] | None = None
+        self._share = self._stored_share = 0.0
         self._stopping = False
         self._over = threading.Event()
-        self._keeping = threading.Lock()
+        self._storing = threading.Lock()
+        self.stop_transition: Transition | None = None
+        """Transition of the stopped job; None: another worker has it by now."""
 
     def progress(self, share: float) -> None:
         """See `Progress`."""
@@ -233,48 +232,59 @@ class _Attempt:
         if self._stopping:
             raise StopRequested
 
-    def verdict(self) -> Callable[[Job], Job] | None:
-        """What becomes of the job that was stopped; None: it is somebody else's by now."""
-        return self._verdict
-
-    def keep(self, outcome: Callable[[Job], Job] | None) -> None:
-        """Keep what became of it, unless that has been kept already."""
-        with self._keeping:
+    def store(self, outcome: Transition | None) -> None:
+        """Store the outcome, unless one is stored already."""
+        with self._storing:
             if outcome is not None and not self._over.is_set():
-                _kept(self._rules.work, self._job.id, outcome, self._rules.settings.store_timeout)
+                timeout = self._rules.settings.store_timeout
+                _store_transition(self._rules.work, self._job.id, outcome, timeout=timeout)
             self._over.set()
 
-    def watched(self) -> _Watched:
-        """While it is being done."""
-        return _Watched(threading.Thread(target=self._watch, name="watch"), self._over)
+    def failing(self, why: str) -> Transition:
+        """Return the transition of a failed attempt."""
+        rules, attempt = self._rules, self._job.attempts
+        return lambda stored: stored.fail_attempt(
+            why, rules.clock(), attempt=attempt, max_attempts=rules.settings.attempts
+        )
 
-    def _watch(self) -> None:
+    @contextmanager
+    def monitored(self) -> Iterator[None]:
+        """Monitor the attempt in a thread while the block runs."""
+        thread = threading.Thread(target=self._monitor, name="monitor")
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _monitor(self) -> None:
         settings, started = self._rules.settings, time.monotonic()
-        heard, stopped = started, 0.0
+        beat, running = started, started
         while not self._over.wait(settings.poll_interval):
             now = time.monotonic()
             if not self._stopping:
                 if self._rules.should_stop():
-                    self._stop(self._put_back)
+                    self._stop(self._release)
                 elif now - started > settings.timeout:
-                    self._stop(self._too_long)
-                elif now - heard >= settings.heartbeat_interval or self._share != self._told:
-                    self._give_sign()
-                    heard = now
-                stopped = now
+                    self._stop(self.failing(f"the job took longer than {settings.timeout:g} s"))
+                elif now - beat >= settings.heartbeat_interval or self._share != self._stored_share:
+                    self._heartbeat()
+                    beat = now
+                running = now
             if self._stopping and (
-                self._rules.should_stop() or now - stopped > settings.stop_timeout
+                self._rules.should_stop() or now - running > settings.stop_timeout
             ):
-                try:
-                    self.keep(self._verdict)  # it does not heed, or there is no time
+                try:  # the handler does not stop, or this process has no time left
+                    self.store(self.stop_transition)
                 except Exception as error:
-                    log.warning("job %s is left to whoever recovers it: %s", self._job.id, error)
+                    log.warning("job %s is left for recovery: %s", self._job.id, error)
                 finally:
                     if self._rules.exit_process is not None:
                         self._rules.exit_process()
                 return
 
-    def _give_sign(self) -> None:
+    def _heartbeat(self) -> None:
         share = self._share
         try:
             with self._rules.work.begin() as tx:
@@ -286,157 +296,121 @@ class _Attempt:
         except (JobChanged, NotFound):
             self._stop(None)
         except Unavailable as error:
-            log.warning("job %s cannot give a sign of life: %s", self._job.id, error)
-        except Exception:  # without whoever watches, nothing would end it
-            log.exception("job %s cannot give a sign of life", self._job.id)
+            log.warning("job %s missed a heartbeat: %s", self._job.id, error)
+        except Exception:  # the monitor must survive, or no timeout ends the job
+            log.exception("job %s missed a heartbeat", self._job.id)
         else:
-            self._told = share
+            self._stored_share = share
             if job.cancelling:
-                self._stop(self._cancelled)
+                self._stop(self.failing("the job was cancelled"))
 
-    def _stop(self, verdict: Callable[[Job], Job] | None) -> None:
-        self._verdict = verdict
+    def _stop(self, transition: Transition | None) -> None:
+        self.stop_transition = transition
         self._stopping = True
 
-    def _put_back(self, job: Job) -> Job:
-        return job.release(self._rules.clock(), attempt=self._job.attempts)
-
-    def _too_long(self, job: Job) -> Job:
-        return self._given_up(job, f"it took longer than {self._rules.settings.timeout:g} s")
-
-    def _cancelled(self, job: Job) -> Job:
-        return self._given_up(job, "cancelled")
-
-    def _given_up(self, job: Job, why: str) -> Job:
-        return job.fail_attempt(
-            why,
-            self._rules.clock(),
-            attempt=self._job.attempts,
-            max_attempts=self._rules.settings.attempts,
-        )
-
-
-@attrs.frozen
-class _Watched:
-    thread: threading.Thread
-    over: threading.Event
-
-    def __enter__(self) -> None:
-        self.thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
+    def _release(self, stored: Job) -> Job:
+        return stored.release(self._rules.clock(), attempt=self._job.attempts)
 
 
 @attrs.frozen
 class RecoverJobs:
-    """Take jobs from those who are gone, and have those done whose delivery was lost.
+    """Reclaim jobs of dead workers and redeliver lost ones.
 
-    Whoever does a job gives signs of life. How long there was none is measured from when *we* saw
-    the last one, by seconds that pass here: so neither clocks that differ nor a store that was away
-    for a while make anybody seem dead.
+    A job without a heartbeat is measured from the moment at which *this* process saw its latest
+    heartbeat, by a monotonic clock. So neither clocks that differ nor a store that was away make a
+    worker look dead.
 
     Attributes:
-        work: Where jobs are kept.
-        runner: Has them done.
-        clock: What time it is.
-        settings: How long to wait.
-        ticks: Seconds that pass.
+        work: Store of jobs.
+        runner: Delivers jobs.
+        clock: Current time.
+        settings: Timeouts.
+        monotonic: Monotonic seconds.
     """
 
     work: UnitOfWork
     runner: JobRunner
     clock: Clock
     settings: JobSettings
-    ticks: Callable[[], float] = time.monotonic
-    _heard: dict[UUID, tuple[Job, float]] = attrs.field(
+    monotonic: Callable[[], float] = time.monotonic
+    _last_seen: dict[UUID, tuple[Heartbeat, float]] = attrs.field(
         factory=dict, init=False, eq=False, repr=False
     )
 
     def __call__(self) -> list[Job]:
-        """The jobs that were cared for; whoever does jobs calls it every few seconds.
+        """Return the recovered jobs; a worker calls this every few seconds.
 
         Raises:
-            Unavailable: the store does not answer, or the queue does not, or is full.
+            Unavailable: the store does not answer, or the queue is full or does not answer.
         """
-        now, ticks = self.clock(), self.ticks()
+        now = self.clock()
         due = now - timedelta(seconds=self.settings.redeliver_after)
         with self.work.read() as tx:
             found = tx.jobs.overdue_or_running(due=due, limit=1000)
-        cared = [job for job in found if job.state is JobState.QUEUED]
-        for job in self._silent(found, ticks):
+        recovered = [job for job in found if job.state is JobState.QUEUED]
+        for job in self._silent([job for job in found if job.state is JobState.RUNNING]):
             try:
-                cared += self._taken(job, now)
+                recovered += self._reclaim(job, now)
             except Unavailable:
                 raise
-            except Exception:  # which must not keep the others from being cared for
-                log.exception("job %s cannot be taken from whoever did it", job.id)
-        for job in cared:
+            except Exception:  # one job must not prevent the recovery of the others
+                log.exception("job %s cannot be recovered", job.id)
+        for job in recovered:
             if job.state is JobState.QUEUED:
                 self.runner.submit(job)
-        return cared
+        return recovered
 
-    def _silent(self, found: Sequence[Job], ticks: float) -> list[Job]:
-        """Jobs of whose doers nothing was heard for too long; all are remembered."""
-        doing = [job for job in found if job.state is JobState.RUNNING]
-        heard = {}
-        for job in doing:
-            before, since = self._heard.get(job.id, (None, ticks))
-            same = before is not None and _sign(before) == _sign(job)
-            heard[job.id] = job, since if same else ticks
-        self._heard.clear()
-        self._heard.update(heard)
-        return [job for job in doing if ticks - heard[job.id][1] > self.settings.heartbeat_timeout]
+    def _silent(self, running: Sequence[Job]) -> list[Job]:
+        """Return jobs without a heartbeat for too long, and remember the heartbeats of all."""
+        now = self.monotonic()
+        seen = {}
+        for job in running:
+            heartbeat, since = self._last_seen.get(job.id, (None, now))
+            seen[job.id] = _heartbeat_of(job), since if heartbeat == _heartbeat_of(job) else now
+        self._last_seen.clear()
+        self._last_seen.update(seen)
+        timeout = self.settings.heartbeat_timeout
+        return [job for job in running if now - seen[job.id][1] > timeout]
 
-    def _taken(self, silent: Job, now: datetime) -> list[Job]:
-        """The job after it was taken from whoever did it; none if somebody was quicker."""
+    def _reclaim(self, silent: Job, now: datetime) -> list[Job]:
+        """Fail the attempt of a dead worker; return no job if the worker answered meanwhile."""
         with self.work.begin() as tx:
             job = tx.jobs.get(silent.id)
-            if _sign(job) != _sign(silent):
+            if _heartbeat_of(job) != _heartbeat_of(silent):
                 return []
-            job = job.fail_attempt(
-                _GONE, now, attempt=job.attempts, max_attempts=self.settings.attempts
-            )
+            attempt, limit = job.attempts, self.settings.attempts
+            job = job.fail_attempt(WORKER_DIED, now, attempt=attempt, max_attempts=limit)
             tx.jobs.save(job)
-        log.warning("job %s was silent for too long: %s", job.id, _GONE)
+        log.warning(
+            "the worker of job %s lost its heartbeat; the job is %s (attempt %d)",
+            *(job.id, job.state, attempt),
+        )
         return [job]
 
 
-def _sign(job: Job) -> tuple[JobState, int, datetime | None]:
-    """What is another with each sign of life."""
+Heartbeat = tuple[JobState, int, datetime | None]
+
+
+def _heartbeat_of(job: Job) -> Heartbeat:
+    """Return what changes with each heartbeat."""
     return job.state, job.attempts, job.last_heartbeat
 
 
-def _kept(work: UnitOfWork, id: UUID, change: Callable[[Job], Job], patience: float = 0.0) -> bool:
-    """Keep a change of a job, unless it is somebody else's by now; whether it was kept.
-
-    Args:
-        work: Where.
-        id: Of the job.
-        change: Makes the changed job, or raises JobChanged.
-        patience: Seconds for which to try again while the store does not answer.
+def _store_transition(
+    work: UnitOfWork, id: UUID, transition: Transition, *, timeout: float
+) -> bool:
+    """Store a transition, unless another worker has the job; return whether it was stored.
 
     Raises:
-        Unavailable: the store does not answer.
+        Unavailable: the store has not answered for ``timeout`` seconds.
     """
-    latest = time.monotonic() + patience
-    for pause in _pauses():
+
+    def store() -> bool:
         try:
             with work.begin() as tx:
-                tx.jobs.save(change(tx.jobs.get(id)))
-            return True
+                tx.jobs.save(transition(tx.jobs.get(id)))
         except (JobChanged, NotFound):
             return False
-        except Unavailable:
-            if time.monotonic() + pause > latest:
-                raise
-            time.sleep(pause)
-    raise AssertionError("pauses never end")
+        return True
 
-
-def _pauses() -> Iterator[float]:
-    pause = 0.1
-    while True:
-        yield pause
-        pause = min(2 * pause, 5.0)
+    return retry_while_unavailable(store, timeout=timeout)

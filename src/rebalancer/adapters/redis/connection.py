@@ -1,7 +1,7 @@
-"""A Redis server: how to ask it, and when not to.
+"""Clients of a Redis server, which callers can do without for a while.
 
-Nothing here is worth waiting for. A server that did not answer is left alone for a moment, and all
-who would have asked it go on without at once; then one of them tries again.
+Redis holds nothing that is worth a wait. After a failure the circuit breaker makes every caller
+continue without Redis at once; after a pause one caller tries again.
 """
 
 from __future__ import annotations
@@ -9,142 +9,130 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from threading import Lock
 from typing import Any, TypeVar
 
+from rebalancer.application.resilience import CircuitBreaker, OutageLog
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 T = TypeVar("T")
 
 Command = tuple[str | int, ...]
-"""Its name, and what it is about."""
+"""Name of a Redis command and its arguments."""
 
-PATIENCE = 0.5
-"""Seconds that connecting may take, and an answer: a near server needs a thousandth of it."""
-
-PAUSE = 1.0
-"""Seconds for which a server that did not answer is not asked again."""
+TIMEOUT = 0.5
+"""Seconds for a connection or an answer; a server nearby needs a thousandth of it."""
 
 PREFIX = "rebalancer"
-"""What all names on a server begin with, unless somebody says otherwise."""
+"""Default prefix of all keys."""
 
-_AWAY = "Redis does not answer"
-_TELL_AGAIN = 60.0
-"""Seconds for which the log says of no other refusal."""
-
-_AT_ONCE = 1_000
-"""Commands that are sent at a time."""
+_BATCH = 1_000
+"""Commands sent at a time."""
 
 _CONNECTIONS = 32
-"""That a process holds at most; further requests wait for one of them."""
+"""Maximum number of connections of a process; further callers wait for one."""
 
 log = logging.getLogger("rebalancer.redis")
 
 
-class Away(Unavailable):
-    """Redis is of no help at the moment: whoever asked does without."""
+class RedisAway(Unavailable):
+    """Redis is unavailable; callers fall back."""
+
+    default_code = "redis_unavailable"
 
 
-class Refused(Away):
-    """It answers, and does not do what it was asked: what stands there is not ours, or it is full.
+class RedisRejected(RedisAway):
+    """Redis rejected the command (wrong type or out of memory); other commands may succeed."""
 
-    That says nothing of other questions, so it is asked them.
-    """
+    default_code = "redis_rejected"
 
 
-class Breaker:
-    """Whether it pays to ask; shared by all who ask one server.
+class RedisBreaker:
+    """Circuit breaker shared by all clients of one server.
+
+    It also repeats the commands that a restarted server may have lost.
 
     Args:
-        pause: Seconds for which nobody asks after a failure.
-        clock: Seconds; only differences matter.
+        pause: Seconds after a failure in which no caller asks the server.
+        rejection_log_interval: Seconds between two logs of rejected commands.
+        clock: Monotonic seconds.
     """
 
     def __init__(
-        self, pause: float = PAUSE, *, clock: Callable[[], float] = time.monotonic
+        self,
+        pause: float = 1.0,
+        *,
+        rejection_log_interval: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._pause = pause
+        outage_log = OutageLog(
+            log, "Redis is unavailable; continuing without it", "Redis answers again"
+        )
+        self._circuit = CircuitBreaker(
+            "Redis is unavailable", pause=pause, trial=pause, log=outage_log, clock=clock
+        )
         self._clock = clock
-        self._lock = Lock()
-        self._away = False
-        self._again = 0.0
-        self._renewed = False
-        self._refused = float("-inf")
-        self._reminders: list[Callable[[], Sequence[Command]]] = []
+        self._rejection_log_interval = rejection_log_interval
+        self._rejection_logged = float("-inf")
+        self._reconnected = False
+        self._replays: list[Callable[[], Sequence[Command]]] = []
 
     def check(self) -> None:
-        """Go ahead, or not; after the pause one may, and others once it was answered.
+        """Let the caller ask Redis.
 
         Raises:
-            Away: it does not pay.
+            RedisAway: Redis failed a moment ago.
         """
-        if not self._away:
-            return
-        with self._lock:
-            now = self._clock()
-            if now < self._again:
-                raise Away(_AWAY)
-            self._again = now + self._pause
+        try:
+            self._circuit.check()
+        except Unavailable as error:
+            raise RedisAway(error.message) from None
 
-    def failed(self, error: Exception) -> Away:
-        """Note that there was no answer."""
-        with self._lock:
-            told, self._away = self._away, True
-            self._again = self._clock() + self._pause
-        if not told:
-            log.warning("Redis does not answer, and is done without: %s", error)
-        return Away(_AWAY)
+    def failed(self, error: Exception) -> RedisAway:
+        """Record that Redis did not answer; return the error to raise."""
+        self._circuit.failed(error)
+        return RedisAway("Redis is unavailable")
 
-    def refused(self, error: Exception) -> Refused:
-        """Note that there was an answer, which is of no help; the log says so once in a while."""
-        with self._lock:
-            now = self._clock()
-            tell = now - self._refused >= _TELL_AGAIN
-            if tell:
-                self._refused = now
-        if tell:
-            log.warning("Redis refuses what it is asked, and is done without: %s", error)
-        return Refused("Redis refuses what it is asked")
+    def rejected(self, error: Exception) -> RedisRejected:
+        """Record that Redis rejected a command; return the error to raise."""
+        now = self._clock()
+        if now - self._rejection_logged >= self._rejection_log_interval:
+            self._rejection_logged = now
+            log.warning("Redis rejected a command; continuing without it: %s", error)
+        return RedisRejected("Redis rejected a command")
 
-    def answered(self) -> bool:
-        """Note that there was an answer; whether the server may have forgotten what it was told."""
-        if not self._away and not self._renewed:
-            return False
-        with self._lock:
-            away, self._away, self._again = self._away, False, 0.0
-            renewed, self._renewed = self._renewed, False
-        if away:
-            log.warning("Redis answers again")
-        return away or renewed
+    def succeeded(self) -> bool:
+        """Record an answer; return whether the server may have lost its data since the last."""
+        reconnected, self._reconnected = self._reconnected, False
+        return self._circuit.succeeded() or reconnected
 
     def connected(self) -> None:
-        """Note a new connection: the server may have begun anew, with nothing in it."""
-        self._renewed = True
+        """Record a new connection, perhaps to a restarted, empty server."""
+        self._reconnected = True
 
-    def remind(self, of: Callable[[], Sequence[Command]]) -> None:
-        """Have the server told something whenever it may have forgotten it."""
-        self._reminders.append(of)
+    def replay(self, commands: Callable[[], Sequence[Command]]) -> None:
+        """Register commands to repeat whenever the server may have lost its data."""
+        self._replays.append(commands)
 
-    def reminders(self) -> Iterator[Sequence[Command]]:
-        """What it must be told now, so much at a time."""
-        for of in self._reminders:
-            commands = of()
-            for at in range(0, len(commands), _AT_ONCE):
-                yield commands[at : at + _AT_ONCE]
+    def replays(self) -> Iterator[Sequence[Command]]:
+        """Return the commands to repeat, in batches."""
+        for replay in self._replays:
+            commands = replay()
+            for at in range(0, len(commands), _BATCH):
+                yield commands[at : at + _BATCH]
 
 
 class Connection:
-    """For plain functions.
+    """Synchronous client.
 
     Args:
-        url: Of the server, and its database.
-        prefix: What all names there begin with; who shares a server takes another one.
-        patience: Seconds, see `PATIENCE`.
-        breaker: Whether it pays to ask.
+        url: URL of the server and its database.
+        prefix: Prefix of all keys; deployments that share a server use different ones.
+        timeout: Seconds, see `TIMEOUT`.
+        breaker: Circuit breaker.
 
     Raises:
         InvalidRequest: the URL is malformed.
-        Unavailable: the package that speaks to Redis is not installed.
+        Unavailable: the Redis client package is not installed.
     """
 
     def __init__(
@@ -152,8 +140,8 @@ class Connection:
         url: str,
         *,
         prefix: str = PREFIX,
-        patience: float = PATIENCE,
-        breaker: Breaker | None = None,
+        timeout: float = TIMEOUT,
+        breaker: RedisBreaker | None = None,
     ) -> None:
         try:
             import redis
@@ -161,11 +149,14 @@ class Connection:
             from redis.connection import BlockingConnectionPool
             from redis.retry import Retry
         except ImportError:
-            raise _missing() from None
-        self.url, self.prefix, self.patience = url, prefix, patience
-        self.breaker = breaker or Breaker()
+            raise Unavailable(
+                "Redis needs a further package: pip install 'rebalancer[servers]'",
+                code="package_missing",
+            ) from None
+        self.url, self.prefix, self.timeout = url, prefix, timeout
+        self.breaker = breaker or RedisBreaker()
         self._failures = (redis.RedisError, OSError)
-        self._refusal = redis.ResponseError
+        self._rejection = redis.ResponseError
 
         def connect(connection: Any) -> None:
             connection.on_connect()
@@ -174,43 +165,43 @@ class Connection:
         pool = _pool(
             BlockingConnectionPool,
             url,
-            patience,
+            timeout,
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=connect,
         )
         self._client = redis.Redis.from_pool(pool)
 
     def name(self, *parts: str) -> str:
-        """What something of ours is called there."""
+        """Return the key for some parts."""
         return ":".join((self.prefix, *parts))
 
-    def ask(self, question: Callable[[Any], T]) -> T:
-        """What Redis says.
+    def ask(self, command: Callable[[Any], T]) -> T:
+        """Return the answer to a command.
 
         Args:
-            question: Put to its client, whose types do not tell an answer from one to be awaited.
+            command: Called with the client, whose types do not tell an answer from an awaitable.
 
         Raises:
-            Away: it does not answer.
-            Refused: it does not do it.
+            RedisAway: Redis does not answer.
+            RedisRejected: Redis rejected the command.
         """
         self.breaker.check()
         try:
-            answer = question(self._client)
-        except self._refusal as error:
-            self._answered()
-            raise self.breaker.refused(error) from error
+            answer = command(self._client)
+        except self._rejection as error:
+            self._succeeded()
+            raise self.breaker.rejected(error) from error
         except self._failures as error:
             raise self.breaker.failed(error) from error
-        self._answered()
+        self._succeeded()
         return answer
 
-    def _answered(self) -> None:
-        """Note it; after an absence the server is told first what it may have forgotten."""
-        if not self.breaker.answered():
+    def _succeeded(self) -> None:
+        """Record an answer; first repeat what the server may have lost."""
+        if not self.breaker.succeeded():
             return
         try:
-            for commands in self.breaker.reminders():
+            for commands in self.breaker.replays():
                 pipeline: Any = self._client.pipeline(transaction=False)
                 for command in commands:
                     pipeline.execute_command(*command)
@@ -219,23 +210,23 @@ class Connection:
             self.breaker.failed(error)
 
     def check(self) -> None:
-        """See that it answers.
+        """Check that Redis answers.
 
         Raises:
-            Away: it does not.
+            RedisAway: it does not.
         """
         self.ask(lambda client: client.ping())
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         self._client.close()
 
 
 class AsyncConnection:
-    """The same server for an event loop; nobody asks either while one of them finds it away.
+    """Client for an event loop; shares the circuit breaker of a synchronous client.
 
     Args:
-        other: For plain functions.
+        other: Synchronous client of the same server.
     """
 
     def __init__(self, other: Connection) -> None:
@@ -247,7 +238,7 @@ class AsyncConnection:
         self.name = other.name
         self._breaker = other.breaker
         self._failures = (redis.RedisError, OSError)
-        self._refusal = redis.ResponseError
+        self._rejection = redis.ResponseError
 
         async def connect(connection: Any) -> None:
             await connection.on_connect()
@@ -256,31 +247,31 @@ class AsyncConnection:
         pool = _pool(
             BlockingConnectionPool,
             other.url,
-            other.patience,
+            other.timeout,
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=connect,
         )
         self._client = redis.asyncio.Redis.from_pool(pool)
 
-    async def ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
+    async def ask(self, command: Callable[[Any], Awaitable[T]]) -> T:
         """See `Connection.ask`."""
         self._breaker.check()
         try:
-            answer = await question(self._client)
-        except self._refusal as error:
-            await self._answered()
-            raise self._breaker.refused(error) from error
+            answer = await command(self._client)
+        except self._rejection as error:
+            await self._succeeded()
+            raise self._breaker.rejected(error) from error
         except self._failures as error:
             raise self._breaker.failed(error) from error
-        await self._answered()
+        await self._succeeded()
         return answer
 
-    async def _answered(self) -> None:
-        """See `Connection`'s."""
-        if not self._breaker.answered():
+    async def _succeeded(self) -> None:
+        """See `Connection`."""
+        if not self._breaker.succeeded():
             return
         try:
-            for commands in self._breaker.reminders():
+            for commands in self._breaker.replays():
                 pipeline: Any = self._client.pipeline(transaction=False)
                 for command in commands:
                     pipeline.execute_command(*command)
@@ -289,37 +280,34 @@ class AsyncConnection:
             self._breaker.failed(error)
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         await self._client.aclose()
 
 
-def _pool(kind: Any, url: str, patience: float, **options: Any) -> Any:
-    """A pool of connections, none of which is made yet.
+def _pool(kind: Any, url: str, timeout: float, **options: Any) -> Any:
+    """Create a connection pool without a connection.
 
     Raises:
-        InvalidRequest: the URL is malformed; it is not quoted, for the password in it.
+        InvalidRequest: the URL is malformed; the message omits it, as it holds a password.
     """
     from redis.exceptions import RedisError
 
-    spoken = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
+    redis_url = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
     try:
         pool = kind.from_url(
-            spoken,
-            socket_timeout=patience,
-            socket_connect_timeout=patience,
+            redis_url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
             max_connections=_CONNECTIONS,
-            timeout=patience,  # of waiting for one of them
+            timeout=timeout,  # of the wait for a free connection
             **options,
         )
-        pool.connection_class(**pool.connection_kwargs)  # which knows what the URL may ask for
+        pool.connection_class(**pool.connection_kwargs)  # rejects unknown options of the URL
     except (ValueError, TypeError, RedisError):
         raise InvalidRequest(
-            "expected a URL such as redis://:password@host:6379/0, with no other options than "
-            "redis-py knows",
+            "the Redis URL is malformed; use a URL such as redis://:password@host:6379/0 with "
+            "options that redis-py supports",
             field="REBALANCER_REDIS_URL",
+            code="malformed_redis_url",
         ) from None
     return pool
-
-
-def _missing() -> Unavailable:
-    return Unavailable("Redis needs another package: pip install 'rebalancer[servers]'")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rebalancer.adapters.redis.connection import AsyncConnection, Away
+from rebalancer.adapters.redis.connection import AsyncConnection, RedisAway
 from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
 
 _MICROSECONDS = 1_000_000
@@ -77,7 +77,7 @@ class RedisRateLimits:
             told = await self._connection.ask(
                 lambda client: client.register_script(_HIT)(keys, numbers)
             )
-        except Away:
+        except RedisAway:
             return await self._nearby.hit(*asked)
         return Verdict.deciding(
             Verdict(limit, remaining >= 0, max(remaining, 0), reset / _MICROSECONDS)

@@ -12,7 +12,7 @@ from uuid import uuid4
 import msgspec
 import numpy as np
 
-from rebalancer.adapters.redis.connection import Away, Connection, Refused
+from rebalancer.adapters.redis.connection import Connection, RedisAway, RedisRejected
 from rebalancer.domain.market.bars import MarketSnapshot
 from rebalancer.domain.market.prices import PriceHistory
 
@@ -76,13 +76,13 @@ class RedisPriceCache:
         ours = uuid4().hex.encode()
         try:
             found = self._kept(revision) or self._awaited(revision, ours)
-        except Away:
+        except RedisAway:
             return read()
         if found is not None:
             return found
         try:
             offer = read()
-            with suppress(Away):
+            with suppress(RedisAway):
                 self._keep(_encoded(revision, offer))
         finally:
             self._release(ours)
@@ -95,7 +95,7 @@ class RedisPriceCache:
             if told != revision.encode():
                 return None
             parts = self._connection.ask(lambda client: client.hgetall(self._entry))
-        except Refused:  # it is no hash
+        except RedisRejected:  # it is no hash
             return None
         return _decoded(revision, parts)
 
@@ -127,7 +127,7 @@ class RedisPriceCache:
 
     def _release(self, ours: bytes) -> None:
         """Let others in, unless the lock was not ours, or is no longer."""
-        with suppress(Away):
+        with suppress(RedisAway):
             self._connection.ask(
                 lambda client: client.register_script(_RELEASE)([self._lock], [ours])
             )

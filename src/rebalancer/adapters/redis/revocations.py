@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
-from rebalancer.adapters.redis.connection import AsyncConnection, Away, Command, Connection
+from rebalancer.adapters.redis.connection import AsyncConnection, Command, Connection, RedisAway
 from rebalancer.application.ports.accounts import LocalRevocations
 from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
 
@@ -54,13 +54,13 @@ class RedisRevocations:
         self._lifetime = lifetime
         self._clock = clock
         self._good: OrderedDict[UUID, float] = OrderedDict()
-        connection.breaker.remind(self._told)
+        connection.breaker.replay(self._told)
 
     def revoke(self, family: UUID) -> None:
         """See `Revocations.revoke`."""
         self._nearby.revoke(family)
         key = self._key(family)
-        with suppress(Away):
+        with suppress(RedisAway):
             self._connection.ask(lambda client: client.set(key, 1, px=self._lifetime))
 
     async def is_revoked(self, family: UUID) -> bool:
@@ -74,7 +74,7 @@ class RedisRevocations:
         try:
             if await self._loop.ask(lambda client: client.exists(key)):
                 return True
-        except Away:
+        except RedisAway:
             return False
         self._good[family] = now
         self._good.move_to_end(family)
