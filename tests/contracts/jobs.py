@@ -31,7 +31,7 @@ QUICK = JobSettings(
     redeliver_after=0.5,
     store_timeout=5.0,
 )
-PATIENCE = 20.0
+PATIENCE = 120.0  # a limit for machines under heavy load; waits end at once
 
 
 def now() -> datetime:

@@ -182,7 +182,7 @@ def test_a_backtest_whose_process_is_killed_is_tried_again(place: Place):
     assert (waits.state, waits.error) == (JobState.QUEUED, "the worker process died")
     done = ended(place.work, job)
     assert (done.state, done.attempts) == (JobState.SUCCEEDED, 2)
-    assert any("cut off" in line["message"] for line in worker.lines)
+    assert any("interrupted" in line["message"] for line in worker.lines)
 
 
 def test_a_worker_that_is_told_to_stop_lets_its_job_end(place: Place):
