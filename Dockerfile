@@ -1,5 +1,5 @@
-# The API, the worker and every other command of rebalancer in one image, without torch: learned
-# policies serve without it. `docker build -t rebalancer .`; docker-compose.yml runs it.
+# One image for the API, the worker and every other command, without torch, which serving learned
+# policies does not need. `docker build -t rebalancer .`; docker-compose.yml runs it.
 FROM python:3.12-slim AS build
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./

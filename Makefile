@@ -1,15 +1,15 @@
-# Two commands do all: `make demo` shows it, `make test` proves it. `make serve` runs the API.
+# Two commands: `make demo` shows it, `make test` checks it. `make serve` runs the API.
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Compiled as pip does by itself, so that every first start is as quick as the next.
+# Compile bytecode as pip does, so that the first start is as fast as later ones.
 INSTALL = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve serve-full services test soak check format bench clean
 
-help: ## Show what can be made
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(VENV)/uv: 
@@ -19,15 +19,15 @@ $(VENV)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
 	@touch $@
 
-# One stamp a set of extras: re-made only when pyproject.toml changes.
+# One stamp for each set of extras, remade only when pyproject.toml changes.
 $(VENV)/demo: pyproject.toml $(VENV)/uv
 	$(INSTALL) -e '.[report,sample]'
 	@touch $@
 
-# Tests train, so developers need torch; nobody else does. pip fetches it, before uv: pip follows its
-# own configuration (find-links) to a small CPU wheel where a machine offers one, and uv does not. uv
-# then finds torch installed and leaves it alone. On Linux without such a wheel it is several GB. The
-# range is that of the extra `train` in pyproject.toml.
+# Tests train policies, so only developers need torch. pip installs it before uv runs, because pip
+# follows its configuration (find-links) to a small CPU wheel where a machine provides one, and uv
+# does not. uv then uses the installed torch. On Linux without such a wheel it is several GB. The
+# range equals that of the extra `train` in pyproject.toml.
 TORCH := torch>=2.13,<2.14
 
 $(VENV)/dev: pyproject.toml $(VENV)/uv
@@ -48,13 +48,13 @@ $(VENV)/bench: pyproject.toml $(VENV)/uv
 demo: $(VENV)/demo ## Set up, then propose, backtest and walk the API on packaged real prices
 	$(BIN)/rebalancer demo
 
-serve: $(VENV)/demo ## Set up, then run the API with a ready-made login, until Ctrl-C
+serve: $(VENV)/demo ## Set up, then run the API with a demo account, until Ctrl-C
 	$(BIN)/rebalancer serve --upgrade --demo
 
 services: $(VENV)/full ## Run Postgres, Valkey and a MongoDB stand-in, print their URLs, until Ctrl-C
 	@$(BIN)/python -m tests.servers
 
-serve-full: $(VENV)/full ## Run the API and a worker on such servers, with a ready-made login
+serve-full: $(VENV)/full ## Run the API and a worker on such servers, with a demo account
 	@$(BIN)/python -m tests.everything
 
 check: $(VENV)/dev ## Format, lint, types, architecture
@@ -66,14 +66,14 @@ check: $(VENV)/dev ## Format, lint, types, architecture
 test: check ## Set up, check, and run all tests
 	$(BIN)/pytest -n 2
 
-soak: $(VENV)/dev ## Use everything while one part after another is killed, a hundred times (some minutes)
+soak: $(VENV)/dev ## Use everything while its parts are killed a hundred times (some minutes)
 	$(BIN)/python -m tests.survival.soak --kills 100
 
 format: $(VENV)/dev ## Let ruff rewrite what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/bench ## Run beside the peers and print ratios (some minutes)
+bench: $(VENV)/bench ## Compare speed with peers and print ratios (some minutes)
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what was installed and generated

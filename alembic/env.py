@@ -1,4 +1,4 @@
-"""How alembic reaches the database: over the connection that it is given, or the URL of the ini."""
+"""Connect alembic to the database: by the given connection, or by the URL of the ini file."""
 
 from alembic import context
 from sqlalchemy import Connection
@@ -9,12 +9,12 @@ from rebalancer.adapters.sql.tables import metadata
 
 
 def migrate(connection: Connection) -> None:
-    """Run whatever was asked for."""
+    """Run the requested migrations."""
     context.configure(
         connection=connection,
         target_metadata=metadata,
         transaction_per_migration=True,
-        render_as_batch=True,  # SQLite changes a table by making another in its place
+        render_as_batch=True,  # SQLite changes a table by replacing it with a copy
         user_module_prefix="",
     )
     with context.begin_transaction():

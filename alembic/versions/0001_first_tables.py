@@ -1,4 +1,4 @@
-"""The first tables."""
+"""Create the first tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """There."""
+    """Migrate to this revision."""
     op.create_table(
         "users",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -206,7 +206,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """And back; a table takes its indexes along."""
+    """Drop the tables, which drops their indexes, too."""
     for table in (
         "jobs",
         "idempotency_keys",

@@ -1,7 +1,7 @@
-"""Jobs that survive, batches that several share, market data and reports.
+"""Add durable jobs, shared batch runs, market data and reports.
 
-Only adds, so that servers of the version before go on while it runs. On Postgres no table is
-rewritten or read: what is kept already is checked by the step after the next one.
+It only adds, so that servers of the previous version continue meanwhile. On Postgres it neither
+rewrites nor reads a table; 0004 checks existing rows.
 """
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ MORE = (*STATES, "cancelled", "dead")
 
 
 def upgrade() -> None:
-    """There."""
+    """Migrate to this revision."""
     with op.batch_alter_table("jobs", copy_from=_jobs(STATES)) as jobs:
         jobs.alter_column("owner", existing_type=sa.Uuid(), nullable=True)
         jobs.add_column(
@@ -113,7 +113,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """And back: jobs of operators, and how others ended that the older tables do not know, go."""
+    """Migrate back; jobs without owner, and states that older tables lack, are lost."""
     _compress("default")
     for table in ("reports", "revisions", "instruments", "price_years", "batch_chunks"):
         op.drop_table(table)
@@ -131,9 +131,9 @@ def downgrade() -> None:
 
 
 def _compress(how: str) -> None:
-    """Documents of proposals, in Postgres: most of what writing them costs it is compression.
+    """Set the compression of proposals' documents, most of the cost of writing them, on Postgres.
 
-    What is kept already stays as it is. A server that was built without lz4 goes on as before.
+    Existing rows stay as they are. A server built without lz4 keeps its default.
     """
     if op.get_bind().dialect.name != "postgresql":
         return
@@ -152,7 +152,7 @@ def _one_of(states: tuple[str, ...]) -> str:
 
 
 def _jobs(states: tuple[str, ...], *, newer: bool = False) -> sa.Table:
-    """What stands there, as SQLite makes another table in its place."""
+    """Describe the existing table, which SQLite replaces by a copy."""
     parts: list[sa.schema.SchemaItem] = [
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("owner", sa.Uuid(), nullable=newer),

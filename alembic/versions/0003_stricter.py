@@ -1,6 +1,6 @@
-"""What the domain rules out, the database does, too: no number that is none, no half entry.
+"""Let the database enforce rules of the domain: finite numbers, complete entries.
 
-On Postgres no table is read: what is kept already is checked by the next step.
+On Postgres it reads no table; 0004 checks existing rows.
 """
 
 import sqlalchemy as sa
@@ -31,7 +31,7 @@ CHECKS = {
 
 
 def upgrade() -> None:
-    """There."""
+    """Migrate to this revision."""
     for table in _tables():
         with op.batch_alter_table(table.name, copy_from=table) as changed:
             for name, check in CHECKS[table.name].items():
@@ -41,7 +41,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """And back."""
+    """Migrate back."""
     for table in _tables(checked=True):
         with op.batch_alter_table(table.name, copy_from=table) as changed:
             for name in CHECKS[table.name]:
@@ -49,7 +49,7 @@ def downgrade() -> None:
 
 
 def _tables(*, checked: bool = False) -> list[sa.Table]:
-    """What stands there, as SQLite makes another table in its place."""
+    """Describe the existing table, which SQLite replaces by a copy."""
     found = sa.MetaData()
     tables = [
         sa.Table(

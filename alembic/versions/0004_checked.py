@@ -1,7 +1,7 @@
-"""What was kept before the two steps before this one is checked, and jobs are found by their owner.
+"""Check the rows from before the previous two migrations, and index jobs by owner.
 
-A step of its own, since on Postgres it reads whole tables: their users read and write on meanwhile,
-but for writers of jobs, who wait for the index.
+This is a separate step because on Postgres it reads whole tables. Others read and write meanwhile,
+except writers of jobs, who wait for the index.
 """
 
 from alembic import op
@@ -21,7 +21,7 @@ UNCHECKED = {
 
 
 def upgrade() -> None:
-    """There; SQLite has checked everything when it made the tables anew."""
+    """Migrate to this revision; SQLite checked all rows when it recreated the tables."""
     if op.get_bind().dialect.name == "postgresql":
         for table, checks in UNCHECKED.items():
             for name in checks:
@@ -30,5 +30,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """And back; that something was checked cannot be undone, nor need it be."""
+    """Migrate back; checked constraints stay checked."""
     op.drop_index("ix_jobs_owner_created_id", "jobs")
