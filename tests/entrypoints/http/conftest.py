@@ -1,10 +1,11 @@
-"""The real application, over memory and over SQLite; only time, names and prices are ours."""
+"""The real application over memory and SQLite, with a fake clock, fake ids and fake prices."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -38,6 +39,7 @@ from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from rebalancer.entrypoints.http.app import application
+from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.wiring.container import build_async_container
 from rebalancer.wiring.market import Sources
 from tests.builders import CLASSES, varied_prices
@@ -47,56 +49,56 @@ from tests.contracts.jobs import InThreadExecutor
 PASSWORD = "correct horse battery staple"
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)
 HISTORY = varied_prices()
-UNLIMITED = Settings(rate_limit=0, login_limit=0)
-"""Nobody asks too often; but for tests of that."""
-TO_COME = 5
-"""Days of it that nobody knows yet at the start of a test."""
-NOBODY = UUID(int=7)
-"""An id that nothing has."""
+WITHOUT_LIMITS = Settings(rate_limit=0, login_limit=0)
+"""No rate limits, except in tests of them."""
+HIDDEN_DAYS = 5
+"""Last days of the history that are hidden at the start of a test."""
+UNKNOWN_ID = UUID(int=7)
+"""An id that does not exist."""
 
 
-class Time:
-    """A clock that stands still until somebody moves it."""
+class FakeClock:
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         self.now = START
 
     def __call__(self) -> datetime:
         return self.now
 
-    def pass_by(self, **much: float) -> None:
+    def advance(self, **much: float) -> None:
         self.now += timedelta(**much)
 
 
-class Names:
-    """Ids that follow from how many there were before."""
+class SequentialIds:
+    """Ids that are the same in each run."""
 
     def __init__(self) -> None:
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         self._numbers = itertools.count()
 
     def __call__(self) -> UUID:
-        return uuid5(NOBODY, str(next(self._numbers)))
+        return uuid5(UNKNOWN_ID, str(next(self._numbers)))
 
 
-class Market:
-    """A history of which the last days are still to come."""
+class FakePriceSource:
+    """A price source that hides the last days, or fails."""
 
     def __init__(self, history: PriceHistory) -> None:
         self._history = history
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
-        self.away = False
-        self._tell(TO_COME)
+    def reset(self) -> None:
+        self.is_down = False
+        self._hide(HIDDEN_DAYS)
 
-    def pass_a_day(self) -> None:
-        self._tell(self._to_come - 1)
+    def reveal_day(self) -> None:
+        self._hide(self._hidden - 1)
 
     def symbols(self) -> tuple[str, ...]:
         return self._history.symbols
@@ -108,13 +110,13 @@ class Market:
         days: int | None = None,
         until: date | None = None,
     ) -> PriceHistory:
-        if self.away:
+        if self.is_down:
             raise PricesUnavailable("the exchange is on fire")
         return self._known.window(symbols, days=days, until=until)
 
-    def _tell(self, to_come: int) -> None:
-        self._to_come = to_come
-        self._known = self._history.until(len(self._history) - 1 - to_come)
+    def _hide(self, hidden: int) -> None:
+        self._hidden = hidden
+        self._known = self._history.until(len(self._history) - 1 - hidden)
 
     @property
     def last(self) -> str:
@@ -125,16 +127,16 @@ class Market:
         return str(self.closes().dates[-1 - back])
 
 
-class Work:
-    """A store that can be taken away, or made to break."""
+class BreakableStore:
+    """A store that a test can take down, or make fail with an error of its own."""
 
     def __init__(self) -> None:
-        self.renew(MemoryWork())
+        self.reset(MemoryWork())
 
-    def renew(self, work: UnitOfWork) -> None:
+    def reset(self, work: UnitOfWork) -> None:
         self._work = work
-        self.away = False
-        self.broken: Exception | None = None
+        self.is_down = False
+        self.failure: Exception | None = None
 
     @property
     def engine(self) -> Engine:
@@ -148,20 +150,20 @@ class Work:
         return self._opened(self._work.read)
 
     def _opened(self, way: Callable[[], Any]) -> Any:
-        if self.away:
+        if self.is_down:
             raise Unavailable("the database did not answer")
-        if self.broken is not None:
-            raise self.broken
+        if self.failure is not None:
+            raise self.failure
         return way()
 
 
-class Ended:
-    """Logins that were ended, of one test: names come again in the next."""
+class ResettableRevocations:
+    """Revocations of one test: ids repeat in the next one."""
 
     def __init__(self) -> None:
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         self._revocations = MemoryRevocations()
 
     def revoke(self, family: UUID) -> None:
@@ -171,8 +173,8 @@ class Ended:
         return await self._revocations.is_revoked(family)
 
 
-class Person:
-    """Somebody with an access token; every problem that they are told of is checked."""
+class ApiUser:
+    """A logged-in user; every problem in a response is checked."""
 
     def __init__(self, client: TestClient[Litestar], login: dict[str, Any]) -> None:
         self.client = client
@@ -210,7 +212,7 @@ class Person:
         return asked.json()
 
     def pages(self, path: str, cursor: str, limit: int) -> list[list[dict[str, Any]]]:
-        """All pages of a list."""
+        """Return the items of all pages of a list."""
         found, params = [], {"limit": limit}
         while True:
             page = self.get(path, params=params).json()
@@ -220,70 +222,70 @@ class Person:
             params[cursor] = page["next"]
 
 
-class Parts:
-    """What surrounds the application."""
+class Fakes:
+    """The fakes around the application."""
 
     def __init__(self) -> None:
-        self.time, self.names = Time(), Names()
-        self.market, self.work = Market(HISTORY), Work()
+        self.time, self.names = FakeClock(), SequentialIds()
+        self.market, self.work = FakePriceSource(HISTORY), BreakableStore()
         self.reports = MemoryReports()
-        self.ended = Ended()
+        self.ended = ResettableRevocations()
 
-    def renew(self, work: UnitOfWork) -> None:
-        """As if nothing had happened yet, over an empty store."""
+    def reset(self, work: UnitOfWork) -> None:
+        """Return to the initial state, over an empty store."""
         for part in (self.time, self.names, self.market, self.ended):
-            part.renew()
-        self.work.renew(work)
+            part.reset()
+        self.work.reset(work)
 
 
 @attrs.frozen
-class World:
-    """The application and what surrounds it."""
+class RunningApi:
+    """The application and its fakes."""
 
     app: Litestar
     client: TestClient[Litestar]
-    parts: Parts
+    fakes: Fakes
 
     @property
-    def time(self) -> Time:
-        return self.parts.time
+    def time(self) -> FakeClock:
+        return self.fakes.time
 
     @property
-    def market(self) -> Market:
-        return self.parts.market
+    def market(self) -> FakePriceSource:
+        return self.fakes.market
 
     @property
-    def work(self) -> Work:
-        return self.parts.work
+    def work(self) -> BreakableStore:
+        return self.fakes.work
 
-    def somebody(self, email: str = "ada@example.org") -> Person:
+    def register(self, email: str = "ada@example.org") -> ApiUser:
         """Register and log in."""
         credentials = {"email": email, "password": PASSWORD}
         registered = checked(self.client.post("/api/users/register", json=credentials))
         assert registered.status_code == 201, registered.text
-        return self.logged_in(email)
+        return self.log_in(email)
 
-    def logged_in(self, email: str = "ada@example.org") -> Person:
+    def log_in(self, email: str = "ada@example.org") -> ApiUser:
         """Log in."""
         credentials = {"email": email, "password": PASSWORD}
         given = checked(self.client.post("/api/users/login", json=credentials))
         assert given.status_code == 200, given.text
-        return Person(self.client, given.json())
+        return ApiUser(self.client, given.json())
 
-    def statements(self) -> Statements:
+    def statements(self) -> StatementLog:
         """Count SQL statements from now on."""
-        return Statements(self.work.engine)
+        return StatementLog(self.work.engine)
 
 
-class Statements:
-    """SQL statements while a block runs; transactions and pragmas do not count."""
+class StatementLog:
+    """Records SQL statements in a block, without transactions and pragmas."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self.all: list[str] = []
 
-    def __enter__(self) -> Statements:
+    def __enter__(self) -> StatementLog:
         event.listen(self._engine, "before_cursor_execute", self._note)
         return self
 
@@ -297,23 +299,24 @@ class Statements:
 
 
 def checked(answer: httpx.Response) -> httpx.Response:
-    """An answer; if it is a problem, it must be one as RFC 9457 has it, and tell no secrets."""
+    """Check that a problem follows RFC 9457 and reveals no secrets; return the response."""
     if answer.status_code >= 400 and "/health/" not in str(answer.url):
         assert answer.headers["content-type"].startswith("application/problem+json"), answer.text
-        problem = answer.json() if answer.request.method != "HEAD" else {}
-        if problem:
-            assert problem["status"] == answer.status_code
-            assert set(problem) <= {"title", "status", "detail", "errors", "type", "code"}
-            assert problem["title"] and problem["detail"]
-            for error in problem.get("errors", ()):
-                assert error["field"] and error["message"], problem
+        found = answer.json() if answer.request.method != "HEAD" else {}
+        if found:
+            assert found["status"] == answer.status_code
+            assert set(found) <= {"title", "status", "detail", "errors", "type", "code"}
+            assert found["title"] and found["detail"]
+            assert found["type"] == f"urn:rebalancer:problem:{found['code']}"
+            for error in found.get("errors", ()):
+                assert error["field"] and error["message"] and error["code"], found
         for secret in ("Traceback", 'File "', "sqlalchemy", "SELECT ", "INSERT ", "/site-packages"):
             assert secret not in answer.text
     return answer
 
 
-def problem(answer: httpx.Response, status: int, *fields: str) -> str:
-    """What is said of a refusal, which must be of this status and name these fields."""
+def expect_problem(answer: httpx.Response, status: int, *fields: str) -> str:
+    """Check the status and the fields of a problem; return its detail."""
     assert answer.status_code == status, answer.text
     told = answer.json()
     named = [error["field"] for error in told.get("errors", ())]
@@ -321,8 +324,8 @@ def problem(answer: httpx.Response, status: int, *fields: str) -> str:
     return str(told["detail"])
 
 
-def at_once(count: int, ask: Callable[[int], httpx.Response]) -> list[httpx.Response]:
-    """The answers to requests that are made side by side, as nearly as threads can."""
+def in_parallel(count: int, ask: Callable[[int], httpx.Response]) -> list[httpx.Response]:
+    """Send requests at the same time from threads; return the responses."""
     together = threading.Barrier(count)
 
     def one(number: int) -> httpx.Response:
@@ -333,9 +336,46 @@ def at_once(count: int, ask: Callable[[int], httpx.Response]) -> list[httpx.Resp
         return list(pool.map(one, range(count)))
 
 
+class HoldingRunner:
+    """A job runner that holds submitted jobs, or rejects them when it is full."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Any] = []
+        self.full = False
+
+    def submit(self, job: Any) -> None:
+        if self.full:
+            raise Unavailable("too many jobs are waiting; try again in a minute")
+        self.waiting.append(job)
+
+
+BACKTEST = {"policies": ["monthly", "band", "buy_and_hold"], "from": "2022-11-14", "cost_bps": 5}
+
+
+def start_backtest(user: ApiUser) -> dict[str, Any]:
+    """Start a backtest; return its job."""
+    response = user.post("/api/backtest", BACKTEST)
+    assert response.status_code == 202, response.text
+    return response.json()
+
+
+def finished_job(user: ApiUser, path: str) -> dict[str, Any]:
+    """Poll a job until it ends."""
+    return wait_until(lambda: (job := user.get(path).json())["finished"] and job)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Poll a condition until it holds; return its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition never held"
+        time.sleep(0.005)
+    return value
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request: pytest.FixtureRequest) -> str:
-    """Which store is behind the application; parametrise it to have but one."""
+    """Name the store of the application; parametrise it to use one."""
     return str(request.param)
 
 
@@ -359,65 +399,79 @@ def work(request: pytest.FixtureRequest, store: str, tmp_path: Path) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def shared() -> Iterator[World]:
-    """An application for all tests of this process, each of which sees it as new."""
-    with started(Parts()) as world:
-        yield world
+def shared() -> Iterator[RunningApi]:
+    """Start one application for all tests of this process; each test resets it."""
+    with run_api(Fakes()) as api:
+        yield api
 
 
 @pytest.fixture
-def world(shared: World, work: UnitOfWork) -> World:
-    """The application at the start."""
-    shared.parts.renew(work)
+def api(shared: RunningApi, work: UnitOfWork) -> RunningApi:
+    """Return the application in its initial state."""
+    shared.fakes.reset(work)
     return shared
 
 
 @pytest.fixture
-def in_world(work: UnitOfWork) -> Iterator[Callable[..., World]]:
-    """The application with parts that a test brings along."""
+def start_api(work: UnitOfWork) -> Iterator[Callable[..., RunningApi]]:
+    """Start an application with fakes of the test."""
     with ExitStack() as stack:
 
-        def start(*overrides: Provider, settings: Settings = UNLIMITED) -> World:
-            parts = Parts()
-            parts.renew(work)
-            # And with a store that is far away, so that every answer comes from a thread.
+        def start(
+            *overrides: Provider,
+            settings: Settings = WITHOUT_LIMITS,
+            job_streams: JobStreams | None = None,
+        ) -> RunningApi:
+            fakes = Fakes()
+            fakes.reset(work)
+            # As with a remote store: every use case runs in a thread.
             return stack.enter_context(
-                started(parts, *overrides, embedded=False, settings=settings)
+                run_api(
+                    fakes,
+                    *overrides,
+                    embedded=False,
+                    settings=settings,
+                    job_streams=job_streams,
+                )
             )
 
         yield start
 
 
 @pytest.fixture
-def ada(world: World) -> Person:
-    return world.somebody()
+def ada(api: RunningApi) -> ApiUser:
+    return api.register()
 
 
 @contextmanager
-def started(
-    parts: Parts, *overrides: Provider, embedded: bool = True, settings: Settings = UNLIMITED
-) -> Iterator[World]:
-    """The application while it runs."""
+def run_api(
+    fakes: Fakes,
+    *overrides: Provider,
+    embedded: bool = True,
+    settings: Settings = WITHOUT_LIMITS,
+    job_streams: JobStreams | None = None,
+) -> Iterator[RunningApi]:
+    """Run the application."""
     ports = {
-        UnitOfWork: parts.work,
-        PriceSource: parts.market,
+        UnitOfWork: fakes.work,
+        PriceSource: fakes.market,
         InstrumentSource: MemoryInstruments(CLASSES),
         Passwords: ArgonPasswords(time_cost=1, memory_kib=64),
-        Clock: parts.time,
-        Ids: parts.names,
-        Revocations: parts.ended,
+        Clock: fakes.time,
+        Ids: fakes.names,
+        Revocations: fakes.ended,
         JobSettings: JobSettings(attempts=1, poll_interval=0.005),
-        Reports: parts.reports,
+        Reports: fakes.reports,
     }
-    replaced = (provided(ports), Threads(), *overrides)
+    replaced = (provide_values(ports), ThreadExecutor(), *overrides)
     wired = build_async_container(Sources(), *replaced, settings=settings)
-    app = application(wired, embedded=embedded)
+    app = application(wired, embedded=embedded, job_streams=job_streams)
     with TestClient(app, raise_server_exceptions=False) as client:
-        yield World(app, client, parts)
+        yield RunningApi(app, client, fakes)
 
 
-class Threads(Provider):
-    """Jobs in threads of this process, as no other can see its memory."""
+class ThreadExecutor(Provider):
+    """Runs jobs in threads, because other processes cannot see the memory of this one."""
 
     scope = Scope.APP
 
@@ -428,13 +482,13 @@ class Threads(Provider):
         return InThreadExecutor(RunJob(work, handlers, clock, care))
 
 
-def provided(parts: dict[Any, Any]) -> Provider:
-    """Ready-made parts, by port."""
+def provide_values(fakes: dict[Any, Any]) -> Provider:
+    """Provide values by port."""
     provider = Provider(scope=Scope.APP)
-    for port, part in parts.items():
-        provider.provide(_giving(part), provides=port)
+    for port, part in fakes.items():
+        provider.provide(_returning(part), provides=port)
     return provider
 
 
-def _giving(part: Any) -> Callable[[], Any]:
+def _returning(part: Any) -> Callable[[], Any]:
     return lambda: part

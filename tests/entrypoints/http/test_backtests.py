@@ -12,36 +12,32 @@ from dishka import Provider, Scope
 from rebalancer.application.backtests import MOST_UNFINISHED_JOBS, RunBacktest
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.domain.errors import InvalidRequest, Unavailable
-from tests.entrypoints.http.conftest import Person, World, problem, provided
-
-ORDER = {"policies": ["monthly", "band", "buy_and_hold"], "from": "2022-11-14", "cost_bps": 5}
-
-
-def ended(person: Person, path: str) -> dict[str, Any]:
-    """A job when it is done; within ten seconds."""
-    for _ in range(2000):
-        job = person.get(path).json()
-        if job["finished"] is not None:
-            return job
-        time.sleep(0.005)
-    raise AssertionError("it never ends")
+from tests.entrypoints.http.conftest import (
+    BACKTEST,
+    ApiUser,
+    HoldingRunner,
+    RunningApi,
+    expect_problem,
+    finished_job,
+    provide_values,
+)
 
 
-def test_a_backtest_runs_in_the_background(world: World, ada: Person) -> None:
-    asked = ada.post("/api/backtest", ORDER)
+def test_a_backtest_runs_in_the_background(api: RunningApi, ada: ApiUser) -> None:
+    asked = ada.post("/api/backtest", BACKTEST)
     assert asked.status_code == 202
     assert (asked.json()["state"], asked.json()["progress"]) == ("queued", 0.0)
     assert asked.headers["location"] == f"/api/backtest/{asked.json()['id']}/status"
-    job = ended(ada, asked.headers["location"])
+    job = finished_job(ada, asked.headers["location"])
     assert (job["state"], job["progress"], job["error"]) == ("succeeded", 1.0, None)
-    assert [one["policy"] for one in job["result"]["results"]][:3] == ORDER["policies"]
+    assert [one["policy"] for one in job["result"]["results"]][:3] == BACKTEST["policies"]
     assert job["result"]["from"] == "2022-11-14"
     assert ada.get(asked.headers["location"]).json() == job
 
 
-def test_how_policies_did_over_time_can_be_read(world: World, ada: Person) -> None:
-    asked = ada.post("/api/backtest", ORDER)
-    job = ended(ada, asked.headers["location"])
+def test_how_policies_did_over_time_can_be_read(api: RunningApi, ada: ApiUser) -> None:
+    asked = ada.post("/api/backtest", BACKTEST)
+    job = finished_job(ada, asked.headers["location"])
     path = f"/api/backtest/{job['id']}/series"
     series = ada.get(path).json()
     assert series["id"] == job["id"]
@@ -57,14 +53,14 @@ def test_how_policies_did_over_time_can_be_read(world: World, ada: Person) -> No
     assert (band["dates"][0], band["dates"][-1]) == (series["dates"][0], series["dates"][-1])
     at = series["dates"].index(band["dates"][2])
     assert band["values"]["band"][2] == series["values"]["band"][at]
-    problem(ada.get(path, params={"policy": "nil"}), 404)
-    problem(ada.get(path, params={"points": 1}), 400)
+    expect_problem(ada.get(path, params={"policy": "nil"}), 404)
+    expect_problem(ada.get(path, params={"points": 1}), 400)
 
 
-def test_there_are_no_series_before_there_are_results(in_world: Callable[..., World]) -> None:
-    ada = in_world(provided({JobRunner: Later()})).somebody()
-    job = ada.post("/api/backtest", ORDER).json()
-    assert "queued" in problem(ada.get(f"/api/backtest/{job['id']}/series"), 409)
+def test_there_are_no_series_before_there_are_results(start_api: Callable[..., RunningApi]) -> None:
+    ada = start_api(provide_values({JobRunner: HoldingRunner()})).register()
+    job = ada.post("/api/backtest", BACKTEST).json()
+    assert "queued" in expect_problem(ada.get(f"/api/backtest/{job['id']}/series"), 409)
 
 
 class Watched(RunBacktest):
@@ -81,27 +77,14 @@ class Watched(RunBacktest):
         return super().__call__(request, progress=noted, **options)
 
 
-class Later:
-    """A runner that does jobs when a test says so."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Any] = []
-        self.full = False
-
-    def submit(self, job: Any) -> None:
-        if self.full:
-            raise Unavailable("too many jobs are waiting; try again in a minute")
-        self.waiting.append(job)
-
-
-def test_a_job_that_finds_no_room_is_refused(in_world: Callable[..., World]) -> None:
-    later = Later()
-    ada = in_world(provided({JobRunner: later})).somebody()
-    waiting = ada.post("/api/backtest", ORDER)
+def test_a_job_that_finds_no_room_is_refused(start_api: Callable[..., RunningApi]) -> None:
+    later = HoldingRunner()
+    ada = start_api(provide_values({JobRunner: later})).register()
+    waiting = ada.post("/api/backtest", BACKTEST)
     assert ada.get(waiting.headers["location"]).json()["state"] == "queued"
     later.full = True
-    refused = ada.post("/api/backtest", ORDER)
-    assert "try again" in problem(refused, 503)
+    refused = ada.post("/api/backtest", BACKTEST)
+    assert "try again" in expect_problem(refused, 503)
     assert refused.headers["retry-after"]
     left = ada.get("/api/jobs").json()["items"]  # what was refused does not wait
     assert {job["state"]: job["error"] for job in left} == {
@@ -119,7 +102,7 @@ def test_a_job_that_finds_no_room_is_refused(in_world: Callable[..., World]) -> 
     ],
 )
 def test_a_backtest_that_fails_says_why(
-    in_world: Callable[..., World], error: Exception, state: str, told: str
+    start_api: Callable[..., RunningApi], error: Exception, state: str, told: str
 ) -> None:
     class Failing(RunBacktest):
         def __call__(self, *_: Any, **__: Any) -> Any:
@@ -127,16 +110,16 @@ def test_a_backtest_that_fails_says_why(
 
     provider = Provider(scope=Scope.APP)
     provider.provide(Failing, provides=RunBacktest)
-    ada = in_world(provider).somebody()
-    asked = ada.post("/api/backtest", ORDER)
-    job = ended(ada, asked.headers["location"])
+    ada = start_api(provider).register()
+    asked = ada.post("/api/backtest", BACKTEST)
+    job = finished_job(ada, asked.headers["location"])
     assert (job["state"], job["error"], job["result"]) == (state, told, None)
 
 
-def test_progress_can_be_watched(in_world: Callable[..., World]) -> None:
+def test_progress_can_be_watched(start_api: Callable[..., RunningApi]) -> None:
     provider = Provider(scope=Scope.APP)
     provider.provide(Watched, provides=RunBacktest)
-    ada = in_world(provider).somebody()
+    ada = start_api(provider).register()
     path: list[str] = []
 
     def look(done: int) -> float:
@@ -151,8 +134,8 @@ def test_progress_can_be_watched(in_world: Callable[..., World]) -> None:
         return float(job["progress"])
 
     Watched.seen, Watched.look = [], staticmethod(look)
-    path.append(ada.post("/api/backtest", ORDER).headers["location"])
-    assert ended(ada, path[0])["progress"] == 1.0
+    path.append(ada.post("/api/backtest", BACKTEST).headers["location"])
+    assert finished_job(ada, path[0])["progress"] == 1.0
     assert Watched.seen == [0.25, 0.5, 0.75]
 
 
@@ -173,43 +156,43 @@ def test_progress_can_be_watched(in_world: Callable[..., World]) -> None:
     ],
 )
 def test_what_cannot_be_run_is_refused_at_once(
-    ada: Person, change: dict[str, Any], field: str
+    ada: ApiUser, change: dict[str, Any], field: str
 ) -> None:
-    problem(ada.post("/api/backtest", ORDER | change), 422, field)
+    expect_problem(ada.post("/api/backtest", BACKTEST | change), 422, field)
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_policies_can_be_listed_and_tried(world: World, ada: Person) -> None:
-    names = [one["name"] for one in world.client.get("/api/policies").json()]
+def test_policies_can_be_listed_and_tried(api: RunningApi, ada: ApiUser) -> None:
+    names = [one["name"] for one in api.client.get("/api/policies").json()]
     asked = ada.post("/api/backtest", {"policies": names[:20], "from": "2022-11-14"})
     assert asked.status_code == 202, asked.text
 
 
-def test_the_same_request_again_is_the_same_job(in_world: Callable[..., World]) -> None:
-    later = Later()
-    ada = in_world(provided({JobRunner: later})).somebody()
+def test_the_same_request_again_is_the_same_job(start_api: Callable[..., RunningApi]) -> None:
+    later = HoldingRunner()
+    ada = start_api(provide_values({JobRunner: later})).register()
     key = {"Idempotency-Key": "the first"}
-    first, again = (ada.post("/api/backtest", ORDER, headers=key) for _ in range(2))
+    first, again = (ada.post("/api/backtest", BACKTEST, headers=key) for _ in range(2))
     assert first.json() == again.json()
     assert [one.headers.get("idempotent-replayed") for one in (first, again)] == [None, "true"]
     assert len(later.waiting) == 1
-    problem(ada.post("/api/backtest", ORDER | {"cost_bps": 6}, headers=key), 409)
+    expect_problem(ada.post("/api/backtest", BACKTEST | {"cost_bps": 6}, headers=key), 409)
     later.full = True
     key = {"Idempotency-Key": "the second"}
-    problem(ada.post("/api/backtest", ORDER, headers=key), 503)
-    problem(ada.post("/api/backtest", ORDER, headers=key), 503)
+    expect_problem(ada.post("/api/backtest", BACKTEST, headers=key), 503)
+    expect_problem(ada.post("/api/backtest", BACKTEST, headers=key), 503)
     later.full = False
-    third = ada.post("/api/backtest", ORDER, headers=key)
+    third = ada.post("/api/backtest", BACKTEST, headers=key)
     assert (third.status_code, third.json()["state"]) == (202, "queued")
     assert [str(job.id) for job in later.waiting] == [first.json()["id"], third.json()["id"]]
     assert len(ada.get("/api/jobs").json()["items"]) == 2
 
 
-def test_unfinished_jobs_of_an_owner_are_limited(in_world: Callable[..., World]) -> None:
-    world = in_world(provided({JobRunner: Later()}))
-    ada, eve = world.somebody(), world.somebody("eve@example.org")
-    first, *_ = (ada.post("/api/backtest", ORDER).json() for _ in range(MOST_UNFINISHED_JOBS))
-    assert "20 unfinished jobs" in problem(ada.post("/api/backtest", ORDER), 409)
-    assert eve.post("/api/backtest", ORDER).status_code == 202
+def test_unfinished_jobs_of_an_owner_are_limited(start_api: Callable[..., RunningApi]) -> None:
+    api = start_api(provide_values({JobRunner: HoldingRunner()}))
+    ada, eve = api.register(), api.register("eve@example.org")
+    first, *_ = (ada.post("/api/backtest", BACKTEST).json() for _ in range(MOST_UNFINISHED_JOBS))
+    assert "20 unfinished jobs" in expect_problem(ada.post("/api/backtest", BACKTEST), 409)
+    assert eve.post("/api/backtest", BACKTEST).status_code == 202
     ada.post(f"/api/jobs/{first['id']}/cancel")
-    assert ada.post("/api/backtest", ORDER).status_code == 202
+    assert ada.post("/api/backtest", BACKTEST).status_code == 202

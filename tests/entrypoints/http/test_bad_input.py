@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.entrypoints.http.conftest import NOBODY, Person, World, checked, problem
+from tests.entrypoints.http.conftest import UNKNOWN_ID, ApiUser, RunningApi, checked, expect_problem
 
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
@@ -40,7 +40,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
     "trades": ("/api/portfolios/{portfolio}/transactions", {"trades": [TRADE]}),
     "predict": (
         "/api/rebalance/predict",
-        {"portfolio_id": str(NOBODY), "policy": "band", "cash_flow": "1", "cost_bps": 5},
+        {"portfolio_id": str(UNKNOWN_ID), "policy": "band", "cash_flow": "1", "cost_bps": 5},
     ),
     "accept": ("/api/rebalance/{proposal}/accept", {"mode": "paper"}),
     "reject": ("/api/rebalance/{proposal}/reject", {"remark": "no"}),
@@ -56,7 +56,7 @@ OPTIONAL = ("accept", "reject")
 class Target:
     """One route, and everything that must not change."""
 
-    def __init__(self, ada: Person, name: str) -> None:
+    def __init__(self, ada: ApiUser, name: str) -> None:
         path, self.body = ROUTES[name]
         ids = {}
         if "{" in path or name == "predict":
@@ -87,7 +87,7 @@ class Target:
 
 
 @pytest.fixture(params=ROUTES)
-def target(request: pytest.FixtureRequest, ada: Person) -> Target:
+def target(request: pytest.FixtureRequest, ada: ApiUser) -> Target:
     return Target(ada, request.param)
 
 
@@ -266,7 +266,7 @@ NOT_MONEY = [
 
 
 @pytest.mark.parametrize("amount", NOT_MONEY)
-def test_money_is_exact_text(ada: Person, amount: str) -> None:
+def test_money_is_exact_text(ada: ApiUser, amount: str) -> None:
     path = f"/api/portfolios/{ada.portfolio()['id']}"
     for where, body, field in (
         ("/cash-flows", '{"kind": "deposit", "amount": %s}', "amount"),
@@ -282,10 +282,10 @@ def test_money_is_exact_text(ada: Person, amount: str) -> None:
             content=(body % amount).encode(),
             headers={"Content-Type": "application/json"},
         )
-        problem(answer, 400, field)
+        expect_problem(answer, 400, field)
     opening = '{"name": "x", "targets": {"C": 1}, "holdings": {"C": "1", "F": %s}}'
     answer = ada.ask("POST", "/api/portfolios", content=(opening % amount).encode())
-    problem(answer, 400, "holdings.F")
+    expect_problem(answer, 400, "holdings.F")
     assert ada.get(path).json()["version"] == 1
 
 
@@ -293,45 +293,47 @@ def test_money_is_exact_text(ada: Person, amount: str) -> None:
     "weight",
     ["NaN", "Infinity", "1e999999", "-0.1", "1.0000001", '"0.5"', "true", "null", "2", "[]"],
 )
-def test_weights_are_fractions(ada: Person, weight: str) -> None:
+def test_weights_are_fractions(ada: ApiUser, weight: str) -> None:
     for field in ("band", "max_turnover", "max_weight", "max_departure"):
         if weight == "null" and field != "max_departure":
             continue
         body = f'{{"name": "x", "targets": {{"C": 1}}, "preferences": {{"{field}": {weight}}}}}'
         answer = ada.ask("POST", "/api/portfolios", content=body.encode())
-        problem(answer, 400, f"preferences.{field}")
+        expect_problem(answer, 400, f"preferences.{field}")
     body = f'{{"name": "x", "targets": {{"A": 0.1, "C": {weight}, "F": 0.1}}}}'
-    problem(ada.ask("POST", "/api/portfolios", content=body.encode()), 400, "targets.C")
+    expect_problem(ada.ask("POST", "/api/portfolios", content=body.encode()), 400, "targets.C")
 
 
-def test_minus_zero_is_zero(ada: Person) -> None:
+def test_minus_zero_is_zero(ada: ApiUser) -> None:
     body = b'{"name": "x", "targets": {"C": -0.0, "F": 1}, "cash": "0.00"}'
     opened = ada.ask("POST", "/api/portfolios", content=body).json()
     assert str(opened["targets"].get("C", 0.0)) == "0.0"
-    problem(ada.post("/api/portfolios", {"name": "x", "targets": {}, "cash": "-0"}), 400, "cash")
+    expect_problem(
+        ada.post("/api/portfolios", {"name": "x", "targets": {}, "cash": "-0"}), 400, "cash"
+    )
 
 
-def test_symbols_must_be_known(ada: Person) -> None:
+def test_symbols_must_be_known(ada: ApiUser) -> None:
     for symbol in ("NIL", "c"):
         body = {"name": "x", "targets": {"C": 0.5, symbol: 0.1}}
-        problem(ada.post("/api/portfolios", body), 422)
+        expect_problem(ada.post("/api/portfolios", body), 422)
         held = {"name": "x", "targets": {"C": 0.5}, "holdings": {symbol: "1"}}
-        problem(ada.post("/api/portfolios", held), 422)
+        expect_problem(ada.post("/api/portfolios", held), 422)
     for symbol in ("", " ", "A B", "x" * 33, "\u00e4", "A\n", "'; DROP TABLE users --", "../.."):
         body = {"name": "x", "targets": {symbol: 0.1}}
-        problem(ada.post("/api/portfolios", body), 400)
+        expect_problem(ada.post("/api/portfolios", body), 400)
 
 
 @pytest.mark.parametrize(
     "id", ["x", "1", "00000000", "g" * 32, "'", "%00", "%ff", "..%2f", "a" * 5000, "%F0%9F%92%A9"]
 )
-def test_ids_that_are_none(ada: Person, id: str) -> None:
+def test_ids_that_are_none(ada: ApiUser, id: str) -> None:
     for path in ("/api/portfolios/{}", "/api/rebalance/{}", "/api/backtest/{}/status"):
-        problem(ada.get(path.format(id)), 404)
-    problem(ada.get("/api/rebalance", params={"portfolio_id": id}), 400, "portfolio_id")
+        expect_problem(ada.get(path.format(id)), 404)
+    expect_problem(ada.get("/api/rebalance", params={"portfolio_id": id}), 400, "portfolio_id")
 
 
-def test_text_may_be_anything_but_half_a_character(ada: Person) -> None:
+def test_text_may_be_anything_but_half_a_character(ada: ApiUser) -> None:
     name = "Zoë's \N{PILE OF POO} \u202e <script>alert(1)</script> \\ ' \" ; --"
     opened = ada.portfolio(name=name)
     assert opened["name"] == name
@@ -342,7 +344,7 @@ def test_text_may_be_anything_but_half_a_character(ada: Person) -> None:
         assert refused.json()["errors"][0]["field"] == "name"
 
 
-def test_addresses_that_are_none(world: World) -> None:
+def test_addresses_that_are_none(api: RunningApi) -> None:
     for email in (
         "x",
         "@",
@@ -356,35 +358,33 @@ def test_addresses_that_are_none(world: World) -> None:
         "x" * 65 + "@c.de",
     ):
         answer = checked(
-            world.client.post(
-                "/api/users/register", json={"email": email, "password": "long enough"}
-            )
+            api.client.post("/api/users/register", json={"email": email, "password": "long enough"})
         )
-        problem(answer, 400 if "\x00" in email else 422, "email")
+        expect_problem(answer, 400 if "\x00" in email else 422, "email")
 
 
-def test_a_character_that_no_database_keeps_is_refused_wherever_it_stands(world: World) -> None:
+def test_a_character_that_no_database_keeps_is_refused_wherever_it_stands(api: RunningApi) -> None:
     for path, body, field in (
         ("/api/users/login", {"email": "a\0b@x.org", "password": "long enough"}, "email"),
         ("/api/users/register", {"email": "a@x.org", "password": "lo\0ng enough"}, "password"),
     ):
-        assert "U+0000" in problem(checked(world.client.post(path, json=body)), 400, field)
+        assert "U+0000" in expect_problem(checked(api.client.post(path, json=body)), 400, field)
 
 
-def test_other_methods_are_told_what_there_is(world: World, ada: Person) -> None:
+def test_other_methods_are_told_what_there_is(api: RunningApi, ada: ApiUser) -> None:
     for method, path, allowed in (
         ("DELETE", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
-        ("PATCH", f"/api/portfolios/{NOBODY}", {"GET", "PUT", "DELETE", "OPTIONS"}),
+        ("PATCH", f"/api/portfolios/{UNKNOWN_ID}", {"GET", "PUT", "DELETE", "OPTIONS"}),
         ("GET", "/api/users/login", {"POST", "OPTIONS"}),
         ("POST", "/health/live", {"GET", "OPTIONS"}),
         ("HEAD", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
         ("TRACE", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
         ("BREW", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
     ):
-        answer = world.client.request(method, path)
+        answer = api.client.request(method, path)
         assert answer.status_code == 405, (method, path)
         assert set(answer.headers["allow"].split(", ")) == allowed
-    asked = world.client.options("/api/portfolios")
+    asked = api.client.options("/api/portfolios")
     assert asked.status_code == 204
     # Litestar names here but the methods of the handler that it met first.
     assert {"OPTIONS"} < set(asked.headers["allow"].split(", ")) <= {"GET", "POST", "OPTIONS"}
@@ -407,11 +407,11 @@ def test_other_methods_are_told_what_there_is(world: World, ada: Person) -> None
         "/docs/static/",
     ],
 )
-def test_there_is_nothing_there(world: World, path: str) -> None:
-    problem(checked(world.client.get(path)), 404)
+def test_there_is_nothing_there(api: RunningApi, path: str) -> None:
+    expect_problem(checked(api.client.get(path)), 404)
 
 
-def test_refusals_are_in_words(ada: Person) -> None:
+def test_refusals_are_in_words(ada: ApiUser) -> None:
     for change, told in (
         ({"name": 5}, "name: expected text, got a whole number"),
         ({"name": "a\nb"}, "name: expected one line of text, without control characters"),
@@ -440,10 +440,10 @@ def test_refusals_are_in_words(ada: Person) -> None:
         ({"on": "today"}, "on: expected a date such as 2022-12-28"),
     ):
         body = {"name": "Mine", "targets": {"C": 1}} | change
-        assert problem(ada.post("/api/portfolios", body), 400) == told
+        assert expect_problem(ada.post("/api/portfolios", body), 400) == told
 
 
-def test_all_faults_of_a_body_are_reported_at_once(ada: Person) -> None:
+def test_all_faults_of_a_body_are_reported_at_once(ada: ApiUser) -> None:
     body = {
         "name": 5,
         "targets": {"C": 0.7, "F": 0.7},
@@ -455,7 +455,7 @@ def test_all_faults_of_a_body_are_reported_at_once(ada: Person) -> None:
         "colour": "red",
     }
     refused = ada.post("/api/portfolios", body)
-    problem(
+    expect_problem(
         refused,
         400,
         "colour",
@@ -481,17 +481,17 @@ def test_all_faults_of_a_body_are_reported_at_once(ada: Person) -> None:
     assert codes["name"] == codes["holdings.F G"] == "invalid_value"
 
 
-def test_all_broken_rules_of_a_body_are_reported_at_once(ada: Person) -> None:
+def test_all_broken_rules_of_a_body_are_reported_at_once(ada: ApiUser) -> None:
     body = {
         "name": "   ",
         "targets": {"C": 0.7, "F": 0.7},
         "preferences": {"quantity_step": "0"},
     }
     fields = ("name", "targets", "preferences.quantity_step")
-    problem(ada.post("/api/portfolios", body), 422, *fields)
+    expect_problem(ada.post("/api/portfolios", body), 422, *fields)
 
 
-def test_one_fault_gives_its_code_to_the_problem(ada: Person) -> None:
+def test_one_fault_gives_its_code_to_the_problem(ada: ApiUser) -> None:
     told = ada.post("/api/portfolios", {"name": "Mine"}).json()
     assert told["type"] == "urn:rebalancer:problem:missing_field"
     assert told["errors"] == [
@@ -499,13 +499,13 @@ def test_one_fault_gives_its_code_to_the_problem(ada: Person) -> None:
     ]
 
 
-def test_a_body_full_of_faults_gets_a_short_answer(ada: Person) -> None:
+def test_a_body_full_of_faults_gets_a_short_answer(ada: ApiUser) -> None:
     refused = ada.post("/api/portfolios", {f"x{number}": 1 for number in range(50_000)})
     assert refused.status_code == 400
     assert len(refused.json()["errors"]) == 100
 
 
-def test_a_mistake_among_many_is_found(ada: Person) -> None:
+def test_a_mistake_among_many_is_found(ada: ApiUser) -> None:
     many = {f"A{number}": 0.0 for number in range(499)}
     body = {"name": "x", "targets": many | {"Z": 5}, "holdings": dict.fromkeys(many, "1")}
-    problem(ada.post("/api/portfolios", body), 400, "targets.Z")
+    expect_problem(ada.post("/api/portfolios", body), 400, "targets.Z")

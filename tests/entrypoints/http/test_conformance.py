@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 
-from tests.entrypoints.http.conftest import World
+from tests.entrypoints.http.conftest import RunningApi
 from tests.entrypoints.http.test_ownership import ALL
 
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
@@ -55,9 +55,9 @@ TRIED = [
     ("method", "path", "name", "mode"), TRIED, ids=[f"{name}-{mode}" for _, _, name, mode in TRIED]
 )
 def test_it_does_what_it_says(
-    world: World, method: str, path: str, name: str, mode: GenerationMode
+    api: RunningApi, method: str, path: str, name: str, mode: GenerationMode
 ) -> None:
-    ada = world.somebody()
+    ada = api.register()
     portfolio = ada.portfolio(holdings={"C": "10"})["id"]
     ids = {
         "portfolio_id": portfolio,
@@ -68,7 +68,7 @@ def test_it_does_what_it_says(
         "symbol": "C",
         "name": "trend",
     }
-    document = world.client.get("/docs/openapi.json").json()
+    document = api.client.get("/docs/openapi.json").json()
     operation = schemathesis.openapi.from_dict(document, config=CONFIG)[path][method]
 
     @seed(7)
@@ -91,7 +91,7 @@ def test_it_does_what_it_says(
         sent.pop("cookies", None)
         if isinstance(sent.get("data"), bytes):
             sent["content"] = sent.pop("data")
-        answer = world.client.request(**sent)
+        answer = api.client.request(**sent)
         case.validate_response(answer)
 
     hold()

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
-from tests.entrypoints.http.conftest import Person, World, problem
+from tests.entrypoints.http.conftest import ApiUser, RunningApi, expect_problem
 
 BOLD = {question.id: question.answers[-1].id for question in QUESTIONNAIRE.questions}
 CAREFUL = {question.id: question.answers[0].id for question in QUESTIONNAIRE.questions}
@@ -20,27 +20,27 @@ def cash_of(entries: list[dict[str, Any]]) -> Decimal:
     return sum((Decimal(entry["cash"]) for entry in entries), Decimal(0))
 
 
-def ledger(person: Person, portfolio: str) -> list[dict[str, Any]]:
+def ledger(person: ApiUser, portfolio: str) -> list[dict[str, Any]]:
     pages = person.pages(f"/api/portfolios/{portfolio}/transactions", "before", 200)
     return [entry for page in pages for entry in page]
 
 
-def test_from_registration_to_performance(world: World) -> None:
-    registered = world.client.post(
+def test_from_registration_to_performance(api: RunningApi) -> None:
+    registered = api.client.post(
         "/api/users/register",
         json={"email": " Ada@Example.org ", "password": "a long sentence", "name": "Ada"},
     )
     assert registered.status_code == 201
     assert registered.json()["email"] == "ada@example.org"
-    login = world.client.post(
+    login = api.client.post(
         "/api/users/login", json={"email": "ADA@example.org", "password": "a long sentence"}
     )
     assert login.json()["token_type"] == "Bearer"
     assert login.json()["expires_in"] == 900
-    ada = Person(world.client, login.json())
+    ada = ApiUser(api.client, login.json())
     assert ada.get("/api/users/profile").json() == registered.json()
 
-    asked = world.client.get("/api/risk/questionnaire").json()
+    asked = api.client.get("/api/risk/questionnaire").json()
     answers = {one["id"]: one["answers"][-1]["id"] for one in asked["questions"]}
     assessed = ada.post("/api/risk/assessment", {"answers": answers}).json()
     assert assessed["profile"]["name"] == "aggressive"
@@ -48,7 +48,7 @@ def test_from_registration_to_performance(world: World) -> None:
 
     portfolio = ada.portfolio(holdings={"C": "10"})
     assert portfolio["risk_profile"] == "aggressive"
-    assert portfolio["as_of"] == world.market.last
+    assert portfolio["as_of"] == api.market.last
 
     proposal = ada.proposal(portfolio["id"], compare=True)
     assert proposal["stage"] == "proposed"
@@ -62,21 +62,21 @@ def test_from_registration_to_performance(world: World) -> None:
     held = ada.get(f"/api/portfolios/{portfolio['id']}").json()
     assert held["cash"] == proposal["cash_after"]
     assert held["uninvested"] == "0.00"
-    assert held["last_rebalance"] == world.market.last
+    assert held["last_rebalance"] == api.market.last
     weights = {symbol: position["weight"] for symbol, position in held["holdings"].items()}
     assert weights == pytest.approx(proposal["weights_after"], abs=1e-3)  # of value before costs
 
     for _ in range(3):
-        world.market.pass_a_day()
+        api.market.reveal_day()
     performance = ada.get(f"/api/portfolios/{portfolio['id']}/performance").json()
-    assert performance["last"] == world.market.last
+    assert performance["last"] == api.market.last
     assert len(performance["dates"]) == 4 == len(performance["portfolio"]["values"])
     assert performance["costs"] == pytest.approx(float(proposal["cost"]))
     now = ada.get(f"/api/portfolios/{portfolio['id']}").json()
     assert performance["portfolio"]["final_value"] == pytest.approx(float(now["value"]), abs=0.01)
     against = f"/api/portfolios/{portfolio['id']}/performance?benchmark=C"
     assert ada.get(against).json()["benchmark"]["name"].startswith("C")
-    problem(ada.get(f"/api/portfolios/{portfolio['id']}/performance?benchmark=nil"), 422)
+    expect_problem(ada.get(f"/api/portfolios/{portfolio['id']}/performance?benchmark=nil"), 422)
 
     entries = ledger(ada, portfolio["id"])
     assert [entry["kind"] for entry in entries][-2:] == ["deposit", "deposit"]
@@ -93,7 +93,7 @@ def test_from_registration_to_performance(world: World) -> None:
 
 
 def test_the_assessed_profile_is_taken_over_unless_the_portfolio_brings_its_own(
-    ada: Person,
+    ada: ApiUser,
 ) -> None:
     assert ada.portfolio()["risk_profile"] is None
     assessed = ada.post("/api/risk/assessment", {"answers": BOLD}).json()
@@ -104,33 +104,35 @@ def test_the_assessed_profile_is_taken_over_unless_the_portfolio_brings_its_own(
     assert ada.portfolio(risk_profile=None)["risk_profile"] is None
 
 
-def test_targets_beyond_the_limits_must_be_acknowledged(ada: Person) -> None:
+def test_targets_beyond_the_limits_must_be_acknowledged(ada: ApiUser) -> None:
     ada.post("/api/risk/assessment", {"answers": CAREFUL})
     greedy = {"name": "Greedy", "targets": {"C": 0.5, "F": 0.5}, "cash": "1000"}
-    assert "acknowledge_limits" in problem(ada.post("/api/portfolios", greedy), 422, "targets")
+    assert "acknowledge_limits" in expect_problem(
+        ada.post("/api/portfolios", greedy), 422, "targets"
+    )
     known = ada.post("/api/portfolios", greedy | {"acknowledge_limits": True})
     assert known.status_code == 201
     path = f"/api/portfolios/{known.json()['id']}"
     mandate = {"name": "Greedy", "targets": {"C": 0.9}, "risk_profile": "conservative"}
     tag = {"If-Match": known.headers["etag"]}
-    problem(ada.put(path, mandate, headers=tag), 422, "targets")
+    expect_problem(ada.put(path, mandate, headers=tag), 422, "targets")
     acknowledged = ada.put(path, mandate | {"acknowledge_limits": True}, headers=tag)
     assert acknowledged.status_code == 200
     proposal = ada.proposal(known.json()["id"])
     assert sum(proposal["weights_after"].values()) < 0.9
 
 
-def test_a_questionnaire_must_be_answered_in_full(ada: Person) -> None:
+def test_a_questionnaire_must_be_answered_in_full(ada: ApiUser) -> None:
     some = dict(list(BOLD.items())[1:])
-    problem(ada.post("/api/risk/assessment", {"answers": some}), 422)
-    problem(ada.post("/api/risk/assessment", {"answers": BOLD | {"shoe_size": "41"}}), 422)
+    expect_problem(ada.post("/api/risk/assessment", {"answers": some}), 422)
+    expect_problem(ada.post("/api/risk/assessment", {"answers": BOLD | {"shoe_size": "41"}}), 422)
     first = next(iter(BOLD))
     wrong = ada.post("/api/risk/assessment", {"answers": BOLD | {first: "maybe"}})
-    problem(wrong, 422, f"answers.{first}")
+    expect_problem(wrong, 422, f"answers.{first}")
     assert ada.get("/api/users/profile").json()["assessment"] is None
 
 
-def test_a_worksheet_is_carried_out_elsewhere(ada: Person) -> None:
+def test_a_worksheet_is_carried_out_elsewhere(ada: ApiUser) -> None:
     portfolio = ada.portfolio()
     proposal = ada.proposal(portfolio["id"])
     path = f"/api/rebalance/{proposal['id']}"
@@ -164,13 +166,13 @@ def test_a_worksheet_is_carried_out_elsewhere(ada: Person) -> None:
     assert {entry["proposal_id"] for entry in recorded.json()["entries"]} == {proposal["id"]}
     assert ada.get(path).json()["stage"] == "executed"
     again = ada.post(f"/api/portfolios/{portfolio['id']}/transactions", body)
-    assert "executed" in problem(again, 409)
+    assert "executed" in expect_problem(again, 409)
     now = ada.get(f"/api/portfolios/{portfolio['id']}").json()
     assert Decimal(now["cash"]) == cash_of(ledger(ada, portfolio["id"]))
     assert now["last_rebalance"] == now["as_of"]
 
 
-def test_a_worksheet_tells_of_a_planned_cash_flow(ada: Person) -> None:
+def test_a_worksheet_tells_of_a_planned_cash_flow(ada: ApiUser) -> None:
     portfolio = ada.portfolio()
     asked = {"portfolio_id": portfolio["id"], "cash_flow": "250.50"}
     proposal = ada.post("/api/rebalance/predict", asked).json()
@@ -179,7 +181,7 @@ def test_a_worksheet_tells_of_a_planned_cash_flow(ada: Person) -> None:
     assert len(list(csv.reader(line for line in sheet if not line.startswith("#")))) > 1
 
 
-def test_trades_of_ones_own(ada: Person) -> None:
+def test_trades_of_ones_own(ada: ApiUser) -> None:
     mine = ada.portfolio()["id"]
     path = f"/api/portfolios/{mine}/transactions"
     buy = {"side": "buy", "symbol": "C", "quantity": "3", "price": "8.10", "note": "on a whim"}
@@ -187,44 +189,46 @@ def test_trades_of_ones_own(ada: Person) -> None:
     assert done["portfolio"]["cash"] == "9975.70"
     assert done["entries"][0]["note"] == "on a whim"
     too_many = {**buy, "side": "sell", "quantity": "4"}
-    problem(ada.post(path, {"trades": [buy, too_many, too_many]}), 409)
+    expect_problem(ada.post(path, {"trades": [buy, too_many, too_many]}), 409)
     assert len(ledger(ada, mine)) == 2  # all or none
     other = ada.proposal(ada.portfolio(name="Other")["id"])
-    problem(ada.post(path, {"trades": [buy], "proposal_id": other["id"]}), 422, "proposal_id")
+    expect_problem(
+        ada.post(path, {"trades": [buy], "proposal_id": other["id"]}), 422, "proposal_id"
+    )
     unknown = ada.post(path, {"trades": [buy, {**buy, "symbol": "NIL"}]})
-    problem(unknown, 422, "trades[1].symbol")
+    expect_problem(unknown, 422, "trades[1].symbol")
 
 
-def test_a_proposal_can_be_rejected_once(ada: Person) -> None:
+def test_a_proposal_can_be_rejected_once(ada: ApiUser) -> None:
     proposal = ada.proposal(ada.portfolio()["id"])
     path = f"/api/rebalance/{proposal['id']}"
     rejected = ada.post(f"{path}/reject", {"remark": "not now"}).json()
     assert (rejected["stage"], rejected["remark"]) == ("rejected", "not now")
-    assert "rejected" in problem(ada.post(f"{path}/reject"), 409)
-    assert "rejected" in problem(ada.post(f"{path}/accept"), 409)
+    assert "rejected" in expect_problem(ada.post(f"{path}/reject"), 409)
+    assert "rejected" in expect_problem(ada.post(f"{path}/accept"), 409)
 
 
-def test_bodies_of_decisions_may_be_left_out(ada: Person) -> None:
+def test_bodies_of_decisions_may_be_left_out(ada: ApiUser) -> None:
     first, second = (ada.proposal(ada.portfolio()["id"]) for _ in range(2))
     empty = ada.post(f"/api/rebalance/{first['id']}/accept", content=b"")
     assert empty.json()["stage"] == "executed"
     assert ada.post(f"/api/rebalance/{second['id']}/reject", {}).json()["stage"] == "rejected"
 
 
-def test_a_proposal_expires_after_a_day(world: World, ada: Person) -> None:
+def test_a_proposal_expires_after_a_day(api: RunningApi, ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     late, later = ada.proposal(portfolio), ada.proposal(portfolio)
-    world.time.pass_by(hours=23, minutes=59)
-    ada = world.logged_in()
+    api.time.advance(hours=23, minutes=59)
+    ada = api.log_in()
     assert ada.get(f"/api/rebalance/{late['id']}").json()["stage"] == "proposed"
     assert ada.post(f"/api/rebalance/{late['id']}/reject").status_code == 200
-    world.time.pass_by(minutes=1)
+    api.time.advance(minutes=1)
     assert ada.get(f"/api/rebalance/{later['id']}").json()["stage"] == "expired"
-    assert "expired" in problem(ada.post(f"/api/rebalance/{later['id']}/accept"), 409)
-    assert "expired" in problem(ada.post(f"/api/rebalance/{later['id']}/reject"), 409)
+    assert "expired" in expect_problem(ada.post(f"/api/rebalance/{later['id']}/accept"), 409)
+    assert "expired" in expect_problem(ada.post(f"/api/rebalance/{later['id']}/reject"), 409)
 
 
-def test_a_proposal_does_not_outlive_the_portfolio_that_it_saw(ada: Person) -> None:
+def test_a_proposal_does_not_outlive_the_portfolio_that_it_saw(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     proposal = ada.proposal(portfolio)
     deposit = {"kind": "deposit", "amount": "1"}
@@ -232,26 +236,26 @@ def test_a_proposal_does_not_outlive_the_portfolio_that_it_saw(ada: Person) -> N
     stale = ada.get(f"/api/rebalance/{proposal['id']}").json()
     assert stale["stage"] == "proposed"
     assert "the portfolio has changed" in stale["stale"]
-    refused = problem(ada.post(f"/api/rebalance/{proposal['id']}/accept"), 409)
+    refused = expect_problem(ada.post(f"/api/rebalance/{proposal['id']}/accept"), 409)
     assert "the portfolio has changed" in refused
 
 
-def test_a_proposal_does_not_outlive_the_close_that_it_saw(world: World, ada: Person) -> None:
+def test_a_proposal_does_not_outlive_the_close_that_it_saw(api: RunningApi, ada: ApiUser) -> None:
     proposal = ada.proposal(ada.portfolio()["id"])
-    world.market.pass_a_day()
-    assert world.market.last in ada.get(f"/api/rebalance/{proposal['id']}").json()["stale"]
-    assert "closes of" in problem(ada.post(f"/api/rebalance/{proposal['id']}/accept"), 409)
+    api.market.reveal_day()
+    assert api.market.last in ada.get(f"/api/rebalance/{proposal['id']}").json()["stale"]
+    assert "closes of" in expect_problem(ada.post(f"/api/rebalance/{proposal['id']}/accept"), 409)
 
 
-def test_nothing_to_do_cannot_be_accepted(ada: Person) -> None:
+def test_nothing_to_do_cannot_be_accepted(ada: ApiUser) -> None:
     portfolio = ada.portfolio(targets={}, cash="100")
     proposal = ada.proposal(portfolio["id"])
     assert (proposal["stage"], proposal["orders"]) == ("nothing_to_do", [])
-    assert "nothing" in problem(ada.post(f"/api/rebalance/{proposal['id']}/accept"), 409)
+    assert "nothing" in expect_problem(ada.post(f"/api/rebalance/{proposal['id']}/accept"), 409)
 
 
 @pytest.mark.parametrize("flow", ["2500.01", "-2500.01"])
-def test_a_planned_cash_flow_is_recorded_when_it_is_accepted(ada: Person, flow: str) -> None:
+def test_a_planned_cash_flow_is_recorded_when_it_is_accepted(ada: ApiUser, flow: str) -> None:
     portfolio = ada.portfolio(holdings={"C": "100"})["id"]
     proposal = ada.proposal(portfolio, cash_flow=flow)
     assert proposal["seen"]["planned"] == flow
@@ -266,17 +270,17 @@ def test_a_planned_cash_flow_is_recorded_when_it_is_accepted(ada: Person, flow: 
     assert [entry["proposal_id"] for entry in planned] == [proposal["id"]]
 
 
-def test_a_planned_cash_flow_is_money(ada: Person) -> None:
+def test_a_planned_cash_flow_is_money(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     for flow in ("0.001", "-0.005"):
         asked = ada.post("/api/rebalance/predict", {"portfolio_id": portfolio, "cash_flow": flow})
-        problem(asked, 422, "cash_flow")
+        expect_problem(asked, 422, "cash_flow")
     too_much = {"portfolio_id": portfolio, "cash_flow": "-10000.01"}
-    problem(ada.post("/api/rebalance/predict", too_much), 422)
+    expect_problem(ada.post("/api/rebalance/predict", too_much), 422)
 
 
-def test_on_paper_one_can_try_out_the_past(world: World, ada: Person) -> None:
-    first, then = world.market.day(60), world.market.day(30)
+def test_on_paper_one_can_try_out_the_past(api: RunningApi, ada: ApiUser) -> None:
+    first, then = api.market.day(60), api.market.day(30)
     portfolio = ada.portfolio(on=first)["id"]
     past = ada.proposal(portfolio, as_of=first)
     assert past["as_of"] == first
@@ -284,15 +288,15 @@ def test_on_paper_one_can_try_out_the_past(world: World, ada: Person) -> None:
     assert ada.post(f"/api/rebalance/{past['id']}/accept").json()["stage"] == "executed"
     assert {entry["on"] for entry in ledger(ada, portfolio)} == {first}
     assert ada.proposal(portfolio, as_of=then)["as_of"] == then
-    before = {"portfolio_id": portfolio, "as_of": world.market.day(90)}
-    problem(ada.post("/api/rebalance/predict", before), 422, "as_of")
+    before = {"portfolio_id": portfolio, "as_of": api.market.day(90)}
+    expect_problem(ada.post("/api/rebalance/predict", before), 422, "as_of")
     ages_ago = {"portfolio_id": portfolio, "as_of": "1999-01-04"}
     assert ada.post("/api/rebalance/predict", ages_ago).status_code == 422
     performance = ada.get(f"/api/portfolios/{portfolio}/performance").json()
     assert (performance["first"], len(performance["dates"])) == (first, 61)
 
 
-def test_a_deposit_is_invested_by_the_next_proposal_whatever_the_schedule(ada: Person) -> None:
+def test_a_deposit_is_invested_by_the_next_proposal_whatever_the_schedule(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     first = ada.proposal(portfolio, policy="monthly")
     ada.post(f"/api/rebalance/{first['id']}/accept")
@@ -309,22 +313,26 @@ def test_a_deposit_is_invested_by_the_next_proposal_whatever_the_schedule(ada: P
     assert ada.get(f"/api/portfolios/{portfolio}").json()["uninvested"] == "0.00"
 
 
-def test_nobody_takes_out_more_than_there_is(ada: Person) -> None:
+def test_nobody_takes_out_more_than_there_is(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     path = f"/api/portfolios/{portfolio}/cash-flows"
-    problem(ada.post(path, {"kind": "withdrawal", "amount": "10000.01"}), 409)
-    problem(ada.post(path, {"kind": "fee", "amount": "10000.01"}), 409)
+    expect_problem(ada.post(path, {"kind": "withdrawal", "amount": "10000.01"}), 409)
+    expect_problem(ada.post(path, {"kind": "fee", "amount": "10000.01"}), 409)
     assert ada.post(path, {"kind": "withdrawal", "amount": "10000"}).json()["portfolio"][
         "cash"
     ] in ("0.00",)
-    problem(ada.post(path, {"kind": "dividend", "amount": "1", "symbol": "NIL"}), 422, "symbol")
-    problem(ada.post(path, {"kind": "deposit", "amount": "1", "symbol": "C"}), 422, "symbol")
-    problem(ada.post(path, {"kind": "deposit", "amount": "0"}), 422, "amount")
-    problem(ada.post(path, {"kind": "deposit", "amount": "0.001"}), 422, "amount")
-    problem(ada.post(path, {"kind": "deposit", "amount": "1", "on": "1990-01-01"}), 422, "on")
+    expect_problem(
+        ada.post(path, {"kind": "dividend", "amount": "1", "symbol": "NIL"}), 422, "symbol"
+    )
+    expect_problem(ada.post(path, {"kind": "deposit", "amount": "1", "symbol": "C"}), 422, "symbol")
+    expect_problem(ada.post(path, {"kind": "deposit", "amount": "0"}), 422, "amount")
+    expect_problem(ada.post(path, {"kind": "deposit", "amount": "0.001"}), 422, "amount")
+    expect_problem(
+        ada.post(path, {"kind": "deposit", "amount": "1", "on": "1990-01-01"}), 422, "on"
+    )
 
 
-def test_a_policy_goes_no_further_from_the_targets_than_it_may(ada: Person) -> None:
+def test_a_policy_goes_no_further_from_the_targets_than_it_may(ada: ApiUser) -> None:
     targets = {"A": 0.25, "B": 0.25, "C": 0.25, "F": 0.25}
     for most in (0.0, 0.1, 0.2):
         portfolio = ada.portfolio(
@@ -332,11 +340,11 @@ def test_a_policy_goes_no_further_from_the_targets_than_it_may(ada: Person) -> N
         )["id"]
         made = ada.proposal(portfolio, policy="minimum_variance")
         weights = made["weights_after"]
-        away = sum(abs(weights.get(symbol, 0.0) - 0.25) for symbol in targets) / 2
-        assert away <= most + 0.01, made
+        is_down = sum(abs(weights.get(symbol, 0.0) - 0.25) for symbol in targets) / 2
+        assert is_down <= most + 0.01, made
 
 
-def test_a_portfolio_is_revised_and_closed(ada: Person) -> None:
+def test_a_portfolio_is_revised_and_closed(ada: ApiUser) -> None:
     opened = ada.post("/api/portfolios", {"name": "One", "targets": {"C": 1}, "cash": "5"})
     path = f"/api/portfolios/{opened.json()['id']}"
     assert opened.headers["location"] == path
@@ -346,40 +354,40 @@ def test_a_portfolio_is_revised_and_closed(ada: Person) -> None:
     assert revised.json()["preferences"]["band"] == 0.1
     assert revised.json() == ada.get(path).json()
     other = body | {"currency": "EUR"}
-    assert "stays USD" in problem(
+    assert "stays USD" in expect_problem(
         ada.put(path, other, headers={"If-Match": revised.headers["etag"]}), 422, "currency"
     )
     assert ada.delete(path).status_code == 204
-    problem(ada.get(path), 404)
-    problem(ada.delete(path), 404)
+    expect_problem(ada.get(path), 404)
+    expect_problem(ada.delete(path), 404)
     assert ada.get("/api/portfolios").json()["items"] == []
 
 
-def test_proposals_of_a_closed_portfolio_are_gone(ada: Person) -> None:
+def test_proposals_of_a_closed_portfolio_are_gone(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     proposal = ada.proposal(portfolio)["id"]
     ada.delete(f"/api/portfolios/{portfolio}")
-    problem(ada.get(f"/api/rebalance/{proposal}"), 404)
-    problem(ada.post(f"/api/rebalance/{proposal}/accept"), 404)
+    expect_problem(ada.get(f"/api/rebalance/{proposal}"), 404)
+    expect_problem(ada.post(f"/api/rebalance/{proposal}/accept"), 404)
     assert ada.get("/api/rebalance").json()["items"] == []
 
 
-def test_an_empty_portfolio_has_no_performance_yet(ada: Person) -> None:
+def test_an_empty_portfolio_has_no_performance_yet(ada: ApiUser) -> None:
     portfolio = ada.portfolio(cash="0")["id"]
-    problem(ada.get(f"/api/portfolios/{portfolio}/performance"), 422)
+    expect_problem(ada.get(f"/api/portfolios/{portfolio}/performance"), 422)
 
 
-def test_somebody_registers_once(world: World, ada: Person) -> None:
-    again = world.client.post(
+def test_somebody_registers_once(api: RunningApi, ada: ApiUser) -> None:
+    again = api.client.post(
         "/api/users/register", json={"email": "Ada@example.ORG", "password": "another sentence"}
     )
-    problem(again, 409)
+    expect_problem(again, 409)
     for email, password in (("nonsense", "long enough"), ("b@example.org", "b@example.org")):
-        refused = world.client.post(
+        refused = api.client.post(
             "/api/users/register", json={"email": email, "password": password}
         )
-        problem(refused, 422, "email" if email == "nonsense" else "password")
+        expect_problem(refused, 422, "email" if email == "nonsense" else "password")
 
 
-def test_ids_follow_from_nothing_but_what_is_asked(world: World, ada: Person) -> None:
+def test_ids_follow_from_nothing_but_what_is_asked(api: RunningApi, ada: ApiUser) -> None:
     assert UUID(ada.portfolio()["id"]).version == 5  # the test's own: no id is made elsewhere

@@ -27,12 +27,12 @@ from rebalancer.entrypoints.http.health import Readiness
 from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import STORE, Sources
 from tests.contracts.redises import Clock
-from tests.entrypoints.http.conftest import HISTORY, Person, World, problem
+from tests.entrypoints.http.conftest import HISTORY, ApiUser, RunningApi, expect_problem
 from tests.servers import Mongo, Valkey, running
 
 
-def test_it_runs(world: World) -> None:
-    assert world.client.get("/health/live").json() == {"status": "ok"}
+def test_it_runs(api: RunningApi) -> None:
+    assert api.client.get("/health/live").json() == {"status": "ok"}
 
 
 def ready(client: TestClient[Litestar], status: int = 200) -> dict[str, Any]:
@@ -46,17 +46,17 @@ def ready(client: TestClient[Litestar], status: int = 200) -> dict[str, Any]:
         time.sleep(0.05)
 
 
-def test_it_is_ready_when_all_parts_are(world: World) -> None:
+def test_it_is_ready_when_all_parts_are(api: RunningApi) -> None:
     fine = {"status": "ok", "parts": {"store": "ok", "prices": "ok"}}
-    assert ready(world.client) == fine
-    world.work.away = True
-    away = ready(world.client, 503)
-    assert away["parts"] == {"store": "the database did not answer", "prices": "ok"}
-    assert world.client.get("/health/live").status_code == 200
-    world.work.away = False
-    assert ready(world.client) == fine
-    world.market.away = True
-    assert ready(world.client, 503)["parts"]["prices"] == "the exchange is on fire"
+    assert ready(api.client) == fine
+    api.work.is_down = True
+    is_down = ready(api.client, 503)
+    assert is_down["parts"] == {"store": "the database did not answer", "prices": "ok"}
+    assert api.client.get("/health/live").status_code == 200
+    api.work.is_down = False
+    assert ready(api.client) == fine
+    api.market.is_down = True
+    assert ready(api.client, 503)["parts"]["prices"] == "the exchange is on fire"
 
 
 class Asked:
@@ -64,15 +64,15 @@ class Asked:
 
     def __init__(self) -> None:
         self.may = threading.Event()
-        self.count = self.at_once = self.most = 0
+        self.count = self.in_parallel = self.most = 0
         self.bug = False
 
     def __call__(self) -> Health:
         self.count += 1
-        self.at_once += 1
-        self.most = max(self.most, self.at_once)
+        self.in_parallel += 1
+        self.most = max(self.most, self.in_parallel)
         assert self.may.wait(20)
-        self.at_once -= 1
+        self.in_parallel -= 1
         if self.bug:
             raise ZeroDivisionError
         return Health(State.OK, {"times": str(self.count)})
@@ -172,11 +172,11 @@ def test_while_mongo_is_away_known_prices_serve_on_and_it_is_said(tmp_path: Path
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_without_redis_it_goes_on_and_says_how(in_world: Callable[..., World]) -> None:
+def test_without_redis_it_goes_on_and_says_how(start_api: Callable[..., RunningApi]) -> None:
     with running(Valkey) as server:
         wanted = {"rate_limit": 50, "login_limit": 10, "redis_url": server.url}
-        world = in_world(settings=Settings(**wanted))
-        client = world.client
+        api = start_api(settings=Settings(**wanted))
+        client = api.client
 
         def becomes(how: str, status: int = 200) -> dict[str, str]:
             latest = time.monotonic() + 20
@@ -189,7 +189,7 @@ def test_without_redis_it_goes_on_and_says_how(in_world: Callable[..., World]) -
 
         names = ["store", "prices", "cache", "limits", "queue"]
         assert becomes("ok") == dict.fromkeys(names, "ok")
-        ada = world.somebody()
+        ada = api.register()
         left = int(ada.get("/api/users/profile").headers["ratelimit-remaining"])
         assert left < 49
 
@@ -197,11 +197,11 @@ def test_without_redis_it_goes_on_and_says_how(in_world: Callable[..., World]) -
         # Counts begin anew, in this process; logging in and out goes on.
         there = ada.get("/api/users/profile")
         assert (there.status_code, there.headers["ratelimit-remaining"]) == (200, "49")
-        again = world.logged_in()
+        again = api.log_in()
         body = {"refresh_token": again.login["refresh_token"]}
         assert client.post("/api/users/logout", json=body).status_code == 204
-        problem(again.get("/api/users/profile"), 401)
-        problem(client.post("/api/users/refresh", json=body), 401)
+        expect_problem(again.get("/api/users/profile"), 401)
+        expect_problem(client.post("/api/users/refresh", json=body), 401)
         assert becomes("degraded") == {
             "store": "ok",
             "prices": "ok",
@@ -210,51 +210,51 @@ def test_without_redis_it_goes_on_and_says_how(in_world: Callable[..., World]) -
             "ended may serve out its minutes",
             "queue": "Redis is unavailable; background jobs cannot be started",
         }
-        world.work.away = True
+        api.work.is_down = True
         becomes("unavailable", 503)
-        world.work.away = False
+        api.work.is_down = False
 
         server.start()
         becomes("ok")
-        problem(again.get("/api/users/profile"), 401)  # this process knows still
+        expect_problem(again.get("/api/users/profile"), 401)  # this process knows still
         body = {"refresh_token": ada.login["refresh_token"]}
         assert client.post("/api/users/logout", json=body).status_code == 204
-        problem(ada.get("/api/users/profile"), 401)
+        expect_problem(ada.get("/api/users/profile"), 401)
 
 
-def test_what_is_away_is_said(world: World, ada: Person) -> None:
+def test_what_is_away_is_said(api: RunningApi, ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
-    world.market.away = True
+    api.market.is_down = True
     for answer in (
         ada.get(f"/api/portfolios/{portfolio}"),
         ada.post("/api/rebalance/predict", {"portfolio_id": portfolio}),
     ):
-        assert problem(answer, 503) == "the exchange is on fire"
+        assert expect_problem(answer, 503) == "the exchange is on fire"
         assert answer.headers["retry-after"] == "5"
-    world.work.away = True
-    problem(ada.get("/api/users/profile"), 503)
+    api.work.is_down = True
+    expect_problem(ada.get("/api/users/profile"), 503)
 
 
-def test_a_bug_is_told_to_the_log_and_not_to_the_caller(
-    world: World, ada: Person, caplog: pytest.LogCaptureFixture
+def test_defect_is_logged_and_hidden_from_the_client(
+    api: RunningApi, ada: ApiUser, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.work.broken = RuntimeError("SELECT * FROM secrets at /etc/passwd")
+    api.work.failure = RuntimeError("SELECT * FROM secrets at /etc/passwd")
     with caplog.at_level(logging.ERROR, "rebalancer.http"):
         answer = ada.get("/api/users/profile")
-    assert problem(answer, 500) == "something went wrong on our side; it has been logged"
+    assert expect_problem(answer, 500) == "an internal error occurred and has been logged"
     assert "secrets" not in answer.text
     (record,) = [one for one in caplog.records if one.name == "rebalancer.http"]
     assert record.getMessage() == "GET /api/users/profile failed"
     assert record.exc_info is not None
-    assert record.exc_info[1] is world.work.broken
+    assert record.exc_info[1] is api.work.failure
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_errors_of_requests_are_no_errors_of_ours(
-    world: World, ada: Person, caplog: pytest.LogCaptureFixture
+def test_client_errors_are_not_logged(
+    api: RunningApi, ada: ApiUser, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "rebalancer.http"):
         ada.get("/api/nope")
         ada.post("/api/portfolios", content=b"{")
-        world.client.get("/api/users/profile")
+        api.client.get("/api/users/profile")
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []

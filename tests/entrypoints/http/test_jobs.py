@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import attrs
 import pytest
+from litestar.response import ServerSentEventMessage
 
 from rebalancer.application.ports.jobs import JobRunner
-from rebalancer.entrypoints.http import jobs
-from tests.entrypoints.http.conftest import Person, World, problem, provided
-from tests.entrypoints.http.test_backtests import ORDER, Later, ended
+from rebalancer.domain.errors import NotFound, Unavailable
+from rebalancer.domain.jobs.job import Job
+from rebalancer.entrypoints.http.job_streams import JobStreams
+from tests.builders import a_job
+from tests.entrypoints.http.conftest import (
+    UNKNOWN_ID,
+    ApiUser,
+    HoldingRunner,
+    RunningApi,
+    expect_problem,
+    finished_job,
+    provide_values,
+    start_backtest,
+    wait_until,
+)
 
 
 @pytest.fixture
-def later() -> Later:
-    """A runner that does nothing by itself."""
-    return Later()
+def runner() -> HoldingRunner:
+    """A runner that starts no job."""
+    return HoldingRunner()
 
 
 @pytest.fixture
-def waiting(in_world: Callable[..., World], later: Later) -> World:
-    return in_world(provided({JobRunner: later}))
-
-
-def started(person: Person) -> dict[str, Any]:
-    asked = person.post("/api/backtest", ORDER)
-    assert asked.status_code == 202, asked.text
-    return asked.json()
+def waiting(start_api: Callable[..., RunningApi], runner: HoldingRunner) -> RunningApi:
+    return start_api(provide_values({JobRunner: runner}))
 
 
 def events(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -43,22 +51,22 @@ def events(text: str) -> list[tuple[str, dict[str, Any]]]:
     return told
 
 
-def test_a_job_can_be_read(world: World, ada: Person) -> None:
-    made = started(ada)
-    done = ended(ada, f"/api/jobs/{made['id']}")
+def test_a_job_can_be_read(api: RunningApi, ada: ApiUser) -> None:
+    made = start_backtest(ada)
+    done = finished_job(ada, f"/api/jobs/{made['id']}")
     assert (done["kind"], done["state"], done["attempts"]) == ("backtest", "succeeded", 1)
     assert (done["progress"], done["cancelling"], done["error"]) == (1.0, False, None)
     status = ada.get(f"/api/backtest/{made['id']}/status").json()
     assert {name: done[name] for name in status} == status
 
 
-def test_jobs_come_page_by_page(waiting: World) -> None:
-    ada, eve = waiting.somebody(), waiting.somebody("eve@example.org")
-    started(eve)
+def test_jobs_come_page_by_page(waiting: RunningApi) -> None:
+    ada, eve = waiting.register(), waiting.register("eve@example.org")
+    start_backtest(eve)
     made = []
     for _ in range(5):
-        made.append(started(ada)["id"])
-        waiting.time.pass_by(seconds=1)
+        made.append(start_backtest(ada)["id"])
+        waiting.time.advance(seconds=1)
     pages = ada.pages("/api/jobs", "before", 2)
     assert [[job["id"] for job in page] for page in pages] == [
         [made[4], made[3]],
@@ -68,95 +76,134 @@ def test_jobs_come_page_by_page(waiting: World) -> None:
     ada.post(f"/api/jobs/{made[1]}/cancel")
     ended_ones = ada.get("/api/jobs", params={"state": "cancelled"}).json()["items"]
     assert [job["id"] for job in ended_ones] == [made[1]]
-    problem(ada.get("/api/jobs", params={"state": "asleep"}), 400)
+    expect_problem(ada.get("/api/jobs", params={"state": "asleep"}), 400)
 
 
-def test_a_job_can_be_cancelled_and_tried_again(waiting: World, later: Later) -> None:
-    ada = waiting.somebody()
-    made = started(ada)
+def test_a_job_can_be_cancelled_and_tried_again(waiting: RunningApi, runner: HoldingRunner) -> None:
+    ada = waiting.register()
+    made = start_backtest(ada)
     path = f"/api/jobs/{made['id']}"
-    problem(ada.post(f"{path}/requeue"), 409)
-    waiting.time.pass_by(seconds=1)
+    expect_problem(ada.post(f"{path}/requeue"), 409)
+    waiting.time.advance(seconds=1)
     stopped = ada.post(f"{path}/cancel")
     assert (stopped.status_code, stopped.json()["state"]) == (200, "cancelled")
     assert stopped.json() == ada.get(path).json()
-    problem(ada.post(f"{path}/cancel"), 409)
-    waiting.time.pass_by(seconds=1)
+    expect_problem(ada.post(f"{path}/cancel"), 409)
+    waiting.time.advance(seconds=1)
     again = ada.post(f"{path}/requeue")
     assert (again.status_code, again.json()["state"]) == (200, "queued")
-    assert [job.id for job in later.waiting] == [later.waiting[0].id] * 2
-    later.full = True
+    assert [job.id for job in runner.waiting] == [runner.waiting[0].id] * 2
+    runner.full = True
     ada.post(f"{path}/cancel")
     refused = ada.post(f"{path}/requeue")
-    problem(refused, 503)
+    expect_problem(refused, 503)
     assert refused.headers["retry-after"]
     assert ada.get(path).json()["state"] == "cancelled"
 
 
-def test_a_job_that_has_ended_tells_so_at_once(world: World, ada: Person) -> None:
-    done = ended(ada, f"/api/jobs/{started(ada)['id']}")
+def test_stream_of_finished_job_is_one_event(api: RunningApi, ada: ApiUser) -> None:
+    done = finished_job(ada, f"/api/jobs/{start_backtest(ada)['id']}")
     stream = ada.get(f"/api/jobs/{done['id']}/events")
     assert stream.headers["content-type"].startswith("text/event-stream")
     assert stream.headers["cache-control"] == "no-cache"
     assert events(stream.text) == [("end", done)]
 
 
-def test_a_job_is_watched_until_it_ends(waiting: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "LOOK", 0.01)
-    monkeypatch.setattr(jobs, "HEARTBEAT", 0.05)
-    ada = waiting.somebody()
-    made = started(ada)
-    looked = threading.Event()
-
-    def watch() -> str:
-        looked.set()
-        return ada.get(f"/api/jobs/{made['id']}/events").text
-
-    with ThreadPoolExecutor(1) as pool:
-        watching = pool.submit(watch)
-        assert looked.wait(10)
-        threading.Event().wait(0.3)
-        waiting.work.away = True  # the store may be away for a moment
-        threading.Event().wait(0.1)
-        waiting.work.away = False
-        ada.post(f"/api/jobs/{made['id']}/cancel")
-        told = watching.result(10)
-    assert [(event, job["state"]) for event, job in events(told)] == [
-        ("progress", "queued"),
-        ("end", "cancelled"),
-    ]
-    assert ": still here" in told
+@pytest.fixture
+def streams() -> JobStreams:
+    """Streams that poll often, two for each user."""
+    return JobStreams(poll_interval=0.01, heartbeat=0.02, limit=2)
 
 
 @pytest.fixture
-def watched(waiting: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[World, Person, str]]:
-    """Somebody with a job that nobody does, and whose watching is looked after often."""
-    monkeypatch.setattr(jobs, "LOOK", 0.01)
-    monkeypatch.setattr(jobs, "HEARTBEAT", 0.05)
-    ada = waiting.somebody()
-    yield waiting, ada, f"/api/jobs/{started(ada)['id']}"
+def watched(
+    start_api: Callable[..., RunningApi], runner: HoldingRunner, streams: JobStreams
+) -> RunningApi:
+    """An API whose jobs never start, and whose streams poll often."""
+    return start_api(provide_values({JobRunner: runner}), job_streams=streams)
 
 
-def test_whoever_logs_out_watches_no_longer(watched: tuple[World, Person, str]) -> None:
-    world, ada, path = watched
+def test_stream_ends_with_the_job(watched: RunningApi, streams: JobStreams) -> None:
+    ada = watched.register()
+    path = f"/api/jobs/{start_backtest(ada)['id']}"
     with ThreadPoolExecutor(1) as pool:
-        watching = pool.submit(lambda: ada.get(f"{path}/events").text)
-        threading.Event().wait(0.3)
-        over = {"refresh_token": ada.login["refresh_token"]}
-        assert world.client.post("/api/users/logout", json=over).is_success
-        told = watching.result(10)
-    assert [event for event, _ in events(told)] == ["progress"]
-
-
-def test_so_many_jobs_may_be_watched_at_a_time(
-    watched: tuple[World, Person, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jobs, "MOST", 2)
-    _, ada, path = watched
-    with ThreadPoolExecutor(3) as pool:
-        watching = [pool.submit(lambda: ada.get(f"{path}/events").text) for _ in range(2)]
-        threading.Event().wait(0.3)
-        problem(ada.get(f"{path}/events"), 429)
+        stream = pool.submit(lambda: ada.get(f"{path}/events").text)
+        wait_until(lambda: streams.count(ada.id) == 1)
         ada.post(f"{path}/cancel")
-        assert all("event: end" in one.result(10) for one in watching)
+        received = events(stream.result(30))
+    assert [(event, job["state"]) for event, job in received] == [
+        ("progress", "queued"),
+        ("end", "cancelled"),
+    ]
+
+
+def test_stream_ends_when_its_user_logs_out(watched: RunningApi, streams: JobStreams) -> None:
+    ada = watched.register()
+    path = f"/api/jobs/{start_backtest(ada)['id']}"
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(lambda: ada.get(f"{path}/events").text)
+        wait_until(lambda: streams.count(ada.id) == 1)
+        token = {"refresh_token": ada.login["refresh_token"]}
+        assert watched.client.post("/api/users/logout", json=token).is_success
+        received = stream.result(30)
+    assert [event for event, _ in events(received)] == ["progress"]
+
+
+def test_streams_of_a_user_are_limited(watched: RunningApi, streams: JobStreams) -> None:
+    ada = watched.register()
+    path = f"/api/jobs/{start_backtest(ada)['id']}"
+    with ThreadPoolExecutor(2) as pool:
+        open_streams = [pool.submit(lambda: ada.get(f"{path}/events").text) for _ in range(2)]
+        wait_until(lambda: streams.count(ada.id) == 2)
+        expect_problem(ada.get(f"{path}/events"), 429)
+        ada.post(f"{path}/cancel")
+        assert all("event: end" in stream.result(30) for stream in open_streams)
     assert ada.get(f"{path}/events").status_code == 200
+
+
+def messages_of(
+    job: Job, reads: list[Job | Exception], *, count: int
+) -> list[ServerSentEventMessage]:
+    """Return the first messages of a stream whose reads give these results, then the last one."""
+
+    async def read() -> Job:
+        result = reads.pop(0) if len(reads) > 1 else reads[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def is_authorized() -> bool:
+        return True
+
+    async def receive() -> list[ServerSentEventMessage]:
+        streams = JobStreams(poll_interval=0, heartbeat=0)
+        stream = streams.stream(job, owner=UNKNOWN_ID, read=read, is_authorized=is_authorized)
+        received = []
+        async for message in stream:
+            received.append(message)
+            if len(received) == count:
+                break
+        return received
+
+    return asyncio.run(receive())
+
+
+def test_idle_stream_sends_heartbeats() -> None:
+    job = a_job()
+    first, *heartbeats = messages_of(job, [job], count=3)
+    assert first.event == "progress"
+    assert [message.comment for message in heartbeats] == ["still here"] * 2
+
+
+def test_stream_survives_outage_of_the_store() -> None:
+    job = a_job()
+    further = attrs.evolve(job, progress=0.5)
+    reads: list[Job | Exception] = [Unavailable("the database did not answer"), job, further]
+    messages = messages_of(job, reads, count=5)
+    assert [message.event for message in messages if message.event] == ["progress", "progress"]
+
+
+def test_stream_ends_when_the_job_is_deleted() -> None:
+    job = a_job()
+    messages = messages_of(job, [NotFound("there is no job")], count=5)
+    assert [message.event for message in messages if message.event] == ["progress"]

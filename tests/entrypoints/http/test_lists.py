@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.entrypoints.http.conftest import NOBODY, Person, World, problem
+from tests.entrypoints.http.conftest import UNKNOWN_ID, ApiUser, RunningApi, expect_problem
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 200])
-def test_portfolios_the_oldest_first(world: World, ada: Person, limit: int) -> None:
+def test_portfolios_the_oldest_first(api: RunningApi, ada: ApiUser, limit: int) -> None:
     ids = []
     for number in range(7):
         if number % 2:
-            world.time.pass_by(seconds=1)  # the others are of the same moment
+            api.time.advance(seconds=1)  # the others are of the same moment
         ids.append(ada.portfolio(name=str(number))["id"])
     pages = ada.pages("/api/portfolios", "after", limit)
     found = [one for page in pages for one in page]
@@ -23,11 +23,11 @@ def test_portfolios_the_oldest_first(world: World, ada: Person, limit: int) -> N
 
 
 @pytest.mark.parametrize("limit", [1, 3, 200])
-def test_proposals_the_latest_first(world: World, ada: Person, limit: int) -> None:
+def test_proposals_the_latest_first(api: RunningApi, ada: ApiUser, limit: int) -> None:
     mine, other = ada.portfolio()["id"], ada.portfolio()["id"]
     for number in range(8):
         if number % 3 == 0:
-            world.time.pass_by(seconds=1)
+            api.time.advance(seconds=1)
         ada.proposal(other if number % 2 else mine)
     found = [one for page in ada.pages("/api/rebalance", "before", limit) for one in page]
     assert len({one["id"] for one in found}) == 8 == len(found)
@@ -42,10 +42,10 @@ def test_proposals_the_latest_first(world: World, ada: Person, limit: int) -> No
 
 
 @pytest.mark.parametrize("limit", [1, 4, 200])
-def test_transactions_the_latest_written_first(world: World, ada: Person, limit: int) -> None:
-    path = f"/api/portfolios/{ada.portfolio(on=world.market.day(9))['id']}"
+def test_transactions_the_latest_written_first(api: RunningApi, ada: ApiUser, limit: int) -> None:
+    path = f"/api/portfolios/{ada.portfolio(on=api.market.day(9))['id']}"
     for number in range(9):  # what counts later is written first
-        deposit = {"kind": "deposit", "amount": f"{number + 1}", "on": world.market.day(number)}
+        deposit = {"kind": "deposit", "amount": f"{number + 1}", "on": api.market.day(number)}
         assert ada.post(f"{path}/cash-flows", deposit).status_code == 201
     pages = ada.pages(f"{path}/transactions", "before", limit)
     amounts = [one["amount"] for page in pages for one in page]
@@ -53,7 +53,7 @@ def test_transactions_the_latest_written_first(world: World, ada: Person, limit:
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_assets_by_symbol(world: World, ada: Person) -> None:
+def test_assets_by_symbol(api: RunningApi, ada: ApiUser) -> None:
     for limit in (1, 4, 200):
         found = [
             one["symbol"]
@@ -66,24 +66,24 @@ def test_assets_by_symbol(world: World, ada: Person) -> None:
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_closes(world: World, ada: Person) -> None:
-    answer = ada.get("/api/market/data/C", params={"start": world.market.day(4)}).json()
+def test_closes(api: RunningApi, ada: ApiUser) -> None:
+    answer = ada.get("/api/market/data/C", params={"start": api.market.day(4)}).json()
     assert [one["date"] for one in answer["closes"]] == [
-        world.market.day(n) for n in range(4, -1, -1)
+        api.market.day(n) for n in range(4, -1, -1)
     ]
     monthly = ada.get("/api/market/data/C?interval=1mo").json()["closes"]
     months = [one["date"][:7] for one in monthly]
     assert months == sorted(set(months))
-    problem(ada.get("/api/market/data/NIL"), 404)
-    problem(ada.get("/api/market/data/C?start=2022-12-02&end=2022-12-01"), 422, "end")
-    problem(ada.get("/api/market/data/C?interval=1h"), 400, "interval")
-    world.market.away = True
-    away = ada.get("/api/market/data/C")
-    problem(away, 503)
-    assert away.headers["retry-after"] == "5"
+    expect_problem(ada.get("/api/market/data/NIL"), 404)
+    expect_problem(ada.get("/api/market/data/C?start=2022-12-02&end=2022-12-01"), 422, "end")
+    expect_problem(ada.get("/api/market/data/C?interval=1h"), 400, "interval")
+    api.market.is_down = True
+    is_down = ada.get("/api/market/data/C")
+    expect_problem(is_down, 503)
+    assert is_down.headers["retry-after"] == "5"
 
 
-def test_a_cursor_of_nothing_leads_nowhere(ada: Person) -> None:
+def test_a_cursor_of_nothing_leads_nowhere(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     ada.proposal(portfolio)
     for path, cursor in (
@@ -91,7 +91,7 @@ def test_a_cursor_of_nothing_leads_nowhere(ada: Person) -> None:
         ("/api/rebalance", "before"),
         (f"/api/portfolios/{portfolio}/transactions", "before"),
     ):
-        page = ada.get(path, params={cursor: str(NOBODY)}).json()
+        page = ada.get(path, params={cursor: str(UNKNOWN_ID)}).json()
         assert page == {"items": [], "next": None}
 
 
@@ -118,13 +118,13 @@ def test_a_cursor_of_nothing_leads_nowhere(ada: Person) -> None:
         ("limit=5&%F0%9F%92%A9=1", "\N{PILE OF POO}"),
     ],
 )
-def test_a_mistake_in_a_query_is_named(ada: Person, query: str, field: str) -> None:
-    problem(ada.get(f"/api/portfolios?{query}"), 400, field)
+def test_a_mistake_in_a_query_is_named(ada: ApiUser, query: str, field: str) -> None:
+    expect_problem(ada.get(f"/api/portfolios?{query}"), 400, field)
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_a_typo_is_told_what_there_is(ada: Person) -> None:
-    told = problem(ada.get("/api/rebalance?portfolio=1"), 400, "portfolio")
+def test_a_typo_is_told_what_there_is(ada: ApiUser) -> None:
+    told = expect_problem(ada.get("/api/rebalance?portfolio=1"), 400, "portfolio")
     assert told.endswith("there are before, limit, portfolio_id")
-    assert problem(ada.get("/api/users/profile?x=1"), 400, "x").endswith("there is none")
+    assert expect_problem(ada.get("/api/users/profile?x=1"), 400, "x").endswith("there is none")
     assert ada.get("/api/users/profile?").status_code == 200

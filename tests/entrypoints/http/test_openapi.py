@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.entrypoints.http.conftest import World
+from tests.entrypoints.http.conftest import RunningApi
 from tests.entrypoints.http.test_ownership import ALL, PUBLIC
 
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
 
 @pytest.fixture
-def document(world: World) -> dict[str, Any]:
-    return world.client.get("/docs/openapi.json").json()
+def document(api: RunningApi) -> dict[str, Any]:
+    return api.client.get("/docs/openapi.json").json()
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -65,9 +65,9 @@ def test_every_body_has_an_example(document: dict[str, Any]) -> None:
         assert document["components"]["schemas"][name].get("examples"), (path, name)
 
 
-def test_examples_are_accepted(world: World, document: dict[str, Any]) -> None:
+def test_examples_are_accepted(api: RunningApi, document: dict[str, Any]) -> None:
     """Apart from ids and tokens, which are somebody else's, and from symbols of the real market."""
-    ada = world.somebody()
+    ada = api.register()
     for method, path, operation in operations(document):
         if "requestBody" not in operation:
             continue
@@ -87,21 +87,21 @@ def test_references_lead_somewhere(document: dict[str, Any]) -> None:
     assert not any("rebalancer." in name for name in schemas)
 
 
-def test_the_page_loads_nothing_from_elsewhere(world: World) -> None:
-    page = world.client.get("/docs")
+def test_the_page_loads_nothing_from_elsewhere(api: RunningApi) -> None:
+    page = api.client.get("/docs")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     linked = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page.text)
     assert len(linked) >= 4
     for url in linked:
         assert url.startswith("/docs/static/"), url
-        assert world.client.get(url).status_code == 200
+        assert api.client.get(url).status_code == 200
     assert not re.findall(r"""["'(]https?://(?!testserver)""", page.text.partition("<body")[0])
     assert "cdn" not in page.text
 
 
-def test_the_description_is_the_same_each_time(world: World) -> None:
-    first, second = (world.client.get("/docs/openapi.json").content for _ in range(2))
+def test_the_description_is_the_same_each_time(api: RunningApi) -> None:
+    first, second = (api.client.get("/docs/openapi.json").content for _ in range(2))
     assert first == second
-    world.client.get("/docs")
-    assert world.client.get("/docs/openapi.json").content == first
+    api.client.get("/docs")
+    assert api.client.get("/docs/openapi.json").content == first

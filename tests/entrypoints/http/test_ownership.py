@@ -15,7 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from rebalancer.entrypoints.http.app import application
 from rebalancer.wiring.container import build_async_container
 from rebalancer.wiring.market import Sources
-from tests.entrypoints.http.conftest import NOBODY, Person, World, checked, problem
+from tests.entrypoints.http.conftest import UNKNOWN_ID, ApiUser, RunningApi, checked, expect_problem
 
 PUBLIC = {
     ("POST", "/api/users/register"),
@@ -43,7 +43,7 @@ BODIES: dict[str, Any] = {
     "record_cash_flow": {"kind": "deposit", "amount": "1"},
     "record_trades": {"trades": [{"side": "buy", "symbol": "C", "quantity": "1", "price": "1"}]},
     "open_portfolio": MANDATE,
-    "predict": {"portfolio_id": str(NOBODY)},
+    "predict": {"portfolio_id": str(UNKNOWN_ID)},
     "accept": {},
     "reject": {},
     "start": {"policies": ["monthly"], "from": "2022-11-14"},
@@ -69,7 +69,7 @@ def plain(path: str, **values: object) -> str:
         ("symbol", "str"),
         ("name", "str"),
     ):
-        path = path.replace(f"{{{name}:{kind}}}", str(values.get(name, NOBODY)))
+        path = path.replace(f"{{{name}:{kind}}}", str(values.get(name, UNKNOWN_ID)))
     assert "{" not in path, f"{path} takes something that the tests do not know"
     return path
 
@@ -93,25 +93,25 @@ def test_the_public_routes_are_those_that_we_know() -> None:
 @pytest.mark.parametrize(("method", "path", "handler"), PRIVATE, ids=named(PRIVATE))
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
 def test_strangers_are_refused(
-    world: World, method: str, path: str, handler: HTTPRouteHandler
+    api: RunningApi, method: str, path: str, handler: HTTPRouteHandler
 ) -> None:
     body = BODIES.get(handler.handler_name)
-    answer = checked(world.client.request(method, plain(path), json=body))
-    problem(answer, 401)
+    answer = checked(api.client.request(method, plain(path), json=body))
+    expect_problem(answer, 401)
     assert answer.headers["www-authenticate"] == "Bearer"
-    without = checked(world.client.request(method, plain(path), content=b"{"))
+    without = checked(api.client.request(method, plain(path), content=b"{"))
     assert without.status_code in (400, 401)
-    assert world.client.request(method, plain(path)).status_code in (400, 401)
+    assert api.client.request(method, plain(path)).status_code in (400, 401)
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_public_routes_need_no_token(world: World) -> None:
+def test_public_routes_need_no_token(api: RunningApi) -> None:
     for method, path in sorted(PUBLIC):
-        answer = world.client.request(method, plain(path, symbol="C", name="trend"), json={})
+        answer = api.client.request(method, plain(path, symbol="C", name="trend"), json={})
         assert answer.status_code in (200, 400), (path, answer.text)
 
 
-def belongings(world: World, person: Person) -> dict[str, str]:
+def belongings(api: RunningApi, person: ApiUser) -> dict[str, str]:
     portfolio = person.portfolio()["id"]
     job = person.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"})
     assert job.status_code == 202, job.text
@@ -124,7 +124,7 @@ def belongings(world: World, person: Person) -> dict[str, str]:
     }
 
 
-def everything(person: Person, things: dict[str, str]) -> list[Any]:
+def everything(person: ApiUser, things: dict[str, str]) -> list[Any]:
     """All that somebody has, as they see it."""
     portfolio = f"/api/portfolios/{things['portfolio_id']}"
     return [
@@ -136,11 +136,11 @@ def everything(person: Person, things: dict[str, str]) -> list[Any]:
     ]
 
 
-def test_what_is_somebody_elses_does_not_exist(world: World) -> None:
-    ada, eve = world.somebody(), world.somebody("eve@example.org")
-    hers = belongings(world, ada)
+def test_what_is_somebody_elses_does_not_exist(api: RunningApi) -> None:
+    ada, eve = api.register(), api.register("eve@example.org")
+    hers = belongings(api, ada)
     before = everything(ada, hers)
-    nothing = dict.fromkeys(hers, str(NOBODY))
+    nothing = dict.fromkeys(hers, str(UNKNOWN_ID))
     for method, path, handler in OWNED:
         body = BODIES.get(handler.handler_name)
         headers = {"If-Match": '"1"'} if method in ("PUT", "DELETE") else {}
@@ -160,19 +160,19 @@ def without_ids(text: str, ids: dict[str, str]) -> str:
     return text
 
 
-def test_ids_in_bodies_and_queries_are_ones_own(world: World) -> None:
-    ada, eve = world.somebody(), world.somebody("eve@example.org")
-    hers, mine = belongings(world, ada), belongings(world, eve)
-    for theirs in (hers["portfolio_id"], str(NOBODY)):
-        problem(eve.post("/api/rebalance/predict", {"portfolio_id": theirs}), 404)
-        problem(eve.get("/api/rebalance", params={"portfolio_id": theirs}), 404)
+def test_ids_in_bodies_and_queries_are_ones_own(api: RunningApi) -> None:
+    ada, eve = api.register(), api.register("eve@example.org")
+    hers, mine = belongings(api, ada), belongings(api, eve)
+    for theirs in (hers["portfolio_id"], str(UNKNOWN_ID)):
+        expect_problem(eve.post("/api/rebalance/predict", {"portfolio_id": theirs}), 404)
+        expect_problem(eve.get("/api/rebalance", params={"portfolio_id": theirs}), 404)
     trades = BODIES["record_trades"]
-    for theirs in (hers["proposal_id"], str(NOBODY)):
+    for theirs in (hers["proposal_id"], str(UNKNOWN_ID)):
         answer = eve.post(
             f"/api/portfolios/{mine['portfolio_id']}/transactions",
             trades | {"proposal_id": theirs},
         )
-        problem(answer, 404)
+        expect_problem(answer, 404)
         for path, cursor in (
             ("/api/rebalance", "before"),
             ("/api/jobs", "before"),
@@ -187,10 +187,10 @@ def test_ids_in_bodies_and_queries_are_ones_own(world: World) -> None:
     assert not any(id in lists for id in hers.values())
 
 
-def test_idempotency_keys_of_others_are_ones_own_business(world: World) -> None:
+def test_idempotency_keys_of_others_are_ones_own_business(api: RunningApi) -> None:
     deposit, key = {"kind": "deposit", "amount": "5"}, {"Idempotency-Key": "monday"}
     for email in ("ada@example.org", "eve@example.org"):
-        person = world.somebody(email)
+        person = api.register(email)
         path = f"/api/portfolios/{person.portfolio()['id']}/cash-flows"
         done = person.post(path, deposit, headers=key)
         assert done.status_code == 201

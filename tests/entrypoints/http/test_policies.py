@@ -10,21 +10,21 @@ import pytest
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.application.ports.policies import Policies
 from rebalancer.domain.policy.rules import POLICIES
-from tests.entrypoints.http.conftest import World, problem, provided
+from tests.entrypoints.http.conftest import RunningApi, expect_problem, provide_values
 from tests.networks import GATE, kept
 
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
 
 @pytest.fixture
-def taught(in_world: Callable[..., World], tmp_path: Path) -> World:
-    """A world with two versions of `ppo`."""
+def taught(start_api: Callable[..., RunningApi], tmp_path: Path) -> RunningApi:
+    """An API with two versions of `ppo`."""
     read = [kept(tmp_path / str(at), version=at, seed=at, evidence={"gate": GATE}) for at in (1, 2)]
     offered = MemoryPolicies(*((policy, card.learning) for policy, card in read if card.learning))
-    return in_world(provided({Policies: offered}))
+    return start_api(provide_values({Policies: offered}))
 
 
-def test_learned_policies_are_listed(taught: World) -> None:
+def test_learned_policies_are_listed(taught: RunningApi) -> None:
     listed = taught.client.get("/api/policies").json()
     assert [one["name"] for one in listed] == [*POLICIES, "ppo", "ppo@1", "learned"]
     assert [one["kind"] for one in listed[-3:]] == ["learned"] * 3
@@ -33,7 +33,7 @@ def test_learned_policies_are_listed(taught: World) -> None:
     assert "no learned policy has passed the promotion gate" in listed[-1]["summary"]
 
 
-def test_the_card_of_a_learned_policy(taught: World) -> None:
+def test_the_card_of_a_learned_policy(taught: RunningApi) -> None:
     card = taught.client.get("/api/policies/ppo").json()
     assert card == taught.client.get("/api/policies/ppo@2").json() | {
         "name": "ppo",
@@ -52,17 +52,17 @@ def test_the_card_of_a_learned_policy(taught: World) -> None:
     assert not learning["promoted"]
 
 
-def test_the_card_of_a_rule_and_of_nobody(taught: World) -> None:
+def test_the_card_of_a_rule_and_of_nobody(taught: RunningApi) -> None:
     card = taught.client.get("/api/policies/trend").json()
     assert (card["lookback"], card["learning"], card["kind"]) == (200, None, "rule")
     assert card["parameters"] == {"window": 200, "band": 0.02}
     answer = taught.client.get("/api/policies/nobody")
     assert "there is no policy nobody; there are" in answer.json()["detail"]
-    problem(answer, 404)
+    expect_problem(answer, 404)
 
 
-def test_learned_policies_propose(taught: World) -> None:
-    ada = taught.somebody()
+def test_learned_policies_propose(taught: RunningApi) -> None:
+    ada = taught.register()
     portfolio = ada.portfolio(holdings={"C": "10"})["id"]
     made = {
         name: ada.proposal(portfolio, policy=name) for name in ("ppo", "ppo@1", "learned", "band")
@@ -71,6 +71,6 @@ def test_learned_policies_propose(taught: World) -> None:
     assert len({one["input_hash"] for one in made.values()}) == len(made)
     assert any("ppo is ppo@2" in note for note in made["ppo"]["notes"])
     asked = {"portfolio_id": portfolio, "policy": "ppo:edge"}
-    problem(ada.post("/api/rebalance/predict", asked), 422, "policy")
+    expect_problem(ada.post("/api/rebalance/predict", asked), 422, "policy")
     asked = {"policies": ["monthly", "ppo", "learned"], "from": "2022-11-14"}
     assert ada.post("/api/backtest", asked).status_code == 202

@@ -16,7 +16,14 @@ from rebalancer.application.ports.limits import RateLimits
 from rebalancer.config import Settings
 from rebalancer.entrypoints.http.rate_limits import address_of
 from tests.contracts.redises import connected
-from tests.entrypoints.http.conftest import PASSWORD, Person, World, checked, problem, provided
+from tests.entrypoints.http.conftest import (
+    PASSWORD,
+    ApiUser,
+    RunningApi,
+    checked,
+    expect_problem,
+    provide_values,
+)
 
 
 class Seconds:
@@ -41,13 +48,13 @@ def store() -> str:
 
 
 @pytest.fixture
-def limited(in_world: Callable[..., World], seconds: Seconds) -> Callable[..., World]:
+def limited(start_api: Callable[..., RunningApi], seconds: Seconds) -> Callable[..., RunningApi]:
     """The application with limits as a test sets them; all else is as many as they like."""
 
-    def start(**settings: int) -> World:
-        limits = provided({RateLimits: MemoryRateLimits(clock=seconds)})
+    def start(**settings: int) -> RunningApi:
+        limits = provide_values({RateLimits: MemoryRateLimits(clock=seconds)})
         unlimited = {"rate_limit": 0, "login_limit": 0}
-        return in_world(limits, settings=Settings(**(unlimited | settings)))
+        return start_api(limits, settings=Settings(**(unlimited | settings)))
 
     return start
 
@@ -61,7 +68,9 @@ def told(answer: httpx.Response) -> dict[str, str]:
     }
 
 
-def test_every_answer_says_what_is_left(limited: Callable[..., World], seconds: Seconds) -> None:
+def test_every_answer_says_what_is_left(
+    limited: Callable[..., RunningApi], seconds: Seconds
+) -> None:
     client = limited(rate_limit=5).client
     for left, (method, path) in enumerate(
         [
@@ -82,7 +91,7 @@ def test_every_answer_says_what_is_left(limited: Callable[..., World], seconds: 
     seconds.now += 20.5
     for path in ("/api/risk/questionnaire", "/no/such/path", "/docs", "//api/users/profile"):
         refused = checked(client.get(path))
-        said = problem(refused, 429)
+        said = expect_problem(refused, 429)
         assert said == "more than 5 requests within a minute; try again in 40 seconds"
         assert refused.json()["title"] == "Too many requests"
         assert refused.headers["retry-after"] == "40"
@@ -92,7 +101,7 @@ def test_every_answer_says_what_is_left(limited: Callable[..., World], seconds: 
     assert client.get("/api/risk/questionnaire").status_code == 200
 
 
-def test_a_refusal_to_look_at_heads_has_no_body(limited: Callable[..., World]) -> None:
+def test_a_refusal_to_look_at_heads_has_no_body(limited: Callable[..., RunningApi]) -> None:
     client = limited(rate_limit=1).client
     client.head("/docs")
     refused = client.head("/docs")
@@ -100,7 +109,7 @@ def test_a_refusal_to_look_at_heads_has_no_body(limited: Callable[..., World]) -
     assert int(refused.headers["content-length"]) > 0
 
 
-def test_without_limits_nothing_is_said_of_them(limited: Callable[..., World]) -> None:
+def test_without_limits_nothing_is_said_of_them(limited: Callable[..., RunningApi]) -> None:
     client = limited().client
     for _ in range(30):
         answer = client.post("/api/users/login", json={"email": "a@b.org", "password": "x"})
@@ -108,13 +117,13 @@ def test_without_limits_nothing_is_said_of_them(limited: Callable[..., World]) -
         assert told(answer) == {}
 
 
-def test_users_count_apart_from_where_they_are(limited: Callable[..., World]) -> None:
-    world = limited(rate_limit=50)
-    ada, bob = world.somebody(), world.somebody("bob@example.org")
+def test_users_count_apart_from_where_they_are(limited: Callable[..., RunningApi]) -> None:
+    api = limited(rate_limit=50)
+    ada, bob = api.register(), api.register("bob@example.org")
     used = 4  # to register and to log in, which nobody is yet
 
     def left(**headers: str) -> str:
-        return told(world.client.get("/api/users/profile", headers=headers))["remaining"]
+        return told(api.client.get("/api/users/profile", headers=headers))["remaining"]
 
     assert told(ada.get("/api/users/profile"))["remaining"] == str(49 - used)
     for _ in range(3):
@@ -122,17 +131,17 @@ def test_users_count_apart_from_where_they_are(limited: Callable[..., World]) ->
     assert told(bob.get("/api/users/profile"))["remaining"] == str(49 - used - 4)
     # Whoever shows what is no token, or one that has ended, is nobody but an address.
     assert left(Authorization="Bearer nonsense") == str(49 - used - 5)
-    world.time.pass_by(minutes=15)
+    api.time.advance(minutes=15)
     assert left(**ada.headers) == str(49 - used - 6)
 
 
-def test_a_user_is_limited_wherever_they_ask_from(limited: Callable[..., World]) -> None:
-    world = limited(rate_limit=6, trusted_proxies=1)
+def test_a_user_is_limited_wherever_they_ask_from(limited: Callable[..., RunningApi]) -> None:
+    api = limited(rate_limit=6, trusted_proxies=1)
 
-    def ask(who: Person, place: str) -> int:
+    def ask(who: ApiUser, place: str) -> int:
         return who.get("/api/users/profile", headers={"X-Forwarded-For": place}).status_code
 
-    ada, bob = world.somebody(), world.somebody("bob@example.org")
+    ada, bob = api.register(), api.register("bob@example.org")
     assert [ask(ada, f"203.0.113.{n}") for n in range(7)] == [200] * 6 + [429]
     assert ask(bob, "203.0.113.7") == 200
     assert ask(ada, "203.0.113.7") == 429
@@ -155,7 +164,7 @@ def test_a_user_is_limited_wherever_they_ask_from(limited: Callable[..., World])
     ],
 )
 def test_whatever_somebody_shows_is_counted_and_answered(
-    limited: Callable[..., World], header: str
+    limited: Callable[..., RunningApi], header: str
 ) -> None:
     client = limited(rate_limit=9).client
     headers = [(b"authorization", header.encode("latin-1"))]
@@ -183,7 +192,7 @@ def test_whatever_somebody_shows_is_counted_and_answered(
     ],
 )
 def test_few_may_try_to_get_in(
-    limited: Callable[..., World], seconds: Seconds, path: str, body: Any, status: int
+    limited: Callable[..., RunningApi], seconds: Seconds, path: str, body: Any, status: int
 ) -> None:
     client = limited(login_limit=3, rate_limit=100).client
     answers = [checked(client.post(f"/api/users/{path}", json=body)) for _ in range(5)]
@@ -203,15 +212,15 @@ def test_few_may_try_to_get_in(
 
 
 def test_a_secret_that_cannot_be_guessed_counts_as_any_request(
-    limited: Callable[..., World],
+    limited: Callable[..., RunningApi],
 ) -> None:
-    world = limited(login_limit=2, rate_limit=100)
-    secret = world.somebody().login["refresh_token"]
+    api = limited(login_limit=2, rate_limit=100)
+    secret = api.register().login["refresh_token"]
     for _ in range(22):  # of an office whose people share an address
-        answer = world.client.post("/api/users/refresh", json={"refresh_token": secret})
+        answer = api.client.post("/api/users/refresh", json={"refresh_token": secret})
         assert (answer.status_code, told(answer)["limit"]) == (200, "100")
         secret = answer.json()["refresh_token"]
-    wrong = [world.client.post("/api/users/refresh", json={"refresh_token": "x"}) for _ in range(9)]
+    wrong = [api.client.post("/api/users/refresh", json={"refresh_token": "x"}) for _ in range(9)]
     assert {answer.status_code for answer in wrong} == {401}
 
 
@@ -231,18 +240,18 @@ def trying(client: TestClient[Any]) -> Callable[..., int]:
 
 
 def test_whoever_tries_passwords_keeps_nobody_out_who_is_elsewhere(
-    limited: Callable[..., World],
+    limited: Callable[..., RunningApi],
 ) -> None:
-    world = limited(login_limit=20, trusted_proxies=1)
-    world.somebody("ada@example.org")
-    attempt = trying(world.client)
+    api = limited(login_limit=20, trusted_proxies=1)
+    api.register("ada@example.org")
+    attempt = trying(api.client)
     tried = [attempt(1, "ada@example.org") for _ in range(25)]
     assert tried == [401] * 20 + [429] * 5
     assert attempt(2, "ada@example.org", PASSWORD) == 200
     assert attempt(1, "bob@example.org") == 429
 
 
-def test_an_account_is_guarded_wherever_they_try_from(limited: Callable[..., World]) -> None:
+def test_an_account_is_guarded_wherever_they_try_from(limited: Callable[..., RunningApi]) -> None:
     attempt = trying(limited(login_limit=3, trusted_proxies=1).client)
     emails = ["Ada@example.org ", "ada@Example.org", "ada@example.org"]
     tried = [attempt(n, emails[n % 3]) for n in range(33)]
@@ -250,10 +259,12 @@ def test_an_account_is_guarded_wherever_they_try_from(limited: Callable[..., Wor
     assert attempt(99, "bob@example.org") == 401
 
 
-def test_redis_is_told_no_addresses_of_mail(in_world: Callable[..., World], redis_url: str) -> None:
+def test_redis_is_told_no_addresses_of_mail(
+    start_api: Callable[..., RunningApi], redis_url: str
+) -> None:
     with connected(redis_url) as connection:
-        world = in_world(settings=Settings(redis_url=redis_url, redis_prefix=connection.prefix))
-        world.somebody("ada@example.org")
+        api = start_api(settings=Settings(redis_url=redis_url, redis_prefix=connection.prefix))
+        api.register("ada@example.org")
         names = [
             name.decode()
             for name in connection.ask(lambda client: client.keys(connection.name("*")))
@@ -263,7 +274,7 @@ def test_redis_is_told_no_addresses_of_mail(in_world: Callable[..., World], redi
         assert not [name for name in names if "ada" in name or "@" in name]
 
 
-def test_who_watches_our_health_may_do_so_more_often(limited: Callable[..., World]) -> None:
+def test_who_watches_our_health_may_do_so_more_often(limited: Callable[..., RunningApi]) -> None:
     client = limited(rate_limit=2).client
     answers = [client.get("/health/live") for _ in range(21)]
     assert [answer.status_code for answer in answers] == [200] * 20 + [429]
@@ -276,7 +287,9 @@ def test_who_watches_our_health_may_do_so_more_often(limited: Callable[..., Worl
     assert client.get("/api/risk/questionnaire").status_code == 200
 
 
-def test_nobody_is_believed_who_says_where_they_ask_from(limited: Callable[..., World]) -> None:
+def test_nobody_is_believed_who_says_where_they_ask_from(
+    limited: Callable[..., RunningApi],
+) -> None:
     client = limited(rate_limit=2).client
     statuses = [
         client.get(
@@ -324,11 +337,11 @@ def test_whatever_they_say_is_some_place(said: list[str]) -> None:
         assert len(found) <= 100
 
 
-def test_people_who_behave_are_in_nobodys_way(in_world: Callable[..., World]) -> None:
-    world = in_world(settings=Settings())
-    ada = world.somebody()
+def test_people_who_behave_are_in_nobodys_way(start_api: Callable[..., RunningApi]) -> None:
+    api = start_api(settings=Settings())
+    ada = api.register()
     for _ in range(100):
         assert ada.get("/api/users/profile").status_code == 200
     for _ in range(5):
         credentials = {"email": "ada@example.org", "password": PASSWORD}
-        assert world.client.post("/api/users/login", json=credentials).status_code == 200
+        assert api.client.post("/api/users/login", json=credentials).status_code == 200

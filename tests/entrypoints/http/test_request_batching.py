@@ -1,4 +1,4 @@
-"""Asks that come together are answered together, and each gets its own answer or error."""
+"""Requests that are batched, and the result or error of each."""
 
 from __future__ import annotations
 
@@ -10,114 +10,112 @@ import pytest
 
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
 
-Considered = Callable[[Sequence[int]], Sequence[int | Exception]]
+Compute = Callable[[Sequence[int]], Sequence[int | Exception]]
 
 
-class Desk:
-    """Answers as it is told, and remembers what it was to keep, and where it considered."""
+class FakeHandler:
+    """Computes with a function, and records what it stores and where it computes."""
 
-    def __init__(self, considered: Considered, *, full: bool = False) -> None:
-        self._considered, self._full = considered, full
-        self.kept: list[int | Exception] = []
+    def __init__(self, compute: Compute, *, full: bool = False) -> None:
+        self._compute, self._full = compute, full
+        self.stored: list[int | Exception] = []
         self.in_loop: list[bool] = []
 
-    def compute(self, asks: Sequence[int]) -> Sequence[int | Exception]:
+    def compute(self, requests: Sequence[int]) -> Sequence[int | Exception]:
         self.in_loop.append(threading.current_thread() is threading.main_thread())
-        return self._considered(asks)
+        return self._compute(requests)
 
-    def store(self, answers: Sequence[int | Exception]) -> None:
+    def store(self, results: Sequence[int | Exception]) -> None:
         assert threading.current_thread() is not threading.main_thread()
         if self._full:
             raise OSError("no space left")
-        self.kept += answers
+        self.stored += results
 
 
-@pytest.mark.parametrize(("asks", "in_loop"), [([1, 2], True), ([1, 20], False), ([20], False)])
-def test_brief_asks_are_considered_in_the_loop(asks: list[int], in_loop: bool) -> None:
-    desk = Desk(list)
+@pytest.mark.parametrize(("requests", "in_loop"), [([1, 2], True), ([1, 20], False), ([20], False)])
+def test_batch_of_quick_requests_is_computed_in_the_loop(
+    requests: list[int], in_loop: bool
+) -> None:
+    handler = FakeHandler(list)
 
     async def scene() -> list[int]:
-        batcher: RequestBatcher[int, int] = RequestBatcher(brief=lambda ask: ask < 10)
-        return await asyncio.gather(*(batcher(desk, ask) for ask in asks))
+        batcher: RequestBatcher[int, int] = RequestBatcher(is_quick=lambda request: request < 10)
+        return await asyncio.gather(*(batcher(handler, request) for request in requests))
 
-    assert asyncio.run(scene()) == asks
-    assert desk.in_loop == [in_loop]
-    assert desk.kept == asks
+    assert asyncio.run(scene()) == requests
+    assert handler.in_loop == [in_loop]
+    assert handler.stored == requests
 
 
-def test_what_cannot_be_kept_is_told_to_everybody() -> None:
+def test_failure_to_store_fails_each_request_of_the_batch() -> None:
     async def scene() -> list[int | BaseException]:
         batcher: RequestBatcher[int, int] = RequestBatcher()
-        desk = Desk(list, full=True)
-        asked = (batcher(desk, ask) for ask in range(3))
-        return await asyncio.gather(*asked, return_exceptions=True)
+        handler = FakeHandler(list, full=True)
+        results = (batcher(handler, request) for request in range(3))
+        return await asyncio.gather(*results, return_exceptions=True)
 
-    assert [type(one) for one in asyncio.run(scene())] == [OSError] * 3
+    assert [type(result) for result in asyncio.run(scene())] == [OSError] * 3
 
 
-def test_those_who_come_meanwhile_are_answered_together() -> None:
-    groups: list[list[int]] = []
-    go_on = threading.Event()
+def test_requests_that_arrive_during_a_batch_form_the_next() -> None:
+    batches: list[list[int]] = []
+    started, release = threading.Event(), threading.Event()
 
-    def answer(asks: Sequence[int]) -> list[int | Exception]:
-        groups.append(list(asks))
-        if len(groups) == 1:
-            go_on.wait(5)
-        return [KeyError(ask) if ask == 3 else ask * 10 for ask in asks]
+    def compute(requests: Sequence[int]) -> list[int | Exception]:
+        batches.append(list(requests))
+        if len(batches) == 1:
+            started.set()
+            assert release.wait(30)
+        return [KeyError(request) if request == 3 else request * 10 for request in requests]
 
     async def scene() -> list[int | BaseException]:
-        batcher: RequestBatcher[int, int] = RequestBatcher(most=4, hands=1)
-        first = asyncio.create_task(batcher(Desk(answer), 0))
-        while not groups:
-            await asyncio.sleep(0.001)
-        others = [asyncio.create_task(batcher(Desk(answer), ask)) for ask in range(1, 7)]
+        batcher: RequestBatcher[int, int] = RequestBatcher(max_batch=4, concurrency=1)
+        first = asyncio.create_task(batcher(FakeHandler(compute), 0))
+        await asyncio.to_thread(started.wait)
+        others = [asyncio.create_task(batcher(FakeHandler(compute), n)) for n in range(1, 7)]
         await asyncio.sleep(0)
-        go_on.set()
+        release.set()
         return await asyncio.gather(first, *others, return_exceptions=True)
 
-    answers = asyncio.run(scene())
-    assert groups == [[0], [1, 2, 3, 4], [5, 6]]
-    assert [answer for place, answer in enumerate(answers) if place != 3] == [0, 10, 20, 40, 50, 60]
-    assert isinstance(answers[3], KeyError)
+    results = asyncio.run(scene())
+    assert batches == [[0], [1, 2, 3, 4], [5, 6]]
+    assert isinstance(results.pop(3), KeyError)
+    assert results == [0, 10, 20, 40, 50, 60]
 
 
-def test_a_trap_fails_alone() -> None:
-    def answer(asks: Sequence[int]) -> list[int | Exception]:
-        if 2 in asks:
+def test_one_failing_request_does_not_fail_its_batch() -> None:
+    def compute(requests: Sequence[int]) -> list[int | Exception]:
+        if 2 in requests:
             raise ZeroDivisionError
-        return list(asks)
+        return list(requests)
 
     async def scene() -> list[int | BaseException]:
-        batcher: RequestBatcher[int, int] = RequestBatcher(hands=1)
-        return await asyncio.gather(
-            *(batcher(Desk(answer), ask) for ask in range(5)), return_exceptions=True
-        )
+        batcher: RequestBatcher[int, int] = RequestBatcher(concurrency=1)
+        results = (batcher(FakeHandler(compute), request) for request in range(5))
+        return await asyncio.gather(*results, return_exceptions=True)
 
-    answers = asyncio.run(scene())
-    assert isinstance(answers.pop(2), ZeroDivisionError)
-    assert answers == [0, 1, 3, 4]
+    results = asyncio.run(scene())
+    assert isinstance(results.pop(2), ZeroDivisionError)
+    assert results == [0, 1, 3, 4]
 
 
-def test_somebody_who_has_gone_holds_up_nobody() -> None:
-    def answer(asks: Sequence[int]) -> list[int | Exception]:
-        return list(asks)
-
+def test_disconnected_client_does_not_block_its_batch() -> None:
     async def scene() -> int:
-        batcher: RequestBatcher[int, int] = RequestBatcher(hands=1)
-        leaving = asyncio.create_task(batcher(Desk(answer), 1))
-        staying = asyncio.create_task(batcher(Desk(answer), 2))
+        batcher: RequestBatcher[int, int] = RequestBatcher(concurrency=1)
+        disconnected = asyncio.create_task(batcher(FakeHandler(list), 1))
+        connected = asyncio.create_task(batcher(FakeHandler(list), 2))
         await asyncio.sleep(0)
-        leaving.cancel()
+        disconnected.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await leaving
-        return await staying
+            await disconnected
+        return await connected
 
     assert asyncio.run(scene()) == 2
 
 
-def test_nobody_is_forgotten_who_comes_as_a_group_ends() -> None:
+def test_request_that_arrives_as_a_batch_ends_is_handled() -> None:
     async def scene() -> list[int]:
-        batcher: RequestBatcher[int, int] = RequestBatcher(hands=1)
-        return [await batcher(Desk(list), ask) for ask in range(50)]
+        batcher: RequestBatcher[int, int] = RequestBatcher(concurrency=1)
+        return [await batcher(FakeHandler(list), request) for request in range(50)]
 
-    assert asyncio.run(asyncio.wait_for(scene(), 5)) == list(range(50))
+    assert asyncio.run(asyncio.wait_for(scene(), 30)) == list(range(50))

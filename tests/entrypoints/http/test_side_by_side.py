@@ -6,14 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from tests.entrypoints.http.conftest import Person, World, at_once
+from tests.entrypoints.http.conftest import ApiUser, RunningApi, in_parallel
 from tests.entrypoints.http.test_flow import cash_of, ledger
 
 pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
 
 
 @pytest.mark.parametrize("with_keys", [False, True])
-def test_a_proposal_is_executed_once(ada: Person, with_keys: bool) -> None:
+def test_a_proposal_is_executed_once(ada: ApiUser, with_keys: bool) -> None:
     portfolio = ada.portfolio()["id"]
     proposal = ada.proposal(portfolio)
     path = f"/api/rebalance/{proposal['id']}/accept"
@@ -22,7 +22,7 @@ def test_a_proposal_is_executed_once(ada: Person, with_keys: bool) -> None:
         headers = {"Idempotency-Key": f"key {number}"} if with_keys else {}
         return ada.post(path, headers=headers)
 
-    answers = at_once(20, accept)
+    answers = in_parallel(20, accept)
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 19
     entries = ledger(ada, portfolio)
     assert len(entries) == 1 + len(proposal["orders"])
@@ -31,19 +31,21 @@ def test_a_proposal_is_executed_once(ada: Person, with_keys: bool) -> None:
     assert kept["version"] == 2
 
 
-def test_of_accepting_and_rejecting_one_wins(ada: Person) -> None:
+def test_of_accepting_and_rejecting_one_wins(ada: ApiUser) -> None:
     proposal = ada.proposal(ada.portfolio()["id"])["id"]
     verbs = ("accept", "reject")
-    answers = at_once(10, lambda n: ada.post(f"/api/rebalance/{proposal}/{verbs[n % 2]}"))
+    answers = in_parallel(10, lambda n: ada.post(f"/api/rebalance/{proposal}/{verbs[n % 2]}"))
     (won,) = [answer for answer in answers if answer.status_code == 200]
     assert {answer.status_code for answer in answers} == {200, 409}
     assert ada.get(f"/api/rebalance/{proposal}").json() == won.json()
 
 
-def test_every_deposit_arrives(ada: Person) -> None:
+def test_every_deposit_arrives(ada: ApiUser) -> None:
     portfolio = ada.portfolio(cash="0")["id"]
     path = f"/api/portfolios/{portfolio}/cash-flows"
-    answers = at_once(30, lambda n: ada.post(path, {"kind": "deposit", "amount": f"{n + 1}.01"}))
+    answers = in_parallel(
+        30, lambda n: ada.post(path, {"kind": "deposit", "amount": f"{n + 1}.01"})
+    )
     assert {answer.status_code for answer in answers} == {201}
     entries = ledger(ada, portfolio)
     assert len(entries) == 30
@@ -52,34 +54,34 @@ def test_every_deposit_arrives(ada: Person) -> None:
     assert (Decimal(kept["cash"]), kept["version"]) == (cash_of(entries), 31)
 
 
-def test_withdrawals_do_not_overdraw_together(ada: Person) -> None:
+def test_withdrawals_do_not_overdraw_together(ada: ApiUser) -> None:
     portfolio = ada.portfolio(cash="100")["id"]
     path = f"/api/portfolios/{portfolio}/cash-flows"
-    answers = at_once(12, lambda _: ada.post(path, {"kind": "withdrawal", "amount": "30"}))
+    answers = in_parallel(12, lambda _: ada.post(path, {"kind": "withdrawal", "amount": "30"}))
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
     assert ada.get(f"/api/portfolios/{portfolio}").json()["cash"] == "10.00"
 
 
-def test_of_revisions_of_the_same_version_one_wins(ada: Person) -> None:
+def test_of_revisions_of_the_same_version_one_wins(ada: ApiUser) -> None:
     opened = ada.portfolio()
     path, tag = f"/api/portfolios/{opened['id']}", {"If-Match": '"1"'}
 
     def revise(number: int) -> object:
         return ada.put(path, {"name": f"Name {number}", "targets": {"C": 1}}, headers=tag)
 
-    answers = at_once(10, revise)
+    answers = in_parallel(10, revise)
     assert sorted(answer.status_code for answer in answers) == [200] + [412] * 9
     (won,) = [answer.json() for answer in answers if answer.status_code == 200]
     assert ada.get(path).json() == won
 
 
-def test_an_address_is_registered_once(world: World) -> None:
+def test_an_address_is_registered_once(api: RunningApi) -> None:
     body = {"email": "eve@example.org", "password": "long enough"}
-    answers = at_once(10, lambda _: world.client.post("/api/users/register", json=body))
+    answers = in_parallel(10, lambda _: api.client.post("/api/users/register", json=body))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
 
 
-def test_readers_see_one_moment_while_others_write(ada: Person) -> None:
+def test_readers_see_one_moment_while_others_write(ada: ApiUser) -> None:
     portfolio = ada.portfolio(cash="0")["id"]
     path = f"/api/portfolios/{portfolio}"
 
@@ -88,14 +90,14 @@ def test_readers_see_one_moment_while_others_write(ada: Person) -> None:
             return ada.post(f"{path}/cash-flows", {"kind": "deposit", "amount": "1"})
         return ada.get(path)
 
-    for answer in at_once(24, ask):
+    for answer in in_parallel(24, ask):
         assert answer.is_success, answer.text
         seen = answer.json().get("portfolio", answer.json())
         assert Decimal(seen["cash"]) == seen["version"] - 1
 
 
-def test_everybody_gets_the_proposal_that_they_asked_for(world: World) -> None:
-    people = [world.somebody(f"{name}@example.org") for name in ("ada", "bob", "eve")]
+def test_everybody_gets_the_proposal_that_they_asked_for(api: RunningApi) -> None:
+    people = [api.register(f"{name}@example.org") for name in ("ada", "bob", "eve")]
     mine = [person.portfolio(cash=f"{n + 1}000")["id"] for n, person in enumerate(people)]
 
     def ask(number: int) -> object:
@@ -103,7 +105,7 @@ def test_everybody_gets_the_proposal_that_they_asked_for(world: World) -> None:
         policy = ("band", "monthly", "nonsense")[number % 2 if number < 24 else 2]
         return person.post("/api/rebalance/predict", {"portfolio_id": theirs, "policy": policy})
 
-    for number, answer in enumerate(at_once(27, ask)):
+    for number, answer in enumerate(in_parallel(27, ask)):
         if number >= 24:
             assert answer.status_code in (404, 422)
         elif number % 3 == (number // 3) % 3:

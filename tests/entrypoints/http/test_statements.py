@@ -7,21 +7,21 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.entrypoints.http.conftest import Person, World
+from tests.entrypoints.http.conftest import ApiUser, RunningApi
 
 pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
 
 
-def fill(world: World, person: Person, portfolio: str, count: int) -> None:
+def fill(api: RunningApi, person: ApiUser, portfolio: str, count: int) -> None:
     for number in range(count):
         other = person.portfolio(name=f"Other {number}")["id"]
         person.proposal(other)
         person.proposal(portfolio)
-        deposit = {"kind": "deposit", "amount": "500", "on": world.market.day(number)}
+        deposit = {"kind": "deposit", "amount": "500", "on": api.market.day(number)}
         assert person.post(f"/api/portfolios/{portfolio}/cash-flows", deposit).is_success
 
 
-ASKED: dict[str, tuple[int, Callable[[Person, str, str], httpx.Response]]] = {
+ASKED: dict[str, tuple[int, Callable[[ApiUser, str, str], httpx.Response]]] = {
     "portfolios": (1, lambda ada, mine, _: ada.get("/api/portfolios?limit=200")),
     "a portfolio": (1, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}")),
     "transactions": (2, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/transactions")),
@@ -47,14 +47,14 @@ ASKED: dict[str, tuple[int, Callable[[Person, str, str], httpx.Response]]] = {
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_the_number_of_statements_is_constant(world: World, ada: Person, name: str) -> None:
+def test_the_number_of_statements_is_constant(api: RunningApi, ada: ApiUser, name: str) -> None:
     most, ask = ASKED[name]
-    mine = ada.portfolio(on=world.market.day(30))["id"]
+    mine = ada.portfolio(on=api.market.day(30))["id"]
     counts = []
     for more in (1, 12):
-        fill(world, ada, mine, more)
+        fill(api, ada, mine, more)
         made = ada.proposal(mine)["id"]
-        with world.statements() as statements:
+        with api.statements() as statements:
             answer = ask(ada, mine, made)
         assert answer.is_success, answer.text
         counts.append(len(statements.all))

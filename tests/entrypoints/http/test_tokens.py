@@ -17,15 +17,15 @@ from rebalancer.adapters.security.tokens import JwtTokens
 from rebalancer.application.ports.accounts import Passwords
 from rebalancer.config import DEVELOPMENT_KEY
 from tests.entrypoints.http.conftest import (
-    NOBODY,
     PASSWORD,
     START,
-    Person,
-    World,
-    at_once,
+    UNKNOWN_ID,
+    ApiUser,
+    RunningApi,
     checked,
-    problem,
-    provided,
+    expect_problem,
+    in_parallel,
+    provide_values,
 )
 
 
@@ -33,7 +33,7 @@ def signed(key: str = DEVELOPMENT_KEY, algorithm: str = "HS256", **claims: Any) 
     """A token with ordinary claims but for some; None leaves one out."""
     ordinary = {
         "iss": "rebalancer",
-        "sub": str(NOBODY),
+        "sub": str(UNKNOWN_ID),
         "iat": START,
         "exp": START.timestamp() + 60,
     }
@@ -45,7 +45,7 @@ def unsigned(algorithm: str) -> str:
     def part(value: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
-    claims = {"iss": "rebalancer", "sub": str(NOBODY), "exp": START.timestamp() + 60}
+    claims = {"iss": "rebalancer", "sub": str(UNKNOWN_ID), "exp": START.timestamp() + 60}
     return f"{part({'alg': algorithm, 'typ': 'JWT'})}.{part(claims)}."
 
 
@@ -72,54 +72,54 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_a_forged_token_proves_nothing(world: World, name: str) -> None:
+def test_a_forged_token_proves_nothing(api: RunningApi, name: str) -> None:
     header = {"Authorization": f"Bearer {FORGED[name]}".encode("latin-1")}
-    answer = checked(world.client.get("/api/users/profile", headers=header))
-    problem(answer, 401)
+    answer = checked(api.client.get("/api/users/profile", headers=header))
+    expect_problem(answer, 401)
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Basic YTpi", "Token x", "bearer", "Bearer  ", "\x00"]
 )
-def test_the_header_must_bear_a_token(world: World, header: str) -> None:
-    problem(world.client.get("/api/users/profile", headers={"Authorization": header}), 401)
+def test_the_header_must_bear_a_token(api: RunningApi, header: str) -> None:
+    expect_problem(api.client.get("/api/users/profile", headers={"Authorization": header}), 401)
 
 
-def test_the_scheme_is_written_as_one_likes(ada: Person) -> None:
+def test_the_scheme_is_written_as_one_likes(ada: ApiUser) -> None:
     token = ada.login["access_token"]
     for scheme in ("bearer", "BEARER", "Bearer "):
         header = {"Authorization": f"{scheme} {token}"}
         assert ada.client.get("/api/users/profile", headers=header).status_code == 200
 
 
-def test_an_access_token_ends(world: World, ada: Person) -> None:
-    world.time.pass_by(minutes=14, seconds=59)
+def test_an_access_token_ends(api: RunningApi, ada: ApiUser) -> None:
+    api.time.advance(minutes=14, seconds=59)
     assert ada.get("/api/users/profile").status_code == 200
-    world.time.pass_by(seconds=1)
-    assert "has ended" in problem(ada.get("/api/users/profile"), 401)
+    api.time.advance(seconds=1)
+    assert "has ended" in expect_problem(ada.get("/api/users/profile"), 401)
 
 
-def test_a_token_may_outlive_its_user(world: World, ada: Person) -> None:
-    token, _ = JwtTokens(DEVELOPMENT_KEY).create_access_token(NOBODY, NOBODY, START)
-    gone = Person(world.client, ada.login | {"access_token": token})
+def test_a_token_may_outlive_its_user(api: RunningApi, ada: ApiUser) -> None:
+    token, _ = JwtTokens(DEVELOPMENT_KEY).create_access_token(UNKNOWN_ID, UNKNOWN_ID, START)
+    gone = ApiUser(api.client, ada.login | {"access_token": token})
     answers = {
         one["id"]: one["answers"][0]["id"]
-        for one in world.client.get("/api/risk/questionnaire").json()["questions"]
+        for one in api.client.get("/api/risk/questionnaire").json()["questions"]
     }
     for profile in ({}, {"risk_profile": None}):
         opening = {"name": "Mine", "targets": {"C": 1}} | profile
-        problem(gone.post("/api/portfolios", opening), 401)
-    problem(gone.get("/api/users/profile"), 401)
-    problem(gone.post("/api/risk/assessment", {"answers": answers}), 401)
-    problem(gone.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"}), 401)
+        expect_problem(gone.post("/api/portfolios", opening), 401)
+    expect_problem(gone.get("/api/users/profile"), 401)
+    expect_problem(gone.post("/api/risk/assessment", {"answers": answers}), 401)
+    expect_problem(gone.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"}), 401)
     assert gone.get("/api/portfolios").json()["items"] == []
-    problem(gone.get(f"/api/portfolios/{ada.portfolio()['id']}"), 404)
+    expect_problem(gone.get(f"/api/portfolios/{ada.portfolio()['id']}"), 404)
 
 
-def test_login_does_not_tell_who_is_registered(world: World, ada: Person) -> None:
+def test_login_does_not_tell_who_is_registered(api: RunningApi, ada: ApiUser) -> None:
     answers = [
-        checked(world.client.post("/api/users/login", json={"email": email, "password": password}))
+        checked(api.client.post("/api/users/login", json={"email": email, "password": password}))
         for email, password in (
             ("ada@example.org", "wrong password"),
             ("bob@example.org", PASSWORD),
@@ -131,10 +131,10 @@ def test_login_does_not_tell_who_is_registered(world: World, ada: Person) -> Non
     assert len({answer.text for answer in answers}) == 1
 
 
-def test_passwords_show_up_nowhere(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_passwords_show_up_nowhere(api: RunningApi, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = "hunter2 hunter2 hunter2"
-    client, email = world.client, "eve@example.org"
+    client, email = api.client, "eve@example.org"
     told = [
         client.post("/api/users/register", json={"email": email, "password": secret}),
         client.post("/api/users/register", json={"email": email, "password": secret}),
@@ -145,8 +145,8 @@ def test_passwords_show_up_nowhere(world: World, caplog: pytest.LogCaptureFixtur
         client.post("/api/users/login", json={"email": email, "password": secret}),
         client.post("/api/users/login", json={"email": email, "password": secret + "?"}),
     ]
-    profile = Person(client, told[6].json()).get("/api/users/profile")
-    world.work.broken = RuntimeError("boom")
+    profile = ApiUser(client, told[6].json()).get("/api/users/profile")
+    api.work.failure = RuntimeError("boom")
     told.append(client.post("/api/users/register", json={"email": email, "password": secret}))
     assert [answer.status_code for answer in told] == [201, 409, 422, 400, 400, 400, 200, 401, 500]
     for answer in (*told, profile):
@@ -156,93 +156,97 @@ def test_passwords_show_up_nowhere(world: World, caplog: pytest.LogCaptureFixtur
     assert "hunter2" not in caplog.text
 
 
-def refreshed(world: World, token: str) -> Any:
-    return checked(world.client.post("/api/users/refresh", json={"refresh_token": token}))
+def refreshed(api: RunningApi, token: str) -> Any:
+    return checked(api.client.post("/api/users/refresh", json={"refresh_token": token}))
 
 
-def test_a_refresh_token_is_exchanged_for_another(world: World, ada: Person) -> None:
-    world.time.pass_by(minutes=20)
-    second = refreshed(world, ada.login["refresh_token"]).json()
+def test_a_refresh_token_is_exchanged_for_another(api: RunningApi, ada: ApiUser) -> None:
+    api.time.advance(minutes=20)
+    second = refreshed(api, ada.login["refresh_token"]).json()
     assert second["refresh_token"] != ada.login["refresh_token"]
-    assert Person(world.client, second).get("/api/users/profile").status_code == 200
-    third = refreshed(world, second["refresh_token"])
+    assert ApiUser(api.client, second).get("/api/users/profile").status_code == 200
+    third = refreshed(api, second["refresh_token"])
     assert third.status_code == 200
 
 
-def test_a_refresh_token_that_comes_twice_ends_all_of_its_family(world: World, ada: Person) -> None:
-    elsewhere = world.logged_in()
-    second = refreshed(world, ada.login["refresh_token"]).json()
-    problem(refreshed(world, ada.login["refresh_token"]), 401)
-    problem(refreshed(world, second["refresh_token"]), 401)
-    assert refreshed(world, elsewhere.login["refresh_token"]).status_code == 200
+def test_a_refresh_token_that_comes_twice_ends_all_of_its_family(
+    api: RunningApi, ada: ApiUser
+) -> None:
+    elsewhere = api.log_in()
+    second = refreshed(api, ada.login["refresh_token"]).json()
+    expect_problem(refreshed(api, ada.login["refresh_token"]), 401)
+    expect_problem(refreshed(api, second["refresh_token"]), 401)
+    assert refreshed(api, elsewhere.login["refresh_token"]).status_code == 200
 
 
-def test_a_refresh_token_ends(world: World, ada: Person) -> None:
-    world.time.pass_by(days=30)
-    problem(refreshed(world, ada.login["refresh_token"]), 401)
+def test_a_refresh_token_ends(api: RunningApi, ada: ApiUser) -> None:
+    api.time.advance(days=30)
+    expect_problem(refreshed(api, ada.login["refresh_token"]), 401)
 
 
-def test_access_and_refresh_tokens_do_not_stand_for_each_other(world: World, ada: Person) -> None:
-    problem(refreshed(world, ada.login["access_token"][:200]), 401)
+def test_access_and_refresh_tokens_do_not_stand_for_each_other(
+    api: RunningApi, ada: ApiUser
+) -> None:
+    expect_problem(refreshed(api, ada.login["access_token"][:200]), 401)
     header = {"Authorization": f"Bearer {ada.login['refresh_token']}"}
-    problem(world.client.get("/api/users/profile", headers=header), 401)
+    expect_problem(api.client.get("/api/users/profile", headers=header), 401)
 
 
-def test_of_two_that_refresh_at_once_one_wins(world: World, ada: Person) -> None:
-    answers = at_once(6, lambda _: refreshed(world, ada.login["refresh_token"]))
+def test_of_two_that_refresh_at_once_one_wins(api: RunningApi, ada: ApiUser) -> None:
+    answers = in_parallel(6, lambda _: refreshed(api, ada.login["refresh_token"]))
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401, 401, 401]
 
 
-def test_whoever_logs_out_refreshes_no_more(world: World, ada: Person) -> None:
+def test_whoever_logs_out_refreshes_no_more(api: RunningApi, ada: ApiUser) -> None:
     token = {"refresh_token": ada.login["refresh_token"]}
-    elsewhere = world.logged_in()
+    elsewhere = api.log_in()
     for _ in range(2):
-        left = world.client.post("/api/users/logout", json=token)
+        left = api.client.post("/api/users/logout", json=token)
         assert (left.status_code, left.text) == (204, "")
-    problem(refreshed(world, token["refresh_token"]), 401)
-    assert refreshed(world, elsewhere.login["refresh_token"]).status_code == 200
+    expect_problem(refreshed(api, token["refresh_token"]), 401)
+    assert refreshed(api, elsewhere.login["refresh_token"]).status_code == 200
 
 
-def test_access_tokens_of_an_ended_login_serve_no_more(world: World, ada: Person) -> None:
-    elsewhere = world.logged_in()
-    second = refreshed(world, ada.login["refresh_token"]).json()
-    later = Person(world.client, second)
+def test_access_tokens_of_an_ended_login_serve_no_more(api: RunningApi, ada: ApiUser) -> None:
+    elsewhere = api.log_in()
+    second = refreshed(api, ada.login["refresh_token"]).json()
+    later = ApiUser(api.client, second)
     assert {one.get("/api/users/profile").status_code for one in (ada, later, elsewhere)} == {200}
     body = {"refresh_token": second["refresh_token"]}
-    assert world.client.post("/api/users/logout", json=body).status_code == 204
+    assert api.client.post("/api/users/logout", json=body).status_code == 204
     for one in (ada, later):
-        assert "was ended" in problem(one.get("/api/users/profile"), 401)
+        assert "was ended" in expect_problem(one.get("/api/users/profile"), 401)
     assert elsewhere.get("/api/users/profile").status_code == 200
-    assert world.logged_in().get("/api/users/profile").status_code == 200
+    assert api.log_in().get("/api/users/profile").status_code == 200
 
 
-def test_a_stolen_refresh_token_ends_access_tokens_too(world: World, ada: Person) -> None:
-    thief = Person(world.client, refreshed(world, ada.login["refresh_token"]).json())
+def test_a_stolen_refresh_token_ends_access_tokens_too(api: RunningApi, ada: ApiUser) -> None:
+    thief = ApiUser(api.client, refreshed(api, ada.login["refresh_token"]).json())
     assert thief.get("/api/users/profile").status_code == 200
-    problem(refreshed(world, ada.login["refresh_token"]), 401)
-    problem(thief.get("/api/users/profile"), 401)
-    problem(ada.get("/api/users/profile"), 401)
+    expect_problem(refreshed(api, ada.login["refresh_token"]), 401)
+    expect_problem(thief.get("/api/users/profile"), 401)
+    expect_problem(ada.get("/api/users/profile"), 401)
 
 
-def test_a_refresh_token_that_has_ended_ends_nothing(world: World, ada: Person) -> None:
-    world.time.pass_by(days=29, hours=23, minutes=59)
-    second = Person(world.client, refreshed(world, ada.login["refresh_token"]).json())
-    world.time.pass_by(minutes=2)
-    problem(refreshed(world, ada.login["refresh_token"]), 401)
+def test_a_refresh_token_that_has_ended_ends_nothing(api: RunningApi, ada: ApiUser) -> None:
+    api.time.advance(days=29, hours=23, minutes=59)
+    second = ApiUser(api.client, refreshed(api, ada.login["refresh_token"]).json())
+    api.time.advance(minutes=2)
+    expect_problem(refreshed(api, ada.login["refresh_token"]), 401)
     assert second.get("/api/users/profile").status_code == 200
 
 
-def test_tokens_that_name_no_login_serve_until_they_end(world: World, ada: Person) -> None:
-    old = Person(world.client, ada.login | {"access_token": signed(sub=str(ada.id))})
+def test_tokens_that_name_no_login_serve_until_they_end(api: RunningApi, ada: ApiUser) -> None:
+    old = ApiUser(api.client, ada.login | {"access_token": signed(sub=str(ada.id))})
     assert old.get("/api/users/profile").status_code == 200
     body = {"refresh_token": ada.login["refresh_token"]}
-    world.client.post("/api/users/logout", json=body)
+    api.client.post("/api/users/logout", json=body)
     assert old.get("/api/users/profile").status_code == 200
-    world.time.pass_by(minutes=1)
-    problem(old.get("/api/users/profile"), 401)
+    api.time.advance(minutes=1)
+    expect_problem(old.get("/api/users/profile"), 401)
 
 
-def test_a_login_takes_as_long_for_strangers(in_world: Callable[..., World]) -> None:
+def test_a_login_takes_as_long_for_strangers(start_api: Callable[..., RunningApi]) -> None:
     compared: list[bool] = []
 
     class Noted(ArgonPasswords):
@@ -250,24 +254,24 @@ def test_a_login_takes_as_long_for_strangers(in_world: Callable[..., World]) -> 
             compared.append(hashed is None)
             return super().verify(password, hashed)
 
-    world = in_world(provided({Passwords: Noted(time_cost=1, memory_kib=64)}))
-    world.somebody()
+    api = start_api(provide_values({Passwords: Noted(time_cost=1, memory_kib=64)}))
+    api.register()
     for email in ("ada@example.org", "eve@example.org"):
-        world.client.post("/api/users/login", json={"email": email, "password": "wrong"})
+        api.client.post("/api/users/login", json={"email": email, "password": "wrong"})
     assert compared == [False, False, True]  # a hash is computed for everybody
 
 
-def test_tokens_end_when_they_say(world: World, ada: Person) -> None:
+def test_tokens_end_when_they_say(api: RunningApi, ada: ApiUser) -> None:
     assert ada.login["refresh_expires"] == (START + timedelta(days=30)).isoformat().replace(
         "+00:00", "Z"
     )
 
 
-def test_answers_with_tokens_are_kept_nowhere(world: World, ada: Person) -> None:
+def test_answers_with_tokens_are_kept_nowhere(api: RunningApi, ada: ApiUser) -> None:
     for answer in (
-        world.client.post(
+        api.client.post(
             "/api/users/login", json={"email": "ada@example.org", "password": PASSWORD}
         ),
-        refreshed(world, ada.login["refresh_token"]),
+        refreshed(api, ada.login["refresh_token"]),
     ):
         assert answer.headers["cache-control"] == "no-store"

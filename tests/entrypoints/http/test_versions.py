@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.entrypoints.http.conftest import Person, World, at_once, problem
+from tests.entrypoints.http.conftest import ApiUser, RunningApi, expect_problem, in_parallel
 
 MANDATE = {"name": "Revised", "targets": {"C": 0.4, "F": 0.4}}
 
 
-def test_an_etag_stays_until_something_changes(world: World, ada: Person) -> None:
+def test_an_etag_stays_until_something_changes(api: RunningApi, ada: ApiUser) -> None:
     path = f"/api/portfolios/{ada.portfolio()['id']}"
     first = ada.get(path)
     tag = first.headers["etag"]
@@ -21,7 +21,7 @@ def test_an_etag_stays_until_something_changes(world: World, ada: Person) -> Non
         assert unchanged.headers["etag"] == tag
     for seen in ('"0.2020-01-01"', "nonsense", tag.strip('"')[:-1]):
         assert ada.get(path, headers={"If-None-Match": seen}).status_code == 200
-    world.market.pass_a_day()  # worth something else now
+    api.market.reveal_day()  # worth something else now
     after = ada.get(path, headers={"If-None-Match": tag})
     assert after.status_code == 200
     assert after.headers["etag"] != tag
@@ -29,7 +29,7 @@ def test_an_etag_stays_until_something_changes(world: World, ada: Person) -> Non
     assert ada.get(path, headers={"If-None-Match": after.headers["etag"]}).status_code == 200
 
 
-def test_every_answer_with_a_portfolio_has_its_etag(ada: Person) -> None:
+def test_every_answer_with_a_portfolio_has_its_etag(ada: ApiUser) -> None:
     opened = ada.post("/api/portfolios", MANDATE | {"cash": "100"})
     path = f"/api/portfolios/{opened.json()['id']}"
     assert opened.headers["etag"] == ada.get(path).headers["etag"]
@@ -42,27 +42,27 @@ def test_every_answer_with_a_portfolio_has_its_etag(ada: Person) -> None:
     assert revised.headers["etag"] == ada.get(path).headers["etag"]
 
 
-def test_a_revision_says_what_it_revises(world: World, ada: Person) -> None:
+def test_a_revision_says_what_it_revises(api: RunningApi, ada: ApiUser) -> None:
     opened = ada.post("/api/portfolios", MANDATE)
     path, tag = f"/api/portfolios/{opened.json()['id']}", opened.headers["etag"]
-    assert "If-Match" in problem(ada.put(path, MANDATE), 428)
-    world.market.pass_a_day()  # which is no change of the portfolio
+    assert "If-Match" in expect_problem(ada.put(path, MANDATE), 428)
+    api.market.reveal_day()  # which is no change of the portfolio
     assert ada.put(path, MANDATE, headers={"If-Match": tag}).status_code == 200
-    assert "version 2" in problem(ada.put(path, MANDATE, headers={"If-Match": tag}), 412)
-    problem(ada.delete(path, headers={"If-Match": tag}), 412)
+    assert "version 2" in expect_problem(ada.put(path, MANDATE, headers={"If-Match": tag}), 412)
+    expect_problem(ada.delete(path, headers={"If-Match": tag}), 412)
     now = ada.get(path).headers["etag"]
     assert ada.delete(path, headers={"If-Match": now}).status_code == 204
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
 @pytest.mark.parametrize("tag", ["", "x", '"x"', '"1.x"', '"-1"', "1 2", '"1", "2"', "9" * 5000])
-def test_an_etag_is_one_of_ours(ada: Person, tag: str) -> None:
+def test_an_etag_is_one_of_ours(ada: ApiUser, tag: str) -> None:
     path = f"/api/portfolios/{ada.portfolio()['id']}"
-    problem(ada.put(path, MANDATE, headers={"If-Match": tag}), 400, "If-Match")
-    problem(ada.delete(path, headers={"If-Match": tag}), 400, "If-Match")
+    expect_problem(ada.put(path, MANDATE, headers={"If-Match": tag}), 400, "If-Match")
+    expect_problem(ada.delete(path, headers={"If-Match": tag}), 400, "If-Match")
 
 
-def three_ways(ada: Person) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+def three_ways(ada: ApiUser) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Requests that take a key: path, body, and another body."""
     portfolio = ada.portfolio()["id"]
     trade = {"side": "buy", "symbol": "C", "quantity": "1", "price": "2"}
@@ -82,7 +82,7 @@ def three_ways(ada: Person) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     ]
 
 
-def test_the_same_request_takes_effect_once(ada: Person) -> None:
+def test_the_same_request_takes_effect_once(ada: ApiUser) -> None:
     for number, (path, body, other) in enumerate(three_ways(ada)):
         key = {"Idempotency-Key": f"key {number}"}
         first = ada.post(path, body, headers=key)
@@ -92,24 +92,24 @@ def test_the_same_request_takes_effect_once(ada: Person) -> None:
             again = ada.post(path, body, headers=key)
             assert again.headers["idempotent-replayed"] == "true"
             assert (again.status_code, again.json()) == (first.status_code, first.json())
-        assert "Idempotency-Key" in problem(ada.post(path, other, headers=key), 409)
+        assert "Idempotency-Key" in expect_problem(ada.post(path, other, headers=key), 409)
     for path, body, _ in three_ways(ada):
-        assert "Idempotency-Key" in problem(
+        assert "Idempotency-Key" in expect_problem(
             ada.post(path, body, headers={"Idempotency-Key": "key 0"}), 409
         )
 
 
-def test_a_key_of_a_refused_request_is_free(ada: Person) -> None:
+def test_a_key_of_a_refused_request_is_free(ada: ApiUser) -> None:
     path = f"/api/portfolios/{ada.portfolio()['id']}/cash-flows"
     key = {"Idempotency-Key": "again"}
-    problem(ada.post(path, {"kind": "withdrawal", "amount": "99999"}, headers=key), 409)
+    expect_problem(ada.post(path, {"kind": "withdrawal", "amount": "99999"}, headers=key), 409)
     assert ada.post(path, {"kind": "withdrawal", "amount": "9"}, headers=key).status_code == 201
 
 
-def test_side_by_side_too(ada: Person) -> None:
+def test_side_by_side_too(ada: ApiUser) -> None:
     for number, (path, body, _) in enumerate(three_ways(ada)):
         key = {"Idempotency-Key": f"key {number}"}
-        answers = at_once(8, lambda _, p=path, b=body, k=key: ada.post(p, b, headers=k))
+        answers = in_parallel(8, lambda _, p=path, b=body, k=key: ada.post(p, b, headers=k))
         assert {answer.status_code for answer in answers} <= {200, 201}, answers[0].text
         assert len({answer.text for answer in answers}) == 1
         assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
@@ -117,6 +117,8 @@ def test_side_by_side_too(ada: Person) -> None:
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
 @pytest.mark.parametrize("key", ["", "k" * 201])
-def test_a_key_is_short_text(ada: Person, key: str) -> None:
+def test_a_key_is_short_text(ada: ApiUser, key: str) -> None:
     for path, body, _ in three_ways(ada):
-        problem(ada.post(path, body, headers={"Idempotency-Key": key}), 400, "Idempotency-Key")
+        expect_problem(
+            ada.post(path, body, headers={"Idempotency-Key": key}), 400, "Idempotency-Key"
+        )

@@ -1,12 +1,12 @@
-"""The application: routes, errors, the API's description, and what happens at start and end."""
+"""Build the application: routes, errors, OpenAPI, startup and shutdown."""
 
 from __future__ import annotations
 
-from collections import Counter
+import importlib
+import pkgutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
-from uuid import UUID
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import setup_dishka
@@ -28,8 +28,8 @@ from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.domain.errors import RebalancerError
+from rebalancer.entrypoints.http import routes
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
-from rebalancer.entrypoints.http.backtests import backtests
 from rebalancer.entrypoints.http.bodies import StrictJson, reject_unknown_parameters
 from rebalancer.entrypoints.http.errors import (
     handle_http_exception,
@@ -38,70 +38,70 @@ from rebalancer.entrypoints.http.errors import (
     to_problem,
 )
 from rebalancer.entrypoints.http.health import Readiness, health
-from rebalancer.entrypoints.http.jobs import jobs
-from rebalancer.entrypoints.http.ledger import ledger
-from rebalancer.entrypoints.http.market import market
+from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.openapi import (
     OpenApiJson,
     StructSchemas,
     SwaggerPage,
     swagger_folder,
 )
-from rebalancer.entrypoints.http.performance import performance
-from rebalancer.entrypoints.http.policies import policies, read_policy
-from rebalancer.entrypoints.http.portfolios import portfolios
 from rebalancer.entrypoints.http.rate_limits import RateLimiter
-from rebalancer.entrypoints.http.rebalance import brief, rebalance
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
+from rebalancer.entrypoints.http.routes.rebalance import is_quick
 from rebalancer.entrypoints.http.threads import run_in_thread, run_inline
-from rebalancer.entrypoints.http.users import risk, users
 from rebalancer.entrypoints.maintenance import Maintenance
 from rebalancer.entrypoints.processes import told_to_end
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
 
 STATIC = "/docs/static"
-LARGEST_BODY = 1_000_000
-"""Bytes; a portfolio of 500 assets takes a tenth of it."""
-
 DESCRIPTION = f"""\
-What to trade now, what it costs, why, and why not.
+Rebalances portfolios: what to trade now, what it costs, why, and why not.
 
-Register, log in, send the access token as `Authorization: Bearer ...`; answer the risk
-questionnaire, open a portfolio, ask for a proposal, accept it, and see how the portfolio does.
+Register, log in and send the access token as `Authorization: Bearer ...`. Answer the risk
+questionnaire, open a portfolio, request a proposal, accept it, and measure the performance.
 
 * Money and quantities are **text**, such as `"1250.00"`, so that no digit is lost; weights and
   rates are numbers.
-* An error is `application/problem+json`; `errors` names each field. 400: malformed, 422: it makes
-  no sense here, 409: it contradicts the present state, 412: somebody was quicker.
-* Whoever asks too often is told to wait: 429, with `Retry-After`. Where there are limits, each
-  answer has `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds).
-* Somebody else's resource does not exist: 404.
+* An error is `application/problem+json` with a stable `code`; `errors` lists every invalid field.
+  400: malformed; 409: conflicts with the current state; 412: the resource has changed; 422: breaks
+  a rule.
+* Requests over the limit get 429 with `Retry-After`. With limits configured, each response has
+  `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds).
+* Resources of other users return 404.
 
 {DISCLAIMER}
 """
 
 
 def application(
-    container: AsyncContainer, *, embedded: bool = False, does_jobs: bool = False
+    container: AsyncContainer,
+    *,
+    embedded: bool = False,
+    does_jobs: bool = False,
+    job_streams: JobStreams | None = None,
+    max_body: int = 1_000_000,
 ) -> Litestar:
-    """The API over everything that the container wires together.
+    """Build the API over the use cases of a container.
 
     Args:
-        container: Where use cases come from.
-        embedded: Whether the store is in this process, so that reading one row takes no time.
-        does_jobs: Whether this process looks after jobs, for want of a worker that does.
+        container: Provides the use cases.
+        embedded: Whether the store is in this process, so that reading a row takes no time.
+        does_jobs: Whether this process maintains the jobs because there is no worker.
+        job_streams: Streams the progress of jobs; None: with default intervals.
+        max_body: Bytes of a request body; a portfolio of 500 assets takes a tenth of the default.
     """
+    streams = JobStreams() if job_streams is None else job_streams
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        app.state.stopping = told_to_end()
+        streams.stopping = told_to_end()
         prices = await container.get(PriceSource)
-        with suppress(RebalancerError):  # what is wrong with them, /health/ready says
-            await sync_to_thread(prices.closes, days=1)  # so that nobody waits for the first load
-        app.state.limiting = limiting = await RateLimiter.of(container)
-        app.asgi_handler = limiting.around(app.asgi_handler)
+        with suppress(RebalancerError):  # /health/ready reports it
+            await sync_to_thread(prices.closes, days=1)  # so that no request waits for the load
+        app.state.rate_limiter = limiter = await RateLimiter.create(container)
+        app.asgi_handler = limiter.wrap(app.asgi_handler)
         app.state.readiness = Readiness(await container.get(CheckHealth))
-        upkeep = (
+        maintenance = (
             Maintenance(
                 await container.get(RecoverJobs),
                 await container.get(DeleteExpired),
@@ -111,45 +111,29 @@ def application(
             else None
         )
         yield
-        if upkeep is not None:
-            await sync_to_thread(upkeep.stop)
+        if maintenance is not None:
+            await sync_to_thread(maintenance.stop)
         await container.close()
 
-    structs = StructSchemas()
+    schemas = StructSchemas()
     app = Litestar(
         route_handlers=[
-            Router(
-                "/api",
-                route_handlers=[
-                    users,
-                    risk,
-                    portfolios,
-                    ledger,
-                    performance,
-                    rebalance,
-                    backtests,
-                    jobs,
-                    policies,
-                    read_policy,
-                    market,
-                ],
-                guards=[reject_unknown_parameters],
-            ),
+            Router("/api", route_handlers=find_routers(), guards=[reject_unknown_parameters]),
             health,
             create_static_files_router(STATIC, [swagger_folder()], include_in_schema=False),
         ],
         state=State(
             {
-                "batcher": RequestBatcher(brief=brief if embedded else lambda _: False),
+                "batcher": RequestBatcher(is_quick=is_quick if embedded else lambda _: False),
                 "read_row": run_inline if embedded else run_in_thread,
-                "watching": Counter[UUID](),
+                "job_streams": streams,
             }
         ),
-        logging_config=None,  # whoever starts the process says what is logged, and where
+        logging_config=None,  # the program that starts the process configures logging
         dto=StrictJson,
         return_dto=None,
         plugins=[
-            structs,
+            schemas,
             ProblemDetailsPlugin(
                 ProblemDetailsConfig(exception_to_problem_detail_map={RebalancerError: to_problem})
             ),
@@ -159,7 +143,7 @@ def application(
             Exception: handle_unexpected,
         },
         after_exception=[log_failure],
-        request_max_body_size=LARGEST_BODY,
+        request_max_body_size=max_body,
         openapi_config=OpenAPIConfig(
             title="rebalancer",
             version=version("rebalancer"),
@@ -168,23 +152,23 @@ def application(
             servers=[Server("/")],
             components=Components(security_schemes={BEARER: SCHEME}),
             tags=[
-                Tag("users", "Who you are"),
-                Tag("risk", "How much risk you bear"),
-                Tag("portfolios", "What you hold and want"),
-                Tag("rebalance", "What to trade now"),
-                Tag("backtest", "Was it any good"),
-                Tag("jobs", "Work in the background"),
-                Tag("policies", "Who can decide"),
-                Tag("market", "What is known of the market"),
-                Tag("health", "Is everything up"),
+                Tag("users", "Accounts and logins"),
+                Tag("risk", "Risk questionnaire"),
+                Tag("portfolios", "Portfolios and their transactions"),
+                Tag("rebalance", "Proposals"),
+                Tag("backtest", "Backtests"),
+                Tag("jobs", "Background jobs"),
+                Tag("policies", "Policies"),
+                Tag("market", "Assets, prices and the market regime"),
+                Tag("health", "Health checks"),
             ],
             render_plugins=[
-                SwaggerPage(structs, path="/", static=STATIC),
-                OpenApiJson(structs, path="/openapi.json"),
+                SwaggerPage(schemas, path="/", static=STATIC),
+                OpenApiJson(schemas, path="/openapi.json"),
             ],
             create_examples=False,
             use_handler_docstrings=True,
-            operation_id_creator=_operation,
+            operation_id_creator=_operation_id,
         ),
         lifespan=[lifespan],
     )
@@ -192,8 +176,14 @@ def application(
     return app
 
 
-def _operation(
+def find_routers() -> list[Router]:
+    """Return the ``router`` of each module in `routes`."""
+    names = sorted(module.name for module in pkgutil.iter_modules(routes.__path__))
+    return [importlib.import_module(f"{routes.__name__}.{name}").router for name in names]
+
+
+def _operation_id(
     handler: HTTPRouteHandler, _: Method, __: list[str | PathParameterDefinition]
 ) -> str:
-    """What generated clients call it."""
+    """Name an operation for generated clients."""
     return handler.handler_name

@@ -1,4 +1,4 @@
-"""Who asks: the bearer of an access token."""
+"""Authentication of requests by access token."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ SCHEME = SecurityScheme(
     type="http",
     scheme="bearer",
     bearer_format="JWT",
-    description="The access token that POST /api/users/login answers with.",
+    description="The access token that POST /api/users/login returns.",
 )
 
 
-async def bearer(request: Request[Any, Any, Any]) -> UUID:
-    """Whose request it is.
+async def authenticate(request: Request[Any, Any, Any]) -> UUID:
+    """Return the user who sent a request.
 
     Raises:
-        NotAuthenticated: it carries no access token, or one that proves nothing, or its login was
-            ended.
+        NotAuthenticated: the access token is missing, invalid, expired or revoked.
     """
     token = parse_bearer_token(request.headers.get("Authorization", ""))
     container: AsyncContainer = request.state.dishka_container
@@ -37,23 +36,26 @@ async def bearer(request: Request[Any, Any, Any]) -> UUID:
     if shown.family is not None:
         revocations = await container.get(Revocations)
         if await revocations.is_revoked(shown.family):
-            raise NotAuthenticated("this login was ended; log in again")
+            raise NotAuthenticated("this login has ended; log in again", code="login_ended")
     owner: UUID = shown.owner
     return owner
 
 
 def parse_bearer_token(header: str) -> str:
-    """The access token in a header ``Authorization``.
+    """Return the access token in an ``Authorization`` header.
 
     Raises:
-        NotAuthenticated: there is none.
+        NotAuthenticated: the header does not hold one.
     """
     kind, _, token = header.partition(" ")
     if kind.casefold() != "bearer" or not token:
-        raise NotAuthenticated("send the header Authorization: Bearer <access token>; log in first")
+        raise NotAuthenticated(
+            "the access token is missing; log in and send Authorization: Bearer <access token>",
+            code="token_missing",
+        )
     return token.strip()
 
 
 Owner = NamedDependency[UUID]
-OWNER = {"owner": Provide(bearer)}
-"""For routes that are somebody's own."""
+OWNER = {"owner": Provide(authenticate)}
+"""Dependency of routes that need a user."""

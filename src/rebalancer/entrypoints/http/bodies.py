@@ -1,4 +1,4 @@
-"""Request bodies and query parameters, read strictly."""
+"""Read request bodies and query parameters strictly."""
 
 from __future__ import annotations
 
@@ -26,63 +26,63 @@ class Unsupported(InvalidRequest):
 
 
 class StrictJson(AbstractDTO[T]):
-    """Reads bodies; see above."""
+    """Decodes bodies with `decode_request`, and leaves their schemas to msgspec."""
 
     def decode_bytes(self, value: bytes) -> Any:
-        """The body as the handler's type.
+        """Decode a body to the type of the handler's ``data``.
 
         Raises:
-            Unsupported: it is not sent as JSON.
-            Malformed: it is no clean JSON, or does not fit the type; names the field.
+            Unsupported: the media type is not JSON.
+            InvalidRequest: the body is invalid; see `decode_request`.
         """
         kind = self.asgi_connection.content_type[0]  # type: ignore[attr-defined]  # of a Request
         if kind and kind != "application/json" and not kind.endswith("+json"):
-            raise Unsupported(f"send application/json, not {kind}")
+            raise Unsupported(f"the media type {kind} is not supported; send application/json")
         handler: Any = self.asgi_connection.route_handler
         return decode_request(value, handler.parsed_fn_signature.parameters["data"].annotation)
 
     def decode_builtins(self, value: Any) -> Any:
-        """Forms are not spoken here."""
-        raise Unsupported("send application/json")
+        """Reject forms."""
+        raise Unsupported("forms are not supported; send application/json")
 
     @classmethod
     def is_supported_model_type_field(cls, field_definition: FieldDefinition) -> bool:
-        """Every body is read so."""
+        """Accept every body."""
         return True
 
     @classmethod
     def create_for_field_definition(
         cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
     ) -> None:
-        """Needs no backend of Litestar's."""
+        """Do nothing: there is no backend."""
 
     @classmethod
     def create_openapi_schema(
         cls, field_definition: FieldDefinition, handler_id: str, schema_creator: SchemaCreator
     ) -> Any:
-        """The type itself."""
+        """Describe the type itself."""
         return schema_creator.for_field_definition(field_definition)
 
     @classmethod
     def generate_field_definitions(
         cls, model_type: type[Any]
     ) -> Generator[DTOFieldDefinition, None, None]:
-        """None: msgspec knows them."""
+        """Yield nothing: msgspec knows the fields."""
         yield from ()
 
     @classmethod
     def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
-        """Never: msgspec sees to them."""
+        """Return False: msgspec decodes nested fields."""
         return False
 
 
 async def reject_unknown_parameters(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
-    """A guard: whoever mistypes a parameter should not be answered as if it were left out.
+    """Guard: reject a mistyped query parameter, which would otherwise have no effect.
 
     Raises:
-        Malformed: a query parameter is not the route's, or occurs twice; names it.
+        Malformed: a query parameter is unknown or occurs twice.
     """
     if not connection.scope["query_string"]:
         return
@@ -94,7 +94,11 @@ async def reject_unknown_parameters(
     given = [name for name, _ in connection.query_params.multi_items()]
     for name in given:
         if name not in known:
-            there_are = f"there are {', '.join(sorted(known))}" if known else "there is none"
-            raise Malformed(f"is no parameter of this; {there_are}", field=name or "?")
+            remedy = f"use {', '.join(sorted(known))}" if known else "remove it"
+            raise Malformed(
+                f"unknown query parameter; {remedy}", field=name or "?", code="unknown_parameter"
+            )
         if given.count(name) > 1:
-            raise Malformed("occurs twice; keep one", field=name)
+            raise Malformed(
+                "the parameter occurs twice; remove one", field=name, code="duplicate_parameter"
+            )

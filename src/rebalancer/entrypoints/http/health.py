@@ -1,4 +1,4 @@
-"""`/health`: whether we run, and whether we could serve."""
+"""`/health`: liveness and readiness."""
 
 from __future__ import annotations
 
@@ -18,21 +18,19 @@ from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.schemas.wire import View
 
 LIMITED = {429: problem_responses()[429]}
-KEPT = 1.0
-"""Seconds for which an answer serves: strangers may ask, and asking takes time and threads."""
-
-_OLDEST = 10.0
-"""Seconds for which one serves while somebody asks: that may take some, where much is away."""
 
 
 class Readiness:
-    """How we are, asked by one for all, and once in a while.
+    """Caches the readiness, and runs one check at a time.
 
-    While somebody asks, others have the last answer; if that is old, they wait, and hold no thread.
+    The routes are public and a check takes time and threads. While a check runs, other requests get
+    the last result; if that is too old, they wait for the check without holding a thread.
 
     Args:
-        check: Asks each part.
-        kept: Seconds, see `KEPT`.
+        check: Checks each dependency.
+        max_age: Seconds for which a result is returned without a new check.
+        max_age_while_checking: The same while a check runs, which may take long if many
+            dependencies are down.
         clock: Seconds; only differences matter.
     """
 
@@ -40,83 +38,83 @@ class Readiness:
         self,
         check: Callable[[], Health],
         *,
-        kept: float = KEPT,
+        max_age: float = 1.0,
+        max_age_while_checking: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._check = check
-        self._kept = kept
+        self._max_age = max_age
+        self._max_age_while_checking = max_age_while_checking
         self._clock = clock
         self._last: Health | None = None
-        self._told = float("-inf")
-        self._asking: asyncio.Task[Health] | None = None
+        self._checked = float("-inf")
+        self._task: asyncio.Task[Health] | None = None
 
     async def __call__(self) -> Health:
-        """How we are, or were a moment ago."""
-        serves = self._kept if self._asking is None else _OLDEST
-        if self._last is not None and self._clock() - self._told < serves:
+        """Return a recent result."""
+        max_age = self._max_age if self._task is None else self._max_age_while_checking
+        if self._last is not None and self._clock() - self._checked < max_age:
             return self._last
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._asking)  # which goes on if whoever asked is gone
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        return await asyncio.shield(self._task)  # the check goes on if the client disconnects
 
-    async def _ask(self) -> Health:
+    async def _run(self) -> Health:
         try:
             self._last = await sync_to_thread(self._check)
-            self._told = self._clock()
+            self._checked = self._clock()
             return self._last
         finally:
-            self._asking = None
+            self._task = None
 
 
 class LiveView(View, frozen=True, kw_only=True):
-    """The process answers."""
+    """The process is alive."""
 
     status: str
 
 
 class ReadyView(View, frozen=True, kw_only=True):
-    """How well it could serve, and the state of each part that it depends on."""
+    """Readiness of the server, and the state of each dependency."""
 
     status: Annotated[
         State,
         Meta(
-            description="ok; degraded: a part is away that it does without, and `parts` says how; "
-            "unavailable: a part is away that it needs."
+            description="ok; degraded: an optional dependency is down, and `parts` names the "
+            "effect; unavailable: a required dependency is down."
         ),
     ]
     parts: Annotated[
         dict[str, str],
         Meta(
-            description="ok, or what is wrong: of the store and the prices, and, where a server is "
-            "configured for them, of the cache, the limits, the queue and the reports."
+            description="For each dependency: ok, or what is wrong. The store and the prices; and, "
+            "where a server is configured for them, the cache, the limits, the queue and the "
+            "reports."
         ),
     ]
 
 
-@get("/live", summary="Does the process run", responses=LIMITED)
+@get("/live", summary="Liveness", responses=LIMITED)
 async def live() -> LiveView:
-    """Always ok, from a process that answers at all."""
+    """Return ok from every process that can respond."""
     return LiveView(status="ok")
 
 
 @get(
     "/ready",
-    summary="Could it serve",
+    summary="Readiness",
     responses={
         **LIMITED,
         503: ResponseSpec(
-            ReadyView, description="A part is away that it needs", generate_examples=False
+            ReadyView, description="A required dependency is down", generate_examples=False
         ),
     },
 )
 async def ready(state: AppState) -> Response[ReadyView]:
-    """Whether each part that it depends on answers; 503 if one is away that it needs.
-
-    The answer may be a moment old.
-    """
-    told = await state.readiness()
-    view = ReadyView(status=told.state, parts=told.parts)
-    return Response(view, status_code=503 if told.state is State.UNAVAILABLE else 200)
+    """Check each dependency; 503 if a required one is down. The result may be a second old."""
+    health = await state.readiness()
+    view = ReadyView(status=health.state, parts=dict(health.parts))
+    return Response(view, status_code=503 if health.state is State.UNAVAILABLE else 200)
 
 
 health = Router("/health", route_handlers=[live, ready], tags=["health"])

@@ -1,4 +1,4 @@
-"""The API's description: what Litestar finds out, with our structs as msgspec checks them."""
+"""The OpenAPI document: Litestar's, with the schemas of msgspec."""
 
 from __future__ import annotations
 
@@ -16,74 +16,78 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from litestar.utils.predicates import is_class_and_subclass
 
-from rebalancer.entrypoints.schemas.wire import Amount, Bounded, NonNegative
+from rebalancer.entrypoints.schemas.wire import Amount, Bounded, NonNegative, View
 
-_SCHEMAS = "#/components/schemas/"
+_PREFIX = "#/components/schemas/"
 
 
 class StructSchemas(OpenAPISchemaPlugin):
-    """Leaves the description of our structs to msgspec, which knows all that it checks."""
+    """Describes structs by the schemas of msgspec, which include all that it checks."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, Any] = {}
-        self._completed: dict[str, Any] | None = None
+        self._structs: dict[str, Any] = {}
+        self._document: dict[str, Any] | None = None
 
     @staticmethod
     def is_plugin_supported_type(value: Any) -> bool:
-        """Whether it is one of ours."""
+        """Return whether a type is a struct."""
         return is_class_and_subclass(get_origin(value) or value, msgspec.Struct)
 
     def to_openapi_schema(
         self, field_definition: FieldDefinition, schema_creator: SchemaCreator
     ) -> Schema:
-        """A place to be filled by `completed`."""
-        kind = field_definition.annotation
-        name = _name(kind)
-        self._seen[name] = kind
+        """Return a placeholder, which `complete` replaces."""
+        struct = field_definition.annotation
+        name = _schema_name(struct)
+        self._structs[name] = struct
         return schema_creator.create_component_schema(
             field_definition, required=[], property_fields={}, title=name
         )
 
-    def completed(self, document: dict[str, Any]) -> dict[str, Any]:
-        """The description with the places filled, and a few things mended."""
-        if self._completed is None:
-            kinds = list(self._seen.values())
-            _, described = msgspec.json.schema_components(
-                kinds, schema_hook=_described, ref_template=_SCHEMAS + "{name}"
+    def complete(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Replace the placeholders of a document, and correct its parameters and bodies."""
+        if self._document is None:
+            _, schemas = msgspec.json.schema_components(
+                list(self._structs.values()),
+                schema_hook=_scalar_schema,
+                ref_template=_PREFIX + "{name}",
             )
-            places = document["components"]["schemas"]
+            for name, struct in self._structs.items():
+                if issubclass(get_origin(struct) or struct, View):
+                    _require_all_fields(schemas[name])
+            placeholders = document["components"]["schemas"]
             names = {
-                _SCHEMAS + place: _SCHEMAS + schema["title"]
-                for place, schema in places.items()
-                if schema.get("title") in described
+                _PREFIX + placeholder: _PREFIX + schema["title"]
+                for placeholder, schema in placeholders.items()
+                if schema.get("title") in schemas
             }
-            others = {p: s for p, s in places.items() if _SCHEMAS + p not in names}
-            document["components"]["schemas"] = {**others, **described}
-            document["paths"] = _renamed(document["paths"], names)
+            others = {p: schema for p, schema in placeholders.items() if _PREFIX + p not in names}
+            document["components"]["schemas"] = {**others, **schemas}
+            document["paths"] = _rename_references(document["paths"], names)
             for operations in document["paths"].values():
                 for operation in operations.values():
-                    _mend(operation, described)
-            self._completed = document
-        return self._completed
+                    _correct(operation, schemas)
+            self._document = document
+        return self._document
 
 
 class OpenApiJson(JsonRenderPlugin):
-    """The description, for machines."""
+    """The document as JSON."""
 
-    def __init__(self, structs: StructSchemas, *, path: str) -> None:
-        self._structs = structs
+    def __init__(self, schemas: StructSchemas, *, path: str) -> None:
+        self._schemas = schemas
         super().__init__(path=path)
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """As JSON."""
-        return super().render(request, self._structs.completed(openapi_schema))
+        """Render the document."""
+        return super().render(request, self._schemas.complete(openapi_schema))
 
 
 class SwaggerPage(SwaggerRenderPlugin):
-    """The same as a page to read, and to try things on; all that it loads comes from us."""
+    """The document as an interactive page that loads nothing from other servers."""
 
-    def __init__(self, structs: StructSchemas, *, path: str, static: str) -> None:
-        self._structs = structs
+    def __init__(self, schemas: StructSchemas, *, path: str, static: str) -> None:
+        self._schemas = schemas
         super().__init__(
             js_url=f"{static}/swagger-ui-bundle.js",
             css_url=f"{static}/swagger-ui.css",
@@ -93,25 +97,25 @@ class SwaggerPage(SwaggerRenderPlugin):
         )
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """As HTML."""
-        return super().render(request, self._structs.completed(openapi_schema))
+        """Render the page."""
+        return super().render(request, self._schemas.complete(openapi_schema))
 
 
 def swagger_folder() -> Path:
-    """Where the swagger-ui that a package brings along lies; the package itself is not loaded."""
+    """Return the folder of Swagger UI in its package, without importing the package."""
     return Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))
 
 
 @cache
-def _name(kind: Any) -> str:
+def _schema_name(struct: Any) -> str:
     (schema,), _ = msgspec.json.schema_components(
-        [kind], schema_hook=_described, ref_template="{name}"
+        [struct], schema_hook=_scalar_schema, ref_template="{name}"
     )
     return str(schema["$ref"])
 
 
-def _described(kind: type[Any]) -> dict[str, Any]:
-    """The JSON schema of a scalar of requests."""
+def _scalar_schema(kind: type[Any]) -> dict[str, Any]:
+    """Describe a scalar type of ours."""
     if issubclass(kind, Bounded):
         return {"type": "number", "minimum": kind.low, "maximum": kind.high}
     if issubclass(kind, Amount):
@@ -130,20 +134,27 @@ def _described(kind: type[Any]) -> dict[str, Any]:
     raise NotImplementedError(kind)
 
 
-def _renamed(node: Any, names: dict[str, str]) -> Any:
-    """The same with other references."""
+def _require_all_fields(schema: dict[str, Any]) -> None:
+    """State that a response has every field; a default is never left out."""
+    schema["required"] = list(schema["properties"])
+    for part in schema["properties"].values():
+        part.pop("default", None)
+
+
+def _rename_references(node: Any, names: dict[str, str]) -> Any:
     if isinstance(node, dict):
         return {
-            key: names.get(value, value) if key == "$ref" else _renamed(value, names)
+            key: names.get(value, value) if key == "$ref" else _rename_references(value, names)
             for key, value in node.items()
         }
-    return [_renamed(one, names) for one in node] if isinstance(node, list) else node
+    return [_rename_references(one, names) for one in node] if isinstance(node, list) else node
 
 
-def _mend(operation: dict[str, Any], described: dict[str, Any]) -> None:
-    """What Litestar gets wrong: a parameter can be left out, but not be null; so can some bodies.
+def _correct(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Correct what Litestar describes wrongly.
 
-    A body can be left out if none of its fields is required.
+    An optional parameter may be left out, but it may not be null. A body may be left out if none of
+    its fields is required.
     """
     for parameter in operation.get("parameters", ()):
         schema = parameter["schema"]
@@ -152,25 +163,25 @@ def _mend(operation: dict[str, Any], described: dict[str, Any]) -> None:
             schema.update(choices[0])
         elif choices:
             schema["oneOf"] = choices
-        schema.pop("description", None)  # which the parameter has
+        schema.pop("description", None)  # the parameter has it
     if (body := operation.get("requestBody")) is not None:
-        name = body["content"]["application/json"]["schema"]["$ref"].removeprefix(_SCHEMAS)
-        body["required"] = bool(described[name].get("required"))
-        described[name]["examples"] = [_example(described[name], described)]
+        name = body["content"]["application/json"]["schema"]["$ref"].removeprefix(_PREFIX)
+        body["required"] = bool(schemas[name].get("required"))
+        schemas[name]["examples"] = [_example(schemas[name], schemas)]
 
 
-def _example(schema: dict[str, Any], described: dict[str, Any]) -> Any:
-    """A value of a schema, from the examples of its parts."""
+def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Build an example of a schema from the examples of its parts."""
     if "examples" in schema:
         return schema["examples"][0]
     if "enum" in schema:
         return schema["enum"][0]
     if "$ref" in schema:
-        return _example(described[schema["$ref"].removeprefix(_SCHEMAS)], described)
+        return _example(schemas[schema["$ref"].removeprefix(_PREFIX)], schemas)
     if schema["type"] == "array":
-        return [_example(schema["items"], described)]
+        return [_example(schema["items"], schemas)]
     return {
-        name: _example(part, described)
+        name: _example(part, schemas)
         for name, part in schema["properties"].items()
         if name in schema.get("required", ()) or "examples" in part
     }

@@ -1,12 +1,13 @@
-"""How often somebody may ask: for each address and each user, and more strictly for logins.
+"""Rate limits by client address, by user, and stricter ones for logins.
 
-Every answer says how much is left, in the header fields of draft-ietf-httpapi-ratelimit-headers-06.
+Responses state what is left in the fields of draft-ietf-httpapi-ratelimit-headers-06.
 """
 
 from __future__ import annotations
 
 import hmac
 import math
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -28,26 +29,26 @@ from rebalancer.entrypoints.http.errors import TooManyRequests, to_problem
 
 _MINUTE = timedelta(minutes=1)
 _VERDICT = "rebalancer.verdict"
-"""Where the scope of a request keeps what was last said of it."""
+"""Key of the latest verdict in the scope of a request."""
 
 HEALTH = "/health/"
 _LOGIN, _ACCOUNT = "login", "account"
-_GENEROUS = 10
-"""Times the usual limit, for those who watch our health."""
+_HEALTH_FACTOR = 10
+"""Multiple of the usual limit for monitoring."""
 
-_ANYWHERE = 10
-"""Times the limit of an address, for attempts on one account from everywhere: whoever tries
-passwords from one address must not keep its owner out, who is at another one."""
+_ACCOUNT_FACTOR = 10
+"""Multiple of the login limit of an address, for attempts on one account from all addresses: an
+attacker at one address must not lock out the owner at another."""
 
 
 class RateLimiter:
-    """What holds whoever asks to the limits that an operator set.
+    """Applies the configured rate limits.
 
     Args:
-        limits: Where requests are counted.
-        tokens: Tell users by what they show.
-        clock: When that ends.
-        settings: How many requests, and how many proxies stand in front of us.
+        limits: Counts requests.
+        tokens: Identify users by their access tokens.
+        clock: Decides whether a token has expired.
+        settings: The limits, and the number of trusted proxies.
     """
 
     def __init__(
@@ -59,15 +60,15 @@ class RateLimiter:
         self._proxies = settings.trusted_proxies
         most = settings.rate_limit
         self._usual = Limit("requests", most, _MINUTE) if most else None
-        self._health = Limit("health", most * _GENEROUS, _MINUTE) if most else None
+        self._health = Limit("health", most * _HEALTH_FACTOR, _MINUTE) if most else None
         few = settings.login_limit
         self._login = Limit(_LOGIN, few, _MINUTE) if few else None
-        self._account = Limit(_ACCOUNT, few * _ANYWHERE, _MINUTE) if few else None
+        self._account = Limit(_ACCOUNT, few * _ACCOUNT_FACTOR, _MINUTE) if few else None
         self._key = settings.secret_key.encode()
 
     @classmethod
-    async def of(cls, container: AsyncContainer) -> RateLimiter:
-        """As everything is wired."""
+    async def create(cls, container: AsyncContainer) -> RateLimiter:
+        """Create a limiter from the container."""
         return cls(
             await container.get(RateLimits),
             await container.get(Tokens),
@@ -75,118 +76,115 @@ class RateLimiter:
             await container.get(Settings),
         )
 
-    def around(self, app: ASGIApp) -> ASGIApp:
-        """The same application, which lets nobody in who asks too often.
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        """Return an application that rejects requests over the limit.
 
-        It stands before the router, so that paths that do not exist are no way around it.
+        It runs before the router, so that requests to unknown paths count too.
         """
         if self._usual is None and self._login is None:
             return app
 
-        async def limited(scope: Any, receive: Receive, send: Send) -> None:
+        async def limited_app(scope: Any, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
 
-            async def telling(message: Message) -> None:
+            async def send_with_headers(message: Message) -> None:
                 verdict = scope.get(_VERDICT)
                 if message["type"] == "http.response.start" and verdict is not None:
                     message["headers"] = [*message.get("headers", ()), *_headers(verdict)]
                 await send(message)
 
             if self._usual is not None:
-                verdict = await self._limits.hit(*self._asked(scope))
+                verdict = await self._limits.hit(*self._counters(scope))
                 scope[_VERDICT] = verdict
                 if not verdict.allowed:
-                    await _refuse(scope, receive, telling, verdict)
+                    await _reject(scope, receive, send_with_headers, verdict)
                     return
-            await app(scope, receive, telling)
+            await app(scope, receive, send_with_headers)
 
-        return limited
+        return limited_app
 
     async def login_from(self, scope: Any) -> None:
-        """Somebody tries to get in, from an address.
+        """Count an attempt to log in from an address.
 
         Raises:
-            TooManyRequests: too many did from there.
+            TooManyRequests: the address exceeds its limit.
         """
         await self._attempt(scope, self._login, f"address:{address_of(scope, self._proxies)}")
 
     async def login_as(self, scope: Any, email: str) -> None:
-        """Somebody tries to get in, as the owner of an account or of none.
+        """Count an attempt on an account, which may not exist, from any address.
 
-        How many may from one address, `login_from` says; this is about those from everywhere. Whose
-        account it is cannot be told from what is counted.
+        The counter does not reveal the e-mail address.
 
         Raises:
-            TooManyRequests: too many did.
+            TooManyRequests: the account exceeds its limit.
         """
         account = email.strip().casefold().encode(errors="surrogatepass")
-        who = hmac.digest(self._key, account, "sha256").hex()
-        await self._attempt(scope, self._account, f"account:{who}")
+        digest = hmac.digest(self._key, account, "sha256").hex()
+        await self._attempt(scope, self._account, f"account:{digest}")
 
-    async def _attempt(self, scope: Any, limit: Limit | None, who: str) -> None:
+    async def _attempt(self, scope: Any, limit: Limit | None, counter: str) -> None:
         if limit is None:
             return
-        verdict = await self._limits.hit((limit, who))
+        verdict = await self._limits.hit((limit, counter))
         before = scope.get(_VERDICT)
         scope[_VERDICT] = verdict if before is None else Verdict.deciding((before, verdict))
         if not verdict.allowed:
-            raise TooManyRequests(_told(verdict), _seconds(verdict))
+            raise _error(verdict)
 
-    def _asked(self, scope: Any) -> list[tuple[Limit, str]]:
-        """What a request is counted against."""
-        assert self._usual is not None and self._health is not None  # or it is not asked
+    def _counters(self, scope: Any) -> list[tuple[Limit, str]]:
+        """Return the limits and counters of a request."""
+        assert self._usual is not None and self._health is not None  # checked by `wrap`
         address = f"address:{address_of(scope, self._proxies)}"
         if scope["path"].startswith(HEALTH):
             return [(self._health, address)]
-        asked = [(self._usual, address)]
+        counters = [(self._usual, address)]
         for name, value in scope["headers"]:
             if name == b"authorization":
-                try:
+                with suppress(NotAuthenticated):  # the route rejects the request
                     token = parse_bearer_token(value.decode("latin-1"))
                     owner = self._tokens.authenticate(token, self._clock()).owner
-                except NotAuthenticated:  # which whoever answers says
-                    break
-                asked.append((self._usual, f"user:{owner}"))
+                    counters.append((self._usual, f"user:{owner}"))
                 break
-        return asked
+        return counters
 
 
 async def limit_login_attempts(
     connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler
 ) -> None:
-    """A guard of routes through which strangers get in, by what can be guessed.
+    """Guard: limit the attempts to log in or register from one address.
 
     Raises:
-        TooManyRequests: too many tried, from one address.
+        TooManyRequests: the address exceeds its limit.
     """
-    await connection.app.state.limiting.login_from(connection.scope)
+    await connection.app.state.rate_limiter.login_from(connection.scope)
 
 
 def address_of(scope: Any, proxies: int) -> str:
-    """Who asks: the address at the other end, or what the outermost proxy of ours says it was.
+    """Return the address of the client: of the connection, or as trusted proxies report it.
 
-    Each proxy adds to X-Forwarded-For, on the right, from whom it heard. What stands further to the
-    left anybody may have written, and without proxies all of it.
+    Each proxy appends the address of its peer to X-Forwarded-For. Entries further to the left than
+    the trusted proxies wrote can be forged, and without proxies all entries can.
 
     Args:
         scope: Of the request.
-        proxies: How many stand in front of us.
+        proxies: Number of trusted proxies in front of the server.
     """
     client = scope.get("client")
     host = str(client[0]) if client else "unknown"
     if proxies:
-        said = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-        hops = said.decode("latin-1").split(",") if said else []
+        header = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        hops = header.decode("latin-1").split(",") if header else []
         if len(hops) >= proxies:
             host = hops[-proxies].strip()
-    return _household(host[:100])
+    return _network_of(host[:100])
 
 
 @lru_cache(4096)
-def _household(host: str) -> str:
-    """A host without its port; of IPv6 the network, as one customer has all addresses in it."""
+def _network_of(host: str) -> str:
+    """Return a host without its port; for IPv6 its /64 network, which one customer owns."""
     bare = host.strip("[]") if "]:" not in host else host[1 : host.index("]:")]
     if bare.count(":") == 1:
         bare = bare.partition(":")[0]
@@ -216,17 +214,17 @@ def _headers(verdict: Verdict) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _told(verdict: Verdict) -> str:
-    entering = verdict.limit.name in (_LOGIN, _ACCOUNT)
-    what = "attempts to log in or register" if entering else "requests"
-    return (
-        f"more than {verdict.limit.most} {what} within a minute; "
-        f"try again in {_seconds(verdict)} seconds"
+def _error(verdict: Verdict) -> TooManyRequests:
+    is_login = verdict.limit.name in (_LOGIN, _ACCOUNT)
+    subject = "attempts to log in or register" if is_login else "requests"
+    seconds = _seconds(verdict)
+    return TooManyRequests(
+        f"more than {verdict.limit.most} {subject} within a minute; try again in {seconds} seconds",
+        seconds,
     )
 
 
-async def _refuse(scope: Any, receive: Receive, send: Send, verdict: Verdict) -> None:
+async def _reject(scope: Any, receive: Receive, send: Send, verdict: Verdict) -> None:
     request: Request[Any, Any, Any] = Request(scope, receive, send)
-    problem = to_problem(TooManyRequests(_told(verdict), _seconds(verdict)))
-    response = problem.to_response(request).to_asgi_response(None, request)
+    response = to_problem(_error(verdict)).to_response(request).to_asgi_response(None, request)
     await response(scope, receive, send)

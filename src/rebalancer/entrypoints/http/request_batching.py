@@ -1,7 +1,7 @@
-"""Asks that arrive while others are being answered are answered together.
+"""Micro-batching: requests that arrive while a batch runs form the next batch.
 
-A policy decides for twenty portfolios nearly as fast as for one, and one transaction keeps twenty
-answers. Nobody waits for company: an ask that comes alone is answered alone, at once.
+A policy computes twenty proposals nearly as fast as one, and one transaction stores all of them. A
+request never waits for others to arrive: if it is alone, it is handled alone at once.
 """
 
 from __future__ import annotations
@@ -13,90 +13,97 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from rebalancer.entrypoints.http.threads import run_in_thread
 
-Ask = TypeVar("Ask")
-Answer = TypeVar("Answer")
-Asked = TypeVar("Asked", contravariant=True)
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+RequestIn = TypeVar("RequestIn", contravariant=True)
 
 
-class BatchHandler(Protocol[Asked, Answer]):
-    """Who answers."""
+class BatchHandler(Protocol[RequestIn, Result]):
+    """Handles a batch of requests."""
 
-    def compute(self, asks: Sequence[Asked]) -> Sequence[Answer | Exception]:
-        """One answer or error for each ask, in order."""
+    def compute(self, requests: Sequence[RequestIn]) -> Sequence[Result | Exception]:
+        """Return one result or error for each request, in order."""
 
-    def store(self, answers: Sequence[Answer | Exception]) -> None:
-        """Keep them."""
+    def store(self, results: Sequence[Result | Exception]) -> None:
+        """Store the results."""
 
 
-class RequestBatcher(Generic[Ask, Answer]):
-    """Gathers asks of one event loop.
+class RequestBatcher(Generic[Request, Result]):
+    """Batches the requests of one event loop.
 
     Attributes:
-        brief: Whether an ask is considered in less time than threads take to make way for each
-            other. If all of a group are, the loop considers them itself, and those who come
-            meanwhile are the next group; they are kept in a thread, as that may mean to wait.
-        most: Asks that are answered together.
-        hands: Groups that are answered side by side, so that a slow one does not hold up all.
+        is_quick: Returns whether computing a request takes less time than a switch of threads. The
+            event loop itself computes a batch of such requests, and requests that arrive meanwhile
+            form the next batch. Results are always stored in a thread, as the store may block.
+        max_batch: Most requests in one batch.
+        concurrency: Batches that run at the same time, so that a slow one does not block all.
     """
 
     def __init__(
-        self, *, brief: Callable[[Ask], bool] = lambda _: False, most: int = 32, hands: int = 2
+        self,
+        *,
+        is_quick: Callable[[Request], bool] = lambda _: False,
+        max_batch: int = 32,
+        concurrency: int = 2,
     ) -> None:
-        """Begin with nobody waiting."""
-        self.brief, self.most, self.hands = brief, most, hands
-        self._waiting: deque[tuple[Ask, asyncio.Future[Answer]]] = deque()
-        self._busy: set[asyncio.Task[Any] | None] = set()
+        """Start with an empty queue."""
+        self.is_quick, self.max_batch, self.concurrency = is_quick, max_batch, concurrency
+        self._waiting: deque[tuple[Request, asyncio.Future[Result]]] = deque()
+        self._running: set[asyncio.Task[Any] | None] = set()
 
-    async def __call__(self, handler: BatchHandler[Ask, Answer], ask: Ask) -> Answer:
-        """The answer to one ask.
+    async def __call__(self, handler: BatchHandler[Request, Result], request: Request) -> Result:
+        """Return the result of one request.
 
         Raises:
-            Exception: the error that was given for this ask, or that ended all of them.
+            Exception: the error of this request, or of its batch.
         """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((ask, future))
-        if len(self._busy) < self.hands:
-            self._busy.add(asyncio.create_task(self._serve_all(handler)))
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, future))
+        if len(self._running) < self.concurrency:
+            self._running.add(asyncio.create_task(self._run_batches(handler)))
         return await future
 
-    async def _serve_all(self, handler: BatchHandler[Ask, Answer]) -> None:
+    async def _run_batches(self, handler: BatchHandler[Request, Result]) -> None:
         try:
             while self._waiting:
-                await self._serve(handler)
+                await self._run_batch(handler)
         finally:
-            # At once: when the task's callbacks run, an ask may have come that counts on it.
-            self._busy.discard(asyncio.current_task())
+            # Here and not in a callback of the task: a request that arrives before the callback
+            # runs would rely on this task.
+            self._running.discard(asyncio.current_task())
 
-    async def _serve(self, handler: BatchHandler[Ask, Answer]) -> None:
-        group = [self._waiting.popleft() for _ in range(min(self.most, len(self._waiting)))]
-        answers: Sequence[Answer | Exception]
+    async def _run_batch(self, handler: BatchHandler[Request, Result]) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
+        results: Sequence[Result | Exception]
         try:
-            answers = await self._answers(handler, [ask for ask, _ in group])
+            results = await self._handle(handler, [request for request, _ in batch])
         except Exception as error:
-            answers = [error] * len(group)
-            if len(group) > 1:  # so that one whose ask is a trap does not fail the others
-                answers = [await self._alone(handler, ask) for ask, _ in group]
-        for (_, future), one in zip(group, answers, strict=True):
-            if future.done():  # its asker has gone
+            results = [error] * len(batch)
+            if len(batch) > 1:  # one request must not fail the others
+                results = [await self._handle_alone(handler, request) for request, _ in batch]
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():  # the client has disconnected
                 continue
-            if isinstance(one, Exception):
-                future.set_exception(one)
+            if isinstance(result, Exception):
+                future.set_exception(result)
             else:
-                future.set_result(one)
+                future.set_result(result)
 
-    async def _answers(
-        self, handler: BatchHandler[Ask, Answer], asks: list[Ask]
-    ) -> Sequence[Answer | Exception]:
-        if all(map(self.brief, asks)):
-            answers = handler.compute(asks)
+    async def _handle(
+        self, handler: BatchHandler[Request, Result], requests: list[Request]
+    ) -> Sequence[Result | Exception]:
+        if all(map(self.is_quick, requests)):
+            results = handler.compute(requests)
         else:
-            answers = await run_in_thread(handler.compute, asks)
-        await run_in_thread(handler.store, answers)
-        return answers
+            results = await run_in_thread(handler.compute, requests)
+        await run_in_thread(handler.store, results)
+        return results
 
-    async def _alone(self, handler: BatchHandler[Ask, Answer], ask: Ask) -> Answer | Exception:
+    async def _handle_alone(
+        self, handler: BatchHandler[Request, Result], request: Request
+    ) -> Result | Exception:
         try:
-            (one,) = await self._answers(handler, [ask])
+            (result,) = await self._handle(handler, [request])
         except Exception as error:
             return error
-        return one
+        return result

@@ -1,7 +1,7 @@
-"""From the event loop to plain functions, and back.
+"""Run blocking functions without blocking the event loop.
 
-Use cases are plain functions, and run in threads so that the loop goes on meanwhile. An embedded
-store reads one row in less time than it takes to reach a thread: there the loop asks it itself.
+Use cases are blocking functions. An embedded store reads a row in less time than a thread takes to
+start: the event loop runs such a read inline.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 async def run_in_thread(function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
-    """For whatever takes its time."""
+    """Run a slow function in a thread."""
     return await sync_to_thread(function, *arguments, **options)
 
 
 async def run_inline(function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
-    """For what is done before a thread would have begun."""
+    """Run a function that takes less time than handing it to a thread."""
     return function(*arguments, **options)

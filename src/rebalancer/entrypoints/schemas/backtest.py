@@ -6,7 +6,6 @@ from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-import msgspec
 from msgspec import Meta, field
 
 from rebalancer.application.backtests import BacktestRequest
@@ -29,6 +28,7 @@ from rebalancer.entrypoints.schemas.wire import (
     Symbol,
     View,
     documented_default,
+    view_of,
 )
 
 _CAPITAL = BacktestRequest(policies=()).capital
@@ -136,4 +136,4 @@ class SeriesView(View, frozen=True, kw_only=True):
 
 def backtest_view(job: Job) -> BacktestView:
     """Show a backtest to its owner."""
-    return msgspec.convert(job, BacktestView, from_attributes=True)
+    return view_of(job, BacktestView)

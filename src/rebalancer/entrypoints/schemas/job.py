@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import msgspec
 from msgspec import Meta
 
 from rebalancer.domain.jobs.job import Job, JobState
-from rebalancer.entrypoints.schemas.wire import View
+from rebalancer.entrypoints.schemas.wire import View, view_of
 
 
 class JobView(View, frozen=True, kw_only=True):
@@ -41,4 +40,4 @@ class JobEvent(View, frozen=True, kw_only=True):
 
 def job_view(job: Job) -> JobView:
     """Show a job to its owner."""
-    return msgspec.convert(job, JobView, from_attributes=True)
+    return view_of(job, JobView)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -14,6 +15,7 @@ from msgspec import Meta
 
 from rebalancer.domain.errors import InvalidRequest
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
@@ -100,6 +102,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """Schema of a JSON object in a response; every field is always present."""
 
 
+V = TypeVar("V", bound=View)
+
+
+def view_of(source: object, view: type[V]) -> V:
+    """Make a view from a mapping, or from an object whose attributes have the names of fields."""
+    return msgspec.convert(source, view, from_attributes=True)
+
+
 class Page(View, Generic[T], frozen=True, kw_only=True):
     """One page of a list."""
 
@@ -107,6 +117,21 @@ class Page(View, Generic[T], frozen=True, kw_only=True):
     next: Annotated[
         str | None, Meta(description="Cursor of the next page; null on the last page.")
     ] = None
+
+
+def paginate(
+    found: Sequence[S], limit: int, *, show: Callable[[S], T], cursor: Callable[[S], object]
+) -> Page[T]:
+    """Make a page of what a query found.
+
+    Args:
+        found: At most ``limit + 1`` items; one more than the limit shows that another page exists.
+        limit: Most items on the page.
+        show: Makes the view of an item.
+        cursor: Returns what the next page starts after.
+    """
+    following = str(cursor(found[limit - 1])) if len(found) > limit else None
+    return Page(items=[show(item) for item in found[:limit]], next=following)
 
 
 def parse_json(text: bytes, *, field: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`/api/portfolios/{id}/performance`: how a portfolio did."""
+"""`/api/portfolios/{id}/performance`: measure the performance of a portfolio."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ from rebalancer.entrypoints.schemas.wire import View
 
 
 class LineView(View, frozen=True, kw_only=True):
-    """One way that the same contributions went, or could have gone."""
+    """Performance of the contributions under one policy."""
 
     name: str
     final_value: float
     time_weighted_return: float | None
     time_weighted_return_a_year: float | None
     money_weighted_return: Annotated[
-        float | None, Meta(description="XIRR: a year, and it counts when money came and went.")
+        float | None, Meta(description="XIRR: annual; depends on the dates of cash flows.")
     ]
     volatility: float | None
     max_drawdown: float | None
-    values: Annotated[list[float], Meta(description="Worth at each of the dates.")]
+    values: Annotated[list[float], Meta(description="Value on each date.")]
 
 
 class PerformanceView(View, frozen=True, kw_only=True):
-    """How a portfolio did, from its first entry to the last close."""
+    """Performance of a portfolio from its first entry to the last close."""
 
     portfolio_id: UUID
     currency: str
     first: date
     last: date
-    contributed: Annotated[float, Meta(description="Paid in less taken out.")]
-    gain: Annotated[float, Meta(description="Worth at the last close, less contributed.")]
+    contributed: Annotated[float, Meta(description="Deposits minus withdrawals.")]
+    gain: Annotated[float, Meta(description="Value at the last close minus contributions.")]
     costs: float
     dividends: float
     portfolio: LineView
     no_rebalancing: LineView
     benchmark: LineView
     dates: list[date]
-    contributions: Annotated[list[float], Meta(description="Contributed until each date.")]
+    contributions: Annotated[list[float], Meta(description="Contributions up to each date.")]
 
 
 @get(
     "/{portfolio_id:uuid}/performance",
-    summary="How a portfolio did",
+    summary="Measure performance",
     responses=problem_responses(401, 404, 422),
 )
 @inject
@@ -68,14 +68,13 @@ async def measure_performance(
         str | None,
         QueryParameter(
             max_length=32,
-            description="A symbol; left out, the targets, rebalanced monthly, net of 10 bps.",
+            description="Symbol of an asset. Default: the targets, rebalanced monthly at 10 bps.",
         ),
     ] = None,
 ) -> PerformanceView:
-    """What it became, beside what the same contributions would have become otherwise.
+    """Compare a portfolio with holding it unchanged and with a benchmark.
 
-    Closes are adjusted for dividends, so that a dividend which the prices hold already must not be
-    recorded.
+    Closes are adjusted for dividends: do not record a dividend that the prices already include.
     """
     portfolio, record = await sync_to_thread(use, portfolio_id, owner=owner, benchmark=benchmark)
     return _performance_view(portfolio, record)
@@ -113,7 +112,7 @@ def _line_view(line: Line) -> LineView:
     )
 
 
-performance = Router(
+router = Router(
     "/portfolios",
     route_handlers=[measure_performance],
     dependencies=OWNER,

@@ -1,4 +1,4 @@
-"""`/api/rebalance`: what to trade now, what it costs, why, and why not; and then doing it."""
+"""`/api/rebalance`: request, read, accept and reject proposals."""
 
 from __future__ import annotations
 
@@ -36,15 +36,13 @@ from rebalancer.entrypoints.schemas.proposal import (
     proposal_view,
     worksheet_text,
 )
-from rebalancer.entrypoints.schemas.wire import (
-    Page,
-)
+from rebalancer.entrypoints.schemas.wire import Page, paginate
 
 _ON_PAPER, _NO_REMARK = AcceptBody(), RejectBody()
 
 
 @post(
-    "/predict", summary="Ask for a proposal", responses=problem_responses(401, 404, 413, 415, 422)
+    "/predict", summary="Request a proposal", responses=problem_responses(401, 404, 413, 415, 422)
 )
 @inject
 async def predict(
@@ -55,9 +53,9 @@ async def predict(
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
 ) -> Response[ProposalView]:
-    """Say what a portfolio should trade, what it costs, why, and why not; and keep the answer.
+    """Compute and store a proposal: what to trade, what it costs, why, and why not.
 
-    It can be accepted for 24 hours, as long as neither the portfolio nor the last close changes.
+    It can be accepted for 24 hours, unless the portfolio or the last close changes.
     """
     ask = ProposalRequest(
         data.portfolio_id,
@@ -77,7 +75,7 @@ async def predict(
     )
 
 
-@get("/", summary="My proposals", responses=problem_responses(401, 404))
+@get("/", summary="List proposals", responses=problem_responses(401, 404))
 @inject
 async def list_proposals(
     owner: Owner,
@@ -87,15 +85,14 @@ async def list_proposals(
     limit: Limit = 20,
     before: Cursor = None,
 ) -> Page[ProposalView]:
-    """Proposals for whoever asks, or for one portfolio, the latest first."""
+    """List the proposals of all your portfolios or of one, latest first."""
     found = await sync_to_thread(
         use.all, owner, portfolio_id=portfolio_id, before=before, limit=limit + 1, now=clock()
     )
-    following = str(found[limit - 1].record.id) if len(found) > limit else None
-    return Page(items=[proposal_view(one) for one in found[:limit]], next=following)
+    return paginate(found, limit, show=proposal_view, cursor=lambda one: one.record.id)
 
 
-@get("/{proposal_id:uuid}", summary="A proposal", responses=problem_responses(401, 404))
+@get("/{proposal_id:uuid}", summary="Get a proposal", responses=problem_responses(401, 404))
 @inject
 async def read_proposal(
     proposal_id: FromPath[UUID],
@@ -104,7 +101,7 @@ async def read_proposal(
     use: FromDishka[ReadProposals],
     clock: FromDishka[Clock],
 ) -> ProposalView:
-    """A proposal, as it stands now."""
+    """Get a proposal and its current stage."""
     return proposal_view(await state.read_row(use, proposal_id, owner=owner, now=clock()))
 
 
@@ -123,11 +120,11 @@ async def accept(
     data: JSONBody[AcceptBody] = _ON_PAPER,
     key: Key = None,
 ) -> Response[ProposalView]:
-    """Agree to a proposal: on paper it is executed at once, and stands in the ledger."""
-    current, before = await sync_to_thread(
+    """Accept a proposal. In paper mode its orders are executed and recorded at once."""
+    current, replayed = await sync_to_thread(
         use, proposal_id, owner=owner, mode=Mode(data.mode), key=key, now=clock()
     )
-    return Response(proposal_view(current), headers=replay_headers(before))
+    return Response(proposal_view(current), headers=replay_headers(replayed))
 
 
 @post(
@@ -144,14 +141,14 @@ async def reject(
     clock: FromDishka[Clock],
     data: JSONBody[RejectBody] = _NO_REMARK,
 ) -> ProposalView:
-    """Decline a proposal."""
+    """Reject a proposal; it can no longer be accepted."""
     current = await sync_to_thread(use, proposal_id, owner=owner, remark=data.remark, now=clock())
     return proposal_view(current)
 
 
 @get(
     "/{proposal_id:uuid}/worksheet",
-    summary="A proposal as a worksheet",
+    summary="Get a proposal as a worksheet",
     media_type="text/csv",
     responses=problem_responses(401, 404)
     | {
@@ -167,10 +164,10 @@ async def worksheet(
     use: FromDishka[ReadProposals],
     clock: FromDishka[Clock],
 ) -> Response[str]:
-    """The orders as a CSV, to be carried out elsewhere.
+    """Get the orders as CSV, to execute them elsewhere.
 
-    Accept the proposal with the mode `worksheet`, trade, and record what was traded with
-    `POST /api/portfolios/{id}/transactions` and the proposal's id.
+    Accept the proposal in the mode `worksheet`, trade, and record the trades with
+    `POST /api/portfolios/{id}/transactions` and the id of the proposal.
     """
     current = await sync_to_thread(use, proposal_id, owner=owner, now=clock())
     name = f"worksheet-{current.record.proposal.as_of}.csv"
@@ -181,20 +178,20 @@ async def worksheet(
     )
 
 
-def brief(ask: ProposalRequest) -> bool:
-    """Whether an ask is considered within a few milliseconds, whatever the universe."""
-    return not ask.compared and _looks_at_no_prices(ask.policy_name)
+def is_quick(request: ProposalRequest) -> bool:
+    """Return whether a proposal takes a few milliseconds, however many assets there are."""
+    return not request.compared and _needs_one_close(request.policy_name)
 
 
 @lru_cache(maxsize=256)
-def _looks_at_no_prices(policy_name: str) -> bool:
+def _needs_one_close(policy_name: str) -> bool:
     try:
         return policy(policy_name).lookback == 1
     except InvalidRequest:
-        return False  # a learned policy, which looks at a year; or nobody
+        return False  # a learned policy, which needs a year of closes, or an unknown one
 
 
-rebalance = Router(
+router = Router(
     "/rebalance",
     route_handlers=[predict, list_proposals, read_proposal, accept, reject, worksheet],
     dependencies=OWNER,

@@ -1,4 +1,4 @@
-"""`/api/backtest`: whether a policy was any good."""
+"""`/api/backtest`: test policies on history."""
 
 from __future__ import annotations
 
@@ -41,31 +41,35 @@ async def start(
     ids: FromDishka[Ids],
     key: Key = None,
 ) -> Response[BacktestView]:
-    """Try policies on the store's prices, in the background; ask for its status then."""
+    """Start a backtest of policies in the background; poll its status for the results."""
     try:
         job, replayed = await sync_to_thread(
             use, data.request(), key=key, id=ids(), owner=owner, now=clock()
         )
     except InvalidRequest as error:
-        if error.field == "risk_free" and data.risk_free_symbol is not None:  # as it was sent
+        if error.field == "risk_free" and data.risk_free_symbol is not None:
             raise InvalidRequest(error.message, field="risk_free_symbol", code=error.code) from None
         raise
     headers = replay_headers(replayed) | {"Location": f"/api/backtest/{job.id}/status"}
     return Response(backtest_view(job), headers=headers)
 
 
-@get("/{job_id:uuid}/status", summary="How a backtest goes", responses=problem_responses(401, 404))
+@get(
+    "/{job_id:uuid}/status",
+    summary="Get the status of a backtest",
+    responses=problem_responses(401, 404),
+)
 @inject
 async def status(
     job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
 ) -> BacktestView:
-    """How far it is; its results when it has succeeded."""
+    """Get the progress of a backtest, and its results once it has succeeded."""
     return backtest_view(await state.read_row(use, job_id, owner=owner))
 
 
 @get(
     "/{job_id:uuid}/series",
-    summary="How policies did over time",
+    summary="Get the values over time",
     responses=problem_responses(401, 404, 409),
 )
 @inject
@@ -74,21 +78,19 @@ async def series(
     owner: Owner,
     use: FromDishka[ReadSeries],
     policy: Annotated[
-        str | None, QueryParameter(max_length=100, description="Only this one.")
+        str | None, QueryParameter(max_length=100, description="Return this policy only.")
     ] = None,
     points: Annotated[
         int | None,
-        QueryParameter(
-            ge=2, le=10_000, description="So many dates at most, evenly apart, for a chart."
-        ),
+        QueryParameter(ge=2, le=10_000, description="Most dates, evenly spaced, for a chart."),
     ] = None,
 ) -> SeriesView:
-    """Of a backtest that has succeeded."""
+    """Get the value of each policy over time, once the backtest has succeeded."""
     dates, values = await sync_to_thread(use, job_id, owner=owner, policy=policy, points=points)
     return SeriesView(id=job_id, dates=dates, values=values)
 
 
-backtests = Router(
+router = Router(
     "/backtest",
     route_handlers=[start, status, series],
     dependencies=OWNER,

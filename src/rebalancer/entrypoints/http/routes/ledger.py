@@ -1,4 +1,4 @@
-"""`/api/portfolios/{id}/cash-flows` and `/transactions`: what happened, written down and read."""
+"""`/api/portfolios/{id}/cash-flows` and `/transactions`: record and list transactions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
-from rebalancer.entrypoints.http.portfolios import etag
+from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, etag, replay_headers
 from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_view
 from rebalancer.entrypoints.schemas.wire import (
     MOST_ASSETS,
@@ -37,23 +36,24 @@ from rebalancer.entrypoints.schemas.wire import (
     View,
     documented_default,
     format_decimal,
+    paginate,
 )
 
 
 class CashFlowBody(Body, frozen=True, kw_only=True):
-    """Money that came or went."""
+    """A cash flow of a portfolio."""
 
     kind: Literal["deposit", "withdrawal", "fee", "dividend"]
     amount: NonNegative
     on: Annotated[
-        date | None, Meta(description="The market day; left out, that of the last close.")
+        date | None, Meta(description="The market day; default: the day of the last close.")
     ] = None
-    symbol: Annotated[Symbol | None, Meta(description="What paid the dividend.")] = None
+    symbol: Annotated[Symbol | None, Meta(description="The asset that paid the dividend.")] = None
     note: Line = ""
 
 
 class TradeBody(Body, frozen=True, kw_only=True):
-    """A trade that was made elsewhere."""
+    """A trade executed outside this service."""
 
     side: Literal["buy", "sell"]
     symbol: Symbol
@@ -65,23 +65,23 @@ class TradeBody(Body, frozen=True, kw_only=True):
 
 
 class TradesBody(Body, frozen=True, kw_only=True):
-    """Trades that were made elsewhere, from a worksheet or on one's own."""
+    """Trades executed outside this service, from a worksheet or independently."""
 
     trades: Annotated[list[TradeBody], Meta(min_length=1, max_length=MOST_ASSETS)]
     proposal_id: Annotated[
-        UUID | None, Meta(description="The accepted proposal that they carry out.")
+        UUID | None, Meta(description="The accepted proposal that these trades execute.")
     ] = None
 
 
 class EntryView(View, frozen=True, kw_only=True):
-    """One line of a ledger."""
+    """An entry of the ledger."""
 
     id: UUID
     kind: EntryKind
-    on: Annotated[date, Meta(description="The market day on which it counts.")]
-    recorded: Annotated[datetime, Meta(description="When it was written down.")]
+    on: Annotated[date, Meta(description="The market day on which it takes effect.")]
+    recorded: Annotated[datetime, Meta(description="When it was recorded.")]
     amount: str
-    cash: Annotated[str, Meta(description="What it adds to cash.")]
+    cash: Annotated[str, Meta(description="Change of cash.")]
     symbol: str | None
     quantity: str | None
     price: str | None
@@ -91,14 +91,14 @@ class EntryView(View, frozen=True, kw_only=True):
 
 
 class CashFlowView(View, frozen=True, kw_only=True):
-    """What was written down, and the portfolio with it."""
+    """The recorded entry and the updated portfolio."""
 
     entry: EntryView
     portfolio: PortfolioView
 
 
 class TradesView(View, frozen=True, kw_only=True):
-    """What was written down, and the portfolio with it."""
+    """The recorded entries and the updated portfolio."""
 
     entries: list[EntryView]
     portfolio: PortfolioView
@@ -106,7 +106,7 @@ class TradesView(View, frozen=True, kw_only=True):
 
 @post(
     "/{portfolio_id:uuid}/cash-flows",
-    summary="Record money that came or went",
+    summary="Record a cash flow",
     responses=problem_responses(401, 404, 409, 412, 413, 415, 422),
 )
 @inject
@@ -119,23 +119,25 @@ async def record_cash_flow(
     ids: FromDishka[Ids],
     key: Key = None,
 ) -> Response[CashFlowView]:
-    """Write a deposit, a withdrawal, a fee or a dividend into the ledger.
+    """Record a deposit, a withdrawal, a fee or a dividend in the ledger.
 
-    A deposit waits to be invested by the next proposal, whatever the policy's schedule.
+    The next proposal invests a deposit, regardless of the policy's schedule.
     """
     flow = CashFlow(
         EntryKind(data.kind), Decimal(data.amount), data.on, data.symbol, note=data.note
     )
-    entry, valued, before = await sync_to_thread(
+    entry, valued, replayed = await sync_to_thread(
         use, flow, portfolio_id=portfolio_id, owner=owner, key=key, id=ids(), now=clock()
     )
     view = CashFlowView(entry=entry_view(entry), portfolio=portfolio_view(valued))
-    return Response(view, status_code=201, headers=replay_headers(before) | {"ETag": etag(valued)})
+    return Response(
+        view, status_code=201, headers=replay_headers(replayed) | {"ETag": etag(valued)}
+    )
 
 
 @post(
     "/{portfolio_id:uuid}/transactions",
-    summary="Record trades made elsewhere",
+    summary="Record trades",
     responses=problem_responses(401, 404, 409, 412, 413, 415, 422),
 )
 @inject
@@ -148,7 +150,7 @@ async def record_trades(
     ids: FromDishka[Ids],
     key: Key = None,
 ) -> Response[TradesView]:
-    """Write trades into the ledger, all or none; with a proposal's id they carry it out."""
+    """Record trades executed elsewhere, all or none; a proposal's id marks it as executed."""
     trades = [
         Trade(
             EntryKind(one.side),
@@ -161,7 +163,7 @@ async def record_trades(
         )
         for one in data.trades
     ]
-    entries, valued, before = await sync_to_thread(
+    entries, valued, replayed = await sync_to_thread(
         use,
         trades,
         portfolio_id=portfolio_id,
@@ -174,12 +176,14 @@ async def record_trades(
     view = TradesView(
         entries=[entry_view(entry) for entry in entries], portfolio=portfolio_view(valued)
     )
-    return Response(view, status_code=201, headers=replay_headers(before) | {"ETag": etag(valued)})
+    return Response(
+        view, status_code=201, headers=replay_headers(replayed) | {"ETag": etag(valued)}
+    )
 
 
 @get(
     "/{portfolio_id:uuid}/transactions",
-    summary="A portfolio's ledger",
+    summary="List transactions",
     responses=problem_responses(401, 404),
 )
 @inject
@@ -190,14 +194,13 @@ async def list_transactions(
     limit: Limit = 50,
     before: Cursor = None,
 ) -> Page[EntryView]:
-    """Entries of the ledger, the latest written first."""
+    """List the entries of the ledger, latest recorded first."""
     found = await sync_to_thread(use, portfolio_id, owner=owner, before=before, limit=limit + 1)
-    following = str(found[limit - 1].id) if len(found) > limit else None
-    return Page(items=[entry_view(entry) for entry in found[:limit]], next=following)
+    return paginate(found, limit, show=entry_view, cursor=lambda entry: entry.id)
 
 
 def entry_view(entry: Entry) -> EntryView:
-    """A line of a ledger."""
+    """Show an entry of a ledger."""
     return EntryView(
         id=entry.id,
         kind=entry.kind,
@@ -214,7 +217,7 @@ def entry_view(entry: Entry) -> EntryView:
     )
 
 
-ledger = Router(
+router = Router(
     "/portfolios",
     route_handlers=[record_cash_flow, record_trades, list_transactions],
     dependencies=OWNER,

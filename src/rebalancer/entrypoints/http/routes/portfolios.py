@@ -1,8 +1,7 @@
-"""`/api/portfolios`: opened, looked at, revised, closed."""
+"""`/api/portfolios`: create, read, update and close portfolios."""
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
@@ -25,15 +24,14 @@ from rebalancer.application.portfolios import (
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import VersionRequired, problem_responses
-from rebalancer.entrypoints.http.parameters import ETAG, Cursor, IfMatch, Limit
-from rebalancer.entrypoints.schemas.decoding import Malformed
+from rebalancer.entrypoints.http.parameters import Cursor, IfMatch, Limit, etag, version_of
 from rebalancer.entrypoints.schemas.portfolio import (
     MandateBody,
     OpeningBody,
     PortfolioView,
     portfolio_view,
 )
-from rebalancer.entrypoints.schemas.wire import Page
+from rebalancer.entrypoints.schemas.wire import Page, paginate
 
 
 @post("/", summary="Open a portfolio", responses=problem_responses(401, 413, 415, 422))
@@ -45,7 +43,7 @@ async def open_portfolio(
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
 ) -> Response[PortfolioView]:
-    """Take a portfolio into keeping, with cash and holdings that it begins with."""
+    """Create a portfolio with its initial cash and holdings."""
     valued = await sync_to_thread(
         use,
         data.mandate(),
@@ -57,25 +55,24 @@ async def open_portfolio(
         owner=owner,
         now=clock(),
     )
-    answer = _tagged(valued)
-    answer.headers["Location"] = f"/api/portfolios/{valued.portfolio.id}"
-    return answer
+    response = _respond(valued)
+    response.headers["Location"] = f"/api/portfolios/{valued.portfolio.id}"
+    return response
 
 
-@get("/", summary="My portfolios", responses=problem_responses(401))
+@get("/", summary="List portfolios", responses=problem_responses(401))
 @inject
 async def list_portfolios(
     owner: Owner, use: FromDishka[ReadPortfolio], limit: Limit = 50, after: Cursor = None
 ) -> Page[PortfolioView]:
-    """Portfolios of whoever asks, the oldest first."""
+    """List your portfolios, oldest first."""
     found = await sync_to_thread(use.all, owner, after=after, limit=limit + 1)
-    following = str(found[limit - 1].portfolio.id) if len(found) > limit else None
-    return Page(items=[portfolio_view(one) for one in found[:limit]], next=following)
+    return paginate(found, limit, show=portfolio_view, cursor=lambda one: one.portfolio.id)
 
 
 @get(
     "/{portfolio_id:uuid}",
-    summary="A portfolio",
+    summary="Get a portfolio",
     responses=problem_responses(401, 404)
     | {304: ResponseSpec(None, description="Not modified", generate_examples=False)},
 )
@@ -87,17 +84,17 @@ async def read_portfolio(
     use: FromDishka[ReadPortfolio],
     if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
 ) -> Response[PortfolioView]:
-    """A portfolio, valued at the last close."""
+    """Get a portfolio, valued at the last close."""
     valued = await state.read_row(use, portfolio_id, owner=owner)
     tag = etag(valued)
     if if_none_match is not None and (tag in if_none_match or if_none_match == "*"):
         return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]  # 304 has no body
-    return _tagged(valued)
+    return _respond(valued)
 
 
 @put(
     "/{portfolio_id:uuid}",
-    summary="Revise a portfolio",
+    summary="Update a portfolio",
     responses=problem_responses(401, 404, 412, 413, 415, 422, 428),
 )
 @inject
@@ -109,16 +106,21 @@ async def revise_portfolio(
     clock: FromDishka[Clock],
     if_match: IfMatch = None,
 ) -> Response[PortfolioView]:
-    """Replace what is wanted of a portfolio. What is left out takes its default."""
+    """Replace the targets, the profile and the preferences. A missing field takes its default."""
     if if_match is None:
         raise VersionRequired(
-            "send the header If-Match with the ETag that GET gave you, so that no change of "
-            "somebody else is lost"
+            "the header If-Match is missing; send the ETag that GET returned, so that you do not "
+            "overwrite a change of another client"
         )
     valued = await sync_to_thread(
-        use, data.mandate(), id=portfolio_id, owner=owner, version=_version(if_match), now=clock()
+        use,
+        data.mandate(),
+        id=portfolio_id,
+        owner=owner,
+        version=version_of(if_match),
+        now=clock(),
     )
-    return _tagged(valued)
+    return _respond(valued)
 
 
 @delete(
@@ -132,33 +134,16 @@ async def close_portfolio(
     clock: FromDishka[Clock],
     if_match: IfMatch = None,
 ) -> None:
-    """Put a portfolio away. It is found no more; its ledger is kept for the record."""
-    version = None if if_match is None else _version(if_match)
+    """Close a portfolio. It disappears from the API; its ledger is archived."""
+    version = None if if_match is None else version_of(if_match)
     await sync_to_thread(use, portfolio_id, owner=owner, version=version, now=clock())
 
 
-def etag(valued: ValuedPortfolio) -> str:
-    """What tells this state of a portfolio from any other."""
-    return f'"{valued.portfolio.version}.{valued.as_of}"'
-
-
-def _tagged(valued: ValuedPortfolio) -> Response[PortfolioView]:
+def _respond(valued: ValuedPortfolio) -> Response[PortfolioView]:
     return Response(portfolio_view(valued), headers={"ETag": etag(valued)})
 
 
-def _version(if_match: str) -> int:
-    """The version that an ETag begins with.
-
-    Raises:
-        Malformed: it is none of ours.
-    """
-    found = re.fullmatch(ETAG, if_match)
-    if found is None:
-        raise Malformed('is no ETag of ours, such as "3.2022-12-28"', field="If-Match")
-    return int(found["version"])
-
-
-portfolios = Router(
+router = Router(
     "/portfolios",
     route_handlers=[
         open_portfolio,

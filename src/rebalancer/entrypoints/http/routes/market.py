@@ -1,4 +1,4 @@
-"""`/api/market`: what is known of the market."""
+"""`/api/market`: search assets, read prices and the market regime."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from msgspec import Meta
 
 from rebalancer.application.market_data import (
     DescribeRegime,
+    FoundAsset,
     PriceInterval,
     ReadCloses,
     SearchAssets,
 )
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Limit
-from rebalancer.entrypoints.schemas.wire import Page, View
+from rebalancer.entrypoints.schemas.wire import Page, View, paginate, view_of
 
 
 class AssetView(View, frozen=True, kw_only=True):
-    """An asset that can be held."""
+    """An asset with known prices."""
 
     symbol: str
     name: str
@@ -33,7 +34,7 @@ class AssetView(View, frozen=True, kw_only=True):
 
 
 class CloseView(View, frozen=True, kw_only=True):
-    """One close, adjusted for splits and dividends."""
+    """A close, adjusted for splits and dividends."""
 
     date: date
     close: float
@@ -48,7 +49,7 @@ class ClosesView(View, frozen=True, kw_only=True):
 
 
 class RegimeWeekView(View, frozen=True, kw_only=True):
-    """Five trading days, and the regime that they looked like at their end."""
+    """Five trading days and the most probable regime at their end."""
 
     first: date
     last: date
@@ -57,22 +58,23 @@ class RegimeWeekView(View, frozen=True, kw_only=True):
 
 
 class RegimeView(View, frozen=True, kw_only=True):
-    """How a market stands against its own last year."""
+    """The current regime of a market, compared with its last year."""
 
     as_of: date
     symbols: list[str]
     probabilities: Annotated[
-        dict[str, float], Meta(description="Of each regime, from the calmest on; they sum to 1.")
+        dict[str, float],
+        Meta(description="Probability of each regime, calmest first; they sum to 1."),
     ]
-    regime: Annotated[str, Meta(description="The most probable one.")]
+    regime: Annotated[str, Meta(description="The most probable regime.")]
     since: Annotated[
-        date, Meta(description="First day of the latest weeks in which it was, without a break.")
+        date, Meta(description="First day of the latest unbroken weeks in this regime.")
     ]
     sentence: Annotated[str, Meta(description="The same in words.")]
     weeks: Annotated[list[RegimeWeekView], Meta(description="At most 50, oldest first.")]
 
 
-@get("/assets", summary="Find assets", responses=problem_responses())
+@get("/assets", summary="Search assets", responses=problem_responses())
 @inject
 async def find_assets(
     use: FromDishka[SearchAssets],
@@ -85,24 +87,12 @@ async def find_assets(
     limit: Limit = 50,
     after: Annotated[str | None, QueryParameter(max_length=32)] = None,
 ) -> Page[AssetView]:
-    """Assets whose prices are known, by symbol."""
+    """Search assets with known prices, sorted by symbol."""
     found = await sync_to_thread(use, wanted, after=after, limit=limit + 1)
-    return Page(
-        items=[
-            AssetView(
-                symbol=one.symbol,
-                name=one.name,
-                asset_class=one.asset_class,
-                as_of=one.as_of,
-                price=one.price,
-            )
-            for one in found[:limit]
-        ],
-        next=found[limit - 1].symbol if len(found) > limit else None,
-    )
+    return paginate(found, limit, show=_asset_view, cursor=lambda asset: asset.symbol)
 
 
-@get("/data/{symbol:str}", summary="Closes of an asset", responses=problem_responses(404, 422))
+@get("/data/{symbol:str}", summary="Get closes", responses=problem_responses(404, 422))
 @inject
 async def read_closes(
     symbol: FromPath[str],
@@ -111,7 +101,7 @@ async def read_closes(
     end: FromQuery[date | None] = None,
     interval: FromQuery[PriceInterval] = PriceInterval.DAY,
 ) -> ClosesView:
-    """Adjusted closes from start to end; of a week or a month, the last one in it."""
+    """Get adjusted closes of an asset; of a week or a month, the last close in it."""
     closes = await sync_to_thread(use, symbol, start=start, end=end, interval=interval)
     return ClosesView(
         symbol=symbol,
@@ -120,39 +110,29 @@ async def read_closes(
     )
 
 
-@get("/regime", summary="Whether the market is calm or stressed", responses=problem_responses(422))
+@get("/regime", summary="Get the market regime", responses=problem_responses(422))
 @inject
 async def tell_regime(
     use: FromDishka[DescribeRegime],
     symbols: Annotated[
         str | None,
         QueryParameter(
-            max_length=2_000,  # about as long as addresses may be
-            description="Of an equal mix of these, such as KO,PG; left out, of all assets.",
+            max_length=2_000,  # near the longest URL that clients and proxies accept
+            description="Assets to weight equally, such as KO,PG. Default: all assets.",
         ),
     ] = None,
     as_of: FromQuery[date | None] = None,
 ) -> RegimeView:
-    """Probabilities of a hidden Markov model that knows nothing later than this day."""
+    """Estimate whether the market is calm or stressed, with a hidden Markov model.
+
+    The model uses no data after the given day.
+    """
     wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
-    told = await sync_to_thread(use, wanted, as_of=as_of)
-    return RegimeView(
-        as_of=told.as_of,
-        symbols=list(told.symbols),
-        probabilities=told.probabilities,
-        regime=told.regime,
-        since=told.since,
-        sentence=told.sentence,
-        weeks=[
-            RegimeWeekView(
-                first=week.first,
-                last=week.last,
-                regime=week.regime,
-                probability=week.probability,
-            )
-            for week in told.weeks
-        ],
-    )
+    return view_of(await sync_to_thread(use, wanted, as_of=as_of), RegimeView)
 
 
-market = Router("/market", route_handlers=[find_assets, read_closes, tell_regime], tags=["market"])
+def _asset_view(asset: FoundAsset) -> AssetView:
+    return view_of(asset, AssetView)
+
+
+router = Router("/market", route_handlers=[find_assets, read_closes, tell_regime], tags=["market"])

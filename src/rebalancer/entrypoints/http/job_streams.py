@@ -1,0 +1,110 @@
+"""Stream the progress of jobs as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from uuid import UUID
+
+import msgspec
+from litestar.response import ServerSentEventMessage
+
+from rebalancer.domain.errors import RebalancerError, Unavailable
+from rebalancer.domain.jobs.job import Job
+from rebalancer.entrypoints.http.errors import TooManyRequests
+from rebalancer.entrypoints.schemas.job import JobView, job_view
+
+
+class JobStreams:
+    """The open streams of one server process.
+
+    Args:
+        poll_interval: Seconds between two reads of a job.
+        heartbeat: Seconds without a message after which a comment keeps the connection open.
+        limit: Most open streams of one user.
+    """
+
+    def __init__(
+        self, *, poll_interval: float = 0.5, heartbeat: float = 15.0, limit: int = 10
+    ) -> None:
+        self._poll_interval = poll_interval
+        self._heartbeat = heartbeat
+        self._limit = limit
+        self._open = Counter[UUID]()
+        self.stopping = asyncio.Event()
+        """Set when the server shuts down: every stream ends then."""
+
+    def count(self, owner: UUID) -> int:
+        """Return the number of open streams of a user."""
+        return self._open[owner]
+
+    def check_limit(self, owner: UUID) -> None:
+        """Reject one stream too many.
+
+        Raises:
+            TooManyRequests: the user has as many open streams as allowed.
+        """
+        if self.count(owner) >= self._limit:
+            raise TooManyRequests(
+                f"you already watch {self._limit} jobs; close a stream first",
+                retry_after=round(self._heartbeat),
+            )
+
+    async def stream(
+        self,
+        job: Job,
+        *,
+        owner: UUID,
+        read: Callable[[], Awaitable[Job]],
+        is_authorized: Callable[[], Awaitable[bool]],
+    ) -> AsyncIterator[ServerSentEventMessage]:
+        """Yield an event whenever a job changes, until it ends.
+
+        Args:
+            job: Its current state.
+            owner: The user who watches.
+            read: Reads the job again.
+            is_authorized: Returns whether the user may still watch; checked at each heartbeat.
+        """
+        self._open[owner] += 1
+        try:
+            async for message in self._follow(job, read, is_authorized):
+                yield message
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+    async def _follow(
+        self,
+        job: Job,
+        read: Callable[[], Awaitable[Job]],
+        is_authorized: Callable[[], Awaitable[bool]],
+    ) -> AsyncIterator[ServerSentEventMessage]:
+        view = job_view(job)
+        while not job.state.is_final:
+            yield _event("progress", view)
+            last_message = time.monotonic()
+            while job_view(job) == view:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), self._poll_interval)
+                    return
+                if time.monotonic() - last_message >= self._heartbeat:
+                    if not await is_authorized():
+                        return
+                    yield ServerSentEventMessage(data=None, comment="still here")
+                    last_message = time.monotonic()
+                try:
+                    with suppress(Unavailable):  # retry until the store is back
+                        job = await read()
+                except RebalancerError:  # the job has been deleted
+                    return
+            view = job_view(job)
+        yield _event("end", view)
+
+
+def _event(name: str, view: JobView) -> ServerSentEventMessage:
+    return ServerSentEventMessage(event=name, data=msgspec.json.encode(view))

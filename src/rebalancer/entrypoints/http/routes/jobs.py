@@ -1,0 +1,132 @@
+"""`/api/jobs`: list, read, watch, cancel and retry background jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Request, Router, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, QueryParameter
+from litestar.response import ServerSentEvent
+
+from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob
+from rebalancer.application.ports.clock import Clock
+from rebalancer.domain.errors import NotAuthenticated
+from rebalancer.domain.jobs.job import Job, JobState
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner, authenticate
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.job_streams import JobStreams
+from rebalancer.entrypoints.http.parameters import Cursor, Limit
+from rebalancer.entrypoints.schemas.job import JobEvent, JobView, job_view
+from rebalancer.entrypoints.schemas.wire import Page, paginate
+
+
+@get("/", summary="List jobs", responses=problem_responses(401))
+@inject
+async def list_jobs(
+    owner: Owner,
+    use: FromDishka[ListJobs],
+    wanted: Annotated[
+        JobState | None, QueryParameter(name="state", description="Return jobs in this state only.")
+    ] = None,
+    limit: Limit = 20,
+    before: Cursor = None,
+) -> Page[JobView]:
+    """List your jobs, latest first."""
+    states = None if wanted is None else frozenset({wanted})
+    found = await sync_to_thread(use, owner, states=states, before=before, limit=limit + 1)
+    return paginate(found, limit, show=job_view, cursor=lambda job: job.id)
+
+
+@get("/{job_id:uuid}", summary="Get a job", responses=problem_responses(401, 404))
+@inject
+async def read_job(
+    job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
+) -> JobView:
+    """Get the progress of a job, and its result once it has succeeded."""
+    return job_view(await state.read_row(use, job_id, owner=owner))
+
+
+@post(
+    "/{job_id:uuid}/cancel",
+    status_code=200,
+    summary="Cancel a job",
+    responses=problem_responses(401, 404, 409),
+)
+@inject
+async def cancel_job(
+    job_id: FromPath[UUID], owner: Owner, use: FromDishka[CancelJob], clock: FromDishka[Clock]
+) -> JobView:
+    """Cancel a job. A queued job ends at once, a running one shortly after."""
+    return job_view(await sync_to_thread(use, job_id, owner=owner, now=clock()))
+
+
+@post(
+    "/{job_id:uuid}/requeue",
+    status_code=200,
+    summary="Retry a job",
+    responses=problem_responses(401, 404, 409),
+)
+@inject
+async def requeue_job(
+    job_id: FromPath[UUID], owner: Owner, use: FromDishka[RequeueJob], clock: FromDishka[Clock]
+) -> JobView:
+    """Run a failed, dead or cancelled job again from the start."""
+    return job_view(await sync_to_thread(use, job_id, owner=owner, now=clock()))
+
+
+@get(
+    "/{job_id:uuid}/events",
+    summary="Watch a job",
+    media_type="text/event-stream",
+    responses=problem_responses(401, 404)
+    | {
+        200: ResponseSpec(
+            JobEvent,
+            description="Server-sent events: `progress` with the job whenever it changes, "
+            "then `end` with its final state.",
+            media_type="text/event-stream",
+            generate_examples=False,
+        )
+    },
+)
+@inject
+async def watch_job(
+    job_id: FromPath[UUID],
+    owner: Owner,
+    state: State,
+    request: Request[Any, Any, Any],
+    use: FromDishka[ReadJob],
+) -> ServerSentEvent:
+    """Stream a job whenever it changes, until it ends; a comment every 15 seconds keeps it open.
+
+    The stream ends without `end` if you log out or the server stops. Connect again in that case.
+    """
+    streams: JobStreams = state.job_streams
+
+    async def read() -> Job:
+        job: Job = await state.read_row(use, job_id, owner=owner)
+        return job
+
+    async def is_authorized() -> bool:
+        try:
+            return await authenticate(request) == owner
+        except NotAuthenticated:
+            return False
+
+    job = await read()
+    streams.check_limit(owner)
+    return ServerSentEvent(streams.stream(job, owner=owner, read=read, is_authorized=is_authorized))
+
+
+router = Router(
+    "/jobs",
+    route_handlers=[list_jobs, read_job, cancel_job, requeue_job, watch_job],
+    dependencies=OWNER,
+    security=[{BEARER: []}],
+    tags=["jobs"],
+)

@@ -1,0 +1,127 @@
+"""`/api/risk`: the risk questionnaire and its assessment."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Router, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from rebalancer.application.accounts import AssessRisk
+from rebalancer.application.ports.clock import Clock
+from rebalancer.domain.portfolio.owner import User
+from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.schemas.wire import Body, View, view_of
+
+
+class Answers(Body, frozen=True, kw_only=True):
+    """One answer to each question, by the ids of `GET /api/risk/questionnaire`."""
+
+    answers: Annotated[
+        dict[str, str],
+        Meta(
+            examples=[{one.id: one.answers[-1].id for one in QUESTIONNAIRE.questions}],
+            max_length=50,
+        ),
+    ]
+
+
+class Limits(View, frozen=True, kw_only=True):
+    """A risk profile. Amounts are fractions of portfolio value; rates are annual."""
+
+    name: str
+    target_volatility: float
+    tolerated_drawdown: float
+    equity_ceiling: float
+    cash_floor: float
+    max_weight: float
+    risk_aversion: float
+
+
+class AssessmentView(View, frozen=True, kw_only=True):
+    """The result of a questionnaire."""
+
+    profile: Limits
+    unadjusted: Annotated[
+        str, Meta(description="The profile before inconsistent answers lowered it.")
+    ]
+    willingness: float
+    capacity: float
+    reasons: list[str]
+    questionnaire: str
+    answers: dict[str, str]
+    assessed: datetime
+
+
+class AnswerView(View, frozen=True, kw_only=True):
+    """One possible answer."""
+
+    id: str
+    text: str
+
+
+class QuestionView(View, frozen=True, kw_only=True):
+    """A question, why it is asked, and its possible answers."""
+
+    id: str
+    text: str
+    help: str
+    answers: list[AnswerView]
+
+
+class QuestionnaireView(View, frozen=True, kw_only=True):
+    """Questions about the willingness and the capacity to take risk."""
+
+    version: str
+    questions: list[QuestionView]
+
+
+@get("/questionnaire", summary="Get the risk questionnaire", responses=problem_responses())
+async def questionnaire() -> QuestionnaireView:
+    """Get the questions about willingness and capacity to take risk, with their answers."""
+    return view_of(QUESTIONNAIRE, QuestionnaireView)
+
+
+@post(
+    "/assessment",
+    status_code=200,
+    summary="Answer the questionnaire",
+    dependencies=OWNER,
+    security=[{BEARER: []}],
+    responses=problem_responses(401, 413, 415, 422),
+)
+@inject
+async def assess(
+    data: JSONBody[Answers], owner: Owner, use: FromDishka[AssessRisk], clock: FromDishka[Clock]
+) -> AssessmentView:
+    """Score the answers. A new portfolio takes the resulting profile unless it names another."""
+    user = await sync_to_thread(use, data.answers, owner=owner, now=clock())
+    view = assessment_view(user)
+    assert view is not None
+    return view
+
+
+def assessment_view(user: User) -> AssessmentView | None:
+    """Show the assessment of a user; None without one."""
+    assessment = user.assessment
+    if assessment is None or user.assessed is None:
+        return None
+    return AssessmentView(
+        profile=view_of(assessment.profile, Limits),
+        unadjusted=assessment.unadjusted.name,
+        willingness=assessment.willingness,
+        capacity=assessment.capacity,
+        reasons=list(assessment.reasons),
+        questionnaire=assessment.version,
+        answers=dict(assessment.answers),
+        assessed=user.assessed,
+    )
+
+
+router = Router("/risk", route_handlers=[questionnaire, assess], tags=["risk"])

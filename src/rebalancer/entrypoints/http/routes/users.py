@@ -1,0 +1,200 @@
+"""`/api/users`: registration, login and profile."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Request, Router, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from rebalancer.application.accounts import (
+    LONGEST_PASSWORD,
+    SHORTEST_PASSWORD,
+    LogIn,
+    Login,
+    LogOut,
+    ReadProfile,
+    RefreshLogin,
+    Register,
+)
+from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User
+from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
+from rebalancer.entrypoints.http.routes.risk import AssessmentView, assessment_view
+from rebalancer.entrypoints.schemas.wire import Body, OneLine, View
+
+Email = Annotated[str, Meta(max_length=LONGEST_EMAIL, examples=["ada@example.org"])]
+Secret = Annotated[str, Meta(min_length=1, max_length=200, examples=["pX3oK0JmX1yN5n7bO2cTq9..."])]
+
+NO_STORE = {"Cache-Control": "no-store"}
+"""Caches must not store responses with tokens (RFC 6749, section 5.1)."""
+
+
+class Registration(Body, frozen=True, kw_only=True):
+    """A new account."""
+
+    email: Email
+    password: Annotated[
+        str,
+        Meta(
+            min_length=SHORTEST_PASSWORD,
+            max_length=LONGEST_PASSWORD,
+            examples=["a long sentence is best"],
+        ),
+    ]
+    name: Annotated[OneLine, Meta(max_length=100, examples=["Ada"])] = ""
+
+
+class Credentials(Body, frozen=True, kw_only=True):
+    """E-mail address and password of an account."""
+
+    email: Email
+    password: Annotated[
+        str, Meta(max_length=LONGEST_PASSWORD, examples=["a long sentence is best"])
+    ]
+
+
+class Refreshing(Body, frozen=True, kw_only=True):
+    """A refresh token."""
+
+    refresh_token: Secret
+
+
+class UserView(View, frozen=True, kw_only=True):
+    """A registered user."""
+
+    id: UUID
+    email: str
+    name: str
+    created: datetime
+    assessment: AssessmentView | None
+
+
+class LoginView(View, frozen=True, kw_only=True):
+    """Tokens, named as in OAuth 2."""
+
+    access_token: str
+    token_type: str
+    expires_in: Annotated[int, Meta(description="Seconds until the access token expires.")]
+    refresh_token: Annotated[
+        str, Meta(description="Valid once; a second use revokes all tokens of the login.")
+    ]
+    refresh_expires: datetime
+    user: UserView
+
+
+@post(
+    "/register",
+    summary="Register",
+    guards=[limit_login_attempts],
+    responses=problem_responses(409, 413, 415, 422),
+)
+@inject
+async def register(
+    data: JSONBody[Registration],
+    use: FromDishka[Register],
+    clock: FromDishka[Clock],
+    ids: FromDishka[Ids],
+) -> UserView:
+    """Create an account; log in with it afterwards."""
+    user = await sync_to_thread(
+        use, email=data.email, password=data.password, name=data.name, id=ids(), now=clock()
+    )
+    return user_view(user)
+
+
+@post(
+    "/login",
+    status_code=200,
+    summary="Log in",
+    guards=[limit_login_attempts],
+    responses=problem_responses(401, 413, 415),
+    response_headers=NO_STORE,
+)
+@inject
+async def log_in(
+    data: JSONBody[Credentials],
+    request: Request[Any, Any, Any],
+    state: State,
+    use: FromDishka[LogIn],
+    clock: FromDishka[Clock],
+    ids: FromDishka[Ids],
+) -> LoginView:
+    """Exchange a password for a short-lived access token and a refresh token."""
+    await state.rate_limiter.login_as(request.scope, data.email)
+    now = clock()
+    login = await sync_to_thread(
+        use, email=data.email, password=data.password, family=ids(), now=now
+    )
+    return _login_view(login, now)
+
+
+@post(
+    "/refresh",
+    status_code=200,
+    summary="Refresh a login",
+    responses=problem_responses(401, 413, 415),
+    response_headers=NO_STORE,
+)
+@inject
+async def refresh(
+    data: JSONBody[Refreshing], use: FromDishka[RefreshLogin], clock: FromDishka[Clock]
+) -> LoginView:
+    """Exchange a refresh token for new tokens; it is valid once."""
+    now = clock()
+    return _login_view(await sync_to_thread(use, data.refresh_token, now=now), now)
+
+
+@post("/logout", status_code=204, summary="Log out", responses=problem_responses(413, 415))
+@inject
+async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
+    """End a login: its access and refresh tokens are revoked."""
+    await sync_to_thread(use, data.refresh_token)
+
+
+@get(
+    "/profile",
+    summary="Get the current user",
+    dependencies=OWNER,
+    security=[{BEARER: []}],
+    responses=problem_responses(401),
+)
+@inject
+async def profile(owner: Owner, state: State, use: FromDishka[ReadProfile]) -> UserView:
+    """Get the current user and the latest risk assessment."""
+    return user_view(await state.read_row(use, owner))
+
+
+def user_view(user: User) -> UserView:
+    """Show a user to himself or herself."""
+    return UserView(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        created=user.created,
+        assessment=assessment_view(user),
+    )
+
+
+def _login_view(login: Login, now: datetime) -> LoginView:
+    return LoginView(
+        access_token=login.access,
+        token_type="Bearer",
+        expires_in=int((login.access_ends - now).total_seconds()),
+        refresh_token=login.refresh,
+        refresh_expires=login.refresh_ends,
+        user=user_view(login.user),
+    )
+
+
+router = Router(
+    "/users", route_handlers=[register, log_in, refresh, log_out, profile], tags=["users"]
+)
