@@ -517,9 +517,6 @@ def test_inconsistent_question_is_rejected(answers: tuple[AnswerOption, ...], co
         ({"adjustments": (Adjustment("r", {"wil": ("a",)}, "R."),)}, "adjustments.r"),
         ({"adjustments": (Adjustment("r", {"will": ("z",)}, "R."),)}, "adjustments.r"),
         ({"adjustments": (Adjustment("r", {}, "R."),)}, "adjustments.r"),
-        ({"thresholds": {"conservative": 0.0}}, "thresholds"),
-        ({"thresholds": THRESHOLDS | {"conservative": 10.0}}, "thresholds"),
-        ({"thresholds": THRESHOLDS | {"growth": 40.0}}, "thresholds"),
     ],
 )
 def test_inconsistent_questionnaire_is_rejected(change: dict[str, Any], field: str) -> None:

@@ -197,23 +197,20 @@ class Questionnaire:
     lowers it by a step or caps it: ``min(unadjusted - steps, caps)``, but never below conservative.
 
     Attributes:
-        version: Changes with any question, answer, point, threshold or adjustment.
+        version: Changes with any question, answer, point, adjustment, or with `THRESHOLDS`.
         notice: What the person should know before answering.
         questions: On both sides.
         adjustments: In the order of their reasons; the order does not change the outcome.
-        thresholds: Lowest score by the name of each profile, rising from 0.
 
     Raises:
         InvalidRequest: two questions or adjustments share an id, a side has no question, an
-            adjustment names an unknown question or answer, or the thresholds are incomplete or do
-            not rise.
+            adjustment names an unknown question or answer.
     """
 
     version: str
     notice: str
     questions: tuple[Question, ...]
     adjustments: tuple[Adjustment, ...]
-    thresholds: Mapping[str, float] = attrs.field(factory=lambda: dict(THRESHOLDS))
 
     def __attrs_post_init__(self) -> None:
         _check_distinct((question.id for question in self.questions), field="questions")
@@ -240,17 +237,6 @@ class Questionnaire:
                     field=f"adjustments.{adjustment.id}",
                     code="unknown_condition",
                 )
-        scores = list(self.thresholds.values())
-        if (
-            list(self.thresholds) != list(RISK_PROFILES)
-            or scores[0] != 0
-            or any(low >= high for low, high in pairwise(scores))
-        ):
-            raise InvalidRequest(
-                f"the lowest scores of {', '.join(RISK_PROFILES)} must rise from 0",
-                field="thresholds",
-                code="thresholds_not_rising",
-            )
 
     def on(self, side: Side) -> tuple[Question, ...]:
         """Return the questions of one side."""
@@ -272,7 +258,7 @@ class Questionnaire:
 
         willingness = self._score(Side.WILLINGNESS, chosen)
         capacity = self._score(Side.CAPACITY, chosen)
-        unadjusted = self._profile(min(willingness, capacity))
+        unadjusted = _boldest_profile(min(willingness, capacity))
         applied = [adjustment for adjustment in self.adjustments if adjustment.applies(ids)]
         profile = _adjust(unadjusted, applied)
         return Assessment(
@@ -306,11 +292,6 @@ class Questionnaire:
         questions = self.on(side)
         points = sum(chosen[question.id].points - question.least for question in questions)
         return 100 * points / sum(question.most - question.least for question in questions)
-
-    def _profile(self, score: float) -> RiskProfile:
-        """Return the boldest profile whose threshold the score reaches."""
-        reached = [name for name, least in self.thresholds.items() if score >= least]
-        return RISK_PROFILES[reached[-1]]
 
     def _explain_scores(
         self,
@@ -348,6 +329,11 @@ class Questionnaire:
             if share[question.id] == least
         ]
         return [sentence, f"The fewest points came from {', '.join(lowest)}."]
+
+
+def _boldest_profile(score: float) -> RiskProfile:
+    """Return the boldest profile whose threshold the score reaches."""
+    return RISK_PROFILES[[name for name, least in THRESHOLDS.items() if score >= least][-1]]
 
 
 def _adjust(unadjusted: RiskProfile, applied: list[Adjustment]) -> RiskProfile:
