@@ -343,6 +343,8 @@ def test_a_wheel_brings_the_steps_along(tmp_path):
     )
     (wheel,) = tmp_path.glob("rebalancer-*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    templates = tmp_path / "installed" / "rebalancer" / "adapters" / "report" / "templates"
+    assert {path.suffix for path in templates.iterdir()} == {".css", ".j2", ".js"}
     program = (
         "import rebalancer; from rebalancer.entrypoints.cli.main import main;"
         " print(rebalancer.__path__[0]); main()"

@@ -147,7 +147,8 @@ def test_from_prices_to_a_policy_that_serves(train, quickly, closes, tmp_path, a
     assert not re.search(r"https?:|src=|href=|@import|<script|url\(", page)
     assert "<!--" not in page and "/*palette*/" not in page
     drawings = [
-        ElementTree.fromstring(one) for one in re.findall(r"<svg class=.draw.*?</svg>", page)
+        ElementTree.fromstring(one)
+        for one in re.findall(r"<svg class=.draw.*?</svg>", page, re.DOTALL)
     ]
     stages = ["warm start", algorithm.upper()]
     assert [one.get("aria-label") for one in drawings] == [

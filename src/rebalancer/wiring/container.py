@@ -23,8 +23,8 @@ from rebalancer.adapters.broker.paper import PaperBroker
 from rebalancer.adapters.jobs.deferred import DeferredJobs
 from rebalancer.adapters.jobs.in_process import InProcessJobs, InProcessWorker
 from rebalancer.adapters.redis.connection import Connection
+from rebalancer.adapters.report.backtest import HtmlBacktests
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
-from rebalancer.adapters.report.html import HtmlReports
 from rebalancer.adapters.report.training import HtmlTrainings
 from rebalancer.application.accounts import (
     AssessRisk,
@@ -127,7 +127,7 @@ class ReportProvider(Provider):
     @provide
     def backtests(self) -> BacktestReports:
         """Self-contained HTML."""
-        return HtmlReports()
+        return HtmlBacktests()
 
     @provide
     def evaluations(self) -> EvaluationReports:

@@ -1,40 +1,22 @@
-"""What every report's page is made of: its frame, its colours, and how it writes names."""
+"""Pages of reports: the template environment, colours, and texts that all reports share."""
 
 from __future__ import annotations
 
-from html import escape
+import re
+from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup, escape
 
-from rebalancer.domain.arrays import Floats
+from rebalancer.domain.arrays import Floats, Rows
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
-def part(name: str) -> str:
-    """A file that lies beside this module."""
-    return files("rebalancer.adapters.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def breakable(policy: str) -> str:
-    """A policy's name, escaped, that may continue on the next line after : , and _."""
-    return "".join(escape(letter) + ("<wbr>" if letter in ":,_" else "") for letter in policy)
-
-
-def many(count: int, one: str, more: str) -> str:
-    """A number of things, in words."""
-    return f"{count:,} {one if count == 1 else more}"
-
-
-def drawdown(values: Floats) -> Floats:
-    """Fall from the highest value so far, shape (R,), each <= 0."""
-    peaks = np.maximum.accumulate(values)
-    falls: Floats = np.divide(values, peaks, out=np.ones_like(peaks), where=peaks > 0) - 1.0
-    return falls
-
-
-# How it looks. Policies: Okabe and Ito's colours, which the colour-blind can tell apart (light and
-# dark background); after seven, the same again dashed. Assets: pairs of a strong and a pale hue.
-
+# Okabe and Ito's colours, which colour-blind readers can distinguish, on a light and on a dark
+# background. After seven policies they repeat, dashed.
 POLICY_COLORS = (
     ("#0072b2", "#4b9fe8"),
     ("#d55e00", "#ff7d38"),
@@ -45,45 +27,97 @@ POLICY_COLORS = (
     ("#33373d", "#e4e6ea"),
 )
 DASHES = (("solid", ""), ("dash", "6 3"), ("dot", "2 2"))
+# Pairs of a strong and a pale hue.
 ASSET_COLORS = (
-    "#4e79a7",
-    "#a0cbe8",
-    "#f28e2b",
-    "#ffbe7d",
-    "#59a14f",
-    "#8cd17d",
-    "#b6992d",
-    "#f1ce63",
-    "#499894",
-    "#86bcb6",
-    "#e15759",
-    "#ff9d9a",
-    "#b07aa1",
-    "#d4a6c8",
-    "#9d7660",
-    "#d7b5a6",
-    "#5b62a8",
-    "#a9aee0",
-    "#d37295",
-    "#fabfd2",
+    *("#4e79a7", "#a0cbe8", "#f28e2b", "#ffbe7d", "#59a14f", "#8cd17d", "#b6992d", "#f1ce63"),
+    *("#499894", "#86bcb6", "#e15759", "#ff9d9a", "#b07aa1", "#d4a6c8", "#9d7660", "#d7b5a6"),
+    *("#5b62a8", "#a9aee0", "#d37295", "#fabfd2"),
 )
 
 
-def swatch(at: int) -> str:
-    """The line by which a policy is known in every plot."""
-    color = at % len(POLICY_COLORS)
-    dashes = DASHES[at // len(POLICY_COLORS) % len(DASHES)][1]
-    return (
-        '<svg class="swatch" viewBox="0 0 22 8" aria-hidden="true"><line x1="1" x2="21" y1="4" '
-        f'y2="4" style="stroke:var(--policy-{color})" stroke-dasharray="{dashes}"/></svg>'
+def render_page(template: str, **values: Any) -> str:
+    """Render a template of this package; texts are escaped, ``Markup`` is not."""
+    return _environment().get_template(template).render(values) + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("rebalancer.adapters.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters |= {"breakable": breakable, "figure": with_minus}
+    environment.globals |= {
+        "palette": _palette(),
+        "policy_colors": len(POLICY_COLORS),
+        "dashes": lambda at: dash(at)[1],
+        "source": lambda name: Markup(_source(name)),
+    }
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment
 
 
-def palette() -> str:
-    """Colours as style sheet variables, for light and dark pages."""
+@cache
+def _source(name: str) -> str:
+    folder = files("rebalancer.adapters.report") / "templates"
+    return (folder / name).read_text(encoding="utf-8").rstrip()
+
+
+def breakable(text: str) -> Markup:
+    """Return a name that may continue on the next line after : , and _."""
+    return Markup(re.sub("([:,_])", r"\1<wbr>", str(escape(text))))
+
+
+def with_minus(text: str) -> str:
+    """Return a figure with true minus signs."""
+    return re.sub(r"(?<!\w)-(?=[\d.])", "\u2212", text)
+
+
+def pluralize(count: int, one: str, more: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {one if count == 1 else more}"
+
+
+def drawdown(values: Floats) -> Floats:
+    """Return the loss from the highest value so far, shape (R,), each <= 0."""
+    peaks = np.maximum.accumulate(values)
+    falls: Floats = np.divide(values, peaks, out=np.ones_like(peaks), where=peaks > 0) - 1.0
+    return falls
+
+
+def thin_rows(paths: list[Floats], points: int) -> Rows:
+    """Return rows to draw: all, or about ``points`` evenly spaced with every deepest drawdown.
+
+    Args:
+        paths: At least one, of shape (R,) each.
+        points: Points of a line; a screen shows no more.
+    """
+    count = len(paths[0])
+    if count <= points:
+        return np.arange(count)
+    extremes = []
+    for values in paths:
+        trough = int(np.argmin(drawdown(values)))
+        extremes += [int(np.argmax(values[: trough + 1])), trough]
+    even = np.linspace(0, count - 1, max(points - len(extremes), points // 2)).round()
+    return np.union1d(even.astype(np.intp), np.array(extremes, dtype=np.intp))
+
+
+def dash(at: int) -> tuple[str, str]:
+    """Return the dash of a policy's line, as plotly and as SVG name it."""
+    return DASHES[at // len(POLICY_COLORS) % len(DASHES)]
+
+
+def _palette() -> Markup:
+    """Return the colours as CSS variables, for light and dark pages."""
     light = "".join(f"--policy-{at}:{pair[0]};" for at, pair in enumerate(POLICY_COLORS))
     dark = "".join(f"--policy-{at}:{pair[1]};" for at, pair in enumerate(POLICY_COLORS))
     assets = "".join(f"--asset-{at}:{color};" for at, color in enumerate(ASSET_COLORS))
-    return (
-        f":root{{{light}{assets}}}\n@media (prefers-color-scheme: dark){{:root:root{{{dark}}}}}\n"
+    return Markup(
+        f":root{{{light}{assets}}}\n@media (prefers-color-scheme: dark){{:root:root{{{dark}}}}}"
     )

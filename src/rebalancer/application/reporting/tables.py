@@ -1,4 +1,4 @@
-"""What an evaluation found out, as tables of text: for the terminal and for reports alike."""
+"""Tables and sentences of an evaluation, for the terminal and for HTML reports."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Row = tuple[str, ...]
 
 @attrs.frozen
 class Table:
-    """Text in rows and columns.
+    """Table of texts.
 
     Attributes:
-        title: Above it.
-        texts: Headings of the columns of text, the first ones.
+        title: Title above the table.
+        texts: Headings of the columns of text, which come first.
         figures: Headings of the columns of figures.
-        sections: Rows, grouped; a short row leaves the last columns empty.
-        caption: Below it.
+        sections: Rows in groups; a short row leaves the last columns empty.
+        caption: Caption below the table.
     """
 
     title: str
@@ -43,25 +43,34 @@ class Table:
     sections: tuple[tuple[Row, ...], ...]
     caption: str
 
+    @property
+    def headings(self) -> Row:
+        """Headings of all columns."""
+        return (*self.texts, *self.figures)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Rows of all sections, each with all columns."""
+        count = len(self.headings)
+        return tuple(
+            (*row, *[""] * (count - len(row))) for section in self.sections for row in section
+        )
+
 
 def figures(name: str, done: PanelEvaluation) -> Table:
-    """How policies and sceptics did on one panel."""
+    """Return the performance of policies and baselines on one panel."""
     strictest = done.policies[0].strictest
     above = "" if strictest.cash == "0" else f"; cash earns {strictest.cash}"
-    asked = {evaluation.policy for evaluation in done.policies}
+    requested = {evaluation.policy for evaluation in done.policies}
     others: dict[str, Comparison] = {}
     for evaluation in done.policies:
         for comparison in evaluation.strictest.comparisons:
-            if comparison.against not in {EQUAL_EXPOSURE, *asked}:
+            if comparison.against not in {EQUAL_EXPOSURE, *requested}:
                 others.setdefault(comparison.against, comparison)
-    exposed = [
-        (
-            baseline_label(evaluation.strictest.comparisons[2], evaluation.policy),
-            evaluation.strictest.comparisons[2],
-        )
-        for evaluation in done.policies
-        if differs_in_exposure(evaluation.strictest)
-    ]
+    for evaluation in done.policies:
+        if differs_in_exposure(evaluation.strictest):
+            comparison = evaluation.strictest.equal_exposure
+            others[baseline_label(comparison, evaluation.policy)] = comparison
     return Table(
         title=f"{name}: {done.dates[0]} to {done.dates[-1]}, {len(done.symbols)} assets, "
         f"{done.cost_label}{above}",
@@ -69,97 +78,95 @@ def figures(name: str, done: PanelEvaluation) -> Table:
         figures=("Sharpe", "CAGR", "max DD", "beyond exposure", "exposure", "turn/y", "orders/y"),
         sections=(
             tuple(
-                (
-                    evaluation.policy,
-                    *_figures(evaluation.strictest.performance, _beyond(evaluation.strictest)),
-                )
-                for evaluation in done.policies
+                (each.policy, *_format_performance(each.strictest.performance, each.strictest))
+                for each in done.policies
             ),
             tuple(
-                (label, *_figures(comparison.performance, ""))
-                for label, comparison in (*others.items(), *exposed)
+                (label, *_format_performance(comparison.performance))
+                for label, comparison in others.items()
             ),
         ),
-        caption="Beyond exposure: how much deeper (+) or shallower (-) it fell than monthly would "
-        "have at the same exposure.",
+        caption="Beyond exposure: how much deeper (+) or shallower (-) the drawdown is than that "
+        "of monthly at the same exposure.",
     )
 
 
 def gains(done: PanelEvaluation) -> Table:
-    """What policies gain on each sceptic on one panel."""
-    free = done.policies[0].strictest.cash != "0"
+    """Return the gains of policies over each baseline on one panel."""
+    with_cash = done.policies[0].strictest.cash != "0"
     return Table(
         title="Gain of Sharpe ratio",
-        texts=("policy", "on"),
+        texts=("policy", "over"),
         figures=(
             *("gain", "P(>0)", "PSR", "DSR"),
-            *(("cash at 0",) if free else ()),
+            *(("cash at 0",) if with_cash else ()),
             *("thirds", "gone at"),
         ),
-        sections=tuple(_gains(evaluation, free=free) for evaluation in done.policies),
-        caption="Give or take the 95% interval. P(>0): probability of a gain. PSR and DSR: of the "
-        f"return difference at equal volatility, DSR after {_many(done.trials, 'trial')}. Gone at: "
-        "cost of trading at which the gain on monthly has vanished, basis points.",
+        sections=tuple(_gain_rows(evaluation, with_cash=with_cash) for evaluation in done.policies),
+        caption="\u00b1: 95% interval. P(>0): probability of a gain. PSR and DSR: of the return "
+        "difference at equal volatility, DSR after "
+        f"{_pluralize(done.trials, 'trial')}. Gone at: trading cost, in basis points, at which the "
+        "gain over monthly vanishes.",
     )
 
 
-def _gains(evaluation: PolicyEvaluation, *, free: bool) -> tuple[Row, ...]:
+def _gain_rows(evaluation: PolicyEvaluation, *, with_cash: bool) -> tuple[Row, ...]:
     rows = []
     for at, comparison in shown(evaluation):
-        without = evaluation.judgements[0].comparisons[at].gain
+        at_zero = evaluation.judgements[0].comparisons[at].gain
         row = [
             evaluation.policy,
-            _short(comparison),
-            give_or_take(comparison.gain),
-            *(_chance(each) for each in (comparison.probability, comparison.probabilistic)),
-            _chance(comparison.deflated),
+            _short_label(comparison),
+            _format_gain(comparison.gain),
+            *(_format_share(each) for each in (comparison.probability, comparison.probabilistic)),
+            _format_share(comparison.deflated),
         ]
-        if free:
-            row.append("" if without is None else f"{without.estimate:+.2f}")
+        if with_cash:
+            row.append("" if at_zero is None else f"{at_zero.estimate:+.2f}")
         if at == 0:
             row.append(" ".join(f"{part.gain:+.2f}" for part in evaluation.strictest.subperiods))
-            row.append(_break_even(evaluation.strictest))
+            row.append(_format_break_even(evaluation.strictest))
         rows.append(tuple(row))
     return tuple(rows)
 
 
 def pooled(findings: Findings) -> Table:
-    """What policies gain on each sceptic, over all panels together."""
-    free = any(each.strictest is not each.at_zero for each in findings.pooled)
+    """Return the gains of policies over each baseline on all panels together."""
+    with_cash = any(each.strictest is not each.at_zero for each in findings.pooled)
     policies = []
     for each in findings.pooled:
         rows = []
-        for without, comparison in zip(each.at_zero, each.strictest, strict=True):
+        for at_zero, comparison in zip(each.at_zero, each.strictest, strict=True):
             if comparison.against == each.policy:
                 continue
             row = [
                 each.policy,
-                _short(comparison),
+                _short_label(comparison),
                 f"{comparison.panels}",
-                give_or_take(comparison.gain),
+                _format_gain(comparison.gain),
                 "" if comparison.median is None else f"{comparison.median:+.2f}",
-                _chance(comparison.probability),
-                _chance(comparison.deflated),
+                _format_share(comparison.probability),
+                _format_share(comparison.deflated),
             ]
-            if free:
-                row.append("" if without.gain is None else f"{without.gain.estimate:+.2f}")
+            if with_cash:
+                row.append("" if at_zero.gain is None else f"{at_zero.gain.estimate:+.2f}")
             rows.append(tuple(row))
         policies.append(tuple(rows))
     return Table(
         title=f"All {len(findings.panels)} panels together: mean gain of Sharpe ratio",
-        texts=("policy", "on"),
+        texts=("policy", "over"),
         figures=(
             *("panels", "gain", "median", "P(>0)", "deflated"),
-            *(("cash at 0",) if free else ()),
+            *(("cash at 0",) if with_cash else ()),
         ),
         sections=tuple(policies),
-        caption="Give or take the 95% interval, from blocks of the calendar that are drawn for all "
-        f"panels together. Deflated: probability after {_many(findings.trials, 'trial')}.",
+        caption="\u00b1: 95% interval, from blocks of the calendar that are drawn for all panels "
+        f"together. Deflated: probability after {_pluralize(findings.trials, 'trial')}.",
     )
 
 
 def shown(evaluation: PolicyEvaluation) -> list[tuple[int, Comparison]]:
-    """Contests that are worth a row, each with its place: not with itself, none twice over."""
+    """Return the comparisons to show, with their positions: none with the policy itself."""
     return [
         (at, comparison)
         for at, comparison in enumerate(evaluation.strictest.comparisons)
@@ -169,84 +176,76 @@ def shown(evaluation: PolicyEvaluation) -> list[tuple[int, Comparison]]:
 
 
 def verdicts(done: PanelEvaluation) -> list[str]:
-    """A sentence a policy on what one panel says, and one on each ensemble's seeds."""
-    said = []
+    """Return a sentence on each policy, and one on each ensemble's seeds."""
+    sentences = []
     for evaluation in done.policies:
-        said.append(f"{evaluation.policy}: {evaluation.verdict.sentence}")
+        sentences.append(f"{evaluation.policy}: {evaluation.verdict.sentence}")
         if evaluation.strictest.seeds:
-            said.append(f"{evaluation.policy}: {seeds(evaluation.strictest.seeds)}")
-    return said
+            sentences.append(f"{evaluation.policy}: {_describe_seeds(evaluation.strictest.seeds)}")
+    return sentences
 
 
 def pooled_verdict(each: PooledEvaluation) -> str:
-    """A sentence on what all panels together say."""
+    """Return a sentence on a policy, from all panels together."""
     return f"{each.policy}: {each.verdict.sentence}"
 
 
-def seeds(alone: Sequence[float]) -> str:
-    """What each seed of an ensemble gains, in a sentence."""
+def _describe_seeds(gains: Sequence[float]) -> str:
     return (
-        f"its {_many(len(alone), 'seed')} alone gain {median(alone):+.2f} on {BASELINE} (median), "
-        f"from {min(alone):+.2f} to {max(alone):+.2f}."
+        f"its {_pluralize(len(gains), 'seed')} alone gain {median(gains):+.2f} over {BASELINE} "
+        f"(median), from {min(gains):+.2f} to {max(gains):+.2f}."
     )
 
 
 def differs_in_exposure(judgement: Judgement) -> bool:
-    """Whether its exposure is another than the baseline's: else both are one sceptic."""
+    """Return whether the exposure differs from monthly's; if not, two baselines are equal."""
     own, usual = judgement.performance, judgement.baseline.performance
     return abs(own.average_exposure - usual.average_exposure) >= _SAME_EXPOSURE
 
 
 def baseline_label(comparison: Comparison, policy: str) -> str:
-    """What a sceptic of a policy is called where other policies' sceptics are, too."""
+    """Return the label of a policy's baseline among those of other policies."""
     if comparison.against == EQUAL_EXPOSURE:
         return f"{BASELINE}, as exposed as {policy}"
     return comparison.against
 
 
-def give_or_take(gain: ConfidenceInterval | None) -> str:
-    """A gain with its interval; empty where nothing can be told."""
-    return "" if gain is None else f"{gain.estimate:+.2f} ±{gain.high - gain.estimate:.2f}"
-
-
-def _short(comparison: Comparison | PooledComparison) -> str:
+def _short_label(comparison: Comparison | PooledComparison) -> str:
     if comparison.against == EQUAL_EXPOSURE:
         return f"{BASELINE}, as exposed"
-    return (
-        f"best rule: {comparison.against.partition(' (')[0]}"
-        if comparison.chosen
-        else comparison.against
-    )
+    if comparison.chosen:
+        return f"best rule: {comparison.against.partition(' (')[0]}"
+    return comparison.against
 
 
-def _figures(performance: Performance, beyond: str) -> Row:
+def _format_gain(gain: ConfidenceInterval | None) -> str:
+    return "" if gain is None else f"{gain.estimate:+.2f} \u00b1{gain.high - gain.estimate:.2f}"
+
+
+def _format_performance(performance: Performance, judgement: Judgement | None = None) -> Row:
+    beyond = None if judgement is None else judgement.drawdown_beyond_exposure
     return (
         f"{performance.sharpe:.2f}",
         f"{performance.cagr:.1%}",
         f"{performance.max_drawdown:.1%}",
-        beyond,
+        "" if beyond is None else f"{beyond:+.0%}",
         f"{performance.average_exposure:.0%}",
         f"{performance.turnover_per_year:.0%}",
         f"{performance.orders_per_year:.0f}",
     )
 
 
-def _beyond(judgement: Judgement) -> str:
-    beyond = judgement.drawdown_beyond_exposure
-    return "" if beyond is None else f"{beyond:+.0%}"
+def _format_share(share: float | None) -> str:
+    return "" if share is None else f"{share:.2f}"
 
 
-def _chance(chance: float | None) -> str:
-    return "" if chance is None else f"{chance:.2f}"
-
-
-def _break_even(judgement: Judgement) -> str:
-    """The cost at which the gain is gone; or that it lasts, or that there is none."""
+def _format_break_even(judgement: Judgement) -> str:
+    """Return the cost at which the gain vanishes, that it lasts, or that there is no gain."""
     if judgement.break_even_bps is not None:
         return f"{judgement.break_even_bps:.0f}"
-    dearest = judgement.sweep[-1]
-    return f"> {dearest.bps:.0f}" if dearest.gain > 0 else "no gain"
+    highest = judgement.sweep[-1]
+    return f"> {highest.bps:.0f}" if highest.gain > 0 else "no gain"
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _pluralize(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

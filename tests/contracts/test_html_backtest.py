@@ -1,13 +1,14 @@
 import json
 import re
 import sys
-from html import escape, unescape
+from html import unescape
 
 import attrs
 import numpy as np
 import pytest
+from markupsafe import escape
 
-from rebalancer.adapters.report.html import LARGEST, POINTS, render_backtest
+from rebalancer.adapters.report.backtest import LARGEST, POINTS, HtmlBacktests
 from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.backtest.result import Backtest, EquityPath, Performance, PolicyResult
 from rebalancer.domain.errors import Unavailable
@@ -65,6 +66,10 @@ def a_backtest(*policies, rows=300, assets=3, symbols=None, cautions=(), results
     )
 
 
+def render_backtest(backtest):
+    return HtmlBacktests().render(backtest)
+
+
 def own(page):
     """The page without the source of plotly.js."""
     return re.sub(r"<script>/\*\*\n\* plotly\.js.*?</script>", "", page, flags=re.DOTALL)
@@ -84,7 +89,7 @@ def rows_of(page):
     return found
 
 
-def test_the_file_needs_nothing_from_anywhere():
+def test_page_is_self_contained():
     page = render_backtest(a_backtest())
     assert page.startswith("<!DOCTYPE html>")
     assert page.count("* plotly.js v") == 1
@@ -94,11 +99,11 @@ def test_the_file_needs_nothing_from_anywhere():
     assert "Content-Security-Policy\" content=\"default-src 'none'" in page
 
 
-def test_the_same_backtest_gives_the_same_bytes():
+def test_rendering_is_deterministic():
     assert render_backtest(a_backtest(rows=2_000)) == render_backtest(a_backtest(rows=2_000))
 
 
-def test_texts_from_outside_stay_texts():
+def test_hostile_texts_are_escaped():
     nasty = "</script><script>alert('x')</script>&\"<b>"
     page = own(
         render_backtest(
@@ -120,7 +125,7 @@ def test_texts_from_outside_stay_texts():
     assert nasty in map(unescape, found["assets"])
 
 
-def test_the_table_quotes_every_figure_of_every_policy():
+def test_table_has_every_figure_of_every_policy():
     names = [f"volatility_target:target=0.{at:02}" for at in range(14)]
     table = rows_of(own(render_backtest(a_backtest(*names))))
     assert list(table) == names
@@ -130,7 +135,7 @@ def test_the_table_quotes_every_figure_of_every_policy():
     )
 
 
-def test_the_gain_on_the_monthly_rule_stands_with_its_interval():
+def test_gain_over_monthly_rule_has_its_interval():
     result = attrs.evolve(
         a_result("trend", rows=300, assets=3), gain=ConfidenceInterval(0.1, -0.07, 0.27)
     )
@@ -138,7 +143,7 @@ def test_the_gain_on_the_monthly_rule_stands_with_its_interval():
     assert table["trend"][-1] == "0.10<br><small>\u00b10.17</small>"
 
 
-def test_the_best_of_a_column_is_marked_unless_all_read_the_same():
+def test_best_figure_is_marked_unless_all_are_equal():
     rows, assets = 300, 3
     results = (
         a_result("a", rows=rows, assets=assets, sharpe=0.661, max_drawdown=0.2),
@@ -153,7 +158,7 @@ def test_the_best_of_a_column_is_marked_unless_all_read_the_same():
     assert table["c"][1] == "0.0%"
 
 
-def test_a_figure_that_is_not_a_number_is_a_dash_and_never_the_best():
+def test_undefined_figure_is_a_dash_and_never_the_best():
     results = (
         a_result("a", rows=9, assets=3, sharpe=float("nan"), calmar=float("inf")),
         a_result("b", rows=9, assets=3),
@@ -163,7 +168,7 @@ def test_a_figure_that_is_not_a_number_is_a_dash_and_never_the_best():
     assert "*" not in "".join(table["a"] + table["b"])
 
 
-def test_cautions_are_shown_and_their_box_only_with_them():
+def test_box_of_cautions_is_shown_only_with_cautions():
     page = own(
         render_backtest(a_backtest(cautions=(Caution("survivors", "Only survivors are in here."),)))
     )
@@ -171,7 +176,7 @@ def test_cautions_are_shown_and_their_box_only_with_them():
     assert "<aside" not in own(render_backtest(a_backtest()))
 
 
-def test_beyond_twenty_assets_the_largest_have_areas_and_the_others_share_one():
+def test_beyond_twenty_assets_the_smaller_share_one_area():
     report = a_backtest(assets=40)
     found = data(render_backtest(report))
     assert len(found["assets"]) == LARGEST + 1
@@ -184,12 +189,12 @@ def test_beyond_twenty_assets_the_largest_have_areas_and_the_others_share_one():
         assert areas[0] == pytest.approx(result.path.weights[:, largest] * 10_000, abs=0.5)
 
 
-def test_up_to_twenty_assets_each_has_its_area():
+def test_up_to_twenty_assets_each_has_its_own_area():
     report = a_backtest(assets=20)
     assert sorted(data(render_backtest(report))["assets"]) == sorted(report.symbols)
 
 
-def test_long_histories_are_thinned_and_say_so():
+def test_long_history_is_thinned_with_a_note():
     report = a_backtest(rows=9_000)
     page = render_backtest(report)
     found = data(page)
@@ -208,13 +213,13 @@ def test_long_histories_are_thinned_and_say_so():
         assert policy["sharpe"][0] is None
 
 
-def test_one_policy_alone_is_the_best_of_nothing():
+def test_single_policy_has_no_best_figure():
     page = own(render_backtest(a_backtest("equal")))
     assert "Backtest: 1 policy, 3 assets" in page
     assert "*" not in "".join(rows_of(page)["equal"])
 
 
-def test_a_policy_that_holds_only_cash():
+def test_policy_in_cash_alone_is_drawn():
     idle = with_values(a_result("idle", rows=300, assets=3, invested=0.0), np.ones(300))
     found = data(render_backtest(a_backtest(results=(idle,))))["policies"][0]
     assert set(found["cash"]) == {10_000}
@@ -223,14 +228,14 @@ def test_a_policy_that_holds_only_cash():
     assert set(found["sharpe"]) == {None}
 
 
-def test_two_rows_are_a_report_without_a_rolling_year():
+def test_two_rows_have_no_rolling_sharpe():
     page = render_backtest(a_backtest(rows=2))
     assert data(page)["dates"] == ["2020-01-01", "2020-01-02"]
     assert 'id="sharpe"' not in own(page)
     assert "sharpe" not in data(page)["policies"][0]
 
 
-def test_a_policy_that_lost_everything_can_be_drawn():
+def test_policy_that_lost_everything_is_drawn():
     values = np.r_[np.ones(150), np.zeros(150)]
     ruined = with_values(a_result("ruined", rows=300, assets=3), values)
     found = data(render_backtest(a_backtest(results=(ruined,))))["policies"][0]
@@ -238,7 +243,7 @@ def test_a_policy_that_lost_everything_can_be_drawn():
     assert found["drawdown"][-1] == -100.0
 
 
-def test_without_plotly_the_remedy_is_named(monkeypatch):
+def test_error_without_plotly_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly", None)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(Unavailable, match=r"pip install 'rebalancer\[report\]'"):
