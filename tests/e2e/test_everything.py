@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from rebalancer.entrypoints.cli.commands.serve import DEMO_EMAIL, DEMO_PASSWORD
+from tests import watchdog
 from tests.e2e.conftest import until
 from tests.e2e.test_containers import SERVICES
 from tests.entrypoints.conftest import ENVIRONMENT, running
@@ -41,6 +42,7 @@ def start(tmp_path):
                 cwd=REPOSITORY,
                 env={**environment, **env},
             )
+        watchdog.watch(process)
         started.append(process)
         return process
 
@@ -49,6 +51,7 @@ def start(tmp_path):
         if process.poll() is None:
             process.terminate()
             process.wait(TIMEOUT)
+        watchdog.release(process)
 
 
 @pytest.fixture

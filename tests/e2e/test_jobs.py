@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import watchdog
 from tests.e2e.conftest import Running, until
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 from tests.servers import Valkey, running
@@ -92,9 +93,8 @@ def test_stopping_server_requeues_its_job_and_ends_event_streams(
         assert read(client, id)["attempts"] == 2
 
 
-@pytest.mark.parametrize("_", ["redis"])
 def test_workers_run_the_servers_jobs_from_the_queue(
-    serve: Callable[..., Running], tmp_path: Path, _: str
+    serve: Callable[..., Running], tmp_path: Path
 ) -> None:
     with running(Valkey) as queue:
         env = {"REBALANCER_REDIS_URL": queue.url}
@@ -109,6 +109,7 @@ def test_workers_run_the_servers_jobs_from_the_queue(
                 env=ENVIRONMENT | env,
                 cwd=tmp_path,
             )
+            watchdog.watch(worker)
             try:
                 until(lambda: read(client, id)["progress"] > 0, worker)
                 assert client.post(f"/api/jobs/{id}/cancel").json()["cancelling"]
@@ -124,4 +125,5 @@ def test_workers_run_the_servers_jobs_from_the_queue(
             finally:
                 worker.terminate()
                 assert worker.wait(40) == 0
+                watchdog.release(worker)
         assert server.stop() == 0

@@ -23,6 +23,7 @@ from rebalancer.config import Settings
 from rebalancer.domain.portfolio.mandate import Mandate
 from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import Sources
+from tests import watchdog
 from tests.builders import USD, as_csv, prices
 from tests.contracts.stores import a_deposit, a_managed, a_user
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
@@ -81,11 +82,13 @@ class Supervised:
                 env=self._environment,
                 cwd=self._folder,
             )
+        watchdog.watch(self.process)
 
     def _watch(self) -> None:
         while not self._stopping:
             code = self.process.poll()
             if code is not None and not self._stopping:
+                watchdog.release(self.process)
                 # While it starts, the database may be down, or a killed predecessor may still hold
                 # its port. Once it is ready, it must survive all that.
                 if code != -signal.SIGKILL and self._is_ready():
@@ -123,6 +126,8 @@ class Supervised:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+        finally:
+            watchdog.release(self.process)
 
 
 @attrs.define

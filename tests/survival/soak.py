@@ -238,14 +238,15 @@ def _check(home: House, report: Report) -> None:
             user = tx.users.by_email(f"user{number}@example.org")
             assert user is not None
             for portfolio in tx.portfolios.page(user.id, limit=100):
-                _check_portfolio(tx, portfolio, promises, findings)
-        _check_runs(tx, report)
+                check_portfolio(tx, portfolio, promises, findings)
+        check_runs(tx, report)
     wired.close()
 
 
-def _check_portfolio(
+def check_portfolio(
     tx: Transaction, portfolio: ManagedPortfolio, promises: Promises, findings: list[str]
 ) -> None:
+    """Check that a portfolio's ledger has exactly the confirmed effects."""
     ledger = tx.portfolios.ledger(portfolio.id)
     id = str(portfolio.id)
     if portfolio.positions.cash < 0:
@@ -294,7 +295,8 @@ def _check_portfolio(
         findings.append(f"{id} is not named {edits[max(edits)]}")
 
 
-def _check_runs(tx: Transaction, report: Report) -> None:
+def check_runs(tx: Transaction, report: Report, *, book: int = BOOK) -> None:
+    """Check that each run proposed once for each of the ``book`` portfolios."""
     owner = tx.users.by_email(BOOK_OWNER)
     assert owner is not None
     each: Counter[tuple[UUID | None, UUID]] = Counter()
@@ -311,8 +313,8 @@ def _check_runs(tx: Transaction, report: Report) -> None:
         report.runs.append(run)
         mine = ended.proposed + ended.nothing + ended.failed
         # The shared portfolios are part of the run, too.
-        if not BOOK <= mine <= BOOK + USERS * SHARED or count != BOOK:
-            report.findings.append(f"run {run} has {count} proposals of {BOOK}, and counts {mine}")
+        if not book <= mine <= book + USERS * SHARED or count != book:
+            report.findings.append(f"run {run} has {count} proposals of {book}, and counts {mine}")
 
 
 def show(report: Report, console: Console) -> None:

@@ -14,7 +14,7 @@ from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.stores import NOW, a_deposit, a_fill, a_managed, a_proposal, a_run, a_user
 from tests.survival import soak
 from tests.survival.people import Promises
-from tests.survival.soak import Report, _check_portfolio, _check_runs
+from tests.survival.soak import Report, check_portfolio, check_runs
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def work():
 def findings(work, portfolio, promises):
     found: list[str] = []
     with work.read() as tx:
-        _check_portfolio(tx, tx.portfolios.get(portfolio.id), promises, found)
+        check_portfolio(tx, tx.portfolios.get(portfolio.id), promises, found)
     return " ".join(found)
 
 
@@ -126,12 +126,11 @@ def test_unfinished_run_is_found(work):
         tx.proposals.add([a_proposal(portfolio, run=run.id)])
     report = Report()
     with work.read() as tx:
-        _check_runs(tx, report)
+        check_runs(tx, report)
     assert report.findings == [f"run {run.id} was never finished"]
 
 
-def test_second_proposal_of_a_run_is_found(work, monkeypatch):
-    monkeypatch.setattr(soak, "BOOK", 1)
+def test_second_proposal_of_a_run_is_found(work):
     owner, run = a_user(email=soak.BOOK_OWNER), a_run()
     portfolio = a_managed(owner.id)
     with work.begin() as tx:
@@ -143,10 +142,10 @@ def test_second_proposal_of_a_run_is_found(work, monkeypatch):
         tx.proposals.add([a_proposal(portfolio, run=run.id)])
     report = Report()
     with work.read() as tx:
-        _check_runs(tx, report)
+        check_runs(tx, report, book=1)
     assert (report.findings, report.runs) == ([], [run.id])
     with work.begin() as tx:
         tx.proposals.add([a_proposal(portfolio, run=run.id, id=uuid4())])
     with work.read() as tx:
-        _check_runs(tx, report)
+        check_runs(tx, report, book=1)
     assert any("two proposals" in finding for finding in report.findings)
