@@ -125,6 +125,6 @@ def test_a_mistake_in_a_query_is_named(ada: ApiUser, query: str, field: str) -> 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
 def test_a_typo_is_told_what_there_is(ada: ApiUser) -> None:
     told = expect_problem(ada.get("/api/rebalance?portfolio=1"), 400, "portfolio")
-    assert told.endswith("there are before, limit, portfolio_id")
-    assert expect_problem(ada.get("/api/users/profile?x=1"), 400, "x").endswith("there is none")
+    assert told.endswith("use before, limit, portfolio_id")
+    assert expect_problem(ada.get("/api/users/profile?x=1"), 400, "x").endswith("remove it")
     assert ada.get("/api/users/profile?").status_code == 200

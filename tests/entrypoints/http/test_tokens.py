@@ -215,7 +215,7 @@ def test_access_tokens_of_an_ended_login_serve_no_more(api: RunningApi, ada: Api
     body = {"refresh_token": second["refresh_token"]}
     assert api.client.post("/api/users/logout", json=body).status_code == 204
     for one in (ada, later):
-        assert "was ended" in expect_problem(one.get("/api/users/profile"), 401)
+        assert "has ended" in expect_problem(one.get("/api/users/profile"), 401)
     assert elsewhere.get("/api/users/profile").status_code == 200
     assert api.log_in().get("/api/users/profile").status_code == 200
 
@@ -249,16 +249,16 @@ def test_tokens_that_name_no_login_serve_until_they_end(api: RunningApi, ada: Ap
 def test_a_login_takes_as_long_for_strangers(start_api: Callable[..., RunningApi]) -> None:
     compared: list[bool] = []
 
-    class Noted(ArgonPasswords):
-        def match(self, password: str, hashed: str | None) -> bool:
+    class RecordingPasswords(ArgonPasswords):
+        def verify(self, password: str, hashed: str | None) -> bool:
             compared.append(hashed is None)
             return super().verify(password, hashed)
 
-    api = start_api(provide_values({Passwords: Noted(time_cost=1, memory_kib=64)}))
+    api = start_api(provide_values({Passwords: RecordingPasswords(time_cost=1, memory_kib=64)}))
     api.register()
     for email in ("ada@example.org", "eve@example.org"):
         api.client.post("/api/users/login", json={"email": email, "password": "wrong"})
-    assert compared == [False, False, True]  # a hash is computed for everybody
+    assert compared == [False, False, True]  # a hash is computed for an unknown account too
 
 
 def test_tokens_end_when_they_say(api: RunningApi, ada: ApiUser) -> None:

@@ -52,6 +52,7 @@ from rebalancer.entrypoints.http.threads import run_in_thread, run_inline
 from rebalancer.entrypoints.maintenance import Maintenance
 from rebalancer.entrypoints.processes import told_to_end
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
+from rebalancer.entrypoints.schemas.wire import DecimalText
 
 STATIC = "/docs/static"
 DESCRIPTION = f"""\
@@ -132,16 +133,14 @@ def application(
         logging_config=None,  # the program that starts the process configures logging
         dto=StrictJson,
         return_dto=None,
+        type_encoders={DecimalText: str},
         plugins=[
             schemas,
             ProblemDetailsPlugin(
                 ProblemDetailsConfig(exception_to_problem_detail_map={RebalancerError: to_problem})
             ),
         ],
-        exception_handlers={
-            HTTPException: handle_http_exception,
-            Exception: handle_unexpected,
-        },
+        exception_handlers={HTTPException: handle_http_exception, Exception: handle_unexpected},
         after_exception=[log_failure],
         request_max_body_size=max_body,
         openapi_config=OpenAPIConfig(

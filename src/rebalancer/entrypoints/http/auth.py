@@ -6,8 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from dishka import AsyncContainer
+from dishka.integrations.litestar import DishkaRouter
 from litestar import Request
 from litestar.di import NamedDependency, Provide
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import SecurityScheme
 
 from rebalancer.application.ports.accounts import Revocations, Tokens
@@ -59,3 +61,10 @@ def parse_bearer_token(header: str) -> str:
 Owner = NamedDependency[UUID]
 OWNER = {"owner": Provide(authenticate)}
 """Dependency of routes that need a user."""
+
+
+def owner_router(path: str, handlers: list[HTTPRouteHandler], *, tag: str) -> DishkaRouter:
+    """Group routes that need a user."""
+    return DishkaRouter(
+        path, route_handlers=handlers, dependencies=OWNER, security=[{BEARER: []}], tags=[tag]
+    )

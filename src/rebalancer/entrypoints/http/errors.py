@@ -82,7 +82,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: list[FieldProblem] = msgspec.field(default_factory=list)
 
 
-_TITLES = {
+TITLES = {
     400: "Malformed request",
     401: "Not authenticated",
     404: "Not found",
@@ -115,26 +115,34 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 """Codes of errors that Litestar raises, by status."""
 
 REMEDIES: Mapping[str, str] = {
-    "limits_not_acknowledged": "set acknowledge_limits to true to accept this",
+    "limits_not_acknowledged": "set acknowledge_limits to true to accept this"
 }
 """What a client of the API can do about an error, by code."""
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """Describe the problems that a route may return, for OpenAPI.
-
-    Every route rejects unknown query parameters (400), is rate limited (429), and fails while a
-    dependency is down (503).
-    """
+    """Describe problems of a route for OpenAPI, besides those of `common_problems`."""
     return {
         status: ResponseSpec(
             data_container=Problem,
-            description=_TITLES[status],
+            description=TITLES[status],
             media_type=PROBLEM,
             generate_examples=False,
         )
-        for status in sorted({400, *statuses, 429, 503})
+        for status in statuses
     }
+
+
+def common_problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """Describe the problems that follow from a path and an operation of an OpenAPI document."""
+    statuses = [429]
+    if path.startswith("/api"):
+        statuses += [400, 503]
+        statuses += [401] if operation.get("security") else []
+        statuses += [404] if "{" in path else []
+        statuses += [413, 415] if "requestBody" in operation else []
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {str(status): {"description": TITLES[status], "content": content} for status in statuses}
 
 
 def to_problem(error: RebalancerError) -> ProblemDetailsException:
@@ -221,18 +229,14 @@ def _internal_error() -> ProblemDetailsException:
 
 
 def _problem(
-    status: int,
-    detail: str,
-    code: str,
-    errors: Sequence[FieldProblem],
-    headers: dict[str, str],
+    status: int, detail: str, code: str, errors: Sequence[FieldProblem], headers: dict[str, str]
 ) -> ProblemDetailsException:
     extra: dict[str, Any] = {"code": code}
     if errors:
         extra["errors"] = [msgspec.structs.asdict(one) for one in errors]
     return ProblemDetailsException(
         status_code=status,
-        title=_TITLES.get(status, "Refused"),
+        title=TITLES.get(status, "Refused"),
         type_=TYPE + code,
         detail=detail,
         headers=headers,

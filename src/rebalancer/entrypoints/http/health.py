@@ -14,10 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta
 
 from rebalancer.application.health import Health, State
-from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.schemas.wire import View
-
-LIMITED = {429: problem_responses()[429]}
 
 
 class Readiness:
@@ -94,7 +91,7 @@ class ReadyView(View, frozen=True, kw_only=True):
     ]
 
 
-@get("/live", summary="Liveness", responses=LIMITED)
+@get("/live", summary="Liveness")
 async def live() -> LiveView:
     """Return ok from every process that can respond."""
     return LiveView(status="ok")
@@ -104,10 +101,9 @@ async def live() -> LiveView:
     "/ready",
     summary="Readiness",
     responses={
-        **LIMITED,
         503: ResponseSpec(
             ReadyView, description="A required dependency is down", generate_examples=False
-        ),
+        )
     },
 )
 async def ready(state: AppState) -> Response[ReadyView]:

@@ -16,7 +16,8 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from litestar.utils.predicates import is_class_and_subclass
 
-from rebalancer.entrypoints.schemas.wire import Amount, Bounded, NonNegative, View
+from rebalancer.entrypoints.http.errors import common_problems
+from rebalancer.entrypoints.schemas.wire import Amount, Bounded, DecimalText, NonNegative, View
 
 _PREFIX = "#/components/schemas/"
 
@@ -64,8 +65,9 @@ class StructSchemas(OpenAPISchemaPlugin):
             others = {p: schema for p, schema in placeholders.items() if _PREFIX + p not in names}
             document["components"]["schemas"] = {**others, **schemas}
             document["paths"] = _rename_references(document["paths"], names)
-            for operations in document["paths"].values():
+            for path, operations in document["paths"].items():
                 for operation in operations.values():
+                    operation["responses"] |= common_problems(path, operation)
                     _correct(operation, schemas)
             self._document = document
         return self._document
@@ -116,6 +118,8 @@ def _schema_name(struct: Any) -> str:
 
 def _scalar_schema(kind: type[Any]) -> dict[str, Any]:
     """Describe a scalar type of ours."""
+    if kind is DecimalText:
+        return {"type": "string"}
     if issubclass(kind, Bounded):
         return {"type": "number", "minimum": kind.low, "maximum": kind.high}
     if issubclass(kind, Amount):

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
+import attrs
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
@@ -17,16 +18,17 @@ from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, Polic
 from rebalancer.entrypoints.schemas.wire import (
     Amount,
     Body,
+    DecimalText,
     Line,
     View,
     documented_default,
     format_decimal,
+    view_of,
 )
 
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import Comparison, ProposalStatus
-    from rebalancer.domain.rebalancing.lifecycle import ProposalInputs
-    from rebalancer.domain.rebalancing.model import Order, Proposal
+    from rebalancer.domain.rebalancing.model import Proposal
 
 DISCLAIMER = (
     "Computed from rules, prices and your own information; this is not personal advice. You "
@@ -100,7 +102,7 @@ class OtherView(View, frozen=True, kw_only=True):
     status: str
     orders: int
     turnover: float
-    cost: str
+    cost: DecimalText
     drift_after: float
 
 
@@ -108,13 +110,15 @@ class SeenView(View, frozen=True, kw_only=True):
     """Inputs of a proposal."""
 
     version: int
-    cash: str
-    cash_flow: Annotated[str, Meta(description="Planned cash flow plus uninvested deposits.")]
-    planned: str
-    holdings: dict[str, str]
+    cash: DecimalText
+    cash_flow: Annotated[
+        DecimalText, Meta(description="Planned cash flow plus uninvested deposits.")
+    ]
+    planned: DecimalText
+    holdings: dict[str, DecimalText]
     targets: dict[str, float]
     risk_profile: str | None
-    prices: dict[str, str]
+    prices: dict[str, DecimalText]
     market: Annotated[str, Meta(description="SHA-256 of all prices that the policy used.")]
     newest: Annotated[date, Meta(description="Day of the last known close.")]
     costs: str
@@ -141,9 +145,9 @@ class ProposalView(View, frozen=True, kw_only=True):
     not_traded: list[NotTradedView]
     weights_before: dict[str, float]
     weights_after: dict[str, float]
-    cash_after: str
+    cash_after: DecimalText
     turnover: float
-    cost: str
+    cost: DecimalText
     drift_before: float
     drift_after: float
     volatility_before: float | None
@@ -183,8 +187,8 @@ def proposal_record(proposal: Proposal, line: int | UnsetType = UNSET) -> Propos
         status=proposal.status.value,
         as_of=proposal.as_of,
         policy=proposal.policy,
-        orders=[_order_view(order) for order in proposal.orders],
-        not_traded=_not_traded_views(proposal),
+        orders=_order_views(proposal),
+        not_traded=[view_of(one, NotTradedView) for one in proposal.not_traded],
         weights_before=proposal.weights_before,
         weights_after=proposal.weights_after,
         cash_after=format_decimal(proposal.cash_after),
@@ -198,53 +202,39 @@ def proposal_record(proposal: Proposal, line: int | UnsetType = UNSET) -> Propos
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
     """Write a proposal and what simple rules would trade as JSON values."""
     proposal = comparison.proposal
-    drifts = ("drift_before", "drift_after", "volatility_before", "volatility_after")
-    record: dict[str, Any] = msgspec.to_builtins(proposal_record(proposal))
+    figures = ("drift_before", "drift_after", "volatility_before", "volatility_after")
+    record: dict[str, Any] = msgspec.to_builtins(proposal_record(proposal), enc_hook=str)
     return {
         **record,
-        **{name: getattr(proposal, name) for name in drifts},
-        "others": msgspec.to_builtins(_other_views(comparison.others)),
+        **{name: getattr(proposal, name) for name in figures},
+        "others": msgspec.to_builtins(_other_views(comparison.others), enc_hook=str),
     }
 
 
 def proposal_view(current: ProposalStatus, others: Sequence[Proposal] = ()) -> ProposalView:
     """Show a proposal to the owner of its portfolio."""
-    record = current.record
-    proposal = record.proposal
+    record, proposal, inputs = current.record, current.record.proposal, current.record.inputs
     notes = list(proposal.notes)
-    if proposal.as_of < record.inputs.newest:
+    if proposal.as_of < inputs.newest:
         notes.append(
-            f"This proposal uses the closes of {proposal.as_of}, but closes until "
-            f"{record.inputs.newest} are known. It can be executed on paper only."
+            f"This proposal uses the closes of {proposal.as_of}, but closes until {inputs.newest} "
+            "are known. It can be executed on paper only."
         )
-    return ProposalView(
-        id=record.id,
-        portfolio_id=record.portfolio_id,
-        stage=current.stage,
-        stale=current.stale,
-        proposed=record.proposed,
-        expires=record.expires,
-        decided=record.decided,
-        executed=record.executed,
-        remark=record.remark,
-        policy=proposal.policy,
-        as_of=proposal.as_of,
-        orders=[_order_view(order) for order in proposal.orders],
-        not_traded=_not_traded_views(proposal),
-        weights_before=proposal.weights_before,
-        weights_after=proposal.weights_after,
-        cash_after=format_decimal(proposal.cash_after),
-        turnover=proposal.turnover,
-        cost=format_decimal(proposal.cost),
-        drift_before=proposal.drift_before,
-        drift_after=proposal.drift_after,
-        volatility_before=proposal.volatility_before,
-        volatility_after=proposal.volatility_after,
-        notes=notes,
-        input_hash=proposal.input_hash,
-        seen=_inputs_view(record.inputs),
-        others=_other_views(others),
-        disclaimer=DISCLAIMER,
+    values = attrs.asdict(proposal, recurse=False) | attrs.asdict(record, recurse=False)
+    seen = attrs.asdict(inputs.portfolio, recurse=False) | attrs.asdict(inputs, recurse=False)
+    seen["risk_profile"] = inputs.portfolio.risk_profile and inputs.portfolio.risk_profile.name
+    return view_of(
+        {
+            **values,
+            "orders": _order_views(proposal),
+            "stage": current.stage,
+            "stale": current.stale,
+            "notes": notes,
+            "seen": view_of(seen, SeenView),
+            "others": _other_views(others),
+            "disclaimer": DISCLAIMER,
+        },
+        ProposalView,
     )
 
 
@@ -266,54 +256,30 @@ def worksheet_text(current: ProposalStatus) -> str:
     rows.writerow(
         ["side", "symbol", "quantity", "reference_price", "value", "cost", "currency", "reason"]
     )
-    for order in map(_order_view, proposal.orders):
+    for order in _order_views(proposal):
         amounts = (order.quantity, order.price, order.value, order.cost)
         rows.writerow([order.side, order.symbol, *amounts, currency.code, order.reason])
     return text.getvalue()
 
 
-def _order_view(order: Order) -> OrderView:
-    return OrderView(
-        symbol=order.symbol,
-        side=order.side.value,
-        quantity=format_decimal(order.quantity),
-        price=format_decimal(order.price),
-        value=format_decimal(order.value),
-        cost=format_decimal(order.cost),
-        reason=order.reason,
-    )
-
-
-def _not_traded_views(proposal: Proposal) -> list[NotTradedView]:
-    return [NotTradedView(symbol=one.symbol, reason=one.reason) for one in proposal.not_traded]
+def _order_views(proposal: Proposal) -> list[OrderView]:
+    # Field by field, which takes half the time of a conversion: batches write many orders.
+    return [
+        OrderView(
+            symbol=order.symbol,
+            side=order.side.value,
+            quantity=format_decimal(order.quantity),
+            price=format_decimal(order.price),
+            value=format_decimal(order.value),
+            cost=format_decimal(order.cost),
+            reason=order.reason,
+        )
+        for order in proposal.orders
+    ]
 
 
 def _other_views(others: Sequence[Proposal]) -> list[OtherView]:
     return [
-        OtherView(
-            policy=other.policy,
-            status=other.status.value,
-            orders=len(other.orders),
-            turnover=other.turnover,
-            cost=format_decimal(other.cost),
-            drift_after=other.drift_after,
-        )
-        for other in others
+        view_of({**attrs.asdict(one, recurse=False), "orders": len(one.orders)}, OtherView)
+        for one in others
     ]
-
-
-def _inputs_view(inputs: ProposalInputs) -> SeenView:
-    portfolio = inputs.portfolio
-    return SeenView(
-        version=inputs.version,
-        cash=format_decimal(portfolio.cash),
-        cash_flow=format_decimal(portfolio.cash_flow),
-        planned=format_decimal(inputs.planned),
-        holdings={symbol: format_decimal(units) for symbol, units in portfolio.holdings.items()},
-        targets=dict(portfolio.targets),
-        risk_profile=portfolio.risk_profile.name if portfolio.risk_profile else None,
-        prices={symbol: format_decimal(price) for symbol, price in inputs.prices.items()},
-        market=inputs.market,
-        newest=inputs.newest,
-        costs=inputs.costs,
-    )

@@ -77,6 +77,10 @@ OneLine = Annotated[str, Meta(pattern=ONE_LINE)]
 Line = Annotated[OneLine, Meta(max_length=500, description="One line of text.")]
 
 
+class DecimalText(str):
+    """A Decimal in a response, written as text without an exponent."""
+
+
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Schema of a JSON object that a client or a file sends."""
 
@@ -107,7 +111,13 @@ V = TypeVar("V", bound=View)
 
 def view_of(source: object, view: type[V]) -> V:
     """Make a view from a mapping, or from an object whose attributes have the names of fields."""
-    return msgspec.convert(source, view, from_attributes=True)
+    return msgspec.convert(source, view, from_attributes=True, dec_hook=_show_scalar)
+
+
+def _show_scalar(kind: type[Any], value: Any) -> Any:
+    if kind is DecimalText and isinstance(value, Decimal):
+        return DecimalText(format_decimal(value))
+    raise NotImplementedError(kind)
 
 
 class Page(View, Generic[T], frozen=True, kw_only=True):
@@ -244,4 +254,4 @@ def format_decimal(number: Decimal) -> str:
 
 def json_line(record: Any) -> bytes:
     """Encode values as one line of JSON."""
-    return msgspec.json.encode(record) + b"\n"
+    return msgspec.json.encode(record, enc_hook=str) + b"\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Response, Router, get, post
+from dishka.integrations.litestar import FromDishka
+from litestar import Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -15,7 +15,7 @@ from rebalancer.application.backtests import ReadSeries, StartBacktest
 from rebalancer.application.jobs import ReadJob
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Key, replay_headers
 from rebalancer.entrypoints.schemas.backtest import (
@@ -26,13 +26,7 @@ from rebalancer.entrypoints.schemas.backtest import (
 )
 
 
-@post(
-    "/",
-    status_code=202,
-    summary="Start a backtest",
-    responses=problem_responses(401, 409, 413, 415, 422),
-)
-@inject
+@post("/", status_code=202, summary="Start a backtest", responses=problem_responses(409, 422))
 async def start(
     data: JSONBody[BacktestBody],
     owner: Owner,
@@ -54,12 +48,7 @@ async def start(
     return Response(backtest_view(job), headers=headers)
 
 
-@get(
-    "/{job_id:uuid}/status",
-    summary="Get the status of a backtest",
-    responses=problem_responses(401, 404),
-)
-@inject
+@get("/{job_id:uuid}/status", summary="Get the status of a backtest")
 async def status(
     job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
 ) -> BacktestView:
@@ -67,12 +56,7 @@ async def status(
     return backtest_view(await state.read_row(use, job_id, owner=owner))
 
 
-@get(
-    "/{job_id:uuid}/series",
-    summary="Get the values over time",
-    responses=problem_responses(401, 404, 409),
-)
-@inject
+@get("/{job_id:uuid}/series", summary="Get the values over time", responses=problem_responses(409))
 async def series(
     job_id: FromPath[UUID],
     owner: Owner,
@@ -90,10 +74,4 @@ async def series(
     return SeriesView(id=job_id, dates=dates, values=values)
 
 
-router = Router(
-    "/backtest",
-    route_handlers=[start, status, series],
-    dependencies=OWNER,
-    security=[{BEARER: []}],
-    tags=["backtest"],
-)
+router = owner_router("/backtest", [start, status, series], tag="backtest")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Request, Router, get, post
+from dishka.integrations.litestar import FromDishka
+from litestar import Request, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
@@ -17,7 +17,7 @@ from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.domain.jobs.job import Job, JobState
-from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner, authenticate
+from rebalancer.entrypoints.http.auth import Owner, authenticate, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
@@ -25,8 +25,7 @@ from rebalancer.entrypoints.schemas.job import JobEvent, JobView, job_view
 from rebalancer.entrypoints.schemas.wire import Page, paginate
 
 
-@get("/", summary="List jobs", responses=problem_responses(401))
-@inject
+@get("/", summary="List jobs")
 async def list_jobs(
     owner: Owner,
     use: FromDishka[ListJobs],
@@ -42,8 +41,7 @@ async def list_jobs(
     return paginate(found, limit, show=job_view, cursor=lambda job: job.id)
 
 
-@get("/{job_id:uuid}", summary="Get a job", responses=problem_responses(401, 404))
-@inject
+@get("/{job_id:uuid}", summary="Get a job")
 async def read_job(
     job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
 ) -> JobView:
@@ -55,9 +53,8 @@ async def read_job(
     "/{job_id:uuid}/cancel",
     status_code=200,
     summary="Cancel a job",
-    responses=problem_responses(401, 404, 409),
+    responses=problem_responses(409),
 )
-@inject
 async def cancel_job(
     job_id: FromPath[UUID], owner: Owner, use: FromDishka[CancelJob], clock: FromDishka[Clock]
 ) -> JobView:
@@ -69,9 +66,8 @@ async def cancel_job(
     "/{job_id:uuid}/requeue",
     status_code=200,
     summary="Retry a job",
-    responses=problem_responses(401, 404, 409),
+    responses=problem_responses(409),
 )
-@inject
 async def requeue_job(
     job_id: FromPath[UUID], owner: Owner, use: FromDishka[RequeueJob], clock: FromDishka[Clock]
 ) -> JobView:
@@ -83,8 +79,7 @@ async def requeue_job(
     "/{job_id:uuid}/events",
     summary="Watch a job",
     media_type="text/event-stream",
-    responses=problem_responses(401, 404)
-    | {
+    responses={
         200: ResponseSpec(
             JobEvent,
             description="Server-sent events: `progress` with the job whenever it changes, "
@@ -94,7 +89,6 @@ async def requeue_job(
         )
     },
 )
-@inject
 async def watch_job(
     job_id: FromPath[UUID],
     owner: Owner,
@@ -123,10 +117,6 @@ async def watch_job(
     return ServerSentEvent(streams.stream(job, owner=owner, read=read, is_authorized=is_authorized))
 
 
-router = Router(
-    "/jobs",
-    route_handlers=[list_jobs, read_job, cancel_job, requeue_job, watch_job],
-    dependencies=OWNER,
-    security=[{BEARER: []}],
-    tags=["jobs"],
+router = owner_router(
+    "/jobs", [list_jobs, read_job, cancel_job, requeue_job, watch_job], tag="jobs"
 )

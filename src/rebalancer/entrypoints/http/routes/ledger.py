@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Response, Router, get, post
+from dishka.integrations.litestar import FromDishka
+from litestar import Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
@@ -22,7 +22,7 @@ from rebalancer.application.portfolios import (
 )
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
-from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, etag, replay_headers
 from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_view
@@ -107,9 +107,8 @@ class TradesView(View, frozen=True, kw_only=True):
 @post(
     "/{portfolio_id:uuid}/cash-flows",
     summary="Record a cash flow",
-    responses=problem_responses(401, 404, 409, 412, 413, 415, 422),
+    responses=problem_responses(409, 412, 422),
 )
-@inject
 async def record_cash_flow(
     portfolio_id: FromPath[UUID],
     data: JSONBody[CashFlowBody],
@@ -138,9 +137,8 @@ async def record_cash_flow(
 @post(
     "/{portfolio_id:uuid}/transactions",
     summary="Record trades",
-    responses=problem_responses(401, 404, 409, 412, 413, 415, 422),
+    responses=problem_responses(409, 412, 422),
 )
-@inject
 async def record_trades(
     portfolio_id: FromPath[UUID],
     data: JSONBody[TradesBody],
@@ -181,12 +179,7 @@ async def record_trades(
     )
 
 
-@get(
-    "/{portfolio_id:uuid}/transactions",
-    summary="List transactions",
-    responses=problem_responses(401, 404),
-)
-@inject
+@get("/{portfolio_id:uuid}/transactions", summary="List transactions")
 async def list_transactions(
     portfolio_id: FromPath[UUID],
     owner: Owner,
@@ -217,10 +210,6 @@ def entry_view(entry: Entry) -> EntryView:
     )
 
 
-router = Router(
-    "/portfolios",
-    route_handlers=[record_cash_flow, record_trades, list_transactions],
-    dependencies=OWNER,
-    security=[{BEARER: []}],
-    tags=["portfolios"],
+router = owner_router(
+    "/portfolios", [record_cash_flow, record_trades, list_transactions], tag="portfolios"
 )

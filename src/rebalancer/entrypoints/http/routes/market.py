@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Router, get
+from dishka.integrations.litestar import DishkaRouter, FromDishka
+from litestar import get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Meta
@@ -74,8 +74,7 @@ class RegimeView(View, frozen=True, kw_only=True):
     weeks: Annotated[list[RegimeWeekView], Meta(description="At most 50, oldest first.")]
 
 
-@get("/assets", summary="Search assets", responses=problem_responses())
-@inject
+@get("/assets", summary="Search assets")
 async def find_assets(
     use: FromDishka[SearchAssets],
     wanted: Annotated[
@@ -92,8 +91,7 @@ async def find_assets(
     return paginate(found, limit, show=_asset_view, cursor=lambda asset: asset.symbol)
 
 
-@get("/data/{symbol:str}", summary="Get closes", responses=problem_responses(404, 422))
-@inject
+@get("/data/{symbol:str}", summary="Get closes", responses=problem_responses(422))
 async def read_closes(
     symbol: FromPath[str],
     use: FromDishka[ReadCloses],
@@ -111,7 +109,6 @@ async def read_closes(
 
 
 @get("/regime", summary="Get the market regime", responses=problem_responses(422))
-@inject
 async def tell_regime(
     use: FromDishka[DescribeRegime],
     symbols: Annotated[
@@ -135,4 +132,6 @@ def _asset_view(asset: FoundAsset) -> AssetView:
     return view_of(asset, AssetView)
 
 
-router = Router("/market", route_handlers=[find_assets, read_closes, tell_regime], tags=["market"])
+router = DishkaRouter(
+    "/market", route_handlers=[find_assets, read_closes, tell_regime], tags=["market"]
+)

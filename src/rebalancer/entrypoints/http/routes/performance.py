@@ -7,8 +7,8 @@ from typing import Annotated
 from uuid import UUID
 
 import numpy as np
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Router, get
+from dishka.integrations.litestar import FromDishka
+from litestar import get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, QueryParameter
 from msgspec import Meta
@@ -16,7 +16,7 @@ from msgspec import Meta
 from rebalancer.application.portfolios import MeasurePerformance
 from rebalancer.domain.backtest.track_record import Line, TrackRecord
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
-from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.schemas.wire import View
 
@@ -57,9 +57,8 @@ class PerformanceView(View, frozen=True, kw_only=True):
 @get(
     "/{portfolio_id:uuid}/performance",
     summary="Measure performance",
-    responses=problem_responses(401, 404, 422),
+    responses=problem_responses(422),
 )
-@inject
 async def measure_performance(
     portfolio_id: FromPath[UUID],
     owner: Owner,
@@ -112,10 +111,4 @@ def _line_view(line: Line) -> LineView:
     )
 
 
-router = Router(
-    "/portfolios",
-    route_handlers=[measure_performance],
-    dependencies=OWNER,
-    security=[{BEARER: []}],
-    tags=["portfolios"],
-)
+router = owner_router("/portfolios", [measure_performance], tag="portfolios")

@@ -6,15 +6,14 @@ from datetime import date
 from typing import Annotated, Any
 
 import attrs
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Router, get
+from dishka.integrations.litestar import DishkaRouter, FromDishka
+from litestar import get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath
 from msgspec import Meta
 
 from rebalancer.application.ports.policies import Policies
 from rebalancer.domain.policy.serving import Card, Kind, Learning
-from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.schemas.wire import View, view_of
 
 
@@ -98,8 +97,7 @@ class CardView(PolicyView, frozen=True, kw_only=True):
     learning: Annotated[LearningView | None, Meta(description="Details of a learned policy.")]
 
 
-@get("/", summary="List policies", responses=problem_responses())
-@inject
+@get("/", summary="List policies")
 async def policies(offered: FromDishka[Policies]) -> list[PolicyView]:
     """List all policies with their parameters and sources.
 
@@ -110,8 +108,7 @@ async def policies(offered: FromDishka[Policies]) -> list[PolicyView]:
     return [view_of(_values(card), PolicyView) for card in cards]
 
 
-@get("/{name:str}", summary="Get a policy", responses=problem_responses(404))
-@inject
+@get("/{name:str}", summary="Get a policy")
 async def read_policy(name: FromPath[str], offered: FromDishka[Policies]) -> CardView:
     """Get the details of a rule, of a learned policy such as `ppo` or `ppo@1`, or of `learned`.
 
@@ -139,4 +136,4 @@ def _learning_values(learning: Learning) -> dict[str, Any]:
     }
 
 
-router = Router("/policies", route_handlers=[policies, read_policy], tags=["policies"])
+router = DishkaRouter("/policies", route_handlers=[policies, read_policy], tags=["policies"])

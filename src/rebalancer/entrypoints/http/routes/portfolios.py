@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Response, Router, delete, get, post, put
+from dishka.integrations.litestar import FromDishka
+from litestar import Response, delete, get, post, put
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
@@ -22,7 +22,7 @@ from rebalancer.application.portfolios import (
     ValuedPortfolio,
 )
 from rebalancer.application.ports.clock import Clock, Ids
-from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import VersionRequired, problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, IfMatch, Limit, etag, version_of
 from rebalancer.entrypoints.schemas.portfolio import (
@@ -34,8 +34,7 @@ from rebalancer.entrypoints.schemas.portfolio import (
 from rebalancer.entrypoints.schemas.wire import Page, paginate
 
 
-@post("/", summary="Open a portfolio", responses=problem_responses(401, 413, 415, 422))
-@inject
+@post("/", summary="Open a portfolio", responses=problem_responses(422))
 async def open_portfolio(
     data: JSONBody[OpeningBody],
     owner: Owner,
@@ -60,8 +59,7 @@ async def open_portfolio(
     return response
 
 
-@get("/", summary="List portfolios", responses=problem_responses(401))
-@inject
+@get("/", summary="List portfolios")
 async def list_portfolios(
     owner: Owner, use: FromDishka[ReadPortfolio], limit: Limit = 50, after: Cursor = None
 ) -> Page[PortfolioView]:
@@ -73,10 +71,8 @@ async def list_portfolios(
 @get(
     "/{portfolio_id:uuid}",
     summary="Get a portfolio",
-    responses=problem_responses(401, 404)
-    | {304: ResponseSpec(None, description="Not modified", generate_examples=False)},
+    responses={304: ResponseSpec(None, description="Not modified", generate_examples=False)},
 )
-@inject
 async def read_portfolio(
     portfolio_id: FromPath[UUID],
     owner: Owner,
@@ -93,11 +89,8 @@ async def read_portfolio(
 
 
 @put(
-    "/{portfolio_id:uuid}",
-    summary="Update a portfolio",
-    responses=problem_responses(401, 404, 412, 413, 415, 422, 428),
+    "/{portfolio_id:uuid}", summary="Update a portfolio", responses=problem_responses(412, 422, 428)
 )
-@inject
 async def revise_portfolio(
     portfolio_id: FromPath[UUID],
     data: JSONBody[MandateBody],
@@ -113,20 +106,12 @@ async def revise_portfolio(
             "overwrite a change of another client"
         )
     valued = await sync_to_thread(
-        use,
-        data.mandate(),
-        id=portfolio_id,
-        owner=owner,
-        version=version_of(if_match),
-        now=clock(),
+        use, data.mandate(), id=portfolio_id, owner=owner, version=version_of(if_match), now=clock()
     )
     return _respond(valued)
 
 
-@delete(
-    "/{portfolio_id:uuid}", summary="Close a portfolio", responses=problem_responses(401, 404, 412)
-)
-@inject
+@delete("/{portfolio_id:uuid}", summary="Close a portfolio", responses=problem_responses(412))
 async def close_portfolio(
     portfolio_id: FromPath[UUID],
     owner: Owner,
@@ -143,16 +128,8 @@ def _respond(valued: ValuedPortfolio) -> Response[PortfolioView]:
     return Response(portfolio_view(valued), headers={"ETag": etag(valued)})
 
 
-router = Router(
+router = owner_router(
     "/portfolios",
-    route_handlers=[
-        open_portfolio,
-        list_portfolios,
-        read_portfolio,
-        revise_portfolio,
-        close_portfolio,
-    ],
-    dependencies=OWNER,
-    security=[{BEARER: []}],
-    tags=["portfolios"],
+    [open_portfolio, list_portfolios, read_portfolio, revise_portfolio, close_portfolio],
+    tag="portfolios",
 )

@@ -6,8 +6,8 @@ from decimal import Decimal
 from functools import lru_cache
 from uuid import UUID
 
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Response, Router, get, post
+from dishka.integrations.litestar import FromDishka
+from litestar import Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
@@ -25,7 +25,7 @@ from rebalancer.application.rebalance import (
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import policy
 from rebalancer.domain.portfolio.costs import cost_model
-from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
+from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
 from rebalancer.entrypoints.schemas.proposal import (
@@ -41,10 +41,7 @@ from rebalancer.entrypoints.schemas.wire import Page, paginate
 _ON_PAPER, _NO_REMARK = AcceptBody(), RejectBody()
 
 
-@post(
-    "/predict", summary="Request a proposal", responses=problem_responses(401, 404, 413, 415, 422)
-)
-@inject
+@post("/predict", summary="Request a proposal", responses=problem_responses(404, 422))
 async def predict(
     data: JSONBody[PredictBody],
     owner: Owner,
@@ -75,8 +72,7 @@ async def predict(
     )
 
 
-@get("/", summary="List proposals", responses=problem_responses(401, 404))
-@inject
+@get("/", summary="List proposals", responses=problem_responses(404))
 async def list_proposals(
     owner: Owner,
     use: FromDishka[ReadProposals],
@@ -92,8 +88,7 @@ async def list_proposals(
     return paginate(found, limit, show=proposal_view, cursor=lambda one: one.record.id)
 
 
-@get("/{proposal_id:uuid}", summary="Get a proposal", responses=problem_responses(401, 404))
-@inject
+@get("/{proposal_id:uuid}", summary="Get a proposal")
 async def read_proposal(
     proposal_id: FromPath[UUID],
     owner: Owner,
@@ -109,9 +104,8 @@ async def read_proposal(
     "/{proposal_id:uuid}/accept",
     status_code=200,
     summary="Accept a proposal",
-    responses=problem_responses(401, 404, 409, 412, 413, 415),
+    responses=problem_responses(409, 412),
 )
-@inject
 async def accept(
     proposal_id: FromPath[UUID],
     owner: Owner,
@@ -131,9 +125,8 @@ async def accept(
     "/{proposal_id:uuid}/reject",
     status_code=200,
     summary="Reject a proposal",
-    responses=problem_responses(401, 404, 409, 413, 415),
+    responses=problem_responses(409),
 )
-@inject
 async def reject(
     proposal_id: FromPath[UUID],
     owner: Owner,
@@ -150,14 +143,12 @@ async def reject(
     "/{proposal_id:uuid}/worksheet",
     summary="Get a proposal as a worksheet",
     media_type="text/csv",
-    responses=problem_responses(401, 404)
-    | {
+    responses={
         200: ResponseSpec(
             str, description="The orders as CSV", media_type="text/csv", generate_examples=False
         )
     },
 )
-@inject
 async def worksheet(
     proposal_id: FromPath[UUID],
     owner: Owner,
@@ -191,10 +182,8 @@ def _needs_one_close(policy_name: str) -> bool:
         return False  # a learned policy, which needs a year of closes, or an unknown one
 
 
-router = Router(
+router = owner_router(
     "/rebalance",
-    route_handlers=[predict, list_proposals, read_proposal, accept, reject, worksheet],
-    dependencies=OWNER,
-    security=[{BEARER: []}],
-    tags=["rebalance"],
+    [predict, list_proposals, read_proposal, accept, reject, worksheet],
+    tag="rebalance",
 )

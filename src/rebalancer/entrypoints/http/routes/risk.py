@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Router, get, post
+from dishka.integrations.litestar import DishkaRouter, FromDishka
+from litestar import get, post
 from litestar.concurrency import sync_to_thread
 from litestar.params import JSONBody
 from msgspec import Meta
@@ -82,7 +82,7 @@ class QuestionnaireView(View, frozen=True, kw_only=True):
     questions: list[QuestionView]
 
 
-@get("/questionnaire", summary="Get the risk questionnaire", responses=problem_responses())
+@get("/questionnaire", summary="Get the risk questionnaire")
 async def questionnaire() -> QuestionnaireView:
     """Get the questions about willingness and capacity to take risk, with their answers."""
     return view_of(QUESTIONNAIRE, QuestionnaireView)
@@ -94,9 +94,8 @@ async def questionnaire() -> QuestionnaireView:
     summary="Answer the questionnaire",
     dependencies=OWNER,
     security=[{BEARER: []}],
-    responses=problem_responses(401, 413, 415, 422),
+    responses=problem_responses(422),
 )
-@inject
 async def assess(
     data: JSONBody[Answers], owner: Owner, use: FromDishka[AssessRisk], clock: FromDishka[Clock]
 ) -> AssessmentView:
@@ -124,4 +123,4 @@ def assessment_view(user: User) -> AssessmentView | None:
     )
 
 
-router = Router("/risk", route_handlers=[questionnaire, assess], tags=["risk"])
+router = DishkaRouter("/risk", route_handlers=[questionnaire, assess], tags=["risk"])

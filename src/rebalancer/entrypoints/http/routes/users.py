@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from dishka.integrations.litestar import FromDishka, inject
-from litestar import Request, Router, get, post
+from dishka.integrations.litestar import DishkaRouter, FromDishka
+from litestar import Request, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import JSONBody
@@ -95,9 +95,8 @@ class LoginView(View, frozen=True, kw_only=True):
     "/register",
     summary="Register",
     guards=[limit_login_attempts],
-    responses=problem_responses(409, 413, 415, 422),
+    responses=problem_responses(409, 422),
 )
-@inject
 async def register(
     data: JSONBody[Registration],
     use: FromDishka[Register],
@@ -116,10 +115,8 @@ async def register(
     status_code=200,
     summary="Log in",
     guards=[limit_login_attempts],
-    responses=problem_responses(401, 413, 415),
     response_headers=NO_STORE,
 )
-@inject
 async def log_in(
     data: JSONBody[Credentials],
     request: Request[Any, Any, Any],
@@ -137,14 +134,7 @@ async def log_in(
     return _login_view(login, now)
 
 
-@post(
-    "/refresh",
-    status_code=200,
-    summary="Refresh a login",
-    responses=problem_responses(401, 413, 415),
-    response_headers=NO_STORE,
-)
-@inject
+@post("/refresh", status_code=200, summary="Refresh a login", response_headers=NO_STORE)
 async def refresh(
     data: JSONBody[Refreshing], use: FromDishka[RefreshLogin], clock: FromDishka[Clock]
 ) -> LoginView:
@@ -153,21 +143,13 @@ async def refresh(
     return _login_view(await sync_to_thread(use, data.refresh_token, now=now), now)
 
 
-@post("/logout", status_code=204, summary="Log out", responses=problem_responses(413, 415))
-@inject
+@post("/logout", status_code=204, summary="Log out")
 async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
     """End a login: its access and refresh tokens are revoked."""
     await sync_to_thread(use, data.refresh_token)
 
 
-@get(
-    "/profile",
-    summary="Get the current user",
-    dependencies=OWNER,
-    security=[{BEARER: []}],
-    responses=problem_responses(401),
-)
-@inject
+@get("/profile", summary="Get the current user", dependencies=OWNER, security=[{BEARER: []}])
 async def profile(owner: Owner, state: State, use: FromDishka[ReadProfile]) -> UserView:
     """Get the current user and the latest risk assessment."""
     return user_view(await state.read_row(use, owner))
@@ -195,6 +177,6 @@ def _login_view(login: Login, now: datetime) -> LoginView:
     )
 
 
-router = Router(
+router = DishkaRouter(
     "/users", route_handlers=[register, log_in, refresh, log_out, profile], tags=["users"]
 )
