@@ -26,7 +26,7 @@ _GATE = PromotionThresholds()
 
 
 class Environment(StrEnum):
-    """Where this runs. Defaults that would be unsafe elsewhere serve in development alone."""
+    """Kind of deployment; unsafe defaults are accepted only in development."""
 
     DEVELOPMENT = "development"
     PRODUCTION = "production"
@@ -34,43 +34,42 @@ class Environment(StrEnum):
 
 @attrs.frozen
 class Settings:
-    """What an operator sets once instead of on every command line.
+    """Settings of an operator, one environment variable each.
 
     Attributes:
-        prices: Price file used when a command names none, or ``store`` or ``sample``; None: as
-            `Sources.of` says.
-        assets: Instrument list used when a command names none; None: the one that is kept with the
-            prices, or the packaged one.
-        currency: Of the prices.
-        workers: Processes that a batch or a server may use; None: one a core for a batch, one for
-            a server.
-        environment: Where this runs.
-        database_url: Where people and portfolios are kept: a file, or a Postgres server.
-        database_pool: Connections to a database server that a process may hold.
-        statement_timeout: Seconds that a database server may take for one statement.
-        mongo_url: Where market data and reports are kept; None: in the database.
-        redis_url: Caches, shared rate limits and the job queue; None: each process has its own.
-        redis_prefix: What all names there begin with, and what the queue is called.
-        rate_limit: Requests a minute for each user and each address; 0: as many as they like.
-        login_limit: Attempts to log in or register, a minute, for each address, and ten times as
-            many for each account; 0: as many as they like.
-        trusted_proxies: Proxies in front of the server that tell, in X-Forwarded-For, who asks.
+        prices: Default price source: a file, a provider's name or ``store``; None: see
+            `Sources.of`.
+        assets: Default instrument list; None: the list that comes with the prices.
+        currency: ISO code of the currency of the prices.
+        workers: Processes of a batch or a server; None: one per core for a batch, one for a server.
+        environment: Kind of deployment.
+        database_url: Database of users, portfolios and jobs: an SQLite file or a Postgres server.
+        database_pool: Most connections of a process to a database server.
+        statement_timeout: Seconds that a database server may spend on one statement.
+        mongo_url: MongoDB for market data and reports; None: the database holds them.
+        redis_url: Redis for caches, shared rate limits and the job queue; None: none are shared.
+        redis_prefix: Prefix of all keys in Redis, and name of the queue.
+        rate_limit: Requests per minute of a user or an address; 0: unlimited.
+        login_limit: Attempts per minute to log in or register, of an address, and ten times as many
+            for an account; 0: unlimited.
+        trusted_proxies: Number of reverse proxies that set X-Forwarded-For and are trusted.
         job_timeout: Seconds that one attempt at a job may take.
-        job_attempts: How often a job is tried before it is given up.
-        jobs_at_once: Jobs that a process does side by side.
-        secret_key: Signs access tokens.
+        job_attempts: Attempts at a job before it fails.
+        jobs_at_once: Jobs that a process runs in parallel.
+        secret_key: Key that signs access tokens.
         host: Address that the server listens on.
-        port: Port that the server listens on; 0: a free one.
-        log_level: What the server says of itself: debug, info, warning or error.
-        policies: Folder of one's own learned policies; None: ``policies``, where it is.
-        trials: Record of training and evaluation runs; None: ``docs/trials.jsonl`` if there is one.
+        port: Port that the server listens on; 0: any free port.
+        log_level: Lowest level that is logged: debug, info, warning or error.
+        policies: Folder of the operator's learned policies; None: ``policies``.
+        trials: Log of training and evaluation runs; None: ``docs/trials.jsonl`` if it exists.
         gate_probability: See `PromotionThresholds.probability`.
         gate_loss: See `PromotionThresholds.loss`.
         gate_drawdown: See `PromotionThresholds.drawdown`.
         gate_turnover: See `PromotionThresholds.turnover`.
+        debug: Whether the command line prints the traceback of an unexpected error.
     """
 
-    prices: Path | None = None
+    prices: str | None = None
     assets: Path | None = None
     currency: str = "USD"
     workers: int | None = None
@@ -97,183 +96,203 @@ class Settings:
     gate_loss: float = _GATE.loss
     gate_drawdown: float = _GATE.drawdown
     gate_turnover: float = _GATE.turnover
+    debug: bool = False
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read ``REBALANCER_*``.
+        """Read and validate every ``REBALANCER_*`` variable; an empty one counts as unset.
 
         Raises:
-            InvalidRequest: a variable is unknown or has no sensible value; names it.
+            InvalidRequest: a variable is unknown or its value is invalid; names the variable.
         """
-        known = {f"{PREFIX}{field.name.upper()}" for field in attrs.fields(cls)} | _FLAGS
-        for name in environment:
-            if name.startswith(PREFIX) and name not in known:
+        names = {f"{PREFIX}{field.name.upper()}": field.name for field in attrs.fields(cls)}
+        given: dict[str, Any] = {}
+        for variable, text in environment.items():
+            if not variable.startswith(PREFIX):
+                continue
+            if variable not in names:
                 raise InvalidRequest(
-                    f"is not a setting; there are {', '.join(sorted(known))}", field=name
+                    f"unknown setting; the settings are {', '.join(sorted(names))}",
+                    field=variable,
+                    code="unknown_setting",
                 )
-        given = {
-            field.name: text
-            for field in attrs.fields(cls)
-            if (text := environment.get(f"{PREFIX}{field.name.upper()}", "").strip())
-        }
-        return cls(**{name: _READERS.get(name, str)(text) for name, text in given.items()})
+            if text.strip():
+                name = names[variable]
+                given[name] = _READERS.get(name, _text)(variable, text.strip())
+        return cls(**given)
 
     @property
     def cores(self) -> int:
-        """Processes that a batch may use."""
+        """Number of processes of a batch."""
         return self.workers or min(os.cpu_count() or 1, MOST_WORKERS)
 
     @property
     def embedded(self) -> bool:
-        """Whether all that is asked for is in this process, so that asking takes no time."""
+        """Whether no server is configured, so that queries take no network round trip."""
         remote = self.mongo_url or self.redis_url
         return self.database_url.startswith("sqlite") and not remote
 
+    @property
+    def promotion(self) -> PromotionThresholds:
+        """Thresholds that a learned policy must reach to be promoted."""
+        return PromotionThresholds(
+            probability=self.gate_probability,
+            loss=self.gate_loss,
+            drawdown=self.gate_drawdown,
+            turnover=self.gate_turnover,
+        )
+
     def check_serving(self) -> None:
-        """Refuse to let strangers in with a key that everybody knows.
+        """Refuse to serve with the public development key where others can connect.
 
         Raises:
-            InvalidRequest: the key is the development default, or short, where it must not be.
+            InvalidRequest: the key is the development default outside development, or the server
+                listens on an address that other machines can reach.
         """
-        field = f"{PREFIX}SECRET_KEY"
-        remedy = 'such as python -c "import secrets; print(secrets.token_urlsafe(48))" prints'
-        if self.secret_key == DEVELOPMENT_KEY:
-            if self.environment is not Environment.DEVELOPMENT:
-                raise InvalidRequest(
-                    f"must be set outside of development: to a secret {remedy}", field=field
-                )
-            if not _loopback(self.host):
-                raise InvalidRequest(
-                    f"must be set to listen on {self.host}, which others can reach: to a secret "
-                    f"{remedy}",
-                    field=field,
-                )
-
-
-def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not (re.fullmatch("[0-9]{1,5}", text) and low <= int(text) <= high):
+        if self.secret_key != DEVELOPMENT_KEY:
+            return
+        remedy = (
+            "set it to a secret, such as the output of "
+            'python -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
+        reason = ""
+        if self.environment is not Environment.DEVELOPMENT:
+            reason = "a secret key is required outside development"
+        elif not _is_loopback(self.host):
+            reason = f"a secret key is required to listen on {self.host}, which others can reach"
+        if reason:
             raise InvalidRequest(
-                f"must be a whole number from {low} to {high}, got {text!r}", field=PREFIX + name
+                f"{reason}; {remedy}", field=f"{PREFIX}SECRET_KEY", code="secret_key_missing"
             )
+
+
+def _text(variable: str, text: str) -> str:
+    return text
+
+
+def _path(variable: str, text: str) -> Path:
+    return Path(text)
+
+
+def _flag(variable: str, text: str) -> bool:
+    return text.casefold() not in ("0", "false", "no", "off")
+
+
+def _integer(low: int, high: int) -> Callable[[str, str], int]:
+    def read(variable: str, text: str) -> int:
+        if not (re.fullmatch("[0-9]{1,5}", text) and low <= int(text) <= high):
+            raise _invalid(variable, f"expected a whole number from {low} to {high}, got {text!r}")
         return int(text)
 
     return read
 
 
-def _number(name: str, low: float, high: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
+def _number(low: float, high: float) -> Callable[[str, str], float]:
+    def read(variable: str, text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise InvalidRequest(
-                f"must be a number from {low:g} to {high:g}, got {text!r}", field=PREFIX + name
-            )
+            raise _invalid(variable, f"expected a number from {low:g} to {high:g}, got {text!r}")
         return value
 
     return read
 
 
-def _one_of(name: str, *choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
+def _choice(*choices: str) -> Callable[[str, str], str]:
+    def read(variable: str, text: str) -> str:
         if text not in choices:
-            raise InvalidRequest(
-                f"must be one of {', '.join(choices)}, got {text!r}", field=PREFIX + name
-            )
+            raise _invalid(variable, f"expected one of {', '.join(choices)}, got {text!r}")
         return text
 
     return read
 
 
-def _currency(text: str) -> str:
+def _environment(variable: str, text: str) -> Environment:
+    return Environment(_choice(*Environment)(variable, text))
+
+
+def _currency(variable: str, text: str) -> str:
     try:
         return Currency(text).code
     except InvalidRequest as error:
-        raise InvalidRequest(str(error), field=f"{PREFIX}CURRENCY") from None
+        raise InvalidRequest(error.message, field=variable, code=error.code) from None
 
 
-def _key(text: str) -> str:
+def _secret_key(variable: str, text: str) -> str:
     if len(text) < SHORTEST_KEY:
-        raise InvalidRequest(
-            f"must have {SHORTEST_KEY} characters at least", field=f"{PREFIX}SECRET_KEY"
-        )
+        raise _invalid(variable, f"a secret key needs at least {SHORTEST_KEY} characters")
     return text
 
 
-def _url(name: str, pattern: str, example: str) -> Callable[[str], str]:
-    """Reads a URL; what is wrong is told without it, as there may be a password in it."""
+def _url(pattern: str, example: str) -> Callable[[str, str], str]:
+    """Return a reader of URLs, whose errors do not quote the URL: it may hold a password."""
 
-    def read(text: str) -> str:
+    def read(variable: str, text: str) -> str:
         if not re.fullmatch(pattern, text, re.DOTALL):
-            raise InvalidRequest(
-                f"must be a URL such as {example}; in a name or a password write / ? # @ as %2F "
-                "%3F %23 %40",
-                field=PREFIX + name,
+            raise _invalid(
+                variable,
+                f"expected a URL such as {example}; in a name or a password write / ? # @ as "
+                "%2F %3F %23 %40",
             )
         return text
 
     return read
 
 
-_WHO = r"([^@/?#\s]*@)?"
-_HOST = r"(\[[^\]@/?#\s]*\]|[^\[\]:,@/?#\s]*)(:[0-9]{1,5})?"
-_OPTIONS = r"(\?[^@#]*)?"
-_REST = rf"(/[^@?#]*)?{_OPTIONS}"
-_DATABASE = rf"sqlite[a-z0-9+]*://.*|[a-z0-9+]+://{_WHO}{_HOST}{_REST}"
-_MONGO = rf"mongodb(\+srv)?://{_WHO}{_HOST}(,{_HOST})*{_REST}"
-_REDIS = rf"(rediss?|valkeys?)://{_WHO}{_HOST}(/[0-9]*)?{_OPTIONS}|unix://{_WHO}{_REST}"
-"""Stricter than who reads them: of a password that holds what ends one, a part would be read as a
-host or a port, and be told to whoever is told that there is no such host."""
-
-
-def _prefix(text: str) -> str:
+def _prefix(variable: str, text: str) -> str:
     if not re.fullmatch("[A-Za-z0-9_.:-]{1,64}", text):
-        raise InvalidRequest(
-            "must be up to 64 letters, digits and - _ . : and nothing else",
-            field=f"{PREFIX}REDIS_PREFIX",
-        )
+        raise _invalid(variable, "expected up to 64 characters: letters, digits and - _ . :")
     return text
 
 
-def _loopback(host: str) -> bool:
+def _invalid(variable: str, message: str) -> InvalidRequest:
+    return InvalidRequest(message, field=variable, code="invalid_setting")
+
+
+def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-_READERS: dict[str, Callable[[str], Any]] = {
-    "prices": Path,
-    "assets": Path,
-    "currency": _currency,
-    "workers": _whole("WORKERS", 1, MOST_WORKERS),
-    "environment": lambda text: Environment(_one_of("ENVIRONMENT", *Environment)(text)),
-    "database_url": _url(
-        "DATABASE_URL", _DATABASE, "sqlite:///rebalancer.db or postgresql://user:password@host/name"
-    ),
-    "database_pool": _whole("DATABASE_POOL", 1, 1000),
-    "statement_timeout": _number("STATEMENT_TIMEOUT", 0.1, 3600.0),
-    "mongo_url": _url("MONGO_URL", _MONGO, "mongodb://user:password@host/rebalancer"),
-    "redis_url": _url("REDIS_URL", _REDIS, "redis://:password@host:6379/0"),
-    "redis_prefix": _prefix,
-    "rate_limit": _whole("RATE_LIMIT", 0, 99_999),
-    "login_limit": _whole("LOGIN_LIMIT", 0, 99_999),
-    "trusted_proxies": _whole("TRUSTED_PROXIES", 0, 10),
-    "job_timeout": _number("JOB_TIMEOUT", 1.0, 604_800.0),
-    "job_attempts": _whole("JOB_ATTEMPTS", 1, 100),
-    "jobs_at_once": _whole("JOBS_AT_ONCE", 1, 64),
-    "secret_key": _key,
-    "port": _whole("PORT", 0, 65_535),
-    "log_level": _one_of("LOG_LEVEL", "debug", "info", "warning", "error"),
-    "policies": Path,
-    "trials": Path,
-    **{
-        f"gate_{name}": _number(f"GATE_{name.upper()}", *limits)
-        for name, limits in THRESHOLD_RANGES.items()
-    },
-}
+_USER = r"([^@/?#\s]*@)?"
+_HOST = r"(\[[^\]@/?#\s]*\]|[^\[\]:,@/?#\s]*)(:[0-9]{1,5})?"
+_OPTIONS = r"(\?[^@#]*)?"
+_PATH = rf"(/[^@?#]*)?{_OPTIONS}"
+_DATABASE = rf"sqlite[a-z0-9+]*://.*|[a-z0-9+]+://{_USER}{_HOST}{_PATH}"
+_MONGO = rf"mongodb(\+srv)?://{_USER}{_HOST}(,{_HOST})*{_PATH}"
+_REDIS = rf"(rediss?|valkeys?)://{_USER}{_HOST}(/[0-9]*)?{_OPTIONS}|unix://{_USER}{_PATH}"
+"""Stricter than the drivers: an unescaped delimiter in a password would be parsed as a host and
+leak into errors."""
 
-_FLAGS = {f"{PREFIX}DEBUG"}
-"""Read by the command line itself: show tracebacks."""
+_READERS: dict[str, Callable[[str, str], Any]] = {
+    "assets": _path,
+    "currency": _currency,
+    "workers": _integer(1, MOST_WORKERS),
+    "environment": _environment,
+    "database_url": _url(
+        _DATABASE, "sqlite:///rebalancer.db or postgresql://user:password@host/name"
+    ),
+    "database_pool": _integer(1, 1000),
+    "statement_timeout": _number(0.1, 3600.0),
+    "mongo_url": _url(_MONGO, "mongodb://user:password@host/rebalancer"),
+    "redis_url": _url(_REDIS, "redis://:password@host:6379/0"),
+    "redis_prefix": _prefix,
+    "rate_limit": _integer(0, 99_999),
+    "login_limit": _integer(0, 99_999),
+    "trusted_proxies": _integer(0, 10),
+    "job_timeout": _number(1.0, 604_800.0),
+    "job_attempts": _integer(1, 100),
+    "jobs_at_once": _integer(1, 64),
+    "secret_key": _secret_key,
+    "port": _integer(0, 65_535),
+    "log_level": _choice("debug", "info", "warning", "error"),
+    "policies": _path,
+    "trials": _path,
+    "debug": _flag,
+    **{f"gate_{name}": _number(*limits) for name, limits in THRESHOLD_RANGES.items()},
+}
+"""How to read each setting that is not plain text; see `Settings`."""

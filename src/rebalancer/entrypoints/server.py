@@ -1,4 +1,4 @@
-"""The API as a process that runs: granian in front, one line of JSON for whatever happens."""
+"""The API as a server process: granian, with logs in JSON."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from rebalancer.domain.errors import InvalidRequest, Unavailable
 if TYPE_CHECKING:
     from litestar import Litestar
 
-PATIENCE = 10
-"""Seconds that a worker has to finish what it is doing once it is told to stop."""
+GRACE_PERIOD = 10
+"""Seconds that a worker process has for its requests after SIGTERM."""
 
 _ACCESS = "granian.access"
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, process, message, and what a request took.
+    """Formats each record as a JSON object: time, level, logger, process and message.
 
-    Of a request it tells method, path, status and milliseconds: neither the query nor any header or
-    body, so that no token and nobody's figures come into a log.
+    A request is logged by method, path, status and milliseconds. Query, headers and body are left
+    out, so that no token and no user data are logged.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return a record as one line of JSON."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -41,10 +41,10 @@ class JsonLines(logging.Formatter):
             "process": record.process,
         }
         if record.name == _ACCESS and isinstance(record.args, dict):
-            asked = record.args
+            request = record.args
             line["message"] = "request"
-            line |= {key: asked[key] for key in ("method", "path", "status")}
-            line["ms"] = round(float(str(asked["dt_ms"])), 1)
+            line |= {key: request[key] for key in ("method", "path", "status")}
+            line["ms"] = round(float(str(request["dt_ms"])), 1)
         else:
             line["message"] = record.getMessage()
         if record.exc_info:
@@ -52,9 +52,9 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-def logs(level: str) -> dict[str, Any]:
-    """What `logging.config.dictConfig` takes."""
-    said = level.upper()
+def log_config(level: str) -> dict[str, Any]:
+    """Return the configuration of logging, for `logging.config.dictConfig`."""
+    threshold = level.upper()
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -68,16 +68,16 @@ def logs(level: str) -> dict[str, Any]:
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
-            "rebalancer": {"level": said},
-            "_granian": {"level": said},
-            _ACCESS: {"level": said},
+            "rebalancer": {"level": threshold},
+            "_granian": {"level": threshold},
+            _ACCESS: {"level": threshold},
         },
     }
 
 
 def application() -> Litestar:
-    """The API over what the settings name; each worker process makes its own."""
-    import scipy.optimize  # noqa: F401  # half a second, which nobody who asks should wait for
+    """Create the API; each worker process calls this."""
+    import scipy.optimize  # noqa: F401  # takes half a second, which no request should wait for
 
     from rebalancer.entrypoints.http.app import application
     from rebalancer.wiring.container import build_async_container
@@ -88,27 +88,27 @@ def application() -> Litestar:
     embedded = settings.embedded
     wired = build_async_container(sources, settings=settings)
     app = application(wired, embedded=embedded, does_jobs=settings.redis_url is None)
-    logging.config.dictConfig(logs(settings.log_level))  # Litestar has set up logs of its own
-    end_with_parent(PATIENCE)
+    logging.config.dictConfig(log_config(settings.log_level))  # replaces the logging of Litestar
+    end_with_parent(GRACE_PERIOD)
     return app
 
 
 def serve(settings: Settings, started: Callable[[str], None] = lambda _: None) -> None:
-    """Answer requests until a signal says to stop.
+    """Serve requests until SIGTERM or SIGINT.
 
     Args:
-        settings: Where to listen, and with how many processes.
-        started: Told the address, such as ``http://127.0.0.1:8000``, once the port is ours.
+        settings: Address, port and number of processes.
+        started: Called with the address, such as ``http://127.0.0.1:8000``, once the port is bound.
 
     Raises:
-        InvalidRequest: nobody can listen there; says why.
+        InvalidRequest: the address or the port cannot be used; the message gives the reason.
         Unavailable: a worker process failed.
     """
     from granian.constants import Interfaces
     from granian.log import LogLevels
     from granian.server import Server
 
-    host, port = _free(settings.host, settings.port)
+    host, port = _check_address(settings.host, settings.port)
     server = Server(
         f"{__name__}:application",
         address=host,
@@ -118,31 +118,37 @@ def serve(settings: Settings, started: Callable[[str], None] = lambda _: None) -
         factory=True,
         websockets=False,
         respawn_failed_workers=True,
-        workers_kill_timeout=PATIENCE,
+        workers_kill_timeout=GRACE_PERIOD,
         log_level=LogLevels(settings.log_level),
-        log_dictconfig=logs(settings.log_level),
+        log_dictconfig=log_config(settings.log_level),
         log_access=True,
     )
-    shown = f"[{host}]" if ":" in host else host
-    server.on_startup(lambda: started(f"http://{shown}:{port}"))
+    url_host = f"[{host}]" if ":" in host else host
+    server.on_startup(lambda: started(f"http://{url_host}:{port}"))
     try:
         server.serve()
     except SystemExit:
-        raise Unavailable("a worker process failed; its log says why") from None
+        raise Unavailable(
+            "a server process failed; its log gives the reason", code="server_process_failed"
+        ) from None
 
 
-def _free(host: str, port: int) -> tuple[str, int]:
-    """An address and a port that nobody listens on, the port chosen if it is 0.
+def _check_address(host: str, port: int) -> tuple[str, int]:
+    """Return a local address and an unused port, chosen by the system if it is 0.
 
-    Workers share a port, so that granian itself would share it with another server.
+    Without this check granian, whose workers share a port, would share it with another server.
 
     Raises:
-        InvalidRequest: the host is no address of this machine, or the port is taken or reserved.
+        InvalidRequest: the address is not local, or the port is in use or reserved.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError:
-        raise InvalidRequest(f"{host!r} is no address and no known name", field="host") from None
+        raise InvalidRequest(
+            f"{host!r} is not an address, and its name cannot be resolved",
+            field="host",
+            code="unknown_host",
+        ) from None
     family, kind, _, _, address = found[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -151,14 +157,14 @@ def _free(host: str, port: int) -> tuple[str, int]:
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise InvalidRequest(
-                    f"{host} is no address of this machine", field="host"
+                    f"cannot bind to {host}: not a local address", field="host", code="unknown_host"
                 ) from None
-            why = {
-                errno.EADDRINUSE: "is taken by another program",
-                errno.EACCES: "is reserved for the system",
-            }.get(error.errno or 0, f"cannot be listened on ({error.strerror})")
+            reason = {
+                errno.EADDRINUSE: "another program uses it",
+                errno.EACCES: "it is reserved for the system",
+            }.get(error.errno or 0, str(error.strerror))
             raise InvalidRequest(
-                f"{port} {why}; choose another, or 0 for a free one", field="port"
+                f"cannot listen on port {port}: {reason}", field="port", code="port_unavailable"
             ) from None
         bound = probe.getsockname()
     return str(bound[0]), int(bound[1])

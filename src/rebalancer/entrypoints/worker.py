@@ -18,7 +18,7 @@ from rebalancer.application.ports.jobs import JobRunner, Worker
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.config import Settings
 from rebalancer.entrypoints.maintenance import Maintenance
-from rebalancer.entrypoints.server import logs
+from rebalancer.entrypoints.server import log_config
 
 if TYPE_CHECKING:
     from dishka import Container
@@ -50,7 +50,7 @@ def work(
     Raises:
         Unavailable: a package that the queue needs is not installed.
     """
-    logging.config.dictConfig(logs(settings.log_level))
+    logging.config.dictConfig(log_config(settings.log_level))
     worker = wired.get(Worker)
 
     def stop(*_: object) -> None:  # in a thread, as a signal may come while the lock is held

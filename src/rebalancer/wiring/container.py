@@ -1,4 +1,4 @@
-"""The dependency-injection container, and what child processes run in it."""
+"""The dependency-injection container, and the jobs that child processes run in it."""
 
 from __future__ import annotations
 
@@ -26,26 +26,9 @@ from rebalancer.adapters.redis.connection import Connection
 from rebalancer.adapters.report.backtest import HtmlBacktests
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
 from rebalancer.adapters.report.training import HtmlTrainings
-from rebalancer.application.accounts import (
-    AssessRisk,
-    LogIn,
-    LogOut,
-    ReadProfile,
-    RefreshLogin,
-    Register,
-)
 from rebalancer.application.background import BATCH, TRAIN, BatchJobHandler, TrainJobHandler
-from rebalancer.application.backtests import (
-    DoBacktest,
-    ReadSeries,
-    RunBacktest,
-    StartBacktest,
-)
+from rebalancer.application.backtests import DoBacktest, RunBacktest
 from rebalancer.application.batch import ProposeForEveryone
-from rebalancer.application.evaluation import EvaluatePolicies, StoreEvidence, StoreEvidenceReports
-from rebalancer.application.health import (
-    CheckHealth,
-)
 from rebalancer.application.job_worker import (
     ClaimJob,
     Handlers,
@@ -54,32 +37,10 @@ from rebalancer.application.job_worker import (
     RecoverJobs,
     RunJob,
 )
-from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob, SubmitJob
 from rebalancer.application.maintenance import DeleteExpired
-from rebalancer.application.market_data import (
-    DescribeAsset,
-    DescribeMarket,
-    DescribeRegime,
-    ImportMarket,
-    PrepareStores,
-    ReadCloses,
-    SearchAssets,
-)
-from rebalancer.application.portfolios import (
-    ClosePortfolio,
-    MeasurePerformance,
-    OpenPortfolio,
-    ReadPortfolio,
-    ReadTransactions,
-    RecordCashFlow,
-    RecordTrades,
-    RevisePortfolio,
-)
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.ports.jobs import JobRunner, Worker
-from rebalancer.application.ports.market import (
-    PriceSource,
-)
+from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.reports import (
     BacktestReports,
@@ -88,15 +49,7 @@ from rebalancer.application.ports.reports import (
     TrainingReports,
 )
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.rebalance import (
-    AcceptProposal,
-    BuildContext,
-    ProposeForBook,
-    ProposeForPortfolio,
-    ProposeRebalance,
-    ReadProposals,
-    RejectProposal,
-)
+from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.reporting.report import BACKTEST
 from rebalancer.application.training import TrainPolicy
 from rebalancer.config import Settings
@@ -104,7 +57,6 @@ from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.money import Currency
 from rebalancer.wiring.market import (
-    STORE,
     MarketProvider,
     Sources,
     StoredInstrumentsProvider,
@@ -112,53 +64,50 @@ from rebalancer.wiring.market import (
 )
 from rebalancer.wiring.policies import EvidenceProvider, PolicyProvider
 from rebalancer.wiring.security import SecurityProvider
-from rebalancer.wiring.stores import (
-    DatabaseProvider,
-    DocumentProvider,
-    RedisProvider,
-)
+from rebalancer.wiring.stores import DatabaseProvider, DocumentProvider, RedisProvider
+from rebalancer.wiring.use_cases import UseCaseProvider
 
 
 class ReportProvider(Provider):
-    """How results are shown."""
+    """HTML reports, self-contained."""
 
     scope = Scope.APP
 
     @provide
     def backtests(self) -> BacktestReports:
-        """Self-contained HTML."""
+        """Render backtests."""
         return HtmlBacktests()
 
     @provide
     def evaluations(self) -> EvaluationReports:
-        """Self-contained HTML, too."""
+        """Render evaluations."""
         return HtmlEvaluations()
 
     @provide
     def trainings(self) -> TrainingReports:
-        """The same again."""
+        """Render training runs."""
         return HtmlTrainings()
 
 
 class EnvironmentProvider(Provider):
-    """Time, names and settings."""
+    """Settings, clock, id generator and currency."""
 
     scope = Scope.APP
     settings = from_context(provides=Settings, scope=Scope.APP)
 
     @provide
     def clock(self) -> Clock:
-        """The machine's, in UTC."""
+        """Read the clock of this machine, in UTC."""
         return partial(datetime.now, UTC)
 
     @provide
     def ids(self) -> Ids:
-        """Random ones."""
+        """Generate random UUIDs."""
         return uuid4
 
     @provide
     def currency(self, settings: Settings) -> Currency:
-        """Of the prices."""
+        """Take the currency of the prices from the settings."""
         return Currency(settings.currency)
 
 
@@ -250,7 +199,7 @@ class JobProvider(Provider):
     ) -> Iterator[JobRunner]:
         """Provide the queue; without Redis, this process itself."""
         if connection is not None:
-            yield from _queue(connection)
+            yield from _open_queue(connection)
             return
         jobs = InProcessJobs(claim, clock=clock, at_once=settings.jobs_at_once)
         yield jobs
@@ -298,10 +247,10 @@ class SubmitOnlyProvider(Provider):
         if connection is None:
             yield DeferredJobs()
         else:
-            yield from _queue(connection)
+            yield from _open_queue(connection)
 
 
-def _queue(connection: Connection) -> Iterator[JobRunner]:
+def _open_queue(connection: Connection) -> Iterator[JobRunner]:
     """Yield the queue on a Redis server, named by the prefix of our keys there."""
     try:
         from rebalancer.adapters.jobs.queue import QueuedJobs
@@ -315,61 +264,13 @@ def _queue(connection: Connection) -> Iterator[JobRunner]:
     jobs.close()
 
 
-class UseCaseProvider(Provider):
-    """What the application can do."""
-
-    scope = Scope.APP
-    build_context = provide(BuildContext)
-    propose = provide(ProposeRebalance)
-    propose_for_book = provide(ProposeForBook)
-    propose_for_portfolio = provide(ProposeForPortfolio)
-    read_proposals = provide(ReadProposals)
-    accept = provide(AcceptProposal)
-    reject = provide(RejectProposal)
-    run_backtest = provide(RunBacktest)
-    start_backtest = provide(StartBacktest)
-    read_series = provide(ReadSeries)
-    evaluate_policies = provide(EvaluatePolicies)
-    keep_evidence = provide(StoreEvidence)
-    report_evidence = provide(StoreEvidenceReports)
-    prepare_stores = provide(PrepareStores)
-    import_market = provide(ImportMarket)
-    train_policy = provide(TrainPolicy)
-    submit_job = provide(SubmitJob)
-    read_job = provide(ReadJob)
-    list_jobs = provide(ListJobs)
-    cancel_job = provide(CancelJob)
-    requeue_job = provide(RequeueJob)
-    claim_job = provide(ClaimJob)
-    describe_market = provide(DescribeMarket)
-    describe_asset = provide(DescribeAsset)
-    describe_regime = provide(DescribeRegime)
-    search_assets = provide(SearchAssets)
-    read_closes = provide(ReadCloses)
-    register = provide(Register)
-    log_in = provide(LogIn)
-    refresh = provide(RefreshLogin)
-    log_out = provide(LogOut)
-    read_profile = provide(ReadProfile)
-    assess = provide(AssessRisk)
-    open_portfolio = provide(OpenPortfolio)
-    read_portfolio = provide(ReadPortfolio)
-    revise = provide(RevisePortfolio)
-    close = provide(ClosePortfolio)
-    record_cash_flow = provide(RecordCashFlow)
-    record_trades = provide(RecordTrades)
-    read_transactions = provide(ReadTransactions)
-    measure = provide(MeasurePerformance)
-    health = provide(CheckHealth)
-
-
 def _providers(sources: Sources) -> tuple[Provider, ...]:
     parts: tuple[type[Provider], ...] = (
         *(MarketProvider, PolicyProvider, ReportProvider, EvidenceProvider, EnvironmentProvider),
         *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
         *(JobProvider, UseCaseProvider),
     )
-    if sources.prices == STORE:
+    if sources.stored:
         parts += (StoredPricesProvider,)
         if not sources.assets:
             parts += (StoredInstrumentsProvider,)
@@ -379,7 +280,7 @@ def _providers(sources: Sources) -> tuple[Provider, ...]:
 def build_container(
     sources: Sources, *overrides: Provider, settings: Settings | None = None
 ) -> Container:
-    """Everything wired together; later providers replace earlier ones."""
+    """Build the container; ``overrides`` replace earlier providers."""
     context = {Sources: sources, Settings: settings or Settings()}
     return make_container(*_providers(sources), *overrides, context=context)
 
@@ -387,7 +288,7 @@ def build_container(
 def build_async_container(
     sources: Sources, *overrides: Provider, settings: Settings | None = None
 ) -> AsyncContainer:
-    """The same for callers that await."""
+    """Build the container for asynchronous callers; see `build_container`."""
     context = {Sources: sources, Settings: settings or Settings()}
     return make_async_container(*_providers(sources), *overrides, context=context)
 
@@ -400,7 +301,7 @@ def run_job_in_child(
     should_stop: Callable[[], bool],
     exit_process: Callable[[], None],
 ) -> None:
-    """Do a job that has begun; what child processes do, see `ChildProcesses`."""
+    """Run a claimed job in a child process; see `ChildProcesses`."""
     wired = _child_container(sources, settings)
     run_job = RunJob(
         wired.get(UnitOfWork),
@@ -415,5 +316,5 @@ def run_job_in_child(
 
 @lru_cache(maxsize=8)
 def _child_container(sources: Sources, settings: Settings) -> Container:
-    """One for all jobs of a child process, so that prices are read once."""
+    """Return one container for all jobs of a child process, so that prices are read once."""
     return build_container(sources, settings=settings)

@@ -47,9 +47,14 @@ class Sources:
         return cls(prices or settings.prices or default, assets or settings.assets)
 
     @property
+    def stored(self) -> bool:
+        """Whether prices come from the store."""
+        return self.prices == STORE
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """CSV files that are read."""
-        prices = () if self.prices == STORE or self.prices in PROVIDERS else (Path(self.prices),)
+        prices = () if self.stored or self.prices in PROVIDERS else (Path(self.prices),)
         return prices if self.assets is None else (*prices, self.assets)
 
     @property

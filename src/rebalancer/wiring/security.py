@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dishka import (
-    Provider,
-    Scope,
-    provide,
-)
+from dishka import Provider, Scope, provide
 
 from rebalancer.adapters.memory.limits import MemoryRateLimits
 from rebalancer.adapters.memory.revocations import MemoryRevocations
@@ -19,20 +15,20 @@ from rebalancer.config import Settings
 
 
 class SecurityProvider(Provider):
-    """Passwords and tokens."""
+    """Authentication and rate limits; argon2 and jwt are loaded at first use."""
 
     scope = Scope.APP
 
     @provide
     def passwords(self) -> Passwords:
-        """Argon2id."""
+        """Hash passwords with Argon2id."""
         from rebalancer.adapters.security.passwords import ArgonPasswords
 
         return ArgonPasswords()
 
     @provide
     def tokens(self, settings: Settings) -> Tokens:
-        """Signed with the secret key."""
+        """Sign tokens with the secret key."""
         from rebalancer.adapters.security.tokens import JwtTokens
 
         return JwtTokens(settings.secret_key)
@@ -41,14 +37,14 @@ class SecurityProvider(Provider):
     def revocations(
         self, connection: Connection | None, loop: AsyncConnection | None
     ) -> Revocations:
-        """RedisProvider, or of this process alone."""
-        nearby = MemoryRevocations()
+        """Share revocations through Redis; without it they hold for this process only."""
+        local = MemoryRevocations()
         if connection is None or loop is None:
-            return nearby
-        return RedisRevocations(connection, loop, nearby)
+            return local
+        return RedisRevocations(connection, loop, local)
 
     @provide
     def limits(self, loop: AsyncConnection | None) -> RateLimits:
-        """RedisProvider, or of this process alone."""
-        nearby = MemoryRateLimits()
-        return nearby if loop is None else RedisRateLimits(loop, nearby)
+        """Share rate limits through Redis; without it each process counts on its own."""
+        local = MemoryRateLimits()
+        return local if loop is None else RedisRateLimits(loop, local)

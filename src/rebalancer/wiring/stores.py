@@ -6,11 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import attrs
-from dishka import (
-    Provider,
-    Scope,
-    provide,
-)
+from dishka import Provider, Scope, provide
 
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.application.health import (
@@ -21,35 +17,30 @@ from rebalancer.application.health import (
     reports_part,
     store_part,
 )
-from rebalancer.application.ports.market import (
-    PriceCache,
-    PriceSource,
-)
-from rebalancer.application.ports.reports import (
-    Reports,
-)
+from rebalancer.application.ports.market import PriceCache, PriceSource
+from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Database, UnitOfWork
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
-from rebalancer.wiring.market import STORE, Sources
+from rebalancer.wiring.market import Sources
 
 
 @attrs.frozen
 class ConnectionPool:
-    """Connections to the database: one pool a process, whatever is kept there."""
+    """Connections to the database, shared by all stores of a process."""
 
     engine: Any
 
 
 class DatabaseProvider(Provider):
-    """Where people and portfolios are kept. Loaded when it is asked for, as SQL takes its time."""
+    """Users, portfolios, proposals and jobs; SQLAlchemy is loaded at first use."""
 
     scope = Scope.APP
 
     @provide
     def pool(self, settings: Settings) -> Iterator[ConnectionPool]:
-        """To a file or a server; it connects when it is asked."""
+        """Create the pool; it connects at first use and closes with the container."""
         from rebalancer.adapters.sql.engine import connect
 
         engine = connect(
@@ -62,14 +53,14 @@ class DatabaseProvider(Provider):
 
     @provide
     def work(self, pool: ConnectionPool) -> UnitOfWork:
-        """A database."""
+        """Store in the database."""
         from rebalancer.adapters.sql.work import SqlWork
 
         return SqlWork(pool.engine)
 
     @provide
     def database(self, pool: ConnectionPool) -> Database:
-        """The same, as operators see it."""
+        """Migrate, check, back up and restore the database."""
         from rebalancer.adapters.sql.database import SqlDatabase
 
         return SqlDatabase(pool.engine)
@@ -77,22 +68,22 @@ class DatabaseProvider(Provider):
 
 @attrs.frozen
 class DocumentStores:
-    """What is kept beside people and portfolios, all in the same place."""
+    """Market data and reports, stored in the same place."""
 
     market: StoredMarket
     reports: Reports
 
 
 class DocumentProvider(Provider):
-    """Where market data and reports are kept: in MongoDB if there is one, else in the database."""
+    """Market data and reports: in MongoDB if it is configured, else in the database."""
 
     scope = Scope.APP
 
     @provide
-    def kept(
+    def stores(
         self, settings: Settings, pool: ConnectionPool, cache: PriceCache | None
     ) -> Iterator[DocumentStores]:
-        """All of it, over one pool of connections."""
+        """Create both stores over one connection pool."""
         if settings.mongo_url is None:
             from rebalancer.adapters.sql.market import SqlMarket
             from rebalancer.adapters.sql.reports import SqlReports
@@ -106,7 +97,8 @@ class DocumentProvider(Provider):
             from rebalancer.adapters.mongo.reports import MongoReports
         except ImportError:
             raise Unavailable(
-                "the client of MongoDB is not installed: pip install 'rebalancer[servers]'"
+                "the MongoDB client is not installed: pip install 'rebalancer[servers]'",
+                code="package_missing",
             ) from None
         database = connection.connect(settings.mongo_url)
         market = StoredMarket(MongoMarket(database), cache)
@@ -114,24 +106,24 @@ class DocumentProvider(Provider):
         database.client.close()
 
     @provide
-    def market(self, kept: DocumentStores) -> StoredMarket:
-        """Bars and instruments."""
-        return kept.market
+    def market(self, stores: DocumentStores) -> StoredMarket:
+        """Store bars and instruments."""
+        return stores.market
 
     @provide
-    def reports(self, kept: DocumentStores) -> Reports:
-        """DocumentProvider."""
-        return kept.reports
+    def reports(self, stores: DocumentStores) -> Reports:
+        """Store reports."""
+        return stores.reports
 
 
 class RedisProvider(Provider):
-    """What processes share through Redis, if there is one: its package is loaded only then."""
+    """State shared by processes through Redis; its client is loaded only if it is configured."""
 
     scope = Scope.APP
 
     @provide
     def connection(self, settings: Settings) -> Iterator[Connection | None]:
-        """For plain functions."""
+        """Connect for synchronous callers; None without Redis."""
         if settings.redis_url is None:
             yield None
             return
@@ -141,7 +133,7 @@ class RedisProvider(Provider):
 
     @provide
     async def loop(self, connection: Connection | None) -> AsyncIterator[AsyncConnection | None]:
-        """For the event loop."""
+        """Connect for the event loop; None without Redis."""
         if connection is None:
             yield None
             return
@@ -151,7 +143,7 @@ class RedisProvider(Provider):
 
     @provide
     def cache(self, connection: Connection | None) -> PriceCache | None:
-        """Of the market, so that each process need not read it from its store."""
+        """Cache the market data that all processes read; None without Redis."""
         if connection is None:
             return None
         from rebalancer.adapters.redis.prices import RedisPriceCache
@@ -163,22 +155,22 @@ class RedisProvider(Provider):
         self,
         work: UnitOfWork,
         prices: PriceSource,
-        kept: DocumentStores,
+        stores: DocumentStores,
         connection: Connection | None,
         settings: Settings,
         sources: Sources,
     ) -> Parts:
-        """What we depend on, as far as it is configured."""
-        from_store = sources.prices == STORE
-        parts = [store_part(work), kept_part(kept.market) if from_store else prices_part(prices)]
+        """List the dependencies that are configured, for health checks."""
+        market = kept_part(stores.market) if sources.stored else prices_part(prices)
+        parts = [store_part(work), market]
         if settings.mongo_url is not None:
-            parts.append(reports_part(kept.reports))
+            parts.append(reports_part(stores.reports))
         if connection is not None:
-            without = {
-                "cache": "each process reads prices from where they are kept",
-                "limits": "each process limits on its own, and a login that was ended may serve "
-                "out its minutes",
+            effects = {
+                "cache": "each process reads prices from the store",
+                "limits": "each process counts its own rate limits, and a revoked login may stay "
+                "valid for its last minutes",
                 "queue": "background jobs cannot be started",
             }
-            parts += [Part(name, connection.check, how) for name, how in without.items()]
+            parts += [Part(name, connection.check, effect) for name, effect in effects.items()]
         return Parts(tuple(parts))

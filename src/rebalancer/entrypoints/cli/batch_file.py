@@ -1,8 +1,9 @@
-"""A file of portfolios to a file of proposals, in bounded memory, on several processes.
+"""Propose for a file of portfolios, in bounded memory, on several processes.
 
-Lines are cut into chunks of fixed size, whose boundaries depend on line numbers alone. A chunk is a
-pure function of its lines, so that neither the number of workers nor being killed and resumed can
-change a byte: a resumed run keeps whole chunks and does the rest again.
+Lines are cut into chunks of fixed size, whose boundaries depend on line numbers alone. The records
+of a chunk are a pure function of its lines, so that neither the number of workers nor an
+interruption changes a byte of the output: a resumed run keeps the complete chunks and repeats the
+rest.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
-from rebalancer.entrypoints.cli.options import spare
+from rebalancer.entrypoints.cli.files import check_output
 from rebalancer.entrypoints.processes import seldom_tidied
 from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, read_portfolio
 from rebalancer.entrypoints.schemas.proposal import ProposalRecord, proposal_record
@@ -45,29 +46,29 @@ from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import Sources
 
 CHUNK = 512
-"""Lines that are solved together; part of the output's definition, see above."""
+"""Lines that are solved together; the output depends on this number."""
 
 LONGEST_LINE = 1 << 20
-"""Bytes, its end included; a longer line is a failed record, and is never in memory whole."""
+"""Bytes of a line with its end; a longer line fails, and is never read into memory whole."""
 
-ALONE_BELOW = 1 << 20
-"""Bytes of input under which starting processes costs more than it gains."""
+PARALLEL_FROM = 1 << 20
+"""Bytes of input from which worker processes save more time than their start takes."""
 
 LONGEST_ERROR = 500
-"""Characters; what an error quotes of the input may be of any length."""
+"""Characters of an error in the output; a quotation from the input may be of any length."""
 
 
 @attrs.frozen
 class BatchFileRequest:
-    """What a run is asked for.
+    """Parameters of a run.
 
     Attributes:
         sources: Where market data come from.
-        policy: Who decides.
+        policy: Name of the policy.
         costs: The price list.
-        currency: Of the prices.
-        as_of: Day to decide on; None: the last close.
-        settings: Where one's own learned policies are, and kept prices.
+        currency: Currency of the prices.
+        as_of: Day to decide on; None: the day of the last close.
+        settings: Locations of stored prices and of learned policies.
     """
 
     sources: Sources
@@ -80,7 +81,7 @@ class BatchFileRequest:
 
 @attrs.define
 class Tally:
-    """How many lines became what."""
+    """Counts of records by status."""
 
     lines: int = 0
     proposed: int = 0
@@ -101,9 +102,9 @@ class Line:
 
     Attributes:
         number: From 1.
-        text: Without its end; the beginning only, when it is too long.
-        size: Bytes taken from the file.
-        digest: SHA-256 of the whole line when it is too long, else empty.
+        text: The line without its end; empty if it is too long.
+        size: Bytes of the line in the file.
+        digest: SHA-256 of a line that is too long, else empty.
     """
 
     number: int
@@ -114,7 +115,7 @@ class Line:
 
 @attrs.frozen
 class Record:
-    """One line of output, and what the run must know of it."""
+    """One line of output."""
 
     number: int
     portfolio_id: str | None
@@ -135,27 +136,27 @@ def run(
     """Propose for every line of ``portfolios`` and write one line each to ``out``.
 
     Raises:
-        InvalidRequest: a file cannot be read or written, a parameter makes no sense, or a run is
-            to be resumed whose inputs have changed.
+        InvalidRequest: a file cannot be read or written, a parameter is invalid, or the inputs of a
+            run to resume have changed.
         Unavailable: a worker process was killed.
     """
     Currency(request.currency)
-    terms = _terms(request)
+    terms = _build_terms(request)
     try:
-        _check(request, portfolios, out)
+        _check_files(request, portfolios, out)
         with closing(sqlite3.connect("")) as database, portfolios.open("rb") as source:
-            # A nameless database spills to disk: any number of ids, bounded memory.
-            seen = _Seen(database)
+            # A temporary database spills to disk, so that memory is bounded for any number of ids.
+            ids = _FirstLines(database)
             tally = Tally()
-            with _output(out, _inputs(terms, source), resume=resume) as target:
-                done = _kept(target, seen, tally)
+            with _output(out, _input_digests(terms, source), resume=resume) as target:
+                done = _recover(target, ids, tally)
                 lines = _lines(source)
                 for line in islice(lines, done):
                     advance(line.size)
                 for record, size in _records(lines, request, terms, portfolios, workers):
                     final = record
-                    if record.portfolio_id is not None and not seen.first(record):
-                        final = _repeated(record, terms, seen.line(record))
+                    if record.portfolio_id is not None and not ids.add(record):
+                        final = _duplicate_record(record, terms, ids.line(record))
                     target.write(final.text)
                     tally.count(final.status)
                     advance(size)
@@ -165,21 +166,27 @@ def run(
     except OSError as error:
         path = Path(error.filename) if error.filename else out
         field = "portfolios" if path == portfolios else "out"
-        raise InvalidRequest(f"cannot use {path}: {error.strerror}", field=field) from None
+        raise InvalidRequest(
+            f"cannot use {path}: {error.strerror}", field=field, code="file_unreadable"
+        ) from None
 
 
-def _check(request: BatchFileRequest, portfolios: Path, out: Path) -> None:
-    """The input can be read twice, and writing the output destroys nothing else.
+def _check_files(request: BatchFileRequest, portfolios: Path, out: Path) -> None:
+    """Check that the input can be read twice and that the output overwrites no input.
 
     Raises:
-        InvalidRequest: not so.
+        InvalidRequest: one of the two fails.
     """
     if portfolios.exists() and not (portfolios.is_file() or portfolios.is_dir()):
-        raise InvalidRequest(f"{portfolios} is a pipe or device; save it first", field="portfolios")
+        raise InvalidRequest(
+            f"{portfolios} is a pipe or a device; save its content to a file first",
+            field="portfolios",
+            code="not_a_file",
+        )
     if out.exists() and not out.is_file():
-        raise InvalidRequest(f"{out} is not a file that can be written anew", field="out")
-    for mine in (out, _inputs_file(out)):
-        spare((portfolios, *request.sources.files), mine, field="out")
+        raise InvalidRequest(f"{out} is not a regular file", field="out", code="not_a_file")
+    for written in (out, _inputs_file(out)):
+        check_output(written, (portfolios, *request.sources.files), field="out")
 
 
 def _inputs_file(out: Path) -> Path:
@@ -187,7 +194,7 @@ def _inputs_file(out: Path) -> Path:
     return out.with_name(f"{out.name}.run")
 
 
-def _terms(request: BatchFileRequest) -> RebalanceContext:
+def _build_terms(request: BatchFileRequest) -> RebalanceContext:
     wired = build_container(request.sources, settings=request.settings)
     try:
         return wired.get(BuildContext)(
@@ -200,8 +207,8 @@ def _terms(request: BatchFileRequest) -> RebalanceContext:
         wired.close()
 
 
-def _inputs(terms: RebalanceContext, source: BufferedReader) -> dict[str, str]:
-    """Digests of all that the output follows from."""
+def _input_digests(terms: RebalanceContext, source: BufferedReader) -> dict[str, str]:
+    """Return the digests of everything that the output depends on."""
     digest = hashlib.file_digest(source, "sha256").hexdigest()
     source.seek(0)
     return {"portfolios": digest, "prices, policy, costs and assets": terms.digest}
@@ -209,44 +216,46 @@ def _inputs(terms: RebalanceContext, source: BufferedReader) -> dict[str, str]:
 
 @contextmanager
 def _output(out: Path, inputs: dict[str, str], *, resume: bool) -> Iterator[BufferedRandom]:
-    """The output file, opened at its beginning; beside it stands what it is made of.
+    """Open the output at its beginning, and record the digests of the inputs in a second file.
 
     Raises:
-        InvalidRequest: a run is to be resumed that is not known or had other inputs.
+        InvalidRequest: the run to resume is unknown or had other inputs.
     """
     note = _inputs_file(out)
-    going_on = resume and out.exists()
-    if going_on:
+    resuming = resume and out.exists()
+    if resuming:
         try:
             before = dict(json.loads(note.read_bytes()))
         except (OSError, ValueError, TypeError):
             raise InvalidRequest(
-                f"cannot resume {out}: {note.name}, which says what it was made of, is missing or "
-                "damaged; run again without --resume",
+                f"cannot resume {out}: its record of inputs, {note.name}, is missing or damaged; "
+                "run again without --resume",
                 field="resume",
+                code="resume_impossible",
             ) from None
         changed = [name for name, digest in inputs.items() if before.get(name) != digest]
         if changed:
             raise InvalidRequest(
-                f"cannot resume {out}: changed since that run: {'; '.join(changed)}. Restore them, "
-                "or run again without --resume",
+                f"cannot resume {out}: inputs changed since that run: {'; '.join(changed)}; "
+                "restore them, or run again without --resume",
                 field="resume",
+                code="resume_impossible",
             )
     else:
         out.unlink(missing_ok=True)
         write_atomically(note, f"{json.dumps(inputs, indent=2)}\n".encode())
-    with open(out, "r+b" if going_on else "x+b") as target:  # noqa: PTH123 - Path.open is untyped here
+    with open(out, "r+b" if resuming else "x+b") as target:  # noqa: PTH123 - Path.open is untyped here
         yield target
         target.flush()
         os.fsync(target.fileno())
 
 
-def _kept(target: BufferedRandom, seen: _Seen, tally: Tally) -> int:
-    """Keep whole chunks of a run that was killed, cut off the rest, and count what is kept."""
-    kept = end = size = 0
+def _recover(target: BufferedRandom, ids: _FirstLines, tally: Tally) -> int:
+    """Keep the complete chunks of an interrupted run, cut off the rest, and return their lines."""
+    done = end = size = 0
     pending: list[Record] = []
     for number, text in enumerate(target, 1):
-        record = _earlier(text, number)
+        record = _parse_record(text, number)
         if record is None:
             break
         size += len(text)
@@ -255,18 +264,18 @@ def _kept(target: BufferedRandom, seen: _Seen, tally: Tally) -> int:
             for one in pending:
                 tally.count(one.status)
                 if one.portfolio_id is not None:
-                    seen.first(one)
-            kept += CHUNK
+                    ids.add(one)
+            done += CHUNK
             pending.clear()
             end += size
             size = 0
     target.seek(end)
     target.truncate()
-    return kept
+    return done
 
 
-def _earlier(text: bytes, number: int) -> Record | None:
-    """A record of the run that was killed; None where the line is torn."""
+def _parse_record(text: bytes, number: int) -> Record | None:
+    """Read a record of an interrupted run; None if the line is incomplete."""
     try:
         found = json.loads(text)
         record = Record(found["line"], found["portfolio_id"], found["status"], b"", "")
@@ -276,7 +285,7 @@ def _earlier(text: bytes, number: int) -> Record | None:
 
 
 def _lines(source: BufferedReader) -> Iterator[Line]:
-    """Lines of a file, none of which is in memory beyond `LONGEST_LINE`."""
+    """Yield the lines of a file, reading at most `LONGEST_LINE` bytes at a time."""
     number = 0
     while text := source.readline(LONGEST_LINE + 1):
         number += 1
@@ -309,46 +318,47 @@ def _records(
     portfolios: Path,
     workers: int,
 ) -> Iterator[tuple[Record, int]]:
-    """Records in the order of the lines, and the bytes that each line took."""
+    """Yield the records in the order of the lines, each with the size of its line."""
     piped = not all(path.is_file() for path in request.sources.files)  # cannot be read twice
-    if workers == 1 or piped or portfolios.stat().st_size < ALONE_BELOW:
+    if workers == 1 or piped or portfolios.stat().st_size < PARALLEL_FROM:
         with seldom_tidied():
             for chunk in _chunks(lines):
-                yield from zip(solve(chunk, terms), (line.size for line in chunk), strict=True)
+                solved = solve(chunk, terms, debug=request.settings.debug)
+                yield from zip(solved, (line.size for line in chunk), strict=True)
         return
-    with worker_processes(workers, _solve_chunks, request) as crew:
-        for chunk, solved in _in_turn(crew, _chunks(lines)):
+    with worker_processes(workers, _solve_chunks, request) as pool:
+        for chunk, solved in _in_turn(pool, _chunks(lines)):
             yield from zip(solved, (line.size for line in chunk), strict=True)
 
 
 def _in_turn(
     crew: list[WorkerProcess], chunks: Iterator[list[Line]]
 ) -> Iterator[tuple[list[Line], list[Record]]]:
-    """Chunks and their records in order; each worker has one chunk at a time, so memory is bounded.
+    """Yield chunks and their records in order; each worker has one chunk, so memory is bounded.
 
-    A worker gets its next chunk before its records are handed on, so that it never waits for long.
+    A worker gets its next chunk before its records are yielded, so that it does not wait for them.
     """
     under_way: deque[tuple[list[Line], WorkerProcess]] = deque()
     for chunk, worker in zip(islice(chunks, len(crew)), crew, strict=False):
-        with _losing_a_worker():
+        with _worker_errors():
             worker.send(chunk)
         under_way.append((chunk, worker))
     while under_way:
         chunk, worker = under_way.popleft()
-        with _losing_a_worker():
+        with _worker_errors():
             solved = worker.receive()
         if isinstance(solved, Exception):
             raise solved
         following = next(chunks, None)
         if following is not None:
-            with _losing_a_worker():
+            with _worker_errors():
                 worker.send(following)
             under_way.append((following, worker))
         yield chunk, solved
 
 
 @contextmanager
-def _losing_a_worker() -> Iterator[None]:
+def _worker_errors() -> Iterator[None]:
     """Translate the death of a worker process.
 
     Raises:
@@ -358,7 +368,7 @@ def _losing_a_worker() -> Iterator[None]:
         yield
     except WorkerDied as death:
         raise Unavailable(
-            f"{death}, perhaps for lack of memory: go on with --resume, and with fewer --workers",
+            f"{death}, possibly because memory ran out",
             code="worker_died",
         ) from None
 
@@ -366,12 +376,12 @@ def _losing_a_worker() -> Iterator[None]:
 def _solve_chunks(parent: Connection, request: BatchFileRequest) -> None:
     """Solve chunks in a worker process until the parent hangs up."""
     with seldom_tidied():
-        terms = _terms(request)
-        serve(parent, lambda chunk: solve(chunk, terms))
+        terms, debug = _build_terms(request), request.settings.debug
+        serve(parent, lambda chunk: solve(chunk, terms, debug=debug))
 
 
-def solve(chunk: list[Line], terms: RebalanceContext) -> list[Record]:
-    """One record for each line of a chunk."""
+def solve(chunk: list[Line], terms: RebalanceContext, *, debug: bool = False) -> list[Record]:
+    """Return one record for each line of a chunk."""
     solved: dict[int, Record] = {}
     numbers: list[int] = []
     portfolios: list[Portfolio] = []
@@ -379,9 +389,13 @@ def solve(chunk: list[Line], terms: RebalanceContext) -> list[Record]:
         portfolio_id = None
         try:
             if line.digest:
-                raise InvalidRequest(f"the line is longer than {LONGEST_LINE} bytes")
+                raise InvalidRequest(
+                    f"the line is longer than {LONGEST_LINE} bytes", code="line_too_long"
+                )
             if not line.text.strip():
-                raise InvalidRequest("the line is empty; write one JSON object a line")
+                raise InvalidRequest(
+                    "the line is empty; write one JSON object per line", code="empty_line"
+                )
             values = parse_json(line.text)
             if isinstance(values.get("id"), str) and 0 < len(values["id"]) <= LONGEST_ID:
                 portfolio_id = values["id"]
@@ -391,10 +405,12 @@ def solve(chunk: list[Line], terms: RebalanceContext) -> list[Record]:
         except InvalidRequest as error:
             parts = (terms.digest.encode(), line.digest.encode(), line.text)
             digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
-            solved[line.number] = _failed(line.number, portfolio_id, str(error), digest, terms)
-    for number, answer in zip(numbers, _answers(portfolios, terms), strict=True):
+            solved[line.number] = _failed_record(
+                line.number, portfolio_id, str(error), digest, terms
+            )
+    for number, answer in zip(numbers, _propose_all(portfolios, terms, debug), strict=True):
         if isinstance(answer, Failure):
-            solved[number] = _failed(
+            solved[number] = _failed_record(
                 number, answer.portfolio_id, str(answer.error), answer.input_hash, terms
             )
             continue
@@ -405,22 +421,28 @@ def solve(chunk: list[Line], terms: RebalanceContext) -> list[Record]:
     return [solved[line.number] for line in chunk]
 
 
-def _answers(portfolios: list[Portfolio], terms: RebalanceContext) -> list[Proposal | Failure]:
-    """One answer for each portfolio; a defect of ours that one brings out fails that one alone."""
+def _propose_all(
+    portfolios: list[Portfolio], terms: RebalanceContext, debug: bool
+) -> list[Proposal | Failure]:
+    """Propose for each portfolio; an unexpected error fails only the portfolio that causes it."""
     try:
         return ProposeForBook()(portfolios, terms)
     except Exception as error:
-        if os.environ.get("REBALANCER_DEBUG"):
+        if debug:
             raise
         if len(portfolios) == 1:
-            what = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
+            message = f"unexpected {type(error).__name__}: {error}; please report this bug"
             hashed = terms.input_hash(portfolios[0])
-            return [Failure(portfolios[0].id, InvalidRequest(what), hashed)]
+            return [
+                Failure(portfolios[0].id, InvalidRequest(message, code="internal_error"), hashed)
+            ]
     half = len(portfolios) // 2
-    return _answers(portfolios[:half], terms) + _answers(portfolios[half:], terms)
+    return _propose_all(portfolios[:half], terms, debug) + _propose_all(
+        portfolios[half:], terms, debug
+    )
 
 
-def _failed(
+def _failed_record(
     number: int, portfolio_id: str | None, error: str, input_hash: str, terms: RebalanceContext
 ) -> Record:
     record = ProposalRecord(
@@ -435,31 +457,31 @@ def _failed(
     return Record(number, portfolio_id, "failed", json_line(record), input_hash)
 
 
-def _repeated(record: Record, terms: RebalanceContext, first: int) -> Record:
-    error = f"id: {record.portfolio_id!r} stands on line {first} already; ids must be unique"
-    return _failed(record.number, record.portfolio_id, error, record.input_hash, terms)
+def _duplicate_record(record: Record, terms: RebalanceContext, first: int) -> Record:
+    error = f"id: {record.portfolio_id!r} is already used on line {first}; ids must be unique"
+    return _failed_record(record.number, record.portfolio_id, error, record.input_hash, terms)
 
 
-class _Seen:
-    """Which ids have occurred, and where."""
+class _FirstLines:
+    """The line on which each id occurred first."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
 
-    def first(self, record: Record) -> bool:
-        """Whether this is the first record of its id; it is remembered."""
+    def add(self, record: Record) -> bool:
+        """Add the id of a record, and return whether it is new."""
         added = self._database.execute(
-            "INSERT OR IGNORE INTO seen VALUES (?, ?)", (_key(record), record.number)
+            "INSERT OR IGNORE INTO seen VALUES (?, ?)", (_id_bytes(record), record.number)
         )
         return added.rowcount == 1
 
     def line(self, record: Record) -> int:
-        """Line of the first record of an id."""
-        found = self._database.execute("SELECT line FROM seen WHERE id = ?", (_key(record),))
+        """Return the line on which the id of a record occurred first."""
+        found = self._database.execute("SELECT line FROM seen WHERE id = ?", (_id_bytes(record),))
         return int(found.fetchone()[0])
 
 
-def _key(record: Record) -> bytes:
+def _id_bytes(record: Record) -> bytes:
     assert record.portfolio_id is not None
     return record.portfolio_id.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""`rebalancer batch --all`: every kept portfolio, by any number of processes."""
+"""`rebalancer batch --all`: propose for every stored portfolio, on several processes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from rebalancer.domain.rebalancing.model import RebalanceContext
     from rebalancer.wiring.market import Sources
 
-WORTHWHILE = 8
-"""Parts of a run that a further process should find, since it takes a second to begin."""
+CHUNKS_PER_PROCESS = 8
+"""Chunks that a further process must find to be worth the second that it takes to start."""
 
 
 @attrs.frozen
 class StoreBatchRequest:
-    """What is proposed for everybody.
+    """Parameters of a run over the store.
 
     Attributes:
         sources: Where market data come from.
-        settings: Where portfolios are kept, among others.
-        policy: Who decides.
+        settings: Location of the store, and limits.
+        policy: Name of the policy.
         costs: The price list.
-        currency: Of the prices.
-        as_of: The day to decide on; the last close when None.
+        currency: Currency of the prices.
+        as_of: Day to decide on; None: the day of the last close.
     """
 
     sources: Sources
@@ -46,10 +46,10 @@ class StoreBatchRequest:
     as_of: date | None
 
     def terms(self, wired: Container) -> RebalanceContext:
-        """What the proposals follow from.
+        """Build the context of the proposals.
 
         Raises:
-            InvalidRequest: the policy, the day or the prices make no sense; names the field.
+            InvalidRequest: the policy, the day or the prices are invalid; names the field.
         """
         from rebalancer.application.rebalance import BuildContext
 
@@ -68,21 +68,20 @@ def run(
     workers: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> BatchRun:
-    """The finished run.
+    """Run a batch to its end, and return it.
 
     Args:
-        request: What is proposed.
-        wired: Of this process.
-        id: The run's.
-        now: When.
-        resume: Go on with the latest unfinished run of the same terms.
-        workers: Processes at most, this one among them; where there is little to do it does it
-            alone.
-        advance: Told how many portfolios more are done.
+        request: Parameters of the run.
+        wired: Container of this process.
+        id: Identity of the run.
+        now: Time of the run.
+        resume: Whether to continue the latest unfinished run with the same context.
+        workers: Most processes, including this one; a small run uses this one alone.
+        advance: Called with the number of portfolios that were done since the last call.
 
     Raises:
         InvalidRequest: there is no run to resume.
-        Unavailable: the store went away for too long; says how to go on.
+        Unavailable: the store was unavailable for too long.
     """
     from rebalancer.application.batch import ProposeForEveryone
     from rebalancer.application.worker_processes import worker_processes
@@ -91,26 +90,26 @@ def run(
 
     use, terms = wired.get(ProposeForEveryone), request.terms(wired)
     found = use.begin(terms, id=id, now=now, resume=resume)
-    known = _proposed(found)
+    shown = _count_done(found)
 
-    def look(_: int) -> None:
-        nonlocal known
-        with suppress(Unavailable):  # whoever waits for the store waits for that, too
-            done = _proposed(use.read(found.id))
-            advance(done - known)
-            known = done
+    def show_progress(_: int) -> None:
+        nonlocal shown
+        with suppress(Unavailable):  # the bar catches up at the next chunk
+            done = _count_done(use.read(found.id))
+            advance(done - shown)
+            shown = done
 
-    others = min(workers, (found.chunks - found.done) // WORTHWHILE) - 1
+    others = min(workers, (found.chunks - found.done) // CHUNKS_PER_PROCESS) - 1
     try:
         with worker_processes(others, _share_run, request, found.id, now), seldom_tidied():
-            use.run_chunks(found.id, terms, now=now, progress=look)
+            use.run_chunks(found.id, terms, now=now, progress=show_progress)
         return use.read(found.id)
     except Unavailable as error:
-        raise Unavailable(f"{error}; go on with --resume") from error.__cause__
+        raise Unavailable(error.message, code="run_interrupted") from error.__cause__
 
 
 def _share_run(_: Connection, request: StoreBatchRequest, run: UUID, now: datetime) -> None:
-    """Process chunks of a run until all are finished: all that a worker process does."""
+    """Run chunks until none is left; the main function of a worker process."""
     from rebalancer.application.batch import ProposeForEveryone
     from rebalancer.entrypoints.processes import seldom_tidied
     from rebalancer.wiring.container import build_container
@@ -123,5 +122,5 @@ def _share_run(_: Connection, request: StoreBatchRequest, run: UUID, now: dateti
         wired.close()
 
 
-def _proposed(run: BatchRun) -> int:
+def _count_done(run: BatchRun) -> int:
     return run.proposed + run.nothing + run.failed

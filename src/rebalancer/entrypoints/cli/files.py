@@ -1,19 +1,147 @@
-"""Read files that a command names."""
+"""Files that a command reads or writes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rebalancer.domain.errors import InvalidRequest
 
 
 def read_file(path: Path, *, field: str) -> bytes:
-    """A file's contents.
+    """Return the contents of a file.
 
     Raises:
-        InvalidRequest: it cannot be read; says why.
+        InvalidRequest: the file cannot be read; the message gives the reason.
     """
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidRequest(f"cannot read {path}: {error.strerror}", field=field) from None
+        raise InvalidRequest(
+            f"cannot read {path}: {error.strerror}", field=field, code="file_unreadable"
+        ) from None
+
+
+def write_text(path: Path, text: str, *, field: str) -> None:
+    """Write a file, and create its folder if it is missing.
+
+    Raises:
+        InvalidRequest: the file cannot be written; the message gives the reason.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        folder = isinstance(error, FileExistsError)
+        reason = f"{path.parent} is not a folder" if folder else error.strerror
+        raise InvalidRequest(
+            f"cannot write {path}: {reason}", field=field, code="file_unwritable"
+        ) from None
+
+
+def check_output(path: Path, inputs: Iterable[Path | None], *, field: str) -> None:
+    """Refuse an output that would overwrite an input.
+
+    Raises:
+        InvalidRequest: the output is one of the inputs.
+    """
+    for given in inputs:
+        if given is not None and given.exists() and path.exists() and path.samefile(given):
+            raise InvalidRequest(
+                f"{path} is also an input; choose another output",
+                field=field,
+                code="output_is_input",
+            )
+
+
+def read_targets(path: Path) -> dict[str, float]:
+    """Read target weights from a JSON object.
+
+    Raises:
+        InvalidRequest: the file cannot be read, is no JSON object of numbers, or repeats a symbol.
+    """
+    from rebalancer.entrypoints.schemas.portfolio import read_weights
+    from rebalancer.entrypoints.schemas.wire import parse_json
+
+    return read_weights(parse_json(read_file(path, field="targets"), field="targets"))
+
+
+def parse_targets(text: str | None) -> dict[str, Any]:
+    """Read weights from ``SPY=0.6,AGG=0.4``, or from the JSON file that the text names.
+
+    Raises:
+        InvalidRequest: the text is missing or malformed.
+    """
+    from rebalancer.entrypoints.schemas.wire import parse_json
+
+    if text is None:
+        raise InvalidRequest("targets are missing", field="targets", code="targets_missing")
+    if "=" not in text:
+        return parse_json(read_file(Path(text), field="targets"), field="targets")
+    found: dict[str, Any] = {}
+    for piece in text.split(","):
+        symbol, equals, weight = (part.strip() for part in piece.partition("="))
+        if not (symbol and equals):
+            raise InvalidRequest(
+                f"{piece.strip()!r} is not of the form SYMBOL=WEIGHT",
+                field="targets",
+                code="malformed_targets",
+            )
+        if symbol in found:
+            raise InvalidRequest(
+                f"{symbol} occurs twice; give each symbol one weight",
+                field="targets",
+                code="duplicate_symbol",
+            )
+        found[symbol] = weight
+    return found
+
+
+def read_holdings(path: Path) -> dict[str, str]:
+    """Read quantities by symbol from a CSV with the columns symbol and quantity, in any case.
+
+    Raises:
+        InvalidRequest: the file cannot be read, lacks a column, or repeats a symbol.
+    """
+    import csv
+    import io
+
+    try:
+        text = read_file(path, field="holdings").decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidRequest(
+            f"{path} is not UTF-8 text", field="holdings", code="malformed_csv"
+        ) from None
+    rows = csv.reader(io.StringIO(text, newline=None), skipinitialspace=True, strict=True)
+
+    def malformed(problem: str) -> InvalidRequest:
+        return InvalidRequest(
+            f"{path}, line {rows.line_num}: {problem}", field="holdings", code="malformed_csv"
+        )
+
+    found: dict[str, str] = {}
+    try:
+        header = [title.strip().casefold() for title in next(rows, [])]
+        if header.count("symbol") != 1 or header.count("quantity") != 1:
+            raise InvalidRequest(
+                f"{path} needs a header line with one column symbol and one column quantity, "
+                "separated by commas",
+                field="holdings",
+                code="malformed_csv",
+            )
+        for row in rows:
+            if any(cell.strip() for cell in row[len(header) :]):
+                raise malformed("more cells than columns; write 1000 rather than 1,000")
+            cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
+            if not any(cells.values()):
+                continue
+            symbol = cells.get("symbol")
+            if not symbol:
+                raise malformed("the symbol is missing")
+            if symbol in found:
+                raise malformed(f"{symbol} occurs twice; add the quantities up")
+            found[symbol] = cells.get("quantity", "")
+    except csv.Error as error:
+        raise malformed(f"the line is not CSV: {error}") from None
+    return found

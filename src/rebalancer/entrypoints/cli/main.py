@@ -1,6 +1,7 @@
 """The `rebalancer` command.
 
-Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures, 130 interrupted.
+Exit codes: 0 success, 1 unexpected error, 2 wrong usage or input, 3 finished with failures, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import os
 import pkgutil
 import sys
 import traceback
+from contextlib import suppress
 from io import TextIOWrapper
 
 import click
 
 from rebalancer.config import Settings
-from rebalancer.domain.errors import RebalancerError, Unavailable
+from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
 from rebalancer.entrypoints.cli import commands
+from rebalancer.entrypoints.cli.remedies import explain
 
-GOOD, UNEXPECTED, BAD_INPUT, WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
+SUCCESS, UNEXPECTED, BAD_INPUT, WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class LazyCommands(click.Group):
@@ -41,12 +44,13 @@ class LazyCommands(click.Group):
 @click.group(
     cls=LazyCommands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 good, 1 unexpected, 2 usage or bad input, 3 finished with failures.",
+    epilog="Exit codes: 0 success, 1 unexpected error, 2 wrong usage or input, 3 finished with "
+    "failures.",
 )
 @click.version_option(package_name="rebalancer")
 @click.pass_context
 def rebalancer(context: click.Context) -> None:
-    """What to trade now, what it costs, why, and why not.
+    """Propose what to trade now, what it costs, and why.
 
     \b
     Start with:  rebalancer demo
@@ -58,21 +62,21 @@ def rebalancer(context: click.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line and exit with a code that scripts can trust."""
-    # Small matrices gain nothing from threads, and one thread a process keeps sums in one order:
-    # the same input gives the same digits. Commands import numpy after this.
+    """Run the command line and exit with a documented code."""
+    # Small matrices gain nothing from threads, and with one thread sums are added in one order, so
+    # that the same input gives the same digits. Commands import numpy after this.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    # What servers write into their logs about a part that is away, a command tells as its error.
+    # Servers log that a dependency is unavailable; a command prints it as its error instead.
     for part in ("database", "mongo", "redis", "jobs"):
         logging.getLogger(f"rebalancer.{part}").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # rather a question mark than no answer
+        if isinstance(stream, TextIOWrapper):  # an unprintable character becomes a question mark
             stream.reconfigure(errors="replace")
     try:
         result = rebalancer.main(prog_name="rebalancer", standalone_mode=False)
-        # Click hands back a command's own exit code, or what the command returned.
-        code = result if isinstance(result, int) else GOOD
+        # Click returns a command's own exit code, or what the command returned.
+        code = result if isinstance(result, int) else SUCCESS
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         code = INTERRUPTED
@@ -80,30 +84,35 @@ def main() -> None:
         error.show()
         code = BAD_INPUT
     except Unavailable as error:
-        # Why, in the words of whatever we depend on: they are for operators, not for the API.
-        why = str(error.__cause__ or "").partition("\n")[0]
-        click.echo(f"Error: {error}{f' ({why})' if why else ''}", err=True)
+        # The cause in the words of the dependency: for operators, never for users of the API.
+        cause = str(error.__cause__ or "").partition("\n")[0]
+        click.echo(f"Error: {explain(error)}{f' ({cause})' if cause else ''}", err=True)
         code = UNEXPECTED
     except RebalancerError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {explain(error)}", err=True)
         code = BAD_INPUT
     except SystemExit:
-        # Click and rich end so when the reader has gone (`rebalancer ... | head`): all is well, and
-        # nothing more is said, not even at shutdown.
+        # Click and rich exit like this when the reader closes the pipe (`rebalancer ... | head`).
+        # That is a success, and nothing more may be printed, not even at shutdown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = GOOD
+        code = SUCCESS
     except OSError as error:
-        if os.environ.get("REBALANCER_DEBUG"):
-            traceback.print_exc()
+        _print_traceback()
         click.echo(f"Error: {error}", err=True)
         code = UNEXPECTED
     except Exception as error:
-        if os.environ.get("REBALANCER_DEBUG"):
-            traceback.print_exc()
+        _print_traceback()
         click.echo(
             f"Unexpected {type(error).__name__}: {error}\n"
-            "This is a bug. Run again with REBALANCER_DEBUG=1 and report what it prints.",
+            "This is a bug. Run the command again with REBALANCER_DEBUG=1 and report the output.",
             err=True,
         )
         code = UNEXPECTED
     sys.exit(code)
+
+
+def _print_traceback() -> None:
+    """Print the traceback of the current exception if the settings ask for it."""
+    with suppress(InvalidRequest):
+        if Settings.read().debug:
+            traceback.print_exc()

@@ -1,8 +1,8 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and what commands build from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
+
 if TYPE_CHECKING:
     from dishka import Container
 
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.config import Settings
-    from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.wiring.market import Sources
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+POLICY_HELP = "Policy to use; see `rebalancer policies`."
+PRICES_HELP = "CSV (or .csv.gz) with a date column and one column of adjusted closes per symbol"
 
 
 class IsoDate(click.ParamType[date]):
@@ -27,7 +31,7 @@ class IsoDate(click.ParamType[date]):
     name = "date"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """Parse, or fail with the remedy."""
+        """Parse a day, or fail with the expected format."""
         try:
             return datetime.strptime(value, "%Y-%m-%d").date()
         except ValueError:
@@ -35,153 +39,161 @@ class IsoDate(click.ParamType[date]):
 
 
 def market_options(command: Command) -> Command:
-    """``--prices`` and ``--assets``."""
+    """Add ``--prices`` and ``--assets``."""
     command = click.option(
         "--assets",
         type=click.Path(path_type=Path),
-        help="CSV of symbol,name,asset_class,daily_volume. Default: $REBALANCER_ASSETS, or the "
-        "packaged list; with prices from the store, the one kept there.",
+        help="CSV with the columns symbol, name, asset_class and daily_volume. Default: "
+        "$REBALANCER_ASSETS, or the list that comes with the prices.",
     )(command)
     return click.option(
         "--prices",
         type=click.Path(path_type=Path),
-        help="CSV (or .csv.gz): a date column and one column of adjusted closes a symbol. Or "
-        "`store`: what `rebalancer market import` keeps; or `sample`: the packaged sample. "
-        "Default: $REBALANCER_PRICES, or the store if $REBALANCER_MONGO_URL is set, or the sample.",
+        help=f"{PRICES_HELP}; or `store`, the prices imported by `rebalancer market import`; or "
+        "`sample`, the packaged prices. Default: $REBALANCER_PRICES; or the store if "
+        "$REBALANCER_MONGO_URL is set; or the sample.",
+    )(command)
+
+
+def panel_options(command: Command) -> Command:
+    """Add ``--prices`` and the argument ``more``, which together name several price files."""
+    command = click.argument(
+        "more", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE.csv]..."
+    )(command)
+    return click.option(
+        "--prices",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE.csv",
+        help=f"{PRICES_HELP}. For several panels, repeat the option or list more files after it. "
+        "Default: $REBALANCER_PRICES, or the packaged sample.",
     )(command)
 
 
 def cost_options(command: Command) -> Command:
-    """``--cost-bps`` and ``--costs``."""
+    """Add ``--cost-bps`` and ``--costs``."""
     command = click.option(
         "--costs",
         "preset",
-        help="A typical price list instead: free, zero-commission, retail, full-service, "
-        "institutional.",
+        help="Typical price list instead of a flat rate: free, zero-commission, retail, "
+        "full-service or institutional.",
     )(command)
     return click.option(
         "--cost-bps",
         type=float,
-        help="Cost of trading, in basis points of traded value, each side. Default: 10.",
+        help="Cost of each trade in basis points of its value. Default: 10.",
     )(command)
 
 
-def owner_options(command: Command) -> Command:
-    """``--max-departure``, ``--risk-profile`` and ``--keep-limits``: for whom to try."""
+def simulation_options(command: Command) -> Command:
+    """Add ``--max-departure``, ``--risk-profile`` and ``--keep-limits``."""
     command = click.option(
         "--keep-limits",
         is_flag=True,
-        help="Hold every policy to the profile's limits, as proposals are.",
+        help="Apply the limits of the risk profile to every policy, as proposals do.",
     )(command)
     command = click.option(
         "--risk-profile",
-        default="balanced",
+        default=DEFAULT_PROFILE,
         show_default=True,
-        help="Whose portfolio it is: learned policies mind the profile's risk aversion.",
+        help="Risk profile; learned policies use its risk aversion.",
     )(command)
     return click.option(
         "--max-departure",
         type=float,
         default=1.0,
         show_default=True,
-        help="How far a policy may go from the targets, one-way; a proposal's default is 0.2.",
+        help="Largest one-way distance of a policy from the targets; proposals use 0.2 by default.",
+    )(command)
+
+
+def window_options(command: Command) -> Command:
+    """Add ``--targets``, ``--from`` and ``--to``."""
+    command = click.option(
+        "--to", "last", type=IsoDate(), help="End of the window: the last close on or before."
+    )(command)
+    command = click.option(
+        "--from", "first", type=IsoDate(), help="Start of the window: the first close on or after."
+    )(command)
+    return click.option(
+        "--targets",
+        "targets_file",
+        type=click.Path(path_type=Path),
+        help='JSON file of target weights, such as {"SPY": 0.6, "AGG": 0.4}. Default: equal '
+        "weights.",
     )(command)
 
 
 def json_option(command: Command) -> Command:
-    """``--json``."""
+    """Add ``--json``."""
     return click.option(
         "--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables."
     )(command)
 
 
 def settings() -> Settings:
-    """What the environment sets, as read when the command began."""
+    """Return the settings that were read when the command began."""
     read: Settings = click.get_current_context().obj
     return read
 
 
-def sources(prices: Path | None, assets: Path | None) -> Sources:
-    """Where market data come from, see `Sources.of`."""
+def sources(prices: Path | None = None, assets: Path | None = None) -> Sources:
+    """Return where market data come from, by the options, then the settings; see `Sources.of`."""
     from rebalancer.wiring.market import Sources
 
     return Sources.of(settings(), prices, assets)
 
 
-def wire(where: Sources) -> Container:
-    """Everything wired together, with what the settings name; let go when the command ends."""
+def open_container(where: Sources) -> Container:
+    """Build the container; it is closed when the command ends."""
     from rebalancer.wiring.container import build_container
 
-    parts = build_container(where, settings=settings())
-    click.get_current_context().call_on_close(parts.close)
-    return parts
+    wired = build_container(where, settings=settings())
+    click.get_current_context().call_on_close(wired.close)
+    return wired
 
 
 @contextmanager
-def store(where: Sources | None = None) -> Iterator[Container]:
-    """Everything wired together, with the database that the settings name; let go at the end."""
+def container(where: Sources | None = None) -> Iterator[Container]:
+    """Build the container, and close it at the end of the block."""
     from rebalancer.wiring.container import build_container
 
-    wired = build_container(where or sources(None, None), settings=settings())
+    wired = build_container(where or sources(), settings=settings())
     try:
         yield wired
     finally:
         wired.close()
 
 
-def cost_model(bps: float | None, preset: str | None) -> CostModel:
-    """The price list that the options describe.
+def price_panels(files: Sequence[Path], *, field: str = "prices") -> dict[str, Path | None]:
+    """Name a panel of prices after each file; without files, the default source is one panel.
+
+    Files of the same name in different folders are named by their paths.
 
     Raises:
-        InvalidRequest: both are given, or one makes no sense.
+        InvalidRequest: a file is given twice.
     """
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.domain.portfolio.costs import CostModel, cost_preset
 
-    if preset is not None:
-        if bps is not None:
-            raise InvalidRequest("give either --cost-bps or --costs, not both", field="costs")
-        return cost_preset(preset)
-    return CostModel.flat(10.0 if bps is None else bps)
+    if not files:
+        return {sources().title: None}
+    for path in files:
+        if files.count(path) > 1:
+            raise InvalidRequest(
+                f"{path} is given twice; give each file once", field=field, code="duplicate_file"
+            )
+    short = len({path.name for path in files}) == len(files)
+    return {path.name if short else str(path): path for path in files}
 
 
 def rate_or_column(text: str | None, prices: PriceSource) -> float | str:
-    """What cash earns: a rate a year; or a column's name, which may look like a number."""
+    """Read what cash earns: an annual rate, or the name of a column, which may look like a number.
+
+    Without text cash earns nothing.
+    """
     if text is None:
         return 0.0
     try:
         return text if text in prices.symbols() else float(text)
     except ValueError:
         return text
-
-
-def spare(inputs: Iterable[Path | None], path: Path, *, field: str) -> None:
-    """A file that is about to be written must be none of those that are read.
-
-    Raises:
-        InvalidRequest: it is one.
-    """
-    from rebalancer.domain.errors import InvalidRequest
-
-    for given in inputs:
-        if given is not None and given.exists() and path.exists() and path.samefile(given):
-            raise InvalidRequest(f"{path} is an input; choose another", field=field)
-
-
-def write_text(path: Path, text: str, *, field: str) -> None:
-    """Write a file whole.
-
-    Raises:
-        InvalidRequest: it cannot be written there; says why.
-    """
-    from rebalancer.domain.errors import InvalidRequest
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except FileExistsError:
-        raise InvalidRequest(
-            f"cannot write {path}: {path.parent} is not a folder", field=field
-        ) from None
-    except OSError as error:
-        raise InvalidRequest(f"cannot write {path}: {error.strerror}", field=field) from None

@@ -1,4 +1,4 @@
-"""What a person sees in a terminal."""
+"""Tables, cautions and progress bars in a terminal."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_WHEN_NOT_A_TERMINAL = 120
+_WIDTH_OF_A_PIPE = 120
 _NARROW = 110
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console; wide enough for tables when its output goes to a file or a pipe.
+    """Create a console, wide enough for tables if its output goes to a file or a pipe.
 
-    Text is printed as it is: symbols and ids may hold brackets and colons.
+    Text is printed literally: symbols and ids may contain brackets and colons.
     """
     from rich.console import Console
 
     screen = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not screen.is_terminal:
-        screen.width = _WHEN_NOT_A_TERMINAL
+        screen.width = _WIDTH_OF_A_PIPE
     return screen
 
 
 def wide_table(screen: Console, title: str, texts: Sequence[str], figures: Sequence[str]) -> Table:
-    """A table of columns of text, then of figures; closer together in a narrow terminal.
+    """Create a table with columns of text, then of figures; compact in a narrow terminal.
 
-    Text may be broken there, figures never.
+    Text may wrap, figures never do.
     """
     from rich import box
     from rich.table import Table
@@ -52,22 +52,25 @@ def wide_table(screen: Console, title: str, texts: Sequence[str], figures: Seque
 
 
 def caution(screen: Console, text: str) -> None:
-    """Print what a reader must know before believing the rest."""
+    """Print a caution about the results."""
     from rich.text import Text
 
     screen.print(Text.assemble(("Caution:", "yellow"), " ", text))
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
-    """A progress bar on standard error, and how to advance it by one; none off a terminal."""
-    with meter(what, total) as advance:
+def progress(title: str, total: int | None) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar on standard error, and yield a function that advances it by one."""
+    with meter(title, total) as advance:
         yield lambda _: advance(1)
 
 
 @contextmanager
-def meter(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, and how to advance it; none off a terminal."""
+def meter(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error, and yield a function that advances it.
+
+    If standard error is not a terminal, nothing is shown.
+    """
     from rich.progress import (
         BarColumn,
         Progress,
@@ -87,19 +90,19 @@ def meter(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=screen, transient=True) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(title, total=total)
         yield lambda amount: bar.advance(task, amount)
 
 
-Tell = Callable[[int, int], None]
-"""Tells how much of a stage is done by now, and how much there is to do."""
+SetProgress = Callable[[int, int], None]
+"""Sets how much of a stage is done, and how much it is in all."""
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, str], Tell]]:
-    """Progress bars on standard error, one a stage, with their rates; none off a terminal.
+def stages() -> Iterator[Callable[[str, str], SetProgress]]:
+    """Show a progress bar with its rate for each stage, on standard error if it is a terminal.
 
-    Gives what begins a stage, by its name and the unit that it is counted in.
+    Yields a function that begins a stage, given its name and its unit.
     """
     from rich.progress import (
         BarColumn,
@@ -120,7 +123,7 @@ def stages() -> Iterator[Callable[[str, str], Tell]]:
 
     screen = console(stderr=True)
     if not screen.is_terminal:
-        yield lambda what, unit: lambda done, total: None
+        yield lambda title, unit: lambda done, total: None
         return
     columns = (
         TextColumn("{task.description}"),
@@ -129,16 +132,16 @@ def stages() -> Iterator[Callable[[str, str], Tell]]:
         Rate(),
         TimeRemainingColumn(),
     )
-    # Segments take a while each: a rate needs a long memory.
+    # Progress arrives in large steps, so the rate is averaged over a long time.
     with Progress(*columns, console=screen, speed_estimate_period=600.0) as bars:
 
-        def begin(what: str, unit: str) -> Tell:
-            task = bars.add_task(what, total=None, unit=unit)
-            bars.advance(task, 0.0)  # from here on the rate is reckoned
+        def begin(title: str, unit: str) -> SetProgress:
+            task = bars.add_task(title, total=None, unit=unit)
+            bars.advance(task, 0.0)  # starts the clock of the rate
 
-            def tell(done: int, total: int) -> None:
+            def set_progress(done: int, total: int) -> None:
                 bars.update(task, completed=done, total=total)
 
-            return tell
+            return set_progress
 
         yield begin

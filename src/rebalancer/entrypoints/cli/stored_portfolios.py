@@ -1,4 +1,4 @@
-"""What operators look up in the store, whosever it is."""
+"""Look-ups in the store on behalf of an operator."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from rebalancer.application.ports.store import Transaction
     from rebalancer.domain.portfolio.owner import User
 
-AT_ONCE = 512
-"""Portfolios that a walk takes at a time."""
+PAGE = 512
+"""Portfolios that are read at a time."""
 
 
-def user_called(tx: Transaction, email: str) -> User:
-    """Whoever is registered with an address.
+def find_user(tx: Transaction, email: str) -> User:
+    """Return the user who is registered with an address.
 
     Raises:
-        NotFound: nobody is.
+        NotFound: the address is not registered.
     """
     found = tx.users.by_email(email.strip().casefold())
     if found is None:
-        raise NotFound(f"nobody is registered as {email}; see rebalancer user create --help")
+        raise NotFound(f"no user is registered as {email}", code="user_not_found")
     return found

@@ -1,4 +1,4 @@
-"""The API as a client meets it: a server of its own, and each request with what came of it."""
+"""A tour of the API: start a server, send requests, and print the responses."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from rebalancer.domain.errors import Unavailable
 if TYPE_CHECKING:
     from rich.console import Console
 
-_PATIENCE = 30.0
-"""Seconds that the server may take to start, to answer, or to stop."""
+_TIMEOUT = 30.0
+"""Seconds that the server may take to start, to respond, or to stop."""
 
-_BEGINNING = "2021-01-04"
-_OPENED = {
+_FIRST_DAY = "2021-01-04"
+_PORTFOLIO = {
     "name": "Retirement",
-    "on": _BEGINNING,
+    "on": _FIRST_DAY,
     "cash": "12000.00",
     "holdings": {"AAPL": "40", "KO": "60"},
     "targets": {"AAPL": 0.15, "JNJ": 0.2, "KO": 0.2, "PG": 0.2},
@@ -51,47 +51,47 @@ _ANSWERS = {
 
 
 def tour(screen: Console) -> None:
-    """Start a server on a database of its own, walk through the API, and stop the server.
+    """Start a server on an empty database, call the API, and stop the server.
 
     Raises:
-        Unavailable: the server did not start, or refused a request.
+        Unavailable: the server did not start, or rejected a request.
     """
     with running() as address:
         client = Client(address, screen)
         who = {"email": "ada@example.org", "password": "a long sentence is best"}
         known = client("POST", "/api/users/register", who | {"name": "Ada"})
-        client.say(f"{known['name']} is registered as {known['email']}")
+        client.comment(f"{known['name']} is registered as {known['email']}")
         login = client("POST", "/api/users/login", who)
         client.token = login["access_token"]
-        client.say(f"an access token, good for {login['expires_in'] // 60} minutes")
+        client.comment(f"an access token, valid for {login['expires_in'] // 60} minutes")
         asked = client("GET", "/api/risk/questionnaire")
-        client.say(f"{len(asked['questions'])} questions")
+        client.comment(f"{len(asked['questions'])} questions")
         risk = client("POST", "/api/risk/assessment", {"answers": _ANSWERS})
         limits = risk["profile"]
-        client.say(
+        client.comment(
             f"{limits['name']}: at most {limits['equity_ceiling']:.0%} in equities, "
             f"{limits['target_volatility']:.0%} volatility a year"
         )
-        opened = client("POST", "/api/portfolios", _OPENED)
-        client.say(f"opened on {_BEGINNING} with 12,000.00 in cash, 40 AAPL and 60 KO")
-        asked = {"portfolio_id": opened["id"], "as_of": _BEGINNING}
+        opened = client("POST", "/api/portfolios", _PORTFOLIO)
+        client.comment(f"opened on {_FIRST_DAY} with 12,000.00 in cash, 40 AAPL and 60 KO")
+        asked = {"portfolio_id": opened["id"], "as_of": _FIRST_DAY}
         proposal = client("POST", "/api/rebalance/predict", asked)
-        client.say(_proposed(proposal))
+        client.comment(_summary(proposal))
         accepted = client("POST", f"/api/rebalance/{proposal['id']}/accept")
-        client.say(f"{accepted['stage']} on paper at the closes of {accepted['as_of']}")
+        client.comment(f"{accepted['stage']} on paper at the closes of {accepted['as_of']}")
         done = client("GET", f"/api/portfolios/{opened['id']}/performance")
-        client.say(
+        client.comment(
             f"{done['first']} to {done['last']}: {done['contributed']:,.2f} became "
             f"{done['portfolio']['final_value']:,.2f}, "
-            f"{done['portfolio']['time_weighted_return_a_year']:+.1%} a year; targets kept monthly "
+            f"{done['portfolio']['time_weighted_return_a_year']:+.1%} a year; monthly rebalancing "
             f"{done['benchmark']['time_weighted_return_a_year']:+.1%}, no rebalancing "
             f"{done['no_rebalancing']['time_weighted_return_a_year']:+.1%}"
         )
         proposal = client("POST", "/api/rebalance/predict", {"portfolio_id": opened["id"]})
-        client.say(_proposed(proposal))
+        client.comment(_summary(proposal))
 
 
-def _proposed(proposal: dict[str, Any]) -> str:
+def _summary(proposal: dict[str, Any]) -> str:
     orders = [f"{one['side']} {one['quantity']} {one['symbol']}" for one in proposal["orders"]]
     return (
         f"{proposal['policy']}, closes of {proposal['as_of']}: "
@@ -100,19 +100,19 @@ def _proposed(proposal: dict[str, Any]) -> str:
 
 
 class Client:
-    """Sends requests one after the other, and prints each."""
+    """HTTP client that prints every request with its status and duration."""
 
     def __init__(self, address: str, screen: Console) -> None:
         found = urlsplit(address)
-        self._connection = HTTPConnection(found.netloc, timeout=_PATIENCE)
+        self._connection = HTTPConnection(found.netloc, timeout=_TIMEOUT)
         self._screen = screen
         self.token: str | None = None
 
     def __call__(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """The answer's body.
+        """Send a request and return the body of the response.
 
         Raises:
-            Unavailable: there is none, or it is a refusal.
+            Unavailable: the server did not respond, or responded with an error.
         """
         headers = {"Content-Type": "application/json"}
         if self.token is not None:
@@ -124,27 +124,31 @@ class Client:
             response = self._connection.getresponse()
             answer: dict[str, Any] = json.loads(response.read())
         except (OSError, HTTPException, ValueError) as error:
-            raise Unavailable(f"{method} {path}: {error}") from None
+            raise Unavailable(f"{method} {path}: {error}", code="server_not_reached") from None
         taken = (time.monotonic() - begun) * 1000
         self._screen.print(f"{method:<4} {path}  {response.status}, {taken:.0f} ms", soft_wrap=True)
         if response.status >= 400:
-            raise Unavailable(f"{method} {path}: {answer.get('detail', answer)}")
+            raise Unavailable(
+                f"{method} {path}: {answer.get('detail', answer)}", code="request_rejected"
+            )
         return answer
 
-    def say(self, what: str) -> None:
-        """Print what a request brought."""
-        self._screen.print(f"     {what}", style="dim", soft_wrap=True)
+    def comment(self, text: str) -> None:
+        """Print a remark on the last response."""
+        self._screen.print(f"     {text}", style="dim", soft_wrap=True)
 
 
 @contextmanager
 def running() -> Iterator[str]:
-    """A server with an empty database on a free port of this machine; its address.
+    """Run a server with an empty database on a free local port, and yield its address.
 
     Raises:
-        Unavailable: it did not start; says why.
+        Unavailable: the server did not start; the message gives the reason.
     """
     clean = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server is stopped too
+    before = signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # so that SIGTERM stops the server too
     with TemporaryDirectory(prefix="rebalancer-") as folder:
         log = Path(folder, "log")
         with log.open("wb") as errors:
@@ -159,7 +163,7 @@ def running() -> Iterator[str]:
         finally:
             server.terminate()
             try:
-                server.wait(_PATIENCE)
+                server.wait(_TIMEOUT)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
@@ -169,26 +173,29 @@ def running() -> Iterator[str]:
 
 
 def _address(server: subprocess.Popen[bytes], log: Path) -> str:
-    """Where a server that was just started listens, once it answers.
+    """Wait until a server responds, and return its address.
 
     Raises:
-        Unavailable: it does not; says why.
+        Unavailable: the server does not respond; the message gives the last line of its log.
     """
-    latest = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     assert server.stdout is not None
     line = b""
-    if select.select([server.stdout], [], [], _PATIENCE)[0]:
+    if select.select([server.stdout], [], [], _TIMEOUT)[0]:
         line = server.stdout.readline()
     address = next((word for word in line.decode().split() if word.startswith("http")), "")
     address = address.rstrip(",")
-    while address and server.poll() is None and time.monotonic() < latest:
+    while address and server.poll() is None and time.monotonic() < deadline:
         try:
-            connection = HTTPConnection(urlsplit(address).netloc, timeout=_PATIENCE)
+            connection = HTTPConnection(urlsplit(address).netloc, timeout=_TIMEOUT)
             connection.request("GET", "/health/live")
             connection.getresponse().read()
             connection.close()
             return address
         except OSError:
             time.sleep(0.02)
-    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    raise Unavailable(f"the server did not start: {said[-1] if said else 'it says nothing'}")
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    raise Unavailable(
+        f"the server did not start: {lines[-1] if lines else 'its log is empty'}",
+        code="server_not_started",
+    )

@@ -8,12 +8,12 @@ from uuid import UUID
 
 import click
 
+from rebalancer.entrypoints.cli.files import write_text
 from rebalancer.entrypoints.cli.options import (
+    container,
     json_option,
     market_options,
     sources,
-    store,
-    write_text,
 )
 
 if TYPE_CHECKING:
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     type=click.Choice(["paper", "worksheet"]),
     default="paper",
     show_default=True,
-    help="paper: executed at once, at its closes and costs. worksheet: by its owner, elsewhere.",
+    help="paper: filled at once, at the closes and costs of the proposal. worksheet: the owner "
+    "trades elsewhere.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="With --mode worksheet: a CSV of the orders."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="With --mode worksheet: write the orders to this CSV file.",
 )
 @market_options
 @json_option
@@ -42,10 +45,10 @@ def accept(
     assets: Path | None,
     as_json: bool,
 ) -> None:
-    """Agree to a kept proposal on behalf of its owner.
+    """Accept a stored proposal on behalf of its owner.
 
-    The prices must be those that it was made with. An accepted worksheet waits until its trades are
-    recorded over HTTP.
+    The prices must be the same as when the proposal was made. An accepted worksheet stays open
+    until its trades are recorded over HTTP.
 
     \b
     Examples:
@@ -60,9 +63,11 @@ def accept(
     from rebalancer.domain.errors import InvalidRequest
 
     if out is not None and mode != "worksheet":
-        raise InvalidRequest("only with --mode worksheet", field="out")
+        raise InvalidRequest(
+            "--out needs --mode worksheet", field="out", code="conflicting_options"
+        )
     where = sources(prices, assets)
-    with store(where) as wired:
+    with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             owner = tx.proposals.get(proposal_id).owner
         current, _ = wired.get(AcceptProposal)(
@@ -85,7 +90,7 @@ def accept(
 
 
 def proposal_stage(current: ProposalStatus) -> dict[str, Any]:
-    """A kept proposal, and where it stands, as JSON values."""
+    """Return the identity and the status of a stored proposal as JSON values."""
     record = current.record
     return {
         "id": str(record.id),

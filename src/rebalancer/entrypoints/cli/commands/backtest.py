@@ -1,4 +1,4 @@
-"""`rebalancer backtest`: policies side by side on history."""
+"""`rebalancer backtest`: compare policies on past prices."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rebalancer.entrypoints.cli.files import check_output, read_targets, write_text
 from rebalancer.entrypoints.cli.options import (
-    IsoDate,
     cost_options,
     json_option,
     market_options,
-    owner_options,
+    open_container,
     rate_or_column,
+    simulation_options,
     sources,
-    spare,
-    wire,
-    write_text,
+    window_options,
 )
 
 if TYPE_CHECKING:
@@ -32,34 +31,28 @@ if TYPE_CHECKING:
     "--policy",
     required=True,
     metavar="NAME[,NAME...]",
-    help="Policies to try, such as monthly,band:edge,trend:window=150. See `rebalancer policies`.",
+    help="Policies to compare, such as monthly,band:edge,trend:window=150; see `rebalancer "
+    "policies`.",
 )
-@click.option(
-    "--targets",
-    "targets_file",
-    type=click.Path(path_type=Path),
-    help='JSON of strategic weights, such as {"SPY": 0.6, "AGG": 0.4}. Default: equal weights.',
-)
-@click.option("--from", "first", type=IsoDate(), help="The window's first close (on or after).")
-@click.option("--to", "last", type=IsoDate(), help="The window's last close (on or before).")
+@window_options
 @cost_options
 @click.option(
     "--risk-free",
     metavar="COLUMN|RATE",
-    help="What cash earns and Sharpe subtracts: a price column (which leaves the universe) or a "
-    "rate a year such as 0.02. Default: 0.",
+    help="Return of cash, subtracted in the Sharpe ratio: a price column, which is then not "
+    "traded, or an annual rate such as 0.02. Default: 0.",
 )
 @click.option(
     "--capital",
     type=float,
     default=100_000.0,
     show_default=True,
-    help="Money at the first close; matters with --as-live and for fees an order.",
+    help="Money at the first close; it matters for whole shares and for fixed fees per order.",
 )
-@click.option("--as-live", is_flag=True, help="Make orders as live: whole shares.")
-@owner_options
+@click.option("--as-live", is_flag=True, help="Trade whole shares, as live orders do.")
+@simulation_options
 @click.option(
-    "--report", type=click.Path(path_type=Path), help="Write a self-contained HTML report here."
+    "--report", type=click.Path(path_type=Path), help="Write an HTML report to this file."
 )
 @json_option
 def backtest(
@@ -80,11 +73,11 @@ def backtest(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Prove or refute policies on history, net of costs.
+    """Compare policies on past prices, net of costs.
 
-    Rows before --from serve as look-back only. At the window's first close every policy buys its
-    targets and pays for it; later it decides on data up to and including a close, and trades at
-    that close.
+    Every policy buys its targets at the first close of the window and pays the costs. From then on
+    it decides on data up to and including a close, and trades at that close. Prices before --from
+    are only used as history.
 
     \b
     Examples:
@@ -96,12 +89,13 @@ def backtest(
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.reports import BacktestReports
     from rebalancer.domain.policy.rules import policy_names
+    from rebalancer.domain.portfolio.costs import DEFAULT_BPS
     from rebalancer.entrypoints.cli.screen import progress
 
     where = sources(prices, assets)
     if report is not None:
-        spare((*where.files, targets_file), report, field="report")
-    wired = wire(where)
+        check_output(report, (*where.files, targets_file), field="report")
+    wired = open_container(where)
     request = BacktestRequest(
         policies=policy_names(policy),
         cost_bps=cost_bps,
@@ -119,29 +113,17 @@ def backtest(
     with progress("backtesting", len(request.policies)) as advance:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
     if as_json:
-        click.echo(as_json_text(done, None if preset else (10.0 if cost_bps is None else cost_bps)))
+        flat = DEFAULT_BPS if cost_bps is None else cost_bps
+        click.echo(format_json(done, None if preset else flat))
     else:
         show(done)
-    if report is not None:  # after the results, which are not lost if it cannot be written
+    if report is not None:  # after the results, which a failed write must not lose
         write_text(report, wired.get(BacktestReports).render(done), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
 
 
-def read_targets(path: Path) -> dict[str, float]:
-    """Strategic weights from a JSON object.
-
-    Raises:
-        InvalidRequest: the file cannot be read, is no JSON object of numbers, or repeats a symbol.
-    """
-    from rebalancer.entrypoints.cli.files import read_file
-    from rebalancer.entrypoints.schemas.portfolio import read_weights
-    from rebalancer.entrypoints.schemas.wire import parse_json
-
-    return read_weights(parse_json(read_file(path, field="targets"), field="targets"))
-
-
-def as_json_text(done: Backtest, cost_bps: float | None) -> str:
-    """The results as JSON; figures as in `Performance`."""
+def format_json(done: Backtest, cost_bps: float | None) -> str:
+    """Format the results as JSON; figures as in `Performance`."""
     import json
 
     from rebalancer.application.reporting.backtest import backtest_document
@@ -158,7 +140,7 @@ def _gain(gain: ConfidenceInterval | None) -> str:
 
 
 def show(done: Backtest) -> None:
-    """Print the results as a table that a person reads."""
+    """Print the results as a table."""
     from rebalancer.entrypoints.cli.screen import caution, console, wide_table
 
     screen = console()
@@ -180,9 +162,9 @@ def show(done: Backtest) -> None:
         ],
     )
     table.caption = (
-        "Net of costs. Sharpe above the risk-free; beside it what it gains on the monthly rule, "
-        "give or take the 95% interval: where that reaches 0, chance would do. Turnover and orders "
-        "after the first close."
+        "Net of costs. Sharpe: above the risk-free rate. vs monthly: gain in Sharpe over the "
+        "monthly rule with its 95% interval; an interval that includes 0 may be chance. Turnover "
+        "and orders: after the first close."
     )
     for result in done.results:
         figures = result.performance

@@ -1,4 +1,4 @@
-"""`rebalancer batch`: a whole book of portfolios, file to file or in the store."""
+"""`rebalancer batch`: propose for many portfolios, from a file or from the store."""
 
 from __future__ import annotations
 
@@ -9,59 +9,65 @@ from typing import TYPE_CHECKING
 import click
 
 from rebalancer.entrypoints.cli.options import (
+    POLICY_HELP,
     IsoDate,
-    cost_model,
+    container,
     cost_options,
     json_option,
     market_options,
     settings,
     sources,
-    store,
 )
 
 if TYPE_CHECKING:
+    from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.wiring.market import Sources
 
-_SHOWN = 5
-"""Failures that are printed one by one."""
+_PRINTED_FAILURES = 5
+"""Failures that are printed in full; the rest is counted."""
 
 
 @click.command()
 @click.option(
     "--portfolios",
     type=click.Path(path_type=Path),
-    help="One JSON object a line; see the example.",
+    help="File of portfolios, one JSON object per line; see below.",
 )
 @market_options
-@click.option("--policy", required=True, help="Who decides; see `rebalancer policies`.")
+@click.option("--policy", required=True, help=POLICY_HELP)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="With --portfolios: one JSON object a line, in order.",
+    help="With --portfolios: file of proposals, one JSON object per line, in the same order.",
 )
 @click.option(
-    "--all", "everyone", is_flag=True, help="Instead: every kept portfolio, proposals kept, too."
+    "--all",
+    "every_stored",
+    is_flag=True,
+    help="Propose for every stored portfolio instead, and store the proposals.",
 )
-@click.option("--as-of", type=IsoDate(), help="Day to decide on. Default: the last close.")
+@click.option(
+    "--as-of", type=IsoDate(), help="Day to decide on. Default: the day of the last close."
+)
 @click.option(
     "--background",
     is_flag=True,
-    help="With --all: leave it to a `rebalancer worker` or `rebalancer serve`; see `rebalancer "
-    "jobs`.",
+    help="With --all: submit a job that a `rebalancer worker` or `rebalancer serve` runs; see "
+    "`rebalancer jobs`.",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on where a killed run stopped; the result is that of one run.",
+    help="Continue an interrupted run; the output is the same as that of one run.",
 )
 @cost_options
 @json_option
-@click.option("--currency", help="Of the prices. Default: $REBALANCER_CURRENCY, or USD.")
+@click.option("--currency", help="Currency of the prices. Default: $REBALANCER_CURRENCY, or USD.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
-    help="Processes. Default: $REBALANCER_WORKERS, or one a core.",
+    help="Processes. Default: $REBALANCER_WORKERS, or one per core.",
 )
 def batch(
     portfolios: Path | None,
@@ -69,7 +75,7 @@ def batch(
     assets: Path | None,
     policy: str,
     out: Path | None,
-    everyone: bool,
+    every_stored: bool,
     as_of: date | None,
     background: bool,
     resume: bool,
@@ -79,14 +85,14 @@ def batch(
     currency: str | None,
     workers: int | None,
 ) -> int:
-    """Propose for every portfolio of a file, or for every one in the store.
+    """Propose for every portfolio of a file or of the store.
 
-    One bad portfolio gives one failed record and neither stops nor changes the rest; the exit code
-    is then 3. A file's run notes its inputs beside the output, in OUT.run, for --resume; a run over
-    the store is resumed with the same prices, policy and costs.
+    An invalid portfolio gives a record with the status "failed", does not affect the others, and
+    makes the exit code 3. For --resume, a run over a file writes the hashes of its inputs to
+    OUT.run; a run over the store needs the same prices, policy and costs again.
 
     \b
-    A line in, shortest and full:
+    A portfolio with the required fields, and one with all fields:
       {"id": "a1", "cash": "250.00", "holdings": {"KO": "10"}, "targets": {"KO": 0.5, "PG": 0.5}}
       {"id": "a2", "currency": "USD", "cash": "1000.00", "holdings": {"AAPL": "10"},
        "targets": {"AAPL": 0.4}, "risk_profile": "balanced", "cash_flow": "500.00",
@@ -101,21 +107,21 @@ def batch(
       rebalancer batch --portfolios book.jsonl --policy monthly --as-of 2022-06-30 --out out.jsonl
       rebalancer batch --all --policy band
     """
-    from rebalancer.domain.errors import InvalidRequest
+    from rebalancer.domain.portfolio.costs import cost_model
     from rebalancer.entrypoints.cli.batch_file import BatchFileRequest, run
     from rebalancer.entrypoints.cli.screen import meter
 
-    if everyone:
-        beside = {"--portfolios": portfolios, "--out": out}
-        if stray := [option for option, value in beside.items() if value is not None]:
-            raise InvalidRequest(f"{', '.join(stray)}: not with --all")
+    if every_stored:
+        others = {"--portfolios": portfolios, "--out": out}
+        if given := [option for option, value in others.items() if value is not None]:
+            raise _conflict(f"{', '.join(given)} cannot be combined with --all")
         if background:
             if resume:
-                raise InvalidRequest("not with --background", field="resume")
-            return _leave(
+                raise _conflict("--resume cannot be combined with --background")
+            return _submit(
                 sources(prices, assets), policy, cost_bps, preset, currency, as_of, as_json=as_json
             )
-        return _everyone(
+        return _run_over_store(
             sources(prices, assets),
             policy=policy,
             costs=cost_model(cost_bps, preset),
@@ -126,11 +132,11 @@ def batch(
             workers=workers,
         )
     if portfolios is None or out is None:
-        raise InvalidRequest("give either --portfolios and --out, or --all")
+        raise _conflict("give either --portfolios and --out, or --all")
     if background:
-        raise InvalidRequest("only with --all", field="background")
+        raise _conflict("--background needs --all")
     if as_json:
-        raise InvalidRequest("only with --all; the output of a file's run is JSON", field="json")
+        raise _conflict("--json needs --all; a run over a file always writes JSON")
     order = BatchFileRequest(
         sources=sources(prices, assets),
         policy=policy,
@@ -150,14 +156,20 @@ def batch(
             advance=advance,
         )
     click.echo(
-        f"{out}: {tally.lines} portfolios, {tally.proposed} proposed, {tally.nothing} with "
+        f"{out}: {tally.lines} portfolios: {tally.proposed} proposed, {tally.nothing} with "
         f"nothing to do, {tally.failed} failed",
         err=True,
     )
     return 3 if tally.failed else 0
 
 
-def _leave(
+def _conflict(message: str) -> InvalidRequest:
+    from rebalancer.domain.errors import InvalidRequest
+
+    return InvalidRequest(message, code="conflicting_options")
+
+
+def _submit(
     where: Sources,
     policy: str,
     cost_bps: float | None,
@@ -167,22 +179,23 @@ def _leave(
     *,
     as_json: bool,
 ) -> int:
-    """Have somebody else propose for everybody."""
+    """Submit a job that proposes for every stored portfolio."""
     import attrs
 
     from rebalancer.application.background import BATCH, BatchJobRequest
     from rebalancer.application.rebalance import BuildContext
+    from rebalancer.domain.portfolio.costs import cost_model
     from rebalancer.entrypoints.cli.commands.jobs import submit
 
     currency = currency or settings().currency
-    with store(where) as wired:  # raises for what cannot be done
+    with container(where) as wired:  # validates the request now rather than in the job
         terms = wired.get(BuildContext)(
             policy_name=policy,
             costs=cost_model(cost_bps, preset),
             currency=currency,
             as_of=as_of,
         )
-    order = BatchJobRequest(
+    request = BatchJobRequest(
         policy=policy,
         as_of=terms.market.last_date.isoformat(),
         currency=currency,
@@ -191,11 +204,11 @@ def _leave(
         costs=preset,
         assets=None if where.assets is None else str(where.assets.resolve()),
     )
-    submit(BATCH, attrs.asdict(order), as_json=as_json)
+    submit(BATCH, attrs.asdict(request), as_json=as_json)
     return 0
 
 
-def _everyone(
+def _run_over_store(
     where: Sources,
     *,
     policy: str,
@@ -206,7 +219,7 @@ def _everyone(
     as_json: bool,
     workers: int | None,
 ) -> int:
-    """Propose for every kept portfolio, and keep the proposals."""
+    """Propose for every stored portfolio, and store the proposals."""
     import json
 
     from rebalancer.application.ports.clock import Clock, Ids
@@ -217,7 +230,7 @@ def _everyone(
     request = StoreBatchRequest(
         where, settings(), policy, costs, currency or settings().currency, as_of
     )
-    with store(where) as wired:
+    with container(where) as wired:
         with meter("proposing", None) as advance:
             ended = run(
                 request,
@@ -246,8 +259,8 @@ def _everyone(
             f"Run {ended.id}, {ended.policy}, closes of {ended.as_of}: {ended.proposed} proposed, "
             f"{ended.nothing} with nothing to do, {ended.failed} failed"
         )
-        for id, why in failures[:_SHOWN]:
+        for id, why in failures[:_PRINTED_FAILURES]:
             click.echo(f"portfolio {id}: {why}", err=True)
-        if len(failures) > _SHOWN:
-            click.echo(f"and {len(failures) - _SHOWN} more; --json lists all", err=True)
+        if len(failures) > _PRINTED_FAILURES:
+            click.echo(f"and {len(failures) - _PRINTED_FAILURES} more; --json lists all", err=True)
     return 3 if failures else 0

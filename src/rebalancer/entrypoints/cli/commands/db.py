@@ -1,4 +1,4 @@
-"""`rebalancer db`: the tables that people and portfolios are kept in."""
+"""`rebalancer db`: migrate, check, back up and restore the database."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from pathlib import Path
 
 import click
 
-from rebalancer.entrypoints.cli.options import json_option, store
+from rebalancer.entrypoints.cli.options import container, json_option
+from rebalancer.entrypoints.cli.remedies import explain
 
 
 @click.group()
 def db() -> None:
-    """Look after the database that $REBALANCER_DATABASE_URL names."""
+    """Migrate, check, back up and restore the database of $REBALANCER_DATABASE_URL."""
 
 
 @db.command()
 @click.argument("revision", required=False)
 def upgrade(revision: str | None) -> None:
-    """Bring the tables to what this version needs, or to REVISION: all the way or not at all.
+    """Create or upgrade the tables to the newest revision, or to REVISION, in one transaction.
 
-    Where $REBALANCER_MONGO_URL is set, MongoDB gets its indexes and checks, too; if it is away, it
-    gets them before the first that is kept there.
+    If $REBALANCER_MONGO_URL is set, MongoDB gets its indexes and validators too; if it is
+    unavailable now, they are created before the first write.
 
     \b
     Examples:
@@ -32,24 +33,24 @@ def upgrade(revision: str | None) -> None:
     from rebalancer.application.ports.store import Database
     from rebalancer.domain.errors import Unavailable
 
-    with store() as wired:
+    with container() as wired:
         database = wired.get(Database)
         before = database.revision()
         database.upgrade(revision)
-        _moved(before, database.revision())
+        _print_revisions(before, database.revision())
         try:
             wired.get(PrepareStores)()
         except Unavailable as error:
-            click.echo(f"Caution: {error}", err=True)
+            click.echo(f"Caution: {explain(error)}", err=True)
 
 
 @db.command()
 @click.argument("revision", required=False)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def downgrade(revision: str | None, yes: bool) -> None:
-    """Bring the tables back by one revision, or to REVISION; "base" is without any.
+    """Downgrade the tables by one revision, or to REVISION; "base" removes them.
 
-    What has no place in the older tables is lost: make a copy first.
+    Data that the older tables cannot hold are lost: make a backup first.
 
     \b
     Examples:
@@ -58,23 +59,23 @@ def downgrade(revision: str | None, yes: bool) -> None:
     """
     from rebalancer.application.ports.store import Database
 
-    with store() as wired:
+    with container() as wired:
         database = wired.get(Database)
         before = database.revision()
-        to = revision or "the one before"
+        to = revision or "the previous one"
         if not yes and not click.confirm(
-            f"Go back from revision {before or 'base'} to {to}? What does not fit there is lost"
+            f"Downgrade from revision {before or 'base'} to {to}? Data that do not fit are lost"
         ):
             click.echo("Nothing was changed.")
             return
         database.downgrade(revision)
-        _moved(before, database.revision())
+        _print_revisions(before, database.revision())
 
 
 @db.command()
 @json_option
 def current(as_json: bool) -> None:
-    """Say which revision the tables are at, and which one this version needs.
+    """Print the revision of the tables, and the revision that this version needs.
 
     \b
     Example:
@@ -84,23 +85,23 @@ def current(as_json: bool) -> None:
 
     from rebalancer.application.ports.store import Database
 
-    with store() as wired:
+    with container() as wired:
         database = wired.get(Database)
         at, newest = database.revision(), database.newest()
     if as_json:
         click.echo(json.dumps({"revision": at, "newest": newest}))
     elif at == newest:
-        click.echo(f"{at}, the newest")
+        click.echo(f"{at} (newest)")
     else:
-        click.echo(f"{at or 'no tables'}; this version needs {newest}: rebalancer db upgrade")
+        click.echo(f"{at or 'no tables'}; this version needs {newest}, run `rebalancer db upgrade`")
 
 
 @db.command()
 @json_option
 def check(as_json: bool) -> int:
-    """Make sure that the tables are as they should be, and that every ledger adds up.
+    """Check the tables against their definition, and every ledger against its portfolio.
 
-    Each finding stands on a line of its own, and the exit code is then 3.
+    Each finding is printed on a line; any finding makes the exit code 3.
 
     \b
     Example:
@@ -110,12 +111,12 @@ def check(as_json: bool) -> int:
 
     from rebalancer.application.ports.store import Database
 
-    with store() as wired:
+    with container() as wired:
         found = wired.get(Database).findings()
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        click.echo("\n".join(found) if found else "All is well.")
+        click.echo("\n".join(found) if found else "No findings.")
     return 3 if found else 0
 
 
@@ -123,10 +124,10 @@ def check(as_json: bool) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def backup(file: Path, as_json: bool) -> None:
-    """Write all that is kept into FILE, as of one moment, while servers and workers go on.
+    """Write a consistent snapshot of the database to FILE, while servers and workers run.
 
-    FILE must not be there yet, and appears once it is whole. It is alike for SQLite and Postgres,
-    and holds what everybody keeps, password hashes included: only its owner may read it.
+    FILE must not exist; it appears when it is complete. SQLite and Postgres use the same format.
+    The file holds the data of all users, including password hashes, so only its owner can read it.
 
     \b
     Examples:
@@ -136,20 +137,19 @@ def backup(file: Path, as_json: bool) -> None:
     from rebalancer.application.ports.store import Database
     from rebalancer.entrypoints.cli.screen import stages
 
-    with store() as wired, stages() as begin:
+    with container() as wired, stages() as begin:
         rows = wired.get(Database).backup(file, progress=begin("Writing", "rows"))
-    _told(rows, file, as_json, "Wrote", "to")
+    _print_rows(rows, file, as_json, "Wrote", "to")
 
 
 @db.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def restore(file: Path, as_json: bool) -> None:
-    """Fill empty tables with what `rebalancer db backup` wrote into FILE: all of it or nothing.
+    """Restore a backup from FILE into empty tables, in one transaction.
 
-    The tables must be there, at the revision that the backup was taken of, and empty. The database
-    may be of another kind than the one that was backed up: this is also the way from SQLite to
-    Postgres, and back.
+    The tables must exist, be empty, and be at the revision of the backup. A backup of SQLite can be
+    restored to Postgres and the reverse, so this also moves data between them.
 
     \b
     Examples:
@@ -159,27 +159,29 @@ def restore(file: Path, as_json: bool) -> None:
     from rebalancer.application.ports.store import Database
     from rebalancer.entrypoints.cli.screen import stages
 
-    with store() as wired, stages() as begin:
+    with container() as wired, stages() as begin:
         database = wired.get(Database)
         rows = database.restore(file, progress=begin("Restoring", "rows"))
         at, newest = database.revision(), database.newest()
-    _told(rows, file, as_json, "Restored", "from")
+    _print_rows(rows, file, as_json, "Restored", "from")
     if at != newest and not as_json:
-        click.echo(f"At revision {at}; this version needs {newest}: rebalancer db upgrade")
+        click.echo(f"At revision {at}; this version needs {newest}, run `rebalancer db upgrade`.")
 
 
-def _told(rows: Mapping[str, int], file: Path, as_json: bool, what: str, how: str) -> None:
+def _print_rows(
+    rows: Mapping[str, int], file: Path, as_json: bool, verb: str, preposition: str
+) -> None:
     import json
 
     total = sum(rows.values())
     if as_json:
         click.echo(json.dumps({"file": str(file), "rows": total, "tables": dict(rows)}))
     else:
-        click.echo(f"{what} {total:,} rows of {len(rows)} tables {how} {file}.")
+        click.echo(f"{verb} {total:,} rows of {len(rows)} tables {preposition} {file}.")
 
 
-def _moved(before: str | None, after: str | None) -> None:
+def _print_revisions(before: str | None, after: str | None) -> None:
     if before == after:
-        click.echo(f"At revision {after or 'base'} already.")
+        click.echo(f"Already at revision {after or 'base'}.")
     else:
-        click.echo(f"From revision {before or 'base'} to {after or 'base'}.")
+        click.echo(f"Moved from revision {before or 'base'} to {after or 'base'}.")

@@ -1,4 +1,4 @@
-"""`rebalancer demo`: the main job on packaged real prices, then the same over HTTP."""
+"""`rebalancer demo`: a tour on packaged real prices, first in the terminal, then over HTTP."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rebalancer.entrypoints.cli.options import write_text
+from rebalancer.entrypoints.cli.files import write_text
 
 _POLICIES = (
     "buy_and_hold,monthly,quarterly,band,band:edge,volatility_target,trend,inverse_volatility,"
@@ -46,12 +46,12 @@ _PORTFOLIO = {
     help="Folder for the report and the example portfolio.",
 )
 def demo(out: Path) -> None:
-    """Propose for a portfolio, try the policies on 22 years of real prices, and walk the API.
+    """Show a proposal, a backtest on 22 years of real prices, and the API.
 
-    The API is that of a server of its own, on a free port of this machine and a database that is
-    thrown away; it is stopped at the end.
+    The API is served by a temporary server on a free port and an empty database; both are removed
+    at the end.
 
-    Needs the extras: pip install 'rebalancer[sample,report]'
+    Needs extra packages: pip install 'rebalancer[sample,report]'
 
     \b
     Example:
@@ -65,7 +65,7 @@ def demo(out: Path) -> None:
     from rebalancer.application.ports.reports import BacktestReports
     from rebalancer.application.rebalance import BuildContext, ProposeRebalance
     from rebalancer.domain.policy.rules import policy_names
-    from rebalancer.domain.portfolio.costs import CostModel
+    from rebalancer.domain.portfolio.costs import DEFAULT_BPS, CostModel
     from rebalancer.entrypoints.cli.commands import backtest, propose
     from rebalancer.entrypoints.cli.screen import console, progress
     from rebalancer.entrypoints.cli.tour import tour
@@ -76,7 +76,7 @@ def demo(out: Path) -> None:
     screen = console()
     where = Sources()
     wired = build_container(where)
-    costs = CostModel.flat(10.0)
+    costs = CostModel.flat(DEFAULT_BPS)
 
     screen.rule("1. A portfolio, and what to trade now")
     example = out / "portfolio.json"
@@ -84,14 +84,16 @@ def demo(out: Path) -> None:
     portfolio = read_portfolio(_PORTFOLIO, currency="USD")
     screen.print(
         f"Holds {', '.join(f'{held} {symbol}' for symbol, held in portfolio.holdings.items())} and "
-        f"{portfolio.cash} {portfolio.currency} in cash; {portfolio.cash_flow} is being paid in.\n"
-        "Wants at most 30% turnover, orders of 100 or more, 500 kept in cash, and GE not sold.\n"
+        f"{portfolio.cash} {portfolio.currency} in cash; the owner deposits "
+        f"{portfolio.cash_flow}.\n"
+        "Preferences: at most 30% turnover, orders of at least 100, a cash reserve of 500, and no "
+        "sale of GE.\n"
     )
     terms = wired.get(BuildContext)(policy_name="band", costs=costs, currency="USD")
     propose.show(wired.get(ProposeRebalance)(portfolio, terms), portfolio, terms)
 
     screen.print()
-    screen.rule("2. Would that have been any good?")
+    screen.rule("2. Backtest of the policies")
     request = BacktestRequest(policies=policy_names(_POLICIES))
     with progress("backtesting", len(request.policies)) as advance:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
@@ -100,12 +102,12 @@ def demo(out: Path) -> None:
     write_text(report, wired.get(BacktestReports).render(done), field="out")
 
     screen.print()
-    screen.rule("3. The same over HTTP")
+    screen.rule("3. The API")
     tour(screen)
 
     screen.print()
-    screen.rule("4. Next")
-    # From a virtual environment that is not activated, the bare name would not be found.
+    screen.rule("4. Next steps")
+    # In a virtual environment that is not activated, the bare name would not be found.
     command = "rebalancer" if shutil.which("rebalancer") else sys.argv[0]
     screen.print(
         f"Report with plots: {report.resolve()}\n"
@@ -113,6 +115,6 @@ def demo(out: Path) -> None:
         f"  {command} propose {example} --policy ppo\n"
         f"  {command} backtest --policy monthly,band:edge,trend:window=150 --from 2010-01-04\n"
         f"  {command} market show AAPL\n"
-        f"The API with a ready-made login, until Ctrl-C: {command} serve --upgrade --demo",
+        f"Serve the API with a demo account: {command} serve --upgrade --demo",
         soft_wrap=True,
     )

@@ -1,24 +1,25 @@
-"""`rebalancer evaluate`: is a policy's gain real?"""
+"""`rebalancer evaluate`: test whether the gain of a policy is real."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rebalancer.entrypoints.cli.files import check_output, read_targets, write_text
 from rebalancer.entrypoints.cli.options import (
     IsoDate,
     cost_options,
     json_option,
-    owner_options,
-    settings,
+    open_container,
+    panel_options,
+    price_panels,
+    simulation_options,
     sources,
-    spare,
-    wire,
-    write_text,
+    window_options,
 )
 
 if TYPE_CHECKING:
@@ -38,75 +39,61 @@ _MOST_TRIALS = 1_000_000_000
     "--policy",
     required=True,
     metavar="NAME[,NAME...]",
-    help="Policies to judge, such as volatility_target,trend:window=150. See `rebalancer "
+    help="Policies to evaluate, such as volatility_target,trend:window=150; see `rebalancer "
     "policies`.",
 )
 @click.option(
     "--against",
     metavar="NAME[,NAME...]",
-    help="Judge them against these too, beside the sceptics.",
+    help="Further policies to compare them with, in addition to the baselines.",
 )
-@click.option(
-    "--prices",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE.csv",
-    help="CSV (or .csv.gz): a date column and one column of adjusted closes a symbol. Repeat it, "
-    "or name more files after it, for several panels. Default: $REBALANCER_PRICES, or the "
-    "packaged sample.",
-)
-@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE.csv]...")
+@panel_options
 @click.option(
     "--assets",
     type=click.Path(path_type=Path),
-    help="CSV of symbol,name,asset_class,daily_volume. Default: $REBALANCER_ASSETS, or the "
-    "packaged list.",
+    help="CSV with the columns symbol, name, asset_class and daily_volume. Default: "
+    "$REBALANCER_ASSETS, or the packaged list.",
 )
-@click.option(
-    "--targets",
-    "targets_file",
-    type=click.Path(path_type=Path),
-    help='JSON of strategic weights, such as {"SPY": 0.6, "AGG": 0.4}. Default: equal weights.',
-)
-@click.option("--from", "first", type=IsoDate(), help="The window's first close (on or after).")
-@click.option("--to", "last", type=IsoDate(), help="The window's last close (on or before).")
+@window_options
 @cost_options
 @click.option(
     "--risk-free",
     metavar="COLUMN|RATE[,...]",
-    help="What cash earns: a price column, such as of T-bills (which leaves the universe), or a "
-    "rate a year such as 0.02. A gain must then hold with cash at 0 and above this. Of a list, as "
-    "in BIL,TBILL3M,0.02, each panel takes the first column that it has, else the rate. Default: 0 "
-    "alone.",
+    help="Return of cash: a price column such as T-bills, which is then not traded, or an "
+    "annual rate such as 0.02. A gain must then hold both with this return and with 0. From a "
+    "list such as BIL,TBILL3M,0.02 each panel takes the first column that it has, else the rate. "
+    "Default: 0.",
 )
-@owner_options
+@simulation_options
 @click.option(
     "--chosen-on",
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="Choose the best rule on these training prices, as one more sceptic; repeat it for "
-    "several panels. Default: a learned policy brings its own choice along.",
+    help="Training prices on which to choose the best rule, a further baseline; repeat the option "
+    "for several panels. Default: the rule that was chosen when the learned policy was trained.",
 )
 @click.option(
-    "--chosen-until", type=IsoDate(), help="The last training close (on or before) of --chosen-on."
+    "--chosen-until",
+    type=IsoDate(),
+    help="End of the training prices: the last close on or before.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(1, _MOST_TRIALS),
-    help="How many policies and settings you have tried in all, for the deflated probability. "
-    "Default, and least: those on record ($REBALANCER_TRIALS, or docs/trials.jsonl if there is "
-    "one), and those named by --policy.",
+    help="Number of policies and settings tried in all, for the deflated probability. Default and "
+    "minimum: the trials on record ($REBALANCER_TRIALS, or docs/trials.jsonl if it exists) and "
+    "those in --policy.",
 )
-@click.option("--no-record", is_flag=True, help="Leave the record of trials alone.")
+@click.option("--no-record", is_flag=True, help="Do not add to the record of trials.")
 @click.option(
     "--keep",
     is_flag=True,
-    help="Keep what was found with the learned policies judged, which promotion asks for; and "
-    "whole, as reports in the store if there is one ($REBALANCER_MONGO_URL, or the database).",
+    help="Store the evidence with the evaluated learned policies, as promotion requires, and the "
+    "full results as reports in the store.",
 )
 @click.option(
-    "--report", type=click.Path(path_type=Path), help="Write a self-contained HTML report here."
+    "--report", type=click.Path(path_type=Path), help="Write an HTML report to this file."
 )
 @json_option
 def evaluate(
@@ -132,11 +119,11 @@ def evaluate(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge whether a policy's gain is real, beside sceptics.
+    """Evaluate whether the gain of a policy over simple baselines is real.
 
-    The sceptics: `monthly`, the baseline; `band`; `monthly` held at the policy's own average
-    exposure, the rest in cash; and the best rule that was chosen on training data. Everything is
-    net of costs. What each figure means: docs/evidence.md.
+    The baselines are `monthly`; `band`; `monthly` at the average exposure of the policy, with the
+    rest in cash; and the best rule on training data. All figures are net of costs;
+    docs/evidence.md explains them.
 
     \b
     Examples:
@@ -158,15 +145,16 @@ def evaluate(
     from rebalancer.application.ports.trials import Trials
     from rebalancer.domain.errors import InvalidRequest, Unavailable
     from rebalancer.domain.policy.rules import policy_names
-    from rebalancer.entrypoints.cli.commands.backtest import read_targets
     from rebalancer.entrypoints.cli.screen import progress
 
     if chosen_until is not None and not chosen_on:
-        raise InvalidRequest("name training prices with --chosen-on, too", field="chosen_until")
+        raise InvalidRequest(
+            "--chosen-until needs --chosen-on", field="chosen_until", code="conflicting_options"
+        )
     files = prices + more
     if report is not None:
-        inputs = (*files, *chosen_on, assets, targets_file, settings().prices, settings().assets)
-        spare(inputs, report, field="report")
+        inputs = (*files, *chosen_on, targets_file, *sources(None, assets).files)
+        check_output(report, inputs, field="report")
     request = BacktestRequest(
         policies=policy_names(policy),
         cost_bps=cost_bps,
@@ -178,15 +166,17 @@ def evaluate(
         risk_profile=risk_profile,
         keep_limits=keep_limits,
     )
-    wired = _wired(_panels(files), assets)
-    learnt = _wired(_panels(chosen_on, field="chosen_on") if chosen_on else [], assets)
-    asked, training = _asked(request, wired, learnt, risk_free, chosen_until)
+    wired = _open_containers(price_panels(files), assets)
+    learnt = _open_containers(
+        price_panels(chosen_on, field="chosen_on") if chosen_on else {}, assets
+    )
+    asked, training = _build_panels(request, wired, learnt, risk_free, chosen_until)
     parts = next(iter(wired.values()))
     with progress("evaluating", count_steps(asked, training)) as advance:
         findings, trial = parts.get(EvaluatePolicies)(
             asked,
             now=parts.get(Clock)(),
-            against=_others(against),
+            against=_parse_against(against),
             training=training,
             trials=trials,
             cautions=() if files else sources(None, assets).cautions,
@@ -200,41 +190,43 @@ def evaluate(
         click.echo(json.dumps(evaluation_document(findings), indent=2, allow_nan=False))
     else:
         show(findings)
-    # After the results, which are not lost if something cannot be written.
+    # After the results, which a failed write must not lose.
     if not no_record:
         parts.get(Trials).append(trial)
     if keep:
         now = parts.get(Clock)()
         cards = parts.get(StoreEvidence)(findings, max_departure=max_departure, now=now)
         for card in cards:
-            click.echo(f"Kept with {card.name}.", err=as_json)
+            click.echo(f"Stored evidence with {card.name}.", err=as_json)
         try:
-            whole = parts.get(StoreEvidenceReports)(
+            reports = parts.get(StoreEvidenceReports)(
                 findings, [card.name for card in cards], now=now
             )
-        except Unavailable as error:  # who has no store does without
-            click.echo(f"Not kept whole as a report: {error}", err=True)
+        except Unavailable as error:  # the evidence is stored; a store for reports is optional
+            click.echo(f"Could not store the full report: {error}", err=True)
         else:
-            for kept in whole:
-                click.echo(f"Kept whole as report {kept.id}.", err=as_json)
+            for stored in reports:
+                click.echo(f"Stored report {stored.id}.", err=as_json)
     if report is not None:
         write_text(report, parts.get(EvaluationReports).render(findings), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
 
 
-def _wired(panels: Sequence[tuple[str, Path | None]], assets: Path | None) -> dict[str, Container]:
-    """Everything wired together on each panel's prices."""
-    return {name: wire(sources(path, assets)) for name, path in panels}
+def _open_containers(
+    panels: Mapping[str, Path | None], assets: Path | None
+) -> dict[str, Container]:
+    """Build a container for the prices of each panel."""
+    return {name: open_container(sources(path, assets)) for name, path in panels.items()}
 
 
-def _asked(
+def _build_panels(
     request: BacktestRequest,
     wired: Mapping[str, Container],
     learnt: Mapping[str, Container],
     risk_free: str | None,
     until: date | None,
 ) -> tuple[dict[str, Panel], dict[str, Panel]]:
-    """What is asked on each panel, and on each of those to choose the best rule on."""
+    """Return the panels to evaluate on, and those to choose the best rule on."""
     import attrs
 
     from rebalancer.application.backtests import RunBacktest
@@ -246,52 +238,37 @@ def _asked(
     panels = []
     for at, ((name, parts), earned) in enumerate(zip(both, cash, strict=True)):
         asked = attrs.evolve(request, risk_free=earned.source)
-        if at >= len(wired):  # the universe is another, so the targets are equal weights
+        if at >= len(wired):  # another universe, so the targets are equal weights
             asked = attrs.evolve(asked, targets=None, first=None, last=until)
         panels.append((name, Panel(asked, parts.get(RunBacktest), earned.hidden)))
     return dict(panels[: len(wired)]), dict(panels[len(wired) :])
 
 
-def _others(against: str | None) -> list[str]:
-    """Names of those whom else to judge against."""
+def _parse_against(against: str | None) -> list[str]:
+    """Return the names of further policies to compare with."""
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.policy.rules import policy_names
 
     try:
         return [] if against is None else policy_names(against)
     except InvalidRequest as error:
-        raise InvalidRequest(error.message, field="against") from None
-
-
-def _panels(files: Sequence[Path], *, field: str = "prices") -> list[tuple[str, Path | None]]:
-    """Panels of prices by name: the file's, shortened where that leaves them apart."""
-    from rebalancer.domain.errors import InvalidRequest
-
-    if not files:
-        return [(sources(None, None).title, None)]
-    for path in files:
-        if files.count(path) > 1:
-            raise InvalidRequest(f"{path} is named twice", field=field)
-    short = [path.name for path in files]
-    return list(
-        zip(short if len(set(short)) == len(files) else map(str, files), files, strict=True)
-    )
+        raise InvalidRequest(error.message, field="against", code=error.code) from None
 
 
 def show(findings: Findings) -> None:
-    """Print findings as tables and sentences that a person reads."""
+    """Print findings as tables and sentences."""
     from rebalancer.application.reporting import tables
     from rebalancer.entrypoints.cli.screen import caution, console
 
     screen = console()
     for name, done in findings.panels.items():
-        _print(screen, tables.figures(name, done))
-        _print(screen, tables.gains(done))
+        _print_table(screen, tables.figures(name, done))
+        _print_table(screen, tables.gains(done))
         for sentence in tables.verdicts(done):
             screen.print(sentence)
         screen.print()
     if len(findings.panels) > 1:
-        _print(screen, tables.pooled(findings))
+        _print_table(screen, tables.pooled(findings))
         for each, (policy, sentence) in zip(findings.pooled, findings.summaries, strict=True):
             screen.print(tables.pooled_verdict(each))
             screen.print(f"{policy}: {sentence}")
@@ -308,13 +285,13 @@ def show(findings: Findings) -> None:
         caution(screen, found.text)
 
 
-def _print(screen: Console, table: Table) -> None:
+def _print_table(screen: Console, table: Table) -> None:
     from rebalancer.entrypoints.cli.screen import wide_table
 
-    shown = wide_table(screen, table.title, table.texts, table.figures)
-    shown.caption = table.caption
+    printed = wide_table(screen, table.title, table.texts, table.figures)
+    printed.caption = table.caption
     for section in table.sections:
         for row in section:
-            shown.add_row(*row)
-        shown.add_section()
-    screen.print(shown)
+            printed.add_row(*row)
+        printed.add_section()
+    screen.print(printed)

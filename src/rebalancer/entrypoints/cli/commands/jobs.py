@@ -1,4 +1,4 @@
-"""`rebalancer jobs`: work in the background, for operators."""
+"""`rebalancer jobs`: inspect and control background jobs, for operators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from rebalancer.entrypoints.cli.options import json_option, settings, sources, store
+from rebalancer.entrypoints.cli.options import container, json_option, settings, sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 
     from rebalancer.domain.jobs.job import Job
 
-_WITH_FAILURES = 3
-_LOOK = 0.5
-"""Seconds from one look at a job to the next."""
-
+_POLL_SECONDS = 0.5
 _PAGE = 200
+
+_STORED_NAMES = {"excused_attempts": "spared", "last_heartbeat": "alive"}
+"""Fields whose names in the output scripts rely on."""
 
 
 @click.group()
 def jobs() -> None:
-    """Look after work in the background, whosever it is."""
+    """Inspect and control the background jobs of all users."""
 
 
 @jobs.command(name="list")
 @click.option(
     "--state",
     metavar="STATE",
-    help="Only those that are queued, running, succeeded, failed, cancelled or dead.",
+    help="Only jobs that are queued, running, succeeded, failed, cancelled or dead.",
 )
-@click.option("--kind", metavar="KIND", help="Only those of a kind: backtest, train or batch.")
+@click.option("--kind", metavar="KIND", help="Only jobs of a kind: backtest, train or batch.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
     default=50,
     show_default=True,
-    help="How many at most.",
+    help="Most jobs to list.",
 )
 @json_option
 def list_(state: str | None, kind: str | None, limit: int, as_json: bool) -> None:
-    """Show jobs, the latest first.
+    """List jobs, the latest first.
 
     \b
     Examples:
@@ -59,43 +59,43 @@ def list_(state: str | None, kind: str | None, limit: int, as_json: bool) -> Non
 
     from rebalancer.entrypoints.cli.screen import console, wide_table
 
-    with store() as wired:
-        found = list(islice(_every(wired, state, kind), limit))
+    with container() as wired:
+        found = list(islice(_iterate_jobs(wired, state, kind), limit))
     if as_json:
-        click.echo(json.dumps([_record(job) for job in found], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([_job_document(job) for job in found], indent=2, ensure_ascii=False))
         return
     screen = console()
     if not found:
-        screen.print("There are none.")
+        screen.print("No jobs found.")
         return
     table = wide_table(
-        screen, "Jobs", ("id", "kind", "state", "created", "error"), ("done", "tried")
+        screen, "Jobs", ("id", "kind", "state", "created", "error"), ("done", "attempts")
     )
     for job in found:
         created = job.created.strftime("%Y-%m-%d %H:%M")
-        shown = (str(job.id), job.kind, _state(job), created, job.error or "")
-        table.add_row(*shown, f"{job.progress:.0%}", str(job.attempts))
+        texts = (str(job.id), job.kind, _describe_state(job), created, job.error or "")
+        table.add_row(*texts, f"{job.progress:.0%}", str(job.attempts))
     screen.print(table)
 
 
 @jobs.command()
 @click.argument("id", type=click.UUID)
 def show(id: UUID) -> None:
-    """Print all that is known of a job, as JSON."""
+    """Print a job with its request and its result as JSON."""
     import json
 
-    with store() as wired:
-        job = _read(wired, id)
-    click.echo(json.dumps(_record(job), indent=2, ensure_ascii=False))
+    with container() as wired:
+        job = _read_job(wired, id)
+    click.echo(json.dumps(_job_document(job), indent=2, ensure_ascii=False))
 
 
 @jobs.command()
 @click.argument("id", type=click.UUID)
 @json_option
 def watch(id: UUID, as_json: bool) -> None:
-    """Wait until a job has ended, and show how far it is; Ctrl-C leaves it alone.
+    """Wait for a job to end, and show its progress; Ctrl-C does not stop the job.
 
-    The exit code is 0 if it has succeeded, else 3.
+    The exit code is 0 if the job succeeds, else 3.
     """
     import json
 
@@ -103,8 +103,8 @@ def watch(id: UUID, as_json: bool) -> None:
     from rebalancer.domain.jobs.job import JobState
     from rebalancer.entrypoints.cli.screen import meter
 
-    with store() as wired:
-        job = _read(wired, id)
+    with container() as wired:
+        job = _read_job(wired, id)
         with meter(job.kind, 100) as advance:
             shown = 0
             while not job.state.is_final:
@@ -112,38 +112,40 @@ def watch(id: UUID, as_json: bool) -> None:
                 if percent > shown:
                     advance(percent - shown)
                     shown = percent
-                time.sleep(_LOOK)
+                time.sleep(_POLL_SECONDS)
                 try:
-                    job = _read(wired, id)
+                    job = _read_job(wired, id)
                 except Unavailable as error:
-                    click.echo(f"{error}; looking again", err=True)
+                    click.echo(f"{error}; trying again", err=True)
             if job.state is JobState.SUCCEEDED:
                 advance(100 - shown)
     if as_json:
-        click.echo(json.dumps(_record(job), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_job_document(job), indent=2, ensure_ascii=False))
     else:
-        click.echo(f"{job.kind} {job.id}: {_state(job)}{f': {job.error}' if job.error else '.'}")
+        click.echo(
+            f"{job.kind} {job.id}: {_describe_state(job)}{f': {job.error}' if job.error else '.'}"
+        )
     if job.state is not JobState.SUCCEEDED:
-        click.get_current_context().exit(_WITH_FAILURES)
+        click.get_current_context().exit(3)
 
 
 @jobs.command()
 @click.argument("id", type=click.UUID)
 def cancel(id: UUID) -> None:
-    """Stop a job: at once if it waits, else in a moment."""
+    """Cancel a job; a running job stops at its next progress report."""
     from rebalancer.application.jobs import CancelJob
     from rebalancer.application.ports.clock import Clock
 
-    with store() as wired:
+    with container() as wired:
         job = wired.get(CancelJob)(id, owner=None, now=wired.get(Clock)())
-    click.echo(f"{job.kind} {job.id}: {_state(job)}.")
+    click.echo(f"{job.kind} {job.id}: {_describe_state(job)}.")
 
 
 @jobs.command()
 @click.argument("id", type=click.UUID, required=False)
-@click.option("--all-dead", is_flag=True, help="Every job that is dead.")
+@click.option("--all-dead", is_flag=True, help="Requeue every dead job.")
 def requeue(id: UUID | None, all_dead: bool) -> None:
-    """Try a job again that failed, is dead or was cancelled.
+    """Requeue a job that failed, is dead or was cancelled.
 
     \b
     Examples:
@@ -157,27 +159,27 @@ def requeue(id: UUID | None, all_dead: bool) -> None:
     from rebalancer.domain.jobs.job import JobChanged
 
     if (id is None) == (not all_dead):
-        raise click.UsageError("Give either the ID of a job, or --all-dead.")
-    with submitting() as wired:
+        raise click.UsageError("Give either the ID of a job or --all-dead.")
+    with _submit_only_container() as wired:
         use, now = wired.get(RequeueJob), wired.get(Clock)()
         if id is not None:
             job = use(id, owner=None, now=now)
-            click.echo(f"{job.kind} {job.id}: {_state(job)}.")
+            click.echo(f"{job.kind} {job.id}: {_describe_state(job)}.")
             return
         count = 0
-        for job in list(_every(wired, "dead", None)):
-            with suppress(JobChanged):  # somebody was quicker
+        for job in list(_iterate_jobs(wired, "dead", None)):
+            with suppress(JobChanged):  # requeued or started meanwhile
                 use(job.id, owner=None, now=now)
                 count += 1
-    click.echo(f"{count} {'job waits' if count == 1 else 'jobs wait'} again.")
+    click.echo(f"Requeued {count} {'job' if count == 1 else 'jobs'}.")
 
 
 @contextmanager
-def submitting() -> Iterator[Container]:
-    """Everything wired together for a command that ends soon, and leaves jobs to others."""
+def _submit_only_container() -> Iterator[Container]:
+    """Build a container for a short-lived process, which runs no job itself."""
     from rebalancer.wiring.container import SubmitOnlyProvider, build_container
 
-    wired = build_container(sources(None, None), SubmitOnlyProvider(), settings=settings())
+    wired = build_container(sources(), SubmitOnlyProvider(), settings=settings())
     try:
         yield wired
     finally:
@@ -185,34 +187,38 @@ def submitting() -> Iterator[Container]:
 
 
 def submit(kind: str, request: Mapping[str, Any], *, as_json: bool) -> None:
-    """Keep a job of an operator's, have it done, and print how to watch it."""
+    """Submit a job for the operator, and print how to watch it."""
     import json
 
     from rebalancer.application.jobs import SubmitJob
     from rebalancer.application.ports.clock import Clock, Ids
     from rebalancer.domain.jobs.job import Job
 
-    with submitting() as wired:
+    with _submit_only_container() as wired:
         now = wired.get(Clock)()
         job = Job.new(kind, request, id=wired.get(Ids)(), owner=None, now=now)
         wired.get(SubmitJob)(job, now=now)
     if as_json:
-        click.echo(json.dumps(_record(job), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_job_document(job), indent=2, ensure_ascii=False))
         return
     click.echo(
-        f"Submitted as {job.id}; a `rebalancer worker` or `rebalancer serve` does it.\n"
+        f"Submitted as {job.id}; a `rebalancer worker` or `rebalancer serve` will run it.\n"
         f"  rebalancer jobs watch {job.id}"
     )
 
 
-def _every(wired: Container, state: str | None, kind: str | None) -> Iterator[Job]:
-    """All jobs, page by page."""
+def _iterate_jobs(wired: Container, state: str | None, kind: str | None) -> Iterator[Job]:
+    """Yield all jobs of a state and a kind, reading page by page."""
     from rebalancer.application.jobs import ListJobs
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.jobs.job import JobState
 
     if state is not None and state not in list(JobState):
-        raise InvalidRequest(f"must be one of {', '.join(JobState)}, got {state!r}", field="state")
+        raise InvalidRequest(
+            f"expected one of {', '.join(JobState)}, got {state!r}",
+            field="state",
+            code="unknown_job_state",
+        )
     states = None if state is None else frozenset({JobState(state)})
     use, before = wired.get(ListJobs), None
     while True:
@@ -223,27 +229,27 @@ def _every(wired: Container, state: str | None, kind: str | None) -> Iterator[Jo
         before = page[-1].id
 
 
-def _read(wired: Container, id: UUID) -> Job:
+def _read_job(wired: Container, id: UUID) -> Job:
     from rebalancer.application.jobs import ReadJob
 
     return wired.get(ReadJob)(id, owner=None)
 
 
-def _state(job: Job) -> str:
-    return f"{job.state.value}, about to stop" if job.cancelling else job.state.value
+def _describe_state(job: Job) -> str:
+    return f"{job.state.value}, cancelling" if job.cancelling else job.state.value
 
 
-def _record(job: Job) -> dict[str, Any]:
-    """A job as JSON values."""
+def _job_document(job: Job) -> dict[str, Any]:
+    """Return a job as JSON values."""
     import attrs
 
-    kept = attrs.asdict(job, recurse=False)
-    times = ("created", "due", "alive", "finished")
-    kept["spared"] = kept.pop("excused_attempts")
-    kept["alive"] = kept.pop("last_heartbeat")
+    found = attrs.asdict(job, recurse=False)
+    for name, shown in _STORED_NAMES.items():
+        found[shown] = found.pop(name)
+    for name in ("created", "due", "alive", "finished"):
+        found[name] = found[name] and found[name].isoformat()
     return {
-        **kept,
-        **{name: kept[name] and kept[name].isoformat() for name in times},
+        **found,
         "id": str(job.id),
         "owner": job.owner and str(job.owner),
         "state": job.state.value,

@@ -1,4 +1,4 @@
-"""`rebalancer market`: what is known of prices and instruments."""
+"""`rebalancer market`: import and inspect prices and instruments."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from rebalancer.entrypoints.cli.options import (
+    PRICES_HELP,
     IsoDate,
+    container,
     json_option,
     market_options,
     sources,
-    store,
 )
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -21,7 +22,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @click.group()
 def market() -> None:
-    """Look at prices and instruments, and keep them."""
+    """Import and inspect prices and instruments."""
 
 
 @market.command("import")
@@ -29,26 +30,25 @@ def market() -> None:
     "--prices",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="CSV (or .csv.gz): a date column and one column of adjusted closes a symbol. Or "
-    "`sample`: the packaged sample.",
+    help=f"{PRICES_HELP}; or `sample`, the packaged prices.",
 )
 @click.option(
     "--assets",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="CSV of symbol,name,asset_class,daily_volume. Default: what $REBALANCER_ASSETS, or the "
-    "packaged list, says of those assets of the price file that nothing is known of yet.",
+    help="CSV with the columns symbol, name, asset_class and daily_volume. Default: for new "
+    "symbols, the entries of $REBALANCER_ASSETS or of the packaged list.",
 )
 @json_option
 def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
-    """Keep prices and instruments in the store, for all who share it.
+    """Import prices and instruments into the store, for all commands and servers.
 
-    The store is MongoDB where $REBALANCER_MONGO_URL names one, else the database. Days and
-    instruments that are known already are replaced, others stay; the same import again changes
-    nothing. Servers that run take it up by themselves.
+    The store is MongoDB if $REBALANCER_MONGO_URL is set, else the database. Days and instruments in
+    the files replace those in the store, others stay; repeating an import changes nothing. Running
+    servers use the new prices without a restart.
 
-    With MongoDB, commands and servers use what is kept unless a file is named; what is kept in the
-    database they use with `--prices store`, or REBALANCER_PRICES=store.
+    With MongoDB, commands and servers use the imported prices by default. With the database they
+    use them with `--prices store` or REBALANCER_PRICES=store.
 
     \b
     Examples:
@@ -64,15 +64,22 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.market.instruments import Instruments
     from rebalancer.entrypoints.cli.screen import caution, console, meter
-    from rebalancer.wiring.market import SAMPLE, STORE, Sources
+    from rebalancer.wiring.market import Sources
 
     if prices is None and assets is None:
-        raise InvalidRequest("name a file with --prices, or with --assets, or both")
-    if prices is not None and str(prices) == STORE:
-        raise InvalidRequest("is where they are kept; name a file", field="prices")
-    named = sources(prices, assets)
-    where = Sources(named.prices if prices is not None else SAMPLE, named.assets)
-    with store(where) as wired:
+        raise InvalidRequest(
+            "there is nothing to import; give --prices, --assets or both", code="nothing_to_import"
+        )
+    where = sources(prices, assets)
+    if prices is None:
+        where = Sources(assets=where.assets)
+    elif where.stored:
+        raise InvalidRequest(
+            "the store cannot be imported into itself; give a file",
+            field="prices",
+            code="import_from_store",
+        )
+    with container(where) as wired:
         listed = wired.get(InstrumentSource).instruments()
         history = None if prices is None else wired.get(PriceSource).closes()
         with meter("importing", 0 if history is None else len(history.symbols)) as advance:
@@ -88,12 +95,12 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     if history is not None:
         click.echo(
             f"{imported.assets} assets from {history.dates[0]} to {history.last_date}: "
-            f"{imported.days} days were new or different."
+            f"{imported.days} days were new or changed."
         )
-    click.echo(f"{imported.instruments} instruments were new or different.")
+    click.echo(f"{imported.instruments} instruments were new or changed.")
     screen = console(stderr=True)
     for symbol, why in imported.withheld.items():
-        caution(screen, f"{symbol} is not on offer: {why}. Import the missing prices.")
+        caution(screen, f"{symbol} is not available: {why}. Import the missing prices.")
     if prices is not None:
         for each in where.cautions:
             caution(screen, each.text)
@@ -103,7 +110,7 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
 @market_options
 @json_option
 def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
-    """List the assets on offer.
+    """List the available assets.
 
     \b
     Examples:
@@ -117,7 +124,7 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     from rebalancer.entrypoints.cli.screen import caution, console, wide_table
 
     where = sources(prices, assets)
-    with store(where) as wired:
+    with container(where) as wired:
         described = wired.get(DescribeMarket)()
     if as_json:
         import attrs
@@ -135,13 +142,13 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
         table.add_row(
             one.symbol,
             one.name,
-            one.asset_class or "unknown (as equity)",
+            one.asset_class or "unknown (treated as equity)",
             str(one.first),
             str(one.last),
             str(one.closes),
             f"{one.price:,.2f}",
-            _percent(one.return_last_year),
-            _percent(one.volatility),
+            _format_percent(one.return_last_year),
+            _format_percent(one.volatility),
         )
     screen.print(table)
     for each in where.cautions:
@@ -153,7 +160,7 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
 @market_options
 @json_option
 def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -> None:
-    """Show one asset, year by year.
+    """Show the history of one asset by year.
 
     \b
     Example:
@@ -168,7 +175,7 @@ def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -
     from rebalancer.application.market_data import DescribeAsset
     from rebalancer.entrypoints.cli.screen import console
 
-    with store(sources(prices, assets)) as wired:
+    with container(sources(prices, assets)) as wired:
         asset = wired.get(DescribeAsset)(symbol)
     if as_json:
         click.echo(json.dumps(attrs.asdict(asset), indent=2, default=str))
@@ -177,11 +184,13 @@ def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -
     about = asset.summary
     screen.print(
         Text(about.symbol, style="bold"),
-        f" {about.name or 'no name known'}, "
-        f"{about.asset_class or 'class unknown (counts as equity)'}\n"
+        f" {about.name or 'name unknown'}, "
+        f"{about.asset_class or 'class unknown (treated as equity)'}\n"
         f"{about.closes} closes, {about.first} to {about.last}, last {about.price:,.2f}",
     )
-    screen.print(f"{_line([year.last for year in asset.years])}  closes at the end of each year")
+    screen.print(
+        f"{_sparkline([year.last for year in asset.years])}  closes at the end of each year"
+    )
     table = Table()
     table.add_column("year")
     for heading in ("close", "return", "volatility", "max drawdown"):
@@ -190,16 +199,16 @@ def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -
         table.add_row(
             str(year.year),
             f"{year.last:,.2f}",
-            _percent(year.total_return),
-            _percent(year.volatility),
-            _percent(year.max_drawdown),
+            _format_percent(year.total_return),
+            _format_percent(year.volatility),
+            _format_percent(year.max_drawdown),
         )
     screen.print(table)
 
 
 @market.command()
-@click.option("--symbols", help="Look at an equal mix of these, such as A,B. Default: of all.")
-@click.option("--as-of", type=IsoDate(), help="Day to look at. Default: the last close.")
+@click.option("--symbols", help="Use an equal mix of these symbols, such as A,B. Default: all.")
+@click.option("--as-of", type=IsoDate(), help="Day to classify. Default: that of the last close.")
 @market_options
 @json_option
 def regime(
@@ -209,10 +218,10 @@ def regime(
     assets: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell whether the market is calm or stressed.
+    """Classify the market as calm or stressed.
 
-    Probabilities of a hidden Markov model, fitted on data up to 2015. Nothing later than the day
-    looked at is used, and a market is compared with its own last year alone.
+    The probabilities come from a hidden Markov model that was fitted on data up to 2015. It uses no
+    data after the given day, and compares the market with its own last year only.
 
     \b
     Examples:
@@ -229,35 +238,35 @@ def regime(
 
     where = sources(prices, assets)
     wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
-    with store(where) as wired:
-        told = wired.get(DescribeRegime)(wanted, as_of=as_of)
+    with container(where) as wired:
+        found = wired.get(DescribeRegime)(wanted, as_of=as_of)
     if as_json:
-        shown = attrs.asdict(told) | {"sentence": told.sentence}
-        click.echo(json.dumps(shown, indent=2, default=str))
+        document = attrs.asdict(found) | {"sentence": found.sentence}
+        click.echo(json.dumps(document, indent=2, default=str))
         return
     screen = console()
     table = Table()
     table.add_column("regime")
     table.add_column("probability", justify="right")
     table.add_column("")
-    for name, probability in told.probabilities.items():
-        table.add_row(name, _percent(probability), "█" * round(20 * probability))
+    for name, probability in found.probabilities.items():
+        table.add_row(name, _format_percent(probability), "█" * round(20 * probability))
     screen.print(table)
-    names = list(told.probabilities)
-    months = list(told.months)
-    line = _line([float(names.index(one)) for one in told.months.values()], len(names) - 1.0)
+    names = list(found.probabilities)
+    months = list(found.months)
+    line = _sparkline([float(names.index(one)) for one in found.months.values()], len(names) - 1.0)
     screen.print(f"{line}  at the end of each month, {months[0]} to {months[-1]}")
-    screen.print(told.sentence)
+    screen.print(found.sentence)
     for each in where.cautions:
         caution(screen, each.text)
 
 
-def _percent(value: float | None) -> Any:
+def _format_percent(value: float | None) -> Any:
     return "-" if value is None else f"{value:.1%}"
 
 
-def _line(values: list[float], top: float | None = None) -> str:
-    """A bar a value, from the least to the greatest of them, or from 0 to ``top``."""
+def _sparkline(values: list[float], top: float | None = None) -> str:
+    """Draw one bar per value, scaled from the smallest to the largest, or from 0 to ``top``."""
     low, high = (min(values), max(values)) if top is None else (0.0, top)
     spread = (high - low) or 1.0
     return "".join(_BARS[round((value - low) / spread * (len(_BARS) - 1))] for value in values)

@@ -1,4 +1,4 @@
-"""`rebalancer policies`: who can decide, and what is known of them."""
+"""`rebalancer policies`: list, describe and promote policies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rebalancer.entrypoints.cli.options import json_option, sources, wire
+from rebalancer.entrypoints.cli.options import json_option, open_container, sources
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def policies(context: click.Context, as_json: bool) -> None:
-    """List the policies with their parameters and where each idea comes from.
+    """List the policies with their parameters and their sources.
 
     \b
-    How a policy is written:  NAME[:variant][:parameter=value,...]
+    Syntax of a policy:  NAME[:variant][:parameter=value,...]
       band:edge    trend:window=150    volatility_target:target=0.10,window=42
       band:frequency=weekly  (frequency is a parameter of all but buy_and_hold)
-    Learned ones take no parameters:
-      ppo  dqn     their highest versions; ppo@1 is one version for good
-      learned      the version that was promoted, or the best rule while none is
+    Learned policies take no parameters:
+      ppo  dqn     the newest version; ppo@1 always means version 1
+      learned      the promoted version; without one, the best rule
 
     \b
     Examples:
@@ -35,40 +35,40 @@ def policies(context: click.Context, as_json: bool) -> None:
       rebalancer policies show learned
     """
     if context.invoked_subcommand is None:
-        _list(as_json)
+        _print_cards(as_json)
     elif as_json:
         from rebalancer.domain.errors import InvalidRequest
 
         raise InvalidRequest(
-            f"write it last: rebalancer policies {context.invoked_subcommand} ... --json",
-            field="json",
+            f"--json must come last: rebalancer policies {context.invoked_subcommand} ... --json",
+            code="misplaced_option",
         )
 
 
 @policies.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the policies, as `rebalancer policies` does.
+    """List the policies; the same as `rebalancer policies`.
 
     \b
     Example:
       rebalancer policies list --json
     """
-    _list(as_json)
+    _print_cards(as_json)
 
 
 @policies.command()
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Print the card of a policy: how it was made, what it sees and does, and the evidence.
+    """Show how a policy was made, its inputs and outputs, and its evidence.
 
     \b
     Examples:
       rebalancer policies show ppo
       rebalancer policies show volatility_target --json
     """
-    card = _offered().card(name)
+    card = _catalogue().card(name)
     if as_json:
         import json
 
@@ -76,16 +76,16 @@ def show(name: str, as_json: bool) -> None:
         return
     from rebalancer.entrypoints.cli.screen import console
 
-    _show(console(), card)
+    _print_card(console(), card)
 
 
 @policies.command()
 @click.argument("name")
 def promote(name: str) -> None:
-    """Make a version of a learned policy what `learned` means.
+    """Promote a version of a learned policy, so that `learned` means it.
 
-    Only one whose evidence has passed the promotion gate. What was promoted is kept in the folder
-    $REBALANCER_POLICIES, or policies; a running server takes it up when it starts again.
+    Its evidence must have passed the promotion gate. The promotion is stored in the folder
+    $REBALANCER_POLICIES, or policies; a running server uses it after a restart.
 
     \b
     Example:
@@ -93,25 +93,25 @@ def promote(name: str) -> None:
     """
     from datetime import UTC, datetime
 
-    card = _offered().promote(name, now=datetime.now(UTC))
-    click.echo(f"{card.decides} is promoted: learned now means {card.decides}.")
+    card = _catalogue().promote(name, now=datetime.now(UTC))
+    click.echo(f"Promoted {card.decides}: learned now means {card.decides}.")
 
 
-def _offered() -> Policies:
+def _catalogue() -> Policies:
     from rebalancer.application.ports.policies import Policies
 
-    offered: Policies = wire(sources(None, None)).get(Policies)
-    return offered
+    catalogue: Policies = open_container(sources()).get(Policies)
+    return catalogue
 
 
-def _list(as_json: bool) -> None:
+def _print_cards(as_json: bool) -> None:
     import json
 
     from rebalancer.entrypoints.cli.screen import console
 
-    cards = _offered().cards()
+    cards = _catalogue().cards()
     if as_json:
-        click.echo(json.dumps([_brief(card) for card in cards], indent=2))
+        click.echo(json.dumps([_card_summary(card) for card in cards], indent=2))
         return
     from rich.table import Table
 
@@ -131,7 +131,7 @@ def _list(as_json: bool) -> None:
     console().print(table)
 
 
-def _brief(card: Card) -> dict[str, Any]:
+def _card_summary(card: Card) -> dict[str, Any]:
     return {
         "name": card.name,
         "kind": card.kind.value,
@@ -146,7 +146,7 @@ def _brief(card: Card) -> dict[str, Any]:
 
 
 def card_record(card: Card) -> dict[str, Any]:
-    """A card as JSON values, days excepted."""
+    """Return a card as JSON values, except for days."""
     import attrs
 
     learning = None
@@ -158,16 +158,16 @@ def card_record(card: Card) -> dict[str, Any]:
             learning[terms] = [
                 {"name": name, "meaning": meaning} for name, meaning in learning[terms].items()
             ]
-    return {**_brief(card), "lookback": card.lookback, "learning": learning}
+    return {**_card_summary(card), "lookback": card.lookback, "learning": learning}
 
 
-def _show(screen: Console, card: Card) -> None:
-    """Print a card as a person reads it."""
+def _print_card(screen: Console, card: Card) -> None:
+    """Print a card as text and tables."""
     from rich.text import Text
 
     screen.print(Text(card.name, style="bold"))
     screen.print(f"{card.summary}\n")
-    facts = {"looks": card.frequency.value, "needs": f"{card.lookback} closes"}
+    facts = {"reviews": card.frequency.value, "needs": f"{card.lookback} closes"}
     if card.lookback == 1:
         facts["needs"] = "no history"
     if card.decides is not None:
@@ -179,15 +179,15 @@ def _show(screen: Console, card: Card) -> None:
     if card.variants:
         facts["variants"] = ", ".join(f"{card.name}:{variant}" for variant in card.variants)
     facts["idea"] = card.source
-    _facts(screen, facts)
+    _print_facts(screen, facts)
     if card.learning is not None:
-        _show_learning(screen, card.learning)
+        _print_learning(screen, card.learning)
 
 
-def _show_learning(screen: Console, known: Learning) -> None:
+def _print_learning(screen: Console, known: Learning) -> None:
     made = known.training
     screen.print("\nHow it was made")
-    _facts(
+    _print_facts(
         screen,
         {
             "version": f"{known.version}, {'shipped' if known.shipped else 'your own'}, of "
@@ -195,24 +195,24 @@ def _show_learning(screen: Console, known: Learning) -> None:
             "algorithm": made.algorithm.upper(),
             "reward": made.reward,
             "seeds": f"{', '.join(map(str, made.seeds))}: the median of {known.networks} "
-            f"network{'' if known.networks == 1 else 's'} decides",
-            "saw nothing after": str(made.trained_until),
-            "best rule there": known.chosen_rule or "not known",
-            "falls back to": f"{known.fallback}, where history is short, figures lie outside the "
-            f"trained range, or networks' targets lie more than {known.most_spread:.0%} apart",
+            f"network{'' if known.networks == 1 else 's'}",
+            "trained on data until": str(made.trained_until),
+            "best rule there": known.chosen_rule or "unknown",
+            "falls back to": f"{known.fallback}, if history is short, inputs lie outside the "
+            f"trained range, or the networks' targets differ by more than {known.most_spread:.0%}",
             "libraries": ", ".join(f"{name} {what}" for name, what in made.libraries.items()),
             "weights": f"sha256 {known.weights}",
             "regimes": f"sha256 {known.regimes}",
-            "made again by": made.command,
+            "reproduced by": made.command,
         },
     )
-    _table(
+    _print_table(
         screen,
         "Stages of training",
         ("stage", "steps", "note"),
         [(one.stage, f"{one.steps:,}", one.note) for one in made.stages],
     )
-    _table(
+    _print_table(
         screen,
         "Data",
         ("name", "assets", "from", "to", "sha256"),
@@ -221,30 +221,30 @@ def _show_learning(screen: Console, known: Learning) -> None:
             for one in made.data
         ],
     )
-    _table(screen, "What it sees", ("figure", "meaning"), list(known.features.items()))
-    _table(screen, "What it answers with", ("number", "meaning"), list(known.actions.items()))
-    _show_evidence(screen, known)
+    _print_table(screen, "Inputs", ("figure", "meaning"), list(known.features.items()))
+    _print_table(screen, "Outputs", ("number", "meaning"), list(known.actions.items()))
+    _print_evidence(screen, known)
 
 
-def _show_evidence(screen: Console, known: Learning) -> None:
-    """The promotion gate; other evidence as it was written down."""
+def _print_evidence(screen: Console, known: Learning) -> None:
+    """Print the promotion gate, and other evidence as it was stored."""
     import json
 
     if not known.evidence:
-        screen.print("\nEvidence: none yet; `rebalancer evaluate` judges it.")
+        screen.print("\nEvidence: none yet; run `rebalancer evaluate --keep`.")
         return
     gate = known.evidence.get("gate")
     if isinstance(gate, dict) and gate.get("criteria"):
         passed = "passed" if gate.get("passed") is True else "NOT passed"
-        _table(
+        _print_table(
             screen,
             f"Promotion gate: {passed}",
             ("criterion", "figure", "threshold", "", "in words"),
             [
                 (
                     str(one.get("name")),
-                    _number(one.get("figure")),
-                    _number(one.get("threshold")),
+                    _format_number(one.get("figure")),
+                    _format_number(one.get("threshold")),
                     "pass" if one.get("passed") is True else "FAIL",
                     str(one.get("sentence", "")),
                 )
@@ -252,13 +252,13 @@ def _show_evidence(screen: Console, known: Learning) -> None:
             ],
         )
     else:
-        screen.print("\nPromotion gate: not judged")
+        screen.print("\nPromotion gate: not evaluated")
     others = {
         name: what for name, what in known.evidence.items() if name not in ("gate", "weights")
     }
     if others:
         screen.print("\nOther evidence")
-        _facts(
+        _print_facts(
             screen,
             {
                 name: what if isinstance(what, str) else json.dumps(what, ensure_ascii=False)
@@ -267,11 +267,11 @@ def _show_evidence(screen: Console, known: Learning) -> None:
         )
 
 
-def _number(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, (int, float)) else "not known"
+def _format_number(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, (int, float)) else "unknown"
 
 
-def _facts(screen: Console, facts: dict[str, str]) -> None:
+def _print_facts(screen: Console, facts: dict[str, str]) -> None:
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
@@ -282,7 +282,7 @@ def _facts(screen: Console, facts: dict[str, str]) -> None:
     screen.print(grid)
 
 
-def _table(
+def _print_table(
     screen: Console, title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]
 ) -> None:
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""`rebalancer portfolio`: kept portfolios, for operators on behalf of their owners."""
+"""`rebalancer portfolio`: list, import and export stored portfolios, for operators."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from uuid import UUID, uuid5
 
 import click
 
+from rebalancer.entrypoints.cli.files import write_text
 from rebalancer.entrypoints.cli.options import (
     IsoDate,
+    container,
     json_option,
     market_options,
     settings,
     sources,
-    store,
-    write_text,
 )
 
 if TYPE_CHECKING:
@@ -32,15 +32,17 @@ if TYPE_CHECKING:
 
 @click.group()
 def portfolio() -> None:
-    """Look at kept portfolios, bring them in and take them out."""
+    """List, show, import and export stored portfolios."""
 
 
 @portfolio.command("list")
-@click.option("--owner", metavar="EMAIL", help="Only this owner's. Default: everybody's.")
 @click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many."
+    "--owner", metavar="EMAIL", help="Only portfolios of this owner. Default: of all owners."
 )
-@click.option("--after", type=click.UUID, help="Only those that follow this one in the list.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most to list."
+)
+@click.option("--after", type=click.UUID, help="Only portfolios after this one in the list.")
 @market_options
 @json_option
 def list_(
@@ -51,7 +53,7 @@ def list_(
     assets: Path | None,
     as_json: bool,
 ) -> None:
-    """List kept portfolios: everybody's by id, or an owner's, the oldest first.
+    """List stored portfolios: of all owners by id, or of one owner, the oldest first.
 
     \b
     Examples:
@@ -64,17 +66,17 @@ def list_(
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
     from rebalancer.entrypoints.cli.screen import console, wide_table
-    from rebalancer.entrypoints.cli.stored_portfolios import user_called
+    from rebalancer.entrypoints.cli.stored_portfolios import find_user
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
-    with store(sources(prices, assets)) as wired:
+    with container(sources(prices, assets)) as wired:
         with wired.get(UnitOfWork).read() as tx:
             page: Sequence[ManagedPortfolio | UnreadablePortfolio]
             if owner is None:
                 page = tx.portfolios.chunk(after=after, limit=limit + 1)
             else:
-                whose = user_called(tx, owner).id
-                page = tx.portfolios.page(whose, after=after, limit=limit + 1)
+                user_id = find_user(tx, owner).id
+                page = tx.portfolios.page(user_id, after=after, limit=limit + 1)
             found = [one for one in page[:limit] if not isinstance(one, UnreadablePortfolio)]
             people = {id: tx.users.get(id) for id in {one.owner for one in found}}
         market = wired.get(PriceSource).closes()
@@ -92,20 +94,20 @@ def list_(
         ["id", "name", "owner"],
         ["value", "", "cash", "assets", "version"],
     )
-    for kept, row in zip(found, listed, strict=False):
+    for stored, row in zip(found, listed, strict=False):
         table.add_row(
             row["id"],
             row["name"],
             row["owner"],
             "-" if row["value"] is None else row["value"],
             row["currency"],
-            format_decimal(kept.positions.cash),
-            str(len(kept.positions.holdings)),
+            format_decimal(stored.positions.cash),
+            str(len(stored.positions.holdings)),
             str(row["version"]),
         )
     screen.print(table)
     if len(page) > limit:
-        screen.print(f"There are more: --after {page[limit - 1].id}")
+        screen.print(f"To list more, add --after {page[limit - 1].id}")
 
 
 @portfolio.command()
@@ -115,12 +117,12 @@ def list_(
     type=click.IntRange(0, 10_000),
     default=10,
     show_default=True,
-    help="Lines of the ledger, the latest first.",
+    help="Ledger entries to show, the latest first.",
 )
 @market_options
 @json_option
 def show(id: UUID, entries: int, prices: Path | None, assets: Path | None, as_json: bool) -> None:
-    """Show a kept portfolio: its worth, its positions, and the end of its ledger.
+    """Show a stored portfolio with its value, positions and latest ledger entries.
 
     \b
     Example:
@@ -132,24 +134,28 @@ def show(id: UUID, entries: int, prices: Path | None, assets: Path | None, as_js
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import UnitOfWork
 
-    with store(sources(prices, assets)) as wired:
+    with container(sources(prices, assets)) as wired:
         with wired.get(UnitOfWork).read() as tx:
-            kept = tx.portfolios.get(id)
-            owner = tx.users.get(kept.owner)
+            stored = tx.portfolios.get(id)
+            owner = tx.users.get(stored.owner)
             ledger = tx.portfolios.entries(id, limit=entries) if entries else []
-        now = value_portfolio(kept, wired.get(PriceSource).closes())
+        now = value_portfolio(stored, wired.get(PriceSource).closes())
     if as_json:
-        click.echo(json.dumps(_shown(now, owner, ledger), indent=2, ensure_ascii=False))
+        click.echo(
+            json.dumps(_portfolio_document(now, owner, ledger), indent=2, ensure_ascii=False)
+        )
     else:
-        _print(now, owner, ledger)
+        _print_portfolio(now, owner, ledger)
 
 
 @portfolio.command("import")
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
 )
-@click.option("--owner", metavar="EMAIL", required=True, help="Whose they become.")
-@click.option("--on", type=IsoDate(), help="Day of the first deposit. Default: the last close.")
+@click.option("--owner", metavar="EMAIL", required=True, help="Owner of the imported portfolios.")
+@click.option(
+    "--on", type=IsoDate(), help="Day of the first deposit. Default: that of the last close."
+)
 @market_options
 @json_option
 def import_(
@@ -160,14 +166,14 @@ def import_(
     assets: Path | None,
     as_json: bool,
 ) -> int:
-    """Open portfolios that stand in files; their cash and holdings are the first deposit.
+    """Import portfolios from files; their cash and holdings become the first deposit.
 
-    FILE.json holds one portfolio, any other file one a line; the fields are those of `rebalancer
-    batch --help`, beside them "name" and "acknowledge_limits". An id that is a UUID is kept, any
-    other one gives the same UUID each time, so that nothing is brought in twice. A ledger begins
-    here: last_rebalance is not taken over, and a cash_flow is refused.
+    A file *.json holds one portfolio, any other file one per line. The fields are those of
+    `rebalancer batch --help`, with "name" and "acknowledge_limits" in addition. An id that is not a
+    UUID is mapped to the same UUID each time, so that no portfolio is imported twice. The ledger
+    starts with the import: last_rebalance is ignored, and a cash_flow is rejected.
 
-    One bad portfolio is named with its line and does not stop the rest; the exit code is then 3.
+    Portfolios that cannot be imported are reported with their line, and make the exit code 3.
 
     \b
     Examples:
@@ -179,17 +185,17 @@ def import_(
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.errors import RebalancerError, Unavailable
     from rebalancer.entrypoints.cli.screen import meter
-    from rebalancer.entrypoints.cli.stored_portfolios import user_called
+    from rebalancer.entrypoints.cli.stored_portfolios import find_user
 
     opened: list[dict[str, str]] = []
     failed: list[dict[str, Any]] = []
-    texts = [piece for path in files for piece in _pieces(path)]
-    with store(sources(prices, assets)) as wired, meter("opening", len(texts)) as advance:
+    texts = [piece for path in files for piece in _read_portfolios(path)]
+    with container(sources(prices, assets)) as wired, meter("opening", len(texts)) as advance:
         with wired.get(UnitOfWork).read() as tx:
-            user = user_called(tx, owner)
+            user = find_user(tx, owner)
         for path, line, text in texts:
             try:
-                opened.append(_open(wired, text, path, user, on))
+                opened.append(_import_portfolio(wired, text, path, user, on))
             except Unavailable:
                 raise
             except RebalancerError as error:
@@ -209,12 +215,14 @@ def import_(
 
 @portfolio.command()
 @click.argument("ids", nargs=-1, metavar="[ID...]", type=click.UUID)
-@click.option("--owner", metavar="EMAIL", help="Instead of ids: all of this owner's.")
-@click.option("--out", type=click.Path(path_type=Path), help="Default: standard output.")
+@click.option("--owner", metavar="EMAIL", help="Instead of ids: all portfolios of this owner.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File to write. Default: standard output."
+)
 def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
-    """Write kept portfolios as JSON, one a line, as `rebalancer portfolio import` reads them.
+    """Export stored portfolios as JSON, one per line, for `rebalancer portfolio import`.
 
-    It is what is held and wanted now; the ledger stays behind.
+    The export holds the present positions and preferences, without the ledger.
 
     \b
     Examples:
@@ -223,17 +231,17 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
     """
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.stored_portfolios import AT_ONCE, user_called
+    from rebalancer.entrypoints.cli.stored_portfolios import PAGE, find_user
     from rebalancer.entrypoints.schemas.portfolio import portfolio_record
     from rebalancer.entrypoints.schemas.wire import json_line
 
     if bool(ids) == (owner is not None):
-        raise InvalidRequest("give either ids or --owner")
-    with store() as wired, wired.get(UnitOfWork).read() as tx:
+        raise InvalidRequest("give either ids or --owner", code="conflicting_options")
+    with container() as wired, wired.get(UnitOfWork).read() as tx:
         found = [tx.portfolios.get(id) for id in ids]
         if owner is not None:
-            whose, after = user_called(tx, owner).id, None
-            while chunk := tx.portfolios.page(whose, after=after, limit=AT_ONCE):
+            user_id, after = find_user(tx, owner).id, None
+            while chunk := tx.portfolios.page(user_id, after=after, limit=PAGE):
                 found += chunk
                 after = chunk[-1].id
     text = b"".join(json_line(portfolio_record(one)) for one in found).decode()
@@ -243,8 +251,8 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
         write_text(out, text, field="out")
 
 
-def _pieces(path: Path) -> Iterator[tuple[Path, int, bytes]]:
-    """Each portfolio of a file, and the line on which it begins.
+def _read_portfolios(path: Path) -> Iterator[tuple[Path, int, bytes]]:
+    """Yield each portfolio of a file with the number of its line.
 
     Raises:
         InvalidRequest: the file cannot be read.
@@ -260,12 +268,14 @@ def _pieces(path: Path) -> Iterator[tuple[Path, int, bytes]]:
             yield path, number, line
 
 
-def _open(wired: Container, text: bytes, path: Path, user: User, on: date | None) -> dict[str, str]:
-    """Open a portfolio.
+def _import_portfolio(
+    wired: Container, text: bytes, path: Path, user: User, on: date | None
+) -> dict[str, str]:
+    """Open a portfolio from its JSON text.
 
     Raises:
-        InvalidRequest: it is malformed or makes no sense; names the field.
-        Conflict: it is there already.
+        InvalidRequest: the portfolio is malformed or invalid; names the field.
+        Conflict: a portfolio of this id exists or existed.
     """
     from rebalancer.application.portfolios import OpenPortfolio
     from rebalancer.application.ports.clock import Clock
@@ -283,12 +293,12 @@ def _open(wired: Container, text: bytes, path: Path, user: User, on: date | None
     )
     if given.cash_flow:
         raise InvalidRequest(
-            "the portfolio plans a cash flow, but a ledger holds past transactions; add it to "
-            "cash, or plan it with rebalancer propose ID --cash-flow",
+            "a planned cash flow cannot be imported; add it to cash, or run `rebalancer propose ID "
+            "--cash-flow AMOUNT` after the import",
             field="cash_flow",
             code="planned_cash_flow",
         )
-    id = _id(given.id, user)
+    id = _portfolio_id(given.id, user)
     try:
         wired.get(OpenPortfolio)(
             mandate,
@@ -300,60 +310,65 @@ def _open(wired: Container, text: bytes, path: Path, user: User, on: date | None
             now=wired.get(Clock)(),
         )
     except Conflict:
-        raise Conflict(f"id: {given.id} is kept already, or was and is closed") from None
+        raise Conflict(
+            f"a portfolio with the id {given.id} exists, or existed and was closed",
+            code="portfolio_exists",
+        ) from None
     return {"id": str(id), "name": mandate.name}
 
 
-def _id(text: str, user: User) -> UUID:
-    """A UUID as it is; for any other id one that follows from it and its owner."""
+def _portfolio_id(text: str, user: User) -> UUID:
+    """Return a UUID unchanged, and for any other id one derived from it and its owner."""
     try:
         return UUID(text)
     except ValueError:
         return uuid5(user.id, text)
 
 
-def _summary(kept: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[str, Any]:
-    """A line of the list; one that holds what has no price has no value."""
+def _summary(stored: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[str, Any]:
+    """Return a row of the list; the value is None if a holding has no price."""
     from rebalancer.application.portfolios import value_portfolio
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     try:
-        value = format_decimal(value_portfolio(kept, market).value)
+        value = format_decimal(value_portfolio(stored, market).value)
     except InvalidRequest:
         value = None
     return {
-        "id": str(kept.id),
-        "name": kept.mandate.name,
+        "id": str(stored.id),
+        "name": stored.mandate.name,
         "owner": owner.email,
-        "currency": kept.mandate.currency.code,
+        "currency": stored.mandate.currency.code,
         "value": value,
-        "cash": format_decimal(kept.positions.cash),
-        "version": kept.version,
+        "cash": format_decimal(stored.positions.cash),
+        "version": stored.version,
     }
 
 
-def _shown(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]) -> dict[str, Any]:
-    """A portfolio, its worth and the end of its ledger, as JSON values."""
+def _portfolio_document(
+    now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]
+) -> dict[str, Any]:
+    """Return a portfolio, its value and its latest ledger entries as JSON values."""
     from rebalancer.entrypoints.schemas.portfolio import portfolio_record
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
-    kept = now.portfolio
-    rebalanced = kept.positions.last_rebalance
+    stored = now.portfolio
+    rebalanced = stored.positions.last_rebalance
     return {
-        **portfolio_record(kept),
+        **portfolio_record(stored),
         "owner": owner.email,
-        "version": kept.version,
+        "version": stored.version,
         "as_of": now.as_of.isoformat(),
         "value": format_decimal(now.value),
-        "uninvested": format_decimal(kept.positions.uninvested),
+        "uninvested": format_decimal(stored.positions.uninvested),
         "prices": {symbol: format_decimal(price) for symbol, price in now.prices.items()},
         "last_rebalance": None if rebalanced is None else rebalanced.isoformat(),
-        "ledger": [_entry(entry) for entry in ledger],
+        "ledger": [_entry_document(entry) for entry in ledger],
     }
 
 
-def _entry(entry: Entry) -> Mapping[str, str | None]:
+def _entry_document(entry: Entry) -> Mapping[str, str | None]:
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     return {
@@ -372,34 +387,37 @@ def _entry(entry: Entry) -> Mapping[str, str | None]:
     }
 
 
-def _print(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]) -> None:
+def _print_portfolio(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]) -> None:
     from rich.text import Text
 
     from rebalancer.entrypoints.cli.screen import console, wide_table
 
     screen = console()
-    kept = now.portfolio
-    mandate, positions = kept.mandate, kept.positions
+    stored = now.portfolio
+    mandate, positions = stored.mandate, stored.positions
     total, currency = float(now.value), mandate.currency
     profile = mandate.risk_profile.name if mandate.risk_profile else "no risk profile"
     screen.print(
         Text(mandate.name, style="bold"),
-        f" of {owner.email}, version {kept.version}, {profile}\n"
+        f" of {owner.email}, version {stored.version}, {profile}\n"
         f"{now.value:,f} {currency} at the closes of {now.as_of}; last rebalance: "
         f"{positions.last_rebalance or 'none'}",
     )
     table = wide_table(
-        screen, "Positions", ["symbol"], ["quantity", "price", f"value {currency}", "is", "target"]
+        screen,
+        "Positions",
+        ["symbol"],
+        ["quantity", "price", f"value {currency}", "weight", "target"],
     )
     for symbol in sorted({*positions.holdings, *mandate.targets}):
         units = positions.holdings.get(symbol)
-        worth = currency.round(units * now.prices[symbol]) if units else None
+        value = currency.round(units * now.prices[symbol]) if units else None
         table.add_row(
             symbol,
             f"{units:f}" if units else "",
             f"{now.prices[symbol]:f}" if units else "",
-            "" if worth is None else f"{worth:,f}",
-            f"{float(worth or 0) / total:.1%}" if total else "",
+            "" if value is None else f"{value:,f}",
+            f"{float(value or 0) / total:.1%}" if total else "",
             f"{mandate.targets.get(symbol, 0.0):.1%}",
         )
     table.add_row(
@@ -412,13 +430,13 @@ def _print(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]) -> None:
     )
     screen.print(table)
     if positions.uninvested:
-        screen.print(f"Of the cash, {positions.uninvested:,f} wait to be invested.")
+        screen.print(f"{positions.uninvested:,f} of the cash is not invested yet.")
     if not ledger:
         return
     table = wide_table(
         screen,
         "Ledger, the latest first",
-        ["day", "what", "symbol"],
+        ["day", "kind", "symbol"],
         ["quantity", "price", "amount", "cost", "cash"],
     )
     for entry in ledger:

@@ -1,4 +1,4 @@
-"""`rebalancer propose`: one portfolio, explained."""
+"""`rebalancer propose`: what to trade now, with reasons, for one portfolio."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from uuid import UUID
 
 import click
 
+from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.entrypoints.cli.files import parse_targets, read_file, read_holdings
 from rebalancer.entrypoints.cli.options import (
+    POLICY_HELP,
     IsoDate,
-    cost_model,
+    container,
     cost_options,
     json_option,
     market_options,
+    open_container,
     settings,
     sources,
-    store,
-    wire,
 )
 
 if TYPE_CHECKING:
@@ -34,31 +36,34 @@ if TYPE_CHECKING:
 @click.option(
     "--holdings",
     type=click.Path(path_type=Path),
-    help="Instead of a JSON file: a CSV of symbol,quantity.",
+    help="CSV with the columns symbol and quantity, instead of a JSON file.",
 )
 @click.option("--cash", help="Cash, with --holdings. Default: 0.")
 @click.option(
-    "--cash-flow", help="Deposit, or withdrawal (-), with --holdings or for a kept portfolio."
+    "--cash-flow",
+    help="Deposit, or withdrawal if negative, with --holdings or for a stored portfolio.",
 )
 @click.option(
     "--targets",
-    help='With --holdings: "SPY=0.6,AGG=0.4", or a JSON file such as {"SPY": 0.6, "AGG": 0.4}.',
+    help='With --holdings: target weights such as "SPY=0.6,AGG=0.4", or a JSON file of them.',
 )
-@click.option("--risk-profile", help="With --holdings: conservative to aggressive.")
-@click.option("--fractional", is_flag=True, help="With --holdings: allow fractions of shares.")
+@click.option("--risk-profile", help=f"With --holdings: {', '.join(RISK_PROFILES)}.")
+@click.option("--fractional", is_flag=True, help="With --holdings: allow fractions of a share.")
 @market_options
 @click.option(
     "--policy",
     default="band",
     show_default=True,
-    help="Who decides; see `rebalancer policies`.",
+    help=POLICY_HELP,
 )
-@click.option("--as-of", type=IsoDate(), help="Day to decide on. Default: the last close.")
+@click.option(
+    "--as-of", type=IsoDate(), help="Day to decide on. Default: the day of the last close."
+)
 @cost_options
-@click.option("--currency", help="Of the prices. Default: $REBALANCER_CURRENCY, or USD.")
+@click.option("--currency", help="Currency of the prices. Default: $REBALANCER_CURRENCY, or USD.")
 @click.option(
     "--input-hash",
-    help="Replay: refuse unless prices, policy, costs and portfolio are those of this proposal.",
+    help="Replay a proposal: fail unless prices, policy, costs and portfolio give this input hash.",
 )
 @json_option
 def propose(
@@ -79,11 +84,12 @@ def propose(
     input_hash: str | None,
     as_json: bool,
 ) -> None:
-    """Say what one portfolio should trade now, what it costs, why, and why not.
+    """Propose what one portfolio should trade now, with costs and reasons.
 
-    The portfolio is one JSON object as in `rebalancer batch --help`, or a CSV of holdings with cash
-    and targets beside it, or the id of a kept one: then the proposal is kept, too, and can be
-    accepted. A proposal is computed from rules and prices; it is not personal advice.
+    Give the portfolio as a JSON file (see `rebalancer batch --help`), as a CSV of --holdings with
+    --cash and --targets, or by the ID of a stored portfolio. The proposal for a stored portfolio is
+    stored too, and can be accepted. A proposal is computed from rules and prices; it is not
+    personal advice.
 
     \b
     Examples:
@@ -97,31 +103,38 @@ def propose(
     from rebalancer.application.rebalance import BuildContext, ProposeRebalance
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.money import Currency
-    from rebalancer.entrypoints.cli.files import read_file
+    from rebalancer.domain.portfolio.costs import cost_model
     from rebalancer.entrypoints.schemas.portfolio import read_portfolio
     from rebalancer.entrypoints.schemas.proposal import comparison_record
     from rebalancer.entrypoints.schemas.wire import parse_json
 
     code = Currency(currency or settings().currency).code
     if (portfolio_file is None) == (holdings is None):
-        raise InvalidRequest("give either a portfolio's JSON file or --holdings with --targets")
-    kept = None if portfolio_file is None else kept_id(portfolio_file)
+        raise InvalidRequest(
+            "give either a JSON file or ID of a portfolio, or --holdings with --targets",
+            code="conflicting_options",
+        )
+    stored_id = None if portfolio_file is None else _stored_id(portfolio_file)
     if portfolio_file is not None:
-        beside = {
+        others = {
             "--cash": cash,
-            "--cash-flow": None if kept else cash_flow,
+            "--cash-flow": None if stored_id else cash_flow,
             "--targets": targets,
             "--risk-profile": risk_profile,
             "--fractional": fractional,
-            "--currency": currency if kept else None,
-            "--input-hash": input_hash if kept else None,
+            "--currency": currency if stored_id else None,
+            "--input-hash": input_hash if stored_id else None,
         }
-        if stray := [option for option, value in beside.items() if value]:
-            remedy = "not for a kept portfolio" if kept else f"edit {portfolio_file}"
-            raise InvalidRequest(f"{', '.join(stray)}: only with --holdings; {remedy}")
-        if kept is not None:
-            _propose_kept(
-                kept,
+        if given := [option for option, value in others.items() if value]:
+            reason = (
+                "cannot be given for a stored portfolio"
+                if stored_id
+                else f"needs --holdings; change the value in {portfolio_file} instead"
+            )
+            raise InvalidRequest(f"{', '.join(given)} {reason}", code="conflicting_options")
+        if stored_id is not None:
+            _propose_for_stored(
+                stored_id,
                 sources(prices, assets),
                 policy=policy,
                 as_of=as_of,
@@ -139,20 +152,21 @@ def propose(
             "cash": "0" if cash is None else cash,
             "cash_flow": "0" if cash_flow is None else cash_flow,
             "holdings": read_holdings(holdings),
-            "targets": inline_targets(targets),
+            "targets": parse_targets(targets),
             "risk_profile": risk_profile,
             "preferences": {"whole_shares": not fractional},
         }
     portfolio = read_portfolio(values, currency=code)
     where = sources(prices, assets)
-    wired = wire(where)
+    wired = open_container(where)
     terms = wired.get(BuildContext)(
         policy_name=policy, costs=cost_model(cost_bps, preset), currency=code, as_of=as_of
     )
     if input_hash is not None and terms.input_hash(portfolio) != input_hash:
         raise Conflict(
-            f"the inputs hash to {terms.input_hash(portfolio)}, not to {input_hash}: prices, "
-            "policy, costs or portfolio differ from those of that proposal"
+            f"the inputs have the hash {terms.input_hash(portfolio)}, not {input_hash}: prices, "
+            "policy, costs or portfolio differ from those of the proposal",
+            code="input_hash_differs",
         )
     comparison = wired.get(ProposeRebalance)(portfolio, terms)
     if as_json:
@@ -161,15 +175,15 @@ def propose(
         show(comparison, portfolio, terms)
 
 
-def kept_id(argument: Path) -> UUID | None:
-    """The id of a kept portfolio; None for what is a file, or can only be one."""
+def _stored_id(argument: Path) -> UUID | None:
+    """Return the id of a stored portfolio; None if the argument is a file or no id."""
     try:
         return None if argument.exists() else UUID(str(argument))
     except ValueError:
         return None
 
 
-def _propose_kept(
+def _propose_for_stored(
     id: UUID,
     where: Sources,
     *,
@@ -179,7 +193,7 @@ def _propose_kept(
     cash_flow: str | None,
     as_json: bool,
 ) -> None:
-    """Propose for a portfolio of the store, keep the answer, and print it."""
+    """Propose for a stored portfolio, store the proposal, and print it."""
     import json
 
     from rebalancer.application.ports.clock import Clock, Ids
@@ -195,7 +209,7 @@ def _propose_kept(
     from rebalancer.entrypoints.schemas.proposal import comparison_record
 
     flow = decimal_of("0" if cash_flow is None else cash_flow, field="cash_flow")
-    with store(where) as wired:
+    with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             portfolio = tx.portfolios.get(id)
         ask = ProposalRequest(
@@ -223,86 +237,18 @@ def _propose_kept(
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     show(comparison, record.inputs.portfolio, terms)
-    click.echo(f"Proposal {record.id}, {answer.current.stage}, until {record.expires:%F %H:%M} UTC")
-
-
-def read_holdings(path: Path) -> dict[str, str]:
-    """Quantities by symbol from a CSV with the columns symbol and quantity, in any case.
-
-    Raises:
-        InvalidRequest: it cannot be read, lacks a column, or repeats a symbol.
-    """
-    import csv
-    import io
-
-    from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.files import read_file
-
-    try:
-        text = read_file(path, field="holdings").decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"{path} is not UTF-8 text", field="holdings") from None
-    rows = csv.reader(io.StringIO(text, newline=None), skipinitialspace=True, strict=True)
-
-    def wrong(what: str) -> InvalidRequest:
-        return InvalidRequest(f"{path}, line {rows.line_num}: {what}", field="holdings")
-
-    found: dict[str, str] = {}
-    try:
-        header = [title.strip().casefold() for title in next(rows, [])]
-        if header.count("symbol") != 1 or header.count("quantity") != 1:
-            raise InvalidRequest(
-                f"{path} needs a header line with one column symbol and one column quantity, "
-                "separated by commas",
-                field="holdings",
-            )
-        for row in rows:
-            if any(cell.strip() for cell in row[len(header) :]):
-                raise wrong("more cells than columns; write 1000 rather than 1,000")
-            cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
-            if not any(cells.values()):
-                continue
-            symbol = cells.get("symbol")
-            if not symbol:
-                raise wrong("no symbol")
-            if symbol in found:
-                raise wrong(f"{symbol} occurs twice; add the two up")
-            found[symbol] = cells.get("quantity", "")
-    except csv.Error as error:
-        raise wrong(f"is not CSV: {error}") from None
-    return found
-
-
-def inline_targets(text: str | None) -> dict[str, Any]:
-    """Weights from ``SPY=0.6,AGG=0.4`` or from a JSON file.
-
-    Raises:
-        InvalidRequest: there are none, or they are malformed.
-    """
-    from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.files import read_file
-    from rebalancer.entrypoints.schemas.wire import parse_json
-
-    if text is None:
-        raise InvalidRequest('give --targets, such as "SPY=0.6,AGG=0.4"', field="targets")
-    if "=" not in text:
-        return parse_json(read_file(Path(text), field="targets"), field="targets")
-    found: dict[str, Any] = {}
-    for piece in text.split(","):
-        symbol, given, weight = (part.strip() for part in piece.partition("="))
-        if not (symbol and given) or symbol in found:
-            why = "occurs twice" if symbol in found else "is no SYMBOL=WEIGHT"
-            raise InvalidRequest(f"{piece.strip()!r} {why}", field="targets")
-        found[symbol] = weight
-    return found
+    click.echo(
+        f"Proposal {record.id}, {answer.current.stage}, valid until {record.expires:%F %H:%M} UTC"
+    )
 
 
 def show(comparison: Comparison, portfolio: Portfolio, terms: RebalanceContext) -> None:
-    """Print a proposal as a person reads it."""
+    """Print a proposal as tables."""
     from rich.table import Table
     from rich.text import Text
 
     from rebalancer.entrypoints.cli.screen import console
+    from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
 
     screen = console()
     proposal = comparison.proposal
@@ -341,10 +287,10 @@ def show(comparison: Comparison, portfolio: Portfolio, terms: RebalanceContext) 
             table.add_row(other.symbol, other.reason)
         screen.print(table)
     screen.print(_before_and_after(proposal, portfolio, terms))
-    screen.print(_against_simple_rules(comparison, currency))
+    screen.print(_compare_simple_rules(comparison, currency))
     for note in proposal.notes:
         screen.print(f"- {note}")
-    screen.print("Computed from rules and prices; not personal advice.", style="dim")
+    screen.print(DISCLAIMER, style="dim")
     screen.print(proposal.input_hash, style="dim")
 
 
@@ -359,8 +305,8 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Rebalance
     for symbol, weight in before.items():
         target = portfolio.targets.get(symbol, 0.0)
         table.add_row(symbol, f"{target:.1%}", f"{weight:.1%}", f"{after[symbol]:.1%}")
-    # Weights are of the value before trading, so what is neither asset nor cash went into costs.
-    value = _value(portfolio, terms)
+    # Weights are fractions of the value before trading; the missing part was paid in costs.
+    value = _value_before(portfolio, terms)
     table.add_row(
         "cash",
         f"{max(1 - sum(portfolio.targets.values()), 0.0):.1%}",
@@ -369,7 +315,7 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Rebalance
     )
     table.add_section()
     table.add_row(
-        "distance from what the policy wants",
+        "distance from the policy's weights",
         "",
         f"{proposal.drift_before:.1%}",
         f"{proposal.drift_after:.1%}",
@@ -384,7 +330,7 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Rebalance
     return table
 
 
-def _value(portfolio: Portfolio, terms: RebalanceContext) -> float:
+def _value_before(portfolio: Portfolio, terms: RebalanceContext) -> float:
     closes = terms.market.last_closes
     held = sum(
         float(quantity) * float(closes[terms.market.column(symbol)])
@@ -393,12 +339,12 @@ def _value(portfolio: Portfolio, terms: RebalanceContext) -> float:
     return float(portfolio.cash + portfolio.cash_flow) + held
 
 
-def _against_simple_rules(comparison: Comparison, currency: str) -> Any:
+def _compare_simple_rules(comparison: Comparison, currency: str) -> Any:
     from rich.table import Table
 
-    table = Table(title="What simple rules would do now", title_justify="left")
+    table = Table(title="Proposals of simple rules", title_justify="left")
     table.add_column("policy")
-    for heading in ("orders", "turnover", f"cost {currency}", "distance left"):
+    for heading in ("orders", "turnover", f"cost {currency}", "distance after"):
         table.add_column(heading, justify="right")
     for proposal in (comparison.proposal, *comparison.others):
         table.add_row(

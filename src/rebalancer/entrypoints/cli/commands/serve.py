@@ -1,4 +1,4 @@
-"""`rebalancer serve`: the API, and a ready-made login to try it with."""
+"""`rebalancer serve`: serve the API, with a demo account if wanted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from uuid import uuid5
 
 import click
 
-from rebalancer.entrypoints.cli.options import settings, sources, store
+from rebalancer.entrypoints.cli.options import container, settings, sources
+from rebalancer.entrypoints.cli.remedies import explain
 
 if TYPE_CHECKING:
     from dishka import Container
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from rebalancer.config import Settings
 
 DEMO_EMAIL, DEMO_PASSWORD = "ada@example.org", "correct horse battery staple"
-"""The ready-made login, for development alone: anyone can read it here."""
+"""The demo account. Its password is public, so it is created only in development."""
 
 _HOLDINGS = {"AAPL": 60, "JNJ": 25, "KO": 80, "XOM": 90}
 _TARGETS = {"AAPL": 0.25, "JNJ": 0.2, "KO": 0.2, "PG": 0.15, "XOM": 0.15}
@@ -26,26 +27,27 @@ _TARGETS = {"AAPL": 0.25, "JNJ": 0.2, "KO": 0.2, "PG": 0.15, "XOM": 0.15}
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
-    help="Port to listen on, 0 for a free one. Default: $REBALANCER_PORT, or 8000.",
+    help="Port to listen on; 0: any free port. Default: $REBALANCER_PORT, or 8000.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
     help="Processes. Default: $REBALANCER_WORKERS, or 1.",
 )
-@click.option("--upgrade", is_flag=True, help="First bring the database's tables up to date.")
+@click.option("--upgrade", is_flag=True, help="Create or upgrade the tables of the database first.")
 @click.option(
     "--demo",
     is_flag=True,
-    help="Make a login and a portfolio on the sample prices, and print them. Development only.",
+    help="Create a demo account with a portfolio on the sample prices, and print its password; "
+    "only in development.",
 )
 def serve(
     host: str | None, port: int | None, workers: int | None, upgrade: bool, demo: bool
 ) -> None:
-    """Answer over HTTP, until SIGTERM or Ctrl-C; the API's description is at /docs.
+    """Serve the API over HTTP until SIGTERM or Ctrl-C, with its documentation at /docs.
 
-    Settings come from REBALANCER_* (see .env.example); the log is JSON on standard error, a line
-    for each event and each request.
+    Settings come from REBALANCER_* variables (see .env.example). Events and requests are logged to
+    standard error, one line of JSON each.
 
     \b
     Examples:
@@ -57,7 +59,6 @@ def serve(
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import Database
     from rebalancer.entrypoints import server
-    from rebalancer.wiring.market import STORE
 
     chosen = settings()
     chosen = attrs.evolve(
@@ -69,58 +70,68 @@ def serve(
     chosen.check_serving()
     if demo:
         _check_demo(chosen)
-    with store() as wired:
-        kept = sources(None, None).prices == STORE
-        if not kept:
-            wired.get(PriceSource).closes(days=1)  # what is wrong with a file is better known now
+    with container() as wired:
+        stored = sources().stored
+        if not stored:
+            wired.get(PriceSource).closes(days=1)  # fails now if the prices cannot be read
         if upgrade:
             wired.get(Database).upgrade()
         check_tables(wired)
-        _prepare(wired, kept)
-        ready = _ready_made(wired) if demo else ""
+        _prepare(wired, stored)
+        account = _create_demo_account(wired) if demo else ""
 
     def started(address: str) -> None:
-        click.echo(f"Listening on {address}, described at {address}/docs{ready}")
+        click.echo(f"Listening on {address}, documentation at {address}/docs{account}")
 
     server.serve(chosen, started)
 
 
 def _check_demo(chosen: Settings) -> None:
-    """Raise unless a login that everybody knows does no harm."""
+    """Refuse to create an account with a public password outside development.
+
+    Raises:
+        InvalidRequest: this is not development, or the prices are not the sample.
+    """
     from rebalancer.config import Environment
     from rebalancer.domain.errors import InvalidRequest
     from rebalancer.wiring.market import SAMPLE
 
     if chosen.environment is not Environment.DEVELOPMENT:
         raise InvalidRequest(
-            "everybody knows this login: only where REBALANCER_ENVIRONMENT is development",
+            "the demo account has a public password; it is allowed only in development",
             field="demo",
+            code="demo_not_allowed",
         )
-    if sources(None, None).prices != SAMPLE:
+    if sources().prices != SAMPLE:
         raise InvalidRequest(
-            "shows the sample: unset REBALANCER_PRICES, or set it to sample", field="demo"
+            "the demo account needs the sample prices; set REBALANCER_PRICES to sample",
+            field="demo",
+            code="demo_not_allowed",
         )
 
 
 def check_tables(wired: Container) -> None:
-    """Raise unless the database has the tables that this version expects."""
+    """Check that the tables of the database are at the revision of this version.
+
+    Raises:
+        Conflict: they are missing or at another revision.
+    """
     from rebalancer.application.ports.store import Database
     from rebalancer.domain.errors import Conflict
 
     database = wired.get(Database)
     at, newest = database.revision(), database.newest()
     if at != newest:
-        there = "has no tables yet" if at is None else f"is at revision {at}"
+        state = "has no tables" if at is None else f"is at revision {at}"
         raise Conflict(
-            f"the database {there}, and this version needs {newest}: run `rebalancer db upgrade`, "
-            "or serve with --upgrade"
+            f"the database {state}; this version needs revision {newest}", code="schema_outdated"
         )
 
 
-def _prepare(wired: Container, kept: bool) -> None:
-    """Make ready what keeps market data and reports.
+def _prepare(wired: Container, stored: bool) -> None:
+    """Prepare the stores of market data and reports.
 
-    That it does not answer, or has no prices yet, is told: once it does it mends itself.
+    An unavailable store, or one without prices, gives a caution: the server recovers on its own.
     """
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.application.ports.market import PriceSource
@@ -128,14 +139,14 @@ def _prepare(wired: Container, kept: bool) -> None:
 
     try:
         wired.get(PrepareStores)()
-        if kept:
+        if stored:
             wired.get(PriceSource).closes(days=1)
     except Unavailable as error:
-        click.echo(f"Caution: {error}", err=True)
+        click.echo(f"Caution: {explain(error)}", err=True)
 
 
-def _ready_made(wired: Container) -> str:
-    """A login with a portfolio, made unless it is there, and how to use it."""
+def _create_demo_account(wired: Container) -> str:
+    """Create the demo account and its portfolio if they are missing, and return how to log in."""
     from contextlib import suppress
     from datetime import date
     from decimal import Decimal
@@ -150,20 +161,20 @@ def _ready_made(wired: Container) -> str:
     from rebalancer.domain.errors import Conflict
     from rebalancer.domain.money import Currency
     from rebalancer.domain.portfolio.mandate import Mandate
-    from rebalancer.entrypoints.cli.stored_portfolios import user_called
+    from rebalancer.entrypoints.cli.stored_portfolios import find_user
 
     now, work, passwords = wired.get(Clock)(), wired.get(UnitOfWork), wired.get(Passwords)
-    with suppress(Conflict):  # registered already
+    with suppress(Conflict):  # already registered
         wired.get(Register)(
             email=DEMO_EMAIL, password=DEMO_PASSWORD, name="Ada", id=wired.get(Ids)(), now=now
         )
     with work.read() as tx:
-        user = user_called(tx, DEMO_EMAIL)
+        user = find_user(tx, DEMO_EMAIL)
     if not passwords.verify(DEMO_PASSWORD, user.password):
         with work.begin() as tx:
             tx.users.save(attrs.evolve(user, password=passwords.hash(DEMO_PASSWORD)))
     id = uuid5(user.id, "example")
-    with suppress(Conflict):  # there already, or closed
+    with suppress(Conflict):  # already open, or closed
         wired.get(OpenPortfolio)(
             Mandate("Example", wired.get(Currency), _TARGETS),
             cash=Decimal(4000),

@@ -1,4 +1,4 @@
-"""`rebalancer train`: make a learned policy of one's own."""
+"""`rebalancer train`: train a learned policy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rebalancer.entrypoints.cli.files import check_output, write_text
 from rebalancer.entrypoints.cli.options import (
     IsoDate,
     json_option,
+    open_container,
+    panel_options,
+    price_panels,
     settings,
     sources,
-    spare,
-    wire,
-    write_text,
 )
 
 if TYPE_CHECKING:
@@ -25,103 +26,96 @@ if TYPE_CHECKING:
     from rebalancer.application.reporting.training import TrainingResult
     from rebalancer.application.training import TrainRequest
     from rebalancer.domain.policy.training import Plan, Point
-    from rebalancer.entrypoints.cli.screen import Tell
+    from rebalancer.entrypoints.cli.screen import SetProgress
 
 SAMPLE_UNTIL = date(2015, 12, 31)
-"""Where training on the packaged sample ends, so that its later years can judge."""
+"""End of training on the packaged sample; its later years are for evaluation."""
 
 _MOST = 1_000_000_000
-_FEWEST_LATER = 60
+_EVALUATION_ROWS = 60
+"""Rows after training that a panel needs for an evaluation."""
 
 
 @click.command()
 @click.option(
-    "--algorithm", default="ppo", show_default=True, metavar="ppo|dqn", help="Whose updates train."
+    "--algorithm", default="ppo", show_default=True, metavar="ppo|dqn", help="Learning algorithm."
 )
-@click.option(
-    "--prices",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE.csv",
-    help="CSV (or .csv.gz): a date column and one column of adjusted closes a symbol. Repeat it, "
-    "or name more files after it, for several panels. Default: $REBALANCER_PRICES, or the "
-    "packaged sample.",
-)
-@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE.csv]...")
+@panel_options
 @click.option(
     "--until",
     type=IsoDate(),
-    help="The last close (on or before) that training sees. Default: the last; of the packaged "
-    f"sample {SAMPLE_UNTIL}.",
+    help="End of the training data: the last close on or before. Default: the last close; for the "
+    f"packaged sample {SAMPLE_UNTIL}.",
 )
 @click.option(
     "--cash",
     metavar="COLUMN[,...]",
-    help="Columns that are cash by another name, such as of T-bills: no part of any universe. "
-    "Default: BIL and TBILL3M, where there are any.",
+    help="Price columns that represent cash, such as T-bills, and are not traded. Default: BIL and "
+    "TBILL3M, if present.",
 )
 @click.option(
     "--steps",
     type=click.IntRange(1, _MOST),
     default=300_000,
     show_default=True,
-    help="Steps of the environment a seed, rounded up to whole segments of 131,072.",
+    help="Environment steps per seed, rounded up to a multiple of 131,072.",
 )
 @click.option(
     "--seeds",
     type=click.IntRange(1, 100),
     default=2,
     show_default=True,
-    help="How many networks; their median decides.",
+    help="Number of networks; the policy uses their median.",
 )
 @click.option(
     "--reward",
     default="mean_variance",
     show_default=True,
-    help="What a week is worth: mean_variance, differential_sharpe or drawdown.",
+    help="Weekly reward: mean_variance, differential_sharpe or drawdown.",
 )
 @click.option(
     "--worlds",
     type=click.IntRange(1, _MOST),
     default=600,
     show_default=True,
-    help="Worlds of two years that are drawn from the prices to learn in.",
+    help="Number of worlds to train in: two-year histories resampled from the prices.",
 )
 @click.option(
     "--warm-start",
     type=click.IntRange(0, _MOST),
     default=60,
     show_default=True,
-    help="Iterations of the warm start, which climbs a smooth simulation's gradient; 0: none.",
+    help="Iterations of gradient ascent in a differentiable simulation before training; 0: none.",
 )
 @click.option(
     "--fit-regimes",
     is_flag=True,
-    help="Fit market regimes anew on the same prices. Default: those that are shipped.",
+    help="Fit the market-regime model to the same prices. Default: use the shipped model.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
-    help="Processes that train seeds side by side, to the same result. Default: one a core, or "
-    "$REBALANCER_WORKERS.",
+    help="Processes that train seeds in parallel; the result does not depend on it. Default: "
+    "$REBALANCER_WORKERS, or one per core.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Where torch computes.")
-@click.option("--name", help="Of the policy. Default: my_ppo or my_dqn.")
+@click.option("--device", default="cpu", show_default=True, help="Device of torch.")
+@click.option("--name", help="Name of the policy. Default: my_ppo or my_dqn.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for checkpoints; what is done there is not done again. Default: training/NAME.",
+    help="Folder of checkpoints, from which an interrupted training continues. Default: "
+    "training/NAME.",
 )
-@click.option("--no-record", is_flag=True, help="Leave the record of trials alone.")
+@click.option("--no-record", is_flag=True, help="Do not add to the record of trials.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
-    help="Write a self-contained HTML report here, with learning curves.",
+    help="Write an HTML report with learning curves to this file.",
 )
 @click.option(
     "--background",
     is_flag=True,
-    help="Leave it to a `rebalancer worker` or `rebalancer serve`, which trains one seed after the "
+    help="Submit a job that a `rebalancer worker` or `rebalancer serve` runs, one seed after the "
     "other; see `rebalancer jobs`.",
 )
 @json_option
@@ -146,15 +140,15 @@ def train(
     background: bool,
     as_json: bool,
 ) -> None:
-    """Train a learned policy, and keep it as a new version in the catalogue.
+    """Train a learned policy, and add it to the catalogue as a new version.
 
-    It is kept in $REBALANCER_POLICIES, or in the folder policies, and serves by its name wherever
-    a policy is named. Needs the extra: pip install 'rebalancer[train]'. Stopped with Ctrl-C, the
-    same command goes on from the last checkpoint.
+    The policy is stored in $REBALANCER_POLICIES, or in the folder policies, and can be used by its
+    name in every command. Needs extra packages: pip install 'rebalancer[train]'. After Ctrl-C, the
+    same command continues from the last checkpoint.
 
-    The defaults train a small policy in a few minutes, to see how it is done. The shipped ones
-    took --worlds 6000 --warm-start 300 --seeds 5, more prices and more steps:
-    `rebalancer policies show ppo` prints the command.
+    The defaults train a small policy in a few minutes. The shipped policies used --worlds 6000
+    --warm-start 300 --seeds 5, more prices and more steps; `rebalancer policies show ppo` prints
+    the command.
 
     \b
     Examples:
@@ -171,11 +165,10 @@ def train(
     from rebalancer.domain.backtest.selection import RULES
     from rebalancer.domain.policy.training import Plan, check_name
     from rebalancer.entrypoints.cli.screen import stages
-    from rebalancer.wiring.market import SAMPLE
 
     files = prices + more
     plan = Plan(
-        algorithm=algorithm,  # type: ignore[arg-type]  # judged by the plan itself
+        algorithm=algorithm,  # type: ignore[arg-type]  # the plan validates it
         steps=steps,
         seeds=tuple(range(seeds)),
         reward=reward,
@@ -187,13 +180,13 @@ def train(
     name = f"my_{algorithm}" if name is None else name
     check_name(name, algorithm)
     if report is not None:
-        spare((*files, settings().prices), report, field="report")
-    if not files and sources(None, None).prices == SAMPLE and until is None:
+        check_output(report, (*files, *sources().files), field="report")
+    if not files and sources().prices == "sample" and until is None:
         until = SAMPLE_UNTIL
-    panels = _panels(files)
-    wired = {each: wire(sources(path, None)) for each, path in panels.items()}
+    panels = price_panels(files)
+    wired = {each: open_container(sources(path, None)) for each, path in panels.items()}
     parts = next(iter(wired.values()))
-    cautions = [] if files else [each.text for each in sources(None, None).cautions]
+    cautions = [] if files else [each.text for each in sources().cautions]
     request = TrainRequest(
         plan=plan,
         name=name,
@@ -205,44 +198,46 @@ def train(
         recorded=not no_record,
     )
     if background:
-        _leave(request, panels, cautions, report, as_json=as_json)
+        _submit(request, panels, cautions, report, as_json=as_json)
         return
     given = {each: one.get(PriceSource) for each, one in wired.items()}
     if not as_json:
-        click.echo(_announced(request.command, plan, list(panels)))
+        click.echo(_announcement(request.command, plan, list(panels)))
     try:
         with stages() as begin:
-            watch = _Watch(begin, plan, len(RULES) * len(panels))
+            bars = _TrainingBars(begin, plan, len(RULES) * len(panels))
             made = parts.get(TrainPolicy)(
                 given,
                 request,
                 now=parts.get(Clock)(),
                 cautions=cautions,
-                tried=watch.tried,
-                drawn=watch.drawn,
-                progress=watch.point,
+                tried=bars.tried,
+                drawn=bars.drawn,
+                progress=bars.point,
             )
     except KeyboardInterrupt:
         click.echo(
-            f"Stopped. The same command goes on from the last checkpoint in {request.out}.",
+            f"Stopped. The same command continues from the last checkpoint in {request.out}.",
             err=True,
         )
         raise click.Abort from None
-    following = _following(made, given, panels, cash)
+    next_commands = _next_commands(made, given, panels, cash)
     if as_json:
         import json
 
         click.echo(
-            json.dumps({**training_document(made), "next": following}, indent=2, allow_nan=False)
+            json.dumps(
+                {**training_document(made), "next": next_commands}, indent=2, allow_nan=False
+            )
         )
     else:
-        _show(made, following)
+        _print_result(made, next_commands)
     if report is not None:
         write_text(report, parts.get(TrainingReports).render(made), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
 
 
-def _leave(
+def _submit(
     request: TrainRequest,
     panels: Mapping[str, Path | None],
     cautions: Sequence[str],
@@ -250,7 +245,7 @@ def _leave(
     *,
     as_json: bool,
 ) -> None:
-    """Have somebody else train."""
+    """Submit a job that trains the policy."""
     import attrs
 
     from rebalancer.application.background import TRAIN, TrainJobRequest
@@ -258,26 +253,17 @@ def _leave(
     from rebalancer.entrypoints.cli.commands.jobs import submit
 
     if report is not None:
-        raise InvalidRequest("not with --background", field="report")
-    order = TrainJobRequest(
+        raise InvalidRequest(
+            "--report cannot be combined with --background",
+            field="report",
+            code="conflicting_options",
+        )
+    job_request = TrainJobRequest(
         attrs.evolve(request, out=request.out.resolve()),
-        {name: Path(sources(path, None).portable_prices) for name, path in panels.items()},
+        {name: Path(sources(path).portable_prices) for name, path in panels.items()},
         tuple(cautions),
     )
-    submit(TRAIN, order.kept(), as_json=as_json)
-
-
-def _panels(files: Sequence[Path]) -> dict[str, Path | None]:
-    """Panels of prices by name: the file's, with its folders where that leaves them apart."""
-    from rebalancer.domain.errors import InvalidRequest
-
-    if not files:
-        return {sources(None, None).title: None}
-    for path in files:
-        if files.count(path) > 1:
-            raise InvalidRequest(f"{path} is named twice", field="prices")
-    short = len({path.name for path in files}) == len(files)
-    return {path.name if short else str(path): path for path in files}
+    submit(TRAIN, job_request.kept(), as_json=as_json)
 
 
 def _command(
@@ -289,13 +275,11 @@ def _command(
     *,
     fit_regimes: bool,
 ) -> str:
-    """What makes the same policy again, with nothing left to defaults that may change."""
-    from rebalancer.wiring.market import SAMPLE
-
+    """Return the command that reproduces the policy, without relying on defaults."""
     words: list[object] = ["rebalancer", "train", "--algorithm", plan.algorithm]
-    prices = sources(None, None).prices
-    named = files or ([] if prices == SAMPLE else [Path(prices)])
-    words += ["--prices", *named] if named else []
+    default = [] if sources().prices == "sample" else [sources().prices]
+    if named := files or default:
+        words += ["--prices", *named]
     for option, value in (
         ("--until", until),
         ("--cash", cash),
@@ -312,34 +296,34 @@ def _command(
     return shlex.join(map(str, words)) + (" --fit-regimes" if fit_regimes else "")
 
 
-def _announced(command: str, plan: Plan, panels: Sequence[str]) -> str:
-    many = "network" if len(plan.seeds) == 1 else "networks"
+def _announcement(command: str, plan: Plan, panels: Sequence[str]) -> str:
+    noun = "network" if len(plan.seeds) == 1 else "networks"
     return (
-        f"Training {len(plan.seeds)} {many} by {plan.algorithm.upper()} on {', '.join(panels)}:\n"
+        f"Training {len(plan.seeds)} {noun} by {plan.algorithm.upper()} on {', '.join(panels)}:\n"
         f"  {command}\n"
-        "The shipped policies took --worlds 6000 --warm-start 300 --seeds 5, more prices and more "
+        "The shipped policies used --worlds 6000 --warm-start 300 --seeds 5, more prices and more "
         "steps."
     )
 
 
-class _Watch:
-    """Turns what a training tells into progress bars."""
+class _TrainingBars:
+    """Progress bars of a training: rules, worlds, and the stages of each seed."""
 
-    def __init__(self, begin: Callable[[str, str], Tell], plan: Plan, tries: int) -> None:
+    def __init__(self, begin: Callable[[str, str], SetProgress], plan: Plan, tries: int) -> None:
         self._begin, self._plan, self._tries = begin, plan, tries
         self._tried = self._drawn = 0
-        self._bars: dict[str, Tell] = {"rules": begin("trying the rules", "rules")}
+        self._bars: dict[str, SetProgress] = {"rules": begin("trying the rules", "rules")}
         self._waiting = list(plan.seeds)
 
     def tried(self, _: str) -> None:
-        """A rule was tried on a panel."""
+        """Count a rule that was tried on a panel."""
         self._tried += 1
         self._bars["rules"](self._tried, self._tries)
         if self._tried == self._tries:
             self._bars["worlds"] = self._begin("drawing worlds", "worlds")
 
     def drawn(self, count: int) -> None:
-        """So many more worlds have come into being."""
+        """Count worlds that were drawn."""
         self._drawn += count
         self._bars["worlds"](self._drawn, self._plan.worlds)
         if self._drawn >= self._plan.worlds:
@@ -347,10 +331,10 @@ class _Watch:
                 self._next()
 
     def point(self, point: Point) -> None:
-        """A point of a learning curve."""
+        """Show a point of a learning curve."""
         begun = self._bars.get(f"seed {point.seed}: warm start")
         if begun is not None and point.stage == self._plan.algorithm:
-            # A warm start that an earlier call has done is not told again.
+            # A warm start that an earlier run completed is not reported again.
             begun(self._plan.warm_start, self._plan.warm_start)
         self._bar(point.seed, point.stage)(point.at, point.of)
         if point.at >= point.of:
@@ -360,12 +344,12 @@ class _Watch:
                 self._bar(point.seed, self._plan.algorithm)
 
     def _next(self) -> None:
-        """Another seed begins."""
+        """Show a bar for the next seed."""
         if self._waiting:
             plan = self._plan
             self._bar(self._waiting.pop(0), "warm start" if plan.warm_start else plan.algorithm)
 
-    def _bar(self, seed: int, stage: str) -> Tell:
+    def _bar(self, seed: int, stage: str) -> SetProgress:
         key = f"seed {seed}: {stage if stage != self._plan.algorithm else stage.upper()}"
         if key not in self._bars:
             unit = "steps" if stage == self._plan.algorithm else "iterations"
@@ -373,13 +357,13 @@ class _Watch:
         return self._bars[key]
 
 
-def _following(
+def _next_commands(
     made: TrainingResult,
     given: Mapping[str, PriceSource],
     panels: Mapping[str, Path | None],
     cash: str | None,
 ) -> list[str]:
-    """Commands that come next: the card, and a judgement on what training has not seen."""
+    """Return the next commands: show the card, and evaluate on data after the training data."""
     import numpy as np
 
     from rebalancer.application.training import BILLS
@@ -389,7 +373,7 @@ def _following(
     later = [
         name
         for name, history in histories.items()
-        if np.count_nonzero(history.dates > np.datetime64(ended, "D")) >= _FEWEST_LATER
+        if np.count_nonzero(history.dates > np.datetime64(ended, "D")) >= _EVALUATION_ROWS
     ]
     words: list[object] = ["rebalancer", "evaluate", "--policy", made.version]
     if not later:
@@ -404,8 +388,8 @@ def _following(
     return [f"rebalancer policies show {made.version}", shlex.join(map(str, words))]
 
 
-def _show(made: TrainingResult, following: Sequence[str]) -> None:
-    """Print what a training came to as a person reads it."""
+def _print_result(made: TrainingResult, next_commands: Sequence[str]) -> None:
+    """Print the result of a training."""
     from rich.table import Table
 
     from rebalancer.application.training import describe_choice
@@ -414,9 +398,9 @@ def _show(made: TrainingResult, following: Sequence[str]) -> None:
     screen, trained = console(), made.trained
     algorithm = made.plan.algorithm.upper()
     table = Table(
-        title="Mean reward a week in worlds held out",
+        title="Mean weekly reward in held-out worlds",
         title_justify="left",
-        caption="Above 0: better, by the reward, than the monthly rule.",
+        caption="Above 0: a higher reward than the monthly rule.",
         caption_justify="left",
     )
     for heading in ("seed", f"before {algorithm}", f"after {algorithm}", "change"):
@@ -425,12 +409,12 @@ def _show(made: TrainingResult, following: Sequence[str]) -> None:
         before, after = trained.before[seed], trained.after[seed]
         table.add_row(str(seed), *(f"{each:+.5f}" for each in (before, after, after - before)))
     screen.print(table)
-    where = "" if made.place is None else f" It lies in {made.place}."
-    screen.print(f"{made.version} is made: it decides wherever a policy is named.{where}")
+    where = "" if made.place is None else f" It is stored in {made.place}."
+    screen.print(f"Trained {made.version}, which every command accepts as a policy.{where}")
     screen.print(describe_choice(made.choice))
     screen.print(made.counted)
     for text in made.cautions:
         caution(screen, text)
     screen.print("Next:")
-    for line in following:
+    for line in next_commands:
         screen.print(f"  {line}", soft_wrap=True)

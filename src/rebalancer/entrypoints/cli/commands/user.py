@@ -1,4 +1,4 @@
-"""`rebalancer user`: people who keep portfolios, for operators."""
+"""`rebalancer user`: manage user accounts, for operators."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import sys
 
 import click
 
-from rebalancer.entrypoints.cli.options import json_option, store
+from rebalancer.entrypoints.cli.options import container, json_option
 
 
 @click.group()
 def user() -> None:
-    """Take people in, on behalf of whoever runs this."""
+    """Manage user accounts."""
 
 
 @user.command()
-@click.option("--email", required=True, help="Their address, with which they log in.")
-@click.option("--name", default="", help="How to address them.")
+@click.option("--email", required=True, help="Email address of the user, used to log in.")
+@click.option("--name", default="", help="Name of the user.")
 @json_option
 def create(email: str, name: str, as_json: bool) -> None:
-    """Register somebody.
+    """Register a user.
 
-    The password is asked for twice and not shown; without a terminal it is the first line of
-    standard input.
+    On a terminal the password is entered twice and not shown; otherwise it is read from the first
+    line of standard input.
 
     \b
     Examples:
@@ -34,8 +34,8 @@ def create(email: str, name: str, as_json: bool) -> None:
     from rebalancer.application.accounts import Register
     from rebalancer.application.ports.clock import Clock, Ids
 
-    password = _password()
-    with store() as wired:
+    password = _read_password()
+    with container() as wired:
         known = wired.get(Register)(
             email=email,
             password=password,
@@ -50,7 +50,7 @@ def create(email: str, name: str, as_json: bool) -> None:
         click.echo(f"Registered {known.email}, id {known.id}.")
 
 
-def _password() -> str:
+def _read_password() -> str:
     if sys.stdin.isatty():
         typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return typed

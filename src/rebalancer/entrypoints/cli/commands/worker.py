@@ -1,4 +1,4 @@
-"""`rebalancer worker`: does the jobs that others submit."""
+"""`rebalancer worker`: run background jobs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from rebalancer.entrypoints.cli.options import settings, sources
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 64),
-    help="Jobs side by side, each in a process of its own. Default: $REBALANCER_JOBS_AT_ONCE, or "
-    "1.",
+    help="Jobs side by side, each in a process of its own. Default: $REBALANCER_JOBS_PAGE, or 1.",
 )
 @click.option(
     "--grace",
     type=click.FloatRange(0, 86_400),
     default=25.0,
     show_default=True,
-    help="Seconds that jobs may go on after SIGTERM; then they are put back for others.",
+    help="Seconds that jobs may continue after SIGTERM; then they are released for other workers.",
 )
 def worker(concurrency: int | None, grace: float) -> None:
-    """Do backtests, trainings and batches that wait, until SIGTERM or Ctrl-C.
+    """Run queued backtests, trainings and batches until SIGTERM or Ctrl-C.
 
-    They come from the queue in Redis where REBALANCER_REDIS_URL names one, else from the database.
-    Any number of workers may share them; a job whose worker dies is tried again by another. The log
-    is JSON on standard error.
+    Jobs come from the queue in Redis if REBALANCER_REDIS_URL is set, else from the database. Any
+    number of workers can run; if one dies, another one retries its job. Logs are written to
+    standard error as JSON.
 
     \b
     Examples:
@@ -42,16 +41,16 @@ def worker(concurrency: int | None, grace: float) -> None:
 
     chosen = settings()
     chosen = attrs.evolve(chosen, jobs_at_once=concurrency or chosen.jobs_at_once)
-    wired = build_container(sources(None, None), settings=chosen)
+    wired = build_container(sources(), settings=chosen)
     where = "database" if chosen.redis_url is None else "queue"
-    many = "a job" if chosen.jobs_at_once == 1 else f"{chosen.jobs_at_once} jobs"
+    amount = "one job" if chosen.jobs_at_once == 1 else f"{chosen.jobs_at_once} jobs"
 
     def started() -> None:
-        click.echo(f"Working on {many} at a time, from the {where}; SIGTERM ends it.")
+        click.echo(f"Working on {amount} at a time, from the {where}, until SIGTERM or Ctrl-C.")
 
     try:
         check_tables(wired)
-        wired.get(PrepareStores)  # what is wrong with where they are is better known now
+        wired.get(PrepareStores)  # reports a missing package now rather than in a job
         work(chosen, wired, grace=grace, started=started)
     finally:
         wired.close()

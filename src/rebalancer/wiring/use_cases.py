@@ -1,0 +1,68 @@
+"""Use cases of the application: a line each is all that it takes to offer one."""
+
+from __future__ import annotations
+
+from dishka import Provider, Scope, provide_all
+
+from rebalancer.application import (
+    accounts,
+    backtests,
+    evaluation,
+    health,
+    job_worker,
+    jobs,
+    market_data,
+    portfolios,
+    rebalance,
+    training,
+)
+
+
+class UseCaseProvider(Provider):
+    """Use cases, built from the ports and settings that they name as attributes."""
+
+    scope = Scope.APP
+    use_cases = provide_all(
+        accounts.AssessRisk,
+        accounts.LogIn,
+        accounts.LogOut,
+        accounts.ReadProfile,
+        accounts.RefreshLogin,
+        accounts.Register,
+        backtests.ReadSeries,
+        backtests.RunBacktest,
+        backtests.StartBacktest,
+        evaluation.EvaluatePolicies,
+        evaluation.StoreEvidence,
+        evaluation.StoreEvidenceReports,
+        health.CheckHealth,
+        job_worker.ClaimJob,
+        jobs.CancelJob,
+        jobs.ListJobs,
+        jobs.ReadJob,
+        jobs.RequeueJob,
+        jobs.SubmitJob,
+        market_data.DescribeAsset,
+        market_data.DescribeMarket,
+        market_data.DescribeRegime,
+        market_data.ImportMarket,
+        market_data.PrepareStores,
+        market_data.ReadCloses,
+        market_data.SearchAssets,
+        portfolios.ClosePortfolio,
+        portfolios.MeasurePerformance,
+        portfolios.OpenPortfolio,
+        portfolios.ReadPortfolio,
+        portfolios.ReadTransactions,
+        portfolios.RecordCashFlow,
+        portfolios.RecordTrades,
+        portfolios.RevisePortfolio,
+        rebalance.AcceptProposal,
+        rebalance.BuildContext,
+        rebalance.ProposeForBook,
+        rebalance.ProposeForPortfolio,
+        rebalance.ProposeRebalance,
+        rebalance.ReadProposals,
+        rebalance.RejectProposal,
+        training.TrainPolicy,
+    )
