@@ -123,9 +123,9 @@ def refused(tmp_path):
 
 
 def test_database_without_current_schema_is_refused(refused, tmp_path):
-    remedy = "run `rebalancer db upgrade`, or serve with --upgrade"
+    remedy = "Run `rebalancer db upgrade`, or `rebalancer serve --upgrade`."
     line = refused("--port", "0")
-    assert "has no tables yet" in line and remedy in line
+    assert "has no tables" in line and remedy in line
     subprocess.run([COMMAND, "db", "upgrade"], env=ENVIRONMENT, cwd=tmp_path, check=True)
     with sqlite3.connect(tmp_path / "rebalancer.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0000'")
@@ -147,12 +147,16 @@ def test_port_in_use_is_refused(refused, serve):
 @pytest.mark.parametrize(
     ("options", "env", "fragment"),
     [
-        (["--host", "0.0.0.0"], {}, "REBALANCER_SECRET_KEY: must be set to listen on 0.0.0.0"),
-        ([], {"ENVIRONMENT": "production"}, "REBALANCER_SECRET_KEY: must be set outside of"),
+        (
+            ["--host", "0.0.0.0"],
+            {},
+            "a secret key is required to listen on 0.0.0.0",
+        ),
+        ([], {"ENVIRONMENT": "production"}, "a secret key is required outside development"),
         (
             ["--demo"],
             {"ENVIRONMENT": "production", "SECRET_KEY": "x" * 48},
-            "demo: everybody knows this login",
+            "demo: the demo account has a public password",
         ),
         (["--demo"], {"PRICES": "prices.csv"}, "demo: shows the sample"),
         ([], {"PRICES": "missing.csv"}, "missing.csv"),

@@ -284,13 +284,13 @@ def test_a_report_that_cannot_be_written_does_not_lose_the_results(rebalancer, m
 def test_a_report_does_not_overwrite_an_input(rebalancer, market, write):
     before = market.read_bytes()
     done = rebalancer("backtest", "--prices", market, "--policy", "monthly", "--report", market)
-    assert done.refused("report", "is an input")
+    assert done.refused("report", "is also an input")
     targets = write("t.json", '{"A": 1}')
     done = rebalancer(
         *("backtest", "--prices", market, "--policy", "monthly"),
         *("--targets", targets, "--report", targets),
     )
-    assert done.refused("report", "is an input")
+    assert done.refused("report", "is also an input")
     assert market.read_bytes() == before and targets.read_text() == '{"A": 1}'
 
 

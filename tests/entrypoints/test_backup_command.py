@@ -34,7 +34,7 @@ def test_a_move_to_postgres_and_back(store, keep, elsewhere, postgres_url):
         assert store("db", "upgrade").code == 0
         restored = store("db", "restore", "all.jsonl.gz")
         assert done.stdout == restored.stdout.replace("Restored", "Wrote").replace("from", "to")
-        assert store("db", "check").stdout == "All is well.\n"
+        assert store("db", "check").stdout == "No findings.\n"
         assert shown(store) == before
         again = store("db", "backup", "back.jsonl.gz", "--json").json
         assert again["file"] == "back.jsonl.gz"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rebalancer.entrypoints.cli.batch_file import ALONE_BELOW, CHUNK
+from rebalancer.entrypoints.cli.batch_file import CHUNK, PARALLEL_FROM
 from tests.builders import as_csv, prices
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT, running
 
@@ -376,9 +376,9 @@ def test_a_repeated_id_fails_wherever_it_stands(batch):
     failed = {record["line"]: record["error"] for record in records if record["error"]}
     assert sorted(failed) == [2, 4, 5, 6, len(lines)]
     assert failed[2].startswith("cash: ")
-    assert "id: 'twice' stands on line 2 already" in failed[4]
-    assert "id: 'x' stands on line 3 already" in failed[6]
-    assert "id: 'once' stands on line 1 already" in failed[len(lines)]
+    assert "id: 'twice' is already used on line 2" in failed[4]
+    assert "id: 'x' is already used on line 3" in failed[6]
+    assert "id: 'once' is already used on line 1" in failed[len(lines)]
     assert records[3]["portfolio_id"] == "twice"
 
 
@@ -396,7 +396,7 @@ def test_line_ends_and_byte_order_marks_change_nothing(batch, tmp_path):
 
 def test_two_runs_give_the_same_bytes_on_any_number_of_workers(batch, rebalancer, tmp_path):
     lines = random_lines(2 * CHUNK + 100, width=1100)
-    assert sum(map(len, lines)) > ALONE_BELOW
+    assert sum(map(len, lines)) > PARALLEL_FROM
     outputs = []
     for workers in (1, 2, 3):
         options = ("--workers", workers)
@@ -431,7 +431,9 @@ def test_a_batch_says_the_same_as_a_single_proposal(batch, quickly, market, writ
 def test_as_of_a_day_without_trading(batch):
     done, (record,) = batch([a_line()], "--as-of", "2020-09-06")  # a Sunday
     assert (done.code, record["as_of"]) == (0, "2020-09-04")
-    assert batch([a_line()], "--as-of", "2021-03-30")[0].refused("within 5 business days")
+    assert batch([a_line()], "--as-of", "2021-03-30")[0].refused(
+        "more than 5 business days earlier"
+    )
 
 
 def test_currency_and_price_lists(batch):
@@ -453,7 +455,7 @@ def repeating(lines):
 def whole(batch, tmp_path):
     """A book of three chunks, and what one run makes of it."""
     _, records = batch(repeating(random_lines(2 * CHUNK + 90, seed=3)))
-    assert "stands on line 1 already" in records[-1]["error"]
+    assert "is already used on line 1" in records[-1]["error"]
     return (tmp_path / "out.jsonl").read_bytes()
 
 
@@ -508,7 +510,7 @@ def test_changed_inputs_are_refused(whole, quickly, market, tmp_path, write):
         [*same, "--resume", "--assets", "assets.csv"],
     ]
     for change in changes:
-        assert quickly(*change).refused("cannot resume", "changed since that run", "prices")
+        assert quickly(*change).refused("cannot resume", "inputs changed since that run", "prices")
         assert out.read_bytes() == part
     text = book.read_bytes()
     book.write_bytes(text + a_line("one more") + b"\n")
@@ -632,7 +634,7 @@ def test_a_killed_worker_is_told_and_the_run_can_be_resumed(pool, market, tmp_pa
     os.kill(victims[0], signal.SIGKILL)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert b"go on with --resume" in complaint and b"Traceback" not in complaint
+    assert b"Continue with --resume" in complaint and b"Traceback" not in complaint
     assert (tmp_path / "out.jsonl").stat().st_size
 
 
@@ -647,9 +649,9 @@ def test_a_killed_worker_is_told_and_the_run_can_be_resumed(pool, market, tmp_pa
         (["--out", "."], "out: "),
         (["--out", "no/such/folder/out.jsonl"], "out: cannot use no/such/folder"),
         (["--out", "book.jsonl/out.jsonl"], "out: cannot use book.jsonl/out.jsonl"),
-        (["--out", "book.jsonl"], "out: book.jsonl is an input"),
-        (["--out", "./../%s/book.jsonl"], "is an input"),
-        (["--out", "/dev/null"], "out: /dev/null is not a file"),
+        (["--out", "book.jsonl"], "out: book.jsonl is also an input"),
+        (["--out", "./../%s/book.jsonl"], "is also an input"),
+        (["--out", "/dev/null"], "out: /dev/null is not a regular file"),
         (["--prices", "missing.csv"], "prices: missing.csv"),
         (["--assets", "missing.csv"], "assets: missing.csv"),
         (["--policy", "monthly,band"], "'monthly,band' is not a policy"),
@@ -684,7 +686,7 @@ def test_no_input_is_ever_overwritten(quickly, market, write, tmp_path):
         (tmp_path / "book.jsonl", link),
     ):
         done = quickly(*run, "--portfolios", portfolios, "--out", out)
-        assert done.refused("is an input; choose another")
+        assert done.refused("is also an input; choose another")
     assert closes.read_bytes() == market.read_bytes()
     assert book.read_bytes() == a_line() + b"\n" and assets.read_text() == "symbol\nA\n"
 
@@ -709,7 +711,7 @@ def test_a_pipe_cannot_be_read_twice_and_is_refused(market, tmp_path):
         cwd=tmp_path,
         env=ENVIRONMENT,
     )
-    assert done.returncode == 2 and b"is a pipe or device" in done.stderr
+    assert done.returncode == 2 and b"is a pipe or a device" in done.stderr
 
 
 def test_memory_does_not_grow_with_the_file(market, tmp_path):

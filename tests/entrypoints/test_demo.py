@@ -6,7 +6,7 @@ def test_the_demo_shows_the_main_job_and_what_to_try_next(rebalancer, tmp_path):
     done = rebalancer("demo", "--out", tmp_path / "there")
     assert (done.code, done.stderr) == (0, "")
     for text in (
-        *("Orders", "why", "Not traded", "Before and after", "What simple rules would do now"),
+        *("Orders", "why", "Not traded", "Before and after", "What simple rules would trade"),
         *(
             "buy_and_hold",
             "hierarchical_risk_parity",

@@ -54,7 +54,7 @@ def dead(why: str = "the exchange is on fire") -> dict[str, object]:
 
 
 def test_jobs_are_listed(quickly, a_job):
-    assert quickly("jobs", "list").stdout == "There are none.\n"
+    assert quickly("jobs", "list").stdout == "No jobs found.\n"
     first, second, third = a_job(), a_job("train"), a_job(**dead())
     table = quickly("jobs", "list").stdout
     assert all(str(job.id) in table for job in (first, second, third))
@@ -98,11 +98,11 @@ def test_jobs_are_cancelled_and_tried_again(quickly, a_job, work):
     waits, gone, other = a_job(), a_job(**dead()), a_job(**dead())
     running = a_job(state=JobState.RUNNING, attempts=1, last_heartbeat=now())
     assert quickly("jobs", "cancel", waits.id).stdout.endswith("cancelled.\n")
-    assert quickly("jobs", "cancel", running.id).stdout.endswith("running, about to stop.\n")
+    assert quickly("jobs", "cancel", running.id).stdout.endswith("running, cancelling.\n")
     assert quickly("jobs", "cancel", gone.id).refused("dead already")
     assert quickly("jobs", "requeue", gone.id).stdout.endswith("queued.\n")
     assert quickly("jobs", "requeue", gone.id).refused("can be requeued")
-    assert quickly("jobs", "requeue", "--all-dead").stdout == "1 job waits again.\n"
+    assert quickly("jobs", "requeue", "--all-dead").stdout == "Requeued 1 job.\n"
     assert quickly("jobs", "requeue").code == 2
     assert quickly("jobs", "requeue", gone.id, "--all-dead").code == 2
     assert [seen(work, job).state for job in (waits, gone, other)] == [

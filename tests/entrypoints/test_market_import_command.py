@@ -55,8 +55,8 @@ def test_an_asset_that_cannot_be_offered_is_told(kept, market, write):
     assert "1 assets from 2020-01-01" in told.stdout.replace("\n", " ")
     told = kept("market", "import", "--prices", market)
     assert "5 assets from" in told.stdout
-    assert "1500 days were new or different" in told.stdout
-    assert "OLD is not on offer: 200 rows without a price" in told.stderr.replace("\n", " ")
+    assert "1500 days were new or changed" in told.stdout
+    assert "OLD is not available: 200 rows without a price" in told.stderr.replace("\n", " ")
     assert kept("market", "show", "OLD").refused("OLD: 200 rows", "import the missing prices")
 
 
@@ -72,8 +72,10 @@ def test_the_sample_may_be_imported_with_its_caution(kept):
 
 
 def test_what_cannot_be_imported(kept, write):
-    assert kept("market", "import").refused("name a file with --prices, or with --assets")
-    assert kept("market", "import", "--prices", "store").refused("prices: is where they are kept")
+    assert kept("market", "import").refused("nothing to import; give --prices, --assets or both")
+    assert kept("market", "import", "--prices", "store").refused(
+        "prices: the store cannot be imported into itself"
+    )
     assert kept("market", "import", "--prices", "no.csv").refused("no.csv: there is no such file")
     bad = write("bad.csv", "date,A\n2021-01-04,-1\n")
     assert kept("market", "import", "--prices", bad).refused("bad.csv, line 2, column 2 ('A')")
@@ -99,9 +101,9 @@ MONGO = Settings(mongo_url="mongodb://host/x")
         (Settings(), None, SAMPLE),
         (Settings(), Path("a.csv"), "a.csv"),
         (Settings(), STORE, STORE),
-        (Settings(prices=Path("b.csv")), None, "b.csv"),
-        (Settings(prices=Path("b.csv")), Path("a.csv"), "a.csv"),
-        (Settings(prices=Path("b.csv")), SAMPLE, SAMPLE),
+        (Settings(prices="b.csv"), None, "b.csv"),
+        (Settings(prices="b.csv"), Path("a.csv"), "a.csv"),
+        (Settings(prices="b.csv"), SAMPLE, SAMPLE),
         (Settings(prices=STORE), None, STORE),
         (MONGO, None, STORE),
         (MONGO, Path("a.csv"), "a.csv"),

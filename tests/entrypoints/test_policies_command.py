@@ -10,7 +10,7 @@ import pytest
 from rebalancer.adapters.rl.catalog import FolderPolicies
 from rebalancer.application.ports.reports import Reports
 from rebalancer.config import Settings
-from rebalancer.entrypoints.cli.batch_file import ALONE_BELOW
+from rebalancer.entrypoints.cli.batch_file import PARALLEL_FROM
 from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import Sources
 from tests.builders import as_csv, prices
@@ -60,7 +60,7 @@ def test_what_is_found_is_kept_whole_where_there_is_a_store(quickly, own, long_m
     window = ("--from", "2020-12-01", "--chosen-on", long_market)
     assert quickly("db", "upgrade").code == 0
     done = quickly(*judge, *window, "--keep", "--json")
-    told = re.search("Kept whole as report (.+)[.]", done.stderr)
+    told = re.search("Stored report (.+)[.]", done.stderr)
     parts = build_container(
         Sources(), settings=Settings(database_url=f"sqlite:///{tmp_path}/rebalancer.db")
     )
@@ -127,7 +127,7 @@ def test_what_is_found_is_kept_with_the_policy(quickly, own, long_market, tmp_pa
     judge = ("evaluate", "--policy", "ppo@1001,band", "--prices", long_market, "--no-record")
     window = ("--from", "2020-12-01", "--chosen-on", long_market)
     done = quickly(*judge, *window, "--keep", "--json")
-    assert done.code == 0 and "Kept with ppo@1001.\n" in done.stderr
+    assert done.code == 0 and "Stored evidence with ppo@1001.\n" in done.stderr
     assert "Not kept whole as a report: the database lacks a table" in done.stderr
     quickly(*judge, *window, "--keep", "--max-departure", "0.2")
     evidence = quickly("policies", "show", "ppo@1001", "--json").json["learning"]["evidence"]
@@ -210,7 +210,7 @@ def test_a_batch_asks_learned_policies_on_all_its_workers(rebalancer, own, long_
         json.dumps(PORTFOLIO | {"id": f"p{at}", "cash": f"{at}.00"}) + padding for at in range(1100)
     ]
     (tmp_path / "book.jsonl").write_text("\n".join(lines))
-    assert (tmp_path / "book.jsonl").stat().st_size > ALONE_BELOW
+    assert (tmp_path / "book.jsonl").stat().st_size > PARALLEL_FROM
     elsewhere = tmp_path / "elsewhere"
     own.rename(elsewhere)
     written = []

@@ -75,33 +75,33 @@ NEWEST = head()
 
 
 def test_tables_come_and_go(quickly, monkeypatch):
-    needed = f"no tables; this version needs {NEWEST}: rebalancer db upgrade\n"
+    needed = f"no tables; this version needs {NEWEST}, run `rebalancer db upgrade`\n"
     assert quickly("db", "current").stdout == needed
     done = quickly("db", "check")
     assert (done.code, done.stdout.count("\n")) == (3, 1) and "rebalancer db upgrade" in done.stdout
-    assert quickly("db", "upgrade", "0001").stdout == "From revision base to 0001.\n"
-    assert quickly("db", "upgrade").stdout == f"From revision 0001 to {NEWEST}.\n"
-    assert quickly("db", "upgrade").stdout == f"At revision {NEWEST} already.\n"
-    assert quickly("db", "current").stdout == f"{NEWEST}, the newest\n"
+    assert quickly("db", "upgrade", "0001").stdout == "Moved from revision base to 0001.\n"
+    assert quickly("db", "upgrade").stdout == f"Moved from revision 0001 to {NEWEST}.\n"
+    assert quickly("db", "upgrade").stdout == f"Already at revision {NEWEST}.\n"
+    assert quickly("db", "current").stdout == f"{NEWEST} (newest)\n"
     assert quickly("db", "current", "--json").json == {"revision": NEWEST, "newest": NEWEST}
     done = quickly("db", "check")
-    assert (done.code, done.stdout, done.stderr) == (0, "All is well.\n", "")
+    assert (done.code, done.stdout, done.stderr) == (0, "No findings.\n", "")
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     done = quickly("db", "downgrade")
     assert done.code == 0 and "Nothing was changed." in done.stdout
-    assert quickly("db", "current").stdout == f"{NEWEST}, the newest\n"
+    assert quickly("db", "current").stdout == f"{NEWEST} (newest)\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    assert f"From revision {NEWEST} to " in quickly("db", "downgrade").stdout
+    assert f"Moved from revision {NEWEST} to " in quickly("db", "downgrade").stdout
     assert quickly("db", "upgrade").code == 0
     done = quickly("db", "downgrade", "base", "--yes")
-    assert done.stdout == f"From revision {NEWEST} to base.\n"
+    assert done.stdout == f"Moved from revision {NEWEST} to base.\n"
 
 
 def test_nobody_to_ask_is_no_consent(quickly, monkeypatch):
     quickly("db", "upgrade")
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert quickly("db", "downgrade").code == 130
-    assert quickly("db", "current").stdout == f"{NEWEST}, the newest\n"
+    assert quickly("db", "current").stdout == f"{NEWEST} (newest)\n"
 
 
 def test_revisions_that_do_not_exist(quickly):
@@ -132,7 +132,7 @@ def test_check_finds_what_is_wrong(store, keep):
 @pytest.mark.parametrize(
     ("url", "code", "fragment"),
     [
-        ("nonsense", 2, "REBALANCER_DATABASE_URL: must be a URL"),
+        ("nonsense", 2, "REBALANCER_DATABASE_URL: expected a URL"),
         ("mysql://host/db", 2, "database: expected the path of a file"),
         ("sqlite:////nowhere/at/all.db", 1, "did not answer; try again (unable to open database"),
         ("postgresql://nobody@127.0.0.1:1/nowhere", 1, "did not answer; try again (connection fa"),
@@ -243,7 +243,9 @@ def test_out_and_in_again_is_the_same(store, keep, register, write, tmp_path):
     # Into another database.
     (tmp_path / "rebalancer.db").rename(tmp_path / "before.db")
     assert store("db", "upgrade").code == 0
-    assert store("portfolio", "list", *ADA).refused("nobody is registered as ada@example.org")
+    assert store("portfolio", "list", *ADA).refused(
+        "no user is registered as ada@example.org", "user create"
+    )
     write("again.jsonl", exported)
     assert register("ada@example.org").code == 0
     assert store("portfolio", "import", "again.jsonl", *ADA).code == 0
@@ -276,9 +278,9 @@ def test_each_failure_is_named_and_the_others_go_on(store, write):
     for failure, (line, fragment) in zip(
         failures,
         [
-            (3, "cash_flow: the portfolio plans a cash flow"),
+            (3, "cash_flow: a planned cash flow cannot be imported"),
             (5, "targets.Z: is unknown"),
-            (7, "id: mine is kept already"),
+            (7, "a portfolio with the id mine exists"),
             (9, "cash: is finer than 0.01"),
             (11, "name: expected text"),
             (13, "cash: must be more than zero"),
@@ -295,7 +297,9 @@ def test_each_failure_is_named_and_the_others_go_on(store, write):
     assert again.json["failed"][0]["line"] == 1
     assert len(store("portfolio", "list", "--json").json) == 2
     assert store("portfolio", "import", "missing.json", *ADA).refused("cannot read missing.json")
-    assert store("portfolio", "import", "single.json", "--owner", "x").refused("nobody is")
+    assert store("portfolio", "import", "single.json", "--owner", "x").refused(
+        "no user is registered as x"
+    )
 
 
 def test_what_is_kept_is_shown(store, keep):
@@ -328,7 +332,7 @@ def test_what_is_kept_is_shown(store, keep):
 def test_a_long_list_is_cut_and_goes_on(store, keep):
     ids = sorted(keep(*(PORTFOLIO | {"id": str(number)} for number in range(5))))
     table = store("portfolio", "list", "--limit", "3").stdout
-    assert f"There are more: --after {ids[2]}" in table and ids[3] not in table
+    assert f"To list more, add --after {ids[2]}" in table and ids[3] not in table
     rest = store("portfolio", "list", "--limit", "3", "--after", ids[2], "--json").json
     assert [one["id"] for one in rest] == ids[3:]
 
@@ -351,7 +355,12 @@ def test_a_proposal_is_made_kept_and_accepted(store, keep, write):
     (id,) = keep(PORTFOLIO)
     table = store("propose", id)
     assert (table.code, table.stderr) == (0, "")
-    for text in ("Orders", "Before and after", "What simple rules would do now", "proposed, until"):
+    for text in (
+        "Orders",
+        "Before and after",
+        "What simple rules would trade",
+        "proposed, valid until",
+    ):
         assert text in table.stdout
     (number,) = re.findall("^Proposal ([0-9a-f-]{36}),", table.stdout, re.MULTILINE)
     made = store("propose", id, "--policy", "monthly", "--cash-flow", "250.00", "--json").json
@@ -385,15 +394,17 @@ def test_proposals_that_make_no_sense(store, keep, write):
     missing = str(uuid4())
     assert store("propose", missing).refused(f"there is no portfolio {missing}")
     assert store("propose", id, "--cash", "5").refused(
-        "--cash: only with --holdings; not for a kept"
+        "--cash cannot be given for a stored portfolio"
     )
-    assert store("propose", id, "--input-hash", "x").refused("--input-hash", "not for a kept")
+    assert store("propose", id, "--input-hash", "x").refused(
+        "--input-hash cannot be given for a stored portfolio"
+    )
     assert store("propose", id, "--cash-flow", "lots").refused("cash_flow: expected a decimal")
     assert store("propose", id, "--cash-flow", "0.001").refused("cash_flow: is finer than")
     assert store("propose", id, "--policy", "nope").refused("'nope' is not a policy")
     assert store("propose", id, "--as-of", "2021-02-22").refused("as_of: ", "last entry")
     assert store("accept", missing).refused(f"there is no proposal {missing}")
-    assert store("accept", missing, "--out", "x").refused("out: only with --mode worksheet")
+    assert store("accept", missing, "--out", "x").refused("--out needs --mode worksheet")
     assert store("accept", "x").refused("'x' is not a valid UUID")
     write(id, json.dumps({"cash": "100", "holdings": {}, "targets": {"A": 1}}))
     assert "Proposal" not in store("propose", id).stdout  # a file of this name comes first
@@ -423,10 +434,10 @@ def test_everyone(store, keep):
     [
         ([], "give either --portfolios and --out, or --all"),
         (["--portfolios", "x"], "give either --portfolios and --out, or --all"),
-        (["--all", "--portfolios", "x"], "--portfolios: not with --all"),
-        (["--all", "--out", "x"], "--out: not with --all"),
-        (["--portfolios", "x", "--out", "y", "--json"], "json: only with --all"),
-        (["--all", "--as-of", "2035-01-01"], "within 5 business days"),
+        (["--all", "--portfolios", "x"], "--portfolios cannot be combined with --all"),
+        (["--all", "--out", "x"], "--out cannot be combined with --all"),
+        (["--portfolios", "x", "--out", "y", "--json"], "--json needs --all"),
+        (["--all", "--as-of", "2035-01-01"], "more than 5 business days earlier"),
     ],
     ids=" ".join,
 )

@@ -168,7 +168,8 @@ def test_the_table_is_for_people_and_the_folder_for_one_training(train, tmp_path
         "Training 1 network by PPO on six.csv:",
         "took --worlds 6000 --warm-start 300 --seeds 5",
         "before PPO",
-        "my_ppo@1 is made: it decides wherever a policy is named. It lies in policies/my_ppo-1.",
+        "Trained my_ppo@1, which every command accepts as a policy. It is stored in "
+        "policies/my_ppo-1.",
         "The best rule on the same prices, which a learned policy has to beat: ",
         "  rebalancer policies show my_ppo@1",
     ):
@@ -195,7 +196,7 @@ def test_stopped_and_gone_on_is_the_same_as_never_stopped(train, monkeypatch, tm
     monkeypatch.setattr(training._Learner, "segment", stopping)
     done = train(*options, "--name", "again")
     assert (done.code, done.stdout) == (130, "")
-    assert "goes on from the last checkpoint in training/again" in done.stderr
+    assert "continues from the last checkpoint in training/again" in done.stderr
     assert not (tmp_path / "policies" / "again-1").exists()
     made = train(*options, "--name", "again").json
     assert begun == [0, 1, 1, 2]  # the first segment was not done again
@@ -232,7 +233,7 @@ def test_ctrl_c_ends_every_process_at_once(closes, tmp_path, everybody):
         _, stderr = command.communicate(timeout=20)
         assert command.returncode == 130
         assert stderr == (
-            "Stopped. The same command goes on from the last checkpoint in training/my_ppo.\n"
+            "Stopped. The same command continues from the last checkpoint in training/my_ppo.\n"
             "Interrupted.\n"
         )
         with pytest.raises(ProcessLookupError):  # no worker is left

@@ -113,7 +113,7 @@ def _start(folder: Path, env: dict[str, str], started: list[Any], options: Any) 
         )
     started.append(process)
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("Working on a job at a time"), log.read_text()
+    assert process.stdout.readline().startswith("Working on one job at a time"), log.read_text()
     return Working(process, log)
 
 

@@ -6,7 +6,6 @@ from rebalancer.domain.errors import RebalancerError
 
 REMEDIES = {
     "file_unreadable": "Check the path and its permissions.",
-    "invalid_setting": "See .env.example for all settings.",
     "job_not_found": "Run `rebalancer jobs list` to see all jobs.",
     "malformed_targets": 'Write --targets "SPY=0.6,AGG=0.4", or name a JSON file.',
     "package_missing": "Install it, and run the command again.",
@@ -15,7 +14,7 @@ REMEDIES = {
     "portfolio_not_found": "Run `rebalancer portfolio list` to see all portfolios.",
     "prices_not_imported": "Run `rebalancer market import`.",
     "run_interrupted": "Continue with --resume.",
-    "schema_outdated": "Run `rebalancer db upgrade`.",
+    "schema_outdated": "Run `rebalancer db upgrade`, or `rebalancer serve --upgrade`.",
     "targets_missing": 'Give --targets "SPY=0.6,AGG=0.4", or name a JSON file.',
     "unknown_policy": "Run `rebalancer policies` to see all policies.",
     "user_not_found": "Run `rebalancer user create --email ADDRESS` to register a user.",

@@ -156,7 +156,7 @@ def batch(
             advance=advance,
         )
     click.echo(
-        f"{out}: {tally.lines} portfolios: {tally.proposed} proposed, {tally.nothing} with "
+        f"{out}: {tally.lines} portfolios, {tally.proposed} proposed, {tally.nothing} with "
         f"nothing to do, {tally.failed} failed",
         err=True,
     )

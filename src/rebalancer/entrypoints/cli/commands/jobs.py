@@ -69,7 +69,7 @@ def list_(state: str | None, kind: str | None, limit: int, as_json: bool) -> Non
         screen.print("No jobs found.")
         return
     table = wide_table(
-        screen, "Jobs", ("id", "kind", "state", "created", "error"), ("done", "attempts")
+        screen, "Jobs", ("id", "kind", "state", "created", "error"), ("done", "tries")
     )
     for job in found:
         created = job.created.strftime("%Y-%m-%d %H:%M")

@@ -342,7 +342,7 @@ def _value_before(portfolio: Portfolio, terms: RebalanceContext) -> float:
 def _compare_simple_rules(comparison: Comparison, currency: str) -> Any:
     from rich.table import Table
 
-    table = Table(title="Proposals of simple rules", title_justify="left")
+    table = Table(title="What simple rules would trade", title_justify="left")
     table.add_column("policy")
     for heading in ("orders", "turnover", f"cost {currency}", "distance after"):
         table.add_column(heading, justify="right")
