@@ -416,7 +416,7 @@ def valkey() -> Iterator[Valkey]:
 def test_jobs_survive_a_queue_that_forgets_and_two_workers_do_each_once(empty, tmp_path, valkey):
     traces, name = Traces(tmp_path), uuid4().hex
     with database(tmp_path, empty) as (url, work), ExitStack() as stack:
-        runner = QueuedJobs(valkey.url, name=name, patience=1.0)
+        runner = QueuedJobs(valkey.url, name=name, timeout=1.0)
         stack.callback(runner.close)
         jobs = [kept(work, a_job("plain")) for _ in range(12)]
         for job in jobs[:8]:
@@ -454,7 +454,7 @@ def test_a_delivery_that_its_worker_took_to_the_grave_is_made_again(empty, tmp_p
         with redis.Redis.from_url(redis_url) as client:  # as a worker does, which dies then
             assert client.lmove(f"saq:{name}:queued", f"saq:{name}:active")
         hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, timeout=60)
-        stack.enter_context(working(work, hands, QUICK, redis_url, name=name, tidy=1))
+        stack.enter_context(working(work, hands, QUICK, redis_url, name=name, sweep_interval=1))
         recover = RecoverJobs(work, runner, now, QUICK)
 
         def ended_at_last(job: Job) -> bool:

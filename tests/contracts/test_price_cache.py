@@ -237,7 +237,7 @@ def _never_heard_of_again(url: str, prefix: str, told: Any) -> None:
         return OFFER
 
     with connected(url, prefix=prefix) as connection:
-        RedisPriceCache(connection, patience=1.0).get("1", read)
+        RedisPriceCache(connection, read_timeout=1.0).get("1", read)
 
 
 def test_whoever_waits_for_one_who_dies_reads_for_themselves(
@@ -263,7 +263,7 @@ def test_whoever_waits_too_long_reads_for_themselves(
 ) -> None:
     lock = connection.name("market", "1", "lock")
     elsewhere.ask(lambda client: client.set(lock, "somebody", px=60_000))
-    assert RedisPriceCache(connection, patience=0.05).get("1", Source()) is OFFER
+    assert RedisPriceCache(connection, read_timeout=0.05).get("1", Source()) is OFFER
     assert elsewhere.ask(lambda client: client.get(lock)) == b"somebody"
     assert same(RedisPriceCache(elsewhere).get("1", unread), OFFER)  # it is kept all the same
 
@@ -311,7 +311,7 @@ def test_what_is_damaged_is_read_again_and_in_nobodys_way(
     source = Source(doubled())
     asked = "2" if damage is DAMAGE["another revision inside"] else "1"
     assert RedisPriceCache(elsewhere).get(asked, source) is source.offer
-    elsewhere.breaker.check()  # it is there, whatever it says
+    elsewhere.check()  # it is there, whatever it says
     if damage is not DAMAGE["a lock of another kind"]:
         assert same(RedisPriceCache(connection).get(asked, unread), doubled())
 

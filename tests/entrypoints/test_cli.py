@@ -300,7 +300,7 @@ def test_a_url_that_nobody_can_use_is_refused_before_anything_runs(
         rebalancer("db", "upgrade")
     done = rebalancer(*arguments, env={name: url})
     assert done.code == 2, done
-    assert f"{name}: expected a URL such as" in done.stderr
+    assert f"{name}: " in done.stderr
     assert "Listening" not in done.stdout and "Working" not in done.stdout
     assert not any(part in done.stdout + done.stderr for part in ("s3", "cr3t", "soon"))
 

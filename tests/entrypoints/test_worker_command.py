@@ -210,9 +210,9 @@ def test_a_worker_without_grace_puts_its_job_back(place: Place, how):
 def test_a_worker_waits_for_redis(place: Place):
     place.queue.kill()
     worker = place.start()
-    awaited_line(worker, "Redis is away")
+    awaited_line(worker, "Redis is unavailable")
     place.queue.start()
-    awaited_line(worker, "Redis is back")
+    awaited_line(worker, "Redis answers again")
     job = place.submit(SHORT)
     assert ended(place.work, job).state is JobState.SUCCEEDED
     lost = kept(place.work, Job.new(BACKTEST, SHORT.kept(), id=uuid4(), owner=None, now=now()))

@@ -24,10 +24,10 @@ def retry_while_unavailable(
     longest_wait: float = 5.0,
     on_error: Callable[[Unavailable], None] = lambda _: None,
 ) -> T:
-    """Call a function until it answers, with exponential backoff and jitter.
+    """Repeat a call that raises Unavailable, with exponential backoff and jitter.
 
     Args:
-        call: The function; it must be safe to repeat.
+        call: Safe to repeat.
         timeout: Seconds after the first call; no retry starts later.
         first_wait: Seconds before the second call.
         longest_wait: Maximum seconds between two calls.
@@ -43,28 +43,16 @@ def retry_while_unavailable(
         return isinstance(error, Unavailable)
 
     stamina.instrumentation.set_on_retry_hooks(())  # callers log outages themselves
-    retry = stamina.RetryingCaller(
-        attempts=None,
-        timeout=timeout,
-        wait_initial=first_wait,
-        wait_max=longest_wait,
-        wait_jitter=first_wait,
-    )
+    waits = {"wait_initial": first_wait, "wait_max": longest_wait, "wait_jitter": first_wait}
+    retry = stamina.RetryingCaller(attempts=None, timeout=timeout, **waits)
     return retry(is_transient, call)
 
 
 class OutageLog:
-    """Log that a dependency is away, once at the beginning and once at the end of an outage.
-
-    Args:
-        log: Logger.
-        away: Message for the beginning; the error follows it.
-        back: Message for the end.
-    """
+    """Log the beginning and the end of an outage, each once."""
 
     def __init__(self, log: logging.Logger, away: str, back: str) -> None:
-        self._log = log
-        self._away, self._back = away, back
+        self._log, self._away, self._back = log, away, back
         self._lasts = False
 
     def failed(self, error: BaseException) -> None:
@@ -84,78 +72,56 @@ class CircuitBreaker:
     """Fail fast while a server is down; after each pause one caller tries again.
 
     Args:
-        message: Message of the error that callers get meanwhile.
+        error: Makes the error that callers get meanwhile.
+        is_outage: Whether an error means that the server did not answer.
         pause: Seconds after a failure in which no caller asks the server.
         trial: Seconds that the one caller has before the next may try.
-        log: Log of outages; None: the caller logs them.
+        log: Log of outages.
         clock: Monotonic seconds.
     """
 
     def __init__(
         self,
-        message: str,
+        error: Callable[[], Unavailable],
+        is_outage: Callable[[BaseException], bool],
         *,
         pause: float = 1.0,
         trial: float = 1.0,
         log: OutageLog | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._message = message
+        self._error, self._is_outage = error, is_outage
         self._pause, self._trial = pause, trial
         self._log, self._clock = log, clock
         self._lock = Lock()
-        self._is_open = False
-        self._next_trial = 0.0
-
-    def check(self) -> None:
-        """Let the caller ask the server.
-
-        Raises:
-            Unavailable: the server failed a moment ago, or another caller tries it now.
-        """
-        if not self._is_open:
-            return
-        with self._lock:
-            now = self._clock()
-            if now < self._next_trial:
-                raise Unavailable(self._message)
-            self._next_trial = now + self._trial
-
-    def failed(self, error: BaseException) -> None:
-        """Record that the server did not answer."""
-        with self._lock:
-            self._is_open = True
-            self._next_trial = self._clock() + self._pause
-            if self._log is not None:
-                self._log.failed(error)
-
-    def succeeded(self) -> bool:
-        """Record an answer; return whether it ends an outage."""
-        if not self._is_open:
-            return False
-        with self._lock:
-            was_open, self._is_open, self._next_trial = self._is_open, False, 0.0
-            if self._log is not None:
-                self._log.succeeded()
-        return was_open
+        self._next_trial: float | None = None
+        """None while the server answers."""
 
     @contextmanager
-    def guard(self, is_outage: Callable[[BaseException], bool]) -> Iterator[None]:
-        """Ask the server in this block, unless it is down.
-
-        Args:
-            is_outage: Whether an error means that the server did not answer.
-
-        Raises:
-            Unavailable: as `check`.
-        """
-        self.check()
+    def guard(self) -> Iterator[None]:
+        """Ask the server in this block, unless it is down."""
+        if self._next_trial is not None:
+            with self._lock:
+                now = self._clock()
+                if self._next_trial is not None:
+                    if now < self._next_trial:
+                        raise self._error()
+                    self._next_trial = now + self._trial
         try:
             yield
         except BaseException as error:
-            if is_outage(error):
-                self.failed(error)
-            else:
-                self.succeeded()
+            self._record(error)
             raise
-        self.succeeded()
+        self._record(None)
+
+    def _record(self, error: BaseException | None) -> None:
+        if error is not None and self._is_outage(error):
+            with self._lock:
+                self._next_trial = self._clock() + self._pause
+                if self._log is not None:
+                    self._log.failed(error)
+        elif self._next_trial is not None:
+            with self._lock:
+                self._next_trial = None
+                if self._log is not None:
+                    self._log.succeeded()

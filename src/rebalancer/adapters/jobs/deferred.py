@@ -1,4 +1,4 @@
-"""Jobs that are left to others."""
+"""Jobs that other processes run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rebalancer.domain.jobs.job import Job
 
 @attrs.frozen
 class DeferredJobs:
-    """For a process that ends soon: who recovers jobs finds what waits in the store by itself."""
+    """For short-lived processes; a worker polls the database."""
 
     def submit(self, job: Job) -> None:
         """See `JobRunner.submit`."""

@@ -1,4 +1,4 @@
-"""Jobs in this process: the embedded default."""
+"""Jobs in this process: the default without a queue."""
 
 from __future__ import annotations
 
@@ -16,32 +16,30 @@ log = logging.getLogger("rebalancer.jobs")
 
 
 class InProcessJobs:
-    """A few jobs at a time, in the order in which they were submitted."""
+    """Runs a few jobs at a time, in order of submission."""
 
     def __init__(
         self,
-        do: Callable[[UUID], Job | None],
+        claim: Callable[[UUID], Job | None],
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         at_once: int = 1,
         waiting: int = 100,
     ) -> None:
-        """Start with nothing to do.
+        """Create the queue.
 
         Args:
-            do: Does one job, and gives it back if it is to be delivered again; what it raises is
-                logged.
-            clock: What time it is.
-            at_once: How many run side by side.
-            waiting: How many more may wait.
+            claim: Runs a job; returns it if it must be delivered again. Its errors are logged.
+            clock: Current time.
+            at_once: Maximum number of jobs that run in parallel.
+            waiting: Maximum number of further jobs.
         """
-        self._do = do
-        self._clock = clock
+        self._claim, self._clock = claim, clock
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="job")
-        self._most = at_once + waiting
-        self._known: dict[tuple[UUID, datetime], threading.Timer | None] = {}
+        self._capacity = at_once + waiting
+        self._deliveries: dict[tuple[UUID, datetime], threading.Timer | None] = {}
         self._running: set[Future[Job | None]] = set()
-        # What ends before we have asked to be told calls `_done` in the midst of `_begin`.
+        # Reentrant: a future that is already done calls `_finish` inside `_start`.
         self._lock = threading.RLock()
         self._closed = False
 
@@ -49,61 +47,32 @@ class InProcessJobs:
         """See `JobRunner.submit`."""
         delivery = (job.id, job.due)
         with self._lock:
-            if delivery in self._known:
+            if delivery in self._deliveries:
                 return
-            if self._closed or len(self._known) >= self._most:
-                raise Unavailable("too many jobs are waiting; try again in a minute")
+            if self._closed or len(self._deliveries) >= self._capacity:
+                raise Unavailable(
+                    "too many jobs are waiting; try again in a minute", code="job_queue_full"
+                )
+            self._deliveries[delivery] = None
             early = (job.due - self._clock()).total_seconds()
             if early <= 0:
-                self._known[delivery] = None
-                self._begin(delivery)
-                return
-            timer = threading.Timer(early, self._due, [delivery])
-            timer.daemon = True
-            self._known[delivery] = timer
-            timer.start()
-
-    def _due(self, delivery: tuple[UUID, datetime]) -> None:
-        with self._lock:
-            if not self._closed:
-                self._known[delivery] = None
-                self._begin(delivery)
-
-    def _begin(self, delivery: tuple[UUID, datetime]) -> None:
-        future = self._pool.submit(self._do, delivery[0])
-        self._running.add(future)
-        future.add_done_callback(lambda done: self._done(delivery, done))
-
-    def _done(self, delivery: tuple[UUID, datetime], future: Future[Job | None]) -> None:
-        with self._lock:
-            self._known.pop(delivery, None)
-            self._running.discard(future)
-        if future.cancelled():
-            return
-        error = future.exception()
-        if isinstance(error, Unavailable):
-            log.warning("job %s waits: %s", delivery[0], error)
-            return
-        if error is not None:
-            log.error("a job could not be done", exc_info=error)
-            return
-        again = future.result()
-        if again is not None:
-            try:
-                self.submit(again)
-            except Unavailable:
-                log.info("job %s waits until there is room", again.id)
+                self._start(delivery)
+            else:
+                timer = threading.Timer(early, self._start, [delivery])
+                timer.daemon = True
+                self._deliveries[delivery] = timer
+                timer.start()
 
     def close(self, stop: Callable[[], None] = lambda: None, *, grace: float = 0.0) -> None:
-        """Begin nothing more, and leave what waits in the store.
+        """Start no more jobs, and leave the waiting ones in the store.
 
         Args:
-            stop: Has what runs stop; else it is done to the end.
-            grace: Seconds that it may go on before.
+            stop: Releases the running jobs; without it they finish.
+            grace: Seconds that running jobs have before.
         """
         with self._lock:
             self._closed = True
-            timers = [timer for timer in self._known.values() if timer is not None]
+            timers = [timer for timer in self._deliveries.values() if timer is not None]
         for timer in timers:
             timer.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -113,26 +82,51 @@ class InProcessJobs:
         stop()
         self._pool.shutdown(wait=True)
 
+    def _start(self, delivery: tuple[UUID, datetime]) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._deliveries[delivery] = None
+            future = self._pool.submit(self._claim, delivery[0])
+            self._running.add(future)
+            future.add_done_callback(lambda done: self._finish(delivery, done))
+
+    def _finish(self, delivery: tuple[UUID, datetime], future: Future[Job | None]) -> None:
+        with self._lock:
+            self._deliveries.pop(delivery, None)
+            self._running.discard(future)
+        if future.cancelled():
+            return
+        error = future.exception()
+        if isinstance(error, Unavailable):
+            log.warning("job %s waits: %s", delivery[0], error)
+        elif error is not None:
+            log.error("job %s could not be claimed", delivery[0], exc_info=error)
+        elif (again := future.result()) is not None:
+            try:
+                self.submit(again)
+            except Unavailable:
+                log.info("job %s waits until the queue has room", again.id)
+
 
 class InProcessWorker:
-    """Does what waits in the store, for want of a queue; whoever recovers jobs finds it there."""
+    """Runs jobs without a queue; `RecoverJobs` finds them in the store and submits them."""
 
     def __init__(self, jobs: InProcessJobs, stop: Callable[[], None]) -> None:
-        """Prepare to work.
+        """Create the worker.
 
         Args:
-            jobs: Where they run.
-            stop: Has those that run put back.
+            jobs: Runs the jobs.
+            stop: Releases the running jobs.
         """
-        self._jobs = jobs
-        self._stop = stop
-        self._told = threading.Event()
+        self._jobs, self._stop = jobs, stop
+        self._stopped = threading.Event()
 
     def run(self, *, grace: float) -> None:
         """See `Worker.run`."""
-        self._told.wait()
+        self._stopped.wait()
         self._jobs.close(self._stop, grace=grace)
 
     def stop(self) -> None:
         """See `Worker.stop`."""
-        self._told.set()
+        self._stopped.set()

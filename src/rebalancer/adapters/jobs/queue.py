@@ -1,7 +1,6 @@
-"""Jobs on Redis: a SAQ queue delivers them to whichever worker has room.
+"""Jobs on Redis: a SAQ queue delivers them to a worker with room.
 
-Only ids travel, and the store says what is to be done; so the queue may forget everything, or
-deliver twice.
+Only ids travel; the store holds the jobs. So the queue may lose a delivery, or deliver twice.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -27,121 +26,110 @@ from saq import Worker
 from saq.job import Job as Delivery
 from saq.queue.redis import RedisQueue
 
+from rebalancer.application.resilience import OutageLog
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.jobs.job import Job
 
 log = logging.getLogger("rebalancer.jobs")
 
-NAME = "rebalancer"
-"""Of the queue; who shares a server with other deployments gives each another one."""
-
-_GRACE_TO_PUT_BACK = 10.0
-"""Seconds."""
-
-T = TypeVar("T")
-
 _AWAY = (RedisError, OSError, asyncio.TimeoutError)
-_DO = "do"
-_ASK = 1.0
-"""Seconds that taking a delivery waits for one."""
 
-_SOON = 0.1
-"""Seconds after which a job is tried that came a little early."""
+_FUNCTION = "do"
+"""Name that deliveries carry for `QueueWorker._deliver`."""
+
+_DEQUEUE_TIMEOUT = 1.0
+_EARLY_RETRY = 0.1
+"""Seconds after which a delivery that came a little early is tried again."""
 
 
 class QueuedJobs:
-    """Hands jobs to the queue, from any thread; it connects when the first one comes."""
+    """Submits jobs to the queue from any thread; connects with the first job."""
 
-    def __init__(self, url: str, *, name: str = NAME, patience: float = 2.0) -> None:
-        """Prepare to use a server.
+    def __init__(self, url: str, *, name: str = "rebalancer", timeout: float = 2.0) -> None:
+        """Prepare the connection.
 
         Args:
-            url: Of the server.
-            name: Of the queue.
-            patience: Seconds that the server has to answer.
+            url: URL of the Redis server.
+            name: Name of the queue; deployments that share a server use different ones.
+            timeout: Seconds that the server has to answer.
         """
-        self._url = url
-        self._name = name
-        self._patience = patience
+        self._url, self._name, self._timeout = url, name, timeout
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._queue: _Queue | None = None
+        self._connected: tuple[asyncio.AbstractEventLoop, threading.Thread, _Queue] | None = None
 
     def submit(self, job: Job) -> None:
         """See `JobRunner.submit`."""
-        self._ask(lambda queue: queue.deliver(job))
+        loop, _, queue = self._connect()
+        submitted = asyncio.run_coroutine_threadsafe(queue.deliver(job), loop)
+        try:
+            submitted.result(self._timeout)
+        except (*_AWAY, TimeoutError) as error:
+            submitted.cancel()
+            log.warning("the job queue does not answer: %s", str(error) or type(error).__name__)
+            raise Unavailable(
+                "the job queue does not answer; try again", code="job_queue_away"
+            ) from error
 
     def close(self) -> None:
-        """Let the server go."""
+        """Close the connection."""
         with self._lock:
-            loop, thread, queue = self._loop, self._thread, self._queue
-            self._loop = self._thread = self._queue = None
-        if loop is not None and thread is not None and queue is not None:
+            connected, self._connected = self._connected, None
+        if connected is not None:
+            loop, thread, queue = connected
             asyncio.run_coroutine_threadsafe(queue.disconnect(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
 
-    def _ask(self, question: Callable[[_Queue], Coroutine[Any, Any, T]]) -> T:
-        loop, queue = self._connected()
-        asked = asyncio.run_coroutine_threadsafe(question(queue), loop)
-        try:
-            return asked.result(self._patience)
-        except (*_AWAY, TimeoutError) as error:
-            asked.cancel()
-            log.warning("the job queue does not answer: %s", _said(error))
-            raise Unavailable("the job queue does not answer; try again") from error
-
-    def _connected(self) -> tuple[asyncio.AbstractEventLoop, _Queue]:
+    def _connect(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread, _Queue]:
         with self._lock:
-            if self._loop is None or self._queue is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="queue", daemon=True
-                )
-                self._thread.start()
-                self._queue = _Queue(self._url, self._name, self._patience)
-            return self._loop, self._queue
+            if self._connected is None:
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=loop.run_forever, name="queue", daemon=True)
+                thread.start()
+                self._connected = loop, thread, _Queue(self._url, self._name, self._timeout)
+            return self._connected
 
 
 class QueueWorker:
-    """Takes jobs from the queue and has them done, a few side by side."""
+    """Takes jobs from the queue and runs a few of them in parallel."""
 
     def __init__(
         self,
         url: str,
-        do: Callable[[UUID], Job | None],
+        claim: Callable[[UUID], Job | None],
         *,
         stop: Callable[[], None],
         at_once: int = 1,
-        name: str = NAME,
+        name: str = "rebalancer",
         heartbeat: int = 30,
-        tidy: int = 15,
+        sweep_interval: int = 15,
+        timeout: float = 5.0,
+        release_timeout: float = 10.0,
     ) -> None:
-        """Prepare to work.
+        """Create the worker.
 
         Args:
-            url: Of the server.
-            do: Does one job, and gives it back if it is to be delivered again.
-            stop: Has the jobs that are being done put back.
-            at_once: How many are done side by side.
-            name: Of the queue.
-            heartbeat: Seconds after which the queue forgets a delivery that nobody attends to.
-            tidy: How often it looks for such, in seconds.
+            url: URL of the Redis server.
+            claim: Runs a job; returns it if it must be delivered again.
+            stop: Releases the running jobs.
+            at_once: Maximum number of jobs that run in parallel.
+            name: Name of the queue.
+            heartbeat: Seconds after which the queue drops a delivery without a heartbeat.
+            sweep_interval: Seconds between two searches for such deliveries.
+            timeout: Seconds that the server has to answer.
+            release_timeout: Seconds that running jobs have to be released.
         """
-        # It tells of each second without Redis, with a traceback; what matters is told here.
+        # SAQ logs a traceback for each second without Redis; this module logs each outage once.
         logging.getLogger("saq").setLevel(logging.CRITICAL)
-        self._url = url
-        self._name = name
-        self._do = do
-        self._stop = stop
-        self._at_once = at_once
-        self._heartbeat = heartbeat
-        self._tidy = tidy
-        self._told = threading.Event()
+        self._claim, self._stop = claim, stop
+        self._at_once, self._sweep_interval = at_once, sweep_interval
+        self._heartbeat, self._release_timeout = heartbeat, release_timeout
+        self._make_queue = partial(_Queue, url, name, timeout, heartbeat)
+        self._stopped = threading.Event()
         self._wake: Callable[[], object] = lambda: None
-        self._running: set[asyncio.Future[Any]] = set()  # deliveries, and what is done for them
+        self._running: set[asyncio.Future[Any]] = set()
+        """Deliveries, and the threads that run their jobs."""
 
     def run(self, *, grace: float) -> None:
         """See `Worker.run`."""
@@ -150,77 +138,76 @@ class QueueWorker:
 
     def stop(self) -> None:
         """See `Worker.stop`."""
-        self._told.set()
+        self._stopped.set()
         self._wake()
 
     async def _work(self, grace: float) -> None:
-        loop, told = asyncio.get_running_loop(), asyncio.Event()
-        self._wake = lambda: loop.call_soon_threadsafe(told.set)
-        if self._told.is_set():
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(stopped.set)
+        if self._stopped.is_set():
             return
-        self._queue = _Queue(self._url, self._name, patience=5.0, heartbeat=self._heartbeat)
+        self._queue = self._make_queue()
         worker = _Worker(
             self._queue,
-            [(_DO, self._deliver)],
+            [(_FUNCTION, self._deliver)],
             concurrency=self._at_once,
-            dequeue_timeout=_ASK,
-            timers={"schedule": 1, "worker_info": 10, "sweep": self._tidy, "abort": 5},
+            dequeue_timeout=_DEQUEUE_TIMEOUT,
+            timers={"schedule": 1, "worker_info": 10, "sweep": self._sweep_interval, "abort": 5},
         )
         working = asyncio.create_task(worker.start())
         try:
-            await told.wait()
+            await stopped.wait()
             self._queue.closing = True
-            if not await self._rests(grace):
-                log.info("%d jobs are put back", len(self._running))
+            if not await self._is_idle(within=grace):
+                log.info("releasing %d jobs", len(self._running))
                 await asyncio.to_thread(self._stop)
-                await self._rests(_GRACE_TO_PUT_BACK)
+                await self._is_idle(within=self._release_timeout)
         finally:
             self._wake = lambda: None
             await worker.stop()
             await working
             await self._queue.disconnect()
 
-    async def _rests(self, within: float) -> bool:
-        """Whether nothing runs any more."""
+    async def _is_idle(self, within: float) -> bool:
         if self._running:
             await asyncio.wait(self._running, timeout=within)
         return not self._running
 
     async def _deliver(self, context: dict[str, Any], *, id: str) -> None:
-        """What SAQ calls."""
+        """Run the job of a delivery; SAQ calls this."""
         task = asyncio.current_task()
         assert task is not None
-        self._waited_for(task)
-        beat = asyncio.create_task(self._attend(context["job"]))
+        self._track(task)
+        beat = asyncio.create_task(self._beat(context["job"]))
         try:
-            again = await self._done(UUID(id))
+            again = await self._run(UUID(id))
             while again is not None and _key(again) == context["job"].key:
-                # It came early, by our clock. Delivered again under the same name it would count
-                # as being under way still.
-                await asyncio.sleep(max(again.due.timestamp() - time.time(), _SOON))
-                again = None if self._queue.closing else await self._done(again.id)
+                # The delivery came early by this machine's clock. SAQ would take a second delivery
+                # of the same key for the first, which still runs.
+                await asyncio.sleep(max(again.due.timestamp() - time.time(), _EARLY_RETRY))
+                again = None if self._queue.closing else await self._run(again.id)
             if again is not None:
                 await self._queue.deliver(again)
         except Unavailable as error:
             log.warning("job %s waits: %s", id, error)
         except _AWAY as error:
-            log.warning("job %s waits, as Redis is away: %s", id, _said(error))
+            log.warning("job %s waits for Redis: %s", id, str(error) or type(error).__name__)
         except Exception:
-            log.exception("job %s could not be done", id)
+            log.exception("job %s could not be claimed", id)
         finally:
             beat.cancel()
 
-    def _done(self, id: UUID) -> asyncio.Future[Job | None]:
-        """Have it done; that goes on, and is waited for, even if SAQ should give it up."""
-        doing = asyncio.get_running_loop().run_in_executor(self._threads, self._do, id)
-        self._waited_for(doing)
-        return asyncio.shield(doing)
+    def _run(self, id: UUID) -> asyncio.Future[Job | None]:
+        """Run a job in a thread; it goes on, and is waited for, even if SAQ drops the delivery."""
+        running = asyncio.get_running_loop().run_in_executor(self._threads, self._claim, id)
+        self._track(running)
+        return asyncio.shield(running)
 
-    def _waited_for(self, future: asyncio.Future[Any]) -> None:
+    def _track(self, future: asyncio.Future[Any]) -> None:
         self._running.add(future)
         future.add_done_callback(self._running.discard)
 
-    async def _attend(self, delivery: Delivery) -> None:
+    async def _beat(self, delivery: Delivery) -> None:
         while True:
             await asyncio.sleep(self._heartbeat / 4)
             with suppress(*_AWAY):
@@ -228,12 +215,12 @@ class QueueWorker:
 
 
 class _Worker(Worker[Any]):
-    """SAQ's, with signals left to whoever runs it."""
+    """SAQ's worker, without its signal handlers."""
 
-    SIGNALS: list[signal.Signals] = []  # noqa: RUF012  # as SAQ has it
+    SIGNALS: list[signal.Signals] = []  # noqa: RUF012  # as declared by SAQ
 
     async def process(self) -> bool:
-        """One delivery, unless Redis goes away with it: then the store knows what to do."""
+        """Process a delivery; ignore an outage of Redis, as the store has the job."""
         try:
             return bool(await super().process())
         except _AWAY:
@@ -241,32 +228,33 @@ class _Worker(Worker[Any]):
 
 
 class _Queue(RedisQueue):
-    """SAQ's, which knows how a job is delivered, and bears that the server is away."""
+    """SAQ's queue, which survives outages of Redis."""
 
-    def __init__(self, url: str, name: str, patience: float, heartbeat: int = 30) -> None:
+    def __init__(self, url: str, name: str, timeout: float, heartbeat: int = 30) -> None:
         client = Redis.from_url(
             url.replace("valkey", "redis", 1) if url.startswith("valkey") else url,
-            socket_timeout=patience,
-            socket_connect_timeout=patience,
-            retry=Retry(NoBackoff(), 1),  # a connection that a restart has cut is made anew
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 1),  # replaces a connection that a restart has closed
         )
         super().__init__(client, name=name)
         self.closing = False
         self._heartbeat = heartbeat
-        self._away_since: float | None = None
+        self._outage = OutageLog(log, "Redis is unavailable; jobs wait", "Redis answers again")
 
     async def disconnect(self) -> None:
-        """Hang up, whether or not the server is there; we have subscribed to nothing."""
+        """Close the connections, whether or not the server answers; SAQ would unsubscribe first."""
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
     async def deliver(self, job: Job) -> None:
-        """Have a job begun when it is due; once for each time that it waits."""
+        """Deliver a job when it is due, once for each due time."""
+        due = job.due.timestamp()
         await self.enqueue(
-            _DO,
+            _FUNCTION,
             key=_key(job),
-            scheduled=_second(job.due),
-            timeout=0,  # jobs watch over themselves
+            scheduled=math.ceil(due) if due > time.time() else 0,
+            timeout=0,  # jobs have time limits of their own
             heartbeat=self._heartbeat,
             retries=1,
             ttl=-1,
@@ -274,28 +262,23 @@ class _Queue(RedisQueue):
         )
 
     async def sweep(self, lock: int = 60, abort: float = 5.0) -> list[str]:
-        """Forget deliveries that nobody attends to, but for those that end this moment."""
+        """Drop deliveries without a heartbeat, except those that end at this moment."""
         try:
             return list(await super().sweep(lock, abort))
         except (*_AWAY, RuntimeError):
             return []
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Delivery | None:
-        """The next delivery, unless none comes for a while."""
+        """Return the next delivery; None if there is none within the time-out."""
         if self.closing:
             await asyncio.sleep(3600)  # until the worker ends
         try:
             delivery = await super().dequeue(timeout, poll_interval)
         except _AWAY as error:
-            if self._away_since is None:
-                self._away_since = time.monotonic()
-                log.warning("Redis is away, jobs wait for it: %s", _said(error))
-            await asyncio.sleep(_ASK)
+            self._outage.failed(error)
+            await asyncio.sleep(_DEQUEUE_TIMEOUT)
             return None
-        if self._away_since is not None:
-            gone = time.monotonic() - self._away_since
-            log.warning("Redis is back after %.0f s", gone)
-            self._away_since = None
+        self._outage.succeeded()
         if delivery is not None and self.closing:
             await self.retry(delivery, "the worker stops")
             return None
@@ -303,15 +286,5 @@ class _Queue(RedisQueue):
 
 
 def _key(job: Job) -> str:
-    """What a delivery goes by."""
+    """Return the key of a delivery; a job has another one for each due time."""
     return f"{job.id}:{job.due.timestamp():.6f}"
-
-
-def _second(due: datetime) -> int:
-    """When to deliver, in whole seconds since 1970; 0: at once."""
-    seconds = due.timestamp()
-    return math.ceil(seconds) if seconds > time.time() else 0
-
-
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -1,9 +1,8 @@
-"""Connections to MongoDB, what its errors mean to us, and what it is told to check itself."""
+"""Connections to MongoDB, translation of its errors, and schemas that the server checks."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -32,67 +31,56 @@ from pymongo.monitoring import (
     ServerHeartbeatSucceededEvent,
 )
 
+from rebalancer.application.resilience import CircuitBreaker
 from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
 
 log = logging.getLogger("rebalancer.mongo")
 
 Document = dict[str, Any]
 
-PATIENCE = 2.0
-"""Seconds to find a server, and to reach it."""
-
-WRITE_PATIENCE = 5.0
-"""Seconds until most servers of a set have a write."""
-
-OPERATION_TIMEOUT = 60.0
-"""Seconds that the server may leave us without a byte."""
-
-PAUSE = 1.0
-"""Seconds for which readers are spared a server that did not answer."""
-
-USUAL_DATABASE = "rebalancer"
-"""Where the URL names none."""
+DEFAULT_DATABASE = "rebalancer"
+"""Database if the URL names none."""
 
 INVALID, EXISTS, DUPLICATE = 121, 48, 11000
-"""Codes of the server: a document that fails validation; a collection, or a key, that is there."""
+"""Error codes: a document fails validation; a collection exists; a key exists."""
 
 _AWAY = "MongoDB does not answer"
 _HUNG_UP = "operation cancelled"
-"""The driver's words where a client is closed that was just asking how a server is."""
+"""Message of the driver when a client is closed during a heartbeat."""
 
-_UNKNOWN_COMMANDS = {59, 115, 238}
-"""Codes of servers that speak the protocol, and lack a command or an option."""
+_UNSUPPORTED = {59, 115, 238}
+"""Error codes of servers that lack a command or an option."""
 
 
 def connect(
-    url: str, *, patience: float = PATIENCE, operation_timeout: float = OPERATION_TIMEOUT
+    url: str, *, timeout: float = 2.0, write_timeout: float = 5.0, operation_timeout: float = 60.0
 ) -> Database[Document]:
-    """A database, for any number of threads; it is not reached for yet.
+    """Return a database for any number of threads, without connecting yet.
 
-    What is written is there once most servers of a replica set have it on disk. Only such is read,
-    all of it from the same server, since a revision must not be newer than what it is of; no option
-    in the URL changes that. Time limits in the URL take the place of ours.
-
-    The client finds the servers again by itself after they were away. The log says when one does
-    not answer, with the driver's words, and when it does again.
+    A write is acknowledged by a majority of the replica set, from disk. Only such writes are read,
+    from the primary, since a revision must not be newer than its data; options in the URL cannot
+    change that. Time-outs in the URL replace the arguments. The client reconnects by itself.
 
     Args:
         url: ``mongodb://host/name``.
-        patience: See `PATIENCE`.
-        operation_timeout: See `OPERATION_TIMEOUT`.
+        timeout: Seconds to find a server and to connect.
+        write_timeout: Seconds until a majority has a write.
+        operation_timeout: Seconds for which the server may send nothing.
 
     Raises:
-        InvalidRequest: the URL is malformed; it is not quoted, for the password in it.
+        InvalidRequest: the URL is malformed; the message omits it, as it holds a password.
     """
-    limits: dict[str, float] = {
-        "serverSelectionTimeoutMS": patience,
-        "connectTimeoutMS": patience,
-        "wTimeoutMS": WRITE_PATIENCE,
+    limits = {
+        "serverSelectionTimeoutMS": timeout,
+        "connectTimeoutMS": timeout,
+        "wTimeoutMS": write_timeout,
         "socketTimeoutMS": operation_timeout,
     }
-    given = {name.lower() for name, _ in parse_qsl(url.partition("?")[2])}
-    ours: dict[str, Any] = {
-        name: round(seconds * 1000) for name, seconds in limits.items() if name.lower() not in given
+    in_url = {name.lower() for name, _ in parse_qsl(url.partition("?")[2])}
+    timeouts: dict[str, Any] = {
+        name: round(seconds * 1000)
+        for name, seconds in limits.items()
+        if name.lower() not in in_url
     }
     try:
         client: MongoClient[Document] = MongoClient(
@@ -102,150 +90,121 @@ def connect(
             tz_aware=True,
             uuidRepresentation="standard",
             w="majority",
-            journal=True,  # on disk, too
+            journal=True,
             readConcernLevel="majority",
             readPreference="primary",
-            event_listeners=[_Outages()],
-            **ours,
+            event_listeners=[_OutageListener()],
+            **timeouts,
         )
-        return client.get_default_database(USUAL_DATABASE)
+        return client.get_default_database(DEFAULT_DATABASE)
     except (InvalidURI, ConfigurationError, ValueError):
         raise InvalidRequest(
-            "expected a URL such as mongodb://user:password@host/rebalancer, with no other options "
-            "than MongoDB knows",
+            "the MongoDB URL is malformed; use a URL such as "
+            "mongodb://user:password@host/rebalancer with options that MongoDB supports",
             field="REBALANCER_MONGO_URL",
+            code="malformed_mongo_url",
         ) from None
 
 
-class _Outages(ServerHeartbeatListener):
-    """Tells the log when a server goes away, and when it is back: once, however many ask."""
+class _OutageListener(ServerHeartbeatListener):
+    """Logs the beginning and the end of each server's outage, each once."""
 
     def __init__(self) -> None:
         self._away: set[object] = set()
 
     def started(self, event: ServerHeartbeatStartedEvent) -> None:
-        """Nothing is known yet."""
+        """Ignore the start of a heartbeat."""
 
     def succeeded(self, event: ServerHeartbeatSucceededEvent) -> None:
-        """It answers."""
+        """Log the end of an outage."""
         if event.connection_id in self._away:
             self._away.discard(event.connection_id)
             log.warning("MongoDB at %s:%s answers again", *event.connection_id)
 
     def failed(self, event: ServerHeartbeatFailedEvent) -> None:
-        """It does not, or we have hung up."""
+        """Log the beginning of an outage, unless the client was closed."""
         if event.connection_id not in self._away and str(event.reply) != _HUNG_UP:
             self._away.add(event.connection_id)
             log.warning(
-                "MongoDB at %s:%s does not answer: %s", *event.connection_id, _plain(event.reply)
+                "MongoDB at %s:%s does not answer: %s", *event.connection_id, _brief(event.reply)
             )
+
+
+def circuit_breaker(*, pause: float = 1.0, trial: float = 60.0) -> CircuitBreaker:
+    """Return a breaker that makes readers fail fast while MongoDB is down."""
+    return CircuitBreaker(
+        lambda: Unavailable(_AWAY, code="mongo_unavailable"),
+        lambda error: isinstance(error.__cause__, ConnectionFailure),
+        pause=pause,
+        trial=trial,
+    )
 
 
 @contextmanager
 def translated(error: type[Unavailable] = Unavailable) -> Iterator[None]:
-    """Raise what the driver's errors mean to us.
+    """Translate the driver's errors in this block.
 
     Args:
-        error: What to raise where the server did not answer.
+        error: Class of the error if the server did not answer.
 
     Raises:
-        InvalidRequest: the server refuses a document, or it is too large; names the field.
-        Unavailable: it did not answer, or could not do it.
+        InvalidRequest: the server rejects a document, or it is too large; names the field.
+        Unavailable: the server did not answer, or could not do it.
     """
     try:
         yield
     except DocumentTooLarge:
         raise InvalidRequest(
-            "is larger than a document of MongoDB may be, 16 MB; keep fewer or shorter series",
+            "the report is larger than MongoDB's limit of 16 MB; store fewer or shorter series",
             field="report",
+            code="report_too_large",
         ) from None
     except PyMongoError as failed:
-        raise meaning(failed, error) from failed
+        raise translate(failed, error) from failed
     except BSONError as failed:
-        log.warning("MongoDB sent something that cannot be read: %s", failed)
-        raise error("MongoDB sent something that cannot be read") from failed
+        log.warning("MongoDB sent an unreadable document: %s", failed)
+        raise error("MongoDB sent an unreadable document", code="mongo_unreadable") from failed
 
 
-class Outage:
-    """Spares readers the wait for a server that did not answer a moment ago, and their threads.
-
-    One of them tries again after a while; whoever comes meanwhile is told at once.
-
-    Args:
-        pause: Seconds, see `PAUSE`.
-        clock: Seconds; only differences matter.
-    """
-
-    def __init__(
-        self, pause: float = PAUSE, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._pause = pause
-        self._clock = clock
-        self._lock = Lock()
-        self._until: float | None = None
-        """When somebody tries again; None where it answers."""
-
-    @contextmanager
-    def spared(self) -> Iterator[None]:
-        """Do as `translated` does, unless it is known that the server does not answer."""
-        with self._lock:
-            if self._until is not None:
-                if self._clock() < self._until:
-                    raise Unavailable(_AWAY)
-                self._until = self._clock() + OPERATION_TIMEOUT  # it is our turn, for so long
-        away = False
-        try:
-            with translated():
-                yield
-        except Unavailable as error:
-            away = isinstance(error.__cause__, ConnectionFailure)
-            raise
-        finally:
-            with self._lock:
-                self._until = self._clock() + self._pause if away else None
-
-
-def meaning(failed: PyMongoError, error: type[Unavailable] = Unavailable) -> RebalancerError:
-    """What an error of the driver means to us, in words that strangers may read.
-
-    The driver's own name servers and documents; they are for the log.
-    """
+def translate(failed: PyMongoError, error: type[Unavailable] = Unavailable) -> RebalancerError:
+    """Return our error for one of the driver, without names of servers and documents."""
     if isinstance(failed, WriteError) and failed.code == INVALID:
-        return refused(failed.details or {})
+        return rejected_document(failed.details or {})
     if isinstance(
         failed, ConnectionFailure
     ):  # AutoReconnect, ServerSelectionTimeout, NetworkTimeout
-        return error(_AWAY)
+        return error(_AWAY, code="mongo_unavailable")
     details = failed.details if isinstance(failed, BulkWriteError) else {}
     if isinstance(failed, WriteConcernError) or details.get("writeConcernErrors"):
-        return error("MongoDB does not have it on most of its servers yet; try again")
+        return error(
+            "MongoDB has not stored the change on a majority of its servers yet; try again",
+            code="mongo_not_replicated",
+        )
     if isinstance(failed, ExecutionTimeout):
-        return error("MongoDB took too long to answer; try again")
-    log.warning("MongoDB could not do it: %s", _said(failed))
-    return error("MongoDB could not do it; the log says why")
+        return error("MongoDB took too long to answer; try again", code="mongo_timeout")
+    errors = details.get("writeErrors")
+    log.warning("MongoDB failed: %s", errors[0].get("errmsg") if errors else _brief(failed))
+    return error("MongoDB failed; the log states the reason", code="mongo_failed")
 
 
-def _said(failed: PyMongoError) -> str:
-    """Its message without the documents that it is about."""
-    if isinstance(failed, BulkWriteError) and failed.details.get("writeErrors"):
-        return str(failed.details["writeErrors"][0].get("errmsg"))
-    return _plain(failed)
+def _brief(failed: Exception) -> str:
+    """Return the driver's message without its configuration and the server's full answer."""
+    text = str(failed).partition(", full error")[0]
+    return text.partition(", Timeout:")[0].partition(" (configured")[0]
 
 
-def _plain(failed: Exception) -> str:
-    """Its message without what it is configured with, and without the server's whole answer."""
-    said = str(failed).partition(", full error")[0]
-    return said.partition(", Timeout:")[0].partition(" (configured")[0]
+def rejected_document(details: Mapping[str, Any]) -> InvalidRequest:
+    """Return the error for a write that the server's schema rejects; it names the field."""
+    field = _rejected_field(details.get("errInfo", {}).get("details", {}))
+    return InvalidRequest(
+        "MongoDB rejects the value of this field",
+        field=field or "document",
+        code="mongo_rejected_document",
+    )
 
 
-def refused(details: Mapping[str, Any]) -> InvalidRequest:
-    """A write that the server's own check of documents has refused; names the field."""
-    field = _failing(details.get("errInfo", {}).get("details", {}))
-    return InvalidRequest("MongoDB refuses what stands there", field=field or "document")
-
-
-def _failing(details: Any) -> str:
-    """The first field that a server's explanation names, in however deep a nest."""
+def _rejected_field(details: Any) -> str:
+    """Return the first field that a server's nested explanation names."""
     if isinstance(details, Mapping):
         for key in ("propertyName", "missingProperties", "additionalProperties"):
             named = details.get(key)
@@ -255,7 +214,7 @@ def _failing(details: Any) -> str:
                 return str(named[0])
         details = list(details.values())
     if isinstance(details, list):
-        return next((found for each in details if (found := _failing(each))), "")
+        return next((found for each in details if (found := _rejected_field(each))), "")
     return ""
 
 
@@ -265,9 +224,7 @@ def prepare(
     validator: Mapping[str, Any],
     indexes: Sequence[IndexModel] = (),
 ) -> None:
-    """Have the server check documents of a collection itself, and find them by indexes.
-
-    What is there already stays; so does its data, which the check concerns when it changes.
+    """Create a collection with a schema and indexes; existing data stays.
 
     Raises:
         Unavailable: the server did not answer.
@@ -281,7 +238,7 @@ def prepare(
                     raise
                 database.command("collMod", name, validator=validator)
         except OperationFailure as lacking:
-            if lacking.code not in _UNKNOWN_COMMANDS:
+            if lacking.code not in _UNSUPPORTED:
                 raise
             log.warning("MongoDB cannot check documents of %s itself: %s", name, lacking)
         if indexes:
@@ -289,12 +246,12 @@ def prepare(
 
 
 class Preparation:
-    """Makes ready what is written to: once a process, before it writes.
+    """Prepares collections once a process, before its first write.
 
-    A server that was away when the process began may have come with nothing in it.
+    A server that was away when the process started may come back empty.
 
     Args:
-        prepare: Does it, as often as one likes.
+        prepare: Prepares the collections; safe to repeat.
     """
 
     def __init__(self, prepare: Callable[[], None]) -> None:
@@ -303,7 +260,7 @@ class Preparation:
         self._done = False
 
     def __call__(self) -> None:
-        """Do it, whether or not it was done.
+        """Prepare the collections, also a second time.
 
         Raises:
             Unavailable: the server did not answer.
@@ -313,14 +270,13 @@ class Preparation:
             self._done = True
 
     def once(self) -> None:
-        """Do it unless it was done.
+        """Prepare the collections unless this process has done so.
 
         Raises:
-            Unavailable: the server did not answer; the next one tries again.
+            Unavailable: the server did not answer; the next call tries again.
         """
-        if self._done:
-            return
-        with self._lock:
-            if not self._done:
-                self._prepare()
-                self._done = True
+        if not self._done:
+            with self._lock:
+                if not self._done:
+                    self._prepare()
+                    self._done = True

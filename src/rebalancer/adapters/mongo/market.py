@@ -22,7 +22,7 @@ from rebalancer.adapters.mongo.connection import (
     Document,
     Preparation,
     prepare,
-    refused,
+    rejected_document,
     translated,
 )
 from rebalancer.application.ports.market import no_progress
@@ -325,7 +325,7 @@ def _write_unordered(
         errors = failed.details["writeErrors"]
         for error in errors:
             if error["code"] == INVALID:
-                raise refused(error) from None
+                raise rejected_document(error) from None
         if failed.details["writeConcernErrors"] or any(
             error["code"] != DUPLICATE for error in errors
         ):

@@ -13,13 +13,14 @@ from pymongo.database import Database
 
 from rebalancer.adapters.mongo.connection import (
     Document,
-    Outage,
     Preparation,
+    circuit_breaker,
     prepare,
     translated,
 )
 from rebalancer.application.reporting.encoding import check_readable, checked, packed, unpacked
 from rebalancer.application.reporting.report import SCHEMAS, Report
+from rebalancer.application.resilience import CircuitBreaker
 from rebalancer.domain.errors import NotFound
 
 _LATEST = [("created", DESCENDING), ("micros", DESCENDING), ("_id", DESCENDING)]
@@ -56,7 +57,9 @@ class MongoReports:
 
     database: Database[Document]
     schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
-    _outage: Outage = attrs.field(factory=Outage, init=False, eq=False, repr=False)
+    _breaker: CircuitBreaker = attrs.field(
+        factory=circuit_breaker, init=False, eq=False, repr=False
+    )
     _preparation: Preparation = attrs.field(init=False, eq=False, repr=False)
 
     @_preparation.default
@@ -89,10 +92,10 @@ class MongoReports:
 
     def get(self, id: UUID) -> Report:
         """See `Reports.get`."""
-        with self._outage.spared():
+        with self._breaker.guard(), translated():
             found = self.database.reports.find_one({"_id": id})
         if found is None:
-            raise NotFound(f"there is no report {id}")
+            raise NotFound(f"there is no report {id}", code="report_not_found")
         check_readable(id, found["kind"], found["schema"], self.schemas)
         series, dates = unpacked(id, found.get("series"))
         return attrs.evolve(_from_document(found), series=series, dates=dates)

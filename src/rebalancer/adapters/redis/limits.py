@@ -8,15 +8,16 @@ from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
 _MICROSECONDS = 1_000_000
 
 _HIT = """
--- KEYS: of each limit the times, in microseconds, when somebody's requests passed, oldest first.
--- ARGV: of each limit how many may pass, and the window in microseconds.
--- Answers of each how many more may pass, less than 0 if this one may not, and the microseconds
--- until another one may or the window is empty. It is counted if all of them let it pass.
-local told = redis.call('TIME')
-local now = told[1] * 1000000 + told[2]
+-- KEYS: for each limit the times, in microseconds, of the requests that passed, oldest first.
+-- ARGV: for each limit the maximum number of requests, and the window in microseconds.
+-- Returns for each limit the number of requests left, less than 0 if this one must not pass, and
+-- the microseconds until another may pass or the window is empty. The request is counted if all
+-- limits let it pass.
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
 for i, key in ipairs(KEYS) do
     local newest = tonumber(redis.call('LINDEX', key, -1) or 0)
-    if newest > now then  -- the clock was set back: by much, so that they mean nothing, or a little
+    if newest > now then  -- the clock was set back: far, so the times are useless, or a little
         if newest - now > tonumber(ARGV[2 * i]) then redis.call('DEL', key) else now = newest end
     end
 end
@@ -49,37 +50,38 @@ return answer
 
 
 class RedisRateLimits:
-    """The time of each request that passed, in a list for each limit and whoever it is counted for.
+    """Exact sliding windows: the times of the requests that passed, a list for each counter.
 
-    The list says exactly what passed within a window, where two counters would guess; Redis packs
-    it, at some 10 bytes a request where a sorted set takes 100. It is the server's clock that
-    counts, so that those of processes need not agree.
+    Redis packs a list at some 10 bytes a request, where a sorted set takes 100. The server's clock
+    counts, so the clocks of the processes may differ.
 
     Args:
-        connection: To the server.
-        nearby: What counts while it is away.
+        connection: Client.
+        nearby: Rate limits of this process, used while Redis is away.
     """
 
     def __init__(self, connection: AsyncConnection, nearby: RateLimits) -> None:
         self._connection = connection
         self._nearby = nearby
 
-    async def hit(self, *asked: tuple[Limit, str]) -> Verdict:
+    async def hit(self, *counters: tuple[Limit, str]) -> Verdict:
         """See `RateLimits.hit`."""
         name = self._connection.name
-        keys = [name("limits", limit.name, who) for limit, who in asked]
+        keys = [name("limits", limit.name, client) for limit, client in counters]
         numbers = [
             number
-            for limit, _ in asked
+            for limit, _ in counters
             for number in (limit.most, round(limit.window.total_seconds() * _MICROSECONDS))
         ]
         try:
-            told = await self._connection.ask(
+            answer = await self._connection.ask(
                 lambda client: client.register_script(_HIT)(keys, numbers)
             )
         except RedisAway:
-            return await self._nearby.hit(*asked)
+            return await self._nearby.hit(*counters)
         return Verdict.deciding(
             Verdict(limit, remaining >= 0, max(remaining, 0), reset / _MICROSECONDS)
-            for (limit, _), remaining, reset in zip(asked, told[::2], told[1::2], strict=True)
+            for (limit, _), remaining, reset in zip(
+                counters, answer[::2], answer[1::2], strict=True
+            )
         )

@@ -1,4 +1,4 @@
-"""The market, as some process has read it from its store."""
+"""The market snapshot that one process has read from its store, for all processes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,17 @@ from rebalancer.domain.market.bars import MarketSnapshot
 from rebalancer.domain.market.prices import PriceHistory
 
 FORMAT = "1"
-"""Part of the name of what is kept: a version that writes otherwise writes elsewhere."""
+"""Version of the encoding, a part of the key."""
 
-LIFETIME = 86_400.0
-"""Seconds after which what nobody has read anew is gone, as its deployment may be."""
-
-LONGEST_READ = 15.0
-"""Seconds that whoever reads the store has before others do; it may have died."""
-
-_POLL = 0.02
+_POLL_INTERVAL = 0.02
 _PART = 1_000_000
-"""Bytes that are sent at a time: a large market takes longer than a server has to answer."""
+"""Bytes sent at a time: a server may not take a large market within one time-out."""
 
 _DIGEST = sha256().digest_size
 
 
 class _Market(msgspec.Struct, frozen=True, array_like=True):
-    """An offer as MessagePack: days since 1970 as int64, closes row by row as float64."""
+    """A snapshot as MessagePack: days since 1970 as int64, closes row by row as float64."""
 
     revision: str
     symbols: tuple[str, ...]
@@ -45,94 +39,87 @@ class _Market(msgspec.Struct, frozen=True, array_like=True):
 class RedisPriceCache:
     """See `PriceCache`: one entry for each deployment, as large as its market.
 
-    It is a hash of the revision that it was read as of, and of what was read, in parts behind their
-    digest; whoever reads the next revision puts that in its place. Whatever else stands there is
-    nothing, and is replaced likewise.
-
-    Whoever finds nothing takes a lock, which ends by itself, and reads the store. Others wait until
-    that one has found something, has given up, has died or takes too long.
+    The entry is a hash of the revision and of the snapshot, in parts after their digest; the next
+    revision replaces it, and so does a valid snapshot a damaged one. A process that finds none
+    takes a lock that expires, and reads the store; the others wait for the entry, the release of
+    the lock or the end of ``read_timeout``.
 
     Args:
-        connection: To the server.
-        lifetime: Seconds, see `LIFETIME`.
-        patience: Seconds, see `LONGEST_READ`.
+        connection: Client.
+        lifetime: Seconds after which an unused entry expires.
+        read_timeout: Seconds that the process with the lock has to read the store.
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        *,
-        lifetime: float = LIFETIME,
-        patience: float = LONGEST_READ,
+        self, connection: Connection, *, lifetime: float = 86_400.0, read_timeout: float = 15.0
     ) -> None:
         self._connection = connection
-        self._lifetime = lifetime
-        self._patience = patience
+        self._lifetime, self._read_timeout = lifetime, read_timeout
         self._entry = connection.name("market", FORMAT)
         self._lock = connection.name("market", FORMAT, "lock")
 
     def get(self, revision: str, read: Callable[[], MarketSnapshot]) -> MarketSnapshot:
         """See `PriceCache.get`."""
-        ours = uuid4().hex.encode()
+        token = uuid4().hex.encode()
         try:
-            found = self._kept(revision) or self._awaited(revision, ours)
+            found = self._load(revision) or self._wait_for_entry(revision, token)
         except RedisAway:
             return read()
         if found is not None:
             return found
         try:
-            offer = read()
+            snapshot = read()
             with suppress(RedisAway):
-                self._keep(_encoded(revision, offer))
+                self._store(_encode(revision, snapshot))
         finally:
-            self._release(ours)
-        return offer
+            self._unlock(token)
+        return snapshot
 
-    def _kept(self, revision: str) -> MarketSnapshot | None:
-        """What is kept, if it is of this revision and whole."""
+    def _load(self, revision: str) -> MarketSnapshot | None:
+        """Return the entry if it is valid and has this revision."""
         try:
-            told = self._connection.ask(lambda client: client.hget(self._entry, "revision"))
-            if told != revision.encode():
+            stored = self._connection.ask(lambda client: client.hget(self._entry, "revision"))
+            if stored != revision.encode():
                 return None
             parts = self._connection.ask(lambda client: client.hgetall(self._entry))
-        except RedisRejected:  # it is no hash
+        except RedisRejected:  # the key holds no hash
             return None
-        return _decoded(revision, parts)
+        return _decode(revision, parts)
 
-    def _awaited(self, revision: str, ours: bytes) -> MarketSnapshot | None:
-        """What somebody else finds who is reading; None if it is for us to read."""
-        latest = time.monotonic() + self._patience
-        theirs = self._locked(ours)
-        while theirs is not None:
-            time.sleep(_POLL)
-            still = self._connection.ask(lambda client: client.get(self._lock)) == theirs
-            # Asked for after the lock, which is let go after what was read is kept.
-            found = self._kept(revision)
-            if found is not None or not still or time.monotonic() > latest:
+    def _wait_for_entry(self, revision: str, token: bytes) -> MarketSnapshot | None:
+        """Return the entry that another process stores; None if this process must read."""
+        latest = time.monotonic() + self._read_timeout
+        holder = self._take_lock(token)
+        while holder is not None:
+            time.sleep(_POLL_INTERVAL)
+            is_held = self._connection.ask(lambda client: client.get(self._lock)) == holder
+            # Loaded after the look at the lock, which is released after the entry is stored.
+            found = self._load(revision)
+            if found is not None or not is_held or time.monotonic() > latest:
                 return found
-        return self._kept(revision)  # somebody may just have put it there
+        return self._load(revision)  # another process may have stored it just before
 
-    def _locked(self, ours: bytes) -> bytes | None:
-        """Take the lock; None if it is ours, else whose it is."""
-        ends = round(1000 * self._patience)
+    def _take_lock(self, token: bytes) -> bytes | None:
+        """Take the lock; return the token of the holder if another process has it."""
+        expiry = round(1000 * self._read_timeout)
         taken, holder = self._connection.ask(
             lambda client: (
                 client.pipeline(transaction=True)
-                .set(self._lock, ours, nx=True, px=ends)
+                .set(self._lock, token, nx=True, px=expiry)
                 .get(self._lock)
                 .execute()
             )
         )
         return None if taken else holder
 
-    def _release(self, ours: bytes) -> None:
-        """Let others in, unless the lock was not ours, or is no longer."""
+    def _unlock(self, token: bytes) -> None:
+        """Release the lock if this process still holds it."""
         with suppress(RedisAway):
             self._connection.ask(
-                lambda client: client.register_script(_RELEASE)([self._lock], [ours])
+                lambda client: client.register_script(_RELEASE)([self._lock], [token])
             )
 
-    def _keep(self, parts: Mapping[str, bytes]) -> None:
+    def _store(self, parts: Mapping[str, bytes]) -> None:
         self._connection.ask(
             lambda client: (
                 client.pipeline(transaction=True)
@@ -149,37 +136,37 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
 
-def _encoded(revision: str, offer: MarketSnapshot) -> dict[str, bytes]:
-    history = offer.history
+def _encode(revision: str, snapshot: MarketSnapshot) -> dict[str, bytes]:
+    history = snapshot.history
     symbols = () if history is None else history.symbols
     dates = np.empty(0) if history is None else history.dates
     closes = np.empty((0, 0)) if history is None else history.closes
-    told = msgspec.msgpack.encode(
+    encoded = msgspec.msgpack.encode(
         _Market(
             revision,
             symbols,
             np.ascontiguousarray(dates.astype("<i8")).data,
             np.ascontiguousarray(closes.astype("<f8", copy=False)).data,
-            dict(offer.withheld),
+            dict(snapshot.withheld),
         )
     )
-    value = sha256(told).digest() + told
+    value = sha256(encoded).digest() + encoded
     parts = {str(at): value[at : at + _PART] for at in range(0, len(value), _PART)}
     return {"revision": revision.encode(), **parts}
 
 
-def _decoded(revision: str, parts: dict[bytes, bytes]) -> MarketSnapshot | None:
-    """An offer as it was; its digest tells whether it is, so that it is not validated again."""
+def _decode(revision: str, parts: dict[bytes, bytes]) -> MarketSnapshot | None:
+    """Decode an entry; None if it is damaged. A valid digest replaces the validation of prices."""
     parts.pop(b"revision", None)
     try:
         value = b"".join(parts[at] for at in sorted(parts, key=int))
-        digest, told = value[:_DIGEST], memoryview(value)[_DIGEST:]
-        if sha256(told).digest() != digest:
+        digest, encoded = value[:_DIGEST], memoryview(value)[_DIGEST:]
+        if sha256(encoded).digest() != digest:
             return None
-        market = _MARKET.decode(told)
-    except (msgspec.DecodeError, ValueError):  # not ours, though it stands where ours should
+        market = _MARKET.decode(encoded)
+    except (msgspec.DecodeError, ValueError):  # not written by this application
         return None
-    if market.revision != revision:  # it was replaced between two questions
+    if market.revision != revision:  # replaced between two commands
         return None
     if not market.symbols:
         return MarketSnapshot(None, market.withheld)

@@ -1,4 +1,4 @@
-"""Ended logins that all processes know of."""
+"""Revoked sessions that all processes know of."""
 
 from __future__ import annotations
 
@@ -14,29 +14,22 @@ from rebalancer.adapters.redis.connection import AsyncConnection, Command, Conne
 from rebalancer.application.ports.accounts import LocalRevocations
 from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
 
-FRESH = 1.0
-"""Seconds for which a login that had not ended is taken not to have."""
-
-_REMEMBERED = 10_000
-"""Logins of which that is remembered."""
-
-_MILLISECOND = timedelta(milliseconds=1)
-
 
 class RedisRevocations:
-    """A key for each ended login, which goes when no access token of it can be left.
+    """A key for each revoked session, which expires with its last access token.
 
-    A request that somebody signs costs a question to Redis, which doubles what limits cost, unless
-    the answer of less than a second ago will do: of who is busy it does, and what this process has
-    ended itself it knows without. That it tells again whenever Redis has been away, or has begun
-    anew and may have forgotten it.
+    Asking Redis doubles the cost of rate limits, so a session that was valid a moment ago counts
+    as valid. What this process has revoked it knows without Redis, and repeats whenever Redis may
+    have lost it.
 
     Args:
-        connection: To the server, for those who end logins.
-        loop: To the same, for those who ask.
-        nearby: What this process has ended itself, and all that is known while Redis is away.
-        lifetime: How long an access token serves.
-        clock: Seconds; only differences matter.
+        connection: Client for callers that revoke sessions.
+        loop: Client for callers that check sessions.
+        nearby: Sessions revoked by this process, and all that is known while Redis is away.
+        lifetime: Lifetime of an access token.
+        fresh: Seconds for which a session that was valid counts as valid.
+        capacity: Maximum number of valid sessions to remember.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -46,15 +39,15 @@ class RedisRevocations:
         nearby: LocalRevocations,
         *,
         lifetime: timedelta = ACCESS_LIFETIME,
+        fresh: float = 1.0,
+        capacity: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connection = connection
-        self._loop = loop
-        self._nearby = nearby
-        self._lifetime = lifetime
+        self._connection, self._loop, self._nearby = connection, loop, nearby
+        self._lifetime, self._fresh, self._capacity = lifetime, fresh, capacity
         self._clock = clock
-        self._good: OrderedDict[UUID, float] = OrderedDict()
-        connection.breaker.replay(self._told)
+        self._valid_at: OrderedDict[UUID, float] = OrderedDict()
+        connection.breaker.replay(self._commands)
 
     def revoke(self, family: UUID) -> None:
         """See `Revocations.revoke`."""
@@ -68,7 +61,7 @@ class RedisRevocations:
         if await self._nearby.is_revoked(family):
             return True
         now = self._clock()
-        if now < self._good.get(family, float("-inf")) + FRESH:
+        if now < self._valid_at.get(family, float("-inf")) + self._fresh:
             return False
         key = self._key(family)
         try:
@@ -76,17 +69,17 @@ class RedisRevocations:
                 return True
         except RedisAway:
             return False
-        self._good[family] = now
-        self._good.move_to_end(family)
-        if len(self._good) > _REMEMBERED:
-            self._good.popitem(last=False)
+        self._valid_at[family] = now
+        self._valid_at.move_to_end(family)
+        if len(self._valid_at) > self._capacity:
+            self._valid_at.popitem(last=False)
         return False
 
-    def _told(self) -> list[Command]:
-        """What this process has told Redis, or would have."""
+    def _commands(self) -> list[Command]:
+        """Return the commands that store the revocations of this process."""
         return [
-            ("SET", self._key(family), 1, "PX", math.ceil(lasts / _MILLISECOND))
-            for family, lasts in self._nearby.active()
+            ("SET", self._key(family), 1, "PX", math.ceil(left / timedelta(milliseconds=1)))
+            for family, left in self._nearby.active()
         ]
 
     def _key(self, family: UUID) -> str:

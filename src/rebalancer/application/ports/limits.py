@@ -1,4 +1,4 @@
-"""How often somebody may ask."""
+"""Rate limiting."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import attrs
 
 @attrs.frozen
 class Limit:
-    """At most so many requests within any window of time.
+    """A maximum number of requests within any window of time.
 
     Attributes:
         name: What is limited, such as ``login``; limits of one name share their counts.
-        most: Requests, 1 or more.
-        window: Time; of two requests that lie just so far apart, only one is in it.
+        most: Maximum number of requests, 1 or more.
+        window: Length of the half-open window.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Verdict:
     """Whether a request may pass.
 
     Attributes:
-        limit: The limit that decided: of several the one that is nearest to being reached.
-        allowed: Whether it may.
-        remaining: How many more may pass in the window.
-        reset: Seconds until another one may pass, or until the window is empty of what passed.
+        limit: The limit that decided; of several the one nearest to being reached.
+        allowed: Whether the request may pass.
+        remaining: Number of further requests that may pass in the window.
+        reset: Seconds until another request may pass, or until the window is empty.
     """
 
     limit: Limit
@@ -42,7 +42,7 @@ class Verdict:
 
     @classmethod
     def deciding(cls, verdicts: Iterable[Verdict]) -> Verdict:
-        """Of several on one request: a refusal, the longest; else the one that leaves the least."""
+        """Return the longest refusal, else the verdict that leaves the fewest requests."""
         return min(
             verdicts,
             key=lambda one: (one.allowed, one.remaining, -one.reset if not one.allowed else 0.0),
@@ -50,14 +50,13 @@ class Verdict:
 
 
 class RateLimits(Protocol):
-    """Counts of requests over sliding windows, shared by all who ask the same place."""
+    """Counts of requests over sliding windows, shared by all processes that use one server."""
 
-    async def hit(self, *asked: tuple[Limit, str]) -> Verdict:
-        """Count a request against each limit, for somebody each, unless one of them forbids it.
+    async def hit(self, *counters: tuple[Limit, str]) -> Verdict:
+        """Count a request against all counters, or against none if one of them refuses it.
 
-        A request that is refused is counted nowhere. It never fails: where counts cannot be
-        shared, each process keeps its own.
+        This never fails: while counts cannot be shared, each process counts its own requests.
 
         Args:
-            asked: At least one limit, and whom it is counted for; no pair of them twice.
+            counters: One or more distinct pairs of a limit and the client it is counted for.
         """
