@@ -355,7 +355,9 @@ def test_a_report_that_is_too_large_is_told_and_leaves_the_earlier_one(database)
     ],
 )
 def test_a_malformed_url_is_refused_and_not_quoted(url):
-    with pytest.raises(InvalidRequest, match="REBALANCER_MONGO_URL: the MongoDB URL is malformed") as told:
+    with pytest.raises(
+        InvalidRequest, match="REBALANCER_MONGO_URL: the MongoDB URL is malformed"
+    ) as told:
         connect(url)
     assert told.value.__cause__ is None
     assert not any(part in str(told.value) for part in ("s3c", "r3t", "zz", "many"))
