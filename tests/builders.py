@@ -201,7 +201,7 @@ def a_book(
     )
     if limits is None:
         return book
-    none = Limits.none(book)
+    none = attrs.evolve(Limits.none(book), bind=True)
     bounds = {
         name: np.broadcast_to(np.array(value), getattr(none, name).shape)
         for name, value in limits.items()

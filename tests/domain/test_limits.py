@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book, find_columns, open_book
+from rebalancer.domain.portfolio.book import Book, Limits, find_columns, open_book
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.limits import (
     LimitedDecision,
     PortfolioRisk,
-    breaches,
+    find_breaches,
     limit_decision,
 )
 from tests.builders import (
@@ -114,11 +114,12 @@ def targets(found: LimitedDecision) -> np.ndarray:
 
 
 def test_no_limits_change_nothing() -> None:
-    book = attrs.evolve(bounded(2), limits=None)
+    book = bounded(2)
+    book = attrs.evolve(book, limits=Limits.none(book))
     decision = wanting([0.9, 0.1])
     found = limited(decision, book, prices(2, 300))
     assert found.decision is decision
-    assert found.kept == {}
+    assert found.shares == {}
     assert found.forced.tolist() == [False]
     assert found.departure.tolist() == [0]
 
@@ -144,7 +145,7 @@ def test_who_departs_too_far_is_brought_back(
     found = limited(wanting(wanted), book, prices(2, 300))
     assert targets(found) == pytest.approx(nearer)
     assert found.departure == pytest.approx([departure])
-    assert all(kept == 1 for kept in found.kept.values())
+    assert all(kept == 1 for kept in found.shares.values())
 
 
 @pytest.mark.parametrize("most", [0.5, 1.0, np.inf])
@@ -169,21 +170,21 @@ def test_limits_apply_to_what_was_brought_back() -> None:
     found = limited(wanting([0.0, 1.0]), book, prices(2, FEW))
     assert targets(found) == pytest.approx([0.4, 0.5])
     assert found.departure == pytest.approx([0.6])
-    assert found.kept["maximum weight"] == pytest.approx([0.9])
-    assert found.left()[0] == {"maximum weight": pytest.approx(0.9)}
+    assert found.shares["maximum weight"] == pytest.approx([0.9])
+    assert found.reductions()[0] == {"maximum weight": pytest.approx(0.9)}
 
 
 def test_a_maximum_weight_cuts_what_exceeds_it_and_leaves_the_rest_in_cash() -> None:
     found = limited(wanting([0.6, 0.3, 0.1]), bounded(3, max_weight=0.4), prices(3, FEW))
     assert targets(found) == pytest.approx([0.4, 0.3, 0.1])
-    assert found.kept["maximum weight"] == pytest.approx([0.8])
+    assert found.shares["maximum weight"] == pytest.approx([0.8])
 
 
 def test_a_maximum_weight_needs_no_profile() -> None:
     book = bounded(2, max_weight=0.4, profiled=False)
     found = limited(wanting([0.6, 0.3]), book, prices(2, 300))
     assert targets(found) == pytest.approx([0.4, 0.3])
-    assert list(found.kept) == ["maximum weight"]
+    assert list(found.shares) == ["maximum weight"]
     assert not found.forced.any()
 
 
@@ -191,16 +192,16 @@ def test_an_equity_ceiling_scales_equities_and_them_alone() -> None:
     book = bounded(3, equity=[True, True, False], equity_ceiling=0.4)
     found = limited(wanting([0.5, 0.3, 0.2]), book, prices(3, FEW))
     assert targets(found) == pytest.approx([0.25, 0.15, 0.2])
-    assert found.kept["equity ceiling"] == pytest.approx([0.6])
+    assert found.shares["equity ceiling"] == pytest.approx([0.6])
     found = limited(wanting([0.3, 0.1, 0.6]), book, prices(3, FEW))
     assert targets(found) == pytest.approx([0.3, 0.1, 0.6])
-    assert found.kept["equity ceiling"] == pytest.approx([1.0])
+    assert found.shares["equity ceiling"] == pytest.approx([1.0])
 
 
 def test_a_cash_floor_scales_everything() -> None:
     found = limited(wanting([0.6, 0.4]), bounded(2, cash_floor=0.05), prices(2, FEW))
     assert targets(found) == pytest.approx([0.57, 0.38])
-    assert found.kept["cash floor"] == pytest.approx([0.95])
+    assert found.shares["cash floor"] == pytest.approx([0.95])
     found = limited(wanting([0.5, 0.4]), bounded(2, cash_floor=0.05), prices(2, FEW))
     assert targets(found) == pytest.approx([0.5, 0.4])
 
@@ -213,7 +214,7 @@ def test_expected_volatility_scales_everything() -> None:
     book = bounded(2, target_volatility=yearly / 2)
     found = limited(wanting([0.5, 0.3]), book, market)
     assert targets(found) == pytest.approx([0.5 / 1.6, 0.3 / 1.6])
-    assert found.kept["target volatility"] == pytest.approx([1 / 1.6])
+    assert found.shares["target volatility"] == pytest.approx([1 / 1.6])
     assert PortfolioRisk(book, market).volatility(found.decision.targets) == pytest.approx(
         yearly / 2
     )
@@ -228,7 +229,7 @@ def test_the_drawdown_of_the_mix_scales_everything() -> None:
     book = bounded(2, tolerated_drawdown=0.2)
     found = limited(wanting([0.8, 0.2]), book, market)
     assert targets(found) == pytest.approx([0.4, 0.1])
-    assert found.kept["tolerated drawdown"] == pytest.approx([0.5])
+    assert found.shares["tolerated drawdown"] == pytest.approx([0.5])
     assert fall(market, targets(found)) == pytest.approx(0.2)
     shallow = limited(wanting([0.4, 0.6]), book, market)
     assert targets(shallow) == pytest.approx([0.4, 0.6])
@@ -251,28 +252,28 @@ def test_limits_hold_in_turn() -> None:
     )
     found = limited(wanting([0.6, 0.3, 0.1]), book, prices(3, FEW))
     assert targets(found) == pytest.approx([0.125, 0.075, 0.05])
-    assert found.kept["maximum weight"] == pytest.approx([0.9])
-    assert found.kept["equity ceiling"] == pytest.approx([0.5 / 0.9])
-    assert found.kept["cash floor"] == pytest.approx([0.5])
+    assert found.shares["maximum weight"] == pytest.approx([0.9])
+    assert found.shares["equity ceiling"] == pytest.approx([0.5 / 0.9])
+    assert found.shares["cash floor"] == pytest.approx([0.5])
 
 
 def test_limits_are_named() -> None:
     book = bounded(2)
-    assert list(limited(wanting([0.5, 0.5]), book, prices(2, 300)).kept) == KEPT
+    assert list(limited(wanting([0.5, 0.5]), book, prices(2, 300)).shares) == KEPT
     # Without history the two that need an estimate do not apply.
-    assert list(limited(wanting([0.5, 0.5]), book, prices(2, 20)).kept) == [
+    assert list(limited(wanting([0.5, 0.5]), book, prices(2, 20)).shares) == [
         "maximum weight",
         "equity ceiling",
         "cash floor",
     ]
-    assert list(limited(wanting([0.5, 0.5]), book, prices(2, 21)).kept) == KEPT
+    assert list(limited(wanting([0.5, 0.5]), book, prices(2, 21)).shares) == KEPT
 
 
 def test_of_no_targets_all_is_kept() -> None:
     book = bounded(2, max_weight=0.1, cash_floor=0.5, target_volatility=0.01)
     found = limited(wanting([0.0, 0.0]), book, prices(2, 300))
     assert targets(found).tolist() == [0, 0]
-    assert all(kept == 1 for kept in found.kept.values())
+    assert all(kept == 1 for kept in found.shares.values())
 
 
 def test_what_must_not_be_sold_uses_its_part_of_the_limit() -> None:
@@ -312,8 +313,8 @@ def test_what_exceeds_the_risk_that_a_profile_bears(
     assert book.limits is not None
     for rows, answer in ((300, exceeds), (20, False)):
         risk = PortfolioRisk(book, prices(2, rows, volatility=0.01, seed=1))
-        assert risk.exceeds(np.array([[0.5, 0.4]]), book.limits).tolist() == [answer]
-    assert risk.exceeds(np.zeros((1, 2)), book.limits).tolist() == [False]
+        assert risk.exceeds(np.array([[0.5, 0.4]])).tolist() == [answer]
+    assert risk.exceeds(np.zeros((1, 2))).tolist() == [False]
 
 
 def test_exactly_at_the_limit_is_within_it() -> None:
@@ -325,7 +326,7 @@ def test_exactly_at_the_limit_is_within_it() -> None:
     }
     book = bounded(2, values=[50, 40], **exact)
     assert book.limits is not None
-    assert not PortfolioRisk(book, market).exceeds(held, book.limits).any()
+    assert not PortfolioRisk(book, market).exceeds(held).any()
     assert targets(limited(wanting([0.5, 0.4]), book, market)) == pytest.approx([0.5, 0.4])
 
 
@@ -345,7 +346,7 @@ def test_those_who_are_forced_go_to_their_targets_now(band: float | None) -> Non
         cash_band=None if band is None else np.full(2, band),
     )
     book = bounded(2, count=2, cash_floor=0.1)
-    found = limited(wanted, book, prices(2, FEW)).forcing(np.array([True, False]))
+    found = limited(wanted, book, prices(2, FEW)).force(np.array([True, False]))
     assert found.forced.tolist() == found.decision.due.tolist() == [True, False]
     assert found.decision.targets == pytest.approx(0.45)
     if band is None:
@@ -354,7 +355,7 @@ def test_those_who_are_forced_go_to_their_targets_now(band: float | None) -> Non
         assert found.decision.band is not None and found.decision.cash_band is not None
         assert found.decision.band.tolist() == [[0, 0], [band, band]]
         assert found.decision.cash_band.tolist() == [0, band]
-    again = found.forcing(np.array([False, False]))
+    again = found.force(np.array([False, False]))
     assert again.forced.tolist() == [True, False]
 
 
@@ -391,7 +392,7 @@ def of_profile(profile: str | None, wanted: dict[str, float]) -> Portfolio:
 def test_what_targets_exceed(
     profile: str | None, wanted: dict[str, float], exceeded: dict[str, float]
 ) -> None:
-    found = breaches(of_profile(profile, wanted), STILL, CLASSES)
+    found = find_breaches(of_profile(profile, wanted), STILL, CLASSES)
     assert found == {name: pytest.approx(share) for name, share in exceeded.items()}
 
 
@@ -399,19 +400,19 @@ def test_targets_that_move_too_much() -> None:
     swings, still = in_turn(0.01, 301), [100.0] * 301
     market = closes(still, swings, still, still, still, swings)
     yearly = np.tile([0.01, -0.01 / 1.01], 126).std(ddof=1) * np.sqrt(252)
-    found = breaches(of_profile("conservative", {"B": 0.4, "F": 0.3}), market, CLASSES)
+    found = find_breaches(of_profile("conservative", {"B": 0.4, "F": 0.3}), market, CLASSES)
     assert found == {"target volatility": pytest.approx(0.06 / (0.7 * yearly))}
-    assert not breaches(of_profile("conservative", {"B": 0.4, "F": 0.3}), STILL, CLASSES)
-    assert not breaches(of_profile("balanced", {"B": 0.4, "F": 0.3}), market, CLASSES)
+    assert not find_breaches(of_profile("conservative", {"B": 0.4, "F": 0.3}), STILL, CLASSES)
+    assert not find_breaches(of_profile("balanced", {"B": 0.4, "F": 0.3}), market, CLASSES)
 
 
 def test_targets_that_have_fallen_too_deep() -> None:
     # 0.1% a day, every day: no volatility, and a share s of it falls to (1 - s / 1,000)^252.
     falling, still = [100.0 * 0.999**day for day in range(301)], [100.0] * 301
     market = closes(still, falling, still, still, still, falling)
-    found = breaches(of_profile("conservative", {"B": 0.4, "F": 0.4}), market, CLASSES)
+    found = find_breaches(of_profile("conservative", {"B": 0.4, "F": 0.4}), market, CLASSES)
     assert found == {"tolerated drawdown": pytest.approx((1 - 0.88 ** (1 / 252)) / 0.0008)}
-    assert not breaches(of_profile("cautious", {"B": 0.3, "F": 0.4}), market, CLASSES)
+    assert not find_breaches(of_profile("cautious", {"B": 0.3, "F": 0.4}), market, CLASSES)
 
 
 def test_only_the_targets_are_judged() -> None:
@@ -426,13 +427,13 @@ def test_only_the_targets_are_judged() -> None:
         max_departure=0,
         cash_reserve=10_000,
     )
-    assert breaches(portfolio, STILL, CLASSES) == {"maximum weight": pytest.approx(0.875)}
+    assert find_breaches(portfolio, STILL, CLASSES) == {"maximum weight": pytest.approx(0.875)}
 
 
 @pytest.mark.parametrize("profile", [None, "balanced"])
 def test_targets_that_nobody_knows(profile: str | None) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        breaches(of_profile(profile, {"A": 0.1, "Z": 0.1}), STILL, CLASSES)
+        find_breaches(of_profile(profile, {"A": 0.1, "Z": 0.1}), STILL, CLASSES)
     assert caught.value.field == "targets.Z"
 
 
@@ -498,8 +499,8 @@ def test_targets_exceed_nothing_where_no_limit_takes_anything(portfolio: Portfol
     bare = attrs.evolve(portfolio, holdings={}, preferences=a_portfolio().preferences)
     book, _ = open_book([bare], [find_columns(bare, VARIED)], VARIED, CLASSES)
     strategic = Decision(book.targets, np.array([True]))
-    found = breaches(portfolio, VARIED, CLASSES)
-    assert bool(found) == bool(limited(strategic, book, VARIED).left()[0])
+    found = find_breaches(portfolio, VARIED, CLASSES)
+    assert bool(found) == bool(limited(strategic, book, VARIED).reductions()[0])
     assert all(0 <= share < 1 for share in found.values())
     assert portfolio.risk_profile or not found
 
@@ -537,17 +538,17 @@ def test_what_comes_out_keeps_every_limit_and_nothing_grows(
     assert weights.max() <= limits["max_weight"] * slack
     assert weights[0, equity].sum() <= limits["equity_ceiling"] * slack
     assert weights.sum() <= (1 - limits["cash_floor"]) * slack
-    assert list(found.kept) == (KEPT if rows > 20 else [KEPT[0], KEPT[1], KEPT[4]])
-    assert all((kept > 0).all() and (kept <= slack).all() for kept in found.kept.values())
+    assert list(found.shares) == (KEPT if rows > 20 else [KEPT[0], KEPT[1], KEPT[4]])
+    assert all((kept > 0).all() and (kept <= slack).all() for kept in found.shares.values())
     # The shares left by the limits in turn are the share left in all.
-    left = np.prod(list(found.kept.values()))
+    left = np.prod(list(found.shares.values()))
     assert left * wanted.sum() == pytest.approx(weights.sum())
     risk = PortfolioRisk(book, market)
     if risk.known:
         assert risk.volatility(weights)[0] <= limits["target_volatility"] * slack
         assert fall(market, weights[0]) <= limits["tolerated_drawdown"] * slack
         assert book.limits is not None
-        assert not risk.exceeds(weights, book.limits).any()
+        assert not risk.exceeds(weights).any()
     # What keeps the limits is not cut further.
     again = limited(attrs.evolve(found.decision, targets=weights), book, market)
     assert again.decision.targets == pytest.approx(weights, rel=1e-9)

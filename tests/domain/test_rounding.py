@@ -188,7 +188,7 @@ def steps_of(case: Case) -> list[float]:
 
 
 def kept_of(case: Case) -> list[SkipReason]:
-    return [SkipReason(code) for code in case.made.kept[0].tolist()]
+    return [SkipReason(code) for code in case.made.skipped[0].tolist()]
 
 
 # By hand.
@@ -267,7 +267,7 @@ def test_a_reserve_is_kept_by_rounding() -> None:
 def test_orders_under_the_minimum_trade_are_none() -> None:
     case = case_of([10, 10, 10], [45, 28, 20], [0.5, 0.3, 0.2], cash=70, min_trade=30)
     assert steps_of(case) == [5, 0, 0]
-    assert kept_of(case) == [SkipReason.NOTHING, SkipReason.MIN_TRADE, SkipReason.NOTHING]
+    assert kept_of(case) == [SkipReason.NONE, SkipReason.MIN_TRADE, SkipReason.NONE]
 
 
 def test_a_withdrawal_does_not_mind_the_minimum_trade() -> None:
@@ -276,7 +276,7 @@ def test_a_withdrawal_does_not_mind_the_minimum_trade() -> None:
 
 def test_why_a_wanted_trade_became_no_order() -> None:
     case = case_of([1000, 10], [0, 0], [0.3, 0.7], cash=1000)
-    assert kept_of(case) == [SkipReason.STEP, SkipReason.NOTHING]
+    assert kept_of(case) == [SkipReason.STEP, SkipReason.NONE]
     # Nothing pays for one whole share: A's sale is too small to be made.
     case = case_of([90, 60], [1, 0], [0.3, 0.7], cash=0)
     assert steps_of(case) == [-1, 1]
@@ -373,6 +373,6 @@ def test_what_was_wanted_is_left_as_it_is() -> None:
     )
     unprofitable = np.ones((1, 2), dtype=bool)
     made = round_trades(book, wanted, order_rules, case.charges, unprofitable=unprofitable)
-    assert made.kept[0].tolist() == [SkipReason.UNPROFITABLE] * 2
+    assert made.skipped[0].tolist() == [SkipReason.UNPROFITABLE] * 2
     assert np.array_equal(wanted.values, before)
     assert isinstance(book.limits, Limits)

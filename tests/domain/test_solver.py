@@ -302,7 +302,8 @@ def test_limits_that_limit_nothing_change_nothing(data: st.DataObject, model: Co
     book = data.draw(books(flows=False, debits=False))
     decision = data.draw(decisions(book))
     free = solve_trades(book, decision, charges(model))
-    bound = solve_trades(attrs.evolve(book, limits=Limits.none(book)), decision, charges(model))
+    unlimited = attrs.evolve(Limits.none(book), bind=True)
+    bound = solve_trades(attrs.evolve(book, limits=unlimited), decision, charges(model))
     assert bound.values == pytest.approx(free.values, abs=3e-9)
     assert bound.costs == pytest.approx(free.costs, abs=3e-9)
     assert bound.acts.tolist() == free.acts.tolist()
@@ -368,7 +369,7 @@ def padded(book: Book, slots: int) -> Book:
     def wider(array: NDArray[np.generic]) -> NDArray[np.generic]:
         return np.pad(array, ((0, 0), (0, more)))
 
-    limits = book.limits or Limits.none(book)
+    limits = book.limits
     return attrs.evolve(
         book,
         assets=wider(book.assets),
@@ -425,4 +426,5 @@ def test_every_limit_has_a_place_in_these_tests() -> None:
         "cash_floor",
         "target_volatility",
         "tolerated_drawdown",
+        "bind",
     }

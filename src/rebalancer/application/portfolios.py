@@ -21,7 +21,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.rebalancing.lifecycle import Stage, fill_id
-from rebalancer.domain.rebalancing.limits import breaches
+from rebalancer.domain.rebalancing.limits import find_breaches
 
 _ZERO = Decimal(0)
 
@@ -543,7 +543,7 @@ def _entry_id(proposal_id: UUID | None, id: UUID, number: int) -> UUID:
 
 def _check(mandate: Mandate, market: PriceHistory, instruments: InstrumentSource) -> None:
     """Raise unless targets are known, and within the profile's limits or acknowledged."""
-    exceeded = breaches(mandate.over(EMPTY, id="new"), market, instruments.instruments())
+    exceeded = find_breaches(mandate.over(EMPTY, id="new"), market, instruments.instruments())
     if exceeded and not mandate.acknowledge_limits:
         assert mandate.risk_profile is not None
         limits = "; ".join(f"{name} leaves {left:.1%} of them" for name, left in exceeded.items())

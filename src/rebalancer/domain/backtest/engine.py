@@ -85,13 +85,13 @@ class BacktestSettings:
     risk_aversion: float = RISK_PROFILES[DEFAULT_PROFILE].risk_aversion
 
     @property
-    def limits(self) -> Limits | None:
-        """Limits of the portfolio; None if there are no limits."""
+    def limits(self) -> Limits:
+        """Limits of a portfolio, which bind with a profile or a maximum departure."""
+        book = Book.single(len(self.targets), targets=self.targets, cash=0.0, on=_EPOCH)
+        free = Limits.none(book)
         if self.max_departure >= 1 and self.profile is None:
-            return None
-        assets = np.arange(len(self.targets))[None, :]
-        free = Limits.none(Book.single(assets.size, targets=self.targets, cash=0.0, on=_EPOCH))
-        free = attrs.evolve(free, max_departure=np.array([self.max_departure]))
+            return free
+        free = attrs.evolve(free, max_departure=np.array([self.max_departure]), bind=True)
         profile = self.profile
         if profile is None:
             return free
@@ -252,7 +252,7 @@ class _Simulation:
             decision = self.policy.decide(book, history.until(row))
             if row == first:  # buy the full targets; bands apply from the next review on
                 decision = attrs.evolve(decision, band=None, cash_band=None)
-            if limits is None:
+            if not limits.bind:
                 done = solve_trades(book, decision, charges)
             else:
                 risk = PortfolioRisk(book, history.until(row))
@@ -265,7 +265,7 @@ class _Simulation:
             all_trades.append(done)
             settled.append(book)
             at += 1
-            if limits is None and decision.band is not None and self.policy.lookback == 1:
+            if not limits.bind and decision.band is not None and self.policy.lookback == 1:
                 at = self._next_trading_review(book, at, row)
             if at < len(reviews):
                 to = int(reviews[at])
@@ -297,7 +297,7 @@ class _Simulation:
         settings, reviews, money, charges = self.settings, self.reviews, self.money, self._charges
         if self.policy.lookback > 1 or settings.as_live or not charges.proportional:
             return None
-        if settings.limits is not None:
+        if settings.limits.bind:
             return None
         closes = settings.prices.closes
         count, before = len(reviews), reviews[:-1]

@@ -7,12 +7,13 @@ K slots, each slot names a column of the market, and unused slots hold nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows, safe_divide
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -28,20 +29,21 @@ and a portfolio's figures do not depend on its neighbours."""
 
 @attrs.frozen(eq=False)
 class Limits:
-    """Constraints of B portfolios over their K slots. Infinite or zero where there is none.
+    """Constraints of B portfolios over their K slots; infinite or zero where none is set.
 
     Attributes:
-        no_sell: (B, K) never sold.
-        no_buy: (B, K) never bought.
-        reserve: (B,) cash to keep, money.
+        no_sell: (B, K) assets that are never sold.
+        no_buy: (B, K) assets that are never bought.
+        reserve: (B,) cash to hold, money.
         max_turnover: (B,) one-way, fraction of value.
-        max_departure: (B,) of a policy's targets from the strategic ones, one-way.
-        max_weight: (B,) per asset, fraction of value.
+        max_departure: (B,) one-way distance of a policy's targets from the strategic ones.
+        max_weight: (B,) weight of one asset, fraction of value.
         equity: (B, K) assets under the equity ceiling.
         equity_ceiling: (B,) fraction of value.
         cash_floor: (B,) fraction of value.
         target_volatility: (B,) a year.
         tolerated_drawdown: (B,) fraction of value.
+        bind: Whether any of them may bind; False selects the solver's fast path.
     """
 
     no_sell: Bools
@@ -55,35 +57,65 @@ class Limits:
     cash_floor: Floats
     target_volatility: Floats
     tolerated_drawdown: Floats
+    bind: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if not self.bind and (
+            self.no_sell.any()
+            or self.no_buy.any()
+            or self.reserve.any()
+            or self.cash_floor.any()
+            or not all(np.isposinf(getattr(self, name)).all() for name in _CEILINGS)
+        ):
+            raise ValueError("limits that are set must have bind=True")
 
     @classmethod
     def none(cls, book: Book) -> Limits:
-        """Limits of a book that constrain nothing."""
-        zero, infinite = np.zeros(len(book)), np.full(len(book), np.inf)
-        nowhere = np.zeros_like(book.present)
-        return cls(
-            no_sell=nowhere,
-            no_buy=nowhere,
-            reserve=zero,
-            max_turnover=infinite,
-            max_departure=infinite,
-            max_weight=infinite,
-            equity=nowhere,
-            equity_ceiling=infinite,
-            cash_floor=zero,
-            target_volatility=infinite,
-            tolerated_drawdown=infinite,
-        )
+        """Return limits of a book that constrain nothing."""
+        return _no_limits(*book.present.shape)
 
     def only(self, rows: Rows) -> Limits:
-        """Those of some of the portfolios."""
-        fields = attrs.fields_dict(Limits)
-        return Limits(**{name: getattr(self, name)[rows] for name in fields})
+        """Return the limits of some of the portfolios."""
+        if not self.bind:
+            return _no_limits(len(rows), self.no_sell.shape[1])
+        return Limits(**{name: getattr(self, name)[rows] for name in _ARRAYS})
 
     @property
     def profiled(self) -> Bools:
-        """(B,) which portfolios have a risk profile."""
+        """(B,) whether a portfolio has a risk profile."""
         return np.isfinite(self.target_volatility)
+
+
+_ARRAYS = tuple(name for name in attrs.fields_dict(Limits) if name != "bind")
+_CEILINGS = (
+    "max_turnover",
+    "max_departure",
+    "max_weight",
+    "equity_ceiling",
+    "target_volatility",
+    "tolerated_drawdown",
+)
+
+
+@lru_cache(maxsize=1024)
+def _no_limits(portfolios: int, slots: int) -> Limits:
+    """Limits that constrain nothing; cached, because books are sliced in inner loops."""
+    nowhere = np.broadcast_to(np.False_, (portfolios, slots))
+    zero, infinite = np.broadcast_to(0.0, portfolios), np.broadcast_to(np.inf, portfolios)
+    return Limits(
+        no_sell=nowhere,
+        no_buy=nowhere,
+        reserve=zero,
+        max_turnover=infinite,
+        max_departure=infinite,
+        max_weight=infinite,
+        equity=nowhere,
+        equity_ceiling=infinite,
+        cash_floor=zero,
+        target_volatility=infinite,
+        tolerated_drawdown=infinite,
+        bind=False,
+    )
 
 
 def _each(value: str | float, kind: str) -> Any:
@@ -123,7 +155,7 @@ class Book:
     as_of: Dates
     reviewed: Dates
     band: Floats
-    limits: Limits | None = None
+    limits: Limits = attrs.field(default=attrs.Factory(Limits.none, takes_self=True))
     traded: Dates = attrs.field(default=_each("NaT", "datetime64[D]"))
     cost_rate: Floats = attrs.field(default=_each(DEFAULT_BPS * BASIS_POINT, "float64"))
     risk_aversion: Floats = attrs.field(default=_each(UNPROFILED_RISK_AVERSION, "float64"))
@@ -137,8 +169,20 @@ class Book:
         total: Floats = self.cash + self.flow + self.values.sum(axis=1)
         return total
 
+    def weights(self, moved: Floats | float = 0.0) -> Floats:
+        """(B, K) weights after moving money between cash and the assets.
+
+        Args:
+            moved: (B, K) money bought (+) or sold (-).
+        """
+        return safe_divide(self.values + moved, self.total[:, None])
+
     def only(self, rows: Rows) -> Book:
-        """The book of some of the portfolios."""
+        """Return the book of some of the portfolios.
+
+        It is built field by field, as are books elsewhere: in the inner loops of backtests and
+        training, `attrs.evolve` takes longer than the arithmetic.
+        """
         return Book(
             assets=self.assets[rows],
             present=self.present[rows],
@@ -149,7 +193,7 @@ class Book:
             as_of=self.as_of[rows],
             reviewed=self.reviewed[rows],
             band=self.band[rows],
-            limits=None if self.limits is None else self.limits.only(rows),
+            limits=self.limits.only(rows),
             traded=self.traded[rows],
             cost_rate=self.cost_rate[rows],
             risk_aversion=self.risk_aversion[rows],

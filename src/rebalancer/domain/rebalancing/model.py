@@ -16,6 +16,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy, identity
+from rebalancer.domain.portfolio.book import find_columns
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
 
@@ -24,17 +25,55 @@ ALGORITHM = "2"
 
 
 class Side(StrEnum):
-    """Which way an order goes."""
+    """Direction of an order."""
 
     BUY = "buy"
     SELL = "sell"
 
 
 class Status(StrEnum):
-    """What became of a request for a proposal."""
+    """Whether a proposal has orders."""
 
     PROPOSED = "proposed"
     NOTHING_TO_DO = "nothing_to_do"
+
+
+class ReasonCode(StrEnum):
+    """Why an asset is traded, or why it is not; stable, unlike the texts.
+
+    Values are stored with proposals and returned to clients.
+    """
+
+    # Orders.
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    RESERVE = "reserve"
+    DEBIT = "debit"
+    LIMIT = "limit"
+    CASH_REQUIRED = "cash_required"
+    BOUGHT_WITHIN_BAND = "bought_within_band"
+    SOLD_WITHIN_BAND = "sold_within_band"
+    NOT_TARGETED = "not_targeted"
+    UNDERWEIGHT = "underweight"
+    OVERWEIGHT = "overweight"
+
+    # Assets that are not traded.
+    BELOW_STEP = "below_step"
+    BELOW_MINIMUM_TRADE = "below_minimum_trade"
+    STEP_BELOW_MINIMUM_TRADE = "step_below_minimum_trade"
+    UNPROFITABLE = "unprofitable"
+    NO_CASH = "no_cash"
+    DO_NOT_SELL = "do_not_sell"
+    DO_NOT_BUY = "do_not_buy"
+    AT_TARGET = "at_target"
+    AT_LIMITED_TARGET = "at_limited_target"
+    RESERVE_SHORT = "reserve_short"
+    NEVER_DUE = "never_due"
+    REBALANCED_LATER = "rebalanced_later"
+    NOT_DUE = "not_due"
+    WITHIN_BAND = "within_band"
+    TURNOVER_CAP = "turnover_cap"
+    LEFT_UNCHANGED = "left_unchanged"
 
 
 @attrs.frozen
@@ -42,13 +81,14 @@ class Order:
     """One trade to make.
 
     Attributes:
-        symbol: What.
+        symbol: Asset to trade.
         side: Buy or sell.
-        quantity: How many, > 0, a multiple of the portfolio's step.
+        quantity: Number of shares, > 0, a multiple of the portfolio's step.
         price: The as-of close.
         value: Quantity times price, rounded half-even to the minor unit.
-        cost: All that it costs, rounded alike.
-        reason: Why, in plain language.
+        cost: Cost of the order, rounded in the same way.
+        reason: Why, as a sentence.
+        reason_code: Why, for programs; None in proposals stored before there were codes.
     """
 
     symbol: str
@@ -58,25 +98,33 @@ class Order:
     value: Decimal
     cost: Decimal
     reason: str
+    reason_code: ReasonCode | None = None
 
 
 @attrs.frozen
 class NotTraded:
-    """A held or targeted asset that is not traded, and why not."""
+    """A held or targeted asset that is not traded.
+
+    Attributes:
+        symbol: The asset.
+        reason: Why not, as a sentence.
+        reason_code: Why not, for programs; None in proposals stored before there were codes.
+    """
 
     symbol: str
     reason: str
+    reason_code: ReasonCode | None = None
 
 
 @attrs.frozen
 class Proposal:
-    """The answer for one portfolio.
+    """What one portfolio should trade.
 
     Attributes:
-        portfolio_id: Whose.
+        portfolio_id: The portfolio.
         status: Whether there is something to trade.
         as_of: Day of the closes.
-        policy: Who decided.
+        policy: Name of the policy.
         orders: What to trade, by symbol.
         not_traded: Every other held or targeted asset.
         weights_before: By symbol, of portfolio value before trading; the rest is cash.
@@ -86,10 +134,10 @@ class Proposal:
         cost: Sum of the orders' costs.
         drift_before: One-way distance from the policy's targets, fraction of portfolio value.
         drift_after: The same after the orders.
-        volatility_before: Expected, a year; None when there is too little history.
+        volatility_before: Expected annual volatility; None with too little history.
         volatility_after: The same after the orders.
-        notes: What else a person should know.
-        input_hash: SHA-256 of all that the proposal follows from.
+        notes: Further information on the portfolio, as sentences.
+        input_hash: SHA-256 of all inputs that determine the proposal.
     """
 
     portfolio_id: str
@@ -120,16 +168,31 @@ class Failure:
     input_hash: str
 
 
-@attrs.frozen(slots=False)
-class RebalanceContext:
-    """What proposals follow from, beside the portfolio itself.
+@attrs.frozen
+class PreparedPortfolio:
+    """A portfolio whose inputs have been checked.
 
     Attributes:
-        policy: Who decides.
-        market: Prices up to the as-of close, and nothing later.
-        instruments: Classes and volumes.
-        costs: The price list.
-        currency: Of the prices.
+        portfolio: The portfolio.
+        columns: Column of the market of each of its symbols.
+        input_hash: See `RebalanceContext.input_hash`.
+    """
+
+    portfolio: Portfolio
+    columns: list[int]
+    input_hash: str
+
+
+@attrs.frozen(slots=False)
+class RebalanceContext:
+    """Inputs that all proposals of a book have in common.
+
+    Attributes:
+        policy: Policy to use.
+        market: Prices up to the as-of close.
+        instruments: Asset classes and volumes.
+        costs: Cost model.
+        currency: Currency of the prices.
     """
 
     policy: Policy
@@ -140,7 +203,7 @@ class RebalanceContext:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all of them."""
+        """SHA-256 of the context."""
         listed = sorted(
             (i.symbol, i.asset_class or "", repr(i.daily_volume)) for i in self.instruments
         )
@@ -155,46 +218,104 @@ class RebalanceContext:
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    def prepare(self, portfolio: Portfolio) -> PreparedPortfolio | Failure:
+        """Hash a portfolio's inputs, and check them against the market."""
+        input_hash = self.input_hash(portfolio)
+        try:
+            columns = self._find_columns(portfolio)
+        except InvalidRequest as error:
+            return Failure(portfolio.id, error, input_hash)
+        return PreparedPortfolio(portfolio, columns, input_hash)
+
     def input_hash(self, portfolio: Portfolio) -> str:
-        """SHA-256 of these context and a portfolio; equal inputs give equal proposals."""
-        wishes = portfolio.preferences
+        """SHA-256 of the context and a portfolio; equal inputs give equal proposals."""
+        preferences = portfolio.preferences
         held, targeted = sorted(portfolio.holdings), sorted(portfolio.targets)
         weights = [portfolio.targets[symbol] + 0.0 for symbol in targeted]  # -0.0 is 0.0
         parts = (
             self.digest,
             portfolio.id,
             portfolio.currency.code,
-            _canonical(portfolio.cash),
-            _canonical(portfolio.cash_flow),
+            _canonical_decimal(portfolio.cash),
+            _canonical_decimal(portfolio.cash_flow),
             held,
-            [_canonical(portfolio.holdings[symbol]) for symbol in held],
+            [_canonical_decimal(portfolio.holdings[symbol]) for symbol in held],
             targeted,
-            struct.pack(f"<{len(weights)}d", *weights),  # as text they would take thrice as long
+            struct.pack(f"<{len(weights)}d", *weights),  # three times as fast as text
             attrs.astuple(portfolio.risk_profile) if portfolio.risk_profile else None,
             str(portfolio.last_rebalance),
-            bool(wishes.whole_shares),
-            _canonical(wishes.quantity_step),
-            _canonical(wishes.min_trade),
-            sorted(wishes.do_not_sell),
-            sorted(wishes.do_not_buy),
-            _number(wishes.max_turnover),
-            _canonical(wishes.cash_reserve),
-            _number(wishes.max_weight),
-            _number(wishes.band),
-            _number(wishes.max_departure),
-            bool(wishes.skip_unprofitable),
+            bool(preferences.whole_shares),
+            _canonical_decimal(preferences.quantity_step),
+            _canonical_decimal(preferences.min_trade),
+            sorted(preferences.do_not_sell),
+            sorted(preferences.do_not_buy),
+            _canonical_float(preferences.max_turnover),
+            _canonical_decimal(preferences.cash_reserve),
+            _canonical_float(preferences.max_weight),
+            _canonical_float(preferences.band),
+            _canonical_float(preferences.max_departure),
+            bool(preferences.skip_unprofitable),
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
+    def _find_columns(self, portfolio: Portfolio) -> list[int]:
+        """Find a portfolio's columns of the market, and check its amounts against its value.
 
-def _canonical(number: Decimal) -> str:
-    """One text for equal numbers: 10, 10.0 and 1E+1 alike."""
+        Raises:
+            InvalidRequest: another currency, an unknown symbol, or a flow, debit or reserve above
+                the value.
+        """
+        if portfolio.currency.code != self.currency:
+            raise InvalidRequest(
+                f"{portfolio.currency} differs from the currency of the prices, {self.currency}; "
+                "use one currency, because exchange rates are not supported",
+                field="currency",
+                code="currency_mismatch",
+            )
+        columns = find_columns(portfolio, self.market)
+        reserve = portfolio.preferences.cash_reserve
+        if portfolio.cash >= 0 and portfolio.cash_flow >= 0 and not reserve:
+            return columns
+        closes = self.market.last_closes
+        held = sum(
+            float(portfolio.holdings.get(symbol, 0)) * float(closes[column])
+            for symbol, column in zip(portfolio.symbols, columns, strict=True)
+        )
+        before = float(portfolio.cash) + held
+        total = before + float(portfolio.cash_flow)
+        cent = float(portfolio.currency.minor_unit) / 2
+        if total < -cent and portfolio.cash_flow < 0:
+            raise InvalidRequest(
+                f"a withdrawal of {-portfolio.cash_flow} exceeds the portfolio's value of "
+                f"{before:.2f}; withdraw at most {max(before, 0.0):.2f}",
+                field="cash_flow",
+                code="flow_exceeds_value",
+            )
+        if total < -cent:
+            raise InvalidRequest(
+                f"a debit of {-portfolio.cash} exceeds the value of holdings and cash flow, "
+                f"{total - float(portfolio.cash):.2f}; deposit at least {-total:.2f}",
+                field="cash",
+                code="debit_exceeds_value",
+            )
+        if float(reserve) > total + cent:
+            raise InvalidRequest(
+                f"a reserve of {reserve} exceeds the portfolio's value after the cash flow, "
+                f"{total:.2f}; enter at most {max(total, 0.0):.2f}",
+                field="preferences.cash_reserve",
+                code="reserve_exceeds_value",
+            )
+        return columns
+
+
+def _canonical_decimal(number: Decimal) -> str:
+    """Write equal numbers, such as 10, 10.0 and 1E+1, as the same text."""
     text = str(number)
     if text.isdigit():
         return text
     return format(number.normalize(), "f") if number else "0"
 
 
-def _number(fraction: float | None) -> float | None:
-    """One value for equal fractions: 1 and 1.0, 0.0 and -0.0 alike."""
+def _canonical_float(fraction: float | None) -> float | None:
+    """Return the same value for equal fractions, such as 1 and 1.0, or 0.0 and -0.0."""
     return None if fraction is None else float(fraction) + 0.0

@@ -1,14 +1,14 @@
-"""From trades to orders: whole steps, minimum trades, money: the second stage of rebalancing.
+"""Round trades to orders of whole steps: the second stage of rebalancing.
 
-`rounded` works on a whole book of arrays. It minimises, for each portfolio, the squared weight
+`round_trades` works on a whole book of arrays. It minimises, for each portfolio, the squared weight
 error plus cost,
 
     sum over assets of ((value after - wanted value after) / V)^2 + cost / V,
 
-over the quantities next to the wanted ones, by climbing: it starts from truncated orders that keep
-every constraint, and moves orders to their other neighbour while that improves the sum, what
-improves it most for each unit of money first. When no move that improves it can be paid for, it
-looks for a second move that pays for it. No move makes the sum larger, so it is never worse than
+over the quantities next to the wanted ones, by local search. It starts from truncated orders,
+which satisfy every constraint, and moves orders by a step while that improves the sum: first the
+moves with the largest improvement per unit of money. When cash allows no improving move, it looks
+for a second move that pays for one. No move makes the sum larger, so the result is never worse than
 truncation.
 """
 
@@ -21,24 +21,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Bools, Floats, Rows
-from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
+from rebalancer.domain.portfolio.book import Book, OrderRules
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.rebalancing.solver import Trades
 
 _NEARLY = 1e-9
 """A quantity this close to a whole number of steps is that number."""
 
-_ARITHMETIC = 1e-12
-"""Less than this fraction of portfolio value is no money."""
+_NO_MONEY = 1e-12
+"""Less than this fraction of portfolio value is a rounding error."""
 
 _GAIN = 1e-15
-"""Least improvement of the sum that is worth a move."""
+"""Smallest improvement of the sum for which a move is made."""
 
 _TINY = 1e-200
-"""Stands for no money at all where moves are compared by gain for money."""
+"""Avoids division by zero when moves are ranked by gain per unit of cash."""
 
 _ROUNDS = 50
-"""Most moves, or sets of moves, on the climb; few portfolios make more than five."""
+"""Most rounds of the local search; few portfolios need more than five."""
 
 _HALVINGS = 30
 """Enough to find, to the last step, how much each buy must give up."""
@@ -47,7 +47,7 @@ _HALVINGS = 30
 class SkipReason(IntEnum):
     """Why a wanted trade became no order."""
 
-    NOTHING = 0
+    NONE = 0
     STEP = 1
     MIN_TRADE = 2
     UNPROFITABLE = 3
@@ -59,17 +59,17 @@ class RoundedTrades:
     """Orders of B portfolios as whole numbers of steps.
 
     Attributes:
-        steps: (B, K) number of steps bought (+) or sold (-); whole, unless a sale that must be
-            takes the last fraction of a holding.
+        steps: (B, K) number of steps bought (+) or sold (-); whole, except a forced sale that
+            closes a fractional holding.
         values: (B, K) money bought (+) or sold (-).
         costs: (B, K) money.
-        kept: (B, K) `SkipReason`: why a wanted trade became no order.
+        skipped: (B, K) `SkipReason` of each wanted trade that became no order.
     """
 
     steps: Floats
     values: Floats
     costs: Floats
-    kept: NDArray[np.int8]
+    skipped: NDArray[np.int8]
 
 
 def round_trades(
@@ -81,216 +81,316 @@ def round_trades(
     required: Bools | None = None,
     unprofitable: Bools | None = None,
 ) -> RoundedTrades:
-    """Whole steps for a book's trades.
+    """Round a book's trades to whole steps.
 
     Args:
         book: Portfolios before trading.
-        wanted: What the first stage found.
+        wanted: Trades of the first stage.
         order_rules: Steps, minimum trades and the like.
-        charges: The price list.
-        required: (B, K) sales that a higher constraint than the minimum trade demands; by default
-            those for withdrawals, the reserve and limits.
-        unprofitable: (B, K) trades not worth their cost, left out where a portfolio says so.
+        charges: Costs by slot, or the same for all.
+        required: (B, K) sales that a constraint above the minimum trade demands; by default those
+            for withdrawals, the reserve and limits.
+        unprofitable: (B, K) trades whose cost exceeds their benefit, dropped where a portfolio's
+            rules say so.
     """
-    return _Rounding(book, wanted, order_rules, charges, required, unprofitable).solve()
+    problem, skipped = _prepare(book, wanted, order_rules, charges, required, unprofitable)
+    side, sizes = problem.sales()
+    sizes = problem.improve(side, sizes + problem.buys(side, sizes))
+    bounds = problem.bounds
+    dropped = (sizes == 0) & (problem.trade != 0) & (skipped == SkipReason.NONE)
+    skipped[dropped] = SkipReason.NO_CASH
+    skipped[dropped & (bounds.low == 0)] = SkipReason.STEP
+    too_small = (bounds.low < bounds.least) & (bounds.least > 1)
+    skipped[dropped & too_small] = SkipReason.MIN_TRADE
+    steps = side * sizes
+    values = steps * problem.unit
+    return RoundedTrades(steps, values, charges(np.abs(values)), skipped)
 
 
+@attrs.frozen(eq=False)
+class _Bounds:
+    """Sizes that orders may have, as (B, K) numbers of steps, >= 0.
+
+    Attributes:
+        low: Wanted size, rounded down.
+        high: Wanted size, rounded up.
+        nearly: Tolerance within which a size counts as whole.
+        least: Smallest size that reaches the minimum trade.
+        most: Largest sale: whole steps, or a whole holding where limits may need it.
+        demand: Smallest sale that satisfies limits on weight, class and risk.
+        held: Quantity held.
+    """
+
+    low: Floats
+    high: Floats
+    nearly: Floats
+    least: Floats
+    most: Floats
+    demand: Floats
+    held: Floats
+
+
+@attrs.frozen(eq=False)
+class _Budget:
+    """Money that orders may use, (B,) each.
+
+    Attributes:
+        cash: Cash for buys before any sale, without the reserve and the cash floor.
+        buys: Largest sum of buys within the turnover cap.
+        sells: Largest sum of sales within the turnover cap.
+        needy: Whether sales must pay for something: a withdrawal, the reserve or a limit.
+        cent: Smallest amount of money.
+    """
+
+    cash: Floats
+    buys: Floats
+    sells: Floats
+    needy: Bools
+    cent: Floats
+
+
+def _prepare(
+    book: Book,
+    wanted: Trades,
+    order_rules: OrderRules,
+    charges: CostSchedule,
+    required: Bools | None,
+    unprofitable: Bools | None,
+) -> tuple[_Rounding, NDArray[np.int8]]:
+    """Set up the rounding of a book, and the `SkipReason` of the trades dropped at once."""
+    limits, trade = book.limits, wanted.values
+    value = np.where(wanted.total > 0, wanted.total, 1.0)
+    total = value[:, None]
+    unit = order_rules.prices * order_rules.step[:, None]
+    ceiling = (limits.max_weight[:, None] * total) * (1 + _NEARLY)
+    profiled = limits.profiled[:, None]
+    # Sales that limits demand, then all sales that must be made.
+    above = wanted.trimmed < 0 if required is None else (wanted.trimmed < 0) | required
+    above = (above & profiled) | _above_class_limits(book, value)
+    limited = (trade < 0) & (above | (book.values > ceiling))
+    due = limited | ((trade < 0) & ((wanted.flow < 0) | (wanted.restored < 0)))
+    skipped = np.zeros(trade.shape, dtype=np.int8)
+    if unprofitable is not None:
+        dropped = unprofitable & order_rules.skip_unprofitable[:, None] & ~due
+        skipped[dropped & (trade != 0)] = SkipReason.UNPROFITABLE
+        trade = np.where(dropped, 0.0, trade)
+    size = np.abs(trade) / unit
+    nearly = np.clip(_NO_MONEY * total / unit, _NEARLY, 0.01)
+    low = np.floor(size + nearly)
+    high = np.where(size - low > nearly, low + 1.0, low)
+    min_trade = order_rules.min_trade[:, None]
+    held = order_rules.quantities / order_rules.step[:, None]
+    # A weight limit demands a sale down to the weight; a limit on a class or on risk, all of it.
+    down = np.ceil((book.values - ceiling) / unit)
+    demand = np.where(limited, np.where(above, high, np.minimum(down, high)), 0.0)
+    may_buy = limits.max_turnover * value * (1 + _NEARLY)
+    # (Rounding to the minor unit is settled where money is exact, in settlement.)
+    least_cash = np.maximum(limits.reserve, limits.cash_floor * value)
+    problem = _Rounding(
+        book=book,
+        charges=charges,
+        trade=trade,
+        unit=unit,
+        total=total,
+        ceiling=ceiling,
+        min_trade=min_trade,
+        profiled=profiled,
+        bounds=_Bounds(
+            low=low,
+            high=high,
+            nearly=nearly,
+            least=np.ceil(min_trade / unit - _NEARLY),
+            most=np.where(limited | profiled, held, np.floor(held + _NEARLY)),
+            demand=demand,
+            held=held,
+        ),
+        budget=_Budget(
+            cash=book.cash + book.flow - least_cash + _NO_MONEY * value,
+            buys=may_buy,
+            sells=may_buy - np.minimum(wanted.flow, 0.0).sum(axis=1),
+            needy=np.logical_or.reduce(due, axis=1),
+            cent=order_rules.minor_unit,
+        ),
+    )
+    return problem, skipped
+
+
+def _above_class_limits(book: Book, total: Floats) -> Bools:
+    """(B, K) assets of which a profile's equity ceiling or cash floor allows less than is held."""
+    values, limits = book.values, book.limits
+    equities = np.where(limits.equity, values, 0.0).sum(axis=1)
+    too_many = limits.profiled & (equities > limits.equity_ceiling * total)
+    too_much = limits.profiled & (values.sum(axis=1) > (1 - limits.cash_floor) * total)
+    above: Bools = (limits.equity & too_many[:, None]) | too_much[:, None]
+    return above
+
+
+@attrs.frozen(eq=False)
 class _Rounding:
-    """The work on one book: what must be sold, what can be bought, and then the climb.
+    """Rounding of one book: required sales, then affordable buys, then the local search.
 
-    Sizes are (B, K) numbers of steps, >= 0; which way an order goes is ``side``.
+    Sizes are (B, K) numbers of steps, >= 0. ``side``, (B, K), is 1 for a buy and -1 for a sale.
+
+    Attributes:
+        book: Portfolios before trading.
+        charges: Costs by slot, or the same for all.
+        trade: (B, K) money to buy (+) or to sell (-).
+        unit: (B, K) money that a step is worth.
+        total: (B, 1) V, or 1 for an empty portfolio.
+        ceiling: (B, K) or (B, 1) money that one asset may be worth.
+        min_trade: (B, 1) least value of an order, money.
+        profiled: (B, 1) portfolios with a risk profile: their sales are never rounded down.
+        bounds: Sizes that orders may have.
+        budget: Money that orders may use.
     """
 
-    def __init__(
-        self,
-        book: Book,
-        wanted: Trades,
-        order_rules: OrderRules,
-        charges: CostSchedule,
-        required: Bools | None,
-        unprofitable: Bools | None,
-    ) -> None:
-        self.book, self.limits, self.charges = book, book.limits or Limits.none(book), charges
-        self.total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
-        self.unit = order_rules.prices * order_rules.step[:, None]
-        self.trade = wanted.values
-        self.ceiling = (self.limits.max_weight[:, None] * self.total) * (1 + _NEARLY)
-        self.careful = self.limits.profiled[:, None]
-        above = wanted.trimmed < 0 if required is None else (wanted.trimmed < 0) | required
-        above = (above & self.careful) | self._above_class()
-        limited = (self.trade < 0) & (above | (book.values > self.ceiling))
-        due = limited | ((self.trade < 0) & ((wanted.flow < 0) | (wanted.restored < 0)))
-        self.kept = np.zeros(self.trade.shape, dtype=np.int8)
-        if unprofitable is not None:
-            skipped = unprofitable & order_rules.skip_unprofitable[:, None] & ~due
-            self.kept[skipped & (self.trade != 0)] = SkipReason.UNPROFITABLE
-            self.trade = np.where(skipped, 0.0, self.trade)
-        self.side = np.sign(self.trade)
-        size = np.abs(self.trade) / self.unit
-        self.nearly = np.clip(_ARITHMETIC * self.total / self.unit, _NEARLY, 0.01)
-        self.low = np.floor(size + self.nearly)
-        self.high = np.where(size - self.low > self.nearly, self.low + 1.0, self.low)
-        self.min_trade = order_rules.min_trade[:, None]
-        self.least = np.ceil(self.min_trade / self.unit - _NEARLY)
-        # What may be sold: whole steps, and all of a holding where limits may need it.
-        self.held = order_rules.quantities / order_rules.step[:, None]
-        all_of_it = limited | self.careful
-        self.most = np.where(all_of_it, self.held, np.floor(self.held + _NEARLY))
-        # What limits demand of a sale: down to the weight, or all of it for a class or for risk.
-        down = np.ceil((book.values - self.ceiling) / self.unit)
-        self.demand = np.where(
-            limited, np.where(above, self.high, np.minimum(down, self.high)), 0.0
-        )
-        self.needy = due.any(axis=1)
-        self.may_buy = self.limits.max_turnover * self.total[:, 0] * (1 + _NEARLY)
-        self.may_sell = self.may_buy - np.minimum(wanted.flow, 0.0).sum(axis=1)
-        # (What rounding to the minor unit takes is settled where money is exact: see proposal.py.)
-        keep = np.maximum(self.limits.reserve, self.limits.cash_floor * self.total[:, 0])
-        self.money = book.cash + book.flow - keep + _ARITHMETIC * self.total[:, 0]
-        self.cent = order_rules.minor_unit
+    book: Book
+    charges: CostSchedule
+    trade: Floats
+    unit: Floats
+    total: Floats
+    ceiling: Floats
+    min_trade: Floats
+    profiled: Bools
+    bounds: _Bounds
+    budget: _Budget
 
-    def solve(self) -> RoundedTrades:
-        """Feasible orders, improved while they can be."""
-        sizes = self._sales()
-        sizes = self._climbed(sizes + self._buys(sizes))
-        nothing = (sizes == 0) & (self.trade != 0) & (self.kept == SkipReason.NOTHING)
-        self.kept[nothing] = SkipReason.NO_CASH
-        self.kept[nothing & (self.low == 0)] = SkipReason.STEP
-        self.kept[nothing & (self.low < self.least) & (self.least > 1)] = SkipReason.MIN_TRADE
-        steps = self.side * sizes
-        values = steps * self.unit
-        return RoundedTrades(steps, values, self.charges(np.abs(values)), self.kept)
+    def sales(self) -> tuple[Floats, Floats]:
+        """Choose the sizes of sales: rounded down, but up where a limit demands it.
 
-    def _above_class(self) -> Bools:
-        """(B, K) assets of what a profile's limits on classes and on cash find too much of."""
-        values, limits, total = self.book.values, self.limits, self.total[:, 0]
-        equities = np.where(limits.equity, values, 0.0).sum(axis=1)
-        too_many = self.careful & (equities > limits.equity_ceiling * total)[:, None]
-        too_much = self.careful[:, 0] & (values.sum(axis=1) > (1 - limits.cash_floor) * total)
-        above: Bools = (limits.equity & too_many) | too_much[:, None]
-        return above
-
-    def _worthwhile(self, sizes: Floats) -> Floats:
-        """Orders under the minimum trade are none, unless a limit demands them."""
-        small = sizes * self.unit < self.min_trade - _NEARLY * self.unit
-        return np.where(small & (self.demand == 0), 0.0, sizes)
-
-    def _loss(self, sizes: Floats) -> Floats:
-        """(B, K) squared weight error plus cost."""
-        value = sizes * self.unit
-        error = (self.side * value - self.trade) / self.total
-        loss: Floats = error * error + self.charges(value) / self.total
-        return loss
-
-    def _taken(self, sizes: Floats) -> Floats:
-        """(B,) cash that orders take; below zero when they bring some."""
-        value = sizes * self.unit
-        taken: Floats = (self.side * value + self.charges(value)).sum(axis=1)
-        return taken
-
-    def _sales(self) -> Floats:
-        """(B, K) sizes of sales: rounded down, but up where a limit demands them."""
-        selling = self.side < 0
+        Returns:
+            ``side``, in which a buy becomes a sale if cash must be raised from it, and sizes.
+        """
+        side = np.sign(self.trade)
+        selling = side < 0
         if not selling.any():
-            return np.zeros_like(self.trade)
-        low = np.where(selling, np.minimum(self.low, self.most), 0.0)
-        high = np.where(selling, np.minimum(self.high, self.most), 0.0)
-        demand = np.minimum(self.demand, self.most)
-        sold = np.where(self.careful | (self._loss(high) < self._loss(low)), high, low)
-        sold = self._worthwhile(np.maximum(sold, demand))
-        return self._enough_cash(self._within_turnover(sold, self._worthwhile(low)))
+            return side, np.zeros_like(self.trade)
+        bounds = self.bounds
+        low = np.where(selling, np.minimum(bounds.low, bounds.most), 0.0)
+        high = np.where(selling, np.minimum(bounds.high, bounds.most), 0.0)
+        demand = np.minimum(bounds.demand, bounds.most)
+        up = self.profiled | (self._loss(side, high) < self._loss(side, low))
+        sold = self._without_small(np.maximum(np.where(up, high, low), demand))
+        sold = self._within_turnover(side, sold, self._without_small(low))
+        return self._raise_cash(side, sold)
 
-    def _within_turnover(self, sold: Floats, low: Floats) -> Floats:
-        """Take back, the cheapest first, what rounding up added beyond the turnover cap."""
-        while True:
-            over = (sold * self.unit).sum(axis=1) > self.may_sell
-            takeable = over[:, None] & (sold > low)
-            row = np.flatnonzero(takeable.any(axis=1))
-            if not row.size:
-                return sold
-            price = np.where(takeable, self._loss(low) - self._loss(sold), np.inf)
-            slot = price[row].argmin(axis=1)
-            sold[row, slot] = low[row, slot]
-
-    def _enough_cash(self, sold: Floats) -> Floats:
-        """Sell more until withdrawals and the reserve are paid for: what harms least."""
-        sellable = self.book.present & ~self.limits.no_sell
-        while True:
-            lacks = self.limits.reserve - self.book.cash - self.book.flow + self._taken(sold)
-            lacks = np.where(self.needy & (lacks > self.cent / 2), lacks, 0.0)[:, None]
-            # Enough of each to pay for all, were it sold alone, and no more than there is.
-            value, cost = sold * self.unit, self.charges(sold * self.unit)
-            larger = np.maximum(value + lacks, self.unit)
-            net = np.maximum(1.0 - self.charges(larger) / larger, _NEARLY) * self.unit
-            more = np.minimum(sold + np.maximum(np.ceil(lacks / net), 1.0), self.held)
-            raised = more * self.unit - self.charges(more * self.unit) - (value - cost)
-            possible = sellable & (lacks > 0) & (raised > 0)
-            row = np.flatnonzero(possible.any(axis=1))
-            if not row.size:
-                return sold
-            # What was to be bought is sold after all.
-            error = (more * self.unit + self.trade) / self.total
-            harm = error * error + self.charges(more * self.unit) / self.total - self._loss(sold)
-            useful = np.where(possible, np.minimum(raised, lacks), 1.0)
-            slot = np.where(possible, harm / useful, np.inf)[row].argmin(axis=1)
-            sold[row, slot] = more[row, slot]
-            self.side[row, slot] = -1.0
-
-    def _buys(self, sold: Floats) -> Floats:
+    def buys(self, side: Floats, sold: Floats) -> Floats:
         """(B, K) sizes of buys, rounded down.
 
-        Where sales raise too little for them, each gives up the same amount of money, up to all of
-        it: so the squared error is least.
+        Where sales raise too little, each buy gives up the same amount of money, up to all of it,
+        which makes the squared error least.
         """
-        wanted = np.where(self.side > 0, self.trade, 0.0)
-        spare = np.maximum(self.money - self._taken(sold), 0.0)
+        wanted = np.where(side > 0, self.trade, 0.0)
+        spare = np.maximum(self.budget.cash - self._cash_taken(side, sold), 0.0)
+        bounds = self.bounds
 
-        def bought(row: Rows, less: Floats) -> tuple[Floats, Floats]:
-            """Sizes, and the money that they take."""
+        def buy_less(row: Rows, less: Floats) -> tuple[Floats, Floats]:
+            """Sizes if each buy is smaller by ``less``, and the money that they take."""
             left = np.maximum(wanted[row] - less[:, None], 0.0)
-            sizes = np.floor(left / self.unit[row] + self.nearly[row])
-            sizes = np.where(sizes < self.least[row], 0.0, sizes)
+            sizes = np.floor(left / self.unit[row] + bounds.nearly[row])
+            sizes = np.where(sizes < bounds.least[row], 0.0, sizes)
             value = sizes * self.unit[row]
             return sizes, (value + self.charges.row(row)(value)).sum(axis=1)
 
         row = np.arange(len(sold))
-        sizes, money = bought(row, np.zeros(row.size))
+        sizes, money = buy_less(row, np.zeros(row.size))
         row = np.flatnonzero(money > spare)
         while row.size:
             least, most = np.zeros(row.size), wanted[row].max(axis=1)
             for _ in range(_HALVINGS):
                 middle = (least + most) / 2
-                fits = bought(row, middle)[1] <= spare[row]
+                fits = buy_less(row, middle)[1] <= spare[row]
                 least, most = np.where(fits, least, middle), np.where(fits, middle, most)
-            sizes[row] = bought(row, most * (1 + _NEARLY))[0]
-            # The money of a buy that is none any more goes to the others.
+            sizes[row] = buy_less(row, most * (1 + _NEARLY))[0]
+            # The money of a buy that disappears goes to the others.
             given_up = (sizes[row] == 0) & (wanted[row] >= self.unit[row])
             wanted[row] = np.where(given_up, 0.0, wanted[row])
             row = row[given_up.any(axis=1)]
         return sizes
 
-    def _climbed(self, sizes: Floats) -> Floats:
-        """Sizes after every move that makes the sum smaller."""
-        rows = np.flatnonzero(self.side.any(axis=1))
+    def improve(self, side: Floats, sizes: Floats) -> Floats:
+        """Make moves that reduce the sum until there are no more."""
+        rows = np.flatnonzero(side.any(axis=1))
+        slots = sizes.shape[1]
         for _ in range(_ROUNDS):
             if not rows.size:
                 break
-            moves = self._moves(sizes, rows)
+            moves = self._moves(side, sizes, rows)
             made = moves.affordable()
             stuck = np.flatnonzero(~made.any(axis=1))
             if stuck.size:
-                made[stuck] = moves.of(stuck).paired()
-            slots = sizes.shape[1]
+                made[stuck] = moves.only(stuck).paired()
             sizes[rows] = np.where(made[:, :slots], moves.to[:, :slots], sizes[rows])
             sizes[rows] = np.where(made[:, slots:], moves.to[:, slots:], sizes[rows])
             rows = rows[made.any(axis=1)]
         return sizes
 
-    def _moves(self, sizes: Floats, rows: Rows) -> _Moves:
+    def _without_small(self, sizes: Floats) -> Floats:
+        """Drop orders under the minimum trade, unless a limit demands them."""
+        small = sizes * self.unit < self.min_trade - _NEARLY * self.unit
+        return np.where(small & (self.bounds.demand == 0), 0.0, sizes)
+
+    def _loss(self, side: Floats, sizes: Floats) -> Floats:
+        """(B, K) squared weight error plus cost."""
+        value = sizes * self.unit
+        error = (side * value - self.trade) / self.total
+        loss: Floats = error * error + self.charges(value) / self.total
+        return loss
+
+    def _cash_taken(self, side: Floats, sizes: Floats) -> Floats:
+        """(B,) cash that orders take; negative when they raise cash."""
+        value = sizes * self.unit
+        taken: Floats = (side * value + self.charges(value)).sum(axis=1)
+        return taken
+
+    def _within_turnover(self, side: Floats, sold: Floats, low: Floats) -> Floats:
+        """Undo rounding up that exceeds the turnover cap, the cheapest first."""
+        while True:
+            over = (sold * self.unit).sum(axis=1) > self.budget.sells
+            takeable = over[:, None] & (sold > low)
+            row = np.flatnonzero(takeable.any(axis=1))
+            if not row.size:
+                return sold
+            price = np.where(takeable, self._loss(side, low) - self._loss(side, sold), np.inf)
+            slot = price[row].argmin(axis=1)
+            sold[row, slot] = low[row, slot]
+
+    def _raise_cash(self, side: Floats, sold: Floats) -> tuple[Floats, Floats]:
+        """Sell more, with the least harm, until withdrawals and the reserve are covered.
+
+        Returns:
+            ``side`` and sizes; a buy becomes a sale where its asset is sold after all.
+        """
+        book, budget, held = self.book, self.budget, self.bounds.held
+        sellable = book.present & ~book.limits.no_sell
+        side = side.copy()
+        while True:
+            lacks = book.limits.reserve - book.cash - book.flow + self._cash_taken(side, sold)
+            lacks = np.where(budget.needy & (lacks > budget.cent / 2), lacks, 0.0)[:, None]
+            # Enough of each asset to cover the lack alone, and at most what is held.
+            value, cost = sold * self.unit, self.charges(sold * self.unit)
+            larger = np.maximum(value + lacks, self.unit)
+            net = np.maximum(1.0 - self.charges(larger) / larger, _NEARLY) * self.unit
+            more = np.minimum(sold + np.maximum(np.ceil(lacks / net), 1.0), held)
+            raised = more * self.unit - self.charges(more * self.unit) - (value - cost)
+            possible = sellable & (lacks > 0) & (raised > 0)
+            row = np.flatnonzero(possible.any(axis=1))
+            if not row.size:
+                return side, sold
+            error = (more * self.unit + self.trade) / self.total
+            loss = error * error + self.charges(more * self.unit) / self.total
+            harm = loss - self._loss(side, sold)
+            useful = np.where(possible, np.minimum(raised, lacks), 1.0)
+            slot = np.where(possible, harm / useful, np.inf)[row].argmin(axis=1)
+            sold[row, slot] = more[row, slot]
+            side[row, slot] = -1.0
+
+    def _moves(self, sides: Floats, sizes: Floats, rows: Rows) -> _Moves:
         """One step up and one step down for every order of some portfolios."""
-        side, unit, now = self.side[rows], self.unit[rows], sizes[rows]
+        side, unit, now = sides[rows], self.unit[rows], sizes[rows]
         trade, total, held = self.trade[rows], self.total[rows], self.book.values[rows]
-        least, careful = self.least[rows], self.careful[rows]
+        bounds, budget, profiled = self.bounds, self.budget, self.profiled[rows]
+        least = bounds.least[rows]
         charges = self.charges.row(rows)
 
         def outcome(steps: Floats) -> tuple[Floats, Floats]:
@@ -304,21 +404,21 @@ class _Rounding:
         loss, cash = outcome(now)
         room = np.stack(
             [
-                self.money[rows] - cash.sum(axis=1),
-                self.may_buy[rows] - np.where(buys, now * unit, 0.0).sum(axis=1),
-                self.may_sell[rows] - np.where(sells, now * unit, 0.0).sum(axis=1),
+                budget.cash[rows] - cash.sum(axis=1),
+                budget.buys[rows] - np.where(buys, now * unit, 0.0).sum(axis=1),
+                budget.sells[rows] - np.where(sells, now * unit, 0.0).sum(axis=1),
             ]
         )
-        # A buy far below its wanted size, for want of money, takes what there is in one move.
+        # A buy that lacks much money takes all that is available in one move.
         leap = np.floor(np.minimum(room[0], room[1])[:, None] / (unit + charges(unit)))
-        leap = np.where(buys, np.clip(leap, 1.0, np.maximum(self.low[rows] - now, 1.0)), 1.0)
+        leap = np.where(buys, np.clip(leap, 1.0, np.maximum(bounds.low[rows] - now, 1.0)), 1.0)
         up = np.maximum(np.floor(now) + leap, least)
         down = np.ceil(now) - 1.0
         down = np.where(down < least, 0.0, down)
-        may_rise = buys & (~careful | (up <= self.low[rows]))
+        may_rise = buys & (~profiled | (up <= bounds.low[rows]))
         may_rise &= held + up * unit <= self.ceiling[rows]
-        may_rise |= sells & (up <= self.most[rows])
-        may_fall = buys | (sells & ~careful & (down >= self.demand[rows]))
+        may_rise |= sells & (up <= bounds.most[rows])
+        may_fall = buys | (sells & ~profiled & (down >= bounds.demand[rows]))
         may_fall &= now > 0
         loss_up, cash_up = outcome(up)
         loss_down, cash_down = outcome(down)
@@ -332,8 +432,8 @@ class _Rounding:
                 ),
                 axis=1,
             ),
-            # An order ends beside its wanted size, unless it has to pay for another.
-            proper=np.concatenate((up <= self.high[rows], down >= self.low[rows]), axis=1),
+            # An order ends next to its wanted size, unless it has to pay for another.
+            proper=np.concatenate((up <= bounds.high[rows], down >= bounds.low[rows]), axis=1),
             takes=np.stack(
                 [
                     np.concatenate((cash_up - cash, cash_down - cash), axis=1),
@@ -351,10 +451,10 @@ class _Moves:
 
     Attributes:
         to: (R, M) size after the move.
-        gain: (R, M) by how much it makes the sum smaller; -inf where it is not allowed.
-        proper: (R, M) whether it ends beside the wanted size.
+        gain: (R, M) reduction of the sum; -inf where the move is not allowed.
+        proper: (R, M) whether it ends next to the wanted size.
         takes: (3, R, M) cash, value bought and value sold that it takes.
-        room: (3, R) what there is of them.
+        room: (3, R) available amounts of these.
     """
 
     to: Floats
@@ -363,8 +463,8 @@ class _Moves:
     takes: Floats
     room: Floats
 
-    def of(self, rows: Rows) -> _Moves:
-        """Those of some of the portfolios."""
+    def only(self, rows: Rows) -> _Moves:
+        """Return the moves of some of the portfolios."""
         return _Moves(
             self.to[rows],
             self.gain[rows],
@@ -375,12 +475,12 @@ class _Moves:
 
     @property
     def wanted(self) -> Bools:
-        """(R, M) moves that make the sum smaller."""
+        """(R, M) moves that reduce the sum."""
         return self.proper & (self.gain > _GAIN)
 
     def affordable(self) -> Bools:
-        """(R, M) wanted moves for which there is room together, the best for their money first."""
-        ready = self.wanted & _fits(self.takes, self.room)
+        """(R, M) wanted moves that fit together, the most gain per unit of cash first."""
+        ready = self.wanted & _fit(self.takes, self.room)
         takes = np.where(ready, self.takes, 0.0)
         worth = np.where(ready, self.gain / np.maximum(takes[0], _TINY), -1.0)
         order = np.argsort(-worth, axis=1, kind="stable")
@@ -392,7 +492,7 @@ class _Moves:
         return made
 
     def paired(self) -> Bools:
-        """(R, M) the wanted move that gains most with one that makes room for it, and that one."""
+        """(R, M) the wanted move with the most gain, and a move that makes room for it."""
         count, moves = self.to.shape
         made = np.zeros((count, moves), dtype=bool)
         left = self.wanted
@@ -403,7 +503,7 @@ class _Moves:
             left[rows, first] = False
             gain = self.gain[rows] + self.gain[rows, first][:, None]
             takes = self.takes[:, rows] + self.takes[:, rows, first][:, :, None]
-            possible = _fits(takes, self.room[:, rows])
+            possible = _fit(takes, self.room[:, rows])
             possible &= (gain > _GAIN) & (slot != slot[first][:, None])
             second = np.where(possible, gain, -np.inf).argmax(axis=1)
             found = possible.any(axis=1)
@@ -412,7 +512,7 @@ class _Moves:
         return made
 
 
-def _fits(takes: Floats, room: Floats) -> Bools:
-    """(R, M) whether there is room for moves; what takes none needs none."""
+def _fit(takes: Floats, room: Floats) -> Bools:
+    """(R, M) whether there is room for each move; a move that takes nothing always fits."""
     fits: Bools = np.logical_and.reduce((takes <= 0) | (takes <= room[:, :, None]), axis=0)
     return fits

@@ -11,23 +11,19 @@ from operator import sub
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.portfolio.book import Book, OrderRules
 from rebalancer.domain.portfolio.costs import CostSchedule
-from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.explanations import Reasons
-from rebalancer.domain.rebalancing.limits import LimitedDecision, PortfolioRisk
+from rebalancer.domain.rebalancing.explanations import Explanations, SolvedBook
 from rebalancer.domain.rebalancing.model import (
     NotTraded,
     Order,
+    PreparedPortfolio,
     Proposal,
-    RebalanceContext,
     Side,
     Status,
 )
-from rebalancer.domain.rebalancing.rounding import RoundedTrades
-from rebalancer.domain.rebalancing.solver import Trades
+
+__all__ = ["Settlement", "SolvedBook"]
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 
@@ -35,80 +31,71 @@ _DIGITS = 60
 """Enough for any quantity times any price, exactly."""
 
 
+@attrs.frozen(eq=False)
 class Settlement:
-    """Turns rows of arrays into proposals: where float64 becomes Decimal again."""
+    """Turns the rows of a solved book into proposals.
 
-    def __init__(
-        self,
-        context: RebalanceContext,
-        places: list[list[int]],
-        book: Book,
-        order_rules: OrderRules,
-        charges: CostSchedule,
-        limited: LimitedDecision,
-        wanted: Trades,
-        made: RoundedTrades,
-        yearly_scale: Floats,
-        risk: PortfolioRisk,
-    ) -> None:
-        self.context, self.places, self.book, self.charges = context, places, book, charges
-        self.reasons = Reasons(
-            policy=context.policy,
-            market=context.market,
-            book=book,
-            order_rules=order_rules,
-            limited=limited,
-            wanted=wanted,
-            made=made,
-            yearly_scale=yearly_scale,
+    Attributes:
+        solved: The book after both stages of rebalancing.
+        explanations: Reasons and notes on the rows.
+        exact_rate: Share of traded value that every order costs; None where costs have other parts.
+        steps: (B, K) as in `RoundedTrades`.
+        costs: (B, K) as in `RoundedTrades`.
+        weights: (B, K) before trading.
+        volatility_before: (B,) annual.
+        volatility_after: (B,) annual.
+    """
+
+    solved: SolvedBook
+    explanations: Explanations
+    exact_rate: Decimal | None
+    steps: list[list[float]]
+    costs: list[list[float]]
+    weights: list[list[float]]
+    volatility_before: list[float]
+    volatility_after: list[float]
+
+    @classmethod
+    def of(cls, solved: SolvedBook) -> Settlement:
+        """Convert the arrays that every row needs to lists, once for the book."""
+        book, rounded, risk = solved.book, solved.rounded, solved.risk
+        before = book.weights()
+        return cls(
+            solved=solved,
+            explanations=Explanations.of(solved),
+            exact_rate=_exact_rate(solved.charges),
+            steps=rounded.steps.tolist(),
+            costs=rounded.costs.tolist(),
+            weights=np.round(before, 10).tolist(),
+            volatility_before=risk.volatility(before).tolist(),
+            volatility_after=risk.volatility(book.weights(rounded.values)).tolist(),
         )
-        total = np.where(wanted.total > 0, wanted.total, 1.0)[:, None]
-        before = book.values / total
-        after = (book.values + made.values) / total
-        self.totals = total[:, 0].tolist()
-        self.as_of = context.market.last_date
-        self.rate = _exact_rate(charges)
-        self.steps = made.steps.tolist()
-        self.costs = made.costs.tolist()
-        self.before = np.round(before, 10).tolist()
-        self.volatility_before = risk.volatility(before).tolist()
-        self.volatility_after = risk.volatility(after).tolist()
-        self.aims = self.reasons.aims
-        self.closes: list[list[float]] = order_rules.prices.tolist()
-        self.exact = context.market.exact_closes()
 
-    def prices(self, row: int) -> list[Decimal]:
-        """The as-of closes of a portfolio's assets."""
-        return [self.exact[column] for column in self.places[row]]
-
-    def cost(self, row: int, slot: int, traded: Decimal, known: float | None) -> Decimal:
-        """What an order costs, before rounding, where that is no plain share of traded value."""
-        if known is None:
-            values = np.zeros(self.book.present.shape[1])
-            values[slot] = float(traded)
-            known = float(self.charges.row(row)(values)[slot])
-        return Decimal(repr(round(known, 8)))
-
-    def proposal(self, row: int, portfolio: Portfolio) -> Proposal:
-        """The proposal for one row.
+    def settle(self, row: int) -> Proposal:
+        """Build the proposal of one row.
 
         Raises:
-            InvalidRequest: a withdrawal or a debit cannot be paid from what may be sold.
+            InvalidRequest: permitted sales do not cover a withdrawal or a debit.
         """
         with localcontext(prec=_DIGITS):
-            return self._proposal(row, portfolio)
+            return self._settle(row)
 
-    def _proposal(self, row: int, portfolio: Portfolio) -> Proposal:
-        ticket = _OrderTicket(self, row, portfolio)
-        cash = ticket.balanced()
-        total, closes = self.totals[row], self.closes[row]
-        orders, others = [], []
-        weights_before = dict(zip(portfolio.symbols, self.before[row], strict=False))
+    def _settle(self, row: int) -> Proposal:
+        solved, explanations = self.solved, self.explanations
+        prepared = solved.prepared[row]
+        portfolio = prepared.portfolio
+        ticket = _OrderTicket(self, row, prepared)
+        cash = ticket.balance()
+        total = explanations.totals[row]
+        closes: list[float] = solved.order_rules.prices[row].tolist()
+        orders, not_traded = [], []
+        weights_before = dict(zip(portfolio.symbols, self.weights[row], strict=False))
         weights_after = dict(weights_before)
         bought = sold = cost = _ZERO
         for slot, (symbol, line) in enumerate(zip(portfolio.symbols, ticket.lines, strict=True)):
             if line is None:
-                others.append(NotTraded(symbol, self.reasons.against(row, slot)))
+                code, reason = explanations.explain_no_order(row, slot)
+                not_traded.append(NotTraded(symbol, reason, code))
                 continue
             if line.buys:
                 side = Side.BUY
@@ -119,34 +106,35 @@ class Settlement:
             cost += line.cost
             after = float(line.after) * closes[slot] / total
             weights_after[symbol] = round(after, 10)
-            why = self.reasons.for_order(row, slot, after, line.cost)
+            code, reason = explanations.explain_order(row, slot, after, line.cost)
             orders.append(
-                Order(symbol, side, line.quantity, line.price, line.value, line.cost, why)
+                Order(symbol, side, line.quantity, line.price, line.value, line.cost, reason, code)
             )
+        aims = explanations.aims[row]
         return Proposal(
             portfolio_id=portfolio.id,
             status=Status.PROPOSED if orders else Status.NOTHING_TO_DO,
-            as_of=self.as_of,
-            policy=self.context.policy.name,
+            as_of=solved.context.market.last_date,
+            policy=solved.context.policy.name,
             orders=tuple(orders),
-            not_traded=tuple(others),
+            not_traded=tuple(not_traded),
             weights_before=weights_before,
             weights_after=weights_after,
             cash_after=cash,
             turnover=round(float(max(bought, sold)) / total, 10),
             cost=cost,
-            drift_before=_distance(self.aims[row], weights_before),
-            drift_after=_distance(self.aims[row], weights_after),
-            volatility_before=_known(self.volatility_before[row]),
-            volatility_after=_known(self.volatility_after[row]),
-            notes=tuple(self.reasons.notes(row, portfolio)),
-            input_hash=self.context.input_hash(portfolio),
+            drift_before=_distance(aims, weights_before),
+            drift_after=_distance(aims, weights_after),
+            volatility_before=_rounded_or_none(self.volatility_before[row]),
+            volatility_after=_rounded_or_none(self.volatility_after[row]),
+            notes=tuple(explanations.notes(row, portfolio)),
+            input_hash=prepared.input_hash,
         )
 
 
-@attrs.define  # never changed, but made by the million: frozen costs a microsecond
+@attrs.define  # not frozen: created for every order of a batch, and freezing takes a microsecond
 class _OrderLine:
-    """One order being made."""
+    """One order in exact money."""
 
     buys: bool
     quantity: Decimal
@@ -157,24 +145,29 @@ class _OrderLine:
 
     @property
     def cash(self) -> Decimal:
-        """What it adds to cash."""
+        """Change of cash."""
         return (-self.value if self.buys else self.value) - self.cost
 
 
 class _OrderTicket:
-    """The orders of one portfolio in Decimal, and the cash that they leave."""
+    """The orders of one portfolio in Decimal, and the cash that they leave.
 
-    def __init__(self, desk: Settlement, row: int, portfolio: Portfolio) -> None:
-        self._desk, self._row, self._portfolio = desk, row, portfolio
+    Attributes:
+        lines: The order in each slot; None where nothing is traded.
+    """
+
+    def __init__(self, settlement: Settlement, row: int, prepared: PreparedPortfolio) -> None:
+        self._settlement, self._row = settlement, row
+        self._portfolio = portfolio = prepared.portfolio
         self._step = portfolio.preferences.step
         self._round = portfolio.currency.round
-        held = portfolio.holdings
+        held, exact = portfolio.holdings, settlement.solved.context.market.exact_closes()
         self._held = [held.get(symbol, _ZERO) for symbol in portfolio.symbols]
-        self._prices = desk.prices(row)
+        self._prices = [exact[column] for column in prepared.columns]
         self.lines = [
-            self._ordered(slot, steps, cost) if steps else None
+            self._first_line(slot, steps, cost) if steps else None
             for slot, (_, steps, cost) in enumerate(
-                zip(self._held, desk.steps[row], desk.costs[row], strict=False)
+                zip(self._held, settlement.steps[row], settlement.costs[row], strict=False)
             )
         ]
 
@@ -187,111 +180,126 @@ class _OrderTicket:
                 cash += line.cash
         return cash
 
-    def balanced(self) -> Decimal:
-        """Make sure of the cent: cash covers the reserve if anything is bought or can be sold.
+    def balance(self) -> Decimal:
+        """Adjust for rounding so that cash still covers the reserve.
 
-        The arrays know nothing of rounding to the minor unit, so a step may have to give way.
+        The arrays do not round to the minor unit, so an order may have to give up a step.
 
         Returns:
             Cash + cash flow - buys + sells - costs, exactly.
 
         Raises:
-            InvalidRequest: what may be sold does not pay a withdrawal or a debit.
+            InvalidRequest: permitted sales do not cover a withdrawal or a debit.
         """
         reserve, cash = self._portfolio.preferences.cash_reserve, self._cash
         while (lack := reserve - cash) > 0 and (self._buy_less(lack) or self._sell_more(lack)):
             cash = self._cash
         if cash >= 0:
             return cash
-        outflow = -self._portfolio.cash_flow
-        if outflow > 0:
+        withdrawal = -self._portfolio.cash_flow
+        if withdrawal > 0:
+            payable = max(cash + withdrawal, _ZERO)
             raise InvalidRequest(
-                f"withdraws {outflow}, but at most {max(cash + outflow, _ZERO)} can be paid "
-                "out after costs without selling what is on the do-not-sell list; lower it, or "
-                "unlock an asset",
+                f"a withdrawal of {withdrawal} exceeds the {payable} that can be paid out after "
+                "costs without selling what is on the do-not-sell list; withdraw less, or shorten "
+                "the list",
                 field="cash_flow",
+                code="withdrawal_not_payable",
             )
         raise InvalidRequest(
-            f"is {self._portfolio.cash}, and no permitted sale covers it; deposit {-cash}, "
-            "or unlock an asset",
+            f"a debit of {-self._portfolio.cash} exceeds what permitted sales can raise; deposit "
+            f"{-cash}, or shorten the do-not-sell list",
             field="cash",
+            code="debit_not_payable",
         )
 
     def _buy_less(self, lack: Decimal) -> bool:
-        """Take what is lacking from the smallest buy; none is left of it under the minimum trade.
+        """Reduce the smallest buy by what is lacking; drop it if it falls below the minimum trade.
 
         Returns:
             Whether there was a buy.
         """
         buys = [
-            (ln.value, slot) for slot, ln in enumerate(self.lines) if ln is not None and ln.buys
+            (line.value, slot)
+            for slot, line in enumerate(self.lines)
+            if line is not None and line.buys
         ]
         if not buys:
             return False
         slot = min(buys)[1]
         line = self.lines[slot]
         assert line is not None
-        quantity = line.quantity - self._steps(lack, line.price)
+        quantity = line.quantity - self._steps_worth(lack, line.price)
         enough = quantity > 0 and quantity * line.price >= self._portfolio.preferences.min_trade
         self.lines[slot] = self._line(slot, quantity, buys=True) if enough else None
         return True
 
     def _sell_more(self, lack: Decimal) -> bool:
-        """Sell what is lacking of what lies furthest above its aim; at last, remaining fractions.
+        """Sell more of the asset furthest above its aim; remaining fractions of a step come last.
 
         Returns:
-            Whether any sale brought money.
+            Whether a sale raised money.
         """
         locked = self._portfolio.preferences.do_not_sell
+        weights = self._settlement.weights[self._row]
+        aims = self._settlement.explanations.aims[self._row]
         candidates = []
         for slot, symbol in enumerate(self._portfolio.symbols):
             line = self.lines[slot]
             sold = line.quantity if line is not None else _ZERO
             left = self._held[slot] - sold
             if symbol not in locked and left > 0:
-                excess = self._desk.before[self._row][slot] - self._desk.aims[self._row][slot]
+                excess = weights[slot] - aims[slot]
                 candidates.append((left < self._step, -float(excess), slot, sold, left))
         for _, _, slot, sold, left in sorted(candidates):
             line = self.lines[slot]
-            # What the larger sale costs more has to be raised as well.
+            # The additional cost of the larger sale has to be raised as well.
             price, held = self._prices[slot], sold + left
-            larger = min(sold + self._steps(lack, price), held)
+            larger = min(sold + self._steps_worth(lack, price), held)
             fee = self._line(slot, larger, buys=False).cost - (line.cost if line else _ZERO)
-            steps = self._steps(lack + fee, price)
+            steps = self._steps_worth(lack + fee, price)
             more = self._line(slot, held if left < steps else sold + steps, buys=False)
             if more.cash > (line.cash if line else _ZERO):
                 self.lines[slot] = more
                 return True
         return False
 
-    def _steps(self, money: Decimal, price: Decimal) -> Decimal:
-        """The least quantity, in whole steps and at least one, that is worth an amount."""
+    def _steps_worth(self, money: Decimal, price: Decimal) -> Decimal:
+        """Return the smallest quantity worth an amount, in whole steps and at least one."""
         count = (money / (self._step * price)).to_integral_value(ROUND_CEILING)
         return max(count, _ONE) * self._step
 
-    def _ordered(self, slot: int, steps: float, cost: float) -> _OrderLine | None:
-        """The line for a signed number of steps; a broken number sells all that is held."""
+    def _first_line(self, slot: int, steps: float, cost: float) -> _OrderLine | None:
+        """Build the line for a signed number of steps; a fraction sells the whole holding."""
         held = self._held[slot]
         whole = round(abs(steps))
         quantity = whole * self._step
         if steps < 0 and (whole != -steps or quantity > held):
             quantity = held
-        return self._line(slot, quantity, buys=steps > 0, known=cost) if quantity else None
+        return self._line(slot, quantity, buys=steps > 0, cost=cost) if quantity else None
 
     def _line(
-        self, slot: int, quantity: Decimal, *, buys: bool, known: float | None = None
+        self, slot: int, quantity: Decimal, *, buys: bool, cost: float | None = None
     ) -> _OrderLine:
-        """An order; its cost in floating point, where known, spares working it out."""
-        held, price, rate = self._held[slot], self._prices[slot], self._desk.rate
+        """Build an order line; ``cost`` is its float cost if known, in money."""
+        held, price, rate = self._held[slot], self._prices[slot], self._settlement.exact_rate
         traded = quantity * price
-        # Exact where it is a share of traded value.
-        cost = self._desk.cost(self._row, slot, traded, known) if rate is None else traded * rate
+        exact = self._cost(slot, traded, cost) if rate is None else traded * rate
         after = held + quantity if buys else held - quantity
-        return _OrderLine(buys, quantity, price, self._round(traded), self._round(cost), after)
+        return _OrderLine(buys, quantity, price, self._round(traded), self._round(exact), after)
+
+    def _cost(self, slot: int, traded: Decimal, cost: float | None) -> Decimal:
+        """Return an order's cost before rounding, where it is not a plain share of value."""
+        if cost is None:
+            solved = self._settlement.solved
+            values = np.zeros(solved.book.present.shape[1])
+            values[slot] = float(traded)
+            cost = float(solved.charges.row(self._row)(values)[slot])
+        return Decimal(repr(round(cost, 8)))
 
 
 def _exact_rate(charges: CostSchedule) -> Decimal | None:
-    """The share of traded value that every order costs; None where that is not all it costs."""
+    """Return the share of traded value that every order costs; None if costs have other parts."""
     if not charges.proportional or charges.fixed.size > 1:
         return None
     bps = charges.commission_bps.item(), charges.half_spread_bps.item()
@@ -299,10 +307,13 @@ def _exact_rate(charges: CostSchedule) -> Decimal | None:
 
 
 def _distance(aims: list[float], weights: dict[str, float]) -> float:
-    """One-way distance between weights and aims; cash counts as an asset."""
+    """Return the one-way distance between weights and aims; cash counts as an asset.
+
+    The same as `one_way_distance`, which would take longer for the few assets of a portfolio.
+    """
     drifts: list[float] = list(map(sub, weights.values(), aims))
     return round((sum(map(abs, drifts)) + abs(sum(drifts))) / 2, 10)
 
 
-def _known(value: float) -> float | None:
+def _rounded_or_none(value: float) -> float | None:
     return None if value != value else round(value, 10)

@@ -1,18 +1,19 @@
-"""From a decision to feasible trades, for a whole book at once: the first stage of rebalancing.
+"""Solve a decision into feasible trades for a whole book: the first stage of rebalancing.
 
-Constraints, highest first: no short and no negative cash; do-not-sell and do-not-buy; withdrawal;
-cash reserve; turnover cap; maximum weights; targets. (Minimum trade and quantity steps come with
-orders, the second stage.) Training, backtests, proposals and batches all trade through here.
+Constraints, highest first: no short positions and no negative cash; do-not-sell and do-not-buy
+lists; withdrawal; cash reserve; turnover cap; maximum weights; targets. (Minimum trades and
+quantity steps follow in the second stage, `rounding`.) Training, backtests, proposals and batches
+all trade through this module.
 
 Trades come in layers, each of which sees what the one before has left:
 
 1. the cash flow: deposits go to the largest shortfalls, withdrawals come from the largest excesses;
 2. cash below the reserve is restored from the largest excesses;
 3. what exceeds a maximum weight or a profile's limit is trimmed;
-4. the policy judges the drift that remains, and moves what lies outside its band.
+4. the policy judges the remaining drift, and moves the assets outside their bands.
 
 Weights are fractions of V = cash + cash flow + holdings before trading. Costs are paid from the
-portfolio and solved for, so that what is bought and what it costs fit the money that is there.
+portfolio, so they are solved for: purchases and their costs together fit the available money.
 """
 
 from __future__ import annotations
@@ -21,31 +22,31 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.arrays import Bools, Floats, Rows
+from rebalancer.domain.arrays import Bools, Floats, Rows, positive_or_one, safe_divide
 from rebalancer.domain.policy.policy import Decision
-from rebalancer.domain.portfolio.book import Book, Limits
+from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
 
 DUST = 1e-9
-"""Trades under this fraction of portfolio value are arithmetic, not trades."""
+"""Trades under this fraction of portfolio value are rounding errors, and are dropped."""
 
-_ALIKE = 1e-9
-"""Rooms whose difference is under this fraction of the largest are equal."""
+_TIE = 1e-9
+"""Rooms whose difference is under this fraction of the largest count as equal."""
 
 _EDGE = 1e-12
-"""An asset this close to its band's edge is inside: rounding must not trigger a trade."""
+"""Tolerance at a band's edge: a rounding error must not trigger a trade."""
 
 _ROUNDS = 12
-"""Most rounds in which costs are solved for; each one gains the digits of the cost rate."""
+"""Most rounds of the search for costs; each round gains the digits of the cost rate."""
 
 _SETTLED = 1e-13
-"""Costs are solved when they change by less than this fraction of portfolio value."""
+"""The search ends when costs change by less than this fraction of portfolio value."""
 
-_STEEP = 0.99
-"""Costs that grow faster with what is provided for them would never be met."""
+_STEEPEST = 0.99
+"""Bound on the secant's slope; costs that grow faster with their provision are never met."""
 
 _DEBT = 1e-12
-"""Less than this fraction of portfolio value is no debt."""
+"""A lack of cash under this fraction of portfolio value is a rounding error."""
 
 
 @attrs.frozen(eq=False)
@@ -54,16 +55,16 @@ class Trades:
 
     Attributes:
         values: (B, K) money bought (+) or sold (-).
-        costs: (B, K) money that each trade costs.
+        costs: (B, K) cost of each trade, money.
         total: (B,) V, portfolio value before trading.
-        aims: (B, K) money that each asset should stand at, costs, locks and reserve considered.
+        aims: (B, K) value that each asset should have, given costs, locks and the reserve.
         flow: (B, K) the part that deals with the cash flow (layer 1).
         restored: (B, K) the part that restores the cash reserve (layer 2), <= 0.
         trimmed: (B, K) the part that limits demand (layer 3), <= 0.
         acts: (B,) whether the policy acts.
         outside: (B, K) assets outside their band, whether or not the policy acts.
-        allowed: (B,) share of the wanted trades that the turnover cap lets through.
-        short_of_reserve: (B,) cash that the reserve lacks after all, money.
+        allowed: (B,) share of the policy's trades that the turnover cap allows.
+        short_of_reserve: (B,) cash by which the reserve stays short, money.
     """
 
     values: Floats
@@ -83,8 +84,7 @@ class Trades:
         """(B,) one-way turnover: the larger of buys and sells over V; 0 for an empty portfolio."""
         bought = np.maximum(self.values, 0.0).sum(axis=1)
         sold = bought - self.values.sum(axis=1)
-        turnover: Floats = np.maximum(bought, sold) / np.where(self.total > 0, self.total, 1.0)
-        return turnover
+        return safe_divide(np.maximum(bought, sold), self.total)
 
     @property
     def count(self) -> NDArray[np.int64]:
@@ -94,86 +94,137 @@ class Trades:
 
 
 def would_trade(book: Book, decision: Decision) -> Bools:
-    """(B,) whether a policy would act on each portfolio, were there no cash flow and no limits."""
-    return _verdict(book, decision, book.total)[0]
+    """(B,) whether a policy would act on each portfolio without cash flows and limits."""
+    return _judge(book, decision, book.total)[0]
 
 
 def solve_trades(book: Book, decision: Decision, charges: CostSchedule) -> Trades:
-    """Feasible trades for a book.
+    """Solve for the feasible trades of a book.
 
     Args:
         book: Portfolios before trading.
         decision: What a policy wants; its targets already within profiles' limits.
-        charges: The price list, by slot or alike for all.
+        charges: Costs by slot, or the same for all.
 
     Returns:
-        Trades that keep every constraint, as far as those above it allow.
+        Trades that satisfy every constraint, as far as those above it allow.
     """
-    if _burdened(book):
-        return _solved(_Constrained(book, decision, book.total), charges)
+    if _is_constrained(book):
+        return _solve(_Constrained(book, decision), charges)
     free = _Free(book, decision, book.total)
     if decision.band is not None and not free.all_act:
-        return _solved_among(np.flatnonzero(free.acts), free, charges)
-    return _solved(free, charges)
+        return _solve_acting(free, charges)
+    return _solve(free, charges)
 
 
-def _solved(solve: _Free | _Constrained, charges: CostSchedule) -> Trades:
-    """Trades whose costs are what was provided for them."""
-    book, total = solve.book, solve.total
-    part, rates, rows = solve, charges, np.arange(len(book))  # the portfolios still to be solved
-    dust, settled = (DUST * total)[:, None], _SETTLED * total
-    paid = before = charged_before = np.zeros(len(book))
-    # What is known to be too little, and to be enough.
-    least, most = np.zeros(len(book)), np.full(len(book), np.inf)
+def _is_constrained(book: Book) -> bool:
+    return book.limits.bind or bool(book.flow.any()) or bool((book.cash < 0).any())
+
+
+def _solve(problem: _Free | _Constrained, charges: CostSchedule) -> Trades:
+    """Find the trades whose costs equal the costs that were provided for."""
+    part, rates = problem, charges  # the portfolios whose costs are still open
+    rows: Rows | None = None  # None: all of them
+    dust, settled = (DUST * problem.total)[:, None], _SETTLED * problem.total
+    search = _CostSearch.begin(len(problem.book))
     for round_ in range(_ROUNDS):
-        part(paid)
-        moved = part.goals - part.book.values
+        goals, trial_aims = part.solve(search.paid)
+        moved = goals - part.book.values
         sizes = np.abs(moved)
         small = (sizes <= dust) & (sizes > 0)
         if small.any():
             moved[small] = sizes[small] = 0.0
         each = rates(sizes)
-        charged = np.add.reduce(each, axis=1)
-        if part is solve:
-            values, costs = moved, each
+        if rows is None:
+            values, costs, aims = moved, each, trial_aims
         else:
-            values[rows], costs[rows], solve.aims[rows] = moved, each, part.aims
-        open_ = np.abs(charged - paid) > settled
-        if not open_.any():
+            values[rows], costs[rows], aims[rows] = moved, each, trial_aims
+        charged = np.add.reduce(each, axis=1)
+        unsettled = np.abs(charged - search.paid) > settled
+        if not unsettled.any():
             break
-        better = charged
-        if round_ > 0:
-            # Costs are nearly linear in what is provided for them: secant steps gain digits. Where
-            # they jump, as fees do that flip an order on and off, halving finds the jump.
-            least = np.where(charged > paid, np.maximum(least, paid), least)
-            most = np.where(charged < paid, np.minimum(most, paid), most)
-            change = np.where(paid != before, paid - before, 1.0)
-            slope = np.minimum((charged - charged_before) / change, _STEEP)
-            better = paid + (charged - paid) / (1.0 - slope)
-            known = np.isfinite(most)
-            halved = np.where(known, (least + np.where(known, most, 0.0)) / 2, charged)
-            better = np.where((better > least) & (better < most), better, halved)
-            if round_ == _ROUNDS - 2:
-                better = np.where(known, most, np.maximum(charged, paid))
-        before, charged_before = paid, charged
-        # What is solved stays: no row's last digits depend on its neighbours.
-        paid = np.where(open_, better, paid)
-        if isinstance(part, _Free) and 2 * np.count_nonzero(open_) < len(open_):
-            left = np.flatnonzero(open_)
-            part, rates, rows = part.only(left), rates.row(left), rows[left]
-            dust, settled, paid, before = dust[left], settled[left], paid[left], before[left]
-            charged_before, least, most = charged_before[left], least[left], most[left]
-    values, costs = _payable(book, values, costs, charges)
-    return solve.finished(values, costs)
+        search = search.advance(charged, unsettled, round_)
+        if isinstance(part, _Free) and 2 * np.count_nonzero(unsettled) < len(unsettled):
+            left = np.flatnonzero(unsettled)
+            part, rates, search = part.only(left), rates.row(left), search.only(left)
+            dust, settled = dust[left], settled[left]
+            rows = left if rows is None else rows[left]
+    values, costs = _within_cash(problem.book, values, costs, charges)
+    return problem.trades(values, costs, aims)
 
 
-def _payable(
+@attrs.frozen(eq=False)
+class _CostSearch:
+    """Search for the costs that trading causes when exactly they are provided for.
+
+    Costs are nearly linear in their provision, so secant steps gain digits. Where costs jump,
+    because a fee makes an order appear or vanish, bisection finds the jump.
+
+    Attributes:
+        paid: (R,) provision to try next.
+        before: (R,) provision tried before.
+        charged_before: (R,) costs that it caused.
+        least: (R,) largest provision known to be too small.
+        most: (R,) smallest provision known to be enough; infinite while unknown.
+    """
+
+    paid: Floats
+    before: Floats
+    charged_before: Floats
+    least: Floats
+    most: Floats
+
+    @classmethod
+    def begin(cls, count: int) -> _CostSearch:
+        """Begin with a provision of zero."""
+        zero = np.zeros(count)
+        return cls(zero, zero, zero, zero, np.full(count, np.inf))
+
+    def only(self, rows: Rows) -> _CostSearch:
+        """Return the search of some of the portfolios."""
+        return _CostSearch(
+            self.paid[rows],
+            self.before[rows],
+            self.charged_before[rows],
+            self.least[rows],
+            self.most[rows],
+        )
+
+    def advance(self, charged: Floats, unsettled: Bools, round_: int) -> _CostSearch:
+        """Choose the next provision for the portfolios whose costs are not settled.
+
+        Args:
+            charged: (R,) costs that ``paid`` caused.
+            unsettled: (R,) portfolios to go on with; the others stay as they are, so that no
+                portfolio's last digits depend on the others.
+            round_: Number of the round, from 0.
+        """
+        paid = self.paid
+        if round_ == 0:
+            return attrs.evolve(
+                self, paid=np.where(unsettled, charged, paid), before=paid, charged_before=charged
+            )
+        least = np.where(charged > paid, np.maximum(self.least, paid), self.least)
+        most = np.where(charged < paid, np.minimum(self.most, paid), self.most)
+        change = np.where(paid != self.before, paid - self.before, 1.0)
+        slope = np.minimum((charged - self.charged_before) / change, _STEEPEST)
+        secant = paid + (charged - paid) / (1.0 - slope)
+        bounded = np.isfinite(most)
+        middle = np.where(bounded, (least + np.where(bounded, most, 0.0)) / 2, charged)
+        better = np.where((secant > least) & (secant < most), secant, middle)
+        if round_ == _ROUNDS - 2:  # the last trial must provide enough
+            better = np.where(bounded, most, np.maximum(charged, paid))
+        return _CostSearch(np.where(unsettled, better, paid), paid, charged, least, most)
+
+
+def _within_cash(
     book: Book, values: Floats, costs: Floats, charges: CostSchedule
 ) -> tuple[Floats, Floats]:
-    """Trades without what there is no money for.
+    """Reduce buys that there is no money for.
 
-    Left-out sales of dust, or fees that flip on and off, can leave less money than was thought.
-    What is lacking is not bought; where fees are beyond all means, nothing is traded.
+    Dropped sales of dust, and fees that make orders appear and vanish, can leave less money than
+    the search assumed. Buys shrink by what is lacking; where fees still exceed the available cash,
+    nothing is traded.
     """
     cash = book.cash + book.flow
     debt = _DEBT * np.abs(book.total)
@@ -181,7 +232,7 @@ def _payable(
     if not (lacks > debt).any():
         return values, costs
     buys = np.maximum(values, 0.0)
-    kept = 1.0 - _share(lacks, buys.sum(axis=1))
+    kept = 1.0 - _affordable_share(lacks, buys.sum(axis=1))
     less = np.where((buys > 0) & (lacks > debt)[:, None], buys * kept[:, None], values)
     less_costs = charges(np.abs(less))
     lacks = less.sum(axis=1) + less_costs.sum(axis=1) - cash
@@ -189,46 +240,38 @@ def _payable(
     return np.where(refused, 0.0, less), np.where(refused, 0.0, less_costs)
 
 
-def _solved_among(rows: Rows, free: _Free, charges: CostSchedule) -> Trades:
-    """Trades of an unburdened book of which only some portfolios act; the others stay as they are.
+def _solve_acting(free: _Free, charges: CostSchedule) -> Trades:
+    """Solve only for the portfolios on which the policy acts; the others stay as they are.
 
-    In a no-trade band most portfolios rest on most days, and resting ones need no solving.
+    Inside a no-trade band most portfolios rest on most days.
     """
-    nothing = np.zeros(free.values.shape)
-    resting = free.finished(nothing, nothing.copy())
-    if not rows.size:
-        return resting
-    acting = _solved(free.only(rows), charges.row(rows))
-    for name in ("values", "costs", "aims"):
-        getattr(resting, name)[rows] = getattr(acting, name)
-    return resting
-
-
-def _burdened(book: Book) -> bool:
-    return book.limits is not None or bool(book.flow.any()) or bool((book.cash < 0).any())
+    values, costs = np.zeros(free.book.values.shape), np.zeros(free.book.values.shape)
+    aims = free.resting_aims()
+    rows = np.flatnonzero(free.acts)
+    if rows.size:
+        acting = _solve(free.only(rows), charges.row(rows))
+        values[rows], costs[rows], aims[rows] = acting.values, acting.costs, acting.aims
+    return free.trades(values, costs, aims)
 
 
 class _Free:
-    """Portfolios with nothing to mind but the policy: the way of backtests and of training."""
+    """Fast path for unconstrained portfolios, as most are in backtests and in training."""
 
     def __init__(
         self,
         book: Book,
         decision: Decision,
         total: Floats,
-        judged: tuple[Bools, Bools | None] | None = None,
+        verdict: tuple[Bools, Bools | None] | None = None,
     ) -> None:
         self.book, self.decision, self.total = book, decision, total
-        self.wanted = decision.targets.sum(axis=1)
-        self.divisor = np.where(self.wanted > 0, self.wanted, 1.0)
-        self.values = book.values
-        self.acts, self.outside = judged or _verdict(book, decision, total)
+        self.acts, self.outside = verdict or _judge(book, decision, total)
         self.all_act = bool(self.acts.all())
-        self.goals = book.values
-        self.aims = decision.targets * np.minimum(total, total / self.divisor)[:, None]
+        self._targeted = decision.targets.sum(axis=1)
+        self._divisor = positive_or_one(self._targeted)
 
     def only(self, rows: Rows) -> _Free:
-        """Some of the portfolios, on which the verdict stands."""
+        """Return the problem of some of the portfolios, with the same verdict."""
         outside = None if self.outside is None else self.outside[rows]
         return _Free(
             self.book.only(rows),
@@ -237,144 +280,157 @@ class _Free:
             (self.acts[rows], outside),
         )
 
-    def __call__(self, paid: Floats) -> None:
-        """Solve for goals, given what trading is thought to cost."""
-        # Targets scale by one factor until the money suffices for them and for the costs.
-        room = np.clip((self.total - paid) / self.divisor, 0.0, np.maximum(self.total, 0.0))
-        self.aims = self.decision.targets * room[:, None]
-        if self.outside is None:
-            goals = self.aims
-        else:
-            moved = _land(self.values, self.aims, self.outside, self.decision, self.total)
-            goals = _funded(moved, self.aims, self.wanted * room)
-        self.goals = goals if self.all_act else np.where(self.acts[:, None], goals, self.values)
+    def resting_aims(self) -> Floats:
+        """(B, K) aims of portfolios that do not trade, so that no costs are provided for."""
+        share = np.minimum(self.total, self.total / self._divisor)
+        aims: Floats = self.decision.targets * share[:, None]
+        return aims
 
-    def finished(self, values: Floats, costs: Floats) -> Trades:
-        """Collect the result."""
-        none = np.zeros(values.shape)
+    def solve(self, paid: Floats) -> tuple[Floats, Floats]:
+        """(B, K) values after trading, and aims, if trading costs ``paid`` (B,)."""
+        # Targets scale by one factor until the money covers them and the costs.
+        room = np.clip((self.total - paid) / self._divisor, 0.0, np.maximum(self.total, 0.0))
+        aims = self.decision.targets * room[:, None]
+        goals, values = aims, self.book.values
+        if self.outside is not None:
+            moved = _move_into_band(values, aims, self.outside, self.decision, self.total)
+            goals = _fund(moved, aims, self._targeted * room)
+        if not self.all_act:
+            goals = np.where(self.acts[:, None], goals, values)
+        return goals, aims
+
+    def trades(self, values: Floats, costs: Floats, aims: Floats) -> Trades:
+        """Build the result."""
+        nothing = np.zeros(values.shape)
         return Trades(
             values=values,
             costs=costs,
             total=self.total,
-            aims=self.aims,
-            flow=none,
-            restored=none,
-            trimmed=none,
+            aims=aims,
+            flow=nothing,
+            restored=nothing,
+            trimmed=nothing,
             acts=self.acts,
             outside=np.ones(values.shape, dtype=bool) if self.outside is None else self.outside,
             allowed=np.ones(len(values)),
-            short_of_reserve=none[:, 0],
+            short_of_reserve=nothing[:, 0],
         )
 
 
 class _Constrained:
     """Portfolios with cash flows, locks, caps, a reserve or a profile."""
 
-    def __init__(self, book: Book, decision: Decision, total: Floats) -> None:
-        self.book, self.decision, self.total = book, decision, total
-        self.limits = book.limits or Limits.none(book)
-        # Of nothing, a share is next to nothing, and no limit is still no limit.
-        self.whole = np.maximum(total, np.finfo(np.float64).tiny)
-        self.wanted = decision.targets * self.whole[:, None]
-        self.acts = decision.due
-        self.outside: Bools | None = None
-        self.goals = self.aims = book.values
+    def __init__(self, book: Book, decision: Decision) -> None:
+        self.book, self.decision, self.total = book, decision, book.total
+        self.limits = book.limits
+        # Avoids 0 x inf for empty portfolios.
+        self._positive_total = np.maximum(self.total, np.finfo(np.float64).tiny)
+        self._wanted = decision.targets * self._positive_total[:, None]
+        self._most_each = (self.limits.max_weight * self._positive_total)[:, None]
+        # Judged in the first trial alone: solving for costs must not change the verdict.
+        self._verdict: tuple[Bools, Bools] | None = None
+        self._last: Trades | None = None
 
-    def __call__(self, paid: Floats) -> None:
-        """Solve for goals, given what trading is thought to cost."""
+    def solve(self, paid: Floats) -> tuple[Floats, Floats]:
+        """(B, K) values after trading, and aims, if trading costs ``paid`` (B,)."""
         book, limits, total = self.book, self.limits, self.total
         cash = book.cash + book.flow
-        keep = np.maximum(limits.reserve, limits.cash_floor * total)
-        invest = np.minimum(self.wanted.sum(axis=1), total - paid - keep)
-        self.aims = self._within(self._fit(np.maximum(invest, 0.0)))
+        least_cash = np.maximum(limits.reserve, limits.cash_floor * total)
+        invest = np.minimum(self._wanted.sum(axis=1), total - paid - least_cash)
+        aims = self._limit(self._fit(np.maximum(invest, 0.0)))
         held = book.values
         sellable, buyable = ~limits.no_sell, ~limits.no_buy
 
-        # 1. The cash flow. `spend` is what may be bought before cash falls below its own target.
+        # 1. The cash flow. `spend` may be bought before cash falls below its own target.
         spend = invest - held.sum(axis=1)
         deposit = np.clip(spend, 0.0, np.maximum(book.flow, 0.0))
         withdrawal = np.maximum(-book.flow, 0.0)
         raised = np.clip(-spend, 0.0, np.where(withdrawal > 0, withdrawal + paid, 0.0))
-        short = np.maximum(self.aims - held, 0.0) * buyable
-        excess = np.maximum(held - self.aims, 0.0) * sellable
-        self.flow = _fill(short, deposit) - _fill(excess, raised)
+        short = np.maximum(aims - held, 0.0) * buyable
+        excess = np.maximum(held - aims, 0.0) * sellable
+        flow = _fill(short, deposit) - _fill(excess, raised)
 
         # 2. The reserve, before anything else may use the money.
-        lacking = limits.reserve - (cash - self.flow.sum(axis=1))
+        lacking = limits.reserve - (cash - flow.sum(axis=1))
         lacking = np.where(lacking > DUST * total, lacking + paid, 0.0)
-        self.restored = -_fill(excess + np.minimum(self.flow, 0.0), lacking)
-        held = held + self.flow + self.restored
+        restored = -_fill(excess + np.minimum(flow, 0.0), lacking)
+        held = held + flow + restored
 
-        # 3. What exceeds a limit, whatever the policy thinks of it.
-        self.trimmed = self._excess(held, paid)
-        held = held + self.trimmed
+        # 3. Excesses over a limit, whether or not the policy acts.
+        trimmed = self._excess(held, aims, paid)
+        held = held + trimmed
 
-        # 4. The policy, on the drift that remains.
+        # 4. The policy, on the remaining drift.
+        outside: Bools | None = None
         if self.decision.band is None:
-            goals = self.aims
+            acts, goals = self.decision.due, aims
         else:
-            if self.outside is None:  # judged once: solving for costs must not change the verdict
-                self.outside, cash_outside = _outside(
-                    book, self.decision, held, self._weights_of_aims(), total
+            if self._verdict is None:
+                outside, cash_outside = _find_outside(
+                    self.decision, held, safe_divide(aims, total[:, None]), total
                 )
-                self.acts = self.decision.due & (self.outside.any(axis=1) | cash_outside)
-            goals = _land(held, self.aims, self.outside, self.decision, total)
+                acts = self.decision.due & (outside.any(axis=1) | cash_outside)
+                self._verdict = acts, outside
+            acts, outside = self._verdict
+            goals = _move_into_band(held, aims, outside, self.decision, total)
             goals = np.where(limits.no_sell, np.maximum(goals, held), goals)
             goals = np.where(limits.no_buy, np.minimum(goals, held), goals)
-            goals = _funded(goals, self.aims, invest, sellable, buyable)
-            goals = goals + self._excess(goals, paid)
-        wanted = np.where(self.acts[:, None], goals - held, 0.0)
+            goals = _fund(goals, aims, invest, sellable, buyable)
+            goals = goals + self._excess(goals, aims, paid)
+        wanted = np.where(acts[:, None], goals - held, 0.0)
 
-        self._cap_turnover(wanted)
-        # What the reserve lacks is not spent; until it is restored, nothing is bought.
-        values = self.flow + self.restored + self.trimmed + self.allowed[:, None] * wanted
+        flow, trimmed, allowed = self._cap_turnover(flow, restored, trimmed, wanted)
+        # Cash that the reserve lacks is not spent: nothing is bought until it is restored.
+        values = flow + restored + trimmed + allowed[:, None] * wanted
         lacks = np.maximum(limits.reserve - (cash - values.sum(axis=1) - paid), 0.0)
         buys = np.maximum(values, 0.0)
         bought = buys.sum(axis=1)
-        values = np.where(buys > 0, buys * (1.0 - _share(lacks, bought))[:, None], values)
-        poor = lacks > bought + DUST * total
-        self.short_of_reserve = np.where(poor, lacks - bought, 0.0)
-        self.goals = book.values + values
-
-    def finished(self, values: Floats, costs: Floats) -> Trades:
-        """Collect the result."""
-        return Trades(
-            values=values,
-            costs=costs,
-            total=self.total,
-            aims=self.aims,
-            flow=self.flow,
-            restored=self.restored,
-            trimmed=self.trimmed,
-            acts=self.acts,
-            outside=np.ones_like(values, dtype=bool) if self.outside is None else self.outside,
-            allowed=self.allowed,
-            short_of_reserve=self.short_of_reserve,
+        values = np.where(
+            buys > 0, buys * (1.0 - _affordable_share(lacks, bought))[:, None], values
         )
+        poor = lacks > bought + DUST * total
+        self._last = Trades(
+            values=values,
+            costs=np.zeros_like(values),
+            total=total,
+            aims=aims,
+            flow=flow,
+            restored=restored,
+            trimmed=trimmed,
+            acts=acts,
+            outside=np.ones(values.shape, dtype=bool) if outside is None else outside,
+            allowed=allowed,
+            short_of_reserve=np.where(poor, lacks - bought, 0.0),
+        )
+        return book.values + values, aims
+
+    def trades(self, values: Floats, costs: Floats, aims: Floats) -> Trades:
+        """Build the result from the last trial."""
+        assert self._last is not None
+        return attrs.evolve(self._last, values=values, costs=costs, aims=aims)
 
     def _fit(self, invest: Floats) -> Floats:
-        """(B, K) what each asset should stand at, so that the sum is at most ``invest``.
+        """(B, K) value that each asset should have, so that the sum is at most ``invest``.
 
-        A locked overweight keeps its room, and the others shrink pro rata; shrinking can turn
-        another locked asset into an overweight one, so this repeats until none is left.
+        A locked overweight keeps its value, and the others shrink pro rata. Shrinking can turn
+        another locked asset into an overweight one, so this repeats until there are no more.
         """
         held, limits = self.book.values, self.limits
-        locked = np.zeros_like(limits.no_sell)
+        locked = np.zeros(limits.no_sell.shape, dtype=bool)
         while True:
-            free = np.where(locked, 0.0, self.wanted)
+            free = np.where(locked, 0.0, self._wanted)
             room = np.maximum(invest - np.where(locked, held, 0.0).sum(axis=1), 0.0)
-            asked = free.sum(axis=1)
-            factor = np.minimum(1.0, room / np.where(asked > 0, asked, 1.0))
+            factor = np.minimum(1.0, safe_divide(room, free.sum(axis=1)))
             aims = np.where(locked, held, free * factor[:, None])
             more = limits.no_sell & ~locked & (held > aims)
             if not more.any():
                 return np.where(limits.no_buy, np.minimum(aims, held), aims)
             locked |= more
 
-    def _within(self, aims: Floats) -> Floats:
-        """(B, K) aims after scaling down what exceeds a limit; locked assets stay.
+    def _limit(self, aims: Floats) -> Floats:
+        """(B, K) aims scaled down to the limits; locked assets stay.
 
-        (The cash floor needs no look: what may be invested leaves it.)
+        (`invest` already respects the cash floor.)
         """
         limits = self.limits
         stays = np.where(limits.no_sell, self.book.values, 0.0)
@@ -384,13 +440,13 @@ class _Constrained:
         equities = np.where(limits.equity, aims, 0.0)
         stuck = np.where(limits.no_sell, equities, 0.0).sum(axis=1)
         loose = equities.sum(axis=1) - stuck
-        room = np.maximum(limits.equity_ceiling * self.whole - stuck, 0.0)
-        factor = np.minimum(1.0, room / np.where(loose > 0, loose, 1.0))
+        room = np.maximum(limits.equity_ceiling * self._positive_total - stuck, 0.0)
+        factor = np.minimum(1.0, safe_divide(room, loose))
         cut = limits.equity & ~limits.no_sell
         return np.where(cut, aims * factor[:, None], aims)
 
-    def _excess(self, held: Floats, paid: Floats) -> Floats:
-        """(B, K) <= 0: what exceeds a limit, taken from the largest excesses over the aims."""
+    def _excess(self, held: Floats, aims: Floats, paid: Floats) -> Floats:
+        """(B, K) <= 0: excesses over a limit, taken from the largest excesses over the aims."""
         limits = self.limits
         left = np.where(limits.no_sell, held, np.minimum(held, self._most_each))
         if limits.profiled.any():
@@ -398,70 +454,66 @@ class _Constrained:
                 limits.profiled, (1.0 - limits.cash_floor) * self.total - paid, np.inf
             )
             for group, most in (
-                (limits.equity, limits.equity_ceiling * self.whole),
+                (limits.equity, limits.equity_ceiling * self._positive_total),
                 (self.book.present, invested),
             ):
                 over = np.maximum(np.where(group, left, 0.0).sum(axis=1) - most, 0.0)
                 loose = group & ~limits.no_sell
-                left = left - _fill(np.where(loose, np.maximum(left - self.aims, 0.0), 0.0), over)
+                left = left - _fill(np.where(loose, np.maximum(left - aims, 0.0), 0.0), over)
         return left - held
 
-    @property
-    def _most_each(self) -> Floats:
-        """(B, 1) money that one asset may stand at."""
-        return (self.limits.max_weight * self.whole)[:, None]
+    def _cap_turnover(
+        self, flow: Floats, restored: Floats, trimmed: Floats, wanted: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """Scale trades down to the turnover cap, the lower layers first.
 
-    def _weights_of_aims(self) -> Floats:
-        weights: Floats = self.aims / np.where(self.total > 0, self.total, 1.0)[:, None]
-        return weights
-
-    def _cap_turnover(self, wanted: Floats) -> None:
-        """Let through what the turnover cap leaves room for, the higher layers first."""
-        cap = self.limits.max_turnover * self.whole
+        Returns:
+            (B, K) flow and trimmed after scaling, and (B,) the allowed share of ``wanted``.
+        """
+        cap = self.limits.max_turnover * self._positive_total
         if np.isinf(cap).all():
-            self.allowed = np.ones(len(cap))
-            return
-        bought = np.maximum(self.flow, 0.0)
-        fits = _share(cap, bought.sum(axis=1))
-        self.flow = np.where(self.flow > 0, self.flow * fits[:, None], self.flow)
-        room = np.maximum(cap + self.restored.sum(axis=1), 0.0)
-        trims = _share(room, -self.trimmed.sum(axis=1))
-        self.trimmed = self.trimmed * trims[:, None]
-        sells = _share(room + self.trimmed.sum(axis=1), np.maximum(-wanted, 0.0).sum(axis=1))
-        buys = _share(
-            cap - np.maximum(self.flow, 0.0).sum(axis=1), np.maximum(wanted, 0.0).sum(axis=1)
+            return flow, trimmed, np.ones(len(cap))
+        fits = _affordable_share(cap, np.maximum(flow, 0.0).sum(axis=1))
+        flow = np.where(flow > 0, flow * fits[:, None], flow)
+        room = np.maximum(cap + restored.sum(axis=1), 0.0)
+        trims = _affordable_share(room, -trimmed.sum(axis=1))
+        trimmed = trimmed * trims[:, None]
+        sells = _affordable_share(room + trimmed.sum(axis=1), np.maximum(-wanted, 0.0).sum(axis=1))
+        buys = _affordable_share(
+            cap - np.maximum(flow, 0.0).sum(axis=1), np.maximum(wanted, 0.0).sum(axis=1)
         )
-        self.allowed = np.minimum(np.minimum(sells, buys), np.minimum(fits, trims))
+        return flow, trimmed, np.minimum(np.minimum(sells, buys), np.minimum(fits, trims))
 
 
-def _share(room: Floats, asked: Floats) -> Floats:
-    """(B,) share of what is asked that there is room for."""
-    share: Floats = np.clip(np.maximum(room, 0.0) / np.where(asked > 0, asked, 1.0), 0.0, 1.0)
+def _affordable_share(room: Floats, asked: Floats) -> Floats:
+    """(B,) share of ``asked`` that fits into ``room``; 1 where nothing is asked."""
+    share: Floats = np.clip(safe_divide(np.maximum(room, 0.0), asked), 0.0, 1.0)
     return np.where(asked > 0, share, 1.0)
 
 
-def _verdict(book: Book, decision: Decision, total: Floats) -> tuple[Bools, Bools | None]:
-    """(B,) whether the policy acts, (B, K) what lies outside its band: None where there is none."""
+def _judge(book: Book, decision: Decision, total: Floats) -> tuple[Bools, Bools | None]:
+    """(B,) whether the policy acts; (B, K) assets outside their band, None without a band."""
     if decision.band is None:
         return decision.due, None
-    outside, cash_outside = _outside(book, decision, book.values, decision.targets, total)
+    outside, cash_outside = _find_outside(decision, book.values, decision.targets, total)
     return decision.due & (outside.any(axis=1) | cash_outside), outside
 
 
-def _outside(
-    book: Book, decision: Decision, held: Floats, weights: Floats, total: Floats
+def _find_outside(
+    decision: Decision, held: Floats, weights: Floats, total: Floats
 ) -> tuple[Bools, Bools]:
     """(B, K) assets, and (B,) whether cash, further from target than their half-width."""
     assert decision.band is not None and decision.cash_band is not None
-    whole = np.where(total > 0, total, 1.0)
-    drift = held / whole[:, None] - weights
-    # Cash counts as an asset: what the others lack, it has too much of.
+    drift = safe_divide(held, total[:, None]) - weights
+    # Cash counts as an asset: it is above its target by what the others together lack.
     idle = drift.sum(axis=1)
     return np.abs(drift) > decision.band + _EDGE, np.abs(idle) > decision.cash_band + _EDGE
 
 
-def _land(held: Floats, aims: Floats, outside: Bools, decision: Decision, total: Floats) -> Floats:
-    """(B, K) money after each asset outside its band has moved to where it lands."""
+def _move_into_band(
+    held: Floats, aims: Floats, outside: Bools, decision: Decision, total: Floats
+) -> Floats:
+    """(B, K) values after each asset outside its band has moved to where it lands."""
     if not np.any(decision.landing):
         return np.where(outside, aims, held)
     assert decision.band is not None
@@ -470,7 +522,7 @@ def _land(held: Floats, aims: Floats, outside: Bools, decision: Decision, total:
     return np.where(outside, landed, held)
 
 
-def _funded(
+def _fund(
     goals: Floats,
     aims: Floats,
     invest: Floats,
@@ -479,7 +531,7 @@ def _funded(
 ) -> Floats:
     """(B, K) goals whose sum is ``invest``.
 
-    Money left over goes to the largest shortfalls, money lacking comes from the largest excesses.
+    Surplus money goes to the largest shortfalls; lacking money comes from the largest excesses.
     """
     gap = invest - goals.sum(axis=1)
     sign = np.where(gap < 0, -1.0, 1.0)[:, None]
@@ -490,42 +542,42 @@ def _funded(
 
 
 def _fill(room: Floats, amount: Floats) -> Floats:
-    """(B, K) how ``amount`` (B,) goes to the largest rooms (B, K) first, until it is used up."""
-    # Sorting is dear: what fills every room needs none.
-    whole = room.sum(axis=1) <= amount
-    filled = np.where(whole[:, None], room, 0.0)
-    rows = np.flatnonzero((amount > 0) & ~whole)
+    """(B, K) split of ``amount`` (B,) over rooms (B, K), the largest room first."""
+    # Sorting is expensive, and not needed where the amount fills every room.
+    full = room.sum(axis=1) <= amount
+    filled = np.where(full[:, None], room, 0.0)
+    rows = np.flatnonzero((amount > 0) & ~full)
     if not rows.size:
         return filled
     some = room[rows]
-    order = np.argsort(-some, axis=1)  # equal ones end up alike in any order
+    order = np.argsort(-some, axis=1)  # the order of ties does not matter: see _share_ties
     order += (np.arange(len(some)) * some.shape[1])[:, None]  # positions in the flattened array
     largest_first = some.ravel()[order]
     before = np.cumsum(largest_first, axis=1) - largest_first
     share = np.minimum(np.maximum(amount[rows, None] - before, 0.0), largest_first)
-    alike = np.zeros_like(some, dtype=bool)
-    alike[:, 1:] = largest_first[:, :-1] - largest_first[:, 1:] <= _ALIKE * largest_first[:, :1]
-    alike[:, 1:] &= largest_first[:, 1:] > 0
-    tied = np.flatnonzero(alike.any(axis=1))
-    if tied.size:
-        share[tied] = _evened(share[tied], largest_first[tied], alike[tied])
+    tied = np.zeros_like(some, dtype=bool)
+    tied[:, 1:] = largest_first[:, :-1] - largest_first[:, 1:] <= _TIE * largest_first[:, :1]
+    tied[:, 1:] &= largest_first[:, 1:] > 0
+    with_ties = np.flatnonzero(tied.any(axis=1))
+    if with_ties.size:
+        share[with_ties] = _share_ties(share[with_ties], largest_first[with_ties], tied[with_ties])
     used = np.empty_like(some)
     used.ravel()[order] = share
     filled[rows] = used
     return filled
 
 
-def _evened(shares: Floats, rooms: Floats, alike: Bools) -> Floats:
-    """(R, K) shares of equal rooms made equal, so that it does not matter which is listed first.
+def _share_ties(shares: Floats, rooms: Floats, tied: Bools) -> Floats:
+    """(R, K) shares in which equal rooms take equal amounts, whichever is listed first.
 
     Args:
-        shares: What each room takes.
-        rooms: The largest first.
-        alike: Rooms equal to the one before.
+        shares: (R, K) what each room takes.
+        rooms: (R, K) the largest first.
+        tied: (R, K) rooms equal to the one before.
     """
     count = rooms.shape[1]
-    group = np.cumsum(~alike, axis=1) - 1 + (np.arange(len(rooms)) * count)[:, None]
-    taken = np.bincount(group.ravel(), shares.ravel(), rooms.size)
-    asked = np.bincount(group.ravel(), rooms.ravel(), rooms.size)
-    evened: Floats = rooms * (taken / np.where(asked > 0, asked, 1.0))[group]
+    group = np.cumsum(~tied, axis=1) - 1 + (np.arange(len(rooms)) * count)[:, None]
+    taken = np.bincount(group.ravel(), shares.ravel(), rooms.size).astype(np.float64, copy=False)
+    asked = np.bincount(group.ravel(), rooms.ravel(), rooms.size).astype(np.float64, copy=False)
+    evened: Floats = rooms * safe_divide(taken, asked)[group]
     return evened
