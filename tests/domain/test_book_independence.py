@@ -171,7 +171,7 @@ def test_limited_trades_are_equal_alone_and_in_any_book(name: str) -> None:
             mine, traded = alone[row]
             assert_same(traded, trades, place)
             assert_same(mine.decision, limited.decision, place)
-            assert mine.left()[0] == limited.left()[place]
+            assert mine.reductions()[0] == limited.reductions()[place]
             assert (mine.forced[0], mine.departure[0]) == (
                 limited.forced[place],
                 limited.departure[place],

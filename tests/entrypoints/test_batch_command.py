@@ -31,7 +31,7 @@ KEYS = [
     "input_hash",
     "error",
 ]
-ORDER_KEYS = ["symbol", "side", "quantity", "price", "value", "cost", "reason"]
+ORDER_KEYS = ["symbol", "side", "quantity", "price", "value", "cost", "reason", "reason_code"]
 FULL = {
     "id": "full",
     "currency": "USD",
@@ -147,7 +147,11 @@ def test_the_interface_that_others_build_on(batch, rebalancer):
         assert len(record["input_hash"]) == 64
     good, failed, full = records
     assert list(good["orders"][0]) == ORDER_KEYS
-    assert full["not_traded"] == [] or list(full["not_traded"][0]) == ["symbol", "reason"]
+    assert full["not_traded"] == [] or list(full["not_traded"][0]) == [
+        "symbol",
+        "reason",
+        "reason_code",
+    ]
     assert good["error"] is None and isinstance(failed["error"], str)
     assert (failed["orders"], failed["cash_after"], failed["cost"]) == ([], None, None)
     for money in ("cash_after", "cost"):
@@ -272,7 +276,11 @@ BAD = {
     "cash true": (a_line(cash=True), "b", "cash: expected a decimal number"),
     "deep cash": (raw("cash", "[" * 900 + "]" * 900), "b", "cash: expected a decimal number"),
     "cash flow in words": (a_line(cash_flow="x"), "b", "cash_flow: expected a decimal number"),
-    "another currency": (a_line(currency="EUR"), "b", "currency: is EUR, but prices are in USD"),
+    "another currency": (
+        a_line(currency="EUR"),
+        "b",
+        "currency: EUR differs from the currency of the prices, USD",
+    ),
     "a wrong currency": (a_line(currency="usd"), "b", "currency: expected a currency code"),
     "a number as currency": (a_line(currency=1), "b", "currency: expected text"),
     "holdings in a list": (a_line(holdings=["A"]), "b", "holdings: expected an object"),

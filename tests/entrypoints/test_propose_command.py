@@ -221,7 +221,10 @@ def test_one_portfolio_from_one_place(quickly, propose, from_csv, write):
         ("[]", "portfolio: expected a JSON object, got a list"),
         ("{}", "cash: the field is required"),
         (json.dumps(PORTFOLIO | {"chash": 1}), "chash: unknown field; did you mean cash?"),
-        (json.dumps(PORTFOLIO | {"currency": "EUR"}), "currency: is EUR, but prices are in USD"),
+        (
+            json.dumps(PORTFOLIO | {"currency": "EUR"}),
+            "currency: EUR differs from the currency of the prices, USD",
+        ),
         (json.dumps(PORTFOLIO).replace('"500.00"', "NaN"), "cash: must be finite, got NaN"),
         ('{"cash": ' + "[" * 100_000, "portfolio: the JSON is nested too deeply"),
     ],

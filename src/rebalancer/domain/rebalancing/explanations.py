@@ -281,7 +281,7 @@ class Explanations:
         if limited.forced[row]:
             days = min(RISK_WINDOW, len(market) - 1)
             notes.append(
-                f"Its risk over the last {days} days exceeds the profile's limit, so it is "
+                f"The risk over the last {days} days exceeds the profile's limit; the portfolio is "
                 "rebalanced now, regardless of the policy's schedule."
             )
         if portfolio.cash_flow:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from rebalancer.domain.rebalancing.lifecycle import Stage
+from rebalancer.domain.rebalancing.model import ReasonCode
 from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, PolicyName
 from rebalancer.entrypoints.schemas.wire import (
     Amount,
@@ -86,6 +87,7 @@ class OrderView(View, frozen=True, kw_only=True):
     value: str
     cost: str
     reason: str
+    reason_code: ReasonCode | None
 
 
 class NotTradedView(View, frozen=True, kw_only=True):
@@ -93,6 +95,7 @@ class NotTradedView(View, frozen=True, kw_only=True):
 
     symbol: str
     reason: str
+    reason_code: ReasonCode | None
 
 
 class OtherView(View, frozen=True, kw_only=True):
@@ -273,6 +276,7 @@ def _order_views(proposal: Proposal) -> list[OrderView]:
             value=format_decimal(order.value),
             cost=format_decimal(order.cost),
             reason=order.reason,
+            reason_code=order.reason_code,
         )
         for order in proposal.orders
     ]
