@@ -23,7 +23,7 @@ from rebalancer.domain.arrays import Floats
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book, find_columns, open_book
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, limit_decision
@@ -69,7 +69,7 @@ def _from_arrays(prices: Path, portfolios: Path, profiled: Path) -> Iterator[Fig
     }
     charges = CostModel.flat(RATE * 1e4).of(market.symbols, instruments)
     for (kind, chosen), (name, band) in product(books.items(), BANDS.items()):
-        rule = policy(name)
+        rule = parse_rule(name)
 
         def decide(some: Sequence[Book], rule: Policy = rule) -> list[Floats]:
             made = []

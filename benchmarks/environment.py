@@ -20,11 +20,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from benchmarks.figures import Figure, best_of
 from rebalancer.adapters.rl.environment import RebalancingEnv, RebalancingVecEnv
-from rebalancer.adapters.rl.regimes import KeptRegimes
+from rebalancer.adapters.rl.regimes import StoredRegimes
 from rebalancer.adapters.rl.simulation import reward
 from rebalancer.adapters.rl.worlds import WEEKS, Worlds, worlds
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.learned import ACTIONS
+from rebalancer.domain.policy.actions import ACTIONS
 
 PORTFOLIOS, FEW = 1_024, 8
 ASSETS, DAYS, WORLDS = 30, 1_500, 64
@@ -46,7 +46,7 @@ def random_worlds() -> Worlds:
     days = np.busday_offset("2003-01-06", np.arange(DAYS))
     symbols = [f"S{column:02}" for column in range(ASSETS)]
     panel = PriceHistory.of(symbols, days, 100.0 * np.exp(np.cumsum(moves, axis=0)))
-    return worlds([panel], KeptRegimes().model(), count=WORLDS, seed=1)
+    return worlds([panel], StoredRegimes().model(), count=WORLDS, seed=1)
 
 
 def figures() -> Iterator[Figure]:

@@ -20,7 +20,7 @@ from rebalancer.domain.backtest.engine import BacktestSettings, simulate
 from rebalancer.domain.backtest.result import measure_performance
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Frequency
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _ours(history: PriceHistory) -> Callable[[], Outcome]:
         risk_free=np.zeros(len(history)),
         capital=CAPITAL,
     )
-    monthly = policy("monthly")
+    monthly = parse_rule("monthly")
 
     def job() -> Outcome:
         path = simulate(monthly, settings)

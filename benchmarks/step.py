@@ -19,7 +19,7 @@ from rebalancer.domain.backtest.step import step
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Frequency
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostModel
 
@@ -64,7 +64,7 @@ def figures() -> Iterator[Figure]:
 
 def _ours(rule: str, growth: Floats, targets: Floats, days: NDArray[np.datetime64]) -> Floats:
     """Return the final values, shape (B,)."""
-    chosen = policy(rule)
+    chosen = parse_rule(rule)
     shape = targets.shape
     symbols = [f"S{column:02}" for column in range(ASSETS)]
     market = PriceHistory.of(symbols, days[:1], np.ones((1, ASSETS)))

@@ -19,7 +19,7 @@ from benchmarks.figures import Figure, best_of
 from rebalancer.adapters.rl.environment import RebalancingVecEnv
 from rebalancer.adapters.rl.simulation import reward
 from rebalancer.adapters.rl.training import ROLLOUT, network_of
-from rebalancer.domain.policy.observation import FEATURES
+from rebalancer.domain.policy.features import FEATURES
 
 ROLLOUTS = 3
 """Timed rollouts, after one for warming up."""

@@ -18,7 +18,7 @@ from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book, Limits
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
@@ -111,7 +111,7 @@ def a_context(
 ) -> RebalanceContext:
     """What proposals follow from; costs in basis points or as a model."""
     model = costs if isinstance(costs, CostModel) else CostModel.flat(costs)
-    return RebalanceContext(policy(rule), market, instruments, model, currency)
+    return RebalanceContext(parse_rule(rule), market, instruments, model, currency)
 
 
 def a_portfolio(

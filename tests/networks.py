@@ -10,18 +10,20 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rebalancer.adapters.rl.catalog import load, save
+from rebalancer.adapters.rl.catalog import load_version, save_version
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.learned import ACTIONS, LearnedPolicy, Network
-from rebalancer.domain.policy.observation import FEATURES
-from rebalancer.domain.policy.rules import policy
-from rebalancer.domain.policy.serving import (
-    Card,
-    Served,
-    Training,
+from rebalancer.domain.policy.actions import ACTIONS
+from rebalancer.domain.policy.features import FEATURES
+from rebalancer.domain.policy.learned import LearnedPolicy
+from rebalancer.domain.policy.model_card import (
+    PolicyCard,
     TrainingData,
+    TrainingRecord,
     TrainingStage,
 )
+from rebalancer.domain.policy.network import Network
+from rebalancer.domain.policy.rules import parse_rule
+from rebalancer.domain.policy.versions import VersionedPolicy
 
 REGIMES = RegimeModel(
     names=("calm", "normal", "stressed"),
@@ -34,7 +36,7 @@ REGIMES = RegimeModel(
 GRID = np.random.default_rng(5).uniform(-1, 1, (7, len(ACTIONS)))
 """Discrete actions."""
 
-TRAINING = Training(
+TRAINING = TrainingRecord(
     algorithm="ppo",
     created=date(2026, 11, 2),
     stages=(
@@ -105,7 +107,7 @@ def a_learned(seed: int = 0, *, name: str = "ppo", grid: Any = None, **changes: 
         name=name,
         networks=(a_network(seed, grid=grid), a_network(seed + 1000, grid=grid)),
         regimes=REGIMES,
-        rule=policy("band:frequency=weekly"),
+        rule=parse_rule("band:frequency=weekly"),
         lowest=np.full(len(FEATURES), -4.0),
         highest=np.full(len(FEATURES), 4.0),
         most_spread=0.9,
@@ -121,9 +123,11 @@ def keep(folder: Path, *, version: int = 1, seed: int = 0, name: str = "ppo", **
     grid = GRID if algorithm == "dqn" else None
     learned = a_learned(seed, name=name, grid=grid, **more)
     training = attrs.evolve(TRAINING, algorithm=algorithm)
-    return save(folder, learned, training, version=version, evidence=evidence)
+    return save_version(folder, learned, training, version=version, evidence=evidence)
 
 
-def kept(tmp_path: Path, *, shipped: bool = False, **more: Any) -> tuple[Served, Card]:
+def kept(
+    tmp_path: Path, *, shipped: bool = False, **more: Any
+) -> tuple[VersionedPolicy, PolicyCard]:
     """Save a version and load it again."""
-    return load(keep(tmp_path, **more), shipped=shipped)
+    return load_version(keep(tmp_path, **more), shipped=shipped)

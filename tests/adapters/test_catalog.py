@@ -18,12 +18,14 @@ import attrs
 import numpy as np
 import pytest
 
-from rebalancer.adapters.rl.catalog import SHIPPED, FolderPolicies, load, save
+from rebalancer.adapters.rl.catalog import SHIPPED, FolderPolicies, load_version, save_version
 from rebalancer.domain.errors import InvalidRequest, NotFound
-from rebalancer.domain.policy.learned import ACTIONS, Network
-from rebalancer.domain.policy.observation import FEATURES, SLEEVES
+from rebalancer.domain.policy.actions import ACTIONS
+from rebalancer.domain.policy.features import FEATURES, SLEEVES
+from rebalancer.domain.policy.model_card import PolicyKind
+from rebalancer.domain.policy.network import Network
 from rebalancer.domain.policy.policy import identity
-from rebalancer.domain.policy.serving import Kind, Served
+from rebalancer.domain.policy.versions import VersionedPolicy
 from tests.networks import GATE, GRID, REGIMES, TRAINING, a_learned, a_network, keep
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -67,10 +69,10 @@ def test_what_is_kept_decides_as_it_did(tmp_path: Path, name: str) -> None:
     grid = GRID if name == "dqn" else None
     learned = a_learned(3, name=name, grid=grid)
     training = attrs.evolve(TRAINING, algorithm=name)
-    folder = save(tmp_path / "new" / "policies", learned, training, version=2)
+    folder = save_version(tmp_path / "new" / "policies", learned, training, version=2)
     assert folder == tmp_path / "new" / "policies" / f"{name}-2"
     assert sorted(one.name for one in folder.parent.iterdir()) == [f"{name}-2"]
-    served, card = load(folder)
+    served, card = load_version(folder)
     assert (served.name, served.version) == (f"{name}@2", f"{name}@2")
     observed = np.random.default_rng(1).uniform(-3, 3, (50, len(FEATURES)))
     for made, again in zip(learned.networks, served.networks, strict=True):
@@ -92,23 +94,23 @@ def test_what_is_kept_decides_as_it_did(tmp_path: Path, name: str) -> None:
     assert served.rule.name == "band:frequency=weekly"
     assert (served.most_spread, served.chosen_rule) == (0.9, "trend")
     assert served.lowest.tolist() == [-4.0] * len(FEATURES)
-    assert card.learning is not None
-    assert card.learning.training == training
+    assert card.model_card is not None
+    assert card.model_card.training == training
     assert (
-        card.learning.weights == hashlib.sha256((folder / "weights.npz").read_bytes()).hexdigest()
+        card.model_card.weights == hashlib.sha256((folder / "weights.npz").read_bytes()).hexdigest()
     )
-    assert (card.name, card.kind, card.lookback) == (f"{name}@2", Kind.LEARNED, 253)
-    assert list(card.learning.features) == [feature.name for feature in FEATURES]
-    assert list(card.learning.actions) == [action.name for action in ACTIONS]
-    assert card.learning.sleeves == tuple(sleeve.name for sleeve in SLEEVES)
-    assert (card.learning.networks, card.learning.evidence) == (2, {})
+    assert (card.name, card.kind, card.lookback) == (f"{name}@2", PolicyKind.LEARNED, 253)
+    assert list(card.model_card.features) == [feature.name for feature in FEATURES]
+    assert list(card.model_card.actions) == [action.name for action in ACTIONS]
+    assert card.model_card.sleeves == tuple(sleeve.name for sleeve in SLEEVES)
+    assert (card.model_card.networks, card.model_card.evidence) == (2, {})
 
 
 def test_the_same_policy_gives_the_same_bytes(tmp_path: Path) -> None:
     one, other = (keep(tmp_path / where) for where in ("a", "b"))
     for file in ("weights.npz", "manifest.json"):
         assert (one / file).read_bytes() == (other / file).read_bytes()
-    assert load(one)[0].digest == load(other)[0].digest
+    assert load_version(one)[0].digest == load_version(other)[0].digest
 
 
 def test_whatever_decisions_follow_from_has_its_own_identity(tmp_path: Path) -> None:
@@ -122,27 +124,28 @@ def test_whatever_decisions_follow_from_has_its_own_identity(tmp_path: Path) -> 
         {"rule": _rule("monthly")},
     ]
     found = [
-        identity(load(keep(tmp_path / str(at), **change))[0]) for at, change in enumerate(changes)
+        identity(load_version(keep(tmp_path / str(at), **change))[0])
+        for at, change in enumerate(changes)
     ]
     assert len(set(found)) == len(changes)
     # What was found of a version does not change what it decides.
-    judged = load(keep(tmp_path / "judged", evidence={"gate": GATE}))[0]
+    judged = load_version(keep(tmp_path / "judged", evidence={"gate": GATE}))[0]
     assert identity(judged) == found[0]
     members = judged.members
-    assert all(isinstance(member, Served) for member in members)
+    assert all(isinstance(member, VersionedPolicy) for member in members)
     assert len({identity(one) for one in (judged, *members)}) == 3
 
 
 def _rule(text: str) -> Any:
-    from rebalancer.domain.policy.rules import policy
+    from rebalancer.domain.policy.rules import parse_rule
 
-    return policy(text)
+    return parse_rule(text)
 
 
 def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     folder = keep(tmp_path)
     before = (folder / "weights.npz").read_bytes()
-    with pytest.raises(InvalidRequest, match="exists already, and versions are never changed"):
+    with pytest.raises(InvalidRequest, match="exists, and versions never change"):
         keep(tmp_path, seed=4)
     assert (folder / "weights.npz").read_bytes() == before
 
@@ -151,18 +154,18 @@ def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     ("changes", "fragment"),
     [
         ({"name": "Big Name"}, r"manifest.json: .*`\$.name`"),
-        ({"name": "band", "algorithm": "ppo"}, "band is taken"),
-        ({"name": "learned", "algorithm": "ppo"}, "learned is taken"),
-        ({"algorithm": "dqn"}, "it is called ppo, and made by dqn"),
-        ({"algorithm": "a2c"}, r"`\$.algorithm`"),
+        ({"name": "band", "algorithm": "ppo"}, "the name band is taken"),
+        ({"name": "learned", "algorithm": "ppo"}, "the name learned is taken"),
+        ({"algorithm": "dqn"}, "the name ppo is reserved for policies trained by ppo"),
+        ({"algorithm": "a2c"}, "unknown algorithm 'a2c'"),
         ({"version": 0}, r"`\$.version`"),
         ({"most_spread": float("nan")}, r"`\$.most_spread`"),
-        ({"networks": (a_network(1),)}, "there are 1 networks, and 2 seeds"),
-        ({"networks": (a_network(1), a_network(2, grid=GRID))}, "the same grid, or none does"),
+        ({"networks": (a_network(1),)}, "has 1 networks, and manifest.json 2 seeds"),
+        ({"networks": (a_network(1), a_network(2, grid=GRID))}, "use different grids of actions"),
         ({"networks": (a_network(1), a_network(2, size=1e39))}, "number that is not finite"),
-        ({"highest": np.full(len(FEATURES), -5.0)}, "lowest figure is above its highest"),
+        ({"highest": np.full(len(FEATURES), -5.0)}, "a lowest input exceeds the highest"),
         ({"chosen_rule": "nonsense"}, "'nonsense' is not a policy"),
-        ({"evidence": {"odd": object()}}, "evidence: cannot be kept as JSON"),
+        ({"evidence": {"odd": object()}}, "evidence: the evidence cannot be encoded as JSON"),
     ],
 )
 def test_what_could_not_be_read_again_is_not_kept(
@@ -257,47 +260,53 @@ def other_scale(folder: Path) -> None:
 
 
 BROKEN: list[tuple[Callable[[Path], Any], str]] = [
-    (flipped, "ppo-1 is refused: weights.npz is not what the manifest describes"),
-    (truncated, "ppo-1 is refused: weights.npz is not what the manifest describes"),
-    (forged_truncated, "weights.npz is no npz file of plain numbers"),
-    (forged_flipped, "weights.npz is no npz file of plain numbers"),
-    (lambda f: forge(f, b""), "weights.npz is no npz file of plain numbers"),
-    (lambda f: forge(f, b"\x93NUMPY\x01\x00"), "weights.npz is no npz file of plain numbers"),
-    (lambda f: forge(f, pickle.dumps({"a": 1})), "weights.npz is no npz file of plain numbers"),
-    (pickled_inside, "weights.npz is no npz file of plain numbers"),
-    (single_array, "weights.npz is a single array"),
-    (other_zip, "holds policy.pth, which is no array"),
-    (immense, "weights.npz is no npz file of plain numbers"),
-    (nan_weight, "holds net0/w0 with a number that is not finite"),
+    (flipped, "cannot load ppo-1: the checksum of weights.npz does not match"),
+    (truncated, "cannot load ppo-1: the checksum of weights.npz does not match"),
+    (forged_truncated, "weights.npz is not an npz file of numbers"),
+    (forged_flipped, "weights.npz is not an npz file of numbers"),
+    (lambda f: forge(f, b""), "weights.npz is not an npz file of numbers"),
+    (lambda f: forge(f, b"\x93NUMPY\x01\x00"), "weights.npz is not an npz file of numbers"),
+    (lambda f: forge(f, pickle.dumps({"a": 1})), "weights.npz is not an npz file of numbers"),
+    (pickled_inside, "weights.npz is not an npz file of numbers"),
+    (single_array, "weights.npz holds a single array"),
+    (other_zip, "policy.pth is not an array"),
+    (immense, "weights.npz is not an npz file of numbers"),
+    (nan_weight, "net0/w0 holds a number that is not finite"),
     (lambda f: repack(f, **{"net0.w0": np.zeros((2, 6))}), "layer 0 of shape"),
-    (lambda f: repack(f, **{"net0.w0": np.zeros((26, 6), dtype=int)}), "no array of fractional"),
-    (lambda f: repack(f, **{"net0.w0": None}), "lacks net0/w0"),
-    (lambda f: repack(f, **{"net0.b1": None}), "lacks net0/b1"),
-    (lambda f: repack(f, **{"net5.w0": np.zeros(1)}), "lacks net2/b0"),
-    (lambda f: repack(f, **{"net00.w0": np.zeros(1)}), "holds net00/w0, which is no part"),
-    (lambda f: repack(f, optimizer=np.zeros(1)), "holds optimizer, which is no part"),
-    (lambda f: repack(f, lowest=np.zeros(3)), "lowest of shape"),
+    (
+        lambda f: repack(f, **{"net0.w0": np.zeros((26, 6), dtype=int)}),
+        "is not an array of floating-point",
+    ),
+    (lambda f: repack(f, **{"net0.w0": None}), "net0/w0 is missing"),
+    (lambda f: repack(f, **{"net0.b1": None}), "net0/b1 is missing"),
+    (lambda f: repack(f, **{"net5.w0": np.zeros(1)}), "net2/b0 is missing"),
+    (lambda f: repack(f, **{"net00.w0": np.zeros(1)}), "net00/w0 is not part of a network"),
+    (lambda f: repack(f, optimizer=np.zeros(1)), "optimizer is not part of a network"),
+    (lambda f: repack(f, lowest=np.zeros(3)), "lowest has shape"),
     (lambda f: repack(f, grid=np.zeros((8, 3))), "a discrete action is 8 numbers"),
-    (lambda f: (f / "weights.npz").unlink(), "ppo-1 is refused: weights.npz is missing"),
-    (lambda f: (f / "manifest.json").unlink(), "ppo-1 is refused: manifest.json is missing"),
+    (lambda f: (f / "weights.npz").unlink(), "cannot load ppo-1: weights.npz is missing"),
+    (lambda f: (f / "manifest.json").unlink(), "cannot load ppo-1: manifest.json is missing"),
     (lambda f: (f / "manifest.json").write_text("{"), "manifest.json is not JSON"),
     (lambda f: (f / "manifest.json").write_bytes(b'"\xff'), "manifest.json is not JSON"),
     (lambda f: (f / "manifest.json").write_text("[" * 100_000), "manifest.json is not JSON"),
-    (lambda f: (f / "manifest.json").write_text("[1]"), "has no format, and so is none of ours"),
-    (lambda f: rewrite(f, format=True), "has no format"),
-    (lambda f: rewrite(f, format=2, surprise=1), "written by a newer version of rebalancer"),
+    (lambda f: (f / "manifest.json").write_text("[1]"), "has no valid format number"),
+    (lambda f: rewrite(f, format=True), "has no valid format number"),
+    (
+        lambda f: rewrite(f, format=2, surprise=1),
+        "manifest.json has format 2; this version of rebalancer supports",
+    ),
     (lambda f: rewrite(f, surprise=1), "manifest.json: .*surprise"),
-    (lambda f: rewrite(f, version=3), "manifest.json is that of ppo-3"),
+    (lambda f: rewrite(f, version=3), "manifest.json belongs to ppo-3"),
     (lambda f: rewrite(f, weights="../evil"), r"`\$.weights`"),
     (lambda f: rewrite(f, trained_until="lately"), r"`\$.trained_until`"),
     (lambda f: rewrite(f, most_spread="0.3"), r"`\$.most_spread`"),
-    (lambda f: rewrite(f, seeds=[1]), "there are 2 networks, and 1 seeds"),
+    (lambda f: rewrite(f, seeds=[1]), "has 2 networks, and manifest.json 1 seeds"),
     (lambda f: rewrite(f, fallback="hold tight"), "'hold tight' is not a policy"),
-    (other_regimes, "the model of regimes is not what the manifest describes"),
-    (other_features, "made for other features than this version of rebalancer has; train it"),
-    (other_scale, "made for other features than"),
-    (lambda f: rewrite(f, actions=["up", "down"]), "made for other actions than"),
-    (lambda f: rewrite(f, sleeves=[], actions=[]), "made for other actions and sleeves than"),
+    (other_regimes, "the checksum of the model of regimes does not match"),
+    (other_features, "trained for other features than this version of rebalancer has; train it"),
+    (other_scale, "trained for other features than"),
+    (lambda f: rewrite(f, actions=["up", "down"]), "trained for other actions than"),
+    (lambda f: rewrite(f, sleeves=[], actions=[]), "trained for other actions and sleeves than"),
 ]
 
 
@@ -308,7 +317,7 @@ def test_what_does_not_fit_together_is_refused(
     folder = keep(tmp_path)
     damage(folder)
     with pytest.raises(InvalidRequest, match=fragment) as refused:
-        load(folder)
+        load_version(folder)
     assert refused.value.field == "policy"
     offered = FolderPolicies(tmp_path, shipped=tmp_path / "none")
     for ask in (offered.policy, offered.card):
@@ -331,20 +340,20 @@ def test_no_array_runs_code(tmp_path: Path) -> None:
     packed = io.BytesIO()
     np.savez(packed, lowest=np.array([Trap()], dtype=object))
     forge(folder, packed.getvalue())
-    with pytest.raises(InvalidRequest, match="no npz file of plain numbers"):
-        load(folder)
+    with pytest.raises(InvalidRequest, match="not an npz file of numbers"):
+        load_version(folder)
     assert not mark.exists()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="there is no folder"):
-        load(tmp_path / "ppo-1")
+    with pytest.raises(NotFound, match="does not exist"):
+        load_version(tmp_path / "ppo-1")
 
 
 def test_networks_that_were_trained_without_limits_have_none(tmp_path: Path) -> None:
     folder = keep(tmp_path)
     repack(folder, lowest=None, highest=None)
-    served, _ = load(folder)
+    served, _ = load_version(folder)
     assert np.isneginf(served.lowest).all() and np.isposinf(served.highest).all()
 
 
@@ -361,11 +370,11 @@ def test_the_users_folder_stands_beside_the_shipped_one(tmp_path: Path) -> None:
     (mine / "ppo-x").mkdir()
     (mine / "ppo-11").write_text("no folder")
     offered = FolderPolicies(mine, shipped=shipped)
-    names = [card.name for card in offered.cards() if card.kind is Kind.LEARNED]
+    names = [card.name for card in offered.cards() if card.kind is PolicyKind.LEARNED]
     assert names == ["dqn", "ppo", "ppo@9", "ppo@1", "learned"]
-    assert offered.card("ppo").learning.version == 10  # type: ignore[union-attr]
-    assert offered.card("ppo@1").learning.shipped  # type: ignore[union-attr]
-    assert not offered.card("ppo@9").learning.shipped  # type: ignore[union-attr]
+    assert offered.card("ppo").model_card.version == 10  # type: ignore[union-attr]
+    assert offered.card("ppo@1").model_card.shipped  # type: ignore[union-attr]
+    assert not offered.card("ppo@9").model_card.shipped  # type: ignore[union-attr]
     keep(mine, seed=5)
     for ask in (offered.cards, lambda: offered.policy("ppo@9"), lambda: offered.policy("learned")):
         with pytest.raises(InvalidRequest, match="ppo-1 has the name of a shipped version"):
@@ -376,7 +385,7 @@ def test_the_users_folder_stands_beside_the_shipped_one(tmp_path: Path) -> None:
 def test_a_folder_with_the_name_of_a_rule_is_told(tmp_path: Path) -> None:
     (tmp_path / "trend-1").mkdir()
     offered = FolderPolicies(tmp_path, shipped=tmp_path / "none")
-    with pytest.raises(InvalidRequest, match="trend-1: trend is taken"):
+    with pytest.raises(InvalidRequest, match="trend-1: the name trend is taken"):
         offered.cards()
 
 
@@ -393,7 +402,7 @@ def test_each_version_is_read_once(tmp_path: Path) -> None:
     first = offered.policy("ppo@1")
     (folder / "weights.npz").unlink()
     again = offered.policy("ppo")
-    assert isinstance(first, Served) and isinstance(again, Served)
+    assert isinstance(first, VersionedPolicy) and isinstance(again, VersionedPolicy)
     assert again.networks[0] is first.networks[0]
 
 
@@ -447,10 +456,10 @@ def test_other_weights_than_were_promoted_do_not_serve(tmp_path: Path) -> None:
         file.unlink()
     (tmp_path / "ppo-1").rmdir()
     offered = FolderPolicies(tmp_path, shipped=tmp_path / "none")
-    with pytest.raises(InvalidRequest, match="ppo@1 is promoted, and is not there"):
+    with pytest.raises(InvalidRequest, match="promoted version ppo@1 is missing"):
         offered.policy("learned")
     keep(tmp_path, seed=9)
-    with pytest.raises(InvalidRequest, match="has other weights than when it was promoted"):
+    with pytest.raises(InvalidRequest, match="the weights of ppo@1 changed after its promotion"):
         offered.policy("learned")
 
 
@@ -458,8 +467,8 @@ def test_other_weights_than_were_promoted_do_not_serve(tmp_path: Path) -> None:
     ("text", "fragment"),
     [
         ("{", "promotion.json is not JSON"),
-        ("{}", "has no format"),
-        ('{"format": 2}', "newer version"),
+        ("{}", "has no valid format number"),
+        ('{"format": 2}', "has format 2; this version"),
         ('{"format": 1, "promotions": [{"policy": "ppo@1"}]}', r"\$.promotions\[0\]"),
     ],
 )
@@ -474,13 +483,13 @@ def test_a_damaged_record_of_promotions_is_told(tmp_path: Path, text: str, fragm
 def test_evidence_is_bound_to_its_weights(tmp_path: Path) -> None:
     folder = keep(tmp_path)
     offered = FolderPolicies(tmp_path, shipped=tmp_path / "none")
-    offered.keep_evidence("ppo", {"gate": GATE, "note": "größer"})
+    offered.store_evidence("ppo", {"gate": GATE, "note": "größer"})
     weights = manifest(folder)["weights"]
     assert manifest(folder)["evidence"] == {"gate": GATE, "note": "größer", "weights": weights}
     assert sorted(one.name for one in folder.iterdir()) == ["manifest.json", "weights.npz"]
-    with pytest.raises(InvalidRequest, match="cannot be kept as JSON"):
-        offered.keep_evidence("ppo", {"odd": object()})
-    assert load(folder)[1].learning.evidence["note"] == "größer"  # type: ignore[union-attr]
+    with pytest.raises(InvalidRequest, match="cannot be encoded as JSON"):
+        offered.store_evidence("ppo", {"odd": object()})
+    assert load_version(folder)[1].model_card.evidence["note"] == "größer"  # type: ignore[union-attr]
 
 
 def test_what_is_shipped_can_be_served() -> None:
@@ -499,5 +508,5 @@ def test_networks_of_one_layer_are_networks(tmp_path: Path) -> None:
         )
         for _ in range(2)
     )
-    served, _ = load(keep(tmp_path, networks=flat))
+    served, _ = load_version(keep(tmp_path, networks=flat))
     np.testing.assert_allclose(served.networks[1].weights[0], flat[1].weights[0], atol=1e-6)

@@ -26,8 +26,8 @@ from rebalancer.adapters.rl.simulation import (
     DifferentialSharpe,
     Drawdown,
     MeanVariance,
-    Passed,
     Simulation,
+    StepOutcome,
     reward,
 )
 from rebalancer.adapters.rl.worlds import LARGEST, SLOTS, SMALLEST, Worlds, resampled, worlds
@@ -36,18 +36,20 @@ from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.learned import ACTIONS, LEAST_INVESTED, NEUTRAL, Network, decided
-from rebalancer.domain.policy.observation import (
+from rebalancer.domain.policy.actions import ACTIONS, LEAST_INVESTED, interpret_actions
+from rebalancer.domain.policy.features import (
     FEATURES,
     FURTHEST,
     LOOKBACK,
-    OUTLOOK,
+    MARKET_FEATURES,
     SLEEVES,
-    outlook,
-    standing,
+    market_features,
+    portfolio_features,
 )
+from rebalancer.domain.policy.learned import NEUTRAL
+from rebalancer.domain.policy.network import Network
 from rebalancer.domain.policy.policy import Frequency
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import names, prices
@@ -85,7 +87,7 @@ def by_hand(growth: Any, *, targets: Any = (0.5, 0.5), volatility: float = 0.26)
         present=np.arange(8)[None, :] < 2,
         days=(np.datetime64("2021-06-07") + 7 * np.arange(weeks + 1))[None, :],
         growth=relatives,
-        features=np.zeros((1, weeks + 1, len(OUTLOOK)), dtype=np.float32),
+        features=np.zeros((1, weeks + 1, len(MARKET_FEATURES)), dtype=np.float32),
         sleeves=np.broadcast_to(wanted[:, None, None, :], shape).astype(np.float32),
         volatility=np.full((1, weeks + 1), volatility, dtype=np.float32),
         monthly=np.full((1, weeks), 0.0078125, dtype=np.float32),
@@ -314,7 +316,7 @@ def test_a_step_is_the_domains_step_costs_included(seed: int) -> None:
     paid = 0.0
     for week, action in enumerate(random_actions(WEEKS, 1, seed=seed).astype(np.float64)):
         sleeves = made.sleeves[world, week].astype(np.float64)[None]
-        decision = decided(action, book, sleeves, np.array([True]))
+        decision = interpret_actions(action, book, sleeves, np.array([True]))
         growth = made.growth[world, week] / (1.0 + HIGHEST_RATE * drawn[3]) ** (1 / 52)
         book, done = step(book, decision, charges, growth, 1.0, made.days[world, week + 1 :][:1])
         simulation.step(action)
@@ -322,7 +324,9 @@ def test_a_step_is_the_domains_step_costs_included(seed: int) -> None:
         np.testing.assert_allclose(simulation.book.values, book.values, rtol=0, atol=1e-12)
         np.testing.assert_allclose(simulation.book.cash, book.cash, rtol=0, atol=1e-12)
         np.testing.assert_array_equal(simulation.book.traded, book.traded)
-        seen = np.concatenate([made.features[world, week + 1], standing(simulation.book)[0]])
+        seen = np.concatenate(
+            [made.features[world, week + 1], portfolio_features(simulation.book)[0]]
+        )
         np.testing.assert_array_equal(simulation.observed[0], seen.astype(np.float32))
     assert paid > 0
 
@@ -355,7 +359,7 @@ def neutral_policy() -> Any:
     nothing = Network(weights=(layer,), biases=(np.zeros(len(ACTIONS)),))
     far = np.full(len(FEATURES), FURTHEST)
     # The rule that it falls back on is another one, so that falling back would show.
-    return a_learned(networks=(nothing,), lowest=-far, highest=far, rule=policy("monthly"))
+    return a_learned(networks=(nothing,), lowest=-far, highest=far, rule=parse_rule("monthly"))
 
 
 @pytest.mark.parametrize("panel", ["synthetic", "stocks", "factors"])
@@ -374,7 +378,7 @@ def test_neutral_networks_are_the_weekly_band_rule(panel: str) -> None:
         risk_free=np.full(len(market), 0.00005),
     )
     ours = simulate(neutral_policy(), settings)
-    rule = simulate(policy("band:frequency=weekly"), settings)
+    rule = simulate(parse_rule("band:frequency=weekly"), settings)
     np.testing.assert_allclose(ours.values, rule.values, rtol=1e-12)
     np.testing.assert_allclose(ours.weights, rule.weights, rtol=0, atol=1e-12)
     np.testing.assert_allclose(ours.costs, rule.costs, rtol=0, atol=1e-12)
@@ -385,7 +389,7 @@ def test_neutral_networks_are_the_weekly_band_rule(panel: str) -> None:
 def test_the_neutral_action_is_the_weekly_band_rule_in_the_simulation() -> None:
     made = a_few()
     simulation = Simulation(made, range(12), reward=MeanVariance())
-    rule, nowhere = policy("band:frequency=weekly"), prices(1, 2)
+    rule, nowhere = parse_rule("band:frequency=weekly"), prices(1, 2)
     book = simulation.book
     traded = 0
     for week in range(WEEKS):
@@ -453,7 +457,7 @@ def test_learners_see_in_worlds_what_policies_are_shown_in_service() -> None:
                 cash=1.0,
                 on=np.datetime64(made.days[world, look]),
             )
-            seen = outlook(attrs.evolve(book, assets=np.array([columns])), market, REGIMES)
+            seen = market_features(attrs.evolve(book, assets=np.array([columns])), market, REGIMES)
             assert seen.known.all()
             np.testing.assert_allclose(made.features[world, look], seen.features[0], atol=1e-5)
             sleeves = made.sleeves[world, look, :, : len(columns)]
@@ -581,7 +585,7 @@ def test_a_resampled_path_of_wild_prices_still_has_prices() -> None:
 # Rewards.
 
 
-def passed(**changes: Any) -> Passed:
+def passed(**changes: Any) -> StepOutcome:
     """One step of two portfolios."""
     figures = {
         "gained": [2.0, -1.0],
@@ -591,7 +595,7 @@ def passed(**changes: Any) -> Passed:
         "fall": [0.0, 1.5],
         "monthly_fall": [0.25, 0.5],
     }
-    return Passed(**{name: np.array(value) for name, value in {**figures, **changes}.items()})
+    return StepOutcome(**{name: np.array(value) for name, value in {**figures, **changes}.items()})
 
 
 def test_the_mean_variance_reward_by_hand() -> None:
@@ -664,10 +668,10 @@ def test_a_reward_that_there_is_not_is_refused_with_those_that_there_are() -> No
 
 def test_what_a_reward_is_told_of_a_week_by_hand() -> None:
     """A mix that is the strategic one in every sleeve, held as it should be: nothing is traded."""
-    told: list[Passed] = []
+    told: list[StepOutcome] = []
 
     class Listening(MeanVariance):
-        def __call__(self, passed: Passed) -> Any:
+        def __call__(self, passed: StepOutcome) -> Any:
             told.append(passed)
             return super().__call__(passed)
 

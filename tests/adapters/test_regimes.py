@@ -11,7 +11,7 @@ from hmmlearn.hmm import GaussianHMM
 
 from rebalancer.adapters.rl import regimes
 from rebalancer.adapters.rl.regimes import (
-    KeptRegimes,
+    StoredRegimes,
     fit_regimes,
     make_regimes,
     read_regimes,
@@ -49,13 +49,13 @@ def few_mixes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     path = tmp_path / "new" / "regimes.json"
-    write_regimes(KeptRegimes().model(), path, {"seed": 0})
+    write_regimes(StoredRegimes().model(), path, {"seed": 0})
     return path
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_it_filters_as_hmmlearn_does(seed: int) -> None:
-    model = KeptRegimes().model()
+    model = StoredRegimes().model()
     library = GaussianHMM(n_components=3, covariance_type="full", init_params="")
     library.startprob_, library.transmat_ = model.start, model.transition
     library.means_, library.covars_ = model.means, model.covariances
@@ -132,8 +132,8 @@ def test_nothing_late_and_no_bills_are_fitted_on(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_read_to_the_last_digit(kept: Path) -> None:
-    assert same(read_regimes(kept), KeptRegimes().model())
-    assert same(KeptRegimes(kept).model(), KeptRegimes().model())
+    assert same(read_regimes(kept), StoredRegimes().model())
+    assert same(StoredRegimes(kept).model(), StoredRegimes().model())
 
 
 def test_what_is_shipped_was_fitted_on_nothing_late() -> None:
@@ -142,7 +142,7 @@ def test_what_is_shipped_was_fitted_on_nothing_late() -> None:
     assert about["until"] == "2015-12-31" and about["without"] == ["BIL", "TBILL3M"]
     assert len(about["data"]) == 3
     assert all(one["last"] <= about["until"] for one in about["data"])
-    model = KeptRegimes().model()
+    model = StoredRegimes().model()
     assert model.names == ("calm", "normal", "stressed")
     # A stressed week moves more than twice as far as a calm one, and down rather than up.
     assert np.exp(model.means[2, 1] - model.means[0, 1]) > 2.0
@@ -180,7 +180,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"none\.json: No such file"):
         read_regimes(tmp_path / "none.json")
     with pytest.raises(InvalidRequest, match="cannot write"):
-        write_regimes(KeptRegimes().model(), tmp_path, {})
+        write_regimes(StoredRegimes().model(), tmp_path, {})
 
 
 def test_damage_to_what_is_shipped_is_no_fault_of_the_users(
@@ -189,7 +189,7 @@ def test_damage_to_what_is_shipped_is_no_fault_of_the_users(
     (kept.parent / "shipped").mkdir()
     monkeypatch.setattr(regimes.resources, "files", lambda _: kept.parent)
     with pytest.raises(Unavailable, match="install rebalancer again"):
-        KeptRegimes().model()
+        StoredRegimes().model()
     (kept.parent / "shipped" / "regimes.json").write_text("{}", encoding="utf-8")
     with pytest.raises(Unavailable, match="format 1"):
-        KeptRegimes().model()
+        StoredRegimes().model()

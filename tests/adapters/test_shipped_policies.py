@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.market_data.sample import SamplePrices
-from rebalancer.adapters.rl.catalog import SHIPPED, FolderPolicies, load
+from rebalancer.adapters.rl.catalog import SHIPPED, FolderPolicies, load_version
 from rebalancer.domain.backtest.engine import BacktestSettings, simulate
 from rebalancer.domain.market import indicators
-from rebalancer.domain.policy.learned import Advice, share_invested
-from rebalancer.domain.policy.observation import FEATURES
+from rebalancer.domain.policy.actions import invested_share
+from rebalancer.domain.policy.features import FEATURES
+from rebalancer.domain.policy.learned import LearnedDecision
 from rebalancer.domain.policy.policy import Frequency
-from rebalancer.domain.policy.rules import policy as rule
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from tests.builders import a_book
@@ -46,7 +47,7 @@ def test_they_are_small():
 @pytest.mark.parametrize("name", NAMES)
 def test_they_say_how_they_were_made_and_what_was_found(shelf, name):
     card = shelf.card(name)
-    made = card.learning.training
+    made = card.model_card.training
     assert (made.algorithm, len(made.seeds)) == (name, 5)
     assert name in [stage.stage for stage in made.stages]
     # Nothing after 2015 was learnt from, and everything was found after it.
@@ -54,20 +55,20 @@ def test_they_say_how_they_were_made_and_what_was_found(shelf, name):
     assert all(data.last <= date(2015, 12, 31) for data in made.data)
     assert {"torch", "stable-baselines3", "gymnasium", "numpy"} <= set(made.libraries)
     assert f"rebalancer train --algorithm {name}" in made.command
-    assert set(card.learning.evidence["figures"]) == {"max_departure 1", "max_departure 0.2"}
-    for setting in card.learning.evidence["figures"].values():
+    assert set(card.model_card.evidence["figures"]) == {"max_departure 1", "max_departure 0.2"}
+    for setting in card.model_card.evidence["figures"].values():
         assert len(setting["panels"]) == 4
         assert all(panel["from"] >= "2016-01-01" for panel in setting["panels"].values())
-    gate = card.learning.evidence["gate"]
-    assert gate["best_rule"] == card.learning.chosen_rule
+    gate = card.model_card.evidence["gate"]
+    assert gate["best_rule"] == card.model_card.chosen_rule
     assert [one["name"] for one in gate["criteria"]] == ["gain", "losses", "drawdown", "turnover"]
     assert gate["passed"] == all(one["passed"] for one in gate["criteria"])
-    json.dumps(card.learning.evidence, allow_nan=False)
+    json.dumps(card.model_card.evidence, allow_nan=False)
 
 
 def test_learned_is_what_passed_the_gate_or_else_the_best_rule(shelf):
     promoted = [
-        name for name in NAMES if shelf.card(name).learning.evidence["gate"]["passed"] is True
+        name for name in NAMES if shelf.card(name).model_card.evidence["gate"]["passed"] is True
     ]
     market = SamplePrices("stocks").closes(days=300, until=date(2015, 12, 31))
     book = books_by_risk_aversion(market, np.full(19, 1 / 19), [4.0])
@@ -75,11 +76,11 @@ def test_learned_is_what_passed_the_gate_or_else_the_best_rule(shelf):
     decision = learned.decide(book, market)
     said = learned.remarks(decision, book, market, 0)[0]
     if promoted:
-        assert isinstance(decision, Advice)
+        assert isinstance(decision, LearnedDecision)
     else:
-        chosen = shelf.card("ppo").learning.chosen_rule
+        chosen = shelf.card("ppo").model_card.chosen_rule
         assert "no learned policy has passed the promotion gate" in said and chosen in said
-        assert decision.targets == pytest.approx(rule(chosen).decide(book, market).targets)
+        assert decision.targets == pytest.approx(parse_rule(chosen).decide(book, market).targets)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,10 +98,10 @@ def test_a_more_careful_owner_never_takes_more_risk_on_average(shelf, name, pric
         weights = np.full(count, 1 / count) if row % 2 else random.dirichlet(np.full(count, 3.0))
         book = books_by_risk_aversion(market, weights, aversions)
         decision = policy.decide(book, market)
-        assert isinstance(decision, Advice)
+        assert isinstance(decision, LearnedDecision)
         table = indicators.covariance(market, 252)
         risks.append(indicators.mix_volatility(decision.targets, book.assets, table))
-        shares.append(share_invested(decision.actions))
+        shares.append(invested_share(decision.actions))
     for figures in (np.mean(risks, axis=0), np.mean(shares, axis=0)):
         assert (np.diff(figures) >= -1e-9).all(), figures
         assert figures[-1] > figures[0] * 1.05
@@ -119,10 +120,10 @@ def test_they_decide_by_themselves_where_they_can(shelf, name):
     assert np.mean(np.array(doubts) == 0) > 0.9
     early = history.until(200)
     book = books_by_risk_aversion(early, np.full(5, 0.2), [4.0])
-    advice = policy.decide(book, early)
-    assert advice.doubts[0] > 0
-    (said, *_) = [text for text in policy.remarks(advice, book, early, 0) if "left to" in text]
-    assert "253 closes" in said
+    decision = policy.decide(book, early)
+    assert decision.doubts[0] > 0
+    first = policy.remarks(decision, book, early, 0)[1]
+    assert "decides instead" in first and "253 closes" in first
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,10 +131,11 @@ def test_a_proposal_explains_itself(shelf, name):
     market = SamplePrices("stocks").closes(days=300, until=date(2016, 2, 12))
     book = books_by_risk_aversion(market, np.full(19, 1 / 19), [4.0])
     policy = shelf.policy(name)
-    said = " | ".join(policy.remarks(policy.decide(book, market), book, market, 0))
-    for words in ("market regime of the targets", "holds", "of this mix", "leaves an asset alone"):
-        assert words in said
-    assert any(feature.name in said for feature in FEATURES) or "out of the ordinary" in said
+    remarks = policy.remarks(policy.decide(book, market), book, market, 0)
+    text = " ".join(remarks)
+    for words in ("market regime of the targets", "in this mix: ", "are not traded"):
+        assert words in text
+    assert any(feature.name in remarks[-1] for feature in FEATURES) or "nothing is" in remarks[-1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -144,7 +146,7 @@ def test_the_same_path_twice_and_fewer_orders_than_monthly(shelf, name):
     )
     path, again = (simulate(shelf.policy(name), settings) for _ in range(2))
     assert np.array_equal(path.values, again.values)
-    monthly = simulate(rule("monthly"), settings)
+    monthly = simulate(parse_rule("monthly"), settings)
     assert path.orders[1:].sum() < 0.6 * monthly.orders[1:].sum()
     bounded = simulate(shelf.policy(name), attrs.evolve(settings, max_departure=0.2))
     assert not np.array_equal(path.values, bounded.values)
@@ -152,8 +154,8 @@ def test_the_same_path_twice_and_fewer_orders_than_monthly(shelf, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_are_bound_to_their_manifest(name):
-    served, card = load(SHIPPED / f"{name}-1")
+    served, card = load_version(SHIPPED / f"{name}-1")
     assert len(served.networks) == 5
-    assert card.learning.evidence["weights"] == card.learning.weights
+    assert card.model_card.evidence["weights"] == card.model_card.weights
     for network in served.networks:
         assert (network.grid is None) == (name == "ppo")

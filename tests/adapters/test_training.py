@@ -12,8 +12,8 @@ from rebalancer.adapters.rl.simulation import reward
 from rebalancer.adapters.rl.training import network_of
 from rebalancer.adapters.rl.worlds import worlds
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.observation import FEATURES
-from rebalancer.domain.policy.training import Plan, check_name
+from rebalancer.domain.policy.features import FEATURES
+from rebalancer.domain.policy.training import TrainingPlan, check_name
 from tests.builders import prices
 from tests.networks import REGIMES, a_network
 
@@ -31,7 +31,7 @@ def model_of(small_worlds, monkeypatch):
     monkeypatch.setattr(training, "_IMITATIONS", 5)
 
     def of(algorithm):
-        plan = Plan(algorithm, steps=1, seeds=(3,))
+        plan = TrainingPlan(algorithm, steps=1, seeds=(3,))
         env = RebalancingVecEnv(
             small_worlds, reward(plan.reward), 256, seed=3, discrete=algorithm == "dqn"
         )
@@ -67,7 +67,7 @@ def test_numpy_decides_as_dqn_does(model_of):
 def test_ppo_begins_as_the_warm_start_decides(small_worlds):
     env = RebalancingVecEnv(small_worlds, reward("mean_variance"), 256, seed=0)
     start = a_network(1, hidden=8)
-    model = training._new(Plan("ppo", steps=1, seeds=(0,)), env, start, small_worlds, 0)
+    model = training._new(TrainingPlan("ppo", steps=1, seeds=(0,)), env, start, small_worlds, 0)
     began, observed = network_of(model), OBSERVED.astype(np.float64)
     np.testing.assert_allclose(began.actions(observed), start.actions(observed), atol=1e-5)
 
@@ -87,7 +87,7 @@ def test_ppo_begins_as_the_warm_start_decides(small_worlds):
 )
 def test_plans_that_cannot_be(change, field):
     with pytest.raises(InvalidRequest) as refused:
-        Plan(**({"algorithm": "ppo", "steps": 1, "seeds": (0,)} | change))
+        TrainingPlan(**({"algorithm": "ppo", "steps": 1, "seeds": (0,)} | change))
     assert refused.value.field == field
 
 

@@ -5,10 +5,10 @@ import attrs
 import numpy as np
 import pytest
 
+from rebalancer.adapters.jsonl.trials import JsonlTrials
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.memory.reports import MemoryReports
 from rebalancer.adapters.memory.trials import MemoryTrials
-from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.backtests import BacktestRequest, RunBacktest
 from rebalancer.application.evaluation import (
     EvaluatePolicies,
@@ -24,7 +24,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from tests.builders import prices
 
 
@@ -35,7 +35,7 @@ class Rules:
         self.added = added
 
     def policy(self, text):
-        return self.added.get(text) or policy(text)
+        return self.added.get(text) or parse_rule(text)
 
 
 RULES = Rules()
@@ -182,11 +182,11 @@ class Learned:
     identity: str
     name: str = "ppo"
     chosen_rule: str | None = "band"
-    rule: Policy = attrs.field(factory=lambda: policy("trend:window=20"))
+    rule: Policy = attrs.field(factory=lambda: parse_rule("trend:window=20"))
 
     @property
     def members(self):
-        return (self.rule, policy("weekly"))
+        return (self.rule, parse_rule("weekly"))
 
     def __getattr__(self, name):
         return getattr(self.rule, name)
@@ -275,9 +275,9 @@ def test_without_record_only_the_evaluated_policies_count():
 
 
 def test_unknown_policy_names_its_field():
-    with pytest.raises(InvalidRequest, match="policy: 'magic' is not a policy"):
+    with pytest.raises(InvalidRequest, match="policy: unknown policy 'magic'"):
         run({"us": a_panel(MARKET, "magic")})
-    with pytest.raises(InvalidRequest, match="against: 'magic' is not a policy"):
+    with pytest.raises(InvalidRequest, match="against: unknown policy 'magic'"):
         run({"us": a_panel(MARKET)}, against=["magic"])
 
 

@@ -7,10 +7,10 @@ import attrs
 import numpy as np
 import pytest
 
+from rebalancer.adapters.jsonl.trials import JsonlTrials
 from rebalancer.adapters.memory.market import MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.trials import MemoryTrials
-from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.background import TRAIN, TrainJobHandler, TrainJobRequest
 from rebalancer.application.ports.trials import TrialKind
 from rebalancer.application.reporting.training import training_document
@@ -24,12 +24,12 @@ from rebalancer.application.training import (
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.training import Plan, Point, Trained
+from rebalancer.domain.policy.training import CurvePoint, TrainedPolicy, TrainingPlan
 from tests.builders import prices
 from tests.networks import REGIMES, TRAINING, a_learned
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
-PLAN = Plan("ppo", steps=1, seeds=(0, 1))
+PLAN = TrainingPlan("ppo", steps=1, seeds=(0, 1))
 
 
 @attrs.define
@@ -48,7 +48,7 @@ class Trainer:
     ):
         self.given.append((panels, more["regimes"], chosen_rule, command, today))
         drawn(plan.worlds)
-        curve = tuple(Point(seed, "ppo", 8, 8, 0.02 + seed) for seed in plan.seeds)
+        curve = tuple(CurvePoint(seed, "ppo", 8, 8, 0.02 + seed) for seed in plan.seeds)
         for point in curve:
             progress(point)
         made = attrs.evolve(
@@ -58,7 +58,7 @@ class Trainer:
         )
         learned = a_learned(name=name, chosen_rule=chosen_rule)
         worth = {seed: 0.02 + seed for seed in plan.seeds}
-        return Trained(learned, made, curve, dict.fromkeys(plan.seeds, 0.01), worth)
+        return TrainedPolicy(learned, made, curve, dict.fromkeys(plan.seeds, 0.01), worth)
 
     def fit_regimes(self, panels):
         return attrs.evolve(REGIMES, names=("a", "b", "c"), start=(0.4, 0.4, 0.2))
@@ -113,7 +113,7 @@ def test_what_is_learned_from(tmp_path):
     assert made.choice.last == str(UNTIL)
     assert len(tried) == 2 * len(made.choice.gains) and drawn == [PLAN.worlds]
     assert points == list(made.trained.curve)
-    assert (made.version, made.place, made.cautions) == ("mine@1", None, ("Beware.",))
+    assert (made.version, made.location, made.cautions) == ("mine@1", None, ("Beware.",))
     (trial,) = trials.all()
     assert (trial.on, trial.kind, trial.what, trial.trials) == (
         NOW,
@@ -123,7 +123,7 @@ def test_what_is_learned_from(tmp_path):
     )
     assert trial.note == f"ppo, mean_variance, 2 seeds, 1 steps, four, five until {UNTIL}"
     assert made.counted == (
-        f"Trials: 1 in {trials.place}; this training counts as one, whatever its seeds."
+        f"Trials: 1 in {trials.location}; this training counts as one, whatever its seeds."
     )
     assert f"has to beat: {chosen} (Sharpe ratio +" in describe_choice(made.choice)
     kept = training_document(made)
@@ -169,7 +169,7 @@ def test_nothing_is_begun_that_cannot_end(tmp_path):
     trainer = Trainer()
     with pytest.raises(InvalidRequest, match="line 1"):
         a_training(JsonlTrials(tmp_path / "trials.jsonl"), trainer)(PRICES, request(), now=NOW)
-    with pytest.raises(InvalidRequest, match="band is taken"):
+    with pytest.raises(InvalidRequest, match="the name band is taken"):
         a_training(trainer=trainer)(PRICES, request(name="band"), now=NOW)
     assert trainer.given == []
     with pytest.raises(Unavailable, match="torch"):
@@ -243,7 +243,7 @@ def test_a_training_that_is_begun_again_makes_no_further_version(tmp_path):
     assert do(attrs.evolve(job, attempts=4), lambda _: None) == json.loads(noted.read_text())
     noted.unlink()  # as if it had been killed before it came to that
     assert do(attrs.evolve(job, attempts=5), lambda _: None)["policy"] == "mine@1"
-    assert [one.name for one in policies.editions()] == ["mine"]
+    assert [one.name for one in policies.versions()] == ["mine"]
     assert [trial.trials for trial in trials.all()] == [1, 0]
     another = Job.new(TRAIN, order.kept(), id=uuid4(), owner=None, now=NOW)
     (tmp_path / str(another.id)).mkdir()

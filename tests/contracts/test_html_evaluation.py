@@ -14,7 +14,7 @@ from rebalancer.domain.backtest.evaluation import CashReturns, evaluate
 from rebalancer.domain.backtest.findings import conclude
 from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.market.caution import Caution
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import prices
 
@@ -25,7 +25,7 @@ def an_evaluation(*names, assets=3, rows=400, seed=1, first=60, **options):
         history, first, np.full(assets, 1 / assets), CostModel.flat(10), np.zeros(rows)
     )
     cash = [CashReturns("0", np.zeros(rows))]
-    return evaluate([policy(name) for name in names], settings, cash, **options)
+    return evaluate([parse_rule(name) for name in names], settings, cash, **options)
 
 
 NAMES = ("trend:window=40", "weekly")

@@ -7,20 +7,22 @@ from markupsafe import escape
 from rebalancer.adapters.report.training import HtmlTrainings
 from rebalancer.application.reporting.training import TrainingResult
 from rebalancer.domain.backtest.selection import RuleChoice
-from rebalancer.domain.policy.training import Plan, Point, Trained
+from rebalancer.domain.policy.training import CurvePoint, TrainedPolicy, TrainingPlan
 from tests.networks import TRAINING, a_learned
 
-PLAN = Plan(algorithm="ppo", seeds=(11, 12), steps=1_000)
+PLAN = TrainingPlan(algorithm="ppo", seeds=(11, 12), steps=1_000)
 
 
 def a_result(**changes):
     curve = tuple(
-        Point(seed, stage, at, 8, 0.01 * at - 0.02)
+        CurvePoint(seed, stage, at, 8, 0.01 * at - 0.02)
         for seed in PLAN.seeds
         for stage in ("warm start", "ppo")
         for at in (4, 8)
     )
-    trained = Trained(a_learned(), TRAINING, curve, {11: -0.01, 12: 0.02}, {11: 0.03, 12: 0.01})
+    trained = TrainedPolicy(
+        a_learned(), TRAINING, curve, {11: -0.01, 12: 0.02}, {11: 0.03, 12: 0.01}
+    )
     result = TrainingResult(
         version="ppo@1",
         place=None,

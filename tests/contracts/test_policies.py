@@ -12,9 +12,10 @@ import pytest
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.rl.catalog import FolderPolicies
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
+from rebalancer.domain.policy.model_card import PolicyKind
 from rebalancer.domain.policy.policy import Frequency, identity
-from rebalancer.domain.policy.rules import POLICIES, Rule
-from rebalancer.domain.policy.serving import BestRule, Kind, Served
+from rebalancer.domain.policy.rules import POLICIES, RulePolicy
+from rebalancer.domain.policy.versions import BestRule, VersionedPolicy
 from tests.builders import a_context, varied_prices
 from tests.networks import FAILED_GATE, GATE, TRAINING, a_learned, keep, kept
 
@@ -31,7 +32,7 @@ def policies(request, tmp_path):
     """Three versions, of which two are `ppo`."""
     if request.param == "memory":
         read = [kept(tmp_path / str(at), shipped=True, **one) for at, one in enumerate(VERSIONS)]
-        return MemoryPolicies(*((policy, card.learning) for policy, card in read))
+        return MemoryPolicies(*((policy, card.model_card) for policy, card in read))
     for version in VERSIONS:
         keep(tmp_path / "shipped", **version)
     return FolderPolicies(tmp_path / "policies", shipped=tmp_path / "shipped")
@@ -39,7 +40,7 @@ def policies(request, tmp_path):
 
 def test_rules_are_called_with_their_parameters(policies):
     found = policies.policy(" trend:window=150 ")
-    assert isinstance(found, Rule)
+    assert isinstance(found, RulePolicy)
     assert (found.name, found.lookback) == ("trend:window=150", 150)
     with pytest.raises(InvalidRequest, match="trend does not take 'edge'"):
         policies.policy("trend:edge")
@@ -53,7 +54,7 @@ def test_a_learned_policy_goes_by_its_name_and_by_its_version(policies):
         "dqn": "dqn@1",
     }.items():
         found = policies.policy(text)
-        assert isinstance(found, Served)
+        assert isinstance(found, VersionedPolicy)
         assert (found.name, found.version) == (text.strip(), version)
         assert found.frequency is Frequency.WEEKLY and found.lookback == 253
 
@@ -61,15 +62,15 @@ def test_a_learned_policy_goes_by_its_name_and_by_its_version(policies):
 @pytest.mark.parametrize(
     ("text", "fragment"),
     [
-        ("nonsense", "'nonsense' is not a policy; choose one of buy_and_hold, "),
+        ("nonsense", "unknown policy 'nonsense'; choose one of buy_and_hold, "),
         ("nonsense", "hierarchical_risk_parity, dqn, dqn@1, ppo, ppo@2, ppo@1, learned"),
-        ("ppo@3", "'ppo@3' is not a policy"),
-        ("PPO", "'PPO' is not a policy"),
-        ("", "'' is not a policy"),
-        ("ppo:edge", "ppo takes no parameters, so not 'edge' either"),
-        ("ppo@1:band=0.05", "ppo@1 takes no parameters"),
-        ("learned:window=3", "learned takes no parameters"),
-        ("ppo:", "ppo takes no parameters"),
+        ("ppo@3", "unknown policy 'ppo@3'"),
+        ("PPO", "unknown policy 'PPO'"),
+        ("", "unknown policy ''"),
+        ("ppo:edge", "ppo has no parameters; remove 'edge'"),
+        ("ppo@1:band=0.05", "ppo@1 has no parameters"),
+        ("learned:window=3", "learned has no parameters"),
+        ("ppo:", "ppo has no parameters"),
     ],
 )
 def test_what_is_wrong_and_what_there_is(policies, text, fragment):
@@ -82,7 +83,9 @@ def test_what_is_wrong_and_what_there_is(policies, text, fragment):
 def test_cards_of_all(policies):
     cards = policies.cards()
     assert [card.name for card in cards] == [*POLICIES, "dqn", "ppo", "ppo@1", "learned"]
-    assert [card.kind for card in cards] == [Kind.RULE] * len(POLICIES) + [Kind.LEARNED] * 4
+    assert [card.kind for card in cards] == [PolicyKind.RULE] * len(POLICIES) + [
+        PolicyKind.LEARNED
+    ] * 4
     for card in cards:
         assert card.summary and card.source
         assert policies.policy(card.name).name == card.name
@@ -93,7 +96,7 @@ def test_cards_of_all(policies):
 def test_the_card_of_a_rule(policies):
     card = policies.card("volatility_target")
     assert card.parameters == {"target": 0.12, "window": 63, "cap": 1.0, "band": 0.02}
-    assert (card.lookback, card.learning, card.decides) == (64, None, None)
+    assert (card.lookback, card.model_card, card.decides) == (64, None, None)
     assert policies.card("band").variants == ("edge", "half", "relative")
 
 
@@ -101,15 +104,15 @@ def test_the_card_of_a_version(policies):
     card, exact = policies.card("ppo"), policies.card("ppo@2")
     assert (card.name, card.decides) == ("ppo", "ppo@2")
     assert (exact.name, exact.decides) == ("ppo@2", None)
-    assert card.learning == exact.learning
-    assert (card.learning.version, card.learning.promoted) == (2, False)
-    assert card.learning.shipped
-    assert policies.card("ppo@1").learning.weights != card.learning.weights
+    assert card.model_card == exact.model_card
+    assert (card.model_card.version, card.model_card.promoted) == (2, False)
+    assert card.model_card.shipped
+    assert policies.card("ppo@1").model_card.weights != card.model_card.weights
 
 
 @pytest.mark.parametrize("name", ["nonsense", "ppo@3", "band:edge", ""])
 def test_no_such_card(policies, name):
-    with pytest.raises(NotFound, match=r"there is no policy .*; there are buy_and_hold, .*learned"):
+    with pytest.raises(NotFound, match=r"unknown policy .*; choose one of buy_and_hold, .*learned"):
         policies.card(name)
 
 
@@ -118,26 +121,29 @@ def test_while_nothing_is_promoted_learned_is_the_best_rule_and_says_so(policies
     assert isinstance(found, BestRule)
     assert (found.name, found.rule.name) == ("learned", "trend")  # that of dqn, which comes first
     card = policies.card("learned")
-    assert (card.decides, card.learning) == ("trend", None)
+    assert (card.decides, card.model_card) == ("trend", None)
     assert card.summary == (
         "no learned policy has passed the promotion gate, so the best rule, trend, decides"
     )
 
 
 def test_a_version_that_passed_the_gate_can_be_promoted(policies):
-    card = policies.keep_evidence("ppo", {"gate": GATE, "sharpe": 0.12})
+    card = policies.store_evidence("ppo", {"gate": GATE, "sharpe": 0.12})
     assert card.name == "ppo@2"
-    assert card.learning.evidence["sharpe"] == 0.12
+    assert card.model_card.evidence["sharpe"] == 0.12
     card = policies.promote("ppo", now=NOW)
-    assert (card.name, card.decides, card.learning.promoted) == ("learned", "ppo@2", True)
+    assert (card.name, card.decides, card.model_card.promoted) == ("learned", "ppo@2", True)
     assert policies.card("learned") == card
     found = policies.policy("learned")
-    assert isinstance(found, Served) and (found.name, found.version) == ("learned", "ppo@2")
-    assert policies.card("ppo").learning.promoted
-    assert not policies.card("dqn").learning.promoted
-    policies.keep_evidence("dqn@1", {"gate": GATE})
+    assert isinstance(found, VersionedPolicy) and (found.name, found.version) == (
+        "learned",
+        "ppo@2",
+    )
+    assert policies.card("ppo").model_card.promoted
+    assert not policies.card("dqn").model_card.promoted
+    policies.store_evidence("dqn@1", {"gate": GATE})
     assert policies.promote("dqn@1", now=NOW.replace(month=12)).decides == "dqn@1"
-    assert not policies.card("ppo").learning.promoted
+    assert not policies.card("ppo").model_card.promoted
 
 
 def without(gate, *path):
@@ -153,25 +159,25 @@ def without(gate, *path):
 @pytest.mark.parametrize(
     ("evidence", "fragment"),
     [
-        ({}, "ppo@1 was not held to the promotion gate"),
-        ({"gate": None}, "ppo@1 was not held to the promotion gate"),
-        ({"gate": {"passed": True, "criteria": []}}, "was not held to the promotion gate"),
+        ({}, "the evidence of ppo@1 lacks the promotion gate"),
+        ({"gate": None}, "the evidence of ppo@1 lacks the promotion gate"),
+        ({"gate": {"passed": True, "criteria": []}}, "lacks the promotion gate"),
         (
             {"gate": FAILED_GATE},
-            "ppo@1 has not passed the promotion gate. turnover: turnover as a multiple of "
-            "monthly's: 2.50, at most 1.50 is allowed.",
+            "ppo@1 failed the promotion gate: turnover: turnover as a multiple of "
+            "monthly's: 2.50, at most 1.50 is allowed",
         ),
-        ({"gate": FAILED_GATE | {"passed": True}}, "has not passed the promotion gate. turnover"),
-        ({"gate": GATE | {"passed": None}}, "has not passed the promotion gate"),
-        ({"gate": without(GATE, "passed")}, "has not passed the promotion gate"),
+        ({"gate": FAILED_GATE | {"passed": True}}, "failed the promotion gate: turnover"),
+        ({"gate": GATE | {"passed": None}}, "failed the promotion gate"),
+        ({"gate": without(GATE, "passed")}, "failed the promotion gate"),
         (
             {"gate": without(GATE, "criteria", 0, "passed")},
-            "has not passed the promotion gate. gain",
+            "failed the promotion gate: gain",
         ),
     ],
 )
 def test_nothing_else_can_be_promoted(policies, evidence, fragment):
-    policies.keep_evidence("ppo@1", evidence)
+    policies.store_evidence("ppo@1", evidence)
     with pytest.raises(Conflict) as refused:
         policies.promote("ppo@1", now=NOW)
     assert fragment in str(refused.value)
@@ -180,7 +186,7 @@ def test_nothing_else_can_be_promoted(policies, evidence, fragment):
 
 def test_without_evidence_nothing_is_promoted(policies):
     with pytest.raises(
-        Conflict, match="dqn@1 carries no evidence; judge it first: rebalancer eval"
+        Conflict, match="dqn@1 has no evidence; evaluate it on prices from 2016-01-01 on"
     ):
         policies.promote("dqn", now=NOW)
 
@@ -189,30 +195,30 @@ def test_without_evidence_nothing_is_promoted(policies):
 def test_only_versions_are_judged_and_promoted(policies, name):
     for ask in (
         lambda: policies.promote(name, now=NOW),
-        lambda: policies.keep_evidence(name, {"gate": GATE}),
+        lambda: policies.store_evidence(name, {"gate": GATE}),
     ):
-        with pytest.raises(NotFound, match="there are dqn, dqn@1, ppo, ppo@2, ppo@1"):
+        with pytest.raises(NotFound, match="choose one of dqn, dqn@1, ppo, ppo@2, ppo@1"):
             ask()
 
 
 def test_what_was_trained_becomes_the_next_version(policies):
     learned = a_learned(7)
     card = policies.add(learned, TRAINING)
-    assert (card.name, card.learning.version, card.learning.shipped) == ("ppo@3", 3, False)
-    assert card.learning.training == TRAINING
-    assert (card.learning.networks, card.learning.chosen_rule) == (2, "trend")
-    assert card.learning.evidence == {} and not card.learning.promoted
+    assert (card.name, card.model_card.version, card.model_card.shipped) == ("ppo@3", 3, False)
+    assert card.model_card.training == TRAINING
+    assert (card.model_card.networks, card.model_card.chosen_rule) == (2, "trend")
+    assert card.model_card.evidence == {} and not card.model_card.promoted
     assert policies.card("ppo").decides == "ppo@3"
     served = policies.policy("ppo")
     assert served.version == "ppo@3"
     for mine, kept_ in zip(served.networks, learned.networks, strict=True):
         for one, other in zip(mine.weights, kept_.weights, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6)
-    place = policies.place("ppo@3")
-    assert place is None or place.endswith("ppo-3")
+    location = policies.location("ppo@3")
+    assert location is None or location.endswith("ppo-3")
     fresh = policies.add(a_learned(8, name="fresh"), TRAINING)
-    assert (fresh.name, fresh.learning.version) == ("fresh@1", 1)
-    assert fresh.learning.weights != card.learning.weights
+    assert (fresh.name, fresh.model_card.version) == ("fresh@1", 1)
+    assert fresh.model_card.weights != card.model_card.weights
     assert identity(policies.policy("fresh")) != identity(served)
 
 
@@ -221,7 +227,7 @@ def test_names_that_nothing_trained_can_have(policies, name):
     with pytest.raises(InvalidRequest):
         policies.add(a_learned(name=name), TRAINING)
     with pytest.raises(NotFound):
-        policies.place("ppo@3")
+        policies.location("ppo@3")
 
 
 def test_other_weights_give_another_input_hash(policies):
@@ -232,7 +238,7 @@ def test_other_weights_give_another_input_hash(policies):
         fixed = a_context(market)
         digests.add(type(fixed)(policy, market, fixed.instruments, fixed.costs, "USD").digest)
     assert len(digests) == len(named)
-    policies.keep_evidence("ppo@1", {"gate": GATE})
+    policies.store_evidence("ppo@1", {"gate": GATE})
     before = identity(policies.policy("learned"))
     policies.promote("ppo@1", now=NOW)
     assert identity(policies.policy("learned")) != before

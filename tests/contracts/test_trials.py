@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rebalancer.adapters.jsonl.trials import JsonlTrials
 from rebalancer.adapters.memory.trials import MemoryTrials
-from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.ports.trials import Trial, TrialKind
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
@@ -40,11 +40,11 @@ def test_what_is_appended_is_found_in_its_order(trials):
 
 
 def test_only_a_file_outlives_the_process(tmp_path):
-    assert MemoryTrials().place is None
+    assert MemoryTrials().location is None
     path = tmp_path / "trials.jsonl"
     JsonlTrials(path).append(a_trial())
     assert JsonlTrials(path).count() == 1
-    assert JsonlTrials(path).place == str(path)
+    assert JsonlTrials(path).location == str(path)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from rebalancer.domain.market.instruments import AssetClass, Instrument, Instrum
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.policy import Decision, Policy
-from rebalancer.domain.policy.rules import POLICIES, policy
+from rebalancer.domain.policy.rules import POLICIES, parse_rule
 from rebalancer.domain.portfolio.book import Book, find_columns, open_book
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
@@ -37,14 +37,14 @@ RULES = (*POLICIES, "band:edge", "band:relative", "trend:window=60,band=0")
 LEARNED = {
     "continuous": a_learned(1),
     "discrete": a_learned(2, name="dqn", grid=GRID),
-    "often in disagreement": a_learned(3, most_spread=0.15, rule=policy("risk_parity")),
+    "often in disagreement": a_learned(3, most_spread=0.15, rule=parse_rule("risk_parity")),
     "of five networks": a_learned(4, networks=tuple(a_learned(s).networks[0] for s in range(5))),
 }
 NAMES = [*RULES, *LEARNED]
 
 
 def chosen(name: str) -> Policy | LearnedPolicy:
-    return LEARNED[name] if name in LEARNED else policy(name)
+    return LEARNED[name] if name in LEARNED else parse_rule(name)
 
 
 @cache

@@ -23,7 +23,7 @@ from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
-from rebalancer.domain.policy.rules import POLICIES, Allocation, policy
+from rebalancer.domain.policy.rules import POLICIES, Allocation, parse_rule
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import COST_PRESETS, CostModel, Rates
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
@@ -227,7 +227,7 @@ def test_it_agrees_with_a_loop_over_days(
     history, targets = world
     expected = naive(rule, history.dates.tolist(), history.closes.tolist(), targets, bps, risk_free)
     found = simulate(
-        policy(rule), backtest_settings(history, targets, bps=bps, risk_free=risk_free)
+        parse_rule(rule), backtest_settings(history, targets, bps=bps, risk_free=risk_free)
     )
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-9)
     np.testing.assert_allclose(found.weights, expected.weights, atol=1e-9)
@@ -238,7 +238,7 @@ def test_it_agrees_with_a_loop_over_days(
 
 def looking_daily(rule: str) -> Policy:
     """The same rule, whose look-back of 2 makes the backtest ask it at each of its looks."""
-    plain = policy(rule)
+    plain = parse_rule(rule)
     return attrs.evolve(plain, allocation=attrs.evolve(plain.allocation, lookback=2))
 
 
@@ -261,7 +261,7 @@ def test_many_looks_at_once_are_the_same_as_one_after_the_other(
     given_ = backtest_settings(
         history, np.full(4, share / 4), bps=bps, risk_free=0.0001, as_live=as_live
     )
-    fast, slow = simulate(policy(rule), given_), simulate(looking_daily(rule), given_)
+    fast, slow = simulate(parse_rule(rule), given_), simulate(looking_daily(rule), given_)
     assert fast.orders.tolist() == slow.orders.tolist()
     np.testing.assert_allclose(fast.values, slow.values, rtol=1e-12)
     np.testing.assert_allclose(fast.weights, slow.weights, atol=1e-12)
@@ -274,7 +274,7 @@ def test_a_policy_that_judges_by_what_is_held_is_asked_look_after_look() -> None
         held = book.values / book.total[:, None]
         return np.where(held.any(axis=1)[:, None], (held + book.targets) / 2, book.targets), None
 
-    monthly = policy("monthly")
+    monthly = parse_rule("monthly")
     history = prices(3, 200, volatility=0.03)
     paths = [
         simulate(
@@ -291,7 +291,9 @@ def test_a_policy_that_judges_by_what_is_held_is_asked_look_after_look() -> None
 
 def test_costs_are_paid_from_the_portfolio_which_is_fully_at_target_after_them() -> None:
     # 100 bps of what is bought: v (1 + 0.01) = 1.
-    path = simulate(policy("buy_and_hold"), backtest_settings(table([100, 50], [110, 50]), bps=100))
+    path = simulate(
+        parse_rule("buy_and_hold"), backtest_settings(table([100, 50], [110, 50]), bps=100)
+    )
     assert path.costs == pytest.approx([0.01 / 1.01, 0, 0])
     assert path.values == pytest.approx([1 / 1.01, 1.05 / 1.01, 1.05 / 1.01])
     assert path.weights[0] == pytest.approx([0.5, 0.5])
@@ -303,14 +305,14 @@ def test_costs_are_paid_from_the_portfolio_which_is_fully_at_target_after_them()
 def test_a_monthly_rebalance_by_hand() -> None:
     # Wednesday 31 January and Thursday 1 February. 0.5 and 0.5 become 0.6 and 0.5.
     history = table([100, 50], [120, 50], start="2024-01-31")
-    path = simulate(policy("monthly"), backtest_settings(history, bps=0))
+    path = simulate(parse_rule("monthly"), backtest_settings(history, bps=0))
     assert path.values == pytest.approx([1, 1.1, 1.1])
     assert path.weights[1] == pytest.approx([0.5, 0.5])
     assert path.orders.tolist() == [2, 2, 0]
     assert path.turnover[1] == pytest.approx(0.05 / 1.1)
     # With 100 bps: invested 1 / 1.01 =: v. Sells s, buys b: 0.6 v - s = 0.5 v + b and
     # s - b = 0.01 (s + b), so s + b = 0.1 v and s - b = 0.001 v.
-    path = simulate(policy("monthly"), backtest_settings(history, bps=100))
+    path = simulate(parse_rule("monthly"), backtest_settings(history, bps=100))
     v = 1 / 1.01
     assert path.costs[1] == pytest.approx(0.001 * v)
     assert path.values[1] == pytest.approx(1.099 * v)
@@ -320,12 +322,14 @@ def test_a_monthly_rebalance_by_hand() -> None:
 
 def test_cash_that_is_meant_to_stay_pays_the_costs() -> None:
     # Weights are fractions of value before trading: 0.8 is invested, 0.2 less costs is left.
-    path = simulate(policy("buy_and_hold"), backtest_settings(table([100], [100]), [0.8], bps=100))
+    path = simulate(
+        parse_rule("buy_and_hold"), backtest_settings(table([100], [100]), [0.8], bps=100)
+    )
     assert path.values == pytest.approx([0.992] * 3)
     assert path.weights[:, 0] == pytest.approx(0.8 / 0.992)
     # Of 0.004 left, 0.00996 cannot be paid: all targets shrink until it can.
     path = simulate(
-        policy("buy_and_hold"), backtest_settings(table([100], [100]), [0.996], bps=100)
+        parse_rule("buy_and_hold"), backtest_settings(table([100], [100]), [0.996], bps=100)
     )
     assert path.values == pytest.approx(1 / 1.01)
     assert path.weights[:, 0] == pytest.approx(1)
@@ -335,21 +339,21 @@ def test_a_band_sends_what_lies_outside_to_target_and_the_rest_only_funds() -> N
     # 0.5, 0.3, 0.2 of 1 become 0.56, 0.3, 0.2 of 1.06: 52.8%, 28.3%, 18.9%. Only the first is
     # outside 2 points; it goes to 0.53 and frees 0.03. The second lacks 0.018, the third 0.012.
     history = table([100, 100, 100], [112, 100, 100])
-    path = simulate(policy("band"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
+    path = simulate(parse_rule("band"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
     assert path.weights[1] == pytest.approx([0.5, 0.3, 0.2])
     # To the edge it goes to 0.52 of 1.06 and frees 0.0088, all of it for the second, which lacks
     # most.
-    path = simulate(policy("band:edge"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
+    path = simulate(parse_rule("band:edge"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
     assert path.weights[1] * 1.06 == pytest.approx([0.5512, 0.3088, 0.2])
     assert path.orders.tolist() == [3, 2, 0]
     # Half-way it goes to 0.51 and frees 0.0194: 0.018 for the second, 0.0014 for the third.
-    path = simulate(policy("band:half"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
+    path = simulate(parse_rule("band:half"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
     assert path.weights[1] * 1.06 == pytest.approx([0.5406, 0.318, 0.2014])
     # 52.8% is not a fifth more than 50%.
-    path = simulate(policy("band:relative"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
+    path = simulate(parse_rule("band:relative"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0))
     assert path.orders.tolist() == [3, 0, 0]
     path = simulate(
-        policy("band:relative,band=0.05"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0)
+        parse_rule("band:relative,band=0.05"), backtest_settings(history, [0.5, 0.3, 0.2], bps=0)
     )
     assert path.orders.tolist() == [3, 3, 0]
 
@@ -359,7 +363,7 @@ def test_exactly_at_the_bands_edge_is_inside() -> None:
     width = 0.25 / 1.05 - 0.2
     history = table([100], [125])
     for half_width, orders in ((width, 0), (width - 1e-9, 1)):
-        rule = policy(f"band:band={half_width!r}")
+        rule = parse_rule(f"band:band={half_width!r}")
         assert simulate(rule, backtest_settings(history, [0.2], bps=0)).orders[1] == orders
 
 
@@ -380,9 +384,9 @@ def test_the_first_close_buys_the_targets_however_small_or_wide_the_band(
 ) -> None:
     history = prices(2, 30)
     first = 10
-    path = simulate(policy(rule), backtest_settings(history, targets, bps=0, first=first))
+    path = simulate(parse_rule(rule), backtest_settings(history, targets, bps=0, first=first))
     book = Book.single(2, targets=np.array(targets), cash=1.0, on=history.dates[first])
-    wanted = policy(rule).decide(book, history.until(first)).targets[0]
+    wanted = parse_rule(rule).decide(book, history.until(first)).targets[0]
     assert path.weights[0] == pytest.approx(wanted, abs=1e-15)
     assert path.orders[0] == np.count_nonzero(wanted)
 
@@ -390,12 +394,14 @@ def test_the_first_close_buys_the_targets_however_small_or_wide_the_band(
 def test_cash_earns_the_risk_free() -> None:
     history = table([100], [100])
     path = simulate(
-        policy("buy_and_hold"), backtest_settings(history, [0.5], bps=0, risk_free=[9, 0.1, 0.2])
+        parse_rule("buy_and_hold"),
+        backtest_settings(history, [0.5], bps=0, risk_free=[9, 0.1, 0.2]),
     )
     assert path.values == pytest.approx([1, 1.05, 0.5 + 0.5 * 1.1 * 1.2])
     # Nothing else does.
     path = simulate(
-        policy("buy_and_hold"), backtest_settings(history, [1.0], bps=0, risk_free=[9, 0.1, 0.2])
+        parse_rule("buy_and_hold"),
+        backtest_settings(history, [1.0], bps=0, risk_free=[9, 0.1, 0.2]),
     )
     assert path.values == pytest.approx([1, 1, 1])
 
@@ -404,8 +410,8 @@ def test_rows_before_the_window_are_look_back_only() -> None:
     history = prices(3, 200, seed=5)
     targets = [0.5, 0.3, 0.2]
     for rule in ("monthly", "band", "buy_and_hold"):
-        late = simulate(policy(rule), backtest_settings(history, targets, first=120))
-        alone = simulate(policy(rule), backtest_settings(history.since(120), targets))
+        late = simulate(parse_rule(rule), backtest_settings(history, targets, first=120))
+        alone = simulate(parse_rule(rule), backtest_settings(history.since(120), targets))
         np.testing.assert_allclose(late.values, alone.values, rtol=1e-13)
         assert late.orders.tolist() == alone.orders.tolist()
         assert len(late.values) == 80
@@ -417,12 +423,12 @@ def test_rows_before_the_window_are_look_back_only() -> None:
 def test_a_policy_with_history_enough_acts_on_it_from_the_first_close(rule: str) -> None:
     history = prices(3, 200, seed=8, volatility=0.02)
     targets = np.array([0.5, 0.3, 0.2])
-    needs = policy(rule).lookback
+    needs = parse_rule(rule).lookback
     for first, informed in ((needs - 1, True), (needs - 2, False)):
-        path = simulate(policy(rule), backtest_settings(history, targets, bps=0, first=first))
+        path = simulate(parse_rule(rule), backtest_settings(history, targets, bps=0, first=first))
         assert np.allclose(path.weights[0], targets, atol=1e-6) is not informed
         book = Book.single(3, targets=targets, cash=1.0, on=history.dates[first])
-        decision = policy(rule).decide(book, history.until(first))
+        decision = parse_rule(rule).decide(book, history.until(first))
         assert path.weights[0] == pytest.approx(decision.targets[0], abs=1e-12)
 
 
@@ -430,7 +436,7 @@ def test_a_policy_with_history_enough_acts_on_it_from_the_first_close(rule: str)
 def test_without_history_enough_it_is_the_monthly_rule(rule: str) -> None:
     history = with_holidays(prices(3, 190, seed=3), 1)
     path, monthly = (
-        simulate(policy(name), backtest_settings(history)) for name in (rule, "monthly")
+        simulate(parse_rule(name), backtest_settings(history)) for name in (rule, "monthly")
     )
     np.testing.assert_allclose(path.values, monthly.values, rtol=1e-12)
     assert path.orders.tolist() == monthly.orders.tolist()
@@ -439,9 +445,10 @@ def test_without_history_enough_it_is_the_monthly_rule(rule: str) -> None:
 def test_once_history_suffices_the_policy_takes_over_at_its_next_look() -> None:
     history = prices(3, 200, seed=3, volatility=0.02)
     path, monthly = (
-        simulate(policy(n), backtest_settings(history)) for n in ("inverse_volatility", "monthly")
+        simulate(parse_rule(n), backtest_settings(history))
+        for n in ("inverse_volatility", "monthly")
     )
-    enough = policy("inverse_volatility").lookback - 1
+    enough = parse_rule("inverse_volatility").lookback - 1
     months = history.dates.astype("datetime64[M]")
     look = next(t for t in range(enough, 200) if months[t] != months[t - 1])
     np.testing.assert_allclose(path.weights[:look], monthly.weights[:look], atol=1e-12)
@@ -476,7 +483,7 @@ def charged_books(draw: st.DrawFn) -> tuple[Book, CostModel]:
 def test_no_step_makes_or_loses_money(rule: str, charged: tuple[Book, CostModel]) -> None:
     book, costs = charged
     market = prices(book.assets.shape[1], 2)
-    decision = policy(rule).decide(book, market)
+    decision = parse_rule(rule).decide(book, market)
     done = solve_trades(book, decision, costs.of(market.symbols, Instruments()))
     after = settle(book, done, decision)
     whole = np.maximum(book.total, 1.0)
@@ -498,7 +505,7 @@ def test_a_book_steps_as_its_portfolios_do(charged: tuple[Book, CostModel], seed
     later = book.as_of + 1
     charges = costs.of(market.symbols, Instruments())
     for rule in ("monthly", "band"):
-        chosen = policy(rule)
+        chosen = parse_rule(rule)
         together, _ = step(book, chosen.decide(book, market), charges, growth, 1.01, later)
         for row in range(len(book)):
             one = one_of(book, row)
@@ -540,7 +547,7 @@ def test_the_future_changes_nothing(
     other = PriceHistory.of(history.symbols, history.dates, changed)
     for first in (0, min(20, row)):
         paths = [
-            simulate(policy(rule), backtest_settings(known, first=first, as_live=as_live))
+            simulate(parse_rule(rule), backtest_settings(known, first=first, as_live=as_live))
             for known in (history, other)
         ]
         until = row + 1 - first
@@ -552,7 +559,7 @@ def test_the_future_changes_nothing(
 @pytest.mark.parametrize("rule", EVERY)
 def test_two_runs_are_the_same(rule: str) -> None:
     given_ = backtest_settings(prices(3, 90, seed=1, volatility=0.02), risk_free=0.0001)
-    paths = [simulate(policy(rule), given_) for _ in range(2)]
+    paths = [simulate(parse_rule(rule), given_) for _ in range(2)]
     for field in attrs.fields_dict(EquityPath):
         np.testing.assert_array_equal(*(getattr(path, field) for path in paths))
 
@@ -561,7 +568,7 @@ def test_two_runs_are_the_same(rule: str) -> None:
 @pytest.mark.parametrize("costs", [CostModel.flat(10), COST_PRESETS["retail"]])
 def test_a_portfolio_neither_borrows_nor_sells_short(rule: str, costs: CostModel) -> None:
     history = prices(4, 300, seed=11, volatility=0.03)
-    path = simulate(policy(rule), backtest_settings(history, costs=costs))
+    path = simulate(parse_rule(rule), backtest_settings(history, costs=costs))
     assert (path.weights >= 0).all()
     assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
     assert (path.costs >= 0).all()
@@ -573,7 +580,7 @@ def test_a_portfolio_neither_borrows_nor_sells_short(rule: str, costs: CostModel
 def test_fees_that_cannot_be_paid_are_not(rule: str, capital: float) -> None:
     history = prices(4, 300, seed=11, volatility=0.03)
     given_ = backtest_settings(history, costs=COST_PRESETS["full-service"], capital=capital)
-    path = simulate(policy(rule), given_)
+    path = simulate(parse_rule(rule), given_)
     assert (path.values > 0).all()
     assert (path.weights >= 0).all()
     assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
@@ -581,7 +588,9 @@ def test_fees_that_cannot_be_paid_are_not(rule: str, capital: float) -> None:
 
 @pytest.mark.parametrize("bps", [1_000, 3_000, 9_000])
 def test_costs_may_be_a_large_share_of_what_is_traded(bps: float) -> None:
-    path = simulate(policy("monthly"), backtest_settings(prices(4, 100, volatility=0.03), bps=bps))
+    path = simulate(
+        parse_rule("monthly"), backtest_settings(prices(4, 100, volatility=0.03), bps=bps)
+    )
     assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
     assert path.weights.sum(axis=1) == pytest.approx(1, abs=1e-9)
 
@@ -593,7 +602,7 @@ def test_a_purchase_is_not_funded_by_sales_of_dust_that_are_left_out() -> None:
         Book.single(5, targets=np.full(5, 0.2), cash=0.0, on=market.dates[1]),
         values=np.array([[*[0.2 + dust] * 4, 0.2 - 4 * dust]]),
     )
-    decision = policy("monthly").decide(book, market)
+    decision = parse_rule("monthly").decide(book, market)
     done = solve_trades(book, decision, CostModel.flat(0).of(market.symbols, Instruments()))
     assert settle(book, done, decision).cash[0] >= 0
 
@@ -607,8 +616,8 @@ def test_the_order_of_assets_does_not_matter(rule: str) -> None:
         mixed = PriceHistory.of(
             [history.symbols[i] for i in order], history.dates, history.closes[:, order]
         )
-        one = simulate(policy(rule), backtest_settings(history, targets))
-        other = simulate(policy(rule), backtest_settings(mixed, targets[order]))
+        one = simulate(parse_rule(rule), backtest_settings(history, targets))
+        other = simulate(parse_rule(rule), backtest_settings(mixed, targets[order]))
         np.testing.assert_allclose(one.values, other.values, rtol=1e-6)
         np.testing.assert_allclose(one.weights[:, order], other.weights, atol=1e-6)
         assert one.orders.tolist() == other.orders.tolist()
@@ -628,7 +637,7 @@ def test_as_live_holds_whole_shares(
     history = prices(3, 90, seed=seed, volatility=0.03)
     targets = np.full(3, share / 3)
     given_ = backtest_settings(history, targets, costs=costs, as_live=True, capital=capital)
-    path = simulate(policy(rule), given_)
+    path = simulate(parse_rule(rule), given_)
     money = path.values * capital
     quantities = path.weights * money[:, None] / history.closes
     np.testing.assert_allclose(quantities, np.rint(quantities), atol=1e-6)
@@ -638,8 +647,8 @@ def test_as_live_holds_whole_shares(
 
 def test_as_live_comes_close_with_much_money() -> None:
     history = prices(3, 300, seed=2)
-    exact = simulate(policy("monthly"), backtest_settings(history))
-    live = simulate(policy("monthly"), backtest_settings(history, as_live=True, capital=1e8))
+    exact = simulate(parse_rule("monthly"), backtest_settings(history))
+    live = simulate(parse_rule("monthly"), backtest_settings(history, as_live=True, capital=1e8))
     np.testing.assert_allclose(live.values, exact.values, rtol=1e-5)
     np.testing.assert_allclose(live.weights, exact.weights, atol=1e-5)
 
@@ -650,8 +659,8 @@ def test_the_currency_unit_does_not_matter(seed: int, unit: float) -> None:
     history = prices(3, 120, seed=seed, volatility=0.02)
     scaled = PriceHistory.of(history.symbols, history.dates, history.closes * unit)
     for rule in ("monthly", "band", "trend:window=12"):
-        one = simulate(policy(rule), backtest_settings(history))
-        other = simulate(policy(rule), backtest_settings(scaled, capital=100_000.0 * unit))
+        one = simulate(parse_rule(rule), backtest_settings(history))
+        other = simulate(parse_rule(rule), backtest_settings(scaled, capital=100_000.0 * unit))
         np.testing.assert_allclose(one.values, other.values, rtol=1e-10)
         assert one.orders.tolist() == other.orders.tolist()
 
@@ -673,7 +682,7 @@ def test_an_asset_without_a_price_when_the_window_begins() -> None:
     with pytest.raises(InvalidRequest, match=f"LATE.*{history.dates[4]}") as error:
         backtest_settings(history, first=3)
     assert error.value.field == "from"
-    path = simulate(policy("monthly"), backtest_settings(history, first=4))
+    path = simulate(parse_rule("monthly"), backtest_settings(history, first=4))
     assert np.isfinite(path.values).all()
 
 
@@ -748,7 +757,10 @@ def test_policies_side_by_side() -> None:
     named: list[str] = []
     given_ = backtest_settings(history, first=20, risk_free=0.0001)
     found = compare_policies(
-        [policy("band"), policy("monthly")], given_, cautions=[BEWARE], progress=named.append
+        [parse_rule("band"), parse_rule("monthly")],
+        given_,
+        cautions=[BEWARE],
+        progress=named.append,
     )
     assert [result.policy for result in found.results] == named == ["band", "monthly"]
     assert found.dates.tolist() == history.dates[20:].tolist()
@@ -758,10 +770,10 @@ def test_policies_side_by_side() -> None:
     assert monthly.performance.tracking_error == 0
     assert monthly.performance.information_ratio == 0
     assert band.performance.tracking_error > 0
-    expected = simulate(policy("band"), given_)
+    expected = simulate(parse_rule("band"), given_)
     np.testing.assert_array_equal(band.path.values, expected.values)
     assert band.performance == measure_performance(
-        expected, np.full(99, 0.0001), simulate(policy(BASELINE), given_)
+        expected, np.full(99, 0.0001), simulate(parse_rule(BASELINE), given_)
     )
 
 
@@ -774,7 +786,7 @@ def test_a_fee_for_each_order_is_charged_in_money() -> None:
     # 10 an order on 1,000 in two assets: 980 are invested.
     costs = CostModel("ten", Rates(fixed=10))
     path = simulate(
-        policy("buy_and_hold"),
+        parse_rule("buy_and_hold"),
         backtest_settings(table([10, 10], [10, 10]), costs=costs, capital=1000),
     )
     assert path.costs == pytest.approx([0.02, 0, 0])
@@ -802,7 +814,7 @@ def limited(history, **limits):
 @pytest.mark.parametrize("most", [0.0, 0.05, 0.3])
 def test_a_policy_departs_only_so_far(name, most):
     settings = limited(prices(5, 600, volatility=0.02, seed=3), max_departure=most)
-    path = simulate(policy(name), settings)
+    path = simulate(parse_rule(name), settings)
     looked = path.turnover > 0
     off = path.weights[looked] - settings.targets
     # A band of 2 points, and what costs take, lie between what is wanted and what is held.
@@ -815,15 +827,15 @@ def test_limits_that_do_not_bind_change_nothing(name):
     history = prices(5, 500, seed=4)
     free, held = limited(history), limited(history, max_departure=0.5)
     assert held.limits.bind and not free.limits.bind
-    ours, theirs = simulate(policy(name), held), simulate(policy(name), free)
+    ours, theirs = simulate(parse_rule(name), held), simulate(parse_rule(name), free)
     np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-12)
     assert (ours.orders == theirs.orders).all()
 
 
 def test_no_departure_is_the_given_targets():
     history = prices(4, 500, seed=5)
-    ours = simulate(policy("trend:window=50,band=0"), limited(history, max_departure=0.0))
-    theirs = simulate(policy("monthly"), limited(history))
+    ours = simulate(parse_rule("trend:window=50,band=0"), limited(history, max_departure=0.0))
+    theirs = simulate(parse_rule("monthly"), limited(history))
     np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-12)
 
 
@@ -832,7 +844,7 @@ def test_a_profile_holds_after_every_look(name):
     history = prices(5, 600, volatility=0.015, seed=6)
     profile = RISK_PROFILES["cautious"]
     settings = limited(history, profile=profile)
-    path = simulate(policy(name), settings)
+    path = simulate(parse_rule(name), settings)
     equities = CLASSES.equity_mask(history.symbols)
     looked = np.flatnonzero(path.turnover > 0)
     assert len(looked) > 3

@@ -19,7 +19,7 @@ from rebalancer.domain.backtest.evaluation import (
 )
 from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import prices
 
@@ -36,11 +36,13 @@ BILLS = CashReturns("BIL", np.full(len(HISTORY), 0.0001))
 
 
 def evaluate_rules(*names, cash=(ZERO_CASH,), **options):
-    return evaluate([policy(name) for name in names], SETTINGS, cash, **options).policies
+    return evaluate([parse_rule(name) for name in names], SETTINGS, cash, **options).policies
 
 
 def test_policy_is_compared_with_three_baselines_and_requested_policies():
-    (evaluation,) = evaluate_rules("trend:window=60", against=[policy("quarterly"), policy("band")])
+    (evaluation,) = evaluate_rules(
+        "trend:window=60", against=[parse_rule("quarterly"), parse_rule("band")]
+    )
     names = [comparison.against for comparison in evaluation.strictest.comparisons]
     assert names == ["monthly", "band", EQUAL_EXPOSURE, "quarterly"]
 
@@ -69,7 +71,7 @@ class Learned:
 
 
 def learned(*names, **fields):
-    return Learned(tuple(policy(name) for name in names), **fields)
+    return Learned(tuple(parse_rule(name) for name in names), **fields)
 
 
 def test_best_rule_on_training_data_is_a_further_baseline():
@@ -80,7 +82,7 @@ def test_best_rule_on_training_data_is_a_further_baseline():
     assert evaluation.chosen_rule == "inverse_volatility"
     comparison = evaluation.strictest.best_rule
     assert comparison is evaluation.strictest.comparisons[3] and comparison.chosen
-    (result,) = compare_policies([policy("inverse_volatility")], SETTINGS).results
+    (result,) = compare_policies([parse_rule("inverse_volatility")], SETTINGS).results
     assert comparison.performance == result.performance
     assert comparison.values == pytest.approx(result.path.values)
     (without,) = evaluate_rules("trend:window=60")
@@ -89,8 +91,8 @@ def test_best_rule_on_training_data_is_a_further_baseline():
 
 def test_learned_policy_uses_its_own_best_rule_unless_another_is_given():
     own = learned("trend:window=60", chosen_rule="quarterly")
-    assert isinstance(own, KnowsBestRule) and not isinstance(policy("band"), KnowsBestRule)
-    found = evaluate([own, policy("weekly")], SETTINGS, [ZERO_CASH]).policies
+    assert isinstance(own, KnowsBestRule) and not isinstance(parse_rule("band"), KnowsBestRule)
+    found = evaluate([own, parse_rule("weekly")], SETTINGS, [ZERO_CASH]).policies
     assert [evaluation.chosen_rule for evaluation in found] == ["quarterly", None]
     assert found[0].strictest.best_rule.against == "quarterly (best on training data)"
     (given,) = evaluate([own], SETTINGS, [ZERO_CASH], chosen_rule="band").policies
@@ -102,12 +104,12 @@ def test_learned_policy_uses_its_own_best_rule_unless_another_is_given():
 def test_each_member_of_an_ensemble_is_evaluated_alone():
     names = ("trend:window=60", "weekly", "volatility_target")
     ensemble = learned(*names)
-    assert isinstance(ensemble, Ensemble) and not isinstance(policy("band"), Ensemble)
+    assert isinstance(ensemble, Ensemble) and not isinstance(parse_rule("band"), Ensemble)
     (evaluation,) = evaluate([ensemble], SETTINGS, [ZERO_CASH, BILLS]).policies
     for judgement, cash in zip(evaluation.judgements, (ZERO_CASH, BILLS), strict=True):
         under = attrs.evolve(SETTINGS, risk_free=cash.returns)
         monthly, *results = compare_policies(
-            [policy(name) for name in ("monthly", *names)], under
+            [parse_rule(name) for name in ("monthly", *names)], under
         ).results
         alone = [result.performance.sharpe - monthly.performance.sharpe for result in results]
         assert judgement.seeds == pytest.approx(alone)
@@ -133,7 +135,9 @@ def test_judgement_holds_the_paths_behind_its_figures():
 
 def test_figures_are_those_of_a_backtest():
     (evaluation,) = evaluate_rules("trend:window=60")
-    results = compare_policies([policy("trend:window=60"), policy("band")], SETTINGS).results
+    results = compare_policies(
+        [parse_rule("trend:window=60"), parse_rule("band")], SETTINGS
+    ).results
     assert evaluation.strictest.performance == results[0].performance
     assert evaluation.strictest.baseline.gain == results[0].gain
     assert evaluation.strictest.comparisons[1].performance == results[1].performance
@@ -171,7 +175,7 @@ def test_subperiods_cover_the_window_and_hold_their_gains():
     parts = evaluation.strictest.subperiods
     dates = [str(day) for day in HISTORY.dates[SETTINGS.first + 1 :]]
     assert (parts[0].first, parts[-1].last) == (dates[0], dates[-1])
-    paths = [simulate(policy(name), SETTINGS) for name in ("trend:window=60", "monthly")]
+    paths = [simulate(parse_rule(name), SETTINGS) for name in ("trend:window=60", "monthly")]
     middle = slice(dates.index(parts[1].first), dates.index(parts[1].last) + 1)
     mine, other = (metrics.sharpe(np.diff(p.values)[middle] / p.values[:-1][middle]) for p in paths)
     assert parts[1].gain == pytest.approx(mine - other)
@@ -182,7 +186,7 @@ def test_both_policies_pay_each_cost_of_the_sweep():
     sweep = evaluation.strictest.sweep
     assert [charged.bps for charged in sweep] == list(SWEEP_BPS)
     dear = attrs.evolve(SETTINGS, costs=CostModel.flat(50))
-    results = compare_policies([policy("weekly"), policy("monthly")], dear).results
+    results = compare_policies([parse_rule("weekly"), parse_rule("monthly")], dear).results
     expected = results[0].performance.sharpe - results[1].performance.sharpe
     assert sweep[-1].gain == pytest.approx(expected)
     assert sweep[-1].gain < sweep[0].gain  # weekly trades more
@@ -216,7 +220,7 @@ def test_progress_reports_each_judgement():
 
 def test_short_window_is_inconclusive():
     short = attrs.evolve(SETTINGS, first=len(HISTORY) - 40)
-    (evaluation,) = evaluate([policy("weekly")], short, [ZERO_CASH]).policies
+    (evaluation,) = evaluate([parse_rule("weekly")], short, [ZERO_CASH]).policies
     assert evaluation.verdict.finding is Finding.INCONCLUSIVE
     assert "too short" in evaluation.verdict.sentence
     comparison = evaluation.strictest.baseline
@@ -226,14 +230,14 @@ def test_short_window_is_inconclusive():
 
 def test_targets_of_cash_alone_are_inconclusive():
     cash = attrs.evolve(SETTINGS, targets=np.zeros(4))
-    (evaluation,) = evaluate([policy("weekly")], cash, [ZERO_CASH]).policies
+    (evaluation,) = evaluate([parse_rule("weekly")], cash, [ZERO_CASH]).policies
     assert evaluation.verdict.finding is Finding.INCONCLUSIVE
     assert evaluation.strictest.drawdown_beyond_exposure is None
 
 
 def test_targets_are_never_scaled_above_one():
     half = attrs.evolve(SETTINGS, targets=np.full(4, 0.125))
-    (evaluation,) = evaluate([policy("buy_and_hold")], half, [ZERO_CASH]).policies
+    (evaluation,) = evaluate([parse_rule("buy_and_hold")], half, [ZERO_CASH]).policies
     baseline = evaluation.strictest.equal_exposure.performance
     assert baseline.average_exposure == pytest.approx(
         evaluation.strictest.performance.average_exposure, abs=0.01
@@ -318,6 +322,6 @@ def test_skill_is_detected():
         history, 250, np.full(2, 0.5), CostModel.flat(10), np.zeros(len(history))
     )
     nothing = CashReturns("0", np.zeros(len(history)))
-    (evaluation,) = evaluate([policy("trend")], settings, [nothing], trials=5).policies
+    (evaluation,) = evaluate([parse_rule("trend")], settings, [nothing], trials=5).policies
     assert evaluation.verdict.finding is Finding.GAIN
     assert evaluation.strictest.baseline.probability > 0.99

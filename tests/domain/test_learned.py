@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.learned import Advice, Doubt, LearnedPolicy
-from rebalancer.domain.policy.observation import FEATURES, LOOKBACK, standing
+from rebalancer.domain.policy.features import FEATURES, LOOKBACK, portfolio_features
+from rebalancer.domain.policy.learned import Doubt, LearnedDecision, LearnedPolicy
 from rebalancer.domain.policy.policy import Decision, identity
-from rebalancer.domain.policy.rules import policy
-from rebalancer.domain.policy.serving import BestRule
+from rebalancer.domain.policy.rules import parse_rule
+from rebalancer.domain.policy.versions import BestRule
 from rebalancer.domain.portfolio.book import Book
 from tests.builders import a_book, names, one_of, prices
 from tests.networks import GRID, a_learned
@@ -29,9 +29,9 @@ def a_policy(kind: str, seed: int) -> LearnedPolicy:
         return a_learned(seed, name="dqn", grid=GRID)
     if kind == "doubtful":
         narrow = np.full(len(FEATURES), 0.6)
-        return a_learned(seed, lowest=-narrow, highest=narrow, rule=policy("trend:window=60"))
+        return a_learned(seed, lowest=-narrow, highest=narrow, rule=parse_rule("trend:window=60"))
     if kind == "quarrelsome":
-        return a_learned(seed, most_spread=0.15, rule=policy("monthly"))
+        return a_learned(seed, most_spread=0.15, rule=parse_rule("monthly"))
     return a_learned(seed)
 
 
@@ -74,7 +74,7 @@ def same(one: Decision, other: Decision, *, atol: float = 0.0) -> None:
     for mine, theirs in [*pairs, (one.landing, other.landing)]:
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=atol)
     np.testing.assert_array_equal(one.due, other.due)
-    assert isinstance(one, Advice) and isinstance(other, Advice)
+    assert isinstance(one, LearnedDecision) and isinstance(other, LearnedDecision)
     np.testing.assert_array_equal(one.doubts, other.doubts)
 
 
@@ -188,7 +188,7 @@ def test_a_portfolio_does_not_depend_on_its_neighbours(
     book, market = situation
     chosen = a_policy(kind, seed)
     together = chosen.decide(book, market)
-    assert isinstance(together, Advice)
+    assert isinstance(together, LearnedDecision)
     for row in range(len(book)):
         alone = one_of(book, row)
         found = chosen.decide(alone, market)
@@ -230,13 +230,13 @@ def test_the_situations_bring_out_every_doubt_and_none() -> None:
     for kind in KINDS:
         for seed in range(20):
             decision = a_policy(kind, seed).decide(book, market)
-            assert isinstance(decision, Advice)
+            assert isinstance(decision, LearnedDecision)
             doubts[kind] |= set(decision.doubts.tolist())
     assert doubts["continuous"] >= {0} and doubts["grid"] >= {0}
     assert doubts["doubtful"] == {Doubt.RANGE}
     assert doubts["quarrelsome"] >= {0, Doubt.DISAGREEMENT}
     short = a_policy("continuous", 0).decide(book, market.since(1))
-    assert isinstance(short, Advice) and set(short.doubts.tolist()) == {Doubt.HISTORY}
+    assert isinstance(short, LearnedDecision) and set(short.doubts.tolist()) == {Doubt.HISTORY}
 
 
 def test_the_best_rule_stands_in_and_says_so() -> None:
@@ -248,7 +248,7 @@ def test_the_best_rule_stands_in_and_says_so() -> None:
         cash=1.0,
         reviewed=market.dates[-1] - 40,
     )
-    rule = policy("trend:window=60")
+    rule = parse_rule("trend:window=60")
     stand_in = BestRule(rule)
     found, expected = stand_in.decide(book, market), rule.decide(book, market)
     np.testing.assert_array_equal(found.targets, expected.targets)
@@ -257,10 +257,10 @@ def test_the_best_rule_stands_in_and_says_so() -> None:
     assert stand_in.frequency == rule.frequency
     assert stand_in.remarks(found, book, market, 0) == [
         "learned: no learned policy has passed the promotion gate, so the best rule, "
-        "trend:window=60, decides",
+        "trend:window=60, decides.",
         *rule.remarks(expected, book, market, 0),
     ]
-    assert identity(stand_in) != identity(BestRule(policy("trend:window=61")))
+    assert identity(stand_in) != identity(BestRule(parse_rule("trend:window=61")))
     assert identity(rule) == "trend:window=60"
 
 
@@ -271,7 +271,9 @@ def test_a_portfolio_in_debt_is_seen_alike_in_any_unit(money: float) -> None:
         [[0.5, 0.4]], [[5.0, 1.0]], market=market, cash=-17.0, reviewed=market.dates[-1] - 40
     )
     rich = attrs.evolve(book, values=book.values * money, cash=book.cash * money)
-    np.testing.assert_allclose(standing(rich), standing(book), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        portfolio_features(rich), portfolio_features(book), rtol=0, atol=1e-9
+    )
     for seed in range(5):
         chosen = a_policy("continuous", seed)
         same(chosen.decide(book, market), chosen.decide(rich, market), atol=1e-7)

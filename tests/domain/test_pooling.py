@@ -10,7 +10,7 @@ from rebalancer.domain.backtest.pooling import pool
 from rebalancer.domain.backtest.selection import choose_best_rule
 from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import prices
 
@@ -26,7 +26,7 @@ def an_evaluation(*names, history, bills=False, **options):
     cash = [CashReturns("0", np.zeros(len(history)))]
     if bills:
         cash.append(CashReturns("BIL", np.full(len(history), 0.0002)))
-    policies = [policy(name) for name in names]
+    policies = [parse_rule(name) for name in names]
     return evaluate(policies, settings(history), cash, **options)
 
 

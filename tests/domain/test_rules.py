@@ -15,7 +15,7 @@ from rebalancer.domain.market import indicators
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy import allocation
 from rebalancer.domain.policy.policy import Decision, Frequency, Policy
-from rebalancer.domain.policy.rules import POLICIES, Rule, policy, policy_names
+from rebalancer.domain.policy.rules import POLICIES, RulePolicy, parse_rule, split_policy_names
 from rebalancer.domain.portfolio.book import Book
 from tests.builders import a_book, names, one_of, prices
 
@@ -52,9 +52,9 @@ def remarks_of(rule, book, market, row):
     return rule.remarks(rule.decide(book, market), book, market, row)
 
 
-def a_rule(text: str) -> Rule:
-    found = policy(text)
-    assert isinstance(found, Rule)
+def a_rule(text: str) -> RulePolicy:
+    found = parse_rule(text)
+    assert isinstance(found, RulePolicy)
     return found
 
 
@@ -85,7 +85,7 @@ def zigzag(size: float, rows: int, *, sideways: bool = False) -> list[float]:
 def test_every_policy_of_the_book_is_there() -> None:
     assert list(POLICIES) == NAMED
     for name in NAMED:
-        assert policy(name).name == name
+        assert parse_rule(name).name == name
         assert POLICIES[name].summary and POLICIES[name].source
 
 
@@ -177,7 +177,7 @@ def test_variants_and_parameters(text: str, expected: dict[str, object]) -> None
 )
 def test_what_is_wrong_and_what_there_is(text: str, says: str) -> None:
     with pytest.raises(InvalidRequest) as error:
-        policy(text)
+        parse_rule(text)
     assert says in str(error.value)
     assert error.value.field == "policy"
 
@@ -203,28 +203,28 @@ def test_what_is_wrong_and_what_there_is(text: str, says: str) -> None:
     ],
 )
 def test_several_policies(text: str, expected: list[str]) -> None:
-    assert policy_names(text) == expected
+    assert split_policy_names(text) == expected
     for name in expected:
-        assert policy(name).name == name
+        assert parse_rule(name).name == name
 
 
 @pytest.mark.parametrize("text", ["", " ", ",", " , ,"])
 def test_no_policy_is_named(text: str) -> None:
     with pytest.raises(InvalidRequest, match="name at least one of buy_and_hold") as error:
-        policy_names(text)
+        split_policy_names(text)
     assert error.value.field == "policy"
 
 
 def test_a_policy_is_named_twice() -> None:
     with pytest.raises(InvalidRequest, match="band:edge is named twice") as error:
-        policy_names("band:edge,band,band:edge")
+        split_policy_names("band:edge,band,band:edge")
     assert error.value.field == "policy"
 
 
 @given(st.text(alphabet="abdeghlnortwy_:,=.015 ", max_size=30))
 @settings(laws, max_examples=300)
 def test_any_text_is_a_policy_or_an_error_that_says_so(text: str) -> None:
-    for read in (policy, policy_names):
+    for read in (parse_rule, split_policy_names):
         try:
             read(text)
         except InvalidRequest as error:
@@ -305,7 +305,7 @@ def test_reviews_are_the_first_rows_of_calendar_periods(dates: list[date]) -> No
 )
 def test_buy_and_hold_buys_once(holdings: list[float], reviewed: str | None, due: bool) -> None:
     book = a_book([[0.5, 0.5]], values=[holdings], reviewed=reviewed)
-    decision = policy("buy_and_hold").decide(book, prices(2, 3))
+    decision = parse_rule("buy_and_hold").decide(book, prices(2, 3))
     assert decision.due.tolist() == [due]
     assert decision.band is None and decision.cash_band is None
 
@@ -316,7 +316,7 @@ def test_buy_and_hold_buys_once(holdings: list[float], reviewed: str | None, due
 def test_calendar_rules_go_to_the_targets_and_all_the_way() -> None:
     book = a_book([[0.5, 0.3], [0.0, 0.0]], values=[[1, 2], [3, 4]], reviewed="2024-04-30")
     for name, due in (("weekly", True), ("monthly", True), ("quarterly", False), ("yearly", False)):
-        decision = policy(name).decide(book, prices(2, 3))
+        decision = parse_rule(name).decide(book, prices(2, 3))
         assert decision.targets.tolist() == book.targets.tolist()
         assert decision.due.tolist() == [due, due]
         assert decision.band is None
@@ -324,22 +324,22 @@ def test_calendar_rules_go_to_the_targets_and_all_the_way() -> None:
 
 def test_bands() -> None:
     book = a_book([[0.5, 0.3]], reviewed="2024-05-14")
-    decision = policy("band").decide(book, prices(2, 3))
+    decision = parse_rule("band").decide(book, prices(2, 3))
     assert (decision.band, decision.cash_band) == (pytest.approx(0.02), pytest.approx(0.02))
     assert decision.due.tolist() == [True]
     assert decision.landing == 0
-    decision = policy("band:relative").decide(book, prices(2, 3))
+    decision = parse_rule("band:relative").decide(book, prices(2, 3))
     assert decision.band == pytest.approx(np.array([[0.1, 0.06]]))
     assert decision.cash_band == pytest.approx(0.02)
 
 
 def test_only_band_policies_heed_the_preferred_band() -> None:
     book = attrs.evolve(a_book([[0.5, 0.3]] * 2), band=np.array([np.nan, 0.07]))
-    decision = policy("band").decide(book, prices(2, 3))
+    decision = parse_rule("band").decide(book, prices(2, 3))
     assert decision.band == pytest.approx(np.array([[0.02] * 2, [0.07] * 2]))
     assert decision.cash_band == pytest.approx(np.array([0.02, 0.07]))
     for name in set(EVERY) - {"band", *VARIANTS}:
-        decision = policy(name).decide(book, prices(2, 40))
+        decision = parse_rule(name).decide(book, prices(2, 40))
         if decision.band is not None:
             assert decision.band == pytest.approx(0.02)
 
@@ -351,7 +351,7 @@ def test_volatility_target_by_hand() -> None:
     daily = np.array([0.01, 0.02]) * sqrt(4 / 3)
     mix = sqrt((0.6 * daily[0]) ** 2 + (0.2 * daily[1]) ** 2) * sqrt(252)
     for target, cap in ((0.05, 1.0), (0.12, 0.5), (5.0, 1.0), (5.0, 0.7)):
-        rule = policy(f"volatility_target:window=4,target={target},cap={cap}")
+        rule = parse_rule(f"volatility_target:window=4,target={target},cap={cap}")
         decision = rule.decide(a_book([[0.6, 0.2]]), market)
         scale = min(cap, target / mix)
         assert decision.targets == pytest.approx(np.array([[0.6, 0.2]]) * scale)
@@ -371,7 +371,7 @@ def test_momentum_by_hand() -> None:
             [100, 100, 99, 95, 300, 300],
         ]
     )
-    rule = policy("momentum:window=5,skip=2")
+    rule = parse_rule("momentum:window=5,skip=2")
     decision = rule.decide(a_book([[0.2, 0.2, 0.2, 0.2]]), market)
     assert decision.targets == pytest.approx(np.array([[7, 4, 4, 1]]) / 16 * 0.8)
     uneven = rule.decide(a_book([[0.1, 0.3, 0.0, 0.4]]), market)
@@ -380,18 +380,18 @@ def test_momentum_by_hand() -> None:
     assert uneven.targets == pytest.approx(parts / parts.sum() * 0.8)
     assert rule.lookback == 6
     with pytest.raises(InvalidRequest, match="skip must be less than its window"):
-        policy("momentum:window=20,skip=20")
+        parse_rule("momentum:window=20,skip=20")
 
 
 def test_volatility_target_of_prices_that_stand_still() -> None:
-    rule = policy("volatility_target:window=4")
+    rule = parse_rule("volatility_target:window=4")
     decision = rule.decide(a_book([[0.6, 0.2], [0.0, 0.0]]), closes([[7.3] * 5, [0.1] * 5]))
     assert decision.targets.tolist() == [[0.6, 0.2], [0.0, 0.0]]
     assert len(remarks_of(rule, a_book([[0.0, 0.0]]), closes([[7.3] * 5, [0.1] * 5]), 0)) == 1
 
 
 def test_trend_by_hand() -> None:
-    rule = policy("trend:window=4")
+    rule = parse_rule("trend:window=4")
     # Averages 5, 5 and 5; the last closes are above, below and at them.
     market = closes([[9, 4, 4, 6, 6], [9, 6, 6, 4, 4], [9, 4, 6, 5, 5]])
     book = a_book([[0.5, 0.3, 0.1], [0.5, 0.0, 0.5]])
@@ -405,14 +405,14 @@ def test_trend_by_hand() -> None:
 def test_trend_keeps_a_price_that_stands_still_in_whatever_unit(price: float) -> None:
     for window in (2, 3, 10, 200):
         market = closes([[price] * window])
-        rule = policy(f"trend:window={window}")
+        rule = parse_rule(f"trend:window={window}")
         assert rule.decide(a_book([[0.5]]), market).targets.tolist() == [[0.5]]
         assert "above" in remarks_of(rule, a_book([[0.5]]), market, 0)[0]
 
 
 def test_inverse_volatility_by_hand() -> None:
     market = closes([zigzag(0.01, 5), zigzag(0.02, 5), zigzag(0.04, 5)])
-    rule = policy("inverse_volatility:window=4")
+    rule = parse_rule("inverse_volatility:window=4")
     decision = rule.decide(a_book([[0.5, 0.1, 0.3], [0.0, 0.9, 0.1], [0.2, 0.0, 0.0]]), market)
     # 1 / volatility is 4 : 2 : 1 of what the given targets invest, 0.9; only targeted assets count.
     expected = [[0.9 * 4 / 7, 0.9 * 2 / 7, 0.9 / 7], [0, 2 / 3, 1 / 3], [0.2, 0, 0]]
@@ -426,11 +426,13 @@ def test_inverse_volatility_by_hand() -> None:
 def test_risk_rules_spread_the_strategic_share_over_the_targeted_assets(name: str) -> None:
     market = prices(5, 80, seed=3)
     book = a_book([[0.4, 0.3, 0.2, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0], [0.2] * 5])
-    decision = policy(SHORT[name]).decide(book, market)
+    decision = parse_rule(SHORT[name]).decide(book, market)
     assert decision.targets.sum(axis=1) == pytest.approx([0.9, 0.0, 1.0])
     assert decision.targets[0, 3:].tolist() == [0, 0]
     # How the strategic share is split does not matter, nor do the assets that are not targeted.
-    other = policy(SHORT[name]).decide(a_book([[0.1, 0.3, 0.5]]), market.select(["A", "B", "C"]))
+    other = parse_rule(SHORT[name]).decide(
+        a_book([[0.1, 0.3, 0.5]]), market.select(["A", "B", "C"])
+    )
     assert decision.targets[0, :3] == pytest.approx(other.targets[0], abs=1e-9)
 
 
@@ -449,7 +451,7 @@ def test_each_risk_rule_follows_its_own_allocation_and_window() -> None:
         "hierarchical_risk_parity": allocation.hierarchical_risk_parity(shrunk, held),
     }
     for name, weights in expected.items():
-        assert policy(name).decide(book, market).targets == pytest.approx(0.9 * weights)
+        assert parse_rule(name).decide(book, market).targets == pytest.approx(0.9 * weights)
 
 
 # Too little history.
@@ -457,7 +459,7 @@ def test_each_risk_rule_follows_its_own_allocation_and_window() -> None:
 
 @pytest.mark.parametrize("name", SHORT)
 def test_without_history_enough_the_given_targets_hold_by_the_monthly_rule(name: str) -> None:
-    rule = policy(SHORT[name] + ",frequency=daily,band=0.05")
+    rule = parse_rule(SHORT[name] + ",frequency=daily,band=0.05")
     market = prices(3, rule.lookback, seed=1)
     early = market.since(1)
     targets = [[0.5, 0.3, 0.1]]
@@ -485,10 +487,10 @@ def test_only_portfolios_that_target_a_young_asset_lack_history(name: str) -> No
     grown[:70, 2] = np.nan
     market = PriceHistory.of(names(3), prices(3, 80).dates, grown)
     targets = [[0.6, 0.3, 0.0], [0.6, 0.2, 0.1]]
-    decision = policy(SHORT[name]).decide(a_book(targets, reviewed="2024-05-13"), market)
+    decision = parse_rule(SHORT[name]).decide(a_book(targets, reviewed="2024-05-13"), market)
     assert decision.informed is not None and decision.informed.tolist() == [True, False]
     assert decision.targets[1].tolist() == targets[1]
-    alone = policy(SHORT[name]).decide(a_book(targets[:1], reviewed="2024-05-13"), market)
+    alone = parse_rule(SHORT[name]).decide(a_book(targets[:1], reviewed="2024-05-13"), market)
     assert decision.targets[0] == pytest.approx(alone.targets[0], abs=1e-12)
     assert alone.informed is None
     assert decision.band is not None and decision.band[:, 0] == pytest.approx([0.02, 0.0])
@@ -546,7 +548,7 @@ def assert_same(one: Decision, other: Decision, *, atol: float = 0.0) -> None:
 @given(situation=situations())
 def test_targets_are_feasible(text: str, situation: tuple[Book, PriceHistory]) -> None:
     book, market = situation
-    decision = decided(policy(text), book, market)
+    decision = decided(parse_rule(text), book, market)
     assert decision.targets.shape == book.targets.shape
     assert np.isfinite(decision.targets).all()
     assert (decision.targets >= 0).all()
@@ -565,8 +567,8 @@ def test_the_same_input_gives_the_same_decision(
     book, market = situation
     before = (np.array(book.values), np.array(book.targets), np.array(market.closes))
     again = PriceHistory.of(market.symbols, market.dates, market.closes)
-    assert_same(decided(policy(text), book, market), decided(policy(text), book, again))
-    assert_same(decided(policy(text), book, market), decided(policy(text), book, market))
+    assert_same(decided(parse_rule(text), book, market), decided(parse_rule(text), book, again))
+    assert_same(decided(parse_rule(text), book, market), decided(parse_rule(text), book, market))
     for array, now in zip(before, (book.values, book.targets, market.closes), strict=True):
         np.testing.assert_array_equal(array, now)
 
@@ -579,13 +581,13 @@ def test_the_order_of_assets_does_not_matter(
 ) -> None:
     book, market = situation
     order = np.random.default_rng(seed).permutation(len(market.symbols))
-    one = decided(policy(text), book, market)
+    one = decided(parse_rule(text), book, market)
     # The columns of the market and the slots of the book.
     mixed = PriceHistory.of(
         [market.symbols[i] for i in order], market.dates, market.closes[:, order]
     )
     book_mixed = attrs.evolve(book, values=book.values[:, order], targets=book.targets[:, order])
-    other = decided(policy(text), book_mixed, mixed)
+    other = decided(parse_rule(text), book_mixed, mixed)
     assert one.band is not None
     moved = attrs.evolve(one, targets=one.targets[:, order], band=one.band[:, order])
     assert_same(moved, other, atol=1e-6 if "minimum_variance" in text else 1e-9)
@@ -593,7 +595,7 @@ def test_the_order_of_assets_does_not_matter(
     rank = np.argsort(order)
     assert_same(
         one,
-        decided(policy(text), attrs.evolve(book, assets=rank[book.assets]), mixed),
+        decided(parse_rule(text), attrs.evolve(book, assets=rank[book.assets]), mixed),
         atol=1e-6 if "minimum_variance" in text else 1e-9,
     )
 
@@ -614,8 +616,8 @@ def test_the_currency_unit_does_not_matter(
         book, values=book.values * money, cash=book.cash * money, flow=book.flow * money
     )
     assert_same(
-        decided(policy(text), book, market),
-        decided(policy(text), rich, scaled),
+        decided(parse_rule(text), book, market),
+        decided(parse_rule(text), rich, scaled),
         atol=1e-6 if "minimum_variance" in text else 1e-9,
     )
 
@@ -640,8 +642,8 @@ def test_the_future_is_not_seen(
     longer.returns(30)  # what the whole history remembers must not leak into its past
     indicators.volatility(longer, 30)
     assert_same(
-        decided(policy(text), book, market),
-        decided(policy(text), book, longer.until(len(market) - 1)),
+        decided(parse_rule(text), book, market),
+        decided(parse_rule(text), book, longer.until(len(market) - 1)),
     )
 
 
@@ -652,11 +654,11 @@ def test_a_portfolio_does_not_depend_on_its_neighbours(
     text: str, situation: tuple[Book, PriceHistory]
 ) -> None:
     book, market = situation
-    together = decided(policy(text), book, market)
+    together = decided(parse_rule(text), book, market)
     assert together.band is not None and together.cash_band is not None
     for row in range(len(book)):
         alone = one_of(book, row)
-        found = decided(policy(text), alone, market)
+        found = decided(parse_rule(text), alone, market)
         np.testing.assert_allclose(found.targets[0], together.targets[row], atol=1e-9)
         assert found.due[0] == together.due[row]
         assert found.informed is not None and together.informed is not None
@@ -673,6 +675,6 @@ def test_unused_slots_hold_nothing(text: str) -> None:
         present=np.array([[True, True, False, False]]),
     )
     plain = attrs.evolve(a_book([[0.5, 0.3]], values=[[1, 2]]), assets=np.array([[1, 2]]))
-    wide, narrow = (policy(text).decide(each, market).targets for each in (padded, plain))
+    wide, narrow = (parse_rule(text).decide(each, market).targets for each in (padded, plain))
     assert wide[0, 2:].tolist() == [0, 0]
     np.testing.assert_allclose(wide[0, :2], narrow[0], atol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 from rebalancer.domain.backtest.engine import BacktestSettings, compare_policies
 from rebalancer.domain.backtest.selection import RULES, choose_best_rule
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from tests.builders import prices
 
@@ -21,7 +21,7 @@ NAMES = ("monthly", "band", "trend", "inverse_volatility")
 
 
 def gains(panel):
-    monthly, *others = compare_policies([policy(name) for name in NAMES], panel).results
+    monthly, *others = compare_policies([parse_rule(name) for name in NAMES], panel).results
     base = monthly.performance.sharpe
     return [0.0, *(result.performance.sharpe - base for result in others)]
 

@@ -27,7 +27,7 @@ from rebalancer.domain.backtest.track_record import (
 )
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import COST_PRESETS, CostModel
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, Overdrawn
 from tests.builders import prices
@@ -198,7 +198,7 @@ def test_benchmark_equals_monthly_backtest(costs: CostModel, weights: tuple[floa
     market = prices(days=300)
     targets = dict(zip(market.symbols, weights, strict=True))
     tried = simulate(
-        policy("monthly"),
+        parse_rule("monthly"),
         BacktestSettings(
             market, 20, np.array(weights), costs, risk_free=np.zeros(len(market)), capital=10_000.0
         ),

@@ -662,7 +662,7 @@ def test_a_killed_worker_is_told_and_the_run_can_be_resumed(pool, market, tmp_pa
         (["--out", "/dev/null"], "out: /dev/null is not a regular file"),
         (["--prices", "missing.csv"], "prices: missing.csv"),
         (["--assets", "missing.csv"], "assets: missing.csv"),
-        (["--policy", "monthly,band"], "'monthly,band' is not a policy"),
+        (["--policy", "monthly,band"], "unknown policy 'monthly,band'"),
         (["--cost-bps", "nan"], "cost_bps"),
         (["--currency", ""], ""),
         (["--workers", "0"], "--workers"),

@@ -158,7 +158,7 @@ def test_instruments_come_from_the_list_given(rebalancer, market, write):
         (["--nope"], "No such option '--nope'"),
         (["backtest"], "Missing option '--policy'"),
         (["market", "show"], "Missing argument 'SYMBOL'"),
-        (["backtest", "--policy", "mothly"], "'mothly' is not a policy; choose one of"),
+        (["backtest", "--policy", "mothly"], "unknown policy 'mothly'; choose one of"),
         (["backtest", "--policy", ","], "name at least one of"),
         (["backtest", "--policy", "monthly,monthly"], "named twice"),
         (["backtest", "--policy", "trend:window=1"], "trend:window is a whole number from 2"),

@@ -166,10 +166,10 @@ def test_narrow_terminals_get_a_table_too(rebalancer, market):
 @pytest.mark.parametrize(
     ("options", "fragments"),
     [
-        (["--policy", "magic"], ["policy: 'magic' is not a policy"]),
+        (["--policy", "magic"], ["policy: unknown policy 'magic'"]),
         (["--policy", "band,band"], ["policy: band is named twice"]),
         (["--policy", ","], ["policy: name at least one"]),
-        (["--against", "magic"], ["against: 'magic' is not a policy"]),
+        (["--against", "magic"], ["against: unknown policy 'magic'"]),
         (["--trials", "0"], ["--trials"]),
         (["--policy", "band,weekly", "--trials", "1"], ["trials: 1 is less than the 2 policies"]),
         (["--trials", "some"], ["--trials"]),

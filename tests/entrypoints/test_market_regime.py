@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.memory.market import MemoryPrices
-from rebalancer.adapters.rl.regimes import KeptRegimes
+from rebalancer.adapters.rl.regimes import StoredRegimes
 from rebalancer.application.market_data import DescribeRegime
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
@@ -27,7 +27,7 @@ def stormy(days: int = 300, last: int = 15) -> PriceHistory:
 
 
 def regime(history: PriceHistory) -> DescribeRegime:
-    return DescribeRegime(MemoryPrices(history), KeptRegimes())
+    return DescribeRegime(MemoryPrices(history), StoredRegimes())
 
 
 def test_a_storm_is_told_from_its_first_day_on() -> None:

@@ -110,7 +110,7 @@ def test_the_card_of_a_rule(quickly):
 
 
 def test_only_what_passed_the_gate_is_promoted(quickly, own):
-    assert quickly("policies", "promote", "ppo@1001").refused("carries no evidence")
+    assert quickly("policies", "promote", "ppo@1001").refused("has no evidence")
     assert quickly("policies", "promote", "dqn").refused("turnover: turnover as a multiple", "2.50")
     assert quickly("policies", "promote", "band").refused("band is not a version")
     assert quickly("policies", "promote", "dqn", "--force").code == 2
@@ -139,7 +139,7 @@ def test_what_is_found_is_kept_with_the_policy(quickly, own, long_market, tmp_pa
     assert panel["sharpe"] == pytest.approx(judged["judgements"][-1]["sharpe"], abs=1e-4)
     assert (panel["from"], panel["assets"]) == (done.json["panels"][0]["from"], 5)
     refused = quickly("policies", "promote", "ppo@1001")
-    assert refused.refused("has not passed the promotion gate")
+    assert refused.refused("failed the promotion gate")
 
     none = quickly(*judge[:2], "band", *judge[3:], "--keep")
     assert none.code == 2 and "nothing can be kept" in none.stderr  # after the results
@@ -182,7 +182,7 @@ def test_learned_policies_propose_and_explain_themselves(quickly, own, long_mark
     found = {name: proposed(name) for name in ("ppo", "ppo@1002", "ppo@1001", "dqn", "learned")}
     for name, one in found.items():
         assert one["policy"] == name
-    assert any("ppo is ppo@1002" in note for note in found["ppo"]["notes"])
+    assert any("ppo is version ppo@1002" in note for note in found["ppo"]["notes"])
     assert any("no learned policy has passed" in note for note in found["learned"]["notes"])
     assert found["ppo"]["orders"] == found["ppo@1002"]["orders"]
     assert len({one["input_hash"] for one in found.values()}) == len(found)
@@ -192,7 +192,7 @@ def test_learned_policies_propose_and_explain_themselves(quickly, own, long_mark
     assert after["orders"] == found["ppo"]["orders"]
     assert after["input_hash"] != found["learned"]["input_hash"]
     refused = quickly("propose", "mine.json", "--prices", long_market, "--policy", "ppo:edge")
-    assert refused.refused("policy: ppo takes no parameters")
+    assert refused.refused("policy: ppo has no parameters")
 
 
 def test_learned_policies_are_backtested_beside_rules(quickly, own, long_market):
@@ -224,7 +224,9 @@ def test_a_batch_asks_learned_policies_on_all_its_workers(rebalancer, own, long_
         written.append((tmp_path / f"{workers}.jsonl").read_bytes())
     assert written[0] == written[1]
     first = json.loads(written[0].partition(b"\n")[0])
-    assert first["policy"] == "ppo" and any("ppo is ppo@1002" in one for one in first["notes"])
+    assert first["policy"] == "ppo" and any(
+        "ppo is version ppo@1002" in one for one in first["notes"]
+    )
 
 
 def test_what_is_kept_here_is_what_the_catalogue_keeps(quickly, own):

@@ -189,7 +189,7 @@ def test_targets_that_make_no_sense(from_csv, targets, fragment):
             "risk_profile: expected one of conservative, cautious, balanced",
         ),
         (["--currency", "usd"], "currency: 'usd' is not an ISO 4217 code"),
-        (["--policy", "nope"], "'nope' is not a policy"),
+        (["--policy", "nope"], "unknown policy 'nope'"),
         (["--as-of", "2021-05-31"], "more than 5 business days earlier"),
         (["--as-of", "2019-12-31"], "before the first close"),
         (["--as-of", "yesterday"], "YYYY-MM-DD"),

@@ -401,7 +401,7 @@ def test_proposals_that_make_no_sense(store, keep, write):
     )
     assert store("propose", id, "--cash-flow", "lots").refused("cash_flow: expected a decimal")
     assert store("propose", id, "--cash-flow", "0.001").refused("cash_flow: is finer than")
-    assert store("propose", id, "--policy", "nope").refused("'nope' is not a policy")
+    assert store("propose", id, "--policy", "nope").refused("unknown policy 'nope'")
     assert store("propose", id, "--as-of", "2021-02-22").refused("as_of: ", "last entry")
     assert store("accept", missing).refused(f"there is no proposal {missing}")
     assert store("accept", missing, "--out", "x").refused("--out needs --mode worksheet")

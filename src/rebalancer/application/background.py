@@ -18,7 +18,7 @@ from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.reporting.training import training_document
 from rebalancer.application.training import TrainPolicy, TrainRequest
 from rebalancer.domain.jobs.job import Job
-from rebalancer.domain.policy.training import Plan, Point
+from rebalancer.domain.policy.training import CurvePoint, TrainingPlan
 from rebalancer.domain.portfolio.costs import cost_model
 
 TRAIN, BATCH = "train", "batch"
@@ -63,7 +63,7 @@ class TrainJobRequest:
         """
         kept = dict(job.request)
         panels, cautions = kept.pop("panels"), kept.pop("cautions")
-        plan = Plan(**kept["plan"] | {"seeds": tuple(kept["plan"]["seeds"]), "workers": 1})
+        plan = TrainingPlan(**kept["plan"] | {"seeds": tuple(kept["plan"]["seeds"]), "workers": 1})
         until = kept["until"] and date.fromisoformat(kept["until"])
         out = Path(kept["out"]) / str(job.id)
         return cls(
@@ -95,7 +95,7 @@ class TrainJobHandler:
         shares: dict[tuple[int, str], float] = {}
         parts = len(plan.seeds) * (2 if plan.warm_start else 1)
 
-        def point(point: Point) -> None:
+        def point(point: CurvePoint) -> None:
             shares[point.seed, point.stage] = point.at / max(point.of, 1)
             progress(sum(shares.values()) / parts)
 

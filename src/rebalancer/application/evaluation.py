@@ -35,8 +35,9 @@ from rebalancer.domain.backtest.selection import RULES, RuleChoice, choose_best_
 from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.caution import Caution
+from rebalancer.domain.policy.model_card import PolicyCard
 from rebalancer.domain.policy.policy import Policy, identity
-from rebalancer.domain.policy.serving import LEARNED, Card
+from rebalancer.domain.policy.versions import LEARNED
 
 _NO_TRIAL_RECORD = (
     "No record of trials is stored here, so earlier trials count only if their number is given."
@@ -156,13 +157,13 @@ class EvaluatePolicies:
         """Return the number of trials, and a sentence on how they were counted."""
         named = len(trial.what)
         check_trials(named if given is None else given, named)
-        if self.trials.place is None:
+        if self.trials.location is None:
             count = given or named
             how = "as given" if given else "the policies named here"
             return count, f"Trials: {count}, {how}. {_NO_TRIAL_RECORD}"
         recorded = self.trials.count() + trial.trials
         count = max(recorded, named, given or 0)
-        record = f"recorded in {self.trials.place}, including this run"
+        record = f"recorded in {self.trials.location}, including this run"
         if count > recorded:
             how = "given" if given == count else "named here"
             return count, f"Trials: {count}, as {how}; {recorded} {record}."
@@ -265,7 +266,7 @@ class StoreEvidence:
 
     def __call__(
         self, findings: Findings, *, max_departure: float, now: datetime
-    ) -> tuple[Card, ...]:
+    ) -> tuple[PolicyCard, ...]:
         """Store the findings about each learned policy; rules have no stored evidence.
 
         The promotion gate applies to runs without a limit on departure; a run with a limit adds
@@ -282,7 +283,7 @@ class StoreEvidence:
         learned = [
             (card, promotion)
             for card, promotion in zip(cards, findings.promotions, strict=True)
-            if card.learning is not None and card.name != LEARNED
+            if card.model_card is not None and card.name != LEARNED
         ]
         if not learned:
             raise NotFound(
@@ -292,8 +293,8 @@ class StoreEvidence:
             )
         begins = min(panel.dates[0].item() for panel in findings.panels.values())
         for card, _ in learned:
-            assert card.learning is not None
-            trained = card.learning.training.trained_until
+            assert card.model_card is not None
+            trained = card.model_card.training.trained_until
             if begins <= trained:
                 raise InvalidRequest(
                     f"the evaluation starts on {begins}, inside the training period of {card.name} "
@@ -303,9 +304,9 @@ class StoreEvidence:
                 )
         stored = []
         for card, promotion in learned:
-            assert card.learning is not None
-            evidence: dict[str, Any] = dict(card.learning.evidence)
-            if evidence.get("weights") != card.learning.weights:
+            assert card.model_card is not None
+            evidence: dict[str, Any] = dict(card.model_card.evidence)
+            if evidence.get("weights") != card.model_card.weights:
                 evidence = {}
             if max_departure >= 1:
                 evidence["gate"] = promotion_document(promotion)
@@ -316,7 +317,7 @@ class StoreEvidence:
                 "panels": card_figures(findings, promotion.policy),
             }
             evidence["figures"] = figures
-            stored.append(self.policies.keep_evidence(card.name, evidence))
+            stored.append(self.policies.store_evidence(card.name, evidence))
         return tuple(stored)
 
 

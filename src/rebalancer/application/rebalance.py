@@ -21,7 +21,7 @@ from rebalancer.domain.errors import (
     RebalancerError,
 )
 from rebalancer.domain.idempotency import IdempotencyKey
-from rebalancer.domain.policy.rules import policy as rule
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
@@ -404,7 +404,7 @@ class RejectProposal:
 def _others(portfolio: Portfolio, context: RebalanceContext) -> tuple[Proposal, ...]:
     """What the simple rules would do."""
     return tuple(
-        propose(portfolio, attrs.evolve(context, policy=rule(name)))
+        propose(portfolio, attrs.evolve(context, policy=parse_rule(name)))
         for name in COMPARED
         if name != context.policy.name
     )

@@ -20,8 +20,8 @@ from rebalancer.domain.backtest.selection import RuleChoice, choose_best_rule
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.observation import LOOKBACK
-from rebalancer.domain.policy.training import Plan, Point, check_name
+from rebalancer.domain.policy.features import LOOKBACK
+from rebalancer.domain.policy.training import CurvePoint, TrainingPlan, check_name
 from rebalancer.domain.portfolio.costs import CostModel
 
 BILLS = ("BIL", "TBILL3M")
@@ -54,7 +54,7 @@ class TrainRequest:
         recorded: Whether the record of trials is told.
     """
 
-    plan: Plan
+    plan: TrainingPlan
     name: str
     out: Path
     command: str
@@ -82,7 +82,7 @@ class TrainPolicy:
         cautions: Sequence[str] = (),
         tried: Callable[[str], None] = lambda _: None,
         drawn: Callable[[int], None] = lambda _: None,
-        progress: Callable[[Point], None] = lambda _: None,
+        progress: Callable[[CurvePoint], None] = lambda _: None,
         again: bool = False,
     ) -> TrainingResult:
         """Train, or go on where an earlier call with the same request was stopped.
@@ -145,7 +145,7 @@ class TrainPolicy:
             self.trials.append(trial)
         return TrainingResult(
             version=card.name,
-            place=self.policies.place(card.name),
+            location=self.policies.location(card.name),
             plan=plan,
             trained=trained,
             choice=choice,
@@ -155,12 +155,12 @@ class TrainPolicy:
 
     def _counted(self, trial: Trial, recorded: bool) -> str:
         """What the record of trials makes of it, in a sentence."""
-        place = self.trials.place
-        if not recorded or place is None:
+        location = self.trials.location
+        if not recorded or location is None:
             why = "no record of trials is kept here" if recorded else "it was not recorded"
             return f"Trials: this training is one, whatever its seeds; {why}."
         how = "one, whatever its seeds" if trial.trials else "none, as it repeats an earlier one"
-        return f"Trials: {self.trials.count()} in {place}; this training counts as {how}."
+        return f"Trials: {self.trials.count()} in {location}; this training counts as {how}."
 
 
 def panels_of(
@@ -266,7 +266,7 @@ def _whole(name: str, history: PriceHistory) -> BacktestSettings:
     )
 
 
-def _digest(panels: Mapping[str, PriceHistory], plan: Plan, regimes: RegimeModel) -> str:
+def _digest(panels: Mapping[str, PriceHistory], plan: TrainingPlan, regimes: RegimeModel) -> str:
     """SHA-256 of all that a policy follows from."""
     numbers = (regimes.start, regimes.transition, regimes.means, regimes.covariances)
     content = {

@@ -9,7 +9,7 @@ from dishka import Provider, Scope, from_context, provide
 
 from rebalancer.adapters.market_data.csv_files import CsvInstruments
 from rebalancer.adapters.market_data.registry import PROVIDERS, provider_of
-from rebalancer.adapters.rl.regimes import KeptRegimes
+from rebalancer.adapters.rl.regimes import StoredRegimes
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
@@ -95,7 +95,7 @@ class MarketProvider(Provider):
     @provide
     def regimes(self) -> Regimes:
         """Packaged regime model."""
-        return KeptRegimes()
+        return StoredRegimes()
 
 
 class StoredPricesProvider(Provider):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from dishka import Provider, Scope, provide
 
+from rebalancer.adapters.jsonl.trials import JsonlTrials
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.adapters.rl.catalog import FolderPolicies
 from rebalancer.adapters.rl.trainer import TorchTrainer
-from rebalancer.adapters.trials import JsonlTrials
 from rebalancer.application.ports.policies import Policies, Trainer
 from rebalancer.application.ports.trials import Trials
 from rebalancer.config import Settings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rebalancer.adapters.rl.regimes import KeptRegimes
+from rebalancer.adapters.rl.regimes import StoredRegimes
 from rebalancer.application.market_data import DescribeRegime
 from rebalancer.application.ports.market import Regimes
 from rebalancer.domain.errors import Unavailable
@@ -31,7 +31,7 @@ def test_it_needs_no_token_and_tells_the_last_close(api: RunningApi) -> None:
     answer = checked(api.client.get(PATH))
     assert answer.status_code == 200, answer.text
     told = answer.json()
-    expected = DescribeRegime(api.market, KeptRegimes())()
+    expected = DescribeRegime(api.market, StoredRegimes())()
     assert told["as_of"] == api.market.last
     assert told["symbols"] == list("ABCDEFGHIJ")
     assert told["probabilities"] == expected.probabilities
@@ -72,7 +72,7 @@ def test_a_damaged_model_is_named(start_api, tmp_path: Path, content: str | None
     path = tmp_path / "regimes.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
-    with_file = start_api(provide_values({Regimes: KeptRegimes(path)}))
+    with_file = start_api(provide_values({Regimes: StoredRegimes(path)}))
     assert "regimes.json" in expect_problem(with_file.client.get(PATH), 422, "regimes")
 
 

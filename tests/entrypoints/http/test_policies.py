@@ -20,7 +20,9 @@ pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 def taught(start_api: Callable[..., RunningApi], tmp_path: Path) -> RunningApi:
     """An API with two versions of `ppo`."""
     read = [kept(tmp_path / str(at), version=at, seed=at, evidence={"gate": GATE}) for at in (1, 2)]
-    offered = MemoryPolicies(*((policy, card.learning) for policy, card in read if card.learning))
+    offered = MemoryPolicies(
+        *((policy, card.model_card) for policy, card in read if card.model_card)
+    )
     return start_api(provide_values({Policies: offered}))
 
 
@@ -69,7 +71,7 @@ def test_learned_policies_propose(taught: RunningApi) -> None:
     }
     assert {name: one["policy"] for name, one in made.items()} == {name: name for name in made}
     assert len({one["input_hash"] for one in made.values()}) == len(made)
-    assert any("ppo is ppo@2" in note for note in made["ppo"]["notes"])
+    assert any("ppo is version ppo@2" in note for note in made["ppo"]["notes"])
     asked = {"portfolio_id": portfolio, "policy": "ppo:edge"}
     expect_problem(ada.post("/api/rebalance/predict", asked), 422, "policy")
     asked = {"policies": ["monthly", "ppo", "learned"], "from": "2022-11-14"}

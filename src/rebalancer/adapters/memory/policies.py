@@ -1,4 +1,4 @@
-"""Who decides, in memory."""
+"""Policy catalogue in memory."""
 
 from __future__ import annotations
 
@@ -9,70 +9,68 @@ from typing import Any
 
 import attrs
 
-from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.learned import ACTIONS, LearnedPolicy
-from rebalancer.domain.policy.observation import FEATURES, SLEEVES
-from rebalancer.domain.policy.policy import Policy
-from rebalancer.domain.policy.serving import (
-    LEARNED,
-    Card,
-    Champion,
-    Edition,
-    Learning,
-    Served,
-    Training,
-    card_of,
-    cards_of,
-    champion_of,
-    edition_of,
-    kept_before,
-    learned_card,
-    next_version,
-    policy_of,
+from rebalancer.application.policy_registry import (
+    check_promotable,
+    describe_version,
+    find_by_weights,
+    find_card,
+    find_policy,
+    find_version,
+    list_cards,
+    next_number,
 )
+from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.policy.actions import ACTIONS
+from rebalancer.domain.policy.features import FEATURES, SLEEVES
+from rebalancer.domain.policy.learned import LearnedPolicy
+from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, TrainingRecord
+from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.training import check_name
+from rebalancer.domain.policy.versions import LEARNED, PolicyVersion, Promotion, VersionedPolicy
 
 
 class MemoryPolicies:
-    """Rules, and learned policies at hand."""
+    """Rules, and learned policies in memory."""
 
-    def __init__(self, *kept: tuple[Served, Learning]) -> None:
-        """Begin with these versions, none of them promoted."""
-        self._kept = {policy.version: (policy, learning) for policy, learning in kept}
-        self._champion: Champion | None = None
+    def __init__(self, *versions: tuple[VersionedPolicy, ModelCard]) -> None:
+        """Create a catalogue of some versions, none of them promoted."""
+        self._stored = {policy.version: (policy, card) for policy, card in versions}
+        self._promotion: Promotion | None = None
 
     def policy(self, text: str) -> Policy:
         """See `Policies.policy`."""
-        return policy_of(self, text)
+        return find_policy(self, text)
 
-    def cards(self) -> Sequence[Card]:
+    def cards(self) -> Sequence[PolicyCard]:
         """See `Policies.cards`."""
-        return cards_of(self)
+        return list_cards(self)
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> PolicyCard:
         """See `Policies.card`."""
-        return card_of(self, name)
+        return find_card(self, name)
 
-    def keep_evidence(self, name: str, evidence: Mapping[str, Any]) -> Card:
-        """See `Policies.keep_evidence`."""
-        exact = edition_of(self, name).exact
-        policy, learning = self._kept[exact]
-        bound = {**evidence, "weights": learning.weights}
-        self._kept[exact] = policy, attrs.evolve(learning, evidence=bound)
-        return card_of(self, exact)
+    def store_evidence(self, name: str, evidence: Mapping[str, Any]) -> PolicyCard:
+        """See `Policies.store_evidence`."""
+        exact = find_version(self, name).exact_name
+        policy, card = self._stored[exact]
+        evidence = {**evidence, "weights": card.weights}
+        self._stored[exact] = policy, attrs.evolve(card, evidence=evidence)
+        return find_card(self, exact)
 
-    def add(self, learned: LearnedPolicy, training: Training, *, again: bool = False) -> Card:
+    def add(
+        self, learned: LearnedPolicy, training: TrainingRecord, *, again: bool = False
+    ) -> PolicyCard:
         """See `Policies.add`."""
         check_name(learned.name, training.algorithm)
-        weights, regimes = _digest_of(learned), _digest_of(learned.regimes)
-        if again and (kept := kept_before(self, learned.name, weights)):
-            return kept
-        number = next_version(self, learned.name)
+        weights, regimes = _digest_of_weights(learned), _digest_of_regimes(learned.regimes)
+        if again and (stored := find_by_weights(self, learned.name, weights)):
+            return stored
+        number = next_number(self, learned.name)
         exact = f"{learned.name}@{number}"
         fields = {field.name: getattr(learned, field.name) for field in attrs.fields(LearnedPolicy)}
         digest = hashlib.sha256((weights + regimes).encode()).hexdigest()
-        policy = Served(**{**fields, "name": exact}, version=exact, digest=digest)
-        learning = Learning(
+        policy = VersionedPolicy(**{**fields, "name": exact}, version=exact, digest=digest)
+        card = ModelCard(
             version=number,
             training=training,
             features={feature.name: feature.meaning for feature in FEATURES},
@@ -86,40 +84,43 @@ class MemoryPolicies:
             regimes=regimes,
             evidence={},
         )
-        self._kept[exact] = policy, learning
-        return card_of(self, exact)
+        self._stored[exact] = policy, card
+        return find_card(self, exact)
 
-    def place(self, name: str) -> None:
-        """See `Policies.place`."""
-        edition_of(self, name)
+    def location(self, name: str) -> None:
+        """See `Policies.location`."""
+        find_version(self, name)
 
-    def promote(self, name: str, *, now: datetime) -> Card:
+    def promote(self, name: str, *, now: datetime) -> PolicyCard:
         """See `Policies.promote`."""
-        self._champion = champion_of(card_of(self, edition_of(self, name).exact))
-        return card_of(self, LEARNED)
+        self._promotion = check_promotable(find_card(self, find_version(self, name).exact_name))
+        return find_card(self, LEARNED)
 
-    def editions(self) -> Sequence[Edition]:
-        """See `Shelf.editions`."""
-        parts = ((policy.version.split("@"), known) for policy, known in self._kept.values())
-        return [Edition(name, int(number), known.shipped) for (name, number), known in parts]
+    def versions(self) -> Sequence[PolicyVersion]:
+        """See `PolicyStore.versions`."""
+        parts = ((policy.version.split("@"), card) for policy, card in self._stored.values())
+        return [PolicyVersion(name, int(number), card.shipped) for (name, number), card in parts]
 
-    def read(self, edition: Edition) -> tuple[Served, Card]:
-        """See `Shelf.read`."""
-        policy, learning = self._kept[edition.exact]
-        return attrs.evolve(policy, name=edition.exact), learned_card(policy, learning)
+    def load(self, version: PolicyVersion) -> tuple[VersionedPolicy, PolicyCard]:
+        """See `PolicyStore.load`."""
+        policy, card = self._stored[version.exact_name]
+        return attrs.evolve(policy, name=version.exact_name), describe_version(policy, card)
 
-    def champion(self) -> Champion | None:
-        """See `Shelf.champion`."""
-        return self._champion
+    def promotion(self) -> Promotion | None:
+        """See `PolicyStore.promotion`."""
+        return self._promotion
 
 
-def _digest_of(value: LearnedPolicy | RegimeModel) -> str:
-    """SHA-256 of the numbers of networks, or of a model of regimes."""
+def _digest_of_weights(learned: LearnedPolicy) -> str:
     sha = hashlib.sha256()
-    if isinstance(value, RegimeModel):
-        arrays = [value.start, value.transition, value.means, value.covariances]
-    else:
-        arrays = [each for net in value.networks for each in (*net.weights, *net.biases)]
-    for array in arrays:
+    for network in learned.networks:
+        for array in (*network.weights, *network.biases):
+            sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def _digest_of_regimes(model: RegimeModel) -> str:
+    sha = hashlib.sha256()
+    for array in (model.start, model.transition, model.means, model.covariances):
         sha.update(array.tobytes())
     return sha.hexdigest()

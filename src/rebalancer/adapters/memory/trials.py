@@ -12,8 +12,8 @@ class MemoryTrials:
         self._kept: list[Trial] = []
 
     @property
-    def place(self) -> None:
-        """See `Trials.place`."""
+    def location(self) -> None:
+        """See `Trials.location`."""
         return None
 
     def append(self, trial: Trial) -> None:

@@ -62,7 +62,7 @@ def _draw_curves(made: TrainingResult) -> Iterator[tuple[str, bool, Markup]]:
         lines = []
         for at, seed in enumerate(plan.seeds):
             points = [each for each in trained.curve if (each.seed, each.stage) == (seed, stage)]
-            x, y = [float(each.at) for each in points], [each.worth for each in points]
+            x, y = [float(each.at) for each in points], [each.mean_reward for each in points]
             if not pretraining:  # the algorithm starts from here
                 x, y = [0.0, *x], [trained.before[seed], *y]
             if points:

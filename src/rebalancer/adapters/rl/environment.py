@@ -19,8 +19,8 @@ from rebalancer.adapters.rl.simulation import Reward, Simulation
 from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.learned import ACTIONS
-from rebalancer.domain.policy.observation import FEATURES, FURTHEST
+from rebalancer.domain.policy.actions import ACTIONS
+from rebalancer.domain.policy.features import FEATURES, FURTHEST
 
 Singles = NDArray[np.float32]
 

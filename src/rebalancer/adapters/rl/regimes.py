@@ -188,7 +188,7 @@ def read_regimes(path: Path) -> RegimeModel:
 
 
 @attrs.frozen(slots=False)
-class KeptRegimes:
+class StoredRegimes:
     """Regimes from a file, read at first use, once.
 
     Attributes:

@@ -1,7 +1,7 @@
 """Many portfolios walking through worlds at once: what the environments for learners are made of.
 
-A step is the domain's: `decided` turns actions into a decision, `step` trades, charges and drifts.
-There is no second accounting.
+The domain does each step: `interpret_actions` turns actions into a decision, and `step` trades,
+charges costs and lets prices move. There is no second accounting.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.learned import decided
-from rebalancer.domain.policy.observation import FEATURES, OUTLOOK, SLEEVES, standing
+from rebalancer.domain.policy.actions import interpret_actions
+from rebalancer.domain.policy.features import FEATURES, MARKET_FEATURES, SLEEVES, portfolio_features
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
@@ -39,13 +39,13 @@ WEEKS_A_YEAR = 52.0
 LEAST_VOLATILITY = 0.01
 
 PARITY = [sleeve.name for sleeve in SLEEVES].index("risk parity")
-SAVED = [feature.name for feature in OUTLOOK].index("risk saved by parity")
+SAVED = [feature.name for feature in MARKET_FEATURES].index("risk saved by parity")
 
 AVERSIONS = [profile.risk_aversion for profile in RISK_PROFILES.values()]
 
 
 @attrs.frozen(eq=False)
-class Passed:
+class StepOutcome:
     """What a step has done to B portfolios, in units of a weekly deviation of the past year.
 
     Attributes:
@@ -73,7 +73,7 @@ class Reward(Protocol):
     def begin(self, rows: Rows, count: int) -> None:
         """Forget the past of some of ``count`` portfolios."""
 
-    def __call__(self, passed: Passed) -> Floats:
+    def __call__(self, passed: StepOutcome) -> Floats:
         """(B,) the reward."""
 
 
@@ -102,7 +102,7 @@ class MeanVariance:
     def begin(self, rows: Rows, count: int) -> None:
         """Nothing is remembered."""
 
-    def __call__(self, passed: Passed) -> Floats:
+    def __call__(self, passed: StepOutcome) -> Floats:
         """See `Reward`."""
         price = VARIANCE_PRICE * passed.risk_aversion / 2
         gain = passed.gained - passed.monthly
@@ -132,7 +132,7 @@ class DifferentialSharpe:
             self._moments = np.tile([0.1, 1.0, 0.1, 1.0], (count, 1))
         self._moments[rows] = [0.1, 1.0, 0.1, 1.0]
 
-    def __call__(self, passed: Passed) -> Floats:
+    def __call__(self, passed: StepOutcome) -> Floats:
         """See `Reward`."""
         gain = np.zeros(len(passed.gained))
         for sign, column, returns in ((1.0, 0, passed.gained), (-1.0, 2, passed.monthly)):
@@ -161,7 +161,7 @@ class Drawdown:
     def begin(self, rows: Rows, count: int) -> None:
         """Nothing is remembered: the simulation keeps the peaks."""
 
-    def __call__(self, passed: Passed) -> Floats:
+    def __call__(self, passed: StepOutcome) -> Floats:
         """See `Reward`."""
         price = DRAWDOWN_PRICE * passed.risk_aversion / 4.0
         worth: Floats = self.plain(passed) - price * (passed.fall - passed.monthly_fall)
@@ -289,7 +289,7 @@ class Simulation:
         worlds, world, week = self._worlds, self._world, self._week
         before = self.book.total
         sleeves = worlds.sleeves[world, week].astype(np.float64)
-        decision = decided(actions, self.book, sleeves, self._everyone)
+        decision = interpret_actions(actions, self.book, sleeves, self._everyone)
         # In units of cash that earns interest, cash earns nothing and assets their excess.
         growth = worlds.growth[world, week] / self._cash[:, None]
         self.book, done = step(
@@ -307,7 +307,7 @@ class Simulation:
         fell = fallen - (1.0 - self._wealth / self._peaks)
         self._wealth, self._peaks = wealth, np.maximum(self._peaks, wealth)
         rewards = self._reward(
-            Passed(
+            StepOutcome(
                 gained=gained / (unit * self._careful(sleeves)),
                 monthly=monthly / unit,
                 turnover=(done.turnover - turned) / unit,
@@ -334,7 +334,7 @@ class Simulation:
         gone = ((held - book.targets / wanted) * way).sum(axis=1)
         part = np.clip(gone / np.maximum(np.square(way).sum(axis=1), 1e-9), 0.0, 1.0)
         saved = self._worlds.features[self._world, self._week, SAVED]
-        logarithm = saved * OUTLOOK[SAVED].scale + OUTLOOK[SAVED].centre
+        logarithm = saved * MARKET_FEATURES[SAVED].scale + MARKET_FEATURES[SAVED].centre
         careful: Floats = np.exp(part * logarithm)
         return careful
 
@@ -351,5 +351,5 @@ class Simulation:
         observed = np.empty((len(self), len(FEATURES)), dtype=np.float32)
         seen = self._worlds.features[self._world, self._week]
         observed[:, : seen.shape[1]] = seen
-        observed[:, seen.shape[1] :] = standing(self.book)
+        observed[:, seen.shape[1] :] = portfolio_features(self.book)
         return observed

@@ -10,7 +10,7 @@ from pathlib import Path
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.training import Plan, Point, Trained
+from rebalancer.domain.policy.training import CurvePoint, TrainedPolicy, TrainingPlan
 
 NEEDED = ("torch", "stable_baselines3", "gymnasium", "hmmlearn")
 """What the extra ``train`` brings."""
@@ -34,7 +34,7 @@ class TorchTrainer:
     def train(
         self,
         panels: Mapping[str, PriceHistory],
-        plan: Plan,
+        plan: TrainingPlan,
         out: Path,
         *,
         regimes: RegimeModel,
@@ -42,9 +42,9 @@ class TorchTrainer:
         command: str,
         today: date,
         name: str,
-        progress: Callable[[Point], None] = lambda _: None,
+        progress: Callable[[CurvePoint], None] = lambda _: None,
         drawn: Callable[[int], None] = lambda _: None,
-    ) -> Trained:
+    ) -> TrainedPolicy:
         """See `Trainer.train`."""
         self.check()
         _check_device(plan.device)

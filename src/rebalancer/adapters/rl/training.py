@@ -34,10 +34,11 @@ from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.learned import LearnedPolicy, Network
-from rebalancer.domain.policy.rules import policy as rule
-from rebalancer.domain.policy.serving import Training, TrainingData, TrainingStage
-from rebalancer.domain.policy.training import Plan, Point, Trained
+from rebalancer.domain.policy.learned import LearnedPolicy
+from rebalancer.domain.policy.model_card import TrainingData, TrainingRecord, TrainingStage
+from rebalancer.domain.policy.network import Network
+from rebalancer.domain.policy.rules import parse_rule
+from rebalancer.domain.policy.training import CurvePoint, TrainedPolicy, TrainingPlan
 
 if TYPE_CHECKING:
     from stable_baselines3 import DQN, PPO
@@ -58,7 +59,7 @@ HELD_OUT = 1_024
 
 def train(
     panels: Mapping[str, PriceHistory],
-    plan: Plan,
+    plan: TrainingPlan,
     out: Path,
     *,
     regimes: RegimeModel,
@@ -66,9 +67,9 @@ def train(
     command: str,
     today: date,
     name: str | None = None,
-    progress: Callable[[Point], None] = lambda _: None,
+    progress: Callable[[CurvePoint], None] = lambda _: None,
     drawn: Callable[[int], None] = lambda _: None,
-) -> Trained:
+) -> TrainedPolicy:
     """Train one network a seed, or go on where an earlier call was stopped.
 
     Args:
@@ -103,12 +104,12 @@ def train(
         name=name or plan.algorithm,
         networks=tuple(results[seed].network for seed in plan.seeds),
         regimes=regimes,
-        rule=rule(chosen_rule),
+        rule=parse_rule(chosen_rule),
         lowest=low,
         highest=high,
         chosen_rule=chosen_rule,
     )
-    return Trained(
+    return TrainedPolicy(
         learned=learned,
         training=_account(panels, plan, command, today),
         curve=tuple(curves),
@@ -124,7 +125,7 @@ def pin_threads() -> None:
     torch.set_num_threads(1)
 
 
-def worth(network: Network, judging: Worlds, name: str, *, seed: int = 0) -> float:
+def mean_reward(network: Network, judging: Worlds, name: str, *, seed: int = 0) -> float:
     """Mean reward a week of a network in worlds that it did not learn in."""
     count = min(HELD_OUT, 4 * len(judging))
     simulation = Simulation(judging, range(seed, seed + count), reward=reward(name))
@@ -141,16 +142,16 @@ class _Seed:
     """What one seed came to."""
 
     network: Network
-    curve: tuple[Point, ...]
+    curve: tuple[CurvePoint, ...]
     before: float
     after: float
 
 
-_Report = Callable[[Point], None]
+_Report = Callable[[CurvePoint], None]
 
 
 def _all_seeds(
-    plan: Plan, out: Path, learning: Worlds, judging: Worlds, progress: _Report
+    plan: TrainingPlan, out: Path, learning: Worlds, judging: Worlds, progress: _Report
 ) -> Iterator[tuple[int, _Seed]]:
     count = min(plan.workers, len(plan.seeds))
     if count < 2:
@@ -168,7 +169,7 @@ def _all_seeds(
                     worker.send(busy[worker])
             for worker in wait_for_any(busy):
                 message = worker.receive()
-                if isinstance(message, Point):
+                if isinstance(message, CurvePoint):
                     progress(message)
                 elif isinstance(message, Exception):
                     raise message
@@ -177,7 +178,7 @@ def _all_seeds(
 
 
 def _train_seeds(
-    parent: Connection, plan: Plan, out: Path, learning: Worlds, judging: Worlds
+    parent: Connection, plan: TrainingPlan, out: Path, learning: Worlds, judging: Worlds
 ) -> None:
     """Train seeds in a worker process; each point of a learning curve is sent at once."""
     pin_threads()
@@ -185,12 +186,12 @@ def _train_seeds(
 
 
 def _one_seed(
-    plan: Plan, seed: int, out: Path, learning: Worlds, judging: Worlds, progress: _Report
+    plan: TrainingPlan, seed: int, out: Path, learning: Worlds, judging: Worlds, progress: _Report
 ) -> _Seed:
     folder = out / "checkpoints" / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     start, curve = _warm(plan, seed, folder, learning, judging, progress)
-    before = worth(start, judging, plan.reward)
+    before = mean_reward(start, judging, plan.reward)
     best, after = start, -np.inf
     learner = _Learner(plan, seed, start, learning)
     for number in range(_segments(plan)):
@@ -202,9 +203,11 @@ def _one_seed(
             _write(kept, network)
             # Not before: killed in between, the segment is done again.
             (folder / f"model-{number:04d}.zip").unlink(missing_ok=True)
-        value = worth(network, judging, plan.reward)
+        value = mean_reward(network, judging, plan.reward)
         at = (number + 1) * SEGMENT[plan.algorithm]
-        point = Point(seed, plan.algorithm, at, _segments(plan) * SEGMENT[plan.algorithm], value)
+        point = CurvePoint(
+            seed, plan.algorithm, at, _segments(plan) * SEGMENT[plan.algorithm], value
+        )
         curve.append(point)
         progress(point)
         # The best of the later half: a lucky early one has hardly been changed by the algorithm.
@@ -214,20 +217,25 @@ def _one_seed(
 
 
 def _warm(
-    plan: Plan, seed: int, folder: Path, learning: Worlds, judging: Worlds, progress: _Report
-) -> tuple[Network, list[Point]]:
+    plan: TrainingPlan,
+    seed: int,
+    folder: Path,
+    learning: Worlds,
+    judging: Worlds,
+    progress: _Report,
+) -> tuple[Network, list[CurvePoint]]:
     """The network that the algorithm begins with, and how it came about."""
     from rebalancer.adapters.rl.warm_start import warm_start
 
     kept, told = folder / "warm-start.npz", folder / "warm-start.json"
     if kept.exists() and told.exists():
-        curve = [Point(**point) for point in json.loads(told.read_text())]
+        curve = [CurvePoint(*point.values()) for point in json.loads(told.read_text())]
         return _read(kept), curve
     curve = []
 
     def report(iteration: int, value: float) -> None:
         if iteration % 10 == 0 or iteration == plan.warm_start:
-            curve.append(Point(seed, "warm start", iteration, plan.warm_start, value))
+            curve.append(CurvePoint(seed, "warm start", iteration, plan.warm_start, value))
             progress(curve[-1])
 
     network = warm_start(learning, seed=seed, iterations=plan.warm_start, progress=report)
@@ -239,7 +247,7 @@ def _warm(
 class _Learner:
     """One seed's PPO or DQN, segment after segment."""
 
-    def __init__(self, plan: Plan, seed: int, start: Network, learning: Worlds) -> None:
+    def __init__(self, plan: TrainingPlan, seed: int, start: Network, learning: Worlds) -> None:
         self._plan, self._seed, self._start, self._learning = plan, seed, start, learning
 
     def segment(self, number: int, folder: Path) -> Network:
@@ -278,7 +286,7 @@ def _kind(algorithm: str) -> Any:
     return PPO if algorithm == "ppo" else DQN
 
 
-def _new(plan: Plan, env: Any, start: Network, learning: Worlds, seed: int) -> PPO | DQN:
+def _new(plan: TrainingPlan, env: Any, start: Network, learning: Worlds, seed: int) -> PPO | DQN:
     """An untrained model whose network is the warm start's."""
     import torch
     from stable_baselines3 import DQN, PPO
@@ -427,12 +435,14 @@ def _read(path: Path) -> Network:
         )
 
 
-def _segments(plan: Plan) -> int:
+def _segments(plan: TrainingPlan) -> int:
     """Segments that a seed is trained for."""
     return -(-plan.steps // SEGMENT[plan.algorithm])
 
 
-def _claim(out: Path, panels: Mapping[str, PriceHistory], plan: Plan, regimes: RegimeModel) -> None:
+def _claim(
+    out: Path, panels: Mapping[str, PriceHistory], plan: TrainingPlan, regimes: RegimeModel
+) -> None:
     """Make sure that a folder's checkpoints are of this training.
 
     Raises:
@@ -456,7 +466,9 @@ def _claim(out: Path, panels: Mapping[str, PriceHistory], plan: Plan, regimes: R
     kept.write_text(digest + "\n")
 
 
-def _account(panels: Mapping[str, PriceHistory], plan: Plan, command: str, today: date) -> Training:
+def _account(
+    panels: Mapping[str, PriceHistory], plan: TrainingPlan, command: str, today: date
+) -> TrainingRecord:
     stages = [
         TrainingStage("worlds", plan.worlds, "two-year worlds on resampled paths"),
     ]
@@ -475,7 +487,7 @@ def _account(panels: Mapping[str, PriceHistory], plan: Plan, command: str, today
             "steps of the simulation a seed; the best checkpoint of the later half is kept",
         )
     )
-    return Training(
+    return TrainingRecord(
         algorithm=plan.algorithm,
         created=today,
         stages=tuple(stages),

@@ -37,8 +37,15 @@ from rebalancer.adapters.rl.simulation import (
     WEEKS_A_YEAR,
 )
 from rebalancer.adapters.rl.worlds import Worlds
-from rebalancer.domain.policy.learned import ACTIONS, LEAST_INVESTED, WIDER, Network
-from rebalancer.domain.policy.observation import FEATURES, FURTHEST, OUTLOOK, SLEEVES, STANDING
+from rebalancer.domain.policy.actions import ACTIONS, LEAST_INVESTED, WIDER
+from rebalancer.domain.policy.features import (
+    FEATURES,
+    FURTHEST,
+    MARKET_FEATURES,
+    PORTFOLIO_FEATURES,
+    SLEEVES,
+)
+from rebalancer.domain.policy.network import Network
 from rebalancer.domain.policy.rules import DEFAULT_BAND
 
 HIDDEN = 32
@@ -146,8 +153,8 @@ def _leaky(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
 
 
 _MOST = [sleeve.most for sleeve in SLEEVES]
-_CENTRE = [feature.centre for feature in STANDING]
-_SCALE = [feature.scale for feature in STANDING]
+_CENTRE = [feature.centre for feature in PORTFOLIO_FEATURES]
+_SCALE = [feature.scale for feature in PORTFOLIO_FEATURES]
 
 
 def _rewards(actor: Actor, worlds: _Episodes) -> torch.Tensor:
@@ -204,7 +211,10 @@ def _rewards(actor: Actor, worlds: _Episodes) -> torch.Tensor:
         way = worlds.sleeves[:, week, PARITY] / wanted[:, None] - even
         gone = after / after.sum(1).clamp(min=1e-6)[:, None] - even
         part = ((gone * way).sum(1) / way.square().sum(1).clamp(min=1e-9)).clamp(0.0, 1.0)
-        saved = worlds.features[:, week, SAVED] * OUTLOOK[SAVED].scale + OUTLOOK[SAVED].centre
+        saved = (
+            worlds.features[:, week, SAVED] * MARKET_FEATURES[SAVED].scale
+            + MARKET_FEATURES[SAVED].centre
+        )
         ours = gained / (unit * torch.exp(part * saved))
         monthly = (worlds.monthly[:, week] - 2.0 * turned * worlds.rate) / unit
         total = (

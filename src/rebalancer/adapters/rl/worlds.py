@@ -1,8 +1,8 @@
 """Worlds to learn in: random universes with random targets on real and resampled price paths.
 
 A world is a stretch of weekly looks at one portfolio's market: what prices and strategic weights
-say at each look (the domain's own `outlook`), how prices move until the next, and what the monthly
-rule makes of it. None of it depends on what a learner does, so it is worked out once, for thousands
+say at each look (`market_features`), how prices move until the next, and what the monthly rule
+makes of it. None of it depends on what a learner does, so it is worked out once, for thousands
 of worlds at a time, and learners walk through it again and again.
 """
 
@@ -19,7 +19,7 @@ from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.observation import LOOKBACK, OUTLOOK, SLEEVES, outlook
+from rebalancer.domain.policy.features import LOOKBACK, MARKET_FEATURES, SLEEVES, market_features
 from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
@@ -59,7 +59,7 @@ class Worlds:
         present: (M, K) slots in use.
         days: (M, L + 1) of the looks.
         growth: (M, L, K) price relatives from a look to the next.
-        features: (M, L + 1, `OUTLOOK`).
+        features: (M, L + 1, `MARKET_FEATURES`).
         sleeves: (M, L + 1, `SLEEVES`, K).
         volatility: (M, L + 1) of the strategic mix over the past year, a year.
         monthly: (M, L) return of the monthly rule from a look to the next, before costs.
@@ -225,7 +225,7 @@ def _on(
         chosen = random.choice(there, size, replace=False)
         assets[world, :size], present[world, :size] = chosen, True
     targets = _targets(present, random)
-    features = np.zeros((count, weeks + 1, len(OUTLOOK)), dtype=np.float32)
+    features = np.zeros((count, weeks + 1, len(MARKET_FEATURES)), dtype=np.float32)
     sleeves = np.zeros((count, weeks + 1, len(SLEEVES), SLOTS), dtype=np.float32)
     volatility = np.zeros((count, weeks + 1), dtype=np.float32)
     days = panel.dates[rows[start[:, None] + np.arange(weeks + 1)]]
@@ -235,7 +235,7 @@ def _on(
             continue
         book = _book(assets[here], present[here], targets[here], panel.dates[row])
         market = panel.until(int(row)).since(int(row) - LOOKBACK + 1)
-        seen = outlook(book, market, regimes)
+        seen = market_features(book, market, regimes)
         at = look - start[here]
         features[here, at] = seen.features
         sleeves[here, at] = seen.sleeves

@@ -1,4 +1,4 @@
-"""Who decides, and who makes those that learn."""
+"""Policy catalogue, its store of learned versions, and the trainer."""
 
 from __future__ import annotations
 
@@ -10,112 +10,134 @@ from typing import Any, Protocol
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.learned import LearnedPolicy
+from rebalancer.domain.policy.model_card import PolicyCard, TrainingRecord
 from rebalancer.domain.policy.policy import Policy
-from rebalancer.domain.policy.serving import Card, Training
-from rebalancer.domain.policy.training import Plan, Point, Trained
+from rebalancer.domain.policy.training import CurvePoint, TrainedPolicy, TrainingPlan
+from rebalancer.domain.policy.versions import PolicyVersion, Promotion, VersionedPolicy
 
 
 class Policies(Protocol):
-    """Who can decide: every rule, versions of learned policies, and ``learned``.
+    """All policies: rules, versions of learned policies, and ``learned``.
 
-    Rules take parameters, ``trend:window=150``. A learned policy is called by its name, ``ppo``,
-    which is its highest version, or by a version, ``ppo@1``. ``learned`` is the version that was
-    promoted last, or the best rule while none is.
+    Rules take parameters, ``trend:window=150``. A learned policy is named by its plain name,
+    ``ppo``, which is its highest version, or by a version, ``ppo@1``. ``learned`` is the version
+    promoted last, or the best rule while no version is promoted.
     """
 
     def policy(self, text: str) -> Policy:
-        """The policy that a text names; its own name is that text.
+        """Return the policy that a text names; its ``name`` is that text.
 
         Raises:
-            InvalidRequest: there is none such, says what there is; it takes no such parameter; or
-                its version is damaged or not for this code, says which and how.
+            InvalidRequest: the policy or a parameter is unknown, or the version is damaged or
+                incompatible with this code.
         """
 
-    def cards(self) -> Sequence[Card]:
-        """Of every rule, of every learned policy with the highest version first, and of `learned`.
+    def cards(self) -> Sequence[PolicyCard]:
+        """List the cards of all rules, of all learned versions, and of ``learned``.
 
-        The highest version goes by the plain name, earlier ones by their exact names.
+        The highest version of a learned policy comes first, under the plain name; earlier ones
+        follow under their exact names.
 
         Raises:
-            InvalidRequest: a version cannot be served; says which and why.
+            InvalidRequest: a version is damaged or incompatible.
         """
 
-    def card(self, name: str) -> Card:
-        """Of one policy, by a name without parameters.
+    def card(self, name: str) -> PolicyCard:
+        """Return the card of one policy, by a name without parameters.
 
         Raises:
-            NotFound: there is none; says what there is.
-            InvalidRequest: it cannot be served; says why.
+            NotFound: no such policy; the message lists the policies.
+            InvalidRequest: the version is damaged or incompatible.
         """
 
-    def keep_evidence(self, name: str, evidence: Mapping[str, Any]) -> Card:
-        """Keep with a version what was found when it was judged, in place of what was kept before.
+    def store_evidence(self, name: str, evidence: Mapping[str, Any]) -> PolicyCard:
+        """Store the results of an evaluation with a version, replacing earlier ones.
 
         Args:
-            name: Of a learned policy, as in `card`; not ``learned``.
-            evidence: JSON values. Under ``gate`` the promotion gate: ``passed``, and ``criteria``
+            name: A learned policy, as in `card`; not ``learned``.
+            evidence: JSON values. ``gate`` holds the promotion gate: ``passed``, and ``criteria``
                 with a ``name``, a ``figure``, a ``threshold``, ``passed`` and a ``sentence`` each.
-                What is kept has ``weights`` beside it: SHA-256 of the weights that it is of.
+                The store adds ``weights``, the SHA-256 of the weights that were evaluated.
 
         Returns:
             The version's card.
 
         Raises:
-            NotFound: there is no such version.
-            InvalidRequest: it is damaged, or the evidence cannot be kept; says why.
+            NotFound: no such version.
+            InvalidRequest: the version is damaged, or the evidence cannot be written.
         """
 
-    def add(self, learned: LearnedPolicy, training: Training, *, again: bool = False) -> Card:
-        """Keep a new version: one above the highest of its name, all of it or nothing.
+    def add(
+        self, learned: LearnedPolicy, training: TrainingRecord, *, again: bool = False
+    ) -> PolicyCard:
+        """Store a new version, one above the highest of its name; all of it or nothing.
 
         Args:
-            learned: Its name is plain, such as ``ppo``.
-            training: How it was made; one seed a network.
-            again: Whether it may have been kept before: the highest version of its name with the
-                same weights is it then.
+            learned: Policy under a plain name, such as ``ppo``.
+            training: How it was trained; one seed for each network.
+            again: Return the highest version with the same weights if there is one. Set this if
+                an earlier call may have stored it.
 
         Returns:
-            The version's card, by its exact name.
+            The version's card, under its exact name.
 
         Raises:
-            InvalidRequest: the name is taken, it could not be served, or it cannot be written; says
-                why.
+            InvalidRequest: the name is taken, the policy is inconsistent, or the store cannot be
+                written.
         """
 
-    def place(self, name: str) -> str | None:
-        """Where a version is kept, for people; None where it ends with the process.
+    def location(self, name: str) -> str | None:
+        """Return where a version is stored, for people; None if only in memory.
 
         Raises:
-            NotFound: there is no such version.
+            NotFound: no such version.
         """
 
-    def promote(self, name: str, *, now: datetime) -> Card:
-        """Make a version what ``learned`` means, if its evidence has passed the promotion gate.
+    def promote(self, name: str, *, now: datetime) -> PolicyCard:
+        """Make ``learned`` stand for a version that has passed the promotion gate.
 
         Returns:
             The card of ``learned``.
 
         Raises:
-            NotFound: there is no such version.
-            Conflict: it has no evidence, or it failed the gate; names the failed criteria.
-            InvalidRequest: the version is damaged, or that cannot be written; says why.
+            NotFound: no such version.
+            Conflict: evidence is missing, or the version failed the gate; the message names the
+                failed criteria.
+            InvalidRequest: the version is damaged, or the promotion cannot be written.
         """
 
 
-class Trainer(Protocol):
-    """Who makes learned policies."""
+class PolicyStore(Protocol):
+    """Store of learned versions; `policy_registry` finds policies in any such store."""
 
-    def check(self) -> None:
-        """Make sure that it can train.
+    def versions(self) -> Sequence[PolicyVersion]:
+        """List all stored versions."""
+
+    def load(self, version: PolicyVersion) -> tuple[VersionedPolicy, PolicyCard]:
+        """Load one version and its card, both under the exact name.
 
         Raises:
-            Unavailable: something is not installed; says how to install it.
+            InvalidRequest: the version is damaged or incompatible with this code.
+        """
+
+    def promotion(self) -> Promotion | None:
+        """Return the latest promotion; None if no version was promoted."""
+
+
+class Trainer(Protocol):
+    """Trains learned policies."""
+
+    def check(self) -> None:
+        """Check that training is possible here.
+
+        Raises:
+            Unavailable: a library is not installed; the message tells how to install it.
         """
 
     def train(
         self,
         panels: Mapping[str, PriceHistory],
-        plan: Plan,
+        plan: TrainingPlan,
         out: Path,
         *,
         regimes: RegimeModel,
@@ -123,35 +145,35 @@ class Trainer(Protocol):
         command: str,
         today: date,
         name: str,
-        progress: Callable[[Point], None] = lambda _: None,
+        progress: Callable[[CurvePoint], None] = lambda _: None,
         drawn: Callable[[int], None] = lambda _: None,
-    ) -> Trained:
-        """Train one network a seed, or go on where an earlier call was stopped.
+    ) -> TrainedPolicy:
+        """Train one network for each seed, or continue from an earlier call's checkpoints.
 
-        The same panels, plan and regimes give the same policy on one machine, stopped or not.
+        The same panels, plan and regimes give the same policy on one machine, interrupted or not.
 
         Args:
-            panels: Prices by name, cut off where training ends, without bills.
+            panels: Prices by name, up to the day where training ends, without treasury bills.
             plan: What to train.
-            out: Folder for checkpoints; made if need be.
-            regimes: The model of market regimes.
-            chosen_rule: Name of the best rule on the same prices.
-            command: What makes the same policy again.
-            today: For the record.
-            name: Of the policy.
-            progress: Told each point of the learning curves.
-            drawn: Told how many more worlds have come into being.
+            out: Folder for checkpoints; created if missing.
+            regimes: Model of market regimes.
+            chosen_rule: Best rule on the same prices.
+            command: Command that trains the same policy again.
+            today: Day of the training, for the record.
+            name: Plain name of the policy.
+            progress: Receives each point of the learning curves.
+            drawn: Receives the number of worlds drawn since the last call.
 
         Raises:
-            InvalidRequest: the folder holds the checkpoints of another training, or prices are too
+            InvalidRequest: the folder holds checkpoints of another training, or the prices are too
                 short; names the field.
-            Unavailable: as `check`.
+            Unavailable: see `check`.
         """
 
     def fit_regimes(self, panels: Sequence[PriceHistory]) -> RegimeModel:
-        """A model of market regimes of its own for some panels; the same panels, the same model.
+        """Fit a model of market regimes; the same panels give the same model.
 
         Raises:
             InvalidRequest: the prices are too short.
-            Unavailable: as `check`.
+            Unavailable: see `check`.
         """

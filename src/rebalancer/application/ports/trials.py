@@ -52,7 +52,7 @@ class Trials(Protocol):
     """Every training and evaluation run that there was, so that luck can be discounted."""
 
     @property
-    def place(self) -> str | None:
+    def location(self) -> str | None:
         """Where they are kept, for people; None where they end with the process."""
 
     def append(self, trial: Trial) -> None:

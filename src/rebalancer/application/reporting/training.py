@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from rebalancer.domain.backtest.selection import RuleChoice
-from rebalancer.domain.policy.training import Plan, Trained
+from rebalancer.domain.policy.training import TrainedPolicy, TrainingPlan
 
 
 @attrs.frozen(eq=False)
@@ -16,7 +16,7 @@ class TrainingResult:
 
     Attributes:
         version: Its exact name, such as ``my_ppo@1``.
-        place: Where it lies, for people; None where it ends with the process.
+        location: Where it lies, for people; None where it ends with the process.
         plan: What was trained.
         trained: What it came to.
         choice: The best rule on the same prices.
@@ -25,9 +25,9 @@ class TrainingResult:
     """
 
     version: str
-    place: str | None
-    plan: Plan
-    trained: Trained
+    location: str | None
+    plan: TrainingPlan
+    trained: TrainedPolicy
     choice: RuleChoice
     counted: str
     cautions: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ def training_document(made: TrainingResult) -> dict[str, Any]:
     training = trained.training
     return {
         "policy": made.version,
-        "place": made.place,
+        "place": made.location,
         "algorithm": plan.algorithm,
         "reward": plan.reward,
         "steps": plan.steps,
@@ -64,7 +64,16 @@ def training_document(made: TrainingResult) -> dict[str, Any]:
             {"seed": seed, "before": trained.before[seed], "after": trained.after[seed]}
             for seed in plan.seeds
         ],
-        "curve": [attrs.asdict(point) for point in trained.curve],
+        "curve": [
+            {
+                "seed": point.seed,
+                "stage": point.stage,
+                "at": point.at,
+                "of": point.of,
+                "worth": point.mean_reward,
+            }
+            for point in trained.curve
+        ],
         "counted": made.counted,
         "cautions": list(made.cautions),
     }

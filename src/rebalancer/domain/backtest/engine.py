@@ -26,7 +26,7 @@ from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Frequency, Policy
-from rebalancer.domain.policy.rules import policy as rule
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
 from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, RISK_PROFILES, RiskProfile
@@ -156,7 +156,7 @@ def compare_policies(
         progress: Receives the name of each policy when its result is ready.
     """
     risk_free = settings.window_risk_free
-    baseline = simulate(rule(BASELINE), settings)
+    baseline = simulate(parse_rule(BASELINE), settings)
     results = []
     for policy in policies:
         path = baseline if policy.name == BASELINE else simulate(policy, settings)

@@ -23,7 +23,7 @@ from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.backtest.result import EquityPath, Performance, measure_performance
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.policy import Policy
-from rebalancer.domain.policy.rules import policy as rule
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 
 BAND = "band"
@@ -273,7 +273,7 @@ def evaluate(
     """
     count = len(policies) if trials is None else trials
     check_trials(count, len(policies))
-    others = [rule(BAND), *(one for one in against if one.name not in (BASELINE, BAND))]
+    others = [parse_rule(BAND), *(one for one in against if one.name not in (BASELINE, BAND))]
     evaluators = [
         _Evaluator(attrs.evolve(settings, risk_free=each.returns), each.label, others, count, seed)
         for each in cash
@@ -326,9 +326,9 @@ class _Evaluator:
     ) -> None:
         self.settings, self.cash, self.trials, self.seed = settings, cash, trials, seed
         self.risk_free = settings.window_risk_free
-        self.baseline = simulate(rule(BASELINE), settings)
+        self.baseline = simulate(parse_rule(BASELINE), settings)
         self.others = [(other.name, simulate(other, settings)) for other in others]
-        self.sweep = [self._sharpe(path) for path in self._simulate_sweep(rule(BASELINE))]
+        self.sweep = [self._sharpe(path) for path in self._simulate_sweep(parse_rule(BASELINE))]
         self.rules: dict[str, EquityPath] = {}
 
     def evaluate(self, policy: Policy, chosen: str | None) -> Judgement:
@@ -367,7 +367,7 @@ class _Evaluator:
 
     def _simulate_rule(self, name: str) -> EquityPath:
         if name not in self.rules:
-            self.rules[name] = simulate(rule(name), self.settings)
+            self.rules[name] = simulate(parse_rule(name), self.settings)
         return self.rules[name]
 
     def _gains_of_members(self, policy: Policy) -> Iterator[float]:
@@ -402,7 +402,7 @@ class _Evaluator:
         if not targets.any():
             return self.baseline
         scale = min(exposure / of_baseline, 1.0 / float(targets.sum()))
-        return simulate(rule(BASELINE), attrs.evolve(self.settings, targets=targets * scale))
+        return simulate(parse_rule(BASELINE), attrs.evolve(self.settings, targets=targets * scale))
 
     def _split_gain(self, path: EquityPath) -> Iterator[SubPeriod]:
         dates = self.settings.prices.dates[self.settings.first :][1:]

@@ -14,8 +14,7 @@ import attrs
 from rebalancer.domain.backtest import metrics
 from rebalancer.domain.backtest.engine import BASELINE, BacktestSettings, simulate
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.rules import POLICIES
-from rebalancer.domain.policy.rules import policy as rule
+from rebalancer.domain.policy.rules import POLICIES, parse_rule
 
 RULES = tuple(name for name in POLICIES if name != "buy_and_hold")
 """Candidates: every rule that rebalances, with its default parameters."""
@@ -85,4 +84,4 @@ def choose_best_rule(
 
 
 def _sharpe_of(name: str, settings: BacktestSettings) -> float:
-    return metrics.sharpe(simulate(rule(name), settings).returns, settings.window_risk_free)
+    return metrics.sharpe(simulate(parse_rule(name), settings).returns, settings.window_risk_free)

@@ -1,263 +1,60 @@
-"""Learned policies: small networks that say how much risk, which mix, how far, and how readily.
+"""Learned policies: small networks choose risk, mix, no-trade band and size of trades.
 
-A network never names an asset. It sees an `observation` of fixed size and answers with the eight
-numbers of `ACTIONS`, which `decided` turns into a decision for any universe: so one policy serves
-every portfolio. All of them at 0 is the neutral action: the strategic weights within a band of two
-points, which is the rule ``band:frequency=weekly``.
+A network never names an asset. Its inputs are `FEATURES`, its outputs the eight `ACTIONS`, which
+`interpret_actions` turns into a decision for any universe of assets; so one policy serves every
+portfolio. If all actions are 0, the decision is that of the rule ``band:frequency=weekly``: the
+strategic weights within a band of two points.
 
-The networks are trained elsewhere (`adapters.rl`); here they are only asked, in numpy.
+`adapters.rl` trains the networks; this module evaluates them in numpy.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from functools import cached_property
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.arrays import Bools, Floats, Rows
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.arrays import Bools, Floats, Rows, one_way_distance
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.observation import (
+from rebalancer.domain.policy.actions import (
+    BAND,
+    PATIENCE,
+    half_width,
+    interpret_actions,
+    invested_share,
+    mix_parts,
+    mix_targets,
+)
+from rebalancer.domain.policy.features import (
     FEATURES,
     LOOKBACK,
-    OUTLOOK,
+    MARKET_FEATURES,
     SLEEVES,
-    Outlook,
-    outlook,
-    standing,
+    MarketView,
+    market_features,
+    portfolio_features,
+    unscaled,
 )
+from rebalancer.domain.policy.network import Network, read_only
 from rebalancer.domain.policy.policy import Decision, Frequency, Policy
-from rebalancer.domain.policy.rules import DEFAULT_BAND
 from rebalancer.domain.portfolio.book import Book
 
+_MARGIN = 0.25
+"""Scaled units by which a feature may lie outside the trained range."""
 
-@attrs.frozen
-class Action:
-    """One number that a network answers with, in [-1, 1].
+_DIGITS = 9
+"""Decimals of actions: differences between processors must not decide at a band's edge."""
 
-    Attributes:
-        name: What it is called.
-        meaning: What it does.
-    """
+_TELLING = 0.005
+"""Least change of the targets for which a feature is named."""
 
-    name: str
-    meaning: str
-
-
-LEAST_INVESTED = 0.5
-"""Share of the strategic weights that is kept at the very least."""
-
-WIDER = 5.0
-"""Bands go from a fifth of two points to five times as wide."""
-
-ACTIONS = (
-    Action("risk", "share of the mix that is held: 1 from 0 upwards, down to 0.5 at -1"),
-    *(
-        Action(sleeve.name, f"part of {sleeve.name} in the mix: 0 up to 0, {sleeve.most:.0%} at 1")
-        for sleeve in SLEEVES
-    ),
-    Action("pace", "an asset outside its band goes to its target from 0 down, to the edge at 1"),
-    Action("band", "half-width around each target: 2 points at 0, a fifth of it at -1, 5 x at 1"),
-    Action("patience", "half-width around cash, alike"),
-)
-
-NEUTRAL = np.zeros(len(ACTIONS))
-
-_RISK, _PACE, _BAND, _PATIENCE = 0, len(SLEEVES) + 1, len(SLEEVES) + 2, len(SLEEVES) + 3
-_MIX = slice(1, 1 + len(SLEEVES))
-_MOST = np.array([sleeve.most for sleeve in SLEEVES])
-_BLOCK = 512
-"""Rows computed at a time: the values of a layer then fit into the processor's cache."""
-
-_SLICE = 22
-"""Bits of one slice of a factor: 2 x 22 bits and 512 summands fit into the 53 bits of a float."""
-
-
-def share_invested(actions: Floats) -> Floats:
-    """(B,) share of the mix that (B, `ACTIONS`) keep invested."""
-    share: Floats = 1.0 + (1.0 - LEAST_INVESTED) * np.minimum(actions[:, _RISK], 0.0)
-    return share
-
-
-def mixture(actions: Floats) -> Floats:
-    """(B, 1 + `SLEEVES`) parts of the mix, the strategic weights first; rows sum to 1."""
-    parts = np.maximum(actions[:, _MIX], 0.0) * _MOST
-    asked = parts.sum(axis=1, keepdims=True)
-    parts = parts / np.maximum(asked, 1.0)
-    return np.concatenate([np.maximum(1.0 - asked, 0.0), parts], axis=1)
-
-
-def targets_of(actions: Floats, strategic: Floats, sleeves: Floats) -> Floats:
-    """(B, K) targets: the mix of the strategic weights (B, K) and sleeves (B, S, K), scaled."""
-    parts = mixture(actions)
-    mixed = parts[:, :1] * strategic
-    for place in range(sleeves.shape[1]):
-        mixed = mixed + parts[:, 1 + place, None] * sleeves[:, place]
-    targets: Floats = mixed * share_invested(actions)[:, None]
-    return targets
-
-
-def decided(actions: Floats, book: Book, sleeves: Floats, due: Bools) -> Decision:
-    """What actions (B, `ACTIONS`) mean for a book; beyond +-1 they are cut off.
-
-    Args:
-        actions: Of each portfolio.
-        book: Portfolios before trading.
-        sleeves: (B, `SLEEVES`, K) weights.
-        due: (B,) whether the policy looks at the portfolio today.
-    """
-    actions = np.clip(actions, -1.0, 1.0)
-    band = DEFAULT_BAND * WIDER ** actions[:, _BAND]
-    return Decision(
-        targets=targets_of(actions, book.targets, sleeves),
-        due=due,
-        band=np.broadcast_to(band[:, None], book.targets.shape),
-        cash_band=DEFAULT_BAND * WIDER ** actions[:, _PATIENCE],
-        landing=np.maximum(actions[:, _PACE], 0.0),
-    )
-
-
-def _frozen(values: object) -> Floats:
-    array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array
-
-
-def _all_frozen(arrays: Sequence[object]) -> tuple[Floats, ...]:
-    return tuple(_frozen(array) for array in arrays)
-
-
-def _units(values: Floats, axis: int) -> Floats:
-    """Unit of the first slice along an axis: the power of two above its largest, by 2^22."""
-    largest = np.abs(values).max(axis=axis, keepdims=True)
-    exponents = np.clip(np.frexp(largest)[1], -900, 900) - _SLICE
-    units: Floats = np.ldexp(1.0, exponents)
-    return units
-
-
-def _sliced(values: Floats, units: Floats) -> tuple[Floats, Floats]:
-    """Values as the sum of two slices of 22 bits; what is smaller than the second is dropped."""
-    high = np.rint(values / units)
-    high *= units
-    low = values - high
-    units = units * 2.0**-_SLICE
-    low /= units
-    np.rint(low, out=low)
-    low *= units
-    return high, low
-
-
-@attrs.frozen(eq=False)
-class _SplitMatrix:
-    """A matrix by which rows are multiplied so that no row's result depends on the others.
-
-    A BLAS adds up a product in an order that depends on the processor and on the number of rows,
-    and so do the last digits. Here both factors are cut into slices so short that every sum of
-    products of slices is exact, hence the same in any order. Results are right to about 2^-44 of
-    the largest products. Of more than 512 inputs sums might be rounded.
-
-    Attributes:
-        high: (n, m) first slice, with a unit of its own for each column.
-        both: (n, 2 m) first and second slices, side by side.
-
-    References:
-        Ozaki, K., Ogita, T., Oishi, S. and Rump, S. M. (2012). Error-free transformations of
-        matrix multiplication by using fast routines of matrix multiplication and its
-        applications. Numerical Algorithms 59, 95-118.
-    """
-
-    high: Floats
-    both: Floats
-
-    @classmethod
-    def of(cls, matrix: Floats) -> _SplitMatrix:
-        """Split a matrix (n, m)."""
-        high, low = _sliced(matrix, _units(matrix, 0))
-        return cls(high, np.concatenate([high, low], axis=1))
-
-    def product(self, rows: Floats) -> Floats:
-        """(B, m) product of rows (B, n) with the matrix."""
-        high, low = _sliced(rows, _units(rows, 1))
-        width = self.high.shape[1]
-        products = high @ self.both
-        small = low @ self.high
-        small += products[:, width:]
-        small += products[:, :width]
-        return small
-
-
-@attrs.frozen(eq=False)
-class Network:
-    """A multilayer perceptron with hyperbolic tangents between its layers.
-
-    Attributes:
-        weights: Of each layer, shape (inputs, outputs).
-        biases: Of each layer, shape (outputs,).
-        grid: (A, `ACTIONS`) if the network's A outputs are values of discrete actions, of which
-            the most valuable is taken; None if its outputs are the actions themselves.
-    """
-
-    weights: tuple[Floats, ...] = attrs.field(converter=_all_frozen)
-    biases: tuple[Floats, ...] = attrs.field(converter=_all_frozen)
-    grid: Floats | None = attrs.field(default=None, converter=attrs.converters.optional(_frozen))
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse what does not fit together.
-
-        Raises:
-            InvalidRequest: says which part does not fit.
-        """
-        outputs = len(ACTIONS) if self.grid is None else len(self.grid)
-        if not self.weights or len(self.weights) != len(self.biases):
-            raise InvalidRequest("a network needs layers, each with weights and biases")
-        width = len(FEATURES)
-        for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if weight.ndim != 2 or weight.shape[0] != width or bias.shape != weight.shape[1:]:
-                raise InvalidRequest(
-                    f"layer {place} of shape {weight.shape} and {bias.shape} does not take "
-                    f"{width} figures"
-                )
-            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-                raise InvalidRequest(f"layer {place} holds a weight that is not a finite number")
-            width = weight.shape[1]
-        if width != outputs:
-            raise InvalidRequest(f"the last layer gives {width} figures, {outputs} are needed")
-        if self.grid is not None and self.grid.shape[1:] != (len(ACTIONS),):
-            raise InvalidRequest(f"a discrete action is {len(ACTIONS)} numbers")
-
-    @cached_property
-    def _splits(self) -> tuple[_SplitMatrix, ...]:
-        return tuple(_SplitMatrix.of(weight) for weight in self.weights)
-
-    def outputs(self, observed: Floats) -> Floats:
-        """(B, outputs) of the last layer, for (B, `FEATURES`)."""
-        last = len(self.weights) - 1
-        found = np.empty((len(observed), self.weights[-1].shape[1]))
-        for start in range(0, len(observed), _BLOCK):
-            values = observed[start : start + _BLOCK]
-            for place, (split, bias) in enumerate(zip(self._splits, self.biases, strict=True)):
-                values = split.product(values)
-                values += bias
-                if place < last:
-                    values = np.tanh(values)
-            found[start : start + _BLOCK] = values
-        return found
-
-    def actions(self, observed: Floats) -> Floats:
-        """(B, `ACTIONS`) within [-1, 1], for (B, `FEATURES`)."""
-        outputs = self.outputs(observed)
-        if self.grid is None:
-            return np.clip(outputs, -1.0, 1.0)
-        chosen: Floats = self.grid[outputs.argmax(axis=1)]
-        return chosen
+_VISIBLE = 0.01
+"""Least part of a mix that is named."""
 
 
 class Doubt:
-    """Why a portfolio is left to the rule: bits of `Advice.doubts`."""
+    """Why a rule decides in place of the networks: bits of `LearnedDecision.doubts`."""
 
     HISTORY = 1
     RANGE = 2
@@ -265,16 +62,16 @@ class Doubt:
 
 
 @attrs.frozen(eq=False)
-class Advice(Decision):
-    """A learned decision, and what it rests on.
+class LearnedDecision(Decision):
+    """A decision of networks, and what it is based on.
 
     Attributes:
-        observed: (B, `FEATURES`), within the range that was trained on.
-        actions: (B, `ACTIONS`) the median over the networks.
+        observed: (B, `FEATURES`) clipped to the trained range.
+        actions: (B, `ACTIONS`) median over the networks.
         sleeves: (B, `SLEEVES`, K).
-        spread: (B,) mean one-way distance of each network's targets from the median's.
-        strange: (B, `FEATURES`) figures of the market outside that range.
-        doubts: (B,) bits of `Doubt`; 0: the learned decision holds.
+        spread: (B,) mean one-way distance of each network's targets from those of the median.
+        strange: (B, `FEATURES`) market features outside the trained range.
+        doubts: (B,) bits of `Doubt`; 0 if the networks decide.
     """
 
     observed: Floats = attrs.field(kw_only=True)
@@ -284,10 +81,10 @@ class Advice(Decision):
     strange: Bools = attrs.field(kw_only=True)
     doubts: NDArray[np.int64] = attrs.field(kw_only=True)
 
-    def only(self, rows: Rows) -> Advice:
-        """The advice for some of the portfolios."""
+    def only(self, rows: Rows) -> LearnedDecision:
+        """See `Decision.only`."""
         plain = super().only(rows)
-        return Advice(
+        return LearnedDecision(
             **{field.name: getattr(plain, field.name) for field in attrs.fields(Decision)},
             observed=self.observed[rows],
             actions=self.actions[rows],
@@ -300,43 +97,43 @@ class Advice(Decision):
 
 @attrs.frozen(eq=False)
 class LearnedPolicy:
-    """Networks, one a seed, whose median action decides; a rule where that cannot be trusted.
+    """Networks whose median action decides, with a rule as fallback.
 
     Attributes:
-        name: How it was asked for.
-        networks: At least one.
-        regimes: The model of market regimes that it was trained with.
-        rule: Decides where history is short, figures lie outside the trained range, or the
-            networks disagree.
-        lowest: (`FEATURES`,) least figures that it was trained on.
-        highest: (`FEATURES`,) greatest ones.
-        most_spread: Mean one-way distance of the networks' targets from the median's, above which
-            they disagree too much.
-        chosen_rule: Name of the best rule on the training data, if it is known.
+        name: Name by which it was requested.
+        networks: One for each seed; at least one.
+        regimes: Model of market regimes that it was trained with.
+        rule: Fallback where history is too short, market features lie outside the trained range,
+            or the networks disagree.
+        lowest: (`FEATURES`,) least features of the training.
+        highest: (`FEATURES`,) greatest features of the training.
+        most_spread: Mean one-way distance of the networks' targets from those of the median, above
+            which the networks disagree.
+        chosen_rule: Name of the best rule on the training data, if known.
     """
 
     name: str
     networks: tuple[Network, ...]
     regimes: RegimeModel
     rule: Policy
-    lowest: Floats = attrs.field(converter=_frozen)
-    highest: Floats = attrs.field(converter=_frozen)
+    lowest: Floats = attrs.field(converter=read_only)
+    highest: Floats = attrs.field(converter=read_only)
     most_spread: float = 0.25
     chosen_rule: str | None = None
 
     @property
     def lookback(self) -> int:
-        """Closes that it needs, the last included."""
+        """See `Policy.lookback`."""
         return max(LOOKBACK, self.rule.lookback)
 
     @property
     def frequency(self) -> Frequency:
-        """How often it looks."""
+        """See `Policy.frequency`."""
         return Frequency.WEEKLY
 
     @property
     def members(self) -> tuple[LearnedPolicy, ...]:
-        """One policy a network, where there are several."""
+        """One policy for each network; empty if there is only one network."""
         if len(self.networks) < 2:
             return ()
         return tuple(
@@ -346,29 +143,28 @@ class LearnedPolicy:
 
     def decide(self, book: Book, market: PriceHistory) -> Decision:
         """See `Policy.decide`."""
-        seen = outlook(book, market, self.regimes)
-        observed = np.concatenate([seen.features, standing(book)], axis=1)
-        # What a portfolio is like may lie beyond what was trained on, as 64 assets or free trading
-        # do: it is then taken for the nearest that was. What a market is like may not.
+        view = market_features(book, market, self.regimes)
+        observed = np.concatenate([view.features, portfolio_features(book)], axis=1)
+        # A portfolio outside the trained range (64 assets, free trading) is treated as the nearest
+        # one inside. For a market outside the range, the rule decides.
         strange = (observed < self.lowest - _MARGIN) | (observed > self.highest + _MARGIN)
-        strange[:, len(OUTLOOK) :] = False
+        strange[:, len(MARKET_FEATURES) :] = False
         observed = np.clip(observed, self.lowest, self.highest)
         each = np.stack([network.actions(observed) for network in self.networks])
-        # RoundedTrades, so that no platform's last digit tells one side of a band from the other.
-        actions = np.round(np.median(each, axis=0), 9)
+        actions = np.round(np.median(each, axis=0), _DIGITS)
         due = self.frequency.due(book.reviewed, book.as_of)
-        wanted = decided(actions, book, seen.sleeves, due)
-        spread = self._spread(each, wanted.targets, book, seen)
-        doubts = np.where(seen.known, 0, Doubt.HISTORY)
-        doubts |= np.where(seen.known & strange.any(axis=1), Doubt.RANGE, 0)
-        doubts |= np.where(seen.known & (spread > self.most_spread), Doubt.DISAGREEMENT, 0)
+        decision = interpret_actions(actions, book, view.sleeves, due)
+        spread = self._spread(each, decision.targets, book, view)
+        doubts = np.where(view.known, 0, Doubt.HISTORY)
+        doubts |= np.where(view.known & strange.any(axis=1), Doubt.RANGE, 0)
+        doubts |= np.where(view.known & (spread > self.most_spread), Doubt.DISAGREEMENT, 0)
         if doubts.any():
-            wanted = _left_to(self.rule.decide(book, market), wanted, doubts > 0)
-        return Advice(
-            **{field.name: getattr(wanted, field.name) for field in attrs.fields(Decision)},
+            decision = _replace_rows(decision, self.rule.decide(book, market), doubts > 0)
+        return LearnedDecision(
+            **{field.name: getattr(decision, field.name) for field in attrs.fields(Decision)},
             observed=observed,
             actions=actions,
-            sleeves=seen.sleeves,
+            sleeves=view.sleeves,
             spread=spread,
             strange=strange,
             doubts=doubts,
@@ -376,109 +172,103 @@ class LearnedPolicy:
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
         """See `Policy.remarks`."""
-        if not isinstance(decision, Advice):
+        if not isinstance(decision, LearnedDecision):
             return []
-        one = np.array([row])
-        advice, doubts = decision.only(one), int(decision.doubts[row])
-        if doubts:
+        one = decision.only(np.array([row]))
+        if doubts := int(decision.doubts[row]):
             return [
-                f"left to {self.rule.name}: {self._why(advice, doubts)}",
+                f"The rule {self.rule.name} decides instead of {self.name}: "
+                f"{self._explain_doubts(one, doubts)}.",
                 *self.rule.remarks(decision, book, market, row),
             ]
-        return [_regime(advice, self.regimes), *_account(advice), self._drivers(advice, book, row)]
+        return [
+            _describe_regime(one, self.regimes),
+            *_describe_actions(one.actions),
+            self._describe_drivers(one, book, row),
+        ]
 
-    def _spread(self, each: Floats, targets: Floats, book: Book, seen: Outlook) -> Floats:
-        """(B,) mean one-way distance of single networks' targets from those of the median."""
-        if len(each) == 1:
-            return np.zeros(len(book))
-        summed = np.zeros(len(book))
-        for actions in each:
-            moved = targets_of(actions, book.targets, seen.sleeves) - targets
-            summed += (np.abs(moved).sum(axis=1) + np.abs(moved.sum(axis=1))) / 2
-        return summed / len(each)
+    def _spread(self, each: Floats, targets: Floats, book: Book, view: MarketView) -> Floats:
+        """Return the mean distance of single networks' targets from those of the median, (B,)."""
+        total = np.zeros(len(book))
+        if len(each) > 1:
+            for actions in each:
+                total += one_way_distance(
+                    mix_targets(actions, book.targets, view.sleeves) - targets
+                )
+        return total / len(each)
 
-    def _why(self, advice: Advice, doubts: int) -> str:
+    def _explain_doubts(self, one: LearnedDecision, doubts: int) -> str:
         reasons = []
         if doubts & Doubt.HISTORY:
             reasons.append(
-                f"{self.name} needs {self.lookback} closes of every targeted asset, and not all "
-                "are known"
+                f"{self.name} needs {self.lookback} closes of every targeted asset, and some are "
+                "missing"
             )
         if doubts & Doubt.RANGE:
-            names = [FEATURES[place].name for place in np.flatnonzero(advice.strange[0])]
-            reasons.append(f"outside of what was trained on: {', '.join(names)}")
+            names = [FEATURES[place].name for place in np.flatnonzero(one.strange[0])]
+            reasons.append(
+                f"market conditions are outside the range of its training ({', '.join(names)})"
+            )
         if doubts & Doubt.DISAGREEMENT:
             reasons.append(
-                f"its {len(self.networks)} networks disagree: their targets lie "
-                f"{advice.spread[0]:.0%} of the portfolio apart on average"
+                f"its {len(self.networks)} networks disagree: on average their targets differ from "
+                f"the median by {one.spread[0]:.0%} of the portfolio"
             )
         return "; ".join(reasons)
 
-    def _drivers(self, advice: Advice, book: Book, row: int) -> str:
-        """Which figures moved the targets most: those without which they would differ most."""
-        observed = advice.observed[0]
+    def _describe_drivers(self, one: LearnedDecision, book: Book, row: int) -> str:
+        """Name the features without which the targets would change most."""
+        observed = one.observed[0]
         count = len(FEATURES)
         without = np.tile(observed, (count + 1, 1))
         without[np.arange(count), np.arange(count)] = 0.0
         each = np.stack([network.actions(without) for network in self.networks])
         actions = np.median(each, axis=0)
         strategic = np.broadcast_to(book.targets[row], (count + 1, book.targets.shape[1]))
-        sleeves = np.broadcast_to(advice.sleeves[0], (count + 1, *advice.sleeves.shape[1:]))
-        moved = targets_of(actions, strategic, sleeves)
-        moved = moved - moved[-1]
-        distance = (np.abs(moved).sum(axis=1) + np.abs(moved.sum(axis=1))) / 2
-        most = [
-            int(place) for place in np.argsort(-np.round(distance[:count], 9), kind="stable")[:3]
-        ]
-        told = [
-            f"{FEATURES[place].name} ({_level(observed[place])}, moves {distance[place]:.0%})"
-            for place in most
+        sleeves = np.broadcast_to(one.sleeves[0], (count + 1, *one.sleeves.shape[1:]))
+        targets = mix_targets(actions, strategic, sleeves)
+        distance = one_way_distance(targets[:-1] - targets[-1])
+        largest = np.argsort(-np.round(distance, _DIGITS), kind="stable")[:3].tolist()
+        drivers = [
+            f"{FEATURES[place].name} is {_level(observed[place])} and changes them by "
+            f"{distance[place]:.0%}"
+            for place in largest
             if distance[place] >= _TELLING
         ]
-        if not told:
-            return "no single figure moves the targets by a point: nothing is out of the ordinary"
-        return f"driven most by: {', '.join(told)}"
+        if not drivers:
+            return "No single input changes the targets by a point: nothing is unusual."
+        return f"Main influences on the targets: {'; '.join(drivers)}."
 
 
-_MARGIN = 0.25
-"""Scaled units by which a figure may lie outside the trained range."""
-
-_TELLING = 0.005
-
-_SHOWN = 0.01
-
-
-def _regime(advice: Advice, regimes: RegimeModel) -> str:
-    """The market's regime, from the observation's own figures."""
-    names = [feature.name for feature in OUTLOOK]
+def _describe_regime(one: LearnedDecision, regimes: RegimeModel) -> str:
+    """Name the most likely regime of the market, from the features."""
     calm, stressed = (
-        float(advice.observed[0, place] * OUTLOOK[place].scale + OUTLOOK[place].centre)
-        for place in (names.index("calm"), names.index("stressed"))
+        float(unscaled(one.observed[:, : len(MARKET_FEATURES)], name)[0])
+        for name in ("calm", "stressed")
     )
-    chances = dict(zip((regimes.names[0], regimes.names[-1]), (calm, stressed), strict=True))
+    chances = {regimes.names[0]: calm, regimes.names[-1]: stressed}
     if len(regimes.names) > 2:
         between = " or ".join(regimes.names[1:-1])
         chances[between] = 1.0 - calm - stressed
-    name = max(chances, key=lambda one: chances[one])
-    return f"market regime of the targets: {name} ({max(chances[name], 0.0):.0%} likely)"
-
-
-def _account(advice: Advice) -> list[str]:
-    """What the actions mean, in plain language."""
-    actions = np.clip(advice.actions, -1.0, 1.0)
-    parts = mixture(actions)[0]
-    names = ["the given targets", *(sleeve.name for sleeve in SLEEVES)]
-    mix = ", ".join(
-        f"{part:.0%} {name}"
-        for part, name in sorted(zip(parts, names, strict=True), key=lambda one: -one[0])
-        if part >= _SHOWN
+    name = max(chances, key=lambda regime: chances[regime])
+    return (
+        f"The market regime of the targets is most likely {name} (probability "
+        f"{max(chances[name], 0.0):.0%})."
     )
-    share = float(share_invested(actions)[0])
-    band, cash = (DEFAULT_BAND * WIDER ** actions[0, place] for place in (_BAND, _PATIENCE))
+
+
+def _describe_actions(actions: Floats) -> list[str]:
+    """Explain the actions of one portfolio, shape (1, `ACTIONS`)."""
+    actions = np.clip(actions, -1.0, 1.0)
+    names = ["the given targets", *(sleeve.name for sleeve in SLEEVES)]
+    parts = sorted(zip(mix_parts(actions)[0], names, strict=True), key=lambda part: -part[0])
+    mix = ", ".join(f"{part:.0%} {name}" for part, name in parts if part >= _VISIBLE)
+    share = float(invested_share(actions)[0])
+    band, cash = (100 * half_width(actions, column)[0] for column in (BAND, PATIENCE))
     return [
-        f"holds {share:.0%} of this mix: {mix}",
-        f"leaves an asset alone within {100 * band:.1f} points of its target, cash within "
-        f"{100 * cash:.1f}",
+        f"The policy invests {share:.0%} in this mix: {mix}.",
+        f"Deviations of up to {band:.1f} points from an asset's target, and of up to {cash:.1f} "
+        "points in cash, are not traded.",
     ]
 
 
@@ -492,18 +282,18 @@ def _level(scaled: float) -> str:
     return "low" if scaled > -2 else "very low"
 
 
-def _left_to(rule: Decision, wanted: Decision, rows: Bools) -> Decision:
-    """The learned decision, but that of a rule for some rows."""
+def _replace_rows(learned: Decision, rule: Decision, rows: Bools) -> Decision:
+    """Return a learned decision with that of a rule in some rows."""
     each = rows[:, None]
-    assert wanted.band is not None and wanted.cash_band is not None
+    assert learned.band is not None and learned.cash_band is not None
     band = 0.0 if rule.band is None else rule.band
     cash_band = 0.0 if rule.cash_band is None else rule.cash_band
     informed = np.ones(len(rows), dtype=bool) if rule.informed is None else rule.informed
     return Decision(
-        targets=np.where(each, rule.targets, wanted.targets),
-        due=np.where(rows, rule.due, wanted.due),
-        band=np.where(each, band, wanted.band),
-        cash_band=np.where(rows, cash_band, wanted.cash_band),
-        landing=np.where(rows, rule.landing, wanted.landing),
+        targets=np.where(each, rule.targets, learned.targets),
+        due=np.where(rows, rule.due, learned.due),
+        band=np.where(each, band, learned.band),
+        cash_band=np.where(rows, cash_band, learned.cash_band),
+        landing=np.where(rows, rule.landing, learned.landing),
         informed=np.where(rows, informed, True),
     )

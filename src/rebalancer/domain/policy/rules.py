@@ -1,7 +1,7 @@
-"""Rule policies: what to hold (an allocation), when to look, and how far to move.
+"""Rules: policies with an allocation, a review schedule and a no-trade band.
 
-Every rule is one `Rule`; `POLICIES` lists them with their parameters, and `policy` reads how a
-person writes one: ``monthly``, ``band:edge``, ``volatility_target:target=0.10,window=42``.
+`POLICIES` lists all rules with their parameters. `parse_rule` parses the text form of a rule:
+``monthly``, ``band:edge``, ``volatility_target:target=0.10,window=42``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Allocation:
 
 
 @attrs.frozen
-class Rule:
+class RulePolicy:
     """A policy that follows from a formula.
 
     Attributes:
@@ -374,7 +374,7 @@ POLICIES: Mapping[str, RuleKind] = {
 """Every rule by name."""
 
 
-def policy_names(text: str) -> list[str]:
+def split_policy_names(text: str) -> list[str]:
     """Split ``monthly,trend:window=150,band=0.03,band:edge`` into one name a policy.
 
     Commas part policies and parameters alike: a piece with ``=`` and no ``:`` before it belongs to
@@ -398,7 +398,7 @@ def policy_names(text: str) -> list[str]:
     return names
 
 
-def policy(text: str) -> Policy:
+def parse_rule(text: str) -> Policy:
     """The rule that ``NAME[:variant][:parameter=value,...]`` describes.
 
     ``frequency=daily|weekly|monthly|quarterly|yearly`` is a parameter of every policy but
@@ -446,7 +446,7 @@ def policy(text: str) -> Policy:
     settings = {**kind.parameters, **variants, **settings}
     if settings.get("skip", 0) >= settings.get("window", math.inf):
         raise InvalidRequest(f"{name}:skip must be less than its window", field="policy")
-    return Rule(
+    return RulePolicy(
         name=text.strip(),
         allocation=kind.build(settings),
         frequency=frequency,

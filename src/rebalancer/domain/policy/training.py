@@ -1,46 +1,50 @@
-"""What a training is asked for, and what it comes to. Who does it stands behind a port."""
+"""Training of learned policies: known algorithms and rewards, the plan, and the outcome."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
 
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.learned import LearnedPolicy
+from rebalancer.domain.policy.model_card import TrainingRecord
 from rebalancer.domain.policy.rules import POLICIES
-from rebalancer.domain.policy.serving import LEARNED, SOURCES, Training
+from rebalancer.domain.policy.versions import LEARNED
 
-ALGORITHMS = ("ppo", "dqn")
+ALGORITHMS = {
+    "ppo": "Schulman et al. 2017, Proximal Policy Optimization Algorithms",
+    "dqn": "Mnih et al. 2015, Human-level Control through Deep Reinforcement Learning",
+}
+"""Sources of the learning algorithms, by name; `adapters.rl.algorithms` holds a module for each."""
 
 REWARDS = {
     "mean_variance": "the week's gain on the monthly rule under mean-variance preferences",
     "differential_sharpe": "what the week does to a moving Sharpe ratio, less the monthly rule's",
     "drawdown": "mean_variance, less a price on drawdown beyond the monthly rule's",
 }
-"""What a week may be worth to a learner, by name."""
+"""Descriptions of the rewards, by name; `adapters.rl.rewards` holds a class for each."""
 
 _NAME = re.compile("[a-z][a-z0-9_]{0,31}")
 
 
 @attrs.frozen
-class Plan:
+class TrainingPlan:
     """What to train.
 
     Attributes:
-        algorithm: ``ppo`` or ``dqn``.
-        steps: Of the environment, a seed; rounded up to whole segments.
-        seeds: One network each.
-        reward: Name of the reward.
-        worlds: How many to draw; a seventh of them are held out.
-        warm_start: Iterations of the warm start; 0: none.
-        device: Where torch computes.
-        workers: Processes that train seeds side by side.
+        algorithm: Name of the learning algorithm; see `ALGORITHMS`.
+        steps: Environment steps for each seed, rounded up to whole segments.
+        seeds: One network is trained for each seed.
+        reward: Name of the reward; see `REWARDS`.
+        worlds: Number of simulated worlds; a seventh of them is held out.
+        warm_start: Iterations of the warm start; 0 disables it.
+        device: Device on which torch computes.
+        workers: Number of processes that train seeds in parallel.
     """
 
-    algorithm: Literal["ppo", "dqn"]
+    algorithm: str
     steps: int
     seeds: tuple[int, ...]
     reward: str = "mean_variance"
@@ -50,78 +54,102 @@ class Plan:
     workers: int = 1
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what cannot be trained.
+        """Validate the fields.
 
         Raises:
             InvalidRequest: names the field.
         """
-        for field, known in (("algorithm", ALGORITHMS), ("reward", tuple(REWARDS))):
-            given = getattr(self, field)
-            if given not in known:
-                raise InvalidRequest(
-                    f"{given!r} is none; choose one of {', '.join(known)}", field=field
-                )
+        if self.algorithm not in ALGORITHMS:
+            raise InvalidRequest(
+                f"unknown algorithm {self.algorithm!r}; choose {_any_of(ALGORITHMS)}",
+                field="algorithm",
+                code="unknown_algorithm",
+            )
+        if self.reward not in REWARDS:
+            raise InvalidRequest(
+                f"unknown reward {self.reward!r}; choose {_any_of(REWARDS)}",
+                field="reward",
+                code="unknown_reward",
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise InvalidRequest("name at least one seed, each once", field="seeds")
+            raise InvalidRequest(
+                f"the seeds are {self.seeds}; give at least one seed, and each only once",
+                field="seeds",
+                code="invalid_seeds",
+            )
         for field, least in (("steps", 1), ("worlds", 14), ("warm_start", 0), ("workers", 1)):
-            if getattr(self, field) < least:
+            value = getattr(self, field)
+            if value < least:
                 raise InvalidRequest(
-                    f"must be at least {least}, got {getattr(self, field)}", field=field
+                    f"{value} is too small; the least value is {least}",
+                    field=field,
+                    code="value_too_small",
                 )
 
 
 @attrs.frozen
-class Point:
-    """A point of a learning curve.
+class CurvePoint:
+    """One point of a learning curve.
 
     Attributes:
-        seed: Whose.
-        stage: ``warm start``, or the algorithm's name.
-        at: Iterations or steps of that stage behind it.
-        of: How many there will be.
-        worth: Mean reward a week: while learning during the warm start, else of the policy without
-            its noise, in worlds held out.
+        seed: Seed of the network.
+        stage: ``warm start``, or the name of the algorithm.
+        at: Iterations or steps done in this stage.
+        of: Iterations or steps planned for this stage.
+        mean_reward: Mean reward for each week: while learning during the warm start, later of the
+            policy without exploration, in held-out worlds.
     """
 
     seed: int
     stage: str
     at: int
     of: int
-    worth: float
+    mean_reward: float
 
 
 @attrs.frozen(eq=False)
-class Trained:
-    """What training came to.
+class TrainedPolicy:
+    """Outcome of a training.
 
     Attributes:
-        learned: The policy, not yet in a catalogue.
-        training: How it was made.
-        curve: Of all seeds, in the order of time within a seed and stage.
-        before: Mean reward a week in held-out worlds by seed, before the algorithm's updates.
-        after: The same of the network that was kept.
+        learned: The policy, not yet stored in a catalogue.
+        training: How it was trained.
+        curve: Points of all seeds, in the order of time within a seed and stage.
+        before: Mean weekly reward in held-out worlds by seed, before the algorithm's updates.
+        after: The same of the network that was selected.
     """
 
     learned: LearnedPolicy
-    training: Training
-    curve: tuple[Point, ...]
+    training: TrainingRecord
+    curve: tuple[CurvePoint, ...]
     before: Mapping[int, float]
     after: Mapping[int, float]
 
 
 def check_name(name: str, algorithm: str) -> None:
-    """Refuse a name that no policy of an algorithm can have.
+    """Check that a policy trained by an algorithm may have this plain name.
 
     Raises:
-        InvalidRequest: says why not.
+        InvalidRequest: the name is malformed, taken, or that of another algorithm.
     """
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
-            f"{name!r} is no name: up to 32 lower-case letters, digits and underscores, the first "
-            "a letter",
+            f"invalid name {name!r}; use up to 32 lower-case letters, digits and underscores, "
+            "starting with a letter",
             field="name",
+            code="invalid_policy_name",
         )
     if name in POLICIES or name == LEARNED:
-        raise InvalidRequest(f"{name} is taken; choose another", field="name")
-    if name in SOURCES and name != algorithm:
-        raise InvalidRequest(f"{name} would be made by {algorithm}; choose another", field="name")
+        raise InvalidRequest(
+            f"the name {name} is taken; choose another name", field="name", code="policy_name_taken"
+        )
+    if name in ALGORITHMS and name != algorithm:
+        raise InvalidRequest(
+            f"the name {name} is reserved for policies trained by {name}; choose another name",
+            field="name",
+            code="policy_name_taken",
+        )
+
+
+def _any_of(names: Mapping[str, str]) -> str:
+    return " or ".join([", ".join([*names][:-1]), [*names][-1]])

@@ -88,7 +88,7 @@ def backtest(
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.reports import BacktestReports
-    from rebalancer.domain.policy.rules import policy_names
+    from rebalancer.domain.policy.rules import split_policy_names
     from rebalancer.domain.portfolio.costs import DEFAULT_BPS
     from rebalancer.entrypoints.cli.screen import progress
 
@@ -97,7 +97,7 @@ def backtest(
         check_output(report, (*where.files, targets_file), field="report")
     wired = open_container(where)
     request = BacktestRequest(
-        policies=policy_names(policy),
+        policies=split_policy_names(policy),
         cost_bps=cost_bps,
         costs=preset,
         targets=None if targets_file is None else read_targets(targets_file),

@@ -64,7 +64,7 @@ def demo(out: Path) -> None:
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
     from rebalancer.application.ports.reports import BacktestReports
     from rebalancer.application.rebalance import BuildContext, ProposeRebalance
-    from rebalancer.domain.policy.rules import policy_names
+    from rebalancer.domain.policy.rules import split_policy_names
     from rebalancer.domain.portfolio.costs import DEFAULT_BPS, CostModel
     from rebalancer.entrypoints.cli.commands import backtest, propose
     from rebalancer.entrypoints.cli.screen import console, progress
@@ -94,7 +94,7 @@ def demo(out: Path) -> None:
 
     screen.print()
     screen.rule("2. Backtest of the policies")
-    request = BacktestRequest(policies=policy_names(_POLICIES))
+    request = BacktestRequest(policies=split_policy_names(_POLICIES))
     with progress("backtesting", len(request.policies)) as advance:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
     backtest.show(done)

@@ -144,7 +144,7 @@ def evaluate(
     from rebalancer.application.ports.reports import EvaluationReports
     from rebalancer.application.ports.trials import Trials
     from rebalancer.domain.errors import InvalidRequest, Unavailable
-    from rebalancer.domain.policy.rules import policy_names
+    from rebalancer.domain.policy.rules import split_policy_names
     from rebalancer.entrypoints.cli.screen import progress
 
     if chosen_until is not None and not chosen_on:
@@ -156,7 +156,7 @@ def evaluate(
         inputs = (*files, *chosen_on, targets_file, *sources(None, assets).files)
         check_output(report, inputs, field="report")
     request = BacktestRequest(
-        policies=policy_names(policy),
+        policies=split_policy_names(policy),
         cost_bps=cost_bps,
         costs=preset,
         targets=None if targets_file is None else read_targets(targets_file),
@@ -247,10 +247,10 @@ def _build_panels(
 def _parse_against(against: str | None) -> list[str]:
     """Return the names of further policies to compare with."""
     from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.domain.policy.rules import policy_names
+    from rebalancer.domain.policy.rules import split_policy_names
 
     try:
-        return [] if against is None else policy_names(against)
+        return [] if against is None else split_policy_names(against)
     except InvalidRequest as error:
         raise InvalidRequest(error.message, field="against", code=error.code) from None
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rebalancer.application.ports.policies import Policies
-    from rebalancer.domain.policy.serving import Card, Learning
+    from rebalancer.domain.policy.model_card import ModelCard, PolicyCard
 
 
 @click.group(invoke_without_command=True)
@@ -123,19 +123,19 @@ def _print_cards(as_json: bool) -> None:
     for card in cards:
         known = [f"{key}={value:g}" for key, value in card.parameters.items()]
         known += [f":{variant}" for variant in card.variants]
-        if card.learning is not None:
-            known.append(f"version {card.learning.version}")
-            if card.learning.promoted:
+        if card.model_card is not None:
+            known.append(f"version {card.model_card.version}")
+            if card.model_card.promoted:
                 known.append("promoted")
         table.add_row(card.name, card.summary, "\n".join(known), card.source)
     console().print(table)
 
 
-def _card_summary(card: Card) -> dict[str, Any]:
+def _card_summary(card: PolicyCard) -> dict[str, Any]:
     return {
         "name": card.name,
         "kind": card.kind.value,
-        "version": None if card.learning is None else card.learning.version,
+        "version": None if card.model_card is None else card.model_card.version,
         "summary": card.summary,
         "frequency": card.frequency.value,
         "parameters": dict(card.parameters),
@@ -145,13 +145,13 @@ def _card_summary(card: Card) -> dict[str, Any]:
     }
 
 
-def card_record(card: Card) -> dict[str, Any]:
+def card_record(card: PolicyCard) -> dict[str, Any]:
     """Return a card as JSON values, except for days."""
     import attrs
 
     learning = None
-    if card.learning is not None:
-        learning = attrs.asdict(card.learning)
+    if card.model_card is not None:
+        learning = attrs.asdict(card.model_card)
         learning = {**learning.pop("training"), **learning}
         del learning["version"]
         for terms in ("features", "actions"):
@@ -161,7 +161,7 @@ def card_record(card: Card) -> dict[str, Any]:
     return {**_card_summary(card), "lookback": card.lookback, "learning": learning}
 
 
-def _print_card(screen: Console, card: Card) -> None:
+def _print_card(screen: Console, card: PolicyCard) -> None:
     """Print a card as text and tables."""
     from rich.text import Text
 
@@ -180,11 +180,11 @@ def _print_card(screen: Console, card: Card) -> None:
         facts["variants"] = ", ".join(f"{card.name}:{variant}" for variant in card.variants)
     facts["idea"] = card.source
     _print_facts(screen, facts)
-    if card.learning is not None:
-        _print_learning(screen, card.learning)
+    if card.model_card is not None:
+        _print_learning(screen, card.model_card)
 
 
-def _print_learning(screen: Console, known: Learning) -> None:
+def _print_learning(screen: Console, known: ModelCard) -> None:
     made = known.training
     screen.print("\nHow it was made")
     _print_facts(
@@ -226,7 +226,7 @@ def _print_learning(screen: Console, known: Learning) -> None:
     _print_evidence(screen, known)
 
 
-def _print_evidence(screen: Console, known: Learning) -> None:
+def _print_evidence(screen: Console, known: ModelCard) -> None:
     """Print the promotion gate, and other evidence as it was stored."""
     import json
 

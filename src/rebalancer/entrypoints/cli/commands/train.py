@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.reporting.training import TrainingResult
     from rebalancer.application.training import TrainRequest
-    from rebalancer.domain.policy.training import Plan, Point
+    from rebalancer.domain.policy.training import CurvePoint, TrainingPlan
     from rebalancer.entrypoints.cli.screen import SetProgress
 
 SAMPLE_UNTIL = date(2015, 12, 31)
@@ -163,12 +163,12 @@ def train(
     from rebalancer.application.reporting.training import training_document
     from rebalancer.application.training import TrainPolicy, TrainRequest
     from rebalancer.domain.backtest.selection import RULES
-    from rebalancer.domain.policy.training import Plan, check_name
+    from rebalancer.domain.policy.training import TrainingPlan, check_name
     from rebalancer.entrypoints.cli.screen import stages
 
     files = prices + more
-    plan = Plan(
-        algorithm=algorithm,  # type: ignore[arg-type]  # the plan validates it
+    plan = TrainingPlan(
+        algorithm=algorithm,
         steps=steps,
         seeds=tuple(range(seeds)),
         reward=reward,
@@ -267,7 +267,7 @@ def _submit(
 
 
 def _command(
-    plan: Plan,
+    plan: TrainingPlan,
     name: str,
     files: Sequence[Path],
     until: date | None,
@@ -296,7 +296,7 @@ def _command(
     return shlex.join(map(str, words)) + (" --fit-regimes" if fit_regimes else "")
 
 
-def _announcement(command: str, plan: Plan, panels: Sequence[str]) -> str:
+def _announcement(command: str, plan: TrainingPlan, panels: Sequence[str]) -> str:
     noun = "network" if len(plan.seeds) == 1 else "networks"
     return (
         f"Training {len(plan.seeds)} {noun} by {plan.algorithm.upper()} on {', '.join(panels)}:\n"
@@ -309,7 +309,9 @@ def _announcement(command: str, plan: Plan, panels: Sequence[str]) -> str:
 class _TrainingBars:
     """Progress bars of a training: rules, worlds, and the stages of each seed."""
 
-    def __init__(self, begin: Callable[[str, str], SetProgress], plan: Plan, tries: int) -> None:
+    def __init__(
+        self, begin: Callable[[str, str], SetProgress], plan: TrainingPlan, tries: int
+    ) -> None:
         self._begin, self._plan, self._tries = begin, plan, tries
         self._tried = self._drawn = 0
         self._bars: dict[str, SetProgress] = {"rules": begin("trying the rules", "rules")}
@@ -330,7 +332,7 @@ class _TrainingBars:
             for _ in range(self._plan.workers):
                 self._next()
 
-    def point(self, point: Point) -> None:
+    def point(self, point: CurvePoint) -> None:
         """Show a point of a learning curve."""
         begun = self._bars.get(f"seed {point.seed}: warm start")
         if begun is not None and point.stage == self._plan.algorithm:
@@ -409,7 +411,7 @@ def _print_result(made: TrainingResult, next_commands: Sequence[str]) -> None:
         before, after = trained.before[seed], trained.after[seed]
         table.add_row(str(seed), *(f"{each:+.5f}" for each in (before, after, after - before)))
     screen.print(table)
-    where = "" if made.place is None else f" It is stored in {made.place}."
+    where = "" if made.location is None else f" It is stored in {made.location}."
     screen.print(f"Trained {made.version}, which every command accepts as a policy.{where}")
     screen.print(describe_choice(made.choice))
     screen.print(made.counted)

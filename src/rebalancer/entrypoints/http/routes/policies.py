@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from rebalancer.application.ports.policies import Policies
-from rebalancer.domain.policy.serving import Card, Kind, Learning
+from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, PolicyKind
 from rebalancer.entrypoints.schemas.wire import View, view_of
 
 
@@ -21,7 +21,7 @@ class PolicyView(View, frozen=True, kw_only=True):
     """A policy that can make proposals."""
 
     name: str
-    kind: Kind
+    kind: PolicyKind
     version: Annotated[int | None, Meta(description="Version of a learned policy.")]
     summary: str
     frequency: str
@@ -118,8 +118,8 @@ async def read_policy(name: FromPath[str], offered: FromDishka[Policies]) -> Car
     return view_of(_values(await sync_to_thread(offered.card, name)), CardView)
 
 
-def _values(card: Card) -> dict[str, Any]:
-    learning = card.learning
+def _values(card: PolicyCard) -> dict[str, Any]:
+    learning = card.model_card
     return {
         **attrs.asdict(card, recurse=False),
         "version": None if learning is None else learning.version,
@@ -127,7 +127,7 @@ def _values(card: Card) -> dict[str, Any]:
     }
 
 
-def _learning_values(learning: Learning) -> dict[str, Any]:
+def _learning_values(learning: ModelCard) -> dict[str, Any]:
     return {
         **attrs.asdict(learning.training, recurse=False),
         **attrs.asdict(learning, recurse=False),

@@ -23,7 +23,7 @@ from rebalancer.application.rebalance import (
     RejectProposal,
 )
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
@@ -177,7 +177,7 @@ def is_quick(request: ProposalRequest) -> bool:
 @lru_cache(maxsize=256)
 def _needs_one_close(policy_name: str) -> bool:
     try:
-        return policy(policy_name).lookback == 1
+        return parse_rule(policy_name).lookback == 1
     except InvalidRequest:
         return False  # a learned policy, which needs a year of closes, or an unknown one
 

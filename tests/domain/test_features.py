@@ -14,19 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.learned import ACTIONS
-from rebalancer.domain.policy.observation import (
+from rebalancer.domain.policy.actions import ACTIONS
+from rebalancer.domain.policy.features import (
     FEATURES,
     FURTHEST,
     LOOKBACK,
-    OUTLOOK,
+    MARKET_FEATURES,
+    PORTFOLIO_FEATURES,
     SLEEVES,
-    STANDING,
     Feature,
-    outlook,
-    standing,
+    market_features,
+    portfolio_features,
 )
-from rebalancer.domain.policy.rules import policy
+from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book
 from tests.builders import a_book, names, prices
 from tests.networks import REGIMES
@@ -41,7 +41,7 @@ def scaled(name: str, figure: float, features: tuple[Feature, ...] = FEATURES) -
 
 
 def as_loops_see_it(closes: list[list[float]], targets: list[float], parity: list[float]) -> Any:
-    """Every figure of the outlook on (T, N) closes, before scaling, by the words that define it.
+    """Compute each market feature on (T, N) closes by its definition, before scaling.
 
     ``parity`` are the weights of risk parity, which tests of their own vouch for.
     """
@@ -136,11 +136,11 @@ def test_the_outlook_is_what_loops_over_prices_say(seed: int) -> None:
     market = PriceHistory.of(market.symbols, market.dates, closes)
     targets = [0.3, 0.1, 0.25, 0.05, 0.2]
     book = a_book(targets, market=market)
-    seen = outlook(book, market, REGIMES)
+    seen = market_features(book, market, REGIMES)
     assert seen.known.tolist() == [True]
-    parity = policy("risk_parity:window=252").decide(book, market).targets[0].tolist()
+    parity = parse_rule("risk_parity:window=252").decide(book, market).targets[0].tolist()
     expected = as_loops_see_it(closes.tolist(), targets, parity)
-    assert list(expected) == [feature.name for feature in OUTLOOK]
+    assert list(expected) == [feature.name for feature in MARKET_FEATURES]
     for place, (name, figure) in enumerate(expected.items()):
         assert seen.features[0, place] == pytest.approx(scaled(name, figure), abs=1e-9), name
     assert seen.volatility[0] == pytest.approx(0.15 * exp(expected["volatility"]), rel=1e-12)
@@ -149,7 +149,9 @@ def test_the_outlook_is_what_loops_over_prices_say(seed: int) -> None:
 def test_no_figure_of_the_outlook_stays_the_same() -> None:
     seen = np.array(
         [
-            outlook(a_book([0.4, 0.3, 0.3]), prices(3, LOOKBACK, seed=seed), REGIMES).features[0]
+            market_features(
+                a_book([0.4, 0.3, 0.3]), prices(3, LOOKBACK, seed=seed), REGIMES
+            ).features[0]
             for seed in range(12)
         ]
     )
@@ -161,10 +163,10 @@ def test_no_figure_of_the_outlook_stays_the_same() -> None:
 def test_a_sleeve_is_the_allocation_of_the_rule_that_it_names(place: int) -> None:
     sleeve = SLEEVES[place]
     asked = ",".join(f"{name}={value}" for name, value in sleeve.parameters.items())
-    rule = policy(sleeve.rule + (f":{asked}" if asked else ""))
+    rule = parse_rule(sleeve.rule + (f":{asked}" if asked else ""))
     market = prices(4, LOOKBACK + 9, seed=8)
     book = a_book([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.0, 0.4]], market=market)
-    seen = outlook(book, market, REGIMES)
+    seen = market_features(book, market, REGIMES)
     np.testing.assert_array_equal(seen.sleeves[:, place], rule.decide(book, market).targets)
     assert (seen.sleeves[:, place].sum(axis=1) <= book.targets.sum(axis=1) + 1e-12).all()
     assert not seen.sleeves[1, place, 2]  # what is not targeted is in no sleeve
@@ -191,10 +193,13 @@ def test_the_standing_by_hand() -> None:
         [1.0, 1.0, 0.0, log(0.01), log(1.5 / 4), log(1 / 10), 1.0],
     ]
     expected = [
-        [scaled(one.name, figure, STANDING) for one, figure in zip(STANDING, row, strict=True)]
+        [
+            scaled(one.name, figure, PORTFOLIO_FEATURES)
+            for one, figure in zip(PORTFOLIO_FEATURES, row, strict=True)
+        ]
         for row in figures
     ]
-    np.testing.assert_allclose(standing(book), expected, atol=1e-12)
+    np.testing.assert_allclose(portfolio_features(book), expected, atol=1e-12)
     # All of these but the cost of nothing are within what can be told apart.
     assert int((np.abs(np.array(expected)) == FURTHEST).sum()) == 4
 
@@ -202,7 +207,7 @@ def test_the_standing_by_hand() -> None:
 def test_features_are_told_apart_and_explained() -> None:
     assert len({feature.name for feature in FEATURES}) == len(FEATURES)
     assert all(one.meaning and one.source and one.scale > 0 for one in FEATURES)
-    assert OUTLOOK + STANDING == FEATURES
+    assert MARKET_FEATURES + PORTFOLIO_FEATURES == FEATURES
 
 
 @laws
@@ -214,10 +219,10 @@ def test_the_order_of_assets_changes_nothing(seed: int, shuffle: int) -> None:
         [market.symbols[place] for place in order], market.dates, market.closes[:, order]
     )
     moved = attrs.evolve(book, values=book.values[:, order], targets=book.targets[:, order])
-    one, other = outlook(book, market, REGIMES), outlook(moved, mixed, REGIMES)
+    one, other = market_features(book, market, REGIMES), market_features(moved, mixed, REGIMES)
     np.testing.assert_allclose(one.features, other.features, atol=1e-8)
     np.testing.assert_allclose(one.sleeves[:, :, order], other.sleeves, atol=1e-8)
-    np.testing.assert_allclose(standing(book), standing(moved), atol=1e-12)
+    np.testing.assert_allclose(portfolio_features(book), portfolio_features(moved), atol=1e-12)
 
 
 @laws
@@ -230,26 +235,26 @@ def test_units_of_prices_and_money_change_nothing(seed: int, price: float, money
     market, book = a_situation(seed)
     dear = PriceHistory.of(market.symbols, market.dates, market.closes * price)
     rich = attrs.evolve(book, values=book.values * money, cash=book.cash * money)
-    one, other = outlook(book, market, REGIMES), outlook(rich, dear, REGIMES)
+    one, other = market_features(book, market, REGIMES), market_features(rich, dear, REGIMES)
     np.testing.assert_allclose(one.features, other.features, atol=1e-8)
     np.testing.assert_allclose(one.sleeves, other.sleeves, atol=1e-8)
-    np.testing.assert_allclose(standing(book), standing(rich), atol=1e-12)
+    np.testing.assert_allclose(portfolio_features(book), portfolio_features(rich), atol=1e-12)
 
 
 @laws
 @given(seed=st.integers(0, 1_000))
 def test_a_portfolio_looks_the_same_in_company_and_alone(seed: int) -> None:
     market, book = a_situation(seed, count=3)
-    together = outlook(book, market, REGIMES)
+    together = market_features(book, market, REGIMES)
     for row in range(3):
         one = book.only(np.array([row]))
-        alone = outlook(one, market, REGIMES)
+        alone = market_features(one, market, REGIMES)
         # To the digits that a decision is rounded to, and far beyond; sums of a single column and
         # of many may differ in the very last.
         np.testing.assert_array_equal(alone.features[0], together.features[row])
         np.testing.assert_array_equal(alone.sleeves[0], together.sleeves[row])
         np.testing.assert_array_equal(alone.volatility[0], together.volatility[row])
-        np.testing.assert_array_equal(standing(one)[0], standing(book)[row])
+        np.testing.assert_array_equal(portfolio_features(one)[0], portfolio_features(book)[row])
 
 
 def a_situation(seed: int, *, count: int = 2) -> tuple[PriceHistory, Book]:
@@ -266,9 +271,9 @@ def a_situation(seed: int, *, count: int = 2) -> tuple[PriceHistory, Book]:
 def test_prices_that_never_move_are_nothing_out_of_the_ordinary() -> None:
     closes = np.tile([7.77, 0.0137, 312.5], (LOOKBACK, 1))
     market = PriceHistory.of(names(3), prices(1, LOOKBACK).dates, closes)
-    seen = outlook(a_book([0.5, 0.3, 0.1], market=market), market, REGIMES)
+    seen = market_features(a_book([0.5, 0.3, 0.1], market=market), market, REGIMES)
     assert seen.known.tolist() == [True]
-    assert seen.features.tolist() == [[0.0] * len(OUTLOOK)]
+    assert seen.features.tolist() == [[0.0] * len(MARKET_FEATURES)]
     assert seen.volatility[0] < 1e-9
     assert np.isfinite(seen.sleeves).all()
     assert (seen.sleeves.sum(axis=2) <= 0.9 + 1e-12).all()
@@ -278,7 +283,9 @@ def test_one_asset_that_never_moves_among_others_leaves_all_finite() -> None:
     closes = np.array(prices(3, LOOKBACK, seed=2).closes)
     closes[:, 1] = 100.0
     market = PriceHistory.of(names(3), prices(1, LOOKBACK).dates, closes)
-    seen = outlook(a_book([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]], market=market), market, REGIMES)
+    seen = market_features(
+        a_book([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]], market=market), market, REGIMES
+    )
     assert np.isfinite(seen.features).all() and np.isfinite(seen.sleeves).all()
     assert (np.abs(seen.features) <= FURTHEST).all()
     assert seen.features[0].any() and not seen.features[1].any()
@@ -286,8 +293,8 @@ def test_one_asset_that_never_moves_among_others_leaves_all_finite() -> None:
 
 def test_a_single_asset_correlates_with_nothing_and_spreads_over_nothing() -> None:
     market = prices(1, LOOKBACK, seed=3)
-    seen = outlook(a_book([1.0], market=market), market, REGIMES)
-    found = dict(zip((one.name for one in OUTLOOK), seen.features[0], strict=True))
+    seen = market_features(a_book([1.0], market=market), market, REGIMES)
+    found = dict(zip((one.name for one in MARKET_FEATURES), seen.features[0], strict=True))
     nothing = (
         "correlation",
         "correlation's rise",
@@ -308,32 +315,34 @@ def test_a_single_asset_correlates_with_nothing_and_spreads_over_nothing() -> No
 def test_a_portfolio_that_wants_nothing_is_not_known_and_does_not_disturb() -> None:
     market = prices(3, LOOKBACK, seed=4)
     book = a_book([[0.0, 0.0, 0.0], [0.5, 0.3, 0.2]], market=market)
-    seen = outlook(book, market, REGIMES)
+    seen = market_features(book, market, REGIMES)
     assert seen.known.tolist() == [False, True]
     assert not seen.features[0].any() and not seen.sleeves[0].any() and not seen.volatility[0]
-    alone = outlook(book.only(np.array([1])), market, REGIMES)
+    alone = market_features(book.only(np.array([1])), market, REGIMES)
     np.testing.assert_array_equal(seen.features[1], alone.features[0])
-    assert np.isfinite(standing(book)).all()
-    nobody = outlook(book.only(np.array([0])), market, REGIMES)
+    assert np.isfinite(portfolio_features(book)).all()
+    nobody = market_features(book.only(np.array([0])), market, REGIMES)
     assert nobody.known.tolist() == [False] and not nobody.features.any()
 
 
 def test_short_history_is_not_known() -> None:
     book = a_book([0.5, 0.3, 0.2])
-    assert not outlook(book, prices(3, LOOKBACK - 1), REGIMES).known.any()
-    assert outlook(book, prices(3, LOOKBACK), REGIMES).known.all()
-    assert not outlook(book, prices(3, 2), REGIMES).known.any()
+    assert not market_features(book, prices(3, LOOKBACK - 1), REGIMES).known.any()
+    assert market_features(book, prices(3, LOOKBACK), REGIMES).known.all()
+    assert not market_features(book, prices(3, 2), REGIMES).known.any()
 
 
 def test_a_young_asset_matters_to_those_who_target_it_alone() -> None:
     closes = np.array(prices(3, LOOKBACK + 20, seed=5).closes)
     closes[:40, 2] = np.nan
     market = PriceHistory.of(names(3), prices(1, LOOKBACK + 20).dates, closes)
-    seen = outlook(a_book([[0.5, 0.3, 0.2], [0.5, 0.5, 0.0]], market=market), market, REGIMES)
+    seen = market_features(
+        a_book([[0.5, 0.3, 0.2], [0.5, 0.5, 0.0]], market=market), market, REGIMES
+    )
     assert seen.known.tolist() == [False, True]
     assert np.isfinite(seen.features).all() and not seen.features[0].any()
     older = PriceHistory.of(names(2), market.dates, closes[:, :2])
-    alone = outlook(a_book([0.5, 0.5], market=older), older, REGIMES)
+    alone = market_features(a_book([0.5, 0.5], market=older), older, REGIMES)
     np.testing.assert_allclose(seen.features[1], alone.features[0], atol=1e-9)
 
 
@@ -342,7 +351,7 @@ def test_closes_before_the_lookback_are_not_looked_at() -> None:
     book = a_book([0.5, 0.3, 0.1], market=market)
     recent = market.since(60)
     assert len(recent) == LOOKBACK
-    one, other = outlook(book, market, REGIMES), outlook(book, recent, REGIMES)
+    one, other = market_features(book, market, REGIMES), market_features(book, recent, REGIMES)
     np.testing.assert_allclose(one.features, other.features, atol=1e-12)
     np.testing.assert_allclose(one.sleeves, other.sleeves, atol=1e-12)
 

@@ -25,8 +25,8 @@ class JsonlTrials:
     path: Path
 
     @property
-    def place(self) -> str:
-        """See `Trials.place`."""
+    def location(self) -> str:
+        """See `Trials.location`."""
         return str(self.path)
 
     def append(self, trial: Trial) -> None:

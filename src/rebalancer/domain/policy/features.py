@@ -1,10 +1,8 @@
-"""What a learned policy sees: fixed in size, scale-free, and indifferent to the order of assets.
+"""Features: the inputs of a learned policy, a fixed number for every portfolio.
 
-Whatever a portfolio holds, the same figures describe it: those of the `outlook` follow from prices
-and strategic weights alone, and could be known of a portfolio without holdings; those of the
-`standing` follow from what is held. Every figure is moved and scaled to lie near 0 with a spread of
-about 1, and cut off at `FURTHEST`. None changes when assets are listed in another order, or prices
-are quoted in another unit.
+`market_features` depend on prices and strategic weights alone, `portfolio_features` also on what is
+held. Each feature is centred and scaled to a mean near 0 and a spread near 1, and clipped at
+`FURTHEST`. Features depend neither on the order of the assets nor on the unit of prices or money.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Bools, Floats
+from rebalancer.domain.arrays import Bools, Floats, one_way_distance, positive_or_one, safe_divide
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
@@ -21,31 +19,31 @@ from rebalancer.domain.portfolio.book import Book
 
 YEAR = indicators.TRADING_DAYS
 LOOKBACK = YEAR + 1
-"""Closes without which nothing is seen: a year of returns."""
+"""Closes that features need: a year of returns."""
 
 LATELY = 63
-"""Days that "lately" means: a quarter."""
+"""Days of the features of the last quarter."""
 
 FURTHEST = 4.0
-"""Scaled features are cut off here, on both sides."""
+"""Features are clipped at plus and minus this value."""
 
 _TREND_WINDOW = 200
 _UNMOVED = 1e-9
-"""Daily volatility below this is none."""
+"""Daily volatility below this value counts as this value."""
 
 _ROUNDING = 1e-12
 
 
 @attrs.frozen
 class Feature:
-    """One figure of an observation.
+    """One input of a network.
 
     Attributes:
-        name: What it is called in explanations.
-        meaning: What it says, with its unit before scaling.
-        centre: Subtracted.
-        scale: Divided by; the result is cut off at +-`FURTHEST`.
-        source: Where the idea comes from.
+        name: Name in explanations.
+        meaning: Definition before scaling, with its unit.
+        centre: Subtracted from the raw figure.
+        scale: Divisor of the difference; the quotient is clipped at +-`FURTHEST`.
+        source: Publication of the idea.
     """
 
     name: str
@@ -59,19 +57,21 @@ _MOREIRA = "Moreira and Muir 2017, Volatility-Managed Portfolios"
 _MOSKOWITZ = "Moskowitz, Ooi and Pedersen 2012, Time Series Momentum"
 _POLLET = "Pollet and Wilson 2010, Average Correlation and Stock Market Returns"
 _HAMILTON = "Hamilton 1989, A New Approach to the Economic Analysis of Nonstationary Time Series"
-_LUND = "Gupta and Kelly 2019, Factor Momentum Everywhere"
+_GUPTA = "Gupta and Kelly 2019, Factor Momentum Everywhere"
+_DYBVIG = "Dybvig and Pezzo 2020, Mean-Variance Portfolio Rebalancing with Transaction Costs"
+_TREND_OF_DAYS = "{}-day return divided by its own deviation"
 
-OUTLOOK = (
+MARKET_FEATURES = (
     Feature("month's volatility", "log of 21-day over 252-day volatility", 0.0, 0.4, _MOREIRA),
     Feature("quarter's volatility", "log of 63-day over 252-day volatility", 0.0, 0.3, _MOREIRA),
     Feature("volatility", "log of 252-day volatility a year over 15%", -0.3, 0.6, _MOREIRA),
-    Feature("month's trend", "21-day return in its own deviations", 0.3, 1.0, _MOSKOWITZ),
-    Feature("quarter's trend", "63-day return in its own deviations", 0.4, 1.0, _MOSKOWITZ),
-    Feature("half-year's trend", "126-day return in its own deviations", 0.5, 1.0, _MOSKOWITZ),
-    Feature("year's trend", "252-day return in its own deviations", 0.7, 1.0, _MOSKOWITZ),
+    Feature("month's trend", _TREND_OF_DAYS.format(21), 0.3, 1.0, _MOSKOWITZ),
+    Feature("quarter's trend", _TREND_OF_DAYS.format(63), 0.4, 1.0, _MOSKOWITZ),
+    Feature("half-year's trend", _TREND_OF_DAYS.format(126), 0.5, 1.0, _MOSKOWITZ),
+    Feature("year's trend", _TREND_OF_DAYS.format(252), 0.7, 1.0, _MOSKOWITZ),
     Feature(
         "drawdown",
-        "fall from the year's peak in deviations of a year",
+        "fall from the year's peak divided by a year's deviation",
         0.5,
         0.5,
         "Grossman and Zhou 1993, Optimal Investment Strategies for Controlling Drawdowns",
@@ -84,17 +84,19 @@ OUTLOOK = (
         "Faber 2007, A Quantitative Approach to Tactical Asset Allocation",
     ),
     Feature("correlation", "mean correlation of the targets over 252 days", 0.35, 0.25, _POLLET),
-    Feature("correlation's rise", "the same over 63 days, less that", 0.0, 0.15, _POLLET),
+    Feature(
+        "correlation's rise", "the same over 63 days, minus the 252-day figure", 0.0, 0.15, _POLLET
+    ),
     Feature(
         "spread of volatilities",
-        "deviation of the assets' volatilities over their mean",
+        "deviation of the assets' volatilities divided by their mean",
         0.4,
         0.25,
         "Leote de Carvalho, Lu and Moulin 2012, Demystifying Equity Risk-Based Strategies",
     ),
     Feature(
         "spread of returns",
-        "deviation of the assets' 126-day returns in their own deviations",
+        "deviation of the assets' 126-day returns, each divided by its own deviation",
         0.8,
         0.4,
         "Stivers and Sun 2010, Cross-Sectional Return Dispersion and Time Variation in Premiums",
@@ -111,65 +113,76 @@ OUTLOOK = (
     ),
     Feature(
         "low risk lately",
-        "63-day return of inverse volatility, as it was then, less the targets', in deviations",
+        "63-day return of the inverse-volatility mix of that time minus the targets', in "
+        "deviations",
         0.0,
         0.4,
-        _LUND,
+        _GUPTA,
     ),
     Feature(
         "momentum lately",
-        "63-day return of last year's winners, as they were then, less the targets', in deviations",
+        "63-day return of last year's winners at that time minus the targets', in deviations",
         0.0,
         0.6,
-        _LUND,
+        _GUPTA,
     ),
     Feature(
         "trend lately",
-        "63-day return saved by cash for what was below its average then, in deviations",
+        "63-day return saved by holding cash instead of assets below their average at that time, "
+        "in deviations",
         0.0,
         0.5,
-        _LUND,
+        _GUPTA,
     ),
 )
-"""Figures that follow from prices and strategic weights; of the mix of the strategic weights unless
-they say otherwise."""
+"""Features of the mix of the strategic weights, unless their meaning names another one."""
 
-_DYBVIG = "Dybvig and Pezzo 2020, Mean-Variance Portfolio Rebalancing with Transaction Costs"
-
-STANDING = (
+PORTFOLIO_FEATURES = (
     Feature("invested", "share of the portfolio that is invested", 0.8, 0.2, _DYBVIG),
     Feature(
         "departure", "one-way distance of holdings from the strategic weights", 0.2, 0.2, _DYBVIG
     ),
-    Feature(
-        "weeks since a trade", "log of 1 + weeks; a year where none is known", 1.2, 0.9, _DYBVIG
-    ),
-    Feature("cost", "log of what trading costs over 10 basis points", 0.0, 0.7, _DYBVIG),
+    Feature("weeks since a trade", "log of 1 + weeks; a year if unknown", 1.2, 0.9, _DYBVIG),
+    Feature("cost", "log of the trading cost divided by 10 basis points", 0.0, 0.7, _DYBVIG),
     Feature(
         "risk aversion",
-        "log of relative risk aversion over 4",
+        "log of relative risk aversion divided by 4",
         0.0,
         0.5,
         "Merton 1969, Lifetime Portfolio Selection under Uncertainty",
     ),
-    Feature("number of assets", "log of 1 / sum of squared targets, over 10", 0.0, 0.6, _DYBVIG),
-    Feature("strategic cash", "share of the targets left in cash", 0.0, 0.2, _DYBVIG),
+    Feature(
+        "number of assets",
+        "log of 1 / sum of squared targets, divided by 10",
+        0.0,
+        0.6,
+        "Woerheide and Persson 1993, An Index of Portfolio Diversification",
+    ),
+    Feature(
+        "strategic cash",
+        "share of cash in the targets",
+        0.0,
+        0.2,
+        "Merton 1969, Lifetime Portfolio Selection under Uncertainty",
+    ),
 )
-"""Figures that follow from what is held, by whom, at what cost."""
+"""Features of the portfolio, its costs and its owner."""
 
-FEATURES = OUTLOOK + STANDING
+FEATURES = MARKET_FEATURES + PORTFOLIO_FEATURES
+
+_COLUMNS = {feature.name: column for column, feature in enumerate(FEATURES)}
 
 
 @attrs.frozen
 class Sleeve:
-    """A way to hold the targeted assets, which a learned policy mixes with the strategic one.
+    """An allocation that a learned policy mixes with the strategic weights.
 
     Attributes:
-        name: What it is called in explanations.
-        rule: The rule that it is the allocation of.
-        parameters: That it is run with, beside the rule's own.
-        most: Largest part of a mix that it may be. Those that turn over a portfolio many times a
-            year may only be a part.
+        name: Name in explanations.
+        rule: Rule whose allocation it is.
+        parameters: Parameters that differ from the rule's defaults.
+        most: Largest part of a mix. Sleeves that turn a portfolio over many times a year get only a
+            small part.
     """
 
     name: str
@@ -185,6 +198,9 @@ SLEEVES = (
     Sleeve("trend", "trend", {"window": _TREND_WINDOW}, most=0.15),
 )
 
+RISK_PARITY = [sleeve.name for sleeve in SLEEVES].index("risk parity")
+"""Position of risk parity among the sleeves."""
+
 _ALLOCATIONS = tuple(
     POLICIES[sleeve.rule].build({**POLICIES[sleeve.rule].parameters, **sleeve.parameters})
     for sleeve in SLEEVES
@@ -192,14 +208,14 @@ _ALLOCATIONS = tuple(
 
 
 @attrs.frozen(eq=False)
-class Outlook:
-    """What prices and strategic weights say to B portfolios at a close.
+class MarketView:
+    """The market at a close, from the point of view of B portfolios' strategic weights.
 
     Attributes:
-        features: (B, `OUTLOOK`) scaled; rows that are not ``known`` mean nothing.
-        sleeves: (B, `SLEEVES`, K) weights, each row summing to the strategic sum or less.
-        known: (B,) whether there was history enough, and something to hold.
-        volatility: (B,) of the strategic mix over 252 days, a year.
+        features: (B, `MARKET_FEATURES`) scaled; meaningless in rows that are not ``known``.
+        sleeves: (B, `SLEEVES`, K) weights; each row sums to at most the strategic sum.
+        known: (B,) whether history is long enough and the targets are not all cash.
+        volatility: (B,) annual volatility of the strategic mix over 252 days.
     """
 
     features: Floats
@@ -208,26 +224,36 @@ class Outlook:
     volatility: Floats
 
 
-def outlook(book: Book, market: PriceHistory, regimes: RegimeModel) -> Outlook:
-    """What a learned policy sees of the market, for each portfolio of a book.
+def unscaled(features: Floats, name: str) -> Floats:
+    """Return the figure behind one scaled feature.
+
+    Args:
+        features: (..., N) the first N of `FEATURES`, scaled.
+        name: Name of the feature.
+    """
+    column = _COLUMNS[name]
+    figure: Floats = features[..., column] * FEATURES[column].scale + FEATURES[column].centre
+    return figure
+
+
+def market_features(book: Book, market: PriceHistory, regimes: RegimeModel) -> MarketView:
+    """Compute features and sleeves from prices and strategic weights.
 
     Args:
         book: Portfolios at the market's last close.
-        market: Nothing after that close is looked at, nor more than `LOOKBACK` closes.
-        regimes: The model behind the regimes' probabilities.
+        market: Prices, of which the last `LOOKBACK` closes are used.
+        regimes: Model of market regimes.
     """
     invested = book.targets.sum(axis=1)
     yearly = indicators.volatility(market, YEAR)
     targeted = book.present & (book.targets > 0)
     unknown = np.isnan(yearly[book.assets]) & targeted
     known = (invested > 0) & ~unknown.any(axis=1)
-    weights = np.where(
-        known[:, None], book.targets / np.where(invested > 0, invested, 1.0)[:, None], 0.0
-    )
+    weights = np.where(known[:, None], book.targets / positive_or_one(invested)[:, None], 0.0)
     rows, assets = len(book), book.assets
     if not known.any():
-        return Outlook(
-            features=np.zeros((rows, len(OUTLOOK))),
+        return MarketView(
+            features=np.zeros((rows, len(MARKET_FEATURES))),
             sleeves=np.zeros((rows, len(SLEEVES), assets.shape[1])),
             known=known,
             volatility=np.zeros(rows),
@@ -235,30 +261,26 @@ def outlook(book: Book, market: PriceHistory, regimes: RegimeModel) -> Outlook:
     sleeves = np.stack([each.weigh(book, market)[0] for each in _ALLOCATIONS], axis=1)
     sleeves = np.where(known[:, None, None], sleeves, 0.0)
     daily = indicators.mix_returns(market, YEAR, weights, assets, book.present)
-    raw = _raw(book, market, weights, sleeves, daily, regimes)
+    raw = _raw_market_features(book, market, weights, sleeves, daily, regimes)
     deviation = _deviation(daily)
     moved = deviation > _UNMOVED
-    features = _scaled(np.where((known & moved)[:, None], raw, _NOTHING), OUTLOOK)
-    return Outlook(features, sleeves, known, deviation * np.sqrt(YEAR))
+    features = _scale(np.where((known & moved)[:, None], raw, _CENTRES), MARKET_FEATURES)
+    return MarketView(features, sleeves, known, deviation * np.sqrt(YEAR))
 
 
-def standing(book: Book) -> Floats:
-    """What a learned policy sees of each portfolio itself, (B, `STANDING`), scaled."""
+def portfolio_features(book: Book) -> Floats:
+    """Compute the scaled features of each portfolio, shape (B, `PORTFOLIO_FEATURES`)."""
     total = book.total
-    whole = np.where(total > 0, total, 1.0)
-    held = np.where(total[:, None] > 0, book.values / whole[:, None], 0.0)
-    invested = held.sum(axis=1)
-    moved = held - book.targets
-    departure = (np.abs(moved).sum(axis=1) + np.abs(moved.sum(axis=1))) / 2
+    held = np.where(total[:, None] > 0, book.values / positive_or_one(total)[:, None], 0.0)
     days = (book.as_of - book.traded).astype("timedelta64[D]").astype(np.float64)
     weeks = np.where(np.isnat(book.traded), 52.0, np.maximum(days, 0.0) / 7.0)
-    spread = np.square(book.targets).sum(axis=1)
+    squares = np.square(book.targets).sum(axis=1)
     wanted = book.targets.sum(axis=1)
-    count = np.where(spread > 0, np.square(wanted) / np.where(spread > 0, spread, 1.0), 1.0)
+    count = np.where(squares > 0, safe_divide(np.square(wanted), squares), 1.0)
     raw = np.stack(
         [
-            invested,
-            departure,
+            held.sum(axis=1),
+            one_way_distance(held - book.targets),
             np.log1p(weeks),
             np.log(np.maximum(book.cost_rate, 1e-5) / 1e-3),
             np.log(book.risk_aversion / 4.0),
@@ -267,10 +289,10 @@ def standing(book: Book) -> Floats:
         ],
         axis=1,
     )
-    return _scaled(raw, STANDING)
+    return _scale(raw, PORTFOLIO_FEATURES)
 
 
-def _raw(
+def _raw_market_features(
     book: Book,
     market: PriceHistory,
     weights: Floats,
@@ -278,11 +300,20 @@ def _raw(
     daily: Floats,
     regimes: RegimeModel,
 ) -> Floats:
-    """(B, `OUTLOOK`) unscaled features of fully invested mixes whose daily returns are (B, 252)."""
+    """Compute the unscaled market features, shape (B, `MARKET_FEATURES`).
+
+    Args:
+        book: Portfolios.
+        market: Prices.
+        weights: (B, K) strategic weights, fully invested.
+        sleeves: (B, `SLEEVES`, K) weights.
+        daily: (B, 252) daily returns of the strategic mixes.
+        regimes: Model of market regimes.
+    """
     assets = book.assets
 
     def mean(of_assets: Floats) -> Floats:
-        """(B,) strategic mean of a figure (U,) of each asset."""
+        """Return the strategic mean, (B,), of a figure (U,) of each asset."""
         figures: Floats = (np.nan_to_num(of_assets)[assets] * weights).sum(axis=1)
         return figures
 
@@ -309,14 +340,14 @@ def _raw(
     level = np.maximum(mean(yearly), _UNMOVED)
     correlation = _correlation(weights, book, market, YEAR)
     chances = regimes.probabilities(daily)
-    own = np.where(weights > 0, sleeves[:, 1], 0.0)
-    parity = indicators.mix_volatility(
-        own / np.maximum(own.sum(axis=1), _UNMOVED)[:, None],
+    parity = np.where(weights > 0, sleeves[:, RISK_PARITY], 0.0)
+    parity_risk = indicators.mix_volatility(
+        parity / np.maximum(parity.sum(axis=1), _UNMOVED)[:, None],
         assets,
         np.nan_to_num(indicators.covariance(market, YEAR)),
     )
     quarter = year * np.sqrt(LATELY)
-    low_risk, winners, saved = _lately(book, market, weights)
+    low_risk, winners, saved = _recent_gains(book, market, weights)
     columns = [
         np.log(np.maximum(_deviation(daily[:, -21:]), _UNMOVED) / year),
         np.log(np.maximum(_deviation(daily[:, -63:]), _UNMOVED) / year),
@@ -333,7 +364,7 @@ def _raw(
         deviation(half_year) / (level * np.sqrt(0.5)),
         chances[:, 0],
         chances[:, -1],
-        np.log(np.maximum(parity, _UNMOVED) / (year * np.sqrt(YEAR))),
+        np.log(np.maximum(parity_risk, _UNMOVED) / (year * np.sqrt(YEAR))),
         low_risk / quarter,
         winners / quarter,
         saved / quarter,
@@ -341,8 +372,14 @@ def _raw(
     return np.stack(columns, axis=1)
 
 
-def _lately(book: Book, market: PriceHistory, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """(B,) log returns over the last quarter of three sleeves less the strategic, as begun then."""
+def _recent_gains(
+    book: Book, market: PriceHistory, weights: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return last quarter's log returns, (B,), of three sleeves less the strategic mix.
+
+    The sleeves are inverse volatility, momentum and trend, weighted by what was known a quarter
+    ago.
+    """
 
     def known_then() -> tuple[Floats, Floats, Floats, Floats]:
         closes = market.closes[-LOOKBACK:]
@@ -375,7 +412,10 @@ def _lately(book: Book, market: PriceHistory, weights: Floats) -> tuple[Floats, 
 
 
 def _correlation(weights: Floats, book: Book, market: PriceHistory, days: int) -> Floats:
-    """(B,) mean correlation, weighted by risk, that a mix's volatility implies; 0 of one asset."""
+    """Return the mean correlation, (B,), that a mix's volatility implies, weighted by risk.
+
+    It is 0 for a mix of one asset.
+    """
     table = np.nan_to_num(indicators.covariance(market, days))
     variance = table.diagonal()[book.assets]
     alone = (np.square(weights) * variance).sum(axis=1)
@@ -388,17 +428,17 @@ def _correlation(weights: Floats, book: Book, market: PriceHistory, days: int) -
 
 
 def _deviation(daily: Floats) -> Floats:
-    """(B,) sample deviation of (B, T) daily returns."""
+    """Return the sample deviation, (B,), of (B, T) daily returns."""
     spread: Floats = np.ascontiguousarray(daily).std(axis=1, ddof=1)
     return spread
 
 
-def _scaled(raw: Floats, features: tuple[Feature, ...]) -> Floats:
+def _scale(raw: Floats, features: tuple[Feature, ...]) -> Floats:
     centre = np.array([feature.centre for feature in features])
     scale = np.array([feature.scale for feature in features])
     scaled: Floats = np.clip((raw - centre) / scale, -FURTHEST, FURTHEST)
     return scaled
 
 
-_NOTHING = np.array([feature.centre for feature in OUTLOOK])
-"""What is seen of a mix that does not move: nothing out of the ordinary."""
+_CENTRES = np.array([feature.centre for feature in MARKET_FEATURES])
+"""Raw features of a mix whose price does not move: all 0 after scaling."""

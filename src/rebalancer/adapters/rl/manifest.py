@@ -1,0 +1,346 @@
+"""``manifest.json`` and ``promotion.json``: strict JSON documents of stored policies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.policy.actions import ACTIONS
+from rebalancer.domain.policy.features import FEATURES, SLEEVES
+from rebalancer.domain.policy.learned import LearnedPolicy
+from rebalancer.domain.policy.model_card import (
+    ModelCard,
+    TrainingData,
+    TrainingRecord,
+    TrainingStage,
+)
+from rebalancer.domain.policy.rules import POLICIES
+from rebalancer.domain.policy.training import ALGORITHMS
+from rebalancer.domain.policy.versions import LEARNED
+
+FORMAT = 1
+NAME = "[a-z][a-z0-9_]{0,31}"
+"""Pattern of a plain name."""
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class IncompatibleVersion(ValueError):
+    """A stored policy is damaged, or was made for another version of this code."""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all parts: unknown fields are errors."""
+
+
+class StageDocument(Document, frozen=True, kw_only=True):
+    """See `TrainingStage`."""
+
+    stage: Text
+    steps: Count
+    note: str
+
+
+class DataDocument(Document, frozen=True, kw_only=True):
+    """See `TrainingData`."""
+
+    name: Text
+    sha256: Sha256
+    first: date
+    last: date
+    symbols: Annotated[int, Meta(ge=1)]
+
+
+class FeatureDocument(Document, frozen=True, kw_only=True):
+    """An input of the networks, as it was scaled in training."""
+
+    name: Text
+    centre: float
+    scale: float
+
+
+class SleeveDocument(Document, frozen=True, kw_only=True):
+    """See `Sleeve`."""
+
+    name: Text
+    rule: Text
+    parameters: dict[str, float]
+    most: float
+
+
+class RegimesDocument(Document, frozen=True, kw_only=True):
+    """See `RegimeModel`."""
+
+    names: list[Text]
+    start: list[float]
+    transition: list[list[float]]
+    means: list[list[float]]
+    covariances: list[list[list[float]]]
+
+
+class Manifest(Document, frozen=True, kw_only=True):
+    """``manifest.json``: where the weights come from, what they need, and their evaluations."""
+
+    format: int
+    name: Annotated[str, Meta(pattern=f"^{NAME}$")]
+    version: Annotated[int, Meta(ge=1)]
+    algorithm: Text
+    created: date
+    stages: Annotated[list[StageDocument], Meta(min_length=1)]
+    data: Annotated[list[DataDocument], Meta(min_length=1)]
+    trained_until: date
+    reward: Text
+    seeds: Annotated[list[int], Meta(min_length=1)]
+    features: list[FeatureDocument]
+    actions: list[str]
+    sleeves: list[SleeveDocument]
+    most_spread: Annotated[float, Meta(gt=0)]
+    fallback: Text
+    chosen_rule: str | None
+    libraries: dict[str, str]
+    command: Text
+    weights: Sha256
+    regimes: RegimesDocument
+    regimes_sha256: Sha256
+    evidence: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        learned: LearnedPolicy,
+        training: TrainingRecord,
+        *,
+        version: int,
+        weights: str,
+        evidence: Mapping[str, Any] | None,
+    ) -> Manifest:
+        """Describe a policy and its training.
+
+        Args:
+            learned: Policy under its plain name.
+            training: How it was trained.
+            version: Number of the version.
+            weights: SHA-256 of the file of weights.
+            evidence: Results of evaluations of exactly these weights.
+        """
+        model = learned.regimes
+        regimes = RegimesDocument(
+            names=list(model.names),
+            start=model.start.tolist(),
+            transition=model.transition.tolist(),
+            means=model.means.tolist(),
+            covariances=model.covariances.tolist(),
+        )
+        return cls(
+            format=FORMAT,
+            name=learned.name,
+            version=version,
+            algorithm=training.algorithm,
+            created=training.created,
+            stages=[
+                StageDocument(stage=s.stage, steps=s.steps, note=s.note) for s in training.stages
+            ],
+            data=[
+                DataDocument(
+                    name=d.name, sha256=d.sha256, first=d.first, last=d.last, symbols=d.symbols
+                )
+                for d in training.data
+            ],
+            trained_until=training.trained_until,
+            reward=training.reward,
+            seeds=list(training.seeds),
+            features=_known_features(),
+            actions=_known_actions(),
+            sleeves=_known_sleeves(),
+            most_spread=learned.most_spread,
+            fallback=learned.rule.name,
+            chosen_rule=learned.chosen_rule,
+            libraries=dict(training.libraries),
+            command=training.command,
+            weights=weights,
+            regimes=regimes,
+            regimes_sha256=digest(regimes),
+            evidence={**evidence, "weights": weights} if evidence else {},
+        )
+
+    def check(self) -> None:
+        """Check that this code can run the policy.
+
+        Raises:
+            IncompatibleVersion: inputs or outputs of the networks differ, the name is taken, or
+                the model of regimes has another checksum.
+        """
+        differing = [
+            name
+            for name, stored, known in (
+                ("features", self.features, _known_features()),
+                ("actions", self.actions, _known_actions()),
+                ("sleeves", self.sleeves, _known_sleeves()),
+            )
+            if stored != known
+        ]
+        if differing:
+            raise IncompatibleVersion(
+                f"it was trained for other {' and '.join(differing)} than this version of "
+                "rebalancer has; train it again"
+            )
+        if self.name in POLICIES or self.name == LEARNED:
+            raise IncompatibleVersion(f"the name {self.name} is taken; choose another name")
+        if self.algorithm not in ALGORITHMS:
+            raise IncompatibleVersion(
+                f"unknown algorithm {self.algorithm!r}; known are {', '.join(ALGORITHMS)}"
+            )
+        if self.name in ALGORITHMS and self.name != self.algorithm:
+            raise IncompatibleVersion(
+                f"the name {self.name} is reserved for policies trained by {self.name}, and this "
+                f"one was trained by {self.algorithm}"
+            )
+        if digest(self.regimes) != self.regimes_sha256:
+            raise IncompatibleVersion("the checksum of the model of regimes does not match")
+
+    def model_card(self, *, shipped: bool) -> ModelCard:
+        """Build the model card of the version."""
+        training = TrainingRecord(
+            algorithm=self.algorithm,
+            created=self.created,
+            stages=tuple(TrainingStage(one.stage, one.steps, one.note) for one in self.stages),
+            data=tuple(
+                TrainingData(one.name, one.sha256, one.first, one.last, one.symbols)
+                for one in self.data
+            ),
+            trained_until=self.trained_until,
+            reward=self.reward,
+            seeds=tuple(self.seeds),
+            libraries=self.libraries,
+            command=self.command,
+        )
+        return ModelCard(
+            version=self.version,
+            training=training,
+            features={feature.name: feature.meaning for feature in FEATURES},
+            actions={action.name: action.meaning for action in ACTIONS},
+            sleeves=tuple(sleeve.name for sleeve in SLEEVES),
+            networks=len(self.seeds),
+            most_spread=self.most_spread,
+            fallback=self.fallback,
+            chosen_rule=self.chosen_rule,
+            weights=self.weights,
+            regimes=self.regimes_sha256,
+            evidence=self.evidence,
+            shipped=shipped,
+        )
+
+    def policy_digest(self) -> str:
+        """Return the SHA-256 of everything that determines the policy's decisions."""
+        return digest(
+            (
+                self.weights,
+                self.regimes_sha256,
+                self.fallback,
+                self.most_spread,
+                self.features,
+                self.sleeves,
+            )
+        )
+
+
+class PromotionDocument(Document, frozen=True, kw_only=True):
+    """One promotion; see `Promotion`."""
+
+    policy: str
+    weights: Sha256
+    at: Annotated[datetime, Meta(tz=True)]
+
+
+class PromotionLog(Document, frozen=True, kw_only=True):
+    """``promotion.json``: all promotions, of which the latest counts."""
+
+    format: int
+    promotions: list[PromotionDocument]
+
+
+DocumentT = TypeVar("DocumentT", Manifest, PromotionLog)
+
+
+def read_document(path: Path, kind: type[DocumentT]) -> DocumentT:
+    """Read a document from a file.
+
+    Raises:
+        IncompatibleVersion: the file is missing, malformed or of a newer format.
+    """
+    content = read_file(path)
+    try:
+        loose = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise IncompatibleVersion(f"{path.name} is not JSON: {error}") from None
+    version = loose.get("format") if isinstance(loose, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise IncompatibleVersion(f"{path.name} has no valid format number")
+    if version > FORMAT:
+        raise IncompatibleVersion(
+            f"{path.name} has format {version}; this version of rebalancer supports formats up to "
+            f"{FORMAT}. Upgrade rebalancer"
+        )
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise IncompatibleVersion(f"{path.name}: {error}") from None
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file of a stored policy.
+
+    Raises:
+        IncompatibleVersion: the file is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise IncompatibleVersion(f"{path.name} is missing") from None
+    except OSError as error:
+        raise IncompatibleVersion(f"cannot read {path.name}: {error.strerror}") from None
+
+
+def encode(document: Document) -> bytes:
+    """Encode a document as indented JSON.
+
+    Raises:
+        InvalidRequest: the evidence holds something other than JSON values.
+    """
+    try:
+        return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            f"the evidence cannot be encoded as JSON: {error}",
+            field="evidence",
+            code="evidence_not_json",
+        ) from None
+
+
+def digest(content: object) -> str:
+    """Return the SHA-256 of values in a canonical encoding."""
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
+
+
+def _known_features() -> list[FeatureDocument]:
+    return [FeatureDocument(name=one.name, centre=one.centre, scale=one.scale) for one in FEATURES]
+
+
+def _known_actions() -> list[str]:
+    return [action.name for action in ACTIONS]
+
+
+def _known_sleeves() -> list[SleeveDocument]:
+    return [
+        SleeveDocument(name=one.name, rule=one.rule, parameters=dict(one.parameters), most=one.most)
+        for one in SLEEVES
+    ]

@@ -1,0 +1,264 @@
+"""Find policies and their cards by name, over any store of learned versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import attrs
+
+from rebalancer.application.ports.policies import PolicyStore
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
+from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, PolicyKind
+from rebalancer.domain.policy.policy import Policy
+from rebalancer.domain.policy.rules import POLICIES, parse_rule
+from rebalancer.domain.policy.training import ALGORITHMS
+from rebalancer.domain.policy.versions import (
+    LAST_RESORT,
+    LEARNED,
+    BestRule,
+    PolicyVersion,
+    Promotion,
+    VersionedPolicy,
+)
+
+
+def find_policy(store: PolicyStore, text: str) -> Policy:
+    """Return the policy that a text names: a rule, a learned policy, or ``learned``.
+
+    Raises:
+        InvalidRequest: no such policy, parameters it does not have, or a damaged version.
+    """
+    name, colon, parameters = text.strip().partition(":")
+    name = name.strip()
+    if name in POLICIES:
+        return parse_rule(text)
+    versions = _versions_by_name(store)
+    if name != LEARNED and name not in versions:
+        raise InvalidRequest(
+            f"unknown policy {name!r}; choose one of {_all_names(versions)}",
+            field="policy",
+            code="unknown_policy",
+        )
+    if colon:
+        raise InvalidRequest(
+            f"{name} has no parameters; remove {parameters!r}",
+            field="policy",
+            code="policy_without_parameters",
+        )
+    if name == LEARNED:
+        return _promoted_or_best_rule(store)
+    return attrs.evolve(store.load(versions[name])[0], name=name)
+
+
+def find_version(store: PolicyStore, name: str) -> PolicyVersion:
+    """Return the version of a learned policy that a plain or exact name stands for.
+
+    Raises:
+        NotFound: no such version; the message lists the versions.
+    """
+    versions = _versions_by_name(store)
+    if name not in versions:
+        known = f"choose one of {', '.join(versions)}" if versions else "no policy was learned yet"
+        raise NotFound(
+            f"{name} is not a version of a learned policy; {known}",
+            code="policy_version_not_found",
+        )
+    return versions[name]
+
+
+def next_number(store: PolicyStore, name: str) -> int:
+    """Return the number of the next version of a plain name."""
+    return max((one.number for one in store.versions() if one.name == name), default=0) + 1
+
+
+def find_by_weights(store: PolicyStore, name: str, weights: str) -> PolicyCard | None:
+    """Return the card of the highest version of a plain name with these weights, if any.
+
+    Raises:
+        InvalidRequest: a version is damaged.
+    """
+    versions = sorted((one for one in store.versions() if one.name == name), reverse=True)
+    cards = (find_card(store, one.exact_name) for one in versions)
+    return next(
+        (one for one in cards if one.model_card and one.model_card.weights == weights), None
+    )
+
+
+def list_cards(store: PolicyStore) -> tuple[PolicyCard, ...]:
+    """List the cards of all rules, then of all learned versions, the highest first.
+
+    Raises:
+        InvalidRequest: a version is damaged.
+    """
+    highest = {version.name: version for version in sorted(store.versions())}
+    versions = sorted(store.versions(), key=lambda one: (one.name, -one.number))
+    return (
+        *(find_card(store, name) for name in POLICIES),
+        *(
+            find_card(store, one.name if one == highest[one.name] else one.exact_name)
+            for one in versions
+        ),
+        find_card(store, LEARNED),
+    )
+
+
+def find_card(store: PolicyStore, name: str) -> PolicyCard:
+    """Return the card of a policy by its plain or exact name.
+
+    Raises:
+        NotFound: no such policy; the message lists the policies.
+        InvalidRequest: the version is damaged.
+    """
+    if name in POLICIES:
+        return _rule_card(name)
+    versions = _versions_by_name(store)
+    promotion = store.promotion()
+    if name == LEARNED:
+        policy = _promoted_or_best_rule(store)
+        if isinstance(policy, BestRule):
+            return _best_rule_card(policy)
+        card = find_card(store, policy.version)
+        return attrs.evolve(card, name=LEARNED, decides=policy.version)
+    if name not in versions:
+        raise NotFound(
+            f"unknown policy {name}; choose one of {_all_names(versions)}", code="policy_not_found"
+        )
+    version = versions[name]
+    card = store.load(version)[1]
+    assert card.model_card is not None
+    promoted = promotion is not None and promotion.version == version.exact_name
+    return attrs.evolve(
+        card,
+        name=name,
+        decides=None if name == version.exact_name else version.exact_name,
+        model_card=attrs.evolve(card.model_card, promoted=promoted),
+    )
+
+
+def check_promotable(card: PolicyCard) -> Promotion:
+    """Return the promotion of a version, if its evidence allows one.
+
+    Args:
+        card: Card under the exact name.
+
+    Raises:
+        Conflict: evidence is missing, of other weights, or failed the promotion gate.
+    """
+    model_card = card.model_card
+    assert model_card is not None
+    after = model_card.training.trained_until + timedelta(days=1)
+    remedy = f"evaluate it on prices from {after} on and store the result"
+    evidence = model_card.evidence
+    if not evidence:
+        raise Conflict(f"{card.name} has no evidence; {remedy}", code="evidence_missing")
+    if evidence.get("weights") != model_card.weights:
+        raise Conflict(
+            f"the evidence of {card.name} belongs to other weights; {remedy}",
+            code="evidence_of_other_weights",
+        )
+    gate = evidence.get("gate")
+    criteria = gate.get("criteria") if isinstance(gate, Mapping) else None
+    if not (isinstance(gate, Mapping) and isinstance(criteria, Sequence) and criteria):
+        raise Conflict(
+            f"the evidence of {card.name} lacks the promotion gate; {remedy}",
+            code="promotion_gate_missing",
+        )
+    failed = [one for one in criteria if one.get("passed") is not True]
+    if failed or gate.get("passed") is not True:
+        reasons = "; ".join(
+            f"{one.get('name')}: {str(one.get('sentence', '')).rstrip('.')}" for one in failed
+        )
+        raise Conflict(
+            f"{card.name} failed the promotion gate: {reasons or 'no criterion is named'}",
+            code="promotion_gate_failed",
+        )
+    return Promotion(card.name, model_card.weights)
+
+
+def describe_version(policy: VersionedPolicy, model_card: ModelCard) -> PolicyCard:
+    """Build the card of a version, under its exact name."""
+    count, algorithm = model_card.networks, model_card.training.algorithm
+    networks = "1 network" if count == 1 else f"{count} networks"
+    return PolicyCard(
+        name=policy.version,
+        kind=PolicyKind.LEARNED,
+        summary=f"{policy.frequency}: risk, mix and size of trades, as the median of {networks} "
+        f"trained by {algorithm.upper()}",
+        source=ALGORITHMS[algorithm],
+        frequency=policy.frequency,
+        lookback=policy.lookback,
+        model_card=model_card,
+    )
+
+
+def _versions_by_name(store: PolicyStore) -> dict[str, PolicyVersion]:
+    """Return versions by every name that stands for one: ``ppo``, ``ppo@2``, ``ppo@1``."""
+    versions: dict[str, PolicyVersion] = {}
+    for version in sorted(store.versions(), key=lambda one: (one.name, -one.number)):
+        versions.setdefault(version.name, version)
+        versions[version.exact_name] = version
+    return versions
+
+
+def _all_names(versions: Mapping[str, PolicyVersion]) -> str:
+    return ", ".join([*POLICIES, *versions, LEARNED])
+
+
+def _promoted_or_best_rule(store: PolicyStore) -> VersionedPolicy | BestRule:
+    promotion = store.promotion()
+    if promotion is None:
+        return BestRule(parse_rule(_best_rule(store)))
+    versions = _versions_by_name(store)
+    if promotion.version not in versions:
+        raise InvalidRequest(
+            f"promoted version {promotion.version} is missing; restore it or promote another",
+            field="policy",
+            code="promoted_version_missing",
+        )
+    policy, card = store.load(versions[promotion.version])
+    assert card.model_card is not None
+    if card.model_card.weights != promotion.weights:
+        raise InvalidRequest(
+            f"the weights of {promotion.version} changed after its promotion; promote it again",
+            field="policy",
+            code="promoted_version_changed",
+        )
+    return attrs.evolve(policy, name=LEARNED)
+
+
+def _best_rule(store: PolicyStore) -> str:
+    """Return the best rule on the training data, which the shipped policies name."""
+    for name, version in _versions_by_name(store).items():
+        if version.shipped and name == version.name:
+            best = store.load(version)[0].chosen_rule
+            if best is not None:
+                return best
+    return LAST_RESORT
+
+
+def _rule_card(name: str) -> PolicyCard:
+    kind = POLICIES[name]
+    return PolicyCard(
+        name=name,
+        kind=PolicyKind.RULE,
+        summary=kind.summary,
+        source=kind.source,
+        frequency=kind.frequency,
+        lookback=parse_rule(name).lookback,
+        parameters=dict(kind.parameters),
+        variants=tuple(kind.variants),
+    )
+
+
+def _best_rule_card(policy: BestRule) -> PolicyCard:
+    name = policy.rule.name.partition(":")[0]
+    return PolicyCard(
+        name=LEARNED,
+        kind=PolicyKind.LEARNED,
+        summary=policy.explanation,
+        source=POLICIES[name].source,
+        frequency=policy.frequency,
+        lookback=policy.lookback,
+        decides=policy.rule.name,
+    )

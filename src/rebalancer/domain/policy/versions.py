@@ -1,0 +1,131 @@
+"""Versions of learned policies, and what the name ``learned`` stands for.
+
+``ppo`` is the highest version of that name, and ``ppo@1`` always the same version. ``learned`` is
+the promoted version, or the best rule while no version is promoted.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.learned import LearnedPolicy
+from rebalancer.domain.policy.policy import Decision, Frequency, Policy
+from rebalancer.domain.portfolio.book import Book
+
+LEARNED = "learned"
+"""Name of the promoted policy."""
+
+LAST_RESORT = "risk_parity"
+"""Best rule if no shipped policy names one."""
+
+
+@attrs.frozen(order=True)
+class PolicyVersion:
+    """Name and number of a version of a learned policy.
+
+    Attributes:
+        name: Plain name, such as ``ppo``.
+        number: Number of the version, from 1.
+        shipped: Whether the version came with this package.
+    """
+
+    name: str
+    number: int
+    shipped: bool = attrs.field(default=False, order=False)
+
+    @property
+    def exact_name(self) -> str:
+        """Name of this version alone, such as ``ppo@1``."""
+        return f"{self.name}@{self.number}"
+
+
+@attrs.frozen
+class Promotion:
+    """The version that ``learned`` stands for.
+
+    Attributes:
+        version: Exact name.
+        weights: SHA-256 of the file of weights when it was promoted.
+    """
+
+    version: str
+    weights: str
+
+
+@attrs.frozen(eq=False)
+class VersionedPolicy(LearnedPolicy):
+    """A stored version of a learned policy, under any of its names.
+
+    Attributes:
+        version: Exact name, such as ``ppo@1``.
+        digest: SHA-256 of everything that determines its decisions: weights, regimes, limits and
+            fallback.
+    """
+
+    version: str = attrs.field(kw_only=True)
+    digest: str = attrs.field(kw_only=True)
+
+    @property
+    def identity(self) -> str:
+        """See `Identified.identity`."""
+        return f"{self.name} {self.digest}"
+
+    def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
+        """See `Policy.remarks`; the first remark names the version."""
+        remarks = super().remarks(decision, book, market, row)
+        return (
+            remarks
+            if self.name == self.version
+            else [f"{self.name} is version {self.version}.", *remarks]
+        )
+
+
+@attrs.frozen
+class BestRule:
+    """A rule under the name ``learned``, used while no version is promoted.
+
+    Attributes:
+        rule: The best rule.
+    """
+
+    rule: Policy
+
+    @property
+    def name(self) -> str:
+        """See `Policy.name`."""
+        return LEARNED
+
+    @property
+    def identity(self) -> str:
+        """See `Identified.identity`."""
+        return f"{LEARNED} {self.rule.name}"
+
+    @property
+    def lookback(self) -> int:
+        """See `Policy.lookback`."""
+        return self.rule.lookback
+
+    @property
+    def frequency(self) -> Frequency:
+        """See `Policy.frequency`."""
+        return self.rule.frequency
+
+    @property
+    def explanation(self) -> str:
+        """Why a rule decides."""
+        return (
+            "no learned policy has passed the promotion gate, so the best rule, "
+            f"{self.rule.name}, decides"
+        )
+
+    def decide(self, book: Book, market: PriceHistory) -> Decision:
+        """See `Policy.decide`."""
+        return self.rule.decide(book, market)
+
+    def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
+        """See `Policy.remarks`; the first remark explains why a rule decides."""
+        return [
+            f"{LEARNED}: {self.explanation}.",
+            *self.rule.remarks(decision, book, market, row),
+        ]
