@@ -87,7 +87,7 @@ def descendants(pid):
 
 
 def gone(pids):
-    latest = time.monotonic() + 10
+    latest = time.monotonic() + TIMEOUT
     while (left := [pid for pid in pids if running(pid)]) and time.monotonic() < latest:
         time.sleep(0.05)
     return left == []

