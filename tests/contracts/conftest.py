@@ -18,7 +18,7 @@ from tests.contracts.databases import new_database
 def makers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Callable[[], str]]]:
-    """Of each kind, what makes a database with empty tables and tells its URL."""
+    """For each kind, create a database with empty tables and return its URL."""
     with ExitStack() as at_the_end:
 
         def sqlite() -> str:

@@ -16,7 +16,7 @@ def new_database(url: str, template: str | None = None) -> Iterator[str]:
 
     Args:
         url: Of any database of the server.
-        template: URL of a database to copy, which nobody uses at the moment; None: an empty one.
+        template: URL of a database without connections to copy; None: an empty one.
     """
     name = f"test_{uuid4().hex}"
     copied = f' TEMPLATE "{make_url(template).database}"' if template else ""

@@ -17,7 +17,7 @@ def mongo_database(server: str, **options: Any) -> Iterator[Database[dict[str, A
     """A new database on a server, gone at the end.
 
     Args:
-        server: Its URL; a path or options of it are kept.
+        server: Its URL, possibly with path and options.
         options: Of `connect`.
     """
     head, mark, rest = server.partition("?")

@@ -20,7 +20,7 @@ KINDS = ["memory", "sqlite", "postgres", "mongo"]
 
 @attrs.define
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock in seconds that tests advance."""
 
     now: float = 0.0
 

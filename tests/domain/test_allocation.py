@@ -189,7 +189,7 @@ def riskless_mix(assets: int):
 
 
 @pytest.mark.parametrize("rule", FROM_COVARIANCE, ids=lambda rule: rule.__name__)
-def test_a_riskless_mix_is_no_obstacle(rule) -> None:
+def test_riskless_mix_gets_weights(rule) -> None:
     covariance = riskless_mix(160)
     order = np.random.default_rng(0).permutation(160)
     weights = rule(covariance, everything(covariance))
@@ -258,7 +258,7 @@ def test_an_unknown_risk_is_refused(rule) -> None:
 
 
 @pytest.mark.parametrize("rule", FROM_COVARIANCE, ids=lambda rule: rule.__name__)
-def test_what_is_no_covariance_still_gives_weights(rule) -> None:
+def test_invalid_covariance_still_gives_weights(rule) -> None:
     # Pairwise correlations of -0.9 among three cannot be: one eigenvalue is -0.8.
     covariance = np.full((1, 3, 3), -0.9) + 1.9 * np.eye(3)
     weights = rule(covariance, everything(covariance))
@@ -268,7 +268,7 @@ def test_what_is_no_covariance_still_gives_weights(rule) -> None:
 
 
 def test_clustering_takes_interchangeable_assets_for_equal() -> None:
-    # Three alike and one apart: a tree must halve the three somewhere, the data do not say where.
+    # Three equal ones and one apart: the tree must split the three, the data do not determine where.
     table = np.full((4, 4), 0.5) + 0.5 * np.eye(4)
     table[3, :3] = table[:3, 3] = 0.1
     for order in ([0, 1, 2, 3], [3, 0, 1, 2], [0, 3, 1, 2]):

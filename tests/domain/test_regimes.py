@@ -58,7 +58,7 @@ def test_weeks_are_counted_back_from_the_last_day_of_a_year() -> None:
     assert seen[0, 0, 0] == pytest.approx(year[0, 2:7].sum() / scale / np.sqrt(5))
 
 
-def test_a_week_without_motion_is_as_quiet_as_can_be_said() -> None:
+def test_week_without_moves_is_finite_and_calm() -> None:
     seen = observations(np.array([[0.01, -0.01, 0.02, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]))
     assert seen[0, 1].tolist() == [0.0, -4.0]
 
@@ -126,7 +126,7 @@ def test_what_comes_later_does_not_matter(seed: int, row: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), width=st.integers(1, 40), unknown=st.integers(0, 252))
-def test_a_book_is_told_what_its_portfolios_are_told(seed: int, width: int, unknown: int) -> None:
+def test_regimes_of_book_equal_those_of_its_portfolios(seed: int, width: int, unknown: int) -> None:
     returns = daily(seed, (width, 252))
     returns[0, :unknown] = np.nan
     alone = np.concatenate([MODEL.probabilities(returns[[i]]) for i in range(width)])
@@ -187,7 +187,7 @@ def test_a_model_is_read_only() -> None:
         ("covariances", [[[1, 0.5], [0, 1]]] * 3, "symmetric"),
     ],
 )
-def test_what_is_no_model_is_refused(field: str, value: object, said: str) -> None:
+def test_invalid_model_is_rejected(field: str, value: object, said: str) -> None:
     with pytest.raises(InvalidRequest, match=said) as refused:
         RegimeModel(**(PARTS | {field: value}))
     assert refused.value.field == field
@@ -197,7 +197,7 @@ def test_an_equal_mix_by_hand() -> None:
     closes = [[100.0, np.nan], [110.0, 50.0], [99.0, 60.0]]
     dates = np.array(["2022-01-03", "2022-01-04", "2022-01-05"], dtype="datetime64[D]")
     mix = equal_mix(PriceHistory.of(("A", "B"), dates, np.array(closes)))
-    # The second has no return on the first day, and then 20% beside -10%.
+    # The second has no return on the first day, and then 20% against -10%.
     assert mix == pytest.approx([0.10, 0.05])
     nobody = PriceHistory.of(("B",), dates, np.array([[np.nan], [50.0], [60.0]]))
     assert equal_mix(nobody) == pytest.approx([np.nan, 0.2], nan_ok=True)

@@ -21,7 +21,7 @@ COMMAND = str(Path(sys.executable).with_name("rebalancer"))
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("REBALANCER_")},
     "COLUMNS": "120",
-    # A warning of numpy's would be an infinity or a NaN that nobody meant.
+    # A numpy warning would mean an unintended infinity or NaN.
     "PYTHONWARNINGS": "error::RuntimeWarning",
 }
 
