@@ -268,7 +268,7 @@ def test_invalid_covariance_still_gives_weights(rule) -> None:
 
 
 def test_clustering_takes_interchangeable_assets_for_equal() -> None:
-    # Three equal ones and one apart: the tree must split the three, the data do not determine where.
+    # Three equal ones and one apart: the data do not determine where the tree splits the three.
     table = np.full((4, 4), 0.5) + 0.5 * np.eye(4)
     table[3, :3] = table[:3, 3] = 0.1
     for order in ([0, 1, 2, 3], [3, 0, 1, 2], [0, 3, 1, 2]):
