@@ -318,10 +318,10 @@ def checked(answer: httpx.Response) -> httpx.Response:
 def expect_problem(answer: httpx.Response, status: int, *fields: str) -> str:
     """Check the status and the fields of a problem; return its detail."""
     assert answer.status_code == status, answer.text
-    told = answer.json()
-    named = [error["field"] for error in told.get("errors", ())]
-    assert not fields or named == list(fields), told
-    return str(told["detail"])
+    body = answer.json()
+    named = [error["field"] for error in body.get("errors", ())]
+    assert not fields or named == list(fields), body
+    return str(body["detail"])
 
 
 def in_parallel(count: int, ask: Callable[[int], httpx.Response]) -> list[httpx.Response]:

@@ -23,7 +23,7 @@ from tests.entrypoints.http.conftest import (
 )
 
 
-def test_a_backtest_runs_in_the_background(api: RunningApi, ada: ApiUser) -> None:
+def test_backtest_runs_in_the_background(api: RunningApi, ada: ApiUser) -> None:
     asked = ada.post("/api/backtest", BACKTEST)
     assert asked.status_code == 202
     assert (asked.json()["state"], asked.json()["progress"]) == ("queued", 0.0)
@@ -35,7 +35,7 @@ def test_a_backtest_runs_in_the_background(api: RunningApi, ada: ApiUser) -> Non
     assert ada.get(asked.headers["location"]).json() == job
 
 
-def test_how_policies_did_over_time_can_be_read(api: RunningApi, ada: ApiUser) -> None:
+def test_series_of_a_backtest(api: RunningApi, ada: ApiUser) -> None:
     asked = ada.post("/api/backtest", BACKTEST)
     job = finished_job(ada, asked.headers["location"])
     path = f"/api/backtest/{job['id']}/series"
@@ -57,14 +57,14 @@ def test_how_policies_did_over_time_can_be_read(api: RunningApi, ada: ApiUser) -
     expect_problem(ada.get(path, params={"points": 1}), 400)
 
 
-def test_there_are_no_series_before_there_are_results(start_api: Callable[..., RunningApi]) -> None:
+def test_series_of_unfinished_backtest_is_a_conflict(start_api: Callable[..., RunningApi]) -> None:
     ada = start_api(provide_values({JobRunner: HoldingRunner()})).register()
     job = ada.post("/api/backtest", BACKTEST).json()
     assert "queued" in expect_problem(ada.get(f"/api/backtest/{job['id']}/series"), 409)
 
 
-class Watched(RunBacktest):
-    """Tells how far the job is, each time that it comes further."""
+class ObservedBacktest(RunBacktest):
+    """Records the progress that a client sees after each policy."""
 
     seen: list[float]
     look: Callable[[int], float]
@@ -77,16 +77,16 @@ class Watched(RunBacktest):
         return super().__call__(request, progress=noted, **options)
 
 
-def test_a_job_that_finds_no_room_is_refused(start_api: Callable[..., RunningApi]) -> None:
-    later = HoldingRunner()
-    ada = start_api(provide_values({JobRunner: later})).register()
+def test_job_is_rejected_when_the_queue_is_full(start_api: Callable[..., RunningApi]) -> None:
+    runner = HoldingRunner()
+    ada = start_api(provide_values({JobRunner: runner})).register()
     waiting = ada.post("/api/backtest", BACKTEST)
     assert ada.get(waiting.headers["location"]).json()["state"] == "queued"
-    later.full = True
+    runner.full = True
     refused = ada.post("/api/backtest", BACKTEST)
     assert "try again" in expect_problem(refused, 503)
     assert refused.headers["retry-after"]
-    left = ada.get("/api/jobs").json()["items"]  # what was refused does not wait
+    left = ada.get("/api/jobs").json()["items"]  # the rejected job is not queued
     assert {job["state"]: job["error"] for job in left} == {
         "queued": None,
         "failed": "too many jobs are waiting; try again in a minute",
@@ -94,15 +94,19 @@ def test_a_job_that_finds_no_room_is_refused(start_api: Callable[..., RunningApi
 
 
 @pytest.mark.parametrize(
-    ("error", "state", "told"),
+    ("error", "state", "message"),
     [
-        (InvalidRequest("is no good", field="policies"), "failed", "policies: is no good"),
+        (
+            InvalidRequest("the policy is invalid", field="policies"),
+            "failed",
+            "policies: the policy is invalid",
+        ),
         (Unavailable("the exchange is on fire"), "dead", "the exchange is on fire"),
         (RuntimeError("secret internals"), "dead", "an internal error occurred"),
     ],
 )
-def test_a_backtest_that_fails_says_why(
-    start_api: Callable[..., RunningApi], error: Exception, state: str, told: str
+def test_failed_backtest_has_an_error(
+    start_api: Callable[..., RunningApi], error: Exception, state: str, message: str
 ) -> None:
     class Failing(RunBacktest):
         def __call__(self, *_: Any, **__: Any) -> Any:
@@ -113,12 +117,12 @@ def test_a_backtest_that_fails_says_why(
     ada = start_api(provider).register()
     asked = ada.post("/api/backtest", BACKTEST)
     job = finished_job(ada, asked.headers["location"])
-    assert (job["state"], job["error"], job["result"]) == (state, told, None)
+    assert (job["state"], job["error"], job["result"]) == (state, message, None)
 
 
-def test_progress_can_be_watched(start_api: Callable[..., RunningApi]) -> None:
+def test_progress_is_visible(start_api: Callable[..., RunningApi]) -> None:
     provider = Provider(scope=Scope.APP)
-    provider.provide(Watched, provides=RunBacktest)
+    provider.provide(ObservedBacktest, provides=RunBacktest)
     ada = start_api(provider).register()
     path: list[str] = []
 
@@ -133,10 +137,10 @@ def test_progress_can_be_watched(start_api: Callable[..., RunningApi]) -> None:
             time.sleep(0.001)
         return float(job["progress"])
 
-    Watched.seen, Watched.look = [], staticmethod(look)
+    ObservedBacktest.seen, ObservedBacktest.look = [], staticmethod(look)
     path.append(ada.post("/api/backtest", BACKTEST).headers["location"])
     assert finished_job(ada, path[0])["progress"] == 1.0
-    assert Watched.seen == [0.25, 0.5, 0.75]
+    assert ObservedBacktest.seen == [0.25, 0.5, 0.75]
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
@@ -155,36 +159,36 @@ def test_progress_can_be_watched(start_api: Callable[..., RunningApi]) -> None:
         ({"costs": "free"}, "costs"),
     ],
 )
-def test_what_cannot_be_run_is_refused_at_once(
+def test_invalid_backtest_is_rejected_at_once(
     ada: ApiUser, change: dict[str, Any], field: str
 ) -> None:
     expect_problem(ada.post("/api/backtest", BACKTEST | change), 422, field)
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_policies_can_be_listed_and_tried(api: RunningApi, ada: ApiUser) -> None:
+def test_policies_are_listed_and_usable(api: RunningApi, ada: ApiUser) -> None:
     names = [one["name"] for one in api.client.get("/api/policies").json()]
     asked = ada.post("/api/backtest", {"policies": names[:20], "from": "2022-11-14"})
     assert asked.status_code == 202, asked.text
 
 
-def test_the_same_request_again_is_the_same_job(start_api: Callable[..., RunningApi]) -> None:
-    later = HoldingRunner()
-    ada = start_api(provide_values({JobRunner: later})).register()
+def test_repeated_request_returns_the_same_job(start_api: Callable[..., RunningApi]) -> None:
+    runner = HoldingRunner()
+    ada = start_api(provide_values({JobRunner: runner})).register()
     key = {"Idempotency-Key": "the first"}
     first, again = (ada.post("/api/backtest", BACKTEST, headers=key) for _ in range(2))
     assert first.json() == again.json()
     assert [one.headers.get("idempotent-replayed") for one in (first, again)] == [None, "true"]
-    assert len(later.waiting) == 1
+    assert len(runner.waiting) == 1
     expect_problem(ada.post("/api/backtest", BACKTEST | {"cost_bps": 6}, headers=key), 409)
-    later.full = True
+    runner.full = True
     key = {"Idempotency-Key": "the second"}
     expect_problem(ada.post("/api/backtest", BACKTEST, headers=key), 503)
     expect_problem(ada.post("/api/backtest", BACKTEST, headers=key), 503)
-    later.full = False
+    runner.full = False
     third = ada.post("/api/backtest", BACKTEST, headers=key)
     assert (third.status_code, third.json()["state"]) == (202, "queued")
-    assert [str(job.id) for job in later.waiting] == [first.json()["id"], third.json()["id"]]
+    assert [str(job.id) for job in runner.waiting] == [first.json()["id"], third.json()["id"]]
     assert len(ada.get("/api/jobs").json()["items"]) == 2
 
 

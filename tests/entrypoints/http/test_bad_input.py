@@ -1,4 +1,4 @@
-"""Whatever is sent: a refusal that names the field, never a failure, and nothing written."""
+"""Invalid requests get an error that names the field, and change nothing."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 OPTIONAL = ("accept", "reject")
-"""Routes whose body may be left out."""
+"""Routes whose body is optional."""
 
 
 class Target:
-    """One route, and everything that must not change."""
+    """A route, and the state that must not change."""
 
     def __init__(self, ada: ApiUser, name: str) -> None:
         path, self.body = ROUTES[name]
@@ -77,7 +77,7 @@ class Target:
         )
 
     def refuses(self, content: bytes, status: int = 400, **options: Any) -> list[str]:
-        """The fields that are named."""
+        """Check that a body is rejected without effect; return the fields that are named."""
         headers = {"Content-Type": "application/json", "If-Match": '"1"'}
         headers |= options.pop("headers", {})
         answer = self.ada.ask(self.method or "POST", self.path, content=content, headers=headers)
@@ -91,7 +91,7 @@ def target(request: pytest.FixtureRequest, ada: ApiUser) -> Target:
     return Target(ada, request.param)
 
 
-def test_what_is_no_json_object(target: Target) -> None:
+def test_malformed_json_is_rejected(target: Target) -> None:
     for content in (
         b"{",
         b"{}}",
@@ -114,19 +114,19 @@ def test_what_is_no_json_object(target: Target) -> None:
         assert target.refuses(content) == ["body"]
 
 
-def test_an_empty_body(target: Target, request: pytest.FixtureRequest) -> None:
+def test_empty_body_is_rejected(target: Target, request: pytest.FixtureRequest) -> None:
     if request.node.callspec.params["target"] in OPTIONAL:
         return
     assert target.refuses(b"") == ["body"]
 
 
-def test_what_is_too_large(target: Target) -> None:
+def test_large_body_is_rejected(target: Target) -> None:
     assert target.refuses(b" " * 10_000_000, 413) == []
     text = json.dumps({**target.body, "x": "y" * 2_000_000}).encode()
     assert target.refuses(text, 413) == []
 
 
-def test_what_is_not_json(target: Target) -> None:
+def test_other_media_types_are_rejected(target: Target) -> None:
     content = json.dumps(target.body).encode()
     for kind in (
         "text/plain",
@@ -139,7 +139,7 @@ def test_what_is_not_json(target: Target) -> None:
         assert target.refuses(content, 415, headers={"Content-Type": kind}) == []
 
 
-def test_keys_that_are_unknown_or_occur_twice(target: Target) -> None:
+def test_unknown_and_duplicate_keys_are_rejected(target: Target) -> None:
     assert target.refuses(json.dumps({**target.body, "surprise": 1}).encode()) == ["surprise"]
     assert target.refuses(json.dumps({**target.body, "": 1}).encode()) != []
     for key, value in target.body.items():
@@ -213,7 +213,7 @@ WRONG = [
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Everywhere in a body where something else could stand."""
+    """Yield the path of each value in a body."""
     if path:
         yield path
     if isinstance(value, dict | list):
@@ -228,8 +228,8 @@ def path_text(path: tuple[Any, ...]) -> str:
     return text.lstrip(".")
 
 
-def test_wrong_values_anywhere(target: Target) -> None:
-    """Each is refused with 4xx, or makes sense at its place; what is refused names the place."""
+def test_wrong_values_are_rejected_anywhere(target: Target) -> None:
+    """Each wrong value is rejected by its path, unless it is valid at this place."""
     marker = "@@@"
     for path in places(target.body):
         body = copy.deepcopy(target.body)
@@ -327,13 +327,13 @@ def test_symbols_must_be_known(ada: ApiUser) -> None:
 @pytest.mark.parametrize(
     "id", ["x", "1", "00000000", "g" * 32, "'", "%00", "%ff", "..%2f", "a" * 5000, "%F0%9F%92%A9"]
 )
-def test_ids_that_are_none(ada: ApiUser, id: str) -> None:
+def test_invalid_id_is_rejected(ada: ApiUser, id: str) -> None:
     for path in ("/api/portfolios/{}", "/api/rebalance/{}", "/api/backtest/{}/status"):
         expect_problem(ada.get(path.format(id)), 404)
     expect_problem(ada.get("/api/rebalance", params={"portfolio_id": id}), 400, "portfolio_id")
 
 
-def test_text_may_be_anything_but_half_a_character(ada: ApiUser) -> None:
+def test_name_may_hold_any_printable_text(ada: ApiUser) -> None:
     name = "Zoë's \N{PILE OF POO} \u202e <script>alert(1)</script> \\ ' \" ; --"
     opened = ada.portfolio(name=name)
     assert opened["name"] == name
@@ -344,7 +344,7 @@ def test_text_may_be_anything_but_half_a_character(ada: ApiUser) -> None:
         assert refused.json()["errors"][0]["field"] == "name"
 
 
-def test_addresses_that_are_none(api: RunningApi) -> None:
+def test_invalid_email_is_rejected(api: RunningApi) -> None:
     for email in (
         "x",
         "@",
@@ -363,7 +363,7 @@ def test_addresses_that_are_none(api: RunningApi) -> None:
         expect_problem(answer, 400 if "\x00" in email else 422, "email")
 
 
-def test_a_character_that_no_database_keeps_is_refused_wherever_it_stands(api: RunningApi) -> None:
+def test_nul_character_is_rejected(api: RunningApi) -> None:
     for path, body, field in (
         ("/api/users/login", {"email": "a\0b@x.org", "password": "long enough"}, "email"),
         ("/api/users/register", {"email": "a@x.org", "password": "lo\0ng enough"}, "password"),
@@ -371,7 +371,7 @@ def test_a_character_that_no_database_keeps_is_refused_wherever_it_stands(api: R
         assert "U+0000" in expect_problem(checked(api.client.post(path, json=body)), 400, field)
 
 
-def test_other_methods_are_told_what_there_is(api: RunningApi, ada: ApiUser) -> None:
+def test_wrong_method_gets_the_allowed_ones(api: RunningApi, ada: ApiUser) -> None:
     for method, path, allowed in (
         ("DELETE", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
         ("PATCH", f"/api/portfolios/{UNKNOWN_ID}", {"GET", "PUT", "DELETE", "OPTIONS"}),
@@ -407,12 +407,12 @@ def test_other_methods_are_told_what_there_is(api: RunningApi, ada: ApiUser) -> 
         "/docs/static/",
     ],
 )
-def test_there_is_nothing_there(api: RunningApi, path: str) -> None:
+def test_unknown_path_is_not_found(api: RunningApi, path: str) -> None:
     expect_problem(checked(api.client.get(path)), 404)
 
 
-def test_refusals_are_in_words(ada: ApiUser) -> None:
-    for change, told in (
+def test_messages_of_invalid_fields(ada: ApiUser) -> None:
+    for change, message in (
         ({"name": 5}, "name: expected text, got a whole number"),
         ({"name": "a\nb"}, "name: expected one line of text, without control characters"),
         ({"currency": "usd"}, "currency: expected a currency code such as USD"),
@@ -440,7 +440,7 @@ def test_refusals_are_in_words(ada: ApiUser) -> None:
         ({"on": "today"}, "on: expected a date such as 2022-12-28"),
     ):
         body = {"name": "Mine", "targets": {"C": 1}} | change
-        assert expect_problem(ada.post("/api/portfolios", body), 400) == told
+        assert expect_problem(ada.post("/api/portfolios", body), 400) == message
 
 
 def test_all_faults_of_a_body_are_reported_at_once(ada: ApiUser) -> None:
@@ -472,11 +472,11 @@ def test_all_faults_of_a_body_are_reported_at_once(ada: ApiUser) -> None:
         "holdings.C",
         "holdings.F G",
     )
-    told = refused.json()
-    assert told["code"] == "validation_failed"
-    assert told["type"] == "urn:rebalancer:problem:validation_failed"
-    assert told["detail"].startswith("colour: unknown field; known fields: name, targets")
-    codes = {error["field"]: error["code"] for error in told["errors"]}
+    body = refused.json()
+    assert body["code"] == "validation_failed"
+    assert body["type"] == "urn:rebalancer:problem:validation_failed"
+    assert body["detail"].startswith("colour: unknown field; known fields: name, targets")
+    codes = {error["field"]: error["code"] for error in body["errors"]}
     assert codes["colour"] == codes["preferences.x"] == "unknown_field"
     assert codes["name"] == codes["holdings.F G"] == "invalid_value"
 
@@ -492,20 +492,20 @@ def test_all_broken_rules_of_a_body_are_reported_at_once(ada: ApiUser) -> None:
 
 
 def test_one_fault_gives_its_code_to_the_problem(ada: ApiUser) -> None:
-    told = ada.post("/api/portfolios", {"name": "Mine"}).json()
-    assert told["type"] == "urn:rebalancer:problem:missing_field"
-    assert told["errors"] == [
+    body = ada.post("/api/portfolios", {"name": "Mine"}).json()
+    assert body["type"] == "urn:rebalancer:problem:missing_field"
+    assert body["errors"] == [
         {"field": "targets", "message": "the field is required", "code": "missing_field"}
     ]
 
 
-def test_a_body_full_of_faults_gets_a_short_answer(ada: ApiUser) -> None:
+def test_faults_in_a_response_are_limited(ada: ApiUser) -> None:
     refused = ada.post("/api/portfolios", {f"x{number}": 1 for number in range(50_000)})
     assert refused.status_code == 400
     assert len(refused.json()["errors"]) == 100
 
 
-def test_a_mistake_among_many_is_found(ada: ApiUser) -> None:
+def test_one_fault_among_many_fields_is_found(ada: ApiUser) -> None:
     many = {f"A{number}": 0.0 for number in range(499)}
     body = {"name": "x", "targets": many | {"Z": 5}, "holdings": dict.fromkeys(many, "1")}
     expect_problem(ada.post("/api/portfolios", body), 400, "targets.Z")

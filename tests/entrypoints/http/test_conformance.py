@@ -1,8 +1,4 @@
-"""The API does what its description says: schemathesis tries it.
-
-It sends what fits and what does not, and holds each answer to the description: status, media type
-and schema.
-"""
+"""Responses conform to the OpenAPI document, for valid and invalid requests of schemathesis."""
 
 from __future__ import annotations
 
@@ -24,12 +20,12 @@ EXAMPLES = {GenerationMode.POSITIVE: 25, GenerationMode.NEGATIVE: 15}
 CONFIG = schemathesis.Config.from_dict(
     {
         "checks": {
-            # What fits may still contradict the state: a login that is wrong, ids of nobody, a
-            # decision that was taken, a version that has moved on or is not given, unknown symbols.
+            # A valid request may conflict with the state: a wrong login, an unknown id, a decided
+            # proposal, a missing or old version, an unknown symbol.
             "positive_data_acceptance": {
                 "expected-statuses": [200, 201, 202, 204, 304, 401, 404, 409, 412, 422, 428]
             },
-            # Both ask again over a network; test_ownership and test_bad_input ask all of that.
+            # Both send requests over a network; test_ownership and test_bad_input cover them.
             "ignored_auth": {"enabled": False},
             "unsupported_method": {"enabled": False},
         }
@@ -41,7 +37,7 @@ OPERATIONS = [
     for method, path, handler in ALL
 ]
 BARE = {"profile", "questionnaire", "policies", "read_policy", "live", "ready"}
-"""Operations that take nothing, or any name, so that nothing can be malformed."""
+"""Operations that take no parameters, or any name, so that no request is malformed."""
 
 TRIED = [
     (method, path, name, mode)
@@ -54,7 +50,7 @@ TRIED = [
 @pytest.mark.parametrize(
     ("method", "path", "name", "mode"), TRIED, ids=[f"{name}-{mode}" for _, _, name, mode in TRIED]
 )
-def test_it_does_what_it_says(
+def test_responses_conform_to_the_document(
     api: RunningApi, method: str, path: str, name: str, mode: GenerationMode
 ) -> None:
     ada = api.register()

@@ -1,4 +1,4 @@
-"""From registration to performance, as somebody walks it."""
+"""From registration to performance, step by step."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_from_registration_to_performance(api: RunningApi) -> None:
     assert cash_of(entries) == Decimal(now["cash"])
 
 
-def test_the_assessed_profile_is_taken_over_unless_the_portfolio_brings_its_own(
+def test_new_portfolio_takes_the_assessed_profile_by_default(
     ada: ApiUser,
 ) -> None:
     assert ada.portfolio()["risk_profile"] is None
@@ -104,7 +104,7 @@ def test_the_assessed_profile_is_taken_over_unless_the_portfolio_brings_its_own(
     assert ada.portfolio(risk_profile=None)["risk_profile"] is None
 
 
-def test_targets_beyond_the_limits_must_be_acknowledged(ada: ApiUser) -> None:
+def test_targets_above_limits_must_be_acknowledged(ada: ApiUser) -> None:
     ada.post("/api/risk/assessment", {"answers": CAREFUL})
     greedy = {"name": "Greedy", "targets": {"C": 0.5, "F": 0.5}, "cash": "1000"}
     assert "acknowledge_limits" in expect_problem(
@@ -122,7 +122,7 @@ def test_targets_beyond_the_limits_must_be_acknowledged(ada: ApiUser) -> None:
     assert sum(proposal["weights_after"].values()) < 0.9
 
 
-def test_a_questionnaire_must_be_answered_in_full(ada: ApiUser) -> None:
+def test_incomplete_questionnaire_is_rejected(ada: ApiUser) -> None:
     some = dict(list(BOLD.items())[1:])
     expect_problem(ada.post("/api/risk/assessment", {"answers": some}), 422)
     expect_problem(ada.post("/api/risk/assessment", {"answers": BOLD | {"shoe_size": "41"}}), 422)
@@ -132,7 +132,7 @@ def test_a_questionnaire_must_be_answered_in_full(ada: ApiUser) -> None:
     assert ada.get("/api/users/profile").json()["assessment"] is None
 
 
-def test_a_worksheet_is_carried_out_elsewhere(ada: ApiUser) -> None:
+def test_worksheet_is_executed_elsewhere(ada: ApiUser) -> None:
     portfolio = ada.portfolio()
     proposal = ada.proposal(portfolio["id"])
     path = f"/api/rebalance/{proposal['id']}"
@@ -172,7 +172,7 @@ def test_a_worksheet_is_carried_out_elsewhere(ada: ApiUser) -> None:
     assert now["last_rebalance"] == now["as_of"]
 
 
-def test_a_worksheet_tells_of_a_planned_cash_flow(ada: ApiUser) -> None:
+def test_worksheet_names_the_planned_cash_flow(ada: ApiUser) -> None:
     portfolio = ada.portfolio()
     asked = {"portfolio_id": portfolio["id"], "cash_flow": "250.50"}
     proposal = ada.post("/api/rebalance/predict", asked).json()
@@ -181,7 +181,7 @@ def test_a_worksheet_tells_of_a_planned_cash_flow(ada: ApiUser) -> None:
     assert len(list(csv.reader(line for line in sheet if not line.startswith("#")))) > 1
 
 
-def test_trades_of_ones_own(ada: ApiUser) -> None:
+def test_trades_without_proposal_are_recorded(ada: ApiUser) -> None:
     mine = ada.portfolio()["id"]
     path = f"/api/portfolios/{mine}/transactions"
     buy = {"side": "buy", "symbol": "C", "quantity": "3", "price": "8.10", "note": "on a whim"}
@@ -199,7 +199,7 @@ def test_trades_of_ones_own(ada: ApiUser) -> None:
     expect_problem(unknown, 422, "trades[1].symbol")
 
 
-def test_a_proposal_can_be_rejected_once(ada: ApiUser) -> None:
+def test_proposal_is_rejected_once(ada: ApiUser) -> None:
     proposal = ada.proposal(ada.portfolio()["id"])
     path = f"/api/rebalance/{proposal['id']}"
     rejected = ada.post(f"{path}/reject", {"remark": "not now"}).json()
@@ -208,14 +208,14 @@ def test_a_proposal_can_be_rejected_once(ada: ApiUser) -> None:
     assert "rejected" in expect_problem(ada.post(f"{path}/accept"), 409)
 
 
-def test_bodies_of_decisions_may_be_left_out(ada: ApiUser) -> None:
+def test_decisions_without_body_are_accepted(ada: ApiUser) -> None:
     first, second = (ada.proposal(ada.portfolio()["id"]) for _ in range(2))
     empty = ada.post(f"/api/rebalance/{first['id']}/accept", content=b"")
     assert empty.json()["stage"] == "executed"
     assert ada.post(f"/api/rebalance/{second['id']}/reject", {}).json()["stage"] == "rejected"
 
 
-def test_a_proposal_expires_after_a_day(api: RunningApi, ada: ApiUser) -> None:
+def test_proposal_expires_after_a_day(api: RunningApi, ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     late, later = ada.proposal(portfolio), ada.proposal(portfolio)
     api.time.advance(hours=23, minutes=59)
@@ -228,7 +228,7 @@ def test_a_proposal_expires_after_a_day(api: RunningApi, ada: ApiUser) -> None:
     assert "expired" in expect_problem(ada.post(f"/api/rebalance/{later['id']}/reject"), 409)
 
 
-def test_a_proposal_does_not_outlive_the_portfolio_that_it_saw(ada: ApiUser) -> None:
+def test_proposal_is_stale_after_a_change_of_the_portfolio(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     proposal = ada.proposal(portfolio)
     deposit = {"kind": "deposit", "amount": "1"}
@@ -240,14 +240,14 @@ def test_a_proposal_does_not_outlive_the_portfolio_that_it_saw(ada: ApiUser) -> 
     assert "the portfolio has changed" in refused
 
 
-def test_a_proposal_does_not_outlive_the_close_that_it_saw(api: RunningApi, ada: ApiUser) -> None:
+def test_proposal_is_stale_after_a_new_close(api: RunningApi, ada: ApiUser) -> None:
     proposal = ada.proposal(ada.portfolio()["id"])
     api.market.reveal_day()
     assert api.market.last in ada.get(f"/api/rebalance/{proposal['id']}").json()["stale"]
     assert "closes of" in expect_problem(ada.post(f"/api/rebalance/{proposal['id']}/accept"), 409)
 
 
-def test_nothing_to_do_cannot_be_accepted(ada: ApiUser) -> None:
+def test_proposal_without_orders_cannot_be_accepted(ada: ApiUser) -> None:
     portfolio = ada.portfolio(targets={}, cash="100")
     proposal = ada.proposal(portfolio["id"])
     assert (proposal["stage"], proposal["orders"]) == ("nothing_to_do", [])
@@ -255,7 +255,7 @@ def test_nothing_to_do_cannot_be_accepted(ada: ApiUser) -> None:
 
 
 @pytest.mark.parametrize("flow", ["2500.01", "-2500.01"])
-def test_a_planned_cash_flow_is_recorded_when_it_is_accepted(ada: ApiUser, flow: str) -> None:
+def test_planned_cash_flow_is_recorded_on_acceptance(ada: ApiUser, flow: str) -> None:
     portfolio = ada.portfolio(holdings={"C": "100"})["id"]
     proposal = ada.proposal(portfolio, cash_flow=flow)
     assert proposal["seen"]["planned"] == flow
@@ -270,7 +270,7 @@ def test_a_planned_cash_flow_is_recorded_when_it_is_accepted(ada: ApiUser, flow:
     assert [entry["proposal_id"] for entry in planned] == [proposal["id"]]
 
 
-def test_a_planned_cash_flow_is_money(ada: ApiUser) -> None:
+def test_planned_cash_flow_must_be_an_amount(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     for flow in ("0.001", "-0.005"):
         asked = ada.post("/api/rebalance/predict", {"portfolio_id": portfolio, "cash_flow": flow})
@@ -279,7 +279,7 @@ def test_a_planned_cash_flow_is_money(ada: ApiUser) -> None:
     expect_problem(ada.post("/api/rebalance/predict", too_much), 422)
 
 
-def test_on_paper_one_can_try_out_the_past(api: RunningApi, ada: ApiUser) -> None:
+def test_past_proposal_is_executed_on_paper(api: RunningApi, ada: ApiUser) -> None:
     first, then = api.market.day(60), api.market.day(30)
     portfolio = ada.portfolio(on=first)["id"]
     past = ada.proposal(portfolio, as_of=first)
@@ -296,7 +296,7 @@ def test_on_paper_one_can_try_out_the_past(api: RunningApi, ada: ApiUser) -> Non
     assert (performance["first"], len(performance["dates"])) == (first, 61)
 
 
-def test_a_deposit_is_invested_by_the_next_proposal_whatever_the_schedule(ada: ApiUser) -> None:
+def test_deposit_is_invested_regardless_of_the_schedule(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     first = ada.proposal(portfolio, policy="monthly")
     ada.post(f"/api/rebalance/{first['id']}/accept")
@@ -313,7 +313,7 @@ def test_a_deposit_is_invested_by_the_next_proposal_whatever_the_schedule(ada: A
     assert ada.get(f"/api/portfolios/{portfolio}").json()["uninvested"] == "0.00"
 
 
-def test_nobody_takes_out_more_than_there_is(ada: ApiUser) -> None:
+def test_withdrawal_above_cash_is_rejected(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     path = f"/api/portfolios/{portfolio}/cash-flows"
     expect_problem(ada.post(path, {"kind": "withdrawal", "amount": "10000.01"}), 409)
@@ -332,7 +332,7 @@ def test_nobody_takes_out_more_than_there_is(ada: ApiUser) -> None:
     )
 
 
-def test_a_policy_goes_no_further_from_the_targets_than_it_may(ada: ApiUser) -> None:
+def test_departure_from_targets_is_capped(ada: ApiUser) -> None:
     targets = {"A": 0.25, "B": 0.25, "C": 0.25, "F": 0.25}
     for most in (0.0, 0.1, 0.2):
         portfolio = ada.portfolio(
@@ -344,7 +344,7 @@ def test_a_policy_goes_no_further_from_the_targets_than_it_may(ada: ApiUser) -> 
         assert is_down <= most + 0.01, made
 
 
-def test_a_portfolio_is_revised_and_closed(ada: ApiUser) -> None:
+def test_portfolio_is_updated_and_closed(ada: ApiUser) -> None:
     opened = ada.post("/api/portfolios", {"name": "One", "targets": {"C": 1}, "cash": "5"})
     path = f"/api/portfolios/{opened.json()['id']}"
     assert opened.headers["location"] == path
@@ -363,7 +363,7 @@ def test_a_portfolio_is_revised_and_closed(ada: ApiUser) -> None:
     assert ada.get("/api/portfolios").json()["items"] == []
 
 
-def test_proposals_of_a_closed_portfolio_are_gone(ada: ApiUser) -> None:
+def test_proposals_of_closed_portfolio_are_not_found(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     proposal = ada.proposal(portfolio)["id"]
     ada.delete(f"/api/portfolios/{portfolio}")
@@ -372,12 +372,12 @@ def test_proposals_of_a_closed_portfolio_are_gone(ada: ApiUser) -> None:
     assert ada.get("/api/rebalance").json()["items"] == []
 
 
-def test_an_empty_portfolio_has_no_performance_yet(ada: ApiUser) -> None:
+def test_empty_portfolio_has_no_performance(ada: ApiUser) -> None:
     portfolio = ada.portfolio(cash="0")["id"]
     expect_problem(ada.get(f"/api/portfolios/{portfolio}/performance"), 422)
 
 
-def test_somebody_registers_once(api: RunningApi, ada: ApiUser) -> None:
+def test_email_is_registered_once(api: RunningApi, ada: ApiUser) -> None:
     again = api.client.post(
         "/api/users/register", json={"email": "Ada@example.ORG", "password": "another sentence"}
     )
@@ -389,5 +389,5 @@ def test_somebody_registers_once(api: RunningApi, ada: ApiUser) -> None:
         expect_problem(refused, 422, "email" if email == "nonsense" else "password")
 
 
-def test_ids_follow_from_nothing_but_what_is_asked(api: RunningApi, ada: ApiUser) -> None:
+def test_ids_of_jobs_do_not_collide(api: RunningApi, ada: ApiUser) -> None:
     assert UUID(ada.portfolio()["id"]).version == 5  # the test's own: no id is made elsewhere

@@ -1,4 +1,4 @@
-"""Whether it runs, whether it could serve, and what it says when it cannot."""
+"""Liveness, readiness, and errors while a dependency is down."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from tests.entrypoints.http.conftest import HISTORY, ApiUser, RunningApi, expect
 from tests.servers import Mongo, Valkey, running
 
 
-def test_it_runs(api: RunningApi) -> None:
+def test_process_is_live(api: RunningApi) -> None:
     assert api.client.get("/health/live").json() == {"status": "ok"}
 
 
 def ready(client: TestClient[Litestar], status: int = 200) -> dict[str, Any]:
-    """What is said once it is of some status, which takes a second at most."""
+    """Wait until readiness has a status; return the body."""
     latest = time.monotonic() + 20
     while True:
         answer = client.get("/health/ready")
@@ -46,7 +46,7 @@ def ready(client: TestClient[Litestar], status: int = 200) -> dict[str, Any]:
         time.sleep(0.05)
 
 
-def test_it_is_ready_when_all_parts_are(api: RunningApi) -> None:
+def test_readiness_follows_its_dependencies(api: RunningApi) -> None:
     fine = {"status": "ok", "parts": {"store": "ok", "prices": "ok"}}
     assert ready(api.client) == fine
     api.work.is_down = True
@@ -59,81 +59,89 @@ def test_it_is_ready_when_all_parts_are(api: RunningApi) -> None:
     assert ready(api.client, 503)["parts"]["prices"] == "the exchange is on fire"
 
 
-class Asked:
-    """Tells how we are once it may, and counts how often it is asked, and how often at once."""
+class FakeCheck:
+    """A check that waits until it is released; it counts its calls and those at the same time."""
 
     def __init__(self) -> None:
-        self.may = threading.Event()
-        self.count = self.in_parallel = self.most = 0
-        self.bug = False
+        self.started, self.released = threading.Event(), threading.Event()
+        self.count = self.running = self.most = 0
+        self.fails = False
 
     def __call__(self) -> Health:
         self.count += 1
-        self.in_parallel += 1
-        self.most = max(self.most, self.in_parallel)
-        assert self.may.wait(20)
-        self.in_parallel -= 1
-        if self.bug:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.started.set()
+        assert self.released.wait(30)
+        self.running -= 1
+        if self.fails:
             raise ZeroDivisionError
-        return Health(State.OK, {"times": str(self.count)})
+        return Health(State.OK, {"checks": str(self.count)})
+
+    def block(self) -> None:
+        self.started.clear()
+        self.released.clear()
+
+    async def until_started(self) -> None:
+        assert await asyncio.to_thread(self.started.wait, 30)
 
 
-def test_one_asks_for_all_and_once_in_a_second() -> None:
+def test_concurrent_readiness_requests_share_one_check() -> None:
     async def scenario() -> None:
-        asked, clock = Asked(), Clock()
-        readiness = Readiness(asked, clock=clock)
+        check, clock = FakeCheck(), Clock()
+        readiness = Readiness(check, clock=clock)
 
-        async def times() -> str:
-            return (await readiness()).parts["times"]
+        async def checks() -> str:
+            return (await readiness()).parts["checks"]
 
         async def flood() -> set[str]:
-            return set(await asyncio.gather(*(times() for _ in range(300))))
+            return set(await asyncio.gather(*(checks() for _ in range(300))))
 
-        first = asyncio.create_task(flood())  # nothing is known yet: all wait
-        await asyncio.sleep(0.1)
-        asked.may.set()
+        first = asyncio.create_task(flood())  # there is no result yet: all wait
+        await check.until_started()
+        check.released.set()
         assert await first == {"1"}
-        asked.may.clear()
-        assert await flood() == {"1"}  # for a second it serves
+        check.block()
+        assert await flood() == {"1"}  # the result is valid for a second
         clock.now += 1.0
-        asking = asyncio.create_task(times())
-        await asyncio.sleep(0)
-        assert await flood() == {"1"}  # one asks, and others need not wait for it
-        asked.may.set()
-        assert await asking == "2"
+        checking = asyncio.create_task(checks())
+        await check.until_started()
+        assert await flood() == {"1"}  # others do not wait for the new check
+        check.released.set()
+        assert await checking == "2"
         assert await flood() == {"2"}
-        asked.may.clear()
+        check.block()
         clock.now += 60.0
-        again = asyncio.create_task(flood())  # what is a minute old is no answer
-        await asyncio.sleep(0.1)
-        asked.may.set()
+        again = asyncio.create_task(flood())  # a result a minute old is too old: all wait
+        await check.until_started()
+        check.released.set()
         assert await again == {"3"}
-        assert (asked.count, asked.most) == (3, 1)
+        assert (check.count, check.most) == (3, 1)
 
     asyncio.run(scenario())
 
 
-def test_whoever_asks_and_goes_away_keeps_nobody_waiting() -> None:
+def test_disconnected_client_does_not_stop_the_check() -> None:
     async def scenario() -> None:
-        asked, clock = Asked(), Clock()
-        readiness = Readiness(asked, clock=clock)
+        check, clock = FakeCheck(), Clock()
+        readiness = Readiness(check, clock=clock)
         first = asyncio.create_task(readiness())
         second = asyncio.create_task(readiness())
-        await asyncio.sleep(0.1)
+        await check.until_started()
         first.cancel()
-        asked.may.set()
-        assert (await second).parts["times"] == "1"
+        check.released.set()
+        assert (await second).parts["checks"] == "1"
         clock.now += 1.0
-        asked.bug = True
+        check.fails = True
         with pytest.raises(ZeroDivisionError):
             await readiness()
-        asked.bug = False
-        assert (await readiness()).parts["times"] == "3"
+        check.fails = False
+        assert (await readiness()).parts["checks"] == "3"
 
     asyncio.run(scenario())
 
 
-def test_while_mongo_is_away_known_prices_serve_on_and_it_is_said(tmp_path: Path) -> None:
+def test_known_prices_are_used_while_mongo_is_down(tmp_path: Path) -> None:
     with running(Mongo) as server, ExitStack() as at_the_end:
         settings = Settings(
             database_url=f"sqlite:///{tmp_path / 'x.db'}", mongo_url=f"{server.url}health"
@@ -151,8 +159,8 @@ def test_while_mongo_is_away_known_prices_serve_on_and_it_is_said(tmp_path: Path
         assert knows.get(CheckHealth)() == Health(State.OK, fine)
         server.kill()
         time.sleep(CHECK_INTERVAL)  # for which it is taken to be there
-        said = knows.get(CheckHealth)()
-        assert said == Health(
+        health = knows.get(CheckHealth)()
+        assert health == Health(
             State.DEGRADED,
             {
                 "store": "ok",
@@ -161,9 +169,9 @@ def test_while_mongo_is_away_known_prices_serve_on_and_it_is_said(tmp_path: Path
             },
         )
         assert knows.get(PriceSource).closes().digest == HISTORY.digest
-        said = knows_nothing.get(CheckHealth)()
-        assert said.state is State.UNAVAILABLE
-        assert said.parts["prices"] == "MongoDB does not answer"
+        health = knows_nothing.get(CheckHealth)()
+        assert health.state is State.UNAVAILABLE
+        assert health.parts["prices"] == "MongoDB does not answer"
         server.start()
         latest = time.monotonic() + 20
         while {one.get(CheckHealth)().state for one in (knows, knows_nothing)} != {State.OK}:
@@ -172,7 +180,7 @@ def test_while_mongo_is_away_known_prices_serve_on_and_it_is_said(tmp_path: Path
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_without_redis_it_goes_on_and_says_how(start_api: Callable[..., RunningApi]) -> None:
+def test_server_continues_without_redis(start_api: Callable[..., RunningApi]) -> None:
     with running(Valkey) as server:
         wanted = {"rate_limit": 50, "login_limit": 10, "redis_url": server.url}
         api = start_api(settings=Settings(**wanted))
@@ -180,11 +188,11 @@ def test_without_redis_it_goes_on_and_says_how(start_api: Callable[..., RunningA
 
         def becomes(how: str, status: int = 200) -> dict[str, str]:
             latest = time.monotonic() + 20
-            while (told := client.get("/health/ready")).json()["status"] != how:
+            while (response := client.get("/health/ready")).json()["status"] != how:
                 assert time.monotonic() < latest
                 time.sleep(0.05)
-            assert told.status_code == status
-            parts: dict[str, str] = told.json()["parts"]
+            assert response.status_code == status
+            parts: dict[str, str] = response.json()["parts"]
             return parts
 
         names = ["store", "prices", "cache", "limits", "queue"]
@@ -194,7 +202,7 @@ def test_without_redis_it_goes_on_and_says_how(start_api: Callable[..., RunningA
         assert left < 49
 
         server.kill()
-        # Counts begin anew, in this process; logging in and out goes on.
+        # This process counts from zero again; logging in and out still works.
         there = ada.get("/api/users/profile")
         assert (there.status_code, there.headers["ratelimit-remaining"]) == (200, "49")
         again = api.log_in()
@@ -222,7 +230,7 @@ def test_without_redis_it_goes_on_and_says_how(start_api: Callable[..., RunningA
         expect_problem(ada.get("/api/users/profile"), 401)
 
 
-def test_what_is_away_is_said(api: RunningApi, ada: ApiUser) -> None:
+def test_unavailable_dependency_is_named(api: RunningApi, ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     api.market.is_down = True
     for answer in (

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: listed, watched, stopped and tried again."""
+"""Jobs over HTTP: listed, watched, cancelled and retried."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def waiting(start_api: Callable[..., RunningApi], runner: HoldingRunner) -> Runn
 
 
 def events(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """What a stream of events has told, comments left out."""
-    told = []
+    """Return the events of a stream, without comments."""
+    events_received = []
     for block in text.replace("\r\n", "\n").strip().split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if line[0] != ":")
         if fields:
-            told.append((fields["event"], json.loads(fields["data"])))
-    return told
+            events_received.append((fields["event"], json.loads(fields["data"])))
+    return events_received
 
 
-def test_a_job_can_be_read(api: RunningApi, ada: ApiUser) -> None:
+def test_job_is_read(api: RunningApi, ada: ApiUser) -> None:
     made = start_backtest(ada)
     done = finished_job(ada, f"/api/jobs/{made['id']}")
     assert (done["kind"], done["state"], done["attempts"]) == ("backtest", "succeeded", 1)
@@ -60,7 +60,7 @@ def test_a_job_can_be_read(api: RunningApi, ada: ApiUser) -> None:
     assert {name: done[name] for name in status} == status
 
 
-def test_jobs_come_page_by_page(waiting: RunningApi) -> None:
+def test_jobs_are_listed_in_pages(waiting: RunningApi) -> None:
     ada, eve = waiting.register(), waiting.register("eve@example.org")
     start_backtest(eve)
     made = []
@@ -79,7 +79,7 @@ def test_jobs_come_page_by_page(waiting: RunningApi) -> None:
     expect_problem(ada.get("/api/jobs", params={"state": "asleep"}), 400)
 
 
-def test_a_job_can_be_cancelled_and_tried_again(waiting: RunningApi, runner: HoldingRunner) -> None:
+def test_job_is_cancelled_and_retried(waiting: RunningApi, runner: HoldingRunner) -> None:
     ada = waiting.register()
     made = start_backtest(ada)
     path = f"/api/jobs/{made['id']}"

@@ -1,4 +1,4 @@
-"""Lists come in pages: all of it, in order, nothing twice."""
+"""Pages of a list hold each item once, in order."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tests.entrypoints.http.conftest import UNKNOWN_ID, ApiUser, RunningApi, exp
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 200])
-def test_portfolios_the_oldest_first(api: RunningApi, ada: ApiUser, limit: int) -> None:
+def test_portfolios_are_listed_oldest_first(api: RunningApi, ada: ApiUser, limit: int) -> None:
     ids = []
     for number in range(7):
         if number % 2:
-            api.time.advance(seconds=1)  # the others are of the same moment
+            api.time.advance(seconds=1)  # the others have the same time
         ids.append(ada.portfolio(name=str(number))["id"])
     pages = ada.pages("/api/portfolios", "after", limit)
     found = [one for page in pages for one in page]
@@ -23,7 +23,7 @@ def test_portfolios_the_oldest_first(api: RunningApi, ada: ApiUser, limit: int) 
 
 
 @pytest.mark.parametrize("limit", [1, 3, 200])
-def test_proposals_the_latest_first(api: RunningApi, ada: ApiUser, limit: int) -> None:
+def test_proposals_are_listed_latest_first(api: RunningApi, ada: ApiUser, limit: int) -> None:
     mine, other = ada.portfolio()["id"], ada.portfolio()["id"]
     for number in range(8):
         if number % 3 == 0:
@@ -42,9 +42,11 @@ def test_proposals_the_latest_first(api: RunningApi, ada: ApiUser, limit: int) -
 
 
 @pytest.mark.parametrize("limit", [1, 4, 200])
-def test_transactions_the_latest_written_first(api: RunningApi, ada: ApiUser, limit: int) -> None:
+def test_transactions_are_listed_latest_recorded_first(
+    api: RunningApi, ada: ApiUser, limit: int
+) -> None:
     path = f"/api/portfolios/{ada.portfolio(on=api.market.day(9))['id']}"
-    for number in range(9):  # what counts later is written first
+    for number in range(9):  # a later market day is recorded first
         deposit = {"kind": "deposit", "amount": f"{number + 1}", "on": api.market.day(number)}
         assert ada.post(f"{path}/cash-flows", deposit).status_code == 201
     pages = ada.pages(f"{path}/transactions", "before", limit)
@@ -53,7 +55,7 @@ def test_transactions_the_latest_written_first(api: RunningApi, ada: ApiUser, li
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_assets_by_symbol(api: RunningApi, ada: ApiUser) -> None:
+def test_assets_are_listed_by_symbol(api: RunningApi, ada: ApiUser) -> None:
     for limit in (1, 4, 200):
         found = [
             one["symbol"]
@@ -66,7 +68,7 @@ def test_assets_by_symbol(api: RunningApi, ada: ApiUser) -> None:
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_closes(api: RunningApi, ada: ApiUser) -> None:
+def test_closes_of_an_asset(api: RunningApi, ada: ApiUser) -> None:
     answer = ada.get("/api/market/data/C", params={"start": api.market.day(4)}).json()
     assert [one["date"] for one in answer["closes"]] == [
         api.market.day(n) for n in range(4, -1, -1)
@@ -83,7 +85,7 @@ def test_closes(api: RunningApi, ada: ApiUser) -> None:
     assert is_down.headers["retry-after"] == "5"
 
 
-def test_a_cursor_of_nothing_leads_nowhere(ada: ApiUser) -> None:
+def test_unknown_cursor_gives_an_empty_page(ada: ApiUser) -> None:
     portfolio = ada.portfolio()["id"]
     ada.proposal(portfolio)
     for path, cursor in (
@@ -118,13 +120,13 @@ def test_a_cursor_of_nothing_leads_nowhere(ada: ApiUser) -> None:
         ("limit=5&%F0%9F%92%A9=1", "\N{PILE OF POO}"),
     ],
 )
-def test_a_mistake_in_a_query_is_named(ada: ApiUser, query: str, field: str) -> None:
+def test_invalid_query_parameter_is_named(ada: ApiUser, query: str, field: str) -> None:
     expect_problem(ada.get(f"/api/portfolios?{query}"), 400, field)
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_a_typo_is_told_what_there_is(ada: ApiUser) -> None:
-    told = expect_problem(ada.get("/api/rebalance?portfolio=1"), 400, "portfolio")
-    assert told.endswith("use before, limit, portfolio_id")
+def test_unknown_query_parameter_error_lists_known_ones(ada: ApiUser) -> None:
+    body = expect_problem(ada.get("/api/rebalance?portfolio=1"), 400, "portfolio")
+    assert body.endswith("use before, limit, portfolio_id")
     assert expect_problem(ada.get("/api/users/profile?x=1"), 400, "x").endswith("remove it")
     assert ada.get("/api/users/profile?").status_code == 200

@@ -1,4 +1,4 @@
-"""The market's regime over HTTP: for everybody, and never from the future."""
+"""The market regime over HTTP: public, and without data of the future."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 PATH = "/api/market/regime"
 
 
-class Broken:
+class BrokenRegimes:
     def model(self) -> None:
         raise Unavailable("the shipped regimes are damaged, install rebalancer again")
 
 
-def test_it_needs_no_token_and_tells_the_last_close(api: RunningApi) -> None:
+def test_regime_is_public_and_uses_the_last_close(api: RunningApi) -> None:
     answer = checked(api.client.get(PATH))
     assert answer.status_code == 200, answer.text
-    told = answer.json()
+    regime = answer.json()
     expected = DescribeRegime(api.market, StoredRegimes())()
-    assert told["as_of"] == api.market.last
-    assert told["symbols"] == list("ABCDEFGHIJ")
-    assert told["probabilities"] == expected.probabilities
-    assert list(told["probabilities"]) == ["calm", "normal", "stressed"]
-    assert (told["regime"], told["since"]) == (expected.regime, str(expected.since))
-    assert told["sentence"] == expected.sentence
-    assert len(told["weeks"]) == len(expected.weeks)
-    assert told["weeks"][-1]["last"] == api.market.last
-    assert told["weeks"][-1]["regime"] == told["regime"]
+    assert regime["as_of"] == api.market.last
+    assert regime["symbols"] == list("ABCDEFGHIJ")
+    assert regime["probabilities"] == expected.probabilities
+    assert list(regime["probabilities"]) == ["calm", "normal", "stressed"]
+    assert (regime["regime"], regime["since"]) == (expected.regime, str(expected.since))
+    assert regime["sentence"] == expected.sentence
+    assert len(regime["weeks"]) == len(expected.weeks)
+    assert regime["weeks"][-1]["last"] == api.market.last
+    assert regime["weeks"][-1]["regime"] == regime["regime"]
 
 
-def test_a_mix_and_a_day_can_be_chosen(api: RunningApi, ada: ApiUser) -> None:
+def test_regime_of_chosen_assets_and_day(api: RunningApi, ada: ApiUser) -> None:
     asked = {"symbols": "C,F", "as_of": api.market.day(40)}
-    told = ada.get(PATH, params=asked).json()
-    assert told["symbols"] == ["C", "F"] and told["as_of"] == api.market.day(40)
+    regime = ada.get(PATH, params=asked).json()
+    assert regime["symbols"] == ["C", "F"] and regime["as_of"] == api.market.day(40)
     api.market.reveal_day()
-    assert ada.get(PATH, params=asked).json() == told
+    assert ada.get(PATH, params=asked).json() == regime
     assert ada.get(PATH).json()["as_of"] == api.market.last
 
 
-def test_mistakes(api: RunningApi, ada: ApiUser) -> None:
+def test_invalid_regime_requests_are_rejected(api: RunningApi, ada: ApiUser) -> None:
     assert "NIL" in expect_problem(ada.get(PATH, params={"symbols": "C,NIL"}), 422)
     assert "each once" in expect_problem(ada.get(PATH, params={"symbols": "C,C"}), 422)
     assert "at least one" in expect_problem(ada.get(PATH, params={"symbols": ","}), 422)
@@ -68,7 +68,7 @@ def test_mistakes(api: RunningApi, ada: ApiUser) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{}"])
-def test_a_damaged_model_is_named(start_api, tmp_path: Path, content: str | None) -> None:
+def test_damaged_regime_model_is_named(start_api, tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "regimes.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
@@ -76,6 +76,6 @@ def test_a_damaged_model_is_named(start_api, tmp_path: Path, content: str | None
     assert "regimes.json" in expect_problem(with_file.client.get(PATH), 422, "regimes")
 
 
-def test_what_is_shipped_damaged_is_away(start_api) -> None:
-    failure = start_api(provide_values({Regimes: Broken()}))
+def test_damaged_shipped_model_is_unavailable(start_api) -> None:
+    failure = start_api(provide_values({Regimes: BrokenRegimes()}))
     assert "install" in expect_problem(failure.client.get(PATH), 503)

@@ -1,4 +1,4 @@
-"""The API's description: complete, true and readable without a network."""
+"""The OpenAPI document is complete, valid and readable without a network."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
             yield method.upper(), path, operation
 
 
-def test_every_route_is_in_it(document: dict[str, Any]) -> None:
+def test_each_route_is_documented(document: dict[str, Any]) -> None:
     described = {(method, path) for method, path, _ in operations(document)}
     assert described == {
         (method, re.sub(r":\w+}", "}", path).rstrip("/")) for method, path, _ in ALL
     }
 
 
-def test_every_operation_is_explained(document: dict[str, Any]) -> None:
+def test_each_operation_is_documented(document: dict[str, Any]) -> None:
     known = {tag["name"] for tag in document["tags"]}
     ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(ids)) == len(ids)
@@ -66,7 +66,7 @@ def test_every_body_has_an_example(document: dict[str, Any]) -> None:
 
 
 def test_examples_are_accepted(api: RunningApi, document: dict[str, Any]) -> None:
-    """Apart from ids and tokens, which are somebody else's, and from symbols of the real market."""
+    """Examples are well-formed; their ids, tokens and symbols do not exist here."""
     ada = api.register()
     for method, path, operation in operations(document):
         if "requestBody" not in operation:
@@ -80,14 +80,14 @@ def test_examples_are_accepted(api: RunningApi, document: dict[str, Any]) -> Non
             assert answer.status_code < 500
 
 
-def test_references_lead_somewhere(document: dict[str, Any]) -> None:
+def test_references_are_resolvable(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for reference in re.findall(r"'\$ref': '([^']*)'", str(document)):
         assert reference.removeprefix("#/components/schemas/") in schemas
     assert not any("rebalancer." in name for name in schemas)
 
 
-def test_the_page_loads_nothing_from_elsewhere(api: RunningApi) -> None:
+def test_page_loads_nothing_from_other_servers(api: RunningApi) -> None:
     page = api.client.get("/docs")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
@@ -100,7 +100,7 @@ def test_the_page_loads_nothing_from_elsewhere(api: RunningApi) -> None:
     assert "cdn" not in page.text
 
 
-def test_the_description_is_the_same_each_time(api: RunningApi) -> None:
+def test_document_is_stable(api: RunningApi) -> None:
     first, second = (api.client.get("/docs/openapi.json").content for _ in range(2))
     assert first == second
     api.client.get("/docs")

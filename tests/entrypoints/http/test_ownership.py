@@ -1,4 +1,4 @@
-"""Someone else's things do not exist, and strangers get nowhere."""
+"""Resources of other users are not found, and requests without a token are rejected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PUBLIC = {
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
 }
-"""What needs no token. A new route that is not here must refuse strangers."""
+"""Routes without a token. Every other route must reject requests without one."""
 
 DOCS = ("/docs",)
 
@@ -85,14 +85,14 @@ def named(routes: list[Any]) -> list[str]:
     return [f"{method} {path}" for method, path, _ in routes]
 
 
-def test_the_public_routes_are_those_that_we_know() -> None:
+def test_public_routes_are_the_known_ones() -> None:
     assert {(method, path) for method, path, _ in ALL} >= PUBLIC
     assert len(PRIVATE) > 15
 
 
 @pytest.mark.parametrize(("method", "path", "handler"), PRIVATE, ids=named(PRIVATE))
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_strangers_are_refused(
+def test_requests_without_token_are_rejected(
     api: RunningApi, method: str, path: str, handler: HTTPRouteHandler
 ) -> None:
     body = BODIES.get(handler.handler_name)
@@ -111,7 +111,7 @@ def test_public_routes_need_no_token(api: RunningApi) -> None:
         assert answer.status_code in (200, 400), (path, answer.text)
 
 
-def belongings(api: RunningApi, person: ApiUser) -> dict[str, str]:
+def create_resources(api: RunningApi, person: ApiUser) -> dict[str, str]:
     portfolio = person.portfolio()["id"]
     job = person.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"})
     assert job.status_code == 202, job.text
@@ -124,8 +124,8 @@ def belongings(api: RunningApi, person: ApiUser) -> dict[str, str]:
     }
 
 
-def everything(person: ApiUser, things: dict[str, str]) -> list[Any]:
-    """All that somebody has, as they see it."""
+def resources_of(person: ApiUser, things: dict[str, str]) -> list[Any]:
+    """Return all resources of a user."""
     portfolio = f"/api/portfolios/{things['portfolio_id']}"
     return [
         person.get("/api/portfolios").json(),
@@ -136,22 +136,22 @@ def everything(person: ApiUser, things: dict[str, str]) -> list[Any]:
     ]
 
 
-def test_what_is_somebody_elses_does_not_exist(api: RunningApi) -> None:
+def test_resources_of_other_users_are_not_found(api: RunningApi) -> None:
     ada, eve = api.register(), api.register("eve@example.org")
-    hers = belongings(api, ada)
-    before = everything(ada, hers)
-    nothing = dict.fromkeys(hers, str(UNKNOWN_ID))
+    her_ids = create_resources(api, ada)
+    before = resources_of(ada, her_ids)
+    nothing = dict.fromkeys(her_ids, str(UNKNOWN_ID))
     for method, path, handler in OWNED:
         body = BODIES.get(handler.handler_name)
         headers = {"If-Match": '"1"'} if method in ("PUT", "DELETE") else {}
-        there = eve.ask(method, plain(path, **hers), json=body, headers=headers)
+        there = eve.ask(method, plain(path, **her_ids), json=body, headers=headers)
         nowhere = eve.ask(method, plain(path, **nothing), json=body, headers=headers)
         assert (there.status_code, nowhere.status_code) == (404, 404), (path, there.text)
-        assert without_ids(there.text, hers) == without_ids(nowhere.text, nothing), path
+        assert without_ids(there.text, her_ids) == without_ids(nowhere.text, nothing), path
         assert without_ids(str(sorted(there.headers.items())), {}) == without_ids(
             str(sorted(nowhere.headers.items())), {}
         )
-    assert everything(ada, hers) == before
+    assert resources_of(ada, her_ids) == before
 
 
 def without_ids(text: str, ids: dict[str, str]) -> str:
@@ -160,34 +160,34 @@ def without_ids(text: str, ids: dict[str, str]) -> str:
     return text
 
 
-def test_ids_in_bodies_and_queries_are_ones_own(api: RunningApi) -> None:
+def test_ids_of_other_users_in_bodies_and_queries_are_not_found(api: RunningApi) -> None:
     ada, eve = api.register(), api.register("eve@example.org")
-    hers, mine = belongings(api, ada), belongings(api, eve)
-    for theirs in (hers["portfolio_id"], str(UNKNOWN_ID)):
-        expect_problem(eve.post("/api/rebalance/predict", {"portfolio_id": theirs}), 404)
-        expect_problem(eve.get("/api/rebalance", params={"portfolio_id": theirs}), 404)
+    her_ids, my_ids = create_resources(api, ada), create_resources(api, eve)
+    for other_id in (her_ids["portfolio_id"], str(UNKNOWN_ID)):
+        expect_problem(eve.post("/api/rebalance/predict", {"portfolio_id": other_id}), 404)
+        expect_problem(eve.get("/api/rebalance", params={"portfolio_id": other_id}), 404)
     trades = BODIES["record_trades"]
-    for theirs in (hers["proposal_id"], str(UNKNOWN_ID)):
+    for other_id in (her_ids["proposal_id"], str(UNKNOWN_ID)):
         answer = eve.post(
-            f"/api/portfolios/{mine['portfolio_id']}/transactions",
-            trades | {"proposal_id": theirs},
+            f"/api/portfolios/{my_ids['portfolio_id']}/transactions",
+            trades | {"proposal_id": other_id},
         )
         expect_problem(answer, 404)
         for path, cursor in (
             ("/api/rebalance", "before"),
             ("/api/jobs", "before"),
             ("/api/portfolios", "after"),
-            (f"/api/portfolios/{mine['portfolio_id']}/transactions", "before"),
+            (f"/api/portfolios/{my_ids['portfolio_id']}/transactions", "before"),
         ):
-            page = eve.get(path, params={cursor: theirs}).json()
+            page = eve.get(path, params={cursor: other_id}).json()
             assert page == {"items": [], "next": None}
-    opened = eve.get(f"/api/portfolios/{mine['portfolio_id']}").json()
-    assert opened["version"] == 1  # nothing was booked
+    opened = eve.get(f"/api/portfolios/{my_ids['portfolio_id']}").json()
+    assert opened["version"] == 1  # no trade was recorded
     lists = json.dumps([eve.get(path).json() for path in LISTS])
-    assert not any(id in lists for id in hers.values())
+    assert not any(id in lists for id in her_ids.values())
 
 
-def test_idempotency_keys_of_others_are_ones_own_business(api: RunningApi) -> None:
+def test_idempotency_keys_belong_to_one_user(api: RunningApi) -> None:
     deposit, key = {"kind": "deposit", "amount": "5"}, {"Idempotency-Key": "monday"}
     for email in ("ada@example.org", "eve@example.org"):
         person = api.register(email)

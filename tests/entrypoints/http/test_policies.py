@@ -35,7 +35,7 @@ def test_learned_policies_are_listed(taught: RunningApi) -> None:
     assert "no learned policy has passed the promotion gate" in listed[-1]["summary"]
 
 
-def test_the_card_of_a_learned_policy(taught: RunningApi) -> None:
+def test_card_of_a_learned_policy(taught: RunningApi) -> None:
     card = taught.client.get("/api/policies/ppo").json()
     assert card == taught.client.get("/api/policies/ppo@2").json() | {
         "name": "ppo",
@@ -54,12 +54,12 @@ def test_the_card_of_a_learned_policy(taught: RunningApi) -> None:
     assert not learning["promoted"]
 
 
-def test_the_card_of_a_rule_and_of_nobody(taught: RunningApi) -> None:
+def test_card_of_a_rule_and_of_an_unknown_policy(taught: RunningApi) -> None:
     card = taught.client.get("/api/policies/trend").json()
     assert (card["lookback"], card["learning"], card["kind"]) == (200, None, "rule")
     assert card["parameters"] == {"window": 200, "band": 0.02}
-    answer = taught.client.get("/api/policies/nobody")
-    assert "there is no policy nobody; there are" in answer.json()["detail"]
+    answer = taught.client.get("/api/policies/nil")
+    assert "nil" in answer.json()["detail"]
     expect_problem(answer, 404)
 
 

@@ -1,4 +1,4 @@
-"""How often somebody may ask, and what they are told."""
+"""Rate limits and the headers that state them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.entrypoints.http.conftest import (
 
 
 class Seconds:
-    """A clock of limits that somebody moves."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -43,13 +43,13 @@ def seconds() -> Seconds:
 
 @pytest.fixture
 def store() -> str:
-    """One is as good as another."""
+    """Use memory: the store does not matter here."""
     return "memory"
 
 
 @pytest.fixture
 def limited(start_api: Callable[..., RunningApi], seconds: Seconds) -> Callable[..., RunningApi]:
-    """The application with limits as a test sets them; all else is as many as they like."""
+    """Start the application with the limits of a test, and no others."""
 
     def start(**settings: int) -> RunningApi:
         limits = provide_values({RateLimits: MemoryRateLimits(clock=seconds)})
@@ -59,8 +59,8 @@ def limited(start_api: Callable[..., RunningApi], seconds: Seconds) -> Callable[
     return start
 
 
-def told(answer: httpx.Response) -> dict[str, str]:
-    """What an answer says of the limits."""
+def limit_headers(answer: httpx.Response) -> dict[str, str]:
+    """Return the rate limit headers of a response."""
     return {
         name.removeprefix("ratelimit-"): value
         for name, value in answer.headers.items()
@@ -68,7 +68,7 @@ def told(answer: httpx.Response) -> dict[str, str]:
     }
 
 
-def test_every_answer_says_what_is_left(
+def test_each_response_states_the_remaining_requests(
     limited: Callable[..., RunningApi], seconds: Seconds
 ) -> None:
     client = limited(rate_limit=5).client
@@ -82,7 +82,7 @@ def test_every_answer_says_what_is_left(
         ]
     ):
         answer = client.request(method, path)
-        assert told(answer) == {
+        assert limit_headers(answer) == {
             "limit": "5",
             "remaining": str(4 - left),
             "reset": "60",
@@ -91,17 +91,17 @@ def test_every_answer_says_what_is_left(
     seconds.now += 20.5
     for path in ("/api/risk/questionnaire", "/no/such/path", "/docs", "//api/users/profile"):
         refused = checked(client.get(path))
-        said = expect_problem(refused, 429)
-        assert said == "more than 5 requests within a minute; try again in 40 seconds"
+        detail = expect_problem(refused, 429)
+        assert detail == "more than 5 requests within a minute; try again in 40 seconds"
         assert refused.json()["title"] == "Too many requests"
         assert refused.headers["retry-after"] == "40"
-        assert told(refused)["remaining"] == "0"
-        assert told(refused)["reset"] == "40"
+        assert limit_headers(refused)["remaining"] == "0"
+        assert limit_headers(refused)["reset"] == "40"
     seconds.now += 39.5
     assert client.get("/api/risk/questionnaire").status_code == 200
 
 
-def test_a_refusal_to_look_at_heads_has_no_body(limited: Callable[..., RunningApi]) -> None:
+def test_rejected_head_request_has_no_body(limited: Callable[..., RunningApi]) -> None:
     client = limited(rate_limit=1).client
     client.head("/docs")
     refused = client.head("/docs")
@@ -109,33 +109,33 @@ def test_a_refusal_to_look_at_heads_has_no_body(limited: Callable[..., RunningAp
     assert int(refused.headers["content-length"]) > 0
 
 
-def test_without_limits_nothing_is_said_of_them(limited: Callable[..., RunningApi]) -> None:
+def test_responses_without_limits_have_no_limit_headers(limited: Callable[..., RunningApi]) -> None:
     client = limited().client
     for _ in range(30):
         answer = client.post("/api/users/login", json={"email": "a@b.org", "password": "x"})
         assert answer.status_code == 401
-        assert told(answer) == {}
+        assert limit_headers(answer) == {}
 
 
-def test_users_count_apart_from_where_they_are(limited: Callable[..., RunningApi]) -> None:
+def test_users_and_addresses_are_counted_separately(limited: Callable[..., RunningApi]) -> None:
     api = limited(rate_limit=50)
     ada, bob = api.register(), api.register("bob@example.org")
-    used = 4  # to register and to log in, which nobody is yet
+    used = 4  # two registrations and two logins, counted by address
 
     def left(**headers: str) -> str:
-        return told(api.client.get("/api/users/profile", headers=headers))["remaining"]
+        return limit_headers(api.client.get("/api/users/profile", headers=headers))["remaining"]
 
-    assert told(ada.get("/api/users/profile"))["remaining"] == str(49 - used)
+    assert limit_headers(ada.get("/api/users/profile"))["remaining"] == str(49 - used)
     for _ in range(3):
         ada.get("/api/users/profile")
-    assert told(bob.get("/api/users/profile"))["remaining"] == str(49 - used - 4)
-    # Whoever shows what is no token, or one that has ended, is nobody but an address.
+    assert limit_headers(bob.get("/api/users/profile"))["remaining"] == str(49 - used - 4)
+    # An invalid or expired token counts against the address only.
     assert left(Authorization="Bearer nonsense") == str(49 - used - 5)
     api.time.advance(minutes=15)
     assert left(**ada.headers) == str(49 - used - 6)
 
 
-def test_a_user_is_limited_wherever_they_ask_from(limited: Callable[..., RunningApi]) -> None:
+def test_user_is_limited_across_addresses(limited: Callable[..., RunningApi]) -> None:
     api = limited(rate_limit=6, trusted_proxies=1)
 
     def ask(who: ApiUser, place: str) -> int:
@@ -163,12 +163,12 @@ def test_a_user_is_limited_wherever_they_ask_from(limited: Callable[..., Running
         "Bearer " + "x" * 4000,
     ],
 )
-def test_whatever_somebody_shows_is_counted_and_answered(
+def test_requests_with_any_authorization_header_are_counted(
     limited: Callable[..., RunningApi], header: str
 ) -> None:
     client = limited(rate_limit=9).client
     headers = [(b"authorization", header.encode("latin-1"))]
-    said = []
+    detail = []
     for path, status in (
         ("/api/users/profile", 401),
         ("/api/portfolios", 401),
@@ -179,8 +179,8 @@ def test_whatever_somebody_shows_is_counted_and_answered(
     ):
         answer = checked(client.get(path, headers=headers))
         assert answer.status_code == status, (path, answer.text)
-        said.append(told(answer)["remaining"])
-    assert said == ["8", "7", "6", "5", "4", "89"]
+        detail.append(limit_headers(answer)["remaining"])
+    assert detail == ["8", "7", "6", "5", "4", "89"]
 
 
 @pytest.mark.parametrize(
@@ -191,41 +191,41 @@ def test_whatever_somebody_shows_is_counted_and_answered(
         ("login", {"no": "sense"}, 400),
     ],
 )
-def test_few_may_try_to_get_in(
+def test_login_attempts_are_limited(
     limited: Callable[..., RunningApi], seconds: Seconds, path: str, body: Any, status: int
 ) -> None:
     client = limited(login_limit=3, rate_limit=100).client
     answers = [checked(client.post(f"/api/users/{path}", json=body)) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [status] * 3 + [429] * 2
-    assert [told(answer)["remaining"] for answer in answers] == ["2", "1", "0", "0", "0"]
-    assert {told(answer)["limit"] for answer in answers} == {"3"}
+    assert [limit_headers(answer)["remaining"] for answer in answers] == ["2", "1", "0", "0", "0"]
+    assert {limit_headers(answer)["limit"] for answer in answers} == {"3"}
     assert answers[-1].headers["retry-after"] == "60"
-    said = answers[-1].json()["detail"]
-    assert said == (
+    detail = answers[-1].json()["detail"]
+    assert detail == (
         "more than 3 attempts to log in or register within a minute; try again in 60 seconds"
     )
-    for other in ("login", "login/", "register"):  # all of them are one door
+    for other in ("login", "login/", "register"):  # they share one limit
         assert client.post(f"/api/users/{other}", json=body).status_code == 429
     assert client.get("/api/risk/questionnaire").status_code == 200
     seconds.now += 60
     assert client.post(f"/api/users/{path}", json=body).status_code == status
 
 
-def test_a_secret_that_cannot_be_guessed_counts_as_any_request(
+def test_refresh_counts_against_the_usual_limit(
     limited: Callable[..., RunningApi],
 ) -> None:
     api = limited(login_limit=2, rate_limit=100)
     secret = api.register().login["refresh_token"]
-    for _ in range(22):  # of an office whose people share an address
+    for _ in range(22):  # users of one office share an address
         answer = api.client.post("/api/users/refresh", json={"refresh_token": secret})
-        assert (answer.status_code, told(answer)["limit"]) == (200, "100")
+        assert (answer.status_code, limit_headers(answer)["limit"]) == (200, "100")
         secret = answer.json()["refresh_token"]
     wrong = [api.client.post("/api/users/refresh", json={"refresh_token": "x"}) for _ in range(9)]
     assert {answer.status_code for answer in wrong} == {401}
 
 
 def trying(client: TestClient[Any]) -> Callable[..., int]:
-    """Tries to log in from a place, and tells the status."""
+    """Return a function that tries to log in from an address and returns the status."""
 
     def attempt(number: int, email: str, password: str = "wrong") -> int:
         return checked(
@@ -239,7 +239,7 @@ def trying(client: TestClient[Any]) -> Callable[..., int]:
     return attempt
 
 
-def test_whoever_tries_passwords_keeps_nobody_out_who_is_elsewhere(
+def test_attacker_does_not_lock_out_the_owner(
     limited: Callable[..., RunningApi],
 ) -> None:
     api = limited(login_limit=20, trusted_proxies=1)
@@ -251,7 +251,9 @@ def test_whoever_tries_passwords_keeps_nobody_out_who_is_elsewhere(
     assert attempt(1, "bob@example.org") == 429
 
 
-def test_an_account_is_guarded_wherever_they_try_from(limited: Callable[..., RunningApi]) -> None:
+def test_attempts_on_an_account_are_limited_across_addresses(
+    limited: Callable[..., RunningApi],
+) -> None:
     attempt = trying(limited(login_limit=3, trusted_proxies=1).client)
     emails = ["Ada@example.org ", "ada@Example.org", "ada@example.org"]
     tried = [attempt(n, emails[n % 3]) for n in range(33)]
@@ -259,7 +261,7 @@ def test_an_account_is_guarded_wherever_they_try_from(limited: Callable[..., Run
     assert attempt(99, "bob@example.org") == 401
 
 
-def test_redis_is_told_no_addresses_of_mail(
+def test_redis_keys_hold_no_email_addresses(
     start_api: Callable[..., RunningApi], redis_url: str
 ) -> None:
     with connected(redis_url) as connection:
@@ -274,11 +276,11 @@ def test_redis_is_told_no_addresses_of_mail(
         assert not [name for name in names if "ada" in name or "@" in name]
 
 
-def test_who_watches_our_health_may_do_so_more_often(limited: Callable[..., RunningApi]) -> None:
+def test_health_checks_have_a_higher_limit(limited: Callable[..., RunningApi]) -> None:
     client = limited(rate_limit=2).client
     answers = [client.get("/health/live") for _ in range(21)]
     assert [answer.status_code for answer in answers] == [200] * 20 + [429]
-    assert told(answers[0]) == {
+    assert limit_headers(answers[0]) == {
         "limit": "20",
         "remaining": "19",
         "reset": "60",
@@ -287,7 +289,7 @@ def test_who_watches_our_health_may_do_so_more_often(limited: Callable[..., Runn
     assert client.get("/api/risk/questionnaire").status_code == 200
 
 
-def test_nobody_is_believed_who_says_where_they_ask_from(
+def test_forwarded_address_is_ignored_without_proxies(
     limited: Callable[..., RunningApi],
 ) -> None:
     client = limited(rate_limit=2).client
@@ -325,19 +327,19 @@ def scope(*forwarded: str, client: str | None = "10.0.0.1") -> dict[str, Any]:
         (1, ["_hidden:1:2"], "_hidden:1:2"),
     ],
 )
-def test_where_somebody_asks_from(proxies: int, forwarded: list[str], address: str) -> None:
+def test_client_address(proxies: int, forwarded: list[str], address: str) -> None:
     assert address_of(scope(*forwarded), proxies) == address
 
 
-@given(said=st.lists(st.text(st.characters(codec="latin-1"), max_size=300), max_size=4))
-def test_whatever_they_say_is_some_place(said: list[str]) -> None:
-    headers = [(b"x-forwarded-for", one.encode("latin-1")) for one in said]
+@given(detail=st.lists(st.text(st.characters(codec="latin-1"), max_size=300), max_size=4))
+def test_any_forwarded_header_gives_a_short_address(detail: list[str]) -> None:
+    headers = [(b"x-forwarded-for", one.encode("latin-1")) for one in detail]
     for proxies in range(4):
         found = address_of({"client": None, "headers": headers}, proxies)
         assert len(found) <= 100
 
 
-def test_people_who_behave_are_in_nobodys_way(start_api: Callable[..., RunningApi]) -> None:
+def test_default_limits_allow_usual_traffic(start_api: Callable[..., RunningApi]) -> None:
     api = start_api(settings=Settings())
     ada = api.register()
     for _ in range(100):

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=T
 
 
 @pytest.mark.parametrize("with_keys", [False, True])
-def test_a_proposal_is_executed_once(ada: ApiUser, with_keys: bool) -> None:
+def test_proposal_is_executed_once(ada: ApiUser, with_keys: bool) -> None:
     portfolio = ada.portfolio()["id"]
     proposal = ada.proposal(portfolio)
     path = f"/api/rebalance/{proposal['id']}/accept"
@@ -26,12 +26,12 @@ def test_a_proposal_is_executed_once(ada: ApiUser, with_keys: bool) -> None:
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 19
     entries = ledger(ada, portfolio)
     assert len(entries) == 1 + len(proposal["orders"])
-    kept = ada.get(f"/api/portfolios/{portfolio}").json()
-    assert Decimal(kept["cash"]) == cash_of(entries) == Decimal(proposal["cash_after"])
-    assert kept["version"] == 2
+    portfolio_now = ada.get(f"/api/portfolios/{portfolio}").json()
+    assert Decimal(portfolio_now["cash"]) == cash_of(entries) == Decimal(proposal["cash_after"])
+    assert portfolio_now["version"] == 2
 
 
-def test_of_accepting_and_rejecting_one_wins(ada: ApiUser) -> None:
+def test_concurrent_decisions_on_a_proposal_succeed_once(ada: ApiUser) -> None:
     proposal = ada.proposal(ada.portfolio()["id"])["id"]
     verbs = ("accept", "reject")
     answers = in_parallel(10, lambda n: ada.post(f"/api/rebalance/{proposal}/{verbs[n % 2]}"))
@@ -40,7 +40,7 @@ def test_of_accepting_and_rejecting_one_wins(ada: ApiUser) -> None:
     assert ada.get(f"/api/rebalance/{proposal}").json() == won.json()
 
 
-def test_every_deposit_arrives(ada: ApiUser) -> None:
+def test_concurrent_deposits_are_all_recorded(ada: ApiUser) -> None:
     portfolio = ada.portfolio(cash="0")["id"]
     path = f"/api/portfolios/{portfolio}/cash-flows"
     answers = in_parallel(
@@ -50,11 +50,11 @@ def test_every_deposit_arrives(ada: ApiUser) -> None:
     entries = ledger(ada, portfolio)
     assert len(entries) == 30
     assert cash_of(entries) == sum(Decimal(f"{n + 1}.01") for n in range(30))
-    kept = ada.get(f"/api/portfolios/{portfolio}").json()
-    assert (Decimal(kept["cash"]), kept["version"]) == (cash_of(entries), 31)
+    portfolio_now = ada.get(f"/api/portfolios/{portfolio}").json()
+    assert (Decimal(portfolio_now["cash"]), portfolio_now["version"]) == (cash_of(entries), 31)
 
 
-def test_withdrawals_do_not_overdraw_together(ada: ApiUser) -> None:
+def test_concurrent_withdrawals_do_not_overdraw(ada: ApiUser) -> None:
     portfolio = ada.portfolio(cash="100")["id"]
     path = f"/api/portfolios/{portfolio}/cash-flows"
     answers = in_parallel(12, lambda _: ada.post(path, {"kind": "withdrawal", "amount": "30"}))
@@ -62,7 +62,7 @@ def test_withdrawals_do_not_overdraw_together(ada: ApiUser) -> None:
     assert ada.get(f"/api/portfolios/{portfolio}").json()["cash"] == "10.00"
 
 
-def test_of_revisions_of_the_same_version_one_wins(ada: ApiUser) -> None:
+def test_concurrent_updates_of_a_version_succeed_once(ada: ApiUser) -> None:
     opened = ada.portfolio()
     path, tag = f"/api/portfolios/{opened['id']}", {"If-Match": '"1"'}
 
@@ -75,13 +75,13 @@ def test_of_revisions_of_the_same_version_one_wins(ada: ApiUser) -> None:
     assert ada.get(path).json() == won
 
 
-def test_an_address_is_registered_once(api: RunningApi) -> None:
+def test_concurrent_registrations_of_one_email_create_one_user(api: RunningApi) -> None:
     body = {"email": "eve@example.org", "password": "long enough"}
     answers = in_parallel(10, lambda _: api.client.post("/api/users/register", json=body))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
 
 
-def test_readers_see_one_moment_while_others_write(ada: ApiUser) -> None:
+def test_reads_are_consistent_during_writes(ada: ApiUser) -> None:
     portfolio = ada.portfolio(cash="0")["id"]
     path = f"/api/portfolios/{portfolio}"
 
@@ -96,7 +96,7 @@ def test_readers_see_one_moment_while_others_write(ada: ApiUser) -> None:
         assert Decimal(seen["cash"]) == seen["version"] - 1
 
 
-def test_everybody_gets_the_proposal_that_they_asked_for(api: RunningApi) -> None:
+def test_concurrent_users_get_their_own_proposals(api: RunningApi) -> None:
     people = [api.register(f"{name}@example.org") for name in ("ada", "bob", "eve")]
     mine = [person.portfolio(cash=f"{n + 1}000")["id"] for n, person in enumerate(people)]
 

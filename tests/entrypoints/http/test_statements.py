@@ -47,7 +47,7 @@ ASKED: dict[str, tuple[int, Callable[[ApiUser, str, str], httpx.Response]]] = {
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_the_number_of_statements_is_constant(api: RunningApi, ada: ApiUser, name: str) -> None:
+def test_number_of_statements_is_constant(api: RunningApi, ada: ApiUser, name: str) -> None:
     most, ask = ASKED[name]
     mine = ada.portfolio(on=api.market.day(30))["id"]
     counts = []

@@ -1,4 +1,4 @@
-"""Who somebody is, and what happens to those who are not."""
+"""Logins, tokens and their revocation."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_a_forged_token_proves_nothing(api: RunningApi, name: str) -> None:
+def test_forged_token_is_rejected(api: RunningApi, name: str) -> None:
     header = {"Authorization": f"Bearer {FORGED[name]}".encode("latin-1")}
     answer = checked(api.client.get("/api/users/profile", headers=header))
     expect_problem(answer, 401)
@@ -82,25 +82,25 @@ def test_a_forged_token_proves_nothing(api: RunningApi, name: str) -> None:
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Basic YTpi", "Token x", "bearer", "Bearer  ", "\x00"]
 )
-def test_the_header_must_bear_a_token(api: RunningApi, header: str) -> None:
+def test_invalid_authorization_header_is_rejected(api: RunningApi, header: str) -> None:
     expect_problem(api.client.get("/api/users/profile", headers={"Authorization": header}), 401)
 
 
-def test_the_scheme_is_written_as_one_likes(ada: ApiUser) -> None:
+def test_scheme_is_case_insensitive(ada: ApiUser) -> None:
     token = ada.login["access_token"]
     for scheme in ("bearer", "BEARER", "Bearer "):
         header = {"Authorization": f"{scheme} {token}"}
         assert ada.client.get("/api/users/profile", headers=header).status_code == 200
 
 
-def test_an_access_token_ends(api: RunningApi, ada: ApiUser) -> None:
+def test_access_token_expires(api: RunningApi, ada: ApiUser) -> None:
     api.time.advance(minutes=14, seconds=59)
     assert ada.get("/api/users/profile").status_code == 200
     api.time.advance(seconds=1)
     assert "has ended" in expect_problem(ada.get("/api/users/profile"), 401)
 
 
-def test_a_token_may_outlive_its_user(api: RunningApi, ada: ApiUser) -> None:
+def test_token_of_deleted_user_is_rejected(api: RunningApi, ada: ApiUser) -> None:
     token, _ = JwtTokens(DEVELOPMENT_KEY).create_access_token(UNKNOWN_ID, UNKNOWN_ID, START)
     gone = ApiUser(api.client, ada.login | {"access_token": token})
     answers = {
@@ -117,7 +117,7 @@ def test_a_token_may_outlive_its_user(api: RunningApi, ada: ApiUser) -> None:
     expect_problem(gone.get(f"/api/portfolios/{ada.portfolio()['id']}"), 404)
 
 
-def test_login_does_not_tell_who_is_registered(api: RunningApi, ada: ApiUser) -> None:
+def test_login_does_not_reveal_registered_users(api: RunningApi, ada: ApiUser) -> None:
     answers = [
         checked(api.client.post("/api/users/login", json={"email": email, "password": password}))
         for email, password in (
@@ -131,11 +131,11 @@ def test_login_does_not_tell_who_is_registered(api: RunningApi, ada: ApiUser) ->
     assert len({answer.text for answer in answers}) == 1
 
 
-def test_passwords_show_up_nowhere(api: RunningApi, caplog: pytest.LogCaptureFixture) -> None:
+def test_passwords_are_not_revealed(api: RunningApi, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = "hunter2 hunter2 hunter2"
     client, email = api.client, "eve@example.org"
-    told = [
+    responses = [
         client.post("/api/users/register", json={"email": email, "password": secret}),
         client.post("/api/users/register", json={"email": email, "password": secret}),
         client.post("/api/users/register", json={"email": "eve", "password": secret}),
@@ -145,11 +145,21 @@ def test_passwords_show_up_nowhere(api: RunningApi, caplog: pytest.LogCaptureFix
         client.post("/api/users/login", json={"email": email, "password": secret}),
         client.post("/api/users/login", json={"email": email, "password": secret + "?"}),
     ]
-    profile = ApiUser(client, told[6].json()).get("/api/users/profile")
+    profile = ApiUser(client, responses[6].json()).get("/api/users/profile")
     api.work.failure = RuntimeError("boom")
-    told.append(client.post("/api/users/register", json={"email": email, "password": secret}))
-    assert [answer.status_code for answer in told] == [201, 409, 422, 400, 400, 400, 200, 401, 500]
-    for answer in (*told, profile):
+    responses.append(client.post("/api/users/register", json={"email": email, "password": secret}))
+    assert [answer.status_code for answer in responses] == [
+        201,
+        409,
+        422,
+        400,
+        400,
+        400,
+        200,
+        401,
+        500,
+    ]
+    for answer in (*responses, profile):
         assert "hunter2" not in answer.text
         assert "argon2" not in answer.text
     assert "boom" in caplog.text
@@ -160,7 +170,7 @@ def refreshed(api: RunningApi, token: str) -> Any:
     return checked(api.client.post("/api/users/refresh", json={"refresh_token": token}))
 
 
-def test_a_refresh_token_is_exchanged_for_another(api: RunningApi, ada: ApiUser) -> None:
+def test_refresh_token_is_exchanged_for_another(api: RunningApi, ada: ApiUser) -> None:
     api.time.advance(minutes=20)
     second = refreshed(api, ada.login["refresh_token"]).json()
     assert second["refresh_token"] != ada.login["refresh_token"]
@@ -169,9 +179,7 @@ def test_a_refresh_token_is_exchanged_for_another(api: RunningApi, ada: ApiUser)
     assert third.status_code == 200
 
 
-def test_a_refresh_token_that_comes_twice_ends_all_of_its_family(
-    api: RunningApi, ada: ApiUser
-) -> None:
+def test_reused_refresh_token_revokes_its_login(api: RunningApi, ada: ApiUser) -> None:
     elsewhere = api.log_in()
     second = refreshed(api, ada.login["refresh_token"]).json()
     expect_problem(refreshed(api, ada.login["refresh_token"]), 401)
@@ -179,25 +187,23 @@ def test_a_refresh_token_that_comes_twice_ends_all_of_its_family(
     assert refreshed(api, elsewhere.login["refresh_token"]).status_code == 200
 
 
-def test_a_refresh_token_ends(api: RunningApi, ada: ApiUser) -> None:
+def test_refresh_token_expires(api: RunningApi, ada: ApiUser) -> None:
     api.time.advance(days=30)
     expect_problem(refreshed(api, ada.login["refresh_token"]), 401)
 
 
-def test_access_and_refresh_tokens_do_not_stand_for_each_other(
-    api: RunningApi, ada: ApiUser
-) -> None:
+def test_access_and_refresh_tokens_are_not_interchangeable(api: RunningApi, ada: ApiUser) -> None:
     expect_problem(refreshed(api, ada.login["access_token"][:200]), 401)
     header = {"Authorization": f"Bearer {ada.login['refresh_token']}"}
     expect_problem(api.client.get("/api/users/profile", headers=header), 401)
 
 
-def test_of_two_that_refresh_at_once_one_wins(api: RunningApi, ada: ApiUser) -> None:
+def test_concurrent_refreshes_succeed_once(api: RunningApi, ada: ApiUser) -> None:
     answers = in_parallel(6, lambda _: refreshed(api, ada.login["refresh_token"]))
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401, 401, 401]
 
 
-def test_whoever_logs_out_refreshes_no_more(api: RunningApi, ada: ApiUser) -> None:
+def test_refresh_after_logout_is_rejected(api: RunningApi, ada: ApiUser) -> None:
     token = {"refresh_token": ada.login["refresh_token"]}
     elsewhere = api.log_in()
     for _ in range(2):
@@ -207,7 +213,7 @@ def test_whoever_logs_out_refreshes_no_more(api: RunningApi, ada: ApiUser) -> No
     assert refreshed(api, elsewhere.login["refresh_token"]).status_code == 200
 
 
-def test_access_tokens_of_an_ended_login_serve_no_more(api: RunningApi, ada: ApiUser) -> None:
+def test_access_tokens_are_revoked_with_their_login(api: RunningApi, ada: ApiUser) -> None:
     elsewhere = api.log_in()
     second = refreshed(api, ada.login["refresh_token"]).json()
     later = ApiUser(api.client, second)
@@ -220,7 +226,7 @@ def test_access_tokens_of_an_ended_login_serve_no_more(api: RunningApi, ada: Api
     assert api.log_in().get("/api/users/profile").status_code == 200
 
 
-def test_a_stolen_refresh_token_ends_access_tokens_too(api: RunningApi, ada: ApiUser) -> None:
+def test_reused_refresh_token_revokes_access_tokens(api: RunningApi, ada: ApiUser) -> None:
     thief = ApiUser(api.client, refreshed(api, ada.login["refresh_token"]).json())
     assert thief.get("/api/users/profile").status_code == 200
     expect_problem(refreshed(api, ada.login["refresh_token"]), 401)
@@ -228,7 +234,7 @@ def test_a_stolen_refresh_token_ends_access_tokens_too(api: RunningApi, ada: Api
     expect_problem(ada.get("/api/users/profile"), 401)
 
 
-def test_a_refresh_token_that_has_ended_ends_nothing(api: RunningApi, ada: ApiUser) -> None:
+def test_expired_refresh_token_revokes_nothing(api: RunningApi, ada: ApiUser) -> None:
     api.time.advance(days=29, hours=23, minutes=59)
     second = ApiUser(api.client, refreshed(api, ada.login["refresh_token"]).json())
     api.time.advance(minutes=2)
@@ -236,7 +242,7 @@ def test_a_refresh_token_that_has_ended_ends_nothing(api: RunningApi, ada: ApiUs
     assert second.get("/api/users/profile").status_code == 200
 
 
-def test_tokens_that_name_no_login_serve_until_they_end(api: RunningApi, ada: ApiUser) -> None:
+def test_tokens_without_login_are_valid_until_they_expire(api: RunningApi, ada: ApiUser) -> None:
     old = ApiUser(api.client, ada.login | {"access_token": signed(sub=str(ada.id))})
     assert old.get("/api/users/profile").status_code == 200
     body = {"refresh_token": ada.login["refresh_token"]}
@@ -246,7 +252,7 @@ def test_tokens_that_name_no_login_serve_until_they_end(api: RunningApi, ada: Ap
     expect_problem(old.get("/api/users/profile"), 401)
 
 
-def test_a_login_takes_as_long_for_strangers(start_api: Callable[..., RunningApi]) -> None:
+def test_login_to_unknown_account_computes_a_hash(start_api: Callable[..., RunningApi]) -> None:
     compared: list[bool] = []
 
     class RecordingPasswords(ArgonPasswords):
@@ -261,13 +267,13 @@ def test_a_login_takes_as_long_for_strangers(start_api: Callable[..., RunningApi
     assert compared == [False, False, True]  # a hash is computed for an unknown account too
 
 
-def test_tokens_end_when_they_say(api: RunningApi, ada: ApiUser) -> None:
+def test_login_states_when_its_tokens_expire(api: RunningApi, ada: ApiUser) -> None:
     assert ada.login["refresh_expires"] == (START + timedelta(days=30)).isoformat().replace(
         "+00:00", "Z"
     )
 
 
-def test_answers_with_tokens_are_kept_nowhere(api: RunningApi, ada: ApiUser) -> None:
+def test_responses_with_tokens_are_not_cached(api: RunningApi, ada: ApiUser) -> None:
     for answer in (
         api.client.post(
             "/api/users/login", json={"email": "ada@example.org", "password": PASSWORD}

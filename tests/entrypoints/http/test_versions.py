@@ -1,4 +1,4 @@
-"""Versions and keys: nobody overwrites what they have not seen, nothing takes effect twice."""
+"""Versions prevent lost updates, and idempotency keys prevent double effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.entrypoints.http.conftest import ApiUser, RunningApi, expect_problem,
 MANDATE = {"name": "Revised", "targets": {"C": 0.4, "F": 0.4}}
 
 
-def test_an_etag_stays_until_something_changes(api: RunningApi, ada: ApiUser) -> None:
+def test_etag_changes_with_the_portfolio_and_prices(api: RunningApi, ada: ApiUser) -> None:
     path = f"/api/portfolios/{ada.portfolio()['id']}"
     first = ada.get(path)
     tag = first.headers["etag"]
@@ -21,7 +21,7 @@ def test_an_etag_stays_until_something_changes(api: RunningApi, ada: ApiUser) ->
         assert unchanged.headers["etag"] == tag
     for seen in ('"0.2020-01-01"', "nonsense", tag.strip('"')[:-1]):
         assert ada.get(path, headers={"If-None-Match": seen}).status_code == 200
-    api.market.reveal_day()  # worth something else now
+    api.market.reveal_day()  # its value changes
     after = ada.get(path, headers={"If-None-Match": tag})
     assert after.status_code == 200
     assert after.headers["etag"] != tag
@@ -29,7 +29,7 @@ def test_an_etag_stays_until_something_changes(api: RunningApi, ada: ApiUser) ->
     assert ada.get(path, headers={"If-None-Match": after.headers["etag"]}).status_code == 200
 
 
-def test_every_answer_with_a_portfolio_has_its_etag(ada: ApiUser) -> None:
+def test_each_response_with_a_portfolio_has_its_etag(ada: ApiUser) -> None:
     opened = ada.post("/api/portfolios", MANDATE | {"cash": "100"})
     path = f"/api/portfolios/{opened.json()['id']}"
     assert opened.headers["etag"] == ada.get(path).headers["etag"]
@@ -42,11 +42,11 @@ def test_every_answer_with_a_portfolio_has_its_etag(ada: ApiUser) -> None:
     assert revised.headers["etag"] == ada.get(path).headers["etag"]
 
 
-def test_a_revision_says_what_it_revises(api: RunningApi, ada: ApiUser) -> None:
+def test_update_requires_the_current_version(api: RunningApi, ada: ApiUser) -> None:
     opened = ada.post("/api/portfolios", MANDATE)
     path, tag = f"/api/portfolios/{opened.json()['id']}", opened.headers["etag"]
     assert "If-Match" in expect_problem(ada.put(path, MANDATE), 428)
-    api.market.reveal_day()  # which is no change of the portfolio
+    api.market.reveal_day()  # the version does not change
     assert ada.put(path, MANDATE, headers={"If-Match": tag}).status_code == 200
     assert "version 2" in expect_problem(ada.put(path, MANDATE, headers={"If-Match": tag}), 412)
     expect_problem(ada.delete(path, headers={"If-Match": tag}), 412)
@@ -56,14 +56,14 @@ def test_a_revision_says_what_it_revises(api: RunningApi, ada: ApiUser) -> None:
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
 @pytest.mark.parametrize("tag", ["", "x", '"x"', '"1.x"', '"-1"', "1 2", '"1", "2"', "9" * 5000])
-def test_an_etag_is_one_of_ours(ada: ApiUser, tag: str) -> None:
+def test_invalid_etag_is_rejected(ada: ApiUser, tag: str) -> None:
     path = f"/api/portfolios/{ada.portfolio()['id']}"
     expect_problem(ada.put(path, MANDATE, headers={"If-Match": tag}), 400, "If-Match")
     expect_problem(ada.delete(path, headers={"If-Match": tag}), 400, "If-Match")
 
 
-def three_ways(ada: ApiUser) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Requests that take a key: path, body, and another body."""
+def requests_with_key(ada: ApiUser) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Return requests that take a key: path, body and another body."""
     portfolio = ada.portfolio()["id"]
     trade = {"side": "buy", "symbol": "C", "quantity": "1", "price": "2"}
     proposal = ada.proposal(ada.portfolio()["id"])["id"]
@@ -82,8 +82,8 @@ def three_ways(ada: ApiUser) -> list[tuple[str, dict[str, Any], dict[str, Any]]]
     ]
 
 
-def test_the_same_request_takes_effect_once(ada: ApiUser) -> None:
-    for number, (path, body, other) in enumerate(three_ways(ada)):
+def test_repeated_request_takes_effect_once(ada: ApiUser) -> None:
+    for number, (path, body, other) in enumerate(requests_with_key(ada)):
         key = {"Idempotency-Key": f"key {number}"}
         first = ada.post(path, body, headers=key)
         assert first.is_success, first.text
@@ -93,21 +93,21 @@ def test_the_same_request_takes_effect_once(ada: ApiUser) -> None:
             assert again.headers["idempotent-replayed"] == "true"
             assert (again.status_code, again.json()) == (first.status_code, first.json())
         assert "Idempotency-Key" in expect_problem(ada.post(path, other, headers=key), 409)
-    for path, body, _ in three_ways(ada):
+    for path, body, _ in requests_with_key(ada):
         assert "Idempotency-Key" in expect_problem(
             ada.post(path, body, headers={"Idempotency-Key": "key 0"}), 409
         )
 
 
-def test_a_key_of_a_refused_request_is_free(ada: ApiUser) -> None:
+def test_key_of_failed_request_can_be_reused(ada: ApiUser) -> None:
     path = f"/api/portfolios/{ada.portfolio()['id']}/cash-flows"
     key = {"Idempotency-Key": "again"}
     expect_problem(ada.post(path, {"kind": "withdrawal", "amount": "99999"}, headers=key), 409)
     assert ada.post(path, {"kind": "withdrawal", "amount": "9"}, headers=key).status_code == 201
 
 
-def test_side_by_side_too(ada: ApiUser) -> None:
-    for number, (path, body, _) in enumerate(three_ways(ada)):
+def test_concurrent_requests_with_one_key_take_effect_once(ada: ApiUser) -> None:
+    for number, (path, body, _) in enumerate(requests_with_key(ada)):
         key = {"Idempotency-Key": f"key {number}"}
         answers = in_parallel(8, lambda _, p=path, b=body, k=key: ada.post(p, b, headers=k))
         assert {answer.status_code for answer in answers} <= {200, 201}, answers[0].text
@@ -117,8 +117,8 @@ def test_side_by_side_too(ada: ApiUser) -> None:
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
 @pytest.mark.parametrize("key", ["", "k" * 201])
-def test_a_key_is_short_text(ada: ApiUser, key: str) -> None:
-    for path, body, _ in three_ways(ada):
+def test_invalid_idempotency_key_is_rejected(ada: ApiUser, key: str) -> None:
+    for path, body, _ in requests_with_key(ada):
         expect_problem(
             ada.post(path, body, headers={"Idempotency-Key": key}), 400, "Idempotency-Key"
         )
