@@ -1,4 +1,4 @@
-"""Is a difference real? Intervals that respect how returns cluster, and what luck explains.
+"""Statistical evidence: bootstrap intervals, probabilities and deflation for trials.
 
 Returns are simple and daily, oldest first, one row a trading day.
 """
@@ -18,16 +18,16 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
 
 BLOCK = 21
-"""Rows that are drawn together, so that a month's clustering of volatility survives."""
+"""Rows of a bootstrap block; a month preserves most clustering of volatility."""
 
 DRAWS = 2_000
 LEVEL = 0.95
 
 _STILL = 1e-14
-"""A daily deviation below this is rounding noise: there is no Sharpe ratio to speak of."""
+"""Daily deviations below this are rounding noise; the Sharpe ratio is undefined."""
 
 _ALIKE = 1e-10
-"""A standard error of a Sharpe difference below this: the two differ by rounding alone."""
+"""Standard errors of a Sharpe difference below this are rounding noise."""
 
 _EULER = 0.5772156649015329
 """The Euler-Mascheroni constant."""
@@ -37,10 +37,10 @@ _NORMAL = NormalDist()
 
 @attrs.frozen
 class ConfidenceInterval:
-    """An estimate and the interval that covers the truth with the stated confidence.
+    """An estimate with its confidence interval.
 
     Attributes:
-        estimate: The figure itself.
+        estimate: The estimate.
         low: Lower end.
         high: Upper end.
     """
@@ -49,21 +49,16 @@ class ConfidenceInterval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the difference is more than chance, at the interval's confidence."""
-        return self.low > 0 or self.high < 0
-
 
 @attrs.frozen
 class SharpeGain:
-    """How much better one strategy's Sharpe ratio is than another's.
+    """Difference of the Sharpe ratios of two strategies.
 
     Attributes:
-        interval: The difference a year, with its 95% interval.
-        probability: That the difference is above 0, in [0, 1]: the share of resamples that miss
-            the sample's difference by less, in standard errors, than it exceeds 0. One less this
-            is the one-sided p-value of "no better". One half where nothing tells the two apart.
+        interval: The annual difference, with its 95% interval.
+        probability: Probability in [0, 1] that the difference is above 0: the share of resamples
+            whose studentised error is below the sample's studentised difference. 1 minus this is
+            the one-sided p-value of "not better". 0.5 for equal strategies.
     """
 
     interval: ConfidenceInterval
@@ -72,12 +67,12 @@ class SharpeGain:
 
 @attrs.frozen(eq=False)
 class ReturnPair:
-    """Two strategies over the same days of one panel of prices.
+    """Returns of two strategies over the same days of one panel.
 
     Attributes:
-        dates: (T,) days, ascending, each once.
+        dates: (T,) days, strictly ascending.
         returns: (T,) simple daily returns in excess of the risk-free.
-        against: (T,) the other strategy's.
+        against: (T,) returns of the other strategy.
     """
 
     dates: Dates
@@ -86,24 +81,27 @@ class ReturnPair:
 
     def __attrs_post_init__(self) -> None:
         if not self.dates.shape == self.returns.shape == self.against.shape == (len(self.dates),):
-            raise InvalidRequest("the two strategies must have returns over the same days")
+            raise InvalidRequest(
+                "the strategies have different numbers of days; give returns over the same days",
+                code="returns_do_not_match",
+            )
 
     @property
     def is_sufficient(self) -> bool:
-        """Whether there are blocks enough, and both strategies move."""
+        """Whether there are at least ten blocks, and both strategies move."""
         moves = len(self.dates) > 0 and min(self.returns.std(), self.against.std()) >= _STILL
         return moves and len(self.dates) >= 10 * BLOCK
 
 
 @attrs.frozen
 class PooledGain:
-    """How much better one strategy's Sharpe ratio is than another's, over several panels.
+    """Difference of the Sharpe ratios of two strategies over several panels.
 
     Attributes:
-        interval: The mean over panels of the difference a year, with its 95% interval.
-        median: The median over panels of the same difference; without an interval.
-        probability: That the mean is above 0, as in `SharpeGain`.
-        deflated: That it is above what the best of the trials shows by luck.
+        interval: Mean over panels of the annual difference, with its 95% interval.
+        median: Median over panels of the same difference.
+        probability: Probability that the mean is above 0, as in `SharpeGain`.
+        deflated: Probability that it is above what the best of the trials shows by luck.
     """
 
     interval: ConfidenceInterval
@@ -113,7 +111,7 @@ class PooledGain:
 
 
 def simple_returns(values: Floats) -> Floats:
-    """(R - 1,) simple return over each row of wealth (R,)."""
+    """Return (R - 1,) simple returns of wealth (R,)."""
     returns: Floats = values[1:] / values[:-1] - 1.0
     return returns
 
@@ -121,10 +119,7 @@ def simple_returns(values: Floats) -> Floats:
 def sharpe_difference(
     returns: Floats, against: Floats, *, seed: int, block: int = BLOCK, draws: int = DRAWS
 ) -> ConfidenceInterval | None:
-    """Annual Sharpe ratio of one strategy minus that of another, with a 95% interval.
-
-    The interval of `sharpe_gain`, whose arguments, answers and errors are the same.
-    """
+    """Return the interval of `sharpe_gain`, which has the same arguments and errors."""
     gain = sharpe_gain(returns, against, seed=seed, block=block, draws=draws)
     return None if gain is None else gain.interval
 
@@ -132,29 +127,31 @@ def sharpe_difference(
 def sharpe_gain(
     returns: Floats, against: Floats, *, seed: int, block: int = BLOCK, draws: int = DRAWS
 ) -> SharpeGain | None:
-    """Annual Sharpe ratio of one strategy minus that of another, and how sure its sign is.
+    """Return the annual difference of two Sharpe ratios, with its interval and probability.
 
     The studentised circular block bootstrap of Ledoit and Wolf (2008), "Robust performance
     hypothesis testing with the Sharpe ratio", Journal of Empirical Finance 15, section 3.2. The
-    standard error of the original sample is estimated from its overlapping blocks, like those of
-    the resamples, instead of with a kernel.
+    standard error of the original sample is estimated from overlapping blocks, as that of the
+    resamples, instead of with a kernel.
 
     Args:
         returns: (T,) simple daily returns in excess of the risk-free.
         against: (T,) the other strategy's, over the same days.
-        seed: Of the resampling; the same seed gives the same interval.
-        block: Rows drawn together.
-        draws: Resamples.
+        seed: Seed of the bootstrap; the same seed gives the same interval.
+        block: Rows of a block.
+        draws: Number of resamples.
 
     Returns:
-        The difference a year, or None when there are fewer than ten blocks or a strategy does not
-        move, for then there is nothing to infer from.
+        The annual difference; None with fewer than ten blocks, or if a strategy does not move.
 
     Raises:
         InvalidRequest: the two series have different lengths.
     """
     if returns.shape != against.shape or returns.ndim != 1:
-        raise InvalidRequest("the two strategies must have returns over the same days")
+        raise InvalidRequest(
+            "the strategies have different numbers of days; give returns over the same days",
+            code="returns_do_not_match",
+        )
     rows = len(returns)
     if rows < 10 * block or min(returns.std(), against.std()) < _STILL:
         return None
@@ -172,16 +169,16 @@ def sharpe_gain(
 
     random = np.random.default_rng(seed)
     starts = random.integers(0, rows, (draws, rows // block))
-    # A resample of days on which nothing moved has no Sharpe ratio, and says nothing.
+    # A resample without movement has no Sharpe ratio and is left out.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         drawn, drawn_error = _difference(sums[starts], block, rows // block * block)
         distance = (drawn - estimate) / drawn_error
-    told = distance[np.isfinite(distance)]
-    if told.size < draws / 2:
+    finite = distance[np.isfinite(distance)]
+    if finite.size < draws / 2:
         return None
-    reach = float(np.quantile(np.abs(told), LEVEL)) * spread
-    sure = float((told * spread < middle).mean())
-    return SharpeGain(ConfidenceInterval(middle, middle - reach, middle + reach), sure)
+    reach = float(np.quantile(np.abs(finite), LEVEL)) * spread
+    probability = float((finite * spread < middle).mean())
+    return SharpeGain(ConfidenceInterval(middle, middle - reach, middle + reach), probability)
 
 
 def pooled_gain(
@@ -192,35 +189,34 @@ def pooled_gain(
     block: int = BLOCK,
     draws: int = DRAWS,
 ) -> PooledGain | None:
-    """Mean over panels of a Sharpe difference, and how sure its sign is.
+    """Return the mean over panels of a Sharpe difference, with its interval and probability.
 
-    Panels that share days share their luck: they are no independent witnesses. So blocks of the
-    calendar are drawn, not of each panel: a drawn block brings the rows that every panel has in it.
-    The calendar is the union of the panels' days, its end joined to its beginning; a panel's gap
-    brings no rows.
+    Panels that share days are not independent. Blocks are therefore drawn from the calendar, not
+    from each panel; a drawn block contains the rows of every panel on its days. The calendar is the
+    union of the panels' days, with its end joined to its start; gaps of a panel add no rows.
 
     With the Sharpe difference ``d_p`` of panel p over its ``n_p`` rows, the estimate is
     ``mean_p d_p``. Its error comes by the delta method: with ``g_p`` the gradient of ``d_p`` with
     respect to the four moments ``m_p`` and ``y_pt`` their values at row t, ``d_p`` errs by
     ``sum_t g_p . (y_pt - m_p) / n_p`` to first order. Summed over the rows of a block b and
-    averaged over panels this is ``S_b``, which holds what panels share, and over the C / block
+    averaged over panels this is ``S_b``, which includes their dependence, and over the C / block
     blocks of a calendar of C days the error is ``sqrt(C / block * mean_b S_b^2)``. A resample is
-    treated like the sample, with the rows that it happens to bring of each panel, and the interval
-    and probability are those of `sharpe_gain`: the same figures for one panel.
+    treated like the sample, with the rows that it contains of each panel. The interval and the
+    probability are those of `sharpe_gain`, which gives the same figures for one panel.
 
-    Deflation: the best of N trials without skill is expected to show `best_of_luck` of N and this
-    error squared; the deflated probability is that of a mean above it, by the same resamples.
+    Deflation: the best of N trials without skill is expected to reach `best_of_luck` of N and this
+    error squared. The deflated probability is that of a mean above it, by the same resamples.
 
     Args:
-        panels: Both strategies on each panel.
-        seed: Of the resampling.
-        trials: How many strategies were tried before this one was chosen, itself included.
-        block: Days of the calendar drawn together.
-        draws: Resamples.
+        panels: Returns of both strategies on each panel.
+        seed: Seed of the bootstrap.
+        trials: Number of strategies tried before this one was chosen, including itself.
+        block: Calendar days of a block.
+        draws: Number of resamples.
 
     Returns:
-        The pooled gain, or None when there is no panel, or one holds fewer than ten blocks, or a
-        strategy does not move on one.
+        The pooled gain; None without panels, if a panel has fewer than ten blocks, or if a strategy
+        does not move on a panel.
 
     Raises:
         InvalidRequest: fewer than one trial.
@@ -246,27 +242,27 @@ def pooled_gain(
     count = days // block
     starts = random.integers(0, days, (draws, count))
     drawn, shared = np.zeros(draws), np.zeros((draws, count))
-    # A resample may bring no rows of a panel, or days on which nothing moved: it says nothing.
+    # A resample without rows of a panel, or without movement, is left out.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for each in sums:
             difference, error = _panel_difference(each[starts], count)
             drawn += difference / len(sums)
             shared += error / len(sums)
         distance = (drawn - middle / year) / np.sqrt((shared**2).sum(axis=1))
-    told = distance[np.isfinite(distance)]
-    if told.size < draws / 2:
+    finite = distance[np.isfinite(distance)]
+    if finite.size < draws / 2:
         return None
-    reach = float(np.quantile(np.abs(told), LEVEL)) * spread
+    reach = float(np.quantile(np.abs(finite), LEVEL)) * spread
     return PooledGain(
         ConfidenceInterval(middle, middle - reach, middle + reach),
         median,
-        float((told * spread < middle).mean()),
-        float((told * spread < middle - luck * spread).mean()),
+        float((finite * spread < middle).mean()),
+        float((finite * spread < middle - luck * spread).mean()),
     )
 
 
 def _calendar_sums(pair: ReturnPair, calendar: Dates, block: int) -> Floats:
-    """(C, 5) sums of the four moments, and rows, in the block that begins at each day."""
+    """Return (C, 5) sums of the four moments, and rows, of the block that starts at each day."""
     moments = np.zeros((len(calendar), 5))
     first, second = pair.returns, pair.against
     moments[np.searchsorted(calendar, pair.dates)] = np.stack(
@@ -278,11 +274,11 @@ def _calendar_sums(pair: ReturnPair, calendar: Dates, block: int) -> Floats:
 
 
 def _panel_difference(sums: Floats, blocks: float) -> tuple[Floats, Floats]:
-    """Daily Sharpe difference (D,) of one panel, and how far each block moves it (D, L).
+    """Return the daily Sharpe difference (D,) of a panel, and each block's influence (D, L).
 
     Args:
         sums: (D, L, 5) of the four moments, and rows, of each block; blocks may overlap.
-        blocks: As how many blocks apart they count.
+        blocks: Number of disjoint blocks that they count as.
     """
     totals = sums.sum(axis=1)
     means = totals[:, :4] / totals[:, 4:]
@@ -293,9 +289,9 @@ def _panel_difference(sums: Floats, blocks: float) -> tuple[Floats, Floats]:
 
 
 def _difference(sums: Floats, block: int, rows: int) -> tuple[Floats, Floats]:
-    """Daily Sharpe difference (D,) and its standard error (D,) from block sums (D, L, 4).
+    """Return the daily Sharpe difference (D,) and its standard error (D,) from sums (D, L, 4).
 
-    Blocks may overlap, so ``rows``, the length of the sample that they stand for, is given apart.
+    Blocks may overlap, so the length of their sample is a separate argument, ``rows``.
     """
     means = sums.mean(axis=1) / block
     difference, gradient = _gradient(means)
@@ -306,9 +302,9 @@ def _difference(sums: Floats, block: int, rows: int) -> tuple[Floats, Floats]:
 
 
 def _gradient(means: Floats) -> tuple[Floats, Floats]:
-    """Daily Sharpe difference (D,) of two means and two mean squares (D, 4), and its gradient.
+    """Return the daily Sharpe difference (D,) of moments (D, 4), and its gradient (D, 4).
 
-    The gradient (D, 4) is that of the delta method, with respect to these four moments.
+    The moments are two means and two mean squares; the gradient serves the delta method.
     """
     first, second, first_square, second_square = means.T
     first_variance = first_square - first**2
@@ -329,19 +325,19 @@ def _gradient(means: Floats) -> tuple[Floats, Floats]:
 def difference_at_equal_volatility(
     returns: Floats, baseline: Floats, risk_free: Floats | float = 0.0
 ) -> Floats | None:
-    """What a strategy earns beyond a baseline once it is levered to the baseline's volatility.
+    """Return a strategy's return over a baseline after scaling it to the baseline's volatility.
 
     ``(r - f) * std(b - f) / std(r - f) - (b - f)``: its mean is the difference of the two Sharpe
-    ratios times the baseline's volatility. Evaluated itself, a long-only strategy shows the equity
-    premium; only this difference shows the policy.
+    ratios times the baseline's volatility. The return of a long-only strategy itself contains the
+    equity premium; this difference does not.
 
     Args:
-        returns: (T,) the strategy's.
-        baseline: (T,) the baseline's.
-        risk_free: Of cash: one, or (T,).
+        returns: (T,) returns of the strategy.
+        baseline: (T,) returns of the baseline.
+        risk_free: Returns of cash: one, or (T,).
 
     Returns:
-        (T,) difference, or None when the strategy does not move, for it cannot be scaled.
+        (T,) difference; None if the strategy does not move, since it cannot be scaled.
 
     Raises:
         InvalidRequest: the two series have different lengths, or fewer than two rows.
@@ -351,7 +347,10 @@ def difference_at_equal_volatility(
         Management 23(2), 45-54.
     """
     if returns.shape != baseline.shape or returns.ndim != 1 or len(returns) < 2:
-        raise InvalidRequest("the two strategies must have returns over the same two days or more")
+        raise InvalidRequest(
+            "the strategies need returns over the same days, at least two",
+            code="returns_do_not_match",
+        )
     excess, base = returns - risk_free, baseline - risk_free
     deviation = excess.std(ddof=1)
     if deviation < _STILL:
@@ -361,45 +360,47 @@ def difference_at_equal_volatility(
 
 
 def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float:
-    """Probability that the true Sharpe ratio exceeds a benchmark, given length, skew and tails.
+    """Return the probability that the true Sharpe ratio exceeds a benchmark.
 
     ``Phi((S - S*) sqrt(T - 1) / sqrt(1 - g3 S + (g4 - 1) / 4 S^2))``, with g3 the skewness and g4
-    the kurtosis (3 for a normal). Rows are taken as independent; a block bootstrap takes them as
-    they come. Returns that do not move have S = 0.
+    the kurtosis (3 for a normal). Rows are assumed to be independent, unlike in a block bootstrap.
+    Returns that do not move have S = 0.
 
     Args:
-        returns: (T,) daily, in excess of what they are compared to; two rows or more.
-        benchmark: S*, a Sharpe ratio a day, not a year.
+        returns: (T,) daily excess returns; at least two rows.
+        benchmark: S*, a daily Sharpe ratio.
 
     Raises:
-        InvalidRequest: fewer than two rows, or one is not finite.
+        InvalidRequest: fewer than two rows, or a row that is not finite.
 
     References:
         Bailey, D. H. and Lopez de Prado, M. (2012). The Sharpe ratio efficient frontier. Journal of
         Risk 15(2), 3-44, equation 9.
     """
     if returns.ndim != 1 or len(returns) < 2 or not np.isfinite(returns).all():
-        raise InvalidRequest("a Sharpe ratio wants two finite returns or more")
+        raise InvalidRequest(
+            "a Sharpe ratio needs at least two returns, all finite", code="returns_not_finite"
+        )
     mean, deviation = float(returns.mean()), float(returns.std(ddof=1))
     ratio, skewness, kurtosis = 0.0, 0.0, 3.0
     if deviation > _STILL:
         away = (returns - mean) / returns.std()
         ratio = mean / deviation
         skewness, kurtosis = float((away**3).mean()), float((away**4).mean())
-    # Never below 0, since kurtosis is at least 1 + skewness^2; 0 is for returns of two values.
+    # At least 0, since kurtosis is at least 1 + skewness^2; 0 for returns of two values.
     variance = max(1.0 - skewness * ratio + (kurtosis - 1.0) / 4.0 * ratio**2, 1e-12)
     return _NORMAL.cdf((ratio - benchmark) * math.sqrt((len(returns) - 1) / variance))
 
 
 def best_of_luck(trials: int, variance: float) -> float:
-    """Sharpe ratio to expect of the best of so many trials when none has any skill.
+    """Return the expected Sharpe ratio of the best of N trials without skill.
 
     ``sqrt(V) ((1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e)))``, g being Euler's constant; 0 for
     a single trial.
 
     Args:
-        trials: N, independent ones.
-        variance: V, of their Sharpe ratios; in the unit of the answer, squared.
+        trials: N independent trials.
+        variance: V of their Sharpe ratios, in the squared unit of the result.
 
     Raises:
         InvalidRequest: fewer than one trial, or a variance below 0.
@@ -409,9 +410,13 @@ def best_of_luck(trials: int, variance: float) -> float:
         Management 40(5), 94-107, equation 1.
     """
     if trials < 1:
-        raise InvalidRequest(f"must be at least 1, got {trials}", field="trials")
+        raise InvalidRequest(
+            f"{trials} is too few; enter at least 1", field="trials", code="trials_not_positive"
+        )
     if not variance >= 0:
-        raise InvalidRequest(f"a variance is at least 0, not {variance}")
+        raise InvalidRequest(
+            f"{variance} is negative; a variance is at least 0", code="variance_negative"
+        )
     if trials == 1:
         return 0.0
     beyond = -_NORMAL.inv_cdf(1 / trials), -_NORMAL.inv_cdf(1 / (trials * math.e))
@@ -419,18 +424,18 @@ def best_of_luck(trials: int, variance: float) -> float:
 
 
 def deflated_sharpe(returns: Floats, trials: int, variance_of_trials: float | None = None) -> float:
-    """Probability that the true Sharpe ratio beats what the best of many tries yields by luck.
+    """Return the probability that the true Sharpe ratio exceeds the best of N trials by luck.
 
-    `probabilistic_sharpe` against `best_of_luck`; with one trial the two are the same.
+    `probabilistic_sharpe` with `best_of_luck` as benchmark; equal to it with one trial.
 
     Args:
-        returns: As there.
-        trials: How many strategies were tried before this one was chosen, itself included.
-        variance_of_trials: Of their daily Sharpe ratios. None: ``1 / (T - 1)``, by which the ratios
-            of trials without skill vary; a few trials are too few to estimate it from.
+        returns: As in `probabilistic_sharpe`.
+        trials: Number of strategies tried before this one was chosen, including itself.
+        variance_of_trials: Variance of their daily Sharpe ratios; None: ``1 / (T - 1)``, the
+            variance for trials without skill.
 
     Raises:
-        InvalidRequest: as there.
+        InvalidRequest: as `probabilistic_sharpe` and `best_of_luck`.
 
     References:
         Bailey, D. H. and Lopez de Prado, M. (2014). The deflated Sharpe ratio. Journal of Portfolio
@@ -443,11 +448,10 @@ def deflated_sharpe(returns: Floats, trials: int, variance_of_trials: float | No
 def drawdown_beyond_exposure(
     drawdown: float, exposure: float, base_drawdown: float, base_exposure: float
 ) -> float | None:
-    """How much deeper a strategy fell than holding the baseline at its exposure would explain.
+    """Return how much deeper a strategy's drawdown is than its exposure explains.
 
-    ``drawdown / (base_drawdown * exposure / base_exposure) - 1``: 0 when being less invested is the
-    whole story, -0.1 when the fall was a tenth shallower than that. None without a fall, or
-    without exposure, to compare to.
+    ``drawdown / (base_drawdown * exposure / base_exposure) - 1``: 0 if the exposure explains all of
+    it, -0.1 if it is a tenth shallower. None if the baseline has no drawdown or no exposure.
     """
     if min(exposure, base_drawdown, base_exposure) < _STILL:
         return None
@@ -455,15 +459,15 @@ def drawdown_beyond_exposure(
 
 
 def break_even_cost(costs: Sequence[float], gains: Sequence[float]) -> float | None:
-    """The cost of trading at which a gain vanishes, on the line between two costs that were tried.
+    """Return the trading cost at which a gain vanishes, by linear interpolation.
 
     Args:
-        costs: Tried, ascending; any unit, which is the answer's.
-        gains: On a baseline that pays the same costs, one a cost.
+        costs: Ascending; in any unit, which is that of the result.
+        gains: Gain over a baseline at each cost.
 
     Returns:
-        The least cost at which a gain above 0 has come to 0; None when none does within the range:
-        because it lasts to the end of it, or because there is none.
+        The lowest cost at which a positive gain becomes 0; None if the gain stays positive over
+        the whole range, or is never positive.
     """
     steps = zip(pairwise(costs), pairwise(gains), strict=True)
     for (cost, dearer), (gain, then) in steps:

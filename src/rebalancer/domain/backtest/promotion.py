@@ -153,7 +153,7 @@ def _check_drawdown(panels: Sequence[PolicyEvaluation], most: float) -> Criterio
         medians.append(median(known) if known else None)
     defined = [each for each in medians if each is not None]
     if len(defined) < len(medians):
-        sentence = "drawdown beyond exposure is undefined: there was no drawdown to compare with."
+        sentence = "drawdown beyond exposure is undefined: nothing fell."
         return Criterion("drawdown", None, most, False, sentence)
     figure = max(defined)
     return Criterion(

@@ -1,6 +1,6 @@
-"""The step: trade at a close, pay for it, earn returns until the next look, drift.
+"""Simulation step: trade at a close, pay costs, earn returns until the next review.
 
-Backtests take it for a book of one, training for a thousand at once. There is no second accounting.
+Backtests step a book of one portfolio, training a book of thousands, with the same accounting.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.rebalancing.solver import Trades, solve_trades
 
 _NO_DEBT = 1e-12
-"""Cash within this fraction of portfolio value of zero is zero."""
+"""Cash below this fraction of the portfolio's value counts as zero."""
 
 
 def settle(book: Book, done: Trades, decision: Decision) -> Book:
-    """The book right after its trades: holdings moved, trades and costs paid, the flow booked."""
+    """Return the book after its trades, with costs and cash flow paid."""
     cash = book.cash + book.flow - np.add.reduce(done.values + done.costs, axis=1)
-    # Costs are solved for to the last digit but one; what that leaves below zero is no debt.
+    # The solver's rounding error must not leave a debt.
     cash[np.abs(cash) <= _NO_DEBT * done.total] = 0.0
     return Book(
         assets=book.assets,
@@ -40,13 +40,13 @@ def settle(book: Book, done: Trades, decision: Decision) -> Book:
 
 
 def drift(book: Book, growth: Floats, cash_growth: Floats | float, as_of: Dates) -> Book:
-    """The book one period later.
+    """Return the book one period later.
 
     Args:
         book: After trading.
         growth: (B, K) or (K,) price relatives over the period.
-        cash_growth: (B,) or one factor that cash earns over the period.
-        as_of: (B,) day at which the period ends.
+        cash_growth: (B,) or one growth factor of cash over the period.
+        as_of: (B,) last day of the period.
     """
     return Book(
         assets=book.assets,
@@ -73,10 +73,10 @@ def step(
     cash_growth: Floats | float,
     as_of: Dates,
 ) -> tuple[Book, Trades]:
-    """Move a book through one period of any length: trade, pay, earn, drift.
+    """Move a book through one period of any length.
 
     Returns:
-        The book at the end of the period, before its next trades, and the trades done.
+        The book at the end of the period, before its next trades, and the trades.
     """
     done = solve_trades(book, decision, charges)
     return drift(settle(book, done, decision), growth, cash_growth, as_of), done
