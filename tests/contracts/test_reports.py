@@ -1,4 +1,4 @@
-"""What every store of reports promises: `Reports` in application/ports, line by line."""
+"""Contract of every store of reports: `Reports` in application/ports."""
 
 from contextlib import ExitStack
 from datetime import timedelta
@@ -15,19 +15,19 @@ from rebalancer.adapters.memory.reports import MemoryReports
 from rebalancer.adapters.mongo.reports import MongoReports
 from rebalancer.adapters.sql.engine import connect
 from rebalancer.adapters.sql.reports import SqlReports
-from rebalancer.application.reporting.encoding import packed, unpacked
+from rebalancer.application.reporting.encoding import pack_series, unpack_series
 from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.domain.errors import InvalidRequest, NotFound, Unavailable
 from tests.contracts.documents import mongo_database
 from tests.contracts.stores import NOW
 
 LATER = {"backtest": 7, "evidence": 9}
-"""Shapes that a later version knows."""
+"""Schemas of a later version."""
 
 
 @pytest.fixture(scope="module", params=["memory", "sqlite", "postgres", "mongo"])
 def place(request, makers):
-    """Makes stores over one place, of this version unless shapes are named."""
+    """Create stores over one place, of this version unless given other schemas."""
     if request.param == "memory":
         kept = {}
         yield lambda schemas=SCHEMAS: MemoryReports(schemas, kept)
@@ -75,7 +75,7 @@ def same(one, other, *, series=True):
     return True
 
 
-def test_what_is_kept_is_given_back_to_the_last_bit(reports):
+def test_saved_report_is_returned_to_the_last_bit(reports):
     report = a_report()
     reports.save(report)
     found = reports.get(report.id)
@@ -105,7 +105,7 @@ COLUMNS = st.dictionaries(
     days=st.none() | st.lists(st.integers(-100_000, 100_000), max_size=4),
     moment=st.timedeltas(timedelta(0), timedelta(days=3)),
 )
-def test_any_report_is_given_back_as_it_was(place, document, series, days, moment):
+def test_any_saved_report_is_returned_unchanged(place, document, series, days, moment):
     dates = None if days is None else np.array(days, dtype="datetime64[D]")
     created = NOW + moment
     report = a_report(document=document, series=series, dates=dates, created=created)
@@ -113,21 +113,21 @@ def test_any_report_is_given_back_as_it_was(place, document, series, days, momen
     assert same(place().get(report.id), report)
 
 
-def test_whole_numbers_stay_whole_and_others_do_not(reports):
+def test_integers_and_floats_keep_their_types(reports):
     report = a_report(document={"whole": 1, "other": 1.0, "yes": True})
     reports.save(report)
     kinds = {name: type(value) for name, value in reports.get(report.id).document.items()}
     assert kinds == {"whole": int, "other": float, "yes": bool}
 
 
-def test_a_report_without_series_has_none(reports):
+def test_report_without_series_is_returned_without_series(reports):
     report = a_report(series={}, dates=None)
     reports.save(report)
     assert reports.get(report.id).series == {}
     assert reports.get(report.id).dates is None
 
 
-def test_another_of_the_same_id_takes_its_place(reports):
+def test_report_with_same_id_is_replaced(reports):
     first = a_report()
     second = a_report(id=first.id, subject="another", series={"only": np.ones(2)}, dates=None)
     reports.save(first)
@@ -135,7 +135,7 @@ def test_another_of_the_same_id_takes_its_place(reports):
     assert same(reports.get(first.id), second)
 
 
-def test_what_is_kept_does_not_change_with_what_it_was_made_of(reports):
+def test_saved_report_is_independent_of_its_inputs(reports):
     value = np.ones(3)
     document = {"list": [1]}
     report = a_report(document=document, series={"value": value}, dates=None)
@@ -147,26 +147,26 @@ def test_what_is_kept_does_not_change_with_what_it_was_made_of(reports):
     assert reports.get(report.id).series["value"].tolist() == [1.0, 1.0, 1.0]
 
 
-def test_nobody_can_change_a_series(reports):
+def test_series_are_read_only(reports):
     report = a_report()
     reports.save(report)
     with pytest.raises(ValueError, match="read-only"):
         reports.get(report.id).series["value"][0] = 2.0
 
 
-def test_there_is_no_report_of_another_id(reports):
+def test_unknown_report_is_not_found(reports):
     with pytest.raises(NotFound, match="there is no report"):
         reports.get(UUID(int=7))
 
 
-def test_the_shape_of_a_later_version_is_not_read_as_if_it_were_known(place):
+def test_report_with_newer_schema_is_not_read(place):
     later, now = place(LATER), place()
     known, unknown = a_report(), a_report(schema=7)
     unknown = attrs.evolve(unknown, subject=known.subject)
     for report in (known, unknown):
         later.save(report)
     assert same(later.get(unknown.id), unknown)
-    with pytest.raises(Unavailable, match=r"backtest of shape 7.*knows backtest up to 1"):
+    with pytest.raises(Unavailable, match=r"schema 7 of backtest.*supports backtest up to 1"):
         now.get(unknown.id)
     assert same(now.get(known.id), known)
 
@@ -174,19 +174,25 @@ def test_the_shape_of_a_later_version_is_not_read_as_if_it_were_known(place):
 @pytest.mark.parametrize(
     ("others", "words"),
     [
-        ({"schema": 2}, r"schema: backtest of shape 2 is unknown; there are backtest up to 1"),
-        ({"schema": 0}, r"schema: backtest of shape 0 is unknown"),
-        ({"kind": "poem"}, r"schema: poem of shape 1 is unknown"),
-        ({"document": {"x": float("nan")}}, r"document: must be of JSON values"),
-        ({"document": {"x": float("inf")}}, r"document: must be of JSON values"),
-        ({"document": {"x": object()}}, r"document: must be of JSON values.*object"),
-        ({"document": {"x": 2**63}}, r"document: must be of JSON values.*64 bits"),
-        ({"document": {"x": "\ud800"}}, r"document: must be of JSON values"),
-        ({"document": {"x\0": 1}}, r"document: must be of JSON values.*NUL"),
-        ({"document": [1]}, r"document: must be an object"),
+        ({"schema": 2}, r"schema: unknown schema 2 of backtest; supported are backtest up to 1"),
+        ({"schema": 0}, r"schema: unknown schema 0 of backtest"),
+        ({"kind": "poem"}, r"schema: unknown schema 1 of poem"),
+        ({"document": {"x": float("nan")}}, r"document: the document must consist of JSON values"),
+        ({"document": {"x": float("inf")}}, r"document: the document must consist of JSON values"),
+        (
+            {"document": {"x": object()}},
+            r"document: the document must consist of JSON values.*object",
+        ),
+        (
+            {"document": {"x": 2**63}},
+            r"document: the document must consist of JSON values.*64 bits",
+        ),
+        ({"document": {"x": "\ud800"}}, r"document: the document must consist of JSON values"),
+        ({"document": {"x\0": 1}}, r"document: the document must consist of JSON values.*NUL"),
+        ({"document": [1]}, r"document: the document is a list; it must be a JSON object"),
     ],
 )
-def test_what_nobody_could_read_again_is_not_kept(reports, others, words):
+def test_unreadable_report_is_rejected(reports, others, words):
     report = a_report(**others)
     with pytest.raises(InvalidRequest, match=words):
         reports.save(report)
@@ -194,14 +200,14 @@ def test_what_nobody_could_read_again_is_not_kept(reports, others, words):
         reports.get(report.id)
 
 
-def test_preparing_again_changes_nothing(reports):
+def test_prepare_is_idempotent(reports):
     report = a_report()
     reports.save(report)
     reports.prepare()
     assert same(reports.get(report.id), report)
 
 
-def test_long_series_take_less_than_they_would_bare(reports):
+def test_long_series_are_compressed(reports):
     flat = a_report(series={"flat": np.full(100_000, 1.25)}, dates=None)
     reports.save(flat)
     assert same(reports.get(flat.id), flat)
@@ -211,8 +217,8 @@ def test_long_series_take_less_than_they_would_bare(reports):
 
 
 @pytest.mark.parametrize("keep", [0, 3, 40, -30])
-def test_damaged_series_are_told(keep):
+def test_damaged_series_are_reported(keep):
     report = a_report()
-    bytes_kept = packed(report)
+    bytes_kept = pack_series(report)
     with pytest.raises(Unavailable, match=f"series of report {report.id} are damaged"):
-        unpacked(report.id, bytes_kept[:keep])
+        unpack_series(report.id, bytes_kept[:keep])

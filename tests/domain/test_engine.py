@@ -777,7 +777,7 @@ def test_policies_side_by_side() -> None:
     )
 
 
-def test_rounding_is_no_drawdown_to_divide_by() -> None:
+def test_rounding_error_is_not_a_drawdown() -> None:
     path = path_of([0.99, np.nextafter(0.99, 0), 0.99])
     assert measure_performance(path, np.zeros(2), path).calmar == 0
 
@@ -856,7 +856,7 @@ def test_a_profile_holds_after_every_look(name):
         assert volatility <= profile.target_volatility * 1.001
 
 
-def test_nobody_departs_by_more_than_all():
+def test_departure_above_one_is_rejected():
     with pytest.raises(InvalidRequest) as refused:
         limited(prices(3, 400), max_departure=1.5)
     assert refused.value.field == "max_departure"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.reporting.encoding import check_readable, checked
+from rebalancer.application.reporting.encoding import check_readable, encode_document
 from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.domain.errors import NotFound
 
@@ -29,12 +29,12 @@ class MemoryReports:
 
     def save(self, report: Report) -> None:
         """See `Reports.save`."""
-        self._kept[report.id] = attrs.evolve(report, document=checked(report, self.schemas))
+        self._kept[report.id] = attrs.evolve(report, document=encode_document(report, self.schemas))
 
     def get(self, id: UUID) -> Report:
         """See `Reports.get`."""
         found = self._kept.get(id)
         if found is None:
-            raise NotFound(f"there is no report {id}")
+            raise NotFound(f"there is no report {id}", code="report_not_found")
         check_readable(id, found.kind, found.schema, self.schemas)
         return attrs.evolve(found, document=deepcopy(found.document))

@@ -18,7 +18,12 @@ from rebalancer.adapters.mongo.connection import (
     prepare,
     translated,
 )
-from rebalancer.application.reporting.encoding import check_readable, checked, packed, unpacked
+from rebalancer.application.reporting.encoding import (
+    check_readable,
+    encode_document,
+    pack_series,
+    unpack_series,
+)
 from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.application.resilience import CircuitBreaker
 from rebalancer.domain.errors import NotFound
@@ -82,9 +87,9 @@ class MongoReports:
             "created": report.created - timedelta(microseconds=micros),
             "micros": micros,
             "schema": report.schema,
-            "document": checked(report, self.schemas),
+            "document": encode_document(report, self.schemas),
         }
-        series = packed(report)
+        series = pack_series(report)
         if series is not None:
             document["series"] = series
         with translated():
@@ -97,7 +102,7 @@ class MongoReports:
         if found is None:
             raise NotFound(f"there is no report {id}", code="report_not_found")
         check_readable(id, found["kind"], found["schema"], self.schemas)
-        series, dates = unpacked(id, found.get("series"))
+        series, dates = unpack_series(id, found.get("series"))
         return attrs.evolve(_from_document(found), series=series, dates=dates)
 
 

@@ -12,7 +12,12 @@ from sqlalchemy import Engine, Row, select
 
 from rebalancer.adapters.sql.engine import reading, upserted, writing
 from rebalancer.adapters.sql.tables import reports
-from rebalancer.application.reporting.encoding import check_readable, checked, packed, unpacked
+from rebalancer.application.reporting.encoding import (
+    check_readable,
+    encode_document,
+    pack_series,
+    unpack_series,
+)
 from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.domain.errors import NotFound
 
@@ -40,8 +45,8 @@ class SqlReports:
             "subject": report.subject,
             "created": report.created,
             "schema": report.schema,
-            "document": checked(report, self.schemas),
-            "series": packed(report),
+            "document": encode_document(report, self.schemas),
+            "series": pack_series(report),
         }
         with writing(self.engine) as connection:
             upserted(connection, reports, [row])
@@ -51,9 +56,9 @@ class SqlReports:
         with reading(self.engine) as connection:
             row = connection.execute(select(reports).where(reports.c.id == id)).one_or_none()
         if row is None:
-            raise NotFound(f"there is no report {id}")
+            raise NotFound(f"there is no report {id}", code="report_not_found")
         check_readable(id, row.kind, row.schema, self.schemas)
-        series, dates = unpacked(id, row.series)
+        series, dates = unpack_series(id, row.series)
         return attrs.evolve(_from_row(row), series=series, dates=dates)
 
 

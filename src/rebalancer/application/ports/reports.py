@@ -1,4 +1,4 @@
-"""Results as something that a person looks at."""
+"""Reports: HTML pages for people, and the store of documents."""
 
 from __future__ import annotations
 
@@ -12,54 +12,53 @@ from rebalancer.domain.backtest.result import Backtest
 
 
 class BacktestReports(Protocol):
-    """Backtests as something that a person looks at."""
+    """Renderer of backtests."""
 
     def render(self, backtest: Backtest) -> str:
-        """One self-contained HTML page; the same backtest gives the same text.
+        """Return a self-contained HTML page; deterministic.
 
         Raises:
-            Unavailable: what draws the plots is not installed; says how to install it.
+            Unavailable: the plotting library is not installed.
         """
 
 
 class EvaluationReports(Protocol):
-    """Evaluations as something that a person looks at."""
+    """Renderer of evaluations."""
 
     def render(self, findings: Findings) -> str:
-        """One self-contained HTML page; the same findings give the same text."""
+        """Return a self-contained HTML page; deterministic."""
 
 
 class TrainingReports(Protocol):
-    """Trainings as something that a person looks at."""
+    """Renderer of trainings."""
 
     def render(self, made: TrainingResult) -> str:
-        """One self-contained HTML page; the same training gives the same text."""
+        """Return a self-contained HTML page; deterministic."""
 
 
 class Reports(Protocol):
-    """Documents that are kept."""
+    """Store of reports."""
 
     def prepare(self) -> None:
-        """Make ready to keep them, as far as that is left to us; what is there stays.
+        """Create what the store needs, such as indexes; idempotent.
 
         Raises:
             Unavailable: the store did not answer.
         """
 
     def save(self, report: Report) -> None:
-        """Keep a report, whole or not at all, in place of an earlier one of its id.
+        """Store a report atomically; it replaces an earlier one with its id.
 
         Raises:
-            InvalidRequest: its document is not of JSON values, its shape is none of `SCHEMAS`, or
-                it is larger than the store takes.
+            InvalidRequest: the document does not consist of JSON values, its schema is not in
+                `SCHEMAS`, or it is larger than the store accepts.
             Unavailable: the store did not answer.
         """
 
     def get(self, id: UUID) -> Report:
-        """The report of this id; its series to the last bit.
+        """Return a report, with its series exact to the last bit.
 
         Raises:
-            NotFound: there is none.
-            Unavailable: the store did not answer, or it is of a shape that this version does not
-                know.
+            NotFound: there is no report with this id.
+            Unavailable: the store did not answer, or this version does not support the schema.
         """

@@ -1,4 +1,4 @@
-"""Reports as stores keep them: a document of JSON values, and columns of figures as bytes."""
+"""Encoding of reports for stores: a JSON document, and series as compressed bytes."""
 
 from __future__ import annotations
 
@@ -17,56 +17,65 @@ from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
-Columns = dict[str, Floats]
-
 _NAMES, _DATES = "names", "dates"
-_WIDEST = 2**63
+_INT64_LIMIT = 2**63
 
 
-def checked(report: Report, schemas: Mapping[str, int] = SCHEMAS) -> dict[str, Any]:
-    """The document of a report that is about to be kept, as plain JSON values.
+def encode_document(report: Report, schemas: Mapping[str, int] = SCHEMAS) -> dict[str, Any]:
+    """Return a report's document as plain JSON values, for storage.
 
     Args:
-        report: What is to be kept.
-        schemas: The newest shape that is known, by kind.
+        report: Report to store.
+        schemas: Newest supported schema by kind.
 
     Raises:
-        InvalidRequest: its kind or shape is unknown here, so that nobody could read it again, or
-            its document does not consist of JSON values.
+        InvalidRequest: the kind or schema is unknown, so the report could not be read again, or
+            the document does not consist of JSON values.
     """
     if not 1 <= report.schema <= schemas.get(report.kind, 0):
         raise InvalidRequest(
-            f"{report.kind} of shape {report.schema} is unknown; there are {_known(schemas)}",
+            f"unknown schema {report.schema} of {report.kind}; supported are "
+            f"{_describe_schemas(schemas)}",
             field="schema",
+            code="unknown_report_schema",
         )
     try:
         text = json.dumps(report.document, allow_nan=False, ensure_ascii=False)
         text.encode()
-        document = json.loads(text, parse_int=_whole, object_pairs_hook=_object)
+        document = json.loads(text, parse_int=_parse_int64, object_pairs_hook=_parse_object)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequest(f"must be of JSON values: {error}", field="document") from None
+        raise InvalidRequest(
+            f"the document must consist of JSON values: {error}",
+            field="document",
+            code="report_not_json",
+        ) from None
     if not isinstance(document, dict):
-        raise InvalidRequest("must be an object", field="document")
+        raise InvalidRequest(
+            f"the document is a {type(document).__name__}; it must be a JSON object",
+            field="document",
+            code="report_not_object",
+        )
     return document
 
 
 def check_readable(id: UUID, kind: str, schema: int, schemas: Mapping[str, int]) -> None:
-    """Make sure that this version knows the shape of a report.
+    """Check that this version supports the schema of a report.
 
     Raises:
-        Unavailable: it does not; says which it is, and which it knows.
+        Unavailable: the schema is not supported.
     """
     if not 1 <= schema <= schemas.get(kind, 0):
         raise Unavailable(
-            f"report {id} is {kind} of shape {schema}, and this version knows {_known(schemas)}: "
-            "it was written by a later one; use that"
+            f"report {id} has schema {schema} of {kind}, but this version supports "
+            f"{_describe_schemas(schemas)}; upgrade rebalancer",
+            code="report_too_new",
         )
 
 
-def packed(report: Report) -> bytes | None:
-    """Columns and dates of a report, compressed, to the last bit; None where it has none.
+def pack_series(report: Report) -> bytes | None:
+    """Return a report's series and dates as compressed bytes, exact; None if it has neither.
 
-    It is numpy's own ``.npz``: each array little-endian, with its type, shape and checksum.
+    The format is numpy's ``.npz``: each array little-endian, with its type, shape and checksum.
     """
     if not report.series and report.dates is None:
         return None
@@ -81,37 +90,39 @@ def packed(report: Report) -> bytes | None:
     return buffer.getvalue()
 
 
-def unpacked(id: UUID, kept: bytes | None) -> tuple[Columns, Dates | None]:
-    """Columns by name, and dates, of what `packed` made of a report.
+def unpack_series(id: UUID, stored: bytes | None) -> tuple[dict[str, Floats], Dates | None]:
+    """Return the series by name, and the dates, from the bytes of `pack_series`.
 
     Raises:
-        Unavailable: it is damaged.
+        Unavailable: the bytes are damaged.
     """
-    if kept is None:
+    if stored is None:
         return {}, None
     try:
-        with np.load(BytesIO(kept), allow_pickle=False) as arrays:
+        with np.load(BytesIO(stored), allow_pickle=False) as arrays:
             names = json.loads(arrays[_NAMES].tobytes())
             series = {name: arrays[str(at)].astype(np.float64) for at, name in enumerate(names)}
             dates = arrays[_DATES].astype("datetime64[D]") if _DATES in arrays else None
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError) as error:
-        raise Unavailable(f"the series of report {id} are damaged: {error}") from None
+        raise Unavailable(
+            f"the series of report {id} are damaged: {error}", code="report_damaged"
+        ) from None
     return series, dates
 
 
-def _known(schemas: Mapping[str, int]) -> str:
+def _describe_schemas(schemas: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} up to {newest}" for kind, newest in schemas.items())
 
 
-def _whole(digits: str) -> int:
+def _parse_int64(digits: str) -> int:
     value = int(digits)
-    if not -_WIDEST <= value < _WIDEST:
+    if not -_INT64_LIMIT <= value < _INT64_LIMIT:
         raise ValueError(f"{digits} needs more than 64 bits")
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, _ in pairs:
         if "\0" in key:
-            raise ValueError(f"the key {key!r} has a NUL")
+            raise ValueError(f"the key {key!r} contains a NUL character")
     return dict(pairs)

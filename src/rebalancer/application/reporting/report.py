@@ -1,4 +1,4 @@
-"""Reports: documents that stores keep for backtests and evaluations."""
+"""Reports: stored documents of backtests and evaluations, with their series."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ SCHEMAS = {BACKTEST: 1, EVIDENCE: 1}
 """Newest schema of the documents of each kind."""
 
 
-def _columns(
-    given: Mapping[str, Floats],
-) -> Mapping[str, Floats]:
-    return {name: _column(values, "float64") for name, values in given.items()}
+def _read_only_series(given: Mapping[str, Floats]) -> Mapping[str, Floats]:
+    return {name: _read_only(values, "float64") for name, values in given.items()}
 
 
-def _days(given: Dates | None) -> Dates | None:
-    return None if given is None else _column(given, "datetime64[D]")
+def _read_only_dates(given: Dates | None) -> Dates | None:
+    return None if given is None else _read_only(given, "datetime64[D]")
 
 
-def _column(given: NDArray[Any], kind: str) -> NDArray[Any]:
-    """A read-only copy, one-dimensional."""
+def _read_only(given: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Return a read-only, one-dimensional copy."""
     column = np.array(given, dtype=kind).reshape(-1)
     column.flags.writeable = False
     return column
@@ -39,17 +37,17 @@ def _column(given: NDArray[Any], kind: str) -> NDArray[Any]:
 
 @attrs.frozen(eq=False)
 class Report:
-    """What came of a backtest or an evaluation, as a document to keep.
+    """Stored result of a backtest or an evaluation.
 
     Attributes:
-        id: Unique; of a job's result the job's.
-        kind: What it is of, see `SCHEMAS`.
-        subject: What it is about, to find it by: an owner's id, or the version of a policy.
-        created: When.
-        schema: The version of the document's shape, as of its kind.
+        id: Unique id; that of the job for the result of a job.
+        kind: One of `SCHEMAS`.
+        subject: The owner's id, or the version of a policy.
+        created: Time of creation.
+        schema: Schema of the document, see `SCHEMAS`.
         document: JSON values.
-        series: Long columns of figures by name, shape (T,) each, any T.
-        dates: (T,) day of each row of those series that have T rows; None: there are none.
+        series: Columns of figures by name, shape (T,) each, any T.
+        dates: (T,) days of the series with T rows; None without dates.
     """
 
     id: UUID
@@ -58,5 +56,5 @@ class Report:
     created: datetime
     schema: int
     document: Mapping[str, Any]
-    series: Mapping[str, Floats] = attrs.field(factory=dict, converter=_columns)
-    dates: Dates | None = attrs.field(default=None, converter=_days)
+    series: Mapping[str, Floats] = attrs.field(factory=dict, converter=_read_only_series)
+    dates: Dates | None = attrs.field(default=None, converter=_read_only_dates)
