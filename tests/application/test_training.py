@@ -231,7 +231,7 @@ def test_a_training_that_is_begun_again_makes_no_further_version(tmp_path):
     policies, trials = MemoryPolicies(), Failing()
     train = TrainPolicy(policies, trials, Trainer(), Regimes())
     order = TrainJobRequest(request(out=tmp_path), {"five": Path("five")})
-    job = Job.new(TRAIN, order.kept(), id=uuid4(), owner=None, now=NOW)
+    job = Job.new(TRAIN, order.to_json(), id=uuid4(), owner=None, now=NOW)
     do = TrainJobHandler(train, lambda path: PRICES[str(path)], lambda: NOW)
     for attempt in (1, 2):
         (tmp_path / str(job.id)).mkdir(exist_ok=True)
@@ -245,6 +245,6 @@ def test_a_training_that_is_begun_again_makes_no_further_version(tmp_path):
     assert do(attrs.evolve(job, attempts=5), lambda _: None)["policy"] == "mine@1"
     assert [one.name for one in policies.versions()] == ["mine"]
     assert [trial.trials for trial in trials.all()] == [1, 0]
-    another = Job.new(TRAIN, order.kept(), id=uuid4(), owner=None, now=NOW)
+    another = Job.new(TRAIN, order.to_json(), id=uuid4(), owner=None, now=NOW)
     (tmp_path / str(another.id)).mkdir()
     assert do(attrs.evolve(another, attempts=1), lambda _: None)["policy"] == "mine@2"

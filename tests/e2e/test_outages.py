@@ -95,7 +95,7 @@ def test_server_started_before_mongo_uses_it_when_ready(
             assert ready.status_code == 200
             assert (
                 ready.json()["parts"]["prices"]
-                == "MongoDB does not answer; prices that are known serve on"
+                == "MongoDB does not answer; serving the prices read last"
             )
             assert client.get("/api/market/assets").status_code == 200
             mongo.start()

@@ -1,4 +1,4 @@
-"""Trainings and batches as jobs: what operators leave to others."""
+"""Trainings and batch runs as jobs, which operators submit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from rebalancer.application.atomic_files import write_atomically
 from rebalancer.application.batch import ProposeForEveryone
 from rebalancer.application.job_worker import Progress
 from rebalancer.application.ports.clock import Clock
@@ -27,47 +28,45 @@ TRAIN, BATCH = "train", "batch"
 
 @attrs.frozen
 class TrainJobRequest:
-    """A training as it is asked for and kept.
+    """Request of a training job.
 
     Attributes:
-        request: As `TrainPolicy` takes it; below its folder each job has one of its own.
-        panels: Where prices are, by the name of their data.
-        cautions: What a reader must know.
+        request: Request of `TrainPolicy`; each job gets a folder below its folder.
+        panels: Sources of prices by name of the data.
+        cautions: Cautions for readers of the results.
     """
 
     request: TrainRequest
     panels: Mapping[str, Path]
     cautions: tuple[str, ...] = ()
 
-    def kept(self) -> dict[str, Any]:
-        """As JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as JSON values."""
         request = self.request
-        return {
+        return attrs.asdict(request, recurse=False) | {
             "plan": attrs.asdict(request.plan) | {"seeds": list(request.plan.seeds)},
-            "name": request.name,
             "out": str(request.out),
-            "command": request.command,
             "until": request.until and request.until.isoformat(),
-            "cash": request.cash,
-            "fit_regimes": request.fit_regimes,
-            "recorded": request.recorded,
             "panels": {name: str(path) for name, path in self.panels.items()},
             "cautions": list(self.cautions),
         }
 
     @classmethod
-    def of(cls, job: Job) -> TrainJobRequest:
-        """From JSON values, as `kept` gave them.
+    def from_job(cls, job: Job) -> TrainJobRequest:
+        """Return the request of a job.
 
-        Seeds are trained one after the other, as processes of a process that is killed would go on.
+        Seeds are trained one after the other, because worker processes would survive the job's
+        process if it is killed.
         """
-        kept = dict(job.request)
-        panels, cautions = kept.pop("panels"), kept.pop("cautions")
-        plan = TrainingPlan(**kept["plan"] | {"seeds": tuple(kept["plan"]["seeds"]), "workers": 1})
-        until = kept["until"] and date.fromisoformat(kept["until"])
-        out = Path(kept["out"]) / str(job.id)
+        values = dict(job.request)
+        panels, cautions = values.pop("panels"), values.pop("cautions")
+        values["plan"] = TrainingPlan(
+            **values["plan"] | {"seeds": tuple(values["plan"]["seeds"]), "workers": 1}
+        )
+        values["until"] = values["until"] and date.fromisoformat(values["until"])
+        values["out"] = Path(values["out"]) / str(job.id)
         return cls(
-            TrainRequest(**kept | {"plan": plan, "until": until, "out": out}),
+            TrainRequest(**values),
             {name: Path(path) for name, path in panels.items()},
             tuple(cautions),
         )
@@ -75,29 +74,29 @@ class TrainJobRequest:
 
 @attrs.frozen
 class TrainJobHandler:
-    """Train a policy that was asked for as a job."""
+    """Runs training jobs."""
 
     train: TrainPolicy
     prices: Callable[[Path], PriceSource]
     clock: Clock
 
     def __call__(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """What was made, see `training_document`; an attempt goes on where one before was cut off.
+        """Return the `training_document`; a later attempt continues an interrupted one.
 
         Raises:
             RebalancerError: as `TrainPolicy`.
         """
-        order = TrainJobRequest.of(job)
-        plan, noted = order.request.plan, order.request.out / "made.json"
-        if noted.exists():  # an attempt before was cut off after all was done
-            made: dict[str, Any] = json.loads(noted.read_text(encoding="utf-8"))
-            return made
+        order = TrainJobRequest.from_job(job)
+        plan, result_file = order.request.plan, order.request.out / "made.json"
+        if result_file.exists():  # an earlier attempt was interrupted after its last step
+            stored: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
+            return stored
         shares: dict[tuple[int, str], float] = {}
-        parts = len(plan.seeds) * (2 if plan.warm_start else 1)
+        stages = len(plan.seeds) * (2 if plan.warm_start else 1)
 
-        def point(point: CurvePoint) -> None:
+        def report(point: CurvePoint) -> None:
             shares[point.seed, point.stage] = point.at / max(point.of, 1)
-            progress(sum(shares.values()) / parts)
+            progress(sum(shares.values()) / stages)
 
         result = training_document(
             self.train(
@@ -107,28 +106,26 @@ class TrainJobHandler:
                 cautions=order.cautions,
                 tried=lambda _: progress(0.0),
                 drawn=lambda _: progress(0.0),
-                progress=point,
+                progress=report,
                 again=job.attempts > 1,
             )
         )
-        whole = noted.with_suffix(".new")
-        whole.write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
-        whole.replace(noted)
+        write_atomically(result_file, json.dumps(result, allow_nan=False).encode())
         return result
 
 
 @attrs.frozen
 class BatchJobRequest:
-    """A walk over every portfolio as it is asked for and kept; all of it JSON values.
+    """Request of a batch job, as JSON values.
 
     Attributes:
-        policy: Who decides.
-        as_of: The day to decide on.
-        currency: Of the prices.
-        prices: Where they are.
-        cost_bps: Of traded value; None: as the preset or the default has it.
-        costs: A preset's name.
-        assets: Where the instruments are; None: with the prices.
+        policy: Name of the policy.
+        as_of: Day of the closes.
+        currency: Currency of the prices.
+        prices: Source of prices.
+        cost_bps: Cost in basis points of traded value; None: as ``costs`` or the default states.
+        costs: Name of a cost preset.
+        assets: Source of instruments; None: the source of prices.
     """
 
     policy: str
@@ -141,41 +138,41 @@ class BatchJobRequest:
 
 
 BatchServices = Callable[[Path, Path | None], tuple[BuildContext, ProposeForEveryone]]
-"""Gives what a batch needs on prices and instruments from somewhere."""
+"""Returns the use cases of a batch run over sources of prices and instruments."""
 
 
 @attrs.frozen
 class BatchJobHandler:
-    """Propose for everybody, as it was asked for as a job."""
+    """Runs batch jobs."""
 
-    desk: BatchServices
+    services: BatchServices
     clock: Clock
 
     def __call__(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """Counts of the run, which has the job's id: an attempt goes on with it.
+        """Return the counts of the run, whose id is the job's; a later attempt continues it.
 
         Raises:
             RebalancerError: as `BuildContext` and `ProposeForEveryone`.
         """
-        order = BatchJobRequest(**job.request)
-        assets = None if order.assets is None else Path(order.assets)
-        build_context, propose = self.desk(Path(order.prices), assets)
+        request = BatchJobRequest(**job.request)
+        assets = None if request.assets is None else Path(request.assets)
+        build_context, propose = self.services(Path(request.prices), assets)
         context = build_context(
-            policy_name=order.policy,
-            costs=cost_model(order.cost_bps, order.costs),
-            currency=order.currency,
-            as_of=date.fromisoformat(order.as_of),
+            policy_name=request.policy,
+            costs=cost_model(request.cost_bps, request.costs),
+            currency=request.currency,
+            as_of=date.fromisoformat(request.as_of),
         )
         now = self.clock()
         run = propose.begin(context, id=job.id, now=now)
         done = run.done
 
-        def one_more(_: int) -> None:
+        def report(finished: int) -> None:
             nonlocal done
-            done += 1
+            done += finished > 0  # 0 while the run waits
             progress(done / max(run.chunks, 1))
 
-        propose.run_chunks(run.id, context, now=now, progress=one_more)
+        propose.run_chunks(run.id, context, now=now, progress=report)
         run = propose.read(run.id)
         return {
             "run": str(run.id),

@@ -1,8 +1,9 @@
-"""Whether we could serve."""
+"""Readiness: whether the dependencies answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from typing import NewType
 from uuid import UUID
@@ -15,11 +16,11 @@ from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
 
-_NOBODY = UUID(int=0)
+_UNKNOWN_ID = UUID(int=0)
 
 
 class State(StrEnum):
-    """How well we could serve."""
+    """Readiness of the application."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -27,40 +28,37 @@ class State(StrEnum):
 
 
 class Degraded(Unavailable):
-    """A part is away, and we go on as the message says."""
+    """A dependency is away; the message states how the application continues."""
+
+    default_code = "degraded"
 
 
 @attrs.frozen
-class Part:
-    """Something that we depend on.
+class Dependency:
+    """A dependency of the application.
 
     Attributes:
-        name: What it is called.
-        check: Asks it, and raises what is wrong with it; `Degraded` if that is no great harm.
-        without: How we go on while it is away, in words; empty: we do not.
+        name: Name in the health report.
+        check: Asks the dependency; raises its error, or `Degraded` if the application continues.
+        fallback: How the application continues without it; empty for an essential dependency.
     """
 
     name: str
     check: Callable[[], None]
-    without: str = ""
-
-    @property
-    def essential(self) -> bool:
-        """Whether nothing goes without it."""
-        return not self.without
+    fallback: str = ""
 
 
-Parts = NewType("Parts", tuple[Part, ...])
-"""All that we depend on, as it is wired."""
+Dependencies = NewType("Dependencies", tuple[Dependency, ...])
+"""All configured dependencies."""
 
 
 @attrs.frozen
 class Health:
-    """How we are.
+    """Readiness of the application.
 
     Attributes:
-        state: The worst that follows from any part.
-        parts: Each part's state: ``ok``, or what is wrong with it and how we go on.
+        state: The worst state that follows from a dependency.
+        parts: ``ok`` for each dependency, or its error and the fallback.
     """
 
     state: State
@@ -69,69 +67,64 @@ class Health:
 
 @attrs.frozen
 class CheckHealth:
-    """Ask each part that we depend on."""
+    """Ask each dependency."""
 
-    parts: Parts
+    dependencies: Dependencies
 
     def __call__(self) -> Health:
-        """How we are."""
-        state, told = State.OK, {}
-        for part in self.parts:
+        """Return the readiness."""
+        state, parts = State.OK, {}
+        for dependency in self.dependencies:
+            name, fallback = dependency.name, dependency.fallback
             try:
-                part.check()
+                dependency.check()
+                parts[name] = "ok"
             except RebalancerError as error:
-                told[part.name] = f"{error}; {part.without}" if part.without else str(error)
-                if part.essential and not isinstance(error, Degraded):
+                parts[name] = f"{error}; {fallback}" if fallback else str(error)
+                if not fallback and not isinstance(error, Degraded):
                     state = State.UNAVAILABLE
                 elif state is State.OK:
                     state = State.DEGRADED
-            else:
-                told[part.name] = "ok"
-        return Health(state, told)
+        return Health(state, parts)
 
 
-def store_part(work: UnitOfWork) -> Part:
-    """The store."""
+def store_dependency(work: UnitOfWork) -> Dependency:
+    """Return the store, which is essential."""
 
     def check() -> None:
-        try:
-            with work.read() as tx:
-                tx.users.get(_NOBODY)
-        except NotFound:
-            return
+        with suppress(NotFound), work.read() as tx:
+            tx.users.get(_UNKNOWN_ID)
 
-    return Part("store", check)
+    return Dependency("store", check)
 
 
-def reports_part(reports: Reports) -> Part:
-    """Where reports are kept; what is decided and done needs none of them."""
+def reports_dependency(reports: Reports) -> Dependency:
+    """Return the store of reports."""
 
     def check() -> None:
-        try:
-            reports.get(_NOBODY)
-        except NotFound:
-            return
+        with suppress(NotFound):
+            reports.get(_UNKNOWN_ID)
 
-    return Part("reports", check, "reports can neither be kept nor read")
+    return Dependency("reports", check, "reports can be neither stored nor read")
 
 
-def prices_part(prices: PriceSource) -> Part:
-    """The prices."""
+def prices_dependency(prices: PriceSource) -> Dependency:
+    """Return a source of prices, which is essential."""
 
     def check() -> None:
         prices.closes(days=1)
 
-    return Part("prices", check)
+    return Dependency("prices", check)
 
 
-def kept_part(market: StoredMarket) -> Part:
-    """Prices that we keep ourselves: those that are known serve on while their store is away."""
+def stored_prices_dependency(market: StoredMarket) -> Dependency:
+    """Return the stored prices; the last ones read are served while their store is away."""
 
     def check() -> None:
         market.closes(days=1)
         try:
             market.check()
         except RebalancerError as error:
-            raise Degraded(f"{error}; prices that are known serve on") from error
+            raise Degraded(f"{error}; serving the prices read last") from error
 
-    return Part("prices", check)
+    return Dependency("prices", check)

@@ -1,4 +1,4 @@
-"""What has to be looked after every few seconds, by every process that does jobs."""
+"""Periodic maintenance in every process that runs jobs."""
 
 from __future__ import annotations
 
@@ -9,59 +9,57 @@ import time
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.ports.clock import Clock
-from rebalancer.domain.errors import RebalancerError, Unavailable
+from rebalancer.application.resilience import OutageLog
+from rebalancer.domain.errors import RebalancerError
 
 log = logging.getLogger("rebalancer.jobs")
 
-EVERY = 5.0
-"""Seconds from one look at the jobs to the next."""
-
-TIDY_EVERY = 3600.0
-
 
 class Maintenance:
-    """A thread that recovers jobs, and tidies up now and then."""
+    """A thread that recovers jobs and deletes expired data."""
 
     def __init__(
-        self, recover: RecoverJobs, tidy: DeleteExpired, clock: Clock, *, every: float = EVERY
+        self,
+        recover: RecoverJobs,
+        delete_expired: DeleteExpired,
+        clock: Clock,
+        *,
+        interval: float = 5.0,
+        delete_interval: float = 3600.0,
     ) -> None:
-        """Begin.
+        """Start the thread.
 
         Args:
-            recover: Looks after jobs.
-            tidy: Forgets what is old.
-            clock: What time it is.
-            every: Seconds from one look to the next.
+            recover: Recovers jobs.
+            delete_expired: Deletes expired data.
+            clock: Current time.
+            interval: Seconds between two recoveries.
+            delete_interval: Seconds between two deletions.
         """
-        self._recover = recover
-        self._tidy = tidy
-        self._clock = clock
-        self._every = every
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._recover, self._delete_expired, self._clock = recover, delete_expired, clock
+        self._interval, self._delete_interval = interval, delete_interval
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End it."""
-        self._over.set()
+        """Stop the thread."""
+        self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
-        tidied, away = -TIDY_EVERY, False
+        outage = OutageLog(log, "jobs cannot be recovered", "jobs can be recovered again")
+        next_deletion = float("-inf")
         while True:
             try:
                 self._recover()
-                if time.monotonic() - tidied > TIDY_EVERY:
-                    self._tidy(self._clock())
-                    tidied = time.monotonic()
-                away = False
-            except Unavailable as error:
-                if not away:
-                    log.warning("jobs cannot be looked after: %s", error)
-                away = True
+                if time.monotonic() >= next_deletion:
+                    self._delete_expired(self._clock())
+                    next_deletion = time.monotonic() + self._delete_interval
+                outage.succeeded()
             except RebalancerError as error:
-                log.warning("jobs are looked after in a moment: %s", error)
+                outage.failed(error)
             except Exception:
-                log.exception("jobs are not looked after as they should be")
-            if self._over.wait(self._every):
+                log.exception("maintenance failed")
+            if self._stopped.wait(self._interval):
                 return

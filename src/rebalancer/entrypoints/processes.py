@@ -1,4 +1,4 @@
-"""Processes that work for another one, or on very much."""
+"""Signals and garbage collection of long-running processes."""
 
 from __future__ import annotations
 
@@ -9,40 +9,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_SELDOM = 100_000
-"""Values made, and not gone again, between two looks for cycles of them."""
 
+def termination_event() -> asyncio.Event:
+    """Return an event of the running loop that SIGTERM or Ctrl-C sets.
 
-def told_to_end() -> asyncio.Event:
-    """What is set once this process is told to end, by SIGTERM or Ctrl-C; in a running loop.
-
-    Whoever listens already hears it as well: handlers are called after ours, and what an event loop
-    has registered reaches it by another way.
+    Existing handlers are called afterwards.
     """
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop, terminated = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         before = signal.getsignal(number)
 
-        def tell(number: int, frame: Any, before: Any = before) -> None:
+        def handle(number: int, frame: Any, before: Any = before) -> None:
             with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(told.set)
+                loop.call_soon_threadsafe(terminated.set)
             if callable(before):
                 before(number, frame)
 
-        with suppress(ValueError):  # only the main thread may listen, as it does in a server
-            signal.signal(number, tell)
-    return told
+        with suppress(ValueError):  # not the main thread, as in tests
+            signal.signal(number, handle)
+    return terminated
 
 
 @contextmanager
-def seldom_tidied() -> Iterator[None]:
-    """Look for cyclic garbage seldom: looking as often as usual takes a fifth of a batch's time.
+def rare_garbage_collection(threshold: int = 100_000) -> Iterator[None]:
+    """Collect cyclic garbage rarely; at the usual rate it takes a fifth of a batch's time.
 
-    A batch makes values by the ten thousand. None refers back to what refers to it, so all go as
-    soon as they are done with.
+    A batch creates objects by the ten thousand, without reference cycles.
+
+    Args:
+        threshold: Garbage-collection threshold of the youngest generation.
     """
     usual = gc.get_threshold()
-    gc.set_threshold(_SELDOM, *usual[1:])
+    gc.set_threshold(threshold, *usual[1:])
     try:
         yield
     finally:

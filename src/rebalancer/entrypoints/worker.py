@@ -1,4 +1,4 @@
-"""Whoever does jobs, as a process that runs: one line of JSON for whatever happens."""
+"""The worker process; it logs one line of JSON for each event."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     from dishka import Container
 
 GRACE = 25.0
-"""Seconds that jobs may go on once the worker was told to stop; less than most who tell it wait."""
-
-SOON = 1.0
-"""Seconds after which a job that waits is taken where no queue delivers it."""
+"""Seconds that running jobs have to finish; less than most supervisors wait."""
 
 log = logging.getLogger("rebalancer.jobs")
 
@@ -37,15 +34,17 @@ def work(
     wired: Container,
     *,
     grace: float = GRACE,
+    poll_interval: float = 1.0,
     started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do jobs until a signal says to stop.
+    """Run jobs until SIGTERM or Ctrl-C.
 
     Args:
-        settings: How it logs, and whether there is a queue.
-        wired: Where use cases come from.
-        grace: Seconds that what runs then may go on before it is put back.
-        started: Told once signals are heeded.
+        settings: Log level and queue.
+        wired: Container of the use cases.
+        grace: Seconds that running jobs have to finish before they are released.
+        poll_interval: Seconds between two looks into the store if there is no queue.
+        started: Called once signals are handled.
 
     Raises:
         Unavailable: a package that the queue needs is not installed.
@@ -53,21 +52,23 @@ def work(
     logging.config.dictConfig(log_config(settings.log_level))
     worker = wired.get(Worker)
 
-    def stop(*_: object) -> None:  # in a thread, as a signal may come while the lock is held
+    def stop(*_: object) -> None:  # in a thread, as the interrupted code may hold the lock
         threading.Thread(target=worker.stop, name="stop").start()
 
-    for told in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(told, stop)
-    recover, every = wired.get(RecoverJobs), 5.0
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    recover, interval = wired.get(RecoverJobs), 5.0
     if settings.redis_url is None:
-        care = attrs.evolve(wired.get(JobSettings), redeliver_after=SOON)
-        parts = (wired.get(UnitOfWork), wired.get(JobRunner), wired.get(Clock))
-        recover, every = RecoverJobs(*parts, care), SOON
-    upkeep = Maintenance(recover, wired.get(DeleteExpired), wired.get(Clock), every=every)
+        job_settings = attrs.evolve(wired.get(JobSettings), redeliver_after=poll_interval)
+        ports = (wired.get(UnitOfWork), wired.get(JobRunner), wired.get(Clock))
+        recover, interval = RecoverJobs(*ports, job_settings), poll_interval
+    maintenance = Maintenance(
+        recover, wired.get(DeleteExpired), wired.get(Clock), interval=interval
+    )
     log.info("working")
     started()
     try:
         worker.run(grace=grace)
     finally:
-        upkeep.stop()
+        maintenance.stop()
         log.info("stopped")

@@ -10,12 +10,12 @@ from dishka import Provider, Scope, provide
 
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.application.health import (
-    Part,
-    Parts,
-    kept_part,
-    prices_part,
-    reports_part,
-    store_part,
+    Dependencies,
+    Dependency,
+    prices_dependency,
+    reports_dependency,
+    store_dependency,
+    stored_prices_dependency,
 )
 from rebalancer.application.ports.market import PriceCache, PriceSource
 from rebalancer.application.ports.reports import Reports
@@ -159,12 +159,14 @@ class RedisProvider(Provider):
         connection: Connection | None,
         settings: Settings,
         sources: Sources,
-    ) -> Parts:
+    ) -> Dependencies:
         """List the dependencies that are configured, for health checks."""
-        market = kept_part(stores.market) if sources.stored else prices_part(prices)
-        parts = [store_part(work), market]
+        market = (
+            stored_prices_dependency(stores.market) if sources.stored else prices_dependency(prices)
+        )
+        parts = [store_dependency(work), market]
         if settings.mongo_url is not None:
-            parts.append(reports_part(stores.reports))
+            parts.append(reports_dependency(stores.reports))
         if connection is not None:
             effects = {
                 "cache": "each process reads prices from the store",
@@ -172,5 +174,7 @@ class RedisProvider(Provider):
                 "valid for its last minutes",
                 "queue": "background jobs cannot be started",
             }
-            parts += [Part(name, connection.check, effect) for name, effect in effects.items()]
-        return Parts(tuple(parts))
+            parts += [
+                Dependency(name, connection.check, effect) for name, effect in effects.items()
+            ]
+        return Dependencies(tuple(parts))

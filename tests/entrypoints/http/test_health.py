@@ -164,8 +164,8 @@ def test_known_prices_are_used_while_mongo_is_down(tmp_path: Path) -> None:
             State.DEGRADED,
             {
                 "store": "ok",
-                "prices": "MongoDB does not answer; prices that are known serve on",
-                "reports": "MongoDB does not answer; reports can neither be kept nor read",
+                "prices": "MongoDB does not answer; serving the prices read last",
+                "reports": "MongoDB does not answer; reports can be neither stored nor read",
             },
         )
         assert knows.get(PriceSource).closes().digest == HISTORY.digest
@@ -213,9 +213,9 @@ def test_server_continues_without_redis(start_api: Callable[..., RunningApi]) ->
         assert becomes("degraded") == {
             "store": "ok",
             "prices": "ok",
-            "cache": "Redis is unavailable; each process reads prices from where they are kept",
-            "limits": "Redis is unavailable; each process limits on its own, and a login that was "
-            "ended may serve out its minutes",
+            "cache": "Redis is unavailable; each process reads prices from the store",
+            "limits": "Redis is unavailable; each process counts its own rate limits, and a "
+            "revoked login may stay valid for its last minutes",
             "queue": "Redis is unavailable; background jobs cannot be started",
         }
         api.work.is_down = True

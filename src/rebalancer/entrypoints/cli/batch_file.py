@@ -38,7 +38,7 @@ from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
 from rebalancer.entrypoints.cli.files import check_output
-from rebalancer.entrypoints.processes import seldom_tidied
+from rebalancer.entrypoints.processes import rare_garbage_collection
 from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, read_portfolio
 from rebalancer.entrypoints.schemas.proposal import ProposalRecord, proposal_record
 from rebalancer.entrypoints.schemas.wire import json_line, parse_json
@@ -321,7 +321,7 @@ def _records(
     """Yield the records in the order of the lines, each with the size of its line."""
     piped = not all(path.is_file() for path in request.sources.files)  # cannot be read twice
     if workers == 1 or piped or portfolios.stat().st_size < PARALLEL_FROM:
-        with seldom_tidied():
+        with rare_garbage_collection():
             for chunk in _chunks(lines):
                 solved = solve(chunk, terms, debug=request.settings.debug)
                 yield from zip(solved, (line.size for line in chunk), strict=True)
@@ -375,7 +375,7 @@ def _worker_errors() -> Iterator[None]:
 
 def _solve_chunks(parent: Connection, request: BatchFileRequest) -> None:
     """Solve chunks in a worker process until the parent hangs up."""
-    with seldom_tidied():
+    with rare_garbage_collection():
         terms, debug = _build_terms(request), request.settings.debug
         serve(parent, lambda chunk: solve(chunk, terms, debug=debug))
 

@@ -86,7 +86,7 @@ def run(
     from rebalancer.application.batch import ProposeForEveryone
     from rebalancer.application.worker_processes import worker_processes
     from rebalancer.domain.errors import Unavailable
-    from rebalancer.entrypoints.processes import seldom_tidied
+    from rebalancer.entrypoints.processes import rare_garbage_collection
 
     use, terms = wired.get(ProposeForEveryone), request.terms(wired)
     found = use.begin(terms, id=id, now=now, resume=resume)
@@ -101,7 +101,10 @@ def run(
 
     others = min(workers, (found.chunks - found.done) // CHUNKS_PER_PROCESS) - 1
     try:
-        with worker_processes(others, _share_run, request, found.id, now), seldom_tidied():
+        with (
+            worker_processes(others, _share_run, request, found.id, now),
+            rare_garbage_collection(),
+        ):
             use.run_chunks(found.id, terms, now=now, progress=show_progress)
         return use.read(found.id)
     except Unavailable as error:
@@ -111,12 +114,12 @@ def run(
 def _share_run(_: Connection, request: StoreBatchRequest, run: UUID, now: datetime) -> None:
     """Run chunks until none is left; the main function of a worker process."""
     from rebalancer.application.batch import ProposeForEveryone
-    from rebalancer.entrypoints.processes import seldom_tidied
+    from rebalancer.entrypoints.processes import rare_garbage_collection
     from rebalancer.wiring.container import build_container
 
     wired = build_container(request.sources, settings=request.settings)
     try:
-        with seldom_tidied():
+        with rare_garbage_collection():
             wired.get(ProposeForEveryone).run_chunks(run, request.terms(wired), now=now)
     finally:
         wired.close()

@@ -50,7 +50,7 @@ from rebalancer.entrypoints.http.request_batching import RequestBatcher
 from rebalancer.entrypoints.http.routes.rebalance import is_quick
 from rebalancer.entrypoints.http.threads import run_in_thread, run_inline
 from rebalancer.entrypoints.maintenance import Maintenance
-from rebalancer.entrypoints.processes import told_to_end
+from rebalancer.entrypoints.processes import termination_event
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
 from rebalancer.entrypoints.schemas.wire import DecimalText
 
@@ -95,7 +95,7 @@ def application(
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        streams.stopping = told_to_end()
+        streams.stopping = termination_event()
         prices = await container.get(PriceSource)
         with suppress(RebalancerError):  # /health/ready reports it
             await sync_to_thread(prices.closes, days=1)  # so that no request waits for the load

@@ -263,7 +263,7 @@ def _submit(
         {name: Path(sources(path).portable_prices) for name, path in panels.items()},
         tuple(cautions),
     )
-    submit(TRAIN, job_request.kept(), as_json=as_json)
+    submit(TRAIN, job_request.to_json(), as_json=as_json)
 
 
 def _command(
