@@ -194,8 +194,8 @@ def _deposit(work: SqlWork, one: ManagedPortfolio) -> None:
     entry = Entry(uuid4(), EntryKind.DEPOSIT, date(2022, 2, 25), NOW, Decimal(1))
     with work.begin() as tx:
         portfolio = tx.portfolios.get(one.id, owner=one.owner)
-        ledger = tx.portfolios.ledger(one.id).followed_by([entry])
-        tx.portfolios.save(portfolio.booked(ledger, NOW), entries=[entry])
+        ledger = tx.portfolios.ledger(one.id).extended_by([entry])
+        tx.portfolios.save(portfolio.book(ledger, NOW), entries=[entry])
 
 
 def _proposals(work: SqlWork, raw: Driver, one: ManagedPortfolio) -> Figure:

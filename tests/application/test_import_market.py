@@ -12,7 +12,7 @@ NOTHING = Instruments()
 USUAL = Instruments.of([Instrument("A", "Alpha", AssetClass.BOND), Instrument("Z", "Zeta")])
 
 
-def test_prices_and_what_is_usually_said_of_them():
+def test_prices_are_imported_with_default_instruments():
     market, told = StoredMarket(MemoryMarket()), []
     history = prices(3, 40)
     imported = ImportMarket(market)(history, usual=USUAL, progress=told.append)
@@ -22,7 +22,7 @@ def test_prices_and_what_is_usually_said_of_them():
     assert list(market.instruments()) == [USUAL["A"]]
 
 
-def test_the_same_again_changes_nothing():
+def test_repeated_import_changes_nothing():
     market = StoredMarket(MemoryMarket())
     done = ImportMarket(market)
     done(prices(3, 40), usual=USUAL)
@@ -30,7 +30,7 @@ def test_the_same_again_changes_nothing():
     assert (again.assets, again.days, again.instruments) == (3, 0, 0)
 
 
-def test_what_is_usually_said_replaces_nothing_that_is_known():
+def test_default_instruments_replace_no_stored_ones():
     market = StoredMarket(MemoryMarket())
     done = ImportMarket(market)
     better = Instrument("A", "Alpha Fund", AssetClass.GOLD)
@@ -39,7 +39,7 @@ def test_what_is_usually_said_replaces_nothing_that_is_known():
     assert market.instruments()["A"] == better
 
 
-def test_assets_that_cannot_be_offered_are_named():
+def test_withheld_assets_are_named():
     market = StoredMarket(MemoryMarket())
     done = ImportMarket(market)
     walk = prices(2, 40)
@@ -57,7 +57,7 @@ class Failing(MemoryMarket):
         raise Unavailable("away")
 
 
-def test_what_was_kept_before_it_was_broken_off_is_on_offer():
+def test_prices_of_an_interrupted_import_are_served():
     market = StoredMarket(Failing())
     with pytest.raises(Unavailable):
         ImportMarket(market)(prices(2, 40), usual=USUAL)

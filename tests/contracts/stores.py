@@ -1,8 +1,10 @@
-"""Values to keep: of every kind a plain one, and a strategy for all that there may be."""
+"""Stored values: a plain one of every kind, and a hypothesis strategy for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
@@ -51,9 +53,7 @@ def a_managed(
 ) -> ManagedPortfolio:
     """A portfolio whose ledger begins with some entries."""
     mandate = others.pop("mandate", None) or Mandate("Pension", USD, {"A": 0.6, "B": 0.4})
-    opened = ManagedPortfolio.opened(
-        mandate, id=id or uuid4(), owner=owner, entries=entries, now=NOW
-    )
+    opened = ManagedPortfolio.open(mandate, id=id or uuid4(), owner=owner, entries=entries, now=NOW)
     return attrs.evolve(opened, **others)
 
 
@@ -124,6 +124,69 @@ a_job = partial(builders.a_job, request={"policy": "band", "days": 5}, now=NOW)
 def a_run(**others: Any) -> BatchRun:
     """A walk that has just begun."""
     return attrs.evolve(BatchRun(uuid4(), "t" * 64, "monthly", DAY, NOW), **others)
+
+
+def stored_user(work: Any, **others: Any) -> User:
+    """Store a user."""
+    user = a_user(**others)
+    with work.begin() as tx:
+        tx.users.add(user)
+    return user
+
+
+def stored_portfolio(work: Any, owner: User, *entries: Entry, **others: Any) -> ManagedPortfolio:
+    """Store a portfolio with its first entries."""
+    portfolio = a_managed(owner.id, entries, **others)
+    with work.begin() as tx:
+        tx.portfolios.add(portfolio, entries)
+    return portfolio
+
+
+def stored_proposal(work: Any, portfolio: ManagedPortfolio, **others: Any) -> ProposalRecord:
+    """Store a proposal for a portfolio."""
+    record = a_proposal(portfolio, **others)
+    with work.begin() as tx:
+        tx.proposals.add([record])
+    return record
+
+
+def renamed(portfolio: ManagedPortfolio, name: str = "Another name") -> ManagedPortfolio:
+    """Return the next version of a portfolio, with another name."""
+    mandate = attrs.evolve(portfolio.mandate, name=name)
+    return portfolio.revise(mandate, portfolio.changed + HOUR)
+
+
+def with_entries(tx: Any, portfolio: ManagedPortfolio, *entries: Entry) -> ManagedPortfolio:
+    """Return the next version of a portfolio, with further entries."""
+    ledger = tx.portfolios.ledger(portfolio.id).extended_by(entries)
+    return portfolio.book(ledger, NOW)
+
+
+def all_pages(fetch: Callable[[UUID | None], list[Any]], size: int) -> list[Any]:
+    """Return all rows, page by page; a page is full unless it is the last."""
+    found: list[Any] = []
+    page = fetch(None)
+    while page:
+        assert len(page) <= size
+        assert page[0] not in found
+        found += page
+        page = fetch(page[-1].id)
+    return found
+
+
+def race(do: Callable[[int], object], racers: int = 8) -> list[object]:
+    """Run threads that start together; return what each returned or raised."""
+    gate = threading.Barrier(racers, timeout=60)
+
+    def run(number: int) -> object:
+        gate.wait()
+        try:
+            return do(number)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(racers) as threads:
+        return list(threads.map(run, range(racers)))
 
 
 # Postgres keeps no NUL in text, and nobody has a name with one.

@@ -115,8 +115,8 @@ def filled(engine):
         tx.portfolios.close(closed.id, owner=bob.id, version=1, now=NOW + HOUR)
         tx.runs.add(run, [plain.id])
         tx.proposals.add([waiting, done, *(a_proposal(plain) for _ in range(40))])
-        ledger = tx.portfolios.ledger(rich.id).followed_by([fill])
-        tx.portfolios.save(rich.booked(ledger, NOW), entries=[fill])
+        ledger = tx.portfolios.ledger(rich.id).extended_by([fill])
+        tx.portfolios.save(rich.book(ledger, NOW), entries=[fill])
         tx.proposals.save(
             attrs.evolve(done, stage=Stage.EXECUTED, decided=NOW, executed=NOW),
             expected=Stage.PROPOSED,
@@ -210,7 +210,7 @@ def written(path, lines, *, signed=True):
 
 @pytest.mark.parametrize("to", KINDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_kept_comes_back_anywhere(full, empty, tmp_path, kind, to):
+def test_backup_restores_into_any_database(full, empty, tmp_path, kind, to):
     source, target = full(kind), empty(to)
     before = contents(source)
     assert all(before.values())
@@ -232,23 +232,21 @@ def test_what_is_kept_comes_back_anywhere(full, empty, tmp_path, kind, to):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_life_goes_on_where_it_stopped(whole, empty, kind):
+def test_restored_database_can_be_changed(whole, empty, kind):
     target = empty(kind)
     target.restore(whole)
     work, deposit = SqlWork(target.engine), a_deposit("0.01")
     with work.begin() as tx:
         rich = max(tx.portfolios.chunk(), key=lambda portfolio: portfolio.version)
         ledger = tx.portfolios.ledger(rich.id)
-        tx.portfolios.save(
-            rich.booked(ledger.followed_by([deposit]), NOW + HOUR), entries=[deposit]
-        )
+        tx.portfolios.save(rich.book(ledger.extended_by([deposit]), NOW + HOUR), entries=[deposit])
     with work.read() as tx:
         assert tx.portfolios.ledger(rich.id).entries == (*ledger.entries, deposit)
     assert target.findings() == []
 
 
 @pytest.mark.parametrize("to", KINDS)
-def test_nothing_is_something_too(empty, tmp_path, to):
+def test_empty_database_is_backed_up_and_restored(empty, tmp_path, to):
     counted = empty("sqlite").backup(tmp_path / "nothing")
     assert set(counted.values()) == {0}
     target = empty(to)
@@ -258,7 +256,7 @@ def test_nothing_is_something_too(empty, tmp_path, to):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_backup_is_of_one_moment_whoever_writes_meanwhile(empty, tmp_path, kind):
+def test_backup_is_a_snapshot_during_writes(empty, tmp_path, kind):
     source, target = empty(kind), empty("sqlite")
     rich = filled(source.engine)
     before, work, written = contents(source), SqlWork(source.engine), []
@@ -268,8 +266,8 @@ def test_a_backup_is_of_one_moment_whoever_writes_meanwhile(empty, tmp_path, kin
         with work.begin() as tx:
             portfolio = tx.portfolios.get(rich.id, owner=rich.owner)
             entry, newcomer = a_deposit(), a_user()
-            ledger = tx.portfolios.ledger(rich.id).followed_by([entry])
-            tx.portfolios.save(portfolio.booked(ledger, NOW), entries=[entry])
+            ledger = tx.portfolios.ledger(rich.id).extended_by([entry])
+            tx.portfolios.save(portfolio.book(ledger, NOW), entries=[entry])
             tx.users.add(newcomer)
             tx.portfolios.add(a_managed(newcomer.id), [])
         written.append(entry)
@@ -281,21 +279,19 @@ def test_a_backup_is_of_one_moment_whoever_writes_meanwhile(empty, tmp_path, kin
     assert target.findings() == source.findings() == []
 
 
-def test_many_rows_are_written_in_bundles(empty, tmp_path, monkeypatch):
-    monkeypatch.setattr(backups, "_WRITTEN", 7)
-    monkeypatch.setattr(backups, "_WRITTEN_BYTES", 4000)
-    monkeypatch.setattr(backups, "_FETCHED", 3)
-    source = empty("postgres")
+def test_rows_are_restored_in_batches(empty, tmp_path):
+    sizes = backups.BatchSizes(fetched=3, inserted=7, inserted_bytes=4000)
+    source = attrs.evolve(empty("postgres"), sizes=sizes)
     filled(source.engine)
     source.backup(tmp_path / "all")
     for kind in KINDS:
-        target, steps = empty(kind), []
+        target, steps = attrs.evolve(empty(kind), sizes=sizes), []
         target.restore(tmp_path / "all", progress=lambda *step, steps=steps: steps.append(step[0]))
         assert contents(target) == contents(source)
         assert max(after - before for before, after in itertools.pairwise(steps)) <= 7
 
 
-def test_only_its_owner_may_read_it(whole):
+def test_backup_is_readable_by_its_owner_only(whole):
     assert stat.S_IMODE(whole.stat().st_mode) == 0o600
     assert [other.name for other in whole.parent.iterdir()] == [whole.name]
 
@@ -337,25 +333,26 @@ def aged(whole, folder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_older_backup_comes_back_by_way_of_its_version(whole, empty, tmp_path, kind):
+def test_older_backup_is_restored_at_its_revision_and_upgraded(whole, empty, tmp_path, kind):
     target = empty(kind)
     path = aged(whole, tmp_path)
-    said = rf"revision 0001.* at {target.newest()}.*upgrade 0001.*downgrade"
-    with pytest.raises(Conflict, match=said):
+    with pytest.raises(Conflict, match=rf"revision 0001.* at {target.newest()}") as error:
         target.restore(path)
+    assert error.value.code == "backup_revision_differs"
     target.downgrade("0001")
     assert target.restore(path)["ledger_entries"] > 5
-    with pytest.raises(Conflict, match="rebalancer db upgrade"):
+    with pytest.raises(Conflict) as error:
         target.backup(tmp_path / "too early")
+    assert error.value.code == "schema_outdated"
     target.upgrade()
     assert target.findings() == []
 
 
-def test_without_tables_there_is_nothing_to_back_up_and_no_room(whole, tmp_path, postgres_url):
+def test_database_without_tables_is_rejected(whole, tmp_path, postgres_url):
     with new_database(postgres_url) as server:
         for url in (f"sqlite:///{tmp_path}/new.db", server):
             engine = connect(url)
-            with pytest.raises(Conflict, match="no tables yet: run `rebalancer db upgrade 0"):
+            with pytest.raises(Conflict, match="no tables yet; upgrade it to revision 0"):
                 SqlDatabase(engine).restore(whole)
             with pytest.raises(Conflict, match="there are no tables"):
                 SqlDatabase(engine).backup(tmp_path / "none")
@@ -363,11 +360,14 @@ def test_without_tables_there_is_nothing_to_back_up_and_no_room(whole, tmp_path,
     assert not (tmp_path / "none").exists()
 
 
-def test_a_later_format_is_left_alone(whole, empty, tmp_path):
+def test_later_format_is_rejected(whole, empty, tmp_path):
     header, *lines = lines_of(whole)
     later = header.replace(b'"format":1', b'"format":2')
     assert later != header
-    with pytest.raises(InvalidRequest, match=r"format 2.*reads 1: use the version"):
+    with pytest.raises(
+        InvalidRequest,
+        match=r"format 2; this version of rebalancer reads format 1, so use the version",
+    ):
         empty("sqlite").restore(written(tmp_path / "later", [later, *lines]))
 
 
@@ -375,9 +375,9 @@ def test_a_later_format_is_left_alone(whole, empty, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_empty_tables_are_filled(full, whole, kind, empty):
+def test_restore_into_filled_tables_is_rejected(full, whole, kind, empty):
     before = contents(full(kind))
-    with pytest.raises(Conflict, match=r"the table \w+ is not empty: restore into a new"):
+    with pytest.raises(Conflict, match=r"the table \w+ is not empty; restore into a new"):
         full(kind).restore(whole)
     assert contents(full(kind)) == before
     target = empty(kind)
@@ -388,7 +388,7 @@ def test_only_empty_tables_are_filled(full, whole, kind, empty):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_that_the_database_refuses_leave_nothing(whole, empty, tmp_path, kind):
+def test_rejected_rows_leave_the_database_empty(whole, empty, tmp_path, kind):
     lines = lines_of(whole)
     (note,) = {line for line in lines if b'"sell"' in line or b'"buy"' in line}
     bad = note.replace(b'"100.00"', b'"-100.00"', 1)
@@ -396,24 +396,24 @@ def test_rows_that_the_database_refuses_leave_nothing(whole, empty, tmp_path, ki
     path = written(tmp_path / "bad", [bad if line == note else line for line in lines])
     target = empty(kind)
     with pytest.raises(
-        InvalidRequest, match=r"table ledger_entries cannot: .*ck_ledger_entries_am"
+        InvalidRequest, match=r"table ledger_entries rejects: .*ck_ledger_entries_am"
     ):
         target.restore(path)
     assert is_empty(target)
-    target.restore(whole)  # nobody is in the way
+    target.restore(whole)  # no lock is left
 
 
-def test_a_character_that_only_a_file_can_keep_is_named(whole, empty, tmp_path):
+def test_character_that_postgres_rejects_is_reported(whole, empty, tmp_path):
     lines = lines_of(whole)
     assert any(b'"Ada"' in line for line in lines)
     path = written(tmp_path / "nul", [line.replace(b'"Ada"', b'"A\\u0000"') for line in lines])
     empty("sqlite").restore(path)
-    with pytest.raises(InvalidRequest, match=r"nul holds what the table users cannot: .*0x00"):
+    with pytest.raises(InvalidRequest, match=r"nul has rows that the table users rejects: .*0x00"):
         empty("postgres").restore(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_restore_that_is_interrupted_leaves_nothing(whole, empty, kind):
+def test_interrupted_restore_leaves_the_database_empty(whole, empty, kind):
     target = empty(kind)
 
     def interrupt(done, total):
@@ -425,7 +425,7 @@ def test_a_restore_that_is_interrupted_leaves_nothing(whole, empty, kind):
     assert is_empty(target)
 
 
-def test_nobody_writes_while_it_is_restored(whole, empty, makers, monkeypatch):
+def test_writers_wait_during_a_restore(whole, empty, makers, monkeypatch):
     target = empty("postgres")
     other = connect(target.engine.url.render_as_string(hide_password=False))
 
@@ -443,13 +443,14 @@ def test_nobody_writes_while_it_is_restored(whole, empty, makers, monkeypatch):
 
 
 def refused(database, path):
-    with pytest.raises(InvalidRequest, match=r"is damaged|is no backup|is of format") as caught:
+    with pytest.raises(InvalidRequest) as error:
         database.restore(path)
-    assert str(path) in str(caught.value)
+    assert error.value.code in ("backup_damaged", "invalid_backup", "backup_format_unknown")
+    assert str(path) in str(error.value)
     return is_empty(database)
 
 
-def test_a_file_cut_short_is_refused(whole, empty, tmp_path):
+def test_truncated_file_is_rejected(whole, empty, tmp_path):
     target, good = empty("sqlite"), whole.read_bytes()
     for length in (0, 1, 9, 10, 30, len(good) // 3, len(good) // 2, *range(-20, 0)):
         (tmp_path / "cut").write_bytes(good[:length])
@@ -461,7 +462,7 @@ def test_a_file_cut_short_is_refused(whole, empty, tmp_path):
     target.restore(whole)
 
 
-def test_a_flipped_bit_is_refused(whole, empty, tmp_path):
+def test_flipped_bit_is_rejected(whole, empty, tmp_path):
     target, good = empty("sqlite"), whole.read_bytes()
     tried = 0
     for place in (0, 1, 2, *range(10, len(good), len(good) // 60), *range(-8, 0)):
@@ -483,7 +484,7 @@ def says_the_same(bad, good):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_altered_is_refused(whole, empty, tmp_path, kind):
+def test_altered_file_is_rejected(whole, empty, tmp_path, kind):
     target, lines = empty(kind), lines_of(whole)
     number = next(n for n, line in enumerate(lines) if b"bob@" in line)
     altered = {
@@ -508,7 +509,7 @@ def test_what_was_altered_is_refused(whole, empty, tmp_path, kind):
         assert refused(target, path)
 
 
-def test_other_files_are_no_backups(empty, tmp_path):
+def test_other_files_are_rejected(empty, tmp_path):
     target = empty("sqlite")
     for content in (
         b"hello",
@@ -518,8 +519,8 @@ def test_other_files_are_no_backups(empty, tmp_path):
     ):
         (tmp_path / "other").write_bytes(content)
         assert refused(target, tmp_path / "other")
-    for path, said in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file")):
-        with pytest.raises(InvalidRequest, match=f"cannot read .*{said}"):
+    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file")):
+        with pytest.raises(InvalidRequest, match=f"cannot read .*{reason}"):
             target.restore(path)
 
 
@@ -542,14 +543,14 @@ def test_no_file_is_overwritten(full, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_where_nothing_can_be_written(full, tmp_path):
+def test_unwritable_path_is_rejected(full, tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "no" / "folder", tmp_path / "file" / "inside", tmp_path / ("x" * 300)):
         with pytest.raises(InvalidRequest, match="cannot write"):
             full("sqlite").backup(path)
 
 
-def test_a_full_disk_leaves_no_file(full, tmp_path, monkeypatch):
+def test_full_disk_leaves_no_file(full, tmp_path, monkeypatch):
     def full_disk(handle):
         raise OSError(28, "No space left on device")
 
@@ -559,7 +560,7 @@ def test_a_full_disk_leaves_no_file(full, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_backup_that_is_interrupted_leaves_no_file(full, tmp_path):
+def test_interrupted_backup_leaves_no_file(full, tmp_path):
     def interrupt(done, total):
         raise KeyboardInterrupt
 
@@ -583,7 +584,7 @@ SqlDatabase(connect(sys.argv[1])).backup(Path(sys.argv[2]), progress=wait)
 """
 
 
-def test_a_backup_that_is_killed_leaves_no_file_that_looks_whole(full, empty, tmp_path):
+def test_killed_backup_leaves_no_complete_file(full, empty, tmp_path):
     url, path = full("sqlite").engine.url, tmp_path / "all"
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(url), str(path)], stdout=subprocess.PIPE
@@ -600,7 +601,7 @@ def test_a_backup_that_is_killed_leaves_no_file_that_looks_whole(full, empty, tm
     assert full("sqlite").backup(path)
 
 
-def test_a_database_that_does_not_answer(whole, tmp_path):
+def test_unavailable_database_is_reported(whole, tmp_path):
     engine = connect("postgresql://postgres@127.0.0.1:1/none")
     with pytest.raises(Unavailable):
         SqlDatabase(engine).restore(whole)

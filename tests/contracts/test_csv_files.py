@@ -63,28 +63,28 @@ def test_odd_files_that_can_be_read(tmp_path, content):
     assert [str(day) for day in read.dates] == ["2024-01-02", "2024-01-03"]
 
 
-def test_gzip_is_told_by_the_name(tmp_path):
+def test_gzip_is_recognised_by_the_file_name(tmp_path):
     assert written(tmp_path, gzip.compress(PLAIN.encode()), "p.csv.gz").symbols() == ("A", "B")
     assert written(tmp_path, gzip.compress(PLAIN.encode()), "P.CSV.GZ").symbols() == ("A", "B")
 
 
-def test_a_path_may_be_text(tmp_path):
+def test_path_may_be_text(tmp_path):
     written(tmp_path, PLAIN)
     assert CsvPrices(str(tmp_path / "prices.csv")).symbols() == ("A", "B")
 
 
-def test_symbols_keep_their_case_and_marks(tmp_path):
+def test_symbols_are_read_as_written(tmp_path):
     symbols = ("brk-b", "BRK-B", "^GSPC", "EURUSD=X", "Größe", "--risk-free")
     text = ",".join(("date", *symbols)) + "\n2024-01-02,1,2,3,4,5,6\n"
     assert written(tmp_path, text).symbols() == symbols
 
 
-def test_closes_keep_their_last_bit(tmp_path):
+def test_closes_are_read_to_the_last_bit(tmp_path):
     history = prices(5, 50, seed=3)
     assert written(tmp_path, as_csv(history)).closes().digest == history.digest
 
 
-def test_a_file_is_read_at_first_use_and_once(tmp_path):
+def test_file_is_read_at_first_use_and_once(tmp_path):
     source = CsvPrices(tmp_path / "prices.csv")
     written(tmp_path, PLAIN)
     first = source.closes()
@@ -100,24 +100,24 @@ def test_columns_and_rows_can_be_left_out(tmp_path):
         CsvPrices(path, since=date(2024, 1, 4)).closes()
 
 
-def test_before_its_first_close_an_asset_has_none(tmp_path):
+def test_rows_before_the_first_close_are_nan(tmp_path):
     closes = column(tmp_path, "", " ", *[""] * 8, "7").closes(["A"]).closes[:, 0]
     assert np.isnan(closes[:10]).all()
     assert closes[10] == 7
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
-def test_a_gap_of_five_rows_repeats_the_last_close(tmp_path, blank):
+def test_gap_of_five_rows_repeats_the_last_close(tmp_path, blank):
     source = column(tmp_path, "7", *[blank] * 5, "8", blank, "9")
     assert source.closes(["A"]).closes[:, 0].tolist() == [7] * 6 + [8, 8, 9]
 
 
-def test_a_gap_of_five_rows_at_the_end_too(tmp_path):
+def test_gap_of_five_rows_at_the_end_repeats_the_last_close(tmp_path):
     assert column(tmp_path, "7", *[""] * 5).closes(["A"]).closes[:, 0].tolist() == [7] * 6
 
 
 @pytest.mark.parametrize("after", [["8"], []], ids=["inside", "at the end"])
-def test_a_gap_of_six_rows_is_refused_with_its_days(tmp_path, after):
+def test_gap_of_six_rows_is_rejected_with_its_days(tmp_path, after):
     with pytest.raises(InvalidRequest) as refused:
         column(tmp_path, "", "7", *[""] * 6, *after).closes()
     said = str(refused.value)
@@ -205,7 +205,7 @@ BAD = [
 @pytest.mark.parametrize(
     ("content", "found", "remedy"), [pytest.param(*case[1:], id=case[0]) for case in BAD]
 )
-def test_a_bad_file_is_refused_with_place_and_remedy(tmp_path, content, found, remedy):
+def test_malformed_file_is_rejected_with_place_and_remedy(tmp_path, content, found, remedy):
     with pytest.raises(InvalidRequest) as refused:
         written(tmp_path, content).closes()
     said = str(refused.value)
@@ -237,7 +237,7 @@ def test_a_bad_file_is_refused_with_place_and_remedy(tmp_path, content, found, r
         ),
     ],
 )
-def test_a_cell_that_is_not_a_price_is_refused_by_its_place(tmp_path, cell):
+def test_cell_without_a_valid_price_is_rejected_with_its_place(tmp_path, cell):
     with pytest.raises(InvalidRequest) as refused:
         column(tmp_path, "5", cell, "6").symbols()
     said = str(refused.value)
@@ -248,7 +248,7 @@ def test_a_cell_that_is_not_a_price_is_refused_by_its_place(tmp_path, cell):
 
 
 @pytest.mark.parametrize("cell", ["0", "0.0", "-0", "-5", "1e-999", "-1e999"])
-def test_a_price_that_is_not_positive_is_refused_by_its_place(tmp_path, cell):
+def test_price_that_is_not_positive_is_rejected_with_its_place(tmp_path, cell):
     with pytest.raises(InvalidRequest) as refused:
         column(tmp_path, "5", "6", cell).symbols()
     assert f"prices.csv, line 4, column 2 ('A'): '{cell}' is not a price" in str(refused.value)
@@ -261,7 +261,7 @@ def test_lines_are_counted_as_an_editor_counts_them(tmp_path):
         written(tmp_path, text).closes()
 
 
-def test_a_path_that_leads_nowhere(tmp_path):
+def test_missing_file_is_rejected(tmp_path):
     with pytest.raises(InvalidRequest, match=r"none\.csv: there is no such file; check the path"):
         CsvPrices(tmp_path / "none.csv").closes()
     with pytest.raises(InvalidRequest, match="this is a folder; name a file"):
@@ -272,7 +272,7 @@ def test_a_path_that_leads_nowhere(tmp_path):
         CsvPrices("a\0b").closes()
 
 
-def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+def test_unreadable_file_is_rejected(tmp_path, monkeypatch):
     def forbidden(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -296,12 +296,12 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     ],
     ids=["empty", "nothing inside", "plain", "truncated", "damaged"],
 )
-def test_bad_gzip(tmp_path, content, said):
+def test_damaged_gzip_is_rejected(tmp_path, content, said):
     with pytest.raises(InvalidRequest, match=rf"prices\.csv\.gz: {said}"):
         written(tmp_path, content, "prices.csv.gz").closes()
 
 
-def test_a_refusal_is_repeated(tmp_path):
+def test_error_is_raised_at_every_call(tmp_path):
     source = written(tmp_path, "date,A\n2024-01-02,x\n")
     for _ in range(2):
         with pytest.raises(InvalidRequest, match="'x' is not a price"):

@@ -1,4 +1,4 @@
-"""What only a database can do, or get wrong: limits, faults, plans, what stands in its tables."""
+"""SQL databases: limits, faults, locks and the contents of their tables."""
 
 from __future__ import annotations
 
@@ -43,14 +43,12 @@ from tests.contracts.stores import (
     a_run,
     a_token,
     a_user,
-)
-from tests.contracts.test_stores import (
-    booked,
-    changed,
-    kept_portfolio,
-    kept_proposal,
-    kept_user,
     race,
+    renamed,
+    stored_portfolio,
+    stored_proposal,
+    stored_user,
+    with_entries,
 )
 from tests.servers import Postgres, running
 
@@ -67,42 +65,42 @@ def database(stores_of, kind):
 
 @pytest.fixture
 def count(database):
-    """How many statements a call takes, beside those that begin a transaction."""
-    said = []
+    """Count the statements of a call, without those that begin a transaction."""
+    statements = []
     engine = database.engine
 
     @event.listens_for(engine, "before_cursor_execute")
     def note(connection, cursor, statement, parameters, context, executemany):
         if not statement.startswith(("BEGIN", "PRAGMA")):
-            said.append(statement)
+            statements.append(statement)
 
     def count(call):
-        said.clear()
+        statements.clear()
         call()
-        return len(said)
+        return len(statements)
 
     return count
 
 
 @pytest.mark.parametrize("size", [1, 40])
-def test_the_number_of_statements_does_not_grow(database, kind, count, size):
-    """Many proposals are one stream to Postgres, which is no statement of SQLAlchemy's."""
-    ada = kept_user(database)
-    portfolio = kept_portfolio(database, ada, a_deposit())
+def test_number_of_statements_does_not_grow(database, kind, count, size):
+    """Many proposals are one COPY in Postgres, which SQLAlchemy does not see."""
+    ada = stored_user(database)
+    portfolio = stored_portfolio(database, ada, a_deposit())
     some, more = [[a_deposit() for _ in range(size)] for _ in range(2)]
     run = a_run()
-    others = [kept_portfolio(database, ada) for _ in range(size)]
+    others = [stored_portfolio(database, ada) for _ in range(size)]
     records = [a_proposal(other) for other in others]
     failures = [(other.id, "why") for other in others]
     ids = [other.id for other in others]
     with database.begin() as tx:
         tx.runs.add(run, [])
-        part = tx.runs.claim(run.id)
-        saved = booked(tx, portfolio, *some)
+        chunk = tx.runs.claim(run.id)
+        saved = with_entries(tx, portfolio, *some)
         for expected, call in (
             (2, lambda: tx.portfolios.add(a_managed(ada.id, more), more)),
             (4, lambda: tx.portfolios.save(saved, entries=some)),
-            (2, lambda: tx.portfolios.save(saved.revised(saved.mandate, NOW))),
+            (2, lambda: tx.portfolios.save(saved.revise(saved.mandate, NOW))),
             (1, lambda: tx.portfolios.page(ada.id, after=portfolio.id, limit=size)),
             (1, lambda: tx.portfolios.chunk(limit=size)),
             (1, lambda: tx.portfolios.ledger(portfolio.id)),
@@ -110,26 +108,26 @@ def test_the_number_of_statements_does_not_grow(database, kind, count, size):
             (1, lambda: tx.portfolios.versions(ids)),
             (0 if kind == "postgres" and size > 32 else 1, lambda: tx.proposals.add(records)),
             (1, lambda: tx.proposals.page(ada.id, before=records[0].id, limit=size)),
-            (2, lambda: tx.runs.complete(part, proposed=1, nothing=0, failures=failures)),
+            (2, lambda: tx.runs.complete(chunk, proposed=1, nothing=0, failures=failures)),
         ):
             assert count(call) == expected
 
 
-def test_a_database_without_tables_says_what_to_do(kind, tmp_path, postgres_url):
+def test_database_without_tables_is_reported_as_outdated(kind, tmp_path, postgres_url):
     with ExitStack() as stack:
         empty = f"sqlite:///{tmp_path}/empty.db"
         url = empty if kind == "sqlite" else stack.enter_context(new_database(postgres_url))
         engine = connect(url)
         stack.callback(engine.dispose)
         without = SqlWork(engine)
-        with pytest.raises(Unavailable, match="rebalancer db upgrade"), without.read() as tx:
+        with pytest.raises(Unavailable) as error, without.read() as tx:
             tx.users.get(uuid4())
+        assert error.value.code == "schema_outdated"
 
 
-def test_a_busy_file_is_unavailable_and_says_no_sql(sqlite_template, tmp_path, monkeypatch):
+def test_busy_file_is_reported_without_sql(sqlite_template, tmp_path):
     path = shutil.copy(sqlite_template, tmp_path / "busy.db")
-    monkeypatch.setattr(sql_engine, "PATIENCE", 0.05)
-    one, two = connect(f"sqlite:///{path}"), connect(f"sqlite:///{path}")
+    one, two = (connect(f"sqlite:///{path}", lock_timeout=0.05) for _ in range(2))
     first, second = SqlWork(one), SqlWork(two)
     with first.begin(), pytest.raises(Unavailable, match="busy") as refused, second.begin():
         pass
@@ -140,9 +138,8 @@ def test_a_busy_file_is_unavailable_and_says_no_sql(sqlite_template, tmp_path, m
     two.dispose()
 
 
-def test_writers_of_one_process_take_turns_at_a_file(stores_of, monkeypatch):
-    work = stores_of("sqlite")
-    monkeypatch.setattr("rebalancer.adapters.sql.work.PATIENCE", 0.05)
+def test_writers_of_one_process_are_serialised_in_sqlite(stores_of):
+    work = attrs.evolve(stores_of("sqlite"), lock_timeout=0.05)
     with work.begin(), pytest.raises(Unavailable, match="busy"), work.begin():
         pass
     with pytest.raises(ValueError), work.begin():
@@ -151,14 +148,13 @@ def test_writers_of_one_process_take_turns_at_a_file(stores_of, monkeypatch):
         tx.users.add(a_user())
 
 
-def test_those_who_write_about_one_thing_take_turns_at_a_server(makers, monkeypatch):
-    """And those who write about another, or only read, do not wait."""
-    monkeypatch.setattr(sql_engine, "PATIENCE", 0.2)  # also what the server waits for a lock
-    engine = connect(makers["postgres"]())
+def test_writers_of_the_same_row_wait_for_each_other_in_postgres(makers):
+    """Writers of other rows, and readers, do not wait."""
+    engine = connect(makers["postgres"](), lock_timeout=0.2)
     work = SqlWork(engine)
-    ada = kept_user(work)
-    held, other = kept_portfolio(work, ada), kept_portfolio(work, ada)
-    record, token, job = kept_proposal(work, held), a_token(ada.id), a_job(owner=ada.id)
+    ada = stored_user(work)
+    held, other = stored_portfolio(work, ada), stored_portfolio(work, ada)
+    record, token, job = stored_proposal(work, held), a_token(ada.id), a_job(owner=ada.id)
     with work.begin() as tx:
         tx.tokens.add(token)
         tx.jobs.add(job)
@@ -185,11 +181,11 @@ def test_those_who_write_about_one_thing_take_turns_at_a_server(makers, monkeypa
     engine.dispose()
 
 
-def test_writers_who_meet_crosswise_are_told_to_come_again_and_lose_nothing(stores_of):
-    """Postgres ends one of two that wait for each other: an error that says so, not a bug."""
+def test_deadlock_is_reported_as_busy_and_loses_nothing(stores_of):
+    """Postgres aborts one of two transactions that wait for each other."""
     work = stores_of("postgres")
-    ada = kept_user(work)
-    two = [kept_portfolio(work, ada), kept_portfolio(work, ada)]
+    ada = stored_user(work)
+    two = [stored_portfolio(work, ada), stored_portfolio(work, ada)]
     gate = threading.Barrier(2, timeout=60)
 
     def write(number):
@@ -197,7 +193,7 @@ def test_writers_who_meet_crosswise_are_told_to_come_again_and_lose_nothing(stor
         with work.begin() as tx:
             tx.portfolios.get(first.id)
             gate.wait()
-            tx.portfolios.save(changed(tx.portfolios.get(second.id)))
+            tx.portfolios.save(renamed(tx.portfolios.get(second.id)))
 
     outcomes = race(write, 2)
     assert sorted(map(type, outcomes), key=str) == [type(None), Busy]
@@ -206,7 +202,7 @@ def test_writers_who_meet_crosswise_are_told_to_come_again_and_lose_nothing(stor
     assert sorted(versions.values()) == [1, 2]
 
 
-def test_a_part_that_somebody_is_finishing_is_not_waited_for(stores_of):
+def test_chunk_that_is_being_completed_is_skipped(stores_of):
     work = stores_of("postgres")
     run = a_run()
     with work.begin() as tx:
@@ -224,21 +220,20 @@ def test_a_part_that_somebody_is_finishing_is_not_waited_for(stores_of):
         assert tx.runs.claim(run.id) is None
 
 
-def test_when_every_connection_is_taken_the_next_is_refused(makers, kind, monkeypatch):
-    monkeypatch.setattr(sql_engine, "PATIENCE", 0.05)
-    engine = connect(makers[kind](), pool=3)
+def test_exhausted_pool_is_reported(makers, kind):
+    engine = connect(makers[kind](), pool=3, lock_timeout=0.05)
     work = SqlWork(engine)
     with ExitStack() as taken:
         for _ in range(64 if kind == "sqlite" else 3):
             taken.enter_context(work.read())
-        with pytest.raises(Unavailable, match="no connection is free"), work.read():
+        with pytest.raises(Unavailable, match="no free connection"), work.read():
             pass
     with work.read():
         pass
     engine.dispose()
 
 
-def test_a_server_without_a_connection_to_spare_says_so(makers, postgres_url):
+def test_exhausted_server_is_reported(makers, postgres_url):
     url = make_url(makers["postgres"]())
     name = f"limited_{uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as operator:
@@ -246,7 +241,7 @@ def test_a_server_without_a_connection_to_spare_says_so(makers, postgres_url):
     theirs = url.set(username=name).render_as_string(hide_password=False)
     one, two = connect(theirs), connect(theirs)
     first, second = SqlWork(one), SqlWork(two)
-    with first.read(), pytest.raises(Unavailable, match="no connection to spare"), second.read():
+    with first.read(), pytest.raises(Unavailable, match="no free connection"), second.read():
         pass
     one.dispose()
     with second.read() as tx:
@@ -256,28 +251,28 @@ def test_a_server_without_a_connection_to_spare_says_so(makers, postgres_url):
         operator.execute(f"DROP ROLE {name}")
 
 
-def test_a_slow_query_is_ended_and_the_next_is_answered(makers):
+def test_slow_query_is_cancelled_and_the_next_succeeds(makers):
     engine = connect(makers["postgres"](), statement_timeout=0.1)
     work = SqlWork(engine)
     with pytest.raises(Unavailable, match="too long"), work.read() as tx:
         tx.users.connection.exec_driver_sql("SELECT pg_sleep(5)")
-    kept_user(work)
+    stored_user(work)
     engine.dispose()
 
 
-def test_a_full_disk_keeps_nothing_by_halves_and_goes_on_when_there_is_room(database, kind):
-    ada = kept_user(database)
-    portfolio = kept_portfolio(database, ada, a_deposit())
+def test_full_disk_rolls_back_and_recovers(database, kind):
+    ada = stored_user(database)
+    portfolio = stored_portfolio(database, ada, a_deposit())
     full = a_deposit(note="x" * 1_000_000)
     with filled(database.engine):
-        with pytest.raises(Unavailable, match="no room left"), database.begin() as tx:
+        with pytest.raises(Unavailable, match="the database is full"), database.begin() as tx:
             tx.users.add(grace := a_user())
-            tx.portfolios.save(booked(tx, portfolio, full), entries=[full])
+            tx.portfolios.save(with_entries(tx, portfolio, full), entries=[full])
         with database.read() as tx:
             assert tx.users.by_email(grace.email) is None
             assert tx.portfolios.get(portfolio.id) == portfolio
     with database.begin() as tx:
-        tx.portfolios.save(booked(tx, portfolio, full), entries=[full])
+        tx.portfolios.save(with_entries(tx, portfolio, full), entries=[full])
     assert database.check() == []
 
 
@@ -312,12 +307,12 @@ def _limit_pages(connection, pages):
     connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
 
-def test_a_server_that_is_killed_and_comes_back_is_used_again_without_a_new_start():
+def test_restarted_server_is_used_again():
     with running(Postgres) as server:
         engine = connect(server.url)
         migrations.upgrade(engine)
         work = SqlWork(engine)
-        ada = kept_user(work)
+        ada = stored_user(work)
         with pytest.raises(Unavailable, match="did not answer"), work.begin() as tx:
             tx.users.add(a_user(id=UUID(int=1)))
             server.kill()
@@ -332,7 +327,7 @@ def test_a_server_that_is_killed_and_comes_back_is_used_again_without_a_new_star
         engine.dispose()
 
 
-def test_connections_that_a_restart_has_cut_are_replaced_unnoticed():
+def test_connections_cut_by_a_restart_are_replaced():
     with running(Postgres) as server:
         engine = connect(server.url, pool=6)
         migrations.upgrade(engine)
@@ -354,27 +349,27 @@ def test_connections_that_a_restart_has_cut_are_replaced_unnoticed():
         engine.dispose()
 
 
-def test_a_server_that_lets_nobody_write_any_more_is_left(makers, monkeypatch):
-    """As a primary that has become a standby, from which clients are led away."""
+def test_connections_to_a_read_only_server_are_dropped(makers, monkeypatch):
+    """As after a primary became a standby: clients are redirected to the new primary."""
     engine = connect(makers["postgres"]())
     work = SqlWork(engine)
 
-    def process():
+    def server_process():
         with work.read() as tx:
             return tx.users.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
 
-    before = process()
-    assert process() == before
+    before = server_process()
+    assert server_process() == before
     with monkeypatch.context() as patch:
-        patch.setattr(sql_engine, "_WRITER", b"BEGIN READ WRITE, AND NOT AT ALL")
-        with pytest.raises(Unavailable, match="read only at present"), work.begin():
+        patch.setattr(sql_engine, "_WRITER", b"BEGIN READ WRITE, WHICH FAILS")
+        with pytest.raises(Unavailable, match="read-only at present"), work.begin():
             pass
-    assert process() != before
-    kept_user(work)
+    assert server_process() != before
+    stored_user(work)
     engine.dispose()
 
 
-def test_what_the_driver_says_is_for_operators(caplog):
+def test_driver_error_is_logged_for_operators_only(caplog):
     engine = connect("postgresql://ghost:secret@127.0.0.1:1/nowhere")
     with pytest.raises(Unavailable) as refused, SqlWork(engine).read():
         pass
@@ -384,16 +379,16 @@ def test_what_the_driver_says_is_for_operators(caplog):
     assert "secret" not in caplog.text + str(refused.value.__cause__)
 
 
-def test_a_bug_is_not_taken_for_an_outage(database):
+def test_bug_is_not_reported_as_an_outage(database):
     for statement in ("SELECT 1 +", "SELECT nothing_of_ours(1)"):
         with pytest.raises(DBAPIError), database.begin() as tx:
             tx.users.connection.exec_driver_sql(statement)
-    kept_user(database)
+    stored_user(database)
 
 
-def test_one_portfolio_that_makes_no_sense_keeps_nobody_from_the_others(database):
-    ada = kept_user(database)
-    good, bad = (kept_portfolio(database, ada, a_deposit(1000)) for _ in range(2))
+def test_invalid_portfolio_does_not_affect_the_others(database):
+    ada = stored_user(database)
+    good, bad = (stored_portfolio(database, ada, a_deposit(1000)) for _ in range(2))
     with database.engine.begin() as connection:
         connection.execute(
             text(
@@ -404,11 +399,13 @@ def test_one_portfolio_that_makes_no_sense_keeps_nobody_from_the_others(database
     with database.read() as tx:
         found = {one.id: one for one in tx.portfolios.chunk()}
         assert found[good.id] == good
-        assert isinstance(found[bad.id], UnreadablePortfolio) and "sum to 1.3" in found[bad.id].why
-        with pytest.raises(Damaged, match=r"sum to 1\.3"):  # of ours, not of whoever asks
+        assert (
+            isinstance(found[bad.id], UnreadablePortfolio) and "sum to 1.3" in found[bad.id].reason
+        )
+        with pytest.raises(Damaged, match=r"sum to 1\.3"):  # not the caller's fault
             tx.portfolios.get(bad.id)
     (finding,) = database.check()
-    assert finding.startswith(f"portfolio {bad.id}: what is kept of it makes no sense")
+    assert finding.startswith(f"portfolio {bad.id}: the stored data are invalid")
     prices = MemoryPrices(varied_prices())
     terms = BuildContext(prices, MemoryInstruments(CLASSES), MemoryPolicies())(
         policy_name="monthly", costs=CostModel.flat(10.0), currency="USD"
@@ -416,12 +413,12 @@ def test_one_portfolio_that_makes_no_sense_keeps_nobody_from_the_others(database
     run = ProposeForEveryone(database, prices)(terms, id=uuid4(), now=NOW)
     assert (run.proposed + run.nothing, run.failed) == (1, 1)
     with database.read() as tx:
-        ((failed, why),) = tx.runs.failures(run.id)
-    assert failed == bad.id and "sum to 1.3" in why
+        ((failed, reason),) = tx.runs.failures(run.id)
+    assert failed == bad.id and "sum to 1.3" in reason
 
 
-@pytest.mark.parametrize("contents", [None, b"no database at all, " * 100])
-def test_a_file_that_is_no_database_is_unavailable(tmp_path, contents):
+@pytest.mark.parametrize("contents", [None, b"some other text, " * 100])
+def test_file_without_a_database_is_unavailable(tmp_path, contents):
     path = tmp_path / "missing" / "store.db"
     if contents is not None:
         path.parent.mkdir()
@@ -435,24 +432,25 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path, contents):
 @pytest.mark.parametrize(
     "url", ["", "store.db", "sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d", "oracle://h"]
 )
-def test_only_files_and_servers_are_databases(url):
+def test_invalid_database_url_is_rejected(url):
     with pytest.raises(InvalidRequest, match="sqlite:///") as refused:
         connect(url)
     assert "secret" not in str(refused.value)
 
 
-def test_constraints_hold_where_the_code_would_not(database):
-    """Those that somebody may meet are told in words; the others are bugs, and keep nothing."""
-    ada = kept_user(database)
-    portfolio = kept_portfolio(database, ada)
+def test_constraints_reject_what_the_code_lets_through(database):
+    """Violations that a client can cause are translated; the others are bugs."""
+    ada = stored_user(database)
+    portfolio = stored_portfolio(database, ada)
     stranger = a_managed(uuid4())
-    for write, meaning in (
-        (lambda tx: tx.portfolios.add(stranger, []), "belongs to is not there"),
-        (lambda tx: tx.portfolios.add(portfolio, []), "kept already"),
-        (lambda tx: tx.proposals.add([a_proposal(stranger)]), "belongs to is not there"),
+    for write, code in (
+        (lambda tx: tx.portfolios.add(stranger, []), "parent_missing"),
+        (lambda tx: tx.portfolios.add(portfolio, []), "already_exists"),
+        (lambda tx: tx.proposals.add([a_proposal(stranger)]), "parent_missing"),
     ):
-        with pytest.raises(Conflict, match=meaning) as refused, database.begin() as tx:
+        with pytest.raises(Conflict) as refused, database.begin() as tx:
             write(tx)
+        assert refused.value.code == code
         assert "INSERT" not in str(refused.value)
     for write in (
         lambda tx: tx.jobs.add(a_job(owner=ada.id, progress=1.5)),
@@ -476,32 +474,32 @@ def test_constraints_hold_where_the_code_would_not(database):
         "proposals SET stage = 'executed'",
     ],
 )
-def test_what_contradicts_itself_is_refused_whoever_writes_it(database, change):
-    ada = kept_user(database)
-    kept_proposal(database, kept_portfolio(database, ada, a_deposit(1000)))
+def test_contradicting_row_is_rejected_by_the_database(database, change):
+    ada = stored_user(database)
+    stored_proposal(database, stored_portfolio(database, ada, a_deposit(1000)))
     with pytest.raises((IntegrityError, Overdrawn)), database.engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE {change}")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_what_is_no_number_is_refused_by_a_server(stores_of, number):
-    """To SQLite, where exact numbers are text, such a text is none."""
+def test_non_finite_number_is_rejected_by_postgres(stores_of, number):
+    """SQLite stores exact numbers as text, and cannot check them."""
     database = stores_of("postgres")
-    kept_portfolio(database, kept_user(database), a_deposit(1000))
+    stored_portfolio(database, stored_user(database), a_deposit(1000))
     for column in ("portfolios SET cash", "portfolios SET uninvested", "ledger_entries SET amount"):
         with pytest.raises((IntegrityError, Overdrawn)), database.engine.begin() as connection:
             connection.exec_driver_sql(f"UPDATE {column} = '{number}'")
 
 
-def test_a_time_without_a_zone_is_a_bug(database):
+def test_time_without_a_zone_is_a_bug(database):
     with pytest.raises(Exception, match="time zone"), database.begin() as tx:
         tx.users.add(a_user(created=NOW.replace(tzinfo=None)))
 
 
 def test_amounts_are_exact_to_the_last_digit(database, kind):
-    ada = kept_user(database)
+    ada = stored_user(database)
     exact = Decimal("999999999999999.999999999999")
-    kept_portfolio(database, ada, a_deposit(exact), a_deposit("0.000000000001"))
+    stored_portfolio(database, ada, a_deposit(exact), a_deposit("0.000000000001"))
     how = "typeof" if kind == "sqlite" else "pg_typeof"
     what = "text" if kind == "sqlite" else "numeric"
     with database.engine.begin() as connection:
@@ -514,41 +512,47 @@ def test_amounts_are_exact_to_the_last_digit(database, kind):
     assert sums == [("1000000000000000.000000000000",)]
 
 
-def test_the_check_finds_what_disagrees_and_nothing_else(database, monkeypatch):
-    monkeypatch.setattr("rebalancer.adapters.sql.work._CHECKED_AT_ONCE", 2)
-    ada = kept_user(database)
-    kept = [kept_portfolio(database, ada, a_deposit(1000), a_deposit(5)) for _ in range(5)]
-    kept_portfolio(database, ada)
+def test_check_finds_portfolios_that_differ_from_their_ledger(database):
+    database = attrs.evolve(database, check_batch=2)
+    ada = stored_user(database)
+    stored = [stored_portfolio(database, ada, a_deposit(1000), a_deposit(5)) for _ in range(5)]
+    stored_portfolio(database, ada)
     with database.begin() as tx:
-        tx.portfolios.close(kept[0].id, owner=ada.id, version=1, now=NOW)
+        tx.portfolios.close(stored[0].id, owner=ada.id, version=1, now=NOW)
     assert database.check() == []
     with database.engine.begin() as connection:
         for broken, change in (
-            (kept[0], "UPDATE portfolios SET cash = '1006.50' WHERE id"),
-            (kept[1], 'UPDATE portfolios SET holdings = \'{"A": "2"}\' WHERE id'),
-            (kept[2], "UPDATE ledger_entries SET kind = 'fee' WHERE portfolio"),
+            (stored[0], "UPDATE portfolios SET cash = '1006.50' WHERE id"),
+            (stored[1], 'UPDATE portfolios SET holdings = \'{"A": "2"}\' WHERE id'),
+            (stored[2], "UPDATE ledger_entries SET kind = 'fee' WHERE portfolio"),
         ):
             connection.execute(
                 text(f"{change} = :id").bindparams(bindparam("id", type_=Uuid)), {"id": broken.id}
             )
     found = {line.split(": ", 1)[0]: line.split(": ", 1)[1] for line in database.check()}
-    assert set(found) == {f"portfolio {broken.id}" for broken in kept[:3]}
-    assert found[f"portfolio {kept[0].id}"] == "the ledger amounts to cash 1005, 1006.50 is kept"
-    assert found[f"portfolio {kept[1].id}"] == "the ledger amounts to holdings none, A 2 is kept"
-    assert "cash would be" in found[f"portfolio {kept[2].id}"]
+    assert set(found) == {f"portfolio {broken.id}" for broken in stored[:3]}
+    assert (
+        found[f"portfolio {stored[0].id}"] == "stored cash 1006.50 differs from the ledger's 1005"
+    )
+    assert (
+        found[f"portfolio {stored[1].id}"] == "stored holdings A 2 differs from the ledger's none"
+    )
+    assert "cash would be" in found[f"portfolio {stored[2].id}"]
 
 
-def test_the_check_finds_what_no_constraint_of_one_row_rules_out(database):
-    ada, grace = kept_user(database), kept_user(database)
-    mine, other = (kept_portfolio(database, ada, a_deposit(1000)) for _ in range(2))
-    record = kept_proposal(database, mine)
+def test_check_finds_contradictions_between_tables(database):
+    ada, grace = stored_user(database), stored_user(database)
+    mine, other = (stored_portfolio(database, ada, a_deposit(1000)) for _ in range(2))
+    record = stored_proposal(database, mine)
     fill = a_fill(record)
     with database.begin() as tx:
-        tx.portfolios.save(booked(tx, mine, fill), entries=[fill])  # though it is not executed
+        tx.portfolios.save(
+            with_entries(tx, mine, fill), entries=[fill]
+        )  # the proposal is not executed
     (early,) = database.check()
-    assert early.startswith(f"portfolio {mine.id}: entry {fill.id} carries out a proposal")
-    theirs = kept_proposal(database, attrs.evolve(other, owner=grace.id))
-    assert f"proposal {theirs.id}: belongs to somebody else than its portfolio" in database.check()
+    assert early.startswith(f"portfolio {mine.id}: entry {fill.id} belongs to a proposal")
+    theirs = stored_proposal(database, attrs.evolve(other, owner=grace.id))
+    assert f"proposal {theirs.id}: its owner is not the owner of its portfolio" in database.check()
 
 
 DOCUMENTS = {
@@ -579,13 +583,13 @@ DOCUMENTS = {
             "market":"1111111111111111111111111111111111111111111111111111111111111111"}""",
     },
 }
-"""As the first version wrote them. To rename an attribute of the domain takes a migration."""
+"""Documents of the first version; renaming an attribute of the domain takes a migration."""
 
 
-def test_documents_of_the_first_version_are_still_read(database, kind):
-    ada = kept_user(database)
-    portfolio = kept_portfolio(database, ada, id=UUID(int=7))
-    record = kept_proposal(database, portfolio)
+def test_documents_of_the_first_version_can_be_read(database, kind):
+    ada = stored_user(database)
+    portfolio = stored_portfolio(database, ada, id=UUID(int=7))
+    record = stored_proposal(database, portfolio)
     with database.engine.begin() as connection:
         for table, columns in DOCUMENTS.items():
             for column, document in columns.items():

@@ -62,7 +62,7 @@ def written(tmp_path, text):
     return CsvInstruments(path)
 
 
-def test_what_is_known_is_told(source):
+def test_instruments_are_read_as_written(source):
     listed = source.instruments()
     assert listed["SPY"].asset_class is AssetClass.EQUITY
     assert listed["AGG"].asset_class is AssetClass.BOND
@@ -76,12 +76,12 @@ def test_each_is_listed_once_and_under_its_symbol(source):
     assert all(source.instruments()[it.symbol] is it for it in source.instruments())
 
 
-def test_an_unlisted_asset_is_of_unknown_class(source):
+def test_unlisted_asset_is_of_unknown_class(source):
     assert source.instruments()["UNHEARD-OF"] == Instrument("UNHEARD-OF")
     assert source.instruments()["UNHEARD-OF"].counts_as_equity
 
 
-def test_the_same_call_gives_the_same_answer(source):
+def test_same_call_gives_the_same_answer(source):
     assert source.instruments() == source.instruments()
 
 
@@ -90,17 +90,17 @@ def test_volumes_are_positive_or_unknown(source):
     assert all(volume is None or 0 < volume < 1e12 for volume in volumes)
 
 
-def test_a_file_says_what_memory_says(tmp_path):
+def test_file_and_memory_agree(tmp_path):
     assert list(csv_file(tmp_path).instruments()) == LIST
 
 
-def test_the_package_knows_the_sample():
+def test_packaged_list_covers_the_sample():
     known = PackagedInstruments().instruments().by_symbol
     for sample in (SamplePrices("stocks", full=True), SamplePrices("factors")):
         assert set(sample.symbols()) <= set(known)
 
 
-def test_the_package_names_a_class_for_all():
+def test_packaged_list_has_a_class_for_all():
     listed = list(PackagedInstruments().instruments())
     assert all(it.name and it.asset_class for it in listed)
     assert {it.asset_class for it in listed} == set(AssetClass) - {AssetClass.OTHER}
@@ -143,13 +143,13 @@ def test_odd_lists_that_can_be_read(tmp_path, text, expected):
         (b"symbol,name\nA,caf\xe9\n", "line 2: not UTF-8", "save it as CSV in UTF-8"),
     ],
 )
-def test_a_malformed_list_is_refused_with_place_and_remedy(tmp_path, text, place, remedy):
+def test_malformed_list_is_rejected_with_place_and_remedy(tmp_path, text, place, remedy):
     with pytest.raises(InvalidRequest, match=re.escape(place)) as refused:
         written(tmp_path, text).instruments()
     assert remedy in str(refused.value)
     assert refused.value.field == "assets"
 
 
-def test_a_missing_list_is_refused(tmp_path):
+def test_missing_list_is_rejected(tmp_path):
     with pytest.raises(InvalidRequest, match=r"nowhere\.csv: there is no such file; check"):
         CsvInstruments(tmp_path / "nowhere.csv").instruments()

@@ -61,7 +61,7 @@ def same(one, other):
     return True
 
 
-def test_bars_are_given_back_to_the_last_bit(market):
+def test_bars_are_read_as_written(market):
     given_bars = [some_bars("A"), some_bars("B", seed=1, figures=("close",))]
     assert market.save_bars(given_bars) == 30
     found = market.bars()
@@ -83,7 +83,7 @@ def bars_of(draw, symbol):
 
 
 @given(data=st.data())
-def test_whatever_was_kept_later_stands(shared, data):
+def test_later_bars_replace_earlier_ones(shared, data):
     market, symbol = shared(), uuid4().hex
     expected: dict[object, dict[str, float]] = {}
     for _ in range(data.draw(st.integers(1, 3))):
@@ -98,7 +98,7 @@ def test_whatever_was_kept_later_stands(shared, data):
     assert (np.diff(found.days) > np.timedelta64(0, "D")).all()
 
 
-def test_the_same_again_changes_nothing(market):
+def test_saving_the_same_bars_again_changes_nothing(market):
     bars = [some_bars("A"), some_bars("B")]
     assert market.save_bars(bars) == 30
     before = market.bars()
@@ -108,7 +108,7 @@ def test_the_same_again_changes_nothing(market):
     assert market.closes() is history
 
 
-def test_the_change_is_told_day_by_day(market):
+def test_changed_days_are_counted(market):
     bars = some_bars("A")
     market.save_bars([bars])
     close = bars.close.copy()
@@ -121,13 +121,13 @@ def test_the_change_is_told_day_by_day(market):
     assert same(market.bars()["A"], corrected.merged_with(longer))
 
 
-def test_of_the_same_day_in_one_call_the_later_counts(market):
+def test_later_bars_of_one_call_win(market):
     first, second = some_bars("A", seed=1), some_bars("A", seed=2)
     market.save_bars([first, second])
     assert same(market.bars()["A"], second)
 
 
-def test_figures_are_kept_by_the_year_where_all_of_its_days_have_them(market):
+def test_field_is_stored_for_years_whose_days_all_have_it(market):
     market.save_bars([some_bars("A")])
     market.save_bars([some_bars("A", ["2021-01-04"], figures=("close", "volume"))])
     assert market.bars()["A"].open is None
@@ -152,20 +152,20 @@ def test_bars_of_some_symbols_and_days(market):
     assert market.bars(first=last, last=first) == {}
 
 
-def test_nobody_can_change_what_is_kept(market):
+def test_bars_are_read_only(market):
     market.save_bars([some_bars("A")])
     with pytest.raises(ValueError, match="read-only"):
         market.bars()["A"].close[0] = 1.0
 
 
-def test_progress_is_told(market):
+def test_progress_is_reported(market):
     told = []
     bars = [some_bars(f"S{at:03}", some_days("2021-01-01", "2021-01-03")) for at in range(150)]
     market.save_bars(bars, progress=told.append)
     assert sum(told) == 150
 
 
-def test_nothing_kept_changes_nothing(market):
+def test_empty_store_has_no_prices(market):
     assert market.save_bars([]) == 0
     assert market.bars() == {}
     assert market.symbols() == ()
@@ -185,7 +185,7 @@ def test_closes_are_those_of_the_bars_by_symbol(market):
         assert history.closes[:, column].tobytes() == bars[symbol].close.tobytes()
 
 
-def test_a_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_is_not_on_offer(market):
+def test_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_withholds_the_asset(market):
     days = some_days()
     market.save_bars(
         [
@@ -212,7 +212,7 @@ def test_a_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_is_not_on_of
     assert list(market.withheld()) == ["ENDED"]
 
 
-def test_the_same_call_gives_the_same_object_until_something_changes(place):
+def test_same_call_returns_the_same_object_until_a_change(place):
     clock = Clock()
     market, other = place(clock=clock), place()
     other.save_bars([some_bars("A"), some_bars("B")])
@@ -233,7 +233,7 @@ def test_the_same_call_gives_the_same_object_until_something_changes(place):
     assert second[0].closes[0, 0] == some_bars("A", seed=5).close[0]
 
 
-def test_whether_others_changed_something_is_asked_once_a_second(place):
+def test_changes_by_others_are_seen_after_a_second(place):
     clock = Clock()
     market, other = place(clock=clock), place()
     other.save_bars([some_bars("A")])
@@ -247,7 +247,7 @@ def test_whether_others_changed_something_is_asked_once_a_second(place):
     assert market.instruments()["B"].name == "Bonds"
 
 
-def test_whoever_keeps_something_finds_it_at_once(place):
+def test_own_changes_are_seen_at_once(place):
     market = place(clock=Clock())
     market.save_bars([some_bars("A")])
     assert market.symbols() == ("A",)
@@ -260,7 +260,7 @@ def test_whoever_keeps_something_finds_it_at_once(place):
 
 
 @pytest.mark.parametrize("places", ["sqlite", "postgres"], indirect=True, scope="module")
-def test_what_was_on_offer_stays_so_while_the_store_cannot_be_read(place):
+def test_last_snapshot_is_served_while_the_store_is_down(place):
     clock = Clock()
     market = place(clock=clock)
     market.save_bars([some_bars("A")])
@@ -282,7 +282,7 @@ def test_what_was_on_offer_stays_so_while_the_store_cannot_be_read(place):
     assert market.symbols() == ("A", "B")
 
 
-def test_two_who_keep_prices_of_one_asset_at_once_lose_nothing(place):
+def test_concurrent_saves_of_one_asset_lose_nothing(place):
     days = np.arange("2019-01-01", "2021-01-01", dtype="datetime64[D]")
     symbols = [f"S{at}" for at in range(12)]
     rounds = 6
@@ -313,7 +313,7 @@ LIST = [
 ]
 
 
-def test_instruments_are_told_as_they_were_first_kept(market):
+def test_instruments_are_listed_in_the_order_of_their_first_save(market):
     assert list(market.instruments()) == []
     assert market.save_instruments(Instruments.of(LIST)) == 3
     assert list(market.instruments()) == LIST

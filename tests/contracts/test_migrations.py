@@ -16,7 +16,6 @@ import pytest
 from alembic.config import main as alembic
 from alembic.script import ScriptDirectory
 
-from rebalancer.adapters.sql import engine as sql_engine
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect, reading
 from rebalancer.adapters.sql.tables import metadata
@@ -103,7 +102,7 @@ def test_up_down_and_up_again(engine):
     assert tables_of(engine) == before
 
 
-def test_each_step_can_be_taken_back(engine):
+def test_each_migration_can_be_downgraded(engine):
     for revision in REVISIONS:
         before = tables_of(engine)
         migrations.upgrade(engine, revision)
@@ -114,14 +113,14 @@ def test_each_step_can_be_taken_back(engine):
         assert tables_of(engine) == after
 
 
-def test_the_steps_lead_to_the_tables_checks_included(engine, new):
+def test_migrations_create_the_tables_with_their_checks(engine, new):
     migrations.upgrade(engine)
     fresh = new()
     metadata.create_all(fresh)
     assert tables_of(engine) == tables_of(fresh)
 
 
-def test_in_the_end_everything_was_checked(postgres_url):
+def test_all_constraints_are_validated_at_the_end(postgres_url):
     with new_database(postgres_url) as url:
         engine = connect(url)
         migrations.upgrade(engine)
@@ -133,7 +132,7 @@ def test_in_the_end_everything_was_checked(postgres_url):
     assert unchecked == []
 
 
-def test_tables_of_others_in_the_same_place_are_theirs(engine):
+def test_tables_of_other_applications_are_ignored(engine):
     migrations.upgrade(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE theirs (id INTEGER)")
@@ -162,7 +161,7 @@ def test_foreign_keys_are_enforced_again_afterwards(engine):
         tx.portfolios.add(a_managed(a_user().id), [])
 
 
-def test_what_differs_is_named(engine):
+def test_differences_are_named(engine):
     migrations.upgrade(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE users ADD COLUMN nickname TEXT")
@@ -175,7 +174,7 @@ def test_what_differs_is_named(engine):
 @pytest.mark.parametrize(
     "change", [migrations.upgrade, lambda engine: migrations.downgrade(engine, "base")]
 )
-def test_a_database_of_a_later_version_is_left_alone(engine, change):
+def test_database_of_a_later_version_is_not_changed(engine, change):
     migrations.upgrade(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
@@ -186,17 +185,17 @@ def test_a_database_of_a_later_version_is_left_alone(engine, change):
     assert migrations.current(engine) == "9999"
 
 
-def test_a_revision_that_does_not_exist_is_refused(engine):
+def test_unknown_revision_is_rejected(engine):
     for change in (migrations.upgrade, migrations.downgrade):
         with pytest.raises(InvalidRequest, match="nowhere"):
             change(engine, "nowhere")
     assert migrations.current(engine) is None
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(engine):
+def test_failed_migration_is_rolled_back(engine):
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE jobs (id TEXT)")  # in the way of the first step
-    with pytest.raises(Conflict, match="others under our names"):
+    with pytest.raises(Conflict, match="from another application; use a separate database"):
         migrations.upgrade(engine)
     assert set(tables_of(engine)) == {"jobs"}
     assert migrations.current(engine) is None
@@ -205,14 +204,14 @@ def test_a_migration_that_fails_leaves_nothing_behind(engine):
 @pytest.mark.parametrize(
     "url", ["sqlite:///no/such/folder/store.db", "postgresql://nobody@127.0.0.1:1/nowhere"]
 )
-def test_no_database_no_migration(url):
+def test_migration_without_a_database_is_unavailable(url):
     engine = connect(url)
     with pytest.raises(Unavailable):
         migrations.upgrade(engine)
     engine.dispose()
 
 
-def test_what_is_kept_survives_each_step_and_the_version_before_goes_on(engine):
+def test_data_survive_each_migration_and_the_old_version_runs_on(engine):
     """Rows as the first version writes them, before and after the second step; then back."""
     migrations.upgrade(engine, "0001")
     ada = uuid4()
@@ -247,7 +246,7 @@ def test_what_is_kept_survives_each_step_and_the_version_before_goes_on(engine):
     assert kept == ["failed", "queued"]
 
 
-def test_two_who_migrate_at_once_do_not_meet(new):
+def test_concurrent_migrations_run_one_after_the_other(new):
     engine = new()
     outcomes = []
 
@@ -278,35 +277,33 @@ def server(postgres_url):
         engine.dispose()
 
 
-def test_the_second_waits_for_the_first_however_long_it_takes(server, monkeypatch):
-    monkeypatch.setattr(sql_engine, "PATIENCE", 0.1)  # what any other statement waits for a lock
-    impatient = connect(server.url.render_as_string(hide_password=False))
+def test_second_migration_waits_for_the_first(server):
+    url = server.url.render_as_string(hide_password=False)
+    impatient = connect(url, lock_timeout=0.1)  # of any other statement
     with server.connect() as connection:
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({migrations._OURS})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({migrations.LOCK_KEY})")
         threading.Timer(1.0, connection.invalidate).start()
         migrations.upgrade(impatient)
     impatient.dispose()
     assert migrations.differences(server) == []
 
 
-def test_whoever_uses_a_table_is_let_pass(server, monkeypatch):
-    monkeypatch.setattr(migrations, "_LOCKED", 0.1)
-    monkeypatch.setattr(migrations, "_PAUSE", 0.1)
+def test_migration_lets_users_of_a_table_pass(server):
+    times = migrations.TimeOuts(table=0.1, pause=0.1)
     migrations.upgrade(server, "0001")
     with reading(server) as connection:
         connection.exec_driver_sql("SELECT * FROM proposals")
         with pytest.raises(Unavailable, match="busy"):
-            migrations.upgrade(server)
+            migrations.upgrade(server, times=times)
         assert migrations.current(server) == "0001"
     reader = server.connect()
     reader.exec_driver_sql("SELECT * FROM ledger_entries")
     threading.Timer(0.5, reader.close).start()
-    migrations.upgrade(server)
+    migrations.upgrade(server, times=times)
     assert migrations.differences(server) == []
 
 
-def test_what_is_kept_is_checked_while_others_read_and_write(server, monkeypatch):
-    monkeypatch.setattr(migrations, "_LOCKED", 0.1)
+def test_constraints_are_validated_while_others_read_and_write(server):
     migrations.upgrade(server, "0003")
     work, entry = SqlWork(server), a_deposit()
     with work.begin() as tx:
@@ -316,12 +313,12 @@ def test_what_is_kept_is_checked_while_others_read_and_write(server, monkeypatch
         with reading(server) as connection:
             for table in metadata.tables:
                 connection.exec_driver_sql(f"SELECT * FROM {table}")
-            migrations.upgrade(server)
+            migrations.upgrade(server, times=migrations.TimeOuts(table=0.1))
     assert migrations.current(server) == migrations.head()
     assert work.check() == []
 
 
-def test_the_steps_are_found_beside_the_installed_package(engine, tmp_path, monkeypatch):
+def test_migrations_are_found_in_the_installed_package(engine, tmp_path, monkeypatch):
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     inside = wheel["force-include"]["alembic"]
@@ -334,7 +331,7 @@ def test_the_steps_are_found_beside_the_installed_package(engine, tmp_path, monk
     assert migrations.current(engine) == REVISIONS[-1]
 
 
-def test_a_wheel_brings_the_steps_along(tmp_path):
+def test_wheel_contains_the_migrations(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
         cwd=REPOSITORY,
@@ -363,7 +360,7 @@ def test_a_wheel_brings_the_steps_along(tmp_path):
     engine.dispose()
 
 
-def test_developers_can_ask_alembic_itself(tmp_path, monkeypatch):
+def test_alembic_command_works_in_the_repository(tmp_path, monkeypatch):
     shutil.copytree(REPOSITORY / "alembic", tmp_path / "alembic")
     shutil.copy(REPOSITORY / "alembic.ini", tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -115,7 +115,7 @@ def named(**calls):
         ),
         portfolio_save=(
             lambda tx, on: tx.portfolios.save(
-                on.portfolio.revised(on.portfolio.mandate, NOW + HOUR)
+                on.portfolio.revise(on.portfolio.mandate, NOW + HOUR)
             ),
             "pk_portfolios",
         ),
@@ -175,7 +175,7 @@ def named(**calls):
         ),
     ),
 )
-def test_each_question_is_answered_by_its_index(filled, call, indexes):
+def test_each_query_uses_its_index(filled, call, indexes):
     work, *kept = filled
     names = ("ada", "portfolio", "entries", "record", "token", "key", "job", "run")
     on = type("On", (), dict(zip(names, kept, strict=True)))

@@ -121,12 +121,12 @@ def same(one, other):
     )
 
 
-def test_all_that_is_on_offer_by_default(source, whole):
+def test_all_symbols_are_returned_by_default(source, whole):
     assert whole.symbols == source.symbols()
     assert len(set(source.symbols())) == len(source.symbols()) > 1
 
 
-def test_the_contents_survive_the_adapter(source, whole):
+def test_prices_are_read_as_written(source, whole):
     if isinstance(source, SamplePrices):
         assert whole.dates[-1] == np.datetime64("2022-12-28")
         assert whole.last_closes[whole.column("AAPL")] == 125.674
@@ -142,7 +142,7 @@ def test_oldest_first_positive_and_missing_only_before_the_first_close(whole):
     assert np.isfinite(whole.closes[known]).all()
 
 
-def test_symbols_come_in_the_order_asked_for(source, whole):
+def test_symbols_are_returned_in_the_requested_order(source, whole):
     wanted = (whole.symbols[2], whole.symbols[0])
     got = source.closes(wanted)
     assert got.symbols == wanted
@@ -164,7 +164,7 @@ def test_symbols_are_case_sensitive(source):
 
 
 @pytest.mark.parametrize("wanted", [[], [0, 0], [1, 0, 1]])
-def test_at_least_one_symbol_and_each_once(source, wanted):
+def test_empty_or_repeated_symbols_are_rejected(source, wanted):
     with pytest.raises(InvalidRequest, match="each once"):
         source.closes([source.symbols()[i] for i in wanted])
 
@@ -174,13 +174,13 @@ def test_days_count_back_from_the_end(source, whole):
     assert same(source.closes(days=1), whole.since(len(whole) - 1))
 
 
-def test_more_days_than_there_are_give_all(source, whole):
+def test_too_many_days_return_all_rows(source, whole):
     assert same(source.closes(days=len(whole)), whole)
     assert same(source.closes(days=10 * len(whole)), whole)
 
 
 @pytest.mark.parametrize("days", [0, -1])
-def test_no_days_are_refused(source, days):
+def test_zero_or_negative_days_are_rejected(source, days):
     with pytest.raises(InvalidRequest, match="choose 1 or more"):
         source.closes(days=days)
 
@@ -206,21 +206,21 @@ def test_until_at_most_five_business_days_after_the_last_close(source, whole):
         source.closes(until=sixth)
 
 
-def test_until_a_day_before_the_first_close_is_refused(source, whole):
+def test_until_before_the_first_close_is_rejected(source, whole):
     first = whole.dates[0].item()
     assert len(source.closes(until=first)) == 1
     with pytest.raises(InvalidRequest, match=str(first)):
         source.closes(until=first - timedelta(days=1))
 
 
-def test_an_asset_that_has_no_close_yet_is_missing_not_refused(source, whole):
+def test_asset_without_a_close_yet_is_nan(source, whole):
     unborn = np.flatnonzero(np.isnan(whole.closes[0]))
     got = source.closes([whole.symbols[i] for i in unborn] or None, until=whole.dates[0].item())
     assert np.isnan(got.closes).all() == bool(unborn.size)
 
 
 @given(data=st.data())
-def test_any_window_is_that_slice_of_the_whole(source, whole, data):
+def test_window_is_a_slice_of_all_prices(source, whole, data):
     columns = data.draw(
         st.none()
         | st.lists(st.integers(0, len(whole.symbols) - 1), min_size=1, max_size=5, unique=True)
@@ -239,7 +239,7 @@ def test_any_window_is_that_slice_of_the_whole(source, whole, data):
     assert np.array_equal(got.dates, whole.dates[rows])
 
 
-def test_nobody_can_change_an_answer(source, whole):
+def test_prices_are_read_only(source, whole):
     before = whole.digest
     for got in (source.closes(), source.closes([source.symbols()[1]], days=3)):
         with pytest.raises(ValueError, match="read-only"):
@@ -249,7 +249,7 @@ def test_nobody_can_change_an_answer(source, whole):
     assert source.closes().digest == before
 
 
-def test_the_same_call_gives_the_same_answer(source, make):
+def test_same_call_returns_equal_prices(source, make):
     wanted = source.symbols()[::-1]
     first = source.closes(wanted, days=50)
     assert source.closes(wanted, days=50).digest == first.digest
@@ -263,7 +263,7 @@ def test_sample_stocks_leave_out_bad_ticks_and_rounded_years():
     assert (str(stocks.dates[0]), len(stocks)) == ("2000-01-03", 5785)
 
 
-def test_the_full_sample_is_there_for_measuring_speed():
+def test_full_sample_is_available_for_benchmarks():
     full = SamplePrices("stocks", full=True).closes()
     assert full.closes.shape == (8313, 20)
     assert "RRC" in full.symbols
@@ -277,7 +277,7 @@ def test_sample_factors():
     assert not np.isnan(factors.closes).any()
 
 
-def test_a_sample_that_is_not_installed_says_what_to_install(monkeypatch):
+def test_missing_sample_package_is_reported(monkeypatch):
     def absent(name):
         raise PackageNotFoundError(name)
 
@@ -286,7 +286,7 @@ def test_a_sample_that_is_not_installed_says_what_to_install(monkeypatch):
         SamplePrices("factors").symbols()
 
 
-def test_the_caution_on_the_sample_names_the_bias():
+def test_caution_on_the_sample_names_the_bias():
     assert "survivors" in sample.SURVIVORSHIP.text
 
 

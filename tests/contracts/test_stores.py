@@ -3,7 +3,6 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -37,6 +36,13 @@ from tests.contracts.stores import (
     a_run,
     a_token,
     a_user,
+    all_pages,
+    race,
+    renamed,
+    stored_portfolio,
+    stored_proposal,
+    stored_user,
+    with_entries,
 )
 
 RACERS = 8
@@ -56,71 +62,13 @@ def full(make):
 
 @pytest.fixture
 def ada(work):
-    return kept_user(work)
-
-
-def kept_user(work, **others):
-    user = a_user(**others)
-    with work.begin() as tx:
-        tx.users.add(user)
-    return user
-
-
-def kept_portfolio(work, owner, *entries, **others):
-    portfolio = a_managed(owner.id, entries, **others)
-    with work.begin() as tx:
-        tx.portfolios.add(portfolio, entries)
-    return portfolio
-
-
-def kept_proposal(work, portfolio, **others):
-    record = a_proposal(portfolio, **others)
-    with work.begin() as tx:
-        tx.proposals.add([record])
-    return record
-
-
-def changed(portfolio, name="Another name"):
-    mandate = attrs.evolve(portfolio.mandate, name=name)
-    return portfolio.revised(mandate, portfolio.changed + HOUR)
-
-
-def booked(tx, portfolio, *entries):
-    ledger = tx.portfolios.ledger(portfolio.id).followed_by(entries)
-    return portfolio.booked(ledger, NOW)
-
-
-def pages(fetch: Callable[[UUID | None], list], size: int) -> list:
-    """All that there is, page by page; a page is full unless it is the last."""
-    found: list = []
-    page = fetch(None)
-    while page:
-        assert len(page) <= size
-        assert page[0] not in found
-        found += page
-        page = fetch(page[-1].id)
-    return found
-
-
-def race(do: Callable[[int], object], racers: int = RACERS) -> list[object]:
-    """What each of some threads returned or raised, all having started at once."""
-    gate = threading.Barrier(racers, timeout=60)
-
-    def run(number):
-        gate.wait()
-        try:
-            return do(number)
-        except Exception as error:
-            return error
-
-    with ThreadPoolExecutor(racers) as threads:
-        return list(threads.map(run, range(racers)))
+    return stored_user(work)
 
 
 # Transactions.
 
 
-def test_all_of_a_block_is_kept(work):
+def test_transaction_is_committed(work):
     user = a_user()
     with work.begin() as tx:
         tx.users.add(user)
@@ -132,12 +80,12 @@ def test_all_of_a_block_is_kept(work):
 
 
 @pytest.mark.parametrize("error", [NotFound("gone"), ValueError(), KeyboardInterrupt()])
-def test_nothing_of_a_block_that_raises_is_kept(work, ada, error):
-    portfolio = kept_portfolio(work, ada, a_deposit())
+def test_transaction_that_raises_is_rolled_back(work, ada, error):
+    portfolio = stored_portfolio(work, ada, a_deposit())
     other, entry = a_user(), a_deposit(5)
     with pytest.raises(type(error)), work.begin() as tx:
         tx.users.add(other)
-        tx.portfolios.save(booked(tx, portfolio, entry), entries=[entry])
+        tx.portfolios.save(with_entries(tx, portfolio, entry), entries=[entry])
         tx.proposals.add([a_proposal(portfolio)])
         raise error
     with work.read() as tx:
@@ -147,7 +95,7 @@ def test_nothing_of_a_block_that_raises_is_kept(work, ada, error):
         assert tx.proposals.page(ada.id, limit=9) == []
 
 
-def test_a_block_left_by_return_is_kept(work):
+def test_transaction_left_by_return_is_committed(work):
     user = a_user()
 
     def register():
@@ -160,12 +108,12 @@ def test_a_block_left_by_return_is_kept(work):
         assert tx.users.get(user.id) == user
 
 
-def test_what_is_written_through_read_is_an_error_or_lost(work, ada):
-    portfolio = kept_portfolio(work, ada)
+def test_write_through_read_is_an_error_or_lost(work, ada):
+    portfolio = stored_portfolio(work, ada)
     other = a_user()
     for write in (
         lambda tx: tx.users.add(other),
-        lambda tx: tx.portfolios.save(changed(portfolio)),
+        lambda tx: tx.portfolios.save(renamed(portfolio)),
         lambda tx: tx.proposals.add([a_proposal(portfolio)]),
     ):
         try:
@@ -180,12 +128,12 @@ def test_what_is_written_through_read_is_an_error_or_lost(work, ada):
         tx.users.add(other)  # who has read before may write now
 
 
-def test_a_reader_sees_one_moment(work, ada):
-    portfolio = kept_portfolio(work, ada)
+def test_reader_sees_one_snapshot(work, ada):
+    portfolio = stored_portfolio(work, ada)
     with work.read() as tx:
         assert tx.portfolios.get(portfolio.id, owner=ada.id).version == 1
         with work.begin() as other:
-            other.portfolios.save(changed(portfolio))
+            other.portfolios.save(renamed(portfolio))
             other.proposals.add([a_proposal(portfolio)])
         assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
         assert tx.proposals.page(ada.id, limit=9) == []
@@ -194,16 +142,16 @@ def test_a_reader_sees_one_moment(work, ada):
         assert len(tx.proposals.page(ada.id, limit=9)) == 1
 
 
-def test_a_reader_neither_waits_for_a_writer_nor_sees_half_of_its_work(work, ada):
-    portfolio = kept_portfolio(work, ada)
+def test_reader_neither_waits_for_a_writer_nor_sees_uncommitted_rows(work, ada):
+    portfolio = stored_portfolio(work, ada)
     with work.begin() as tx:
-        tx.portfolios.save(changed(portfolio))
+        tx.portfolios.save(renamed(portfolio))
         with work.read() as reader:
             assert reader.portfolios.get(portfolio.id, owner=ada.id) == portfolio
 
 
 def test_concurrent_increments_lose_none(work, ada):
-    portfolio = kept_portfolio(work, ada)
+    portfolio = stored_portfolio(work, ada)
 
     def increment(_):
         for _ in range(5):
@@ -211,7 +159,7 @@ def test_concurrent_increments_lose_none(work, ada):
                 try:
                     with work.begin() as tx:
                         now = tx.portfolios.get(portfolio.id, owner=ada.id)
-                        tx.portfolios.save(changed(now))
+                        tx.portfolios.save(renamed(now))
                     break
                 except (Conflict, Unavailable):
                     continue
@@ -221,13 +169,13 @@ def test_concurrent_increments_lose_none(work, ada):
         assert tx.portfolios.get(portfolio.id, owner=ada.id).version == 1 + 5 * RACERS
 
 
-def test_of_concurrent_changes_to_one_version_one_is_kept(work, ada):
-    portfolio = kept_portfolio(work, ada, a_deposit())
+def test_one_of_concurrent_changes_to_a_version_succeeds(work, ada):
+    portfolio = stored_portfolio(work, ada, a_deposit())
 
     def deposit(number):
         entry = a_deposit(number + 1)
         with work.read() as tx:
-            changed = booked(tx, tx.portfolios.get(portfolio.id, owner=ada.id), entry)
+            changed = with_entries(tx, tx.portfolios.get(portfolio.id, owner=ada.id), entry)
         gate.wait()
         with work.begin() as tx:
             tx.portfolios.save(changed, entries=[entry])
@@ -243,9 +191,9 @@ def test_of_concurrent_changes_to_one_version_one_is_kept(work, ada):
         assert tx.portfolios.get(portfolio.id, owner=ada.id).version == 2
 
 
-def test_of_two_who_accept_a_proposal_one_wins(work, ada):
-    portfolio = kept_portfolio(work, ada, a_deposit())
-    record = kept_proposal(work, portfolio)
+def test_one_of_two_concurrent_acceptances_succeeds(work, ada):
+    portfolio = stored_portfolio(work, ada, a_deposit())
+    record = stored_proposal(work, portfolio)
 
     def accept(number):
         with work.read() as tx:
@@ -267,7 +215,7 @@ def test_of_two_who_accept_a_proposal_one_wins(work, ada):
             tx.proposals.save(attrs.evolve(won, stage=Stage.PROPOSED), expected=Stage.ACCEPTED)
 
 
-def test_of_many_who_use_a_token_one_wins(work, ada):
+def test_one_of_concurrent_uses_of_a_token_succeeds(work, ada):
     token = a_token(ada.id)
     with work.begin() as tx:
         tx.tokens.add(token)
@@ -279,7 +227,7 @@ def test_of_many_who_use_a_token_one_wins(work, ada):
     assert sorted(race(use)) == [False] * (RACERS - 1) + [True]
 
 
-def test_of_many_who_ask_with_one_key_one_is_kept(work, ada):
+def test_one_of_concurrent_requests_with_a_key_succeeds(work, ada):
     def ask(_):
         key = a_key(ada.id)
         with work.begin() as tx:
@@ -293,9 +241,9 @@ def test_of_many_who_ask_with_one_key_one_is_kept(work, ada):
         assert tx.keys.get(ada.id, "a key") == won
 
 
-def test_of_many_who_register_an_address_one_is_kept(work):
+def test_one_of_concurrent_registrations_of_an_address_succeeds(work):
     def register(_):
-        return kept_user(work, email="ada@example.org")
+        return stored_user(work, email="ada@example.org")
 
     outcomes = race(register)
     (won,) = [one for one in outcomes if not isinstance(one, Exception)]
@@ -308,7 +256,7 @@ def test_of_many_who_register_an_address_one_is_kept(work):
 
 
 def test_users_are_found_by_id_and_by_address(work, ada):
-    other = kept_user(work)
+    other = stored_user(work)
     with work.read() as tx:
         assert tx.users.get(ada.id) == ada
         assert tx.users.by_email(ada.email) == ada
@@ -318,15 +266,15 @@ def test_users_are_found_by_id_and_by_address(work, ada):
             tx.users.get(uuid4())
 
 
-def test_an_address_belongs_to_one_user(work, ada):
+def test_address_belongs_to_one_user(work, ada):
     with pytest.raises(EmailTaken), work.begin() as tx:
         tx.users.add(a_user(email=ada.email))
     with work.read() as tx:
         assert tx.users.by_email(ada.email) == ada
 
 
-def test_a_user_is_replaced(work, ada):
-    other = kept_user(work)
+def test_user_is_replaced(work, ada):
+    other = stored_user(work)
     renamed = attrs.evolve(ada, name="Ada L.", password="$another", assessed=NOW)
     with work.begin() as tx:
         tx.users.save(renamed)
@@ -335,13 +283,13 @@ def test_a_user_is_replaced(work, ada):
         assert tx.users.get(other.id) == other
 
 
-def test_an_unknown_user_is_not_replaced(work):
+def test_unknown_user_is_not_replaced(work):
     with pytest.raises(NotFound), work.begin() as tx:
         tx.users.save(a_user())
 
 
 @given(user=stores.users)
-def test_users_come_back_as_they_were(full, user):
+def test_users_are_read_as_written(full, user):
     with full.begin() as tx:
         tx.users.add(user)
     with full.read() as tx:
@@ -354,7 +302,7 @@ def test_users_come_back_as_they_were(full, user):
 # Refresh tokens.
 
 
-def test_a_token_is_used_once(work, ada):
+def test_token_is_used_once(work, ada):
     token = a_token(ada.id)
     with work.begin() as tx:
         tx.tokens.add(token)
@@ -365,14 +313,14 @@ def test_a_token_is_used_once(work, ada):
         assert tx.tokens.get(token.digest) == attrs.evolve(token, used=NOW + HOUR)
 
 
-def test_an_unknown_token_is_none_and_cannot_be_used(work):
+def test_unknown_token_is_not_found_and_cannot_be_used(work):
     with work.begin() as tx:
         assert tx.tokens.get("unknown") is None
         assert not tx.tokens.mark_used("unknown", NOW)
 
 
-def test_tidying_forgets_what_has_ended_and_is_theirs(work, ada):
-    grace = kept_user(work)
+def test_expired_tokens_of_one_owner_are_deleted(work, ada):
+    grace = stored_user(work)
     ended, good = a_token(ada.id, expires=NOW), a_token(ada.id, expires=NOW + HOUR)
     hers = a_token(grace.id, expires=NOW)
     with work.begin() as tx:
@@ -384,7 +332,7 @@ def test_tidying_forgets_what_has_ended_and_is_theirs(work, ada):
     assert kept == [None, good, hers]
 
 
-def test_revoking_forgets_the_family_and_no_other(work, ada):
+def test_revocation_deletes_one_family_only(work, ada):
     first = a_token(ada.id)
     child = a_token(ada.id, family=first.family)
     other = a_token(ada.id)
@@ -403,18 +351,18 @@ def test_revoking_forgets_the_family_and_no_other(work, ada):
 # Portfolios.
 
 
-def test_a_portfolio_and_its_ledger_are_kept(work, ada):
+def test_portfolio_and_ledger_are_stored(work, ada):
     entries = [a_deposit(1000), a_deposit(5, note="Später")]
-    portfolio = kept_portfolio(work, ada, *entries)
+    portfolio = stored_portfolio(work, ada, *entries)
     with work.read() as tx:
         assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
         assert tx.portfolios.ledger(portfolio.id) == Ledger(tuple(entries))
 
 
 def test_portfolios_of_others_do_not_exist(work, ada):
-    eve = kept_user(work)
-    portfolio = kept_portfolio(work, ada, a_deposit())
-    stolen = attrs.evolve(changed(portfolio), owner=eve.id)
+    eve = stored_user(work)
+    portfolio = stored_portfolio(work, ada, a_deposit())
+    stolen = attrs.evolve(renamed(portfolio), owner=eve.id)
     for steal in (
         lambda tx: tx.portfolios.get(portfolio.id, owner=eve.id),
         lambda tx: tx.portfolios.save(stolen),
@@ -427,7 +375,7 @@ def test_portfolios_of_others_do_not_exist(work, ada):
         assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
 
 
-def test_an_unknown_portfolio_is_not_found(work, ada):
+def test_unknown_portfolio_is_not_found(work, ada):
     with work.begin() as tx:
         for seek in (
             lambda: tx.portfolios.get(uuid4(), owner=ada.id),
@@ -440,8 +388,8 @@ def test_an_unknown_portfolio_is_not_found(work, ada):
         assert tx.portfolios.entries(uuid4(), limit=9) == []
 
 
-def test_a_portfolio_is_replaced_by_the_next_version(work, ada):
-    portfolio, other = kept_portfolio(work, ada), kept_portfolio(work, ada)
+def test_portfolio_is_replaced_by_its_next_version(work, ada):
+    portfolio, other = stored_portfolio(work, ada), stored_portfolio(work, ada)
     mandate = Mandate(
         "New",
         USD,
@@ -449,7 +397,7 @@ def test_a_portfolio_is_replaced_by_the_next_version(work, ada):
         preferences=Preferences(do_not_sell=frozenset({"C"}), max_departure=1.0),
         acknowledge_limits=True,
     )
-    revised = portfolio.revised(mandate, NOW + HOUR)
+    revised = portfolio.revise(mandate, NOW + HOUR)
     with work.begin() as tx:
         tx.portfolios.save(revised)
     with work.read() as tx:
@@ -458,21 +406,21 @@ def test_a_portfolio_is_replaced_by_the_next_version(work, ada):
 
 
 @pytest.mark.parametrize("version", [1, 3, 4])
-def test_a_stale_or_skipping_version_is_not_kept(work, ada, version):
-    portfolio = kept_portfolio(work, ada)
-    wrong = attrs.evolve(changed(portfolio), version=version)
+def test_stale_or_skipped_version_is_rejected(work, ada, version):
+    portfolio = stored_portfolio(work, ada)
+    wrong = attrs.evolve(renamed(portfolio), version=version)
     with pytest.raises(PortfolioChanged), work.begin() as tx:
         tx.portfolios.save(wrong)
     with work.read() as tx:
         assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
 
 
-def test_a_stale_portfolio_writes_no_entry_even_if_the_block_goes_on(work, ada):
-    portfolio = kept_portfolio(work, ada)
+def test_stale_portfolio_writes_no_entry(work, ada):
+    portfolio = stored_portfolio(work, ada)
     entry, late = a_deposit(1), a_deposit(2)
     with work.begin() as tx:
-        stale = booked(tx, portfolio, late)
-        tx.portfolios.save(booked(tx, portfolio, entry), entries=[entry])
+        stale = with_entries(tx, portfolio, late)
+        tx.portfolios.save(with_entries(tx, portfolio, entry), entries=[entry])
         with pytest.raises(PortfolioChanged):
             tx.portfolios.save(stale, entries=[late])
     with work.read() as tx:
@@ -480,22 +428,22 @@ def test_a_stale_portfolio_writes_no_entry_even_if_the_block_goes_on(work, ada):
         assert tx.portfolios.get(portfolio.id, owner=ada.id).positions.cash == 1
 
 
-def test_entries_are_added_behind_those_that_are_there(work, ada):
+def test_entries_are_appended(work, ada):
     first, second, third = a_deposit(1), a_deposit(2, on=DAY - timedelta(days=9)), a_deposit(3)
-    portfolio = kept_portfolio(work, ada, first)
+    portfolio = stored_portfolio(work, ada, first)
     with work.begin() as tx:
-        saved = booked(tx, portfolio, second, third)
+        saved = with_entries(tx, portfolio, second, third)
         tx.portfolios.save(saved, entries=[second, third])
     with work.read() as tx:
         assert tx.portfolios.ledger(portfolio.id).entries == (first, second, third)
         assert tx.portfolios.get(portfolio.id, owner=ada.id) == saved
 
 
-def test_an_entry_is_written_once(work, ada):
+def test_entry_is_written_once(work, ada):
     entry, other = a_deposit(), a_deposit(7)
-    portfolio = kept_portfolio(work, ada, entry)
+    portfolio = stored_portfolio(work, ada, entry)
     with work.begin() as tx:
-        again = attrs.evolve(changed(portfolio), positions=Ledger((entry, other, entry)).positions)
+        again = attrs.evolve(renamed(portfolio), positions=Ledger((entry, other, entry)).positions)
         with pytest.raises(Conflict, match="already"):
             tx.portfolios.save(again, entries=[other, entry])
     with work.read() as tx:
@@ -505,21 +453,21 @@ def test_an_entry_is_written_once(work, ada):
 
 def test_ledgers_of_two_portfolios_may_share_an_id(work, ada):
     entry = a_deposit()
-    one, two = kept_portfolio(work, ada, entry), kept_portfolio(work, ada, entry)
+    one, two = stored_portfolio(work, ada, entry), stored_portfolio(work, ada, entry)
     with work.read() as tx:
         assert tx.portfolios.ledger(one.id) == tx.portfolios.ledger(two.id)
         assert tx.portfolios.entries(one.id, before=entry.id, limit=9) == []
 
 
-def test_positions_that_the_ledger_does_not_give_are_a_bug(work, ada):
+def test_positions_that_differ_from_the_ledger_are_a_bug(work, ada):
     entry = a_deposit(1000)
-    portfolio = kept_portfolio(work, ada, entry)
-    wrong = attrs.evolve(changed(portfolio), positions=Positions(cash=Decimal(1001)))
+    portfolio = stored_portfolio(work, ada, entry)
+    wrong = attrs.evolve(renamed(portfolio), positions=Positions(cash=Decimal(1001)))
     late = a_deposit(5)
     for write in (
         lambda tx: tx.portfolios.add(attrs.evolve(wrong, id=uuid4()), [a_deposit(1000)]),
         lambda tx: tx.portfolios.save(wrong),
-        lambda tx: tx.portfolios.save(changed(portfolio), entries=[late]),
+        lambda tx: tx.portfolios.save(renamed(portfolio), entries=[late]),
     ):
         with work.begin() as tx, pytest.raises(RuntimeError, match="agree"):
             write(tx)
@@ -528,15 +476,15 @@ def test_positions_that_the_ledger_does_not_give_are_a_bug(work, ada):
         assert tx.portfolios.ledger(portfolio.id).entries == (entry,)
 
 
-def test_a_closed_portfolio_is_found_no_more_but_its_ledger_is(work, ada):
+def test_closed_portfolio_is_not_found_but_its_ledger_is(work, ada):
     entry = a_deposit()
-    portfolio, other = kept_portfolio(work, ada, entry), kept_portfolio(work, ada)
+    portfolio, other = stored_portfolio(work, ada, entry), stored_portfolio(work, ada)
     with work.begin() as tx:
         tx.portfolios.close(portfolio.id, owner=ada.id, version=1, now=NOW)
     with work.begin() as tx:
         for seek in (
             lambda: tx.portfolios.get(portfolio.id, owner=ada.id),
-            lambda: tx.portfolios.save(changed(portfolio)),
+            lambda: tx.portfolios.save(renamed(portfolio)),
             lambda: tx.portfolios.close(portfolio.id, owner=ada.id, version=1, now=NOW),
         ):
             with pytest.raises(NotFound):
@@ -547,18 +495,18 @@ def test_a_closed_portfolio_is_found_no_more_but_its_ledger_is(work, ada):
         assert tx.portfolios.entries(portfolio.id, limit=9) == [entry]
 
 
-def test_only_the_present_version_is_closed(work, ada):
-    portfolio = kept_portfolio(work, ada)
+def test_only_the_current_version_is_closed(work, ada):
+    portfolio = stored_portfolio(work, ada)
     with pytest.raises(PortfolioChanged), work.begin() as tx:
         tx.portfolios.close(portfolio.id, owner=ada.id, version=2, now=NOW)
     with work.read() as tx:
         assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
 
 
-def test_some_portfolios_of_anybody_at_once(work, ada):
-    grace = kept_user(work)
-    first, second = kept_portfolio(work, ada, a_deposit(5)), kept_portfolio(work, grace)
-    closed = kept_portfolio(work, ada)
+def test_many_portfolios_of_any_owner_are_read_at_once(work, ada):
+    grace = stored_user(work)
+    first, second = stored_portfolio(work, ada, a_deposit(5)), stored_portfolio(work, grace)
+    closed = stored_portfolio(work, ada)
     with work.begin() as tx:
         tx.portfolios.close(closed.id, owner=ada.id, version=1, now=NOW)
     with work.read() as tx:
@@ -567,36 +515,36 @@ def test_some_portfolios_of_anybody_at_once(work, ada):
         assert tx.portfolios.get_many([]) == {}
 
 
-def test_nobody_takes_over_an_address(work, ada):
-    grace = kept_user(work)
+def test_address_of_another_user_is_rejected(work, ada):
+    grace = stored_user(work)
     with pytest.raises(EmailTaken), work.begin() as tx:
         tx.users.save(attrs.evolve(grace, email=ada.email))
     with work.read() as tx:
         assert tx.users.get(grace.id) == grace
 
 
-def test_present_versions(work, ada):
-    one, two = kept_portfolio(work, ada), kept_portfolio(work, ada)
+def test_current_versions_are_returned(work, ada):
+    one, two = stored_portfolio(work, ada), stored_portfolio(work, ada)
     with work.begin() as tx:
-        tx.portfolios.save(changed(two))
+        tx.portfolios.save(renamed(two))
         assert tx.portfolios.versions({one.id, two.id, uuid4()}) == {one.id: 1, two.id: 2}
         assert tx.portfolios.versions([]) == {}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_portfolios_of_an_owner_page_by_page_the_oldest_first(work, ada, size):
-    eve = kept_user(work)
+    eve = stored_user(work)
     mine = []
     for number in range(7):  # three moments, so that some are of the same one
         created = NOW + (number % 3) * HOUR
-        mine.append(kept_portfolio(work, ada, created=created, changed=created))
-        hers = kept_portfolio(work, eve, created=created)
-    closed = kept_portfolio(work, ada, created=NOW + HOUR)
+        mine.append(stored_portfolio(work, ada, created=created, changed=created))
+        hers = stored_portfolio(work, eve, created=created)
+    closed = stored_portfolio(work, ada, created=NOW + HOUR)
     with work.begin() as tx:
         tx.portfolios.close(closed.id, owner=ada.id, version=1, now=NOW)
     mine.sort(key=lambda portfolio: (portfolio.created, portfolio.id))
     with work.read() as tx:
-        found = pages(lambda after: tx.portfolios.page(ada.id, after=after, limit=size), size)
+        found = all_pages(lambda after: tx.portfolios.page(ada.id, after=after, limit=size), size)
         behind = [one for one in mine if (one.created, one.id) > (closed.created, closed.id)]
         assert tx.portfolios.page(ada.id, after=closed.id, limit=100) == behind
         for unknown in (hers.id, uuid4()):
@@ -605,15 +553,15 @@ def test_portfolios_of_an_owner_page_by_page_the_oldest_first(work, ada, size):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-def test_chunks_of_everybody_by_id(work, ada, size):
-    eve = kept_user(work)
-    every = [kept_portfolio(work, owner, a_deposit()) for owner in (ada, eve, ada, eve, ada)]
-    closed = kept_portfolio(work, eve)
+def test_chunks_of_all_owners_are_sorted_by_id(work, ada, size):
+    eve = stored_user(work)
+    every = [stored_portfolio(work, owner, a_deposit()) for owner in (ada, eve, ada, eve, ada)]
+    closed = stored_portfolio(work, eve)
     with work.begin() as tx:
         tx.portfolios.close(closed.id, owner=eve.id, version=1, now=NOW)
     every.sort(key=lambda portfolio: portfolio.id)
     with work.read() as tx:
-        assert pages(lambda after: tx.portfolios.chunk(after=after, limit=size), size) == every
+        assert all_pages(lambda after: tx.portfolios.chunk(after=after, limit=size), size) == every
         later = [portfolio for portfolio in every if portfolio.id > closed.id]
         assert tx.portfolios.chunk(after=closed.id, limit=100) == later
         first, _, third, _, last = [portfolio.id for portfolio in every]
@@ -628,22 +576,22 @@ def test_chunks_of_everybody_by_id(work, ada, size):
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_entries_page_by_page_the_latest_written_first(work, ada, size):
     written = [a_deposit(n + 1, on=DAY - timedelta(days=n % 3), recorded=NOW) for n in range(7)]
-    portfolio = kept_portfolio(work, ada, *written[:4])
-    kept_portfolio(work, ada, stranger := a_deposit())
+    portfolio = stored_portfolio(work, ada, *written[:4])
+    stored_portfolio(work, ada, stranger := a_deposit())
     with work.begin() as tx:
-        tx.portfolios.save(booked(tx, portfolio, *written[4:]), entries=written[4:])
+        tx.portfolios.save(with_entries(tx, portfolio, *written[4:]), entries=written[4:])
     with work.read() as tx:
 
         def fetch(before):
             return tx.portfolios.entries(portfolio.id, before=before, limit=size)
 
-        assert pages(fetch, size) == written[::-1]
+        assert all_pages(fetch, size) == written[::-1]
         assert tx.portfolios.entries(portfolio.id, before=stranger.id, limit=9) == []
         assert tx.portfolios.entries(portfolio.id, before=uuid4(), limit=9) == []
 
 
 @given(data=st.data())
-def test_portfolios_and_entries_come_back_as_they_were(full, data):
+def test_portfolios_and_entries_are_read_as_written(full, data):
     with full.begin() as tx:
         tx.users.add(user := a_user())
     portfolio, ledger = data.draw(stores.managed(user.id))
@@ -658,8 +606,8 @@ def test_portfolios_and_entries_come_back_as_they_were(full, data):
 # Proposals.
 
 
-def test_proposals_are_kept_and_found(work, ada):
-    portfolio = kept_portfolio(work, ada)
+def test_proposals_are_stored_and_found(work, ada):
+    portfolio = stored_portfolio(work, ada)
     records = [a_proposal(portfolio) for _ in range(3)]
     with work.begin() as tx:
         tx.proposals.add(records)
@@ -670,9 +618,9 @@ def test_proposals_are_kept_and_found(work, ada):
 
 
 def test_proposals_of_others_do_not_exist(work, ada):
-    eve = kept_user(work)
-    portfolio = kept_portfolio(work, ada)
-    record = kept_proposal(work, portfolio)
+    eve = stored_user(work)
+    portfolio = stored_portfolio(work, ada)
+    record = stored_proposal(work, portfolio)
     stolen = attrs.evolve(record, owner=eve.id, stage=Stage.REJECTED)
     with work.begin() as tx:
         for steal in (
@@ -688,9 +636,9 @@ def test_proposals_of_others_do_not_exist(work, ada):
         assert tx.proposals.get(record.id, owner=ada.id) == record
 
 
-def test_a_proposal_is_replaced_at_the_stage_that_was_seen(work, ada):
-    portfolio = kept_portfolio(work, ada)
-    record, other = kept_proposal(work, portfolio), kept_proposal(work, portfolio)
+def test_proposal_is_replaced_at_the_expected_stage(work, ada):
+    portfolio = stored_portfolio(work, ada)
+    record, other = stored_proposal(work, portfolio), stored_proposal(work, portfolio)
     rejected = record.rejected(NOW, "Not now")
     with work.begin() as tx:
         tx.proposals.save(rejected, expected=Stage.PROPOSED)
@@ -703,11 +651,11 @@ def test_a_proposal_is_replaced_at_the_stage_that_was_seen(work, ada):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_proposals_page_by_page_the_latest_first(work, ada, size):
-    one, two = kept_portfolio(work, ada), kept_portfolio(work, ada)
-    eve = kept_user(work)
-    hers = kept_proposal(work, kept_portfolio(work, eve), proposed=NOW + 9 * HOUR)
+    one, two = stored_portfolio(work, ada), stored_portfolio(work, ada)
+    eve = stored_user(work)
+    hers = stored_proposal(work, stored_portfolio(work, eve), proposed=NOW + 9 * HOUR)
     mine = [
-        kept_proposal(work, portfolio, proposed=NOW + (number % 3) * HOUR)
+        stored_proposal(work, portfolio, proposed=NOW + (number % 3) * HOUR)
         for number, portfolio in enumerate([one, two, one, two, one, one, one])
     ]
     mine.sort(key=lambda record: (record.proposed, record.id), reverse=True)
@@ -718,7 +666,7 @@ def test_proposals_page_by_page_the_latest_first(work, ada, size):
                 return tx.proposals.page(ada.id, portfolio_id=wanted, before=before, limit=size)
 
             some = [record for record in mine if wanted in (None, record.portfolio_id)]
-            assert pages(fetch, size) == some
+            assert all_pages(fetch, size) == some
         for unknown in (hers.id, uuid4()):
             assert tx.proposals.page(ada.id, before=unknown, limit=9) == []
         elsewhere = next(record for record in mine if record.portfolio_id == two.id)
@@ -727,8 +675,8 @@ def test_proposals_page_by_page_the_latest_first(work, ada, size):
 
 
 def test_proposals_for_closed_portfolios_are_left_out(work, ada):
-    portfolio, other = kept_portfolio(work, ada), kept_portfolio(work, ada)
-    record, kept = kept_proposal(work, portfolio), kept_proposal(work, other)
+    portfolio, other = stored_portfolio(work, ada), stored_portfolio(work, ada)
+    record, kept = stored_proposal(work, portfolio), stored_proposal(work, other)
     with work.begin() as tx:
         tx.portfolios.close(portfolio.id, owner=ada.id, version=1, now=NOW)
     with work.begin() as tx:
@@ -740,12 +688,12 @@ def test_proposals_for_closed_portfolios_are_left_out(work, ada):
             tx.proposals.save(record.rejected(NOW), expected=Stage.PROPOSED)
 
 
-def test_what_carries_out_a_proposal_stands_in_the_ledger(work, ada):
-    portfolio = kept_portfolio(work, ada, a_deposit())
-    record = kept_proposal(work, portfolio)
+def test_fills_of_a_proposal_are_in_the_ledger(work, ada):
+    portfolio = stored_portfolio(work, ada, a_deposit())
+    record = stored_proposal(work, portfolio)
     fill = a_fill(record)
     with work.begin() as tx:
-        saved = booked(tx, portfolio, fill)
+        saved = with_entries(tx, portfolio, fill)
         tx.portfolios.save(saved, entries=[fill])
         done = attrs.evolve(record, stage=Stage.EXECUTED, executed=NOW)
         tx.proposals.save(done, expected=Stage.PROPOSED)
@@ -758,7 +706,7 @@ def test_what_carries_out_a_proposal_stands_in_the_ledger(work, ada):
 
 
 @given(data=st.data())
-def test_proposals_come_back_as_they_were(full, data):
+def test_proposals_are_read_as_written(full, data):
     user, run = a_user(), a_run()
     portfolio = a_managed(user.id)
     record = data.draw(stores.proposals(portfolio, run.id))
@@ -778,7 +726,7 @@ def test_proposals_come_back_as_they_were(full, data):
 
 
 def test_keys_belong_to_their_owner(work, ada):
-    eve = kept_user(work)
+    eve = stored_user(work)
     mine, other, hers = a_key(ada.id), a_key(ada.id, "anothér key"), a_key(eve.id)
     with work.begin() as tx:
         for key in (mine, other, hers):
@@ -790,7 +738,7 @@ def test_keys_belong_to_their_owner(work, ada):
         assert tx.keys.get(eve.id, other.key) is None
 
 
-def test_a_key_is_kept_once(work, ada):
+def test_key_is_stored_once(work, ada):
     key = a_key(ada.id)
     with work.begin() as tx:
         tx.keys.add(key)
@@ -800,7 +748,7 @@ def test_a_key_is_kept_once(work, ada):
         assert tx.keys.get(ada.id, key.key) == key
 
 
-def test_old_keys_are_forgotten(work, ada):
+def test_old_keys_are_deleted(work, ada):
     keys = [a_key(ada.id, str(n), created=NOW + n * HOUR) for n in range(4)]
     with work.begin() as tx:
         for key in keys:
@@ -813,7 +761,7 @@ def test_old_keys_are_forgotten(work, ada):
 # Jobs.
 
 
-def test_jobs_are_kept_and_replaced(work, ada):
+def test_jobs_are_stored_and_replaced(work, ada):
     job, other = a_job(owner=ada.id), a_job(owner=ada.id)
     done = attrs.evolve(
         job,
@@ -834,7 +782,7 @@ def test_jobs_are_kept_and_replaced(work, ada):
 
 
 def test_jobs_of_others_and_unknown_ones_do_not_exist(work, ada):
-    eve, job = kept_user(work), a_job(owner=ada.id)
+    eve, job = stored_user(work), a_job(owner=ada.id)
     with work.begin() as tx:
         tx.jobs.add(job)
         for seek in (
@@ -846,7 +794,7 @@ def test_jobs_of_others_and_unknown_ones_do_not_exist(work, ada):
                 seek()
 
 
-def test_jobs_that_may_have_to_be_cared_for_the_oldest_first(work, ada):
+def test_overdue_and_running_jobs_are_listed_oldest_first(work, ada):
     waits = [a_job(owner=ada.id, due=NOW + HOUR * hours) for hours in (2, 0, 1)]
     doing = [
         a_job(
@@ -883,7 +831,7 @@ def test_jobs_that_may_have_to_be_cared_for_the_oldest_first(work, ada):
 
 
 def test_jobs_come_page_by_page_the_latest_first(work, ada):
-    eve = kept_user(work)
+    eve = stored_user(work)
     made = [
         a_job(owner=owner, state=state, created=NOW + HOUR * (number % 3))
         for number, (owner, state) in enumerate(
@@ -896,7 +844,7 @@ def test_jobs_come_page_by_page_the_latest_first(work, ada):
     latest = sorted(made, key=lambda job: (job.created, job.id), reverse=True)
     dead = frozenset({JobState.DEAD})
     with work.read() as tx:
-        assert pages(lambda last: tx.jobs.page(before=last, limit=2), 2) == latest
+        assert all_pages(lambda last: tx.jobs.page(before=last, limit=2), 2) == latest
         assert tx.jobs.page(ada.id, limit=9) == [job for job in latest if job.owner == ada.id]
         assert tx.jobs.page(ada.id, states=dead, limit=9) == [made[1]]
         assert tx.jobs.page(states=dead, limit=9) == [
@@ -909,7 +857,7 @@ def test_jobs_come_page_by_page_the_latest_first(work, ada):
         assert tx.jobs.page(states=frozenset(), limit=9) == []
 
 
-def test_a_job_that_was_read_to_be_changed_is_held(work, ada):
+def test_job_read_in_a_write_transaction_is_locked(work, ada):
     job = a_job(owner=ada.id)
     with work.begin() as tx:
         tx.jobs.add(job)
@@ -942,7 +890,7 @@ def test_a_job_that_was_read_to_be_changed_is_held(work, ada):
     cancelling=st.booleans(),
     owned=st.booleans(),
 )
-def test_jobs_come_back_as_they_were(
+def test_jobs_are_read_as_written(
     full,
     request_,
     result,
@@ -982,7 +930,7 @@ def test_jobs_come_back_as_they_were(
 # Together.
 
 
-def test_whoever_ends_a_login_ends_the_token_that_comes_of_it_meanwhile(work, ada):
+def test_revocation_deletes_a_token_that_is_issued_meanwhile(work, ada):
     used, old = a_token(ada.id, used=NOW), a_token(ada.id)
     old = attrs.evolve(old, family=used.family)
     fresh = attrs.evolve(a_token(ada.id), family=used.family)
@@ -1013,8 +961,8 @@ def test_whoever_ends_a_login_ends_the_token_that_comes_of_it_meanwhile(work, ad
 # Batch runs.
 
 
-def test_a_run_is_kept_until_its_parts_are_done(work, ada):
-    ids = sorted(kept_portfolio(work, ada).id for _ in range(3))
+def test_run_is_unfinished_until_its_chunks_are_done(work, ada):
+    ids = sorted(stored_portfolio(work, ada).id for _ in range(3))
     run = a_run()
     with work.begin() as tx:
         tx.runs.add(run, ids[:2])
@@ -1045,7 +993,7 @@ def test_a_run_is_kept_until_its_parts_are_done(work, ada):
             tx.runs.get(uuid4())
 
 
-def test_a_run_without_portfolios_has_one_part(work):
+def test_run_without_portfolios_has_one_chunk(work):
     run = a_run()
     with work.begin() as tx:
         tx.runs.add(run, [])
@@ -1058,7 +1006,7 @@ def test_a_run_without_portfolios_has_one_part(work):
         assert tx.runs.get(run.id).finished == NOW
 
 
-def test_a_part_that_somebody_took_is_taken_again_once_there_are_no_others(work):
+def test_claimed_chunk_is_claimed_again_when_no_other_is_left(work):
     run = a_run()
     with work.begin() as tx:
         tx.runs.add(run, [UUID(int=1)])
@@ -1069,8 +1017,8 @@ def test_a_part_that_somebody_took_is_taken_again_once_there_are_no_others(work)
     assert numbers == [0, 1, 0, 1, 0]
 
 
-def test_of_two_who_do_a_part_the_first_counts(work, ada):
-    portfolio = kept_portfolio(work, ada)
+def test_first_completion_of_a_chunk_counts(work, ada):
+    portfolio = stored_portfolio(work, ada)
     run = a_run()
     with work.begin() as tx:
         tx.runs.add(run, [])
@@ -1087,7 +1035,7 @@ def test_of_two_who_do_a_part_the_first_counts(work, ada):
         assert tx.runs.get(run.id).proposed == 1
 
 
-def test_many_who_share_a_run_do_each_part_once(work):
+def test_workers_that_share_a_run_complete_each_chunk_once(work):
     run = a_run()
     with work.begin() as tx:
         tx.runs.add(run, [UUID(int=n) for n in range(1, 40)])
@@ -1114,7 +1062,7 @@ def test_many_who_share_a_run_do_each_part_once(work):
     assert (ended.proposed, ended.done, ended.finished) == (40, 40, NOW)
 
 
-def test_the_latest_unfinished_run(work):
+def test_latest_unfinished_run_is_found(work):
     runs = [a_run(id=UUID(int=9 - n), started=NOW + n * HOUR) for n in (1, 3, 2)]
     with work.begin() as tx:
         for run in runs:
@@ -1124,8 +1072,8 @@ def test_the_latest_unfinished_run(work):
         assert tx.runs.find_unfinished("t" * 64).id == runs[1].id
 
 
-def test_failures_of_a_run_by_portfolio(work, ada):
-    ids = [kept_portfolio(work, ada).id for _ in range(4)]
+def test_failures_of_a_run_are_listed_by_portfolio(work, ada):
+    ids = [stored_portfolio(work, ada).id for _ in range(4)]
     run, other = a_run(), a_run()
     with work.begin() as tx:
         tx.runs.add(run, [UUID(int=1)])

@@ -177,19 +177,19 @@ def test_only_the_balance_at_the_end_of_the_day_is_checked() -> None:
 def test_overdraft_is_rejected() -> None:
     funded = ledger(deposit(100), buy(1, "A", 60))
     with pytest.raises(Overdrawn, match=r"cash would be -10 .* 2022-01-04; deposit 10 more"):
-        funded.followed_by([withdrawal(50, day=1)])
-    with pytest.raises(Overdrawn, match=r"holdings\.A: would be -1 .* 2022-01-05"):
-        funded.followed_by([sell(2, "A", 60, day=2)])
-    with pytest.raises(Overdrawn, match=r"holdings\.B"):
-        funded.followed_by([in_kind("withdrawal", 1, "B")])
+        funded.extended_by([withdrawal(50, day=1)])
+    with pytest.raises(Overdrawn, match=r"holding of A would be -1 .* 2022-01-05"):
+        funded.extended_by([sell(2, "A", 60, day=2)])
+    with pytest.raises(Overdrawn, match="holding of B"):
+        funded.extended_by([in_kind("withdrawal", 1, "B")])
     # The rejected entry left no trace.
     assert funded.positions.cash == 40
-    assert funded.followed_by([withdrawal(40, day=1)]).positions.cash == 0
+    assert funded.extended_by([withdrawal(40, day=1)]).positions.cash == 0
 
 
 def test_backdated_entry_is_accepted() -> None:
     today = ledger(deposit(100, day=5))
-    late = today.followed_by([deposit(50, day=2), entry("fee", 5, day=3)])
+    late = today.extended_by([deposit(50, day=2), entry("fee", 5, day=3)])
 
     assert late.positions.cash == 145
     assert late.positions.last_entry == FIRST + timedelta(days=5)
@@ -199,13 +199,13 @@ def test_backdated_entry_is_accepted() -> None:
 def test_backdated_entry_cannot_overdraw_the_past() -> None:
     # There is enough cash in the end, but not on that day.
     with pytest.raises(Overdrawn, match="2022-01-05"):
-        ledger(deposit(100, day=5)).followed_by([withdrawal(50, day=2)])
+        ledger(deposit(100, day=5)).extended_by([withdrawal(50, day=2)])
     # Nor can it use cash that a later entry has spent.
     spent = ledger(deposit(100), withdrawal(80, day=5))
     with pytest.raises(Overdrawn, match="2022-01-08"):
-        spent.followed_by([withdrawal(50, day=2)])
+        spent.extended_by([withdrawal(50, day=2)])
     # An entry of the same day corrects the mistake.
-    mended = spent.followed_by([withdrawal(50, day=2), deposit(50, day=2)])
+    mended = spent.extended_by([withdrawal(50, day=2), deposit(50, day=2)])
     assert mended.positions.cash == 20
 
 
@@ -213,7 +213,7 @@ def test_deposits_are_uninvested_until_a_rebalance() -> None:
     waiting = ledger(deposit(100), deposit(20, day=1))
     assert waiting.positions.uninvested == 120
 
-    dealt_with = waiting.followed_by([buy(1, "A", 90, day=2, proposal=PROPOSAL)]).positions
+    dealt_with = waiting.extended_by([buy(1, "A", 90, day=2, proposal=PROPOSAL)]).positions
     assert dealt_with.uninvested == 0  # the rebalance left that cash on purpose
     assert dealt_with.cash == 30
     assert dealt_with.last_rebalance == FIRST + timedelta(days=2)
@@ -230,7 +230,7 @@ def test_planned_cash_flow_is_invested_by_its_proposal() -> None:
 def test_deposit_after_rebalance_is_uninvested() -> None:
     rebalanced = ledger(deposit(100), buy(1, "A", 60, proposal=PROPOSAL))
     for day in (0, 1):
-        assert rebalanced.followed_by([deposit(25, day)]).positions.uninvested == 25
+        assert rebalanced.extended_by([deposit(25, day)]).positions.uninvested == 25
 
 
 def test_withdrawal_uses_uninvested_cash_first() -> None:
@@ -241,7 +241,7 @@ def test_withdrawal_uses_uninvested_cash_first() -> None:
     )
     assert rebalanced.positions.uninvested == 0
     assert rebalanced.positions.cash == 15
-    assert rebalanced.followed_by([deposit(5, day=3)]).positions.uninvested == 5
+    assert rebalanced.extended_by([deposit(5, day=3)]).positions.uninvested == 5
 
 
 def test_manual_purchase_uses_uninvested_cash() -> None:
@@ -252,7 +252,7 @@ def test_manual_purchase_uses_uninvested_cash() -> None:
 
 def test_proceeds_and_dividends_are_not_uninvested() -> None:
     held = ledger(in_kind("deposit", 5, "A"), deposit(10))
-    after = held.followed_by([sell(2, "A", 10, day=1), entry("dividend", 7, day=1, symbol="A")])
+    after = held.extended_by([sell(2, "A", 10, day=1), entry("dividend", 7, day=1, symbol="A")])
     assert after.positions.cash == 37
     assert after.positions.uninvested == 10
 
@@ -262,7 +262,7 @@ def test_uninvested_cash_never_exceeds_cash() -> None:
 
 
 def test_uninvested_cash_reaches_policy_as_cash_flow() -> None:
-    kept = ManagedPortfolio.opened(
+    kept = ManagedPortfolio.open(
         Mandate("Savings", USD, {"A": 1.0}),
         id=PROPOSAL,
         owner=PROPOSAL,
@@ -361,5 +361,5 @@ def test_adding_entries_one_by_one_equals_adding_all(booked: list[Entry]) -> Non
     grown = ledger()
     by_day = [one for _, of_day in Ledger(tuple(booked)).by_day() for one in of_day]
     for day in sorted({one.on for one in booked}):
-        grown = grown.followed_by(one for one in by_day if one.on == day)
+        grown = grown.extended_by(one for one in by_day if one.on == day)
     assert grown.positions == Ledger(tuple(booked)).positions

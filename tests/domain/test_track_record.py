@@ -734,7 +734,7 @@ def test_a_deposit_that_stays_in_cash_earns_nothing_of_its_own_day(
     on = MARKET.dates[row].item()
     if on < start:
         return
-    more = booked.followed_by([entry("deposit", 1000, on)])
+    more = booked.extended_by([entry("deposit", 1000, on)])
     before, after = (track_record(each, TARGETS, MARKET).portfolio for each in (booked, more))
     at = row - (ROWS - len(before.index))
     assert after.index[: at + 1] == pytest.approx(before.index[: at + 1], rel=1e-9)

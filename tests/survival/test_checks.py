@@ -38,8 +38,8 @@ def stored(work, *more):
         tx.users.add(user)
         tx.portfolios.add(portfolio, [first])
         for entry in more:
-            ledger = tx.portfolios.ledger(portfolio.id).followed_by([entry])
-            portfolio = portfolio.booked(ledger, NOW)
+            ledger = tx.portfolios.ledger(portfolio.id).extended_by([entry])
+            portfolio = portfolio.book(ledger, NOW)
             tx.portfolios.save(portfolio, entries=[entry])
     return portfolio
 
@@ -70,8 +70,8 @@ def test_missing_and_repeated_fills_are_found(work):
         fill = a_fill(done)
         with work.begin() as tx:
             portfolio = tx.portfolios.get(portfolio.id)
-            ledger = tx.portfolios.ledger(portfolio.id).followed_by([fill])
-            portfolio = portfolio.booked(ledger, NOW)
+            ledger = tx.portfolios.ledger(portfolio.id).extended_by([fill])
+            portfolio = portfolio.book(ledger, NOW)
             tx.portfolios.save(portfolio, entries=[fill])
         assert ("other fills" in findings(work, portfolio, Promises())) is expected
 
@@ -91,8 +91,8 @@ def test_fill_unlike_its_order_is_found(work):
     three = attrs.evolve(fill, quantity=3 * fill.quantity)
     with work.begin() as tx:
         tx.proposals.add([done])
-        ledger = tx.portfolios.ledger(portfolio.id).followed_by([three])
-        tx.portfolios.save(portfolio.booked(ledger, NOW), entries=[three])
+        ledger = tx.portfolios.ledger(portfolio.id).extended_by([three])
+        tx.portfolios.save(portfolio.book(ledger, NOW), entries=[three])
     assert "other fills" in findings(work, portfolio, Promises())
 
 
@@ -110,7 +110,7 @@ def test_lost_edit_is_found(work):
 def test_unexplained_change_is_found(work):
     portfolio = stored(work)
     with work.begin() as tx:
-        tx.portfolios.save(portfolio.revised(portfolio.mandate, NOW))
+        tx.portfolios.save(portfolio.revise(portfolio.mandate, NOW))
     id = str(portfolio.id)
     assert "at version 2" in findings(work, portfolio, Promises())
     assert findings(work, portfolio, Promises(unsure=Counter({id: 1}))) == ""

@@ -1,4 +1,4 @@
-"""People: who they are, how they prove it, and how much risk they bear."""
+"""User accounts: registration, logins and risk assessments."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from rebalancer.domain.portfolio.owner import RefreshToken, User, normalize_emai
 from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 128
-"""Characters; NIST SP 800-63B asks for 8 at least, and no rules beside the length."""
+"""Characters; NIST SP 800-63B asks for at least 8, and for no rules besides the length."""
 
 REFRESH_LIFETIME = timedelta(days=30)
 
 
 @attrs.frozen
 class Login:
-    """What somebody who has proved who they are is given.
+    """Tokens of an authenticated user.
 
     Attributes:
-        user: Who.
-        access: Proves for a short while who its bearer is.
-        access_ends: Until when.
-        refresh: Can be exchanged once for another login.
-        refresh_ends: Until when.
+        user: The user.
+        access: Access token.
+        access_ends: End of its validity.
+        refresh: Refresh secret, which can be exchanged once for another login.
+        refresh_ends: End of its validity.
     """
 
     user: User
@@ -41,25 +41,32 @@ class Login:
 
 @attrs.frozen
 class Register:
-    """Take somebody in."""
+    """Register a user."""
 
     work: UnitOfWork
     passwords: Passwords
 
     def __call__(self, *, email: str, password: str, name: str, id: UUID, now: datetime) -> User:
-        """The new user.
+        """Return the new user.
 
         Raises:
-            InvalidRequest: the address is none, or the password too short or too long.
-            EmailTaken: somebody is registered with this address.
+            InvalidRequest: the address is invalid, or the password too short or too long.
+            EmailTaken: a user with this address is registered already.
         """
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
             raise InvalidRequest(
-                f"must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters", field="password"
+                f"{len(password)} characters; a password has {SHORTEST_PASSWORD} to "
+                f"{LONGEST_PASSWORD} characters",
+                field="password",
+                code="invalid_password",
             )
         address = normalize_email(email)
         if password.casefold() in (address, address.partition("@")[0]):
-            raise InvalidRequest("must not be the e-mail address", field="password")
+            raise InvalidRequest(
+                "the password is the e-mail address; choose another one",
+                field="password",
+                code="guessable_password",
+            )
         user = User(
             id=id,
             email=address,
@@ -81,17 +88,19 @@ class LogIn:
     tokens: Tokens
 
     def __call__(self, *, email: str, password: str, family: UUID, now: datetime) -> Login:
-        """Tokens of a new family.
+        """Return tokens of a new family.
 
         Raises:
-            NotAuthenticated: the address or the password is wrong; it does not say which.
+            NotAuthenticated: the address or the password is wrong; the message names neither.
         """
         with self.work.read() as tx:
             user = tx.users.by_email(email.strip().casefold())
-        right = self.passwords.verify(password, user.password if user else None)
-        if user is None or not right:
-            raise NotAuthenticated("the e-mail address or the password is wrong")
-        login, token = _login(self.tokens, user, family, now)
+        matches = self.passwords.verify(password, user.password if user else None)
+        if user is None or not matches:
+            raise NotAuthenticated(
+                "the e-mail address or the password is wrong", code="wrong_credentials"
+            )
+        login, token = _issue(self.tokens, user, family, now)
         with self.work.begin() as tx:
             tx.tokens.delete_expired(now, owner=user.id)
             tx.tokens.add(token)
@@ -102,8 +111,8 @@ class LogIn:
 class RefreshLogin:
     """Exchange a refresh token for new tokens.
 
-    A token serves once. If it comes a second time, it was stolen, before or after: all that
-    descends from the same login ends (RFC 9700, section 4.14.2).
+    A token can be used once. A second use means that it was stolen, before or after: then all
+    tokens of the same login are revoked (RFC 9700, section 4.14.2).
     """
 
     work: UnitOfWork
@@ -111,23 +120,26 @@ class RefreshLogin:
     revocations: Revocations
 
     def __call__(self, secret: str, *, now: datetime) -> Login:
-        """Tokens of the same family.
+        """Return new tokens of the same family.
 
         Raises:
-            NotAuthenticated: the token is not one of ours, has ended, or was used before.
+            NotAuthenticated: the token is unknown, has expired, or was used before.
         """
         digest = self.tokens.digest(secret)
         with self.work.begin() as tx:
             old = tx.tokens.get(digest)
             if old is not None and now < old.expires and tx.tokens.mark_used(digest, now):
-                login, token = _login(self.tokens, load_account(tx, old.owner), old.family, now)
+                login, token = _issue(self.tokens, load_account(tx, old.owner), old.family, now)
                 tx.tokens.add(token)
                 return login
             if old is not None and now < old.expires:
                 tx.tokens.revoke(old.family)
         if old is not None and now < old.expires:
             self.revocations.revoke(old.family)
-        raise NotAuthenticated("the refresh token has ended or was used before; log in again")
+        raise NotAuthenticated(
+            "the refresh token has expired or was used before; log in again",
+            code="refresh_token_invalid",
+        )
 
 
 @attrs.frozen
@@ -139,7 +151,7 @@ class LogOut:
     revocations: Revocations
 
     def __call__(self, secret: str) -> None:
-        """Forget all tokens that descend from the same login; an unknown one is no error."""
+        """Revoke all tokens of the same login; an unknown secret is ignored."""
         with self.work.begin() as tx:
             token = tx.tokens.get(self.tokens.digest(secret))
             if token is not None:
@@ -150,15 +162,15 @@ class LogOut:
 
 @attrs.frozen
 class ReadProfile:
-    """Tell people what is known of them."""
+    """Read the profile of a user."""
 
     work: UnitOfWork
 
     def __call__(self, owner: UUID) -> User:
-        """The user.
+        """Return the user.
 
         Raises:
-            NotAuthenticated: there is no such user any more.
+            NotAuthenticated: the user no longer exists.
         """
         with self.work.read() as tx:
             return load_account(tx, owner)
@@ -166,16 +178,16 @@ class ReadProfile:
 
 @attrs.frozen
 class AssessRisk:
-    """Score a risk questionnaire, and remember the outcome."""
+    """Score a risk questionnaire and store the outcome."""
 
     work: UnitOfWork
 
     def __call__(self, answers: Mapping[str, str], *, owner: UUID, now: datetime) -> User:
-        """The user with the assessment.
+        """Return the user with the assessment.
 
         Raises:
-            InvalidRequest: an answer is missing or unknown; names the question.
-            NotAuthenticated: there is no such user any more.
+            InvalidRequest: an answer is missing or invalid; the field names the question.
+            NotAuthenticated: the user no longer exists.
         """
         assessment = QUESTIONNAIRE.assess(answers)
         with self.work.begin() as tx:
@@ -185,18 +197,20 @@ class AssessRisk:
 
 
 def load_account(tx: Transaction, owner: UUID) -> User:
-    """Whoever an access token names; it may outlive them.
+    """Return the user of an access token, which may outlive the account.
 
     Raises:
-        NotAuthenticated: there is no such user any more.
+        NotAuthenticated: the user no longer exists.
     """
     try:
         return tx.users.get(owner)
     except NotFound:
-        raise NotAuthenticated("this load_account is gone; register again") from None
+        raise NotAuthenticated(
+            "this account no longer exists; register again", code="account_deleted"
+        ) from None
 
 
-def _login(tokens: Tokens, user: User, family: UUID, now: datetime) -> tuple[Login, RefreshToken]:
+def _issue(tokens: Tokens, user: User, family: UUID, now: datetime) -> tuple[Login, RefreshToken]:
     access, access_ends = tokens.create_access_token(user.id, family, now)
     secret, ends = tokens.create_refresh_secret(), now + REFRESH_LIFETIME
     token = RefreshToken(tokens.digest(secret), family, user.id, issued=now, expires=ends)

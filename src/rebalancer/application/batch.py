@@ -211,7 +211,7 @@ def _propose_for_chunk(
     failures: list[tuple[UUID, str]] = []
     for portfolio in chunk:
         if isinstance(portfolio, UnreadablePortfolio):
-            failures.append((portfolio.id, portfolio.why))
+            failures.append((portfolio.id, portfolio.reason))
             continue
         try:
             inputs.append((portfolio, policy_input(portfolio, context, _NO_CASH_FLOW)))

@@ -1,4 +1,4 @@
-"""Looking at what is known of the market, and keeping it."""
+"""Use cases of market data: describe, search and import."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from rebalancer.domain.policy.policy import Frequency
 
 @attrs.frozen
 class AssetSummary:
-    """One asset in a line.
+    """Summary of one asset.
 
     Attributes:
-        symbol: Its ticker.
-        name: What people call it, or empty.
+        symbol: Ticker.
+        name: Display name, or empty.
         asset_class: None when unknown.
-        first: Day of its first close.
-        last: Day of its last close.
-        closes: How many there are.
-        price: The last close.
-        return_last_year: Simple return over the last 252 closes; None when there are fewer.
-        volatility: Of daily returns over the same year; None alike.
+        first: Day of the first close.
+        last: Day of the last close.
+        closes: Number of closes.
+        price: Last close.
+        return_last_year: Simple return over the last 252 closes; None with fewer.
+        volatility: Annual, of the daily returns of that year; None with fewer closes.
     """
 
     symbol: str
@@ -66,11 +66,11 @@ class Year:
     """One calendar year of an asset, measured from the last close of the year before.
 
     Attributes:
-        year: Which.
-        last: Its last close.
-        total_return: Simple; None with a single close.
-        volatility: Of daily returns, a year; None with fewer than three closes.
-        max_drawdown: Positive.
+        year: Calendar year.
+        last: Last close.
+        total_return: Simple return; None with a single close.
+        volatility: Annual, of daily returns; None with fewer than three closes.
+        max_drawdown: Positive; None with a single close.
     """
 
     year: int
@@ -82,7 +82,7 @@ class Year:
 
 @attrs.frozen
 class AssetHistory:
-    """One asset, year by year."""
+    """Summary of one asset, and its calendar years."""
 
     summary: AssetSummary
     years: tuple[Year, ...]
@@ -90,7 +90,7 @@ class AssetHistory:
 
 @attrs.frozen
 class FoundAsset:
-    """One asset that a search has found; attributes as in `AssetSummary`."""
+    """Asset found by a search; attributes as in `AssetSummary`."""
 
     symbol: str
     name: str
@@ -107,7 +107,7 @@ class SearchAssets:
     instruments: InstrumentSource
 
     def __call__(self, query: str, *, after: str | None = None, limit: int) -> list[FoundAsset]:
-        """Assets whose symbol begins with the query, or whose name holds it; by symbol.
+        """Return assets whose symbol begins with the query or whose name contains it, sorted.
 
         Raises:
             InvalidRequest: prices or instruments are malformed.
@@ -128,14 +128,14 @@ class SearchAssets:
                 known[symbol].name,
                 known[symbol].asset_class,
                 history.last_date,
-                _number(float(history.last_closes[history.column(symbol)])),
+                _none_if_nan(float(history.last_closes[history.column(symbol)])),
             )
             for symbol in found[:limit]
         ]
 
 
 class PriceInterval(StrEnum):
-    """How far closes lie apart: the last of every day, week (from Monday) or month."""
+    """Sampling of closes: the last of every day, week (from Monday) or month."""
 
     DAY = "1d"
     WEEK = "1wk"
@@ -144,7 +144,7 @@ class PriceInterval(StrEnum):
 
 @attrs.frozen
 class ReadCloses:
-    """Look at the closes of one asset."""
+    """Read the closes of one asset."""
 
     prices: PriceSource
 
@@ -156,9 +156,9 @@ class ReadCloses:
         end: date | None = None,
         interval: PriceInterval = PriceInterval.DAY,
     ) -> list[tuple[date, float]]:
-        """Adjusted closes from ``start`` to ``end``, both included, oldest first.
+        """Return adjusted closes from ``start`` to ``end``, both included, oldest first.
 
-        Of a week or a month there is its last close inside the window, under that close's day.
+        A week or month is represented by its last close in the window, with that close's day.
 
         Raises:
             NotFound: the symbol is unknown.
@@ -166,9 +166,13 @@ class ReadCloses:
             PricesUnavailable: the provider did not answer.
         """
         if start is not None and end is not None and end < start:
-            raise InvalidRequest(f"{end} lies before the start, {start}", field="end")
+            raise InvalidRequest(
+                f"{end} is before the start on {start}; choose a later end",
+                field="end",
+                code="end_before_start",
+            )
         if symbol not in self.prices.symbols():
-            raise NotFound(f"there is no asset {symbol}")
+            raise NotFound(f"there is no asset {symbol}", code="asset_not_found")
         history = self.prices.closes([symbol])
         inside = ~np.isnan(history.closes[:, 0])
         if start is not None:
@@ -186,20 +190,20 @@ class ReadCloses:
 
 @attrs.frozen
 class DescribeMarket:
-    """Summarise every asset on offer."""
+    """Summarise every asset with prices."""
 
     prices: PriceSource
     instruments: InstrumentSource
 
     def __call__(self) -> list[AssetSummary]:
-        """One summary an asset, in the provider's order.
+        """Return one summary per asset, in the provider's order.
 
         Raises:
             InvalidRequest: prices or instruments are malformed.
             PricesUnavailable: the provider did not answer.
         """
         history, known = self.prices.closes(), self.instruments.instruments()
-        return [_summary(history, symbol, known) for symbol in history.symbols]
+        return [_summarise(history, symbol, known) for symbol in history.symbols]
 
 
 @attrs.frozen
@@ -210,10 +214,10 @@ class DescribeAsset:
     instruments: InstrumentSource
 
     def __call__(self, symbol: str) -> AssetHistory:
-        """The asset of this symbol.
+        """Return the asset of this symbol.
 
         Raises:
-            InvalidRequest: it is unknown, or prices or instruments are malformed.
+            InvalidRequest: the symbol is unknown, or prices or instruments are malformed.
             PricesUnavailable: the provider did not answer.
         """
         history = self.prices.closes([symbol])
@@ -235,17 +239,19 @@ class DescribeAsset:
                     max_drawdown=max_drawdown(values) if len(values) > 1 else None,
                 )
             )
-        return AssetHistory(_summary(history, symbol, self.instruments.instruments()), tuple(years))
+        return AssetHistory(
+            _summarise(history, symbol, self.instruments.instruments()), tuple(years)
+        )
 
 
 @attrs.frozen
 class RegimeWeek:
-    """Five trading days, and the regime that they looked like at their end.
+    """Five trading days and their regime.
 
     Attributes:
-        first: The first of them.
-        last: The last of them.
-        regime: The most probable one, given this week and the ones before it.
+        first: First day.
+        last: Last day.
+        regime: Most probable regime, given this week and the ones before it.
         probability: Its probability.
     """
 
@@ -257,15 +263,15 @@ class RegimeWeek:
 
 @attrs.frozen
 class MarketRegime:
-    """How a market stands against its own last year.
+    """Regime of a market, compared with its own last year.
 
     Attributes:
         as_of: Day of the last close.
-        symbols: The assets of the market, which is an equal mix of them.
-        probabilities: Of each regime by its name, from the calmest on; they sum to 1.
-        regime: The most probable one.
-        since: First day of the latest weeks without a break in which it was the most probable.
-        weeks: All weeks that were looked at, at most 50, oldest first.
+        symbols: Assets of the market, which is an equal mix of them.
+        probabilities: Probability by regime, from the calmest on; they sum to 1.
+        regime: Most probable regime.
+        since: First day of the unbroken latest weeks with this regime.
+        weeks: Examined weeks, at most 50, oldest first.
     """
 
     as_of: date
@@ -282,11 +288,11 @@ class MarketRegime:
 
     @property
     def sentence(self) -> str:
-        """The same in words."""
+        """One sentence that describes the regime."""
         many = len(self.symbols)
         what = f"an equal mix of {many} assets" if many > 1 else self.symbols[0]
         if self.since == self.weeks[0].first:
-            how_long = f"as in all {len(self.weeks)} weeks that were looked at"
+            how_long = f"as in all {len(self.weeks)} examined weeks"
         else:
             how_long = f"and has since {self.since}"
         chance = self.probabilities[self.regime]
@@ -298,7 +304,7 @@ class MarketRegime:
 
 @attrs.frozen
 class DescribeRegime:
-    """Tell in which regime a market is."""
+    """Determine the regime of a market."""
 
     prices: PriceSource
     regimes: Regimes
@@ -306,15 +312,15 @@ class DescribeRegime:
     def __call__(
         self, symbols: Sequence[str] | None = None, *, as_of: date | None = None
     ) -> MarketRegime:
-        """The regime of an equal mix of assets, as it was known at a close.
+        """Return the regime of an equal mix of assets, as known at a close.
 
         Args:
-            symbols: Of the mix; all when None.
-            as_of: The last close at or before this day; the last known one when None.
+            symbols: Assets of the mix; all when None.
+            as_of: The last close at or before this day is used; the last known one when None.
 
         Raises:
-            InvalidRequest: a symbol is unknown, the day lies outside of the prices, there are too
-                few closes by then, or none of the assets moved.
+            InvalidRequest: a symbol is unknown, the day is outside the prices, there are too few
+                closes by then, or no asset moved.
             PricesUnavailable: the provider did not answer.
             Unavailable: the shipped regimes are damaged.
         """
@@ -327,25 +333,27 @@ class DescribeRegime:
             needed = FEWEST * BUCKET
             if known < needed:
                 raise InvalidRequest(
-                    f"{known + 1} closes by {history.last_date} are too few to tell a regime: "
-                    f"{needed + 1} are needed; take a later day, or longer prices",
+                    f"{known + 1} closes up to {history.last_date} are too few for a regime, which "
+                    f"needs {needed + 1}; choose a later day or longer prices",
                     field="as_of",
+                    code="too_few_closes",
                 )
             raise InvalidRequest(
-                f"prices that do not move have no regime: none of {len(history.symbols)} has "
-                f"moved in the {known} days by {history.last_date}",
+                f"prices that do not move have no regime: none of {len(history.symbols)} assets "
+                f"moved in the {known} days up to {history.last_date}; choose other assets",
                 field="symbols",
+                code="prices_constant",
             )
         path = model.path(seen)[0]
         days = history.dates[-len(path) * BUCKET :].reshape(-1, BUCKET)
-        told = ~np.isnan(seen[0, :, 0])  # weeks before the first close say nothing
+        known_weeks = ~np.isnan(seen[0, :, 0])  # not those before the first close
         weeks = tuple(
             RegimeWeek(first, last, model.names[best], float(chances[best]))
             for first, last, chances, best in zip(
-                days[told, 0].tolist(),
-                days[told, -1].tolist(),
-                path[told],
-                path[told].argmax(axis=1).tolist(),
+                days[known_weeks, 0].tolist(),
+                days[known_weeks, -1].tolist(),
+                path[known_weeks],
+                path[known_weeks].argmax(axis=1).tolist(),
                 strict=True,
             )
         )
@@ -366,16 +374,16 @@ class DescribeRegime:
 
 @attrs.frozen
 class PrepareStores:
-    """Make the places ready where market data and reports are kept."""
+    """Prepare the stores of market data and reports."""
 
     market: StoredMarket
     reports: Reports
 
     def __call__(self) -> None:
-        """Have them check what they are given, as far as that is left to us; as often as one likes.
+        """Create collections, indexes and checks where they are missing; idempotent.
 
         Raises:
-            Unavailable: one of them did not answer.
+            Unavailable: a store did not answer.
         """
         self.market.prepare()
         self.reports.prepare()
@@ -383,13 +391,13 @@ class PrepareStores:
 
 @attrs.frozen
 class ImportResult:
-    """What came of an import.
+    """Result of an import.
 
     Attributes:
-        assets: How many assets prices were given of.
-        days: How many of their days were new or different.
-        instruments: How many instruments were new or different.
-        withheld: Kept assets that are not on offer by their closes, and why.
+        assets: Number of assets with prices.
+        days: Number of their days that were new or different.
+        instruments: Number of instruments that were new or different.
+        withheld: Why stored assets are withheld, by symbol.
     """
 
     assets: int
@@ -400,7 +408,7 @@ class ImportResult:
 
 @attrs.frozen
 class ImportMarket:
-    """Keep prices and instruments, so that all who share the store find them."""
+    """Import prices and instruments into the store."""
 
     store: StoredMarket
 
@@ -412,39 +420,39 @@ class ImportMarket:
         usual: Instruments,
         progress: Callable[[int], None] = no_progress,
     ) -> ImportResult:
-        """Add to what is kept; days and instruments that are known already are replaced.
+        """Add prices and instruments; stored days and instruments are replaced.
 
-        The same import again changes nothing, and finishes one that was broken off.
+        Idempotent; a repeated import also completes one that was interrupted.
 
         Args:
-            history: Prices; None: none.
-            listed: Instruments; None: of those that prices are given of and that nothing is known
-                of yet, what is usually said.
-            usual: What is usually said of instruments.
-            progress: Is told how many more assets are kept.
+            history: Prices; None without any.
+            listed: Instruments; when None, those of ``usual`` that have prices in ``history`` and
+                are not stored yet.
+            usual: Default instruments.
+            progress: Called with the number of further assets that are saved.
 
         Raises:
-            InvalidRequest: the store refuses something; names it.
-            Unavailable: the store did not answer; the same import again does the rest.
+            InvalidRequest: the store rejects a value; the message names it.
+            Unavailable: the store did not answer; repeat the import.
         """
         self.store.prepare()
         bars = [] if history is None else bars_of_history(history)
         days = self.store.save_bars(bars, progress=progress)
         if listed is None:
-            known = self.store.instruments().by_symbol
-            given = {one.symbol for one in bars}
-            fresh = (it for it in usual if it.symbol in given and it.symbol not in known)
-            listed = Instruments.of(fresh)
+            stored = self.store.instruments().by_symbol
+            priced = {one.symbol for one in bars}
+            new = (it for it in usual if it.symbol in priced and it.symbol not in stored)
+            listed = Instruments.of(new)
         instruments = self.store.save_instruments(listed)
         return ImportResult(len(bars), days, instruments, self.store.withheld())
 
 
-def _summary(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:
+def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:
     closes = history.closes[:, history.column(symbol)]
     known = np.flatnonzero(~np.isnan(closes))
     instrument = instruments[symbol]
     year = closes[known][-(TRADING_DAYS + 1) :]
-    whole = len(year) == TRADING_DAYS + 1
+    is_full_year = len(year) == TRADING_DAYS + 1
     return AssetSummary(
         symbol=symbol,
         name=instrument.name,
@@ -453,10 +461,10 @@ def _summary(history: PriceHistory, symbol: str, instruments: Instruments) -> As
         last=history.last_date,
         closes=len(known),
         price=float(closes[known[-1]]),
-        return_last_year=float(year[-1] / year[0] - 1) if whole else None,
-        volatility=annual_volatility(year[1:] / year[:-1] - 1.0) if whole else None,
+        return_last_year=float(year[-1] / year[0] - 1) if is_full_year else None,
+        volatility=annual_volatility(year[1:] / year[:-1] - 1.0) if is_full_year else None,
     )
 
 
-def _number(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if value != value else value

@@ -1,4 +1,4 @@
-"""Portfolios in somebody's keeping: opened, funded, revised, measured."""
+"""Use cases of managed portfolios: open, fund, trade, revise, measure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rebalancer.domain.backtest.track_record import TrackRecord, track_record
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.money import Currency
+from rebalancer.domain.money import Currency, canonical_text, check_price_currency
 from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.rebalancing.lifecycle import Stage, fill_id
@@ -28,12 +28,12 @@ _ZERO = Decimal(0)
 
 @attrs.frozen
 class ValuedPortfolio:
-    """A portfolio at the last close.
+    """Portfolio with its value at the last close.
 
     Attributes:
-        portfolio: Which.
+        portfolio: The portfolio.
         as_of: Day of the close.
-        prices: Of what it holds.
+        prices: Closes of its holdings, by symbol.
     """
 
     portfolio: ManagedPortfolio
@@ -53,7 +53,7 @@ class ValuedPortfolio:
 
 @attrs.frozen
 class OpenPortfolio:
-    """Take a portfolio into keeping."""
+    """Open a portfolio."""
 
     work: UnitOfWork
     prices: PriceSource
@@ -72,59 +72,54 @@ class OpenPortfolio:
         owner: UUID,
         now: datetime,
     ) -> ValuedPortfolio:
-        """The new portfolio, funded by a first deposit of cash and of assets in kind.
+        """Return the new portfolio, funded by a first deposit of cash and of assets in kind.
 
         Args:
-            mandate: What its owner wants.
-            cash: Paid in at the start.
-            holdings: Brought along, quantity by symbol.
-            on: The market day of the first deposit; the last close when None.
+            mandate: The owner's instructions.
+            cash: First deposit.
+            holdings: Assets moved in, quantity by symbol.
+            on: Market day of the first deposit; the day of the last close when None.
             assessed_profile: Whether the owner's assessment sets the risk profile.
-            id: The portfolio's.
-            owner: Whose.
-            now: When.
+            id: Id of the portfolio.
+            owner: Id of the owner.
+            now: Current time.
 
         Raises:
-            InvalidRequest: a symbol or the day is unknown, an amount makes no sense, or the targets
+            InvalidRequest: a symbol or the day is unknown, an amount is invalid, or the targets
                 exceed limits that are not acknowledged.
-            NotAuthenticated: the owner is gone.
+            NotAuthenticated: the owner no longer exists.
         """
         market = self.prices.closes()
-        if mandate.currency != self.currency:
-            raise InvalidRequest(
-                f"is {mandate.currency}, but prices are in {self.currency}; exchange rates are not "
-                "supported yet",
-                field="currency",
-            )
+        check_price_currency(mandate.currency.code, self.currency.code)
         with self.work.read() as tx:
             assessment = load_account(tx, owner).assessment
         if assessed_profile and assessment is not None:
             mandate = attrs.evolve(mandate, risk_profile=assessment.profile)
-        _check(mandate, market, self.instruments)
-        day = market_day(on, market)
+        _check_limits(mandate, market, self.instruments)
+        day = check_market_day(on, market)
         entries = []
         if cash:
-            amount = money(cash, mandate.currency, field="cash")
+            amount = check_amount(cash, mandate.currency, field="cash")
             entries.append(
                 Entry(uuid5(id, "cash"), EntryKind.DEPOSIT, day, recorded=now, amount=amount)
             )
         for symbol, quantity in sorted((holdings or {}).items()):
             if not quantity:
                 continue
-            price = close_of(symbol, market, day, field=f"holdings.{symbol}")
+            price = get_close(symbol, market, day, field=f"holdings.{symbol}")
             entries.append(
                 Entry(
                     uuid5(id, f"holding {symbol}"),
                     EntryKind.DEPOSIT,
                     day,
                     recorded=now,
-                    amount=worth(quantity, price, mandate.currency),
+                    amount=traded_value(quantity, price, mandate.currency),
                     symbol=symbol,
                     quantity=quantity,
                     price=price,
                 )
             )
-        opened = ManagedPortfolio.opened(mandate, id=id, owner=owner, entries=entries, now=now)
+        opened = ManagedPortfolio.open(mandate, id=id, owner=owner, entries=entries, now=now)
         with self.work.begin() as tx:
             tx.portfolios.add(opened, entries)
         return value_portfolio(opened, market)
@@ -132,23 +127,23 @@ class OpenPortfolio:
 
 @attrs.frozen
 class ReadPortfolio:
-    """Look at a portfolio, or at all of one's own."""
+    """Read one portfolio, or all of an owner."""
 
     work: UnitOfWork
     prices: PriceSource
 
     def __call__(self, id: UUID, *, owner: UUID) -> ValuedPortfolio:
-        """The portfolio at the last close.
+        """Return the portfolio at the last close.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
+            NotFound: it does not exist, or has another owner.
         """
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(id, owner=owner)
         return value_portfolio(portfolio, self.prices.closes())
 
     def all(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ValuedPortfolio]:
-        """Some of the owner's portfolios, the oldest first."""
+        """Return a page of the owner's portfolios, oldest first."""
         with self.work.read() as tx:
             found = tx.portfolios.page(owner, after=after, limit=limit)
         market = self.prices.closes()
@@ -157,7 +152,7 @@ class ReadPortfolio:
 
 @attrs.frozen
 class RevisePortfolio:
-    """Change what is wanted of a portfolio."""
+    """Change the mandate of a portfolio."""
 
     work: UnitOfWork
     prices: PriceSource
@@ -166,53 +161,53 @@ class RevisePortfolio:
     def __call__(
         self, mandate: Mandate, *, id: UUID, owner: UUID, version: int, now: datetime
     ) -> ValuedPortfolio:
-        """The portfolio under its new mandate.
+        """Return the portfolio with its new mandate.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
-            PortfolioChanged: its version is no longer the one given.
+            NotFound: it does not exist, or has another owner.
+            PortfolioChanged: its version is no longer the given one.
             InvalidRequest: as `OpenPortfolio`, or the currency differs.
         """
         market = self.prices.closes()
         with self.work.read() as tx:
-            tx.portfolios.get(id, owner=owner)  # somebody else's is not found, whatever is asked
-        _check(mandate, market, self.instruments)
+            tx.portfolios.get(id, owner=owner)  # NotFound before other errors
+        _check_limits(mandate, market, self.instruments)
         with self.work.begin() as tx:
-            kept = tx.portfolios.get(id, owner=owner)
-            revised = attrs.evolve(kept.revised(mandate, now), version=version + 1)
+            stored = tx.portfolios.get(id, owner=owner)
+            revised = attrs.evolve(stored.revise(mandate, now), version=version + 1)
             tx.portfolios.save(revised)
         return value_portfolio(revised, market)
 
 
 @attrs.frozen
 class ClosePortfolio:
-    """Put a portfolio away."""
+    """Close a portfolio."""
 
     work: UnitOfWork
 
     def __call__(self, id: UUID, *, owner: UUID, version: int | None, now: datetime) -> None:
-        """It is found no more; its ledger is kept for the record.
+        """Close the portfolio; it is no longer found, but its ledger stays in the database.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
-            PortfolioChanged: its version is no longer the one given, if one is.
+            NotFound: it does not exist, or has another owner.
+            PortfolioChanged: a version is given, and is no longer the current one.
         """
         with self.work.begin() as tx:
-            kept = tx.portfolios.get(id, owner=owner)
-            at = kept.version if version is None else version
+            stored = tx.portfolios.get(id, owner=owner)
+            at = stored.version if version is None else version
             tx.portfolios.close(id, owner=owner, version=at, now=now)
 
 
 @attrs.frozen
 class CashFlow:
-    """Money that came or went.
+    """Cash flow to record.
 
     Attributes:
         kind: Deposit, withdrawal, fee or dividend.
-        amount: How much, > 0.
-        on: The market day on which it counts; None: the last close.
-        symbol: What paid the dividend; None otherwise.
-        note: What its author wants to remember.
+        amount: Amount, > 0.
+        on: Effective market day; the day of the last close when None.
+        symbol: Asset that pays the dividend; None otherwise.
+        note: Free text of the author.
     """
 
     kind: EntryKind
@@ -224,7 +219,7 @@ class CashFlow:
 
 @attrs.frozen
 class RecordCashFlow:
-    """Write down money that came or went."""
+    """Record a cash flow."""
 
     work: UnitOfWork
     prices: PriceSource
@@ -239,54 +234,58 @@ class RecordCashFlow:
         id: UUID,
         now: datetime,
     ) -> tuple[Entry, ValuedPortfolio, bool]:
-        """The entry, the portfolio with it, and whether the same request had written it before.
+        """Return the entry, the new portfolio, and whether the request was repeated.
 
         Raises:
-            NotFound: there is no such portfolio, or it is somebody else's.
-            InvalidRequest: the amount, the day or the symbol makes no sense.
-            Overdrawn: more is taken out than there is.
-            Conflict: the key belongs to another request.
+            NotFound: the portfolio does not exist, or has another owner.
+            InvalidRequest: the amount, the day or the symbol is invalid.
+            Overdrawn: the withdrawal exceeds the cash.
+            Conflict: the idempotency key belongs to another request.
         """
         market = self.prices.closes()
-        asked = fingerprint("cash flow", portfolio_id, *attrs.astuple(flow))
+        request = fingerprint("cash flow", portfolio_id, *attrs.astuple(flow))
         with self.work.begin() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
-            if (done := find_earlier_result(tx, owner, key, asked)) is not None:
+            if (done := find_earlier_result(tx, owner, key, request)) is not None:
                 entry = next(entry for entry in ledger.entries if entry.id == done)
                 return entry, value_portfolio(portfolio, market), True
             if flow.symbol is not None:
                 if flow.kind is not EntryKind.DIVIDEND:
-                    raise InvalidRequest("is only for dividends", field="symbol")
-                close_of(flow.symbol, market, market.last_date, field="symbol")
+                    raise InvalidRequest(
+                        f"a {flow.kind} has no symbol; only dividends have one",
+                        field="symbol",
+                        code="unexpected_value",
+                    )
+                get_close(flow.symbol, market, market.last_date, field="symbol")
             entry = Entry(
                 id=id,
                 kind=flow.kind,
-                on=market_day(flow.on, market),
+                on=check_market_day(flow.on, market),
                 recorded=now,
-                amount=money(flow.amount, portfolio.mandate.currency, field="amount"),
+                amount=check_amount(flow.amount, portfolio.mandate.currency, field="amount"),
                 symbol=flow.symbol,
                 note=flow.note,
             )
-            booked = portfolio.booked(ledger.followed_by([entry]), now)
+            booked = portfolio.book(ledger.extended_by([entry]), now)
             tx.portfolios.save(booked, entries=[entry])
             if key is not None:
-                tx.keys.add(IdempotencyKey(owner, key, asked, result=entry.id, created=now))
+                tx.keys.add(IdempotencyKey(owner, key, request, result=entry.id, created=now))
         return entry, value_portfolio(booked, market), False
 
 
 @attrs.frozen
 class Trade:
-    """A trade that was made elsewhere.
+    """Executed trade to record.
 
     Attributes:
         kind: Buy or sell.
-        symbol: What.
-        quantity: How many, > 0.
-        price: Of one.
-        cost: What it cost on top.
-        on: The market day on which it was made; None: the last close.
-        note: What its author wants to remember.
+        symbol: Asset.
+        quantity: Units, > 0.
+        price: Price per unit.
+        cost: Cost on top.
+        on: Market day of the trade; the day of the last close when None.
+        note: Free text of the author.
     """
 
     kind: EntryKind
@@ -300,7 +299,7 @@ class Trade:
 
 @attrs.frozen
 class RecordTrades:
-    """Write down trades that were made elsewhere, from a worksheet or on one's own."""
+    """Record trades that were executed elsewhere."""
 
     work: UnitOfWork
     prices: PriceSource
@@ -316,42 +315,48 @@ class RecordTrades:
         id: UUID,
         now: datetime,
     ) -> tuple[list[Entry], ValuedPortfolio, bool]:
-        """The entries, the portfolio with them, and whether they had been written before.
+        """Return the entries, the new portfolio, and whether the request was repeated.
 
         Args:
             trades: At least one.
-            portfolio_id: Whose ledger.
-            owner: Whose portfolio.
-            proposal_id: The accepted proposal that they carry out, which is executed by this.
-            key: What the caller calls the request.
-            id: The entries' ids follow from it, or from the proposal's.
-            now: When.
+            portfolio_id: Portfolio whose ledger is extended.
+            owner: Id of the owner.
+            proposal_id: Accepted proposal that the trades execute; it becomes executed.
+            key: Idempotency key.
+            id: Id from which the entries' ids are derived, unless there is a proposal.
+            now: Current time.
 
         Raises:
-            NotFound: there is no such portfolio or proposal, or it is somebody else's.
-            InvalidRequest: an amount, a day or a symbol makes no sense; names the trade.
-            Overdrawn: more is sold or paid than there is.
+            NotFound: the portfolio or proposal does not exist, or has another owner.
+            InvalidRequest: an amount, a day or a symbol is invalid; the field names the trade.
+            Overdrawn: a sale exceeds the holding, or a purchase the cash.
             ProposalClosed: the proposal does not wait for trades.
-            Conflict: the key belongs to another request.
+            Conflict: the idempotency key belongs to another request.
         """
         market = self.prices.closes()
-        asked = fingerprint(
+        request = fingerprint(
             "trades", portfolio_id, proposal_id, *(attrs.astuple(trade) for trade in trades)
         )
         with self.work.begin() as tx:
             record = None
-            if proposal_id is not None:  # first, as whoever holds one portfolio waits for no other
+            if proposal_id is not None:  # first: its lock is the portfolio's
                 record = tx.proposals.get(proposal_id, owner=owner)
                 if record.portfolio_id != portfolio_id:
-                    raise InvalidRequest("is for another portfolio", field="proposal_id")
+                    raise InvalidRequest(
+                        "the proposal is for another portfolio; omit it",
+                        field="proposal_id",
+                        code="proposal_of_other_portfolio",
+                    )
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
-            if (done := find_earlier_result(tx, owner, key, asked)) is not None:
+            if (done := find_earlier_result(tx, owner, key, request)) is not None:
                 ids = {_entry_id(proposal_id, done, number) for number in range(len(trades))}
-                kept = [entry for entry in ledger.entries if entry.id in ids]
-                return kept, value_portfolio(portfolio, market), True
+                earlier = [entry for entry in ledger.entries if entry.id in ids]
+                return earlier, value_portfolio(portfolio, market), True
             if not trades:
-                raise InvalidRequest("name at least one", field="trades")
+                raise InvalidRequest(
+                    "no trades; name at least one", field="trades", code="no_trades"
+                )
             currency = portfolio.mandate.currency
             entries = [
                 _entry(trade, f"trades[{number}]", currency, market, proposal_id, id, number, now)
@@ -359,26 +364,26 @@ class RecordTrades:
             ]
             if record is not None:
                 tx.proposals.save(record.carried_out(now), expected=Stage.ACCEPTED)
-            booked = portfolio.booked(ledger.followed_by(entries), now)
+            booked = portfolio.book(ledger.extended_by(entries), now)
             tx.portfolios.save(booked, entries=entries)
             if key is not None:
-                tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
+                tx.keys.add(IdempotencyKey(owner, key, request, result=id, created=now))
         return entries, value_portfolio(booked, market), False
 
 
 @attrs.frozen
 class ReadTransactions:
-    """Look at a portfolio's ledger."""
+    """Read the ledger of a portfolio."""
 
     work: UnitOfWork
 
     def __call__(
         self, portfolio_id: UUID, *, owner: UUID, before: UUID | None = None, limit: int
     ) -> list[Entry]:
-        """Entries, the latest written first.
+        """Return a page of entries, the latest recorded first.
 
         Raises:
-            NotFound: there is no such portfolio, or it is somebody else's.
+            NotFound: the portfolio does not exist, or has another owner.
         """
         with self.work.read() as tx:
             tx.portfolios.get(portfolio_id, owner=owner)
@@ -387,7 +392,7 @@ class ReadTransactions:
 
 @attrs.frozen
 class MeasurePerformance:
-    """Say how a portfolio did, beside what else could have been done with the same money."""
+    """Measure a portfolio's performance against benchmarks with the same cash flows."""
 
     work: UnitOfWork
     prices: PriceSource
@@ -395,10 +400,10 @@ class MeasurePerformance:
     def __call__(
         self, portfolio_id: UUID, *, owner: UUID, benchmark: str | None = None
     ) -> tuple[ManagedPortfolio, TrackRecord]:
-        """The portfolio, and its record from the first entry to the last close.
+        """Return the portfolio and its record from the first entry to the last close.
 
         Raises:
-            NotFound: there is no such portfolio, or it is somebody else's.
+            NotFound: the portfolio does not exist, or has another owner.
             InvalidRequest: its ledger is empty, or the benchmark is unknown.
         """
         with self.work.read() as tx:
@@ -411,91 +416,114 @@ class MeasurePerformance:
 
 
 def fingerprint(*parts: object) -> str:
-    """SHA-256 of what somebody asks for; numbers count by their worth, however they are written."""
-    return hashlib.sha256(repr(_canonical(parts)).encode()).hexdigest()
+    """Return the SHA-256 of a request; equal numbers count as equal, whatever their digits."""
+    return hashlib.sha256(repr(_canonical_parts(parts)).encode()).hexdigest()
 
 
-def _canonical(part: object) -> object:
+def _canonical_parts(part: object) -> object:
     if isinstance(part, Decimal):
-        return format(part.normalize(), "f")
-    return [_canonical(one) for one in part] if isinstance(part, tuple) else part
+        return canonical_text(part)
+    return [_canonical_parts(one) for one in part] if isinstance(part, tuple) else part
 
 
-def find_earlier_result(tx: Transaction, owner: UUID, key: str | None, asked: str) -> UUID | None:
-    """What came of an earlier request with the same key; None when there was none.
+def find_earlier_result(tx: Transaction, owner: UUID, key: str | None, request: str) -> UUID | None:
+    """Return the result of an earlier request with the same key; None without one.
 
     Raises:
-        Conflict: that was another request.
+        Conflict: the key belongs to a different request.
     """
-    kept = None if key is None else tx.keys.get(owner, key)
-    if kept is None:
+    earlier = None if key is None else tx.keys.get(owner, key)
+    if earlier is None:
         return None
-    if kept.fingerprint != asked:
-        raise Conflict("this Idempotency-Key was used for another request; take a new one")
-    return kept.result
+    if earlier.fingerprint != request:
+        raise Conflict(
+            "this idempotency key was used for another request; choose a new key",
+            code="idempotency_key_reused",
+        )
+    return earlier.result
 
 
-def money(amount: Decimal, currency: Currency, *, field: str) -> Decimal:
-    """An amount that can be paid.
+def check_amount(amount: Decimal, currency: Currency, *, field: str) -> Decimal:
+    """Return an amount that can be paid.
 
     Raises:
-        InvalidRequest: it is not positive, or finer than the smallest coin.
+        InvalidRequest: it is not positive, or finer than the minor unit.
     """
     if not amount > 0:
-        raise InvalidRequest(f"must be more than zero, got {amount}", field=field)
+        raise InvalidRequest(
+            f"{amount} is not positive; enter more than 0", field=field, code="not_positive"
+        )
     rounded = currency.round(amount)
     if rounded != amount:
         raise InvalidRequest(
-            f"is finer than {currency.minor_unit} {currency}, the least that can be paid",
+            f"{amount} is finer than the smallest amount, {currency.minor_unit} {currency}; "
+            "round it",
             field=field,
+            code="amount_too_fine",
         )
     return rounded
 
 
-def market_day(on: date | None, market: PriceHistory) -> date:
-    """A day on which something counts; the last close when None.
+def check_market_day(on: date | None, market: PriceHistory) -> date:
+    """Return an effective day; the day of the last close when None.
 
     Raises:
-        InvalidRequest: the prices do not reach it.
+        InvalidRequest: the day is outside the prices.
     """
     last = market.last_date
     if on is None:
         return last
     first = market.dates[0].item()
     if not first <= on <= last:
-        raise InvalidRequest(f"{on} lies outside of the prices, {first} to {last}", field="on")
+        raise InvalidRequest(
+            f"{on} is outside the prices from {first} to {last}; choose a day in between",
+            field="on",
+            code="day_outside_prices",
+        )
     return on
 
 
-def close_of(symbol: str, market: PriceHistory, on: date, *, field: str) -> Decimal:
-    """The last close of an asset at or before a day, in the digits in which it was read.
+def get_close(symbol: str, market: PriceHistory, on: date, *, field: str) -> Decimal:
+    """Return the last close at or before a day, in the digits in which it was read.
 
     Raises:
-        InvalidRequest: the asset is unknown, or had no price yet.
+        InvalidRequest: the symbol is unknown, or has no price yet.
     """
     column = market.columns.get(symbol)
     if column is None:
-        raise InvalidRequest("is unknown: the prices have no such column", field=field)
+        raise InvalidRequest(
+            f"unknown symbol {symbol}: no price data", field=field, code="unknown_symbol"
+        )
     close = float(market.closes[market.row_as_of(on), column])
     if close != close:
-        raise InvalidRequest(f"has no price on {on} or before", field=field)
+        raise InvalidRequest(
+            f"{symbol} has no price on {on} or before; choose a later day",
+            field=field,
+            code="no_price_yet",
+        )
     return Decimal(repr(close))
 
 
-def worth(quantity: Decimal, price: Decimal, currency: Currency) -> Decimal:
-    """Quantity times price, in money that can be paid."""
+def traded_value(quantity: Decimal, price: Decimal, currency: Currency) -> Decimal:
+    """Return quantity times price, rounded to the minor unit."""
     with localcontext(prec=60):
         return currency.round(quantity * price)
 
 
 def value_portfolio(portfolio: ManagedPortfolio, market: PriceHistory) -> ValuedPortfolio:
-    """A portfolio at the market's last close."""
+    """Return a portfolio at the market's last close.
+
+    Raises:
+        InvalidRequest: a holding has no price.
+    """
     exact, columns = market.exact_closes(), market.columns
     held = portfolio.positions.holdings
     unknown = [symbol for symbol in held if symbol not in columns]
     if unknown:
         raise InvalidRequest(
-            f"{', '.join(unknown)}: held, but the prices have no such column", field="holdings"
+            f"unknown symbol {', '.join(unknown)}: no price data",
+            field="holdings",
+            code="unknown_symbol",
         )
     return ValuedPortfolio(
         portfolio, market.last_date, {symbol: exact[columns[symbol]] for symbol in held}
@@ -514,41 +542,55 @@ def _entry(
 ) -> Entry:
     try:
         if trade.kind not in TRADES:
-            raise InvalidRequest("is buy or sell", field="side")
+            raise InvalidRequest(
+                f"{trade.kind} is not a trade; choose buy or sell",
+                field="side",
+                code="invalid_side",
+            )
         for name in ("quantity", "price"):
-            if not getattr(trade, name) > 0:
-                raise InvalidRequest("must be more than zero", field=name)
-        on = market_day(trade.on, market)
-        close_of(trade.symbol, market, on, field="symbol")
+            number = getattr(trade, name)
+            if not number > 0:
+                raise InvalidRequest(
+                    f"{number} is not positive; enter more than 0", field=name, code="not_positive"
+                )
+        on = check_market_day(trade.on, market)
+        get_close(trade.symbol, market, on, field="symbol")
         return Entry(
             id=_entry_id(proposal_id, id, number),
             kind=trade.kind,
             on=on,
             recorded=now,
-            amount=worth(trade.quantity, trade.price, currency),
+            amount=traded_value(trade.quantity, trade.price, currency),
             symbol=trade.symbol,
             quantity=trade.quantity,
             price=trade.price,
-            cost=money(trade.cost, currency, field="cost") if trade.cost else _ZERO,
+            cost=check_amount(trade.cost, currency, field="cost") if trade.cost else _ZERO,
             proposal=proposal_id,
             note=trade.note,
         )
     except InvalidRequest as error:
-        raise InvalidRequest(error.message, field=f"{field}.{error.field}") from None
+        raise InvalidRequest(
+            error.message, field=f"{field}.{error.field}", code=error.code
+        ) from None
 
 
 def _entry_id(proposal_id: UUID | None, id: UUID, number: int) -> UUID:
     return uuid5(id, str(number)) if proposal_id is None else fill_id(proposal_id, number)
 
 
-def _check(mandate: Mandate, market: PriceHistory, instruments: InstrumentSource) -> None:
-    """Raise unless targets are known, and within the profile's limits or acknowledged."""
-    exceeded = find_breaches(mandate.over(EMPTY, id="new"), market, instruments.instruments())
+def _check_limits(mandate: Mandate, market: PriceHistory, instruments: InstrumentSource) -> None:
+    """Check that the targets are within the profile's limits, or that this is acknowledged.
+
+    Raises:
+        InvalidRequest: they are not, or a symbol is unknown.
+    """
+    exceeded = find_breaches(mandate.apply_to(EMPTY, id="new"), market, instruments.instruments())
     if exceeded and not mandate.acknowledge_limits:
         assert mandate.risk_profile is not None
-        limits = "; ".join(f"{name} leaves {left:.1%} of them" for name, left in exceeded.items())
+        limits = "; ".join(f"{name} allows {left:.1%} of them" for name, left in exceeded.items())
         raise InvalidRequest(
-            f"exceed what the profile {mandate.risk_profile.name} bears ({limits}); lower them, or "
-            "send acknowledge_limits: true, and proposals will keep to the limits",
+            f"the targets exceed the limits of the profile {mandate.risk_profile.name} ({limits}); "
+            "lower them, or acknowledge the limits, which proposals then respect",
             field="targets",
+            code="targets_exceed_limits",
         )

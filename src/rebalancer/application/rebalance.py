@@ -368,8 +368,8 @@ class AcceptProposal:
             done = record.accepted(now, version=portfolio.version, newest=newest)
             if mode is Mode.PAPER:
                 entries = done.entries(fills, now)
-                ledger = tx.portfolios.ledger(portfolio.id).followed_by(entries)
-                portfolio = portfolio.booked(ledger, now)
+                ledger = tx.portfolios.ledger(portfolio.id).extended_by(entries)
+                portfolio = portfolio.book(ledger, now)
                 tx.portfolios.save(portfolio, entries=entries)
                 done = done.carried_out(now)
             tx.proposals.save(done, expected=record.stage)

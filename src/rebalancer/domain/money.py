@@ -59,6 +59,29 @@ class Currency:
         return self.code
 
 
+def check_price_currency(currency: str, prices: str) -> None:
+    """Check that an amount has the currency of the prices.
+
+    Raises:
+        InvalidRequest: the currencies differ.
+    """
+    if currency != prices:
+        raise InvalidRequest(
+            f"{currency} differs from the currency of the prices, {prices}; use one currency, "
+            "because exchange rates are not supported",
+            field="currency",
+            code="currency_mismatch",
+        )
+
+
+def canonical_text(number: Decimal) -> str:
+    """Return the same text for equal numbers, such as 10, 10.0 and 1E+1."""
+    text = str(number)
+    if text.isdigit():
+        return text
+    return format(number.normalize(), "f") if number else "0"
+
+
 def decimal_of(value: object, *, field: str) -> Decimal:
     """A finite, sanely sized Decimal from text, an integer, a float or a Decimal.
 

@@ -1,4 +1,4 @@
-"""Every store in memory; what is in it ends with the process."""
+"""Stores in memory, which end with the process."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 
 class MemoryWork:
-    """Every store in memory; what is in it ends with the process.
+    """See `UnitOfWork`.
 
-    A transaction works on copies of the tables, whose rows are immutable, and puts them in place
-    when it ends well. Writers wait for one another.
+    A transaction works on copies of the tables, whose rows are immutable, and replaces the tables
+    when it commits. Writers run one after the other.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class MemoryWork:
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """See `UnitOfWork.read`; what is written through it is lost."""
+        """See `UnitOfWork.read`; writes are lost."""
         yield MemoryTransaction(self._tables)
 
 
@@ -86,12 +86,12 @@ class MemoryUsers:
     def add(self, user: User) -> None:
         """See `Users.add`."""
         if self.by_email(user.email) is not None:
-            raise EmailTaken(f"{user.email} is registered already; log in instead")
+            raise EmailTaken(f"{user.email} is already registered; log in")
         self.rows[user.id] = user
 
     def get(self, id: UUID) -> User:
         """See `Users.get`."""
-        return _found(self.rows, id, "user")
+        return _require(self.rows, id, "user")
 
     def by_email(self, email: str) -> User | None:
         """See `Users.by_email`."""
@@ -102,7 +102,7 @@ class MemoryUsers:
         self.get(user.id)
         same = self.by_email(user.email)
         if same is not None and same.id != user.id:
-            raise EmailTaken(f"{user.email} is registered already")
+            raise EmailTaken(f"{user.email} is already registered; choose another address")
         self.rows[user.id] = user
 
 
@@ -150,25 +150,25 @@ class MemoryPortfolios:
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         """See `Portfolios.add`."""
-        self._record(portfolio, entries)
+        self._append(portfolio, entries)
         self.rows[portfolio.id] = portfolio
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
         """See `Portfolios.get`."""
-        found = _found(self.rows, id, "portfolio")
+        found = _require(self.rows, id, "portfolio")
         if owner not in (None, found.owner) or id in self.closed:
-            raise NotFound(f"there is no portfolio {id}")
+            raise NotFound(f"there is no portfolio {id}", code="portfolio_not_found")
         return found
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
         """See `Portfolios.save`."""
-        self._at(portfolio.id, portfolio.owner, portfolio.version - 1)
-        self._record(portfolio, entries)
+        self._require_version(portfolio.id, portfolio.owner, portfolio.version - 1)
+        self._append(portfolio, entries)
         self.rows[portfolio.id] = portfolio
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         """See `Portfolios.close`."""
-        self._at(id, owner, version)
+        self._require_version(id, owner, version)
         self.closed[id] = now
 
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
@@ -211,18 +211,18 @@ class MemoryPortfolios:
     def _open(self) -> list[UUID]:
         return sorted(id for id in self.rows if id not in self.closed)
 
-    def _at(self, id: UUID, owner: UUID, version: int) -> None:
-        kept = self.get(id, owner=owner)
-        if kept.version != version:
+    def _require_version(self, id: UUID, owner: UUID, version: int) -> None:
+        stored = self.get(id, owner=owner)
+        if stored.version != version:
             raise PortfolioChanged(
-                f"the portfolio is at version {kept.version}, not {version}; read it again"
+                f"the portfolio is at version {stored.version}, not {version}; read it again"
             )
 
-    def _record(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
+    def _append(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         before = self.ledgers.get(portfolio.id, ())
         known = {entry.id for entry in before}
         if any(entry.id in known for entry in entries):
-            raise Conflict("this is in the ledger already")
+            raise Conflict("the entry is in the ledger already", code="duplicate_entry")
         ledger = Ledger((*before, *entries))
         if ledger.positions != portfolio.positions:
             raise RuntimeError(f"portfolio {portfolio.id} does not agree with its ledger")
@@ -242,16 +242,16 @@ class MemoryProposals:
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
         """See `Proposals.get`."""
-        found = _found(self.rows, id, "proposal")
+        found = _require(self.rows, id, "proposal")
         if owner not in (None, found.owner) or found.portfolio_id in self.closed:
-            raise NotFound(f"there is no proposal {id}")
+            raise NotFound(f"there is no proposal {id}", code="proposal_not_found")
         return found
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
         """See `Proposals.save`."""
-        kept = self.get(record.id, owner=record.owner)
-        if kept.stage is not expected:
-            raise ProposalClosed(f"is {kept.stage} already")
+        stored = self.get(record.id, owner=record.owner)
+        if stored.stage is not expected:
+            raise ProposalClosed(f"the proposal is already {stored.stage}")
         self.rows[record.id] = record
 
     def page(
@@ -287,7 +287,9 @@ class MemoryIdempotencyKeys:
     def add(self, key: IdempotencyKey) -> None:
         """See `IdempotencyKeys.add`."""
         if (key.owner, key.key) in self.rows:
-            raise Conflict("a request with this Idempotency-Key is being carried out; try again")
+            raise Conflict(
+                "a request with this idempotency key is running; try again", code="request_running"
+            )
         self.rows[key.owner, key.key] = key
 
     def delete_before(self, before: datetime) -> int:
@@ -310,9 +312,9 @@ class MemoryJobs:
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> Job:
         """See `Jobs.get`."""
-        found = _found(self.rows, id, "job")
+        found = _require(self.rows, id, "job")
         if owner not in (None, found.owner):
-            raise NotFound(f"there is no job {id}")
+            raise NotFound(f"there is no job {id}", code="job_not_found")
         return found
 
     def save(self, job: Job) -> None:
@@ -350,19 +352,21 @@ class MemoryBatchRuns:
     """See `BatchRuns`."""
 
     rows: dict[UUID, BatchRun]
-    parts: dict[UUID, tuple[tuple[Chunk, int, bool], ...]]
+    chunks: dict[UUID, tuple[tuple[Chunk, int, bool], ...]]
     failed: dict[UUID, tuple[tuple[UUID, str], ...]]
 
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
         """See `BatchRuns.add`."""
         ranges = zip((None, *boundaries), (*boundaries, None), strict=True)
-        chunks = [Chunk(run.id, number, *ends) for number, ends in enumerate(ranges)]
-        self.parts[run.id] = tuple((chunk, 0, False) for chunk in chunks)
+        chunks = tuple(
+            (Chunk(run.id, number, *ends), 0, False) for number, ends in enumerate(ranges)
+        )
+        self.chunks[run.id] = chunks
         self.rows[run.id] = attrs.evolve(run, chunks=len(chunks))
 
     def get(self, id: UUID) -> BatchRun:
         """See `BatchRuns.get`."""
-        return _found(self.rows, id, "run")
+        return _require(self.rows, id, "run")
 
     def find_unfinished(self, terms: str) -> BatchRun | None:
         """See `BatchRuns.find_unfinished`."""
@@ -371,13 +375,13 @@ class MemoryBatchRuns:
 
     def claim(self, id: UUID) -> Chunk | None:
         """See `BatchRuns.claim`."""
-        parts = self.parts.get(id, ())
-        left = [(taken, chunk.number) for chunk, taken, done in parts if not done]
+        chunks = self.chunks.get(id, ())
+        left = [(taken, chunk.number) for chunk, taken, done in chunks if not done]
         if not left:
             return None
         taken, number = min(left)
-        chunk = parts[number][0]
-        self.parts[id] = (*parts[:number], (chunk, taken + 1, False), *parts[number + 1 :])
+        chunk = chunks[number][0]
+        self.chunks[id] = (*chunks[:number], (chunk, taken + 1, False), *chunks[number + 1 :])
         return chunk
 
     def complete(
@@ -389,12 +393,12 @@ class MemoryBatchRuns:
         failures: Sequence[tuple[UUID, str]] = (),
     ) -> None:
         """See `BatchRuns.complete`."""
-        parts = self.parts[chunk.run]
-        known, taken, done = parts[chunk.number]
+        chunks = self.chunks[chunk.run]
+        _, taken, done = chunks[chunk.number]
         if done:
-            raise ChunkDone(f"part {chunk.number} of the run is done already")
-        before, behind = parts[: chunk.number], parts[chunk.number + 1 :]
-        self.parts[chunk.run] = (*before, (known, taken, True), *behind)
+            raise ChunkDone(f"chunk {chunk.number} of the run is done already", code="chunk_done")
+        before, after = chunks[: chunk.number], chunks[chunk.number + 1 :]
+        self.chunks[chunk.run] = (*before, (chunk, taken, True), *after)
         run = self.rows[chunk.run]
         self.rows[run.id] = attrs.evolve(
             run,
@@ -416,15 +420,15 @@ class MemoryBatchRuns:
         return sorted(self.failed.get(id, ()))
 
 
-def _found(rows: Mapping[UUID, T], id: UUID, what: str) -> T:
+def _require(rows: Mapping[UUID, T], id: UUID, what: str) -> T:
     row = rows.get(id)
     if row is None:
-        raise NotFound(f"there is no {what} {id}")
+        raise NotFound(f"there is no {what} {id}", code=f"{what}_not_found")
     return row
 
 
 def _following(rows: list[Any], cursor: UUID | None) -> list[Any]:
-    """The rows that come after the one with an id; none when there is no such row."""
+    """Return the rows after the one with this id; no rows if it does not exist."""
     if cursor is None:
         return rows
     at = next((i for i, row in enumerate(rows) if row.id == cursor), len(rows))

@@ -18,7 +18,7 @@ class ArgonPasswords:
 
     Attributes:
         time_cost: Passes over the memory.
-        memory_kib: Memory that one hash takes.
+        memory_kib: Memory of one hash, in KiB.
     """
 
     time_cost: int = 2
@@ -31,8 +31,8 @@ class ArgonPasswords:
     def verify(self, password: str, hashed: str | None) -> bool:
         """See `Passwords.verify`."""
         try:
-            # Against None too, so that the time taken does not tell who is registered.
-            self._hasher.verify(hashed or self._nobody, password)
+            # Also for None, so that the time taken does not reveal who is registered.
+            self._hasher.verify(hashed or self._dummy, password)
         except (VerificationError, InvalidHashError):
             return False
         return hashed is not None
@@ -44,5 +44,5 @@ class ArgonPasswords:
         )
 
     @cached_property
-    def _nobody(self) -> str:
-        return self._hasher.hash("nobody has this password")
+    def _dummy(self) -> str:
+        return self._hasher.hash("a password of no user")

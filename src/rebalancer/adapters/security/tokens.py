@@ -16,21 +16,20 @@ from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME, Bearer
 ALGORITHM = "HS256"
 ISSUER = "rebalancer"
 
-_REMEMBERED = 4_096
-"""Verified tokens that are remembered."""
-
 
 @attrs.frozen
 class JwtTokens:
-    """Tokens that a key of ours signs.
+    """See `Tokens`.
 
     Attributes:
-        key: Secret of 32 bytes or more.
-        lifetime: How long an access token proves something.
+        key: Secret of 32 bytes or more that signs the tokens.
+        lifetime: Validity of an access token.
+        cached: Most verified tokens that are remembered.
     """
 
     key: str = attrs.field(repr=False)
     lifetime: timedelta = ACCESS_LIFETIME
+    cached: int = 4_096
     _verified: dict[str, tuple[Bearer, float]] = attrs.field(factory=dict, init=False, repr=False)
 
     def create_access_token(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
@@ -48,25 +47,28 @@ class JwtTokens:
     def authenticate(self, token: str, now: datetime) -> Bearer:
         """See `Tokens.authenticate`.
 
-        A signature is verified once; that a token has ended, every time.
+        The signature is verified once, the expiry every time.
         """
         known = self._verified.get(token)
         if known is None:
-            known = self._claims(token)
-            if len(self._verified) >= _REMEMBERED:
+            known = self._decode(token)
+            if len(self._verified) >= self.cached:
                 self._verified.clear()
             self._verified[token] = known
         bearer, ends = known
         if now.timestamp() >= ends:
             self._verified.pop(token, None)
-            raise NotAuthenticated("the access token has ended; refresh it, or log in again")
+            raise NotAuthenticated(
+                "the access token has expired; refresh it or log in again",
+                code="access_token_expired",
+            )
         return bearer
 
-    def _claims(self, token: str) -> tuple[Bearer, float]:
-        """Whose token it is, and when it ends.
+    def _decode(self, token: str) -> tuple[Bearer, float]:
+        """Return the bearer of a token and its expiry as a timestamp.
 
         Raises:
-            NotAuthenticated: it is not one of ours.
+            NotAuthenticated: this key has not signed it.
         """
         try:
             claims = jwt.decode(
@@ -74,18 +76,20 @@ class JwtTokens:
                 self.key,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
-                # The clock is an argument, so that its end is checked by the caller.
+                # The caller checks the expiry, because the clock is an argument.
                 options={
                     "require": ["exp", "sub", "iss"],
                     "verify_exp": False,
                     "verify_iat": False,
                 },
             )
-            family = claims.get("fam")  # which tokens once did without
+            family = claims.get("fam")  # missing in tokens of old versions
             bearer = Bearer(UUID(claims["sub"]), None if family is None else UUID(family))
             return bearer, float(claims["exp"])
         except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
-            raise NotAuthenticated("the access token is not one of ours; log in again") from None
+            raise NotAuthenticated(
+                "the access token is invalid; log in again", code="access_token_invalid"
+            ) from None
 
     def create_refresh_secret(self) -> str:
         """See `Tokens.create_refresh_secret`."""

@@ -1,13 +1,13 @@
-"""All that is kept, in one file that belongs to no database: there, and back again.
+"""Backups: the whole database in one file that any other database can restore.
 
-The file is gzip of JSON lines. First a header: what format it has, at which revision the tables
-were, when, and the columns of each table. Then for each table a line with its name and a line for
-each row, tables before those that refer to them. Last a trailer with the rows of each table and a
-SHA-256 of all lines before it, so that damage is noticed; it is no signature.
+The file is gzip of JSON lines. A header states the format, the revision of the tables, the time,
+and the columns of each table. Then each table has a line with its name and one line per row, with
+tables before those that refer to them. A trailer has the number of rows per table and a SHA-256 of
+all lines before it, which detects damage but is no signature.
 
-Numbers are text where the database counts exactly, moments are in UTC, documents stand as they are
-kept, and bytes are base64. Columns say what they hold, so that a file of an older version can be
-restored into tables of that version.
+Exact numbers are text, times are in UTC, documents are stored as they are, and bytes are base64.
+The header states the kind of each column, so that a file of an older version can be restored into
+tables of that version.
 """
 
 from __future__ import annotations
@@ -60,16 +60,31 @@ from rebalancer.domain.errors import Conflict, InvalidRequest
 FORMAT = 1
 
 _LONGEST_HEADER = 1_000_000
-"""Bytes; what has a longer first line is no backup."""
+"""Bytes; a file with a longer first line is not a backup."""
 
-_FETCHED, _FETCHED_LONG = 1000, 20
-"""Rows that are fetched at once: of most tables, and of those that keep long series."""
-
-_WRITTEN, _WRITTEN_BYTES = 5000, 8_000_000
-"""Rows that are written at once at most, and bytes of them in the file, but for a longer one."""
+_LONG_ROWS = 20
+"""Rows per fetch of tables with long series."""
 
 Progress = Callable[[int, int], None]
-"""Told how many rows are done by now, of how many."""
+"""Called with the number of finished rows and their total."""
+
+
+@attrs.frozen
+class BatchSizes:
+    """Rows that are handled together.
+
+    Attributes:
+        fetched: Rows per fetch of most tables.
+        inserted: Most rows per insert.
+        inserted_bytes: Most bytes per insert, as in the file; a longer row is alone.
+    """
+
+    fetched: int = 1000
+    inserted: int = 5000
+    inserted_bytes: int = 8_000_000
+
+
+DEFAULT_SIZES = BatchSizes()
 
 
 @attrs.frozen
@@ -77,10 +92,10 @@ class _Header:
     """The first line.
 
     Attributes:
-        format: Of the file.
-        revision: Of the tables.
-        taken: When, in UTC.
-        tables: What each column of each table holds, see `_KINDS`; in the order of the rows.
+        format: Version of the file format.
+        revision: Revision of the tables.
+        taken: Time of the backup, in UTC.
+        tables: Kind of each column of each table, see `_KINDS`; in the order of the rows.
     """
 
     format: int
@@ -91,7 +106,7 @@ class _Header:
 
 @attrs.frozen
 class _Begin:
-    """Says whose rows follow."""
+    """Table of the rows that follow."""
 
     table: str
 
@@ -106,12 +121,12 @@ class _Trailer:
 
 @attrs.frozen
 class _Kind:
-    """How a value that is not null stands in the file.
+    """Representation of non-null values in the file.
 
     Attributes:
-        type: Of the column.
-        written: From what the database gives.
-        read: To what the database takes.
+        type: Type of the column.
+        written: Converts a value of the database for the file.
+        read: Converts it back.
     """
 
     type: TypeEngine[Any]
@@ -145,12 +160,12 @@ _KINDS = {
 }
 
 
-def backup(engine: Engine, path: Path, progress: Progress) -> dict[str, int]:
-    """See `Database.backup`, but for the revision of the tables, which the caller has checked."""
+def backup(engine: Engine, path: Path, progress: Progress, sizes: BatchSizes) -> dict[str, int]:
+    """See `Database.backup`; the caller has checked the revision of the tables."""
     if os.path.lexists(path):
-        raise _taken(path)
-    with _whole(path) as file, reading(engine) as connection:
-        _take_time(connection)
+        raise _file_exists(path)
+    with _create_atomically(path) as file, reading(engine) as connection:
+        _disable_timeout(connection)
         tables = {str(table.name): table for table in metadata.sorted_tables}
         total = sum(
             connection.execute(select(func.count()).select_from(table)).scalar_one()
@@ -160,126 +175,136 @@ def backup(engine: Engine, path: Path, progress: Progress) -> dict[str, int]:
             FORMAT,
             str(_revision(connection)),
             datetime.now(UTC).isoformat(),
-            {name: _kinds(table) for name, table in tables.items()},
+            {name: _kinds_of(table) for name, table in tables.items()},
         )
-        rows, told = dict.fromkeys(tables, 0), sha256()
+        rows, digest = dict.fromkeys(tables, 0), sha256()
         with gzip.GzipFile(filename="", mode="wb", compresslevel=5, fileobj=file) as packed:
 
             def write(line: object) -> None:
                 encoded = msgspec.json.encode(line) + b"\n"
-                told.update(encoded)
+                digest.update(encoded)
                 packed.write(encoded)
 
             write(header)
             for name, table in tables.items():
                 write(_Begin(name))
                 columns = [_KINDS[kind].written for kind in header.tables[name].values()]
-                for chunk in _chunks(connection, table):
+                for chunk in _fetch(connection, table, sizes.fetched):
                     for row in chunk:
                         write([_or_null(to, value) for to, value in zip(columns, row, strict=True)])
                     rows[name] += len(chunk)
                     progress(sum(rows.values()), total)
-            write(_Trailer(rows, told.hexdigest()))
+            write(_Trailer(rows, digest.hexdigest()))
     return rows
 
 
-def restore(engine: Engine, path: Path, progress: Progress) -> dict[str, int]:
+def restore(engine: Engine, path: Path, progress: Progress, sizes: BatchSizes) -> dict[str, int]:
     """See `Database.restore`."""
     try:
         with path.open("rb") as file:
             archive = _Archive(file, path)
-            total = sum(1 for _ in archive.rows())  # it is whole: only now others have to wait
+            total = sum(1 for _ in archive.rows())  # the file is complete: lock the tables only now
             with writing(engine) as connection:
-                _take_time(connection)
+                _disable_timeout(connection)
                 _check_fits(connection, archive.header())
-                return _filled(connection, archive, lambda done: progress(done, total))
+                return _fill(connection, archive, lambda done: progress(done, total), sizes)
     except OSError as error:
-        raise InvalidRequest(f"cannot read {path}: {error.strerror}", field="file") from None
+        raise InvalidRequest(
+            f"cannot read {path}: {error.strerror}", field="file", code="file_unreadable"
+        ) from None
 
 
 def _check_fits(connection: Connection, header: _Header) -> None:
-    """Raise unless there are tables of the file's revision, and nothing in them.
+    """Lock the tables and check that they are empty and of the file's revision.
 
-    Nobody writes into them from now on.
+    Raises:
+        Conflict: they are not.
     """
     at, needed = _revision(connection), header.revision
     if at is None:
         raise Conflict(
-            f"the database has no tables yet: run `rebalancer db upgrade {needed}` first, which "
-            "makes those that the backup was taken of"
+            f"the database has no tables yet; upgrade it to revision {needed} of the backup first",
+            code="tables_missing",
         )
     if at != needed:
         raise Conflict(
-            f"the backup was taken at revision {needed}, and the database is at {at}: bring it "
-            f"there first, with `rebalancer db upgrade {needed}`, or `downgrade` if it is newer; "
-            "after the restore, `rebalancer db upgrade` brings all of it forward"
+            f"the backup is of revision {needed}, but the database is at {at}; move the database "
+            f"to revision {needed}, restore, then upgrade it again",
+            code="backup_revision_differs",
         )
-    tables = [_table(name, kinds) for name, kinds in header.tables.items()]
-    if _many_at_once(connection):
-        named = _named(connection, tables)
+    tables = [_table_of(name, kinds) for name, kinds in header.tables.items()]
+    if _is_postgres(connection):
+        named = _quote(connection, tables)
         connection.execute(text(f"LOCK TABLE {named} IN SHARE ROW EXCLUSIVE MODE"))
     for table in tables:
         if connection.execute(select(table).limit(1)).first() is not None:
             raise Conflict(
-                f"the table {table.name} is not empty: restore into a new database, whose tables "
-                f"`rebalancer db upgrade {needed}` makes"
+                f"the table {table.name} is not empty; restore into a new database at revision "
+                f"{needed}",
+                code="database_not_empty",
             )
 
 
-def _filled(
-    connection: Connection, archive: _Archive, progress: Callable[[int], None]
+def _fill(
+    connection: Connection,
+    archive: _Archive,
+    progress: Callable[[int], None],
+    sizes: BatchSizes,
 ) -> dict[str, int]:
-    """Rows by table."""
+    """Insert all rows; return their number by table."""
     header = archive.header()
-    tables = {name: _table(name, kinds) for name, kinds in header.tables.items()}
-    insert_all = copy_rows if _many_at_once(connection) else _inserted
+    tables = {name: _table_of(name, kinds) for name, kinds in header.tables.items()}
+    insert_all = copy_rows if _is_postgres(connection) else _insert_rows
     done = dict.fromkeys(tables, 0)
-    for name, rows in _bundles(archive.rows()):
+    for name, rows in _batches(archive.rows(), sizes):
         try:
             insert_all(connection, tables[name], rows)
         except (Conflict, InvalidRequest, IntegrityError, DataError) as error:
-            why = str(error.__cause__).partition("\n")[0]
+            reason = str(error.__cause__).partition("\n")[0]
             raise InvalidRequest(
-                f"{archive.path} holds what the table {name} cannot: {why}; nothing was kept",
+                f"{archive.path} has rows that the table {name} rejects: {reason}; nothing was "
+                "restored",
                 field="file",
+                code="backup_rejected",
             ) from error
         done[name] += len(rows)
         progress(sum(done.values()))
-    if _many_at_once(connection):
+    if _is_postgres(connection):
         for name, kinds in header.tables.items():
             for column in [column for column, kind in kinds.items() if kind == "integer"]:
-                _count_on(connection, tables[name], column)
-        connection.execute(text(f"ANALYZE {_named(connection, tables.values())}"))
+                _advance_sequence(connection, tables[name], column)
+        connection.execute(text(f"ANALYZE {_quote(connection, tables.values())}"))
     return done
 
 
-def _named(connection: Connection, tables: Iterable[Table]) -> str:
-    """Tables as a statement lists them."""
+def _quote(connection: Connection, tables: Iterable[Table]) -> str:
+    """Return quoted names for a statement."""
     return ", ".join(map(connection.dialect.identifier_preparer.format_table, tables))
 
 
-def _bundles(
-    rows: Iterator[tuple[str, dict[str, Any], int]],
+def _batches(
+    rows: Iterator[tuple[str, dict[str, Any], int]], sizes: BatchSizes
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Rows of one table each, as many as may be written at once."""
-    whose, bundle, size = "", list[dict[str, Any]](), 0
+    """Yield tables and rows that are inserted together."""
+    current, batch, size = "", list[dict[str, Any]](), 0
     for table, row, length in rows:
-        if bundle and (table != whose or len(bundle) == _WRITTEN or size + length > _WRITTEN_BYTES):
-            yield whose, bundle
-            bundle, size = [], 0
-        whose = table
-        bundle.append(row)
+        is_full = len(batch) == sizes.inserted or size + length > sizes.inserted_bytes
+        if batch and (table != current or is_full):
+            yield current, batch
+            batch, size = [], 0
+        current = table
+        batch.append(row)
         size += length
-    if bundle:
-        yield whose, bundle
+    if batch:
+        yield current, batch
 
 
-def _inserted(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+def _insert_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     connection.execute(insert(table), rows)
 
 
-def _count_on(connection: Connection, table: Table, column: str) -> None:
-    """Have numbers that Postgres gives begin after those that are there; SQLite does by itself."""
+def _advance_sequence(connection: Connection, table: Table, column: str) -> None:
+    """Let the sequence of Postgres continue after the restored numbers; SQLite does by itself."""
     sequence = connection.execute(
         select(func.pg_get_serial_sequence(f'"{table.name}"', column))
     ).scalar_one()
@@ -293,37 +318,37 @@ class _Archive:
     """A file that `backup` wrote.
 
     Attributes:
-        file: Open to be read.
-        path: How to call it.
+        file: Open for reading.
+        path: Name in messages.
     """
 
     file: IO[bytes]
     path: Path
 
     def header(self) -> _Header:
-        """The first line.
+        """Return the first line.
 
         Raises:
-            InvalidRequest: it is no backup, or of a later format.
+            InvalidRequest: the file is not a backup, or of a later format.
         """
-        with self._unpacked() as lines:
-            return self._begun(lines)[0]
+        with self._unpack() as lines:
+            return self._read_header(lines)[0]
 
     def rows(self) -> Iterator[tuple[str, dict[str, Any], int]]:
-        """Each row, as the database takes it, with its table and its length in the file.
+        """Yield the table, the converted row and its length in the file, for each row.
 
         Raises:
-            InvalidRequest: it is no backup, or at the end, that it is damaged.
+            InvalidRequest: the file is not a backup, or, at the end, is damaged.
         """
-        told, rows, trailer = sha256(), dict[str, int](), None
-        with self._unpacked() as lines:
-            header, first = self._begun(lines)
+        digest, rows, trailer = sha256(), dict[str, int](), None
+        with self._unpack() as lines:
+            header, first = self._read_header(lines)
             rows = dict.fromkeys(header.tables, 0)
-            told.update(first)
+            digest.update(first)
             table, columns = "", list[tuple[str, Callable[[Any], Any]]]()
             for line in lines:
                 if trailer is not None:
-                    raise ValueError("goes on after its end")
+                    raise ValueError("lines after the trailer")
                 if line.startswith(b"["):
                     values = zip(columns, msgspec.json.decode(line), strict=True)
                     yield (
@@ -340,51 +365,53 @@ class _Archive:
                 else:
                     trailer = msgspec.json.decode(line, type=_Trailer)
                     continue
-                told.update(line)
-            if trailer != _Trailer(rows, told.hexdigest()):
-                raise ValueError("is not what was written")
+                digest.update(line)
+            if trailer != _Trailer(rows, digest.hexdigest()):
+                raise ValueError("the digest differs")
 
     @contextmanager
-    def _unpacked(self) -> Iterator[gzip.GzipFile]:
-        """Its lines, from the first one on."""
+    def _unpack(self) -> Iterator[gzip.GzipFile]:
+        """Yield the lines from the first one on."""
         self.file.seek(0)
         try:
             with gzip.GzipFile(fileobj=self.file) as lines:
                 yield lines
-        except (EOFError, gzip.BadGzipFile, zlib.error, *_NOT_AS_WRITTEN):
+        except (EOFError, gzip.BadGzipFile, zlib.error, *_CONVERSION_ERRORS):
             raise InvalidRequest(
-                f"{self.path} is damaged: not all of it is as it was written; nothing was kept",
+                f"{self.path} is damaged; nothing was restored",
                 field="file",
+                code="backup_damaged",
             ) from None
 
-    def _begun(self, lines: gzip.GzipFile) -> tuple[_Header, bytes]:
-        """The first line, and how it stands there."""
+    def _read_header(self, lines: gzip.GzipFile) -> tuple[_Header, bytes]:
+        """Return the first line, decoded and as it is."""
         try:
             line = lines.readline(_LONGEST_HEADER)
             header = msgspec.json.decode(line, type=_Header)
         except (EOFError, gzip.BadGzipFile, zlib.error, ValueError):
             raise InvalidRequest(
-                f"{self.path} is no backup, or a damaged one", field="file"
+                f"{self.path} is not a valid backup file", field="file", code="invalid_backup"
             ) from None
         if header.format != FORMAT:
             raise InvalidRequest(
-                f"{self.path} is of format {header.format}, and this version of rebalancer reads "
-                f"{FORMAT}: use the version that wrote it",
+                f"{self.path} has format {header.format}; this version of rebalancer reads format "
+                f"{FORMAT}, so use the version that wrote it",
                 field="file",
+                code="backup_format_unknown",
             )
         return header, line
 
 
-_NOT_AS_WRITTEN = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
-"""What the conversions in `_KINDS` raise when a value is of another kind."""
+_CONVERSION_ERRORS = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
+"""Errors of the conversions in `_KINDS` for values of another kind."""
 
 
 def _or_null(change: Callable[[Any], Any], value: Any) -> Any:
     return None if value is None else change(value)
 
 
-def _kinds(table: Table) -> dict[str, str]:
-    """What each column holds."""
+def _kinds_of(table: Table) -> dict[str, str]:
+    """Return the kind of each column."""
     return {
         str(column.name): next(
             name for name, kind in _KINDS.items() if isinstance(column.type, type(kind.type))
@@ -393,17 +420,17 @@ def _kinds(table: Table) -> dict[str, str]:
     }
 
 
-def _table(name: str, kinds: Mapping[str, str]) -> Table:
-    """A table as a file describes it."""
+def _table_of(name: str, kinds: Mapping[str, str]) -> Table:
+    """Return a table as a file describes it."""
     return Table(
         name, MetaData(), *(Column(column, _KINDS[kind].type) for column, kind in kinds.items())
     )
 
 
-def _chunks(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:
-    """All rows, without having many of them in memory: a server keeps the others for us."""
-    long = any(isinstance(column.type, LargeBinary) for column in table.columns)
-    at_once = _FETCHED_LONG if long else _FETCHED
+def _fetch(connection: Connection, table: Table, size: int) -> Iterator[Sequence[Row[Any]]]:
+    """Yield all rows in batches through a server-side cursor, so that memory stays small."""
+    is_long = any(isinstance(column.type, LargeBinary) for column in table.columns)
+    at_once = _LONG_ROWS if is_long else size
     with connection.execute(select(table), execution_options={"yield_per": at_once}) as rows:
         yield from rows.partitions()
 
@@ -412,21 +439,21 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _many_at_once(connection: Connection) -> bool:
+def _is_postgres(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def _take_time(connection: Connection) -> None:
-    """In this transaction a statement may take as long as it takes."""
+def _disable_timeout(connection: Connection) -> None:
+    """Lift the statement time-out for this transaction."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL statement_timeout = 0"))
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which has its name only once all of it is on the disk.
+def _create_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that gets its name only once it is complete on the disk.
 
-    Only its owner may read it: it holds what everybody keeps here.
+    Only its owner may read it: it holds the data of all users. An existing file is not replaced.
     """
     try:
         handle, name = mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
@@ -436,7 +463,7 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(handle)
-            _name(partial, path)
+            _rename(partial, path)
         finally:
             partial.unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
@@ -445,22 +472,30 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
         finally:
             os.close(folder)
     except FileExistsError:
-        raise _taken(path) from None
+        raise _file_exists(path) from None
     except OSError as error:
-        raise InvalidRequest(f"cannot write {path}: {error.strerror}", field="file") from None
+        raise InvalidRequest(
+            f"cannot write {path}: {error.strerror}", field="file", code="file_unwritable"
+        ) from None
 
 
-def _name(partial: Path, path: Path) -> None:
-    """Rename a file, unless there is one of that name."""
+def _rename(partial: Path, path: Path) -> None:
+    """Rename a file.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
     try:
         path.hardlink_to(partial)
     except FileExistsError:
         raise
-    except OSError:  # a file system that has no links
+    except OSError:  # a file system without hard links
         if os.path.lexists(path):
             raise FileExistsError from None
         partial.rename(path)
 
 
-def _taken(path: Path) -> InvalidRequest:
-    return InvalidRequest(f"{path} is there already; choose another name", field="file")
+def _file_exists(path: Path) -> InvalidRequest:
+    return InvalidRequest(
+        f"{path} exists already; choose another name", field="file", code="file_exists"
+    )

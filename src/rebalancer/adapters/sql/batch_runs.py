@@ -30,6 +30,26 @@ from rebalancer.adapters.sql.tables import (
 )
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
 
+_CHUNK_TOTALS = (
+    select(
+        batch_chunks.c.run,
+        func.count().label("chunks"),
+        func.sum(case((batch_chunks.c.done, 1), else_=0)).label("done"),
+        *(func.sum(batch_chunks.c[name]).label(name) for name in COUNTS),
+    )
+    .group_by(batch_chunks.c.run)
+    .subquery()
+)
+_RUNS = select(
+    *(batch_runs.c[name] for name in ("id", "terms", "policy", "as_of", "started", "finished")),
+    *(_CHUNK_TOTALS.c[name] for name in ("chunks", "done", *COUNTS)),
+).join_from(batch_runs, _CHUNK_TOTALS, batch_runs.c.id == _CHUNK_TOTALS.c.run)
+"""Runs and their progress, without those of versions that had no chunks."""
+
+
+def _is_chunk(chunk: Chunk) -> Any:
+    return (batch_chunks.c.run == chunk.run) & (batch_chunks.c.number == chunk.number)
+
 
 @attrs.frozen
 class SqlBatchRuns:
@@ -40,10 +60,10 @@ class SqlBatchRuns:
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
         """See `BatchRuns.add`."""
         self.connection.execute(insert(batch_runs), run_row(run))
-        nothing = {"taken": 0, "done": False, **dict.fromkeys(COUNTS, 0)}
+        empty = {"taken": 0, "done": False, **dict.fromkeys(COUNTS, 0)}
         ranges = zip((None, *boundaries), (*boundaries, None), strict=True)
         rows = [
-            {"run": run.id, "number": number, "after": after, "until": until, **nothing}
+            {"run": run.id, "number": number, "after": after, "until": until, **empty}
             for number, (after, until) in enumerate(ranges)
         ]
         self.connection.execute(insert(batch_chunks), rows)
@@ -64,15 +84,20 @@ class SqlBatchRuns:
     def claim(self, id: UUID) -> Chunk | None:
         """See `BatchRuns.claim`."""
         table = batch_chunks.c
-        open_parts = select(batch_chunks).where(table.run == id, ~table.done)
-        first = open_parts.order_by(table.taken, table.number).limit(1)
+        open_chunks = select(batch_chunks).where(table.run == id, ~table.done)
+        first = open_chunks.order_by(table.taken, table.number).limit(1)
         row = self.connection.execute(first.with_for_update(skip_locked=True)).one_or_none()
         if row is None:
-            if self.connection.execute(open_parts.limit(1)).first() is None:
+            if self.connection.execute(open_chunks.limit(1)).first() is None:
                 return None
-            raise ChunksHeld("others are at the last parts of the run; ask again in a moment")
+            raise ChunksHeld(
+                "other processes hold the last chunks of the run; try again in a moment",
+                code="chunks_held",
+            )
         chunk = Chunk(id, row.number, row.after, row.until)
-        self.connection.execute(update(batch_chunks).where(_of(chunk)).values(taken=row.taken + 1))
+        self.connection.execute(
+            update(batch_chunks).where(_is_chunk(chunk)).values(taken=row.taken + 1)
+        )
         return chunk
 
     def complete(
@@ -85,9 +110,9 @@ class SqlBatchRuns:
     ) -> None:
         """See `BatchRuns.complete`."""
         counts = {"proposed": proposed, "nothing_to_do": nothing, "failed": len(failures)}
-        mine = update(batch_chunks).where(_of(chunk), ~batch_chunks.c.done)
-        if self.connection.execute(mine.values(done=True, **counts)).rowcount != 1:
-            raise ChunkDone(f"part {chunk.number} of the run is done already")
+        claim = update(batch_chunks).where(_is_chunk(chunk), ~batch_chunks.c.done)
+        if self.connection.execute(claim.values(done=True, **counts)).rowcount != 1:
+            raise ChunkDone(f"chunk {chunk.number} of the run is done already", code="chunk_done")
         if failures:
             rows = [{"run": chunk.run, "portfolio": id, "reason": why} for id, why in failures]
             self.connection.execute(insert(batch_failures), rows)
@@ -95,35 +120,11 @@ class SqlBatchRuns:
     def finish(self, id: UUID, now: datetime) -> None:
         """See `BatchRuns.finish`."""
         left = select(batch_chunks.c.number).where(batch_chunks.c.run == id, ~batch_chunks.c.done)
-        whole = (batch_runs.c.id == id) & batch_runs.c.finished.is_(None) & ~left.exists()
-        self.connection.execute(update(batch_runs).where(whole).values(finished=now))
+        is_complete = (batch_runs.c.id == id) & batch_runs.c.finished.is_(None) & ~left.exists()
+        self.connection.execute(update(batch_runs).where(is_complete).values(finished=now))
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:
         """See `BatchRuns.failures`."""
         table = batch_failures
         query = select(table).where(table.c.run == id).order_by(table.c.portfolio)
         return [(row.portfolio, row.reason) for row in self.connection.execute(query)]
-
-
-_PARTS = (
-    select(
-        batch_chunks.c.run,
-        func.count().label("chunks"),
-        func.sum(case((batch_chunks.c.done, 1), else_=0)).label("done"),
-        *(func.sum(batch_chunks.c[name]).label(name) for name in COUNTS),
-    )
-    .group_by(batch_chunks.c.run)
-    .subquery()
-)
-
-
-_RUNS = select(
-    *(batch_runs.c[name] for name in ("id", "terms", "policy", "as_of", "started", "finished")),
-    *(_PARTS.c[name] for name in ("chunks", "done", *COUNTS)),
-).join_from(batch_runs, _PARTS, batch_runs.c.id == _PARTS.c.run)
-
-"""Runs, and what is done of them; those of versions without parts are none of ours."""
-
-
-def _of(chunk: Chunk) -> Any:
-    return (batch_chunks.c.run == chunk.run) & (batch_chunks.c.number == chunk.number)

@@ -1,4 +1,4 @@
-"""Many rows at once into Postgres: `COPY`, which costs a fraction of as many inserts."""
+"""Bulk insert into Postgres with `COPY`, which is far cheaper than inserts."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
-from rebalancer.adapters.sql.engine import meaning_of
+from rebalancer.adapters.sql.engine import translate_error
 
 
 def copy_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows in the transaction that a connection is in.
 
-    They go in the binary format, of which neither side has to escape or parse a character; each
-    value is written as the server has its column.
+    The binary format needs no escaping or parsing; each value has the type of its column.
 
     Args:
         connection: To Postgres.
-        table: Where to.
-        rows: All with the same columns, as `insert` would take them.
+        table: Target.
+        rows: All with the same columns, as `insert` takes them.
 
     Raises:
-        RebalancerError: as any other statement would, which SQLAlchemy sends.
+        RebalancerError: as for statements that SQLAlchemy sends.
     """
-    from psycopg import Error, sql  # there, as the connection is to Postgres
+    from psycopg import Error, sql  # installed, as this is a connection to Postgres
 
     columns = list(rows[0])
     dialect = connection.dialect
@@ -49,7 +48,7 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, 
                 )
     except Error as error:
         wrapped = DBAPIError.instance(None, None, error, Error)
-        raise (meaning_of(error) or wrapped) from error
+        raise (translate_error(error) or wrapped) from error
 
 
 _TYPES = "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"

@@ -1,4 +1,4 @@
-"""The database as operators see it: the version of its tables, and whether all is well."""
+"""Administration of the database: migrations, backups and checks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ from rebalancer.domain.errors import Conflict
 
 @attrs.frozen
 class SqlDatabase:
-    """See `Database`; the engine is one of `connect`."""
+    """See `Database`.
+
+    Attributes:
+        engine: See `connect`.
+        sizes: Batch sizes of backups.
+        migration: Time-outs of migrations.
+    """
 
     engine: Engine
+    sizes: backup.BatchSizes = backup.DEFAULT_SIZES
+    migration: migrations.TimeOuts = migrations.DEFAULT_TIMES
 
     def revision(self) -> str | None:
         """See `Database.revision`."""
@@ -29,42 +37,42 @@ class SqlDatabase:
 
     def upgrade(self, revision: str | None = None) -> None:
         """See `Database.upgrade`."""
-        migrations.upgrade(self.engine, revision or "head")
+        migrations.upgrade(self.engine, revision or "head", self.migration)
 
     def downgrade(self, revision: str | None = None) -> None:
         """See `Database.downgrade`."""
-        migrations.downgrade(self.engine, revision or "-1")
+        migrations.downgrade(self.engine, revision or "-1", self.migration)
 
     def backup(
         self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, int]:
         """See `Database.backup`."""
-        old = self._old()
-        if old is not None:
-            raise Conflict(old)
-        return backup.backup(self.engine, path, progress)
+        outdated = self._outdated()
+        if outdated is not None:
+            raise Conflict(outdated, code="schema_outdated")
+        return backup.backup(self.engine, path, progress, self.sizes)
 
     def restore(
         self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, int]:
         """See `Database.restore`."""
-        return backup.restore(self.engine, path, progress)
+        return backup.restore(self.engine, path, progress, self.sizes)
 
     def findings(self) -> list[str]:
-        """See `Database.findings`: of ledgers only where the tables are as the stores expect."""
-        old = self._old()
-        if old is not None:
-            return [old]
+        """See `Database.findings`; ledgers are checked only if the tables are as expected."""
+        outdated = self._outdated()
+        if outdated is not None:
+            return [outdated]
         different = [
-            f"the tables differ from what revision {self.newest()} says: {difference}"
+            f"the tables differ from revision {self.newest()}: {difference}"
             for difference in migrations.differences(self.engine)
         ]
         return different or SqlWork(self.engine).check()
 
-    def _old(self) -> str | None:
-        """That the tables are not of the version that the stores expect, and what to do."""
+    def _outdated(self) -> str | None:
+        """Describe how the revision of the tables differs from the expected one."""
         at, newest = self.revision(), self.newest()
         if at == newest:
             return None
         there = "there are no tables" if at is None else f"the tables are at revision {at}"
-        return f"{there}; this version of rebalancer needs {newest}: rebalancer db upgrade"
+        return f"{there}; this version of rebalancer needs revision {newest}; upgrade the database"

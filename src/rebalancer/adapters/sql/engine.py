@@ -1,10 +1,9 @@
-"""Connections to the database, SQLite or Postgres, and what its errors mean to us."""
+"""Connections to SQLite or Postgres, and the translation of their errors."""
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,34 +23,39 @@ from rebalancer.domain.portfolio.owner import EmailTaken
 log = logging.getLogger("rebalancer.database")
 
 _READ_ONLY = "rebalancer_read_only"
-"""Execution option of connections that may not write."""
+"""Execution option of read-only connections."""
 
-PATIENCE = 5.0
+LOCK_TIMEOUT = 5.0
 """Seconds that a transaction waits for another writer, or for a free connection."""
 
-POOL = 10
-"""Connections to a server that a process may hold."""
+POOL_SIZE = 10
+"""Most connections to a server per process."""
 
 STATEMENT_TIMEOUT = 30.0
 """Seconds that a server may take for one statement."""
 
 
 class Busy(Unavailable):
-    """The database is there, but somebody else holds what is needed: again in a moment."""
+    """Another transaction holds what this one needs; a retry may succeed at once."""
+
+    default_code = "database_busy"
 
 
-_MEANING: dict[str, RebalancerError] = {
-    "uq_users_email": EmailTaken("this address is registered already; log in instead"),
-    "uq_ledger_entries_portfolio_id": Conflict("this is in the ledger already"),
-    "pk_idempotency_keys": Conflict(
-        "a request with this Idempotency-Key is being carried out; try again"
+# Errors of the driver that have a meaning for callers, by kind. Each call makes a new error.
+_CONSTRAINTS: Mapping[str, Callable[[], RebalancerError]] = {
+    "uq_users_email": lambda: EmailTaken("this e-mail address is already registered; log in"),
+    "uq_ledger_entries_portfolio_id": lambda: Conflict(
+        "the entry is in the ledger already", code="duplicate_entry"
     ),
-    "ck_portfolios_cash": Overdrawn("cash would be less than nothing"),
+    "pk_idempotency_keys": lambda: Conflict(
+        "a request with this idempotency key is running; try again", code="request_running"
+    ),
+    "ck_portfolios_cash": lambda: Overdrawn("cash would be negative; deposit more first"),
 }
-"""What it means that a constraint is broken, of those that somebody may meet who did nothing wrong.
+"""Constraint violations that a correct client can cause.
 
-Of others, that a thing is there already, or what it refers to is not. What is no number, or
-contradicts itself in another way, the domain has let through: that is a bug.
+Other unique and foreign keys mean that a row exists already, or that its parent is missing. A
+violated check means that the domain let an invalid value through, which is a bug.
 """
 
 _UNIQUE = {
@@ -60,109 +64,160 @@ _UNIQUE = {
     for constraint in table.constraints
     if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint)
 }
-"""SQLite names the columns of a broken constraint; this is what they are called together."""
+"""Names of unique constraints by their columns, which is all that SQLite reports."""
 
-_AWAY = "the database did not answer; try again"
-_BUSY = "the database is busy; try again"
-_SLOW = "the database took too long to answer; try again"
-_TABLES = "the database lacks a table or a column: run `rebalancer db upgrade`"
-_TAKEN = "the database has no connection to spare; try again"
-_FULL = "the database has no room left; free some, and try again"
-_READS = "the database can be read only at present; try again"
+_NO_TABLE = ("no such table", "no such column")
+"""Beginnings of SQLite's messages about missing tables."""
 
-_NUL = "text must not contain the character U+0000"
 
-_OTHERS = Conflict("the database has tables of others under our names; use one of our own")
-_THERE = Conflict("this is kept already")
-_GONE = Conflict("what this belongs to is not there, or not any more")
+def _duplicate() -> RebalancerError:
+    return Conflict("this exists already", code="already_exists")
 
-_SQLSTATES = {
-    "40001": _BUSY,  # serialization_failure
-    "40P01": _BUSY,  # deadlock_detected
-    "55P03": _BUSY,  # lock_not_available
-    "57014": _SLOW,  # query_canceled
-    "53100": _FULL,  # disk_full
-    "53300": _TAKEN,  # too_many_connections
-    "42P01": _TABLES,  # undefined_table
-    "42703": _TABLES,  # undefined_column
-    "25006": _READS,  # read_only_sql_transaction
+
+def _no_parent() -> RebalancerError:
+    return Conflict("the object that this belongs to no longer exists", code="parent_missing")
+
+
+def _foreign_tables() -> RebalancerError:
+    return Conflict(
+        "the database contains tables with these names from another application; use a separate "
+        "database",
+        code="foreign_tables",
+    )
+
+
+def _invalid_text() -> RebalancerError:
+    return InvalidRequest("text must not contain the character U+0000", code="invalid_text")
+
+
+def _away() -> Unavailable:
+    return Unavailable("the database did not answer; try again", code="database_unavailable")
+
+
+def _busy() -> Unavailable:
+    return Busy("the database is busy; try again")
+
+
+def _slow() -> Unavailable:
+    return Unavailable("the database took too long; try again", code="database_timeout")
+
+
+def _outdated() -> Unavailable:
+    return Unavailable(
+        "the database lacks a table or a column; upgrade the database", code="schema_outdated"
+    )
+
+
+def _no_connection() -> Unavailable:
+    return Unavailable(
+        "the database has no free connection; try again", code="database_connections_exhausted"
+    )
+
+
+def _full() -> Unavailable:
+    return Unavailable("the database is full; free some space, then try again", code="disk_full")
+
+
+def _read_only() -> Unavailable:
+    return Unavailable("the database is read-only at present; try again", code="database_read_only")
+
+
+_SQLSTATES: Mapping[str, Callable[[], RebalancerError]] = {
+    "40001": _busy,  # serialization_failure
+    "40P01": _busy,  # deadlock_detected
+    "55P03": _busy,  # lock_not_available
+    "57014": _slow,  # query_canceled
+    "53100": _full,  # disk_full
+    "53300": _no_connection,  # too_many_connections
+    "42P01": _outdated,  # undefined_table
+    "42703": _outdated,  # undefined_column
+    "25006": _read_only,  # read_only_sql_transaction
+    "42P07": _foreign_tables,  # duplicate_table
+    "22021": _invalid_text,  # character_not_in_repertoire
+    "22P05": _invalid_text,  # untranslatable_character
+    "23503": _no_parent,  # foreign_key_violation
 }
-"""What Postgres's codes mean; see its documentation, appendix A."""
+"""Meaning of Postgres's error codes; see its documentation, appendix A."""
 
-_CLASSES = {
-    "08": _AWAY,  # connection exceptions
-    "28": _AWAY,  # nobody is let in with this name or password
-    "3D": _AWAY,  # there is no database of this name
-    "53": _BUSY,  # insufficient resources
-    "57": _AWAY,  # an operator, or a crash, has intervened
-    "58": _AWAY,  # system errors, such as of a disk
+_SQLSTATE_CLASSES: Mapping[str, Callable[[], RebalancerError]] = {
+    "08": _away,  # connection exceptions
+    "28": _away,  # the login is invalid
+    "3D": _away,  # the database does not exist
+    "53": _busy,  # insufficient resources
+    "57": _away,  # operator intervention, or a crash
+    "58": _away,  # system errors, such as of a disk
 }
-"""And what all of a class mean, but for those."""
+"""Meaning of all other codes of a class."""
 
-_SQLITE = {
-    "BUSY": _BUSY,
-    "LOCKED": _BUSY,
-    "FULL": _FULL,
-    "READONLY": _READS,
-    "IOERR": _AWAY,
-    "CANTOPEN": _AWAY,
-    "NOTADB": _AWAY,
-    "CORRUPT": _AWAY,
-    "PROTOCOL": _BUSY,
+_SQLITE: Mapping[str, Callable[[], RebalancerError]] = {
+    "BUSY": _busy,
+    "LOCKED": _busy,
+    "FULL": _full,
+    "READONLY": _read_only,
+    "IOERR": _away,
+    "CANTOPEN": _away,
+    "NOTADB": _away,
+    "CORRUPT": _away,
+    "PROTOCOL": _busy,
 }
-"""What SQLite's primary codes mean; see https://www.sqlite.org/rescode.html."""
-
-_NO_SUCH = ("no such table", "no such column")
+"""Meaning of SQLite's primary codes; see https://www.sqlite.org/rescode.html."""
 
 
-def connect(url: str, *, pool: int = POOL, statement_timeout: float = STATEMENT_TIMEOUT) -> Engine:
-    """A pool of connections to a database, for any number of threads; it opens none yet.
+def connect(
+    url: str,
+    *,
+    pool: int = POOL_SIZE,
+    statement_timeout: float = STATEMENT_TIMEOUT,
+    lock_timeout: float = LOCK_TIMEOUT,
+) -> Engine:
+    """Return a thread-safe connection pool; it connects at first use.
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://user@host/name``.
-        pool: Connections to a server at most; of a file, which nobody else shares, up to 64.
+        pool: Most connections to a server; a SQLite file has up to 64.
         statement_timeout: Seconds that a server may take for one statement.
+        lock_timeout: Seconds to wait for a lock, a free connection, or the server's answer.
 
     Raises:
-        InvalidRequest: the URL is malformed, or of another kind.
-        Unavailable: the client of a server is not installed; says how to install it.
+        InvalidRequest: the URL is malformed, or of an unknown kind.
+        Unavailable: the client of the server is not installed.
     """
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise InvalidRequest(_EXPECTED, field="database") from None
+        raise _invalid_url() from None
     kind = parsed.get_backend_name()
     if kind == "postgresql" and parsed.database:
-        return _server(parsed.set(drivername="postgresql+psycopg"), pool, statement_timeout)
+        server = parsed.set(drivername="postgresql+psycopg")
+        return _connect_postgres(server, pool, statement_timeout, lock_timeout)
     if kind != "sqlite" or parsed.database in (None, "", ":memory:"):
-        raise InvalidRequest(_EXPECTED, field="database")
-    return _file(parsed)
+        raise _invalid_url()
+    return _connect_sqlite(parsed, lock_timeout)
 
 
-def _file(url: URL) -> Engine:
+def _connect_sqlite(url: URL, lock_timeout: float) -> Engine:
     engine = create_engine(
         url,
-        connect_args={"timeout": PATIENCE},
+        connect_args={"timeout": lock_timeout},
         pool_size=8,
         max_overflow=56,
-        pool_timeout=PATIENCE,
+        pool_timeout=lock_timeout,
         **_DOCUMENTS,
     )
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
-    event.listen(engine, "handle_error", _translated)
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "handle_error", _translate)
     return engine
 
 
-def _server(url: URL, pool: int, statement_timeout: float) -> Engine:
-    """Connections that the server itself ends no sooner than we do, and that know their limits.
+def _connect_postgres(url: URL, pool: int, statement_timeout: float, lock_timeout: float) -> Engine:
+    """Connect with time-outs that the server enforces.
 
-    A lock is waited for no longer than `PATIENCE`, and a transaction that its process forgot ends
-    after a while, so that nobody is kept waiting by somebody who is gone.
+    A transaction whose process died ends after a minute, so that its locks do not stay.
     """
     limits = {
         "statement_timeout": round(statement_timeout * 1000),
-        "lock_timeout": round(PATIENCE * 1000),
+        "lock_timeout": round(lock_timeout * 1000),
         "idle_in_transaction_session_timeout": 60_000,
         "timezone": "UTC",
     }
@@ -171,77 +226,78 @@ def _server(url: URL, pool: int, statement_timeout: float) -> Engine:
     try:
         engine = create_engine(
             url,
-            # The client says what it is, and notices within seconds that a server is gone.
+            # Keepalives detect a dead server within seconds.
             connect_args={
-                "connect_timeout": max(1, round(PATIENCE)),
+                "connect_timeout": max(1, round(lock_timeout)),
                 "options": f"{options} {given}".strip(),
                 "application_name": "rebalancer",
                 "keepalives_idle": 30,
                 "tcp_user_timeout": 30_000,
             },
-            isolation_level="AUTOCOMMIT",  # we say when a transaction begins, and of which kind
+            isolation_level="AUTOCOMMIT",  # `_begin_postgres` starts transactions
             pool_size=pool,
             max_overflow=0,
-            pool_timeout=PATIENCE,
+            pool_timeout=lock_timeout,
             pool_recycle=1800,
             **_DOCUMENTS,
         )
     except (ImportError, NoSuchModuleError):
         raise Unavailable(
-            "the client of Postgres is not installed: pip install 'rebalancer[servers]'"
+            "the client of Postgres is not installed; install rebalancer[servers]",
+            code="package_missing",
         ) from None
-    event.listen(engine, "begin", _begin_at_server)
-    event.listen(engine, "handle_error", _translated)
+    event.listen(engine, "begin", _begin_postgres)
+    event.listen(engine, "handle_error", _translate)
     return engine
 
 
 _DOCUMENTS: dict[str, Any] = {
     "json_serializer": lambda value: msgspec.json.encode(value).decode(),
-    "json_deserializer": lambda document: document,  # stores decode them to what they stand for
+    "json_deserializer": lambda document: document,  # `rows` decodes them
 }
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that is kept if the block ends well.
+    """Run a block in a transaction; commit unless it raises.
 
     Raises:
         Unavailable: the database does not answer, or is busy for too long.
     """
-    connection, transaction = _begun(engine, reads=False)
+    connection, transaction = _begin(engine, read_only=False)
     with connection, transaction:
         yield connection
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A transaction that sees one moment, waits for no writer, and cannot write.
+    """Run a block in a read-only transaction over one snapshot; it waits for no writer.
 
     Raises:
         Unavailable: the database does not answer.
     """
-    connection, transaction = _begun(engine, reads=True)
+    connection, transaction = _begin(engine, read_only=True)
     with connection, transaction:
         yield connection
 
 
 @contextmanager
-def connected(engine: Engine) -> Iterator[Connection]:
-    """A connection of the pool, in no transaction yet.
+def open_connection(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection of the pool, outside a transaction.
 
     Raises:
-        Unavailable: none is free, or the database does not answer.
+        Unavailable: no connection is free, or the database does not answer.
     """
     with _connection(engine) as connection:
         yield connection
 
 
-def upserted(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, each in the place of one with the same key.
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, replacing rows with the same key.
 
     Args:
         connection: In a transaction that writes.
-        table: Where to.
+        table: Target.
         rows: All with the same columns, at least one.
     """
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
@@ -251,15 +307,15 @@ def upserted(connection: Connection, table: Table, rows: Sequence[Mapping[str, A
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest), rows)
 
 
-def _begun(engine: Engine, *, reads: bool) -> tuple[Connection, RootTransaction]:
-    """A transaction, and the connection that it is in.
+def _begin(engine: Engine, *, read_only: bool) -> tuple[Connection, RootTransaction]:
+    """Begin a transaction.
 
-    A connection of the pool may have died with the server that it led to. It is found out here,
-    where nothing has been done yet, so that a new one can take its place unnoticed.
+    A pooled connection may have died with its server. That is found here, before any work was
+    done, so a new connection can replace it.
     """
     for last in (False, True):
         connection = _connection(engine)
-        connection.execution_options(**{_READ_ONLY: reads})
+        connection.execution_options(**{_READ_ONLY: read_only})
         try:
             return connection, connection.begin()
         except BaseException as error:
@@ -267,57 +323,60 @@ def _begun(engine: Engine, *, reads: bool) -> tuple[Connection, RootTransaction]
             connection.close()
             if last or not (dead and isinstance(error, Unavailable)):
                 raise
-    raise AssertionError("the second time is the last")
+    raise AssertionError("the second attempt returns or raises")
 
 
 def _connection(engine: Engine) -> Connection:
     try:
         return engine.connect()
     except TimeoutError:
-        raise Unavailable("the database is busy: no connection is free; try again") from None
+        raise _no_connection() from None
 
 
-_EXPECTED = (
-    "expected the path of a file, such as sqlite:///rebalancer.db, or a server, such as "
-    "postgresql://user:password@host/rebalancer"
-)
+def _invalid_url() -> InvalidRequest:
+    return InvalidRequest(
+        "the URL names no database; write a file, such as sqlite:///rebalancer.db, or a server, "
+        "such as postgresql://user:password@host/rebalancer",
+        field="database",
+        code="invalid_database_url",
+    )
 
 
-def _set_up(connection: Any, _: object) -> None:
-    """Each new connection: we say when a transaction begins, and SQLite checks foreign keys.
+def _set_pragmas(connection: Any, _: object) -> None:
+    """Prepare a new connection: explicit transactions, and enforced foreign keys.
 
-    In WAL mode readers see one moment and wait for nobody; only writers wait for each other. With
-    synchronous=NORMAL a crash of the machine may lose the last transactions but never half of one.
+    In WAL mode readers see one snapshot and never wait; only writers wait for each other. With
+    synchronous=NORMAL a crash of the machine may lose the last transactions, but never half of one.
     """
     connection.isolation_level = None
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _begin(connection: Connection) -> None:
-    """A writer takes its turn at once, so that what it reads cannot change under its hands."""
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin; a writer takes the write lock at once, so that its reads stay valid."""
     reads = connection.get_execution_options().get(_READ_ONLY, False)
     if connection.info.get(_READ_ONLY, False) != reads:
         connection.exec_driver_sql(f"PRAGMA query_only = {reads:d}")
         connection.info[_READ_ONLY] = reads
-    if reads:  # which cannot fail, and is what most requests do: straight to the driver
+    if reads:  # the most frequent case, which cannot fail: straight to the driver
         connection.connection.cursor().execute("BEGIN").close()
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begin_at_server(connection: Connection) -> None:
-    """A reader sees one moment; a writer sees what is committed, and holds what it reads by id."""
+def _begin_postgres(connection: Connection) -> None:
+    """Begin; a reader sees one snapshot, a writer sees committed rows and locks them."""
     reads = connection.get_execution_options().get(_READ_ONLY, False)
     driver: Any = connection.connection.driver_connection
-    # Straight to libpq, as it is said with every request.
+    # Straight to libpq, as every request does it.
     if not driver.closed and driver.pgconn.exec_(_READER if reads else _WRITER).status == _DONE:
         return
-    connection.exec_driver_sql("SELECT 1")  # which says in our words what is wrong
-    # It answers, and lets nobody write: as one that has become a standby of another. Who asks for
-    # a new connection may be led to that one.
+    connection.exec_driver_sql("SELECT 1")  # raises the translated error if the connection is dead
+    # The server answers but rejects writes, as after it became a standby. A new connection may lead
+    # to the new primary.
     connection.invalidate()
-    raise Unavailable(_READS)
+    raise _read_only()
 
 
 _READER = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -326,73 +385,55 @@ _DONE = 1
 """libpq's PGRES_COMMAND_OK."""
 
 
-def _translated(context: ExceptionContext) -> RebalancerError | None:
-    """What an error of the database means to us; None of a bug, which stays what it is."""
+def _translate(context: ExceptionContext) -> RebalancerError | None:
+    """Translate an error of the database; None keeps an unknown one, which is a bug."""
     if not isinstance(context.sqlalchemy_exception, DBAPIError):
         return None
-    return meaning_of(context.original_exception)
+    return translate_error(context.original_exception)
 
 
-def meaning_of(original: Any) -> RebalancerError | None:
-    """What an error of the driver means to us; None if it is a bug.
+def translate_error(original: Any) -> RebalancerError | None:
+    """Translate an error of the driver; None if it is a bug.
 
-    What the driver says is for operators, in the log: it names servers and quotes what people keep.
+    The driver's text is logged for operators only: it names servers and quotes stored values.
     """
-    found = (
-        _meaning_of_sqlite(original)
-        if hasattr(original, "sqlite_errorname")
-        else _meaning_at_server(original)
-    )
-    if isinstance(found, Unavailable):
-        log.warning("%s: %s", found, str(original).partition("\n")[0])
-    return found
+    is_sqlite = hasattr(original, "sqlite_errorname")
+    error = _translate_sqlite(original) if is_sqlite else _translate_postgres(original)
+    if isinstance(error, Unavailable):
+        log.warning("%s: %s", error, str(original).partition("\n")[0])
+    return error
 
 
-def _meaning_at_server(original: Any) -> RebalancerError | None:
+def _translate_postgres(original: Any) -> RebalancerError | None:
     state = getattr(original, "sqlstate", None)
-    if state is None:  # it comes from the client, which has no codes
-        said = str(original)
-        if "too many c" in said or "connection slots" in said:
-            return Unavailable(_TAKEN)
-        if type(original).__name__ == "DataError" and "NUL" in said:
-            return InvalidRequest(_NUL)
-        lost = type(original).__name__ in ("OperationalError", "InterfaceError")
-        return Unavailable(_AWAY) if lost else None
+    if state is None:  # an error of the client, which has no codes
+        text = str(original)
+        if "too many c" in text or "connection slots" in text:
+            return _no_connection()
+        if type(original).__name__ == "DataError" and "NUL" in text:
+            return _invalid_text()
+        is_lost = type(original).__name__ in ("OperationalError", "InterfaceError")
+        return _away() if is_lost else None
     if state in ("23505", "23514"):  # unique_violation, check_violation
-        known = _MEANING.get(original.diag.constraint_name)
-        return _again(known) if known else _again(_THERE) if state == "23505" else None
-    if state == "42P07":  # duplicate_table
-        return _again(_OTHERS)
-    if state in ("22021", "22P05"):  # character_not_in_repertoire, untranslatable_character
-        return InvalidRequest(_NUL)
-    if state == "23503":  # foreign_key_violation
-        return _again(_GONE)
-    return _unavailable(_SQLSTATES.get(state) or _CLASSES.get(state[:2]))
+        known = _CONSTRAINTS.get(original.diag.constraint_name)
+        return known() if known else _duplicate() if state == "23505" else None
+    make = _SQLSTATES.get(state) or _SQLSTATE_CLASSES.get(state[:2])
+    return make() if make else None
 
 
-def _meaning_of_sqlite(original: Any) -> RebalancerError | None:
-    kind, said = original.sqlite_errorname.split("_"), str(original)
-    broken = said.partition("failed: ")[2]
+def _translate_sqlite(original: Any) -> RebalancerError | None:
+    kind, text = original.sqlite_errorname.split("_"), str(original)
+    constraint = text.partition("failed: ")[2]
     match kind[1:]:
         case ["CONSTRAINT", "UNIQUE" | "PRIMARYKEY"]:
-            return _again(_MEANING.get(str(_UNIQUE.get(broken)), _THERE))
+            return _CONSTRAINTS.get(str(_UNIQUE.get(constraint)), _duplicate)()
         case ["CONSTRAINT", "FOREIGNKEY"]:
-            return _again(_GONE)
-        case ["CONSTRAINT", "CHECK"] if broken in _MEANING:
-            return _again(_MEANING[broken])
-        case ["ERROR"] if said.endswith(" already exists"):
-            return _again(_OTHERS)
-        case ["ERROR"] if said.startswith(_NO_SUCH) or "has no column" in said:
-            return Unavailable(_TABLES)
-    return _unavailable(_SQLITE.get(kind[1]))
-
-
-def _unavailable(told: str | None) -> Unavailable | None:
-    if told is None:
-        return None
-    return Busy(told) if told == _BUSY else Unavailable(told)
-
-
-def _again(meaning: RebalancerError) -> RebalancerError:
-    """The same error as a new one, since each that is raised remembers where."""
-    return copy.copy(meaning)
+            return _no_parent()
+        case ["CONSTRAINT", "CHECK"] if constraint in _CONSTRAINTS:
+            return _CONSTRAINTS[constraint]()
+        case ["ERROR"] if text.endswith(" already exists"):
+            return _foreign_tables()
+        case ["ERROR"] if text.startswith(_NO_TABLE) or "has no column" in text:
+            return _outdated()
+    make = _SQLITE.get(kind[1])
+    return make() if make else None

@@ -44,6 +44,6 @@ class SqlIdempotencyKeys:
     def delete_before(self, before: datetime) -> int:
         """See `IdempotencyKeys.delete_before`."""
         table = idempotency_keys.c
-        which = tuple_(table.owner, table.key)
+        key = tuple_(table.owner, table.key)
         old = select(table.owner, table.key).where(table.created < before)
-        return self.connection.execute(delete_unlocked(idempotency_keys, which, old)).rowcount
+        return self.connection.execute(delete_unlocked(idempotency_keys, key, old)).rowcount

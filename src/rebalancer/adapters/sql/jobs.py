@@ -26,10 +26,15 @@ from rebalancer.domain.jobs.job import Job, JobState
 
 @attrs.frozen
 class SqlJobs:
-    """See `Jobs`."""
+    """See `Jobs`.
+
+    Attributes:
+        connection: In a transaction.
+        locks: Whether a job that is read stays locked until the transaction ends.
+    """
 
     connection: Connection
-    holds: bool = False
+    locks: bool = False
 
     def add(self, job: Job) -> None:
         """See `Jobs.add`."""
@@ -40,7 +45,7 @@ class SqlJobs:
         query = select(jobs).where(jobs.c.id == id)
         if owner is not None:
             query = query.where(jobs.c.owner == owner)
-        row = self.connection.execute(lock_rows(query) if self.holds else query).one_or_none()
+        row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
         return job_of(require_row(row, "job", id))
 
     def save(self, job: Job) -> None:
@@ -71,7 +76,8 @@ class SqlJobs:
 
     def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
         """See `Jobs.overdue_or_running`."""
-        waits = (jobs.c.state == JobState.QUEUED.value) & (jobs.c.due < due)
-        done = jobs.c.state == JobState.RUNNING.value
-        query = select(jobs).where(waits | done).order_by(jobs.c.due, jobs.c.id).limit(limit)
+        is_overdue = (jobs.c.state == JobState.QUEUED.value) & (jobs.c.due < due)
+        is_running = jobs.c.state == JobState.RUNNING.value
+        query = select(jobs).where(is_overdue | is_running)
+        query = query.order_by(jobs.c.due, jobs.c.id).limit(limit)
         return [job_of(row) for row in self.connection.execute(query)]

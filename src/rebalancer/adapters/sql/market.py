@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
-from rebalancer.adapters.sql.engine import reading, upserted, writing
+from rebalancer.adapters.sql.engine import reading, upsert, writing
 from rebalancer.adapters.sql.tables import instruments as instrument_table
 from rebalancer.adapters.sql.tables import price_years, revisions
 from rebalancer.application.ports.market import no_progress
@@ -75,7 +75,7 @@ class SqlMarket:
                     position = last = last + 1
                 changed.append(_instrument_row(one, position))
             if changed:
-                upserted(connection, instrument_table, changed)
+                upsert(connection, instrument_table, changed)
                 _raise_revision(connection, "instruments")
         return len(changed)
 
@@ -123,7 +123,7 @@ class SqlMarket:
                     total += changed
                     rows.append(_year_row(key, year))
             if rows:
-                upserted(connection, price_years, rows)
+                upsert(connection, price_years, rows)
                 _raise_revision(connection, "bars")
         return total
 
@@ -140,7 +140,7 @@ def _lock_revision(connection: Connection, name: str) -> None:
 def _raise_revision(connection: Connection, name: str) -> None:
     query = update(revisions).where(revisions.c.name == name)
     if not connection.execute(query.values(revision=revisions.c.revision + 1)).rowcount:
-        upserted(connection, revisions, [{"name": name, "revision": _initial_revision() + 1}])
+        upsert(connection, revisions, [{"name": name, "revision": _initial_revision() + 1}])
 
 
 def _initial_revision() -> int:

@@ -1,4 +1,4 @@
-"""From one version of the tables to the next, and back."""
+"""Migrations: move the tables from one revision to another."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -16,7 +17,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
-from rebalancer.adapters.sql.engine import Busy, connected, reading
+from rebalancer.adapters.sql.engine import Busy, open_connection, reading
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.domain.errors import Conflict, InvalidRequest
 
@@ -24,13 +25,31 @@ _INSTALLED = Path(__file__).parent / "alembic"
 _CHECKOUT = Path(__file__).parents[4] / "alembic"
 
 
+@attrs.frozen
+class TimeOuts:
+    """Waiting for tables that are in use, in Postgres.
+
+    Attributes:
+        table: Seconds that a change waits for a table.
+        pause: Seconds between two attempts.
+        attempts: Most attempts.
+    """
+
+    table: float = 1.0
+    pause: float = 1.0
+    attempts: int = 10
+
+
+DEFAULT_TIMES = TimeOuts()
+
+
 def head() -> str:
-    """The revision of this version's tables."""
+    """Return the newest revision."""
     return str(_scripts(_config()).get_current_head())
 
 
 def current(engine: Engine) -> str | None:
-    """The revision that the database is at; None before the first.
+    """Return the revision of the database; None before the first.
 
     Raises:
         Unavailable: the database does not answer.
@@ -39,29 +58,30 @@ def current(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database forward: each step wholly or not at all, and in a file all of them.
+def upgrade(engine: Engine, revision: str = "head", times: TimeOuts = DEFAULT_TIMES) -> None:
+    """Upgrade the database; each step is atomic, and in SQLite all steps together are.
 
     Raises:
-        InvalidRequest: there is no way to this revision.
-        Conflict: it is at a revision that this version does not know; says what to do.
-        Unavailable: the database does not answer, or others never let go of a table.
+        InvalidRequest: the revision is unknown or older.
+        Conflict: the database is at a revision that this version does not know.
+        Unavailable: the database does not answer, or a table stays locked.
     """
-    _migrate(engine, lambda config: command.upgrade(config, revision))
+    _migrate(engine, lambda config: command.upgrade(config, revision), times)
 
 
-def downgrade(engine: Engine, revision: str) -> None:
-    """Bring the database back, ``base`` being without tables; what does not fit there is lost.
+def downgrade(engine: Engine, revision: str, times: TimeOuts = DEFAULT_TIMES) -> None:
+    """Downgrade the database, to no tables for ``base``; data that do not fit are lost.
 
     Raises:
         As `upgrade`.
     """
-    # Not more than once: a step back from where the first try has come to would be another one.
-    _migrate(engine, lambda config: command.downgrade(config, revision), tries=1)
+    # Once only: a second try would go back one more step than the first one did.
+    once = attrs.evolve(times, attempts=1)
+    _migrate(engine, lambda config: command.downgrade(config, revision), once)
 
 
 def differences(engine: Engine) -> list[str]:
-    """What distinguishes the database from `tables`; empty when they agree.
+    """Return how the database differs from `tables`; empty when they agree.
 
     Raises:
         Unavailable: the database does not answer.
@@ -73,50 +93,50 @@ def differences(engine: Engine) -> list[str]:
 
 
 def _is_ours(_: object, name: str | None, kind: str, reflected: bool, known: object) -> bool:
-    """Not the tables of others that share the database."""
+    """Ignore tables of other applications in the same database."""
     return not (kind == "table" and reflected and known is None)
 
 
-def _migrate(engine: Engine, change: Callable[[Config], None], tries: int = 10) -> None:
-    """Have alembic change the database, and nobody else at the same time.
+def _migrate(engine: Engine, change: Callable[[Config], None], times: TimeOuts) -> None:
+    """Run one alembic command, with at most one migration at a time.
 
-    A change of a table waits for those who use it, and everybody else behind it: so it waits for a
-    second only, and then lets them pass before it is tried again.
+    Changing a table waits for its users, and all later users wait behind it. So a change gives up
+    after a second, lets them pass, and is tried again.
     """
-    for left in reversed(range(tries)):
+    for left in reversed(range(times.attempts)):
         try:
-            with migrating(engine) as connection:
+            with migrating(engine, times) as connection:
                 config = _config()
                 config.attributes["connection"] = connection
                 change(config)
             return
         except CommandError as error:
-            raise InvalidRequest(str(error), field="revision") from None
+            raise InvalidRequest(str(error), field="revision", code="unknown_revision") from None
         except Busy:
             if not left or engine.dialect.name == "sqlite":
                 raise
-            time.sleep(_PAUSE)
+            time.sleep(times.pause)
 
 
 @contextmanager
-def migrating(engine: Engine) -> Iterator[Connection]:
-    """A connection for alembic to work on, while nobody else does at the same database.
+def migrating(engine: Engine, times: TimeOuts = DEFAULT_TIMES) -> Iterator[Connection]:
+    """Yield a connection for alembic; other migrations of this database wait.
 
     Raises:
-        Conflict: it is at a revision that this version does not know; says what to do.
+        Conflict: the database is at a revision that this version does not know.
         Unavailable: the database does not answer.
     """
-    alone = _alone_in_sqlite if engine.dialect.name == "sqlite" else _alone_in_postgres
-    with connected(engine) as connection, alone(connection):
+    lock = _lock_sqlite if engine.dialect.name == "sqlite" else _lock_postgres
+    with open_connection(engine) as connection, lock(connection, times):
         yield connection
 
 
 @contextmanager
-def _alone_in_sqlite(connection: Connection) -> Iterator[None]:
-    """A writer is alone.
+def _lock_sqlite(connection: Connection, _: TimeOuts) -> Iterator[None]:
+    """Migrate in one write transaction.
 
-    SQLite changes a table by making another in its place, for which foreign keys must not be
-    enforced; that they hold is checked at the end instead.
+    SQLite changes a table by replacing it, for which foreign keys must not be enforced; they are
+    checked at the end instead.
     """
     _enforce_foreign_keys(connection, False)
     try:
@@ -125,26 +145,24 @@ def _alone_in_sqlite(connection: Connection) -> Iterator[None]:
             yield
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             if broken:
-                raise RuntimeError(
-                    f"the migration leaves rows without what they refer to: {broken[:3]}"
-                )
+                raise RuntimeError(f"the migration breaks foreign keys: {broken[:3]}")
     finally:
         _enforce_foreign_keys(connection, True)
 
 
 @contextmanager
-def _alone_in_postgres(connection: Connection) -> Iterator[None]:
-    """A second migration waits for the first; each step is a transaction of its own.
+def _lock_postgres(connection: Connection, times: TimeOuts) -> Iterator[None]:
+    """Hold an advisory lock; each step is a transaction of its own.
 
-    The lock, and how long statements may take, are the connection's: it is given up at the end.
+    The lock and the time-outs belong to the connection, which is closed at the end.
     """
     try:
         with connection.begin():
             for statement in (
-                "SET statement_timeout = 0",  # large tables take a while, and so do others
+                "SET statement_timeout = 0",  # large tables take a while
                 "SET lock_timeout = 0",
-                f"SELECT pg_advisory_lock({_OURS})",
-                f"SET lock_timeout = {round(_LOCKED * 1000)}",
+                f"SELECT pg_advisory_lock({LOCK_KEY})",
+                f"SET lock_timeout = {round(times.table * 1000)}",
             ):
                 connection.exec_driver_sql(statement)
             _check_known(connection)
@@ -153,15 +171,12 @@ def _alone_in_postgres(connection: Connection) -> Iterator[None]:
         connection.invalidate()
 
 
-_OURS = int.from_bytes(b"rebalanc", "big") >> 1
-"""What migrations agree to lock, among all who use the database."""
-
-_LOCKED, _PAUSE = 1.0, 1.0
-"""Seconds that a change of a table waits for those who use it, and leaves to them after that."""
+LOCK_KEY = int.from_bytes(b"rebalanc", "big") >> 1
+"""Key of the advisory lock of migrations."""
 
 
 def _enforce_foreign_keys(connection: Connection, on: bool) -> None:
-    """Outside of a transaction, where SQLite listens; SQLAlchemy would begin one."""
+    """Set the pragma outside a transaction, where SQLite accepts it."""
     raw: Any = connection.connection.dbapi_connection
     raw.execute(f"PRAGMA foreign_keys = {on:d}").close()
 
@@ -171,8 +186,9 @@ def _check_known(connection: Connection) -> None:
     at = MigrationContext.configure(connection).get_current_revision()
     if at is not None and at not in known:
         raise Conflict(
-            f"the database is at revision {at}, which this version of rebalancer does not know: "
-            "use the version that wrote it, or a newer one"
+            f"the database is at revision {at}, which this version of rebalancer does not know; "
+            "use the version that wrote it or a newer one",
+            code="schema_too_new",
         )
 
 

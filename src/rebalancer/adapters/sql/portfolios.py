@@ -22,8 +22,8 @@ from rebalancer.adapters.sql.rows import (
     entry_of,
     entry_row,
     portfolio_of,
+    portfolio_or_error,
     portfolio_row,
-    readable,
 )
 from rebalancer.adapters.sql.statements import lock_rows, require_row
 from rebalancer.adapters.sql.tables import (
@@ -38,9 +38,47 @@ from rebalancer.domain.portfolio.mandate import (
     UnreadablePortfolio,
 )
 
-_NAMED_AT_ONCE = 10_000
+_IDS_PER_STATEMENT = 10_000
+"""Databases limit the number of parameters."""
 
-"""Ids in one statement; no database takes any number of them."""
+
+def _is_open(id: Any, owner: Any) -> Any:
+    """Match the open portfolio of this id and owner."""
+    table = portfolios.c
+    return (table.id == id) & (table.owner == owner) & table.closed.is_(None)
+
+
+# Statements of almost every request, built once.
+_ONE = select(portfolios).where(_is_open(bindparam("id"), bindparam("owner")))
+_MANY = select(portfolios).where(
+    portfolios.c.id.in_(bindparam("ids", expanding=True)), portfolios.c.closed.is_(None)
+)
+_LOCKED_ONE, _LOCKED_MANY = lock_rows(_ONE), lock_rows(_MANY)
+_VERSIONS = select(portfolios.c.id, portfolios.c.version).where(
+    portfolios.c.id.in_(bindparam("ids", expanding=True))
+)
+_FIRST_PAGE = (
+    select(portfolios)
+    .where(portfolios.c.owner == bindparam("owner"), portfolios.c.closed.is_(None))
+    .order_by(portfolios.c.created, portfolios.c.id)
+    .limit(bindparam("limit"))
+)
+_CURSOR = portfolios.alias("cursor")
+_NEXT_PAGE = _FIRST_PAGE.where(
+    tuple_(portfolios.c.created, portfolios.c.id)
+    > select(_CURSOR.c.created, _CURSOR.c.id)
+    .where(_CURSOR.c.id == bindparam("after"), _CURSOR.c.owner == bindparam("owner"))
+    .scalar_subquery()
+)
+_SWAP = update(portfolios).where(
+    _is_open(bindparam("at_id"), bindparam("at_owner")),
+    portfolios.c.version == bindparam("at_version"),
+)
+_LEDGER = (
+    select(ledger_entries)
+    .where(ledger_entries.c.portfolio == bindparam("portfolio"))
+    .order_by(ledger_entries.c.sequence)
+)
 
 
 @attrs.frozen
@@ -49,74 +87,74 @@ class SqlPortfolios:
 
     Attributes:
         connection: In a transaction.
-        holds: Whether nobody else changes what was read until the transaction ends.
+        locks: Whether rows that are read stay locked until the transaction ends.
     """
 
     connection: Connection
-    holds: bool = False
-    _held: dict[UUID, ManagedPortfolio] = attrs.field(
+    locks: bool = False
+    _locked: dict[UUID, ManagedPortfolio] = attrs.field(
         factory=dict, init=False, repr=False, eq=False
     )
     _ledgers: dict[UUID, Ledger] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         """See `Portfolios.add`."""
-        _agree(portfolio, Ledger(), entries)
+        _check_ledger(portfolio, Ledger(), entries)
         self.connection.execute(insert(portfolios), portfolio_row(portfolio))
-        self._record(portfolio.id, entries)
+        self._append(portfolio.id, entries)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
         """See `Portfolios.get`."""
         if owner is None:
-            query = _HELD_SOME if self.holds else _SOME
+            query = _LOCKED_MANY if self.locks else _MANY
             row = self.connection.execute(query, {"ids": [id]}).one_or_none()
         else:
-            query = _HELD_THEIRS if self.holds else _THEIRS
+            query = _LOCKED_ONE if self.locks else _ONE
             row = self.connection.execute(query, {"id": id, "owner": owner}).one_or_none()
         found = portfolio_of(require_row(row, "portfolio", id))
-        if self.holds:
-            self._held[id] = found
+        if self.locks:
+            self._locked[id] = found
         return found
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
         """See `Portfolios.save`."""
         id, before = portfolio.id, portfolio.version - 1
-        kept = self._at(id, portfolio.owner, before)
-        if entries or portfolio.positions != kept.positions:
-            longer = _agree(portfolio, self.ledger(id), entries)
-            if id in self._held:
+        stored = self._require_version(id, portfolio.owner, before)
+        if entries or portfolio.positions != stored.positions:
+            longer = _check_ledger(portfolio, self.ledger(id), entries)
+            if id in self._locked:
                 self._ledgers[id] = longer
-        self._change(id, portfolio.owner, before, portfolio_row(portfolio))
-        self._record(id, entries)
-        if id in self._held:
-            self._held[id] = portfolio
+        self._compare_and_swap(id, portfolio.owner, before, portfolio_row(portfolio))
+        self._append(id, entries)
+        if id in self._locked:
+            self._locked[id] = portfolio
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         """See `Portfolios.close`."""
-        self._at(id, owner, version)
-        self._change(id, owner, version, {"closed": now})
-        self._held.pop(id, None)
+        self._require_version(id, owner, version)
+        self._compare_and_swap(id, owner, version, {"closed": now})
+        self._locked.pop(id, None)
 
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
         """See `Portfolios.page`."""
-        query = _FIRST if after is None else _NEXT
-        asked = {"owner": owner, "after": after, "limit": limit}
-        return [portfolio_of(row) for row in self.connection.execute(query, asked)]
+        query = _FIRST_PAGE if after is None else _NEXT_PAGE
+        values = {"owner": owner, "after": after, "limit": limit}
+        return [portfolio_of(row) for row in self.connection.execute(query, values)]
 
     def get_many(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
         """See `Portfolios.get_many`."""
         return {
             row.id: portfolio_of(row)
-            for part in _parts(ids)
-            for row in self.connection.execute(_SOME, {"ids": part})
+            for some in _slices(ids)
+            for row in self.connection.execute(_MANY, {"ids": some})
         }
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
         """See `Portfolios.versions`."""
         return {
             row.id: row.version
-            for part in _parts(ids)
-            for row in self.connection.execute(_VERSIONS, {"ids": part})
+            for some in _slices(ids)
+            for row in self.connection.execute(_VERSIONS, {"ids": some})
         }
 
     def chunk(
@@ -129,7 +167,7 @@ class SqlPortfolios:
         if until is not None:
             query = query.where(portfolios.c.id <= until)
         query = query.order_by(portfolios.c.id).limit(limit)
-        return [readable(row) for row in self.connection.execute(query).all()]
+        return [portfolio_or_error(row) for row in self.connection.execute(query).all()]
 
     def chunk_boundaries(self, size: int) -> list[UUID]:
         """See `Portfolios.chunk_boundaries`."""
@@ -145,7 +183,7 @@ class SqlPortfolios:
             return self._ledgers[id]
         rows = self.connection.execute(_LEDGER, {"portfolio": id})
         found = Ledger(tuple(map(entry_of, rows)))
-        if id in self._held:
+        if id in self._locked:
             self._ledgers[id] = found
         return found
 
@@ -160,106 +198,48 @@ class SqlPortfolios:
         query = query.order_by(table.c.sequence.desc()).limit(limit)
         return [entry_of(row) for row in self.connection.execute(query)]
 
-    def _at(self, id: UUID, owner: UUID, version: int) -> ManagedPortfolio:
-        kept = self._held.get(id)
-        if kept is None:
-            # Held, so that the ledger which is read after it is of the same moment.
-            row = self.connection.execute(_HELD_THEIRS, {"id": id, "owner": owner}).one_or_none()
-            kept = portfolio_of(require_row(row, "portfolio", id))
-        if kept.version != version:
+    def _require_version(self, id: UUID, owner: UUID, version: int) -> ManagedPortfolio:
+        stored = self._locked.get(id)
+        if stored is None:
+            # Locked, so that the ledger that is read next is of the same version.
+            row = self.connection.execute(_LOCKED_ONE, {"id": id, "owner": owner}).one_or_none()
+            stored = portfolio_of(require_row(row, "portfolio", id))
+        if stored.version != version:
             raise PortfolioChanged(
-                f"the portfolio is at version {kept.version}, not {version}; read it again"
+                f"the portfolio is at version {stored.version}, not {version}; read it again"
             )
-        return kept
+        return stored
 
-    def _change(self, id: UUID, owner: UUID, version: int, row: Mapping[str, Any]) -> None:
-        """Compare and swap."""
+    def _compare_and_swap(
+        self, id: UUID, owner: UUID, version: int, row: Mapping[str, Any]
+    ) -> None:
         at = {"at_id": id, "at_owner": owner, "at_version": version}
-        if self.connection.execute(_CHANGE, {**row, **at}).rowcount != 1:
-            raise PortfolioChanged("the portfolio was changed this moment; read it again")
+        if self.connection.execute(_SWAP, {**row, **at}).rowcount != 1:
+            raise PortfolioChanged("the portfolio has just been changed; read it again")
 
-    def _record(self, id: UUID, entries: Sequence[Entry]) -> None:
+    def _append(self, id: UUID, entries: Sequence[Entry]) -> None:
         if entries:
             rows = [entry_row(id, entry) for entry in entries]
             self.connection.execute(insert(ledger_entries), rows)
 
 
-def _parts(ids: Collection[UUID]) -> Iterator[list[UUID]]:
-    """Some after the other."""
+def _slices(ids: Collection[UUID]) -> Iterator[list[UUID]]:
     listed = list(ids)
-    for at in range(0, len(listed), _NAMED_AT_ONCE):
-        yield listed[at : at + _NAMED_AT_ONCE]
+    for at in range(0, len(listed), _IDS_PER_STATEMENT):
+        yield listed[at : at + _IDS_PER_STATEMENT]
 
 
-def _theirs(id: Any, owner: Any) -> Any:
-    """The open portfolio of this id, if it is theirs."""
-    table = portfolios.c
-    return (table.id == id) & (table.owner == owner) & table.closed.is_(None)
+def _check_ledger(portfolio: ManagedPortfolio, ledger: Ledger, entries: Sequence[Entry]) -> Ledger:
+    """Return the extended ledger after checking that it agrees with the portfolio.
 
-
-_THEIRS = select(portfolios).where(_theirs(bindparam("id"), bindparam("owner")))
-
-"""Made once, since every request about a portfolio begins with it."""
-
-
-_FIRST = (
-    select(portfolios)
-    .where(portfolios.c.owner == bindparam("owner"), portfolios.c.closed.is_(None))
-    .order_by(portfolios.c.created, portfolios.c.id)
-    .limit(bindparam("limit"))
-)
-
-
-_BEFORE = portfolios.alias("cursor")
-
-
-_NEXT = _FIRST.where(
-    tuple_(portfolios.c.created, portfolios.c.id)
-    > select(_BEFORE.c.created, _BEFORE.c.id)
-    .where(_BEFORE.c.id == bindparam("after"), _BEFORE.c.owner == bindparam("owner"))
-    .scalar_subquery()
-)
-
-"""A page of somebody's open portfolios, the oldest first."""
-
-
-_CHANGE = update(portfolios).where(
-    _theirs(bindparam("at_id"), bindparam("at_owner")),
-    portfolios.c.version == bindparam("at_version"),
-)
-
-"""Of the columns that are given with it."""
-
-
-_LEDGER = (
-    select(ledger_entries)
-    .where(ledger_entries.c.portfolio == bindparam("portfolio"))
-    .order_by(ledger_entries.c.sequence)
-)
-
-
-_SOME = select(portfolios).where(
-    portfolios.c.id.in_(bindparam("ids", expanding=True)), portfolios.c.closed.is_(None)
-)
-
-
-_VERSIONS = select(portfolios.c.id, portfolios.c.version).where(
-    portfolios.c.id.in_(bindparam("ids", expanding=True))
-)
-
-
-_HELD_THEIRS, _HELD_SOME = lock_rows(_THEIRS), lock_rows(_SOME)
-
-
-def _agree(portfolio: ManagedPortfolio, ledger: Ledger, entries: Sequence[Entry]) -> Ledger:
-    """The longer ledger, once we are sure of what nobody outside can mend.
-
-    It costs little beside a portfolio gone wrong.
+    Raises:
+        Conflict: an entry is in the ledger already.
+        RuntimeError: the positions differ, which is a bug: no user could repair it.
     """
     ids = [entry.id for entry in (*ledger.entries, *entries)]
     if len(set(ids)) < len(ids):
-        raise Conflict("this is in the ledger already")
-    longer = ledger.followed_by(entries)
-    if longer.positions != portfolio.positions:
+        raise Conflict("the entry is in the ledger already", code="duplicate_entry")
+    extended = ledger.extended_by(entries)
+    if extended.positions != portfolio.positions:
         raise RuntimeError(f"portfolio {portfolio.id} does not agree with its ledger")
-    return longer
+    return extended

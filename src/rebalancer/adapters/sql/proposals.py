@@ -28,22 +28,26 @@ from rebalancer.adapters.sql.tables import (
 )
 from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
 
-_MANY = 32
-
-"""Rows from which on it pays to send them to Postgres as one stream."""
+_MIN_COPY = 32
+"""Rows from which on COPY is faster than INSERT in Postgres."""
 
 
 @attrs.frozen
 class SqlProposals:
-    """See `Proposals`."""
+    """See `Proposals`.
+
+    Attributes:
+        connection: In a transaction.
+        locks: Whether rows that are read stay locked until the transaction ends.
+    """
 
     connection: Connection
-    holds: bool = False
+    locks: bool = False
 
     def add(self, records: Sequence[ProposalRecord]) -> None:
         """See `Proposals.add`."""
         rows = [proposal_row(record) for record in records]
-        if len(rows) >= _MANY and self.connection.dialect.name == "postgresql":
+        if len(rows) >= _MIN_COPY and self.connection.dialect.name == "postgresql":
             copy_rows(self.connection, proposals, rows)
         elif rows:
             self.connection.execute(insert(proposals), rows)
@@ -51,31 +55,29 @@ class SqlProposals:
     def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
         """See `Proposals.get`.
 
-        Those who write about a proposal take turns at its portfolio, as those do who write about
-        the portfolio: in one order, so that no two wait for each other.
+        Locks the portfolio, as writers of the portfolio do: one order of locks, so no deadlock.
         """
-        if self.holds and self.connection.dialect.name != "sqlite":
+        if self.locks and self.connection.dialect.name != "sqlite":
             its = select(proposals.c.portfolio).where(proposals.c.id == id).scalar_subquery()
-            self.connection.execute(
-                lock_rows(select(portfolios.c.id).where(portfolios.c.id == its))
-            )
+            portfolio = select(portfolios.c.id).where(portfolios.c.id == its)
+            self.connection.execute(lock_rows(portfolio))
         query = _open_proposals(owner).where(proposals.c.id == id)
-        return proposal_of(
-            require_row(self.connection.execute(query).one_or_none(), "proposal", id)
-        )
+        row = self.connection.execute(query).one_or_none()
+        return proposal_of(require_row(row, "proposal", id))
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
         """See `Proposals.save`."""
         table = proposals.c
-        kept = (
-            (table.id == record.id)
-            & (table.owner == record.owner)
-            & (table.stage == expected.value)
-        )
         is_open = (portfolios.c.id == table.portfolio) & portfolios.c.closed.is_(None)
-        change = update(proposals).where(kept, select(portfolios.c.id).where(is_open).exists())
+        change = update(proposals).where(
+            table.id == record.id,
+            table.owner == record.owner,
+            table.stage == expected.value,
+            select(portfolios.c.id).where(is_open).exists(),
+        )
         if self.connection.execute(change.values(proposal_row(record))).rowcount != 1:
-            raise ProposalClosed(f"is {self.get(record.id, owner=record.owner).stage} already")
+            stage = self.get(record.id, owner=record.owner).stage
+            raise ProposalClosed(f"the proposal is already {stage}")
 
     def page(
         self,
@@ -102,7 +104,7 @@ class SqlProposals:
 
 
 def _open_proposals(owner: UUID | None) -> Select[Any]:
-    """Proposals for an owner's portfolios, or for anybody's, apart from closed ones."""
-    both = proposals.join(portfolios, proposals.c.portfolio == portfolios.c.id)
-    query = select(proposals).select_from(both).where(portfolios.c.closed.is_(None))
+    """Select the proposals of open portfolios, of one owner or of all."""
+    joined = proposals.join(portfolios, proposals.c.portfolio == portfolios.c.id)
+    query = select(proposals).select_from(joined).where(portfolios.c.closed.is_(None))
     return query if owner is None else query.where(proposals.c.owner == owner)

@@ -10,7 +10,7 @@ import attrs
 import msgspec
 from sqlalchemy import Engine, Row, select
 
-from rebalancer.adapters.sql.engine import reading, upserted, writing
+from rebalancer.adapters.sql.engine import reading, upsert, writing
 from rebalancer.adapters.sql.tables import reports
 from rebalancer.application.reporting.encoding import (
     check_readable,
@@ -49,7 +49,7 @@ class SqlReports:
             "series": pack_series(report),
         }
         with writing(self.engine) as connection:
-            upserted(connection, reports, [row])
+            upsert(connection, reports, [row])
 
     def get(self, id: UUID) -> Report:
         """See `Reports.get`."""

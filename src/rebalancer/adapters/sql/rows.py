@@ -1,4 +1,4 @@
-"""Rows of tables as domain values, and back: one function there and one back for each table."""
+"""Conversion of table rows to domain values and back: two functions per table."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalReco
 from rebalancer.domain.rebalancing.model import Proposal
 
 COUNTS = ("proposed", "nothing_to_do", "failed")
-"""Of a run, added up over its parts."""
+"""Counters of a run, summed over its chunks."""
 
 
 class Damaged(RuntimeError):
-    """What is kept makes no sense: a bug of this or another version, or somebody else's hand."""
+    """A stored row is invalid: a bug of this or another version, or a manual change."""
 
 
 def user_row(user: User) -> dict[str, Any]:
-    """For `users`."""
+    """Convert for `users`."""
     return {
         "id": user.id,
         "email": user.email,
@@ -47,30 +47,30 @@ def user_row(user: User) -> dict[str, Any]:
 
 
 def user_of(row: Row[Any]) -> User:
-    """From `users`."""
+    """Convert from `users`."""
     return User(
         id=row.id,
         email=row.email,
         name=row.name,
         password=row.password,
         created=row.created,
-        assessment=_value(row.assessment, Assessment),
+        assessment=_decode(row.assessment, Assessment),
         assessed=row.assessed,
     )
 
 
 def token_row(token: RefreshToken) -> dict[str, Any]:
-    """For `refresh_tokens`."""
+    """Convert for `refresh_tokens`."""
     return attrs.asdict(token, recurse=False)
 
 
 def token_of(row: Row[Any]) -> RefreshToken:
-    """From `refresh_tokens`."""
+    """Convert from `refresh_tokens`."""
     return RefreshToken(**row._mapping)
 
 
 def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
-    """For `portfolios`."""
+    """Convert for `portfolios`."""
     mandate, positions = portfolio.mandate, portfolio.positions
     return {
         "id": portfolio.id,
@@ -93,23 +93,23 @@ def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
 
 
 def portfolio_of(row: Row[Any]) -> ManagedPortfolio:
-    """A portfolio as it is kept.
+    """Convert from `portfolios`.
 
     Raises:
-        Damaged: it makes no sense.
+        Damaged: the row is invalid.
     """
-    found = readable(row)
+    found = portfolio_or_error(row)
     if isinstance(found, UnreadablePortfolio):
-        raise Damaged(f"portfolio {found.id}: {found.why}")
+        raise Damaged(f"portfolio {found.id}: {found.reason}")
     return found
 
 
-def readable(row: Row[Any]) -> ManagedPortfolio | UnreadablePortfolio:
-    """From `portfolios`, whatever is kept there."""
+def portfolio_or_error(row: Row[Any]) -> ManagedPortfolio | UnreadablePortfolio:
+    """Convert from `portfolios`; return the reason if the row is invalid."""
     try:
         return _portfolio(row)
     except (RebalancerError, ValueError, KeyError) as error:
-        return UnreadablePortfolio(row.id, f"what is kept of it makes no sense: {error}")
+        return UnreadablePortfolio(row.id, f"the stored data are invalid: {error}")
 
 
 def _portfolio(row: Row[Any]) -> ManagedPortfolio:
@@ -140,7 +140,7 @@ def _portfolio(row: Row[Any]) -> ManagedPortfolio:
 
 
 def entry_row(portfolio: UUID, entry: Entry) -> dict[str, Any]:
-    """For `ledger_entries`."""
+    """Convert for `ledger_entries`."""
     return {
         "portfolio": portfolio,
         "id": entry.id,
@@ -158,7 +158,7 @@ def entry_row(portfolio: UUID, entry: Entry) -> dict[str, Any]:
 
 
 def entry_of(row: Row[Any]) -> Entry:
-    """From `ledger_entries`."""
+    """Convert from `ledger_entries`."""
     return Entry(
         id=row.id,
         kind=EntryKind(row.kind),
@@ -175,7 +175,7 @@ def entry_of(row: Row[Any]) -> Entry:
 
 
 def proposal_row(record: ProposalRecord) -> dict[str, Any]:
-    """For `proposals`."""
+    """Convert for `proposals`."""
     return {
         "id": record.id,
         "owner": record.owner,
@@ -193,13 +193,13 @@ def proposal_row(record: ProposalRecord) -> dict[str, Any]:
 
 
 def proposal_of(row: Row[Any]) -> ProposalRecord:
-    """From `proposals`."""
+    """Convert from `proposals`."""
     return ProposalRecord(
         id=row.id,
         owner=row.owner,
         portfolio_id=row.portfolio,
-        proposal=_value(row.proposal, Proposal),
-        inputs=_value(row.seen, ProposalInputs),
+        proposal=_decode(row.proposal, Proposal),
+        inputs=_decode(row.seen, ProposalInputs),
         proposed=row.proposed,
         expires=row.expires,
         stage=Stage(row.stage),
@@ -211,12 +211,12 @@ def proposal_of(row: Row[Any]) -> ProposalRecord:
 
 
 def key_row(key: IdempotencyKey) -> dict[str, Any]:
-    """For `idempotency_keys`."""
+    """Convert for `idempotency_keys`."""
     return attrs.asdict(key, recurse=False)
 
 
 def key_of(row: Row[Any]) -> IdempotencyKey:
-    """From `idempotency_keys`."""
+    """Convert from `idempotency_keys`."""
     return IdempotencyKey(**row._mapping)
 
 
@@ -225,23 +225,23 @@ _JOB_COLUMNS = {"excused_attempts": "spared", "last_heartbeat": "alive"}
 
 
 def job_row(job: Job) -> dict[str, Any]:
-    """For `jobs`."""
+    """Convert for `jobs`."""
     values = attrs.asdict(job, recurse=False) | {"state": job.state.value}
     return {_JOB_COLUMNS.get(name, name): value for name, value in values.items()}
 
 
 def job_of(row: Row[Any]) -> Job:
-    """From `jobs`."""
+    """Convert from `jobs`."""
     return Job(
         id=row.id,
         owner=row.owner,
         kind=row.kind,
-        request=_value(row.request, dict),
+        request=_decode(row.request, dict),
         state=JobState(row.state),
         created=row.created,
         due=row.due,
         progress=row.progress,
-        result=_value(row.result, dict),
+        result=_decode(row.result, dict),
         error=row.error,
         attempts=row.attempts,
         excused_attempts=row.spared,
@@ -252,7 +252,7 @@ def job_of(row: Row[Any]) -> Job:
 
 
 def run_row(run: BatchRun) -> dict[str, Any]:
-    """For `batch_runs`; what is done of it is in `batch_chunks`."""
+    """Convert for `batch_runs`; `batch_chunks` holds the progress."""
     return {
         "id": run.id,
         "terms": run.terms,
@@ -260,12 +260,12 @@ def run_row(run: BatchRun) -> dict[str, Any]:
         "as_of": run.as_of,
         "started": run.started,
         "finished": run.finished,
-        **dict.fromkeys(COUNTS, 0),  # its parts count
+        **dict.fromkeys(COUNTS, 0),  # its chunks count
     }
 
 
 def run_of(row: Row[Any]) -> BatchRun:
-    """From `batch_runs`, with what is done of it."""
+    """Convert from `batch_runs` with its progress."""
     return BatchRun(
         id=row.id,
         terms=row.terms,
@@ -281,18 +281,15 @@ def run_of(row: Row[Any]) -> BatchRun:
     )
 
 
-def _value(document: str | None, type: Any) -> Any:
-    """What a document stands for, checked as ever: the encoder writes domain values as they are.
-
-    Attributes stand by name; Decimals and days are text, exactly.
-    """
+def _decode(document: str | None, type: Any) -> Any:
+    """Decode and validate a document; attributes by name, Decimals and days as exact text."""
     return None if document is None else _decoder(type).decode(document)
 
 
 _decoder = cache(msgspec.json.Decoder)
-"""One for each type, made once."""
+"""Return the decoder of a type, created once."""
 
-# Spared the look by type, as they are in every portfolio.
+# Part of every portfolio, so the lookup by type is skipped.
 _targets = _decoder(dict[str, float]).decode
 _holdings = _decoder(dict[str, Decimal]).decode
 
@@ -301,6 +298,6 @@ _currency = cache(Currency)
 
 @lru_cache(maxsize=1024)
 def _preferences(document: str) -> Preferences:
-    """Those that many portfolios have alike are one object, which nobody can change."""
+    """Decode preferences; equal documents share one immutable object."""
     found: Preferences = _decoder(Preferences).decode(document)
     return found

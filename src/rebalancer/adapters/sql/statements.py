@@ -6,14 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    Connection,
-    Row,
-    Select,
-    Table,
-    update,
-)
-from sqlalchemy import delete as deletion
+from sqlalchemy import Connection, Delete, Row, Select, Table, delete, update
 
 from rebalancer.domain.errors import NotFound
 
@@ -25,7 +18,7 @@ def require_row(row: Row[Any] | None, what: str, id: UUID) -> Row[Any]:
         NotFound: it is None.
     """
     if row is None:
-        raise NotFound(f"there is no {what} {id}")
+        raise NotFound(f"there is no {what} {id}", code=f"{what}_not_found")
     return row
 
 
@@ -37,17 +30,17 @@ def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], wh
     """
     changed = connection.execute(update(table).where(table.c.id == row["id"]).values(row))
     if changed.rowcount != 1:
-        raise NotFound(f"there is no {what} {row['id']}")
+        raise NotFound(f"there is no {what} {row['id']}", code=f"{what}_not_found")
 
 
-def delete_unlocked(table: Table, which: Any, old: Select[Any]) -> Any:
-    """Deletes what is old, but for what somebody is at: it goes the next time."""
-    return deletion(table).where(which.in_(old.with_for_update(skip_locked=True)))
+def delete_unlocked(table: Table, key: Any, old: Select[Any]) -> Delete:
+    """Delete old rows by key; rows that another transaction locks stay for the next time."""
+    return delete(table).where(key.in_(old.with_for_update(skip_locked=True)))
 
 
 def lock_rows(query: Select[Any]) -> Select[Any]:
-    """Rows that nobody else writes until the transaction ends; what refers to them may be added.
+    """Lock the selected rows against other writers until the transaction ends.
 
-    SQLite, where there is one writer anyway, takes no notice.
+    Rows that refer to them can still be added. SQLite ignores it: it has one writer.
     """
     return query.with_for_update(key_share=True)

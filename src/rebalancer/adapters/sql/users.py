@@ -8,11 +8,11 @@ from uuid import UUID
 import attrs
 from sqlalchemy import (
     Connection,
+    delete,
     insert,
     select,
     update,
 )
-from sqlalchemy import delete as deletion
 
 from rebalancer.adapters.sql.rows import (
     token_of,
@@ -49,16 +49,21 @@ class SqlUsers:
         return None if row is None else user_of(row)
 
     def save(self, user: User) -> None:
-        """See `Users.save`; raises EmailTaken as `add` does."""
+        """See `Users.save`."""
         replace_row(self.connection, users, user_row(user), "user")
 
 
 @attrs.frozen
 class SqlRefreshTokens:
-    """See `RefreshTokens`."""
+    """See `RefreshTokens`.
+
+    Attributes:
+        connection: In a transaction.
+        locks: Whether a token that is read stays locked until the transaction ends.
+    """
 
     connection: Connection
-    holds: bool = False
+    locks: bool = False
 
     def add(self, token: RefreshToken) -> None:
         """See `RefreshTokens.add`."""
@@ -67,7 +72,7 @@ class SqlRefreshTokens:
     def get(self, digest: str) -> RefreshToken | None:
         """See `RefreshTokens.get`."""
         query = select(refresh_tokens).where(refresh_tokens.c.digest == digest)
-        row = self.connection.execute(lock_rows(query) if self.holds else query).one_or_none()
+        row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
         return None if row is None else token_of(row)
 
     def mark_used(self, digest: str, now: datetime) -> bool:
@@ -79,12 +84,11 @@ class SqlRefreshTokens:
     def revoke(self, family: UUID) -> None:
         """See `RefreshTokens.revoke`.
 
-        Somebody may be exchanging one of them at this moment: once they are done, which we wait
-        for, there is a new one, which our statement did not see. So it is said until none is left;
-        a new one comes only of an old one that is there.
+        A concurrent refresh may insert a new token that this statement does not see. The deletion
+        waits for it and is repeated until no row is deleted; a new token only replaces an old one.
         """
-        theirs = deletion(refresh_tokens).where(refresh_tokens.c.family == family)
-        while self.connection.execute(theirs).rowcount:
+        tokens = delete(refresh_tokens).where(refresh_tokens.c.family == family)
+        while self.connection.execute(tokens).rowcount:
             pass
 
     def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:

@@ -19,14 +19,14 @@ from sqlalchemy import (
 )
 
 from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
-from rebalancer.adapters.sql.engine import PATIENCE, reading, writing
+from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
 from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.portfolios import SqlPortfolios
 from rebalancer.adapters.sql.proposals import SqlProposals
 from rebalancer.adapters.sql.rows import (
     entry_of,
-    readable,
+    portfolio_or_error,
 )
 from rebalancer.adapters.sql.tables import (
     ledger_entries,
@@ -42,96 +42,13 @@ from rebalancer.domain.portfolio.mandate import (
 )
 from rebalancer.domain.rebalancing.lifecycle import Stage
 
-_CHECKED_AT_ONCE = 500
-
-
-@attrs.frozen
-class SqlWork:
-    """See `UnitOfWork`.
-
-    In SQLite there is one writer at a time. In Postgres those who write about the same portfolio,
-    token or job take turns: what they read first, they hold until they are done.
-
-    Attributes:
-        engine: One of `connect`.
-    """
-
-    engine: Engine
-    _turn: Lock = attrs.field(factory=Lock, init=False, eq=False, repr=False)
-
-    @contextmanager
-    def begin(self) -> Iterator[Transaction]:
-        """See `UnitOfWork.begin`."""
-        with self._turned(), writing(self.engine) as connection:
-            yield SqlTransaction(connection, holds=True)
-
-    @contextmanager
-    def _turned(self) -> Iterator[None]:
-        """Writers of one process take turns here where SQLite would have them poll, and starve."""
-        if self.engine.dialect.name != "sqlite":
-            yield
-            return
-        if not self._turn.acquire(timeout=PATIENCE):
-            raise Unavailable("the database is busy; try again")
-        try:
-            yield
-        finally:
-            self._turn.release()
-
-    @contextmanager
-    def read(self) -> Iterator[Transaction]:
-        """See `UnitOfWork.read`; what writes through it raises Unavailable."""
-        with reading(self.engine) as connection:
-            yield SqlTransaction(connection)
-
-    def check(self) -> list[str]:
-        """Every portfolio, closed ones included, whose ledger and positions disagree, in words."""
-        with reading(self.engine) as connection:
-            found = [
-                said
-                for query, said in _CONTRADICTIONS
-                for said in map(said.format_map, connection.execute(query).mappings())
-            ]
-            chunk = select(portfolios).order_by(portfolios.c.id).limit(_CHECKED_AT_ONCE)
-            rows = connection.execute(chunk).all()
-            while rows:
-                span = ledger_entries.c.portfolio.between(rows[0].id, rows[-1].id)
-                ledgers = _ledgers(connection, span)
-                found += [
-                    f"portfolio {row.id}: {why}"
-                    for row in rows
-                    if (why := _disagreement(row, ledgers[row.id]))
-                ]
-                rows = connection.execute(chunk.where(portfolios.c.id > rows[-1].id)).all()
-        return found
-
-
-class SqlTransaction:
-    """All stores over one connection, in the transaction that it is in."""
-
-    def __init__(self, connection: Connection, *, holds: bool = False) -> None:
-        """Begin with nothing read.
-
-        Args:
-            connection: In a transaction.
-            holds: Whether what is read by its id is held until the end, as it may be written then.
-        """
-        self.users = SqlUsers(connection)
-        self.tokens = SqlRefreshTokens(connection, holds)
-        self.portfolios = SqlPortfolios(connection, holds)
-        self.proposals = SqlProposals(connection, holds)
-        self.keys = SqlIdempotencyKeys(connection)
-        self.jobs = SqlJobs(connection, holds)
-        self.runs = SqlBatchRuns(connection)
-
-
 _CONTRADICTIONS: tuple[tuple[Select[Any], str], ...] = (
     (
         select(proposals.c.id)
         .join(portfolios, proposals.c.portfolio == portfolios.c.id)
         .where(proposals.c.owner != portfolios.c.owner)
         .order_by(proposals.c.id),
-        "proposal {id}: belongs to somebody else than its portfolio",
+        "proposal {id}: its owner is not the owner of its portfolio",
     ),
     (
         select(ledger_entries.c.id, ledger_entries.c.portfolio)
@@ -141,40 +58,121 @@ _CONTRADICTIONS: tuple[tuple[Select[Any], str], ...] = (
             | (proposals.c.stage != Stage.EXECUTED.value)
         )
         .order_by(ledger_entries.c.id),
-        "portfolio {portfolio}: entry {id} carries out a proposal of another portfolio, or one "
+        "portfolio {portfolio}: entry {id} belongs to a proposal of another portfolio, or to one "
         "that is not executed",
     ),
 )
+"""Contradictions that no constraint can rule out, and how to report each."""
 
-"""What no constraint of one row can rule out, and what to say of each that is found."""
+
+@attrs.frozen
+class SqlWork:
+    """See `UnitOfWork`.
+
+    SQLite has one writer at a time. In Postgres, rows that a writer reads by id stay locked until
+    its transaction ends, so writers of the same portfolio, token or job run one after the other.
+
+    Attributes:
+        engine: See `connect`.
+        lock_timeout: Seconds to wait for another writer of this process, in SQLite.
+        check_batch: Portfolios that `check` reads at a time.
+    """
+
+    engine: Engine
+    lock_timeout: float = LOCK_TIMEOUT
+    check_batch: int = 500
+    _writer: Lock = attrs.field(factory=Lock, init=False, eq=False, repr=False)
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """See `UnitOfWork.begin`."""
+        with self._one_writer(), writing(self.engine) as connection:
+            yield SqlTransaction(connection, locks=True)
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """Serialise the writers of this process; SQLite's lock polling would starve some."""
+        if self.engine.dialect.name != "sqlite":
+            yield
+            return
+        if not self._writer.acquire(timeout=self.lock_timeout):
+            raise Unavailable("the database is busy; try again", code="database_busy")
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """See `UnitOfWork.read`; writing through it raises Unavailable."""
+        with reading(self.engine) as connection:
+            yield SqlTransaction(connection)
+
+    def check(self) -> list[str]:
+        """Describe every portfolio, also closed ones, that contradicts its ledger."""
+        with reading(self.engine) as connection:
+            findings = [
+                text.format_map(row)
+                for query, text in _CONTRADICTIONS
+                for row in connection.execute(query).mappings()
+            ]
+            batch = select(portfolios).order_by(portfolios.c.id).limit(self.check_batch)
+            rows = connection.execute(batch).all()
+            while rows:
+                span = ledger_entries.c.portfolio.between(rows[0].id, rows[-1].id)
+                ledgers = _read_ledgers(connection, span)
+                findings += [
+                    f"portfolio {row.id}: {problem}"
+                    for row in rows
+                    if (problem := _find_difference(row, ledgers[row.id]))
+                ]
+                rows = connection.execute(batch.where(portfolios.c.id > rows[-1].id)).all()
+        return findings
 
 
-def _ledgers(connection: Connection, which: Any) -> Mapping[UUID, Ledger]:
-    """Ledgers by portfolio; empty for those without an entry."""
+class SqlTransaction:
+    """All stores over one connection, in one transaction.
+
+    Args:
+        connection: In a transaction.
+        locks: Whether rows that are read by id stay locked until the transaction ends.
+    """
+
+    def __init__(self, connection: Connection, *, locks: bool = False) -> None:
+        self.users = SqlUsers(connection)
+        self.tokens = SqlRefreshTokens(connection, locks)
+        self.portfolios = SqlPortfolios(connection, locks)
+        self.proposals = SqlProposals(connection, locks)
+        self.keys = SqlIdempotencyKeys(connection)
+        self.jobs = SqlJobs(connection, locks)
+        self.runs = SqlBatchRuns(connection)
+
+
+def _read_ledgers(connection: Connection, condition: Any) -> Mapping[UUID, Ledger]:
+    """Return ledgers by portfolio; a portfolio without entries has an empty one."""
+    query = select(ledger_entries).where(condition).order_by(ledger_entries.c.sequence)
     entries: dict[UUID, list[Entry]] = {}
-    for row in connection.execute(
-        select(ledger_entries).where(which).order_by(ledger_entries.c.sequence)
-    ):
+    for row in connection.execute(query):
         entries.setdefault(row.portfolio, []).append(entry_of(row))
     return defaultdict(Ledger, {id: Ledger(tuple(lines)) for id, lines in entries.items()})
 
 
-def _disagreement(row: Row[Any], ledger: Ledger) -> str | None:
-    portfolio = readable(row)
+def _find_difference(row: Row[Any], ledger: Ledger) -> str | None:
+    portfolio = portfolio_or_error(row)
     if isinstance(portfolio, UnreadablePortfolio):
-        return portfolio.why
+        return portfolio.reason
     try:
-        reckoned = ledger.positions
+        expected = ledger.positions
     except Overdrawn as error:
         return str(error)
     for name in (field.name for field in attrs.fields(Positions)):
-        ours, kept = getattr(reckoned, name), getattr(portfolio.positions, name)
-        if ours != kept:
-            return f"the ledger amounts to {name} {_shown(ours)}, {_shown(kept)} is kept"
+        computed, stored = getattr(expected, name), getattr(portfolio.positions, name)
+        if computed != stored:
+            return f"stored {name} {_format(stored)} differs from the ledger's {_format(computed)}"
     return None
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{symbol} {units}" for symbol, units in value.items()) or "none"
     return "none" if value is None else str(value)

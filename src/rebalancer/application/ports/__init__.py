@@ -1,4 +1,1 @@
-"""What the application asks of the outside world.
-
-Adapters keep these promises; one contract suite a port holds every adapter to them.
-"""
+"""Protocols of the outside world; one contract suite per port tests every adapter."""

@@ -1,4 +1,4 @@
-"""People, and how they prove who they are."""
+"""Users, passwords and tokens."""
 
 from __future__ import annotations
 
@@ -10,111 +10,111 @@ from rebalancer.domain.portfolio.owner import Bearer, RefreshToken, User
 
 
 class Users(Protocol):
-    """Who is registered."""
+    """Registered users."""
 
     def add(self, user: User) -> None:
-        """Keep a new user.
+        """Add a new user.
 
         Raises:
-            EmailTaken: somebody has this address.
+            EmailTaken: another user has this address.
         """
 
     def get(self, id: UUID) -> User:
-        """The user of this id.
+        """Return the user of this id.
 
         Raises:
-            NotFound: there is none.
+            NotFound: the user does not exist.
         """
 
     def by_email(self, email: str) -> User | None:
-        """The user with this address, as `email_of` gives it."""
+        """Return the user with this address, normalized as by `normalize_email`."""
 
     def save(self, user: User) -> None:
         """Replace a user.
 
         Raises:
-            NotFound: there is none of this id.
-            EmailTaken: somebody else has this address.
+            NotFound: the user does not exist.
+            EmailTaken: another user has this address.
         """
 
 
 class RefreshTokens(Protocol):
-    """Secrets that keep people logged in; only digests are kept."""
+    """Refresh tokens; only digests of their secrets are stored."""
 
     def add(self, token: RefreshToken) -> None:
-        """Keep a new token."""
+        """Add a new token."""
 
     def get(self, digest: str) -> RefreshToken | None:
-        """The token of this digest, used or not; None when there is none, or its family is gone."""
+        """Return the token of this digest, used or not; None if unknown or revoked."""
 
     def mark_used(self, digest: str, now: datetime) -> bool:
-        """Mark a token as used; False when somebody else was quicker."""
+        """Mark a token as used; return False if another request was faster."""
 
     def revoke(self, family: UUID) -> None:
-        """Forget every token of a family."""
+        """Delete every token of a family."""
 
     def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:
-        """Forget tokens that have ended by ``now``: an owner's, or everybody's when None."""
+        """Delete tokens that have expired by ``now``, of one owner or of all."""
 
 
 class Passwords(Protocol):
     """Hashes of passwords."""
 
     def hash(self, password: str) -> str:
-        """A salted hash, slow to compute on purpose."""
+        """Return a salted hash, which is slow to compute on purpose."""
 
     def verify(self, password: str, hashed: str | None) -> bool:
-        """Whether a hash is of this password; as slow, and False, for None."""
+        """Return whether the hash is of this password; for None it is False, and as slow."""
 
 
 class Tokens(Protocol):
-    """What people show to prove who they are."""
+    """Access tokens and refresh secrets."""
 
     def create_access_token(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
-        """A token that proves for a short while who its bearer is, and when it ends.
+        """Return a new access token and the end of its validity.
 
         Args:
-            owner: Whose.
-            family: The login that it descends from, as of `RefreshToken`.
-            now: From when on.
+            owner: Id of the user.
+            family: Login from which it descends, as in `RefreshToken`.
+            now: Beginning of its validity.
         """
 
     def authenticate(self, token: str, now: datetime) -> Bearer:
-        """Whose token it is.
+        """Return the user and login of an access token.
 
         Raises:
-            NotAuthenticated: it is not one of ours, or has ended.
+            NotAuthenticated: the token is invalid or has expired.
         """
 
     def create_refresh_secret(self) -> str:
-        """A refresh token: text that nobody can guess, never the same twice."""
+        """Return a new random refresh secret."""
 
     def digest(self, secret: str) -> str:
-        """What is kept of a secret."""
+        """Return the digest under which a secret is stored."""
 
 
 class Revocations(Protocol):
-    """Logins that were ended while access tokens of theirs may still be about.
+    """Revoked logins whose access tokens have not expired yet.
 
-    Refresh tokens of an ended login are gone from the store at once; this is about the access
-    tokens, which prove themselves.
+    Refresh tokens of a revoked login are deleted at once. Access tokens are valid by themselves, so
+    their login is looked up here.
     """
 
     def revoke(self, family: UUID) -> None:
-        """Remember a login for as long as an access token of it could serve.
+        """Remember a login until its last access token has expired.
 
-        It never fails: where it cannot be remembered, access tokens serve out their minutes.
+        It never fails: if the store is down, access tokens stay valid until they expire.
         """
 
     async def is_revoked(self, family: UUID) -> bool:
-        """Whether a login was ended; False, too, where that cannot be known.
+        """Return whether a login is revoked; False if the store is down.
 
-        Whoever ended it knows at once; others, too, or at most a second later.
+        The revoking process sees it at once, others at most a second later.
         """
 
 
 class LocalRevocations(Revocations, Protocol):
-    """Those that this process has made itself."""
+    """Revocations that this process has made itself."""
 
     def active(self) -> list[tuple[UUID, timedelta]]:
-        """Ended logins whose access tokens may still be about, and for how long."""
+        """Return revoked logins with unexpired access tokens, and their remaining time."""

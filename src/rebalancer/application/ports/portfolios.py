@@ -1,4 +1,4 @@
-"""What is held, what was proposed, and who carries it out."""
+"""Portfolios, proposals, and the broker that executes them."""
 
 from __future__ import annotations
 
@@ -14,72 +14,72 @@ from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalRecord, Stage
 
 
 class Portfolios(Protocol):
-    """Portfolios in somebody's keeping; those of others do not exist."""
+    """Portfolios and their ledgers; those of other owners are not found."""
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
-        """Keep a new portfolio and the entries that its ledger begins with."""
+        """Add a new portfolio with the first entries of its ledger."""
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
-        """The portfolio of this id; of any owner when None, for operators.
+        """Return the portfolio of this id; of any owner when None, for operators.
 
         Raises:
-            NotFound: there is none, it is closed, or it is somebody else's.
+            NotFound: it does not exist, is closed, or has another owner.
         """
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
-        """Replace the portfolio of the version before, and add entries to its ledger.
+        """Replace the previous version of a portfolio, and append entries to its ledger.
 
         Raises:
-            PortfolioChanged: the kept version is not the one before; nothing is written.
-            Conflict: one of the entries is in the ledger already.
+            PortfolioChanged: the stored version is not the previous one; nothing is written.
+            Conflict: an entry is in the ledger already.
         """
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
-        """Put a portfolio away: it is found no more, its ledger is kept for the record.
+        """Close a portfolio: it is no longer found, but its ledger stays.
 
         Raises:
             NotFound: as `get`.
-            PortfolioChanged: the kept version is not this one.
+            PortfolioChanged: the stored version is another one.
         """
 
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
-        """Portfolios of an owner, the oldest first, from the one that follows ``after`` on."""
+        """Return an owner's portfolios, oldest first, beginning after the id ``after``."""
 
     def get_many(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
-        """Portfolios of anybody by id, unknown and closed ones left out; at once, however many."""
+        """Return open portfolios of any owner by id; unknown ones are left out."""
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
-        """The present version of each of these portfolios; unknown ones are left out."""
+        """Return the current version of each portfolio; unknown ones are left out."""
 
     def chunk(
         self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
     ) -> list[ManagedPortfolio | UnreadablePortfolio]:
-        """Portfolios of everybody by id, those behind ``after`` up to ``until``: for operators.
+        """Return portfolios of all owners with ``after`` < id <= ``until``, sorted by id.
 
-        One that cannot be read keeps nobody from the others.
+        A portfolio that cannot be read does not affect the others.
         """
 
     def chunk_boundaries(self, size: int) -> list[UUID]:
-        """Of all open portfolios by id, each ``every``-th one."""
+        """Return the id of each ``size``-th open portfolio, sorted by id."""
 
     def ledger(self, id: UUID) -> Ledger:
-        """All entries of a portfolio, as they were written down; empty for an unknown one."""
+        """Return all entries as recorded; an empty ledger for an unknown portfolio."""
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
-        """Entries of a portfolio, the latest written first, from the one before ``before`` on."""
+        """Return entries, latest recorded first, beginning after the entry ``before``."""
 
 
 class Proposals(Protocol):
-    """What was proposed, and what became of it."""
+    """Proposals and their status."""
 
     def add(self, records: Sequence[ProposalRecord]) -> None:
-        """Keep new proposals."""
+        """Add new proposals."""
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
-        """The proposal of this id; of any owner when None, for operators.
+        """Return the proposal of this id; of any owner when None, for operators.
 
         Raises:
-            NotFound: there is none, its portfolio is closed, or it is somebody else's.
+            NotFound: it does not exist, its portfolio is closed, or it has another owner.
         """
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
@@ -87,7 +87,7 @@ class Proposals(Protocol):
 
         Raises:
             NotFound: as `get`.
-            ProposalClosed: its stage is another one: somebody was quicker; nothing is written.
+            ProposalClosed: the stored stage is another one; nothing is written.
         """
 
     def page(
@@ -98,27 +98,27 @@ class Proposals(Protocol):
         before: UUID | None = None,
         limit: int,
     ) -> list[ProposalRecord]:
-        """Proposals for an owner, or for one portfolio, the latest first, from ``before`` on.
+        """Return proposals of an owner or one portfolio, latest first, after ``before``.
 
-        Proposals for closed portfolios are left out.
+        Proposals of closed portfolios are left out.
         """
 
 
 class IdempotencyKeys(Protocol):
-    """Requests that were carried out."""
+    """Results of requests with an idempotency key."""
 
     def get(self, owner: UUID, key: str) -> IdempotencyKey | None:
-        """What came of a request; None when it was never made."""
+        """Return the result of an earlier request; None without one."""
 
     def add(self, key: IdempotencyKey) -> None:
-        """Keep a new one.
+        """Add a result.
 
         Raises:
-            Conflict: the same request is being carried out this moment.
+            Conflict: another request with this key is running.
         """
 
     def delete_before(self, before: datetime) -> int:
-        """Forget those that were created before a moment; how many there were."""
+        """Delete results created before a time; return how many."""
 
 
 class Broker(Protocol):

@@ -1,4 +1,4 @@
-"""All that is kept, and the way in."""
+"""The unit of work over all stores, and the administration of the database."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios,
 
 
 class Transaction(Protocol):
-    """All stores, as of one moment."""
+    """All stores in one transaction."""
 
     @property
     def users(self) -> Users:
-        """Who is registered."""
+        """Registered users."""
 
     @property
     def tokens(self) -> RefreshTokens:
-        """Secrets that keep people logged in."""
+        """Refresh tokens."""
 
     @property
     def portfolios(self) -> Portfolios:
@@ -30,39 +30,38 @@ class Transaction(Protocol):
 
     @property
     def proposals(self) -> Proposals:
-        """What was proposed."""
+        """Proposals."""
 
     @property
     def keys(self) -> IdempotencyKeys:
-        """Requests that were carried out."""
+        """Results of requests with an idempotency key."""
 
     @property
     def jobs(self) -> Jobs:
-        """Work that takes longer than a request."""
+        """Background jobs."""
 
     @property
     def runs(self) -> BatchRuns:
-        """Walks over every portfolio."""
+        """Batch runs."""
 
 
 class UnitOfWork(Protocol):
-    """A way into the stores."""
+    """Transactions over all stores."""
 
     def begin(self) -> AbstractContextManager[Transaction]:
-        """Read and write: all of it is kept if the block ends well, and none if it raises.
+        """Run a block in a read-write transaction; commit, or roll back if it raises.
 
-        A block that has met an error of a store ends with it: whether it could go on depends on
-        the store.
+        A block must end after an error of a store: only some stores could continue.
 
-        Two such blocks that touch the same portfolio, proposal, token or key take effect one after
-        the other, or the later one raises Conflict or Unavailable.
+        Two transactions over the same portfolio, proposal, token or key run one after the other, or
+        the later one raises Conflict or Unavailable.
 
         Raises:
             Unavailable: the store did not answer, or is busy for too long.
         """
 
     def read(self) -> AbstractContextManager[Transaction]:
-        """Read only, and all as of one moment; what is written through it is an error or lost.
+        """Run a block in a read-only snapshot; a write is an error or lost.
 
         Raises:
             Unavailable: the store did not answer.
@@ -70,29 +69,29 @@ class UnitOfWork(Protocol):
 
 
 class Database(Protocol):
-    """Where the stores keep their tables; operators look after it."""
+    """Administration of the stores' database, for operators."""
 
     def revision(self) -> str | None:
-        """The version of the tables that are there; None before the first.
+        """Return the revision of the tables; None before the first.
 
         Raises:
             Unavailable: the database does not answer.
         """
 
     def newest(self) -> str:
-        """The version of the tables that the stores expect."""
+        """Return the revision that the stores expect."""
 
     def upgrade(self, revision: str | None = None) -> None:
-        """Bring the tables forward, to the newest when None: all the way or not at all.
+        """Upgrade the tables to a revision, to the newest when None.
 
         Raises:
-            InvalidRequest: there is no way to this revision.
-            Conflict: the tables are of a version that is not known here; says what to do.
+            InvalidRequest: the revision is unknown or older.
+            Conflict: the tables are of an unknown revision.
             Unavailable: the database does not answer.
         """
 
     def downgrade(self, revision: str | None = None) -> None:
-        """Bring the tables back, by one version when None; what does not fit there is lost.
+        """Downgrade the tables, by one revision when None; data that do not fit are lost.
 
         Raises:
             As `upgrade`.
@@ -101,47 +100,46 @@ class Database(Protocol):
     def backup(
         self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Mapping[str, int]:
-        """Write all that is kept into a file, as of one moment, while others go on.
+        """Write a snapshot of all data into a file, while other transactions run.
 
-        The file may be restored into a database of another kind, too. It has its name only once it
-        is whole.
+        It can be restored into a database of another kind. The file appears only when complete.
 
         Args:
-            path: Where there is none yet.
-            progress: Told how many rows are written by now, and of how many.
+            path: New file.
+            progress: Called with the number of written rows and their total.
 
         Returns:
             Rows by table.
 
         Raises:
-            InvalidRequest: there is a file already, or none can be written there.
-            Conflict: the tables are not of the version that the stores expect.
+            InvalidRequest: the file exists already, or cannot be written.
+            Conflict: the tables are not of the revision that the stores expect.
             Unavailable: the database does not answer.
         """
 
     def restore(
         self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Mapping[str, int]:
-        """Fill empty tables from a file that `backup` wrote: all of it or nothing.
+        """Fill empty tables from a backup, completely or not at all.
 
-        The tables must be of the version that the backup was taken of, which may be an older one:
-        `upgrade` brings them there before, and forward afterwards.
+        The tables must be of the revision of the backup, which may be an older one: `upgrade` to
+        it first, and to the newest afterwards.
 
         Args:
-            path: Of the file.
-            progress: Told how many rows are kept by now, and of how many.
+            path: Backup file.
+            progress: Called with the number of restored rows and their total.
 
         Returns:
             Rows by table.
 
         Raises:
-            InvalidRequest: there is no such file, or it is none of ours, or damaged.
-            Conflict: the tables are not empty, or not of the file's version; says what to do.
+            InvalidRequest: the file does not exist, is not a backup, or is damaged.
+            Conflict: the tables are not empty, or not of the file's revision.
             Unavailable: the database does not answer.
         """
 
     def findings(self) -> list[str]:
-        """What is wrong with the tables, or with what they hold, in words; empty if nothing is.
+        """Describe what is wrong with the tables or their contents; empty if nothing is.
 
         Raises:
             Unavailable: the database does not answer.

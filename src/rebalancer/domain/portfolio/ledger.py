@@ -1,7 +1,7 @@
-"""The ledger: what happened to a portfolio, from which its cash and holdings follow.
+"""The ledger of a portfolio, from which its cash and holdings follow.
 
-Entries are facts and are never changed; a mistake is mended by a further entry. Each has a day on
-which it counts (its effective date, a market day) and a time at which it was written down.
+Entries never change; a further entry corrects a mistake. Each entry has an effective day, which is
+a market day, and the time at which it was recorded.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ _DIGITS = 60
 
 
 class Overdrawn(Conflict):
-    """An entry would leave less than nothing, in cash or of an asset, at the end of some day."""
+    """Cash or a holding would be negative at the end of a day."""
+
+    default_code = "overdrawn"
 
 
 class EntryKind(StrEnum):
-    """What happened. A deposit or withdrawal with a symbol moves the asset itself."""
+    """Kind of entry; a deposit or withdrawal with a symbol is in kind."""
 
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
@@ -48,20 +50,19 @@ class Entry:
 
     Attributes:
         id: Unique; the same id is the same entry.
-        kind: What happened.
-        on: The market day from whose close on it counts.
-        recorded: When it was written down, with a time zone.
-        amount: Its worth, >= 0: money paid in or out, the traded value, the value of what was
-            moved in kind; costs apart.
-        symbol: The asset traded or moved, or that a dividend or fee comes from; None otherwise.
-        quantity: How many were traded or moved, > 0; 0 for money alone.
-        price: Of one of them; None for money alone.
-        cost: What the trade cost on top, >= 0.
-        proposal: The proposal that it carries out; None when there is none.
-        note: What its author wants to remember.
+        kind: Kind of entry.
+        on: Effective market day; it counts from that day's close.
+        recorded: Time of recording, with a zone.
+        amount: Value, >= 0: money paid in or out, value traded or moved in kind; without costs.
+        symbol: Asset that is traded, moved, or pays the dividend or fee; None otherwise.
+        quantity: Units traded or moved, > 0; 0 for money alone.
+        price: Price per unit; None for money alone.
+        cost: Cost of the trade on top, >= 0.
+        proposal: Proposal that the trade executes; None without one.
+        note: Free text of the author.
 
     Raises:
-        InvalidRequest: an attribute contradicts the kind; names it.
+        InvalidRequest: an attribute contradicts the kind; its field is named.
     """
 
     id: UUID
@@ -77,33 +78,49 @@ class Entry:
     note: str = ""
 
     def __attrs_post_init__(self) -> None:
-        for name, number in (("amount", self.amount), ("quantity", self.quantity)):
+        for name in ("amount", "quantity", "cost"):
+            number = getattr(self, name)
             if not (number.is_finite() and 0 <= number < LARGEST):
                 raise InvalidRequest(
-                    f"must be zero or more, and less than {LARGEST:E}, got {number}", field=name
+                    f"{number} is out of range; enter 0 or more, and less than {LARGEST:E}",
+                    field=name,
+                    code="amount_out_of_range",
                 )
-        if not (self.cost.is_finite() and 0 <= self.cost < LARGEST):
-            raise InvalidRequest(f"must be zero or more, got {self.cost}", field="cost")
         if self.recorded.tzinfo is None:
-            raise InvalidRequest("needs a time zone", field="recorded")
+            raise InvalidRequest(
+                f"{self.recorded} has no time zone; add one",
+                field="recorded",
+                code="missing_time_zone",
+            )
         moves = self.kind in TRADES or (self.kind in FLOWS and self.symbol is not None)
-        if moves != (self.quantity > 0):
-            what = "must be more than zero" if moves else "is only for trades and moves in kind"
-            raise InvalidRequest(what, field="quantity")
+        if moves and not self.quantity > 0:
+            raise _not_positive(self.quantity, "quantity")
         if self.price is not None and not (self.price.is_finite() and 0 < self.price < LARGEST):
-            raise InvalidRequest(f"must be more than zero, got {self.price}", field="price")
+            raise _not_positive(self.price, "price")
         if moves and not (self.symbol and self.price is not None):
-            raise InvalidRequest("is missing", field="price" if self.symbol else "symbol")
-        if not moves and self.price is not None:
-            raise InvalidRequest("is only for trades and moves in kind", field="price")
+            raise InvalidRequest(
+                f"a {self.kind} of an asset needs a symbol and a price; add it",
+                field="price" if self.symbol else "symbol",
+                code="missing_value",
+            )
+        if not moves and (self.quantity or self.price is not None):
+            raise InvalidRequest(
+                f"a {self.kind} of money has no quantity and no price; omit both",
+                field="quantity" if self.quantity else "price",
+                code="unexpected_value",
+            )
         if not moves and not self.amount > 0:
-            raise InvalidRequest(f"must be more than zero, got {self.amount}", field="amount")
+            raise _not_positive(self.amount, "amount")
         if self.cost and self.kind not in TRADES:
-            raise InvalidRequest("is only for trades; write a fee as an entry", field="cost")
+            raise InvalidRequest(
+                "only trades have a cost; record a fee as an entry of its own",
+                field="cost",
+                code="unexpected_value",
+            )
 
     @property
     def cash(self) -> Decimal:
-        """What it adds to cash."""
+        """Change of cash."""
         match self.kind:
             case EntryKind.BUY:
                 return -self.amount - self.cost
@@ -119,13 +136,13 @@ class Entry:
 
     @property
     def units(self) -> Decimal:
-        """What it adds to the holding of its symbol."""
+        """Change of the holding of its symbol."""
         grows = self.kind in (EntryKind.BUY, EntryKind.DEPOSIT)
         return self.quantity if grows else -self.quantity
 
     @property
     def flow(self) -> Decimal:
-        """What its owner put in (+) or took out (-), money and assets alike."""
+        """Value that the owner paid in (+) or took out (-), in money or in kind."""
         if self.kind not in FLOWS:
             return _ZERO
         return self.amount if self.kind is EntryKind.DEPOSIT else -self.amount
@@ -133,16 +150,16 @@ class Entry:
 
 @attrs.frozen
 class Positions:
-    """What a ledger amounts to.
+    """Cash and holdings that follow from a ledger.
 
     Attributes:
         cash: Money, >= 0.
-        holdings: Quantity by symbol, each > 0, in alphabetical order.
-        uninvested: The part of cash that was paid in since the last rebalance and that nothing
-            was bought with, 0 <= uninvested <= cash. By effective day: a deposit that is dated
-            before a rebalance counts as dealt with, whenever it is written down.
-        last_rebalance: Day of the last entries that carried out a proposal.
-        last_entry: Latest day of any entry; None of an empty ledger.
+        holdings: Quantity by symbol, each > 0, sorted by symbol.
+        uninvested: Cash paid in since the last rebalance and not spent, 0 <= uninvested <= cash.
+            By effective day: a deposit dated before a rebalance counts as invested, also if it is
+            recorded later.
+        last_rebalance: Day of the last entries that executed a proposal.
+        last_entry: Latest effective day; None for an empty ledger.
     """
 
     cash: Decimal = _ZERO
@@ -157,12 +174,12 @@ EMPTY = Positions()
 
 @attrs.frozen(slots=False)
 class Ledger:
-    """Entries in the order in which they were written down."""
+    """Entries in the order in which they were recorded."""
 
     entries: tuple[Entry, ...] = ()
 
     def by_day(self) -> Iterable[tuple[date, list[Entry]]]:
-        """Entries by effective day, earliest first; within a day as written down."""
+        """Yield entries by effective day, earliest first; within a day as recorded."""
         ordered = sorted(self.entries, key=lambda entry: entry.on)
         for day, entries in groupby(ordered, key=lambda entry: entry.on):
             yield day, list(entries)
@@ -172,12 +189,12 @@ class Ledger:
         """Cash and holdings at the end of the last day.
 
         Raises:
-            Overdrawn: cash or a holding is below zero at the end of some day.
+            Overdrawn: cash or a holding is negative at the end of a day.
         """
         with localcontext(prec=_DIGITS):
-            return self._positions()
+            return self._sum_up()
 
-    def _positions(self) -> Positions:
+    def _sum_up(self) -> Positions:
         cash = uninvested = _ZERO
         holdings: dict[str, Decimal] = {}
         rebalanced = last = None
@@ -194,24 +211,33 @@ class Ledger:
                     uninvested = max(uninvested + entry.cash, _ZERO)
             if cash < 0:
                 raise Overdrawn(
-                    f"cash would be {cash} at the end of {day}; deposit {-cash} more, or lower it"
+                    f"cash would be {cash} at the end of {day}; deposit {-cash} more or lower "
+                    "the amount"
                 )
             for symbol in sorted(touched):
                 if holdings[symbol] < 0:
                     raise Overdrawn(
-                        f"holdings.{symbol}: would be {holdings[symbol]} at the end of {day}; "
-                        "record first how it came to be held"
+                        f"the holding of {symbol} would be {holdings[symbol]} at the end of "
+                        f"{day}; record its purchase or deposit first"
                     )
             uninvested, last = min(uninvested, cash), day
         held = {symbol: units for symbol, units in sorted(holdings.items()) if units}
         return Positions(cash, held, uninvested, rebalanced, last)
 
-    def followed_by(self, entries: Iterable[Entry]) -> Ledger:
-        """The ledger with more entries.
+    def extended_by(self, entries: Iterable[Entry]) -> Ledger:
+        """Return the ledger with more entries.
 
         Raises:
-            Overdrawn: they would leave less than nothing.
+            Overdrawn: cash or a holding would be negative.
         """
         longer = Ledger((*self.entries, *entries))
         _ = longer.positions
         return longer
+
+
+def _not_positive(number: Decimal, field: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{number} is out of range; enter more than 0, and less than {LARGEST:E}",
+        field=field,
+        code="not_positive",
+    )

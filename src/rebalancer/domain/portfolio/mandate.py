@@ -1,4 +1,4 @@
-"""A portfolio in somebody's keeping: what its owner wants, and what its ledger amounts to."""
+"""Managed portfolios: the owner's mandate, and the positions of the ledger."""
 
 from __future__ import annotations
 
@@ -25,23 +25,25 @@ _ZERO = Decimal(0)
 
 
 class PortfolioChanged(Conflict):
-    """Somebody else changed the portfolio in the meantime: read it again, then decide."""
+    """Another request has changed the portfolio; reload it and retry."""
+
+    default_code = "portfolio_changed"
 
 
 @attrs.frozen
 class Mandate:
-    """What the owner of a portfolio wants of it.
+    """The owner's instructions for a portfolio.
 
     Attributes:
-        name: What its owner calls it, 1 to 100 characters.
-        currency: Of cash, prices and every amount.
+        name: 1 to 100 characters.
+        currency: Currency of cash, prices and all amounts.
         targets: Strategic weights by symbol, as in `Portfolio`.
-        risk_profile: Limits to keep; None means none.
+        risk_profile: Limits to respect; None for no limits.
         preferences: See `Preferences`.
-        acknowledge_limits: The owner knows that the targets exceed the profile's limits.
+        acknowledge_limits: The targets may exceed the profile's limits; proposals stay within them.
 
     Raises:
-        InvalidRequest: the name is empty or too long, or the targets are no weights.
+        InvalidRequest: the name is empty or too long, or the targets are not valid weights.
     """
 
     name: str
@@ -53,14 +55,19 @@ class Mandate:
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= len(self.name.strip()) <= LONGEST_NAME:
-            raise InvalidRequest(f"must have 1 to {LONGEST_NAME} characters", field="name")
+            raise InvalidRequest(
+                f"{len(self.name)} characters; a name has 1 to {LONGEST_NAME} characters, not only "
+                "spaces",
+                field="name",
+                code="invalid_name",
+            )
         check_targets(self.targets)
 
-    def over(self, positions: Positions, *, id: str, cash_flow: Decimal = _ZERO) -> Portfolio:
-        """The portfolio to propose for, ``cash_flow`` being planned on top of the ledger.
+    def apply_to(self, positions: Positions, *, id: str, cash_flow: Decimal = _ZERO) -> Portfolio:
+        """Return the portfolio to rebalance, with a cash flow planned on top of the positions.
 
-        Deposits that no rebalance has dealt with yet are handed over as cash flow, so that every
-        policy invests them at its next look, due or not.
+        Deposits since the last rebalance count as cash flow, so that every policy invests them at
+        its next review, whatever its schedule.
         """
         return Portfolio(
             id=id,
@@ -77,16 +84,16 @@ class Mandate:
 
 @attrs.frozen
 class ManagedPortfolio:
-    """A portfolio in somebody's keeping.
+    """Portfolio of an owner, with its mandate and positions.
 
     Attributes:
         id: Unique.
-        owner: Whose.
-        mandate: What its owner wants.
-        positions: What its ledger amounts to; whoever changes the ledger checks that they agree.
-        version: Counts its changes from 1, for optimistic locking.
-        created: When, with a time zone.
-        changed: When last.
+        owner: Id of its owner.
+        mandate: The owner's instructions.
+        positions: Positions of its ledger; the stores check that both agree.
+        version: Number of changes, from 1, for optimistic locking.
+        created: Time with a zone.
+        changed: Time of the last change.
     """
 
     id: UUID
@@ -98,51 +105,53 @@ class ManagedPortfolio:
     changed: datetime
 
     @classmethod
-    def opened(
+    def open(
         cls, mandate: Mandate, *, id: UUID, owner: UUID, entries: Iterable[Entry], now: datetime
     ) -> ManagedPortfolio:
-        """A new portfolio whose ledger begins with some entries.
+        """Return a new portfolio with its first entries.
 
         Raises:
-            Overdrawn: they would leave less than nothing.
+            Overdrawn: cash or a holding would be negative.
         """
         positions = Ledger(tuple(entries)).positions
         return cls(id, owner, mandate, positions, version=1, created=now, changed=now)
 
     def snapshot(self, cash_flow: Decimal = _ZERO) -> Portfolio:
-        """What a policy is asked about; ``cash_flow`` is planned on top of the ledger."""
-        return self.mandate.over(self.positions, id=str(self.id), cash_flow=cash_flow)
+        """Return the portfolio to rebalance, with a planned cash flow on top."""
+        return self.mandate.apply_to(self.positions, id=str(self.id), cash_flow=cash_flow)
 
-    def revised(self, mandate: Mandate, now: datetime) -> ManagedPortfolio:
-        """The same with another mandate.
+    def revise(self, mandate: Mandate, now: datetime) -> ManagedPortfolio:
+        """Return the portfolio with another mandate.
 
         Raises:
-            InvalidRequest: the currency differs; the ledger is in the old one.
+            InvalidRequest: the currency differs from the ledger's.
         """
         if mandate.currency != self.mandate.currency:
             raise InvalidRequest(
-                f"stays {self.mandate.currency}: its ledger is in it; open another portfolio",
+                f"{mandate.currency} differs from the ledger's {self.mandate.currency}; open "
+                "another portfolio",
                 field="currency",
+                code="currency_changed",
             )
         return attrs.evolve(self, mandate=mandate, version=self.version + 1, changed=now)
 
-    def booked(self, ledger: Ledger, now: datetime) -> ManagedPortfolio:
-        """The same after its ledger has grown.
+    def book(self, ledger: Ledger, now: datetime) -> ManagedPortfolio:
+        """Return the portfolio with the positions of an extended ledger.
 
         Raises:
-            Overdrawn: the ledger leaves less than nothing.
+            Overdrawn: cash or a holding would be negative.
         """
         return attrs.evolve(self, positions=ledger.positions, version=self.version + 1, changed=now)
 
 
 @attrs.frozen
 class UnreadablePortfolio:
-    """A kept portfolio that makes no sense to this version, as after a rule has become stricter.
+    """Stored portfolio that this version rejects, for example after a rule became stricter.
 
     Attributes:
-        id: Of the portfolio.
-        why: What is wrong with it.
+        id: Id of the portfolio.
+        reason: What is wrong with it.
     """
 
     id: UUID
-    why: str
+    reason: str

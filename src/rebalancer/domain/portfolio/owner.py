@@ -1,4 +1,4 @@
-"""Whose portfolios they are."""
+"""Users, their e-mail addresses and their logins."""
 
 from __future__ import annotations
 
@@ -12,42 +12,48 @@ from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.portfolio.questionnaire import Assessment
 
 LONGEST_EMAIL = 254
-"""What an address may have at most in an SMTP path (RFC 5321, 4.5.3.1.3)."""
+"""Longest address in an SMTP path (RFC 5321, 4.5.3.1.3)."""
 
 ACCESS_LIFETIME = timedelta(minutes=15)
-"""How long an access token proves who its bearer is."""
+"""Validity of an access token."""
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f.]+(\.[^@\s\x00-\x1f.]+)+")
 
 
 class EmailTaken(Conflict):
-    """Somebody is registered with this address."""
+    """A user with this address is registered already."""
+
+    default_code = "email_taken"
 
 
 def normalize_email(text: str) -> str:
-    """An address as it is kept: without blanks around it, in lower case.
+    """Return an address without blanks around it, in lower case.
 
     Raises:
-        InvalidRequest: it looks like no address.
+        InvalidRequest: the text does not look like an address.
     """
     address = text.strip().casefold()
     if len(address) > LONGEST_EMAIL or not _EMAIL.fullmatch(address):
-        raise InvalidRequest("is no e-mail address such as ada@example.org", field="email")
+        raise InvalidRequest(
+            "invalid e-mail address; write it like ada@example.org",
+            field="email",
+            code="invalid_email",
+        )
     return address
 
 
 @attrs.frozen
 class User:
-    """Somebody who keeps portfolios.
+    """Registered user.
 
     Attributes:
         id: Unique.
-        email: As `normalize_email` gives it; unique.
-        name: How to address them; may be empty.
-        password: A hash of their password, never the password.
-        created: When they registered, with a time zone.
-        assessment: What their last questionnaire said; None before there is one.
-        assessed: When that was.
+        email: Unique; see `normalize_email`.
+        name: Display name; may be empty.
+        password: Hash of the password, never the password itself.
+        created: Time of registration, with a zone.
+        assessment: Outcome of the last risk questionnaire; None before the first.
+        assessed: Time of the assessment.
     """
 
     id: UUID
@@ -61,15 +67,15 @@ class User:
 
 @attrs.frozen
 class RefreshToken:
-    """A secret that can be exchanged once for a new one.
+    """Secret that can be exchanged once for a new one.
 
     Attributes:
-        digest: SHA-256 of the secret, which is kept nowhere.
-        family: All tokens that descend from one login.
-        owner: Whose.
-        issued: When.
-        expires: From when on it is worthless.
-        used: When it was exchanged; None while it has not been.
+        digest: SHA-256 of the secret; the secret itself is not stored.
+        family: Id of the login from which it descends.
+        owner: Id of the user.
+        issued: Time of issue.
+        expires: End of its validity.
+        used: Time of the exchange; None before.
     """
 
     digest: str
@@ -82,12 +88,11 @@ class RefreshToken:
 
 @attrs.frozen
 class Bearer:
-    """Somebody who has shown an access token.
+    """Authenticated holder of an access token.
 
     Attributes:
-        owner: Who.
-        family: The login that the token descends from; None where it does not say, as tokens once
-            did not.
+        owner: Id of the user.
+        family: Login from which the token descends; None for tokens of old versions.
     """
 
     owner: UUID

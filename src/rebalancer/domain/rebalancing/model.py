@@ -15,6 +15,7 @@ import attrs
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.money import canonical_text, check_price_currency
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import find_columns
 from rebalancer.domain.portfolio.costs import CostModel
@@ -236,21 +237,21 @@ class RebalanceContext:
             self.digest,
             portfolio.id,
             portfolio.currency.code,
-            _canonical_decimal(portfolio.cash),
-            _canonical_decimal(portfolio.cash_flow),
+            canonical_text(portfolio.cash),
+            canonical_text(portfolio.cash_flow),
             held,
-            [_canonical_decimal(portfolio.holdings[symbol]) for symbol in held],
+            [canonical_text(portfolio.holdings[symbol]) for symbol in held],
             targeted,
             struct.pack(f"<{len(weights)}d", *weights),  # three times as fast as text
             attrs.astuple(portfolio.risk_profile) if portfolio.risk_profile else None,
             str(portfolio.last_rebalance),
             bool(preferences.whole_shares),
-            _canonical_decimal(preferences.quantity_step),
-            _canonical_decimal(preferences.min_trade),
+            canonical_text(preferences.quantity_step),
+            canonical_text(preferences.min_trade),
             sorted(preferences.do_not_sell),
             sorted(preferences.do_not_buy),
             _canonical_float(preferences.max_turnover),
-            _canonical_decimal(preferences.cash_reserve),
+            canonical_text(preferences.cash_reserve),
             _canonical_float(preferences.max_weight),
             _canonical_float(preferences.band),
             _canonical_float(preferences.max_departure),
@@ -265,13 +266,7 @@ class RebalanceContext:
             InvalidRequest: another currency, an unknown symbol, or a flow, debit or reserve above
                 the value.
         """
-        if portfolio.currency.code != self.currency:
-            raise InvalidRequest(
-                f"{portfolio.currency} differs from the currency of the prices, {self.currency}; "
-                "use one currency, because exchange rates are not supported",
-                field="currency",
-                code="currency_mismatch",
-            )
+        check_price_currency(portfolio.currency.code, self.currency)
         columns = find_columns(portfolio, self.market)
         reserve = portfolio.preferences.cash_reserve
         if portfolio.cash >= 0 and portfolio.cash_flow >= 0 and not reserve:
@@ -306,14 +301,6 @@ class RebalanceContext:
                 code="reserve_exceeds_value",
             )
         return columns
-
-
-def _canonical_decimal(number: Decimal) -> str:
-    """Write equal numbers, such as 10, 10.0 and 1E+1, as the same text."""
-    text = str(number)
-    if text.isdigit():
-        return text
-    return format(number.normalize(), "f") if number else "0"
 
 
 def _canonical_float(fraction: float | None) -> float | None:

@@ -82,7 +82,7 @@ def list_(
         market = wired.get(PriceSource).closes()
     for one in page[:limit]:
         if isinstance(one, UnreadablePortfolio):
-            click.echo(f"portfolio {one.id}: {one.why}", err=True)
+            click.echo(f"portfolio {one.id}: {one.reason}", err=True)
     listed = [_summary(one, people[one.owner], market) for one in found]
     if as_json:
         click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
