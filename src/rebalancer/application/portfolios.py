@@ -548,10 +548,10 @@ def _entry(
                 code="invalid_side",
             )
         for name in ("quantity", "price"):
-            number = getattr(trade, name)
-            if not number > 0:
+            amount = getattr(trade, name)
+            if not amount > 0:
                 raise InvalidRequest(
-                    f"{number} is not positive; enter more than 0", field=name, code="not_positive"
+                    f"{amount} is not positive; enter more than 0", field=name, code="not_positive"
                 )
         on = check_market_day(trade.on, market)
         get_close(trade.symbol, market, on, field="symbol")

@@ -354,7 +354,7 @@ def test_portfolio_is_updated_and_closed(ada: ApiUser) -> None:
     assert revised.json()["preferences"]["band"] == 0.1
     assert revised.json() == ada.get(path).json()
     other = body | {"currency": "EUR"}
-    assert "stays USD" in expect_problem(
+    assert "differs from the ledger's USD" in expect_problem(
         ada.put(path, other, headers={"If-Match": revised.headers["etag"]}), 422, "currency"
     )
     assert ada.delete(path).status_code == 204

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -114,10 +114,14 @@ _STATUSES: tuple[tuple[type[RebalancerError], int], ...] = (
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 """Codes of errors that Litestar raises, by status."""
 
-REMEDIES: Mapping[str, str] = {
-    "limits_not_acknowledged": "set acknowledge_limits to true to accept this"
+REMEDIES = {
+    "job_not_found": "GET /api/jobs lists your jobs",
+    "policy_not_found": "GET /api/policies lists all policies",
+    "portfolio_not_found": "GET /api/portfolios lists your portfolios",
+    "targets_exceed_limits": "send acknowledge_limits: true to acknowledge them",
+    "unknown_policy": "GET /api/policies lists all policies",
 }
-"""What a client of the API can do about an error, by code."""
+"""What a client of the API can do about an error, by its code; added to the message."""
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
