@@ -9,12 +9,7 @@ from enum import StrEnum
 import attrs
 import numpy as np
 
-from rebalancer.application.ports.market import (
-    InstrumentSource,
-    PriceSource,
-    Regimes,
-    no_progress,
-)
+from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes, no_progress
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.backtest.metrics import annual_volatility, max_drawdown

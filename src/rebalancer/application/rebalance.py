@@ -15,11 +15,7 @@ from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.domain.errors import (
-    InvalidRequest,
-    NotFound,
-    RebalancerError,
-)
+from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel

@@ -49,7 +49,6 @@ class CsvPrices(HistoryProvider):
     since: date | None = None
 
     def read(self) -> PriceHistory:
-        """See `HistoryProvider.read`."""
         history = _read_prices(self.path)
         if self.without:
             history = history.select([name for name in history.symbols if name not in self.without])
@@ -76,7 +75,6 @@ class CsvInstruments:
     path: Path = attrs.field(converter=Path)
 
     def instruments(self) -> Instruments:
-        """See `InstrumentSource.instruments`."""
         return self._instruments
 
     @cached_property
@@ -92,7 +90,6 @@ class PackagedInstruments:
     """
 
     def instruments(self) -> Instruments:
-        """See `InstrumentSource.instruments`."""
         return self._instruments
 
     @cached_property

@@ -45,7 +45,6 @@ class SamplePrices(HistoryProvider):
     full: bool = False
 
     def read(self) -> PriceHistory:
-        """See `HistoryProvider.read`."""
         path = _installed(_FILES[self.name])
         if self.full or self.name == "factors":
             return CsvPrices(path).read()

@@ -53,7 +53,6 @@ class MemoryRateLimits:
         """Number of clients and of requests in memory."""
 
     async def hit(self, *counters: tuple[Limit, str]) -> Verdict:
-        """See `RateLimits.hit`."""
         now = self._clock()
         for limit, _ in counters:
             self._limits.setdefault(limit.name, _Passed()).window = limit.window.total_seconds()

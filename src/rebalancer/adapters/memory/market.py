@@ -11,13 +11,7 @@ import attrs
 from numpy.typing import NDArray
 
 from rebalancer.application.ports.market import no_progress
-from rebalancer.domain.market.bars import (
-    BAR_FIELDS,
-    Bars,
-    join_years,
-    merge_year,
-    split_by_year,
-)
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 
@@ -29,7 +23,6 @@ class MemoryPrices:
     history: PriceHistory
 
     def symbols(self) -> tuple[str, ...]:
-        """See `PriceSource.symbols`."""
         return self.history.symbols
 
     def closes(
@@ -39,7 +32,6 @@ class MemoryPrices:
         days: int | None = None,
         until: date | None = None,
     ) -> PriceHistory:
-        """See `PriceSource.closes`."""
         return self.history.window(symbols, days=days, until=until)
 
 
@@ -50,7 +42,6 @@ class MemoryInstruments:
     listed: Instruments
 
     def instruments(self) -> Instruments:
-        """See `InstrumentSource.instruments`."""
         return self.listed
 
 
@@ -67,13 +58,11 @@ class MemoryMarket:
         """See `MarketStore.prepare`."""
 
     def revision(self, of: Literal["bars", "instruments"]) -> str:
-        """See `MarketStore.revision`."""
         return str(self._revisions[of])
 
     def save_bars(
         self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
     ) -> int:
-        """See `MarketStore.save_bars`."""
         total = 0
         with self._lock:
             for key, given in split_by_year(bars).items():
@@ -84,7 +73,6 @@ class MemoryMarket:
         return total
 
     def save_instruments(self, instruments: Instruments) -> int:
-        """See `MarketStore.save_instruments`."""
         with self._lock:
             stored = self._instruments.by_symbol
             changed = sum(stored.get(one.symbol) != one for one in instruments)
@@ -100,7 +88,6 @@ class MemoryMarket:
         last: date | None = None,
         fields: Sequence[str] = BAR_FIELDS,
     ) -> dict[str, Bars]:
-        """See `MarketStore.bars`."""
         with self._lock:
             years = sorted(self._years.items())
         parts: dict[str, list[Mapping[str, NDArray[Any]]]] = {}
@@ -113,5 +100,4 @@ class MemoryMarket:
         return join_years(parts, first, last)
 
     def instruments(self) -> Instruments:
-        """See `MarketStore.instruments`."""
         return self._instruments

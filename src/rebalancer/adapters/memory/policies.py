@@ -38,19 +38,15 @@ class MemoryPolicies:
         self._promotion: Promotion | None = None
 
     def policy(self, text: str) -> Policy:
-        """See `Policies.policy`."""
         return find_policy(self, text)
 
     def cards(self) -> Sequence[PolicyCard]:
-        """See `Policies.cards`."""
         return list_cards(self)
 
     def card(self, name: str) -> PolicyCard:
-        """See `Policies.card`."""
         return find_card(self, name)
 
     def store_evidence(self, name: str, evidence: Mapping[str, Any]) -> PolicyCard:
-        """See `Policies.store_evidence`."""
         exact = find_version(self, name).exact_name
         policy, card = self._stored[exact]
         evidence = {**evidence, "weights": card.weights}
@@ -60,7 +56,6 @@ class MemoryPolicies:
     def add(
         self, learned: LearnedPolicy, training: TrainingRecord, *, again: bool = False
     ) -> PolicyCard:
-        """See `Policies.add`."""
         check_name(learned.name, training.algorithm)
         weights, regimes = _digest_of_weights(learned), _digest_of_regimes(learned.regimes)
         if again and (stored := find_by_weights(self, learned.name, weights)):
@@ -88,26 +83,21 @@ class MemoryPolicies:
         return find_card(self, exact)
 
     def location(self, name: str) -> None:
-        """See `Policies.location`."""
         find_version(self, name)
 
     def promote(self, name: str, *, now: datetime) -> PolicyCard:
-        """See `Policies.promote`."""
         self._promotion = check_promotable(find_card(self, find_version(self, name).exact_name))
         return find_card(self, LEARNED)
 
     def versions(self) -> Sequence[PolicyVersion]:
-        """See `PolicyStore.versions`."""
         parts = ((policy.version.split("@"), card) for policy, card in self._stored.values())
         return [PolicyVersion(name, int(number), card.shipped) for (name, number), card in parts]
 
     def load(self, version: PolicyVersion) -> tuple[VersionedPolicy, PolicyCard]:
-        """See `PolicyStore.load`."""
         policy, card = self._stored[version.exact_name]
         return attrs.evolve(policy, name=version.exact_name), describe_version(policy, card)
 
     def promotion(self) -> Promotion | None:
-        """See `PolicyStore.promotion`."""
         return self._promotion
 
 

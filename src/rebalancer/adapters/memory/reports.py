@@ -28,11 +28,9 @@ class MemoryReports:
         """See `Reports.prepare`."""
 
     def save(self, report: Report) -> None:
-        """See `Reports.save`."""
         self._kept[report.id] = attrs.evolve(report, document=encode_document(report, self.schemas))
 
     def get(self, id: UUID) -> Report:
-        """See `Reports.get`."""
         found = self._kept.get(id)
         if found is None:
             raise NotFound(f"there is no report {id}", code="report_not_found")

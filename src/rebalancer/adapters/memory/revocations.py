@@ -36,7 +36,6 @@ class MemoryRevocations:
         self._lock = Lock()
 
     def revoke(self, family: UUID) -> None:
-        """See `Revocations.revoke`."""
         now = self._clock()
         with self._lock:
             self._ends.pop(family, None)
@@ -48,11 +47,9 @@ class MemoryRevocations:
                 del self._ends[oldest]
 
     async def is_revoked(self, family: UUID) -> bool:
-        """See `Revocations.is_revoked`."""
         return self._clock() < self._ends.get(family, float("-inf"))
 
     def active(self) -> list[tuple[UUID, timedelta]]:
-        """See `LocalRevocations.active`."""
         now = self._clock()
         with self._lock:
             return [

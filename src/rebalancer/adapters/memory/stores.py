@@ -41,7 +41,6 @@ class MemoryWork:
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
-        """See `UnitOfWork.begin`."""
         with self._writing:
             view = MemoryTransaction(self._tables)
             yield view
@@ -84,21 +83,17 @@ class MemoryUsers:
     rows: dict[UUID, User]
 
     def add(self, user: User) -> None:
-        """See `Users.add`."""
         if self.by_email(user.email) is not None:
             raise EmailTaken(f"{user.email} is already registered; log in")
         self.rows[user.id] = user
 
     def get(self, id: UUID) -> User:
-        """See `Users.get`."""
         return _require(self.rows, id, "user")
 
     def by_email(self, email: str) -> User | None:
-        """See `Users.by_email`."""
         return next((user for user in self.rows.values() if user.email == email), None)
 
     def save(self, user: User) -> None:
-        """See `Users.save`."""
         self.get(user.id)
         same = self.by_email(user.email)
         if same is not None and same.id != user.id:
@@ -113,15 +108,12 @@ class MemoryRefreshTokens:
     rows: dict[str, RefreshToken]
 
     def add(self, token: RefreshToken) -> None:
-        """See `RefreshTokens.add`."""
         self.rows[token.digest] = token
 
     def get(self, digest: str) -> RefreshToken | None:
-        """See `RefreshTokens.get`."""
         return self.rows.get(digest)
 
     def mark_used(self, digest: str, now: datetime) -> bool:
-        """See `RefreshTokens.mark_used`."""
         token = self.rows.get(digest)
         if token is None or token.used is not None:
             return False
@@ -129,12 +121,10 @@ class MemoryRefreshTokens:
         return True
 
     def revoke(self, family: UUID) -> None:
-        """See `RefreshTokens.revoke`."""
         for digest in [d for d, token in self.rows.items() if token.family == family]:
             del self.rows[digest]
 
     def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:
-        """See `RefreshTokens.delete_expired`."""
         for digest, token in list(self.rows.items()):
             if owner in (None, token.owner) and token.expires <= now:
                 del self.rows[digest]
@@ -149,46 +139,38 @@ class MemoryPortfolios:
     ledgers: dict[UUID, tuple[Entry, ...]]
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
-        """See `Portfolios.add`."""
         self._append(portfolio, entries)
         self.rows[portfolio.id] = portfolio
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
-        """See `Portfolios.get`."""
         found = _require(self.rows, id, "portfolio")
         if owner not in (None, found.owner) or id in self.closed:
             raise NotFound(f"there is no portfolio {id}", code="portfolio_not_found")
         return found
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
-        """See `Portfolios.save`."""
         self._require_version(portfolio.id, portfolio.owner, portfolio.version - 1)
         self._append(portfolio, entries)
         self.rows[portfolio.id] = portfolio
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
-        """See `Portfolios.close`."""
         self._require_version(id, owner, version)
         self.closed[id] = now
 
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
-        """See `Portfolios.page`."""
         mine = [row for row in self.rows.values() if row.owner == owner]
         mine.sort(key=lambda row: (row.created, row.id))
         return [row for row in _following(mine, after) if row.id not in self.closed][:limit]
 
     def get_many(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
-        """See `Portfolios.get_many`."""
         return {id: self.rows[id] for id in ids if id in self.rows and id not in self.closed}
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
-        """See `Portfolios.versions`."""
         return {id: self.rows[id].version for id in ids if id in self.rows}
 
     def chunk(
         self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
     ) -> list[ManagedPortfolio | UnreadablePortfolio]:
-        """See `Portfolios.chunk`."""
         inside = [
             id
             for id in self._open()
@@ -197,15 +179,12 @@ class MemoryPortfolios:
         return [self.rows[id] for id in inside[:limit]]
 
     def chunk_boundaries(self, size: int) -> list[UUID]:
-        """See `Portfolios.chunk_boundaries`."""
         return self._open()[size - 1 :: size]
 
     def ledger(self, id: UUID) -> Ledger:
-        """See `Portfolios.ledger`."""
         return Ledger(self.ledgers.get(id, ()))
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
-        """See `Portfolios.entries`."""
         return _following(list(reversed(self.ledgers.get(id, ()))), before)[:limit]
 
     def _open(self) -> list[UUID]:
@@ -237,18 +216,15 @@ class MemoryProposals:
     closed: Mapping[UUID, datetime]
 
     def add(self, records: Sequence[ProposalRecord]) -> None:
-        """See `Proposals.add`."""
         self.rows.update((record.id, record) for record in records)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
-        """See `Proposals.get`."""
         found = _require(self.rows, id, "proposal")
         if owner not in (None, found.owner) or found.portfolio_id in self.closed:
             raise NotFound(f"there is no proposal {id}", code="proposal_not_found")
         return found
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
-        """See `Proposals.save`."""
         stored = self.get(record.id, owner=record.owner)
         if stored.stage is not expected:
             raise ProposalClosed(f"the proposal is already {stored.stage}")
@@ -262,7 +238,6 @@ class MemoryProposals:
         before: UUID | None = None,
         limit: int,
     ) -> list[ProposalRecord]:
-        """See `Proposals.page`."""
         mine = [
             row
             for row in self.rows.values()
@@ -281,11 +256,9 @@ class MemoryIdempotencyKeys:
     rows: dict[tuple[UUID, str], IdempotencyKey]
 
     def get(self, owner: UUID, key: str) -> IdempotencyKey | None:
-        """See `IdempotencyKeys.get`."""
         return self.rows.get((owner, key))
 
     def add(self, key: IdempotencyKey) -> None:
-        """See `IdempotencyKeys.add`."""
         if (key.owner, key.key) in self.rows:
             raise Conflict(
                 "a request with this idempotency key is running; try again", code="request_running"
@@ -293,7 +266,6 @@ class MemoryIdempotencyKeys:
         self.rows[key.owner, key.key] = key
 
     def delete_before(self, before: datetime) -> int:
-        """See `IdempotencyKeys.delete_before`."""
         old = [which for which, key in self.rows.items() if key.created < before]
         for which in old:
             del self.rows[which]
@@ -307,18 +279,15 @@ class MemoryJobs:
     rows: dict[UUID, Job]
 
     def add(self, job: Job) -> None:
-        """See `Jobs.add`."""
         self.rows[job.id] = job
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> Job:
-        """See `Jobs.get`."""
         found = _require(self.rows, id, "job")
         if owner not in (None, found.owner):
             raise NotFound(f"there is no job {id}", code="job_not_found")
         return found
 
     def save(self, job: Job) -> None:
-        """See `Jobs.save`."""
         self.get(job.id)
         self.rows[job.id] = job
 
@@ -330,7 +299,6 @@ class MemoryJobs:
         before: UUID | None = None,
         limit: int,
     ) -> list[Job]:
-        """See `Jobs.page`."""
         found = [job for job in self.rows.values() if owner in (None, job.owner)]
         found.sort(key=lambda job: (job.created, job.id), reverse=True)
         return [job for job in _following(found, before) if states is None or job.state in states][
@@ -338,7 +306,6 @@ class MemoryJobs:
         ]
 
     def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
-        """See `Jobs.overdue_or_running`."""
         found = [
             job
             for job in self.rows.values()
@@ -356,7 +323,6 @@ class MemoryBatchRuns:
     failed: dict[UUID, tuple[tuple[UUID, str], ...]]
 
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
-        """See `BatchRuns.add`."""
         ranges = zip((None, *boundaries), (*boundaries, None), strict=True)
         chunks = tuple(
             (Chunk(run.id, number, *ends), 0, False) for number, ends in enumerate(ranges)
@@ -365,16 +331,13 @@ class MemoryBatchRuns:
         self.rows[run.id] = attrs.evolve(run, chunks=len(chunks))
 
     def get(self, id: UUID) -> BatchRun:
-        """See `BatchRuns.get`."""
         return _require(self.rows, id, "run")
 
     def find_unfinished(self, terms: str) -> BatchRun | None:
-        """See `BatchRuns.find_unfinished`."""
         open_runs = [run for run in self.rows.values() if run.terms == terms and not run.finished]
         return max(open_runs, key=lambda run: (run.started, run.id), default=None)
 
     def claim(self, id: UUID) -> Chunk | None:
-        """See `BatchRuns.claim`."""
         chunks = self.chunks.get(id, ())
         left = [(taken, chunk.number) for chunk, taken, done in chunks if not done]
         if not left:
@@ -392,7 +355,6 @@ class MemoryBatchRuns:
         nothing: int,
         failures: Sequence[tuple[UUID, str]] = (),
     ) -> None:
-        """See `BatchRuns.complete`."""
         chunks = self.chunks[chunk.run]
         _, taken, done = chunks[chunk.number]
         if done:
@@ -410,13 +372,11 @@ class MemoryBatchRuns:
         self.failed[run.id] = (*self.failed.get(run.id, ()), *failures)
 
     def finish(self, id: UUID, now: datetime) -> None:
-        """See `BatchRuns.finish`."""
         run = self.get(id)
         if run.finished is None and run.done == run.chunks:
             self.rows[id] = attrs.evolve(run, finished=now)
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:
-        """See `BatchRuns.failures`."""
         return sorted(self.failed.get(id, ()))
 
 

@@ -13,17 +13,13 @@ class MemoryTrials:
 
     @property
     def location(self) -> None:
-        """See `Trials.location`."""
         return None
 
     def append(self, trial: Trial) -> None:
-        """See `Trials.append`."""
         self._kept.append(trial)
 
     def all(self) -> tuple[Trial, ...]:
-        """See `Trials.all`."""
         return tuple(self._kept)
 
     def count(self) -> int:
-        """See `Trials.count`."""
         return sum(trial.trials for trial in self._kept)

@@ -145,14 +145,12 @@ class MongoMarket:
         self._preparation()
 
     def revision(self, of: Literal["bars", "instruments"]) -> str:
-        """See `MarketStore.revision`."""
         counter = self._read_counter(of)
         return f"{counter['life']}.{counter['revision']}"
 
     def save_bars(
         self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
     ) -> int:
-        """See `MarketStore.save_bars`."""
         self._preparation.once()
         changed = 0
         with self._changing("bars") as announce:
@@ -163,7 +161,6 @@ class MongoMarket:
         return changed
 
     def save_instruments(self, instruments: Instruments) -> int:
-        """See `MarketStore.save_instruments`."""
         self._preparation.once()
         with self._changing("instruments") as announce, translated():
             documents = {each["_id"]: each for each in self.database.instruments.find()}
@@ -195,7 +192,6 @@ class MongoMarket:
         last: date | None = None,
         fields: Sequence[str] = BAR_FIELDS,
     ) -> dict[str, Bars]:
-        """See `MarketStore.bars`."""
         query: dict[str, Any] = {}
         if symbols is not None:
             query["symbol"] = {"$in": list(symbols)}
@@ -217,7 +213,6 @@ class MongoMarket:
         return join_years(parts, first, last)
 
     def instruments(self) -> Instruments:
-        """See `MarketStore.instruments`."""
         with translated():
             documents = self.database.instruments.find(sort=[("position", 1), ("_id", 1)])
             return Instruments.of(_instrument_of(each) for each in documents)

@@ -25,11 +25,9 @@ class ArgonPasswords:
     memory_kib: int = 19_456
 
     def hash(self, password: str) -> str:
-        """See `Passwords.hash`."""
         return self._hasher.hash(password)
 
     def verify(self, password: str, hashed: str | None) -> bool:
-        """See `Passwords.verify`."""
         try:
             # Also for None, so that the time taken does not reveal who is registered.
             self._hasher.verify(hashed or self._dummy, password)

@@ -33,7 +33,6 @@ class JwtTokens:
     _verified: dict[str, tuple[Bearer, float]] = attrs.field(factory=dict, init=False, repr=False)
 
     def create_access_token(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
-        """See `Tokens.create_access_token`."""
         ends = now + self.lifetime
         claims = {
             "iss": ISSUER,
@@ -92,9 +91,7 @@ class JwtTokens:
             ) from None
 
     def create_refresh_secret(self) -> str:
-        """See `Tokens.create_refresh_secret`."""
         return secrets.token_urlsafe(32)
 
     def digest(self, secret: str) -> str:
-        """See `Tokens.digest`."""
         return hashlib.sha256(secret.encode()).hexdigest()

@@ -8,26 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import (
-    Connection,
-    case,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, case, func, insert, select, update
 
-from rebalancer.adapters.sql.rows import (
-    COUNTS,
-    run_of,
-    run_row,
-)
+from rebalancer.adapters.sql.rows import COUNTS, run_of, run_row
 from rebalancer.adapters.sql.statements import require_row
-from rebalancer.adapters.sql.tables import (
-    batch_chunks,
-    batch_failures,
-    batch_runs,
-)
+from rebalancer.adapters.sql.tables import batch_chunks, batch_failures, batch_runs
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
 
 _CHUNK_TOTALS = (
@@ -58,7 +43,6 @@ class SqlBatchRuns:
     connection: Connection
 
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
-        """See `BatchRuns.add`."""
         self.connection.execute(insert(batch_runs), run_row(run))
         empty = {"taken": 0, "done": False, **dict.fromkeys(COUNTS, 0)}
         ranges = zip((None, *boundaries), (*boundaries, None), strict=True)
@@ -69,12 +53,10 @@ class SqlBatchRuns:
         self.connection.execute(insert(batch_chunks), rows)
 
     def get(self, id: UUID) -> BatchRun:
-        """See `BatchRuns.get`."""
         row = self.connection.execute(_RUNS.where(batch_runs.c.id == id)).one_or_none()
         return run_of(require_row(row, "run", id))
 
     def find_unfinished(self, terms: str) -> BatchRun | None:
-        """See `BatchRuns.find_unfinished`."""
         table = batch_runs
         query = select(table.c.id).where(table.c.terms == terms, table.c.finished.is_(None))
         latest = query.order_by(table.c.started.desc(), table.c.id.desc()).limit(1)
@@ -82,7 +64,6 @@ class SqlBatchRuns:
         return None if id is None else self.get(id)
 
     def claim(self, id: UUID) -> Chunk | None:
-        """See `BatchRuns.claim`."""
         table = batch_chunks.c
         open_chunks = select(batch_chunks).where(table.run == id, ~table.done)
         first = open_chunks.order_by(table.taken, table.number).limit(1)
@@ -108,7 +89,6 @@ class SqlBatchRuns:
         nothing: int,
         failures: Sequence[tuple[UUID, str]] = (),
     ) -> None:
-        """See `BatchRuns.complete`."""
         counts = {"proposed": proposed, "nothing_to_do": nothing, "failed": len(failures)}
         claim = update(batch_chunks).where(_is_chunk(chunk), ~batch_chunks.c.done)
         if self.connection.execute(claim.values(done=True, **counts)).rowcount != 1:
@@ -118,13 +98,11 @@ class SqlBatchRuns:
             self.connection.execute(insert(batch_failures), rows)
 
     def finish(self, id: UUID, now: datetime) -> None:
-        """See `BatchRuns.finish`."""
         left = select(batch_chunks.c.number).where(batch_chunks.c.run == id, ~batch_chunks.c.done)
         is_complete = (batch_runs.c.id == id) & batch_runs.c.finished.is_(None) & ~left.exists()
         self.connection.execute(update(batch_runs).where(is_complete).values(finished=now))
 
     def failures(self, id: UUID) -> list[tuple[UUID, str]]:
-        """See `BatchRuns.failures`."""
         table = batch_failures
         query = select(table).where(table.c.run == id).order_by(table.c.portfolio)
         return [(row.portfolio, row.reason) for row in self.connection.execute(query)]

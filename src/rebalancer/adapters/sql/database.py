@@ -28,25 +28,20 @@ class SqlDatabase:
     migration: migrations.TimeOuts = migrations.DEFAULT_TIMES
 
     def revision(self) -> str | None:
-        """See `Database.revision`."""
         return migrations.current(self.engine)
 
     def newest(self) -> str:
-        """See `Database.newest`."""
         return migrations.head()
 
     def upgrade(self, revision: str | None = None) -> None:
-        """See `Database.upgrade`."""
         migrations.upgrade(self.engine, revision or "head", self.migration)
 
     def downgrade(self, revision: str | None = None) -> None:
-        """See `Database.downgrade`."""
         migrations.downgrade(self.engine, revision or "-1", self.migration)
 
     def backup(
         self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, int]:
-        """See `Database.backup`."""
         outdated = self._outdated()
         if outdated is not None:
             raise Conflict(outdated, code="schema_outdated")
@@ -55,7 +50,6 @@ class SqlDatabase:
     def restore(
         self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, int]:
-        """See `Database.restore`."""
         return backup.restore(self.engine, path, progress, self.sizes)
 
     def findings(self) -> list[str]:

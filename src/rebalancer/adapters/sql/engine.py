@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -41,8 +42,36 @@ class Busy(Unavailable):
     default_code = "database_busy"
 
 
-# Errors of the driver that have a meaning for callers, by kind. Each call makes a new error.
-_CONSTRAINTS: Mapping[str, Callable[[], RebalancerError]] = {
+_ERRORS: Mapping[str, Callable[[], RebalancerError]] = {
+    "away": lambda: Unavailable(
+        "the database did not answer; try again", code="database_unavailable"
+    ),
+    "busy": lambda: Busy("the database is busy; try again"),
+    "duplicate": lambda: Conflict("this exists already", code="already_exists"),
+    "foreign tables": lambda: Conflict(
+        "the database contains tables with these names from another application; use a separate "
+        "database",
+        code="foreign_tables",
+    ),
+    "full": lambda: Unavailable(
+        "the database is full; free some space, then try again", code="disk_full"
+    ),
+    "invalid text": lambda: InvalidRequest(
+        "text must not contain the character U+0000", code="invalid_text"
+    ),
+    "no connection": lambda: Unavailable(
+        "the database has no free connection; try again", code="database_connections_exhausted"
+    ),
+    "no parent": lambda: Conflict(
+        "the object that this belongs to no longer exists", code="parent_missing"
+    ),
+    "outdated": lambda: Unavailable(
+        "the database lacks a table or a column; upgrade the database", code="schema_outdated"
+    ),
+    "read-only": lambda: Unavailable(
+        "the database is read-only at present; try again", code="database_read_only"
+    ),
+    "slow": lambda: Unavailable("the database took too long; try again", code="database_timeout"),
     "uq_users_email": lambda: EmailTaken("this e-mail address is already registered; log in"),
     "uq_ledger_entries_portfolio_id": lambda: Conflict(
         "the entry is in the ledger already", code="duplicate_entry"
@@ -52,7 +81,7 @@ _CONSTRAINTS: Mapping[str, Callable[[], RebalancerError]] = {
     ),
     "ck_portfolios_cash": lambda: Overdrawn("cash would be negative; deposit more first"),
 }
-"""Constraint violations that a correct client can cause.
+"""Errors that callers understand, by kind or by the constraint that a correct client can violate.
 
 Other unique and foreign keys mean that a row exists already, or that its parent is missing. A
 violated check means that the domain let an invalid value through, which is a bug.
@@ -66,99 +95,38 @@ _UNIQUE = {
 }
 """Names of unique constraints by their columns, which is all that SQLite reports."""
 
-_NO_TABLE = ("no such table", "no such column")
-"""Beginnings of SQLite's messages about missing tables."""
-
-
-def _duplicate() -> RebalancerError:
-    return Conflict("this exists already", code="already_exists")
-
-
-def _no_parent() -> RebalancerError:
-    return Conflict("the object that this belongs to no longer exists", code="parent_missing")
-
-
-def _foreign_tables() -> RebalancerError:
-    return Conflict(
-        "the database contains tables with these names from another application; use a separate "
-        "database",
-        code="foreign_tables",
-    )
-
-
-def _invalid_text() -> RebalancerError:
-    return InvalidRequest("text must not contain the character U+0000", code="invalid_text")
-
-
-def _away() -> Unavailable:
-    return Unavailable("the database did not answer; try again", code="database_unavailable")
-
-
-def _busy() -> Unavailable:
-    return Busy("the database is busy; try again")
-
-
-def _slow() -> Unavailable:
-    return Unavailable("the database took too long; try again", code="database_timeout")
-
-
-def _outdated() -> Unavailable:
-    return Unavailable(
-        "the database lacks a table or a column; upgrade the database", code="schema_outdated"
-    )
-
-
-def _no_connection() -> Unavailable:
-    return Unavailable(
-        "the database has no free connection; try again", code="database_connections_exhausted"
-    )
-
-
-def _full() -> Unavailable:
-    return Unavailable("the database is full; free some space, then try again", code="disk_full")
-
-
-def _read_only() -> Unavailable:
-    return Unavailable("the database is read-only at present; try again", code="database_read_only")
-
-
-_SQLSTATES: Mapping[str, Callable[[], RebalancerError]] = {
-    "40001": _busy,  # serialization_failure
-    "40P01": _busy,  # deadlock_detected
-    "55P03": _busy,  # lock_not_available
-    "57014": _slow,  # query_canceled
-    "53100": _full,  # disk_full
-    "53300": _no_connection,  # too_many_connections
-    "42P01": _outdated,  # undefined_table
-    "42703": _outdated,  # undefined_column
-    "25006": _read_only,  # read_only_sql_transaction
-    "42P07": _foreign_tables,  # duplicate_table
-    "22021": _invalid_text,  # character_not_in_repertoire
-    "22P05": _invalid_text,  # untranslatable_character
-    "23503": _no_parent,  # foreign_key_violation
+_SQLSTATES = {
+    "40001": "busy",  # serialization_failure
+    "40P01": "busy",  # deadlock_detected
+    "55P03": "busy",  # lock_not_available
+    "57014": "slow",  # query_canceled
+    "53100": "full",  # disk_full
+    "53300": "no connection",  # too_many_connections
+    "42P01": "outdated",  # undefined_table
+    "42703": "outdated",  # undefined_column
+    "25006": "read-only",  # read_only_sql_transaction
+    "42P07": "foreign tables",  # duplicate_table
+    "22021": "invalid text",  # character_not_in_repertoire
+    "22P05": "invalid text",  # untranslatable_character
+    "23503": "no parent",  # foreign_key_violation
 }
 """Meaning of Postgres's error codes; see its documentation, appendix A."""
 
-_SQLSTATE_CLASSES: Mapping[str, Callable[[], RebalancerError]] = {
-    "08": _away,  # connection exceptions
-    "28": _away,  # the login is invalid
-    "3D": _away,  # the database does not exist
-    "53": _busy,  # insufficient resources
-    "57": _away,  # operator intervention, or a crash
-    "58": _away,  # system errors, such as of a disk
+_SQLSTATE_CLASSES = {
+    "08": "away",  # connection exceptions
+    "28": "away",  # the login is invalid
+    "3D": "away",  # the database does not exist
+    "53": "busy",  # insufficient resources
+    "57": "away",  # operator intervention, or a crash
+    "58": "away",  # system errors, such as of a disk
 }
 """Meaning of all other codes of a class."""
 
-_SQLITE: Mapping[str, Callable[[], RebalancerError]] = {
-    "BUSY": _busy,
-    "LOCKED": _busy,
-    "FULL": _full,
-    "READONLY": _read_only,
-    "IOERR": _away,
-    "CANTOPEN": _away,
-    "NOTADB": _away,
-    "CORRUPT": _away,
-    "PROTOCOL": _busy,
+_SQLITE = {
+    **dict.fromkeys(("BUSY", "LOCKED", "PROTOCOL"), "busy"),
+    **dict.fromkeys(("IOERR", "CANTOPEN", "NOTADB", "CORRUPT"), "away"),
+    "FULL": "full",
+    "READONLY": "read-only",
 }
 """Meaning of SQLite's primary codes; see https://www.sqlite.org/rescode.html."""
 
@@ -330,7 +298,7 @@ def _connection(engine: Engine) -> Connection:
     try:
         return engine.connect()
     except TimeoutError:
-        raise _no_connection() from None
+        raise _ERRORS["no connection"]() from None
 
 
 def _invalid_url() -> InvalidRequest:
@@ -376,7 +344,7 @@ def _begin_postgres(connection: Connection) -> None:
     # The server answers but rejects writes, as after it became a standby. A new connection may lead
     # to the new primary.
     connection.invalidate()
-    raise _read_only()
+    raise _ERRORS["read-only"]()
 
 
 _READER = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -398,42 +366,41 @@ def translate_error(original: Any) -> RebalancerError | None:
     The driver's text is logged for operators only: it names servers and quotes stored values.
     """
     is_sqlite = hasattr(original, "sqlite_errorname")
-    error = _translate_sqlite(original) if is_sqlite else _translate_postgres(original)
+    kind = _kind_in_sqlite(original) if is_sqlite else _kind_in_postgres(original)
+    error = None if kind is None else _ERRORS[kind]()
     if isinstance(error, Unavailable):
         log.warning("%s: %s", error, str(original).partition("\n")[0])
     return error
 
 
-def _translate_postgres(original: Any) -> RebalancerError | None:
+def _kind_in_postgres(original: Any) -> str | None:
     state = getattr(original, "sqlstate", None)
     if state is None:  # an error of the client, which has no codes
         text = str(original)
         if "too many c" in text or "connection slots" in text:
-            return _no_connection()
+            return "no connection"
         if type(original).__name__ == "DataError" and "NUL" in text:
-            return _invalid_text()
-        is_lost = type(original).__name__ in ("OperationalError", "InterfaceError")
-        return _away() if is_lost else None
+            return "invalid text"
+        return "away" if type(original).__name__ in ("OperationalError", "InterfaceError") else None
     if state in ("23505", "23514"):  # unique_violation, check_violation
-        known = _CONSTRAINTS.get(original.diag.constraint_name)
-        return known() if known else _duplicate() if state == "23505" else None
-    make = _SQLSTATES.get(state) or _SQLSTATE_CLASSES.get(state[:2])
-    return make() if make else None
+        name = str(original.diag.constraint_name)
+        return name if name in _ERRORS else "duplicate" if state == "23505" else None
+    return _SQLSTATES.get(state) or _SQLSTATE_CLASSES.get(state[:2])
 
 
-def _translate_sqlite(original: Any) -> RebalancerError | None:
+def _kind_in_sqlite(original: Any) -> str | None:
     kind, text = original.sqlite_errorname.split("_"), str(original)
     constraint = text.partition("failed: ")[2]
     match kind[1:]:
         case ["CONSTRAINT", "UNIQUE" | "PRIMARYKEY"]:
-            return _CONSTRAINTS.get(str(_UNIQUE.get(constraint)), _duplicate)()
+            name = str(_UNIQUE.get(constraint))
+            return name if name in _ERRORS else "duplicate"
         case ["CONSTRAINT", "FOREIGNKEY"]:
-            return _no_parent()
-        case ["CONSTRAINT", "CHECK"] if constraint in _CONSTRAINTS:
-            return _CONSTRAINTS[constraint]()
+            return "no parent"
+        case ["CONSTRAINT", "CHECK"] if constraint in _ERRORS:
+            return constraint
         case ["ERROR"] if text.endswith(" already exists"):
-            return _foreign_tables()
-        case ["ERROR"] if text.startswith(_NO_TABLE) or "has no column" in text:
-            return _outdated()
-    make = _SQLITE.get(kind[1])
-    return make() if make else None
+            return "foreign tables"
+        case ["ERROR"] if re.match("no such (table|column)", text) or "has no column" in text:
+            return "outdated"
+    return _SQLITE.get(kind[1])

@@ -6,21 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 import attrs
-from sqlalchemy import (
-    Connection,
-    insert,
-    select,
-    tuple_,
-)
+from sqlalchemy import Connection, insert, select, tuple_
 
-from rebalancer.adapters.sql.rows import (
-    key_of,
-    key_row,
-)
+from rebalancer.adapters.sql.rows import key_of, key_row
 from rebalancer.adapters.sql.statements import delete_unlocked
-from rebalancer.adapters.sql.tables import (
-    idempotency_keys,
-)
+from rebalancer.adapters.sql.tables import idempotency_keys
 from rebalancer.domain.idempotency import IdempotencyKey
 
 
@@ -31,18 +21,15 @@ class SqlIdempotencyKeys:
     connection: Connection
 
     def get(self, owner: UUID, key: str) -> IdempotencyKey | None:
-        """See `IdempotencyKeys.get`."""
         table = idempotency_keys
         query = select(table).where(table.c.owner == owner, table.c.key == key)
         row = self.connection.execute(query).one_or_none()
         return None if row is None else key_of(row)
 
     def add(self, key: IdempotencyKey) -> None:
-        """See `IdempotencyKeys.add`."""
         self.connection.execute(insert(idempotency_keys), key_row(key))
 
     def delete_before(self, before: datetime) -> int:
-        """See `IdempotencyKeys.delete_before`."""
         table = idempotency_keys.c
         key = tuple_(table.owner, table.key)
         old = select(table.owner, table.key).where(table.created < before)

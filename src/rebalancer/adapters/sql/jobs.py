@@ -6,21 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 import attrs
-from sqlalchemy import (
-    Connection,
-    insert,
-    select,
-    tuple_,
-)
+from sqlalchemy import Connection, insert, select, tuple_
 
-from rebalancer.adapters.sql.rows import (
-    job_of,
-    job_row,
-)
+from rebalancer.adapters.sql.rows import job_of, job_row
 from rebalancer.adapters.sql.statements import lock_rows, replace_row, require_row
-from rebalancer.adapters.sql.tables import (
-    jobs,
-)
+from rebalancer.adapters.sql.tables import jobs
 from rebalancer.domain.jobs.job import Job, JobState
 
 
@@ -37,11 +27,9 @@ class SqlJobs:
     locks: bool = False
 
     def add(self, job: Job) -> None:
-        """See `Jobs.add`."""
         self.connection.execute(insert(jobs), job_row(job))
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> Job:
-        """See `Jobs.get`."""
         query = select(jobs).where(jobs.c.id == id)
         if owner is not None:
             query = query.where(jobs.c.owner == owner)
@@ -49,7 +37,6 @@ class SqlJobs:
         return job_of(require_row(row, "job", id))
 
     def save(self, job: Job) -> None:
-        """See `Jobs.save`."""
         replace_row(self.connection, jobs, job_row(job), "job")
 
     def page(
@@ -60,7 +47,6 @@ class SqlJobs:
         before: UUID | None = None,
         limit: int,
     ) -> list[Job]:
-        """See `Jobs.page`."""
         query = select(jobs)
         cursor = jobs.alias("cursor")
         start = select(cursor.c.created, cursor.c.id).where(cursor.c.id == before)
@@ -75,7 +61,6 @@ class SqlJobs:
         return [job_of(row) for row in self.connection.execute(query)]
 
     def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
-        """See `Jobs.overdue_or_running`."""
         is_overdue = (jobs.c.state == JobState.QUEUED.value) & (jobs.c.due < due)
         is_running = jobs.c.state == JobState.RUNNING.value
         query = select(jobs).where(is_overdue | is_running)

@@ -43,7 +43,6 @@ class SqlMarket:
         """See `MarketStore.prepare`; `Database.upgrade` creates the tables."""
 
     def revision(self, of: Literal["bars", "instruments"]) -> str:
-        """See `MarketStore.revision`."""
         query = select(revisions.c.revision).where(revisions.c.name == of)
         with reading(self.engine) as connection:
             return str(connection.scalar(query) or 0)
@@ -51,7 +50,6 @@ class SqlMarket:
     def save_bars(
         self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
     ) -> int:
-        """See `MarketStore.save_bars`."""
         changed = 0
         for begin in range(0, len(bars), self.assets_per_transaction):
             some = bars[begin : begin + self.assets_per_transaction]
@@ -60,7 +58,6 @@ class SqlMarket:
         return changed
 
     def save_instruments(self, instruments: Instruments) -> int:
-        """See `MarketStore.save_instruments`."""
         with writing(self.engine) as connection:
             _lock_revision(connection, "instruments")
             rows = connection.execute(select(instrument_table)).all()
@@ -87,7 +84,6 @@ class SqlMarket:
         last: date | None = None,
         fields: Sequence[str] = BAR_FIELDS,
     ) -> dict[str, Bars]:
-        """See `MarketStore.bars`."""
         query = select(
             price_years.c.symbol, price_years.c.days, *(price_years.c[name] for name in fields)
         ).order_by(price_years.c.symbol, price_years.c.year)
@@ -104,7 +100,6 @@ class SqlMarket:
         return join_years(parts, first, last)
 
     def instruments(self) -> Instruments:
-        """See `MarketStore.instruments`."""
         query = select(instrument_table).order_by(
             instrument_table.c.position, instrument_table.c.symbol
         )

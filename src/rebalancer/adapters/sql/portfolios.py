@@ -8,15 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import (
-    Connection,
-    bindparam,
-    func,
-    insert,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.rows import (
     entry_of,
@@ -26,10 +18,7 @@ from rebalancer.adapters.sql.rows import (
     portfolio_row,
 )
 from rebalancer.adapters.sql.statements import lock_rows, require_row
-from rebalancer.adapters.sql.tables import (
-    ledger_entries,
-    portfolios,
-)
+from rebalancer.adapters.sql.tables import ledger_entries, portfolios
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import (
@@ -98,13 +87,11 @@ class SqlPortfolios:
     _ledgers: dict[UUID, Ledger] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
-        """See `Portfolios.add`."""
         _check_ledger(portfolio, Ledger(), entries)
         self.connection.execute(insert(portfolios), portfolio_row(portfolio))
         self._append(portfolio.id, entries)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
-        """See `Portfolios.get`."""
         if owner is None:
             query = _LOCKED_MANY if self.locks else _MANY
             row = self.connection.execute(query, {"ids": [id]}).one_or_none()
@@ -117,7 +104,6 @@ class SqlPortfolios:
         return found
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
-        """See `Portfolios.save`."""
         id, before = portfolio.id, portfolio.version - 1
         stored = self._require_version(id, portfolio.owner, before)
         if entries or portfolio.positions != stored.positions:
@@ -130,19 +116,16 @@ class SqlPortfolios:
             self._locked[id] = portfolio
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
-        """See `Portfolios.close`."""
         self._require_version(id, owner, version)
         self._compare_and_swap(id, owner, version, {"closed": now})
         self._locked.pop(id, None)
 
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
-        """See `Portfolios.page`."""
         query = _FIRST_PAGE if after is None else _NEXT_PAGE
         values = {"owner": owner, "after": after, "limit": limit}
         return [portfolio_of(row) for row in self.connection.execute(query, values)]
 
     def get_many(self, ids: Collection[UUID]) -> dict[UUID, ManagedPortfolio]:
-        """See `Portfolios.get_many`."""
         return {
             row.id: portfolio_of(row)
             for some in _slices(ids)
@@ -150,7 +133,6 @@ class SqlPortfolios:
         }
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
-        """See `Portfolios.versions`."""
         return {
             row.id: row.version
             for some in _slices(ids)
@@ -160,7 +142,6 @@ class SqlPortfolios:
     def chunk(
         self, *, after: UUID | None = None, until: UUID | None = None, limit: int | None = None
     ) -> list[ManagedPortfolio | UnreadablePortfolio]:
-        """See `Portfolios.chunk`."""
         query = select(portfolios).where(portfolios.c.closed.is_(None))
         if after is not None:
             query = query.where(portfolios.c.id > after)
@@ -170,7 +151,6 @@ class SqlPortfolios:
         return [portfolio_or_error(row) for row in self.connection.execute(query).all()]
 
     def chunk_boundaries(self, size: int) -> list[UUID]:
-        """See `Portfolios.chunk_boundaries`."""
         place = func.row_number().over(order_by=portfolios.c.id)
         placed = select(portfolios.c.id, place.label("place")).where(portfolios.c.closed.is_(None))
         numbered = placed.subquery()
@@ -178,7 +158,6 @@ class SqlPortfolios:
         return list(self.connection.execute(query).scalars())
 
     def ledger(self, id: UUID) -> Ledger:
-        """See `Portfolios.ledger`."""
         if id in self._ledgers:
             return self._ledgers[id]
         rows = self.connection.execute(_LEDGER, {"portfolio": id})
@@ -188,7 +167,6 @@ class SqlPortfolios:
         return found
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
-        """See `Portfolios.entries`."""
         table = ledger_entries
         query = select(table).where(table.c.portfolio == id)
         if before is not None:

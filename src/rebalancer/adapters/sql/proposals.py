@@ -7,25 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import (
-    Connection,
-    Select,
-    insert,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, Select, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.copying import copy_rows
-from rebalancer.adapters.sql.rows import (
-    proposal_of,
-    proposal_row,
-)
+from rebalancer.adapters.sql.rows import proposal_of, proposal_row
 from rebalancer.adapters.sql.statements import lock_rows, require_row
-from rebalancer.adapters.sql.tables import (
-    portfolios,
-    proposals,
-)
+from rebalancer.adapters.sql.tables import portfolios, proposals
 from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
 
 _MIN_COPY = 32
@@ -45,7 +32,6 @@ class SqlProposals:
     locks: bool = False
 
     def add(self, records: Sequence[ProposalRecord]) -> None:
-        """See `Proposals.add`."""
         rows = [proposal_row(record) for record in records]
         if len(rows) >= _MIN_COPY and self.connection.dialect.name == "postgresql":
             copy_rows(self.connection, proposals, rows)
@@ -66,7 +52,6 @@ class SqlProposals:
         return proposal_of(require_row(row, "proposal", id))
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
-        """See `Proposals.save`."""
         table = proposals.c
         is_open = (portfolios.c.id == table.portfolio) & portfolios.c.closed.is_(None)
         change = update(proposals).where(
@@ -87,7 +72,6 @@ class SqlProposals:
         before: UUID | None = None,
         limit: int,
     ) -> list[ProposalRecord]:
-        """See `Proposals.page`."""
         place = tuple_(proposals.c.proposed, proposals.c.id)
         query = _open_proposals(owner)
         cursor = proposals.alias("cursor")

@@ -38,7 +38,6 @@ class SqlReports:
         """See `Reports.prepare`; tables are a matter of `Database.upgrade`."""
 
     def save(self, report: Report) -> None:
-        """See `Reports.save`."""
         row = {
             "id": report.id,
             "kind": report.kind,
@@ -52,7 +51,6 @@ class SqlReports:
             upsert(connection, reports, [row])
 
     def get(self, id: UUID) -> Report:
-        """See `Reports.get`."""
         with reading(self.engine) as connection:
             row = connection.execute(select(reports).where(reports.c.id == id)).one_or_none()
         if row is None:

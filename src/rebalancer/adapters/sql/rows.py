@@ -35,28 +35,12 @@ class Damaged(RuntimeError):
 
 def user_row(user: User) -> dict[str, Any]:
     """Convert for `users`."""
-    return {
-        "id": user.id,
-        "email": user.email,
-        "name": user.name,
-        "password": user.password,
-        "created": user.created,
-        "assessment": user.assessment,
-        "assessed": user.assessed,
-    }
+    return attrs.asdict(user, recurse=False)
 
 
 def user_of(row: Row[Any]) -> User:
     """Convert from `users`."""
-    return User(
-        id=row.id,
-        email=row.email,
-        name=row.name,
-        password=row.password,
-        created=row.created,
-        assessment=_decode(row.assessment, Assessment),
-        assessed=row.assessed,
-    )
+    return User(**{**row._mapping, "assessment": _decode(row.assessment, Assessment)})
 
 
 def token_row(token: RefreshToken) -> dict[str, Any]:
@@ -232,23 +216,10 @@ def job_row(job: Job) -> dict[str, Any]:
 
 def job_of(row: Row[Any]) -> Job:
     """Convert from `jobs`."""
-    return Job(
-        id=row.id,
-        owner=row.owner,
-        kind=row.kind,
-        request=_decode(row.request, dict),
-        state=JobState(row.state),
-        created=row.created,
-        due=row.due,
-        progress=row.progress,
-        result=_decode(row.result, dict),
-        error=row.error,
-        attempts=row.attempts,
-        excused_attempts=row.spared,
-        last_heartbeat=row.alive,
-        cancelling=row.cancelling,
-        finished=row.finished,
-    )
+    names = (field.name for field in attrs.fields(Job))
+    values = {name: row._mapping[_JOB_COLUMNS.get(name, name)] for name in names}
+    documents = {name: _decode(values[name], dict) for name in ("request", "result")}
+    return Job(**{**values, **documents, "state": JobState(row.state)})
 
 
 def run_row(run: BatchRun) -> dict[str, Any]:

@@ -6,25 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 import attrs
-from sqlalchemy import (
-    Connection,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, delete, insert, select, update
 
-from rebalancer.adapters.sql.rows import (
-    token_of,
-    token_row,
-    user_of,
-    user_row,
-)
+from rebalancer.adapters.sql.rows import token_of, token_row, user_of, user_row
 from rebalancer.adapters.sql.statements import delete_unlocked, lock_rows, replace_row, require_row
-from rebalancer.adapters.sql.tables import (
-    refresh_tokens,
-    users,
-)
+from rebalancer.adapters.sql.tables import refresh_tokens, users
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 
 
@@ -35,21 +21,17 @@ class SqlUsers:
     connection: Connection
 
     def add(self, user: User) -> None:
-        """See `Users.add`."""
         self.connection.execute(insert(users), user_row(user))
 
     def get(self, id: UUID) -> User:
-        """See `Users.get`."""
         row = self.connection.execute(select(users).where(users.c.id == id)).one_or_none()
         return user_of(require_row(row, "user", id))
 
     def by_email(self, email: str) -> User | None:
-        """See `Users.by_email`."""
         row = self.connection.execute(select(users).where(users.c.email == email)).one_or_none()
         return None if row is None else user_of(row)
 
     def save(self, user: User) -> None:
-        """See `Users.save`."""
         replace_row(self.connection, users, user_row(user), "user")
 
 
@@ -66,17 +48,14 @@ class SqlRefreshTokens:
     locks: bool = False
 
     def add(self, token: RefreshToken) -> None:
-        """See `RefreshTokens.add`."""
         self.connection.execute(insert(refresh_tokens), token_row(token))
 
     def get(self, digest: str) -> RefreshToken | None:
-        """See `RefreshTokens.get`."""
         query = select(refresh_tokens).where(refresh_tokens.c.digest == digest)
         row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
         return None if row is None else token_of(row)
 
     def mark_used(self, digest: str, now: datetime) -> bool:
-        """See `RefreshTokens.mark_used`."""
         table = refresh_tokens
         unused = (table.c.digest == digest) & table.c.used.is_(None)
         return self.connection.execute(update(table).where(unused).values(used=now)).rowcount == 1
@@ -92,7 +71,6 @@ class SqlRefreshTokens:
             pass
 
     def delete_expired(self, now: datetime, *, owner: UUID | None = None) -> None:
-        """See `RefreshTokens.delete_expired`."""
         table = refresh_tokens.c
         ended = select(table.digest).where(table.expires <= now)
         if owner is not None:

@@ -10,13 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Row,
-    Select,
-    select,
-)
+from sqlalchemy import Connection, Engine, Row, Select, select
 
 from rebalancer.adapters.sql.batch_runs import SqlBatchRuns
 from rebalancer.adapters.sql.engine import LOCK_TIMEOUT, reading, writing
@@ -24,22 +18,13 @@ from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.portfolios import SqlPortfolios
 from rebalancer.adapters.sql.proposals import SqlProposals
-from rebalancer.adapters.sql.rows import (
-    entry_of,
-    portfolio_or_error,
-)
-from rebalancer.adapters.sql.tables import (
-    ledger_entries,
-    portfolios,
-    proposals,
-)
+from rebalancer.adapters.sql.rows import entry_of, portfolio_or_error
+from rebalancer.adapters.sql.tables import ledger_entries, portfolios, proposals
 from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlUsers
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Overdrawn, Positions
-from rebalancer.domain.portfolio.mandate import (
-    UnreadablePortfolio,
-)
+from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
 from rebalancer.domain.rebalancing.lifecycle import Stage
 
 _CONTRADICTIONS: tuple[tuple[Select[Any], str], ...] = (
@@ -85,7 +70,6 @@ class SqlWork:
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
-        """See `UnitOfWork.begin`."""
         with self._one_writer(), writing(self.engine) as connection:
             yield SqlTransaction(connection, locks=True)
 
