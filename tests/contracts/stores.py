@@ -82,7 +82,7 @@ def a_proposal(portfolio: ManagedPortfolio, **others: Any) -> ProposalRecord:
     seen = ProposalInputs(
         snapshot, Decimal(0), portfolio.version, {"A": Decimal(100)}, "1" * 64, DAY, "free"
     )
-    made = ProposalRecord.of(proposal, seen, id=uuid4(), owner=portfolio.owner, now=NOW)
+    made = ProposalRecord.new(proposal, seen, id=uuid4(), owner=portfolio.owner, now=NOW)
     return attrs.evolve(made, **others)
 
 

@@ -639,7 +639,7 @@ def test_proposals_of_others_do_not_exist(work, ada):
 def test_proposal_is_replaced_at_the_expected_stage(work, ada):
     portfolio = stored_portfolio(work, ada)
     record, other = stored_proposal(work, portfolio), stored_proposal(work, portfolio)
-    rejected = record.rejected(NOW, "Not now")
+    rejected = record.reject(NOW, "Not now")
     with work.begin() as tx:
         tx.proposals.save(rejected, expected=Stage.PROPOSED)
     with work.begin() as tx:
@@ -685,7 +685,7 @@ def test_proposals_for_closed_portfolios_are_left_out(work, ada):
         with pytest.raises(NotFound):
             tx.proposals.get(record.id, owner=ada.id)
         with pytest.raises(NotFound):
-            tx.proposals.save(record.rejected(NOW), expected=Stage.PROPOSED)
+            tx.proposals.save(record.reject(NOW), expected=Stage.PROPOSED)
 
 
 def test_fills_of_a_proposal_are_in_the_ledger(work, ada):

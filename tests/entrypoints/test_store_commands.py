@@ -371,7 +371,7 @@ def test_a_proposal_is_made_kept_and_accepted(store, keep, write):
     assert done.code == 0 and done.stdout.startswith("Executed: ")
     shown = store("portfolio", "show", id, "--json").json
     assert shown["version"] == 2 and shown["ledger"][0]["proposal"] == number
-    assert store("accept", number).refused("is executed already")
+    assert store("accept", number).refused("is already executed")
     assert store("accept", made["id"]).refused("the portfolio has changed since it was proposed")
     assert store("db", "check").code == 0
 
@@ -400,7 +400,9 @@ def test_proposals_that_make_no_sense(store, keep, write):
         "--input-hash cannot be given for a stored portfolio"
     )
     assert store("propose", id, "--cash-flow", "lots").refused("cash_flow: expected a decimal")
-    assert store("propose", id, "--cash-flow", "0.001").refused("cash_flow: is finer than")
+    assert store("propose", id, "--cash-flow", "0.001").refused(
+        "cash_flow: 0.001 has more decimals"
+    )
     assert store("propose", id, "--policy", "nope").refused("unknown policy 'nope'")
     assert store("propose", id, "--as-of", "2021-02-22").refused("as_of: ", "last entry")
     assert store("accept", missing).refused(f"there is no proposal {missing}")

@@ -363,7 +363,7 @@ class RecordTrades:
                 for number, trade in enumerate(trades)
             ]
             if record is not None:
-                tx.proposals.save(record.carried_out(now), expected=Stage.ACCEPTED)
+                tx.proposals.save(record.execute(now), expected=Stage.ACCEPTED)
             booked = portfolio.book(ledger.extended_by(entries), now)
             tx.portfolios.save(booked, entries=entries)
             if key is not None:

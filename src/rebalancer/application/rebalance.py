@@ -1,4 +1,4 @@
-"""Asking policies what portfolios should trade."""
+"""Propose what portfolios should trade, and decide on proposals."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from rebalancer.application.portfolios import find_earlier_result, fingerprint
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.portfolios import Broker
-from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalInputs, ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
 
 COMPARED = ("monthly", "band")
-"""The simple rules that stand beside every single proposal."""
+"""Simple rules whose proposals are shown for comparison."""
 
-_RECENT = 32
-"""RebalanceContext that are remembered."""
+_CACHED = 32
+"""Most contexts that are cached."""
 
 _ZERO = Decimal(0)
 
 
 @attrs.frozen
-class Comparison:
-    """A proposal, and what simple rules would do at the same moment."""
+class ComparedProposal:
+    """A proposal, and those of the simple rules under the same context."""
 
     proposal: Proposal
     others: tuple[Proposal, ...]
@@ -44,7 +44,7 @@ class Comparison:
 
 @attrs.frozen
 class BuildContext:
-    """Fix what proposals follow from: prices up to a day, a policy, a price list."""
+    """Collect the inputs that proposals have in common."""
 
     prices: PriceSource
     instruments: InstrumentSource
@@ -56,9 +56,9 @@ class BuildContext:
     def __call__(
         self, *, policy_name: str, costs: CostModel, currency: str, as_of: date | None = None
     ) -> RebalanceContext:
-        """RebalanceContext as of a day; the last close when None.
+        """Return the context as of a day; None: the day of the last close.
 
-        Equal context are the same object, if not asked for long ago, since hashing them takes time.
+        Equal contexts are usually the same object, because hashing a context takes time.
 
         Raises:
             InvalidRequest: an unknown policy, a day without prices, or malformed prices.
@@ -81,38 +81,14 @@ class BuildContext:
             costs=costs,
             currency=currency,
         )
-        if len(self._recent) >= _RECENT:
+        if len(self._recent) >= _CACHED:
             self._recent.clear()
         self._recent[policy_name, currency] = context
         return context
 
 
-@attrs.frozen
-class ProposeRebalance:
-    """Ask a policy what one portfolio should trade, and simple rules for comparison."""
-
-    def __call__(self, portfolio: Portfolio, context: RebalanceContext) -> Comparison:
-        """The proposal, and those of `COMPARED` under the same context.
-
-        Raises:
-            InvalidRequest: the portfolio contradicts itself or the market; names the field.
-        """
-        return Comparison(proposal=propose(portfolio, context), others=_others(portfolio, context))
-
-
-@attrs.frozen
-class ProposeForBook:
-    """Ask a policy what each portfolio of a book should trade."""
-
-    def __call__(
-        self, portfolios: Sequence[Portfolio], context: RebalanceContext
-    ) -> list[Proposal | Failure]:
-        """One answer for each portfolio, in order; one that fails does not stop the rest."""
-        return propose_book(portfolios, context)
-
-
 class Mode(StrEnum):
-    """How an accepted proposal is carried out: on paper here, or elsewhere by its owner."""
+    """How an accepted proposal is executed: by the broker, or elsewhere by its owner."""
 
     PAPER = "paper"
     WORKSHEET = "worksheet"
@@ -120,12 +96,12 @@ class Mode(StrEnum):
 
 @attrs.frozen
 class ProposalStatus:
-    """A proposal, and how it stands to the present.
+    """A proposal and its current stage.
 
     Attributes:
-        record: The proposal, with what it saw and what became of it.
-        stage: Where it stands now.
-        stale: Why it no longer fits; None when it does, or is decided.
+        record: The proposal, its inputs and its history.
+        stage: Its stage now.
+        stale: Why it can no longer be accepted; None if it can, or if it is decided.
     """
 
     record: ProposalRecord
@@ -135,18 +111,18 @@ class ProposalStatus:
 
 @attrs.frozen
 class ProposalRequest:
-    """Somebody wants to know what a kept portfolio should trade.
+    """Request for a proposal for a stored portfolio.
 
     Attributes:
-        portfolio_id: Which.
-        owner: Whose.
-        policy_name: Who decides.
-        costs: The price list.
-        cash_flow: Deposit (+) or withdrawal (-) planned with it, recorded when it is accepted.
-        as_of: The day to decide on; the last close when None.
-        compared: Whether to ask the simple rules too.
-        id: The proposal's.
-        now: When.
+        portfolio_id: The portfolio.
+        owner: Its owner.
+        policy_name: Policy to use.
+        costs: Cost model.
+        cash_flow: Planned deposit (+) or withdrawal (-), recorded when the proposal is accepted.
+        as_of: Day of the closes; None: the last close.
+        compared: Whether to propose with the simple rules as well.
+        id: Id of the proposal.
+        now: Time of the request.
     """
 
     portfolio_id: UUID
@@ -162,7 +138,7 @@ class ProposalRequest:
 
 @attrs.frozen
 class ProposalResult:
-    """The kept proposal; and those of `COMPARED`, which are not kept, if they were asked for."""
+    """A stored proposal, and the proposals of the simple rules if requested."""
 
     current: ProposalStatus
     others: tuple[Proposal, ...] = ()
@@ -170,18 +146,18 @@ class ProposalResult:
 
 @attrs.frozen
 class ProposeForPortfolio:
-    """Ask a policy what kept portfolios should trade, and keep the answers."""
+    """Propose for stored portfolios, and store the proposals."""
 
     work: UnitOfWork
     prices: PriceSource
     build_context: BuildContext
 
     def __call__(self, ask: ProposalRequest) -> ProposalResult:
-        """The answer for one portfolio.
+        """Propose for one portfolio.
 
         Raises:
-            NotFound: there is no such portfolio, or it is somebody else's.
-            InvalidRequest: the policy, the day or the flow makes no sense; names the field.
+            NotFound: the portfolio does not exist or belongs to another user.
+            InvalidRequest: the policy, the day or the flow is invalid; names the field.
             PricesUnavailable: the provider did not answer.
         """
         (answer,) = self.together([ask])
@@ -190,7 +166,9 @@ class ProposeForPortfolio:
         return answer
 
     def together(self, asks: Sequence[ProposalRequest]) -> list[ProposalResult | RebalancerError]:
-        """One answer or error for each ask, in order: each as if it had been asked alone.
+        """Compute and store a result or an error for each request, in order.
+
+        Results do not depend on the other requests.
 
         Raises:
             Unavailable: the store did not answer.
@@ -200,10 +178,10 @@ class ProposeForPortfolio:
         return answers
 
     def compute(self, asks: Sequence[ProposalRequest]) -> list[ProposalResult | RebalancerError]:
-        """The same answers before they are kept.
+        """Compute the results without storing them.
 
-        Portfolios on the same context are one book, so that many who ask at once wait little longer
-        than one.
+        Portfolios with the same context form one book, so that many simultaneous requests take
+        little longer than one.
 
         Raises:
             Unavailable: the store did not answer.
@@ -214,14 +192,16 @@ class ProposeForPortfolio:
             tuple[RebalanceContext, list[tuple[int, ProposalRequest, ManagedPortfolio, Portfolio]]]
         ] = []
         with self.work.read() as tx:
-            kept = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
+            stored = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
         for index, ask in enumerate(asks):
-            portfolio = kept.get(ask.portfolio_id)
+            portfolio = stored.get(ask.portfolio_id)
             if portfolio is None or portfolio.owner != ask.owner:
-                answers[index] = NotFound(f"there is no portfolio {ask.portfolio_id}")
+                answers[index] = NotFound(
+                    f"there is no portfolio {ask.portfolio_id}", code="portfolio_not_found"
+                )
                 continue
             try:
-                context, snapshot = self._asked(ask, portfolio)
+                context, snapshot = self._inputs(ask, portfolio)
             except RebalancerError as error:
                 answers[index] = error
                 continue
@@ -245,36 +225,38 @@ class ProposeForPortfolio:
                     id=ask.id,
                     now=ask.now,
                 )
-                others = _others(snapshot, context) if ask.compared else ()
+                others = compare_with_rules(snapshot, context) if ask.compared else ()
                 answers[index] = ProposalResult(
                     ProposalStatus(record, record.stage, stale=None), others
                 )
         return [answers[index] for index in range(len(asks))]
 
     def store(self, answers: Sequence[ProposalResult | RebalancerError]) -> None:
-        """Keep what was considered, in one transaction.
+        """Store the proposals among the results, in one transaction.
 
         Raises:
-            Unavailable: the store did not answer; nothing is kept.
+            Unavailable: the store did not answer; no proposal is stored.
         """
         records = [one.current.record for one in answers if isinstance(one, ProposalResult)]
         if records:
             with self.work.begin() as tx:
                 tx.proposals.add(records)
 
-    def _asked(
+    def _inputs(
         self, ask: ProposalRequest, portfolio: ManagedPortfolio
     ) -> tuple[RebalanceContext, Portfolio]:
-        """What the answer follows from.
+        """Collect the inputs of one proposal.
 
         Raises:
-            InvalidRequest: the policy, the day or the flow makes no sense; names the field.
+            InvalidRequest: the policy, the day or the flow is invalid; names the field.
         """
         currency = portfolio.mandate.currency
         if currency.round(ask.cash_flow) != ask.cash_flow:
             raise InvalidRequest(
-                f"is finer than {currency.minor_unit}, the least that can be paid",
+                f"{ask.cash_flow} has more decimals than {currency} allows; round it to "
+                f"{currency.minor_unit}",
                 field="cash_flow",
+                code="amount_too_precise",
             )
         context = self.build_context(
             policy_name=ask.policy_name, costs=ask.costs, currency=currency.code, as_of=ask.as_of
@@ -284,22 +266,22 @@ class ProposeForPortfolio:
 
 @attrs.frozen
 class ReadProposals:
-    """Look at a proposal, or at all of one's own."""
+    """Read proposals of an owner."""
 
     work: UnitOfWork
     prices: PriceSource
 
     def __call__(self, id: UUID, *, owner: UUID, now: datetime) -> ProposalStatus:
-        """The proposal as it stands now.
+        """Read one proposal.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
+            NotFound: the proposal does not exist or belongs to another user.
         """
         newest = self.prices.closes(days=1).last_date
         with self.work.read() as tx:
             record = tx.proposals.get(id, owner=owner)
             version = tx.portfolios.get(record.portfolio_id, owner=owner).version
-        return _current(record, version, newest, now)
+        return _status(record, version, newest, now)
 
     def all(
         self,
@@ -310,10 +292,10 @@ class ReadProposals:
         limit: int,
         now: datetime,
     ) -> list[ProposalStatus]:
-        """Some of the owner's proposals, the latest first.
+        """Read a page of the owner's proposals, the latest first.
 
         Raises:
-            NotFound: there is no such portfolio, or it is somebody else's.
+            NotFound: the portfolio does not exist or belongs to another user.
         """
         newest = self.prices.closes(days=1).last_date
         with self.work.read() as tx:
@@ -321,12 +303,12 @@ class ReadProposals:
                 tx.portfolios.get(portfolio_id, owner=owner)
             found = tx.proposals.page(owner, portfolio_id=portfolio_id, before=before, limit=limit)
             versions = tx.portfolios.versions({record.portfolio_id for record in found})
-        return [_current(one, versions[one.portfolio_id], newest, now) for one in found]
+        return [_status(one, versions[one.portfolio_id], newest, now) for one in found]
 
 
 @attrs.frozen
 class AcceptProposal:
-    """Agree to a proposal: its orders are carried out on paper, or taken elsewhere."""
+    """Accept a proposal, and submit its orders to the broker."""
 
     work: UnitOfWork
     prices: PriceSource
@@ -341,64 +323,128 @@ class AcceptProposal:
         key: str | None = None,
         now: datetime,
     ) -> tuple[ProposalStatus, bool]:
-        """The accepted proposal, and whether the same request had accepted it before.
+        """Accept a proposal.
 
-        On paper it is executed: the planned cash flow and every fill stand in the ledger. With a
-        worksheet it waits until its trades are recorded.
+        If the broker fills at once, the planned cash flow and every fill are in the ledger
+        afterwards. Otherwise the proposal stays accepted until `CollectFills` has its fills. With a
+        worksheet it stays accepted until its trades are recorded.
+
+        Returns:
+            The accepted proposal, and whether the same request had accepted it before.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
-            ProposalClosed: it is decided, expired, or has nothing to trade.
-            ProposalStale: the portfolio or the market has moved on.
+            NotFound: the proposal does not exist or belongs to another user.
+            ProposalClosed: it is decided, has expired, or has nothing to trade.
+            ProposalStale: the portfolio or the market has changed.
             Conflict: the key belongs to another request.
         """
         newest = self.prices.closes(days=1).last_date
-        with self.work.read() as tx:
-            fills = self.broker.execute(tx.proposals.get(id, owner=owner))
+        submits = mode is Mode.PAPER
+        fills: list[Fill] | None = None
+        if submits and self.broker.fills_at_once:
+            with self.work.read() as tx:
+                record = tx.proposals.get(id, owner=owner)
+            self.broker.submit(record)
+            fills = self.broker.fills(record)
         asked = fingerprint("accept", id, mode.value)
         with self.work.begin() as tx:
             record = tx.proposals.get(id, owner=owner)
             portfolio = tx.portfolios.get(record.portfolio_id, owner=owner)
             if find_earlier_result(tx, owner, key, asked) is not None:
-                return _current(record, portfolio.version, newest, now), True
-            done = record.accepted(now, version=portfolio.version, newest=newest)
-            if mode is Mode.PAPER:
-                entries = done.entries(fills, now)
-                ledger = tx.portfolios.ledger(portfolio.id).extended_by(entries)
-                portfolio = portfolio.book(ledger, now)
-                tx.portfolios.save(portfolio, entries=entries)
-                done = done.carried_out(now)
+                return _status(record, portfolio.version, newest, now), True
+            done = record.accept(now, version=portfolio.version, newest=newest)
+            if fills is not None:
+                done, portfolio = _book_fills(tx, done, portfolio, fills, now)
             tx.proposals.save(done, expected=record.stage)
             if key is not None:
                 tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
-        return _current(done, portfolio.version, newest, now), False
+        if submits and not self.broker.fills_at_once:
+            self.broker.submit(done)
+        return _status(done, portfolio.version, newest, now), False
+
+
+@attrs.frozen
+class CollectFills:
+    """Record the fills of an accepted proposal once its broker has all of them."""
+
+    work: UnitOfWork
+    broker: Broker
+
+    def __call__(self, id: UUID, *, now: datetime) -> bool:
+        """Submit the orders again, in case a crash prevented it, and book their fills.
+
+        Returns:
+            Whether the proposal is executed.
+
+        Raises:
+            NotFound: the proposal does not exist.
+            ProposalClosed: it is not accepted.
+            Overdrawn: the portfolio changed so that the fills no longer fit its ledger.
+        """
+        with self.work.read() as tx:
+            record = tx.proposals.get(id)
+        if record.stage is Stage.EXECUTED:
+            return True
+        record.execute(now)  # raises unless the proposal is accepted
+        self.broker.submit(record)
+        fills = self.broker.fills(record)
+        if fills is None:
+            return False
+        with self.work.begin() as tx:
+            portfolio = tx.portfolios.get(record.portfolio_id)
+            done, _ = _book_fills(tx, record, portfolio, fills, now)
+            tx.proposals.save(done, expected=Stage.ACCEPTED)
+        return True
+
+
+def _book_fills(
+    tx: Transaction,
+    record: ProposalRecord,
+    portfolio: ManagedPortfolio,
+    fills: Sequence[Fill],
+    now: datetime,
+) -> tuple[ProposalRecord, ManagedPortfolio]:
+    """Add an accepted proposal's cash flow and fills to the ledger of its portfolio."""
+    entries = record.ledger_entries(fills, now)
+    portfolio = portfolio.book(tx.portfolios.ledger(portfolio.id).extended_by(entries), now)
+    tx.portfolios.save(portfolio, entries=entries)
+    return record.execute(now), portfolio
 
 
 @attrs.frozen
 class RejectProposal:
-    """Decline a proposal."""
+    """Reject a proposal."""
 
     work: UnitOfWork
     prices: PriceSource
 
     def __call__(self, id: UUID, *, owner: UUID, remark: str = "", now: datetime) -> ProposalStatus:
-        """The rejected proposal.
+        """Reject a proposal.
 
         Raises:
-            NotFound: there is none, or it is somebody else's.
-            ProposalClosed: it is decided, expired, or has nothing to trade.
+            NotFound: the proposal does not exist or belongs to another user.
+            ProposalClosed: it is decided, has expired, or has nothing to trade.
         """
         newest = self.prices.closes(days=1).last_date
         with self.work.begin() as tx:
             record = tx.proposals.get(id, owner=owner)
             version = tx.portfolios.get(record.portfolio_id, owner=owner).version
-            rejected = record.rejected(now, remark)
+            rejected = record.reject(now, remark)
             tx.proposals.save(rejected, expected=record.stage)
-        return _current(rejected, version, newest, now)
+        return _status(rejected, version, newest, now)
 
 
-def _others(portfolio: Portfolio, context: RebalanceContext) -> tuple[Proposal, ...]:
-    """What the simple rules would do."""
+def propose_and_compare(portfolio: Portfolio, context: RebalanceContext) -> ComparedProposal:
+    """Propose for one portfolio with a policy and with the simple rules.
+
+    Raises:
+        InvalidRequest: the portfolio contradicts itself or the market; names the field.
+    """
+    return ComparedProposal(propose(portfolio, context), compare_with_rules(portfolio, context))
+
+
+def compare_with_rules(portfolio: Portfolio, context: RebalanceContext) -> tuple[Proposal, ...]:
+    """Propose with each simple rule under the same context."""
     return tuple(
         propose(portfolio, attrs.evolve(context, policy=parse_rule(name)))
         for name in COMPARED
@@ -412,14 +458,15 @@ def policy_input(
     """Return the portfolio as the policy sees it.
 
     Raises:
-        InvalidRequest: the ledger goes on after the close that is asked about.
+        InvalidRequest: the ledger has entries after the as-of day.
     """
     last = portfolio.positions.last_entry
     if last is not None and last > context.market.last_date:
         raise InvalidRequest(
-            f"{context.market.last_date} lies before the last entry of the ledger, of {last}; take "
+            f"{context.market.last_date} is before the last entry of the ledger, {last}; choose "
             "that day or a later one",
             field="as_of",
+            code="as_of_before_ledger",
         )
     return portfolio.snapshot(cash_flow)
 
@@ -437,25 +484,20 @@ def record_proposal(
     run: UUID | None = None,
 ) -> ProposalRecord:
     """Record a proposal together with the inputs that it was made from."""
-    seen = ProposalInputs(
+    exact, columns = context.market.exact_closes(), context.market.columns
+    inputs = ProposalInputs(
         portfolio=asked,
         planned=planned,
         version=portfolio.version,
-        prices=_closes(asked, context),
+        prices={symbol: exact[columns[symbol]] for symbol in asked.symbols},
         market=context.market.digest,
         newest=newest,
         costs=context.costs.label,
     )
-    return ProposalRecord.of(proposal, seen, id=id, owner=portfolio.owner, now=now, run=run)
+    return ProposalRecord.new(proposal, inputs, id=id, owner=portfolio.owner, now=now, run=run)
 
 
-def _closes(asked: Portfolio, context: RebalanceContext) -> dict[str, Decimal]:
-    market = context.market
-    exact, columns = market.exact_closes(), market.columns
-    return {symbol: exact[columns[symbol]] for symbol in asked.symbols}
-
-
-def _current(record: ProposalRecord, version: int, newest: date, now: datetime) -> ProposalStatus:
+def _status(record: ProposalRecord, version: int, newest: date, now: datetime) -> ProposalStatus:
     stage = record.stage_at(now)
     undecided = stage is Stage.PROPOSED
     stale = record.staleness(version=version, newest=newest) if undecided else None

@@ -244,7 +244,9 @@ def test_proposal_is_stale_after_a_new_close(api: RunningApi, ada: ApiUser) -> N
     proposal = ada.proposal(ada.portfolio()["id"])
     api.market.reveal_day()
     assert api.market.last in ada.get(f"/api/rebalance/{proposal['id']}").json()["stale"]
-    assert "closes of" in expect_problem(ada.post(f"/api/rebalance/{proposal['id']}/accept"), 409)
+    assert "newer closes" in expect_problem(
+        ada.post(f"/api/rebalance/{proposal['id']}/accept"), 409
+    )
 
 
 def test_proposal_without_orders_cannot_be_accepted(ada: ApiUser) -> None:

@@ -1,4 +1,4 @@
-"""A broker on paper: every order is filled at its reference price, at its expected cost."""
+"""Paper broker: fills every order at its reference price and expected cost."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalRecord
 
 @attrs.frozen
 class PaperBroker:
-    """Fills at the as-of close, with the costs that the proposal reckoned with."""
+    """Simulates execution at the as-of close, without any effect of its own."""
 
-    def execute(self, record: ProposalRecord) -> list[Fill]:
-        """See `Broker.execute`."""
+    fills_at_once: bool = attrs.field(default=True, init=False)
+
+    def submit(self, record: ProposalRecord) -> None:
+        """See `Broker.submit`."""
+
+    def fills(self, record: ProposalRecord) -> list[Fill] | None:
+        """See `Broker.fills`."""
         return [
-            Fill(
-                symbol=order.symbol,
-                side=order.side,
-                quantity=order.quantity,
-                price=order.price,
-                value=order.value,
-                cost=order.cost,
-            )
+            Fill(order.symbol, order.side, order.quantity, order.price, order.value, order.cost)
             for order in record.proposal.orders
         ]

@@ -122,12 +122,31 @@ class IdempotencyKeys(Protocol):
 
 
 class Broker(Protocol):
-    """Who carries out orders.
+    """Executes orders: they are submitted, then their fills arrive.
 
-    A broker that trades for real must be told before anything is recorded, and asked again after a
-    crash: that takes the stage ``accepted``, written down first. The paper broker has no effects
-    of its own, so that its fills are recorded in one transaction with the acceptance.
+    Attributes:
+        fills_at_once: Whether submitting has no effect outside of this process and all fills are
+            known at once. Then acceptance and fills are stored in one transaction. Otherwise the
+            acceptance is stored first, then the orders are submitted, and `CollectFills` records
+            the fills when all have arrived.
     """
 
-    def execute(self, record: ProposalRecord) -> list[Fill]:
-        """Carry out a proposal's orders, in their order; the same proposal gives the same fills."""
+    @property
+    def fills_at_once(self) -> bool:
+        """See the attributes."""
+
+    def submit(self, record: ProposalRecord) -> None:
+        """Submit a proposal's orders; submitting the same proposal again has no effect.
+
+        Raises:
+            Unavailable: the broker did not answer; the orders may have been submitted.
+        """
+
+    def fills(self, record: ProposalRecord) -> list[Fill] | None:
+        """Return the fills in the order of the orders; None until all have arrived.
+
+        The same proposal has the same fills whenever they are read.
+
+        Raises:
+            Unavailable: the broker did not answer.
+        """

@@ -1,4 +1,4 @@
-"""What becomes of a proposal: proposed, then accepted, rejected or expired, and executed."""
+"""The life of a proposal: proposed, then accepted, rejected or expired, and executed."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from rebalancer.domain.rebalancing.model import Proposal, Side, Status
 VALID_FOR = timedelta(hours=24)
 """How long a proposal may be accepted."""
 
-_ZERO = Decimal(0)
-
 
 class ProposalClosed(Conflict):
-    """It can no longer be decided on: somebody did, or its time is over."""
+    """The proposal cannot be decided on: it is decided or has expired."""
+
+    default_code = "proposal_closed"
 
 
 class ProposalStale(Conflict):
-    """The portfolio or the market has moved on since: ask for another proposal."""
+    """The portfolio or the market has changed since the proposal was made."""
+
+    default_code = "proposal_stale"
 
 
 class Stage(StrEnum):
-    """Where a proposal stands."""
+    """Stage of a proposal."""
 
     PROPOSED = "proposed"
     NOTHING_TO_DO = "nothing_to_do"
@@ -42,17 +44,16 @@ class Stage(StrEnum):
 
 @attrs.frozen
 class ProposalInputs:
-    """What a proposal was made from, so that it can be made again.
+    """Snapshot of a proposal's inputs, for replay.
 
     Attributes:
-        portfolio: As it stood, with the cash flow to be dealt with.
-        planned: The part of that cash flow which is in no ledger yet; acceptance records it.
+        portfolio: The portfolio, including the cash flow to deal with.
+        planned: Part of that cash flow that is not in a ledger yet; acceptance records it.
         version: The portfolio's version.
-        prices: The as-of close of each of its symbols.
-        market: SHA-256 of all the prices that the policy saw.
-        newest: The last close that there was, which is later than the proposal's own day when
-            somebody asks about the past.
-        costs: The price list, as it is called.
+        prices: As-of close of each of its symbols.
+        market: SHA-256 of all prices that the policy used.
+        newest: Day of the last known close, later than the as-of day of a proposal for the past.
+        costs: Label of the cost model.
     """
 
     portfolio: Portfolio
@@ -66,15 +67,15 @@ class ProposalInputs:
 
 @attrs.frozen
 class Fill:
-    """A trade that was made.
+    """An executed order.
 
     Attributes:
-        symbol: What.
+        symbol: Asset that was traded.
         side: Bought or sold.
-        quantity: How many, > 0.
-        price: Of one.
-        value: Quantity times price, in money that was paid.
-        cost: What the trade cost on top.
+        quantity: Number of shares, > 0.
+        price: Price of one share.
+        value: Money paid or received, without the cost.
+        cost: Cost of the trade.
     """
 
     symbol: str
@@ -86,30 +87,30 @@ class Fill:
 
 
 def fill_id(proposal: UUID, number: int) -> UUID:
-    """Of the ledger entry of a proposal's n-th fill.
+    """Return the id of the ledger entry of a proposal's n-th fill.
 
-    A ledger takes each id once, so that however a proposal is carried out, it is so once.
+    A ledger takes each id once, so a proposal is never executed twice.
     """
     return uuid5(proposal, f"fill {number}")
 
 
 @attrs.frozen
 class ProposalRecord:
-    """A proposal, what it saw, and what was made of it.
+    """A proposal, its inputs and its history.
 
     Attributes:
         id: Unique.
-        owner: Whose portfolio.
-        portfolio_id: Which.
+        owner: Owner of the portfolio.
+        portfolio_id: The portfolio.
         proposal: What to trade, and why.
-        seen: What it was made from.
-        proposed: When, with a time zone.
+        inputs: Snapshot of the inputs.
+        proposed: When it was made, with a time zone.
         expires: From when on it can no longer be accepted.
-        stage: Where it stands, as last written down; see `stage_at`.
+        stage: Stage as last stored; see `stage_at`.
         decided: When it was accepted or rejected.
         executed: When its trades were recorded.
-        remark: Why it was rejected, or what its owner wanted to remember.
-        run: The batch run that made it; None when a person asked.
+        remark: Why it was rejected, in the owner's words.
+        run: The batch run that made it; None for a single request.
     """
 
     id: UUID
@@ -126,7 +127,7 @@ class ProposalRecord:
     run: UUID | None = None
 
     @classmethod
-    def of(
+    def new(
         cls,
         proposal: Proposal,
         inputs: ProposalInputs,
@@ -136,7 +137,7 @@ class ProposalRecord:
         now: datetime,
         run: UUID | None = None,
     ) -> ProposalRecord:
-        """A proposal as it is made."""
+        """Record a new proposal."""
         made = proposal.status is Status.PROPOSED
         return cls(
             id=id,
@@ -151,66 +152,63 @@ class ProposalRecord:
         )
 
     def stage_at(self, now: datetime) -> Stage:
-        """Where it stands at a time: undecided proposals expire."""
+        """Return the stage at a time: undecided proposals expire."""
         waiting = self.stage is Stage.PROPOSED
         return Stage.EXPIRED if waiting and now >= self.expires else self.stage
 
     def staleness(self, *, version: int, newest: date) -> str | None:
-        """Why it no longer fits the portfolio's version or the last close; None when it does."""
+        """Explain why the portfolio's version or the last close differ; None if they do not."""
         if version != self.inputs.version:
             return (
                 "the portfolio has changed since it was proposed "
                 f"(version {self.inputs.version}, now {version})"
             )
         if newest != self.inputs.newest:
-            return (
-                f"there are closes of {newest}; the last that it knew was of {self.inputs.newest}"
-            )
+            known = self.inputs.newest
+            return f"there are newer closes, of {newest}; the proposal is based on those of {known}"
         return None
 
-    def accepted(self, now: datetime, *, version: int, newest: date) -> ProposalRecord:
-        """The proposal, its owner having agreed to it.
+    def accept(self, now: datetime, *, version: int, newest: date) -> ProposalRecord:
+        """Return the proposal, accepted by its owner.
 
         Args:
-            now: When.
-            version: The portfolio's present version.
-            newest: The last close that there is.
+            now: Time of the acceptance.
+            version: The portfolio's current version.
+            newest: Day of the last close.
 
         Raises:
-            ProposalClosed: it has been decided on, has expired, or has nothing to trade.
-            ProposalStale: the portfolio or the market has moved on.
+            ProposalClosed: it is decided, has expired, or has nothing to trade.
+            ProposalStale: the portfolio or the market has changed.
         """
-        self._open(now, "accept")
+        self._check_open(now)
         if (why := self.staleness(version=version, newest=newest)) is not None:
-            raise ProposalStale(f"{why}; ask for another proposal")
+            raise ProposalStale(f"{why}; request a new proposal")
         return attrs.evolve(self, stage=Stage.ACCEPTED, decided=now)
 
-    def rejected(self, now: datetime, remark: str = "") -> ProposalRecord:
-        """The proposal, its owner having declined it.
+    def reject(self, now: datetime, remark: str = "") -> ProposalRecord:
+        """Return the proposal, rejected by its owner.
 
         Raises:
-            ProposalClosed: it has been decided on, has expired, or has nothing to trade.
+            ProposalClosed: it is decided, has expired, or has nothing to trade.
         """
-        self._open(now, "reject")
+        self._check_open(now)
         return attrs.evolve(self, stage=Stage.REJECTED, decided=now, remark=remark)
 
-    def carried_out(self, now: datetime) -> ProposalRecord:
-        """The proposal, its trades having been made.
+    def execute(self, now: datetime) -> ProposalRecord:
+        """Return the proposal with its trades made.
 
         Raises:
-            ProposalClosed: it is not waiting for them.
+            ProposalClosed: it is not accepted.
         """
         if self.stage is not Stage.ACCEPTED:
             raise ProposalClosed(
-                f"is {self.stage_at(now)}; only an accepted proposal waits for its trades"
+                f"the proposal is {self.stage_at(now)}; only an accepted proposal can be executed",
+                code="proposal_not_accepted",
             )
         return attrs.evolve(self, stage=Stage.EXECUTED, executed=now)
 
-    def entries(self, fills: Sequence[Fill], now: datetime) -> list[Entry]:
-        """Ledger entries of the planned cash flow and of fills at the as-of close.
-
-        Their ids follow from the proposal's, see `fill_id`.
-        """
+    def ledger_entries(self, fills: Sequence[Fill], now: datetime) -> list[Entry]:
+        """Return the ledger entries of the planned cash flow and of fills on the as-of day."""
         on = self.proposal.as_of
         found = []
         if self.inputs.planned:
@@ -242,12 +240,17 @@ class ProposalRecord:
             )
         return found
 
-    def _open(self, now: datetime, verb: str) -> None:
+    def _check_open(self, now: datetime) -> None:
         stage = self.stage_at(now)
-        if stage is Stage.PROPOSED:
-            return
         if stage is Stage.NOTHING_TO_DO:
-            raise ProposalClosed(f"there is nothing to {verb}: it trades nothing")
+            raise ProposalClosed(
+                "the proposal has no orders, so there is nothing to decide",
+                code="proposal_without_orders",
+            )
         if stage is Stage.EXPIRED:
-            raise ProposalClosed(f"expired at {self.expires:%Y-%m-%d %H:%M} UTC; ask for another")
-        raise ProposalClosed(f"is {stage} already")
+            raise ProposalClosed(
+                f"the proposal expired at {self.expires:%Y-%m-%d %H:%M} UTC; request a new one",
+                code="proposal_expired",
+            )
+        if stage is not Stage.PROPOSED:
+            raise ProposalClosed(f"the proposal is already {stage}")

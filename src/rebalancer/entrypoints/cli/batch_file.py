@@ -24,7 +24,7 @@ from pathlib import Path
 import attrs
 
 from rebalancer.application.atomic_files import write_atomically
-from rebalancer.application.rebalance import BuildContext, ProposeForBook
+from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.worker_processes import (
     WorkerDied,
     WorkerProcess,
@@ -37,6 +37,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
+from rebalancer.domain.rebalancing.proposal import propose_book
 from rebalancer.entrypoints.cli.files import check_output
 from rebalancer.entrypoints.processes import rare_garbage_collection
 from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, read_portfolio
@@ -426,7 +427,7 @@ def _propose_all(
 ) -> list[Proposal | Failure]:
     """Propose for each portfolio; an unexpected error fails only the portfolio that causes it."""
     try:
-        return ProposeForBook()(portfolios, terms)
+        return propose_book(portfolios, terms)
     except Exception as error:
         if debug:
             raise

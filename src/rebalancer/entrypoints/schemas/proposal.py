@@ -28,7 +28,7 @@ from rebalancer.entrypoints.schemas.wire import (
 )
 
 if TYPE_CHECKING:
-    from rebalancer.application.rebalance import Comparison, ProposalStatus
+    from rebalancer.application.rebalance import ComparedProposal, ProposalStatus
     from rebalancer.domain.rebalancing.model import Proposal
 
 DISCLAIMER = (
@@ -202,7 +202,7 @@ def proposal_record(proposal: Proposal, line: int | UnsetType = UNSET) -> Propos
     )
 
 
-def comparison_record(comparison: Comparison) -> dict[str, Any]:
+def comparison_record(comparison: ComparedProposal) -> dict[str, Any]:
     """Write a proposal and what simple rules would trade as JSON values."""
     proposal = comparison.proposal
     figures = ("drift_before", "drift_after", "volatility_before", "volatility_after")

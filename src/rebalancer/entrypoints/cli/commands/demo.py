@@ -63,7 +63,7 @@ def demo(out: Path) -> None:
 
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
     from rebalancer.application.ports.reports import BacktestReports
-    from rebalancer.application.rebalance import BuildContext, ProposeRebalance
+    from rebalancer.application.rebalance import BuildContext, propose_and_compare
     from rebalancer.domain.policy.rules import split_policy_names
     from rebalancer.domain.portfolio.costs import DEFAULT_BPS, CostModel
     from rebalancer.entrypoints.cli.commands import backtest, propose
@@ -90,7 +90,7 @@ def demo(out: Path) -> None:
         "sale of GE.\n"
     )
     terms = wired.get(BuildContext)(policy_name="band", costs=costs, currency="USD")
-    propose.show(wired.get(ProposeRebalance)(portfolio, terms), portfolio, terms)
+    propose.show(propose_and_compare(portfolio, terms), portfolio, terms)
 
     screen.print()
     screen.rule("2. Backtest of the policies")

@@ -24,7 +24,7 @@ from rebalancer.entrypoints.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rebalancer.application.rebalance import Comparison
+    from rebalancer.application.rebalance import ComparedProposal
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.portfolio.portfolio import Portfolio
     from rebalancer.domain.rebalancing.model import Proposal, RebalanceContext
@@ -100,7 +100,7 @@ def propose(
     """
     import json
 
-    from rebalancer.application.rebalance import BuildContext, ProposeRebalance
+    from rebalancer.application.rebalance import BuildContext, propose_and_compare
     from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.domain.money import Currency
     from rebalancer.domain.portfolio.costs import cost_model
@@ -168,7 +168,7 @@ def propose(
             "policy, costs or portfolio differ from those of the proposal",
             code="input_hash_differs",
         )
-    comparison = wired.get(ProposeRebalance)(portfolio, terms)
+    comparison = propose_and_compare(portfolio, terms)
     if as_json:
         click.echo(json.dumps(comparison_record(comparison), indent=2, ensure_ascii=False))
     else:
@@ -200,7 +200,7 @@ def _propose_for_stored(
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.rebalance import (
         BuildContext,
-        Comparison,
+        ComparedProposal,
         ProposalRequest,
         ProposeForPortfolio,
     )
@@ -231,7 +231,7 @@ def _propose_for_stored(
             as_of=as_of,
         )
     record = answer.current.record
-    comparison = Comparison(record.proposal, answer.others)
+    comparison = ComparedProposal(record.proposal, answer.others)
     if as_json:
         found = proposal_stage(answer.current) | comparison_record(comparison)
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -242,7 +242,7 @@ def _propose_for_stored(
     )
 
 
-def show(comparison: Comparison, portfolio: Portfolio, terms: RebalanceContext) -> None:
+def show(comparison: ComparedProposal, portfolio: Portfolio, terms: RebalanceContext) -> None:
     """Print a proposal as tables."""
     from rich.table import Table
     from rich.text import Text
@@ -339,7 +339,7 @@ def _value_before(portfolio: Portfolio, terms: RebalanceContext) -> float:
     return float(portfolio.cash + portfolio.cash_flow) + held
 
 
-def _compare_simple_rules(comparison: Comparison, currency: str) -> Any:
+def _compare_simple_rules(comparison: ComparedProposal, currency: str) -> Any:
     from rich.table import Table
 
     table = Table(title="What simple rules would trade", title_justify="left")
