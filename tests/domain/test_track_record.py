@@ -23,7 +23,7 @@ from rebalancer.domain.backtest.track_record import (
     TARGETS_MONTHLY,
     Line,
     TrackRecord,
-    track_record,
+    measure_track_record,
 )
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
@@ -63,7 +63,7 @@ def trade(
 def record(
     market: PriceHistory, targets: Mapping[str, float], *entries: Entry, **others: Any
 ) -> TrackRecord:
-    return track_record(Ledger(entries), targets, market, **others)
+    return measure_track_record(Ledger(entries), targets, market, **others)
 
 
 def days(*offsets: int) -> list[date]:
@@ -472,27 +472,27 @@ def test_costs_of_closing_reduce_the_prior_value() -> None:
 def test_unmeasurable_request_is_rejected() -> None:
     market = daily({"A": [10.0] * 5, "B": [float("nan"), 5.0, 5.0, 5.0, 5.0]})
     paid = entry("deposit", 100, MONDAY)
-    with pytest.raises(InvalidRequest, match="nothing in its ledger yet") as refused:
+    with pytest.raises(InvalidRequest, match="the ledger is empty") as refused:
         record(market, {"A": 1.0})
     assert refused.value.field == ""
 
-    with pytest.raises(InvalidRequest, match="X is unknown") as refused:
+    with pytest.raises(InvalidRequest, match="unknown symbol X") as refused:
         record(market, {"A": 1.0}, paid, benchmark="X")
     assert refused.value.field == "benchmark"
 
-    with pytest.raises(InvalidRequest, match="X is unknown") as refused:
+    with pytest.raises(InvalidRequest, match="unknown symbol X") as refused:
         record(market, {"A": 1.0}, paid, trade("buy", 1, "X", 10, MONDAY))
     assert refused.value.field == "holdings.X"
 
-    with pytest.raises(InvalidRequest, match="X is unknown") as refused:
+    with pytest.raises(InvalidRequest, match="unknown symbol X") as refused:
         record(market, {"X": 1.0}, paid)
     assert refused.value.field == "targets.X"
 
-    with pytest.raises(InvalidRequest, match="2022-01-02 lies before") as refused:
+    with pytest.raises(InvalidRequest, match="2022-01-02 is before") as refused:
         record(market, {"A": 1.0}, entry("deposit", 100, days(-1)[0]))
     assert refused.value.field == "on"
 
-    with pytest.raises(InvalidRequest, match="B has no price on 2022-01-03") as refused:
+    with pytest.raises(InvalidRequest, match="B has an entry on 2022-01-03") as refused:
         record(market, {"A": 1.0}, paid, trade("buy", 1, "B", 5, MONDAY))
     assert refused.value.field == "holdings.B"
 
@@ -595,7 +595,7 @@ def assert_alike(one: Line, other: Line, *, factor: float = 1.0) -> None:
 @given(plans, benchmarks)
 def test_figures_are_finite_and_add_up(plan: list[Step], benchmark: str | None) -> None:
     booked = kept_in(MARKET, plan)
-    found = track_record(booked, TARGETS, MARKET, benchmark=benchmark)
+    found = measure_track_record(booked, TARGETS, MARKET, benchmark=benchmark)
     for line in lines(found):
         assert np.isfinite(line.values).all()
         assert (line.values >= -1e-9).all()
@@ -616,8 +616,8 @@ def test_figures_are_finite_and_add_up(plan: list[Step], benchmark: str | None) 
 @given(plans, benchmarks)
 def test_ten_times_the_money_has_the_same_returns(plan: list[Step], benchmark: str | None) -> None:
     booked = kept_in(MARKET, plan)
-    one = track_record(booked, TARGETS, MARKET, benchmark=benchmark)
-    ten = track_record(scaled(booked, 10), TARGETS, MARKET, benchmark=benchmark)
+    one = measure_track_record(booked, TARGETS, MARKET, benchmark=benchmark)
+    ten = measure_track_record(scaled(booked, 10), TARGETS, MARKET, benchmark=benchmark)
     for line, larger in zip(lines(one), lines(ten), strict=True):
         assert_alike(line, larger, factor=10.0)
 
@@ -635,8 +635,10 @@ def test_two_deposits_of_a_day_count_as_one(plan: list[Step]) -> None:
     others = [
         one for one in booked.entries if one.kind is not EntryKind.DEPOSIT or one.symbol is not None
     ]
-    split = track_record(Ledger((*others, *halves)), TARGETS, MARKET)
-    for line, same in zip(lines(track_record(booked, TARGETS, MARKET)), lines(split), strict=True):
+    split = measure_track_record(Ledger((*others, *halves)), TARGETS, MARKET)
+    for line, same in zip(
+        lines(measure_track_record(booked, TARGETS, MARKET)), lines(split), strict=True
+    ):
         assert_alike(line, same)
 
 
@@ -649,8 +651,8 @@ def test_order_of_writing_does_not_change_performance(
     shuffled = list(booked.entries)
     dice.shuffle(shuffled)
     for line, same in zip(
-        lines(track_record(booked, TARGETS, MARKET, benchmark=benchmark)),
-        lines(track_record(Ledger(tuple(shuffled)), TARGETS, MARKET, benchmark=benchmark)),
+        lines(measure_track_record(booked, TARGETS, MARKET, benchmark=benchmark)),
+        lines(measure_track_record(Ledger(tuple(shuffled)), TARGETS, MARKET, benchmark=benchmark)),
         strict=True,
     ):
         assert_alike(line, same)
@@ -685,7 +687,7 @@ def test_targets_a_rounding_above_1_borrow_nothing() -> None:
 @laws
 @given(plans)
 def test_a_flat_market_without_costs_returns_nothing(plan: list[Step]) -> None:
-    found = track_record(kept_in(FLAT, plan, costs=False), TARGETS, FLAT, costs=FREE)
+    found = measure_track_record(kept_in(FLAT, plan, costs=False), TARGETS, FLAT, costs=FREE)
     for line in lines(found):
         assert line.index == pytest.approx(np.ones(len(line.index)), abs=1e-9)
         assert line.values == pytest.approx(found.contributions, abs=1e-7)
@@ -702,7 +704,7 @@ def test_nothing_depends_on_what_comes_later(
     if not known.entries:
         return
     all_, then = (
-        track_record(ledger, TARGETS, market, benchmark=benchmark)
+        measure_track_record(ledger, TARGETS, market, benchmark=benchmark)
         for ledger, market in ((booked, MARKET), (known, MARKET.until(cut)))
     )
     for line, earlier in zip(lines(all_), lines(then), strict=True):
@@ -719,7 +721,7 @@ def test_who_does_as_the_benchmark_does_is_the_benchmark(bought: list[tuple[int,
         on, price = MARKET.dates[row].item(), Decimal(repr(float(MARKET.closes[row, 1])))
         entries.append(entry("deposit", quantity * price, on))
         entries.append(trade("buy", quantity, "B", price, on))
-    found = track_record(Ledger(tuple(entries)), {"B": 1.0}, MARKET, benchmark="B")
+    found = measure_track_record(Ledger(tuple(entries)), {"B": 1.0}, MARKET, benchmark="B")
     for line in (found.no_rebalancing, found.benchmark):
         assert_alike(found.portfolio, line)
 
@@ -735,6 +737,8 @@ def test_a_deposit_that_stays_in_cash_earns_nothing_of_its_own_day(
     if on < start:
         return
     more = booked.extended_by([entry("deposit", 1000, on)])
-    before, after = (track_record(each, TARGETS, MARKET).portfolio for each in (booked, more))
+    before, after = (
+        measure_track_record(each, TARGETS, MARKET).portfolio for each in (booked, more)
+    )
     at = row - (ROWS - len(before.index))
     assert after.index[: at + 1] == pytest.approx(before.index[: at + 1], rel=1e-9)

@@ -13,7 +13,7 @@ import attrs
 from rebalancer.application.accounts import load_account
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.domain.backtest.track_record import TrackRecord, track_record
+from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
@@ -409,7 +409,7 @@ class MeasurePerformance:
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
-        record = track_record(
+        record = measure_track_record(
             ledger, portfolio.mandate.targets, self.prices.closes(), benchmark=benchmark
         )
         return portfolio, record

@@ -1,21 +1,21 @@
-"""How a kept portfolio did, and how else the same contributions could have gone.
+"""Track record: performance of a recorded portfolio, and two comparisons with the same cash flows.
 
-Three lines over the same closes: the portfolio as its ledger has it; its initial investment left
-alone; a benchmark. Row 0 is the last close at or before the ledger's first entry, and each entry
-counts at the last close at or before its day.
+There are three lines over the same closes: the portfolio as its ledger records it; its initial
+investment without rebalancing; a benchmark. Row 0 is the last close at or before the first entry,
+and each entry counts at the last close at or before its day.
 
 Within a day, prices move first; then deposits arrive, trades, fees and dividends happen, and
-withdrawals leave. So a deposit has no part in the return of its own day, but bears the costs of
-investing it; and a withdrawal has had its part in the costs of raising it::
+withdrawals leave. A deposit therefore has no part in the return of its day, but shares the costs of
+its investment; a withdrawal shares the costs of raising it::
 
     r[t] = stood[t] / v[t-1] * (v[t] + out[t]) / (stood[t] + in[t]) - 1
 
-where ``v`` is worth after the day's entries, ``stood`` what was held the day before at this close,
-and a ratio over nothing is 1: an empty account has no return, and its index is linked across the
-gap. Where no trade departs from the close this is the time-weighted return of
-`metrics.time_weighted_return`. What is moved in kind flows at its worth at the close; prices of
-trades other than the close, costs, fees and dividends are the day's return. Closes are adjusted for
-dividends: one that is written down too counts twice, unless the closes are of prices alone.
+where ``v`` is the value after the day's entries and ``stood`` the value at this close of what was
+held the day before. A ratio with denominator 0 is 1: an empty account has no return, and its index
+continues across the gap. If trades are at the close, this is `metrics.time_weighted_return`.
+Transfers in kind count at their value at the close. The day's return includes differences between
+trade prices and the close, costs, fees and dividends. Closes are adjusted for dividends, so a
+recorded dividend counts twice unless the closes are price-only.
 
 References:
     CFA Institute (2020). Global investment performance standards (GIPS), provisions 2.A and 4.A:
@@ -55,29 +55,28 @@ _ZERO = Decimal(0)
 _DIGITS = 60
 
 _ROUNDS = 20
-"""Most rounds in which the costs of a withdrawal are solved for; each gains the digits of a cost
-rate."""
+"""Limit of iterations for the costs of a withdrawal; each adds the digits of a cost rate."""
 
 _SETTLED = 1e-15
-"""A share that changes by less is found."""
+"""The iteration has converged when the share changes by less."""
 
 
 @attrs.frozen(eq=False)
 class Line:
-    """One way that the same contributions could have gone, over T closes.
+    """Performance of the contributions in one of three ways, over T closes.
 
     Attributes:
         name: "portfolio", "no rebalancing", "targets, monthly", or the benchmark's symbol.
-        values: (T,) worth at each close, after that day's entries.
-        index: (T,) what 1 became that was there throughout, so that flows do not count; costs of
-            the first day included.
-        twr: Time-weighted return over the whole period, a fraction; None for one close alone.
-        twr_annual: The same a year (252 closes); None where there is less than a year of them.
-        xirr: Money-weighted return a year; None likewise, or where no rate fits.
-        volatility: Of daily returns, a year; days on which nothing was there do not count. None for
-            fewer than two returns.
-        max_drawdown: Deepest fall of the index below its peak, or below its initial 1; None for one
-            close alone.
+        values: (T,) value at each close, after that day's entries.
+        index: (T,) value per 1 held throughout, without the effect of flows; net of the first
+            day's costs.
+        twr: Time-weighted return over the whole period, a fraction; None with a single close.
+        twr_annual: The same, annualised (252 closes); None for less than a year.
+        xirr: Annual money-weighted return; None for less than a year, or without a solution.
+        volatility: Annual volatility of daily returns on days with holdings; None for fewer than
+            two returns.
+        max_drawdown: Largest loss of the index from its peak or its initial 1; None with a single
+            close.
     """
 
     name: str
@@ -92,17 +91,17 @@ class Line:
 
 @attrs.frozen(eq=False)
 class TrackRecord:
-    """How a kept portfolio did over T closes.
+    """Performance of a recorded portfolio over T closes.
 
     Attributes:
         dates: (T,) trading days, from the first entry's to the last close.
-        contributions: (T,) money and assets paid in so far, less what was taken out.
-        portfolio: As it was kept.
-        no_rebalancing: Had its initial investment been left alone.
-        benchmark: Had the contributions gone there.
-        gain: Last value less contributions.
-        costs: Paid for trades and in fees, so far.
-        dividends: Received as money, so far.
+        contributions: (T,) cumulative deposits minus withdrawals, in money and in kind.
+        portfolio: The portfolio as recorded.
+        no_rebalancing: Its initial investment without rebalancing.
+        benchmark: The contributions invested in the benchmark.
+        gain: Last value minus contributions.
+        costs: Total trading costs and fees.
+        dividends: Total dividends received as money.
     """
 
     dates: Dates
@@ -115,7 +114,7 @@ class TrackRecord:
     dividends: float
 
 
-def track_record(
+def measure_track_record(
     ledger: Ledger,
     targets: Mapping[str, float],
     market: PriceHistory,
@@ -123,38 +122,37 @@ def track_record(
     benchmark: str | None = None,
     costs: CostModel = TEN_BASIS_POINTS,
 ) -> TrackRecord:
-    """Measure a kept portfolio from its first entry to the market's last close.
+    """Measure a recorded portfolio from its first entry to the market's last close.
 
-    **No rebalancing** is the portfolio itself through the first day on which anything was bought;
-    afterwards nothing is traded. Later deposits buy the targets at that day's close without cost
-    (the share of cash, and of assets without a price yet, stays cash), withdrawals and fees are
-    taken pro rata from everything, moves in kind move the asset (what is not held of it is taken
-    pro rata, at its worth), and dividends stay in cash. Where nothing was ever bought it is the
-    portfolio.
+    **No rebalancing** equals the portfolio through the first day with a purchase; afterwards
+    nothing is traded. Later deposits buy the targets at that day's close without cost; the share of
+    cash, and of assets without a price yet, stays in cash. Withdrawals and fees are taken pro rata
+    from all holdings and cash. Transfers in kind move the asset; if it is not held, its value is
+    taken pro rata. Dividends stay in cash. Without any purchase it equals the portfolio.
 
-    **The benchmark** receives the same contributions, what moves in kind as money, and pays its own
-    costs rather than the ledger's. By default it holds the targets: deposits buy them on arrival,
-    withdrawals are taken pro rata, and on the first close of each month all goes to target. The
-    share of an asset without a price waits in cash for the first review at which it has one. A
-    single symbol is bought without cost.
+    **The benchmark** receives the same contributions, transfers in kind as money, and pays its own
+    costs instead of the ledger's. By default it holds the targets: deposits buy them on arrival,
+    withdrawals are taken pro rata, and it is rebalanced on the first close of each month. The share
+    of an asset without a price stays in cash until the first review at which it has one. A single
+    symbol is bought without cost.
 
-    No line but the portfolio can be told to leave enough for later withdrawals: one that has less
-    than is taken out gives all that it has, and is empty until the next deposit.
+    Both comparisons may have less than a withdrawal; they then pay out all they have and are empty
+    until the next deposit.
 
     Args:
-        ledger: What happened.
+        ledger: Entries of the portfolio.
         targets: Strategic weights by symbol, as in `Portfolio`.
         market: Adjusted closes.
-        benchmark: A symbol; None for the targets.
-        costs: What the targets as a benchmark pay for trades.
+        benchmark: A symbol; None: the targets.
+        costs: Cost model of the targets as benchmark.
 
     Raises:
-        InvalidRequest: the ledger is empty or begins before the prices do, a symbol is unknown, or
-            an asset was traded or moved before its first price.
-        Overdrawn: the ledger leaves less than nothing at the end of some day.
+        InvalidRequest: the ledger is empty or begins before the prices, a symbol is unknown, or an
+            asset was traded or transferred before its first price.
+        Overdrawn: cash or a holding is negative at the end of a day.
     """
     if not ledger.entries:
-        raise InvalidRequest("there is nothing in its ledger yet; begin with a deposit")
+        raise InvalidRequest("the ledger is empty; record a deposit first", code="ledger_empty")
     _ = ledger.positions
     moved = {entry.symbol for entry in ledger.entries if entry.symbol and entry.quantity}
     wanted = dict(targets) if benchmark is None else {benchmark: 1.0}
@@ -167,23 +165,25 @@ def track_record(
     for symbol in symbols:
         if symbol not in market.columns:
             raise InvalidRequest(
-                f"{symbol} is unknown: the prices have no such column", field=fields[symbol]
+                f"unknown symbol {symbol}: no price data",
+                field=fields[symbol],
+                code="unknown_symbol",
             )
-    begins, days = _days(ledger, market)
+    begins, days = _group_by_row(ledger, market)
     dates = market.dates[begins:]
     closes = market.closes[begins:, [market.column(symbol) for symbol in symbols]]
     columns = {symbol: column for column, symbol in enumerate(symbols)}
     _require_prices(days, dates, closes, columns)
     closes = np.nan_to_num(closes, nan=0.0)
 
-    kept = _kept(days, closes, columns)
-    alone = _left_alone(kept, days, closes, columns, _weights(targets, columns))
+    recorded = _replay_ledger(days, closes, columns)
+    alone = _simulate_no_rebalancing(recorded, days, closes, columns, _weights(targets, columns))
     charges = (costs if benchmark is None else FREE).of(symbols, Instruments())
-    followed = _followed(kept, dates, closes, _weights(wanted, columns), charges)
+    followed = _simulate_benchmark(recorded, dates, closes, _weights(wanted, columns), charges)
 
-    portfolio = _line(PORTFOLIO, kept, dates, closes)
+    portfolio = _measure(PORTFOLIO, recorded, dates, closes)
     flows = np.zeros(len(dates))
-    flows[kept.rows] = kept.paid_in - kept.taken_out
+    flows[recorded.rows] = recorded.paid_in - recorded.taken_out
     contributions = np.cumsum(flows)
     with localcontext(prec=_DIGITS):
         paid = sum((_expense(entry) for entry in ledger.entries), _ZERO)
@@ -194,8 +194,8 @@ def track_record(
         dates=dates,
         contributions=contributions,
         portfolio=portfolio,
-        no_rebalancing=_line(NO_REBALANCING, alone, dates, closes),
-        benchmark=_line(benchmark or TARGETS_MONTHLY, followed, dates, closes),
+        no_rebalancing=_measure(NO_REBALANCING, alone, dates, closes),
+        benchmark=_measure(benchmark or TARGETS_MONTHLY, followed, dates, closes),
         gain=float(portfolio.values[-1] - contributions[-1]),
         costs=float(paid),
         dividends=float(dividends),
@@ -203,21 +203,21 @@ def track_record(
 
 
 Days = list[tuple[int, list[Entry]]]
-"""The E rows, from 0 on, at which something was entered, and what."""
+"""E rows with entries, ascending, and the entries of each."""
 
 Columns = Mapping[str, int]
 
 
 @attrs.frozen(eq=False)
 class _Course:
-    """An account at the E rows at which anything happened to it, row 0 first.
+    """An account at the E rows with events, row 0 first; its arrays are filled in place.
 
     Attributes:
         rows: (E,) rows, increasing.
-        quantities: (E, N) held afterwards.
+        quantities: (E, N) holdings afterwards.
         cash: (E,) money afterwards.
-        paid_in: (E,) worth of what arrived.
-        taken_out: (E,) worth of what left.
+        paid_in: (E,) value of deposits.
+        taken_out: (E,) value of withdrawals.
     """
 
     rows: Rows
@@ -227,20 +227,22 @@ class _Course:
     taken_out: Floats
 
     @classmethod
-    def at(cls, rows: Sequence[int] | Rows, assets: int) -> _Course:
-        """Nothing at all, to be filled in."""
+    def zeros(cls, rows: Sequence[int] | Rows, assets: int) -> _Course:
+        """Return an account of zeros, to be filled in."""
         none = np.zeros((3, len(rows)))
         return cls(np.asarray(rows, dtype=np.intp), np.zeros((len(rows), assets)), *none)
 
 
-def _days(ledger: Ledger, market: PriceHistory) -> tuple[int, Days]:
-    """The market's row of the first entry, and entries by row from there on."""
+def _group_by_row(ledger: Ledger, market: PriceHistory) -> tuple[int, Days]:
+    """Return the market's row of the first entry, and the entries by row, counted from it."""
     entries = [(day, of_day) for day, of_day in ledger.by_day()]
     effective = np.array([day for day, _ in entries], dtype="datetime64[D]")
     rows = np.searchsorted(market.dates, effective, side="right") - 1
     if rows[0] < 0:
         raise InvalidRequest(
-            f"{entries[0][0]} lies before the first close, {market.dates[0]}", field="on"
+            f"{entries[0][0]} is before the first close, {market.dates[0]}",
+            field="on",
+            code="entry_before_prices",
         )
     begins = int(rows[0])
     by_row = groupby(zip(rows, entries, strict=True), key=lambda pair: int(pair[0]) - begins)
@@ -248,19 +250,20 @@ def _days(ledger: Ledger, market: PriceHistory) -> tuple[int, Days]:
 
 
 def _require_prices(days: Days, dates: Dates, closes: Floats, columns: Columns) -> None:
-    """Raise unless whatever was traded or moved had a price that day."""
+    """Raise InvalidRequest if a traded or transferred asset had no price that day."""
     for row, entries in days:
         for entry in entries:
             symbol = entry.symbol
             if symbol and entry.quantity and np.isnan(closes[row, columns[symbol]]):
                 raise InvalidRequest(
-                    f"{symbol} has no price on {dates[row]} or before, but the ledger moves it",
+                    f"{symbol} has an entry on {dates[row]}, but no price on that day or before",
                     field=f"holdings.{symbol}",
+                    code="no_price_for_entry",
                 )
 
 
 def _weights(targets: Mapping[str, float], columns: Columns) -> Floats:
-    """(N,) weights; within the tolerance above 1 they mean exactly 1."""
+    """Return (N,) weights; a sum within the tolerance above 1 is scaled to 1."""
     weights = np.zeros(len(columns))
     for symbol, weight in targets.items():
         weights[columns[symbol]] = weight
@@ -272,16 +275,16 @@ def _expense(entry: Entry) -> Decimal:
     return entry.amount if entry.kind is EntryKind.FEE else entry.cost
 
 
-def _worth(entry: Entry, close: Floats, columns: Columns) -> float:
-    """Of a deposit or withdrawal, at the close."""
+def _flow_value(entry: Entry, close: Floats, columns: Columns) -> float:
+    """Return the value of a deposit or withdrawal at the close."""
     if entry.symbol is None:
         return float(entry.amount)
     return float(entry.quantity) * float(close[columns[entry.symbol]])
 
 
-def _kept(days: Days, closes: Floats, columns: Columns) -> _Course:
-    """The account as the ledger has it: where Decimal becomes float64."""
-    course = _Course.at([row for row, _ in days], len(columns))
+def _replay_ledger(days: Days, closes: Floats, columns: Columns) -> _Course:
+    """Return the account as recorded; here Decimal becomes float64."""
+    course = _Course.zeros([row for row, _ in days], len(columns))
     cash, held = _ZERO, dict.fromkeys(columns, _ZERO)
     with localcontext(prec=_DIGITS):
         for at, (row, entries) in enumerate(days):
@@ -294,30 +297,30 @@ def _kept(days: Days, closes: Floats, columns: Columns) -> _Course:
                 if entry.kind in FLOWS:
                     arrives = entry.kind is EntryKind.DEPOSIT
                     flows = course.paid_in if arrives else course.taken_out
-                    flows[at] += _worth(entry, closes[row], columns)
+                    flows[at] += _flow_value(entry, closes[row], columns)
             course.cash[at] = float(cash)
     return course
 
 
-def _left_alone(
-    kept: _Course, days: Days, closes: Floats, columns: Columns, targets: Floats
+def _simulate_no_rebalancing(
+    recorded: _Course, days: Days, closes: Floats, columns: Columns, targets: Floats
 ) -> _Course:
-    """The account, had nothing been traded after the first day of buying."""
+    """Return the account without trades after the first day with a purchase."""
     bought = (
         at for at, (_, entries) in enumerate(days) if any(e.kind is EntryKind.BUY for e in entries)
     )
     initial = next(bought, len(days)) + 1
     course = attrs.evolve(
-        kept,
-        quantities=kept.quantities.copy(),
-        cash=kept.cash.copy(),
-        taken_out=kept.taken_out.copy(),
+        recorded,
+        quantities=recorded.quantities.copy(),
+        cash=recorded.cash.copy(),
+        taken_out=recorded.taken_out.copy(),
     )
     for at, (row, entries) in enumerate(days[initial:], start=initial):
         close = closes[row]
         held, cash = course.quantities[at - 1].copy(), float(course.cash[at - 1])
         invested = fees = owed = moved = 0.0
-        # First what arrives, then what leaves: the order of writing does not matter.
+        # Deposits before withdrawals, whatever the order of entry.
         for entry in sorted(entries, key=lambda entry: entry.kind is EntryKind.WITHDRAWAL):
             match entry.kind, entry.symbol:
                 case EntryKind.DEPOSIT, None:
@@ -348,34 +351,34 @@ def _left_alone(
     return course
 
 
-def _followed(
-    kept: _Course, dates: Dates, closes: Floats, targets: Floats, charges: CostSchedule
+def _simulate_benchmark(
+    recorded: _Course, dates: Dates, closes: Floats, targets: Floats, charges: CostSchedule
 ) -> _Course:
-    """The contributions, had they gone to the targets, reviewed monthly."""
+    """Return the contributions invested in the targets and rebalanced monthly."""
     due = Frequency.MONTHLY.reviews(dates)
     flows = np.zeros(len(dates))
-    flows[kept.rows] = kept.paid_in - kept.taken_out
-    course = _Course.at(np.flatnonzero(due | (flows != 0.0)), len(targets))
+    flows[recorded.rows] = recorded.paid_in - recorded.taken_out
+    course = _Course.zeros(np.flatnonzero(due | (flows != 0.0)), len(targets))
     course.paid_in[:] = np.maximum(flows[course.rows], 0.0)
     prices = closes[course.rows]
     known = prices > 0.0
     aims = np.where(known, targets, 0.0)
-    # What a deposit buys does not depend on what is there already.
-    bought, rest = _at_target(
+    # A deposit's purchases do not depend on holdings.
+    bought, rest = _trade_to_target(
         np.zeros_like(aims), course.paid_in, aims, charges, dates[course.rows]
     )
     held, cash = np.zeros(len(targets)), 0.0
     for at, row in enumerate(course.rows):
         values, flow = held * prices[at], float(flows[row])
         if flow < 0.0:
-            share, course.taken_out[at] = _raised(-flow, values, cash, charges)
+            share, course.taken_out[at] = _raise_cash(-flow, values, cash, charges)
             values, cash = values * (1.0 - share), cash * (1.0 - share)
         elif flow > 0.0 and not due[row]:
             values, cash = values + bought[at], cash + float(rest[at])
         elif flow > 0.0:
             cash += flow
         if due[row] and (cash > 0.0 or values.any()):
-            one, money = _at_target(
+            one, money = _trade_to_target(
                 values[None], np.array([cash]), aims[at : at + 1], charges, dates[row : row + 1]
             )
             values, cash = one[0], float(money[0])
@@ -384,10 +387,10 @@ def _followed(
     return course
 
 
-def _at_target(
+def _trade_to_target(
     values: Floats, cash: Floats, targets: Floats, charges: CostSchedule, on: Dates
 ) -> tuple[Floats, Floats]:
-    """(B, N) values and (B,) cash after all has gone to target and costs are paid."""
+    """Return (B, N) values and (B,) cash after trading to the targets, net of costs."""
     count, assets = values.shape
     book = Book(
         assets=np.broadcast_to(np.arange(assets), values.shape),
@@ -405,12 +408,12 @@ def _at_target(
     return after.values, after.cash
 
 
-def _raised(
+def _raise_cash(
     amount: float, values: Floats, cash: float, charges: CostSchedule
 ) -> tuple[float, float]:
-    """The share of everything that is sold to take out an amount, costs paid; what is taken out.
+    """Return the share of the account to sell for a withdrawal, and the amount paid out.
 
-    If all of it does not yield the amount, the share is 1, and what it yields is taken out.
+    The share is 1 if the whole account does not cover the amount and the costs.
     """
     total = cash + float(values.sum())
     if not total > 0.0:
@@ -424,8 +427,8 @@ def _raised(
     return share, max(share * total - paid, 0.0)
 
 
-def _line(name: str, course: _Course, dates: Dates, closes: Floats) -> Line:
-    """The figures of an account, from what happened to it."""
+def _measure(name: str, course: _Course, dates: Dates, closes: Floats) -> Line:
+    """Return the performance figures of an account."""
     rows, count = course.rows, len(dates)
     part = np.repeat(np.arange(len(rows)), np.diff(np.append(rows, count)))
     values = (course.quantities[part] * closes).sum(axis=1) + course.cash[part]
@@ -447,20 +450,20 @@ def _line(name: str, course: _Course, dates: Dates, closes: Floats) -> Line:
         index=index,
         twr=float(index[-1] - 1.0) if count > 1 else None,
         twr_annual=metrics.cagr(np.append(1.0, index[1:])) if a_year else None,
-        xirr=_xirr(flows, dates) if a_year else None,
+        xirr=_solve_xirr(flows, dates) if a_year else None,
         volatility=metrics.annual_volatility(returns) if len(returns) > 1 else None,
         max_drawdown=metrics.max_drawdown(np.append(1.0, index)) if count > 1 else None,
     )
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
-    """Part over whole; 1 over nothing."""
+    """Return part over whole; 1 if the whole is 0."""
     ratio: Floats = np.divide(part, whole, out=np.ones_like(part), where=whole > 0.0)
     return ratio
 
 
-def _xirr(flows: Floats, dates: Dates) -> float | None:
-    """Annual rate that explains the flows, the last value among them; None where none does."""
+def _solve_xirr(flows: Floats, dates: Dates) -> float | None:
+    """Return the annual rate that solves the flows and the last value; None without a solution."""
     rows = np.flatnonzero(flows)
     try:
         return metrics.xirr(flows[rows], dates[rows].tolist())
