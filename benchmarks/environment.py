@@ -21,8 +21,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from benchmarks.figures import Figure, best_of
 from rebalancer.adapters.rl.environment import RebalancingEnv, RebalancingVecEnv
 from rebalancer.adapters.rl.regimes import StoredRegimes
-from rebalancer.adapters.rl.simulation import reward
-from rebalancer.adapters.rl.worlds import WEEKS, Worlds, worlds
+from rebalancer.adapters.rl.rewards import make_reward
+from rebalancer.adapters.rl.worlds import WEEKS, Worlds, draw_worlds
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.actions import ACTIONS
 
@@ -46,14 +46,14 @@ def random_worlds() -> Worlds:
     days = np.busday_offset("2003-01-06", np.arange(DAYS))
     symbols = [f"S{column:02}" for column in range(ASSETS)]
     panel = PriceHistory.of(symbols, days, 100.0 * np.exp(np.cumsum(moves, axis=0)))
-    return worlds([panel], StoredRegimes().model(), count=WORLDS, seed=1)
+    return draw_worlds([panel], StoredRegimes().model(), count=WORLDS, seed=1)
 
 
 def figures() -> Iterator[Figure]:
     made = random_worlds()
     for spread, meaning in SPREADS.items():
         actions = _actions(spread)
-        ours = RebalancingVecEnv(made, reward(REWARD), PORTFOLIOS, seed=0)
+        ours = RebalancingVecEnv(made, make_reward(REWARD), PORTFOLIOS, seed=0)
         ours.reset()
         # The first walk is compared, the later ones are timed.
         rewards = _walk(ours, actions)
@@ -90,7 +90,7 @@ def figures() -> Iterator[Figure]:
 
 def several(made: Worlds, count: int) -> DummyVecEnv:
     """Return SB3's vector of environments of one portfolio each, stepped one after the other."""
-    return DummyVecEnv([partial(RebalancingEnv, made, reward(REWARD)) for _ in range(count)])
+    return DummyVecEnv([partial(RebalancingEnv, made, make_reward(REWARD)) for _ in range(count)])
 
 
 def _side_by_side() -> float:
@@ -109,7 +109,7 @@ def _side_by_side() -> float:
 
 def _alone(ready: Barrier, answers: SimpleQueue[float]) -> None:
     """Put the steps a second of this process, which starts when all are ready."""
-    env = RebalancingVecEnv(random_worlds(), reward(REWARD), PORTFOLIOS, seed=0)
+    env = RebalancingVecEnv(random_worlds(), make_reward(REWARD), PORTFOLIOS, seed=0)
     env.reset()
     actions = _actions(EXPLORING)
     _walk(env, actions)

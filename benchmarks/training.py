@@ -16,9 +16,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from benchmarks.environment import FEW, PORTFOLIOS, REWARD, random_worlds, several
 from benchmarks.figures import Figure, best_of
+from rebalancer.adapters.rl.algorithms.ppo import ALGORITHM, ROLLOUT
 from rebalancer.adapters.rl.environment import RebalancingVecEnv
-from rebalancer.adapters.rl.simulation import reward
-from rebalancer.adapters.rl.training import ROLLOUT, network_of
+from rebalancer.adapters.rl.rewards import make_reward
 from rebalancer.domain.policy.features import FEATURES
 
 ROLLOUTS = 3
@@ -31,7 +31,7 @@ OBSERVATIONS = (1, 4_096)
 def figures() -> Iterator[Figure]:
     torch.set_num_threads(1)
     made = random_worlds()
-    ours, trained = _speed(RebalancingVecEnv(made, reward(REWARD), PORTFOLIOS, seed=0))
+    ours, trained = _speed(RebalancingVecEnv(made, make_reward(REWARD), PORTFOLIOS, seed=0))
     peer, _ = _speed(several(made, FEW))
     yield Figure(
         subject="training",
@@ -68,7 +68,7 @@ def _speed(env: VecEnv) -> tuple[float, PPO]:
 
 def _inference(model: PPO) -> Iterator[Figure]:
     """Evaluate the same network in numpy, as it is served, and through SB3."""
-    network = network_of(model)
+    network = ALGORITHM.network(model)
     for count in OBSERVATIONS:
         observed = np.random.default_rng(5).normal(0.0, 1.0, (count, len(FEATURES)))
         single = observed.astype(np.float32)

@@ -16,21 +16,17 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from rebalancer.adapters.market_data.sample import SamplePrices
 from rebalancer.adapters.rl.environment import GRID, RebalancingEnv, RebalancingVecEnv
-from rebalancer.adapters.rl.simulation import (
-    CHEAPEST,
-    DEAREST,
+from rebalancer.adapters.rl.rewards import (
     DRAWDOWN_PRICE,
-    HIGHEST_RATE,
-    RUIN,
     VARIANCE_PRICE,
     DifferentialSharpe,
     Drawdown,
     MeanVariance,
-    Simulation,
     StepOutcome,
-    reward,
+    make_reward,
 )
-from rebalancer.adapters.rl.worlds import LARGEST, SLOTS, SMALLEST, Worlds, resampled, worlds
+from rebalancer.adapters.rl.simulation import CHEAPEST, DEAREST, HIGHEST_RATE, RUIN, Simulation
+from rebalancer.adapters.rl.worlds import LARGEST, SLOTS, SMALLEST, Worlds, draw_worlds, resampled
 from rebalancer.domain.backtest.engine import BacktestSettings, simulate
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
@@ -46,7 +42,6 @@ from rebalancer.domain.policy.features import (
     market_features,
     portfolio_features,
 )
-from rebalancer.domain.policy.learned import NEUTRAL
 from rebalancer.domain.policy.network import Network
 from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.policy.rules import parse_rule
@@ -62,7 +57,7 @@ NAMES = [action.name for action in ACTIONS]
 @cache
 def a_few(*, synthetic: float = 0.5, weeks: int = WEEKS, seed: int = 4) -> Worlds:
     """Thirty worlds on one small panel."""
-    return worlds([a_panel()], REGIMES, count=30, seed=seed, weeks=weeks, synthetic=synthetic)
+    return draw_worlds([a_panel()], REGIMES, count=30, seed=seed, weeks=weeks, synthetic=synthetic)
 
 
 @cache
@@ -111,13 +106,13 @@ def random_actions(steps: int, count: int, *, seed: int = 0) -> Any:
 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_the_checkers_of_gymnasium_and_sb3_are_content(discrete: bool) -> None:
-    env = RebalancingEnv(a_few(), reward("mean_variance"), discrete=discrete)
+    env = RebalancingEnv(a_few(), make_reward("mean_variance"), discrete=discrete)
     gymnasium_check(env, skip_render_check=True)
     sb3_check(env, warn=True, skip_render_check=True)
 
 
 def test_sb3_learns_from_many_portfolios_at_once() -> None:
-    env = RebalancingVecEnv(a_few(), reward("mean_variance"), 16, seed=1)
+    env = RebalancingVecEnv(a_few(), make_reward("mean_variance"), 16, seed=1)
     ppo = PPO("MlpPolicy", env, n_steps=8, batch_size=64, n_epochs=1, seed=0, device="cpu")
     before = [weight.detach().clone() for weight in ppo.policy.parameters()]
     ppo.learn(256)
@@ -126,7 +121,7 @@ def test_sb3_learns_from_many_portfolios_at_once() -> None:
     assert all(bool(weight.isfinite().all()) for weight in after)
     assert any(bool((one != other).any()) for one, other in zip(before, after, strict=True))
 
-    env = RebalancingVecEnv(a_few(), reward("drawdown"), 16, seed=1, discrete=True)
+    env = RebalancingVecEnv(a_few(), make_reward("drawdown"), 16, seed=1, discrete=True)
     dqn = DQN(
         "MlpPolicy", env, learning_starts=32, batch_size=16, buffer_size=512, seed=0, device="cpu"
     )
@@ -148,8 +143,8 @@ def test_sb3_learns_from_many_portfolios_at_once() -> None:
 def test_many_portfolios_go_the_way_of_single_ones(name: str, discrete: bool) -> None:
     count, seed, steps = 5, 40, 3 * WEEKS + 4
     made = crashed(a_few(), week=3)  # some are ruined on the way, others see their world's end
-    many = RebalancingVecEnv(made, reward(name), count, seed=seed, discrete=discrete)
-    singles = [RebalancingEnv(made, reward(name), discrete=discrete) for _ in range(count)]
+    many = RebalancingVecEnv(made, make_reward(name), count, seed=seed, discrete=discrete)
+    singles = [RebalancingEnv(made, make_reward(name), discrete=discrete) for _ in range(count)]
     seen = many.reset()
     for place, single in enumerate(singles):
         np.testing.assert_array_equal(single.reset(seed=seed + place)[0], seen[place])
@@ -177,7 +172,9 @@ def test_many_portfolios_go_the_way_of_single_ones(name: str, discrete: bool) ->
 
 def test_the_same_seed_gives_the_same_way_and_another_seed_another() -> None:
     def way(seed: int, *, again: bool = False) -> Any:
-        env = RebalancingVecEnv(a_few(), reward("mean_variance"), 6, seed=77 if again else seed)
+        env = RebalancingVecEnv(
+            a_few(), make_reward("mean_variance"), 6, seed=77 if again else seed
+        )
         if again:
             env.step(random_actions(1, 6)[0])
             assert env.seed(seed) == list(range(seed, seed + 6))
@@ -197,17 +194,17 @@ def test_the_same_seed_gives_the_same_way_and_another_seed_another() -> None:
 
 
 def test_a_reset_without_a_seed_draws_another_world() -> None:
-    env = RebalancingEnv(a_few(), reward("mean_variance"))
+    env = RebalancingEnv(a_few(), make_reward("mean_variance"))
     first, again = env.reset(seed=5)[0], env.reset(seed=5)[0]
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(env.reset()[0], first)
-    many = RebalancingVecEnv(a_few(), reward("mean_variance"), 3, seed=5)
+    many = RebalancingVecEnv(a_few(), make_reward("mean_variance"), 3, seed=5)
     first = many.reset()
     assert not np.array_equal(many.reset(), first)
 
 
 def test_what_was_handed_out_does_not_change_afterwards() -> None:
-    many = RebalancingVecEnv(a_few(), reward("mean_variance"), 3, seed=5)
+    many = RebalancingVecEnv(a_few(), make_reward("mean_variance"), 3, seed=5)
     first = many.reset()
     kept = first.copy()
     second = many.step(random_actions(1, 3)[0])[0]
@@ -218,7 +215,7 @@ def test_what_was_handed_out_does_not_change_afterwards() -> None:
 
 
 def test_portfolios_of_many_have_nothing_of_their_own() -> None:
-    many = RebalancingVecEnv(a_few(), reward("mean_variance"), 3, seed=5)
+    many = RebalancingVecEnv(a_few(), make_reward("mean_variance"), 3, seed=5)
     assert many.get_attr("render_mode") == [None] * 3
     assert many.env_is_wrapped(RebalancingEnv, indices=[0, 2]) == [False, False]
     with pytest.raises(NotImplementedError, match="no attributes"):
@@ -236,7 +233,7 @@ def test_portfolios_of_many_have_nothing_of_their_own() -> None:
 def test_ruin_terminates_and_the_end_of_a_world_truncates() -> None:
     fall = [[1.0, 1.0], [0.04, 0.04], [1.0, 1.0]]
     simulation = Simulation(by_hand(fall), range(40), reward=MeanVariance())
-    whole = np.tile(NEUTRAL, (40, 1))
+    whole = np.tile(np.zeros(len(ACTIONS)), (40, 1))
     whole[:, NAMES.index("band")] = whole[:, NAMES.index("patience")] = -1.0
     rewards, ruined, ended = simulation.step(whole)
     assert not ruined.any() and not ended.any()
@@ -257,7 +254,7 @@ def test_ruin_terminates_and_the_end_of_a_world_truncates() -> None:
 
 def test_a_learner_is_told_which_of_the_two_it_was() -> None:
     made = crashed(a_few(), week=2)
-    many = RebalancingVecEnv(made, reward("mean_variance"), 40, seed=0)
+    many = RebalancingVecEnv(made, make_reward("mean_variance"), 40, seed=0)
     many.reset()
     whole = np.zeros((40, len(ACTIONS)), dtype=np.float32)
     whole[20:, NAMES.index("risk")] = -1.0
@@ -283,7 +280,7 @@ def test_a_step_by_hand() -> None:
     rate = CHEAPEST * (DEAREST / CHEAPEST) ** drawn[1] * 1e-4
     interest = (1.0 + HIGHEST_RATE * drawn[3]) ** (1 / 52)
     share = 1.0 if drawn[4] < 0.5 else 0.3 + 0.7 * drawn[5]
-    action = NEUTRAL.copy()
+    action = np.zeros(len(ACTIONS)).copy()
     action[NAMES.index("risk")] = -1.0
     action[NAMES.index("band")] = action[NAMES.index("patience")] = -1.0
     simulation.step(action[None])
@@ -410,7 +407,7 @@ def test_the_neutral_action_is_the_weekly_band_rule_in_the_simulation() -> None:
 
 
 def test_worlds_are_feasible_and_within_range() -> None:
-    made = worlds([prices(40, LOOKBACK + 60, seed=1)], REGIMES, count=60, seed=2, weeks=WEEKS)
+    made = draw_worlds([prices(40, LOOKBACK + 60, seed=1)], REGIMES, count=60, seed=2, weeks=WEEKS)
     used = made.present.sum(axis=1)
     assert len(made) == 60 and made.steps == WEEKS
     assert used.min() >= SMALLEST and used.max() <= LARGEST and len(set(used.tolist())) > 10
@@ -490,7 +487,7 @@ def test_nothing_is_seen_before_it_happens() -> None:
     closes[last + 1 :] *= np.random.default_rng(0).uniform(0.5, 2.0, closes[last + 1 :].shape)
     other = PriceHistory.of(panel.symbols, panel.dates, closes)
     one = a_few(synthetic=0.0)
-    two = worlds([other], REGIMES, count=30, seed=4, weeks=WEEKS, synthetic=0.0)
+    two = draw_worlds([other], REGIMES, count=30, seed=4, weeks=WEEKS, synthetic=0.0)
     np.testing.assert_array_equal(one.days, two.days)
     np.testing.assert_array_equal(one.targets, two.targets)
     before = one.days <= panel.dates[last]
@@ -504,7 +501,7 @@ def test_nothing_is_seen_before_it_happens() -> None:
 
 def test_worlds_follow_from_their_seed() -> None:
     one, same, other = (
-        worlds([a_panel()], REGIMES, count=12, seed=seed, weeks=WEEKS) for seed in (1, 1, 2)
+        draw_worlds([a_panel()], REGIMES, count=12, seed=seed, weeks=WEEKS) for seed in (1, 1, 2)
     )
     for field in attrs.fields(Worlds):
         np.testing.assert_array_equal(getattr(one, field.name), getattr(same, field.name))
@@ -514,7 +511,7 @@ def test_worlds_follow_from_their_seed() -> None:
 def test_each_panel_serves_equally_often_and_progress_is_told() -> None:
     told: list[int] = []
     panels = [prices(5, LOOKBACK + 60, seed=1), prices(30, LOOKBACK + 60, seed=2)]
-    made = worlds(panels, REGIMES, count=21, seed=0, weeks=WEEKS, progress=told.append)
+    made = draw_worlds(panels, REGIMES, count=21, seed=0, weeks=WEEKS, progress=told.append)
     assert len(made) == sum(told) == 21
     assert int((made.present.sum(axis=1) > 5).sum()) <= 11
     joined = Worlds.joined([made, a_few()])
@@ -532,13 +529,13 @@ def test_an_asset_is_in_a_world_only_with_a_year_behind_it() -> None:
 
 def test_panels_that_are_too_short_are_refused_in_words() -> None:
     with pytest.raises(InvalidRequest, match="holds 280 rows; training needs a year") as refused:
-        worlds([prices(3, 280)], REGIMES, count=2, seed=0, weeks=WEEKS)
+        draw_worlds([prices(3, 280)], REGIMES, count=2, seed=0, weeks=WEEKS)
     assert refused.value.field == "prices"
     closes = np.array(prices(2, LOOKBACK + 60).closes)
     closes[:200] = np.nan
     young = PriceHistory.of(names(2), prices(1, len(closes)).dates, closes)
     with pytest.raises(InvalidRequest, match="no asset has a year of prices"):
-        worlds([young], REGIMES, count=2, seed=0, weeks=WEEKS, synthetic=0.0)
+        draw_worlds([young], REGIMES, count=2, seed=0, weeks=WEEKS, synthetic=0.0)
     with pytest.raises(InvalidRequest, match="no asset has prices on all days"):
         resampled(young, seed=0)
 
@@ -661,9 +658,9 @@ def test_differential_sharpe_is_moodys_and_saffells() -> None:
 
 def test_a_reward_that_there_is_not_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(InvalidRequest, match="mean_variance, differential_sharpe, drawdown") as no:
-        reward("profit")
+        make_reward("profit")
     assert no.value.field == "reward"
-    assert isinstance(reward("drawdown"), Drawdown)
+    assert isinstance(make_reward("drawdown"), Drawdown)
 
 
 def test_what_a_reward_is_told_of_a_week_by_hand() -> None:

@@ -106,7 +106,7 @@ def test_the_card_of_a_rule(quickly):
     card = quickly("policies", "show", "trend", "--json").json
     assert card["parameters"] == {"window": 200, "band": 0.02}
     assert (card["learning"], card["lookback"]) == (None, 200)
-    assert quickly("policies", "show", "bland").refused("there is no policy bland; there are")
+    assert quickly("policies", "show", "bland").refused("unknown policy bland; choose one of")
 
 
 def test_only_what_passed_the_gate_is_promoted(quickly, own):
@@ -162,7 +162,7 @@ def test_a_damaged_version_is_named(quickly, own, command):
 def test_the_folder_can_be_set(rebalancer, own, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     own.rename(elsewhere)
-    assert rebalancer("policies", "show", "ppo@1001").refused("there is no policy ppo@1001")
+    assert rebalancer("policies", "show", "ppo@1001").refused("unknown policy ppo@1001")
     set_to = {"REBALANCER_POLICIES": str(elsewhere)}
     assert rebalancer("policies", "show", "ppo@1001", env=set_to).code == 0
     assert rebalancer("policies", "promote", "ppo", env=set_to).code == 0

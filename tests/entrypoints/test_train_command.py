@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.rl import regimes, trainer, training
+from rebalancer.adapters.rl.algorithms import find_algorithm
+from rebalancer.adapters.rl.algorithms.ppo import Ppo
 from rebalancer.adapters.rl.catalog import FolderPolicies
-from rebalancer.adapters.rl.simulation import REWARDS as KNOWN_REWARDS
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.training import REWARDS
 from tests.builders import as_csv, prices
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
@@ -106,7 +106,7 @@ def test_from_prices_to_a_policy_that_serves(train, quickly, closes, tmp_path, a
     last = made["curve"][-1]
     assert (last["stage"], last["at"], last["of"]) == (
         algorithm,
-        *[training.SEGMENT[algorithm]] * 2,
+        *[find_algorithm(algorithm).segment] * 2,
     )
     assert last["worth"] == seed["after"]
     assert (tmp_path / "training" / name / "checkpoints" / "seed-0").is_dir()
@@ -183,17 +183,17 @@ def test_the_table_is_for_people_and_the_folder_for_one_training(train, tmp_path
 
 
 def test_stopped_and_gone_on_is_the_same_as_never_stopped(train, monkeypatch, tmp_path):
-    options = ("--steps", 3 * training.SEGMENT["ppo"], "--json")
+    options = ("--steps", 3 * find_algorithm("ppo").segment, "--json")
     whole = train(*options, "--name", "whole").json
-    learn, begun = training._Learner.segment, []
+    learn, begun = Ppo.load, [0]
 
-    def stopping(self, number, folder):
-        begun.append(number)
+    def stopping(self, path, env, *, device):
+        begun.append(int(path.stem[-4:]))
         if begun == [0, 1]:
             raise KeyboardInterrupt
-        return learn(self, number, folder)
+        return learn(self, path, env, device=device)
 
-    monkeypatch.setattr(training._Learner, "segment", stopping)
+    monkeypatch.setattr(Ppo, "load", stopping)
     done = train(*options, "--name", "again")
     assert (done.code, done.stdout) == (130, "")
     assert "continues from the last checkpoint in training/again" in done.stderr
@@ -262,7 +262,7 @@ def test_regimes_can_be_fitted_anew(train, tmp_path, monkeypatch):
     done = train("--steps", 1, "--fit-regimes", "--json")
     assert done.json["command"].endswith("--name my_ppo --fit-regimes")
     own = FolderPolicies(tmp_path / "policies").policy("my_ppo").regimes
-    shipped = regimes.KeptRegimes().model()
+    shipped = regimes.StoredRegimes().model()
     assert own.names == shipped.names and not np.allclose(own.means, shipped.means)
 
 
@@ -282,18 +282,21 @@ def test_several_panels_and_columns_that_are_cash(train, closes, tmp_path):
 @pytest.mark.parametrize(
     ("options", "fragments"),
     [
-        (("--reward", "luck"), ("reward: 'luck'", "mean_variance, differential_sharpe, drawdown")),
-        (("--algorithm", "sac"), ("algorithm: 'sac'", "choose one of ppo, dqn")),
-        (("--worlds", 13), ("worlds: must be at least 14, got 13",)),
+        (
+            ("--reward", "luck"),
+            ("unknown reward 'luck'", "mean_variance, differential_sharpe or drawdown"),
+        ),
+        (("--algorithm", "sac"), ("unknown algorithm 'sac'", "choose ppo or dqn")),
+        (("--worlds", 13), ("worlds: 13 is too small",)),
         (("--seeds", 0), ("--seeds",)),
         (("--until", "2011-12-30"), ("until: six.csv: 2011-12-30 lies before the first close",)),
         (("--until", "2013-12-31"), ("prices: six.csv: 522 rows", "783 rows at least")),
         (("--cash", "XYZ"), ("cash: XYZ: the prices have no such column",)),
         (("--cash", "A,B,C,D,E"), ("six.csv: 1 asset(s) besides cash",)),
-        (("--name", "Mine"), ("name: 'Mine' is no name",)),
-        (("--name", "band"), ("name: band is taken",)),
-        (("--name", "learned"), ("name: learned is taken",)),
-        (("--name", "dqn"), ("name: dqn would be made by ppo",)),
+        (("--name", "Mine"), ("name: invalid name 'Mine'",)),
+        (("--name", "band"), ("name: the name band is taken",)),
+        (("--name", "learned"), ("name: the name learned is taken",)),
+        (("--name", "dqn"), ("name: the name dqn is reserved",)),
         (("--device", "abacus"), ("device: cannot compute on 'abacus'",)),
         (("--out", "six"), ("out: cannot write six",)),
     ],
@@ -348,10 +351,6 @@ def test_without_the_extra_it_says_what_to_install(train, monkeypatch, tmp_path)
         "Error: torch is not installed, and training needs it: pip install 'rebalancer[train]'\n"
     )
     assert not (tmp_path / "training").exists()
-
-
-def test_rewards_go_by_the_same_names_everywhere():
-    assert list(REWARDS) == list(KNOWN_REWARDS)
 
 
 def test_help_loads_nothing_heavy():

@@ -15,7 +15,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from rebalancer.adapters.rl.simulation import Reward, Simulation
+from rebalancer.adapters.rl.rewards import Reward
+from rebalancer.adapters.rl.simulation import Simulation
 from rebalancer.adapters.rl.worlds import Worlds
 from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.errors import InvalidRequest
@@ -79,7 +80,7 @@ class RebalancingEnv(gymnasium.Env[Singles, Any]):
         if seed is not None:
             self._simulation.reseed([seed])
         else:
-            self._simulation.renew(np.arange(1))
+            self._simulation.restart(np.arange(1))
         return self._simulation.observed[0].copy(), {}
 
     def step(self, action: Any) -> tuple[Singles, float, bool, bool, dict[str, Any]]:
@@ -114,7 +115,7 @@ class RebalancingVecEnv(VecEnv):
     def reset(self) -> Singles:
         """Begin in other worlds; the first time, in those that the seed has drawn."""
         if not self._begun:
-            self._simulation.renew(np.arange(self.num_envs))
+            self._simulation.restart(np.arange(self.num_envs))
         self._begun = False
         self.reset_infos = [{} for _ in range(self.num_envs)]
         return self._simulation.observed.copy()
@@ -136,7 +137,7 @@ class RebalancingVecEnv(VecEnv):
                     "terminal_observation": last[row].copy(),
                     "TimeLimit.truncated": bool(ended[row]),
                 }
-            self._simulation.renew(rows)
+            self._simulation.restart(rows)
         return self._simulation.observed.copy(), rewards.astype(np.float32), done, infos
 
     def close(self) -> None:

@@ -24,25 +24,32 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from rebalancer.adapters.rl.rewards import TURNOVER_PRICE, VARIANCE_PRICE
 from rebalancer.adapters.rl.simulation import (
     AVERSIONS,
     CHEAPEST,
     DEAREST,
     HIGHEST_RATE,
     LEAST_VOLATILITY,
-    PARITY,
-    SAVED,
-    TURNOVER_PRICE,
-    VARIANCE_PRICE,
     WEEKS_A_YEAR,
 )
 from rebalancer.adapters.rl.worlds import Worlds
-from rebalancer.domain.policy.actions import ACTIONS, LEAST_INVESTED, WIDER
+from rebalancer.domain.policy.actions import (
+    ACTIONS,
+    BAND,
+    LEAST_INVESTED,
+    MIX,
+    PACE,
+    PATIENCE,
+    RISK,
+    WIDER,
+)
 from rebalancer.domain.policy.features import (
     FEATURES,
     FURTHEST,
     MARKET_FEATURES,
     PORTFOLIO_FEATURES,
+    RISK_PARITY,
     SLEEVES,
 )
 from rebalancer.domain.policy.network import Network
@@ -152,12 +159,13 @@ def _leaky(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
     return inside + _LEAK * (values - inside)
 
 
+_SAVED = [feature.name for feature in MARKET_FEATURES].index("risk saved by parity")
 _MOST = [sleeve.most for sleeve in SLEEVES]
 _CENTRE = [feature.centre for feature in PORTFOLIO_FEATURES]
 _SCALE = [feature.scale for feature in PORTFOLIO_FEATURES]
 
 
-def _rewards(actor: Actor, worlds: _Episodes) -> torch.Tensor:
+def _mean_reward(actor: Actor, worlds: _Episodes) -> torch.Tensor:
     """Mean reward a week of `MeanVariance` over all worlds, along the smooth path."""
     targets = worlds.targets
     centre, scale, most = torch.tensor(_CENTRE), torch.tensor(_SCALE), torch.tensor(_MOST)
@@ -184,19 +192,19 @@ def _rewards(actor: Actor, worlds: _Episodes) -> torch.Tensor:
         standing = ((standing - centre) / scale).clamp(-FURTHEST, FURTHEST)
         raw = actor(torch.cat([worlds.features[:, week], standing], dim=1))
         action = _leaky(raw, -1.0, 1.0)
-        parts = _leaky(action[:, 1 : 1 + len(SLEEVES)], 0.0, 1.0) * most
+        parts = _leaky(action[:, MIX], 0.0, 1.0) * most
         asked = parts.clamp(min=0.0).sum(1, keepdim=True)
         mix = (1.0 - asked).clamp(min=0.0) * targets
         mix = mix + ((parts / asked.clamp(min=1.0)).unsqueeze(2) * worlds.sleeves[:, week]).sum(1)
         slope = 1.0 - LEAST_INVESTED
-        share = 1.0 + slope * _leaky(raw[:, 0], -1.0, (MOST_INVESTED - 1.0) / slope)
+        share = 1.0 + slope * _leaky(raw[:, RISK], -1.0, (MOST_INVESTED - 1.0) / slope)
         gap = (mix * share[:, None]).clamp(min=0.0) - held
-        band = (DEFAULT_BAND * WIDER ** action[:, -2])[:, None]
-        patience = DEFAULT_BAND * WIDER ** action[:, -1]
+        band = (DEFAULT_BAND * WIDER ** action[:, BAND])[:, None]
+        patience = DEFAULT_BAND * WIDER ** action[:, PATIENCE]
         idle = gap.sum(1)
         leaves = torch.sigmoid((gap.abs() - band) / (SOFTNESS * band))
         funds = torch.sigmoid((idle.abs() - patience) / (SOFTNESS * patience))
-        landing = action[:, -3].clamp(min=0.0)[:, None] * band
+        landing = action[:, PACE].clamp(min=0.0)[:, None] * band
         trade = gap.sign() * (gap.abs() - landing).clamp(min=0.0) * leaves
         same = (gap.sign() == idle.sign()[:, None]).float()
         trade = trade + gap * same * (1.0 - leaves) * funds[:, None]
@@ -208,12 +216,12 @@ def _rewards(actor: Actor, worlds: _Episodes) -> torch.Tensor:
         gained = (after * (growth - 1.0)).sum(1) - cost
         unit, turned = worlds.unit[:, week], worlds.monthly_turnover[:, week]
         # In deviations of the mix that is held, as far as it has gone toward risk parity.
-        way = worlds.sleeves[:, week, PARITY] / wanted[:, None] - even
+        way = worlds.sleeves[:, week, RISK_PARITY] / wanted[:, None] - even
         gone = after / after.sum(1).clamp(min=1e-6)[:, None] - even
         part = ((gone * way).sum(1) / way.square().sum(1).clamp(min=1e-9)).clamp(0.0, 1.0)
         saved = (
-            worlds.features[:, week, SAVED] * MARKET_FEATURES[SAVED].scale
-            + MARKET_FEATURES[SAVED].centre
+            worlds.features[:, week, _SAVED] * MARKET_FEATURES[_SAVED].scale
+            + MARKET_FEATURES[_SAVED].centre
         )
         ours = gained / (unit * torch.exp(part * saved))
         monthly = (worlds.monthly[:, week] - 2.0 * turned * worlds.rate) / unit
@@ -258,10 +266,10 @@ def warm_start(
         rate *= 0.5 * (1.0 + math.cos(math.pi * iteration / iterations)) + 0.02
         for group in climber.param_groups:
             group["lr"] = RATE * rate
-        worth = _rewards(actor, _Episodes.drawn(worlds, random, BATCH))
+        reward = _mean_reward(actor, _Episodes.drawn(worlds, random, BATCH))
         climber.zero_grad()
-        (-worth).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        (-reward).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
         climber.step()
-        progress(iteration + 1, float(worth.detach()))
+        progress(iteration + 1, float(reward.detach()))
     return actor.network()

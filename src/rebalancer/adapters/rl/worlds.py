@@ -145,7 +145,7 @@ def resampled(panel: PriceHistory, *, seed: int, rows: int = 1_500) -> PriceHist
     return PriceHistory.of([panel.symbols[column] for column in whole], days, path)
 
 
-def worlds(
+def draw_worlds(
     panels: Sequence[PriceHistory],
     regimes: RegimeModel,
     *,

@@ -7,8 +7,11 @@ held. Each feature is centred and scaled to a mean near 0 and a spread near 1, a
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Bools, Floats, one_way_distance, positive_or_one, safe_divide
 from rebalancer.domain.market import indicators
@@ -224,7 +227,7 @@ class MarketView:
     volatility: Floats
 
 
-def unscaled(features: Floats, name: str) -> Floats:
+def unscaled(features: NDArray[np.floating[Any]], name: str) -> NDArray[np.floating[Any]]:
     """Return the figure behind one scaled feature.
 
     Args:
@@ -232,7 +235,9 @@ def unscaled(features: Floats, name: str) -> Floats:
         name: Name of the feature.
     """
     column = _COLUMNS[name]
-    figure: Floats = features[..., column] * FEATURES[column].scale + FEATURES[column].centre
+    figure: NDArray[np.floating[Any]] = (
+        features[..., column] * FEATURES[column].scale + FEATURES[column].centre
+    )
     return figure
 
 

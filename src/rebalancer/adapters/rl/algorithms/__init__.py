@@ -1,0 +1,68 @@
+"""Learning algorithms, one module for each; the module's name is the algorithm's name.
+
+A module defines ``ALGORITHM``. `rebalancer.domain.policy.training.ALGORITHMS` lists the names with
+their sources.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from rebalancer.adapters.rl.worlds import Worlds
+from rebalancer.domain.policy.model_card import TrainingStage
+from rebalancer.domain.policy.network import Network
+
+
+class Algorithm(Protocol):
+    """A learning algorithm of Stable-Baselines3.
+
+    Attributes:
+        discrete: Whether it chooses among the actions of `environment.GRID`.
+        environments: Number of portfolios that step together.
+        segment: Steps of one segment, the most that an interrupted training repeats.
+        preparation: Stages between the warm start and the algorithm's own updates.
+    """
+
+    discrete: bool
+    environments: int
+    segment: int
+    preparation: tuple[TrainingStage, ...]
+
+    def create(self, env: Any, start: Network, worlds: Worlds, *, seed: int, device: str) -> Any:
+        """Create a model that begins like the network of the warm start.
+
+        Args:
+            env: Environment of Stable-Baselines3.
+            start: Network of the warm start.
+            worlds: Worlds to learn in.
+            seed: Seed of the model.
+            device: Device on which torch computes.
+        """
+
+    def load(self, path: Path, env: Any, *, device: str) -> Any:
+        """Load a model from the checkpoint of an earlier segment."""
+
+    def network(self, model: Any) -> Network:
+        """Extract the network that decides in production."""
+
+
+def find_algorithm(name: str) -> Algorithm:
+    """Return a learning algorithm by its name."""
+    algorithm: Algorithm = import_module(f"{__name__}.{name}").ALGORITHM
+    return algorithm
+
+
+def linear_layers(stack: Any) -> list[Any]:
+    """Return the layers of a torch module that have weights."""
+    return [layer for layer in stack if hasattr(layer, "weight")]
+
+
+def extract_network(layers: list[Any], grid: Any = None) -> Network:
+    """Copy torch layers into a network."""
+    return Network(
+        [layer.weight.detach().cpu().numpy().T for layer in layers],
+        [layer.bias.detach().cpu().numpy() for layer in layers],
+        grid,
+    )
