@@ -332,7 +332,7 @@ BAD = {
     "a debit under locks": (
         a_line(cash="-100", preferences={"do_not_sell": ["A"]}),
         "b",
-        "cash: is -100",
+        "cash: a debit of 100",
     ),
 }
 

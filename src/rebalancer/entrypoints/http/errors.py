@@ -12,7 +12,6 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.plugins.problem_details import ProblemDetailsException
 from litestar.types import Scope
-from msgspec import Meta
 
 from rebalancer.domain.errors import (
     Conflict,
@@ -30,6 +29,7 @@ from rebalancer.entrypoints.schemas.decoding import (
     faults_of,
     translate_message,
 )
+from rebalancer.entrypoints.schemas.wire import about
 
 PROBLEM = "application/problem+json"
 TYPE = "urn:rebalancer:problem:"
@@ -64,9 +64,9 @@ class TooManyRequests(RebalancerError):
 class FieldProblem(msgspec.Struct, frozen=True):
     """What is wrong with one field."""
 
-    field: Annotated[str, Meta(description="Path of the field, such as preferences.band.")]
+    field: Annotated[str, about("Path of the field, such as preferences.band.")]
     message: str
-    code: Annotated[str, Meta(description="Stable identifier, such as missing_field.")]
+    code: Annotated[str, about("Stable identifier, such as missing_field.")]
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,10 +75,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     title: str
     status: int
     detail: str
-    type: Annotated[str, Meta(description="The code as a URN.")]
-    code: Annotated[
-        str, Meta(description="Stable identifier; validation_failed if there are several errors.")
-    ]
+    type: Annotated[str, about("The code as a URN.")]
+    code: Annotated[str, about("Stable identifier; validation_failed if there are several errors.")]
     errors: list[FieldProblem] = msgspec.field(default_factory=list)
 
 

@@ -11,10 +11,9 @@ from litestar import Response, Router, get
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State as AppState
 from litestar.openapi.datastructures import ResponseSpec
-from msgspec import Meta
 
 from rebalancer.application.health import Health, State
-from rebalancer.entrypoints.schemas.wire import View
+from rebalancer.entrypoints.schemas.wire import View, about
 
 
 class Readiness:
@@ -76,19 +75,12 @@ class ReadyView(View, frozen=True, kw_only=True):
 
     status: Annotated[
         State,
-        Meta(
-            description="ok; degraded: an optional dependency is down, and `parts` names the "
-            "effect; unavailable: a required dependency is down."
+        about(
+            "ok; degraded: an optional dependency is down, and `parts` names the effect; "
+            "unavailable: a required dependency is down."
         ),
     ]
-    parts: Annotated[
-        dict[str, str],
-        Meta(
-            description="For each dependency: ok, or what is wrong. The store and the prices; and, "
-            "where a server is configured for them, the cache, the limits, the queue and the "
-            "reports."
-        ),
-    ]
+    parts: Annotated[dict[str, str], about("By dependency: ok, or the fault and its effect.")]
 
 
 @get("/live", summary="Liveness")

@@ -27,6 +27,7 @@ from rebalancer.entrypoints.schemas.wire import (
     Fraction,
     Symbol,
     View,
+    about,
     documented_default,
     view_of,
 )
@@ -40,26 +41,17 @@ class BacktestBody(Body, frozen=True, kw_only=True):
     policies: Annotated[
         list[PolicyName], Meta(min_length=1, max_length=20, examples=[["monthly", "band"]])
     ]
-    targets: Annotated[
-        Weights | None, Meta(description="Default: equal weights of all assets.")
-    ] = None
-    first: Annotated[date | None, Meta(description="Start of the period.")] = field(
-        default=None, name="from"
-    )
-    last: Annotated[date | None, Meta(description="End of the period.")] = field(
-        default=None, name="to"
-    )
+    targets: Annotated[Weights | None, about("Default: equal weights of all assets.")] = None
+    first: Annotated[date | None, about("Start of the period.")] = field(default=None, name="from")
+    last: Annotated[date | None, about("End of the period.")] = field(default=None, name="to")
     cost_bps: CostBps = None
     costs: CostPreset = None
     risk_free: Annotated[
-        Fraction, Meta(description="Annual interest rate of cash."), documented_default(0)
+        Fraction, about("Annual interest rate of cash."), documented_default(0)
     ] = field(default_factory=Fraction)
     risk_free_symbol: Annotated[
         Symbol | None,
-        Meta(
-            description="Instead of a rate: an asset whose returns cash earns. It is then not "
-            "traded."
-        ),
+        about("Instead of a rate: an asset whose returns cash earns. It is then not traded."),
     ] = None
     capital: Annotated[Capital, documented_default(_CAPITAL)] = field(
         default_factory=lambda: Capital(_CAPITAL)
@@ -67,14 +59,14 @@ class BacktestBody(Body, frozen=True, kw_only=True):
     whole_shares: bool = False
     max_departure: Annotated[
         Fraction,
-        Meta(description="Most one-way distance of a policy's weights from the targets."),
+        about("Most one-way distance of a policy's weights from the targets."),
         documented_default(1),
     ] = field(default_factory=lambda: Fraction(1))
     risk_profile: Annotated[
-        ProfileName, Meta(description="Learned policies use the risk aversion of this profile.")
+        ProfileName, about("Learned policies use the risk aversion of this profile.")
     ] = DEFAULT_PROFILE
     keep_limits: Annotated[
-        bool, Meta(description="Apply the limits of the profile to every policy, as in proposals.")
+        bool, about("Apply the limits of the profile to every policy, as in proposals.")
     ] = False
 
     def check(self) -> None:
@@ -120,7 +112,7 @@ class BacktestView(View, frozen=True, kw_only=True):
     created: datetime
     finished: datetime | None
     request: dict[str, Any]
-    result: Annotated[dict[str, Any] | None, Meta(description="Figures by policy.")]
+    result: Annotated[dict[str, Any] | None, about("Figures by policy.")]
     error: str | None
 
 
@@ -129,9 +121,7 @@ class SeriesView(View, frozen=True, kw_only=True):
 
     id: UUID
     dates: list[date]
-    values: Annotated[
-        dict[str, list[float]], Meta(description="By policy: its value on each date.")
-    ]
+    values: Annotated[dict[str, list[float]], about("By policy: its value on each date.")]
 
 
 def backtest_view(job: Job) -> BacktestView:

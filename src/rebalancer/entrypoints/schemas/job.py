@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Meta
 
 from rebalancer.domain.jobs.job import Job, JobState
-from rebalancer.entrypoints.schemas.wire import View, view_of
+from rebalancer.entrypoints.schemas.wire import View, about, view_of
 
 
 class JobView(View, frozen=True, kw_only=True):
@@ -20,22 +20,20 @@ class JobView(View, frozen=True, kw_only=True):
     state: JobState
     progress: Annotated[float, Meta(ge=0, le=1)]
     attempts: Annotated[int, Meta(ge=0, description="How often it was started.")]
-    cancelling: Annotated[bool, Meta(description="Whether it is about to stop.")]
+    cancelling: Annotated[bool, about("Whether it is about to stop.")]
     created: datetime
-    due: Annotated[
-        datetime, Meta(description="Earliest start; moved to a later time after each failure.")
-    ]
+    due: Annotated[datetime, about("Earliest start; moved to a later time after each failure.")]
     finished: datetime | None
     request: dict[str, Any]
     result: dict[str, Any] | None
-    error: Annotated[str | None, Meta(description="Why the last attempt failed.")]
+    error: Annotated[str | None, about("Why the last attempt failed.")]
 
 
 class JobEvent(View, frozen=True, kw_only=True):
     """A server-sent event about a job."""
 
     event: Literal["progress", "end"]
-    data: Annotated[str, Meta(description="The job, as GET /api/jobs/{id} returns it.")]
+    data: Annotated[str, about("The job, as GET /api/jobs/{id} returns it.")]
 
 
 def job_view(job: Job) -> JobView:

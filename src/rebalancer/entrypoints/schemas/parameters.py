@@ -14,6 +14,7 @@ from rebalancer.entrypoints.schemas.wire import (
     Fraction,
     NonNegative,
     Symbol,
+    about,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ PolicyName = Annotated[
 ]
 CostBps = Annotated[
     BasisPoints | None,
-    Meta(description="Cost of trading in basis points of traded value, each side. Default: 10."),
+    about("Cost of trading in basis points of traded value, each side. Default: 10."),
 ]
-CostPreset = Annotated[
-    PresetName | None, Meta(description="A typical price list, instead of cost_bps.")
-]
+CostPreset = Annotated[PresetName | None, about("A typical price list, instead of cost_bps.")]

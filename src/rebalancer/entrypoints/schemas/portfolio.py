@@ -28,12 +28,15 @@ from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     Amount,
     Body,
+    DecimalText,
     Fraction,
     NonNegative,
     OneLine,
     View,
+    about,
     documented_default,
     format_decimal,
+    view_of,
 )
 
 if TYPE_CHECKING:
@@ -115,14 +118,11 @@ class MandateBody(Body, frozen=True, kw_only=True):
     currency: Annotated[str, Meta(pattern=CURRENCY, examples=["USD"])] = "USD"
     risk_profile: Annotated[
         ProfileName | UnsetType | None,
-        Meta(
-            description="A new portfolio without this field takes the profile of the owner's "
-            "assessment; null: no profile."
-        ),
+        about("Default of a new portfolio: the profile of your assessment; null: no profile."),
     ] = UNSET
     preferences: PreferencesBody = field(default_factory=PreferencesBody)
     acknowledge_limits: Annotated[
-        bool, Meta(description="The owner accepts that the targets exceed the profile's limits.")
+        bool, about("The owner accepts that the targets exceed the profile's limits.")
     ] = False
 
     def mandate(self) -> Mandate:
@@ -162,8 +162,7 @@ class OpeningBody(MandateBody, frozen=True, kw_only=True):
     cash: Annotated[NonNegative, documented_default("0")] = field(default_factory=NonNegative)
     holdings: Quantities = field(default_factory=dict)
     on: Annotated[
-        date | None,
-        Meta(description="The market day on which it starts; default: the day of the last close."),
+        date | None, about("The market day on which it starts; default: the day of the last close.")
     ] = None
 
 
@@ -270,9 +269,9 @@ def portfolio_record(managed: ManagedPortfolio) -> dict[str, Any]:
 class PositionView(View, frozen=True, kw_only=True):
     """A holding at the last close."""
 
-    quantity: str
-    price: str
-    value: str
+    quantity: DecimalText
+    price: DecimalText
+    value: DecimalText
     weight: float
 
 
@@ -280,7 +279,7 @@ class PortfolioView(View, frozen=True, kw_only=True):
     """A portfolio at the last close."""
 
     id: UUID
-    version: Annotated[int, Meta(description="Counts the changes; the ETag starts with it.")]
+    version: Annotated[int, about("Counts the changes; the ETag starts with it.")]
     name: str
     currency: str
     targets: dict[str, float]
@@ -288,11 +287,9 @@ class PortfolioView(View, frozen=True, kw_only=True):
     preferences: PreferencesView
     acknowledge_limits: bool
     as_of: date
-    value: str
-    cash: str
-    uninvested: Annotated[
-        str, Meta(description="Deposits that no rebalance has invested yet; part of cash.")
-    ]
+    value: DecimalText
+    cash: DecimalText
+    uninvested: Annotated[DecimalText, about("Deposits not invested yet; part of cash.")]
     holdings: dict[str, PositionView]
     last_rebalance: date | None
     created: datetime
@@ -314,29 +311,23 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
     for symbol, units in positions.holdings.items():
         price = valued.prices[symbol]
         value = currency.round(units * price)
-        holdings[symbol] = PositionView(
-            quantity=format_decimal(units),
-            price=format_decimal(price),
-            value=format_decimal(value),
-            weight=round(float(value) / total, 10) if total else 0.0,
-        )
-    return PortfolioView(
-        id=managed.id,
-        version=managed.version,
-        name=mandate.name,
-        currency=currency.code,
-        targets=dict(mandate.targets),
-        risk_profile=mandate.risk_profile.name if mandate.risk_profile else None,
-        preferences=preferences_view(mandate.preferences),
-        acknowledge_limits=mandate.acknowledge_limits,
-        as_of=valued.as_of,
-        value=format_decimal(valued.value),
-        cash=format_decimal(currency.round(positions.cash)),
-        uninvested=format_decimal(currency.round(positions.uninvested)),
-        holdings=holdings,
-        last_rebalance=positions.last_rebalance,
-        created=managed.created,
-        changed=managed.changed,
+        weight = round(float(value) / total, 10) if total else 0.0
+        holdings[symbol] = {"quantity": units, "price": price, "value": value, "weight": weight}
+    return view_of(
+        attrs.asdict(managed, recurse=False)
+        | attrs.asdict(mandate, recurse=False)
+        | {
+            "currency": currency.code,
+            "risk_profile": mandate.risk_profile and mandate.risk_profile.name,
+            "preferences": preferences_view(mandate.preferences),
+            "as_of": valued.as_of,
+            "value": valued.value,
+            "cash": currency.round(positions.cash),
+            "uninvested": currency.round(positions.uninvested),
+            "holdings": holdings,
+            "last_rebalance": positions.last_rebalance,
+        },
+        PortfolioView,
     )
 
 

@@ -22,6 +22,7 @@ from rebalancer.entrypoints.schemas.wire import (
     DecimalText,
     Line,
     View,
+    about,
     documented_default,
     format_decimal,
     view_of,
@@ -44,18 +45,15 @@ class PredictBody(Body, frozen=True, kw_only=True):
     policy: PolicyName = "band"
     cash_flow: Annotated[
         Amount,
-        Meta(
-            description="A planned deposit, or withdrawal (-); it is recorded when the proposal "
-            "is accepted."
+        about(
+            "A planned deposit, or withdrawal (-); it is recorded when the proposal is accepted."
         ),
         documented_default("0"),
     ] = field(default_factory=Amount)
-    as_of: Annotated[
-        date | None, Meta(description="The day of the decision; default: the last close.")
-    ] = None
+    as_of: Annotated[date | None, about("The day of the decision; default: the last close.")] = None
     cost_bps: CostBps = None
     costs: CostPreset = None
-    compare: Annotated[bool, Meta(description="Also show what simple rules would trade.")] = False
+    compare: Annotated[bool, about("Also show what simple rules would trade.")] = False
 
 
 class AcceptBody(Body, frozen=True, kw_only=True):
@@ -114,16 +112,14 @@ class SeenView(View, frozen=True, kw_only=True):
 
     version: int
     cash: DecimalText
-    cash_flow: Annotated[
-        DecimalText, Meta(description="Planned cash flow plus uninvested deposits.")
-    ]
+    cash_flow: Annotated[DecimalText, about("Planned cash flow plus uninvested deposits.")]
     planned: DecimalText
     holdings: dict[str, DecimalText]
     targets: dict[str, float]
     risk_profile: str | None
     prices: dict[str, DecimalText]
-    market: Annotated[str, Meta(description="SHA-256 of all prices that the policy used.")]
-    newest: Annotated[date, Meta(description="Day of the last known close.")]
+    market: Annotated[str, about("SHA-256 of all prices that the policy used.")]
+    newest: Annotated[date, about("Day of the last known close.")]
     costs: str
 
 
@@ -134,8 +130,7 @@ class ProposalView(View, frozen=True, kw_only=True):
     portfolio_id: UUID
     stage: Stage
     stale: Annotated[
-        str | None,
-        Meta(description="Why it can no longer be accepted; null while it can be accepted."),
+        str | None, about("Why it can no longer be accepted; null while it can be accepted.")
     ]
     proposed: datetime
     expires: datetime

@@ -25,6 +25,16 @@ MOST_ASSETS = 500
 """Most assets in one request."""
 
 
+def about(description: str) -> Meta:
+    """Describe a field in the OpenAPI document."""
+    return Meta(description=description)
+
+
+def documented_default(value: str | float) -> Meta:
+    """Document the default of a field whose type JSON Schema cannot express."""
+    return Meta(extra_json_schema={"default": value})
+
+
 class Amount(Decimal):
     """Money or a quantity: text, so that no digit is lost, or a whole number."""
 
@@ -124,9 +134,7 @@ class Page(View, Generic[T], frozen=True, kw_only=True):
     """One page of a list."""
 
     items: list[T]
-    next: Annotated[
-        str | None, Meta(description="Cursor of the next page; null on the last page.")
-    ] = None
+    next: Annotated[str | None, about("Cursor of the next page; null on the last page.")] = None
 
 
 def paginate(
@@ -239,11 +247,6 @@ def shorten(value: object) -> str:
         return "an object" if isinstance(value, dict) else "a list"
     text = str(value) if isinstance(value, Decimal) else msgspec.json.encode(value).decode()
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def documented_default(value: str | float) -> Meta:
-    """Document the default of a field whose type JSON Schema cannot express."""
-    return Meta(extra_json_schema={"default": value})
 
 
 def format_decimal(number: Decimal) -> str:

@@ -34,6 +34,7 @@ from rebalancer.entrypoints.schemas.wire import (
     Page,
     Symbol,
     View,
+    about,
     documented_default,
     format_decimal,
     paginate,
@@ -45,10 +46,8 @@ class CashFlowBody(Body, frozen=True, kw_only=True):
 
     kind: Literal["deposit", "withdrawal", "fee", "dividend"]
     amount: NonNegative
-    on: Annotated[
-        date | None, Meta(description="The market day; default: the day of the last close.")
-    ] = None
-    symbol: Annotated[Symbol | None, Meta(description="The asset that paid the dividend.")] = None
+    on: Annotated[date | None, about("The market day; default: the day of the last close.")] = None
+    symbol: Annotated[Symbol | None, about("The asset that paid the dividend.")] = None
     note: Line = ""
 
 
@@ -69,7 +68,7 @@ class TradesBody(Body, frozen=True, kw_only=True):
 
     trades: Annotated[list[TradeBody], Meta(min_length=1, max_length=MOST_ASSETS)]
     proposal_id: Annotated[
-        UUID | None, Meta(description="The accepted proposal that these trades execute.")
+        UUID | None, about("The accepted proposal that these trades execute.")
     ] = None
 
 
@@ -78,10 +77,10 @@ class EntryView(View, frozen=True, kw_only=True):
 
     id: UUID
     kind: EntryKind
-    on: Annotated[date, Meta(description="The market day on which it takes effect.")]
-    recorded: Annotated[datetime, Meta(description="When it was recorded.")]
+    on: Annotated[date, about("The market day on which it takes effect.")]
+    recorded: Annotated[datetime, about("When it was recorded.")]
     amount: str
-    cash: Annotated[str, Meta(description="Change of cash.")]
+    cash: Annotated[str, about("Change of cash.")]
     symbol: str | None
     quantity: str | None
     price: str | None

@@ -9,7 +9,6 @@ from dishka.integrations.litestar import DishkaRouter, FromDishka
 from litestar import get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, FromQuery, QueryParameter
-from msgspec import Meta
 
 from rebalancer.application.market_data import (
     DescribeRegime,
@@ -20,7 +19,7 @@ from rebalancer.application.market_data import (
 )
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Limit
-from rebalancer.entrypoints.schemas.wire import Page, View, paginate, view_of
+from rebalancer.entrypoints.schemas.wire import Page, View, about, paginate, view_of
 
 
 class AssetView(View, frozen=True, kw_only=True):
@@ -63,15 +62,12 @@ class RegimeView(View, frozen=True, kw_only=True):
     as_of: date
     symbols: list[str]
     probabilities: Annotated[
-        dict[str, float],
-        Meta(description="Probability of each regime, calmest first; they sum to 1."),
+        dict[str, float], about("Probability of each regime, calmest first; they sum to 1.")
     ]
-    regime: Annotated[str, Meta(description="The most probable regime.")]
-    since: Annotated[
-        date, Meta(description="First day of the latest unbroken weeks in this regime.")
-    ]
-    sentence: Annotated[str, Meta(description="The same in words.")]
-    weeks: Annotated[list[RegimeWeekView], Meta(description="At most 50, oldest first.")]
+    regime: Annotated[str, about("The most probable regime.")]
+    since: Annotated[date, about("First day of the latest unbroken weeks in this regime.")]
+    sentence: Annotated[str, about("The same in words.")]
+    weeks: Annotated[list[RegimeWeekView], about("At most 50, oldest first.")]
 
 
 @get("/assets", summary="Search assets")

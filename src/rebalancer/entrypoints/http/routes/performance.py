@@ -11,14 +11,13 @@ from dishka.integrations.litestar import FromDishka
 from litestar import get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, QueryParameter
-from msgspec import Meta
 
 from rebalancer.application.portfolios import MeasurePerformance
 from rebalancer.domain.backtest.track_record import Line, TrackRecord
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.schemas.wire import View
+from rebalancer.entrypoints.schemas.wire import View, about
 
 
 class LineView(View, frozen=True, kw_only=True):
@@ -29,11 +28,11 @@ class LineView(View, frozen=True, kw_only=True):
     time_weighted_return: float | None
     time_weighted_return_a_year: float | None
     money_weighted_return: Annotated[
-        float | None, Meta(description="XIRR: annual; depends on the dates of cash flows.")
+        float | None, about("XIRR: annual; depends on the dates of cash flows.")
     ]
     volatility: float | None
     max_drawdown: float | None
-    values: Annotated[list[float], Meta(description="Value on each date.")]
+    values: Annotated[list[float], about("Value on each date.")]
 
 
 class PerformanceView(View, frozen=True, kw_only=True):
@@ -43,15 +42,15 @@ class PerformanceView(View, frozen=True, kw_only=True):
     currency: str
     first: date
     last: date
-    contributed: Annotated[float, Meta(description="Deposits minus withdrawals.")]
-    gain: Annotated[float, Meta(description="Value at the last close minus contributions.")]
+    contributed: Annotated[float, about("Deposits minus withdrawals.")]
+    gain: Annotated[float, about("Value at the last close minus contributions.")]
     costs: float
     dividends: float
     portfolio: LineView
     no_rebalancing: LineView
     benchmark: LineView
     dates: list[date]
-    contributions: Annotated[list[float], Meta(description="Contributions up to each date.")]
+    contributions: Annotated[list[float], about("Contributions up to each date.")]
 
 
 @get(

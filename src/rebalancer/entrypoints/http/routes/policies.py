@@ -10,11 +10,10 @@ from dishka.integrations.litestar import DishkaRouter, FromDishka
 from litestar import get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath
-from msgspec import Meta
 
 from rebalancer.application.ports.policies import Policies
 from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, PolicyKind
-from rebalancer.entrypoints.schemas.wire import View, view_of
+from rebalancer.entrypoints.schemas.wire import View, about, view_of
 
 
 class PolicyView(View, frozen=True, kw_only=True):
@@ -22,15 +21,14 @@ class PolicyView(View, frozen=True, kw_only=True):
 
     name: str
     kind: PolicyKind
-    version: Annotated[int | None, Meta(description="Version of a learned policy.")]
+    version: Annotated[int | None, about("Version of a learned policy.")]
     summary: str
     frequency: str
     parameters: dict[str, float]
     variants: list[str]
     source: str
     decides: Annotated[
-        str | None,
-        Meta(description="The version or rule that this name stands for; null: the policy itself."),
+        str | None, about("The version or rule that this name stands for; null: the policy itself.")
     ]
 
 
@@ -70,31 +68,30 @@ class LearningView(View, frozen=True, kw_only=True):
     reward: str
     seeds: list[int]
     libraries: dict[str, str]
-    command: Annotated[str, Meta(description="The command that trains it again.")]
-    features: Annotated[list[TermView], Meta(description="Its inputs.")]
-    actions: Annotated[list[TermView], Meta(description="Its outputs.")]
+    command: Annotated[str, about("The command that trains it again.")]
+    features: Annotated[list[TermView], about("Its inputs.")]
+    actions: Annotated[list[TermView], about("Its outputs.")]
     sleeves: list[str]
-    networks: Annotated[int, Meta(description="Number of networks; the median decides.")]
+    networks: Annotated[int, about("Number of networks; the median decides.")]
     most_spread: Annotated[
-        float, Meta(description="If the networks' targets differ by more, the fallback decides.")
+        float, about("If the networks' targets differ by more, the fallback decides.")
     ]
     fallback: str
-    chosen_rule: Annotated[str | None, Meta(description="The best rule on the training data.")]
-    weights: Annotated[str, Meta(description="SHA-256.")]
-    regimes: Annotated[str, Meta(description="SHA-256.")]
+    chosen_rule: Annotated[str | None, about("The best rule on the training data.")]
+    weights: Annotated[str, about("SHA-256.")]
+    regimes: Annotated[str, about("SHA-256.")]
     evidence: Annotated[
-        dict[str, Any],
-        Meta(description="Results of its evaluation; `gate`: whether it may be promoted."),
+        dict[str, Any], about("Results of its evaluation; `gate`: whether it may be promoted.")
     ]
     shipped: bool
-    promoted: Annotated[bool, Meta(description="Whether the name `learned` stands for it.")]
+    promoted: Annotated[bool, about("Whether the name `learned` stands for it.")]
 
 
 class CardView(PolicyView, frozen=True, kw_only=True):
     """All details of a policy."""
 
-    lookback: Annotated[int, Meta(description="Number of closes that it needs.")]
-    learning: Annotated[LearningView | None, Meta(description="Details of a learned policy.")]
+    lookback: Annotated[int, about("Number of closes that it needs.")]
+    learning: Annotated[LearningView | None, about("Details of a learned policy.")]
 
 
 @get("/", summary="List policies")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+import attrs
 from dishka.integrations.litestar import DishkaRouter, FromDishka
 from litestar import get, post
 from litestar.concurrency import sync_to_thread
@@ -17,7 +18,7 @@ from rebalancer.domain.portfolio.owner import User
 from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.schemas.wire import Body, View, view_of
+from rebalancer.entrypoints.schemas.wire import Body, View, about, view_of
 
 
 class Answers(Body, frozen=True, kw_only=True):
@@ -48,9 +49,7 @@ class AssessmentView(View, frozen=True, kw_only=True):
     """The result of a questionnaire."""
 
     profile: Limits
-    unadjusted: Annotated[
-        str, Meta(description="The profile before inconsistent answers lowered it.")
-    ]
+    unadjusted: Annotated[str, about("The profile before inconsistent answers lowered it.")]
     willingness: float
     capacity: float
     reasons: list[str]
@@ -111,16 +110,12 @@ def assessment_view(user: User) -> AssessmentView | None:
     assessment = user.assessment
     if assessment is None or user.assessed is None:
         return None
-    return AssessmentView(
-        profile=view_of(assessment.profile, Limits),
-        unadjusted=assessment.unadjusted.name,
-        willingness=assessment.willingness,
-        capacity=assessment.capacity,
-        reasons=list(assessment.reasons),
-        questionnaire=assessment.version,
-        answers=dict(assessment.answers),
-        assessed=user.assessed,
-    )
+    values = attrs.asdict(assessment, recurse=False) | {
+        "unadjusted": assessment.unadjusted.name,
+        "questionnaire": assessment.version,
+        "assessed": user.assessed,
+    }
+    return view_of(values, AssessmentView)
 
 
 router = DishkaRouter("/risk", route_handlers=[questionnaire, assess], tags=["risk"])

@@ -29,7 +29,7 @@ from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
 from rebalancer.entrypoints.http.routes.risk import AssessmentView, assessment_view
-from rebalancer.entrypoints.schemas.wire import Body, OneLine, View
+from rebalancer.entrypoints.schemas.wire import Body, OneLine, View, about
 
 Email = Annotated[str, Meta(max_length=LONGEST_EMAIL, examples=["ada@example.org"])]
 Secret = Annotated[str, Meta(min_length=1, max_length=200, examples=["pX3oK0JmX1yN5n7bO2cTq9..."])]
@@ -83,9 +83,9 @@ class LoginView(View, frozen=True, kw_only=True):
 
     access_token: str
     token_type: str
-    expires_in: Annotated[int, Meta(description="Seconds until the access token expires.")]
+    expires_in: Annotated[int, about("Seconds until the access token expires.")]
     refresh_token: Annotated[
-        str, Meta(description="Valid once; a second use revokes all tokens of the login.")
+        str, about("Valid once; a second use revokes all tokens of the login.")
     ]
     refresh_expires: datetime
     user: UserView
