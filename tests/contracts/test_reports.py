@@ -155,7 +155,7 @@ def test_series_are_read_only(reports):
 
 
 def test_unknown_report_is_not_found(reports):
-    with pytest.raises(NotFound, match="there is no report"):
+    with pytest.raises(NotFound, match=r"report .* does not exist"):
         reports.get(UUID(int=7))
 
 

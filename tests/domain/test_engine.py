@@ -74,19 +74,18 @@ def table(*rows: Sequence[float], start: str = "2024-01-01") -> PriceHistory:
 
 
 def with_holidays(history: PriceHistory, seed: int) -> PriceHistory:
-    """The same history with some days left out, weeks and month starts among them."""
+    """Remove some days of a history, such as month starts."""
     kept = np.random.default_rng(seed).random(len(history)) > 0.15
     kept[:1] = True
     return PriceHistory.of(history.symbols, history.dates[kept], history.closes[kept])
 
 
-# The naive reference: one portfolio, one day after the other, plain Python. None of it comes from
-# the package.
+# Reference implementation: one portfolio, day by day, in plain Python, independent of the package.
 
 
 @attrs.define
 class Naive:
-    """What the reference found: as `EquityPath`, in lists."""
+    """Result of the reference implementation: as `EquityPath`, in lists."""
 
     values: list[float] = attrs.field(factory=list)
     weights: list[list[float]] = attrs.field(factory=list)
@@ -111,13 +110,13 @@ def period(rule: str, day: date) -> tuple[int, ...]:
 def landed(
     held: list[float], aims: list[float], slack: list[float], outside: list[bool], invest: float
 ) -> list[float]:
-    """What is outside goes to within its slack; the others move as funding requires."""
+    """Move assets outside their bands to within the slack; the others fund these trades."""
     after = [
         min(max(had, aim - off), aim + off) if out else had
         for had, aim, off, out in zip(held, aims, slack, outside, strict=True)
     ]
     gap = invest - sum(after)
-    # The furthest from its aim first; those equally far share, as they do at a band's edge.
+    # The asset furthest from its aim first; assets that are equally far share.
     far = [abs(aim - goal) for aim, goal in zip(aims, after, strict=True)]
     waiting = [i for i in range(len(after)) if gap * (aims[i] - after[i]) > 0]
     while waiting and gap:
@@ -198,7 +197,7 @@ def naive(
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[PriceHistory, list[float]]:
-    """Up to five assets over a few months or years, holidays included, and targets for them."""
+    """Up to five assets over months or years, with holidays, and their targets."""
     assets = draw(st.integers(1, 5))
     history = prices(
         assets,
@@ -221,7 +220,7 @@ def worlds(draw: st.DrawFn) -> tuple[PriceHistory, list[float]]:
     bps=st.sampled_from([0.0, 10.0, 50.0]),
     risk_free=st.sampled_from([0.0, 0.0002, -0.0001]),
 )
-def test_it_agrees_with_a_loop_over_days(
+def test_simulation_agrees_with_the_reference(
     rule: str, world: tuple[PriceHistory, list[float]], bps: float, risk_free: float
 ) -> None:
     history, targets = world
@@ -236,8 +235,8 @@ def test_it_agrees_with_a_loop_over_days(
     assert found.orders.tolist() == expected.orders
 
 
-def looking_daily(rule: str) -> Policy:
-    """The same rule, whose look-back of 2 makes the backtest ask it at each of its looks."""
+def step_by_step(rule: str) -> Policy:
+    """Return the rule with a look-back of 2, which disables the shortcuts of the engine."""
     plain = parse_rule(rule)
     return attrs.evolve(plain, allocation=attrs.evolve(plain.allocation, lookback=2))
 
@@ -254,14 +253,14 @@ def looking_daily(rule: str) -> Policy:
     bps=st.sampled_from([0.0, 10.0, 200.0]),
     as_live=st.booleans(),
 )
-def test_many_looks_at_once_are_the_same_as_one_after_the_other(
+def test_reviews_solved_at_once_equal_reviews_step_by_step(
     rule: str, seed: int, rows: int, volatility: float, share: float, bps: float, as_live: bool
 ) -> None:
     history = prices(4, rows, seed=seed, volatility=volatility)
     given_ = backtest_settings(
         history, np.full(4, share / 4), bps=bps, risk_free=0.0001, as_live=as_live
     )
-    fast, slow = simulate(parse_rule(rule), given_), simulate(looking_daily(rule), given_)
+    fast, slow = simulate(parse_rule(rule), given_), simulate(step_by_step(rule), given_)
     assert fast.orders.tolist() == slow.orders.tolist()
     np.testing.assert_allclose(fast.values, slow.values, rtol=1e-12)
     np.testing.assert_allclose(fast.weights, slow.weights, atol=1e-12)
@@ -269,7 +268,7 @@ def test_many_looks_at_once_are_the_same_as_one_after_the_other(
     np.testing.assert_allclose(fast.turnover, slow.turnover, atol=1e-12)
 
 
-def test_a_policy_that_judges_by_what_is_held_is_asked_look_after_look() -> None:
+def test_policy_that_depends_on_holdings_is_stepped_through() -> None:
     def half_way(book: Book, _: PriceHistory) -> tuple[np.ndarray, None]:
         held = book.values / book.total[:, None]
         return np.where(held.any(axis=1)[:, None], (held + book.targets) / 2, book.targets), None
@@ -289,7 +288,7 @@ def test_a_policy_that_judges_by_what_is_held_is_asked_look_after_look() -> None
 # Examples.
 
 
-def test_costs_are_paid_from_the_portfolio_which_is_fully_at_target_after_them() -> None:
+def test_portfolio_is_at_target_after_costs() -> None:
     # 100 bps of what is bought: v (1 + 0.01) = 1.
     path = simulate(
         parse_rule("buy_and_hold"), backtest_settings(table([100, 50], [110, 50]), bps=100)
@@ -302,7 +301,7 @@ def test_costs_are_paid_from_the_portfolio_which_is_fully_at_target_after_them()
     assert path.turnover == pytest.approx([1 / 1.01, 0, 0])
 
 
-def test_a_monthly_rebalance_by_hand() -> None:
+def test_monthly_rebalance_by_hand() -> None:
     # Wednesday 31 January and Thursday 1 February. 0.5 and 0.5 become 0.6 and 0.5.
     history = table([100, 50], [120, 50], start="2024-01-31")
     path = simulate(parse_rule("monthly"), backtest_settings(history, bps=0))
@@ -320,7 +319,7 @@ def test_a_monthly_rebalance_by_hand() -> None:
     assert path.turnover[1] == pytest.approx(0.0505 / 1.1)
 
 
-def test_cash_that_is_meant_to_stay_pays_the_costs() -> None:
+def test_target_cash_pays_the_costs() -> None:
     # Weights are fractions of value before trading: 0.8 is invested, 0.2 less costs is left.
     path = simulate(
         parse_rule("buy_and_hold"), backtest_settings(table([100], [100]), [0.8], bps=100)
@@ -335,7 +334,7 @@ def test_cash_that_is_meant_to_stay_pays_the_costs() -> None:
     assert path.weights[:, 0] == pytest.approx(1)
 
 
-def test_a_band_sends_what_lies_outside_to_target_and_the_rest_only_funds() -> None:
+def test_band_trades_assets_outside_and_others_only_for_funding() -> None:
     # 0.5, 0.3, 0.2 of 1 become 0.56, 0.3, 0.2 of 1.06: 52.8%, 28.3%, 18.9%. Only the first is
     # outside 2 points; it goes to 0.53 and frees 0.03. The second lacks 0.018, the third 0.012.
     history = table([100, 100, 100], [112, 100, 100])
@@ -358,7 +357,7 @@ def test_a_band_sends_what_lies_outside_to_target_and_the_rest_only_funds() -> N
     assert path.orders.tolist() == [3, 3, 0]
 
 
-def test_exactly_at_the_bands_edge_is_inside() -> None:
+def test_edge_of_the_band_is_inside() -> None:
     # A fifth that gains a quarter, cash otherwise: 0.25 of 1.05.
     width = 0.25 / 1.05 - 0.2
     history = table([100], [125])
@@ -379,9 +378,7 @@ def test_exactly_at_the_bands_edge_is_inside() -> None:
         ("volatility_target:target=0.0001,window=5", [0.5, 0.5]),
     ],
 )
-def test_the_first_close_buys_the_targets_however_small_or_wide_the_band(
-    rule: str, targets: list[float]
-) -> None:
+def test_first_close_buys_the_targets_with_any_band(rule: str, targets: list[float]) -> None:
     history = prices(2, 30)
     first = 10
     path = simulate(parse_rule(rule), backtest_settings(history, targets, bps=0, first=first))
@@ -391,14 +388,14 @@ def test_the_first_close_buys_the_targets_however_small_or_wide_the_band(
     assert path.orders[0] == np.count_nonzero(wanted)
 
 
-def test_cash_earns_the_risk_free() -> None:
+def test_cash_earns_the_risk_free_rate() -> None:
     history = table([100], [100])
     path = simulate(
         parse_rule("buy_and_hold"),
         backtest_settings(history, [0.5], bps=0, risk_free=[9, 0.1, 0.2]),
     )
     assert path.values == pytest.approx([1, 1.05, 0.5 + 0.5 * 1.1 * 1.2])
-    # Nothing else does.
+    # Assets do not.
     path = simulate(
         parse_rule("buy_and_hold"),
         backtest_settings(history, [1.0], bps=0, risk_free=[9, 0.1, 0.2]),
@@ -406,7 +403,7 @@ def test_cash_earns_the_risk_free() -> None:
     assert path.values == pytest.approx([1, 1, 1])
 
 
-def test_rows_before_the_window_are_look_back_only() -> None:
+def test_rows_before_the_window_serve_as_look_back_only() -> None:
     history = prices(3, 200, seed=5)
     targets = [0.5, 0.3, 0.2]
     for rule in ("monthly", "band", "buy_and_hold"):
@@ -420,7 +417,7 @@ def test_rows_before_the_window_are_look_back_only() -> None:
 @pytest.mark.parametrize(
     "rule", ["trend:window=60", "risk_parity", "minimum_variance:window=60", "volatility_target"]
 )
-def test_a_policy_with_history_enough_acts_on_it_from_the_first_close(rule: str) -> None:
+def test_policy_with_enough_history_uses_it_from_the_first_close(rule: str) -> None:
     history = prices(3, 200, seed=8, volatility=0.02)
     targets = np.array([0.5, 0.3, 0.2])
     needs = parse_rule(rule).lookback
@@ -433,7 +430,7 @@ def test_a_policy_with_history_enough_acts_on_it_from_the_first_close(rule: str)
 
 
 @pytest.mark.parametrize("rule", ["trend", "hierarchical_risk_parity", "trend:frequency=yearly"])
-def test_without_history_enough_it_is_the_monthly_rule(rule: str) -> None:
+def test_policy_without_enough_history_follows_the_monthly_rule(rule: str) -> None:
     history = with_holidays(prices(3, 190, seed=3), 1)
     path, monthly = (
         simulate(parse_rule(name), backtest_settings(history)) for name in (rule, "monthly")
@@ -442,7 +439,7 @@ def test_without_history_enough_it_is_the_monthly_rule(rule: str) -> None:
     assert path.orders.tolist() == monthly.orders.tolist()
 
 
-def test_once_history_suffices_the_policy_takes_over_at_its_next_look() -> None:
+def test_policy_applies_from_the_first_review_with_enough_history() -> None:
     history = prices(3, 200, seed=3, volatility=0.02)
     path, monthly = (
         simulate(parse_rule(n), backtest_settings(history))
@@ -460,7 +457,7 @@ def test_once_history_suffices_the_policy_takes_over_at_its_next_look() -> None:
 
 @st.composite
 def charged_books(draw: st.DrawFn) -> tuple[Book, CostModel]:
-    """Many portfolios, some empty, some all cash, and a price list."""
+    """Many portfolios, some empty, some all cash, and a cost model."""
     count, assets = draw(st.integers(1, 4)), draw(st.integers(1, 6))
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     values = rng.uniform(0, 50_000, (count, assets)) * (rng.random((count, assets)) < 0.7)
@@ -480,7 +477,7 @@ def charged_books(draw: st.DrawFn) -> tuple[Book, CostModel]:
 @pytest.mark.parametrize("rule", ["monthly", *BANDS])
 @laws
 @given(charged=charged_books())
-def test_no_step_makes_or_loses_money(rule: str, charged: tuple[Book, CostModel]) -> None:
+def test_step_conserves_money(rule: str, charged: tuple[Book, CostModel]) -> None:
     book, costs = charged
     market = prices(book.assets.shape[1], 2)
     decision = parse_rule(rule).decide(book, market)
@@ -497,7 +494,7 @@ def test_no_step_makes_or_loses_money(rule: str, charged: tuple[Book, CostModel]
 
 @laws
 @given(charged=charged_books(), seed=st.integers(0, 100))
-def test_a_book_steps_as_its_portfolios_do(charged: tuple[Book, CostModel], seed: int) -> None:
+def test_book_steps_as_its_single_portfolios(charged: tuple[Book, CostModel], seed: int) -> None:
     book, costs = charged
     rng = np.random.default_rng(seed)
     market = prices(book.assets.shape[1], 2)
@@ -519,7 +516,7 @@ def test_a_book_steps_as_its_portfolios_do(charged: tuple[Book, CostModel], seed
             assert single.cash[0] / whole == pytest.approx(together.cash[row] / whole, abs=1e-12)
 
 
-def test_drift_earns_on_holdings_and_on_cash() -> None:
+def test_holdings_and_cash_earn_their_returns() -> None:
     book = Book.single(2, targets=np.array([0.5, 0.5]), cash=10.0, on=np.datetime64("2024-01-02"))
     book = attrs.evolve(book, values=np.array([[100.0, 50.0]]))
     later = drift(book, np.array([1.1, 0.9]), 1.01, np.array(["2024-01-03"], "datetime64[D]"))
@@ -536,7 +533,7 @@ def test_drift_earns_on_holdings_and_on_cash() -> None:
     shock=st.sampled_from([1e-3, 0.5, 2.0]),
     as_live=st.booleans(),
 )
-def test_the_future_changes_nothing(
+def test_later_prices_do_not_change_earlier_results(
     rule: str, seed: int, row: int, shock: float, as_live: bool
 ) -> None:
     history = prices(3, 90, seed=seed, volatility=0.02)
@@ -557,7 +554,7 @@ def test_the_future_changes_nothing(
 
 
 @pytest.mark.parametrize("rule", EVERY)
-def test_two_runs_are_the_same(rule: str) -> None:
+def test_simulation_is_deterministic(rule: str) -> None:
     given_ = backtest_settings(prices(3, 90, seed=1, volatility=0.02), risk_free=0.0001)
     paths = [simulate(parse_rule(rule), given_) for _ in range(2)]
     for field in attrs.fields_dict(EquityPath):
@@ -566,7 +563,7 @@ def test_two_runs_are_the_same(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", EVERY)
 @pytest.mark.parametrize("costs", [CostModel.flat(10), COST_PRESETS["retail"]])
-def test_a_portfolio_neither_borrows_nor_sells_short(rule: str, costs: CostModel) -> None:
+def test_portfolio_never_borrows_or_sells_short(rule: str, costs: CostModel) -> None:
     history = prices(4, 300, seed=11, volatility=0.03)
     path = simulate(parse_rule(rule), backtest_settings(history, costs=costs))
     assert (path.weights >= 0).all()
@@ -577,7 +574,7 @@ def test_a_portfolio_neither_borrows_nor_sells_short(rule: str, costs: CostModel
 
 @pytest.mark.parametrize("rule", ["monthly", "band", "band:edge"])
 @pytest.mark.parametrize("capital", [1_000.0, 100.0, 30.0])
-def test_fees_that_cannot_be_paid_are_not(rule: str, capital: float) -> None:
+def test_unaffordable_fees_are_not_charged(rule: str, capital: float) -> None:
     history = prices(4, 300, seed=11, volatility=0.03)
     given_ = backtest_settings(history, costs=COST_PRESETS["full-service"], capital=capital)
     path = simulate(parse_rule(rule), given_)
@@ -587,7 +584,7 @@ def test_fees_that_cannot_be_paid_are_not(rule: str, capital: float) -> None:
 
 
 @pytest.mark.parametrize("bps", [1_000, 3_000, 9_000])
-def test_costs_may_be_a_large_share_of_what_is_traded(bps: float) -> None:
+def test_costs_can_be_a_large_share_of_trades(bps: float) -> None:
     path = simulate(
         parse_rule("monthly"), backtest_settings(prices(4, 100, volatility=0.03), bps=bps)
     )
@@ -595,7 +592,7 @@ def test_costs_may_be_a_large_share_of_what_is_traded(bps: float) -> None:
     assert path.weights.sum(axis=1) == pytest.approx(1, abs=1e-9)
 
 
-def test_a_purchase_is_not_funded_by_sales_of_dust_that_are_left_out() -> None:
+def test_omitted_dust_sales_do_not_fund_purchases() -> None:
     market = prices(5, 2)
     dust = 9e-10
     book = attrs.evolve(
@@ -608,7 +605,7 @@ def test_a_purchase_is_not_funded_by_sales_of_dust_that_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("rule", EVERY)
-def test_the_order_of_assets_does_not_matter(rule: str) -> None:
+def test_order_of_assets_does_not_matter(rule: str) -> None:
     targets = np.array([0.3, 0.3, 0.2, 0.1, 0.1])
     for seed in range(3):
         history = prices(5, 250, seed=seed, volatility=0.03)
@@ -645,7 +642,7 @@ def test_as_live_holds_whole_shares(
     assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
 
 
-def test_as_live_comes_close_with_much_money() -> None:
+def test_whole_shares_converge_with_much_money() -> None:
     history = prices(3, 300, seed=2)
     exact = simulate(parse_rule("monthly"), backtest_settings(history))
     live = simulate(parse_rule("monthly"), backtest_settings(history, as_live=True, capital=1e8))
@@ -655,7 +652,7 @@ def test_as_live_comes_close_with_much_money() -> None:
 
 @laws
 @given(seed=st.integers(0, 1000), unit=st.sampled_from([1e-3, 0.37, 1e5]))
-def test_the_currency_unit_does_not_matter(seed: int, unit: float) -> None:
+def test_currency_unit_does_not_matter(seed: int, unit: float) -> None:
     history = prices(3, 120, seed=seed, volatility=0.02)
     scaled = PriceHistory.of(history.symbols, history.dates, history.closes * unit)
     for rule in ("monthly", "band", "trend:window=12"):
@@ -669,13 +666,13 @@ def test_the_currency_unit_does_not_matter(seed: int, unit: float) -> None:
 
 
 @pytest.mark.parametrize("first", [8, 9, 10, 11])
-def test_a_window_of_fewer_than_three_rows(first: int) -> None:
+def test_window_of_fewer_than_three_rows_is_rejected(first: int) -> None:
     with pytest.raises(InvalidRequest, match="at least 3") as error:
         backtest_settings(prices(2, 10), first=first)
     assert error.value.field == "from"
 
 
-def test_an_asset_without_a_price_when_the_window_begins() -> None:
+def test_asset_without_price_at_start_is_rejected() -> None:
     closes = np.array(prices(2, 10).closes)
     closes[:4, 1] = np.nan
     history = PriceHistory.of(["A", "LATE"], prices(2, 10).dates, closes)
@@ -686,7 +683,7 @@ def test_an_asset_without_a_price_when_the_window_begins() -> None:
     assert np.isfinite(path.values).all()
 
 
-def test_an_asset_without_any_price() -> None:
+def test_asset_without_any_price_is_rejected() -> None:
     closes = np.array(prices(2, 10).closes)
     closes[:, 1] = np.nan
     history = PriceHistory.of(["A", "NEVER"], prices(2, 10).dates, closes)
@@ -709,7 +706,7 @@ def path_of(values: Sequence[float], **others: object) -> EquityPath:
     return EquityPath(np.array(values, dtype=float), **given_)
 
 
-def test_measure_by_hand() -> None:
+def test_performance_by_hand() -> None:
     path = path_of(
         [0.99, 1.089, 0.9801],
         weights=[[0.5, 0.5], [0.4, 0.4], [0.3, 0.3]],
@@ -721,7 +718,7 @@ def test_measure_by_hand() -> None:
     found = measure_performance(path, np.array([0.0, 0.02]), baseline)
     year = 252 / 2  # three rows are two changes
     assert found.final_value == pytest.approx(0.9801)
-    # Of 1 invested, what the first close cost included.
+    # Per 1 invested, with the costs of the first close.
     assert found.cagr == pytest.approx(0.9801**year - 1)
     # Changes +10% and -10%: deviation 0.1 sqrt(2).
     assert found.volatility == pytest.approx(0.1 * sqrt(2) * sqrt(252))
@@ -737,7 +734,7 @@ def test_measure_by_hand() -> None:
     assert found.turnover_per_year == pytest.approx(0.25 * year)
     assert found.orders == 3
     assert found.orders_per_year == pytest.approx(3 * year)
-    # The first close included.
+    # With the first close.
     assert found.cost_paid == pytest.approx(0.012)
     assert found.average_exposure == pytest.approx((1.0 + 0.8 + 0.6) / 3)
     # Differences +5% and -5%.
@@ -745,14 +742,14 @@ def test_measure_by_hand() -> None:
     assert found.information_ratio == pytest.approx(0, abs=1e-12)
 
 
-def test_measures_are_finite_on_wild_and_on_dull_paths() -> None:
+def test_performance_is_finite_on_extreme_paths() -> None:
     for values in ([1.0, 1.0, 1e6], [1.0, 2.0, 1e-6], [0.99, 0.99, 0.99]):
         path = path_of(values)
         found = attrs.asdict(measure_performance(path, np.zeros(len(values) - 1), path))
         assert all(np.isfinite(value) for value in found.values()), found
 
 
-def test_policies_side_by_side() -> None:
+def test_policies_are_compared_with_the_same_settings() -> None:
     history = prices(3, 120, seed=4)
     named: list[str] = []
     given_ = backtest_settings(history, first=20, risk_free=0.0001)
@@ -782,7 +779,7 @@ def test_rounding_error_is_not_a_drawdown() -> None:
     assert measure_performance(path, np.zeros(2), path).calmar == 0
 
 
-def test_a_fee_for_each_order_is_charged_in_money() -> None:
+def test_fee_per_order_is_charged_in_money() -> None:
     # 10 an order on 1,000 in two assets: 980 are invested.
     costs = CostModel("ten", Rates(fixed=10))
     path = simulate(
@@ -812,18 +809,18 @@ def limited(history, **limits):
 
 @pytest.mark.parametrize("name", ["trend:window=50", "inverse_volatility", "volatility_target"])
 @pytest.mark.parametrize("most", [0.0, 0.05, 0.3])
-def test_a_policy_departs_only_so_far(name, most):
+def test_departure_is_capped(name, most):
     settings = limited(prices(5, 600, volatility=0.02, seed=3), max_departure=most)
     path = simulate(parse_rule(name), settings)
     looked = path.turnover > 0
     off = path.weights[looked] - settings.targets
-    # A band of 2 points, and what costs take, lie between what is wanted and what is held.
+    # A band of 2 points and costs separate targets from holdings.
     distance = (np.abs(off).sum(axis=1) + np.abs(off.sum(axis=1))) / 2
     assert looked.sum() > 3 and distance.max() <= most + 0.02 * len(settings.targets)
 
 
 @pytest.mark.parametrize("name", ["monthly", "band", "buy_and_hold", "band:edge"])
-def test_limits_that_do_not_bind_change_nothing(name):
+def test_limits_that_do_not_bind_have_no_effect(name):
     history = prices(5, 500, seed=4)
     free, held = limited(history), limited(history, max_departure=0.5)
     assert held.limits.bind and not free.limits.bind
@@ -832,7 +829,7 @@ def test_limits_that_do_not_bind_change_nothing(name):
     assert (ours.orders == theirs.orders).all()
 
 
-def test_no_departure_is_the_given_targets():
+def test_zero_departure_holds_the_given_targets():
     history = prices(4, 500, seed=5)
     ours = simulate(parse_rule("trend:window=50,band=0"), limited(history, max_departure=0.0))
     theirs = simulate(parse_rule("monthly"), limited(history))
@@ -840,7 +837,7 @@ def test_no_departure_is_the_given_targets():
 
 
 @pytest.mark.parametrize("name", ["monthly", "band", "volatility_target"])
-def test_a_profile_holds_after_every_look(name):
+def test_profile_limits_hold_after_every_review(name):
     history = prices(5, 600, volatility=0.015, seed=6)
     profile = RISK_PROFILES["cautious"]
     settings = limited(history, profile=profile)

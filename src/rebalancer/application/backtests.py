@@ -331,7 +331,7 @@ class ReadSeries:
         with self.work.read() as tx:
             job = tx.jobs.get(id, owner=owner)
         if job.kind != BACKTEST:
-            raise NotFound(f"there is no backtest {id}", code="backtest_not_found")
+            raise NotFound(f"backtest {id} does not exist", code="backtest_not_found")
         if job.state is not JobState.SUCCEEDED:
             raise JobChanged(f"job {id} is {job.state}; it has no results", code="job_not_finished")
         report = self.reports.get(id)
@@ -414,7 +414,7 @@ def _separate_cash(
             )
         if len(history.symbols) == 1:
             raise InvalidRequest(
-                f"{source} is the only price column, so there is no asset to invest in; enter a "
+                f"{source} is the only price column, which leaves nothing to invest in; enter a "
                 "rate instead",
                 field="risk_free",
                 code="no_asset_besides_cash",

@@ -287,8 +287,8 @@ class StoreEvidence:
         ]
         if not learned:
             raise NotFound(
-                "none of the evaluated policies is a version of a learned policy, so there is no "
-                "evidence to store",
+                "none of the evaluated policies is a version of a learned policy; evidence is "
+                "stored for such versions only",
                 code="no_learned_policy",
             )
         begins = min(panel.dates[0].item() for panel in findings.panels.values())

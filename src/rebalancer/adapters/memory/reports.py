@@ -33,6 +33,6 @@ class MemoryReports:
     def get(self, id: UUID) -> Report:
         found = self._kept.get(id)
         if found is None:
-            raise NotFound(f"there is no report {id}", code="report_not_found")
+            raise NotFound(f"report {id} does not exist", code="report_not_found")
         check_readable(id, found.kind, found.schema, self.schemas)
         return attrs.evolve(found, document=deepcopy(found.document))

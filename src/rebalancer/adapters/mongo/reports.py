@@ -100,7 +100,7 @@ class MongoReports:
         with self._breaker.guard(), translated():
             found = self.database.reports.find_one({"_id": id})
         if found is None:
-            raise NotFound(f"there is no report {id}", code="report_not_found")
+            raise NotFound(f"report {id} does not exist", code="report_not_found")
         check_readable(id, found["kind"], found["schema"], self.schemas)
         series, dates = unpack_series(id, found.get("series"))
         return attrs.evolve(_from_document(found), series=series, dates=dates)

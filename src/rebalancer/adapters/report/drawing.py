@@ -18,7 +18,7 @@ _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 1000.0, 58.0, 12.0, 10.0, 26.0
 _LEAST_SPAN = 1e-9
 _ROW = 24.0
 _NAMES = 430.0
-"""Width of the names beside whiskers."""
+"""Width of the names to the left of whiskers."""
 
 
 @attrs.frozen(eq=False)

@@ -54,7 +54,7 @@ class SqlReports:
         with reading(self.engine) as connection:
             row = connection.execute(select(reports).where(reports.c.id == id)).one_or_none()
         if row is None:
-            raise NotFound(f"there is no report {id}", code="report_not_found")
+            raise NotFound(f"report {id} does not exist", code="report_not_found")
         check_readable(id, row.kind, row.schema, self.schemas)
         series, dates = unpack_series(id, row.series)
         return attrs.evolve(_from_row(row), series=series, dates=dates)

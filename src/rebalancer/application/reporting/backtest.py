@@ -12,7 +12,7 @@ from rebalancer.domain.backtest.result import Backtest, Performance
 
 
 def backtest_document(done: Backtest) -> dict[str, Any]:
-    """Results as JSON values; figures as in `Performance`."""
+    """Return results as JSON values; figures as in `Performance`."""
     return {
         "from": str(done.dates[0]),
         "to": str(done.dates[-1]),
@@ -23,16 +23,16 @@ def backtest_document(done: Backtest) -> dict[str, Any]:
         "results": [
             {
                 "policy": result.policy,
-                **_figures(result.performance),
-                "sharpe_gain": None if result.gain is None else _figures(result.gain),
+                **_encode_figures(result.performance),
+                "sharpe_gain": None if result.gain is None else _encode_figures(result.gain),
             }
             for result in done.results
         ],
     }
 
 
-def _figures(values: Performance | ConfidenceInterval) -> dict[str, Any]:
-    """Figures as Python's own numbers, which any encoder knows."""
+def _encode_figures(values: Performance | ConfidenceInterval) -> dict[str, Any]:
+    """Return figures as Python numbers instead of numpy scalars."""
     return attrs.asdict(
         values, value_serializer=lambda _, __, v: v.item() if isinstance(v, np.generic) else v
     )

@@ -17,7 +17,7 @@ from rebalancer.domain.backtest.selection import RuleChoice
 
 
 def evaluation_document(findings: Findings) -> dict[str, Any]:
-    """Evaluations of one or more panels as JSON values."""
+    """Return findings as JSON values."""
     first = next(iter(findings.panels.values()))
     return {
         "costs": first.cost_label,
@@ -25,7 +25,7 @@ def evaluation_document(findings: Findings) -> dict[str, Any]:
         "counted": findings.counted,
         "cautions": [each.text for each in findings.cautions],
         "caution_codes": [each.code for each in findings.cautions],
-        "chosen_rule": None if findings.choice is None else _choice(findings.choice),
+        "chosen_rule": None if findings.choice is None else _encode_choice(findings.choice),
         "panels": [
             {
                 "panel": name,
@@ -38,7 +38,7 @@ def evaluation_document(findings: Findings) -> dict[str, Any]:
                         "finding": str(evaluation.verdict.finding),
                         "verdict": evaluation.verdict.sentence,
                         "chosen_rule": evaluation.chosen_rule,
-                        "judgements": [_judgement(each) for each in evaluation.judgements],
+                        "judgements": [_encode_judgement(each) for each in evaluation.judgements],
                     }
                     for evaluation in done.policies
                 ],
@@ -50,8 +50,8 @@ def evaluation_document(findings: Findings) -> dict[str, Any]:
                 "policy": each.policy,
                 "finding": str(each.verdict.finding),
                 "verdict": each.verdict.sentence,
-                "cash_at_0": [_pooled(comparison) for comparison in each.at_zero],
-                "strictest": [_pooled(comparison) for comparison in each.strictest],
+                "cash_at_0": [_encode_pooled(comparison) for comparison in each.at_zero],
+                "strictest": [_encode_pooled(comparison) for comparison in each.strictest],
             }
             for each in findings.pooled
         ],
@@ -72,7 +72,7 @@ def promotion_document(decision: PromotionDecision) -> dict[str, Any]:
     }
 
 
-def _choice(choice: RuleChoice) -> dict[str, Any]:
+def _encode_choice(choice: RuleChoice) -> dict[str, Any]:
     return {
         "policy": choice.rule,
         "panels": choice.panels,
@@ -82,13 +82,13 @@ def _choice(choice: RuleChoice) -> dict[str, Any]:
     }
 
 
-def _judgement(judgement: Judgement) -> dict[str, Any]:
+def _encode_judgement(judgement: Judgement) -> dict[str, Any]:
     return {
         "risk_free": judgement.cash,
-        **_figures(judgement.performance),
+        **_encode_performance(judgement.performance),
         "drawdown_beyond_exposure": judgement.drawdown_beyond_exposure,
         "break_even_bps": judgement.break_even_bps,
-        "against": [_comparison(comparison) for comparison in judgement.comparisons],
+        "against": [_encode_comparison(comparison) for comparison in judgement.comparisons],
         "thirds": [
             {"from": part.first, "to": part.last, "sharpe_gain": part.gain}
             for part in judgement.subperiods
@@ -96,29 +96,29 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
         "cost_sweep": [
             {"cost_bps": each.bps, "sharpe_gain": each.gain} for each in judgement.sweep
         ],
-        "seeds": _seeds(judgement.seeds),
+        "seeds": _encode_seeds(judgement.seeds),
     }
 
 
-def _seeds(gains: Sequence[float]) -> dict[str, Any] | None:
+def _encode_seeds(gains: Sequence[float]) -> dict[str, Any] | None:
     if not gains:
         return None
     spread = {"min": min(gains), "median": median(gains), "max": max(gains)}
     return {"sharpe_gains": list(gains), **spread}
 
 
-def _comparison(comparison: Comparison) -> dict[str, Any]:
+def _encode_comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         "policy": comparison.against,
         "sharpe_gain": None if comparison.gain is None else attrs.asdict(comparison.gain),
         "probability": comparison.probability,
         "probabilistic_sharpe": comparison.probabilistic,
         "deflated_sharpe": comparison.deflated,
-        **_figures(comparison.performance),
+        **_encode_performance(comparison.performance),
     }
 
 
-def _pooled(comparison: PooledComparison) -> dict[str, Any]:
+def _encode_pooled(comparison: PooledComparison) -> dict[str, Any]:
     return {
         "policy": comparison.against,
         "panels": comparison.panels,
@@ -129,21 +129,21 @@ def _pooled(comparison: PooledComparison) -> dict[str, Any]:
     }
 
 
-def _figures(performance: Performance) -> dict[str, float | int]:
+def _encode_performance(performance: Performance) -> dict[str, float | int]:
     names = ("sharpe", "cagr", "volatility", "max_drawdown", "average_exposure")
     more = ("turnover_per_year", "orders", "orders_per_year", "cost_paid", "final_value")
     return {name: getattr(performance, name) for name in (*names, *more)}
 
 
 def card_figures(findings: Findings, policy: str) -> dict[str, Any]:
-    """The figures of one policy that a card shows, by panel; cash at the strictest return."""
-    told = {}
+    """Return the figures of a policy's card by panel, with the strictest return of cash."""
+    figures = {}
     for name, done in findings.panels.items():
         evaluation = next(each for each in done.policies if each.policy == policy)
         judgement = evaluation.strictest
         own, monthly = judgement.performance, judgement.baseline.performance
         gain = judgement.baseline.gain
-        told[name] = {
+        figures[name] = {
             "from": str(done.dates[0]),
             "to": str(done.dates[-1]),
             "assets": len(done.symbols),
@@ -164,4 +164,4 @@ def card_figures(findings: Findings, policy: str) -> dict[str, Any]:
                 own.orders_per_year / max(monthly.orders_per_year, 1e-12), 4
             ),
         }
-    return told
+    return figures

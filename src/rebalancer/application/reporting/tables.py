@@ -240,7 +240,7 @@ def _format_share(share: float | None) -> str:
 
 
 def _format_break_even(judgement: Judgement) -> str:
-    """Return the cost at which the gain vanishes, that it lasts, or that there is no gain."""
+    """Return the cost at which the gain vanishes, that it lasts, or "no gain"."""
     if judgement.break_even_bps is not None:
         return f"{judgement.break_even_bps:.0f}"
     highest = judgement.sweep[-1]

@@ -12,16 +12,16 @@ from rebalancer.domain.policy.training import TrainedPolicy, TrainingPlan
 
 @attrs.frozen(eq=False)
 class TrainingResult:
-    """A learned policy that was trained, and is in the catalogue.
+    """Result of a training: a new version in the catalogue.
 
     Attributes:
-        version: Its exact name, such as ``my_ppo@1``.
-        location: Where it lies, for people; None where it ends with the process.
-        plan: What was trained.
-        trained: What it came to.
+        version: Exact name of the version, such as ``my_ppo@1``.
+        location: Folder of the version; None if it exists in memory only.
+        plan: Plan of the training.
+        trained: Networks and learning curves.
         choice: The best rule on the same prices.
-        counted: What the record of trials made of it, in a sentence.
-        cautions: What a reader must know.
+        counted: How the training counts as a trial, in a sentence.
+        cautions: Limitations that a reader must know.
     """
 
     version: str
@@ -34,7 +34,7 @@ class TrainingResult:
 
 
 def training_document(made: TrainingResult) -> dict[str, Any]:
-    """What was made as JSON values."""
+    """Return the result of a training as JSON values."""
     trained, plan = made.trained, made.plan
     training = trained.training
     return {

@@ -90,7 +90,7 @@ def longest_drawdown(values: Floats) -> int:
     peaks = np.flatnonzero(path >= np.maximum.accumulate(path))
     waits = np.diff(peaks)
     recovered = int(waits.max(initial=0))
-    # There is no drawdown between peaks in neighbouring rows.
+    # A drawdown cannot lie between peaks in neighbouring rows.
     return max(recovered if recovered > 1 else 0, len(path) - 1 - int(peaks[-1]))
 
 
@@ -211,7 +211,7 @@ def xirr(cash_flows: Sequence[float] | Floats, dates: Sequence[date]) -> float:
         )
     if not ((flows > 0.0).any() and (flows < 0.0).any()):
         raise InvalidRequest(
-            "all cash flows have the same sign, so there is no rate of return",
+            "all cash flows have the same sign; a rate of return needs both signs",
             code="no_rate_of_return",
         )
     first = min(dates)
