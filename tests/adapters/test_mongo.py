@@ -79,13 +79,13 @@ YEAR = {"symbol": "A", "year": 2021, "revision": 1, "days": [18631, 18632], "clo
         {"note": "by hand"},
     ],
 )
-def test_the_server_refuses_malformed_bars(market, wrong):
+def test_server_rejects_malformed_bars(market, wrong):
     with pytest.raises(WriteError, match="failed validation"):
         market.database.bars.insert_one(YEAR | wrong)
     assert market.bars() == {}
 
 
-def test_the_server_takes_what_is_right_once(market):
+def test_server_accepts_valid_bars_once(market):
     market.database.bars.insert_one(YEAR | {"volume": [0.0, 1.0]})
     assert market.bars()["A"].close.tolist() == [1.0, 2.0]
     with pytest.raises(DuplicateKeyError):
@@ -93,12 +93,12 @@ def test_the_server_takes_what_is_right_once(market):
 
 
 @pytest.mark.parametrize("lacking", list(YEAR))
-def test_the_server_refuses_bars_that_lack_something(market, lacking):
+def test_server_rejects_incomplete_bars(market, lacking):
     with pytest.raises(WriteError):
         market.database.bars.insert_one({k: v for k, v in YEAR.items() if k != lacking})
 
 
-def test_the_server_refuses_other_malformed_documents(database, market):
+def test_server_rejects_other_malformed_documents(database, market):
     MongoReports(database).prepare()
     for collection, document in (
         ("instruments", {"_id": "A", "position": 0}),
@@ -111,7 +111,7 @@ def test_the_server_refuses_other_malformed_documents(database, market):
             database[collection].insert_one(document)
 
 
-def test_what_the_server_refuses_of_ours_is_named(database, market):
+def test_rejected_field_is_named(database, market):
     narrow = {"$jsonSchema": {"properties": {"close": {"items": {"maximum": 5}}}}}
     database.command("collMod", "bars", validator=narrow)
     with pytest.raises(InvalidRequest, match="close: MongoDB rejects") as refused:
@@ -121,7 +121,7 @@ def test_what_the_server_refuses_of_ours_is_named(database, market):
     assert market.save_bars([some_bars()]) == 10
 
 
-def test_indexes_are_there_after_preparing_twice(database, market):
+def test_preparing_twice_keeps_the_indexes(database, market):
     MongoReports(database).prepare()
     for _ in range(2):
         market.prepare()
@@ -184,7 +184,7 @@ def test_500_assets_over_10_years_are_one_query(market, watched):
     assert listener.names == Counter(find=2), "the revision, and everything"
 
 
-def test_what_is_written_is_there_once_most_servers_have_it(market, watched):
+def test_writes_wait_for_a_majority_of_servers(market, watched):
     database, listener = watched
     writer = MongoMarket(database)
     writer.save_bars([some_bars()])
@@ -205,7 +205,7 @@ def test_many_assets_are_written_in_few_commands(market, watched):
     assert listener.names == Counter(find=2, update=5), "two batches; who is at it, thrice"
 
 
-def test_an_import_reads_closes_alone_to_tell_what_is_withheld(market, watched):
+def test_import_reads_only_closes_to_find_withheld_assets(market, watched):
     database, listener = watched
     history = PriceHistory.of(["A"], some_bars().days, some_bars().close[:, None])
     imported = ImportMarket(StoredMarket(MongoMarket(database)))(history, usual=Instruments())
@@ -231,7 +231,7 @@ def counted(database):
     return found["revision"], len(found["open"])
 
 
-def test_an_import_that_was_killed_is_finished_by_the_next(database, market):
+def test_next_import_finishes_a_killed_one(database, market):
     clock = Clock()
     reader = StoredMarket(MongoMarket(database), clock=clock)
     market.save_bars([some_bars()])
@@ -248,7 +248,7 @@ def test_an_import_that_was_killed_is_finished_by_the_next(database, market):
     assert reader.closes().closes[-1, 0] == 99.0
 
 
-def test_an_import_that_was_killed_is_finished_once(database, market):
+def test_killed_import_is_finished_once(database, market):
     market.save_bars([some_bars()])
     revision, _ = counted(database)
     for _ in range(2):
@@ -259,7 +259,7 @@ def test_an_import_that_was_killed_is_finished_once(database, market):
     assert counted(database) == (revision + 3, 0), "told once; nobody reads again after that"
 
 
-def test_whoever_may_be_at_it_still_is_left_to_say_when_they_are_done(database, market):
+def test_import_that_may_still_run_is_not_finished_by_another(database, market):
     market.save_bars([some_bars()])
     revision, _ = counted(database)
     at_it(database, since=timedelta(hours=1))
@@ -270,7 +270,7 @@ def test_whoever_may_be_at_it_still_is_left_to_say_when_they_are_done(database, 
     assert counted(database) == (revision + 4, 1)
 
 
-def test_two_importers_at_once_and_one_that_was_killed(database, market):
+def test_concurrent_imports_finish_a_killed_one(database, market):
     """A live one goes on while others have nothing to do, and raises the counter at its end."""
     market.save_bars([some_bars()])
     at_it(database, since=timedelta(hours=1))
@@ -291,7 +291,7 @@ def test_two_importers_at_once_and_one_that_was_killed(database, market):
     assert counted(database) == (now, 0)
 
 
-def test_a_long_import_says_again_and_again_that_it_is_at_it(database, market):
+def test_long_import_renews_its_mark(database, market):
     now = [datetime.now(UTC)]
     live = MongoMarket(database, now=lambda: now[0])
     later = MongoMarket(database, now=lambda: now[0] + timedelta(minutes=1))
@@ -307,7 +307,7 @@ def test_a_long_import_says_again_and_again_that_it_is_at_it(database, market):
     assert len(reader.symbols()) == 64 * 5
 
 
-def test_instruments_that_two_keep_at_once_are_all_there(database, market):
+def test_concurrent_imports_store_all_instruments(database, market):
     begin = threading.Barrier(2)
     failures = []
 
@@ -329,7 +329,7 @@ def test_instruments_that_two_keep_at_once_are_all_there(database, market):
     assert {one.symbol for one in market.instruments()} == set("ABCDEFGH")
 
 
-def test_a_report_that_is_too_large_is_told_and_leaves_the_earlier_one(database):
+def test_too_large_report_is_rejected_and_the_earlier_one_stays(database):
     reports = MongoReports(database)
     small = a_report(series={"x": np.ones(3)})
     reports.save(small)
@@ -354,7 +354,7 @@ def test_a_report_that_is_too_large_is_told_and_leaves_the_earlier_one(database)
         "mongodb://ada:s3cr3t@host/x y",
     ],
 )
-def test_a_malformed_url_is_refused_and_not_quoted(url):
+def test_malformed_url_is_rejected_without_quoting_it(url):
     with pytest.raises(
         InvalidRequest, match="REBALANCER_MONGO_URL: the MongoDB URL is malformed"
     ) as told:
@@ -363,7 +363,7 @@ def test_a_malformed_url_is_refused_and_not_quoted(url):
     assert not any(part in str(told.value) for part in ("s3c", "r3t", "zz", "many"))
 
 
-def test_how_safely_it_reads_and_writes_no_url_can_change():
+def test_url_cannot_weaken_reads_and_writes():
     options = "&".join(
         [
             *("w=0", "journal=false", "readConcernLevel=local", "readPreference=secondary"),
@@ -382,7 +382,7 @@ def test_how_safely_it_reads_and_writes_no_url_can_change():
         database.client.close()
 
 
-def test_ours_serve_where_the_url_says_nothing():
+def test_default_timeouts_apply_without_url_options():
     database = connect("mongodb://host/x")
     try:
         assert database.client.options.server_selection_timeout == 2.0
@@ -391,7 +391,7 @@ def test_ours_serve_where_the_url_says_nothing():
         database.client.close()
 
 
-def test_nobody_waits_long_where_nobody_answers():
+def test_missing_server_is_reported_soon():
     database = connect("mongodb://127.0.0.1:9/x", timeout=0.2)
     begun = monotonic()
     try:
@@ -411,7 +411,7 @@ def test_nobody_waits_long_where_nobody_answers():
     assert monotonic() - begun < 4.0
 
 
-def test_readers_of_reports_do_not_all_wait_for_a_dead_server():
+def test_one_reader_waits_for_a_dead_server():
     database = connect("mongodb://127.0.0.1:9/x", timeout=1.5)
     reports, begin = MongoReports(database), threading.Barrier(30)
 
@@ -434,7 +434,7 @@ def test_readers_of_reports_do_not_all_wait_for_a_dead_server():
         database.client.close()
 
 
-def test_an_outage_is_told_once_and_its_end(caplog):
+def test_outage_and_its_end_are_logged_once(caplog):
     with running(Mongo) as server:
         database = connect(f"{server.url}told", timeout=0.3)
         try:
@@ -466,7 +466,7 @@ def test_an_outage_is_told_once_and_its_end(caplog):
     assert "Connection refused" in said[0]
 
 
-def test_hanging_up_is_no_outage(mongo_url, caplog):
+def test_closing_the_client_logs_no_outage(mongo_url, caplog):
     for _ in range(3):
         database = connect(f"{mongo_url}hung_up")
         database.command("ping")
@@ -475,7 +475,7 @@ def test_hanging_up_is_no_outage(mongo_url, caplog):
     assert caplog.messages == []
 
 
-def test_what_it_cannot_do_is_told_to_operators(database, market, caplog):
+def test_failures_of_the_server_are_logged_for_operators(database, market, caplog):
     database.bars.drop_index("symbol_year")
     database.bars.create_index([("symbol", 1), ("year", 1)], name="symbol_year", sparse=True)
     with pytest.raises(Unavailable, match=r"^MongoDB failed; the log states the reason$") as told:
@@ -485,7 +485,7 @@ def test_what_it_cannot_do_is_told_to_operators(database, market, caplog):
     database.bars.drop_index("symbol_year")
 
 
-def test_whoever_writes_first_makes_ready_where_the_server_came_later():
+def test_first_writer_prepares_a_server_that_started_later():
     with running(Mongo) as server:
         database = connect(f"{server.url}later", timeout=0.3)
         try:
@@ -510,7 +510,7 @@ def test_whoever_writes_first_makes_ready_where_the_server_came_later():
             database.client.close()
 
 
-def test_a_process_makes_ready_once(market, watched):
+def test_process_prepares_collections_once(market, watched):
     database, listener = watched
     writer, reports = MongoMarket(database), MongoReports(database)
     begin = threading.Barrier(8)
@@ -526,7 +526,7 @@ def test_a_process_makes_ready_once(market, watched):
     assert listener.names["createIndexes"] == 2
 
 
-def test_after_a_kill_and_a_start_it_goes_on_with_the_same_client():
+def test_client_reconnects_after_a_restart():
     with running(Mongo) as server:
         database = connect(f"{server.url}survives", timeout=0.5)
         try:

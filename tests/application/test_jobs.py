@@ -1,4 +1,4 @@
-"""Jobs: how they change, and what whoever looks after them does when things go wrong."""
+"""Transitions of jobs, and what users, workers and recovery do with them."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ from tests.contracts.jobs import awaited, kept, seen
 from tests.contracts.stores import HOUR, NOW, a_key, a_token, a_user
 
 SECOND = timedelta(seconds=1)
-CARE = JobSettings(
+SETTINGS = JobSettings(
     attempts=2,
     timeout=10,
     poll_interval=0.005,
@@ -39,17 +39,17 @@ def clock():
     return NOW
 
 
-# How a job changes.
+# Transitions.
 
 
-def test_a_job_is_begun_heard_of_and_done():
-    doing = a_job().start(NOW + SECOND)
-    assert (doing.state, doing.attempts, doing.last_heartbeat) == (
+def test_job_starts_sends_heartbeats_and_succeeds():
+    running = a_job().start(NOW + SECOND)
+    assert (running.state, running.attempts, running.last_heartbeat) == (
         JobState.RUNNING,
         1,
         NOW + SECOND,
     )
-    heard = doing.heartbeat(NOW + HOUR, attempt=1, progress=0.5)
+    heard = running.heartbeat(NOW + HOUR, attempt=1, progress=0.5)
     assert (heard.last_heartbeat, heard.progress) == (NOW + HOUR, 0.5)
     assert heard.heartbeat(NOW + HOUR, attempt=1).progress == 0.5
     assert heard.heartbeat(NOW, attempt=1, progress=7).progress == 1.0
@@ -62,17 +62,17 @@ def test_a_job_is_begun_heard_of_and_done():
     assert (done.progress, done.last_heartbeat, done.error) == (1.0, None, None)
 
 
-def test_a_job_waits_longer_after_each_failure_and_dies_at_last():
+def test_pause_doubles_after_each_failure_until_the_job_is_dead():
     job, pauses, now = a_job(), [], NOW
     for _ in range(11):
-        doing = job.start(now)
-        job = doing.fail_attempt("no luck", now, attempt=doing.attempts, max_attempts=12)
+        running = job.start(now)
+        job = running.fail_attempt("no luck", now, attempt=running.attempts, max_attempts=12)
         pauses.append(job.due - now)
         now = job.due
     assert pauses[:4] == [FIRST_PAUSE * 2**n for n in range(4)]
     assert pauses[-1] == LONGEST_PAUSE
-    doing = job.start(now)
-    dead = doing.fail_attempt("no luck", now, attempt=12, max_attempts=12)
+    running = job.start(now)
+    dead = running.fail_attempt("no luck", now, attempt=12, max_attempts=12)
     assert (dead.state, dead.error, dead.finished) == (JobState.DEAD, "no luck", now)
     fresh = dead.requeue(now + HOUR)
     assert fresh == attrs.evolve(
@@ -82,32 +82,32 @@ def test_a_job_waits_longer_after_each_failure_and_dies_at_last():
     assert again.fail_attempt("no luck", now, attempt=13, max_attempts=2).due == now + FIRST_PAUSE
 
 
-def test_what_is_put_back_counts_as_not_begun():
-    doing = a_job().start(NOW)
-    back = doing.release(NOW + SECOND, attempt=1)
+def test_released_attempt_does_not_count():
+    running = a_job().start(NOW)
+    back = running.release(NOW + SECOND, attempt=1)
     assert back == attrs.evolve(
-        doing, state=JobState.QUEUED, excused_attempts=1, last_heartbeat=None, due=NOW + SECOND
+        running, state=JobState.QUEUED, excused_attempts=1, last_heartbeat=None, due=NOW + SECOND
     )
     again = back.start(NOW + SECOND)
-    with pytest.raises(JobChanged):  # whoever had to go comes back, and is somebody else now
+    with pytest.raises(JobChanged):  # by the released attempt
         again.succeed({}, NOW, attempt=1)
     assert again.fail_attempt("no luck", NOW, attempt=2, max_attempts=2).state is JobState.QUEUED
 
 
-def test_a_job_that_is_to_stop_is_cancelled_however_it_comes_back():
-    doing = a_job().start(NOW).cancel(NOW)
-    assert doing.cancelling and doing.state is JobState.RUNNING
+def test_cancelling_job_is_cancelled_by_failure_and_release():
+    running = a_job().start(NOW).cancel(NOW)
+    assert running.cancelling and running.state is JobState.RUNNING
     for after in (
-        doing.fail_attempt("why", NOW, attempt=1, max_attempts=9),
-        doing.release(NOW, attempt=1),
+        running.fail_attempt("why", NOW, attempt=1, max_attempts=9),
+        running.release(NOW, attempt=1),
     ):
         assert (after.state, after.cancelling, after.finished) == (JobState.CANCELLED, False, NOW)
-    assert doing.succeed({}, NOW, attempt=1).state is JobState.SUCCEEDED  # it was quicker
+    assert running.succeed({}, NOW, attempt=1).state is JobState.SUCCEEDED  # before it noticed
 
 
-def test_only_whoever_does_it_now_may_say_how_it_goes():
+def test_transitions_of_an_earlier_attempt_are_rejected():
     again = a_job().start(NOW).fail_attempt("why", NOW, attempt=1, max_attempts=9).start(NOW + HOUR)
-    for say in (
+    for transition in (
         lambda: again.heartbeat(NOW, attempt=1),
         lambda: again.succeed({}, NOW, attempt=1),
         lambda: again.fail("why", NOW, attempt=1),
@@ -121,14 +121,14 @@ def test_only_whoever_does_it_now_may_say_how_it_goes():
         lambda: a_job().cancel(NOW).cancel(NOW),
     ):
         with pytest.raises(JobChanged):
-            say()
+            transition()
 
 
 # Submitting.
 
 
-class Runner:
-    """Notes what is submitted, unless it has to refuse."""
+class RecordingRunner:
+    """Records submitted jobs, unless the queue is away."""
 
     def __init__(self) -> None:
         self.submitted: list[Job] = []
@@ -149,17 +149,17 @@ def work():
 
 @pytest.fixture
 def runner():
-    return Runner()
+    return RecordingRunner()
 
 
-def begun(work, job: Job) -> Job:
+def started(work, job: Job) -> Job:
     with work.begin() as tx:
-        doing = tx.jobs.get(job.id).start(NOW)
-        tx.jobs.save(doing)
-    return doing
+        running = tx.jobs.get(job.id).start(NOW)
+        tx.jobs.save(running)
+    return running
 
 
-def test_what_nobody_takes_on_has_failed(work, runner):
+def test_job_fails_if_the_queue_rejects_it(work, runner):
     runner.away, job = True, a_job()
     with pytest.raises(Unavailable):
         SubmitJob(work, runner)(job, now=NOW)
@@ -170,8 +170,8 @@ def test_what_nobody_takes_on_has_failed(work, runner):
     assert seen(work, job) == left
 
 
-def test_what_was_delivered_before_the_queue_went_away_goes_on(work, runner):
-    runner.away, runner.first = True, lambda job: begun(work, job)
+def test_job_continues_if_delivered_before_the_queue_failed(work, runner):
+    runner.away, runner.first = True, lambda job: started(work, job)
     job = a_job()
     assert SubmitJob(work, runner)(job, now=NOW).state is JobState.RUNNING
     other = kept(work, a_job(state=JobState.DEAD, attempts=3, finished=NOW))
@@ -179,7 +179,7 @@ def test_what_was_delivered_before_the_queue_went_away_goes_on(work, runner):
     assert seen(work, other).state is JobState.RUNNING
 
 
-def test_what_must_not_be_kept_is_neither_kept_nor_submitted(work, runner):
+def test_rejected_request_is_neither_stored_nor_submitted(work, runner):
     def known(_):
         raise NotFound("there is no such user")
 
@@ -191,7 +191,7 @@ def test_what_must_not_be_kept_is_neither_kept_nor_submitted(work, runner):
     assert runner.submitted == []
 
 
-def test_jobs_of_others_cannot_be_touched(work, runner):
+def test_jobs_of_other_users_are_not_found(work, runner):
     owner, eve = uuid4(), uuid4()
     job = kept(work, a_job(owner=owner))
     for use in (CancelJob(work), RequeueJob(work, runner)):
@@ -200,11 +200,11 @@ def test_jobs_of_others_cannot_be_touched(work, runner):
     assert CancelJob(work)(job.id, owner=owner, now=NOW).state is JobState.CANCELLED
 
 
-# Doing.
+# Running.
 
 
 class FakeExecutor:
-    """Do as they are told."""
+    """Runs a job by a function."""
 
     def __init__(self, do) -> None:
         self._do = do
@@ -217,10 +217,10 @@ class FakeExecutor:
 
 
 class UnavailableExecutor:
-    """Nobody is there to do anything."""
+    """Has no worker."""
 
     def reserve(self):
-        raise Unavailable("nobody can do jobs here")
+        raise Unavailable("no worker can be started")
 
     def close(self) -> None: ...
 
@@ -232,22 +232,22 @@ def raising(error):
     return FakeExecutor(do)
 
 
-def test_what_cannot_be_begun_here_is_put_back(work):
+def test_job_is_released_when_the_executor_closes(work):
     job = kept(work, a_job())
-    again = ClaimJob(work, clock, CARE, raising(Unavailable("no more")))(job.id)
+    again = ClaimJob(work, clock, SETTINGS, raising(Unavailable("no more")))(job.id)
     assert (again.state, again.attempts, again.excused_attempts) == (JobState.QUEUED, 1, 1)
 
 
-def test_what_nobody_can_do_is_not_begun(work):
+def test_job_does_not_start_without_a_worker(work):
     job = kept(work, a_job())
-    with pytest.raises(Unavailable, match="nobody"):
-        ClaimJob(work, clock, CARE, UnavailableExecutor())(job.id)
+    with pytest.raises(Unavailable, match="no worker"):
+        ClaimJob(work, clock, SETTINGS, UnavailableExecutor())(job.id)
     assert seen(work, job) == job
 
 
-def test_a_job_that_was_cut_off_is_given_up_unless_it_was_done(work):
+def test_interrupted_attempt_fails_unless_it_stored_its_outcome(work):
     job, done = kept(work, a_job()), kept(work, a_job())
-    again = ClaimJob(work, clock, CARE, raising(RuntimeError("killed")))(job.id)
+    again = ClaimJob(work, clock, SETTINGS, raising(RuntimeError("killed")))(job.id)
     assert (again.state, again.attempts) == (JobState.QUEUED, 1)
 
     def finish_and_die(job):
@@ -255,21 +255,21 @@ def test_a_job_that_was_cut_off_is_given_up_unless_it_was_done(work):
             tx.jobs.save(job.succeed({}, NOW, attempt=job.attempts))
         raise RuntimeError("killed")
 
-    assert ClaimJob(work, clock, CARE, FakeExecutor(finish_and_die))(done.id) is None
+    assert ClaimJob(work, clock, SETTINGS, FakeExecutor(finish_and_die))(done.id) is None
     assert seen(work, done).state is JobState.SUCCEEDED
 
 
-def test_what_comes_early_late_or_twice_is_not_done(work):
-    do = ClaimJob(work, clock, CARE, raising(AssertionError("nobody should do it")))
+def test_early_late_and_repeated_deliveries_are_ignored(work):
+    claim = ClaimJob(work, clock, SETTINGS, raising(AssertionError("the job must not run")))
     early = kept(work, a_job(due=NOW + HOUR))
-    assert do(early.id) == early  # to be delivered again
+    assert claim(early.id) == early  # to be delivered again
     for state in set(JobState) - {JobState.QUEUED}:
-        assert do(kept(work, a_job(state=state)).id) is None
-    assert do(UUID(int=5)) is None
+        assert claim(kept(work, a_job(state=state)).id) is None
+    assert claim(UUID(int=5)) is None
 
 
-class Away:
-    """A store that is away for so many writes."""
+class FlakyStore:
+    """A store that is away for a number of writes."""
 
     def __init__(self, work: MemoryWork) -> None:
         self._work = work
@@ -285,69 +285,71 @@ class Away:
         return self._work.read()
 
 
-def test_an_outcome_survives_a_store_that_is_away_for_a_moment(work):
-    away, job = Away(work), kept(work, a_job())
+def test_outcome_is_stored_after_a_short_outage(work):
+    store, job = FlakyStore(work), kept(work, a_job())
 
     def handler(job, progress):
-        away.left = 2
+        store.left = 2
         return {"sharpe": 1}
 
-    RunJob(away, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
+    RunJob(store, Handlers({"backtest": handler}), clock, SETTINGS)(started(work, job))
     assert seen(work, job).result == {"sharpe": 1}
 
 
-def test_a_sign_of_life_may_fail(work):
-    away, job = Away(work), kept(work, a_job())
+def test_heartbeat_may_fail(work):
+    store, job = FlakyStore(work), kept(work, a_job())
 
     def handler(job, progress):
         progress(0.5)
-        away.left = 2
+        store.left = 2
         awaited(work, job, lambda job: job.progress == 0.5)
         return {}
 
-    RunJob(away, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
+    RunJob(store, Handlers({"backtest": handler}), clock, SETTINGS)(started(work, job))
     assert seen(work, job).state is JobState.SUCCEEDED
 
 
-@pytest.mark.parametrize("heeds", [True, False])
-def test_whoever_has_to_go_puts_the_job_back(work, heeds):
-    told, left, job = threading.Event(), threading.Event(), kept(work, a_job())
+@pytest.mark.parametrize("responsive", [True, False])
+def test_stopping_worker_releases_its_job(work, responsive):
+    stop, exited, job = threading.Event(), threading.Event(), kept(work, a_job())
 
     def handler(job, progress):
-        told.set()
-        assert not heeds or left.wait(5)
-        while heeds or not left.is_set():
-            if heeds:
+        stop.set()
+        assert not responsive or exited.wait(60)
+        while responsive or not exited.is_set():
+            if responsive:
                 progress(0.5)
             time.sleep(0.005)
         return {"too": "late"}
 
-    perform = RunJob(work, Handlers({"backtest": handler}), clock, CARE, told.is_set, left.set)
-    perform(begun(work, job))
+    run_job = RunJob(
+        work, Handlers({"backtest": handler}), clock, SETTINGS, stop.is_set, exited.set
+    )
+    run_job(started(work, job))
     back = seen(work, job)
     assert (back.state, back.excused_attempts, back.result) == (JobState.QUEUED, 1, None)
 
 
-def test_whoever_lost_a_job_stops_and_says_nothing(work):
+def test_worker_stops_when_another_has_its_job(work):
     job = kept(work, a_job())
 
     def handler(job, progress):
-        with work.begin() as tx:  # as who recovers jobs does
+        with work.begin() as tx:  # as recovery does
             gone = tx.jobs.get(job.id).fail_attempt("gone", NOW, attempt=1, max_attempts=9)
             tx.jobs.save(gone)
         while True:
             progress(0.5)
             time.sleep(0.005)
 
-    RunJob(work, Handlers({"backtest": handler}), clock, CARE)(begun(work, job))
+    RunJob(work, Handlers({"backtest": handler}), clock, SETTINGS)(started(work, job))
     assert (seen(work, job).state, seen(work, job).error) == (JobState.QUEUED, "gone")
 
 
-# Looking after them.
+# Recovery.
 
 
-class Ticks:
-    """Seconds that pass when somebody says so."""
+class Seconds:
+    """A monotonic clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -357,73 +359,73 @@ class Ticks:
 
 
 @pytest.fixture
-def ticks():
-    return Ticks()
+def seconds():
+    return Seconds()
 
 
-def test_only_what_is_silent_for_long_enough_is_taken_away(work, runner, ticks):
-    doing = kept(
+def test_job_is_reclaimed_after_the_heartbeat_timeout(work, runner, seconds):
+    running = kept(
         work, attrs.evolve(a_job().start(NOW), last_heartbeat=NOW - HOUR)
     )  # by another clock
-    recover = RecoverJobs(work, runner, clock, CARE, ticks)
+    recover = RecoverJobs(work, runner, clock, SETTINGS, seconds)
     for _ in range(5):
         assert recover() == []
-        ticks.now += CARE.heartbeat_timeout * 0.9
+        seconds.now += SETTINGS.heartbeat_timeout * 0.9
         with work.begin() as tx:
-            doing = tx.jobs.get(doing.id).heartbeat(doing.last_heartbeat + SECOND, attempt=1)
-            tx.jobs.save(doing)
+            running = tx.jobs.get(running.id).heartbeat(running.last_heartbeat + SECOND, attempt=1)
+            tx.jobs.save(running)
     assert recover() == []
-    ticks.now += CARE.heartbeat_timeout
-    assert recover() == []  # not more than that
-    ticks.now += 0.1
-    assert [job.id for job in recover()] == [doing.id]
-    assert seen(work, doing).state is JobState.QUEUED
+    seconds.now += SETTINGS.heartbeat_timeout
+    assert recover() == []  # the timeout itself is allowed
+    seconds.now += 0.1
+    assert [job.id for job in recover()] == [running.id]
+    assert seen(work, running).state is JobState.QUEUED
 
 
-def test_a_store_that_was_away_makes_nobody_seem_dead(work, runner, ticks):
-    away = Away(work)
-    doing = kept(work, a_job().start(NOW))
-    recover = RecoverJobs(away, runner, clock, CARE, ticks)
+def test_outage_of_the_store_makes_no_worker_look_dead(work, runner, seconds):
+    store = FlakyStore(work)
+    running = kept(work, a_job().start(NOW))
+    recover = RecoverJobs(store, runner, clock, SETTINGS, seconds)
     assert recover() == []
-    with work.begin() as tx:  # the last sign before, and the first after
-        tx.jobs.save(tx.jobs.get(doing.id).heartbeat(NOW + SECOND, attempt=1))
-    ticks.now += 100 * CARE.heartbeat_timeout
+    with work.begin() as tx:  # the only heartbeat during the outage
+        tx.jobs.save(tx.jobs.get(running.id).heartbeat(NOW + SECOND, attempt=1))
+    seconds.now += 100 * SETTINGS.heartbeat_timeout
     assert recover() == []
-    assert seen(work, doing).state is JobState.RUNNING
+    assert seen(work, running).state is JobState.RUNNING
 
 
-def test_recovery_leaves_the_rest_for_later_when_the_queue_is_away(work, runner, ticks):
+def test_recovery_stops_while_the_queue_is_away(work, runner, seconds):
     waits = kept(work, a_job(due=NOW - HOUR))
     silent = kept(work, attrs.evolve(a_job().start(NOW), last_heartbeat=NOW - HOUR))
-    recover = RecoverJobs(work, runner, clock, CARE, ticks)
+    recover = RecoverJobs(work, runner, clock, SETTINGS, seconds)
     runner.away = True
     with pytest.raises(Unavailable):
         recover()
-    ticks.now += CARE.heartbeat_timeout + 1
+    seconds.now += SETTINGS.heartbeat_timeout + 1
     with pytest.raises(Unavailable):
         recover()
-    assert seen(work, silent).state is JobState.QUEUED  # taken away first, and waits in the store
+    assert seen(work, silent).state is JobState.QUEUED  # reclaimed before the queue was asked
     runner.away = False
     assert [job.id for job in recover()] == [waits.id]
     assert runner.submitted == [waits]
 
 
-def test_a_silent_job_dies_when_it_was_tried_often_enough(work, runner, ticks):
+def test_silent_job_is_dead_after_its_last_attempt(work, runner, seconds):
     silent = kept(work, attrs.evolve(a_job().start(NOW), attempts=2, last_heartbeat=NOW - HOUR))
-    recover = RecoverJobs(work, runner, clock, CARE, ticks)
+    recover = RecoverJobs(work, runner, clock, SETTINGS, seconds)
     assert recover() == []
-    ticks.now += CARE.heartbeat_timeout + 1
+    seconds.now += SETTINGS.heartbeat_timeout + 1
     assert len(recover()) == 1
     assert seen(work, silent).state is JobState.DEAD
     assert runner.submitted == []
 
 
-def test_one_job_that_cannot_be_taken_away_keeps_nobody_from_the_others(work, runner, ticks):
+def test_failed_reclaim_does_not_stop_the_recovery_of_other_jobs(work, runner, seconds):
     poison, silent = (kept(work, a_job().start(NOW)) for _ in range(2))
     waits = kept(work, a_job(due=NOW - HOUR))
 
     class Poisoned:
-        """A store that breaks at one job."""
+        """A store that cannot read one job."""
 
         read = work.read
 
@@ -440,21 +442,21 @@ def test_one_job_that_cannot_be_taken_away_keeps_nobody_from_the_others(work, ru
 
             return get
 
-    recover = RecoverJobs(Poisoned(), runner, clock, CARE, ticks)
+    recover = RecoverJobs(Poisoned(), runner, clock, SETTINGS, seconds)
     assert [job.id for job in recover()] == [waits.id]
-    ticks.now += CARE.heartbeat_timeout + 1
+    seconds.now += SETTINGS.heartbeat_timeout + 1
     assert {job.id for job in recover()} == {waits.id, silent.id}
     assert seen(work, silent).state is JobState.QUEUED
 
 
 @pytest.mark.parametrize("attempts", [1, 9, 47, 1000, 10**6])
-def test_no_number_of_attempts_makes_a_pause_too_long(attempts):
-    doing = attrs.evolve(a_job().start(NOW), attempts=attempts)
-    waits = doing.fail_attempt("why", NOW, attempt=attempts, max_attempts=10**9)
+def test_pause_is_limited_for_any_number_of_attempts(attempts):
+    running = attrs.evolve(a_job().start(NOW), attempts=attempts)
+    waits = running.fail_attempt("why", NOW, attempt=attempts, max_attempts=10**9)
     assert NOW + FIRST_PAUSE <= waits.due <= NOW + LONGEST_PAUSE
 
 
-def test_what_is_old_is_forgotten(work):
+def test_expired_data_is_deleted(work):
     ada = a_user()
     old, fresh = a_key(ada.id, "old", created=NOW), a_key(ada.id, "new", created=NOW + 24 * HOUR)
     ended, lives = a_token(ada.id), a_token(ada.id, expires=NOW + 1000 * HOUR)

@@ -1,4 +1,4 @@
-"""Jobs that leave traces, and who does them; child processes import this too."""
+"""Jobs that record their attempts, and their executors; child processes import this module too."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def now() -> datetime:
 
 @attrs.frozen
 class Traces:
-    """What jobs leave behind: a line for each time that one was begun."""
+    """Files in which jobs record each attempt, and which let waiting jobs finish."""
 
     folder: Path
 
@@ -48,74 +48,73 @@ class Traces:
         path = self.folder / str(job.id)
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
-    def doer(self, job: Job) -> int:
-        """The process that did it last."""
+    def process(self, job: Job) -> int:
+        """Return the id of the process that ran the last attempt."""
         return int((self.folder / f"{job.id}.pid").read_text())
 
-    def note(self, job: Job) -> None:
+    def record(self, job: Job) -> None:
         (self.folder / f"{job.id}.pid").write_text(str(os.getpid()))
         with (self.folder / str(job.id)).open("a") as file:
             file.write(f"{job.attempts}\n")
 
-    def let_go(self, job: Job) -> None:
-        """Those that wait may end."""
+    def let_finish(self, job: Job) -> None:
         (self.folder / f"{job.id}.go").touch()
 
-    def may_go(self, job: Job) -> bool:
+    def may_finish(self, job: Job) -> bool:
         return (self.folder / f"{job.id}.go").exists()
 
 
 @attrs.frozen
-class Doing:
-    """What the kinds of jobs do."""
+class RecordingHandlers:
+    """Handlers by kind of job."""
 
     traces: Traces
 
     def plain(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        self.traces.note(job)
+        self.traces.record(job)
         progress(0.5)
         return {"echo": dict(job.request)}
 
     def slow(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """Heeds at once that it is to stop."""
-        self.traces.note(job)
-        while not self.traces.may_go(job):
+        """Wait, and stop as soon as a stop is requested."""
+        self.traces.record(job)
+        while not self.traces.may_finish(job):
             progress(0.25)
             time.sleep(0.005)
         return {"attempt": job.attempts}
 
-    def deaf(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """Does not tell how far it is, so that it cannot be told anything."""
-        self.traces.note(job)
+    def unresponsive(self, job: Job, progress: Progress) -> Mapping[str, Any]:
+        """Wait without reporting progress, so that a stop has no effect."""
+        self.traces.record(job)
         latest = time.monotonic() + 10
-        while not self.traces.may_go(job) and time.monotonic() < latest:
+        while not self.traces.may_finish(job) and time.monotonic() < latest:
             time.sleep(0.005)
         return {"attempt": job.attempts}
 
     def crash(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """Its process dies the first time."""
-        self.traces.note(job)
+        """Kill the process in the first attempt."""
+        self.traces.record(job)
         if job.attempts == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return {"attempt": job.attempts}
 
-    def senseless(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        self.traces.note(job)
-        raise InvalidRequest("is no good", field="policies")
+    def invalid(self, job: Job, progress: Progress) -> Mapping[str, Any]:
+        self.traces.record(job)
+        raise InvalidRequest("unknown policy", field="policies")
 
-    def away(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        """Can be done once somebody has let it go."""
-        self.traces.note(job)
-        if not self.traces.may_go(job):
+    def unavailable(self, job: Job, progress: Progress) -> Mapping[str, Any]:
+        """Fail until the job may finish."""
+        self.traces.record(job)
+        if not self.traces.may_finish(job):
             raise Unavailable("the exchange is on fire")
         return {"attempt": job.attempts}
 
     def bug(self, job: Job, progress: Progress) -> Mapping[str, Any]:
-        self.traces.note(job)
+        self.traces.record(job)
         raise RuntimeError("secret internals")
 
     def handlers(self) -> Handlers:
-        kinds = ("plain", "slow", "deaf", "crash", "senseless", "away", "bug")
+        kinds = ("plain", "slow", "unresponsive", "crash", "invalid", "unavailable", "bug")
         return Handlers({kind: getattr(self, kind) for kind in kinds})
 
 
@@ -129,11 +128,10 @@ class InThreadExecutor:
     def reserve(self) -> Iterator[Callable[[Job], None]]:
         yield self._run_job
 
-    def close(self) -> None:
-        """Let running jobs finish."""
+    def close(self) -> None: ...
 
 
-def perform(
+def run_in_child(
     url: str,
     traces: Traces,
     care: JobSettings,
@@ -142,16 +140,15 @@ def perform(
     should_stop: Callable[[], bool],
     exit_process: Callable[[], None],
 ) -> None:
-    """What child processes do."""
     engine = connect(url)
-    handlers = Doing(traces).handlers()
+    handlers = RecordingHandlers(traces).handlers()
     RunJob(SqlWork(engine), handlers, now, care, should_stop, exit_process)(job)
     engine.dispose()
 
 
-def performing(url: str, traces: Traces, care: JobSettings) -> Any:
-    """The same, to be handed to `ChildProcesses`."""
-    return partial(perform, url, traces, care)
+def child_function(url: str, traces: Traces, care: JobSettings) -> Any:
+    """Return what `ChildProcesses` runs in a child."""
+    return partial(run_in_child, url, traces, care)
 
 
 def kept(work: UnitOfWork, job: Job) -> Job:
@@ -168,13 +165,13 @@ def seen(work: UnitOfWork, job: Job) -> Job:
 def awaited(
     work: UnitOfWork, job: Job, happens: Callable[[Job], object], within: float = PATIENCE
 ) -> Job:
-    """The job once something is the case."""
+    """Wait for a condition; return the job."""
     latest = time.monotonic() + within
     while True:
         found = seen(work, job)
         if happens(found):
             return found
-        assert time.monotonic() < latest, f"it stays so: {found}"
+        assert time.monotonic() < latest, f"still waiting: {found}"
         time.sleep(0.01)
 
 

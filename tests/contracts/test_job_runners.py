@@ -1,4 +1,4 @@
-"""What every `JobRunner` promises, and those who do the jobs that it delivers."""
+"""What every `JobRunner` promises, and the executors of the jobs that it delivers."""
 
 import asyncio
 import os
@@ -7,9 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -39,14 +39,14 @@ from rebalancer.domain.jobs.job import Job, JobState
 from tests.builders import a_job
 from tests.contracts.jobs import (
     QUICK,
-    Doing,
     InThreadExecutor,
+    RecordingHandlers,
     Traces,
     awaited,
+    child_function,
     ended,
     kept,
     now,
-    performing,
     seen,
 )
 from tests.servers import Valkey, running
@@ -54,7 +54,7 @@ from tests.servers import Valkey, running
 
 @attrs.frozen
 class Rig:
-    """A runner, the store that it does jobs of, and what they leave behind."""
+    """A runner with its store, and the records of its jobs."""
 
     runner: Any
     work: UnitOfWork
@@ -81,11 +81,12 @@ def empty(tmp_path_factory) -> Path:
 
 
 @contextmanager
-def threads(folder: Path, empty: Path, care: JobSettings, server: str) -> Iterator[Rig]:
-    """In threads over a store in memory."""
+def threads(folder: Path, empty: Path, settings: JobSettings, server: str) -> Iterator[Rig]:
+    """Jobs in threads, over a store in memory."""
     work, traces = MemoryWork(), Traces(folder)
-    hands = InThreadExecutor(RunJob(work, Doing(traces).handlers(), now, care))
-    jobs = InProcessJobs(ClaimJob(work, now, care, hands), at_once=2, waiting=4)
+    run_job = RunJob(work, RecordingHandlers(traces).handlers(), now, settings)
+    claim = ClaimJob(work, now, settings, InThreadExecutor(run_job))
+    jobs = InProcessJobs(claim, at_once=2, waiting=4)
     yield Rig(jobs, work, traces, jobs.close)
     jobs.close()
 
@@ -99,50 +100,68 @@ def database(folder: Path, empty: Path) -> Iterator[tuple[str, SqlWork]]:
 
 
 @contextmanager
-def processes(folder: Path, empty: Path, care: JobSettings, server: str) -> Iterator[Rig]:
-    """In child processes over a database."""
+def processes(folder: Path, empty: Path, settings: JobSettings, server: str) -> Iterator[Rig]:
+    """Jobs in child processes, over a database."""
     traces = Traces(folder)
     with database(folder, empty) as (url, work):
-        hands = ChildProcesses(performing(url, traces, care), at_once=2, timeout=60)
-        jobs = InProcessJobs(ClaimJob(work, now, care, hands), at_once=2, waiting=4)
-        yield Rig(jobs, work, traces, lambda: jobs.close(hands.close))
-        jobs.close(hands.close)
+        executor = ChildProcesses(child_function(url, traces, settings), at_once=2, timeout=60)
+        jobs = InProcessJobs(ClaimJob(work, now, settings, executor), at_once=2, waiting=4)
+        yield Rig(jobs, work, traces, lambda: jobs.close(executor.close))
+        jobs.close(executor.close)
+
+
+@attrs.frozen
+class QueueRig(Rig):
+    """Jobs in child processes of workers that take them from a queue."""
+
+    start_worker: Callable[..., QueueWorker]
+    """Starts a worker in a thread; it is stopped with the rig."""
+
+    name: str
+    """Name of the queue."""
 
 
 @contextmanager
-def working(
-    work: UnitOfWork,
-    hands: ChildProcesses,
-    care: JobSettings,
-    server: str,
-    grace: float = 0.5,
-    **options: Any,
-) -> Iterator[QueueWorker]:
-    """A worker in a thread."""
-    worker = QueueWorker(
-        server, ClaimJob(work, now, care, hands), stop=hands.close, at_once=2, **options
-    )
-    thread = threading.Thread(target=worker.run, kwargs={"grace": grace})
-    thread.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
-        thread.join()
-        hands.close()
-
-
-@contextmanager
-def queue(folder: Path, empty: Path, care: JobSettings, server: str) -> Iterator[Rig]:
-    """In child processes of a worker that takes them from a queue."""
+def queue_rig(
+    folder: Path, empty: Path, server: str, *, settings: JobSettings = QUICK
+) -> Iterator[QueueRig]:
+    """A queue without a worker."""
     traces, name = Traces(folder), uuid4().hex
-    with database(folder, empty) as (url, work):
-        hands = ChildProcesses(performing(url, traces, care), at_once=2, timeout=60)
-        runner = QueuedJobs(server, name=name)
-        with ExitStack() as stack:
-            stack.enter_context(working(work, hands, care, server, name=name))
-            yield Rig(runner, work, traces, stack.close)
-        runner.close()
+    with database(folder, empty) as (url, work), ExitStack() as stack:
+        runner = QueuedJobs(server, name=name, timeout=1.0)
+        stack.callback(runner.close)
+        workers = stack.enter_context(ExitStack())
+
+        def start_worker(
+            *, clock: Callable[[], datetime] = now, grace: float = 0.5, **options: Any
+        ) -> QueueWorker:
+            executor = ChildProcesses(child_function(url, traces, settings), at_once=2, timeout=60)
+            workers.callback(executor.close)
+            claim = ClaimJob(work, clock, settings, executor)
+            worker = QueueWorker(
+                server, claim, stop=executor.close, at_once=2, name=name, **options
+            )
+            thread = threading.Thread(target=worker.run, kwargs={"grace": grace})
+            thread.start()
+            workers.callback(thread.join)
+            workers.callback(worker.stop)
+            return worker
+
+        yield QueueRig(runner, work, traces, workers.close, start_worker, name)
+
+
+@contextmanager
+def queue(folder: Path, empty: Path, settings: JobSettings, server: str) -> Iterator[Rig]:
+    """Jobs of one worker on a queue."""
+    with queue_rig(folder, empty, server, settings=settings) as rig:
+        rig.start_worker()
+        yield rig
+
+
+@pytest.fixture
+def queued(empty, tmp_path, redis_url) -> Iterator[QueueRig]:
+    with queue_rig(tmp_path, empty, redis_url) as rig:
+        yield rig
 
 
 KINDS = {"memory": threads, "sqlite": processes, "redis": queue}
@@ -160,7 +179,7 @@ def rig(kind, empty, tmp_path_factory, redis_url) -> Iterator[Rig]:
         yield made
 
 
-def test_a_job_is_done(rig: Rig):
+def test_job_succeeds(rig: Rig):
     job = rig.submitted("plain", days=5)
     done = ended(rig.work, job)
     assert (done.state, done.result) == (JobState.SUCCEEDED, {"echo": {"days": 5}})
@@ -168,7 +187,7 @@ def test_a_job_is_done(rig: Rig):
     assert done.finished is not None and done.finished >= job.created
 
 
-def test_what_is_submitted_often_is_done_once(rig: Rig):
+def test_job_submitted_repeatedly_runs_once(rig: Rig):
     job = kept(rig.work, a_job("plain"))
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(rig.runner.submit, [job] * 8))
@@ -179,7 +198,7 @@ def test_what_is_submitted_often_is_done_once(rig: Rig):
     assert rig.traces.attempts(job) == [1]
 
 
-def test_what_is_not_due_waits(rig: Rig):
+def test_job_waits_until_it_is_due(rig: Rig):
     due = now() + timedelta(seconds=2)
     job = kept(rig.work, attrs.evolve(a_job("plain"), due=due))
     rig.runner.submit(job)
@@ -190,13 +209,14 @@ def test_what_is_not_due_waits(rig: Rig):
     assert done.finished >= due
 
 
-def test_what_makes_no_sense_is_not_tried_again(rig: Rig):
-    done = ended(rig.work, rig.submitted("senseless"))
-    assert (done.state, done.error, done.attempts) == (JobState.FAILED, "policies: is no good", 1)
+def test_invalid_request_is_not_retried(rig: Rig):
+    done = ended(rig.work, rig.submitted("invalid"))
+    assert (done.state, done.attempts) == (JobState.FAILED, 1)
+    assert done.error == "policies: unknown policy"
 
 
-def test_what_cannot_be_done_now_is_tried_again_until_it_is_dead(rig: Rig):
-    away, bug, unknown = (rig.submitted(kind) for kind in ("away", "bug", "unheard of"))
+def test_failing_job_is_retried_until_it_is_dead(rig: Rig):
+    away, bug, unknown = (rig.submitted(kind) for kind in ("unavailable", "bug", "no such kind"))
     waits = awaited(rig.work, away, lambda job: job.error)
     assert (waits.state, waits.error) == (JobState.QUEUED, "the exchange is on fire")
     assert waits.due >= waits.created + timedelta(seconds=2)
@@ -205,39 +225,39 @@ def test_what_cannot_be_done_now_is_tried_again_until_it_is_dead(rig: Rig):
     dead = ended(rig.work, bug)
     assert (dead.state, dead.error) == (JobState.DEAD, "an internal error occurred")
     assert rig.traces.attempts(bug) == [1, 2]
-    assert "unheard of" in str(ended(rig.work, unknown).error)
-    rig.traces.let_go(away)
+    assert "no such kind" in str(ended(rig.work, unknown).error)
+    rig.traces.let_finish(away)
     again = RequeueJob(rig.work, rig.runner)(away.id, owner=None, now=now())
     assert (again.state, again.attempts, again.excused_attempts) == (JobState.QUEUED, 2, 2)
     assert ended(rig.work, away).state is JobState.SUCCEEDED
 
 
-def test_progress_and_signs_of_life_can_be_seen(rig: Rig):
+def test_progress_and_heartbeats_are_stored(rig: Rig):
     job = rig.running("slow")
-    told = awaited(rig.work, job, lambda job: job.progress)
-    assert (told.state, told.progress) == (JobState.RUNNING, 0.25)
-    awaited(rig.work, job, lambda job: job.last_heartbeat > told.last_heartbeat)
-    rig.traces.let_go(job)
+    first = awaited(rig.work, job, lambda job: job.progress)
+    assert (first.state, first.progress) == (JobState.RUNNING, 0.25)
+    awaited(rig.work, job, lambda job: job.last_heartbeat > first.last_heartbeat)
+    rig.traces.let_finish(job)
     assert ended(rig.work, job).result == {"attempt": 1}
 
 
-def test_a_running_job_can_be_cancelled(rig: Rig):
+def test_running_job_is_cancelled(rig: Rig):
     job = rig.running("slow")
     assert CancelJob(rig.work)(job.id, owner=None, now=now()).cancelling
     assert ended(rig.work, job).state is JobState.CANCELLED
     assert rig.traces.attempts(job) == [1]
 
 
-def test_what_does_not_heed_is_cancelled_all_the_same(rig: Rig):
-    job = rig.running("deaf")
+def test_unresponsive_job_is_cancelled(rig: Rig):
+    job = rig.running("unresponsive")
     CancelJob(rig.work)(job.id, owner=None, now=now())
     assert ended(rig.work, job).state is JobState.CANCELLED
-    rig.traces.let_go(job)
+    rig.traces.let_finish(job)
     assert ended(rig.work, rig.submitted("plain")).state is JobState.SUCCEEDED
     assert seen(rig.work, job).state is JobState.CANCELLED
 
 
-def test_a_waiting_job_can_be_cancelled(rig: Rig):
+def test_queued_job_is_cancelled(rig: Rig):
     job = kept(rig.work, attrs.evolve(a_job("plain"), due=now() + timedelta(seconds=1)))
     rig.runner.submit(job)
     CancelJob(rig.work)(job.id, owner=None, now=now())
@@ -249,83 +269,93 @@ def test_a_waiting_job_can_be_cancelled(rig: Rig):
 
 @pytest.fixture
 def rigged(kind, empty, tmp_path, redis_url) -> Iterator[Callable[..., Rig]]:
-    """Runners of a test's own."""
+    """Makes a runner for one test."""
     with ExitStack() as stack:
 
         def make(**changes: Any) -> Rig:
-            care = attrs.evolve(QUICK, **changes)
-            return stack.enter_context(KINDS[kind](tmp_path, empty, care, redis_url))
+            settings = attrs.evolve(QUICK, **changes)
+            return stack.enter_context(KINDS[kind](tmp_path, empty, settings, redis_url))
 
         yield make
 
 
-def test_what_takes_too_long_is_stopped(rigged):
+def test_job_that_takes_too_long_is_stopped(rigged):
     rig = rigged(timeout=0.3, attempts=1)
     job = rig.running("slow")
     dead = ended(rig.work, job)
     assert (dead.state, dead.error) == (JobState.DEAD, "the job took longer than 0.3 s")
 
 
-def test_a_runner_that_ends_puts_back_what_it_does_and_leaves_what_waits(rigged, kind):
+@pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
+def test_closing_thread_runner_finishes_running_jobs(rigged):
     rig = rigged()
-    doing = [rig.running("slow"), rig.running("deaf")]
+    jobs = [rig.running("slow"), rig.running("unresponsive")]
     waiting = rig.submitted("plain")
-    if kind == "memory":  # nobody ends this process: what runs is done first
-        for job in doing:
-            threading.Timer(0.2, rig.traces.let_go, [job]).start()
-    rig.close()
-    states = [seen(rig.work, job).state for job in doing]
-    assert states == [JobState.SUCCEEDED if kind == "memory" else JobState.QUEUED] * 2
-    assert [seen(rig.work, job).excused_attempts for job in doing] == [
-        0 if kind == "memory" else 1
-    ] * 2
-    assert (seen(rig.work, waiting).state, rig.traces.attempts(waiting)) == (JobState.QUEUED, [])
+    closing = threading.Thread(target=rig.close)
+    closing.start()
+    for job in jobs:
+        rig.traces.let_finish(job)
+    closing.join()
+    assert [seen(rig.work, job).state for job in jobs] == [JobState.SUCCEEDED] * 2
+    assert seen(rig.work, waiting).state in (JobState.QUEUED, JobState.SUCCEEDED)
 
 
-# What jobs in child processes withstand.
+# Child processes.
 
 killed = pytest.mark.parametrize("kind", ["sqlite", "redis"], indirect=True, scope="module")
 
 
 @killed
-def test_a_job_whose_process_is_killed_is_tried_again(rig: Rig):
+def test_closing_runner_releases_running_jobs_and_leaves_waiting_ones(rigged):
+    rig = rigged()
+    jobs = [rig.running("slow"), rig.running("unresponsive")]
+    waiting = rig.submitted("plain")
+    rig.close()
+    for job in jobs:
+        left = seen(rig.work, job)
+        assert (left.state, left.excused_attempts) == (JobState.QUEUED, 1)
+    assert (seen(rig.work, waiting).state, rig.traces.attempts(waiting)) == (JobState.QUEUED, [])
+
+
+@killed
+def test_job_of_killed_process_is_retried(rig: Rig):
     job = rig.running("slow")
-    os.kill(rig.traces.doer(job), signal.SIGKILL)
+    os.kill(rig.traces.process(job), signal.SIGKILL)
     waits = awaited(rig.work, job, lambda job: job.error)
     assert (waits.state, waits.error) == (JobState.QUEUED, WORKER_DIED)
-    rig.traces.let_go(job)
+    rig.traces.let_finish(job)
     assert ended(rig.work, job).result == {"attempt": 2}
     assert rig.traces.attempts(job) == [1, 2]
 
 
 @killed
-def test_a_job_that_kills_its_process_does_not_harm_others(rig: Rig):
-    beside = rig.running("slow")
+def test_crashing_job_does_not_affect_others(rig: Rig):
+    other = rig.running("slow")
     job = rig.submitted("crash")
     assert ended(rig.work, job).result == {"attempt": 2}
-    rig.traces.let_go(beside)
-    assert ended(rig.work, beside).attempts == 1
+    rig.traces.let_finish(other)
+    assert ended(rig.work, other).attempts == 1
 
 
 @killed
-@pytest.mark.parametrize("what", ["slow", "deaf"])
-def test_a_process_that_is_told_to_end_puts_its_job_back(rig: Rig, what):
+@pytest.mark.parametrize("what", ["slow", "unresponsive"])
+def test_terminated_process_releases_its_job(rig: Rig, what):
     job = rig.running(what)
-    first = rig.traces.doer(job)
+    first = rig.traces.process(job)
     os.kill(first, signal.SIGTERM)
     awaited(rig.work, job, lambda _: rig.traces.attempts(job) == [1, 2])
-    assert rig.traces.doer(job) != first
-    rig.traces.let_go(job)
+    assert rig.traces.process(job) != first
+    rig.traces.let_finish(job)
     done = ended(rig.work, job)
     assert (done.result, done.error, done.excused_attempts) == ({"attempt": 2}, None, 1)
 
 
 @killed
-def test_processes_that_die_without_a_job_are_replaced(rig: Rig):
+def test_killed_idle_process_is_replaced(rig: Rig):
     for _ in range(3):
         job = rig.submitted("plain")
         ended(rig.work, job)
-        os.kill(rig.traces.doer(job), signal.SIGKILL)
+        os.kill(rig.traces.process(job), signal.SIGKILL)
     done = ended(rig.work, rig.submitted("plain"))
     assert (done.state, done.attempts) == (JobState.SUCCEEDED, 1)
 
@@ -333,56 +363,62 @@ def test_processes_that_die_without_a_job_are_replaced(rig: Rig):
 # Recovery.
 
 
-class Nobody:
-    """A runner that loses what is submitted."""
+class LosingRunner:
+    """Loses every job that is submitted."""
 
-    def __init__(self) -> None:
-        self.submitted: list[Job] = []
-
-    def submit(self, job: Job) -> None:
-        self.submitted.append(job)
+    def submit(self, job: Job) -> None: ...
 
 
-def test_what_was_lost_is_delivered_again_and_what_is_silent_is_taken_away(rig: Rig):
-    lost, gone = kept(rig.work, a_job("plain")), a_job("plain").start(now())
-    kept(rig.work, gone)
-    recover = RecoverJobs(
-        rig.work, rig.runner, now, attrs.evolve(QUICK, redeliver_after=0.3, heartbeat_timeout=0.6)
-    )
-    assert not {lost.id, gone.id} & {job.id for job in recover()}
-    awaited(rig.work, lost, lambda job: recover() or job.state.is_final)
-    assert ended(rig.work, lost).state is JobState.SUCCEEDED
-    waits = awaited(rig.work, gone, lambda job: (recover(), job.error)[1])
+def recovered(rig: Rig, recover: RecoverJobs, job: Job, has: Callable[[Job], object]) -> Job:
+    """Recover jobs until a condition holds."""
+
+    def check(job: Job) -> object:
+        recover()
+        return has(job)
+
+    return awaited(rig.work, job, check)
+
+
+def test_lost_job_is_redelivered_and_silent_job_reclaimed(rig: Rig):
+    lost, silent = kept(rig.work, a_job("plain")), a_job("plain").start(now())
+    kept(rig.work, silent)
+    settings = attrs.evolve(QUICK, redeliver_after=0.3, heartbeat_timeout=0.6)
+    recover = RecoverJobs(rig.work, rig.runner, now, settings)
+    assert not {lost.id, silent.id} & {job.id for job in recover()}
+    done = recovered(rig, recover, lost, lambda job: job.state.is_final)
+    assert done.state is JobState.SUCCEEDED
+    waits = recovered(rig, recover, silent, lambda job: job.error)
     assert (waits.state, waits.error) == (JobState.QUEUED, WORKER_DIED)
-    done = ended(rig.work, gone)
-    assert (done.state, done.attempts, rig.traces.attempts(gone)) == (JobState.SUCCEEDED, 2, [2])
+    done = ended(rig.work, silent)
+    assert (done.state, done.attempts, rig.traces.attempts(silent)) == (JobState.SUCCEEDED, 2, [2])
 
 
-def test_what_is_done_is_not_taken_away(rig: Rig):
-    """Whatever the clock of whoever recovers jobs may say."""
+def test_running_job_is_not_reclaimed_by_a_process_with_another_clock(rig: Rig):
     job = rig.running("slow")
-    later = lambda: now() + timedelta(hours=1)  # noqa: E731
+    seconds = [0.0]
     recover = RecoverJobs(
-        rig.work, Nobody(), later, attrs.evolve(QUICK, redeliver_after=0.0, heartbeat_timeout=2.0)
+        *(rig.work, LosingRunner(), lambda: now() + timedelta(hours=1)),
+        *(attrs.evolve(QUICK, redeliver_after=0.0, heartbeat_timeout=2.0), lambda: seconds[0]),
     )
-    began = time.monotonic()
-    while time.monotonic() < began + 3.0:
+    for _ in range(4):  # each time 1.5 s later, after another heartbeat
         assert job.id not in {one.id for one in recover()}
-        time.sleep(0.05)
-    rig.traces.let_go(job)
+        before = seen(rig.work, job).last_heartbeat
+        awaited(rig.work, job, lambda job, before=before: job.last_heartbeat > before)
+        seconds[0] += 1.5
+    rig.traces.let_finish(job)
     assert ended(rig.work, job).attempts == 1
 
 
-def test_whoever_was_taken_for_gone_stops(rig: Rig):
+def test_worker_that_lost_its_job_stops(rig: Rig):
     job = rig.running("slow")
-    hasty = RecoverJobs(rig.work, Nobody(), now, attrs.evolve(QUICK, heartbeat_timeout=-1.0))
-    recovered = hasty()
-    assert [one.id for one in recovered] == [job.id]
-    with rig.work.begin() as tx:  # it waits for a moment by our clock
+    hasty = attrs.evolve(QUICK, heartbeat_timeout=-1.0)
+    (reclaimed,) = RecoverJobs(rig.work, LosingRunner(), now, hasty)()
+    assert reclaimed.id == job.id
+    with rig.work.begin() as tx:  # skip the pause before the next attempt
         tx.jobs.save(attrs.evolve(tx.jobs.get(job.id), due=now()))
     rig.runner.submit(seen(rig.work, job))
     awaited(rig.work, job, lambda _: rig.traces.attempts(job) == [1, 2])
-    rig.traces.let_go(job)
+    rig.traces.let_finish(job)
     assert ended(rig.work, job).result == {"attempt": 2}
 
 
@@ -390,17 +426,39 @@ def test_whoever_was_taken_for_gone_stops(rig: Rig):
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"], indirect=True, scope="module")
-def test_there_is_room_for_so_many(rigged):
+def test_full_queue_rejects_further_jobs(rigged):
     rig = rigged()
-    doing = [rig.running("slow"), rig.running("slow")]
+    jobs = [rig.running("slow"), rig.running("slow")]
     waiting = [rig.submitted("plain") for _ in range(4)]
-    with pytest.raises(Unavailable, match="try again"):
+    with pytest.raises(Unavailable) as error:
         rig.submitted("plain")
-    rig.runner.submit(waiting[0])  # it is no error, as it was submitted already
-    for job in doing:
-        rig.traces.let_go(job)
-    for job in (*doing, *waiting):
+    assert error.value.code == "job_queue_full"
+    rig.runner.submit(waiting[0])  # submitted before: no error
+    for job in jobs:
+        rig.traces.let_finish(job)
+    for job in (*jobs, *waiting):
         ended(rig.work, job)
+
+
+class ImmediateExecutor(Executor):
+    """Runs a call before it returns the future, which then calls back in the same thread."""
+
+    def submit(self, call, /, *arguments):
+        future = Future()
+        future.set_result(call(*arguments))
+        return future
+
+
+def test_job_that_ends_before_its_callback_is_registered_is_finished():
+    claimed = []
+    jobs = InProcessJobs(claimed.append, pool=ImmediateExecutor())
+    for job in (one := a_job("plain"), other := a_job("plain")):
+        caller = threading.Thread(target=jobs.submit, args=[job], daemon=True)
+        caller.start()
+        caller.join(10)
+        assert not caller.is_alive()
+    assert claimed == [one.id, other.id]
+    jobs.close()
 
 
 # On Redis.
@@ -408,140 +466,71 @@ def test_there_is_room_for_so_many(rigged):
 
 @pytest.fixture
 def valkey() -> Iterator[Valkey]:
-    """A server to kill."""
+    """A server that a test may kill."""
     with running(Valkey) as server:
         yield server
 
 
-def test_jobs_survive_a_queue_that_forgets_and_two_workers_do_each_once(empty, tmp_path, valkey):
-    traces, name = Traces(tmp_path), uuid4().hex
-    with database(tmp_path, empty) as (url, work), ExitStack() as stack:
-        runner = QueuedJobs(valkey.url, name=name, timeout=1.0)
-        stack.callback(runner.close)
-        jobs = [kept(work, a_job("plain")) for _ in range(12)]
+def test_jobs_survive_a_queue_that_loses_its_data(empty, tmp_path, valkey):
+    with queue_rig(tmp_path, empty, valkey.url) as rig:
+        jobs = [kept(rig.work, a_job("plain")) for _ in range(12)]
         for job in jobs[:8]:
-            runner.submit(job)
+            rig.runner.submit(job)
         valkey.kill()
-        began = now()
         for _ in range(2):
             with pytest.raises(Unavailable) as away:
-                runner.submit(jobs[8])
-            assert str(away.value) == "the job queue does not answer; try again"
-            assert away.value.__cause__ is not None  # which is for operators
-        assert now() - began < timedelta(seconds=3)
+                rig.runner.submit(jobs[8])
+            assert away.value.code == "job_queue_away"
+            assert away.value.__cause__ is not None  # for the log
         for _ in range(2):
-            hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, timeout=60)
-            stack.enter_context(working(work, hands, QUICK, valkey.url, name=name))
+            rig.start_worker()
         valkey.start()
-        recovers = [RecoverJobs(work, runner, now, QUICK) for _ in range(2)]
+        recover = RecoverJobs(rig.work, rig.runner, now, QUICK)
         for job in jobs:
-            awaited(work, job, lambda job: [each() for each in recovers] and job.state.is_final)
+            recovered(rig, recover, job, lambda job: job.state.is_final)
         valkey.kill()
         valkey.start()
-        after = kept(work, a_job("plain"))
-        runner.submit(after)
-        ended(work, after)
-        assert [traces.attempts(job) for job in (*jobs, after)] == [[1]] * 13
+        after = rig.submitted("plain")
+        ended(rig.work, after)
+        assert [rig.traces.attempts(job) for job in (*jobs, after)] == [[1]] * 13
 
 
-def test_a_delivery_that_its_worker_took_to_the_grave_is_made_again(empty, tmp_path, redis_url):
-    traces, name = Traces(tmp_path), uuid4().hex
-    with database(tmp_path, empty) as (url, work), ExitStack() as stack:
-        runner = QueuedJobs(redis_url, name=name)
-        stack.callback(runner.close)
-        job = kept(work, a_job("plain"))
-        runner.submit(job)
-        with redis.Redis.from_url(redis_url) as client:  # as a worker does, which dies then
-            assert client.lmove(f"saq:{name}:queued", f"saq:{name}:active")
-        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, timeout=60)
-        stack.enter_context(working(work, hands, QUICK, redis_url, name=name, sweep_interval=1))
-        recover = RecoverJobs(work, runner, now, QUICK)
-
-        def ended_at_last(job: Job) -> bool:
-            recover()  # again and again, as until the queue forgets the first, there is no second
-            return job.state.is_final
-
-        assert awaited(work, job, ended_at_last).attempts == 1
+def test_job_of_dead_worker_is_redelivered(queued: QueueRig, redis_url):
+    job = queued.submitted("plain")
+    with redis.Redis.from_url(redis_url) as client:  # as a worker does that dies afterwards
+        assert client.lmove(f"saq:{queued.name}:queued", f"saq:{queued.name}:active")
+    queued.start_worker(sweep_interval=1)
+    recover = RecoverJobs(queued.work, queued.runner, now, QUICK)
+    done = recovered(queued, recover, job, lambda job: job.state.is_final)
+    assert done.attempts == 1
 
 
-def test_what_comes_early_by_our_clock_is_done_when_it_is_due(empty, tmp_path, redis_url):
-    """As on a machine whose clock is behind that of whoever submitted the job."""
-    traces, name = Traces(tmp_path), uuid4().hex
-    with database(tmp_path, empty) as (url, work), ExitStack() as stack:
-        behind = lambda: now() - timedelta(seconds=2)  # noqa: E731
-        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, timeout=60)
-        stack.callback(hands.close)
-        worker = QueueWorker(
-            redis_url, ClaimJob(work, behind, QUICK, hands), stop=hands.close, name=name
-        )
-        thread = threading.Thread(target=worker.run, kwargs={"grace": 1.0})
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(worker.stop)
-        runner = QueuedJobs(redis_url, name=name)
-        stack.callback(runner.close)
-        job = kept(work, a_job("plain"))
-        runner.submit(job)
-        assert ended(work, job).attempts == 1
-        assert now() >= job.due + timedelta(seconds=2)
+def test_job_delivered_early_by_a_slow_clock_runs_when_it_is_due(queued: QueueRig):
+    queued.start_worker(clock=lambda: now() - timedelta(seconds=2))
+    job = queued.submitted("plain")
+    assert ended(queued.work, job).attempts == 1
+    assert now() >= job.due + timedelta(seconds=2)
 
 
-def test_a_delivery_that_the_queue_gives_up_is_waited_for_all_the_same(empty, tmp_path, redis_url):
-    traces, name = Traces(tmp_path), uuid4().hex
-    with database(tmp_path, empty) as (url, work):
-        runner = QueuedJobs(redis_url, name=name)
-        hands = ChildProcesses(performing(url, traces, QUICK), at_once=1, timeout=60)
-        with working(work, hands, QUICK, redis_url, name=name, grace=0.2) as worker:
-            rig = Rig(runner, work, traces, lambda: None)
-            job = rig.running("slow")
-            for task in list(worker._running):  # as it does with what it takes for stuck
-                if isinstance(task, asyncio.Task):
-                    task.get_loop().call_soon_threadsafe(task.cancel)
-            awaited(work, job, lambda _: len(worker._running) == 1)
-            began = time.monotonic()
-        assert time.monotonic() < began + 5
-        assert (seen(work, job).state, seen(work, job).excused_attempts) == (JobState.QUEUED, 1)
-        runner.close()
+def test_delivery_dropped_by_the_queue_is_still_waited_for(queued: QueueRig):
+    worker = queued.start_worker(grace=0.2)
+    job = queued.running("slow")
+    for task in list(worker.running):  # as SAQ does with a delivery that seems stuck
+        if isinstance(task, asyncio.Task):
+            task.get_loop().call_soon_threadsafe(task.cancel)
+    awaited(queued.work, job, lambda _: len(worker.running) == 1)
+    queued.close()
+    left = seen(queued.work, job)
+    assert (left.state, left.excused_attempts) == (JobState.QUEUED, 1)
 
 
-def test_a_worker_that_is_told_to_stop_lets_jobs_end_within_its_grace(empty, tmp_path, redis_url):
-    traces, name = Traces(tmp_path), uuid4().hex
-    with database(tmp_path, empty) as (url, work):
-        runner = QueuedJobs(redis_url, name=name)
-        hands = ChildProcesses(performing(url, traces, QUICK), at_once=2, timeout=60)
-        with working(work, hands, QUICK, redis_url, name=name, grace=10.0) as worker:
-            rig = Rig(runner, work, traces, lambda: None)
-            job = rig.running("slow")
-            worker.stop()
-            later = rig.submitted("plain")
-            threading.Timer(1.5, traces.let_go, [job]).start()
-        assert seen(work, job).state is JobState.SUCCEEDED
-        assert seen(work, later).state is JobState.QUEUED
-        runner.close()
-
-
-def test_a_job_that_ends_before_anybody_looks_is_done_all_the_same():
-    """Futures that are done already call back at once, in the thread that asks."""
-    seen_to = []
-    jobs = InProcessJobs(lambda id: seen_to.append(id))
-    pool, jobs._pool = jobs._pool, AtOnce()
-    for job in (one := a_job("plain"), other := a_job("plain")):
-        caller = threading.Thread(target=jobs.submit, args=[job], daemon=True)
-        caller.start()
-        caller.join(10)
-        assert not caller.is_alive()
-    assert seen_to == [one.id, other.id]
-    jobs.close()
-    pool.shutdown()
-
-
-class AtOnce:
-    """A pool that has done everything before it answers."""
-
-    def submit(self, do, *arguments):
-        future = Future()
-        future.set_result(do(*arguments))
-        return future
-
-    def shutdown(self, **_):
-        pass
+def test_stopping_worker_lets_jobs_finish_within_the_grace_period(queued: QueueRig):
+    worker = queued.start_worker(grace=60.0)
+    job = queued.running("slow")
+    worker.stop()
+    time.sleep(0.5)  # a delivery that the worker took before is returned to the queue
+    later = queued.submitted("plain")
+    queued.traces.let_finish(job)
+    queued.close()
+    assert seen(queued.work, job).state is JobState.SUCCEEDED
+    assert seen(queued.work, later).state is JobState.QUEUED

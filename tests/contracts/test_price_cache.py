@@ -113,7 +113,7 @@ def names(connection: Connection) -> list[str]:
     ],
     ids=["both", "history", "withheld", "nothing", "large"],
 )
-def test_what_one_has_read_others_have(
+def test_processes_share_a_snapshot(
     connection: Connection, elsewhere: Connection, offer: MarketSnapshot
 ) -> None:
     source = Source(offer)
@@ -129,7 +129,7 @@ def test_what_one_has_read_others_have(
     assert source.read == 1
 
 
-def test_there_is_one_entry_however_many_revisions_and_it_ends(connection: Connection) -> None:
+def test_new_revision_replaces_the_entry(connection: Connection) -> None:
     cache = RedisPriceCache(connection)
     for revision in range(30):
         cache.get(str(revision), Source(doubled() if revision % 2 else OFFER))
@@ -139,7 +139,9 @@ def test_there_is_one_entry_however_many_revisions_and_it_ends(connection: Conne
     assert same(cache.get("29", unread), doubled())
 
 
-def test_a_revision_is_taken_for_no_other(connection: Connection, elsewhere: Connection) -> None:
+def test_entry_of_another_revision_is_ignored(
+    connection: Connection, elsewhere: Connection
+) -> None:
     here, there = RedisPriceCache(connection), RedisPriceCache(elsewhere)
     here.get("1", Source())
     newer = Source(doubled())
@@ -150,7 +152,7 @@ def test_a_revision_is_taken_for_no_other(connection: Connection, elsewhere: Con
     assert (newer.read, older.read) == (1, 1)
 
 
-def test_an_entry_ends_by_itself(connection: Connection) -> None:
+def test_entry_expires(connection: Connection) -> None:
     cache = RedisPriceCache(connection, lifetime=0.05)
     cache.get("1", Source())
     time.sleep(0.06)
@@ -158,7 +160,7 @@ def test_an_entry_ends_by_itself(connection: Connection) -> None:
     assert cache.get("1", Source(doubled())).history is not OFFER.history
 
 
-def test_failures_are_not_kept(connection: Connection) -> None:
+def test_failures_are_not_cached(connection: Connection) -> None:
     cache, source = RedisPriceCache(connection), Source()
     source.away = True
     for _ in range(2):
@@ -184,7 +186,7 @@ def together(count: int, ask: Callable[[int], Any]) -> list[Any]:
         return list(pool.map(one, range(count)))
 
 
-def test_of_many_one_reads(connection: Connection, elsewhere: Connection) -> None:
+def test_one_thread_reads_for_all(connection: Connection, elsewhere: Connection) -> None:
     source = Source(takes=0.2)
     caches = [RedisPriceCache(place) for place in (connection, elsewhere)]
     found = together(12, lambda number: caches[number % 2].get("1", source))
@@ -192,7 +194,7 @@ def test_of_many_one_reads(connection: Connection, elsewhere: Connection) -> Non
     assert all(same(one, OFFER) for one in found)
 
 
-def test_whoever_waits_for_one_who_fails_waits_for_nobody_else(connection: Connection) -> None:
+def test_waiting_threads_retry_after_a_failed_read(connection: Connection) -> None:
     source, cache = Source(takes=0.5), RedisPriceCache(connection)
     source.away = True
     began = time.monotonic()
@@ -211,7 +213,7 @@ def _in_a_process(url: str, prefix: str, start: Any, asked: Any) -> None:
         asked.put(source.read)
 
 
-def test_of_many_processes_one_reads(redis_url: str, prefix: str) -> None:
+def test_one_process_reads_for_all(redis_url: str, prefix: str) -> None:
     spawning = multiprocessing.get_context("spawn")
     start, asked = spawning.Barrier(3), spawning.Queue()
     processes = [
@@ -240,7 +242,7 @@ def _never_heard_of_again(url: str, prefix: str, told: Any) -> None:
         RedisPriceCache(connection, read_timeout=1.0).get("1", read)
 
 
-def test_whoever_waits_for_one_who_dies_reads_for_themselves(
+def test_process_reads_itself_when_the_lock_holder_dies(
     redis_url: str, prefix: str, connection: Connection
 ) -> None:
     spawning = multiprocessing.get_context("spawn")
@@ -258,7 +260,7 @@ def test_whoever_waits_for_one_who_dies_reads_for_themselves(
     assert (source.read, time.monotonic() - began < 3.0) == (1, True)
 
 
-def test_whoever_waits_too_long_reads_for_themselves(
+def test_process_reads_itself_after_the_time_limit(
     connection: Connection, elsewhere: Connection
 ) -> None:
     lock = connection.name("market", "1", "lock")
@@ -268,7 +270,7 @@ def test_whoever_waits_too_long_reads_for_themselves(
     assert same(RedisPriceCache(elsewhere).get("1", unread), OFFER)  # it is kept all the same
 
 
-def test_a_lock_that_somebody_else_has_by_now_is_left_to_them(connection: Connection) -> None:
+def test_lock_of_another_process_is_not_released(connection: Connection) -> None:
     lock = connection.name("market", "1", "lock")
 
     def slowly() -> MarketSnapshot:
@@ -302,7 +304,7 @@ DAMAGE: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_what_is_damaged_is_read_again_and_in_nobodys_way(
+def test_damaged_entry_is_replaced(
     connection: Connection, elsewhere: Connection, damage: Damage
 ) -> None:
     name = connection.name("market", "1")
@@ -316,7 +318,7 @@ def test_what_is_damaged_is_read_again_and_in_nobodys_way(
         assert same(RedisPriceCache(connection).get(asked, unread), doubled())
 
 
-def test_while_redis_is_away_the_store_is_read() -> None:
+def test_store_is_read_while_redis_is_away() -> None:
     clock, source = Clock(), Source()
     with (
         running(Valkey) as server,
@@ -337,7 +339,7 @@ def test_while_redis_is_away_the_store_is_read() -> None:
         assert source.read == 5
 
 
-def test_a_server_that_goes_away_meanwhile_is_no_reason_to_fail() -> None:
+def test_outage_during_a_read_is_ignored() -> None:
     with running(Valkey) as server, connected(server.url) as connection:
 
         def read() -> MarketSnapshot:
@@ -347,7 +349,7 @@ def test_a_server_that_goes_away_meanwhile_is_no_reason_to_fail() -> None:
         assert RedisPriceCache(connection).get("1", read) is OFFER
 
 
-def test_a_silent_server_is_waited_for_once() -> None:
+def test_only_one_read_waits_for_a_silent_server() -> None:
     silent, clock = Silent(), Clock()
     connection = Connection(silent.url, timeout=0.05, breaker=RedisBreaker(clock=clock))
     cache = RedisPriceCache(connection)
@@ -361,7 +363,7 @@ def test_a_silent_server_is_waited_for_once() -> None:
     silent.close()
 
 
-def test_windows_are_no_business_of_redis(connection: Connection) -> None:
+def test_windows_are_cut_in_the_process(connection: Connection) -> None:
     store = MemoryMarket()
     store.save_bars(bars_of_history(HISTORY))
     kept = StoredMarket(store, RedisPriceCache(connection))
@@ -392,7 +394,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     )
 
 
-def test_an_import_is_seen_within_a_second_with_redis_and_without(settings: Settings) -> None:
+def test_import_is_seen_within_a_second(settings: Settings) -> None:
     with running(Valkey) as server, ExitStack() as at_the_end:
         shared = attrs.evolve(settings, redis_url=server.url)
         importing, serving = (
@@ -423,7 +425,7 @@ def test_an_import_is_seen_within_a_second_with_redis_and_without(settings: Sett
             server.start()
 
 
-def test_a_store_made_anew_is_not_taken_for_the_one_before(
+def test_recreated_store_is_not_confused_with_the_old_one(
     settings: Settings, redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
     shared = attrs.evolve(settings, redis_url=redis_url, redis_prefix=prefix)
@@ -450,7 +452,7 @@ def test_a_store_made_anew_is_not_taken_for_the_one_before(
     assert imported(other).digest == other.digest
 
 
-def test_two_deployments_on_one_server_keep_prices_apart(redis_url: str, tmp_path: Path) -> None:
+def test_deployments_on_one_server_have_separate_entries(redis_url: str, tmp_path: Path) -> None:
     def imported(name: str, history: PriceHistory) -> np.ndarray:
         url = f"sqlite:///{tmp_path / name}.db"
         mine = Settings(
@@ -472,7 +474,7 @@ def test_two_deployments_on_one_server_keep_prices_apart(redis_url: str, tmp_pat
         assert names(connection) == ["market:1"]
 
 
-def test_bars_of_other_days_make_another_offer(connection: Connection) -> None:
+def test_assets_with_different_days_share_a_snapshot(connection: Connection) -> None:
     bars = bars_of_history(HISTORY)
     short = Bars("SHORT", bars[0].days[:20], bars[0].close[:20])
     offer = MarketSnapshot.of([*bars, short])

@@ -72,7 +72,7 @@ def limit(most: int, seconds: float = 60.0, name: str = "requests") -> Limit:
     return Limit(name, most, timedelta(seconds=seconds))
 
 
-def test_so_many_may_pass_and_no_more(opened: Opening) -> None:
+def test_requests_beyond_the_limit_are_refused(opened: Opening) -> None:
     async def scenario() -> None:
         async with opened() as place:
             verdicts = [await place.limits.hit((limit(3), "ada")) for _ in range(5)]
@@ -85,7 +85,7 @@ def test_so_many_may_pass_and_no_more(opened: Opening) -> None:
     asyncio.run(scenario())
 
 
-def test_others_and_other_limits_count_apart(opened: Opening) -> None:
+def test_clients_and_limits_are_counted_separately(opened: Opening) -> None:
     async def scenario() -> None:
         async with opened() as place:
             for who in ("ada", "bob", "ada:bob", ""):
@@ -116,7 +116,7 @@ def test_the_window_slides(opened: Opening) -> None:
     asyncio.run(scenario())
 
 
-def test_whoever_is_refused_need_not_wait_longer_for_asking(opened: Opening) -> None:
+def test_refused_requests_do_not_extend_the_wait(opened: Opening) -> None:
     async def scenario() -> None:
         async with opened() as place:
             assert (await place.limits.hit((limit(1, 0.2), "ada"))).allowed
@@ -165,7 +165,7 @@ def test_a_limit_that_is_lowered_holds_at_once(opened: Opening) -> None:
     asyncio.run(scenario())
 
 
-def test_of_fifty_at_once_exactly_so_many_pass(opened: Opening) -> None:
+def test_concurrent_requests_pass_up_to_the_limit(opened: Opening) -> None:
     async def scenario() -> None:
         async with opened() as place:
             asked = ((limit(17), "ada"), (limit(40, name="other"), "there"))
@@ -182,7 +182,7 @@ def test_of_fifty_at_once_exactly_so_many_pass(opened: Opening) -> None:
     most=st.integers(1, 5),
     pauses=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.004, 0.01, 0.03]), min_size=8, max_size=30),
 )
-def test_no_window_ever_holds_more(opened: Opening, most: int, pauses: list[float]) -> None:
+def test_no_window_exceeds_the_limit(opened: Opening, most: int, pauses: list[float]) -> None:
     window = 0.04
 
     async def scenario() -> None:
@@ -208,7 +208,7 @@ def test_no_window_ever_holds_more(opened: Opening, most: int, pauses: list[floa
     asyncio.run(scenario())
 
 
-def test_little_is_remembered_however_many_ask() -> None:
+def test_memory_is_bounded_for_many_clients() -> None:
     async def scenario() -> None:
         limits = MemoryRateLimits(clients=100, requests=150)
         for number in range(1000):
@@ -219,7 +219,7 @@ def test_little_is_remembered_however_many_ask() -> None:
     asyncio.run(scenario())
 
 
-def test_who_has_not_asked_for_longest_is_forgotten_first() -> None:
+def test_least_recent_client_is_dropped_first() -> None:
     async def scenario() -> None:
         clock = Clock()
         limits = MemoryRateLimits(clients=2, clock=clock)
@@ -231,7 +231,7 @@ def test_who_has_not_asked_for_longest_is_forgotten_first() -> None:
     asyncio.run(scenario())
 
 
-def test_whoever_asks_next_lets_go_of_what_is_over() -> None:
+def test_expired_clients_are_dropped_by_the_next_request() -> None:
     async def scenario() -> None:
         clock = Clock()
         limits = MemoryRateLimits(clock=clock)
@@ -249,7 +249,7 @@ def test_whoever_asks_next_lets_go_of_what_is_over() -> None:
     asyncio.run(scenario())
 
 
-def test_who_is_refused_elsewhere_is_not_held_for_nothing() -> None:
+def test_client_without_counted_requests_is_dropped() -> None:
     async def scenario() -> None:
         clock = Clock()
         limits = MemoryRateLimits(clock=clock)
@@ -264,7 +264,7 @@ def test_who_is_refused_elsewhere_is_not_held_for_nothing() -> None:
     asyncio.run(scenario())
 
 
-def test_a_flood_of_addresses_takes_little_memory_and_gives_it_back() -> None:
+def test_memory_of_many_clients_is_freed() -> None:
     async def scenario() -> None:
         clock = Clock()
         limits = MemoryRateLimits(clock=clock)
@@ -286,7 +286,7 @@ def test_a_flood_of_addresses_takes_little_memory_and_gives_it_back() -> None:
     asyncio.run(scenario())
 
 
-def test_a_flood_of_requests_takes_little_memory() -> None:
+def test_memory_of_many_requests_is_bounded() -> None:
     async def scenario() -> None:
         limits = MemoryRateLimits(requests=200_000, clock=Clock())
         tracemalloc.start()
@@ -302,7 +302,7 @@ def test_a_flood_of_requests_takes_little_memory() -> None:
     asyncio.run(scenario())
 
 
-def test_what_redis_refuses_is_counted_nearby_and_others_are_counted_there(
+def test_rejected_command_is_counted_in_the_process(
     redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
@@ -323,7 +323,7 @@ def test_what_redis_refuses_is_counted_nearby_and_others_are_counted_there(
     assert told.startswith("Redis rejected a command; continuing without it: ")
 
 
-def test_what_is_remembered_ends_with_its_window(redis_url: str) -> None:
+def test_keys_expire_with_their_window(redis_url: str) -> None:
     async def scenario() -> None:
         with connected(redis_url) as connection:
             async with on_loop(connection) as loop:
@@ -336,7 +336,7 @@ def test_what_is_remembered_ends_with_its_window(redis_url: str) -> None:
     asyncio.run(scenario())
 
 
-def test_a_clock_that_was_set_back_shuts_nobody_out(redis_url: str) -> None:
+def test_clock_set_back_blocks_no_client(redis_url: str) -> None:
     async def scenario() -> None:
         with connected(redis_url) as connection:
             async with on_loop(connection) as loop:
@@ -397,7 +397,7 @@ def test_each_process_counts_for_itself_while_redis_is_away(
     assert told[1] == "Redis answers again"
 
 
-def test_a_silent_server_is_waited_for_once() -> None:
+def test_only_one_request_waits_for_a_silent_server() -> None:
     async def scenario() -> None:
         silent, clock = Silent(), Clock()
         connection = Connection(silent.url, timeout=0.05, breaker=RedisBreaker(clock=clock))

@@ -56,7 +56,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Callable[[], Any]]:
     yield on_redis
 
 
-def test_a_login_has_not_ended_until_it_has(opened: Callable[[], Any]) -> None:
+def test_session_is_valid_until_it_is_revoked(opened: Callable[[], Any]) -> None:
     async def scenario() -> None:
         async with opened() as place:
             family, other = uuid4(), uuid4()
@@ -70,7 +70,7 @@ def test_a_login_has_not_ended_until_it_has(opened: Callable[[], Any]) -> None:
     asyncio.run(scenario())
 
 
-def test_it_is_remembered_for_as_long_as_a_token_could_serve(opened: Callable[[], Any]) -> None:
+def test_revocation_lasts_as_long_as_an_access_token(opened: Callable[[], Any]) -> None:
     async def scenario() -> None:
         async with opened() as place:
             family = uuid4()
@@ -83,7 +83,7 @@ def test_it_is_remembered_for_as_long_as_a_token_could_serve(opened: Callable[[]
     asyncio.run(scenario())
 
 
-def test_whatever_has_ended_is_let_go() -> None:
+def test_oldest_and_expired_revocations_are_dropped() -> None:
     clock = Clock()
     ended = MemoryRevocations(timedelta(minutes=15), most=10, clock=clock)
     families = [uuid4() for _ in range(25)]
@@ -96,7 +96,7 @@ def test_whatever_has_ended_is_let_go() -> None:
     assert [family for family, _ in ended.active()] == families[:1]
 
 
-def test_other_processes_know_within_a_second(redis_url: str) -> None:
+def test_other_processes_see_a_revocation_within_a_second(redis_url: str) -> None:
     async def scenario() -> None:
         clock, prefix = Clock(), uuid4().hex
         with (
@@ -121,7 +121,7 @@ def test_other_processes_know_within_a_second(redis_url: str) -> None:
     asyncio.run(scenario())
 
 
-def test_while_redis_is_away_a_process_knows_what_it_has_ended() -> None:
+def test_process_knows_its_own_revocations_while_redis_is_away() -> None:
     async def scenario() -> None:
         clock = Clock()
         with (
@@ -187,7 +187,7 @@ def _passing(clock: Clock) -> Callable[[], float]:
 
 
 @pytest.mark.parametrize("who", ["a thread", "the loop"])
-def test_what_ended_during_an_outage_others_hear_of_after_it(who: str) -> None:
+def test_revocations_during_an_outage_are_shared_after_it(who: str) -> None:
     async def scenario() -> None:
         with running(Valkey) as server:
             async with two_processes(server.url) as two:
@@ -213,7 +213,7 @@ def test_what_ended_during_an_outage_others_hear_of_after_it(who: str) -> None:
     asyncio.run(scenario())
 
 
-def test_what_a_server_forgets_while_nobody_asks_it_hears_again() -> None:
+def test_revocations_lost_by_a_restart_are_repeated() -> None:
     async def scenario() -> None:
         with running(Valkey) as server:
             async with two_processes(server.url) as two:
@@ -228,7 +228,7 @@ def test_what_a_server_forgets_while_nobody_asks_it_hears_again() -> None:
     asyncio.run(scenario())
 
 
-def test_very_many_are_told_again_and_those_that_are_over_are_not() -> None:
+def test_many_revocations_are_repeated_without_expired_ones() -> None:
     async def scenario() -> None:
         clock = Clock()
         with running(Valkey) as server, connected(server.url) as connection:
@@ -248,7 +248,7 @@ def test_very_many_are_told_again_and_those_that_are_over_are_not() -> None:
     asyncio.run(scenario())
 
 
-def test_what_redis_refuses_ends_here_all_the_same(redis_url: str) -> None:
+def test_rejected_revocation_holds_in_this_process(redis_url: str) -> None:
     async def scenario() -> None:
         with connected(redis_url) as connection:
             async with on_loop(connection) as loop:
@@ -265,7 +265,7 @@ def test_what_redis_refuses_ends_here_all_the_same(redis_url: str) -> None:
     asyncio.run(scenario())
 
 
-def test_a_silent_server_is_waited_for_once() -> None:
+def test_only_one_request_waits_for_a_silent_server() -> None:
     async def scenario() -> None:
         silent, clock = Silent(), Clock()
         connection = Connection(silent.url, timeout=0.05, breaker=RedisBreaker(clock=clock))

@@ -428,7 +428,7 @@ def test_everyone(store, keep):
     assert table.code == 3 and table.stdout.startswith("Run ") and "1 failed" in table.stdout
     assert failure["portfolio_id"] in table.stderr
     again = store("batch", "--all", "--policy", "band", "--resume")
-    assert again.refused("resume: there is no unfinished run with these prices")
+    assert again.refused("resume: no unfinished run has these prices")
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class ProposeForEveryone:
                 found = tx.runs.find_unfinished(context.digest)
                 if found is None:
                     raise InvalidRequest(
-                        "there is no unfinished run with these prices, this policy and these "
+                        "no unfinished run has these prices, this policy and these "
                         "costs; start a new run",
                         field="resume",
                         code="no_run_to_resume",

@@ -43,7 +43,7 @@ def work(
         settings: Log level and queue.
         wired: Container of the use cases.
         grace: Seconds that running jobs have to finish before they are released.
-        poll_interval: Seconds between two looks into the store if there is no queue.
+        poll_interval: Seconds between two polls of the store without a queue.
         started: Called once signals are handled.
 
     Raises:

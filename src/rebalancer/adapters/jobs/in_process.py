@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -25,6 +25,7 @@ class InProcessJobs:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         at_once: int = 1,
         waiting: int = 100,
+        pool: Executor | None = None,
     ) -> None:
         """Create the queue.
 
@@ -33,9 +34,10 @@ class InProcessJobs:
             clock: Current time.
             at_once: Maximum number of jobs that run in parallel.
             waiting: Maximum number of further jobs.
+            pool: Runs the jobs; None: threads.
         """
         self._claim, self._clock = claim, clock
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="job")
+        self._pool = pool or ThreadPoolExecutor(at_once, thread_name_prefix="job")
         self._capacity = at_once + waiting
         self._deliveries: dict[tuple[UUID, datetime], threading.Timer | None] = {}
         self._running: set[Future[Job | None]] = set()

@@ -128,7 +128,7 @@ class QueueWorker:
         self._make_queue = partial(_Queue, url, name, timeout, heartbeat)
         self._stopped = threading.Event()
         self._wake: Callable[[], object] = lambda: None
-        self._running: set[asyncio.Future[Any]] = set()
+        self.running: set[asyncio.Future[Any]] = set()
         """Deliveries, and the threads that run their jobs."""
 
     def run(self, *, grace: float) -> None:
@@ -159,7 +159,7 @@ class QueueWorker:
             await stopped.wait()
             self._queue.closing = True
             if not await self._is_idle(within=grace):
-                log.info("releasing %d jobs", len(self._running))
+                log.info("releasing %d jobs", len(self.running))
                 await asyncio.to_thread(self._stop)
                 await self._is_idle(within=self._release_timeout)
         finally:
@@ -169,9 +169,9 @@ class QueueWorker:
             await self._queue.disconnect()
 
     async def _is_idle(self, within: float) -> bool:
-        if self._running:
-            await asyncio.wait(self._running, timeout=within)
-        return not self._running
+        if self.running:
+            await asyncio.wait(self.running, timeout=within)
+        return not self.running
 
     async def _deliver(self, context: dict[str, Any], *, id: str) -> None:
         """Run the job of a delivery; SAQ calls this."""
@@ -204,8 +204,8 @@ class QueueWorker:
         return asyncio.shield(running)
 
     def _track(self, future: asyncio.Future[Any]) -> None:
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
+        self.running.add(future)
+        future.add_done_callback(self.running.discard)
 
     async def _beat(self, delivery: Delivery) -> None:
         while True:
@@ -269,7 +269,7 @@ class _Queue(RedisQueue):
             return []
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Delivery | None:
-        """Return the next delivery; None if there is none within the time-out."""
+        """Return the next delivery; None after the time-out."""
         if self.closing:
             await asyncio.sleep(3600)  # until the worker ends
         try:

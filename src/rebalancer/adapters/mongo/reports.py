@@ -53,11 +53,11 @@ _VALIDATOR = {
 class MongoReports:
     """See `Reports`.
 
-    A moment of MongoDB's has milliseconds; what is finer stands beside it.
+    MongoDB stores times in milliseconds; a field of its own holds the microseconds.
 
     Attributes:
-        database: One of `connect`.
-        schemas: The newest shape that is known, by kind.
+        database: Returned by `connect`.
+        schemas: Newest supported schema version by kind.
     """
 
     database: Database[Document]
@@ -68,12 +68,12 @@ class MongoReports:
     _preparation: Preparation = attrs.field(init=False, eq=False, repr=False)
 
     @_preparation.default
-    def _by_ourselves(self) -> Preparation:
-        found_by = IndexModel([("kind", 1), ("subject", 1), *_LATEST], name="subject")
-        return Preparation(lambda: prepare(self.database, "reports", _VALIDATOR, [found_by]))
+    def _make_preparation(self) -> Preparation:
+        index = IndexModel([("kind", 1), ("subject", 1), *_LATEST], name="subject")
+        return Preparation(lambda: prepare(self.database, "reports", _VALIDATOR, [index]))
 
     def prepare(self) -> None:
-        """See `Reports.prepare`: the server checks documents, and finds them by their subject."""
+        """See `Reports.prepare`: create the schema and the index."""
         self._preparation()
 
     def save(self, report: Report) -> None:

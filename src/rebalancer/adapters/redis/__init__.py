@@ -1,1 +1,1 @@
-"""What processes share through a Redis or Valkey server, and can do without for a while."""
+"""State that processes share through Redis or Valkey; every process works without it."""

@@ -1,4 +1,4 @@
-"""Clients of a Redis server, which callers can do without for a while.
+"""Clients of a Redis server, an optional dependency.
 
 Redis holds nothing that is worth a wait. After a failure the circuit breaker makes every caller
 continue without Redis at once; after a pause one caller tries again.
@@ -164,7 +164,7 @@ class Connection:
         """Return the answer to a command.
 
         Args:
-            command: Called with the client, whose types do not tell an answer from an awaitable.
+            command: Called with the client, whose types do not separate answers from awaitables.
 
         Raises:
             RedisAway: as `RedisBreaker.guard`.

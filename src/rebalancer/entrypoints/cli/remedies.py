@@ -8,6 +8,7 @@ REMEDIES = {
     "file_unreadable": "Check the path and its permissions.",
     "job_not_found": "Run `rebalancer jobs list` to see all jobs.",
     "malformed_targets": 'Write --targets "SPY=0.6,AGG=0.4", or name a JSON file.',
+    "no_run_to_resume": "Run the command without --resume.",
     "package_missing": "Install it, and run the command again.",
     "policy_not_found": "Run `rebalancer policies` to see all policies.",
     "port_unavailable": "Choose another --port, or --port 0 for a free one.",
