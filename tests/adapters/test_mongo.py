@@ -155,7 +155,7 @@ class Commands(monitoring.CommandListener):
 
 @pytest.fixture
 def watched(database):
-    """The same database through a client that tells what it asks."""
+    """The same database through a client that records its commands."""
     listener = Commands()
     host, port = database.client.address
     monitoring.register(listener)
@@ -236,7 +236,7 @@ def test_next_import_finishes_a_killed_one(database, market):
     reader = StoredMarket(MongoMarket(database), clock=clock)
     market.save_bars([some_bars()])
     reader.closes()
-    at_it(database)  # the counter says so, and what it wrote later nobody has been told
+    at_it(database)  # the counter has its mark; its later writes are not announced
     clock.now += 2
     reader.closes()
     database.bars.update_one({"symbol": "A"}, {"$set": {"close.9": 99.0}})
@@ -256,7 +256,7 @@ def test_killed_import_is_finished_once(database, market):
     assert counted(database) == (revision + 2, 2)
     for _ in range(4):
         assert market.save_bars([some_bars()]) == 0
-    assert counted(database) == (revision + 3, 0), "told once; nobody reads again after that"
+    assert counted(database) == (revision + 3, 0), "announced once"
 
 
 def test_import_that_may_still_run_is_not_finished_by_another(database, market):
@@ -266,7 +266,7 @@ def test_import_that_may_still_run_is_not_finished_by_another(database, market):
     at_it(database, since=timedelta(minutes=1))
     assert market.save_bars([some_bars()]) == 0
     assert counted(database) == (revision + 3, 1)
-    assert market.save_bars([some_bars()]) == 0  # which may be the last that anybody hears of it
+    assert market.save_bars([some_bars()]) == 0  # perhaps the last import
     assert counted(database) == (revision + 4, 1)
 
 
@@ -285,7 +285,7 @@ def test_concurrent_imports_finish_a_killed_one(database, market):
     assert [open_ for _, open_ in seen] == [1, 1, 1], "the live one alone"
     now, open_ = counted(database)
     assert open_ == 0
-    assert now > seen[-1][0], "what it wrote last is told, too"
+    assert now > seen[-1][0], "its last write is announced"
     for _ in range(3):
         market.save_bars([some_bars()])
     assert counted(database) == (now, 0)
@@ -377,7 +377,7 @@ def test_url_cannot_weaken_reads_and_writes():
         assert database.read_preference == ReadPreference.PRIMARY
         assert database.client.options.server_selection_timeout == 0.123
         assert database.client.options.pool_options.socket_timeout == 0.456
-        assert database.client.options.pool_options.connect_timeout == 2.0  # not said, so ours
+        assert database.client.options.pool_options.connect_timeout == 2.0  # our default
     finally:
         database.client.close()
 
@@ -424,7 +424,7 @@ def test_one_reader_waits_for_a_dead_server():
 
     try:
         with ThreadPoolExecutor(30) as pool:
-            list(pool.map(read, range(30)))  # nobody knows yet
+            list(pool.map(read, range(30)))  # before the first failure
             for _ in range(2):
                 assert max(pool.map(read, range(30))) < 0.7
                 sleep(1.0)
@@ -539,7 +539,7 @@ def test_client_reconnects_after_a_restart():
             reports.save(report)
             before = market.closes()
             server.kill()
-            assert market.closes() is before  # what is known serves on, and it is said that it does
+            assert market.closes() is before  # the last prices are served, and health reports it
             for attempt in (
                 market.check,
                 market.bars,
@@ -551,7 +551,7 @@ def test_client_reconnects_after_a_restart():
             server.start()
             market.check()
             assert market.closes() is before
-            sleep(1.0)  # for which readers of reports are spared the wait
+            sleep(1.0)  # the pause of the circuit breaker
             assert reports.get(report.id).document == {"sharpe": 1.0}
             assert len(market.bars()["A"]) == 10
             assert market.save_bars([some_bars(count=12)]) == 2

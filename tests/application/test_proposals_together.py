@@ -82,7 +82,7 @@ def an_ask(portfolio: UUID, number: int, **changes: object) -> ProposalRequest:
     return attrs.evolve(ask, **changes)  # type: ignore[arg-type]
 
 
-def test_together_is_the_same_as_one_by_one() -> None:
+def test_requests_together_give_the_same_results_as_alone() -> None:
     house, twin = House(), House()
     policies = ["band", "monthly", "trend:window=50", "inverse_volatility"]
     asks = []
@@ -108,7 +108,7 @@ def test_together_is_the_same_as_one_by_one() -> None:
         assert len(tx.proposals.page(OWNER, limit=50)) == 12
 
 
-def test_an_error_stays_with_whoever_caused_it() -> None:
+def test_one_failing_request_does_not_affect_others() -> None:
     house = House()
     first, second = house.open(0), house.open(1)
     asks = [
@@ -137,7 +137,7 @@ def test_an_error_stays_with_whoever_caused_it() -> None:
     assert kept == {asks[0].id, asks[6].id}
 
 
-def test_a_proposal_knows_all_that_it_saw() -> None:
+def test_proposal_records_its_inputs() -> None:
     house = House()
     portfolio = house.open(3)
     answer = house.propose(an_ask(portfolio, 0, cash_flow=Decimal("250.00")))
@@ -150,7 +150,7 @@ def test_a_proposal_knows_all_that_it_saw() -> None:
     assert seen.market == PRICES.history.digest
 
 
-def test_a_day_before_the_last_entry_is_refused() -> None:
+def test_day_before_the_last_ledger_entry_is_rejected() -> None:
     house = House()
     portfolio = house.open(0)
     with pytest.raises(InvalidRequest, match="before the last entry") as refused:

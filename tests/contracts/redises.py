@@ -16,7 +16,7 @@ from rebalancer.adapters.redis.connection import AsyncConnection, Connection, Re
 def connected(
     url: str, *, prefix: str = "", breaker: RedisBreaker | None = None
 ) -> Iterator[Connection]:
-    """For plain functions; whoever names the same prefix shares what is kept."""
+    """Connect synchronously; connections with one prefix share their keys."""
     connection = Connection(url, prefix=prefix or uuid4().hex, breaker=breaker)
     try:
         yield connection
@@ -35,7 +35,7 @@ async def on_loop(connection: Connection) -> AsyncIterator[AsyncConnection]:
 
 
 class Silent:
-    """A server that lets everybody in and says nothing, as one does whose disk or network hangs."""
+    """A server that accepts connections and sends nothing, as with a hanging disk or network."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -67,7 +67,7 @@ class Silent:
 
 
 class Clock:
-    """Seconds that pass when somebody says so."""
+    """A monotonic clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -80,5 +80,5 @@ class Clock:
 
 
 async def really_wait(seconds: float) -> None:
-    """Let time pass by, and a little more, as clocks are no finer."""
+    """Wait a little longer than asked, for the resolution of clocks."""
     await asyncio.sleep(seconds + 0.005)

@@ -60,7 +60,7 @@ class Source:
 
 
 def unread() -> MarketSnapshot:
-    raise AssertionError("it is kept")
+    raise AssertionError("the entry must be used")
 
 
 def doubled(offer: MarketSnapshot = OFFER) -> MarketSnapshot:
@@ -147,7 +147,7 @@ def test_entry_of_another_revision_is_ignored(
     newer = Source(doubled())
     assert there.get("2", newer) is newer.offer
     older = Source()
-    assert here.get("1", older) is OFFER  # whoever has not heard of the newer one yet
+    assert here.get("1", older) is OFFER  # a process that has not seen the newer revision
     assert same(there.get("1", unread), OFFER)
     assert (newer.read, older.read) == (1, 1)
 
@@ -166,7 +166,7 @@ def test_failures_are_not_cached(connection: Connection) -> None:
     for _ in range(2):
         with pytest.raises(PricesUnavailable, match="on fire"):
             cache.get("1", source)
-        assert names(connection) == []  # nobody holds the lock
+        assert names(connection) == []  # the lock is free
     source.away = False
     assert cache.get("1", source) is OFFER
 
@@ -267,7 +267,7 @@ def test_process_reads_itself_after_the_time_limit(
     elsewhere.ask(lambda client: client.set(lock, "somebody", px=60_000))
     assert RedisPriceCache(connection, read_timeout=0.05).get("1", Source()) is OFFER
     assert elsewhere.ask(lambda client: client.get(lock)) == b"somebody"
-    assert same(RedisPriceCache(elsewhere).get("1", unread), OFFER)  # it is kept all the same
+    assert same(RedisPriceCache(elsewhere).get("1", unread), OFFER)  # stored despite the time limit
 
 
 def test_lock_of_another_process_is_not_released(connection: Connection) -> None:
@@ -292,7 +292,7 @@ DAMAGE: dict[str, Damage] = {
     "a part too many": lambda client, name: client.hset(name, "1", b"\x00"),
     "a strange part": lambda client, name: client.hset(name, b"\xff\xfe", b"x"),
     "no part": lambda client, name: client.hdel(name, "0"),
-    "a revision that is no text": lambda client, name: client.hset(name, "revision", b"\xff\xfe"),
+    "a binary revision": lambda client, name: client.hset(name, "revision", b"\xff\xfe"),
     "another revision inside": lambda client, name: client.hset(name, "revision", "2"),
     "text": lambda client, name: (client.delete(name), client.set(name, "old format")),
     "a list": lambda client, name: (client.delete(name), client.rpush(name, b"\xff")),
@@ -313,7 +313,7 @@ def test_damaged_entry_is_replaced(
     source = Source(doubled())
     asked = "2" if damage is DAMAGE["another revision inside"] else "1"
     assert RedisPriceCache(elsewhere).get(asked, source) is source.offer
-    elsewhere.check()  # it is there, whatever it says
+    elsewhere.check()  # no outage was recorded
     if damage is not DAMAGE["a lock of another kind"]:
         assert same(RedisPriceCache(connection).get(asked, unread), doubled())
 

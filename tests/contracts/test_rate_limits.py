@@ -38,7 +38,7 @@ Opening = Callable[[], Any]
 
 
 class Unasked:
-    """Fails whoever would count nearby while the server is there."""
+    """Fails a test that counts in the process although the server answers."""
 
     async def hit(self, *asked: tuple[Limit, str]) -> Verdict:
         raise AssertionError(asked)
@@ -194,7 +194,7 @@ def test_no_window_exceeds_the_limit(opened: Opening, most: int, pauses: list[fl
                 after = place.clock()
                 if verdict.allowed:
                     passed.append((before, after))
-                elif pause:  # what it says of when is true
+                elif pause:  # the wait that a refusal states suffices
                     await place.wait(verdict.reset + 1e-6)
                     before = place.clock()
                     assert (await place.limits.hit((limit(most, window), "ada"))).allowed
@@ -407,7 +407,7 @@ def test_only_one_request_waits_for_a_silent_server() -> None:
                 assert (await limits.hit((limit(9), "ada"))).allowed
             assert silent.calls == 1
             await clock.wait(1.0)
-            # After a pause one tries, and whoever comes meanwhile goes on without.
+            # After the pause one request tries, and the others continue without Redis.
             await asyncio.gather(*(limits.hit((limit(99), "ada")) for _ in range(10)))
             assert silent.calls == 2
         connection.close()

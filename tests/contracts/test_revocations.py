@@ -171,7 +171,7 @@ async def two_processes(url: str) -> AsyncIterator[Two]:
         async with on_loop(one) as here, on_loop(another) as there:
             yield Two(
                 RedisRevocations(one, here, MemoryRevocations()),
-                # Which asks anew each time, so that what it hears is what there is.
+                # Asks Redis each time, as its clock advances with each look.
                 RedisRevocations(another, there, MemoryRevocations(), clock=_passing(clock)),
                 (one, another),
                 clock,
@@ -201,7 +201,7 @@ def test_revocations_during_an_outage_are_shared_after_it(who: str) -> None:
                 two.clock.now += 1.0
                 if who == "a thread":
                     two.connections[0].check()
-                else:  # of somebody whose login has not ended
+                else:  # about a valid session
                     assert not await two.here.is_revoked(over)
                 assert await two.there.is_revoked(during)
                 assert await two.there.is_revoked(before)
@@ -222,7 +222,7 @@ def test_revocations_lost_by_a_restart_are_repeated() -> None:
                 server.kill()
                 server.start()
                 await really_wait(0.1)
-                two.connections[0].check()  # anybody's question: no outage was noticed
+                two.connections[0].check()  # any command; no outage was noticed
                 assert await two.there.is_revoked(family)
 
     asyncio.run(scenario())

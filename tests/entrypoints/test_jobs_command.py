@@ -71,7 +71,7 @@ def test_jobs_are_listed(quickly, a_job):
     assert quickly("jobs", "list", "--state", "asleep").refused("state", "queued")
 
 
-def test_a_job_is_shown(quickly, a_job):
+def test_job_is_shown(quickly, a_job):
     job = a_job(**dead())
     shown = json.loads(quickly("jobs", "show", job.id).stdout)
     assert shown == {
@@ -94,7 +94,7 @@ def test_a_job_is_shown(quickly, a_job):
     assert quickly("jobs", "show", uuid4()).refused("there is no job")
 
 
-def test_jobs_are_cancelled_and_tried_again(quickly, a_job, work):
+def test_jobs_are_cancelled_and_requeued(quickly, a_job, work):
     waits, gone, other = a_job(), a_job(**dead()), a_job(**dead())
     running = a_job(state=JobState.RUNNING, attempts=1, last_heartbeat=now())
     assert quickly("jobs", "cancel", waits.id).stdout.endswith("cancelled.\n")
@@ -113,7 +113,7 @@ def test_jobs_are_cancelled_and_tried_again(quickly, a_job, work):
     assert (seen(work, other).attempts, seen(work, other).excused_attempts) == (3, 3)
 
 
-def test_a_job_is_watched_until_it_ends(rebalancer, quickly, a_job, tmp_path, work):
+def test_watch_ends_with_the_job(rebalancer, quickly, a_job, tmp_path, work):
     job = a_job(**dead())
     told = quickly("jobs", "watch", job.id)
     assert (told.code, told.stdout) == (
@@ -155,7 +155,7 @@ def a_worker(folder: Path) -> Iterator[subprocess.Popen]:
         worker.wait(30)
 
 
-def test_a_batch_and_a_training_are_left_to_a_worker(quickly, tmp_path, work):
+def test_worker_runs_a_batch_and_a_training(quickly, tmp_path, work):
     ada = a_user()
     portfolio = a_managed(ada.id)
     with work.begin() as tx:
@@ -211,7 +211,7 @@ def in_the_midst(work: SqlWork, job: Job, strike: Callable[[], None], within: fl
         time.sleep(0.005)
 
 
-def test_a_batch_whose_process_is_killed_goes_on_where_it_was(quickly, tmp_path, work):
+def test_batch_of_a_killed_process_is_resumed(quickly, tmp_path, work):
     ada, count = a_user(), 4000
     with work.begin() as tx:
         tx.users.add(ada)
@@ -247,7 +247,7 @@ def test_a_batch_whose_process_is_killed_goes_on_where_it_was(quickly, tmp_path,
         (["train", "--algorithm", "nil"], "algorithm"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_it_is_left_to_anybody(quickly, work, options, field):
+def test_invalid_background_job_is_rejected_at_once(quickly, work, options, field):
     assert quickly(*options, "--background").refused(field)
     with work.read() as tx:
         assert tx.jobs.page(limit=9) == []

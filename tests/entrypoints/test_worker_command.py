@@ -142,7 +142,7 @@ def gone(pids: list[int]) -> None:
         time.sleep(0.02)
 
 
-def test_a_backtest_is_done_and_its_results_are_kept(place: Place):
+def test_backtest_runs_and_its_results_are_stored(place: Place):
     worker = place.start()
     job = place.submit(SHORT)
     done = ended(place.work, job)
@@ -157,7 +157,7 @@ def test_a_backtest_is_done_and_its_results_are_kept(place: Place):
     assert [line["message"] for line in worker.lines] == ["working", "stopped"]
 
 
-def test_a_backtest_outlives_a_worker_that_is_killed(place: Place):
+def test_backtest_survives_a_killed_worker(place: Place):
     first = place.start()
     job = place.submit(LONG)
     halfway(place, job)
@@ -172,7 +172,7 @@ def test_a_backtest_outlives_a_worker_that_is_killed(place: Place):
     assert second.stop() == 0
 
 
-def test_a_backtest_whose_process_is_killed_is_tried_again(place: Place):
+def test_backtest_of_a_killed_process_is_retried(place: Place):
     worker = place.start()
     job = place.submit(LONG)
     halfway(place, job)
@@ -185,7 +185,7 @@ def test_a_backtest_whose_process_is_killed_is_tried_again(place: Place):
     assert any("interrupted" in line["message"] for line in worker.lines)
 
 
-def test_a_worker_that_is_told_to_stop_lets_its_job_end(place: Place):
+def test_stopping_worker_finishes_its_job(place: Place):
     worker = place.start("--grace", "60")
     job = place.submit(LONG)
     halfway(place, job)
@@ -194,7 +194,7 @@ def test_a_worker_that_is_told_to_stop_lets_its_job_end(place: Place):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_without_grace_puts_its_job_back(place: Place, how):
+def test_worker_without_grace_releases_its_job(place: Place, how):
     worker = place.start("--grace", "0")
     job = place.submit(LONG)
     halfway(place, job)
@@ -207,7 +207,7 @@ def test_a_worker_without_grace_puts_its_job_back(place: Place, how):
 
 
 @pytest.mark.parametrize("place", ["redis"], indirect=True)
-def test_a_worker_waits_for_redis(place: Place):
+def test_worker_waits_for_redis(place: Place):
     place.queue.kill()
     worker = place.start()
     awaited_line(worker, "Redis is unavailable")
@@ -216,19 +216,19 @@ def test_a_worker_waits_for_redis(place: Place):
     job = place.submit(SHORT)
     assert ended(place.work, job).state is JobState.SUCCEEDED
     lost = kept(place.work, Job.new(BACKTEST, SHORT.kept(), id=uuid4(), owner=None, now=now()))
-    place.queue.kill()  # it forgets all that it was told
+    place.queue.kill()  # it loses its data
     place.queue.start()
     assert ended(place.work, lost).state is JobState.SUCCEEDED
     assert worker.stop() == 0
 
 
 @pytest.mark.parametrize("place", ["redis"], indirect=True)
-def test_all_that_a_worker_keeps_in_redis_is_called_as_its_deployment(place: Place):
+def test_all_keys_of_a_worker_have_the_prefix_of_its_deployment(place: Place):
     worker = place.start()
     assert ended(place.work, place.submit(SHORT)).state is JobState.SUCCEEDED
     with redis.Redis.from_url(place.queue.url) as client:
         latest = time.monotonic() + 20
-        while not client.exists("saq:ours:stats"):  # which says that a worker is there
+        while not client.exists("saq:ours:stats"):  # the sign of a worker
             assert time.monotonic() < latest
             time.sleep(0.05)
         names = [name.decode() for name in client.keys("*")]
@@ -244,7 +244,7 @@ def awaited_line(worker: Working, text: str) -> None:
         time.sleep(0.05)
 
 
-def test_a_worker_needs_tables(rebalancer):
+def test_worker_requires_tables(rebalancer):
     refused = rebalancer("worker")
     assert refused.code == 2
     assert "rebalancer db upgrade" in refused.stderr

@@ -25,8 +25,8 @@ log = logging.getLogger("rebalancer.jobs")
 Progress = Callable[[float], None]
 """Takes the finished share, 0 to 1; raises `StopRequested` when the job must stop."""
 
-Transition = Callable[[Job], Job]
-"""Returns the job in its next state, or raises JobChanged."""
+Transition = Callable[[Job, datetime], Job]
+"""Returns the job in its next state at a time, or raises JobChanged."""
 
 WORKER_DIED = "the worker process died"
 
@@ -106,14 +106,11 @@ class ClaimJob:
     executor: JobExecutor
 
     def __call__(self, id: UUID) -> Job | None:
-        """Run a job unless another worker has started it.
-
-        Returns:
-            The job if it is queued again and must be delivered again.
+        """Run a job unless another worker has started it; return it if it is queued again.
 
         Raises:
-            Unavailable: the store does not answer, or no worker is idle; `RecoverJobs` redelivers
-                the job.
+            Unavailable: the store does not answer, or no worker can be started; `RecoverJobs`
+                redelivers the job.
         """
         with self.work.read() as tx:
             try:
@@ -144,23 +141,13 @@ class ClaimJob:
         return job
 
     def _run(self, job: Job, run: Callable[[Job], None]) -> None:
-        settings, attempt = self.settings, job.attempts
         try:
             run(job)
         except Unavailable:
-            self._store(job.id, lambda stored: stored.release(self.clock(), attempt=attempt))
+            _store(self, job, lambda stored, now: stored.release(now, attempt=job.attempts))
         except Exception as error:
-            stored = self._store(
-                job.id,
-                lambda stored: stored.fail_attempt(
-                    WORKER_DIED, self.clock(), attempt=attempt, max_attempts=settings.attempts
-                ),
-            )
-            if stored:
-                log.warning("attempt %d at job %s was interrupted: %s", attempt, job.id, error)
-
-    def _store(self, id: UUID, transition: Transition) -> bool:
-        return _store_transition(self.work, id, transition, timeout=self.settings.store_timeout)
+            if _store(self, job, _failing(WORKER_DIED, job, self.settings)):
+                log.warning("attempt %d at job %s failed: %s", job.attempts, job.id, error)
 
 
 @attrs.frozen
@@ -168,10 +155,6 @@ class RunJob:
     """Run a started job, record heartbeats and store the outcome.
 
     Attributes:
-        work: Store of the job.
-        handlers: Handlers by kind of job.
-        clock: Current time.
-        settings: Intervals and timeouts.
         should_stop: Whether this process must stop; the job is released then.
         exit_process: Ends this process if the handler does not stop; None: let the handler run on
             and discard its outcome.
@@ -191,7 +174,6 @@ class RunJob:
             attempt.store(self._outcome(job, attempt))
 
     def _outcome(self, job: Job, attempt: _Attempt) -> Transition | None:
-        now = self.clock
         try:
             handler = self.handlers.get(job.kind)
             if handler is None:
@@ -200,25 +182,24 @@ class RunJob:
                     code="unknown_job_kind",
                 )
             result = handler(job, attempt.progress)
-            return lambda stored: stored.succeed(result, now(), attempt=job.attempts)
+            return lambda stored, now: stored.succeed(result, now, attempt=job.attempts)
         except StopRequested:
             return attempt.stop_transition
         except Unavailable as error:
-            return attempt.failing(str(error))
+            return _failing(str(error), job, self.settings)
         except RebalancerError as error:
             why = str(error)
-            return lambda stored: stored.fail(why, now(), attempt=job.attempts)
+            return lambda stored, now: stored.fail(why, now, attempt=job.attempts)
         except Exception:
             log.exception("attempt %d at job %s (%s) failed", job.attempts, job.id, job.kind)
-            return attempt.failing("an internal error occurred")
+            return _failing("an internal error occurred", job, self.settings)
 
 
 class _Attempt:
     """One attempt at a job, and the thread that monitors it."""
 
     def __init__(self, rules: RunJob, job: Job) -> None:
-        self._rules = rules
-        self._job = job
+        self._rules, self._job = rules, job
         self._share = self._stored_share = 0.0
         self._stopping = False
         self._over = threading.Event()
@@ -236,16 +217,8 @@ class _Attempt:
         """Store the outcome, unless one is stored already."""
         with self._storing:
             if outcome is not None and not self._over.is_set():
-                timeout = self._rules.settings.store_timeout
-                _store_transition(self._rules.work, self._job.id, outcome, timeout=timeout)
+                _store(self._rules, self._job, outcome)
             self._over.set()
-
-    def failing(self, why: str) -> Transition:
-        """Return the transition of a failed attempt."""
-        rules, attempt = self._rules, self._job.attempts
-        return lambda stored: stored.fail_attempt(
-            why, rules.clock(), attempt=attempt, max_attempts=rules.settings.attempts
-        )
 
     @contextmanager
     def monitored(self) -> Iterator[None]:
@@ -259,57 +232,52 @@ class _Attempt:
             thread.join()
 
     def _monitor(self) -> None:
-        settings, started = self._rules.settings, time.monotonic()
-        beat, running = started, started
+        rules, settings, job = self._rules, self._rules.settings, self._job
+        beat = running = started = time.monotonic()
         while not self._over.wait(settings.poll_interval):
             now = time.monotonic()
             if not self._stopping:
-                if self._rules.should_stop():
-                    self._stop(self._release)
+                if rules.should_stop():
+                    self._stop(lambda stored, now: stored.release(now, attempt=job.attempts))
                 elif now - started > settings.timeout:
-                    self._stop(self.failing(f"the job took longer than {settings.timeout:g} s"))
+                    why = f"the job took longer than {settings.timeout:g} s"
+                    self._stop(_failing(why, job, settings))
                 elif now - beat >= settings.heartbeat_interval or self._share != self._stored_share:
                     self._heartbeat()
                     beat = now
                 running = now
-            if self._stopping and (
-                self._rules.should_stop() or now - running > settings.stop_timeout
-            ):
+            if self._stopping and (rules.should_stop() or now - running > settings.stop_timeout):
                 try:  # the handler does not stop, or this process has no time left
                     self.store(self.stop_transition)
                 except Exception as error:
-                    log.warning("job %s is left for recovery: %s", self._job.id, error)
+                    log.warning("job %s is left for recovery: %s", job.id, error)
                 finally:
-                    if self._rules.exit_process is not None:
-                        self._rules.exit_process()
+                    if rules.exit_process is not None:
+                        rules.exit_process()
                 return
 
     def _heartbeat(self) -> None:
-        share = self._share
+        share, rules, job = self._share, self._rules, self._job
         try:
-            with self._rules.work.begin() as tx:
-                job = tx.jobs.get(self._job.id)
-                job = job.heartbeat(
-                    self._rules.clock(), attempt=self._job.attempts, progress=min(share, 0.99)
+            with rules.work.begin() as tx:
+                stored = tx.jobs.get(job.id).heartbeat(
+                    rules.clock(), attempt=job.attempts, progress=min(share, 0.99)
                 )
-                tx.jobs.save(job)
+                tx.jobs.save(stored)
         except (JobChanged, NotFound):
             self._stop(None)
         except Unavailable as error:
-            log.warning("job %s missed a heartbeat: %s", self._job.id, error)
+            log.warning("job %s missed a heartbeat: %s", job.id, error)
         except Exception:  # the monitor must survive, or no timeout ends the job
-            log.exception("job %s missed a heartbeat", self._job.id)
+            log.exception("job %s missed a heartbeat", job.id)
         else:
             self._stored_share = share
-            if job.cancelling:
-                self._stop(self.failing("the job was cancelled"))
+            if stored.cancelling:
+                self._stop(_failing("the job was cancelled", job, rules.settings))
 
     def _stop(self, transition: Transition | None) -> None:
         self.stop_transition = transition
         self._stopping = True
-
-    def _release(self, stored: Job) -> Job:
-        return stored.release(self._rules.clock(), attempt=self._job.attempts)
 
 
 @attrs.frozen
@@ -319,13 +287,6 @@ class RecoverJobs:
     A job without a heartbeat is measured from the moment at which *this* process saw its latest
     heartbeat, by a monotonic clock. So neither clocks that differ nor a store that was away make a
     worker look dead.
-
-    Attributes:
-        work: Store of jobs.
-        runner: Delivers jobs.
-        clock: Current time.
-        settings: Timeouts.
-        monotonic: Monotonic seconds.
     """
 
     work: UnitOfWork
@@ -378,12 +339,11 @@ class RecoverJobs:
             job = tx.jobs.get(silent.id)
             if _heartbeat_of(job) != _heartbeat_of(silent):
                 return []
-            attempt, limit = job.attempts, self.settings.attempts
-            job = job.fail_attempt(WORKER_DIED, now, attempt=attempt, max_attempts=limit)
+            job = _failing(WORKER_DIED, job, self.settings)(job, now)
             tx.jobs.save(job)
         log.warning(
-            "the worker of job %s lost its heartbeat; the job is %s (attempt %d)",
-            *(job.id, job.state, attempt),
+            "the worker of job %s lost its heartbeat; the job is %s (attempt %d of %d)",
+            *(job.id, job.state, job.attempts, self.settings.attempts),
         )
         return [job]
 
@@ -396,21 +356,26 @@ def _heartbeat_of(job: Job) -> Heartbeat:
     return job.state, job.attempts, job.last_heartbeat
 
 
-def _store_transition(
-    work: UnitOfWork, id: UUID, transition: Transition, *, timeout: float
-) -> bool:
+def _failing(why: str, job: Job, settings: JobSettings) -> Transition:
+    """Return the transition of a failed attempt."""
+    return lambda stored, now: stored.fail_attempt(
+        why, now, attempt=job.attempts, max_attempts=settings.attempts
+    )
+
+
+def _store(rules: ClaimJob | RunJob, job: Job, transition: Transition) -> bool:
     """Store a transition, unless another worker has the job; return whether it was stored.
 
     Raises:
-        Unavailable: the store has not answered for ``timeout`` seconds.
+        Unavailable: the store has been away for longer than ``store_timeout``.
     """
 
     def store() -> bool:
         try:
-            with work.begin() as tx:
-                tx.jobs.save(transition(tx.jobs.get(id)))
+            with rules.work.begin() as tx:
+                tx.jobs.save(transition(tx.jobs.get(job.id), rules.clock()))
         except (JobChanged, NotFound):
             return False
         return True
 
-    return retry_while_unavailable(store, timeout=timeout)
+    return retry_while_unavailable(store, timeout=rules.settings.store_timeout)

@@ -13,11 +13,9 @@ class IdempotencyKey:
     """A carried-out request, by the key that its client chose.
 
     Attributes:
-        owner: User who sent the request.
         key: Name that the client gave to the request.
         fingerprint: SHA-256 of the request's content.
         result: Id of the resource that the request created.
-        created: Time of the request.
     """
 
     owner: UUID

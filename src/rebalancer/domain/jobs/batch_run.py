@@ -15,17 +15,12 @@ class BatchRun:
     """A run that proposes for every stored portfolio and can be resumed.
 
     Attributes:
-        id: Unique identifier.
         terms: SHA-256 of the inputs that all proposals share.
-        policy: Name of the policy.
         as_of: Date of the closes.
-        started: Start time.
         proposed: Portfolios with orders, so far.
         nothing: Portfolios without orders, so far.
         failed: Portfolios without a proposal, so far.
-        chunks: Number of chunks.
-        done: Number of finished chunks.
-        finished: Time at which the last chunk was finished.
+        done: Number of finished chunks, of ``chunks``.
     """
 
     id: UUID

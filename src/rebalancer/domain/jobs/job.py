@@ -51,13 +51,13 @@ class JobChanged(Conflict):
 class Job:
     """Work that takes longer than a request.
 
+    Its methods are transitions. Each raises JobChanged if the job is not in the required state;
+    those with ``attempt`` require that the job runs with this attempt.
+
     Attributes:
-        id: Unique identifier.
         owner: User who submitted the job; None: an operator.
         kind: Type of work, such as ``backtest``.
         request: Parameters of the work, as JSON values.
-        state: Current state.
-        created: Time of submission.
         due: Earliest time at which the next attempt may start.
         progress: Finished share of the work, 0 to 1.
         result: Result as JSON values; None until the job has succeeded.
@@ -93,65 +93,38 @@ class Job:
         return cls(id, owner, kind, request, JobState.QUEUED, created=now, due=now)
 
     def start(self, now: datetime) -> Job:
-        """Start an attempt.
-
-        Raises:
-            JobChanged: the job is not queued, or not due yet.
-        """
+        """Start an attempt of a queued job that is due."""
         if self.state is not JobState.QUEUED or now < self.due:
             raise JobChanged(f"job {self.id} is {self.state} and cannot start")
+        attempts = self.attempts + 1
         return attrs.evolve(
-            self,
-            state=JobState.RUNNING,
-            attempts=self.attempts + 1,
-            last_heartbeat=now,
-            progress=0.0,
+            self, state=JobState.RUNNING, attempts=attempts, last_heartbeat=now, progress=0.0
         )
 
     def heartbeat(self, now: datetime, *, attempt: int, progress: float | None = None) -> Job:
-        """Record a heartbeat for attempt n.
-
-        Raises:
-            JobChanged: the job does not run, or runs with another attempt.
-        """
+        """Record a heartbeat for attempt n."""
         self._check_attempt(attempt)
         share = self.progress if progress is None else min(max(progress, 0.0), 1.0)
         return attrs.evolve(self, last_heartbeat=now, progress=share)
 
     def succeed(self, result: Mapping[str, Any], now: datetime, *, attempt: int) -> Job:
-        """Record the result of attempt n.
-
-        Raises:
-            JobChanged: as `heartbeat`.
-        """
+        """Record the result of attempt n."""
         self._check_attempt(attempt)
         return self._finish(JobState.SUCCEEDED, now, progress=1.0, result=result, error=None)
 
     def fail(self, why: str, now: datetime, *, attempt: int) -> Job:
-        """Record a failure that a retry cannot cure.
-
-        Raises:
-            JobChanged: as `heartbeat`.
-        """
+        """Record a failure that a retry cannot cure."""
         self._check_attempt(attempt)
         return self._finish(JobState.FAILED, now, error=why)
 
     def reject(self, why: str, now: datetime) -> Job:
-        """Fail a queued job that the queue did not accept.
-
-        Raises:
-            JobChanged: the job is not queued.
-        """
+        """Fail a queued job that the queue did not accept."""
         if self.state is not JobState.QUEUED:
             raise JobChanged(f"job {self.id} is {self.state} and cannot be rejected")
         return self._finish(JobState.FAILED, now, error=why)
 
     def fail_attempt(self, why: str, now: datetime, *, attempt: int, max_attempts: int) -> Job:
-        """Schedule a retry, or mark the job dead after ``max_attempts`` attempts.
-
-        Raises:
-            JobChanged: as `heartbeat`.
-        """
+        """Schedule a retry, or mark the job dead after ``max_attempts`` attempts."""
         self._check_attempt(attempt)
         if self.cancelling:
             return self._finish(JobState.CANCELLED, now)
@@ -159,39 +132,17 @@ class Job:
         if counted >= max_attempts:
             return self._finish(JobState.DEAD, now, error=why)
         pause = min(FIRST_PAUSE * 2 ** min(counted - 1, _MAX_DOUBLINGS), LONGEST_PAUSE)
-        return attrs.evolve(
-            self,
-            state=JobState.QUEUED,
-            due=now + pause,
-            error=why,
-            last_heartbeat=None,
-            progress=0.0,
-        )
+        return self._wait(now + pause, error=why)
 
     def release(self, now: datetime, *, attempt: int) -> Job:
-        """Requeue at once for another worker; this attempt does not count.
-
-        Raises:
-            JobChanged: as `heartbeat`.
-        """
+        """Requeue at once for another worker; this attempt does not count."""
         self._check_attempt(attempt)
         if self.cancelling:
             return self._finish(JobState.CANCELLED, now)
-        return attrs.evolve(
-            self,
-            state=JobState.QUEUED,
-            due=now,
-            excused_attempts=self.excused_attempts + 1,
-            last_heartbeat=None,
-            progress=0.0,
-        )
+        return self._wait(now, excused_attempts=self.excused_attempts + 1)
 
     def cancel(self, now: datetime) -> Job:
-        """Cancel a queued job, or ask a running job to stop.
-
-        Raises:
-            JobChanged: the job is in a final state.
-        """
+        """Cancel a queued job, or ask a running job to stop."""
         if self.state is JobState.QUEUED:
             return self._finish(JobState.CANCELLED, now)
         if self.state is not JobState.RUNNING:
@@ -199,11 +150,7 @@ class Job:
         return attrs.evolve(self, cancelling=True)
 
     def requeue(self, now: datetime) -> Job:
-        """Queue a failed, cancelled or dead job again, from the start.
-
-        Raises:
-            JobChanged: the job is queued, runs or has succeeded.
-        """
+        """Queue a failed, cancelled or dead job again, from the start."""
         if self.state not in (JobState.DEAD, JobState.FAILED, JobState.CANCELLED):
             raise JobChanged(
                 f"job {self.id} is {self.state}; only failed, cancelled and dead jobs can be "
@@ -219,6 +166,11 @@ class Job:
                 f"job {self.id} is {self.state} with attempt {self.attempts}, not running with "
                 f"attempt {attempt}"
             )
+
+    def _wait(self, due: datetime, **others: Any) -> Job:
+        return attrs.evolve(
+            self, state=JobState.QUEUED, due=due, last_heartbeat=None, progress=0.0, **others
+        )
 
     def _finish(self, state: JobState, now: datetime, **others: Any) -> Job:
         return attrs.evolve(
