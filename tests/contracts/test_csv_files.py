@@ -135,10 +135,10 @@ BAD = [
     ("only a mark", b"\xef\xbb\xbf", "prices.csv: the file is empty", "begin with a header"),
     ("blank first line", "\n" + PLAIN, "line 1: the line is blank", "begin with a header"),
     ("header only", "date,A\n", "line 1: a header and no rows", "add at least one row"),
-    ("no date", "day,A\n2024-01-02,1\n", "line 1: no column is called date", "needs that name"),
-    ("no header", "2024-01-02,1\n2024-01-03,1\n", "'2024-01-02,1'", "needs that name"),
-    ("semicolons", "date;A\n2024-01-02;1,5\n", "line 1: no column is called date", "with commas"),
-    ("tabs", "date\tA\n2024-01-02\t1\n", "line 1: no column is called date", "with commas"),
+    ("no date", "day,A\n2024-01-02,1\n", "has no column date", "add it"),
+    ("no header", "2024-01-02,1\n2024-01-03,1\n", "'2024-01-02,1'", "add it"),
+    ("semicolons", "date;A\n2024-01-02;1,5\n", "has no column date", "with commas"),
+    ("tabs", "date\tA\n2024-01-02\t1\n", "has no column date", "with commas"),
     ("no symbols", "date\n2024-01-02\n", "line 1: no symbols", "add a column"),
     ("unnamed", "date,A,\n2024-01-02,1,2\n", "line 1: column 3 has no name", "name it"),
     ("unnamed index", ",A\n2024-01-02,1\n", "line 1: column 1 has no name", "for example, date"),
@@ -198,7 +198,7 @@ BAD = [
     ("Latin-1 later", b"date,A\n2024-01-02,1\n2024-01-03,\xe9\n", "line 3: not UTF-8", "UTF-8"),
     ("UTF-16", PLAIN.encode("utf-16"), "line 1: not UTF-8 text", "save it as CSV in UTF-8"),
     ("secretly gzip", gzip.compress(PLAIN.encode()), "line 1: not UTF-8 text", "end in .gz"),
-    ("binary", b"PK\x03\x04\x00\x00", "prices.csv, line 1: no column is called date", "needs"),
+    ("binary", b"PK\x03\x04\x00\x00", "has no column date", "add it"),
 ]
 
 
@@ -262,7 +262,9 @@ def test_lines_are_counted_as_an_editor_counts_them(tmp_path):
 
 
 def test_missing_file_is_rejected(tmp_path):
-    with pytest.raises(InvalidRequest, match=r"none\.csv: there is no such file; check the path"):
+    with pytest.raises(
+        InvalidRequest, match=r"none\.csv: this file does not exist; check the path"
+    ):
         CsvPrices(tmp_path / "none.csv").closes()
     with pytest.raises(InvalidRequest, match="this is a folder; name a file"):
         CsvPrices(tmp_path).closes()

@@ -127,8 +127,8 @@ def test_odd_lists_that_can_be_read(tmp_path, text, expected):
     [
         ("", "instruments.csv: the file is empty", "header"),
         ("symbol\n", "line 1", "add at least one row"),
-        ("ticker,name\nA,a\n", "line 1: no column is called symbol", "needs that name"),
-        ("symbol;name\nA;a\n", "line 1: no column is called symbol", "cells with commas"),
+        ("ticker,name\nA,a\n", "has no column symbol", "add it"),
+        ("symbol;name\nA;a\n", "has no column symbol", "cells with commas"),
         ("symbol,Symbol\nA,A\n", "line 1: columns 1 and 2", "keep one"),
         ("symbol,name,name\nA,a,a\n", "line 1: columns 2 and 3", "keep one"),
         ("symbol,name\nA,a\nB,b\nA,c\n", "line 4, column 1 ('symbol'): 'A'", "keep one line"),
@@ -151,5 +151,5 @@ def test_malformed_list_is_rejected_with_place_and_remedy(tmp_path, text, place,
 
 
 def test_missing_list_is_rejected(tmp_path):
-    with pytest.raises(InvalidRequest, match=r"nowhere\.csv: there is no such file; check"):
+    with pytest.raises(InvalidRequest, match=r"nowhere\.csv: this file does not exist; check"):
         CsvInstruments(tmp_path / "nowhere.csv").instruments()

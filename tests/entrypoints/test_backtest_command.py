@@ -316,7 +316,7 @@ def test_gzipped_prices(backtest, market, tmp_path):
     [
         ("", "empty"),
         ("date,A\n", "no rows"),
-        ("day,A\n2022-01-03,1\n", "no column is called date"),
+        ("day,A\n2022-01-03,1\n", "has no column date"),
         ("date,A\n2022-01-03,1\n2022-01-03,2\n", "also on line 2"),
         ("date,A\n2022-01-04,1\n2022-01-03,2\n", "sort the rows"),
         ("date,A\n2022-01-03,1\n2022-01-04,x\n", "'x' is not a price"),

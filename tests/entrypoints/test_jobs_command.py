@@ -91,7 +91,7 @@ def test_job_is_shown(quickly, a_job):
         "cancelling": False,
         "finished": job.finished.isoformat(),
     }
-    assert quickly("jobs", "show", uuid4()).refused("there is no job")
+    assert quickly("jobs", "show", uuid4()).refused("does not exist")
 
 
 def test_jobs_are_cancelled_and_requeued(quickly, a_job, work):

@@ -76,14 +76,16 @@ def test_what_cannot_be_imported(kept, write):
     assert kept("market", "import", "--prices", "store").refused(
         "prices: the store cannot be imported into itself"
     )
-    assert kept("market", "import", "--prices", "no.csv").refused("no.csv: there is no such file")
+    assert kept("market", "import", "--prices", "no.csv").refused(
+        "no.csv: this file does not exist"
+    )
     bad = write("bad.csv", "date,A\n2021-01-04,-1\n")
     assert kept("market", "import", "--prices", bad).refused("bad.csv, line 2, column 2 ('A')")
 
 
 def test_without_tables_it_says_what_to_do(quickly):
     told = quickly("market", "import", "--prices", "sample")
-    assert (told.code, "run `rebalancer db upgrade`" in told.stderr) == (1, True)
+    assert (told.code, "Run `rebalancer db upgrade`" in told.stderr) == (1, True)
 
 
 def test_help_says_where_prices_go(quickly):

@@ -323,7 +323,7 @@ def test_what_is_kept_is_shown(store, keep):
     assert id in store("portfolio", "list").stdout
     missing = str(uuid4())
     for command in (["show"], ["export"]):
-        assert store("portfolio", *command, missing).refused(f"there is no portfolio {missing}")
+        assert store("portfolio", *command, missing).refused(f"portfolio {missing} does not exist")
     assert store("portfolio", "show", "x").refused("'x' is not a valid UUID")
     assert store("portfolio", "export").refused("give either ids or --owner")
     assert store("portfolio", "export", id, *ADA).refused("give either ids or --owner")
@@ -392,7 +392,7 @@ def test_a_worksheet(store, keep, tmp_path):
 def test_proposals_that_make_no_sense(store, keep, write):
     (id,) = keep(PORTFOLIO)
     missing = str(uuid4())
-    assert store("propose", missing).refused(f"there is no portfolio {missing}")
+    assert store("propose", missing).refused(f"portfolio {missing} does not exist")
     assert store("propose", id, "--cash", "5").refused(
         "--cash cannot be given for a stored portfolio"
     )
@@ -405,7 +405,7 @@ def test_proposals_that_make_no_sense(store, keep, write):
     )
     assert store("propose", id, "--policy", "nope").refused("unknown policy 'nope'")
     assert store("propose", id, "--as-of", "2021-02-22").refused("as_of: ", "last entry")
-    assert store("accept", missing).refused(f"there is no proposal {missing}")
+    assert store("accept", missing).refused(f"proposal {missing} does not exist")
     assert store("accept", missing, "--out", "x").refused("--out needs --mode worksheet")
     assert store("accept", "x").refused("'x' is not a valid UUID")
     write(id, json.dumps({"cash": "100", "holdings": {}, "targets": {"A": 1}}))

@@ -167,7 +167,7 @@ class ReadCloses:
                 code="end_before_start",
             )
         if symbol not in self.prices.symbols():
-            raise NotFound(f"there is no asset {symbol}", code="asset_not_found")
+            raise NotFound(f"asset {symbol} does not exist", code="asset_not_found")
         history = self.prices.closes([symbol])
         inside = ~np.isnan(history.closes[:, 0])
         if start is not None:
@@ -293,7 +293,7 @@ class MarketRegime:
         chance = self.probabilities[self.regime]
         return (
             f"On {self.as_of} {what} looked {self.regime} against its own last year "
-            f"(probability {chance:.0%}), {how_long}; this says nothing of its returns to come."
+            f"(probability {chance:.0%}), {how_long}; this does not predict its returns."
         )
 
 

@@ -197,7 +197,7 @@ class ProposeForPortfolio:
             portfolio = stored.get(ask.portfolio_id)
             if portfolio is None or portfolio.owner != ask.owner:
                 answers[index] = NotFound(
-                    f"there is no portfolio {ask.portfolio_id}", code="portfolio_not_found"
+                    f"portfolio {ask.portfolio_id} does not exist", code="portfolio_not_found"
                 )
                 continue
             try:

@@ -221,7 +221,7 @@ def test_access_tokens_are_revoked_with_their_login(api: RunningApi, ada: ApiUse
     body = {"refresh_token": second["refresh_token"]}
     assert api.client.post("/api/users/logout", json=body).status_code == 204
     for one in (ada, later):
-        assert "has expired" in expect_problem(one.get("/api/users/profile"), 401)
+        assert "has ended" in expect_problem(one.get("/api/users/profile"), 401)
     assert elsewhere.get("/api/users/profile").status_code == 200
     assert api.log_in().get("/api/users/profile").status_code == 200
 

@@ -1,4 +1,4 @@
-"""Prices and instruments from CSV files, plain or gzipped: every mistake is named by its place."""
+"""Prices and instruments from CSV files, plain or gzipped; errors name their place."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from rebalancer.domain.market.prices import PriceHistory
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)([T ]00:00(:00(\.0+)?)?(Z|[+-]\d\d:?\d\d)?)?", flags=re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
 _OF_NUMBERS = b"0123456789.eE+- "  # float() takes nan, inf and 1_000 too: not prices
-_CELL = "write a plain number such as 101.25, or leave the cell blank where there is no price"
+_CELL = "write a plain number such as 101.25, or leave the cell blank if the price is missing"
 
 
 @attrs.frozen(slots=False)
 class CsvPrices(HistoryProvider):
     """Adjusted closes from ``FILE.csv`` or ``FILE.csv.gz``, read at first use, once.
 
-    One column is called ``date`` (in any case) and holds ISO days, oldest first; each other
-    column is called as its symbol and holds its adjusted closes. A blank cell is a missing
-    price: one of a gap of at most 5 rows repeats the last close, also at the end of the file;
-    a longer gap is refused; before its first close an asset has NaN.
+    The column ``date`` (in any case) has ISO days, oldest first; each other column has the adjusted
+    closes of the symbol in its header. A blank cell is a missing price: a gap of at most 5 rows
+    repeats the last close, also at the end of the file; a longer gap is rejected. Before its first
+    close an asset has NaN.
 
     Attributes:
         path: The file; gzipped when its name ends in ``.gz``.
@@ -56,9 +56,10 @@ class CsvPrices(HistoryProvider):
             first = int(np.searchsorted(history.dates, np.datetime64(self.since, "D")))
             if first == len(history):
                 raise InvalidRequest(
-                    f"{self.path}: no prices since {self.since}; the last are of "
-                    f"{history.last_date}: take an earlier start",
+                    f"{self.path}: no prices since {self.since}, the last are of "
+                    f"{history.last_date}; choose an earlier start",
                     field="prices",
+                    code="no_prices",
                 )
             history = history.since(first)
         return history
@@ -69,7 +70,7 @@ class CsvInstruments:
     """Instruments from a CSV file, read at first use, once.
 
     Columns: ``symbol`` (required), ``name``, ``asset_class``, ``daily_volume``; others are
-    ignored. A blank or unheard-of asset class is unknown, which limits treat as equity.
+    ignored. A blank or unknown asset class counts as equity.
     """
 
     path: Path = attrs.field(converter=Path)
@@ -84,9 +85,9 @@ class CsvInstruments:
 
 @attrs.frozen(slots=False)
 class PackagedInstruments:
-    """What this package knows of widely held funds and of the sample's assets, in USD.
+    """Packaged list of widely held funds and of the sample's assets, in USD.
 
-    Daily volumes are orders of magnitude, to one digit, and blank where not known.
+    Daily volumes are orders of magnitude, to one digit, and blank if unknown.
     """
 
     def instruments(self) -> Instruments:
@@ -103,10 +104,10 @@ class _Table:
     """A CSV file as text.
 
     Attributes:
-        name: What messages call the file.
-        field: What the file is for, as in `InvalidRequest.field`.
+        name: Name of the file in messages.
+        field: Use of the file, see `InvalidRequest.field`.
         header: Column names, stripped, distinct, none empty.
-        lines: The line that each row begins on, counted from 1.
+        lines: First line of each row, counted from 1.
         rows: Cells as written, as many as the header has; at least one row.
     """
 
@@ -117,7 +118,7 @@ class _Table:
     rows: list[list[str]]
 
     def column(self, name: str) -> int | None:
-        """Position of the column called ``name`` in any case; None when there is none."""
+        """Return the position of the column called ``name`` in any case, or None."""
         found = [at for at, title in enumerate(self.header) if title.casefold() == name]
         if len(found) > 1:
             raise self.wrong(
@@ -127,14 +128,13 @@ class _Table:
         return found[0] if found else None
 
     def required(self, name: str) -> int:
-        """Position of the column called ``name`` in any case."""
+        """Return the position of the column called ``name`` in any case."""
         found = self.column(name)
         if found is None:
             alone = len(self.header) == 1 and any(mark in self.header[0] for mark in ";\t|")
-            hint = "; and separate cells with commas" if alone else ""
+            hint = ", and separate cells with commas" if alone else ""
             raise self.wrong(
-                f"no column is called {name}: the header reads {_shown(','.join(self.header))}; "
-                f"the column of {name}s needs that name{hint}",
+                f"the header {_quote(','.join(self.header))} has no column {name}; add it{hint}",
                 line=1,
             )
         return found
@@ -142,18 +142,18 @@ class _Table:
     def wrong(
         self, what: str, *, line: int | None = None, column: int | None = None
     ) -> InvalidRequest:
-        """The error to raise: the place, what is there, and the remedy."""
+        """Return an error with the place, the problem and the remedy."""
         place = self.name if line is None else f"{self.name}, line {line}"
         if column is not None:
-            place += f", column {column + 1} ({_shown(self.header[column])})"
-        return InvalidRequest(f"{place}: {what}", field=self.field)
+            place += f", column {column + 1} ({_quote(self.header[column])})"
+        return InvalidRequest(f"{place}: {what}", field=self.field, code="malformed_csv")
 
 
 def _instruments_in(content: bytes, *, name: str) -> Instruments:
-    """Instruments of a CSV file's content.
+    """Parse the instruments of a CSV file.
 
     Raises:
-        InvalidRequest: the content is malformed; says where, what was found, and the remedy.
+        InvalidRequest: the content is malformed; the message names the place and the remedy.
     """
     example = "symbol,name,asset_class,daily_volume"
     table = _table(content, name, "assets", key="symbol", example=example)
@@ -167,7 +167,7 @@ def _instruments_in(content: bytes, *, name: str) -> Instruments:
             raise table.wrong("no symbol; give one, or remove the line", line=line, column=symbol)
         if ticker in seen:
             raise table.wrong(
-                f"{_shown(ticker)} is also on line {seen[ticker]}; keep one line a symbol",
+                f"{_quote(ticker)} is also on line {seen[ticker]}; keep one line a symbol",
                 line=line,
                 column=symbol,
             )
@@ -193,7 +193,7 @@ def _volume(table: _Table, line: int, row: list[str], column: int) -> float | No
     value = float(text) if _NUMBER.fullmatch(text) else np.nan
     if not 0 < value < np.inf:
         raise table.wrong(
-            f"{_shown(text)} is not a volume; write the value traded in a day as a plain "
+            f"{_quote(text)} is not a volume; write the value traded in a day as a plain "
             "positive number such as 2500000, or leave the cell blank",
             line=line,
             column=column,
@@ -220,8 +220,8 @@ def _read_prices(path: Path) -> PriceHistory:
     if wrong.any():
         at, column = (int(i) for i in np.argwhere(wrong)[0])
         raise table.wrong(
-            f"{_shown(table.rows[at][columns[column]].strip())} is not a price; prices are "
-            "positive and finite: correct it, or leave the cell blank where there is no price",
+            f"{_quote(table.rows[at][columns[column]].strip())} is not a price; prices are "
+            "positive and finite: correct it, or leave the cell blank if the price is missing",
             line=table.lines[at],
             column=columns[column],
         )
@@ -231,7 +231,7 @@ def _read_prices(path: Path) -> PriceHistory:
 
 
 def _days(table: _Table, column: int) -> list[date]:
-    """The day of each row, strictly increasing."""
+    """Parse the day of each row; days must increase."""
     days: list[date] = []
     line_of: dict[date, int] = {}
     for line, row in zip(table.lines, table.rows, strict=True):
@@ -239,7 +239,7 @@ def _days(table: _Table, column: int) -> list[date]:
         match = _DATE.fullmatch(text)
         if match is None:
             raise table.wrong(
-                f"{_shown(text)} is not a date; write days as YYYY-MM-DD, such as 2024-01-31",
+                f"{_quote(text)} is not a date; write days as YYYY-MM-DD, such as 2024-01-31",
                 line=line,
                 column=column,
             )
@@ -247,7 +247,7 @@ def _days(table: _Table, column: int) -> list[date]:
             day = date.fromisoformat(match[1])
         except ValueError:
             raise table.wrong(
-                f"{_shown(text)} is not a day of the calendar; correct it (YYYY-MM-DD)",
+                f"{_quote(text)} is not a day of the calendar; correct it (YYYY-MM-DD)",
                 line=line,
                 column=column,
             ) from None
@@ -269,17 +269,17 @@ def _days(table: _Table, column: int) -> list[date]:
 
 
 def _numbers(table: _Table, line: int, cells: list[str], columns: list[int]) -> list[float]:
-    """The numbers of a row, NaN where blank."""
+    """Parse the numbers of a row, NaN for blanks."""
     if not "".join(cells).encode().translate(None, _OF_NUMBERS):
         try:
             return [float(cell) if cell else np.nan for cell in cells]
         except ValueError:
-            pass  # such as "1-2", or a cell of spaces: look closer
+            pass  # such as "1-2", or a cell of spaces: parse cell by cell
     numbers = []
     for column, cell in zip(columns, cells, strict=True):
         text = cell.strip()
         if text and not _NUMBER.fullmatch(text):
-            raise table.wrong(f"{_shown(text)} is not a price; {_CELL}", line=line, column=column)
+            raise table.wrong(f"{_quote(text)} is not a price; {_CELL}", line=line, column=column)
         numbers.append(float(text) if text else np.nan)
     return numbers
 
@@ -287,7 +287,7 @@ def _numbers(table: _Table, line: int, cells: list[str], columns: list[int]) -> 
 def _without_gaps(
     table: _Table, columns: list[int], days: Sequence[date], closes: Floats
 ) -> Floats:
-    """Closes, shape (T, N), with the last one repeated over gaps of at most `STALE_AFTER` rows."""
+    """Return closes, shape (T, N), with gaps of at most `STALE_AFTER` rows filled."""
     empty = np.flatnonzero(np.isnan(closes).all(axis=0))
     if empty.size:
         raise table.wrong(
@@ -305,12 +305,12 @@ def _without_gaps(
 
 
 def _content(path: Path, field: str) -> bytes:
-    """The file's bytes, unzipped."""
+    """Read a file, unzipped."""
     try:
         content = path.read_bytes()
         return gzip.decompress(content) if path.suffix.lower() == ".gz" else content
     except FileNotFoundError:
-        what = "there is no such file; check the path"
+        what = "this file does not exist; check the path"
     except IsADirectoryError:
         what = "this is a folder; name a file in it"
     except PermissionError:
@@ -321,11 +321,11 @@ def _content(path: Path, field: str) -> bytes:
         what = "the gzip data are truncated or damaged; copy or download the file again"
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         what = f"cannot be read ({error}); check the path"
-    raise InvalidRequest(f"{path}: {what}", field=field)
+    raise InvalidRequest(f"{path}: {what}", field=field, code="file_unreadable")
 
 
 def _table(content: bytes, name: str, field: str, *, key: str, example: str) -> _Table:
-    """Split a file's content into cells, and check its shape."""
+    """Split a file into cells and check its shape."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -333,7 +333,7 @@ def _table(content: bytes, name: str, field: str, *, key: str, example: str) -> 
         zipped = content.startswith(b"\x1f\x8b")
         remedy = "it is gzip: let its name end in .gz" if zipped else "save it as CSV in UTF-8"
         raise InvalidRequest(
-            f"{name}, line {line}: not UTF-8 text; {remedy}", field=field
+            f"{name}, line {line}: not UTF-8 text; {remedy}", field=field, code="malformed_csv"
         ) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     lines: list[int] = []
@@ -349,17 +349,20 @@ def _table(content: bytes, name: str, field: str, *, key: str, example: str) -> 
             f"{name}, line {line}: not CSV ({error}); look for an unclosed quote, and for a file "
             "that is not a table of cells separated by commas",
             field=field,
+            code="malformed_csv",
         ) from None
     while rows and not any(cell.strip() for cell in rows[-1]):
         rows.pop()
         lines.pop()
     if not rows:
         raise InvalidRequest(
-            f"{name}: the file is empty; begin with a header such as {example}", field=field
+            f"{name}: the file is empty; begin with a header such as {example}",
+            field=field,
+            code="malformed_csv",
         )
     table = _Table(name, field, [cell.strip() for cell in rows[0]], lines[1:], rows[1:])
     _check_header(table, example)
-    table.required(key)  # before the rows: a table of semicolons has no such column
+    table.required(key)  # before the rows, for tables separated by semicolons
     _check_rows(table)
     return table
 
@@ -377,7 +380,7 @@ def _check_header(table: _Table, example: str) -> None:
             )
         if title in seen:
             raise table.wrong(
-                f"columns {seen[title] + 1} and {at + 1} are both called {_shown(title)}; keep one",
+                f"columns {seen[title] + 1} and {at + 1} are both called {_quote(title)}; keep one",
                 line=1,
             )
         seen[title] = at
@@ -392,9 +395,9 @@ def _check_rows(table: _Table) -> None:
             raise table.wrong("a blank line with rows after it; remove it", line=line)
         if len(row) != wide:
             what = (
-                f"the cells end before column {len(row) + 1} ({_shown(table.header[len(row)])})"
+                f"the cells end before column {len(row) + 1} ({_quote(table.header[len(row)])})"
                 if len(row) < wide
-                else f"{_shown(row[wide])} is in column {wide + 1}, and the header has {wide}"
+                else f"{_quote(row[wide])} is in column {wide + 1}, and the header has {wide}"
             )
             raise table.wrong(
                 f"{what}; give each column one cell, blank where nothing is known, in quotes "
@@ -403,6 +406,6 @@ def _check_rows(table: _Table) -> None:
             )
 
 
-def _shown(text: str) -> str:
-    """A cell as messages quote it: on one line, and short."""
+def _quote(text: str) -> str:
+    """Quote a cell for a message: on one line, and shortened."""
     return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -1,7 +1,6 @@
-"""Real daily prices to try everything on without a network: skfolio's data sets, BSD-3.
+"""Real daily prices that need no network: skfolio's data sets, BSD-3.
 
-The files are read from where the optional extra ``sample`` puts them; skfolio itself, with all
-that it imports, is not loaded.
+The files come with the optional extra ``sample``; skfolio itself is not imported.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ class SamplePrices(HistoryProvider):
     ``factors``: 5 US factor funds from 2014-01-02.
 
     Attributes:
-        name: Which of the two.
-        full: The whole file, RRC and the 1990s included: for measuring speed, nothing else.
+        name: One of the two data sets.
+        full: The whole file with RRC and the 1990s, for benchmarks only.
     """
 
     name: Literal["stocks", "factors"] = "stocks"
@@ -52,13 +51,14 @@ class SamplePrices(HistoryProvider):
 
 
 def _installed(file: str) -> Path:
-    """Where the extra has put a data file."""
+    """Return the path of an installed data file."""
     try:
         path = Path(str(distribution("skfolio").locate_file(f"skfolio/datasets/data/{file}")))
     except PackageNotFoundError:
         path = None
     if path is None or not path.is_file():
         raise PricesUnavailable(
-            "the sample prices are not installed: pip install 'rebalancer[sample]'"
+            "the sample prices are not installed; install rebalancer[sample]",
+            code="package_missing",
         )
     return path

@@ -145,7 +145,7 @@ class MemoryPortfolios:
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
         found = _require(self.rows, id, "portfolio")
         if owner not in (None, found.owner) or id in self.closed:
-            raise NotFound(f"there is no portfolio {id}", code="portfolio_not_found")
+            raise NotFound(f"portfolio {id} does not exist", code="portfolio_not_found")
         return found
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
@@ -221,7 +221,7 @@ class MemoryProposals:
     def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
         found = _require(self.rows, id, "proposal")
         if owner not in (None, found.owner) or found.portfolio_id in self.closed:
-            raise NotFound(f"there is no proposal {id}", code="proposal_not_found")
+            raise NotFound(f"proposal {id} does not exist", code="proposal_not_found")
         return found
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
@@ -284,7 +284,7 @@ class MemoryJobs:
     def get(self, id: UUID, *, owner: UUID | None = None) -> Job:
         found = _require(self.rows, id, "job")
         if owner not in (None, found.owner):
-            raise NotFound(f"there is no job {id}", code="job_not_found")
+            raise NotFound(f"job {id} does not exist", code="job_not_found")
         return found
 
     def save(self, job: Job) -> None:
@@ -383,7 +383,7 @@ class MemoryBatchRuns:
 def _require(rows: Mapping[UUID, T], id: UUID, what: str) -> T:
     row = rows.get(id)
     if row is None:
-        raise NotFound(f"there is no {what} {id}", code=f"{what}_not_found")
+        raise NotFound(f"{what} {id} does not exist", code=f"{what}_not_found")
     return row
 
 

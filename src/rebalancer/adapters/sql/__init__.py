@@ -1,1 +1,1 @@
-"""Everything that is kept, in SQLite."""
+"""Stores in a SQL database, SQLite or Postgres."""

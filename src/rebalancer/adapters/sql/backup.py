@@ -3,7 +3,7 @@
 The file is gzip of JSON lines. A header states the format, the revision of the tables, the time,
 and the columns of each table. Then each table has a line with its name and one line per row, with
 tables before those that refer to them. A trailer has the number of rows per table and a SHA-256 of
-all lines before it, which detects damage but is no signature.
+all lines before it, which detects damage, not forgery.
 
 Exact numbers are text, times are in UTC, documents are stored as they are, and bytes are base64.
 The header states the kind of each column, so that a file of an older version can be restored into

@@ -68,5 +68,5 @@ class SqlDatabase:
         at, newest = self.revision(), self.newest()
         if at == newest:
             return None
-        there = "there are no tables" if at is None else f"the tables are at revision {at}"
+        there = "the database has no tables" if at is None else f"the tables are at revision {at}"
         return f"{there}; this version of rebalancer needs revision {newest}; upgrade the database"

@@ -15,10 +15,10 @@ def require_row(row: Row[Any] | None, what: str, id: UUID) -> Row[Any]:
     """Return the row.
 
     Raises:
-        NotFound: it is None.
+        NotFound: the row is None.
     """
     if row is None:
-        raise NotFound(f"there is no {what} {id}", code=f"{what}_not_found")
+        raise NotFound(f"{what} {id} does not exist", code=f"{what}_not_found")
     return row
 
 
@@ -30,7 +30,7 @@ def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], wh
     """
     changed = connection.execute(update(table).where(table.c.id == row["id"]).values(row))
     if changed.rowcount != 1:
-        raise NotFound(f"there is no {what} {row['id']}", code=f"{what}_not_found")
+        raise NotFound(f"{what} {row['id']} does not exist", code=f"{what}_not_found")
 
 
 def delete_unlocked(table: Table, key: Any, old: Select[Any]) -> Delete:

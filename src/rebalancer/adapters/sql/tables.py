@@ -1,7 +1,7 @@
-"""The tables, and how exact numbers and moments stand in them.
+"""The tables, and their types for exact numbers and times.
 
-Numbers that are counted or paid are never floating point in the database. Documents (``JSON``) are
-opaque to it and keep the order of their keys, which is why they are not ``JSONB`` in Postgres.
+Quantities and amounts are never floating point in the database. Documents (``JSON``) are opaque to
+it and preserve the order of their keys, so they are not ``JSONB`` in Postgres.
 """
 
 from __future__ import annotations
@@ -43,34 +43,34 @@ from rebalancer.domain.rebalancing.lifecycle import Stage
 
 
 class Exact(TypeDecorator[Decimal]):
-    """A Decimal, to its last digit: NUMERIC, or plain text in SQLite, which has no such type."""
+    """Exact Decimal: NUMERIC, or text in SQLite, which has no such type."""
 
     impl = Numeric
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Text in SQLite, whose NUMERIC is a float."""
+        """Use text in SQLite, whose NUMERIC is a float."""
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """To the database."""
+        """Convert for the database."""
         if value is None or dialect.name != "sqlite":
             return value
         return format(value, "f")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """From the database."""
+        """Convert from the database."""
         return None if value is None else Decimal(value)
 
 
 class Moment(TypeDecorator[datetime]):
-    """A time that knows its zone, kept and given back in UTC."""
+    """Time with a zone, stored and returned in UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database; a time without a zone is a bug."""
+        """Convert for the database; a time without a zone is a bug."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -78,7 +78,7 @@ class Moment(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From the database; SQLite forgets the zone."""
+        """Convert from the database; SQLite drops the zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -168,7 +168,7 @@ batch_runs = Table(
     Column("policy", Text, nullable=False),
     Column("as_of", Date, nullable=False),
     Column("started", Moment, nullable=False),
-    # Of versions without parts, which may run beside this one.
+    # Used by versions without chunks, which may run at the same time.
     Column("after", Uuid),
     Column("proposed", Integer, nullable=False),
     Column("nothing_to_do", Integer, nullable=False),
@@ -228,7 +228,7 @@ proposals = Table(
 ledger_entries = Table(
     "ledger_entries",
     metadata,
-    # In which order entries were written down.
+    # Order in which entries were recorded.
     Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("portfolio", ForeignKey(portfolios.c.id), nullable=False),
     Column("id", Uuid, nullable=False),
@@ -251,7 +251,7 @@ ledger_entries = Table(
         " AND CAST(cost AS NUMERIC) < 1E16 AND (price IS NULL OR CAST(price AS NUMERIC) < 1E16)",
         "finite",
     ),
-    # What is traded or moved has a name, a price and a quantity; money alone has none of them.
+    # A trade or move in kind has a symbol, a price and a quantity; a cash entry does not.
     CheckConstraint(
         "CASE WHEN kind IN ('buy', 'sell') OR kind IN ('deposit', 'withdrawal') AND"
         " symbol IS NOT NULL THEN symbol IS NOT NULL AND price IS NOT NULL AND"
@@ -259,7 +259,7 @@ ledger_entries = Table(
         " CAST(amount AS NUMERIC) > 0 END",
         "moved",
     ),
-    sqlite_autoincrement=True,  # a number is never given twice
+    sqlite_autoincrement=True,  # a number is never reused
 )
 
 idempotency_keys = Table(
@@ -286,7 +286,7 @@ jobs = Table(
     Column("error", Text),
     Column("created", Moment, nullable=False),
     Column("finished", Moment),
-    # What a version before it does not know of has a default, so that it goes on meanwhile.
+    # Columns that old versions do not know have a default, so that those can run meanwhile.
     Column("due", Moment, nullable=False, server_default="1970-01-01 00:00:00"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("spared", Integer, nullable=False, server_default="0"),
@@ -304,7 +304,7 @@ price_years = Table(
     metadata,
     Column("symbol", Text),
     Column("year", Integer),
-    # A day as its distance from 1970-01-01, 32 bits each; figures 64 bits each; little-endian.
+    # Days since 1970-01-01 as 32 bits, other fields as 64-bit floats; little-endian.
     Column("days", LargeBinary, nullable=False),
     Column("close", LargeBinary, nullable=False),
     Column("open", LargeBinary),
@@ -318,15 +318,15 @@ instruments = Table(
     "instruments",
     metadata,
     Column("symbol", Text, primary_key=True),
-    Column("position", Integer, nullable=False),  # in which order they were listed
+    Column("position", Integer, nullable=False),  # order of listing
     _document("instrument"),
 )
 
 revisions = Table(
     "revisions",
     metadata,
-    Column("name", Text, primary_key=True),  # of what has changed
-    Column("revision", BigInteger, nullable=False),  # how often
+    Column("name", Text, primary_key=True),  # "bars" or "instruments"
+    Column("revision", BigInteger, nullable=False),  # number of changes
 )
 
 reports = Table(

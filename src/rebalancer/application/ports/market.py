@@ -51,7 +51,7 @@ class PriceCache(Protocol):
         """Return the snapshot of a revision, from any process; otherwise read it.
 
         One process reads at a time. Others wait for its result for a limited time, and then read
-        themselves. A cache that is down or damaged is no error: the snapshot is read.
+        themselves. If the cache is down or damaged, the snapshot is read.
 
         Args:
             revision: Of the market store, read before; it changes with every change.

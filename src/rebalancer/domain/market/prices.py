@@ -58,7 +58,7 @@ class PriceHistory:
         """Validate and freeze copies of the arrays.
 
         Raises:
-            InvalidRequest: shapes disagree, there are no rows or columns, a symbol repeats, a date
+            InvalidRequest: shapes disagree, rows or columns are missing, a symbol repeats, a date
                 is missing, dates do not increase, or a price is not positive and finite or is
                 missing after the first one.
         """
