@@ -164,7 +164,7 @@ def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
         ({"networks": (a_network(1), a_network(2, grid=GRID))}, "use different grids of actions"),
         ({"networks": (a_network(1), a_network(2, size=1e39))}, "number that is not finite"),
         ({"highest": np.full(len(FEATURES), -5.0)}, "a lowest input exceeds the highest"),
-        ({"chosen_rule": "nonsense"}, "'nonsense' is not a policy"),
+        ({"chosen_rule": "nonsense"}, "unknown policy 'nonsense'"),
         ({"evidence": {"odd": object()}}, "evidence: the evidence cannot be encoded as JSON"),
     ],
 )
@@ -301,7 +301,7 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda f: rewrite(f, trained_until="lately"), r"`\$.trained_until`"),
     (lambda f: rewrite(f, most_spread="0.3"), r"`\$.most_spread`"),
     (lambda f: rewrite(f, seeds=[1]), "has 2 networks, and manifest.json 1 seeds"),
-    (lambda f: rewrite(f, fallback="hold tight"), "'hold tight' is not a policy"),
+    (lambda f: rewrite(f, fallback="hold tight"), "unknown policy 'hold tight'"),
     (other_regimes, "the checksum of the model of regimes does not match"),
     (other_features, "trained for other features than this version of rebalancer has; train it"),
     (other_scale, "trained for other features than"),

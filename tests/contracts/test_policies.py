@@ -42,7 +42,7 @@ def test_rules_are_called_with_their_parameters(policies):
     found = policies.policy(" trend:window=150 ")
     assert isinstance(found, RulePolicy)
     assert (found.name, found.lookback) == ("trend:window=150", 150)
-    with pytest.raises(InvalidRequest, match="trend does not take 'edge'"):
+    with pytest.raises(InvalidRequest, match="trend has no parameter 'edge'"):
         policies.policy("trend:edge")
 
 

@@ -143,36 +143,39 @@ def test_variants_and_parameters(text: str, expected: dict[str, object]) -> None
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "'' is not a policy; choose one of buy_and_hold, weekly"),
-        ("Monthly", "'Monthly' is not a policy"),
+        ("", "unknown policy ''; choose one of buy_and_hold, weekly"),
+        ("Monthly", "unknown policy 'Monthly'"),
         ("band_edge", "hierarchical_risk_parity"),
-        ("monthly:edge", "monthly does not take 'edge'; it takes frequency="),
-        ("buy_and_hold:edge", "it takes nothing"),
-        ("buy_and_hold:frequency=daily", "it takes nothing"),
-        ("band:window=20", "it takes edge, half, relative, band=, frequency="),
-        ("band:landing=0.3", "does not take 'landing=0.3'"),
-        ("band:band", "does not take 'band'"),
-        ("band:edge=1", "does not take 'edge=1'"),
-        ("trend:window", "it takes window=, band=, frequency="),
-        ("trend:window=1", "trend:window is a whole number from 2 to 5000, not '1'"),
+        ("monthly:edge", "monthly has no parameter 'edge'; choose frequency="),
+        ("buy_and_hold:edge", "remove it"),
+        ("buy_and_hold:frequency=daily", "remove it"),
+        ("band:window=20", "choose edge, half, relative, band=, frequency="),
+        ("band:landing=0.3", "has no parameter 'landing=0.3'"),
+        ("band:band", "has no parameter 'band'"),
+        ("band:edge=1", "has no parameter 'edge=1'"),
+        ("trend:window", "choose window=, band=, frequency="),
+        ("trend:window=1", "trend:window is '1'; enter a whole number from 2 to 5000"),
         ("trend:window=5001", "from 2 to 5000"),
         ("trend:window=20.5", "whole number"),
         ("trend:window=nan", "whole number"),
         ("trend:window=inf", "whole number"),
         ("trend:window=", "whole number"),
-        ("trend:window=many", "not 'many'"),
-        ("band:band=-0.01", "band:band is a number from 0 to 1, not '-0.01'"),
+        ("trend:window=many", "'many'"),
+        ("band:band=-0.01", "band:band is '-0.01'; enter a number from 0 to 1"),
         ("band:band=1.01", "from 0 to 1"),
         ("band:band=nan", "from 0 to 1"),
         ("volatility_target:target=0", "from 0.0001 to 10"),
         ("volatility_target:cap=1.5", "from 0 to 1"),
-        ("monthly:frequency=hourly", "monthly:frequency is one of daily, weekly, monthly"),
-        ("monthly:frequency=once", "not 'once'"),
-        ("monthly:frequency", "does not take 'frequency'"),
-        ("trend:window=20,window=30", "'window=30' repeats or contradicts"),
-        ("band:edge,half", "'half' repeats or contradicts"),
-        ("band:edge:edge", "'edge' repeats or contradicts"),
-        ("weekly:frequency=daily,frequency=daily", "repeats or contradicts"),
+        (
+            "monthly:frequency=hourly",
+            "unknown monthly:frequency 'hourly'; choose one of daily, weekly, monthly",
+        ),
+        ("monthly:frequency=once", "'once'"),
+        ("monthly:frequency", "has no parameter 'frequency'"),
+        ("trend:window=20,window=30", "'window=30' repeats or conflicts"),
+        ("band:edge,half", "'half' repeats or conflicts"),
+        ("band:edge:edge", "'edge' repeats or conflicts"),
+        ("weekly:frequency=daily,frequency=daily", "repeats or conflicts"),
     ],
 )
 def test_what_is_wrong_and_what_there_is(text: str, says: str) -> None:
@@ -210,13 +213,15 @@ def test_several_policies(text: str, expected: list[str]) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", ",", " , ,"])
 def test_no_policy_is_named(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="name at least one of buy_and_hold") as error:
+    with pytest.raises(
+        InvalidRequest, match="no policy is given; choose at least one of buy_and_hold"
+    ) as error:
         split_policy_names(text)
     assert error.value.field == "policy"
 
 
 def test_a_policy_is_named_twice() -> None:
-    with pytest.raises(InvalidRequest, match="band:edge is named twice") as error:
+    with pytest.raises(InvalidRequest, match="band:edge is given twice") as error:
         split_policy_names("band:edge,band,band:edge")
     assert error.value.field == "policy"
 
@@ -379,7 +384,7 @@ def test_momentum_by_hand() -> None:
     parts = np.array([[0.1 * 5, 0.3 * 3, 0.0, 0.4 * 1]])
     assert uneven.targets == pytest.approx(parts / parts.sum() * 0.8)
     assert rule.lookback == 6
-    with pytest.raises(InvalidRequest, match="skip must be less than its window"):
+    with pytest.raises(InvalidRequest, match="must be less than window="):
         parse_rule("momentum:window=20,skip=20")
 
 
@@ -397,8 +402,10 @@ def test_trend_by_hand() -> None:
     book = a_book([[0.5, 0.3, 0.1], [0.5, 0.0, 0.5]])
     decision = rule.decide(book, market)
     assert decision.targets.tolist() == [[0.5, 0.0, 0.1], [0.5, 0.0, 0.5]]
-    assert remarks_of(rule, book, market, 0) == ["below its 4-day average, so held in cash: B"]
-    assert remarks_of(rule, book, market, 1) == ["every targeted asset is above its 4-day average"]
+    assert remarks_of(rule, book, market, 0) == [
+        "Cash replaces assets below their 4-day average: B."
+    ]
+    assert remarks_of(rule, book, market, 1) == ["Every targeted asset is above its 4-day average."]
 
 
 @pytest.mark.parametrize("price", [0.1, 0.7, 7.3, 100.37, 1e-9 / 3, 12345.678])

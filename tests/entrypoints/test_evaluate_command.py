@@ -167,7 +167,7 @@ def test_narrow_terminals_get_a_table_too(rebalancer, market):
     ("options", "fragments"),
     [
         (["--policy", "magic"], ["policy: unknown policy 'magic'"]),
-        (["--policy", "band,band"], ["policy: band is named twice"]),
+        (["--policy", "band,band"], ["policy: band is given twice"]),
         (["--policy", ","], ["policy: name at least one"]),
         (["--against", "magic"], ["against: unknown policy 'magic'"]),
         (["--trials", "0"], ["--trials"]),

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from rebalancer.adapters.rl import regimes, trainer, training
-from rebalancer.adapters.rl.algorithms import find_algorithm
+from rebalancer.adapters.rl.algorithms import dqn, find_algorithm, ppo
+from rebalancer.adapters.rl.algorithms.dqn import Dqn
 from rebalancer.adapters.rl.algorithms.ppo import Ppo
 from rebalancer.adapters.rl.catalog import FolderPolicies
 from rebalancer.domain.errors import Unavailable
@@ -33,10 +34,10 @@ TINY = ("--worlds", 28, "--warm-start", 2, "--seeds", 1, "--workers", 1)
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Segments of a second instead of ten."""
-    monkeypatch.setattr(training, "PORTFOLIOS", {"ppo": 256, "dqn": 128})
-    monkeypatch.setattr(training, "SEGMENT", {"ppo": 256 * 32, "dqn": 128 * 170})
+    small = Dqn(environments=128, segment=128 * 170, imitations=20)
+    monkeypatch.setattr(dqn, "ALGORITHM", small)
+    monkeypatch.setattr(ppo, "ALGORITHM", Ppo(environments=256, segment=256 * 32))
     monkeypatch.setattr(training, "HELD_OUT", 32)
-    monkeypatch.setattr(training, "_IMITATIONS", 20)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,8 @@
-"""What a window of prices says about risk and trend: volatility, covariance, moving averages.
+"""Indicators of risk and trend over a window of prices.
 
-Every function takes the U assets of a `PriceHistory` at once, looks at its last rows alone, and is
-remembered by it, so that a thousand portfolios that share a market compute it once. An asset that
-lacks the closes of the whole window gets NaN, never a figure from a shorter one. The arrays are
-shared, hence read-only.
+Each function covers the U assets of a `PriceHistory`, uses its last rows, and caches its result
+there, so that portfolios with the same market share it. An asset without closes for the whole
+window gets NaN. The arrays are shared and therefore read-only.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from rebalancer.domain.market.prices import PriceHistory
 Integers = NDArray[np.integer[Any]]
 
 TRADING_DAYS = 252
-"""Rows a year: what daily means and variances are multiplied by."""
+"""Trading days in a year, the factor that annualises daily means and variances."""
 
 
 def volatility(history: PriceHistory, days: int) -> Floats:
@@ -69,7 +68,11 @@ def moving_average(history: PriceHistory, days: int) -> Floats:
         InvalidRequest: ``days`` is below 1.
     """
     if days < 1:
-        raise InvalidRequest(f"a moving average needs at least 1 day, not {days}", field="days")
+        raise InvalidRequest(
+            f"a moving average over {days} days is undefined; use at least 1",
+            field="days",
+            code="window_too_short",
+        )
 
     def compute() -> Floats:
         if len(history) < days:
@@ -81,7 +84,7 @@ def moving_average(history: PriceHistory, days: int) -> Floats:
 
 
 def momentum(history: PriceHistory, days: int, skipped: int) -> Floats:
-    """Log return over ``days`` closes, the last ``skipped`` of them left out.
+    """Log return over ``days`` closes, excluding the last ``skipped``.
 
     Returns:
         Shape (U,); NaN for an asset with fewer than ``days + 1`` closes.
@@ -91,7 +94,9 @@ def momentum(history: PriceHistory, days: int, skipped: int) -> Floats:
     """
     if not 0 <= skipped < days:
         raise InvalidRequest(
-            f"momentum over {days} days cannot leave out {skipped} of them", field="skip"
+            f"momentum over {days} days cannot skip {skipped} of them; skip fewer",
+            field="skip",
+            code="skip_exceeds_window",
         )
 
     def compute() -> Floats:
@@ -110,14 +115,14 @@ _BLOCK = 64
 def mix_returns(
     history: PriceHistory, days: int, weights: Floats, assets: Integers, present: Bools
 ) -> Floats:
-    """Daily returns of mixes held at constant weights over the last ``days`` or fewer.
+    """Return daily returns of constant-weight mixes over up to ``days`` days.
 
-    Days before an asset's first close count as days without a move.
+    An asset has zero returns before its first close.
 
     Args:
         history: The market.
-        days: Most returns to look at.
-        weights: (B, K) of each mix, the rest being cash.
+        days: Maximum number of returns.
+        weights: (B, K) of each mix; the rest is cash.
         assets: (B, K) columns of the market.
         present: (B, K) slots in use.
 
@@ -149,7 +154,7 @@ def mix_returns(
 
 
 def covariance_among(table: Floats, assets: Integers, present: Bools) -> Floats:
-    """The covariances of each portfolio's assets, taken from one table of the whole market.
+    """Select the covariances of each portfolio's assets from the market's table.
 
     Args:
         table: Covariances of the market's U assets, shape (U, U).
@@ -159,7 +164,7 @@ def covariance_among(table: Floats, assets: Integers, present: Bools) -> Floats:
     Returns:
         Shape (B, K, K), in the unit of ``table``; zero in the rows and columns of absent slots.
     """
-    # Places in the flat table: an index pair at a time is slow.
+    # Indices into the flat table, as pairs of indices are slower.
     places = assets[:, :, None] * len(table) + assets[:, None, :]
     among: Floats = np.ravel(table).take(places)
     among[~(present[:, :, None] & present[:, None, :])] = 0.0
@@ -168,14 +173,13 @@ def covariance_among(table: Floats, assets: Integers, present: Bools) -> Floats:
 
 @attrs.frozen(eq=False)
 class ShrunkCovariance:
-    """Ledoit and Wolf's covariance, for any sub-universe of a market at the price of a gather.
+    """Ledoit-Wolf covariances of any subset of a market's assets.
 
     The sample covariance S of p assets over T rows is pulled toward ``m I``, with ``m`` the mean
-    variance: ``(1 - s) S + s m I``. The intensity s depends on which assets take part, but only
-    through sums over their pairs; the summands are kept here once for all U assets.
+    variance: ``(1 - s) S + s m I``. The intensity s depends on the subset only through sums over
+    pairs of assets, whose terms are computed once for all U assets.
 
-    S divides by T and not by T - 1, as in the paper and as in scikit-learn's ``LedoitWolf``, with
-    which this agrees.
+    S divides by T, not by T - 1, as in the paper and in scikit-learn's ``LedoitWolf``.
 
     Attributes:
         rows: T, the number of daily returns.
@@ -193,16 +197,16 @@ class ShrunkCovariance:
 
     @property
     def measured(self) -> Bools:
-        """Which of the U assets have the closes of the whole window, shape (U,)."""
+        """Whether each of the U assets has closes for the whole window, shape (U,)."""
         return ~np.isnan(np.diagonal(self.sample))
 
     def of(self, assets: Integers, present: Bools) -> Floats:
-        """Shrunk covariances of each portfolio's assets, annualised.
+        """Return annual shrunk covariances of each portfolio's assets.
 
         Args:
             assets: Columns of each portfolio's assets, shape (B, K); any valid column where absent.
-            present: Which slots take part, shape (B, K). Leave out what is not `measured`: a
-                single unmeasured asset makes its whole portfolio NaN, as it has no intensity.
+            present: Slots to include, shape (B, K). An asset that is not `measured` makes its
+                whole portfolio NaN.
 
         Returns:
             Squared fraction a year, shape (B, K, K); zero rows and columns for absent slots.
@@ -216,12 +220,12 @@ class ShrunkCovariance:
         # The paper's b^2 (how far S errs) and d^2 (how far S lies from m I): s = b^2 / d^2.
         error = (fourth.sum(axis=2).sum(axis=1) / self.rows - squares) / (count * self.rows)
         distance = (squares - 2.0 * mean * trace + count * mean**2) / count
-        # Of a single asset nothing can be shrunk; its distance is rounding noise around zero.
+        # A single asset is not shrunk; its distance is a rounding error.
         shrinkable = (count > 1) & (distance > 0.0)
         intensity = np.divide(
             np.minimum(error, distance), distance, out=np.zeros_like(distance), where=shrinkable
         )
-        # NaN compares false above; keep it rather than pass an unmeasured asset off as measured.
+        # NaN compares false above; restore it for portfolios with an unmeasured asset.
         intensity = np.where(np.isnan(distance), np.nan, intensity)
         shrunk: Floats = sample * ((1.0 - intensity) * TRADING_DAYS)[:, None, None]
         slots = np.arange(assets.shape[1])
@@ -232,7 +236,7 @@ class ShrunkCovariance:
 
 
 def shrunk_covariance(history: PriceHistory, days: int) -> ShrunkCovariance:
-    """The moments of the last ``days`` simple returns from which `ShrunkCovariance` answers.
+    """Compute the moments of the last ``days`` simple returns for `ShrunkCovariance`.
 
     Raises:
         InvalidRequest: ``days`` is below 2.
@@ -251,13 +255,16 @@ def shrunk_covariance(history: PriceHistory, days: int) -> ShrunkCovariance:
 
 
 def _window(history: PriceHistory, days: int) -> Floats:
-    """The last ``days`` simple returns, shape (days, U); NaN throughout if the history is shorter.
+    """Return the last ``days`` simple returns, shape (days, U); all NaN if history is shorter.
 
-    An asset is NaN in some row exactly if it lacks closes, and NaN spreads to all that is derived
-    from its column, and to nothing else.
+    NaN of an asset without closes affects only figures of that asset.
     """
     if days < 2:
-        raise InvalidRequest(f"a window of returns needs at least 2 days, not {days}", field="days")
+        raise InvalidRequest(
+            f"a window of {days} days is too short for returns; use at least 2",
+            field="days",
+            code="window_too_short",
+        )
     returns = history.returns(days)
     if len(returns) < days:
         return np.full((days, len(history.symbols)), np.nan)
@@ -265,19 +272,19 @@ def _window(history: PriceHistory, days: int) -> Floats:
 
 
 def _centred(returns: Floats) -> Floats:
-    """Returns less the mean of their column."""
+    """Subtract the mean of each column."""
     centred: Floats = returns - returns.mean(axis=0)
     return centred
 
 
 def _shared(array: Floats) -> Floats:
-    """The same array, read-only: it is remembered and handed to every caller."""
+    """Make an array read-only, since all callers share it."""
     array.setflags(write=False)
     return array
 
 
 def mix_volatility(weights: Floats, assets: Integers, table: Floats) -> Floats:
-    """Volatility a year of B portfolios, shape (B,): ``sqrt(w' S w)``.
+    """Return the annual volatility of B portfolios, ``sqrt(w' S w)``, shape (B,).
 
     Args:
         weights: (B, K), 0 in unused slots.
@@ -286,7 +293,7 @@ def mix_volatility(weights: Floats, assets: Integers, table: Floats) -> Floats:
     """
     known = weights != 0
     gathered = covariance_among(table, assets, known)
-    # Sums and no matrix product, whose last digits would depend on the width of the book.
+    # Sums instead of a matrix product, whose last digits depend on the width of the book.
     variance = ((gathered * weights[:, None, :]).sum(axis=2) * weights).sum(axis=1)
     risk: Floats = np.sqrt(np.maximum(variance, 0.0))
     return risk

@@ -1,4 +1,4 @@
-"""What every policy is: something that looks at a book and a market, and decides."""
+"""Protocol of policies, and the decisions they return."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rebalancer.domain.portfolio.book import Book
 
 
 class Frequency(StrEnum):
-    """How often a policy looks: at the first trading day of each calendar period."""
+    """Review schedule: the first trading day of each calendar period."""
 
     DAILY = "daily"
     WEEKLY = "weekly"
@@ -25,7 +25,7 @@ class Frequency(StrEnum):
     ONCE = "once"
 
     def period(self, days: Dates) -> NDArray[np.int64]:
-        """Number of the calendar period that each day lies in; weeks begin on Monday."""
+        """Return the number of each day's calendar period; weeks begin on Monday."""
         match self:
             case Frequency.DAILY:
                 return days.astype("datetime64[D]").view(np.int64)
@@ -41,12 +41,12 @@ class Frequency(StrEnum):
                 return np.zeros(len(days), dtype=np.int64)
 
     def due(self, reviewed: Dates, as_of: Dates) -> Bools:
-        """Whether ``as_of`` lies in a later period than the last review; always when unknown."""
+        """Return whether a portfolio is due: a period began since its last review, if any."""
         later: Bools = np.isnat(reviewed) | (self.period(as_of) > self.period(reviewed))
         return later
 
     def reviews(self, dates: Dates) -> Bools:
-        """Rows of a history at which a portfolio that was reviewed at row 0 is due, row 0 too."""
+        """Return which days are review dates, beginning with the first day."""
         periods = self.period(dates)
         first = np.empty(len(dates), dtype=bool)
         first[0] = True
@@ -56,18 +56,18 @@ class Frequency(StrEnum):
 
 @attrs.frozen(eq=False)
 class Decision:
-    """What B portfolios should hold, and when a deviation is worth a trade.
+    """Target weights of B portfolios, and the deviations that justify a trade.
 
     Attributes:
         targets: (B, K) weights, each >= 0, rows sum to at most 1; the rest should be cash.
-        due: (B,) whether the policy looks at the portfolio today.
-        band: (B, K) half-width around the target within which an asset is left alone; None: every
-            asset goes to its target.
+        due: (B,) whether today is a review date.
+        band: (B, K) half-width around the target within which an asset is not traded; None to
+            trade every asset to its target.
         cash_band: (B,) the same for cash; None with ``band``.
-        landing: Where an asset outside its band lands, as a share of the half-width: 0 is the
-            target, 1 the band's edge; one for all, or (B,) one a portfolio.
-        informed: (B,) whether there was history enough; where not, the strategic targets hold by
-            the monthly rule.
+        landing: Where an asset outside its band goes, as a share of the half-width: 0 is the
+            target, 1 the band's edge; one value for all, or (B,).
+        informed: (B,) whether history was long enough; otherwise the monthly rule applies to the
+            strategic targets. None means everywhere.
     """
 
     targets: Floats
@@ -78,7 +78,7 @@ class Decision:
     informed: Bools | None = None
 
     def only(self, rows: Rows) -> Decision:
-        """The decision for some of the portfolios."""
+        """Return the decision for some of the portfolios."""
         return Decision(
             targets=self.targets[rows],
             due=self.due[rows],
@@ -90,44 +90,45 @@ class Decision:
 
 
 class Policy(Protocol):
-    """A way to rebalance, for any universe of assets.
+    """A policy for rebalancing portfolios of any universe of assets.
 
-    A policy is law-abiding: its targets are feasible, the same input gives the same decision, the
-    currency unit and the order of assets do not matter, and it sees nothing after the last close.
+    Its targets are feasible, equal inputs give equal decisions, the currency unit, the order of
+    assets and other portfolios of the book have no effect, and it uses no price after the last
+    close.
     """
 
     @property
     def name(self) -> str:
-        """How it was asked for, parameters included: ``volatility_target:target=0.1``."""
+        """Text by which it was requested, such as ``volatility_target:target=0.1``."""
 
     @property
     def lookback(self) -> int:
-        """Closes that it needs, the last included; 1 when it looks at none.
+        """Number of closes it needs, the last included; 1 if it uses no prices.
 
-        A policy that looks at no prices judges by the book alone, so that a backtest may ask it
-        about many days at once.
+        A policy that uses no prices depends on the book alone, so a backtest may evaluate many
+        days at once.
         """
 
     @property
     def frequency(self) -> Frequency:
-        """How often it looks."""
+        """Review schedule."""
 
     def decide(self, book: Book, market: PriceHistory) -> Decision:
-        """Decide for each portfolio; ``market`` ends at the close at which the book stands."""
+        """Decide for each portfolio; ``market`` ends at the close of the book."""
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
-        """What a person should know of the decision for one portfolio, in plain language."""
+        """Explain the decision for one portfolio in sentences for investors."""
 
 
 @runtime_checkable
 class Identified(Protocol):
-    """A policy whose name does not say all of it: other weights may serve under the same name."""
+    """A policy whose name does not determine its decisions, as its weights may change."""
 
     @property
     def identity(self) -> str:
-        """What decides, exactly: equal ones give equal decisions for ever."""
+        """Identifier of the decisions: equal identities always decide equally."""
 
 
 def identity(policy: Policy) -> str:
-    """What a policy's decisions follow from, beside what it is shown."""
+    """Return what determines a policy's decisions, apart from its inputs."""
     return policy.identity if isinstance(policy, Identified) else policy.name

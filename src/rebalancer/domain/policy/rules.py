@@ -24,22 +24,22 @@ DEFAULT_BAND = 0.02
 DEFAULT_RELATIVE_BAND = 0.20
 
 _ROUNDING = 1e-12
-"""Relative differences under this are arithmetic, not moves of a price."""
+"""Relative differences below this are rounding errors, not price changes."""
 
 Parameters = Mapping[str, float]
 Allocated = tuple[Floats, Bools | None]
-"""(B, K) weights, and (B,) whether there was history enough; weights without it mean nothing.
-None: no history is needed."""
+"""(B, K) weights, and (B,) whether history is long enough; weights without it are meaningless.
+None if no history is needed."""
 
 
 @attrs.frozen
 class Allocation:
-    """What should be held, and what it needs to know.
+    """A formula for target weights.
 
     Attributes:
-        weigh: From a book and a market to weights; sees nothing after the market's last close.
-        lookback: Closes needed, the last included.
-        remark: One sentence on the decision for the only portfolio of a book; None: never any.
+        weigh: Computes weights from a book and the market up to its last close.
+        lookback: Number of closes needed, the last included.
+        remark: Explains the weights of the only portfolio of a book; None without explanation.
     """
 
     weigh: Callable[[Book, PriceHistory], Allocated]
@@ -49,16 +49,16 @@ class Allocation:
 
 @attrs.frozen
 class RulePolicy:
-    """A policy that follows from a formula.
+    """A policy of an allocation, a schedule and a no-trade band.
 
     Attributes:
-        name: How it was asked for.
-        allocation: What should be held.
-        frequency: When it looks.
-        band: Half-width of the no-trade band; None: always all the way to the target.
-        landing: Where an asset outside lands: 0 the target, 1 the band's edge.
+        name: Text by which it was requested.
+        allocation: Computes the target weights.
+        frequency: Review schedule.
+        band: Half-width of the no-trade band; None to trade to the target always.
+        landing: Where an asset outside its band goes: 0 is the target, 1 the band's edge.
         relative: Whether the half-width is a share of the target rather than of the portfolio.
-        prefers: Whether a portfolio's own ``preferences.band`` replaces the half-width.
+        prefers: Whether ``preferences.band`` of a portfolio replaces the half-width.
     """
 
     name: str
@@ -71,7 +71,7 @@ class RulePolicy:
 
     @property
     def lookback(self) -> int:
-        """Closes that it needs, the last included."""
+        """See `Policy.lookback`."""
         return self.allocation.lookback
 
     def decide(self, book: Book, market: PriceHistory) -> Decision:
@@ -101,8 +101,8 @@ class RulePolicy:
         """See `Policy.remarks`."""
         if decision.informed is not None and not decision.informed[row]:
             return [
-                f"{self.name} needs {self.lookback} closes of every targeted asset, and not all "
-                "are known: the given targets hold by the monthly rule"
+                f"{self.name} needs {self.lookback} closes of every targeted asset, and some are "
+                "missing; the monthly rule applies to the given targets."
             ]
         if self.allocation.remark is None:
             return []
@@ -113,7 +113,7 @@ class RulePolicy:
         if self.prefers:
             own = np.where(np.isnan(book.band), own, book.band)
         if self.relative:
-            # Cash has no target to be relative to.
+            # A relative band is undefined for cash, which has no target.
             return own[:, None] * targets, np.full(len(book), DEFAULT_BAND)
         return np.broadcast_to(own[:, None], targets.shape), own
 
@@ -130,21 +130,21 @@ def _targeted(book: Book) -> Bools:
 
 
 def _known(estimates: Floats, book: Book) -> Bools:
-    """(B,) whether a per-asset estimate (U,) exists for every targeted asset."""
+    """Return whether an estimate (U,) exists for every targeted asset, (B,)."""
     unknown = np.isnan(estimates[book.assets]) & _targeted(book)
     known: Bools = np.count_nonzero(unknown, axis=1) == 0
     return known
 
 
 def _scaled_to_strategic(weights: Callable[[Bools], Floats], book: Book, known: Bools) -> Allocated:
-    """Spread the strategic invested share over the targeted assets by another rule's weights."""
+    """Distribute the invested share of the targets by other weights."""
     targeted = _targeted(book) & known[:, None]
     invested = book.targets.sum(axis=1, keepdims=True)
     return weights(targeted) * invested, known
 
 
 def _mix_volatility(book: Book, market: PriceHistory, days: int) -> Floats:
-    """(B,) annualised volatility of the strategic mix, at most 100% invested, over ``days``."""
+    """Return the annual volatility of the strategic mix over ``days``, (B,)."""
     return indicators.mix_volatility(
         book.targets, book.assets, np.nan_to_num(indicators.covariance(market, days))
     )
@@ -163,10 +163,10 @@ def _volatility_target(parameters: Parameters) -> Allocation:
 
     def remark(book: Book, market: PriceHistory) -> str:
         volatility = float(_mix_volatility(book, market, window)[0])
-        kept = min(cap, goal / volatility) if volatility > 0 else cap
+        share = min(cap, goal / volatility) if volatility > 0 else cap
         return (
-            f"the targets moved by {volatility:.1%} a year over the last {window} days; "
-            f"to hold {100 * goal:g}%, {kept:.0%} of them is invested"
+            f"The volatility of the targets over the last {window} days was {volatility:.1%} a "
+            f"year; {share:.0%} of them is invested to reach {100 * goal:g}%."
         )
 
     return Allocation(weigh, window + 1, remark)
@@ -176,7 +176,7 @@ def _trend(parameters: Parameters) -> Allocation:
     window = int(parameters["window"])
 
     def rising(market: PriceHistory) -> Bools:
-        # A price that never moved is at its average, whatever the last digit of that says.
+        # A constant price counts as above its average, in spite of rounding errors.
         average = indicators.moving_average(market, window)
         return market.last_closes >= average * (1.0 - _ROUNDING)
 
@@ -188,8 +188,9 @@ def _trend(parameters: Parameters) -> Allocation:
         columns = book.assets[_targeted(book) & ~rising(market)[book.assets]]
         failing = [market.symbols[column] for column in columns]
         if not failing:
-            return f"every targeted asset is above its {window}-day average"
-        return f"below its {window}-day average, so held in cash: {', '.join(failing)}"
+            return f"Every targeted asset is above its {window}-day average."
+        names = ", ".join(failing)
+        return f"Cash replaces assets below their {window}-day average: {names}."
 
     return Allocation(weigh, window, remark)
 
@@ -216,18 +217,18 @@ def _momentum(parameters: Parameters) -> Allocation:
         known = _known(past, book)
         targeted = _targeted(book)
         gained = np.where(targeted & known[:, None], past[book.assets], 0.0)
-        # From 0 for the worst of n assets to 2 (n - 1) / n for the best; equals share their ranks.
+        # From 0 for the worst of n assets to 2 (n - 1) for the best; equal ones share their ranks.
         rivals = targeted[:, None, :]
         below = np.count_nonzero(rivals & (gained[:, None, :] < gained[:, :, None]), axis=2)
-        alike = np.count_nonzero(rivals & (gained[:, None, :] == gained[:, :, None]), axis=2)
-        ranked = np.where(targeted, book.targets * (2 * below + alike), 0.0)
+        equal = np.count_nonzero(rivals & (gained[:, None, :] == gained[:, :, None]), axis=2)
+        ranked = np.where(targeted, book.targets * (2 * below + equal), 0.0)
         return _spread(ranked, book), known
 
     return Allocation(weigh, window + 1)
 
 
 def _spread(weights: Floats, book: Book) -> Floats:
-    """(B, K) weights scaled so that as much is invested as by the strategic ones."""
+    """Scale weights (B, K) to the invested share of the targets."""
     total = weights.sum(axis=1, keepdims=True)
     invested = book.targets.sum(axis=1, keepdims=True)
     scaled: Floats = weights * np.divide(invested, total, out=np.zeros_like(total), where=total > 0)
@@ -272,16 +273,16 @@ def _shrunk(
 
 @attrs.frozen
 class RuleKind:
-    """One entry of the catalogue.
+    """One rule of the catalogue.
 
     Attributes:
         summary: One line for people.
-        source: Where the idea comes from.
-        frequency: When it looks unless told otherwise.
-        build: From parameters to an allocation.
-        parameters: Names and defaults; ``band`` is the half-width where there is one.
-        variants: Parameters that a variant's name sets, such as ``edge``.
-        prefers: Whether a portfolio's ``preferences.band`` applies.
+        source: Publication of the idea.
+        frequency: Default review schedule.
+        build: Builds the allocation from the parameters.
+        parameters: Names and defaults; ``band`` is the half-width of the no-trade band.
+        variants: Parameters that a variant sets, such as ``edge``.
+        prefers: Whether ``preferences.band`` of a portfolio applies.
     """
 
     summary: str
@@ -301,16 +302,22 @@ _MONTHLY_BAND = {"band": DEFAULT_BAND}
 
 POLICIES: Mapping[str, RuleKind] = {
     "buy_and_hold": RuleKind(
-        "buys the targets once, then only deals with cash flows",
+        "buys the targets once, later trades only for cash flows",
         "Perold and Sharpe 1988, Dynamic Strategies for Asset Allocation",
         Frequency.ONCE,
     ),
-    "weekly": _calendar(Frequency.WEEKLY, "to the targets on the first trading day of a week"),
-    "monthly": _calendar(Frequency.MONTHLY, "to the targets on the first trading day of a month"),
-    "quarterly": _calendar(Frequency.QUARTERLY, "to the targets at the start of a quarter"),
-    "yearly": _calendar(Frequency.YEARLY, "to the targets at the start of a year"),
+    "weekly": _calendar(
+        Frequency.WEEKLY, "rebalances to the targets on the first trading day of a week"
+    ),
+    "monthly": _calendar(
+        Frequency.MONTHLY, "rebalances to the targets on the first trading day of a month"
+    ),
+    "quarterly": _calendar(
+        Frequency.QUARTERLY, "rebalances to the targets at the start of a quarter"
+    ),
+    "yearly": _calendar(Frequency.YEARLY, "rebalances to the targets at the start of a year"),
     "band": RuleKind(
-        "every close: assets outside their band go to target; others only fund them",
+        "daily: trades assets outside their band to the target; others only fund these trades",
         "Masters 2003, Rebalancing; Daryanani 2008, Opportunistic Rebalancing",
         Frequency.DAILY,
         parameters={"band": DEFAULT_BAND},
@@ -322,21 +329,21 @@ POLICIES: Mapping[str, RuleKind] = {
         prefers=True,
     ),
     "volatility_target": RuleKind(
-        "monthly: the targets scaled so that they move as much as wanted; the rest is cash",
+        "monthly: scales the targets to a given volatility; the rest is cash",
         "Moreira and Muir 2017, Volatility-Managed Portfolios",
         Frequency.MONTHLY,
         _volatility_target,
         {"target": 0.12, "window": 63, "cap": 1.0, **_MONTHLY_BAND},
     ),
     "trend": RuleKind(
-        "monthly: an asset below its average close is held in cash",
+        "monthly: replaces assets below their average close with cash",
         "Faber 2007, A Quantitative Approach to Tactical Asset Allocation",
         Frequency.MONTHLY,
         _trend,
         {"window": 200, **_MONTHLY_BAND},
     ),
     "momentum": RuleKind(
-        "monthly: targets weighted by rank of last year's return, the last month left out",
+        "monthly: weights targets by the rank of last year's return, without the last month",
         "Jegadeesh and Titman 1993, Returns to Buying Winners and Selling Losers",
         Frequency.MONTHLY,
         _momentum,
@@ -375,13 +382,13 @@ POLICIES: Mapping[str, RuleKind] = {
 
 
 def split_policy_names(text: str) -> list[str]:
-    """Split ``monthly,trend:window=150,band=0.03,band:edge`` into one name a policy.
+    """Split ``monthly,trend:window=150,band=0.03,band:edge`` into names of policies.
 
-    Commas part policies and parameters alike: a piece with ``=`` and no ``:`` before it belongs to
-    the policy on its left.
+    Commas separate policies and also parameters: a piece with ``=`` and no ``:`` before it is a
+    parameter of the policy on its left.
 
     Raises:
-        InvalidRequest: no policy is named, or one twice.
+        InvalidRequest: the text names no policy, or one twice.
     """
     names: list[str] = []
     for piece in (part.strip() for part in text.split(",")):
@@ -391,34 +398,41 @@ def split_policy_names(text: str) -> list[str]:
         elif piece:
             names.append(piece)
     if not names:
-        raise InvalidRequest(f"name at least one of {', '.join(POLICIES)}", field="policy")
+        raise InvalidRequest(
+            f"no policy is given; choose at least one of {', '.join(POLICIES)}",
+            field="policy",
+            code="policy_missing",
+        )
     for name in names:
         if names.count(name) > 1:
-            raise InvalidRequest(f"{name} is named twice", field="policy")
+            raise InvalidRequest(
+                f"{name} is given twice; remove one", field="policy", code="policy_repeated"
+            )
     return names
 
 
 def parse_rule(text: str) -> Policy:
-    """The rule that ``NAME[:variant][:parameter=value,...]`` describes.
+    """Parse a rule from ``NAME[:variant][:parameter=value,...]``.
 
-    ``frequency=daily|weekly|monthly|quarterly|yearly`` is a parameter of every policy but
-    ``buy_and_hold``.
+    All rules except ``buy_and_hold`` have the parameter
+    ``frequency=daily|weekly|monthly|quarterly|yearly``.
 
     Raises:
-        InvalidRequest: the name, a variant or a parameter is unknown or out of range; says what
-            there is.
+        InvalidRequest: the name, a variant or a parameter is unknown or out of range.
     """
     name, _, rest = text.strip().partition(":")
     name = name.strip()
     kind = POLICIES.get(name)
     if kind is None:
         raise InvalidRequest(
-            f"{name!r} is not a policy; choose one of {', '.join(POLICIES)}", field="policy"
+            f"unknown policy {name!r}; choose one of {', '.join(POLICIES)}",
+            field="policy",
+            code="unknown_policy",
         )
     variants: dict[str, float] = {}
     settings: dict[str, float] = {}
     frequency = kind.frequency
-    said: set[str] = set()
+    given_keys: set[str] = set()
     for piece in (part.strip() for part in rest.replace(":", ",").split(",") if part.strip()):
         key, given, value = (part.strip() for part in piece.partition("="))
         about = {key}
@@ -433,19 +447,27 @@ def parse_rule(text: str) -> Policy:
             options = [*kind.variants, *(f"{option}=" for option in kind.parameters)]
             if frequency is not Frequency.ONCE:
                 options.append("frequency=")
+            remedy = f"choose {', '.join(options)}" if options else "remove it"
             raise InvalidRequest(
-                f"{name} does not take {piece!r}; it takes {', '.join(options) or 'nothing'}",
+                f"{name} has no parameter {piece!r}; {remedy}",
                 field="policy",
+                code="unknown_policy_parameter",
             )
-        if said & about:
+        if given_keys & about:
             raise InvalidRequest(
-                f"{name}: {piece!r} repeats or contradicts what stands before it", field="policy"
+                f"{name}: {piece!r} repeats or conflicts with an earlier parameter",
+                field="policy",
+                code="policy_parameter_repeated",
             )
-        said |= about
-    # What is set by name wins over what a variant brings along, wherever it stands.
+        given_keys |= about
+    # An explicit parameter overrides that of a variant, in any order.
     settings = {**kind.parameters, **variants, **settings}
     if settings.get("skip", 0) >= settings.get("window", math.inf):
-        raise InvalidRequest(f"{name}:skip must be less than its window", field="policy")
+        raise InvalidRequest(
+            f"{name}: skip={settings['skip']:g} must be less than window={settings['window']:g}",
+            field="policy",
+            code="skip_exceeds_window",
+        )
     return RulePolicy(
         name=text.strip(),
         allocation=kind.build(settings),
@@ -461,7 +483,9 @@ def _frequency(name: str, text: str) -> Frequency:
     options = [option for option in Frequency if option is not Frequency.ONCE]
     if text not in options:
         raise InvalidRequest(
-            f"{name}:frequency is one of {', '.join(options)}, not {text!r}", field="policy"
+            f"unknown {name}:frequency {text!r}; choose one of {', '.join(options)}",
+            field="policy",
+            code="unknown_frequency",
         )
     return Frequency(text)
 
@@ -488,6 +512,8 @@ def _parameter(label: str, key: str, text: str) -> float:
     if not (low <= value <= high and whole):
         kind = "a whole number" if counted else "a number"
         raise InvalidRequest(
-            f"{label} is {kind} from {low:g} to {high:g}, not {text!r}", field="policy"
+            f"{label} is {text!r}; enter {kind} from {low:g} to {high:g}",
+            field="policy",
+            code="policy_parameter_out_of_range",
         )
     return value
