@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
@@ -53,9 +54,10 @@ class StructSchemas(OpenAPISchemaPlugin):
                 schema_hook=_scalar_schema,
                 ref_template=_PREFIX + "{name}",
             )
-            for name, struct in self._structs.items():
-                if issubclass(get_origin(struct) or struct, View):
-                    _require_all_fields(schemas[name])
+            views = {view.__name__ for view in _subclasses(View)}
+            for name, schema in schemas.items():
+                if name.partition("_")[0] in views:  # a page is called Page_PortfolioView_
+                    _require_all_fields(schema)
             placeholders = document["components"]["schemas"]
             names = {
                 _PREFIX + placeholder: _PREFIX + schema["title"]
@@ -136,6 +138,12 @@ def _scalar_schema(kind: type[Any]) -> dict[str, Any]:
             "examples": [kind.example],
         }
     raise NotImplementedError(kind)
+
+
+def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def _require_all_fields(schema: dict[str, Any]) -> None:

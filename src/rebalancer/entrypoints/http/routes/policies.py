@@ -24,7 +24,7 @@ class PolicyView(View, frozen=True, kw_only=True):
     version: Annotated[int | None, about("Version of a learned policy.")]
     summary: str
     frequency: str
-    parameters: dict[str, float]
+    parameters: dict[str, int | float]
     variants: list[str]
     source: str
     decides: Annotated[

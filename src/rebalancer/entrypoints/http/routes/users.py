@@ -115,6 +115,7 @@ async def register(
     status_code=200,
     summary="Log in",
     guards=[limit_login_attempts],
+    responses=problem_responses(401),
     response_headers=NO_STORE,
 )
 async def log_in(
@@ -134,7 +135,13 @@ async def log_in(
     return _login_view(login, now)
 
 
-@post("/refresh", status_code=200, summary="Refresh a login", response_headers=NO_STORE)
+@post(
+    "/refresh",
+    status_code=200,
+    summary="Refresh a login",
+    responses=problem_responses(401),
+    response_headers=NO_STORE,
+)
 async def refresh(
     data: JSONBody[Refreshing], use: FromDishka[RefreshLogin], clock: FromDishka[Clock]
 ) -> LoginView:
