@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid5
 
 import attrs
@@ -24,6 +25,7 @@ from rebalancer.application.rebalance import (
     ProposeForPortfolio,
 )
 from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError, Unavailable
+from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.ledger import EntryKind
 from rebalancer.domain.portfolio.mandate import Mandate
@@ -178,19 +180,23 @@ def test_batch_run_is_resumed_where_it_stopped() -> None:
     house = House(work)
     ids = [house.open(number) for number in range(8)]
     broken = house.open(8, cash_reserve=Decimal(10_000_000))
-    everyone = ProposeForEveryone(
-        work, PRICES, chunk_size=3, store_timeout=0.001, poll_interval=0.001
-    )
+    batch = ProposeForEveryone(work, PRICES, chunk_size=3, store_timeout=0.001, poll_interval=0.001)
     terms = BuildContext(PRICES, LISTED, POLICIES)(policy_name="monthly", costs=TEN, currency="USD")
+
+    def everyone(name: str, *, resume: bool = True, progress: Any = lambda _: None) -> BatchRun:
+        run = batch.begin(terms, id=uuid5(ROOT, name), now=NOW, resume=resume)
+        batch.run_chunks(run.id, terms, now=NOW, progress=progress)
+        return batch.read(run.id)
+
     work.writes_left = 2
     with pytest.raises(Unavailable):
-        everyone(terms, id=uuid5(ROOT, "run"), now=NOW)  # claims a chunk and completes none
+        everyone("run", resume=False)  # claims a chunk and completes none
     work.writes_left = 3
     with pytest.raises(Unavailable):
-        everyone(terms, id=uuid5(ROOT, "other"), now=NOW, resume=True)  # one chunk
+        everyone("other")  # one chunk
     work.writes_left = None
     seen: list[int] = []
-    run = everyone(terms, id=uuid5(ROOT, "third"), now=NOW, resume=True, progress=seen.append)
+    run = everyone("third", progress=seen.append)
     assert run.id == uuid5(ROOT, "run")
     assert (run.proposed + run.nothing, run.failed) == (8, 1)
     assert sum(seen) == 6  # the rest, no portfolio twice
@@ -203,7 +209,7 @@ def test_batch_run_is_resumed_where_it_stopped() -> None:
     assert failed == broken
     assert "preferences.cash_reserve" in why
     with pytest.raises(InvalidRequest, match="no unfinished run"):
-        everyone(terms, id=uuid5(ROOT, "fourth"), now=NOW, resume=True)
+        everyone("fourth")
 
 
 def test_uninvested_deposits_reach_the_policy_as_a_cash_flow() -> None:

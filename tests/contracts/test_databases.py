@@ -410,7 +410,10 @@ def test_invalid_portfolio_does_not_affect_the_others(database):
     terms = BuildContext(prices, MemoryInstruments(CLASSES), MemoryPolicies())(
         policy_name="monthly", costs=CostModel.flat(10.0), currency="USD"
     )
-    run = ProposeForEveryone(database, prices)(terms, id=uuid4(), now=NOW)
+    propose = ProposeForEveryone(database, prices)
+    run = propose.begin(terms, id=uuid4(), now=NOW)
+    propose.run_chunks(run.id, terms, now=NOW)
+    run = propose.read(run.id)
     assert (run.proposed + run.nothing, run.failed) == (1, 1)
     with database.read() as tx:
         ((failed, reason),) = tx.runs.failures(run.id)

@@ -119,13 +119,8 @@ class BatchJobRequest:
     """Request of a batch job, as JSON values.
 
     Attributes:
-        policy: Name of the policy.
-        as_of: Day of the closes.
-        currency: Currency of the prices.
-        prices: Source of prices.
-        cost_bps: Cost in basis points of traded value; None: as ``costs`` or the default states.
-        costs: Name of a cost preset.
-        assets: Source of instruments; None: the source of prices.
+        prices: Source of prices, as on the command line; ``assets``: of instruments.
+        cost_bps: Basis points of traded value; None: as the preset ``costs`` or the default.
     """
 
     policy: str

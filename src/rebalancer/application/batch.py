@@ -38,9 +38,6 @@ class ProposeForEveryone:
     Several processes, on several machines, may share a run.
 
     Attributes:
-        work: Store.
-        prices: Source of the newest close.
-        chunk_size: Portfolios in a chunk.
         store_timeout: Seconds for which a run waits for a store that is away.
         poll_interval: Seconds between two attempts to claim a chunk.
     """
@@ -51,37 +48,16 @@ class ProposeForEveryone:
     store_timeout: float = 60.0
     poll_interval: float = 0.5
 
-    def __call__(
-        self,
-        context: RebalanceContext,
-        *,
-        id: UUID,
-        now: datetime,
-        resume: bool = False,
-        progress: Callable[[int], None] = lambda _: None,
+    def begin(
+        self, context: RebalanceContext, *, id: UUID, now: datetime, resume: bool = False
     ) -> BatchRun:
-        """Return the finished run.
+        """Create a run that any number of processes can share, or find the one to continue.
 
         Args:
             context: Inputs that all proposals share.
             id: Id of the run; proposals derive their ids from it. An existing run continues.
             now: Current time.
             resume: Continue the latest unfinished run with the same context instead.
-            progress: Called with the number of portfolios finished since the last call.
-
-        Raises:
-            InvalidRequest: no run can be resumed.
-            Conflict: the run with this id has another context.
-            Unavailable: the store has been away for longer than ``store_timeout``.
-        """
-        run = self.begin(context, id=id, now=now, resume=resume)
-        self.run_chunks(run.id, context, now=now, progress=progress)
-        return self.read(run.id)
-
-    def begin(
-        self, context: RebalanceContext, *, id: UUID, now: datetime, resume: bool = False
-    ) -> BatchRun:
-        """Create a run that any number of processes can share, or find the one to continue.
 
         Raises:
             InvalidRequest: no run can be resumed.

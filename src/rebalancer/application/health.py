@@ -38,7 +38,6 @@ class Dependency:
     """A dependency of the application.
 
     Attributes:
-        name: Name in the health report.
         check: Asks the dependency; raises its error, or `Degraded` if the application continues.
         fallback: How the application continues without it; empty for an essential dependency.
     """

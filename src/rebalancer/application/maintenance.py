@@ -14,7 +14,6 @@ class DeleteExpired:
     """Delete expired idempotency keys and refresh tokens.
 
     Attributes:
-        work: Store.
         keys_lifetime: How long a repeated request returns the result of the first.
     """
 

@@ -170,9 +170,6 @@ def _run(target: Callable[..., None], parent: Connection, grace: float, *args: A
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
     """Start a process that never gets Ctrl-C, not even while it begins."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
