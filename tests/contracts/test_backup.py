@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
+from pathlib import Path
 from uuid import uuid4
 
 import attrs
@@ -346,6 +347,33 @@ def test_older_backup_is_restored_at_its_revision_and_upgraded(whole, empty, tmp
     assert error.value.code == "schema_outdated"
     target.upgrade()
     assert target.findings() == []
+
+
+STORED = Path(__file__).parent / "fixtures" / "backup-0004.jsonl.gz"
+"""What `filled` writes, by a release in which attributes and modules had other names."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_backup_of_an_earlier_release_is_restored_and_read(empty, kind):
+    target = empty(kind)
+    rows = target.restore(STORED)
+    assert (rows["users"], rows["proposals"], rows["ledger_entries"]) == (2, 42, 6)
+    assert target.findings() == []
+    with SqlWork(target.engine).read() as tx:
+        portfolios = tx.portfolios.chunk()
+        rich = max(portfolios, key=lambda portfolio: portfolio.version)
+        assert rich.mandate.preferences.do_not_sell == {"ÅÄÖ"}
+        assert tx.portfolios.ledger(rich.id).positions == rich.positions
+        records = tx.proposals.page(rich.owner, limit=9)
+        assert {record.stage for record in records} == {Stage.PROPOSED, Stage.EXECUTED}
+        assert all(record.proposal.orders[0].symbol == "A" for record in records)
+        first, second = sorted(tx.jobs.page(limit=9), key=lambda job: job.attempts)
+        assert (first.result, first.progress) == ({"a": 1e-7, "z": []}, 0.1 + 0.2)
+        assert (second.error, second.last_heartbeat) == (AWKWARD, NOW)
+        run = next(record.run for record in records if record.run)
+        assert tx.runs.get(run).policy == AWKWARD
+        ((_, reason),) = tx.runs.failures(run)
+        assert reason == AWKWARD
 
 
 def test_database_without_tables_is_rejected(whole, tmp_path, postgres_url):
