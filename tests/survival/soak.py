@@ -35,8 +35,8 @@ from rebalancer.domain.rebalancing.lifecycle import Stage
 from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import Sources
 from tests.entrypoints.conftest import COMMAND
-from tests.survival.house import BOOK, BOOK_OWNER, House, house, until
-from tests.survival.people import Person, Promises
+from tests.survival.clients import ApiClient, ConfirmedEffects
+from tests.survival.system import BOOK, BOOK_OWNER, System, running_system, until
 
 USERS, SHARED = 4, 3
 """Number of registered users, and of portfolios of each."""
@@ -63,7 +63,7 @@ class Report:
 
     Attributes:
         kills: Number of kills of each part.
-        promises: Effects that the API has confirmed.
+        confirmed: Effects that the API has confirmed.
         recoveries: Seconds until the API was ready again after a server was killed, by server.
         runs: Finished batch runs.
         attempts: Number of jobs by their number of attempts.
@@ -72,7 +72,7 @@ class Report:
     """
 
     kills: Counter[str] = attrs.field(factory=Counter)
-    promises: Promises = attrs.field(factory=Promises)
+    confirmed: ConfirmedEffects = attrs.field(factory=ConfirmedEffects)
     recoveries: dict[str, list[float]] = attrs.field(factory=dict)
     runs: list[UUID] = attrs.field(factory=list)
     attempts: Counter[int] = attrs.field(factory=Counter)
@@ -91,28 +91,28 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
         seconds: Minimum duration.
     """
     report = Report()
-    with house(folder, people=USERS) as home:
+    with running_system(folder, users=USERS) as system:
         began, stop = time.monotonic(), threading.Event()
-        people = [
-            Person(home, f"user{n % USERS}@example.org", report.promises, seed + n)
+        active = [
+            ApiClient(system, f"user{n % USERS}@example.org", report.confirmed, seed + n)
             for n in range(clients)
         ]
-        for person in people:
-            person.log_in()
+        for client in active:
+            client.log_in()
         portfolios = {
-            person.email: [person.open() for _ in range(SHARED)] for person in people[:USERS]
+            client.email: [client.open() for _ in range(SHARED)] for client in active[:USERS]
         }
         with ThreadPoolExecutor(clients + 1) as threads:
             work: list[Future[None]] = [
-                threads.submit(person.live, portfolios[person.email], stop) for person in people
+                threads.submit(client.live, portfolios[client.email], stop) for client in active
             ]
-            batches = Batches(home, report)
+            batches = Batches(system, report)
             if kills:
                 work.append(threads.submit(batches.run, stop))
             try:
-                _kill(home, batches, report, kills, random.Random(seed))
+                _kill(system, batches, report, kills, random.Random(seed))
                 time.sleep(max(0.0, seconds - (time.monotonic() - began)))
-                home.wait()
+                system.wait()
             finally:
                 stop.set()
             for one in work:
@@ -122,22 +122,22 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
                     error = TimeoutError("it does not stop")
                 if error is not None:
                     report.findings.append(f"a client ended with {error!r}")
-        for person in people:
-            person.client.close()
+        for client in active:
+            client.http.close()
         report.seconds = time.monotonic() - began
-        for one in (home.api, *home.workers):
+        for one in (system.api, *system.workers):
             report.findings += [
                 f"{one.name} has ended by itself, with code {code}" for code in one.failures
             ]
-        _check(home, report)
+        _check(system, report)
     return report
 
 
 class Batches:
     """Repeated runs of `rebalancer batch --all`; a killed one is resumed."""
 
-    def __init__(self, home: House, report: Report) -> None:
-        self.home, self.report = home, report
+    def __init__(self, system: System, report: Report) -> None:
+        self.system, self.report = system, report
         self.process: subprocess.Popen[str] | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -154,8 +154,8 @@ class Batches:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
-                env=self.home.environment,
-                cwd=self.home.folder,
+                env=self.system.environment,
+                cwd=self.system.folder,
             )
             _, errors = self.process.communicate()
             done = self.process.returncode == 0
@@ -171,7 +171,9 @@ class Batches:
         return True
 
 
-def _kill(home: House, batches: Batches, report: Report, kills: int, dice: random.Random) -> None:
+def _kill(
+    system: System, batches: Batches, report: Report, kills: int, dice: random.Random
+) -> None:
     """Kill one part after another at random moments."""
     names, weights = list(VICTIMS), list(VICTIMS.values())
     protected_until = 0.0
@@ -184,21 +186,21 @@ def _kill(home: House, batches: Batches, report: Report, kills: int, dice: rando
             if time.monotonic() < protected_until:
                 continue
             protected_until = time.monotonic() + 7
-        if name in home.servers:
-            server = home.servers[name]
+        if name in system.servers:
+            server = system.servers[name]
             server.kill()
             time.sleep(dice.uniform(0.0, 1.5))
             server.start()
-            back = home.wait(("ok", "degraded"))
+            back = system.wait(("ok", "degraded"))
             report.recoveries.setdefault(name, []).append(back)
         elif name == "a batch":
             if not batches.kill():
                 continue
         elif not {
-            "the API": home.api.kill,
-            "a process of the API": lambda: home.api.kill_a_child(dice),
-            "a worker": dice.choice(home.workers).kill,
-            "a process of a worker": lambda: dice.choice(home.workers).kill_a_child(dice),
+            "the API": system.api.kill,
+            "a process of the API": lambda: system.api.kill_a_child(dice),
+            "a worker": dice.choice(system.workers).kill,
+            "a process of a worker": lambda: dice.choice(system.workers).kill_a_child(dice),
         }[name]():
             continue
         report.kills[name] += 1
@@ -206,11 +208,11 @@ def _kill(home: House, batches: Batches, report: Report, kills: int, dice: rando
             print(f"\r{sum(report.kills.values())} of {kills} kills", end="", file=sys.stderr)
 
 
-def _check(home: House, report: Report) -> None:
+def _check(system: System, report: Report) -> None:
     """Compare the confirmed effects with the stored data."""
-    promises, findings = report.promises, report.findings
-    findings += promises.wrong
-    wired = build_container(Sources(), settings=home.settings())
+    confirmed, findings = report.confirmed, report.findings
+    findings += confirmed.wrong
+    wired = build_container(Sources(), settings=system.settings())
     work = wired.get(UnitOfWork)
 
     def left() -> bool:
@@ -226,7 +228,7 @@ def _check(home: House, report: Report) -> None:
     reports = wired.get(Reports)
     with work.read() as tx:
         stored = {str(job.id): job for job in tx.jobs.page(limit=100_000)}
-        for id in promises.jobs:
+        for id in confirmed.jobs:
             job = stored.get(id)
             if job is None or job.state is not JobState.SUCCEEDED or job.result is None:
                 state = job and (job.state.value, job.error)
@@ -238,13 +240,13 @@ def _check(home: House, report: Report) -> None:
             user = tx.users.by_email(f"user{number}@example.org")
             assert user is not None
             for portfolio in tx.portfolios.page(user.id, limit=100):
-                check_portfolio(tx, portfolio, promises, findings)
+                check_portfolio(tx, portfolio, confirmed, findings)
         check_runs(tx, report)
     wired.close()
 
 
 def check_portfolio(
-    tx: Transaction, portfolio: ManagedPortfolio, promises: Promises, findings: list[str]
+    tx: Transaction, portfolio: ManagedPortfolio, confirmed: ConfirmedEffects, findings: list[str]
 ) -> None:
     """Check that a portfolio's ledger has exactly the confirmed effects."""
     ledger = tx.portfolios.ledger(portfolio.id)
@@ -257,10 +259,10 @@ def check_portfolio(
         for entry in ledger.entries
         if entry.kind in (EntryKind.DEPOSIT, EntryKind.WITHDRAWAL)
     )
-    promised = Counter(amount for (which, _), amount in promises.deposits.items() if which == id)
-    promised[Decimal("10000.00")] += 1
-    if flows != promised:
-        findings.append(f"{id}: flows {flows - promised} too many, {promised - flows} missing")
+    expected = Counter(amount for (which, _), amount in confirmed.deposits.items() if which == id)
+    expected[Decimal("10000.00")] += 1
+    if flows != expected:
+        findings.append(f"{id}: flows {flows - expected} too many, {expected - flows} missing")
     # Every order of an executed proposal once, as it was proposed, and no other.
     fills: dict[UUID | None, Counter[Fill]] = defaultdict(Counter)
     for entry in ledger.entries:
@@ -279,12 +281,12 @@ def check_portfolio(
             )
         if fills.pop(record.id, Counter()) != orders:
             findings.append(f"proposal {record.id} is {record.stage} with other fills")
-        if str(record.id) in promises.executed and record.stage is not Stage.EXECUTED:
+        if str(record.id) in confirmed.executed and record.stage is not Stage.EXECUTED:
             findings.append(f"proposal {record.id} was executed and is {record.stage}")
     if fills:
         findings.append(f"{id} has fills without a proposal: {dict(fills)}")
     # No update lost: each change made one version, and only edits change the name.
-    edits, unsure = promises.edits.get(id, {}), promises.unsure[id]
+    edits, unsure = confirmed.edits.get(id, {}), confirmed.unsure[id]
     known = 1 + len(edits) + sum(flows.values()) - 1 + executed
     if not known <= portfolio.version <= known + unsure:
         findings.append(
@@ -326,20 +328,24 @@ def show(report: Report, console: Console) -> None:
         table.add_row(name, str(times), text)
     console.print(table)
     table = Table("asked", "answers", "p50 ms", "p99 ms", "by status (0: none)")
-    for what, took in sorted(report.promises.took.items()):
+    for what, took in sorted(report.confirmed.took.items()):
         took.sort()
-        statuses = {s: n for (w, s), n in sorted(report.promises.answers.items()) if w == what}
+        statuses = {s: n for (w, s), n in sorted(report.confirmed.answers.items()) if w == what}
         text = ", ".join(f"{status}: {count}" for status, count in statuses.items())
         p50, p99 = took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000
         table.add_row(what, str(len(took)), f"{p50:.0f}", f"{p99:.0f}", text)
     console.print(table)
-    promises = report.promises
+    confirmed = report.confirmed
     console.print(
         f"{sum(report.kills.values())} kills in {report.seconds:.0f} s: "
-        f"{len(promises.deposits)} flows, {len(promises.executed)} rebalances, "
-        f"{sum(map(len, promises.edits.values()))} edits, {len(promises.jobs)} backtests "
+        f"{len(confirmed.deposits)} flows, {len(confirmed.executed)} rebalances, "
+        f"{sum(map(len, confirmed.edits.values()))} edits, {len(confirmed.jobs)} backtests "
         f"(attempts {dict(sorted(report.attempts.items()))}), {len(report.runs)} batch runs; "
-        + (f"{len(report.findings)} promises broken" if report.findings else "every promise held")
+        + (
+            f"{len(report.findings)} confirmed effects are broken"
+            if report.findings
+            else "every confirmed effect held"
+        )
     )
     for finding in report.findings[:20]:
         console.print(finding, markup=False)

@@ -13,7 +13,7 @@ from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.stores import NOW, a_deposit, a_fill, a_managed, a_proposal, a_run, a_user
 from tests.survival import soak
-from tests.survival.people import Promises
+from tests.survival.clients import ConfirmedEffects
 from tests.survival.soak import Report, check_portfolio, check_runs
 
 
@@ -22,10 +22,10 @@ def work():
     return MemoryWork()
 
 
-def findings(work, portfolio, promises):
+def findings(work, portfolio, confirmed):
     found: list[str] = []
     with work.read() as tx:
-        check_portfolio(tx, tx.portfolios.get(portfolio.id), promises, found)
+        check_portfolio(tx, tx.portfolios.get(portfolio.id), confirmed, found)
     return " ".join(found)
 
 
@@ -47,17 +47,17 @@ def stored(work, *more):
 def test_fulfilled_promises_give_no_finding(work):
     portfolio = stored(work, a_deposit("5.50"), a_deposit("7.00"))
     id = str(portfolio.id)
-    promises = Promises(deposits={(id, "a"): Decimal("5.50"), (id, "b"): Decimal("7.00")})
-    assert findings(work, portfolio, promises) == ""
+    confirmed = ConfirmedEffects(deposits={(id, "a"): Decimal("5.50"), (id, "b"): Decimal("7.00")})
+    assert findings(work, portfolio, confirmed) == ""
 
 
 def test_missing_and_repeated_deposits_are_found(work):
     portfolio = stored(work, a_deposit("5.50"), a_deposit("5.50"))
     id = str(portfolio.id)
     once = {(id, "a"): Decimal("5.50")}
-    assert "too many" in findings(work, portfolio, Promises(deposits=once))
+    assert "too many" in findings(work, portfolio, ConfirmedEffects(deposits=once))
     more = {**once, (id, "b"): Decimal("5.50"), (id, "c"): Decimal("1.00")}
-    assert "missing" in findings(work, portfolio, Promises(deposits=more))
+    assert "missing" in findings(work, portfolio, ConfirmedEffects(deposits=more))
 
 
 def test_missing_and_repeated_fills_are_found(work):
@@ -65,7 +65,7 @@ def test_missing_and_repeated_fills_are_found(work):
     done = attrs.evolve(a_proposal(portfolio), stage=Stage.EXECUTED, executed=NOW)
     with work.begin() as tx:
         tx.proposals.add([done])
-    assert "other fills" in findings(work, portfolio, Promises())
+    assert "other fills" in findings(work, portfolio, ConfirmedEffects())
     for expected in (False, True):  # the first fill is correct, the second is one too many
         fill = a_fill(done)
         with work.begin() as tx:
@@ -73,7 +73,7 @@ def test_missing_and_repeated_fills_are_found(work):
             ledger = tx.portfolios.ledger(portfolio.id).extended_by([fill])
             portfolio = portfolio.book(ledger, NOW)
             tx.portfolios.save(portfolio, entries=[fill])
-        assert ("other fills" in findings(work, portfolio, Promises())) is expected
+        assert ("other fills" in findings(work, portfolio, ConfirmedEffects())) is expected
 
 
 def test_lost_execution_is_found(work):
@@ -81,7 +81,7 @@ def test_lost_execution_is_found(work):
     record = a_proposal(portfolio)
     with work.begin() as tx:
         tx.proposals.add([record])
-    assert "was executed" in findings(work, portfolio, Promises(executed={str(record.id)}))
+    assert "was executed" in findings(work, portfolio, ConfirmedEffects(executed={str(record.id)}))
 
 
 def test_fill_unlike_its_order_is_found(work):
@@ -93,17 +93,19 @@ def test_fill_unlike_its_order_is_found(work):
         tx.proposals.add([done])
         ledger = tx.portfolios.ledger(portfolio.id).extended_by([three])
         tx.portfolios.save(portfolio.book(ledger, NOW), entries=[three])
-    assert "other fills" in findings(work, portfolio, Promises())
+    assert "other fills" in findings(work, portfolio, ConfirmedEffects())
 
 
 def test_lost_edit_is_found(work):
     portfolio = stored(work)
     id = str(portfolio.id)
-    assert "at version 1" in findings(work, portfolio, Promises(edits={id: {2: "Another"}}))
-    assert "not named" in findings(work, portfolio, Promises(edits={id: {1: "Another"}}))
+    assert "at version 1" in findings(work, portfolio, ConfirmedEffects(edits={id: {2: "Another"}}))
+    assert "not named" in findings(work, portfolio, ConfirmedEffects(edits={id: {1: "Another"}}))
     flow = stored(work, a_deposit("5.50"))
     id = str(flow.id)
-    overwritten = Promises(deposits={(id, "a"): Decimal("5.50")}, edits={id: {2: "Another"}})
+    overwritten = ConfirmedEffects(
+        deposits={(id, "a"): Decimal("5.50")}, edits={id: {2: "Another"}}
+    )
     assert "not named Another" in findings(work, flow, overwritten)
 
 
@@ -112,8 +114,8 @@ def test_unexplained_change_is_found(work):
     with work.begin() as tx:
         tx.portfolios.save(portfolio.revise(portfolio.mandate, NOW))
     id = str(portfolio.id)
-    assert "at version 2" in findings(work, portfolio, Promises())
-    assert findings(work, portfolio, Promises(unsure=Counter({id: 1}))) == ""
+    assert "at version 2" in findings(work, portfolio, ConfirmedEffects())
+    assert findings(work, portfolio, ConfirmedEffects(unsure=Counter({id: 1}))) == ""
 
 
 def test_unfinished_run_is_found(work):

@@ -14,7 +14,7 @@ def test_confirmed_effects_survive_kills(tmp_path):
     show(report, Console(width=150))  # pytest prints it on failure
     assert report.findings == []
     assert sum(report.kills.values()) == 12
-    assert report.promises.executed and report.promises.deposits and report.promises.jobs
+    assert report.confirmed.executed and report.confirmed.deposits and report.confirmed.jobs
     assert report.runs
 
 
@@ -22,6 +22,6 @@ def test_fifty_clients_share_portfolios_without_lost_updates(tmp_path):
     report = soak(tmp_path, kills=0, clients=50, seed=1, seconds=12)
     show(report, Console(width=150))
     assert report.findings == []
-    answers = report.promises.answers
+    answers = report.confirmed.answers
     assert {status for _, status in answers} <= {200, 201, 202, 409, 412, 422, 503}
-    assert report.promises.executed and report.promises.edits
+    assert report.confirmed.executed and report.confirmed.edits

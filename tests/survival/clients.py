@@ -12,14 +12,14 @@ from typing import Any
 import attrs
 import httpx
 
-from tests.survival.house import PASSWORD, House
+from tests.survival.system import PASSWORD, System
 
 RETRIED = (429, 502, 503, 504)
 """Statuses after which a client repeats its request."""
 
 
 @attrs.define
-class Promises:
+class ConfirmedEffects:
     """Effects that the API has confirmed, and its responses.
 
     Attributes:
@@ -49,13 +49,13 @@ class Gone(Exception):
     """The API did not respond within the time that any recovery may take."""
 
 
-class Person:
+class ApiClient:
     """A logged-in client that repeats each request until it gets a final response."""
 
-    def __init__(self, house: House, email: str, promises: Promises, seed: int) -> None:
-        self.email, self.promises = email, promises
+    def __init__(self, system: System, email: str, confirmed: ConfirmedEffects, seed: int) -> None:
+        self.email, self.confirmed = email, confirmed
         self.dice = random.Random(seed)
-        self.client = house.client()
+        self.http = system.client()
         self.repeated = False
         self._count = 0
 
@@ -64,7 +64,7 @@ class Person:
         who = {"email": self.email, "password": PASSWORD}
         login = self.ask("log in", "POST", "/api/users/login", json=who)
         assert login.status_code == 200, login.text
-        self.client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+        self.http.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
 
     def key(self) -> dict[str, str]:
         """Return a header with a unique idempotency key."""
@@ -78,7 +78,7 @@ class Person:
         while time.monotonic() < latest:
             began = time.monotonic()
             try:
-                answer = self.client.request(method, path, **options)
+                answer = self.http.request(method, path, **options)
             except httpx.TransportError:
                 self._note(what, 0)
                 self.repeated = True
@@ -86,8 +86,8 @@ class Person:
                 continue
             self._note(what, answer.status_code, time.monotonic() - began)
             if answer.status_code >= 500 and answer.status_code not in RETRIED:
-                with self.promises.lock:
-                    self.promises.wrong.append(f"{what}: {answer.status_code} {answer.text[:300]}")
+                with self.confirmed.lock:
+                    self.confirmed.wrong.append(f"{what}: {answer.status_code} {answer.text[:300]}")
                 return answer
             if answer.status_code == 401 and what != "log in":
                 self.log_in()
@@ -101,10 +101,10 @@ class Person:
         raise Gone(f"{what}: no response")
 
     def _note(self, what: str, status: int, took: float | None = None) -> None:
-        with self.promises.lock:
-            self.promises.answers[what, status] += 1
+        with self.confirmed.lock:
+            self.confirmed.answers[what, status] += 1
             if took is not None and status < 400:
-                self.promises.took.setdefault(what, []).append(took)
+                self.confirmed.took.setdefault(what, []).append(took)
 
     def open(self) -> str:
         """Open a portfolio; return its id."""
@@ -125,9 +125,9 @@ class Person:
         body = {"kind": "deposit", "amount": amount}
         answer = self.ask("deposit", "POST", path, json=body, headers=headers)
         if answer.is_success:
-            with self.promises.lock:
+            with self.confirmed.lock:
                 key = headers["Idempotency-Key"]
-                self.promises.deposits[portfolio, key] = Decimal(amount)
+                self.confirmed.deposits[portfolio, key] = Decimal(amount)
 
     def withdraw(self, portfolio: str) -> None:
         """Withdraw an amount that may exceed the cash."""
@@ -137,9 +137,9 @@ class Person:
         body = {"kind": "withdrawal", "amount": amount}
         answer = self.ask("withdraw", "POST", path, json=body, headers=headers)
         if answer.is_success:
-            with self.promises.lock:
+            with self.confirmed.lock:
                 key = headers["Idempotency-Key"]
-                self.promises.deposits[portfolio, key] = -Decimal(amount)
+                self.confirmed.deposits[portfolio, key] = -Decimal(amount)
 
     def rebalance(self, portfolio: str) -> None:
         """Request a proposal and accept it."""
@@ -151,8 +151,8 @@ class Person:
         path = f"/api/rebalance/{made.json()['id']}/accept"
         done = self.ask("accept", "POST", path, headers=self.key())
         if done.is_success and done.json()["stage"] == "executed":
-            with self.promises.lock:
-                self.promises.executed.add(made.json()["id"])
+            with self.confirmed.lock:
+                self.confirmed.executed.add(made.json()["id"])
 
     def edit(self, portfolio: str) -> None:
         """Read a portfolio and change its name."""
@@ -162,23 +162,23 @@ class Person:
         body = {"name": name, "targets": {"A": 0.4, "B": 0.3}}
         done = self.ask("edit", "PUT", path, json=body, headers={"If-Match": seen.headers["ETag"]})
         if done.is_success:
-            with self.promises.lock:
-                edits = self.promises.edits.setdefault(portfolio, {})
+            with self.confirmed.lock:
+                edits = self.confirmed.edits.setdefault(portfolio, {})
                 version = int(done.json()["version"])
                 if version in edits:
-                    self.promises.wrong.append(f"version {version} of {portfolio} twice")
+                    self.confirmed.wrong.append(f"version {version} of {portfolio} twice")
                 edits[version] = name
         elif self.repeated:
-            with self.promises.lock:
-                self.promises.unsure[portfolio] += 1
+            with self.confirmed.lock:
+                self.confirmed.unsure[portfolio] += 1
 
     def backtest(self) -> None:
         """Start a backtest; its outcome is checked at the end."""
         body = {"policies": self.dice.sample(["monthly", "band", "trend", "weekly"], 2)}
         job = self.ask("backtest", "POST", "/api/backtest", json=body)
         if job.status_code == 202:
-            with self.promises.lock:
-                self.promises.jobs[job.json()["id"]] = self.email
+            with self.confirmed.lock:
+                self.confirmed.jobs[job.json()["id"]] = self.email
 
     def live(self, portfolios: list[str], stop: threading.Event, jobs: float = 0.03) -> None:
         """Send random requests until ``stop`` is set.

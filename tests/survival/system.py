@@ -131,7 +131,7 @@ class Supervised:
 
 
 @attrs.define
-class House:
+class System:
     """The running servers, API and workers, and their addresses."""
 
     folder: Path
@@ -172,12 +172,14 @@ def until(condition: Callable[[], object], what: str, timeout: float = TIMEOUT) 
 
 
 @contextmanager
-def house(folder: Path, *, people: int, workers: int = 2, book: int = BOOK) -> Iterator[House]:
+def running_system(
+    folder: Path, *, users: int, workers: int = 2, book: int = BOOK
+) -> Iterator[System]:
     """Start the complete system with users and portfolios; stop it at the end.
 
     Args:
         folder: For logs and prices.
-        people: Number of registered users: user0@example.org and so on.
+        users: Number of registered users: user0@example.org and so on.
         workers: Number of worker processes.
         book: Number of portfolios of a user who never logs in.
     """
@@ -205,7 +207,7 @@ def house(folder: Path, *, people: int, workers: int = 2, book: int = BOOK) -> I
                 [COMMAND, *command], env=environment, cwd=folder, capture_output=True, text=True
             )
             assert done.returncode == 0, done.stderr
-        _fill(Settings.read(environment), people, book)
+        _fill(Settings.read(environment), users, book)
         api = Supervised("api", [COMMAND, "serve", "--workers", "2"], environment, folder)
         stack.callback(api.stop)
         crew = []
@@ -215,18 +217,18 @@ def house(folder: Path, *, people: int, workers: int = 2, book: int = BOOK) -> I
             )
             crew.append(worker)
             stack.callback(worker.stop)
-        made = House(folder, servers, environment, f"http://127.0.0.1:{port}", api, crew)
+        made = System(folder, servers, environment, f"http://127.0.0.1:{port}", api, crew)
         made.wait()
         yield made
 
 
-def _fill(settings: Settings, people: int, book: int) -> None:
+def _fill(settings: Settings, users: int, book: int) -> None:
     wired = build_container(Sources(), settings=settings)
-    hashed = ArgonPasswords(time_cost=1, memory_kib=64).hashed(PASSWORD)
+    hashed = ArgonPasswords(time_cost=1, memory_kib=64).hash(PASSWORD)
     dice = random.Random(0)
     owner = a_user(email=BOOK_OWNER, password=hashed)
     with wired.get(UnitOfWork).begin() as tx:
-        for number in range(people):
+        for number in range(users):
             tx.users.add(a_user(email=f"user{number}@example.org", password=hashed))
         tx.users.add(owner)
         for number in range(book):
