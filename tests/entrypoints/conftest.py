@@ -73,7 +73,7 @@ def rebalancer(tmp_path: Path) -> Run:
             | {"REBALANCER_TRIALS": str(tmp_path / "trials.jsonl")}
             | dict(env or {}),
             cwd=cwd or tmp_path,
-            timeout=120,
+            timeout=300,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return Result(done.returncode, done.stdout, done.stderr)
