@@ -229,17 +229,13 @@ def _output(out: Path, inputs: dict[str, str], *, resume: bool) -> Iterator[Buff
             before = dict(json.loads(note.read_bytes()))
         except (OSError, ValueError, TypeError):
             raise InvalidRequest(
-                f"cannot resume {out}: its record of inputs, {note.name}, is missing or damaged; "
-                "run again without --resume",
-                field="resume",
+                f"cannot resume {out}: its record of inputs, {note.name}, is missing or damaged",
                 code="resume_impossible",
             ) from None
         changed = [name for name, digest in inputs.items() if before.get(name) != digest]
         if changed:
             raise InvalidRequest(
-                f"cannot resume {out}: inputs changed since that run: {'; '.join(changed)}; "
-                "restore them, or run again without --resume",
-                field="resume",
+                f"cannot resume {out}: inputs changed since that run: {'; '.join(changed)}",
                 code="resume_impossible",
             )
     else:

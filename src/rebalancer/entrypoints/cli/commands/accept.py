@@ -63,9 +63,7 @@ def accept(
     from rebalancer.domain.errors import InvalidRequest
 
     if out is not None and mode != "worksheet":
-        raise InvalidRequest(
-            "--out needs --mode worksheet", field="out", code="conflicting_options"
-        )
+        raise InvalidRequest("--out needs --mode worksheet", code="conflicting_options")
     where = sources(prices, assets)
     with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:

@@ -148,9 +148,7 @@ def evaluate(
     from rebalancer.entrypoints.cli.screen import progress
 
     if chosen_until is not None and not chosen_on:
-        raise InvalidRequest(
-            "--chosen-until needs --chosen-on", field="chosen_until", code="conflicting_options"
-        )
+        raise InvalidRequest("--chosen-until needs --chosen-on", code="conflicting_options")
     files = prices + more
     if report is not None:
         inputs = (*files, *chosen_on, targets_file, *sources(None, assets).files)

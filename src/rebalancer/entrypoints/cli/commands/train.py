@@ -255,7 +255,6 @@ def _submit(
     if report is not None:
         raise InvalidRequest(
             "--report cannot be combined with --background",
-            field="report",
             code="conflicting_options",
         )
     job_request = TrainJobRequest(
