@@ -1,4 +1,4 @@
-"""The command line as people run it: a process of its own, its output, its exit code."""
+"""Fixtures that run the command line in a process of its own."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ COMMAND = str(Path(sys.executable).with_name("rebalancer"))
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("REBALANCER_")},
     "COLUMNS": "120",
-    # A numpy warning would mean an unintended infinity or NaN.
+    # A warning of numpy reveals an unintended infinity or NaN.
     "PYTHONWARNINGS": "error::RuntimeWarning",
 }
 
 
 @attrs.frozen
 class Result:
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     stdout: str
@@ -36,11 +36,11 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """Standard output, which must be one JSON value and nothing else."""
+        """Standard output, parsed as one JSON value."""
         return json.loads(self.stdout)
 
     def refused(self, *fragments: str) -> bool:
-        """Whether it was a mistake of the user's, explained in one line on standard error."""
+        """Check that the input was rejected with a message that has these fragments."""
         assert (self.code, self.stdout) == (2, ""), self
         assert all(fragment in self.stderr for fragment in fragments), self.stderr
         return True
@@ -50,7 +50,7 @@ Run = Callable[..., Result]
 
 
 def running(pid: int) -> bool:
-    """Whether a process runs, and is not merely waiting to be buried; where there is a /proc."""
+    """Return whether a process runs and is not a zombie; needs /proc."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -60,7 +60,7 @@ def running(pid: int) -> bool:
 
 @pytest.fixture
 def rebalancer(tmp_path: Path) -> Run:
-    """Run `rebalancer` in a folder of its own."""
+    """Run `rebalancer` in its own folder."""
 
     def run(
         *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
@@ -83,7 +83,7 @@ def rebalancer(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run:
-    """The same without a process: for figures, and for long lists of mistakes."""
+    """Run `rebalancer` in this process, which is faster."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REBALANCER_TRIALS", str(tmp_path / "trials.jsonl"))
 
@@ -100,7 +100,7 @@ def quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run
 
 @pytest.fixture(scope="session")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Closes of A to E, business days of 2020-01-01 to 2021-02-23, in a file."""
+    """A price file: A to E on business days from 2020-01-01 to 2021-02-23."""
     path = tmp_path_factory.mktemp("market") / "prices.csv"
     path.write_text(as_csv(prices(5, 300)), encoding="utf-8")
     return path
@@ -108,7 +108,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
-    """Write a file in the command's folder."""
+    """Write a file into the working directory of the command."""
 
     def to(name: str, content: str | bytes) -> Path:
         path = tmp_path / name

@@ -30,7 +30,7 @@ MANY = (
 
 @pytest.fixture
 def backtest(quickly, market):
-    """Run `rebalancer backtest --json` on the little market."""
+    """Run `rebalancer backtest --json` on the small market."""
 
     def run(policy, *options, prices=market):
         return quickly("backtest", "--prices", prices, "--policy", policy, *options, "--json")
@@ -38,7 +38,7 @@ def backtest(quickly, market):
     return run
 
 
-def test_the_interface_that_others_build_on(rebalancer, market):
+def test_json_output_has_documented_fields(rebalancer, market):
     done = rebalancer("backtest", "--prices", market, "--policy", MANY, "--json")
     assert (done.code, done.stderr) == (0, "")
     found = done.json
@@ -81,7 +81,7 @@ def test_the_interface_that_others_build_on(rebalancer, market):
     assert weekly["orders"] > monthly["orders"] > 0
 
 
-def test_the_same_command_gives_the_same_bytes(rebalancer, market):
+def test_same_command_gives_same_bytes(rebalancer, market):
     command = ("backtest", "--prices", market, "--policy", "monthly,risk_parity", "--json")
     assert rebalancer(*command).stdout == rebalancer(*command).stdout
 
@@ -92,12 +92,12 @@ def test_final_value_is_per_1_invested_after_costs(backtest, tmp_path):
     grown = history.closes[-1, 0] / history.closes[0, 0]
     for bps in (0, 10, 250):
         (result,) = backtest("buy_and_hold", "--cost-bps", bps, prices="one.csv").json["results"]
-        bought = 1 / (1 + bps / 1e4)  # and its fee come to 1
+        bought = 1 / (1 + bps / 1e4)  # the purchase and its fee cost 1
         assert result["final_value"] == pytest.approx(grown * bought, rel=1e-12)
         assert result["cost_paid"] == pytest.approx(1 - bought, rel=1e-9)
 
 
-def test_costs_cost(backtest):
+def test_costs_reduce_final_value(backtest):
     finals = [
         backtest("weekly", "--cost-bps", bps).json["results"][0]["final_value"]
         for bps in (0, 10, 100)
@@ -107,7 +107,7 @@ def test_costs_cost(backtest):
     assert (free["cost_bps"], free["results"][0]["cost_paid"]) == (0.0, 0.0)
 
 
-def test_a_price_list_instead_of_basis_points(backtest):
+def test_cost_preset_replaces_basis_points(backtest):
     found = backtest("monthly", "--costs", "retail").json
     assert (found["cost_bps"], found["costs"]) == (None, "retail")
     assert found["results"][0]["cost_paid"] > 0
@@ -116,17 +116,17 @@ def test_a_price_list_instead_of_basis_points(backtest):
 
 
 @pytest.mark.parametrize("bps", ["nan", "inf", "-1", "10000", "1e400"])
-def test_costs_that_make_no_sense(backtest, bps):
+def test_invalid_costs_are_rejected(backtest, bps):
     assert backtest("monthly", "--cost-bps", bps).refused("cost_bps", "basis points")
 
 
-def test_equal_weights_unless_told_otherwise(backtest, write):
+def test_targets_default_to_equal_weights(backtest, write):
     write("equal.json", json.dumps(dict.fromkeys("ABCDE", 0.2)))
     plain = backtest("monthly").json["results"]
     assert plain == backtest("monthly", "--targets", "equal.json").json["results"]
 
 
-def test_targets_leave_the_rest_in_cash(backtest, write):
+def test_rest_of_targets_stays_in_cash(backtest, write):
     write("some.json", '\ufeff{"A": 0.3, "C": "0.2"}')
     (result,) = backtest("weekly", "--targets", "some.json", "--cost-bps", "0").json["results"]
     assert result["average_exposure"] == pytest.approx(0.5, abs=0.01)
@@ -160,12 +160,12 @@ def test_targets_leave_the_rest_in_cash(backtest, write):
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
-def test_targets_that_make_no_sense(backtest, write, targets, fragments):
+def test_invalid_targets_are_rejected(backtest, write, targets, fragments):
     write("bad.json", targets)
     assert backtest("monthly", "--targets", "bad.json").refused(*fragments)
 
 
-def test_a_window_between_days_without_trading(backtest):
+def test_window_starts_and_ends_at_closes_inside_it(backtest):
     # 2020-03-07 is a Saturday, 2020-11-01 a Sunday.
     found = backtest("monthly", "--from", "2020-03-07", "--to", "2020-11-01").json
     assert (found["from"], found["to"]) == ("2020-03-09", "2020-10-30")
@@ -173,7 +173,7 @@ def test_a_window_between_days_without_trading(backtest):
     assert inside == found
 
 
-def test_rows_before_the_window_serve_as_look_back(backtest, tmp_path):
+def test_rows_before_window_are_history(backtest, tmp_path):
     history = prices(5, 300)
     cut = history.since(int(sum(str(day) < "2020-06-01" for day in history.dates)))
     (tmp_path / "cut.csv").write_text(as_csv(cut))
@@ -195,7 +195,7 @@ def test_rows_before_the_window_serve_as_look_back(backtest, tmp_path):
         (["--from", "2020-1"], "YYYY-MM-DD"),
     ],
 )
-def test_windows_that_make_no_sense(backtest, options, fragment):
+def test_invalid_windows_are_rejected(backtest, options, fragment):
     assert backtest("monthly", *options).refused(fragment)
 
 
@@ -211,7 +211,7 @@ def test_cash_earns_the_risk_free_rate_and_sharpe_subtracts_it(backtest, write):
     assert cash["sharpe"] == 0
 
 
-def test_a_risk_free_column_leaves_the_universe(backtest, write, tmp_path):
+def test_risk_free_column_is_not_traded(backtest, write, tmp_path):
     found = backtest("monthly", "--risk-free", "C").json
     assert found["assets"] == ["A", "B", "D", "E"]
     history = prices(5, 300)
@@ -223,7 +223,7 @@ def test_a_risk_free_column_leaves_the_universe(backtest, write, tmp_path):
     assert backtest("monthly", "--targets", "c.json", "--risk-free", "C").refused("targets", "C")
 
 
-def test_a_column_may_look_like_a_number(backtest, tmp_path):
+def test_column_name_may_look_like_number(backtest, tmp_path):
     text = as_csv(prices(2, 30)).replace("date,A,B", "date,0700,nan")
     (tmp_path / "numbers.csv").write_text(text)
     found = backtest("monthly", "--risk-free", "0700", prices="numbers.csv").json
@@ -233,7 +233,7 @@ def test_a_column_may_look_like_a_number(backtest, tmp_path):
 
 
 @pytest.mark.parametrize("rate", ["2%", "BIL", "nan", "inf", "-1", "11", ""])
-def test_risk_free_rates_that_make_no_sense(backtest, rate):
+def test_invalid_risk_free_rates_are_rejected(backtest, rate):
     assert backtest("monthly", "--risk-free", rate).refused("risk_free", "a rate a year")
 
 
@@ -246,11 +246,11 @@ def test_as_live_orders_are_whole_shares(backtest):
 
 
 @pytest.mark.parametrize("capital", ["0", "-5", "nan", "inf"])
-def test_capital_that_makes_no_sense(backtest, capital):
+def test_invalid_capital_is_rejected(backtest, capital):
     assert backtest("monthly", "--capital", capital).refused("capital:", "enter more than 0")
 
 
-def test_the_table_is_for_people(rebalancer, market):
+def test_table_shows_all_policies(rebalancer, market):
     done = rebalancer("backtest", "--prices", market, "--policy", "monthly,band:edge")
     assert (done.code, done.stderr) == (0, "")
     for expected in ("2020-01-01 to 2021-02-23, 5 assets, 10 bps", "monthly", "band:edge"):
@@ -259,7 +259,7 @@ def test_the_table_is_for_people(rebalancer, market):
     assert "survivors" not in done.stdout
 
 
-def test_the_report_is_one_self_contained_file(rebalancer, market, tmp_path):
+def test_report_is_one_self_contained_file(rebalancer, market, tmp_path):
     arguments = ("--prices", market, "--policy", "monthly,band", "--report", "deep/down/out.html")
     done = rebalancer("backtest", *arguments)
     report = tmp_path / "deep" / "down" / "out.html"
@@ -273,7 +273,7 @@ def test_the_report_is_one_self_contained_file(rebalancer, market, tmp_path):
     assert again.json["results"] and "Report:" in again.stderr
 
 
-def test_a_report_that_cannot_be_written_does_not_lose_the_results(rebalancer, market, tmp_path):
+def test_results_are_printed_before_report_is_written(rebalancer, market, tmp_path):
     (tmp_path / "file").write_text("")
     for path in ("file/out.html", "."):
         done = rebalancer("backtest", "--prices", market, "--policy", "monthly", "--report", path)
@@ -281,7 +281,7 @@ def test_a_report_that_cannot_be_written_does_not_lose_the_results(rebalancer, m
         assert f"report: cannot write {path}" in done.stderr
 
 
-def test_a_report_does_not_overwrite_an_input(rebalancer, market, write):
+def test_report_does_not_overwrite_input(rebalancer, market, write):
     before = market.read_bytes()
     done = rebalancer("backtest", "--prices", market, "--policy", "monthly", "--report", market)
     assert done.refused("report", "is also an input")
@@ -294,7 +294,7 @@ def test_a_report_does_not_overwrite_an_input(rebalancer, market, write):
     assert market.read_bytes() == before and targets.read_text() == '{"A": 1}'
 
 
-def test_everything_on_the_sample_says_that_its_stocks_are_survivors(rebalancer, tmp_path):
+def test_sample_results_carry_survivorship_caution(rebalancer, tmp_path):
     since = ("--from", "2021-01-01", "--policy", "monthly")
     table = rebalancer("backtest", *since, "--report", "out.html")
     assert "survivors" in table.stdout
@@ -303,7 +303,7 @@ def test_everything_on_the_sample_says_that_its_stocks_are_survivors(rebalancer,
     assert found["caution_codes"] == ["survivorship_bias"]
 
 
-def test_gzipped_prices(backtest, market, tmp_path):
+def test_gzipped_prices_are_read(backtest, market, tmp_path):
     import gzip
 
     packed = tmp_path / "prices.csv.gz"
@@ -326,23 +326,23 @@ def test_gzipped_prices(backtest, market, tmp_path):
         (b"date,A\n\xff,1\n", "UTF-8"),
     ],
 )
-def test_prices_that_make_no_sense(backtest, write, content, fragment):
+def test_invalid_prices_are_rejected(backtest, write, content, fragment):
     write("bad.csv", content)
     assert backtest("monthly", prices="bad.csv").refused(fragment)
 
 
-def test_excels_prices_with_bom_and_crlf(backtest, market, write):
+def test_prices_with_bom_and_crlf_are_read(backtest, market, write):
     write("excel.csv", b"\xef\xbb\xbf" + Path(market).read_bytes().replace(b"\n", b"\r\n"))
     assert backtest("band", prices="excel.csv").stdout == backtest("band").stdout
 
 
-def test_a_portfolio_ruined_by_fees_is_told_so(backtest):
+def test_portfolio_consumed_by_fees_is_rejected(backtest):
     done = backtest("weekly,monthly", "--costs", "full-service", "--capital", "30")
     assert done.code == 0
     assert all(result["final_value"] >= 0 for result in done.json["results"])
 
 
-def test_limits_of_proposals_can_be_tried_on_history(quickly, market):
+def test_proposal_limits_apply_in_backtest(quickly, market):
     def tried(*options):
         done = quickly(
             *("backtest", "--prices", market, "--policy", "monthly,trend:window=50", "--json"),
@@ -358,10 +358,10 @@ def test_limits_of_proposals_can_be_tried_on_history(quickly, market):
     assert said == ["Policies may depart from the targets by at most 10%, one-way."]
     assert held == pytest.approx(free, rel=1e-12) and closer > max(exposure, 0.85)
     said, unbound, _ = tried("--risk-profile", "conservative")
-    assert said == [] and unbound == free  # rules do not mind risk aversion
+    assert said == [] and unbound == free  # rules ignore risk aversion
     said, _, careful = tried("--risk-profile", "conservative", "--keep-limits")
     assert said == ["The limits of the risk profile conservative apply to every policy."]
-    assert careful <= 0.3  # all of unknown class, which counts as equity
+    assert careful <= 0.3  # assets of unknown class count as equity
 
 
 @pytest.mark.parametrize(
@@ -374,12 +374,12 @@ def test_limits_of_proposals_can_be_tried_on_history(quickly, market):
         (["--risk-profile", "bold"], "risk_profile: 'bold' is not a risk profile"),
     ],
 )
-def test_limits_that_make_no_sense(quickly, market, option, fragment):
+def test_invalid_limits_are_rejected(quickly, market, option, fragment):
     done = quickly("backtest", "--prices", market, "--policy", "monthly", *option)
     assert done.refused(fragment)
 
 
-def test_prices_that_are_not_daily_are_told(quickly, write, market):
+def test_prices_that_are_not_daily_get_caution(quickly, write, market):
     lines = market.read_text().splitlines()
     weekly = write("weekly.csv", "\n".join([lines[0], *lines[1::5]]) + "\n")
     done = quickly("backtest", "--prices", weekly, "--policy", "monthly", "--json")

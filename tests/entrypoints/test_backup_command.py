@@ -1,4 +1,4 @@
-"""`rebalancer db backup` and `restore`: files, words and exit codes."""
+"""`rebalancer db backup` and `restore`: files, output and exit codes."""
 
 import os
 import pty
@@ -15,7 +15,7 @@ __all__ = ["keep", "register", "store"]
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Use another database from now on."""
+    """Use another database for the following commands."""
     return lambda url: monkeypatch.setenv("REBALANCER_DATABASE_URL", url)
 
 
@@ -24,7 +24,7 @@ def shown(store):
     return [store("portfolio", "show", one["id"], "--json").json for one in listed]
 
 
-def test_a_move_to_postgres_and_back(store, keep, elsewhere, postgres_url):
+def test_backup_moves_data_to_postgres_and_back(store, keep, elsewhere, postgres_url):
     keep(*(PORTFOLIO | {"id": str(number)} for number in range(3)))
     before = shown(store)
     done = store("db", "backup", "all.jsonl.gz")
@@ -46,7 +46,7 @@ def test_a_move_to_postgres_and_back(store, keep, elsewhere, postgres_url):
     assert shown(store) == before
 
 
-def test_what_cannot_be_done_is_said(store, keep, elsewhere, write):
+def test_invalid_backups_and_restores_are_rejected(store, keep, elsewhere, write):
     keep(PORTFOLIO)
     assert store("db", "backup").refused("Missing argument 'FILE'")
     assert store("db", "backup", "all").code == 0
@@ -69,7 +69,7 @@ def test_what_cannot_be_done_is_said(store, keep, elsewhere, write):
         assert (done.code, done.stdout) == (1, "") and "did not answer" in done.stderr
 
 
-def test_a_bar_tells_how_far_it_is(store, keep, tmp_path):
+def test_progress_bar_is_shown_on_terminal(store, keep, tmp_path):
     keep(PORTFOLIO)
     for command, said in (("backup", "Writing"), ("restore", "Restoring")):
         ours, theirs = pty.openpty()

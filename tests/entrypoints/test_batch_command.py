@@ -58,25 +58,25 @@ FULL = {
 
 
 def a_line(id="b", /, **fields):
-    """A portfolio as JSON; a field of None is left out, preferences are joined."""
+    """Return a portfolio as JSON, without fields that are None, and with the given preferences."""
     values = {"id": id, "cash": "1000.00", "holdings": {"A": "10"}, "targets": {"A": 0.4, "B": 0.5}}
     values = {key: value for key, value in (values | fields).items() if value is not None}
     return json.dumps(values).encode()
 
 
 def raw(field, text):
-    """A portfolio with ``text`` as it stands for the value of a field."""
+    """Return a portfolio with ``text`` as the literal value of a field."""
     text = text if isinstance(text, bytes) else text.encode()
     return a_line(**{field: "@"}).replace(b'"@"', text)
 
 
 def wishing(**preferences):
-    """A portfolio with preferences."""
+    """Return a portfolio with preferences."""
     return a_line(preferences=preferences)
 
 
 def random_lines(count, seed=0, *, width=0):
-    """Lines of random portfolios, one in fifty of them bad, padded to a width."""
+    """Return random portfolios, one in fifty of them invalid, padded to a width."""
     dice = random.Random(seed)
     lines = []
     for number in range(count):
@@ -112,7 +112,7 @@ def random_lines(count, seed=0, *, width=0):
 
 @pytest.fixture
 def batch(quickly, market, tmp_path):
-    """Run `rebalancer batch` on lines; give the result and the records."""
+    """Run `rebalancer batch` on lines, and return the result and the records."""
 
     def run(lines, *options, policy="monthly", content=None, using=quickly):
         data = b"".join(line + b"\n" for line in lines) if content is None else content
@@ -126,14 +126,14 @@ def batch(quickly, market, tmp_path):
 
 
 def command(name, market, policy="monthly"):
-    """The arguments of a run."""
+    """Return the arguments of a run."""
     return (
         *("batch", "--portfolios", name, "--prices", market),
         *("--policy", policy, "--out", "out.jsonl"),
     )
 
 
-def test_the_interface_that_others_build_on(batch, rebalancer):
+def test_output_has_documented_fields(batch, rebalancer):
     lines = [a_line("first"), b"nonsense", json.dumps(FULL).encode()]
     done, records = batch(lines, using=rebalancer)
     assert (done.code, done.stdout) == (3, "")
@@ -160,7 +160,7 @@ def test_the_interface_that_others_build_on(batch, rebalancer):
     assert all(isinstance(weight, float) for weight in good["weights_after"].values())
 
 
-def test_money_is_conserved_to_the_cent_and_nothing_is_left_unsaid(batch):
+def test_money_is_conserved_and_every_asset_is_explained(batch):
     lines = random_lines(300)
     done, records = batch(lines, "--cost-bps", "37")
     assert done.code == 3 and len(records) == 300
@@ -196,20 +196,20 @@ def test_money_is_conserved_to_the_cent_and_nothing_is_left_unsaid(batch):
     assert sound > 250
 
 
-def test_all_is_well_without_failures(batch):
+def test_run_without_failures_exits_with_0(batch):
     done, records = batch([a_line("a"), a_line("b", last_rebalance="2021-02-22")])
     assert done.code == 0
     assert [record["status"] for record in records] == ["proposed", "nothing_to_do"]
 
 
-def test_an_empty_file_gives_an_empty_file(batch, tmp_path):
+def test_empty_input_gives_empty_output(batch, tmp_path):
     done, records = batch([])
     assert (done.code, records) == (0, [])
     assert (tmp_path / "out.jsonl").read_bytes() == b""
 
 
 BAD = {
-    # What cannot be read has no id.
+    # Lines that cannot be parsed have no id.
     "not JSON": (b"{nope", None, "not JSON"),
     "a list": (b"[1, 2]", None, "expected a JSON object, got a list"),
     "text": (b'"x"', None, "expected a JSON object"),
@@ -240,7 +240,7 @@ BAD = {
     "an empty id": (raw("id", '""'), None, "id: expected text"),
     "a number as id": (raw("id", "7"), None, "id: expected text, got a whole number"),
     "an endless id": (a_line("x" * 10_000), None, "id: expected text of length <= 200"),
-    # What can be read has one, and the field at fault is named.
+    # Lines that can be parsed have an id, and the error names the field.
     "no cash": (a_line(cash=None), "b", "cash: the field is required"),
     "no holdings": (a_line(holdings=None), "b", "holdings: the field is required"),
     "no targets": (a_line(targets=None), "b", "targets: the field is required"),
@@ -337,10 +337,10 @@ BAD = {
 }
 
 
-def test_each_bad_line_is_one_failed_record_that_names_the_field(batch, rebalancer):
+def test_invalid_line_gives_failed_record_with_field(batch, rebalancer):
     lines = []
     for at, (line, _, _) in enumerate(BAD.values()):
-        # Each has an id of its own, and a good neighbour.
+        # Each has its own id and is followed by a valid portfolio.
         lines += [line.replace(b'{"id": "b"', b'{"id": "b%d"' % at), a_line(f"good{at}")]
     done, records = batch(lines, using=rebalancer)
     assert done.code == 3 and len(records) == 2 * len(BAD)
@@ -360,8 +360,8 @@ def test_each_bad_line_is_one_failed_record_that_names_the_field(batch, rebalanc
 
 
 @pytest.mark.parametrize("depth", [970, 978, *range(980, 1000)])
-def test_no_depth_of_nesting_stops_the_rest(quickly, market, tmp_path, depth):
-    # Close to Python's limit, where reading succeeds and describing what was read would not.
+def test_deep_nesting_fails_only_its_line(quickly, market, tmp_path, depth):
+    # Close to the limit of Python, where parsing succeeds and describing the value would fail.
     nested = b"[" * depth + b"]" * depth
     lines = [
         raw("cash", nested),
@@ -376,7 +376,7 @@ def test_no_depth_of_nesting_stops_the_rest(quickly, market, tmp_path, depth):
     assert [record["status"] for record in records] == ["failed"] * 4 + ["proposed"]
 
 
-def test_a_repeated_id_fails_wherever_it_stands(batch):
+def test_duplicate_id_fails(batch):
     bad = a_line("twice", cash="x")
     lines = [a_line("once"), bad, a_line("x"), a_line("twice"), a_line("x"), a_line("x")]
     lines += [a_line(f"p{number}") for number in range(CHUNK)] + [a_line("once")]
@@ -390,11 +390,11 @@ def test_a_repeated_id_fails_wherever_it_stands(batch):
     assert records[3]["portfolio_id"] == "twice"
 
 
-def test_line_ends_and_byte_order_marks_change_nothing(batch, tmp_path):
+def test_line_ends_and_byte_order_marks_are_ignored(batch, tmp_path):
     lines = random_lines(20)
     batch(lines)
     plain = (tmp_path / "out.jsonl").read_bytes()
-    content = b"\xef\xbb\xbf" + b"\r\n".join(lines)  # and no end of the last line
+    content = b"\xef\xbb\xbf" + b"\r\n".join(lines)  # the last line has no line end
     done, records = batch([], content=content)
     bad = [record["line"] for record in records if record["error"]]
     for ours, theirs in zip(records, map(json.loads, plain.splitlines()), strict=True):
@@ -402,7 +402,7 @@ def test_line_ends_and_byte_order_marks_change_nothing(batch, tmp_path):
     assert done.code == (3 if bad else 0)
 
 
-def test_two_runs_give_the_same_bytes_on_any_number_of_workers(batch, rebalancer, tmp_path):
+def test_output_does_not_depend_on_number_of_workers(batch, rebalancer, tmp_path):
     lines = random_lines(2 * CHUNK + 100, width=1100)
     assert sum(map(len, lines)) > PARALLEL_FROM
     outputs = []
@@ -414,7 +414,7 @@ def test_two_runs_give_the_same_bytes_on_any_number_of_workers(batch, rebalancer
     assert outputs[0] == outputs[1] == outputs[2]
 
 
-def test_a_batch_says_the_same_as_a_single_proposal(batch, quickly, market, write):
+def test_batch_gives_same_proposal_as_propose(batch, quickly, market, write):
     lines = random_lines(60, seed=7)
     _, records = batch(lines, "--cost-bps", "25", policy="band")
     statuses = set()
@@ -436,7 +436,7 @@ def test_a_batch_says_the_same_as_a_single_proposal(batch, quickly, market, writ
     assert len(statuses) > 1
 
 
-def test_as_of_a_day_without_trading(batch):
+def test_as_of_day_without_trading_uses_last_close(batch):
     done, (record,) = batch([a_line()], "--as-of", "2020-09-06")  # a Sunday
     assert (done.code, record["as_of"]) == (0, "2020-09-04")
     assert batch([a_line()], "--as-of", "2021-03-30")[0].refused(
@@ -444,30 +444,30 @@ def test_as_of_a_day_without_trading(batch):
     )
 
 
-def test_currency_and_price_lists(batch):
+def test_currency_and_cost_presets_apply(batch):
     done, (record,) = batch([a_line(currency="JPY")], "--currency", "JPY", "--costs", "retail")
     assert done.code == 0
     assert all("." not in order["value"] for order in record["orders"])
     assert batch([a_line()], "--currency", "Yen")[0].refused("currency: 'Yen'")
 
 
-# --- Killed and resumed ---------------------------------------------------------------------
+# --- Kill and resume ---------------------------------------------------------------------
 
 
 def repeating(lines):
-    """The same book, whose last line repeats the id of its first."""
+    """Return the portfolios with the first id repeated on the last line."""
     return [*lines[:-1], a_line(json.loads(lines[0])["id"]).ljust(len(lines[-1]))]
 
 
 @pytest.fixture
 def whole(batch, tmp_path):
-    """A book of three chunks, and what one run makes of it."""
+    """Write three chunks of portfolios, and return the output of one run."""
     _, records = batch(repeating(random_lines(2 * CHUNK + 90, seed=3)))
     assert "is already used on line 1" in records[-1]["error"]
     return (tmp_path / "out.jsonl").read_bytes()
 
 
-def test_a_torn_output_is_mended(whole, quickly, market, tmp_path):
+def test_incomplete_output_is_completed(whole, quickly, market, tmp_path):
     out = tmp_path / "out.jsonl"
     ends = [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]
     cuts = [0, 1, ends[0], ends[0] - 1, ends[CHUNK - 1] - 1, ends[CHUNK - 1], ends[CHUNK - 1] + 5]
@@ -480,7 +480,7 @@ def test_a_torn_output_is_mended(whole, quickly, market, tmp_path):
         assert out.read_bytes() == whole, cut
 
 
-def test_a_damaged_output_is_made_again_from_the_damage_on(whole, quickly, market, tmp_path):
+def test_damaged_output_is_repeated_from_the_damage(whole, quickly, market, tmp_path):
     out = tmp_path / "out.jsonl"
     lines = whole.splitlines(keepends=True)
     for at, instead in ((3, b"\0\0\0\0\n"), (700, b"[]\n"), (700, b'{"line": 701}\n'), (0, b"\n")):
@@ -489,19 +489,19 @@ def test_a_damaged_output_is_made_again_from_the_damage_on(whole, quickly, marke
         assert out.read_bytes() == whole
 
 
-def test_resuming_what_never_began_begins(whole, quickly, market, tmp_path):
+def test_resume_without_earlier_run_starts_new_run(whole, quickly, market, tmp_path):
     (tmp_path / "out.jsonl").unlink()
     assert quickly(*command("book.jsonl", market), "--resume").code == 3
     assert (tmp_path / "out.jsonl").read_bytes() == whole
 
 
-def test_without_resume_a_run_begins_anew(batch, tmp_path):
+def test_run_without_resume_starts_over(batch, tmp_path):
     batch(random_lines(30))
     done, records = batch([a_line("only")])
     assert done.code == 0 and [record["portfolio_id"] for record in records] == ["only"]
 
 
-def test_changed_inputs_are_refused(whole, quickly, market, tmp_path, write):
+def test_changed_inputs_cannot_be_resumed(whole, quickly, market, tmp_path, write):
     out, book = tmp_path / "out.jsonl", tmp_path / "book.jsonl"
     part = whole[: len(whole) // 2]
     out.write_bytes(part)
@@ -529,7 +529,7 @@ def test_changed_inputs_are_refused(whole, quickly, market, tmp_path, write):
     assert out.read_bytes() == whole
 
 
-def test_without_its_note_a_run_is_not_resumed(whole, quickly, market, tmp_path):
+def test_run_without_record_of_inputs_cannot_be_resumed(whole, quickly, market, tmp_path):
     out, note = tmp_path / "out.jsonl", tmp_path / "out.jsonl.run"
     note.unlink()
     assert quickly(*command("book.jsonl", market), "--resume").refused("out.jsonl.run", "missing")
@@ -541,7 +541,7 @@ def test_without_its_note_a_run_is_not_resumed(whole, quickly, market, tmp_path)
 
 
 def kill_when(process, condition):
-    """SIGKILL a process as soon as a condition holds; whether it was still running."""
+    """Kill a process when a condition holds, and return whether it was still running."""
     until = time.monotonic() + 60
     while process.poll() is None and not condition() and time.monotonic() < until:
         time.sleep(0.002)
@@ -552,7 +552,7 @@ def kill_when(process, condition):
 
 
 def start(market, folder, *options):
-    """A run in the background, in a process group of its own."""
+    """Start a run in the background, in its own process group."""
     return subprocess.Popen(
         [COMMAND, *map(str, command("book.jsonl", market)), *options],
         cwd=folder,
@@ -563,7 +563,7 @@ def start(market, folder, *options):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_killed_at_random_moments_and_resumed_gives_the_bytes_of_one_run(
+def test_run_killed_at_random_and_resumed_gives_same_bytes(
     batch, rebalancer, market, tmp_path, workers
 ):
     lines = repeating(random_lines(3 * CHUNK + 10, seed=5, width=700 if workers == "2" else 0))
@@ -585,14 +585,14 @@ def test_killed_at_random_moments_and_resumed_gives_the_bytes_of_one_run(
 
 
 def children(process):
-    """Ids of a process's children."""
+    """Return the ids of the children of a process."""
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return [int(pid) for pid in listed.read_text().split()]
 
 
 @pytest.fixture
 def pool(market, tmp_path):
-    """A run on two workers, under way; and its worker processes."""
+    """Start a run on two workers, and return it with its worker processes."""
     lines = random_lines(30 * CHUNK, width=600)
     (tmp_path / "book.jsonl").write_bytes(b"\n".join(lines))
     process = start(market, tmp_path, "--workers", "2")
@@ -609,7 +609,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def all_gone(workers):
-    """Whether no process runs any longer, soon."""
+    """Return whether all processes end within seconds."""
     until = time.monotonic() + 10
     while any(map(running, workers)) and time.monotonic() < until:
         time.sleep(0.02)
@@ -617,7 +617,7 @@ def all_gone(workers):
 
 
 @linux
-def test_no_worker_outlives_a_killed_run(pool):
+def test_workers_end_with_killed_run(pool):
     process, workers = pool
     assert len(workers) >= 2 and all(map(running, workers))
     process.kill()
@@ -626,7 +626,7 @@ def test_no_worker_outlives_a_killed_run(pool):
 
 
 @linux
-def test_an_interrupted_run_ends_quietly(pool):
+def test_interrupted_run_ends_without_traceback(pool):
     process, workers = pool
     os.killpg(process.pid, signal.SIGINT)
     _, complaint = process.communicate(timeout=30)
@@ -636,7 +636,7 @@ def test_an_interrupted_run_ends_quietly(pool):
 
 
 @linux
-def test_a_killed_worker_is_told_and_the_run_can_be_resumed(pool, market, tmp_path):
+def test_killed_worker_is_reported_and_run_can_be_resumed(pool, market, tmp_path):
     process, workers = pool
     victims = [pid for pid in workers if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(victims[0], signal.SIGKILL)
@@ -669,7 +669,9 @@ def test_a_killed_worker_is_told_and_the_run_can_be_resumed(pool, market, tmp_pa
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_files_and_options_that_make_no_sense(quickly, market, tmp_path, write, options, fragment):
+def test_invalid_files_and_options_are_rejected(
+    quickly, market, tmp_path, write, options, fragment
+):
     book = write("book.jsonl", a_line() + b"\n")
     options = [option.replace("%s", tmp_path.name) for option in options]
     done = quickly(*command("book.jsonl", market), *options)
@@ -679,9 +681,9 @@ def test_files_and_options_that_make_no_sense(quickly, market, tmp_path, write, 
     assert book.read_bytes() == a_line() + b"\n"
 
 
-def test_no_input_is_ever_overwritten(quickly, market, write, tmp_path):
+def test_output_never_overwrites_input(quickly, market, write, tmp_path):
     closes = write("prices.csv", market.read_bytes())
-    book = write("out.jsonl.run", a_line() + b"\n")  # where the run's note would stand
+    book = write("out.jsonl.run", a_line() + b"\n")  # where the run records its inputs
     write("book.jsonl", a_line() + b"\n")
     assets = write("assets.csv", "symbol\nA\n")
     link = tmp_path / "link.jsonl"
@@ -699,7 +701,7 @@ def test_no_input_is_ever_overwritten(quickly, market, write, tmp_path):
     assert book.read_bytes() == a_line() + b"\n" and assets.read_text() == "symbol\nA\n"
 
 
-def test_mistakes_leave_an_earlier_output_alone(whole, quickly, market, tmp_path):
+def test_rejected_run_keeps_earlier_output(whole, quickly, market, tmp_path):
     for options in (
         ["--policy", "nope"],
         ["--portfolios", "missing"],
@@ -711,7 +713,7 @@ def test_mistakes_leave_an_earlier_output_alone(whole, quickly, market, tmp_path
         assert (tmp_path / "out.jsonl").read_bytes() == whole
 
 
-def test_a_pipe_cannot_be_read_twice_and_is_refused(market, tmp_path):
+def test_pipe_is_rejected_as_input(market, tmp_path):
     done = subprocess.run(
         [COMMAND, *map(str, command("/dev/stdin", market))],
         input=a_line(),
@@ -722,7 +724,7 @@ def test_a_pipe_cannot_be_read_twice_and_is_refused(market, tmp_path):
     assert done.returncode == 2 and b"is a pipe or a device" in done.stderr
 
 
-def test_memory_does_not_grow_with_the_file(market, tmp_path):
+def test_memory_does_not_grow_with_file(market, tmp_path):
     def peak(count):
         lines = [a_line(f"p{number}", holdings={}, targets={}) for number in range(300)]
         lines += [b'{"id": "p%d", "cash": 1, "nothing": 0}' % number for number in range(count)]

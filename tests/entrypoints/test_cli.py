@@ -5,11 +5,19 @@ import sys
 from pathlib import Path
 
 import attrs
+import click
 import pytest
 
+from rebalancer.application.backtests import BacktestRequest
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.policy.training import ALGORITHMS, REWARDS
+from rebalancer.domain.portfolio.costs import COST_PRESETS, DEFAULT_BPS
+from rebalancer.entrypoints.cli.commands.backtest import backtest
+from rebalancer.entrypoints.cli.commands.train import train
+from rebalancer.entrypoints.cli.remedies import REMEDIES, explain
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
+from tests.messages import messages
 
 FULL = Path("/dev/full")
 
@@ -44,7 +52,7 @@ HEAVY = {
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_explains_and_loads_nothing_heavy(command):
+def test_help_loads_no_heavy_package(command):
     program = (
         "import sys\n"
         "from rebalancer.entrypoints.cli.main import main\n"
@@ -89,12 +97,12 @@ def test_no_command_loads_pandas(market):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_version(rebalancer):
+def test_version_is_printed(rebalancer):
     done = rebalancer("--version")
     assert (done.code, done.stdout) == (0, "rebalancer, version 0.1.0\n")
 
 
-def test_policies_say_what_they_do_and_where_it_comes_from(rebalancer):
+def test_policies_are_listed_with_summary_and_source(rebalancer):
     table = rebalancer("policies")
     assert table.code == 0
     listed = rebalancer("policies", "--json").json
@@ -119,7 +127,7 @@ def test_policies_say_what_they_do_and_where_it_comes_from(rebalancer):
     assert band["variants"] == ["edge", "half", "relative"]
 
 
-def test_market_list(rebalancer, market):
+def test_market_list_shows_all_assets(rebalancer, market):
     table = rebalancer("market", "list", "--prices", market)
     assert table.code == 0
     assert "5 assets" in table.stdout and "2021-02-23" in table.stdout
@@ -131,11 +139,11 @@ def test_market_list(rebalancer, market):
     assert first["price"] > 0 and first["volatility"] > 0 and first["asset_class"] is None
 
 
-def test_market_list_of_the_sample_warns_of_survivors(rebalancer):
+def test_market_list_of_sample_carries_survivorship_caution(rebalancer):
     assert "survivors" in rebalancer("market", "list").stdout
 
 
-def test_market_show(rebalancer, market):
+def test_market_show_prints_years(rebalancer, market):
     table = rebalancer("market", "show", "C", "--prices", market)
     assert table.code == 0 and "2020" in table.stdout and "max drawdown" in table.stdout
     shown = rebalancer("market", "show", "C", "--prices", market, "--json").json
@@ -144,7 +152,7 @@ def test_market_show(rebalancer, market):
     assert rebalancer("market", "show", "c", "--prices", market).refused("c", "unknown")
 
 
-def test_instruments_come_from_the_list_given(rebalancer, market, write):
+def test_instruments_come_from_given_list(rebalancer, market, write):
     write("assets.csv", "symbol,name,asset_class,daily_volume\nC,Gold fund,gold,1000000\n")
     arguments = ("market", "show", "C", "--prices", market, "--assets", "assets.csv", "--json")
     summary = rebalancer(*arguments).json["summary"]
@@ -170,11 +178,11 @@ def test_instruments_come_from_the_list_given(rebalancer, market, write):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_explained_without_a_traceback(quickly, arguments, fragment):
+def test_user_error_has_no_traceback(quickly, arguments, fragment):
     assert quickly(*arguments).refused(fragment)
 
 
-def test_no_command_at_all_shows_what_there_is(rebalancer):
+def test_missing_command_lists_commands(rebalancer):
     done = rebalancer()
     assert done.code == 2
     assert "Commands:" in done.stdout + done.stderr
@@ -200,7 +208,7 @@ def test_no_command_at_all_shows_what_there_is(rebalancer):
     ],
     ids=lambda value: value[:30],
 )
-def test_a_wrong_setting_is_named_at_start(rebalancer, name, value, fragment):
+def test_invalid_setting_is_named(rebalancer, name, value, fragment):
     assert rebalancer("policies", env={name: value}).refused(fragment)
 
 
@@ -243,7 +251,7 @@ MISTYPED = {
     ("name", "url"),
     [(f"REBALANCER_{kind}_URL", url) for kind, urls in MISTYPED.items() for url in urls],
 )
-def test_a_mistyped_url_is_named_and_not_quoted(monkeypatch, name, url):
+def test_malformed_url_is_named_but_not_quoted(monkeypatch, name, url):
     monkeypatch.setenv(name, url)
     with pytest.raises(InvalidRequest, match=f"^{name}: expected a URL such as ") as refused:
         Settings.read()
@@ -272,7 +280,7 @@ def test_a_mistyped_url_is_named_and_not_quoted(monkeypatch, name, url):
         ("DATABASE", "postgresql://postgres@[::1]:5432/postgres"),
     ],
 )
-def test_what_is_a_url_is_taken_as_it_is(kind, url):
+def test_valid_url_is_accepted(kind, url):
     read = Settings.read({f"REBALANCER_{kind}_URL": url})
     assert getattr(read, f"{kind.lower()}_url") == url
 
@@ -293,9 +301,7 @@ SERVE = ["serve", "--port", "0", "--upgrade"]
     ],
     ids=["serve-number", "serve-mongo", "worker-option", "train-port", "market-mongo", "db-mongo"],
 )
-def test_a_url_that_nobody_can_use_is_refused_before_anything_runs(
-    rebalancer, arguments, name, url
-):
+def test_unusable_url_is_rejected_at_start(rebalancer, arguments, name, url):
     if arguments[0] in ("worker", "train"):
         rebalancer("db", "upgrade")
     done = rebalancer(*arguments, env={name: url})
@@ -305,14 +311,14 @@ def test_a_url_that_nobody_can_use_is_refused_before_anything_runs(
     assert not any(part in done.stdout + done.stderr for part in ("s3", "cr3t", "soon"))
 
 
-def test_the_example_names_every_setting():
+def test_example_names_every_setting():
     text = (Path(__file__).parents[2] / ".env.example").read_text()
     named = set(re.findall("^#?(REBALANCER_[A-Z_]+)=", text, re.MULTILINE))
     settings = {f"REBALANCER_{field.name.upper()}" for field in attrs.fields(Settings)}
     assert named == settings
 
 
-def test_settings_stand_in_for_options(rebalancer, market, write):
+def test_settings_replace_options(rebalancer, market, write):
     write("assets.csv", "symbol,name\nB,The second\n")
     settings = {"REBALANCER_PRICES": str(market), "REBALANCER_ASSETS": "assets.csv"}
     listed = rebalancer("market", "list", "--json", env=settings).json
@@ -323,8 +329,8 @@ def test_settings_stand_in_for_options(rebalancer, market, write):
     assert table.code == 0 and "cost EUR" in table.stdout
 
 
-def test_a_missing_sample_says_how_to_install_it(rebalancer, tmp_path):
-    # A distribution of this name without the data hides the one that is installed.
+def test_missing_sample_names_its_package(rebalancer, tmp_path):
+    # A distribution of the same name without data hides the installed one.
     hidden = tmp_path / "hidden" / "skfolio-0.dist-info"
     hidden.mkdir(parents=True)
     (hidden / "METADATA").write_text("Metadata-Version: 2.1\nName: skfolio\nVersion: 0\n")
@@ -334,7 +340,7 @@ def test_a_missing_sample_says_how_to_install_it(rebalancer, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["policies", "policies --json", "market list", "--help"])
-def test_a_reader_that_goes_away_is_no_error(command):
+def test_closed_pipe_is_success(command):
     writer = subprocess.Popen(
         [COMMAND, *command.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
     )
@@ -345,7 +351,7 @@ def test_a_reader_that_goes_away_is_no_error(command):
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_no_bug_of_ours():
+def test_full_disk_is_reported_without_bug_notice():
     def run(**more):
         with FULL.open("w") as full:
             return subprocess.run(
@@ -363,13 +369,13 @@ def test_a_full_disk_is_no_bug_of_ours():
     assert "Traceback" in run(REBALANCER_DEBUG="1").stderr
 
 
-def test_a_poor_terminal_gets_what_it_can_show(rebalancer, market):
+def test_terminal_without_unicode_gets_replacements(rebalancer, market):
     arguments = ("market", "show", "A", "--prices", market)
     done = rebalancer(*arguments, env={"PYTHONIOENCODING": "ascii"})
     assert done.code == 0 and "2020" in done.stdout
 
 
-def test_no_figure_is_cut_off_in_a_terminal_of_80_columns(rebalancer, market):
+def test_figures_fit_terminal_of_80_columns(rebalancer, market):
     terminal = {"FORCE_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}
     names = "hierarchical_risk_parity,volatility_target:target=0.10,window=42"
     done = rebalancer("backtest", "--prices", market, "--policy", names, env=terminal)
@@ -378,7 +384,7 @@ def test_no_figure_is_cut_off_in_a_terminal_of_80_columns(rebalancer, market):
     assert done.code == 0 and "…" not in done.stdout and "2022-12-28" in done.stdout
 
 
-def test_brackets_and_colons_are_printed_as_they_are(rebalancer, write):
+def test_brackets_and_colons_are_printed_literally(rebalancer, write):
     write("odd.csv", "date,[/bold],:smile:,[red]\n2022-01-03,1,2,3\n2022-01-04,1,2,3\n")
     portfolio = {
         "id": "[/] [bold]me[/bold]",
@@ -394,3 +400,34 @@ def test_brackets_and_colons_are_printed_as_they_are(rebalancer, write):
     assert portfolio["id"] in proposed.stdout
     for symbol in ("[/bold]", ":smile:", "[red]"):
         assert symbol in proposed.stdout and symbol in listed.stdout
+
+
+def help_of(command: click.Command) -> str:
+    return " ".join(command.get_help(click.Context(command)).split())
+
+
+def test_defaults_of_options_are_those_of_the_domain():
+    options = {option.name: option.default for option in backtest.params}
+    fields = {field.name: field.default for field in attrs.fields(BacktestRequest)}
+    for name in ("capital", "max_departure", "risk_profile"):
+        assert options[name] == fields[name]
+    assert f"basis points of its value. Default: {DEFAULT_BPS:g}." in help_of(backtest)
+
+
+def test_help_lists_the_choices_of_the_domain():
+    for choice in COST_PRESETS:
+        assert choice in help_of(backtest)
+    for choice in (*ALGORITHMS, *REWARDS):
+        assert choice in help_of(train)
+
+
+def test_every_remedy_belongs_to_an_error():
+    codes = {message.code for message in messages()}
+    assert set(REMEDIES) <= codes
+
+
+def test_remedy_follows_the_message(monkeypatch):
+    monkeypatch.setitem(REMEDIES, "too_big", "Make it smaller.")
+    error = InvalidRequest("7 exceeds 5", field="size", code="too_big")
+    assert explain(error) == "size: 7 exceeds 5. Make it smaller."
+    assert explain(InvalidRequest("7 exceeds 5", code="other")) == "7 exceeds 5"

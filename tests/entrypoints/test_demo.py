@@ -2,7 +2,7 @@ import json
 import re
 
 
-def test_the_demo_shows_the_main_job_and_what_to_try_next(rebalancer, tmp_path):
+def test_demo_shows_proposal_backtest_and_api(rebalancer, tmp_path):
     done = rebalancer("demo", "--out", tmp_path / "there")
     assert (done.code, done.stderr) == (0, "")
     for text in (
@@ -34,7 +34,7 @@ def test_the_demo_shows_the_main_job_and_what_to_try_next(rebalancer, tmp_path):
         assert (tried.code, tried.stderr) == (0, ""), command
 
 
-def test_a_server_that_does_not_start_ends_the_demo(quickly, monkeypatch, tmp_path):
+def test_demo_fails_if_server_does_not_start(quickly, monkeypatch, tmp_path):
     (tmp_path / "python").write_text("#!/bin/sh\necho no such thing >&2\nexit 1\n")
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
@@ -42,7 +42,7 @@ def test_a_server_that_does_not_start_ends_the_demo(quickly, monkeypatch, tmp_pa
     assert done.code == 1 and "the server did not start: no such thing" in done.stderr
 
 
-def test_a_folder_that_cannot_be_made(rebalancer, write):
+def test_demo_rejects_unusable_folder(rebalancer, write):
     write("file", "")
     done = rebalancer("demo", "--out", "file")
     assert done.code == 2 and "out: cannot write file/portfolio.json" in done.stderr

@@ -17,7 +17,7 @@ FIGURES = {
 
 @pytest.fixture
 def evaluate(quickly, market):
-    """Run `rebalancer evaluate --json` on the little market."""
+    """Run `rebalancer evaluate --json` on the small market."""
 
     def run(names, *options):
         files = () if "--prices" in options else ("--prices", market)
@@ -26,7 +26,7 @@ def evaluate(quickly, market):
     return run
 
 
-def test_the_interface_that_others_build_on(rebalancer, market):
+def test_json_output_has_documented_fields(rebalancer, market):
     done = rebalancer(
         *("evaluate", "--policy", "band:half,trend:window=20", "--against", "quarterly"),
         *("--prices", market, "--risk-free", "0.02", "--json"),
@@ -79,11 +79,11 @@ def test_the_interface_that_others_build_on(rebalancer, market):
         assert each["passed"] is None and each["criteria"] == []
 
 
-def test_the_same_command_gives_the_same_bytes(evaluate):
+def test_same_command_gives_same_bytes(evaluate):
     assert evaluate("trend:window=20").stdout == evaluate("trend:window=20").stdout
 
 
-def test_figures_are_those_of_a_backtest(evaluate, quickly, market):
+def test_figures_match_backtest(evaluate, quickly, market):
     options = ("--policy", "weekly", "--prices", market, "--cost-bps", "25", "--json")
     (expected,) = quickly("backtest", *options).json["results"]
     (each,) = evaluate("weekly", "--cost-bps", "25").json["panels"][0]["policies"]
@@ -92,7 +92,7 @@ def test_figures_are_those_of_a_backtest(evaluate, quickly, market):
     assert judgement["against"][0]["sharpe_gain"] == expected["sharpe_gain"]
 
 
-def test_several_panels_each_have_their_say(evaluate, rebalancer, market, tmp_path):
+def test_each_panel_is_evaluated(evaluate, rebalancer, market, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text(as_csv(prices(3, 400, seed=9)))
     one = evaluate("band", "--prices", market, "--prices", other)
@@ -106,14 +106,14 @@ def test_several_panels_each_have_their_say(evaluate, rebalancer, market, tmp_pa
     assert "band: no evidence of a gain over monthly: over 2 panels" in done.stdout
 
 
-def test_a_risk_free_column_leaves_the_universe(evaluate):
+def test_risk_free_column_is_not_traded(evaluate):
     found = evaluate("band", "--risk-free", "C").json["panels"][0]
     assert found["assets"] == ["A", "B", "D", "E"]
     labels = [each["risk_free"] for each in found["policies"][0]["judgements"]]
     assert labels == ["0", "C"]
 
 
-def test_the_table_is_for_people(rebalancer, market):
+def test_tables_show_figures_and_verdicts(rebalancer, market):
     done = rebalancer("evaluate", "--policy", "trend:window=20", "--prices", market)
     assert (done.code, done.stderr) == (0, "")
     for expected in (
@@ -136,13 +136,13 @@ def test_the_table_is_for_people(rebalancer, market):
     assert len(gains[0][6].split()) == 3  # thirds
 
 
-def test_the_baseline_may_be_judged_alone(rebalancer, market):
+def test_baseline_can_be_evaluated_alone(rebalancer, market):
     done = rebalancer("evaluate", "--policy", "monthly", "--prices", market)
     assert (done.code, done.stderr) == (0, "")
     assert "monthly itself" in done.stdout
 
 
-def test_the_sample_is_told_of_its_survivors(rebalancer):
+def test_sample_results_carry_survivorship_caution(rebalancer):
     since = ("evaluate", "--policy", "band", "--from", "2021-06-01")
     assert "survivors" in rebalancer(*since).stdout
     found = rebalancer(*since, "--json").json
@@ -150,13 +150,13 @@ def test_the_sample_is_told_of_its_survivors(rebalancer):
     assert found["panels"][0]["panel"] == "packaged sample"
 
 
-def test_a_short_window_is_untold_and_no_error(evaluate):
+def test_short_window_gives_undefined_figures(evaluate):
     (each,) = evaluate("weekly", "--from", "2021-01-04").json["panels"][0]["policies"]
     assert each["finding"] == "untold"
     assert each["judgements"][0]["against"][0]["sharpe_gain"] is None
 
 
-def test_narrow_terminals_get_a_table_too(rebalancer, market):
+def test_tables_fit_narrow_terminal(rebalancer, market):
     done = rebalancer(
         "evaluate", "--policy", "volatility_target", "--prices", market, env={"COLUMNS": "80"}
     )
@@ -191,7 +191,7 @@ def test_narrow_terminals_get_a_table_too(rebalancer, market):
         (["elsewhere.csv"], ["prices", "elsewhere.csv"]),
     ],
 )
-def test_mistakes_are_told_in_a_line(quickly, market, options, fragments):
+def test_invalid_input_is_rejected_in_one_line(quickly, market, options, fragments):
     given = [] if "--policy" in options else ["--policy", "band"]
     files = [] if "--prices" in options else ["--prices", market]
     done = quickly("evaluate", *given, *files, *options)
@@ -199,7 +199,7 @@ def test_mistakes_are_told_in_a_line(quickly, market, options, fragments):
     assert done.stderr.strip().splitlines()[-1].startswith("Error: ")
 
 
-def test_mistakes_name_the_panel_that_they_are_on(evaluate, market, write, tmp_path):
+def test_error_names_its_panel(evaluate, market, write, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text(as_csv(prices(3, 30)))
     late = evaluate("band", "--prices", market, other, "--from", "2020-06-01")
@@ -207,7 +207,7 @@ def test_mistakes_name_the_panel_that_they_are_on(evaluate, market, write, tmp_p
     assert evaluate("band", "--prices", other, other).refused("prices:", "named twice")
 
 
-def test_help_explains_and_loads_nothing_heavy():
+def test_help_loads_no_heavy_package():
     program = (
         "import sys\n"
         "from rebalancer.entrypoints.cli.main import main\n"
@@ -228,11 +228,11 @@ def test_help_explains_and_loads_nothing_heavy():
         assert expected in done.stdout
 
 
-def test_json_is_json_and_nothing_else(evaluate):
+def test_standard_output_is_json_only(evaluate):
     assert json.loads(evaluate("buy_and_hold").stdout)["panels"]
 
 
-def test_a_rule_is_chosen_on_training_prices(rebalancer, market):
+def test_rule_is_chosen_on_training_prices(rebalancer, market):
     options = (
         *("evaluate", "--policy", "weekly,trend:window=20", "--prices", market),
         *("--from", "2020-06-01", "--chosen-on", market, "--chosen-until", "2020-05-29"),
@@ -275,13 +275,13 @@ def test_a_rule_is_chosen_on_training_prices(rebalancer, market):
         ("GATE_TURNOVER", "-1", "expected a number from 0 to 100"),
     ],
 )
-def test_thresholds_that_make_no_sense_are_refused(quickly, monkeypatch, name, value, told):
+def test_invalid_thresholds_are_rejected(quickly, monkeypatch, name, value, told):
     monkeypatch.setenv(f"REBALANCER_{name}", value)
     done = quickly("evaluate", "--policy", "band")
     assert done.refused(f"REBALANCER_{name}: {told}")
 
 
-def test_each_panel_has_its_own_cash(evaluate, market, tmp_path):
+def test_each_panel_has_its_own_cash_column(evaluate, market, tmp_path):
     other, third = tmp_path / "other.csv", tmp_path / "third.csv"
     other.write_text(as_csv(prices(3, 400, seed=9)))
     third.write_text(as_csv(prices(2, 400, seed=8)))
@@ -302,7 +302,7 @@ def test_each_panel_has_its_own_cash(evaluate, market, tmp_path):
     assert without["caution_codes"] == ["cash_unknown_on_panel"]
 
 
-def test_targets_and_limits_are_those_of_a_backtest(evaluate, quickly, market, write):
+def test_targets_and_limits_apply_as_in_backtest(evaluate, quickly, market, write):
     targets = write("targets.json", '{"A": 0.5, "B": 0.2, "C": 0.2}')
     options = ("--targets", targets, "--max-departure", "0.1", "--risk-profile", "conservative")
     options += ("--keep-limits",)
@@ -317,7 +317,7 @@ def test_targets_and_limits_are_those_of_a_backtest(evaluate, quickly, market, w
     assert plain["sharpe"] != judgement["sharpe"]
 
 
-def test_a_run_is_recorded_once(rebalancer, market, tmp_path):
+def test_run_is_recorded_once(rebalancer, market, tmp_path):
     record = tmp_path / "trials.jsonl"
 
     def lines():
@@ -337,7 +337,7 @@ def test_a_run_is_recorded_once(rebalancer, market, tmp_path):
     assert len(lines()) == 2
 
 
-def test_a_record_where_none_is_named(rebalancer, market, tmp_path):
+def test_default_record_is_used_if_it_exists(rebalancer, market, tmp_path):
     options = ("evaluate", "--policy", "band", "--prices", market)
     none = {"REBALANCER_TRIALS": ""}
     assert "No record of trials is stored here" in rebalancer(*options, env=none).stdout
@@ -355,7 +355,7 @@ def test_a_record_where_none_is_named(rebalancer, market, tmp_path):
     )
 
 
-def test_results_are_not_lost_when_they_cannot_be_recorded(rebalancer, market, tmp_path):
+def test_results_are_printed_before_they_are_recorded(rebalancer, market, tmp_path):
     (tmp_path / "file").write_text("")
     done = rebalancer(
         *("evaluate", "--policy", "band", "--prices", market, "--json"),
@@ -365,7 +365,7 @@ def test_results_are_not_lost_when_they_cannot_be_recorded(rebalancer, market, t
     assert "cannot" in done.stderr
 
 
-def test_the_report_is_written_beside_the_results(rebalancer, market, tmp_path):
+def test_report_is_written_after_results(rebalancer, market, tmp_path):
     options = ("evaluate", "--policy", "band", "--prices", market, "--report")
     done = rebalancer(*options, "out/evidence.html", "--json")
     page = (tmp_path / "out" / "evidence.html").read_text(encoding="utf-8")

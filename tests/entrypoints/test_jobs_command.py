@@ -1,4 +1,4 @@
-"""`rebalancer jobs`, and what is left to others with `--background`."""
+"""`rebalancer jobs`, and commands with `--background`."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def work(tmp_path):
 
 @pytest.fixture
 def a_job(work) -> Callable[..., Job]:
-    """Keep one; each is a second younger than the one before."""
+    """Store a job; each is one second younger than the previous one."""
     count = 0
 
     def make(kind: str = "backtest", **changes: object) -> Job:
@@ -140,7 +140,7 @@ def test_watch_ends_with_the_job(rebalancer, quickly, a_job, tmp_path, work):
 
 @contextmanager
 def a_worker(folder: Path) -> Iterator[subprocess.Popen]:
-    """`rebalancer worker`, until the end of the block."""
+    """Run `rebalancer worker` until the end of the block."""
     worker = subprocess.Popen(
         [COMMAND, "worker"],
         stdout=subprocess.DEVNULL,
@@ -198,7 +198,7 @@ def kill_children(worker: subprocess.Popen) -> None:
 
 
 def in_the_midst(work: SqlWork, job: Job, strike: Callable[[], None], within: float = 60) -> None:
-    """Do something when a part of a batch is done, and while none can be: this has the database."""
+    """Run a callback after a chunk of a batch, with the database locked so that none follows."""
     latest = time.monotonic() + within
     while True:
         with work.begin() as tx, suppress(NotFound):

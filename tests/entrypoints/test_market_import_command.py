@@ -17,7 +17,7 @@ ASSETS = "symbol,name,asset_class,daily_volume\nA,Alpha,bond,2500000\nB,Beta,,\n
 
 @pytest.fixture(params=["sqlite", "mongo"])
 def kept(request, quickly, tmp_path, monkeypatch):
-    """Runs commands over a store, whose prices are used where no file is named."""
+    """Run commands on a store whose prices are the default."""
     monkeypatch.setenv("REBALANCER_DATABASE_URL", f"sqlite:///{tmp_path}/store.db")
     if request.param == "sqlite":
         monkeypatch.setenv("REBALANCER_PRICES", "store")
@@ -29,7 +29,7 @@ def kept(request, quickly, tmp_path, monkeypatch):
         yield quickly
 
 
-def test_what_is_imported_is_what_commands_use(kept, market, write):
+def test_commands_use_imported_prices(kept, market, write):
     assert kept("db", "upgrade").code == 0
     empty = kept("market", "list")
     assert (empty.code, "no prices are imported yet" in empty.stderr) == (1, True)
@@ -47,7 +47,7 @@ def test_what_is_imported_is_what_commands_use(kept, market, write):
     assert kept(*asked).json == kept(*asked, "--prices", market, "--assets", assets).json
 
 
-def test_an_asset_that_cannot_be_offered_is_told(kept, market, write):
+def test_asset_with_missing_prices_is_reported(kept, market, write):
     kept("db", "upgrade")
     walk = prices(1, 100)
     short = as_csv(walk).replace("date,A", "date,OLD")
@@ -60,7 +60,7 @@ def test_an_asset_that_cannot_be_offered_is_told(kept, market, write):
     assert kept("market", "show", "OLD").refused("OLD: 200 rows", "import the missing prices")
 
 
-def test_the_sample_may_be_imported_with_its_caution(kept):
+def test_sample_is_imported_with_its_caution(kept):
     kept("db", "upgrade")
     told = kept("market", "import", "--prices", "sample")
     assert "19 assets from 2000-01-03 to 2022-12-28" in told.stdout
@@ -71,7 +71,7 @@ def test_the_sample_may_be_imported_with_its_caution(kept):
     assert len(sample) == 19
 
 
-def test_what_cannot_be_imported(kept, write):
+def test_invalid_imports_are_rejected(kept, write):
     assert kept("market", "import").refused("nothing to import; give --prices, --assets or both")
     assert kept("market", "import", "--prices", "store").refused(
         "prices: the store cannot be imported into itself"
@@ -83,12 +83,12 @@ def test_what_cannot_be_imported(kept, write):
     assert kept("market", "import", "--prices", bad).refused("bad.csv, line 2, column 2 ('A')")
 
 
-def test_without_tables_it_says_what_to_do(quickly):
+def test_import_without_tables_names_remedy(quickly):
     told = quickly("market", "import", "--prices", "sample")
     assert (told.code, "Run `rebalancer db upgrade`" in told.stderr) == (1, True)
 
 
-def test_help_says_where_prices_go(quickly):
+def test_help_explains_the_store(quickly):
     shown = quickly("market", "import", "--help").stdout
     for said in ("REBALANCER_MONGO_URL", "--prices store", "changes nothing", "etfs-list.csv"):
         assert said in " ".join(shown.split()), said
@@ -114,13 +114,13 @@ MONGO = Settings(mongo_url="mongodb://host/x")
         (Settings(mongo_url=MONGO.mongo_url, prices=Path("b.csv")), None, "b.csv"),
     ],
 )
-def test_prices_come_from_the_caller_the_settings_or_the_default(settings, named, expected):
+def test_prices_come_from_option_settings_or_default(settings, named, expected):
     found = Sources.of(settings, named)
     assert found.prices == expected
     assert bool(found.cautions) == (expected == SAMPLE)
 
 
-def test_all_that_is_kept_beside_portfolios_shares_a_store(tmp_path):
+def test_market_data_and_reports_share_a_store(tmp_path):
     settings = Settings(database_url=f"sqlite:///{tmp_path}/x.db")
     wired = build_container(Sources(STORE), settings=settings)
     try:

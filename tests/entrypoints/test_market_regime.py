@@ -18,7 +18,7 @@ from tests.entrypoints.conftest import Run
 
 
 def stormy(days: int = 300, last: int = 15) -> PriceHistory:
-    """Three assets, business days to 2022-12-30, five times as volatile in the last 15 days."""
+    """Three assets on business days to 2022-12-30, five times as volatile in the last 15 days."""
     dice = np.random.default_rng(4)
     moves = dice.normal(0.0, 0.01, (days, 3))
     moves[-last:] *= 5.0
@@ -30,7 +30,7 @@ def regime(history: PriceHistory) -> DescribeRegime:
     return DescribeRegime(MemoryPrices(history), StoredRegimes())
 
 
-def test_a_storm_is_told_from_its_first_day_on() -> None:
+def test_stress_is_found_from_its_first_day() -> None:
     history = stormy()
     told = regime(history)()
     assert (told.regime, told.as_of) == ("stressed", date(2022, 12, 30))
@@ -46,7 +46,7 @@ def test_a_storm_is_told_from_its_first_day_on() -> None:
     assert "looked stressed" in told.sentence and "since 2022-12-12" in told.sentence
 
 
-def test_weeks_follow_each_other_by_five_closes() -> None:
+def test_weeks_are_five_closes() -> None:
     history = stormy()
     weeks = regime(history)().weeks
     rows = {day: row for row, day in enumerate(history.dates.tolist())}
@@ -55,7 +55,7 @@ def test_weeks_follow_each_other_by_five_closes() -> None:
     assert rows[weeks[-1].last] == len(history) - 1
 
 
-def test_before_the_storm_nobody_knows_of_it() -> None:
+def test_later_stress_does_not_change_earlier_days() -> None:
     history = stormy()
     eve = history.until(len(history) - 16)
     told = regime(history)(as_of=eve.last_date)
@@ -64,14 +64,14 @@ def test_before_the_storm_nobody_knows_of_it() -> None:
     assert f"looked {told.regime}" in told.sentence
 
 
-def test_the_months_are_those_of_the_last_weeks() -> None:
+def test_months_show_their_last_week() -> None:
     told = regime(stormy())()
     assert list(told.months)[-1] == "2022-12" and told.months["2022-12"] == "stressed"
     november = [week for week in told.weeks if week.last.month == 11 and week.last.year == 2022]
     assert told.months["2022-11"] == november[-1].regime
 
 
-def test_an_asset_that_is_listed_late_joins_the_mix_late() -> None:
+def test_late_listed_asset_joins_mix_late() -> None:
     closes = stormy().closes.copy()
     closes[:-80, 2] = np.nan
     history = PriceHistory.of(("A", "B", "C"), stormy().dates, closes)
@@ -83,7 +83,7 @@ def test_an_asset_that_is_listed_late_joins_the_mix_late() -> None:
     assert alone.symbols == ("C",) and "C looked stressed" in alone.sentence
 
 
-def test_one_regime_throughout_is_said_to_be_that() -> None:
+def test_single_regime_is_described() -> None:
     steps = np.resize([0.01, -0.01, 0.01, -0.01, 0.01, -0.01], 299)
     dates = np.busday_offset(np.datetime64("2022-12-30"), np.arange(-299, 1))
     closes = 100 * np.append(1.0, np.cumprod(1 + steps))[:, None]
@@ -93,13 +93,13 @@ def test_one_regime_throughout_is_said_to_be_that() -> None:
     assert "as in all 50 weeks" in told.sentence
 
 
-def test_too_few_closes() -> None:
+def test_too_few_closes_are_rejected() -> None:
     with pytest.raises(InvalidRequest, match=r"60 closes by .* are too few.* 61 are needed"):
         regime(prices(3, 60))()
     assert len(regime(prices(3, 61))().weeks) == 12
 
 
-def test_prices_that_do_not_move() -> None:
+def test_constant_prices_are_rejected() -> None:
     with pytest.raises(InvalidRequest, match="none of 2 has moved in the 252 days"):
         regime(flat_prices({"A": 5.0, "B": 7.0}, days=300))()
 
@@ -111,10 +111,10 @@ def storm(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_command_shows_a_table_a_line_and_a_sentence(rebalancer: Run, storm: Path) -> None:
+def test_command_prints_table_line_and_sentence(rebalancer: Run, storm: Path) -> None:
     shown = rebalancer("market", "regime", "--prices", storm)
     assert (shown.code, shown.stderr) == (0, "")
-    text = " ".join(shown.stdout.split())  # long lines are broken somewhere
+    text = " ".join(shown.stdout.split())  # long lines wrap
     for said in ("probability", "calm", "normal", "stressed", "since 2022-12-12", "to 2022-12"):
         assert said in text
     (line,) = [one for one in shown.stdout.splitlines() if "at the end of each month" in one]
@@ -123,7 +123,7 @@ def test_the_command_shows_a_table_a_line_and_a_sentence(rebalancer: Run, storm:
     assert "survivors" not in shown.stdout
 
 
-def test_the_command_as_json(quickly: Run, storm: Path) -> None:
+def test_command_prints_json(quickly: Run, storm: Path) -> None:
     shown = quickly("market", "regime", "--prices", storm, "--symbols", "A, C", "--json").json
     assert shown["symbols"] == ["A", "C"]
     assert (shown["regime"], shown["since"]) == ("stressed", "2022-12-12")
@@ -145,13 +145,13 @@ def test_the_command_as_json(quickly: Run, storm: Path) -> None:
         (["--as-of", "tomorrow"], ["YYYY-MM-DD"]),
     ],
 )
-def test_mistakes_are_explained(
+def test_invalid_input_is_rejected(
     quickly: Run, storm: Path, arguments: list[str], fragments: list[str]
 ) -> None:
     assert quickly("market", "regime", "--prices", storm, *arguments).refused(*fragments)
 
 
-def test_help_and_a_poor_terminal(
+def test_help_and_terminal_without_unicode_work(
     rebalancer: Run, storm: Path, write: Callable[[str, str], Path]
 ) -> None:
     helped = rebalancer("market", "regime", "--help")

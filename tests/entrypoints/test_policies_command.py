@@ -28,7 +28,7 @@ PORTFOLIO = {
 
 @pytest.fixture
 def own(tmp_path):
-    """A folder of one's own, which the commands find beside them: `ppo` and `dqn`."""
+    """A folder with the policies `ppo` and `dqn` in the working directory of the commands."""
     keep(tmp_path / "policies", seed=1, version=1001)
     keep(tmp_path / "policies", seed=2, version=1002, evidence={"gate": GATE, "note": "good"})
     keep(tmp_path / "policies", name="dqn", version=1001, evidence={"gate": FAILED_GATE})
@@ -55,7 +55,7 @@ def test_learned_policies_are_listed_after_the_rules(quickly, own):
     assert "version 1002" in table and "Proximal" in table
 
 
-def test_what_is_found_is_kept_whole_where_there_is_a_store(quickly, own, long_market, tmp_path):
+def test_full_evaluation_is_stored_as_report(quickly, own, long_market, tmp_path):
     judge = ("evaluate", "--policy", "ppo@1001,band", "--prices", long_market, "--no-record")
     window = ("--from", "2020-12-01", "--chosen-on", long_market)
     assert quickly("db", "upgrade").code == 0
@@ -73,11 +73,11 @@ def test_what_is_found_is_kept_whole_where_there_is_a_store(quickly, own, long_m
     assert all(len(path) == len(kept.dates) for path in kept.series.values())
 
 
-def test_json_is_written_last(quickly):
+def test_json_option_must_come_last(quickly):
     assert quickly("policies", "--json", "show", "band").refused("policies show ... --json")
 
 
-def test_the_card_of_a_learned_policy_says_all(quickly, own):
+def test_card_of_learned_policy_is_complete(quickly, own):
     shown = quickly("policies", "show", "ppo").stdout
     for said in (
         *("ppo@1002", "your own", "PPO", "2026-11-02", "imitation", "6,000,000", "etfs"),
@@ -99,7 +99,7 @@ def test_the_card_of_a_learned_policy_says_all(quickly, own):
     }
 
 
-def test_the_card_of_a_rule(quickly):
+def test_card_of_rule_is_complete(quickly):
     shown = quickly("policies", "show", "band").stdout
     for said in ("band:edge", "band=0.02", "no history", "daily", "Masters 2003"):
         assert said in shown, said
@@ -109,7 +109,7 @@ def test_the_card_of_a_rule(quickly):
     assert quickly("policies", "show", "bland").refused("unknown policy bland; choose one of")
 
 
-def test_only_what_passed_the_gate_is_promoted(quickly, own):
+def test_only_policy_that_passed_gate_is_promoted(quickly, own):
     assert quickly("policies", "promote", "ppo@1001").refused("has no evidence")
     assert quickly("policies", "promote", "dqn").refused("turnover: turnover as a multiple", "2.50")
     assert quickly("policies", "promote", "band").refused("band is not a version")
@@ -123,7 +123,7 @@ def test_only_what_passed_the_gate_is_promoted(quickly, own):
     assert listed["learned"]["decides"] == "ppo@1002"
 
 
-def test_what_is_found_is_kept_with_the_policy(quickly, own, long_market, tmp_path):
+def test_evidence_is_stored_with_policy(quickly, own, long_market, tmp_path):
     judge = ("evaluate", "--policy", "ppo@1001,band", "--prices", long_market, "--no-record")
     window = ("--from", "2020-12-01", "--chosen-on", long_market)
     done = quickly(*judge, *window, "--keep", "--json")
@@ -151,7 +151,7 @@ def test_what_is_found_is_kept_with_the_policy(quickly, own, long_market, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["list", "show ppo", "promote ppo"])
-def test_a_damaged_version_is_named(quickly, own, command):
+def test_damaged_version_is_named(quickly, own, command):
     (own / "ppo-1002" / "weights.npz").write_bytes(b"nothing")
     assert quickly("policies", *command.split()).refused(
         "ppo-1002 is refused: weights.npz is not what the manifest describes"
@@ -159,7 +159,7 @@ def test_a_damaged_version_is_named(quickly, own, command):
     assert quickly("policies", "show", "band").code == 0
 
 
-def test_the_folder_can_be_set(rebalancer, own, tmp_path):
+def test_policy_folder_can_be_set(rebalancer, own, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     own.rename(elsewhere)
     assert rebalancer("policies", "show", "ppo@1001").refused("unknown policy ppo@1001")
@@ -169,7 +169,7 @@ def test_the_folder_can_be_set(rebalancer, own, tmp_path):
     assert (elsewhere / "promotion.json").exists() and not own.exists()
 
 
-def test_learned_policies_propose_and_explain_themselves(quickly, own, long_market, tmp_path):
+def test_learned_policy_proposes_with_reasons(quickly, own, long_market, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(PORTFOLIO))
 
     def proposed(policy):
@@ -195,7 +195,7 @@ def test_learned_policies_propose_and_explain_themselves(quickly, own, long_mark
     assert refused.refused("policy: ppo has no parameters")
 
 
-def test_learned_policies_are_backtested_beside_rules(quickly, own, long_market):
+def test_learned_policies_are_backtested_with_rules(quickly, own, long_market):
     names = "monthly,ppo,ppo@1001,dqn,learned"
     done = quickly("backtest", "--prices", long_market, "--policy", names, "--json")
     assert done.code == 0, done
@@ -204,8 +204,8 @@ def test_learned_policies_are_backtested_beside_rules(quickly, own, long_market)
     assert len(set(values.values())) > 2
 
 
-def test_a_batch_asks_learned_policies_on_all_its_workers(rebalancer, own, long_market, tmp_path):
-    padding = " " * 1000  # enough to be worth several workers, and few enough to be quick
+def test_batch_uses_learned_policy_on_all_workers(rebalancer, own, long_market, tmp_path):
+    padding = " " * 1000  # large enough for several workers, small enough to be fast
     lines = [
         json.dumps(PORTFOLIO | {"id": f"p{at}", "cash": f"{at}.00"}) + padding for at in range(1100)
     ]
@@ -229,8 +229,8 @@ def test_a_batch_asks_learned_policies_on_all_its_workers(rebalancer, own, long_
     )
 
 
-def test_what_is_kept_here_is_what_the_catalogue_keeps(quickly, own):
-    """The command's promotion is the adapter's."""
+def test_command_and_catalogue_show_same_card(quickly, own):
+    """Compare the promotion by the command with that by the adapter."""
     quickly("policies", "promote", "ppo@1002")
     offered = FolderPolicies(own, shipped=own / "none")
     assert offered.card("learned").decides == "ppo@1002"
@@ -238,7 +238,7 @@ def test_what_is_kept_here_is_what_the_catalogue_keeps(quickly, own):
     assert datetime.fromisoformat(kept[0]["at"]) <= datetime.now(UTC)
 
 
-def test_nothing_that_trains_is_loaded_to_serve(own, long_market, tmp_path):
+def test_training_packages_are_not_loaded_to_serve(own, long_market, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(PORTFOLIO))
     program = (
         "import sys\n"

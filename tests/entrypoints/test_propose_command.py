@@ -35,7 +35,7 @@ KEYS = [
 
 @pytest.fixture
 def propose(quickly, market, tmp_path):
-    """Run `rebalancer propose` on a portfolio's JSON object, or on its text."""
+    """Run `rebalancer propose` on a portfolio, given as values or as text."""
 
     def run(portfolio, *options):
         text = portfolio if isinstance(portfolio, str) else json.dumps(portfolio)
@@ -47,7 +47,7 @@ def propose(quickly, market, tmp_path):
 
 @pytest.fixture
 def from_csv(quickly, market, tmp_path):
-    """Run `rebalancer propose --holdings` on a CSV's content."""
+    """Run `rebalancer propose --holdings` on the text of a CSV file."""
 
     def run(content, *options):
         data = content if isinstance(content, bytes) else content.encode()
@@ -57,7 +57,7 @@ def from_csv(quickly, market, tmp_path):
     return run
 
 
-def test_a_person_understands_the_table(rebalancer, market, write):
+def test_table_explains_orders_and_costs(rebalancer, market, write):
     write("mine.json", json.dumps(PORTFOLIO))
     done = rebalancer("propose", "mine.json", "--prices", market)
     assert (done.code, done.stderr) == (0, "")
@@ -74,14 +74,14 @@ def test_a_person_understands_the_table(rebalancer, market, write):
     assert replay["input_hash"] in done.stdout
 
 
-def test_why_not_is_said_too(propose):
+def test_untraded_assets_are_explained(propose):
     table = propose(PORTFOLIO | {"preferences": {"do_not_sell": ["A", "B"]}})
     assert "Not traded" in table.stdout and "do-not-sell list" in table.stdout
     nothing = propose(PORTFOLIO | {"holdings": {}, "targets": {}})
     assert nothing.code == 0 and "Nothing to trade." in nothing.stdout
 
 
-def test_json_for_scripts(rebalancer, market, write):
+def test_json_output_has_documented_fields(rebalancer, market, write):
     write("mine.json", json.dumps(PORTFOLIO))
     command = ("propose", "mine.json", "--prices", market, "--policy", "quarterly", "--json")
     done = rebalancer(*command)
@@ -91,7 +91,7 @@ def test_json_for_scripts(rebalancer, market, write):
     assert rebalancer(*command).stdout == done.stdout
 
 
-def test_hand_reckoned(quickly, write):
+def test_proposal_matches_hand_calculation(quickly, write):
     write("flat.csv", as_csv(flat_prices({"A": 10.0, "B": 40.0})))
     write("mine.csv", "symbol,quantity\nA,100\n")
     found = quickly(
@@ -106,13 +106,13 @@ def test_hand_reckoned(quickly, write):
     assert (found["cost"], found["turnover"]) == ("0.00", 0.5)
 
 
-def test_the_id_is_the_files_name_unless_given(propose):
+def test_id_defaults_to_file_name(propose):
     without = {key: value for key, value in PORTFOLIO.items() if key != "id"}
     assert propose(without, "--json").json["portfolio_id"] == "mine"
     assert propose(PORTFOLIO | {"id": "else"}, "--json").json["portfolio_id"] == "else"
 
 
-def test_a_csv_of_holdings_is_the_same_portfolio(propose, from_csv, write):
+def test_csv_of_holdings_gives_same_proposal(propose, from_csv, write):
     portfolio = PORTFOLIO | {"cash_flow": "-10", "risk_profile": "growth"}
     single = propose(portfolio | {"preferences": {"whole_shares": False}}, "--json").json
     options = ("--cash", "500.00", "--cash-flow", "-10", "--risk-profile", "growth", "--json")
@@ -152,7 +152,7 @@ def test_a_csv_of_holdings_is_the_same_portfolio(propose, from_csv, write):
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
-def test_holdings_that_make_no_sense(from_csv, content, fragment):
+def test_invalid_holdings_are_rejected(from_csv, content, fragment):
     assert from_csv(content, "--targets", "A=1").refused(fragment)
 
 
@@ -173,7 +173,7 @@ def test_holdings_that_make_no_sense(from_csv, content, fragment):
         ("ZZZ=0.4", "targets.ZZZ: is unknown"),
     ],
 )
-def test_targets_that_make_no_sense(from_csv, targets, fragment):
+def test_invalid_targets_are_rejected(from_csv, targets, fragment):
     assert from_csv("symbol,quantity\nA,1\n", "--targets", targets).refused(fragment)
 
 
@@ -197,12 +197,12 @@ def test_targets_that_make_no_sense(from_csv, targets, fragment):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_options_that_make_no_sense(from_csv, options, fragment):
+def test_invalid_options_are_rejected(from_csv, options, fragment):
     done = from_csv("symbol,quantity\nA,1\n", "--targets", "A=0.5", *options)
     assert done.refused(fragment)
 
 
-def test_one_portfolio_from_one_place(quickly, propose, from_csv, write):
+def test_portfolio_comes_from_one_source(quickly, propose, from_csv, write):
     assert quickly("propose").refused("give either")
     write("mine.json", "{}")
     both = from_csv("symbol,quantity\n", "mine.json", "--targets", "A=1")
@@ -229,18 +229,18 @@ def test_one_portfolio_from_one_place(quickly, propose, from_csv, write):
         ('{"cash": ' + "[" * 100_000, "portfolio: the JSON is nested too deeply"),
     ],
 )
-def test_portfolios_that_make_no_sense(propose, text, fragment):
+def test_invalid_portfolios_are_rejected(propose, text, fragment):
     assert propose(text).refused(fragment)
 
 
-def test_a_missing_file(quickly, tmp_path):
+def test_missing_file_is_rejected(quickly, tmp_path):
     assert quickly("propose", "missing.json").refused("portfolio: cannot read missing.json")
     assert quickly("propose", ".").refused("Is a directory")
     missing = quickly("propose", "--holdings", "missing.csv", "--targets", "A=1")
     assert missing.refused("holdings: cannot read missing.csv")
 
 
-def test_as_of_a_weekend_stands_for_the_close_before(propose):
+def test_as_of_weekend_uses_close_before(propose):
     friday = propose(PORTFOLIO, "--as-of", "2021-02-19", "--json").json
     assert propose(PORTFOLIO, "--as-of", "2021-02-21", "--json").json == friday
     assert friday["as_of"] == "2021-02-19"
@@ -248,7 +248,7 @@ def test_as_of_a_weekend_stands_for_the_close_before(propose):
     assert later["as_of"] == "2021-02-23"
 
 
-def test_a_proposal_can_be_replayed_by_its_hash(propose):
+def test_proposal_is_replayed_by_input_hash(propose):
     first = propose(PORTFOLIO, "--policy", "monthly", "--json")
     known = first.json["input_hash"]
     again = propose(PORTFOLIO, "--policy", "monthly", "--input-hash", known, "--json")
@@ -264,7 +264,7 @@ def test_a_proposal_can_be_replayed_by_its_hash(propose):
         assert refused.refused("the inputs have the hash", known, "differ")
 
 
-def test_fractions_only_when_asked_for(from_csv):
+def test_fractions_need_an_option(from_csv):
     options = ("--targets", "A=0.3333333333333333", "--json")
     whole = from_csv("symbol,quantity\nA,10\n", *options).json
     assert all("." not in order["quantity"] for order in whole["orders"])

@@ -1,4 +1,4 @@
-"""`rebalancer serve` without a server; see tests/e2e for one."""
+"""`rebalancer serve` without a running server; tests/e2e runs one."""
 
 import json
 import logging
@@ -16,14 +16,14 @@ def line(name="rebalancer.http", message="said", *args, exc_info=None):
     return json.loads(text)
 
 
-def test_a_line_is_one_json_object():
+def test_log_line_is_one_json_object():
     found = line("_granian", 'said "%s"\n\x1b[31m', "this")
     assert found["message"] == 'said "this"\n\x1b[31m'
     assert (found["level"], found["logger"]) == ("info", "granian")
     assert found["time"].endswith("+00:00") and found["process"] > 0
 
 
-def test_an_error_brings_its_traceback():
+def test_logged_error_has_traceback():
     try:
         raise ValueError("why")
     except ValueError:
@@ -31,7 +31,7 @@ def test_an_error_brings_its_traceback():
     assert found["message"] == "GET /api failed" and "ValueError: why" in found["exception"]
 
 
-def test_of_a_request_no_query_and_no_header():
+def test_logged_request_has_no_query_and_no_header():
     asked = {
         "method": "GET",
         "path": "/api/portfolios",
@@ -59,5 +59,5 @@ def test_of_a_request_no_query_and_no_header():
     ],
     ids=" ".join,
 )
-def test_options_that_make_no_sense(quickly, options, fragment):
+def test_invalid_options_are_rejected(quickly, options, fragment):
     assert quickly("serve", *options).refused(fragment)

@@ -1,4 +1,4 @@
-"""`rebalancer db`, `user`, `portfolio`, and the rest that works on kept portfolios."""
+"""`rebalancer db`, `user`, `portfolio`, and commands on stored portfolios."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ PORTFOLIO = {
 
 @pytest.fixture
 def register(quickly, monkeypatch):
-    """Register somebody."""
+    """Register a user."""
 
     def run(email, password=PASSWORD, *options):
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))
@@ -41,7 +41,7 @@ def register(quickly, monkeypatch):
 
 @pytest.fixture
 def store(quickly, register, market, monkeypatch):
-    """Run a command over a new database in which Ada is registered."""
+    """Run a command on a new database with the user Ada."""
     monkeypatch.setenv("REBALANCER_PRICES", str(market))
     assert quickly("db", "upgrade").code == 0
     assert register("ada@example.org").code == 0
@@ -50,7 +50,7 @@ def store(quickly, register, market, monkeypatch):
 
 @pytest.fixture
 def keep(store, write):
-    """Import portfolios, and give their ids."""
+    """Import portfolios, and return their ids."""
 
     def run(*portfolios):
         write("book.jsonl", "\n".join(json.dumps(one) for one in portfolios))
@@ -74,7 +74,7 @@ NEWEST = head()
 # Tables
 
 
-def test_tables_come_and_go(quickly, monkeypatch):
+def test_tables_are_upgraded_and_downgraded(quickly, monkeypatch):
     needed = f"no tables; this version needs {NEWEST}, run `rebalancer db upgrade`\n"
     assert quickly("db", "current").stdout == needed
     done = quickly("db", "check")
@@ -97,14 +97,14 @@ def test_tables_come_and_go(quickly, monkeypatch):
     assert done.stdout == f"Moved from revision {NEWEST} to base.\n"
 
 
-def test_nobody_to_ask_is_no_consent(quickly, monkeypatch):
+def test_downgrade_without_confirmation_changes_nothing(quickly, monkeypatch):
     quickly("db", "upgrade")
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert quickly("db", "downgrade").code == 130
     assert quickly("db", "current").stdout == f"{NEWEST} (newest)\n"
 
 
-def test_revisions_that_do_not_exist(quickly):
+def test_unknown_revision_is_rejected(quickly):
     assert quickly("db", "upgrade", "nope").refused("nope")
     assert quickly("db", "downgrade", "nope", "--yes").refused("nope")
     quickly("db", "upgrade")
@@ -115,7 +115,7 @@ def test_revisions_that_do_not_exist(quickly):
     assert "9999" in quickly("db", "check").stdout
 
 
-def test_check_finds_what_is_wrong(store, keep):
+def test_check_finds_damaged_ledger(store, keep):
     first, second = sorted(keep(PORTFOLIO, PORTFOLIO | {"id": "other"}))
     assert store("db", "check").code == 0
     change(f"UPDATE portfolios SET cash = '1', uninvested = '1' WHERE id = '{UUID(second).hex}'")
@@ -138,13 +138,13 @@ def test_check_finds_what_is_wrong(store, keep):
         ("postgresql://nobody@127.0.0.1:1/nowhere", 1, "did not answer; try again (connection fa"),
     ],
 )
-def test_a_database_that_cannot_be_had(quickly, monkeypatch, url, code, fragment):
+def test_unreachable_database_is_reported(quickly, monkeypatch, url, code, fragment):
     monkeypatch.setenv("REBALANCER_DATABASE_URL", url)
     done = quickly("db", "current")
     assert (done.code, done.stdout) == (code, "") and fragment in done.stderr
 
 
-def test_commands_on_a_database_without_tables_say_what_to_do(quickly, market, monkeypatch):
+def test_command_without_tables_names_remedy(quickly, market, monkeypatch):
     monkeypatch.setenv("REBALANCER_PRICES", str(market))
     for command in (
         ["portfolio", "list"],
@@ -155,10 +155,10 @@ def test_commands_on_a_database_without_tables_say_what_to_do(quickly, market, m
         assert (done.code, done.stdout) == (1, "") and "rebalancer db upgrade" in done.stderr
 
 
-# People
+# Users
 
 
-def test_somebody_is_registered_once(quickly, register):
+def test_user_is_registered_once(quickly, register):
     quickly("db", "upgrade")
     done = register(" Ada@Example.org ", PASSWORD, "--name", "Ada", "--json")
     assert done.code == 0
@@ -172,7 +172,7 @@ def test_somebody_is_registered_once(quickly, register):
     assert quickly("user", "create").refused("Missing option '--email'")
 
 
-def test_a_password_is_asked_for_twice_and_not_shown(rebalancer, tmp_path):
+def test_password_is_entered_twice_and_not_shown(rebalancer, tmp_path):
     assert rebalancer("db", "upgrade").code == 0
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -206,7 +206,7 @@ def test_a_password_is_asked_for_twice_and_not_shown(rebalancer, tmp_path):
 # Portfolios
 
 
-def test_out_and_in_again_is_the_same(store, keep, register, write, tmp_path):
+def test_exported_portfolio_imports_unchanged(store, keep, register, write, tmp_path):
     full = PORTFOLIO | {
         "id": str(uuid4()),
         "risk_profile": "aggressive",
@@ -240,7 +240,7 @@ def test_out_and_in_again_is_the_same(store, keep, register, write, tmp_path):
     }
     assert third["name"] == "bare" and third["cash"] == "0"
 
-    # Into another database.
+    # Import into another database.
     (tmp_path / "rebalancer.db").rename(tmp_path / "before.db")
     assert store("db", "upgrade").code == 0
     assert store("portfolio", "list", *ADA).refused(
@@ -255,7 +255,7 @@ def test_out_and_in_again_is_the_same(store, keep, register, write, tmp_path):
     assert sorted(kept) == sorted(exported.splitlines())
 
 
-def test_each_failure_is_named_and_the_others_go_on(store, write):
+def test_failed_import_is_reported_and_others_continue(store, write):
     lines = [
         PORTFOLIO,
         PORTFOLIO | {"id": "flow", "cash_flow": "5"},
@@ -302,7 +302,7 @@ def test_each_failure_is_named_and_the_others_go_on(store, write):
     )
 
 
-def test_what_is_kept_is_shown(store, keep):
+def test_stored_portfolio_is_shown(store, keep):
     (id,) = keep(PORTFOLIO | {"holdings": {"A": "20"}})
     assert keep() == []
     (line,) = store("portfolio", "list", "--json").json
@@ -329,7 +329,7 @@ def test_what_is_kept_is_shown(store, keep):
     assert store("portfolio", "export", id, *ADA).refused("give either ids or --owner")
 
 
-def test_a_long_list_is_cut_and_goes_on(store, keep):
+def test_long_list_is_paged(store, keep):
     ids = sorted(keep(*(PORTFOLIO | {"id": str(number)} for number in range(5))))
     table = store("portfolio", "list", "--limit", "3").stdout
     assert f"To list more, add --after {ids[2]}" in table and ids[3] not in table
@@ -337,7 +337,7 @@ def test_a_long_list_is_cut_and_goes_on(store, keep):
     assert [one["id"] for one in rest] == ids[3:]
 
 
-def test_the_day_of_the_first_deposit(store, write):
+def test_day_of_first_deposit_can_be_set(store, write):
     write("p.json", json.dumps(PORTFOLIO))
     done = store("portfolio", "import", "p.json", *ADA, "--on", "2020-03-02", "--json")
     (one,) = done.json["opened"]
@@ -351,7 +351,7 @@ def test_the_day_of_the_first_deposit(store, write):
 # Proposals
 
 
-def test_a_proposal_is_made_kept_and_accepted(store, keep, write):
+def test_proposal_is_stored_and_accepted(store, keep, write):
     (id,) = keep(PORTFOLIO)
     table = store("propose", id)
     assert (table.code, table.stderr) == (0, "")
@@ -376,7 +376,7 @@ def test_a_proposal_is_made_kept_and_accepted(store, keep, write):
     assert store("db", "check").code == 0
 
 
-def test_a_worksheet(store, keep, tmp_path):
+def test_accepted_worksheet_is_written(store, keep, tmp_path):
     (id,) = keep(PORTFOLIO)
     made = store("propose", id, "--as-of", "2021-02-23", "--cash-flow", "-100", "--json").json
     done = store("accept", made["id"], "--mode", "worksheet", "--out", "orders.csv")
@@ -389,7 +389,7 @@ def test_a_worksheet(store, keep, tmp_path):
     assert (found["id"], found["stage"]) == (again["id"], "executed")
 
 
-def test_proposals_that_make_no_sense(store, keep, write):
+def test_invalid_proposals_are_rejected(store, keep, write):
     (id,) = keep(PORTFOLIO)
     missing = str(uuid4())
     assert store("propose", missing).refused(f"portfolio {missing} does not exist")
@@ -409,10 +409,10 @@ def test_proposals_that_make_no_sense(store, keep, write):
     assert store("accept", missing, "--out", "x").refused("--out needs --mode worksheet")
     assert store("accept", "x").refused("'x' is not a valid UUID")
     write(id, json.dumps({"cash": "100", "holdings": {}, "targets": {"A": 1}}))
-    assert "Proposal" not in store("propose", id).stdout  # a file of this name comes first
+    assert "Proposal" not in store("propose", id).stdout  # a file of this name takes precedence
 
 
-def test_everyone(store, keep):
+def test_batch_proposes_for_every_stored_portfolio(store, keep):
     keep(*(PORTFOLIO | {"id": str(number)} for number in range(4)))
     change(
         "UPDATE portfolios SET targets = json('{\"gone\": 0.5}') WHERE name = 'Retirement'"
@@ -443,5 +443,5 @@ def test_everyone(store, keep):
     ],
     ids=" ".join,
 )
-def test_batches_that_make_no_sense(store, options, fragment):
+def test_invalid_batches_are_rejected(store, options, fragment):
     assert store("batch", "--policy", "band", *options).refused(fragment)

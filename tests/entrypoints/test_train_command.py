@@ -1,4 +1,4 @@
-"""`rebalancer train`: from a file of prices to a policy that serves."""
+"""`rebalancer train`: from a price file to a usable policy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TINY = ("--worlds", 28, "--warm-start", 2, "--seeds", 1, "--workers", 1)
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Segments of a second instead of ten."""
+    """Shorten a segment from ten seconds to one."""
     small = Dqn(environments=128, segment=128 * 170, imitations=20)
     monkeypatch.setattr(dqn, "ALGORITHM", small)
     monkeypatch.setattr(ppo, "ALGORITHM", Ppo(environments=256, segment=256 * 32))
@@ -42,7 +42,7 @@ def small(monkeypatch):
 
 @pytest.fixture(scope="session")
 def closes(tmp_path_factory):
-    """Closes of A to E over four years, with a column of bills."""
+    """Closes of A to E over four years, with a column of T-bills."""
     history = prices(6, ROWS, seed=3, start=np.datetime64("2012-01-02").item())
     history = PriceHistory.of((*"ABCDE", "BIL"), history.dates, history.closes)
     path = tmp_path_factory.mktemp("learning") / "six.csv"
@@ -55,7 +55,7 @@ UNTIL = "2015-03-31"
 
 @pytest.fixture
 def train(quickly, closes):
-    """Run `rebalancer train` on the little market, as quickly as can be."""
+    """Run `rebalancer train` on the small market with the smallest parameters."""
 
     def run(*options):
         given = () if "--prices" in options else ("--prices", closes, "--until", UNTIL)
@@ -65,7 +65,7 @@ def train(quickly, closes):
 
 
 def without(*modules, arguments, cwd=None):
-    """What a command prints, in a process that must not have loaded these modules at the end."""
+    """Return the output of a command, and check that it did not load the given modules."""
     program = (
         "import sys\n"
         "from rebalancer.entrypoints.cli.main import main\n"
@@ -91,7 +91,7 @@ def weights(folder):
 
 
 @pytest.mark.parametrize(("algorithm", "name"), [("ppo", "my_ppo"), ("dqn", "own")])
-def test_from_prices_to_a_policy_that_serves(train, quickly, closes, tmp_path, algorithm, name):
+def test_trained_policy_is_used_by_commands(train, quickly, closes, tmp_path, algorithm, name):
     named = () if name == f"my_{algorithm}" else ("--name", name)
     done = train("--algorithm", algorithm, "--steps", 1, *named, "--report", "r.html", "--json")
     assert done.code == 0, done.stderr
@@ -112,7 +112,7 @@ def test_from_prices_to_a_policy_that_serves(train, quickly, closes, tmp_path, a
     assert last["worth"] == seed["after"]
     assert (tmp_path / "training" / name / "checkpoints" / "seed-0").is_dir()
 
-    # What makes it again says all that it followed from.
+    # The command that reproduces the policy names all its inputs.
     assert made["command"] == (
         f"rebalancer train --algorithm {algorithm} --prices {closes} --until {UNTIL} --steps 1 "
         f"--seeds 1 --reward mean_variance --worlds 28 --warm-start 2 --name {name}"
@@ -162,7 +162,7 @@ def test_from_prices_to_a_policy_that_serves(train, quickly, closes, tmp_path, a
         assert expected in text
 
 
-def test_the_table_is_for_people_and_the_folder_for_one_training(train, tmp_path):
+def test_table_shows_seeds_and_folder_holds_one_training(train, tmp_path):
     done = train("--steps", 1)
     assert (done.code, done.stderr) == (0, "")
     for expected in (
@@ -183,7 +183,7 @@ def test_the_table_is_for_people_and_the_folder_for_one_training(train, tmp_path
     assert not (tmp_path / "policies/my_ppo-2").exists()
 
 
-def test_stopped_and_gone_on_is_the_same_as_never_stopped(train, monkeypatch, tmp_path):
+def test_interrupted_training_gives_same_policy(train, monkeypatch, tmp_path):
     options = ("--steps", 3 * find_algorithm("ppo").segment, "--json")
     whole = train(*options, "--name", "whole").json
     learn, begun = Ppo.load, [0]
@@ -200,11 +200,11 @@ def test_stopped_and_gone_on_is_the_same_as_never_stopped(train, monkeypatch, tm
     assert "continues from the last checkpoint in training/again" in done.stderr
     assert not (tmp_path / "policies" / "again-1").exists()
     made = train(*options, "--name", "again").json
-    assert begun == [0, 1, 1, 2]  # the first segment was not done again
+    assert begun == [0, 1, 1, 2]  # the first segment was not repeated
     assert weights(tmp_path / "policies/again-1") == weights(tmp_path / "policies/whole-1")
     assert made["curve"] == whole["curve"] and made["seeds"] == whole["seeds"]
 
-    # Again with nothing left to do: another version of the same, which is no new trial.
+    # Nothing is left to train: this adds a version with the same weights, which is no new trial.
     same = train(*options, "--name", "again").json
     assert same["policy"] == "again@2" and begun == [0, 1, 1, 2]
     assert same["counted"].endswith("counts as none, as it repeats an earlier one.")
@@ -212,7 +212,7 @@ def test_stopped_and_gone_on_is_the_same_as_never_stopped(train, monkeypatch, tm
 
 
 @pytest.mark.parametrize("everybody", [True, False], ids=["terminal", "kill"])
-def test_ctrl_c_ends_every_process_at_once(closes, tmp_path, everybody):
+def test_ctrl_c_ends_every_process(closes, tmp_path, everybody):
     options = (*TINY, "--seeds", 4, "--workers", 2, "--steps", 100_000_000, "--prices", closes)
     command = subprocess.Popen(
         [COMMAND, "train", *map(str, options)],
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_every_process_at_once(closes, tmp_path, everybody):
             "Stopped. The same command continues from the last checkpoint in training/my_ppo.\n"
             "Interrupted.\n"
         )
-        with pytest.raises(ProcessLookupError):  # no worker is left
+        with pytest.raises(ProcessLookupError):  # all workers have ended
             os.killpg(command.pid, 0)
     finally:
         with suppress(ProcessLookupError):
@@ -245,20 +245,20 @@ def test_ctrl_c_ends_every_process_at_once(closes, tmp_path, everybody):
         command.communicate()
 
 
-def test_fitted_regimes_are_another_training(train, monkeypatch):
+def test_fitted_regimes_change_the_training(train, monkeypatch):
     monkeypatch.setattr(regimes, "MIXES", 5)
     assert train("--steps", 1, "--json").code == 0
     assert train("--steps", 1, "--fit-regimes", "--json").refused("out: training/my_ppo holds")
 
 
-def test_side_by_side_comes_to_the_same(train, tmp_path):
+def test_parallel_training_gives_same_policy(train, tmp_path):
     one = train("--steps", 1, "--seeds", 2, "--workers", 1, "--name", "one", "--json").json
     two = train("--steps", 1, "--seeds", 2, "--workers", 2, "--name", "two", "--json").json
     assert weights(tmp_path / "policies/one-1") == weights(tmp_path / "policies/two-1")
     assert one["seeds"] == two["seeds"] and one["seeds"][0]["after"] != one["seeds"][1]["after"]
 
 
-def test_regimes_can_be_fitted_anew(train, tmp_path, monkeypatch):
+def test_regimes_can_be_fitted_again(train, tmp_path, monkeypatch):
     monkeypatch.setattr(regimes, "MIXES", 5)
     done = train("--steps", 1, "--fit-regimes", "--json")
     assert done.json["command"].endswith("--name my_ppo --fit-regimes")
@@ -267,7 +267,7 @@ def test_regimes_can_be_fitted_anew(train, tmp_path, monkeypatch):
     assert own.names == shipped.names and not np.allclose(own.means, shipped.means)
 
 
-def test_several_panels_and_columns_that_are_cash(train, closes, tmp_path):
+def test_training_uses_several_panels_and_cash_columns(train, closes, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text(as_csv(prices(3, 800, seed=5)))
     done = train("--prices", closes, other, "--cash", "A", "--steps", 1, "--no-record", "--json")
@@ -302,7 +302,7 @@ def test_several_panels_and_columns_that_are_cash(train, closes, tmp_path):
         (("--out", "six"), ("out: cannot write six",)),
     ],
 )
-def test_what_cannot_be_trained_is_said_at_once(train, tmp_path, options, fragments):
+def test_invalid_training_is_rejected_at_once(train, tmp_path, options, fragments):
     (tmp_path / "six").write_text("a file")
     done = train(*options, "--json")
     assert done.refused(*fragments)
@@ -324,12 +324,12 @@ def spoilt(closes, change):
     ],
     ids=["gap", "constant", "zero"],
 )
-def test_prices_that_teach_nothing(train, write, change, fragment):
+def test_unusable_prices_are_rejected(train, write, change, fragment):
     path = write("bad.csv", spoilt(prices(3, 900), change))
     assert train("--prices", path, "--json").refused("B", fragment)
 
 
-def test_other_frequencies_and_late_beginners(train, write):
+def test_other_frequencies_and_late_listings_are_handled(train, write):
     weekly = prices(3, 4_500)
     rows = slice(None, None, 5)
     path = write(
@@ -340,7 +340,7 @@ def test_other_frequencies_and_late_beginners(train, write):
     assert train("--prices", path, "--json").refused("late.csv: prices of C begin on")
 
 
-def test_without_the_extra_it_says_what_to_install(train, monkeypatch, tmp_path):
+def test_missing_extra_names_its_package(train, monkeypatch, tmp_path):
     monkeypatch.setattr(
         trainer, "find_spec", lambda name: None if name == "torch" else find_spec(name)
     )
@@ -354,7 +354,7 @@ def test_without_the_extra_it_says_what_to_install(train, monkeypatch, tmp_path)
     assert not (tmp_path / "training").exists()
 
 
-def test_help_loads_nothing_heavy():
+def test_help_loads_no_heavy_package():
     shown = without("torch", "numpy", "rich", "dishka", arguments=("train", "--help"))
     for expected in ("--algorithm", "--fit-regimes", "rebalancer train --report", "--worlds 6000"):
         assert expected in shown

@@ -1,4 +1,4 @@
-"""`rebalancer worker`: real processes, real kills, a real queue."""
+"""`rebalancer worker` with real processes, kills and a real queue."""
 
 import json
 import os
@@ -32,12 +32,12 @@ LONG = BacktestRequest(
     policies=("monthly", *(f"volatility_target:target=0.{two}" for two in range(10, 16))),
     as_live=True,
 )
-"""Some seconds' work."""
+"""A backtest that takes some seconds."""
 
 
 @attrs.define
 class Working:
-    """A worker that was started."""
+    """A running worker process."""
 
     process: subprocess.Popen[str]
     log: Path
@@ -48,7 +48,7 @@ class Working:
 
     @property
     def children(self) -> list[int]:
-        """Processes that do jobs."""
+        """Return the child processes that run jobs."""
         threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         every = [int(pid) for path in threads for pid in path.read_text().split()]
         return [pid for pid in every if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -60,7 +60,7 @@ class Working:
 
 @attrs.frozen
 class Place:
-    """A database, perhaps a queue, and workers."""
+    """A database, workers, and in one case a queue."""
 
     work: SqlWork
     reports: SqlReports
@@ -163,7 +163,7 @@ def test_backtest_survives_a_killed_worker(place: Place):
     halfway(place, job)
     children = first.children
     first.stop(signal.SIGKILL)
-    gone(children)  # a child puts its job back and ends with its parent
+    gone(children)  # a child releases its job and ends with its parent
     left = seen(place.work, job)
     assert (left.state, left.attempts, left.excused_attempts) == (JobState.QUEUED, 1, 1)
     second = place.start()
@@ -232,7 +232,7 @@ def test_all_keys_of_a_worker_have_the_prefix_of_its_deployment(place: Place):
             assert time.monotonic() < latest
             time.sleep(0.05)
         names = [name.decode() for name in client.keys("*")]
-    ours = ("saq:ours:", "saq:job:ours:", "saq:abort:")  # the last are of one job each
+    ours = ("saq:ours:", "saq:job:ours:", "saq:abort:")  # the last ones belong to one job each
     assert [name for name in names if not name.startswith(ours)] == []
     assert worker.stop() == 0
 
