@@ -98,7 +98,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit_regimes([prices(3, 300)], states=5, seed=0)
 
 
-def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hmmlearn.hmm", None)
     with pytest.raises(Unavailable, match=r"rebalancer\[train\]"):
         fit_regimes([alternating(300)], seed=0)
@@ -183,7 +183,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         write_regimes(StoredRegimes().model(), tmp_path, {})
 
 
-def test_damage_to_what_is_shipped_is_no_fault_of_the_users(
+def test_damaged_shipped_model_is_an_internal_error(
     kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (kept.parent / "shipped").mkdir()

@@ -45,7 +45,7 @@ def test_they_are_small():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_they_say_how_they_were_made_and_what_was_found(shelf, name):
+def test_cards_contain_training_and_evidence(shelf, name):
     card = shelf.card(name)
     made = card.model_card.training
     assert (made.algorithm, len(made.seeds)) == (name, 5)

@@ -56,7 +56,7 @@ def test_only_a_file_outlives_the_process(tmp_path):
         ({"trials": -1}, "trials: must be at least 0"),
     ],
 )
-def test_trials_that_make_no_sense_are_never_kept(fields, fragment):
+def test_invalid_trials_are_never_stored(fields, fragment):
     with pytest.raises(InvalidRequest, match=fragment):
         a_trial(**fields)
 
@@ -102,7 +102,7 @@ def test_lines_written_by_hand_count(tmp_path):
         (LINE.replace("}", ', "note": 3}'), "note: must be text"),
     ],
 )
-def test_malformed_lines_are_told_by_number(tmp_path, line, fragment):
+def test_malformed_lines_are_reported_by_number(tmp_path, line, fragment):
     path = tmp_path / "trials.jsonl"
     path.write_text(f"{LINE}\n{line}\n")
     with pytest.raises(InvalidRequest) as refused:
@@ -111,7 +111,7 @@ def test_malformed_lines_are_told_by_number(tmp_path, line, fragment):
     assert "mend the line" in str(refused.value)
 
 
-def test_what_is_no_text_file_is_told(tmp_path):
+def test_binary_file_is_reported(tmp_path):
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidRequest, match="not UTF-8"):

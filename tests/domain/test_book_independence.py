@@ -178,7 +178,7 @@ def test_limited_trades_are_equal_alone_and_in_any_book(name: str) -> None:
             )
 
 
-def test_targets_without_profile_stay_as_they_are_beside_a_profile() -> None:
+def test_neighbour_with_profile_does_not_change_targets() -> None:
     book = a_book(
         [[1.0], [1.0]], limits={"cash_floor": [0.0, 0.1], "target_volatility": [np.inf, 0.2]}
     )

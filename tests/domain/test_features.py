@@ -1,4 +1,4 @@
-"""What a learned policy sees, beside plain loops over prices, a number at a time."""
+"""Features of learned policies, compared with plain loops over prices."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def as_loops_see_it(closes: list[list[float]], targets: list[float], parity: lis
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_outlook_is_what_loops_over_prices_say(seed: int) -> None:
+def test_market_features_equal_plain_loops(seed: int) -> None:
     market = prices(5, LOOKBACK + 30, seed=seed, volatility=0.012)
     stretch = np.array([0.5, 0.8, 1.0, 1.5, 2.0])
     closes = market.closes**stretch  # some assets move more than others
@@ -185,7 +185,7 @@ def test_the_standing_by_hand() -> None:
         risk_aversion=np.array([4.0, 10.0, 1.5]),
     )
     figures = [
-        # 60 and 10 of 100 beside targets of 50 and 30: 10 too much, 20 too little, cash 10 over.
+        # 60 and 10 of 100 against targets of 50 and 30: 10 too much, 20 too little, cash 10 over.
         [0.7, 0.2, log(1 + 2), 0.0, 0.0, log(0.64 / 0.34 / 10), 0.2],
         # All in cash, a deposit included; no trade is known, which counts as a year.
         [0.0, 0.75, log(53), log(3.0), log(2.5), log(3 / 10), 0.25],
@@ -200,11 +200,11 @@ def test_the_standing_by_hand() -> None:
         for row in figures
     ]
     np.testing.assert_allclose(portfolio_features(book), expected, atol=1e-12)
-    # All of these but the cost of nothing are within what can be told apart.
+    # All of these except the zero cost are within the observed range.
     assert int((np.abs(np.array(expected)) == FURTHEST).sum()) == 4
 
 
-def test_features_are_told_apart_and_explained() -> None:
+def test_features_have_distinct_names_and_texts() -> None:
     assert len({feature.name for feature in FEATURES}) == len(FEATURES)
     assert all(one.meaning and one.source and one.scale > 0 for one in FEATURES)
     assert MARKET_FEATURES + PORTFOLIO_FEATURES == FEATURES

@@ -239,7 +239,7 @@ def test_the_situations_bring_out_every_doubt_and_none() -> None:
     assert isinstance(short, LearnedDecision) and set(short.doubts.tolist()) == {Doubt.HISTORY}
 
 
-def test_the_best_rule_stands_in_and_says_so() -> None:
+def test_best_rule_decides_with_a_remark() -> None:
     market = prices(3, 80, seed=2)
     book = a_book(
         [[0.5, 0.3, 0.1]],
@@ -265,7 +265,7 @@ def test_the_best_rule_stands_in_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("money", [1e-6, 1e7])
-def test_a_portfolio_in_debt_is_seen_alike_in_any_unit(money: float) -> None:
+def test_features_of_indebted_portfolio_do_not_depend_on_unit(money: float) -> None:
     market = prices(2, LOOKBACK, seed=3)
     book = a_book(
         [[0.5, 0.4]], [[5.0, 1.0]], market=market, cash=-17.0, reviewed=market.dates[-1] - 40

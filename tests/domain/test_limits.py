@@ -269,7 +269,7 @@ def test_limits_are_named() -> None:
     assert list(limited(wanting([0.5, 0.5]), book, prices(2, 21)).shares) == KEPT
 
 
-def test_of_no_targets_all_is_kept() -> None:
+def test_departure_from_all_cash_targets_is_capped() -> None:
     book = bounded(2, max_weight=0.1, cash_floor=0.5, target_volatility=0.01)
     found = limited(wanting([0.0, 0.0]), book, prices(2, 300))
     assert targets(found).tolist() == [0, 0]
@@ -306,9 +306,7 @@ def test_what_must_not_be_sold_uses_its_part_of_the_limit() -> None:
         ({"profiled": False, "max_weight": 0.1}, False),
     ],
 )
-def test_what_exceeds_the_risk_that_a_profile_bears(
-    limits: dict[str, float], exceeds: bool
-) -> None:
+def test_breaches_of_profile_risk(limits: dict[str, float], exceeds: bool) -> None:
     book = bounded(2, **limits)  # type: ignore[arg-type]
     assert book.limits is not None
     for rows, answer in ((300, exceeds), (20, False)):
@@ -359,7 +357,7 @@ def test_those_who_are_forced_go_to_their_targets_now(band: float | None) -> Non
     assert again.forced.tolist() == [True, False]
 
 
-# Targets that a profile does not bear. A and C are equities, B, F and I are not, G is unknown.
+# Targets that exceed a profile. A and C are equities, B, F and I are not, G is unknown.
 
 STILL = flat_prices(dict.fromkeys("ABCFGI", 10.0))
 """Too short for an estimate of risk."""
@@ -378,7 +376,7 @@ def of_profile(profile: str | None, wanted: dict[str, float]) -> Portfolio:
         ("conservative", {"A": 0.25, "B": 0.4, "F": 0.3}, {}),
         # 0.4 and 0.3 are left of 0.5 and 0.3.
         ("conservative", {"B": 0.5, "F": 0.3}, {"maximum weight": 0.875}),
-        # 0.25 is left of 0.3, beside 0.6.
+        # 0.25 remains of 0.3, in addition to 0.6.
         ("conservative", {"A": 0.1, "G": 0.2, "B": 0.3, "F": 0.3}, {"equity ceiling": 0.85 / 0.9}),
         ("cautious", {"B": 0.4, "F": 0.4, "I": 0.2}, {"cash floor": 0.97}),
         # Each limit by itself: what one would cut does not hide another.
@@ -431,7 +429,7 @@ def test_only_the_targets_are_judged() -> None:
 
 
 @pytest.mark.parametrize("profile", [None, "balanced"])
-def test_targets_that_nobody_knows(profile: str | None) -> None:
+def test_nan_targets_are_handled(profile: str | None) -> None:
     with pytest.raises(InvalidRequest) as caught:
         find_breaches(of_profile(profile, {"A": 0.1, "Z": 0.1}), STILL, CLASSES)
     assert caught.value.field == "targets.Z"
@@ -452,7 +450,7 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
     share=st.sampled_from([1.0, 0.9, 0.0]),
 )
 @laws
-def test_nobody_departs_further_than_permitted(seed: int, most: float, share: float) -> None:
+def test_departure_is_capped(seed: int, most: float, share: float) -> None:
     rng = np.random.default_rng(seed)
     market = prices(16, FEW)
     strategic = rng.dirichlet(np.full(8, 0.3), 5) * rng.choice([1.0, 0.95], (5, 1))

@@ -209,7 +209,7 @@ class Audit:
         if sorted(traded + others) != sorted(self.symbols):
             yield f"{traded} and {others} are not {sorted(self.symbols)}"
         if proposal.portfolio_id != self.portfolio.id:
-            yield "somebody else's"
+            yield "another currency"
         if proposal.as_of != self.market.last_date:
             yield "another day"
         if proposal.status != ("proposed" if traded else "nothing_to_do"):
@@ -362,7 +362,7 @@ class Audit:
     def figures(self) -> Iterator[str]:
         proposal = self.proposal
         total = self.total if self.total > 0 else Fraction(1)
-        if 0 < total < abs(self.cash) / 10**6:  # floats cannot tell it from nothing
+        if 0 < total < abs(self.cash) / 10**6:  # floats cannot distinguish it from 0
             return
         for symbol in self.symbols:
             before = float(self.held(symbol) * self.price(symbol) / total)
@@ -392,7 +392,7 @@ class Audit:
 def contradiction(
     portfolio: Portfolio, failure: Failure, market: PriceHistory = MARKET, bps: float = BPS
 ) -> str:
-    """Why a failure is no honest one; empty when the portfolio does contradict itself."""
+    """Return why a failure is wrong; empty if the portfolio does contradict itself."""
     price = dict(zip(market.symbols, map(float, market.last_closes), strict=True))
     cash = Fraction(portfolio.cash) + Fraction(portfolio.cash_flow)
     worth = {s: Fraction(repr(price[s])) * Fraction(q) for s, q in portfolio.holdings.items()}
@@ -449,7 +449,7 @@ def test_and_in_a_currency_without_cents(portfolio: Portfolio, rule: str) -> Non
 
 
 def kept_apart(answers: list[Proposal | Failure]) -> list[object]:
-    """Answers as values that compare: two errors are equal if they say the same."""
+    """Return results as comparable values; errors are equal if their texts are."""
     return [
         (answer.portfolio_id, str(answer.error), answer.input_hash)
         if isinstance(answer, Failure)

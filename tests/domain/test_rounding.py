@@ -244,7 +244,7 @@ def test_lots_and_fractions() -> None:
     assert steps_of(case_of([10], [0], [1.0], cash=25.55, step=0.01)) == [255]
 
 
-def test_a_maximum_weight_is_kept_by_rounding() -> None:
+def test_rounding_respects_maximum_weight() -> None:
     # 30% of 1,000 are 4.3 shares of 70: sell down to 4, buy up to 4.
     above = case_of([70, 1], [10, 0], [1.0, 0.0], cash=300, max_weight=0.3)
     assert steps_of(above) == [-6, 0]
@@ -252,19 +252,19 @@ def test_a_maximum_weight_is_kept_by_rounding() -> None:
     assert steps_of(below) == [4, 0]
 
 
-def test_the_turnover_cap_is_kept_by_rounding() -> None:
+def test_rounding_respects_turnover_cap() -> None:
     # 10% of 1,000 are 1.43 shares of 70 each way.
     case = case_of([70, 70], [14, 0], [0.5, 0.5], cash=20, max_turnover=0.1)
     assert steps_of(case) == [-1, 1]
 
 
-def test_a_reserve_is_kept_by_rounding() -> None:
+def test_rounding_respects_reserve() -> None:
     case = case_of([70], [0], [1.0], cash=1000, reserve=100)
     assert steps_of(case) == [12]
     assert case.cash_after(case.made.steps[0]) == pytest.approx(160)
 
 
-def test_orders_under_the_minimum_trade_are_none() -> None:
+def test_orders_below_minimum_trade_are_dropped() -> None:
     case = case_of([10, 10, 10], [45, 28, 20], [0.5, 0.3, 0.2], cash=70, min_trade=30)
     assert steps_of(case) == [5, 0, 0]
     assert kept_of(case) == [SkipReason.NONE, SkipReason.MIN_TRADE, SkipReason.NONE]

@@ -143,7 +143,7 @@ def test_cash_pays_a_withdrawal_before_sales_do() -> None:
     assert moved(done) == [-50, 0]
 
 
-def test_equal_shortfalls_share_alike_whatever_their_order() -> None:
+def test_equal_shortfalls_share_equally_in_any_order() -> None:
     book = holding([250, 250, 300], [0.4, 0.4, 0.2], flow=200.0)
     assert moved(solve_trades(book, to_target(book, due=False), charges())) == [100, 100, 0]
 
@@ -211,7 +211,7 @@ def test_outside_goes_to_target_and_inside_only_funds() -> None:
     # B inside: it takes what A frees as far as it is short.
     book = holding([530, 285, 185], [0.5, 0.3, 0.2])
     assert moved(solve_trades(book, in_band(book), charges())) == [-30, 15, 15]
-    # C has more than it should and keeps it: nobody needs its money.
+    # C exceeds its target and keeps it, because no other asset needs funding.
     book = holding([530, 260, 210], [0.5, 0.3, 0.2])
     assert moved(solve_trades(book, in_band(book), charges())) == [-30, 40, -10]
 
@@ -229,7 +229,7 @@ def test_on_the_edge_is_inside() -> None:
     assert moved(solve_trades(book, in_band(book), charges())) == [0, 0, 0]
 
 
-def test_edge_and_half_land_where_they_say() -> None:
+def test_edge_and_half_land_as_specified() -> None:
     book = holding([530, 290, 180], [0.5, 0.3, 0.2])
     # To 52%; the money goes to the largest shortfall.
     assert moved(solve_trades(book, in_band(book, landing=1.0), charges())) == [-10, 0, 10]
