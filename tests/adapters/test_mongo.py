@@ -14,7 +14,7 @@ import pytest
 from pymongo import ReadPreference, monitoring
 from pymongo.errors import DuplicateKeyError, WriteError
 
-from rebalancer.adapters.mongo.connection import connect
+from rebalancer.adapters.mongo.connection import circuit_breaker, connect
 from rebalancer.adapters.mongo.market import MongoMarket
 from rebalancer.adapters.mongo.reports import MongoReports
 from rebalancer.application.market_data import ImportMarket
@@ -412,24 +412,24 @@ def test_missing_server_is_reported_soon():
 
 
 def test_one_reader_waits_for_a_dead_server():
-    database = connect("mongodb://127.0.0.1:9/x", timeout=1.5)
-    reports, begin = MongoReports(database), threading.Barrier(30)
+    database, now = connect("mongodb://127.0.0.1:9/x", timeout=1.5), [0.0]
+    reports = MongoReports(database, breaker=circuit_breaker(clock=lambda: now[0]))
+    begin = threading.Barrier(30)
 
-    def read(_):
+    def waits(_) -> bool:
         begin.wait()
         began = monotonic()
         with pytest.raises(Unavailable, match=r"^MongoDB does not answer$"):
             reports.get(uuid4())
-        return monotonic() - began
+        return monotonic() - began >= 1.5
 
     try:
         with ThreadPoolExecutor(30) as pool:
-            list(pool.map(read, range(30)))  # before the first failure
+            list(pool.map(waits, range(30)))  # until the first failure
             for _ in range(2):
-                assert max(pool.map(read, range(30))) < 0.7
-                sleep(1.0)
-                waited = sorted(pool.map(read, range(30)), reverse=True)
-                assert waited[0] >= 1.5 > 0.7 > waited[1]
+                assert not any(pool.map(waits, range(30)))
+                now[0] += 1.0
+                assert sum(pool.map(waits, range(30))) == 1
     finally:
         database.client.close()
 
@@ -530,7 +530,8 @@ def test_client_reconnects_after_a_restart():
     with running(Mongo) as server:
         database = connect(f"{server.url}survives", timeout=0.5)
         try:
-            store, reports = MongoMarket(database), MongoReports(database)
+            store, breaker = MongoMarket(database), circuit_breaker(pause=0.0)
+            reports = MongoReports(database, breaker=breaker)
             market = StoredMarket(store, check_interval=0.0)
             market.prepare()
             reports.prepare()
@@ -551,7 +552,6 @@ def test_client_reconnects_after_a_restart():
             server.start()
             market.check()
             assert market.closes() is before
-            sleep(1.0)  # the pause of the circuit breaker
             assert reports.get(report.id).document == {"sharpe": 1.0}
             assert len(market.bars()["A"]) == 10
             assert market.save_bars([some_bars(count=12)]) == 2

@@ -22,7 +22,7 @@ from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.backtests import BacktestRequest
 from rebalancer.application.reporting.report import BACKTEST
 from rebalancer.domain.jobs.job import Job, JobState
-from tests.contracts.jobs import awaited, ended, kept, now, seen
+from tests.contracts.jobs import PATIENCE, awaited, ended, kept, now, seen
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT, running
 from tests.servers import Valkey
 from tests.servers import running as serving
@@ -136,7 +136,7 @@ def halfway(place: Place, job: Job) -> Job:
 
 
 def gone(pids: list[int]) -> None:
-    latest = time.monotonic() + 20
+    latest = time.monotonic() + PATIENCE
     while any(running(pid) for pid in pids):
         assert time.monotonic() < latest, "a child lives on"
         time.sleep(0.02)
@@ -227,7 +227,7 @@ def test_all_keys_of_a_worker_have_the_prefix_of_its_deployment(place: Place):
     worker = place.start()
     assert ended(place.work, place.submit(SHORT)).state is JobState.SUCCEEDED
     with redis.Redis.from_url(place.queue.url) as client:
-        latest = time.monotonic() + 20
+        latest = time.monotonic() + PATIENCE
         while not client.exists("saq:ours:stats"):  # the sign of a worker
             assert time.monotonic() < latest
             time.sleep(0.05)
@@ -238,7 +238,7 @@ def test_all_keys_of_a_worker_have_the_prefix_of_its_deployment(place: Place):
 
 
 def awaited_line(worker: Working, text: str) -> None:
-    latest = time.monotonic() + 20
+    latest = time.monotonic() + PATIENCE
     while not any(text in line["message"] for line in worker.lines):
         assert time.monotonic() < latest, worker.log.read_text()
         time.sleep(0.05)

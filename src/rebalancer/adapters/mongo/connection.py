@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -130,13 +131,16 @@ class _OutageListener(ServerHeartbeatListener):
             )
 
 
-def circuit_breaker(*, pause: float = 1.0, trial: float = 60.0) -> CircuitBreaker:
+def circuit_breaker(
+    *, pause: float = 1.0, trial: float = 60.0, clock: Callable[[], float] = time.monotonic
+) -> CircuitBreaker:
     """Return a breaker that makes readers fail fast while MongoDB is down."""
     return CircuitBreaker(
         lambda: Unavailable(_AWAY, code="mongo_unavailable"),
         lambda error: isinstance(error.__cause__, ConnectionFailure),
         pause=pause,
         trial=trial,
+        clock=clock,
     )
 
 

@@ -58,13 +58,12 @@ class MongoReports:
     Attributes:
         database: Returned by `connect`.
         schemas: Newest supported schema version by kind.
+        breaker: Makes readers fail fast while MongoDB is down.
     """
 
     database: Database[Document]
     schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
-    _breaker: CircuitBreaker = attrs.field(
-        factory=circuit_breaker, init=False, eq=False, repr=False
-    )
+    breaker: CircuitBreaker = attrs.field(factory=circuit_breaker, eq=False, repr=False)
     _preparation: Preparation = attrs.field(init=False, eq=False, repr=False)
 
     @_preparation.default
@@ -97,7 +96,7 @@ class MongoReports:
 
     def get(self, id: UUID) -> Report:
         """See `Reports.get`."""
-        with self._breaker.guard(), translated():
+        with self.breaker.guard(), translated():
             found = self.database.reports.find_one({"_id": id})
         if found is None:
             raise NotFound(f"report {id} does not exist", code="report_not_found")
