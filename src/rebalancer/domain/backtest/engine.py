@@ -86,10 +86,10 @@ class BacktestSettings:
 
     @property
     def limits(self) -> Limits:
-        """Limits of a portfolio, which bind with a profile or a maximum departure."""
+        """Limits of the portfolio."""
         book = Book.single(len(self.targets), targets=self.targets, cash=0.0, on=_EPOCH)
         free = Limits.none(book)
-        if self.max_departure >= 1 and self.profile is None:
+        if not self.limits_bind:
             return free
         free = attrs.evolve(free, max_departure=np.array([self.max_departure]), bind=True)
         profile = self.profile
@@ -104,6 +104,11 @@ class BacktestSettings:
             target_volatility=np.array([profile.target_volatility]),
             tolerated_drawdown=np.array([profile.tolerated_drawdown]),
         )
+
+    @property
+    def limits_bind(self) -> bool:
+        """Whether there is a profile or a maximum departure."""
+        return self.max_departure < 1 or self.profile is not None
 
     @property
     def window_risk_free(self) -> Floats:
@@ -295,9 +300,9 @@ class _Simulation:
         factor that is applied at the end.
         """
         settings, reviews, money, charges = self.settings, self.reviews, self.money, self._charges
-        if self.policy.lookback > 1 or settings.as_live or not charges.proportional:
+        if settings.limits_bind or settings.as_live or not charges.proportional:
             return None
-        if settings.limits.bind:
+        if self.policy.lookback > 1:
             return None
         closes = settings.prices.closes
         count, before = len(reviews), reviews[:-1]
