@@ -13,12 +13,11 @@ from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.trials import MemoryTrials
 from rebalancer.application.background import TRAIN, TrainJobHandler, TrainJobRequest
 from rebalancer.application.ports.trials import TrialKind
-from rebalancer.application.reporting.training import training_document
+from rebalancer.application.reporting.training import describe_choice, training_document
 from rebalancer.application.training import (
     FEWEST_ROWS,
     TrainPolicy,
     TrainRequest,
-    describe_choice,
     panels_of,
 )
 from rebalancer.domain.errors import InvalidRequest, Unavailable

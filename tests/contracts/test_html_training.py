@@ -25,7 +25,7 @@ def a_result(**changes):
     )
     result = TrainingResult(
         version="ppo@1",
-        place=None,
+        location=None,
         plan=PLAN,
         trained=trained,
         choice=RuleChoice("trend", (("trend", 0.12), ("monthly", 0.0)), 2, "2007", "2015"),

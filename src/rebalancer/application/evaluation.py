@@ -281,7 +281,7 @@ class StoreEvidence:
         """
         cards = [self.policies.card(each.policy) for each in findings.promotions]
         learned = [
-            (card, promotion)
+            (card, card.model_card, promotion)
             for card, promotion in zip(cards, findings.promotions, strict=True)
             if card.model_card is not None and card.name != LEARNED
         ]
@@ -292,9 +292,8 @@ class StoreEvidence:
                 code="no_learned_policy",
             )
         begins = min(panel.dates[0].item() for panel in findings.panels.values())
-        for card, _ in learned:
-            assert card.model_card is not None
-            trained = card.model_card.training.trained_until
+        for card, model_card, _ in learned:
+            trained = model_card.training.trained_until
             if begins <= trained:
                 raise InvalidRequest(
                     f"the evaluation starts on {begins}, inside the training period of {card.name} "
@@ -303,10 +302,9 @@ class StoreEvidence:
                     code="evaluated_in_training_period",
                 )
         stored = []
-        for card, promotion in learned:
-            assert card.model_card is not None
-            evidence: dict[str, Any] = dict(card.model_card.evidence)
-            if evidence.get("weights") != card.model_card.weights:
+        for card, model_card, promotion in learned:
+            evidence: dict[str, Any] = dict(model_card.evidence)
+            if evidence.get("weights") != model_card.weights:
                 evidence = {}
             if max_departure >= 1:
                 evidence["gate"] = promotion_document(promotion)

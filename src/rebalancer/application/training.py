@@ -16,7 +16,7 @@ from rebalancer.application.ports.policies import Policies, Trainer
 from rebalancer.application.ports.trials import Trial, TrialKind, Trials
 from rebalancer.application.reporting.training import TrainingResult
 from rebalancer.domain.backtest.engine import BacktestSettings
-from rebalancer.domain.backtest.selection import RuleChoice, choose_best_rule
+from rebalancer.domain.backtest.selection import choose_best_rule
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
@@ -275,12 +275,3 @@ def _digest(panels: Mapping[str, PriceHistory], plan: TrainingPlan, regimes: Reg
         "regimes": [array.tolist() for array in numbers],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def describe_choice(choice: RuleChoice) -> str:
-    """Which rule it is that the policy has to beat."""
-    return (
-        f"The best rule on the same prices, which a learned policy has to beat: {choice.rule} "
-        f"(Sharpe ratio {choice.gains[0][1]:+.2f} on monthly, the median of "
-        f"{choice.panels} panel{'' if choice.panels == 1 else 's'})."
-    )

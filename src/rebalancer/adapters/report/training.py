@@ -10,19 +10,18 @@ from markupsafe import Markup
 from rebalancer.adapters.report import drawing
 from rebalancer.adapters.report.drawing import Line
 from rebalancer.adapters.report.page import pluralize, render_page
-from rebalancer.application.reporting.training import TrainingResult
-from rebalancer.application.training import describe_choice
+from rebalancer.application.reporting.training import TrainingResult, describe_choice
 
 
 class HtmlTrainings:
     """Renders trainings as self-contained HTML pages."""
 
-    def render(self, made: TrainingResult) -> str:
+    def render(self, result: TrainingResult) -> str:
         """See `TrainingReports.render`."""
-        plan, trained, training = made.plan, made.trained, made.trained.training
+        plan, trained, training = result.plan, result.trained, result.trained.training
         return render_page(
             "training.html.j2",
-            title=f"Training of {made.version}",
+            title=f"Training of {result.version}",
             facts=(
                 ("Algorithm", plan.algorithm.upper()),
                 ("Reward", plan.reward),
@@ -31,10 +30,10 @@ class HtmlTrainings:
                 ("Trained until", str(training.trained_until)),
                 ("Device", plan.device),
             ),
-            lead=f"{describe_choice(made.choice)} {made.counted}",
-            cautions=made.cautions,
+            lead=f"{describe_choice(result.choice)} {result.counted}",
+            cautions=result.cautions,
             labels=[f"seed {seed}" for seed in plan.seeds],
-            curves=list(_draw_curves(made)),
+            curves=list(_draw_curves(result)),
             algorithm=plan.algorithm.upper(),
             seeds=[
                 (
@@ -54,9 +53,9 @@ class HtmlTrainings:
         )
 
 
-def _draw_curves(made: TrainingResult) -> Iterator[tuple[str, bool, Markup]]:
+def _draw_curves(result: TrainingResult) -> Iterator[tuple[str, bool, Markup]]:
     """Yield for each stage its heading, whether it is pretraining, and a plot of all seeds."""
-    plan, trained = made.plan, made.trained
+    plan, trained = result.plan, result.trained
     for stage in dict.fromkeys(point.stage for point in trained.curve):
         pretraining = stage != plan.algorithm
         lines = []

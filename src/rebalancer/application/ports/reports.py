@@ -32,7 +32,7 @@ class EvaluationReports(Protocol):
 class TrainingReports(Protocol):
     """Renderer of trainings."""
 
-    def render(self, made: TrainingResult) -> str:
+    def render(self, result: TrainingResult) -> str:
         """Return a self-contained HTML page; deterministic."""
 
 

@@ -77,3 +77,12 @@ def training_document(made: TrainingResult) -> dict[str, Any]:
         "counted": made.counted,
         "cautions": list(made.cautions),
     }
+
+
+def describe_choice(choice: RuleChoice) -> str:
+    """Return a sentence on the rule that the policy has to beat."""
+    return (
+        f"The best rule on the same prices, which a learned policy has to beat: {choice.rule} "
+        f"(Sharpe ratio {choice.gains[0][1]:+.2f} over monthly, the median of "
+        f"{choice.panels} panel{'' if choice.panels == 1 else 's'})."
+    )

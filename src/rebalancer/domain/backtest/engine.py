@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
-from rebalancer.domain.backtest.evidence import sharpe_difference
+from rebalancer.domain.backtest.evidence import sharpe_gain
 from rebalancer.domain.backtest.result import (
     Backtest,
     EquityPath,
@@ -165,9 +165,10 @@ def compare_policies(
     results = []
     for policy in policies:
         path = baseline if policy.name == BASELINE else simulate(policy, settings)
-        gain = sharpe_difference(path.returns - risk_free, baseline.returns - risk_free, seed=seed)
+        gain = sharpe_gain(path.returns - risk_free, baseline.returns - risk_free, seed=seed)
+        interval = None if gain is None else gain.interval
         performance = measure_performance(path, risk_free, baseline)
-        results.append(PolicyResult(policy.name, path, performance, gain))
+        results.append(PolicyResult(policy.name, path, performance, interval))
         progress(policy.name)
     return Backtest(
         dates=settings.prices.dates[settings.first :],

@@ -116,14 +116,6 @@ def simple_returns(values: Floats) -> Floats:
     return returns
 
 
-def sharpe_difference(
-    returns: Floats, against: Floats, *, seed: int, block: int = BLOCK, draws: int = DRAWS
-) -> ConfidenceInterval | None:
-    """Return the interval of `sharpe_gain`, which has the same arguments and errors."""
-    gain = sharpe_gain(returns, against, seed=seed, block=block, draws=draws)
-    return None if gain is None else gain.interval
-
-
 def sharpe_gain(
     returns: Floats, against: Floats, *, seed: int, block: int = BLOCK, draws: int = DRAWS
 ) -> SharpeGain | None:

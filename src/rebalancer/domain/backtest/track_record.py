@@ -208,7 +208,7 @@ Days = list[tuple[int, list[Entry]]]
 Columns = Mapping[str, int]
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Course:
     """An account at the E rows with events, row 0 first; its arrays are filled in place.
 

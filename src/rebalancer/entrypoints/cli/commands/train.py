@@ -393,7 +393,7 @@ def _print_result(made: TrainingResult, next_commands: Sequence[str]) -> None:
     """Print the result of a training."""
     from rich.table import Table
 
-    from rebalancer.application.training import describe_choice
+    from rebalancer.application.reporting.training import describe_choice
     from rebalancer.entrypoints.cli.screen import caution, console
 
     screen, trained = console(), made.trained
