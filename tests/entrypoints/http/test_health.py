@@ -97,7 +97,7 @@ def test_concurrent_readiness_requests_share_one_check() -> None:
         async def flood() -> set[str]:
             return set(await asyncio.gather(*(checks() for _ in range(300))))
 
-        first = asyncio.create_task(flood())  # there is no result yet: all wait
+        first = asyncio.create_task(flood())  # the first result is missing: all wait
         await check.until_started()
         check.released.set()
         assert await first == {"1"}

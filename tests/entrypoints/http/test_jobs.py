@@ -205,5 +205,5 @@ def test_stream_survives_outage_of_the_store() -> None:
 
 def test_stream_ends_when_the_job_is_deleted() -> None:
     job = a_job()
-    messages = messages_of(job, [NotFound("there is no job")], count=5)
+    messages = messages_of(job, [NotFound("job not found")], count=5)
     assert [message.event for message in messages if message.event] == ["progress"]

@@ -87,7 +87,7 @@ def application(
     Args:
         container: Provides the use cases.
         embedded: Whether the store is in this process, so that reading a row takes no time.
-        does_jobs: Whether this process maintains the jobs because there is no worker.
+        does_jobs: Whether this process maintains the jobs, in place of a worker.
         job_streams: Streams the progress of jobs; None: with default intervals.
         max_body: Bytes of a request body; a portfolio of 500 assets takes a tenth of the default.
     """

@@ -54,7 +54,7 @@ class StrictJson(AbstractDTO[T]):
     def create_for_field_definition(
         cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
     ) -> None:
-        """Do nothing: there is no backend."""
+        """Do nothing: msgspec replaces the backend."""
 
     @classmethod
     def create_openapi_schema(

@@ -251,12 +251,16 @@ def _find_struct_faults(
             if field.required:
                 yield Malformed("the field is required", field=prefix + name, code="missing_field")
             continue
-        found = False
-        for fault in _find_faults(values[name], field.type, prefix + name, read):
-            found = True
+        given, place = values[name], prefix + name
+        faulty = set()
+        for fault in _find_faults(given, field.type, place, read):
+            faulty.add(fault.field)
             yield fault
-        if not found and issubclass(schema, Body):
-            value = msgspec.convert(values[name], field.type, strict=True, dec_hook=read)
+        if faulty and isinstance(given, dict) and _struct_of(field.type) is None:
+            given = {key: item for key, item in given.items() if f"{place}.{key}" not in faulty}
+            faulty &= {place}
+        if not faulty and issubclass(schema, Body):
+            value = msgspec.convert(given, field.type, strict=True, dec_hook=read)
             yield from schema.broken_rules(field.name, value)
 
 

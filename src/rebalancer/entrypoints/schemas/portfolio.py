@@ -247,7 +247,7 @@ def read_weights(values: dict[str, Any]) -> dict[str, float]:
 
 
 def portfolio_record(managed: ManagedPortfolio) -> dict[str, Any]:
-    """Write a portfolio as JSON values for a file, without what is None or off."""
+    """Write a portfolio as JSON values for a file, without fields that are unset."""
     mandate, positions = managed.mandate, managed.positions
     record: dict[str, Any] = {
         "id": str(managed.id),

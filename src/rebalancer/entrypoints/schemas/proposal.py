@@ -158,7 +158,7 @@ class ProposalView(View, frozen=True, kw_only=True):
 
 
 class ProposalRecord(View, frozen=True, kw_only=True):
-    """One result in a file, or of a command: a proposal, or why there is none."""
+    """One result in a file, or of a command: a proposal, or the error."""
 
     line: int | UnsetType = UNSET
     portfolio_id: str | None

@@ -109,7 +109,7 @@ async def policies(offered: FromDishka[Policies]) -> list[PolicyView]:
 async def read_policy(name: FromPath[str], offered: FromDishka[Policies]) -> CardView:
     """Get the details of a rule, of a learned policy such as `ppo` or `ppo@1`, or of `learned`.
 
-    For a learned policy: training and data, inputs and outputs, the evidence beside the thresholds
+    For a learned policy: training and data, inputs and outputs, the evidence and the thresholds
     of the promotion gate, and the command that trains it again.
     """
     return view_of(_values(await sync_to_thread(offered.card, name)), CardView)
