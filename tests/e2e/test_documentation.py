@@ -76,3 +76,16 @@ def test_every_route_is_on_the_page() -> None:
             continue
         last = [part for part in route.path.split("/") if part and "{" not in part][-1]
         assert last in text, route.path
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))],
+)
+def test_paths_on_page_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+    named = re.findall(r"`(\w+/(?:\w+/)*(?:\w+\.py|\w+/))`", text)
+    places = (ROOT, ROOT / "src" / "rebalancer", ROOT / "src" / "rebalancer" / "domain")
+    assert not [name for name in named if not any((place / name).exists() for place in places)]
