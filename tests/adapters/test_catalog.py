@@ -1,4 +1,4 @@
-"""Versions of learned policies in folders: what is kept is what serves, and nothing else does."""
+"""Versions of learned policies in folders: only what was saved is served."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def repack(folder: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["ppo", "dqn"])
-def test_what_is_kept_decides_as_it_did(tmp_path: Path, name: str) -> None:
+def test_loaded_version_decides_as_the_saved_one(tmp_path: Path, name: str) -> None:
     grid = GRID if name == "dqn" else None
     learned = a_learned(3, name=name, grid=grid)
     training = attrs.evolve(TRAINING, algorithm=name)
@@ -168,7 +168,7 @@ def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
         ({"evidence": {"odd": object()}}, "evidence: the evidence cannot be encoded as JSON"),
     ],
 )
-def test_what_could_not_be_read_again_is_not_kept(
+def test_unreadable_version_is_not_saved(
     tmp_path: Path, changes: dict[str, Any], fragment: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=fragment):
@@ -177,7 +177,7 @@ def test_what_could_not_be_read_again_is_not_kept(
     assert not left.exists() or list(left.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidRequest, match="cannot write"):
         keep(tmp_path / "file")
@@ -323,7 +323,7 @@ def test_what_does_not_fit_together_is_refused(
     for ask in (offered.policy, offered.card):
         with pytest.raises(InvalidRequest, match=fragment):
             ask("ppo")
-    # Nobody else suffers from it.
+    # Other policies are unaffected.
     assert offered.policy("band").name == "band"
     assert offered.policy("learned").name == "learned"
     assert offered.card("band").name == "band"
@@ -350,7 +350,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         load_version(tmp_path / "ppo-1")
 
 
-def test_networks_that_were_trained_without_limits_have_none(tmp_path: Path) -> None:
+def test_networks_trained_without_ranges_load_without_them(tmp_path: Path) -> None:
     folder = keep(tmp_path)
     repack(folder, lowest=None, highest=None)
     served, _ = load_version(folder)
@@ -360,7 +360,7 @@ def test_networks_that_were_trained_without_limits_have_none(tmp_path: Path) -> 
 # Two folders.
 
 
-def test_the_users_folder_stands_beside_the_shipped_one(tmp_path: Path) -> None:
+def test_own_folder_extends_shipped_policies(tmp_path: Path) -> None:
     mine, shipped = tmp_path / "mine", tmp_path / "shipped"
     keep(shipped, seed=1)
     keep(mine, seed=2, version=10)
@@ -382,14 +382,14 @@ def test_the_users_folder_stands_beside_the_shipped_one(tmp_path: Path) -> None:
     assert offered.policy("band").name == "band"
 
 
-def test_a_folder_with_the_name_of_a_rule_is_told(tmp_path: Path) -> None:
+def test_folder_named_like_a_rule_is_reported(tmp_path: Path) -> None:
     (tmp_path / "trend-1").mkdir()
     offered = FolderPolicies(tmp_path, shipped=tmp_path / "none")
     with pytest.raises(InvalidRequest, match="trend-1: the name trend is taken"):
         offered.cards()
 
 
-def test_a_file_in_the_folders_place_is_told(tmp_path: Path) -> None:
+def test_file_instead_of_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "policies").write_text("")
     offered = FolderPolicies(tmp_path / "policies", shipped=tmp_path / "none")
     with pytest.raises(InvalidRequest, match=r"cannot read .*policies: Not a directory"):
@@ -435,7 +435,7 @@ def test_the_shipped_best_rule_is_what_learned_falls_back_to(tmp_path: Path) -> 
 # Promotion.
 
 
-def test_promotions_are_kept_and_the_latest_holds(tmp_path: Path) -> None:
+def test_latest_stored_promotion_applies(tmp_path: Path) -> None:
     mine, shipped = tmp_path / "mine", tmp_path / "shipped"
     keep(shipped, seed=1, evidence={"gate": GATE})
     keep(shipped, name="dqn", evidence={"gate": GATE})
@@ -472,7 +472,7 @@ def test_other_weights_than_were_promoted_do_not_serve(tmp_path: Path) -> None:
         ('{"format": 1, "promotions": [{"policy": "ppo@1"}]}', r"\$.promotions\[0\]"),
     ],
 )
-def test_a_damaged_record_of_promotions_is_told(tmp_path: Path, text: str, fragment: str) -> None:
+def test_damaged_record_of_promotions_is_reported(tmp_path: Path, text: str, fragment: str) -> None:
     (tmp_path / "promotion.json").write_text(text)
     offered = FolderPolicies(tmp_path, shipped=tmp_path / "none")
     with pytest.raises(InvalidRequest, match=fragment):

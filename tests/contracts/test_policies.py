@@ -116,7 +116,7 @@ def test_no_such_card(policies, name):
         policies.card(name)
 
 
-def test_while_nothing_is_promoted_learned_is_the_best_rule_and_says_so(policies):
+def test_learned_is_best_rule_without_promotion(policies):
     found = policies.policy("learned")
     assert isinstance(found, BestRule)
     assert (found.name, found.rule.name) == ("learned", "trend")  # that of dqn, which comes first

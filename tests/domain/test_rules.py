@@ -228,7 +228,7 @@ def test_a_policy_is_named_twice() -> None:
 
 @given(st.text(alphabet="abdeghlnortwy_:,=.015 ", max_size=30))
 @settings(laws, max_examples=300)
-def test_any_text_is_a_policy_or_an_error_that_says_so(text: str) -> None:
+def test_any_text_is_a_policy_or_a_clear_error(text: str) -> None:
     for read in (parse_rule, split_policy_names):
         try:
             read(text)
@@ -338,7 +338,7 @@ def test_bands() -> None:
     assert decision.cash_band == pytest.approx(0.02)
 
 
-def test_only_band_policies_heed_the_preferred_band() -> None:
+def test_only_band_policies_use_the_preferred_band() -> None:
     book = attrs.evolve(a_book([[0.5, 0.3]] * 2), band=np.array([np.nan, 0.07]))
     decision = parse_rule("band").decide(book, prices(2, 3))
     assert decision.band == pytest.approx(np.array([[0.02] * 2, [0.07] * 2]))
@@ -367,7 +367,7 @@ def test_volatility_target_by_hand() -> None:
 
 def test_momentum_by_hand() -> None:
     # Over rows 0 to 3, the last two left out: +20%, +10%, +10%, -5%. Ranks of four from below, the
-    # two equal ones sharing theirs: 3, 1.5, 1.5, 0, counted as 2 below + alike = 7, 4, 4, 1.
+    # two equal ones sharing theirs: 3, 1.5, 1.5, 0, counted as 2 below + equal = 7, 4, 4, 1.
     market = closes(
         [
             [100, 110, 115, 120, 1, 1],
