@@ -3,8 +3,11 @@ import math
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 
+from rebalancer.application.backtests import BacktestRequest
+from rebalancer.entrypoints.cli.commands.backtest import backtest as command
 from tests.builders import as_csv, prices
 
 FIXED = [
@@ -79,6 +82,13 @@ def test_json_output_has_documented_fields(rebalancer, market):
     held, weekly, monthly = found["results"][:3]
     assert held["orders"] == 0 and held["turnover_per_year"] == 0
     assert weekly["orders"] > monthly["orders"] > 0
+
+
+def test_options_have_the_defaults_of_the_request():
+    defaults = {field.name: field.default for field in attrs.fields(BacktestRequest)}
+    options = {option.name: option.default for option in command.params}
+    for name in ("capital", "max_departure", "risk_profile"):
+        assert options[name] == defaults[name]
 
 
 def test_same_command_gives_same_bytes(rebalancer, market):

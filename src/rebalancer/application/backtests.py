@@ -30,7 +30,7 @@ from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.indicators import TRADING_DAYS
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.prices import LONGEST_DAILY_GAP, PriceHistory
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, risk_profile
@@ -39,9 +39,6 @@ MOST_UNFINISHED_JOBS = 20
 """Limit of an owner's unfinished jobs, so that one owner cannot block the others."""
 
 _UNFINISHED = frozenset({JobState.QUEUED, JobState.RUNNING})
-
-_LONGEST_DAILY_GAP = 4
-"""Calendar days between daily closes, at most: weekends are 3."""
 
 
 def _names(given: Iterable[str]) -> tuple[str, ...]:
@@ -351,8 +348,8 @@ class ReadSeries:
 
 def _check_daily(history: PriceHistory) -> tuple[Caution, ...]:
     """Return a caution if prices are not daily, since windows and years are counted in rows."""
-    apart = float(np.median(np.diff(history.dates).astype(np.int64))) if len(history) > 1 else 1.0
-    if apart < _LONGEST_DAILY_GAP:
+    apart = history.days_apart
+    if apart < LONGEST_DAILY_GAP:
         return ()
     return (
         Caution(

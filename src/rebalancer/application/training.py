@@ -18,7 +18,7 @@ from rebalancer.application.reporting.training import TrainingResult
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.selection import choose_best_rule
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.prices import LONGEST_DAILY_GAP, PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.features import LOOKBACK
 from rebalancer.domain.policy.training import CurvePoint, TrainingPlan, check_name
@@ -34,9 +34,6 @@ FEWEST_ROWS = LOOKBACK + 5 * 106
 
 RULE_COSTS = CostModel.flat(10.0)
 """What trading costs when the best rule is chosen."""
-
-_LONGEST_DAY = 4
-"""Calendar days from one daily close to the next at most, usually: weekends are 3."""
 
 
 @attrs.frozen
@@ -226,7 +223,7 @@ def _learnable(
             f"year to look back on and two to learn from, {FEWEST_ROWS} rows at least",
             field="prices",
         )
-    if np.median(np.diff(history.dates).astype(np.int64)) > _LONGEST_DAY:
+    if history.days_apart > LONGEST_DAILY_GAP:
         raise InvalidRequest(
             f"{name}: these are not daily prices; learned policies look at days", field="prices"
         )

@@ -22,6 +22,9 @@ HIGHEST = 1e12
 _WINDOWS = 16
 """Windows that a history caches."""
 
+LONGEST_DAILY_GAP = 4
+"""Highest `PriceHistory.days_apart` of daily closes; a weekend is a gap of 3 days."""
+
 STALE_AFTER = 5
 """Business days for which a last close may stand in for a missing one."""
 
@@ -113,6 +116,12 @@ class PriceHistory:
     def last_date(self) -> date:
         """Day of the last close."""
         return _as_date(self.dates[-1])
+
+    @property
+    def days_apart(self) -> float:
+        """Median of the calendar days between rows; 1 for a single row."""
+        gaps = np.diff(self.dates).astype(np.int64)
+        return float(np.median(gaps)) if len(gaps) else 1.0
 
     @property
     def last_closes(self) -> Floats:
