@@ -175,7 +175,7 @@ def test_500_assets_over_10_years_are_one_query(market, watched):
     market.save_bars([Bars(symbol, days, np.full(len(days), 2.5)) for symbol in symbols])
     database, listener = watched
     asking = StoredMarket(MongoMarket(database))
-    found = asking.bars(symbols, first=days[0].item(), last=days[-1].item())
+    found = asking.store.bars()
     assert sum(len(one) for one in found.values()) == 500 * 20
     assert listener.names == Counter(find=1)
     listener.names.clear()
@@ -543,7 +543,7 @@ def test_client_reconnects_after_a_restart():
             assert market.closes() is before  # the last prices are served, and health reports it
             for attempt in (
                 market.check,
-                market.bars,
+                store.bars,
                 lambda: market.save_bars([some_bars(count=12)]),
                 lambda: reports.get(report.id),
             ):
@@ -553,7 +553,7 @@ def test_client_reconnects_after_a_restart():
             market.check()
             assert market.closes() is before
             assert reports.get(report.id).document == {"sharpe": 1.0}
-            assert len(market.bars()["A"]) == 10
+            assert len(store.bars()["A"]) == 10
             assert market.save_bars([some_bars(count=12)]) == 2
         finally:
             database.client.close()

@@ -1,4 +1,4 @@
-"""Stores of a test's own, on every database."""
+"""Stores on every database for one test."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def makers(
 
 @pytest.fixture(scope="module")
 def stores_of(makers: dict[str, Callable[[], str]]) -> Iterator[Callable[[str], SqlWork]]:
-    """Makes an empty store of a kind."""
+    """Return a function that makes an empty store of a kind."""
     with ExitStack() as at_the_end:
 
         def make(kind: str) -> SqlWork:
@@ -51,7 +51,7 @@ def stores_of(makers: dict[str, Callable[[], str]]) -> Iterator[Callable[[str], 
 def make(
     request: pytest.FixtureRequest, stores_of: Callable[[str], SqlWork]
 ) -> Callable[[], MemoryWork | SqlWork]:
-    """Makes empty stores of one kind."""
+    """Return a function that makes empty stores of one kind."""
     if request.param == "memory":
         return MemoryWork
     return lambda: stores_of(request.param)

@@ -1,4 +1,4 @@
-"""Databases of a test's own: a file, or one of a Postgres server."""
+"""New databases on a Postgres server for one test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sqlalchemy import make_url
 
 @contextmanager
 def new_database(url: str, template: str | None = None) -> Iterator[str]:
-    """The URL of a new database on a Postgres server, gone at the end.
+    """Yield the URL of a new database on a Postgres server; drop it at the end.
 
     Args:
-        url: Of any database of the server.
+        url: URL of any database of the server.
         template: URL of a database without connections to copy; None: an empty one.
     """
     name = f"test_{uuid4().hex}"

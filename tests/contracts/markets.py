@@ -1,4 +1,4 @@
-"""Stores of market data of a test's own, of every kind."""
+"""Market stores of every kind for one test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Clock:
     now: float = 0.0
 
     def __call__(self) -> float:
-        """Seconds by now."""
+        """Return the current second."""
         return self.now
 
 
@@ -35,7 +35,7 @@ def market_places(
     at_the_end: ExitStack,
     kind: str,
 ) -> Callable[..., StoredMarket]:
-    """A new place of a kind, as what makes stores over it; options are those of the store."""
+    """Return a function that makes stores over one new place of a kind."""
     if kind == "memory":
         memory = MemoryMarket()
         return lambda **options: StoredMarket(memory, **options)

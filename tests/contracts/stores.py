@@ -34,7 +34,7 @@ HOUR = timedelta(hours=1)
 
 
 def a_user(**others: Any) -> User:
-    """Somebody with an address of their own."""
+    """Return a user with a unique address."""
     id = others.pop("id", None) or uuid4()
     return attrs.evolve(
         User(id=id, email=f"{id.hex}@example.org", name="Ada", password="$hash", created=NOW),
@@ -43,7 +43,7 @@ def a_user(**others: Any) -> User:
 
 
 def a_deposit(amount: object = 1000, **others: Any) -> Entry:
-    """Money that somebody paid in."""
+    """Return a deposit of money."""
     plain = Entry(uuid4(), EntryKind.DEPOSIT, DAY, NOW, Decimal(str(amount)))
     return attrs.evolve(plain, **others)
 
@@ -51,14 +51,14 @@ def a_deposit(amount: object = 1000, **others: Any) -> Entry:
 def a_managed(
     owner: UUID, entries: Sequence[Entry] = (), *, id: UUID | None = None, **others: Any
 ) -> ManagedPortfolio:
-    """A portfolio whose ledger begins with some entries."""
+    """Return a portfolio whose ledger begins with some entries."""
     mandate = others.pop("mandate", None) or Mandate("Pension", USD, {"A": 0.6, "B": 0.4})
     opened = ManagedPortfolio.open(mandate, id=id or uuid4(), owner=owner, entries=entries, now=NOW)
     return attrs.evolve(opened, **others)
 
 
 def a_proposal(portfolio: ManagedPortfolio, **others: Any) -> ProposalRecord:
-    """A proposal to buy one A."""
+    """Return a proposal to buy one A."""
     snapshot = portfolio.snapshot()
     proposal = Proposal(
         portfolio_id=str(portfolio.id),
@@ -92,7 +92,7 @@ def order() -> Order:
 
 
 def a_fill(record: ProposalRecord) -> Entry:
-    """What carrying out `a_proposal` leaves in the ledger."""
+    """Return the ledger entry of the executed `a_proposal`."""
     return Entry(
         id=uuid4(),
         kind=EntryKind.BUY,
@@ -108,13 +108,13 @@ def a_fill(record: ProposalRecord) -> Entry:
 
 
 def a_token(owner: UUID, **others: Any) -> RefreshToken:
-    """A token of a family of its own."""
+    """Return a token of a new family."""
     plain = RefreshToken(uuid4().hex * 2, uuid4(), owner, NOW, NOW + 24 * HOUR)
     return attrs.evolve(plain, **others)
 
 
 def a_key(owner: UUID, key: str = "a key", **others: Any) -> IdempotencyKey:
-    """A request that was carried out."""
+    """Return the result of a request with a key."""
     return attrs.evolve(IdempotencyKey(owner, key, "f" * 64, uuid4(), NOW), **others)
 
 
@@ -122,7 +122,7 @@ a_job = partial(builders.a_job, request={"policy": "band", "days": 5}, now=NOW)
 
 
 def a_run(**others: Any) -> BatchRun:
-    """A walk that has just begun."""
+    """Return a new batch run."""
     return attrs.evolve(BatchRun(uuid4(), "t" * 64, "monthly", DAY, NOW), **others)
 
 
@@ -189,7 +189,7 @@ def race(do: Callable[[int], object], racers: int = 8) -> list[object]:
         return list(threads.map(run, range(racers)))
 
 
-# Postgres keeps no NUL in text, and nobody has a name with one.
+# Postgres stores no NUL in text.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 names = texts.filter(lambda text: text.strip())
 days = st.dates(date(1970, 1, 1), date(2199, 12, 31))
@@ -275,7 +275,7 @@ users = st.builds(
 
 @st.composite
 def entries(draw: st.DrawFn, *, kinds: Sequence[EntryKind] = tuple(EntryKind)) -> Entry:
-    """Entries of every kind, with every optional attribute; they need not add up."""
+    """Draw entries of every kind, with every optional attribute; they need not add up."""
     kind = draw(st.sampled_from(kinds))
     moves = kind in TRADES or (kind in FLOWS and draw(st.booleans()))
     named = moves or (kind is EntryKind.DIVIDEND and draw(st.booleans()))
@@ -295,7 +295,7 @@ def entries(draw: st.DrawFn, *, kinds: Sequence[EntryKind] = tuple(EntryKind)) -
 
 @st.composite
 def ledgers(draw: st.DrawFn) -> Ledger:
-    """Ledgers that begin with so much of everything that nothing is ever overdrawn."""
+    """Draw ledgers that begin with large deposits, so that they are never overdrawn."""
     lines = draw(st.lists(entries(), max_size=3))
     plenty = Decimal("999999999999999")
     first = [a_deposit(plenty, on=date(1970, 1, 1), recorded=draw(moments)) for _ in range(7)]
@@ -310,7 +310,7 @@ def ledgers(draw: st.DrawFn) -> Ledger:
 
 @st.composite
 def managed(draw: st.DrawFn, owner: UUID) -> tuple[ManagedPortfolio, Ledger]:
-    """Portfolios of an owner, with the ledgers that they follow from."""
+    """Draw portfolios of an owner, with their ledgers."""
     ledger = draw(ledgers())
     positions: Positions = ledger.positions
     return (
@@ -329,7 +329,7 @@ def managed(draw: st.DrawFn, owner: UUID) -> tuple[ManagedPortfolio, Ledger]:
 
 @st.composite
 def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> ProposalRecord:
-    """Proposals for a portfolio, at every stage."""
+    """Draw proposals for a portfolio, at every stage."""
     weights = st.dictionaries(symbols, st.floats(0, 1), max_size=5)
     numbers = st.floats(0, 1e6)
     orders = st.builds(

@@ -1,4 +1,4 @@
-"""All that is kept in one file: `Database.backup` and `Database.restore`, from any to any."""
+"""`Database.backup` and `Database.restore`, from any database to any other."""
 
 import gzip
 import itertools
@@ -59,7 +59,7 @@ LARGE, SMALL = Decimal("999999999999999.999999999999"), Decimal("0.000000000001"
 
 @pytest.fixture(scope="module")
 def empty(makers):
-    """Makes databases of a kind, whose tables are empty."""
+    """Create databases of a kind with empty tables."""
     with ExitStack() as at_the_end:
 
         def make(kind):
@@ -72,7 +72,7 @@ def empty(makers):
 
 @pytest.fixture(scope="module")
 def full(empty):
-    """A database of each kind with something of everything; nobody changes it."""
+    """Return a filled database of each kind, which no test changes."""
     made = {}
 
     def of(kind):
@@ -86,14 +86,14 @@ def full(empty):
 
 @pytest.fixture(scope="module")
 def whole(full, tmp_path_factory):
-    """A good backup."""
+    """Return a valid backup."""
     path = tmp_path_factory.mktemp("backup") / "all.jsonl.gz"
     full("sqlite").backup(path)
     return path
 
 
 def filled(engine):
-    """Put something of everything into a database, plain and awkward."""
+    """Fill every table of a database, with plain and awkward values."""
     ada = a_user(name=AWKWARD, created=datetime(1970, 1, 1, 0, 0, 0, 1, UTC), assessed=NOW)
     bob = a_user(email="bob@bücher.example")
     money = [a_deposit(amount, note=AWKWARD) for amount in (LARGE, SMALL, "0.10", "1E+2", 7)]
@@ -165,10 +165,10 @@ def filled(engine):
 
 
 def contents(database):
-    """Every value of every row, to the last digit and as it is written, in no order."""
+    """Return every value of every row exactly, sorted."""
 
     def exactly(column, value):
-        """Servers give documents as bytes."""
+        """Postgres returns documents as bytes."""
         document = isinstance(column.type, JSON) and isinstance(value, bytes)
         return repr(value.decode() if document else value)
 
@@ -191,7 +191,7 @@ def lines_of(path):
 
 
 def written(path, lines, *, signed=True):
-    """A file of these lines; unless `signed`, with whatever trailer is among them."""
+    """Write these lines to a file; if `signed`, with a matching trailer."""
     if signed:
         lines = [line for line in lines if b'"sha256"' not in line]
         rows, table = dict.fromkeys(json.loads(lines[0])["tables"], 0), ""
@@ -263,7 +263,7 @@ def test_backup_is_a_snapshot_during_writes(empty, tmp_path, kind):
     before, work, written = contents(source), SqlWork(source.engine), []
 
     def write(done, total):
-        """Between one table and the next: a newcomer, and a deposit to a portfolio of before."""
+        """Add a user and a deposit between two tables of the backup."""
         with work.begin() as tx:
             portfolio = tx.portfolios.get(rich.id, owner=rich.owner)
             entry, newcomer = a_deposit(), a_user()
@@ -301,7 +301,7 @@ def test_backup_is_readable_by_its_owner_only(whole):
 
 
 def aged(whole, folder):
-    """The same backup as the first version would have written it, jobs aside."""
+    """Return the same backup as written by the first version, without jobs."""
     engine = connect(f"sqlite:///{folder}/first.db")
     SqlDatabase(engine).upgrade("0001")
     found = inspect(engine)
@@ -382,7 +382,7 @@ def test_database_without_tables_is_rejected(whole, tmp_path, postgres_url):
             engine = connect(url)
             with pytest.raises(Conflict, match="no tables yet; upgrade it to revision 0"):
                 SqlDatabase(engine).restore(whole)
-            with pytest.raises(Conflict, match="there are no tables"):
+            with pytest.raises(Conflict, match="the database has no tables"):
                 SqlDatabase(engine).backup(tmp_path / "none")
             engine.dispose()
     assert not (tmp_path / "none").exists()

@@ -26,7 +26,7 @@ def written(folder, content, name="prices.csv"):
 
 
 def column(folder, *cells):
-    """Closes of A read from `cells`, beside a B without gaps."""
+    """Read the closes of A from `cells`; B has no gaps."""
     days = prices(1, len(cells), start=date(2024, 1, 2)).dates
     rows = [f"{day},{cell},5" for day, cell in zip(days, cells, strict=True)]
     return written(folder, "\n".join(["date,A,B", *rows]))

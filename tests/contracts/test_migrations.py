@@ -1,4 +1,4 @@
-"""The tables as they grow: there and back, and always what `tables` says."""
+"""Migrations: up and down, and always equal to `tables`."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ REVISIONS = [
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def new(request, tmp_path):
-    """Makes an empty database."""
+    """Return an empty database."""
     with ExitStack() as at_the_end:
 
         def make():
@@ -56,7 +56,7 @@ def engine(new):
 
 
 def tables_of(engine):
-    """Each table and index as the database describes it, in whatever order its parts come."""
+    """Describe each table and index, independent of the order of their parts."""
     if engine.dialect.name == "postgresql":
         return postgres_tables_of(engine)
     with engine.begin() as connection:
@@ -76,7 +76,7 @@ def postgres_tables_of(engine):
         for query in (
             "SELECT table_name, column_name, data_type, is_nullable, column_default"
             " FROM information_schema.columns WHERE table_schema = 'public'",
-            # Whether it was checked of what was there before is another matter, see below.
+            # Whether existing rows were checked is tested below.
             "SELECT conrelid::regclass::text, conname,"
             " replace(pg_get_constraintdef(oid), ' NOT VALID', '') FROM pg_constraint"
             " WHERE connamespace = 'public'::regnamespace AND contype <> 'n'",
@@ -212,7 +212,7 @@ def test_migration_without_a_database_is_unavailable(url):
 
 
 def test_data_survive_each_migration_and_the_old_version_runs_on(engine):
-    """Rows as the first version writes them, before and after the second step; then back."""
+    """Write rows as the first version does, before and after the second migration; then go back."""
     migrations.upgrade(engine, "0001")
     ada = uuid4()
     uuid = str if engine.dialect.name == "postgresql" else (lambda id: id.hex)
@@ -254,7 +254,7 @@ def test_concurrent_migrations_run_one_after_the_other(new):
         try:
             migrations.upgrade(engine)
             outcomes.append(None)
-        except Unavailable as error:  # of a file's two writers one may be told to come again
+        except Unavailable as error:  # SQLite may report one of two writers as busy
             outcomes.append(error)
 
     threads = [threading.Thread(target=upgrade) for _ in range(3)]
@@ -367,7 +367,7 @@ def test_alembic_command_works_in_the_repository(tmp_path, monkeypatch):
     alembic(["upgrade", "head"])
     engine = connect("sqlite:///rebalancer.db")
     work, entry = SqlWork(engine), a_deposit()
-    with work.begin() as tx:  # what other rows refer to, while tables are made anew
+    with work.begin() as tx:  # rows that others refer to, while tables are recreated
         tx.users.add(ada := a_user())
         tx.portfolios.add(a_managed(ada.id, [entry]), [entry])
     alembic(["downgrade", "0001"])

@@ -1,4 +1,4 @@
-"""Hot queries of Postgres, each answered by an index: asked of the server with EXPLAIN."""
+"""Frequent queries use an index in Postgres, according to EXPLAIN."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SELECT r.id, n, 0, true, 0, 0, 0 FROM batch_runs r, generate_series(1, 200) n;
 
 @pytest.fixture(scope="module")
 def filled(stores_of):
-    """A store in which reading a whole table would be noticed, and one owner's things in it."""
+    """Return a store with large tables, and the rows of one owner."""
     work = stores_of("postgres")
     with work.engine.begin() as connection:
         for statement in FILL.split(";\n"):
@@ -186,7 +186,7 @@ def test_each_query_uses_its_index(filled, call, indexes):
 
     event.listen(work.engine, "before_cursor_execute", note)
     try:
-        with pytest.raises(ZeroDivisionError), work.begin() as tx:  # so that nothing is kept
+        with pytest.raises(ZeroDivisionError), work.begin() as tx:  # to roll back
             call(tx, on)
             raise ZeroDivisionError
     finally:
@@ -194,7 +194,7 @@ def test_each_query_uses_its_index(filled, call, indexes):
     assert said
     used, whole = set(), []
     with work.engine.connect() as connection:
-        # With tables of any size: a whole one is read only if there is no index for the question.
+        # For tables of any size: a full scan is chosen only without a suitable index.
         connection.exec_driver_sql("SET enable_seqscan = off")
         for statement, parameters in said:
             plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
@@ -208,7 +208,7 @@ def test_each_query_uses_its_index(filled, call, indexes):
 
 
 def parts(plan):
-    """Of a plan, all its parts."""
+    """Yield all nodes of a plan."""
     yield plan
     for part in plan.get("Plans", ()):
         yield from parts(part)

@@ -1,4 +1,4 @@
-"""What every store promises: `UnitOfWork` and the stores in application/ports, line by line."""
+"""Contract of `UnitOfWork` and its stores, see application/ports."""
 
 import itertools
 import threading
@@ -50,13 +50,13 @@ RACERS = 8
 
 @pytest.fixture
 def work(make):
-    """An empty store."""
+    """Return an empty store."""
     return make()
 
 
 @pytest.fixture(scope="module")
 def full(make):
-    """A store that fills up over the tests of this module."""
+    """Return a store that all tests of this module fill."""
     return make()
 
 
@@ -941,7 +941,7 @@ def test_revocation_deletes_a_token_that_is_issued_meanwhile(work, ada):
 
     def end():
         begun.set()
-        with work.begin() as tx:  # as somebody does who shows a used token again, or logs out
+        with work.begin() as tx:  # as after a reused token or a logout
             assert tx.tokens.get(used.digest) == used
             tx.tokens.revoke(used.family)
 

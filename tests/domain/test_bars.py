@@ -1,5 +1,4 @@
 import re
-from datetime import date
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from rebalancer.domain.market.bars import (
     Bars,
     MarketSnapshot,
     bars_of_history,
-    join_years,
     split_by_year,
 )
 from rebalancer.domain.market.prices import PriceHistory
@@ -90,15 +88,6 @@ def test_years_are_split_and_joined_again():
     assert {year: len(part) for year, part in years.items()} == {2019: 2, 2020: 366, 2021: 2}
     joined = Bars.concatenate("A", [part.columns() for part in years.values()])
     assert np.array_equal(joined.days, whole.days)
-
-
-def test_bars_between_two_days():
-    whole = bars({0: 1.0, 1: 2.0, 5: 3.0})
-    assert whole.between(date(2021, 1, 2), date(2021, 1, 6)).close.tolist() == [2.0, 3.0]
-    assert whole.between(None, date(2021, 1, 5)).close.tolist() == [1.0, 2.0]
-    assert whole.between(date(2021, 1, 3), None).close.tolist() == [3.0]
-    assert len(whole.between(date(2021, 1, 3), date(2021, 1, 5))) == 0
-    assert join_years({"A": [whole.columns()]}, date(2022, 1, 1)) == {}
 
 
 CLOSES = st.dictionaries(st.integers(0, 30), st.floats(0.01, 100.0), min_size=1).map(

@@ -12,7 +12,7 @@ from threading import Lock
 from rebalancer.application.ports.market import MarketStore, PriceCache, no_progress
 from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
 from rebalancer.domain.errors import InvalidRequest, Unavailable
-from rebalancer.domain.market.bars import BAR_FIELDS, Bars, MarketSnapshot
+from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 
@@ -118,16 +118,6 @@ class StoredMarket:
         """See `InstrumentSource.instruments`."""
         return self._instruments.get()
 
-    def bars(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        first: date | None = None,
-        last: date | None = None,
-    ) -> dict[str, Bars]:
-        """See `MarketStore.bars`."""
-        return self.store.bars(symbols, first=first, last=last)
-
     def save_bars(
         self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
     ) -> int:
@@ -154,7 +144,7 @@ class StoredMarket:
 
     def _read_snapshot(self, revision: str) -> MarketSnapshot:
         def read() -> MarketSnapshot:
-            return MarketSnapshot.of(self.store.bars(fields=BAR_FIELDS[:1]).values())
+            return MarketSnapshot.of(self.store.bars(["close"]).values())
 
         snapshot = read() if self._shared is None else self._shared.get(revision, read)
         for symbol, reason in snapshot.withheld.items():

@@ -80,24 +80,15 @@ class MemoryMarket:
             self._revisions["instruments"] += changed > 0
         return changed
 
-    def bars(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        first: date | None = None,
-        last: date | None = None,
-        fields: Sequence[str] = BAR_FIELDS,
-    ) -> dict[str, Bars]:
+    def bars(self, fields: Sequence[str] = BAR_FIELDS) -> dict[str, Bars]:
         with self._lock:
             years = sorted(self._years.items())
         parts: dict[str, list[Mapping[str, NDArray[Any]]]] = {}
-        for (symbol, year), bars in years:
-            inside = (first is None or year >= first.year) and (last is None or year <= last.year)
-            if inside and (symbols is None or symbol in symbols):
-                columns = bars.columns()
-                wanted = {name: columns[name] for name in ("days", *fields) if name in columns}
-                parts.setdefault(symbol, []).append(wanted)
-        return join_years(parts, first, last)
+        for (symbol, _), bars in years:
+            columns = bars.columns()
+            wanted = {name: columns[name] for name in ("days", *fields) if name in columns}
+            parts.setdefault(symbol, []).append(wanted)
+        return join_years(parts)
 
     def instruments(self) -> Instruments:
         return self._instruments

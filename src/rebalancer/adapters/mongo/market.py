@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -112,7 +112,7 @@ class MongoMarket:
     another process was faster, no document matches, the unique index rejects a second one for the
     same year, and the save is retried.
 
-    A revision counter tells processes to read again. It is raised before the first change and after
+    A revision counter makes processes read again. It is raised before the first change and after
     the last one. In between it lists the running imports with their last write. So the next import
     detects one that was killed, and raises the counter in its place.
 
@@ -184,33 +184,19 @@ class MongoMarket:
                     )
         return len(changed)
 
-    def bars(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        first: date | None = None,
-        last: date | None = None,
-        fields: Sequence[str] = BAR_FIELDS,
-    ) -> dict[str, Bars]:
-        query: dict[str, Any] = {}
-        if symbols is not None:
-            query["symbol"] = {"$in": list(symbols)}
-        if first is not None:
-            query["year"] = {"$gte": first.year}
-        if last is not None:
-            query.setdefault("year", {})["$lte"] = last.year
+    def bars(self, fields: Sequence[str] = BAR_FIELDS) -> dict[str, Bars]:
         projection = {"_id": False} | dict.fromkeys(("symbol", "days", *fields), True)
         parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
         with translated():
             documents = self.database.bars.find(
-                query,
+                {},
                 projection,
                 sort=[("symbol", 1), ("year", 1)],  # the order of the index
                 batch_size=_BATCH_SIZE,
             )
             for document in documents:
                 parts[document["symbol"]].append(_columns_of(document))
-        return join_years(parts, first, last)
+        return join_years(parts)
 
     def instruments(self) -> Instruments:
         with translated():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import date
 from typing import Any, Literal
 
 import attrs
@@ -76,28 +75,15 @@ class SqlMarket:
                 _raise_revision(connection, "instruments")
         return len(changed)
 
-    def bars(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        first: date | None = None,
-        last: date | None = None,
-        fields: Sequence[str] = BAR_FIELDS,
-    ) -> dict[str, Bars]:
+    def bars(self, fields: Sequence[str] = BAR_FIELDS) -> dict[str, Bars]:
         query = select(
             price_years.c.symbol, price_years.c.days, *(price_years.c[name] for name in fields)
         ).order_by(price_years.c.symbol, price_years.c.year)
-        if symbols is not None:
-            query = query.where(price_years.c.symbol.in_(symbols))
-        if first is not None:
-            query = query.where(price_years.c.year >= first.year)
-        if last is not None:
-            query = query.where(price_years.c.year <= last.year)
         parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
         with reading(self.engine) as connection:
             for row in connection.execute(query):
                 parts[row.symbol].append(_unpack_columns(row, fields))
-        return join_years(parts, first, last)
+        return join_years(parts)
 
     def instruments(self) -> Instruments:
         query = select(instrument_table).order_by(

@@ -142,23 +142,13 @@ class MarketStore(Protocol):
             Unavailable: the store did not answer.
         """
 
-    def bars(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        first: date | None = None,
-        last: date | None = None,
-        fields: Sequence[str] = BAR_FIELDS,
-    ) -> dict[str, Bars]:
-        """Return bars by symbol, sorted; symbols without a bar in the range are left out.
+    def bars(self, fields: Sequence[str] = BAR_FIELDS) -> dict[str, Bars]:
+        """Return all bars by symbol, sorted, in one query.
 
-        One query reads all symbols and years. A field is present if all years in the range have it.
+        A field of an asset is present if all of its years have it.
 
         Args:
-            symbols: Assets; all when None.
-            first: First day; the first stored one when None.
-            last: Last day; the last stored one when None.
-            fields: Which fields to read; ``close`` is required.
+            fields: Fields to read; ``close`` is required.
 
         Raises:
             Unavailable: the store did not answer.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import attrs
@@ -108,15 +107,6 @@ class Bars:
         fields = ((name, getattr(self, name)) for name in BAR_FIELDS)
         return {"days": self.days} | {name: held for name, held in fields if held is not None}
 
-    def between(self, first: date | None, last: date | None) -> Bars:
-        """Return the days from ``first`` to ``last``, both included; None is unbounded."""
-        begin, end = 0, len(self)
-        if first is not None:
-            begin = int(np.searchsorted(self.days, np.datetime64(first, "D")))
-        if last is not None:
-            end = int(np.searchsorted(self.days, np.datetime64(last, "D"), side="right"))
-        return self._rows(np.arange(begin, max(begin, end)))
-
     def merged_with(self, other: Bars) -> Bars:
         """Return both bars of the same asset; the other's on days that both have.
 
@@ -171,16 +161,9 @@ def split_by_year(bars: Iterable[Bars]) -> dict[tuple[str, int], Bars]:
     return found
 
 
-def join_years(
-    parts: Mapping[str, Sequence[Mapping[str, NDArray[Any]]]],
-    first: date | None = None,
-    last: date | None = None,
-) -> dict[str, Bars]:
-    """Return bars by symbol, from ``first`` to ``last``, of parts as in `Bars.concatenate`."""
-    joined = (
-        (name, Bars.concatenate(name, each).between(first, last)) for name, each in parts.items()
-    )
-    return {symbol: bars for symbol, bars in joined if len(bars)}
+def join_years(parts: Mapping[str, Sequence[Mapping[str, NDArray[Any]]]]) -> dict[str, Bars]:
+    """Return bars by symbol of parts as in `Bars.concatenate`."""
+    return {symbol: Bars.concatenate(symbol, each) for symbol, each in parts.items()}
 
 
 def bars_of_history(history: PriceHistory) -> list[Bars]:
