@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, TypeVar
 
 from litestar._openapi.schema_generation import SchemaCreator
 from litestar.connection import ASGIConnection
-from litestar.dto import AbstractDTO
-from litestar.dto.data_structures import DTOFieldDefinition
+from litestar.dto import MsgspecDTO
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 from litestar.typing import FieldDefinition
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.schemas.decoding import Malformed, decode_request
+from rebalancer.entrypoints.schemas.wire import Body
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Body)
 
 
 class Unsupported(InvalidRequest):
@@ -25,7 +24,7 @@ class Unsupported(InvalidRequest):
     default_code = "unsupported_media_type"
 
 
-class StrictJson(AbstractDTO[T]):
+class StrictJson(MsgspecDTO[T]):
     """Decodes bodies with `decode_request`, and leaves their schemas to msgspec."""
 
     def decode_bytes(self, value: bytes) -> Any:
@@ -46,11 +45,6 @@ class StrictJson(AbstractDTO[T]):
         raise Unsupported("forms are not supported; send application/json")
 
     @classmethod
-    def is_supported_model_type_field(cls, field_definition: FieldDefinition) -> bool:
-        """Accept every body."""
-        return True
-
-    @classmethod
     def create_for_field_definition(
         cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
     ) -> None:
@@ -62,18 +56,6 @@ class StrictJson(AbstractDTO[T]):
     ) -> Any:
         """Describe the type itself."""
         return schema_creator.for_field_definition(field_definition)
-
-    @classmethod
-    def generate_field_definitions(
-        cls, model_type: type[Any]
-    ) -> Generator[DTOFieldDefinition, None, None]:
-        """Yield nothing: msgspec knows the fields."""
-        yield from ()
-
-    @classmethod
-    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
-        """Return False: msgspec decodes nested fields."""
-        return False
 
 
 async def reject_unknown_parameters(
