@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
+import attrs
 from dishka.integrations.litestar import FromDishka
 from litestar import Response, get, post
 from litestar.concurrency import sync_to_thread
@@ -29,6 +30,7 @@ from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_vi
 from rebalancer.entrypoints.schemas.wire import (
     MOST_ASSETS,
     Body,
+    DecimalText,
     Line,
     NonNegative,
     Page,
@@ -36,8 +38,8 @@ from rebalancer.entrypoints.schemas.wire import (
     View,
     about,
     documented_default,
-    format_decimal,
     paginate,
+    view_of,
 )
 
 
@@ -79,12 +81,12 @@ class EntryView(View, frozen=True, kw_only=True):
     kind: EntryKind
     on: Annotated[date, about("The market day on which it takes effect.")]
     recorded: Annotated[datetime, about("When it was recorded.")]
-    amount: str
-    cash: Annotated[str, about("Change of cash.")]
+    amount: DecimalText
+    cash: Annotated[DecimalText, about("Change of cash.")]
     symbol: str | None
-    quantity: str | None
-    price: str | None
-    cost: str
+    quantity: DecimalText | None
+    price: DecimalText | None
+    cost: DecimalText
     proposal_id: UUID | None
     note: str
 
@@ -128,9 +130,7 @@ async def record_cash_flow(
         use, flow, portfolio_id=portfolio_id, owner=owner, key=key, id=ids(), now=clock()
     )
     view = CashFlowView(entry=entry_view(entry), portfolio=portfolio_view(valued))
-    return Response(
-        view, status_code=201, headers=replay_headers(replayed) | {"ETag": etag(valued)}
-    )
+    return Response(view, headers=replay_headers(replayed) | {"ETag": etag(valued)})
 
 
 @post(
@@ -173,9 +173,7 @@ async def record_trades(
     view = TradesView(
         entries=[entry_view(entry) for entry in entries], portfolio=portfolio_view(valued)
     )
-    return Response(
-        view, status_code=201, headers=replay_headers(replayed) | {"ETag": etag(valued)}
-    )
+    return Response(view, headers=replay_headers(replayed) | {"ETag": etag(valued)})
 
 
 @get("/{portfolio_id:uuid}/transactions", summary="List transactions")
@@ -193,20 +191,12 @@ async def list_transactions(
 
 def entry_view(entry: Entry) -> EntryView:
     """Show an entry of a ledger."""
-    return EntryView(
-        id=entry.id,
-        kind=entry.kind,
-        on=entry.on,
-        recorded=entry.recorded,
-        amount=format_decimal(entry.amount),
-        cash=format_decimal(entry.cash),
-        symbol=entry.symbol,
-        quantity=format_decimal(entry.quantity) if entry.quantity else None,
-        price=None if entry.price is None else format_decimal(entry.price),
-        cost=format_decimal(entry.cost),
-        proposal_id=entry.proposal,
-        note=entry.note,
-    )
+    values = attrs.asdict(entry, recurse=False) | {
+        "cash": entry.cash,
+        "quantity": entry.quantity or None,
+        "proposal_id": entry.proposal,
+    }
+    return view_of(values, EntryView)
 
 
 router = owner_router(
