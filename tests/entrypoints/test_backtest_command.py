@@ -381,7 +381,7 @@ def test_proposal_limits_apply_in_backtest(quickly, market):
             ["--max-departure", "2"],
             "max_departure: 2.0 is out of range; enter a fraction between 0 and 1",
         ),
-        (["--risk-profile", "bold"], "risk_profile: 'bold' is not a risk profile"),
+        (["--risk-profile", "bold"], "risk_profile: unknown risk profile 'bold'"),
     ],
 )
 def test_invalid_limits_are_rejected(quickly, market, option, fragment):

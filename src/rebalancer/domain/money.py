@@ -9,10 +9,10 @@ import attrs
 from rebalancer.domain.errors import InvalidRequest
 
 LARGEST = Decimal("1e15")
-"""No amount or quantity may reach this; beyond it float64 cannot tell cents apart."""
+"""Amounts and quantities stay below this; above it float64 cannot represent cents."""
 
 MOST_DECIMALS = 12
-"""Finest digit an amount or quantity may carry."""
+"""Most decimals of an amount or quantity."""
 
 _MINOR_UNITS = {
     digits: codes.split()
@@ -29,7 +29,9 @@ _DIGITS = {code: digits for digits, codes in _MINOR_UNITS.items() for code in co
 def _check_code(_: object, __: object, code: str) -> None:
     if not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
         raise InvalidRequest(
-            f"{code!r} is not an ISO 4217 code; write three capitals such as USD", field="currency"
+            f"{code!r} is not an ISO 4217 code; enter three capital letters, such as USD",
+            field="currency",
+            code="invalid_currency",
         )
 
 
@@ -52,7 +54,7 @@ class Currency:
         object.__setattr__(self, "minor_unit", Decimal(1).scaleb(-_DIGITS.get(self.code, 2)))
 
     def round(self, amount: Decimal) -> Decimal:
-        """``amount`` to the minor unit, half-even, so that rounding has no bias."""
+        """Round to the minor unit, half-even, so that rounding has no bias."""
         return amount.quantize(self.minor_unit, ROUND_HALF_EVEN)
 
     def __str__(self) -> str:
@@ -83,34 +85,48 @@ def canonical_text(number: Decimal) -> str:
 
 
 def decimal_of(value: object, *, field: str) -> Decimal:
-    """A finite, sanely sized Decimal from text, an integer, a float or a Decimal.
+    """Convert text, an integer, a float or a Decimal to a finite Decimal.
 
-    A float stands for its shortest decimal form: 0.1 is one tenth.
+    A float is read in its shortest decimal form: 0.1 is one tenth.
 
     Raises:
         InvalidRequest: not a number, not finite, 1e15 or more in size, or finer than 12 decimals.
     """
     if type(value) is str and len(value) < 15 and value.isdigit() and value.isascii():
-        return Decimal(value)  # what most quantities look like: nothing can be wrong with it
+        return Decimal(value)  # fast path: most quantities are short and always valid
     number = _parsed(value)
     if number is None:
         shown = repr(value)
         shown = shown if len(shown) <= 40 else f"{shown[:40]}..."
         raise InvalidRequest(
-            f'expected a decimal number such as "1250.00", got {shown}', field=field
+            f'expected a decimal number such as "1250.00", got {shown}',
+            field=field,
+            code="not_a_number",
         )
     if not number.is_finite():
-        raise InvalidRequest(f"must be finite, got {number}", field=field)
+        raise InvalidRequest(
+            f"{number} is not a finite amount; enter a number",
+            field=field,
+            code="amount_not_finite",
+        )
     if number and number.adjusted() >= 15:
-        raise InvalidRequest(f"is too large: the limit is {LARGEST:E}", field=field)
+        raise InvalidRequest(
+            f"the number is too large; enter less than {LARGEST:E}",
+            field=field,
+            code="amount_too_large",
+        )
     exponent = number.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -MOST_DECIMALS:
-        raise InvalidRequest(f"has more than {MOST_DECIMALS} decimals", field=field)
+        raise InvalidRequest(
+            f"the number has more than {MOST_DECIMALS} decimals; round it",
+            field=field,
+            code="too_many_decimals",
+        )
     return number if number else Decimal(0)
 
 
 def _parsed(value: object) -> Decimal | None:
-    """None for what is no number, Python's own liberties included: 1_000, digits of any script."""
+    """Return None unless it is a number; Python's 1_000 and digits of other scripts are not."""
     try:
         if isinstance(value, str):
             return Decimal(value) if value.isascii() and "_" not in value else None

@@ -1,7 +1,7 @@
-"""A book of portfolios as arrays. A single portfolio is a book of one: there is one code path.
+"""Represent portfolios as arrays; a single portfolio is a book of one.
 
-Portfolios hold few of a market's many assets, so a book is not B x U but B x K: each portfolio has
-K slots, each slot names a column of the market, and unused slots hold nothing.
+Portfolios hold few of a market's U assets, so a book has B x K slots instead of B x U: each slot
+refers to a column of the market, and unused slots are empty.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION
 
 _LANES, _BLOCK = 8, 128
-"""Slots come in multiples of 8, above 128 in 128 times a power of 2: numpy sums a row in eight
-lanes, and halves a row longer than 128. So zero slots added at its end change no bit of the sum,
-and a portfolio's figures do not depend on its neighbours."""
+"""Slots come in multiples of 8, above 128 in 128 times a power of 2. numpy sums a row in eight
+lanes, and halves a row longer than 128, so zero slots at its end do not change the sum, and a
+portfolio's figures do not depend on the other portfolios, to the last bit."""
 
 
 @attrs.frozen(eq=False)
@@ -119,7 +119,7 @@ def _no_limits(portfolios: int, slots: int) -> Limits:
 
 
 def _each(value: str | float, kind: str) -> Any:
-    """A default for each portfolio of a book."""
+    """Return a default for a field with one value for each portfolio."""
     return attrs.Factory(
         lambda book: np.full(len(book.cash), value, dtype=kind),
         takes_self=True,
@@ -135,14 +135,14 @@ class Book:
         present: (B, K) whether the slot is used.
         values: (B, K) money held in each slot at the close, 0 in unused ones.
         cash: (B,) money, before the cash flow.
-        flow: (B,) deposit (+) or withdrawal (-) to be dealt with, money.
+        flow: (B,) deposit (+) or withdrawal (-) to deal with, money.
         targets: (B, K) strategic weights, rows sum to at most 1.
         as_of: (B,) day of the close.
-        reviewed: (B,) day of the last rebalance or review, NaT when none is known.
-        band: (B,) preferred half-width for band policies, NaN where there is none.
-        limits: None when nothing limits anybody.
-        traded: (B,) day of the last trade, NaT when none is known.
-        cost_rate: (B,) share of traded value that trading usually costs.
+        reviewed: (B,) day of the last rebalance or review, NaT if unknown.
+        band: (B,) preferred half-width for band policies, NaN if not set.
+        limits: Constraints; by default none.
+        traded: (B,) day of the last trade, NaT if unknown.
+        cost_rate: (B,) usual cost of trading, as a share of traded value.
         risk_aversion: (B,) relative, see `RiskProfile`.
     """
 
@@ -201,7 +201,7 @@ class Book:
 
     @classmethod
     def single(cls, columns: int, *, targets: Floats, cash: float, on: np.datetime64) -> Book:
-        """A book of one, all in cash, over the first ``columns`` assets of a market."""
+        """Return a book of one, all in cash, over the first ``columns`` assets of a market."""
         return cls(
             assets=np.arange(columns)[None, :],
             present=np.ones((1, columns), dtype=bool),
@@ -217,15 +217,15 @@ class Book:
 
 @attrs.frozen(eq=False)
 class OrderRules:
-    """How the orders of B portfolios are made.
+    """Rules for the orders of B portfolios.
 
     Attributes:
         quantities: (B, K) held.
         prices: (B, K) as-of closes, 1 in unused slots.
         step: (B,) quantity that orders are multiples of.
-        min_trade: (B,) least value of an order, money.
+        min_trade: (B,) minimum value of an order, money.
         minor_unit: (B,) smallest amount of money.
-        skip_unprofitable: (B,) leave out orders not worth their cost.
+        skip_unprofitable: (B,) drop orders whose cost exceeds their benefit.
         risk_aversion: (B,) relative risk aversion.
     """
 
@@ -239,11 +239,11 @@ class OrderRules:
 
 
 def find_columns(portfolio: Portfolio, market: PriceHistory) -> list[int]:
-    """The market's column of each of a portfolio's `symbols`.
+    """Find the market's column of each of a portfolio's `symbols`.
 
     Raises:
-        InvalidRequest: a symbol is unknown or has no close yet; the field says which and whether
-            it is held or targeted.
+        InvalidRequest: a symbol is unknown or has no close yet; the field names the symbol, and
+            whether it is held or targeted.
     """
     priced: dict[str, int] = market.memo("priced columns", lambda: _priced(market))
     try:
@@ -251,14 +251,19 @@ def find_columns(portfolio: Portfolio, market: PriceHistory) -> list[int]:
     except KeyError as missing:
         (symbol,) = missing.args
     where = "holdings" if symbol in portfolio.holdings else "targets"
-    why = "is unknown: the prices have no such column"
     if symbol in market.columns:
-        why = f"has no price on {market.last_date} or before"
-    raise InvalidRequest(why, field=f"{where}.{symbol}")
+        raise InvalidRequest(
+            f"no price on {market.last_date} or before; choose a later day",
+            field=f"{where}.{symbol}",
+            code="no_price_yet",
+        )
+    raise InvalidRequest(
+        "unknown symbol: no price data", field=f"{where}.{symbol}", code="unknown_symbol"
+    )
 
 
 def _priced(market: PriceHistory) -> dict[str, int]:
-    """The columns that have a close, by symbol."""
+    """Return the columns that have a close, by symbol."""
     known = np.isfinite(market.last_closes).tolist()
     return {symbol: column for symbol, column in market.columns.items() if known[column]}
 
@@ -269,13 +274,13 @@ def open_book(
     market: PriceHistory,
     instruments: Instruments,
 ) -> tuple[Book, OrderRules]:
-    """Portfolios as arrays at the last close of ``market``: where Decimal becomes float64.
+    """Convert portfolios to arrays at the last close of ``market``, and Decimal to float64.
 
     Args:
         portfolios: At least one.
-        places: Of each, its symbols' columns, as `find_columns` found them.
+        places: For each portfolio, the columns that `find_columns` returns.
         market: Prices up to the as-of close.
-        instruments: Which assets are equities.
+        instruments: Asset classes.
     """
     count = len(portfolios)
     widest = max((len(columns) for columns in places), default=1)
@@ -355,7 +360,7 @@ def open_book(
 
 
 def _slots(widest: int) -> int:
-    """How many slots a book needs whose largest portfolio has ``widest`` assets."""
+    """Return the number of slots for a book whose largest portfolio has ``widest`` assets."""
     if widest <= _BLOCK:
         return -(-max(widest, 1) // _LANES) * _LANES
     return _BLOCK << (-(-widest // _BLOCK) - 1).bit_length()

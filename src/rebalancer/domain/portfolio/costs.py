@@ -1,6 +1,6 @@
-"""What trading costs: commission, half the spread, and slippage that grows with size.
+"""Trading costs: commission, half the spread, and slippage that grows with size.
 
-One model charges everywhere: in training, in backtests, in a batch and in a single proposal.
+Training, backtests, batches and single proposals use the same model.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ BASIS_POINT = 1e-4
 
 def _not_negative(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not (np.isfinite(value) and value >= 0):
-        raise InvalidRequest(f"must be zero or more, got {value}", field=f"costs.{attribute.name}")
+        raise InvalidRequest(
+            f"{value} is not zero or more; enter a finite amount",
+            field=f"costs.{attribute.name}",
+            code="amount_negative",
+        )
 
 
 @attrs.frozen
 class Rates:
-    """What one order in one instrument costs.
+    """Cost of one order in one instrument.
 
     ``cost(v) = fixed + max(commission_bps v, minimum) + half_spread_bps v
     + slippage_bps v sqrt(v / daily volume)`` for a traded value v > 0: the square-root law of
@@ -35,9 +39,9 @@ class Rates:
     Attributes:
         fixed: Money per order.
         commission_bps: Basis points of traded value.
-        minimum: Least money that the bps commission charges an order.
-        half_spread_bps: Basis points lost between mid and fill.
-        slippage_bps: Basis points lost by an order of one whole day's volume.
+        minimum: Minimum commission of an order, money.
+        half_spread_bps: Basis points between the mid price and the fill.
+        slippage_bps: Basis points of slippage of an order as large as a day's volume.
     """
 
     fixed: float = attrs.field(default=0.0, validator=_not_negative)
@@ -49,11 +53,11 @@ class Rates:
 
 @attrs.frozen
 class CostModel:
-    """A broker's price list.
+    """Cost model of a broker.
 
     Attributes:
-        label: How people call it, in tables and reports.
-        rates: What an order costs unless its instrument has rates of its own.
+        label: Name in tables and reports.
+        rates: Costs of an order, unless its symbol has an override.
         overrides: Rates by symbol.
     """
 
@@ -63,23 +67,25 @@ class CostModel:
 
     @classmethod
     def flat(cls, bps: float) -> CostModel:
-        """A share of traded value on each side and nothing else.
+        """Return a model that charges a share of traded value on each side.
 
         Raises:
             InvalidRequest: ``bps`` is not in [0, 10,000).
         """
         if not (np.isfinite(bps) and 0 <= bps < 10_000):
             raise InvalidRequest(
-                f"must be at least 0 and under 10,000 basis points, got {bps}", field="cost_bps"
+                f"{bps} is not at least 0 and under 10,000; enter basis points of traded value",
+                field="cost_bps",
+                code="cost_bps_out_of_range",
             )
         return cls(f"{bps:g} bps of traded value, each side", Rates(commission_bps=bps))
 
     def of(self, symbols: Sequence[str], instruments: Instruments) -> CostSchedule:
-        """The price list for the assets of a market, in their order."""
-        alike = not self.overrides and not self.rates.slippage_bps
+        """Return the costs of the assets of a market, in their order."""
+        uniform = not self.overrides and not self.rates.slippage_bps
         each = (
             [self.rates]
-            if alike
+            if uniform
             else [self.overrides.get(symbol, self.rates) for symbol in symbols]
         )
         volumes = [instruments[symbol].daily_volume or np.inf for symbol in symbols]
@@ -89,16 +95,16 @@ class CostModel:
             minimum=np.array([rates.minimum for rates in each]),
             half_spread_bps=np.array([rates.half_spread_bps for rates in each]),
             slippage_bps=np.array([rates.slippage_bps for rates in each]),
-            volume=np.array([np.inf] if alike else volumes),
+            volume=np.array([np.inf] if uniform else volumes),
         )
 
 
 @attrs.frozen(eq=False)
 class CostSchedule:
-    """A price list as arrays that broadcast against traded values: (U,), (1,), or (B, K) by slot.
+    """Costs as arrays that broadcast against traded values: (U,), (1,), or (B, K) by slot.
 
-    The attributes are those of `Rates`, plus each asset's daily volume in money (infinite when
-    unknown).
+    The attributes are those of `Rates`, and the daily volume of each asset in money
+    (infinite if unknown).
     """
 
     fixed: Floats
@@ -118,22 +124,19 @@ class CostSchedule:
 
     @property
     def proportional(self) -> bool:
-        """Whether cost is a constant share of traded value, so that doubling a book doubles it."""
+        """Whether cost is a constant share of traded value."""
         return self._simple
 
     def at(self, assets: Rows) -> CostSchedule:
-        """The same price list by slot, (B, K) as ``assets``; unchanged if all are alike."""
+        """Return the costs by slot, (B, K) as ``assets``; unchanged if equal for all assets."""
         return self if self.fixed.size == 1 else self._taken(assets)
 
     def row(self, index: int | Rows) -> CostSchedule:
-        """The price list of one portfolio or some, from one by slot."""
+        """Return the costs of one portfolio or some, from costs by slot."""
         return self if self.fixed.ndim < 2 else self._taken(index)
 
     def usual_rate(self, present: Bools) -> Floats:
-        """(B,) share of traded value that an order of ordinary size costs, over slots in use.
-
-        Commission and half the spread: what depends on an order's size is left out.
-        """
+        """(B,) mean commission and half spread of the slots in use, as a share of traded value."""
         rates = np.where(present, self._rate, 0.0).sum(axis=1)
         usual: Floats = rates / np.maximum(np.count_nonzero(present, axis=1), 1)
         return usual
@@ -149,7 +152,7 @@ class CostSchedule:
         )
 
     def __call__(self, traded: Floats) -> Floats:
-        """Cost of each order, in the money of ``traded`` (absolute values, any shape)."""
+        """Return the cost of each order, given absolute traded values of any shape."""
         if self._simple:
             return self._rate * traded
         commission = np.maximum(self.commission_bps * BASIS_POINT * traded, self.minimum)
@@ -177,37 +180,42 @@ COST_PRESETS = {
         ),
     )
 }
-"""Price lists to choose by name; typical figures, to be replaced by a broker's own."""
+"""Cost models by name, with typical figures; replace them by those of a broker."""
 
 
 def cost_preset(name: str) -> CostModel:
-    """The preset of this name.
+    """Return the preset of this name.
 
     Raises:
-        InvalidRequest: there is none; lists those that there are.
+        InvalidRequest: the name is unknown; lists the presets.
     """
     found = COST_PRESETS.get(name)
     if found is None:
         raise InvalidRequest(
-            f"{name!r} is not a cost preset; choose one of {', '.join(COST_PRESETS)}",
+            f"unknown cost preset {name!r}; choose one of {', '.join(COST_PRESETS)}",
             field="costs",
+            code="unknown_cost_preset",
         )
     return found
 
 
 DEFAULT_BPS = 10.0
-"""Basis points of traded value, each side, where nobody says what trading costs."""
+"""Default cost of trading: basis points of traded value, each side."""
 
 
 @lru_cache(maxsize=64)
 def cost_model(bps: float | None, preset: str | None) -> CostModel:
-    """The price list that somebody describes: basis points, a preset's name, or neither.
+    """Return the cost model for basis points or for a preset's name, or the default.
 
     Raises:
-        InvalidRequest: both are given, or one makes no sense.
+        InvalidRequest: both are given, or one is invalid.
     """
     if preset is not None:
         if bps is not None:
-            raise InvalidRequest("give either cost_bps or costs, not both", field="costs")
+            raise InvalidRequest(
+                "cost_bps and costs exclude each other; enter one of them",
+                field="costs",
+                code="costs_given_twice",
+            )
         return cost_preset(preset)
     return CostModel.flat(DEFAULT_BPS if bps is None else bps)

@@ -16,7 +16,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.risk import RiskProfile
 
 TARGET_TOLERANCE = 1e-6
-"""How far targets may sum above 1 before it is an error rather than rounding."""
+"""Tolerance for rounding in the sum of the targets."""
 
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
@@ -26,38 +26,40 @@ _MOST = 1 + TARGET_TOLERANCE
 def _fraction(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not (math.isfinite(value) and 0 <= value <= 1):
         raise InvalidRequest(
-            f"must be a fraction between 0 and 1, got {value}",
+            f"{value} is not between 0 and 1; enter a fraction",
             field=f"preferences.{attribute.name}",
+            code="not_a_fraction",
         )
 
 
 def _amount(_: object, attribute: attrs.Attribute[Decimal], value: Decimal) -> None:
     if not (value.is_finite() and value >= 0):
         raise InvalidRequest(
-            f"must be zero or more, got {value}", field=f"preferences.{attribute.name}"
+            f"{value} is not zero or more; enter a finite amount",
+            field=f"preferences.{attribute.name}",
+            code="amount_negative",
         )
 
 
 @attrs.frozen
 class Preferences:
-    """What a portfolio's owner insists on.
+    """Constraints that a portfolio's owner sets.
 
     Attributes:
         whole_shares: Trade whole shares (or whole lots, where ``quantity_step`` is a larger whole
             number); otherwise multiples of ``quantity_step``.
         quantity_step: Smallest tradable quantity when fractions are allowed, > 0.
-        min_trade: Least value of an order, in the portfolio's currency.
-        do_not_sell: Symbols never sold.
-        do_not_buy: Symbols never bought.
-        max_turnover: Most one-way turnover of a proposal, as a fraction of value; sales that a
-            withdrawal needs are exempt. None: no cap.
-        cash_reserve: Cash to keep after costs.
-        max_weight: Most weight of one asset. None: no cap.
-        band: Half-width for band policies, and for nothing else. None: the policy's own.
-        max_departure: How far a policy may take the targets from the given ones: one-way distance,
-            cash counted as an asset. 0: never, 1: wherever it likes.
-        skip_unprofitable: Leave out orders whose cost exceeds the drift risk that they remove in
-            a year.
+        min_trade: Minimum value of an order, in the portfolio's currency.
+        do_not_sell: Symbols that are never sold.
+        do_not_buy: Symbols that are never bought.
+        max_turnover: Maximum one-way turnover of a proposal, as a fraction of value; sales for a
+            withdrawal do not count. None: no cap.
+        cash_reserve: Cash to hold after costs.
+        max_weight: Maximum weight of one asset. None: no cap.
+        band: Half-width for band policies. None: the policy's own.
+        max_departure: Maximum one-way distance, with cash as an asset, of a policy's targets from
+            the given ones; 1: no limit.
+        skip_unprofitable: Drop orders whose cost exceeds the drift risk that they remove in a year.
     """
 
     whole_shares: bool = True
@@ -76,7 +78,9 @@ class Preferences:
     def _check_step(self, _: object, value: Decimal) -> None:
         if not (value.is_finite() and value > 0):
             raise InvalidRequest(
-                f"must be more than zero, got {value}", field="preferences.quantity_step"
+                f"{value} is not more than zero; enter the smallest tradable quantity",
+                field="preferences.quantity_step",
+                code="amount_not_positive",
             )
 
     @property
@@ -93,24 +97,24 @@ NO_PREFERENCES = Preferences()
 
 @attrs.frozen
 class Portfolio:
-    """One person's holdings and what they should become.
+    """Holdings, strategic targets and preferences of one portfolio.
 
     Attributes:
         id: Unique within a book.
-        currency: Of cash, prices and every amount here.
-        cash: Money on the account; below zero it is a debit to be restored first.
+        currency: Currency of cash, prices and every amount.
+        cash: Money on the account; a negative amount is a debit, which is covered first.
         holdings: Quantity by symbol, each >= 0.
-        targets: Fraction of portfolio value by symbol, each in [0, 1], summing to at most 1; what
-            is missing is cash.
-        risk_profile: Limits to keep; None means none.
-        cash_flow: Deposit (positive) or withdrawal (negative) to be dealt with now.
-        last_rebalance: When a rebalance was last executed; None when none is known.
+        targets: Fraction of portfolio value by symbol, each in [0, 1], with a sum of at most 1;
+            the rest is cash.
+        risk_profile: Limits on holdings; None: no limits.
+        cash_flow: Deposit (positive) or withdrawal (negative) to deal with now.
+        last_rebalance: Day of the last executed rebalance; None if unknown.
         preferences: See `Preferences`.
         symbols: Every symbol held or targeted, in alphabetical order.
 
     Raises:
-        InvalidRequest: an amount that is not finite, a negative holding, a target outside of
-            [0, 1], targets summing above 1 + 1e-6, or an empty id.
+        InvalidRequest: an amount is not finite, a holding is negative, a target is outside of
+            [0, 1], targets sum to more than 1 + 1e-6, or the id is empty.
     """
 
     id: str
@@ -127,36 +131,49 @@ class Portfolio:
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "symbols", tuple(sorted({**self.holdings, **self.targets})))
         if not self.id:
-            raise InvalidRequest("must not be empty", field="id")
+            raise InvalidRequest("the id is empty; enter one", field="id", code="empty_id")
         for name, amount in (("cash", self.cash), ("cash_flow", self.cash_flow)):
             if not amount.is_finite():
-                raise InvalidRequest(f"must be finite, got {amount}", field=name)
+                raise InvalidRequest(
+                    f"{amount} is not a finite amount; enter a number",
+                    field=name,
+                    code="amount_not_finite",
+                )
         for symbol, quantity in self.holdings.items():
             if not quantity.is_finite():
-                raise InvalidRequest(f"must be finite, got {quantity}", field=f"holdings.{symbol}")
+                raise InvalidRequest(
+                    f"{quantity} is not a finite quantity; enter a number",
+                    field=f"holdings.{symbol}",
+                    code="amount_not_finite",
+                )
             if quantity < _ZERO:
                 raise InvalidRequest(
-                    f"must be zero or more, got {quantity}: short positions are not supported",
+                    f"{quantity} is negative, and short positions are not supported; enter zero or "
+                    "more",
                     field=f"holdings.{symbol}",
+                    code="holding_negative",
                 )
         check_targets(self.targets)
 
 
 def check_targets(targets: Mapping[str, float]) -> None:
-    """Make sure that targets are weights.
+    """Check that targets are weights.
 
     Raises:
-        InvalidRequest: one is outside of [0, 1], or they sum above 1 + 1e-6.
+        InvalidRequest: a target is outside of [0, 1], or their sum exceeds 1 + 1e-6.
     """
     total = 0.0
     for symbol, weight in targets.items():
         if not 0 <= weight <= _MOST:  # also false for NaN
             raise InvalidRequest(
-                f"must be a fraction between 0 and 1, got {weight}", field=f"targets.{symbol}"
+                f"{weight} is not between 0 and 1; enter a fraction",
+                field=f"targets.{symbol}",
+                code="not_a_fraction",
             )
         total += weight
     if total > _MOST:
         raise InvalidRequest(
-            f"sum to {total:.9g}, more than 1; lower them, and what is missing to 1 is cash",
+            f"the targets sum to {total:.9g}; lower them to a sum of at most 1 (the rest is cash)",
             field="targets",
+            code="targets_exceed_one",
         )

@@ -1,4 +1,4 @@
-"""Risk profiles: how much risk a person bears, as limits that a proposal never exceeds."""
+"""Risk profiles: limits on what a portfolio may hold."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import attrs
 from rebalancer.domain.errors import InvalidRequest
 
 UNPROFILED_RISK_AVERSION = 3.0
-"""Relative risk aversion assumed of a portfolio without a profile (Fama and French use 2 to 4)."""
+"""Relative risk aversion of a portfolio without a profile (Fama and French use 2 to 4)."""
 
 
 @attrs.frozen
 class RiskProfile:
-    """Limits on what a portfolio may hold. All are fractions of portfolio value, or of it a year.
+    """Limits on what a portfolio may hold, as fractions of portfolio value.
 
     Attributes:
         name: One of five, from conservative to aggressive.
-        target_volatility: Most expected volatility a year.
-        tolerated_drawdown: Deepest fall that the proposed mix may have taken over the last year.
-        equity_ceiling: Most in equities and in assets of unknown class.
-        cash_floor: Least in cash.
-        max_weight: Most in one asset.
-        risk_aversion: Relative risk aversion, which weighs drift risk against trading cost.
+        target_volatility: Maximum expected volatility, annual.
+        tolerated_drawdown: Maximum drawdown of the proposed mix over the last year.
+        equity_ceiling: Maximum in equities and in assets of unknown class.
+        cash_floor: Minimum in cash.
+        max_weight: Maximum in one asset.
+        risk_aversion: Relative risk aversion; weighs drift risk against trading costs.
     """
 
     name: str
@@ -43,23 +43,24 @@ RISK_PROFILES = {
         RiskProfile("aggressive", 0.28, 0.50, 1.00, 0.00, 1.00, 2.0),
     )
 }
-"""The five profiles by name, the most careful first."""
+"""The five profiles by name, the most cautious first."""
 
 
 DEFAULT_PROFILE = "balanced"
-"""The profile assumed where a policy is tried for nobody in particular."""
+"""Profile of backtests and evaluations without a given profile."""
 
 
 def risk_profile(name: str) -> RiskProfile:
-    """The profile of this name.
+    """Return the profile of this name.
 
     Raises:
-        InvalidRequest: there is none; lists those that there are.
+        InvalidRequest: the name is unknown; lists the profiles.
     """
     found = RISK_PROFILES.get(name)
     if found is None:
         raise InvalidRequest(
-            f"{name!r} is not a risk profile; choose one of {', '.join(RISK_PROFILES)}",
+            f"unknown risk profile {name!r}; choose one of {', '.join(RISK_PROFILES)}",
             field="risk_profile",
+            code="unknown_risk_profile",
         )
     return found

@@ -236,7 +236,7 @@ def find_breaches(
 
     Returns:
         By the limit's name, the share of the targets that this limit alone would leave, in [0, 1).
-        Empty if no limit is exceeded or there is no profile.
+        Empty if no limit is exceeded, or without a profile.
 
     Raises:
         InvalidRequest: a targeted symbol is unknown or has no close yet.
@@ -274,8 +274,8 @@ def _scale_around_locked(
 ) -> Floats:
     """(B, K) targets scaled down for risk; locked assets above their targets keep their weights.
 
-    Scaling can turn another locked asset into such an overweight, so this repeats until there are
-    no more.
+    Scaling can turn another locked asset into such an overweight, so this repeats until
+    nothing changes.
     """
     limits = book.limits
     held = safe_divide(book.values, book.total[:, None])

@@ -162,7 +162,7 @@ class Proposal:
 
 @attrs.frozen
 class Failure:
-    """Why there is no proposal for a portfolio."""
+    """Error that prevented a proposal for a portfolio."""
 
     portfolio_id: str
     error: InvalidRequest

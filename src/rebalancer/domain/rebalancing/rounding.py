@@ -91,7 +91,7 @@ def round_trades(
         required: (B, K) sales that a constraint above the minimum trade demands; by default those
             for withdrawals, the reserve and limits.
         unprofitable: (B, K) trades whose cost exceeds their benefit, dropped where a portfolio's
-            rules say so.
+            rules ask for it.
     """
     problem, skipped = _prepare(book, wanted, order_rules, charges, required, unprofitable)
     side, sizes = problem.sales()
@@ -309,7 +309,7 @@ class _Rounding:
         return sizes
 
     def improve(self, side: Floats, sizes: Floats) -> Floats:
-        """Make moves that reduce the sum until there are no more."""
+        """Make moves until none reduces the sum."""
         rows = np.flatnonzero(side.any(axis=1))
         slots = sizes.shape[1]
         for _ in range(_ROUNDS):

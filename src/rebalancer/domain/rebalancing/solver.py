@@ -220,7 +220,7 @@ class _CostSearch:
 def _within_cash(
     book: Book, values: Floats, costs: Floats, charges: CostSchedule
 ) -> tuple[Floats, Floats]:
-    """Reduce buys that there is no money for.
+    """Reduce buys to the available cash.
 
     Dropped sales of dust, and fees that make orders appear and vanish, can leave less money than
     the search assumed. Buys shrink by what is lacking; where fees still exceed the available cash,
@@ -413,7 +413,7 @@ class _Constrained:
         """(B, K) value that each asset should have, so that the sum is at most ``invest``.
 
         A locked overweight keeps its value, and the others shrink pro rata. Shrinking can turn
-        another locked asset into an overweight one, so this repeats until there are no more.
+        another locked asset into an overweight one, so this repeats until nothing changes.
         """
         held, limits = self.book.values, self.limits
         locked = np.zeros(limits.no_sell.shape, dtype=bool)
