@@ -24,7 +24,7 @@ from tests.builders import a_job
 def run_in_child(
     folder: Path, job: Job, *, should_stop: Callable[[], bool], exit_process: Callable[[], None]
 ) -> None:
-    """Record the process id, then behave as the job's kind says."""
+    """Record the process id, then act by the job's kind."""
     note = folder / str(job.id)
     note.with_suffix(".new").write_text(str(os.getpid()))
     note.with_suffix(".new").rename(note)

@@ -19,7 +19,7 @@ LATER = NOW + timedelta(hours=1)
 
 @attrs.define
 class SlowBroker:
-    """Fills orders when told to."""
+    """A broker that fills orders when the test lets it."""
 
     fills_at_once: bool = attrs.field(default=False, init=False)
     filled: bool = False

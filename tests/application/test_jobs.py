@@ -181,7 +181,7 @@ def test_job_continues_if_delivered_before_the_queue_failed(work, runner):
 
 def test_rejected_request_is_neither_stored_nor_submitted(work, runner):
     def known(_):
-        raise NotFound("there is no such user")
+        raise NotFound("unknown user")
 
     job = a_job()
     with pytest.raises(NotFound):

@@ -85,7 +85,7 @@ def test_breaker_fails_fast_after_an_outage_and_lets_one_caller_try() -> None:
 
     with pytest.raises(ValueError, match="bug"):
         ask(ValueError("bug"))
-    ask()  # a bug is no outage
+    ask()  # a bug does not count as an outage
     with pytest.raises(OSError, match="reset"):
         ask(OSError("reset"))
     with pytest.raises(Unavailable, match="down"):

@@ -58,7 +58,7 @@ FULL = {
 
 
 def a_line(id="b", /, **fields):
-    """Return a portfolio as JSON, without fields that are None, and with the given preferences."""
+    """Return a portfolio as JSON with the given preferences; omit fields with the value None."""
     values = {"id": id, "cash": "1000.00", "holdings": {"A": "10"}, "targets": {"A": 0.4, "B": 0.5}}
     values = {key: value for key, value in (values | fields).items() if value is not None}
     return json.dumps(values).encode()
@@ -220,7 +220,7 @@ BAD = {
     "zero bytes": (b"\0\0\0", None, "not JSON"),
     "invalid UTF-8": (b'{"id": "\xff"}', None, "UTF-8"),
     "half a surrogate pair": (raw("id", r'"\ud800"'), None, "surrogate"),
-    "a character that nobody can keep": (
+    "a character that cannot be stored": (
         raw("id", r'"a\u0000b"'),
         None,
         "id: the text contains the character U+0000",

@@ -166,7 +166,7 @@ def test_user_is_registered_once(quickly, register):
     assert register("ada@example.org").refused("registered already")
     done = register("bob@example.org")
     assert re.fullmatch(r"Registered bob@example.org, id [0-9a-f-]{36}\.\n", done.stdout)
-    assert register("nobody").refused("email: is no e-mail address")
+    assert register("invalid").refused("email: invalid e-mail address")
     assert register("eve@example.org", "short").refused("password: must have 10 to 128 characters")
     assert register("eve@example.org", "").refused("password: must have 10 to 128 characters")
     assert quickly("user", "create").refused("Missing option '--email'")
@@ -284,7 +284,7 @@ def test_failed_import_is_reported_and_others_continue(store, write):
             (9, "cash: is finer than 0.01"),
             (11, "name: expected text"),
             (13, "cash: must be more than zero"),
-            (15, "targets: exceed what the profile conservative bears"),
+            (15, "targets: the targets exceed the limits of the profile conservative"),
             (17, "currency: is EUR"),
             (19, "colour: unknown field"),
             (20, "not JSON"),
