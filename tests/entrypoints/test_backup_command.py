@@ -50,7 +50,7 @@ def test_invalid_backups_and_restores_are_rejected(store, keep, elsewhere, write
     keep(PORTFOLIO)
     assert store("db", "backup").refused("Missing argument 'FILE'")
     assert store("db", "backup", "all").code == 0
-    assert store("db", "backup", "all").refused("file: all is there already")
+    assert store("db", "backup", "all").refused("file: all exists already")
     assert store("db", "backup", "no/folder").refused("file: cannot write no/folder: No such file")
     assert store("db", "restore", "all").refused("is not empty: restore into a new database")
     elsewhere("sqlite:///new.db")

@@ -116,7 +116,7 @@ def test_only_policy_that_passed_gate_is_promoted(quickly, own):
     assert quickly("policies", "promote", "dqn", "--force").code == 2
     assert not (own / "promotion.json").exists()
     done = quickly("policies", "promote", "ppo")
-    assert done.stdout == "ppo@1002 is promoted: learned now means ppo@1002.\n"
+    assert done.stdout == "Promoted ppo@1002: learned now means ppo@1002.\n"
     shown = quickly("policies", "show", "learned").stdout
     assert "stands for" in shown and "ppo@1002" in shown and "promoted" in shown
     listed = {one["name"]: one for one in quickly("policies", "--json").json}
@@ -128,7 +128,7 @@ def test_evidence_is_stored_with_policy(quickly, own, long_market, tmp_path):
     window = ("--from", "2020-12-01", "--chosen-on", long_market)
     done = quickly(*judge, *window, "--keep", "--json")
     assert done.code == 0 and "Stored evidence with ppo@1001.\n" in done.stderr
-    assert "Not kept whole as a report: the database lacks a table" in done.stderr
+    assert "Could not store the full report: the database lacks a table" in done.stderr
     quickly(*judge, *window, "--keep", "--max-departure", "0.2")
     evidence = quickly("policies", "show", "ppo@1001", "--json").json["learning"]["evidence"]
     found = next(one for one in done.json["promotion"] if one["policy"] == "ppo@1001")
@@ -142,7 +142,7 @@ def test_evidence_is_stored_with_policy(quickly, own, long_market, tmp_path):
     assert refused.refused("failed the promotion gate")
 
     none = quickly(*judge[:2], "band", *judge[3:], "--keep")
-    assert none.code == 2 and "nothing can be kept" in none.stderr  # after the results
+    assert none.code == 2 and "no evidence to store" in none.stderr  # after the results
     early = tmp_path / "early.csv"
     early.write_text(long_market.read_text().replace("2020-", "2010-").replace("2021-", "2011-"))
     seen = quickly(*judge[:2], "ppo@1001", "--prices", early, "--no-record", "--keep")
@@ -154,7 +154,7 @@ def test_evidence_is_stored_with_policy(quickly, own, long_market, tmp_path):
 def test_damaged_version_is_named(quickly, own, command):
     (own / "ppo-1002" / "weights.npz").write_bytes(b"nothing")
     assert quickly("policies", *command.split()).refused(
-        "ppo-1002 is refused: weights.npz is not what the manifest describes"
+        "cannot load ppo-1002: the checksum of weights.npz does not match"
     )
     assert quickly("policies", "show", "band").code == 0
 

@@ -133,7 +133,7 @@ def test_check_finds_damaged_ledger(store, keep):
     ("url", "code", "fragment"),
     [
         ("nonsense", 2, "REBALANCER_DATABASE_URL: expected a URL"),
-        ("mysql://host/db", 2, "database: expected the path of a file"),
+        ("mysql://host/db", 2, "database: the URL names no database"),
         ("sqlite:////nowhere/at/all.db", 1, "did not answer; try again (unable to open database"),
         ("postgresql://nobody@127.0.0.1:1/nowhere", 1, "did not answer; try again (connection fa"),
     ],
@@ -163,7 +163,7 @@ def test_user_is_registered_once(quickly, register):
     done = register(" Ada@Example.org ", PASSWORD, "--name", "Ada", "--json")
     assert done.code == 0
     assert done.json == {"id": done.json["id"], "email": "ada@example.org", "name": "Ada"}
-    assert register("ada@example.org").refused("registered already")
+    assert register("ada@example.org").refused("already registered")
     done = register("bob@example.org")
     assert re.fullmatch(r"Registered bob@example.org, id [0-9a-f-]{36}\.\n", done.stdout)
     assert register("invalid").refused("email: invalid e-mail address")
@@ -281,7 +281,7 @@ def test_failed_import_is_reported_and_others_continue(store, write):
             (3, "cash_flow: a planned cash flow cannot be imported"),
             (5, "targets.Z: is unknown"),
             (7, "a portfolio with the id mine exists"),
-            (9, "cash: is finer than 0.01"),
+            (9, "cash: 0.001 is finer than the smallest amount"),
             (11, "name: expected text"),
             (13, "cash: must be more than zero"),
             (15, "targets: the targets exceed the limits of the profile conservative"),
@@ -345,7 +345,7 @@ def test_day_of_first_deposit_can_be_set(store, write):
     assert {entry["on"] for entry in ledger} == {"2020-03-02"}
     write("q.json", json.dumps(PORTFOLIO | {"id": "q"}))
     done = store("portfolio", "import", "q.json", *ADA, "--on", "2035-01-01")
-    assert done.code == 3 and "on: 2035-01-01 lies outside of the prices" in done.stderr
+    assert done.code == 3 and "on: 2035-01-01 is outside the prices" in done.stderr
 
 
 # Proposals
