@@ -222,7 +222,7 @@ def test_portfolios_of_many_have_nothing_of_their_own() -> None:
         many.set_attr("worlds", None)
     with pytest.raises(NotImplementedError, match="no methods"):
         many.env_method("reset")
-    with pytest.raises(InvalidRequest, match="give a seed"):
+    with pytest.raises(InvalidRequest, match="a seed is required"):
         many.seed()
     many.close()
 
@@ -528,7 +528,7 @@ def test_an_asset_is_in_a_world_only_with_a_year_behind_it() -> None:
 
 
 def test_panels_that_are_too_short_are_refused_in_words() -> None:
-    with pytest.raises(InvalidRequest, match="holds 280 rows; training needs a year") as refused:
+    with pytest.raises(InvalidRequest, match="has 280 rows; training needs a year") as refused:
         draw_worlds([prices(3, 280)], REGIMES, count=2, seed=0, weeks=WEEKS)
     assert refused.value.field == "prices"
     closes = np.array(prices(2, LOOKBACK + 60).closes)
@@ -656,7 +656,7 @@ def test_differential_sharpe_is_moodys_and_saffells() -> None:
             assert found[row] == pytest.approx(gains[0] - gains[1], abs=1e-12)
 
 
-def test_a_reward_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+def test_unknown_reward_lists_the_known_ones() -> None:
     with pytest.raises(InvalidRequest, match="mean_variance, differential_sharpe, drawdown") as no:
         make_reward("profit")
     assert no.value.field == "reward"

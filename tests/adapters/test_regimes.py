@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from datetime import date
@@ -90,11 +91,11 @@ def test_the_same_data_and_seed_give_the_same_model() -> None:
     assert not same(model, fit_regimes(panels, seed=4))
 
 
-def test_what_cannot_be_fitted_is_refused() -> None:
+def test_fit_rejects_short_prices_and_other_states() -> None:
     for panels in ([], [prices(3, 252)]):
-        with pytest.raises(InvalidRequest, match="at least 253 closes"):
+        with pytest.raises(InvalidRequest, match="the 253 closes"):
             fit_regimes(panels, seed=0)
-    with pytest.raises(InvalidRequest, match="not 5"):
+    with pytest.raises(InvalidRequest, match="5 states are not supported"):
         fit_regimes([prices(3, 300)], states=5, seed=0)
 
 
@@ -127,7 +128,7 @@ def test_nothing_late_and_no_bills_are_fitted_on(tmp_path: Path) -> None:
         }
     ]
     assert about["seed"] == 2 and about["library"].startswith("hmmlearn ")
-    with pytest.raises(InvalidRequest, match="begin after"):
+    with pytest.raises(InvalidRequest, match="choose a later day"):
         make_regimes({"mine": panel}, tmp_path / "none.json", until=date(2009, 1, 1))
 
 
@@ -150,10 +151,10 @@ def test_what_is_shipped_was_fitted_on_nothing_late() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "fragment"),
     [
-        (lambda text: text[:-20], "no JSON"),
-        (lambda text: "[" * 100_000, "no JSON"),
+        (lambda text: text[:-20], "it is not JSON"),
+        (lambda text: "[" * 100_000, "it is not JSON"),
         (lambda text: "[]", "format 1"),
         (lambda text: text.replace('"format": 1', '"format": 2'), "format 1"),
         (lambda text: text.replace("calm", "calmer"), "checksum"),
@@ -161,22 +162,27 @@ def test_what_is_shipped_was_fitted_on_nothing_late() -> None:
         (lambda text: text.replace("sha256", "md5"), "checksum"),
     ],
 )
-def test_a_damaged_file_is_refused(kept: Path, change, said: str) -> None:
+def test_damaged_file_is_rejected(kept: Path, change, fragment: str) -> None:
     kept.write_text(change(kept.read_text()), encoding="utf-8")
-    with pytest.raises(InvalidRequest, match=said) as refused:
+    with pytest.raises(InvalidRequest, match=fragment) as error:
         read_regimes(kept)
-    assert str(kept) in str(refused.value)
+    assert str(kept) in str(error.value)
+
+
+def sha256_of(content: dict[str, object]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("model", [{}, {"names": ["a", "b"]}, [], "text"])
-def test_a_checksum_makes_no_model(kept: Path, model: object) -> None:
+def test_valid_checksum_does_not_make_a_model_valid(kept: Path, model: object) -> None:
     content = {"format": 1, "model": model, "about": {}}
-    kept.write_text(json.dumps(content | {"sha256": regimes._digest(content)}), encoding="utf-8")
+    kept.write_text(json.dumps(content | {"sha256": sha256_of(content)}), encoding="utf-8")
     with pytest.raises(InvalidRequest, match="damaged"):
         read_regimes(kept)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"none\.json: No such file"):
         read_regimes(tmp_path / "none.json")
     with pytest.raises(InvalidRequest, match="cannot write"):

@@ -160,7 +160,7 @@ def test_regimes_are_fitted_if_that_is_asked():
 
 def test_without_a_record_it_says_so():
     made = a_training()(PRICES, request(), now=NOW)
-    assert made.counted.endswith("no record of trials is kept here.")
+    assert made.counted.endswith("there is no log of trials here.")
 
 
 def test_nothing_is_begun_that_cannot_end(tmp_path):
@@ -185,7 +185,7 @@ def test_cash_is_named_by_its_columns():
     assert left(None) == ("A", "B", "C, D")
     assert left("A, TBILL3M") == ("B", "C, D")
     assert left("C, D") == ("A", "B", "TBILL3M")
-    with pytest.raises(InvalidRequest, match="cash: X, Y: the prices have no such column"):
+    with pytest.raises(InvalidRequest, match="cash: unknown symbols X, Y: no price data"):
         left("Y,A,X")
 
 
@@ -197,7 +197,7 @@ def test_assets_that_begin_later():
     source = {"one": MemoryPrices(PriceHistory(late.symbols, late.dates, closes))}
     cut = panels_of(source, until=late.dates[840].item(), cash=None)["one"]
     assert cut.symbols == ("A", "B", "D")  # C is not there yet
-    with pytest.raises(InvalidRequest, match=r"prices of C begin on .* leave the column out"):
+    with pytest.raises(InvalidRequest, match=r"prices of C begin on .* remove the column"):
         a_training()(source, request(), now=NOW)
     made = a_training()(source, request(until=late.dates[840].item()), now=NOW)
     assert made.choice.first == str(late.dates[400])

@@ -251,7 +251,7 @@ def test_an_unknown_risk_is_refused(rule) -> None:
     covariance[1, 2, :] = covariance[1, :, 2] = np.nan
     present = everything(covariance)
 
-    with pytest.raises(InvalidRequest, match="portfolio 1: the risk of asset 2"):
+    with pytest.raises(InvalidRequest, match="portfolio 1: asset 2 has too few prices"):
         rule(covariance, present)
     present[1, 2] = False
     assert np.isfinite(rule(covariance, present)).all()

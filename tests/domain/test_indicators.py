@@ -74,12 +74,12 @@ def test_history_shorter_than_window_gives_nan() -> None:
     "indicator", [indicators.volatility, indicators.covariance, indicators.shrunk_covariance]
 )
 def test_single_return_gives_nan_deviation(indicator) -> None:
-    with pytest.raises(InvalidRequest, match="at least 2 days"):
+    with pytest.raises(InvalidRequest, match="use at least 2"):
         indicator(random_history(10, 2), 1)
 
 
 def test_empty_history_gives_nan_average() -> None:
-    with pytest.raises(InvalidRequest, match="at least 1 day"):
+    with pytest.raises(InvalidRequest, match="use at least 1"):
         indicators.moving_average(random_history(10, 2), 0)
 
 

@@ -173,24 +173,24 @@ def test_a_model_is_read_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "fragment"),
     [
         ("names", ("calm",), "at least two"),
-        ("names", ("calm", "calm", "stressed"), "each once"),
+        ("names", ("calm", "calm", "stressed"), "distinct"),
         ("start", [0.5, 0.5], "shape"),
         ("start", [0.5, 0.6, 0.2], "sum to 1"),
         ("start", [1.5, -0.5, 0.0], "sum to 1"),
         ("transition", [[0.5, 0.4, 0.2]] * 3, "sum to 1"),
-        ("means", [[0, 0.1], [0, 0.1], [0, 0.2]], "calmest"),
+        ("means", [[0, 0.1], [0, 0.1], [0, 0.2]], "must rise"),
         ("means", [[0, -0.1], [0, float("nan")], [0, 0.2]], "finite"),
         ("covariances", [[[1, 2], [2, 1]]] * 3, "positive definite"),
         ("covariances", [[[1, 0.5], [0, 1]]] * 3, "symmetric"),
     ],
 )
-def test_invalid_model_is_rejected(field: str, value: object, said: str) -> None:
-    with pytest.raises(InvalidRequest, match=said) as refused:
+def test_invalid_model_is_rejected(field: str, value: object, fragment: str) -> None:
+    with pytest.raises(InvalidRequest, match=fragment) as error:
         RegimeModel(**(PARTS | {field: value}))
-    assert refused.value.field == field
+    assert error.value.field == field
 
 
 def test_an_equal_mix_by_hand() -> None:

@@ -291,8 +291,8 @@ def test_training_uses_several_panels_and_cash_columns(train, closes, tmp_path):
         (("--worlds", 13), ("worlds: 13 is too small",)),
         (("--seeds", 0), ("--seeds",)),
         (("--until", "2011-12-30"), ("until: six.csv: 2011-12-30 lies before the first close",)),
-        (("--until", "2013-12-31"), ("prices: six.csv: 522 rows", "783 rows at least")),
-        (("--cash", "XYZ"), ("cash: XYZ: the prices have no such column",)),
+        (("--until", "2013-12-31"), ("prices: six.csv: 522 rows", "at least 783 rows")),
+        (("--cash", "XYZ"), ("cash: unknown symbols XYZ: no price data",)),
         (("--cash", "A,B,C,D,E"), ("six.csv: 1 asset(s) besides cash",)),
         (("--name", "Mine"), ("name: invalid name 'Mine'",)),
         (("--name", "band"), ("name: the name band is taken",)),
@@ -335,7 +335,7 @@ def test_other_frequencies_and_late_listings_are_handled(train, write):
     path = write(
         "w.csv", as_csv(PriceHistory(weekly.symbols, weekly.dates[rows], weekly.closes[rows]))
     )
-    assert train("--prices", path, "--json").refused("w.csv: these are not daily prices")
+    assert train("--prices", path, "--json").refused("w.csv: the prices are not daily")
     path = write("late.csv", spoilt(prices(3, 900), lambda table: table[:800, 2].fill(np.nan)))
     assert train("--prices", path, "--json").refused("late.csv: prices of C begin on")
 

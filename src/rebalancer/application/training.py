@@ -1,4 +1,4 @@
-"""Making learned policies: from files of prices to a version in the catalogue."""
+"""Train learned policies on files of prices, and store them in the catalogue."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from rebalancer.domain.policy.training import CurvePoint, TrainingPlan, check_na
 from rebalancer.domain.portfolio.costs import CostModel
 
 BILLS = ("BIL", "TBILL3M")
-"""Treasury bills by their usual names: what cash earns, and no part of any universe."""
+"""Usual names of treasury bills, which are excluded from all universes."""
 
 FEWEST_ASSETS = 2
 
 FEWEST_ROWS = LOOKBACK + 5 * 106
-"""A year to look back on, and two years and two weeks to walk through."""
+"""A year of lookback, and two years and two weeks of training."""
 
 RULE_COSTS = CostModel.flat(10.0)
-"""What trading costs when the best rule is chosen."""
+"""Trading costs in the choice of the best rule."""
 
 
 @attrs.frozen
 class TrainRequest:
-    """What to train, on what.
+    """Request to train a policy.
 
     Attributes:
         plan: What to train.
-        name: Of the policy, plain.
+        name: Plain name of the policy.
         out: Folder for checkpoints.
-        command: What makes the same policy again.
-        until: Later closes are left out; None: none is.
-        cash: Columns that are cash by another name; None: `BILLS`, where there are any.
-        fit_regimes: Whether to fit market regimes anew; else those that are shipped serve.
-        recorded: Whether the record of trials is told.
+        command: Command that trains the same policy again.
+        until: Last day of prices to use; None for all.
+        cash: Columns to treat as cash; None for those of `BILLS`.
+        fit_regimes: Whether to fit market regimes instead of using the shipped ones.
+        recorded: Whether to add the run to the log of trials.
     """
 
     plan: TrainingPlan
@@ -63,7 +63,7 @@ class TrainRequest:
 
 @attrs.frozen
 class TrainPolicy:
-    """Train a learned policy, and keep it as a new version."""
+    """Train a learned policy and store it as a new version."""
 
     policies: Policies
     trials: Trials
@@ -82,34 +82,33 @@ class TrainPolicy:
         progress: Callable[[CurvePoint], None] = lambda _: None,
         again: bool = False,
     ) -> TrainingResult:
-        """Train, or go on where an earlier call with the same request was stopped.
+        """Train, or continue an interrupted call with the same request.
 
         Args:
-            prices: By the name of their data.
+            prices: Price sources by the name of their data.
             request: What to train.
-            now: The time of day.
-            cautions: What a reader must know.
-            tried: Told the name of each rule when it was tried on a panel.
-            drawn: Told how many more worlds have come into being.
-            progress: Told each point of the learning curves.
-            again: Whether an earlier call may have come as far as to keep the version: then it is
-                that one, and no other.
+            now: Current time.
+            cautions: Warnings for readers of the result.
+            tried: Receives the name of each rule after its trial on a panel.
+            drawn: Receives the number of worlds drawn since the last call.
+            progress: Receives each point of the learning curves.
+            again: Whether an earlier call may have stored the version; then that one is returned.
 
         Raises:
-            InvalidRequest: prices that nothing can be learned from, a name that is taken, or a
-                folder with the checkpoints of another training; names the field.
+            InvalidRequest: unusable prices, a name that is taken, or a folder with checkpoints of
+                another training; names the field.
             PricesUnavailable: the provider did not answer.
-            Unavailable: something is not installed, or the record of trials cannot be written.
+            Unavailable: a library is missing, or the log of trials cannot be written.
         """
         plan = request.plan
         check_name(request.name, plan.algorithm)
         self.trainer.check()
-        # A damaged record or catalogue is told of before hours of training, not after.
+        # Detect a damaged log or catalogue before hours of training.
         earlier = self.trials.all()
         self.policies.cards()
         panels = panels_of(prices, until=request.until, cash=request.cash)
         choice = choose_best_rule(
-            [_whole(name, each) for name, each in panels.items()], progress=tried
+            [_trial_settings(name, each) for name, each in panels.items()], progress=tried
         )
         regimes = self.regimes.model()
         if request.fit_regimes:
@@ -127,7 +126,7 @@ class TrainPolicy:
             drawn=drawn,
         )
         card = self.policies.add(trained.learned, trained.training, again=again)
-        digest = _digest(panels, plan, regimes)
+        digest = _digest_of_inputs(panels, plan, regimes)
         again = any(one.kind is TrialKind.TRAIN and one.digest == digest for one in earlier)
         note = f"{plan.algorithm}, {plan.reward}, {len(plan.seeds)} seeds, {plan.steps} steps, "
         trial = Trial(
@@ -151,10 +150,10 @@ class TrainPolicy:
         )
 
     def _counted(self, trial: Trial, recorded: bool) -> str:
-        """What the record of trials makes of it, in a sentence."""
+        """Describe how the log of trials counts this training."""
         location = self.trials.location
         if not recorded or location is None:
-            why = "no record of trials is kept here" if recorded else "it was not recorded"
+            why = "there is no log of trials here" if recorded else "it was not recorded"
             return f"Trials: this training is one, whatever its seeds; {why}."
         how = "one, whatever its seeds" if trial.trials else "none, as it repeats an earlier one"
         return f"Trials: {self.trials.count()} in {location}; this training counts as {how}."
@@ -163,28 +162,29 @@ class TrainPolicy:
 def panels_of(
     prices: Mapping[str, PriceSource], *, until: date | None, cash: str | None
 ) -> dict[str, PriceHistory]:
-    """What is learned from: closes up to a day, without cash by another name.
+    """Load the panels to learn from: closes up to a day, without columns of cash.
 
     Args:
-        prices: By the name of their data.
-        until: Later closes are left out.
-        cash: ``COLUMN,...``; None: `BILLS`. A column's name may hold a comma if it is alone.
+        prices: Price sources by the name of their data.
+        until: Last day to use.
+        cash: ``COLUMN,...``; None for `BILLS`. A single name may contain a comma.
 
     Raises:
-        InvalidRequest: nothing can be learned from a panel, or no panel has a column of ``cash``;
-            names the field.
+        InvalidRequest: a panel is unusable, or no panel has a column of ``cash``; names the field.
         PricesUnavailable: the provider did not answer.
     """
     found = {name: source.closes() for name, source in prices.items()}
     if not found:
-        raise InvalidRequest("name a file at least", field="prices")
+        raise InvalidRequest("no prices are given", field="prices", code="prices_missing")
     every = {symbol for history in found.values() for symbol in history.symbols}
     hidden = set(BILLS)
     if cash is not None:
         hidden = {cash} if cash in every else {each.strip() for each in cash.split(",")}
         if unknown := sorted(hidden - every):
             raise InvalidRequest(
-                f"{', '.join(unknown)}: the prices have no such column", field="cash"
+                f"unknown symbols {', '.join(unknown)}: no price data",
+                field="cash",
+                code="unknown_symbol",
             )
     return {name: _learnable(name, history, until, hidden) for name, history in found.items()}
 
@@ -192,57 +192,62 @@ def panels_of(
 def _learnable(
     name: str, history: PriceHistory, until: date | None, hidden: set[str]
 ) -> PriceHistory:
-    """What one panel teaches.
+    """Select the usable rows and columns of a panel, and check them.
 
     Raises:
-        InvalidRequest: nothing; says why and how to mend it.
+        InvalidRequest: the panel is unusable.
     """
     if until is not None:
         rows = int(np.searchsorted(history.dates, np.datetime64(until, "D"), side="right"))
         if not rows:
             raise InvalidRequest(
-                f"{name}: {until} lies before the first close, {history.dates[0]}", field="until"
+                f"{name}: {until} lies before the first close, {history.dates[0]}",
+                field="until",
+                code="before_first_close",
             )
         history = history.until(rows - 1)
-    known = ~np.isnan(history.closes[-1])  # an asset that begins after `until` is not there yet
-    kept = [
+    known = ~np.isnan(history.closes[-1])  # excludes assets that begin after `until`
+    symbols = [
         symbol
-        for symbol, there in zip(history.symbols, known, strict=True)
-        if there and symbol not in hidden
+        for symbol, priced in zip(history.symbols, known, strict=True)
+        if priced and symbol not in hidden
     ]
-    if len(kept) < FEWEST_ASSETS:
+    if len(symbols) < FEWEST_ASSETS:
         raise InvalidRequest(
-            f"{name}: {len(kept)} asset(s) besides cash, {FEWEST_ASSETS} at least are needed to "
-            "learn what to hold",
+            f"{name}: {len(symbols)} asset(s) besides cash; training needs {FEWEST_ASSETS} or more",
             field="prices",
+            code="too_few_assets",
         )
-    history = history.select(kept)
+    history = history.select(symbols)
     if len(history) < FEWEST_ROWS:
         raise InvalidRequest(
-            f"{name}: {len(history)} rows of prices up to {history.last_date}; training needs a "
-            f"year to look back on and two to learn from, {FEWEST_ROWS} rows at least",
+            f"{name}: {len(history)} rows of prices up to {history.last_date}; training needs "
+            f"three years, at least {FEWEST_ROWS} rows",
             field="prices",
+            code="prices_too_short",
         )
     if history.days_apart > LONGEST_DAILY_GAP:
         raise InvalidRequest(
-            f"{name}: these are not daily prices; learned policies look at days", field="prices"
+            f"{name}: the prices are not daily; learned policies need daily prices",
+            field="prices",
+            code="prices_not_daily",
         )
     still = np.nanmin(history.closes, axis=0) == np.nanmax(history.closes, axis=0)
     if still.any():
         column = history.symbols[int(np.argmax(still))]
         raise InvalidRequest(
-            f"{name}: the price of {column} never changes; leave the column out, or name it with "
-            "--cash",
+            f"{name}: the price of {column} never changes; remove the column or declare it as cash",
             field="prices",
+            code="constant_price",
         )
     return history
 
 
-def _whole(name: str, history: PriceHistory) -> BacktestSettings:
-    """Under which rules are tried: equal weights, from when all is known and a year has passed.
+def _trial_settings(name: str, history: PriceHistory) -> BacktestSettings:
+    """Return settings for the trial of rules: equal weights, from when all prices are known.
 
     Raises:
-        InvalidRequest: too little is left of the panel then.
+        InvalidRequest: less than a year remains.
     """
     known = np.argmax(~np.isnan(history.closes), axis=0)
     first = max(LOOKBACK, int(known.max()))
@@ -250,8 +255,9 @@ def _whole(name: str, history: PriceHistory) -> BacktestSettings:
         last = history.symbols[int(known.argmax())]
         raise InvalidRequest(
             f"{name}: prices of {last} begin on {history.dates[int(known.max())]}, which leaves "
-            "less than a year to choose the best rule on; leave the column out",
+            "less than a year for the choice of the best rule; remove the column",
             field="prices",
+            code="prices_too_short",
         )
     count = len(history.symbols)
     return BacktestSettings(
@@ -263,8 +269,10 @@ def _whole(name: str, history: PriceHistory) -> BacktestSettings:
     )
 
 
-def _digest(panels: Mapping[str, PriceHistory], plan: TrainingPlan, regimes: RegimeModel) -> str:
-    """SHA-256 of all that a policy follows from."""
+def _digest_of_inputs(
+    panels: Mapping[str, PriceHistory], plan: TrainingPlan, regimes: RegimeModel
+) -> str:
+    """Return the SHA-256 of everything that determines the policy."""
     numbers = (regimes.start, regimes.transition, regimes.means, regimes.covariances)
     content = {
         "data": [panel.digest for panel in panels.values()],

@@ -1,4 +1,4 @@
-"""The record of trials as a file of JSON lines, to be committed beside the code that was tried."""
+"""Log of trials as a file of JSON lines, to be committed with the code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 @attrs.frozen
 class JsonlTrials:
-    """Trials in a file, one JSON object a line; the file is made by the first.
+    """Trials in a file of JSON objects, one on each line; the first trial creates it.
 
     Attributes:
         path: The file.
@@ -30,8 +30,8 @@ class JsonlTrials:
         return str(self.path)
 
     def append(self, trial: Trial) -> None:
-        """See `Trials.append`: one write to the file's end, which the system keeps in one piece."""
-        kept = {
+        """See `Trials.append`; a single write at the end of the file is atomic."""
+        record = {
             "on": trial.on.isoformat(timespec="seconds"),
             "kind": str(trial.kind),
             "what": list(trial.what),
@@ -39,30 +39,36 @@ class JsonlTrials:
             "digest": trial.digest,
             "note": trial.note,
         }
-        line = json.dumps(kept, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                if _unended(file):  # edited by hand
+                if _lacks_newline(file):  # edited by hand
                     line = b"\n" + line
                 if os.write(file, line) < len(line):
                     raise OSError(0, "no space left")
             finally:
                 os.close(file)
         except OSError as error:
-            raise Unavailable(f"cannot write {self.path}: {error.strerror}") from None
+            raise Unavailable(
+                f"cannot write {self.path}: {error.strerror}", code="cannot_write_file"
+            ) from None
 
     def all(self) -> tuple[Trial, ...]:
-        """See `Trials.all`; empty lines are passed over."""
+        """See `Trials.all`; empty lines are ignored."""
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return ()
         except UnicodeDecodeError:
-            raise InvalidRequest(f"{self.path} is not UTF-8 text", field="trials") from None
+            raise InvalidRequest(
+                f"{self.path} is not UTF-8 text", field="trials", code="invalid_trial_log"
+            ) from None
         except OSError as error:
-            raise Unavailable(f"cannot read {self.path}: {error.strerror}") from None
+            raise Unavailable(
+                f"cannot read {self.path}: {error.strerror}", code="cannot_read_file"
+            ) from None
         return tuple(
             self._trial(number, line)
             for number, line in enumerate(text.split("\n"), start=1)
@@ -75,47 +81,55 @@ class JsonlTrials:
 
     def _trial(self, number: int, line: str) -> Trial:
         try:
-            return _read(json.loads(line))
+            return _parse_trial(json.loads(line))
         except (ValueError, RecursionError):
-            why = "is not a JSON object"
+            why = "it is not a JSON object"
         except InvalidRequest as error:
             why = str(error)
         raise InvalidRequest(
-            f"{self.path}, line {number}: {why}; mend the line, for trials must be counted",
+            f"{self.path}, line {number}: {why}; correct the line, as every trial must count",
             field="trials",
+            code="invalid_trial_log",
         )
 
 
-def _unended(file: int) -> bool:
-    """Whether the last line of an open file lacks its end."""
+def _lacks_newline(file: int) -> bool:
+    """Return whether the last line of an open file has no newline."""
     size = os.fstat(file).st_size
     return size > 0 and os.pread(file, 1, size - 1) != b"\n"
 
 
-def _read(kept: Any) -> Trial:
-    if not isinstance(kept, dict):
-        raise InvalidRequest("is not a JSON object")
+def _parse_trial(record: Any) -> Trial:
+    if not isinstance(record, dict):
+        raise _invalid("it is not a JSON object")
     try:
-        on = datetime.fromisoformat(_text(kept, "on"))
+        on = datetime.fromisoformat(_text(record, "on"))
     except ValueError:
-        raise InvalidRequest(
-            "must be a time such as 2026-01-31T12:00:00+00:00", field="on"
-        ) from None
-    kind = _text(kept, "kind")
+        raise _invalid("must be a time such as 2026-01-31T12:00:00+00:00", "on") from None
+    kind = _text(record, "kind")
     if kind not in list(TrialKind):
-        raise InvalidRequest(f"must be one of {', '.join(TrialKind)}, got {kind!r}", field="kind")
-    what, trials = kept.get("what"), kept.get("trials", 1)
+        raise _invalid(f"unknown kind {kind!r}; choose one of {', '.join(TrialKind)}", "kind")
+    what, trials = record.get("what"), record.get("trials", 1)
     if not isinstance(what, list) or not all(isinstance(name, str) for name in what):
-        raise InvalidRequest("must be a list of names", field="what")
+        raise _invalid("must be a list of names", "what")
     if not isinstance(trials, int) or isinstance(trials, bool):
-        raise InvalidRequest(f"must be a whole number, got {trials!r}", field="trials")
+        raise _invalid(f"{trials!r} is not a whole number", "trials")
     return Trial(
-        on, TrialKind(kind), tuple(what), trials, _text(kept, "digest", ""), _text(kept, "note", "")
+        on,
+        TrialKind(kind),
+        tuple(what),
+        trials,
+        _text(record, "digest", ""),
+        _text(record, "note", ""),
     )
 
 
-def _text(kept: dict[str, Any], field: str, otherwise: str | None = None) -> str:
-    value = kept.get(field, otherwise)
+def _invalid(message: str, field: str = "") -> InvalidRequest:
+    return InvalidRequest(message, field=field, code="invalid_trial")
+
+
+def _text(record: dict[str, Any], field: str, otherwise: str | None = None) -> str:
+    value = record.get(field, otherwise)
     if not isinstance(value, str):
-        raise InvalidRequest("must be text" if field in kept else "is missing", field=field)
+        raise _invalid("must be text" if field in record else "is missing", field)
     return value

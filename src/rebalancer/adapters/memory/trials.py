@@ -1,4 +1,4 @@
-"""The record of trials, in memory."""
+"""Log of trials in memory."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from rebalancer.application.ports.trials import Trial
 
 
 class MemoryTrials:
-    """Trials that end with the process."""
+    """Trials that end with the process; see `Trials`."""
 
     def __init__(self) -> None:
-        self._kept: list[Trial] = []
+        self._trials: list[Trial] = []
 
     @property
     def location(self) -> None:
         return None
 
     def append(self, trial: Trial) -> None:
-        self._kept.append(trial)
+        self._trials.append(trial)
 
     def all(self) -> tuple[Trial, ...]:
-        return tuple(self._kept)
+        return tuple(self._trials)
 
     def count(self) -> int:
-        return sum(trial.trials for trial in self._kept)
+        return sum(trial.trials for trial in self._trials)

@@ -1,7 +1,7 @@
-"""The environments that learners train in: one portfolio (gymnasium), or a thousand (SB3).
+"""Environments for learners: one portfolio (gymnasium) or many (Stable-Baselines3).
 
-Both are thin coats over `Simulation`. Portfolio ``i`` of a `RebalancingVecEnv` with seed ``s`` goes
-exactly the way of a `RebalancingEnv` with seed ``s + i``, if both do the same.
+Both wrap `Simulation`. With equal actions, portfolio ``i`` of a `RebalancingVecEnv` with seed ``s``
+has exactly the path of a `RebalancingEnv` with seed ``s + i``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ CONTINUOUS = spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
 
 
 def _grid() -> Floats:
-    """(A, `ACTIONS`) what a learner of discrete actions may choose from.
+    """Return the discrete actions, (A, `ACTIONS`): four invested shares times four mixes.
 
-    Four shares invested times four mixes. How far to move and how readily is the same for all: a
-    learner that jumps between few actions needs the band's patience more than a choice of bands.
+    All have the same pace and bands: a learner that jumps between few actions needs wide bands more
+    than a choice of bands.
     """
     names = [action.name for action in ACTIONS]
     actions = []
@@ -55,14 +55,14 @@ GRID = _grid()
 
 
 class RebalancingEnv(gymnasium.Env[Singles, Any]):
-    """One portfolio that is looked at each week, in a world drawn at each reset.
+    """One portfolio with weekly reviews, in a world drawn at each reset.
 
-    Terminated: the portfolio is ruined. Truncated: its world is at its end.
+    An episode terminates if the portfolio is ruined, and is truncated at the end of its world.
 
     Args:
-        worlds: To draw from.
-        reward: What a week is worth.
-        discrete: Whether actions are numbers of `GRID` rather than vectors.
+        worlds: Worlds to draw from.
+        reward: Reward of a week.
+        discrete: Whether actions are indices of `GRID` rather than vectors.
     """
 
     def __init__(self, worlds: Worlds, reward: Reward, *, discrete: bool = False) -> None:
@@ -75,7 +75,7 @@ class RebalancingEnv(gymnasium.Env[Singles, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Singles, dict[str, Any]]:
-        """Begin in another world; with a seed, in the world of that seed."""
+        """Start in another world; with a seed, in the world of that seed."""
         super().reset(seed=seed)
         if seed is not None:
             self._simulation.reseed([seed])
@@ -84,22 +84,22 @@ class RebalancingEnv(gymnasium.Env[Singles, Any]):
         return self._simulation.observed[0].copy(), {}
 
     def step(self, action: Any) -> tuple[Singles, float, bool, bool, dict[str, Any]]:
-        """Let a week pass."""
-        actions = _meant(np.asarray(action)[None], self._discrete)
+        """Simulate a week."""
+        actions = _as_vectors(np.asarray(action)[None], self._discrete)
         rewards, ruined, ended = self._simulation.step(actions)
         seen = self._simulation.observed[0].copy()
         return seen, float(rewards[0]), bool(ruined[0]), bool(ended[0]), {}
 
 
 class RebalancingVecEnv(VecEnv):
-    """Many portfolios at once, in numpy, for Stable-Baselines3.
+    """Many portfolios in numpy, for Stable-Baselines3.
 
     Args:
-        worlds: To draw from.
-        reward: What a week is worth.
-        count: How many portfolios.
-        seed: Portfolio ``i`` has ``seed + i``.
-        discrete: Whether actions are numbers of `GRID` rather than vectors.
+        worlds: Worlds to draw from.
+        reward: Reward of a week.
+        count: Number of portfolios.
+        seed: Portfolio ``i`` has the seed ``seed + i``.
+        discrete: Whether actions are indices of `GRID` rather than vectors.
     """
 
     def __init__(
@@ -110,22 +110,22 @@ class RebalancingVecEnv(VecEnv):
         self._discrete = discrete
         self._simulation = Simulation(worlds, range(seed, seed + count), reward=reward)
         self._actions: Floats = np.zeros((count, len(ACTIONS)))
-        self._begun = True
+        self._fresh = True
 
     def reset(self) -> Singles:
-        """Begin in other worlds; the first time, in those that the seed has drawn."""
-        if not self._begun:
+        """Start in other worlds; the first time, in those of the seed."""
+        if not self._fresh:
             self._simulation.restart(np.arange(self.num_envs))
-        self._begun = False
+        self._fresh = False
         self.reset_infos = [{} for _ in range(self.num_envs)]
         return self._simulation.observed.copy()
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Take note of what to do."""
-        self._actions = _meant(actions, self._discrete)
+        """Store the actions for `step_wait`."""
+        self._actions = _as_vectors(actions, self._discrete)
 
     def step_wait(self) -> tuple[Singles, Singles, Bools, list[dict[str, Any]]]:
-        """Let a week pass; portfolios that are done begin anew."""
+        """Simulate a week; finished portfolios start again."""
         rewards, ruined, ended = self._simulation.step(self._actions)
         done = ruined | ended
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -141,35 +141,35 @@ class RebalancingVecEnv(VecEnv):
         return self._simulation.observed.copy(), rewards.astype(np.float32), done, infos
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing; there are no open resources."""
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Begin anew with these seeds at the next reset."""
+        """Use these seeds at the next reset."""
         if seed is None:
-            raise InvalidRequest("randomness is an argument here: give a seed", field="seed")
+            raise InvalidRequest("a seed is required", field="seed", code="seed_missing")
         seeds = list(range(seed, seed + self.num_envs))
         self._simulation.reseed(seeds)
-        self._begun = True
+        self._fresh = True
         return seeds
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """The same attribute for each portfolio: they have none of their own."""
+        """Return the shared attribute for each portfolio."""
         return [getattr(self, attr_name, None) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refused: portfolios have no attributes of their own."""
+        """Raise an error: portfolios share all attributes."""
         raise NotImplementedError("the portfolios of a RebalancingVecEnv have no attributes")
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Refused: portfolios are rows of arrays, not objects."""
+        """Raise an error: portfolios are rows of arrays without methods."""
         raise NotImplementedError("the portfolios of a RebalancingVecEnv have no methods")
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
-        """Never."""
+        """Return False for each portfolio."""
         return [False for _ in self._get_indices(indices)]
 
 
-def _meant(actions: NDArray[Any], discrete: bool) -> Floats:
+def _as_vectors(actions: NDArray[Any], discrete: bool) -> Floats:
     return GRID[actions.astype(np.intp)] if discrete else actions.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Market regimes: fitted with hmmlearn, kept as JSON, and read again without it."""
+"""Market regimes: fitted with hmmlearn, and stored as JSON that needs no hmmlearn."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from rebalancer.domain.market.regimes import (
 )
 
 LAST_FITTED = date(2015, 12, 31)
-"""The last day that anything is fitted on; what follows is for selection and for judging."""
+"""Last day of the data for fitting; later days are for selection and evaluation."""
 
 NOT_TRADABLE = ("BIL", "TBILL3M")
-"""Treasury bills: the risk-free series, which is no part of any mix."""
+"""Treasury bills: the risk-free series, excluded from all mixes."""
 
 NAMES = {2: ("calm", "stressed"), 3: ("calm", "normal", "stressed")}
-"""What states are called, from the calmest on, by how many there are."""
+"""Names of the states from the calmest on, by their number."""
 
 MIXES = 100
-"""Equal mixes of random assets that are drawn from each panel, beside the whole panel."""
+"""Equal mixes of random assets drawn from each panel, in addition to the whole panel."""
 
 _FEWEST_ASSETS = 3
 _FORMAT = 1
@@ -47,35 +47,40 @@ def fit_regimes(panels: Sequence[PriceHistory], *, states: int = 3, seed: int) -
     """Fit a hidden Markov model to the weeks of many mixes, by expectation-maximisation.
 
     From each panel come 101 equal mixes: of all its assets, and of at least 3 that are drawn at
-    random. Each is cut into years of 252 returns from a random day on, that do not overlap, so
-    that what is fitted is exactly what is filtered later: 50 weeks against their own year. A panel
-    with more years has more say.
+    random. Each is split into years of 252 returns from a random day on, without overlap, so that
+    the model is fitted to the same inputs that it filters later: 50 weeks relative to their own
+    year. A panel with more years has more weight.
 
-    It begins with states at the quantiles of the weeks' log volatility, and not at random, and
-    ends when the log likelihood of a week rises by less than 1e-5. The same panels and seed give
-    the same model.
+    The states start at quantiles of the weeks' log volatility. Iterations end when the log
+    likelihood of a week rises by less than 1e-5. Equal panels and seeds give equal models.
 
     Args:
-        panels: Price histories, of which every row is used: cut them first.
+        panels: Price histories; every row is used.
         states: 2 or 3.
-        seed: Of the mixes that are drawn.
+        seed: Seed of the mixes.
 
     Raises:
         InvalidRequest: another number of states, or no panel has a year of returns.
-        Unavailable: hmmlearn is not installed; says how to install it.
+        Unavailable: hmmlearn is not installed.
     """
     if states not in NAMES:
-        raise InvalidRequest(f"there are 2 or 3, not {states}", field="states")
+        raise InvalidRequest(
+            f"{states} states are not supported; choose 2 or 3",
+            field="states",
+            code="unsupported_states",
+        )
     dice = np.random.default_rng(seed)
     years = np.concatenate([_years(panel, dice) for panel in panels] or [np.empty((0, WINDOW))])
     seen = observations(years)
     seen = seen[sufficient(seen)]
     if not len(seen):
         raise InvalidRequest(
-            f"no prices to fit on: at least {WINDOW + 1} closes are needed", field="prices"
+            f"no panel has the {WINDOW + 1} closes that a fit needs; add older prices",
+            field="prices",
+            code="prices_too_short",
         )
     weeks = seen.reshape(-1, 2)
-    model = _begun(weeks, states)
+    model = _initial_model(weeks, states)
     model.fit(weeks, [seen.shape[1]] * len(seen))
     order = np.argsort(model.means_[:, 1])
     return RegimeModel(
@@ -96,7 +101,7 @@ def make_regimes(
     until: date = LAST_FITTED,
     without: Sequence[str] = NOT_TRADABLE,
 ) -> RegimeModel:
-    """Fit a model on what was known of panels by a day, and write it with where it comes from.
+    """Fit a model on panels up to a day, and write it with its origin.
 
     The shipped model is ``make_regimes`` of the panels ``us_etfs_2007_2018``,
     ``us_large_caps_2000_2015`` and ``modelled_multi_asset_1993_2017``, in this order, and of the
@@ -104,16 +109,16 @@ def make_regimes(
 
     Args:
         panels: Price histories by the name of their data.
-        path: Where to write it.
-        states: As `fit_regimes` takes it.
-        seed: As `fit_regimes` takes it.
-        until: Later closes are left out.
-        without: Symbols to leave out.
+        path: File to write.
+        states: See `fit_regimes`.
+        seed: See `fit_regimes`.
+        until: Last day to use.
+        without: Symbols to exclude.
 
     Raises:
-        InvalidRequest: as `fit_regimes`; a panel begins after ``until``, or has nothing else than
-            what is left out; or the file cannot be written.
-        Unavailable: as `fit_regimes`.
+        InvalidRequest: see `fit_regimes`; or a panel begins after ``until`` or has no other
+            symbols; or the file cannot be written.
+        Unavailable: see `fit_regimes`.
     """
     cut = {name: _cut(panel, until, without) for name, panel in panels.items()}
     model = fit_regimes(list(cut.values()), states=states, seed=seed)
@@ -139,15 +144,15 @@ def make_regimes(
 
 
 def write_regimes(model: RegimeModel, path: Path, about: Mapping[str, Any]) -> None:
-    """Write a model as JSON, with where it comes from and the SHA-256 of all that.
+    """Write a model, its origin and a checksum as JSON, without loss of precision.
 
     Args:
-        model: What to write; every number is kept to the last digit.
-        path: Where; its folder is made if need be.
-        about: Where it comes from, as JSON values.
+        model: Model to write.
+        path: File; its folder is created if missing.
+        about: Origin of the model, as JSON values.
 
     Raises:
-        InvalidRequest: it cannot be written there; says why.
+        InvalidRequest: the file cannot be written.
     """
     content = {
         "format": _FORMAT,
@@ -162,25 +167,29 @@ def write_regimes(model: RegimeModel, path: Path, about: Mapping[str, Any]) -> N
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise InvalidRequest(f"cannot write {path}: {error.strerror}", field="path") from None
+        raise InvalidRequest(
+            f"cannot write {path}: {error.strerror}", field="path", code="cannot_write_file"
+        ) from None
 
 
 def read_regimes(path: Path) -> RegimeModel:
     """Read a model that `write_regimes` wrote.
 
     Raises:
-        InvalidRequest: there is no such file, it is none of these, or it was changed since.
+        InvalidRequest: the file is missing, malformed or was changed.
     """
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise InvalidRequest(f"cannot read {path}: {error.strerror}", field="regimes") from None
+        raise InvalidRequest(
+            f"cannot read {path}: {error.strerror}", field="regimes", code="cannot_read_file"
+        ) from None
     except (ValueError, RecursionError):
-        raise _damaged(path, "it is no JSON") from None
+        raise _damaged(path, "it is not JSON") from None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise _damaged(path, f"it is no model of format {_FORMAT}")
+        raise _damaged(path, f"it is not a model of format {_FORMAT}")
     if content.pop("sha256", None) != _digest(content):
-        raise _damaged(path, "its content does not have its checksum")
+        raise _damaged(path, "its checksum does not match")
     try:
         return RegimeModel(**content["model"])
     except (KeyError, TypeError, ValueError, InvalidRequest) as error:
@@ -189,10 +198,10 @@ def read_regimes(path: Path) -> RegimeModel:
 
 @attrs.frozen(slots=False)
 class StoredRegimes:
-    """Regimes from a file, read at first use, once.
+    """Regimes from a file, read once at first use.
 
     Attributes:
-        path: The file; None: the one that is shipped.
+        path: The file; None for the shipped one.
     """
 
     path: Path | None = None
@@ -211,7 +220,8 @@ class StoredRegimes:
                 return read_regimes(path)
         except (InvalidRequest, OSError) as error:
             raise Unavailable(
-                f"the shipped regimes are damaged, install rebalancer again: {error}"
+                f"the shipped regimes are damaged, install rebalancer again: {error}",
+                code="shipped_regimes_damaged",
             ) from None
 
 
@@ -219,29 +229,35 @@ _ARRAYS = ("start", "transition", "means", "covariances")
 
 
 def _damaged(path: Path, why: str) -> InvalidRequest:
-    return InvalidRequest(f"{path} is damaged, fit it again: {why}", field="regimes")
+    return InvalidRequest(
+        f"{path} is damaged, fit it again: {why}", field="regimes", code="invalid_regime_model"
+    )
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of JSON values in their one canonical form."""
+    """Return the SHA-256 of JSON values in a canonical encoding."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _cut(panel: PriceHistory, until: date, without: Sequence[str]) -> PriceHistory:
-    """What was known of a panel's other assets by a day.
+    """Return a panel up to a day, without some assets.
 
     Raises:
-        InvalidRequest: nothing.
+        InvalidRequest: nothing is left.
     """
     last = int(np.searchsorted(panel.dates, np.datetime64(until, "D"), side="right")) - 1
     if last < 0:
-        raise InvalidRequest(f"the prices begin after {until}, on {panel.dates[0]}", field="until")
+        raise InvalidRequest(
+            f"the prices begin on {panel.dates[0]}, after {until}; choose a later day",
+            field="until",
+            code="before_first_close",
+        )
     return panel.until(last).select([name for name in panel.symbols if name not in without])
 
 
 def _years(panel: PriceHistory, dice: np.random.Generator) -> Floats:
-    """Years of daily returns of a panel's mixes, shape (Y, 252)."""
+    """Return years of daily returns of a panel's mixes, shape (Y, 252)."""
     columns = len(panel.symbols)
     years = []
     for number in range(MIXES + 1):
@@ -261,8 +277,8 @@ def _years(panel: PriceHistory, dice: np.random.Generator) -> Floats:
     return np.concatenate(years) if years else np.empty((0, WINDOW))
 
 
-def _begun(weeks: Floats, states: int) -> Any:
-    """A model before its first iteration: states at the quantiles of the log volatility.
+def _initial_model(weeks: Floats, states: int) -> Any:
+    """Create a model before its first iteration, with states at quantiles of log volatility.
 
     Raises:
         Unavailable: hmmlearn is not installed.
@@ -270,7 +286,10 @@ def _begun(weeks: Floats, states: int) -> Any:
     try:
         from hmmlearn.hmm import GaussianHMM
     except ImportError:
-        raise Unavailable("hmmlearn is not installed: pip install 'rebalancer[train]'") from None
+        raise Unavailable(
+            "hmmlearn is not installed: pip install 'rebalancer[train]'",
+            code="training_not_installed",
+        ) from None
     model = GaussianHMM(
         n_components=states,
         covariance_type="full",

@@ -1,4 +1,4 @@
-"""Who makes learned policies: torch and Stable-Baselines3, loaded when they are needed."""
+"""Trainer with torch and Stable-Baselines3, which it imports on demand."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.training import CurvePoint, TrainedPolicy, TrainingPlan
 
 NEEDED = ("torch", "stable_baselines3", "gymnasium", "hmmlearn")
-"""What the extra ``train`` brings."""
+"""Packages of the extra ``train``."""
 
 _SEED = 0
-"""Of the mixes that regimes are fitted on."""
+"""Seed of the mixes that regimes are fitted on."""
 
 
 class TorchTrainer:
-    """Trains in this process, and in others that it forks."""
+    """Trains in this process and in forked worker processes."""
 
     def check(self) -> None:
         """See `Trainer.check`."""
@@ -28,7 +28,8 @@ class TorchTrainer:
             if find_spec(name) is None:
                 raise Unavailable(
                     f"{name.replace('_', '-')} is not installed, and training needs it: "
-                    "pip install 'rebalancer[train]'"
+                    "pip install 'rebalancer[train]'",
+                    code="training_not_installed",
                 )
 
     def train(
@@ -51,7 +52,9 @@ class TorchTrainer:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InvalidRequest(f"cannot write {out}: {error.strerror}", field="out") from None
+            raise InvalidRequest(
+                f"cannot write {out}: {error.strerror}", field="out", code="cannot_write_file"
+            ) from None
         from rebalancer.adapters.rl.training import train
 
         return train(
@@ -76,10 +79,10 @@ class TorchTrainer:
 
 
 def _check_device(name: str) -> None:
-    """Refuse a device that torch cannot compute on here.
+    """Check that torch can compute on a device.
 
     Raises:
-        InvalidRequest: says why not.
+        InvalidRequest: it cannot.
     """
     import torch
 
@@ -87,4 +90,6 @@ def _check_device(name: str) -> None:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = str(error).partition("\n")[0].rstrip(".")
-        raise InvalidRequest(f"cannot compute on {name!r}: {why}", field="device") from None
+        raise InvalidRequest(
+            f"cannot compute on {name!r}: {why}", field="device", code="unusable_device"
+        ) from None

@@ -1,15 +1,14 @@
-"""A first policy, found by differentiating through a smooth copy of the simulation.
+"""Warm start: a first network, trained by gradients through a smooth copy of the simulation.
 
-Reinforcement learning finds its way by trial and error, and forgets little of where it begins. So
-it begins here: the week's step is written once more with torch, no-trade bands are made soft, and a
-network climbs the gradient of the reward over whole worlds at once (Buehler, Gonon, Teichmann and
-Wood 2019, Deep Hedging, train like this). What comes out is only a start: it is judged, and
-improved, in the simulation itself, whose bands are hard.
+Reinforcement learning works by trial and error and depends on its starting point. This module
+writes the weekly step again with torch, with soft no-trade bands, and follows the gradient of the
+reward over whole worlds (as in Buehler, Gonon, Teichmann and Wood 2019, Deep Hedging). The result
+is only a start: it is evaluated and improved in the simulation itself, whose bands are hard.
 
-Two things differ from the simulation on purpose. Bands are soft, or there would be no gradient. And
-money may be borrowed at the cash rate, up to `MOST_INVESTED`: where nothing can be borrowed, a
-learner that bears more risk than its mix has must hold a riskier mix, and would unlearn to
-diversify. A policy that serves holds its mix in full where this one would borrow.
+Two differences from the simulation are deliberate. Soft bands give a gradient. And money may be
+borrowed at the cash rate, up to `MOST_INVESTED`: without borrowing, a learner that tolerates more
+risk than its mix has must hold a riskier mix, and would unlearn to diversify. In production, a
+policy holds its mix in full where this one would borrow.
 """
 
 from __future__ import annotations
@@ -59,19 +58,19 @@ HIDDEN = 32
 """Units in each of two hidden layers."""
 
 BATCH = 192
-"""Worlds that a gradient is taken over."""
+"""Worlds in one gradient step."""
 
 RATE = 2e-3
-"""Learning rate at its highest."""
+"""Highest learning rate."""
 
 MOST_INVESTED = 2.0
-"""Largest share of the mix that may be held here, borrowed money included."""
+"""Largest share of the mix that may be held, borrowed money included."""
 
 SOFTNESS = 0.25
-"""Over how much of its half-width a band goes from resting to trading."""
+"""Part of the half-width over which trading fades in at a band's edge."""
 
 _LEAK = 0.02
-"""Slope beyond the ends of an action: what is cut off must still find its way back."""
+"""Slope beyond the range of an action, so that a clipped action can return."""
 
 _BEGINNING = {
     "risk": -0.15,
@@ -83,11 +82,11 @@ _BEGINNING = {
     "band": -0.2,
     "patience": 0.5,
 }
-"""Actions of the untrained policy: what the literature would do."""
+"""Actions of the untrained policy, as the literature suggests."""
 
 
 class Actor(nn.Module):
-    """The network of `Network`, as torch trains it."""
+    """A `Network` as a torch module."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -100,13 +99,13 @@ class Actor(nn.Module):
             self.last.bias.copy_(torch.tensor([_BEGINNING[action.name] for action in ACTIONS]))
 
     def forward(self, observed: torch.Tensor) -> torch.Tensor:
-        """(B, `ACTIONS`), not cut off."""
+        """Compute the actions, (B, `ACTIONS`), without clipping."""
         hidden = torch.tanh(self.second(torch.tanh(self.first(observed))))
         answer: torch.Tensor = self.last(hidden)
         return answer
 
     def network(self) -> Network:
-        """The same in numpy."""
+        """Return the network in numpy."""
         layers = (self.first, self.second, self.last)
         return Network(
             [layer.weight.detach().numpy().T for layer in layers],
@@ -116,7 +115,7 @@ class Actor(nn.Module):
 
 @attrs.frozen(eq=False)
 class _Episodes:
-    """Worlds with all else that is drawn for them, as tensors; N worlds, L weeks."""
+    """N worlds of L weeks, with all other random inputs, as tensors."""
 
     targets: torch.Tensor
     growth: torch.Tensor
@@ -166,7 +165,7 @@ _SCALE = [feature.scale for feature in PORTFOLIO_FEATURES]
 
 
 def _mean_reward(actor: Actor, worlds: _Episodes) -> torch.Tensor:
-    """Mean reward a week of `MeanVariance` over all worlds, along the smooth path."""
+    """Compute the mean weekly `MeanVariance` reward over all worlds, on the smooth path."""
     targets = worlds.targets
     centre, scale, most = torch.tensor(_CENTRE), torch.tensor(_SCALE), torch.tensor(_MOST)
     held = targets * worlds.share[:, None]
@@ -183,7 +182,7 @@ def _mean_reward(actor: Actor, worlds: _Episodes) -> torch.Tensor:
     total = torch.zeros(())
     count = worlds.growth.shape[1]
     for week in range(count):
-        # A portfolio that has borrowed looks like one that is invested in full.
+        # A portfolio with borrowed money has the features of one that is fully invested.
         invested = held.sum(1)
         seen = held / invested.clamp(min=1.0)[:, None]
         moved = seen - targets
@@ -215,7 +214,7 @@ def _mean_reward(actor: Actor, worlds: _Episodes) -> torch.Tensor:
         growth = worlds.growth[:, week]
         gained = (after * (growth - 1.0)).sum(1) - cost
         unit, turned = worlds.unit[:, week], worlds.monthly_turnover[:, week]
-        # In deviations of the mix that is held, as far as it has gone toward risk parity.
+        # In deviations of the held mix, as far as it has moved toward risk parity.
         way = worlds.sleeves[:, week, RISK_PARITY] / wanted[:, None] - even
         gone = after / after.sum(1).clamp(min=1e-6)[:, None] - even
         part = ((gone * way).sum(1) / way.square().sum(1).clamp(min=1e-9)).clamp(0.0, 1.0)
@@ -247,16 +246,16 @@ def warm_start(
     iterations: int,
     progress: Callable[[int, float], None] = lambda *_: None,
 ) -> Network:
-    """A policy that has climbed the gradient of the smooth simulation.
+    """Train a network by gradient steps in the smooth simulation.
 
     Adam with decoupled weight decay (Loshchilov and Hutter 2019), a learning rate that rises over
     20 iterations and then falls like a cosine.
 
     Args:
-        worlds: To learn in.
-        seed: Of the weights and of all that is drawn.
-        iterations: Steps of the gradient; 0 leaves the network as it begins.
-        progress: Told the number of each iteration and the mean reward in it.
+        worlds: Worlds to learn in.
+        seed: Seed of the weights and of all draws.
+        iterations: Gradient steps; 0 returns the initial network.
+        progress: Receives the number of each iteration and its mean reward.
     """
     actor = Actor(seed)
     climber = torch.optim.AdamW(actor.parameters(), lr=RATE, weight_decay=1e-4)

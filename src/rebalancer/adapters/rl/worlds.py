@@ -1,9 +1,9 @@
 """Worlds to learn in: random universes with random targets on real and resampled price paths.
 
-A world is a stretch of weekly looks at one portfolio's market: what prices and strategic weights
-say at each look (`market_features`), how prices move until the next, and what the monthly rule
-makes of it. None of it depends on what a learner does, so it is worked out once, for thousands
-of worlds at a time, and learners walk through it again and again.
+A world is a series of weekly reviews of one portfolio's market: `market_features` and sleeves at
+each review, the price changes until the next, and the result of the monthly rule. None of these
+depend on the learner's actions, so they are computed once, for thousands of worlds at a time, and
+learners use them again and again.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ WEEKS = 104
 """Weekly steps in a world: two years."""
 
 SMALLEST, LARGEST = 4, 30
-"""Assets in a universe; all of a panel that has fewer than four more."""
+"""Range of the number of assets in a universe; a small panel gives fewer."""
 
 SLOTS = 32
 
 MEAN_BLOCK = 63
-"""Days drawn together on average when a path is resampled: volatility clusters within them."""
+"""Mean length of a resampled block, in days; volatility clusters within a block."""
 
 _SYNTHETIC_ASSETS = 40
 
 _USUAL_SHARPE = 0.45
-"""Sharpe ratio of a single asset, a year: what long histories of many countries suggest (Dimson,
-Marsh and Staunton 2002, Triumph of the Optimists), the price of survival taken off."""
+"""Annual Sharpe ratio of a single asset in long histories of many countries, less survivorship bias
+(Dimson, Marsh and Staunton 2002, Triumph of the Optimists)."""
 
 _USUAL_RATE = 0.005
-"""What cash earns a year on average, in the simulation; the Sharpe ratios are above it."""
+"""Mean annual interest on cash in the simulation; Sharpe ratios measure returns above it."""
 
 _WORLDS_A_PATH = 40
 _LARGEST_JUMP = 5.0
@@ -52,18 +52,18 @@ _LARGEST_JUMP = 5.0
 
 @attrs.frozen(eq=False)
 class Worlds:
-    """M worlds of L steps over K slots. Arrays of single precision: they are large.
+    """M worlds of L steps over K slots, in single precision because of their size.
 
     Attributes:
         targets: (M, K) strategic weights, rows sum to at most 1.
         present: (M, K) slots in use.
-        days: (M, L + 1) of the looks.
-        growth: (M, L, K) price relatives from a look to the next.
+        days: (M, L + 1) review dates.
+        growth: (M, L, K) price relatives from one review to the next.
         features: (M, L + 1, `MARKET_FEATURES`).
         sleeves: (M, L + 1, `SLEEVES`, K).
-        volatility: (M, L + 1) of the strategic mix over the past year, a year.
-        monthly: (M, L) return of the monthly rule from a look to the next, before costs.
-        monthly_turnover: (M, L) one-way, of the same.
+        volatility: (M, L + 1) annual volatility of the strategic mix over the past year.
+        monthly: (M, L) return of the monthly rule from one review to the next, before costs.
+        monthly_turnover: (M, L) one-way turnover of the monthly rule.
     """
 
     targets: Floats
@@ -86,7 +86,7 @@ class Worlds:
 
     @classmethod
     def joined(cls, parts: Sequence[Worlds]) -> Worlds:
-        """All worlds of several collections."""
+        """Join several collections of worlds."""
         return cls(
             **{
                 field.name: np.concatenate([getattr(part, field.name) for part in parts])
@@ -96,13 +96,13 @@ class Worlds:
 
 
 def resampled(panel: PriceHistory, *, seed: int, rows: int = 1_500) -> PriceHistory:
-    """A path that might have been: a panel's risk in a new order, with returns not to be relied on.
+    """Resample a price path with the risk of a panel, but other returns.
 
-    Risk is kept: days of all assets are drawn together and in blocks (the stationary bootstrap of
-    Politis and Romano 1994), so that correlations and the clustering of volatility survive; then
-    each asset's returns are stretched by a random factor around 1. Returns are not: a crash came
-    once, at its hour, and the assets of a panel are known to have lived. So every other block is
-    turned upside down, and the mean over all is replaced by a random one in proportion to risk.
+    The stationary bootstrap (Politis and Romano 1994) draws days of all assets together in blocks,
+    which preserves correlations and volatility clusters. Then each asset's returns are stretched by
+    a random factor around 1. Returns are not preserved: a learner would memorise crashes, and the
+    assets of a panel are survivors. So half of the blocks change their sign, and a random mean in
+    proportion to risk replaces the mean of all returns.
 
     Args:
         panel: At least `LOOKBACK` rows; assets without prices throughout are left out.
@@ -115,7 +115,9 @@ def resampled(panel: PriceHistory, *, seed: int, rows: int = 1_500) -> PriceHist
     random = np.random.default_rng(seed)
     whole = np.flatnonzero(~np.isnan(panel.closes).any(axis=0))
     if not whole.size:
-        raise InvalidRequest("no asset has prices on all days: nothing can be resampled")
+        raise InvalidRequest(
+            "no asset has prices on all days; add a complete column", code="no_complete_prices"
+        )
     if whole.size > _SYNTHETIC_ASSETS:
         whole = np.sort(random.choice(whole, _SYNTHETIC_ASSETS, replace=False))
     closes = panel.closes[:, whole]
@@ -158,16 +160,16 @@ def draw_worlds(
     """Draw worlds from panels of prices.
 
     Args:
-        panels: Real prices; each serves equally often, whatever its size.
-        regimes: The model behind the regimes' probabilities.
-        count: How many worlds.
-        seed: Of all that is drawn.
+        panels: Real prices; each is used equally often.
+        regimes: Model of market regimes.
+        count: Number of worlds.
+        seed: Seed of all draws.
         weeks: Steps in a world.
         synthetic: Share of the worlds whose path is resampled.
-        progress: Told the number of worlds that have come into being.
+        progress: Receives the number of worlds drawn since the last call.
 
     Raises:
-        InvalidRequest: a panel is too short for a single world.
+        InvalidRequest: a panel is too short for one world.
     """
     random = np.random.default_rng(seed)
     made: list[Worlds] = []
@@ -176,9 +178,10 @@ def draw_worlds(
         rows = _looks(panel)
         if len(rows) < weeks + 2:
             raise InvalidRequest(
-                f"a panel with {panel.symbols[0]} holds {len(panel)} rows; training needs a year "
-                f"and {weeks} weeks more, some {LOOKBACK + 5 * (weeks + 2)} rows",
+                f"a panel with {panel.symbols[0]} has {len(panel)} rows; training needs a year and "
+                f"{weeks} weeks more, about {LOOKBACK + 5 * (weeks + 2)} rows",
                 field="prices",
+                code="prices_too_short",
             )
         paths = [(panel, int(share) - round(share * synthetic))]
         fake = round(share * synthetic)
@@ -196,7 +199,7 @@ def draw_worlds(
 
 
 def _looks(panel: PriceHistory) -> Rows:
-    """Rows at which a weekly policy looks and has history enough."""
+    """Return the review dates of a weekly policy with enough history, as rows."""
     rows = np.flatnonzero(Frequency.WEEKLY.reviews(panel.dates))
     return rows[rows >= LOOKBACK - 1]
 
@@ -208,10 +211,10 @@ def _on(
     random: np.random.Generator,
     weeks: int,
 ) -> Worlds:
-    """Worlds on one panel."""
+    """Draw worlds on one panel."""
     rows = _looks(panel)
     start = random.integers(0, len(rows) - weeks, count)
-    # An asset must have been there a year before the first look.
+    # An asset needs a year of prices before the first review.
     known = np.array([np.argmax(~np.isnan(column)) for column in panel.closes.T])
     assets, present = np.zeros((count, SLOTS), dtype=np.intp), np.zeros((count, SLOTS), dtype=bool)
     for world in range(count):
@@ -219,8 +222,12 @@ def _on(
         most = min(LARGEST, len(there))
         least = min(SMALLEST, most)
         if most < 1:
-            raise InvalidRequest("no asset has a year of prices at the start", field="prices")
-        # Even in the logarithm: small universes are as common in life as large ones.
+            raise InvalidRequest(
+                "no asset has a year of prices at the start; add older prices",
+                field="prices",
+                code="prices_too_short",
+            )
+        # Uniform in the logarithm, as small universes are common.
         size = round(np.exp(random.uniform(np.log(least), np.log(most))))
         chosen = random.choice(there, size, replace=False)
         assets[world, :size], present[world, :size] = chosen, True
@@ -258,7 +265,7 @@ def _on(
 
 
 def _targets(present: Bools, random: np.random.Generator) -> Floats:
-    """Strategic weights: half of them equal, a fifth of them with some cash."""
+    """Draw strategic weights: half of them equal, a fifth of them with some cash."""
     count = len(present)
     even = present / present.sum(axis=1, keepdims=True)
     drawn = np.where(present, random.gamma(3.0, size=present.shape) + 1e-3, 0.0)
@@ -285,7 +292,7 @@ def _book(assets: Rows, present: Bools, targets: Floats, day: np.datetime64) -> 
 
 
 def _monthly(growth: Floats, present: Bools, targets: Floats, days: Dates) -> tuple[Floats, Floats]:
-    """(M, L) return and turnover of the monthly rule, before costs, on weekly looks."""
+    """Compute return and turnover of the monthly rule, (M, L), before costs, for each week."""
     count, weeks, _ = growth.shape
     book = _book(np.zeros(present.shape, dtype=np.intp), present, targets, days[0, 0])
     book = attrs.evolve(book, values=targets, cash=1.0 - targets.sum(axis=1), as_of=days[:, 0])

@@ -1,4 +1,4 @@
-"""The record that luck is reckoned from."""
+"""Log of trials, from which evaluations correct for luck."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rebalancer.domain.errors import InvalidRequest
 
 
 class TrialKind(StrEnum):
-    """What was done when policies were tried."""
+    """Kind of activity that tries policies."""
 
     TRAIN = "train"
     EVALUATE = "evaluate"
@@ -21,15 +21,15 @@ class TrialKind(StrEnum):
 
 @attrs.frozen
 class Trial:
-    """A training or evaluation run: one line of the record that luck is reckoned from.
+    """A training or evaluation run: one line of the log.
 
     Attributes:
-        on: When; with its time zone.
-        kind: What was done.
-        what: Policies or settings that were tried, by name.
-        trials: How many tries it stands for; 0 for the repetition of an earlier one.
-        digest: SHA-256 of what it was run on; empty where that is not known.
-        note: Whatever a reader should know.
+        on: Time, with its zone.
+        kind: Kind of run.
+        what: Names of the policies or settings that were tried.
+        trials: Number of trials; 0 for the repetition of an earlier run.
+        digest: SHA-256 of the inputs; empty if unknown.
+        note: Explanation for people.
     """
 
     on: datetime
@@ -41,38 +41,42 @@ class Trial:
 
     def __attrs_post_init__(self) -> None:
         if self.on.tzinfo is None:
-            raise InvalidRequest("must be a time with its zone", field="on")
+            raise _invalid(f"{self.on} lacks a time zone", "on")
         if not self.what or not all(self.what):
-            raise InvalidRequest("name at least one", field="what")
+            raise _invalid("name at least one policy or setting", "what")
         if self.trials < 0:
-            raise InvalidRequest(f"must be at least 0, got {self.trials}", field="trials")
+            raise _invalid(f"{self.trials} is negative; the least value is 0", "trials")
+
+
+def _invalid(message: str, field: str) -> InvalidRequest:
+    return InvalidRequest(message, field=field, code="invalid_trial")
 
 
 class Trials(Protocol):
-    """Every training and evaluation run that there was, so that luck can be discounted."""
+    """Log of all training and evaluation runs."""
 
     @property
     def location(self) -> str | None:
-        """Where they are kept, for people; None where they end with the process."""
+        """Where the log is stored, for people; None if only in memory."""
 
     def append(self, trial: Trial) -> None:
-        """Keep one more, whole or not at all, whoever else appends.
+        """Add a trial as a whole or not at all, also while other processes append.
 
         Raises:
-            Unavailable: it cannot be written there; says why.
+            Unavailable: the log cannot be written.
         """
 
     def all(self) -> tuple[Trial, ...]:
-        """Every one, in the order of appending; none where nothing was ever appended.
+        """Return all trials, in the order in which they were added.
 
         Raises:
-            InvalidRequest: what is kept is malformed: says where and how.
-            Unavailable: it cannot be read; says why.
+            InvalidRequest: a line is malformed; the message names the line.
+            Unavailable: the log cannot be read.
         """
 
     def count(self) -> int:
-        """How many tries they stand for: the sum of their ``trials``.
+        """Return the sum of ``trials`` over all trials.
 
         Raises:
-            As `all`.
+            InvalidRequest, Unavailable: see `all`.
         """

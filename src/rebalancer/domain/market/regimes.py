@@ -1,12 +1,12 @@
-"""Market regimes: calm or stressed, told from returns by a hidden Markov model, forward only.
+"""Market regimes, calm or stressed: probabilities from a hidden Markov model, filtered forward.
 
-What is looked at is one mix of assets, such as a portfolio's strategic weights, over the year up
-to a close, in weeks that are counted back from it. All of it is scale-free: a week is measured
-against its own year, so that a bond mix and a stock mix are read alike. A regime says how a market
-stands against its own last year, and nothing of how volatile it is as such.
+The input is a mix of assets, such as a portfolio's strategic weights, over the year up to a close,
+in weeks counted back from it. A week is measured relative to its own year, so that the model suits
+bonds and stocks. A regime compares a market with its own last year; it does not measure how
+volatile the market is in absolute terms.
 
-The model is fitted elsewhere (`adapters.rl.regimes`); here it is only filtered. Nothing is
-smoothed: what is said of a week follows from that week, the weeks before it, and the scale.
+`adapters.rl.regimes` fits the model; this module filters it. Nothing is smoothed: the probabilities
+of a week depend on that week, earlier weeks and the scale.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from rebalancer.domain.market.indicators import TRADING_DAYS, Integers
 from rebalancer.domain.market.prices import PriceHistory
 
 WINDOW = TRADING_DAYS
-"""Daily returns that are looked at, and that give the scale."""
+"""Number of daily returns used; they also give the scale."""
 
 BUCKET = 5
 """Trading days a week; weeks do not overlap."""
 
 FEWEST = 12
-"""Known weeks without which nothing is said."""
+"""Known weeks needed for an estimate."""
 
 _QUIETEST, _LOUDEST = -4.0, 2.0
-"""Bounds of the log volatility; a week that is the whole year's motion has log(252 / 5) / 2."""
+"""Bounds of the log volatility; a week with all of the year's movement has log(252 / 5) / 2."""
 
 _UNLIKELIEST = -600.0
 """Log likelihood against the likeliest state at which evidence is cut off: exp() still holds it."""
@@ -44,6 +44,10 @@ def _frozen(values: object) -> Floats:
     return array
 
 
+def _invalid(message: str, field: str) -> InvalidRequest:
+    return InvalidRequest(message, field=field, code="invalid_regime_model")
+
+
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
@@ -53,13 +57,12 @@ class RegimeModel:
     """A hidden Markov chain of S regimes, each with a normal distribution of weeks.
 
     Attributes:
-        names: Of the regimes, from the calmest to the most stressed, as the mean log volatility
-            has it; S >= 2.
+        names: Names of the regimes in order of rising mean log volatility; S >= 2.
         start: Probability of each regime in the first week, shape (S,).
         transition: Probability of going from the regime of the row to that of the column within
             a week, shape (S, S); rows sum to 1.
-        means: Of the two features of `observations`, shape (S, 2).
-        covariances: Of the same, shape (S, 2, 2), positive definite.
+        means: Means of the two columns of `observations`, shape (S, 2).
+        covariances: Covariances of the same, shape (S, 2, 2), positive definite.
 
     References:
         Hamilton, J. D. (1989). A new approach to the economic analysis of nonstationary time
@@ -75,14 +78,14 @@ class RegimeModel:
     covariances: Floats = attrs.field(converter=_frozen)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what is no model.
+        """Validate all parts.
 
         Raises:
-            InvalidRequest: says what is wrong with which part.
+            InvalidRequest: names the field.
         """
         count = len(self.names)
         if count < 2 or len(set(self.names)) < count or not all(self.names):
-            raise InvalidRequest("name at least two regimes, each once", field="names")
+            raise _invalid(f"{self.names} are not at least two distinct names", "names")
         shapes = {
             "start": (count,),
             "transition": (count, count),
@@ -92,25 +95,20 @@ class RegimeModel:
         for field, shape in shapes.items():
             array: Floats = getattr(self, field)
             if array.shape != shape or not np.isfinite(array).all():
-                raise InvalidRequest(
-                    f"must be finite and of shape {shape}, is of {array.shape}", field=field
-                )
+                raise _invalid(f"shape {array.shape} must be {shape}, with finite numbers", field)
         for field in ("start", "transition"):
             chances: Floats = getattr(self, field)
             if (chances < 0).any() or (np.abs(chances.sum(axis=-1) - 1.0) > 1e-6).any():
-                raise InvalidRequest("must be probabilities that sum to 1", field=field)
+                raise _invalid("probabilities must sum to 1 in each row", field)
         if (np.diff(self.means[:, 1]) <= 0).any():
-            raise InvalidRequest(
-                "regimes go from the calmest to the most stressed: mean log volatilities must rise",
-                field="means",
-            )
+            raise _invalid("mean log volatilities must rise from regime to regime", "means")
         symmetric = np.allclose(self.covariances, self.covariances.transpose(0, 2, 1))
         if not symmetric or (np.linalg.eigvalsh(self.covariances) <= 0).any():
-            raise InvalidRequest("must be symmetric and positive definite", field="covariances")
+            raise _invalid("each must be symmetric and positive definite", "covariances")
 
     @property
     def stationary(self) -> Floats:
-        """How often each regime rules in the long run, shape (S,): what is said without evidence.
+        """Long-run share of each regime, shape (S,); the estimate without evidence.
 
         The left eigenvector of the transition matrix at 1, as a least-squares solution.
         """
@@ -122,76 +120,70 @@ class RegimeModel:
         return long_run
 
     def path(self, observations: Floats) -> Floats:
-        """Probability of each regime in each week, given the weeks up to it: the forward pass.
+        """Compute the probability of each regime in each week, given the weeks up to it.
 
         Args:
             observations: (B, T, 2), T >= 1, oldest first; a week with NaN carries no evidence.
 
         Returns:
-            (B, T, S); each row sums to 1. A book gives the same digits as its portfolios one by
-            one.
+            (B, T, S); each row sums to 1 and does not depend on other portfolios.
         """
         evidence = self._evidence(observations)  # (T, S, B): the book lies innermost
-        told = np.empty_like(evidence)
+        path = np.empty_like(evidence)
         ahead = np.broadcast_to(self.start[:, None], evidence.shape[1:])
         onward = self.transition[:, :, None]
         for week, likelihood in enumerate(evidence):
             joint = ahead * likelihood
             joint /= reduce(np.add, joint)
-            told[week] = joint
+            path[week] = joint
             # State by state: the last digits of a product depend on the size of the book.
             ahead = reduce(np.add, onward * joint[:, None])
-        return np.moveaxis(told, -1, 0)
+        return np.moveaxis(path, -1, 0)
 
     def filtered(self, observations: Floats) -> Floats:
-        """Probability of each regime in the last week, given all weeks, shape (B, S).
-
-        Args:
-            observations: As `path` takes them.
-        """
+        """Return the last week of `path`, shape (B, S)."""
         return self.path(observations)[:, -1]
 
     def probabilities(self, returns: Floats) -> Floats:
-        """Probability of each regime at the last close, shape (B, S); rows sum to 1.
+        """Compute the probability of each regime at the last close, shape (B, S); rows sum to 1.
 
-        A row with fewer than 12 known weeks, or that does not move at all, gets `stationary`: of
-        it nothing is known.
+        A mix with fewer than 12 known weeks, or with a constant price, gets `stationary`.
 
         Args:
             returns: Simple daily returns of B mixes, shape (B, D), oldest first, of which the last
-                252 count. NaN where unknown, which leaves out the week that it lies in.
+                252 count. NaN where unknown, which excludes that week.
         """
         seen = observations(returns)
         enough = sufficient(seen)
         if enough.size and enough.all():
             return self.filtered(seen)
-        told = np.tile(self.stationary, (len(seen), 1))
+        chances = np.tile(self.stationary, (len(seen), 1))
         if enough.any():
-            told[enough] = self.filtered(seen[enough])
-        return told
+            chances[enough] = self.filtered(seen[enough])
+        return chances
 
     def rolling(self, returns: Floats, rows: Integers | Iterable[int]) -> Floats:
-        """`probabilities` as they were at earlier closes.
+        """Compute `probabilities` at earlier closes.
 
         Args:
             returns: Simple daily returns of M mixes, shape (M, T), oldest first.
-            rows: L columns of ``returns``; what is said of each follows from it and earlier ones.
+            rows: L columns of ``returns``; each result depends on that column and earlier ones.
 
         Returns:
             (M, L, S).
         """
         ends = [int(row) + 1 for row in rows]
-        told = np.empty((len(returns), len(ends), len(self.names)))
+        chances = np.empty((len(returns), len(ends), len(self.names)))
         for place, end in enumerate(ends):
-            told[:, place] = self.probabilities(returns[:, max(0, end - WINDOW) : end])
-        return told
+            chances[:, place] = self.probabilities(returns[:, max(0, end - WINDOW) : end])
+        return chances
 
     def _evidence(self, observations: Floats) -> Floats:
-        """Likelihood of each week under each regime, the likeliest having 1, shape (T, S, B)."""
+        """Compute likelihoods of weeks under each regime, relative to the largest, (T, S, B)."""
         count = len(self.names)
         week = np.moveaxis(observations, 0, -1)  # (T, 2, B)
         move, level = week[:, 0][:, None], week[:, 1][:, None]
-        # Two features: the inverse is short, and is written out.
+        # The inverse of a 2 x 2 matrix, written out.
         (a, b), (_, d) = self.covariances[:, 0].T, self.covariances[:, 1].T
         determinant = (a * d - b * b).reshape(1, count, 1)
         a, b, d = (one.reshape(1, count, 1) for one in (a, b, d))
@@ -209,12 +201,11 @@ class RegimeModel:
 
 
 def observations(returns: Floats) -> Floats:
-    """What the model sees of B mixes: two features a week, scale-free.
+    """Compute the inputs of the model for B mixes: two scale-free figures for each week.
 
-    Weeks are 5 trading days each, counted back from the last; the scale is the root mean square of
-    the known returns of the whole window, all of which are known at its last close. (A standard
-    deviation about zero: unlike one about the mean it is no rounding noise for a mix that grows
-    evenly, and on daily returns the two agree to three digits.)
+    Weeks are 5 trading days each, counted back from the last. The scale is the root mean square of
+    the known returns of the whole window. (Unlike a standard deviation about the mean it is not a
+    rounding error for a mix that grows evenly; on daily returns both agree to three digits.)
 
     Args:
         returns: Simple daily returns as fractions, shape (B, D), oldest first, of which the last
@@ -224,7 +215,7 @@ def observations(returns: Floats) -> Floats:
         (B, T, 2) with T = min(D, 252) // 5, oldest first: the week's return in units of the scale
         times sqrt(5), within 16 of zero; and the natural logarithm of its root mean square against
         the scale, within -4 and 2. NaN in weeks with an unknown day, and in all weeks of a mix
-        that does not move.
+        with a constant price.
     """
     # Row-major, so that each sum runs along its own row, whatever the caller's layout.
     window = np.ascontiguousarray(returns[:, -WINDOW:])
@@ -242,7 +233,7 @@ def observations(returns: Floats) -> Floats:
 
 
 def _weekly(daily: Floats) -> Floats:
-    """Sums of whole weeks, shape (B, T), of (B, 5 T) days; day by day, as five days are few."""
+    """Sum (B, 5 T) days to whole weeks, shape (B, T)."""
     weekly: Floats = daily[:, ::BUCKET].copy()
     for day in range(1, BUCKET):
         weekly += daily[:, day::BUCKET]
@@ -250,7 +241,7 @@ def _weekly(daily: Floats) -> Floats:
 
 
 def sufficient(seen: Floats) -> Bools:
-    """Of which mixes enough weeks are known to say something, shape (B,).
+    """Return which mixes have enough known weeks for an estimate, shape (B,).
 
     Args:
         seen: Observations, shape (B, T, 2).
@@ -260,11 +251,11 @@ def sufficient(seen: Floats) -> Bools:
 
 
 def equal_mix(history: PriceHistory, days: int = WINDOW) -> Floats:
-    """Daily returns of an equal mix of a history's assets, rebalanced daily.
+    """Return daily returns of an equal-weight mix of all assets, rebalanced daily.
 
     Returns:
-        Simple returns, shape (min(days, T - 1),), oldest first; of each day the mean of the assets
-        whose return is known, NaN where none is.
+        Simple returns, shape (min(days, T - 1),), oldest first: the mean over the assets with a
+        known return, NaN if there is no such asset.
     """
     returns = history.returns(days)
     known = ~np.isnan(returns)

@@ -1,19 +1,17 @@
-"""What to hold, from risk alone: long-only, fully invested weights for many portfolios at once.
+"""Risk-based allocations: long-only, fully invested weights of many portfolios.
 
-All functions are batch-first: B portfolios of up to K assets, with a mask ``present`` of the slots
-in use, shape (B, K). Absent slots get exactly 0, whatever stands in the figures there; the present
-ones sum to 1; a row without any is all zero. No return is forecast anywhere.
+Arrays cover B portfolios of up to K assets; ``present``, shape (B, K), marks the slots in use.
+Weights of unused slots are exactly 0, those of the others sum to 1, and a row without assets is all
+zero. No function forecasts returns.
 
-None of them minds the unit (daily or annual figures give the same weights) or the order of the
-assets, and a row does not depend on the others of its batch. Weights agree to 1e-10 across these,
-and to 1e-6 where some mix of the assets was riskless, as happens with fewer rows than assets: many
-mixes are then nearly as good.
+Weights do not depend on the unit of the figures (daily or annual) or on the order of the assets, to
+1e-10; where some mix of the assets is riskless, as with fewer rows than assets, to 1e-6. A row does
+not depend on the other rows.
 
 A volatility below ``FLOOR`` times the largest of its portfolio counts as that much, uncorrelated
-with the rest. So an asset whose price never moved takes nearly everything, as the formulas say,
-and the weights stay finite; whether such a price is stale is for the caller to know. Present
-assets need finite figures: one without a measured risk is refused, since weight zero would be an
-order to sell it. A caller who wants it ignored leaves it out of ``present``.
+with the rest. So an asset with a constant price gets nearly all of the weight, and weights stay
+finite; the caller must detect stale prices. Assets need finite figures: zero weight for an asset
+without a known risk would be an order to sell it. To ignore an asset, leave it out of ``present``.
 """
 
 from __future__ import annotations
@@ -27,8 +25,8 @@ FLOOR = 1e-8
 """Least volatility, as a fraction of the largest in the portfolio: relative, so scale-free."""
 
 RIDGE = 1e-9
-"""Added to the diagonal of correlations that are inverted: fewer rows than assets leave them
-singular, and then a ridge this small picks one of the riskless mixes and is otherwise unseen."""
+"""Added to the diagonal of correlations before inversion. With fewer rows than assets they are
+singular, and the ridge selects one of the riskless mixes; otherwise it has no visible effect."""
 
 TREE_DIGITS = 12
 """Decimals of correlations and log-variances that count when assets are ordered and clustered."""
@@ -40,11 +38,11 @@ NEWTON_CLOSE = 1e-7
 """A relative Newton step below this is the last: convergence is quadratic, 1e-14 remains."""
 
 NEWTON_STALLED = 1e-4
-"""So is the second below this: it should have been 1e-8, and what keeps it larger is rounding."""
+"""The second step below this is also the last: only rounding can keep it above 1e-8."""
 
 
 def inverse_volatility(volatility: Floats, present: Bools) -> Floats:
-    """Weights in proportion to 1 / volatility: equal risk, were all correlations the same.
+    """Return weights in proportion to 1 / volatility: equal risk if all correlations are equal.
 
     Args:
         volatility: Any period's, shape (B, K).
@@ -60,7 +58,7 @@ def inverse_volatility(volatility: Floats, present: Bools) -> Floats:
 
 
 def risk_parity(covariance: Floats, present: Bools) -> Floats:
-    """Weights at which every asset contributes the same share of the portfolio's variance.
+    """Return weights with which every asset contributes the same share of the variance.
 
     Minimises the convex ``x'Cx / 2 - sum(log x)`` over the correlations C by damped Newton, whose
     optimum has ``x_i (Cx)_i = 1`` for all i, and divides by volatility. In steps relative to x
@@ -119,8 +117,8 @@ def _equal_contributions(correlation: Floats) -> Floats:
         step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         largest = np.abs(step).max(axis=1)
         decrement = np.sqrt(np.maximum((gradient * step).sum(axis=1), 0.0))
-        # A full step keeps x above 0 only if none exceeds it: so it is for a true covariance, where
-        # the decrement bounds them, and must be for one that is none.
+        # A full step keeps x above 0 only if no component exceeds 1. The decrement guarantees that
+        # for a true covariance; other matrices need the second condition.
         near = (decrement <= 0.95 * (3.0 - np.sqrt(5.0)) / 2.0) & (largest < 1.0)
         z = z * (1.0 + step * np.where(near, 1.0, 1.0 / (1.0 + largest))[:, None])
         x[rows] = z
@@ -132,12 +130,12 @@ def _equal_contributions(correlation: Floats) -> Floats:
 
 
 def minimum_variance(covariance: Floats, present: Bools) -> Floats:
-    """The long-only weights of least variance, exactly: no solver tolerance to choose.
+    """Return the long-only weights of least variance, by an exact method without tolerance.
 
     Least ``w'Sw`` over weights summing to 1 is, up to scale, least ``x'Sx / 2 - 1'x`` over x >= 0,
     and with S = LL' that is least ``|L'x - L^-1 1|``: non-negative least squares, which the active
     set method of Lawson and Hanson ends in finitely many steps. Correlations are factored and
-    volatilities divided out, so that bonds beside equities cost no digits. One row at a time.
+    volatilities divided out, so that bonds next to equities cost no digits. One row at a time.
 
     Args:
         covariance: Any period's, shape (B, K, K), symmetric and positive semi-definite.
@@ -175,7 +173,7 @@ def minimum_variance(covariance: Floats, present: Bools) -> Floats:
 
 
 def hierarchical_risk_parity(covariance: Floats, present: Bools) -> Floats:
-    """Weights by clustering: similar assets share a budget, and no matrix is inverted.
+    """Return weights by clustering: similar assets share a budget, without matrix inversion.
 
     Assets are chained into a tree by single linkage on the distance ``sqrt((1 - corr) / 2)``, laid
     out in the order of its leaves, and the row of leaves is halved again and again: each half gets
@@ -185,10 +183,9 @@ def hierarchical_risk_parity(covariance: Floats, present: Bools) -> Floats:
     columns of the distance matrix; skfolio does as we do, and agrees with
     ``linkage_method=SINGLE, optimal_ordering=False`` for assets listed by rising variance.)
 
-    A tree says nothing of left and right, so the leaves' order, and with it the weights, would
-    depend on the order in which assets happen to be listed. They are therefore listed by what the
-    data says of them: variance, then their correlations to the rest. Assets equal in these are
-    taken for interchangeable and share equally.
+    A tree does not order its branches, so the order of the leaves, and the weights, would depend on
+    the order in which assets are listed. Assets are therefore sorted by variance, then by their
+    correlations to the rest. Assets that are equal in these share equally.
 
     Args:
         covariance: Any period's, shape (B, K, K), symmetric.
@@ -215,8 +212,8 @@ def hierarchical_risk_parity(covariance: Floats, present: Bools) -> Floats:
         # Relative to the largest: scale-free, and no square can overflow.
         variance = (volatility[each, slots] / volatility[each, slots].max(axis=1)[:, None]) ** 2
         table = correlation[each[:, :, None], slots[:, :, None], slots[:, None, :]]
-        # What is compared is rounded, so that noise in the last digits cannot turn the tree: copies
-        # of an index, or two rows of prices, correlate at 1 but for rounding. Weights are not.
+        # Round what is compared, so that errors in the last digits cannot turn the tree: copies of
+        # an index correlate at 1 except for rounding. Weights are not rounded.
         alike = np.round(table, TREE_DIGITS)
         order, ties = _canonical_order(np.round(np.log(variance), TREE_DIGITS), alike)
         line = np.arange(len(rows))[:, None]
@@ -274,8 +271,8 @@ def _leaves(correlation: Floats) -> Rows:
     distance = np.sqrt((1.0 - correlation[:, first, second]) / 2.0)
     leaves = np.empty((rows, count), dtype=np.intp)
     for row in range(rows):
-        # Cluster n + i is made by merge i. (scipy's leaves_list says the same, in thrice the time:
-        # it validates the tree that linkage has just built.)
+        # Cluster n + i is made by merge i. (scipy's leaves_list returns the same but takes three
+        # times as long, as it validates the tree that linkage has just built.)
         clusters = [[leaf] for leaf in range(count)]
         for left, right in linkage(distance[row], method="single")[:, :2].astype(int).tolist():
             clusters.append(clusters[left] + clusters[right])
@@ -303,8 +300,8 @@ def _halved(variance: Floats, correlation: Floats) -> Floats:
     def risk(start: int, stop: int) -> Floats:
         precision: Floats = inverse[:, start:stop].sum(axis=1)
         pairs: Floats = terms[:, start:stop, start:stop].sum(axis=2).sum(axis=1)
-        # A cluster that hedges itself has variance 0, or below it by rounding: two such would
-        # leave the split undefined.
+        # A cluster that hedges itself has variance 0, or less by rounding; two of them would leave
+        # the split undefined.
         floored: Floats = np.maximum(pairs / precision, FLOOR**2)
         return floored / precision
 
@@ -364,20 +361,21 @@ def _floored(volatility: Floats, present: Bools) -> Floats:
         row, slot = (int(i) for i in np.argwhere(~np.isfinite(known))[0])
         raise _unmeasured(row, slot)
     largest = known.max(axis=1, initial=0.0)
-    # Where nothing moves, by more than floats could square and invert, any common figure serves.
+    # If no price moves enough to square and invert its volatility, any common figure works.
     least = np.where(largest > 1e-100, FLOOR * largest, 1.0)
     return np.where(present, np.maximum(known, least[:, None]), 1.0)
 
 
 def _unmeasured(row: int, slot: int) -> InvalidRequest:
     return InvalidRequest(
-        f"portfolio {row}: the risk of asset {slot} is unknown, as it has too few prices; "
-        "shorten the window or leave the asset out"
+        f"portfolio {row}: asset {slot} has too few prices to estimate its risk; shorten the "
+        "window or leave the asset out",
+        code="risk_unknown",
     )
 
 
 def _normalised(weights: Floats, present: Bools) -> Floats:
-    """Present weights over their sum, shape (B, K); zero elsewhere."""
+    """Divide present weights by their sum, shape (B, K); others are zero."""
     kept = np.where(present, weights, 0.0)
     total = kept.sum(axis=1, keepdims=True)
     shares: Floats = np.divide(kept, total, out=np.zeros_like(kept), where=total > 0.0)
