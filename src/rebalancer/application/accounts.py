@@ -22,15 +22,7 @@ REFRESH_LIFETIME = timedelta(days=30)
 
 @attrs.frozen
 class Login:
-    """Tokens of an authenticated user.
-
-    Attributes:
-        user: The user.
-        access: Access token.
-        access_ends: End of its validity.
-        refresh: Refresh secret, which can be exchanged once for another login.
-        refresh_ends: End of its validity.
-    """
+    """Access token and refresh secret of a user, with the ends of their validity."""
 
     user: User
     access: str = attrs.field(repr=False)

@@ -34,13 +34,10 @@ class AssetSummary:
     """Summary of one asset.
 
     Attributes:
-        symbol: Ticker.
         name: Display name, or empty.
-        asset_class: None when unknown.
         first: Day of the first close.
         last: Day of the last close.
         closes: Number of closes.
-        price: Last close.
         return_last_year: Simple return over the last 252 closes; None with fewer.
         volatility: Annual, of the daily returns of that year; None with fewer closes.
     """
@@ -241,14 +238,7 @@ class DescribeAsset:
 
 @attrs.frozen
 class RegimeWeek:
-    """Five trading days and their regime.
-
-    Attributes:
-        first: First day.
-        last: Last day.
-        regime: Most probable regime, given this week and the ones before it.
-        probability: Its probability.
-    """
+    """Five trading days, and their most probable regime given the weeks up to then."""
 
     first: date
     last: date
@@ -386,14 +376,7 @@ class PrepareStores:
 
 @attrs.frozen
 class ImportResult:
-    """Result of an import.
-
-    Attributes:
-        assets: Number of assets with prices.
-        days: Number of their days that were new or different.
-        instruments: Number of instruments that were new or different.
-        withheld: Why stored assets are withheld, by symbol.
-    """
+    """Numbers of assets, and of new or different days and instruments; and withheld assets."""
 
     assets: int
     days: int

@@ -18,7 +18,7 @@ from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency, canonical_text, check_price_currency
-from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind
+from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind, not_positive
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from rebalancer.domain.rebalancing.lifecycle import Stage, fill_id
 from rebalancer.domain.rebalancing.limits import find_breaches
@@ -28,13 +28,7 @@ _ZERO = Decimal(0)
 
 @attrs.frozen
 class ValuedPortfolio:
-    """Portfolio with its value at the last close.
-
-    Attributes:
-        portfolio: The portfolio.
-        as_of: Day of the close.
-        prices: Closes of its holdings, by symbol.
-    """
+    """Portfolio at the last close, with the closes of its holdings."""
 
     portfolio: ManagedPortfolio
     as_of: date
@@ -200,15 +194,7 @@ class ClosePortfolio:
 
 @attrs.frozen
 class CashFlow:
-    """Cash flow to record.
-
-    Attributes:
-        kind: Deposit, withdrawal, fee or dividend.
-        amount: Amount, > 0.
-        on: Effective market day; the day of the last close when None.
-        symbol: Asset that pays the dividend; None otherwise.
-        note: Free text of the author.
-    """
+    """Deposit, withdrawal, fee or dividend to record; on the day of the last close by default."""
 
     kind: EntryKind
     amount: Decimal
@@ -276,17 +262,7 @@ class RecordCashFlow:
 
 @attrs.frozen
 class Trade:
-    """Executed trade to record.
-
-    Attributes:
-        kind: Buy or sell.
-        symbol: Asset.
-        quantity: Units, > 0.
-        price: Price per unit.
-        cost: Cost on top.
-        on: Market day of the trade; the day of the last close when None.
-        note: Free text of the author.
-    """
+    """Executed trade to record; on the day of the last close by default."""
 
     kind: EntryKind
     symbol: str
@@ -450,9 +426,7 @@ def check_amount(amount: Decimal, currency: Currency, *, field: str) -> Decimal:
         InvalidRequest: it is not positive, or finer than the minor unit.
     """
     if not amount > 0:
-        raise InvalidRequest(
-            f"{amount} is not positive; enter more than 0", field=field, code="not_positive"
-        )
+        raise not_positive(amount, field)
     rounded = currency.round(amount)
     if rounded != amount:
         raise InvalidRequest(
@@ -548,11 +522,8 @@ def _entry(
                 code="invalid_side",
             )
         for name in ("quantity", "price"):
-            amount = getattr(trade, name)
-            if not amount > 0:
-                raise InvalidRequest(
-                    f"{amount} is not positive; enter more than 0", field=name, code="not_positive"
-                )
+            if not getattr(trade, name) > 0:
+                raise not_positive(getattr(trade, name), name)
         on = check_market_day(trade.on, market)
         get_close(trade.symbol, market, on, field="symbol")
         return Entry(

@@ -222,34 +222,19 @@ def job_of(row: Row[Any]) -> Job:
     return Job(**{**values, **documents, "state": JobState(row.state)})
 
 
+_RUN_COLUMNS = ("id", "terms", "policy", "as_of", "started", "finished")
+
+
 def run_row(run: BatchRun) -> dict[str, Any]:
     """Convert for `batch_runs`; `batch_chunks` holds the progress."""
-    return {
-        "id": run.id,
-        "terms": run.terms,
-        "policy": run.policy,
-        "as_of": run.as_of,
-        "started": run.started,
-        "finished": run.finished,
-        **dict.fromkeys(COUNTS, 0),  # its chunks count
-    }
+    values = {name: getattr(run, name) for name in _RUN_COLUMNS}
+    return values | dict.fromkeys(COUNTS, 0)  # its chunks count
 
 
 def run_of(row: Row[Any]) -> BatchRun:
     """Convert from `batch_runs` with its progress."""
-    return BatchRun(
-        id=row.id,
-        terms=row.terms,
-        policy=row.policy,
-        as_of=row.as_of,
-        started=row.started,
-        proposed=row.proposed,
-        nothing=row.nothing_to_do,
-        failed=row.failed,
-        chunks=row.chunks,
-        done=row.done,
-        finished=row.finished,
-    )
+    values = dict(row._mapping)
+    return BatchRun(nothing=values.pop("nothing_to_do"), **values)
 
 
 def _decode(document: str | None, type: Any) -> Any:

@@ -94,9 +94,9 @@ class Entry:
             )
         moves = self.kind in TRADES or (self.kind in FLOWS and self.symbol is not None)
         if moves and not self.quantity > 0:
-            raise _not_positive(self.quantity, "quantity")
+            raise not_positive(self.quantity, "quantity")
         if self.price is not None and not (self.price.is_finite() and 0 < self.price < LARGEST):
-            raise _not_positive(self.price, "price")
+            raise not_positive(self.price, "price")
         if moves and not (self.symbol and self.price is not None):
             raise InvalidRequest(
                 f"a {self.kind} of an asset needs a symbol and a price; add it",
@@ -110,7 +110,7 @@ class Entry:
                 code="unexpected_value",
             )
         if not moves and not self.amount > 0:
-            raise _not_positive(self.amount, "amount")
+            raise not_positive(self.amount, "amount")
         if self.cost and self.kind not in TRADES:
             raise InvalidRequest(
                 "only trades have a cost; record a fee as an entry of its own",
@@ -235,7 +235,8 @@ class Ledger:
         return longer
 
 
-def _not_positive(number: Decimal, field: str) -> InvalidRequest:
+def not_positive(number: Decimal, field: str) -> InvalidRequest:
+    """Return the error for an amount, quantity or price that is not positive."""
     return InvalidRequest(
         f"{number} is out of range; enter more than 0, and less than {LARGEST:E}",
         field=field,

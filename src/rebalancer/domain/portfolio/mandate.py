@@ -87,13 +87,8 @@ class ManagedPortfolio:
     """Portfolio of an owner, with its mandate and positions.
 
     Attributes:
-        id: Unique.
-        owner: Id of its owner.
-        mandate: The owner's instructions.
         positions: Positions of its ledger; the stores check that both agree.
         version: Number of changes, from 1, for optimistic locking.
-        created: Time with a zone.
-        changed: Time of the last change.
     """
 
     id: UUID
@@ -146,12 +141,7 @@ class ManagedPortfolio:
 
 @attrs.frozen
 class UnreadablePortfolio:
-    """Stored portfolio that this version rejects, for example after a rule became stricter.
-
-    Attributes:
-        id: Id of the portfolio.
-        reason: What is wrong with it.
-    """
+    """Stored portfolio that this version rejects, for example after a rule became stricter."""
 
     id: UUID
     reason: str

@@ -88,12 +88,7 @@ class RefreshToken:
 
 @attrs.frozen
 class Bearer:
-    """Authenticated holder of an access token.
-
-    Attributes:
-        owner: Id of the user.
-        family: Login from which the token descends; None for tokens of old versions.
-    """
+    """User and login of an access token; tokens of old versions name no login."""
 
     owner: UUID
     family: UUID | None
