@@ -334,7 +334,8 @@ def test_crashing_job_does_not_affect_others(rig: Rig):
     job = rig.submitted("crash")
     assert ended(rig.work, job).result == {"attempt": 2}
     rig.traces.let_finish(other)
-    assert ended(rig.work, other).attempts == 1
+    done = ended(rig.work, other)  # perhaps released once, while the database was too busy
+    assert (done.state, done.attempts - done.excused_attempts) == (JobState.SUCCEEDED, 1)
 
 
 @killed

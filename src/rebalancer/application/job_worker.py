@@ -143,7 +143,8 @@ class ClaimJob:
     def _run(self, job: Job, run: Callable[[Job], None]) -> None:
         try:
             run(job)
-        except Unavailable:
+        except Unavailable as error:
+            log.warning("job %s is released for retry: %s", job.id, error)
             _store(self, job, lambda stored, now: stored.release(now, attempt=job.attempts))
         except Exception as error:
             if _store(self, job, _failing(WORKER_DIED, job, self.settings)):
