@@ -142,12 +142,12 @@ def test_evidence_is_stored_with_policy(quickly, own, long_market, tmp_path):
     assert refused.refused("failed the promotion gate")
 
     none = quickly(*judge[:2], "band", *judge[3:], "--keep")
-    assert none.code == 2 and "no evidence to store" in none.stderr  # after the results
+    assert none.code == 2 and "is a version of a learned policy" in none.stderr  # after the results
     early = tmp_path / "early.csv"
     early.write_text(long_market.read_text().replace("2020-", "2010-").replace("2021-", "2011-"))
     seen = quickly(*judge[:2], "ppo@1001", "--prices", early, "--no-record", "--keep")
     assert seen.code == 2
-    assert "from: ppo@1001 was trained on prices up to 2015-12-31" in seen.stderr
+    assert "inside the training period of ppo@1001 (until 2015-12-31)" in seen.stderr
 
 
 @pytest.mark.parametrize("command", ["list", "show ppo", "promote ppo"])
@@ -183,12 +183,13 @@ def test_learned_policy_proposes_with_reasons(quickly, own, long_market, tmp_pat
     for name, one in found.items():
         assert one["policy"] == name
     assert any("ppo is version ppo@1002" in note for note in found["ppo"]["notes"])
-    assert any("no learned policy has passed" in note for note in found["learned"]["notes"])
+    notes = found["learned"]["notes"]
+    assert any("no learned policy has passed" in note for note in notes)
     assert found["ppo"]["orders"] == found["ppo@1002"]["orders"]
     assert len({one["input_hash"] for one in found.values()}) == len(found)
     quickly("policies", "promote", "ppo")
     after = proposed("learned")
-    assert any("learned is ppo@1002" in note for note in after["notes"])
+    assert any("learned is version ppo@1002" in note for note in after["notes"])
     assert after["orders"] == found["ppo"]["orders"]
     assert after["input_hash"] != found["learned"]["input_hash"]
     refused = quickly("propose", "mine.json", "--prices", long_market, "--policy", "ppo:edge")
