@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
+from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -325,4 +326,26 @@ def portfolios(
             skip_unprofitable=draw(_rarely(False, st.just(True))),
             max_departure=draw(st.sampled_from([0.2, 1.0, 0.0, 0.05])),
         ),
+    )
+
+
+def backtest_settings(
+    history: PriceHistory,
+    targets: Sequence[float] | None = None,
+    *,
+    bps: float = 10.0,
+    costs: CostModel | None = None,
+    first: int = 0,
+    risk_free: float | np.ndarray = 0.0,
+    **others: object,
+) -> BacktestSettings:
+    """Settings of a backtest; equal weights, 10 basis points and cash at 0 by default."""
+    count = len(history.symbols)
+    return BacktestSettings(
+        prices=history,
+        first=first,
+        targets=np.full(count, 1 / count) if targets is None else np.array(targets),
+        costs=costs or CostModel.flat(bps),
+        risk_free=np.broadcast_to(np.asarray(risk_free, dtype=float), (len(history),)),
+        **others,  # type: ignore[arg-type]
     )

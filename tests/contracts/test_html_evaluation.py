@@ -9,21 +9,17 @@ from rebalancer.adapters.report import drawing
 from rebalancer.adapters.report.drawing import Line, Whisker
 from rebalancer.adapters.report.evaluation import POINTS, HtmlEvaluations
 from rebalancer.application.reporting import tables
-from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.evaluation import CashReturns, evaluate
 from rebalancer.domain.backtest.findings import conclude
 from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.policy.rules import parse_rule
-from rebalancer.domain.portfolio.costs import CostModel
-from tests.builders import prices
+from tests.builders import backtest_settings, prices
 
 
 def an_evaluation(*names, assets=3, rows=400, seed=1, first=60, **options):
     history = prices(assets, rows, seed=seed)
-    settings = BacktestSettings(
-        history, first, np.full(assets, 1 / assets), CostModel.flat(10), np.zeros(rows)
-    )
+    settings = backtest_settings(history, first=first)
     cash = [CashReturns("0", np.zeros(rows))]
     return evaluate([parse_rule(name) for name in names], settings, cash, **options)
 

@@ -28,7 +28,7 @@ from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import COST_PRESETS, CostModel, Rates
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.solver import solve_trades
-from tests.builders import CLASSES, a_book, names, one_of, prices
+from tests.builders import CLASSES, a_book, backtest_settings, names, one_of, prices
 
 BANDS = ("band", "band:edge", "band:half", "band:relative", "band:band=0.05")
 CALENDAR = ("weekly", "monthly", "quarterly", "yearly")
@@ -43,27 +43,6 @@ IN_WINDOW = {  # so that each policy that needs history has it within few rows
 EVERY = (*(IN_WINDOW.get(name, name) for name in POLICIES), *BANDS[1:], "risk_parity")
 BEWARE = Caution("beware", "Beware.")
 laws = settings(deadline=None, derandomize=True, max_examples=25)
-
-
-def backtest_settings(
-    history: PriceHistory,
-    targets: Sequence[float] | None = None,
-    *,
-    bps: float = 10.0,
-    costs: CostModel | None = None,
-    first: int = 0,
-    risk_free: float | np.ndarray = 0.0,
-    **others: object,
-) -> BacktestSettings:
-    count = len(history.symbols)
-    return BacktestSettings(
-        prices=history,
-        first=first,
-        targets=np.full(count, 1 / count) if targets is None else np.array(targets),
-        costs=costs or CostModel.flat(bps),
-        risk_free=np.broadcast_to(np.asarray(risk_free, dtype=float), (len(history),)),
-        **others,  # type: ignore[arg-type]
-    )
 
 
 def table(*rows: Sequence[float], start: str = "2024-01-01") -> PriceHistory:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from rebalancer.domain.backtest import metrics
-from rebalancer.domain.backtest.engine import BacktestSettings, compare_policies, simulate
+from rebalancer.domain.backtest.engine import compare_policies, simulate
 from rebalancer.domain.backtest.evaluation import (
     EQUAL_EXPOSURE,
     SWEEP_BPS,
@@ -21,16 +21,10 @@ from rebalancer.domain.backtest.evidence import ConfidenceInterval
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
-from tests.builders import prices
+from tests.builders import backtest_settings, prices
 
 HISTORY = prices(4, 500, seed=3)
-SETTINGS = BacktestSettings(
-    prices=HISTORY,
-    first=120,
-    targets=np.full(4, 0.25),
-    costs=CostModel.flat(10),
-    risk_free=np.zeros(len(HISTORY)),
-)
+SETTINGS = backtest_settings(HISTORY, first=120)
 ZERO_CASH = CashReturns("0", np.zeros(len(HISTORY)))
 BILLS = CashReturns("BIL", np.full(len(HISTORY), 0.0001))
 
@@ -318,9 +312,7 @@ def test_skill_is_detected():
     steps = np.random.default_rng(1).normal([0.002, -0.002], 0.008, (900, 2))
     history = prices(2, 900)
     history = type(history).of(history.symbols, history.dates, 100 * np.exp(steps.cumsum(axis=0)))
-    settings = BacktestSettings(
-        history, 250, np.full(2, 0.5), CostModel.flat(10), np.zeros(len(history))
-    )
+    settings = backtest_settings(history, first=250)
     nothing = CashReturns("0", np.zeros(len(history)))
     (evaluation,) = evaluate([parse_rule("trend")], settings, [nothing], trials=5).policies
     assert evaluation.verdict.finding is Finding.GAIN

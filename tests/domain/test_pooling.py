@@ -2,7 +2,6 @@ import attrs
 import numpy as np
 import pytest
 
-from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.evaluation import CashReturns, Finding, evaluate
 from rebalancer.domain.backtest.evidence import pooled_gain
 from rebalancer.domain.backtest.findings import NO_RULE, conclude
@@ -11,15 +10,7 @@ from rebalancer.domain.backtest.selection import choose_best_rule
 from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.rules import parse_rule
-from rebalancer.domain.portfolio.costs import CostModel
-from tests.builders import prices
-
-
-def settings(history, first=60):
-    count = len(history.symbols)
-    return BacktestSettings(
-        history, first, np.full(count, 1 / count), CostModel.flat(10), np.zeros(len(history))
-    )
+from tests.builders import backtest_settings, prices
 
 
 def an_evaluation(*names, history, bills=False, **options):
@@ -27,7 +18,7 @@ def an_evaluation(*names, history, bills=False, **options):
     if bills:
         cash.append(CashReturns("BIL", np.full(len(history), 0.0002)))
     policies = [parse_rule(name) for name in names]
-    return evaluate(policies, settings(history), cash, **options)
+    return evaluate(policies, backtest_settings(history, first=60), cash, **options)
 
 
 NAMES = ("trend:window=40", "weekly")
@@ -115,7 +106,7 @@ def _swap(evaluation):
 
 def test_findings_name_the_chosen_rule():
     panels = dict(zip("ab", PANELS, strict=True))
-    choice = choose_best_rule([settings(prices(3, 120))], ["band", "weekly"])
+    choice = choose_best_rule([backtest_settings(prices(3, 120), first=60)], ["band", "weekly"])
     found = conclude(panels, PromotionThresholds(), choice=choice, counted="Trials: 3.")
     assert found.trials == 3
     assert f"(1 panel, {choice.first} to {choice.last}): {choice.rule}, with a" in found.chosen
