@@ -9,13 +9,18 @@ _LIST_POLICIES = "Run `rebalancer policies` to list the policies."
 _START_AGAIN = "Run the command without --resume."
 
 REMEDIES = {
+    "asset_not_found": "Run `rebalancer market list` to list the assets.",
+    "backup_revision_differs": "Use `rebalancer db upgrade` or `rebalancer db downgrade`.",
+    "database_not_empty": "Create its tables with `rebalancer db upgrade REVISION`.",
     "evaluated_in_training_period": "Set the start with --from.",
     "evidence_missing": _EVALUATE,
+    "job_not_found": "Run `rebalancer jobs list` to list the jobs.",
     "malformed_targets": 'Write --targets "SPY=0.6,AGG=0.4", or name a JSON file.',
     "no_run_to_resume": _START_AGAIN,
     "policy_not_found": _LIST_POLICIES,
     "policy_version_not_found": _LIST_POLICIES,
     "port_unavailable": "Choose another --port, or --port 0 for a free one.",
+    "portfolio_not_found": "Run `rebalancer portfolio list` to list the portfolios.",
     "prices_not_imported": "Run `rebalancer market import`.",
     "prices_withheld": "Run `rebalancer market import` with complete prices.",
     "promotion_gate_missing": _EVALUATE,
@@ -23,6 +28,8 @@ REMEDIES = {
     "run_inputs_changed": _START_AGAIN,
     "run_interrupted": "Continue with --resume.",
     "schema_outdated": "Run `rebalancer db upgrade`, or `rebalancer serve --upgrade`.",
+    "tables_missing": "Run `rebalancer db upgrade REVISION`.",
+    "targets_exceed_limits": "Set acknowledge_limits to true in the file to accept this.",
     "targets_missing": 'Give --targets "SPY=0.6,AGG=0.4", or name a JSON file.',
     "too_few_trials": "Set the number with --trials.",
     "unknown_symbol": "Run `rebalancer market list` to list the symbols.",
