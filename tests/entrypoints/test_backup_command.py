@@ -52,10 +52,12 @@ def test_invalid_backups_and_restores_are_rejected(store, keep, elsewhere, write
     assert store("db", "backup", "all").code == 0
     assert store("db", "backup", "all").refused("file: all exists already")
     assert store("db", "backup", "no/folder").refused("file: cannot write no/folder: No such file")
-    assert store("db", "restore", "all").refused("is not empty: restore into a new database")
+    assert store("db", "restore", "all").refused("is not empty; restore into a new database")
     elsewhere("sqlite:///new.db")
-    assert store("db", "restore", "all").refused("no tables yet: run `rebalancer db upgrade 0")
-    assert store("db", "backup", "new").refused("has no tables", "rebalancer db upgrade")
+    assert store("db", "restore", "all").refused("no tables yet", "rebalancer db upgrade")
+    assert store("db", "backup", "new").refused(
+        "the database has no tables", "rebalancer db upgrade"
+    )
     assert store("db", "upgrade").code == 0
     assert store("db", "restore", "none").refused("file: cannot read none: No such file")
     whole = write("all", (write("half", b"").parent / "all").read_bytes())

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from rebalancer.entrypoints.cli.options import container, json_option
-from rebalancer.entrypoints.cli.remedies import explain
+from rebalancer.entrypoints.cli.remedies import REMEDIES, explain
 
 
 @click.group()
@@ -112,11 +112,14 @@ def check(as_json: bool) -> int:
     from rebalancer.application.ports.store import Database
 
     with container() as wired:
-        found = wired.get(Database).findings()
+        database = wired.get(Database)
+        found, outdated = database.findings(), database.revision() != database.newest()
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         click.echo("\n".join(found) if found else "No findings.")
+        if outdated:
+            click.echo(REMEDIES["schema_outdated"], err=True)
     return 3 if found else 0
 
 

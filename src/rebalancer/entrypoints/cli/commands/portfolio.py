@@ -184,6 +184,7 @@ def import_(
 
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.domain.errors import RebalancerError, Unavailable
+    from rebalancer.entrypoints.cli.remedies import explain
     from rebalancer.entrypoints.cli.screen import meter
     from rebalancer.entrypoints.cli.stored_portfolios import find_user
 
@@ -199,7 +200,7 @@ def import_(
             except Unavailable:
                 raise
             except RebalancerError as error:
-                failed.append({"file": str(path), "line": line, "error": str(error)})
+                failed.append({"file": str(path), "line": line, "error": explain(error)})
             advance(1)
     if as_json:
         record = {"opened": opened, "failed": failed}
