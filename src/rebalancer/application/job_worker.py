@@ -148,7 +148,7 @@ class ClaimJob:
             _store(self, job, lambda stored, now: stored.release(now, attempt=job.attempts))
         except Exception as error:
             if _store(self, job, _failing(WORKER_DIED, job, self.settings)):
-                log.warning("attempt %d at job %s failed: %s", job.attempts, job.id, error)
+                log.warning("attempt %d at job %s was interrupted: %s", job.attempts, job.id, error)
 
 
 @attrs.frozen

@@ -27,15 +27,7 @@ class Maintenance:
         interval: float = 5.0,
         delete_interval: float = 3600.0,
     ) -> None:
-        """Start the thread.
-
-        Args:
-            recover: Recovers jobs.
-            delete_expired: Deletes expired data.
-            clock: Current time.
-            interval: Seconds between two recoveries.
-            delete_interval: Seconds between two deletions.
-        """
+        """Start the thread; it recovers and deletes at these intervals, in seconds."""
         self._recover, self._delete_expired, self._clock = recover, delete_expired, clock
         self._interval, self._delete_interval = interval, delete_interval
         self._stopped = threading.Event()

@@ -115,12 +115,7 @@ class InProcessWorker:
     """Runs jobs without a queue; `RecoverJobs` finds them in the store and submits them."""
 
     def __init__(self, jobs: InProcessJobs, stop: Callable[[], None]) -> None:
-        """Create the worker.
-
-        Args:
-            jobs: Runs the jobs.
-            stop: Releases the running jobs.
-        """
+        """Create the worker; ``stop`` releases the running jobs."""
         self._jobs, self._stop = jobs, stop
         self._stopped = threading.Event()
 

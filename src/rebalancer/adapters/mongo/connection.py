@@ -252,10 +252,8 @@ def prepare(
 class Preparation:
     """Prepares collections once a process, before its first write.
 
-    A server that was away when the process started may come back empty.
-
-    Args:
-        prepare: Prepares the collections; safe to repeat.
+    A server that was away when the process started may come back empty. If a preparation fails,
+    the next call tries again.
     """
 
     def __init__(self, prepare: Callable[[], None]) -> None:
@@ -264,21 +262,13 @@ class Preparation:
         self._done = False
 
     def __call__(self) -> None:
-        """Prepare the collections, also a second time.
-
-        Raises:
-            Unavailable: the server did not answer.
-        """
+        """Prepare the collections, also a second time."""
         with self._lock:
             self._prepare()
             self._done = True
 
     def once(self) -> None:
-        """Prepare the collections unless this process has done so.
-
-        Raises:
-            Unavailable: the server did not answer; the next call tries again.
-        """
+        """Prepare the collections unless this process has done so."""
         if not self._done:
             with self._lock:
                 if not self._done:

@@ -161,14 +161,7 @@ class Connection:
         return ":".join((self.prefix, *parts))
 
     def ask(self, command: Callable[[Any], T]) -> T:
-        """Return the answer to a command.
-
-        Args:
-            command: Called with the client, whose types do not separate answers from awaitables.
-
-        Raises:
-            RedisAway: as `RedisBreaker.guard`.
-        """
+        """Return the answer to a command, which gets the client; see `RedisBreaker.guard`."""
         with self.breaker.guard():
             answer = command(self._client)
             for commands in self.breaker.due_replays():
@@ -176,11 +169,7 @@ class Connection:
         return answer
 
     def check(self) -> None:
-        """Check that Redis answers.
-
-        Raises:
-            RedisAway: as `RedisBreaker.guard`.
-        """
+        """Raise RedisAway unless Redis answers."""
         self.ask(lambda client: client.ping())
 
     def close(self) -> None:
