@@ -88,4 +88,5 @@ def test_paths_on_page_exist(page: str) -> None:
     assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
     named = re.findall(r"`(\w+/(?:\w+/)*(?:\w+\.py|\w+/))`", text)
     places = (ROOT, ROOT / "src" / "rebalancer", ROOT / "src" / "rebalancer" / "domain")
-    assert not [name for name in named if not any((place / name).exists() for place in places)]
+    missing = [name for name in named if not any((place / name).exists() for place in places)]
+    assert not [name for name in missing if not name.endswith("/NAME.py")]
