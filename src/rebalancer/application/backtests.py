@@ -162,7 +162,7 @@ class RunBacktest:
             raise InvalidRequest(
                 f"{request.capital} is not a positive amount; enter more than 0",
                 field="capital",
-                code="capital_not_positive",
+                code="amount_not_positive",
             )
         profile = risk_profile(request.risk_profile)
         history = self.prices.closes()
@@ -243,7 +243,9 @@ class StartBacktest:
         """Raise InvalidRequest if the backtest cannot run."""
         if not request.policies:
             raise InvalidRequest(
-                "the list is empty; name at least one policy", field="policies", code="no_policy"
+                "the list is empty; name at least one policy",
+                field="policies",
+                code="policy_missing",
             )
         for name in request.policies:
             try:
@@ -254,7 +256,7 @@ class StartBacktest:
                 raise InvalidRequest(
                     f"{name} is listed twice; name each policy once",
                     field="policies",
-                    code="duplicate_policy",
+                    code="policy_repeated",
                 )
         self.run_backtest.settings(request)
 
@@ -445,7 +447,7 @@ def _target_weights(symbols: Sequence[str], wanted: Mapping[str, float] | None) 
             raise InvalidRequest(
                 f"{weight} is out of range; enter a fraction between 0 and 1",
                 field=f"targets.{symbol}",
-                code="target_out_of_range",
+                code="not_a_fraction",
             )
     targets = np.array([wanted.get(symbol, 0.0) for symbol in symbols])
     total = targets.sum()

@@ -120,7 +120,7 @@ class BacktestSettings:
             raise InvalidRequest(
                 f"{self.max_departure} is out of range; enter a fraction between 0 and 1",
                 field="max_departure",
-                code="departure_out_of_range",
+                code="not_a_fraction",
             )
         rows = max(len(self.prices) - self.first, 0)
         if rows < 3:
