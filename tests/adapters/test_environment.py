@@ -186,7 +186,7 @@ def test_the_same_seed_gives_the_same_way_and_another_seed_another() -> None:
         np.testing.assert_array_equal(mine, same)
     for mine, same in zip(way(3), way(3, again=True), strict=True):
         np.testing.assert_array_equal(mine, same)
-    # Portfolio 1 of seed 3 is portfolio 0 of seed 4; nobody else's way is anybody's.
+    # Portfolio 1 of seed 3 has the path of portfolio 0 of seed 4; all other paths differ.
     ours, theirs = way(3)[0], way(4)[0]
     np.testing.assert_array_equal(ours[0, 1:], theirs[0, :-1])
     for place in range(6):
@@ -252,7 +252,7 @@ def test_ruin_terminates_and_the_end_of_a_world_truncates() -> None:
     assert ended.tolist() == [False] * 20 + [True] * 20
 
 
-def test_a_learner_is_told_which_of_the_two_it_was() -> None:
+def test_end_of_episode_is_terminal_or_truncated() -> None:
     made = crashed(a_few(), week=2)
     many = RebalancingVecEnv(made, make_reward("mean_variance"), 40, seed=0)
     many.reset()
@@ -335,8 +335,8 @@ def test_money_is_conserved(dice: int, size: float) -> None:
     made, random = a_few(), np.random.default_rng(dice)
     simulation = Simulation(made, range(dice, dice + 8), reward=MeanVariance())
     for _ in range(WEEKS - 1):
-        before, week = simulation.book, int(simulation._week[0])
-        growth = made.growth[simulation._world, week] / simulation._cash[:, None]
+        before, week = simulation.book, int(simulation.week[0])
+        growth = made.growth[simulation.world, week] / simulation.cash_growth[:, None]
         simulation.step(random.normal(0, size, (8, len(ACTIONS))))
         after = simulation.book
         held = after.values / growth
@@ -390,11 +390,11 @@ def test_the_neutral_action_is_the_weekly_band_rule_in_the_simulation() -> None:
     book = simulation.book
     traded = 0
     for week in range(WEEKS):
-        growth = made.growth[simulation._world, week] / simulation._cash[:, None]
-        days = made.days[simulation._world, week + 1]
+        growth = made.growth[simulation.world, week] / simulation.cash_growth[:, None]
+        days = made.days[simulation.world, week + 1]
         decision = rule.decide(book, nowhere)
         assert decision.due.all()
-        book, done = step(book, decision, simulation._charges, growth, 1.0, days)
+        book, done = step(book, decision, simulation.charges, growth, 1.0, days)
         traded += int(done.count.sum())
         simulation.step(np.zeros((12, len(ACTIONS))))
         np.testing.assert_allclose(simulation.book.values, book.values, rtol=0, atol=1e-12)
@@ -508,7 +508,7 @@ def test_worlds_follow_from_their_seed() -> None:
     assert not np.array_equal(one.features, other.features)
 
 
-def test_each_panel_serves_equally_often_and_progress_is_told() -> None:
+def test_each_panel_is_used_equally_often_and_progress_is_reported() -> None:
     told: list[int] = []
     panels = [prices(5, LOOKBACK + 60, seed=1), prices(30, LOOKBACK + 60, seed=2)]
     made = draw_worlds(panels, REGIMES, count=21, seed=0, weeks=WEEKS, progress=told.append)
@@ -628,7 +628,7 @@ def test_differential_sharpe_is_moodys_and_saffells() -> None:
     judge.begin(np.arange(3), 3)
     known = {(path, row): (0.1, 1.0) for path in range(2) for row in range(3)}
     for week in range(120):
-        if week == 60:  # one begins anew, the others do not
+        if week == 60:  # one starts again, the others continue
             judge.begin(np.array([1]), 3)
             known[0, 1] = known[1, 1] = (0.1, 1.0)
         still = np.zeros(3)
@@ -663,7 +663,7 @@ def test_unknown_reward_lists_the_known_ones() -> None:
     assert isinstance(make_reward("drawdown"), Drawdown)
 
 
-def test_what_a_reward_is_told_of_a_week_by_hand() -> None:
+def test_outcome_of_a_week_by_hand() -> None:
     """A mix that is the strategic one in every sleeve, held as it should be: nothing is traded."""
     told: list[StepOutcome] = []
 
@@ -690,5 +690,5 @@ def test_what_a_reward_is_told_of_a_week_by_hand() -> None:
     assert first.monthly[0] == second.monthly[0] == pytest.approx(monthly / unit, abs=1e-12)
     assert first.turnover[0] == pytest.approx(-0.015625 / unit, abs=1e-12)
     assert first.fall[0] == pytest.approx((1 - down) / unit, abs=1e-12)
-    assert second.fall[0] == 0.0  # it recovers in part, and no deeper is no price
+    assert second.fall[0] == 0.0  # it recovers in part; without a deeper fall the price is 0
     assert first.monthly_fall[0] == 0.0

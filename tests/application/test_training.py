@@ -133,7 +133,7 @@ def test_what_is_learned_from(tmp_path):
     assert kept["policy"] == "mine@1" and kept["place"] is None
 
 
-def test_a_repetition_is_no_new_trial(tmp_path):
+def test_repetition_does_not_count_as_a_trial(tmp_path):
     trials = JsonlTrials(tmp_path / "trials.jsonl")
     train = a_training(trials)
     for name in ("mine", "mine", "other"):
@@ -158,7 +158,7 @@ def test_regimes_are_fitted_if_that_is_asked():
     assert trainer.given[0][1].names == ("a", "b", "c")
 
 
-def test_without_a_record_it_says_so():
+def test_missing_log_of_trials_is_reported():
     made = a_training()(PRICES, request(), now=NOW)
     assert made.counted.endswith("there is no log of trials here.")
 

@@ -204,7 +204,7 @@ def test_interrupted_training_gives_same_policy(train, monkeypatch, tmp_path):
     assert weights(tmp_path / "policies/again-1") == weights(tmp_path / "policies/whole-1")
     assert made["curve"] == whole["curve"] and made["seeds"] == whole["seeds"]
 
-    # Nothing is left to train: this adds a version with the same weights, which is no new trial.
+    # Nothing is left to train: this adds a version with the same weights, not a trial.
     same = train(*options, "--name", "again").json
     assert same["policy"] == "again@2" and begun == [0, 1, 1, 2]
     assert same["counted"].endswith("counts as none, as it repeats an earlier one.")

@@ -55,6 +55,10 @@ class Simulation:
 
     Attributes:
         book: Portfolios at their current reviews.
+        world: (B,) index of each portfolio's world.
+        week: (B,) weeks since its start.
+        cash_growth: (B,) weekly growth of cash.
+        charges: Trading costs.
         observed: (B, `FEATURES`) current features, in single precision.
     """
 
@@ -63,9 +67,9 @@ class Simulation:
         self._random = [np.random.default_rng(seed) for seed in seeds]
         count = len(self._random)
         slots = worlds.targets.shape[1]
-        self._world = np.zeros(count, dtype=np.intp)
-        self._week = np.zeros(count, dtype=np.intp)
-        self._cash = np.zeros(count)
+        self.world = np.zeros(count, dtype=np.intp)
+        self.week = np.zeros(count, dtype=np.intp)
+        self.cash_growth = np.zeros(count)
         self._rates = np.zeros((count, 1))
         self._peaks = np.ones((count, 2))
         self._wealth = np.ones((count, 2))
@@ -84,7 +88,7 @@ class Simulation:
         self.restart(np.arange(count))
 
     def __len__(self) -> int:
-        return len(self._world)
+        return len(self.world)
 
     def reseed(self, seeds: Sequence[int]) -> None:
         """Restart all portfolios, each with its own seed."""
@@ -96,11 +100,11 @@ class Simulation:
         worlds, book = self._worlds, self.book
         drawn = np.stack([self._random[row].random(6) for row in rows])
         world = (drawn[:, 0] * len(worlds)).astype(np.intp)
-        self._world[rows], self._week[rows] = world, 0
+        self.world[rows], self.week[rows] = world, 0
         bps = CHEAPEST * (DEAREST / CHEAPEST) ** drawn[:, 1]
         self._rates[rows, 0] = bps
         aversions = np.array(AVERSIONS)[(drawn[:, 2] * len(AVERSIONS)).astype(np.intp)]
-        self._cash[rows] = (1.0 + HIGHEST_RATE * drawn[:, 3]) ** (1.0 / WEEKS_A_YEAR)
+        self.cash_growth[rows] = (1.0 + HIGHEST_RATE * drawn[:, 3]) ** (1.0 / WEEKS_A_YEAR)
         # Half of the portfolios begin at their targets, the others with more cash.
         share = np.where(drawn[:, 4] < 0.5, 1.0, 0.3 + 0.7 * drawn[:, 5])
         values, cash, targets = book.values.copy(), book.cash.copy(), book.targets.copy()
@@ -129,7 +133,7 @@ class Simulation:
         self._peaks[rows] = self._wealth[rows] = 1.0
         self._reward.begin(rows, len(self))
         none = np.zeros_like(self._rates)
-        self._charges = CostSchedule(none, self._rates, none, none, none, none + np.inf)
+        self.charges = CostSchedule(none, self._rates, none, none, none, none + np.inf)
         self.observed = self._observe()
 
     def step(self, actions: Floats) -> tuple[Floats, Bools, Bools]:
@@ -142,22 +146,22 @@ class Simulation:
             (B,) rewards; (B,) whether a portfolio is ruined, which terminates its episode; (B,)
             whether its world ends, which truncates the episode.
         """
-        worlds, world, week = self._worlds, self._world, self._week
+        worlds, world, week = self._worlds, self.world, self.week
         before = self.book.total
         sleeves = worlds.sleeves[world, week].astype(np.float64)
         due = np.ones(len(self), dtype=bool)
         decision = interpret_actions(actions, self.book, sleeves, due)
         # In units of cash that earns interest, cash earns nothing and assets their excess.
-        growth = worlds.growth[world, week] / self._cash[:, None]
+        growth = worlds.growth[world, week] / self.cash_growth[:, None]
         self.book, done = step(
-            self.book, decision, self._charges, growth, 1.0, worlds.days[world, week + 1]
+            self.book, decision, self.charges, growth, 1.0, worlds.days[world, week + 1]
         )
         volatility = np.maximum(worlds.volatility[world, week], LEAST_VOLATILITY)
         unit = volatility / np.sqrt(WEEKS_A_YEAR)
         total = self.book.total
         gained = total / before - 1.0
         turned = worlds.monthly_turnover[world, week]
-        monthly = (1.0 + worlds.monthly[world, week]) / self._cash - 1.0
+        monthly = (1.0 + worlds.monthly[world, week]) / self.cash_growth - 1.0
         monthly = monthly - 2.0 * turned * self.book.cost_rate
         wealth = self._wealth * (1.0 + np.stack([gained, monthly], axis=1))
         drawdown = 1.0 - wealth / np.maximum(self._peaks, wealth)
@@ -173,9 +177,9 @@ class Simulation:
                 monthly_fall=np.maximum(fell[:, 1], 0.0) / unit,
             )
         )
-        self._week = week + 1
+        self.week = week + 1
         ruined = total < RUIN
-        ended = self._week >= worlds.steps
+        ended = self.week >= worlds.steps
         self.observed = self._observe()
         return rewards, ruined, ended & ~ruined
 
@@ -190,14 +194,14 @@ class Simulation:
         way = (sleeves[:, RISK_PARITY] - book.targets) / wanted
         gone = ((held - book.targets / wanted) * way).sum(axis=1)
         part = np.clip(gone / np.maximum(np.square(way).sum(axis=1), 1e-9), 0.0, 1.0)
-        features = self._worlds.features[self._world, self._week]
+        features = self._worlds.features[self.world, self.week]
         relative: Floats = np.exp(part * unscaled(features, "risk saved by parity"))
         return relative
 
     def _observe(self) -> Singles:
         observed = np.empty((len(self), len(FEATURES)), dtype=np.float32)
         count = len(MARKET_FEATURES)
-        observed[:, :count] = self._worlds.features[self._world, self._week]
+        observed[:, :count] = self._worlds.features[self.world, self.week]
         observed[:, count:] = portfolio_features(self.book)
         return observed
 
