@@ -168,13 +168,13 @@ def test_tables_fit_narrow_terminal(rebalancer, market):
     [
         (["--policy", "magic"], ["policy: unknown policy 'magic'"]),
         (["--policy", "band,band"], ["policy: band is given twice"]),
-        (["--policy", ","], ["policy: name at least one"]),
+        (["--policy", ","], ["policy: no policy is given"]),
         (["--against", "magic"], ["against: unknown policy 'magic'"]),
         (["--trials", "0"], ["--trials"]),
         (["--policy", "band,weekly", "--trials", "1"], ["trials: 1 is less than the 2 policies"]),
         (["--trials", "some"], ["--trials"]),
         (["--cost-bps", "nan"], ["cost_bps", "basis points"]),
-        (["--cost-bps", "5", "--costs", "retail"], ["costs", "not both"]),
+        (["--cost-bps", "5", "--costs", "retail"], ["costs", "exclude each other"]),
         (["--risk-free", "BIL"], ["risk_free", "BIL", "neither a price column"]),
         (["--risk-free", "nan"], ["risk_free", "a rate a year"]),
         (["--from", "2030-01-01"], ["from: 2030-01-01 is after the last close"]),
@@ -186,7 +186,7 @@ def test_tables_fit_narrow_terminal(rebalancer, market):
         (["--targets", "none.json"], ["targets", "none.json"]),
         (["--max-departure", "2"], ["max_departure", "a fraction between 0 and 1"]),
         (["--risk-profile", "reckless"], ["reckless"]),
-        (["--chosen-until", "2020-06-01"], ["chosen_until", "--chosen-on"]),
+        (["--chosen-until", "2020-06-01"], ["--chosen-until needs --chosen-on"]),
         (["--chosen-on", "none.csv"], ["none.csv"]),
         (["elsewhere.csv"], ["prices", "elsewhere.csv"]),
     ],
@@ -204,7 +204,7 @@ def test_error_names_its_panel(evaluate, market, write, tmp_path):
     other.write_text(as_csv(prices(3, 30)))
     late = evaluate("band", "--prices", market, other, "--from", "2020-06-01")
     assert late.refused("from: other.csv: 2020-06-01 is after")
-    assert evaluate("band", "--prices", other, other).refused("prices:", "named twice")
+    assert evaluate("band", "--prices", other, other).refused("prices:", "given twice")
 
 
 def test_help_loads_no_heavy_package():
@@ -351,7 +351,7 @@ def test_default_record_is_used_if_it_exists(rebalancer, market, tmp_path):
     assert len(usual.read_text().splitlines()) == 2
     usual.write_text("nonsense\n")
     assert rebalancer(*options, env=none).refused(
-        "trials: ", "trials.jsonl, line 1", "mend the line"
+        "trials: ", "trials.jsonl, line 1", "correct the line"
     )
 
 
