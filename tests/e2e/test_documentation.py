@@ -90,3 +90,8 @@ def test_paths_on_page_exist(page: str) -> None:
     places = (ROOT, ROOT / "src" / "rebalancer", ROOT / "src" / "rebalancer" / "domain")
     missing = [name for name in named if not any((place / name).exists() for place in places)]
     assert not [name for name in missing if not name.endswith("/NAME.py")]
+
+
+def test_imports_of_the_readme_example_work() -> None:
+    (example,) = blocks("python", "", ROOT / "README.md")
+    exec("\n".join(line for line in example.splitlines() if line.startswith("from ")))
