@@ -145,7 +145,7 @@ def test_worksheet_is_executed_elsewhere(ada: ApiUser) -> None:
     assert "attachment" in sheet.headers["content-disposition"]
     lines = sheet.text.splitlines()
     assert any("not personal advice" in line for line in lines if line.startswith("#"))
-    assert "# Stage: accepted" in lines
+    assert "# Stands: accepted" in lines
     rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     assert [row["reason"] for row in rows] == [order["reason"] for order in proposal["orders"]]
     assert {row["currency"] for row in rows} == {"USD"}

@@ -244,7 +244,7 @@ def worksheet_text(current: ProposalStatus) -> str:
     text = io.StringIO()
     text.write(f"# Worksheet of proposal {record.id} for portfolio {record.portfolio_id}\r\n")
     text.write(f"# {proposal.policy}, closes of {proposal.as_of}, {inputs.costs}\r\n")
-    text.write(f"# Stage: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
+    text.write(f"# Stands: {current.stage}" + (f"; {current.stale}" if current.stale else ""))
     if inputs.planned:
         flow = "deposit" if inputs.planned > 0 else "withdrawal"
         amount = format_decimal(abs(inputs.planned))
