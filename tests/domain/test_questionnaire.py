@@ -17,8 +17,10 @@ from rebalancer.domain.portfolio.questionnaire import (
     Questionnaire,
     Side,
 )
-from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
+from rebalancer.domain.portfolio.questions import load_questionnaire
 from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
+
+QUESTIONNAIRE = load_questionnaire()
 
 laws = settings(deadline=None, derandomize=True, max_examples=200)
 

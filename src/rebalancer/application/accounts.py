@@ -12,7 +12,7 @@ from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 from rebalancer.domain.portfolio.owner import RefreshToken, User, normalize_email
-from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
+from rebalancer.domain.portfolio.questions import load_questionnaire
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 128
 """Characters; NIST SP 800-63B asks for at least 8, and for no rules besides the length."""
@@ -181,7 +181,7 @@ class AssessRisk:
             InvalidRequest: an answer is missing or invalid; the field names the question.
             NotAuthenticated: the user no longer exists.
         """
-        assessment = QUESTIONNAIRE.assess(answers)
+        assessment = load_questionnaire().assess(answers)
         with self.work.begin() as tx:
             user = attrs.evolve(load_account(tx, owner), assessment=assessment, assessed=now)
             tx.users.save(user)

@@ -9,9 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
+from rebalancer.domain.portfolio.questions import load_questionnaire
 from tests.entrypoints.http.conftest import ApiUser, RunningApi, expect_problem
 
+QUESTIONNAIRE = load_questionnaire()
 BOLD = {question.id: question.answers[-1].id for question in QUESTIONNAIRE.questions}
 CAREFUL = {question.id: question.answers[0].id for question in QUESTIONNAIRE.questions}
 

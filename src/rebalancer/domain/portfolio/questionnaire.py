@@ -7,7 +7,7 @@ tolerance and financial capacity (Delegated Regulation 2017/565, article 54(2)).
 contradict each other lower the profile and never raise it: ESMA's guidelines on suitability
 (ESMA35-43-1163) require firms to look for inconsistent answers.
 
-`rebalancer.domain.portfolio.questions` has the questions in use.
+`rebalancer.domain.portfolio.questions` loads the questions in use from ``questions.toml``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from msgspec import Meta
 from rebalancer.application.accounts import AssessRisk
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.portfolio.owner import User
-from rebalancer.domain.portfolio.questions import QUESTIONNAIRE
+from rebalancer.domain.portfolio.questions import load_questionnaire
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.schemas.wire import Body, View, about, view_of
@@ -27,7 +27,7 @@ class Answers(Body, frozen=True, kw_only=True):
     answers: Annotated[
         dict[str, str],
         Meta(
-            examples=[{one.id: one.answers[-1].id for one in QUESTIONNAIRE.questions}],
+            examples=[{one.id: one.answers[-1].id for one in load_questionnaire().questions}],
             max_length=50,
         ),
     ]
@@ -84,7 +84,7 @@ class QuestionnaireView(View, frozen=True, kw_only=True):
 @get("/questionnaire", summary="Get the risk questionnaire")
 async def questionnaire() -> QuestionnaireView:
     """Get the questions about willingness and capacity to take risk, with their answers."""
-    return view_of(QUESTIONNAIRE, QuestionnaireView)
+    return view_of(load_questionnaire(), QuestionnaireView)
 
 
 @post(
