@@ -57,11 +57,12 @@ services: $(VENV)/full ## Run Postgres, Valkey and a MongoDB stand-in, print the
 serve-full: $(VENV)/full ## Run the API and a worker on such servers, with a demo account
 	@$(BIN)/python -m tests.everything
 
-check: $(VENV)/dev ## Format, lint, types, architecture
+check: $(VENV)/dev ## Format, lint, types, architecture, prose
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.prose --quiet
 
 test: check ## Set up, check, and run all tests
 	$(BIN)/pytest -n 2

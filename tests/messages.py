@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -81,8 +82,13 @@ def default_codes(trees: dict[Path, ast.Module]) -> dict[str, str]:
     return {name: code for name in [*FAMILIES, *bases] if (code := of(name)) is not None}
 
 
-def messages() -> Iterator[Message]:
-    """Yield every place below the source that makes an error, in the order of files and lines."""
+@cache
+def messages() -> tuple[Message, ...]:
+    """Return every place below the source that makes an error, in the order of files and lines."""
+    return tuple(_find_messages())
+
+
+def _find_messages() -> Iterator[Message]:
     trees = {path: ast.parse(path.read_text("utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
     defaults = default_codes(trees)
     for path, tree in trees.items():
