@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from typing import Any, TypeVar
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import setup_dishka
@@ -14,13 +15,11 @@ from litestar import Litestar, Router
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, Server, Tag
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.static_files import create_static_files_router
-from litestar.types import Method
-from litestar.types.internal_types import PathParameterDefinition
 
 from rebalancer.application.health import CheckHealth
 from rebalancer.application.job_worker import RecoverJobs
@@ -40,19 +39,20 @@ from rebalancer.entrypoints.http.errors import (
 from rebalancer.entrypoints.http.health import Readiness, health
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.openapi import (
-    OpenApiJson,
+    CompleteDocument,
     StructSchemas,
-    SwaggerPage,
     swagger_folder,
+    swagger_page,
 )
 from rebalancer.entrypoints.http.rate_limits import RateLimiter
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
 from rebalancer.entrypoints.http.routes.rebalance import is_quick
-from rebalancer.entrypoints.http.threads import run_in_thread, run_inline
 from rebalancer.entrypoints.maintenance import Maintenance
 from rebalancer.entrypoints.processes import termination_event
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
 from rebalancer.entrypoints.schemas.wire import DecimalText
+
+T = TypeVar("T")
 
 STATIC = "/docs/static"
 DESCRIPTION = f"""\
@@ -126,7 +126,7 @@ def application(
         state=State(
             {
                 "batcher": RequestBatcher(is_quick=is_quick if embedded else lambda _: False),
-                "read_row": run_inline if embedded else run_in_thread,
+                "read_row": _run_inline if embedded else sync_to_thread,
                 "job_streams": streams,
             }
         ),
@@ -162,12 +162,12 @@ def application(
                 Tag("health", "Health checks"),
             ],
             render_plugins=[
-                SwaggerPage(schemas, path="/", static=STATIC),
-                OpenApiJson(schemas, path="/openapi.json"),
+                CompleteDocument(schemas, swagger_page(STATIC)),
+                CompleteDocument(schemas, JsonRenderPlugin()),
             ],
             create_examples=False,
             use_handler_docstrings=True,
-            operation_id_creator=_operation_id,
+            operation_id_creator=lambda handler, *_: handler.handler_name,
         ),
         lifespan=[lifespan],
     )
@@ -181,8 +181,6 @@ def find_routers() -> list[Router]:
     return [importlib.import_module(f"{routes.__name__}.{name}").router for name in names]
 
 
-def _operation_id(
-    handler: HTTPRouteHandler, _: Method, __: list[str | PathParameterDefinition]
-) -> str:
-    """Name an operation for generated clients."""
-    return handler.handler_name
+async def _run_inline(use: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """Call a use case that takes less time than a thread takes to start."""
+    return use(*arguments, **options)

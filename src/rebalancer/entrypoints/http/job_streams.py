@@ -15,7 +15,7 @@ from litestar.response import ServerSentEventMessage
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.jobs.job import Job
 from rebalancer.entrypoints.http.errors import TooManyRequests
-from rebalancer.entrypoints.schemas.job import JobView, job_view
+from rebalancer.entrypoints.schemas.job import JobView
 
 
 class JobStreams:
@@ -84,11 +84,11 @@ class JobStreams:
         read: Callable[[], Awaitable[Job]],
         is_authorized: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[ServerSentEventMessage]:
-        view = job_view(job)
+        view = JobView.of(job)
         while not job.state.is_final:
             yield _event("progress", view)
             last_message = time.monotonic()
-            while job_view(job) == view:
+            while JobView.of(job) == view:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.stopping.wait(), self._poll_interval)
                     return
@@ -102,7 +102,7 @@ class JobStreams:
                         job = await read()
                 except RebalancerError:  # the job has been deleted
                     return
-            view = job_view(job)
+            view = JobView.of(job)
         yield _event("end", view)
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_origin
 import msgspec
 from litestar import Request
 from litestar._openapi.schema_generation import SchemaCreator
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import OpenAPIRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
@@ -75,34 +75,27 @@ class StructSchemas(OpenAPISchemaPlugin):
         return self._document
 
 
-class OpenApiJson(JsonRenderPlugin):
-    """The document as JSON."""
+class CompleteDocument(OpenAPIRenderPlugin):
+    """Renders the completed document with another plugin."""
 
-    def __init__(self, schemas: StructSchemas, *, path: str) -> None:
-        self._schemas = schemas
-        super().__init__(path=path)
+    def __init__(self, schemas: StructSchemas, plugin: OpenAPIRenderPlugin) -> None:
+        self._schemas, self._plugin = schemas, plugin
+        super().__init__(path=plugin.paths, media_type=plugin.media_type)
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """Render the document."""
-        return super().render(request, self._schemas.complete(openapi_schema))
+        return self._plugin.render(request, self._schemas.complete(openapi_schema))
 
 
-class SwaggerPage(SwaggerRenderPlugin):
-    """The document as an interactive page that loads nothing from other servers."""
-
-    def __init__(self, schemas: StructSchemas, *, path: str, static: str) -> None:
-        self._schemas = schemas
-        super().__init__(
-            js_url=f"{static}/swagger-ui-bundle.js",
-            css_url=f"{static}/swagger-ui.css",
-            standalone_preset_js_url=f"{static}/swagger-ui-standalone-preset.js",
-            favicon=f"<link rel='icon' href='{static}/favicon-32x32.png'>",
-            path=path,
-        )
-
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """Render the page."""
-        return super().render(request, self._schemas.complete(openapi_schema))
+def swagger_page(static: str) -> SwaggerRenderPlugin:
+    """Return an interactive page that loads nothing from other servers."""
+    return SwaggerRenderPlugin(
+        js_url=f"{static}/swagger-ui-bundle.js",
+        css_url=f"{static}/swagger-ui.css",
+        standalone_preset_js_url=f"{static}/swagger-ui-standalone-preset.js",
+        favicon=f"<link rel='icon' href='{static}/favicon-32x32.png'>",
+        path="/",
+    )
 
 
 def swagger_folder() -> Path:

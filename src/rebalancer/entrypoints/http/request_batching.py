@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from rebalancer.entrypoints.http.threads import run_in_thread
+from litestar.concurrency import sync_to_thread
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -95,8 +95,8 @@ class RequestBatcher(Generic[Request, Result]):
         if all(map(self.is_quick, requests)):
             results = handler.compute(requests)
         else:
-            results = await run_in_thread(handler.compute, requests)
-        await run_in_thread(handler.store, results)
+            results = await sync_to_thread(handler.compute, requests)
+        await sync_to_thread(handler.store, results)
         return results
 
     async def _handle_alone(

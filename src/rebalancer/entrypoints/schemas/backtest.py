@@ -10,7 +10,7 @@ from msgspec import Meta, field
 
 from rebalancer.application.backtests import BacktestRequest
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.jobs.job import Job, JobState
+from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.portfolio.portfolio import check_targets
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
 from rebalancer.entrypoints.schemas.decoding import collect
@@ -29,7 +29,6 @@ from rebalancer.entrypoints.schemas.wire import (
     View,
     about,
     documented_default,
-    view_of,
 )
 
 _CAPITAL = BacktestRequest(policies=()).capital
@@ -122,8 +121,3 @@ class SeriesView(View, frozen=True, kw_only=True):
     id: UUID
     dates: list[date]
     values: Annotated[dict[str, list[float]], about("By policy: its value on each date.")]
-
-
-def backtest_view(job: Job) -> BacktestView:
-    """Show a backtest to its owner."""
-    return view_of(job, BacktestView)

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from rebalancer.domain.jobs.job import Job, JobState
-from rebalancer.entrypoints.schemas.wire import View, about, view_of
+from rebalancer.domain.jobs.job import JobState
+from rebalancer.entrypoints.schemas.wire import View, about
 
 
 class JobView(View, frozen=True, kw_only=True):
@@ -34,8 +34,3 @@ class JobEvent(View, frozen=True, kw_only=True):
 
     event: Literal["progress", "end"]
     data: Annotated[str, about("The job, as GET /api/jobs/{id} returns it.")]
-
-
-def job_view(job: Job) -> JobView:
-    """Show a job to its owner."""
-    return view_of(job, JobView)

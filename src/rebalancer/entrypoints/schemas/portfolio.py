@@ -36,7 +36,6 @@ from rebalancer.entrypoints.schemas.wire import (
     about,
     documented_default,
     format_decimal,
-    view_of,
 )
 
 if TYPE_CHECKING:
@@ -313,7 +312,7 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
         value = currency.round(units * price)
         weight = round(float(value) / total, 10) if total else 0.0
         holdings[symbol] = {"quantity": units, "price": price, "value": value, "weight": weight}
-    return view_of(
+    return PortfolioView.of(
         attrs.asdict(managed, recurse=False)
         | attrs.asdict(mandate, recurse=False)
         | {
@@ -326,8 +325,7 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
             "uninvested": currency.round(positions.uninvested),
             "holdings": holdings,
             "last_rebalance": positions.last_rebalance,
-        },
-        PortfolioView,
+        }
     )
 
 

@@ -25,7 +25,6 @@ from rebalancer.entrypoints.schemas.wire import (
     about,
     documented_default,
     format_decimal,
-    view_of,
 )
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def proposal_record(proposal: Proposal, line: int | UnsetType = UNSET) -> Propos
         as_of=proposal.as_of,
         policy=proposal.policy,
         orders=_order_views(proposal),
-        not_traded=[view_of(one, NotTradedView) for one in proposal.not_traded],
+        not_traded=[NotTradedView.of(one) for one in proposal.not_traded],
         weights_before=proposal.weights_before,
         weights_after=proposal.weights_after,
         cash_after=format_decimal(proposal.cash_after),
@@ -221,18 +220,17 @@ def proposal_view(current: ProposalStatus, others: Sequence[Proposal] = ()) -> P
     values = attrs.asdict(proposal, recurse=False) | attrs.asdict(record, recurse=False)
     seen = attrs.asdict(inputs.portfolio, recurse=False) | attrs.asdict(inputs, recurse=False)
     seen["risk_profile"] = inputs.portfolio.risk_profile and inputs.portfolio.risk_profile.name
-    return view_of(
+    return ProposalView.of(
         {
             **values,
             "orders": _order_views(proposal),
             "stage": current.stage,
             "stale": current.stale,
             "notes": notes,
-            "seen": view_of(seen, SeenView),
+            "seen": SeenView.of(seen),
             "others": _other_views(others),
             "disclaimer": DISCLAIMER,
-        },
-        ProposalView,
+        }
     )
 
 
@@ -279,6 +277,6 @@ def _order_views(proposal: Proposal) -> list[OrderView]:
 
 def _other_views(others: Sequence[Proposal]) -> list[OtherView]:
     return [
-        view_of({**attrs.asdict(one, recurse=False), "orders": len(one.orders)}, OtherView)
+        OtherView.of({**attrs.asdict(one, recurse=False), "orders": len(one.orders)})
         for one in others
     ]

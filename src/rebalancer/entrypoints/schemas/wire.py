@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -115,13 +115,10 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """Schema of a JSON object in a response; every field is always present."""
 
-
-V = TypeVar("V", bound=View)
-
-
-def view_of(source: object, view: type[V]) -> V:
-    """Make a view from a mapping, or from an object whose attributes have the names of fields."""
-    return msgspec.convert(source, view, from_attributes=True, dec_hook=_show_scalar)
+    @classmethod
+    def of(cls, source: object) -> Self:
+        """Make a view of a mapping, or of an object whose attributes have the names of fields."""
+        return msgspec.convert(source, cls, from_attributes=True, dec_hook=_show_scalar)
 
 
 def _show_scalar(kind: type[Any], value: Any) -> Any:

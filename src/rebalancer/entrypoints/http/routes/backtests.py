@@ -22,7 +22,6 @@ from rebalancer.entrypoints.schemas.backtest import (
     BacktestBody,
     BacktestView,
     SeriesView,
-    backtest_view,
 )
 
 
@@ -45,7 +44,7 @@ async def start(
             raise InvalidRequest(error.message, field="risk_free_symbol", code=error.code) from None
         raise
     headers = replay_headers(replayed) | {"Location": f"/api/backtest/{job.id}/status"}
-    return Response(backtest_view(job), headers=headers)
+    return Response(BacktestView.of(job), headers=headers)
 
 
 @get("/{job_id:uuid}/status", summary="Get the status of a backtest")
@@ -53,7 +52,7 @@ async def status(
     job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
 ) -> BacktestView:
     """Get the progress of a backtest, and its results once it has succeeded."""
-    return backtest_view(await state.read_row(use, job_id, owner=owner))
+    return BacktestView.of(await state.read_row(use, job_id, owner=owner))
 
 
 @get("/{job_id:uuid}/series", summary="Get the values over time", responses=problem_responses(409))

@@ -21,7 +21,7 @@ from rebalancer.entrypoints.http.auth import Owner, authenticate, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
-from rebalancer.entrypoints.schemas.job import JobEvent, JobView, job_view
+from rebalancer.entrypoints.schemas.job import JobEvent, JobView
 from rebalancer.entrypoints.schemas.wire import Page, paginate
 
 
@@ -38,7 +38,7 @@ async def list_jobs(
     """List your jobs, latest first."""
     states = None if wanted is None else frozenset({wanted})
     found = await sync_to_thread(use, owner, states=states, before=before, limit=limit + 1)
-    return paginate(found, limit, show=job_view, cursor=lambda job: job.id)
+    return paginate(found, limit, show=JobView.of, cursor=lambda job: job.id)
 
 
 @get("/{job_id:uuid}", summary="Get a job")
@@ -46,7 +46,7 @@ async def read_job(
     job_id: FromPath[UUID], owner: Owner, state: State, use: FromDishka[ReadJob]
 ) -> JobView:
     """Get the progress of a job, and its result once it has succeeded."""
-    return job_view(await state.read_row(use, job_id, owner=owner))
+    return JobView.of(await state.read_row(use, job_id, owner=owner))
 
 
 @post(
@@ -59,7 +59,7 @@ async def cancel_job(
     job_id: FromPath[UUID], owner: Owner, use: FromDishka[CancelJob], clock: FromDishka[Clock]
 ) -> JobView:
     """Cancel a job. A queued job ends at once, a running one shortly after."""
-    return job_view(await sync_to_thread(use, job_id, owner=owner, now=clock()))
+    return JobView.of(await sync_to_thread(use, job_id, owner=owner, now=clock()))
 
 
 @post(
@@ -72,7 +72,7 @@ async def requeue_job(
     job_id: FromPath[UUID], owner: Owner, use: FromDishka[RequeueJob], clock: FromDishka[Clock]
 ) -> JobView:
     """Run a failed, dead or cancelled job again from the start."""
-    return job_view(await sync_to_thread(use, job_id, owner=owner, now=clock()))
+    return JobView.of(await sync_to_thread(use, job_id, owner=owner, now=clock()))
 
 
 @get(

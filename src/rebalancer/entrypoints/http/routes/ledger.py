@@ -39,7 +39,6 @@ from rebalancer.entrypoints.schemas.wire import (
     about,
     documented_default,
     paginate,
-    view_of,
 )
 
 
@@ -196,7 +195,7 @@ def entry_view(entry: Entry) -> EntryView:
         "quantity": entry.quantity or None,
         "proposal_id": entry.proposal,
     }
-    return view_of(values, EntryView)
+    return EntryView.of(values)
 
 
 router = owner_router(

@@ -12,14 +12,13 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from rebalancer.application.market_data import (
     DescribeRegime,
-    FoundAsset,
     PriceInterval,
     ReadCloses,
     SearchAssets,
 )
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Limit
-from rebalancer.entrypoints.schemas.wire import Page, View, about, paginate, view_of
+from rebalancer.entrypoints.schemas.wire import Page, View, about, paginate
 
 
 class AssetView(View, frozen=True, kw_only=True):
@@ -84,7 +83,7 @@ async def find_assets(
 ) -> Page[AssetView]:
     """Search assets with known prices, sorted by symbol."""
     found = await sync_to_thread(use, wanted, after=after, limit=limit + 1)
-    return paginate(found, limit, show=_asset_view, cursor=lambda asset: asset.symbol)
+    return paginate(found, limit, show=AssetView.of, cursor=lambda asset: asset.symbol)
 
 
 @get("/data/{symbol:str}", summary="Get closes", responses=problem_responses(422))
@@ -121,11 +120,7 @@ async def tell_regime(
     The model uses no data after the given day.
     """
     wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
-    return view_of(await sync_to_thread(use, wanted, as_of=as_of), RegimeView)
-
-
-def _asset_view(asset: FoundAsset) -> AssetView:
-    return view_of(asset, AssetView)
+    return RegimeView.of(await sync_to_thread(use, wanted, as_of=as_of))
 
 
 router = DishkaRouter(

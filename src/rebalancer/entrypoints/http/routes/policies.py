@@ -13,7 +13,7 @@ from litestar.params import FromPath
 
 from rebalancer.application.ports.policies import Policies
 from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, PolicyKind
-from rebalancer.entrypoints.schemas.wire import View, about, view_of
+from rebalancer.entrypoints.schemas.wire import View, about
 
 
 class PolicyView(View, frozen=True, kw_only=True):
@@ -102,7 +102,7 @@ async def policies(offered: FromDishka[Policies]) -> list[PolicyView]:
     for the promoted version, or for the best rule if no version is promoted.
     """
     cards = await sync_to_thread(offered.cards)
-    return [view_of(_values(card), PolicyView) for card in cards]
+    return [PolicyView.of(_values(card)) for card in cards]
 
 
 @get("/{name:str}", summary="Get a policy")
@@ -112,7 +112,7 @@ async def read_policy(name: FromPath[str], offered: FromDishka[Policies]) -> Car
     For a learned policy: training and data, inputs and outputs, the evidence and the thresholds
     of the promotion gate, and the command that trains it again.
     """
-    return view_of(_values(await sync_to_thread(offered.card, name)), CardView)
+    return CardView.of(_values(await sync_to_thread(offered.card, name)))
 
 
 def _values(card: PolicyCard) -> dict[str, Any]:

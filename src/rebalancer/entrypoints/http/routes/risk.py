@@ -18,7 +18,7 @@ from rebalancer.domain.portfolio.owner import User
 from rebalancer.domain.portfolio.questions import load_questionnaire
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.schemas.wire import Body, View, about, view_of
+from rebalancer.entrypoints.schemas.wire import Body, View, about
 
 
 class Answers(Body, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ class QuestionnaireView(View, frozen=True, kw_only=True):
 @get("/questionnaire", summary="Get the risk questionnaire")
 async def questionnaire() -> QuestionnaireView:
     """Get the questions about willingness and capacity to take risk, with their answers."""
-    return view_of(load_questionnaire(), QuestionnaireView)
+    return QuestionnaireView.of(load_questionnaire())
 
 
 @post(
@@ -115,7 +115,7 @@ def assessment_view(user: User) -> AssessmentView | None:
         "questionnaire": assessment.version,
         "assessed": user.assessed,
     }
-    return view_of(values, AssessmentView)
+    return AssessmentView.of(values)
 
 
 router = DishkaRouter("/risk", route_handlers=[questionnaire, assess], tags=["risk"])
