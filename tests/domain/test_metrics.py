@@ -20,7 +20,6 @@ OF_VALUES = (
     metrics.cagr,
     metrics.max_drawdown,
     metrics.longest_drawdown,
-    metrics.calmar,
 )
 OF_RETURNS = (
     metrics.annual_volatility,
@@ -76,11 +75,6 @@ def test_longest_drawdown() -> None:
     assert metrics.longest_drawdown(np.array([1.0, 0.9, 1.1])) == 2
 
 
-def test_calmar() -> None:
-    # 6 changes; grows 1.35 ** (252 / 6) - 1 a year and fell by half.
-    assert metrics.calmar(PATH) == pytest.approx((1.35**42 - 1) / 0.5)
-
-
 def test_value_at_risk() -> None:
     # 20 losses of 0.01 ... 0.20: 19 of 20 are at most 0.19, that is 95%.
     losses = np.arange(1, 21) / 100
@@ -109,19 +103,6 @@ def test_tracking_error_and_information_ratio() -> None:
     assert metrics.information_ratio(returns, benchmark) == pytest.approx(2 * sqrt(252))
     assert metrics.tracking_error(returns, returns) == 0.0
     assert metrics.information_ratio(returns, returns) == 0.0
-
-
-def test_time_weighted_return() -> None:
-    # 100 grows to 110, 90 comes in; 200 falls to 180, all of it goes out: 1.1 * 0.9 - 1.
-    before, after = np.array([0.0, 110.0, 180.0]), np.array([100.0, 200.0, 0.0])
-    assert metrics.time_weighted_return(before, after) == pytest.approx(1.1 * 0.9 - 1)
-
-
-def test_time_weighted_return_of_empty_account_is_rejected() -> None:
-    with pytest.raises(InvalidRequest, match="empty"):
-        metrics.time_weighted_return([0.0, 110.0, 0.0], [100.0, 0.0, 50.0])
-    with pytest.raises(InvalidRequest, match="match"):
-        metrics.time_weighted_return([0.0, 110.0, 0.0], [100.0, 110.0])
 
 
 def test_xirr() -> None:
@@ -199,11 +180,10 @@ def test_metrics_are_finite_without_risk(growth: float) -> None:
         assert np.isfinite(figure(returns))
 
 
-def test_rising_path_has_no_drawdown_and_zero_ratios() -> None:
+def test_rising_path_has_no_drawdown_and_zero_sortino_ratio() -> None:
     rising = np.array([1.0, 1.1, 1.1, 1.3])
 
     assert metrics.max_drawdown(rising) == 0.0
-    assert metrics.calmar(rising) == 0.0
     assert metrics.sortino(rising[1:] / rising[:-1] - 1) == 0.0
 
 

@@ -7,8 +7,11 @@ block of JSON, in which all policies share one set of rows, so that points in ti
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Sequence
+from functools import cache
 from html import escape
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -20,6 +23,7 @@ from rebalancer.adapters.report.page import (
     dash,
     drawdown,
     pluralize,
+    read_template,
     render_page,
     thin_rows,
     with_minus,
@@ -47,23 +51,22 @@ class _Column:
     """Column of the table.
 
     Attributes:
-        figure: Attribute of ``Performance``.
+        group: Heading above those of neighbouring columns.
+        figure: Attribute of ``Performance``, or `_GAIN`.
         heading: Heading.
         unit: Text under the heading.
         format: Format of its figures.
         better: 1 if more is better, -1 if less is, 0 if neither.
+        meaning: Text for the glossary.
     """
 
+    group: str
     figure: str
     heading: str
     unit: str
     format: str
     better: int
-
-    @property
-    def meaning(self) -> str:
-        """Sentence for the glossary."""
-        return _MEANINGS[self.figure]
+    meaning: str
 
     def show(self, value: float) -> str:
         """Return a figure as text, without a negative zero; a dash if undefined."""
@@ -83,77 +86,11 @@ class _Column:
 _GAIN = "gain"
 """The one figure that is not an attribute of ``Performance``."""
 
-_GROUPS = (
-    (
-        "Return",
-        (
-            _Column("final_value", "Final value", "per 1 invested", ",.2f", 1),
-            _Column("cagr", "CAGR", "a year", ".1%", 1),
-        ),
-    ),
-    (
-        "Risk",
-        (
-            _Column("volatility", "Volatility", "a year", ".1%", -1),
-            _Column("max_drawdown", "Max drawdown", "peak to trough", ".1%", -1),
-            _Column("longest_drawdown", "Longest drawdown", "trading days", ",.0f", -1),
-            _Column("value_at_risk", "Value at risk", "a day", ".2%", -1),
-            _Column("expected_shortfall", "Expected shortfall", "a day", ".2%", -1),
-        ),
-    ),
-    (
-        "Return for risk",
-        (
-            _Column("sharpe", "Sharpe", "ratio", ",.2f", 1),
-            _Column("sortino", "Sortino", "ratio", ",.2f", 1),
-            _Column("calmar", "Calmar", "ratio", ",.2f", 1),
-        ),
-    ),
-    (
-        "Trading",
-        (
-            _Column("turnover_per_year", "Turnover", "a year", ".1%", -1),
-            _Column("orders", "Orders", "total", ",.0f", -1),
-            _Column("orders_per_year", "Orders", "a year", ",.0f", -1),
-            _Column("cost_paid", "Cost paid", "of 1 invested", ".2%", -1),
-            _Column("average_exposure", "Exposure", "average", ".0%", 0),
-        ),
-    ),
-    (
-        "Against monthly",
-        (
-            _Column("tracking_error", "Tracking error", "a year", ".1%", 0),
-            _Column("information_ratio", "Information ratio", "ratio", ",.2f", 1),
-            _Column(_GAIN, "Sharpe gain", "\u00b1 95%", ",.2f", 0),
-        ),
-    ),
-)
-_COLUMNS = tuple(column for _, columns in _GROUPS for column in columns)
 
-_MEANINGS = {
-    "final_value": "Value at the last close of 1 invested at the start, after all costs.",
-    "cagr": "Compound annual growth rate: the steady yearly return with the same final value.",
-    "volatility": "Standard deviation of daily returns, annualised.",
-    "max_drawdown": "Largest loss from an earlier peak.",
-    "longest_drawdown": "Longest time from a peak to its recovery, or to the end.",
-    "value_at_risk": "Loss that was not exceeded on 95 days of 100.",
-    "expected_shortfall": "Average loss on the worst 5 days of 100; also called CVaR.",
-    "sharpe": "Average return in excess of cash over its deviation, annualised. Differences of a "
-    "tenth or two can be chance, even over decades.",
-    "sortino": "As Sharpe, but only losses count as risk.",
-    "calmar": "CAGR over the maximum drawdown.",
-    "turnover_per_year": "Share of the portfolio that is traded, one way: selling everything to "
-    "buy other assets is 100%. Without the first close.",
-    "orders": "Number of orders after the first close.",
-    "orders_per_year": "Number of orders in an average year.",
-    "cost_paid": "Sum of all trading costs, with the first close, as a share of the initial "
-    "investment: a portfolio that has grown more pays more for the same trade.",
-    "average_exposure": "Share of the portfolio that is invested; the rest is cash.",
-    "tracking_error": "Volatility of the difference from the monthly rule's return.",
-    "information_ratio": "Average of that difference over the tracking error, annualised.",
-    _GAIN: "Sharpe ratio minus that of the monthly rule, with its 95% interval (Ledoit and Wolf "
-    "2008). If the interval contains 0, the difference can be chance.",
-}
+@cache
+def _load_columns() -> tuple[_Column, ...]:
+    content = tomllib.loads(read_template("columns.toml"))
+    return tuple(_Column(**fields) for fields in content["columns"])
 
 
 class HtmlBacktests:
@@ -165,8 +102,13 @@ class HtmlBacktests:
         points = thin_rows([result.path.values for result in backtest.results], POINTS)
         first, last = backtest.dates[0], backtest.dates[-1]
         years = float((last - first) / np.timedelta64(1, "D")) / 365.25
+        columns = _load_columns()
+        groups = [
+            (name, list(members))
+            for name, members in groupby(columns, key=lambda column: column.group)
+        ]
         figures = {
-            column: [_figure(result, column) for result in backtest.results] for column in _COLUMNS
+            column: [_figure(result, column) for result in backtest.results] for column in columns
         }
         best = {column: column.best(values) for column, values in figures.items()}
         return render_page(
@@ -181,9 +123,9 @@ class HtmlBacktests:
             ),
             lead="",
             cautions=[caution.text for caution in backtest.cautions],
-            groups=_GROUPS,
-            columns=_COLUMNS,
-            first_columns=[columns[0] for _, columns in _GROUPS],
+            groups=groups,
+            columns=columns,
+            first_columns=[members[0] for _, members in groups],
             rows=[
                 (
                     result.policy,

@@ -56,14 +56,15 @@ def _environment() -> Environment:
         "palette": _palette(),
         "policy_colors": len(POLICY_COLORS),
         "dashes": lambda at: dash(at)[1],
-        "source": lambda name: Markup(_source(name)),
+        "source": lambda name: Markup(read_template(name)),
     }
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return environment
 
 
 @cache
-def _source(name: str) -> str:
+def read_template(name: str) -> str:
+    """Return the text of a file beside the templates."""
     folder = files("rebalancer.adapters.report") / "templates"
     return (folder / name).read_text(encoding="utf-8").rstrip()
 

@@ -153,12 +153,8 @@ def compare_policies(
 ) -> Backtest:
     """Simulate policies with the same settings.
 
-    Args:
-        policies: Policies to simulate.
-        settings: Settings for all of them.
-        seed: Seed of the bootstrap behind intervals.
-        cautions: Limitations that a reader must know.
-        progress: Receives the name of each policy when its result is ready.
+    The seed is that of the bootstrap behind intervals. ``progress`` receives the name of each
+    policy when its result is ready.
     """
     risk_free = settings.window_risk_free
     baseline = simulate(parse_rule(BASELINE), settings)
@@ -217,8 +213,6 @@ class _Simulation:
     """One policy with one set of settings.
 
     Attributes:
-        policy: The policy to simulate.
-        settings: Settings of the backtest.
         money: (T,) value of 1 in cash since row 0.
         reviews: Rows at which the policy reviews the portfolio; the window's first row first.
     """

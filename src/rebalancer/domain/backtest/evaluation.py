@@ -80,10 +80,9 @@ class CashReturns:
 
 @attrs.frozen
 class Comparison:
-    """Comparison of a policy with another policy over the same days.
+    """Comparison of a policy with another policy, ``against``, over the same days.
 
     Attributes:
-        against: Name of the other policy.
         performance: Performance of the other policy.
         gain: Annual Sharpe ratio of the policy minus the other's, with its 95% interval; None if
             the window is too short, or one of the two does not move.
@@ -106,13 +105,7 @@ class Comparison:
 
 @attrs.frozen
 class SubPeriod:
-    """Gain over a part of the window.
-
-    Attributes:
-        first: First day.
-        last: Last day.
-        gain: Annual Sharpe ratio of the policy minus the monthly rule's.
-    """
+    """Gain of annual Sharpe ratio over the monthly rule, from a first to a last day."""
 
     first: str
     last: str
@@ -121,12 +114,7 @@ class SubPeriod:
 
 @attrs.frozen
 class CostPoint:
-    """Gain at one level of trading costs.
-
-    Attributes:
-        bps: Basis points of traded value, each side.
-        gain: Annual Sharpe ratio of the policy minus the monthly rule's, both at this cost.
-    """
+    """Gain of annual Sharpe ratio over the monthly rule, both at this cost on each side."""
 
     bps: float
     gain: float
@@ -138,7 +126,6 @@ class Judgement:
 
     Attributes:
         cash: Label of the cash returns, see `CashReturns.label`.
-        performance: Performance of the policy.
         comparisons: With the monthly rule first, then the other baselines, then requested policies.
         drawdown_beyond_exposure: See `evidence.drawdown_beyond_exposure`; negative is shallower.
         subperiods: Thirds of the window; empty if they would be shorter than a month.
@@ -192,12 +179,7 @@ class Finding(StrEnum):
 
 @attrs.frozen
 class Verdict:
-    """Conclusion of an evaluation.
-
-    Attributes:
-        finding: Its code.
-        sentence: Its text, with the reason.
-    """
+    """Conclusion of an evaluation: its code, and a sentence with the reason."""
 
     finding: Finding
     sentence: str
@@ -208,9 +190,7 @@ class PolicyEvaluation:
     """Evaluation of a policy on one panel of prices.
 
     Attributes:
-        policy: Name of the policy.
         judgements: With cash at 0 first, then, if known, with the returns of cash.
-        verdict: Conclusion.
         chosen_rule: The best rule on training data; None if no rule was chosen.
     """
 
@@ -231,10 +211,9 @@ class PanelEvaluation:
 
     Attributes:
         dates: (R,) trading days of the window.
-        symbols: N assets.
         cost_label: Name of the cost model.
         trials: Number of policies tried, for deflated probabilities.
-        policies: One evaluation a policy, in the requested order.
+        policies: In the requested order.
     """
 
     dates: Dates
@@ -341,8 +320,10 @@ class _Evaluator:
         baselines = ((BASELINE, self.baseline), band, (EQUAL_EXPOSURE, exposed))
         comparisons = [self._compare(path, name, other) for name, other in baselines]
         if chosen is not None:
-            label, other = BEST_RULE.format(chosen), self._simulate_rule(chosen)
-            comparisons.append(attrs.evolve(self._compare(path, label, other), chosen=True))
+            if chosen not in self.rules:
+                self.rules[chosen] = simulate(parse_rule(chosen), self.settings)
+            compared = self._compare(path, BEST_RULE.format(chosen), self.rules[chosen])
+            comparisons.append(attrs.evolve(compared, chosen=True))
         comparisons += [self._compare(path, name, other) for name, other in requested]
         sweep = [
             CostPoint(bps, self._sharpe(charged) - other)
@@ -364,11 +345,6 @@ class _Evaluator:
             values=path.values,
             risk_free=self.risk_free,
         )
-
-    def _simulate_rule(self, name: str) -> EquityPath:
-        if name not in self.rules:
-            self.rules[name] = simulate(parse_rule(name), self.settings)
-        return self.rules[name]
 
     def _gains_of_members(self, policy: Policy) -> Iterator[float]:
         """Yield the gain over the monthly rule of each member of an ensemble."""
@@ -429,12 +405,7 @@ def reach_verdict(policy: str, judgements: Sequence[Judgement], trials: int) -> 
     """Conclude from the judgements on one panel.
 
     A gain is evidence only if, with each return of cash, its interval lies above 0 and its deflated
-    probability reaches `EVIDENCE_THRESHOLD`.
-
-    Args:
-        policy: Name of the policy.
-        judgements: One a return of cash, the most realistic last.
-        trials: Number of policies tried.
+    probability reaches `EVIDENCE_THRESHOLD`. The judgement with the most realistic cash comes last.
     """
     strictest = judgements[-1]
     if policy == BASELINE:
@@ -495,12 +466,9 @@ def summarize(policy: str, evaluations: Sequence[PolicyEvaluation]) -> str:
 
 
 def explain_doubt(gain: ConfidenceInterval | None, deflated: float | None, trials: int) -> str:
-    """Return why a difference is not evidence of a gain, as the end of a sentence; "" if it is.
+    """Return why a gain, with its deflated probability, is no evidence; "" if it is evidence.
 
-    Args:
-        gain: Difference of Sharpe ratios with its 95% interval.
-        deflated: Its deflated probability.
-        trials: Number of policies tried.
+    The text is the end of a sentence.
     """
     if gain is None or deflated is None:
         return ", but the window is too short for an interval"

@@ -37,13 +37,7 @@ _NORMAL = NormalDist()
 
 @attrs.frozen
 class ConfidenceInterval:
-    """An estimate with its confidence interval.
-
-    Attributes:
-        estimate: The estimate.
-        low: Lower end.
-        high: Upper end.
-    """
+    """An estimate with the ends of its confidence interval."""
 
     estimate: float
     low: float
@@ -80,11 +74,7 @@ class ReturnPair:
     against: Floats
 
     def __attrs_post_init__(self) -> None:
-        if not self.dates.shape == self.returns.shape == self.against.shape == (len(self.dates),):
-            raise InvalidRequest(
-                "the strategies have different numbers of days; give returns over the same days",
-                code="returns_do_not_match",
-            )
+        _check_same_days(self.dates, self.returns, self.against)
 
     @property
     def is_sufficient(self) -> bool:
@@ -108,6 +98,15 @@ class PooledGain:
     median: float
     probability: float
     deflated: float
+
+
+def _check_same_days(*series: Floats | Dates) -> None:
+    """Raise InvalidRequest unless all series have the shape (T,)."""
+    if any(each.shape != (len(series[0]),) for each in series):
+        raise InvalidRequest(
+            "the strategies have different numbers of days; give returns over the same days",
+            code="returns_do_not_match",
+        )
 
 
 def simple_returns(values: Floats) -> Floats:
@@ -139,11 +138,7 @@ def sharpe_gain(
     Raises:
         InvalidRequest: the two series have different lengths.
     """
-    if returns.shape != against.shape or returns.ndim != 1:
-        raise InvalidRequest(
-            "the strategies have different numbers of days; give returns over the same days",
-            code="returns_do_not_match",
-        )
+    _check_same_days(returns, against)
     rows = len(returns)
     if rows < 10 * block or min(returns.std(), against.std()) < _STILL:
         return None

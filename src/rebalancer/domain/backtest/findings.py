@@ -91,14 +91,8 @@ def conclude(
 ) -> Findings:
     """Pool the panels and apply the promotion gate.
 
-    Args:
-        panels: Evaluations by name of the panel; at least one, all of the same policies and with
-            the same trials.
-        thresholds: Thresholds of the promotion gate.
-        choice: The rule that was chosen on training data.
-        counted: How the trials were counted.
-        cautions: Limitations that a reader must know.
-        seed: Seed of the bootstrap behind pooled intervals.
+    At least one panel is needed; all have the same policies and trials. The seed is that of the
+    bootstrap behind pooled intervals. The other arguments are those of `Findings`.
     """
     pooled = pool(list(panels.values()), seed=seed)
     promotions = [

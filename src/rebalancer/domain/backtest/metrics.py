@@ -94,17 +94,6 @@ def longest_drawdown(values: Floats) -> int:
     return max(recovered if recovered > 1 else 0, len(path) - 1 - int(peaks[-1]))
 
 
-def calmar(values: Floats) -> float:
-    """Return `cagr` over `max_drawdown`; 0.0 without a drawdown.
-
-    The whole path counts; the original uses the last 36 months.
-
-    References:
-        Young, T. W. (1991). Calmar ratio: a smoother tool. Futures 20(1), 40.
-    """
-    return _ratio(cagr(values), max_drawdown(values))
-
-
 def value_at_risk(returns: Floats, level: float = 0.95) -> float:
     """Return the historical value at risk: the daily loss not exceeded on ``level`` of the rows.
 
@@ -158,33 +147,6 @@ def information_ratio(returns: Floats, benchmark: Floats) -> float:
         Grinold, R. C. and Kahn, R. N. (2000). Active portfolio management, 2nd edition, chapter 5.
     """
     return sharpe(returns, benchmark)
-
-
-def time_weighted_return(values_before_flow: Floats, values_after_flow: Floats) -> float:
-    """Return the time-weighted return, which excludes the effect of deposits and withdrawals.
-
-    ``prod(before[t] / after[t - 1]) - 1`` over t >= 1: from after one flow to before the next.
-
-    Args:
-        values_before_flow: Account value just before each day's flow, shape (T,); the first is not
-            used.
-        values_after_flow: Account value just after it, shape (T,); above 0 except the last.
-
-    References:
-        CFA Institute (2020). Global investment performance standards (GIPS), provision 2.A.
-    """
-    before, after = _check_rows(values_before_flow), _check_rows(values_after_flow)
-    if before.shape != after.shape:
-        raise InvalidRequest(
-            f"{len(before)} values before a flow do not match {len(after)} after; give as many",
-            code="lengths_differ",
-        )
-    if not (after[:-1] > 0.0).all():
-        raise InvalidRequest(
-            "an account that was empty has no return; start after its next deposit",
-            code="account_was_empty",
-        )
-    return float(np.prod(before[1:] / after[:-1]) - 1.0)
 
 
 def xirr(cash_flows: Sequence[float] | Floats, dates: Sequence[date]) -> float:

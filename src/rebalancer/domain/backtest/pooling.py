@@ -28,10 +28,9 @@ from rebalancer.domain.backtest.evidence import ConfidenceInterval
 
 @attrs.frozen
 class PooledComparison:
-    """Comparison of a policy with another over all panels that are long enough.
+    """Comparison of a policy with another, ``against``, over all panels that are long enough.
 
     Attributes:
-        against: Name of the other policy.
         panels: Number of panels that are long enough.
         gain: Mean over panels of the annual Sharpe ratio of the policy minus the other's, with its
             95% interval; None if no panel is long enough.
@@ -55,10 +54,8 @@ class PooledEvaluation:
     """Evaluation of a policy on all panels together.
 
     Attributes:
-        policy: Name of the policy.
         at_zero: Comparisons with cash at 0, in the order of `Judgement.comparisons`.
         strictest: Comparisons with the returns of cash, on panels where they are known.
-        verdict: Conclusion.
     """
 
     policy: str
@@ -73,11 +70,9 @@ class PooledEvaluation:
 
 
 def pool(panels: Sequence[PanelEvaluation], *, seed: int = 0) -> tuple[PooledEvaluation, ...]:
-    """Pool each policy's evaluations over all panels.
+    """Pool each policy's evaluations over all panels, whose policies and trials are the same.
 
-    Args:
-        panels: Evaluations of the same policies with the same baselines and trials.
-        seed: Seed of the bootstrap behind intervals.
+    The seed is that of the bootstrap behind intervals.
     """
     pooled = []
     for at, first in enumerate(panels[0].policies):

@@ -28,7 +28,6 @@ class Criterion:
         name: Stable code: "gain", "losses", "drawdown" or "turnover".
         figure: Measured figure; None if undefined, which is a failure.
         threshold: Required figure.
-        passed: Whether the figure meets the threshold.
         sentence: The result in a sentence.
     """
 
@@ -44,9 +43,8 @@ class PromotionDecision:
     """Whether a policy may replace the best rule.
 
     Attributes:
-        policy: Name of the policy.
         best_rule: The rule that it is compared with; None if no rule was chosen.
-        criteria: Results of the criteria; empty without a rule.
+        criteria: Empty without a rule.
     """
 
     policy: str
@@ -78,14 +76,7 @@ def apply_gate(
     pooled: PooledEvaluation,
     thresholds: PromotionThresholds,
 ) -> PromotionDecision:
-    """Apply the promotion gate to a policy.
-
-    Args:
-        panels: Evaluation of the policy on each validation panel, by the panel's name; at least
-            one.
-        pooled: Its evaluation on all panels together.
-        thresholds: Thresholds of the gate.
-    """
+    """Apply the promotion gate to a policy, evaluated on at least one validation panel."""
     best = next(iter(panels.values())).chosen_rule
     if best is None:
         return PromotionDecision(pooled.policy, None, ())

@@ -27,7 +27,9 @@ class Performance:
         volatility: Annual standard deviation of daily returns.
         sharpe: Annual excess return over the risk-free rate per unit of volatility.
         sortino: Annual excess return per unit of downside deviation.
-        calmar: Compound annual growth rate over maximum drawdown.
+        calmar: Compound annual growth rate over maximum drawdown, both of the whole window; the
+            original uses 36 months: Young, T. W. (1991). Calmar ratio: a smoother tool. Futures
+            20(1), 40.
         max_drawdown: Largest loss from a peak, positive.
         longest_drawdown: Rows from a peak to its recovery, or to the end.
         value_at_risk: Loss exceeded on 5% of days, positive.
@@ -89,9 +91,6 @@ class PolicyResult:
     """A policy's equity path and performance.
 
     Attributes:
-        policy: Name of the policy.
-        path: Its equity path.
-        performance: Its performance figures.
         gain: Sharpe ratio minus that of the monthly rule, with a 95% interval; None if the window
             is too short.
     """
@@ -108,7 +107,6 @@ class Backtest:
 
     Attributes:
         dates: (R,) trading days of the window.
-        symbols: N assets.
         cost_label: Name of the cost model.
         results: One a policy, in the requested order.
         cautions: Limitations that a reader must know.

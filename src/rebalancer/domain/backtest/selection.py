@@ -25,7 +25,6 @@ class RuleChoice:
     """The rule that was chosen, and the figures behind the choice.
 
     Attributes:
-        rule: Name of the rule.
         gains: Every candidate with the median over panels of its annual gain of Sharpe ratio over
             `BASELINE`, the best first.
         panels: Number of panels.

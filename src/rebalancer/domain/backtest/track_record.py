@@ -12,7 +12,7 @@ its investment; a withdrawal shares the costs of raising it::
 
 where ``v`` is the value after the day's entries and ``stood`` the value at this close of what was
 held the day before. A ratio with denominator 0 is 1: an empty account has no return, and its index
-continues across the gap. If trades are at the close, this is `metrics.time_weighted_return`.
+continues across the gap.
 Transfers in kind count at their value at the close. The day's return includes differences between
 trade prices and the close, costs, fees and dividends. Closes are adjusted for dividends, so a
 recorded dividend counts twice unless the closes are price-only.
@@ -96,9 +96,6 @@ class TrackRecord:
     Attributes:
         dates: (T,) trading days, from the first entry's to the last close.
         contributions: (T,) cumulative deposits minus withdrawals, in money and in kind.
-        portfolio: The portfolio as recorded.
-        no_rebalancing: Its initial investment without rebalancing.
-        benchmark: The contributions invested in the benchmark.
         gain: Last value minus contributions.
         costs: Total trading costs and fees.
         dividends: Total dividends received as money.
@@ -186,7 +183,10 @@ def measure_track_record(
     flows[recorded.rows] = recorded.paid_in - recorded.taken_out
     contributions = np.cumsum(flows)
     with localcontext(prec=_DIGITS):
-        paid = sum((_expense(entry) for entry in ledger.entries), _ZERO)
+        paid = sum(
+            (each.amount if each.kind is EntryKind.FEE else each.cost for each in ledger.entries),
+            _ZERO,
+        )
         dividends = sum(
             (entry.amount for entry in ledger.entries if entry.kind is EntryKind.DIVIDEND), _ZERO
         )
@@ -269,10 +269,6 @@ def _weights(targets: Mapping[str, float], columns: Columns) -> Floats:
         weights[columns[symbol]] = weight
     whole: Floats = weights / max(float(weights.sum()), 1.0)
     return whole
-
-
-def _expense(entry: Entry) -> Decimal:
-    return entry.amount if entry.kind is EntryKind.FEE else entry.cost
 
 
 def _flow_value(entry: Entry, close: Floats, columns: Columns) -> float:
