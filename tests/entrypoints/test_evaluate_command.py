@@ -130,6 +130,7 @@ def test_tables_show_figures_and_verdicts(rebalancer, market):
     gains = [row for row in rows if "±" in row[2]]
     assert len(gains) == 3
     assert "No rule was chosen on training data" in done.stdout
+    assert "Choose one with --chosen-on FILE.csv." in " ".join(done.stdout.split())
     assert "promotion gate" not in done.stdout
     assert {len(row) for row in gains} == {8}  # policy, on, and the six figures
     assert re.fullmatch(r"[+-]\d\.\d\d ±\d\.\d\d", gains[0][2].strip())
@@ -252,6 +253,9 @@ def test_rule_is_chosen_on_training_prices(rebalancer, market):
         assert [one["threshold"] for one in each["criteria"]] == [0.8, 0.0, -0.1, 1.5]
         assert each["criteria"][0]["figure"] is None  # the window is short
     assert found["cautions"] == []
+    hindsight = rebalancer(*options[:-1], "2020-06-30").stdout
+    assert "The best rule was chosen on prices up to 2020-06-30" in hindsight
+    assert "Set their end with --chosen-until." in " ".join(hindsight.split())
     gate = {"REBALANCER_GATE_PROBABILITY": "0.9", "REBALANCER_GATE_TURNOVER": "3"}
     done = rebalancer(*options, env=gate)
     assert (done.code, done.stderr) == (0, "")
@@ -340,7 +344,9 @@ def test_run_is_recorded_once(rebalancer, market, tmp_path):
 def test_default_record_is_used_if_it_exists(rebalancer, market, tmp_path):
     options = ("evaluate", "--policy", "band", "--prices", market)
     none = {"REBALANCER_TRIALS": ""}
-    assert "No record of trials is stored here" in rebalancer(*options, env=none).stdout
+    unrecorded = rebalancer(*options, env=none).stdout
+    assert "No record of trials is stored here" in unrecorded
+    assert "Give the number with --trials." in " ".join(unrecorded.split())
     assert not (tmp_path / "trials.jsonl").exists()
     usual = tmp_path / "docs" / "trials.jsonl"
     usual.parent.mkdir()

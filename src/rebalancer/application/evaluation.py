@@ -39,7 +39,7 @@ from rebalancer.domain.policy.model_card import PolicyCard
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.policy.versions import LEARNED
 
-_NO_TRIAL_RECORD = (
+NO_TRIAL_RECORD = (
     "No record of trials is stored here, so earlier trials count only if their number is given."
 )
 
@@ -160,7 +160,7 @@ class EvaluatePolicies:
         if self.trials.location is None:
             count = given or named
             how = "as given" if given else "the policies named here"
-            return count, f"Trials: {count}, {how}. {_NO_TRIAL_RECORD}"
+            return count, f"Trials: {count}, {how}. {NO_TRIAL_RECORD}"
         recorded = self.trials.count() + trial.trials
         count = max(recorded, named, given or 0)
         record = f"recorded in {self.trials.location}, including this run"

@@ -38,6 +38,18 @@ REMEDIES = {
 }
 """Sentences, by the codes of `RebalancerError`; an error without an entry needs none."""
 
+_ADVICE = {
+    "no_rule_chosen": "Choose one with --chosen-on FILE.csv.",
+    "no_trial_record": "Give the number with --trials.",
+    "rule_chosen_with_hindsight": "Set their end with --chosen-until.",
+}
+"""Sentences, by what the findings of `evaluate` lack, or by the code of a caution."""
+
+
+def advise(sentence: str, code: str) -> str:
+    """Return a sentence about findings, followed by advice if there is any for the code."""
+    return f"{sentence} {_ADVICE[code]}" if code in _ADVICE else sentence
+
 
 def explain(error: RebalancerError) -> str:
     """Return the message of an error, followed by its remedy if there is one."""

@@ -255,7 +255,10 @@ def _parse_against(against: str | None) -> list[str]:
 
 def show(findings: Findings) -> None:
     """Print findings as tables and sentences."""
+    from rebalancer.application.evaluation import NO_TRIAL_RECORD
     from rebalancer.application.reporting import tables
+    from rebalancer.domain.backtest.findings import NO_RULE
+    from rebalancer.entrypoints.cli.remedies import advise
     from rebalancer.entrypoints.cli.screen import caution, console
 
     screen = console()
@@ -271,16 +274,17 @@ def show(findings: Findings) -> None:
             screen.print(tables.pooled_verdict(each))
             screen.print(f"{policy}: {sentence}")
         screen.print()
-    screen.print(findings.chosen)
+    screen.print(advise(findings.chosen, "no_rule_chosen" if findings.chosen == NO_RULE else ""))
     for promotion in findings.promotions:
         if promotion.criteria:
             head, *criteria = promotion.lines
             screen.print(head)
             for line in criteria:
                 screen.print(f"  {line}")
-    screen.print(findings.counted)
+    unrecorded = findings.counted.endswith(NO_TRIAL_RECORD)
+    screen.print(advise(findings.counted, "no_trial_record" if unrecorded else ""))
     for found in findings.cautions:
-        caution(screen, found.text)
+        caution(screen, advise(found.text, found.code))
 
 
 def _print_table(screen: Console, table: Table) -> None:
