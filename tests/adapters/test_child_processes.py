@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from rebalancer.adapters.jobs.processes import ChildProcesses
-from rebalancer.application.worker_processes import WorkerDied
+from rebalancer.application.worker_processes import WorkerDied, WorkerProcess
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.jobs.job import Job
 from tests.builders import a_job
@@ -63,6 +64,19 @@ def children(folder: Path, **options) -> Iterator[ChildProcesses]:
     )
     yield executor
     executor.close()
+
+
+def send_threads(parent: Connection) -> None:
+    """Send how many threads the numeric libraries use."""
+    parent.send((os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]))
+
+
+def test_children_use_one_thread_for_numbers(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    worker = WorkerProcess(send_threads)
+    assert worker.receive() == ("1", "1")
+    worker.close(10.0)
 
 
 def test_one_process_runs_one_job_after_another(tmp_path):

@@ -1,5 +1,6 @@
 """Retries, outage logs and circuit breakers."""
 
+import asyncio
 import logging
 
 import pytest
@@ -91,6 +92,11 @@ def test_breaker_fails_fast_after_an_outage_and_lets_one_caller_try() -> None:
     with pytest.raises(Unavailable, match="down"):
         ask()
     clock.now = 1.0
-    with breaker.guard(), pytest.raises(Unavailable, match="down"):
-        ask()  # another caller tries at this moment
+    with pytest.raises(asyncio.CancelledError), breaker.guard():
+        with pytest.raises(Unavailable, match="down"):
+            ask()  # another caller tries at this moment
+        raise asyncio.CancelledError
+    with pytest.raises(Unavailable, match="down"):
+        ask()  # a cancelled request is not an answer
+    clock.now = 6.0
     ask()

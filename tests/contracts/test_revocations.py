@@ -13,13 +13,13 @@ import attrs
 import pytest
 
 from rebalancer.adapters.memory.revocations import MemoryRevocations
-from rebalancer.adapters.redis.connection import Connection, RedisBreaker
+from rebalancer.adapters.redis.connection import Connection, RedisBreaker, RedisRejected
 from rebalancer.adapters.redis.revocations import RedisRevocations
 from rebalancer.application.ports.accounts import Revocations
 from tests.contracts.redises import Clock, Silent, connected, on_loop, really_wait
 from tests.servers import Valkey, running
 
-LIFETIME = timedelta(milliseconds=150)
+LIFETIME = timedelta(seconds=2)  # long enough for a busy machine between two commands
 
 
 @attrs.frozen
@@ -186,7 +186,7 @@ def _passing(clock: Clock) -> Callable[[], float]:
     return now
 
 
-@pytest.mark.parametrize("who", ["a thread", "the loop"])
+@pytest.mark.parametrize("who", ["a thread", "a rejected command", "the loop"])
 def test_revocations_during_an_outage_are_shared_after_it(who: str) -> None:
     async def scenario() -> None:
         with running(Valkey) as server:
@@ -201,6 +201,9 @@ def test_revocations_during_an_outage_are_shared_after_it(who: str) -> None:
                 two.clock.now += 1.0
                 if who == "a thread":
                     two.connections[0].check()
+                elif who == "a rejected command":
+                    with pytest.raises(RedisRejected):
+                        two.connections[0].ask(lambda client: client.execute_command("UNKNOWN"))
                 else:  # about a valid session
                     assert not await two.here.is_revoked(over)
                 assert await two.there.is_revoked(during)
@@ -226,6 +229,13 @@ def test_revocations_lost_by_a_restart_are_repeated() -> None:
                 assert await two.there.is_revoked(family)
 
     asyncio.run(scenario())
+
+
+def test_answer_is_returned_and_commands_stay_due_if_repeating_them_fails() -> None:
+    with running(Valkey) as server, connected(server.url) as connection:
+        connection.breaker.replay(lambda: [("SHUTDOWN", "NOSAVE")])
+        assert connection.ask(lambda client: client.ping())
+        assert connection.breaker.replay_due
 
 
 def test_many_revocations_are_repeated_without_expired_ones() -> None:

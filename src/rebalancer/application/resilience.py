@@ -83,7 +83,7 @@ class CircuitBreaker:
     def __init__(
         self,
         error: Callable[[], Unavailable],
-        is_outage: Callable[[BaseException], bool],
+        is_outage: Callable[[Exception], bool],
         *,
         pause: float = 1.0,
         trial: float = 1.0,
@@ -109,12 +109,12 @@ class CircuitBreaker:
                     self._next_trial = now + self._trial
         try:
             yield
-        except BaseException as error:
+        except Exception as error:  # a cancelled request proves nothing about the server
             self._record(error)
             raise
         self._record(None)
 
-    def _record(self, error: BaseException | None) -> None:
+    def _record(self, error: Exception | None) -> None:
         if error is not None and self._is_outage(error):
             with self._lock:
                 self._next_trial = self._clock() + self._pause

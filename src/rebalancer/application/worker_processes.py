@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 
 class WorkerDied(Exception):
     """The process at the other end of the pipe has ended; the message states its exit code."""
@@ -24,7 +26,8 @@ class WorkerProcess:
     while it holds a lock blocks all others forever. Here a death is an end of file for one caller,
     whenever it happens.
 
-    The child ignores Ctrl-C, which its parent handles, and ends with its parent.
+    The child ignores Ctrl-C, which its parent handles, and ends with its parent. Its numeric
+    libraries use one thread, so that children do not compete for cores and sums have one order.
 
     Args:
         target: Called in the child with its end of the pipe and ``args``. Under ``spawn`` it must
@@ -48,6 +51,8 @@ class WorkerProcess:
         self._process = context.Process(
             target=_run, args=(target, theirs, grace, *args), name="worker", daemon=daemon
         )
+        # Inherited: a spawned child imports numpy before it could set this itself.
+        os.environ.update(_ONE_THREAD)
         with _sigint_blocked():
             self._process.start()
         theirs.close()

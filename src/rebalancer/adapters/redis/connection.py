@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from rebalancer.application.resilience import CircuitBreaker, OutageLog
@@ -70,7 +70,9 @@ class RedisBreaker:
         )
         self._clock, self._log_interval = clock, log_interval
         self._rejection_logged = float("-inf")
-        self._replay_due = False
+        self.replay_due = False
+        """Whether the server may have lost commands since they were sent last."""
+
         self._replays: list[Callable[[], Sequence[Command]]] = []
 
     @contextmanager
@@ -93,25 +95,28 @@ class RedisBreaker:
                 log.warning("Redis rejected a command; continuing without it: %s", error)
             raise RedisRejected("Redis rejected a command") from error
         except (RedisError, OSError) as error:
-            self._replay_due = True
+            self.replay_due = True
             raise RedisAway("Redis is unavailable") from error
 
     def connected(self) -> None:
         """Record a new connection, perhaps to a restarted, empty server."""
-        self._replay_due = True
+        self.replay_due = True
 
     def replay(self, commands: Callable[[], Sequence[Command]]) -> None:
         """Register commands to repeat whenever the server may have lost them."""
         self._replays.append(commands)
 
-    def due_replays(self) -> Iterator[Sequence[Command]]:
-        """Return the commands to repeat now, in batches."""
-        if self._replay_due:
-            self._replay_due = False
-            for replay in self._replays:
-                commands = replay()
-                for at in range(0, len(commands), _BATCH):
-                    yield commands[at : at + _BATCH]
+    @contextmanager
+    def replaying(self) -> Iterator[Iterator[Sequence[Command]]]:
+        """Yield the commands to repeat, in batches; they stay due if the block fails."""
+        self.replay_due = False
+        commands = [command for replay in self._replays for command in replay()]
+        try:
+            with self.guard() if commands else nullcontext():
+                yield (commands[at : at + _BATCH] for at in range(0, len(commands), _BATCH))
+        except BaseException:
+            self.replay_due = True
+            raise
 
 
 class Connection:
@@ -162,11 +167,21 @@ class Connection:
 
     def ask(self, command: Callable[[Any], T]) -> T:
         """Return the answer to a command, which gets the client; see `RedisBreaker.guard`."""
-        with self.breaker.guard():
-            answer = command(self._client)
-            for commands in self.breaker.due_replays():
-                _pipeline(self._client, commands).execute(raise_on_error=False)
+        try:
+            with self.breaker.guard():
+                answer = command(self._client)
+        except RedisRejected:
+            self._replay()
+            raise
+        self._replay()
         return answer
+
+    def _replay(self) -> None:
+        """Repeat the commands that are due; the answer that a caller waits for is valid anyway."""
+        if self.breaker.replay_due:
+            with suppress(RedisAway), self.breaker.replaying() as batches:
+                for commands in batches:
+                    _pipeline(self._client, commands).execute(raise_on_error=False)
 
     def check(self) -> None:
         """Raise RedisAway unless Redis answers."""
@@ -197,18 +212,28 @@ class AsyncConnection:
 
     async def ask(self, command: Callable[[Any], Awaitable[T]]) -> T:
         """See `Connection.ask`."""
-        with self._breaker.guard():
-            answer = await command(self._client)
-            for commands in self._breaker.due_replays():
-                await _pipeline(self._client, commands).execute(raise_on_error=False)
+        try:
+            with self._breaker.guard():
+                answer = await command(self._client)
+        except RedisRejected:
+            await self._replay()
+            raise
+        await self._replay()
         return answer
+
+    async def _replay(self) -> None:
+        """See `Connection._replay`."""
+        if self._breaker.replay_due:
+            with suppress(RedisAway), self._breaker.replaying() as batches:
+                for commands in batches:
+                    await _pipeline(self._client, commands).execute(raise_on_error=False)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
 
 
-def _is_outage(error: BaseException) -> bool:
+def _is_outage(error: Exception) -> bool:
     from redis.exceptions import RedisError, ResponseError
 
     return isinstance(error, (RedisError, OSError)) and not isinstance(error, ResponseError)
