@@ -215,7 +215,7 @@ def test_worker_waits_for_redis(place: Place):
     awaited_line(worker, "Redis answers again")
     job = place.submit(SHORT)
     assert ended(place.work, job).state is JobState.SUCCEEDED
-    lost = kept(place.work, Job.new(BACKTEST, SHORT.kept(), id=uuid4(), owner=None, now=now()))
+    lost = kept(place.work, Job.new(BACKTEST, SHORT.to_json(), id=uuid4(), owner=None, now=now()))
     place.queue.kill()  # it loses its data
     place.queue.start()
     assert ended(place.work, lost).state is JobState.SUCCEEDED

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rebalancer.application.job_worker import JobSettings, RecoverJobs
+from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.ports.clock import Clock
-from rebalancer.application.ports.jobs import JobRunner, Worker
-from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.jobs import Worker
 from rebalancer.config import Settings
 from rebalancer.entrypoints.maintenance import Maintenance
 from rebalancer.entrypoints.server import log_config
@@ -59,9 +58,9 @@ def work(
         signal.signal(number, stop)
     recover, interval = wired.get(RecoverJobs), 5.0
     if settings.redis_url is None:
-        job_settings = attrs.evolve(wired.get(JobSettings), redeliver_after=poll_interval)
-        ports = (wired.get(UnitOfWork), wired.get(JobRunner), wired.get(Clock))
-        recover, interval = RecoverJobs(*ports, job_settings), poll_interval
+        settings_without_queue = attrs.evolve(recover.settings, redeliver_after=poll_interval)
+        recover = attrs.evolve(recover, settings=settings_without_queue)
+        interval = poll_interval
     maintenance = Maintenance(
         recover, wired.get(DeleteExpired), wired.get(Clock), interval=interval
     )

@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Any, TypeVar
 
 from dishka import AsyncContainer
@@ -24,9 +25,13 @@ from litestar.static_files import create_static_files_router
 from rebalancer.application.health import CheckHealth
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
+from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
+from rebalancer.application.ports.limits import RateLimits
 from rebalancer.application.ports.market import PriceSource
+from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError
+from rebalancer.entrypoints import http
 from rebalancer.entrypoints.http import routes
 from rebalancer.entrypoints.http.auth import BEARER, SCHEME
 from rebalancer.entrypoints.http.bodies import StrictJson, reject_unknown_parameters
@@ -55,23 +60,6 @@ from rebalancer.entrypoints.schemas.wire import DecimalText
 T = TypeVar("T")
 
 STATIC = "/docs/static"
-DESCRIPTION = f"""\
-Rebalances portfolios: what to trade now, what it costs, why, and why not.
-
-Register, log in and send the access token as `Authorization: Bearer ...`. Answer the risk
-questionnaire, open a portfolio, request a proposal, accept it, and measure the performance.
-
-* Money and quantities are **text**, such as `"1250.00"`, so that no digit is lost; weights and
-  rates are numbers.
-* An error is `application/problem+json` with a stable `code`; `errors` lists every invalid field.
-  400: malformed; 409: conflicts with the current state; 412: the resource has changed; 422: breaks
-  a rule.
-* Requests over the limit get 429 with `Retry-After`. With limits configured, each response has
-  `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds).
-* Resources of other users return 404.
-
-{DISCLAIMER}
-"""
 
 
 def application(
@@ -99,7 +87,12 @@ def application(
         prices = await container.get(PriceSource)
         with suppress(RebalancerError):  # /health/ready reports it
             await sync_to_thread(prices.closes, days=1)  # so that no request waits for the load
-        app.state.rate_limiter = limiter = await RateLimiter.create(container)
+        app.state.rate_limiter = limiter = RateLimiter(
+            await container.get(RateLimits),
+            await container.get(Tokens),
+            await container.get(Clock),
+            await container.get(Settings),
+        )
         app.asgi_handler = limiter.wrap(app.asgi_handler)
         app.state.readiness = Readiness(await container.get(CheckHealth))
         maintenance = (
@@ -117,6 +110,7 @@ def application(
         await container.close()
 
     schemas = StructSchemas()
+    text = files(http).joinpath("description.md").read_text(encoding="utf-8")
     app = Litestar(
         route_handlers=[
             Router("/api", route_handlers=find_routers(), guards=[reject_unknown_parameters]),
@@ -146,7 +140,7 @@ def application(
         openapi_config=OpenAPIConfig(
             title="rebalancer",
             version=version("rebalancer"),
-            description=DESCRIPTION,
+            description=f"{text}\n{DISCLAIMER}\n",
             path="/docs",
             servers=[Server("/")],
             components=Components(security_schemes={BEARER: SCHEME}),

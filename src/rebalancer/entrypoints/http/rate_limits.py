@@ -13,7 +13,6 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-from dishka import AsyncContainer
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -65,16 +64,6 @@ class RateLimiter:
         self._login = Limit(_LOGIN, few, _MINUTE) if few else None
         self._account = Limit(_ACCOUNT, few * _ACCOUNT_FACTOR, _MINUTE) if few else None
         self._key = settings.secret_key.encode()
-
-    @classmethod
-    async def create(cls, container: AsyncContainer) -> RateLimiter:
-        """Create a limiter from the container."""
-        return cls(
-            await container.get(RateLimits),
-            await container.get(Tokens),
-            await container.get(Clock),
-            await container.get(Settings),
-        )
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """Return an application that rejects requests over the limit.

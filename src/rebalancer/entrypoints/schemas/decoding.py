@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -203,22 +203,22 @@ def _find_faults(value: Any, kind: Any, path: str, read: ReadScalar) -> Iterator
     """
     inner = _without_null(kind)
     origin, arguments = get_origin(inner), get_args(inner)
-    found = False
-    children: list[tuple[Any, Any, str]] = []
-    if isinstance(value, dict) and (schema := _struct_of(inner)) is not None:
-        for fault in _find_struct_faults(value, schema, path, read):
-            found = True
-            yield fault
-    elif isinstance(value, dict) and origin is dict:
+    parts: list[tuple[Any, Any, str]] = []
+    if isinstance(value, dict) and origin is dict:
         for key, item in value.items():
             place = f"{path}.{key}" if path else key
-            children += [(key, arguments[0], place), (item, arguments[1], place)]
+            parts += [(key, arguments[0], place), (item, arguments[1], place)]
     elif isinstance(value, list) and origin is list:
-        children = [(item, arguments[0], f"{path}[{at}]") for at, item in enumerate(value)]
-    for child, child_kind, place in children:
-        for fault in _find_faults(child, child_kind, place, read):
-            found = True
-            yield fault
+        parts = [(item, arguments[0], f"{path}[{at}]") for at, item in enumerate(value)]
+    inside: Iterator[InvalidRequest]
+    if isinstance(value, dict) and (schema := _struct_of(inner)) is not None:
+        inside = _find_struct_faults(value, schema, path, read)
+    else:
+        inside = chain.from_iterable(_find_faults(*part, read) for part in parts)
+    found = False
+    for fault in inside:
+        found = True
+        yield fault
     if found:
         return
     try:

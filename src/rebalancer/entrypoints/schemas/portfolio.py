@@ -104,7 +104,7 @@ class PreferencesInFile(PreferencesBody, frozen=True, kw_only=True):
 
 
 class PreferencesView(
-    PreferenceFields[str, float, list[str]], View, frozen=True, forbid_unknown_fields=False
+    PreferenceFields[DecimalText, float, list[str]], View, frozen=True, forbid_unknown_fields=False
 ):
     """Preferences of a portfolio; see `PreferencesBody`."""
 
@@ -296,9 +296,9 @@ class PortfolioView(View, frozen=True, kw_only=True):
 
 
 def preferences_view(preferences: Preferences) -> PreferencesView:
-    """Show preferences as JSON values."""
-    names = PreferencesView.__struct_fields__
-    return PreferencesView(**{name: _to_json(getattr(preferences, name)) for name in names})
+    """Show preferences, with symbols in alphabetical order."""
+    symbols = {name: sorted(getattr(preferences, name)) for name in ("do_not_sell", "do_not_buy")}
+    return PreferencesView.of(attrs.asdict(preferences, recurse=False) | symbols)
 
 
 def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
@@ -342,9 +342,3 @@ def _to_domain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value)
     return frozenset(value) if isinstance(value, list) else value
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return format_decimal(value)
-    return sorted(value) if isinstance(value, frozenset) else value

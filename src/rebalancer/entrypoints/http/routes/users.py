@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+import attrs
 from dishka.integrations.litestar import DishkaRouter, FromDishka
 from litestar import Request, get, post
 from litestar.concurrency import sync_to_thread
@@ -164,13 +165,8 @@ async def profile(owner: Owner, state: State, use: FromDishka[ReadProfile]) -> U
 
 def user_view(user: User) -> UserView:
     """Show a user to himself or herself."""
-    return UserView(
-        id=user.id,
-        email=user.email,
-        name=user.name,
-        created=user.created,
-        assessment=assessment_view(user),
-    )
+    shown = attrs.asdict(user, recurse=False) | {"assessment": assessment_view(user)}
+    return UserView.of(shown)
 
 
 def _login_view(login: Login, now: datetime) -> LoginView:
