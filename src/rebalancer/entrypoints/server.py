@@ -85,9 +85,8 @@ def application() -> Litestar:
 
     settings = Settings.read()
     sources = Sources.of(settings)
-    embedded = settings.embedded
     wired = build_async_container(sources, settings=settings)
-    app = application(wired, embedded=embedded, does_jobs=settings.redis_url is None)
+    app = application(wired, embedded=settings.embedded, does_jobs=settings.redis_url is None)
     logging.config.dictConfig(log_config(settings.log_level))  # replaces the logging of Litestar
     end_with_parent(GRACE_PERIOD)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -122,15 +123,14 @@ REMEDIES = {
 """What a client of the API can do about an error, by its code; added to the message."""
 
 
+described_response = partial(ResponseSpec, generate_examples=False)
+"""Describes a response for OpenAPI; examples would be random."""
+
+
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     """Describe problems of a route for OpenAPI, besides those of `common_problems`."""
     return {
-        status: ResponseSpec(
-            data_container=Problem,
-            description=TITLES[status],
-            media_type=PROBLEM,
-            generate_examples=False,
-        )
+        status: described_response(Problem, description=TITLES[status], media_type=PROBLEM)
         for status in statuses
     }
 
@@ -162,7 +162,9 @@ def to_problem(error: RebalancerError) -> ProblemDetailsException:
     faults = faults_of(error) if isinstance(error, InvalidRequest) else (error,)
     details, errors = [], []
     for fault in faults:
-        message, field = _with_remedy(fault), getattr(fault, "field", "")
+        message, field = fault.message, getattr(fault, "field", "")
+        if remedy := REMEDIES.get(fault.code):
+            message += f"; {remedy}"
         details.append(f"{field}: {message}" if field else message)
         if field:
             errors.append(FieldProblem(field, message, fault.code))
@@ -209,11 +211,6 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, InvalidFields):
         return 400 if error.malformed else 422
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
-
-
-def _with_remedy(error: RebalancerError) -> str:
-    remedy = REMEDIES.get(error.code)
-    return f"{error.message}; {remedy}" if remedy else error.message
 
 
 def _public_name(request: Request[Any, Any, Any], parameter: str) -> str:

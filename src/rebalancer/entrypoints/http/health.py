@@ -10,9 +10,9 @@ from typing import Annotated
 from litestar import Response, Router, get
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State as AppState
-from litestar.openapi.datastructures import ResponseSpec
 
 from rebalancer.application.health import Health, State
+from rebalancer.entrypoints.http.errors import described_response
 from rebalancer.entrypoints.schemas.wire import View, about
 
 
@@ -92,11 +92,7 @@ async def live() -> LiveView:
 @get(
     "/ready",
     summary="Readiness",
-    responses={
-        503: ResponseSpec(
-            ReadyView, description="A required dependency is down", generate_examples=False
-        )
-    },
+    responses={503: described_response(ReadyView, description="A required dependency is down")},
 )
 async def ready(state: AppState) -> Response[ReadyView]:
     """Check each dependency; 503 if a required one is down. The result may be a second old."""

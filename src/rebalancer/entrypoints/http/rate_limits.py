@@ -41,14 +41,7 @@ attacker at one address must not lock out the owner at another."""
 
 
 class RateLimiter:
-    """Applies the configured rate limits.
-
-    Args:
-        limits: Counts requests.
-        tokens: Identify users by their access tokens.
-        clock: Decides whether a token has expired.
-        settings: The limits, and the number of trusted proxies.
-    """
+    """Applies the configured rate limits to addresses and to the users of access tokens."""
 
     def __init__(
         self, limits: RateLimits, tokens: Tokens, clock: Clock, settings: Settings

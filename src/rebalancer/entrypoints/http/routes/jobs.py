@@ -9,7 +9,6 @@ from dishka.integrations.litestar import FromDishka
 from litestar import Request, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
@@ -18,7 +17,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.entrypoints.http.auth import Owner, authenticate, owner_router
-from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.errors import described_response, problem_responses
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.schemas.job import JobEvent, JobView
@@ -80,12 +79,11 @@ async def requeue_job(
     summary="Watch a job",
     media_type="text/event-stream",
     responses={
-        200: ResponseSpec(
+        200: described_response(
             JobEvent,
             description="Server-sent events: `progress` with the job whenever it changes, "
             "then `end` with its final state.",
             media_type="text/event-stream",
-            generate_examples=False,
         )
     },
 )

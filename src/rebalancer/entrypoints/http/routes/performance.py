@@ -13,8 +13,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, QueryParameter
 
 from rebalancer.application.portfolios import MeasurePerformance
-from rebalancer.domain.backtest.track_record import Line, TrackRecord
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.backtest.track_record import Line
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.schemas.wire import View, about
@@ -75,10 +74,6 @@ async def measure_performance(
     Closes are adjusted for dividends: do not record a dividend that the prices already include.
     """
     portfolio, record = await sync_to_thread(use, portfolio_id, owner=owner, benchmark=benchmark)
-    return _performance_view(portfolio, record)
-
-
-def _performance_view(portfolio: ManagedPortfolio, record: TrackRecord) -> PerformanceView:
     days: list[date] = record.dates.astype("datetime64[D]").tolist()
     return PerformanceView(
         portfolio_id=portfolio.id,

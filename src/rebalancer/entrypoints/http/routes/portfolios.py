@@ -10,7 +10,6 @@ from dishka.integrations.litestar import FromDishka
 from litestar import Response, delete, get, post, put
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
 from msgspec import UNSET
 
@@ -23,7 +22,11 @@ from rebalancer.application.portfolios import (
 )
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.entrypoints.http.auth import Owner, owner_router
-from rebalancer.entrypoints.http.errors import VersionRequired, problem_responses
+from rebalancer.entrypoints.http.errors import (
+    VersionRequired,
+    described_response,
+    problem_responses,
+)
 from rebalancer.entrypoints.http.parameters import Cursor, IfMatch, Limit, etag, version_of
 from rebalancer.entrypoints.schemas.portfolio import (
     MandateBody,
@@ -71,7 +74,7 @@ async def list_portfolios(
 @get(
     "/{portfolio_id:uuid}",
     summary="Get a portfolio",
-    responses={304: ResponseSpec(None, description="Not modified", generate_examples=False)},
+    responses={304: described_response(None, description="Not modified")},
 )
 async def read_portfolio(
     portfolio_id: FromPath[UUID],

@@ -10,7 +10,6 @@ from dishka.integrations.litestar import FromDishka
 from litestar import Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from rebalancer.application.ports.clock import Clock, Ids
@@ -26,7 +25,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.entrypoints.http.auth import Owner, owner_router
-from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.errors import described_response, problem_responses
 from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
 from rebalancer.entrypoints.schemas.proposal import (
     AcceptBody,
@@ -144,9 +143,7 @@ async def reject(
     summary="Get a proposal as a worksheet",
     media_type="text/csv",
     responses={
-        200: ResponseSpec(
-            str, description="The orders as CSV", media_type="text/csv", generate_examples=False
-        )
+        200: described_response(str, description="The orders as CSV", media_type="text/csv")
     },
 )
 async def worksheet(
