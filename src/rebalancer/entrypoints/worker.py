@@ -22,9 +22,6 @@ from rebalancer.entrypoints.server import log_config
 if TYPE_CHECKING:
     from dishka import Container
 
-GRACE = 25.0
-"""Seconds that running jobs have to finish; less than most supervisors wait."""
-
 log = logging.getLogger("rebalancer.jobs")
 
 
@@ -32,7 +29,7 @@ def work(
     settings: Settings,
     wired: Container,
     *,
-    grace: float = GRACE,
+    grace: float = 25.0,
     poll_interval: float = 1.0,
     started: Callable[[], None] = lambda: None,
 ) -> None:
@@ -41,7 +38,8 @@ def work(
     Args:
         settings: Log level and queue.
         wired: Container of the use cases.
-        grace: Seconds that running jobs have to finish before they are released.
+        grace: Seconds that running jobs have to finish before they are released; less than most
+            supervisors wait.
         poll_interval: Seconds between two polls of the store without a queue.
         started: Called once signals are handled.
 

@@ -87,23 +87,15 @@ def application(
         prices = await container.get(PriceSource)
         with suppress(RebalancerError):  # /health/ready reports it
             await sync_to_thread(prices.closes, days=1)  # so that no request waits for the load
-        app.state.rate_limiter = limiter = RateLimiter(
-            await container.get(RateLimits),
-            await container.get(Tokens),
-            await container.get(Clock),
-            await container.get(Settings),
-        )
+        clock, settings = await container.get(Clock), await container.get(Settings)
+        limits, tokens = await container.get(RateLimits), await container.get(Tokens)
+        app.state.rate_limiter = limiter = RateLimiter(limits, tokens, clock, settings)
         app.asgi_handler = limiter.wrap(app.asgi_handler)
         app.state.readiness = Readiness(await container.get(CheckHealth))
-        maintenance = (
-            Maintenance(
-                await container.get(RecoverJobs),
-                await container.get(DeleteExpired),
-                await container.get(Clock),
-            )
-            if does_jobs
-            else None
-        )
+        maintenance = None
+        if does_jobs:
+            recover, delete = await container.get(RecoverJobs), await container.get(DeleteExpired)
+            maintenance = Maintenance(recover, delete, clock)
         yield
         if maintenance is not None:
             await sync_to_thread(maintenance.stop)

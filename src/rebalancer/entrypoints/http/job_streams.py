@@ -63,11 +63,7 @@ class JobStreams:
     ) -> AsyncIterator[ServerSentEventMessage]:
         """Yield an event whenever a job changes, until it ends.
 
-        Args:
-            job: Its current state.
-            owner: The user who watches.
-            read: Reads the job again.
-            is_authorized: Returns whether the user may still watch; checked at each heartbeat.
+        At each heartbeat, it checks that the user may still watch.
         """
         self._open[owner] += 1
         try:

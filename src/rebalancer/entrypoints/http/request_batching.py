@@ -74,13 +74,7 @@ class RequestBatcher(Generic[Request, Result]):
 
     async def _run_batch(self, handler: BatchHandler[Request, Result]) -> None:
         batch = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
-        results: Sequence[Result | Exception]
-        try:
-            results = await self._handle(handler, [request for request, _ in batch])
-        except Exception as error:
-            results = [error] * len(batch)
-            if len(batch) > 1:  # one request must not fail the others
-                results = [await self._handle_alone(handler, request) for request, _ in batch]
+        results = await self._handle(handler, [request for request, _ in batch])
         for (_, future), result in zip(batch, results, strict=True):
             if future.done():  # the client has disconnected
                 continue
@@ -92,18 +86,16 @@ class RequestBatcher(Generic[Request, Result]):
     async def _handle(
         self, handler: BatchHandler[Request, Result], requests: list[Request]
     ) -> Sequence[Result | Exception]:
-        if all(map(self.is_quick, requests)):
-            results = handler.compute(requests)
-        else:
-            results = await sync_to_thread(handler.compute, requests)
-        await sync_to_thread(handler.store, results)
-        return results
-
-    async def _handle_alone(
-        self, handler: BatchHandler[Request, Result], request: Request
-    ) -> Result | Exception:
+        """Return a result or an error for each request, in order."""
         try:
-            (result,) = await self._handle(handler, [request])
+            if all(map(self.is_quick, requests)):
+                results = handler.compute(requests)
+            else:
+                results = await sync_to_thread(handler.compute, requests)
+            await sync_to_thread(handler.store, results)
+            return results
         except Exception as error:
-            return error
-        return result
+            if len(requests) == 1:
+                return [error]
+            # One request must not fail the others.
+            return [one for request in requests for one in await self._handle(handler, [request])]
