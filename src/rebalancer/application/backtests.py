@@ -132,10 +132,7 @@ class RunBacktest:
     ) -> Backtest:
         """Simulate every policy of a request.
 
-        Args:
-            request: The request.
-            cautions: Limitations that a reader of the results must know.
-            progress: Receives the name of each policy when its result is ready.
+        ``progress`` receives the name of each policy when its result is ready.
 
         Raises:
             InvalidRequest: an unknown policy or symbol, targets that sum above 1, a window with
@@ -202,12 +199,7 @@ class StartBacktest:
     ) -> tuple[Job, bool]:
         """Return the submitted job, and whether an earlier, equal request had submitted it.
 
-        Args:
-            request: The request.
-            key: The caller's idempotency key.
-            id: Id of a new job.
-            owner: Owner of the job.
-            now: Current time.
+        A new job gets the id; ``key`` is the caller's idempotency key.
 
         Raises:
             InvalidRequest: the backtest cannot run; names the field.
@@ -314,13 +306,9 @@ class ReadSeries:
     def __call__(
         self, id: UUID, *, owner: UUID, policy: str | None = None, points: int | None = None
     ) -> tuple[list[date], dict[str, list[float]]]:
-        """Return days, and by policy the value of the capital on each day.
+        """Return days, and by policy (of all, or of one) the value of the capital on each day.
 
-        Args:
-            id: Id of the job.
-            owner: Its owner.
-            policy: Return this policy only.
-            points: Number of days at most, evenly spaced, with the first and the last.
+        At most ``points`` days, evenly spaced, with the first and the last.
 
         Raises:
             NotFound: the backtest does not exist, belongs to another user, or lacks the policy.

@@ -100,7 +100,6 @@ class Panel:
     """Prices, and the request to evaluate on them.
 
     Attributes:
-        request: Policies and settings.
         run_backtest: Use case with the panel's prices.
         hidden: Columns to leave out, see `PanelCash.hidden`.
     """
@@ -114,11 +113,7 @@ class Panel:
         return self._visible.settings(self.request)
 
     def training_settings(self) -> BacktestSettings:
-        """Return the same, from the first close at which every column has a price.
-
-        Raises:
-            As `settings`.
-        """
+        """Return the same, from the first close at which every column has a price."""
         visible = self._visible
         history = visible.prices.closes()
         known = ~np.isnan(history.closes).any(axis=1)

@@ -41,7 +41,6 @@ class TrainRequest:
     """Request to train a policy.
 
     Attributes:
-        plan: What to train.
         name: Plain name of the policy.
         out: Folder for checkpoints.
         command: Command that trains the same policy again.

@@ -26,7 +26,6 @@ class Line:
     """One line of a plot.
 
     Attributes:
-        label: Name of the line.
         at: Position in the legend, which sets the colour.
         x: (K,) ascending.
         y: (K,) finite.
@@ -40,14 +39,10 @@ class Line:
 
 @attrs.frozen
 class Whisker:
-    """An estimate with its interval and its name.
+    """An estimate, drawn as a dot, with its interval, drawn as a line, and its name.
 
     Attributes:
-        label: Name.
         at: Position in the legend, which sets the colour.
-        estimate: The dot.
-        low: Start of the line.
-        high: End of the line.
         strong: Whether it is emphasised, as the pooled estimate is.
     """
 

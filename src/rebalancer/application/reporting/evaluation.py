@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -83,6 +82,7 @@ def _encode_choice(choice: RuleChoice) -> dict[str, Any]:
 
 
 def _encode_judgement(judgement: Judgement) -> dict[str, Any]:
+    seeds = judgement.seeds
     return {
         "risk_free": judgement.cash,
         **_encode_performance(judgement.performance),
@@ -96,15 +96,15 @@ def _encode_judgement(judgement: Judgement) -> dict[str, Any]:
         "cost_sweep": [
             {"cost_bps": each.bps, "sharpe_gain": each.gain} for each in judgement.sweep
         ],
-        "seeds": _encode_seeds(judgement.seeds),
+        "seeds": {
+            "sharpe_gains": list(seeds),
+            "min": min(seeds),
+            "median": median(seeds),
+            "max": max(seeds),
+        }
+        if seeds
+        else None,
     }
-
-
-def _encode_seeds(gains: Sequence[float]) -> dict[str, Any] | None:
-    if not gains:
-        return None
-    spread = {"min": min(gains), "median": median(gains), "max": max(gains)}
-    return {"sharpe_gains": list(gains), **spread}
 
 
 def _encode_comparison(comparison: Comparison) -> dict[str, Any]:

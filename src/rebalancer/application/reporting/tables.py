@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import median
 
 import attrs
@@ -30,11 +29,9 @@ class Table:
     """Table of texts.
 
     Attributes:
-        title: Title above the table.
         texts: Headings of the columns of text, which come first.
         figures: Headings of the columns of figures.
         sections: Rows in groups; a short row leaves the last columns empty.
-        caption: Caption below the table.
     """
 
     title: str
@@ -180,21 +177,18 @@ def verdicts(done: PanelEvaluation) -> list[str]:
     sentences = []
     for evaluation in done.policies:
         sentences.append(f"{evaluation.policy}: {evaluation.verdict.sentence}")
-        if evaluation.strictest.seeds:
-            sentences.append(f"{evaluation.policy}: {_describe_seeds(evaluation.strictest.seeds)}")
+        if seeds := evaluation.strictest.seeds:
+            sentences.append(
+                f"{evaluation.policy}: its {_pluralize(len(seeds), 'seed')} alone gain "
+                f"{median(seeds):+.2f} over {BASELINE} (median), from {min(seeds):+.2f} to "
+                f"{max(seeds):+.2f}."
+            )
     return sentences
 
 
 def pooled_verdict(each: PooledEvaluation) -> str:
     """Return a sentence on a policy, from all panels together."""
     return f"{each.policy}: {each.verdict.sentence}"
-
-
-def _describe_seeds(gains: Sequence[float]) -> str:
-    return (
-        f"its {_pluralize(len(gains), 'seed')} alone gain {median(gains):+.2f} over {BASELINE} "
-        f"(median), from {min(gains):+.2f} to {max(gains):+.2f}."
-    )
 
 
 def differs_in_exposure(judgement: Judgement) -> bool:

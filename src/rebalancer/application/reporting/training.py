@@ -17,8 +17,6 @@ class TrainingResult:
     Attributes:
         version: Exact name of the version, such as ``my_ppo@1``.
         location: Folder of the version; None if it exists in memory only.
-        plan: Plan of the training.
-        trained: Networks and learning curves.
         choice: The best rule on the same prices.
         counted: How the training counts as a trial, in a sentence.
         cautions: Limitations that a reader must know.

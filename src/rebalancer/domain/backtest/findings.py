@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from rebalancer.domain.backtest.evaluation import PanelEvaluation, PolicyEvaluation, summarize
+from rebalancer.domain.backtest.evaluation import PanelEvaluation, summarize
 from rebalancer.domain.backtest.pooling import PooledEvaluation, pool
 from rebalancer.domain.backtest.promotion import PromotionDecision, apply_gate
 from rebalancer.domain.backtest.selection import RuleChoice
@@ -66,18 +66,14 @@ class Findings:
     @property
     def summaries(self) -> tuple[tuple[str, str], ...]:
         """Each policy with a sentence on its panels."""
+        by_policy = zip(*(panel.policies for panel in self.panels.values()), strict=True)
         return tuple(
-            (name, every[0].verdict.sentence if len(every) == 1 else summarize(name, every))
-            for name, every in self._by_policy.items()
+            (
+                first.policy,
+                summarize(first.policy, [first, *more]) if more else first.verdict.sentence,
+            )
+            for first, *more in by_policy
         )
-
-    @property
-    def _by_policy(self) -> dict[str, list[PolicyEvaluation]]:
-        by_policy: dict[str, list[PolicyEvaluation]] = {}
-        for panel in self.panels.values():
-            for evaluation in panel.policies:
-                by_policy.setdefault(evaluation.policy, []).append(evaluation)
-        return by_policy
 
 
 def conclude(

@@ -44,12 +44,9 @@ class Side(StrEnum):
 
 @attrs.frozen
 class AnswerOption:
-    """One of the answers that a question offers.
+    """One of the answers that a question offers; more points allow more risk.
 
-    Attributes:
-        id: Unique within its question, in snake_case.
-        text: Shown to the person.
-        points: From 0; more points allow more risk.
+    Its id is unique within its question, in snake_case.
     """
 
     id: str
@@ -63,9 +60,7 @@ class Question:
 
     Attributes:
         id: Unique within its questionnaire, in snake_case.
-        side: The side that it measures.
         topic: Its subject, in a word or two.
-        text: Shown to the person.
         help: Why it is asked.
         answers: Three to five, the most careful first, with rising points.
 
@@ -108,10 +103,7 @@ class Question:
         return self.answers[-1].points
 
     def option(self, answers: Mapping[str, str]) -> AnswerOption:
-        """Return the chosen answer.
-
-        Args:
-            answers: Answer id by question id.
+        """Return the chosen answer, from the answers' ids by question id.
 
         Raises:
             InvalidRequest: the answer is missing or unknown; the message lists the choices.
@@ -170,11 +162,9 @@ class Assessment:
     """The outcome of a complete set of answers.
 
     Attributes:
-        version: Version of the questionnaire.
         answers: Answer id by question id, in the order of the questionnaire.
         willingness: Score, 0 to 100.
         capacity: Score, 0 to 100.
-        profile: The outcome.
         unadjusted: The profile by the scores alone; never more careful than ``profile``.
         reasons: Sentences: the governing side, what lowered it, and each adjustment that applied.
     """
@@ -199,7 +189,6 @@ class Questionnaire:
     Attributes:
         version: Changes with any question, answer, point, adjustment, or with `THRESHOLDS`.
         notice: What the person should know before answering.
-        questions: On both sides.
         adjustments: In the order of their reasons; the order does not change the outcome.
 
     Raises:
@@ -243,10 +232,7 @@ class Questionnaire:
         return tuple(question for question in self.questions if question.side is side)
 
     def assess(self, answers: Mapping[str, str]) -> Assessment:
-        """Score a complete set of answers.
-
-        Args:
-            answers: Answer id by question id, in any order.
+        """Score a complete set of answers, ids by question id in any order.
 
         Raises:
             InvalidRequest: a question is unknown or unanswered, or an answer is unknown; the field
