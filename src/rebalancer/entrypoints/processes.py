@@ -34,10 +34,8 @@ def termination_event() -> asyncio.Event:
 def rare_garbage_collection(threshold: int = 100_000) -> Iterator[None]:
     """Collect cyclic garbage rarely; at the usual rate it takes a fifth of a batch's time.
 
-    A batch creates objects by the ten thousand, without reference cycles.
-
-    Args:
-        threshold: Garbage-collection threshold of the youngest generation.
+    A batch creates objects by the ten thousand, without reference cycles. The threshold is that of
+    the youngest generation.
     """
     usual = gc.get_threshold()
     gc.set_threshold(threshold, *usual[1:])

@@ -54,7 +54,6 @@ class JsonLines(logging.Formatter):
 
 def log_config(level: str) -> dict[str, Any]:
     """Return the configuration of logging, for `logging.config.dictConfig`."""
-    threshold = level.upper()
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -67,11 +66,7 @@ def log_config(level: str) -> dict[str, Any]:
             }
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
-        "loggers": {
-            "rebalancer": {"level": threshold},
-            "_granian": {"level": threshold},
-            _ACCESS: {"level": threshold},
-        },
+        "loggers": {name: {"level": level.upper()} for name in ("rebalancer", "_granian", _ACCESS)},
     }
 
 

@@ -123,14 +123,14 @@ REMEDIES = {
 """What a client of the API can do about an error, by its code; added to the message."""
 
 
-described_response = partial(ResponseSpec, generate_examples=False)
+response_spec = partial(ResponseSpec, generate_examples=False)
 """Describes a response for OpenAPI; examples would be random."""
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     """Describe problems of a route for OpenAPI, besides those of `common_problems`."""
     return {
-        status: described_response(Problem, description=TITLES[status], media_type=PROBLEM)
+        status: response_spec(Problem, description=TITLES[status], media_type=PROBLEM)
         for status in statuses
     }
 

@@ -12,7 +12,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State as AppState
 
 from rebalancer.application.health import Health, State
-from rebalancer.entrypoints.http.errors import described_response
+from rebalancer.entrypoints.http.errors import response_spec
 from rebalancer.entrypoints.schemas.wire import View, about
 
 
@@ -92,7 +92,7 @@ async def live() -> LiveView:
 @get(
     "/ready",
     summary="Readiness",
-    responses={503: described_response(ReadyView, description="A required dependency is down")},
+    responses={503: response_spec(ReadyView, description="A required dependency is down")},
 )
 async def ready(state: AppState) -> Response[ReadyView]:
     """Check each dependency; 503 if a required one is down. The result may be a second old."""

@@ -30,7 +30,6 @@ _MINUTE = timedelta(minutes=1)
 _VERDICT = "rebalancer.verdict"
 """Key of the latest verdict in the scope of a request."""
 
-HEALTH = "/health/"
 _LOGIN, _ACCOUNT = "login", "account"
 _HEALTH_FACTOR = 10
 """Multiple of the usual limit for monitoring."""
@@ -120,7 +119,7 @@ class RateLimiter:
         """Return the limits and counters of a request."""
         assert self._usual is not None and self._health is not None  # checked by `wrap`
         address = f"address:{address_of(scope, self._proxies)}"
-        if scope["path"].startswith(HEALTH):
+        if scope["path"].startswith("/health/"):
             return [(self._health, address)]
         counters = [(self._usual, address)]
         for name, value in scope["headers"]:
@@ -149,10 +148,6 @@ def address_of(scope: Any, proxies: int) -> str:
 
     Each proxy appends the address of its peer to X-Forwarded-For. Entries further to the left than
     the trusted proxies wrote can be forged, and without proxies all entries can.
-
-    Args:
-        scope: Of the request.
-        proxies: Number of trusted proxies in front of the server.
     """
     client = scope.get("client")
     host = str(client[0]) if client else "unknown"

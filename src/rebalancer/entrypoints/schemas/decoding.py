@@ -103,12 +103,9 @@ def decode_request(text: bytes, schema: type[B]) -> B:
 
 
 def decode_file(values: dict[str, Any], schema: type[T], build: Callable[[T], R]) -> R:
-    """Convert the values of a file, as `parse_json` returns them.
+    """Convert the values of a file, as `parse_json` returns them, and build an object of them.
 
-    Args:
-        values: In an object with fixed fields, null stands for the default.
-        schema: What the file holds.
-        build: Makes an object of the domain of it, and raises if a rule is broken.
+    In an object with fixed fields, null stands for the default.
 
     Raises:
         InvalidRequest: one field is invalid.
@@ -193,14 +190,7 @@ def _whole_number_as_text(value: Any) -> str:
 
 
 def _find_faults(value: Any, kind: Any, path: str, read: ReadScalar) -> Iterator[InvalidRequest]:
-    """Yield each fault of a value, in the order of the fields.
-
-    Args:
-        value: As `parse_json` returns it.
-        kind: The type that it must have, as in a schema.
-        path: Of the value.
-        read: Reads the scalar types of ours.
-    """
+    """Yield each fault of a value at a path, in the order of the fields of its type."""
     inner = _without_null(kind)
     origin, arguments = get_origin(inner), get_args(inner)
     parts: list[tuple[Any, Any, str]] = []

@@ -213,12 +213,9 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
 def decode_portfolio(
     values: dict[str, Any], *, currency: str, build: Callable[[PortfolioFile], R]
 ) -> R:
-    """Decode a portfolio of a file.
+    """Decode a portfolio of a file, as `parse_json` returns it, and build an object of it.
 
-    Args:
-        values: As `parse_json` returns them.
-        currency: Of a portfolio that names none.
-        build: Makes what the caller needs, such as `PortfolioFile.portfolio`.
+    The currency is the default of the portfolio's.
 
     Raises:
         InvalidRequest: one field is invalid.

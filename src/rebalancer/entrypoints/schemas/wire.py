@@ -105,9 +105,7 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
         """Return the rules of the domain that one field breaks, whatever the others hold.
 
-        Args:
-            name: The field.
-            value: Its value, which has the field's type.
+        The value has the field's type.
         """
         return []
 
@@ -137,13 +135,10 @@ class Page(View, Generic[T], frozen=True, kw_only=True):
 def paginate(
     found: Sequence[S], limit: int, *, show: Callable[[S], T], cursor: Callable[[S], object]
 ) -> Page[T]:
-    """Make a page of what a query found.
+    """Make a page of what a query found, at most ``limit + 1`` items.
 
-    Args:
-        found: At most ``limit + 1`` items; one more than the limit shows that another page exists.
-        limit: Most items on the page.
-        show: Makes the view of an item.
-        cursor: Returns what the next page starts after.
+    One item more than the limit shows that another page exists. That page starts after the cursor
+    of the last item on this one.
     """
     following = str(cursor(found[limit - 1])) if len(found) > limit else None
     return Page(items=[show(item) for item in found[:limit]], next=following)

@@ -17,7 +17,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.entrypoints.http.auth import Owner, authenticate, owner_router
-from rebalancer.entrypoints.http.errors import described_response, problem_responses
+from rebalancer.entrypoints.http.errors import problem_responses, response_spec
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.schemas.job import JobEvent, JobView
@@ -79,7 +79,7 @@ async def requeue_job(
     summary="Watch a job",
     media_type="text/event-stream",
     responses={
-        200: described_response(
+        200: response_spec(
             JobEvent,
             description="Server-sent events: `progress` with the job whenever it changes, "
             "then `end` with its final state.",

@@ -22,11 +22,7 @@ from rebalancer.application.portfolios import (
 )
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.entrypoints.http.auth import Owner, owner_router
-from rebalancer.entrypoints.http.errors import (
-    VersionRequired,
-    described_response,
-    problem_responses,
-)
+from rebalancer.entrypoints.http.errors import VersionRequired, problem_responses, response_spec
 from rebalancer.entrypoints.http.parameters import Cursor, IfMatch, Limit, etag, version_of
 from rebalancer.entrypoints.schemas.portfolio import (
     MandateBody,
@@ -74,7 +70,7 @@ async def list_portfolios(
 @get(
     "/{portfolio_id:uuid}",
     summary="Get a portfolio",
-    responses={304: described_response(None, description="Not modified")},
+    responses={304: response_spec(None, description="Not modified")},
 )
 async def read_portfolio(
     portfolio_id: FromPath[UUID],

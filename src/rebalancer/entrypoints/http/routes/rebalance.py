@@ -25,7 +25,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.entrypoints.http.auth import Owner, owner_router
-from rebalancer.entrypoints.http.errors import described_response, problem_responses
+from rebalancer.entrypoints.http.errors import problem_responses, response_spec
 from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
 from rebalancer.entrypoints.schemas.proposal import (
     AcceptBody,
@@ -142,9 +142,7 @@ async def reject(
     "/{proposal_id:uuid}/worksheet",
     summary="Get a proposal as a worksheet",
     media_type="text/csv",
-    responses={
-        200: described_response(str, description="The orders as CSV", media_type="text/csv")
-    },
+    responses={200: response_spec(str, description="The orders as CSV", media_type="text/csv")},
 )
 async def worksheet(
     proposal_id: FromPath[UUID],
