@@ -215,9 +215,8 @@ def _check_hindsight(
 
 def _check_cash(panels: Mapping[str, Panel]) -> list[Caution]:
     """Return a caution if the returns of cash are known on some panels only."""
-    known = {name for name, panel in panels.items() if panel.request.risk_free != 0.0}
-    without = [name for name in panels if name not in known]
-    if not known or not without:
+    without = [name for name, panel in panels.items() if panel.request.risk_free == 0.0]
+    if len(without) in (0, len(panels)):
         return []
     return [
         Caution(

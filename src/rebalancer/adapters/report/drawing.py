@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -118,7 +119,7 @@ def draw_lines(
         )
         for line in lines
     ]
-    return _render(title, height, grid, polylines=polylines)
+    return _render(title=title, height=height, grid=grid, polylines=polylines, whiskers=())
 
 
 def draw_whiskers(whiskers: Sequence[Whisker], *, title: str) -> Markup:
@@ -142,26 +143,12 @@ def draw_whiskers(whiskers: Sequence[Whisker], *, title: str) -> Markup:
         (each, across(each.low), across(each.estimate), across(each.high), _TOP + _ROW * (at + 0.5))
         for at, each in enumerate(whiskers)
     ]
-    return _render(title, height, grid, whiskers=placed)
+    return _render(title=title, height=height, grid=grid, polylines=(), whiskers=placed)
 
 
-def _render(
-    title: str,
-    height: float,
-    grid: Sequence[_GridLine],
-    polylines: Sequence[tuple[Line, str]] = (),
-    whiskers: Sequence[tuple[Whisker, float, float, float, float]] = (),
-) -> Markup:
-    svg = render_page(
-        "drawing.svg.j2",
-        title=title,
-        width=_WIDTH,
-        height=height,
-        names=_NAMES,
-        grid=grid,
-        polylines=polylines,
-        whiskers=whiskers,
-    )
+def _render(**values: Any) -> Markup:
+    """Render the template of drawings with the values that differ between them."""
+    svg = render_page("drawing.svg.j2", width=_WIDTH, names=_NAMES, **values)
     return Markup(svg.strip())
 
 

@@ -64,7 +64,7 @@ def _environment() -> Environment:
 
 @cache
 def read_template(name: str) -> str:
-    """Return the text of a file beside the templates."""
+    """Return the text of a file in the folder of the templates."""
     folder = files("rebalancer.adapters.report") / "templates"
     return (folder / name).read_text(encoding="utf-8").rstrip()
 

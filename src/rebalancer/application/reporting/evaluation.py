@@ -148,20 +148,20 @@ def card_figures(findings: Findings, policy: str) -> dict[str, Any]:
             "to": str(done.dates[-1]),
             "assets": len(done.symbols),
             "cash": judgement.cash,
-            "sharpe": round(own.sharpe, 4),
-            "monthly": round(monthly.sharpe, 4),
-            "gain": None
-            if gain is None
-            else [round(each, 4) for each in (gain.estimate, gain.low, gain.high)],
-            "drawdown_beyond_exposure": None
-            if judgement.drawdown_beyond_exposure is None
-            else round(judgement.drawdown_beyond_exposure, 4),
-            "exposure": round(own.average_exposure, 4),
-            "turnover_of_monthly": round(
-                own.turnover_per_year / max(monthly.turnover_per_year, 1e-12), 4
-            ),
-            "orders_of_monthly": round(
-                own.orders_per_year / max(monthly.orders_per_year, 1e-12), 4
-            ),
+            "sharpe": _round(own.sharpe),
+            "monthly": _round(monthly.sharpe),
+            "gain": None if gain is None else [_round(each) for each in attrs.astuple(gain)],
+            "drawdown_beyond_exposure": _round(judgement.drawdown_beyond_exposure),
+            "exposure": _round(own.average_exposure),
+            "turnover_of_monthly": _ratio(own.turnover_per_year, monthly.turnover_per_year),
+            "orders_of_monthly": _ratio(own.orders_per_year, monthly.orders_per_year),
         }
     return figures
+
+
+def _ratio(own: float, monthly: float) -> float | None:
+    return _round(own / max(monthly, 1e-12))
+
+
+def _round(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 4)

@@ -466,10 +466,7 @@ def summarize(policy: str, evaluations: Sequence[PolicyEvaluation]) -> str:
 
 
 def explain_doubt(gain: ConfidenceInterval | None, deflated: float | None, trials: int) -> str:
-    """Return why a gain, with its deflated probability, is no evidence; "" if it is evidence.
-
-    The text is the end of a sentence.
-    """
+    """Return why a difference is not evidence of a gain, as the end of a sentence; "" if it is."""
     if gain is None or deflated is None:
         return ", but the window is too short for an interval"
     if gain.estimate <= 0:

@@ -93,13 +93,8 @@ def _check_gain(best: str, pooled: PooledEvaluation, least: float) -> Criterion:
     deflated = [each.deflated for each in pooled.best_rule]
     known = [each for each in deflated if each is not None]
     if not known or len(known) < len(deflated):
-        return Criterion(
-            "gain",
-            None,
-            least,
-            False,
-            f"the gain over {best} is undefined: no panel is long enough.",
-        )
+        sentence = f"the gain over {best} is undefined: no panel is long enough."
+        return Criterion("gain", None, least, False, sentence)
     figure = min(known)
     count = pooled.best_rule[0].panels
     return Criterion(
