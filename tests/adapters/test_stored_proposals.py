@@ -12,7 +12,7 @@ from uuid import UUID
 import attrs
 import pytest
 
-from rebalancer.adapters.sql.rows import proposal_of
+from rebalancer.adapters.sql.rows import PROPOSALS
 from rebalancer.domain.rebalancing.lifecycle import ProposalRecord
 from rebalancer.domain.rebalancing.model import Order, Proposal
 from rebalancer.domain.rebalancing.proposal import propose
@@ -41,7 +41,7 @@ def load(stored: dict[str, Any]) -> ProposalRecord:
         remark="",
         run=None,
     )
-    return proposal_of(row)
+    return PROPOSALS.from_row(row)
 
 
 def without_reasons(proposal: Proposal) -> tuple[list[Order], list[str]]:

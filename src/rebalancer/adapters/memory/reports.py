@@ -8,9 +8,9 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.not_found import require
 from rebalancer.application.reporting.encoding import check_readable, encode_document
 from rebalancer.application.reporting.report import SCHEMAS, Report
-from rebalancer.domain.errors import NotFound
 
 
 @attrs.frozen
@@ -22,17 +22,17 @@ class MemoryReports:
     """
 
     schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
-    _kept: dict[UUID, Report] = attrs.field(factory=dict)
+    _reports: dict[UUID, Report] = attrs.field(factory=dict)
 
     def prepare(self) -> None:
         """See `Reports.prepare`."""
 
     def save(self, report: Report) -> None:
-        self._kept[report.id] = attrs.evolve(report, document=encode_document(report, self.schemas))
+        self._reports[report.id] = attrs.evolve(
+            report, document=encode_document(report, self.schemas)
+        )
 
     def get(self, id: UUID) -> Report:
-        found = self._kept.get(id)
-        if found is None:
-            raise NotFound(f"report {id} does not exist", code="report_not_found")
+        found = require(self._reports.get(id), "report", id)
         check_readable(id, found.kind, found.schema, self.schemas)
         return attrs.evolve(found, document=deepcopy(found.document))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,17 +12,14 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.not_found import require
 from rebalancer.application.ports.store import Transaction
-from rebalancer.domain.errors import Conflict, NotFound
+from rebalancer.domain.errors import Conflict
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
-from rebalancer.domain.portfolio.mandate import (
-    ManagedPortfolio,
-    PortfolioChanged,
-    UnreadablePortfolio,
-)
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.portfolio.owner import EmailTaken, RefreshToken, User
 from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
 
@@ -36,44 +34,35 @@ class MemoryWork:
     """
 
     def __init__(self) -> None:
-        self._tables: Mapping[str, Mapping[Any, Any]] = {}
+        self._tables: Mapping[str, dict[Any, Any]] = {}
         self._writing = threading.Lock()
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         with self._writing:
-            view = MemoryTransaction(self._tables)
-            yield view
-            self._tables = view.tables
+            copies = self._copy()
+            yield _stores(copies)
+            self._tables = copies
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """See `UnitOfWork.read`; writes are lost."""
-        yield MemoryTransaction(self._tables)
+        yield _stores(self._copy())
+
+    def _copy(self) -> defaultdict[str, dict[Any, Any]]:
+        return defaultdict(dict, {name: dict(rows) for name, rows in self._tables.items()})
 
 
-class MemoryTransaction:
-    """All stores over one copy of the tables."""
-
-    def __init__(self, tables: Mapping[str, Mapping[Any, Any]]) -> None:
-        self.tables = {name: dict(rows) for name, rows in tables.items()}
-        self.users = MemoryUsers(self.tables.setdefault("users", {}))
-        self.tokens = MemoryRefreshTokens(self.tables.setdefault("tokens", {}))
-        self.portfolios = MemoryPortfolios(
-            self.tables.setdefault("portfolios", {}),
-            self.tables.setdefault("closed", {}),
-            self.tables.setdefault("ledgers", {}),
-        )
-        self.proposals = MemoryProposals(
-            self.tables.setdefault("proposals", {}), self.tables["closed"]
-        )
-        self.keys = MemoryIdempotencyKeys(self.tables.setdefault("keys", {}))
-        self.jobs = MemoryJobs(self.tables.setdefault("jobs", {}))
-        self.runs = MemoryBatchRuns(
-            self.tables.setdefault("runs", {}),
-            self.tables.setdefault("chunks", {}),
-            self.tables.setdefault("failures", {}),
-        )
+def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
+    return Transaction(
+        users=MemoryUsers(tables["users"]),
+        tokens=MemoryRefreshTokens(tables["tokens"]),
+        portfolios=MemoryPortfolios(tables["portfolios"], tables["closed"], tables["ledgers"]),
+        proposals=MemoryProposals(tables["proposals"], tables["closed"]),
+        keys=MemoryIdempotencyKeys(tables["keys"]),
+        jobs=MemoryJobs(tables["jobs"]),
+        runs=MemoryBatchRuns(tables["runs"], tables["chunks"], tables["failures"]),
+    )
 
 
 @attrs.frozen
@@ -88,7 +77,7 @@ class MemoryUsers:
         self.rows[user.id] = user
 
     def get(self, id: UUID) -> User:
-        return _require(self.rows, id, "user")
+        return require(self.rows.get(id), "user", id)
 
     def by_email(self, email: str) -> User | None:
         return next((user for user in self.rows.values() if user.email == email), None)
@@ -139,22 +128,20 @@ class MemoryPortfolios:
     ledgers: dict[UUID, tuple[Entry, ...]]
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
-        self._append(portfolio, entries)
+        ledger = portfolio.extend_ledger(self.ledger(portfolio.id), entries)
+        self.ledgers[portfolio.id] = ledger.entries
         self.rows[portfolio.id] = portfolio
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
-        found = _require(self.rows, id, "portfolio")
-        if owner not in (None, found.owner) or id in self.closed:
-            raise NotFound(f"portfolio {id} does not exist", code="portfolio_not_found")
-        return found
+        found = _row_of(self.rows, id, owner)
+        return require(None if id in self.closed else found, "portfolio", id)
 
     def save(self, portfolio: ManagedPortfolio, *, entries: Sequence[Entry] = ()) -> None:
-        self._require_version(portfolio.id, portfolio.owner, portfolio.version - 1)
-        self._append(portfolio, entries)
-        self.rows[portfolio.id] = portfolio
+        self.get(portfolio.id, owner=portfolio.owner).check_version(portfolio.version - 1)
+        self.add(portfolio, entries)
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
-        self._require_version(id, owner, version)
+        self.get(id, owner=owner).check_version(version)
         self.closed[id] = now
 
     def page(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ManagedPortfolio]:
@@ -190,23 +177,6 @@ class MemoryPortfolios:
     def _open(self) -> list[UUID]:
         return sorted(id for id in self.rows if id not in self.closed)
 
-    def _require_version(self, id: UUID, owner: UUID, version: int) -> None:
-        stored = self.get(id, owner=owner)
-        if stored.version != version:
-            raise PortfolioChanged(
-                f"the portfolio is at version {stored.version}, not {version}; read it again"
-            )
-
-    def _append(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
-        before = self.ledgers.get(portfolio.id, ())
-        known = {entry.id for entry in before}
-        if any(entry.id in known for entry in entries):
-            raise Conflict("the entry is in the ledger already", code="duplicate_entry")
-        ledger = Ledger((*before, *entries))
-        if ledger.positions != portfolio.positions:
-            raise RuntimeError(f"portfolio {portfolio.id} does not agree with its ledger")
-        self.ledgers[portfolio.id] = ledger.entries
-
 
 @attrs.frozen
 class MemoryProposals:
@@ -219,10 +189,9 @@ class MemoryProposals:
         self.rows.update((record.id, record) for record in records)
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ProposalRecord:
-        found = _require(self.rows, id, "proposal")
-        if owner not in (None, found.owner) or found.portfolio_id in self.closed:
-            raise NotFound(f"proposal {id} does not exist", code="proposal_not_found")
-        return found
+        found = _row_of(self.rows, id, owner)
+        is_closed = found is not None and found.portfolio_id in self.closed
+        return require(None if is_closed else found, "proposal", id)
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
         stored = self.get(record.id, owner=record.owner)
@@ -282,10 +251,7 @@ class MemoryJobs:
         self.rows[job.id] = job
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> Job:
-        found = _require(self.rows, id, "job")
-        if owner not in (None, found.owner):
-            raise NotFound(f"job {id} does not exist", code="job_not_found")
-        return found
+        return require(_row_of(self.rows, id, owner), "job", id)
 
     def save(self, job: Job) -> None:
         self.get(job.id)
@@ -331,7 +297,7 @@ class MemoryBatchRuns:
         self.rows[run.id] = attrs.evolve(run, chunks=len(chunks))
 
     def get(self, id: UUID) -> BatchRun:
-        return _require(self.rows, id, "run")
+        return require(self.rows.get(id), "run", id)
 
     def find_unfinished(self, terms: str) -> BatchRun | None:
         open_runs = [run for run in self.rows.values() if run.terms == terms and not run.finished]
@@ -380,11 +346,10 @@ class MemoryBatchRuns:
         return sorted(self.failed.get(id, ()))
 
 
-def _require(rows: Mapping[UUID, T], id: UUID, what: str) -> T:
-    row = rows.get(id)
-    if row is None:
-        raise NotFound(f"{what} {id} does not exist", code=f"{what}_not_found")
-    return row
+def _row_of(rows: Mapping[UUID, T], id: UUID, owner: UUID | None) -> T | None:
+    """Return the row of an owner, of any when None; None without one."""
+    row: Any = rows.get(id)
+    return row if row is not None and owner in (None, row.owner) else None
 
 
 def _following(rows: list[Any], cursor: UUID | None) -> list[Any]:

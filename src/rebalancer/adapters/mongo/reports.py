@@ -18,6 +18,7 @@ from rebalancer.adapters.mongo.connection import (
     prepare,
     translated,
 )
+from rebalancer.application.not_found import require
 from rebalancer.application.reporting.encoding import (
     check_readable,
     encode_document,
@@ -26,7 +27,6 @@ from rebalancer.application.reporting.encoding import (
 )
 from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.application.resilience import CircuitBreaker
-from rebalancer.domain.errors import NotFound
 
 _LATEST = [("created", DESCENDING), ("micros", DESCENDING), ("_id", DESCENDING)]
 
@@ -97,9 +97,7 @@ class MongoReports:
     def get(self, id: UUID) -> Report:
         """See `Reports.get`."""
         with self.breaker.guard(), translated():
-            found = self.database.reports.find_one({"_id": id})
-        if found is None:
-            raise NotFound(f"report {id} does not exist", code="report_not_found")
+            found = require(self.database.reports.find_one({"_id": id}), "report", id)
         check_readable(id, found["kind"], found["schema"], self.schemas)
         series, dates = unpack_series(id, found.get("series"))
         return attrs.evolve(_from_document(found), series=series, dates=dates)

@@ -10,24 +10,27 @@ from uuid import UUID
 import attrs
 from sqlalchemy import Connection, case, func, insert, select, update
 
-from rebalancer.adapters.sql.rows import COUNTS, run_of, run_row
-from rebalancer.adapters.sql.statements import require_row
+from rebalancer.adapters.sql.rows import RUNS
 from rebalancer.adapters.sql.tables import batch_chunks, batch_failures, batch_runs
+from rebalancer.application.not_found import require
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
+
+_COUNTS = ("proposed", "nothing_to_do", "failed")
+"""Counters of a run, summed over its chunks."""
 
 _CHUNK_TOTALS = (
     select(
         batch_chunks.c.run,
         func.count().label("chunks"),
         func.sum(case((batch_chunks.c.done, 1), else_=0)).label("done"),
-        *(func.sum(batch_chunks.c[name]).label(name) for name in COUNTS),
+        *(func.sum(batch_chunks.c[name]).label(name) for name in _COUNTS),
     )
     .group_by(batch_chunks.c.run)
     .subquery()
 )
 _RUNS = select(
     *(batch_runs.c[name] for name in ("id", "terms", "policy", "as_of", "started", "finished")),
-    *(_CHUNK_TOTALS.c[name] for name in ("chunks", "done", *COUNTS)),
+    *(_CHUNK_TOTALS.c[name] for name in ("chunks", "done", *_COUNTS)),
 ).join_from(batch_runs, _CHUNK_TOTALS, batch_runs.c.id == _CHUNK_TOTALS.c.run)
 """Runs and their progress, without those of versions that had no chunks."""
 
@@ -43,8 +46,10 @@ class SqlBatchRuns:
     connection: Connection
 
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
-        self.connection.execute(insert(batch_runs), run_row(run))
-        empty = {"taken": 0, "done": False, **dict.fromkeys(COUNTS, 0)}
+        zero = dict.fromkeys(_COUNTS, 0)
+        values = {name: value for name, value in RUNS.to_row(run).items() if name in batch_runs.c}
+        self.connection.execute(insert(batch_runs), values | zero)  # the chunks count
+        empty = {"taken": 0, "done": False, **zero}
         ranges = zip((None, *boundaries), (*boundaries, None), strict=True)
         rows = [
             {"run": run.id, "number": number, "after": after, "until": until, **empty}
@@ -54,7 +59,7 @@ class SqlBatchRuns:
 
     def get(self, id: UUID) -> BatchRun:
         row = self.connection.execute(_RUNS.where(batch_runs.c.id == id)).one_or_none()
-        return run_of(require_row(row, "run", id))
+        return RUNS.from_row(require(row, "run", id))
 
     def find_unfinished(self, terms: str) -> BatchRun | None:
         table = batch_runs

@@ -8,7 +8,7 @@ from uuid import UUID
 import attrs
 from sqlalchemy import Connection, insert, select, tuple_
 
-from rebalancer.adapters.sql.rows import key_of, key_row
+from rebalancer.adapters.sql.rows import KEYS
 from rebalancer.adapters.sql.statements import delete_unlocked
 from rebalancer.adapters.sql.tables import idempotency_keys
 from rebalancer.domain.idempotency import IdempotencyKey
@@ -24,10 +24,10 @@ class SqlIdempotencyKeys:
         table = idempotency_keys
         query = select(table).where(table.c.owner == owner, table.c.key == key)
         row = self.connection.execute(query).one_or_none()
-        return None if row is None else key_of(row)
+        return None if row is None else KEYS.from_row(row)
 
     def add(self, key: IdempotencyKey) -> None:
-        self.connection.execute(insert(idempotency_keys), key_row(key))
+        self.connection.execute(insert(idempotency_keys), KEYS.to_row(key))
 
     def delete_before(self, before: datetime) -> int:
         table = idempotency_keys.c

@@ -10,16 +10,10 @@ from uuid import UUID
 import attrs
 from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
 
-from rebalancer.adapters.sql.rows import (
-    entry_of,
-    entry_row,
-    portfolio_of,
-    portfolio_or_error,
-    portfolio_row,
-)
-from rebalancer.adapters.sql.statements import lock_rows, require_row
+from rebalancer.adapters.sql.rows import ENTRIES, portfolio_of, portfolio_or_error, portfolio_row
+from rebalancer.adapters.sql.statements import lock_rows
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios
-from rebalancer.domain.errors import Conflict
+from rebalancer.application.not_found import require
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import (
     ManagedPortfolio,
@@ -87,7 +81,7 @@ class SqlPortfolios:
     _ledgers: dict[UUID, Ledger] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
-        _check_ledger(portfolio, Ledger(), entries)
+        portfolio.extend_ledger(Ledger(), entries)
         self.connection.execute(insert(portfolios), portfolio_row(portfolio))
         self._append(portfolio.id, entries)
 
@@ -98,7 +92,7 @@ class SqlPortfolios:
         else:
             query = _LOCKED_ONE if self.locks else _ONE
             row = self.connection.execute(query, {"id": id, "owner": owner}).one_or_none()
-        found = portfolio_of(require_row(row, "portfolio", id))
+        found = portfolio_of(require(row, "portfolio", id))
         if self.locks:
             self._locked[id] = found
         return found
@@ -107,7 +101,7 @@ class SqlPortfolios:
         id, before = portfolio.id, portfolio.version - 1
         stored = self._require_version(id, portfolio.owner, before)
         if entries or portfolio.positions != stored.positions:
-            longer = _check_ledger(portfolio, self.ledger(id), entries)
+            longer = portfolio.extend_ledger(self.ledger(id), entries)
             if id in self._locked:
                 self._ledgers[id] = longer
         self._compare_and_swap(id, portfolio.owner, before, portfolio_row(portfolio))
@@ -161,7 +155,7 @@ class SqlPortfolios:
         if id in self._ledgers:
             return self._ledgers[id]
         rows = self.connection.execute(_LEDGER, {"portfolio": id})
-        found = Ledger(tuple(map(entry_of, rows)))
+        found = Ledger(tuple(map(ENTRIES.from_row, rows)))
         if id in self._locked:
             self._ledgers[id] = found
         return found
@@ -174,18 +168,15 @@ class SqlPortfolios:
             start = select(cursor.c.sequence).where(cursor.c.portfolio == id, cursor.c.id == before)
             query = query.where(table.c.sequence < start.scalar_subquery())
         query = query.order_by(table.c.sequence.desc()).limit(limit)
-        return [entry_of(row) for row in self.connection.execute(query)]
+        return [ENTRIES.from_row(row) for row in self.connection.execute(query)]
 
     def _require_version(self, id: UUID, owner: UUID, version: int) -> ManagedPortfolio:
         stored = self._locked.get(id)
         if stored is None:
             # Locked, so that the ledger that is read next is of the same version.
             row = self.connection.execute(_LOCKED_ONE, {"id": id, "owner": owner}).one_or_none()
-            stored = portfolio_of(require_row(row, "portfolio", id))
-        if stored.version != version:
-            raise PortfolioChanged(
-                f"the portfolio is at version {stored.version}, not {version}; read it again"
-            )
+            stored = portfolio_of(require(row, "portfolio", id))
+        stored.check_version(version)
         return stored
 
     def _compare_and_swap(
@@ -197,7 +188,7 @@ class SqlPortfolios:
 
     def _append(self, id: UUID, entries: Sequence[Entry]) -> None:
         if entries:
-            rows = [entry_row(id, entry) for entry in entries]
+            rows = [ENTRIES.to_row(entry) | {"portfolio": id} for entry in entries]
             self.connection.execute(insert(ledger_entries), rows)
 
 
@@ -205,19 +196,3 @@ def _slices(ids: Collection[UUID]) -> Iterator[list[UUID]]:
     listed = list(ids)
     for at in range(0, len(listed), _IDS_PER_STATEMENT):
         yield listed[at : at + _IDS_PER_STATEMENT]
-
-
-def _check_ledger(portfolio: ManagedPortfolio, ledger: Ledger, entries: Sequence[Entry]) -> Ledger:
-    """Return the extended ledger after checking that it agrees with the portfolio.
-
-    Raises:
-        Conflict: an entry is in the ledger already.
-        RuntimeError: the positions differ, which is a bug: no user could repair it.
-    """
-    ids = [entry.id for entry in (*ledger.entries, *entries)]
-    if len(set(ids)) < len(ids):
-        raise Conflict("the entry is in the ledger already", code="duplicate_entry")
-    extended = ledger.extended_by(entries)
-    if extended.positions != portfolio.positions:
-        raise RuntimeError(f"portfolio {portfolio.id} does not agree with its ledger")
-    return extended

@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import Connection, Select, insert, select, tuple_, update
+from sqlalchemy import Connection, Select, insert, select, update
 
 from rebalancer.adapters.sql.copying import copy_rows
-from rebalancer.adapters.sql.rows import proposal_of, proposal_row
-from rebalancer.adapters.sql.statements import lock_rows, require_row
+from rebalancer.adapters.sql.rows import PROPOSALS
+from rebalancer.adapters.sql.statements import lock_rows, select_latest
 from rebalancer.adapters.sql.tables import portfolios, proposals
+from rebalancer.application.not_found import require
 from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
 
 _MIN_COPY = 32
@@ -32,7 +33,7 @@ class SqlProposals:
     locks: bool = False
 
     def add(self, records: Sequence[ProposalRecord]) -> None:
-        rows = [proposal_row(record) for record in records]
+        rows = [PROPOSALS.to_row(record) for record in records]
         if len(rows) >= _MIN_COPY and self.connection.dialect.name == "postgresql":
             copy_rows(self.connection, proposals, rows)
         elif rows:
@@ -47,9 +48,11 @@ class SqlProposals:
             its = select(proposals.c.portfolio).where(proposals.c.id == id).scalar_subquery()
             portfolio = select(portfolios.c.id).where(portfolios.c.id == its)
             self.connection.execute(lock_rows(portfolio))
-        query = _open_proposals(owner).where(proposals.c.id == id)
+        query = _open_proposals().where(proposals.c.id == id)
+        if owner is not None:
+            query = query.where(proposals.c.owner == owner)
         row = self.connection.execute(query).one_or_none()
-        return proposal_of(require_row(row, "proposal", id))
+        return PROPOSALS.from_row(require(row, "proposal", id))
 
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
         table = proposals.c
@@ -60,7 +63,7 @@ class SqlProposals:
             table.stage == expected.value,
             select(portfolios.c.id).where(is_open).exists(),
         )
-        if self.connection.execute(change.values(proposal_row(record))).rowcount != 1:
+        if self.connection.execute(change.values(PROPOSALS.to_row(record))).rowcount != 1:
             stage = self.get(record.id, owner=record.owner).stage
             raise ProposalClosed(f"the proposal is already {stage}")
 
@@ -72,23 +75,12 @@ class SqlProposals:
         before: UUID | None = None,
         limit: int,
     ) -> list[ProposalRecord]:
-        place = tuple_(proposals.c.proposed, proposals.c.id)
-        query = _open_proposals(owner)
-        cursor = proposals.alias("cursor")
-        start = select(cursor.c.proposed, cursor.c.id).where(
-            cursor.c.id == before, cursor.c.owner == owner
-        )
-        if portfolio_id is not None:
-            query = query.where(proposals.c.portfolio == portfolio_id)
-            start = start.where(cursor.c.portfolio == portfolio_id)
-        if before is not None:
-            query = query.where(place < start.scalar_subquery())
-        query = query.order_by(proposals.c.proposed.desc(), proposals.c.id.desc()).limit(limit)
-        return [proposal_of(row) for row in self.connection.execute(query)]
+        query, same = _open_proposals(), {"owner": owner, "portfolio": portfolio_id}
+        page = select_latest(query, proposals, "proposed", before=before, limit=limit, **same)
+        return [PROPOSALS.from_row(row) for row in self.connection.execute(page)]
 
 
-def _open_proposals(owner: UUID | None) -> Select[Any]:
-    """Select the proposals of open portfolios, of one owner or of all."""
+def _open_proposals() -> Select[Any]:
+    """Select the proposals of open portfolios."""
     joined = proposals.join(portfolios, proposals.c.portfolio == portfolios.c.id)
-    query = select(proposals).select_from(joined).where(portfolios.c.closed.is_(None))
-    return query if owner is None else query.where(proposals.c.owner == owner)
+    return select(proposals).select_from(joined).where(portfolios.c.closed.is_(None))

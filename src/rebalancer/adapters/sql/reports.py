@@ -12,6 +12,7 @@ from sqlalchemy import Engine, Row, select
 
 from rebalancer.adapters.sql.engine import reading, upsert, writing
 from rebalancer.adapters.sql.tables import reports
+from rebalancer.application.not_found import require
 from rebalancer.application.reporting.encoding import (
     check_readable,
     encode_document,
@@ -19,7 +20,6 @@ from rebalancer.application.reporting.encoding import (
     unpack_series,
 )
 from rebalancer.application.reporting.report import SCHEMAS, Report
-from rebalancer.domain.errors import NotFound
 
 
 @attrs.frozen
@@ -52,9 +52,8 @@ class SqlReports:
 
     def get(self, id: UUID) -> Report:
         with reading(self.engine) as connection:
-            row = connection.execute(select(reports).where(reports.c.id == id)).one_or_none()
-        if row is None:
-            raise NotFound(f"report {id} does not exist", code="report_not_found")
+            found = connection.execute(select(reports).where(reports.c.id == id)).one_or_none()
+        row = require(found, "report", id)
         check_readable(id, row.kind, row.schema, self.schemas)
         series, dates = unpack_series(id, row.series)
         return attrs.evolve(_from_row(row), series=series, dates=dates)

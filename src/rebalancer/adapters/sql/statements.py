@@ -6,23 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Delete, Row, Select, Table, delete, update
+from sqlalchemy import Connection, Delete, Select, Table, delete, select, tuple_, update
 
-from rebalancer.domain.errors import NotFound
-
-
-def require_row(row: Row[Any] | None, what: str, id: UUID) -> Row[Any]:
-    """Return the row.
-
-    Raises:
-        NotFound: the row is None.
-    """
-    if row is None:
-        raise NotFound(f"{what} {id} does not exist", code=f"{what}_not_found")
-    return row
+from rebalancer.application.not_found import NOT_FOUND
 
 
-def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], what: str) -> None:
+def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], kind: str) -> None:
     """Replace the row with the same id.
 
     Raises:
@@ -30,7 +19,31 @@ def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], wh
     """
     changed = connection.execute(update(table).where(table.c.id == row["id"]).values(row))
     if changed.rowcount != 1:
-        raise NotFound(f"{what} {row['id']} does not exist", code=f"{what}_not_found")
+        raise NOT_FOUND[kind](row["id"])
+
+
+def select_latest(
+    query: Select[Any], table: Table, time: str, *, before: UUID | None, limit: int, **same: Any
+) -> Select[Any]:
+    """Select a page of a query, latest first, beginning after the row ``before``.
+
+    Args:
+        query: Selects rows of the table.
+        table: Has a column ``id``.
+        time: Name of the column with the time.
+        before: Last row of the previous page; if it is not of the same rows, the page is empty.
+        limit: Maximum number of rows.
+        same: Values of columns; None: any.
+    """
+    cursor = table.alias("cursor")
+    start = select(cursor.c[time], cursor.c.id).where(cursor.c.id == before)
+    for name, value in same.items():
+        if value is not None:
+            query = query.where(table.c[name] == value)
+            start = start.where(cursor.c[name] == value)
+    if before is not None:
+        query = query.where(tuple_(table.c[time], table.c.id) < start.scalar_subquery())
+    return query.order_by(table.c[time].desc(), table.c.id.desc()).limit(limit)
 
 
 def delete_unlocked(table: Table, key: Any, old: Select[Any]) -> Delete:

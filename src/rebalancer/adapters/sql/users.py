@@ -8,9 +8,10 @@ from uuid import UUID
 import attrs
 from sqlalchemy import Connection, delete, insert, select, update
 
-from rebalancer.adapters.sql.rows import token_of, token_row, user_of, user_row
-from rebalancer.adapters.sql.statements import delete_unlocked, lock_rows, replace_row, require_row
+from rebalancer.adapters.sql.rows import TOKENS, USERS
+from rebalancer.adapters.sql.statements import delete_unlocked, lock_rows, replace_row
 from rebalancer.adapters.sql.tables import refresh_tokens, users
+from rebalancer.application.not_found import require
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 
 
@@ -21,18 +22,18 @@ class SqlUsers:
     connection: Connection
 
     def add(self, user: User) -> None:
-        self.connection.execute(insert(users), user_row(user))
+        self.connection.execute(insert(users), USERS.to_row(user))
 
     def get(self, id: UUID) -> User:
         row = self.connection.execute(select(users).where(users.c.id == id)).one_or_none()
-        return user_of(require_row(row, "user", id))
+        return USERS.from_row(require(row, "user", id))
 
     def by_email(self, email: str) -> User | None:
         row = self.connection.execute(select(users).where(users.c.email == email)).one_or_none()
-        return None if row is None else user_of(row)
+        return None if row is None else USERS.from_row(row)
 
     def save(self, user: User) -> None:
-        replace_row(self.connection, users, user_row(user), "user")
+        replace_row(self.connection, users, USERS.to_row(user), "user")
 
 
 @attrs.frozen
@@ -48,12 +49,12 @@ class SqlRefreshTokens:
     locks: bool = False
 
     def add(self, token: RefreshToken) -> None:
-        self.connection.execute(insert(refresh_tokens), token_row(token))
+        self.connection.execute(insert(refresh_tokens), TOKENS.to_row(token))
 
     def get(self, digest: str) -> RefreshToken | None:
         query = select(refresh_tokens).where(refresh_tokens.c.digest == digest)
         row = self.connection.execute(lock_rows(query) if self.locks else query).one_or_none()
-        return None if row is None else token_of(row)
+        return None if row is None else TOKENS.from_row(row)
 
     def mark_used(self, digest: str, now: datetime) -> bool:
         table = refresh_tokens

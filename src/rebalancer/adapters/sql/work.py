@@ -18,7 +18,7 @@ from rebalancer.adapters.sql.idempotency_keys import SqlIdempotencyKeys
 from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.portfolios import SqlPortfolios
 from rebalancer.adapters.sql.proposals import SqlProposals
-from rebalancer.adapters.sql.rows import entry_of, portfolio_or_error
+from rebalancer.adapters.sql.rows import ENTRIES, portfolio_or_error
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios, proposals
 from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlUsers
 from rebalancer.application.ports.store import Transaction
@@ -71,7 +71,7 @@ class SqlWork:
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         with self._one_writer(), writing(self.engine) as connection:
-            yield SqlTransaction(connection, locks=True)
+            yield _stores(connection, locks=True)
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -90,7 +90,7 @@ class SqlWork:
     def read(self) -> Iterator[Transaction]:
         """See `UnitOfWork.read`; writing through it raises Unavailable."""
         with reading(self.engine) as connection:
-            yield SqlTransaction(connection)
+            yield _stores(connection, locks=False)
 
     def check(self) -> list[str]:
         """Describe every portfolio, also closed ones, that contradicts its ledger."""
@@ -114,22 +114,17 @@ class SqlWork:
         return findings
 
 
-class SqlTransaction:
-    """All stores over one connection, in one transaction.
-
-    Args:
-        connection: In a transaction.
-        locks: Whether rows that are read by id stay locked until the transaction ends.
-    """
-
-    def __init__(self, connection: Connection, *, locks: bool = False) -> None:
-        self.users = SqlUsers(connection)
-        self.tokens = SqlRefreshTokens(connection, locks)
-        self.portfolios = SqlPortfolios(connection, locks)
-        self.proposals = SqlProposals(connection, locks)
-        self.keys = SqlIdempotencyKeys(connection)
-        self.jobs = SqlJobs(connection, locks)
-        self.runs = SqlBatchRuns(connection)
+def _stores(connection: Connection, *, locks: bool) -> Transaction:
+    """Return all stores; with ``locks``, rows that are read by id stay locked until the end."""
+    return Transaction(
+        users=SqlUsers(connection),
+        tokens=SqlRefreshTokens(connection, locks),
+        portfolios=SqlPortfolios(connection, locks),
+        proposals=SqlProposals(connection, locks),
+        keys=SqlIdempotencyKeys(connection),
+        jobs=SqlJobs(connection, locks),
+        runs=SqlBatchRuns(connection),
+    )
 
 
 def _read_ledgers(connection: Connection, condition: Any) -> Mapping[UUID, Ledger]:
@@ -137,7 +132,7 @@ def _read_ledgers(connection: Connection, condition: Any) -> Mapping[UUID, Ledge
     query = select(ledger_entries).where(condition).order_by(ledger_entries.c.sequence)
     entries: dict[UUID, list[Entry]] = {}
     for row in connection.execute(query):
-        entries.setdefault(row.portfolio, []).append(entry_of(row))
+        entries.setdefault(row.portfolio, []).append(ENTRIES.from_row(row))
     return defaultdict(Ledger, {id: Ledger(tuple(lines)) for id, lines in entries.items()})
 
 

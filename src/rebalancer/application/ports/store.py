@@ -7,42 +7,25 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+import attrs
+
 from rebalancer.application.ports.accounts import RefreshTokens, Users
 from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.jobs import Jobs
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
 
 
-class Transaction(Protocol):
+@attrs.frozen
+class Transaction:
     """All stores in one transaction."""
 
-    @property
-    def users(self) -> Users:
-        """Registered users."""
-
-    @property
-    def tokens(self) -> RefreshTokens:
-        """Refresh tokens."""
-
-    @property
-    def portfolios(self) -> Portfolios:
-        """Portfolios and their ledgers."""
-
-    @property
-    def proposals(self) -> Proposals:
-        """Proposals."""
-
-    @property
-    def keys(self) -> IdempotencyKeys:
-        """Results of requests with an idempotency key."""
-
-    @property
-    def jobs(self) -> Jobs:
-        """Background jobs."""
-
-    @property
-    def runs(self) -> BatchRuns:
-        """Batch runs."""
+    users: Users
+    tokens: RefreshTokens
+    portfolios: Portfolios
+    proposals: Proposals
+    keys: IdempotencyKeys
+    jobs: Jobs
+    runs: BatchRuns
 
 
 class UnitOfWork(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -110,6 +110,32 @@ class ManagedPortfolio:
         """
         positions = Ledger(tuple(entries)).positions
         return cls(id, owner, mandate, positions, version=1, created=now, changed=now)
+
+    def check_version(self, version: int) -> None:
+        """Check that this is the version that a caller has read.
+
+        Raises:
+            PortfolioChanged: it is another one.
+        """
+        if self.version != version:
+            raise PortfolioChanged(
+                f"the portfolio is at version {self.version}, not {version}; read it again"
+            )
+
+    def extend_ledger(self, ledger: Ledger, entries: Sequence[Entry]) -> Ledger:
+        """Return the ledger with the entries that led to these positions.
+
+        Raises:
+            Conflict: an entry is in the ledger already.
+            RuntimeError: the positions differ, which is a bug: no user could repair it.
+        """
+        ids = [entry.id for entry in (*ledger.entries, *entries)]
+        if len(set(ids)) < len(ids):
+            raise Conflict("the entry is in the ledger already", code="duplicate_entry")
+        extended = ledger.extended_by(entries)
+        if extended.positions != self.positions:
+            raise RuntimeError(f"portfolio {self.id} does not agree with its ledger")
+        return extended
 
     def snapshot(self, cash_flow: Decimal = _ZERO) -> Portfolio:
         """Return the portfolio to rebalance, with a planned cash flow on top."""

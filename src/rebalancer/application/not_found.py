@@ -1,0 +1,31 @@
+"""Errors of stored objects that do not exist, the same from every store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from rebalancer.domain.errors import NotFound
+
+T = TypeVar("T")
+
+NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
+    "job": lambda id: NotFound(f"job {id} does not exist", code="job_not_found"),
+    "portfolio": lambda id: NotFound(f"portfolio {id} does not exist", code="portfolio_not_found"),
+    "proposal": lambda id: NotFound(f"proposal {id} does not exist", code="proposal_not_found"),
+    "report": lambda id: NotFound(f"report {id} does not exist", code="report_not_found"),
+    "run": lambda id: NotFound(f"run {id} does not exist", code="run_not_found"),
+    "user": lambda id: NotFound(f"user {id} does not exist", code="user_not_found"),
+}
+
+
+def require(found: T | None, kind: str, id: UUID) -> T:
+    """Return a stored object.
+
+    Raises:
+        NotFound: it is None.
+    """
+    if found is None:
+        raise NOT_FOUND[kind](id)
+    return found
