@@ -289,17 +289,17 @@ def test_second_migration_waits_for_the_first(server):
 
 
 def test_migration_lets_users_of_a_table_pass(server):
-    times = migrations.TimeOuts(table=0.1, pause=0.1)
+    options = migrations.Options(table=0.1, pause=0.1)
     migrations.upgrade(server, "0001")
     with reading(server) as connection:
         connection.exec_driver_sql("SELECT * FROM proposals")
         with pytest.raises(Unavailable, match="busy"):
-            migrations.upgrade(server, times=times)
+            migrations.upgrade(server, options=options)
         assert migrations.current(server) == "0001"
     reader = server.connect()
     reader.exec_driver_sql("SELECT * FROM ledger_entries")
     threading.Timer(0.5, reader.close).start()
-    migrations.upgrade(server, times=times)
+    migrations.upgrade(server, options=options)
     assert migrations.differences(server) == []
 
 
@@ -313,21 +313,19 @@ def test_constraints_are_validated_while_others_read_and_write(server):
         with reading(server) as connection:
             for table in metadata.tables:
                 connection.exec_driver_sql(f"SELECT * FROM {table}")
-            migrations.upgrade(server, times=migrations.TimeOuts(table=0.1))
+            migrations.upgrade(server, options=migrations.Options(table=0.1))
     assert migrations.current(server) == migrations.head()
     assert work.check() == []
 
 
-def test_migrations_are_found_in_the_installed_package(engine, tmp_path, monkeypatch):
+def test_migrations_are_found_in_the_installed_package(engine, tmp_path):
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     inside = wheel["force-include"]["alembic"]
-    assert REPOSITORY / "src" / inside == migrations._INSTALLED
-    assert migrations._CHECKOUT == REPOSITORY / "alembic"
-    monkeypatch.setattr(migrations, "_INSTALLED", tmp_path / "100% installed")
-    monkeypatch.setattr(migrations, "_CHECKOUT", tmp_path / "nowhere")
-    shutil.copytree(REPOSITORY / "alembic", migrations._INSTALLED)
-    migrations.upgrade(engine)
+    assert REPOSITORY / "src" / inside == migrations.INSTALLED
+    assert migrations.CHECKOUT == REPOSITORY / "alembic"
+    installed = shutil.copytree(REPOSITORY / "alembic", tmp_path / "100% installed")
+    migrations.upgrade(engine, options=migrations.Options(scripts=installed))
     assert migrations.current(engine) == REVISIONS[-1]
 
 

@@ -20,12 +20,12 @@ class SqlDatabase:
     Attributes:
         engine: See `connect`.
         sizes: Batch sizes of backups.
-        migration: Time-outs of migrations.
+        migration: Scripts and time-outs of migrations.
     """
 
     engine: Engine
     sizes: backup.BatchSizes = backup.DEFAULT_SIZES
-    migration: migrations.TimeOuts = migrations.DEFAULT_TIMES
+    migration: migrations.Options = migrations.DEFAULT_OPTIONS
 
     def revision(self) -> str | None:
         return migrations.current(self.engine)

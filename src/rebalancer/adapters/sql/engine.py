@@ -32,6 +32,9 @@ LOCK_TIMEOUT = 5.0
 POOL_SIZE = 10
 """Most connections to a server per process."""
 
+BEGIN_WRITER = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+"""Postgres's statement that begins a transaction that writes."""
+
 STATEMENT_TIMEOUT = 30.0
 """Seconds that a server may take for one statement."""
 
@@ -137,6 +140,7 @@ def connect(
     pool: int = POOL_SIZE,
     statement_timeout: float = STATEMENT_TIMEOUT,
     lock_timeout: float = LOCK_TIMEOUT,
+    begin_writer: str = BEGIN_WRITER,
 ) -> Engine:
     """Return a thread-safe connection pool; it connects at first use.
 
@@ -145,6 +149,7 @@ def connect(
         pool: Most connections to a server; a SQLite file has up to 64.
         statement_timeout: Seconds that a server may take for one statement.
         lock_timeout: Seconds to wait for a lock, a free connection, or the server's answer.
+        begin_writer: Statement that begins a transaction that writes in Postgres.
 
     Raises:
         InvalidRequest: the URL is malformed, or of an unknown kind.
@@ -157,7 +162,7 @@ def connect(
     kind = parsed.get_backend_name()
     if kind == "postgresql" and parsed.database:
         server = parsed.set(drivername="postgresql+psycopg")
-        return _connect_postgres(server, pool, statement_timeout, lock_timeout)
+        return _connect_postgres(server, pool, statement_timeout, lock_timeout, begin_writer)
     if kind != "sqlite" or parsed.database in (None, "", ":memory:"):
         raise _invalid_url()
     return _connect_sqlite(parsed, lock_timeout)
@@ -178,7 +183,9 @@ def _connect_sqlite(url: URL, lock_timeout: float) -> Engine:
     return engine
 
 
-def _connect_postgres(url: URL, pool: int, statement_timeout: float, lock_timeout: float) -> Engine:
+def _connect_postgres(
+    url: URL, pool: int, statement_timeout: float, lock_timeout: float, begin_writer: str
+) -> Engine:
     """Connect with time-outs that the server enforces.
 
     A transaction whose process died ends after a minute, so that its locks do not stay.
@@ -214,7 +221,8 @@ def _connect_postgres(url: URL, pool: int, statement_timeout: float, lock_timeou
             "the client of Postgres is not installed; install rebalancer[servers]",
             code="package_missing",
         ) from None
-    event.listen(engine, "begin", _begin_postgres)
+    writer = begin_writer.encode()
+    event.listen(engine, "begin", lambda connection: _begin_postgres(connection, writer))
     event.listen(engine, "handle_error", _translate)
     return engine
 
@@ -333,12 +341,12 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begin_postgres(connection: Connection) -> None:
+def _begin_postgres(connection: Connection, writer: bytes) -> None:
     """Begin; a reader sees one snapshot, a writer sees committed rows and locks them."""
     reads = connection.get_execution_options().get(_READ_ONLY, False)
     driver: Any = connection.connection.driver_connection
     # Straight to libpq, as every request does it.
-    if not driver.closed and driver.pgconn.exec_(_READER if reads else _WRITER).status == _DONE:
+    if not driver.closed and driver.pgconn.exec_(_READER if reads else writer).status == _DONE:
         return
     connection.exec_driver_sql("SELECT 1")  # raises the translated error if the connection is dead
     # The server answers but rejects writes, as after it became a standby. A new connection may lead
@@ -348,7 +356,6 @@ def _begin_postgres(connection: Connection) -> None:
 
 
 _READER = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_WRITER = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _DONE = 1
 """libpq's PGRES_COMMAND_OK."""
 

@@ -21,31 +21,42 @@ from rebalancer.adapters.sql.engine import Busy, open_connection, reading
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.domain.errors import Conflict, InvalidRequest
 
-_INSTALLED = Path(__file__).parent / "alembic"
-_CHECKOUT = Path(__file__).parents[4] / "alembic"
+INSTALLED = Path(__file__).parent / "alembic"
+"""Scripts in an installed package."""
+
+CHECKOUT = Path(__file__).parents[4] / "alembic"
+"""Scripts in a checkout of the repository."""
 
 
 @attrs.frozen
-class TimeOuts:
-    """Waiting for tables that are in use, in Postgres.
+class Options:
+    """Where the scripts are, and how to wait for tables that are in use in Postgres.
 
     Attributes:
+        scripts: Folder of the migrations.
         table: Seconds that a change waits for a table.
         pause: Seconds between two attempts.
         attempts: Most attempts.
     """
 
+    scripts: Path = INSTALLED if INSTALLED.is_dir() else CHECKOUT
     table: float = 1.0
     pause: float = 1.0
     attempts: int = 10
 
+    def config(self) -> Config:
+        """Return the configuration of alembic."""
+        config = Config()
+        config.set_main_option("script_location", str(self.scripts).replace("%", "%%"))
+        return config
 
-DEFAULT_TIMES = TimeOuts()
+
+DEFAULT_OPTIONS = Options()
 
 
 def head() -> str:
     """Return the newest revision."""
-    return str(_scripts(_config()).get_current_head())
+    return str(ScriptDirectory.from_config(DEFAULT_OPTIONS.config()).get_current_head())
 
 
 def current(engine: Engine) -> str | None:
@@ -58,7 +69,7 @@ def current(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def upgrade(engine: Engine, revision: str = "head", times: TimeOuts = DEFAULT_TIMES) -> None:
+def upgrade(engine: Engine, revision: str = "head", options: Options = DEFAULT_OPTIONS) -> None:
     """Upgrade the database; each step is atomic, and in SQLite all steps together are.
 
     Raises:
@@ -66,17 +77,17 @@ def upgrade(engine: Engine, revision: str = "head", times: TimeOuts = DEFAULT_TI
         Conflict: the database is at a revision that this version does not know.
         Unavailable: the database does not answer, or a table stays locked.
     """
-    _migrate(engine, lambda config: command.upgrade(config, revision), times)
+    _migrate(engine, lambda config: command.upgrade(config, revision), options)
 
 
-def downgrade(engine: Engine, revision: str, times: TimeOuts = DEFAULT_TIMES) -> None:
+def downgrade(engine: Engine, revision: str, options: Options = DEFAULT_OPTIONS) -> None:
     """Downgrade the database, to no tables for ``base``; data that do not fit are lost.
 
     Raises:
         As `upgrade`.
     """
     # Once only: a second try would go back one more step than the first one did.
-    once = attrs.evolve(times, attempts=1)
+    once = attrs.evolve(options, attempts=1)
     _migrate(engine, lambda config: command.downgrade(config, revision), once)
 
 
@@ -97,16 +108,16 @@ def _is_ours(_: object, name: str | None, kind: str, reflected: bool, known: obj
     return not (kind == "table" and reflected and known is None)
 
 
-def _migrate(engine: Engine, change: Callable[[Config], None], times: TimeOuts) -> None:
+def _migrate(engine: Engine, change: Callable[[Config], None], options: Options) -> None:
     """Run one alembic command, with at most one migration at a time.
 
     Changing a table waits for its users, and all later users wait behind it. So a change gives up
     after a second, lets them pass, and is tried again.
     """
-    for left in reversed(range(times.attempts)):
+    for left in reversed(range(options.attempts)):
         try:
-            with migrating(engine, times) as connection:
-                config = _config()
+            with migrating(engine, options) as connection:
+                config = options.config()
                 config.attributes["connection"] = connection
                 change(config)
             return
@@ -115,11 +126,11 @@ def _migrate(engine: Engine, change: Callable[[Config], None], times: TimeOuts) 
         except Busy:
             if not left or engine.dialect.name == "sqlite":
                 raise
-            time.sleep(times.pause)
+            time.sleep(options.pause)
 
 
 @contextmanager
-def migrating(engine: Engine, times: TimeOuts = DEFAULT_TIMES) -> Iterator[Connection]:
+def migrating(engine: Engine, options: Options = DEFAULT_OPTIONS) -> Iterator[Connection]:
     """Yield a connection for alembic; other migrations of this database wait.
 
     Raises:
@@ -127,12 +138,12 @@ def migrating(engine: Engine, times: TimeOuts = DEFAULT_TIMES) -> Iterator[Conne
         Unavailable: the database does not answer.
     """
     lock = _lock_sqlite if engine.dialect.name == "sqlite" else _lock_postgres
-    with open_connection(engine) as connection, lock(connection, times):
+    with open_connection(engine) as connection, lock(connection, options):
         yield connection
 
 
 @contextmanager
-def _lock_sqlite(connection: Connection, _: TimeOuts) -> Iterator[None]:
+def _lock_sqlite(connection: Connection, options: Options) -> Iterator[None]:
     """Migrate in one write transaction.
 
     SQLite changes a table by replacing it, for which foreign keys must not be enforced; they are
@@ -141,7 +152,7 @@ def _lock_sqlite(connection: Connection, _: TimeOuts) -> Iterator[None]:
     _enforce_foreign_keys(connection, False)
     try:
         with connection.begin():
-            _check_known(connection)
+            _check_known(connection, options)
             yield
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             if broken:
@@ -151,7 +162,7 @@ def _lock_sqlite(connection: Connection, _: TimeOuts) -> Iterator[None]:
 
 
 @contextmanager
-def _lock_postgres(connection: Connection, times: TimeOuts) -> Iterator[None]:
+def _lock_postgres(connection: Connection, options: Options) -> Iterator[None]:
     """Hold an advisory lock; each step is a transaction of its own.
 
     The lock and the time-outs belong to the connection, which is closed at the end.
@@ -162,10 +173,10 @@ def _lock_postgres(connection: Connection, times: TimeOuts) -> Iterator[None]:
                 "SET statement_timeout = 0",  # large tables take a while
                 "SET lock_timeout = 0",
                 f"SELECT pg_advisory_lock({LOCK_KEY})",
-                f"SET lock_timeout = {round(times.table * 1000)}",
+                f"SET lock_timeout = {round(options.table * 1000)}",
             ):
                 connection.exec_driver_sql(statement)
-            _check_known(connection)
+            _check_known(connection, options)
         yield
     finally:
         connection.invalidate()
@@ -181,8 +192,9 @@ def _enforce_foreign_keys(connection: Connection, on: bool) -> None:
     raw.execute(f"PRAGMA foreign_keys = {on:d}").close()
 
 
-def _check_known(connection: Connection) -> None:
-    known = {script.revision for script in _scripts(_config()).walk_revisions()}
+def _check_known(connection: Connection, options: Options) -> None:
+    scripts = ScriptDirectory.from_config(options.config())
+    known = {script.revision for script in scripts.walk_revisions()}
     at = MigrationContext.configure(connection).get_current_revision()
     if at is not None and at not in known:
         raise Conflict(
@@ -190,14 +202,3 @@ def _check_known(connection: Connection) -> None:
             "use the version that wrote it or a newer one",
             code="schema_too_new",
         )
-
-
-def _config() -> Config:
-    config = Config()
-    folder = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    return config
-
-
-def _scripts(config: Config) -> ScriptDirectory:
-    return ScriptDirectory.from_config(config)
