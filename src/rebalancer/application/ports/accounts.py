@@ -71,13 +71,7 @@ class Tokens(Protocol):
     """Access tokens and refresh secrets."""
 
     def create_access_token(self, owner: UUID, family: UUID, now: datetime) -> tuple[str, datetime]:
-        """Return a new access token and the end of its validity.
-
-        Args:
-            owner: Id of the user.
-            family: Login from which it descends, as in `RefreshToken`.
-            now: Beginning of its validity.
-        """
+        """Return a new access token for a user and login, and the end of its validity."""
 
     def authenticate(self, token: str, now: datetime) -> Bearer:
         """Return the user and login of an access token.

@@ -46,11 +46,7 @@ class BatchRuns(Protocol):
     ) -> None:
         """Mark a chunk as finished, in one transaction with its proposals and before them.
 
-        Args:
-            chunk: The chunk.
-            proposed: Number of portfolios with orders.
-            nothing: Number of portfolios without orders.
-            failures: Portfolios without a proposal, each with the reason.
+        The counts are those of `BatchRun`; ``failures`` have portfolios, each with the reason.
 
         Raises:
             ChunkDone: another process finished the chunk; let the transaction roll back.

@@ -40,13 +40,9 @@ class Jobs(Protocol):
         before: UUID | None = None,
         limit: int,
     ) -> list[Job]:
-        """Return a page of jobs, newest first.
+        """Return jobs of an owner and of some states, newest first, after the job ``before``.
 
-        Args:
-            owner: Owner of the jobs; None: any.
-            states: States to include; None: all.
-            before: Last job of the previous page.
-            limit: Maximum number of jobs.
+        None stands for any owner, and for all states.
         """
 
     def overdue_or_running(self, *, due: datetime, limit: int) -> list[Job]:
@@ -73,8 +69,7 @@ class Worker(Protocol):
     def run(self, *, grace: float) -> None:
         """Take and run jobs; return after `stop`, once no job runs.
 
-        Args:
-            grace: Seconds that running jobs have to finish before they are released.
+        Jobs that still run ``grace`` seconds after `stop` are released.
         """
 
     def stop(self) -> None:

@@ -55,8 +55,6 @@ class RateLimits(Protocol):
     async def hit(self, *counters: tuple[Limit, str]) -> Verdict:
         """Count a request against all counters, or against none if one of them refuses it.
 
-        This never fails: while counts cannot be shared, each process counts its own requests.
-
-        Args:
-            counters: One or more distinct pairs of a limit and the client it is counted for.
+        This never fails: while counts cannot be shared, each process counts its own requests. The
+        counters are distinct pairs of a limit and the client it is counted for.
         """

@@ -89,25 +89,20 @@ def no_progress(_: int) -> None:
 class MarketStore(Protocol):
     """Market data that this deployment stores itself.
 
-    Callers read prices through `StoredMarket`, which caches and validates them.
+    Callers read prices through `StoredMarket`, which caches and validates them. Each method raises
+    Unavailable if the store does not answer.
     """
 
     def prepare(self) -> None:
         """Create collections, indexes and checks where the store has them; existing ones stay.
 
         Saving does this by itself, once.
-
-        Raises:
-            Unavailable: the store did not answer.
         """
 
     def revision(self, of: Literal["bars", "instruments"]) -> str:
         """Return the revision of all bars or instruments; every change makes a new one.
 
         A database that was created again never repeats a revision of the one before.
-
-        Raises:
-            Unavailable: the store did not answer.
         """
 
     def save_bars(
@@ -116,7 +111,8 @@ class MarketStore(Protocol):
         """Save bars; bars of a day that is stored already are replaced.
 
         Idempotent. Within a year, fields other than the close are stored only if all of its days
-        have them. Two concurrent calls have the same result as one after the other.
+        have them. Two concurrent calls have the same result as one after the other. After an error
+        the bars saved before it stay, and the same call saves the rest.
 
         Args:
             bars: Of any assets.
@@ -124,39 +120,20 @@ class MarketStore(Protocol):
 
         Returns:
             How many days were new or different, over all symbols.
-
-        Raises:
-            Unavailable: the store did not answer. Bars saved before that stay, and the same call
-                saves the rest.
         """
 
     def save_instruments(self, instruments: Instruments) -> int:
         """Save instruments; stored ones with the same symbol are replaced, others stay.
 
-        The order is the one in which they were first saved.
-
         Returns:
             How many were new or different.
-
-        Raises:
-            Unavailable: the store did not answer.
         """
 
     def bars(self, fields: Sequence[str] = BAR_FIELDS) -> dict[str, Bars]:
         """Return all bars by symbol, sorted, in one query.
 
-        A field of an asset is present if all of its years have it.
-
-        Args:
-            fields: Fields to read; ``close`` is required.
-
-        Raises:
-            Unavailable: the store did not answer.
+        A field of an asset is present if all of its years have it; ``close`` must be requested.
         """
 
     def instruments(self) -> Instruments:
-        """Return all instruments, in the order in which they were first saved.
-
-        Raises:
-            Unavailable: the store did not answer.
-        """
+        """Return all instruments, in the order in which they were first saved."""

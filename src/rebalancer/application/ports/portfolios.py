@@ -122,18 +122,16 @@ class IdempotencyKeys(Protocol):
 
 
 class Broker(Protocol):
-    """Executes orders: they are submitted, then their fills arrive.
-
-    Attributes:
-        fills_at_once: Whether submitting has no effect outside of this process and all fills are
-            known at once. Then acceptance and fills are stored in one transaction. Otherwise the
-            acceptance is stored first, then the orders are submitted, and `CollectFills` records
-            the fills when all have arrived.
-    """
+    """Executes orders: they are submitted, then their fills arrive."""
 
     @property
     def fills_at_once(self) -> bool:
-        """See the attributes."""
+        """Whether all fills are known at once, without effects outside of this process.
+
+        Then acceptance and fills are stored in one transaction. Otherwise the acceptance is stored
+        first, then the orders are submitted, and `CollectFills` records the fills when all have
+        arrived.
+        """
 
     def submit(self, record: ProposalRecord) -> None:
         """Submit a proposal's orders; submitting the same proposal again has no effect.

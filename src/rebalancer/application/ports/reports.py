@@ -37,14 +37,10 @@ class TrainingReports(Protocol):
 
 
 class Reports(Protocol):
-    """Store of reports."""
+    """Store of reports; each method raises Unavailable if the store does not answer."""
 
     def prepare(self) -> None:
-        """Create what the store needs, such as indexes; idempotent.
-
-        Raises:
-            Unavailable: the store did not answer.
-        """
+        """Create what the store needs, such as indexes; idempotent."""
 
     def save(self, report: Report) -> None:
         """Store a report atomically; it replaces an earlier one with its id.
@@ -52,7 +48,6 @@ class Reports(Protocol):
         Raises:
             InvalidRequest: the document does not consist of JSON values, its schema is not in
                 `SCHEMAS`, or it is larger than the store accepts.
-            Unavailable: the store did not answer.
         """
 
     def get(self, id: UUID) -> Report:
@@ -60,5 +55,5 @@ class Reports(Protocol):
 
         Raises:
             NotFound: there is no report with this id.
-            Unavailable: the store did not answer, or this version does not support the schema.
+            Unavailable: this version does not support the schema.
         """

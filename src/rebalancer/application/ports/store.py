@@ -29,7 +29,10 @@ class Transaction:
 
 
 class UnitOfWork(Protocol):
-    """Transactions over all stores."""
+    """Transactions over all stores.
+
+    Both methods raise Unavailable if the store does not answer, or is busy for too long.
+    """
 
     def begin(self) -> AbstractContextManager[Transaction]:
         """Run a block in a read-write transaction; commit, or roll back if it raises.
@@ -38,28 +41,20 @@ class UnitOfWork(Protocol):
 
         Two transactions over the same portfolio, proposal, token or key run one after the other, or
         the later one raises Conflict or Unavailable.
-
-        Raises:
-            Unavailable: the store did not answer, or is busy for too long.
         """
 
     def read(self) -> AbstractContextManager[Transaction]:
-        """Run a block in a read-only snapshot; a write is an error or lost.
-
-        Raises:
-            Unavailable: the store did not answer.
-        """
+        """Run a block in a read-only snapshot; a write is an error or lost."""
 
 
 class Database(Protocol):
-    """Administration of the stores' database, for operators."""
+    """Administration of the stores' database, for operators.
+
+    Each method but `newest` raises Unavailable if the database does not answer.
+    """
 
     def revision(self) -> str | None:
-        """Return the revision of the tables; None before the first.
-
-        Raises:
-            Unavailable: the database does not answer.
-        """
+        """Return the revision of the tables; None before the first."""
 
     def newest(self) -> str:
         """Return the revision that the stores expect."""
@@ -70,7 +65,6 @@ class Database(Protocol):
         Raises:
             InvalidRequest: the revision is unknown or older.
             Conflict: the tables are of an unknown revision.
-            Unavailable: the database does not answer.
         """
 
     def downgrade(self, revision: str | None = None) -> None:
@@ -86,10 +80,7 @@ class Database(Protocol):
         """Write a snapshot of all data into a file, while other transactions run.
 
         It can be restored into a database of another kind. The file appears only when complete.
-
-        Args:
-            path: New file.
-            progress: Called with the number of written rows and their total.
+        ``progress`` is called with the number of written rows and their total.
 
         Returns:
             Rows by table.
@@ -97,7 +88,6 @@ class Database(Protocol):
         Raises:
             InvalidRequest: the file exists already, or cannot be written.
             Conflict: the tables are not of the revision that the stores expect.
-            Unavailable: the database does not answer.
         """
 
     def restore(
@@ -106,11 +96,7 @@ class Database(Protocol):
         """Fill empty tables from a backup, completely or not at all.
 
         The tables must be of the revision of the backup, which may be an older one: `upgrade` to
-        it first, and to the newest afterwards.
-
-        Args:
-            path: Backup file.
-            progress: Called with the number of restored rows and their total.
+        it first, and to the newest afterwards. ``progress`` is called as in `backup`.
 
         Returns:
             Rows by table.
@@ -118,12 +104,7 @@ class Database(Protocol):
         Raises:
             InvalidRequest: the file does not exist, is not a backup, or is damaged.
             Conflict: the tables are not empty, or not of the file's revision.
-            Unavailable: the database does not answer.
         """
 
     def findings(self) -> list[str]:
-        """Describe what is wrong with the tables or their contents; empty if nothing is.
-
-        Raises:
-            Unavailable: the database does not answer.
-        """
+        """Describe what is wrong with the tables or their contents; empty if nothing is."""

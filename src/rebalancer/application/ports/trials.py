@@ -25,7 +25,6 @@ class Trial:
 
     Attributes:
         on: Time, with its zone.
-        kind: Kind of run.
         what: Names of the policies or settings that were tried.
         trials: Number of trials; 0 for the repetition of an earlier run.
         digest: SHA-256 of the inputs; empty if unknown.
@@ -75,8 +74,4 @@ class Trials(Protocol):
         """
 
     def count(self) -> int:
-        """Return the sum of ``trials`` over all trials.
-
-        Raises:
-            InvalidRequest, Unavailable: see `all`.
-        """
+        """Return the sum of ``trials`` over all trials; raises as `all`."""
