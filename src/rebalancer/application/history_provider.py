@@ -1,4 +1,4 @@
-"""What every market-data provider shares: one history, read once, from which windows are cut."""
+"""Base of price sources that cut windows from one history, which is read once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rebalancer.domain.market.prices import PriceHistory
 class HistoryProvider(ABC):
     """Price source that reads its whole history at first use, once.
 
-    A provider implements `read`; see `_template.py`.
+    A provider implements `read`; see ``adapters/market_data/_template.py``.
     """
 
     @abstractmethod
@@ -26,6 +26,7 @@ class HistoryProvider(ABC):
         """
 
     def symbols(self) -> tuple[str, ...]:
+        """See `PriceSource.symbols`."""
         return self._history.symbols
 
     def closes(
@@ -35,6 +36,7 @@ class HistoryProvider(ABC):
         days: int | None = None,
         until: date | None = None,
     ) -> PriceHistory:
+        """See `PriceSource.closes`."""
         return self._history.window(symbols, days=days, until=until)
 
     @cached_property

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import attrs
 
-from rebalancer.adapters.market_data.provider import HistoryProvider
+from rebalancer.application.history_provider import HistoryProvider
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 
 

@@ -10,13 +10,12 @@ import zlib
 from collections.abc import Collection, Sequence
 from datetime import date
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 
 import attrs
 import numpy as np
 
-from rebalancer.adapters.market_data.provider import HistoryProvider
+from rebalancer.application.history_provider import HistoryProvider
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.gaps import GAP_RULE, fill_gaps
@@ -26,6 +25,7 @@ from rebalancer.domain.market.prices import PriceHistory
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)([T ]00:00(:00(\.0+)?)?(Z|[+-]\d\d:?\d\d)?)?", flags=re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
 _OF_NUMBERS = b"0123456789.eE+- "  # float() takes nan, inf and 1_000 too: not prices
+_PACKAGED_INSTRUMENTS = Path(__file__).with_name("instruments.csv")
 _CELL = "write a plain number such as 101.25, or leave the cell blank if the price is missing"
 
 
@@ -84,19 +84,13 @@ class CsvInstruments:
 
 
 @attrs.frozen(slots=False)
-class PackagedInstruments:
+class PackagedInstruments(CsvInstruments):
     """Packaged list of widely held funds and of the sample's assets, in USD.
 
     Daily volumes are orders of magnitude, to one digit, and blank if unknown.
     """
 
-    def instruments(self) -> Instruments:
-        return self._instruments
-
-    @cached_property
-    def _instruments(self) -> Instruments:
-        file = resources.files("rebalancer.adapters.market_data") / "instruments.csv"
-        return _instruments_in(file.read_bytes(), name=file.name)
+    path: Path = _PACKAGED_INSTRUMENTS
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ from typing import Literal
 import attrs
 
 from rebalancer.adapters.market_data.csv_files import CsvPrices
-from rebalancer.adapters.market_data.provider import HistoryProvider
+from rebalancer.application.history_provider import HistoryProvider
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 

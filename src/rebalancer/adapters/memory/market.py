@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
 from threading import Lock
 from typing import Any, Literal
 
 import attrs
 from numpy.typing import NDArray
 
+from rebalancer.application.history_provider import HistoryProvider
 from rebalancer.application.ports.market import no_progress
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 
 
-@attrs.frozen
-class MemoryPrices:
+@attrs.frozen(slots=False)
+class MemoryPrices(HistoryProvider):
     """Price source over a given history."""
 
     history: PriceHistory
 
-    def symbols(self) -> tuple[str, ...]:
-        return self.history.symbols
-
-    def closes(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        days: int | None = None,
-        until: date | None = None,
-    ) -> PriceHistory:
-        return self.history.window(symbols, days=days, until=until)
+    def read(self) -> PriceHistory:
+        return self.history
 
 
 @attrs.frozen
