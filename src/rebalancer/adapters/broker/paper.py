@@ -17,7 +17,6 @@ class PaperBroker:
         """See `Broker.submit`."""
 
     def fills(self, record: ProposalRecord) -> list[Fill] | None:
-        """See `Broker.fills`."""
         return [
             Fill(order.symbol, order.side, order.quantity, order.price, order.value, order.cost)
             for order in record.proposal.orders

@@ -26,7 +26,6 @@ class JsonlTrials:
 
     @property
     def location(self) -> str:
-        """See `Trials.location`."""
         return str(self.path)
 
     def append(self, trial: Trial) -> None:
@@ -76,7 +75,6 @@ class JsonlTrials:
         )
 
     def count(self) -> int:
-        """See `Trials.count`."""
         return sum(trial.trials for trial in self.all())
 
     def _trial(self, number: int, line: str) -> Trial:

@@ -76,7 +76,6 @@ class MongoReports:
         self._preparation()
 
     def save(self, report: Report) -> None:
-        """See `Reports.save`."""
         self._preparation.once()
         micros = report.created.microsecond % 1000
         document: Document = {
@@ -95,7 +94,6 @@ class MongoReports:
             self.database.reports.replace_one({"_id": report.id}, document, upsert=True)
 
     def get(self, id: UUID) -> Report:
-        """See `Reports.get`."""
         with self.breaker.guard(), translated():
             found = require(self.database.reports.find_one({"_id": id}), "report", id)
         check_readable(id, found["kind"], found["schema"], self.schemas)

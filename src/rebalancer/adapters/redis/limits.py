@@ -65,7 +65,6 @@ class RedisRateLimits:
         self._nearby = nearby
 
     async def hit(self, *counters: tuple[Limit, str]) -> Verdict:
-        """See `RateLimits.hit`."""
         name = self._connection.name
         keys = [name("limits", limit.name, client) for limit, client in counters]
         numbers = [

@@ -59,7 +59,6 @@ class RedisPriceCache:
         self._lock = connection.name("market", FORMAT, "lock")
 
     def get(self, revision: str, read: Callable[[], MarketSnapshot]) -> MarketSnapshot:
-        """See `PriceCache.get`."""
         token = uuid4().hex.encode()
         try:
             found = self._load(revision) or self._wait_for_entry(revision, token)

@@ -50,14 +50,12 @@ class RedisRevocations:
         connection.breaker.replay(self._commands)
 
     def revoke(self, family: UUID) -> None:
-        """See `Revocations.revoke`."""
         self._nearby.revoke(family)
         key = self._key(family)
         with suppress(RedisAway):
             self._connection.ask(lambda client: client.set(key, 1, px=self._lifetime))
 
     async def is_revoked(self, family: UUID) -> bool:
-        """See `Revocations.is_revoked`."""
         if await self._nearby.is_revoked(family):
             return True
         now = self._clock()

@@ -97,7 +97,6 @@ class HtmlBacktests:
     """Renders backtests as self-contained HTML pages."""
 
     def render(self, backtest: Backtest) -> str:
-        """See `BacktestReports.render`."""
         plotly = _load_plotly()
         points = thin_rows([result.path.values for result in backtest.results], POINTS)
         first, last = backtest.dates[0], backtest.dates[-1]

@@ -27,7 +27,6 @@ class HtmlEvaluations:
     """Renders evaluations as self-contained HTML pages."""
 
     def render(self, findings: Findings) -> str:
-        """See `EvaluationReports.render`."""
         first = next(iter(findings.panels.values()))
         conclusions = [tables.pooled_verdict(each) for each in findings.pooled]
         conclusions += [f"{policy}: {sentence}" for policy, sentence in findings.summaries]

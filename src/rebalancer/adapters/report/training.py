@@ -17,7 +17,6 @@ class HtmlTrainings:
     """Renders trainings as self-contained HTML pages."""
 
     def render(self, result: TrainingResult) -> str:
-        """See `TrainingReports.render`."""
         plan, trained, training = result.plan, result.trained, result.trained.training
         return render_page(
             "training.html.j2",

@@ -160,19 +160,15 @@ class FolderPolicies:
         self._lock = RLock()
 
     def policy(self, text: str) -> Policy:
-        """See `Policies.policy`."""
         return find_policy(self, text)
 
     def cards(self) -> Sequence[PolicyCard]:
-        """See `Policies.cards`."""
         return list_cards(self)
 
     def card(self, name: str) -> PolicyCard:
-        """See `Policies.card`."""
         return find_card(self, name)
 
     def store_evidence(self, name: str, evidence: Mapping[str, Any]) -> PolicyCard:
-        """See `Policies.store_evidence`."""
         version = find_version(self, name)
         with self._lock:
             self.load(version)
@@ -186,7 +182,6 @@ class FolderPolicies:
     def add(
         self, learned: LearnedPolicy, training: TrainingRecord, *, again: bool = False
     ) -> PolicyCard:
-        """See `Policies.add`."""
         weights = hashlib.sha256(pack_weights(learned)).hexdigest()
         if again and (stored := find_by_weights(self, learned.name, weights)):
             return stored
@@ -196,11 +191,9 @@ class FolderPolicies:
         return find_card(self, f"{learned.name}@{number}")
 
     def location(self, name: str) -> str:
-        """See `Policies.location`."""
         return str(self._path(find_version(self, name)))
 
     def promote(self, name: str, *, now: datetime) -> PolicyCard:
-        """See `Policies.promote`."""
         version = find_version(self, name)
         promotion = check_promotable(find_card(self, version.exact_name))
         with self._lock:
@@ -235,7 +228,6 @@ class FolderPolicies:
         return list(found.values())
 
     def load(self, version: PolicyVersion) -> tuple[VersionedPolicy, PolicyCard]:
-        """See `PolicyStore.load`."""
         with self._lock:
             if version.exact_name not in self._loaded:
                 self._loaded[version.exact_name] = load_version(

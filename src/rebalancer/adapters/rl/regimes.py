@@ -207,7 +207,6 @@ class StoredRegimes:
     path: Path | None = None
 
     def model(self) -> RegimeModel:
-        """See `Regimes.model`."""
         return self._model
 
     @cached_property

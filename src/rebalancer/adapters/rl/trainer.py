@@ -23,7 +23,6 @@ class TorchTrainer:
     """Trains in this process and in forked worker processes."""
 
     def check(self) -> None:
-        """See `Trainer.check`."""
         for name in NEEDED:
             if find_spec(name) is None:
                 raise Unavailable(
@@ -46,7 +45,6 @@ class TorchTrainer:
         progress: Callable[[CurvePoint], None] = lambda _: None,
         drawn: Callable[[int], None] = lambda _: None,
     ) -> TrainedPolicy:
-        """See `Trainer.train`."""
         self.check()
         _check_device(plan.device)
         try:
@@ -71,7 +69,6 @@ class TorchTrainer:
         )
 
     def fit_regimes(self, panels: Sequence[PriceHistory]) -> RegimeModel:
-        """See `Trainer.fit_regimes`."""
         self.check()
         from rebalancer.adapters.rl.regimes import fit_regimes
 

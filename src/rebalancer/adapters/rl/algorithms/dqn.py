@@ -49,7 +49,6 @@ class Dqn:
         )
 
     def create(self, env: Any, start: Network, worlds: Worlds, *, seed: int, device: str) -> DQN:
-        """See `Algorithm.create`."""
         model = DQN(
             "MlpPolicy",
             env,
@@ -71,11 +70,9 @@ class Dqn:
         return model
 
     def load(self, path: Path, env: Any, *, device: str) -> DQN:
-        """See `Algorithm.load`."""
         return DQN.load(path, env=env, device=device)
 
     def network(self, model: DQN) -> Network:
-        """See `Algorithm.network`."""
         policy: Any = model.policy
         return extract_network(linear_layers(policy.q_net.q_net), GRID)
 

@@ -28,7 +28,6 @@ class Ppo:
     preparation: tuple[TrainingStage, ...] = ()
 
     def create(self, env: Any, start: Network, worlds: Worlds, *, seed: int, device: str) -> PPO:
-        """See `Algorithm.create`."""
         hidden = [weight.shape[1] for weight in start.weights[:-1]]
         model = PPO(
             "MlpPolicy",
@@ -59,7 +58,6 @@ class Ppo:
         return model
 
     def load(self, path: Path, env: Any, *, device: str) -> PPO:
-        """See `Algorithm.load`."""
         return PPO.load(path, env=env, device=device)
 
     def network(self, model: PPO) -> Network:
