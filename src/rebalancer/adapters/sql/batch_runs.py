@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import attrs
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import case, func, insert, select, update
 
 from rebalancer.adapters.sql.rows import RUNS
+from rebalancer.adapters.sql.statements import SqlStore
 from rebalancer.adapters.sql.tables import batch_chunks, batch_failures, batch_runs
 from rebalancer.application.not_found import require
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
@@ -39,11 +39,8 @@ def _is_chunk(chunk: Chunk) -> Any:
     return (batch_chunks.c.run == chunk.run) & (batch_chunks.c.number == chunk.number)
 
 
-@attrs.frozen
-class SqlBatchRuns:
+class SqlBatchRuns(SqlStore):
     """See `BatchRuns`."""
-
-    connection: Connection
 
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
         zero = dict.fromkeys(_COUNTS, 0)

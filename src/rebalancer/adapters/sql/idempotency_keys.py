@@ -5,20 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-import attrs
-from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy import insert, select, tuple_
 
 from rebalancer.adapters.sql.rows import KEYS
-from rebalancer.adapters.sql.statements import delete_unlocked
+from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked
 from rebalancer.adapters.sql.tables import idempotency_keys
 from rebalancer.domain.idempotency import IdempotencyKey
 
 
-@attrs.frozen
-class SqlIdempotencyKeys:
+class SqlIdempotencyKeys(SqlStore):
     """See `IdempotencyKeys`."""
-
-    connection: Connection
 
     def get(self, owner: UUID, key: str) -> IdempotencyKey | None:
         table = idempotency_keys

@@ -5,27 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-import attrs
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import insert, select
 
 from rebalancer.adapters.sql.rows import JOBS
-from rebalancer.adapters.sql.statements import lock_rows, replace_row, select_latest
+from rebalancer.adapters.sql.statements import SqlStore, lock_rows, replace_row, select_latest
 from rebalancer.adapters.sql.tables import jobs
 from rebalancer.application.not_found import require
 from rebalancer.domain.jobs.job import Job, JobState
 
 
-@attrs.frozen
-class SqlJobs:
-    """See `Jobs`.
-
-    Attributes:
-        connection: In a transaction.
-        locks: Whether a job that is read stays locked until the transaction ends.
-    """
-
-    connection: Connection
-    locks: bool = False
+class SqlJobs(SqlStore):
+    """See `Jobs`."""
 
     def add(self, job: Job) -> None:
         self.connection.execute(insert(jobs), JOBS.to_row(job))

@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import bindparam, func, insert, select, tuple_, update
 
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_of, portfolio_or_error, portfolio_row
-from rebalancer.adapters.sql.statements import lock_rows
+from rebalancer.adapters.sql.statements import SqlStore, lock_rows
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios
 from rebalancer.application.not_found import require
 from rebalancer.domain.portfolio.ledger import Entry, Ledger
@@ -65,16 +65,9 @@ _LEDGER = (
 
 
 @attrs.frozen
-class SqlPortfolios:
-    """See `Portfolios`.
+class SqlPortfolios(SqlStore):
+    """See `Portfolios`."""
 
-    Attributes:
-        connection: In a transaction.
-        locks: Whether rows that are read stay locked until the transaction ends.
-    """
-
-    connection: Connection
-    locks: bool = False
     _locked: dict[UUID, ManagedPortfolio] = attrs.field(
         factory=dict, init=False, repr=False, eq=False
     )

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import attrs
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Select, insert, select, update
 
 from rebalancer.adapters.sql.copying import copy_rows
 from rebalancer.adapters.sql.rows import PROPOSALS
-from rebalancer.adapters.sql.statements import lock_rows, select_latest
+from rebalancer.adapters.sql.statements import SqlStore, lock_rows, select_latest
 from rebalancer.adapters.sql.tables import portfolios, proposals
 from rebalancer.application.not_found import require
 from rebalancer.domain.rebalancing.lifecycle import ProposalClosed, ProposalRecord, Stage
@@ -20,17 +19,8 @@ _MIN_COPY = 32
 """Rows from which on COPY is faster than INSERT in Postgres."""
 
 
-@attrs.frozen
-class SqlProposals:
-    """See `Proposals`.
-
-    Attributes:
-        connection: In a transaction.
-        locks: Whether rows that are read stay locked until the transaction ends.
-    """
-
-    connection: Connection
-    locks: bool = False
+class SqlProposals(SqlStore):
+    """See `Proposals`."""
 
     def add(self, records: Sequence[ProposalRecord]) -> None:
         rows = [PROPOSALS.to_row(record) for record in records]

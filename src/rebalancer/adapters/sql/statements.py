@@ -6,9 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+import attrs
 from sqlalchemy import Connection, Delete, Select, Table, delete, select, tuple_, update
 
 from rebalancer.application.not_found import NOT_FOUND
+
+
+@attrs.frozen
+class SqlStore:
+    """Store over a connection.
+
+    Attributes:
+        connection: In a transaction.
+        locks: Whether rows that are read by id stay locked until the transaction ends.
+    """
+
+    connection: Connection
+    locks: bool = False
 
 
 def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], kind: str) -> None:
@@ -25,15 +39,10 @@ def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], ki
 def select_latest(
     query: Select[Any], table: Table, time: str, *, before: UUID | None, limit: int, **same: Any
 ) -> Select[Any]:
-    """Select a page of a query, latest first, beginning after the row ``before``.
+    """Select a page of a query by a column with the time, latest first, after the row ``before``.
 
-    Args:
-        query: Selects rows of the table.
-        table: Has a column ``id``.
-        time: Name of the column with the time.
-        before: Last row of the previous page; if it is not of the same rows, the page is empty.
-        limit: Maximum number of rows.
-        same: Values of columns; None: any.
+    All rows have the ``same`` values, of which None stands for any. If the row ``before`` has
+    others, the page is empty.
     """
     cursor = table.alias("cursor")
     start = select(cursor.c[time], cursor.c.id).where(cursor.c.id == before)

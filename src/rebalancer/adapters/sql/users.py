@@ -5,21 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-import attrs
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from rebalancer.adapters.sql.rows import TOKENS, USERS
-from rebalancer.adapters.sql.statements import delete_unlocked, lock_rows, replace_row
+from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked, lock_rows, replace_row
 from rebalancer.adapters.sql.tables import refresh_tokens, users
 from rebalancer.application.not_found import require
 from rebalancer.domain.portfolio.owner import RefreshToken, User
 
 
-@attrs.frozen
-class SqlUsers:
+class SqlUsers(SqlStore):
     """See `Users`."""
-
-    connection: Connection
 
     def add(self, user: User) -> None:
         self.connection.execute(insert(users), USERS.to_row(user))
@@ -36,17 +32,8 @@ class SqlUsers:
         replace_row(self.connection, users, USERS.to_row(user), "user")
 
 
-@attrs.frozen
-class SqlRefreshTokens:
-    """See `RefreshTokens`.
-
-    Attributes:
-        connection: In a transaction.
-        locks: Whether a token that is read stays locked until the transaction ends.
-    """
-
-    connection: Connection
-    locks: bool = False
+class SqlRefreshTokens(SqlStore):
+    """See `RefreshTokens`."""
 
     def add(self, token: RefreshToken) -> None:
         self.connection.execute(insert(refresh_tokens), TOKENS.to_row(token))

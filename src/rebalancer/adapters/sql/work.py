@@ -117,13 +117,13 @@ class SqlWork:
 def _stores(connection: Connection, *, locks: bool) -> Transaction:
     """Return all stores; with ``locks``, rows that are read by id stay locked until the end."""
     return Transaction(
-        users=SqlUsers(connection),
+        users=SqlUsers(connection, locks),
         tokens=SqlRefreshTokens(connection, locks),
         portfolios=SqlPortfolios(connection, locks),
         proposals=SqlProposals(connection, locks),
-        keys=SqlIdempotencyKeys(connection),
+        keys=SqlIdempotencyKeys(connection, locks),
         jobs=SqlJobs(connection, locks),
-        runs=SqlBatchRuns(connection),
+        runs=SqlBatchRuns(connection, locks),
     )
 
 
