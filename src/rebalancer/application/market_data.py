@@ -34,10 +34,7 @@ class AssetSummary:
     """Summary of one asset.
 
     Attributes:
-        name: Display name, or empty.
-        first: Day of the first close.
-        last: Day of the last close.
-        closes: Number of closes.
+        closes: Number of closes, from the day ``first`` to ``last``.
         return_last_year: Simple return over the last 252 closes; None with fewer.
         volatility: Annual, of the daily returns of that year; None with fewer closes.
     """
@@ -58,8 +55,6 @@ class Year:
     """One calendar year of an asset, measured from the last close of the year before.
 
     Attributes:
-        year: Calendar year.
-        last: Last close.
         total_return: Simple return; None with a single close.
         volatility: Annual, of daily returns; None with fewer than three closes.
         max_drawdown: Positive; None with a single close.
@@ -253,8 +248,7 @@ class MarketRegime:
     Attributes:
         as_of: Day of the last close.
         symbols: Assets of the market, which is an equal mix of them.
-        probabilities: Probability by regime, from the calmest on; they sum to 1.
-        regime: Most probable regime.
+        probabilities: By regime, from the calmest on; they sum to 1.
         since: First day of the unbroken latest weeks with this regime.
         weeks: Examined weeks, at most 50, oldest first.
     """
@@ -299,9 +293,8 @@ class DescribeRegime:
     ) -> MarketRegime:
         """Return the regime of an equal mix of assets, as known at a close.
 
-        Args:
-            symbols: Assets of the mix; all when None.
-            as_of: The last close at or before this day is used; the last known one when None.
+        The mix is of all assets when ``symbols`` is None. The close is the last one at or before
+        ``as_of``, or the last known one.
 
         Raises:
             InvalidRequest: a symbol is unknown, the day is outside the prices, there are too few
@@ -400,14 +393,9 @@ class ImportMarket:
     ) -> ImportResult:
         """Add prices and instruments; stored days and instruments are replaced.
 
-        Idempotent; a repeated import also completes one that was interrupted.
-
-        Args:
-            history: Prices; None without any.
-            listed: Instruments; when None, those of ``usual`` that have prices in ``history`` and
-                are not stored yet.
-            usual: Default instruments.
-            progress: Called with the number of further assets that are saved.
+        Idempotent; a repeated import also completes one that was interrupted. When ``listed`` is
+        None, the instruments are those of ``usual`` that have prices in ``history`` and are not
+        stored yet. ``progress`` is called with the number of further assets that are saved.
 
         Raises:
             InvalidRequest: the store rejects a value; the message names it.

@@ -68,15 +68,8 @@ class OpenPortfolio:
     ) -> ValuedPortfolio:
         """Return the new portfolio, funded by a first deposit of cash and of assets in kind.
 
-        Args:
-            mandate: The owner's instructions.
-            cash: First deposit.
-            holdings: Assets moved in, quantity by symbol.
-            on: Market day of the first deposit; the day of the last close when None.
-            assessed_profile: Whether the owner's assessment sets the risk profile.
-            id: Id of the portfolio.
-            owner: Id of the owner.
-            now: Current time.
+        The deposit is on the day of the last close unless ``on`` names a day. With
+        ``assessed_profile`` the owner's assessment sets the risk profile.
 
         Raises:
             InvalidRequest: a symbol or the day is unknown, an amount is invalid, or the targets
@@ -293,14 +286,8 @@ class RecordTrades:
     ) -> tuple[list[Entry], ValuedPortfolio, bool]:
         """Return the entries, the new portfolio, and whether the request was repeated.
 
-        Args:
-            trades: At least one.
-            portfolio_id: Portfolio whose ledger is extended.
-            owner: Id of the owner.
-            proposal_id: Accepted proposal that the trades execute; it becomes executed.
-            key: Idempotency key.
-            id: Id from which the entries' ids are derived, unless there is a proposal.
-            now: Current time.
+        If the trades execute an accepted proposal, it becomes executed, and the ids of the entries
+        are derived from its id instead of ``id``.
 
         Raises:
             NotFound: the portfolio or proposal does not exist, or has another owner.

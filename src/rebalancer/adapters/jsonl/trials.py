@@ -16,11 +16,7 @@ from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 @attrs.frozen
 class JsonlTrials:
-    """Trials in a file of JSON objects, one on each line; the first trial creates it.
-
-    Attributes:
-        path: The file.
-    """
+    """Trials in a file of JSON objects, one on each line; the first trial creates it."""
 
     path: Path
 

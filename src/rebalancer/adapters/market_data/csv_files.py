@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Collection, Sequence
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import attrs
@@ -156,15 +156,12 @@ def _instruments_in(content: bytes, *, name: str) -> Instruments:
     found: dict[str, Instrument] = {}
     seen: dict[str, int] = {}
     for line, row in zip(table.lines, table.rows, strict=True):
+        wrong = partial(table.wrong, line=line, column=symbol)
         ticker = row[symbol].strip()
         if not ticker:
-            raise table.wrong("no symbol; give one, or remove the line", line=line, column=symbol)
+            raise wrong("no symbol; give one, or remove the line")
         if ticker in seen:
-            raise table.wrong(
-                f"{_quote(ticker)} is also on line {seen[ticker]}; keep one line a symbol",
-                line=line,
-                column=symbol,
-            )
+            raise wrong(f"{_quote(ticker)} is also on line {seen[ticker]}; keep one line a symbol")
         seen[ticker] = line
         found[ticker] = Instrument(
             ticker,
@@ -229,33 +226,24 @@ def _days(table: _Table, column: int) -> list[date]:
     days: list[date] = []
     line_of: dict[date, int] = {}
     for line, row in zip(table.lines, table.rows, strict=True):
+        wrong = partial(table.wrong, line=line, column=column)
         text = row[column].strip()
         match = _DATE.fullmatch(text)
         if match is None:
-            raise table.wrong(
-                f"{_quote(text)} is not a date; write days as YYYY-MM-DD, such as 2024-01-31",
-                line=line,
-                column=column,
+            raise wrong(
+                f"{_quote(text)} is not a date; write days as YYYY-MM-DD, such as 2024-01-31"
             )
         try:
             day = date.fromisoformat(match[1])
         except ValueError:
-            raise table.wrong(
-                f"{_quote(text)} is not a day of the calendar; correct it (YYYY-MM-DD)",
-                line=line,
-                column=column,
+            raise wrong(
+                f"{_quote(text)} is not a day of the calendar; correct it (YYYY-MM-DD)"
             ) from None
         if day in line_of:
-            raise table.wrong(
-                f"the date {day} is also on line {line_of[day]}; keep one row a day",
-                line=line,
-                column=column,
-            )
+            raise wrong(f"the date {day} is also on line {line_of[day]}; keep one row a day")
         if days and day < days[-1]:
-            raise table.wrong(
-                f"the date {day} comes after {days[-1]}; sort the rows by date, oldest first",
-                line=line,
-                column=column,
+            raise wrong(
+                f"the date {day} comes after {days[-1]}; sort the rows by date, oldest first"
             )
         days.append(day)
         line_of[day] = line

@@ -1,4 +1,4 @@
-"""Ended logins in memory, for one process."""
+"""Revoked logins in memory, for one process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from uuid import UUID
 from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
 
 MOST = 100_000
-"""Logins that are remembered; more than a process ends in the minutes that they matter."""
+"""Logins that are remembered; more than a process revokes while access tokens are valid."""
 
 
 class MemoryRevocations:
-    """Ended logins that this process knows of. The oldest are forgotten where there are too many.
+    """Logins that this process has revoked; of too many the oldest are dropped.
 
     Args:
-        lifetime: How long an access token serves.
-        clock: Seconds; only differences matter.
+        lifetime: Validity of an access token.
+        most: Maximum number of logins to remember.
+        clock: Monotonic seconds.
     """
 
     def __init__(

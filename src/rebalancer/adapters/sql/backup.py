@@ -92,8 +92,6 @@ class _Header:
     """The first line.
 
     Attributes:
-        format: Version of the file format.
-        revision: Revision of the tables.
         taken: Time of the backup, in UTC.
         tables: Kind of each column of each table, see `_KINDS`; in the order of the rows.
     """
@@ -124,7 +122,6 @@ class _Kind:
     """Representation of non-null values in the file.
 
     Attributes:
-        type: Type of the column.
         written: Converts a value of the database for the file.
         read: Converts it back.
     """
@@ -315,12 +312,7 @@ def _advance_sequence(connection: Connection, table: Table, column: str) -> None
 
 @attrs.frozen
 class _Archive:
-    """A file that `backup` wrote.
-
-    Attributes:
-        file: Open for reading.
-        path: Name in messages.
-    """
+    """A file that `backup` wrote, open for reading."""
 
     file: IO[bytes]
     path: Path

@@ -14,12 +14,8 @@ from rebalancer.adapters.sql.engine import translate_error
 def copy_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows in the transaction that a connection is in.
 
-    The binary format needs no escaping or parsing; each value has the type of its column.
-
-    Args:
-        connection: To Postgres.
-        table: Target.
-        rows: All with the same columns, as `insert` takes them.
+    The binary format needs no escaping or parsing; each value has the type of its column. All rows
+    have the same columns, as `insert` takes them.
 
     Raises:
         RebalancerError: as for statements that SQLAlchemy sends.

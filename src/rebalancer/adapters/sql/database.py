@@ -15,13 +15,7 @@ from rebalancer.domain.errors import Conflict
 
 @attrs.frozen
 class SqlDatabase:
-    """See `Database`.
-
-    Attributes:
-        engine: See `connect`.
-        sizes: Batch sizes of backups.
-        migration: Scripts and time-outs of migrations.
-    """
+    """See `Database`."""
 
     engine: Engine
     sizes: backup.BatchSizes = backup.DEFAULT_SIZES

@@ -269,13 +269,7 @@ def open_connection(engine: Engine) -> Iterator[Connection]:
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, replacing rows with the same key.
-
-    Args:
-        connection: In a transaction that writes.
-        table: Target.
-        rows: All with the same columns, at least one.
-    """
+    """Insert rows, at least one and all with the same columns; replace those with the same key."""
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
     statement = insert(table)
     keys = [column.name for column in table.primary_key]

@@ -30,7 +30,6 @@ class Verdict:
 
     Attributes:
         limit: The limit that decided; of several the one nearest to being reached.
-        allowed: Whether the request may pass.
         remaining: Number of further requests that may pass in the window.
         reset: Seconds until another request may pass, or until the window is empty.
     """

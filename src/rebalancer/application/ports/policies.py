@@ -53,14 +53,10 @@ class Policies(Protocol):
     def store_evidence(self, name: str, evidence: Mapping[str, Any]) -> PolicyCard:
         """Store the results of an evaluation with a version, replacing earlier ones.
 
-        Args:
-            name: A learned policy, as in `card`; not ``learned``.
-            evidence: JSON values. ``gate`` holds the promotion gate: ``passed``, and ``criteria``
-                with a ``name``, a ``figure``, a ``threshold``, ``passed`` and a ``sentence`` each.
-                The store adds ``weights``, the SHA-256 of the weights that were evaluated.
-
-        Returns:
-            The version's card.
+        The evidence has JSON values. ``gate`` holds the promotion gate: ``passed``, and
+        ``criteria`` with a ``name``, a ``figure``, a ``threshold``, ``passed`` and a ``sentence``
+        each. The store adds ``weights``, the SHA-256 of the weights that were evaluated. The name
+        is one of a learned policy, not ``learned``.
 
         Raises:
             NotFound: no such version.
@@ -70,13 +66,10 @@ class Policies(Protocol):
     def add(
         self, learned: LearnedPolicy, training: TrainingRecord, *, again: bool = False
     ) -> PolicyCard:
-        """Store a new version, one above the highest of its name; all of it or nothing.
+        """Store a new version, one above the highest of its plain name; all of it or nothing.
 
-        Args:
-            learned: Policy under a plain name, such as ``ppo``.
-            training: How it was trained; one seed for each network.
-            again: Return the highest version with the same weights if there is one. Set this if
-                an earlier call may have stored it.
+        If an earlier call may have stored it, set ``again``: then the highest version with the same
+        weights is returned if there is one. The training has one seed for each network.
 
         Returns:
             The version's card, under its exact name.
@@ -94,10 +87,7 @@ class Policies(Protocol):
         """
 
     def promote(self, name: str, *, now: datetime) -> PolicyCard:
-        """Make ``learned`` stand for a version that has passed the promotion gate.
-
-        Returns:
-            The card of ``learned``.
+        """Make ``learned`` stand for a version that has passed the gate; return its card.
 
         Raises:
             NotFound: no such version.
@@ -152,17 +142,10 @@ class Trainer(Protocol):
 
         The same panels, plan and regimes give the same policy on one machine, interrupted or not.
 
-        Args:
-            panels: Prices by name, up to the day where training ends, without treasury bills.
-            plan: What to train.
-            out: Folder for checkpoints; created if missing.
-            regimes: Model of market regimes.
-            chosen_rule: Best rule on the same prices.
-            command: Command that trains the same policy again.
-            today: Day of the training, for the record.
-            name: Plain name of the policy.
-            progress: Receives each point of the learning curves.
-            drawn: Receives the number of worlds drawn since the last call.
+        The panels are prices by name, up to the day where training ends, without treasury bills.
+        ``out`` is the folder for checkpoints. For the record, ``chosen_rule`` is the best rule on
+        the same prices, and ``command`` trains the same policy again. ``drawn`` receives the number
+        of worlds drawn since its last call.
 
         Raises:
             InvalidRequest: the folder holds checkpoints of another training, or the prices are too

@@ -28,7 +28,6 @@ class Trial:
         what: Names of the policies or settings that were tried.
         trials: Number of trials; 0 for the repetition of an earlier run.
         digest: SHA-256 of the inputs; empty if unknown.
-        note: Explanation for people.
     """
 
     on: datetime

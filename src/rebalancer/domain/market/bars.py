@@ -23,12 +23,9 @@ class Bars:
     """Daily bars of one asset, oldest first.
 
     Attributes:
-        symbol: Ticker of the asset.
         days: Shape (T,), strictly increasing, ``datetime64[D]``.
         close: Shape (T,), adjusted for splits and dividends, > 0 and < 1e12.
-        open: As ``close``, or None.
-        high: As ``close``, or None.
-        low: As ``close``, or None.
+        open, high, low: As ``close``, or None.
         volume: Units traded, shape (T,), >= 0; or None.
     """
 

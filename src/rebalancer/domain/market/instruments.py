@@ -31,7 +31,6 @@ class Instrument:
 
     Attributes:
         symbol: Its ticker, unique within a list.
-        name: Display name.
         asset_class: None when unknown, which limits treat as equity.
         daily_volume: Average value traded in a day, in the currency of its price; None when
             unknown: then size causes no slippage.

@@ -50,7 +50,6 @@ class Entry:
 
     Attributes:
         id: Unique; the same id is the same entry.
-        kind: Kind of entry.
         on: Effective market day; it counts from that day's close.
         recorded: Time of recording, with a zone.
         amount: Value, >= 0: money paid in or out, value traded or moved in kind; without costs.
@@ -59,7 +58,6 @@ class Entry:
         price: Price per unit; None for money alone.
         cost: Cost of the trade on top, >= 0.
         proposal: Proposal that the trade executes; None without one.
-        note: Free text of the author.
 
     Raises:
         InvalidRequest: an attribute contradicts the kind; its field is named.

@@ -39,7 +39,6 @@ class Mandate:
         currency: Currency of cash, prices and all amounts.
         targets: Strategic weights by symbol, as in `Portfolio`.
         risk_profile: Limits to respect; None for no limits.
-        preferences: See `Preferences`.
         acknowledge_limits: The targets may exceed the profile's limits; proposals stay within them.
 
     Raises:

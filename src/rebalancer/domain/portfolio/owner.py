@@ -47,13 +47,10 @@ class User:
     """Registered user.
 
     Attributes:
-        id: Unique.
         email: Unique; see `normalize_email`.
         name: Display name; may be empty.
         password: Hash of the password, never the password itself.
-        created: Time of registration, with a zone.
-        assessment: Outcome of the last risk questionnaire; None before the first.
-        assessed: Time of the assessment.
+        assessment: Outcome of the last risk questionnaire, at the time ``assessed``.
     """
 
     id: UUID
@@ -72,9 +69,6 @@ class RefreshToken:
     Attributes:
         digest: SHA-256 of the secret; the secret itself is not stored.
         family: Id of the login from which it descends.
-        owner: Id of the user.
-        issued: Time of issue.
-        expires: End of its validity.
         used: Time of the exchange; None before.
     """
 
