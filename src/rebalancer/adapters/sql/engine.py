@@ -257,15 +257,16 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-@contextmanager
-def open_connection(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection of the pool, outside a transaction.
+def open_connection(engine: Engine) -> Connection:
+    """Return a connection of the pool, outside a transaction; close it after use.
 
     Raises:
         Unavailable: no connection is free, or the database does not answer.
     """
-    with _connection(engine) as connection:
-        yield connection
+    try:
+        return engine.connect()
+    except TimeoutError:
+        raise _ERRORS["no connection"]() from None
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -284,7 +285,7 @@ def _begin(engine: Engine, *, read_only: bool) -> tuple[Connection, RootTransact
     done, so a new connection can replace it.
     """
     for last in (False, True):
-        connection = _connection(engine)
+        connection = open_connection(engine)
         connection.execution_options(**{_READ_ONLY: read_only})
         try:
             return connection, connection.begin()
@@ -294,13 +295,6 @@ def _begin(engine: Engine, *, read_only: bool) -> tuple[Connection, RootTransact
             if last or not (dead and isinstance(error, Unavailable)):
                 raise
     raise AssertionError("the second attempt returns or raises")
-
-
-def _connection(engine: Engine) -> Connection:
-    try:
-        return engine.connect()
-    except TimeoutError:
-        raise _ERRORS["no connection"]() from None
 
 
 def _invalid_url() -> InvalidRequest:
