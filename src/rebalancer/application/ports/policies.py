@@ -121,7 +121,7 @@ class Trainer(Protocol):
         """Check that training is possible here.
 
         Raises:
-            Unavailable: a library is not installed; the message tells how to install it.
+            Unavailable: a library is not installed; the message states how to install it.
         """
 
     def train(

@@ -54,6 +54,6 @@ class Reports(Protocol):
         """Return a report, with its series exact to the last bit.
 
         Raises:
-            NotFound: there is no report with this id.
+            NotFound: the report does not exist.
             Unavailable: this version does not support the schema.
         """
