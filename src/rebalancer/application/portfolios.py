@@ -1,4 +1,7 @@
-"""Use cases of managed portfolios: open, fund, trade, revise, measure."""
+"""Use cases of managed portfolios: open, fund, trade, revise, measure.
+
+Each raises NotFound if the portfolio or proposal does not exist or has another owner.
+"""
 
 from __future__ import annotations
 
@@ -120,11 +123,7 @@ class ReadPortfolio:
     prices: PriceSource
 
     def __call__(self, id: UUID, *, owner: UUID) -> ValuedPortfolio:
-        """Return the portfolio at the last close.
-
-        Raises:
-            NotFound: it does not exist, or has another owner.
-        """
+        """Return the portfolio at the last close."""
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(id, owner=owner)
         return value_portfolio(portfolio, self.prices.closes())
@@ -151,7 +150,6 @@ class RevisePortfolio:
         """Return the portfolio with its new mandate.
 
         Raises:
-            NotFound: it does not exist, or has another owner.
             PortfolioChanged: its version is no longer the given one.
             InvalidRequest: as `OpenPortfolio`, or the currency differs.
         """
@@ -176,7 +174,6 @@ class ClosePortfolio:
         """Close the portfolio; it is no longer found, but its ledger stays in the database.
 
         Raises:
-            NotFound: it does not exist, or has another owner.
             PortfolioChanged: a version is given, and is no longer the current one.
         """
         with self.work.begin() as tx:
@@ -216,7 +213,6 @@ class RecordCashFlow:
         """Return the entry, the new portfolio, and whether the request was repeated.
 
         Raises:
-            NotFound: the portfolio does not exist, or has another owner.
             InvalidRequest: the amount, the day or the symbol is invalid.
             Overdrawn: the withdrawal exceeds the cash.
             Conflict: the idempotency key belongs to another request.
@@ -290,7 +286,6 @@ class RecordTrades:
         are derived from its id instead of ``id``.
 
         Raises:
-            NotFound: the portfolio or proposal does not exist, or has another owner.
             InvalidRequest: an amount, a day or a symbol is invalid; the field names the trade.
             Overdrawn: a sale exceeds the holding, or a purchase the cash.
             ProposalClosed: the proposal does not wait for trades.
@@ -343,11 +338,7 @@ class ReadTransactions:
     def __call__(
         self, portfolio_id: UUID, *, owner: UUID, before: UUID | None = None, limit: int
     ) -> list[Entry]:
-        """Return a page of entries, the latest recorded first.
-
-        Raises:
-            NotFound: the portfolio does not exist, or has another owner.
-        """
+        """Return a page of entries, the latest recorded first."""
         with self.work.read() as tx:
             tx.portfolios.get(portfolio_id, owner=owner)
             return tx.portfolios.entries(portfolio_id, before=before, limit=limit)
@@ -366,7 +357,6 @@ class MeasurePerformance:
         """Return the portfolio and its record from the first entry to the last close.
 
         Raises:
-            NotFound: the portfolio does not exist, or has another owner.
             InvalidRequest: its ledger is empty, or the benchmark is unknown.
         """
         with self.work.read() as tx:

@@ -10,12 +10,13 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.portfolios import find_earlier_result, fingerprint
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError
+from rebalancer.domain.errors import InvalidRequest, RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
@@ -196,9 +197,7 @@ class ProposeForPortfolio:
         for index, ask in enumerate(asks):
             portfolio = stored.get(ask.portfolio_id)
             if portfolio is None or portfolio.owner != ask.owner:
-                answers[index] = NotFound(
-                    f"portfolio {ask.portfolio_id} does not exist", code="portfolio_not_found"
-                )
+                answers[index] = NOT_FOUND["portfolio"](ask.portfolio_id)
                 continue
             try:
                 context, snapshot = self._inputs(ask, portfolio)

@@ -1,1 +1,1 @@
-"""Every port in memory: the tests' fakes, and honest ones. The contract suites hold them too."""
+"""Adapters in memory, for tests and single processes; the contract suites test them too."""

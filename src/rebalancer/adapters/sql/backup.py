@@ -437,7 +437,7 @@ def _is_postgres(connection: Connection) -> bool:
 
 def _disable_timeout(connection: Connection) -> None:
     """Lift the statement time-out for this transaction."""
-    if connection.dialect.name == "postgresql":
+    if _is_postgres(connection):
         connection.execute(text("SET LOCAL statement_timeout = 0"))
 
 

@@ -11,26 +11,23 @@ from sqlalchemy import case, func, insert, select, update
 
 from rebalancer.adapters.sql.rows import RUNS
 from rebalancer.adapters.sql.statements import SqlStore
-from rebalancer.adapters.sql.tables import batch_chunks, batch_failures, batch_runs
+from rebalancer.adapters.sql.tables import COUNTS, batch_chunks, batch_failures, batch_runs
 from rebalancer.application.not_found import require
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
-
-_COUNTS = ("proposed", "nothing_to_do", "failed")
-"""Counters of a run, summed over its chunks."""
 
 _CHUNK_TOTALS = (
     select(
         batch_chunks.c.run,
         func.count().label("chunks"),
         func.sum(case((batch_chunks.c.done, 1), else_=0)).label("done"),
-        *(func.sum(batch_chunks.c[name]).label(name) for name in _COUNTS),
+        *(func.sum(batch_chunks.c[name]).label(name) for name in COUNTS),
     )
     .group_by(batch_chunks.c.run)
     .subquery()
 )
 _RUNS = select(
     *(batch_runs.c[name] for name in ("id", "terms", "policy", "as_of", "started", "finished")),
-    *(_CHUNK_TOTALS.c[name] for name in ("chunks", "done", *_COUNTS)),
+    *(_CHUNK_TOTALS.c[name] for name in ("chunks", "done", *COUNTS)),
 ).join_from(batch_runs, _CHUNK_TOTALS, batch_runs.c.id == _CHUNK_TOTALS.c.run)
 """Runs and their progress, without those of versions that had no chunks."""
 
@@ -43,7 +40,7 @@ class SqlBatchRuns(SqlStore):
     """See `BatchRuns`."""
 
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
-        zero = dict.fromkeys(_COUNTS, 0)
+        zero = dict.fromkeys(COUNTS, 0)
         values = {name: value for name, value in RUNS.to_row(run).items() if name in batch_runs.c}
         self.connection.execute(insert(batch_runs), values | zero)  # the chunks count
         empty = {"taken": 0, "done": False, **zero}

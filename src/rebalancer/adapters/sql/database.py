@@ -36,8 +36,7 @@ class SqlDatabase:
     def backup(
         self, path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, int]:
-        outdated = self._outdated()
-        if outdated is not None:
+        if outdated := self._outdated():
             raise Conflict(outdated, code="schema_outdated")
         return backup.backup(self.engine, path, progress, self.sizes)
 
@@ -48,8 +47,7 @@ class SqlDatabase:
 
     def findings(self) -> list[str]:
         """See `Database.findings`; ledgers are checked only if the tables are as expected."""
-        outdated = self._outdated()
-        if outdated is not None:
+        if outdated := self._outdated():
             return [outdated]
         different = [
             f"the tables differ from revision {self.newest()}: {difference}"

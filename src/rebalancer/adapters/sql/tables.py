@@ -97,6 +97,14 @@ def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", column)
 
 
+COUNTS = ("proposed", "nothing_to_do", "failed")
+"""Counters of a batch run and of each of its chunks."""
+
+
+def _counts() -> list[Column[Any] | CheckConstraint]:
+    return [*(Column(name, Integer, nullable=False) for name in COUNTS), *_not_negative(*COUNTS)]
+
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -170,12 +178,9 @@ batch_runs = Table(
     Column("started", Moment, nullable=False),
     # Used by versions without chunks, which may run at the same time.
     Column("after", Uuid),
-    Column("proposed", Integer, nullable=False),
-    Column("nothing_to_do", Integer, nullable=False),
-    Column("failed", Integer, nullable=False),
+    *_counts(),
     Column("finished", Moment),
     Index(None, "terms", "started"),
-    *_not_negative("proposed", "nothing_to_do", "failed"),
 )
 
 batch_chunks = Table(
@@ -187,12 +192,9 @@ batch_chunks = Table(
     Column("until", Uuid),
     Column("taken", Integer, nullable=False),
     Column("done", Boolean, nullable=False),
-    Column("proposed", Integer, nullable=False),
-    Column("nothing_to_do", Integer, nullable=False),
-    Column("failed", Integer, nullable=False),
+    *_counts(),
     PrimaryKeyConstraint("run", "number"),
     Index(None, "run", "done", "taken", "number"),
-    *_not_negative("proposed", "nothing_to_do", "failed"),
 )
 
 batch_failures = Table(
