@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
+from itertools import takewhile
 
 import attrs
 import numpy as np
@@ -335,16 +336,13 @@ class DescribeRegime:
                 strict=True,
             )
         )
-        since = weeks[-1]
-        for week in reversed(weeks):
-            if week.regime != weeks[-1].regime:
-                break
-            since = week
+        regime = weeks[-1].regime
+        *_, since = takewhile(lambda week: week.regime == regime, reversed(weeks))
         return MarketRegime(
             as_of=history.last_date,
             symbols=history.symbols,
             probabilities=dict(zip(model.names, path[-1].tolist(), strict=True)),
-            regime=weeks[-1].regime,
+            regime=regime,
             since=since.first,
             weeks=weeks,
         )

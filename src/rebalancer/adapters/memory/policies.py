@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from rebalancer.application.policy_registry import (
     list_cards,
     next_number,
 )
-from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.policy.actions import ACTIONS
 from rebalancer.domain.policy.features import FEATURES, SLEEVES
 from rebalancer.domain.policy.learned import LearnedPolicy
@@ -57,7 +57,11 @@ class MemoryPolicies:
         self, learned: LearnedPolicy, training: TrainingRecord, *, again: bool = False
     ) -> PolicyCard:
         check_name(learned.name, training.algorithm)
-        weights, regimes = _digest_of_weights(learned), _digest_of_regimes(learned.regimes)
+        weights = _digest(
+            array for network in learned.networks for array in (*network.weights, *network.biases)
+        )
+        model = learned.regimes
+        regimes = _digest((model.start, model.transition, model.means, model.covariances))
         if again and (stored := find_by_weights(self, learned.name, weights)):
             return stored
         number = next_number(self, learned.name)
@@ -101,16 +105,5 @@ class MemoryPolicies:
         return self._promotion
 
 
-def _digest_of_weights(learned: LearnedPolicy) -> str:
-    sha = hashlib.sha256()
-    for network in learned.networks:
-        for array in (*network.weights, *network.biases):
-            sha.update(array.tobytes())
-    return sha.hexdigest()
-
-
-def _digest_of_regimes(model: RegimeModel) -> str:
-    sha = hashlib.sha256()
-    for array in (model.start, model.transition, model.means, model.covariances):
-        sha.update(array.tobytes())
-    return sha.hexdigest()
+def _digest(arrays: Iterable[Floats]) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
