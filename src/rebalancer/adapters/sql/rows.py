@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from enum import Enum
 from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -48,32 +47,32 @@ class Converter(Generic[T]):
     ) -> None:
         names = [field.name for field in attrs.fields(type)]  # type: ignore[arg-type]  # attrs class
         self._type = type
-        self._columns = {name: (columns or {}).get(name, name) for name in names}
-        self._values = attrgetter(*self._columns.values())
+        self._columns = [(columns or {}).get(name, name) for name in names]
+        self._of_value, self._of_row = attrgetter(*names), attrgetter(*self._columns)
         self._read = [(names.index(name), convert) for name, convert in read.items()]
 
     def to_row(self, value: T) -> dict[str, Any]:
         """Convert for the table; SQLAlchemy encodes documents as JSON."""
-        return {column: _to_column(getattr(value, name)) for name, column in self._columns.items()}
+        return {
+            column: _WRITE[type(one)](one) if type(one) in _WRITE else one
+            for column, one in zip(self._columns, self._of_value(value), strict=True)
+        }
 
     def from_row(self, row: Row[Any]) -> T:
         """Convert from the table."""
-        values = list(self._values(row))
+        values = list(self._of_row(row))
         for at, convert in self._read:
             if values[at] is not None:
                 values[at] = convert(values[at])
         return self._type(*values)
 
 
-def _to_column(value: Any) -> Any:
-    match value:
-        case Enum():
-            return value.value
-        case Currency():
-            return value.code
-        case RiskProfile():
-            return value.name
-    return value
+_WRITE: Mapping[type, Callable[[Any], Any]] = {
+    Currency: attrgetter("code"),
+    RiskProfile: attrgetter("name"),
+    **dict.fromkeys((EntryKind, JobState, Stage), attrgetter("value")),
+}
+"""Conversions of types that no column has."""
 
 
 _decoder = cache(msgspec.json.Decoder)
@@ -120,12 +119,15 @@ _POSITIONS = Converter(Positions, holdings=_decoder(dict[str, Decimal]).decode)
 
 def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
     """Convert for `portfolios`, which holds the mandate and the positions in one row."""
-    values = attrs.asdict(portfolio, recurse=False)
-    return (
-        _MANDATES.to_row(values.pop("mandate"))
-        | _POSITIONS.to_row(values.pop("positions"))
-        | values
-    )
+    return {
+        **_MANDATES.to_row(portfolio.mandate),
+        **_POSITIONS.to_row(portfolio.positions),
+        "id": portfolio.id,
+        "owner": portfolio.owner,
+        "version": portfolio.version,
+        "created": portfolio.created,
+        "changed": portfolio.changed,
+    }
 
 
 def portfolio_of(row: Row[Any]) -> ManagedPortfolio:
