@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from rebalancer.application.ports.trials import Trial, TrialKind
+from rebalancer.application.ports.trials import Trial, TrialKind, invalid_trial
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 
@@ -95,19 +95,19 @@ def _lacks_newline(file: int) -> bool:
 
 def _parse_trial(record: Any) -> Trial:
     if not isinstance(record, dict):
-        raise _invalid("it is not a JSON object")
+        raise invalid_trial("it is not a JSON object")
     try:
         on = datetime.fromisoformat(_text(record, "on"))
     except ValueError:
-        raise _invalid("must be a time such as 2026-01-31T12:00:00+00:00", "on") from None
+        raise invalid_trial("must be a time such as 2026-01-31T12:00:00+00:00", "on") from None
     kind = _text(record, "kind")
     if kind not in list(TrialKind):
-        raise _invalid(f"unknown kind {kind!r}; choose one of {', '.join(TrialKind)}", "kind")
+        raise invalid_trial(f"unknown kind {kind!r}; choose one of {', '.join(TrialKind)}", "kind")
     what, trials = record.get("what"), record.get("trials", 1)
     if not isinstance(what, list) or not all(isinstance(name, str) for name in what):
-        raise _invalid("must be a list of names", "what")
+        raise invalid_trial("must be a list of names", "what")
     if not isinstance(trials, int) or isinstance(trials, bool):
-        raise _invalid(f"{trials!r} is not a whole number", "trials")
+        raise invalid_trial(f"{trials!r} is not a whole number", "trials")
     return Trial(
         on,
         TrialKind(kind),
@@ -118,12 +118,8 @@ def _parse_trial(record: Any) -> Trial:
     )
 
 
-def _invalid(message: str, field: str = "") -> InvalidRequest:
-    return InvalidRequest(message, field=field, code="invalid_trial")
-
-
 def _text(record: dict[str, Any], field: str, otherwise: str | None = None) -> str:
     value = record.get(field, otherwise)
     if not isinstance(value, str):
-        raise _invalid("must be text" if field in record else "is missing", field)
+        raise invalid_trial("must be text" if field in record else "is missing", field)
     return value

@@ -39,14 +39,15 @@ class Trial:
 
     def __attrs_post_init__(self) -> None:
         if self.on.tzinfo is None:
-            raise _invalid(f"{self.on} lacks a time zone", "on")
+            raise invalid_trial(f"{self.on} lacks a time zone", "on")
         if not self.what or not all(self.what):
-            raise _invalid("name at least one policy or setting", "what")
+            raise invalid_trial("name at least one policy or setting", "what")
         if self.trials < 0:
-            raise _invalid(f"{self.trials} is negative; the least value is 0", "trials")
+            raise invalid_trial(f"{self.trials} is negative; the least value is 0", "trials")
 
 
-def _invalid(message: str, field: str) -> InvalidRequest:
+def invalid_trial(message: str, field: str = "") -> InvalidRequest:
+    """Return the error for a trial with an invalid attribute."""
     return InvalidRequest(message, field=field, code="invalid_trial")
 
 
