@@ -339,7 +339,7 @@ def test_wheel_contains_the_migrations(tmp_path):
     (wheel,) = tmp_path.glob("rebalancer-*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     templates = tmp_path / "installed" / "rebalancer" / "adapters" / "report" / "templates"
-    assert {path.suffix for path in templates.iterdir()} == {".css", ".j2", ".js"}
+    assert {path.suffix for path in templates.iterdir()} == {".css", ".j2", ".js", ".toml"}
     program = (
         "import rebalancer; from rebalancer.entrypoints.cli.main import main;"
         " print(rebalancer.__path__[0]); main()"
