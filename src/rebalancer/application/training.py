@@ -87,7 +87,7 @@ class TrainPolicy:
             prices: Price sources by the name of their data.
             request: What to train.
             now: Current time.
-            cautions: Warnings for readers of the result.
+            cautions: Limitations that a reader of the result must know.
             tried: Receives the name of each rule after its trial on a panel.
             drawn: Receives the number of worlds drawn since the last call.
             progress: Receives each point of the learning curves.
@@ -191,11 +191,7 @@ def panels_of(
 def _learnable(
     name: str, history: PriceHistory, until: date | None, hidden: set[str]
 ) -> PriceHistory:
-    """Select the usable rows and columns of a panel, and check them.
-
-    Raises:
-        InvalidRequest: the panel is unusable.
-    """
+    """Select the usable rows and columns of a panel; raise InvalidRequest if it is unusable."""
     if until is not None:
         rows = int(np.searchsorted(history.dates, np.datetime64(until, "D"), side="right"))
         if not rows:

@@ -1,1 +1,1 @@
-"""Reports that a person looks at."""
+"""HTML reports of backtests, evaluations and trainings."""

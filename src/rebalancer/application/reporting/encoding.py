@@ -24,9 +24,7 @@ _INT64_LIMIT = 2**63
 def encode_document(report: Report, schemas: Mapping[str, int] = SCHEMAS) -> dict[str, Any]:
     """Return a report's document as plain JSON values, for storage.
 
-    Args:
-        report: Report to store.
-        schemas: Newest supported schema by kind.
+    ``schemas`` has the newest supported schema by kind.
 
     Raises:
         InvalidRequest: the kind or schema is unknown, so the report could not be read again, or
@@ -59,11 +57,7 @@ def encode_document(report: Report, schemas: Mapping[str, int] = SCHEMAS) -> dic
 
 
 def check_readable(id: UUID, kind: str, schema: int, schemas: Mapping[str, int]) -> None:
-    """Check that this version supports the schema of a report.
-
-    Raises:
-        Unavailable: the schema is not supported.
-    """
+    """Raise Unavailable if this version does not support the schema of a report."""
     if not 1 <= schema <= schemas.get(kind, 0):
         raise Unavailable(
             f"report {id} has schema {schema} of {kind}, but this version supports "

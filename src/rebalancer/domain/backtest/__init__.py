@@ -1,1 +1,1 @@
-"""Was it any good?"""
+"""Simulation of policies on historical prices, performance figures and evidence."""

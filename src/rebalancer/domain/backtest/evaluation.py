@@ -278,11 +278,7 @@ def evaluate(
 
 
 def check_trials(trials: int, policies: int) -> None:
-    """Check that the number of trials covers the policies evaluated now.
-
-    Raises:
-        InvalidRequest: fewer trials than policies.
-    """
+    """Raise InvalidRequest if the trials are fewer than the policies evaluated now."""
     if trials < policies:
         raise InvalidRequest(
             f"{trials} is less than the {policies} policies of this evaluation; enter at least "

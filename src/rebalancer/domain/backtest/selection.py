@@ -49,10 +49,7 @@ def choose_best_rule(
 
     The median over panels, so that no single panel decides. Ties go to the first name.
 
-    Args:
-        panels: Backtest settings on training data, one a panel.
-        names: Rules to choose from.
-        progress: Receives the name of each rule after each panel.
+    ``progress`` receives the name of each rule after each panel.
 
     Raises:
         InvalidRequest: no panel, no name, or an unknown rule.

@@ -271,13 +271,6 @@ def _weights(targets: Mapping[str, float], columns: Columns) -> Floats:
     return whole
 
 
-def _flow_value(entry: Entry, close: Floats, columns: Columns) -> float:
-    """Return the value of a deposit or withdrawal at the close."""
-    if entry.symbol is None:
-        return float(entry.amount)
-    return float(entry.quantity) * float(close[columns[entry.symbol]])
-
-
 def _replay_ledger(days: Days, closes: Floats, columns: Columns) -> _Course:
     """Return the account as recorded; here Decimal becomes float64."""
     course = _Course.zeros([row for row, _ in days], len(columns))
@@ -293,7 +286,11 @@ def _replay_ledger(days: Days, closes: Floats, columns: Columns) -> _Course:
                 if entry.kind in FLOWS:
                     arrives = entry.kind is EntryKind.DEPOSIT
                     flows = course.paid_in if arrives else course.taken_out
-                    flows[at] += _flow_value(entry, closes[row], columns)
+                    flows[at] += (
+                        float(entry.amount)
+                        if entry.symbol is None
+                        else float(entry.quantity) * float(closes[row, columns[entry.symbol]])
+                    )
             course.cash[at] = float(cash)
     return course
 
