@@ -116,9 +116,12 @@ class Settings:
                     field=variable,
                     code="unknown_setting",
                 )
-            if text.strip():
+            if value := text.strip():
                 name = names[variable]
-                given[name] = _READERS.get(name, _text)(variable, text.strip())
+                try:
+                    given[name] = _READERS.get(name, str)(value)
+                except InvalidRequest as error:
+                    raise InvalidRequest(error.message, field=variable, code=error.code) from None
         return cls(**given)
 
     @property
@@ -166,89 +169,65 @@ class Settings:
             )
 
 
-def _text(variable: str, text: str) -> str:
-    return text
-
-
-def _path(variable: str, text: str) -> Path:
-    return Path(text)
-
-
-def _flag(variable: str, text: str) -> bool:
+def _flag(text: str) -> bool:
     return text.casefold() not in ("0", "false", "no", "off")
 
 
-def _integer(low: int, high: int) -> Callable[[str, str], int]:
-    def read(variable: str, text: str) -> int:
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
         if not (re.fullmatch("[0-9]{1,5}", text) and low <= int(text) <= high):
-            raise _invalid(variable, f"expected a whole number from {low} to {high}, got {text!r}")
+            raise _invalid(f"expected a whole number from {low} to {high}, got {text!r}")
         return int(text)
 
     return read
 
 
-def _number(low: float, high: float) -> Callable[[str, str], float]:
-    def read(variable: str, text: str) -> float:
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise _invalid(variable, f"expected a number from {low:g} to {high:g}, got {text!r}")
+            raise _invalid(f"expected a number from {low:g} to {high:g}, got {text!r}")
         return value
 
     return read
 
 
-def _choice(*choices: str) -> Callable[[str, str], str]:
-    def read(variable: str, text: str) -> str:
+def _choice(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
         if text not in choices:
-            raise _invalid(variable, f"expected one of {', '.join(choices)}, got {text!r}")
+            raise _invalid(f"expected one of {', '.join(choices)}, got {text!r}")
         return text
 
     return read
 
 
-def _environment(variable: str, text: str) -> Environment:
-    return Environment(_choice(*Environment)(variable, text))
-
-
-def _currency(variable: str, text: str) -> str:
-    try:
-        return Currency(text).code
-    except InvalidRequest as error:
-        raise InvalidRequest(error.message, field=variable, code=error.code) from None
-
-
-def _secret_key(variable: str, text: str) -> str:
+def _secret_key(text: str) -> str:
     if len(text) < SHORTEST_KEY:
-        raise _invalid(variable, f"a secret key needs at least {SHORTEST_KEY} characters")
+        raise _invalid(f"a secret key needs at least {SHORTEST_KEY} characters")
     return text
 
 
-def _url(pattern: str, example: str) -> Callable[[str, str], str]:
-    """Return a reader of URLs, whose errors do not quote the URL: it may hold a password."""
+def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+    """Return a reader whose errors do not quote the text: a URL may hold a password."""
 
-    def read(variable: str, text: str) -> str:
+    def read(text: str) -> str:
         if not re.fullmatch(pattern, text, re.DOTALL):
-            raise _invalid(
-                variable,
-                f"expected a URL such as {example}; in a name or a password write / ? # @ as "
-                "%2F %3F %23 %40",
-            )
+            raise _invalid(f"expected {expected}")
         return text
 
     return read
 
 
-def _prefix(variable: str, text: str) -> str:
-    if not re.fullmatch("[A-Za-z0-9_.:-]{1,64}", text):
-        raise _invalid(variable, "expected up to 64 characters: letters, digits and - _ . :")
-    return text
+def _url(pattern: str, example: str) -> Callable[[str], str]:
+    escapes = "in a name or a password write / ? # @ as %2F %3F %23 %40"
+    return _matching(pattern, f"a URL such as {example}; {escapes}")
 
 
-def _invalid(variable: str, message: str) -> InvalidRequest:
-    return InvalidRequest(message, field=variable, code="invalid_setting")
+def _invalid(message: str) -> InvalidRequest:
+    return InvalidRequest(message, code="invalid_setting")
 
 
 def _is_loopback(host: str) -> bool:
@@ -268,11 +247,11 @@ _REDIS = rf"(rediss?|valkeys?)://{_USER}{_HOST}(/[0-9]*)?{_OPTIONS}|unix://{_USE
 """Stricter than the drivers: an unescaped delimiter in a password would be parsed as a host and
 leak into errors."""
 
-_READERS: dict[str, Callable[[str, str], Any]] = {
-    "assets": _path,
-    "currency": _currency,
+_READERS: dict[str, Callable[[str], Any]] = {
+    "assets": Path,
+    "currency": lambda text: Currency(text).code,
     "workers": _integer(1, MOST_WORKERS),
-    "environment": _environment,
+    "environment": lambda text: Environment(_choice(*Environment)(text)),
     "database_url": _url(
         _DATABASE, "sqlite:///rebalancer.db or postgresql://user:password@host/name"
     ),
@@ -280,7 +259,9 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "statement_timeout": _number(0.1, 3600.0),
     "mongo_url": _url(_MONGO, "mongodb://user:password@host/rebalancer"),
     "redis_url": _url(_REDIS, "redis://:password@host:6379/0"),
-    "redis_prefix": _prefix,
+    "redis_prefix": _matching(
+        "[A-Za-z0-9_.:-]{1,64}", "up to 64 characters: letters, digits and - _ . :"
+    ),
     "rate_limit": _integer(0, 99_999),
     "login_limit": _integer(0, 99_999),
     "trusted_proxies": _integer(0, 10),
@@ -290,8 +271,8 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "secret_key": _secret_key,
     "port": _integer(0, 65_535),
     "log_level": _choice("debug", "info", "warning", "error"),
-    "policies": _path,
-    "trials": _path,
+    "policies": Path,
+    "trials": Path,
     "debug": _flag,
     **{f"gate_{name}": _number(*limits) for name, limits in THRESHOLD_RANGES.items()},
 }

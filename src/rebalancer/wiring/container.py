@@ -62,7 +62,7 @@ from rebalancer.wiring.market import (
     StoredInstrumentsProvider,
     StoredPricesProvider,
 )
-from rebalancer.wiring.policies import EvidenceProvider, PolicyProvider
+from rebalancer.wiring.policies import PolicyProvider
 from rebalancer.wiring.security import SecurityProvider
 from rebalancer.wiring.stores import DatabaseProvider, DocumentProvider, RedisProvider
 from rebalancer.wiring.use_cases import UseCaseProvider
@@ -73,20 +73,9 @@ class ReportProvider(Provider):
 
     scope = Scope.APP
 
-    @provide
-    def backtests(self) -> BacktestReports:
-        """Render backtests."""
-        return HtmlBacktests()
-
-    @provide
-    def evaluations(self) -> EvaluationReports:
-        """Render evaluations."""
-        return HtmlEvaluations()
-
-    @provide
-    def trainings(self) -> TrainingReports:
-        """Render training runs."""
-        return HtmlTrainings()
+    backtests = provide(HtmlBacktests, provides=BacktestReports)
+    evaluations = provide(HtmlEvaluations, provides=EvaluationReports)
+    trainings = provide(HtmlTrainings, provides=TrainingReports)
 
 
 class EnvironmentProvider(Provider):
@@ -115,11 +104,7 @@ class JobProvider(Provider):
     """Order execution, job handlers, the job queue and the worker."""
 
     scope = Scope.APP
-
-    @provide
-    def broker(self) -> Broker:
-        """Provide the paper broker."""
-        return PaperBroker()
+    broker = provide(PaperBroker, provides=Broker)
 
     @provide
     def propose_for_everyone(self, work: UnitOfWork, prices: PriceSource) -> ProposeForEveryone:
@@ -266,7 +251,7 @@ def _open_queue(connection: Connection) -> Iterator[JobRunner]:
 
 def _providers(sources: Sources) -> tuple[Provider, ...]:
     parts: tuple[type[Provider], ...] = (
-        *(MarketProvider, PolicyProvider, ReportProvider, EvidenceProvider, EnvironmentProvider),
+        *(MarketProvider, PolicyProvider, ReportProvider, EnvironmentProvider),
         *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
         *(JobProvider, UseCaseProvider),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
-from dishka import Provider, Scope, from_context, provide
+from dishka import Provider, Scope, alias, from_context, provide
 
 from rebalancer.adapters.market_data.csv_files import CsvInstruments
 from rebalancer.adapters.market_data.registry import PROVIDERS, provider_of
@@ -79,6 +79,7 @@ class MarketProvider(Provider):
 
     scope = Scope.APP
     sources = from_context(provides=Sources, scope=Scope.APP)
+    regimes = provide(StoredRegimes, provides=Regimes)
 
     @provide
     def prices(self, sources: Sources) -> PriceSource:
@@ -92,29 +93,14 @@ class MarketProvider(Provider):
             return CsvInstruments(sources.assets)
         return provider_of(sources.prices).instruments()
 
-    @provide
-    def regimes(self) -> Regimes:
-        """Packaged regime model."""
-        return StoredRegimes()
-
 
 class StoredPricesProvider(Provider):
     """Prices that were imported."""
 
-    scope = Scope.APP
-
-    @provide
-    def prices(self, market: StoredMarket) -> PriceSource:
-        """Prices of the store."""
-        return market
+    prices = alias(StoredMarket, provides=PriceSource)
 
 
 class StoredInstrumentsProvider(Provider):
     """Instruments that were imported."""
 
-    scope = Scope.APP
-
-    @provide
-    def instruments(self, market: StoredMarket) -> InstrumentSource:
-        """Instruments of the store."""
-        return market
+    instruments = alias(StoredMarket, provides=InstrumentSource)

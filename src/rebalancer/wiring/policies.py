@@ -23,25 +23,15 @@ DEFAULT_TRIALS = Path("docs/trials.jsonl")
 
 
 class PolicyProvider(Provider):
-    """Policy catalogue and trainer."""
+    """Policy catalogue, trainer, trial log and promotion thresholds."""
 
     scope = Scope.APP
+    trainer = provide(TorchTrainer, provides=Trainer)
 
     @provide
     def policies(self, settings: Settings) -> Policies:
         """Offer rules, shipped learned policies, and those of the operator's folder."""
         return FolderPolicies(settings.policies or DEFAULT_POLICIES)
-
-    @provide
-    def trainer(self) -> Trainer:
-        """Train with torch, which is loaded when training starts."""
-        return TorchTrainer()
-
-
-class EvidenceProvider(Provider):
-    """Trial log and promotion thresholds."""
-
-    scope = Scope.APP
 
     @provide
     def trials(self, settings: Settings) -> Trials:

@@ -15,7 +15,6 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import date
 from io import BufferedRandom, BufferedReader
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -24,27 +23,24 @@ from pathlib import Path
 import attrs
 
 from rebalancer.application.atomic_files import write_atomically
-from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.worker_processes import (
     WorkerDied,
     WorkerProcess,
     serve,
     worker_processes,
 )
-from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.money import Currency
-from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
 from rebalancer.domain.rebalancing.proposal import propose_book
+from rebalancer.entrypoints.cli.batch_request import BatchRequest
 from rebalancer.entrypoints.cli.files import check_output
 from rebalancer.entrypoints.processes import rare_garbage_collection
 from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, read_portfolio
 from rebalancer.entrypoints.schemas.proposal import ProposalRecord, proposal_record
 from rebalancer.entrypoints.schemas.wire import json_line, parse_json
 from rebalancer.wiring.container import build_container
-from rebalancer.wiring.market import Sources
 
 CHUNK = 512
 """Lines that are solved together; the output depends on this number."""
@@ -57,27 +53,6 @@ PARALLEL_FROM = 1 << 20
 
 LONGEST_ERROR = 500
 """Characters of an error in the output; a quotation from the input may be of any length."""
-
-
-@attrs.frozen
-class BatchFileRequest:
-    """Parameters of a run.
-
-    Attributes:
-        sources: Where market data come from.
-        policy: Name of the policy.
-        costs: The price list.
-        currency: Currency of the prices.
-        as_of: Day to decide on; None: the day of the last close.
-        settings: Locations of stored prices and of learned policies.
-    """
-
-    sources: Sources
-    policy: str
-    costs: CostModel
-    currency: str
-    as_of: date | None
-    settings: Settings = attrs.field(factory=Settings)
 
 
 @attrs.define
@@ -126,7 +101,7 @@ class Record:
 
 
 def run(
-    request: BatchFileRequest,
+    request: BatchRequest,
     portfolios: Path,
     out: Path,
     *,
@@ -172,7 +147,7 @@ def run(
         ) from None
 
 
-def _check_files(request: BatchFileRequest, portfolios: Path, out: Path) -> None:
+def _check_files(request: BatchRequest, portfolios: Path, out: Path) -> None:
     """Check that the input can be read twice and that the output overwrites no input.
 
     Raises:
@@ -195,15 +170,10 @@ def _inputs_file(out: Path) -> Path:
     return out.with_name(f"{out.name}.run")
 
 
-def _build_terms(request: BatchFileRequest) -> RebalanceContext:
+def _build_terms(request: BatchRequest) -> RebalanceContext:
     wired = build_container(request.sources, settings=request.settings)
     try:
-        return wired.get(BuildContext)(
-            policy_name=request.policy,
-            costs=request.costs,
-            currency=request.currency,
-            as_of=request.as_of,
-        )
+        return request.terms(wired)
     finally:
         wired.close()
 
@@ -298,19 +268,13 @@ def _lines(source: BufferedReader) -> Iterator[Line]:
 
 
 def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    chunk: list[Line] = []
-    for line in lines:
-        chunk.append(line)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
+    while chunk := list(islice(lines, CHUNK)):
         yield chunk
 
 
 def _records(
     lines: Iterator[Line],
-    request: BatchFileRequest,
+    request: BatchRequest,
     terms: RebalanceContext,
     portfolios: Path,
     workers: int,
@@ -334,43 +298,29 @@ def _in_turn(
     """Yield chunks and their records in order; each worker has one chunk, so memory is bounded.
 
     A worker gets its next chunk before its records are yielded, so that it does not wait for them.
-    """
-    under_way: deque[tuple[list[Line], WorkerProcess]] = deque()
-    for chunk, worker in zip(islice(chunks, len(crew)), crew, strict=False):
-        with _worker_errors():
-            worker.send(chunk)
-        under_way.append((chunk, worker))
-    while under_way:
-        chunk, worker = under_way.popleft()
-        with _worker_errors():
-            solved = worker.receive()
-        if isinstance(solved, Exception):
-            raise solved
-        following = next(chunks, None)
-        if following is not None:
-            with _worker_errors():
-                worker.send(following)
-            under_way.append((following, worker))
-        yield chunk, solved
-
-
-@contextmanager
-def _worker_errors() -> Iterator[None]:
-    """Translate the death of a worker process.
 
     Raises:
         Unavailable: a worker process has died.
     """
+    under_way: deque[tuple[list[Line], WorkerProcess]] = deque()
     try:
-        yield
+        for chunk, worker in zip(islice(chunks, len(crew)), crew, strict=False):
+            worker.send(chunk)
+            under_way.append((chunk, worker))
+        while under_way:
+            chunk, worker = under_way.popleft()
+            solved = worker.receive()
+            if isinstance(solved, Exception):
+                raise solved
+            if (following := next(chunks, None)) is not None:
+                worker.send(following)
+                under_way.append((following, worker))
+            yield chunk, solved
     except WorkerDied as death:
-        raise Unavailable(
-            f"{death}, possibly because memory ran out",
-            code="worker_died",
-        ) from None
+        raise Unavailable(f"{death}, possibly because memory ran out", code="worker_died") from None
 
 
-def _solve_chunks(parent: Connection, request: BatchFileRequest) -> None:
+def _solve_chunks(parent: Connection, request: BatchRequest) -> None:
     """Solve chunks in a worker process until the parent hangs up."""
     with rare_garbage_collection():
         terms, debug = _build_terms(request), request.settings.debug

@@ -4,62 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import attrs
+from rebalancer.domain.errors import Unavailable
+from rebalancer.entrypoints.processes import rare_garbage_collection
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from dishka import Container
 
-    from rebalancer.config import Settings
     from rebalancer.domain.jobs.batch_run import BatchRun
-    from rebalancer.domain.portfolio.costs import CostModel
-    from rebalancer.domain.rebalancing.model import RebalanceContext
-    from rebalancer.wiring.market import Sources
+    from rebalancer.entrypoints.cli.batch_request import BatchRequest
 
 CHUNKS_PER_PROCESS = 8
 """Chunks that a further process must find to be worth the second that it takes to start."""
 
 
-@attrs.frozen
-class StoreBatchRequest:
-    """Parameters of a run over the store.
-
-    Attributes:
-        sources: Where market data come from.
-        settings: Location of the store, and limits.
-        policy: Name of the policy.
-        costs: The price list.
-        currency: Currency of the prices.
-        as_of: Day to decide on; None: the day of the last close.
-    """
-
-    sources: Sources
-    settings: Settings
-    policy: str
-    costs: CostModel
-    currency: str
-    as_of: date | None
-
-    def terms(self, wired: Container) -> RebalanceContext:
-        """Build the context of the proposals.
-
-        Raises:
-            InvalidRequest: the policy, the day or the prices are invalid; names the field.
-        """
-        from rebalancer.application.rebalance import BuildContext
-
-        return wired.get(BuildContext)(
-            policy_name=self.policy, costs=self.costs, currency=self.currency, as_of=self.as_of
-        )
-
-
 def run(
-    request: StoreBatchRequest,
+    request: BatchRequest,
     wired: Container,
     *,
     id: UUID,
@@ -73,7 +38,7 @@ def run(
     Args:
         request: Parameters of the run.
         wired: Container of this process.
-        id: Identity of the run.
+        id: Id of the run.
         now: Time of the run.
         resume: Whether to continue the latest unfinished run with the same context.
         workers: Most processes, including this one; a small run uses this one alone.
@@ -85,8 +50,6 @@ def run(
     """
     from rebalancer.application.batch import ProposeForEveryone
     from rebalancer.application.worker_processes import worker_processes
-    from rebalancer.domain.errors import Unavailable
-    from rebalancer.entrypoints.processes import rare_garbage_collection
 
     use, terms = wired.get(ProposeForEveryone), request.terms(wired)
     found = use.begin(terms, id=id, now=now, resume=resume)
@@ -111,10 +74,9 @@ def run(
         raise Unavailable(error.message, code="run_interrupted") from error.__cause__
 
 
-def _share_run(_: Connection, request: StoreBatchRequest, run: UUID, now: datetime) -> None:
+def _share_run(_: Connection, request: BatchRequest, run: UUID, now: datetime) -> None:
     """Run chunks until none is left; the main function of a worker process."""
     from rebalancer.application.batch import ProposeForEveryone
-    from rebalancer.entrypoints.processes import rare_garbage_collection
     from rebalancer.wiring.container import build_container
 
     wired = build_container(request.sources, settings=request.settings)

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rebalancer.config import Settings
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
-    from dishka import Container
+    from dishka import Container, Provider
 
     from rebalancer.application.ports.market import PriceSource
-    from rebalancer.config import Settings
     from rebalancer.wiring.market import Sources
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+FILE = click.Path(path_type=Path)
 POLICY_HELP = "Policy to use; see `rebalancer policies`."
 PRICES_HELP = "CSV (or .csv.gz) with a date column and one column of adjusted closes per symbol"
 
@@ -38,97 +41,115 @@ class IsoDate(click.ParamType[date]):
             self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
 
 
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Combine options into one decorator, which adds them in this order."""
+
+    def add(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return add
+
+
 def market_options(command: Command) -> Command:
-    """Add ``--prices`` and ``--assets``."""
-    command = click.option(
-        "--assets",
-        type=click.Path(path_type=Path),
-        help="CSV with the columns symbol, name, asset_class and daily_volume. Default: "
-        "$REBALANCER_ASSETS, or the list that comes with the prices.",
-    )(command)
-    return click.option(
+    """Add ``--prices`` and ``--assets``, and pass the `Sources` that they mean as ``where``."""
+
+    @wraps(command)
+    def with_sources(*args: Any, prices: Path | None, assets: Path | None, **others: Any) -> Any:
+        return command(*args, where=sources(prices, assets), **others)
+
+    return _source_options(with_sources)  # type: ignore[return-value]  # called by click alone
+
+
+_source_options = options(
+    click.option(
         "--prices",
-        type=click.Path(path_type=Path),
+        type=FILE,
         help=f"{PRICES_HELP}; or `store`, the prices imported by `rebalancer market import`; or "
         "`sample`, the packaged prices. Default: $REBALANCER_PRICES; or the store if "
         "$REBALANCER_MONGO_URL is set; or the sample.",
-    )(command)
+    ),
+    click.option(
+        "--assets",
+        type=FILE,
+        help="CSV with the columns symbol, name, asset_class and daily_volume. Default: "
+        "$REBALANCER_ASSETS, or the list that comes with the prices.",
+    ),
+)
 
-
-def panel_options(command: Command) -> Command:
-    """Add ``--prices`` and the argument ``more``, which together name several price files."""
-    command = click.argument(
-        "more", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE.csv]..."
-    )(command)
-    return click.option(
+panel_options = options(
+    click.option(
         "--prices",
         multiple=True,
-        type=click.Path(path_type=Path),
+        type=FILE,
         metavar="FILE.csv",
         help=f"{PRICES_HELP}. For several panels, repeat the option or list more files after it. "
         "Default: $REBALANCER_PRICES, or the packaged sample.",
-    )(command)
+    ),
+    click.argument("more", nargs=-1, type=FILE, metavar="[FILE.csv]..."),
+)
+"""Options that together name several price files."""
 
-
-def cost_options(command: Command) -> Command:
-    """Add ``--cost-bps`` and ``--costs``."""
-    command = click.option(
-        "--costs",
-        "preset",
-        help="Typical price list instead of a flat rate: free, zero-commission, retail, "
-        "full-service or institutional.",
-    )(command)
-    return click.option(
+cost_options = options(
+    click.option(
         "--cost-bps",
         type=float,
         help="Cost of each trade in basis points of its value. Default: 10.",
-    )(command)
+    ),
+    click.option(
+        "--costs",
+        help="Typical price list instead of a flat rate: free, zero-commission, retail, "
+        "full-service or institutional.",
+    ),
+)
 
-
-def simulation_options(command: Command) -> Command:
-    """Add ``--max-departure``, ``--risk-profile`` and ``--keep-limits``."""
-    command = click.option(
-        "--keep-limits",
-        is_flag=True,
-        help="Apply the limits of the risk profile to every policy, as proposals do.",
-    )(command)
-    command = click.option(
-        "--risk-profile",
-        default=DEFAULT_PROFILE,
-        show_default=True,
-        help="Risk profile; learned policies use its risk aversion.",
-    )(command)
-    return click.option(
+simulation_options = options(
+    click.option(
         "--max-departure",
         type=float,
         default=1.0,
-        show_default=True,
         help="Largest one-way distance of a policy from the targets; proposals use 0.2 by default.",
-    )(command)
+    ),
+    click.option(
+        "--risk-profile",
+        default=DEFAULT_PROFILE,
+        help="Risk profile; learned policies use its risk aversion.",
+    ),
+    click.option(
+        "--keep-limits",
+        is_flag=True,
+        help="Apply the limits of the risk profile to every policy, as proposals do.",
+    ),
+)
+"""Options that are named like the attributes of `BacktestRequest`; so are `cost_options`."""
 
-
-def window_options(command: Command) -> Command:
-    """Add ``--targets``, ``--from`` and ``--to``."""
-    command = click.option(
-        "--to", "last", type=IsoDate(), help="End of the window: the last close on or before."
-    )(command)
-    command = click.option(
-        "--from", "first", type=IsoDate(), help="Start of the window: the first close on or after."
-    )(command)
-    return click.option(
+window_options = options(
+    click.option(
         "--targets",
         "targets_file",
-        type=click.Path(path_type=Path),
+        type=FILE,
         help='JSON file of target weights, such as {"SPY": 0.6, "AGG": 0.4}. Default: equal '
         "weights.",
-    )(command)
+    ),
+    click.option(
+        "--from", "first", type=IsoDate(), help="Start of the window: the first close on or after."
+    ),
+    click.option(
+        "--to", "last", type=IsoDate(), help="End of the window: the last close on or before."
+    ),
+)
 
-
-def json_option(command: Command) -> Command:
-    """Add ``--json``."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables."
-    )(command)
+as_of_option = click.option(
+    "--as-of", type=IsoDate(), help="Day to decide on. Default: the day of the last close."
+)
+currency_option = click.option(
+    "--currency", help="Currency of the prices. Default: $REBALANCER_CURRENCY, or USD."
+)
+report_option = click.option("--report", type=FILE, help="Write an HTML report to this file.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables."
+)
 
 
 def settings() -> Settings:
@@ -146,19 +167,15 @@ def sources(prices: Path | None = None, assets: Path | None = None) -> Sources:
 
 def open_container(where: Sources) -> Container:
     """Build the container; it is closed when the command ends."""
-    from rebalancer.wiring.container import build_container
-
-    wired = build_container(where, settings=settings())
-    click.get_current_context().call_on_close(wired.close)
-    return wired
+    return click.get_current_context().with_resource(container(where))
 
 
 @contextmanager
-def container(where: Sources | None = None) -> Iterator[Container]:
+def container(where: Sources | None = None, *overrides: Provider) -> Iterator[Container]:
     """Build the container, and close it at the end of the block."""
     from rebalancer.wiring.container import build_container
 
-    wired = build_container(where or sources(), settings=settings())
+    wired = build_container(where or sources(), *overrides, settings=settings())
     try:
         yield wired
     finally:
@@ -173,8 +190,6 @@ def price_panels(files: Sequence[Path], *, field: str = "prices") -> dict[str, P
     Raises:
         InvalidRequest: a file is given twice.
     """
-    from rebalancer.domain.errors import InvalidRequest
-
     if not files:
         return {sources().title: None}
     for path in files:

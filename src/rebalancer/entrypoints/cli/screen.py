@@ -1,10 +1,13 @@
-"""Tables, cautions and progress bars in a terminal."""
+"""What commands print: JSON, tables, cautions and progress bars."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -12,6 +15,11 @@ if TYPE_CHECKING:
 
 _WIDTH_OF_A_PIPE = 120
 _NARROW = 110
+
+
+def print_json(document: object, **options: Any) -> None:
+    """Print a document as JSON, indented and unescaped unless options of `json.dumps` differ."""
+    click.echo(json.dumps(document, **{"indent": 2, "ensure_ascii": False} | options))
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -71,25 +79,13 @@ def meter(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
     If standard error is not a terminal, nothing is shown.
     """
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress
 
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield lambda _: None
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=screen, transient=True) as bar:
+    with Progress(console=screen, transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda amount: bar.advance(task, amount)
 
@@ -104,15 +100,7 @@ def stages() -> Iterator[Callable[[str, str], SetProgress]]:
 
     Yields a function that begins a stage, given its name and its unit.
     """
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress, ProgressColumn, Task
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -125,15 +113,9 @@ def stages() -> Iterator[Callable[[str, str], SetProgress]]:
     if not screen.is_terminal:
         yield lambda title, unit: lambda done, total: None
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
+    *columns, remaining = Progress.get_default_columns()
     # Progress arrives in large steps, so the rate is averaged over a long time.
-    with Progress(*columns, console=screen, speed_estimate_period=600.0) as bars:
+    with Progress(*columns, Rate(), remaining, console=screen, speed_estimate_period=600.0) as bars:
 
         def begin(title: str, unit: str) -> SetProgress:
             task = bars.add_task(title, total=None, unit=unit)

@@ -8,16 +8,15 @@ from uuid import UUID
 
 import click
 
+from rebalancer.application.ports.clock import Clock
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.cli.files import write_text
-from rebalancer.entrypoints.cli.options import (
-    container,
-    json_option,
-    market_options,
-    sources,
-)
+from rebalancer.entrypoints.cli.options import FILE, container, json_option, market_options
+from rebalancer.entrypoints.cli.screen import print_json
 
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import ProposalStatus
+    from rebalancer.wiring.market import Sources
 
 
 @click.command()
@@ -26,13 +25,12 @@ if TYPE_CHECKING:
     "--mode",
     type=click.Choice(["paper", "worksheet"]),
     default="paper",
-    show_default=True,
     help="paper: filled at once, at the closes and costs of the proposal. worksheet: the owner "
     "trades elsewhere.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="With --mode worksheet: write the orders to this CSV file.",
 )
 @market_options
@@ -41,8 +39,7 @@ def accept(
     proposal_id: UUID,
     mode: str,
     out: Path | None,
-    prices: Path | None,
-    assets: Path | None,
+    where: Sources,
     as_json: bool,
 ) -> None:
     """Accept a stored proposal on behalf of its owner.
@@ -55,16 +52,11 @@ def accept(
       rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e
       rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e --mode worksheet --out orders.csv
     """
-    import json
-
-    from rebalancer.application.ports.clock import Clock
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.rebalance import AcceptProposal, Mode
-    from rebalancer.domain.errors import InvalidRequest
 
     if out is not None and mode != "worksheet":
         raise InvalidRequest("--out needs --mode worksheet", code="conflicting_options")
-    where = sources(prices, assets)
     with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             owner = tx.proposals.get(proposal_id).owner
@@ -76,7 +68,7 @@ def accept(
 
         write_text(out, worksheet_text(current), field="out")
     if as_json:
-        click.echo(json.dumps(proposal_stage(current), indent=2))
+        print_json(proposal_stage(current))
         return
     made = current.record.proposal
     click.echo(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,14 +14,17 @@ from rebalancer.entrypoints.cli.options import (
     market_options,
     open_container,
     rate_or_column,
+    report_option,
     simulation_options,
-    sources,
     window_options,
 )
+from rebalancer.entrypoints.cli.screen import caution, console, print_json, progress, wide_table
 
 if TYPE_CHECKING:
+    from rebalancer.application.backtests import BacktestRequest
     from rebalancer.domain.backtest.evidence import ConfidenceInterval
     from rebalancer.domain.backtest.result import Backtest
+    from rebalancer.wiring.market import Sources
 
 
 @click.command()
@@ -46,32 +48,20 @@ if TYPE_CHECKING:
     "--capital",
     type=float,
     default=100_000.0,
-    show_default=True,
     help="Money at the first close; it matters for whole shares and for fixed fees per order.",
 )
 @click.option("--as-live", is_flag=True, help="Trade whole shares, as live orders do.")
 @simulation_options
-@click.option(
-    "--report", type=click.Path(path_type=Path), help="Write an HTML report to this file."
-)
+@report_option
 @json_option
 def backtest(
-    prices: Path | None,
-    assets: Path | None,
+    where: Sources,
     policy: str,
     targets_file: Path | None,
-    first: date | None,
-    last: date | None,
-    cost_bps: float | None,
-    preset: str | None,
     risk_free: str | None,
-    capital: float,
-    as_live: bool,
-    max_departure: float,
-    risk_profile: str,
-    keep_limits: bool,
     report: Path | None,
     as_json: bool,
+    **terms: Any,
 ) -> None:
     """Compare policies on past prices, net of costs.
 
@@ -89,32 +79,20 @@ def backtest(
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.reports import BacktestReports
     from rebalancer.domain.policy.rules import split_policy_names
-    from rebalancer.domain.portfolio.costs import DEFAULT_BPS
-    from rebalancer.entrypoints.cli.screen import progress
 
-    where = sources(prices, assets)
     if report is not None:
         check_output(report, (*where.files, targets_file), field="report")
     wired = open_container(where)
     request = BacktestRequest(
         policies=split_policy_names(policy),
-        cost_bps=cost_bps,
-        costs=preset,
         targets=None if targets_file is None else read_targets(targets_file),
-        first=first,
-        last=last,
         risk_free=rate_or_column(risk_free, wired.get(PriceSource)),
-        capital=capital,
-        as_live=as_live,
-        max_departure=max_departure,
-        risk_profile=risk_profile,
-        keep_limits=keep_limits,
+        **terms,
     )
     with progress("backtesting", len(request.policies)) as advance:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
     if as_json:
-        flat = DEFAULT_BPS if cost_bps is None else cost_bps
-        click.echo(format_json(done, None if preset else flat))
+        print_json(_comparison_document(done, request), ensure_ascii=True, allow_nan=False)
     else:
         show(done)
     if report is not None:  # after the results, which a failed write must not lose
@@ -122,15 +100,15 @@ def backtest(
         click.echo(f"Report: {report.resolve()}", err=as_json)
 
 
-def format_json(done: Backtest, cost_bps: float | None) -> str:
-    """Format the results as JSON; figures as in `Performance`."""
-    import json
-
+def _comparison_document(done: Backtest, request: BacktestRequest) -> dict[str, Any]:
+    """Return the results as JSON values; figures as in `Performance`."""
     from rebalancer.application.reporting.backtest import backtest_document
+    from rebalancer.domain.portfolio.costs import DEFAULT_BPS
 
     found = backtest_document(done)
     heading = {key: found.pop(key) for key in ("from", "to", "assets")}
-    return json.dumps(heading | {"cost_bps": cost_bps} | found, indent=2, allow_nan=False)
+    flat = DEFAULT_BPS if request.cost_bps is None else request.cost_bps
+    return heading | {"cost_bps": None if request.costs else flat} | found
 
 
 def _gain(gain: ConfidenceInterval | None) -> str:
@@ -141,8 +119,6 @@ def _gain(gain: ConfidenceInterval | None) -> str:
 
 def show(done: Backtest) -> None:
     """Print the results as a table."""
-    from rebalancer.entrypoints.cli.screen import caution, console, wide_table
-
     screen = console()
     table = wide_table(
         screen,

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
+from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.entrypoints.cli.batch_request import BatchRequest
+from rebalancer.entrypoints.cli.batch_store import run as run_over_store
+from rebalancer.entrypoints.cli.commands.jobs import submit
 from rebalancer.entrypoints.cli.options import (
+    FILE,
     POLICY_HELP,
-    IsoDate,
+    as_of_option,
     container,
     cost_options,
+    currency_option,
     json_option,
     market_options,
     settings,
-    sources,
 )
+from rebalancer.entrypoints.cli.screen import meter, print_json
 
 if TYPE_CHECKING:
-    from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.wiring.market import Sources
 
 _PRINTED_FAILURES = 5
@@ -31,14 +36,14 @@ _PRINTED_FAILURES = 5
 @click.command()
 @click.option(
     "--portfolios",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="File of portfolios, one JSON object per line; see below.",
 )
 @market_options
 @click.option("--policy", required=True, help=POLICY_HELP)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="With --portfolios: file of proposals, one JSON object per line, in the same order.",
 )
 @click.option(
@@ -47,9 +52,7 @@ _PRINTED_FAILURES = 5
     is_flag=True,
     help="Propose for every stored portfolio instead, and store the proposals.",
 )
-@click.option(
-    "--as-of", type=IsoDate(), help="Day to decide on. Default: the day of the last close."
-)
+@as_of_option
 @click.option(
     "--background",
     is_flag=True,
@@ -63,7 +66,7 @@ _PRINTED_FAILURES = 5
 )
 @cost_options
 @json_option
-@click.option("--currency", help="Currency of the prices. Default: $REBALANCER_CURRENCY, or USD.")
+@currency_option
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
@@ -71,19 +74,15 @@ _PRINTED_FAILURES = 5
 )
 def batch(
     portfolios: Path | None,
-    prices: Path | None,
-    assets: Path | None,
-    policy: str,
+    where: Sources,
     out: Path | None,
     every_stored: bool,
-    as_of: date | None,
     background: bool,
     resume: bool,
-    cost_bps: float | None,
-    preset: str | None,
     as_json: bool,
     currency: str | None,
     workers: int | None,
+    **terms: Any,
 ) -> int:
     """Propose for every portfolio of a file or of the store.
 
@@ -107,54 +106,29 @@ def batch(
       rebalancer batch --portfolios book.jsonl --policy monthly --as-of 2022-06-30 --out out.jsonl
       rebalancer batch --all --policy band
     """
-    from rebalancer.domain.portfolio.costs import cost_model
-    from rebalancer.entrypoints.cli.batch_file import BatchFileRequest, run
-    from rebalancer.entrypoints.cli.screen import meter
-
+    request = BatchRequest(where, settings(), currency=currency or settings().currency, **terms)
+    workers = workers or settings().cores
     if every_stored:
         others = {"--portfolios": portfolios, "--out": out}
         if given := [option for option, value in others.items() if value is not None]:
             raise _conflict(f"{', '.join(given)} cannot be combined with --all")
-        if background:
-            if resume:
-                raise _conflict("--resume cannot be combined with --background")
-            return _submit(
-                sources(prices, assets), policy, cost_bps, preset, currency, as_of, as_json=as_json
-            )
-        return _run_over_store(
-            sources(prices, assets),
-            policy=policy,
-            costs=cost_model(cost_bps, preset),
-            currency=currency,
-            as_of=as_of,
-            resume=resume,
-            as_json=as_json,
-            workers=workers,
-        )
+        if not background:
+            return _run_over_store(request, resume=resume, as_json=as_json, workers=workers)
+        if resume:
+            raise _conflict("--resume cannot be combined with --background")
+        _submit(request, as_json=as_json)
+        return 0
     if portfolios is None or out is None:
         raise _conflict("give either --portfolios and --out, or --all")
     if background:
         raise _conflict("--background needs --all")
     if as_json:
         raise _conflict("--json needs --all; a run over a file always writes JSON")
-    order = BatchFileRequest(
-        sources=sources(prices, assets),
-        policy=policy,
-        costs=cost_model(cost_bps, preset),
-        currency=currency or settings().currency,
-        as_of=as_of,
-        settings=settings(),
-    )
+    from rebalancer.entrypoints.cli.batch_file import run
+
     size = portfolios.stat().st_size if portfolios.is_file() else None
     with meter("proposing", size) as advance:
-        tally = run(
-            order,
-            portfolios,
-            out,
-            resume=resume,
-            workers=workers or settings().cores,
-            advance=advance,
-        )
+        tally = run(request, portfolios, out, resume=resume, workers=workers, advance=advance)
     click.echo(
         f"{out}: {tally.lines} portfolios, {tally.proposed} proposed, {tally.nothing} with "
         f"nothing to do, {tally.failed} failed",
@@ -164,81 +138,41 @@ def batch(
 
 
 def _conflict(message: str) -> InvalidRequest:
-    from rebalancer.domain.errors import InvalidRequest
-
     return InvalidRequest(message, code="conflicting_options")
 
 
-def _submit(
-    where: Sources,
-    policy: str,
-    cost_bps: float | None,
-    preset: str | None,
-    currency: str | None,
-    as_of: date | None,
-    *,
-    as_json: bool,
-) -> int:
+def _submit(request: BatchRequest, *, as_json: bool) -> None:
     """Submit a job that proposes for every stored portfolio."""
-    import attrs
-
     from rebalancer.application.background import BATCH, BatchJobRequest
-    from rebalancer.application.rebalance import BuildContext
-    from rebalancer.domain.portfolio.costs import cost_model
-    from rebalancer.entrypoints.cli.commands.jobs import submit
 
-    currency = currency or settings().currency
+    where = request.sources
     with container(where) as wired:  # validates the request now rather than in the job
-        terms = wired.get(BuildContext)(
-            policy_name=policy,
-            costs=cost_model(cost_bps, preset),
-            currency=currency,
-            as_of=as_of,
-        )
-    request = BatchJobRequest(
-        policy=policy,
+        terms = request.terms(wired)
+    job_request = BatchJobRequest(
+        policy=request.policy,
         as_of=terms.market.last_date.isoformat(),
-        currency=currency,
+        currency=request.currency,
         prices=where.portable_prices,
-        cost_bps=cost_bps,
-        costs=preset,
+        cost_bps=request.cost_bps,
+        costs=request.costs,
         assets=None if where.assets is None else str(where.assets.resolve()),
     )
-    submit(BATCH, attrs.asdict(request), as_json=as_json)
-    return 0
+    submit(BATCH, attrs.asdict(job_request), as_json=as_json)
 
 
-def _run_over_store(
-    where: Sources,
-    *,
-    policy: str,
-    costs: CostModel,
-    currency: str | None,
-    as_of: date | None,
-    resume: bool,
-    as_json: bool,
-    workers: int | None,
-) -> int:
-    """Propose for every stored portfolio, and store the proposals."""
-    import json
-
-    from rebalancer.application.ports.clock import Clock, Ids
+def _run_over_store(request: BatchRequest, *, resume: bool, as_json: bool, workers: int) -> int:
+    """Propose for every stored portfolio, store the proposals, and return the exit code."""
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.entrypoints.cli.batch_store import StoreBatchRequest, run
-    from rebalancer.entrypoints.cli.screen import meter
 
-    request = StoreBatchRequest(
-        where, settings(), policy, costs, currency or settings().currency, as_of
-    )
-    with container(where) as wired:
+    with container(request.sources) as wired:
         with meter("proposing", None) as advance:
-            ended = run(
+            ended = run_over_store(
                 request,
                 wired,
                 id=wired.get(Ids)(),
                 now=wired.get(Clock)(),
                 resume=resume,
-                workers=workers or settings().cores,
+                workers=workers,
                 advance=advance,
             )
         with wired.get(UnitOfWork).read() as tx:
@@ -253,7 +187,7 @@ def _run_over_store(
             "failed": ended.failed,
             "failures": [{"portfolio_id": str(id), "error": why} for id, why in failures],
         }
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        print_json(record)
     else:
         click.echo(
             f"Run {ended.id}, {ended.policy}, closes of {ended.as_of}: {ended.proposed} proposed, "

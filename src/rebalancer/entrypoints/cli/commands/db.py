@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from rebalancer.entrypoints.cli.options import container, json_option
+from rebalancer.domain.errors import Unavailable
+from rebalancer.entrypoints.cli.options import FILE, container, json_option
 from rebalancer.entrypoints.cli.remedies import REMEDIES, explain
+from rebalancer.entrypoints.cli.screen import print_json, stages
 
 
 @click.group()
@@ -31,7 +33,6 @@ def upgrade(revision: str | None) -> None:
     """
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.application.ports.store import Database
-    from rebalancer.domain.errors import Unavailable
 
     with container() as wired:
         database = wired.get(Database)
@@ -81,15 +82,13 @@ def current(as_json: bool) -> None:
     Example:
       rebalancer db current
     """
-    import json
-
     from rebalancer.application.ports.store import Database
 
     with container() as wired:
         database = wired.get(Database)
         at, newest = database.revision(), database.newest()
     if as_json:
-        click.echo(json.dumps({"revision": at, "newest": newest}))
+        print_json({"revision": at, "newest": newest}, indent=None)
     elif at == newest:
         click.echo(f"{at} (newest)")
     else:
@@ -107,15 +106,13 @@ def check(as_json: bool) -> int:
     Example:
       rebalancer db check
     """
-    import json
-
     from rebalancer.application.ports.store import Database
 
     with container() as wired:
         database = wired.get(Database)
         found, outdated = database.findings(), database.revision() != database.newest()
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     else:
         click.echo("\n".join(found) if found else "No findings.")
         if outdated:
@@ -124,7 +121,7 @@ def check(as_json: bool) -> int:
 
 
 @db.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 @json_option
 def backup(file: Path, as_json: bool) -> None:
     """Write a consistent snapshot of the database to FILE, while servers and workers run.
@@ -138,7 +135,6 @@ def backup(file: Path, as_json: bool) -> None:
       REBALANCER_DATABASE_URL=postgresql://user@host/rebalancer rebalancer db backup all.jsonl.gz
     """
     from rebalancer.application.ports.store import Database
-    from rebalancer.entrypoints.cli.screen import stages
 
     with container() as wired, stages() as begin:
         rows = wired.get(Database).backup(file, progress=begin("Writing", "rows"))
@@ -146,7 +142,7 @@ def backup(file: Path, as_json: bool) -> None:
 
 
 @db.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 @json_option
 def restore(file: Path, as_json: bool) -> None:
     """Restore a backup from FILE into empty tables, in one transaction.
@@ -160,7 +156,6 @@ def restore(file: Path, as_json: bool) -> None:
       rebalancer db upgrade 0001 && rebalancer db restore old.jsonl.gz && rebalancer db upgrade
     """
     from rebalancer.application.ports.store import Database
-    from rebalancer.entrypoints.cli.screen import stages
 
     with container() as wired, stages() as begin:
         database = wired.get(Database)
@@ -174,11 +169,10 @@ def restore(file: Path, as_json: bool) -> None:
 def _print_rows(
     rows: Mapping[str, int], file: Path, as_json: bool, verb: str, preposition: str
 ) -> None:
-    import json
-
     total = sum(rows.values())
     if as_json:
-        click.echo(json.dumps({"file": str(file), "rows": total, "tables": dict(rows)}))
+        document = {"file": str(file), "rows": total, "tables": dict(rows)}
+        print_json(document, indent=None, ensure_ascii=True)
     else:
         click.echo(f"{verb} {total:,} rows of {len(rows)} tables {preposition} {file}.")
 

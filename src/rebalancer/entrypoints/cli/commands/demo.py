@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
 from pathlib import Path
 
 import click
 
 from rebalancer.entrypoints.cli.files import write_text
+from rebalancer.entrypoints.cli.options import FILE
+from rebalancer.entrypoints.cli.screen import console, progress
 
 _POLICIES = (
     "buy_and_hold,monthly,quarterly,band,band:edge,volatility_target,trend,inverse_volatility,"
@@ -40,9 +45,8 @@ _PORTFOLIO = {
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("out"),
-    show_default=True,
     help="Folder for the report and the example portfolio.",
 )
 def demo(out: Path) -> None:
@@ -57,17 +61,12 @@ def demo(out: Path) -> None:
     Example:
       rebalancer demo --out /tmp/demo
     """
-    import json
-    import shutil
-    import sys
-
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
     from rebalancer.application.ports.reports import BacktestReports
     from rebalancer.application.rebalance import BuildContext, propose_and_compare
     from rebalancer.domain.policy.rules import split_policy_names
     from rebalancer.domain.portfolio.costs import DEFAULT_BPS, CostModel
     from rebalancer.entrypoints.cli.commands import backtest, propose
-    from rebalancer.entrypoints.cli.screen import console, progress
     from rebalancer.entrypoints.cli.tour import tour
     from rebalancer.entrypoints.schemas.portfolio import read_portfolio
     from rebalancer.wiring.container import build_container

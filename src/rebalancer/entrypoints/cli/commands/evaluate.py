@@ -5,22 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
+from rebalancer.application.ports.clock import Clock
+from rebalancer.application.ports.trials import Trials
+from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.entrypoints.cli.files import check_output, read_targets, write_text
 from rebalancer.entrypoints.cli.options import (
+    FILE,
     IsoDate,
     cost_options,
     json_option,
     open_container,
     panel_options,
     price_panels,
+    report_option,
     simulation_options,
     sources,
     window_options,
 )
+from rebalancer.entrypoints.cli.remedies import advise
+from rebalancer.entrypoints.cli.screen import caution, console, print_json, progress, wide_table
 
 if TYPE_CHECKING:
     from dishka import Container
@@ -50,7 +58,7 @@ _MOST_TRIALS = 1_000_000_000
 @panel_options
 @click.option(
     "--assets",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="CSV with the columns symbol, name, asset_class and daily_volume. Default: "
     "$REBALANCER_ASSETS, or the packaged list.",
 )
@@ -68,7 +76,7 @@ _MOST_TRIALS = 1_000_000_000
 @click.option(
     "--chosen-on",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE.csv",
     help="Training prices on which to choose the best rule, a further baseline; repeat the option "
     "for several panels. Default: the rule that was chosen when the learned policy was trained.",
@@ -92,9 +100,7 @@ _MOST_TRIALS = 1_000_000_000
     help="Store the evidence with the evaluated learned policies, as promotion requires, and the "
     "full results as reports in the store.",
 )
-@click.option(
-    "--report", type=click.Path(path_type=Path), help="Write an HTML report to this file."
-)
+@report_option
 @json_option
 def evaluate(
     policy: str,
@@ -103,14 +109,7 @@ def evaluate(
     more: tuple[Path, ...],
     assets: Path | None,
     targets_file: Path | None,
-    first: date | None,
-    last: date | None,
-    cost_bps: float | None,
-    preset: str | None,
     risk_free: str | None,
-    max_departure: float,
-    risk_profile: str,
-    keep_limits: bool,
     chosen_on: tuple[Path, ...],
     chosen_until: date | None,
     trials: int | None,
@@ -118,6 +117,7 @@ def evaluate(
     keep: bool,
     report: Path | None,
     as_json: bool,
+    **terms: Any,
 ) -> None:
     """Evaluate whether the gain of a policy over simple baselines is real.
 
@@ -140,12 +140,8 @@ def evaluate(
         StoreEvidenceReports,
         count_steps,
     )
-    from rebalancer.application.ports.clock import Clock
     from rebalancer.application.ports.reports import EvaluationReports
-    from rebalancer.application.ports.trials import Trials
-    from rebalancer.domain.errors import InvalidRequest, Unavailable
     from rebalancer.domain.policy.rules import split_policy_names
-    from rebalancer.entrypoints.cli.screen import progress
 
     if chosen_until is not None and not chosen_on:
         raise InvalidRequest("--chosen-until needs --chosen-on", code="conflicting_options")
@@ -155,14 +151,8 @@ def evaluate(
         check_output(report, inputs, field="report")
     request = BacktestRequest(
         policies=split_policy_names(policy),
-        cost_bps=cost_bps,
-        costs=preset,
         targets=None if targets_file is None else read_targets(targets_file),
-        first=first,
-        last=last,
-        max_departure=max_departure,
-        risk_profile=risk_profile,
-        keep_limits=keep_limits,
+        **terms,
     )
     wired = _open_containers(price_panels(files), assets)
     learnt = _open_containers(
@@ -181,11 +171,9 @@ def evaluate(
             progress=advance,
         )
     if as_json:
-        import json
-
         from rebalancer.application.reporting.evaluation import evaluation_document
 
-        click.echo(json.dumps(evaluation_document(findings), indent=2, allow_nan=False))
+        print_json(evaluation_document(findings), ensure_ascii=True, allow_nan=False)
     else:
         show(findings)
     # After the results, which a failed write must not lose.
@@ -193,7 +181,7 @@ def evaluate(
         parts.get(Trials).append(trial)
     if keep:
         now = parts.get(Clock)()
-        cards = parts.get(StoreEvidence)(findings, max_departure=max_departure, now=now)
+        cards = parts.get(StoreEvidence)(findings, max_departure=request.max_departure, now=now)
         for card in cards:
             click.echo(f"Stored evidence with {card.name}.", err=as_json)
         try:
@@ -225,8 +213,6 @@ def _build_panels(
     until: date | None,
 ) -> tuple[dict[str, Panel], dict[str, Panel]]:
     """Return the panels to evaluate on, and those to choose the best rule on."""
-    import attrs
-
     from rebalancer.application.backtests import RunBacktest
     from rebalancer.application.panels import Panel, assign_panel_cash
     from rebalancer.application.ports.market import PriceSource
@@ -244,7 +230,6 @@ def _build_panels(
 
 def _parse_against(against: str | None) -> list[str]:
     """Return the names of further policies to compare with."""
-    from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.policy.rules import split_policy_names
 
     try:
@@ -258,8 +243,6 @@ def show(findings: Findings) -> None:
     from rebalancer.application.evaluation import NO_TRIAL_RECORD
     from rebalancer.application.reporting import tables
     from rebalancer.domain.backtest.findings import NO_RULE
-    from rebalancer.entrypoints.cli.remedies import advise
-    from rebalancer.entrypoints.cli.screen import caution, console
 
     screen = console()
     for name, done in findings.panels.items():
@@ -288,8 +271,6 @@ def show(findings: Findings) -> None:
 
 
 def _print_table(screen: Console, table: Table) -> None:
-    from rebalancer.entrypoints.cli.screen import wide_table
-
     printed = wide_table(screen, table.title, table.texts, table.figures)
     printed.caption = table.caption
     for section in table.sections:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import attrs
 import click
 
-from rebalancer.entrypoints.cli.options import container, json_option, settings, sources
+from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.jobs.job import Job, JobChanged, JobState
+from rebalancer.entrypoints.cli.options import container, json_option
+from rebalancer.entrypoints.cli.screen import console, meter, print_json, wide_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dishka import Container
-
-    from rebalancer.domain.jobs.job import Job
 
 _POLL_SECONDS = 0.5
 _PAGE = 200
@@ -42,7 +46,6 @@ def jobs() -> None:
     "--limit",
     type=click.IntRange(1, 10_000),
     default=50,
-    show_default=True,
     help="Most jobs to list.",
 )
 @json_option
@@ -54,15 +57,10 @@ def list_(state: str | None, kind: str | None, limit: int, as_json: bool) -> Non
       rebalancer jobs list --state dead
       rebalancer jobs list --kind train --json
     """
-    import json
-    from itertools import islice
-
-    from rebalancer.entrypoints.cli.screen import console, wide_table
-
     with container() as wired:
         found = list(islice(_iterate_jobs(wired, state, kind), limit))
     if as_json:
-        click.echo(json.dumps([_job_document(job) for job in found], indent=2, ensure_ascii=False))
+        print_json([_job_document(job) for job in found])
         return
     screen = console()
     if not found:
@@ -82,11 +80,9 @@ def list_(state: str | None, kind: str | None, limit: int, as_json: bool) -> Non
 @click.argument("id", type=click.UUID)
 def show(id: UUID) -> None:
     """Print a job with its request and its result as JSON."""
-    import json
-
     with container() as wired:
         job = _read_job(wired, id)
-    click.echo(json.dumps(_job_document(job), indent=2, ensure_ascii=False))
+    print_json(_job_document(job))
 
 
 @jobs.command()
@@ -97,12 +93,6 @@ def watch(id: UUID, as_json: bool) -> None:
 
     The exit code is 0 if the job succeeds, else 3.
     """
-    import json
-
-    from rebalancer.domain.errors import Unavailable
-    from rebalancer.domain.jobs.job import JobState
-    from rebalancer.entrypoints.cli.screen import meter
-
     with container() as wired:
         job = _read_job(wired, id)
         with meter(job.kind, 100) as advance:
@@ -120,7 +110,7 @@ def watch(id: UUID, as_json: bool) -> None:
             if job.state is JobState.SUCCEEDED:
                 advance(100 - shown)
     if as_json:
-        click.echo(json.dumps(_job_document(job), indent=2, ensure_ascii=False))
+        print_json(_job_document(job))
     else:
         click.echo(
             f"{job.kind} {job.id}: {_describe_state(job)}{f': {job.error}' if job.error else '.'}"
@@ -134,7 +124,6 @@ def watch(id: UUID, as_json: bool) -> None:
 def cancel(id: UUID) -> None:
     """Cancel a job; a running job stops at its next progress report."""
     from rebalancer.application.jobs import CancelJob
-    from rebalancer.application.ports.clock import Clock
 
     with container() as wired:
         job = wired.get(CancelJob)(id, owner=None, now=wired.get(Clock)())
@@ -152,11 +141,7 @@ def requeue(id: UUID | None, all_dead: bool) -> None:
       rebalancer jobs requeue 3b1f4c0e-...
       rebalancer jobs requeue --all-dead
     """
-    from contextlib import suppress
-
     from rebalancer.application.jobs import RequeueJob
-    from rebalancer.application.ports.clock import Clock
-    from rebalancer.domain.jobs.job import JobChanged
 
     if (id is None) == (not all_dead):
         raise click.UsageError("Give either the ID of a job or --all-dead.")
@@ -174,32 +159,23 @@ def requeue(id: UUID | None, all_dead: bool) -> None:
     click.echo(f"Requeued {count} {'job' if count == 1 else 'jobs'}.")
 
 
-@contextmanager
-def _submit_only_container() -> Iterator[Container]:
+def _submit_only_container() -> AbstractContextManager[Container]:
     """Build a container for a short-lived process, which runs no job itself."""
-    from rebalancer.wiring.container import SubmitOnlyProvider, build_container
+    from rebalancer.wiring.container import SubmitOnlyProvider
 
-    wired = build_container(sources(), SubmitOnlyProvider(), settings=settings())
-    try:
-        yield wired
-    finally:
-        wired.close()
+    return container(None, SubmitOnlyProvider())
 
 
 def submit(kind: str, request: Mapping[str, Any], *, as_json: bool) -> None:
     """Submit a job for the operator, and print how to watch it."""
-    import json
-
     from rebalancer.application.jobs import SubmitJob
-    from rebalancer.application.ports.clock import Clock, Ids
-    from rebalancer.domain.jobs.job import Job
 
     with _submit_only_container() as wired:
         now = wired.get(Clock)()
         job = Job.new(kind, request, id=wired.get(Ids)(), owner=None, now=now)
         wired.get(SubmitJob)(job, now=now)
     if as_json:
-        click.echo(json.dumps(_job_document(job), indent=2, ensure_ascii=False))
+        print_json(_job_document(job))
         return
     click.echo(
         f"Submitted as {job.id}; a `rebalancer worker` or `rebalancer serve` will run it.\n"
@@ -210,8 +186,6 @@ def submit(kind: str, request: Mapping[str, Any], *, as_json: bool) -> None:
 def _iterate_jobs(wired: Container, state: str | None, kind: str | None) -> Iterator[Job]:
     """Yield all jobs of a state and a kind, reading page by page."""
     from rebalancer.application.jobs import ListJobs
-    from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.domain.jobs.job import JobState
 
     if state is not None and state not in list(JobState):
         raise InvalidRequest(
@@ -241,8 +215,6 @@ def _describe_state(job: Job) -> str:
 
 def _job_document(job: Job) -> dict[str, Any]:
     """Return a job as JSON values."""
-    import attrs
-
     found = attrs.asdict(job, recurse=False)
     for name, shown in _STORED_NAMES.items():
         found[shown] = found.pop(name)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import attrs
 import click
 
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.cli.options import (
+    FILE,
     PRICES_HELP,
     IsoDate,
     container,
@@ -16,6 +19,10 @@ from rebalancer.entrypoints.cli.options import (
     market_options,
     sources,
 )
+from rebalancer.entrypoints.cli.screen import caution, console, meter, print_json, wide_table
+
+if TYPE_CHECKING:
+    from rebalancer.wiring.market import Sources
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -28,13 +35,13 @@ def market() -> None:
 @market.command("import")
 @click.option(
     "--prices",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE.csv",
     help=f"{PRICES_HELP}; or `sample`, the packaged prices.",
 )
 @click.option(
     "--assets",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE.csv",
     help="CSV with the columns symbol, name, asset_class and daily_volume. Default: for new "
     "symbols, the entries of $REBALANCER_ASSETS or of the packaged list.",
@@ -55,16 +62,10 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
       rebalancer market import --prices etfs.csv.gz --assets etfs-list.csv
       rebalancer market import --prices sample && rebalancer market list --prices store
     """
-    import json
-
-    import attrs
-
     from rebalancer.application.market_data import ImportMarket
     from rebalancer.application.ports.market import InstrumentSource, PriceSource
-    from rebalancer.domain.errors import InvalidRequest
     from rebalancer.domain.market.instruments import Instruments
-    from rebalancer.entrypoints.cli.screen import caution, console, meter
-    from rebalancer.wiring.market import Sources
+    from rebalancer.wiring.market import SAMPLE
 
     if prices is None and assets is None:
         raise InvalidRequest(
@@ -72,7 +73,7 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
         )
     where = sources(prices, assets)
     if prices is None:
-        where = Sources(assets=where.assets)
+        where = attrs.evolve(where, prices=SAMPLE)
     elif where.stored:
         raise InvalidRequest(
             "the store cannot be imported into itself; give a file",
@@ -90,7 +91,7 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
                 progress=advance,
             )
     if as_json:
-        click.echo(json.dumps(attrs.asdict(imported), indent=2))
+        print_json(attrs.asdict(imported), ensure_ascii=True)
         return
     if history is not None:
         click.echo(
@@ -109,7 +110,7 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
 @market.command("list")
 @market_options
 @json_option
-def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
+def list_(where: Sources, as_json: bool) -> None:
     """List the available assets.
 
     \b
@@ -118,18 +119,12 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
       rebalancer market list --prices etfs.csv.gz --json
       rebalancer market list --prices store
     """
-    import json
-
     from rebalancer.application.market_data import DescribeMarket
-    from rebalancer.entrypoints.cli.screen import caution, console, wide_table
 
-    where = sources(prices, assets)
     with container(where) as wired:
         described = wired.get(DescribeMarket)()
     if as_json:
-        import attrs
-
-        click.echo(json.dumps([attrs.asdict(one) for one in described], indent=2, default=str))
+        print_json([attrs.asdict(one) for one in described], ensure_ascii=True, default=str)
         return
     screen = console()
     table = wide_table(
@@ -159,26 +154,22 @@ def list_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
 @click.argument("symbol")
 @market_options
 @json_option
-def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -> None:
+def show(symbol: str, where: Sources, as_json: bool) -> None:
     """Show the history of one asset by year.
 
     \b
     Example:
       rebalancer market show AAPL
     """
-    import json
-
-    import attrs
     from rich.table import Table
     from rich.text import Text
 
     from rebalancer.application.market_data import DescribeAsset
-    from rebalancer.entrypoints.cli.screen import console
 
-    with container(sources(prices, assets)) as wired:
+    with container(where) as wired:
         asset = wired.get(DescribeAsset)(symbol)
     if as_json:
-        click.echo(json.dumps(attrs.asdict(asset), indent=2, default=str))
+        print_json(attrs.asdict(asset), ensure_ascii=True, default=str)
         return
     screen = console()
     about = asset.summary
@@ -211,13 +202,7 @@ def show(symbol: str, prices: Path | None, assets: Path | None, as_json: bool) -
 @click.option("--as-of", type=IsoDate(), help="Day to classify. Default: that of the last close.")
 @market_options
 @json_option
-def regime(
-    symbols: str | None,
-    as_of: date | None,
-    prices: Path | None,
-    assets: Path | None,
-    as_json: bool,
-) -> None:
+def regime(symbols: str | None, as_of: date | None, where: Sources, as_json: bool) -> None:
     """Classify the market as calm or stressed.
 
     The probabilities come from a hidden Markov model that was fitted on data up to 2015. It uses no
@@ -228,21 +213,16 @@ def regime(
       rebalancer market regime
       rebalancer market regime --symbols KO,PG --as-of 2020-03-20
     """
-    import json
-
-    import attrs
     from rich.table import Table
 
     from rebalancer.application.market_data import DescribeRegime
-    from rebalancer.entrypoints.cli.screen import caution, console
 
-    where = sources(prices, assets)
     wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
     with container(where) as wired:
         found = wired.get(DescribeRegime)(wanted, as_of=as_of)
     if as_json:
         document = attrs.asdict(found) | {"sentence": found.sentence}
-        click.echo(json.dumps(document, indent=2, default=str))
+        print_json(document, ensure_ascii=True, default=str)
         return
     screen = console()
     table = Table()
@@ -261,7 +241,7 @@ def regime(
         caution(screen, each.text)
 
 
-def _format_percent(value: float | None) -> Any:
+def _format_percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 

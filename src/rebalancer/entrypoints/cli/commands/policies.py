@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.cli.options import json_option, open_container, sources
+from rebalancer.entrypoints.cli.screen import console, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,8 +42,6 @@ def policies(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is None:
         _print_cards(as_json)
     elif as_json:
-        from rebalancer.domain.errors import InvalidRequest
-
         raise InvalidRequest(
             f"--json must come last: rebalancer policies {context.invoked_subcommand} ... --json",
             code="misplaced_option",
@@ -70,11 +73,8 @@ def show(name: str, as_json: bool) -> None:
     """
     card = _catalogue().card(name)
     if as_json:
-        import json
-
-        click.echo(json.dumps(card_record(card), indent=2, ensure_ascii=False, default=str))
+        print_json(_card_document(card), default=str)
         return
-    from rebalancer.entrypoints.cli.screen import console
 
     _print_card(console(), card)
 
@@ -91,8 +91,6 @@ def promote(name: str) -> None:
     Example:
       rebalancer policies promote ppo@1
     """
-    from datetime import UTC, datetime
-
     card = _catalogue().promote(name, now=datetime.now(UTC))
     click.echo(f"Promoted {card.decides}: learned now means {card.decides}.")
 
@@ -105,13 +103,9 @@ def _catalogue() -> Policies:
 
 
 def _print_cards(as_json: bool) -> None:
-    import json
-
-    from rebalancer.entrypoints.cli.screen import console
-
     cards = _catalogue().cards()
     if as_json:
-        click.echo(json.dumps([_card_summary(card) for card in cards], indent=2))
+        print_json([_card_summary(card) for card in cards], ensure_ascii=True)
         return
     from rich.table import Table
 
@@ -145,10 +139,8 @@ def _card_summary(card: PolicyCard) -> dict[str, Any]:
     }
 
 
-def card_record(card: PolicyCard) -> dict[str, Any]:
+def _card_document(card: PolicyCard) -> dict[str, Any]:
     """Return a card as JSON values, except for days."""
-    import attrs
-
     learning = None
     if card.model_card is not None:
         learning = attrs.asdict(card.model_card)
@@ -228,8 +220,6 @@ def _print_learning(screen: Console, known: ModelCard) -> None:
 
 def _print_evidence(screen: Console, known: ModelCard) -> None:
     """Print the promotion gate, and other evidence as it was stored."""
-    import json
-
     if not known.evidence:
         screen.print("\nEvidence: none yet; run `rebalancer evaluate --keep`.")
         return

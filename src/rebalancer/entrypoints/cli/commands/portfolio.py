@@ -10,24 +10,30 @@ from uuid import UUID, uuid5
 
 import click
 
-from rebalancer.entrypoints.cli.files import write_text
+from rebalancer.application.ports.clock import Clock
+from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
+from rebalancer.domain.portfolio.ledger import Entry
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
+from rebalancer.entrypoints.cli.files import read_file, write_text
 from rebalancer.entrypoints.cli.options import (
+    FILE,
     IsoDate,
     container,
     json_option,
     market_options,
     settings,
-    sources,
 )
+from rebalancer.entrypoints.cli.remedies import explain
+from rebalancer.entrypoints.cli.screen import console, meter, print_json, wide_table
+from rebalancer.entrypoints.cli.stored_portfolios import PAGE, find_user
 
 if TYPE_CHECKING:
     from dishka import Container
 
     from rebalancer.application.portfolios import ValuedPortfolio
     from rebalancer.domain.market.prices import PriceHistory
-    from rebalancer.domain.portfolio.ledger import Entry
-    from rebalancer.domain.portfolio.mandate import ManagedPortfolio
     from rebalancer.domain.portfolio.owner import User
+    from rebalancer.wiring.market import Sources
 
 
 @click.group()
@@ -39,9 +45,7 @@ def portfolio() -> None:
 @click.option(
     "--owner", metavar="EMAIL", help="Only portfolios of this owner. Default: of all owners."
 )
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most to list."
-)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, help="Most to list.")
 @click.option("--after", type=click.UUID, help="Only portfolios after this one in the list.")
 @market_options
 @json_option
@@ -49,8 +53,7 @@ def list_(
     owner: str | None,
     limit: int,
     after: UUID | None,
-    prices: Path | None,
-    assets: Path | None,
+    where: Sources,
     as_json: bool,
 ) -> None:
     """List stored portfolios: of all owners by id, or of one owner, the oldest first.
@@ -60,16 +63,11 @@ def list_(
       rebalancer portfolio list
       rebalancer portfolio list --owner ada@example.org --json
     """
-    import json
-
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
-    from rebalancer.entrypoints.cli.screen import console, wide_table
-    from rebalancer.entrypoints.cli.stored_portfolios import find_user
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
-    with container(sources(prices, assets)) as wired:
+    with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             page: Sequence[ManagedPortfolio | UnreadablePortfolio]
             if owner is None:
@@ -85,7 +83,7 @@ def list_(
             click.echo(f"portfolio {one.id}: {one.reason}", err=True)
     listed = [_summary(one, people[one.owner], market) for one in found]
     if as_json:
-        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        print_json(listed)
         return
     screen = console()
     table = wide_table(
@@ -116,42 +114,35 @@ def list_(
     "--entries",
     type=click.IntRange(0, 10_000),
     default=10,
-    show_default=True,
     help="Ledger entries to show, the latest first.",
 )
 @market_options
 @json_option
-def show(id: UUID, entries: int, prices: Path | None, assets: Path | None, as_json: bool) -> None:
+def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
     """Show a stored portfolio with its value, positions and latest ledger entries.
 
     \b
     Example:
       rebalancer portfolio show 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
     """
-    import json
-
     from rebalancer.application.portfolios import value_portfolio
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import UnitOfWork
 
-    with container(sources(prices, assets)) as wired:
+    with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:
             stored = tx.portfolios.get(id)
             owner = tx.users.get(stored.owner)
             ledger = tx.portfolios.entries(id, limit=entries) if entries else []
         now = value_portfolio(stored, wired.get(PriceSource).closes())
     if as_json:
-        click.echo(
-            json.dumps(_portfolio_document(now, owner, ledger), indent=2, ensure_ascii=False)
-        )
+        print_json(_portfolio_document(now, owner, ledger))
     else:
         _print_portfolio(now, owner, ledger)
 
 
 @portfolio.command("import")
-@click.argument(
-    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
-)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=FILE)
 @click.option("--owner", metavar="EMAIL", required=True, help="Owner of the imported portfolios.")
 @click.option(
     "--on", type=IsoDate(), help="Day of the first deposit. Default: that of the last close."
@@ -162,8 +153,7 @@ def import_(
     files: tuple[Path, ...],
     owner: str,
     on: date | None,
-    prices: Path | None,
-    assets: Path | None,
+    where: Sources,
     as_json: bool,
 ) -> int:
     """Import portfolios from files; their cash and holdings become the first deposit.
@@ -180,18 +170,12 @@ def import_(
       rebalancer portfolio import mine.json --owner ada@example.org
       rebalancer portfolio import book.jsonl more.jsonl --owner ada@example.org --on 2022-01-03
     """
-    import json
-
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.domain.errors import RebalancerError, Unavailable
-    from rebalancer.entrypoints.cli.remedies import explain
-    from rebalancer.entrypoints.cli.screen import meter
-    from rebalancer.entrypoints.cli.stored_portfolios import find_user
 
     opened: list[dict[str, str]] = []
     failed: list[dict[str, Any]] = []
     texts = [piece for path in files for piece in _read_portfolios(path)]
-    with container(sources(prices, assets)) as wired, meter("opening", len(texts)) as advance:
+    with container(where) as wired, meter("opening", len(texts)) as advance:
         with wired.get(UnitOfWork).read() as tx:
             user = find_user(tx, owner)
         for path, line, text in texts:
@@ -203,8 +187,7 @@ def import_(
                 failed.append({"file": str(path), "line": line, "error": explain(error)})
             advance(1)
     if as_json:
-        record = {"opened": opened, "failed": failed}
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        print_json({"opened": opened, "failed": failed})
     else:
         for one in opened:
             click.echo(f"{one['id']}  {one['name']}")
@@ -217,9 +200,7 @@ def import_(
 @portfolio.command()
 @click.argument("ids", nargs=-1, metavar="[ID...]", type=click.UUID)
 @click.option("--owner", metavar="EMAIL", help="Instead of ids: all portfolios of this owner.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="File to write. Default: standard output."
-)
+@click.option("--out", type=FILE, help="File to write. Default: standard output.")
 def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
     """Export stored portfolios as JSON, one per line, for `rebalancer portfolio import`.
 
@@ -231,8 +212,6 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
       rebalancer portfolio export --owner ada@example.org --out ada.jsonl
     """
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.stored_portfolios import PAGE, find_user
     from rebalancer.entrypoints.schemas.portfolio import portfolio_record
     from rebalancer.entrypoints.schemas.wire import json_line
 
@@ -258,8 +237,6 @@ def _read_portfolios(path: Path) -> Iterator[tuple[Path, int, bytes]]:
     Raises:
         InvalidRequest: the file cannot be read.
     """
-    from rebalancer.entrypoints.cli.files import read_file
-
     text = read_file(path, field="file")
     if path.suffix.casefold() == ".json":
         yield path, 1, text
@@ -279,8 +256,6 @@ def _import_portfolio(
         Conflict: a portfolio of this id exists or existed.
     """
     from rebalancer.application.portfolios import OpenPortfolio
-    from rebalancer.application.ports.clock import Clock
-    from rebalancer.domain.errors import Conflict, InvalidRequest
     from rebalancer.entrypoints.schemas.portfolio import decode_portfolio
     from rebalancer.entrypoints.schemas.wire import parse_json
 
@@ -329,7 +304,6 @@ def _portfolio_id(text: str, user: User) -> UUID:
 def _summary(stored: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[str, Any]:
     """Return a row of the list; the value is None if a holding has no price."""
     from rebalancer.application.portfolios import value_portfolio
-    from rebalancer.domain.errors import InvalidRequest
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     try:
@@ -390,8 +364,6 @@ def _entry_document(entry: Entry) -> Mapping[str, str | None]:
 
 def _print_portfolio(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]) -> None:
     from rich.text import Text
-
-    from rebalancer.entrypoints.cli.screen import console, wide_table
 
     screen = console()
     stored = now.portfolio

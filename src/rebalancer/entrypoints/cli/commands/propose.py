@@ -9,19 +9,25 @@ from uuid import UUID
 
 import click
 
+from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.domain.errors import Conflict, InvalidRequest
+from rebalancer.domain.money import Currency, decimal_of
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.entrypoints.cli.commands.accept import proposal_stage
 from rebalancer.entrypoints.cli.files import parse_targets, read_file, read_holdings
 from rebalancer.entrypoints.cli.options import (
+    FILE,
     POLICY_HELP,
-    IsoDate,
+    as_of_option,
     container,
     cost_options,
+    currency_option,
     json_option,
     market_options,
     open_container,
     settings,
-    sources,
 )
+from rebalancer.entrypoints.cli.screen import console, print_json
 
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 @click.argument("portfolio_file", metavar="[PORTFOLIO.json|ID]", required=False, type=Path)
 @click.option(
     "--holdings",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="CSV with the columns symbol and quantity, instead of a JSON file.",
 )
 @click.option("--cash", help="Cash, with --holdings. Default: 0.")
@@ -53,14 +59,11 @@ if TYPE_CHECKING:
 @click.option(
     "--policy",
     default="band",
-    show_default=True,
     help=POLICY_HELP,
 )
-@click.option(
-    "--as-of", type=IsoDate(), help="Day to decide on. Default: the day of the last close."
-)
+@as_of_option
 @cost_options
-@click.option("--currency", help="Currency of the prices. Default: $REBALANCER_CURRENCY, or USD.")
+@currency_option
 @click.option(
     "--input-hash",
     help="Replay a proposal: fail unless prices, policy, costs and portfolio give this input hash.",
@@ -74,12 +77,11 @@ def propose(
     targets: str | None,
     risk_profile: str | None,
     fractional: bool,
-    prices: Path | None,
-    assets: Path | None,
+    where: Sources,
     policy: str,
     as_of: date | None,
     cost_bps: float | None,
-    preset: str | None,
+    costs: str | None,
     currency: str | None,
     input_hash: str | None,
     as_json: bool,
@@ -98,11 +100,7 @@ def propose(
       rebalancer propose portfolio.json --prices prices.csv --as-of 2022-06-30 --json
       rebalancer propose 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --policy monthly
     """
-    import json
-
     from rebalancer.application.rebalance import BuildContext, propose_and_compare
-    from rebalancer.domain.errors import Conflict, InvalidRequest
-    from rebalancer.domain.money import Currency
     from rebalancer.domain.portfolio.costs import cost_model
     from rebalancer.entrypoints.schemas.portfolio import read_portfolio
     from rebalancer.entrypoints.schemas.proposal import comparison_record
@@ -135,10 +133,10 @@ def propose(
         if stored_id is not None:
             _propose_for_stored(
                 stored_id,
-                sources(prices, assets),
+                where,
                 policy=policy,
                 as_of=as_of,
-                costs=cost_model(cost_bps, preset),
+                costs=cost_model(cost_bps, costs),
                 cash_flow=cash_flow,
                 as_json=as_json,
             )
@@ -157,10 +155,9 @@ def propose(
             "preferences": {"whole_shares": not fractional},
         }
     portfolio = read_portfolio(values, currency=code)
-    where = sources(prices, assets)
     wired = open_container(where)
     terms = wired.get(BuildContext)(
-        policy_name=policy, costs=cost_model(cost_bps, preset), currency=code, as_of=as_of
+        policy_name=policy, costs=cost_model(cost_bps, costs), currency=code, as_of=as_of
     )
     if input_hash is not None and terms.input_hash(portfolio) != input_hash:
         raise Conflict(
@@ -170,7 +167,7 @@ def propose(
         )
     comparison = propose_and_compare(portfolio, terms)
     if as_json:
-        click.echo(json.dumps(comparison_record(comparison), indent=2, ensure_ascii=False))
+        print_json(comparison_record(comparison))
     else:
         show(comparison, portfolio, terms)
 
@@ -194,9 +191,6 @@ def _propose_for_stored(
     as_json: bool,
 ) -> None:
     """Propose for a stored portfolio, store the proposal, and print it."""
-    import json
-
-    from rebalancer.application.ports.clock import Clock, Ids
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.rebalance import (
         BuildContext,
@@ -204,8 +198,6 @@ def _propose_for_stored(
         ProposalRequest,
         ProposeForPortfolio,
     )
-    from rebalancer.domain.money import decimal_of
-    from rebalancer.entrypoints.cli.commands.accept import proposal_stage
     from rebalancer.entrypoints.schemas.proposal import comparison_record
 
     flow = decimal_of("0" if cash_flow is None else cash_flow, field="cash_flow")
@@ -233,8 +225,7 @@ def _propose_for_stored(
     record = answer.current.record
     comparison = ComparedProposal(record.proposal, answer.others)
     if as_json:
-        found = proposal_stage(answer.current) | comparison_record(comparison)
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(proposal_stage(answer.current) | comparison_record(comparison))
         return
     show(comparison, record.inputs.portfolio, terms)
     click.echo(
@@ -247,7 +238,6 @@ def show(comparison: ComparedProposal, portfolio: Portfolio, terms: RebalanceCon
     from rich.table import Table
     from rich.text import Text
 
-    from rebalancer.entrypoints.cli.screen import console
     from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
 
     screen = console()

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import uuid5
 
+import attrs
 import click
 
+from rebalancer.application.ports.accounts import Passwords
+from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.config import Environment, Settings
+from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.mandate import Mandate
 from rebalancer.entrypoints.cli.options import container, settings, sources
 from rebalancer.entrypoints.cli.remedies import explain
+from rebalancer.entrypoints.cli.stored_portfolios import find_user
 
 if TYPE_CHECKING:
     from dishka import Container
-
-    from rebalancer.config import Settings
 
 DEMO_EMAIL, DEMO_PASSWORD = "ada@example.org", "correct horse battery staple"
 """The demo account. Its password is public, so it is created only in development."""
@@ -54,8 +63,6 @@ def serve(
       rebalancer serve --upgrade --demo
       REBALANCER_SECRET_KEY=... rebalancer serve --host 0.0.0.0 --port 80 --workers 4
     """
-    import attrs
-
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import Database
     from rebalancer.entrypoints import server
@@ -92,8 +99,6 @@ def _check_demo(chosen: Settings) -> None:
     Raises:
         InvalidRequest: this is not development, or the prices are not the sample.
     """
-    from rebalancer.config import Environment
-    from rebalancer.domain.errors import InvalidRequest
     from rebalancer.wiring.market import SAMPLE
 
     if chosen.environment is not Environment.DEVELOPMENT:
@@ -117,7 +122,6 @@ def check_tables(wired: Container) -> None:
         Conflict: they are missing or at another revision.
     """
     from rebalancer.application.ports.store import Database
-    from rebalancer.domain.errors import Conflict
 
     database = wired.get(Database)
     at, newest = database.revision(), database.newest()
@@ -135,7 +139,6 @@ def _prepare(wired: Container, stored: bool) -> None:
     """
     from rebalancer.application.market_data import PrepareStores
     from rebalancer.application.ports.market import PriceSource
-    from rebalancer.domain.errors import Unavailable
 
     try:
         wired.get(PrepareStores)()
@@ -147,21 +150,9 @@ def _prepare(wired: Container, stored: bool) -> None:
 
 def _create_demo_account(wired: Container) -> str:
     """Create the demo account and its portfolio if they are missing, and return how to log in."""
-    from contextlib import suppress
-    from datetime import date
-    from decimal import Decimal
-
-    import attrs
-
     from rebalancer.application.accounts import Register
     from rebalancer.application.portfolios import OpenPortfolio
-    from rebalancer.application.ports.accounts import Passwords
-    from rebalancer.application.ports.clock import Clock, Ids
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.domain.errors import Conflict
-    from rebalancer.domain.money import Currency
-    from rebalancer.domain.portfolio.mandate import Mandate
-    from rebalancer.entrypoints.cli.stored_portfolios import find_user
 
     now, work, passwords = wired.get(Clock)(), wired.get(UnitOfWork), wired.get(Passwords)
     with suppress(Conflict):  # already registered

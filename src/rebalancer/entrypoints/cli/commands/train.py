@@ -6,12 +6,17 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
+from rebalancer.application.ports.clock import Clock
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.entrypoints.cli.commands.jobs import submit
 from rebalancer.entrypoints.cli.files import check_output, write_text
 from rebalancer.entrypoints.cli.options import (
+    FILE,
     IsoDate,
     json_option,
     open_container,
@@ -20,13 +25,13 @@ from rebalancer.entrypoints.cli.options import (
     settings,
     sources,
 )
+from rebalancer.entrypoints.cli.screen import SetProgress, caution, console, print_json, stages
 
 if TYPE_CHECKING:
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.reporting.training import TrainingResult
     from rebalancer.application.training import TrainRequest
     from rebalancer.domain.policy.training import CurvePoint, TrainingPlan
-    from rebalancer.entrypoints.cli.screen import SetProgress
 
 SAMPLE_UNTIL = date(2015, 12, 31)
 """End of training on the packaged sample; its later years are for evaluation."""
@@ -37,9 +42,7 @@ _EVALUATION_ROWS = 60
 
 
 @click.command()
-@click.option(
-    "--algorithm", default="ppo", show_default=True, metavar="ppo|dqn", help="Learning algorithm."
-)
+@click.option("--algorithm", default="ppo", metavar="ppo|dqn", help="Learning algorithm.")
 @panel_options
 @click.option(
     "--until",
@@ -57,34 +60,29 @@ _EVALUATION_ROWS = 60
     "--steps",
     type=click.IntRange(1, _MOST),
     default=300_000,
-    show_default=True,
     help="Environment steps per seed, rounded up to a multiple of 131,072.",
 )
 @click.option(
     "--seeds",
     type=click.IntRange(1, 100),
     default=2,
-    show_default=True,
     help="Number of networks; the policy uses their median.",
 )
 @click.option(
     "--reward",
     default="mean_variance",
-    show_default=True,
     help="Weekly reward: mean_variance, differential_sharpe or drawdown.",
 )
 @click.option(
     "--worlds",
     type=click.IntRange(1, _MOST),
     default=600,
-    show_default=True,
     help="Number of worlds to train in: two-year histories resampled from the prices.",
 )
 @click.option(
     "--warm-start",
     type=click.IntRange(0, _MOST),
     default=60,
-    show_default=True,
     help="Iterations of gradient ascent in a differentiable simulation before training; 0: none.",
 )
 @click.option(
@@ -98,18 +96,18 @@ _EVALUATION_ROWS = 60
     help="Processes that train seeds in parallel; the result does not depend on it. Default: "
     "$REBALANCER_WORKERS, or one per core.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Device of torch.")
+@click.option("--device", default="cpu", help="Device of torch.")
 @click.option("--name", help="Name of the policy. Default: my_ppo or my_dqn.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Folder of checkpoints, from which an interrupted training continues. Default: "
     "training/NAME.",
 )
 @click.option("--no-record", is_flag=True, help="Do not add to the record of trials.")
 @click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Write an HTML report with learning curves to this file.",
 )
 @click.option(
@@ -125,20 +123,16 @@ def train(
     more: tuple[Path, ...],
     until: date | None,
     cash: str | None,
-    steps: int,
     seeds: int,
-    reward: str,
-    worlds: int,
-    warm_start: int,
     fit_regimes: bool,
     workers: int | None,
-    device: str,
     name: str | None,
     out: Path | None,
     no_record: bool,
     report: Path | None,
     background: bool,
     as_json: bool,
+    **plan_options: Any,
 ) -> None:
     """Train a learned policy, and add it to the catalogue as a new version.
 
@@ -157,25 +151,19 @@ def train(
       rebalancer train --prices etfs.csv --worlds 6000 --warm-start 300 --steps 3000000 \\
         --seeds 5 --name etf_ppo
     """
-    from rebalancer.application.ports.clock import Clock
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.reports import TrainingReports
     from rebalancer.application.reporting.training import training_document
     from rebalancer.application.training import TrainPolicy, TrainRequest
     from rebalancer.domain.backtest.selection import RULES
     from rebalancer.domain.policy.training import TrainingPlan, check_name
-    from rebalancer.entrypoints.cli.screen import stages
 
     files = prices + more
     plan = TrainingPlan(
-        algorithm=algorithm,
-        steps=steps,
+        algorithm,
         seeds=tuple(range(seeds)),
-        reward=reward,
-        worlds=worlds,
-        warm_start=warm_start,
-        device=device,
         workers=min(workers or settings().cores, seeds),
+        **plan_options,
     )
     name = f"my_{algorithm}" if name is None else name
     check_name(name, algorithm)
@@ -223,13 +211,8 @@ def train(
         raise click.Abort from None
     next_commands = _next_commands(made, given, panels, cash)
     if as_json:
-        import json
-
-        click.echo(
-            json.dumps(
-                {**training_document(made), "next": next_commands}, indent=2, allow_nan=False
-            )
-        )
+        document = {**training_document(made), "next": next_commands}
+        print_json(document, ensure_ascii=True, allow_nan=False)
     else:
         _print_result(made, next_commands)
     if report is not None:
@@ -246,11 +229,7 @@ def _submit(
     as_json: bool,
 ) -> None:
     """Submit a job that trains the policy."""
-    import attrs
-
     from rebalancer.application.background import TRAIN, TrainJobRequest
-    from rebalancer.domain.errors import InvalidRequest
-    from rebalancer.entrypoints.cli.commands.jobs import submit
 
     if report is not None:
         raise InvalidRequest(
@@ -394,7 +373,6 @@ def _print_result(made: TrainingResult, next_commands: Sequence[str]) -> None:
     from rich.table import Table
 
     from rebalancer.application.reporting.training import describe_choice
-    from rebalancer.entrypoints.cli.screen import caution, console
 
     screen, trained = console(), made.trained
     algorithm = made.plan.algorithm.upper()

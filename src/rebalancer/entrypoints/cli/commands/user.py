@@ -6,7 +6,9 @@ import sys
 
 import click
 
+from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.entrypoints.cli.options import container, json_option
+from rebalancer.entrypoints.cli.screen import print_json
 
 
 @click.group()
@@ -16,7 +18,7 @@ def user() -> None:
 
 @user.command()
 @click.option("--email", required=True, help="Email address of the user, used to log in.")
-@click.option("--name", default="", help="Name of the user.")
+@click.option("--name", default="", show_default=False, help="Name of the user.")
 @json_option
 def create(email: str, name: str, as_json: bool) -> None:
     """Register a user.
@@ -29,10 +31,7 @@ def create(email: str, name: str, as_json: bool) -> None:
       rebalancer user create --email ada@example.org --name Ada
       pass show rebalancer/ada | rebalancer user create --email ada@example.org
     """
-    import json
-
     from rebalancer.application.accounts import Register
-    from rebalancer.application.ports.clock import Clock, Ids
 
     password = _read_password()
     with container() as wired:
@@ -44,8 +43,8 @@ def create(email: str, name: str, as_json: bool) -> None:
             now=wired.get(Clock)(),
         )
     if as_json:
-        record = {"id": str(known.id), "email": known.email, "name": known.name}
-        click.echo(json.dumps(record, ensure_ascii=False))
+        document = {"id": str(known.id), "email": known.email, "name": known.name}
+        print_json(document, indent=None)
     else:
         click.echo(f"Registered {known.email}, id {known.id}.")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
 import click
 
+from rebalancer.entrypoints.cli.commands.serve import check_tables
 from rebalancer.entrypoints.cli.options import settings, sources
 
 
@@ -17,7 +19,6 @@ from rebalancer.entrypoints.cli.options import settings, sources
     "--grace",
     type=click.FloatRange(0, 86_400),
     default=25.0,
-    show_default=True,
     help="Seconds that jobs may continue after SIGTERM; then they are released for other workers.",
 )
 def worker(concurrency: int | None, grace: float) -> None:
@@ -32,10 +33,7 @@ def worker(concurrency: int | None, grace: float) -> None:
       rebalancer worker
       REBALANCER_REDIS_URL=redis://localhost rebalancer worker --concurrency 4
     """
-    import attrs
-
     from rebalancer.application.market_data import PrepareStores
-    from rebalancer.entrypoints.cli.commands.serve import check_tables
     from rebalancer.entrypoints.worker import work
     from rebalancer.wiring.container import build_container
 
