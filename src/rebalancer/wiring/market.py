@@ -79,7 +79,6 @@ class MarketProvider(Provider):
 
     scope = Scope.APP
     sources = from_context(provides=Sources, scope=Scope.APP)
-    regimes = provide(StoredRegimes, provides=Regimes)
 
     @provide
     def prices(self, sources: Sources) -> PriceSource:
@@ -92,6 +91,11 @@ class MarketProvider(Provider):
         if sources.assets is not None:
             return CsvInstruments(sources.assets)
         return provider_of(sources.prices).instruments()
+
+    @provide
+    def regimes(self) -> Regimes:
+        """Provide the packaged regime model."""
+        return StoredRegimes()
 
 
 class StoredPricesProvider(Provider):

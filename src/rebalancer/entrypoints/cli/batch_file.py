@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from io import BufferedRandom, BufferedReader
@@ -55,23 +55,6 @@ LONGEST_ERROR = 500
 """Characters of an error in the output; a quotation from the input may be of any length."""
 
 
-@attrs.define
-class Tally:
-    """Counts of records by status."""
-
-    lines: int = 0
-    proposed: int = 0
-    nothing: int = 0
-    failed: int = 0
-
-    def count(self, status: str) -> None:
-        """Count one record."""
-        self.lines += 1
-        self.proposed += status == "proposed"
-        self.nothing += status == "nothing_to_do"
-        self.failed += status == "failed"
-
-
 @attrs.frozen
 class Line:
     """One line of input.
@@ -108,8 +91,8 @@ def run(
     resume: bool,
     workers: int,
     advance: Callable[[int], None] = lambda _: None,
-) -> Tally:
-    """Propose for every line of ``portfolios`` and write one line each to ``out``.
+) -> Counter[str]:
+    """Write a record to ``out`` for every line of ``portfolios``; count them by status.
 
     Raises:
         InvalidRequest: a file cannot be read or written, a parameter is invalid, or the inputs of a
@@ -123,8 +106,11 @@ def run(
         with closing(sqlite3.connect("")) as database, portfolios.open("rb") as source:
             # A temporary database spills to disk, so that memory is bounded for any number of ids.
             ids = _FirstLines(database)
-            tally = Tally()
-            with _output(out, _input_digests(terms, source), resume=resume) as target:
+            tally: Counter[str] = Counter()
+            digest = hashlib.file_digest(source, "sha256").hexdigest()
+            source.seek(0)
+            inputs = {"portfolios": digest, "prices, policy, costs and assets": terms.digest}
+            with _output(out, inputs, resume=resume) as target:
                 done = _recover(target, ids, tally)
                 lines = _lines(source)
                 for line in islice(lines, done):
@@ -134,7 +120,7 @@ def run(
                     if record.portfolio_id is not None and not ids.add(record):
                         final = _duplicate_record(record, terms, ids.line(record))
                     target.write(final.text)
-                    tally.count(final.status)
+                    tally[final.status] += 1
                     advance(size)
                     if record.number % CHUNK == 0:
                         target.flush()
@@ -178,13 +164,6 @@ def _build_terms(request: BatchRequest) -> RebalanceContext:
         wired.close()
 
 
-def _input_digests(terms: RebalanceContext, source: BufferedReader) -> dict[str, str]:
-    """Return the digests of everything that the output depends on."""
-    digest = hashlib.file_digest(source, "sha256").hexdigest()
-    source.seek(0)
-    return {"portfolios": digest, "prices, policy, costs and assets": terms.digest}
-
-
 @contextmanager
 def _output(out: Path, inputs: dict[str, str], *, resume: bool) -> Iterator[BufferedRandom]:
     """Open the output at its beginning, and record the digests of the inputs in a second file.
@@ -217,7 +196,7 @@ def _output(out: Path, inputs: dict[str, str], *, resume: bool) -> Iterator[Buff
         os.fsync(target.fileno())
 
 
-def _recover(target: BufferedRandom, ids: _FirstLines, tally: Tally) -> int:
+def _recover(target: BufferedRandom, ids: _FirstLines, tally: Counter[str]) -> int:
     """Keep the complete chunks of an interrupted run, cut off the rest, and return their lines."""
     done = end = size = 0
     pending: list[Record] = []
@@ -229,7 +208,7 @@ def _recover(target: BufferedRandom, ids: _FirstLines, tally: Tally) -> int:
         pending.append(record)
         if len(pending) == CHUNK:
             for one in pending:
-                tally.count(one.status)
+                tally[one.status] += 1
                 if one.portfolio_id is not None:
                     ids.add(one)
             done += CHUNK

@@ -55,16 +55,27 @@ def check_output(path: Path, inputs: Iterable[Path | None], *, field: str) -> No
             )
 
 
-def read_targets(path: Path) -> dict[str, float]:
-    """Read target weights from a JSON object.
+def read_json(path: Path, *, field: str) -> dict[str, Any]:
+    """Read a JSON object.
 
     Raises:
-        InvalidRequest: the file cannot be read, is no JSON object of numbers, or repeats a symbol.
+        InvalidRequest: the file cannot be read, is not a JSON object, or repeats a name.
     """
-    from rebalancer.entrypoints.schemas.portfolio import read_weights
     from rebalancer.entrypoints.schemas.wire import parse_json
 
-    return read_weights(parse_json(read_file(path, field="targets"), field="targets"))
+    return parse_json(read_file(path, field=field), field=field)
+
+
+def read_targets(path: Path | None) -> dict[str, float] | None:
+    """Read target weights from a JSON object; without a file there are none.
+
+    Raises:
+        InvalidRequest: the file cannot be read, is not a JSON object of numbers, or repeats a
+            symbol.
+    """
+    from rebalancer.entrypoints.schemas.portfolio import read_weights
+
+    return None if path is None else read_weights(read_json(path, field="targets"))
 
 
 def parse_targets(text: str | None) -> dict[str, Any]:
@@ -73,12 +84,10 @@ def parse_targets(text: str | None) -> dict[str, Any]:
     Raises:
         InvalidRequest: the text is missing or malformed.
     """
-    from rebalancer.entrypoints.schemas.wire import parse_json
-
     if text is None:
         raise InvalidRequest("targets are missing", field="targets", code="targets_missing")
     if "=" not in text:
-        return parse_json(read_file(Path(text), field="targets"), field="targets")
+        return read_json(Path(text), field="targets")
     found: dict[str, Any] = {}
     for piece in text.split(","):
         symbol, equals, weight = (part.strip() for part in piece.partition("="))

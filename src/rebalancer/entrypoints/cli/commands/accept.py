@@ -28,20 +28,10 @@ if TYPE_CHECKING:
     help="paper: filled at once, at the closes and costs of the proposal. worksheet: the owner "
     "trades elsewhere.",
 )
-@click.option(
-    "--out",
-    type=FILE,
-    help="With --mode worksheet: write the orders to this CSV file.",
-)
+@click.option("--out", type=FILE, help="With --mode worksheet: write the orders to this CSV file.")
 @market_options
 @json_option
-def accept(
-    proposal_id: UUID,
-    mode: str,
-    out: Path | None,
-    where: Sources,
-    as_json: bool,
-) -> None:
+def accept(proposal_id: UUID, mode: str, out: Path | None, where: Sources, as_json: bool) -> None:
     """Accept a stored proposal on behalf of its owner.
 
     The prices must be the same as when the proposal was made. An accepted worksheet stays open

@@ -85,7 +85,7 @@ def backtest(
     wired = open_container(where)
     request = BacktestRequest(
         policies=split_policy_names(policy),
-        targets=None if targets_file is None else read_targets(targets_file),
+        targets=read_targets(targets_file),
         risk_free=rate_or_column(risk_free, wired.get(PriceSource)),
         **terms,
     )

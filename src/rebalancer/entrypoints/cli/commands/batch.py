@@ -35,9 +35,7 @@ _PRINTED_FAILURES = 5
 
 @click.command()
 @click.option(
-    "--portfolios",
-    type=FILE,
-    help="File of portfolios, one JSON object per line; see below.",
+    "--portfolios", type=FILE, help="File of portfolios, one JSON object per line; see below."
 )
 @market_options
 @click.option("--policy", required=True, help=POLICY_HELP)
@@ -130,11 +128,11 @@ def batch(
     with meter("proposing", size) as advance:
         tally = run(request, portfolios, out, resume=resume, workers=workers, advance=advance)
     click.echo(
-        f"{out}: {tally.lines} portfolios, {tally.proposed} proposed, {tally.nothing} with "
-        f"nothing to do, {tally.failed} failed",
+        f"{out}: {tally.total()} portfolios, {tally['proposed']} proposed, "
+        f"{tally['nothing_to_do']} with nothing to do, {tally['failed']} failed",
         err=True,
     )
-    return 3 if tally.failed else 0
+    return 3 if tally["failed"] else 0
 
 
 def _conflict(message: str) -> InvalidRequest:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rebalancer.domain.errors import Unavailable
-from rebalancer.entrypoints.cli.options import FILE, container, json_option
+from rebalancer.entrypoints.cli.options import FILE, json_option, open_container, sources
 from rebalancer.entrypoints.cli.remedies import REMEDIES, explain
 from rebalancer.entrypoints.cli.screen import print_json, stages
+
+if TYPE_CHECKING:
+    from dishka import Container
+
+    from rebalancer.application.ports.store import Database
 
 
 @click.group()
@@ -32,17 +38,15 @@ def upgrade(revision: str | None) -> None:
       REBALANCER_DATABASE_URL=sqlite:////var/lib/rebalancer.db rebalancer db upgrade
     """
     from rebalancer.application.market_data import PrepareStores
-    from rebalancer.application.ports.store import Database
 
-    with container() as wired:
-        database = wired.get(Database)
-        before = database.revision()
-        database.upgrade(revision)
-        _print_revisions(before, database.revision())
-        try:
-            wired.get(PrepareStores)()
-        except Unavailable as error:
-            click.echo(f"Caution: {explain(error)}", err=True)
+    wired, database = _open_database()
+    before = database.revision()
+    database.upgrade(revision)
+    _print_revisions(before, database.revision())
+    try:
+        wired.get(PrepareStores)()
+    except Unavailable as error:
+        click.echo(f"Caution: {explain(error)}", err=True)
 
 
 @db.command()
@@ -58,19 +62,16 @@ def downgrade(revision: str | None, yes: bool) -> None:
       rebalancer db downgrade
       rebalancer db downgrade base --yes
     """
-    from rebalancer.application.ports.store import Database
-
-    with container() as wired:
-        database = wired.get(Database)
-        before = database.revision()
-        to = revision or "the previous one"
-        if not yes and not click.confirm(
-            f"Downgrade from revision {before or 'base'} to {to}? Data that do not fit are lost"
-        ):
-            click.echo("Nothing was changed.")
-            return
-        database.downgrade(revision)
-        _print_revisions(before, database.revision())
+    _, database = _open_database()
+    before = database.revision()
+    to = revision or "the previous one"
+    if not yes and not click.confirm(
+        f"Downgrade from revision {before or 'base'} to {to}? Data that do not fit are lost"
+    ):
+        click.echo("Nothing was changed.")
+        return
+    database.downgrade(revision)
+    _print_revisions(before, database.revision())
 
 
 @db.command()
@@ -82,11 +83,8 @@ def current(as_json: bool) -> None:
     Example:
       rebalancer db current
     """
-    from rebalancer.application.ports.store import Database
-
-    with container() as wired:
-        database = wired.get(Database)
-        at, newest = database.revision(), database.newest()
+    _, database = _open_database()
+    at, newest = database.revision(), database.newest()
     if as_json:
         print_json({"revision": at, "newest": newest}, indent=None)
     elif at == newest:
@@ -106,11 +104,8 @@ def check(as_json: bool) -> int:
     Example:
       rebalancer db check
     """
-    from rebalancer.application.ports.store import Database
-
-    with container() as wired:
-        database = wired.get(Database)
-        found, outdated = database.findings(), database.revision() != database.newest()
+    _, database = _open_database()
+    found, outdated = database.findings(), database.revision() != database.newest()
     if as_json:
         print_json(found)
     else:
@@ -134,10 +129,9 @@ def backup(file: Path, as_json: bool) -> None:
       rebalancer db backup "rebalancer-$(date +%F).jsonl.gz"
       REBALANCER_DATABASE_URL=postgresql://user@host/rebalancer rebalancer db backup all.jsonl.gz
     """
-    from rebalancer.application.ports.store import Database
-
-    with container() as wired, stages() as begin:
-        rows = wired.get(Database).backup(file, progress=begin("Writing", "rows"))
+    _, database = _open_database()
+    with stages() as begin:
+        rows = database.backup(file, progress=begin("Writing", "rows"))
     _print_rows(rows, file, as_json, "Wrote", "to")
 
 
@@ -155,15 +149,21 @@ def restore(file: Path, as_json: bool) -> None:
       rebalancer db upgrade && rebalancer db restore all.jsonl.gz && rebalancer db check
       rebalancer db upgrade 0001 && rebalancer db restore old.jsonl.gz && rebalancer db upgrade
     """
-    from rebalancer.application.ports.store import Database
-
-    with container() as wired, stages() as begin:
-        database = wired.get(Database)
+    _, database = _open_database()
+    with stages() as begin:
         rows = database.restore(file, progress=begin("Restoring", "rows"))
-        at, newest = database.revision(), database.newest()
+    at, newest = database.revision(), database.newest()
     _print_rows(rows, file, as_json, "Restored", "from")
     if at != newest and not as_json:
         click.echo(f"At revision {at}; this version needs {newest}, run `rebalancer db upgrade`.")
+
+
+def _open_database() -> tuple[Container, Database]:
+    """Return the container, which is closed when the command ends, and the database in it."""
+    from rebalancer.application.ports.store import Database
+
+    wired = open_container(sources())
+    return wired, wired.get(Database)
 
 
 def _print_rows(

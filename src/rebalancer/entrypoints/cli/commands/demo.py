@@ -23,14 +23,7 @@ _PORTFOLIO = {
     "currency": "USD",
     "cash": "1850.00",
     "holdings": {"AAPL": "95", "MSFT": "30", "JNJ": "40", "KO": "120", "XOM": "70", "GE": "25"},
-    "targets": {
-        "AAPL": 0.20,
-        "MSFT": 0.20,
-        "JNJ": 0.20,
-        "KO": 0.15,
-        "XOM": 0.10,
-        "PG": 0.15,
-    },
+    "targets": {"AAPL": 0.20, "MSFT": 0.20, "JNJ": 0.20, "KO": 0.15, "XOM": 0.10, "PG": 0.15},
     "cash_flow": "2500.00",
     "last_rebalance": "2022-12-01",
     "preferences": {
@@ -44,10 +37,7 @@ _PORTFOLIO = {
 
 @click.command()
 @click.option(
-    "--out",
-    type=FILE,
-    default=Path("out"),
-    help="Folder for the report and the example portfolio.",
+    "--out", type=FILE, default=Path("out"), help="Folder for the report and the example portfolio."
 )
 def demo(out: Path) -> None:
     """Show a proposal, a backtest on 22 years of real prices, and the API.

@@ -151,7 +151,7 @@ def evaluate(
         check_output(report, inputs, field="report")
     request = BacktestRequest(
         policies=split_policy_names(policy),
-        targets=None if targets_file is None else read_targets(targets_file),
+        targets=read_targets(targets_file),
         **terms,
     )
     wired = _open_containers(price_panels(files), assets)

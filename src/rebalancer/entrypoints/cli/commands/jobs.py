@@ -42,12 +42,7 @@ def jobs() -> None:
     help="Only jobs that are queued, running, succeeded, failed, cancelled or dead.",
 )
 @click.option("--kind", metavar="KIND", help="Only jobs of a kind: backtest, train or batch.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=50,
-    help="Most jobs to list.",
-)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, help="Most jobs to list.")
 @json_option
 def list_(state: str | None, kind: str | None, limit: int, as_json: bool) -> None:
     """List jobs, the latest first.

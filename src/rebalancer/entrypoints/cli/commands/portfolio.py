@@ -49,13 +49,7 @@ def portfolio() -> None:
 @click.option("--after", type=click.UUID, help="Only portfolios after this one in the list.")
 @market_options
 @json_option
-def list_(
-    owner: str | None,
-    limit: int,
-    after: UUID | None,
-    where: Sources,
-    as_json: bool,
-) -> None:
+def list_(owner: str | None, limit: int, after: UUID | None, where: Sources, as_json: bool) -> None:
     """List stored portfolios: of all owners by id, or of one owner, the oldest first.
 
     \b
@@ -150,11 +144,7 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
 @market_options
 @json_option
 def import_(
-    files: tuple[Path, ...],
-    owner: str,
-    on: date | None,
-    where: Sources,
-    as_json: bool,
+    files: tuple[Path, ...], owner: str, on: date | None, where: Sources, as_json: bool
 ) -> int:
     """Import portfolios from files; their cash and holdings become the first deposit.
 
@@ -263,9 +253,7 @@ def _import_portfolio(
     if path.suffix.casefold() == ".json":
         values.setdefault("id", path.stem)
     given, mandate = decode_portfolio(
-        values,
-        currency=settings().currency,
-        build=lambda file: (file.portfolio(), file.mandate()),
+        values, currency=settings().currency, build=lambda file: (file.portfolio(), file.mandate())
     )
     if given.cash_flow:
         raise InvalidRequest(

@@ -14,7 +14,7 @@ from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.money import Currency, decimal_of
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.entrypoints.cli.commands.accept import proposal_stage
-from rebalancer.entrypoints.cli.files import parse_targets, read_file, read_holdings
+from rebalancer.entrypoints.cli.files import parse_targets, read_holdings, read_json
 from rebalancer.entrypoints.cli.options import (
     FILE,
     POLICY_HELP,
@@ -56,11 +56,7 @@ if TYPE_CHECKING:
 @click.option("--risk-profile", help=f"With --holdings: {', '.join(RISK_PROFILES)}.")
 @click.option("--fractional", is_flag=True, help="With --holdings: allow fractions of a share.")
 @market_options
-@click.option(
-    "--policy",
-    default="band",
-    help=POLICY_HELP,
-)
+@click.option("--policy", default="band", help=POLICY_HELP)
 @as_of_option
 @cost_options
 @currency_option
@@ -104,7 +100,6 @@ def propose(
     from rebalancer.domain.portfolio.costs import cost_model
     from rebalancer.entrypoints.schemas.portfolio import read_portfolio
     from rebalancer.entrypoints.schemas.proposal import comparison_record
-    from rebalancer.entrypoints.schemas.wire import parse_json
 
     code = Currency(currency or settings().currency).code
     if (portfolio_file is None) == (holdings is None):
@@ -141,7 +136,7 @@ def propose(
                 as_json=as_json,
             )
             return
-        values = parse_json(read_file(portfolio_file, field="portfolio"), field="portfolio")
+        values = read_json(portfolio_file, field="portfolio")
         values.setdefault("id", portfolio_file.stem)
     else:
         assert holdings is not None
@@ -217,10 +212,7 @@ def _propose_for_stored(
         )
         answer = wired.get(ProposeForPortfolio)(ask)
         terms = wired.get(BuildContext)(
-            policy_name=policy,
-            costs=costs,
-            currency=portfolio.mandate.currency.code,
-            as_of=as_of,
+            policy_name=policy, costs=costs, currency=portfolio.mandate.currency.code, as_of=as_of
         )
     record = answer.current.record
     comparison = ComparedProposal(record.proposal, answer.others)

@@ -39,9 +39,7 @@ _TARGETS = {"AAPL": 0.25, "JNJ": 0.2, "KO": 0.2, "PG": 0.15, "XOM": 0.15}
     help="Port to listen on; 0: any free port. Default: $REBALANCER_PORT, or 8000.",
 )
 @click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    help="Processes. Default: $REBALANCER_WORKERS, or 1.",
+    "--workers", type=click.IntRange(1, 256), help="Processes. Default: $REBALANCER_WORKERS, or 1."
 )
 @click.option("--upgrade", is_flag=True, help="Create or upgrade the tables of the database first.")
 @click.option(

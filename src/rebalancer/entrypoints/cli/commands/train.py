@@ -105,11 +105,7 @@ _EVALUATION_ROWS = 60
     "training/NAME.",
 )
 @click.option("--no-record", is_flag=True, help="Do not add to the record of trials.")
-@click.option(
-    "--report",
-    type=FILE,
-    help="Write an HTML report with learning curves to this file.",
-)
+@click.option("--report", type=FILE, help="Write an HTML report with learning curves to this file.")
 @click.option(
     "--background",
     is_flag=True,
@@ -233,8 +229,7 @@ def _submit(
 
     if report is not None:
         raise InvalidRequest(
-            "--report cannot be combined with --background",
-            code="conflicting_options",
+            "--report cannot be combined with --background", code="conflicting_options"
         )
     job_request = TrainJobRequest(
         attrs.evolve(request, out=request.out.resolve()),

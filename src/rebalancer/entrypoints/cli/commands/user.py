@@ -36,11 +36,7 @@ def create(email: str, name: str, as_json: bool) -> None:
     password = _read_password()
     with container() as wired:
         known = wired.get(Register)(
-            email=email,
-            password=password,
-            name=name,
-            id=wired.get(Ids)(),
-            now=wired.get(Clock)(),
+            email=email, password=password, name=name, id=wired.get(Ids)(), now=wired.get(Clock)()
         )
     if as_json:
         document = {"id": str(known.id), "email": known.email, "name": known.name}
