@@ -45,7 +45,7 @@ def run(
         advance: Called with the number of portfolios that were done since the last call.
 
     Raises:
-        InvalidRequest: there is no run to resume.
+        InvalidRequest: no run can be resumed.
         Unavailable: the store was unavailable for too long.
     """
     from rebalancer.application.batch import ProposeForEveryone

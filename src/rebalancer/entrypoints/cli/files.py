@@ -67,7 +67,7 @@ def read_json(path: Path, *, field: str) -> dict[str, Any]:
 
 
 def read_targets(path: Path | None) -> dict[str, float] | None:
-    """Read target weights from a JSON object; without a file there are none.
+    """Read target weights from a JSON object; return None without a file.
 
     Raises:
         InvalidRequest: the file cannot be read, is not a JSON object of numbers, or repeats a

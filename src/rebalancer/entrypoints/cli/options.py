@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import wraps
@@ -168,6 +168,13 @@ def sources(prices: Path | None = None, assets: Path | None = None) -> Sources:
 def open_container(where: Sources) -> Container:
     """Build the container; it is closed when the command ends."""
     return click.get_current_context().with_resource(container(where))
+
+
+def open_containers(
+    panels: Mapping[str, Path | None], assets: Path | None = None
+) -> dict[str, Container]:
+    """Build a container for the prices of each panel; see `open_container`."""
+    return {name: open_container(sources(path, assets)) for name, path in panels.items()}
 
 
 @contextmanager

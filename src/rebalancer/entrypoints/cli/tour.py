@@ -76,7 +76,7 @@ def tour(screen: Console) -> None:
         client.comment(f"opened on {_FIRST_DAY} with 12,000.00 in cash, 40 AAPL and 60 KO")
         asked = {"portfolio_id": opened["id"], "as_of": _FIRST_DAY}
         proposal = client("POST", "/api/rebalance/predict", asked)
-        client.comment(_summary(proposal))
+        client.comment(_describe_proposal(proposal))
         accepted = client("POST", f"/api/rebalance/{proposal['id']}/accept")
         client.comment(f"{accepted['stage']} on paper at the closes of {accepted['as_of']}")
         done = client("GET", f"/api/portfolios/{opened['id']}/performance")
@@ -88,10 +88,10 @@ def tour(screen: Console) -> None:
             f"{done['no_rebalancing']['time_weighted_return_a_year']:+.1%}"
         )
         proposal = client("POST", "/api/rebalance/predict", {"portfolio_id": opened["id"]})
-        client.comment(_summary(proposal))
+        client.comment(_describe_proposal(proposal))
 
 
-def _summary(proposal: dict[str, Any]) -> str:
+def _describe_proposal(proposal: dict[str, Any]) -> str:
     orders = [f"{one['side']} {one['quantity']} {one['symbol']}" for one in proposal["orders"]]
     return (
         f"{proposal['policy']}, closes of {proposal['as_of']}: "

@@ -19,7 +19,7 @@ from rebalancer.entrypoints.cli.options import (
     IsoDate,
     cost_options,
     json_option,
-    open_container,
+    open_containers,
     panel_options,
     price_panels,
     report_option,
@@ -154,8 +154,8 @@ def evaluate(
         targets=read_targets(targets_file),
         **terms,
     )
-    wired = _open_containers(price_panels(files), assets)
-    learnt = _open_containers(
+    wired = open_containers(price_panels(files), assets)
+    learnt = open_containers(
         price_panels(chosen_on, field="chosen_on") if chosen_on else {}, assets
     )
     asked, training = _build_panels(request, wired, learnt, risk_free, chosen_until)
@@ -196,13 +196,6 @@ def evaluate(
     if report is not None:
         write_text(report, parts.get(EvaluationReports).render(findings), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
-
-
-def _open_containers(
-    panels: Mapping[str, Path | None], assets: Path | None
-) -> dict[str, Container]:
-    """Build a container for the prices of each panel."""
-    return {name: open_container(sources(path, assets)) for name, path in panels.items()}
 
 
 def _build_panels(

@@ -75,7 +75,7 @@ def list_(owner: str | None, limit: int, after: UUID | None, where: Sources, as_
     for one in page[:limit]:
         if isinstance(one, UnreadablePortfolio):
             click.echo(f"portfolio {one.id}: {one.reason}", err=True)
-    listed = [_summary(one, people[one.owner], market) for one in found]
+    listed = [_list_row(one, people[one.owner], market) for one in found]
     if as_json:
         print_json(listed)
         return
@@ -289,7 +289,7 @@ def _portfolio_id(text: str, user: User) -> UUID:
         return uuid5(user.id, text)
 
 
-def _summary(stored: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[str, Any]:
+def _list_row(stored: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[str, Any]:
     """Return a row of the list; the value is None if a holding has no price."""
     from rebalancer.application.portfolios import value_portfolio
     from rebalancer.entrypoints.schemas.wire import format_decimal

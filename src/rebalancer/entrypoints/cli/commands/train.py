@@ -19,7 +19,7 @@ from rebalancer.entrypoints.cli.options import (
     FILE,
     IsoDate,
     json_option,
-    open_container,
+    open_containers,
     panel_options,
     price_panels,
     settings,
@@ -168,7 +168,7 @@ def train(
     if not files and sources().prices == "sample" and until is None:
         until = SAMPLE_UNTIL
     panels = price_panels(files)
-    wired = {each: open_container(sources(path, None)) for each, path in panels.items()}
+    wired = open_containers(panels)
     parts = next(iter(wired.values()))
     cautions = [] if files else [each.text for each in sources().cautions]
     request = TrainRequest(
