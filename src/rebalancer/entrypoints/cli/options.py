@@ -41,7 +41,7 @@ class IsoDate(click.ParamType[date]):
             self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
 
 
-def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def combine_options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Combine options into one decorator, which adds them in this order."""
 
     def add(command: Command) -> Command:
@@ -62,7 +62,7 @@ def market_options(command: Command) -> Command:
     return _source_options(with_sources)  # type: ignore[return-value]  # called by click alone
 
 
-_source_options = options(
+_source_options = combine_options(
     click.option(
         "--prices",
         type=FILE,
@@ -78,7 +78,7 @@ _source_options = options(
     ),
 )
 
-panel_options = options(
+panel_options = combine_options(
     click.option(
         "--prices",
         multiple=True,
@@ -91,7 +91,7 @@ panel_options = options(
 )
 """Options that together name several price files."""
 
-cost_options = options(
+cost_options = combine_options(
     click.option(
         "--cost-bps",
         type=float,
@@ -104,7 +104,7 @@ cost_options = options(
     ),
 )
 
-simulation_options = options(
+simulation_options = combine_options(
     click.option(
         "--max-departure",
         type=float,
@@ -124,7 +124,7 @@ simulation_options = options(
 )
 """Options that are named like the attributes of `BacktestRequest`; so are `cost_options`."""
 
-window_options = options(
+window_options = combine_options(
     click.option(
         "--targets",
         "targets_file",
