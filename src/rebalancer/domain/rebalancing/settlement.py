@@ -41,6 +41,7 @@ class Settlement:
         exact_rate: Share of traded value that every order costs; None where costs have other parts.
         steps: (B, K) as in `RoundedTrades`.
         costs: (B, K) as in `RoundedTrades`.
+        closes: (B, K) prices of one share.
         weights: (B, K) before trading.
         volatility_before: (B,) annual.
         volatility_after: (B,) annual.
@@ -51,6 +52,7 @@ class Settlement:
     exact_rate: Decimal | None
     steps: list[list[float]]
     costs: list[list[float]]
+    closes: list[list[float]]
     weights: list[list[float]]
     volatility_before: list[float]
     volatility_after: list[float]
@@ -62,10 +64,11 @@ class Settlement:
         before = book.weights()
         return cls(
             solved=solved,
-            explanations=Explanations.of(solved),
+            explanations=Explanations(solved),
             exact_rate=_exact_rate(solved.charges),
             steps=rounded.steps.tolist(),
             costs=rounded.costs.tolist(),
+            closes=solved.order_rules.prices.tolist(),
             weights=np.round(before, 10).tolist(),
             volatility_before=risk.volatility(before).tolist(),
             volatility_after=risk.volatility(book.weights(rounded.values)).tolist(),
@@ -87,7 +90,7 @@ class Settlement:
         ticket = _OrderTicket(self, row, prepared)
         cash = ticket.balance()
         total = explanations.totals[row]
-        closes: list[float] = solved.order_rules.prices[row].tolist()
+        closes = self.closes[row]
         orders, not_traded = [], []
         weights_before = dict(zip(portfolio.symbols, self.weights[row], strict=False))
         weights_after = dict(weights_before)
