@@ -147,13 +147,12 @@ class Explanations:
         self._buying, self._selling = _order_codes(solved)
         self._unchanged = _no_order_codes(solved, held, aims)
         self._policy, self._period = policy.name, _PERIODS.get(policy.frequency)
-        self._reviewed: list[str] = book.reviewed.astype(str).tolist()
         self._reductions = limited.reductions()
         self._departure: list[float] = limited.departure.tolist()
         self._forced: list[bool] = limited.forced.tolist()
         self._spent: list[float] = np.maximum(wanted.flow, 0.0).sum(axis=1).tolist()
         self._raised: list[float] = np.maximum(-wanted.flow, 0.0).sum(axis=1).tolist()
-        self._restores: list[bool] = (wanted.restored < 0).any(axis=1).tolist()
+        self._restores: list[bool] = np.any(wanted.restored < 0, axis=1).tolist()
         self._short_of_reserve: list[float] = wanted.short_of_reserve.tolist()
         self._allowed: list[float] = wanted.allowed.tolist()
 
@@ -190,7 +189,7 @@ class Explanations:
             width=self._widths[row][slot],
             policy=self._policy,
             period=self._period,
-            last=self._reviewed[row],
+            last=self._solved.book.reviewed[row],
             **figures,
         )
 

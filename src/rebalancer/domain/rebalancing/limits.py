@@ -134,14 +134,13 @@ def limit_decision(decision: Decision, book: Book, risk: PortfolioRisk) -> Limit
             "equity ceiling", np.where(limits.equity, targets * factor[:, None], targets)
         )
         if risk.known:
-            rows = np.flatnonzero(limits.profiled)
-            some, its_risk = book.only(rows), risk.only(rows)
+            rows, profiled = risk.profiled
             for name, share in (
-                ("target volatility", its_risk.share_within_volatility),
-                ("tolerated drawdown", its_risk.share_within_drawdown),
+                ("target volatility", profiled.share_within_volatility),
+                ("tolerated drawdown", profiled.share_within_drawdown),
             ):
                 narrower = targets.copy()
-                narrower[rows] = _scale_around_locked(targets[rows], some, share)
+                narrower[rows] = _scale_around_locked(targets[rows], profiled.book, share)
                 targets = record_share(name, narrower)
         # Targets may sum to a little more than 1; without a profile they stay as they are.
         most = np.where(limits.profiled, 1.0 - limits.cash_floor, np.inf)
@@ -295,17 +294,20 @@ class PortfolioRisk:
     Days before an asset's first close count as days without a move.
 
     Attributes:
+        book: The portfolios.
         known: Whether there is enough history for an estimate; otherwise figures are NaN.
     """
 
     def __init__(self, book: Book, market: PriceHistory) -> None:
-        self._book = book
+        self.book = book
         self._market = market
         self.known = len(market) > FEWEST_RETURNS
 
-    def only(self, rows: Rows) -> PortfolioRisk:
-        """Return the risk of some of the portfolios."""
-        return PortfolioRisk(self._book.only(rows), self._market)
+    @cached_property
+    def profiled(self) -> tuple[Rows, PortfolioRisk]:
+        """Rows of the portfolios with a risk profile, and their risk."""
+        rows = np.flatnonzero(self.book.limits.profiled)
+        return rows, PortfolioRisk(self.book.only(rows), self._market)
 
     def volatility(self, weights: Floats) -> Floats:
         """(B,) expected annual volatility of (B, K) weights."""
@@ -318,20 +320,19 @@ class PortfolioRisk:
     def asset_variance(self) -> Floats:
         """(B, K) annual variance of each slot's asset."""
         if not self.known:
-            return np.full(self._book.assets.shape, np.nan)
-        variance: Floats = self._covariance.diagonal()[self._book.assets]
+            return np.full(self.book.assets.shape, np.nan)
+        variance: Floats = self._covariance.diagonal()[self.book.assets]
         return variance
 
     def exceeds(self, weights: Floats) -> Bools:
         """(B,) whether (B, K) weights are riskier than the portfolio's profile allows."""
-        limits = self._book.limits
         exceeds = np.zeros(len(weights), dtype=bool)
-        rows = np.flatnonzero(limits.profiled)
-        if not (self.known and rows.size):
+        if not (self.known and self.book.limits.profiled.any()):
             return exceeds
-        some, bounds, mixes = self.only(rows), limits.only(rows), weights[rows]
-        volatile = some.volatility(mixes) > bounds.target_volatility * (1 + _SLACK)
-        drawdown = _max_drawdown(some._mix_returns(mixes))
+        rows, profiled = self.profiled
+        bounds, mixes = profiled.book.limits, weights[rows]
+        volatile = profiled.volatility(mixes) > bounds.target_volatility * (1 + _SLACK)
+        drawdown = _max_drawdown(profiled._mix_returns(mixes))
         exceeds[rows] = volatile | (drawdown > bounds.tolerated_drawdown * (1 + _SLACK))
         return exceeds
 
@@ -345,7 +346,7 @@ class PortfolioRisk:
             stuck: (B, K) weights that stay.
             loose: (B, K) weights that may be scaled down.
         """
-        limits = self._book.limits
+        limits = self.book.limits
         with_loose = self._covariances_with(loose)
         a = (stuck * self._covariances_with(stuck)).sum(axis=1)
         b, c = (stuck * with_loose).sum(axis=1), (loose * with_loose).sum(axis=1)
@@ -364,7 +365,7 @@ class PortfolioRisk:
         """
         share = np.ones(len(loose))
         base, extra = self._mix_returns(stuck), self._mix_returns(loose)
-        most = self._book.limits.tolerated_drawdown
+        most = self.book.limits.tolerated_drawdown
         over = np.flatnonzero(_max_drawdown(base + extra) > most)
         if not over.size:
             return share
@@ -390,7 +391,7 @@ class PortfolioRisk:
     @cached_property
     def _covariances(self) -> Floats:
         """(B, K, K) covariances of each portfolio's assets."""
-        return indicators.covariance_among(self._covariance, self._book.assets, self._book.present)
+        return indicators.covariance_among(self._covariance, self.book.assets, self.book.present)
 
     def _covariances_with(self, weights: Floats) -> Floats:
         """(B, K) annual covariance of each asset with a mix.
@@ -402,7 +403,7 @@ class PortfolioRisk:
 
     def _mix_returns(self, weights: Floats) -> Floats:
         """(B, T) daily returns of mixes held at constant weights."""
-        book = self._book
+        book = self.book
         return indicators.mix_returns(self._market, RISK_WINDOW, weights, book.assets, book.present)
 
 

@@ -8,7 +8,7 @@ import struct
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import attrs
 
@@ -19,7 +19,7 @@ from rebalancer.domain.money import canonical_text, check_price_currency
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import find_columns
 from rebalancer.domain.portfolio.costs import CostModel
-from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
 
 ALGORITHM = "2"
 """Part of every input hash: changes whenever the same inputs may give another proposal."""
@@ -230,7 +230,6 @@ class RebalanceContext:
 
     def input_hash(self, portfolio: Portfolio) -> str:
         """SHA-256 of the context and a portfolio; equal inputs give equal proposals."""
-        preferences = portfolio.preferences
         held, targeted = sorted(portfolio.holdings), sorted(portfolio.targets)
         weights = [portfolio.targets[symbol] + 0.0 for symbol in targeted]  # -0.0 is 0.0
         parts = (
@@ -245,17 +244,7 @@ class RebalanceContext:
             struct.pack(f"<{len(weights)}d", *weights),  # three times as fast as text
             attrs.astuple(portfolio.risk_profile) if portfolio.risk_profile else None,
             str(portfolio.last_rebalance),
-            bool(preferences.whole_shares),
-            canonical_text(preferences.quantity_step),
-            canonical_text(preferences.min_trade),
-            sorted(preferences.do_not_sell),
-            sorted(preferences.do_not_buy),
-            _canonical_float(preferences.max_turnover),
-            canonical_text(preferences.cash_reserve),
-            _canonical_float(preferences.max_weight),
-            _canonical_float(preferences.band),
-            _canonical_float(preferences.max_departure),
-            bool(preferences.skip_unprofitable),
+            *_canonical_preferences(portfolio.preferences),
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -301,6 +290,24 @@ class RebalanceContext:
                 code="reserve_exceeds_value",
             )
         return columns
+
+
+@lru_cache(maxsize=256)
+def _canonical_preferences(preferences: Preferences) -> tuple[object, ...]:
+    """Return the same values for equal preferences; cached, because most portfolios share them."""
+    return (
+        bool(preferences.whole_shares),
+        canonical_text(preferences.quantity_step),
+        canonical_text(preferences.min_trade),
+        sorted(preferences.do_not_sell),
+        sorted(preferences.do_not_buy),
+        _canonical_float(preferences.max_turnover),
+        canonical_text(preferences.cash_reserve),
+        _canonical_float(preferences.max_weight),
+        _canonical_float(preferences.band),
+        _canonical_float(preferences.max_departure),
+        bool(preferences.skip_unprofitable),
+    )
 
 
 def _canonical_float(fraction: float | None) -> float | None:

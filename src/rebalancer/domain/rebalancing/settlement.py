@@ -5,7 +5,7 @@ Conservation is exact: cash after = cash + cash flow - buys + sells - costs.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
 from operator import sub
 
 import attrs
@@ -80,7 +80,7 @@ class Settlement:
         Raises:
             InvalidRequest: permitted sales do not cover a withdrawal or a debit.
         """
-        with localcontext(prec=_DIGITS):
+        with localcontext(prec=_DIGITS, rounding=ROUND_HALF_EVEN):
             return self._settle(row)
 
     def _settle(self, row: int) -> Proposal:
@@ -137,7 +137,7 @@ class Settlement:
 
 @attrs.define  # not frozen: created for every order of a batch, and freezing takes a microsecond
 class _OrderLine:
-    """One order in exact money."""
+    """One order in exact money; ``cash`` is the change of cash."""
 
     buys: bool
     quantity: Decimal
@@ -145,11 +145,7 @@ class _OrderLine:
     value: Decimal
     cost: Decimal
     after: Decimal
-
-    @property
-    def cash(self) -> Decimal:
-        """Change of cash."""
-        return (-self.value if self.buys else self.value) - self.cost
+    cash: Decimal
 
 
 class _OrderTicket:
@@ -163,7 +159,7 @@ class _OrderTicket:
         self._settlement, self._row = settlement, row
         self._portfolio = portfolio = prepared.portfolio
         self._step = portfolio.preferences.step
-        self._round = portfolio.currency.round
+        self._minor_unit = portfolio.currency.minor_unit
         held, exact = portfolio.holdings, settlement.solved.context.market.exact_closes()
         self._held = [held.get(symbol, _ZERO) for symbol in portfolio.symbols]
         self._prices = [exact[column] for column in prepared.columns]
@@ -177,11 +173,8 @@ class _OrderTicket:
     @property
     def _cash(self) -> Decimal:
         """Cash + cash flow - buys + sells - costs, exactly."""
-        cash = self._portfolio.cash + self._portfolio.cash_flow
-        for line in self.lines:
-            if line is not None:
-                cash += line.cash
-        return cash
+        changes = [line.cash for line in self.lines if line is not None]
+        return sum(changes, self._portfolio.cash + self._portfolio.cash_flow)
 
     def balance(self) -> Decimal:
         """Adjust for rounding so that cash still covers the reserve.
@@ -288,8 +281,10 @@ class _OrderTicket:
         held, price, rate = self._held[slot], self._prices[slot], self._settlement.exact_rate
         traded = quantity * price
         exact = self._cost(slot, traded, cost) if rate is None else traded * rate
-        after = held + quantity if buys else held - quantity
-        return _OrderLine(buys, quantity, price, self._round(traded), self._round(exact), after)
+        value, paid = traded.quantize(self._minor_unit), exact.quantize(self._minor_unit)
+        if buys:
+            return _OrderLine(True, quantity, price, value, paid, held + quantity, -value - paid)
+        return _OrderLine(False, quantity, price, value, paid, held - quantity, value - paid)
 
     def _cost(self, slot: int, traded: Decimal, cost: float | None) -> Decimal:
         """Return an order's cost before rounding, where it is not a plain share of value."""
