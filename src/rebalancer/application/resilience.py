@@ -55,7 +55,7 @@ class OutageLog:
         self._log, self._away, self._back = log, away, back
         self._lasts = False
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException | str) -> None:
         """Record a failure."""
         if not self._lasts:
             self._log.warning("%s: %s", self._away, str(error) or type(error).__name__)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from functools import partial
+from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -32,7 +33,7 @@ from pymongo.monitoring import (
     ServerHeartbeatSucceededEvent,
 )
 
-from rebalancer.application.resilience import CircuitBreaker
+from rebalancer.application.resilience import CircuitBreaker, OutageLog
 from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
 
 log = logging.getLogger("rebalancer.mongo")
@@ -111,45 +112,38 @@ class _OutageListener(ServerHeartbeatListener):
     """Logs the beginning and the end of each server's outage, each once."""
 
     def __init__(self) -> None:
-        self._away: set[object] = set()
+        self._outages: dict[object, OutageLog] = {}
 
     def started(self, event: ServerHeartbeatStartedEvent) -> None:
         """Ignore the start of a heartbeat."""
 
     def succeeded(self, event: ServerHeartbeatSucceededEvent) -> None:
         """Log the end of an outage."""
-        if event.connection_id in self._away:
-            self._away.discard(event.connection_id)
-            log.warning("MongoDB at %s:%s answers again", *event.connection_id)
+        self._outage_of(event.connection_id).succeeded()
 
     def failed(self, event: ServerHeartbeatFailedEvent) -> None:
         """Log the beginning of an outage, unless the client was closed."""
-        if event.connection_id not in self._away and str(event.reply) != _HUNG_UP:
-            self._away.add(event.connection_id)
-            log.warning(
-                "MongoDB at %s:%s does not answer: %s", *event.connection_id, _brief(event.reply)
-            )
+        if str(event.reply) != _HUNG_UP:
+            self._outage_of(event.connection_id).failed(_brief(event.reply))
+
+    def _outage_of(self, server: tuple[str, int | None]) -> OutageLog:
+        name = "MongoDB at {}:{}".format(*server)
+        outage = OutageLog(log, f"{name} does not answer", f"{name} answers again")
+        return self._outages.setdefault(server, outage)
 
 
-def circuit_breaker(
-    *, pause: float = 1.0, trial: float = 60.0, clock: Callable[[], float] = time.monotonic
-) -> CircuitBreaker:
-    """Return a breaker that makes readers fail fast while MongoDB is down."""
-    return CircuitBreaker(
-        lambda: Unavailable(_AWAY, code="mongo_unavailable"),
-        lambda error: isinstance(error.__cause__, ConnectionFailure),
-        pause=pause,
-        trial=trial,
-        clock=clock,
-    )
+circuit_breaker = partial(
+    CircuitBreaker,
+    lambda: Unavailable(_AWAY, code="mongo_unavailable"),
+    lambda error: isinstance(error.__cause__, ConnectionFailure),
+    trial=60.0,
+)
+"""Return a breaker that makes readers fail fast while MongoDB is down."""
 
 
 @contextmanager
-def translated(error: type[Unavailable] = Unavailable) -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Translate the driver's errors in this block.
-
-    Args:
-        error: Class of the error if the server did not answer.
 
     Raises:
         InvalidRequest: the server rejects a document, or it is too large; names the field.
@@ -164,31 +158,31 @@ def translated(error: type[Unavailable] = Unavailable) -> Iterator[None]:
             code="report_too_large",
         ) from None
     except PyMongoError as failed:
-        raise translate(failed, error) from failed
+        raise _translate(failed) from failed
     except BSONError as failed:
         log.warning("MongoDB sent an unreadable document: %s", failed)
-        raise error("MongoDB sent an unreadable document", code="mongo_unreadable") from failed
+        raise Unavailable(
+            "MongoDB sent an unreadable document", code="mongo_unreadable"
+        ) from failed
 
 
-def translate(failed: PyMongoError, error: type[Unavailable] = Unavailable) -> RebalancerError:
+def _translate(failed: PyMongoError) -> RebalancerError:
     """Return our error for one of the driver, without names of servers and documents."""
     if isinstance(failed, WriteError) and failed.code == INVALID:
         return rejected_document(failed.details or {})
-    if isinstance(
-        failed, ConnectionFailure
-    ):  # AutoReconnect, ServerSelectionTimeout, NetworkTimeout
-        return error(_AWAY, code="mongo_unavailable")
+    if isinstance(failed, ConnectionFailure):  # also a time-out of the network or of the search
+        return Unavailable(_AWAY, code="mongo_unavailable")
     details = failed.details if isinstance(failed, BulkWriteError) else {}
     if isinstance(failed, WriteConcernError) or details.get("writeConcernErrors"):
-        return error(
+        return Unavailable(
             "MongoDB has not stored the change on a majority of its servers yet; try again",
             code="mongo_not_replicated",
         )
     if isinstance(failed, ExecutionTimeout):
-        return error("MongoDB took too long to answer; try again", code="mongo_timeout")
+        return Unavailable("MongoDB took too long to answer; try again", code="mongo_timeout")
     errors = details.get("writeErrors")
     log.warning("MongoDB failed: %s", errors[0].get("errmsg") if errors else _brief(failed))
-    return error("MongoDB failed; the log states the reason", code="mongo_failed")
+    return Unavailable("MongoDB failed; the log states the reason", code="mongo_failed")
 
 
 def _brief(failed: Exception) -> str:
@@ -222,55 +216,51 @@ def _rejected_field(details: Any) -> str:
     return ""
 
 
-def prepare(
-    database: Database[Document],
-    name: str,
-    validator: Mapping[str, Any],
-    indexes: Sequence[IndexModel] = (),
-) -> None:
-    """Create a collection with a schema and indexes; existing data stays.
+class Collections:
+    """Creates collections with the schemas of ``schemas.json``, before the first write.
 
-    Raises:
-        Unavailable: the server did not answer.
+    A server that was away when the process started may come back empty. If the preparation fails,
+    the next write tries again.
+
+    Args:
+        database: See `connect`.
+        indexes: Indexes of each collection, by name.
     """
-    with translated():
+
+    def __init__(
+        self, database: Database[Document], indexes: Mapping[str, Sequence[IndexModel]]
+    ) -> None:
+        self._database, self._indexes = database, indexes
+        self._is_prepared = False
+
+    def prepare(self) -> None:
+        """Create the collections, their schemas and indexes; existing data stays.
+
+        Raises:
+            Unavailable: the server did not answer.
+        """
+        schemas = json.loads((files("rebalancer.adapters.mongo") / "schemas.json").read_bytes())
+        with translated():
+            for name, indexes in self._indexes.items():
+                self._set_schema(name, schemas[name])
+                if indexes:
+                    self._database[name].create_indexes(list(indexes))
+        self._is_prepared = True
+
+    def prepare_once(self) -> None:
+        """Prepare the collections unless this process has done so."""
+        if not self._is_prepared:
+            self.prepare()
+
+    def _set_schema(self, name: str, schema: Document) -> None:
         try:
             try:
-                database.create_collection(name, validator=validator, check_exists=False)
+                self._database.create_collection(name, validator=schema, check_exists=False)
             except OperationFailure as there:
                 if there.code != EXISTS:
                     raise
-                database.command("collMod", name, validator=validator)
+                self._database.command("collMod", name, validator=schema)
         except OperationFailure as lacking:
             if lacking.code not in _UNSUPPORTED:
                 raise
             log.warning("MongoDB cannot check documents of %s itself: %s", name, lacking)
-        if indexes:
-            database[name].create_indexes(list(indexes))
-
-
-class Preparation:
-    """Prepares collections once a process, before its first write.
-
-    A server that was away when the process started may come back empty. If a preparation fails,
-    the next call tries again.
-    """
-
-    def __init__(self, prepare: Callable[[], None]) -> None:
-        self._prepare = prepare
-        self._lock = Lock()
-        self._done = False
-
-    def __call__(self) -> None:
-        """Prepare the collections, also a second time."""
-        with self._lock:
-            self._prepare()
-            self._done = True
-
-    def once(self) -> None:
-        """Prepare the collections unless this process has done so."""
-        if not self._done:
-            with self._lock:
-                if not self._done:
-                    self._prepare()
-                    self._done = True

@@ -1,4 +1,4 @@
-"""Market data in MongoDB: one document per asset and year."""
+"""Market data in MongoDB: one document per asset and year, with its days since 1970-01-01."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from rebalancer.adapters.mongo.connection import (
     DUPLICATE,
     INVALID,
+    Collections,
     Document,
-    Preparation,
-    prepare,
     rejected_document,
     translated,
 )
@@ -34,73 +33,6 @@ _BATCH_SIZE = 10_000
 """Documents in one reply of the server; it sends at most 16 MB."""
 
 _RAISED: Document = {"$inc": {"revision": 1}}
-
-_BARS_VALIDATOR = {
-    "$jsonSchema": {
-        "bsonType": "object",
-        "required": ["symbol", "year", "revision", "days", "close"],
-        "additionalProperties": False,
-        "properties": {
-            "_id": {},
-            "symbol": {"bsonType": "string", "minLength": 1},
-            "year": {"bsonType": "int"},
-            "revision": {"bsonType": ["int", "long"], "minimum": 1},
-            "days": {  # since 1970-01-01, ascending
-                "bsonType": "array",
-                "minItems": 1,
-                "maxItems": 366,
-                "uniqueItems": True,
-                "items": {"bsonType": "int"},
-            },
-            **{
-                name: {
-                    "bsonType": "array",
-                    "items": {
-                        "bsonType": "double",
-                        "minimum": 0,
-                        "exclusiveMinimum": name != "volume",
-                    },
-                }
-                for name in BAR_FIELDS
-            },
-        },
-    },
-    "$expr": {  # each field as long as the days
-        "$and": [
-            {"$eq": [{"$size": {"$ifNull": [f"${name}", "$days"]}}, {"$size": "$days"}]}
-            for name in BAR_FIELDS
-        ]
-    },
-}
-
-_INSTRUMENT_VALIDATOR = {
-    "$jsonSchema": {
-        "bsonType": "object",
-        "required": ["_id", "position", "name"],
-        "additionalProperties": False,
-        "properties": {
-            "_id": {"bsonType": "string", "minLength": 1},
-            "position": {"bsonType": "int", "minimum": 0},
-            "name": {"bsonType": "string"},
-            "asset_class": {"bsonType": "string"},
-            "daily_volume": {"bsonType": "double", "minimum": 0, "exclusiveMinimum": True},
-        },
-    }
-}
-
-_REVISION_VALIDATOR = {
-    "$jsonSchema": {
-        "bsonType": "object",
-        "required": ["_id", "life", "revision"],
-        "additionalProperties": False,
-        "properties": {
-            "_id": {"bsonType": "string"},
-            "life": {"bsonType": "string", "minLength": 1},
-            "revision": {"bsonType": ["int", "long"], "minimum": 1},
-            "open": {"bsonType": "object", "additionalProperties": {"bsonType": "date"}},
-        },
-    }
-}
 
 _Years = dict[tuple[str, int], Bars]
 
@@ -138,11 +70,14 @@ class MongoMarket:
         self._retries = retries
         self._abandoned_after = abandoned_after
         self._now = now
-        self._preparation = Preparation(self._prepare)
+        unique = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year", unique=True)
+        self._collections = Collections(
+            database, {"bars": [unique], "instruments": [], "revisions": []}
+        )
 
     def prepare(self) -> None:
         """See `MarketStore.prepare`; the server validates documents and allows one per year."""
-        self._preparation()
+        self._collections.prepare()
 
     def revision(self, of: Literal["bars", "instruments"]) -> str:
         counter = self._read_counter(of)
@@ -151,7 +86,7 @@ class MongoMarket:
     def save_bars(
         self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
     ) -> int:
-        self._preparation.once()
+        self._collections.prepare_once()
         changed = 0
         with self._changing("bars") as announce:
             for at in range(0, len(bars), self._assets_per_write):
@@ -161,7 +96,7 @@ class MongoMarket:
         return changed
 
     def save_instruments(self, instruments: Instruments) -> int:
-        self._preparation.once()
+        self._collections.prepare_once()
         with self._changing("instruments") as announce, translated():
             documents = {each["_id"]: each for each in self.database.instruments.find()}
             last = max((each["position"] for each in documents.values()), default=-1)
@@ -202,12 +137,6 @@ class MongoMarket:
         with translated():
             documents = self.database.instruments.find(sort=[("position", 1), ("_id", 1)])
             return Instruments.of(_instrument_of(each) for each in documents)
-
-    def _prepare(self) -> None:
-        unique = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year", unique=True)
-        prepare(self.database, "bars", _BARS_VALIDATOR, [unique])
-        prepare(self.database, "instruments", _INSTRUMENT_VALIDATOR)
-        prepare(self.database, "revisions", _REVISION_VALIDATOR)
 
     def _save_years(self, given: _Years, announce: Callable[[], None]) -> int:
         """Save years of some assets; return how many days changed."""

@@ -12,10 +12,9 @@ from pymongo import DESCENDING, IndexModel
 from pymongo.database import Database
 
 from rebalancer.adapters.mongo.connection import (
+    Collections,
     Document,
-    Preparation,
     circuit_breaker,
-    prepare,
     translated,
 )
 from rebalancer.application.not_found import require
@@ -29,24 +28,6 @@ from rebalancer.application.reporting.report import SCHEMAS, Report
 from rebalancer.application.resilience import CircuitBreaker
 
 _LATEST = [("created", DESCENDING), ("micros", DESCENDING), ("_id", DESCENDING)]
-
-_VALIDATOR = {
-    "$jsonSchema": {
-        "bsonType": "object",
-        "required": ["_id", "kind", "subject", "created", "micros", "schema", "document"],
-        "additionalProperties": False,
-        "properties": {
-            "_id": {"bsonType": "binData"},
-            "kind": {"bsonType": "string", "minLength": 1},
-            "subject": {"bsonType": "string"},
-            "created": {"bsonType": "date"},
-            "micros": {"bsonType": "int", "minimum": 0, "maximum": 999},
-            "schema": {"bsonType": "int", "minimum": 1},
-            "document": {"bsonType": "object"},
-            "series": {"bsonType": "binData"},
-        },
-    }
-}
 
 
 @attrs.frozen
@@ -64,19 +45,19 @@ class MongoReports:
     database: Database[Document]
     schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
     breaker: CircuitBreaker = attrs.field(factory=circuit_breaker, eq=False, repr=False)
-    _preparation: Preparation = attrs.field(init=False, eq=False, repr=False)
+    _collections: Collections = attrs.field(init=False, eq=False, repr=False)
 
-    @_preparation.default
-    def _make_preparation(self) -> Preparation:
+    @_collections.default
+    def _make_collections(self) -> Collections:
         index = IndexModel([("kind", 1), ("subject", 1), *_LATEST], name="subject")
-        return Preparation(lambda: prepare(self.database, "reports", _VALIDATOR, [index]))
+        return Collections(self.database, {"reports": [index]})
 
     def prepare(self) -> None:
         """See `Reports.prepare`: create the schema and the index."""
-        self._preparation()
+        self._collections.prepare()
 
     def save(self, report: Report) -> None:
-        self._preparation.once()
+        self._collections.prepare_once()
         micros = report.created.microsecond % 1000
         document: Document = {
             "_id": report.id,
