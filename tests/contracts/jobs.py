@@ -23,7 +23,7 @@ from rebalancer.domain.jobs.job import Job
 
 QUICK = JobSettings(
     attempts=2,
-    timeout=20.0,
+    timeout=60.0,  # a job of a test may wait for another that starts a process
     poll_interval=0.02,
     heartbeat_interval=0.1,
     stop_timeout=0.3,

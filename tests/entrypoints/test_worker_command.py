@@ -44,7 +44,7 @@ class Working:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
     @property
     def children(self) -> list[int]:
