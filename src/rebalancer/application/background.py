@@ -86,8 +86,8 @@ class TrainJobHandler:
         Raises:
             RebalancerError: as `TrainPolicy`.
         """
-        order = TrainJobRequest.from_job(job)
-        plan, result_file = order.request.plan, order.request.out / "made.json"
+        job_request = TrainJobRequest.from_job(job)
+        plan, result_file = job_request.request.plan, job_request.request.out / "made.json"
         if result_file.exists():  # an earlier attempt was interrupted after its last step
             stored: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
             return stored
@@ -100,10 +100,10 @@ class TrainJobHandler:
 
         result = training_document(
             self.train(
-                {name: self.prices(path) for name, path in order.panels.items()},
-                order.request,
+                {name: self.prices(path) for name, path in job_request.panels.items()},
+                job_request.request,
                 now=self.clock(),
-                cautions=order.cautions,
+                cautions=job_request.cautions,
                 tried=lambda _: progress(0.0),
                 drawn=lambda _: progress(0.0),
                 progress=report,

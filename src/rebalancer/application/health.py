@@ -39,11 +39,12 @@ class Dependency:
 
     Attributes:
         check: Asks the dependency; raises its error, or `Degraded` if the application continues.
+            NotFound is an answer.
         fallback: How the application continues without it; empty for an essential dependency.
     """
 
     name: str
-    check: Callable[[], None]
+    check: Callable[[], object]
     fallback: str = ""
 
 
@@ -76,7 +77,8 @@ class CheckHealth:
         for dependency in self.dependencies:
             name, fallback = dependency.name, dependency.fallback
             try:
-                dependency.check()
+                with suppress(NotFound):
+                    dependency.check()
                 parts[name] = "ok"
             except RebalancerError as error:
                 parts[name] = f"{error}; {fallback}" if fallback else str(error)
@@ -91,7 +93,7 @@ def store_dependency(work: UnitOfWork) -> Dependency:
     """Return the store, which is essential."""
 
     def check() -> None:
-        with suppress(NotFound), work.read() as tx:
+        with work.read() as tx:
             tx.users.get(_UNKNOWN_ID)
 
     return Dependency("store", check)
@@ -99,21 +101,13 @@ def store_dependency(work: UnitOfWork) -> Dependency:
 
 def reports_dependency(reports: Reports) -> Dependency:
     """Return the store of reports."""
-
-    def check() -> None:
-        with suppress(NotFound):
-            reports.get(_UNKNOWN_ID)
-
-    return Dependency("reports", check, "reports can be neither stored nor read")
+    fallback = "reports can be neither stored nor read"
+    return Dependency("reports", lambda: reports.get(_UNKNOWN_ID), fallback)
 
 
 def prices_dependency(prices: PriceSource) -> Dependency:
     """Return a source of prices, which is essential."""
-
-    def check() -> None:
-        prices.closes(days=1)
-
-    return Dependency("prices", check)
+    return Dependency("prices", lambda: prices.closes(days=1))
 
 
 def stored_prices_dependency(market: StoredMarket) -> Dependency:

@@ -49,16 +49,7 @@ class SubmitJob:
                 tx.jobs.save(job)
             else:
                 return before
-        try:
-            self.runner.submit(job)
-        except Unavailable as error:
-            with self.work.begin() as tx:
-                job = tx.jobs.get(job.id)
-                if job.state is not JobState.QUEUED:
-                    return job  # the queue delivered it before the error
-                tx.jobs.save(job.reject(error.message, now))
-            raise
-        return job
+        return _submit(self, job, lambda stored, error: stored.reject(error, now))
 
 
 @attrs.frozen
@@ -134,12 +125,22 @@ class RequeueJob:
             before = tx.jobs.get(id, owner=owner)
             job = before.requeue(now)
             tx.jobs.save(job)
-        try:
-            self.runner.submit(job)
-        except Unavailable:
-            with self.work.begin() as tx:
-                if tx.jobs.get(id) != job:
-                    return job  # the queue delivered it before the error
-                tx.jobs.save(before)
-            raise
-        return job
+        return _submit(self, job, lambda stored, error: before)
+
+
+def _submit(case: SubmitJob | RequeueJob, job: Job, undo: Callable[[Job, str], Job]) -> Job:
+    """Submit a stored job; undo its last change if the queue does not accept it.
+
+    Raises:
+        Unavailable: the queue is full or does not answer.
+    """
+    try:
+        case.runner.submit(job)
+    except Unavailable as error:
+        with case.work.begin() as tx:
+            stored = tx.jobs.get(job.id)
+            if (stored.state, stored.attempts) != (job.state, job.attempts):
+                return stored  # the queue delivered it before the error
+            tx.jobs.save(undo(stored, error.message))
+        raise
+    return job

@@ -1,1 +1,1 @@
-"""Who does jobs."""
+"""Runners and workers of jobs."""

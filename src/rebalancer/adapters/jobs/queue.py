@@ -114,7 +114,7 @@ class QueueWorker:
             claim: Runs a job; returns it if it must be delivered again.
             stop: Releases the running jobs.
             at_once: Maximum number of jobs that run in parallel.
-            name: Name of the queue.
+            name: As of `QueuedJobs`.
             heartbeat: Seconds after which the queue drops a delivery without a heartbeat.
             sweep_interval: Seconds between two searches for such deliveries.
             timeout: Seconds that the server has to answer.
