@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
+from threading import Lock
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -231,7 +232,7 @@ class Collections:
         self, database: Database[Document], indexes: Mapping[str, Sequence[IndexModel]]
     ) -> None:
         self._database, self._indexes = database, indexes
-        self._is_prepared = False
+        self._is_prepared, self._lock = False, Lock()
 
     def prepare(self) -> None:
         """Create the collections, their schemas and indexes; existing data stays.
@@ -250,7 +251,9 @@ class Collections:
     def prepare_once(self) -> None:
         """Prepare the collections unless this process has done so."""
         if not self._is_prepared:
-            self.prepare()
+            with self._lock:
+                if not self._is_prepared:
+                    self.prepare()
 
     def _set_schema(self, name: str, schema: Document) -> None:
         try:
