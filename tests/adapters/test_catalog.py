@@ -272,7 +272,7 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (other_zip, "policy.pth is not an array"),
     (immense, "weights.npz is not an npz file of numbers"),
     (nan_weight, "net0/w0 holds a number that is not finite"),
-    (lambda f: repack(f, **{"net0.w0": np.zeros((2, 6))}), "layer 0 of shape"),
+    (lambda f: repack(f, **{"net0.w0": np.zeros((2, 6))}), "layer 0 has weights of shape"),
     (
         lambda f: repack(f, **{"net0.w0": np.zeros((26, 6), dtype=int)}),
         "is not an array of floating-point",

@@ -26,6 +26,7 @@ from rebalancer.adapters.rl.manifest import (
     PromotionDocument,
     PromotionLog,
     encode,
+    encode_manifest,
     read_document,
     read_file,
 )
@@ -88,12 +89,9 @@ def save_version(
             code="policy_version_exists",
         )
     weights = pack_weights(learned)
-    manifest = Manifest.of(
-        learned,
-        training,
-        version=version,
-        weights=hashlib.sha256(weights).hexdigest(),
-        evidence=evidence,
+    digest = hashlib.sha256(weights).hexdigest()
+    manifest = encode_manifest(
+        learned, training, version=version, weights=digest, evidence=evidence
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +99,7 @@ def save_version(
             fresh = Path(temporary) / target.name
             fresh.mkdir()
             (fresh / WEIGHTS).write_bytes(weights)
-            (fresh / MANIFEST).write_bytes(encode(manifest))
+            (fresh / MANIFEST).write_bytes(manifest)
             load_version(fresh)
             fresh.rename(target)
     except OSError as error:

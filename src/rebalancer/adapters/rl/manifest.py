@@ -8,6 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import attrs
 import msgspec
 from msgspec import Meta
 
@@ -15,12 +16,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.actions import ACTIONS
 from rebalancer.domain.policy.features import FEATURES, SLEEVES
 from rebalancer.domain.policy.learned import LearnedPolicy
-from rebalancer.domain.policy.model_card import (
-    ModelCard,
-    TrainingData,
-    TrainingRecord,
-    TrainingStage,
-)
+from rebalancer.domain.policy.model_card import ModelCard, TrainingRecord
 from rebalancer.domain.policy.rules import POLICIES
 from rebalancer.domain.policy.training import ALGORITHMS
 from rebalancer.domain.policy.versions import LEARNED
@@ -113,65 +109,6 @@ class Manifest(Document, frozen=True, kw_only=True):
     regimes_sha256: Sha256
     evidence: dict[str, Any]
 
-    @classmethod
-    def of(
-        cls,
-        learned: LearnedPolicy,
-        training: TrainingRecord,
-        *,
-        version: int,
-        weights: str,
-        evidence: Mapping[str, Any] | None,
-    ) -> Manifest:
-        """Describe a policy and its training.
-
-        Args:
-            learned: Policy under its plain name.
-            training: How it was trained.
-            version: Number of the version.
-            weights: SHA-256 of the file of weights.
-            evidence: Results of evaluations of exactly these weights.
-        """
-        model = learned.regimes
-        regimes = RegimesDocument(
-            names=list(model.names),
-            start=model.start.tolist(),
-            transition=model.transition.tolist(),
-            means=model.means.tolist(),
-            covariances=model.covariances.tolist(),
-        )
-        return cls(
-            format=FORMAT,
-            name=learned.name,
-            version=version,
-            algorithm=training.algorithm,
-            created=training.created,
-            stages=[
-                StageDocument(stage=s.stage, steps=s.steps, note=s.note) for s in training.stages
-            ],
-            data=[
-                DataDocument(
-                    name=d.name, sha256=d.sha256, first=d.first, last=d.last, symbols=d.symbols
-                )
-                for d in training.data
-            ],
-            trained_until=training.trained_until,
-            reward=training.reward,
-            seeds=list(training.seeds),
-            features=_known_features(),
-            actions=_known_actions(),
-            sleeves=_known_sleeves(),
-            most_spread=learned.most_spread,
-            fallback=learned.rule.name,
-            chosen_rule=learned.chosen_rule,
-            libraries=dict(training.libraries),
-            command=training.command,
-            weights=weights,
-            regimes=regimes,
-            regimes_sha256=digest(regimes),
-            evidence={**evidence, "weights": weights} if evidence else {},
-        )
-
     def check(self) -> None:
         """Check that this code can run the policy.
 
@@ -182,9 +119,9 @@ class Manifest(Document, frozen=True, kw_only=True):
         differing = [
             name
             for name, stored, known in (
-                ("features", self.features, _known_features()),
-                ("actions", self.actions, _known_actions()),
-                ("sleeves", self.sleeves, _known_sleeves()),
+                ("features", self.features, _KNOWN_FEATURES),
+                ("actions", self.actions, _KNOWN_ACTIONS),
+                ("sleeves", self.sleeves, _KNOWN_SLEEVES),
             )
             if stored != known
         ]
@@ -209,23 +146,9 @@ class Manifest(Document, frozen=True, kw_only=True):
 
     def model_card(self, *, shipped: bool) -> ModelCard:
         """Build the model card of the version."""
-        training = TrainingRecord(
-            algorithm=self.algorithm,
-            created=self.created,
-            stages=tuple(TrainingStage(one.stage, one.steps, one.note) for one in self.stages),
-            data=tuple(
-                TrainingData(one.name, one.sha256, one.first, one.last, one.symbols)
-                for one in self.data
-            ),
-            trained_until=self.trained_until,
-            reward=self.reward,
-            seeds=tuple(self.seeds),
-            libraries=self.libraries,
-            command=self.command,
-        )
         return ModelCard(
             version=self.version,
-            training=training,
+            training=msgspec.convert(self, TrainingRecord, from_attributes=True),
             features={feature.name: feature.meaning for feature in FEATURES},
             actions={action.name: action.meaning for action in ACTIONS},
             sleeves=tuple(sleeve.name for sleeve in SLEEVES),
@@ -251,6 +174,54 @@ class Manifest(Document, frozen=True, kw_only=True):
                 self.sleeves,
             )
         )
+
+
+_KNOWN_FEATURES = msgspec.convert(FEATURES, list[FeatureDocument], from_attributes=True)
+_KNOWN_ACTIONS = [action.name for action in ACTIONS]
+_KNOWN_SLEEVES = msgspec.convert(SLEEVES, list[SleeveDocument], from_attributes=True)
+
+
+def encode_manifest(
+    learned: LearnedPolicy,
+    training: TrainingRecord,
+    *,
+    version: int,
+    weights: str,
+    evidence: Mapping[str, Any] | None,
+) -> bytes:
+    """Encode the manifest of a policy and its training.
+
+    Args:
+        learned: Policy under its plain name.
+        training: How it was trained.
+        version: Number of the version.
+        weights: SHA-256 of the file of weights.
+        evidence: Results of evaluations of exactly these weights.
+
+    Raises:
+        InvalidRequest: see `encode`.
+    """
+    model = attrs.asdict(learned.regimes)
+    regimes = RegimesDocument(
+        **{name: each if name == "names" else each.tolist() for name, each in model.items()}
+    )
+    fields: dict[str, Any] = attrs.asdict(training) | {
+        "format": FORMAT,
+        "name": learned.name,
+        "version": version,
+        "features": _KNOWN_FEATURES,
+        "actions": _KNOWN_ACTIONS,
+        # As they are: a conversion to documents would write 126 as 126.0.
+        "sleeves": [attrs.asdict(sleeve) for sleeve in SLEEVES],
+        "most_spread": learned.most_spread,
+        "fallback": learned.rule.name,
+        "chosen_rule": learned.chosen_rule,
+        "weights": weights,
+        "regimes": regimes,
+        "regimes_sha256": digest(regimes),
+        "evidence": {**evidence, "weights": weights} if evidence else {},
+    }
+    return encode({name: fields[name] for name in Manifest.__struct_fields__})
 
 
 class PromotionDocument(Document, frozen=True, kw_only=True):
@@ -310,7 +281,7 @@ def read_file(path: Path) -> bytes:
         raise IncompatibleVersion(f"cannot read {path.name}: {error.strerror}") from None
 
 
-def encode(document: Document) -> bytes:
+def encode(document: object) -> bytes:
     """Encode a document as indented JSON.
 
     Raises:
@@ -329,18 +300,3 @@ def encode(document: Document) -> bytes:
 def digest(content: object) -> str:
     """Return the SHA-256 of values in a canonical encoding."""
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
-
-
-def _known_features() -> list[FeatureDocument]:
-    return [FeatureDocument(name=one.name, centre=one.centre, scale=one.scale) for one in FEATURES]
-
-
-def _known_actions() -> list[str]:
-    return [action.name for action in ACTIONS]
-
-
-def _known_sleeves() -> list[SleeveDocument]:
-    return [
-        SleeveDocument(name=one.name, rule=one.rule, parameters=dict(one.parameters), most=one.most)
-        for one in SLEEVES
-    ]
