@@ -13,9 +13,10 @@ from rebalancer.adapters.rl.environment import GRID, RebalancingVecEnv
 from rebalancer.adapters.rl.rewards import REWARDS, make_reward
 from rebalancer.adapters.rl.worlds import draw_worlds
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.policy.algorithms import ALGORITHMS
+from rebalancer.domain.policy.algorithms import REWARDS as DESCRIPTIONS
 from rebalancer.domain.policy.features import FEATURES
-from rebalancer.domain.policy.training import ALGORITHMS, TrainingPlan, check_name
-from rebalancer.domain.policy.training import REWARDS as DESCRIPTIONS
+from rebalancer.domain.policy.training import TrainingPlan, check_name
 from tests.builders import prices
 from tests.networks import REGIMES, a_network
 

@@ -11,7 +11,7 @@ import pytest
 from rebalancer.application.backtests import BacktestRequest
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.policy.training import ALGORITHMS, REWARDS
+from rebalancer.domain.policy.algorithms import ALGORITHMS, REWARDS
 from rebalancer.domain.portfolio.costs import COST_PRESETS, DEFAULT_BPS
 from rebalancer.entrypoints.cli.commands.backtest import backtest
 from rebalancer.entrypoints.cli.commands.train import train

@@ -14,11 +14,11 @@ from msgspec import Meta
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.actions import ACTIONS
+from rebalancer.domain.policy.algorithms import ALGORITHMS
 from rebalancer.domain.policy.features import FEATURES, SLEEVES
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import ModelCard, TrainingRecord
 from rebalancer.domain.policy.rules import POLICIES
-from rebalancer.domain.policy.training import ALGORITHMS
 from rebalancer.domain.policy.versions import LEARNED
 
 FORMAT = 1

@@ -1,6 +1,6 @@
 """Rewards: what a learner maximises, computed from the outcome of a week.
 
-`rebalancer.domain.policy.training.REWARDS` describes each reward for users.
+`rebalancer.domain.policy.algorithms.REWARDS` describes each reward for users.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training of learned policies: known algorithms and rewards, the plan, and the outcome."""
+"""Training of learned policies: the plan and the outcome."""
 
 from __future__ import annotations
 
@@ -8,23 +8,11 @@ from collections.abc import Mapping
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.policy.algorithms import ALGORITHMS, REWARDS, any_of
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import TrainingRecord
 from rebalancer.domain.policy.rules import POLICIES
 from rebalancer.domain.policy.versions import LEARNED
-
-ALGORITHMS = {
-    "ppo": "Schulman et al. 2017, Proximal Policy Optimization Algorithms",
-    "dqn": "Mnih et al. 2015, Human-level Control through Deep Reinforcement Learning",
-}
-"""Sources of the learning algorithms, by name; `adapters.rl.algorithms` holds a module for each."""
-
-REWARDS = {
-    "mean_variance": "the week's gain on the monthly rule under mean-variance preferences",
-    "differential_sharpe": "what the week does to a moving Sharpe ratio, less the monthly rule's",
-    "drawdown": "mean_variance, less a price on drawdown beyond the monthly rule's",
-}
-"""Descriptions of the rewards, by name; `adapters.rl.rewards` holds a class for each."""
 
 _NAME = re.compile("[a-z][a-z0-9_]{0,31}")
 
@@ -61,13 +49,13 @@ class TrainingPlan:
         """
         if self.algorithm not in ALGORITHMS:
             raise InvalidRequest(
-                f"unknown algorithm {self.algorithm!r}; choose {_any_of(ALGORITHMS)}",
+                f"unknown algorithm {self.algorithm!r}; choose {any_of(ALGORITHMS)}",
                 field="algorithm",
                 code="unknown_algorithm",
             )
         if self.reward not in REWARDS:
             raise InvalidRequest(
-                f"unknown reward {self.reward!r}; choose {_any_of(REWARDS)}",
+                f"unknown reward {self.reward!r}; choose {any_of(REWARDS)}",
                 field="reward",
                 code="unknown_reward",
             )
@@ -149,7 +137,3 @@ def check_name(name: str, algorithm: str) -> None:
             field="name",
             code="policy_name_taken",
         )
-
-
-def _any_of(names: Mapping[str, str]) -> str:
-    return " or ".join([", ".join([*names][:-1]), [*names][-1]])

@@ -1,7 +1,7 @@
 """Learning algorithms, one module for each; the module's name is the algorithm's name.
 
-A module defines ``ALGORITHM``. `rebalancer.domain.policy.training.ALGORITHMS` lists the names with
-their sources.
+A module defines ``ALGORITHM``. `rebalancer.domain.policy.algorithms.ALGORITHMS` lists the names
+with their sources.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import click
 
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.policy.algorithms import ALGORITHMS, REWARDS, any_of
 from rebalancer.entrypoints.cli.commands.jobs import submit
 from rebalancer.entrypoints.cli.files import check_output, write_text
 from rebalancer.entrypoints.cli.options import (
@@ -42,7 +43,12 @@ _EVALUATION_ROWS = 60
 
 
 @click.command()
-@click.option("--algorithm", default="ppo", metavar="ppo|dqn", help="Learning algorithm.")
+@click.option(
+    "--algorithm",
+    default="ppo",
+    metavar="|".join(ALGORITHMS),
+    help=f"Learning algorithm: {any_of(ALGORITHMS)}.",
+)
 @panel_options
 @click.option(
     "--until",
@@ -71,7 +77,7 @@ _EVALUATION_ROWS = 60
 @click.option(
     "--reward",
     default="mean_variance",
-    help="Weekly reward: mean_variance, differential_sharpe or drawdown.",
+    help=f"Weekly reward: {any_of(REWARDS)}.",
 )
 @click.option(
     "--worlds",
@@ -97,7 +103,7 @@ _EVALUATION_ROWS = 60
     "$REBALANCER_WORKERS, or one per core.",
 )
 @click.option("--device", default="cpu", help="Device of torch.")
-@click.option("--name", help="Name of the policy. Default: my_ppo or my_dqn.")
+@click.option("--name", help="Name of the policy. Default: my_ALGORITHM, such as my_ppo.")
 @click.option(
     "--out",
     type=FILE,

@@ -1,0 +1,24 @@
+"""Learning algorithms and rewards by name; ``--help`` lists them, so numpy stays out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+ALGORITHMS = {
+    "ppo": "Schulman et al. 2017, Proximal Policy Optimization Algorithms",
+    "dqn": "Mnih et al. 2015, Human-level Control through Deep Reinforcement Learning",
+}
+"""Sources of the learning algorithms, by name; `adapters.rl.algorithms` holds a module for each."""
+
+REWARDS = {
+    "mean_variance": "the week's gain on the monthly rule under mean-variance preferences",
+    "differential_sharpe": "what the week does to a moving Sharpe ratio, less the monthly rule's",
+    "drawdown": "mean_variance, less a price on drawdown beyond the monthly rule's",
+}
+"""Descriptions of the rewards, by name; `adapters.rl.rewards` holds a class for each."""
+
+
+def any_of(names: Iterable[str]) -> str:
+    """Join names to ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
