@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from datetime import date
@@ -11,19 +10,12 @@ import pytest
 from hmmlearn.hmm import GaussianHMM
 
 from rebalancer.adapters.rl import regimes
-from rebalancer.adapters.rl.regimes import (
-    StoredRegimes,
-    fit_regimes,
-    make_regimes,
-    read_regimes,
-    write_regimes,
-)
+from rebalancer.adapters.rl.regimes import StoredRegimes, fit_regimes, read_regimes
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel, observations
 from tests.builders import names, prices
-
-ARRAYS = ("start", "transition", "means", "covariances")
+from tests.regimes import ARRAYS, make_regimes, sha256_of, write_regimes
 
 
 def same(one: RegimeModel, other: RegimeModel) -> bool:
@@ -167,11 +159,6 @@ def test_damaged_file_is_rejected(kept: Path, change, fragment: str) -> None:
     with pytest.raises(InvalidRequest, match=fragment) as error:
         read_regimes(kept)
     assert str(kept) in str(error.value)
-
-
-def sha256_of(content: dict[str, object]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("model", [{}, {"names": ["a", "b"]}, [], "text"])

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import cached_property
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +23,6 @@ from rebalancer.domain.market.regimes import (
     observations,
     sufficient,
 )
-
-LAST_FITTED = date(2015, 12, 31)
-"""Last day of the data for fitting; later days are for selection and evaluation."""
-
-NOT_TRADABLE = ("BIL", "TBILL3M")
-"""Treasury bills: the risk-free series, excluded from all mixes."""
 
 NAMES = {2: ("calm", "stressed"), 3: ("calm", "normal", "stressed")}
 """Names of the states from the calmest on, by their number."""
@@ -92,88 +84,8 @@ def fit_regimes(panels: Sequence[PriceHistory], *, states: int = 3, seed: int) -
     )
 
 
-def make_regimes(
-    panels: Mapping[str, PriceHistory],
-    path: Path,
-    *,
-    states: int = 3,
-    seed: int = 0,
-    until: date = LAST_FITTED,
-    without: Sequence[str] = NOT_TRADABLE,
-) -> RegimeModel:
-    """Fit a model on panels up to a day, and write it with its origin.
-
-    The shipped model is ``make_regimes`` of the panels ``us_etfs_2007_2018``,
-    ``us_large_caps_2000_2015`` and ``modelled_multi_asset_1993_2017``, in this order, and of the
-    defaults.
-
-    Args:
-        panels: Price histories by the name of their data.
-        path: File to write.
-        states: See `fit_regimes`.
-        seed: See `fit_regimes`.
-        until: Last day to use.
-        without: Symbols to exclude.
-
-    Raises:
-        InvalidRequest: see `fit_regimes`; or a panel begins after ``until`` or has no other
-            symbols; or the file cannot be written.
-        Unavailable: see `fit_regimes`.
-    """
-    cut = {name: _cut(panel, until, without) for name, panel in panels.items()}
-    model = fit_regimes(list(cut.values()), states=states, seed=seed)
-    about = {
-        "data": [
-            {
-                "name": name,
-                "assets": len(panel.symbols),
-                "first": str(panel.dates[0]),
-                "last": str(panel.dates[-1]),
-                "sha256": panel.digest,
-            }
-            for name, panel in cut.items()
-        ],
-        "until": str(until),
-        "without": list(without),
-        "seed": seed,
-        "mixes": MIXES,
-        "library": f"hmmlearn {version('hmmlearn')}",
-    }
-    write_regimes(model, path, about)
-    return model
-
-
-def write_regimes(model: RegimeModel, path: Path, about: Mapping[str, Any]) -> None:
-    """Write a model, its origin and a checksum as JSON, without loss of precision.
-
-    Args:
-        model: Model to write.
-        path: File; its folder is created if missing.
-        about: Origin of the model, as JSON values.
-
-    Raises:
-        InvalidRequest: the file cannot be written.
-    """
-    content = {
-        "format": _FORMAT,
-        "model": {
-            "names": list(model.names),
-            **{field: getattr(model, field).tolist() for field in _ARRAYS},
-        },
-        "about": dict(about),
-    }
-    text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(
-            f"cannot write {path}: {error.strerror}", field="path", code="cannot_write_file"
-        ) from None
-
-
 def read_regimes(path: Path) -> RegimeModel:
-    """Read a model that `write_regimes` wrote.
+    """Read a model with its checksum from JSON.
 
     Raises:
         InvalidRequest: the file is missing, malformed or was changed.
@@ -224,9 +136,6 @@ class StoredRegimes:
             ) from None
 
 
-_ARRAYS = ("start", "transition", "means", "covariances")
-
-
 def _damaged(path: Path, why: str) -> InvalidRequest:
     return InvalidRequest(
         f"{path} is damaged, fit it again: {why}", field="regimes", code="invalid_regime_model"
@@ -237,22 +146,6 @@ def _digest(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of JSON values in a canonical encoding."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _cut(panel: PriceHistory, until: date, without: Sequence[str]) -> PriceHistory:
-    """Return a panel up to a day, without some assets.
-
-    Raises:
-        InvalidRequest: nothing is left.
-    """
-    last = int(np.searchsorted(panel.dates, np.datetime64(until, "D"), side="right")) - 1
-    if last < 0:
-        raise InvalidRequest(
-            f"the prices begin on {panel.dates[0]}, after {until}; choose a later day",
-            field="until",
-            code="before_first_close",
-        )
-    return panel.until(last).select([name for name in panel.symbols if name not in without])
 
 
 def _years(panel: PriceHistory, dice: np.random.Generator) -> Floats:
