@@ -105,7 +105,7 @@ def random_actions(steps: int, count: int, *, seed: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-def test_the_checkers_of_gymnasium_and_sb3_are_content(discrete: bool) -> None:
+def test_environments_pass_the_checkers_of_gymnasium_and_sb3(discrete: bool) -> None:
     env = RebalancingEnv(a_few(), make_reward("mean_variance"), discrete=discrete)
     gymnasium_check(env, skip_render_check=True)
     sb3_check(env, warn=True, skip_render_check=True)
@@ -140,7 +140,7 @@ def test_sb3_learns_from_many_portfolios_at_once() -> None:
 
 @pytest.mark.parametrize("name", ["mean_variance", "differential_sharpe", "drawdown"])
 @pytest.mark.parametrize("discrete", [False, True])
-def test_many_portfolios_go_the_way_of_single_ones(name: str, discrete: bool) -> None:
+def test_vector_environment_equals_single_environments(name: str, discrete: bool) -> None:
     count, seed, steps = 5, 40, 3 * WEEKS + 4
     made = crashed(a_few(), week=3)  # some are ruined on the way, others see their world's end
     many = RebalancingVecEnv(made, make_reward(name), count, seed=seed, discrete=discrete)
@@ -170,7 +170,7 @@ def test_many_portfolios_go_the_way_of_single_ones(name: str, discrete: bool) ->
     assert ruined and ended
 
 
-def test_the_same_seed_gives_the_same_way_and_another_seed_another() -> None:
+def test_seed_determines_the_path() -> None:
     def way(seed: int, *, again: bool = False) -> Any:
         env = RebalancingVecEnv(
             a_few(), make_reward("mean_variance"), 6, seed=77 if again else seed
@@ -203,7 +203,7 @@ def test_a_reset_without_a_seed_draws_another_world() -> None:
     assert not np.array_equal(many.reset(), first)
 
 
-def test_what_was_handed_out_does_not_change_afterwards() -> None:
+def test_returned_arrays_do_not_change_later() -> None:
     many = RebalancingVecEnv(a_few(), make_reward("mean_variance"), 3, seed=5)
     first = many.reset()
     kept = first.copy()
@@ -214,7 +214,7 @@ def test_what_was_handed_out_does_not_change_afterwards() -> None:
     assert (many.step(random_actions(1, 3)[0])[0] <= FURTHEST).all()
 
 
-def test_portfolios_of_many_have_nothing_of_their_own() -> None:
+def test_vector_environment_has_only_shared_attributes() -> None:
     many = RebalancingVecEnv(a_few(), make_reward("mean_variance"), 3, seed=5)
     assert many.get_attr("render_mode") == [None] * 3
     assert many.env_is_wrapped(RebalancingEnv, indices=[0, 2]) == [False, False]

@@ -88,7 +88,7 @@ PRICES = {"four": named(WHOLE, "A", "B", "C", "BIL"), "five": MemoryPrices(price
 UNTIL = WHOLE.dates[820].item()
 
 
-def test_what_is_learned_from(tmp_path):
+def test_training_uses_prices_up_to_the_day_without_cash(tmp_path):
     trainer, trials = Trainer(), JsonlTrials(tmp_path / "trials.jsonl")
     tried, drawn, points = [], [], []
     made = a_training(trials, trainer)(
@@ -163,7 +163,7 @@ def test_missing_log_of_trials_is_reported():
     assert made.counted.endswith("there is no log of trials here.")
 
 
-def test_nothing_is_begun_that_cannot_end(tmp_path):
+def test_unusable_request_fails_before_training(tmp_path):
     (tmp_path / "trials.jsonl").write_text("nonsense")
     trainer = Trainer()
     with pytest.raises(InvalidRequest, match="line 1"):
@@ -225,7 +225,7 @@ class Failing(MemoryTrials):
         super().append(trial)
 
 
-def test_a_training_that_is_begun_again_makes_no_further_version(tmp_path):
+def test_repeated_training_adds_no_version(tmp_path):
     """However often it was cut off, and wherever: before the trial was recorded, or after all."""
     policies, trials = MemoryPolicies(), Failing()
     train = TrainPolicy(policies, trials, Trainer(), Regimes())

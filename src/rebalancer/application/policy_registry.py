@@ -9,10 +9,10 @@ import attrs
 
 from rebalancer.application.ports.policies import PolicyStore
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
+from rebalancer.domain.policy.algorithms import ALGORITHMS
 from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, PolicyKind
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import POLICIES, parse_rule
-from rebalancer.domain.policy.training import ALGORITHMS
 from rebalancer.domain.policy.versions import (
     LAST_RESORT,
     LEARNED,
@@ -23,117 +23,143 @@ from rebalancer.domain.policy.versions import (
 )
 
 
-def find_policy(store: PolicyStore, text: str) -> Policy:
-    """Return the policy that a text names: a rule, a learned policy, or ``learned``.
+class PolicyRegistry(PolicyStore):
+    """Base of catalogues: finds policies and cards by name in the versions of a store."""
 
-    Raises:
-        InvalidRequest: no such policy, parameters it does not have, or a damaged version.
-    """
-    name, colon, parameters = text.strip().partition(":")
-    name = name.strip()
-    if name in POLICIES:
-        return parse_rule(text)
-    versions = _versions_by_name(store)
-    if name != LEARNED and name not in versions:
-        raise InvalidRequest(
-            f"unknown policy {name!r}; choose one of {_all_names(versions)}",
-            field="policy",
-            code="unknown_policy",
+    def policy(self, text: str) -> Policy:
+        """See `Policies.policy`."""
+        name, colon, parameters = text.strip().partition(":")
+        name = name.strip()
+        if name in POLICIES:
+            return parse_rule(text)
+        versions = self._versions_by_name()
+        if name != LEARNED and name not in versions:
+            raise InvalidRequest(
+                f"unknown policy {name!r}; choose one of {_all_names(versions)}",
+                field="policy",
+                code="unknown_policy",
+            )
+        if colon:
+            raise InvalidRequest(
+                f"{name} has no parameters; remove {parameters!r}",
+                field="policy",
+                code="policy_without_parameters",
+            )
+        if name == LEARNED:
+            return self._promoted_or_best_rule()
+        return attrs.evolve(self.load(versions[name])[0], name=name)
+
+    def cards(self) -> tuple[PolicyCard, ...]:
+        """See `Policies.cards`."""
+        highest = {version.name: version for version in sorted(self.versions())}
+        versions = sorted(self.versions(), key=lambda one: (one.name, -one.number))
+        return (
+            *(self.card(name) for name in POLICIES),
+            *(
+                self.card(one.name if one == highest[one.name] else one.exact_name)
+                for one in versions
+            ),
+            self.card(LEARNED),
         )
-    if colon:
-        raise InvalidRequest(
-            f"{name} has no parameters; remove {parameters!r}",
-            field="policy",
-            code="policy_without_parameters",
+
+    def card(self, name: str) -> PolicyCard:
+        """See `Policies.card`."""
+        if name in POLICIES:
+            return _rule_card(name)
+        versions = self._versions_by_name()
+        promotion = self.promotion()
+        if name == LEARNED:
+            policy = self._promoted_or_best_rule()
+            if isinstance(policy, BestRule):
+                return _best_rule_card(policy)
+            card = self.card(policy.version)
+            return attrs.evolve(card, name=LEARNED, decides=policy.version)
+        if name not in versions:
+            raise NotFound(
+                f"unknown policy {name}; choose one of {_all_names(versions)}",
+                code="policy_not_found",
+            )
+        version = versions[name]
+        card = self.load(version)[1]
+        assert card.model_card is not None
+        promoted = promotion is not None and promotion.version == version.exact_name
+        return attrs.evolve(
+            card,
+            name=name,
+            decides=None if name == version.exact_name else version.exact_name,
+            model_card=attrs.evolve(card.model_card, promoted=promoted),
         )
-    if name == LEARNED:
-        return _promoted_or_best_rule(store)
-    return attrs.evolve(store.load(versions[name])[0], name=name)
 
+    def find_version(self, name: str) -> PolicyVersion:
+        """Return the version of a learned policy that a plain or exact name stands for.
 
-def find_version(store: PolicyStore, name: str) -> PolicyVersion:
-    """Return the version of a learned policy that a plain or exact name stands for.
+        Raises:
+            NotFound: no such version; the message lists the versions.
+        """
+        versions = self._versions_by_name()
+        if name not in versions:
+            known = (
+                f"choose one of {', '.join(versions)}" if versions else "no policy was learned yet"
+            )
+            raise NotFound(
+                f"{name} is not a version of a learned policy; {known}",
+                code="policy_version_not_found",
+            )
+        return versions[name]
 
-    Raises:
-        NotFound: no such version; the message lists the versions.
-    """
-    versions = _versions_by_name(store)
-    if name not in versions:
-        known = f"choose one of {', '.join(versions)}" if versions else "no policy was learned yet"
-        raise NotFound(
-            f"{name} is not a version of a learned policy; {known}",
-            code="policy_version_not_found",
+    def next_number(self, name: str) -> int:
+        """Return the number of the next version of a plain name."""
+        return max((one.number for one in self.versions() if one.name == name), default=0) + 1
+
+    def find_by_weights(self, name: str, weights: str) -> PolicyCard | None:
+        """Return the card of the highest version of a plain name with these weights, if any.
+
+        Raises:
+            InvalidRequest: a version is damaged.
+        """
+        versions = sorted((one for one in self.versions() if one.name == name), reverse=True)
+        cards = (self.card(one.exact_name) for one in versions)
+        return next(
+            (one for one in cards if one.model_card and one.model_card.weights == weights), None
         )
-    return versions[name]
 
+    def _versions_by_name(self) -> dict[str, PolicyVersion]:
+        """Return versions by every name that stands for one: ``ppo``, ``ppo@2``, ``ppo@1``."""
+        versions: dict[str, PolicyVersion] = {}
+        for version in sorted(self.versions(), key=lambda one: (one.name, -one.number)):
+            versions.setdefault(version.name, version)
+            versions[version.exact_name] = version
+        return versions
 
-def next_number(store: PolicyStore, name: str) -> int:
-    """Return the number of the next version of a plain name."""
-    return max((one.number for one in store.versions() if one.name == name), default=0) + 1
+    def _promoted_or_best_rule(self) -> VersionedPolicy | BestRule:
+        promotion = self.promotion()
+        if promotion is None:
+            return BestRule(parse_rule(self._best_rule()))
+        versions = self._versions_by_name()
+        if promotion.version not in versions:
+            raise InvalidRequest(
+                f"promoted version {promotion.version} is missing; restore it or promote another",
+                field="policy",
+                code="promoted_version_missing",
+            )
+        policy, card = self.load(versions[promotion.version])
+        assert card.model_card is not None
+        if card.model_card.weights != promotion.weights:
+            raise InvalidRequest(
+                f"the weights of {promotion.version} changed after its promotion; promote it again",
+                field="policy",
+                code="promoted_version_changed",
+            )
+        return attrs.evolve(policy, name=LEARNED)
 
-
-def find_by_weights(store: PolicyStore, name: str, weights: str) -> PolicyCard | None:
-    """Return the card of the highest version of a plain name with these weights, if any.
-
-    Raises:
-        InvalidRequest: a version is damaged.
-    """
-    versions = sorted((one for one in store.versions() if one.name == name), reverse=True)
-    cards = (find_card(store, one.exact_name) for one in versions)
-    return next(
-        (one for one in cards if one.model_card and one.model_card.weights == weights), None
-    )
-
-
-def list_cards(store: PolicyStore) -> tuple[PolicyCard, ...]:
-    """List the cards of all rules, then of all learned versions, the highest first.
-
-    Raises:
-        InvalidRequest: a version is damaged.
-    """
-    highest = {version.name: version for version in sorted(store.versions())}
-    versions = sorted(store.versions(), key=lambda one: (one.name, -one.number))
-    return (
-        *(find_card(store, name) for name in POLICIES),
-        *(
-            find_card(store, one.name if one == highest[one.name] else one.exact_name)
-            for one in versions
-        ),
-        find_card(store, LEARNED),
-    )
-
-
-def find_card(store: PolicyStore, name: str) -> PolicyCard:
-    """Return the card of a policy by its plain or exact name.
-
-    Raises:
-        NotFound: no such policy; the message lists the policies.
-        InvalidRequest: the version is damaged.
-    """
-    if name in POLICIES:
-        return _rule_card(name)
-    versions = _versions_by_name(store)
-    promotion = store.promotion()
-    if name == LEARNED:
-        policy = _promoted_or_best_rule(store)
-        if isinstance(policy, BestRule):
-            return _best_rule_card(policy)
-        card = find_card(store, policy.version)
-        return attrs.evolve(card, name=LEARNED, decides=policy.version)
-    if name not in versions:
-        raise NotFound(
-            f"unknown policy {name}; choose one of {_all_names(versions)}", code="policy_not_found"
-        )
-    version = versions[name]
-    card = store.load(version)[1]
-    assert card.model_card is not None
-    promoted = promotion is not None and promotion.version == version.exact_name
-    return attrs.evolve(
-        card,
-        name=name,
-        decides=None if name == version.exact_name else version.exact_name,
-        model_card=attrs.evolve(card.model_card, promoted=promoted),
-    )
+    def _best_rule(self) -> str:
+        """Return the best rule on the training data, which the shipped policies name."""
+        for name, version in self._versions_by_name().items():
+            if version.shipped and name == version.name:
+                best = self.load(version)[0].chosen_rule
+                if best is not None:
+                    return best
+        return LAST_RESORT
 
 
 def check_promotable(card: PolicyCard) -> Promotion:
@@ -192,49 +218,8 @@ def describe_version(policy: VersionedPolicy, model_card: ModelCard) -> PolicyCa
     )
 
 
-def _versions_by_name(store: PolicyStore) -> dict[str, PolicyVersion]:
-    """Return versions by every name that stands for one: ``ppo``, ``ppo@2``, ``ppo@1``."""
-    versions: dict[str, PolicyVersion] = {}
-    for version in sorted(store.versions(), key=lambda one: (one.name, -one.number)):
-        versions.setdefault(version.name, version)
-        versions[version.exact_name] = version
-    return versions
-
-
 def _all_names(versions: Mapping[str, PolicyVersion]) -> str:
     return ", ".join([*POLICIES, *versions, LEARNED])
-
-
-def _promoted_or_best_rule(store: PolicyStore) -> VersionedPolicy | BestRule:
-    promotion = store.promotion()
-    if promotion is None:
-        return BestRule(parse_rule(_best_rule(store)))
-    versions = _versions_by_name(store)
-    if promotion.version not in versions:
-        raise InvalidRequest(
-            f"promoted version {promotion.version} is missing; restore it or promote another",
-            field="policy",
-            code="promoted_version_missing",
-        )
-    policy, card = store.load(versions[promotion.version])
-    assert card.model_card is not None
-    if card.model_card.weights != promotion.weights:
-        raise InvalidRequest(
-            f"the weights of {promotion.version} changed after its promotion; promote it again",
-            field="policy",
-            code="promoted_version_changed",
-        )
-    return attrs.evolve(policy, name=LEARNED)
-
-
-def _best_rule(store: PolicyStore) -> str:
-    """Return the best rule on the training data, which the shipped policies name."""
-    for name, version in _versions_by_name(store).items():
-        if version.shipped and name == version.name:
-            best = store.load(version)[0].chosen_rule
-            if best is not None:
-                return best
-    return LAST_RESORT
 
 
 def _rule_card(name: str) -> PolicyCard:

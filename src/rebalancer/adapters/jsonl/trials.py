@@ -26,14 +26,7 @@ class JsonlTrials:
 
     def append(self, trial: Trial) -> None:
         """See `Trials.append`; a single write at the end of the file is atomic."""
-        record = {
-            "on": trial.on.isoformat(timespec="seconds"),
-            "kind": str(trial.kind),
-            "what": list(trial.what),
-            "trials": trial.trials,
-            "digest": trial.digest,
-            "note": trial.note,
-        }
+        record = attrs.asdict(trial) | {"on": trial.on.isoformat(timespec="seconds")}
         line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,26 +10,20 @@ from typing import Any
 import attrs
 
 from rebalancer.application.policy_registry import (
+    PolicyRegistry,
     check_promotable,
     describe_version,
-    find_by_weights,
-    find_card,
-    find_policy,
-    find_version,
-    list_cards,
-    next_number,
 )
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.policy.actions import ACTIONS
 from rebalancer.domain.policy.features import FEATURES, SLEEVES
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import ModelCard, PolicyCard, TrainingRecord
-from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.training import check_name
 from rebalancer.domain.policy.versions import LEARNED, PolicyVersion, Promotion, VersionedPolicy
 
 
-class MemoryPolicies:
+class MemoryPolicies(PolicyRegistry):
     """Rules, and learned policies in memory."""
 
     def __init__(self, *versions: tuple[VersionedPolicy, ModelCard]) -> None:
@@ -37,21 +31,12 @@ class MemoryPolicies:
         self._stored = {policy.version: (policy, card) for policy, card in versions}
         self._promotion: Promotion | None = None
 
-    def policy(self, text: str) -> Policy:
-        return find_policy(self, text)
-
-    def cards(self) -> Sequence[PolicyCard]:
-        return list_cards(self)
-
-    def card(self, name: str) -> PolicyCard:
-        return find_card(self, name)
-
     def store_evidence(self, name: str, evidence: Mapping[str, Any]) -> PolicyCard:
-        exact = find_version(self, name).exact_name
+        exact = self.find_version(name).exact_name
         policy, card = self._stored[exact]
         evidence = {**evidence, "weights": card.weights}
         self._stored[exact] = policy, attrs.evolve(card, evidence=evidence)
-        return find_card(self, exact)
+        return self.card(exact)
 
     def add(
         self, learned: LearnedPolicy, training: TrainingRecord, *, again: bool = False
@@ -62,9 +47,9 @@ class MemoryPolicies:
         )
         model = learned.regimes
         regimes = _digest((model.start, model.transition, model.means, model.covariances))
-        if again and (stored := find_by_weights(self, learned.name, weights)):
+        if again and (stored := self.find_by_weights(learned.name, weights)):
             return stored
-        number = next_number(self, learned.name)
+        number = self.next_number(learned.name)
         exact = f"{learned.name}@{number}"
         fields = {field.name: getattr(learned, field.name) for field in attrs.fields(LearnedPolicy)}
         digest = hashlib.sha256((weights + regimes).encode()).hexdigest()
@@ -84,14 +69,14 @@ class MemoryPolicies:
             evidence={},
         )
         self._stored[exact] = policy, card
-        return find_card(self, exact)
+        return self.card(exact)
 
     def location(self, name: str) -> None:
-        find_version(self, name)
+        self.find_version(name)
 
     def promote(self, name: str, *, now: datetime) -> PolicyCard:
-        self._promotion = check_promotable(find_card(self, find_version(self, name).exact_name))
-        return find_card(self, LEARNED)
+        self._promotion = check_promotable(self.card(self.find_version(name).exact_name))
+        return self.card(LEARNED)
 
     def versions(self) -> Sequence[PolicyVersion]:
         parts = ((policy.version.split("@"), card) for policy, card in self._stored.values())

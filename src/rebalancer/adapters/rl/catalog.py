@@ -33,20 +33,14 @@ from rebalancer.adapters.rl.manifest import (
 from rebalancer.adapters.rl.weights import WEIGHTS, pack_weights, unpack_weights
 from rebalancer.application.atomic_files import write_atomically
 from rebalancer.application.policy_registry import (
+    PolicyRegistry,
     check_promotable,
     describe_version,
-    find_by_weights,
-    find_card,
-    find_policy,
-    find_version,
-    list_cards,
-    next_number,
 )
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.learned import LearnedPolicy
 from rebalancer.domain.policy.model_card import PolicyCard, TrainingRecord
-from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import POLICIES, parse_rule
 from rebalancer.domain.policy.versions import LEARNED, PolicyVersion, Promotion, VersionedPolicy
 
@@ -139,7 +133,7 @@ def load_version(folder: Path, *, shipped: bool = False) -> tuple[VersionedPolic
     return policy, describe_version(policy, manifest.model_card(shipped=shipped))
 
 
-class FolderPolicies:
+class FolderPolicies(PolicyRegistry):
     """Rules, and the learned policies of two folders, each loaded once, at first use.
 
     A running process keeps the versions that it has loaded. It reads promotions and evidence again
@@ -157,17 +151,8 @@ class FolderPolicies:
         self._loaded: dict[str, tuple[VersionedPolicy, PolicyCard]] = {}
         self._lock = RLock()
 
-    def policy(self, text: str) -> Policy:
-        return find_policy(self, text)
-
-    def cards(self) -> Sequence[PolicyCard]:
-        return list_cards(self)
-
-    def card(self, name: str) -> PolicyCard:
-        return find_card(self, name)
-
     def store_evidence(self, name: str, evidence: Mapping[str, Any]) -> PolicyCard:
-        version = find_version(self, name)
+        version = self.find_version(name)
         with self._lock:
             self.load(version)
             path = self._path(version) / MANIFEST
@@ -175,25 +160,25 @@ class FolderPolicies:
             evidence = {**evidence, "weights": manifest.weights}
             _replace_file(path, encode(msgspec.structs.replace(manifest, evidence=evidence)))
             self._loaded.pop(version.exact_name)
-        return find_card(self, version.exact_name)
+        return self.card(version.exact_name)
 
     def add(
         self, learned: LearnedPolicy, training: TrainingRecord, *, again: bool = False
     ) -> PolicyCard:
         weights = hashlib.sha256(pack_weights(learned)).hexdigest()
-        if again and (stored := find_by_weights(self, learned.name, weights)):
+        if again and (stored := self.find_by_weights(learned.name, weights)):
             return stored
         with self._lock:
-            number = next_number(self, learned.name)
+            number = self.next_number(learned.name)
             save_version(self._folder, learned, training, version=number)
-        return find_card(self, f"{learned.name}@{number}")
+        return self.card(f"{learned.name}@{number}")
 
     def location(self, name: str) -> str:
-        return str(self._path(find_version(self, name)))
+        return str(self._path(self.find_version(name)))
 
     def promote(self, name: str, *, now: datetime) -> PolicyCard:
-        version = find_version(self, name)
-        promotion = check_promotable(find_card(self, version.exact_name))
+        version = self.find_version(name)
+        promotion = check_promotable(self.card(version.exact_name))
         with self._lock:
             path = self._folder / PROMOTION
             earlier = _read_promotions(path)
@@ -204,7 +189,7 @@ class FolderPolicies:
                 raise _cannot_write(self._folder, error) from None
             log = PromotionLog(format=FORMAT, promotions=[*earlier, latest])
             _replace_file(path, encode(log))
-        return find_card(self, LEARNED)
+        return self.card(LEARNED)
 
     def versions(self) -> Sequence[PolicyVersion]:
         """See `PolicyStore.versions`.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
-from rebalancer.domain.policy.training import CurvePoint, TrainedPolicy, TrainingPlan
+from rebalancer.domain.policy.training import TrainedPolicy, TrainingPlan
 
 NEEDED = ("torch", "stable_baselines3", "gymnasium", "hmmlearn")
 """Packages of the extra ``train``."""
@@ -36,15 +36,9 @@ class TorchTrainer:
         panels: Mapping[str, PriceHistory],
         plan: TrainingPlan,
         out: Path,
-        *,
-        regimes: RegimeModel,
-        chosen_rule: str,
-        command: str,
-        today: date,
-        name: str,
-        progress: Callable[[CurvePoint], None] = lambda _: None,
-        drawn: Callable[[int], None] = lambda _: None,
+        **details: Any,
     ) -> TrainedPolicy:
+        """See `Trainer.train`; `training.train` declares the other arguments."""
         self.check()
         _check_device(plan.device)
         try:
@@ -55,18 +49,7 @@ class TorchTrainer:
             ) from None
         from rebalancer.adapters.rl.training import train
 
-        return train(
-            panels,
-            plan,
-            out,
-            regimes=regimes,
-            chosen_rule=chosen_rule,
-            command=command,
-            today=today,
-            name=name,
-            progress=progress,
-            drawn=drawn,
-        )
+        return train(panels, plan, out, **details)
 
     def fit_regimes(self, panels: Sequence[PriceHistory]) -> RegimeModel:
         self.check()
