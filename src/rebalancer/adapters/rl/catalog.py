@@ -141,12 +141,7 @@ class FolderPolicies(PolicyRegistry):
     """
 
     def __init__(self, folder: Path, *, shipped: Path = SHIPPED) -> None:
-        """Create a catalogue without loading anything.
-
-        Args:
-            folder: Folder of the user; it may be missing.
-            shipped: Folder of the package.
-        """
+        """Create a catalogue without loading anything; the user's folder may be missing."""
         self._folder, self._shipped = folder, shipped
         self._loaded: dict[str, tuple[VersionedPolicy, PolicyCard]] = {}
         self._lock = RLock()

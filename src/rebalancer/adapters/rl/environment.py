@@ -57,12 +57,8 @@ GRID = _grid()
 class RebalancingEnv(gymnasium.Env[Singles, Any]):
     """One portfolio with weekly reviews, in a world drawn at each reset.
 
-    An episode terminates if the portfolio is ruined, and is truncated at the end of its world.
-
-    Args:
-        worlds: Worlds to draw from.
-        reward: Reward of a week.
-        discrete: Whether actions are indices of `GRID` rather than vectors.
+    An episode terminates if the portfolio is ruined, and is truncated at the end of its world. If
+    ``discrete``, actions are indices of `GRID` rather than vectors.
     """
 
     def __init__(self, worlds: Worlds, reward: Reward, *, discrete: bool = False) -> None:
@@ -92,15 +88,7 @@ class RebalancingEnv(gymnasium.Env[Singles, Any]):
 
 
 class RebalancingVecEnv(VecEnv):
-    """Many portfolios in numpy, for Stable-Baselines3.
-
-    Args:
-        worlds: Worlds to draw from.
-        reward: Reward of a week.
-        count: Number of portfolios.
-        seed: Portfolio ``i`` has the seed ``seed + i``.
-        discrete: Whether actions are indices of `GRID` rather than vectors.
-    """
+    """Many portfolios in numpy, for Stable-Baselines3; see `RebalancingEnv`."""
 
     def __init__(
         self, worlds: Worlds, reward: Reward, count: int, *, seed: int, discrete: bool = False

@@ -110,11 +110,7 @@ def read_regimes(path: Path) -> RegimeModel:
 
 @attrs.frozen(slots=False)
 class StoredRegimes:
-    """Regimes from a file, read once at first use.
-
-    Attributes:
-        path: The file; None for the shipped one.
-    """
+    """Regimes from a file, the shipped one by default, read once at first use."""
 
     path: Path | None = None
 

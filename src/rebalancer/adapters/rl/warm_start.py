@@ -249,13 +249,8 @@ def warm_start(
     """Train a network by gradient steps in the smooth simulation.
 
     Adam with decoupled weight decay (Loshchilov and Hutter 2019), a learning rate that rises over
-    20 iterations and then falls like a cosine.
-
-    Args:
-        worlds: Worlds to learn in.
-        seed: Seed of the weights and of all draws.
-        iterations: Gradient steps; 0 returns the initial network.
-        progress: Receives the number of each iteration and its mean reward.
+    20 iterations and then falls like a cosine. With 0 iterations the result is the initial network.
+    ``progress`` receives the number of each iteration and its mean reward.
     """
     actor = Actor(seed)
     climber = torch.optim.AdamW(actor.parameters(), lr=RATE, weight_decay=1e-4)

@@ -2,7 +2,8 @@
 
 Each function covers the U assets of a `PriceHistory`, uses its last rows, and caches its result
 there, so that portfolios with the same market share it. An asset without closes for the whole
-window gets NaN. The arrays are shared and therefore read-only.
+window gets NaN; a window too short for the figure is an `InvalidRequest`. The arrays are shared and
+therefore read-only.
 """
 
 from __future__ import annotations
@@ -24,14 +25,7 @@ TRADING_DAYS = 252
 
 
 def volatility(history: PriceHistory, days: int) -> Floats:
-    """Sample standard deviation (``ddof=1``) of the last ``days`` simple returns, annualised.
-
-    Returns:
-        Fraction a year, shape (U,); NaN for an asset with fewer than ``days + 1`` closes.
-
-    Raises:
-        InvalidRequest: ``days`` is below 2.
-    """
+    """Annual sample deviation (``ddof=1``) of the last ``days`` simple returns, shape (U,)."""
 
     def compute() -> Floats:
         daily: Floats = np.std(_window(history, days), axis=0, ddof=1)
@@ -41,15 +35,7 @@ def volatility(history: PriceHistory, days: int) -> Floats:
 
 
 def covariance(history: PriceHistory, days: int) -> Floats:
-    """Sample covariance (``ddof=1``) of the last ``days`` simple returns, annualised.
-
-    Returns:
-        Squared fraction a year, shape (U, U), symmetric; NaN in the rows and columns of assets
-        with fewer than ``days + 1`` closes.
-
-    Raises:
-        InvalidRequest: ``days`` is below 2.
-    """
+    """Annual sample covariance (``ddof=1``) of the last ``days`` simple returns, shape (U, U)."""
 
     def compute() -> Floats:
         centred = _centred(_window(history, days))
@@ -59,14 +45,7 @@ def covariance(history: PriceHistory, days: int) -> Floats:
 
 
 def moving_average(history: PriceHistory, days: int) -> Floats:
-    """Mean of the last ``days`` closes.
-
-    Returns:
-        Price, shape (U,); NaN for an asset with fewer than ``days`` closes.
-
-    Raises:
-        InvalidRequest: ``days`` is below 1.
-    """
+    """Mean of the last ``days`` closes, a price, shape (U,)."""
     if days < 1:
         raise InvalidRequest(
             f"a moving average over {days} days is undefined; use at least 1",
@@ -84,14 +63,7 @@ def moving_average(history: PriceHistory, days: int) -> Floats:
 
 
 def momentum(history: PriceHistory, days: int, skipped: int) -> Floats:
-    """Log return over ``days`` closes, excluding the last ``skipped``.
-
-    Returns:
-        Shape (U,); NaN for an asset with fewer than ``days + 1`` closes.
-
-    Raises:
-        InvalidRequest: ``skipped`` is not in [0, days).
-    """
+    """Log return over ``days`` closes, excluding the last ``skipped``, shape (U,)."""
     if not 0 <= skipped < days:
         raise InvalidRequest(
             f"momentum over {days} days cannot skip {skipped} of them; skip fewer",
@@ -236,11 +208,7 @@ class ShrunkCovariance:
 
 
 def shrunk_covariance(history: PriceHistory, days: int) -> ShrunkCovariance:
-    """Compute the moments of the last ``days`` simple returns for `ShrunkCovariance`.
-
-    Raises:
-        InvalidRequest: ``days`` is below 2.
-    """
+    """Compute the moments of the last ``days`` simple returns for `ShrunkCovariance`."""
 
     def compute() -> ShrunkCovariance:
         centred = _centred(_window(history, days))

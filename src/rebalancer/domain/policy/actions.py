@@ -14,12 +14,7 @@ from rebalancer.domain.portfolio.book import Book
 
 @attrs.frozen
 class Action:
-    """One output of a network, in [-1, 1].
-
-    Attributes:
-        name: Name in explanations.
-        meaning: Its effect on the decision.
-    """
+    """One output of a network, in [-1, 1]: its name in explanations and its effect."""
 
     name: str
     meaning: str

@@ -1,8 +1,10 @@
 """Risk-based allocations: long-only, fully invested weights of many portfolios.
 
-Arrays cover B portfolios of up to K assets; ``present``, shape (B, K), marks the slots in use.
-Weights of unused slots are exactly 0, those of the others sum to 1, and a row without assets is all
-zero. No function forecasts returns.
+Each takes volatilities (B, K), or covariances (B, K, K) that are symmetric and positive
+semi-definite, of any period, for B portfolios of up to K assets; ``present``, shape (B, K), marks
+the slots in use. It returns weights (B, K): exactly 0 in unused slots, the others sum to 1, and a
+row without assets is all zero; `InvalidRequest` if a figure of a present asset is not finite. No
+function forecasts returns.
 
 Weights do not depend on the unit of the figures (daily or annual) or on the order of the assets, to
 1e-10; where some mix of the assets is riskless, as with fewer rows than assets, to 1e-6. A row does
@@ -42,18 +44,7 @@ NEWTON_STALLED = 1e-4
 
 
 def inverse_volatility(volatility: Floats, present: Bools) -> Floats:
-    """Return weights in proportion to 1 / volatility: equal risk if all correlations are equal.
-
-    Args:
-        volatility: Any period's, shape (B, K).
-        present: Slots in use, shape (B, K).
-
-    Returns:
-        Weights, shape (B, K).
-
-    Raises:
-        InvalidRequest: a present asset's volatility is not finite.
-    """
+    """Return weights in proportion to 1 / volatility: equal risk if all correlations are equal."""
     return _normalised(1.0 / _floored(volatility, present), present)
 
 
@@ -65,16 +56,6 @@ def risk_parity(covariance: Floats, present: Bools) -> Floats:
     the Hessian is ``diag(x) C diag(x) + I``, whose eigenvalues are at least 1 even for singular
     C. Where a mix of all assets is riskless no portfolio has *equal positive* contributions; the
     ridge then makes it the riskless mix that is most even in units of risk.
-
-    Args:
-        covariance: Any period's, shape (B, K, K), symmetric and positive semi-definite.
-        present: Slots in use, shape (B, K).
-
-    Returns:
-        Weights, shape (B, K).
-
-    Raises:
-        InvalidRequest: a covariance between present assets is not finite.
 
     References:
         Maillard, S., Roncalli, T. and Teiletche, J. (2010). The properties of equally weighted
@@ -137,16 +118,6 @@ def minimum_variance(covariance: Floats, present: Bools) -> Floats:
     set method of Lawson and Hanson ends in finitely many steps. Correlations are factored and
     volatilities divided out, so that bonds next to equities cost no digits. One row at a time.
 
-    Args:
-        covariance: Any period's, shape (B, K, K), symmetric and positive semi-definite.
-        present: Slots in use, shape (B, K).
-
-    Returns:
-        Weights, shape (B, K); many are exactly 0.
-
-    Raises:
-        InvalidRequest: a covariance between present assets is not finite.
-
     References:
         Lawson, C. L. and Hanson, R. J. (1974). Solving least squares problems, chapter 23.
 
@@ -187,16 +158,6 @@ def hierarchical_risk_parity(covariance: Floats, present: Bools) -> Floats:
     the order in which assets are listed. Assets are therefore sorted by variance, then by their
     correlations to the rest. Assets that are equal in these share equally.
 
-    Args:
-        covariance: Any period's, shape (B, K, K), symmetric.
-        present: Slots in use, shape (B, K).
-
-    Returns:
-        Weights, shape (B, K).
-
-    Raises:
-        InvalidRequest: a covariance between present assets is not finite.
-
     References:
         Lopez de Prado, M. (2016). Building diversified portfolios that outperform out of sample.
         Journal of Portfolio Management 42(4), 59-69.
@@ -234,14 +195,9 @@ def hierarchical_risk_parity(covariance: Floats, present: Bools) -> Floats:
 def _canonical_order(size: Floats, correlation: Floats) -> tuple[Rows, Bools]:
     """Positions by rising size, then by the correlations to the rest; no slot is absent here.
 
-    Sums run over sorted rows: in the order listed, their last digits would depend on it.
-
-    Args:
-        size: Any rising function of variance, shape (B, n).
-        correlation: Shape (B, n, n).
-
-    Returns:
-        The order, and for each place in it whether it ties with the place before.
+    ``size``, shape (B, n), is any rising function of variance. The second result is, for each
+    place in the order, whether it ties with the place before. Sums run over sorted rows: in the
+    order listed, their last digits would depend on it.
     """
     ranked = np.sort(correlation, axis=2)
     keys = (size, ranked.sum(axis=2), (ranked**2).sum(axis=2))
@@ -254,14 +210,7 @@ def _canonical_order(size: Floats, correlation: Floats) -> tuple[Rows, Bools]:
 
 
 def _leaves(correlation: Floats) -> Rows:
-    """Leaves of the single-linkage tree of n assets, left to right, for each row.
-
-    Args:
-        correlation: Shape (B, n, n).
-
-    Returns:
-        Positions, shape (B, n).
-    """
+    """Return leaves (B, n) of the single-linkage trees of (B, n, n), left to right."""
     from scipy.cluster.hierarchy import linkage
 
     rows, count, _ = correlation.shape
@@ -281,15 +230,7 @@ def _leaves(correlation: Floats) -> Rows:
 
 
 def _halved(variance: Floats, correlation: Floats) -> Floats:
-    """Recursive bisection of assets that are already in the order of leaves.
-
-    Args:
-        variance: Positive, shape (B, n).
-        correlation: Shape (B, n, n).
-
-    Returns:
-        Weights, shape (B, n), summing to 1.
-    """
+    """Weights (B, n) by recursive bisection of assets in the order of leaves."""
     deviation = np.sqrt(variance)
     # The inverse-variance portfolio of a cluster holds 1 / v_i over their sum; its variance is
     # the sum of these terms over the cluster's pairs, by that sum squared.

@@ -42,11 +42,9 @@ class Feature:
     """One input of a network.
 
     Attributes:
-        name: Name in explanations.
         meaning: Definition before scaling, with its unit.
         centre: Subtracted from the raw figure.
         scale: Divisor of the difference; the quotient is clipped at +-`FURTHEST`.
-        source: Publication of the idea.
     """
 
     name: str
@@ -181,8 +179,6 @@ class Sleeve:
     """An allocation that a learned policy mixes with the strategic weights.
 
     Attributes:
-        name: Name in explanations.
-        rule: Rule whose allocation it is.
         parameters: Parameters that differ from the rule's defaults.
         most: Largest part of a mix. Sleeves that turn a portfolio over many times a year get only a
             small part.
@@ -228,12 +224,7 @@ class MarketView:
 
 
 def unscaled(features: NDArray[np.floating[Any]], name: str) -> NDArray[np.floating[Any]]:
-    """Return the figure behind one scaled feature.
-
-    Args:
-        features: (..., N) the first N of `FEATURES`, scaled.
-        name: Name of the feature.
-    """
+    """Return the figure behind one scaled feature; ``features`` are the first N, (..., N)."""
     column = _COLUMNS[name]
     figure: NDArray[np.floating[Any]] = (
         features[..., column] * FEATURES[column].scale + FEATURES[column].centre
@@ -242,13 +233,7 @@ def unscaled(features: NDArray[np.floating[Any]], name: str) -> NDArray[np.float
 
 
 def market_features(book: Book, market: PriceHistory, regimes: RegimeModel) -> MarketView:
-    """Compute features and sleeves from prices and strategic weights.
-
-    Args:
-        book: Portfolios at the market's last close.
-        market: Prices, of which the last `LOOKBACK` closes are used.
-        regimes: Model of market regimes.
-    """
+    """Compute features and sleeves from strategic weights and the last `LOOKBACK` closes."""
     invested = book.targets.sum(axis=1)
     yearly = indicators.volatility(market, YEAR)
     targeted = book.present & (book.targets > 0)

@@ -21,13 +21,7 @@ class PolicyKind(StrEnum):
 
 @attrs.frozen
 class TrainingStage:
-    """One stage of a training.
-
-    Attributes:
-        stage: Name of the stage.
-        steps: Number of environment steps or iterations; the note names which.
-        note: Explanation for people.
-    """
+    """One stage of a training; the note names the unit of its steps."""
 
     stage: str
     steps: int
@@ -36,15 +30,7 @@ class TrainingStage:
 
 @attrs.frozen
 class TrainingData:
-    """One panel of prices that a policy was trained on.
-
-    Attributes:
-        name: Name of the data.
-        sha256: Digest of the prices that were used.
-        first: First day used.
-        last: Last day used.
-        symbols: Number of assets.
-    """
+    """One panel of prices that a policy was trained on: its digest, days and number of assets."""
 
     name: str
     sha256: str
@@ -59,14 +45,9 @@ class TrainingRecord:
 
     Attributes:
         algorithm: Learning algorithm that set the weights, such as ``ppo``.
-        created: Day of the training.
-        stages: Stages in order.
-        data: Prices used.
-        trained_until: Last day of those prices.
-        reward: Name of the reward.
+        trained_until: Last day of the prices.
         seeds: One seed for each network, in their order.
         libraries: Versions by library name.
-        command: Command that trains the same policy again.
     """
 
     algorithm: str
@@ -85,8 +66,6 @@ class ModelCard:
     """What is known about one version of a learned policy.
 
     Attributes:
-        version: Number of the version, from 1.
-        training: How it was trained.
         features: Inputs of the networks: names and meanings.
         actions: Outputs of the networks: names and meanings.
         sleeves: Names of the allocations that are mixed with the strategic weights.
@@ -122,9 +101,6 @@ class PolicyCard:
     """What is known about a policy, rule or learned.
 
     Attributes:
-        name: Name by which the policy is requested.
-        kind: Whether it is a rule or was learned.
-        summary: One line for people.
         source: Publication of the idea.
         frequency: How often it reviews a portfolio by default.
         lookback: Number of closes it needs, the last included.

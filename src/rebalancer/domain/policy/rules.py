@@ -53,8 +53,6 @@ class RulePolicy:
 
     Attributes:
         name: Text by which it was requested.
-        allocation: Computes the target weights.
-        frequency: Review schedule.
         band: Half-width of the no-trade band; None to trade to the target always.
         landing: Where an asset outside its band goes: 0 is the target, 1 the band's edge.
         relative: Whether the half-width is a share of the target rather than of the portfolio.
@@ -276,10 +274,7 @@ class RuleKind:
     """One rule of the catalogue.
 
     Attributes:
-        summary: One line for people.
         source: Publication of the idea.
-        frequency: Default review schedule.
-        build: Builds the allocation from the parameters.
         parameters: Names and defaults; ``band`` is the half-width of the no-trade band.
         variants: Parameters that a variant sets, such as ``edge``.
         prefers: Whether ``preferences.band`` of a portfolio applies.

@@ -22,10 +22,8 @@ class TrainingPlan:
     """What to train.
 
     Attributes:
-        algorithm: Name of the learning algorithm; see `ALGORITHMS`.
         steps: Environment steps for each seed, rounded up to whole segments.
         seeds: One network is trained for each seed.
-        reward: Name of the reward; see `REWARDS`.
         worlds: Number of simulated worlds; a seventh of them is held out.
         warm_start: Iterations of the warm start; 0 disables it.
         device: Device on which torch computes.
@@ -42,11 +40,6 @@ class TrainingPlan:
     workers: int = 1
 
     def __attrs_post_init__(self) -> None:
-        """Validate the fields.
-
-        Raises:
-            InvalidRequest: names the field.
-        """
         if self.algorithm not in ALGORITHMS:
             raise InvalidRequest(
                 f"unknown algorithm {self.algorithm!r}; choose {any_of(ALGORITHMS)}",
@@ -80,7 +73,6 @@ class CurvePoint:
     """One point of a learning curve.
 
     Attributes:
-        seed: Seed of the network.
         stage: ``warm start``, or the name of the algorithm.
         at: Iterations or steps done in this stage.
         of: Iterations or steps planned for this stage.
@@ -101,7 +93,6 @@ class TrainedPolicy:
 
     Attributes:
         learned: The policy, not yet stored in a catalogue.
-        training: How it was trained.
         curve: Points of all seeds, in the order of time within a seed and stage.
         before: Mean weekly reward in held-out worlds by seed, before the algorithm's updates.
         after: The same of the network that was selected.

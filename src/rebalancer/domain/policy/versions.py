@@ -22,13 +22,7 @@ LAST_RESORT = "risk_parity"
 
 @attrs.frozen(order=True)
 class PolicyVersion:
-    """Name and number of a version of a learned policy.
-
-    Attributes:
-        name: Plain name, such as ``ppo``.
-        number: Number of the version, from 1.
-        shipped: Whether the version came with this package.
-    """
+    """Plain name and number of a version of a learned policy; numbers begin at 1."""
 
     name: str
     number: int
@@ -83,11 +77,7 @@ class VersionedPolicy(LearnedPolicy):
 
 @attrs.frozen
 class BestRule:
-    """A rule under the name ``learned``, used while no version is promoted.
-
-    Attributes:
-        rule: The best rule.
-    """
+    """The best rule under the name ``learned``, used while no version is promoted."""
 
     rule: Policy
 

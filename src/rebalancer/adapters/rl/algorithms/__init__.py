@@ -31,15 +31,7 @@ class Algorithm(Protocol):
     preparation: tuple[TrainingStage, ...]
 
     def create(self, env: Any, start: Network, worlds: Worlds, *, seed: int, device: str) -> Any:
-        """Create a model that begins like the network of the warm start.
-
-        Args:
-            env: Environment of Stable-Baselines3.
-            start: Network of the warm start.
-            worlds: Worlds to learn in.
-            seed: Seed of the model.
-            device: Device on which torch computes.
-        """
+        """Create a model that begins like ``start``, the network of the warm start."""
 
     def load(self, path: Path, env: Any, *, device: str) -> Any:
         """Load a model from the checkpoint of an earlier segment."""

@@ -30,11 +30,7 @@ Larger than the true loss, so that the noise of weekly rewards does not undo the
 
 @attrs.frozen
 class Dqn:
-    """See `Algorithm`; the network outputs the value of each action of the grid.
-
-    Attributes:
-        imitations: Updates that fit the values to the warm start.
-    """
+    """See `Algorithm`; the network outputs the value of each action of the grid."""
 
     discrete: bool = True
     environments: int = 256
