@@ -97,12 +97,9 @@ class Mode(StrEnum):
 
 @attrs.frozen
 class ProposalStatus:
-    """A proposal and its current stage.
+    """A proposal and its stage now.
 
-    Attributes:
-        record: The proposal, its inputs and its history.
-        stage: Its stage now.
-        stale: Why it can no longer be accepted; None if it can, or if it is decided.
+    ``stale`` states why it can no longer be accepted; None if it can, or if it is decided.
     """
 
     record: ProposalRecord
@@ -115,15 +112,10 @@ class ProposalRequest:
     """Request for a proposal for a stored portfolio.
 
     Attributes:
-        portfolio_id: The portfolio.
-        owner: Its owner.
-        policy_name: Policy to use.
-        costs: Cost model.
         cash_flow: Planned deposit (+) or withdrawal (-), recorded when the proposal is accepted.
         as_of: Day of the closes; None: the last close.
         compared: Whether to propose with the simple rules as well.
         id: Id of the proposal.
-        now: Time of the request.
     """
 
     portfolio_id: UUID

@@ -94,16 +94,12 @@ class SolvedBook:
     """A book after both stages of rebalancing.
 
     Attributes:
-        context: Inputs that the portfolios have in common.
-        prepared: The portfolios.
-        book: The same as arrays, before trading.
-        order_rules: How their orders are made.
+        book: The portfolios as arrays, before trading.
         charges: Costs by slot, or the same for all.
         limited: The policy's decision within limits.
         wanted: Trades of the first stage.
         rounded: Orders of the second stage.
         drift_cost: (B, K) money a year that a squared drift of 1 costs; NaN where unknown.
-        risk: Estimates of the portfolios' risk.
     """
 
     context: RebalanceContext

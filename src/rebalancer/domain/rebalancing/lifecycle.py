@@ -67,16 +67,7 @@ class ProposalInputs:
 
 @attrs.frozen
 class Fill:
-    """An executed order.
-
-    Attributes:
-        symbol: Asset that was traded.
-        side: Bought or sold.
-        quantity: Number of shares, > 0.
-        price: Price of one share.
-        value: Money paid or received, without the cost.
-        cost: Cost of the trade.
-    """
+    """An executed order; its value is the money paid or received, without the cost."""
 
     symbol: str
     side: Side
@@ -99,11 +90,6 @@ class ProposalRecord:
     """A proposal, its inputs and its history.
 
     Attributes:
-        id: Unique.
-        owner: Owner of the portfolio.
-        portfolio_id: The portfolio.
-        proposal: What to trade, and why.
-        inputs: Snapshot of the inputs.
         proposed: When it was made, with a time zone.
         expires: From when on it can no longer be accepted.
         stage: Stage as last stored; see `stage_at`.

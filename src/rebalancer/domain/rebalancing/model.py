@@ -104,13 +104,7 @@ class Order:
 
 @attrs.frozen
 class NotTraded:
-    """A held or targeted asset that is not traded.
-
-    Attributes:
-        symbol: The asset.
-        reason: Why not, as a sentence.
-        reason_code: Why not, for programs; None in proposals stored before there were codes.
-    """
+    """A held or targeted asset that is not traded; reasons as those of `Order`."""
 
     symbol: str
     reason: str
@@ -171,13 +165,7 @@ class Failure:
 
 @attrs.frozen
 class PreparedPortfolio:
-    """A portfolio whose inputs have been checked.
-
-    Attributes:
-        portfolio: The portfolio.
-        columns: Column of the market of each of its symbols.
-        input_hash: See `RebalanceContext.input_hash`.
-    """
+    """A checked portfolio, the market's column of each of its symbols, and its input hash."""
 
     portfolio: Portfolio
     columns: list[int]
@@ -186,15 +174,7 @@ class PreparedPortfolio:
 
 @attrs.frozen(slots=False)
 class RebalanceContext:
-    """Inputs that all proposals of a book have in common.
-
-    Attributes:
-        policy: Policy to use.
-        market: Prices up to the as-of close.
-        instruments: Asset classes and volumes.
-        costs: Cost model.
-        currency: Currency of the prices.
-    """
+    """Inputs that all proposals of a book have in common; prices end at the as-of close."""
 
     policy: Policy
     market: PriceHistory

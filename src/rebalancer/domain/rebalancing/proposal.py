@@ -15,6 +15,7 @@ from rebalancer.domain.arrays import Bools, Floats, positive_or_one
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.book import Book, OrderRules, open_book
 from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.rebalancing.explanations import SolvedBook
 from rebalancer.domain.rebalancing.limits import (
     PortfolioRisk,
     settle_within_risk,
@@ -27,7 +28,7 @@ from rebalancer.domain.rebalancing.model import (
     RebalanceContext,
 )
 from rebalancer.domain.rebalancing.rounding import RoundedTrades, round_trades
-from rebalancer.domain.rebalancing.settlement import Settlement, SolvedBook
+from rebalancer.domain.rebalancing.settlement import Settlement
 from rebalancer.domain.rebalancing.solver import Trades
 
 

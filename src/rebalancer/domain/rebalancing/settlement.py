@@ -23,8 +23,6 @@ from rebalancer.domain.rebalancing.model import (
     Status,
 )
 
-__all__ = ["Settlement", "SolvedBook"]
-
 _ZERO, _ONE = Decimal(0), Decimal(1)
 
 _DIGITS = 60
