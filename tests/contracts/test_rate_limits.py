@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rebalancer.adapters.memory.limits import MemoryRateLimits
+from rebalancer.adapters.memory.rate_limits import MemoryRateLimits
 from rebalancer.adapters.redis.connection import Connection, RedisBreaker
-from rebalancer.adapters.redis.limits import RedisRateLimits
-from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
+from rebalancer.adapters.redis.rate_limits import RedisRateLimits
+from rebalancer.application.ports.rate_limits import Limit, RateLimits, Verdict
 from tests.contracts.redises import Clock, Silent, connected, on_loop, really_wait
 from tests.servers import Valkey, running
 

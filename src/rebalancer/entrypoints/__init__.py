@@ -1,1 +1,1 @@
-"""How the outside world calls the application."""
+"""Entry points: the HTTP API, the command line and the worker."""

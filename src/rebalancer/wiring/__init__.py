@@ -1,1 +1,1 @@
-"""The composition root: which adapter stands behind which port. Nothing else imports adapters."""
+"""Composition root: connect adapters to ports. No other package imports adapters."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dishka import Provider, Scope, provide
 
-from rebalancer.adapters.memory.limits import MemoryRateLimits
+from rebalancer.adapters.memory.rate_limits import MemoryRateLimits
 from rebalancer.adapters.memory.revocations import MemoryRevocations
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
-from rebalancer.adapters.redis.limits import RedisRateLimits
+from rebalancer.adapters.redis.rate_limits import RedisRateLimits
 from rebalancer.adapters.redis.revocations import RedisRevocations
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
-from rebalancer.application.ports.limits import RateLimits
+from rebalancer.application.ports.rate_limits import RateLimits
 from rebalancer.config import Settings
 
 

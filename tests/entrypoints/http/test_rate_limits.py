@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar.testing import TestClient
 
-from rebalancer.adapters.memory.limits import MemoryRateLimits
-from rebalancer.application.ports.limits import RateLimits
+from rebalancer.adapters.memory.rate_limits import MemoryRateLimits
+from rebalancer.application.ports.rate_limits import RateLimits
 from rebalancer.config import Settings
 from rebalancer.entrypoints.http.rate_limits import address_of
 from tests.contracts.redises import connected

@@ -1,1 +1,1 @@
-"""Who carries out orders."""
+"""Brokers, which execute orders."""

@@ -1,1 +1,1 @@
-"""Where prices and instruments come from."""
+"""Providers of prices and instruments."""

@@ -1,1 +1,1 @@
-"""Learning: market regimes and policies, fitted with libraries and used without them."""
+"""Training of policies and market regimes; serving them needs numpy alone."""

@@ -1,1 +1,1 @@
-"""Work that takes longer than a request."""
+"""Background jobs and batch runs, with their states."""

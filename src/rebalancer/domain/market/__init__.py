@@ -1,1 +1,1 @@
-"""What is known of the world."""
+"""Prices, instruments, indicators and market regimes."""

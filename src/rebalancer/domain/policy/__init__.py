@@ -1,1 +1,1 @@
-"""What should be held."""
+"""Policies: decide which weights a portfolio should have."""

@@ -1,1 +1,1 @@
-"""What is held, by whom, within which limits."""
+"""Portfolios, their owners, ledgers, risk profiles and costs."""

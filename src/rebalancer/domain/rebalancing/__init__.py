@@ -1,1 +1,1 @@
-"""From what should be held to orders."""
+"""Rebalancing: turn a decision into orders, costs and reasons."""

@@ -27,8 +27,8 @@ from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
-from rebalancer.application.ports.limits import RateLimits
 from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.rate_limits import RateLimits
 from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints import http

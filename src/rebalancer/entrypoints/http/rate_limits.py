@@ -20,7 +20,7 @@ from litestar.types import ASGIApp, Message, Receive, Send
 
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
-from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
+from rebalancer.application.ports.rate_limits import Limit, RateLimits, Verdict
 from rebalancer.config import Settings
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.entrypoints.http.auth import parse_bearer_token

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from rebalancer.adapters.redis.connection import AsyncConnection, RedisAway
-from rebalancer.application.ports.limits import Limit, RateLimits, Verdict
+from rebalancer.application.ports.rate_limits import Limit, RateLimits, Verdict
 
 _MICROSECONDS = 1_000_000
 

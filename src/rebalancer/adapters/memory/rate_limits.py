@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
 
-from rebalancer.application.ports.limits import Limit, Verdict
+from rebalancer.application.ports.rate_limits import Limit, Verdict
 
 
 class _Passed(OrderedDict[str, "array[float]"]):
