@@ -130,7 +130,7 @@ def test_image_refuses_to_serve_without_secret():
     settings = Settings.read(environment)
     assert settings.environment is Environment.PRODUCTION
     assert str(settings.port) in arguments_of("EXPOSE")
-    with pytest.raises(InvalidRequest, match="must be set outside of development"):
+    with pytest.raises(InvalidRequest, match="required outside development"):
         settings.check_serving()
     Settings.read({**environment, "REBALANCER_SECRET_KEY": "a" * 32}).check_serving()
 

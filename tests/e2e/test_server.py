@@ -138,10 +138,10 @@ def test_database_without_current_schema_is_refused(refused, tmp_path):
 def test_port_in_use_is_refused(refused, serve):
     server = serve("--upgrade")
     port = server.address.rpartition(":")[2]
-    assert f"port: {port} is taken by another program" in refused("--port", port)
+    assert f"port: cannot listen on port {port}: another program" in refused("--port", port)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert f"port: {port} is taken" in refused("--port", port)
+        assert f"port: cannot listen on port {port}" in refused("--port", port)
 
 
 @pytest.mark.parametrize(

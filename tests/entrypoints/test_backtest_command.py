@@ -122,7 +122,7 @@ def test_cost_preset_replaces_basis_points(backtest):
     assert (found["cost_bps"], found["costs"]) == (None, "retail")
     assert found["results"][0]["cost_paid"] > 0
     assert backtest("monthly", "--costs", "gratis").refused("gratis", "zero-commission")
-    assert backtest("monthly", "--costs", "retail", "--cost-bps", "5").refused("not both")
+    assert backtest("monthly", "--costs", "retail", "--cost-bps", "5").refused("exclude each other")
 
 
 @pytest.mark.parametrize("bps", ["nan", "inf", "-1", "10000", "1e400"])

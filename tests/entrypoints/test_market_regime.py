@@ -90,17 +90,17 @@ def test_single_regime_is_described() -> None:
     told = regime(PriceHistory.of(("A",), dates, closes))()
     assert {week.regime for week in told.weeks} == {"normal"}
     assert told.since == told.weeks[0].first
-    assert "as in all 50 weeks" in told.sentence
+    assert "as in all 50 examined weeks" in told.sentence
 
 
 def test_too_few_closes_are_rejected() -> None:
-    with pytest.raises(InvalidRequest, match=r"60 closes by .* are too few.* 61 are needed"):
+    with pytest.raises(InvalidRequest, match=r"60 closes up to .* are too few.* needs 61"):
         regime(prices(3, 60))()
     assert len(regime(prices(3, 61))().weeks) == 12
 
 
 def test_constant_prices_are_rejected() -> None:
-    with pytest.raises(InvalidRequest, match="none of 2 has moved in the 252 days"):
+    with pytest.raises(InvalidRequest, match="none of 2 assets moved in the 252 days"):
         regime(flat_prices({"A": 5.0, "B": 7.0}, days=300))()
 
 
@@ -140,7 +140,7 @@ def test_command_prints_json(quickly: Run, storm: Path) -> None:
         (["--symbols", "A,X"], ["X", "unknown"]),
         (["--symbols", "A,A"], ["each once"]),
         (["--symbols", " , "], ["at least one symbol"]),
-        (["--as-of", "2021-12-01"], ["too few", "61 are needed"]),
+        (["--as-of", "2021-12-01"], ["too few", "needs 61"]),
         (["--as-of", "2001-01-01"], ["before the first close"]),
         (["--as-of", "tomorrow"], ["YYYY-MM-DD"]),
     ],

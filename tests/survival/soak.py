@@ -160,7 +160,7 @@ class Batches:
             _, errors = self.process.communicate()
             done = self.process.returncode == 0
             finished |= done
-            resume = not done and "waits to be finished" not in errors
+            resume = not done and "no unfinished run" not in errors
             time.sleep(0.3)
 
     def kill(self) -> bool:
