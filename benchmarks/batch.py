@@ -24,7 +24,7 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import parse_rule
-from rebalancer.domain.portfolio.book import Book, find_columns, open_book
+from rebalancer.domain.portfolio.book import Book, Limits, find_columns, open_book
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, limit_decision
 from rebalancer.domain.rebalancing.solver import solve_trades
@@ -61,7 +61,10 @@ def _from_arrays(prices: Path, portfolios: Path, profiled: Path) -> Iterator[Fig
     market = CsvPrices(prices).closes()
     instruments = PackagedInstruments().instruments()
     constrained = list(_books(portfolios, market, instruments))
-    free = [attrs.evolve(book, flow=np.zeros(len(book)), limits=None) for book in constrained]
+    free = [
+        attrs.evolve(book, flow=np.zeros(len(book)), limits=Limits.none(book))
+        for book in constrained
+    ]
     books = {
         "targets only": free,
         "with flows and caps": constrained,
@@ -177,7 +180,7 @@ class _Plain:
     @classmethod
     def of(cls, book: Book, row: int) -> _Plain:
         used = book.present[row]
-        cap = np.inf if book.limits is None else float(book.limits.max_turnover[row])
+        cap = float(book.limits.max_turnover[row])
         return cls(
             values=book.values[row][used].tolist(),
             cash=float(book.cash[row]),
