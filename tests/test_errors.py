@@ -6,7 +6,14 @@ import pickle
 
 import pytest
 
-from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, RebalancerError
+from rebalancer.domain.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    RebalancerError,
+    combine,
+    faults_of,
+)
 
 
 def subclasses(kind: type[RebalancerError]) -> list[type[RebalancerError]]:
@@ -35,3 +42,11 @@ def test_errors_survive_pickling() -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.field, copy.code) == ("cash: too large", "cash", "cash_too_large")
     assert copy.message == "too large"
+
+
+def test_combined_errors_keep_their_faults_when_pickled() -> None:
+    faults = [InvalidRequest("too large", field=field, code="too_large") for field in "ab"]
+    copy = pickle.loads(pickle.dumps(combine(faults)))
+    assert [fault.field for fault in faults_of(copy)] == ["a", "b"]
+    assert (str(copy), copy.code) == ("a: too large; b: too large", "validation_failed")
+    assert combine(faults[:1]) is faults[0]

@@ -171,6 +171,7 @@ def test_invalid_holdings_are_rejected(from_csv, content, fragment):
         ("A=-0.1", "is not between 0 and 1"),
         ("A=0.7,B=0.4", "targets: the targets sum to 1.1"),
         ("ZZZ=0.4", "targets.ZZZ: unknown symbol"),
+        ("ZZZ=0.4,YYY=0.1", "targets.YYY: unknown symbol"),
     ],
 )
 def test_invalid_targets_are_rejected(from_csv, targets, fragment):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidFields, InvalidRequest, faults_of
 from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio
-from rebalancer.entrypoints.schemas.decoding import MOST_FAULTS, InvalidFields, faults_of
+from rebalancer.entrypoints.schemas.decoding import MOST_FAULTS
 from rebalancer.entrypoints.schemas.portfolio import read_portfolio, read_weights
 
 VALID: dict[str, Any] = {

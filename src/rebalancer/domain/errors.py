@@ -15,7 +15,8 @@ that its own users can apply, looked up by code.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 
 class RebalancerError(Exception):
@@ -48,6 +49,33 @@ class InvalidRequest(RebalancerError):
         self.field = field
         if field:
             self.args = (f"{field}: {message}",)
+
+
+class InvalidFields(InvalidRequest):
+    """Several fields are invalid.
+
+    Attributes:
+        faults: One error for each.
+    """
+
+    default_code = "validation_failed"
+
+    def __init__(self, faults: Sequence[InvalidRequest]) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return InvalidFields, (self.faults,)
+
+
+def faults_of(error: InvalidRequest) -> tuple[InvalidRequest, ...]:
+    """Return the faults that an error reports: several, or itself."""
+    return error.faults if isinstance(error, InvalidFields) else (error,)
+
+
+def combine(faults: Sequence[InvalidRequest]) -> InvalidRequest:
+    """Return the only fault, or one error that reports them all."""
+    return faults[0] if len(faults) == 1 else InvalidFields(faults)
 
 
 class NotAuthenticated(RebalancerError):

@@ -509,3 +509,14 @@ def test_one_fault_among_many_fields_is_found(ada: ApiUser) -> None:
     many = {f"A{number}": 0.0 for number in range(499)}
     body = {"name": "x", "targets": many | {"Z": 5}, "holdings": dict.fromkeys(many, "1")}
     expect_problem(ada.post("/api/portfolios", body), 400, "targets.Z")
+
+
+def test_all_unknown_symbols_are_reported_at_once(ada: ApiUser) -> None:
+    body = {"name": "Mine", "targets": {"XYZ": 0.5, "C": 0.1, "ZZZ": 0.2}, "cash": "100"}
+    refused = ada.post("/api/portfolios", body)
+    expect_problem(refused, 422, "targets.XYZ", "targets.ZZZ")
+    errors = refused.json()["errors"]
+    assert [(one["field"], one["code"]) for one in errors] == [
+        ("targets.XYZ", "unknown_symbol"),
+        ("targets.ZZZ", "unknown_symbol"),
+    ]

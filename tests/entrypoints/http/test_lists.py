@@ -78,7 +78,8 @@ def test_closes_of_an_asset(api: RunningApi, ada: ApiUser) -> None:
     assert months == sorted(set(months))
     expect_problem(ada.get("/api/market/data/NIL"), 404)
     expect_problem(ada.get("/api/market/data/C?start=2022-12-02&end=2022-12-01"), 422, "end")
-    expect_problem(ada.get("/api/market/data/C?interval=1h"), 400, "interval")
+    unknown = expect_problem(ada.get("/api/market/data/C?interval=1h"), 400, "interval")
+    assert unknown == "interval: expected one of 1d, 1wk, 1mo; invalid enum value '1h'"
     api.market.is_down = True
     is_down = ada.get("/api/market/data/C")
     expect_problem(is_down, 503)

@@ -58,7 +58,7 @@ def _installed(file: str) -> Path:
         path = None
     if path is None or not path.is_file():
         raise PricesUnavailable(
-            "the sample prices are not installed; install rebalancer[sample]",
+            "the sample prices are not installed: pip install 'rebalancer[sample]'",
             code="package_missing",
         )
     return path

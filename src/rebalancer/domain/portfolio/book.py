@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows, safe_divide
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, combine
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.costs import BASIS_POINT, DEFAULT_BPS
@@ -243,23 +243,26 @@ def find_columns(portfolio: Portfolio, market: PriceHistory) -> list[int]:
 
     Raises:
         InvalidRequest: a symbol is unknown or has no close yet; the field names the symbol, and
-            whether it is held or targeted.
+            whether it is held or targeted. `InvalidFields` if several are.
     """
     priced: dict[str, int] = market.memo("priced columns", lambda: _priced(market))
     try:
         return [priced[symbol] for symbol in portfolio.symbols]
-    except KeyError as missing:
-        (symbol,) = missing.args
-    where = "holdings" if symbol in portfolio.holdings else "targets"
+    except KeyError:
+        missing = [symbol for symbol in portfolio.symbols if symbol not in priced]
+        faults = [_missing_price(symbol, portfolio, market) for symbol in missing]
+        raise combine(faults) from None
+
+
+def _missing_price(symbol: str, portfolio: Portfolio, market: PriceHistory) -> InvalidRequest:
+    field = f"{'holdings' if symbol in portfolio.holdings else 'targets'}.{symbol}"
     if symbol in market.columns:
-        raise InvalidRequest(
+        return InvalidRequest(
             f"no price on {market.last_date} or before; choose a later day",
-            field=f"{where}.{symbol}",
+            field=field,
             code="no_price_yet",
         )
-    raise InvalidRequest(
-        "unknown symbol: no price data", field=f"{where}.{symbol}", code="unknown_symbol"
-    )
+    return InvalidRequest("unknown symbol: no price data", field=field, code="unknown_symbol")
 
 
 def _priced(market: PriceHistory) -> dict[str, int]:

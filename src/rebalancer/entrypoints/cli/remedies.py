@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rebalancer.domain.errors import RebalancerError
+from rebalancer.domain.errors import InvalidRequest, RebalancerError, faults_of
 
 _EVALUATE = "Run `rebalancer evaluate --policy NAME --keep` first."
 _LIST_POLICIES = "Run `rebalancer policies` to list the policies."
@@ -52,6 +52,7 @@ def advise(sentence: str, code: str) -> str:
 
 
 def explain(error: RebalancerError) -> str:
-    """Return the message of an error, followed by its remedy if there is one."""
-    remedy = REMEDIES.get(error.code)
-    return f"{error}. {remedy}" if remedy else str(error)
+    """Return the message of an error, followed by the remedies of its faults."""
+    faults = faults_of(error) if isinstance(error, InvalidRequest) else (error,)
+    remedies = dict.fromkeys(REMEDIES[fault.code] for fault in faults if fault.code in REMEDIES)
+    return ". ".join([str(error), " ".join(remedies)]) if remedies else str(error)

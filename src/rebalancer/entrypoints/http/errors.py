@@ -16,18 +16,19 @@ from litestar.types import Scope
 
 from rebalancer.domain.errors import (
     Conflict,
+    InvalidFields,
     InvalidRequest,
     NotAuthenticated,
     NotFound,
     RebalancerError,
     Unavailable,
+    faults_of,
 )
 from rebalancer.domain.portfolio.mandate import PortfolioChanged
 from rebalancer.entrypoints.http.bodies import Unsupported
 from rebalancer.entrypoints.schemas.decoding import (
-    InvalidFields,
     Malformed,
-    faults_of,
+    choices_of,
     translate_message,
 )
 from rebalancer.entrypoints.schemas.wire import about
@@ -181,7 +182,7 @@ def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException)
         for fault in error.extra:
             if isinstance(fault, dict):
                 name = _public_name(request, str(fault.get("key", "")))
-                message = translate_message(str(fault.get("message", "")))
+                message = _describe_fault(request, fault)
                 errors.append(FieldProblem(name, message, "invalid_value"))
         detail = "; ".join(f"{one.field}: {one.message}" for one in errors) or detail
         code = "validation_failed" if len(errors) > 1 else "invalid_value"
@@ -209,7 +210,7 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, HTTPException):
         return error.status_code
     if isinstance(error, InvalidFields):
-        return 400 if error.malformed else 422
+        return 400 if any(isinstance(fault, Malformed) for fault in error.faults) else 422
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
@@ -220,6 +221,15 @@ def _public_name(request: Request[Any, Any, Any], parameter: str) -> str:
     field = request.route_handler.parsed_fn_signature.parameters.get(parameter)
     name = getattr(field and field.kwarg_definition, "name", None)
     return name or parameter
+
+
+def _describe_fault(request: Request[Any, Any, Any], fault: dict[str, Any]) -> str:
+    """Return what is wrong with a parameter; of an enumeration, with its choices."""
+    message = translate_message(str(fault.get("message", "")))
+    field = request.route_handler.parsed_fn_signature.parameters.get(str(fault.get("key", "")))
+    if field is not None and (choices := choices_of(field.annotation)):
+        return f"expected one of {', '.join(choices)}; {message}"
+    return message
 
 
 def _internal_error() -> ProblemDetailsException:

@@ -12,7 +12,7 @@ import enum
 import math
 import re
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import cache
 from itertools import chain, islice
@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import InvalidRequest, combine
 from rebalancer.domain.money import decimal_of
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
@@ -47,30 +47,6 @@ class Malformed(InvalidRequest):
     """The input does not have the shape that the schema requires."""
 
     default_code = "malformed_request"
-
-
-class InvalidFields(InvalidRequest):
-    """Several fields are invalid.
-
-    Attributes:
-        faults: One error for each, at most `MOST_FAULTS`.
-    """
-
-    default_code = "validation_failed"
-
-    def __init__(self, faults: Sequence[InvalidRequest]) -> None:
-        super().__init__("; ".join(map(str, faults)))
-        self.faults = tuple(faults)
-
-    @property
-    def malformed(self) -> bool:
-        """Whether any field has the wrong shape; otherwise each breaks a rule of the domain."""
-        return any(isinstance(fault, Malformed) for fault in self.faults)
-
-
-def faults_of(error: InvalidRequest) -> tuple[InvalidRequest, ...]:
-    """Return the faults that an error reports: several, or itself."""
-    return error.faults if isinstance(error, InvalidFields) else (error,)
 
 
 def collect(check: Callable[..., object], *values: Any, **fields: Any) -> list[InvalidRequest]:
@@ -136,10 +112,8 @@ def _convert(
         return build(msgspec.convert(values, schema, strict=True, dec_hook=read))
     except (msgspec.ValidationError, InvalidRequest) as error:
         faults = list(islice(_find_faults(values, schema, "", read), MOST_FAULTS))
-        if len(faults) > 1:
-            raise InvalidFields(faults) from None
         if faults:
-            raise faults[0] from None
+            raise combine(faults) from None
         if isinstance(error, InvalidRequest):  # a rule about several fields
             raise
         raise Malformed(translate_message(str(error)), field="body") from None
@@ -216,7 +190,7 @@ def _find_faults(value: Any, kind: Any, path: str, read: ReadScalar) -> Iterator
     except msgspec.ValidationError as error:
         message = str(error)
         if message.startswith("Invalid enum value"):
-            message = f"Expected one of {', '.join(_choices(inner))}, got {shorten(value)}"
+            message = f"Expected one of {', '.join(choices_of(inner))}, got {shorten(value)}"
         yield Malformed(translate_message(message), field=path or "body", code="invalid_value")
     except InvalidRequest as error:  # of `decimal_of`
         yield Malformed(error.message, field=path, code=error.code)
@@ -271,7 +245,9 @@ def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
     return kind if isinstance(plain, type) and issubclass(plain, msgspec.Struct) else None
 
 
-def _choices(kind: Any) -> list[str]:
+def choices_of(kind: Any) -> list[str]:
+    """Return the values that a type permits; nothing if it is not an enumeration."""
+    kind = _without_null(kind)
     if get_origin(kind) is Literal:
         return [str(value) for value in get_args(kind)]
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
