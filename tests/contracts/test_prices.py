@@ -282,7 +282,7 @@ def test_missing_sample_package_is_reported(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(sample, "distribution", absent)
-    with pytest.raises(PricesUnavailable, match=r"install rebalancer\[sample\]"):
+    with pytest.raises(PricesUnavailable, match=r"pip install 'rebalancer\[sample\]'"):
         SamplePrices("factors").symbols()
 
 
