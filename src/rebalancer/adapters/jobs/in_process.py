@@ -46,7 +46,6 @@ class InProcessJobs:
         self._closed = False
 
     def submit(self, job: Job) -> None:
-        """See `JobRunner.submit`."""
         delivery = (job.id, job.due)
         with self._lock:
             if delivery in self._deliveries:
@@ -120,10 +119,8 @@ class InProcessWorker:
         self._stopped = threading.Event()
 
     def run(self, *, grace: float) -> None:
-        """See `Worker.run`."""
         self._stopped.wait()
         self._jobs.close(self._stop, grace=grace)
 
     def stop(self) -> None:
-        """See `Worker.stop`."""
         self._stopped.set()

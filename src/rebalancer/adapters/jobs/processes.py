@@ -73,7 +73,6 @@ class ChildProcesses:
 
     @contextmanager
     def reserve(self) -> Iterator[Callable[[Job], None]]:
-        """See `JobExecutor.reserve`."""
         child = self._take_responsive()
         try:
             yield lambda job: self._run(child, job)

@@ -58,7 +58,6 @@ class QueuedJobs:
         self._connected: tuple[asyncio.AbstractEventLoop, threading.Thread, _Queue] | None = None
 
     def submit(self, job: Job) -> None:
-        """See `JobRunner.submit`."""
         loop, _, queue = self._connect()
         submitted = asyncio.run_coroutine_threadsafe(queue.deliver(job), loop)
         try:
@@ -132,12 +131,10 @@ class QueueWorker:
         """Deliveries, and the threads that run their jobs."""
 
     def run(self, *, grace: float) -> None:
-        """See `Worker.run`."""
         with ThreadPoolExecutor(self._at_once, thread_name_prefix="job") as self._threads:
             asyncio.run(self._work(grace))
 
     def stop(self) -> None:
-        """See `Worker.stop`."""
         self._stopped.set()
         self._wake()
 

@@ -25,7 +25,6 @@ class JsonlTrials:
         return str(self.path)
 
     def append(self, trial: Trial) -> None:
-        """See `Trials.append`; a single write at the end of the file is atomic."""
         record = attrs.asdict(trial) | {"on": trial.on.isoformat(timespec="seconds")}
         line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
         try:
@@ -44,7 +43,6 @@ class JsonlTrials:
             ) from None
 
     def all(self) -> tuple[Trial, ...]:
-        """See `Trials.all`; empty lines are ignored."""
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:

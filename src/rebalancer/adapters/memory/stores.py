@@ -46,7 +46,6 @@ class MemoryWork:
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """See `UnitOfWork.read`; writes are lost."""
         yield _stores(self._copy())
 
     def _copy(self) -> defaultdict[str, dict[Any, Any]]:

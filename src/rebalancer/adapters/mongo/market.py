@@ -76,7 +76,6 @@ class MongoMarket:
         )
 
     def prepare(self) -> None:
-        """See `MarketStore.prepare`; the server validates documents and allows one per year."""
         self._collections.prepare()
 
     def revision(self, of: Literal["bars", "instruments"]) -> str:

@@ -53,7 +53,6 @@ class MongoReports:
         return Collections(self.database, {"reports": [index]})
 
     def prepare(self) -> None:
-        """See `Reports.prepare`: create the schema and the index."""
         self._collections.prepare()
 
     def save(self, report: Report) -> None:

@@ -211,7 +211,6 @@ class AsyncConnection:
         )
 
     async def ask(self, command: Callable[[Any], Awaitable[T]]) -> T:
-        """See `Connection.ask`."""
         try:
             with self._breaker.guard():
                 answer = await command(self._client)

@@ -110,7 +110,6 @@ class DifferentialSharpe:
     _moments: Floats = attrs.field(factory=lambda: np.zeros((0, 4)), init=False)
 
     def begin(self, rows: Rows, count: int) -> None:
-        """See `Reward.begin`; moments start at typical values."""
         if len(self._moments) != count:
             self._moments = np.tile(_TYPICAL_MOMENTS, (count, 1))
         self._moments[rows] = _TYPICAL_MOMENTS

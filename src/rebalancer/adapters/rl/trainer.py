@@ -38,7 +38,6 @@ class TorchTrainer:
         out: Path,
         **details: Any,
     ) -> TrainedPolicy:
-        """See `Trainer.train`; `training.train` declares the other arguments."""
         self.check()
         _check_device(plan.device)
         try:

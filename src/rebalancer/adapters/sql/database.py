@@ -46,7 +46,6 @@ class SqlDatabase:
         return backup.restore(self.engine, path, progress, self.sizes)
 
     def findings(self) -> list[str]:
-        """See `Database.findings`; ledgers are checked only if the tables are as expected."""
         if outdated := self._outdated():
             return [outdated]
         different = [

@@ -88,7 +88,6 @@ class SqlWork:
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """See `UnitOfWork.read`; writing through it raises Unavailable."""
         with reading(self.engine) as connection:
             yield _stores(connection, locks=False)
 

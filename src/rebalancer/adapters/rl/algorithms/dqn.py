@@ -39,7 +39,6 @@ class Dqn:
 
     @property
     def preparation(self) -> tuple[TrainingStage, ...]:
-        """See `Algorithm`."""
         return (
             TrainingStage("imitation", self.imitations, "values near the warm start's actions"),
         )

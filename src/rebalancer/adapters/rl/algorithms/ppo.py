@@ -61,7 +61,6 @@ class Ppo:
         return PPO.load(path, env=env, device=device)
 
     def network(self, model: PPO) -> Network:
-        """See `Algorithm.network`; the mean action, without exploration."""
         return extract_network(_layers(model))
 
 
