@@ -75,7 +75,7 @@ class MeanVariance:
     turnover_price: float = TURNOVER_PRICE
 
     def begin(self, rows: Rows, count: int) -> None:
-        """See `Reward.begin`; there is no state."""
+        """Do nothing: this reward keeps no state between steps."""
 
     def __call__(self, outcome: StepOutcome) -> Floats:
         """See `Reward`."""

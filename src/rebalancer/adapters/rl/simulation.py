@@ -1,7 +1,7 @@
-"""Simulation of many portfolios on their way through worlds; the environments wrap it.
+"""Simulation of many portfolios in resampled worlds; the environments wrap it.
 
 The domain does each step: `interpret_actions` turns actions into a decision, and `step`
-trades, charges costs and lets prices move. There is no second accounting.
+trades, charges costs and applies returns, as in backtests.
 """
 
 from __future__ import annotations
