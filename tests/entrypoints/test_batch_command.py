@@ -239,7 +239,7 @@ BAD = {
     "no id": (raw("id", "null"), None, "id: the field is required"),
     "an empty id": (raw("id", '""'), None, "id: expected text"),
     "a number as id": (raw("id", "7"), None, "id: expected text, got a whole number"),
-    "an endless id": (a_line("x" * 10_000), None, "id: expected text of length <= 200"),
+    "an endless id": (a_line("x" * 10_000), None, "id: expected text of at most 200 characters"),
     # Lines that can be parsed have an id, and the error names the field.
     "no cash": (a_line(cash=None), "b", "cash: the field is required"),
     "no holdings": (a_line(holdings=None), "b", "holdings: the field is required"),

@@ -520,3 +520,18 @@ def test_all_unknown_symbols_are_reported_at_once(ada: ApiUser) -> None:
         ("targets.XYZ", "unknown_symbol"),
         ("targets.ZZZ", "unknown_symbol"),
     ]
+
+
+def test_all_faults_of_a_registration_are_reported_at_once(ada: ApiUser) -> None:
+    body = {"email": "x", "password": "short", "name": "Ada"}
+    detail = expect_problem(ada.post("/api/users/register", body), 400, "email", "password")
+    assert detail == (
+        "email: invalid e-mail address; write it like ada@example.org; "
+        "password: expected text of at least 10 characters"
+    )
+
+
+def test_disallowed_method_names_the_allowed_ones(ada: ApiUser) -> None:
+    refused = ada.delete("/api/portfolios")
+    assert "DELETE is not allowed here; use one of" in expect_problem(refused, 405)
+    assert {"GET", "POST"} <= set(refused.headers["Allow"].replace(" ", "").split(","))

@@ -189,6 +189,8 @@ def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException)
     if error.status_code == 413:
         detail = "the body is too large; send less at a time"
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        detail = f"{request.method} is not allowed here; use one of {headers.get('Allow', 'GET')}"
     return _problem(error.status_code, detail, code, errors, headers).to_response(request)
 
 

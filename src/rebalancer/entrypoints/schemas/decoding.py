@@ -275,6 +275,8 @@ _TYPES = {
     "array": "a list",
     "object": "an object",
 }
+_UNITS = {"str": "character", "array": "item", "object": "field"}
+_BOUNDS = {">=": "at least", "<=": "at most"}
 _FORMATS = {
     "Invalid UUID": "expected an id such as 1b4e28ba-2fa1-41d2-883f-0016d3cca427",
     "Invalid RFC3339 encoded date": "expected a date such as 2022-12-28",
@@ -288,8 +290,15 @@ def translate_message(message: str) -> str:
         return _FORMATS[text]
     for pattern, words in _PATTERNS.items():
         text = text.replace(f"`str` matching regex {pattern!r}", words)
+    text = re.sub(r"`(str|array|object)` of length (>=|<=) (\d+)", _translate_length, text)
     text = re.sub(r"`([^`]*)`", lambda found: _translate_types(found.group(1)), text)
     return text[:1].lower() + text[1:]
+
+
+def _translate_length(found: re.Match[str]) -> str:
+    kind, bound, length = found.groups()
+    unit = _UNITS[kind] if length == "1" else f"{_UNITS[kind]}s"
+    return f"{_TYPES[kind]} of {_BOUNDS[bound]} {length} {unit}"
 
 
 def _translate_types(names: str) -> str:

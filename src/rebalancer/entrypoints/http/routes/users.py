@@ -25,11 +25,13 @@ from rebalancer.application.accounts import (
     Register,
 )
 from rebalancer.application.ports.clock import Clock, Ids
-from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User, normalize_email
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
 from rebalancer.entrypoints.http.routes.risk import AssessmentView, assessment_view
+from rebalancer.entrypoints.schemas.decoding import collect
 from rebalancer.entrypoints.schemas.wire import Body, OneLine, View, about
 
 Email = Annotated[str, Meta(max_length=LONGEST_EMAIL, examples=["ada@example.org"])]
@@ -52,6 +54,11 @@ class Registration(Body, frozen=True, kw_only=True):
         ),
     ]
     name: Annotated[OneLine, Meta(max_length=100, examples=["Ada"])] = ""
+
+    @classmethod
+    def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
+        """Return what is wrong with the e-mail address, if anything."""
+        return collect(normalize_email, value) if name == "email" else []
 
 
 class Credentials(Body, frozen=True, kw_only=True):
