@@ -130,11 +130,6 @@ def test_asset_may_begin_late_or_never() -> None:
             "invalid_price",
             "B on 2024-01-05: nan is not a price",
         ),
-        (
-            {"closes": [[1, 10], [2, 20], [3, NAN]]},
-            "invalid_price",
-            "B on 2024-01-08: nan is not a price",
-        ),
     ],
 )
 def test_invalid_prices_are_rejected(wrong: dict[str, object], code: str, message: str) -> None:
@@ -318,3 +313,27 @@ def test_memo_caches_none(history: PriceHistory) -> None:
     for _ in range(2):
         assert history.memo("nothing", lambda: calls.append(1)) is None
     assert calls == [1]
+
+
+def test_an_asset_may_end_before_the_others() -> None:
+    history = PriceHistory.of(
+        ["A", "B"],
+        [date(2024, 1, 4), date(2024, 1, 5), date(2024, 1, 8)],
+        np.array([[1, 10], [2, 20], [3, NAN]]),
+    )
+    assert history.last_known("B") == (date(2024, 1, 5), 20.0)
+    assert history.withheld == {"B": "no close since 2024-01-05"}
+    assert history.until(1).withheld == {}
+    assert history.select(["B"]).last_known("B") == (date(2024, 1, 5), 20.0)
+
+
+def test_a_carried_close_is_not_an_observation() -> None:
+    history = PriceHistory.of(
+        ["A", "B"],
+        [date(2024, 1, 4), date(2024, 1, 5), date(2024, 1, 8)],
+        np.array([[1, 10], [2, 10], [3, 11]]),
+        carried=np.array([[False, False], [False, True], [False, False]]),
+    )
+    assert history.observed.tolist() == [[True, True], [True, False], [True, True]]
+    assert history.until(1).last_known("B") == (date(2024, 1, 4), 10.0)
+    assert history.last_known("C") is None

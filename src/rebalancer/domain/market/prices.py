@@ -11,7 +11,7 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.arrays import Bools, Dates, Floats
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 
 T = TypeVar("T")
@@ -46,24 +46,32 @@ class PriceHistory:
         symbols: N distinct symbols.
         dates: Trading days, strictly increasing, shape (T,), ``datetime64[D]``, T >= 1.
         closes: Prices > 0 and < 1e12 in one currency, shape (T, N), read-only. NaN only before an
-            asset's first close: the loader of the prices fills a later gap or rejects it.
+            asset's first close and after its last one: the loader of the prices fills a gap
+            between them.
+        carried: True where a close repeats the asset's last one because it had none on that day,
+            shape (T, N), read-only; None if there are no such closes.
     """
 
     symbols: tuple[str, ...]
     dates: Dates
     closes: Floats
+    carried: Bools | None = None
     _memo: dict[object, object] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
     def of(
-        cls, symbols: Sequence[str], dates: Sequence[date] | Dates, closes: Floats
+        cls,
+        symbols: Sequence[str],
+        dates: Sequence[date] | Dates,
+        closes: Floats,
+        carried: Bools | None = None,
     ) -> PriceHistory:
         """Validate and freeze copies of the arrays.
 
         Raises:
             InvalidRequest: shapes disagree, rows or columns are missing, a symbol repeats, a date
                 is missing, dates do not increase, or a price is not positive and finite or is
-                missing after the first one.
+                missing between the first one and the last one.
         """
         names = tuple(symbols)
         days = np.array(dates, dtype="datetime64[D]")
@@ -72,7 +80,10 @@ class PriceHistory:
             raise InvalidRequest(
                 "no prices: at least one symbol and one row are required", code="no_prices"
             )
-        if table.shape != (len(days), len(names)):
+        repeated = None if carried is None or not np.any(carried) else np.array(carried, dtype=bool)
+        if table.shape != (len(days), len(names)) or (
+            repeated is not None and repeated.shape != table.shape
+        ):
             raise InvalidRequest(
                 f"an array of shape {table.shape} does not fit {len(days)} dates and {len(names)} "
                 "symbols",
@@ -96,8 +107,9 @@ class PriceHistory:
                 code="dates_not_increasing",
             )
         missing = np.isnan(table)
-        late = missing & np.logical_or.accumulate(~missing, axis=0)
-        wrong = late | (~missing & ~((table > 0) & (table < HIGHEST)))
+        begun = np.logical_or.accumulate(~missing, axis=0)
+        ended = ~np.logical_or.accumulate(~missing[::-1], axis=0)[::-1]
+        wrong = (missing & begun & ~ended) | (~missing & ~((table > 0) & (table < HIGHEST)))
         if wrong.any():
             row, column = (int(i) for i in np.argwhere(wrong)[0])
             raise InvalidRequest(
@@ -107,7 +119,9 @@ class PriceHistory:
             )
         days.setflags(write=False)
         table.setflags(write=False)
-        return cls(names, days, table)
+        if repeated is not None:
+            repeated.setflags(write=False)
+        return cls(names, days, table, repeated)
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -125,9 +139,46 @@ class PriceHistory:
 
     @property
     def last_closes(self) -> Floats:
-        """Last close of each asset, shape (N,); NaN before its first close."""
+        """Close of each asset in the last row, shape (N,); NaN before its first, after its last."""
         last: Floats = self.closes[-1]
         return last
+
+    @property
+    def observed(self) -> Bools:
+        """Whether an asset had a close of its own on a day, shape (T, N)."""
+
+        def compute() -> Bools:
+            seen = ~np.isnan(self.closes)
+            if self.carried is not None:
+                seen &= ~self.carried
+            seen.setflags(write=False)
+            return seen
+
+        return self.memo("observed", compute)
+
+    def last_known(self, symbol: str) -> tuple[date, float] | None:
+        """Return the day and the price of an asset's last own close; None if it has none."""
+        column = self.columns.get(symbol)
+        if column is None:
+            return None
+        rows = np.flatnonzero(self.observed[:, column])
+        if not len(rows):
+            return None
+        return _as_date(self.dates[rows[-1]]), float(self.closes[rows[-1], column])
+
+    @property
+    def withheld(self) -> dict[str, str]:
+        """Why an asset cannot be traded at the last close, by symbol; a sentence each."""
+
+        def compute() -> dict[str, str]:
+            found = {}
+            for column in np.flatnonzero(np.isnan(self.last_closes)).tolist():
+                symbol = self.symbols[column]
+                last = self.last_known(symbol)
+                found[symbol] = "no close yet" if last is None else f"no close since {last[0]}"
+            return found
+
+        return self.memo("withheld", compute)
 
     def column(self, symbol: str) -> int:
         """Return the column of a symbol.
@@ -173,11 +224,11 @@ class PriceHistory:
 
     def until(self, row: int) -> PriceHistory:
         """Return the prices known at the close of ``row``: rows 0 to ``row``, no copy."""
-        return PriceHistory(self.symbols, self.dates[: row + 1], self.closes[: row + 1])
+        return self._rows_between(0, row + 1)
 
     def since(self, row: int) -> PriceHistory:
         """Return the rows from ``row`` on, no copy."""
-        return PriceHistory(self.symbols, self.dates[row:], self.closes[row:])
+        return self._rows_between(row, len(self))
 
     def select(self, symbols: Sequence[str]) -> PriceHistory:
         """Return the same rows of some assets, in the given order (a copy).
@@ -194,9 +245,13 @@ class PriceHistory:
                 f"[{', '.join(symbols)}] must name at least one symbol, each once",
                 code="invalid_symbols",
             )
-        closes = self.closes[:, [self.column(symbol) for symbol in symbols]]
+        columns = [self.column(symbol) for symbol in symbols]
+        closes = self.closes[:, columns]
         closes.setflags(write=False)
-        return PriceHistory(tuple(symbols), self.dates, closes)
+        carried = None if self.carried is None else self.carried[:, columns]
+        if carried is not None:
+            carried.setflags(write=False)
+        return PriceHistory(tuple(symbols), self.dates, closes, carried)
 
     def window(
         self, symbols: Sequence[str] | None = None, *, days: int | None = None, until: date | None
@@ -227,8 +282,14 @@ class PriceHistory:
         if found is None:
             if len(recent) >= _WINDOWS:
                 recent.clear()
-            found = recent[start, end] = self.until(end).since(start)
+            found = recent[start, end] = self._rows_between(start, end + 1)
         return found
+
+    def _rows_between(self, start: int, stop: int) -> PriceHistory:
+        """Return the rows from ``start`` to before ``stop``, no copy."""
+        rows = slice(start, stop)
+        carried = None if self.carried is None else self.carried[rows]
+        return PriceHistory(self.symbols, self.dates[rows], self.closes[rows], carried)
 
     def returns(self, days: int) -> Floats:
         """Return the last simple returns, shape (min(days, T - 1), N); NaN where unknown."""
