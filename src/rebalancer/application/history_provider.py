@@ -26,7 +26,6 @@ class HistoryProvider(ABC):
         """
 
     def symbols(self) -> tuple[str, ...]:
-        """See `PriceSource.symbols`."""
         return self._history.symbols
 
     def closes(
@@ -36,7 +35,6 @@ class HistoryProvider(ABC):
         days: int | None = None,
         until: date | None = None,
     ) -> PriceHistory:
-        """See `PriceSource.closes`."""
         return self._history.window(symbols, days=days, until=until)
 
     @cached_property

@@ -209,7 +209,6 @@ class _Attempt:
         """Transition of the stopped job; None: another worker has it by now."""
 
     def progress(self, share: float) -> None:
-        """See `Progress`."""
         self._share = share
         if self._stopping:
             raise StopRequested

@@ -80,7 +80,6 @@ class _PricesWithoutColumns:
     hidden: tuple[str, ...]
 
     def symbols(self) -> tuple[str, ...]:
-        """See `PriceSource.symbols`."""
         return tuple(symbol for symbol in self.prices.symbols() if symbol not in self.hidden)
 
     def closes(
@@ -90,7 +89,6 @@ class _PricesWithoutColumns:
         days: int | None = None,
         until: date | None = None,
     ) -> PriceHistory:
-        """See `PriceSource.closes`."""
         wanted = self.symbols() if symbols is None else symbols
         return self.prices.closes(wanted, days=days, until=until)
 

@@ -27,7 +27,6 @@ class PolicyRegistry(PolicyStore):
     """Base of catalogues: finds policies and cards by name in the versions of a store."""
 
     def policy(self, text: str) -> Policy:
-        """See `Policies.policy`."""
         name, colon, parameters = text.strip().partition(":")
         name = name.strip()
         if name in POLICIES:
@@ -50,7 +49,6 @@ class PolicyRegistry(PolicyStore):
         return attrs.evolve(self.load(versions[name])[0], name=name)
 
     def cards(self) -> tuple[PolicyCard, ...]:
-        """See `Policies.cards`."""
         highest = {version.name: version for version in sorted(self.versions())}
         versions = sorted(self.versions(), key=lambda one: (one.name, -one.number))
         return (
@@ -63,7 +61,6 @@ class PolicyRegistry(PolicyStore):
         )
 
     def card(self, name: str) -> PolicyCard:
-        """See `Policies.card`."""
         if name in POLICIES:
             return _rule_card(name)
         versions = self._versions_by_name()

@@ -66,8 +66,6 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
 
 @attrs.frozen
 class MemoryUsers:
-    """See `Users`."""
-
     rows: dict[UUID, User]
 
     def add(self, user: User) -> None:
@@ -91,8 +89,6 @@ class MemoryUsers:
 
 @attrs.frozen
 class MemoryRefreshTokens:
-    """See `RefreshTokens`."""
-
     rows: dict[str, RefreshToken]
 
     def add(self, token: RefreshToken) -> None:
@@ -120,8 +116,6 @@ class MemoryRefreshTokens:
 
 @attrs.frozen
 class MemoryPortfolios:
-    """See `Portfolios`."""
-
     rows: dict[UUID, ManagedPortfolio]
     closed: dict[UUID, datetime]
     ledgers: dict[UUID, tuple[Entry, ...]]
@@ -179,8 +173,6 @@ class MemoryPortfolios:
 
 @attrs.frozen
 class MemoryProposals:
-    """See `Proposals`."""
-
     rows: dict[UUID, ProposalRecord]
     closed: Mapping[UUID, datetime]
 
@@ -219,8 +211,6 @@ class MemoryProposals:
 
 @attrs.frozen
 class MemoryIdempotencyKeys:
-    """See `IdempotencyKeys`."""
-
     rows: dict[tuple[UUID, str], IdempotencyKey]
 
     def get(self, owner: UUID, key: str) -> IdempotencyKey | None:
@@ -242,8 +232,6 @@ class MemoryIdempotencyKeys:
 
 @attrs.frozen
 class MemoryJobs:
-    """See `Jobs`."""
-
     rows: dict[UUID, Job]
 
     def add(self, job: Job) -> None:
@@ -281,8 +269,6 @@ class MemoryJobs:
 
 @attrs.frozen
 class MemoryBatchRuns:
-    """See `BatchRuns`."""
-
     rows: dict[UUID, BatchRun]
     chunks: dict[UUID, tuple[tuple[Chunk, int, bool], ...]]
     failed: dict[UUID, tuple[tuple[UUID, str], ...]]

@@ -221,7 +221,6 @@ class AsyncConnection:
         return answer
 
     async def _replay(self) -> None:
-        """See `Connection._replay`."""
         if self._breaker.replay_due:
             with suppress(RedisAway), self._breaker.replaying() as batches:
                 for commands in batches:

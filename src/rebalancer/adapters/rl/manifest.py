@@ -39,16 +39,12 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class StageDocument(Document, frozen=True, kw_only=True):
-    """See `TrainingStage`."""
-
     stage: Text
     steps: Count
     note: str
 
 
 class DataDocument(Document, frozen=True, kw_only=True):
-    """See `TrainingData`."""
-
     name: Text
     sha256: Sha256
     first: date
@@ -65,8 +61,6 @@ class FeatureDocument(Document, frozen=True, kw_only=True):
 
 
 class SleeveDocument(Document, frozen=True, kw_only=True):
-    """See `Sleeve`."""
-
     name: Text
     rule: Text
     parameters: dict[str, float]
@@ -74,8 +68,6 @@ class SleeveDocument(Document, frozen=True, kw_only=True):
 
 
 class RegimesDocument(Document, frozen=True, kw_only=True):
-    """See `RegimeModel`."""
-
     names: list[Text]
     start: list[float]
     transition: list[list[float]]

@@ -78,7 +78,6 @@ class MeanVariance:
         """Do nothing: this reward keeps no state between steps."""
 
     def __call__(self, outcome: StepOutcome) -> Floats:
-        """See `Reward`."""
         price = VARIANCE_PRICE * outcome.risk_aversion / 2
         gain = outcome.gained - outcome.monthly
         variance = np.square(outcome.gained) - np.square(outcome.monthly)
@@ -115,7 +114,6 @@ class DifferentialSharpe:
         self._moments[rows] = _TYPICAL_MOMENTS
 
     def __call__(self, outcome: StepOutcome) -> Floats:
-        """See `Reward`."""
         gain = np.zeros(len(outcome.gained))
         for sign, column, returns in ((1.0, 0, outcome.gained), (-1.0, 2, outcome.monthly)):
             mean, square = self._moments[:, column], self._moments[:, column + 1]
@@ -146,7 +144,6 @@ class Drawdown:
         """See `Reward.begin`; the simulation tracks the peaks."""
 
     def __call__(self, outcome: StepOutcome) -> Floats:
-        """See `Reward`."""
         price = DRAWDOWN_PRICE * outcome.risk_aversion / 4.0
         rewards: Floats = self.mean_variance(outcome) - price * (
             outcome.fall - outcome.monthly_fall

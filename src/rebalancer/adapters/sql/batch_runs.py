@@ -37,8 +37,6 @@ def _is_chunk(chunk: Chunk) -> Any:
 
 
 class SqlBatchRuns(SqlStore):
-    """See `BatchRuns`."""
-
     def add(self, run: BatchRun, boundaries: Sequence[UUID]) -> None:
         zero = dict.fromkeys(COUNTS, 0)
         values = {name: value for name, value in RUNS.to_row(run).items() if name in batch_runs.c}

@@ -15,8 +15,6 @@ from rebalancer.domain.errors import Conflict
 
 @attrs.frozen
 class SqlDatabase:
-    """See `Database`."""
-
     engine: Engine
     sizes: backup.BatchSizes = backup.DEFAULT_SIZES
     migration: migrations.Options = migrations.DEFAULT_OPTIONS

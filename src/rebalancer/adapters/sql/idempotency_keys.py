@@ -14,8 +14,6 @@ from rebalancer.domain.idempotency import IdempotencyKey
 
 
 class SqlIdempotencyKeys(SqlStore):
-    """See `IdempotencyKeys`."""
-
     def get(self, owner: UUID, key: str) -> IdempotencyKey | None:
         table = idempotency_keys
         query = select(table).where(table.c.owner == owner, table.c.key == key)

@@ -15,8 +15,6 @@ from rebalancer.domain.jobs.job import Job, JobState
 
 
 class SqlJobs(SqlStore):
-    """See `Jobs`."""
-
     def add(self, job: Job) -> None:
         self.connection.execute(insert(jobs), JOBS.to_row(job))
 

@@ -66,8 +66,6 @@ _LEDGER = (
 
 @attrs.frozen
 class SqlPortfolios(SqlStore):
-    """See `Portfolios`."""
-
     _locked: dict[UUID, ManagedPortfolio] = attrs.field(
         factory=dict, init=False, repr=False, eq=False
     )

@@ -20,8 +20,6 @@ _MIN_COPY = 32
 
 
 class SqlProposals(SqlStore):
-    """See `Proposals`."""
-
     def add(self, records: Sequence[ProposalRecord]) -> None:
         rows = [PROPOSALS.to_row(record) for record in records]
         if len(rows) >= _MIN_COPY and self.connection.dialect.name == "postgresql":

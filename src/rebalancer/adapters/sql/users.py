@@ -15,8 +15,6 @@ from rebalancer.domain.portfolio.owner import RefreshToken, User
 
 
 class SqlUsers(SqlStore):
-    """See `Users`."""
-
     def add(self, user: User) -> None:
         self.connection.execute(insert(users), USERS.to_row(user))
 
@@ -33,8 +31,6 @@ class SqlUsers(SqlStore):
 
 
 class SqlRefreshTokens(SqlStore):
-    """See `RefreshTokens`."""
-
     def add(self, token: RefreshToken) -> None:
         self.connection.execute(insert(refresh_tokens), TOKENS.to_row(token))
 

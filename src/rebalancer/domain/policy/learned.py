@@ -82,7 +82,6 @@ class LearnedDecision(Decision):
     doubts: NDArray[np.int64] = attrs.field(kw_only=True)
 
     def only(self, rows: Rows) -> LearnedDecision:
-        """See `Decision.only`."""
         plain = super().only(rows)
         return LearnedDecision(
             **{field.name: getattr(plain, field.name) for field in attrs.fields(Decision)},
@@ -123,12 +122,10 @@ class LearnedPolicy:
 
     @property
     def lookback(self) -> int:
-        """See `Policy.lookback`."""
         return max(LOOKBACK, self.rule.lookback)
 
     @property
     def frequency(self) -> Frequency:
-        """See `Policy.frequency`."""
         return Frequency.WEEKLY
 
     @property
@@ -142,7 +139,6 @@ class LearnedPolicy:
         )
 
     def decide(self, book: Book, market: PriceHistory) -> Decision:
-        """See `Policy.decide`."""
         view = market_features(book, market, self.regimes)
         observed = np.concatenate([view.features, portfolio_features(book)], axis=1)
         # A portfolio outside the trained range (64 assets, free trading) is treated as the nearest
@@ -171,7 +167,6 @@ class LearnedPolicy:
         )
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
-        """See `Policy.remarks`."""
         if not isinstance(decision, LearnedDecision):
             return []
         one = decision.only(np.array([row]))

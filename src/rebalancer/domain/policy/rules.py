@@ -69,11 +69,9 @@ class RulePolicy:
 
     @property
     def lookback(self) -> int:
-        """See `Policy.lookback`."""
         return self.allocation.lookback
 
     def decide(self, book: Book, market: PriceHistory) -> Decision:
-        """See `Policy.decide`."""
         due = self.frequency.due(book.reviewed, book.as_of)
         if self.frequency is Frequency.ONCE:
             due &= ~(book.values > 0).any(axis=1)
@@ -96,7 +94,6 @@ class RulePolicy:
         )
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
-        """See `Policy.remarks`."""
         if decision.informed is not None and not decision.informed[row]:
             return [
                 f"{self.name} needs {self.lookback} closes of every targeted asset, and some are "

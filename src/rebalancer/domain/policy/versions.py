@@ -62,7 +62,6 @@ class VersionedPolicy(LearnedPolicy):
 
     @property
     def identity(self) -> str:
-        """See `Identified.identity`."""
         return f"{self.name} {self.digest}"
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
@@ -83,22 +82,18 @@ class BestRule:
 
     @property
     def name(self) -> str:
-        """See `Policy.name`."""
         return LEARNED
 
     @property
     def identity(self) -> str:
-        """See `Identified.identity`."""
         return f"{LEARNED} {self.rule.name}"
 
     @property
     def lookback(self) -> int:
-        """See `Policy.lookback`."""
         return self.rule.lookback
 
     @property
     def frequency(self) -> Frequency:
-        """See `Policy.frequency`."""
         return self.rule.frequency
 
     @property
@@ -110,7 +105,6 @@ class BestRule:
         )
 
     def decide(self, book: Book, market: PriceHistory) -> Decision:
-        """See `Policy.decide`."""
         return self.rule.decide(book, market)
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
