@@ -18,7 +18,8 @@ from benchmarks import naive
 from benchmarks.books import write_book, write_prices
 from benchmarks.figures import Figure, best_of
 from benchmarks.processes import spent
-from rebalancer.adapters.market_data.csv_files import CsvPrices, PackagedInstruments
+from rebalancer.adapters.market_data.csv_files import CsvPrices
+from rebalancer.adapters.market_data.csv_instruments import PackagedInstruments
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from rebalancer.adapters.market_data.csv_files import CsvInstruments, PackagedInstruments
+from rebalancer.adapters.market_data.csv_instruments import CsvInstruments, PackagedInstruments
 from rebalancer.adapters.market_data.sample import SamplePrices
 from rebalancer.adapters.memory.market import MemoryInstruments
 from rebalancer.domain.errors import InvalidRequest

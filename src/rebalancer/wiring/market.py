@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 from dishka import Provider, Scope, alias, from_context, provide
 
-from rebalancer.adapters.market_data.csv_files import CsvInstruments
+from rebalancer.adapters.market_data.csv_instruments import CsvInstruments
 from rebalancer.adapters.market_data.registry import PROVIDERS, provider_of
 from rebalancer.adapters.rl.regimes import StoredRegimes
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from rebalancer.adapters.market_data.csv_files import CsvPrices, PackagedInstruments
+from rebalancer.adapters.market_data.csv_files import CsvPrices
+from rebalancer.adapters.market_data.csv_instruments import PackagedInstruments
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.domain.market.caution import Caution

@@ -1,0 +1,93 @@
+"""Instruments from CSV files, plain or gzipped; errors name their place."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property, partial
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from rebalancer.adapters.market_data.csv_table import Table, parse_table, quote, read_content
+from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
+_PACKAGED_INSTRUMENTS = Path(__file__).with_name("instruments.csv")
+
+
+@attrs.frozen(slots=False)
+class CsvInstruments:
+    """Instruments from a CSV file, read at first use, once.
+
+    Columns: ``symbol`` (required), ``name``, ``asset_class``, ``daily_volume``; others are
+    ignored. A blank or unknown asset class counts as equity.
+    """
+
+    path: Path = attrs.field(converter=Path)
+
+    def instruments(self) -> Instruments:
+        return self._instruments
+
+    @cached_property
+    def _instruments(self) -> Instruments:
+        return _instruments_in(read_content(self.path, "assets"), name=str(self.path))
+
+
+@attrs.frozen(slots=False)
+class PackagedInstruments(CsvInstruments):
+    """Packaged list of widely held funds and of the sample's assets, in USD.
+
+    Daily volumes are orders of magnitude, to one digit, and blank if unknown.
+    """
+
+    path: Path = _PACKAGED_INSTRUMENTS
+
+
+def _instruments_in(content: bytes, *, name: str) -> Instruments:
+    """Parse the instruments of a CSV file.
+
+    Raises:
+        InvalidRequest: the content is malformed; the message names the place and the remedy.
+    """
+    example = "symbol,name,asset_class,daily_volume"
+    table = parse_table(content, name, "assets", key="symbol", example=example)
+    symbol = table.required("symbol")
+    title, kind, volume = (table.column(it) for it in ("name", "asset_class", "daily_volume"))
+    found: dict[str, Instrument] = {}
+    seen: dict[str, int] = {}
+    for line, row in zip(table.lines, table.rows, strict=True):
+        wrong = partial(table.wrong, line=line, column=symbol)
+        ticker = row[symbol].strip()
+        if not ticker:
+            raise wrong("no symbol; give one, or remove the line")
+        if ticker in seen:
+            raise wrong(f"{quote(ticker)} is also on line {seen[ticker]}; keep one line a symbol")
+        seen[ticker] = line
+        found[ticker] = Instrument(
+            ticker,
+            name="" if title is None else row[title].strip(),
+            asset_class=None if kind is None else _asset_class(row[kind]),
+            daily_volume=None if volume is None else _volume(table, line, row, volume),
+        )
+    return Instruments(found)
+
+
+def _asset_class(text: str) -> AssetClass | None:
+    known: dict[str, AssetClass] = {it.value: it for it in AssetClass}
+    return known.get(re.sub(r"[\s\-]+", "_", text.strip().casefold()))
+
+
+def _volume(table: Table, line: int, row: list[str], column: int) -> float | None:
+    text = row[column].strip()
+    if not text:
+        return None
+    value = float(text) if _NUMBER.fullmatch(text) else np.nan
+    if not 0 < value < np.inf:
+        raise table.wrong(
+            f"{quote(text)} is not a volume; write the value traded in a day as a plain "
+            "positive number such as 2500000, or leave the cell blank",
+            line=line,
+            column=column,
+        )
+    return value
