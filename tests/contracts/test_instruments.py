@@ -2,6 +2,7 @@
 
 import re
 from contextlib import ExitStack
+from decimal import Decimal
 
 import pytest
 
@@ -16,11 +17,15 @@ LIST = [
     Instrument("SPY", "S&P 500, all of it", AssetClass.EQUITY, 3e10),
     Instrument("AGG", "Bonds", AssetClass.BOND, None),
     Instrument("XYZ"),
+    Instrument("COIN", quantity_step=Decimal("0.00001")),
+    Instrument("1306.T", quantity_step=Decimal(1), lot_size=Decimal(10)),
 ]
-FILE = """symbol,name,asset_class,daily_volume
-SPY,"S&P 500, all of it",equity,3e10
-AGG,Bonds,bond,
-XYZ,,,
+FILE = """symbol,name,asset_class,daily_volume,quantity_step,lot_size
+SPY,"S&P 500, all of it",equity,3e10,,
+AGG,Bonds,bond,,,
+XYZ,,,,,
+COIN,,,,0.00001,
+1306.T,,,,1,10
 """
 
 
@@ -70,6 +75,15 @@ def test_instruments_are_read_as_written(source):
     assert listed["SPY"].daily_volume == 3e10
 
 
+def test_quantity_steps_and_lots_are_read_as_written(source):
+    listed = source.instruments()
+    if "COIN" in listed.by_symbol:
+        assert listed["COIN"].order_step == Decimal("0.00001")
+        assert listed["1306.T"].order_step == 10
+        assert listed["1306.T"].quantity_step == 1
+    assert listed["SPY"].order_step is None
+
+
 def test_each_is_listed_once_and_under_its_symbol(source):
     listed = list(source.instruments())
     assert len({it.symbol for it in listed}) == len(listed) >= 3
@@ -115,6 +129,8 @@ def test_packaged_list_has_a_class_for_all():
         ("symbol,asset_class\nA,Real-Estate\n", Instrument("A", "", "real_estate")),
         ("symbol,asset_class\nA,crypto\n", Instrument("A")),
         ("symbol,daily_volume\nA, 2500000 \n", Instrument("A", daily_volume=2.5e6)),
+        ("symbol,lot_size\nA, 100 \n", Instrument("A", lot_size=Decimal(100))),
+        ("symbol,quantity_step\nA,1e-3\n", Instrument("A", quantity_step=Decimal("0.001"))),
         (b"\xef\xbb\xbfsymbol\nA\n", Instrument("A")),
     ],
 )
@@ -135,6 +151,11 @@ def test_odd_lists_that_can_be_read(tmp_path, text, expected):
         ("symbol,name\n ,a\n", "line 2, column 1 ('symbol'): no symbol", "give one"),
         ("symbol,name\nA,Fund, large\n", "line 2: 'large' is in column 3", "in quotes"),
         ("symbol,daily_volume\nA,lots\n", "line 2, column 2 ('daily_volume'): 'lots'", "2500000"),
+        ("symbol,quantity_step\nA,0\n", "line 2, column 2 ('quantity_step'): '0'", "0.001"),
+        ("symbol,quantity_step\nA,1e-999\n", "line 2, column 2", "0.001"),
+        ("symbol,lot_size\nA,0.5\n", "line 2, column 2 ('lot_size'): '0.5'", "such as 100"),
+        ("symbol,lot_size\nA,ten\n", "line 2, column 2 ('lot_size'): 'ten'", "such as 100"),
+        ("symbol,quantity_step,lot_size\nA,3,10\n", "line 2, column 3 ('lot_size')", "multiple"),
         ("symbol,daily_volume\nA,0\n", "line 2, column 2 ('daily_volume'): '0'", "positive"),
         ("symbol,daily_volume\nA,-5\n", "line 2, column 2 ('daily_volume'): '-5'", "positive"),
         ("symbol,daily_volume\nA,nan\n", "line 2, column 2 ('daily_volume'): 'nan'", "positive"),

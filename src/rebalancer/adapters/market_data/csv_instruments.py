@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -10,7 +11,12 @@ import attrs
 import numpy as np
 
 from rebalancer.adapters.market_data.csv_table import Table, parse_table, quote, read_content
-from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+from rebalancer.domain.market.instruments import (
+    AssetClass,
+    Instrument,
+    Instruments,
+    is_multiple,
+)
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
 _PACKAGED_INSTRUMENTS = Path(__file__).with_name("instruments.csv")
@@ -20,7 +26,8 @@ _PACKAGED_INSTRUMENTS = Path(__file__).with_name("instruments.csv")
 class CsvInstruments:
     """Instruments from a CSV file, read at first use, once.
 
-    Columns: ``symbol`` (required), ``name``, ``asset_class``, ``daily_volume``; others are
+    Columns: ``symbol`` (required), ``name``, ``asset_class``, ``daily_volume``, ``quantity_step``,
+    ``lot_size``; others are
     ignored. A blank or unknown asset class counts as equity.
     """
 
@@ -53,7 +60,10 @@ def _instruments_in(content: bytes, *, name: str) -> Instruments:
     example = "symbol,name,asset_class,daily_volume"
     table = parse_table(content, name, "assets", key="symbol", example=example)
     symbol = table.required("symbol")
-    title, kind, volume = (table.column(it) for it in ("name", "asset_class", "daily_volume"))
+    title, kind, volume, step, lot = (
+        table.column(it)
+        for it in ("name", "asset_class", "daily_volume", "quantity_step", "lot_size")
+    )
     found: dict[str, Instrument] = {}
     seen: dict[str, int] = {}
     for line, row in zip(table.lines, table.rows, strict=True):
@@ -69,6 +79,8 @@ def _instruments_in(content: bytes, *, name: str) -> Instruments:
             name="" if title is None else row[title].strip(),
             asset_class=None if kind is None else _asset_class(row[kind]),
             daily_volume=None if volume is None else _volume(table, line, row, volume),
+            quantity_step=None if step is None else _quantity(table, line, row, step),
+            lot_size=_lot(table, line, row, lot, step),
         )
     return Instruments(found)
 
@@ -87,6 +99,46 @@ def _volume(table: Table, line: int, row: list[str], column: int) -> float | Non
         raise table.wrong(
             f"{quote(text)} is not a volume; write the value traded in a day as a plain "
             "positive number such as 2500000, or leave the cell blank",
+            line=line,
+            column=column,
+        )
+    return value
+
+
+def _quantity(table: Table, line: int, row: list[str], column: int) -> Decimal | None:
+    text = row[column].strip()
+    if not text:
+        return None
+    value = Decimal(text) if _NUMBER.fullmatch(text) else Decimal(0)
+    if not 0 < float(value) < np.inf:
+        raise table.wrong(
+            f"{quote(text)} is not a quantity; write the smallest tradable quantity, such as "
+            "0.001, or leave the cell blank",
+            line=line,
+            column=column,
+        )
+    return value
+
+
+def _lot(
+    table: Table, line: int, row: list[str], column: int | None, step: int | None
+) -> Decimal | None:
+    text = "" if column is None else row[column].strip()
+    if not text or column is None:
+        return None
+    value = Decimal(text) if _NUMBER.fullmatch(text) else Decimal(0)
+    if not 1 <= float(value) < np.inf or value != value.to_integral_value():
+        raise table.wrong(
+            f"{quote(text)} is not a lot size; write the number of shares in a lot, such as 100, "
+            "or leave the cell blank",
+            line=line,
+            column=column,
+        )
+    smallest = None if step is None else _quantity(table, line, row, step)
+    if smallest is not None and not is_multiple(value, smallest):
+        raise table.wrong(
+            f"a lot of {quote(text)} is not a multiple of the quantity step {smallest}; change one "
+            "of them",
             line=line,
             column=column,
         )

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -266,6 +267,9 @@ def _instrument_document(instrument: Instrument, position: int) -> Document:
         document["asset_class"] = str(instrument.asset_class)
     if instrument.daily_volume is not None:
         document["daily_volume"] = float(instrument.daily_volume)
+    for name in ("quantity_step", "lot_size"):
+        if (quantity := getattr(instrument, name)) is not None:
+            document[name] = str(quantity)
     return document
 
 
@@ -276,4 +280,8 @@ def _instrument_of(document: Mapping[str, Any]) -> Instrument:
         document["name"],
         AssetClass(kind) if kind in set(AssetClass) else None,
         document.get("daily_volume"),
+        *(
+            Decimal(document[name]) if name in document else None
+            for name in ("quantity_step", "lot_size")
+        ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 import attrs
@@ -172,7 +173,11 @@ def _unpack_columns(row: Any, fields: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 def _instrument_row(instrument: Instrument, position: int) -> dict[str, Any]:
-    document = attrs.asdict(instrument, filter=lambda field, _: field.name != "symbol")
+    document = attrs.asdict(
+        instrument,
+        filter=lambda field, _: field.name != "symbol",
+        value_serializer=lambda _, __, value: str(value) if isinstance(value, Decimal) else value,
+    )
     return {"symbol": instrument.symbol, "position": position, "instrument": document}
 
 
@@ -184,4 +189,9 @@ def _instrument_of(row: Any) -> Instrument:
         document["name"],
         AssetClass(kind) if kind in set(AssetClass) else None,
         document["daily_volume"],
+        *(_decimal(document.get(name)) for name in ("quantity_step", "lot_size")),
     )
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

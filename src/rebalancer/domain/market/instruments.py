@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from enum import StrEnum
 
 import attrs
@@ -25,6 +26,12 @@ class AssetClass(StrEnum):
     OTHER = "other"
 
 
+def is_multiple(quantity: Decimal, step: Decimal) -> bool:
+    """Return whether a quantity is a whole number of steps."""
+    count = quantity / step
+    return count == count.to_integral_value()
+
+
 @attrs.frozen
 class Instrument:
     """Asset that can be traded.
@@ -34,12 +41,18 @@ class Instrument:
         asset_class: None when unknown, which limits treat as equity.
         daily_volume: Average value traded in a day, in the currency of its price; None when
             unknown: then size causes no slippage.
+        quantity_step: Smallest quantity that its market trades, > 0: every order is a multiple of
+            it, also one that closes a position. None: as the portfolio prefers.
+        lot_size: Whole number of shares that orders are multiples of; closing a position sells an
+            odd lot as well. None: no lots.
     """
 
     symbol: str
     name: str = ""
     asset_class: AssetClass | None = None
     daily_volume: float | None = attrs.field(default=None)
+    quantity_step: Decimal | None = attrs.field(default=None)
+    lot_size: Decimal | None = attrs.field(default=None)
 
     @daily_volume.validator
     def _check_volume(self, _: object, volume: float | None) -> None:
@@ -49,6 +62,39 @@ class Instrument:
                 field="daily_volume",
                 code="invalid_daily_volume",
             )
+
+    @quantity_step.validator
+    def _check_step(self, _: object, step: Decimal | None) -> None:
+        if step is not None and not (step.is_finite() and step > 0):
+            raise InvalidRequest(
+                f"{step} is not a quantity step of {self.symbol}; enter the smallest quantity that "
+                "can be traded, or none",
+                field="quantity_step",
+                code="invalid_quantity_step",
+            )
+
+    @lot_size.validator
+    def _check_lot(self, _: object, lot: Decimal | None) -> None:
+        if lot is None:
+            return
+        if not (lot.is_finite() and lot >= 1 and lot == lot.to_integral_value()):
+            raise InvalidRequest(
+                f"{lot} is not a lot size of {self.symbol}; enter a whole number, or none",
+                field="lot_size",
+                code="invalid_lot_size",
+            )
+        if self.quantity_step is not None and not is_multiple(lot, self.quantity_step):
+            raise InvalidRequest(
+                f"a lot of {lot} {self.symbol} is not a multiple of the quantity step "
+                f"{self.quantity_step}; change one of them",
+                field="lot_size",
+                code="invalid_lot_size",
+            )
+
+    @property
+    def order_step(self) -> Decimal | None:
+        """Quantity that orders are multiples of; None: as the portfolio prefers."""
+        return self.quantity_step if self.lot_size is None else self.lot_size
 
     @property
     def counts_as_equity(self) -> bool:

@@ -73,7 +73,8 @@ _source_options = combine_options(
     click.option(
         "--assets",
         type=FILE,
-        help="CSV with the columns symbol, name, asset_class and daily_volume. Default: "
+        help="CSV with the columns symbol, name, asset_class, daily_volume, quantity_step and "
+        "lot_size; all but the first are optional. Default: "
         "$REBALANCER_ASSETS, or the list that comes with the prices.",
     ),
 )

@@ -59,7 +59,8 @@ _MOST_TRIALS = 1_000_000_000
 @click.option(
     "--assets",
     type=FILE,
-    help="CSV with the columns symbol, name, asset_class and daily_volume. Default: "
+    help="CSV with the columns symbol, name, asset_class, daily_volume, quantity_step and "
+    "lot_size; all but the first are optional. Default: "
     "$REBALANCER_ASSETS, or the packaged list.",
 )
 @window_options

@@ -43,8 +43,9 @@ def market() -> None:
     "--assets",
     type=FILE,
     metavar="FILE.csv",
-    help="CSV with the columns symbol, name, asset_class and daily_volume. Default: for new "
-    "symbols, the entries of $REBALANCER_ASSETS or of the packaged list.",
+    help="CSV with the columns symbol, name, asset_class, daily_volume, quantity_step and "
+    "lot_size; all but the first are optional. Default: for new symbols, "
+    "the entries of $REBALANCER_ASSETS or of the packaged list.",
 )
 @json_option
 def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
