@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -9,9 +10,13 @@ import attrs
 import pytest
 
 from rebalancer.adapters.broker.paper import PaperBroker
-from rebalancer.application.rebalance import AcceptProposal, CollectFills
+from rebalancer.adapters.jobs.deferred import DeferredJobs
+from rebalancer.application.job_worker import JobSettings, RecoverJobs
+from rebalancer.application.maintenance import DeleteExpired
+from rebalancer.application.rebalance import AcceptProposal, CollectFills, Mode
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalClosed, ProposalRecord, Stage
+from rebalancer.entrypoints.maintenance import Maintenance
 from tests.application.test_proposals_together import NOW, OWNER, PRICES, House, an_ask
 
 LATER = NOW + timedelta(hours=1)
@@ -25,6 +30,7 @@ class SlowBroker:
     filled: bool = False
     reachable: bool = True
     submitted: list[UUID] = attrs.field(factory=list)
+    polls: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
 
     def submit(self, record: ProposalRecord) -> None:
         if not self.reachable:
@@ -34,9 +40,13 @@ class SlowBroker:
     def fills(self, record: ProposalRecord) -> list[Fill] | None:
         return PaperBroker().fills(record) if self.filled else None
 
+    def pending(self) -> list[UUID]:
+        self.polls.release()
+        return list(self.submitted)
 
-def proposed(house: House) -> ProposalRecord:
-    made = house.propose(an_ask(house.open(2), 1, policy_name="monthly"))
+
+def proposed(house: House, number: int = 2) -> ProposalRecord:
+    made = house.propose(an_ask(house.open(number), number, policy_name="monthly"))
     assert made.current.record.proposal.orders
     return made.current.record
 
@@ -81,3 +91,39 @@ def test_fills_of_an_undecided_proposal_are_not_collected() -> None:
         CollectFills(house.work, broker)(record.id, now=datetime(2023, 1, 2, 10, tzinfo=UTC))
     assert error.value.code == "proposal_not_accepted"
     assert broker.submitted == []
+
+
+def test_maintenance_books_the_fills_of_submitted_proposals() -> None:
+    house, broker = House(), SlowBroker(filled=True)
+    record, worksheet = proposed(house), proposed(house, 4)
+    accept = AcceptProposal(house.work, PRICES, broker)
+    accept(record.id, owner=OWNER, now=NOW)
+    accept(worksheet.id, owner=OWNER, mode=Mode.WORKSHEET, now=NOW)
+    maintenance = Maintenance(
+        RecoverJobs(house.work, DeferredJobs(), lambda: LATER, JobSettings()),
+        CollectFills(house.work, broker),
+        DeleteExpired(house.work),
+        lambda: LATER,
+        interval=0.01,
+    )
+    try:
+        for _ in range(2):  # the second poll follows the first collection
+            assert broker.polls.acquire(timeout=60)
+    finally:
+        maintenance.stop()
+    assert stage_of(house, record) is Stage.EXECUTED
+    assert stage_of(house, worksheet) is Stage.ACCEPTED
+
+
+def test_a_proposal_that_cannot_be_booked_does_not_block_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house, broker = House(), SlowBroker(filled=True)
+    closed, record = proposed(house), proposed(house, 4)
+    for one in (closed, record):
+        AcceptProposal(house.work, PRICES, broker)(one.id, owner=OWNER, now=NOW)
+    with house.work.begin() as tx:
+        tx.portfolios.close(closed.portfolio_id, owner=OWNER, version=1, now=NOW)
+    CollectFills(house.work, broker).pending(now=LATER)
+    assert stage_of(house, record) is Stage.EXECUTED
+    assert f"proposal {closed.id} cannot be booked" in caplog.text

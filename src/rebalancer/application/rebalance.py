@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,7 +17,7 @@ from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.domain.errors import InvalidRequest, RebalancerError
+from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
@@ -25,6 +26,8 @@ from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalInputs, ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
+
+log = logging.getLogger("rebalancer.proposals")
 
 COMPARED = ("monthly", "band")
 """Simple rules whose proposals are shown for comparison."""
@@ -386,6 +389,22 @@ class CollectFills:
             done, _ = _book_fills(tx, record, portfolio, fills, now)
             tx.proposals.save(done, expected=Stage.ACCEPTED)
         return True
+
+    def pending(self, *, now: datetime) -> None:
+        """Book the fills of all proposals that the broker lists; maintenance calls this.
+
+        A proposal that cannot be booked, such as one of a portfolio closed since, is logged.
+
+        Raises:
+            Unavailable: the broker or the store did not answer.
+        """
+        for id in self.broker.pending():
+            try:
+                self(id, now=now)
+            except Unavailable:
+                raise
+            except RebalancerError as error:
+                log.warning("the fills of proposal %s cannot be booked: %s", id, error)
 
 
 def _book_fills(

@@ -15,6 +15,7 @@ from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
+from rebalancer.application.rebalance import CollectFills
 from rebalancer.config import Settings
 from rebalancer.entrypoints.maintenance import Maintenance
 from rebalancer.entrypoints.server import log_config
@@ -59,9 +60,8 @@ def work(
         settings_without_queue = attrs.evolve(recover.settings, redeliver_after=poll_interval)
         recover = attrs.evolve(recover, settings=settings_without_queue)
         interval = poll_interval
-    maintenance = Maintenance(
-        recover, wired.get(DeleteExpired), wired.get(Clock), interval=interval
-    )
+    others = wired.get(CollectFills), wired.get(DeleteExpired), wired.get(Clock)
+    maintenance = Maintenance(recover, *others, interval=interval)
     log.info("working")
     started()
     try:

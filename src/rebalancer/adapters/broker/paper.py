@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import attrs
 
 from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalRecord
@@ -14,10 +16,13 @@ class PaperBroker:
     fills_at_once: bool = attrs.field(default=True, init=False)
 
     def submit(self, record: ProposalRecord) -> None:
-        """See `Broker.submit`."""
+        """Do nothing: the fills follow from the proposal."""
 
     def fills(self, record: ProposalRecord) -> list[Fill] | None:
         return [
             Fill(order.symbol, order.side, order.quantity, order.price, order.value, order.cost)
             for order in record.proposal.orders
         ]
+
+    def pending(self) -> tuple[UUID, ...]:
+        return ()  # acceptance books the fills

@@ -148,3 +148,12 @@ class Broker(Protocol):
         Raises:
             Unavailable: the broker did not answer.
         """
+
+    def pending(self) -> Sequence[UUID]:
+        """Return the submitted proposals whose fills may not be booked yet.
+
+        A proposal is listed until its fills were read in full; one that is already booked may be.
+
+        Raises:
+            Unavailable: the broker did not answer.
+        """

@@ -29,6 +29,7 @@ from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.rate_limits import RateLimits
+from rebalancer.application.rebalance import CollectFills
 from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints import http
@@ -95,7 +96,7 @@ def application(
         maintenance = None
         if does_jobs:
             recover, delete = await container.get(RecoverJobs), await container.get(DeleteExpired)
-            maintenance = Maintenance(recover, delete, clock)
+            maintenance = Maintenance(recover, await container.get(CollectFills), delete, clock)
         yield
         if maintenance is not None:
             await sync_to_thread(maintenance.stop)
