@@ -227,7 +227,7 @@ def test_select(history: PriceHistory) -> None:
 @pytest.mark.parametrize(
     ("symbols", "message"),
     [
-        (["A", "X", "Y", "X"], "^unknown symbol X, Y: no price data"),
+        (["A", "X", "Y", "X"], "^unknown symbols X, Y: no price data"),
         (["A", "A"], "each once"),
         ([], "at least one symbol"),
     ],

@@ -148,7 +148,7 @@ def test_rest_of_targets_stays_in_cash(backtest, write):
 @pytest.mark.parametrize(
     ("targets", "fragments"),
     [
-        ('{"A": 0.5, "Z": 0.1}', ["targets", "unknown symbols", "Z"]),
+        ('{"A": 0.5, "Z": 0.1}', ["targets", "unknown symbol Z"]),
         ('{"A": 0.7, "B": 0.31}', ["targets", "sum to 1.01"]),
         ('{"A": 1.2}', ["targets.A", "between 0 and 1"]),
         ('{"A": -0.1}', ["targets.A", "between 0 and 1"]),

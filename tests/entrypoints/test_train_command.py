@@ -291,7 +291,7 @@ def test_training_uses_several_panels_and_cash_columns(train, closes, tmp_path):
         (("--seeds", 0), ("--seeds",)),
         (("--until", "2011-12-30"), ("until: six.csv: 2011-12-30 lies before the first close",)),
         (("--until", "2013-12-31"), ("prices: six.csv: 522 rows", "at least 783 rows")),
-        (("--cash", "XYZ"), ("cash: unknown symbols XYZ: no price data",)),
+        (("--cash", "XYZ"), ("cash: unknown symbol XYZ: no price data",)),
         (("--cash", "A,B,C,D,E"), ("six.csv: 1 asset(s) besides cash",)),
         (("--name", "Mine"), ("name: invalid name 'Mine'",)),
         (("--name", "band"), ("name: the name band is taken",)),

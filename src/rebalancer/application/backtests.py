@@ -31,6 +31,7 @@ from rebalancer.domain.jobs.job import Job, JobChanged, JobState
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.prices import LONGEST_DAILY_GAP, PriceHistory
+from rebalancer.domain.market.symbols import hint_at, unknown_symbols
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, risk_profile
@@ -387,7 +388,7 @@ def _separate_cash(
         if source not in history.columns:
             raise InvalidRequest(
                 f"{source!r} is neither a price column nor a rate; enter a symbol, or a rate a "
-                "year such as 0.02",
+                f"year such as 0.02{hint_at([source], history.symbols)}",
                 field="risk_free",
                 code="unknown_cash_source",
             )
@@ -425,11 +426,7 @@ def _target_weights(symbols: Sequence[str], wanted: Mapping[str, float] | None) 
         return np.full(len(symbols), 1.0 / len(symbols))
     unknown = [symbol for symbol in wanted if symbol not in symbols]
     if unknown:
-        raise InvalidRequest(
-            f"unknown symbols without price data: {', '.join(unknown)}",
-            field="targets",
-            code="unknown_symbol",
-        )
+        raise unknown_symbols(unknown, symbols, field="targets")
     for symbol, weight in wanted.items():
         if not 0 <= weight <= 1 + TARGET_TOLERANCE:
             raise InvalidRequest(

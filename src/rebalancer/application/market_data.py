@@ -27,6 +27,7 @@ from rebalancer.domain.market.regimes import (
     observations,
     sufficient,
 )
+from rebalancer.domain.market.symbols import hint_at
 from rebalancer.domain.policy.policy import Frequency
 
 
@@ -160,7 +161,8 @@ class ReadCloses:
                 code="end_before_start",
             )
         if symbol not in self.prices.symbols():
-            raise NotFound(f"asset {symbol} does not exist", code="asset_not_found")
+            hint = hint_at([symbol], self.prices.symbols())
+            raise NotFound(f"asset {symbol} does not exist{hint}", code="asset_not_found")
         history = self.prices.closes([symbol])
         inside = ~np.isnan(history.closes[:, 0])
         if start is not None:

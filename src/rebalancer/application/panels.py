@@ -13,6 +13,7 @@ from rebalancer.application.ports.market import PriceSource
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.symbols import hint_at
 
 
 @attrs.frozen
@@ -45,7 +46,7 @@ def assign_panel_cash(text: str | None, columns: Sequence[Collection[str]]) -> l
     if text is not None and text not in every:  # a column's name may contain a comma
         pieces = [piece.strip() for piece in text.split(",")]
     named = [piece for piece in pieces if piece in every]
-    rates = [_parse_rate(piece) for piece in pieces if piece not in every]
+    rates = [_parse_rate(piece, every) for piece in pieces if piece not in every]
     if len(rates) > 1:
         raise InvalidRequest(
             f"{text!r} contains {len(rates)} rates; enter at most one",
@@ -60,13 +61,13 @@ def assign_panel_cash(text: str | None, columns: Sequence[Collection[str]]) -> l
     return found
 
 
-def _parse_rate(text: str) -> float:
+def _parse_rate(text: str, columns: Collection[str]) -> float:
     try:
         return float(text)
     except ValueError:
         raise InvalidRequest(
             f"{text!r} is neither a price column nor a rate; enter a symbol, or a rate a year "
-            "such as 0.02",
+            f"such as 0.02{hint_at([text], sorted(columns))}",
             field="risk_free",
             code="unknown_cash_source",
         ) from None

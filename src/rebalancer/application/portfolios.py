@@ -20,6 +20,7 @@ from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_r
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.money import Currency, canonical_text, check_price_currency
 from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind, not_positive
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
@@ -442,9 +443,7 @@ def get_close(symbol: str, market: PriceHistory, on: date, *, field: str) -> Dec
     """
     column = market.columns.get(symbol)
     if column is None:
-        raise InvalidRequest(
-            f"unknown symbol {symbol}: no price data", field=field, code="unknown_symbol"
-        )
+        raise unknown_symbols([symbol], market.symbols, field=field)
     close = float(market.closes[market.row_as_of(on), column])
     if close != close:
         raise InvalidRequest(
@@ -471,11 +470,7 @@ def value_portfolio(portfolio: ManagedPortfolio, market: PriceHistory) -> Valued
     held = portfolio.positions.holdings
     unknown = [symbol for symbol in held if symbol not in columns]
     if unknown:
-        raise InvalidRequest(
-            f"unknown symbol {', '.join(unknown)}: no price data",
-            field="holdings",
-            code="unknown_symbol",
-        )
+        raise unknown_symbols(unknown, market.symbols, field="holdings")
     return ValuedPortfolio(
         portfolio, market.last_date, {symbol: exact[columns[symbol]] for symbol in held}
     )

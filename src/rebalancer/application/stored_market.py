@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import date
 from threading import Lock
 
@@ -15,6 +15,7 @@ from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
+from rebalancer.domain.market.symbols import hint_at
 
 log = logging.getLogger("rebalancer.market")
 
@@ -164,10 +165,14 @@ def _cut_window(
     if asks_withheld or history is None:
         named = missing if asks_withheld else list(withheld)
         reasons = "; ".join(
-            f"{symbol}: {withheld.get(symbol, 'unknown symbol, no price data')}"
+            f"{symbol}: {withheld.get(symbol) or _unknown(symbol, columns)}"
             for symbol in dict.fromkeys(named)
         )
         raise InvalidRequest(
             f"{reasons}; import the missing prices", field="prices", code="prices_withheld"
         )
     return history.window(symbols, days=days, until=until)
+
+
+def _unknown(symbol: str, known: Iterable[str]) -> str:
+    return f"unknown symbol, no price data{hint_at([symbol], known)}"

@@ -20,6 +20,7 @@ from rebalancer.domain.backtest.selection import choose_best_rule
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import LONGEST_DAILY_GAP, PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.policy.features import LOOKBACK
 from rebalancer.domain.policy.training import CurvePoint, TrainingPlan, check_name
 from rebalancer.domain.portfolio.costs import CostModel
@@ -180,11 +181,7 @@ def panels_of(
     if cash is not None:
         hidden = {cash} if cash in every else {each.strip() for each in cash.split(",")}
         if unknown := sorted(hidden - every):
-            raise InvalidRequest(
-                f"unknown symbols {', '.join(unknown)}: no price data",
-                field="cash",
-                code="unknown_symbol",
-            )
+            raise unknown_symbols(unknown, sorted(every), field="cash")
     return {name: _learnable(name, history, until, hidden) for name, history in found.items()}
 
 

@@ -17,6 +17,7 @@ from rebalancer.domain.market.instruments import (
     Instruments,
     is_multiple,
 )
+from rebalancer.domain.market.symbols import normalize_symbol
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
 _PACKAGED_INSTRUMENTS = Path(__file__).with_name("instruments.csv")
@@ -68,7 +69,7 @@ def _instruments_in(content: bytes, *, name: str) -> Instruments:
     seen: dict[str, int] = {}
     for line, row in zip(table.lines, table.rows, strict=True):
         wrong = partial(table.wrong, line=line, column=symbol)
-        ticker = row[symbol].strip()
+        ticker = normalize_symbol(row[symbol])
         if not ticker:
             raise wrong("no symbol; give one, or remove the line")
         if ticker in seen:

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.symbols import normalize_symbol
 
 
 @attrs.frozen
@@ -119,7 +120,7 @@ def parse_table(content: bytes, name: str, field: str, *, key: str, example: str
             field=field,
             code="malformed_csv",
         )
-    table = Table(name, field, [cell.strip() for cell in rows[0]], lines[1:], rows[1:])
+    table = Table(name, field, [normalize_symbol(cell) for cell in rows[0]], lines[1:], rows[1:])
     _check_header(table, example)
     table.required(key)  # before the rows, for tables separated by semicolons
     _check_rows(table)

@@ -38,6 +38,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.indicators import TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
@@ -161,11 +162,7 @@ def measure_track_record(
     symbols = sorted(fields)
     for symbol in symbols:
         if symbol not in market.columns:
-            raise InvalidRequest(
-                f"unknown symbol {symbol}: no price data",
-                field=fields[symbol],
-                code="unknown_symbol",
-            )
+            raise unknown_symbols([symbol], market.symbols, field=fields[symbol])
     begins, days = _group_by_row(ledger, market)
     dates = market.dates[begins:]
     closes = market.closes[begins:, [market.column(symbol) for symbol in symbols]]

@@ -13,6 +13,7 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats
 from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.market.symbols import unknown_symbols
 
 T = TypeVar("T")
 
@@ -188,7 +189,7 @@ class PriceHistory:
         """
         found = self.columns.get(symbol)
         if found is None:
-            raise InvalidRequest(f"unknown symbol {symbol}: no price data", code="unknown_symbol")
+            raise unknown_symbols([symbol], self.symbols)
         return found
 
     @property
@@ -238,8 +239,7 @@ class PriceHistory:
         """
         unknown = [symbol for symbol in symbols if symbol not in self.columns]
         if unknown:
-            names = ", ".join(dict.fromkeys(unknown))
-            raise InvalidRequest(f"unknown symbol {names}: no price data", code="unknown_symbol")
+            raise unknown_symbols(unknown, self.symbols)
         if not symbols or len(set(symbols)) < len(symbols):
             raise InvalidRequest(
                 f"[{', '.join(symbols)}] must name at least one symbol, each once",

@@ -17,6 +17,7 @@ from rebalancer.domain.arrays import Bools, Dates, Floats, Rows, safe_divide
 from rebalancer.domain.errors import InvalidRequest, combine
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.portfolio.costs import BASIS_POINT, DEFAULT_BPS
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION
@@ -262,7 +263,7 @@ def _missing_price(symbol: str, portfolio: Portfolio, market: PriceHistory) -> I
             field=field,
             code="no_price_yet",
         )
-    return InvalidRequest("unknown symbol: no price data", field=field, code="unknown_symbol")
+    return unknown_symbols([symbol], market.symbols, field=field, named=False)
 
 
 def _priced(market: PriceHistory) -> dict[str, int]:

@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats, positive_or_one
+from rebalancer.domain.market.symbols import hint_at
 from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.portfolio.book import Book, OrderRules
 from rebalancer.domain.portfolio.costs import CostSchedule
@@ -220,7 +221,8 @@ class Explanations:
             ("do_not_buy", preferences.do_not_buy),
         ):
             if listed and (unknown := sorted(listed - market.columns.keys())):
-                notes.append(f"{name} names symbols without prices: {', '.join(unknown)}.")
+                end = hint_at(unknown, market.symbols) or "."
+                notes.append(f"{name} names symbols without prices: {', '.join(unknown)}{end}")
         most, departure = preferences.max_departure, self._departure[row]
         if departure > most + _VISIBLE:
             allowed = f"allows {most:.1%}" if most else "is 0, so the given targets hold"

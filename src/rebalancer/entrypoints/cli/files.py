@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.symbols import normalize_symbol
 
 
 def read_file(path: Path, *, field: str) -> bytes:
@@ -86,11 +87,12 @@ def parse_targets(text: str | None) -> dict[str, Any]:
     """
     if text is None:
         raise InvalidRequest("targets are missing", field="targets", code="targets_missing")
-    if "=" not in text:
+    if "=" not in text or Path(text).is_file():
         return read_json(Path(text), field="targets")
     found: dict[str, Any] = {}
     for piece in text.split(","):
-        symbol, equals, weight = (part.strip() for part in piece.partition("="))
+        name, equals, weight = piece.rpartition("=")  # a symbol may have one too: GC=F=0.5
+        symbol = normalize_symbol(name)
         if not (symbol and equals):
             raise InvalidRequest(
                 f"{piece.strip()!r} is not of the form SYMBOL=WEIGHT",
@@ -103,7 +105,7 @@ def parse_targets(text: str | None) -> dict[str, Any]:
                 field="targets",
                 code="duplicate_symbol",
             )
-        found[symbol] = weight
+        found[symbol] = weight.strip()
     return found
 
 
@@ -145,7 +147,7 @@ def read_holdings(path: Path) -> dict[str, str]:
             cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
             if not any(cells.values()):
                 continue
-            symbol = cells.get("symbol")
+            symbol = normalize_symbol(cells.get("symbol", ""))
             if not symbol:
                 raise malformed("the symbol is missing")
             if symbol in found:

@@ -13,6 +13,7 @@ import click
 
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ class IsoDate(click.ParamType[date]):
             return datetime.strptime(value, "%Y-%m-%d").date()
         except ValueError:
             self.fail(f"{value!r} is not a day; write YYYY-MM-DD", param, ctx)
+
+
+class SymbolText(click.ParamType[str]):
+    """A symbol, or several, as `normalize_symbol` writes them."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Normalize the text."""
+        return normalize_symbol(value)
 
 
 def combine_options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -55,4 +55,6 @@ def explain(error: RebalancerError) -> str:
     """Return the message of an error, followed by the remedies of its faults."""
     faults = faults_of(error) if isinstance(error, InvalidRequest) else (error,)
     remedies = dict.fromkeys(REMEDIES[fault.code] for fault in faults if fault.code in REMEDIES)
-    return ". ".join([str(error), " ".join(remedies)]) if remedies else str(error)
+    text = str(error)
+    end = " " if text.endswith("?") else ". "
+    return end.join([text, " ".join(remedies)]) if remedies else text

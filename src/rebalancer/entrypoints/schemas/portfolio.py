@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.symbols import normalize_symbol, normalize_symbols
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.mandate import LONGEST_NAME, ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.portfolio import (
@@ -189,8 +190,14 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
             id=self.id,
             currency=Currency(self.currency),
             cash=Decimal(self.cash),
-            holdings=dict(zip(self.holdings, map(Decimal, self.holdings.values()), strict=True)),
-            targets=dict(zip(self.targets, map(float, self.targets.values()), strict=True)),
+            holdings={
+                symbol: Decimal(units)
+                for symbol, units in normalize_symbols(self.holdings, field="holdings").items()
+            },
+            targets={
+                symbol: float(weight)
+                for symbol, weight in normalize_symbols(self.targets, field="targets").items()
+            },
             risk_profile=self.profile,
             cash_flow=Decimal(self.cash_flow),
             last_rebalance=self.last_rebalance,
@@ -239,7 +246,8 @@ def read_weights(values: dict[str, Any]) -> dict[str, float]:
         InvalidFields: several are not.
     """
     weights = decode_file(values, dict[str, Fraction], dict)
-    return {symbol: float(weight) for symbol, weight in weights.items()}
+    named = normalize_symbols(weights, field="targets")
+    return {symbol: float(weight) for symbol, weight in named.items()}
 
 
 def portfolio_record(managed: ManagedPortfolio) -> dict[str, Any]:
@@ -338,4 +346,4 @@ def _to_domain(value: Any) -> Any:
         return Decimal(value)
     if isinstance(value, float):
         return float(value)
-    return frozenset(value) if isinstance(value, list) else value
+    return frozenset(map(normalize_symbol, value)) if isinstance(value, list) else value

@@ -9,6 +9,7 @@ import click
 
 from rebalancer.entrypoints.cli.files import check_output, read_targets, write_text
 from rebalancer.entrypoints.cli.options import (
+    SymbolText,
     cost_options,
     json_option,
     market_options,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @cost_options
 @click.option(
     "--risk-free",
+    type=SymbolText(),
     metavar="COLUMN|RATE",
     help="Return of cash, subtracted in the Sharpe ratio: a price column, which is then not "
     "traded, or an annual rate such as 0.02. Default: 0.",

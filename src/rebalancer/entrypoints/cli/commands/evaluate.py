@@ -17,6 +17,7 @@ from rebalancer.entrypoints.cli.files import check_output, read_targets, write_t
 from rebalancer.entrypoints.cli.options import (
     FILE,
     IsoDate,
+    SymbolText,
     cost_options,
     json_option,
     open_containers,
@@ -67,6 +68,7 @@ _MOST_TRIALS = 1_000_000_000
 @cost_options
 @click.option(
     "--risk-free",
+    type=SymbolText(),
     metavar="COLUMN|RATE[,...]",
     help="Return of cash: a price column such as T-bills, which is then not traded, or an "
     "annual rate such as 0.02. A gain must then hold both with this return and with 0. From a "

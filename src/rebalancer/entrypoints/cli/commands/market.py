@@ -14,6 +14,7 @@ from rebalancer.entrypoints.cli.options import (
     FILE,
     PRICES_HELP,
     IsoDate,
+    SymbolText,
     container,
     json_option,
     market_options,
@@ -152,7 +153,7 @@ def list_(where: Sources, as_json: bool) -> None:
 
 
 @market.command()
-@click.argument("symbol")
+@click.argument("symbol", type=SymbolText())
 @market_options
 @json_option
 def show(symbol: str, where: Sources, as_json: bool) -> None:
@@ -199,7 +200,11 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
 
 
 @market.command()
-@click.option("--symbols", help="Use an equal mix of these symbols, such as A,B. Default: all.")
+@click.option(
+    "--symbols",
+    type=SymbolText(),
+    help="Use an equal mix of these symbols, such as A,B. Default: all.",
+)
 @click.option("--as-of", type=IsoDate(), help="Day to classify. Default: that of the last close.")
 @market_options
 @json_option

@@ -19,6 +19,7 @@ from rebalancer.entrypoints.cli.files import check_output, write_text
 from rebalancer.entrypoints.cli.options import (
     FILE,
     IsoDate,
+    SymbolText,
     json_option,
     open_containers,
     panel_options,
@@ -58,6 +59,7 @@ _EVALUATION_ROWS = 60
 )
 @click.option(
     "--cash",
+    type=SymbolText(),
     metavar="COLUMN[,...]",
     help="Price columns that represent cash, such as T-bills, and are not traded. Default: BIL and "
     "TBILL3M, if present.",
