@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TypeVar
 
+import attrs
 import stamina
 
 from rebalancer.domain.errors import Unavailable
@@ -48,12 +49,14 @@ def retry_while_unavailable(
     return retry(is_transient, call)
 
 
+@attrs.define(eq=False)
 class OutageLog:
     """Log the beginning and the end of an outage, each once."""
 
-    def __init__(self, log: logging.Logger, away: str, back: str) -> None:
-        self._log, self._away, self._back = log, away, back
-        self._lasts = False
+    _log: logging.Logger
+    _away: str
+    _back: str
+    _lasts: bool = attrs.field(default=False, init=False)
 
     def failed(self, error: BaseException | str) -> None:
         """Record a failure."""
@@ -68,6 +71,7 @@ class OutageLog:
         self._lasts = False
 
 
+@attrs.define(eq=False, kw_only=True)
 class CircuitBreaker:
     """Fail fast while a server is down; after each pause one caller tries again.
 
@@ -80,22 +84,15 @@ class CircuitBreaker:
         clock: Monotonic seconds.
     """
 
-    def __init__(
-        self,
-        error: Callable[[], Unavailable],
-        is_outage: Callable[[Exception], bool],
-        *,
-        pause: float = 1.0,
-        trial: float = 1.0,
-        log: OutageLog | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._error, self._is_outage = error, is_outage
-        self._pause, self._trial = pause, trial
-        self._log, self._clock = log, clock
-        self._lock = Lock()
-        self._next_trial: float | None = None
-        """None while the server answers."""
+    _error: Callable[[], Unavailable] = attrs.field(kw_only=False)
+    _is_outage: Callable[[Exception], bool] = attrs.field(kw_only=False)
+    _pause: float = 1.0
+    _trial: float = 1.0
+    _log: OutageLog | None = None
+    _clock: Callable[[], float] = time.monotonic
+    _lock: Lock = attrs.field(factory=Lock, init=False)
+    _next_trial: float | None = attrs.field(default=None, init=False)
+    """None while the server answers."""
 
     @contextmanager
     def guard(self) -> Iterator[None]:

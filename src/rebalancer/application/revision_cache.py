@@ -9,6 +9,8 @@ from collections.abc import Callable
 from threading import Condition
 from typing import Generic, TypeVar
 
+import attrs
+
 from rebalancer.domain.errors import RebalancerError
 
 T = TypeVar("T")
@@ -19,6 +21,7 @@ CHECK_INTERVAL = 1.0
 """Seconds between two checks of the revision."""
 
 
+@attrs.define(eq=False)
 class RevisionCache(Generic[T]):
     """Single-flight cache that serves the last value while its source is down.
 
@@ -35,27 +38,20 @@ class RevisionCache(Generic[T]):
         clock: Monotonic seconds.
     """
 
-    def __init__(
-        self,
-        name: str,
-        read: Callable[[str], T],
-        revision: Callable[[], str],
-        *,
-        check_interval: float = CHECK_INTERVAL,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._name = name
-        self._read, self._revision = read, revision
-        self._check_interval, self._clock = check_interval, clock
-        self._state = Condition()
-        self._checking = False
-        self._checked_at: float | None = None
-        self._invalidations = 0
-        self._covered = 0
-        """Invalidations before the last check began."""
+    _name: str
+    _read: Callable[[str], T]
+    _revision: Callable[[], str]
+    _check_interval: float = attrs.field(default=CHECK_INTERVAL, kw_only=True)
+    _clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)
+    _state: Condition = attrs.field(factory=Condition, init=False)
+    _checking: bool = attrs.field(default=False, init=False)
+    _checked_at: float | None = attrs.field(default=None, init=False)
+    _invalidations: int = attrs.field(default=0, init=False)
+    _covered: int = attrs.field(default=0, init=False)
+    """Invalidations before the last check began."""
 
-        self._cached: tuple[str, T] | None = None
-        self._error: RebalancerError | None = None
+    _cached: tuple[str, T] | None = attrs.field(default=None, init=False)
+    _error: RebalancerError | None = attrs.field(default=None, init=False)
 
     def get(self) -> T:
         """Return the current value, or the last one that could be read.

@@ -8,6 +8,8 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
 
+import attrs
+
 from rebalancer.application.ports.rate_limits import Limit, Verdict
 
 
@@ -26,6 +28,7 @@ class _Passed(OrderedDict[str, "array[float]"]):
         return self[next(iter(self))][-1] if self else float("inf")
 
 
+@attrs.define(eq=False, kw_only=True)
 class MemoryRateLimits:
     """Exact sliding windows: the time of each request that passed.
 
@@ -39,18 +42,15 @@ class MemoryRateLimits:
         clock: Monotonic seconds.
     """
 
-    def __init__(
-        self,
-        *,
-        clients: int = 100_000,
-        requests: int = 1_000_000,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._most_clients, self._most_requests = clients, requests
-        self._clock = clock
-        self._limits: dict[str, _Passed] = {}
-        self.clients = self.requests = 0
-        """Number of clients and of requests in memory."""
+    _most_clients: int = attrs.field(default=100_000, alias="clients")
+    _most_requests: int = attrs.field(default=1_000_000, alias="requests")
+    _clock: Callable[[], float] = time.monotonic
+    _limits: dict[str, _Passed] = attrs.field(factory=dict, init=False)
+    clients: int = attrs.field(default=0, init=False)
+    """Number of clients in memory."""
+
+    requests: int = attrs.field(default=0, init=False)
+    """Number of requests in memory."""
 
     async def hit(self, *counters: tuple[Limit, str]) -> Verdict:
         now = self._clock()

@@ -8,12 +8,15 @@ from datetime import timedelta
 from threading import Lock
 from uuid import UUID
 
+import attrs
+
 from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
 
 MOST = 100_000
 """Logins that are remembered; more than a process revokes while access tokens are valid."""
 
 
+@attrs.define(eq=False)
 class MemoryRevocations:
     """Logins that this process has revoked; of too many the oldest are dropped.
 
@@ -23,24 +26,17 @@ class MemoryRevocations:
         clock: Monotonic seconds.
     """
 
-    def __init__(
-        self,
-        lifetime: timedelta = ACCESS_LIFETIME,
-        *,
-        most: int = MOST,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._lifetime = lifetime.total_seconds()
-        self._most = most
-        self._clock = clock
-        self._ends: dict[UUID, float] = {}  # in the order of their ends
-        self._lock = Lock()
+    _lifetime: timedelta = ACCESS_LIFETIME
+    _most: int = attrs.field(default=MOST, kw_only=True)
+    _clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)
+    _ends: dict[UUID, float] = attrs.field(factory=dict, init=False)  # in the order of their ends
+    _lock: Lock = attrs.field(factory=Lock, init=False)
 
     def revoke(self, family: UUID) -> None:
         now = self._clock()
         with self._lock:
             self._ends.pop(family, None)
-            self._ends[family] = now + self._lifetime
+            self._ends[family] = now + self._lifetime.total_seconds()
             while self._ends:
                 oldest = next(iter(self._ends))
                 if now < self._ends[oldest] and len(self._ends) <= self._most:

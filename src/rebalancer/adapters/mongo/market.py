@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import uuid4
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 from pymongo import IndexModel, ReplaceOne
@@ -38,6 +39,7 @@ _RAISED: Document = {"$inc": {"revision": 1}}
 _Years = dict[tuple[str, int], Bars]
 
 
+@attrs.frozen
 class MongoMarket:
     """See `MarketStore`.
 
@@ -49,7 +51,7 @@ class MongoMarket:
     the last one. In between it lists the running imports with their last write. So the next import
     detects one that was killed, and raises the counter in its place.
 
-    Args:
+    Attributes:
         database: See `connect`.
         assets_per_write: Assets that are read, merged and written together.
         retries: Most attempts to save a year that other processes also save.
@@ -57,24 +59,17 @@ class MongoMarket:
         now: Current time.
     """
 
-    def __init__(
-        self,
-        database: Database[Document],
-        *,
-        assets_per_write: int = 64,
-        retries: int = 50,
-        abandoned_after: timedelta = timedelta(minutes=15),
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self.database = database
-        self._assets_per_write = assets_per_write
-        self._retries = retries
-        self._abandoned_after = abandoned_after
-        self._now = now
+    database: Database[Document]
+    assets_per_write: int = 64
+    retries: int = 50
+    abandoned_after: timedelta = timedelta(minutes=15)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _collections: Collections = attrs.field(init=False, eq=False, repr=False)
+
+    @_collections.default
+    def _make_collections(self) -> Collections:
         unique = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year", unique=True)
-        self._collections = Collections(
-            database, {"bars": [unique], "instruments": [], "revisions": []}
-        )
+        return Collections(self.database, {"bars": [unique], "instruments": [], "revisions": []})
 
     def prepare(self) -> None:
         self._collections.prepare()
@@ -89,8 +84,8 @@ class MongoMarket:
         self._collections.prepare_once()
         changed = 0
         with self._changing("bars") as announce:
-            for at in range(0, len(bars), self._assets_per_write):
-                some = bars[at : at + self._assets_per_write]
+            for at in range(0, len(bars), self.assets_per_write):
+                some = bars[at : at + self.assets_per_write]
                 changed += self._save_years(split_by_year(some), announce)
                 progress(len(some))
         return changed
@@ -141,7 +136,7 @@ class MongoMarket:
     def _save_years(self, given: _Years, announce: Callable[[], None]) -> int:
         """Save years of some assets; return how many days changed."""
         total, left = 0, given
-        for _ in range(self._retries):
+        for _ in range(self.retries):
             stored = self._stored_years(left)
             writes, keys, counts = [], [], []
             for key, bars in left.items():
@@ -191,7 +186,7 @@ class MongoMarket:
 
         def announce() -> None:
             nonlocal announced
-            last_write: Document = {"$set": {ours: self._now()}}
+            last_write: Document = {"$set": {ours: self.now()}}
             self._update_counter(name, last_write if announced else last_write | _RAISED)
             announced = True
 
@@ -201,7 +196,7 @@ class MongoMarket:
             if announced:
                 self._update_counter(name, {"$unset": {ours: ""}, **_RAISED})
         if not announced and (others := self._read_counter(name).get("open")):
-            oldest = self._now() - self._abandoned_after
+            oldest = self.now() - self.abandoned_after
             killed = {f"open.{one}": "" for one, last in others.items() if last < oldest}
             self._update_counter(name, _RAISED | ({"$unset": killed} if killed else {}))
 

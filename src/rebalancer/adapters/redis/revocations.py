@@ -10,11 +10,14 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
+import attrs
+
 from rebalancer.adapters.redis.connection import AsyncConnection, Command, Connection, RedisAway
 from rebalancer.application.ports.accounts import LocalRevocations
 from rebalancer.domain.portfolio.owner import ACCESS_LIFETIME
 
 
+@attrs.define(eq=False)
 class RedisRevocations:
     """A key for each revoked session, which expires with its last access token.
 
@@ -32,22 +35,17 @@ class RedisRevocations:
         clock: Monotonic seconds.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        loop: AsyncConnection,
-        nearby: LocalRevocations,
-        *,
-        lifetime: timedelta = ACCESS_LIFETIME,
-        fresh: float = 1.0,
-        capacity: int = 10_000,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._connection, self._loop, self._nearby = connection, loop, nearby
-        self._lifetime, self._fresh, self._capacity = lifetime, fresh, capacity
-        self._clock = clock
-        self._valid_at: OrderedDict[UUID, float] = OrderedDict()
-        connection.breaker.replay(self._commands)
+    _connection: Connection
+    _loop: AsyncConnection
+    _nearby: LocalRevocations
+    _lifetime: timedelta = attrs.field(default=ACCESS_LIFETIME, kw_only=True)
+    _fresh: float = attrs.field(default=1.0, kw_only=True)
+    _capacity: int = attrs.field(default=10_000, kw_only=True)
+    _clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)
+    _valid_at: OrderedDict[UUID, float] = attrs.field(factory=OrderedDict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._connection.breaker.replay(self._commands)
 
     def revoke(self, family: UUID) -> None:
         self._nearby.revoke(family)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Annotated
 
+import attrs
 from litestar import Response, Router, get
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State as AppState
@@ -16,6 +17,7 @@ from rebalancer.entrypoints.http.errors import response_spec
 from rebalancer.entrypoints.schemas.wire import View, about
 
 
+@attrs.define(eq=False)
 class Readiness:
     """Caches the readiness, and runs one check at a time.
 
@@ -30,21 +32,13 @@ class Readiness:
         clock: Seconds; only differences matter.
     """
 
-    def __init__(
-        self,
-        check: Callable[[], Health],
-        *,
-        max_age: float = 1.0,
-        max_age_while_checking: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._check = check
-        self._max_age = max_age
-        self._max_age_while_checking = max_age_while_checking
-        self._clock = clock
-        self._last: Health | None = None
-        self._checked = float("-inf")
-        self._task: asyncio.Task[Health] | None = None
+    _check: Callable[[], Health]
+    _max_age: float = attrs.field(default=1.0, kw_only=True)
+    _max_age_while_checking: float = attrs.field(default=10.0, kw_only=True)
+    _clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)
+    _last: Health | None = attrs.field(default=None, init=False)
+    _checked: float = attrs.field(default=float("-inf"), init=False)
+    _task: asyncio.Task[Health] | None = attrs.field(default=None, init=False)
 
     async def __call__(self) -> Health:
         """Return a recent result."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from uuid import UUID
 
+import attrs
 import msgspec
 from litestar.response import ServerSentEventMessage
 
@@ -18,6 +19,7 @@ from rebalancer.entrypoints.http.errors import TooManyRequests
 from rebalancer.entrypoints.schemas.job import JobView
 
 
+@attrs.define(eq=False, kw_only=True)
 class JobStreams:
     """The open streams of one server process.
 
@@ -27,15 +29,12 @@ class JobStreams:
         limit: Most open streams of one user.
     """
 
-    def __init__(
-        self, *, poll_interval: float = 0.5, heartbeat: float = 15.0, limit: int = 10
-    ) -> None:
-        self._poll_interval = poll_interval
-        self._heartbeat = heartbeat
-        self._limit = limit
-        self._open = Counter[UUID]()
-        self.stopping = asyncio.Event()
-        """Set when the server shuts down: every stream ends then."""
+    _poll_interval: float = 0.5
+    _heartbeat: float = 15.0
+    _limit: int = 10
+    _open: Counter[UUID] = attrs.field(factory=Counter, init=False)
+    stopping: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    """Set when the server shuts down: every stream ends then."""
 
     def count(self, owner: UUID) -> int:
         """Return the number of open streams of a user."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+import attrs
 from litestar.concurrency import sync_to_thread
 
 Request = TypeVar("Request")
@@ -28,6 +29,7 @@ class BatchHandler(Protocol[RequestIn, Result]):
         """Store the results."""
 
 
+@attrs.define(eq=False, kw_only=True)
 class RequestBatcher(Generic[Request, Result]):
     """Batches the requests of one event loop.
 
@@ -39,17 +41,11 @@ class RequestBatcher(Generic[Request, Result]):
         concurrency: Batches that run at the same time, so that a slow one does not block all.
     """
 
-    def __init__(
-        self,
-        *,
-        is_quick: Callable[[Request], bool] = lambda _: False,
-        max_batch: int = 32,
-        concurrency: int = 2,
-    ) -> None:
-        """Start with an empty queue."""
-        self.is_quick, self.max_batch, self.concurrency = is_quick, max_batch, concurrency
-        self._waiting: deque[tuple[Request, asyncio.Future[Result]]] = deque()
-        self._running: set[asyncio.Task[Any] | None] = set()
+    is_quick: Callable[[Request], bool] = lambda _: False
+    max_batch: int = 32
+    concurrency: int = 2
+    _waiting: deque[tuple[Request, asyncio.Future[Result]]] = attrs.field(factory=deque, init=False)
+    _running: set[asyncio.Task[Any] | None] = attrs.field(factory=set, init=False)
 
     async def __call__(self, handler: BatchHandler[Request, Result], request: Request) -> Result:
         """Return the result of one request.
