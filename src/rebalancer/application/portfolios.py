@@ -6,7 +6,7 @@ Each raises NotFound if the portfolio or proposal does not exist or has another 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, localcontext
 from uuid import UUID, uuid5
@@ -23,7 +23,12 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.money import Currency, canonical_text, check_price_currency
 from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind, not_positive
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.mandate import (
+    ANY_VERSION,
+    AcceptedVersions,
+    ManagedPortfolio,
+    Mandate,
+)
 from rebalancer.domain.rebalancing.lifecycle import Stage, fill_id
 from rebalancer.domain.rebalancing.limits import find_breaches
 
@@ -146,21 +151,29 @@ class RevisePortfolio:
     instruments: InstrumentSource
 
     def __call__(
-        self, mandate: Mandate, *, id: UUID, owner: UUID, version: int, now: datetime
+        self,
+        change: Callable[[ManagedPortfolio], Mandate],
+        *,
+        id: UUID,
+        owner: UUID,
+        accepted: AcceptedVersions = ANY_VERSION,
+        now: datetime,
     ) -> ValuedPortfolio:
-        """Return the portfolio with its new mandate.
+        """Return the portfolio with the mandate that ``change`` makes of the current state.
 
         Raises:
-            PortfolioChanged: its version is no longer the given one.
+            PortfolioChanged: its version is not accepted, or another request was faster.
             InvalidRequest: as `OpenPortfolio`, or the currency differs.
         """
         market = self.prices.closes()
         with self.work.read() as tx:
-            tx.portfolios.get(id, owner=owner)  # NotFound before other errors
-        _check_limits(mandate, market, self.instruments)
-        with self.work.begin() as tx:
             stored = tx.portfolios.get(id, owner=owner)
-            revised = attrs.evolve(stored.revise(mandate, now), version=version + 1)
+        accepted.check(stored)
+        mandate = change(stored)
+        _check_limits(mandate, market, self.instruments)
+        revised = stored.revise(mandate, now)
+        with self.work.begin() as tx:
+            tx.portfolios.get(id, owner=owner)  # NotFound if it was closed meanwhile
             tx.portfolios.save(revised)
         return value_portfolio(revised, market)
 
@@ -171,16 +184,18 @@ class ClosePortfolio:
 
     work: UnitOfWork
 
-    def __call__(self, id: UUID, *, owner: UUID, version: int | None, now: datetime) -> None:
+    def __call__(
+        self, id: UUID, *, owner: UUID, accepted: AcceptedVersions = ANY_VERSION, now: datetime
+    ) -> None:
         """Close the portfolio; it is no longer found, but its ledger stays in the database.
 
         Raises:
-            PortfolioChanged: a version is given, and is no longer the current one.
+            PortfolioChanged: its version is not accepted.
         """
         with self.work.begin() as tx:
             stored = tx.portfolios.get(id, owner=owner)
-            at = stored.version if version is None else version
-            tx.portfolios.close(id, owner=owner, version=at, now=now)
+            accepted.check(stored)
+            tx.portfolios.close(id, owner=owner, version=stored.version, now=now)
 
 
 @attrs.frozen

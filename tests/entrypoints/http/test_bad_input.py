@@ -33,6 +33,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "revise": ("PUT /api/portfolios/{portfolio}", {"name": "Mine", "targets": {"C": 0.5}}),
+    "patch": ("PATCH /api/portfolios/{portfolio}", {"name": "Other", "targets": {"F": 0.2}}),
     "flow": (
         "/api/portfolios/{portfolio}/cash-flows",
         {"kind": "deposit", "amount": "5", "on": "2022-12-01", "note": "n"},
@@ -164,7 +165,7 @@ REQUIRED = {
 
 def test_every_missing_field_is_named(target: Target, request: pytest.FixtureRequest) -> None:
     name = request.node.callspec.params["target"]
-    if name not in OPTIONAL:
+    if name in REQUIRED:
         assert target.refuses(b"{}") == REQUIRED[name]
 
 
@@ -372,34 +373,32 @@ def test_nul_character_is_rejected(api: RunningApi) -> None:
 
 
 def test_wrong_method_gets_the_allowed_ones(api: RunningApi, ada: ApiUser) -> None:
+    both = {"GET", "HEAD", "POST", "OPTIONS"}
     for method, path, allowed in (
-        ("DELETE", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
-        ("PATCH", f"/api/portfolios/{UNKNOWN_ID}", {"GET", "PUT", "DELETE", "OPTIONS"}),
+        ("DELETE", "/api/portfolios", both),
+        ("POST", f"/api/portfolios/{UNKNOWN_ID}", both - {"POST"} | {"PUT", "PATCH", "DELETE"}),
         ("GET", "/api/users/login", {"POST", "OPTIONS"}),
-        ("POST", "/health/live", {"GET", "OPTIONS"}),
-        ("HEAD", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
-        ("TRACE", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
-        ("BREW", "/api/portfolios", {"GET", "POST", "OPTIONS"}),
+        ("HEAD", "/api/users/login", {"POST", "OPTIONS"}),
+        ("POST", "/health/live", {"GET", "HEAD", "OPTIONS"}),
+        ("TRACE", "/api/portfolios", both),
+        ("BREW", "/api/portfolios", both),
     ):
         answer = api.client.request(method, path)
         assert answer.status_code == 405, (method, path)
         assert set(answer.headers["allow"].split(", ")) == allowed
     asked = api.client.options("/api/portfolios")
     assert asked.status_code == 204
-    # Litestar names here but the methods of the handler that it met first.
-    assert {"OPTIONS"} < set(asked.headers["allow"].split(", ")) <= {"GET", "POST", "OPTIONS"}
+    assert set(asked.headers["allow"].split(", ")) == both
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/",
         "/api/nope",
         "/nope?x=1",
         "/api/portfolios/x/y/z",
-        "//",
         "/%00",
         "/docs/static/../../etc/passwd",
         "/docs/static/%2e%2e/%2e%2e/etc/passwd",

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.entrypoints.http.conftest import ApiUser, RunningApi, expect_problem, in_parallel
+from tests.entrypoints.http.conftest import (
+    UNKNOWN_ID,
+    ApiUser,
+    RunningApi,
+    expect_problem,
+    in_parallel,
+)
 
 MANDATE = {"name": "Revised", "targets": {"C": 0.4, "F": 0.4}}
 
@@ -19,8 +25,10 @@ def test_etag_changes_with_the_portfolio_and_prices(api: RunningApi, ada: ApiUse
         unchanged = ada.get(path, headers={"If-None-Match": seen})
         assert (unchanged.status_code, unchanged.content) == (304, b""), seen
         assert unchanged.headers["etag"] == tag
-    for seen in ('"0.2020-01-01"', "nonsense", tag.strip('"')[:-1]):
+    for seen in ('"0.2020-01-01"', '"nonsense"', '""', tag[:-2] + '"'):
         assert ada.get(path, headers={"If-None-Match": seen}).status_code == 200
+    for seen in ("nonsense", tag[:-1], ""):
+        expect_problem(ada.get(path, headers={"If-None-Match": seen}), 400, "If-None-Match")
     api.market.reveal_day()  # its value changes
     after = ada.get(path, headers={"If-None-Match": tag})
     assert after.status_code == 200
@@ -46,6 +54,7 @@ def test_update_requires_the_current_version(api: RunningApi, ada: ApiUser) -> N
     opened = ada.post("/api/portfolios", MANDATE)
     path, tag = f"/api/portfolios/{opened.json()['id']}", opened.headers["etag"]
     assert "If-Match" in expect_problem(ada.put(path, MANDATE), 428)
+    assert "If-Match" in expect_problem(ada.ask("PATCH", path, json=MANDATE), 428)
     api.market.reveal_day()  # the version does not change
     assert ada.put(path, MANDATE, headers={"If-Match": tag}).status_code == 200
     assert "version 2" in expect_problem(ada.put(path, MANDATE, headers={"If-Match": tag}), 412)
@@ -55,11 +64,82 @@ def test_update_requires_the_current_version(api: RunningApi, ada: ApiUser) -> N
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-@pytest.mark.parametrize("tag", ["", "x", '"x"', '"1.x"', '"-1"', "1 2", '"1", "2"', "9" * 5000])
-def test_invalid_etag_is_rejected(ada: ApiUser, tag: str) -> None:
+@pytest.mark.parametrize("tag", ["", "x", "1 2", '"1" "2"', '"1', '"a b"', ",", "9" * 5000, "**"])
+def test_malformed_etag_is_rejected(ada: ApiUser, tag: str) -> None:
     path = f"/api/portfolios/{ada.portfolio()['id']}"
-    expect_problem(ada.put(path, MANDATE, headers={"If-Match": tag}), 400, "If-Match")
-    expect_problem(ada.delete(path, headers={"If-Match": tag}), 400, "If-Match")
+    for method in ("PUT", "PATCH", "DELETE"):
+        body = None if method == "DELETE" else MANDATE
+        refused = ada.ask(method, path, json=body, headers={"If-Match": tag})
+        expect_problem(refused, 400, "If-Match")
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+@pytest.mark.parametrize(
+    "tag", ['"x"', '"1.x"', '"-1"', '""', 'W/"é"', '"2", "3.2022-12-01"', '"1-x"']
+)
+def test_tag_of_another_state_does_not_match(ada: ApiUser, tag: str) -> None:
+    path = f"/api/portfolios/{ada.portfolio()['id']}"
+    headers = {"If-Match": tag.encode("latin-1")}
+    for method in ("PUT", "PATCH", "DELETE"):
+        body = None if method == "DELETE" else MANDATE
+        detail = expect_problem(ada.ask(method, path, json=body, headers=headers), 412)
+        assert "is at version 1, not" in detail
+    assert ada.get(path).headers["etag"].startswith('"1.')
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}",
+        "W/{}",
+        "*",
+        '"7.2022-12-01", {}',
+        '{},"7"',
+        ' , "x" ,, W/{} ,',
+        '"{state}-gzip"',
+        '"{state}--gzip"',
+        '"{state}-zstd"',
+        '"{state};br"',
+        'W/"{state}:gzip"',
+        '"1"',
+        "1",
+    ],
+)
+def test_each_form_of_the_current_tag_matches(ada: ApiUser, method: str, form: str) -> None:
+    opened = ada.post("/api/portfolios", MANDATE)
+    path, tag = f"/api/portfolios/{opened.json()['id']}", opened.headers["etag"]
+    headers = {"If-Match": form.format(tag, state=tag.strip('"'))}
+    body = None if method == "DELETE" else MANDATE
+    changed = ada.ask(method, path, json=body, headers=headers)
+    assert changed.status_code in (200, 204), changed.text
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_marked_tags_revalidate_too(ada: ApiUser) -> None:
+    opened = ada.post("/api/portfolios", MANDATE)
+    path, state = f"/api/portfolios/{opened.json()['id']}", opened.headers["etag"].strip('"')
+    for seen in (f'"{state}-gzip"', f'W/"{state}-br"', f'"x", "{state};zstd"'):
+        assert ada.get(path, headers={"If-None-Match": seen}).status_code == 304, seen
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_changes_respect_if_none_match(ada: ApiUser) -> None:
+    path = f"/api/portfolios/{ada.portfolio()['id']}"
+    for seen in ("*", '"1"', '"9", "1.2022-12-01"'):
+        headers = {"If-Match": "*", "If-None-Match": seen}
+        assert "excludes" in expect_problem(ada.put(path, MANDATE, headers=headers), 412)
+        expect_problem(ada.delete(path, headers={"If-None-Match": seen}), 412)
+    headers = {"If-Match": "*", "If-None-Match": '"9"'}
+    assert ada.put(path, MANDATE, headers=headers).status_code == 200
+
+
+def test_star_does_not_create_a_portfolio(ada: ApiUser) -> None:
+    for method in ("PUT", "PATCH", "DELETE"):
+        body = None if method == "DELETE" else MANDATE
+        path = f"/api/portfolios/{UNKNOWN_ID}"
+        expect_problem(ada.ask(method, path, json=body, headers={"If-Match": "*"}), 404)
 
 
 def requests_with_key(ada: ApiUser) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:

@@ -116,10 +116,7 @@ class ManagedPortfolio:
         Raises:
             PortfolioChanged: it is another one.
         """
-        if self.version != version:
-            raise PortfolioChanged(
-                f"the portfolio is at version {self.version}, not {version}; read it again"
-            )
+        AcceptedVersions(frozenset({version})).check(self)
 
     def extend_ledger(self, ledger: Ledger, entries: Sequence[Entry]) -> Ledger:
         """Return the ledger with the entries that led to these positions.
@@ -162,6 +159,39 @@ class ManagedPortfolio:
             Overdrawn: cash or a holding would be negative.
         """
         return attrs.evolve(self, positions=ledger.positions, version=self.version + 1, changed=now)
+
+
+@attrs.frozen
+class AcceptedVersions:
+    """Versions of a portfolio that a change may replace.
+
+    Attributes:
+        only: The accepted versions; None: any.
+        never: Versions that are not accepted; None: none is.
+    """
+
+    only: frozenset[int] | None = None
+    never: frozenset[int] | None = frozenset()
+
+    def check(self, portfolio: ManagedPortfolio) -> None:
+        """Check the version of a portfolio.
+
+        Raises:
+            PortfolioChanged: it is not accepted.
+        """
+        version = portfolio.version
+        if self.never is None or version in self.never:
+            raise PortfolioChanged(
+                f"portfolio {portfolio.id} exists at version {version}, which the request excludes"
+            )
+        if self.only is not None and version not in self.only:
+            expected = " or ".join(map(str, sorted(self.only))) or "the given one"
+            raise PortfolioChanged(
+                f"portfolio {portfolio.id} is at version {version}, not {expected}; read it again"
+            )
+
+
+ANY_VERSION = AcceptedVersions()
 
 
 @attrs.frozen

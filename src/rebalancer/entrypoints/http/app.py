@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from dishka import AsyncContainer
 from dishka.integrations.litestar import setup_dishka
-from litestar import Litestar, Router
+from litestar import Litestar, Router, get
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
@@ -20,6 +20,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, Server, Tag
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from rebalancer.application.health import CheckHealth
@@ -44,6 +45,7 @@ from rebalancer.entrypoints.http.errors import (
 )
 from rebalancer.entrypoints.http.health import Readiness, health
 from rebalancer.entrypoints.http.job_streams import JobStreams
+from rebalancer.entrypoints.http.methods import complete_methods
 from rebalancer.entrypoints.http.openapi import (
     CompleteDocument,
     StructSchemas,
@@ -108,6 +110,7 @@ def application(
         route_handlers=[
             Router("/api", route_handlers=find_routers(), guards=[reject_unknown_parameters]),
             health,
+            lead_to_documentation,
             create_static_files_router(STATIC, [swagger_folder()], include_in_schema=False),
         ],
         state=State(
@@ -159,7 +162,14 @@ def application(
         lifespan=[lifespan],
     )
     setup_dishka(container, app)
+    app.asgi_handler = complete_methods(app.asgi_handler, app.routes)
     return app
+
+
+@get("/", include_in_schema=False)
+async def lead_to_documentation() -> Redirect:
+    """Redirect to the documentation."""
+    return Redirect("/docs", status_code=307)
 
 
 def find_routers() -> list[Router]:

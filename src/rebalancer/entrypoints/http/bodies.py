@@ -35,7 +35,8 @@ class StrictJson(MsgspecDTO[T]):
             InvalidRequest: the body is invalid; see `decode_request`.
         """
         kind = self.asgi_connection.content_type[0]  # type: ignore[attr-defined]  # of a Request
-        if kind and kind != "application/json" and not kind.endswith("+json"):
+        is_json = kind == "application/json" or kind.endswith("+json")
+        if kind and (not is_json or kind == "application/json-patch+json"):
             raise Unsupported(f"the media type {kind} is not supported; send application/json")
         handler: Any = self.asgi_connection.route_handler
         return decode_request(value, handler.parsed_fn_signature.parameters["data"].annotation)

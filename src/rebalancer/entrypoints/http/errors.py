@@ -227,6 +227,8 @@ def _public_name(request: Request[Any, Any, Any], parameter: str) -> str:
 
 def _describe_fault(request: Request[Any, Any, Any], fault: dict[str, Any]) -> str:
     """Return what is wrong with a parameter; of an enumeration, with its choices."""
+    if fault.get("key") == "data":  # everything else about a body is found when it is decoded
+        return "the body is missing; send a JSON object"
     message = translate_message(str(fault.get("message", "")))
     field = request.route_handler.parsed_fn_signature.parameters.get(str(fault.get("key", "")))
     if field is not None and (choices := choices_of(field.annotation)):

@@ -68,9 +68,13 @@ class StructSchemas(OpenAPISchemaPlugin):
             document["components"]["schemas"] = {**others, **schemas}
             document["paths"] = _rename_references(document["paths"], names)
             for path, operations in document["paths"].items():
-                for operation in operations.values():
+                for method, operation in operations.items():
                     operation["responses"] |= common_problems(path, operation)
                     _correct(operation, schemas)
+                    if method == "patch":
+                        content = (body := operation["requestBody"])["content"]
+                        content["application/merge-patch+json"] = content["application/json"]
+                        body["required"] = True
             self._document = document
         return self._document
 
@@ -159,9 +163,11 @@ def _correct(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     """Correct what Litestar describes wrongly.
 
     An optional parameter may be left out, but it may not be null. A body may be left out if none of
-    its fields is required.
+    its fields is required. A version is required if its absence is an error.
     """
     for parameter in operation.get("parameters", ()):
+        if parameter["name"] == "If-Match" and "428" in operation["responses"]:
+            parameter["required"] = True
         schema = parameter["schema"]
         choices = [one for one in schema.pop("oneOf", ()) if one != {"type": "null"}]
         if len(choices) == 1:

@@ -202,11 +202,12 @@ def _find_struct_faults(
     """Yield unknown and missing fields, then what is wrong with each field that is given."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(schema)}
     prefix = f"{path}." if path else ""
+    read_only = schema.read_only if issubclass(schema, Body) else ()
     if schema.__struct_config__.forbid_unknown_fields:
         for name in values:
             if name not in fields:
                 yield Malformed(
-                    _describe_unknown(name, list(fields)),
+                    _describe_unknown(name, [one for one in fields if one not in read_only]),
                     field=f"{prefix}{name}" if name else f'{prefix}""',
                     code="unknown_field",
                 )

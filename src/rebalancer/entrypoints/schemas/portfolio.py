@@ -51,7 +51,8 @@ LONGEST_ID = 200
 """Most characters in the id of a portfolio in a file."""
 
 _Text = Annotated[str, Meta(min_length=1)]
-_EMPTY = Portfolio(id="-", currency=Currency("USD"), cash=Decimal(0), holdings={}, targets={})
+_ANY_CURRENCY = Currency("XXX")
+_EMPTY = Portfolio(id="-", currency=_ANY_CURRENCY, cash=Decimal(0), holdings={}, targets={})
 
 
 _STEP = NonNegative(NO_PREFERENCES.quantity_step)
@@ -115,7 +116,10 @@ class MandateBody(Body, frozen=True, kw_only=True):
 
     name: Annotated[OneLine, Meta(min_length=1, max_length=LONGEST_NAME, examples=["Retirement"])]
     targets: Weights
-    currency: Annotated[str, Meta(pattern=CURRENCY, examples=["USD"])] = "USD"
+    currency: Annotated[
+        Annotated[str, Meta(pattern=CURRENCY)] | UnsetType,
+        about("Default: that of the prices; of an open portfolio, its own."),
+    ] = UNSET
     risk_profile: Annotated[
         ProfileName | UnsetType | None,
         about("Default of a new portfolio: the profile of your assessment; null: no profile."),
@@ -125,11 +129,11 @@ class MandateBody(Body, frozen=True, kw_only=True):
         bool, about("The owner accepts that the targets exceed the profile's limits.")
     ] = False
 
-    def mandate(self) -> Mandate:
-        """Convert to the domain's mandate."""
+    def mandate(self, currency: Currency = _ANY_CURRENCY) -> Mandate:
+        """Convert to the domain's mandate, in the given currency unless the body names one."""
         return Mandate(
             name=self.name,
-            currency=Currency(self.currency),
+            currency=Currency(self.currency) if isinstance(self.currency, str) else currency,
             targets={symbol: float(weight) for symbol, weight in self.targets.items()},
             risk_profile=self.profile,
             preferences=self.preferences.preferences(),
@@ -204,10 +208,10 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
             preferences=self.preferences.preferences(),
         )
 
-    def mandate(self) -> Mandate:
+    def mandate(self, currency: Currency = _ANY_CURRENCY) -> Mandate:
         """Convert to a mandate; the id names a portfolio without a name."""
         named = self if self.name else msgspec.structs.replace(self, name=self.id)
-        return MandateBody.mandate(named)
+        return MandateBody.mandate(named, currency)
 
     @classmethod
     def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -92,7 +92,13 @@ class DecimalText(str):
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Schema of a JSON object that a client or a file sends."""
+    """Schema of a JSON object that a client or a file sends.
+
+    Attributes:
+        read_only: Fields that a client may repeat from a response, but not change.
+    """
+
+    read_only: ClassVar[tuple[str, ...]] = ()
 
     def check(self) -> None:
         """Apply the rules of the domain to the whole object.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
-from litestar import Response, delete, get, post, put
+from litestar import Response, delete, get, patch, post, put
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
-from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
 
 from rebalancer.application.portfolios import (
@@ -21,15 +20,23 @@ from rebalancer.application.portfolios import (
     ValuedPortfolio,
 )
 from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.domain.money import Currency
 from rebalancer.entrypoints.http.auth import Owner, owner_router
-from rebalancer.entrypoints.http.errors import VersionRequired, problem_responses, response_spec
-from rebalancer.entrypoints.http.parameters import Cursor, IfMatch, Limit, etag, version_of
+from rebalancer.entrypoints.http.errors import problem_responses, response_spec
+from rebalancer.entrypoints.http.etags import (
+    IfMatch,
+    IfNoneMatch,
+    accepted_versions,
+    etag,
+    is_known,
+)
+from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.schemas.portfolio import (
-    MandateBody,
     OpeningBody,
     PortfolioView,
     portfolio_view,
 )
+from rebalancer.entrypoints.schemas.revision import RevisionBody, RevisionPatch
 from rebalancer.entrypoints.schemas.wire import Page, paginate
 
 
@@ -40,11 +47,12 @@ async def open_portfolio(
     use: FromDishka[OpenPortfolio],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
+    currency: FromDishka[Currency],
 ) -> Response[PortfolioView]:
     """Create a portfolio with its initial cash and holdings."""
     valued = await sync_to_thread(
         use,
-        data.mandate(),
+        data.mandate(currency),
         cash=Decimal(data.cash),
         holdings={symbol: Decimal(units) for symbol, units in data.holdings.items()},
         on=data.on,
@@ -77,12 +85,12 @@ async def read_portfolio(
     owner: Owner,
     state: State,
     use: FromDishka[ReadPortfolio],
-    if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response[PortfolioView]:
     """Get a portfolio, valued at the last close."""
     valued = await state.read_row(use, portfolio_id, owner=owner)
     tag = etag(valued)
-    if if_none_match is not None and (tag in if_none_match or if_none_match == "*"):
+    if is_known(if_none_match, tag):
         return Response(None, status_code=304, headers={"ETag": tag})  # type: ignore[arg-type]  # 304 has no body
     return _respond(valued)
 
@@ -92,20 +100,45 @@ async def read_portfolio(
 )
 async def revise_portfolio(
     portfolio_id: FromPath[UUID],
-    data: JSONBody[MandateBody],
+    data: JSONBody[RevisionBody],
     owner: Owner,
     use: FromDishka[RevisePortfolio],
     clock: FromDishka[Clock],
     if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response[PortfolioView]:
-    """Replace the targets, the profile and the preferences. A missing field takes its default."""
-    if if_match is None:
-        raise VersionRequired(
-            "the header If-Match is missing; send the ETag that GET returned, so that you do not "
-            "overwrite a change of another client"
-        )
+    """Replace the targets, the profile and the preferences. A missing field takes its default.
+
+    The currency stays. Read-only fields of the response may be sent back unchanged.
+    """
+    accepted = accepted_versions(if_match, if_none_match, required=True)
     valued = await sync_to_thread(
-        use, data.mandate(), id=portfolio_id, owner=owner, version=version_of(if_match), now=clock()
+        use, data.mandate_of, id=portfolio_id, owner=owner, accepted=accepted, now=clock()
+    )
+    return _respond(valued)
+
+
+@patch(
+    "/{portfolio_id:uuid}",
+    summary="Change fields of a portfolio",
+    responses=problem_responses(412, 422, 428),
+)
+async def change_portfolio(
+    portfolio_id: FromPath[UUID],
+    data: JSONBody[RevisionPatch],
+    owner: Owner,
+    use: FromDishka[RevisePortfolio],
+    clock: FromDishka[Clock],
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response[PortfolioView]:
+    """Change the fields that are sent, and keep all others: a JSON merge patch (RFC 7396).
+
+    null restores the default of a field, and removes a target.
+    """
+    accepted = accepted_versions(if_match, if_none_match, required=True)
+    valued = await sync_to_thread(
+        use, data.mandate_of, id=portfolio_id, owner=owner, accepted=accepted, now=clock()
     )
     return _respond(valued)
 
@@ -117,10 +150,11 @@ async def close_portfolio(
     use: FromDishka[ClosePortfolio],
     clock: FromDishka[Clock],
     if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> None:
     """Close a portfolio. It disappears from the API; its ledger is archived."""
-    version = None if if_match is None else version_of(if_match)
-    await sync_to_thread(use, portfolio_id, owner=owner, version=version, now=clock())
+    accepted = accepted_versions(if_match, if_none_match, required=False)
+    await sync_to_thread(use, portfolio_id, owner=owner, accepted=accepted, now=clock())
 
 
 def _respond(valued: ValuedPortfolio) -> Response[PortfolioView]:
@@ -129,6 +163,13 @@ def _respond(valued: ValuedPortfolio) -> Response[PortfolioView]:
 
 router = owner_router(
     "/portfolios",
-    [open_portfolio, list_portfolios, read_portfolio, revise_portfolio, close_portfolio],
+    [
+        open_portfolio,
+        list_portfolios,
+        read_portfolio,
+        revise_portfolio,
+        change_portfolio,
+        close_portfolio,
+    ],
     tag="portfolios",
 )
