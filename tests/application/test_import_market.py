@@ -46,8 +46,8 @@ def test_withheld_assets_are_named():
     done(PriceHistory.of(["OLD"], walk.dates[:30], walk.closes[:30, :1]), usual=NOTHING)
     imported = done(walk, usual=NOTHING)
     assert list(imported.withheld) == ["OLD"]
-    assert "10 rows without a price" in imported.withheld["OLD"]
-    assert market.symbols() == ("A", "B")
+    assert imported.withheld["OLD"] == f"no close since {walk.dates[29]}"
+    assert market.symbols() == ("A", "B", "OLD")
 
 
 class Failing(MemoryMarket):

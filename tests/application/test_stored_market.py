@@ -1,15 +1,17 @@
 """Market store as a source of prices: snapshots, windows and outages."""
 
 import logging
+from datetime import date
 
 import numpy as np
 import pytest
 
 from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.application.stored_market import StoredMarket
-from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.market.prices import PricesUnavailable
+from rebalancer.domain.market.quality import Rule
 from tests.contracts.markets import Clock
 
 DAYS = np.arange("2021-01-01", "2021-02-01", dtype="datetime64[D]")
@@ -48,7 +50,7 @@ def test_one_snapshot_serves_all_windows_until_the_revision_changes(caplog):
     assert cache.revisions == ["1"]
     assert list(market.withheld()) == ["OLD"]
     (logged,) = caplog.records
-    assert logged.getMessage().startswith("OLD is withheld: 22 rows without a price")
+    assert logged.getMessage().startswith("OLD is withheld: no close since 2021-01-09")
     store.save_bars([some_bars("B", DAYS)])
     clock.now = 1.0
     market.closes()
@@ -79,9 +81,23 @@ def test_empty_store_is_reported_as_prices_that_are_not_imported():
     assert failed.value.code == "prices_not_imported"
 
 
-def test_withheld_asset_is_refused_with_its_reason():
+def test_withheld_asset_is_served_with_its_reason():
     market = StoredMarket(MemoryMarket())
     market.save_bars([some_bars("A", DAYS), some_bars("OLD", DAYS[:9])])
-    with pytest.raises(InvalidRequest, match="OLD: 22 rows") as failed:
-        market.closes(["A", "OLD"])
-    assert failed.value.code == "prices_withheld"
+    found = market.closes(["A", "OLD"])
+    assert found.withheld == {"OLD": "no close since 2021-01-09"}
+    assert found.last_known("OLD") == (date(2021, 1, 9), 2.0)
+    market.save_bars([some_bars("OLD", DAYS[9:])])
+    assert market.closes().withheld == {}
+
+
+def test_jumps_are_found_unless_they_are_accepted():
+    store = MemoryMarket()
+    closes = np.where(np.datetime64("2021-01-20") > DAYS, 500.0, 5.0)
+    store.save_bars([Bars("PENCE", DAYS, closes)])
+    market = StoredMarket(store)
+    assert [one.rule for one in market.findings()] == [Rule.UNIT_CHANGE]
+    assert list(market.withheld()) == ["PENCE"]
+    accepting = StoredMarket(store, accepted=["PENCE"])
+    assert accepting.findings() == ()
+    assert accepting.closes().last_closes.tolist() == [5.0]

@@ -107,23 +107,29 @@ def test_rows_before_the_first_close_are_nan(tmp_path):
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
-def test_gap_of_five_rows_repeats_the_last_close(tmp_path, blank):
-    source = column(tmp_path, "7", *[blank] * 5, "8", blank, "9")
-    assert source.closes(["A"]).closes[:, 0].tolist() == [7] * 6 + [8, 8, 9]
-
-
-def test_gap_of_five_rows_at_the_end_repeats_the_last_close(tmp_path):
-    assert column(tmp_path, "7", *[""] * 5).closes(["A"]).closes[:, 0].tolist() == [7] * 6
+def test_gap_of_nine_weekdays_repeats_the_last_close(tmp_path, blank):
+    source = column(tmp_path, "7", *[blank] * 9, "8", blank, "9")
+    assert source.closes(["A"]).closes[:, 0].tolist() == [7] * 10 + [8, 8, 9]
 
 
 @pytest.mark.parametrize("after", [["8"], []], ids=["inside", "at the end"])
-def test_gap_of_six_rows_is_rejected_with_its_days(tmp_path, after):
-    with pytest.raises(InvalidRequest) as refused:
-        column(tmp_path, "", "7", *[""] * 6, *after).closes()
-    said = str(refused.value)
-    assert "prices.csv, line 4, column 2 ('A'): 6 rows without a price" in said
-    assert "2024-01-04 to 2024-01-11" in said
-    assert "fill this one in" in said
+def test_asset_with_a_longer_gap_is_withheld_until_its_next_close(tmp_path, after):
+    history = column(tmp_path, "", "7", *[""] * 12, *after).closes()
+    assert history.until(13).withheld == {"A": "no close since 2024-01-03"}
+    assert history.withheld == ({} if after else {"A": "no close since 2024-01-03"})
+    assert history.until(13).closes[-1, 1] > 0
+
+
+def test_rows_of_blank_cells_are_left_out(tmp_path):
+    text = "date,A,B\n2024-01-02,1,2\n2024-01-03,,\n2024-01-04,3,4\n2024-01-05, ,\n2031-01-06,,\n"
+    history = written(tmp_path, text).closes()
+    assert history.dates.tolist() == [date(2024, 1, 2), date(2024, 1, 4)]
+    assert history.closes.tolist() == [[1, 2], [3, 4]]
+
+
+def test_blank_column_is_withheld(tmp_path):
+    history = written(tmp_path, "date,A,B\n2024-01-02,1,\n2024-01-03,2,\n").closes()
+    assert history.withheld == {"B": "no close yet"}
 
 
 HUGE = "9" * 200_000
@@ -188,7 +194,7 @@ BAD = [
         "line 3, column 1 ('date'): the date 2024-01-02 comes after 2024-01-03",
         "oldest first",
     ),
-    ("no price at all", "date,A,B\n2024-01-02,1,\n2024-01-03,1, \n", "column 3 ('B')", "remove it"),
+    ("no price at all", "date,A,B\n2024-01-02,,\n2024-01-03,, \n", "not one price", "fill in"),
     ("unclosed quote", PLAIN + '2024-01-04,"12,22\n', "line 4: not CSV", "unclosed quote"),
     ("mark after quote", 'date,A\n2024-01-02,"1"2\n', "line 2: not CSV", "unclosed quote"),
     ("huge cell", f"date,A\n2024-01-02,1\n2024-01-03,{HUGE}\n", "line 3: not CSV", "not a table"),

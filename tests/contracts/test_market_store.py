@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebalancer.adapters.sql.engine import writing
-from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PricesUnavailable
@@ -49,7 +49,7 @@ def some_days(first="2020-12-28", last="2021-01-12"):
 
 def some_bars(symbol="A", days=None, *, seed=0, figures=BAR_FIELDS):
     days = some_days() if days is None else np.asarray(days, dtype="datetime64[D]")
-    made = np.random.default_rng(seed).uniform(1.0, 100.0, (len(BAR_FIELDS), len(days)))
+    made = np.random.default_rng(seed).uniform(20.0, 25.0, (len(BAR_FIELDS), len(days)))
     return Bars(symbol, days, **{name: made[BAR_FIELDS.index(name)] for name in figures})
 
 
@@ -179,31 +179,24 @@ def test_closes_are_those_of_the_bars_by_symbol(market):
         assert history.closes[:, column].tobytes() == bars[symbol].close.tobytes()
 
 
-def test_gap_of_five_rows_repeats_the_last_close_and_a_longer_one_withholds_the_asset(market):
+def test_short_gap_repeats_the_last_close_and_a_longer_one_withholds_the_asset(market):
     days = some_days()
     market.save_bars(
         [
             some_bars("WHOLE"),
             some_bars("LATE", days[8:]),
-            some_bars("FIVE", np.delete(days, range(3, 8))),
-            some_bars("SIX", np.delete(days, range(3, 9))),
-            some_bars("ENDED", days[:-6]),
+            some_bars("SHORT", np.delete(days, range(3, 8))),
+            some_bars("ENDED", days[:-16]),
         ]
     )
     history = market.closes()
-    assert history.symbols == market.symbols() == ("FIVE", "LATE", "WHOLE")
-    assert (history.closes[2:8, 0] == history.closes[2, 0]).all()
+    assert history.symbols == market.symbols() == ("ENDED", "LATE", "SHORT", "WHOLE")
+    assert (history.closes[2:8, 2] == history.closes[2, 2]).all()
+    assert not history.observed[3:8, 2].any()
     assert np.isnan(history.closes[:8, 1]).all()
-    with pytest.raises(InvalidRequest, match=r"SIX: 6 rows.*2020-12-31 to 2021-01-05.*at most 5"):
-        market.closes(["WHOLE", "SIX"])
-    with pytest.raises(InvalidRequest, match=r"ENDED: 6 rows.*NOPE: unknown symbol.*import"):
-        market.closes(["ENDED", "NOPE"])
-    assert list(market.withheld()) == ["ENDED", "SIX"]
-    assert market.withheld()["SIX"].startswith("6 rows without a price, 2020-12-31 to 2021-01-05")
-    mended = some_bars("SIX", days[3:9])
-    market.save_bars([mended])
-    assert market.closes(["SIX"]).symbols == ("SIX",)
-    assert list(market.withheld()) == ["ENDED"]
+    assert market.withheld() == {"ENDED": f"no close since {days[-17]}"}
+    market.save_bars([some_bars("ENDED", days[-16:])])
+    assert market.withheld() == {}
 
 
 def test_same_call_returns_the_same_object_until_a_change(place):

@@ -198,12 +198,12 @@ def test_until_a_weekend_takes_the_friday(source, whole):
         assert last_day(source.closes(until=friday + timedelta(days=later))) == friday
 
 
-def test_until_at_most_five_business_days_after_the_last_close(source, whole):
+def test_until_at_most_nine_weekdays_after_the_last_close(source, whole):
     last = whole.dates[-1]
-    fifth, sixth = (np.busday_offset(last, n).item() for n in (5, 6))
-    assert same(source.closes(until=fifth), whole)
+    ninth, tenth = (np.busday_offset(last, n).item() for n in (9, 10))
+    assert same(source.closes(until=ninth), whole)
     with pytest.raises(InvalidRequest, match=str(last)):
-        source.closes(until=sixth)
+        source.closes(until=tenth)
 
 
 def test_until_before_the_first_close_is_rejected(source, whole):

@@ -13,6 +13,7 @@ from rebalancer.domain.market.bars import (
     bars_of_history,
     split_by_year,
 )
+from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.prices import PriceHistory
 from tests.builders import prices
 
@@ -129,30 +130,31 @@ def test_history_survives_conversion_to_bars_and_back():
     apart = bars_of_history(history)
     assert [len(one) for one in apart] == [50, 30, 50]
     assert all(getattr(one, name) is None for one in apart for name in BAR_FIELDS[1:])
-    snapshot = MarketSnapshot.of(reversed(apart))
-    assert snapshot.history is not None
-    assert snapshot.history.digest == history.digest
-    assert snapshot.withheld == {}
+    again = MarketSnapshot.of(reversed(apart)).history()
+    assert again is not None
+    assert again.digest == history.digest
 
 
-def test_asset_with_too_long_a_gap_is_withheld_with_its_days():
-    long = bars({0: 1.0, 8: 2.0}, "LONG")
-    snapshot = MarketSnapshot.of([bars(dict.fromkeys(range(9), 5.0)), long])
-    assert snapshot.history is not None
-    assert snapshot.history.symbols == ("A",)
-    assert snapshot.withheld == {
-        "LONG": "7 rows without a price, 2021-01-02 to 2021-01-08; a gap of at most 5 rows repeats "
-        "the last close"
-    }
+def test_bars_are_what_was_reported_without_repetitions_and_with_jumps():
+    walk = prices(2, 50)
+    closes = walk.closes.copy()
+    closes[10:13, 0] = np.nan
+    closes[20, 1] *= 100
+    history = history_of(walk.symbols, walk.dates, closes)
+    assert history.closes[20, 1] == closes[19, 1]
+    first, second = bars_of_history(history)
+    assert len(first) == 47
+    assert second.close.tolist() == closes[:, 1].tolist()
 
 
-def test_days_of_withheld_assets_alone_are_left_out():
-    odd = bars({0: 1.0, 9: 2.0, 10: 3.0}, "ODD")
-    snapshot = MarketSnapshot.of([bars(dict.fromkeys(range(9), 5.0)), odd])
-    assert list(snapshot.withheld) == ["ODD"]
-    assert snapshot.history is not None
-    assert len(snapshot.history) == 9
+def test_snapshot_has_every_day_of_an_asset():
+    snapshot = MarketSnapshot.of([bars({0: 1.0, 8: 2.0}, "B"), bars({1: 5.0}, "A")])
+    assert snapshot.symbols == ("A", "B")
+    assert np.array_equal(snapshot.days, bars({0: 1.0, 1: 1.0, 8: 1.0}).days)
+    assert np.array_equal(
+        snapshot.closes, [[np.nan, 1.0], [5.0, np.nan], [np.nan, 2.0]], equal_nan=True
+    )
 
 
 def test_no_bars_make_no_history():
-    assert MarketSnapshot.of([]).history is None
+    assert MarketSnapshot.of([]).history() is None

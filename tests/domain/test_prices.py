@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.prices import STALE_AFTER, PriceHistory
+from rebalancer.domain.market.prices import GRACE, PriceHistory
 from tests.builders import prices
 
 DATES = [date(2024, 1, 4), date(2024, 1, 5), date(2024, 1, 8)]
@@ -125,11 +125,6 @@ def test_asset_may_begin_late_or_never() -> None:
             "invalid_price",
             "B on 2024-01-04: -inf is not a price",
         ),
-        (
-            {"closes": [[1, 10], [2, NAN], [3, 30]]},
-            "invalid_price",
-            "B on 2024-01-05: nan is not a price",
-        ),
     ],
 )
 def test_invalid_prices_are_rejected(wrong: dict[str, object], code: str, message: str) -> None:
@@ -151,10 +146,9 @@ def test_invalid_prices_are_rejected(wrong: dict[str, object], code: str, messag
         (date(2024, 1, 7), 1),
         (date(2024, 1, 8), 2),
         (date(2024, 1, 9), 2),
-        (date(2024, 1, 12), 2),  # Friday: 4 business days after
-        (date(2024, 1, 13), 2),  # Saturday: 5 business days back from it is Monday
-        (date(2024, 1, 14), 2),
-        (date(2024, 1, 15), 2),  # Monday: 5 business days after
+        (date(2024, 1, 18), 2),  # Thursday: 8 weekdays after
+        (date(2024, 1, 13), 2),
+        (date(2024, 1, 19), 2),  # Friday: 9 weekdays after
     ],
 )
 def test_day_without_a_close_uses_the_last_close_before_it(
@@ -163,14 +157,30 @@ def test_day_without_a_close_uses_the_last_close_before_it(
     assert history.row_as_of(day) == row
 
 
-@pytest.mark.parametrize("day", [date(2024, 1, 16), date(2024, 2, 1), date(2100, 1, 1)])
-def test_day_more_than_5_business_days_after_the_last_close_is_rejected(
-    history: PriceHistory, day: date
+@pytest.mark.parametrize(
+    ("day", "age"),
+    [
+        (date(2024, 1, 20), 10),
+        (date(2024, 1, 23), 11),
+        (date(2024, 2, 1), 18),
+        (date(2100, 1, 1), 19824),
+    ],
+)
+def test_day_more_than_nine_weekdays_after_the_last_close_is_rejected(
+    history: PriceHistory, day: date, age: int
 ) -> None:
     with pytest.raises(
-        InvalidRequest, match=rf"last close before {day} is of 2024-01-08, more than 5"
+        InvalidRequest, match=rf"before {day} is of 2024-01-08, {age} weekdays earlier; at most 9"
     ):
         history.row_as_of(day)
+
+
+def test_day_between_monthly_closes_uses_the_last_one() -> None:
+    months = [date(2023, month, 28) for month in range(1, 13)]
+    history = PriceHistory.of(["A"], months, np.ones((12, 1)))
+    assert history.row_as_of(date(2024, 2, 10)) == 11  # 32 weekdays; the usual interval is 22
+    with pytest.raises(InvalidRequest, match="at most 44"):
+        history.row_as_of(date(2024, 3, 1))
 
 
 @pytest.mark.parametrize("day", [date(2024, 1, 3), date(1900, 1, 1)])
@@ -193,7 +203,9 @@ def test_row_of_a_day_agrees_with_a_search_day_by_day(dates: list[date], day: da
     earlier = [row for row, each in enumerate(dates) if each <= day]
     # Step back from the day, business day by business day.
     reach, back = day, 0
-    while back < STALE_AFTER:
+    intervals = np.diff([np.busday_count(dates[0], each) for each in dates[: len(earlier)]][-9:])
+    grace = max(GRACE, int(2 * np.median(intervals))) if len(intervals) else GRACE
+    while back < grace:
         reach -= timedelta(days=1)
         back += reach.weekday() < 5
     if earlier and dates[earlier[-1]] >= reach:

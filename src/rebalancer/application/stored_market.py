@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from datetime import date
 from threading import Lock
 
 from rebalancer.application.ports.market import MarketStore, PriceCache, no_progress
 from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
-from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
-from rebalancer.domain.market.symbols import hint_at
+from rebalancer.domain.market.quality import Finding
 
 log = logging.getLogger("rebalancer.market")
 
@@ -25,12 +25,13 @@ class StoredMarket:
 
     All closes are held in memory, so that every window is a slice of one history. The same call
     returns the same object until the data change; changes by other processes are seen after
-    ``check_interval`` seconds. Assets with a gap of more than 5 rows are withheld, and the log
-    states why. While the store is down, the last snapshot is served.
+    ``check_interval`` seconds. The log states which assets are withheld, and why. While the store
+    is down, the last prices are served.
 
     Args:
         store: Where market data are stored.
         cache: Shares snapshots among processes; None without one.
+        accepted: Symbols whose jumps are true, see `rebalancer.domain.market.quality`.
         check_interval: Seconds, see `RevisionCache`.
         windows: Most windows that are remembered; one of a large market takes about 10 MB.
         clock: Monotonic seconds.
@@ -41,15 +42,17 @@ class StoredMarket:
         store: MarketStore,
         cache: PriceCache | None = None,
         *,
+        accepted: Collection[str] = (),
         check_interval: float = CHECK_INTERVAL,
         windows: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self._shared = cache
-        self._snapshots = RevisionCache(
+        self._accepted = frozenset(accepted)
+        self._histories = RevisionCache(
             "prices",
-            self._read_snapshot,
+            self._read_history,
             lambda: store.revision("bars"),
             check_interval=check_interval,
             clock=clock,
@@ -64,7 +67,7 @@ class StoredMarket:
         self._lock = Lock()
         self._max_windows = windows
         self._windows: OrderedDict[Hashable, PriceHistory] = OrderedDict()
-        self._windows_of: MarketSnapshot | None = None
+        self._windows_of: PriceHistory | None = None
 
     def prepare(self) -> None:
         """See `MarketStore.prepare`."""
@@ -77,11 +80,11 @@ class StoredMarket:
             Unavailable: the store does not answer, or did not a moment ago.
             InvalidRequest: the stored data are invalid.
         """
-        self._snapshots.check()
+        self._histories.check()
 
     def symbols(self) -> tuple[str, ...]:
         """See `PriceSource.symbols`; sorted."""
-        history = self._snapshot().history
+        history = self._history()
         return () if history is None else history.symbols
 
     def closes(
@@ -91,16 +94,19 @@ class StoredMarket:
         days: int | None = None,
         until: date | None = None,
     ) -> PriceHistory:
-        """See `PriceSource.closes`; a withheld asset is refused with its reason."""
-        snapshot = self._snapshot()
+        """See `PriceSource.closes`."""
+        history = self._history()
+        if history is None:
+            raise PricesUnavailable("no prices are imported yet", code="prices_not_imported")
         key = (None if symbols is None else tuple(symbols), days, until)
         with self._lock:
-            if self._windows_of is not snapshot:
-                self._windows_of = snapshot
+            if self._windows_of is not history:
+                self._windows_of = history
                 self._windows.clear()
             window = self._windows.get(key)
             if window is None:
-                window = self._windows[key] = _cut_window(snapshot, *key)
+                window = history.window(symbols, days=days, until=until)
+                self._windows[key] = window
                 if len(self._windows) > self._max_windows:
                     self._windows.popitem(last=False)
             else:
@@ -113,7 +119,17 @@ class StoredMarket:
         Raises:
             PricesUnavailable: the store did not answer.
         """
-        return self._snapshot().withheld
+        history = self._history()
+        return {} if history is None else history.withheld
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what the check of the closes found.
+
+        Raises:
+            PricesUnavailable: the store did not answer.
+        """
+        history = self._history()
+        return () if history is None else history.findings
 
     def instruments(self) -> Instruments:
         """See `InstrumentSource.instruments`."""
@@ -126,7 +142,7 @@ class StoredMarket:
         try:
             return self.store.save_bars(bars, progress=progress)
         finally:
-            self._snapshots.invalidate()
+            self._histories.invalidate()
 
     def save_instruments(self, instruments: Instruments) -> int:
         """See `MarketStore.save_instruments`."""
@@ -135,44 +151,20 @@ class StoredMarket:
         finally:
             self._instruments.invalidate()
 
-    def _snapshot(self) -> MarketSnapshot:
+    def _history(self) -> PriceHistory | None:
         try:
-            return self._snapshots.get()
+            return self._histories.get()
         except PricesUnavailable:
             raise
         except Unavailable as error:
             raise PricesUnavailable(error.message) from error.__cause__
 
-    def _read_snapshot(self, revision: str) -> MarketSnapshot:
+    def _read_history(self, revision: str) -> PriceHistory | None:
         def read() -> MarketSnapshot:
             return MarketSnapshot.of(self.store.bars(["close"]).values())
 
         snapshot = read() if self._shared is None else self._shared.get(revision, read)
-        for symbol, reason in snapshot.withheld.items():
+        history = snapshot.history(accepted=self._accepted)
+        for symbol, reason in ({} if history is None else history.withheld).items():
             log.warning("%s is withheld: %s", symbol, reason)
-        return snapshot
-
-
-def _cut_window(
-    snapshot: MarketSnapshot, symbols: tuple[str, ...] | None, days: int | None, until: date | None
-) -> PriceHistory:
-    history, withheld = snapshot.history, snapshot.withheld
-    if history is None and not withheld:
-        raise PricesUnavailable("no prices are imported yet", code="prices_not_imported")
-    columns = {} if history is None else history.columns
-    missing = [symbol for symbol in symbols or () if symbol not in columns]
-    asks_withheld = symbols is not None and any(symbol in withheld for symbol in missing)
-    if asks_withheld or history is None:
-        named = missing if asks_withheld else list(withheld)
-        reasons = "; ".join(
-            f"{symbol}: {withheld.get(symbol) or _unknown(symbol, columns)}"
-            for symbol in dict.fromkeys(named)
-        )
-        raise InvalidRequest(
-            f"{reasons}; import the missing prices", field="prices", code="prices_withheld"
-        )
-    return history.window(symbols, days=days, until=until)
-
-
-def _unknown(symbol: str, known: Iterable[str]) -> str:
-    return f"unknown symbol, no price data{hint_at([symbol], known)}"
+        return history

@@ -27,9 +27,9 @@ class TemplatePrices(HistoryProvider):
     """Adjusted daily closes from a provider, in one currency."""
 
     def read(self) -> PriceHistory:
-        """Return adjusted closes, oldest first, NaN only before an asset's first close.
+        """Return adjusted closes, oldest first.
 
-        `rebalancer.domain.market.gaps.fill_gaps` repeats the last close over short gaps;
-        `PriceHistory.of` validates the rest.
+        `rebalancer.domain.market.gaps.history_of` makes a history of them: it takes NaN for a
+        missing close, and checks the rest.
         """
         raise PricesUnavailable("the template has no prices; replace this method")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,8 @@ import numpy as np
 
 from rebalancer.adapters.market_data.csv_table import Table, parse_table, quote, read_content
 from rebalancer.application.history_provider import HistoryProvider
-from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.gaps import GAP_RULE, fill_gaps
+from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.prices import PriceHistory
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)([T ]00:00(:00(\.0+)?)?(Z|[+-]\d\d:?\d\d)?)?", flags=re.ASCII)
@@ -29,9 +28,8 @@ class CsvPrices(HistoryProvider):
     """Adjusted closes from ``FILE.csv`` or ``FILE.csv.gz``, read at first use, once.
 
     The column ``date`` (in any case) has ISO days, oldest first; each other column has the adjusted
-    closes of the symbol in its header. A blank cell is a missing price: a gap of at most 5 rows
-    repeats the last close, also at the end of the file; a longer gap is rejected. Before its first
-    close an asset has NaN.
+    closes of the symbol in its header. A blank cell is a missing price, see
+    `rebalancer.domain.market.gaps`; a row of blank cells is left out.
 
     Attributes:
         path: The file; gzipped when its name ends in ``.gz``.
@@ -84,9 +82,9 @@ def _read_prices(path: Path) -> PriceHistory:
             line=table.lines[at],
             column=columns[column],
         )
-    return PriceHistory.of(
-        [table.header[at] for at in columns], days, _without_gaps(table, columns, days, closes)
-    )
+    if np.isnan(closes).all():
+        raise table.wrong("not one price; fill in closes, or leave the file out", line=1)
+    return history_of([table.header[at] for at in columns], days, closes)
 
 
 def _days(table: Table, column: int) -> list[date]:
@@ -132,21 +130,3 @@ def _numbers(table: Table, line: int, cells: list[str], columns: list[int]) -> l
             raise table.wrong(f"{quote(text)} is not a price; {_CELL}", line=line, column=column)
         numbers.append(float(text) if text else np.nan)
     return numbers
-
-
-def _without_gaps(table: Table, columns: list[int], days: Sequence[date], closes: Floats) -> Floats:
-    """Return closes, shape (T, N), with gaps of at most `STALE_AFTER` rows filled."""
-    empty = np.flatnonzero(np.isnan(closes).all(axis=0))
-    if empty.size:
-        raise table.wrong(
-            "not one price; fill the column in, or remove it", line=1, column=columns[empty[0]]
-        )
-    filled, gaps = fill_gaps(closes)
-    for column, gap in gaps.items():
-        raise table.wrong(
-            f"{len(gap)} rows without a price, {days[gap.first]} to {days[gap.last]}; {GAP_RULE}: "
-            "fill this one in, take rows before or after it only, or remove the column",
-            line=table.lines[gap.first],
-            column=columns[column],
-        )
-    return filled

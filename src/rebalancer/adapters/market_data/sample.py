@@ -15,6 +15,7 @@ import attrs
 from rebalancer.adapters.market_data.csv_files import CsvPrices
 from rebalancer.application.history_provider import HistoryProvider
 from rebalancer.domain.market.caution import Caution
+from rebalancer.domain.market.gaps import accept_jumps
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 
 SURVIVORSHIP = Caution(
@@ -23,6 +24,9 @@ SURVIVORSHIP = Caution(
     "Their returns flatter every strategy: compare strategies, and do not expect the returns.",
 )
 """Caution for every result on the sample stocks."""
+
+_TRUE_JUMPS = ("AAPL",)
+"""Apple fell by 52% on 2000-09-29, after a profit warning."""
 
 _FILES = {"stocks": "sp500_dataset.csv.gz", "factors": "factors_dataset.csv.gz"}
 
@@ -47,7 +51,8 @@ class SamplePrices(HistoryProvider):
         path = _installed(_FILES[self.name])
         if self.full or self.name == "factors":
             return CsvPrices(path).read()
-        return CsvPrices(path, without=("RRC",), since=date(2000, 1, 3)).read()
+        history = CsvPrices(path, without=("RRC",), since=date(2000, 1, 3)).read()
+        return accept_jumps(history, _TRUE_JUMPS)
 
 
 def _installed(file: str) -> Path:

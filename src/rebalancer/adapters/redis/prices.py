@@ -14,9 +14,8 @@ import numpy as np
 
 from rebalancer.adapters.redis.connection import Connection, RedisAway, RedisRejected
 from rebalancer.domain.market.bars import MarketSnapshot
-from rebalancer.domain.market.prices import PriceHistory
 
-FORMAT = "1"
+FORMAT = "2"
 """Version of the encoding, a part of the key."""
 
 _POLL_INTERVAL = 0.02
@@ -31,9 +30,8 @@ class _Market(msgspec.Struct, frozen=True, array_like=True):
 
     revision: str
     symbols: tuple[str, ...]
-    dates: memoryview
+    days: memoryview
     closes: memoryview
-    withheld: dict[str, str]
 
 
 class RedisPriceCache:
@@ -136,17 +134,12 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 
 
 def _encode(revision: str, snapshot: MarketSnapshot) -> dict[str, bytes]:
-    history = snapshot.history
-    symbols = () if history is None else history.symbols
-    dates = np.empty(0) if history is None else history.dates
-    closes = np.empty((0, 0)) if history is None else history.closes
     encoded = msgspec.msgpack.encode(
         _Market(
             revision,
-            symbols,
-            np.ascontiguousarray(dates.astype("<i8")).data,
-            np.ascontiguousarray(closes.astype("<f8", copy=False)).data,
-            dict(snapshot.withheld),
+            snapshot.symbols,
+            np.ascontiguousarray(snapshot.days.astype("<i8")).data,
+            np.ascontiguousarray(snapshot.closes.astype("<f8", copy=False)).data,
         )
     )
     value = sha256(encoded).digest() + encoded
@@ -155,7 +148,7 @@ def _encode(revision: str, snapshot: MarketSnapshot) -> dict[str, bytes]:
 
 
 def _decode(revision: str, parts: dict[bytes, bytes]) -> MarketSnapshot | None:
-    """Decode an entry; None if it is damaged. A valid digest replaces the validation of prices."""
+    """Decode an entry; None if it is damaged."""
     parts.pop(b"revision", None)
     try:
         value = b"".join(parts[at] for at in sorted(parts, key=int))
@@ -167,13 +160,9 @@ def _decode(revision: str, parts: dict[bytes, bytes]) -> MarketSnapshot | None:
         return None
     if market.revision != revision:  # replaced between two commands
         return None
-    if not market.symbols:
-        return MarketSnapshot(None, market.withheld)
-    dates = np.frombuffer(market.dates, "<i8").astype("datetime64[D]")
-    closes = np.frombuffer(market.closes, "<f8").reshape(len(dates), len(market.symbols)).copy()
-    for array in (dates, closes):
-        array.setflags(write=False)
-    return MarketSnapshot(PriceHistory(market.symbols, dates, closes), market.withheld)
+    days = np.frombuffer(market.days, "<i8").astype("datetime64[D]")
+    closes = np.frombuffer(market.closes, "<f8").reshape(len(days), len(market.symbols))
+    return MarketSnapshot(market.symbols, days, closes)
 
 
 _MARKET: Any = msgspec.msgpack.Decoder(_Market)

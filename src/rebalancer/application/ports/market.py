@@ -30,12 +30,13 @@ class PriceSource(Protocol):
         Args:
             symbols: Assets.
             days: At most this many rows, counted from the end; all when None.
-            until: The last row is the last close at or before this day, which may be at most 5
-                business days later; the last known close when None.
+            until: The last row is the last close at or before this day, which may be as many
+                weekdays later as `PriceHistory.row_as_of` allows; the last known close when None.
 
         Returns:
-            Oldest first. A gap of at most 5 rows repeats the last close; an asset has NaN only
-            before its first close. The same call returns equal prices.
+            Oldest first; each row has at least one price of an asset of the source. A missing
+            close repeats the last one or is NaN, as `rebalancer.domain.market.gaps` states. The
+            same call returns equal prices.
 
         Raises:
             InvalidRequest: symbols are unknown (the message names all), the day lies outside the

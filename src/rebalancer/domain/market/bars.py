@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.gaps import GAP_RULE, fill_gaps
+from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.prices import HIGHEST, PriceHistory
 
 BAR_FIELDS = ("close", "open", "high", "low", "volume")
@@ -164,50 +164,50 @@ def join_years(parts: Mapping[str, Sequence[Mapping[str, NDArray[Any]]]]) -> dic
 
 
 def bars_of_history(history: PriceHistory) -> list[Bars]:
-    """Return the bars of each asset that has a close."""
+    """Return the bars of each asset that has a close, as its source reported them."""
     found = []
+    closes = history.closes if history.reported is None else history.reported
     for column, symbol in enumerate(history.symbols):
-        closes = history.closes[:, column]
-        known = ~np.isnan(closes)
+        reported = closes[:, column]
+        known = ~np.isnan(reported)
+        if history.reported is None:
+            known &= history.observed[:, column]
         if known.any():
-            found.append(Bars(symbol, history.dates[known], closes[known]))
+            found.append(Bars(symbol, history.dates[known], reported[known]))
     return found
 
 
 @attrs.frozen(eq=False)
 class MarketSnapshot:
-    """All stored bars as one price history.
+    """All stored closes, without repetitions and before checks.
 
     Attributes:
-        history: Assets sorted by symbol, over every day on which one has a close; None if empty.
-        withheld: Why an asset is left out, by symbol: its closes have too long a gap.
+        symbols: N symbols, sorted.
+        days: Every day on which an asset has a close, shape (T,), increasing.
+        closes: Shape (T, N), NaN where there is none.
     """
 
-    history: PriceHistory | None
-    withheld: Mapping[str, str]
+    symbols: tuple[str, ...]
+    days: Dates
+    closes: Floats
 
     @classmethod
     def of(cls, bars: Iterable[Bars]) -> MarketSnapshot:
-        """Combine the closes of assets; a gap of at most 5 rows repeats the last close."""
+        """Combine the closes of assets."""
         assets = sorted((one for one in bars if len(one)), key=lambda one: one.symbol)
         if not assets:
-            return cls(None, {})
+            return cls((), np.empty(0, dtype="datetime64[D]"), np.empty((0, 0)))
         days = np.unique(np.concatenate([one.days for one in assets]))
         closes = np.full((len(days), len(assets)), np.nan)
         for column, one in enumerate(assets):
             closes[np.searchsorted(days, one.days), column] = one.close
-        filled, gaps = fill_gaps(closes)
-        withheld = {
-            assets[column].symbol: f"{len(gap)} rows without a price, {days[gap.first]} to "
-            f"{days[gap.last]}; {GAP_RULE}"
-            for column, gap in gaps.items()
-        }
-        left = [column for column in range(len(assets)) if column not in gaps]
-        if not left:
-            return cls(None, withheld)
-        rows = ~np.isnan(closes[:, left]).all(axis=1)
-        symbols = [assets[column].symbol for column in left]
-        return cls(PriceHistory.of(symbols, days[rows], filled[rows][:, left]), withheld)
+        return cls(tuple(one.symbol for one in assets), days, closes)
+
+    def history(self, *, accepted: Collection[str] = ()) -> PriceHistory | None:
+        """Return the price history, None if nothing is stored; see `gaps.history_of`."""
+        if not self.symbols:
+            return None
+        return history_of(self.symbols, self.days, self.closes, accepted=accepted)
 
 
 def _freeze(bars: Bars, name: str, values: NDArray[np.generic]) -> None:

@@ -1,48 +1,134 @@
-"""Gaps in prices: short ones repeat the last close, longer ones are rejected."""
+"""Turn the closes that a source has into a price history: gaps and days without any price.
+
+A missing close is bridged by the last one for as long as a market may be closed: `GRACE` weekdays,
+or twice the asset's usual interval between closes if that is longer, as for weekly and monthly
+prices. Weekdays rather than rows, so that an asset is judged by its own days: a file may hold
+several exchanges, and coins that trade every day. An asset has no price on later days, until its
+next close.
+"""
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Collection, Sequence
+from datetime import date
+
 import numpy as np
 
-from rebalancer.domain.arrays import Floats
-from rebalancer.domain.market.prices import STALE_AFTER
-
-GAP_RULE = f"a gap of at most {STALE_AFTER} rows repeats the last close"
-"""The rule, in the words of messages."""
-
-
-@attrs.frozen
-class Gap:
-    """Rows ``first`` to ``last`` without a price: too many, after a first price."""
-
-    first: int
-    last: int
-
-    def __len__(self) -> int:
-        return self.last - self.first + 1
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.prices import GRACE, PriceHistory, usual_graces
+from rebalancer.domain.market.quality import check_closes, count_weekdays
 
 
-def fill_gaps(closes: Floats) -> tuple[Floats, dict[int, Gap]]:
-    """Repeat the last close of each column over gaps of at most `STALE_AFTER` rows.
+def history_of(
+    symbols: Sequence[str],
+    days: Sequence[date] | Dates,
+    closes: Floats,
+    *,
+    accepted: Collection[str] = (),
+) -> PriceHistory:
+    """Return the history of closes as a source has them.
+
+    Days without any price are left out. Closes that a check finds wrong are not used. Each missing
+    close repeats the last one within the grace.
 
     Args:
+        symbols: N symbols.
+        days: T days, increasing.
+        closes: Shape (T, N), NaN where a price is missing; an asset may have none at all.
+        accepted: Symbols whose jumps are true.
+
+    Raises:
+        InvalidRequest: there is no price at all, or as `PriceHistory.of`.
+    """
+    table = np.asarray(closes, dtype=np.float64)
+    dates = np.asarray(days, dtype="datetime64[D]")
+    if table.shape == (len(dates), len(symbols)):
+        traded = ~np.isnan(table).all(axis=1)
+        if not traded.any():
+            raise InvalidRequest(
+                "no prices: every close is missing; at least one is required", code="no_prices"
+            )
+        if not traded.all():
+            table, dates = table[traded], dates[traded]
+    reported = PriceHistory.of(symbols, dates, table)  # validated before the checks
+    unusable, findings = check_closes(symbols, dates, table, accepted=accepted)
+    used = table if unusable is None else np.where(unusable, np.nan, table)
+    filled, carried = carry_forward(dates, used)
+    if carried is None and unusable is None:
+        return reported if not findings else reported.with_findings(findings)
+    return PriceHistory.of(symbols, dates, filled, carried, reported=table, findings=findings)
+
+
+def accept_jumps(history: PriceHistory, symbols: Collection[str]) -> PriceHistory:
+    """Return a history in which the jumps of some assets are true moves of their prices.
+
+    Symbols without findings, or without prices, change nothing.
+    """
+    doubted = {finding.symbol for finding in history.all_findings}
+    accepted = [symbol for symbol in history.symbols if symbol in doubted and symbol in symbols]
+    if not accepted:
+        return history
+    findings = [one for one in history.all_findings if one.symbol not in accepted]
+    if history.reported is None:
+        return history.with_findings(findings)
+    columns = [history.column(symbol) for symbol in accepted]
+    filled, repeated = carry_forward(history.dates, history.reported[:, columns])
+    closes = history.closes.copy()
+    closes[:, columns] = filled
+    carried = np.zeros(closes.shape, bool) if history.carried is None else history.carried.copy()
+    carried[:, columns] = False if repeated is None else repeated
+    return PriceHistory.of(
+        history.symbols,
+        history.dates,
+        closes,
+        carried,
+        reported=history.reported,
+        findings=findings,
+    )
+
+
+def carry_forward(days: Dates, closes: Floats) -> tuple[Floats, Bools | None]:
+    """Repeat the last close of each column within its grace.
+
+    Args:
+        days: Shape (T,).
         closes: Shape (T, N), NaN where a price is missing.
 
     Returns:
-        The closes, NaN before each column's first one; and the first longer gap by column. In such
-        a column the closes are meaningless.
+        The closes, NaN where none is current; and (T, N) the repeated ones, None if there are none.
     """
     known = ~np.isnan(closes)
     if known.all():
-        return closes, {}
+        return closes, None
     rows = np.arange(len(closes))[:, None]
     last = np.maximum.accumulate(np.where(known, rows, -1), axis=0)
-    too_long = (last >= 0) & (rows - last > STALE_AFTER)
-    gaps = {}
-    for column in np.flatnonzero(too_long.any(axis=0)).tolist():
-        first = int(last[np.argmax(too_long[:, column]), column]) + 1
-        later = np.flatnonzero(known[first:, column])
-        gaps[column] = Gap(first, (first + int(later[0]) if later.size else len(closes)) - 1)
-    filled: Floats = np.where(last >= 0, np.take_along_axis(closes, np.maximum(last, 0), 0), np.nan)
-    return filled, gaps
+    weekdays = count_weekdays(days)
+    age = weekdays[:, None] - weekdays[np.maximum(last, 0)]
+    missing = ~known & (last >= 0)
+    carried = missing & (age <= GRACE)
+    for column in np.flatnonzero((missing & ~carried).any(axis=0)).tolist():
+        carried[:, column] |= _in_slow_gap(
+            np.flatnonzero(known[:, column]), weekdays, missing[:, column], age[:, column]
+        )
+    if not carried.any():
+        return closes, None
+    filled: Floats = np.where(carried, np.take_along_axis(closes, np.maximum(last, 0), 0), closes)
+    return filled, carried
+
+
+def _in_slow_gap(known: Rows, weekdays: Floats, missing: Bools, age: Floats) -> Bools:
+    """(T,) missing closes within the grace that an asset's usual interval before them gives.
+
+    Args:
+        known: Rows of the asset's closes.
+        weekdays: (T,) counts of weekdays.
+        missing: (T,) whether the asset has had a close, but has none.
+        age: (T,) weekdays since its last close.
+    """
+    within = np.zeros(len(missing), dtype=bool)
+    rows = np.flatnonzero(missing)
+    gaps, gap_of = np.unique(np.searchsorted(known, rows) - 1, return_inverse=True)
+    graces = usual_graces(weekdays[known], gaps)
+    within[rows] = age[rows] <= graces[gap_of]
+    return within

@@ -11,8 +11,9 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Bools, Dates, Floats
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.market.quality import Finding, Severity, count_weekdays
 from rebalancer.domain.market.symbols import unknown_symbols
 
 T = TypeVar("T")
@@ -26,8 +27,38 @@ _WINDOWS = 16
 LONGEST_DAILY_GAP = 4
 """Highest `PriceHistory.days_apart` of daily closes; a weekend is a gap of 3 days."""
 
-STALE_AFTER = 5
-"""Business days for which a last close may stand in for a missing one."""
+GRACE = 9
+"""Weekdays for which a last close may stand in for a missing one, at least.
+
+No exchange closes longer for a holiday: Tokyo's Golden Week of 2019 took 6 weekdays, the Spring
+Festival takes 5 to 6 in Shanghai and up to 8 in Taipei.
+"""
+
+NOTABLE_AGE = 5
+"""Weekdays after which the age of a close deserves a note."""
+
+_INTERVALS = 8
+"""Last intervals between closes that tell the usual one."""
+
+
+def usual_graces(weekdays: Floats, ends: Rows) -> Floats:
+    """(E,) weekdays for which a close may stand in for later ones that are missing.
+
+    At least `GRACE`; or twice the usual interval between the closes up to then, if that is longer.
+
+    Args:
+        weekdays: (M,) counts of weekdays of M closes, see `count_weekdays`.
+        ends: (E,) positions of the closes that may stand in.
+    """
+    graces = np.full(len(ends), float(GRACE))
+    intervals = np.diff(weekdays)
+    many = ends >= _INTERVALS
+    windows = intervals[ends[many, None] - np.arange(1, _INTERVALS + 1)]
+    graces[many] = 2.0 * np.median(windows, axis=1)
+    for at in np.flatnonzero(~many & (ends > 0)).tolist():
+        graces[at] = 2.0 * np.median(intervals[: ends[at]])
+    longest: Floats = np.maximum(graces, GRACE)
+    return longest
 
 
 class PricesUnavailable(Unavailable):
@@ -46,17 +77,22 @@ class PriceHistory:
     Attributes:
         symbols: N distinct symbols.
         dates: Trading days, strictly increasing, shape (T,), ``datetime64[D]``, T >= 1.
-        closes: Prices > 0 and < 1e12 in one currency, shape (T, N), read-only. NaN only before an
-            asset's first close and after its last one: the loader of the prices fills a gap
-            between them.
+        closes: Prices > 0 and < 1e12 in one currency, shape (T, N), read-only. NaN where an asset
+            has no current close: before its first one, when the last one is too old, see `gaps`,
+            or after a jump that is no move of the price, see `quality`.
         carried: True where a close repeats the asset's last one because it had none on that day,
             shape (T, N), read-only; None if there are no such closes.
+        reported: Closes as the source has them, NaN where missing, shape (T, N), read-only; None
+            if they are ``closes``.
+        all_findings: What the check of the closes found, on any day; see `findings`.
     """
 
     symbols: tuple[str, ...]
     dates: Dates
     closes: Floats
     carried: Bools | None = None
+    reported: Floats | None = None
+    all_findings: tuple[Finding, ...] = ()
     _memo: dict[object, object] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
@@ -66,13 +102,15 @@ class PriceHistory:
         dates: Sequence[date] | Dates,
         closes: Floats,
         carried: Bools | None = None,
+        *,
+        reported: Floats | None = None,
+        findings: Sequence[Finding] = (),
     ) -> PriceHistory:
         """Validate and freeze copies of the arrays.
 
         Raises:
             InvalidRequest: shapes disagree, rows or columns are missing, a symbol repeats, a date
-                is missing, dates do not increase, or a price is not positive and finite or is
-                missing between the first one and the last one.
+                is missing, dates do not increase, or a price is not positive and finite.
         """
         names = tuple(symbols)
         days = np.array(dates, dtype="datetime64[D]")
@@ -107,10 +145,7 @@ class PriceHistory:
                 f"the date {days[at + 1]} {how}; sort rows by date and keep one a day",
                 code="dates_not_increasing",
             )
-        missing = np.isnan(table)
-        begun = np.logical_or.accumulate(~missing, axis=0)
-        ended = ~np.logical_or.accumulate(~missing[::-1], axis=0)[::-1]
-        wrong = (missing & begun & ~ended) | (~missing & ~((table > 0) & (table < HIGHEST)))
+        wrong = ~np.isnan(table) & ~((table > 0) & (table < HIGHEST))
         if wrong.any():
             row, column = (int(i) for i in np.argwhere(wrong)[0])
             raise InvalidRequest(
@@ -122,7 +157,14 @@ class PriceHistory:
         table.setflags(write=False)
         if repeated is not None:
             repeated.setflags(write=False)
-        return cls(names, days, table, repeated)
+        given = None if reported is None else np.array(reported, dtype=np.float64)
+        if given is not None:
+            given.setflags(write=False)
+        return cls(names, days, table, repeated, given, tuple(findings))
+
+    def with_findings(self, findings: Sequence[Finding]) -> PriceHistory:
+        """Return the same prices with the findings of their check."""
+        return attrs.evolve(self, all_findings=tuple(findings))
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -140,7 +182,7 @@ class PriceHistory:
 
     @property
     def last_closes(self) -> Floats:
-        """Close of each asset in the last row, shape (N,); NaN before its first, after its last."""
+        """Close of each asset in the last row, shape (N,); NaN where none is current."""
         last: Floats = self.closes[-1]
         return last
 
@@ -168,16 +210,75 @@ class PriceHistory:
         return _as_date(self.dates[rows[-1]]), float(self.closes[rows[-1], column])
 
     @property
+    def last_prices(self) -> Floats:
+        """Last price of each asset, however old, shape (N,); NaN before its first close."""
+
+        def compute() -> Floats:
+            last = self.last_closes.copy()
+            for column in np.flatnonzero(np.isnan(last)).tolist():
+                known = self.last_known(self.symbols[column])
+                last[column] = np.nan if known is None else known[1]
+            last.setflags(write=False)
+            return last
+
+        return self.memo("last prices", compute)
+
+    @property
+    def valuations(self) -> Floats:
+        """Last price of each asset on each day, however old, shape (T, N); NaN before its first."""
+
+        def compute() -> Floats:
+            missing = np.isnan(self.closes)
+            if not missing.any():
+                return self.closes
+            rows = np.arange(len(self))[:, None]
+            last = np.maximum.accumulate(np.where(missing, 0, rows), axis=0)
+            known: Floats = np.take_along_axis(self.closes, last, axis=0)
+            known.setflags(write=False)
+            return known
+
+        return self.memo("valuations", compute)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the check of the closes found, as known at the last row."""
+
+        def compute() -> tuple[Finding, ...]:
+            day = self.last_date
+            known = (finding.as_of(day) for finding in self.all_findings)
+            return tuple(finding for finding in known if finding is not None)
+
+        return self.memo("findings", compute)
+
+    @property
+    def tradable(self) -> Bools:
+        """Whether an asset has a current close that passes its checks, shape (T, N)."""
+
+        def compute() -> Bools:
+            usable = ~np.isnan(self.closes)
+            for finding in self.all_findings:
+                if finding.severity is Severity.ERROR:
+                    wrong = self.dates >= np.datetime64(finding.day, "D")
+                    if finding.until is not None:
+                        wrong &= self.dates < np.datetime64(finding.until, "D")
+                    usable[wrong, self.columns[finding.symbol]] = False
+            usable.setflags(write=False)
+            return usable
+
+        return self.memo("tradable", compute)
+
+    @property
     def withheld(self) -> dict[str, str]:
-        """Why an asset cannot be traded at the last close, by symbol; a sentence each."""
+        """Why an asset cannot be traded at the last close, by symbol; a clause each."""
 
         def compute() -> dict[str, str]:
-            found = {}
+            found = {one.symbol: one.text for one in self.findings if one.withholds}
             for column in np.flatnonzero(np.isnan(self.last_closes)).tolist():
                 symbol = self.symbols[column]
-                last = self.last_known(symbol)
-                found[symbol] = "no close yet" if last is None else f"no close since {last[0]}"
-            return found
+                if symbol not in found:
+                    last = self.last_known(symbol)
+                    found[symbol] = "no close yet" if last is None else f"no close since {last[0]}"
+            return {symbol: found[symbol] for symbol in self.symbols if symbol in found}
 
         return self.memo("withheld", compute)
 
@@ -201,8 +302,8 @@ class PriceHistory:
         """Return the row of the last close at or before ``day``; the last row for None.
 
         Raises:
-            InvalidRequest: ``day`` lies before the first close, or more than 5 business days
-                after the last close before it.
+            InvalidRequest: ``day`` lies before the first close, or so long after the last close
+                before it that this is not current, see `usual_graces`.
         """
         if day is None:
             return len(self) - 1
@@ -214,14 +315,21 @@ class PriceHistory:
                 field="as_of",
                 code="date_before_prices",
             )
-        if np.busday_count(self.dates[row], wanted) > STALE_AFTER:
+        age = self.age(row, day)
+        days = count_weekdays(self.dates[max(row - _INTERVALS, 0) : row + 1])
+        grace = usual_graces(days, np.array([len(days) - 1]))[0]
+        if age > grace:
             raise InvalidRequest(
-                f"the last close before {day} is of {self.dates[row]}, more than {STALE_AFTER} "
-                "business days earlier; choose an earlier date or newer prices",
+                f"the last close before {day} is of {self.dates[row]}, {age} weekdays earlier; "
+                f"at most {grace:.0f} are allowed: choose an earlier date or newer prices",
                 field="as_of",
                 code="prices_outdated",
             )
         return row
+
+    def age(self, row: int, day: date) -> int:
+        """Return the weekdays from a row to a later day."""
+        return int(np.busday_count(self.dates[row], np.datetime64(day, "D")))
 
     def until(self, row: int) -> PriceHistory:
         """Return the prices known at the close of ``row``: rows 0 to ``row``, no copy."""
@@ -246,12 +354,12 @@ class PriceHistory:
                 code="invalid_symbols",
             )
         columns = [self.column(symbol) for symbol in symbols]
-        closes = self.closes[:, columns]
-        closes.setflags(write=False)
-        carried = None if self.carried is None else self.carried[:, columns]
-        if carried is not None:
-            carried.setflags(write=False)
-        return PriceHistory(tuple(symbols), self.dates, closes, carried)
+        carried = None if self.carried is None else _columns(self.carried, columns)
+        reported = None if self.reported is None else _columns(self.reported, columns)
+        wanted = set(symbols)
+        found = tuple(finding for finding in self.all_findings if finding.symbol in wanted)
+        closes = _columns(self.closes, columns)
+        return PriceHistory(tuple(symbols), self.dates, closes, carried, reported, found)
 
     def window(
         self, symbols: Sequence[str] | None = None, *, days: int | None = None, until: date | None
@@ -289,7 +397,10 @@ class PriceHistory:
         """Return the rows from ``start`` to before ``stop``, no copy."""
         rows = slice(start, stop)
         carried = None if self.carried is None else self.carried[rows]
-        return PriceHistory(self.symbols, self.dates[rows], self.closes[rows], carried)
+        reported = None if self.reported is None else self.reported[rows]
+        return PriceHistory(
+            self.symbols, self.dates[rows], self.closes[rows], carried, reported, self.all_findings
+        )
 
     def returns(self, days: int) -> Floats:
         """Return the last simple returns, shape (min(days, T - 1), N); NaN where unknown."""
@@ -310,13 +421,17 @@ class PriceHistory:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of symbols, dates and closes; equal for equal contents on any machine."""
+        """SHA-256 of symbols, dates, closes and findings; equal for equal contents anywhere."""
 
         def compute() -> str:
             sha = hashlib.sha256()
             sha.update("\n".join(self.symbols).encode())
             sha.update(np.ascontiguousarray(self.dates.astype("<i8")).tobytes())
             sha.update(np.ascontiguousarray(self.closes.astype("<f8")).tobytes())
+            if self.carried is not None and self.carried.any():
+                sha.update(np.packbits(self.carried).tobytes())
+            if self.findings:
+                sha.update(repr([attrs.astuple(finding) for finding in self.findings]).encode())
             return sha.hexdigest()
 
         return self.memo("digest", compute)
@@ -326,6 +441,16 @@ class PriceHistory:
         if key not in self._memo:
             self._memo[key] = compute()
         return self._memo[key]  # type: ignore[return-value]  # one key, one type: see the callers
+
+
+_Table = TypeVar("_Table", Floats, Bools)
+
+
+def _columns(table: _Table, columns: list[int]) -> _Table:
+    """Return some columns of an array, read-only."""
+    chosen = table[:, columns]
+    chosen.setflags(write=False)
+    return chosen
 
 
 def _as_date(day: np.datetime64) -> date:

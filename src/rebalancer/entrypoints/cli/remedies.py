@@ -22,7 +22,6 @@ REMEDIES = {
     "port_unavailable": "Choose another --port, or --port 0 for a free one.",
     "portfolio_not_found": "Run `rebalancer portfolio list` to list the portfolios.",
     "prices_not_imported": "Run `rebalancer market import`.",
-    "prices_withheld": "Run `rebalancer market import` with complete prices.",
     "promotion_gate_missing": _EVALUATE,
     "resume_impossible": _START_AGAIN,
     "run_inputs_changed": _START_AGAIN,
