@@ -13,6 +13,7 @@ from rebalancer.domain.market.symbols import (
     nearest_symbols,
     normalize_symbol,
     normalize_symbols,
+    split_symbols,
     unknown_symbols,
 )
 
@@ -98,3 +99,18 @@ def test_symbols_have_one_spelling():
     assert normalize_symbols({apart: 1, "KO": 2}, field="targets") == {"NESTLÉ": 1, "KO": 2}
     with pytest.raises(InvalidRequest, match="targets: NESTLÉ occurs twice, in two spellings"):
         normalize_symbols({apart: 1, "NESTLÉ": 2}, field="targets")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("KO,PG", ["KO", "PG"]),
+        (" KO , PG ,,", ["KO", "PG"]),
+        ("Smith, Ltd,KO", ["Smith, Ltd", "KO"]),
+        ("KO,a,b,c", ["KO", "a,b,c"]),
+        ("a,b", ["a", "b"]),
+        ("", []),
+    ],
+)
+def test_list_is_split_at_commas_outside_of_known_symbols(text: str, found: list[str]) -> None:
+    assert split_symbols(text, ("KO", "PG", "Smith, Ltd", "a,b,c", "a")) == found

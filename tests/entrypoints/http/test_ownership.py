@@ -26,7 +26,7 @@ PUBLIC = {
     ("GET", "/api/policies"),
     ("GET", "/api/policies/{name:str}"),
     ("GET", "/api/market/assets"),
-    ("GET", "/api/market/data/{symbol:str}"),
+    ("GET", "/api/market/data/{symbol:path}"),
     ("GET", "/api/market/regime"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -67,7 +67,7 @@ def plain(path: str, **values: object) -> str:
         ("portfolio_id", "uuid"),
         ("proposal_id", "uuid"),
         ("job_id", "uuid"),
-        ("symbol", "str"),
+        ("symbol", "path"),
         ("name", "str"),
     ):
         path = path.replace(f"{{{name}:{kind}}}", str(values.get(name, UNKNOWN_ID)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
@@ -53,6 +53,23 @@ def normalize_symbols(given: Mapping[str, T], *, field: str) -> dict[str, T]:
             )
         found[symbol] = value
     return found
+
+
+def split_symbols(text: str, known: Collection[str]) -> list[str]:
+    """Return the symbols of a list separated by commas.
+
+    A known symbol may have commas itself; of several that begin at one place the longest wins.
+    """
+    pieces = normalize_symbol(text).split(",")
+    most = max((symbol.count(",") for symbol in known), default=0)
+    found, at = [], 0
+    while at < len(pieces):
+        length = min(most + 1, len(pieces) - at)
+        while length > 1 and ",".join(pieces[at : at + length]).strip() not in known:
+            length -= 1
+        found.append(",".join(pieces[at : at + length]).strip())
+        at += length
+    return [symbol for symbol in found if symbol]
 
 
 def unknown_symbols(

@@ -30,6 +30,7 @@ from rebalancer.entrypoints.schemas.wire import (
     Amount,
     Body,
     Bounded,
+    compose_text,
     parse_json,
     shorten,
 )
@@ -59,7 +60,7 @@ def collect(check: Callable[..., object], *values: Any, **fields: Any) -> list[I
 
 
 def decode_request(text: bytes, schema: type[B]) -> B:
-    """Decode the body of a request.
+    """Decode the body of a request; its text becomes NFC, except passwords.
 
     Raises:
         Malformed: the text is not clean JSON, or one field has the wrong shape.
@@ -68,6 +69,8 @@ def decode_request(text: bytes, schema: type[B]) -> B:
     """
     try:
         values = parse_json(text)
+        if not text.isascii() or b"\\u" in text:
+            values = compose_text(values, verbatim=schema.verbatim)
     except InvalidRequest as error:
         raise Malformed(error.message, field=error.field or "body", code=error.code) from None
 

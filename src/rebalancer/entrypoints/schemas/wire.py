@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
@@ -76,12 +77,21 @@ class BasisPoints(Bounded):
 
 
 # Without the lookahead, Python's $ would accept a final line feed.
-SYMBOL = r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,31}$(?!\n)"
+SYMBOL = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$(?!\n)"
+"""Whatever the prices may call an asset: ``M&M.NS``, ``BRK B``, ``BTC/USDT``."""
+
+LONGEST_SYMBOL = 200
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
 CURRENCY = r"^[A-Z]{3}$(?!\n)"
 
 Symbol = Annotated[
-    str, Meta(pattern=SYMBOL, description="Ticker symbol of an asset.", examples=["AAPL"])
+    str,
+    Meta(
+        pattern=SYMBOL,
+        max_length=LONGEST_SYMBOL,
+        description="Symbol of an asset, as the prices write it.",
+        examples=["AAPL"],
+    ),
 ]
 OneLine = Annotated[str, Meta(pattern=ONE_LINE)]
 Line = Annotated[OneLine, Meta(max_length=500, description="One line of text.")]
@@ -96,9 +106,11 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     Attributes:
         read_only: Fields that a client may repeat from a response, but not change.
+        verbatim: Fields of text that is not normalised, such as passwords.
     """
 
     read_only: ClassVar[tuple[str, ...]] = ()
+    verbatim: ClassVar[tuple[str, ...]] = ()
 
     def check(self) -> None:
         """Apply the rules of the domain to the whole object.
@@ -233,6 +245,28 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 )
             seen.add(key)
     return values
+
+
+def compose_text(value: Any, *, verbatim: Sequence[str] = ()) -> Any:
+    """Return JSON values whose keys and texts are in Unicode's composed form, NFC.
+
+    Values of the keys ``verbatim`` of the outermost object stay as they are.
+
+    Raises:
+        InvalidRequest: two keys of an object are the same in that form.
+    """
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, list):
+        return [compose_text(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return _object_without_duplicates(
+        [
+            (unicodedata.normalize("NFC", key), item if key in verbatim else compose_text(item))
+            for key, item in value.items()
+        ]
+    )
 
 
 def _parse_integer(text: str) -> int | Decimal:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import unquote
 
 from dishka.integrations.litestar import DishkaRouter, FromDishka
-from litestar import get
+from litestar import Request, get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from rebalancer.application.market_data import (
     DescribeRegime,
+    MarketRegime,
     PriceInterval,
     ReadCloses,
     SearchAssets,
 )
+from rebalancer.application.ports.market import PriceSource
+from rebalancer.domain.market.symbols import normalize_symbol, split_symbols
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Limit
-from rebalancer.entrypoints.schemas.wire import Page, View, about, paginate
+from rebalancer.entrypoints.schemas.wire import LONGEST_SYMBOL, Page, View, about, paginate
 
 
 class AssetView(View, frozen=True, kw_only=True):
@@ -79,22 +83,28 @@ async def find_assets(
         ),
     ] = "",
     limit: Limit = 50,
-    after: Annotated[str | None, QueryParameter(max_length=32)] = None,
+    after: Annotated[str | None, QueryParameter(max_length=LONGEST_SYMBOL)] = None,
 ) -> Page[AssetView]:
     """Search assets with known prices, sorted by symbol."""
+    wanted, after = normalize_symbol(wanted), after and normalize_symbol(after)
     found = await sync_to_thread(use, wanted, after=after, limit=limit + 1)
     return paginate(found, limit, show=AssetView.of, cursor=lambda asset: asset.symbol)
 
 
-@get("/data/{symbol:str}", summary="Get closes", responses=problem_responses(422))
+@get("/data/{symbol:path}", summary="Get closes", responses=problem_responses(422))
 async def read_closes(
     symbol: FromPath[str],
+    request: Request[Any, Any, Any],
     use: FromDishka[ReadCloses],
     start: FromQuery[date | None] = None,
     end: FromQuery[date | None] = None,
     interval: FromQuery[PriceInterval] = PriceInterval.DAY,
 ) -> ClosesView:
-    """Get adjusted closes of an asset; of a week or a month, the last close in it."""
+    """Get adjusted closes of an asset; of a week or a month, the last close in it.
+
+    Special characters of the symbol are percent-encoded, such as `BTC%2FUSDT`.
+    """
+    symbol = normalize_symbol(_symbol_in(request, symbol))
     closes = await sync_to_thread(use, symbol, start=start, end=end, interval=interval)
     return ClosesView(
         symbol=symbol,
@@ -106,6 +116,7 @@ async def read_closes(
 @get("/regime", summary="Get the market regime", responses=problem_responses(422))
 async def tell_regime(
     use: FromDishka[DescribeRegime],
+    prices: FromDishka[PriceSource],
     symbols: Annotated[
         str | None,
         QueryParameter(
@@ -119,8 +130,23 @@ async def tell_regime(
 
     The model uses no data after the given day.
     """
-    wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
-    return RegimeView.of(await sync_to_thread(use, wanted, as_of=as_of))
+
+    def describe() -> MarketRegime:
+        wanted = None if symbols is None else split_symbols(symbols, prices.symbols())
+        return use(wanted, as_of=as_of)
+
+    return RegimeView.of(await sync_to_thread(describe))
+
+
+def _symbol_in(request: Request[Any, Any, Any], decoded: str) -> str:
+    """Return the symbol at the end of a path.
+
+    A server decodes ``%2F`` before the path is split, so that only the raw path tells how many
+    slashes a symbol has.
+    """
+    raw: bytes = request.scope.get("raw_path") or b""
+    _, found, symbol = raw.partition(b"?")[0].partition(b"/market/data/")
+    return unquote(symbol.decode("latin-1")) if found else decoded.removeprefix("/")
 
 
 router = DishkaRouter(

@@ -14,9 +14,10 @@ from litestar.params import FromPath, QueryParameter
 
 from rebalancer.application.portfolios import MeasurePerformance
 from rebalancer.domain.backtest.track_record import Line
+from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.schemas.wire import View, about
+from rebalancer.entrypoints.schemas.wire import LONGEST_SYMBOL, View, about
 
 
 class LineView(View, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ async def measure_performance(
     benchmark: Annotated[
         str | None,
         QueryParameter(
-            max_length=32,
+            max_length=LONGEST_SYMBOL,
             description="Symbol of an asset. Default: the targets, rebalanced monthly at 10 bps.",
         ),
     ] = None,
@@ -73,6 +74,7 @@ async def measure_performance(
 
     Closes are adjusted for dividends: do not record a dividend that the prices already include.
     """
+    benchmark = benchmark and normalize_symbol(benchmark)
     portfolio, record = await sync_to_thread(use, portfolio_id, owner=owner, benchmark=benchmark)
     days: list[date] = record.dates.astype("datetime64[D]").tolist()
     return PerformanceView(
