@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
 from uuid import UUID, uuid5
 
 import attrs
+import numpy as np
 
 from rebalancer.application.accounts import load_account
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
@@ -92,7 +94,7 @@ class OpenPortfolio:
         if assessed_profile and assessment is not None:
             mandate = attrs.evolve(mandate, risk_profile=assessment.profile)
         _check_limits(mandate, market, self.instruments)
-        day = check_market_day(on, market)
+        day = find_market_day(on, market, now)
         entries = []
         if cash:
             amount = check_amount(cash, mandate.currency, field="cash")
@@ -252,7 +254,7 @@ class RecordCashFlow:
             entry = Entry(
                 id=id,
                 kind=flow.kind,
-                on=check_market_day(flow.on, market),
+                on=find_market_day(flow.on, market, now),
                 recorded=now,
                 amount=check_amount(flow.amount, portfolio.mandate.currency, field="amount"),
                 symbol=flow.symbol,
@@ -431,23 +433,28 @@ def check_amount(amount: Decimal, currency: Currency, *, field: str) -> Decimal:
     return rounded
 
 
-def check_market_day(on: date | None, market: PriceHistory) -> date:
-    """Return an effective day; the day of the last close when None.
+def find_market_day(on: date | None, market: PriceHistory, now: datetime) -> date:
+    """Return the day of the last close at or before a day; that of the last close when None.
+
+    A weekend or a holiday means the close before it, also after the last close until the day of
+    ``now``, of which UTC may lag a day behind.
 
     Raises:
-        InvalidRequest: the day is outside the prices.
+        InvalidRequest: the day is outside the prices, or to come.
     """
-    last = market.last_date
+    first, last = market.dates[0].item(), market.last_date
     if on is None:
         return last
-    first = market.dates[0].item()
-    if not first <= on <= last:
-        raise InvalidRequest(
-            f"{on} is outside the prices from {first} to {last}; choose a day in between",
-            field="on",
-            code="day_outside_prices",
-        )
-    return on
+    if on <= last and on >= first:
+        return market.dates[np.searchsorted(market.dates, np.datetime64(on), "right") - 1].item()
+    if last < on <= now.date() + timedelta(days=1):
+        with suppress(InvalidRequest):  # the last close is too old
+            return market.dates[market.row_as_of(on)].item()
+    raise InvalidRequest(
+        f"{on} is outside the prices from {first} to {last}; choose a day in between",
+        field="on",
+        code="day_outside_prices",
+    )
 
 
 def get_close(symbol: str, market: PriceHistory, on: date, *, field: str) -> Decimal:
@@ -511,7 +518,7 @@ def _entry(
         for name in ("quantity", "price"):
             if not getattr(trade, name) > 0:
                 raise not_positive(getattr(trade, name), name)
-        on = check_market_day(trade.on, market)
+        on = find_market_day(trade.on, market, now)
         get_close(trade.symbol, market, on, field="symbol")
         return Entry(
             id=_entry_id(proposal_id, id, number),

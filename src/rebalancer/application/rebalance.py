@@ -473,8 +473,8 @@ def policy_input(
     last = portfolio.positions.last_entry
     if last is not None and last > context.market.last_date:
         raise InvalidRequest(
-            f"{context.market.last_date} is before the last entry of the ledger, {last}; choose "
-            "that day or a later one",
+            f"the close of {context.market.last_date} is before the last entry of the ledger, "
+            f"{last}; choose a day with a later close",
             field="as_of",
             code="as_of_before_ledger",
         )
