@@ -42,17 +42,15 @@ from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.ports.jobs import JobRunner, Worker
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.portfolios import Broker
-from rebalancer.application.ports.reports import (
-    BacktestReports,
-    EvaluationReports,
-    Reports,
-    TrainingReports,
-)
+from rebalancer.application.ports.reports import Renderer, Reports
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.rebalance import BuildContext
 from rebalancer.application.reporting.report import BACKTEST
+from rebalancer.application.reporting.training import TrainingResult
 from rebalancer.application.training import TrainPolicy
 from rebalancer.config import Settings
+from rebalancer.domain.backtest.findings import Findings
+from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.money import Currency
@@ -73,9 +71,9 @@ class ReportProvider(Provider):
 
     scope = Scope.APP
 
-    backtests = provide(HtmlBacktests, provides=BacktestReports)
-    evaluations = provide(HtmlEvaluations, provides=EvaluationReports)
-    trainings = provide(HtmlTrainings, provides=TrainingReports)
+    backtests = provide(HtmlBacktests, provides=Renderer[Backtest])
+    evaluations = provide(HtmlEvaluations, provides=Renderer[Findings])
+    trainings = provide(HtmlTrainings, provides=Renderer[TrainingResult])
 
 
 class EnvironmentProvider(Provider):

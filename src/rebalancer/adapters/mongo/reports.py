@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, timedelta
-from typing import Any
 from uuid import UUID
 
 import attrs
@@ -78,15 +77,6 @@ class MongoReports:
             found = require(self.database.reports.find_one({"_id": id}), "report", id)
         check_readable(id, found["kind"], found["schema"], self.schemas)
         series, dates = unpack_series(id, found.get("series"))
-        return attrs.evolve(_from_document(found), series=series, dates=dates)
-
-
-def _from_document(found: Mapping[str, Any]) -> Report:
-    return Report(
-        found["_id"],
-        found["kind"],
-        found["subject"],
-        found["created"].astimezone(UTC) + timedelta(microseconds=found["micros"]),
-        found["schema"],
-        found["document"],
-    )
+        kind, subject, schema = (found[name] for name in ("kind", "subject", "schema"))
+        created = found["created"].astimezone(UTC) + timedelta(microseconds=found["micros"])
+        return Report(id, kind, subject, created, schema, found["document"], series, dates)

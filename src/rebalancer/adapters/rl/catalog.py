@@ -178,10 +178,6 @@ class FolderPolicies(PolicyRegistry):
             path = self._folder / PROMOTION
             earlier = _read_promotions(path)
             latest = PromotionDocument(policy=promotion.version, weights=promotion.weights, at=now)
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _cannot_write(self._folder, error) from None
             log = PromotionLog(format=FORMAT, promotions=[*earlier, latest])
             _replace_file(path, encode(log))
         return self.card(LEARNED)
@@ -307,12 +303,9 @@ def _replace_file(path: Path, content: bytes) -> None:
         InvalidRequest: it cannot be written.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise _cannot_write(path, error) from None
-
-
-def _cannot_write(path: Path, error: OSError) -> InvalidRequest:
-    return InvalidRequest(
-        f"cannot write {path}: {error.strerror}", field="policies", code="cannot_write_file"
-    )
+        raise InvalidRequest(
+            f"cannot write {path}: {error.strerror}", field="policies", code="cannot_write_file"
+        ) from None

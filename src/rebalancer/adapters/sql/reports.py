@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 import attrs
 import msgspec
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, select
 
 from rebalancer.adapters.sql.engine import reading, upsert, writing
 from rebalancer.adapters.sql.tables import reports
@@ -56,10 +55,5 @@ class SqlReports:
         row = require(found, "report", id)
         check_readable(id, row.kind, row.schema, self.schemas)
         series, dates = unpack_series(id, row.series)
-        return attrs.evolve(_from_row(row), series=series, dates=dates)
-
-
-def _from_row(row: Row[Any]) -> Report:
-    return Report(
-        row.id, row.kind, row.subject, row.created, row.schema, msgspec.json.decode(row.document)
-    )
+        document = msgspec.json.decode(row.document)
+        return Report(id, row.kind, row.subject, row.created, row.schema, document, series, dates)

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from rebalancer.application.reporting.report import Report
-from rebalancer.application.reporting.training import TrainingResult
-from rebalancer.domain.backtest.findings import Findings
-from rebalancer.domain.backtest.result import Backtest
+
+Result = TypeVar("Result", contravariant=True)
 
 
-class BacktestReports(Protocol):
-    """Renderer of backtests."""
+class Renderer(Protocol[Result]):
+    """Renderer of one kind of result: `Backtest`, `Findings` or `TrainingResult`."""
 
-    def render(self, backtest: Backtest) -> str:
+    def render(self, result: Result, /) -> str:
         """Return a self-contained HTML page; deterministic.
 
         Raises:
             Unavailable: the plotting library is not installed.
         """
-
-
-class EvaluationReports(Protocol):
-    """Renderer of evaluations."""
-
-    def render(self, findings: Findings) -> str:
-        """Return a self-contained HTML page; deterministic."""
-
-
-class TrainingReports(Protocol):
-    """Renderer of trainings."""
-
-    def render(self, result: TrainingResult) -> str:
-        """Return a self-contained HTML page; deterministic."""
 
 
 class Reports(Protocol):

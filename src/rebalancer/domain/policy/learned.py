@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.arrays import Bools, Floats, Rows, one_way_distance
+from rebalancer.domain.arrays import Bools, Floats, one_way_distance
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.actions import (
@@ -80,18 +80,6 @@ class LearnedDecision(Decision):
     spread: Floats = attrs.field(kw_only=True)
     strange: Bools = attrs.field(kw_only=True)
     doubts: NDArray[np.int64] = attrs.field(kw_only=True)
-
-    def only(self, rows: Rows) -> LearnedDecision:
-        plain = super().only(rows)
-        return LearnedDecision(
-            **{field.name: getattr(plain, field.name) for field in attrs.fields(Decision)},
-            observed=self.observed[rows],
-            actions=self.actions[rows],
-            sleeves=self.sleeves[rows],
-            spread=self.spread[rows],
-            strange=self.strange[rows],
-            doubts=self.doubts[rows],
-        )
 
 
 @attrs.frozen(eq=False)

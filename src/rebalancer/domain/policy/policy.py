@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import attrs
 import numpy as np
@@ -77,15 +77,11 @@ class Decision:
     landing: float | Floats = 0.0
     informed: Bools | None = None
 
-    def only(self, rows: Rows) -> Decision:
+    def only(self, rows: Rows) -> Self:
         """Return the decision for some of the portfolios."""
-        return Decision(
-            targets=self.targets[rows],
-            due=self.due[rows],
-            band=None if self.band is None else self.band[rows],
-            cash_band=None if self.cash_band is None else self.cash_band[rows],
-            landing=self.landing if isinstance(self.landing, float) else self.landing[rows],
-            informed=None if self.informed is None else self.informed[rows],
+        values = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        return type(self)(
+            **{name: v[rows] if isinstance(v, np.ndarray) else v for name, v in values.items()}
         )
 
 

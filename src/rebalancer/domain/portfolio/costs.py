@@ -51,6 +51,9 @@ class Rates:
     slippage_bps: float = attrs.field(default=0.0, validator=_not_negative)
 
 
+_RATES = tuple(attrs.fields_dict(Rates))
+
+
 @attrs.frozen
 class CostModel:
     """Cost model of a broker.
@@ -90,11 +93,7 @@ class CostModel:
         )
         volumes = [instruments[symbol].daily_volume or np.inf for symbol in symbols]
         return CostSchedule(
-            fixed=np.array([rates.fixed for rates in each]),
-            commission_bps=np.array([rates.commission_bps for rates in each]),
-            minimum=np.array([rates.minimum for rates in each]),
-            half_spread_bps=np.array([rates.half_spread_bps for rates in each]),
-            slippage_bps=np.array([rates.slippage_bps for rates in each]),
+            **{name: np.array([getattr(rates, name) for rates in each]) for name in _RATES},
             volume=np.array([np.inf] if uniform else volumes),
         )
 
@@ -142,14 +141,7 @@ class CostSchedule:
         return usual
 
     def _taken(self, index: Rows | int) -> CostSchedule:
-        return CostSchedule(
-            self.fixed[index],
-            self.commission_bps[index],
-            self.minimum[index],
-            self.half_spread_bps[index],
-            self.slippage_bps[index],
-            self.volume[index],
-        )
+        return CostSchedule(*(getattr(self, name)[index] for name in (*_RATES, "volume")))
 
     def __call__(self, traded: Floats) -> Floats:
         """Return the cost of each order, given absolute traded values of any shape."""

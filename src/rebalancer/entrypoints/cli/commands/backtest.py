@@ -79,7 +79,8 @@ def backtest(
     """
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
     from rebalancer.application.ports.market import PriceSource
-    from rebalancer.application.ports.reports import BacktestReports
+    from rebalancer.application.ports.reports import Renderer
+    from rebalancer.domain.backtest.result import Backtest
     from rebalancer.domain.policy.rules import split_policy_names
 
     if report is not None:
@@ -98,7 +99,7 @@ def backtest(
     else:
         show(done)
     if report is not None:  # after the results, which a failed write must not lose
-        write_text(report, wired.get(BacktestReports).render(done), field="report")
+        write_text(report, wired.get(Renderer[Backtest]).render(done), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
 
 

@@ -52,8 +52,9 @@ def demo(out: Path) -> None:
       rebalancer demo --out /tmp/demo
     """
     from rebalancer.application.backtests import BacktestRequest, RunBacktest
-    from rebalancer.application.ports.reports import BacktestReports
+    from rebalancer.application.ports.reports import Renderer
     from rebalancer.application.rebalance import BuildContext, propose_and_compare
+    from rebalancer.domain.backtest.result import Backtest
     from rebalancer.domain.policy.rules import split_policy_names
     from rebalancer.domain.portfolio.costs import DEFAULT_BPS, CostModel
     from rebalancer.entrypoints.cli.commands import backtest, propose
@@ -88,7 +89,7 @@ def demo(out: Path) -> None:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
     backtest.show(done)
     report = out / "backtest.html"
-    write_text(report, wired.get(BacktestReports).render(done), field="out")
+    write_text(report, wired.get(Renderer[Backtest]).render(done), field="out")
 
     screen.print()
     screen.rule("3. The API")

@@ -143,7 +143,8 @@ def evaluate(
         StoreEvidenceReports,
         count_steps,
     )
-    from rebalancer.application.ports.reports import EvaluationReports
+    from rebalancer.application.ports.reports import Renderer
+    from rebalancer.domain.backtest.findings import Findings
     from rebalancer.domain.policy.rules import split_policy_names
 
     if chosen_until is not None and not chosen_on:
@@ -197,7 +198,7 @@ def evaluate(
             for stored in reports:
                 click.echo(f"Stored report {stored.id}.", err=as_json)
     if report is not None:
-        write_text(report, parts.get(EvaluationReports).render(findings), field="report")
+        write_text(report, parts.get(Renderer[Findings]).render(findings), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import click
+import msgspec
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.cli.options import json_option, open_container, sources
@@ -73,9 +73,10 @@ def show(name: str, as_json: bool) -> None:
     """
     card = _catalogue().card(name)
     if as_json:
-        print_json(_card_document(card), default=str)
-        return
+        from rebalancer.entrypoints.schemas.policy import CardView, policy_values
 
+        print_json(msgspec.to_builtins(CardView.of(policy_values(card))))
+        return
     _print_card(console(), card)
 
 
@@ -105,7 +106,10 @@ def _catalogue() -> Policies:
 def _print_cards(as_json: bool) -> None:
     cards = _catalogue().cards()
     if as_json:
-        print_json([_card_summary(card) for card in cards], ensure_ascii=True)
+        from rebalancer.entrypoints.schemas.policy import PolicyView, policy_values
+
+        views = [PolicyView.of(policy_values(card)) for card in cards]
+        print_json(msgspec.to_builtins(views), ensure_ascii=True)
         return
     from rich.table import Table
 
@@ -123,34 +127,6 @@ def _print_cards(as_json: bool) -> None:
                 known.append("promoted")
         table.add_row(card.name, card.summary, "\n".join(known), card.source)
     console().print(table)
-
-
-def _card_summary(card: PolicyCard) -> dict[str, Any]:
-    return {
-        "name": card.name,
-        "kind": card.kind.value,
-        "version": None if card.model_card is None else card.model_card.version,
-        "summary": card.summary,
-        "frequency": card.frequency.value,
-        "parameters": dict(card.parameters),
-        "variants": list(card.variants),
-        "source": card.source,
-        "decides": card.decides,
-    }
-
-
-def _card_document(card: PolicyCard) -> dict[str, Any]:
-    """Return a card as JSON values, except for days."""
-    learning = None
-    if card.model_card is not None:
-        learning = attrs.asdict(card.model_card)
-        learning = {**learning.pop("training"), **learning}
-        del learning["version"]
-        for terms in ("features", "actions"):
-            learning[terms] = [
-                {"name": name, "meaning": meaning} for name, meaning in learning[terms].items()
-            ]
-    return {**_card_summary(card), "lookback": card.lookback, "learning": learning}
 
 
 def _print_card(screen: Console, card: PolicyCard) -> None:

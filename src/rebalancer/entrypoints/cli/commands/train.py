@@ -156,8 +156,8 @@ def train(
         --seeds 5 --name etf_ppo
     """
     from rebalancer.application.ports.market import PriceSource
-    from rebalancer.application.ports.reports import TrainingReports
-    from rebalancer.application.reporting.training import training_document
+    from rebalancer.application.ports.reports import Renderer
+    from rebalancer.application.reporting.training import TrainingResult, training_document
     from rebalancer.application.training import TrainPolicy, TrainRequest
     from rebalancer.domain.backtest.selection import RULES
     from rebalancer.domain.policy.training import TrainingPlan, check_name
@@ -220,7 +220,7 @@ def train(
     else:
         _print_result(made, next_commands)
     if report is not None:
-        write_text(report, parts.get(TrainingReports).render(made), field="report")
+        write_text(report, parts.get(Renderer[TrainingResult]).render(made), field="report")
         click.echo(f"Report: {report.resolve()}", err=as_json)
 
 
