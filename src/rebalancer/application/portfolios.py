@@ -6,7 +6,7 @@ Each raises NotFound if the portfolio or proposal does not exist or has another 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
@@ -18,13 +18,14 @@ import numpy as np
 from rebalancer.application.accounts import load_account
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.valuation import ValuedPortfolio, value_committed, value_portfolio
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.money import Currency, canonical_text, check_price_currency
-from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind, not_positive
+from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind, Ledger, not_positive
 from rebalancer.domain.portfolio.mandate import (
     ANY_VERSION,
     AcceptedVersions,
@@ -35,25 +36,6 @@ from rebalancer.domain.rebalancing.lifecycle import Stage, fill_id
 from rebalancer.domain.rebalancing.limits import find_breaches
 
 _ZERO = Decimal(0)
-
-
-@attrs.frozen
-class ValuedPortfolio:
-    """Portfolio at the last close, with the closes of its holdings."""
-
-    portfolio: ManagedPortfolio
-    as_of: date
-    prices: Mapping[str, Decimal]
-
-    @property
-    def value(self) -> Decimal:
-        """Cash and holdings, rounded to the minor unit."""
-        with localcontext(prec=60):
-            positions = self.portfolio.positions
-            held = sum(
-                (units * self.prices[symbol] for symbol, units in positions.holdings.items()), _ZERO
-            )
-            return self.portfolio.mandate.currency.round(positions.cash + held)
 
 
 @attrs.frozen
@@ -120,7 +102,7 @@ class OpenPortfolio:
         opened = ManagedPortfolio.open(mandate, id=id, owner=owner, entries=entries, now=now)
         with self.work.begin() as tx:
             tx.portfolios.add(opened, entries)
-        return value_portfolio(opened, market)
+        return value_committed(opened, market, self.work)
 
 
 @attrs.frozen
@@ -134,14 +116,14 @@ class ReadPortfolio:
         """Return the portfolio at the last close."""
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(id, owner=owner)
-        return value_portfolio(portfolio, self.prices.closes())
+        return value_portfolio(portfolio, self.prices.closes(), self.work)
 
     def all(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ValuedPortfolio]:
         """Return a page of the owner's portfolios, oldest first."""
         with self.work.read() as tx:
             found = tx.portfolios.page(owner, after=after, limit=limit)
         market = self.prices.closes()
-        return [value_portfolio(portfolio, market) for portfolio in found]
+        return [value_portfolio(portfolio, market, self.work) for portfolio in found]
 
 
 @attrs.frozen
@@ -172,12 +154,13 @@ class RevisePortfolio:
             stored = tx.portfolios.get(id, owner=owner)
         accepted.check(stored)
         mandate = change(stored)
-        _check_limits(mandate, market, self.instruments)
+        known = {*stored.mandate.targets, *stored.positions.holdings}
+        _check_limits(mandate, market, self.instruments, known=known)
         revised = stored.revise(mandate, now)
         with self.work.begin() as tx:
             tx.portfolios.get(id, owner=owner)  # NotFound if it was closed meanwhile
             tx.portfolios.save(revised)
-        return value_portfolio(revised, market)
+        return value_committed(revised, market, self.work)
 
 
 @attrs.frozen
@@ -240,31 +223,16 @@ class RecordCashFlow:
         with self.work.begin() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
-            if (done := find_earlier_result(tx, owner, key, request)) is not None:
+            done = find_earlier_result(tx, owner, key, request)
+            if done is not None:
                 entry = next(entry for entry in ledger.entries if entry.id == done)
-                return entry, value_portfolio(portfolio, market), True
-            if flow.symbol is not None:
-                if flow.kind is not EntryKind.DIVIDEND:
-                    raise InvalidRequest(
-                        f"a {flow.kind} has no symbol; only dividends have one",
-                        field="symbol",
-                        code="unexpected_value",
-                    )
-                get_close(flow.symbol, market, market.last_date, field="symbol")
-            entry = Entry(
-                id=id,
-                kind=flow.kind,
-                on=find_market_day(flow.on, market, now),
-                recorded=now,
-                amount=check_amount(flow.amount, portfolio.mandate.currency, field="amount"),
-                symbol=flow.symbol,
-                note=flow.note,
-            )
-            booked = portfolio.book(ledger.extended_by([entry]), now)
-            tx.portfolios.save(booked, entries=[entry])
-            if key is not None:
-                tx.keys.add(IdempotencyKey(owner, key, request, result=entry.id, created=now))
-        return entry, value_portfolio(booked, market), False
+            else:
+                entry = _cash_entry(flow, portfolio.mandate.currency, market, ledger, id, now)
+                portfolio = portfolio.book(ledger.extended_by([entry]), now)
+                tx.portfolios.save(portfolio, entries=[entry])
+                if key is not None:
+                    tx.keys.add(IdempotencyKey(owner, key, request, result=entry.id, created=now))
+        return entry, value_committed(portfolio, market, self.work), done is not None
 
 
 @attrs.frozen
@@ -325,26 +293,27 @@ class RecordTrades:
                     )
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
-            if (done := find_earlier_result(tx, owner, key, request)) is not None:
+            done = find_earlier_result(tx, owner, key, request)
+            if done is not None:
                 ids = {_entry_id(proposal_id, done, number) for number in range(len(trades))}
-                earlier = [entry for entry in ledger.entries if entry.id in ids]
-                return earlier, value_portfolio(portfolio, market), True
-            if not trades:
-                raise InvalidRequest(
-                    "no trades; name at least one", field="trades", code="no_trades"
-                )
-            currency = portfolio.mandate.currency
-            entries = [
-                _entry(trade, f"trades[{number}]", currency, market, proposal_id, id, number, now)
-                for number, trade in enumerate(trades)
-            ]
-            if record is not None:
-                tx.proposals.save(record.execute(now), expected=Stage.ACCEPTED)
-            booked = portfolio.book(ledger.extended_by(entries), now)
-            tx.portfolios.save(booked, entries=entries)
-            if key is not None:
-                tx.keys.add(IdempotencyKey(owner, key, request, result=id, created=now))
-        return entries, value_portfolio(booked, market), False
+                entries = [entry for entry in ledger.entries if entry.id in ids]
+            else:
+                if not trades:
+                    raise InvalidRequest(
+                        "no trades; name at least one", field="trades", code="no_trades"
+                    )
+                currency = portfolio.mandate.currency
+                entries = [
+                    _entry(trade, number, currency, market, ledger, proposal_id, id, now)
+                    for number, trade in enumerate(trades)
+                ]
+                if record is not None:
+                    tx.proposals.save(record.execute(now), expected=Stage.ACCEPTED)
+                portfolio = portfolio.book(ledger.extended_by(entries), now)
+                tx.portfolios.save(portfolio, entries=entries)
+                if key is not None:
+                    tx.keys.add(IdempotencyKey(owner, key, request, result=id, created=now))
+        return entries, value_committed(portfolio, market, self.work), done is not None
 
 
 @attrs.frozen
@@ -461,13 +430,22 @@ def get_close(symbol: str, market: PriceHistory, on: date, *, field: str) -> Dec
     """Return the last close at or before a day, in the digits in which it was read.
 
     Raises:
-        InvalidRequest: the symbol is unknown, or has no price yet.
+        InvalidRequest: the symbol is unknown, has no close yet, or has none any more.
     """
     column = market.columns.get(symbol)
     if column is None:
         raise unknown_symbols([symbol], market.symbols, field=field)
-    close = float(market.closes[market.row_as_of(on), column])
+    row = market.row_as_of(on)
+    close = float(market.closes[row, column])
     if close != close:
+        last = market.until(row).last_known(symbol)
+        if last is not None:
+            raise InvalidRequest(
+                f"{symbol} has no close on {on}, the last one is of {last[0]}; choose that day or "
+                "an earlier one",
+                field=field,
+                code="no_current_price",
+            )
         raise InvalidRequest(
             f"{symbol} has no price on {on} or before; choose a later day",
             field=field,
@@ -476,36 +454,68 @@ def get_close(symbol: str, market: PriceHistory, on: date, *, field: str) -> Dec
     return Decimal(repr(close))
 
 
+def check_tradable(
+    symbol: str, market: PriceHistory, ledger: Ledger, on: date, *, field: str
+) -> None:
+    """Check that an asset can have an entry on a day: the market or the ledger knows it.
+
+    An asset whose prices have ended may be traded at a price that its owner states, and so may an
+    asset that only the ledger knows.
+
+    Raises:
+        InvalidRequest: the symbol is unknown, or has no price yet.
+    """
+    if symbol in ledger.symbols:
+        return
+    try:
+        get_close(symbol, market, on, field=field)
+    except InvalidRequest as error:
+        if error.code != "no_current_price":
+            raise
+
+
 def traded_value(quantity: Decimal, price: Decimal, currency: Currency) -> Decimal:
     """Return quantity times price, rounded to the minor unit."""
     with localcontext(prec=60):
         return currency.round(quantity * price)
 
 
-def value_portfolio(portfolio: ManagedPortfolio, market: PriceHistory) -> ValuedPortfolio:
-    """Return a portfolio at the market's last close.
-
-    Raises:
-        InvalidRequest: a holding has no price.
-    """
-    exact, columns = market.exact_closes(), market.columns
-    held = portfolio.positions.holdings
-    unknown = [symbol for symbol in held if symbol not in columns]
-    if unknown:
-        raise unknown_symbols(unknown, market.symbols, field="holdings")
-    return ValuedPortfolio(
-        portfolio, market.last_date, {symbol: exact[columns[symbol]] for symbol in held}
+def _cash_entry(
+    flow: CashFlow,
+    currency: Currency,
+    market: PriceHistory,
+    ledger: Ledger,
+    id: UUID,
+    now: datetime,
+) -> Entry:
+    on = find_market_day(flow.on, market, now)
+    if flow.symbol is not None:
+        if flow.kind is not EntryKind.DIVIDEND:
+            raise InvalidRequest(
+                f"a {flow.kind} has no symbol; only dividends have one",
+                field="symbol",
+                code="unexpected_value",
+            )
+        check_tradable(flow.symbol, market, ledger, market.last_date, field="symbol")
+    return Entry(
+        id=id,
+        kind=flow.kind,
+        on=on,
+        recorded=now,
+        amount=check_amount(flow.amount, currency, field="amount"),
+        symbol=flow.symbol,
+        note=flow.note,
     )
 
 
 def _entry(
     trade: Trade,
-    field: str,
+    number: int,
     currency: Currency,
     market: PriceHistory,
+    ledger: Ledger,
     proposal_id: UUID | None,
     id: UUID,
-    number: int,
     now: datetime,
 ) -> Entry:
     try:
@@ -519,7 +529,7 @@ def _entry(
             if not getattr(trade, name) > 0:
                 raise not_positive(getattr(trade, name), name)
         on = find_market_day(trade.on, market, now)
-        get_close(trade.symbol, market, on, field="symbol")
+        check_tradable(trade.symbol, market, ledger, on, field="symbol")
         return Entry(
             id=_entry_id(proposal_id, id, number),
             kind=trade.kind,
@@ -535,7 +545,7 @@ def _entry(
         )
     except InvalidRequest as error:
         raise InvalidRequest(
-            error.message, field=f"{field}.{error.field}", code=error.code
+            error.message, field=f"trades[{number}].{error.field}", code=error.code
         ) from None
 
 
@@ -543,13 +553,28 @@ def _entry_id(proposal_id: UUID | None, id: UUID, number: int) -> UUID:
     return uuid5(id, str(number)) if proposal_id is None else fill_id(proposal_id, number)
 
 
-def _check_limits(mandate: Mandate, market: PriceHistory, instruments: InstrumentSource) -> None:
+def _check_limits(
+    mandate: Mandate,
+    market: PriceHistory,
+    instruments: InstrumentSource,
+    *,
+    known: Collection[str] = (),
+) -> None:
     """Check that the targets are within the profile's limits, or that this is acknowledged.
+
+    Assets in ``known``, which the portfolio holds or targets already, may have no current price;
+    they have no part in the limits then.
 
     Raises:
         InvalidRequest: they are not, or a symbol is unknown.
     """
-    exceeded = find_breaches(mandate.apply_to(EMPTY, id="new"), market, instruments.instruments())
+    priced = {
+        symbol: weight
+        for symbol, weight in mandate.targets.items()
+        if symbol not in known or (symbol in market.columns and symbol not in market.withheld)
+    }
+    checked = attrs.evolve(mandate, targets=priced).apply_to(EMPTY, id="new")
+    exceeded = find_breaches(checked, market, instruments.instruments())
     if exceeded and not mandate.acknowledge_limits:
         assert mandate.risk_profile is not None
         limits = "; ".join(f"{name} allows {left:.1%} of them" for name, left in exceeded.items())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -86,6 +87,13 @@ class SequentialIds:
         return uuid5(UNKNOWN_ID, str(next(self._numbers)))
 
 
+class UnvaluableHistory(PriceHistory):
+    """Prices of a provider with a defect that only a valuation meets."""
+
+    def exact_closes(self) -> list[Decimal]:
+        raise RuntimeError("a defect in a provider")
+
+
 class FakePriceSource:
     """A price source that hides the last days, or fails."""
 
@@ -95,7 +103,14 @@ class FakePriceSource:
 
     def reset(self) -> None:
         self.is_down = False
+        self.is_unvaluable = False
+        self.answers_left = 10**9
+        self._lost: set[str] = set()
         self._hide(HIDDEN_DAYS)
+
+    def lose(self, *symbols: str) -> None:
+        """Forget assets, as a file from which their columns were removed."""
+        self._lost |= set(symbols)
 
     def reveal_day(self) -> None:
         self._hide(self._hidden - 1)
@@ -110,9 +125,15 @@ class FakePriceSource:
         days: int | None = None,
         until: date | None = None,
     ) -> PriceHistory:
-        if self.is_down:
+        if self.is_down or not self.answers_left:
             raise PricesUnavailable("the exchange is on fire")
-        return self._known.window(symbols, days=days, until=until)
+        self.answers_left -= 1
+        known = self._known
+        if self._lost:
+            known = known.select([one for one in known.symbols if one not in self._lost])
+        if self.is_unvaluable:
+            known = UnvaluableHistory(known.symbols, known.dates, known.closes, known.carried)
+        return known.window(symbols, days=days, until=until)
 
     def _hide(self, hidden: int) -> None:
         self._hidden = hidden

@@ -25,13 +25,16 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal, localcontext
+from functools import partial
 from itertools import groupby
+from uuid import UUID, uuid5
 
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Dates, Floats, Rows
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.backtest import metrics
 from rebalancer.domain.backtest.step import settle
 from rebalancer.domain.errors import InvalidRequest
@@ -43,6 +46,7 @@ from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
 from rebalancer.domain.portfolio.ledger import FLOWS, Entry, EntryKind, Ledger
+from rebalancer.domain.portfolio.ledger_prices import fill_from_ledger
 from rebalancer.domain.rebalancing.solver import solve_trades
 
 PORTFOLIO = "portfolio"
@@ -54,6 +58,9 @@ FREE = CostModel.flat(0.0)
 
 _ZERO = Decimal(0)
 _DIGITS = 60
+
+_OPENING = UUID("5f1d3c86-6a55-4a53-9d0e-4f6b0b9f5c11")
+"""Namespace of the ids of entries that stand for those before the first close."""
 
 _ROUNDS = 20
 """Limit of iterations for the costs of a withdrawal; each adds the digits of a cost rate."""
@@ -100,6 +107,7 @@ class TrackRecord:
         gain: Last value minus contributions.
         costs: Total trading costs and fees.
         dividends: Total dividends received as money.
+        notes: How entries before the first close and assets without a price are measured.
     """
 
     dates: Dates
@@ -110,6 +118,7 @@ class TrackRecord:
     gain: float
     costs: float
     dividends: float
+    notes: tuple[str, ...] = ()
 
 
 def measure_track_record(
@@ -137,6 +146,11 @@ def measure_track_record(
     Both comparisons may have less than a withdrawal; they then pay out all they have and are empty
     until the next deposit.
 
+    An asset without a close is valued at its last known price, see `fill_from_ledger`; the
+    comparisons buy none of it, and the benchmark sells it at its next review. If the ledger begins
+    before the prices, the record begins at the first close, with what the portfolio held then as
+    its first contribution.
+
     Args:
         ledger: Entries of the portfolio.
         targets: Strategic weights by symbol, as in `Portfolio`.
@@ -145,35 +159,34 @@ def measure_track_record(
         costs: Cost model of the targets as benchmark.
 
     Raises:
-        InvalidRequest: the ledger is empty or begins before the prices, a symbol is unknown, or an
-            asset was traded or transferred before its first price.
+        InvalidRequest: the ledger is empty, or was before the first close; or the benchmark is an
+            unknown symbol.
         Overdrawn: cash or a holding is negative at the end of a day.
     """
     if not ledger.entries:
         raise InvalidRequest("the ledger is empty; record a deposit first", code="ledger_empty")
     _ = ledger.positions
-    moved = {entry.symbol for entry in ledger.entries if entry.symbol and entry.quantity}
+    if benchmark is not None and benchmark not in market.columns:
+        raise unknown_symbols([benchmark], market.symbols, field="benchmark")
+    filled = fill_from_ledger(market, ledger)
+    opening = _bring_forward(ledger, filled)
+    ledger = opening or ledger
     wanted = dict(targets) if benchmark is None else {benchmark: 1.0}
-    fields = {
-        **{symbol: f"targets.{symbol}" for symbol in targets},
-        **({} if benchmark is None else {benchmark: "benchmark"}),
-        **{symbol: f"holdings.{symbol}" for symbol in moved},
-    }
-    symbols = sorted(fields)
-    for symbol in symbols:
-        if symbol not in market.columns:
-            raise unknown_symbols([symbol], market.symbols, field=fields[symbol])
+    symbols = sorted({*ledger.symbols, *targets, *wanted})
     begins, days = _group_by_row(ledger, market)
     dates = market.dates[begins:]
-    closes = market.closes[begins:, [market.column(symbol) for symbol in symbols]]
+    quoted = _select(market.closes, market, symbols)[begins:] > 0.0
+    closes = _select(filled.valuations, filled, symbols)[begins:]
     columns = {symbol: column for column, symbol in enumerate(symbols)}
-    _require_prices(days, dates, closes, columns)
-    closes = np.nan_to_num(closes, nan=0.0)
 
     recorded = _replay_ledger(days, closes, columns)
-    alone = _simulate_no_rebalancing(recorded, days, closes, columns, _weights(targets, columns))
+    alone = _simulate_no_rebalancing(
+        recorded, days, closes, quoted, columns, _weights(targets, columns), opening is not None
+    )
     charges = (costs if benchmark is None else FREE).of(symbols, Instruments())
-    followed = _simulate_benchmark(recorded, dates, closes, _weights(wanted, columns), charges)
+    followed = _simulate_benchmark(
+        recorded, dates, closes, quoted, _weights(wanted, columns), charges
+    )
 
     portfolio = _measure(PORTFOLIO, recorded, dates, closes)
     flows = np.zeros(len(dates))
@@ -196,6 +209,7 @@ def measure_track_record(
         gain=float(portfolio.values[-1] - contributions[-1]),
         costs=float(paid),
         dividends=float(dividends),
+        notes=_notes(opening, market, [*ledger.symbols], recorded, columns, wanted),
     )
 
 
@@ -230,33 +244,95 @@ class _Course:
         return cls(np.asarray(rows, dtype=np.intp), np.zeros((len(rows), assets)), *none)
 
 
+def _bring_forward(ledger: Ledger, market: PriceHistory) -> Ledger | None:
+    """Return the ledger with deposits at the first close in place of all entries before it.
+
+    None if there are none before it. ``market`` has a price of each asset of the ledger.
+
+    Raises:
+        InvalidRequest: all entries are before the first close, and they leave nothing.
+    """
+    first: date = market.dates[0].item()
+    early = [entry for entry in ledger.entries if entry.on < first]
+    if not early:
+        return None
+    positions = Ledger(tuple(early)).positions
+    deposit = partial(Entry, kind=EntryKind.DEPOSIT, on=first, recorded=early[0].recorded)
+    opening = []
+    if positions.cash:
+        opening.append(deposit(id=uuid5(_OPENING, ""), amount=positions.cash))
+    for symbol, units in positions.holdings.items():
+        price = Decimal(repr(float(market.closes[0, market.column(symbol)])))
+        with localcontext(prec=_DIGITS):
+            value = units * price
+        opening.append(
+            deposit(
+                id=uuid5(_OPENING, symbol),
+                amount=value,
+                symbol=symbol,
+                quantity=units,
+                price=price,
+            )
+        )
+    later = [entry for entry in ledger.entries if entry.on >= first]
+    if not opening and not later:
+        raise InvalidRequest(
+            f"all entries are before the first close, {first}, and left nothing to measure",
+            field="on",
+            code="entries_before_prices",
+        )
+    return Ledger((*opening, *later))
+
+
+def _select(prices: Floats, market: PriceHistory, symbols: Sequence[str]) -> Floats:
+    """Return (T, N) prices of some assets of a market; 0 where there is none."""
+    found = np.zeros((len(prices), len(symbols)))
+    for at, symbol in enumerate(symbols):
+        if symbol in market.columns:
+            found[:, at] = np.nan_to_num(prices[:, market.column(symbol)], nan=0.0)
+    return found
+
+
 def _group_by_row(ledger: Ledger, market: PriceHistory) -> tuple[int, Days]:
     """Return the market's row of the first entry, and the entries by row, counted from it."""
     entries = [(day, of_day) for day, of_day in ledger.by_day()]
     effective = np.array([day for day, _ in entries], dtype="datetime64[D]")
     rows = np.searchsorted(market.dates, effective, side="right") - 1
-    if rows[0] < 0:
-        raise InvalidRequest(
-            f"{entries[0][0]} is before the first close, {market.dates[0]}",
-            field="on",
-            code="entry_before_prices",
-        )
     begins = int(rows[0])
     by_row = groupby(zip(rows, entries, strict=True), key=lambda pair: int(pair[0]) - begins)
     return begins, [(row, [one for _, (_, many) in group for one in many]) for row, group in by_row]
 
 
-def _require_prices(days: Days, dates: Dates, closes: Floats, columns: Columns) -> None:
-    """Raise InvalidRequest if a traded or transferred asset had no price that day."""
-    for row, entries in days:
-        for entry in entries:
-            symbol = entry.symbol
-            if symbol and entry.quantity and np.isnan(closes[row, columns[symbol]]):
-                raise InvalidRequest(
-                    f"{symbol} has an entry on {dates[row]}, but no price on that day or before",
-                    field=f"holdings.{symbol}",
-                    code="no_price_for_entry",
-                )
+def _notes(
+    opening: Ledger | None,
+    market: PriceHistory,
+    traded: Sequence[str],
+    recorded: _Course,
+    columns: Columns,
+    wanted: Mapping[str, float],
+) -> tuple[str, ...]:
+    """Return how entries before the first close and assets without a price are measured."""
+    notes = []
+    if opening is not None:
+        notes.append(
+            f"Measured from {market.dates[0]}, the first available close: what the portfolio held "
+            "then counts as one contribution."
+        )
+    for symbol in sorted(traded):
+        last = market.last_known(symbol)
+        if last is None:
+            notes.append(f"{symbol} has no price data; it is valued at the prices of its entries.")
+        elif symbol in market.withheld and recorded.quantities[-1, columns[symbol]] > 0.0:
+            notes.append(f"{symbol} has no close since {last[0]}; it is valued at its last price.")
+    for symbol in sorted(wanted):
+        last = market.last_known(symbol)
+        if last is None:
+            notes.append(f"{symbol} has no price data; the comparisons hold its share in cash.")
+        elif symbol in market.withheld:
+            notes.append(
+                f"{symbol} has no close since {last[0]}; since then the comparisons buy none of it."
+            )
+    return tuple(notes)
 
 
 def _weights(targets: Mapping[str, float], columns: Columns) -> Floats:
@@ -293,13 +369,22 @@ def _replay_ledger(days: Days, closes: Floats, columns: Columns) -> _Course:
 
 
 def _simulate_no_rebalancing(
-    recorded: _Course, days: Days, closes: Floats, columns: Columns, targets: Floats
+    recorded: _Course,
+    days: Days,
+    closes: Floats,
+    quoted: Bools,
+    columns: Columns,
+    targets: Floats,
+    invested: bool,
 ) -> _Course:
-    """Return the account without trades after the first day with a purchase."""
+    """Return the account without trades after the first day with a purchase.
+
+    ``invested`` says that the purchases were before the first row.
+    """
     bought = (
         at for at, (_, entries) in enumerate(days) if any(e.kind is EntryKind.BUY for e in entries)
     )
-    initial = next(bought, len(days)) + 1
+    initial = 1 if invested else next(bought, len(days)) + 1
     course = attrs.evolve(
         recorded,
         quantities=recorded.quantities.copy(),
@@ -309,12 +394,12 @@ def _simulate_no_rebalancing(
     for at, (row, entries) in enumerate(days[initial:], start=initial):
         close = closes[row]
         held, cash = course.quantities[at - 1].copy(), float(course.cash[at - 1])
-        invested = fees = owed = moved = 0.0
+        deposited = fees = owed = moved = 0.0
         # Deposits before withdrawals, whatever the order of entry.
         for entry in sorted(entries, key=lambda entry: entry.kind is EntryKind.WITHDRAWAL):
             match entry.kind, entry.symbol:
                 case EntryKind.DEPOSIT, None:
-                    invested += float(entry.amount)
+                    deposited += float(entry.amount)
                 case EntryKind.DEPOSIT, str(symbol):
                     held[columns[symbol]] += float(entry.quantity)
                 case EntryKind.DIVIDEND, _:
@@ -328,10 +413,10 @@ def _simulate_no_rebalancing(
                     held[columns[symbol]] -= given
                     moved += given * float(close[columns[symbol]])
                     owed += (float(entry.quantity) - given) * float(close[columns[symbol]])
-        known = close > 0.0
-        buys = np.where(known, targets, 0.0) * invested
+        known = quoted[row]
+        buys = np.where(known, targets, 0.0) * deposited
         held += buys / np.where(known, close, 1.0)
-        cash += invested - float(buys.sum())
+        cash += deposited - float(buys.sum())
         total = cash + float(held @ close)
         asked = owed + fees
         taken = min(asked, total)
@@ -342,7 +427,12 @@ def _simulate_no_rebalancing(
 
 
 def _simulate_benchmark(
-    recorded: _Course, dates: Dates, closes: Floats, targets: Floats, charges: CostSchedule
+    recorded: _Course,
+    dates: Dates,
+    closes: Floats,
+    quoted: Bools,
+    targets: Floats,
+    charges: CostSchedule,
 ) -> _Course:
     """Return the contributions invested in the targets and rebalanced monthly."""
     due = Frequency.MONTHLY.reviews(dates)
@@ -352,7 +442,7 @@ def _simulate_benchmark(
     course.paid_in[:] = np.maximum(flows[course.rows], 0.0)
     prices = closes[course.rows]
     known = prices > 0.0
-    aims = np.where(known, targets, 0.0)
+    aims = np.where(quoted[course.rows], targets, 0.0)
     # A deposit's purchases do not depend on holdings.
     bought, rest = _trade_to_target(
         np.zeros_like(aims), course.paid_in, aims, charges, dates[course.rows]

@@ -176,6 +176,13 @@ class Ledger:
 
     entries: tuple[Entry, ...] = ()
 
+    @cached_property
+    def symbols(self) -> frozenset[str]:
+        """Every asset that was ever traded or moved."""
+        return frozenset(
+            entry.symbol for entry in self.entries if entry.symbol is not None and entry.quantity
+        )
+
     def by_day(self) -> Iterable[tuple[date, list[Entry]]]:
         """Yield entries by effective day, earliest first; within a day as recorded."""
         ordered = sorted(self.entries, key=lambda entry: entry.on)

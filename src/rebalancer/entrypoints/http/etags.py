@@ -8,7 +8,7 @@ from typing import Annotated
 import attrs
 from litestar.params import HeaderParameter
 
-from rebalancer.application.portfolios import ValuedPortfolio
+from rebalancer.application.valuation import ValuedPortfolio
 from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions
 from rebalancer.entrypoints.http.errors import VersionRequired
 from rebalancer.entrypoints.schemas.decoding import Malformed
@@ -47,8 +47,9 @@ IfNoneMatch = Annotated[
 
 
 def etag(valued: ValuedPortfolio) -> str:
-    """Identify the state of a portfolio by its version and the day of its prices."""
-    return f'"{valued.portfolio.version}.{valued.as_of}"'
+    """Identify the state of a portfolio by its version and the day of its prices, if any."""
+    day = "" if valued.as_of is None else f".{valued.as_of}"
+    return f'"{valued.portfolio.version}{day}"'
 
 
 @attrs.frozen

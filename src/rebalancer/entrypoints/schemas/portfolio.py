@@ -40,7 +40,7 @@ from rebalancer.entrypoints.schemas.wire import (
 )
 
 if TYPE_CHECKING:
-    from rebalancer.application.portfolios import ValuedPortfolio
+    from rebalancer.application.valuation import ValuedPortfolio
 
 AmountT = TypeVar("AmountT")
 FractionT = TypeVar("FractionT")
@@ -275,12 +275,14 @@ def portfolio_record(managed: ManagedPortfolio) -> dict[str, Any]:
 
 
 class PositionView(View, frozen=True, kw_only=True):
-    """A holding at the last close."""
+    """A holding at the last close, or at an earlier price if it has no current one."""
 
     quantity: DecimalText
-    price: DecimalText
-    value: DecimalText
-    weight: float
+    price: Annotated[DecimalText | None, about("null if no price is known.")]
+    price_date: Annotated[date | None, about("Day of the price.")]
+    stale: Annotated[bool, about("Whether the asset has no current price; see notes.")]
+    value: DecimalText | None
+    weight: Annotated[float | None, about("Share of the portfolio's value; null without a value.")]
 
 
 class PortfolioView(View, frozen=True, kw_only=True):
@@ -294,11 +296,12 @@ class PortfolioView(View, frozen=True, kw_only=True):
     risk_profile: str | None
     preferences: PreferencesView
     acknowledge_limits: bool
-    as_of: date
-    value: DecimalText
+    as_of: Annotated[date | None, about("Day of the last close; null without a value.")]
+    value: Annotated[DecimalText | None, about("null if it cannot be computed; see notes.")]
     cash: DecimalText
     uninvested: Annotated[DecimalText, about("Deposits not invested yet; part of cash.")]
     holdings: dict[str, PositionView]
+    notes: Annotated[list[str], about("What to know about the value, as sentences.")]
     last_rebalance: date | None
     created: datetime
     changed: datetime
@@ -314,13 +317,22 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
     """Show a portfolio to its owner."""
     managed = valued.portfolio
     mandate, positions = managed.mandate, managed.positions
-    currency, total = mandate.currency, float(valued.value)
+    currency, total = mandate.currency, valued.value
     holdings = {}
     for symbol, units in positions.holdings.items():
-        price = valued.prices[symbol]
-        value = currency.round(units * price)
-        weight = round(float(value) / total, 10) if total else 0.0
-        holdings[symbol] = {"quantity": units, "price": price, "value": value, "weight": weight}
+        known = valued.prices.get(symbol)
+        value = None if known is None else currency.round(units * known.price)
+        weight = None
+        if value is not None and total is not None:
+            weight = round(float(value) / float(total), 10) if total else 0.0
+        holdings[symbol] = {
+            "quantity": units,
+            "price": known and known.price,
+            "price_date": known and known.on,
+            "stale": known is None or known.stale,
+            "value": value,
+            "weight": weight,
+        }
     return PortfolioView.of(
         attrs.asdict(managed, recurse=False)
         | attrs.asdict(mandate, recurse=False)
@@ -329,10 +341,11 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
             "risk_profile": mandate.risk_profile and mandate.risk_profile.name,
             "preferences": preferences_view(mandate.preferences),
             "as_of": valued.as_of,
-            "value": valued.value,
+            "value": total,
             "cash": currency.round(positions.cash),
             "uninvested": currency.round(positions.uninvested),
             "holdings": holdings,
+            "notes": valued.notes,
             "last_rebalance": positions.last_rebalance,
         }
     )

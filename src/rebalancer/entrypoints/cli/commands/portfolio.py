@@ -30,8 +30,7 @@ from rebalancer.entrypoints.cli.stored_portfolios import PAGE, find_user
 if TYPE_CHECKING:
     from dishka import Container
 
-    from rebalancer.application.portfolios import ValuedPortfolio
-    from rebalancer.domain.market.prices import PriceHistory
+    from rebalancer.application.valuation import ValuedPortfolio
     from rebalancer.domain.portfolio.owner import User
     from rebalancer.wiring.market import Sources
 
@@ -59,10 +58,12 @@ def list_(owner: str | None, limit: int, after: UUID | None, where: Sources, as_
     """
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.application.valuation import value_portfolio
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     with container(where) as wired:
-        with wired.get(UnitOfWork).read() as tx:
+        work = wired.get(UnitOfWork)
+        with work.read() as tx:
             page: Sequence[ManagedPortfolio | UnreadablePortfolio]
             if owner is None:
                 page = tx.portfolios.chunk(after=after, limit=limit + 1)
@@ -72,10 +73,11 @@ def list_(owner: str | None, limit: int, after: UUID | None, where: Sources, as_
             found = [one for one in page[:limit] if not isinstance(one, UnreadablePortfolio)]
             people = {id: tx.users.get(id) for id in {one.owner for one in found}}
         market = wired.get(PriceSource).closes()
+        valued = [value_portfolio(one, market, work) for one in found]
     for one in page[:limit]:
         if isinstance(one, UnreadablePortfolio):
             click.echo(f"portfolio {one.id}: {one.reason}", err=True)
-    listed = [_list_row(one, people[one.owner], market) for one in found]
+    listed = [_list_row(one, people[one.portfolio.owner]) for one in valued]
     if as_json:
         print_json(listed)
         return
@@ -98,6 +100,9 @@ def list_(owner: str | None, limit: int, after: UUID | None, where: Sources, as_
             str(row["version"]),
         )
     screen.print(table)
+    for now in valued:
+        for note in now.notes:
+            screen.print(f"{now.portfolio.mandate.name}: {note}", markup=False)
     if len(page) > limit:
         screen.print(f"To list more, add --after {page[limit - 1].id}")
 
@@ -119,16 +124,17 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
     Example:
       rebalancer portfolio show 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
     """
-    from rebalancer.application.portfolios import value_portfolio
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.application.valuation import value_portfolio
 
     with container(where) as wired:
-        with wired.get(UnitOfWork).read() as tx:
+        work = wired.get(UnitOfWork)
+        with work.read() as tx:
             stored = tx.portfolios.get(id)
             owner = tx.users.get(stored.owner)
             ledger = tx.portfolios.entries(id, limit=entries) if entries else []
-        now = value_portfolio(stored, wired.get(PriceSource).closes())
+        now = value_portfolio(stored, wired.get(PriceSource).closes(), work)
     if as_json:
         print_json(_portfolio_document(now, owner, ledger))
     else:
@@ -289,23 +295,20 @@ def _portfolio_id(text: str, user: User) -> UUID:
         return uuid5(user.id, text)
 
 
-def _list_row(stored: ManagedPortfolio, owner: User, market: PriceHistory) -> dict[str, Any]:
+def _list_row(now: ValuedPortfolio, owner: User) -> dict[str, Any]:
     """Return a row of the list; the value is None if a holding has no price."""
-    from rebalancer.application.portfolios import value_portfolio
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
-    try:
-        value = format_decimal(value_portfolio(stored, market).value)
-    except InvalidRequest:
-        value = None
+    stored, value = now.portfolio, now.value
     return {
         "id": str(stored.id),
         "name": stored.mandate.name,
         "owner": owner.email,
         "currency": stored.mandate.currency.code,
-        "value": value,
+        "value": None if value is None else format_decimal(value),
         "cash": format_decimal(stored.positions.cash),
         "version": stored.version,
+        "notes": list(now.notes),
     }
 
 
@@ -322,10 +325,12 @@ def _portfolio_document(
         **portfolio_record(stored),
         "owner": owner.email,
         "version": stored.version,
-        "as_of": now.as_of.isoformat(),
-        "value": format_decimal(now.value),
+        "as_of": None if now.as_of is None else now.as_of.isoformat(),
+        "value": None if now.value is None else format_decimal(now.value),
         "uninvested": format_decimal(stored.positions.uninvested),
-        "prices": {symbol: format_decimal(price) for symbol, price in now.prices.items()},
+        "prices": {symbol: format_decimal(one.price) for symbol, one in now.prices.items()},
+        "price_dates": {symbol: one.on.isoformat() for symbol, one in now.prices.items()},
+        "notes": list(now.notes),
         "last_rebalance": None if rebalanced is None else rebalanced.isoformat(),
         "ledger": [_entry_document(entry) for entry in ledger],
     }
@@ -356,12 +361,13 @@ def _print_portfolio(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry])
     screen = console()
     stored = now.portfolio
     mandate, positions = stored.mandate, stored.positions
-    total, currency = float(now.value), mandate.currency
+    total, currency = float(now.value or 0), mandate.currency
+    worth = "no value" if now.value is None else f"{now.value:,f} {currency}"
     profile = mandate.risk_profile.name if mandate.risk_profile else "no risk profile"
     screen.print(
         Text(mandate.name, style="bold"),
         f" of {owner.email}, version {stored.version}, {profile}\n"
-        f"{now.value:,f} {currency} at the closes of {now.as_of}; last rebalance: "
+        f"{worth} at the closes of {now.as_of}; last rebalance: "
         f"{positions.last_rebalance or 'none'}",
     )
     table = wide_table(
@@ -372,11 +378,12 @@ def _print_portfolio(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry])
     )
     for symbol in sorted({*positions.holdings, *mandate.targets}):
         units = positions.holdings.get(symbol)
-        value = currency.round(units * now.prices[symbol]) if units else None
+        known = now.prices.get(symbol) if units else None
+        value = currency.round(units * known.price) if units and known else None
         table.add_row(
             symbol,
             f"{units:f}" if units else "",
-            f"{now.prices[symbol]:f}" if units else "",
+            f"{known.price:f}" if known else "",
             "" if value is None else f"{value:,f}",
             f"{float(value or 0) / total:.1%}" if total else "",
             f"{mandate.targets.get(symbol, 0.0):.1%}",
@@ -390,6 +397,8 @@ def _print_portfolio(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry])
         f"{max(1 - sum(mandate.targets.values()), 0.0):.1%}",
     )
     screen.print(table)
+    for note in now.notes:
+        screen.print(note, markup=False)
     if positions.uninvested:
         screen.print(f"{positions.uninvested:,f} of the cash is not invested yet.")
     if not ledger:

@@ -40,7 +40,7 @@ class PerformanceView(View, frozen=True, kw_only=True):
 
     portfolio_id: UUID
     currency: str
-    first: date
+    first: Annotated[date, about("First day: of the first entry, or of the first close.")]
     last: date
     contributed: Annotated[float, about("Deposits minus withdrawals.")]
     gain: Annotated[float, about("Value at the last close minus contributions.")]
@@ -51,6 +51,9 @@ class PerformanceView(View, frozen=True, kw_only=True):
     benchmark: LineView
     dates: list[date]
     contributions: Annotated[list[float], about("Contributions up to each date.")]
+    notes: Annotated[
+        list[str], about("How entries before the first close and missing prices are measured.")
+    ]
 
 
 @get(
@@ -91,6 +94,7 @@ async def measure_performance(
         benchmark=_line_view(record.benchmark),
         dates=days,
         contributions=np.round(record.contributions, 2).tolist(),
+        notes=list(record.notes),
     )
 
 

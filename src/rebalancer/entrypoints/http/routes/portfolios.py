@@ -17,9 +17,9 @@ from rebalancer.application.portfolios import (
     OpenPortfolio,
     ReadPortfolio,
     RevisePortfolio,
-    ValuedPortfolio,
 )
 from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.application.valuation import ValuedPortfolio
 from rebalancer.domain.money import Currency
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses, response_spec

@@ -1,0 +1,64 @@
+"""Prices in a ledger, where the market has none: ended, renamed and unlisted assets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rebalancer.domain.arrays import Bools, Floats
+from rebalancer.domain.market.prices import HIGHEST, PriceHistory
+from rebalancer.domain.portfolio.ledger import Ledger
+
+
+def fill_from_ledger(market: PriceHistory, ledger: Ledger) -> PriceHistory:
+    """Return the history with the prices of a ledger's entries where an asset has no close.
+
+    An asset of the ledger that the market lacks gets a column. Between a close and a price, or
+    between two prices, the earlier one is carried. So the asset's `PriceHistory.last_known` is the
+    later one of its last close and of its last price in the ledger, and it has no close after that.
+
+    The result is the same object if the market has all prices.
+    """
+    stated = _prices_by_row(market, ledger)
+    columns, filled = market.columns, {}
+    for symbol, by_row in stated.items():
+        column = columns.get(symbol)
+        closes = np.full(len(market), np.nan) if column is None else market.closes[:, column]
+        seen = closes == closes if column is None else market.observed[:, column]
+        rows = [row for row in by_row if np.isnan(closes[row])]
+        if rows:
+            closes, seen = closes.copy(), seen.copy()
+            closes[rows] = [by_row[row] for row in rows]
+            seen[rows] = True
+            filled[symbol] = _carry_forward(closes), seen
+    if not filled:
+        return market
+    symbols = (*market.symbols, *(symbol for symbol in filled if symbol not in columns))
+    closes = np.full((len(market), len(symbols)), np.nan)
+    closes[:, : len(market.symbols)] = market.closes
+    observed = np.zeros(closes.shape, dtype=bool)
+    observed[:, : len(market.symbols)] = market.observed
+    for symbol, (prices, seen) in filled.items():
+        column = symbols.index(symbol)
+        closes[:, column], observed[:, column] = prices, seen
+    carried: Bools = ~np.isnan(closes) & ~observed
+    return PriceHistory.of(symbols, market.dates, closes, carried)
+
+
+def _prices_by_row(market: PriceHistory, ledger: Ledger) -> dict[str, dict[int, float]]:
+    """Return each asset's prices by row; one from before the first close is on the first row."""
+    found: dict[str, dict[int, float]] = {}
+    for day, entries in ledger.by_day():
+        row = int(np.searchsorted(market.dates, np.datetime64(day, "D"), side="right")) - 1
+        for entry in entries:
+            if entry.symbol is not None and entry.price is not None and entry.price < HIGHEST:
+                found.setdefault(entry.symbol, {})[max(row, 0)] = float(entry.price)
+    return found
+
+
+def _carry_forward(closes: Floats) -> Floats:
+    """Return the closes with each gap filled; NaN before the first and after the last one."""
+    known = np.flatnonzero(~np.isnan(closes))
+    latest = np.maximum.accumulate(np.where(np.isnan(closes), -1, np.arange(len(closes))))
+    filled: Floats = np.where(latest < 0, np.nan, closes[np.maximum(latest, 0)])
+    filled[known[-1] + 1 :] = np.nan
+    return filled

@@ -1,0 +1,96 @@
+"""Portfolios that hold an asset without a current price."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.entrypoints.http.conftest import ApiUser, RunningApi, expect_problem
+
+
+@pytest.fixture
+def held(ada: ApiUser, api: RunningApi) -> dict[str, Any]:
+    """Open a portfolio of 20 D bought at 25 and 1,500 of cash; D has no prices any more."""
+    opened = ada.portfolio(cash="2000", targets={"C": 0.5, "D": 0.3}, on=api.market.day(5))
+    ada.portfolio(name="Unconcerned")
+    bought = trade(ada, opened, "buy", "20", "25", on=api.market.day(5))
+    assert bought.status_code == 201
+    api.market.lose("D")
+    return opened
+
+
+def trade(user: ApiUser, portfolio: dict[str, Any], side: str, quantity: str, price: str, **more):
+    one = {"side": side, "symbol": "D", "quantity": quantity, "price": price} | more
+    return user.post(f"/api/portfolios/{portfolio['id']}/transactions", {"trades": [one]})
+
+
+def test_portfolio_stays_readable_at_the_last_known_price(
+    api: RunningApi, ada: ApiUser, held: dict[str, Any]
+) -> None:
+    found = ada.get(f"/api/portfolios/{held['id']}").json()
+    day = api.market.day(5)
+    assert found["value"] == "2000.00"
+    assert found["holdings"]["D"] == {
+        "quantity": "20",
+        "price": "25.0",
+        "price_date": day,
+        "stale": True,
+        "value": "500.00",
+        "weight": 0.25,
+    }
+    assert found["notes"] == [f"D is valued at 25.0 of {day}, its last known price: no price data."]
+    listed = ada.get("/api/portfolios").json()["items"]
+    assert {one["name"]: (one["value"], len(one["notes"])) for one in listed} == {
+        "Mine": ("2000.00", 1),
+        "Unconcerned": ("10000.00", 0),
+    }
+
+    performance = ada.get(f"/api/portfolios/{held['id']}/performance").json()
+    assert performance["gain"] == 0
+    assert any("D has no price data" in note for note in performance["notes"])
+    expect_problem(ada.get(f"/api/portfolios/{held['id']}/performance?benchmark=D"), 422)
+
+
+def test_position_is_closed_at_a_stated_price_and_its_history_stays(
+    api: RunningApi, ada: ApiUser, held: dict[str, Any]
+) -> None:
+    sold = trade(ada, held, "sell", "15", "12.50", on=api.market.day(2))
+    assert sold.status_code == 201
+    left = sold.json()["portfolio"]
+    assert (left["value"], left["cash"]) == ("1750.00", "1687.50")  # 5 D at 12.50, the latest price
+    assert left["holdings"]["D"]["price_date"] == api.market.day(2)
+
+    assert trade(ada, held, "sell", "5", "10").status_code == 201
+    now = ada.get(f"/api/portfolios/{held['id']}").json()
+    assert (now["value"], now["holdings"], now["notes"]) == ("1737.50", {}, [])
+    performance = ada.get(f"/api/portfolios/{held['id']}/performance").json()
+    assert performance["portfolio"]["values"][0] == 2000
+    assert performance["gain"] == -262.5
+
+    too_many = trade(ada, held, "sell", "1", "10")
+    expect_problem(too_many, 409)
+
+
+def test_purchase_of_a_symbol_that_nothing_knows_is_rejected(
+    ada: ApiUser, held: dict[str, Any]
+) -> None:
+    unknown = {"side": "buy", "symbol": "ZZZ", "quantity": "1", "price": "10"}
+    path = f"/api/portfolios/{held['id']}"
+    answer = ada.post(f"{path}/transactions", {"trades": [unknown]})
+    expect_problem(answer, 422, "trades[0].symbol")
+    expect_problem(ada.post("/api/portfolios", {"name": "N", "targets": {"D": 0.5}}), 422)
+    paid = {"kind": "dividend", "amount": "3", "symbol": "D"}
+    assert ada.post(f"{path}/cash-flows", paid).status_code == 201
+
+
+def test_mandate_may_keep_a_target_without_a_price(ada: ApiUser, held: dict[str, Any]) -> None:
+    path = f"/api/portfolios/{held['id']}"
+    tag = ada.get(path).headers["ETag"]
+    revised = {"name": "Renamed", "targets": {"C": 0.5, "D": 0.3}}
+    answer = ada.put(path, revised, headers={"If-Match": tag})
+    assert (answer.status_code, answer.json()["name"]) == (200, "Renamed")
+    worse = revised | {"targets": {"ZZZ": 0.3}}
+    tag = answer.headers["ETag"]
+    expect_problem(ada.put(path, worse, headers={"If-Match": tag}), 422, "targets.ZZZ")
+    assert ada.get(path).headers["ETag"] == tag
