@@ -113,8 +113,10 @@ def test_training_starts_when_every_column_has_a_price():
     settings = a_panel(late, last=until).training_settings()
     assert settings.first == 30
     assert settings.prices.dates[-1] == MARKET.dates[200]
-    with pytest.raises(InvalidRequest, match="C has no price"):
-        a_panel(late).settings()
+    early = a_panel(late, last=until).settings()
+    assert early.first == 0
+    (caution,) = early.cautions
+    assert caution.text.startswith(f"C begins on {MARKET.dates[30]}")
 
 
 def test_rule_chosen_on_training_data_is_a_baseline_of_every_policy():

@@ -651,23 +651,23 @@ def test_window_of_fewer_than_three_rows_is_rejected(first: int) -> None:
     assert error.value.field == "from"
 
 
-def test_asset_without_price_at_start_is_rejected() -> None:
+def test_window_without_any_price_at_its_start_is_rejected() -> None:
     closes = np.array(prices(2, 10).closes)
     closes[:4, 1] = np.nan
     history = PriceHistory.of(["A", "LATE"], prices(2, 10).dates, closes)
-    with pytest.raises(InvalidRequest, match=f"LATE.*{history.dates[4]}") as error:
-        backtest_settings(history, first=3)
+    with pytest.raises(InvalidRequest, match=f"LATE.*begin at {history.dates[4]}") as error:
+        backtest_settings(history, [0.0, 1.0], first=3)
     assert error.value.field == "from"
-    path = simulate(parse_rule("monthly"), backtest_settings(history, first=4))
+    path = simulate(parse_rule("monthly"), backtest_settings(history, [0.0, 1.0], first=4))
     assert np.isfinite(path.values).all()
 
 
-def test_asset_without_any_price_is_rejected() -> None:
+def test_assets_without_any_price_are_rejected() -> None:
     closes = np.array(prices(2, 10).closes)
     closes[:, 1] = np.nan
     history = PriceHistory.of(["A", "NEVER"], prices(2, 10).dates, closes)
-    with pytest.raises(InvalidRequest, match=r"NEVER.*leave it out") as error:
-        backtest_settings(history)
+    with pytest.raises(InvalidRequest, match=r"NEVER.*choose other assets") as error:
+        backtest_settings(history, [0.0, 1.0])
     assert "begin at" not in str(error.value)
 
 

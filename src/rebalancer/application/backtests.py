@@ -25,6 +25,7 @@ from rebalancer.application.reporting.report import BACKTEST, Report
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.engine import DEFAULT_CAPITAL, BacktestSettings, compare_policies
 from rebalancer.domain.backtest.result import Backtest
+from rebalancer.domain.backtest.universe import Unlisted
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
@@ -66,6 +67,7 @@ class BacktestRequest:
         max_departure: One-way distance that a policy may depart from the targets; 1: unlimited.
         risk_profile: Name of the risk profile; learned policies use its risk aversion.
         keep_limits: Whether the profile's limits apply, as they do to proposals.
+        unlisted: Where the target of an asset goes while it is not tradable.
     """
 
     policies: tuple[str, ...] = attrs.field(converter=_names)
@@ -80,6 +82,7 @@ class BacktestRequest:
     max_departure: float = 1.0
     risk_profile: str = DEFAULT_PROFILE
     keep_limits: bool = False
+    unlisted: Unlisted = attrs.field(default=Unlisted.OTHERS, converter=Unlisted)
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -103,10 +106,13 @@ class BacktestRequest:
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the request as JSON values."""
-        return attrs.asdict(
+        """Return the request as JSON values, the same as before for what could be asked before."""
+        document = attrs.asdict(
             self, value_serializer=lambda _, __, v: v.isoformat() if isinstance(v, date) else v
-        ) | {"policies": list(self.policies)}
+        ) | {"policies": list(self.policies), "unlisted": self.unlisted.value}
+        if self.unlisted is Unlisted.OTHERS:
+            del document["unlisted"]
+        return document
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> BacktestRequest:
@@ -145,7 +151,12 @@ class RunBacktest:
         return compare_policies(
             policies,
             settings,
-            cautions=(*cautions, *request.cautions, *_check_daily(settings.prices)),
+            cautions=(
+                *cautions,
+                *request.cautions,
+                *_check_daily(settings.prices),
+                *settings.cautions,
+            ),
             progress=progress,
         )
 
@@ -179,6 +190,7 @@ class RunBacktest:
             max_departure=request.max_departure,
             profile=profile if request.keep_limits else None,
             risk_aversion=profile.risk_aversion,
+            unlisted=request.unlisted,
         )
 
 

@@ -33,6 +33,7 @@ from rebalancer.domain.backtest.evaluation import (
 from rebalancer.domain.backtest.findings import Findings, conclude
 from rebalancer.domain.backtest.selection import RULES, RuleChoice, choose_best_rule
 from rebalancer.domain.backtest.thresholds import PromotionThresholds
+from rebalancer.domain.backtest.universe import Unlisted
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.policy.model_card import PolicyCard
@@ -122,6 +123,7 @@ class EvaluatePolicies:
                 *first.cautions,
                 *_check_hindsight(choice, evaluations),
                 *_check_cash(panels),
+                *_price_cautions(settings),
             ),
         )
         return findings, trial
@@ -226,6 +228,15 @@ def _check_cash(panels: Mapping[str, Panel]) -> list[Caution]:
     ]
 
 
+def _price_cautions(settings: Mapping[str, BacktestSettings]) -> list[Caution]:
+    """Return the cautions about the prices of each panel, with its name if there are several."""
+    found = []
+    for name, each in settings.items():
+        prefix = f"{name}: " if len(settings) > 1 else ""
+        found += [Caution(one.code, f"{prefix}{one.text}") for one in each.cautions]
+    return found
+
+
 def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
     """Return the SHA-256 of settings, whatever the policies and the order of the panels.
 
@@ -242,6 +253,7 @@ def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
             (field.name, getattr(each, field.name))
             for field in attrs.fields(BacktestSettings)
             if field.name not in hashed_apart
+            and (field.name != "unlisted" or each.unlisted is not Unlisted.OTHERS)
         ]
         sha.update(repr((each.prices.symbols, terms)).encode())
         parts.append(sha.hexdigest())

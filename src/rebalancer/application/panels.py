@@ -112,11 +112,12 @@ class Panel:
         return self._visible.settings(self.request)
 
     def training_settings(self) -> BacktestSettings:
-        """Return the same, from the first close at which every column has a price."""
+        """Return the same, from the first day by which every column with prices has begun."""
         visible = self._visible
         history = visible.prices.closes()
-        known = ~np.isnan(history.closes).any(axis=1)
-        first: date = history.dates[int(np.argmax(known))].item()
+        known = ~np.isnan(history.closes)
+        begins = int(np.argmax(known[:, known.any(axis=0)], axis=0).max(initial=0))
+        first: date = history.dates[begins].item()
         return visible.settings(attrs.evolve(self.request, first=first))
 
     @property

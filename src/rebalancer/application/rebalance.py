@@ -76,6 +76,7 @@ class BuildContext:
             and known.market is market
             and known.instruments is instruments
             and known.costs == costs
+            and known.asked == as_of
         ):
             return known
         context = RebalanceContext(
@@ -84,6 +85,7 @@ class BuildContext:
             instruments=instruments,
             costs=costs,
             currency=currency,
+            asked=as_of,
         )
         if len(self._recent) >= _CACHED:
             self._recent.clear()

@@ -198,7 +198,9 @@ def _learnable(
                 code="before_first_close",
             )
         history = history.until(rows - 1)
-    known = ~np.isnan(history.closes[-1])  # excludes assets that begin after `until`
+    # Without assets that begin later, have ended or have a gap: a network learns from whole paths.
+    priced = history.tradable
+    known = priced[-1] & ~(np.logical_or.accumulate(priced, axis=0) & ~priced).any(axis=0)
     symbols = [
         symbol
         for symbol, priced in zip(history.symbols, known, strict=True)

@@ -21,11 +21,18 @@ from rebalancer.domain.backtest.result import (
     measure_performance,
 )
 from rebalancer.domain.backtest.step import drift, settle
+from rebalancer.domain.backtest.universe import (
+    Universe,
+    Unlisted,
+    hidden_from_policy,
+    quality_cautions,
+    universe_cautions,
+)
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.policy.policy import Frequency, Policy
+from rebalancer.domain.policy.policy import Decision, Frequency, Policy
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
 from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
@@ -70,6 +77,7 @@ class BacktestSettings:
         max_departure: One-way distance that a policy may depart from the targets; 1: unlimited.
         profile: Risk profile whose limits apply; None: no limits.
         risk_aversion: Relative risk aversion, for learned policies.
+        unlisted: Where the target of an asset goes while it is not tradable.
     """
 
     prices: PriceHistory
@@ -83,6 +91,22 @@ class BacktestSettings:
     max_departure: float = 1.0
     profile: RiskProfile | None = None
     risk_aversion: float = RISK_PROFILES[DEFAULT_PROFILE].risk_aversion
+    unlisted: Unlisted = attrs.field(default=Unlisted.OTHERS, converter=Unlisted)
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """Cautions about the prices of the targeted assets."""
+        symbols = self.prices.symbols
+        wanted = frozenset(symbols[column] for column in np.flatnonzero(self.targets > 0))
+        return (
+            *universe_cautions(self.prices, self.first, self.targets, self.unlisted),
+            *quality_cautions(self.prices, self.first, wanted),
+        )
+
+    @property
+    def universe(self) -> Universe:
+        """Which assets are tradable when."""
+        return Universe.of(self.prices, self.first, self.targets, self.unlisted)
 
     @property
     def limits(self) -> Limits:
@@ -130,14 +154,18 @@ class BacktestSettings:
                 field="from",
                 code="window_too_short",
             )
-        late = np.isnan(self.prices.closes[self.first])
-        if late.any():
-            column = int(np.argmax(late))
-            known = np.flatnonzero(~np.isnan(self.prices.closes[:, column]))
-            later = f"begin at {self.prices.dates[known[0]]} or later, or " if known.size else ""
+        wanted: Bools = np.asarray(self.targets > 0)
+        tradable: Bools = np.any(self.prices.tradable[:, wanted], axis=1, keepdims=False)
+        if wanted.any() and not tradable[self.first]:
+            names = ", ".join(np.array(self.prices.symbols)[wanted].tolist())
+            later = np.flatnonzero(tradable[self.first :])
+            remedy = (
+                f"begin at {self.prices.dates[self.first + later[0]]} or later"
+                if later.size
+                else "choose other assets"
+            )
             raise InvalidRequest(
-                f"{self.prices.symbols[column]} has no price on "
-                f"{self.prices.dates[self.first]}; {later}leave it out",
+                f"{names}: no price on {self.prices.dates[self.first]}; {remedy}",
                 field="from",
                 code="no_price_at_start",
             )
@@ -178,10 +206,11 @@ def compare_policies(
 def simulate(policy: Policy, settings: BacktestSettings) -> EquityPath:
     """Simulate a policy over the window."""
     history, first = settings.prices, settings.first
-    closes, dates = history.closes, history.dates
+    universe, dates = settings.universe, history.dates
+    closes = universe.prices
     money = np.cumprod(1.0 + settings.risk_free, dtype=np.float64)
     reviews = first + np.flatnonzero(_review_days(policy, dates[first:]))
-    simulation = _Simulation(policy, settings, money, reviews)
+    simulation = _Simulation(policy, settings, universe, money, reviews)
     begins, books, done = simulation.solve_all_reviews() or simulation.step_through_reviews()
 
     segment = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(dates))))
@@ -219,6 +248,7 @@ class _Simulation:
 
     policy: Policy
     settings: BacktestSettings
+    universe: Universe
     money: Floats
     reviews: Rows
 
@@ -230,11 +260,16 @@ class _Simulation:
     def step_through_reviews(self) -> ReviewOutcome:
         """Simulate review by review; each decision sees the portfolio that the last one left."""
         settings, history, charges = self.settings, self.settings.prices, self._charges
-        closes, dates, reviews, money = history.closes, history.dates, self.reviews, self.money
+        universe, dates, money = self.universe, history.dates, self.money
+        prices, first, limits = universe.prices, settings.first, settings.limits
+        constant = universe.is_constant(first)
+        payouts = universe.payouts(first)
+        # Rows at which something happens: reviews, and payouts of assets that have ended.
+        events = np.union1d(self.reviews, payouts)
+        reviews = frozenset(self.reviews.tolist())
         rows: list[int] = []
         all_trades: list[Trades] = []
         settled: list[Book] = []
-        first, limits = settings.first, settings.limits
         book = attrs.evolve(
             Book.single(
                 len(history.symbols),
@@ -247,29 +282,28 @@ class _Simulation:
             risk_aversion=np.array([settings.risk_aversion]),
         )
         at = 0
-        while at < len(reviews):
-            row = int(reviews[at])
-            decision = self.policy.decide(book, history.until(row))
-            if row == first:  # buy the full targets; bands apply from the next review on
-                decision = attrs.evolve(decision, band=None, cash_band=None)
-            if not limits.bind:
-                done = solve_trades(book, decision, charges)
+        while at < len(events):
+            row = int(events[at])
+            book = universe.pay_out(book, row)
+            band: Floats | None = None
+            if row in reviews:
+                locked: Bools | None = None
+                if not constant:
+                    book, locked = universe.targets_at(attrs.evolve(book, limits=limits), row)
+                decision, done = self._decide(book, locked, row, charges)
+                book, band = settle(book, done, decision), decision.band
+                free = not limits.bind and locked is None
             else:
-                risk = PortfolioRisk(book, history.until(row))
-                limited, done = solve_within_limits(decision, book, risk, charges)
-                decision = limited.decision
-            if settings.as_live:
-                done = _round_to_shares(book, done, charges, closes[row])
-            book = settle(book, done, decision)
+                done, free = _no_trades(all_trades[0], book), False
             rows.append(row)
             all_trades.append(done)
             settled.append(book)
             at += 1
-            if not limits.bind and decision.band is not None and self.policy.lookback == 1:
-                at = self._next_trading_review(book, at, row)
-            if at < len(reviews):
-                to = int(reviews[at])
-                growth, interest = closes[to] / closes[row], money[to] / money[row]
+            if free and band is not None and self.policy.lookback == 1:
+                at = self._next_trading_review(book, events, at, row)
+            if at < len(events):
+                to = int(events[at])
+                growth, interest = prices[to] / prices[row], money[to] / money[row]
                 book = drift(book, growth, interest, dates[to : to + 1])
         return (
             np.array(rows),
@@ -286,6 +320,28 @@ class _Simulation:
             ),
         )
 
+    def _decide(
+        self, book: Book, locked: Bools | None, row: int, charges: CostSchedule
+    ) -> tuple[Decision, Trades]:
+        """Decide at a row, and solve for the trades; ``locked`` holdings are not traded."""
+        settings, market = self.settings, self.settings.prices.until(row)
+        decision = self.policy.decide(hidden_from_policy(book, locked), market)
+        if locked is not None:
+            targets = np.where(locked, book.targets, decision.targets)
+            decision = attrs.evolve(decision, targets=targets)
+        if row == settings.first:  # buy the full targets; bands apply from the next review on
+            decision = attrs.evolve(decision, band=None, cash_band=None)
+        if not book.limits.bind:
+            done = solve_trades(book, decision, charges)
+        else:
+            limited, done = solve_within_limits(
+                decision, book, PortfolioRisk(book, market), charges
+            )
+            decision = limited.decision
+        if settings.as_live:
+            done = _round_to_shares(book, done, charges, self.universe.prices[row])
+        return decision, done
+
     def solve_all_reviews(self) -> ReviewOutcome | None:
         """Solve all reviews at once if each trades fully to fixed targets; else return None.
 
@@ -297,9 +353,9 @@ class _Simulation:
         settings, reviews, money, charges = self.settings, self.reviews, self.money, self._charges
         if settings.limits_bind or settings.as_live or not charges.proportional:
             return None
-        if self.policy.lookback > 1:
+        if self.policy.lookback > 1 or not self.universe.is_constant(settings.first):
             return None
-        closes = settings.prices.closes
+        closes = self.universe.prices
         count, before = len(reviews), reviews[:-1]
         book = self._books_at(reviews)
         decision = self.policy.decide(book, settings.prices.until(settings.first))
@@ -353,23 +409,28 @@ class _Simulation:
             band=np.full(count, np.nan),
         )
 
-    def _next_trading_review(self, book: Book, at: int, row: int) -> int:
-        """Return the position of the first review, from ``at`` on, at which the policy would trade.
+    def _next_trading_review(self, book: Book, events: Rows, at: int, row: int) -> int:
+        """Return the position of the first event, from ``at`` on, at which the policy may trade.
 
         For a policy that only compares drifted weights with bands. The coming reviews of the
-        untouched portfolio are evaluated together as one book; each uses its own close alone.
+        untouched portfolio are evaluated together as one book, as long as the universe stays the
+        same; each uses its own close alone.
         """
-        closes, market = self.settings.prices.closes, self.settings.prices.until(row)
+        prices, market = self.universe.prices, self.settings.prices.until(row)
+        changes = self.universe.changes
+        later = changes[changes > row]
+        stop = int(np.searchsorted(events, later[0])) if later.size else len(events)
         look_ahead = _FIRST_LOOK_AHEAD
-        while at < len(self.reviews):
-            ahead = self.reviews[at : at + look_ahead]
-            later = attrs.evolve(
+        while at < stop:
+            ahead = events[at : min(at + look_ahead, stop)]
+            reviewed = attrs.evolve(
                 self._books_at(ahead),
-                values=book.values * (closes[ahead] / closes[row]),
+                targets=np.broadcast_to(book.targets, (len(ahead), book.targets.shape[1])),
+                values=book.values * (prices[ahead] / prices[row]),
                 cash=book.cash * (self.money[ahead] / self.money[row]),
                 reviewed=np.broadcast_to(book.reviewed, len(ahead)),
             )
-            found = np.flatnonzero(would_trade(later, self.policy.decide(later, market)))
+            found = np.flatnonzero(would_trade(reviewed, self.policy.decide(reviewed, market)))
             if found.size:
                 return at + int(found[0])
             at += len(ahead)
@@ -384,6 +445,12 @@ def _review_days(policy: Policy, dates: Dates) -> Bools:
     """
     own = policy.frequency.reviews(dates)
     return own if policy.lookback == 1 else own | Frequency.MONTHLY.reviews(dates)
+
+
+def _no_trades(like: Trades, book: Book) -> Trades:
+    """Return the trades of a day without a review."""
+    nothing = np.zeros_like(like.values)
+    return attrs.evolve(like, values=nothing, costs=nothing, total=book.total)
 
 
 def _round_to_shares(book: Book, done: Trades, charges: CostSchedule, closes: Floats) -> Trades:

@@ -272,7 +272,7 @@ class PriceHistory:
         """Why an asset cannot be traded at the last close, by symbol; a clause each."""
 
         def compute() -> dict[str, str]:
-            found = {one.symbol: one.text for one in self.findings if one.withholds}
+            found = {one.symbol: one.clause for one in self.findings if one.withholds}
             for column in np.flatnonzero(np.isnan(self.last_closes)).tolist():
                 symbol = self.symbols[column]
                 if symbol not in found:
@@ -281,6 +281,17 @@ class PriceHistory:
             return {symbol: found[symbol] for symbol in self.symbols if symbol in found}
 
         return self.memo("withheld", compute)
+
+    @property
+    def withheld_columns(self) -> Bools | None:
+        """Whether an asset is withheld, shape (N,); None if none is."""
+
+        def compute() -> Bools | None:
+            if not self.withheld:
+                return None
+            return np.array([symbol in self.withheld for symbol in self.symbols])
+
+        return self.memo("withheld columns", compute)
 
     def column(self, symbol: str) -> int:
         """Return the column of a symbol.
@@ -414,9 +425,9 @@ class PriceHistory:
         return self.memo(("returns", days), compute)
 
     def exact_closes(self) -> list[Decimal]:
-        """Return the last closes by column, in the digits in which they were read."""
+        """Return the last prices by column, in the digits in which they were read."""
         return self.memo(
-            "exact closes", lambda: [Decimal(repr(close)) for close in self.last_closes.tolist()]
+            "exact closes", lambda: [Decimal(repr(close)) for close in self.last_prices.tolist()]
         )
 
     @property

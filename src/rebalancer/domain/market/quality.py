@@ -119,9 +119,14 @@ class Finding:
     @property
     def text(self) -> str:
         """Description in one sentence, without a final period."""
+        return f"{self.symbol} {self.clause}"
+
+    @property
+    def clause(self) -> str:
+        """Description of what the asset did."""
         factor = self.after / self.before
         verb = "rose" if factor > 1 else "fell"
-        moved = f"{self.symbol} {verb} from {_digits(self.before)} to {_digits(self.after)}"
+        moved = f"{verb} from {_digits(self.before)} to {_digits(self.after)}"
         larger = max(factor, 1 / factor)
         match self.rule:
             case Rule.UNIT_CHANGE:

@@ -222,7 +222,8 @@ class OrderRules:
 
     Attributes:
         quantities: (B, K) held.
-        prices: (B, K) as-of closes, 1 in unused slots.
+        prices: (B, K) as-of closes, the last ones of withheld assets; 1 in unused slots, and where
+            an asset has no price yet.
         step: (B,) quantity that orders are multiples of.
         min_trade: (B,) minimum value of an order, money.
         minor_unit: (B,) smallest amount of money.
@@ -242,15 +243,24 @@ class OrderRules:
 def find_columns(portfolio: Portfolio, market: PriceHistory) -> list[int]:
     """Find the market's column of each of a portfolio's `symbols`.
 
+    A target may lack a price, see `withheld`; a holding needs one, however old, for its value.
+
     Raises:
-        InvalidRequest: a symbol is unknown or has no close yet; the field names the symbol, and
-            whether it is held or targeted. `InvalidFields` if several are.
+        InvalidRequest: a symbol is unknown, or is held and has no price yet; the field names the
+            symbol, and whether it is held or targeted. `InvalidFields` if several are.
     """
     priced: dict[str, int] = market.memo("priced columns", lambda: _priced(market))
     try:
         return [priced[symbol] for symbol in portfolio.symbols]
     except KeyError:
-        missing = [symbol for symbol in portfolio.symbols if symbol not in priced]
+        known, holdings = market.columns, portfolio.holdings
+        missing = [
+            symbol
+            for symbol in portfolio.symbols
+            if symbol not in known or (symbol not in priced and holdings.get(symbol))
+        ]
+        if not missing:
+            return [known[symbol] for symbol in portfolio.symbols]
         faults = [_missing_price(symbol, portfolio, market) for symbol in missing]
         raise combine(faults) from None
 
@@ -267,8 +277,8 @@ def _missing_price(symbol: str, portfolio: Portfolio, market: PriceHistory) -> I
 
 
 def _priced(market: PriceHistory) -> dict[str, int]:
-    """Return the columns that have a close, by symbol."""
-    known = np.isfinite(market.last_closes).tolist()
+    """Return the columns that have a price, by symbol."""
+    known = np.isfinite(market.last_prices).tolist()
     return {symbol: column for symbol, column in market.columns.items() if known[column]}
 
 
@@ -278,7 +288,7 @@ def open_book(
     market: PriceHistory,
     instruments: Instruments,
 ) -> tuple[Book, OrderRules]:
-    """Convert portfolios to arrays at the last close of ``market``, and Decimal to float64.
+    """Convert portfolios to arrays at the last prices of ``market``, and Decimal to float64.
 
     Args:
         portfolios: At least one.
@@ -314,6 +324,7 @@ def open_book(
     def column(values: list[float]) -> Floats:
         return np.array(values, dtype=np.float64)
 
+    known = np.isfinite(market.last_prices)
     equity = instruments.equity_mask(market.symbols)[assets] & present
     wishes = [portfolio.preferences for portfolio in portfolios]
     profiles = [portfolio.risk_profile for portfolio in portfolios]
@@ -335,7 +346,7 @@ def open_book(
         target_volatility=column([p.target_volatility if p else np.inf for p in profiles]),
         tolerated_drawdown=column([p.tolerated_drawdown if p else np.inf for p in profiles]),
     )
-    prices = np.where(present, market.last_closes[assets], 1.0)
+    prices = np.where(present & known[assets], market.last_prices[assets], 1.0)
     risk_aversion = column([p.risk_aversion if p else UNPROFILED_RISK_AVERSION for p in profiles])
     book = Book(
         assets=assets,

@@ -20,6 +20,7 @@ from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.limits import RISK_WINDOW, LimitedDecision, PortfolioRisk
 from rebalancer.domain.rebalancing.model import PreparedPortfolio, ReasonCode, RebalanceContext
+from rebalancer.domain.rebalancing.price_notes import price_notes
 from rebalancer.domain.rebalancing.rounding import RoundedTrades, SkipReason
 from rebalancer.domain.rebalancing.solver import Trades
 
@@ -42,6 +43,7 @@ ORDER_TEXTS = {
 """First part of an order's reason; its weights and costs follow."""
 
 NO_ORDER_TEXTS = {
+    ReasonCode.WITHHELD: "Not tradable: {withheld}.",
     ReasonCode.BELOW_STEP: "{verb} {count} would take its weight from {held:.1%} to {reach:.1%}, "
     "but orders are multiples of {step}.",
     ReasonCode.BELOW_MINIMUM_TRADE: "{verb} {amount:.2f} would take its weight from {held:.1%} to "
@@ -96,6 +98,8 @@ class SolvedBook:
 
     Attributes:
         book: The portfolios as arrays, before trading.
+        decided_on: The book that the policy saw, see `hide_withheld`.
+        withheld: (B, K) assets that are not tradable; None if there are none.
         charges: Costs by slot, or the same for all.
         limited: The policy's decision within limits.
         wanted: Trades of the first stage.
@@ -106,6 +110,8 @@ class SolvedBook:
     context: RebalanceContext
     prepared: Sequence[PreparedPortfolio]
     book: Book
+    decided_on: Book
+    withheld: Bools | None
     order_rules: OrderRules
     charges: CostSchedule
     limited: LimitedDecision
@@ -187,8 +193,13 @@ class Explanations:
             policy=self._policy,
             period=self._period,
             last=self._solved.book.reviewed[row],
+            withheld=self._withheld_reason(row, slot),
             **figures,
         )
+
+    def _withheld_reason(self, row: int, slot: int) -> str | None:
+        symbols = self._solved.prepared[row].portfolio.symbols
+        return self._solved.context.market.withheld.get(symbols[slot])
 
     def _skipped_trade(self, row: int, slot: int) -> dict[str, object]:
         """Return the figures of a wanted trade that became no order."""
@@ -215,7 +226,10 @@ class Explanations:
         solved = self._solved
         market, preferences = solved.context.market, portfolio.preferences
         remarks = solved.context.policy.remarks
-        notes = list(remarks(solved.limited.decision, solved.book, market, row))
+        notes = list(remarks(solved.limited.decision, solved.decided_on, market, row))
+        if solved.context.age_note is not None:
+            notes.append(solved.context.age_note)
+        notes += price_notes(portfolio, market)
         for name, listed in (
             ("do_not_sell", preferences.do_not_sell),
             ("do_not_buy", preferences.do_not_buy),
@@ -300,7 +314,9 @@ def _no_order_codes(solved: SolvedBook, held: Floats, aims: Floats) -> list[list
     at_aim = np.abs(held - aims) <= _VISIBLE
     waiting = ~decision.due[:, None]
     never = solved.context.policy.frequency is Frequency.ONCE
+    untradable = np.zeros_like(trades) if solved.withheld is None else solved.withheld
     cases: _Cases = [
+        (untradable, ReasonCode.WITHHELD),
         (trades & (skipped == SkipReason.STEP), ReasonCode.BELOW_STEP),
         (small & below_minimum, ReasonCode.BELOW_MINIMUM_TRADE),
         (small, ReasonCode.STEP_BELOW_MINIMUM_TRADE),

@@ -14,7 +14,7 @@ import attrs
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instruments
-from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.prices import NOTABLE_AGE, PriceHistory
 from rebalancer.domain.money import canonical_text, check_price_currency
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import find_columns
@@ -59,6 +59,7 @@ class ReasonCode(StrEnum):
     OVERWEIGHT = "overweight"
 
     # Assets that are not traded.
+    WITHHELD = "withheld"
     BELOW_STEP = "below_step"
     BELOW_MINIMUM_TRADE = "below_minimum_trade"
     STEP_BELOW_MINIMUM_TRADE = "step_below_minimum_trade"
@@ -174,13 +175,17 @@ class PreparedPortfolio:
 
 @attrs.frozen(slots=False)
 class RebalanceContext:
-    """Inputs that all proposals of a book have in common; prices end at the as-of close."""
+    """Inputs that all proposals of a book have in common; prices end at the as-of close.
+
+    ``asked`` is the day for which proposals are requested; None: that of the last close.
+    """
 
     policy: Policy
     market: PriceHistory
     instruments: Instruments
     costs: CostModel
     currency: str
+    asked: date | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -196,8 +201,22 @@ class RebalanceContext:
             listed,
             repr(costs),
             self.currency,
+            *(() if self.age_note is None else (self.age_note,)),
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @cached_property
+    def age_note(self) -> str | None:
+        """Sentence on the age of the last close at the requested day; None if it is recent."""
+        if self.asked is None:
+            return None
+        age = self.market.age(len(self.market) - 1, self.asked)
+        if age <= NOTABLE_AGE:
+            return None
+        return (
+            f"The last close before {self.asked} is of {self.market.last_date}, {age} weekdays "
+            "earlier."
+        )
 
     def prepare(self, portfolio: Portfolio) -> PreparedPortfolio | Failure:
         """Hash a portfolio's inputs, and check them against the market."""
@@ -240,10 +259,11 @@ class RebalanceContext:
         reserve = portfolio.preferences.cash_reserve
         if portfolio.cash >= 0 and portfolio.cash_flow >= 0 and not reserve:
             return columns
-        closes = self.market.last_closes
+        prices = self.market.last_prices
         held = sum(
-            float(portfolio.holdings.get(symbol, 0)) * float(closes[column])
+            float(portfolio.holdings[symbol]) * float(prices[column])
             for symbol, column in zip(portfolio.symbols, columns, strict=True)
+            if portfolio.holdings.get(symbol)
         )
         before = float(portfolio.cash) + held
         total = before + float(portfolio.cash_flow)

@@ -15,6 +15,7 @@ from rebalancer.domain.arrays import Bools, Floats, positive_or_one
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.book import Book, OrderRules, open_book
 from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.portfolio.withheld import find_withheld, hide_withheld, lock_withheld
 from rebalancer.domain.rebalancing.explanations import SolvedBook
 from rebalancer.domain.rebalancing.limits import (
     PortfolioRisk,
@@ -66,8 +67,16 @@ def _propose_valid(
     )
     charges = context.costs.of(market.symbols, context.instruments).at(book.assets)
     book = attrs.evolve(book, cost_rate=charges.usual_rate(book.present))
+    withheld, decided_on = find_withheld(book, market), book
+    if withheld is None:
+        decision = context.policy.decide(book, market)
+    else:
+        book = lock_withheld(book, withheld)
+        decided_on = hide_withheld(book, withheld)
+        decision = context.policy.decide(decided_on, market)
+        targets = np.where(withheld, book.targets, decision.targets)
+        decision = attrs.evolve(decision, targets=targets)
     risk = PortfolioRisk(book, market)
-    decision = context.policy.decide(book, market)
     limited, wanted = solve_within_limits(decision, book, risk, charges)
     drift_cost = _yearly_drift_cost(book, order_rules, risk)
     unprofitable = wanted.costs > _worth(book, wanted, drift_cost)
@@ -90,6 +99,8 @@ def _propose_valid(
             context=context,
             prepared=prepared,
             book=book,
+            decided_on=decided_on,
+            withheld=withheld,
             order_rules=order_rules,
             charges=charges,
             limited=limited,

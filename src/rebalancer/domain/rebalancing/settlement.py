@@ -234,7 +234,8 @@ class _OrderTicket:
         Returns:
             Whether a sale raised money.
         """
-        locked = self._portfolio.preferences.do_not_sell
+        market = self._settlement.solved.context.market
+        locked = {*self._portfolio.preferences.do_not_sell, *market.withheld}
         weights = self._settlement.weights[self._row]
         aims = self._settlement.explanations.aims[self._row]
         candidates = []

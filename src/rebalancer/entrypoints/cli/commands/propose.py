@@ -313,10 +313,11 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Rebalance
 
 
 def _value_before(portfolio: Portfolio, terms: RebalanceContext) -> float:
-    closes = terms.market.last_closes
+    prices = terms.market.last_prices
     held = sum(
-        float(quantity) * float(closes[terms.market.column(symbol)])
+        float(quantity) * float(prices[terms.market.column(symbol)])
         for symbol, quantity in portfolio.holdings.items()
+        if quantity
     )
     return float(portfolio.cash + portfolio.cash_flow) + held
 
