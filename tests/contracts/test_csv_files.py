@@ -40,6 +40,7 @@ def column(folder, *cells):
         pytest.param(PLAIN.replace("\n", "\r\n"), id="Windows lines"),
         pytest.param(PLAIN.replace("\n", "\r"), id="old Mac lines"),
         pytest.param(b"\xef\xbb\xbf" + PLAIN.encode(), id="byte-order mark"),
+        pytest.param(PLAIN.encode("utf-16"), id="UTF-16 with a byte-order mark"),
         pytest.param(PLAIN + "\n\n  \n,,\n", id="blank lines at the end"),
         pytest.param(PLAIN.replace(",", " , "), id="spaces"),
         pytest.param(PLAIN.replace(",", "\t,\u00a0"), id="tabs and hard spaces"),
@@ -49,6 +50,7 @@ def column(folder, *cells):
         pytest.param(
             '"date","A","B"\n"2024-01-02","10","20"\n"2024-01-03", "11","21"\n', id="quotes"
         ),
+        pytest.param("\n" + PLAIN.replace("\n", "\n\n"), id="blank lines before and between rows"),
         pytest.param(re.sub(r"(-\d\d),", r"\1 00:00:00,", PLAIN), id="midnight"),
         pytest.param(re.sub(r"(-\d\d),", r"\1T00:00,", PLAIN), id="T midnight"),
         pytest.param(re.sub(r"(-\d\d),", r"\1 00:00:00-05:00,", PLAIN), id="midnight with offset"),
@@ -139,15 +141,10 @@ BAD = [
     ("empty", "", "prices.csv: the file is empty", "begin with a header"),
     ("blank", "\n \n,,\n", "prices.csv: the file is empty", "begin with a header"),
     ("only a mark", b"\xef\xbb\xbf", "prices.csv: the file is empty", "begin with a header"),
-    ("blank first line", "\n" + PLAIN, "line 1: the line is blank", "begin with a header"),
     ("header only", "date,A\n", "line 1: a header and no rows", "add at least one row"),
-    ("no date", "day,A\n2024-01-02,1\n", "has no column date", "add it"),
     ("no header", "2024-01-02,1\n2024-01-03,1\n", "'2024-01-02,1'", "add it"),
-    ("semicolons", "date;A\n2024-01-02;1,5\n", "has no column date", "with commas"),
-    ("tabs", "date\tA\n2024-01-02\t1\n", "has no column date", "with commas"),
     ("no symbols", "date\n2024-01-02\n", "line 1: no symbols", "add a column"),
     ("unnamed", "date,A,\n2024-01-02,1,2\n", "line 1: column 3 has no name", "name it"),
-    ("unnamed index", ",A\n2024-01-02,1\n", "line 1: column 1 has no name", "for example, date"),
     ("same name", "date,A,B, A\n2024-01-02,1,2,3\n", "columns 2 and 4 are both called 'A'", "keep"),
     ("two dates", "date,A,Date\n2024-01-02,1,2\n", "columns 1 and 3 are both called date", "keep"),
     (
@@ -164,14 +161,16 @@ BAD = [
         "line 4: the cells end before column 2 ('A')",
         "give each column",
     ),
-    ("blank inside", "date,A\n2024-01-02,1\n\n2024-01-03,1\n", "line 3: a blank line", "remove it"),
+    (
+        "not in order",
+        "date,A\n2024-01-02,1\n2024-01-04,1\n2024-01-03,1\n",
+        "line 4, column 1 ('date'): the date 2024-01-03 comes after 2024-01-04",
+        "oldest first",
+    ),
     ("US date", "date,A\n01/02/2024,1\n", "line 2, column 1 ('date'): '01/02/2024'", "YYYY-MM-DD"),
-    ("day first", "date,A\n02.01.2024,1\n", "line 2, column 1 ('date'): '02.01.2024'", "YYYY-MM"),
-    ("no dashes", "date,A\n20240102,1\n", "line 2, column 1 ('date'): '20240102'", "YYYY-MM-DD"),
     ("ISO week", "date,A\n2024-W01-2,1\n", "('date'): '2024-W01-2'", "YYYY-MM-DD"),
     ("short year", "date,A\n24-01-02,1\n", "line 2, column 1 ('date'): '24-01-02'", "YYYY-MM-DD"),
     ("Excel serial", "date,A\n45293,1\n", "line 2, column 1 ('date'): '45293'", "YYYY-MM-DD"),
-    ("noon", "date,A\n2024-01-02 12:00,1\n", "('date'): '2024-01-02 12:00'", "YYYY-MM-DD"),
     ("blank date", "date,A\n,1\n", "line 2, column 1 ('date'): ''", "YYYY-MM-DD"),
     ("Arabic digits", "date,A\n\u0662024-01-02,1\n", "line 2, column 1 ('date')", "YYYY-MM-DD"),
     ("no such day", "date,A\n2024-02-30,1\n", "'2024-02-30' is not a day", "correct it"),
@@ -188,12 +187,6 @@ BAD = [
         "line 4, column 1 ('date'): the date 2024-01-02 is also on line 2",
         "keep one row a day",
     ),
-    (
-        "newest first",
-        "date,A\n2024-01-03,1\n2024-01-02,1\n",
-        "line 3, column 1 ('date'): the date 2024-01-02 comes after 2024-01-03",
-        "oldest first",
-    ),
     ("no price at all", "date,A,B\n2024-01-02,,\n2024-01-03,, \n", "not one price", "fill in"),
     ("unclosed quote", PLAIN + '2024-01-04,"12,22\n', "line 4: not CSV", "unclosed quote"),
     ("mark after quote", 'date,A\n2024-01-02,"1"2\n', "line 2: not CSV", "unclosed quote"),
@@ -202,7 +195,6 @@ BAD = [
     ("wide row", "date,A\n2024-01-02" + ",1" * 100_000, "line 2: '1' is in column 3", "one cell"),
     ("Latin-1", b"date,caf\xe9\n2024-01-02,1\n", "line 1: not UTF-8 text", "UTF-8"),
     ("Latin-1 later", b"date,A\n2024-01-02,1\n2024-01-03,\xe9\n", "line 3: not UTF-8", "UTF-8"),
-    ("UTF-16", PLAIN.encode("utf-16"), "line 1: not UTF-8 text", "save it as CSV in UTF-8"),
     ("secretly gzip", gzip.compress(PLAIN.encode()), "line 1: not UTF-8 text", "end in .gz"),
     ("binary", b"PK\x03\x04\x00\x00", "has no column date", "add it"),
 ]
@@ -226,8 +218,8 @@ def test_malformed_file_is_rejected_with_place_and_remedy(tmp_path, content, fou
 @pytest.mark.parametrize(
     "cell",
     [
-        *("nan", "NaN", "-nan", "inf", "Infinity", "-inf", "1e999", "1_000", "0x10", "1 000"),
-        *('"1,234.5"', "$5", "5%", "5 USD", "abc", "-", "#N/A", "null", "None", "1-2", "e", "."),
+        *("-nan", "inf", "Infinity", "-inf", "1e999", "1_000", "0x10", "10 00"),
+        *("$5$", "5 of", "abc", "#DIV/0!", "1-2", "e", "+"),
         *(
             "--5",
             "1e",
@@ -272,7 +264,7 @@ def test_missing_file_is_rejected(tmp_path):
         InvalidRequest, match=r"none\.csv: this file does not exist; check the path"
     ):
         CsvPrices(tmp_path / "none.csv").closes()
-    with pytest.raises(InvalidRequest, match="this is a folder; name a file"):
+    with pytest.raises(InvalidRequest, match="the folder has no price files; add one for each"):
         CsvPrices(tmp_path).closes()
     with pytest.raises(InvalidRequest, match=r"cannot be read .*check the path"):
         CsvPrices(tmp_path / ("x" * 300)).closes()

@@ -10,7 +10,13 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from rebalancer.adapters.market_data.csv_table import Table, parse_table, quote, read_content
+from rebalancer.adapters.market_data.price_files.sheet import (
+    Sheet,
+    quote,
+    read_content,
+    read_sheet,
+)
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import (
     AssetClass,
     Instrument,
@@ -20,6 +26,7 @@ from rebalancer.domain.market.instruments import (
 from rebalancer.domain.market.symbols import normalize_symbol
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
+_EXAMPLE = "symbol,name,asset_class,daily_volume"
 _PACKAGED_INSTRUMENTS = Path(__file__).with_name("instruments.csv")
 
 
@@ -28,8 +35,7 @@ class CsvInstruments:
     """Instruments from a CSV file, read at first use, once.
 
     Columns: ``symbol`` (required), ``name``, ``asset_class``, ``daily_volume``, ``quantity_step``,
-    ``lot_size``; others are
-    ignored. A blank or unknown asset class counts as equity.
+    ``lot_size``; others are ignored. A blank or unknown asset class counts as equity.
     """
 
     path: Path = attrs.field(converter=Path)
@@ -52,14 +58,90 @@ class PackagedInstruments(CsvInstruments):
     path: Path = _PACKAGED_INSTRUMENTS
 
 
+@attrs.frozen
+class _Table:
+    """A file with one header line.
+
+    Attributes:
+        sheet: Rows below the header, with as many cells as it has.
+        header: Column names, stripped, distinct, none empty.
+    """
+
+    sheet: Sheet
+    header: list[str]
+
+    @property
+    def lines(self) -> list[int]:
+        """First line of each row."""
+        return self.sheet.lines
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """Cells by row."""
+        return self.sheet.rows
+
+    def column(self, name: str) -> int | None:
+        """Return the position of the column called ``name`` in any case, or None."""
+        found = [at for at, title in enumerate(self.header) if title.casefold() == name]
+        if len(found) > 1:
+            raise self.wrong(
+                f"columns {found[0] + 1} and {found[1] + 1} are both called {name}; keep one",
+                line=1,
+            )
+        return found[0] if found else None
+
+    def required(self, name: str) -> int:
+        """Return the position of the column called ``name`` in any case."""
+        found = self.column(name)
+        if found is None:
+            raise self.wrong(
+                f"the header {quote(','.join(self.header))} has no column {name}; add it",
+                line=1,
+            )
+        return found
+
+    def wrong(
+        self, what: str, *, line: int | None = None, column: int | None = None
+    ) -> InvalidRequest:
+        """Return an error with the place, the problem and the remedy."""
+        title = None if column is None else self.header[column]
+        return self.sheet.wrong(what, line=line, column=column, title=title)
+
+
+def _read_table(content: bytes, name: str) -> _Table:
+    """Split a file into cells and check its shape."""
+    sheet = read_sheet(content, name, field="assets", example=_EXAMPLE)
+    header = [normalize_symbol(cell) for cell in sheet.rows[0]]
+    table = _Table(sheet, header)
+    _check_header(table)
+    table.required("symbol")  # before the rows, whose shape follows from the header
+    return _Table(sheet.body(1, len(header), header), header)
+
+
+def _check_header(table: _Table) -> None:
+    seen: dict[str, int] = {}
+    for at, title in enumerate(table.header):
+        if not title:
+            raise table.wrong(
+                f"column {at + 1} has no name; name it (a header reads, for example, {_EXAMPLE}), "
+                "or remove it",
+                line=1,
+            )
+        if title in seen:
+            raise table.wrong(
+                f"columns {seen[title] + 1} and {at + 1} are both called {quote(title)}; keep one",
+                line=1,
+            )
+        seen[title] = at
+
+
 def _instruments_in(content: bytes, *, name: str) -> Instruments:
     """Parse the instruments of a CSV file.
 
     Raises:
         InvalidRequest: the content is malformed; the message names the place and the remedy.
     """
-    example = "symbol,name,asset_class,daily_volume"
-    table = parse_table(content, name, "assets", key="symbol", example=example)
+    table = _read_table(content, name)
     symbol = table.required("symbol")
     title, kind, volume, step, lot = (
         table.column(it)
@@ -91,7 +173,7 @@ def _asset_class(text: str) -> AssetClass | None:
     return known.get(re.sub(r"[\s\-]+", "_", text.strip().casefold()))
 
 
-def _volume(table: Table, line: int, row: list[str], column: int) -> float | None:
+def _volume(table: _Table, line: int, row: list[str], column: int) -> float | None:
     text = row[column].strip()
     if not text:
         return None
@@ -106,7 +188,7 @@ def _volume(table: Table, line: int, row: list[str], column: int) -> float | Non
     return value
 
 
-def _quantity(table: Table, line: int, row: list[str], column: int) -> Decimal | None:
+def _quantity(table: _Table, line: int, row: list[str], column: int) -> Decimal | None:
     text = row[column].strip()
     if not text:
         return None
@@ -122,7 +204,7 @@ def _quantity(table: Table, line: int, row: list[str], column: int) -> Decimal |
 
 
 def _lot(
-    table: Table, line: int, row: list[str], column: int | None, step: int | None
+    table: _Table, line: int, row: list[str], column: int | None, step: int | None
 ) -> Decimal | None:
     text = "" if column is None else row[column].strip()
     if not text or column is None:
