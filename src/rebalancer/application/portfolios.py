@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from uuid import UUID, uuid5
 
 import attrs
@@ -18,6 +18,7 @@ import numpy as np
 from rebalancer.application.accounts import load_account
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.trade_amounts import check_plausible, traded_amount, traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_committed, value_portfolio
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, InvalidRequest
@@ -237,7 +238,12 @@ class RecordCashFlow:
 
 @attrs.frozen
 class Trade:
-    """Executed trade to record; on the day of the last close by default."""
+    """Executed trade to record; on the day of the last close by default.
+
+    Attributes:
+        amount: Total of the broker without costs; None: quantity times price, rounded.
+        confirmed: Whether the owner confirms a price that is far from the close of the day.
+    """
 
     kind: EntryKind
     symbol: str
@@ -246,6 +252,14 @@ class Trade:
     cost: Decimal = _ZERO
     on: date | None = None
     note: str = ""
+    amount: Decimal | None = None
+    confirmed: bool = False
+
+    def identity(self) -> tuple[object, ...]:
+        """Return what tells a trade from another one; older versions know no further fields."""
+        known = (*attrs.astuple(self)[:7],)
+        new = self.amount is not None or self.confirmed
+        return (*known, self.amount, self.confirmed) if new else known
 
 
 @attrs.frozen
@@ -279,7 +293,7 @@ class RecordTrades:
         """
         market = self.prices.closes()
         request = fingerprint(
-            "trades", portfolio_id, proposal_id, *(attrs.astuple(trade) for trade in trades)
+            "trades", portfolio_id, proposal_id, *(trade.identity() for trade in trades)
         )
         with self.work.begin() as tx:
             record = None
@@ -414,11 +428,14 @@ def find_market_day(on: date | None, market: PriceHistory, now: datetime) -> dat
     first, last = market.dates[0].item(), market.last_date
     if on is None:
         return last
-    if on <= last and on >= first:
-        return market.dates[np.searchsorted(market.dates, np.datetime64(on), "right") - 1].item()
+    if first <= on <= last:
+        row = int(np.searchsorted(market.dates, np.datetime64(on), "right")) - 1
+        day: date = market.dates[row].item()
+        return day
     if last < on <= now.date() + timedelta(days=1):
         with suppress(InvalidRequest):  # the last close is too old
-            return market.dates[market.row_as_of(on)].item()
+            market.row_as_of(on)
+            return last
     raise InvalidRequest(
         f"{on} is outside the prices from {first} to {last}; choose a day in between",
         field="on",
@@ -474,12 +491,6 @@ def check_tradable(
             raise
 
 
-def traded_value(quantity: Decimal, price: Decimal, currency: Currency) -> Decimal:
-    """Return quantity times price, rounded to the minor unit."""
-    with localcontext(prec=60):
-        return currency.round(quantity * price)
-
-
 def _cash_entry(
     flow: CashFlow,
     currency: Currency,
@@ -530,12 +541,15 @@ def _entry(
                 raise not_positive(getattr(trade, name), name)
         on = find_market_day(trade.on, market, now)
         check_tradable(trade.symbol, market, ledger, on, field="symbol")
+        amount = traded_amount(trade.quantity, trade.price, trade.amount, currency)
+        if not trade.confirmed:
+            check_plausible(amount, trade.price, _known_close(trade.symbol, market, on))
         return Entry(
             id=_entry_id(proposal_id, id, number),
             kind=trade.kind,
             on=on,
             recorded=now,
-            amount=traded_value(trade.quantity, trade.price, currency),
+            amount=amount,
             symbol=trade.symbol,
             quantity=trade.quantity,
             price=trade.price,
@@ -547,6 +561,13 @@ def _entry(
         raise InvalidRequest(
             error.message, field=f"trades[{number}].{error.field}", code=error.code
         ) from None
+
+
+def _known_close(symbol: str, market: PriceHistory, on: date) -> Decimal | None:
+    """Return the close as of a day; None for an asset without a current price."""
+    with suppress(InvalidRequest):
+        return get_close(symbol, market, on, field="symbol")
+    return None
 
 
 def _entry_id(proposal_id: UUID | None, id: UUID, number: int) -> UUID:

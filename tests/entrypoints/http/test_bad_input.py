@@ -13,7 +13,7 @@ from tests.entrypoints.http.conftest import UNKNOWN_ID, ApiUser, RunningApi, che
 
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
-TRADE = {"side": "buy", "symbol": "C", "quantity": "1", "price": "2.5", "cost": "0.1"}
+TRADE = {"side": "buy", "symbol": "C", "quantity": "1", "price": "7.5", "cost": "0.1"}
 ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
     "register": ("/api/users/register", {"email": "b@example.org", "password": "long enough"}),
     "login": ("/api/users/login", {"email": "ada@example.org", "password": "wrong"}),
@@ -273,7 +273,7 @@ def test_money_is_exact_text(ada: ApiUser, amount: str) -> None:
         ("/cash-flows", '{"kind": "deposit", "amount": %s}', "amount"),
         (
             "/transactions",
-            '{"trades": [{"side": "buy", "symbol": "C", "quantity": %s, "price": "1"}]}',
+            '{"trades": [{"side": "buy", "symbol": "C", "quantity": %s, "price": "7.7"}]}',
             "trades[0].quantity",
         ),
     ):

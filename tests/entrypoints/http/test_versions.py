@@ -43,7 +43,7 @@ def test_each_response_with_a_portfolio_has_its_etag(ada: ApiUser) -> None:
     assert opened.headers["etag"] == ada.get(path).headers["etag"]
     flow = ada.post(f"{path}/cash-flows", {"kind": "deposit", "amount": "1"})
     assert flow.headers["etag"] == ada.get(path).headers["etag"] != opened.headers["etag"]
-    trade = {"side": "buy", "symbol": "C", "quantity": "1", "price": "1"}
+    trade = {"side": "buy", "symbol": "C", "quantity": "1", "price": "7.7"}
     traded = ada.post(f"{path}/transactions", {"trades": [trade]})
     assert traded.headers["etag"] == ada.get(path).headers["etag"]
     revised = ada.put(path, MANDATE, headers={"If-Match": traded.headers["etag"]})
@@ -145,7 +145,7 @@ def test_star_does_not_create_a_portfolio(ada: ApiUser) -> None:
 def requests_with_key(ada: ApiUser) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Return requests that take a key: path, body and another body."""
     portfolio = ada.portfolio()["id"]
-    trade = {"side": "buy", "symbol": "C", "quantity": "1", "price": "2"}
+    trade = {"side": "buy", "symbol": "C", "quantity": "1", "price": "7.9"}
     proposal = ada.proposal(ada.portfolio()["id"])["id"]
     return [
         (

@@ -115,9 +115,11 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 """Codes of errors that Litestar raises, by status."""
 
 REMEDIES = {
+    "amount_rounds_to_zero": "send confirm_price: true to confirm it",
     "job_not_found": "GET /api/jobs lists your jobs",
     "policy_not_found": "GET /api/policies lists all policies",
     "portfolio_not_found": "GET /api/portfolios lists your portfolios",
+    "price_far_from_close": "send confirm_price: true to confirm it",
     "targets_exceed_limits": "send acknowledge_limits: true to acknowledge them",
     "unknown_policy": "GET /api/policies lists all policies",
 }

@@ -60,9 +60,17 @@ class TradeBody(Body, frozen=True, kw_only=True):
     symbol: Symbol
     quantity: NonNegative
     price: NonNegative
+    amount: Annotated[
+        NonNegative | None,
+        about("The broker's total without costs. Default: quantity times price, rounded."),
+    ] = None
     cost: Annotated[NonNegative, documented_default("0")] = field(default_factory=NonNegative)
-    on: date | None = None
+    on: Annotated[date | None, about("The market day; default: the day of the last close.")] = None
     note: Line = ""
+    confirm_price: Annotated[
+        bool,
+        about("The price is right, although it is far from the adjusted close of the day."),
+    ] = False
 
 
 class TradesBody(Body, frozen=True, kw_only=True):
@@ -72,6 +80,7 @@ class TradesBody(Body, frozen=True, kw_only=True):
     proposal_id: Annotated[
         UUID | None, about("The accepted proposal that these trades execute.")
     ] = None
+    confirm_price: Annotated[bool, about("The same for all trades.")] = False
 
 
 class EntryView(View, frozen=True, kw_only=True):
@@ -157,6 +166,8 @@ async def record_trades(
             Decimal(one.cost),
             one.on,
             one.note,
+            None if one.amount is None else Decimal(one.amount),
+            one.confirm_price or data.confirm_price,
         )
         for one in data.trades
     ]
