@@ -79,11 +79,8 @@ class Simulation:
             present=np.zeros((count, slots), dtype=bool),
             values=nothing,
             cash=np.zeros(count),
-            flow=np.zeros(count),
             targets=nothing,
             as_of=np.full(count, np.datetime64("2000-01-03", "D")),
-            reviewed=np.full(count, np.datetime64("NaT", "D")),
-            band=np.full(count, np.nan),
         )
         self.restart(np.arange(count))
 

@@ -283,11 +283,8 @@ def _book(assets: Rows, present: Bools, targets: Floats, day: np.datetime64) -> 
         present=present,
         values=np.zeros(targets.shape),
         cash=np.ones(count),
-        flow=np.zeros(count),
         targets=targets,
         as_of=np.full(count, day),
-        reviewed=np.full(count, np.datetime64("NaT", "D")),
-        band=np.full(count, np.nan),
     )
 
 

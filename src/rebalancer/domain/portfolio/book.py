@@ -151,11 +151,11 @@ class Book:
     present: Bools
     values: Floats
     cash: Floats
-    flow: Floats
     targets: Floats
     as_of: Dates
-    reviewed: Dates
-    band: Floats
+    flow: Floats = attrs.field(default=_each(0.0, "float64"))
+    reviewed: Dates = attrs.field(default=_each("NaT", "datetime64[D]"))
+    band: Floats = attrs.field(default=_each(np.nan, "float64"))
     limits: Limits = attrs.field(default=attrs.Factory(Limits.none, takes_self=True))
     traded: Dates = attrs.field(default=_each("NaT", "datetime64[D]"))
     cost_rate: Floats = attrs.field(default=_each(DEFAULT_BPS * BASIS_POINT, "float64"))
@@ -208,11 +208,8 @@ class Book:
             present=np.ones((1, columns), dtype=bool),
             values=np.zeros((1, columns)),
             cash=np.array([cash]),
-            flow=np.zeros(1),
             targets=targets[None, :],
             as_of=np.array([on], dtype="datetime64[D]"),
-            reviewed=np.array(["NaT"], dtype="datetime64[D]"),
-            band=np.array([np.nan]),
         )
 
 
