@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from rebalancer.application.backtests import BacktestRequest, RunBacktest
+from rebalancer.application.history_provider import HistoryProvider
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.errors import InvalidRequest
@@ -73,25 +74,16 @@ def _parse_rate(text: str, columns: Collection[str]) -> float:
         ) from None
 
 
-@attrs.frozen
-class _PricesWithoutColumns:
-    """Decorator of a price source that hides some columns."""
+@attrs.frozen(slots=False)
+class _PricesWithoutColumns(HistoryProvider):
+    """The closes of a price source without some columns."""
 
     prices: PriceSource
     hidden: tuple[str, ...]
 
-    def symbols(self) -> tuple[str, ...]:
-        return tuple(symbol for symbol in self.prices.symbols() if symbol not in self.hidden)
-
-    def closes(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        days: int | None = None,
-        until: date | None = None,
-    ) -> PriceHistory:
-        wanted = self.symbols() if symbols is None else symbols
-        return self.prices.closes(wanted, days=days, until=until)
+    def read(self) -> PriceHistory:
+        symbols = self.prices.symbols()
+        return self.prices.closes([symbol for symbol in symbols if symbol not in self.hidden])
 
 
 @attrs.frozen
