@@ -9,48 +9,51 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from uuid import UUID
 
+import attrs
+
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.jobs.job import Job
 
 log = logging.getLogger("rebalancer.jobs")
 
 
+_Delivery = tuple[UUID, datetime]
+"""Id of a job, and when it is due."""
+
+
+@attrs.define(eq=False, kw_only=True)
 class InProcessJobs:
-    """Runs a few jobs at a time, in order of submission."""
+    """Runs a few jobs at a time, in order of submission.
 
-    def __init__(
-        self,
-        claim: Callable[[UUID], Job | None],
-        *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        at_once: int = 1,
-        waiting: int = 100,
-        pool: Executor | None = None,
-    ) -> None:
-        """Create the queue.
+    Args:
+        claim: Runs a job; returns it if it must be delivered again. Its errors are logged.
+        clock: Current time.
+        at_once: Maximum number of jobs that run in parallel.
+        waiting: Maximum number of further jobs.
+        pool: Runs the jobs; by default in threads.
+    """
 
-        Args:
-            claim: Runs a job; returns it if it must be delivered again. Its errors are logged.
-            clock: Current time.
-            at_once: Maximum number of jobs that run in parallel.
-            waiting: Maximum number of further jobs.
-            pool: Runs the jobs; None: threads.
-        """
-        self._claim, self._clock = claim, clock
-        self._pool = pool or ThreadPoolExecutor(at_once, thread_name_prefix="job")
-        self._capacity = at_once + waiting
-        self._deliveries: dict[tuple[UUID, datetime], threading.Timer | None] = {}
-        self._running: set[Future[Job | None]] = set()
-        # Reentrant: a future that is already done calls `_finish` inside `_start`.
-        self._lock = threading.RLock()
-        self._closed = False
+    _claim: Callable[[UUID], Job | None] = attrs.field(kw_only=False)
+    _clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _at_once: int = 1
+    _waiting: int = 100
+    _pool: Executor = attrs.field()
+    _deliveries: dict[_Delivery, threading.Timer | None] = attrs.field(factory=dict, init=False)
+    _running: set[Future[Job | None]] = attrs.field(factory=set, init=False)
+    # Reentrant: a future that is already done calls `_finish` inside `_start`.
+    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+
+    @_pool.default
+    def _make_pool(self) -> Executor:
+        return ThreadPoolExecutor(self._at_once, thread_name_prefix="job")
 
     def submit(self, job: Job) -> None:
         delivery = (job.id, job.due)
         with self._lock:
             if delivery in self._deliveries:
                 return
-            if self._closed or len(self._deliveries) >= self._capacity:
+            if self._closed or len(self._deliveries) >= self._at_once + self._waiting:
                 raise Unavailable(
                     "too many jobs are waiting; try again in a minute", code="job_queue_full"
                 )
@@ -83,7 +86,7 @@ class InProcessJobs:
         stop()
         self._pool.shutdown(wait=True)
 
-    def _start(self, delivery: tuple[UUID, datetime]) -> None:
+    def _start(self, delivery: _Delivery) -> None:
         with self._lock:
             if self._closed:
                 return
@@ -92,7 +95,7 @@ class InProcessJobs:
             self._running.add(future)
             future.add_done_callback(lambda done: self._finish(delivery, done))
 
-    def _finish(self, delivery: tuple[UUID, datetime], future: Future[Job | None]) -> None:
+    def _finish(self, delivery: _Delivery, future: Future[Job | None]) -> None:
         with self._lock:
             self._deliveries.pop(delivery, None)
             self._running.discard(future)

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from typing import Any
 from uuid import UUID
 
+import attrs
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -42,20 +42,24 @@ _EARLY_RETRY = 0.1
 """Seconds after which a delivery that came a little early is tried again."""
 
 
+_Connected = tuple[asyncio.AbstractEventLoop, threading.Thread, "_Queue"]
+
+
+@attrs.define(eq=False)
 class QueuedJobs:
-    """Submits jobs to the queue from any thread; connects with the first job."""
+    """Submits jobs to the queue from any thread; connects with the first job.
 
-    def __init__(self, url: str, *, name: str = "rebalancer", timeout: float = 2.0) -> None:
-        """Prepare the connection.
+    Args:
+        url: URL of the Redis server.
+        name: Name of the queue; deployments that share a server use different ones.
+        timeout: Seconds that the server has to answer.
+    """
 
-        Args:
-            url: URL of the Redis server.
-            name: Name of the queue; deployments that share a server use different ones.
-            timeout: Seconds that the server has to answer.
-        """
-        self._url, self._name, self._timeout = url, name, timeout
-        self._lock = threading.Lock()
-        self._connected: tuple[asyncio.AbstractEventLoop, threading.Thread, _Queue] | None = None
+    _url: str
+    _name: str = attrs.field(default="rebalancer", kw_only=True)
+    _timeout: float = attrs.field(default=2.0, kw_only=True)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _connected: _Connected | None = attrs.field(default=None, init=False)
 
     def submit(self, job: Job) -> None:
         loop, _, queue = self._connect()
@@ -70,7 +74,6 @@ class QueuedJobs:
             ) from error
 
     def close(self) -> None:
-        """Close the connection."""
         with self._lock:
             connected, self._connected = self._connected, None
         if connected is not None:
@@ -80,7 +83,7 @@ class QueuedJobs:
             thread.join()
             loop.close()
 
-    def _connect(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread, _Queue]:
+    def _connect(self) -> _Connected:
         with self._lock:
             if self._connected is None:
                 loop = asyncio.new_event_loop()
@@ -90,45 +93,39 @@ class QueuedJobs:
             return self._connected
 
 
+@attrs.define(eq=False, kw_only=True, slots=False)
 class QueueWorker:
-    """Takes jobs from the queue and runs a few of them in parallel."""
+    """Takes jobs from the queue and runs a few of them in parallel.
 
-    def __init__(
-        self,
-        url: str,
-        claim: Callable[[UUID], Job | None],
-        *,
-        stop: Callable[[], None],
-        at_once: int = 1,
-        name: str = "rebalancer",
-        heartbeat: int = 30,
-        sweep_interval: int = 15,
-        timeout: float = 5.0,
-        release_timeout: float = 10.0,
-    ) -> None:
-        """Create the worker.
+    Args:
+        url: URL of the Redis server.
+        claim: Runs a job; returns it if it must be delivered again.
+        stop: Releases the running jobs.
+        at_once: Maximum number of jobs that run in parallel.
+        name: As of `QueuedJobs`.
+        heartbeat: Seconds after which the queue drops a delivery without a heartbeat.
+        sweep_interval: Seconds between two searches for such deliveries.
+        timeout: Seconds that the server has to answer.
+        release_timeout: Seconds that running jobs have to be released.
+    """
 
-        Args:
-            url: URL of the Redis server.
-            claim: Runs a job; returns it if it must be delivered again.
-            stop: Releases the running jobs.
-            at_once: Maximum number of jobs that run in parallel.
-            name: As of `QueuedJobs`.
-            heartbeat: Seconds after which the queue drops a delivery without a heartbeat.
-            sweep_interval: Seconds between two searches for such deliveries.
-            timeout: Seconds that the server has to answer.
-            release_timeout: Seconds that running jobs have to be released.
-        """
+    _url: str = attrs.field(kw_only=False)
+    _claim: Callable[[UUID], Job | None] = attrs.field(kw_only=False)
+    _stop: Callable[[], None]
+    _at_once: int = 1
+    _name: str = "rebalancer"
+    _heartbeat: int = 30
+    _sweep_interval: int = 15
+    _timeout: float = 5.0
+    _release_timeout: float = 10.0
+    _stopped: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _wake: Callable[[], object] = attrs.field(default=lambda: None, init=False)
+    running: set[asyncio.Future[Any]] = attrs.field(factory=set, init=False)
+    """Deliveries, and the threads that run their jobs."""
+
+    def __attrs_post_init__(self) -> None:
         # SAQ logs a traceback for each second without Redis; this module logs each outage once.
         logging.getLogger("saq").setLevel(logging.CRITICAL)
-        self._claim, self._stop = claim, stop
-        self._at_once, self._sweep_interval = at_once, sweep_interval
-        self._heartbeat, self._release_timeout = heartbeat, release_timeout
-        self._make_queue = partial(_Queue, url, name, timeout, heartbeat)
-        self._stopped = threading.Event()
-        self._wake: Callable[[], object] = lambda: None
-        self.running: set[asyncio.Future[Any]] = set()
-        """Deliveries, and the threads that run their jobs."""
 
     def run(self, *, grace: float) -> None:
         with ThreadPoolExecutor(self._at_once, thread_name_prefix="job") as self._threads:
@@ -143,7 +140,7 @@ class QueueWorker:
         self._wake = lambda: loop.call_soon_threadsafe(stopped.set)
         if self._stopped.is_set():
             return
-        self._queue = self._make_queue()
+        self._queue = _Queue(self._url, self._name, self._timeout, self._heartbeat)
         worker = _Worker(
             self._queue,
             [(_FUNCTION, self._deliver)],
