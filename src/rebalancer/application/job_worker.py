@@ -364,11 +364,7 @@ def _failing(why: str, job: Job, settings: JobSettings) -> Transition:
 
 
 def _store(rules: ClaimJob | RunJob, job: Job, transition: Transition) -> bool:
-    """Store a transition, unless another worker has the job; return whether it was stored.
-
-    Raises:
-        Unavailable: the store has been away for longer than ``store_timeout``.
-    """
+    """Store a transition, unless another worker has the job; return whether it was stored."""
 
     def store() -> bool:
         try:

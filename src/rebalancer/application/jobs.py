@@ -129,11 +129,7 @@ class RequeueJob:
 
 
 def _submit(case: SubmitJob | RequeueJob, job: Job, undo: Callable[[Job, str], Job]) -> Job:
-    """Submit a stored job; undo its last change if the queue does not accept it.
-
-    Raises:
-        Unavailable: the queue is full or does not answer.
-    """
+    """Submit a stored job; undo its last change if the queue does not accept it."""
     try:
         case.runner.submit(job)
     except Unavailable as error:

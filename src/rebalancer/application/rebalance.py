@@ -241,11 +241,7 @@ class ProposeForPortfolio:
     def _inputs(
         self, ask: ProposalRequest, portfolio: ManagedPortfolio
     ) -> tuple[RebalanceContext, Portfolio]:
-        """Collect the inputs of one proposal.
-
-        Raises:
-            InvalidRequest: the policy, the day or the flow is invalid; names the field.
-        """
+        """Collect the inputs of one proposal; raise InvalidRequest if any of them is invalid."""
         currency = portfolio.mandate.currency
         if currency.round(ask.cash_flow) != ask.cash_flow:
             raise InvalidRequest(

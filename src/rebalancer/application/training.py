@@ -238,11 +238,7 @@ def _learnable(
 
 
 def _trial_settings(name: str, history: PriceHistory) -> BacktestSettings:
-    """Return settings for the trial of rules: equal weights, from when all prices are known.
-
-    Raises:
-        InvalidRequest: less than a year remains.
-    """
+    """Return settings for the trial of rules: equal weights, from when all prices are known."""
     known = np.argmax(~np.isnan(history.closes), axis=0)
     first = max(LOOKBACK, int(known.max()))
     if len(history) - first < LOOKBACK:

@@ -112,11 +112,7 @@ class ChildProcesses:
             raise error
 
     def _take_responsive(self) -> WorkerProcess:
-        """Take a child that answers and has no job.
-
-        Raises:
-            Unavailable: the pool is closed, or a new child died while it started.
-        """
+        """Take an idle child that answers; raise Unavailable if none can be had."""
         while True:
             child, is_new = self._take()
             try:

@@ -119,7 +119,6 @@ class _OutageListener(ServerHeartbeatListener):
         """Ignore the start of a heartbeat."""
 
     def succeeded(self, event: ServerHeartbeatSucceededEvent) -> None:
-        """Log the end of an outage."""
         self._outage_of(event.connection_id).succeeded()
 
     def failed(self, event: ServerHeartbeatFailedEvent) -> None:

@@ -245,11 +245,7 @@ def _pipeline(client: Any, commands: Sequence[Command]) -> Any:
 
 
 def _pool(kind: Any, retry: Any, url: str, timeout: float, connect: Callable[[Any], Any]) -> Any:
-    """Create a connection pool without a connection.
-
-    Raises:
-        InvalidRequest: the URL is malformed; the message omits it, as it holds a password.
-    """
+    """Create a pool without a connection; the error for a malformed URL omits its password."""
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
 

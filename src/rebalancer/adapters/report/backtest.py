@@ -146,11 +146,7 @@ class HtmlBacktests:
 
 
 def _load_plotly() -> str:
-    """Return the source of plotly.js.
-
-    Raises:
-        Unavailable: plotly is not installed.
-    """
+    """Return the source of plotly.js; raise Unavailable if plotly is not installed."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as missing:

@@ -227,11 +227,7 @@ class FolderPolicies(PolicyRegistry):
 
 
 def _build_policy(manifest: Manifest, content: bytes) -> VersionedPolicy:
-    """Build the policy of a manifest and its file of weights.
-
-    Raises:
-        IncompatibleVersion, InvalidRequest: they do not fit together.
-    """
+    """Build the policy of a manifest and its file of weights, if they fit together."""
     weights = unpack_weights(content)
     if len(weights.networks) != len(manifest.seeds):
         raise IncompatibleVersion(
@@ -256,11 +252,7 @@ def _build_policy(manifest: Manifest, content: bytes) -> VersionedPolicy:
 
 
 def _list_versions(folder: Path) -> list[tuple[str, int]]:
-    """List the names and numbers of the versions in a folder; ignore everything else in it.
-
-    Raises:
-        InvalidRequest: the folder cannot be read, or a version has the name of a rule.
-    """
+    """List the names and numbers of the versions in a folder; no version has the name of a rule."""
     try:
         entries = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     except FileNotFoundError:
@@ -281,11 +273,7 @@ def _list_versions(folder: Path) -> list[tuple[str, int]]:
 
 
 def _read_promotions(path: Path) -> list[PromotionDocument]:
-    """Read all promotions of a file; an empty list if it is missing.
-
-    Raises:
-        InvalidRequest: the file is damaged.
-    """
+    """Read all promotions of a file, if it exists; raise InvalidRequest if it is damaged."""
     if not path.exists():
         return []
     try:
@@ -297,11 +285,7 @@ def _read_promotions(path: Path) -> list[PromotionDocument]:
 
 
 def _replace_file(path: Path, content: bytes) -> None:
-    """Replace a file as a whole or not at all.
-
-    Raises:
-        InvalidRequest: it cannot be written.
-    """
+    """Replace a file as a whole; raise InvalidRequest if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)

@@ -80,7 +80,6 @@ class RebalancingEnv(gymnasium.Env[Singles, Any]):
         return self._simulation.observed[0].copy(), {}
 
     def step(self, action: Any) -> tuple[Singles, float, bool, bool, dict[str, Any]]:
-        """Simulate a week."""
         actions = _as_vectors(np.asarray(action)[None], self._discrete)
         rewards, ruined, ended = self._simulation.step(actions)
         seen = self._simulation.observed[0].copy()
@@ -109,7 +108,6 @@ class RebalancingVecEnv(VecEnv):
         return self._simulation.observed.copy()
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Store the actions for `step_wait`."""
         self._actions = _as_vectors(actions, self._discrete)
 
     def step_wait(self) -> tuple[Singles, Singles, Bools, list[dict[str, Any]]]:
@@ -141,21 +139,17 @@ class RebalancingVecEnv(VecEnv):
         return seeds
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return the shared attribute for each portfolio."""
         return [getattr(self, attr_name, None) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Raise an error: portfolios share all attributes."""
         raise NotImplementedError("the portfolios of a RebalancingVecEnv have no attributes")
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Raise an error: portfolios are rows of arrays without methods."""
         raise NotImplementedError("the portfolios of a RebalancingVecEnv have no methods")
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
-        """Return False for each portfolio."""
         return [False for _ in self._get_indices(indices)]
 
 

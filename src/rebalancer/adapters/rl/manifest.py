@@ -137,7 +137,6 @@ class Manifest(Document, frozen=True, kw_only=True):
             raise IncompatibleVersion("the checksum of the model of regimes does not match")
 
     def model_card(self, *, shipped: bool) -> ModelCard:
-        """Build the model card of the version."""
         return ModelCard(
             version=self.version,
             training=msgspec.convert(self, TrainingRecord, from_attributes=True),

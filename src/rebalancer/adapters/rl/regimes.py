@@ -166,11 +166,7 @@ def _years(panel: PriceHistory, dice: np.random.Generator) -> Floats:
 
 
 def _initial_model(weeks: Floats, states: int) -> Any:
-    """Create a model before its first iteration, with states at quantiles of log volatility.
-
-    Raises:
-        Unavailable: hmmlearn is not installed.
-    """
+    """Create a model before its first iteration, with states at quantiles of log volatility."""
     try:
         from hmmlearn.hmm import GaussianHMM
     except ImportError:

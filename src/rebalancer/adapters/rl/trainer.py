@@ -58,11 +58,7 @@ class TorchTrainer:
 
 
 def _check_device(name: str) -> None:
-    """Check that torch can compute on a device.
-
-    Raises:
-        InvalidRequest: it cannot.
-    """
+    """Raise InvalidRequest unless torch can compute on a device."""
     import torch
 
     try:

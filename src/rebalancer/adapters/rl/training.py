@@ -278,11 +278,7 @@ def _segments(plan: TrainingPlan) -> int:
 def _claim_folder(
     out: Path, panels: Mapping[str, PriceHistory], plan: TrainingPlan, regimes: RegimeModel
 ) -> None:
-    """Reserve a folder for the checkpoints of one training.
-
-    Raises:
-        InvalidRequest: it holds checkpoints of another training.
-    """
+    """Reserve a folder; raise InvalidRequest if it holds checkpoints of another training."""
     inputs = attrs.asdict(plan) | {"data": {name: panel.digest for name, panel in panels.items()}}
     arrays = (regimes.start, regimes.transition, regimes.means, regimes.covariances)
     inputs["regimes"] = [array.tolist() for array in arrays]

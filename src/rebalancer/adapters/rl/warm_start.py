@@ -105,7 +105,6 @@ class Actor(nn.Module):
         return answer
 
     def network(self) -> Network:
-        """Return the network in numpy."""
         layers = (self.first, self.second, self.last)
         return Network(
             [layer.weight.detach().numpy().T for layer in layers],

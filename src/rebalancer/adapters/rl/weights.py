@@ -92,11 +92,7 @@ def unpack_weights(content: bytes) -> Weights:
 
 
 def _read_arrays(content: bytes) -> dict[str, Floats]:
-    """Read all arrays; none can run code.
-
-    Raises:
-        IncompatibleVersion: the content is not an npz file of finite floating-point numbers.
-    """
+    """Read an npz file of finite floating-point numbers, without pickles."""
     try:
         packed = np.load(io.BytesIO(content), allow_pickle=False)
         if not isinstance(packed, np.lib.npyio.NpzFile):
@@ -121,11 +117,7 @@ def _read_arrays(content: bytes) -> dict[str, Floats]:
 
 
 def _layers(arrays: Mapping[str, Floats]) -> list[tuple[list[Floats], list[Floats]]]:
-    """Return the weights and biases of each network, in order.
-
-    Raises:
-        IncompatibleVersion: an array is missing or surplus.
-    """
+    """Return the weights and biases of each network, in order; no array is missing or surplus."""
     depths: dict[int, int] = {}
     for name in arrays:
         match = _LAYER.fullmatch(name)

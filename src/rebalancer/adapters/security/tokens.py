@@ -64,11 +64,7 @@ class JwtTokens:
         return bearer
 
     def _decode(self, token: str) -> tuple[Bearer, float]:
-        """Return the bearer of a token and its expiry as a timestamp.
-
-        Raises:
-            NotAuthenticated: this key has not signed it.
-        """
+        """Return the bearer of a token that this key has signed, and its expiry as a timestamp."""
         try:
             claims = jwt.decode(
                 token,

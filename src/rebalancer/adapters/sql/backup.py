@@ -212,11 +212,7 @@ def restore(engine: Engine, path: Path, progress: Progress, sizes: BatchSizes) -
 
 
 def _check_fits(connection: Connection, header: _Header) -> None:
-    """Lock the tables and check that they are empty and of the file's revision.
-
-    Raises:
-        Conflict: they are not.
-    """
+    """Lock the tables; raise Conflict unless they are empty and of the file's revision."""
     at, needed = _revision(connection), header.revision
     if at is None:
         raise Conflict(
@@ -472,11 +468,7 @@ def _create_atomically(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _rename(partial: Path, path: Path) -> None:
-    """Rename a file.
-
-    Raises:
-        FileExistsError: the name is taken.
-    """
+    """Rename a file; raise FileExistsError if the name is taken."""
     try:
         path.hardlink_to(partial)
     except FileExistsError:

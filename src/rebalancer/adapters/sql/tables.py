@@ -53,13 +53,11 @@ class Exact(TypeDecorator[Decimal]):
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """Convert for the database."""
         if value is None or dialect.name != "sqlite":
             return value
         return format(value, "f")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """Convert from the database."""
         return None if value is None else Decimal(value)
 
 

@@ -134,11 +134,7 @@ def run(
 
 
 def _check_files(request: BatchRequest, portfolios: Path, out: Path) -> None:
-    """Check that the input can be read twice and that the output overwrites no input.
-
-    Raises:
-        InvalidRequest: one of the two fails.
-    """
+    """Check that the input can be read twice and that the output overwrites no input."""
     if portfolios.exists() and not (portfolios.is_file() or portfolios.is_dir()):
         raise InvalidRequest(
             f"{portfolios} is a pipe or a device; save its content to a file first",

@@ -173,11 +173,7 @@ def running() -> Iterator[str]:
 
 
 def _address(server: subprocess.Popen[bytes], log: Path) -> str:
-    """Wait until a server responds, and return its address.
-
-    Raises:
-        Unavailable: the server does not respond; the message gives the last line of its log.
-    """
+    """Wait until a server responds, and return its address; an error quotes its log."""
     deadline = time.monotonic() + _TIMEOUT
     assert server.stdout is not None
     line = b""

@@ -228,11 +228,7 @@ def export(ids: tuple[UUID, ...], owner: str | None, out: Path | None) -> None:
 
 
 def _read_portfolios(path: Path) -> Iterator[tuple[Path, int, bytes]]:
-    """Yield each portfolio of a file with the number of its line.
-
-    Raises:
-        InvalidRequest: the file cannot be read.
-    """
+    """Yield each portfolio of a file with the number of its line."""
     text = read_file(path, field="file")
     if path.suffix.casefold() == ".json":
         yield path, 1, text

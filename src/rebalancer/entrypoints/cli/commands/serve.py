@@ -92,11 +92,7 @@ def serve(
 
 
 def _check_demo(chosen: Settings) -> None:
-    """Refuse to create an account with a public password outside development.
-
-    Raises:
-        InvalidRequest: this is not development, or the prices are not the sample.
-    """
+    """Refuse an account with a public password outside development, or without the sample."""
     from rebalancer.wiring.market import SAMPLE
 
     if chosen.environment is not Environment.DEVELOPMENT:
