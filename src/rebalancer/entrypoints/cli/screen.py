@@ -35,20 +35,6 @@ def console(*, stderr: bool = False) -> Console:
     return screen
 
 
-def narrow_table(
-    title: str | None, texts: Sequence[str], figures: Sequence[str] = (), **options: Any
-) -> Table:
-    """Create a table with columns of text, then of figures, that is never too wide."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", **options)
-    for heading in texts:
-        table.add_column(heading)
-    for heading in figures:
-        table.add_column(heading, justify="right")
-    return table
-
-
 def wide_table(screen: Console, title: str, texts: Sequence[str], figures: Sequence[str]) -> Table:
     """Create a table with columns of text, then of figures; compact in a narrow terminal.
 

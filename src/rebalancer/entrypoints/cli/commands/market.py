@@ -20,14 +20,7 @@ from rebalancer.entrypoints.cli.options import (
     market_options,
     sources,
 )
-from rebalancer.entrypoints.cli.screen import (
-    caution,
-    console,
-    meter,
-    narrow_table,
-    print_json,
-    wide_table,
-)
+from rebalancer.entrypoints.cli.screen import caution, console, meter, print_json, wide_table
 
 if TYPE_CHECKING:
     from rebalancer.wiring.market import Sources
@@ -170,6 +163,7 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
     Example:
       rebalancer market show AAPL
     """
+    from rich.table import Table
     from rich.text import Text
 
     from rebalancer.application.market_data import DescribeAsset
@@ -190,7 +184,10 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
     screen.print(
         f"{_sparkline([year.last for year in asset.years])}  closes at the end of each year"
     )
-    table = narrow_table(None, ["year"], ["close", "return", "volatility", "max drawdown"])
+    table = Table()
+    table.add_column("year")
+    for heading in ("close", "return", "volatility", "max drawdown"):
+        table.add_column(heading, justify="right")
     for year in asset.years:
         table.add_row(
             str(year.year),
@@ -222,6 +219,8 @@ def regime(symbols: str | None, as_of: date | None, where: Sources, as_json: boo
       rebalancer market regime
       rebalancer market regime --symbols KO,PG --as-of 2020-03-20
     """
+    from rich.table import Table
+
     from rebalancer.application.market_data import DescribeRegime
 
     wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
@@ -232,7 +231,9 @@ def regime(symbols: str | None, as_of: date | None, where: Sources, as_json: boo
         print_json(document, ensure_ascii=True, default=str)
         return
     screen = console()
-    table = narrow_table(None, ["regime"], ["probability"])
+    table = Table()
+    table.add_column("regime")
+    table.add_column("probability", justify="right")
     table.add_column("")
     for name, probability in found.probabilities.items():
         table.add_row(name, _format_percent(probability), "█" * round(20 * probability))

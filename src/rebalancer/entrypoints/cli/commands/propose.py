@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
@@ -27,11 +27,9 @@ from rebalancer.entrypoints.cli.options import (
     open_container,
     settings,
 )
-from rebalancer.entrypoints.cli.screen import console, narrow_table, print_json
+from rebalancer.entrypoints.cli.screen import console, print_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from rebalancer.application.rebalance import ComparedProposal
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.portfolio.portfolio import Portfolio
@@ -244,10 +242,11 @@ def show(comparison: ComparedProposal, portfolio: Portfolio, terms: RebalanceCon
     if proposal.orders:
         table = Table(title="Orders", title_justify="left")
         table.add_column("")
-        for heading in ("quantity", "symbol", "price", f"value {currency}", "cost"):
-            table.add_column(
-                heading, justify="left" if heading == "symbol" else "right", no_wrap=True
-            )
+        table.add_column("quantity", justify="right", no_wrap=True)
+        table.add_column("symbol", no_wrap=True)
+        table.add_column("price", justify="right", no_wrap=True)
+        table.add_column(f"value {currency}", justify="right", no_wrap=True)
+        table.add_column("cost", justify="right", no_wrap=True)
         table.add_column("why", ratio=1)
         for order in proposal.orders:
             table.add_row(
@@ -277,8 +276,13 @@ def show(comparison: ComparedProposal, portfolio: Portfolio, terms: RebalanceCon
     screen.print(proposal.input_hash, style="dim")
 
 
-def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: RebalanceContext) -> Table:
-    table = narrow_table("Before and after", [""], ["target", "before", "after"])
+def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: RebalanceContext) -> Any:
+    from rich.table import Table
+
+    table = Table(title="Before and after", title_justify="left")
+    table.add_column("")
+    for heading in ("target", "before", "after"):
+        table.add_column(heading, justify="right")
     before, after = proposal.weights_before, proposal.weights_after
     for symbol, weight in before.items():
         target = portfolio.targets.get(symbol, 0.0)
@@ -318,9 +322,13 @@ def _value_before(portfolio: Portfolio, terms: RebalanceContext) -> float:
     return float(portfolio.cash + portfolio.cash_flow) + held
 
 
-def _compare_simple_rules(comparison: ComparedProposal, currency: str) -> Table:
-    headings = ["orders", "turnover", f"cost {currency}", "distance after"]
-    table = narrow_table("What simple rules would trade", ["policy"], headings)
+def _compare_simple_rules(comparison: ComparedProposal, currency: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title="What simple rules would trade", title_justify="left")
+    table.add_column("policy")
+    for heading in ("orders", "turnover", f"cost {currency}", "distance after"):
+        table.add_column(heading, justify="right")
     for proposal in (comparison.proposal, *comparison.others):
         table.add_row(
             proposal.policy,

@@ -27,14 +27,7 @@ from rebalancer.entrypoints.cli.options import (
     settings,
     sources,
 )
-from rebalancer.entrypoints.cli.screen import (
-    SetProgress,
-    caution,
-    console,
-    narrow_table,
-    print_json,
-    stages,
-)
+from rebalancer.entrypoints.cli.screen import SetProgress, caution, console, print_json, stages
 
 if TYPE_CHECKING:
     from rebalancer.application.ports.market import PriceSource
@@ -380,17 +373,20 @@ def _next_commands(
 
 def _print_result(made: TrainingResult, next_commands: Sequence[str]) -> None:
     """Print the result of a training."""
+    from rich.table import Table
+
     from rebalancer.application.reporting.training import describe_choice
 
     screen, trained = console(), made.trained
     algorithm = made.plan.algorithm.upper()
-    table = narrow_table(
-        "Mean weekly reward in held-out worlds",
-        [],
-        ["seed", f"before {algorithm}", f"after {algorithm}", "change"],
+    table = Table(
+        title="Mean weekly reward in held-out worlds",
+        title_justify="left",
         caption="Above 0: a higher reward than the monthly rule.",
         caption_justify="left",
     )
+    for heading in ("seed", f"before {algorithm}", f"after {algorithm}", "change"):
+        table.add_column(heading, justify="right")
     for seed in made.plan.seeds:
         before, after = trained.before[seed], trained.after[seed]
         table.add_row(str(seed), *(f"{each:+.5f}" for each in (before, after, after - before)))
