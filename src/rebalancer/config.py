@@ -32,147 +32,6 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-@attrs.frozen
-class Settings:
-    """Settings of an operator, one environment variable each.
-
-    Attributes:
-        prices: Default price source: a file, a provider's name or ``store``; None: see
-            `Sources.of`.
-        assets: Default instrument list; None: the list that comes with the prices.
-        currency: ISO code of the currency of the prices.
-        workers: Processes of a batch or a server; None: one per core for a batch, one for a server.
-        environment: Kind of deployment.
-        database_url: Database of users, portfolios and jobs: an SQLite file or a Postgres server.
-        database_pool: Most connections of a process to a database server.
-        statement_timeout: Seconds that a database server may spend on one statement.
-        mongo_url: MongoDB for market data and reports; None: the database holds them.
-        redis_url: Redis for caches, shared rate limits and the job queue; None: none are shared.
-        redis_prefix: Prefix of all keys in Redis, and name of the queue.
-        rate_limit: Requests per minute of a user or an address; 0: unlimited.
-        login_limit: Attempts per minute to log in or register, of an address, and ten times as many
-            for an account; 0: unlimited.
-        trusted_proxies: Number of reverse proxies that set X-Forwarded-For and are trusted.
-        job_timeout: Seconds that one attempt at a job may take.
-        job_attempts: Attempts at a job before it fails.
-        jobs_at_once: Jobs that a process runs in parallel.
-        secret_key: Key that signs access tokens.
-        host: Address that the server listens on.
-        port: Port that the server listens on; 0: any free port.
-        log_level: Lowest level that is logged: debug, info, warning or error.
-        policies: Folder of the operator's learned policies; None: ``policies``.
-        trials: Log of training and evaluation runs; None: ``docs/trials.jsonl`` if it exists.
-        gate_probability: See `PromotionThresholds.probability`.
-        gate_loss: See `PromotionThresholds.loss`.
-        gate_drawdown: See `PromotionThresholds.drawdown`.
-        gate_turnover: See `PromotionThresholds.turnover`.
-        debug: Whether the command line prints the traceback of an unexpected error.
-    """
-
-    prices: str | None = None
-    assets: Path | None = None
-    currency: str = "USD"
-    workers: int | None = None
-    environment: Environment = Environment.DEVELOPMENT
-    database_url: str = attrs.field(default="sqlite:///rebalancer.db", repr=False)
-    database_pool: int = 10
-    statement_timeout: float = 30.0
-    mongo_url: str | None = attrs.field(default=None, repr=False)
-    redis_url: str | None = attrs.field(default=None, repr=False)
-    redis_prefix: str = "rebalancer"
-    rate_limit: int = 1200
-    login_limit: int = 20
-    trusted_proxies: int = 0
-    job_timeout: float = 3600.0
-    job_attempts: int = 3
-    jobs_at_once: int = 1
-    secret_key: str = attrs.field(default=DEVELOPMENT_KEY, repr=False)
-    host: str = "127.0.0.1"
-    port: int = 8000
-    log_level: str = "info"
-    policies: Path | None = None
-    trials: Path | None = None
-    gate_probability: float = _GATE.probability
-    gate_loss: float = _GATE.loss
-    gate_drawdown: float = _GATE.drawdown
-    gate_turnover: float = _GATE.turnover
-    debug: bool = False
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read and validate every ``REBALANCER_*`` variable; an empty one counts as unset.
-
-        Raises:
-            InvalidRequest: a variable is unknown or its value is invalid; names the variable.
-        """
-        names = {f"{PREFIX}{field.name.upper()}": field.name for field in attrs.fields(cls)}
-        given: dict[str, Any] = {}
-        for variable, text in environment.items():
-            if not variable.startswith(PREFIX):
-                continue
-            if variable not in names:
-                raise InvalidRequest(
-                    f"unknown setting; the settings are {', '.join(sorted(names))}",
-                    field=variable,
-                    code="unknown_setting",
-                )
-            if value := text.strip():
-                name = names[variable]
-                try:
-                    given[name] = _READERS.get(name, str)(value)
-                except InvalidRequest as error:
-                    raise InvalidRequest(error.message, field=variable, code=error.code) from None
-        return cls(**given)
-
-    @property
-    def cores(self) -> int:
-        """Number of processes of a batch."""
-        return self.workers or min(os.cpu_count() or 1, MOST_WORKERS)
-
-    @property
-    def embedded(self) -> bool:
-        """Whether no server is configured, so that queries take no network round trip."""
-        remote = self.mongo_url or self.redis_url
-        return self.database_url.startswith("sqlite") and not remote
-
-    @property
-    def promotion(self) -> PromotionThresholds:
-        """Thresholds that a learned policy must reach to be promoted."""
-        return PromotionThresholds(
-            probability=self.gate_probability,
-            loss=self.gate_loss,
-            drawdown=self.gate_drawdown,
-            turnover=self.gate_turnover,
-        )
-
-    def check_serving(self) -> None:
-        """Refuse to serve with the public development key where others can connect.
-
-        Raises:
-            InvalidRequest: the key is the development default outside development, or the server
-                listens on an address that other machines can reach.
-        """
-        if self.secret_key != DEVELOPMENT_KEY:
-            return
-        remedy = (
-            "set it to a secret, such as the output of "
-            'python -c "import secrets; print(secrets.token_urlsafe(48))"'
-        )
-        reason = ""
-        if self.environment is not Environment.DEVELOPMENT:
-            reason = "a secret key is required outside development"
-        elif not _is_loopback(self.host):
-            reason = f"a secret key is required to listen on {self.host}, which others can reach"
-        if reason:
-            raise InvalidRequest(
-                f"{reason}; {remedy}", field=f"{PREFIX}SECRET_KEY", code="secret_key_missing"
-            )
-
-
-def _flag(text: str) -> bool:
-    return text.casefold() not in ("0", "false", "no", "off")
-
-
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not (re.fullmatch("[0-9]{1,5}", text) and low <= int(text) <= high):
@@ -247,33 +106,161 @@ _REDIS = rf"(rediss?|valkeys?)://{_USER}{_HOST}(/[0-9]*)?{_OPTIONS}|unix://{_USE
 """Stricter than the drivers: an unescaped delimiter in a password would be parsed as a host and
 leak into errors."""
 
-_READERS: dict[str, Callable[[str], Any]] = {
-    "assets": Path,
-    "currency": lambda text: Currency(text).code,
-    "workers": _integer(1, MOST_WORKERS),
-    "environment": lambda text: Environment(_choice(*Environment)(text)),
-    "database_url": _url(
-        _DATABASE, "sqlite:///rebalancer.db or postgresql://user:password@host/name"
-    ),
-    "database_pool": _integer(1, 1000),
-    "statement_timeout": _number(0.1, 3600.0),
-    "mongo_url": _url(_MONGO, "mongodb://user:password@host/rebalancer"),
-    "redis_url": _url(_REDIS, "redis://:password@host:6379/0"),
-    "redis_prefix": _matching(
-        "[A-Za-z0-9_.:-]{1,64}", "up to 64 characters: letters, digits and - _ . :"
-    ),
-    "rate_limit": _integer(0, 99_999),
-    "login_limit": _integer(0, 99_999),
-    "trusted_proxies": _integer(0, 10),
-    "job_timeout": _number(1.0, 604_800.0),
-    "job_attempts": _integer(1, 100),
-    "jobs_at_once": _integer(1, 64),
-    "secret_key": _secret_key,
-    "port": _integer(0, 65_535),
-    "log_level": _choice("debug", "info", "warning", "error"),
-    "policies": Path,
-    "trials": Path,
-    "debug": _flag,
-    **{f"gate_{name}": _number(*limits) for name, limits in THRESHOLD_RANGES.items()},
-}
-"""How to read each setting that is not plain text; see `Settings`."""
+
+def _setting(default: Any, read: Callable[[str], Any], *, repr: bool = True) -> Any:
+    """Declare a setting that is not plain text, and how to read it."""
+    return attrs.field(default=default, repr=repr, metadata={"read": read})
+
+
+def _threshold(name: str) -> Any:
+    return _setting(getattr(_GATE, name), _number(*THRESHOLD_RANGES[name]))
+
+
+@attrs.frozen
+class Settings:
+    """Settings of an operator, one environment variable each.
+
+    Attributes:
+        prices: Default price source: a file, a provider's name or ``store``; None: see
+            `Sources.of`.
+        assets: Default instrument list; None: the list that comes with the prices.
+        currency: ISO code of the currency of the prices.
+        workers: Processes of a batch or a server; None: one per core for a batch, one for a server.
+        environment: Kind of deployment.
+        database_url: Database of users, portfolios and jobs: an SQLite file or a Postgres server.
+        database_pool: Most connections of a process to a database server.
+        statement_timeout: Seconds that a database server may spend on one statement.
+        mongo_url: MongoDB for market data and reports; None: the database holds them.
+        redis_url: Redis for caches, shared rate limits and the job queue; None: none are shared.
+        redis_prefix: Prefix of all keys in Redis, and name of the queue.
+        rate_limit: Requests per minute of a user or an address; 0: unlimited.
+        login_limit: Attempts per minute to log in or register, of an address, and ten times as many
+            for an account; 0: unlimited.
+        trusted_proxies: Number of reverse proxies that set X-Forwarded-For and are trusted.
+        job_timeout: Seconds that one attempt at a job may take.
+        job_attempts: Attempts at a job before it fails.
+        jobs_at_once: Jobs that a process runs in parallel.
+        secret_key: Key that signs access tokens.
+        host: Address that the server listens on.
+        port: Port that the server listens on; 0: any free port.
+        log_level: Lowest level that is logged: debug, info, warning or error.
+        policies: Folder of the operator's learned policies; None: ``policies``.
+        trials: Log of training and evaluation runs; None: ``docs/trials.jsonl`` if it exists.
+        gate_probability: See `PromotionThresholds.probability`.
+        gate_loss: See `PromotionThresholds.loss`.
+        gate_drawdown: See `PromotionThresholds.drawdown`.
+        gate_turnover: See `PromotionThresholds.turnover`.
+        debug: Whether the command line prints the traceback of an unexpected error.
+    """
+
+    prices: str | None = None
+    assets: Path | None = _setting(None, Path)
+    currency: str = _setting("USD", lambda text: Currency(text).code)
+    workers: int | None = _setting(None, _integer(1, MOST_WORKERS))
+    environment: Environment = _setting(
+        Environment.DEVELOPMENT, lambda text: Environment(_choice(*Environment)(text))
+    )
+    database_url: str = _setting(
+        "sqlite:///rebalancer.db",
+        _url(_DATABASE, "sqlite:///rebalancer.db or postgresql://user:password@host/name"),
+        repr=False,
+    )
+    database_pool: int = _setting(10, _integer(1, 1000))
+    statement_timeout: float = _setting(30.0, _number(0.1, 3600.0))
+    mongo_url: str | None = _setting(
+        None, _url(_MONGO, "mongodb://user:password@host/rebalancer"), repr=False
+    )
+    redis_url: str | None = _setting(
+        None, _url(_REDIS, "redis://:password@host:6379/0"), repr=False
+    )
+    redis_prefix: str = _setting(
+        "rebalancer",
+        _matching("[A-Za-z0-9_.:-]{1,64}", "up to 64 characters: letters, digits and - _ . :"),
+    )
+    rate_limit: int = _setting(1200, _integer(0, 99_999))
+    login_limit: int = _setting(20, _integer(0, 99_999))
+    trusted_proxies: int = _setting(0, _integer(0, 10))
+    job_timeout: float = _setting(3600.0, _number(1.0, 604_800.0))
+    job_attempts: int = _setting(3, _integer(1, 100))
+    jobs_at_once: int = _setting(1, _integer(1, 64))
+    secret_key: str = _setting(DEVELOPMENT_KEY, _secret_key, repr=False)
+    host: str = "127.0.0.1"
+    port: int = _setting(8000, _integer(0, 65_535))
+    log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
+    policies: Path | None = _setting(None, Path)
+    trials: Path | None = _setting(None, Path)
+    gate_probability: float = _threshold("probability")
+    gate_loss: float = _threshold("loss")
+    gate_drawdown: float = _threshold("drawdown")
+    gate_turnover: float = _threshold("turnover")
+    debug: bool = _setting(False, lambda text: text.casefold() not in ("0", "false", "no", "off"))
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read and validate every ``REBALANCER_*`` variable; an empty one counts as unset.
+
+        Raises:
+            InvalidRequest: a variable is unknown or its value is invalid; names the variable.
+        """
+        names = {f"{PREFIX}{field.name.upper()}": field for field in attrs.fields(cls)}
+        given: dict[str, Any] = {}
+        for variable, text in environment.items():
+            if not variable.startswith(PREFIX):
+                continue
+            if variable not in names:
+                raise InvalidRequest(
+                    f"unknown setting; the settings are {', '.join(sorted(names))}",
+                    field=variable,
+                    code="unknown_setting",
+                )
+            if value := text.strip():
+                field = names[variable]
+                try:
+                    given[field.name] = field.metadata.get("read", str)(value)
+                except InvalidRequest as error:
+                    raise InvalidRequest(error.message, field=variable, code=error.code) from None
+        return cls(**given)
+
+    @property
+    def cores(self) -> int:
+        """Number of processes of a batch."""
+        return self.workers or min(os.cpu_count() or 1, MOST_WORKERS)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether no server is configured, so that queries take no network round trip."""
+        remote = self.mongo_url or self.redis_url
+        return self.database_url.startswith("sqlite") and not remote
+
+    @property
+    def promotion(self) -> PromotionThresholds:
+        """Thresholds that a learned policy must reach to be promoted."""
+        return PromotionThresholds(
+            probability=self.gate_probability,
+            loss=self.gate_loss,
+            drawdown=self.gate_drawdown,
+            turnover=self.gate_turnover,
+        )
+
+    def check_serving(self) -> None:
+        """Refuse to serve with the public development key where others can connect.
+
+        Raises:
+            InvalidRequest: the key is the development default outside development, or the server
+                listens on an address that other machines can reach.
+        """
+        if self.secret_key != DEVELOPMENT_KEY:
+            return
+        remedy = (
+            "set it to a secret, such as the output of "
+            'python -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
+        reason = ""
+        if self.environment is not Environment.DEVELOPMENT:
+            reason = "a secret key is required outside development"
+        elif not _is_loopback(self.host):
+            reason = f"a secret key is required to listen on {self.host}, which others can reach"
+        if reason:
+            raise InvalidRequest(
+                f"{reason}; {remedy}", field=f"{PREFIX}SECRET_KEY", code="secret_key_missing"
+            )

@@ -80,8 +80,6 @@ class CircuitBreaker:
         is_outage: Whether an error means that the server did not answer.
         pause: Seconds after a failure in which no caller asks the server.
         trial: Seconds that the one caller has before the next may try.
-        log: Log of outages.
-        clock: Monotonic seconds.
     """
 
     _error: Callable[[], Unavailable] = attrs.field(kw_only=False)

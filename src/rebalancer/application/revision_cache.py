@@ -35,7 +35,6 @@ class RevisionCache(Generic[T]):
         read: Reads the value of a revision.
         revision: Reads the revision, which changes with every change of the value.
         check_interval: Seconds between two checks; a failed source is asked again as often.
-        clock: Monotonic seconds.
     """
 
     _name: str

@@ -34,7 +34,6 @@ class StoredMarket:
         accepted: Symbols whose jumps are true, see `rebalancer.domain.market.quality`.
         check_interval: Seconds, see `RevisionCache`.
         windows: Most windows that are remembered; one of a large market takes about 10 MB.
-        clock: Monotonic seconds.
     """
 
     def __init__(

@@ -89,12 +89,10 @@ class EnvironmentProvider(Provider):
 
     @provide
     def ids(self) -> Ids:
-        """Generate random UUIDs."""
         return uuid4
 
     @provide
     def currency(self, settings: Settings) -> Currency:
-        """Take the currency of the prices from the settings."""
         return Currency(settings.currency)
 
 
@@ -106,31 +104,26 @@ class JobProvider(Provider):
 
     @provide
     def propose_for_everyone(self, work: UnitOfWork, prices: PriceSource) -> ProposeForEveryone:
-        """Provide the batch run with its default chunk size and timeouts."""
         return ProposeForEveryone(work, prices)
 
     @provide
     def delete_expired(self, work: UnitOfWork) -> DeleteExpired:
-        """Provide the deletion of expired data with its default lifetimes."""
         return DeleteExpired(work)
 
     @provide
     def job_settings(self, settings: Settings) -> JobSettings:
-        """Provide the operator's retry and timeout settings."""
         return JobSettings(attempts=settings.job_attempts, timeout=settings.job_timeout)
 
     @provide
     def do_backtest(
         self, run_backtest: RunBacktest, reports: Reports, clock: Clock, sources: Sources
     ) -> DoBacktest:
-        """Provide the handler of backtests, with the cautions that the prices require."""
         return DoBacktest(run_backtest, reports, clock, sources.cautions)
 
     @provide
     def train_handler(
         self, train: TrainPolicy, clock: Clock, settings: Settings
     ) -> TrainJobHandler:
-        """Provide the handler of trainings, on the prices that a job names."""
 
         def prices(place: Path) -> PriceSource:
             wired = _child_container(Sources.of(settings, place), settings)
@@ -141,7 +134,6 @@ class JobProvider(Provider):
 
     @provide
     def batch_handler(self, clock: Clock, settings: Settings) -> BatchJobHandler:
-        """Provide the handler of batch runs, on the prices that a job names."""
 
         def services(prices: Path, assets: Path | None) -> tuple[BuildContext, ProposeForEveryone]:
             wired = _child_container(Sources.of(settings, prices, assets), settings)
@@ -153,7 +145,6 @@ class JobProvider(Provider):
     def handlers(
         self, backtest: DoBacktest, training: TrainJobHandler, batch: BatchJobHandler
     ) -> Handlers:
-        """Provide the handlers by kind of job."""
         return Handlers({BACKTEST: backtest, TRAIN: training, BATCH: batch})
 
     @provide
@@ -192,7 +183,6 @@ class JobProvider(Provider):
     def recover(
         self, work: UnitOfWork, runner: JobRunner, clock: Clock, job_settings: JobSettings
     ) -> RecoverJobs:
-        """Provide recovery by the monotonic clock of this process."""
         return RecoverJobs(work, runner, clock, job_settings)
 
     @provide

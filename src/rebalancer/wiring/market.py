@@ -82,19 +82,16 @@ class MarketProvider(Provider):
 
     @provide
     def prices(self, sources: Sources) -> PriceSource:
-        """Open the provider's prices."""
         return provider_of(sources.prices).prices()
 
     @provide
     def instruments(self, sources: Sources) -> InstrumentSource:
-        """Open the CSV file of instruments, or the provider's list."""
         if sources.assets is not None:
             return CsvInstruments(sources.assets)
         return provider_of(sources.prices).instruments()
 
     @provide
     def regimes(self) -> Regimes:
-        """Provide the packaged regime model."""
         return StoredRegimes()
 
 

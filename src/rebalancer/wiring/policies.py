@@ -42,5 +42,4 @@ class PolicyProvider(Provider):
 
     @provide
     def thresholds(self, settings: Settings) -> PromotionThresholds:
-        """Take the thresholds from the settings."""
         return settings.promotion

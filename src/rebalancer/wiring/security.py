@@ -21,14 +21,12 @@ class SecurityProvider(Provider):
 
     @provide
     def passwords(self) -> Passwords:
-        """Hash passwords with Argon2id."""
         from rebalancer.adapters.security.passwords import ArgonPasswords
 
         return ArgonPasswords()
 
     @provide
     def tokens(self, settings: Settings) -> Tokens:
-        """Sign tokens with the secret key."""
         from rebalancer.adapters.security.tokens import JwtTokens
 
         return JwtTokens(settings.secret_key)

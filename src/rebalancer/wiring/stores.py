@@ -53,14 +53,12 @@ class DatabaseProvider(Provider):
 
     @provide
     def work(self, pool: ConnectionPool) -> UnitOfWork:
-        """Store in the database."""
         from rebalancer.adapters.sql.work import SqlWork
 
         return SqlWork(pool.engine)
 
     @provide
     def database(self, pool: ConnectionPool) -> Database:
-        """Migrate, check, back up and restore the database."""
         from rebalancer.adapters.sql.database import SqlDatabase
 
         return SqlDatabase(pool.engine)
@@ -107,12 +105,10 @@ class DocumentProvider(Provider):
 
     @provide
     def market(self, stores: DocumentStores) -> StoredMarket:
-        """Store bars and instruments."""
         return stores.market
 
     @provide
     def reports(self, stores: DocumentStores) -> Reports:
-        """Store reports."""
         return stores.reports
 
 
@@ -160,7 +156,6 @@ class RedisProvider(Provider):
         settings: Settings,
         sources: Sources,
     ) -> Dependencies:
-        """List the dependencies that are configured, for health checks."""
         market = (
             stored_prices_dependency(stores.market) if sources.stored else prices_dependency(prices)
         )

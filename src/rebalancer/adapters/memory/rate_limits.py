@@ -39,7 +39,6 @@ class MemoryRateLimits:
     Args:
         clients: Maximum number of clients to remember, over all limits; 300 bytes each.
         requests: Maximum number of requests to remember; 8 bytes each.
-        clock: Monotonic seconds.
     """
 
     _most_clients: int = attrs.field(default=100_000, alias="clients")

@@ -15,12 +15,6 @@ from rebalancer.application.reporting.report import SCHEMAS, Report
 
 @attrs.frozen
 class MemoryReports:
-    """Reports that end with the process.
-
-    Attributes:
-        schemas: The newest shape that is known, by kind.
-    """
-
     schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
     _reports: dict[UUID, Report] = attrs.field(factory=dict)
 

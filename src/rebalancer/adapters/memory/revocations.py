@@ -23,7 +23,6 @@ class MemoryRevocations:
     Args:
         lifetime: Validity of an access token.
         most: Maximum number of logins to remember.
-        clock: Monotonic seconds.
     """
 
     _lifetime: timedelta = ACCESS_LIFETIME

@@ -220,11 +220,7 @@ class Collections:
     """Creates collections with the schemas of ``schemas.json``, before the first write.
 
     A server that was away when the process started may come back empty. If the preparation fails,
-    the next write tries again.
-
-    Args:
-        database: See `connect`.
-        indexes: Indexes of each collection, by name.
+    the next write tries again. Indexes are listed by the name of their collection.
     """
 
     def __init__(

@@ -52,11 +52,9 @@ class MongoMarket:
     detects one that was killed, and raises the counter in its place.
 
     Attributes:
-        database: See `connect`.
         assets_per_write: Assets that are read, merged and written together.
         retries: Most attempts to save a year that other processes also save.
         abandoned_after: Age of the last write after which an import counts as killed.
-        now: Current time.
     """
 
     database: Database[Document]

@@ -35,10 +35,7 @@ class MongoReports:
 
     MongoDB stores times in milliseconds; a field of its own holds the microseconds.
 
-    Attributes:
-        database: Returned by `connect`.
-        schemas: Newest supported schema version by kind.
-        breaker: Makes readers fail fast while MongoDB is down.
+    The breaker makes readers fail fast while MongoDB is down.
     """
 
     database: Database[Document]

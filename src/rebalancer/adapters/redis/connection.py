@@ -49,7 +49,6 @@ class RedisBreaker:
     Args:
         pause: Seconds after a failure in which no caller asks the server.
         log_interval: Seconds between two logs of rejected commands.
-        clock: Monotonic seconds.
     """
 
     def __init__(

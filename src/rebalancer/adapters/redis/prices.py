@@ -43,7 +43,6 @@ class RedisPriceCache:
     the lock or the end of ``read_timeout``.
 
     Args:
-        connection: Client.
         lifetime: Seconds after which an unused entry expires.
         read_timeout: Seconds that the process with the lock has to read the store.
     """

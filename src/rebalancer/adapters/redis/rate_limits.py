@@ -17,7 +17,6 @@ class RedisRateLimits:
     counts, so the clocks of the processes may differ.
 
     Args:
-        connection: Client.
         nearby: Rate limits of this process, used while Redis is away.
     """
 

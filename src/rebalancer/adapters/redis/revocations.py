@@ -32,7 +32,6 @@ class RedisRevocations:
         lifetime: Lifetime of an access token.
         fresh: Seconds for which a session that was valid counts as valid.
         capacity: Maximum number of valid sessions to remember.
-        clock: Monotonic seconds.
     """
 
     _connection: Connection

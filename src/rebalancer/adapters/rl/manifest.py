@@ -180,17 +180,9 @@ def encode_manifest(
     weights: str,
     evidence: Mapping[str, Any] | None,
 ) -> bytes:
-    """Encode the manifest of a policy and its training.
+    """Encode the manifest of a policy under its plain name; raises as `encode`.
 
-    Args:
-        learned: Policy under its plain name.
-        training: How it was trained.
-        version: Number of the version.
-        weights: SHA-256 of the file of weights.
-        evidence: Results of evaluations of exactly these weights.
-
-    Raises:
-        InvalidRequest: see `encode`.
+    ``weights`` is the SHA-256 of the file of weights, to which the evidence belongs.
     """
     model = attrs.asdict(learned.regimes)
     regimes = RegimesDocument(

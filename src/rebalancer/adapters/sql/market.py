@@ -32,7 +32,6 @@ class SqlMarket:
     Transactions that save bars lock the row that holds their revision, so they run one by one.
 
     Attributes:
-        engine: See `connect`.
         assets_per_transaction: Assets that are saved together; other writers run in between.
     """
 

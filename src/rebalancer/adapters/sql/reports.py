@@ -23,13 +23,6 @@ from rebalancer.application.reporting.report import SCHEMAS, Report
 
 @attrs.frozen
 class SqlReports:
-    """See `Reports`.
-
-    Attributes:
-        engine: One of `connect`.
-        schemas: The newest shape that is known, by kind.
-    """
-
     engine: Engine
     schemas: Mapping[str, int] = attrs.field(factory=lambda: SCHEMAS)
 

@@ -58,7 +58,6 @@ class SqlWork:
     its transaction ends, so writers of the same portfolio, token or job run one after the other.
 
     Attributes:
-        engine: See `connect`.
         lock_timeout: Seconds to wait for another writer of this process, in SQLite.
         check_batch: Portfolios that `check` reads at a time.
     """

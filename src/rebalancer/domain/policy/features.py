@@ -292,13 +292,8 @@ def _raw_market_features(
 ) -> Floats:
     """Compute the unscaled market features, shape (B, `MARKET_FEATURES`).
 
-    Args:
-        book: Portfolios.
-        market: Prices.
-        weights: (B, K) strategic weights, fully invested.
-        sleeves: (B, `SLEEVES`, K) weights.
-        daily: (B, 252) daily returns of the strategic mixes.
-        regimes: Model of market regimes.
+    From strategic weights, fully invested (B, K), the weights of sleeves (B, `SLEEVES`, K) and the
+    daily returns of the strategic mixes (B, 252).
     """
     assets = book.assets
 

@@ -113,11 +113,7 @@ class RulePolicy:
         return np.broadcast_to(own[:, None], targets.shape), own
 
 
-def _strategic(book: Book, _: PriceHistory) -> Allocated:
-    return book.targets, None
-
-
-STRATEGIC = Allocation(_strategic)
+STRATEGIC = Allocation(lambda book, _: (book.targets, None))
 
 
 def _targeted(book: Book) -> Bools:
@@ -373,7 +369,7 @@ POLICIES: Mapping[str, RuleKind] = {
 """Every rule by name."""
 
 
-def split_policy_names(text: str) -> list[str]:
+def split_policy_names(text: str, *, field: str = "policy") -> list[str]:
     """Split ``monthly,trend:window=150,band=0.03,band:edge`` into names of policies.
 
     Commas separate policies and also parameters: a piece with ``=`` and no ``:`` before it is a
@@ -392,13 +388,13 @@ def split_policy_names(text: str) -> list[str]:
     if not names:
         raise InvalidRequest(
             f"no policy is given; choose at least one of {', '.join(POLICIES)}",
-            field="policy",
+            field=field,
             code="policy_missing",
         )
     for name in names:
         if names.count(name) > 1:
             raise InvalidRequest(
-                f"{name} is given twice; remove one", field="policy", code="policy_repeated"
+                f"{name} is given twice; remove one", field=field, code="policy_repeated"
             )
     return names
 

@@ -35,14 +35,9 @@ def run(
 ) -> BatchRun:
     """Run a batch to its end, and return it.
 
-    Args:
-        request: Parameters of the run.
-        wired: Container of this process.
-        id: Id of the run.
-        now: Time of the run.
-        resume: Whether to continue the latest unfinished run with the same context.
-        workers: Most processes, including this one; a small run uses this one alone.
-        advance: Called with the number of portfolios that were done since the last call.
+    There are at most ``workers`` processes, including this one, which does a small run alone.
+    ``advance`` receives the number of portfolios that were done since its last call. With
+    ``resume``, the latest unfinished run with the same context continues.
 
     Raises:
         InvalidRequest: no run can be resumed.

@@ -25,11 +25,9 @@ class Readiness:
     the last result; if that is too old, they wait for the check without holding a thread.
 
     Args:
-        check: Checks each dependency.
         max_age: Seconds for which a result is returned without a new check.
         max_age_while_checking: The same while a check runs, which may take long if many
             dependencies are down.
-        clock: Seconds; only differences matter.
     """
 
     _check: Callable[[], Health]

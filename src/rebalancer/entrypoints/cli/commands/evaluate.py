@@ -168,7 +168,7 @@ def evaluate(
         findings, trial = parts.get(EvaluatePolicies)(
             asked,
             now=parts.get(Clock)(),
-            against=_parse_against(against),
+            against=split_policy_names(against, field="against") if against is not None else (),
             training=training,
             trials=trials,
             cautions=() if files else sources(None, assets).cautions,
@@ -223,16 +223,6 @@ def _build_panels(
             asked = attrs.evolve(asked, targets=None, first=None, last=until)
         panels.append((name, Panel(asked, parts.get(RunBacktest), earned.hidden)))
     return dict(panels[: len(wired)]), dict(panels[len(wired) :])
-
-
-def _parse_against(against: str | None) -> list[str]:
-    """Return the names of further policies to compare with."""
-    from rebalancer.domain.policy.rules import split_policy_names
-
-    try:
-        return [] if against is None else split_policy_names(against)
-    except InvalidRequest as error:
-        raise InvalidRequest(error.message, field="against", code=error.code) from None
 
 
 def show(findings: Findings) -> None:
