@@ -356,7 +356,9 @@ STORED = Path(__file__).parent / "fixtures" / "backup-0004.jsonl.gz"
 @pytest.mark.parametrize("kind", KINDS)
 def test_backup_of_an_earlier_release_is_restored_and_read(empty, kind):
     target = empty(kind)
+    target.downgrade("0004")
     rows = target.restore(STORED)
+    target.upgrade()
     assert (rows["users"], rows["proposals"], rows["ledger_entries"]) == (2, 42, 6)
     assert target.findings() == []
     with SqlWork(target.engine).read() as tx:

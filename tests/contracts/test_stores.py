@@ -748,6 +748,19 @@ def test_key_is_stored_once(work, ada):
         assert tx.keys.get(ada.id, key.key) == key
 
 
+def test_first_answer_is_kept(work, ada):
+    key = a_key(ada.id)
+    with work.begin() as tx:
+        tx.keys.add(key)
+    for answer in ("the first: \u00e4", "another"):
+        with work.begin() as tx:
+            tx.keys.save_answer(ada.id, key.key, answer)
+            tx.keys.save_answer(ada.id, "unknown", answer)
+    with work.read() as tx:
+        assert tx.keys.get(ada.id, key.key) == attrs.evolve(key, answer="the first: \u00e4")
+        assert tx.keys.get(ada.id, "unknown") is None
+
+
 def test_old_keys_are_deleted(work, ada):
     keys = [a_key(ada.id, str(n), created=NOW + n * HOUR) for n in range(4)]
     with work.begin() as tx:

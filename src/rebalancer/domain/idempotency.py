@@ -16,6 +16,7 @@ class IdempotencyKey:
         key: Name that the client gave to the request.
         fingerprint: SHA-256 of the request's content.
         result: Id of the resource that the request created.
+        answer: The first answer, as its client got it; None until it is stored.
     """
 
     owner: UUID
@@ -23,3 +24,4 @@ class IdempotencyKey:
     fingerprint: str
     result: UUID
     created: datetime
+    answer: str | None = None

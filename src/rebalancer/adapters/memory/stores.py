@@ -223,6 +223,11 @@ class MemoryIdempotencyKeys:
             )
         self.rows[key.owner, key.key] = key
 
+    def save_answer(self, owner: UUID, key: str, answer: str) -> None:
+        known = self.rows.get((owner, key))
+        if known is not None and known.answer is None:
+            self.rows[owner, key] = attrs.evolve(known, answer=answer)
+
     def delete_before(self, before: datetime) -> int:
         old = [which for which, key in self.rows.items() if key.created < before]
         for which in old:

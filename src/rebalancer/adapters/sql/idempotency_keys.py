@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import insert, select, tuple_, update
 
 from rebalancer.adapters.sql.rows import KEYS
 from rebalancer.adapters.sql.statements import SqlStore, delete_unlocked
@@ -22,6 +22,11 @@ class SqlIdempotencyKeys(SqlStore):
 
     def add(self, key: IdempotencyKey) -> None:
         self.connection.execute(insert(idempotency_keys), KEYS.to_row(key))
+
+    def save_answer(self, owner: UUID, key: str, answer: str) -> None:
+        table = idempotency_keys.c
+        mine = (table.owner == owner) & (table.key == key) & table.answer.is_(None)
+        self.connection.execute(update(idempotency_keys).where(mine).values(answer=answer))
 
     def delete_before(self, before: datetime) -> int:
         table = idempotency_keys.c

@@ -270,6 +270,7 @@ idempotency_keys = Table(
     Column("fingerprint", Text, nullable=False),
     Column("result", Uuid, nullable=False),
     Column("created", Moment, nullable=False),
+    Column("answer", Text),
     PrimaryKeyConstraint("owner", "key"),
 )
 

@@ -117,6 +117,9 @@ class IdempotencyKeys(Protocol):
             Conflict: another request with this key is running.
         """
 
+    def save_answer(self, owner: UUID, key: str, answer: str) -> None:
+        """Store the answer to a request; an unknown key is ignored, an earlier answer stays."""
+
     def delete_before(self, before: datetime) -> int:
         """Delete results created before a time; return how many."""
 
