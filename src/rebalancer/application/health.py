@@ -10,13 +10,11 @@ from uuid import UUID
 
 import attrs
 
-from rebalancer.application.ports.market import PriceSource
-from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.errors import NotFound, RebalancerError, Unavailable
 
-_UNKNOWN_ID = UUID(int=0)
+UNKNOWN_ID = UUID(int=0)
 
 
 class State(StrEnum):
@@ -94,20 +92,9 @@ def store_dependency(work: UnitOfWork) -> Dependency:
 
     def check() -> None:
         with work.read() as tx:
-            tx.users.get(_UNKNOWN_ID)
+            tx.users.get(UNKNOWN_ID)
 
     return Dependency("store", check)
-
-
-def reports_dependency(reports: Reports) -> Dependency:
-    """Return the store of reports."""
-    fallback = "reports can be neither stored nor read"
-    return Dependency("reports", lambda: reports.get(_UNKNOWN_ID), fallback)
-
-
-def prices_dependency(prices: PriceSource) -> Dependency:
-    """Return a source of prices, which is essential."""
-    return Dependency("prices", lambda: prices.closes(days=1))
 
 
 def stored_prices_dependency(market: StoredMarket) -> Dependency:

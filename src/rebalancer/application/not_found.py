@@ -21,11 +21,7 @@ NOT_FOUND: Mapping[str, Callable[[UUID], NotFound]] = {
 
 
 def require(found: T | None, kind: str, id: UUID) -> T:
-    """Return a stored object.
-
-    Raises:
-        NotFound: it is None.
-    """
+    """Return a stored object; raise NotFound if it is None."""
     if found is None:
         raise NOT_FOUND[kind](id)
     return found

@@ -62,11 +62,7 @@ class WorkerProcess:
         return bool(self._process.is_alive())
 
     def send(self, message: object) -> None:
-        """Send a message.
-
-        Raises:
-            WorkerDied: the process has ended.
-        """
+        """Send a message; raise WorkerDied if the process has ended."""
         try:
             self.pipe.send(message)
         except OSError:

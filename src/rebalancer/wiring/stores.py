@@ -10,10 +10,9 @@ from dishka import Provider, Scope, provide
 
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.application.health import (
+    UNKNOWN_ID,
     Dependencies,
     Dependency,
-    prices_dependency,
-    reports_dependency,
     store_dependency,
     stored_prices_dependency,
 )
@@ -156,12 +155,13 @@ class RedisProvider(Provider):
         settings: Settings,
         sources: Sources,
     ) -> Dependencies:
-        market = (
-            stored_prices_dependency(stores.market) if sources.stored else prices_dependency(prices)
-        )
+        market = Dependency("prices", lambda: prices.closes(days=1))
+        if sources.stored:
+            market = stored_prices_dependency(stores.market)
         parts = [store_dependency(work), market]
         if settings.mongo_url is not None:
-            parts.append(reports_dependency(stores.reports))
+            read, effect = stores.reports.get, "reports can be neither stored nor read"
+            parts.append(Dependency("reports", lambda: read(UNKNOWN_ID), effect))
         if connection is not None:
             effects = {
                 "cache": "each process reads prices from the store",

@@ -183,11 +183,7 @@ class FolderPolicies(PolicyRegistry):
         return self.card(LEARNED)
 
     def versions(self) -> Sequence[PolicyVersion]:
-        """See `PolicyStore.versions`.
-
-        Raises:
-            InvalidRequest: both folders hold the same version, or one has the name of a rule.
-        """
+        """List the versions of both folders; raise InvalidRequest if both hold the same one."""
         found: dict[tuple[str, int], PolicyVersion] = {}
         for folder, shipped in ((self._shipped, True), (self._folder, False)):
             for name, number in _list_versions(folder):
@@ -210,11 +206,7 @@ class FolderPolicies(PolicyRegistry):
             return self._loaded[version.exact_name]
 
     def promotion(self) -> Promotion | None:
-        """See `PolicyStore.promotion`.
-
-        Raises:
-            InvalidRequest: ``promotion.json`` is damaged.
-        """
+        """Return the latest promotion; raise InvalidRequest if ``promotion.json`` is damaged."""
         for folder in (self._folder, self._shipped):
             if promotions := _read_promotions(folder / PROMOTION):
                 latest = max(promotions, key=lambda one: one.at)

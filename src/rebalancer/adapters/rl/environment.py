@@ -18,12 +18,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from rebalancer.adapters.rl.rewards import Reward
 from rebalancer.adapters.rl.simulation import Simulation
 from rebalancer.adapters.rl.worlds import Worlds
-from rebalancer.domain.arrays import Bools, Floats
+from rebalancer.domain.arrays import Bools, Floats, Singles
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.policy.actions import ACTIONS
 from rebalancer.domain.policy.features import FEATURES, FURTHEST
-
-Singles = NDArray[np.float32]
 
 OBSERVED = spaces.Box(-FURTHEST, FURTHEST, (len(FEATURES),), np.float32)
 

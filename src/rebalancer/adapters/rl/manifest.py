@@ -226,11 +226,7 @@ DocumentT = TypeVar("DocumentT", Manifest, PromotionLog)
 
 
 def read_document(path: Path, kind: type[DocumentT]) -> DocumentT:
-    """Read a document from a file.
-
-    Raises:
-        IncompatibleVersion: the file is missing, malformed or of a newer format.
-    """
+    """Read a document; raise IncompatibleVersion if it is missing, malformed or newer."""
     content = read_file(path)
     try:
         loose = msgspec.json.decode(content)
@@ -251,11 +247,7 @@ def read_document(path: Path, kind: type[DocumentT]) -> DocumentT:
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file of a stored policy.
-
-    Raises:
-        IncompatibleVersion: the file is missing or cannot be read.
-    """
+    """Read a file of a stored policy; raise IncompatibleVersion if that is impossible."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -265,11 +257,7 @@ def read_file(path: Path) -> bytes:
 
 
 def encode(document: object) -> bytes:
-    """Encode a document as indented JSON.
-
-    Raises:
-        InvalidRequest: the evidence holds something other than JSON values.
-    """
+    """Encode a document as indented JSON; raise InvalidRequest if its evidence is not JSON."""
     try:
         return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
     except (TypeError, ValueError, RecursionError) as error:

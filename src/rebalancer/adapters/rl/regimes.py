@@ -85,11 +85,7 @@ def fit_regimes(panels: Sequence[PriceHistory], *, states: int = 3, seed: int) -
 
 
 def read_regimes(path: Path) -> RegimeModel:
-    """Read a model with its checksum from JSON.
-
-    Raises:
-        InvalidRequest: the file is missing, malformed or was changed.
-    """
+    """Read a model; raise InvalidRequest if the file is missing, malformed or was changed."""
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:

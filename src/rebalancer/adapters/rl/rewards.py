@@ -159,11 +159,7 @@ REWARDS: dict[str, type[MeanVariance] | type[DifferentialSharpe] | type[Drawdown
 
 
 def make_reward(name: str) -> Reward:
-    """Create the reward of a name.
-
-    Raises:
-        InvalidRequest: unknown name; the message lists the names.
-    """
+    """Create the reward of a name; an error for an unknown name lists the names."""
     if name not in REWARDS:
         raise InvalidRequest(
             f"unknown reward {name!r}; choose one of {', '.join(REWARDS)}",

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from rebalancer.adapters.rl.rewards import Reward, StepOutcome, make_reward
 from rebalancer.adapters.rl.worlds import Worlds
-from rebalancer.domain.arrays import Bools, Floats, Rows
+from rebalancer.domain.arrays import Bools, Floats, Rows, Singles
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.policy.actions import interpret_actions
 from rebalancer.domain.policy.features import (
@@ -28,8 +27,6 @@ from rebalancer.domain.policy.network import Network
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
-
-Singles = NDArray[np.float32]
 
 CHEAPEST, DEAREST = 2.0, 30.0
 """Range of trading costs, in basis points of traded value."""

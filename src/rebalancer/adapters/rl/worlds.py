@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
-from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows, Singles
 from rebalancer.domain.backtest.step import step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import PriceHistory
@@ -23,8 +22,6 @@ from rebalancer.domain.policy.features import LOOKBACK, MARKET_FEATURES, SLEEVES
 from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
-
-Singles = NDArray[np.float32]
 
 WEEKS = 104
 """Weekly steps in a world: two years."""

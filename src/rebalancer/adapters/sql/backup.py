@@ -314,11 +314,7 @@ class _Archive:
     path: Path
 
     def header(self) -> _Header:
-        """Return the first line.
-
-        Raises:
-            InvalidRequest: the file is not a backup, or of a later format.
-        """
+        """Return the first line; raise InvalidRequest unless it is one of this format."""
         with self._unpack() as lines:
             return self._read_header(lines)[0]
 

@@ -131,11 +131,7 @@ def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
 
 
 def portfolio_of(row: Row[Any]) -> ManagedPortfolio:
-    """Convert from `portfolios`.
-
-    Raises:
-        Damaged: the row is invalid.
-    """
+    """Convert from `portfolios`; raise Damaged if the row is invalid."""
     found = portfolio_or_error(row)
     if isinstance(found, UnreadablePortfolio):
         raise Damaged(f"portfolio {found.id}: {found.reason}")

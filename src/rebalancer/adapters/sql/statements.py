@@ -26,11 +26,7 @@ class SqlStore:
 
 
 def replace_row(connection: Connection, table: Table, row: Mapping[str, Any], kind: str) -> None:
-    """Replace the row with the same id.
-
-    Raises:
-        NotFound: no row has this id.
-    """
+    """Replace the row with the same id; raise NotFound if there is none."""
     changed = connection.execute(update(table).where(table.c.id == row["id"]).values(row))
     if changed.rowcount != 1:
         raise NOT_FOUND[kind](row["id"])

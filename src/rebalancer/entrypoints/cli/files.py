@@ -11,11 +11,7 @@ from rebalancer.domain.market.symbols import normalize_symbol
 
 
 def read_file(path: Path, *, field: str) -> bytes:
-    """Return the contents of a file.
-
-    Raises:
-        InvalidRequest: the file cannot be read; the message gives the reason.
-    """
+    """Return the contents of a file; raise InvalidRequest if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -25,11 +21,7 @@ def read_file(path: Path, *, field: str) -> bytes:
 
 
 def write_text(path: Path, text: str, *, field: str) -> None:
-    """Write a file, and create its folder if it is missing.
-
-    Raises:
-        InvalidRequest: the file cannot be written; the message gives the reason.
-    """
+    """Write a file, and its folder; raise InvalidRequest if they cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -42,11 +34,7 @@ def write_text(path: Path, text: str, *, field: str) -> None:
 
 
 def check_output(path: Path, inputs: Iterable[Path | None], *, field: str) -> None:
-    """Refuse an output that would overwrite an input.
-
-    Raises:
-        InvalidRequest: the output is one of the inputs.
-    """
+    """Raise InvalidRequest if an output would overwrite an input."""
     for given in inputs:
         if given is not None and given.exists() and path.exists() and path.samefile(given):
             raise InvalidRequest(

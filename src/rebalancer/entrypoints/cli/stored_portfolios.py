@@ -15,11 +15,7 @@ PAGE = 512
 
 
 def find_user(tx: Transaction, email: str) -> User:
-    """Return the user who is registered with an address.
-
-    Raises:
-        NotFound: the address is not registered.
-    """
+    """Return the user who is registered with an address; raise NotFound if there is none."""
     found = tx.users.by_email(email.strip().casefold())
     if found is None:
         raise NotFound(f"no user is registered as {email}", code="user_not_found")

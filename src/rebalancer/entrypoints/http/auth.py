@@ -44,11 +44,7 @@ async def authenticate(request: Request[Any, Any, Any]) -> UUID:
 
 
 def parse_bearer_token(header: str) -> str:
-    """Return the access token in an ``Authorization`` header.
-
-    Raises:
-        NotAuthenticated: the header does not hold one.
-    """
+    """Return the access token in a header; raise NotAuthenticated if it holds none."""
     kind, _, token = header.partition(" ")
     if kind.casefold() != "bearer" or not token:
         raise NotAuthenticated(

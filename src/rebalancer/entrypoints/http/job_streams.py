@@ -41,11 +41,7 @@ class JobStreams:
         return self._open[owner]
 
     def check_limit(self, owner: UUID) -> None:
-        """Reject one stream too many.
-
-        Raises:
-            TooManyRequests: the user has as many open streams as allowed.
-        """
+        """Raise TooManyRequests if a user has as many open streams as allowed."""
         if self.count(owner) >= self._limit:
             raise TooManyRequests(
                 f"you already watch {self._limit} jobs; close a stream first",
