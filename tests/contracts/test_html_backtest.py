@@ -32,6 +32,7 @@ FIGURES = {
     "average_exposure": 0.998,
     "tracking_error": 0.031,
     "information_ratio": -0.214,
+    "turnover": 0.867,
 }
 
 

@@ -16,10 +16,15 @@ from rebalancer.domain.backtest.engine import (
     compare_policies,
     simulate,
 )
-from rebalancer.domain.backtest.result import EquityPath, measure_performance
+from rebalancer.domain.backtest.result import (
+    EquityPath,
+    MeasuredWindow,
+    measure_performance,
+)
 from rebalancer.domain.backtest.step import drift, settle, step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.caution import Caution
+from rebalancer.domain.market.frequency import DAILY, ObservationFrequency
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
@@ -248,7 +253,7 @@ def test_reviews_solved_at_once_equal_reviews_step_by_step(
 
 
 def test_policy_that_depends_on_holdings_is_stepped_through() -> None:
-    def half_way(book: Book, _: PriceHistory) -> tuple[np.ndarray, None]:
+    def half_way(book: Book, _: PriceHistory, __: int) -> tuple[np.ndarray, None]:
         held = book.values / book.total[:, None]
         return np.where(held.any(axis=1)[:, None], (held + book.targets) / 2, book.targets), None
 
@@ -256,7 +261,7 @@ def test_policy_that_depends_on_holdings_is_stepped_through() -> None:
     history = prices(3, 200, volatility=0.03)
     paths = [
         simulate(
-            attrs.evolve(monthly, allocation=Allocation(half_way, lookback)),
+            attrs.evolve(monthly, allocation=Allocation(half_way, lookback=lookback)),
             backtest_settings(history),
         )
         for lookback in (1, 2)
@@ -685,6 +690,18 @@ def path_of(values: Sequence[float], **others: object) -> EquityPath:
     return EquityPath(np.array(values, dtype=float), **given_)
 
 
+def year_of(rows: int) -> MeasuredWindow:
+    """A year of rows, without interest; two periods count as a year."""
+    dates = np.datetime64("2021-01-01") + np.linspace(0, 365, rows).astype(np.int64)
+    twice = ObservationFrequency(2, "irregular")
+    return MeasuredWindow.of(dates, np.arange(rows), np.zeros(rows - 1), twice)
+
+
+def window_of(rows: int) -> MeasuredWindow:
+    """Rows of trading days, without interest."""
+    return backtest_settings(prices(2, rows)).window
+
+
 def test_performance_by_hand() -> None:
     path = path_of(
         [0.99, 1.089, 0.9801],
@@ -694,37 +711,76 @@ def test_performance_by_hand() -> None:
         turnover=[0.99, 0.25, 0.0],
     )
     baseline = path_of([1.0, 1.05, 1.05 * 0.95])
-    found = measure_performance(path, np.array([0.0, 0.02]), baseline)
-    year = 252 / 2  # three rows are two changes
+    # Two closes half a year apart each: a year of 2 periods.
+    dates = np.array(["2021-01-01", "2021-07-01", "2022-01-01"], dtype="datetime64[D]")
+    twice = ObservationFrequency(2, "irregular")
+    window = MeasuredWindow.of(dates, np.arange(3), np.array([0.0, 0.02]), twice)
+    found = measure_performance(path, window, baseline)
     assert found.final_value == pytest.approx(0.9801)
-    # Per 1 invested, with the costs of the first close.
-    assert found.cagr == pytest.approx(0.9801**year - 1)
-    # Changes +10% and -10%: deviation 0.1 sqrt(2).
-    assert found.volatility == pytest.approx(0.1 * sqrt(2) * sqrt(252))
-    # In excess of cash 0.1 and -0.12: mean -0.01, deviation 0.11 sqrt(2).
-    assert found.sharpe == pytest.approx(-0.01 / (0.11 * sqrt(2)) * sqrt(252))
-    assert found.sortino == pytest.approx(-0.01 / (0.12 / sqrt(2)) * sqrt(252))
+    assert found.cagr == pytest.approx(0.9801 - 1)
+    # Returns -1% (the costs of the first close), +10% and -10%: mean -1/300.
+    mean = -0.01 / 3
+    spread = sqrt(((0.01 + mean) ** 2 + (0.1 - mean) ** 2 + (0.1 + mean) ** 2) / 2)
+    assert found.volatility == pytest.approx(spread * sqrt(2))
+    # In excess of cash -0.01, 0.1 and -0.12: mean -0.01, deviations 0, 0.11 and -0.11.
+    assert found.sharpe == pytest.approx(-0.01 / 0.11 * sqrt(2))
+    assert found.sortino == pytest.approx(-0.01 / sqrt((0.01**2 + 0.12**2) / 3) * sqrt(2))
+    # From 1.089 to 0.9801; the fall from 1 to 0.99 recovers.
     assert found.max_drawdown == pytest.approx(0.1)
-    assert found.calmar == pytest.approx((0.9801**year - 1) / 0.1)
-    assert found.longest_drawdown == 1
+    assert found.calmar == pytest.approx((0.9801 - 1) / 0.1)
+    assert found.longest_drawdown == 2
     assert found.value_at_risk == pytest.approx(0.1)
     assert found.expected_shortfall == pytest.approx(0.1)
-    # After the first close 0.25 and 3 orders in two changes.
-    assert found.turnover_per_year == pytest.approx(0.25 * year)
-    assert found.orders == 3
-    assert found.orders_per_year == pytest.approx(3 * year)
+    # After the first close 0.25 and 3 orders in a year.
+    assert found.turnover == found.turnover_per_year == pytest.approx(0.25)
+    assert found.orders == found.orders_per_year == 3
     # With the first close.
     assert found.cost_paid == pytest.approx(0.012)
     assert found.average_exposure == pytest.approx((1.0 + 0.8 + 0.6) / 3)
-    # Differences +5% and -5%.
-    assert found.tracking_error == pytest.approx(0.05 * sqrt(2) * sqrt(252))
-    assert found.information_ratio == pytest.approx(0, abs=1e-12)
+    # Differences from the baseline -1%, +5% and -5%.
+    spread = sqrt(((0.01 + mean) ** 2 + (0.05 - mean) ** 2 + (0.05 + mean) ** 2) / 2)
+    assert found.tracking_error == pytest.approx(spread * sqrt(2))
+    assert found.information_ratio == pytest.approx(mean / spread * sqrt(2))
+
+
+def test_costs_of_the_first_close_count_in_every_figure() -> None:
+    # 5% costs at the first close, and prices that do not move: returns -5%, 0 and 0.
+    path = path_of([0.95, 0.95, 0.95])
+    found = measure_performance(path, year_of(3), path_of([1.0, 1.0, 1.0]))
+    assert found.max_drawdown == pytest.approx(0.05)
+    assert found.longest_drawdown == 3
+    deviation = 0.05 / sqrt(3)
+    assert found.volatility == pytest.approx(deviation * sqrt(2))
+    assert found.sharpe == pytest.approx(-0.05 / 3 / deviation * sqrt(2))
+    assert found.sortino == pytest.approx(-0.05 / 3 / (0.05 / sqrt(3)) * sqrt(2))
+    assert found.calmar == pytest.approx(-1)
+    assert found.value_at_risk == found.expected_shortfall == pytest.approx(0.05)
+    assert found.tracking_error == pytest.approx(deviation * sqrt(2))
+
+
+def test_figures_a_year_need_a_year() -> None:
+    dates = np.datetime64("2021-03-01") + np.array([0, 182, 364])
+    for last, known in ((0, False), (1, True)):
+        days = dates + np.array([0, 0, last])
+        window = MeasuredWindow.of(days, np.arange(3), np.zeros(2), DAILY)
+        path = path_of([1.0, 1.05, 1.1], turnover=[1.0, 0.1, 0.0])
+        found = measure_performance(path, window, path)
+        yearly = (found.cagr, found.calmar, found.turnover_per_year, found.orders_per_year)
+        assert [figure is not None for figure in yearly] == [known] * 4
+        assert (found.final_value, found.turnover) == pytest.approx((1.1, 0.1))
+        assert ("less_than_a_year" in [each.code for each in window.cautions]) == (not known)
+    assert found.cagr == pytest.approx(0.1)  # 365 days are one year, not 0.9993
+
+
+def test_short_window_has_a_caution() -> None:
+    codes = [[each.code for each in window_of(rows).cautions] for rows in (60, 61)]
+    assert codes == [["short_window", "less_than_a_year"], ["less_than_a_year"]]
 
 
 def test_performance_is_finite_on_extreme_paths() -> None:
     for values in ([1.0, 1.0, 1e6], [1.0, 2.0, 1e-6], [0.99, 0.99, 0.99]):
         path = path_of(values)
-        found = attrs.asdict(measure_performance(path, np.zeros(len(values) - 1), path))
+        found = attrs.asdict(measure_performance(path, year_of(len(values)), path))
         assert all(np.isfinite(value) for value in found.values()), found
 
 
@@ -749,13 +805,14 @@ def test_policies_are_compared_with_the_same_settings() -> None:
     expected = simulate(parse_rule("band"), given_)
     np.testing.assert_array_equal(band.path.values, expected.values)
     assert band.performance == measure_performance(
-        expected, np.full(99, 0.0001), simulate(parse_rule(BASELINE), given_)
+        expected, given_.window, simulate(parse_rule(BASELINE), given_)
     )
 
 
 def test_rounding_error_is_not_a_drawdown() -> None:
     path = path_of([0.99, np.nextafter(0.99, 0), 0.99])
-    assert measure_performance(path, np.zeros(2), path).calmar == 0
+    baseline = measure_performance(path, year_of(3), path)
+    assert baseline.max_drawdown == pytest.approx(0.01)
 
 
 def test_fee_per_order_is_charged_in_money() -> None:

@@ -117,8 +117,8 @@ def test_judgement_holds_the_paths_behind_its_figures():
         assert judgement.values[-1] == pytest.approx(judgement.performance.final_value)
         for comparison in judgement.comparisons:
             assert comparison.values[-1] == pytest.approx(comparison.performance.final_value)
-            pair = judgement.pair(comparison, dates)
-            assert (pair.dates[0], pair.dates[-1]) == (dates[1], dates[-1])
+            pair = judgement.pair(comparison)
+            assert (pair.dates[0], pair.dates[-1]) == (dates[0], dates[-1])
             year = np.sqrt(252)
             mine, other = (
                 year * each.mean() / each.std(ddof=1) for each in (pair.returns, pair.against)
@@ -167,11 +167,11 @@ def test_monthly_rule_has_no_gain_over_itself():
 def test_subperiods_cover_the_window_and_hold_their_gains():
     (evaluation,) = evaluate_rules("trend:window=60")
     parts = evaluation.strictest.subperiods
-    dates = [str(day) for day in HISTORY.dates[SETTINGS.first + 1 :]]
+    dates = [str(day) for day in HISTORY.dates[SETTINGS.first :]]
     assert (parts[0].first, parts[-1].last) == (dates[0], dates[-1])
     paths = [simulate(parse_rule(name), SETTINGS) for name in ("trend:window=60", "monthly")]
     middle = slice(dates.index(parts[1].first), dates.index(parts[1].last) + 1)
-    mine, other = (metrics.sharpe(np.diff(p.values)[middle] / p.values[:-1][middle]) for p in paths)
+    mine, other = (metrics.sharpe(SETTINGS.window.returns(p.values)[middle]) for p in paths)
     assert parts[1].gain == pytest.approx(mine - other)
 
 

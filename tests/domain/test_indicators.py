@@ -13,7 +13,7 @@ from rebalancer.domain.market.prices import PriceHistory
 
 def history_of(closes) -> PriceHistory:
     closes = np.asarray(closes, dtype=np.float64)
-    dates = np.datetime64("2020-01-01") + np.arange(len(closes))
+    dates = np.busday_offset("2020-01-01", np.arange(len(closes)))
     return PriceHistory.of([f"A{i}" for i in range(closes.shape[1])], dates, closes)
 
 

@@ -35,7 +35,7 @@ def test_each_comparison_is_pooled_over_panels():
             judgements = [panel.policies[at].judgements[cash] for panel in PANELS]
             for place, comparison in enumerate(comparisons):
                 pairs = [
-                    judgement.pair(judgement.comparisons[place], panel.dates)
+                    judgement.pair(judgement.comparisons[place])
                     for judgement, panel in zip(judgements, PANELS, strict=True)
                 ]
                 expected = pooled_gain(pairs, seed=4, trials=3)

@@ -29,10 +29,10 @@ def a_judgement(cash="0", *, high=0.3, drawdown=-0.2, turnover=0.4, usual=0.4, s
 
     gain = None if high is None else ConfidenceInterval(high - 0.2, high - 0.4, high)
     comparisons = (
-        comparison("monthly", ConfidenceInterval(0.1, 0.0, 0.2), turnover_per_year=usual),
+        comparison("monthly", ConfidenceInterval(0.1, 0.0, 0.2), turnover=usual),
         comparison("trend", gain, sharpe=sharpe),
     )
-    own = attrs.evolve(FIGURES, turnover_per_year=turnover)
+    own = attrs.evolve(FIGURES, turnover=turnover)
     return Judgement(cash, own, comparisons, drawdown, (), (), None)
 
 

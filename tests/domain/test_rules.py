@@ -63,10 +63,10 @@ def days(*texts: str | None) -> np.ndarray:
 
 
 def closes(columns: Sequence[Sequence[float]]) -> PriceHistory:
-    """Each asset's closes, oldest first, on consecutive days."""
+    """Each asset's closes, oldest first, on consecutive business days."""
     table = np.array(columns, dtype=float).T
     return PriceHistory.of(
-        names(table.shape[1]), np.arange(len(table)).astype("datetime64[D]"), table
+        names(table.shape[1]), np.busday_offset("1970-01-01", np.arange(len(table))), table
     )
 
 

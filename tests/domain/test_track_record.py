@@ -110,7 +110,8 @@ def test_performance_of_portfolio_by_hand() -> None:
     ]
     assert kept.index == pytest.approx(np.cumprod(growth))
     assert kept.twr == pytest.approx(np.prod(growth) - 1)
-    assert kept.volatility == pytest.approx(np.std(growth[1:], ddof=1) * sqrt(252))
+    # The costs of the first day are its return.
+    assert kept.volatility == pytest.approx(np.std(growth, ddof=1) * sqrt(252))
     peak, low = np.prod(growth[:3]), np.prod(growth[:4])
     assert kept.max_drawdown == pytest.approx(1 - low / peak)
     assert kept.name == PORTFOLIO
@@ -229,7 +230,7 @@ def test_portfolio_without_entries_follows_its_holdings() -> None:
         assert line.values == pytest.approx(values)
         assert line.twr == pytest.approx(values[-1] / values[0] - 1)
         assert line.max_drawdown == pytest.approx(metrics.max_drawdown(values))
-        returns = values[1:] / values[:-1] - 1
+        returns = np.append(1.0, values[1:] / values[:-1]) - 1
         assert line.volatility == pytest.approx(metrics.annual_volatility(returns))
 
 
@@ -249,7 +250,7 @@ def test_annual_returns_by_hand() -> None:
     for line in lines(found):
         assert line.values[-1] == pytest.approx(121 + 121)
         assert line.twr == pytest.approx(0.21)
-        assert line.twr_annual == pytest.approx(1.21 ** (252 / 730) - 1)
+        assert line.twr_annual == pytest.approx(1.21 ** (365.25 / 730) - 1)
         assert line.xirr == pytest.approx(0.1)
         assert line.max_drawdown == pytest.approx(0, abs=1e-12)
     assert found.gain == pytest.approx(32)
@@ -274,10 +275,15 @@ def test_deposit_before_a_fall_separates_time_and_money_weighted_returns() -> No
 
 
 def test_returns_of_less_than_a_year_are_not_annualised() -> None:
-    market = prices(days=253)
+    market = daily({"A": [10.0] * 366})
     for begins, known in ((0, True), (1, False)):
+        on = market.dates[begins].item()
         kept = record(
-            market, {"A": 1.0}, entry("deposit", 100, market.dates[begins].item()), benchmark="A"
+            market,
+            {"A": 1.0},
+            entry("deposit", 100, on),
+            trade("buy", 5, "A", 10, on),
+            benchmark="A",
         )
         for line in lines(kept):
             assert (line.twr_annual is not None) == known
@@ -378,8 +384,8 @@ def test_account_emptied_and_funded_again_has_returns() -> None:
         # While empty, the account misses the fall and the rise.
         assert line.index == pytest.approx([1, 1.1, 1.1, 1.1, 1.21])
         assert line.max_drawdown == pytest.approx(0, abs=1e-12)
-    # Two returns of 10%, and no return while the account was empty.
-    assert found.portfolio.volatility == pytest.approx(0, abs=1e-12)
+    # 0 and 10% from each purchase on, and no return while the account was empty.
+    assert found.portfolio.volatility == pytest.approx(np.std([0, 0.1, 0, 0.1], ddof=1) * sqrt(252))
 
 
 def test_dividend_on_empty_account_is_gain_without_return() -> None:
@@ -436,14 +442,64 @@ def test_withdrawal_without_rebalancing_is_capped_at_value() -> None:
 
 def test_costs_of_the_first_day_count() -> None:
     found = record(
-        prices(assets=1, days=300, volatility=0),
+        daily({"A": [100.0] * 401}),
         {"A": 1.0},
-        entry("deposit", 100, date(2020, 1, 1)),
-        entry("fee", 1, date(2020, 1, 1)),
+        entry("deposit", 100, FIRST),
+        trade("buy", "0.5", "A", 100, FIRST, cost=1),
     ).portfolio
     assert found.twr == pytest.approx(-0.01)
-    assert found.twr_annual == pytest.approx(0.99 ** (252 / 299) - 1)
+    assert found.twr_annual == pytest.approx(0.99 ** (365.25 / 400) - 1)
     assert found.max_drawdown == pytest.approx(0.01)
+    # One return of -1% and 400 of 0: variance (0.01^2 - 401 (0.01 / 401)^2) / 400.
+    variance = (0.01**2 - 0.01**2 / 401) / 400
+    assert found.volatility == pytest.approx(sqrt(variance * 365.25))
+
+
+def test_idle_time_does_not_dilute_a_return_a_year() -> None:
+    # Cash waits for 500 days; then 10% in a year. The benchmark has invested from the first day.
+    market = daily({"A": [100.0] * 501 + [*np.linspace(100.0, 110.0, 366)[1:]]})
+    found = record(
+        market,
+        {"A": 1.0},
+        entry("deposit", 1000, FIRST),
+        trade("buy", 10, "A", 100, days(500)[0]),
+        costs=FREE,
+    )
+    assert found.portfolio.twr == pytest.approx(0.1)
+    assert found.portfolio.twr_annual == pytest.approx(0.1)
+    assert found.benchmark.twr_annual == pytest.approx(1.1 ** (365.25 / 865) - 1)
+    # An empty account takes no time either: 5% in 183 days, a gap, and 5% in 182.
+    path = [*np.linspace(100, 105, 184), *[50.0] * 400, *np.linspace(100, 105, 183)]
+    sold, again = days(183, 584)
+    emptied = record(
+        daily({"A": path}),
+        {"A": 1.0},
+        entry("deposit", 1000, FIRST),
+        trade("buy", 10, "A", 100, FIRST),
+        trade("sell", 10, "A", 105, sold),
+        entry("withdrawal", 1050, sold),
+        entry("deposit", 1000, again),
+        trade("buy", 10, "A", 100, again),
+    ).portfolio
+    assert emptied.twr_annual == pytest.approx(emptied.twr) == pytest.approx(1.05**2 - 1)
+
+
+def test_cash_held_after_the_first_investment_counts_as_time() -> None:
+    # 10% in a year, then everything is sold, and cash waits for another year.
+    market = daily({"A": [*np.linspace(100.0, 110.0, 366), *[110.0] * 366]})
+    kept = record(
+        market,
+        {"A": 1.0},
+        entry("deposit", 1000, FIRST),
+        trade("buy", 10, "A", 100, FIRST),
+        trade("sell", 10, "A", 110, days(365)[0]),
+    ).portfolio
+    assert kept.twr_annual == pytest.approx(1.1 ** (365.25 / 731) - 1)
+
+
+def test_account_that_never_invests_has_no_return_a_year() -> None:
+    kept = record(prices(days=400), {"A": 1.0}, entry("deposit", 1000, date(2020, 1, 1))).portfolio
+    assert (kept.twr, kept.twr_annual) == (0, None)
 
 
 def test_costs_of_large_deposit_do_not_ruin_small_portfolio() -> None:

@@ -360,7 +360,8 @@ def test_proposal_limits_apply_in_backtest(quickly, market):
         )
         assert done.code == 0, done.stderr
         monthly, trend = done.json["results"]
-        return done.json["cautions"], monthly["final_value"], trend["average_exposure"]
+        assert done.json["caution_codes"][-1] == "less_than_a_year"
+        return done.json["cautions"][:-1], monthly["final_value"], trend["average_exposure"]
 
     said, free, exposure = tried()
     assert said == []
@@ -393,5 +394,6 @@ def test_prices_that_are_not_daily_get_caution(quickly, write, market):
     lines = market.read_text().splitlines()
     weekly = write("weekly.csv", "\n".join([lines[0], *lines[1::5]]) + "\n")
     done = quickly("backtest", "--prices", weekly, "--policy", "monthly", "--json")
-    assert done.json["caution_codes"] == ["prices_not_daily"]
-    assert "rows are 7 days apart" in done.json["cautions"][0]
+    assert done.json["caution_codes"] == ["prices_not_daily", "short_window"]
+    assert "a look-back of 63 trading days takes 13 weeks" in done.json["cautions"][0]
+    assert done.json["frequency"] == "weeks"

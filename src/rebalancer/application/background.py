@@ -121,6 +121,7 @@ class BatchJobRequest:
     Attributes:
         prices: Source of prices, as on the command line; ``assets``: of instruments.
         cost_bps: Basis points of traded value; None: as the preset ``costs`` or the default.
+        periods_per_year: Closes that count as a year; None: as the dates have.
     """
 
     policy: str
@@ -130,6 +131,7 @@ class BatchJobRequest:
     cost_bps: float | None = None
     costs: str | None = None
     assets: str | None = None
+    periods_per_year: float | None = None
 
 
 BatchServices = Callable[[Path, Path | None], tuple[BuildContext, ProposeForEveryone]]
@@ -158,6 +160,9 @@ class BatchJobHandler:
             currency=request.currency,
             as_of=date.fromisoformat(request.as_of),
         )
+        if request.periods_per_year is not None:
+            market = context.market.at_frequency(request.periods_per_year)
+            context = attrs.evolve(context, market=market)
         now = self.clock()
         run = propose.begin(context, id=job.id, now=now)
         done = run.done

@@ -30,8 +30,8 @@ from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
 from rebalancer.domain.market.caution import Caution
-from rebalancer.domain.market.indicators import TRADING_DAYS
-from rebalancer.domain.market.prices import LONGEST_DAILY_GAP, PriceHistory
+from rebalancer.domain.market.frequency import DAYS_A_YEAR
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import hint_at, unknown_symbols
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
@@ -68,6 +68,7 @@ class BacktestRequest:
         risk_profile: Name of the risk profile; learned policies use its risk aversion.
         keep_limits: Whether the profile's limits apply, as they do to proposals.
         unlisted: Where the target of an asset goes while it is not tradable.
+        periods_per_year: Rows in a year; None: as the prices have.
     """
 
     policies: tuple[str, ...] = attrs.field(converter=_names)
@@ -83,6 +84,7 @@ class BacktestRequest:
     risk_profile: str = DEFAULT_PROFILE
     keep_limits: bool = False
     unlisted: Unlisted = attrs.field(default=Unlisted.OTHERS, converter=Unlisted)
+    periods_per_year: float | None = None
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -112,6 +114,8 @@ class BacktestRequest:
         ) | {"policies": list(self.policies), "unlisted": self.unlisted.value}
         if self.unlisted is Unlisted.OTHERS:
             del document["unlisted"]
+        if self.periods_per_year is None:
+            del document["periods_per_year"]
         return document
 
     @classmethod
@@ -151,12 +155,7 @@ class RunBacktest:
         return compare_policies(
             policies,
             settings,
-            cautions=(
-                *cautions,
-                *request.cautions,
-                *_check_daily(settings.prices),
-                *settings.cautions,
-            ),
+            cautions=(*cautions, *request.cautions, *settings.cautions),
             progress=progress,
         )
 
@@ -175,6 +174,8 @@ class RunBacktest:
             )
         profile = risk_profile(request.risk_profile)
         history = self.prices.closes()
+        if request.periods_per_year is not None:
+            history = history.at_frequency(request.periods_per_year)
         first, last = _find_window(history, request.first, request.last)
         history = history.until(last)
         risk_free, history = _separate_cash(history, first, request.risk_free)
@@ -184,6 +185,7 @@ class RunBacktest:
             targets=_target_weights(history.symbols, request.targets),
             costs=cost_model(request.cost_bps, request.costs),
             risk_free=risk_free,
+            cash_rate=None if isinstance(request.risk_free, str) else request.risk_free,
             instruments=self.instruments.instruments(),
             capital=request.capital,
             as_live=request.as_live,
@@ -349,21 +351,6 @@ class ReadSeries:
         }
 
 
-def _check_daily(history: PriceHistory) -> tuple[Caution, ...]:
-    """Return a caution if prices are not daily, since windows and years are counted in rows."""
-    apart = history.days_apart
-    if apart < LONGEST_DAILY_GAP:
-        return ()
-    return (
-        Caution(
-            "prices_not_daily",
-            f"The prices are not daily: their rows are {apart:g} days apart. A year counts as 252 "
-            "rows and a window of 63 days as 63 rows. Annual figures and policies with look-back "
-            "windows are therefore not what their names promise.",
-        ),
-    )
-
-
 def _find_window(history: PriceHistory, first: date | None, last: date | None) -> tuple[int, int]:
     """Return the rows of the window's first and last close."""
     dates = history.dates
@@ -429,7 +416,9 @@ def _separate_cash(
             field="risk_free",
             code="rate_out_of_range",
         )
-    return np.full(len(history), (1.0 + source) ** (1 / TRADING_DAYS) - 1.0), history
+    # By elapsed time: 5% a year are 10.25% over two years, however many rows they have.
+    years = np.diff(history.dates, prepend=history.dates[0]).astype(np.float64) / DAYS_A_YEAR
+    return np.expm1(years * np.log1p(source)), history
 
 
 def _target_weights(symbols: Sequence[str], wanted: Mapping[str, float] | None) -> Floats:

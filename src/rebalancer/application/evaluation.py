@@ -36,6 +36,7 @@ from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.backtest.universe import Unlisted
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.caution import Caution
+from rebalancer.domain.market.frequency import TRADING_DAYS
 from rebalancer.domain.policy.model_card import PolicyCard
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.policy.versions import LEARNED
@@ -245,10 +246,14 @@ def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
     parts = []
     for each in panels:
         sha = hashlib.sha256()
-        numbers = (each.prices.closes, each.targets, each.risk_free)
+        cash = each.risk_free
+        if each.cash_rate is not None:  # as first recorded: a daily return, 252 a year
+            daily = (1.0 + each.cash_rate) ** (1 / TRADING_DAYS) - 1.0
+            cash = np.full(len(each.prices), daily)
+        numbers = (each.prices.closes, each.targets, cash)
         for array in (each.prices.dates.astype("datetime64[D]").astype(np.int64), *numbers):
             sha.update(np.ascontiguousarray(array).tobytes())
-        hashed_apart = ("prices", "targets", "risk_free", "instruments")
+        hashed_apart = ("prices", "targets", "risk_free", "cash_rate", "instruments")
         terms = [
             (field.name, getattr(each, field.name))
             for field in attrs.fields(BacktestSettings)

@@ -16,7 +16,8 @@ from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.backtest.metrics import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.bars import bars_of_history
-from rebalancer.domain.market.indicators import TRADING_DAYS
+from rebalancer.domain.market.calendars import common_history
+from rebalancer.domain.market.frequency import DAILY, TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import (
@@ -30,6 +31,9 @@ from rebalancer.domain.market.regimes import (
 from rebalancer.domain.market.symbols import hint_at
 from rebalancer.domain.policy.policy import Frequency
 
+_FEWEST_RETURNS = 20
+"""Fewest returns for an asset's volatility."""
+
 
 @attrs.frozen
 class AssetSummary:
@@ -37,8 +41,12 @@ class AssetSummary:
 
     Attributes:
         closes: Number of closes, from the day ``first`` to ``last``.
-        return_last_year: Simple return over the last 252 closes; None with fewer.
-        volatility: Annual, of the daily returns of that year; None with fewer closes.
+        return_last_year: Simple return over the last year, of 252 trading days or as many closes
+            as the asset has in a year; None with fewer.
+        volatility: Annual, of the returns of that year, or of the last 20 closes if a year has
+            fewer; None with fewer closes.
+        periods_per_year: Closes that count as a year.
+        frequency: What they are: "trading days", "calendar days", "weeks", and so on.
     """
 
     symbol: str
@@ -50,6 +58,8 @@ class AssetSummary:
     price: float
     return_last_year: float | None
     volatility: float | None
+    periods_per_year: float = TRADING_DAYS
+    frequency: str = DAILY.name
 
 
 @attrs.frozen
@@ -210,9 +220,10 @@ class DescribeAsset:
             InvalidRequest: the symbol is unknown, or prices or instruments are malformed.
             PricesUnavailable: the provider did not answer.
         """
-        history = self.prices.closes([symbol])
+        history = _own_closes(self.prices.closes([symbol]), symbol)
         closes = history.closes[:, 0]
-        known = np.flatnonzero(~np.isnan(closes))
+        known = np.arange(len(closes))
+        yearly = history.frequency.periods_per_year
         calendar = history.dates.astype("datetime64[Y]").astype(int) + 1970
         years = []
         for year in np.unique(calendar[known]):
@@ -225,7 +236,7 @@ class DescribeAsset:
                     year=int(year),
                     last=float(values[-1]),
                     total_return=float(values[-1] / values[0] - 1) if len(values) > 1 else None,
-                    volatility=annual_volatility(returns) if len(returns) > 1 else None,
+                    volatility=annual_volatility(returns, yearly) if len(returns) > 1 else None,
                     max_drawdown=max_drawdown(values) if len(values) > 1 else None,
                 )
             )
@@ -236,7 +247,10 @@ class DescribeAsset:
 
 @attrs.frozen
 class RegimeWeek:
-    """Five trading days, and their most probable regime given the weeks up to then."""
+    """A week, and its most probable regime given the weeks up to then.
+
+    It has five trading days, or seven of assets that trade on every day of the week.
+    """
 
     first: date
     last: date
@@ -306,12 +320,22 @@ class DescribeRegime:
             Unavailable: the shipped regimes are damaged.
         """
         model = self.regimes.model()
-        history = self.prices.closes(symbols, days=WINDOW + 1, until=as_of)
-        returns = equal_mix(history)
-        seen = observations(returns[None])
+        history = self.prices.closes(symbols, until=as_of)
+        history = common_history(history, np.arange(len(history.symbols)), WINDOW)
+        frequency = history.frequency
+        if not frequency.is_daily:
+            raise InvalidRequest(
+                "the prices are not daily: a year has "
+                f"{frequency.periods_per_year:.4g} closes; regimes need daily prices",
+                field="symbols",
+                code="prices_not_daily",
+            )
+        bucket = frequency.rows(BUCKET)
+        returns = equal_mix(history, frequency.rows(WINDOW))
+        seen = observations(returns[None], frequency)
         if not sufficient(seen)[0]:
             known = int((~np.isnan(returns)).sum())
-            needed = FEWEST * BUCKET
+            needed = FEWEST * bucket
             if known < needed:
                 raise InvalidRequest(
                     f"{known + 1} closes up to {history.last_date} are too few for a regime, which "
@@ -326,7 +350,7 @@ class DescribeRegime:
                 code="prices_constant",
             )
         path = model.path(seen)[0]
-        days = history.dates[-len(path) * BUCKET :].reshape(-1, BUCKET)
+        days = history.dates[-len(path) * bucket :].reshape(-1, bucket)
         known_weeks = ~np.isnan(seen[0, :, 0])  # not those before the first close
         weeks = tuple(
             RegimeWeek(first, last, model.names[best], float(chances[best]))
@@ -414,21 +438,39 @@ class ImportMarket:
 
 
 def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:
-    closes = history.closes[:, history.column(symbol)]
-    known = np.flatnonzero(~np.isnan(closes))
+    own = _own_closes(history, symbol)
+    closes, frequency = own.closes[:, 0], own.frequency
     instrument = instruments[symbol]
-    year = closes[known][-(TRADING_DAYS + 1) :]
-    is_full_year = len(year) == TRADING_DAYS + 1
+    a_year = frequency.rows(TRADING_DAYS)
+    year = closes[-(a_year + 1) :]
+    recent = closes[-(max(a_year, _FEWEST_RETURNS) + 1) :]
+    changes = recent[1:] / recent[:-1] - 1.0
+    enough = len(changes) >= max(a_year, _FEWEST_RETURNS)
+    yearly = frequency.periods_per_year
     return AssetSummary(
         symbol=symbol,
         name=instrument.name,
         asset_class=instrument.asset_class,
-        first=history.until(int(known[0])).last_date,
-        last=history.last_date,
-        closes=len(known),
-        price=float(closes[known[-1]]),
-        return_last_year=float(year[-1] / year[0] - 1) if is_full_year else None,
-        volatility=annual_volatility(year[1:] / year[:-1] - 1.0) if is_full_year else None,
+        first=own.until(0).last_date,
+        last=own.last_date,
+        closes=len(closes),
+        price=float(closes[-1]),
+        return_last_year=float(year[-1] / year[0] - 1) if len(year) == a_year + 1 else None,
+        volatility=annual_volatility(changes, yearly) if enough else None,
+        periods_per_year=yearly,
+        frequency=frequency.name,
+    )
+
+
+def _own_closes(history: PriceHistory, symbol: str) -> PriceHistory:
+    """Return an asset's own closes, without days on which its last close is repeated."""
+    column = history.column(symbol)
+    own = history.observed[:, column]
+    return PriceHistory(
+        (symbol,),
+        history.dates[own],
+        history.closes[own, column : column + 1],
+        periods_per_year=history.periods_per_year,
     )
 
 

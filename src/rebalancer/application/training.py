@@ -18,7 +18,8 @@ from rebalancer.application.reporting.training import TrainingResult
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.backtest.selection import choose_best_rule
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.prices import LONGEST_DAILY_GAP, PriceHistory
+from rebalancer.domain.market.frequency import DAILY
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.policy.features import LOOKBACK
@@ -220,9 +221,10 @@ def _learnable(
             field="prices",
             code="prices_too_short",
         )
-    if history.days_apart > LONGEST_DAILY_GAP:
+    if history.frequency != DAILY:
         raise InvalidRequest(
-            f"{name}: the prices are not daily; learned policies need daily prices",
+            f"{name}: a year of these prices has {history.frequency.periods_per_year:.4g} closes; "
+            "training needs prices of trading days, about 252 a year",
             field="prices",
             code="prices_not_daily",
         )

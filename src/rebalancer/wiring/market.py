@@ -11,6 +11,7 @@ from rebalancer.adapters.market_data.csv_instruments import CsvInstruments
 from rebalancer.adapters.market_data.registry import PROVIDERS, provider_of
 from rebalancer.adapters.rl.regimes import StoredRegimes
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
+from rebalancer.application.stated_frequency import at_frequency
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
 from rebalancer.domain.market.caution import Caution
@@ -29,14 +30,20 @@ class Sources:
     Attributes:
         prices: Name in `PROVIDERS`, `STORE`, or the path of a CSV file.
         assets: CSV file with instruments; None for those of the store or the provider.
+        periods_per_year: Closes that count as a year; None: as the dates have.
     """
 
     prices: str = attrs.field(default=SAMPLE, converter=str)
     assets: Path | None = None
+    periods_per_year: float | None = None
 
     @classmethod
     def of(
-        cls, settings: Settings, prices: Path | str | None = None, assets: Path | None = None
+        cls,
+        settings: Settings,
+        prices: Path | str | None = None,
+        assets: Path | None = None,
+        periods_per_year: float | None = None,
     ) -> Sources:
         """Return the sources that a caller names, else those of the settings, else the default.
 
@@ -44,7 +51,8 @@ class Sources:
         alone need not hold prices.
         """
         default = SAMPLE if settings.mongo_url is None else STORE
-        return cls(prices or settings.prices or default, assets or settings.assets)
+        source = prices or settings.prices or default
+        return cls(source, assets or settings.assets, periods_per_year)
 
     @property
     def stored(self) -> bool:
@@ -82,7 +90,8 @@ class MarketProvider(Provider):
 
     @provide
     def prices(self, sources: Sources) -> PriceSource:
-        return provider_of(sources.prices).prices()
+        prices = provider_of(sources.prices).prices()
+        return at_frequency(prices, sources.periods_per_year)
 
     @provide
     def instruments(self, sources: Sources) -> InstrumentSource:
@@ -98,7 +107,12 @@ class MarketProvider(Provider):
 class StoredPricesProvider(Provider):
     """Prices that were imported."""
 
-    prices = alias(StoredMarket, provides=PriceSource)
+    scope = Scope.APP
+
+    @provide
+    def prices(self, sources: Sources, store: StoredMarket) -> PriceSource:
+        """Open the store's prices."""
+        return at_frequency(store, sources.periods_per_year)
 
 
 class StoredInstrumentsProvider(Provider):

@@ -30,7 +30,7 @@ from rebalancer.adapters.report.page import (
 )
 from rebalancer.domain.arrays import Floats, Rows
 from rebalancer.domain.errors import Unavailable
-from rebalancer.domain.market.indicators import TRADING_DAYS
+from rebalancer.domain.market.frequency import TRADING_DAYS, ObservationFrequency
 
 if TYPE_CHECKING:
     from rebalancer.domain.backtest.result import Backtest, PolicyResult
@@ -41,6 +41,9 @@ MOST_ASSETS = 20
 """Up to this number each asset has its own area; beyond, only the `LARGEST` have."""
 
 LARGEST = 15
+
+_FEWEST_ROLLING = 60
+"""Fewest returns for a rolling Sharpe ratio."""
 
 _STILL = 1e-4
 """Daily deviations below this are interest on cash, whose Sharpe ratio would dwarf all others."""
@@ -119,6 +122,7 @@ class HtmlBacktests:
                 ("Length", f"{years:.1f} years, {len(backtest.dates):,} closes"),
                 ("Assets", f"{len(backtest.symbols):,}"),
                 ("Trading costs", backtest.cost_label),
+                ("A year", _describe_year(backtest.frequency)),
             ),
             lead="",
             cautions=[caution.text for caution in backtest.cautions],
@@ -139,7 +143,7 @@ class HtmlBacktests:
             closes=len(backtest.dates),
             points=len(points),
             largest=LARGEST,
-            rolling_days=TRADING_DAYS if _has_rolling_year(backtest) else None,
+            rolling_days=_year_rows(backtest) if _has_rolling_year(backtest) else None,
             data=_plot_data(backtest, points),
             plotly=Markup(plotly),
         )
@@ -161,7 +165,8 @@ def _load_plotly() -> str:
 def _figure(result: PolicyResult, column: _Column) -> float:
     if column.figure == _GAIN:
         return math.nan if result.gain is None else result.gain.estimate
-    return float(getattr(result.performance, column.figure))
+    figure: float | None = getattr(result.performance, column.figure)
+    return math.nan if figure is None else float(figure)
 
 
 def _cell(
@@ -180,18 +185,36 @@ def _cell(
 
 def _has_rolling_year(backtest: Backtest) -> bool:
     """Return whether a rolling year of returns has at least a month of values."""
-    return len(backtest.dates) > TRADING_DAYS + TRADING_DAYS // 12
+    year = _year_rows(backtest)
+    rows = len(backtest.dates) if backtest.measured is None else len(backtest.measured)
+    return rows > max(year + year // 12, _FEWEST_ROLLING)
 
 
-def _rolling_sharpe(values: Floats) -> Floats:
+def _year_rows(backtest: Backtest) -> int:
+    """Return the number of returns in a year."""
+    return backtest.frequency.rows(TRADING_DAYS)
+
+
+def _describe_year(frequency: ObservationFrequency) -> str:
+    unit = "closes" if frequency.name in ("irregular", "stated") else frequency.name
+    return f"{frequency.periods_per_year:.6g} {unit}"
+
+
+def _rolling_sharpe(backtest: Backtest, values: Floats) -> Floats:
     """Return annualised mean over deviation of a year of returns, shape (R,); NaN if undefined."""
+    if backtest.measured is not None and len(backtest.measured) < len(values):
+        whole = np.full(len(values), np.nan)
+        measured = attrs.evolve(backtest, dates=backtest.dates[backtest.measured], measured=None)
+        whole[backtest.measured] = _rolling_sharpe(measured, values[backtest.measured])
+        return whole
+    year, periods_per_year = _year_rows(backtest), backtest.frequency.periods_per_year
     before = values[:-1]
     returns = np.divide(values[1:], before, out=np.ones_like(before), where=before > 0) - 1.0
-    windows = np.lib.stride_tricks.sliding_window_view(returns, TRADING_DAYS)
+    windows = np.lib.stride_tricks.sliding_window_view(returns, year)
     means, deviations = windows.mean(axis=1), windows.std(axis=1, ddof=1)
     sharpes = np.full(len(values), np.nan)
     still = deviations < _STILL
-    sharpes[TRADING_DAYS:][~still] = means[~still] / deviations[~still] * math.sqrt(TRADING_DAYS)
+    sharpes[year:][~still] = means[~still] / deviations[~still] * math.sqrt(periods_per_year)
     return sharpes
 
 
@@ -232,7 +255,7 @@ def _policy_data(
         "cash": _basis_points(np.clip(1.0 - held.sum(axis=1), 0.0, None)),
     }
     if _has_rolling_year(backtest):
-        lines["sharpe"] = _round(_rolling_sharpe(path.values)[rows], 3)
+        lines["sharpe"] = _round(_rolling_sharpe(backtest, path.values)[rows], 3)
     return lines
 
 

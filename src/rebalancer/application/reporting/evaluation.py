@@ -31,6 +31,8 @@ def evaluation_document(findings: Findings) -> dict[str, Any]:
                 "from": str(done.dates[0]),
                 "to": str(done.dates[-1]),
                 "assets": list(done.symbols),
+                "periods_per_year": done.frequency.periods_per_year,
+                "frequency": done.frequency.name,
                 "policies": [
                     {
                         "policy": evaluation.policy,
@@ -129,7 +131,7 @@ def _encode_pooled(comparison: PooledComparison) -> dict[str, Any]:
     }
 
 
-def _encode_performance(performance: Performance) -> dict[str, float | int]:
+def _encode_performance(performance: Performance) -> dict[str, float | int | None]:
     names = ("sharpe", "cagr", "volatility", "max_drawdown", "average_exposure")
     more = ("turnover_per_year", "orders", "orders_per_year", "cost_paid", "final_value")
     return {name: getattr(performance, name) for name in (*names, *more)}
@@ -153,8 +155,8 @@ def card_figures(findings: Findings, policy: str) -> dict[str, Any]:
             "gain": None if gain is None else [_round(each) for each in attrs.astuple(gain)],
             "drawdown_beyond_exposure": _round(judgement.drawdown_beyond_exposure),
             "exposure": _round(own.average_exposure),
-            "turnover_of_monthly": _ratio(own.turnover_per_year, monthly.turnover_per_year),
-            "orders_of_monthly": _ratio(own.orders_per_year, monthly.orders_per_year),
+            "turnover_of_monthly": _ratio(own.turnover, monthly.turnover),
+            "orders_of_monthly": _ratio(own.orders, monthly.orders),
         }
     return figures
 

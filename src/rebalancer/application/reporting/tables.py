@@ -84,7 +84,7 @@ def figures(name: str, done: PanelEvaluation) -> Table:
             ),
         ),
         caption="Beyond exposure: how much deeper (+) or shallower (-) the drawdown is than that "
-        "of monthly at the same exposure.",
+        f"of monthly at the same exposure. {done.frequency.sentence}",
     )
 
 
@@ -220,13 +220,18 @@ def _format_performance(performance: Performance, judgement: Judgement | None = 
     beyond = None if judgement is None else judgement.drawdown_beyond_exposure
     return (
         f"{performance.sharpe:.2f}",
-        f"{performance.cagr:.1%}",
+        _format_yearly(performance.cagr, ".1%"),
         f"{performance.max_drawdown:.1%}",
         "" if beyond is None else f"{beyond:+.0%}",
         f"{performance.average_exposure:.0%}",
-        f"{performance.turnover_per_year:.0%}",
-        f"{performance.orders_per_year:.0f}",
+        _format_yearly(performance.turnover_per_year, ".0%"),
+        _format_yearly(performance.orders_per_year, ".0f"),
     )
+
+
+def _format_yearly(figure: float | None, form: str) -> str:
+    """Return a figure a year; a dash where the window is shorter than a year."""
+    return "-" if figure is None else format(figure, form)
 
 
 def _format_share(share: float | None) -> str:

@@ -17,6 +17,7 @@ from rebalancer.domain.backtest.evidence import sharpe_gain
 from rebalancer.domain.backtest.result import (
     Backtest,
     EquityPath,
+    MeasuredWindow,
     PolicyResult,
     measure_performance,
 )
@@ -29,7 +30,9 @@ from rebalancer.domain.backtest.universe import (
     universe_cautions,
 )
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.calendars import common_rows
 from rebalancer.domain.market.caution import Caution
+from rebalancer.domain.market.frequency import observation_frequency
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision, Frequency, Policy
@@ -78,6 +81,7 @@ class BacktestSettings:
         profile: Risk profile whose limits apply; None: no limits.
         risk_aversion: Relative risk aversion, for learned policies.
         unlisted: Where the target of an asset goes while it is not tradable.
+        cash_rate: Rate a year of ``risk_free``; None if it is not of a constant rate.
     """
 
     prices: PriceHistory
@@ -92,15 +96,17 @@ class BacktestSettings:
     profile: RiskProfile | None = None
     risk_aversion: float = RISK_PROFILES[DEFAULT_PROFILE].risk_aversion
     unlisted: Unlisted = attrs.field(default=Unlisted.OTHERS, converter=Unlisted)
+    cash_rate: float | None = None
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """Cautions about the prices of the targeted assets."""
+        """Cautions about the prices of the targeted assets, and about the window."""
         symbols = self.prices.symbols
         wanted = frozenset(symbols[column] for column in np.flatnonzero(self.targets > 0))
         return (
             *universe_cautions(self.prices, self.first, self.targets, self.unlisted),
             *quality_cautions(self.prices, self.first, wanted),
+            *self.window.cautions,
         )
 
     @property
@@ -135,9 +141,17 @@ class BacktestSettings:
         return self.max_departure < 1 or self.profile is not None
 
     @property
-    def window_risk_free(self) -> Floats:
-        """(R - 1,) simple return of cash over each row of the window but the first."""
-        return self.risk_free[self.first :][1:]
+    def window(self) -> MeasuredWindow:
+        """Rows of the window; measured are those on which all targeted assets trade."""
+        history, first = self.prices, self.first
+        common = common_rows(history, self.targets > 0)
+        frequency = history.frequency
+        if not common.all() and history.periods_per_year is None:
+            frequency = observation_frequency(history.dates[common])
+        rows = np.flatnonzero(np.append(True, common[first + 1 :]))
+        return MeasuredWindow.of(
+            history.dates[first:], rows, self.risk_free[first + 1 :], frequency
+        )
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.max_departure <= 1:
@@ -184,14 +198,16 @@ def compare_policies(
     The seed is that of the bootstrap behind intervals. ``progress`` receives the name of each
     policy when its result is ready.
     """
-    risk_free = settings.window_risk_free
+    window = settings.window
     baseline = simulate(parse_rule(BASELINE), settings)
+    base = window.returns(baseline.values) - window.risk_free
     results = []
     for policy in policies:
         path = baseline if policy.name == BASELINE else simulate(policy, settings)
-        gain = sharpe_gain(path.returns - risk_free, baseline.returns - risk_free, seed=seed)
+        excess = window.returns(path.values) - window.risk_free
+        gain = sharpe_gain(excess, base, seed=seed, frequency=window.frequency)
         interval = None if gain is None else gain.interval
-        performance = measure_performance(path, risk_free, baseline)
+        performance = measure_performance(path, window, baseline)
         results.append(PolicyResult(policy.name, path, performance, interval))
         progress(policy.name)
     return Backtest(
@@ -200,6 +216,8 @@ def compare_policies(
         cost_label=settings.costs.label,
         results=tuple(results),
         cautions=tuple(cautions),
+        frequency=window.frequency,
+        measured=window.rows,
     )
 
 
@@ -209,7 +227,8 @@ def simulate(policy: Policy, settings: BacktestSettings) -> EquityPath:
     universe, dates = settings.universe, history.dates
     closes = universe.prices
     money = np.cumprod(1.0 + settings.risk_free, dtype=np.float64)
-    reviews = first + np.flatnonzero(_review_days(policy, dates[first:]))
+    trading = first + settings.window.rows
+    reviews = trading[_review_days(policy, dates[trading])]
     simulation = _Simulation(policy, settings, universe, money, reviews)
     begins, books, done = simulation.solve_all_reviews() or simulation.step_through_reviews()
 

@@ -20,8 +20,14 @@ from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.backtest import evidence, metrics
 from rebalancer.domain.backtest.engine import BASELINE, BacktestSettings, simulate
 from rebalancer.domain.backtest.evidence import ConfidenceInterval
-from rebalancer.domain.backtest.result import EquityPath, Performance, measure_performance
+from rebalancer.domain.backtest.result import (
+    EquityPath,
+    MeasuredWindow,
+    Performance,
+    measure_performance,
+)
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.frequency import DAILY, ObservationFrequency
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
@@ -42,7 +48,12 @@ EVIDENCE_THRESHOLD = 0.95
 """Deflated probability from which a gain counts as evidence."""
 
 SUBPERIODS = 3
+
 _SHORTEST_SUBPERIOD = 21
+"""Trading days of a part of the window."""
+
+_FEWEST_RETURNS = 12
+"""Fewest returns of a part, for prices that are rarer than daily."""
 
 IS_BASELINE = f"this is {BASELINE} itself, the baseline of the other policies."
 
@@ -133,7 +144,7 @@ class Judgement:
         break_even_bps: Cost at which that gain vanishes; None if it does not within the sweep.
         seeds: Gain over the monthly rule of each member of an ensemble, in the seeds' order.
         values: (R,) the policy's wealth after each close, per 1 invested.
-        risk_free: (R - 1,) simple return of cash over each row.
+        window: The window's rows and the returns of cash; None if unknown.
     """
 
     cash: str
@@ -145,7 +156,7 @@ class Judgement:
     break_even_bps: float | None
     seeds: tuple[float, ...] = ()
     values: Floats = attrs.field(factory=lambda: np.ones(0), eq=False, repr=False)
-    risk_free: Floats = attrs.field(factory=lambda: np.zeros(0), eq=False, repr=False)
+    window: MeasuredWindow | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def baseline(self) -> Comparison:
@@ -162,10 +173,17 @@ class Judgement:
         """Comparison with the best rule on training data; None if no rule was chosen."""
         return next((each for each in self.comparisons if each.chosen), None)
 
-    def pair(self, comparison: Comparison, dates: Dates) -> evidence.ReturnPair:
-        """Return excess returns of the policy and of another; ``dates`` (R,) are the window's."""
-        mine, other = (evidence.simple_returns(each.values) for each in (self, comparison))
-        return evidence.ReturnPair(dates[1:], mine - self.risk_free, other - self.risk_free)
+    def pair(self, comparison: Comparison) -> evidence.ReturnPair:
+        """Return excess returns of the policy and of another."""
+        window = self.window
+        assert window is not None, "a judgement without a window has no returns"
+        mine, other = (window.returns(each.values) for each in (self, comparison))
+        return evidence.ReturnPair(
+            window.measured_dates,
+            mine - window.risk_free,
+            other - window.risk_free,
+            window.frequency,
+        )
 
 
 class Finding(StrEnum):
@@ -214,6 +232,7 @@ class PanelEvaluation:
         cost_label: Name of the cost model.
         trials: Number of policies tried, for deflated probabilities.
         policies: In the requested order.
+        window: The window's rows; None if unknown.
     """
 
     dates: Dates
@@ -221,6 +240,12 @@ class PanelEvaluation:
     cost_label: str
     trials: int
     policies: tuple[PolicyEvaluation, ...]
+    window: MeasuredWindow | None = None
+
+    @property
+    def frequency(self) -> ObservationFrequency:
+        """Number of measured rows in a year."""
+        return DAILY if self.window is None else self.window.frequency
 
 
 def evaluate(
@@ -274,6 +299,7 @@ def evaluate(
         cost_label=settings.costs.label,
         trials=count,
         policies=tuple(evaluations),
+        window=evaluators[-1].window,
     )
 
 
@@ -300,7 +326,7 @@ class _Evaluator:
         seed: int,
     ) -> None:
         self.settings, self.cash, self.trials, self.seed = settings, cash, trials, seed
-        self.risk_free = settings.window_risk_free
+        self.window = settings.window
         self.baseline = simulate(parse_rule(BASELINE), settings)
         self.others = [(other.name, simulate(other, settings)) for other in others]
         self.sweep = [self._sharpe(path) for path in self._simulate_sweep(parse_rule(BASELINE))]
@@ -309,8 +335,8 @@ class _Evaluator:
     def evaluate(self, policy: Policy, chosen: str | None) -> Judgement:
         """Compare a policy with the baselines; ``chosen`` is the best rule on training data."""
         path = simulate(policy, self.settings)
-        own = measure_performance(path, self.risk_free, self.baseline)
-        base = measure_performance(self.baseline, self.risk_free, self.baseline)
+        own = measure_performance(path, self.window, self.baseline)
+        base = measure_performance(self.baseline, self.window, self.baseline)
         exposed = self._simulate_baseline_at(own.average_exposure, base.average_exposure)
         band, *requested = self.others
         baselines = ((BASELINE, self.baseline), band, (EQUAL_EXPOSURE, exposed))
@@ -339,7 +365,7 @@ class _Evaluator:
             break_even_bps=evidence.break_even_cost(SWEEP_BPS, [each.gain for each in sweep]),
             seeds=tuple(self._gains_of_members(policy)),
             values=path.values,
-            risk_free=self.risk_free,
+            window=self.window,
         )
 
     def _gains_of_members(self, policy: Policy) -> Iterator[float]:
@@ -349,18 +375,22 @@ class _Evaluator:
                 yield self._sharpe(simulate(member, self.settings)) - self._sharpe(self.baseline)
 
     def _compare(self, path: EquityPath, name: str, other: EquityPath) -> Comparison:
-        returns, against = path.returns, other.returns
+        window = self.window
+        returns, against = window.returns(path.values), window.returns(other.values)
         gain = evidence.sharpe_gain(
-            returns - self.risk_free, against - self.risk_free, seed=self.seed
+            returns - window.risk_free,
+            against - window.risk_free,
+            seed=self.seed,
+            frequency=window.frequency,
         )
-        difference = evidence.difference_at_equal_volatility(returns, against, self.risk_free)
+        difference = evidence.difference_at_equal_volatility(returns, against, window.risk_free)
         probabilistic = deflated = None
         if gain is not None and difference is not None:
             probabilistic = evidence.probabilistic_sharpe(difference)
             deflated = evidence.deflated_sharpe(difference, self.trials)
         return Comparison(
             against=name,
-            performance=measure_performance(other, self.risk_free, self.baseline),
+            performance=measure_performance(other, self.window, self.baseline),
             gain=gain.interval if gain else None,
             probability=gain.probability if gain else None,
             probabilistic=probabilistic,
@@ -377,16 +407,20 @@ class _Evaluator:
         return simulate(parse_rule(BASELINE), attrs.evolve(self.settings, targets=targets * scale))
 
     def _split_gain(self, path: EquityPath) -> Iterator[SubPeriod]:
-        dates = self.settings.prices.dates[self.settings.first :][1:]
-        if len(dates) < SUBPERIODS * _SHORTEST_SUBPERIOD:
+        window = self.window
+        dates, yearly = window.measured_dates, window.frequency.periods_per_year
+        shortest = max(
+            window.frequency.rows(_SHORTEST_SUBPERIOD), min(_SHORTEST_SUBPERIOD, _FEWEST_RETURNS)
+        )
+        if len(dates) <= SUBPERIODS * shortest:
             return
-        mine, other = path.returns, self.baseline.returns
+        mine, other = window.returns(path.values), window.returns(self.baseline.values)
         for rows in np.array_split(np.arange(len(dates)), SUBPERIODS):
             yield SubPeriod(
                 first=str(dates[rows[0]]),
                 last=str(dates[rows[-1]]),
-                gain=metrics.sharpe(mine[rows], self.risk_free[rows])
-                - metrics.sharpe(other[rows], self.risk_free[rows]),
+                gain=metrics.sharpe(mine[rows], window.risk_free[rows], yearly)
+                - metrics.sharpe(other[rows], window.risk_free[rows], yearly),
             )
 
     def _simulate_sweep(self, policy: Policy) -> Iterator[EquityPath]:
@@ -394,7 +428,9 @@ class _Evaluator:
             yield simulate(policy, attrs.evolve(self.settings, costs=CostModel.flat(bps)))
 
     def _sharpe(self, path: EquityPath) -> float:
-        return metrics.sharpe(path.returns, self.risk_free)
+        window = self.window
+        yearly = window.frequency.periods_per_year
+        return metrics.sharpe(window.returns(path.values), window.risk_free, yearly)
 
 
 def reach_verdict(policy: str, judgements: Sequence[Judgement], trials: int) -> Verdict:
@@ -410,10 +446,11 @@ def reach_verdict(policy: str, judgements: Sequence[Judgement], trials: int) -> 
     gains = [comparison.gain for comparison in comparisons]
     last = gains[-1]
     if last is None or any(gain is None for gain in gains):
+        frequency = DAILY if strictest.window is None else strictest.window.frequency
         return Verdict(
             Finding.INCONCLUSIVE,
-            f"no conclusion: the window is too short (an interval needs {10 * evidence.BLOCK} "
-            "returns), or the policy does not move.",
+            "no conclusion: the window is too short (an interval needs "
+            f"{evidence.fewest_returns(frequency)} returns), or the policy does not move.",
         )
     doubts = [_doubt(comparison, trials) for comparison in comparisons]
     difference = describe_difference(last)

@@ -1,6 +1,6 @@
 """Statistical evidence: bootstrap intervals, probabilities and deflation for trials.
 
-Returns are simple and daily, oldest first, one row a trading day.
+Returns are simple, oldest first, one row an observation; the observation frequency annualises them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ import numpy as np
 
 from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.indicators import TRADING_DAYS
+from rebalancer.domain.market.frequency import DAILY, ObservationFrequency
 
 BLOCK = 21
-"""Rows of a bootstrap block; a month preserves most clustering of volatility."""
+"""Trading days of a bootstrap block; a month preserves most clustering of volatility."""
+
+BLOCKS = 10
+"""Fewest blocks for an interval."""
+
+_FEWEST = 60
+"""Fewest returns for an interval, where ten blocks are fewer, as of weekly prices."""
 
 DRAWS = 2_000
 LEVEL = 0.95
@@ -65,22 +71,24 @@ class ReturnPair:
 
     Attributes:
         dates: (T,) days, strictly ascending.
-        returns: (T,) simple daily returns in excess of the risk-free.
+        returns: (T,) simple returns in excess of the risk-free.
         against: (T,) returns of the other strategy.
+        frequency: Number of returns in a year.
     """
 
     dates: Dates
     returns: Floats
     against: Floats
+    frequency: ObservationFrequency = DAILY
 
     def __attrs_post_init__(self) -> None:
         _check_same_days(self.dates, self.returns, self.against)
 
     @property
     def is_sufficient(self) -> bool:
-        """Whether there are at least ten blocks, and both strategies move."""
+        """Whether there are enough returns for an interval, and both strategies move."""
         moves = len(self.dates) > 0 and min(self.returns.std(), self.against.std()) >= _STILL
-        return moves and len(self.dates) >= 10 * BLOCK
+        return moves and len(self.dates) >= fewest_returns(self.frequency)
 
 
 @attrs.frozen
@@ -100,6 +108,16 @@ class PooledGain:
     deflated: float
 
 
+def block_rows(frequency: ObservationFrequency) -> int:
+    """Return the rows of a bootstrap block: those of a month, at least two."""
+    return max(frequency.rows(BLOCK), 2)
+
+
+def fewest_returns(frequency: ObservationFrequency) -> int:
+    """Return the fewest returns for an interval: ten blocks, and at least 60."""
+    return max(BLOCKS * block_rows(frequency), _FEWEST)
+
+
 def _check_same_days(*series: Floats | Dates) -> None:
     """Raise InvalidRequest unless all series have the shape (T,)."""
     if any(each.shape != (len(series[0]),) for each in series):
@@ -116,7 +134,13 @@ def simple_returns(values: Floats) -> Floats:
 
 
 def sharpe_gain(
-    returns: Floats, against: Floats, *, seed: int, block: int = BLOCK, draws: int = DRAWS
+    returns: Floats,
+    against: Floats,
+    *,
+    seed: int,
+    frequency: ObservationFrequency = DAILY,
+    block: int | None = None,
+    draws: int = DRAWS,
 ) -> SharpeGain | None:
     """Return the annual difference of two Sharpe ratios, with its interval and probability.
 
@@ -126,23 +150,27 @@ def sharpe_gain(
     resamples, instead of with a kernel.
 
     Args:
-        returns: (T,) simple daily returns in excess of the risk-free.
+        returns: (T,) simple returns in excess of the risk-free.
         against: (T,) the other strategy's, over the same days.
         seed: Seed of the bootstrap; the same seed gives the same interval.
-        block: Rows of a block.
+        frequency: Number of returns in a year.
+        block: Rows of a block; None: those of a month.
         draws: Number of resamples.
 
     Returns:
-        The annual difference; None with fewer than ten blocks, or if a strategy does not move.
+        The annual difference; None with fewer than ten blocks or 60 returns, or if a strategy does
+        not move.
 
     Raises:
         InvalidRequest: the two series have different lengths.
     """
     _check_same_days(returns, against)
     rows = len(returns)
-    if rows < 10 * block or min(returns.std(), against.std()) < _STILL:
+    fewest = fewest_returns(frequency) if block is None else BLOCKS * block
+    if rows < fewest or min(returns.std(), against.std()) < _STILL:
         return None
-    year = math.sqrt(TRADING_DAYS)
+    block = block_rows(frequency) if block is None else block
+    year = math.sqrt(frequency.periods_per_year)
     if np.array_equal(returns, against):
         return SharpeGain(ConfidenceInterval(0.0, 0.0, 0.0), 0.5)
     moments = np.stack([returns, against, returns**2, against**2], axis=1)  # (T, 4)
@@ -173,7 +201,7 @@ def pooled_gain(
     *,
     seed: int,
     trials: int = 1,
-    block: int = BLOCK,
+    block: int | None = None,
     draws: int = DRAWS,
 ) -> PooledGain | None:
     """Return the mean over panels of a Sharpe difference, with its interval and probability.
@@ -182,7 +210,7 @@ def pooled_gain(
     from each panel; a drawn block contains the rows of every panel on its days. The calendar is the
     union of the panels' days, with its end joined to its start; gaps of a panel add no rows.
 
-    With the Sharpe difference ``d_p`` of panel p over its ``n_p`` rows, the estimate is
+    With the annual Sharpe difference ``d_p`` of panel p over its ``n_p`` rows, the estimate is
     ``mean_p d_p``. Its error comes by the delta method: with ``g_p`` the gradient of ``d_p`` with
     respect to the four moments ``m_p`` and ``y_pt`` their values at row t, ``d_p`` errs by
     ``sum_t g_p . (y_pt - m_p) / n_p`` to first order. Summed over the rows of a block b and
@@ -198,12 +226,12 @@ def pooled_gain(
         panels: Returns of both strategies on each panel.
         seed: Seed of the bootstrap.
         trials: Number of strategies tried before this one was chosen, including itself.
-        block: Calendar days of a block.
+        block: Days of the calendar in a block; None: those of a month of the most frequent panel.
         draws: Number of resamples.
 
     Returns:
-        The pooled gain; None without panels, if a panel has fewer than ten blocks, or if a strategy
-        does not move on a panel.
+        The pooled gain; None without panels, if a panel has fewer than ten blocks or 60 returns, or
+        if a strategy does not move on a panel.
 
     Raises:
         InvalidRequest: fewer than one trial.
@@ -213,15 +241,21 @@ def pooled_gain(
         (1992), A circular block-resampling procedure for stationary data.
     """
     luck = best_of_luck(trials, 1.0)
-    if not panels or any(len(pair.dates) < 10 * block or not pair.is_sufficient for pair in panels):
+    if not panels or any(
+        len(pair.dates) < BLOCKS * (block or 0) or not pair.is_sufficient for pair in panels
+    ):
         return None
+    if block is None:
+        block = max(block_rows(pair.frequency) for pair in panels)
     calendar = np.unique(np.concatenate([pair.dates for pair in panels]))
-    days, year = len(calendar), math.sqrt(TRADING_DAYS)
+    days = len(calendar)
+    years = [math.sqrt(pair.frequency.periods_per_year) for pair in panels]
     sums = [_calendar_sums(pair, calendar, block) for pair in panels]  # P of (C, 5)
-    every = np.concatenate([_panel_difference(each[None], days / block)[0] for each in sums])
-    errors = sum(_panel_difference(each[None], days / block)[1] for each in sums) / len(sums)
-    middle, median = year * float(every.mean()), year * float(np.median(every))
-    spread = year * math.sqrt(days / block * float((np.asarray(errors) ** 2).mean()))
+    own = [_panel_difference(each[None], days / block) for each in sums]
+    every = np.concatenate([year * each for year, (each, _) in zip(years, own, strict=True)])
+    errors = sum(year * each for year, (_, each) in zip(years, own, strict=True)) / len(sums)
+    middle, median = float(every.mean()), float(np.median(every))
+    spread = math.sqrt(days / block * float((np.asarray(errors) ** 2).mean()))
     if spread < _ALIKE:  # on every panel one is the other with leverage
         return PooledGain(ConfidenceInterval(middle, middle, middle), median, 0.5, 0.5)
 
@@ -231,11 +265,11 @@ def pooled_gain(
     drawn, shared = np.zeros(draws), np.zeros((draws, count))
     # A resample without rows of a panel, or without movement, is left out.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for each in sums:
+        for year, each in zip(years, sums, strict=True):
             difference, error = _panel_difference(each[starts], count)
-            drawn += difference / len(sums)
-            shared += error / len(sums)
-        distance = (drawn - middle / year) / np.sqrt((shared**2).sum(axis=1))
+            drawn += year * difference / len(sums)
+            shared += year * error / len(sums)
+        distance = (drawn - middle) / np.sqrt((shared**2).sum(axis=1))
     finite = distance[np.isfinite(distance)]
     if finite.size < draws / 2:
         return None
@@ -261,7 +295,7 @@ def _calendar_sums(pair: ReturnPair, calendar: Dates, block: int) -> Floats:
 
 
 def _panel_difference(sums: Floats, blocks: float) -> tuple[Floats, Floats]:
-    """Return the daily Sharpe difference (D,) of a panel, and each block's influence (D, L).
+    """Return the Sharpe difference of a period (D,) of a panel, and each block's influence (D, L).
 
     Args:
         sums: (D, L, 5) of the four moments, and rows, of each block; blocks may overlap.
@@ -276,7 +310,7 @@ def _panel_difference(sums: Floats, blocks: float) -> tuple[Floats, Floats]:
 
 
 def _difference(sums: Floats, block: int, rows: int) -> tuple[Floats, Floats]:
-    """Return the daily Sharpe difference (D,) and its standard error (D,) from sums (D, L, 4).
+    """Return a period's Sharpe difference (D,) and its standard error (D,), from sums (D, L, 4).
 
     Blocks may overlap, so the length of their sample is a separate argument, ``rows``.
     """
@@ -289,7 +323,7 @@ def _difference(sums: Floats, block: int, rows: int) -> tuple[Floats, Floats]:
 
 
 def _gradient(means: Floats) -> tuple[Floats, Floats]:
-    """Return the daily Sharpe difference (D,) of moments (D, 4), and its gradient (D, 4).
+    """Return the Sharpe difference of a period (D,) of moments (D, 4), and its gradient (D, 4).
 
     The moments are two means and two mean squares; the gradient serves the delta method.
     """

@@ -1,8 +1,10 @@
 """Performance metrics: pure functions of wealth or returns.
 
-Inputs are oldest first, one row a trading day: ``values``, shape (T,), wealth per 1 invested, above
-0; and ``returns``, shape (T - 1,), simple returns ``v[t] / v[t-1] - 1``. A year is 252 rows.
-Standard deviations are those of a sample (``ddof=1``). Each function needs at least two rows and
+Inputs are oldest first, one row an observation: ``values``, shape (T,), wealth per 1 invested,
+above 0, beginning with the 1 before the costs of the first purchases; and ``returns``, shape
+(T - 1,), simple returns ``v[t] / v[t-1] - 1``, of which the first are those costs. Figures a year
+multiply by the periods a year, 252 for trading days; growth is over elapsed time. Standard
+deviations are those of a sample (``ddof=1``). Each function needs at least two rows and
 raises InvalidRequest for fewer. Each returns a finite number; a ratio without risk, as on a
 constant path, is 0.0 by convention.
 """
@@ -17,53 +19,65 @@ import numpy as np
 
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.indicators import TRADING_DAYS
+from rebalancer.domain.market.frequency import TRADING_DAYS
 
 STILL = 1e-14
-"""Daily deviations up to this are rounding errors."""
+"""Deviations up to this are rounding errors."""
 
 
-def cagr(values: Floats) -> float:
-    """Return the compound annual growth rate, ``(v_end / v_0) ** (252 / (T - 1)) - 1``."""
-    path = _check_rows(values)
-    growth = float(path[-1] / path[0])
-    # Logarithms prevent an overflow of the power on short paths.
-    if growth <= 0.0:
-        return -1.0
-    exponent = math.log(growth) * TRADING_DAYS / (len(path) - 1)
-    return math.expm1(min(exponent, 700.0))
-
-
-def annual_volatility(returns: Floats) -> float:
-    """Return the sample standard deviation of daily returns times sqrt(252)."""
-    return _deviation(_check_rows(returns)) * math.sqrt(TRADING_DAYS)
-
-
-def sharpe(returns: Floats, risk_free: Floats | float = 0.0) -> float:
-    """Return mean over deviation of the returns in excess of the risk-free rate, annualised.
-
-    ``mean(r - f) / std(r - f, ddof=1) * sqrt(252)``; 0.0 if the deviation is 0.
+def cagr(growth: float, years: float) -> float:
+    """Return the compound annual growth rate, ``growth ** (1 / years) - 1``.
 
     Args:
-        returns: Daily simple returns, shape (T - 1,).
-        risk_free: Daily simple returns of cash: one, or one a row, shape (T - 1,).
+        growth: Final wealth per 1 invested.
+        years: Elapsed time, above 0.
+    """
+    # Logarithms prevent an overflow of the power over short times.
+    if growth <= 0.0:
+        return -1.0
+    return math.expm1(min(math.log(growth) / years, 700.0))
+
+
+def annual_volatility(returns: Floats, periods_per_year: float = TRADING_DAYS) -> float:
+    """Return the sample standard deviation of returns times the root of the periods a year."""
+    return _deviation(_check_rows(returns)) * math.sqrt(periods_per_year)
+
+
+def sharpe(
+    returns: Floats,
+    risk_free: Floats | float = 0.0,
+    periods_per_year: float = TRADING_DAYS,
+) -> float:
+    """Return mean over deviation of the returns in excess of the risk-free rate, annualised.
+
+    ``mean(r - f) / std(r - f, ddof=1) * sqrt(periods a year)``; 0.0 if the deviation is 0.
+
+    Args:
+        returns: Simple returns, shape (T - 1,).
+        risk_free: Simple returns of cash: one, or one a row, shape (T - 1,).
+        periods_per_year: Returns in a year.
 
     References:
         Sharpe, W. F. (1994). The Sharpe ratio. Journal of Portfolio Management 21(1), 49-58.
     """
     excess = _subtract(returns, risk_free)
-    return _ratio(float(excess.mean()), _deviation(excess)) * math.sqrt(TRADING_DAYS)
+    return _ratio(float(excess.mean()), _deviation(excess)) * math.sqrt(periods_per_year)
 
 
-def sortino(returns: Floats, risk_free: Floats | float = 0.0) -> float:
+def sortino(
+    returns: Floats,
+    risk_free: Floats | float = 0.0,
+    periods_per_year: float = TRADING_DAYS,
+) -> float:
     """Return mean excess return over its downside deviation, annualised.
 
     The downside deviation is ``sqrt(mean(min(r - f, 0) ** 2))`` over *all* rows: rows above the
     risk-free rate count as zeros. The ratio is 0.0 if all rows are above it.
 
     Args:
-        returns: Daily simple returns, shape (T - 1,).
-        risk_free: Daily simple returns of cash: one, or one a row, shape (T - 1,).
+        returns: Simple returns, shape (T - 1,).
+        risk_free: Simple returns of cash: one, or one a row, shape (T - 1,).
+        periods_per_year: Returns in a year.
 
     References:
         Sortino, F. A. and Price, L. N. (1994). Performance measurement in a downside risk
@@ -72,7 +86,7 @@ def sortino(returns: Floats, risk_free: Floats | float = 0.0) -> float:
     excess = _subtract(returns, risk_free)
     short = np.minimum(excess, 0.0)
     downside = math.sqrt(float(short @ short) / len(short))
-    return _ratio(float(excess.mean()), downside) * math.sqrt(TRADING_DAYS)
+    return _ratio(float(excess.mean()), downside) * math.sqrt(periods_per_year)
 
 
 def max_drawdown(values: Floats) -> float:
@@ -95,7 +109,7 @@ def longest_drawdown(values: Floats) -> int:
 
 
 def value_at_risk(returns: Floats, level: float = 0.95) -> float:
-    """Return the historical value at risk: the daily loss not exceeded on ``level`` of the rows.
+    """Return the historical value at risk: the loss not exceeded on ``level`` of the rows.
 
     The smallest loss l among the rows with ``share(loss <= l) >= level``, without interpolation. A
     fraction of wealth, positive for a loss, negative if even that row is a gain.
@@ -129,16 +143,20 @@ def expected_shortfall(returns: Floats, level: float = 0.95) -> float:
     return float(-(ranked[:whole].sum() + (tail - whole) * ranked[whole]) / tail)
 
 
-def tracking_error(returns: Floats, benchmark: Floats) -> float:
-    """Return the annualised sample deviation of the daily difference from a benchmark.
+def tracking_error(
+    returns: Floats, benchmark: Floats, periods_per_year: float = TRADING_DAYS
+) -> float:
+    """Return the annualised sample deviation of the difference from a benchmark.
 
     References:
         Grinold, R. C. and Kahn, R. N. (2000). Active portfolio management, 2nd edition, chapter 3.
     """
-    return annual_volatility(_subtract(returns, benchmark))
+    return annual_volatility(_subtract(returns, benchmark), periods_per_year)
 
 
-def information_ratio(returns: Floats, benchmark: Floats) -> float:
+def information_ratio(
+    returns: Floats, benchmark: Floats, periods_per_year: float = TRADING_DAYS
+) -> float:
     """Return the annualised mean of the difference from a benchmark over its deviation.
 
     0.0 if the difference is constant.
@@ -146,7 +164,7 @@ def information_ratio(returns: Floats, benchmark: Floats) -> float:
     References:
         Grinold, R. C. and Kahn, R. N. (2000). Active portfolio management, 2nd edition, chapter 5.
     """
-    return sharpe(returns, benchmark)
+    return sharpe(returns, benchmark, periods_per_year)
 
 
 def xirr(cash_flows: Sequence[float] | Floats, dates: Sequence[date]) -> float:

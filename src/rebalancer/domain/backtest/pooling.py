@@ -92,8 +92,8 @@ def _pool_comparisons(
     pooled = []
     for at, comparison in enumerate(judgements[0].comparisons):
         pairs = [
-            judgement.pair(judgement.comparisons[at], panel.dates)
-            for panel, judgement in zip(panels, judgements, strict=True)
+            judgement.pair(judgement.comparisons[at])
+            for judgement in judgements
             if judgement.comparisons[at].gain is not None
         ]
         gain = evidence.pooled_gain(pairs, seed=seed, trials=panels[0].trials)

@@ -171,8 +171,8 @@ def _check_turnover(panels: Sequence[PolicyEvaluation], most: float) -> Criterio
 
 
 def _turnover_multiple(judgement: Judgement) -> float:
-    own = judgement.performance.turnover_per_year
-    usual = judgement.baseline.performance.turnover_per_year
+    own = judgement.performance.turnover
+    usual = judgement.baseline.performance.turnover
     if usual > 0:
         return own / usual
     return math.inf if own > 0 else 0.0

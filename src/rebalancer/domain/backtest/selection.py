@@ -80,4 +80,6 @@ def choose_best_rule(
 
 
 def _sharpe_of(name: str, settings: BacktestSettings) -> float:
-    return metrics.sharpe(simulate(parse_rule(name), settings).returns, settings.window_risk_free)
+    window = settings.window
+    returns = window.returns(simulate(parse_rule(name), settings).values)
+    return metrics.sharpe(returns, window.risk_free, window.frequency.periods_per_year)

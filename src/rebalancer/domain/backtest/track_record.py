@@ -13,9 +13,15 @@ its investment; a withdrawal shares the costs of raising it::
 where ``v`` is the value after the day's entries and ``stood`` the value at this close of what was
 held the day before. A ratio with denominator 0 is 1: an empty account has no return, and its index
 continues across the gap.
+The first day's return is the costs of its trades, in every figure, as in a backtest.
 Transfers in kind count at their value at the close. The day's return includes differences between
 trade prices and the close, costs, fees and dividends. Closes are adjusted for dividends, so a
 recorded dividend counts twice unless the closes are price-only.
+
+Figures a year follow the observation frequency of the closes. A yearly return is over the time in
+which money was *invested*: from the first day after which an asset is held, without the time in
+which the account was empty. Cash that waits for the first purchase therefore dilutes nothing, while
+cash that a policy or its owner holds later counts, as it is a decision.
 
 References:
     CFA Institute (2020). Global investment performance standards (GIPS), provisions 2.A and 4.A:
@@ -38,7 +44,14 @@ from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.backtest import metrics
 from rebalancer.domain.backtest.step import settle
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.indicators import TRADING_DAYS
+from rebalancer.domain.market.calendars import common_rows
+from rebalancer.domain.market.frequency import (
+    DAILY,
+    ObservationFrequency,
+    is_a_year,
+    observation_frequency,
+    years_between,
+)
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
@@ -79,10 +92,11 @@ class Line:
         index: (T,) value per 1 held throughout, without the effect of flows; net of the first
             day's costs.
         twr: Time-weighted return over the whole period, a fraction; None with a single close.
-        twr_annual: The same, annualised (252 closes); None for less than a year.
-        xirr: Annual money-weighted return; None for less than a year, or without a solution.
-        volatility: Annual volatility of daily returns on days with holdings; None for fewer than
-            two returns.
+        twr_annual: The same, annualised over the invested time; None for less than a year.
+        xirr: Annual money-weighted return; None for less than a year since the first entry, or
+            without a solution.
+        volatility: Annual volatility of the returns since the first investment, without those of
+            an empty account; None for fewer than two returns.
         max_drawdown: Largest loss of the index from its peak or its initial 1; None with a single
             close.
     """
@@ -108,6 +122,7 @@ class TrackRecord:
         costs: Total trading costs and fees.
         dividends: Total dividends received as money.
         notes: How entries before the first close and assets without a price are measured.
+        frequency: Number of returns in a year.
     """
 
     dates: Dates
@@ -119,6 +134,7 @@ class TrackRecord:
     costs: float
     dividends: float
     notes: tuple[str, ...] = ()
+    frequency: ObservationFrequency = DAILY
 
 
 def measure_track_record(
@@ -188,7 +204,13 @@ def measure_track_record(
         recorded, dates, closes, quoted, _weights(wanted, columns), charges
     )
 
-    portfolio = _measure(PORTFOLIO, recorded, dates, closes)
+    quoted_columns = [market.column(symbol) for symbol in symbols if symbol in market.columns]
+    measured, frequency = _measured_rows(market, begins, quoted_columns)
+
+    def measure(name: str, course: _Course) -> Line:
+        return _measure(name, course, dates, closes, measured, frequency)
+
+    portfolio = measure(PORTFOLIO, recorded)
     flows = np.zeros(len(dates))
     flows[recorded.rows] = recorded.paid_in - recorded.taken_out
     contributions = np.cumsum(flows)
@@ -204,12 +226,13 @@ def measure_track_record(
         dates=dates,
         contributions=contributions,
         portfolio=portfolio,
-        no_rebalancing=_measure(NO_REBALANCING, alone, dates, closes),
-        benchmark=_measure(benchmark or TARGETS_MONTHLY, followed, dates, closes),
+        no_rebalancing=measure(NO_REBALANCING, alone),
+        benchmark=measure(benchmark or TARGETS_MONTHLY, followed),
         gain=float(portfolio.values[-1] - contributions[-1]),
         costs=float(paid),
         dividends=float(dividends),
         notes=_notes(opening, market, [*ledger.symbols], recorded, columns, wanted),
+        frequency=frequency,
     )
 
 
@@ -507,8 +530,29 @@ def _raise_cash(
     return share, max(share * total - paid, 0.0)
 
 
-def _measure(name: str, course: _Course, dates: Dates, closes: Floats) -> Line:
-    """Return the performance figures of an account."""
+def _measured_rows(
+    market: PriceHistory, begins: int, columns: Sequence[int]
+) -> tuple[Rows, ObservationFrequency]:
+    """Return the rows, counted from ``begins``, between which returns count, and their frequency.
+
+    These are the first row and those on which all assets trade; see `market.calendars`.
+    """
+    common = common_rows(market, np.array(columns, dtype=np.intp))
+    frequency = market.frequency
+    if not common.all() and market.periods_per_year is None:
+        frequency = observation_frequency(market.dates[common])
+    return np.flatnonzero(np.append(True, common[begins + 1 :])), frequency
+
+
+def _measure(
+    name: str,
+    course: _Course,
+    dates: Dates,
+    closes: Floats,
+    measured: Rows,
+    frequency: ObservationFrequency,
+) -> Line:
+    """Return the performance figures of an account, its returns between the measured rows."""
     rows, count = course.rows, len(dates)
     part = np.repeat(np.arange(len(rows)), np.diff(np.append(rows, count)))
     values = (course.quantities[part] * closes).sum(axis=1) + course.cash[part]
@@ -520,8 +564,15 @@ def _measure(name: str, course: _Course, dates: Dates, closes: Floats) -> Line:
     before = np.append(0.0, values[:-1])
     growth = _ratio(stood, before) * _ratio(values + taken_out, stood + paid_in)
     index: Floats = np.cumprod(growth, dtype=np.float64)
-    returns = (growth - 1.0)[before > 0.0]
-    a_year = count - 1 >= TRADING_DAYS
+    held: Bools = np.logical_or.reduce(course.quantities != 0.0, axis=1)
+    invested = np.logical_or.accumulate(held[part])
+    counts = invested & ((before > 0.0) | (paid_in > 0.0))
+    periods = np.append(0, measured[:-1] + 1)  # the first row of each
+    counts = np.logical_or.reduceat(counts, periods)
+    returns = (np.multiply.reduceat(growth, periods) - 1.0)[counts]
+    # The time at whose beginning the account held money, from the first investment on.
+    days = int(np.diff(dates).astype(np.int64)[invested[:-1] & (values[:-1] > 0.0)].sum())
+    first, last = dates[-1] - np.timedelta64(days, "D"), dates[-1]
     flows = taken_out - paid_in
     flows[-1] += values[-1]
     return Line(
@@ -529,9 +580,17 @@ def _measure(name: str, course: _Course, dates: Dates, closes: Floats) -> Line:
         values=values,
         index=index,
         twr=float(index[-1] - 1.0) if count > 1 else None,
-        twr_annual=metrics.cagr(np.append(1.0, index[1:])) if a_year else None,
-        xirr=_solve_xirr(flows, dates) if a_year else None,
-        volatility=metrics.annual_volatility(returns) if len(returns) > 1 else None,
+        twr_annual=(
+            metrics.cagr(float(index[-1]), years_between(first, last))
+            if is_a_year(first, last)
+            else None
+        ),
+        xirr=_solve_xirr(flows, dates) if is_a_year(dates[0], last) else None,
+        volatility=(
+            metrics.annual_volatility(returns, frequency.periods_per_year)
+            if len(returns) > 1
+            else None
+        ),
         max_drawdown=metrics.max_drawdown(np.append(1.0, index)) if count > 1 else None,
     )
 

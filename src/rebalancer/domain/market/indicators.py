@@ -1,9 +1,9 @@
 """Indicators of risk and trend over a window of prices.
 
 Each function covers the U assets of a `PriceHistory`, uses its last rows, and caches its result
-there, so that portfolios with the same market share it. An asset without closes for the whole
-window gets NaN; a window too short for the figure is an `InvalidRequest`. The arrays are shared and
-therefore read-only.
+there, so that portfolios with the same market share it. Figures a year follow the observation
+frequency of the history. An asset without closes for the whole window gets NaN; a window too short
+for the figure is an `InvalidRequest`. The arrays are shared and therefore read-only.
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ from rebalancer.domain.market.prices import PriceHistory
 
 Integers = NDArray[np.integer[Any]]
 
-TRADING_DAYS = 252
-"""Trading days in a year, the factor that annualises daily means and variances."""
-
 
 def volatility(history: PriceHistory, days: int) -> Floats:
     """Annual sample deviation (``ddof=1``) of the last ``days`` simple returns, shape (U,)."""
 
     def compute() -> Floats:
-        daily: Floats = np.std(_window(history, days), axis=0, ddof=1)
-        return _shared(daily * np.sqrt(TRADING_DAYS))
+        spread: Floats = np.std(_window(history, days), axis=0, ddof=1)
+        return _shared(spread * np.sqrt(history.frequency.periods_per_year))
 
     return history.memo(("volatility", days), compute)
 
@@ -39,7 +36,7 @@ def covariance(history: PriceHistory, days: int) -> Floats:
 
     def compute() -> Floats:
         centred = _centred(_window(history, days))
-        return _shared(centred.T @ centred * (TRADING_DAYS / (days - 1)))
+        return _shared(centred.T @ centred * (history.frequency.periods_per_year / (days - 1)))
 
     return history.memo(("covariance", days), compute)
 
@@ -154,8 +151,9 @@ class ShrunkCovariance:
     S divides by T, not by T - 1, as in the paper and in scikit-learn's ``LedoitWolf``.
 
     Attributes:
-        rows: T, the number of daily returns.
-        sample: S, daily, shape (U, U); NaN for assets that lack closes.
+        rows: T, the number of returns.
+        periods_per_year: Returns a year.
+        sample: S, of a period, shape (U, U); NaN for assets that lack closes.
         fourth: Sum over rows t of ``(x_ti x_tj) ** 2`` with x the centred returns, shape (U, U).
 
     References:
@@ -164,6 +162,7 @@ class ShrunkCovariance:
     """
 
     rows: int
+    periods_per_year: float
     sample: Floats
     fourth: Floats
 
@@ -199,10 +198,10 @@ class ShrunkCovariance:
         )
         # NaN compares false above; restore it for portfolios with an unmeasured asset.
         intensity = np.where(np.isnan(distance), np.nan, intensity)
-        shrunk: Floats = sample * ((1.0 - intensity) * TRADING_DAYS)[:, None, None]
+        shrunk: Floats = sample * ((1.0 - intensity) * self.periods_per_year)[:, None, None]
         slots = np.arange(assets.shape[1])
         shrunk[:, slots, slots] += np.where(
-            present, (intensity * mean * TRADING_DAYS)[:, None], 0.0
+            present, (intensity * mean * self.periods_per_year)[:, None], 0.0
         )
         return shrunk
 
@@ -215,6 +214,7 @@ def shrunk_covariance(history: PriceHistory, days: int) -> ShrunkCovariance:
         squared = centred**2
         return ShrunkCovariance(
             rows=days,
+            periods_per_year=history.frequency.periods_per_year,
             sample=_shared(centred.T @ centred / days),
             fourth=_shared(squared.T @ squared),
         )

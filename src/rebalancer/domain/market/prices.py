@@ -13,6 +13,11 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest, Unavailable
+from rebalancer.domain.market.frequency import (
+    ObservationFrequency,
+    observation_frequency,
+    stated_frequency,
+)
 from rebalancer.domain.market.quality import Finding, Severity, count_weekdays
 from rebalancer.domain.market.symbols import unknown_symbols
 
@@ -23,9 +28,6 @@ HIGHEST = 1e12
 
 _WINDOWS = 16
 """Windows that a history caches."""
-
-LONGEST_DAILY_GAP = 4
-"""Highest `PriceHistory.days_apart` of daily closes; a weekend is a gap of 3 days."""
 
 GRACE = 9
 """Weekdays for which a last close may stand in for a missing one, at least.
@@ -85,6 +87,9 @@ class PriceHistory:
         reported: Closes as the source has them, NaN where missing, shape (T, N), read-only; None
             if they are ``closes``.
         all_findings: What the check of the closes found, on any day; see `findings`.
+        calendar: Dates of the history of which this is a slice, up to its last row; None: those of
+            this one. The observation frequency of a short slice follows from them.
+        periods_per_year: Rows a year as stated by the caller; None: as the dates have.
     """
 
     symbols: tuple[str, ...]
@@ -93,6 +98,8 @@ class PriceHistory:
     carried: Bools | None = None
     reported: Floats | None = None
     all_findings: tuple[Finding, ...] = ()
+    calendar: Dates | None = None
+    periods_per_year: float | None = None
     _memo: dict[object, object] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
@@ -175,10 +182,30 @@ class PriceHistory:
         return _as_date(self.dates[-1])
 
     @property
-    def days_apart(self) -> float:
-        """Median of the calendar days between rows; 1 for a single row."""
-        gaps = np.diff(self.dates).astype(np.int64)
-        return float(np.median(gaps)) if len(gaps) else 1.0
+    def frequency(self) -> ObservationFrequency:
+        """Number of rows in a year, from all dates known at the last row."""
+
+        def compute() -> ObservationFrequency:
+            if self.periods_per_year is not None:
+                return stated_frequency(self.periods_per_year)
+            return observation_frequency(self.dates if self.calendar is None else self.calendar)
+
+        return self.memo("frequency", compute)
+
+    def at_frequency(self, periods_per_year: float | None) -> PriceHistory:
+        """Return the same prices with a stated number of rows a year; None: as the dates have.
+
+        Raises:
+            InvalidRequest: the number is out of range.
+        """
+        if periods_per_year == self.periods_per_year:
+            return self
+        if periods_per_year is not None:
+            stated_frequency(periods_per_year)
+        return self.memo(
+            ("at frequency", periods_per_year),
+            lambda: attrs.evolve(self, periods_per_year=periods_per_year),
+        )
 
     @property
     def last_closes(self) -> Floats:
@@ -368,9 +395,14 @@ class PriceHistory:
         carried = None if self.carried is None else _columns(self.carried, columns)
         reported = None if self.reported is None else _columns(self.reported, columns)
         wanted = set(symbols)
-        found = tuple(finding for finding in self.all_findings if finding.symbol in wanted)
-        closes = _columns(self.closes, columns)
-        return PriceHistory(tuple(symbols), self.dates, closes, carried, reported, found)
+        return attrs.evolve(
+            self,
+            symbols=tuple(symbols),
+            closes=_columns(self.closes, columns),
+            carried=carried,
+            reported=reported,
+            all_findings=tuple(one for one in self.all_findings if one.symbol in wanted),
+        )
 
     def window(
         self, symbols: Sequence[str] | None = None, *, days: int | None = None, until: date | None
@@ -409,8 +441,16 @@ class PriceHistory:
         rows = slice(start, stop)
         carried = None if self.carried is None else self.carried[rows]
         reported = None if self.reported is None else self.reported[rows]
+        known = self.dates if self.calendar is None else self.calendar
         return PriceHistory(
-            self.symbols, self.dates[rows], self.closes[rows], carried, reported, self.all_findings
+            self.symbols,
+            self.dates[rows],
+            self.closes[rows],
+            carried,
+            reported,
+            self.all_findings,
+            calendar=known[: len(known) - len(self) + stop],
+            periods_per_year=self.periods_per_year,
         )
 
     def returns(self, days: int) -> Floats:

@@ -19,14 +19,15 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.indicators import TRADING_DAYS, Integers
+from rebalancer.domain.market.frequency import DAILY, TRADING_DAYS, ObservationFrequency
+from rebalancer.domain.market.indicators import Integers
 from rebalancer.domain.market.prices import PriceHistory
 
 WINDOW = TRADING_DAYS
-"""Number of daily returns used; they also give the scale."""
+"""Number of returns of trading days used; they also give the scale."""
 
 BUCKET = 5
-"""Trading days a week; weeks do not overlap."""
+"""Trading days a week; weeks do not overlap. Seven of prices on every day of the week."""
 
 FEWEST = 12
 """Known weeks needed for an estimate."""
@@ -144,16 +145,17 @@ class RegimeModel:
         """Return the last week of `path`, shape (B, S)."""
         return self.path(observations)[:, -1]
 
-    def probabilities(self, returns: Floats) -> Floats:
+    def probabilities(self, returns: Floats, frequency: ObservationFrequency = DAILY) -> Floats:
         """Compute the probability of each regime at the last close, shape (B, S); rows sum to 1.
 
         A mix with fewer than 12 known weeks, or with a constant price, gets `stationary`.
 
         Args:
-            returns: Simple daily returns of B mixes, shape (B, D), oldest first, of which the last
-                252 count. NaN where unknown, which excludes that week.
+            returns: Simple daily returns of B mixes, shape (B, D), oldest first, of which those of
+                the last year count. NaN where unknown, which excludes that week.
+            frequency: Number of returns in a year; see `observations`.
         """
-        seen = observations(returns)
+        seen = observations(returns, frequency)
         enough = sufficient(seen)
         if enough.size and enough.all():
             return self.filtered(seen)
@@ -200,16 +202,19 @@ class RegimeModel:
         return likelihood
 
 
-def observations(returns: Floats) -> Floats:
+def observations(returns: Floats, frequency: ObservationFrequency = DAILY) -> Floats:
     """Compute the inputs of the model for B mixes: two scale-free figures for each week.
 
-    Weeks are 5 trading days each, counted back from the last. The scale is the root mean square of
+    Weeks are 5 trading days each, counted back from the last, or as many returns as the frequency
+    has in a week: 7 of coins. The scale is the root mean square of
     the known returns of the whole window. (Unlike a standard deviation about the mean it is not a
     rounding error for a mix that grows evenly; on daily returns both agree to three digits.)
 
     Args:
         returns: Simple daily returns as fractions, shape (B, D), oldest first, of which the last
             252 count; NaN where unknown.
+        frequency: Number of returns in a year, which is the window, and in a week; `DAILY`: 252
+            and 5. It must be daily: the model has been fitted to weeks of several returns.
 
     Returns:
         (B, T, 2) with T = min(D, 252) // 5, oldest first: the week's return in units of the scale
@@ -217,26 +222,27 @@ def observations(returns: Floats) -> Floats:
         the scale, within -4 and 2. NaN in weeks with an unknown day, and in all weeks of a mix
         with a constant price.
     """
+    bucket = frequency.rows(BUCKET)
     # Row-major, so that each sum runs along its own row, whatever the caller's layout.
-    window = np.ascontiguousarray(returns[:, -WINDOW:])
-    weeks = window.shape[1] // BUCKET
+    window = np.ascontiguousarray(returns[:, -frequency.rows(WINDOW) :])
+    weeks = window.shape[1] // bucket
     squares = window**2
     days = np.maximum((~np.isnan(window)).sum(axis=1), 1)
     scale = np.sqrt(np.nansum(squares, axis=1) / days)[:, None]
     scale = np.where(scale > 0, scale, np.nan)
-    first = window.shape[1] - weeks * BUCKET
+    first = window.shape[1] - weeks * bucket
     seen = np.empty((len(window), weeks, 2))
-    seen[..., 0] = _weekly(window[:, first:]) / (scale * np.sqrt(BUCKET))
-    level = np.sqrt(_weekly(squares[:, first:]) / BUCKET) / scale
+    seen[..., 0] = _weekly(window[:, first:], bucket) / (scale * np.sqrt(bucket))
+    level = np.sqrt(_weekly(squares[:, first:], bucket) / bucket) / scale
     seen[..., 1] = np.clip(np.log(np.maximum(level, np.exp(_QUIETEST))), _QUIETEST, _LOUDEST)
     return seen
 
 
-def _weekly(daily: Floats) -> Floats:
-    """Sum (B, 5 T) days to whole weeks, shape (B, T)."""
-    weekly: Floats = daily[:, ::BUCKET].copy()
-    for day in range(1, BUCKET):
-        weekly += daily[:, day::BUCKET]
+def _weekly(daily: Floats, bucket: int) -> Floats:
+    """Sum (B, bucket T) days to whole weeks, shape (B, T)."""
+    weekly: Floats = daily[:, ::bucket].copy()
+    for day in range(1, bucket):
+        weekly += daily[:, day::bucket]
     return weekly
 
 

@@ -13,19 +13,28 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.arrays import Bools, Floats, one_way_distance, positive_or_one, safe_divide
+from rebalancer.domain.arrays import (
+    Bools,
+    Floats,
+    Rows,
+    one_way_distance,
+    positive_or_one,
+    safe_divide,
+)
 from rebalancer.domain.market import indicators
+from rebalancer.domain.market.calendars import split_by_calendar
+from rebalancer.domain.market.frequency import TRADING_DAYS, ObservationFrequency
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.rules import POLICIES
 from rebalancer.domain.portfolio.book import Book
 
-YEAR = indicators.TRADING_DAYS
+YEAR = TRADING_DAYS
 LOOKBACK = YEAR + 1
-"""Closes that features need: a year of returns."""
+"""Daily closes that features need: a year of returns."""
 
 LATELY = 63
-"""Days of the features of the last quarter."""
+"""Trading days of the features of the last quarter."""
 
 FURTHEST = 4.0
 """Features are clipped at plus and minus this value."""
@@ -233,29 +242,80 @@ def unscaled(features: NDArray[np.floating[Any]], name: str) -> NDArray[np.float
 
 
 def market_features(book: Book, market: PriceHistory, regimes: RegimeModel) -> MarketView:
-    """Compute features and sleeves from strategic weights and the last `LOOKBACK` closes."""
+    """Compute features and sleeves from strategic weights and the closes of the last year.
+
+    A portfolio's features come from the rows on which all of its targets trade; see
+    `market.calendars`. Nothing is known from prices that are rarer than daily.
+    """
+    parts = _split(book, market)
+    if len(parts) == 1:
+        return _view(book, parts[0][1], regimes)
+    whole = _nothing_known(book)
+    for rows, history in parts:
+        view = _view(book.only(rows), history, regimes)
+        for field in attrs.fields(MarketView):
+            getattr(whole, field.name)[rows] = getattr(view, field.name)
+    return whole
+
+
+def observed_frequency(book: Book, market: PriceHistory) -> ObservationFrequency:
+    """Return the observation frequency of the features of the only portfolio of a book."""
+    ((_, history),) = _split(book, market)
+    return history.frequency
+
+
+def _split(book: Book, market: PriceHistory) -> list[tuple[Rows, PriceHistory]]:
+    targeted = book.present & (book.targets > 0)
+    return split_by_calendar(market, book.assets, targeted, LOOKBACK)
+
+
+def _nothing_known(book: Book) -> MarketView:
+    return MarketView(
+        features=np.zeros((len(book), len(MARKET_FEATURES))),
+        sleeves=np.zeros((len(book), len(SLEEVES), book.assets.shape[1])),
+        known=np.zeros(len(book), dtype=bool),
+        volatility=np.zeros(len(book)),
+    )
+
+
+@attrs.frozen
+class _Windows:
+    """Look-backs of the features, in returns of the market."""
+
+    month: int
+    quarter: int
+    half_year: int
+    year: int
+    average: int
+
+    @classmethod
+    def of(cls, frequency: ObservationFrequency) -> _Windows:
+        days = (21, LATELY, 126, YEAR, _TREND_WINDOW)
+        return cls(*(frequency.rows(each) for each in days))
+
+
+def _view(book: Book, market: PriceHistory, regimes: RegimeModel) -> MarketView:
+    """Compute features and sleeves of portfolios with one calendar, that of the market."""
+    if not market.frequency.is_daily:
+        return _nothing_known(book)
+    windows = _Windows.of(market.frequency)
     invested = book.targets.sum(axis=1)
-    yearly = indicators.volatility(market, YEAR)
+    yearly = indicators.volatility(market, windows.year)
     targeted = book.present & (book.targets > 0)
     unknown = np.isnan(yearly[book.assets]) & targeted
     known = (invested > 0) & ~unknown.any(axis=1)
     weights = np.where(known[:, None], book.targets / positive_or_one(invested)[:, None], 0.0)
-    rows, assets = len(book), book.assets
     if not known.any():
-        return MarketView(
-            features=np.zeros((rows, len(MARKET_FEATURES))),
-            sleeves=np.zeros((rows, len(SLEEVES), assets.shape[1])),
-            known=known,
-            volatility=np.zeros(rows),
-        )
+        return _nothing_known(book)
     sleeves = np.stack([each.weigh(book, market)[0] for each in _ALLOCATIONS], axis=1)
     sleeves = np.where(known[:, None, None], sleeves, 0.0)
-    daily = indicators.mix_returns(market, YEAR, weights, assets, book.present)
-    raw = _raw_market_features(book, market, weights, sleeves, daily, regimes)
+    daily = indicators.mix_returns(market, windows.year, weights, book.assets, book.present)
+    raw = _raw_market_features(book, market, windows, weights, sleeves, daily, regimes)
     deviation = _deviation(daily)
     moved = deviation > _UNMOVED
     features = _scale(np.where((known & moved)[:, None], raw, _CENTRES), MARKET_FEATURES)
-    return MarketView(features, sleeves, known, deviation * np.sqrt(YEAR))
+    yearly_periods = market.frequency.periods_per_year
+    return MarketView(features, sleeves, known, deviation * np.sqrt(yearly_periods))
 
 
 def portfolio_features(book: Book) -> Floats:
@@ -285,6 +345,7 @@ def portfolio_features(book: Book) -> Floats:
 def _raw_market_features(
     book: Book,
     market: PriceHistory,
+    windows: _Windows,
     weights: Floats,
     sleeves: Floats,
     daily: Floats,
@@ -293,7 +354,7 @@ def _raw_market_features(
     """Compute the unscaled market features, shape (B, `MARKET_FEATURES`).
 
     From strategic weights, fully invested (B, K), the weights of sleeves (B, `SLEEVES`, K) and the
-    daily returns of the strategic mixes (B, 252).
+    daily returns of the strategic mixes over a year (B, T).
     """
     assets = book.assets
 
@@ -317,39 +378,40 @@ def _raw_market_features(
         risen: Floats = (wealth[:, -1] - before) / (year * np.sqrt(days))
         return risen
 
-    yearly = indicators.volatility(market, YEAR)
-    log_closes = market.memo("log closes", lambda: np.log(market.closes[-LOOKBACK:]))
-    half_year = log_closes[-1] - log_closes[-127]
-    average = indicators.moving_average(market, _TREND_WINDOW)
+    yearly = indicators.volatility(market, windows.year)
+    log_closes = market.memo("log closes", lambda: np.log(market.closes[-windows.year - 1 :]))
+    half_year = log_closes[-1] - log_closes[-windows.half_year - 1]
+    average = indicators.moving_average(market, windows.average)
     above = (market.last_closes >= average * (1.0 - _ROUNDING)).astype(np.float64)
     level = np.maximum(mean(yearly), _UNMOVED)
-    correlation = _correlation(weights, book, market, YEAR)
-    chances = regimes.probabilities(daily)
+    correlation = _correlation(weights, book, market, windows.year)
+    chances = regimes.probabilities(daily, market.frequency)
     parity = np.where(weights > 0, sleeves[:, RISK_PARITY], 0.0)
     parity_risk = indicators.mix_volatility(
         parity / np.maximum(parity.sum(axis=1), _UNMOVED)[:, None],
         assets,
-        np.nan_to_num(indicators.covariance(market, YEAR)),
+        np.nan_to_num(indicators.covariance(market, windows.year)),
     )
-    quarter = year * np.sqrt(LATELY)
-    low_risk, winners, saved = _recent_gains(book, market, weights)
+    annual = year * np.sqrt(market.frequency.periods_per_year)
+    quarter = year * np.sqrt(windows.quarter)
+    low_risk, winners, saved = _recent_gains(book, market, windows, weights)
     columns = [
-        np.log(np.maximum(_deviation(daily[:, -21:]), _UNMOVED) / year),
-        np.log(np.maximum(_deviation(daily[:, -63:]), _UNMOVED) / year),
-        np.log(year * np.sqrt(YEAR) / 0.15),
-        trend(21),
-        trend(63),
-        trend(126),
-        trend(YEAR),
-        (peak - wealth[:, -1]) / (year * np.sqrt(YEAR)),
+        np.log(np.maximum(_deviation(daily[:, -windows.month :]), _UNMOVED) / year),
+        np.log(np.maximum(_deviation(daily[:, -windows.quarter :]), _UNMOVED) / year),
+        np.log(annual / 0.15),
+        trend(windows.month),
+        trend(windows.quarter),
+        trend(windows.half_year),
+        trend(windows.year),
+        (peak - wealth[:, -1]) / annual,
         mean(above),
         correlation,
-        _correlation(weights, book, market, LATELY) - correlation,
+        _correlation(weights, book, market, windows.quarter) - correlation,
         deviation(yearly) / level,
         deviation(half_year) / (level * np.sqrt(0.5)),
         chances[:, 0],
         chances[:, -1],
-        np.log(np.maximum(parity_risk, _UNMOVED) / (year * np.sqrt(YEAR))),
+        np.log(np.maximum(parity_risk, _UNMOVED) / annual),
         low_risk / quarter,
         winners / quarter,
         saved / quarter,
@@ -358,7 +420,7 @@ def _raw_market_features(
 
 
 def _recent_gains(
-    book: Book, market: PriceHistory, weights: Floats
+    book: Book, market: PriceHistory, windows: _Windows, weights: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """Return last quarter's log returns, (B,), of three sleeves less the strategic mix.
 
@@ -367,12 +429,13 @@ def _recent_gains(
     """
 
     def known_then() -> tuple[Floats, Floats, Floats, Floats]:
-        closes = market.closes[-LOOKBACK:]
-        then = closes[: len(closes) - LATELY]
-        returns = then[-126:] / then[-127:-1] - 1.0
+        closes = market.closes[-windows.year - 1 :]
+        then = closes[: len(closes) - windows.quarter]
+        half_year = windows.half_year
+        returns = then[-half_year:] / then[-half_year - 1 : -1] - 1.0
         volatility = np.nan_to_num(returns.std(axis=0, ddof=1))
         since = np.nan_to_num(np.log(closes[-1] / then[-1]))
-        past = np.nan_to_num(np.log(then[-22] / then[0]))
+        past = np.nan_to_num(np.log(then[-windows.month - 1] / then[0]))
         above = (then[-1] >= then.mean(axis=0) * (1.0 - _ROUNDING)).astype(np.float64)
         return volatility, since, past, above
 

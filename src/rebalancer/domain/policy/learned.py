@@ -33,6 +33,7 @@ from rebalancer.domain.policy.features import (
     SLEEVES,
     MarketView,
     market_features,
+    observed_frequency,
     portfolio_features,
     unscaled,
 )
@@ -161,7 +162,7 @@ class LearnedPolicy:
         if doubts := int(decision.doubts[row]):
             return [
                 f"The rule {self.rule.name} decides instead of {self.name}: "
-                f"{self._explain_doubts(one, doubts)}.",
+                f"{self._explain_doubts(one, doubts, book.only(np.array([row])), market)}.",
                 *self.rule.remarks(decision, book, market, row),
             ]
         return [
@@ -180,12 +181,18 @@ class LearnedPolicy:
                 )
         return total / len(each)
 
-    def _explain_doubts(self, one: LearnedDecision, doubts: int) -> str:
+    def _explain_doubts(
+        self, one: LearnedDecision, doubts: int, book: Book, market: PriceHistory
+    ) -> str:
         reasons = []
         if doubts & Doubt.HISTORY:
+            frequency = observed_frequency(book, market)
+            needed = frequency.rows(self.lookback - 1) + 1
             reasons.append(
-                f"{self.name} needs {self.lookback} closes of every targeted asset, and some are "
-                "missing"
+                f"{self.name} needs {needed} closes of every targeted asset, and some are missing"
+                if frequency.is_daily
+                else f"{self.name} needs daily prices, and a year of these has "
+                f"{frequency.periods_per_year:.3g} closes"
             )
         if doubts & Doubt.RANGE:
             names = [FEATURES[place].name for place in np.flatnonzero(one.strange[0])]

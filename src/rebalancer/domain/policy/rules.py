@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Bools, Floats
+from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market import indicators
+from rebalancer.domain.market.calendars import split_by_calendar
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy import allocation
 from rebalancer.domain.policy.policy import Decision, Frequency, Policy
@@ -22,6 +23,12 @@ from rebalancer.domain.portfolio.book import Book
 
 DEFAULT_BAND = 0.02
 DEFAULT_RELATIVE_BAND = 0.20
+
+FEWEST_RETURNS = 12
+"""Fewest returns in a window of trading days, for an estimate of risk from rarer prices."""
+
+FEWEST_CLOSES = 3
+"""The same for an average of closes, and for a past return."""
 
 _ROUNDING = 1e-12
 """Relative differences below this are rounding errors, not price changes."""
@@ -37,14 +44,63 @@ class Allocation:
     """A formula for target weights.
 
     Attributes:
-        weigh: Computes weights from a book and the market up to its last close.
-        lookback: Number of closes needed, the last included.
+        formula: Computes weights from a book, prices up to its last close, and the number of rows
+            that the window takes there.
+        window: Look-back in trading days; 0 if no prices are needed.
+        lookback: Number of daily closes needed, the last included.
+        fewest: Fewest rows of the window, for prices that are rarer than daily.
         remark: Explains the weights of the only portfolio of a book; None without explanation.
     """
 
-    weigh: Callable[[Book, PriceHistory], Allocated]
+    formula: Callable[[Book, PriceHistory, int], Allocated]
+    window: int = 0
     lookback: int = 1
-    remark: Callable[[Book, PriceHistory], str] | None = None
+    fewest: int = 1
+    remark: Callable[[Book, PriceHistory, int], str] | None = None
+
+    def weigh(self, book: Book, market: PriceHistory) -> Allocated:
+        """Compute weights, each portfolio's on the rows on which all of its targets trade."""
+        if not self.window:
+            return self.formula(book, market, 0)
+        parts = self._split(book, market)
+        if len(parts) == 1:
+            return self._weigh_rows(book, parts[0][1])
+        targets, informed = np.empty_like(book.targets), np.empty(len(book), dtype=bool)
+        for rows, history in parts:
+            targets[rows], known = self._weigh_rows(book.only(rows), history)
+            informed[rows] = True if known is None else known
+        return targets, informed
+
+    def explain(self, book: Book, market: PriceHistory) -> str | None:
+        """Explain the weights of the only portfolio of a book; None without explanation."""
+        if self.remark is None:
+            return None
+        ((_, history),) = self._split(book, market)
+        return self.remark(book, history, history.frequency.rows(self.window))
+
+    def explain_shortage(self, name: str, book: Book, market: PriceHistory) -> str:
+        """Explain why the monthly rule decides for the only portfolio of a book."""
+        ((_, history),) = self._split(book, market)
+        rows = history.frequency.rows(self.window)
+        if rows < min(self.window, self.fewest):
+            return (
+                f"{name} looks back {self.window} trading days, in which these prices have {rows} "
+                f"closes, and needs at least {min(self.window, self.fewest)}; the monthly rule "
+                "applies to the given targets."
+            )
+        return (
+            f"{name} needs {rows + self.lookback - self.window} closes of every targeted asset, "
+            "and some are missing; the monthly rule applies to the given targets."
+        )
+
+    def _split(self, book: Book, market: PriceHistory) -> list[tuple[Rows, PriceHistory]]:
+        return split_by_calendar(market, book.assets, _targeted(book), self.lookback)
+
+    def _weigh_rows(self, book: Book, market: PriceHistory) -> Allocated:
+        rows = market.frequency.rows(self.window)
+        if rows < min(self.window, self.fewest):
+            return book.targets, np.zeros(len(book), dtype=bool)
+        return self.formula(book, market, rows)
 
 
 @attrs.frozen
@@ -95,13 +151,12 @@ class RulePolicy:
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
         if decision.informed is not None and not decision.informed[row]:
-            return [
-                f"{self.name} needs {self.lookback} closes of every targeted asset, and some are "
-                "missing; the monthly rule applies to the given targets."
-            ]
+            one = book.only(np.array([row]))
+            return [self.allocation.explain_shortage(self.name, one, market)]
         if self.allocation.remark is None:
             return []
-        return [self.allocation.remark(book.only(np.array([row])), market)]
+        remark = self.allocation.explain(book.only(np.array([row])), market)
+        return [] if remark is None else [remark]
 
     def _half_widths(self, book: Book, targets: Floats) -> tuple[Floats, Floats]:
         own = np.full(len(book), self.band, dtype=np.float64)
@@ -113,7 +168,7 @@ class RulePolicy:
         return np.broadcast_to(own[:, None], targets.shape), own
 
 
-STRATEGIC = Allocation(lambda book, _: (book.targets, None))
+STRATEGIC = Allocation(lambda book, _, __: (book.targets, None))
 
 
 def _targeted(book: Book) -> Bools:
@@ -145,66 +200,68 @@ def _volatility_target(parameters: Parameters) -> Allocation:
     goal, window = parameters["target"], int(parameters["window"])
     cap = parameters["cap"]
 
-    def weigh(book: Book, market: PriceHistory) -> Allocated:
-        known = _known(indicators.volatility(market, window), book)
-        volatility = _mix_volatility(book, market, window)
+    def formula(book: Book, market: PriceHistory, rows: int) -> Allocated:
+        known = _known(indicators.volatility(market, rows), book)
+        volatility = _mix_volatility(book, market, rows)
         with np.errstate(divide="ignore"):
             scale = np.minimum(cap, goal / volatility)
         return book.targets * scale[:, None], known
 
-    def remark(book: Book, market: PriceHistory) -> str:
-        volatility = float(_mix_volatility(book, market, window)[0])
+    def remark(book: Book, market: PriceHistory, rows: int) -> str:
+        volatility = float(_mix_volatility(book, market, rows)[0])
         share = min(cap, goal / volatility) if volatility > 0 else cap
         return (
-            f"The volatility of the targets over the last {window} days was {volatility:.1%} a "
-            f"year; {share:.0%} of them is invested to reach {100 * goal:g}%."
+            f"The volatility of the targets over the last {market.frequency.window(rows)} was "
+            f"{volatility:.1%} a year; {share:.0%} of them is invested to reach {100 * goal:g}%."
         )
 
-    return Allocation(weigh, window + 1, remark)
+    return Allocation(formula, window, window + 1, FEWEST_RETURNS, remark)
 
 
 def _trend(parameters: Parameters) -> Allocation:
     window = int(parameters["window"])
 
-    def rising(market: PriceHistory) -> Bools:
+    def rising(market: PriceHistory, rows: int) -> Bools:
         # A constant price counts as above its average, in spite of rounding errors.
-        average = indicators.moving_average(market, window)
+        average = indicators.moving_average(market, rows)
         return market.last_closes >= average * (1.0 - _ROUNDING)
 
-    def weigh(book: Book, market: PriceHistory) -> Allocated:
-        average = indicators.moving_average(market, window)
-        return book.targets * rising(market)[book.assets], _known(average, book)
+    def formula(book: Book, market: PriceHistory, rows: int) -> Allocated:
+        average = indicators.moving_average(market, rows)
+        return book.targets * rising(market, rows)[book.assets], _known(average, book)
 
-    def remark(book: Book, market: PriceHistory) -> str:
-        columns = book.assets[_targeted(book) & ~rising(market)[book.assets]]
+    def remark(book: Book, market: PriceHistory, rows: int) -> str:
+        columns = book.assets[_targeted(book) & ~rising(market, rows)[book.assets]]
         failing = [market.symbols[column] for column in columns]
+        long = market.frequency.long(rows)
         if not failing:
-            return f"Every targeted asset is above its {window}-day average."
+            return f"Every targeted asset is above its {long} average."
         names = ", ".join(failing)
-        return f"Cash replaces assets below their {window}-day average: {names}."
+        return f"Cash replaces assets below their {long} average: {names}."
 
-    return Allocation(weigh, window, remark)
+    return Allocation(formula, window, window, FEWEST_CLOSES, remark)
 
 
 def _inverse_volatility(parameters: Parameters) -> Allocation:
     window = int(parameters["window"])
 
-    def weigh(book: Book, market: PriceHistory) -> Allocated:
-        volatility = indicators.volatility(market, window)
+    def formula(book: Book, market: PriceHistory, rows: int) -> Allocated:
+        volatility = indicators.volatility(market, rows)
         return _scaled_to_strategic(
             lambda held: allocation.inverse_volatility(volatility[book.assets], held),
             book,
             _known(volatility, book),
         )
 
-    return Allocation(weigh, window + 1)
+    return Allocation(formula, window, window + 1, FEWEST_RETURNS)
 
 
 def _momentum(parameters: Parameters) -> Allocation:
     window, skipped = int(parameters["window"]), int(parameters["skip"])
 
-    def weigh(book: Book, market: PriceHistory) -> Allocated:
-        past = indicators.momentum(market, window, skipped)
+    def formula(book: Book, market: PriceHistory, rows: int) -> Allocated:
+        skip = min(market.frequency.rows(skipped) if skipped else 0, rows - 1)
+        past = indicators.momentum(market, rows, skip)
         known = _known(past, book)
         targeted = _targeted(book)
         gained = np.where(targeted & known[:, None], past[book.assets], 0.0)
@@ -215,7 +272,7 @@ def _momentum(parameters: Parameters) -> Allocation:
         ranked = np.where(targeted, book.targets * (2 * below + equal), 0.0)
         return _spread(ranked, book), known
 
-    return Allocation(weigh, window + 1)
+    return Allocation(formula, window, window + 1, FEWEST_CLOSES)
 
 
 def _spread(weights: Floats, book: Book) -> Floats:
@@ -229,8 +286,8 @@ def _spread(weights: Floats, book: Book) -> Floats:
 def _risk_parity(parameters: Parameters) -> Allocation:
     window = int(parameters["window"])
 
-    def weigh(book: Book, market: PriceHistory) -> Allocated:
-        covariance = indicators.covariance(market, window)
+    def formula(book: Book, market: PriceHistory, rows: int) -> Allocated:
+        covariance = indicators.covariance(market, rows)
         return _scaled_to_strategic(
             lambda held: allocation.risk_parity(
                 indicators.covariance_among(covariance, book.assets, held), held
@@ -239,7 +296,7 @@ def _risk_parity(parameters: Parameters) -> Allocation:
             _known(covariance.diagonal(), book),
         )
 
-    return Allocation(weigh, window + 1)
+    return Allocation(formula, window, window + 1, FEWEST_RETURNS)
 
 
 def _shrunk(
@@ -248,16 +305,16 @@ def _shrunk(
     def build(parameters: Parameters) -> Allocation:
         window = int(parameters["window"])
 
-        def weigh(book: Book, market: PriceHistory) -> Allocated:
-            known = _known(indicators.volatility(market, window), book)
+        def formula(book: Book, market: PriceHistory, rows: int) -> Allocated:
+            known = _known(indicators.volatility(market, rows), book)
 
             def of(held: Bools) -> Floats:
-                shrunk = indicators.shrunk_covariance(market, window)
+                shrunk = indicators.shrunk_covariance(market, rows)
                 return weights(shrunk.of(book.assets, held), held)
 
             return _scaled_to_strategic(of, book, known)
 
-        return Allocation(weigh, window + 1)
+        return Allocation(formula, window, window + 1, FEWEST_RETURNS)
 
     return build
 

@@ -18,7 +18,7 @@ from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.portfolio.book import Book, OrderRules
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.limits import RISK_WINDOW, LimitedDecision, PortfolioRisk
+from rebalancer.domain.rebalancing.limits import LimitedDecision, PortfolioRisk
 from rebalancer.domain.rebalancing.model import PreparedPortfolio, ReasonCode, RebalanceContext
 from rebalancer.domain.rebalancing.price_notes import price_notes
 from rebalancer.domain.rebalancing.rounding import RoundedTrades, SkipReason
@@ -252,9 +252,9 @@ class Explanations:
                 "the rest is held in cash."
             )
         if self._forced[row]:
-            days = min(RISK_WINDOW, len(market) - 1)
+            time = solved.risk.describe_window(row)
             notes.append(
-                f"The risk over the last {days} days exceeds the profile's limit; the portfolio is "
+                f"The risk over the last {time} exceeds the profile's limit; the portfolio is "
                 "rebalanced now, regardless of the policy's schedule."
             )
         if portfolio.cash_flow:

@@ -19,6 +19,7 @@ from rebalancer.domain.arrays import (
     safe_divide,
 )
 from rebalancer.domain.market import indicators
+from rebalancer.domain.market.calendars import split_by_calendar
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Decision
@@ -29,7 +30,7 @@ from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION, RiskProfi
 from rebalancer.domain.rebalancing.solver import Trades, solve_trades
 
 RISK_WINDOW = 252
-"""Daily returns for the estimates of volatility and drawdown: one year."""
+"""Trading days of the estimates of volatility and drawdown: one year."""
 
 FEWEST_RETURNS = 20
 """Fewest returns for an estimate."""
@@ -110,9 +111,9 @@ def limit_decision(decision: Decision, book: Book, risk: PortfolioRisk) -> Limit
     Targets further from the strategic ones than the maximum departure move back to that distance.
     Then targets are scaled down, in favour of cash, until these limits hold, in turn: maximum
     weight, equity ceiling, expected volatility, drawdown of the mix over the last year, cash floor.
-    Estimates use up to 252 daily returns; with fewer than 20, the two limits that need an estimate
-    do not apply. Risk includes assets on the do-not-sell list: the other targets may use what these
-    leave of a limit.
+    Estimates use the returns of up to a year, or the last 20 if a year has fewer; with fewer than
+    20, the two limits that need an estimate do not apply. Risk includes assets on the do-not-sell
+    list: the other targets may use what these leave of a limit.
     """
     limits = book.limits
     forced = np.zeros(len(book), dtype=bool)
@@ -291,26 +292,69 @@ def _scale_around_locked(
 class PortfolioRisk:
     """Volatility and drawdown of mixes of a book's assets, estimated over the last year.
 
-    Days before an asset's first close count as days without a move.
+    The returns of a portfolio are those between rows on which all of its assets trade; see
+    `market.calendars`. Rows before an asset's first close count as rows without a move.
 
     Attributes:
         book: The portfolios.
-        known: Whether there is enough history for an estimate; otherwise figures are NaN.
+        known: Whether there is enough history for an estimate; otherwise figures are NaN, and
+            limits do not apply.
     """
 
     def __init__(self, book: Book, market: PriceHistory) -> None:
         self.book = book
-        self._market = market
-        self.known = len(market) > FEWEST_RETURNS
+        self._source = market
+        calendars = split_by_calendar(market, book.assets, book.present, RISK_WINDOW)
+        self._market = calendars[0][1]
+        self._parts = [
+            (rows, PortfolioRisk._on(book.only(rows), history)) for rows, history in calendars
+        ]
+        if len(calendars) == 1:
+            self._parts = []
+        self.known = any(len(history) > FEWEST_RETURNS for _, history in calendars)
+
+    @classmethod
+    def _on(cls, book: Book, history: PriceHistory) -> PortfolioRisk:
+        """Return the risk of portfolios with one calendar, that of the history."""
+        risk = cls.__new__(cls)
+        risk.book, risk._source, risk._market, risk._parts = book, history, history, []
+        risk.known = len(history) > FEWEST_RETURNS
+        return risk
 
     @cached_property
     def profiled(self) -> tuple[Rows, PortfolioRisk]:
         """Rows of the portfolios with a risk profile, and their risk."""
         rows = np.flatnonzero(self.book.limits.profiled)
-        return rows, PortfolioRisk(self.book.only(rows), self._market)
+        return rows, PortfolioRisk(self.book.only(rows), self._source)
+
+    def describe_window(self, row: int) -> str:
+        """Describe the time of a portfolio's estimates: "252 days", "52 weeks"."""
+        for rows, part in self._parts:
+            if row in rows:
+                return part.describe_window(0)
+        history = self._market
+        return history.frequency.window(min(_risk_rows(history), len(history) - 1))
+
+    def periods_per_year(self) -> Floats:
+        """(B,) closes that count as a year."""
+        if self._parts:
+            return self._by_calendar(PortfolioRisk.periods_per_year)
+        return np.full(len(self.book), self._market.frequency.periods_per_year)
+
+    def _by_calendar(self, figure: Callable[..., Floats], *arrays: Floats) -> Floats:
+        """Return a figure of each portfolio from the risk on its own calendar."""
+        parts = [
+            (rows, figure(part, *(array[rows] for array in arrays))) for rows, part in self._parts
+        ]
+        found = np.empty((len(self.book), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
+        for rows, figures in parts:
+            found[rows] = figures
+        return found
 
     def volatility(self, weights: Floats) -> Floats:
         """(B,) expected annual volatility of (B, K) weights."""
+        if self._parts:
+            return self._by_calendar(PortfolioRisk.volatility, weights)
         if not self.known:
             return np.full(len(weights), np.nan)
         variance = (weights * self._covariances_with(weights)).sum(axis=1)
@@ -319,6 +363,8 @@ class PortfolioRisk:
 
     def asset_variance(self) -> Floats:
         """(B, K) annual variance of each slot's asset."""
+        if self._parts:
+            return self._by_calendar(PortfolioRisk.asset_variance)
         if not self.known:
             return np.full(self.book.assets.shape, np.nan)
         variance: Floats = self._covariance.diagonal()[self.book.assets]
@@ -332,9 +378,17 @@ class PortfolioRisk:
         rows, profiled = self.profiled
         bounds, mixes = profiled.book.limits, weights[rows]
         volatile = profiled.volatility(mixes) > bounds.target_volatility * (1 + _SLACK)
-        drawdown = _max_drawdown(profiled._mix_returns(mixes))
+        drawdown = profiled.max_drawdown(mixes)
         exceeds[rows] = volatile | (drawdown > bounds.tolerated_drawdown * (1 + _SLACK))
         return exceeds
+
+    def max_drawdown(self, weights: Floats) -> Floats:
+        """(B,) maximum drawdown of mixes held at constant (B, K) weights; 0 where unknown."""
+        if self._parts:
+            return self._by_calendar(PortfolioRisk.max_drawdown, weights)
+        if not self.known:
+            return np.zeros(len(weights))
+        return _max_drawdown(self._mix_returns(weights))
 
     def share_within_volatility(self, stuck: Floats, loose: Floats) -> Floats:
         """(B,) largest share of ``loose`` (B, K) within the target volatility, in [0, 1].
@@ -346,6 +400,10 @@ class PortfolioRisk:
             stuck: (B, K) weights that stay.
             loose: (B, K) weights that may be scaled down.
         """
+        if self._parts:
+            return self._by_calendar(PortfolioRisk.share_within_volatility, stuck, loose)
+        if not self.known:
+            return np.ones(len(loose))
         limits = self.book.limits
         with_loose = self._covariances_with(loose)
         a = (stuck * self._covariances_with(stuck)).sum(axis=1)
@@ -363,7 +421,11 @@ class PortfolioRisk:
             stuck: (B, K) weights that stay.
             loose: (B, K) weights that may be scaled down.
         """
+        if self._parts:
+            return self._by_calendar(PortfolioRisk.share_within_drawdown, stuck, loose)
         share = np.ones(len(loose))
+        if not self.known:
+            return share
         base, extra = self._mix_returns(stuck), self._mix_returns(loose)
         most = self.book.limits.tolerated_drawdown
         over = np.flatnonzero(_max_drawdown(base + extra) > most)
@@ -382,8 +444,9 @@ class PortfolioRisk:
     @property
     def _covariance(self) -> Floats:
         def compute() -> Floats:
-            returns = np.nan_to_num(self._market.returns(RISK_WINDOW))
-            table: Floats = np.atleast_2d(np.cov(returns, rowvar=False)) * indicators.TRADING_DAYS
+            returns = np.nan_to_num(self._market.returns(_risk_rows(self._market)))
+            yearly = self._market.frequency.periods_per_year
+            table: Floats = np.atleast_2d(np.cov(returns, rowvar=False)) * yearly
             return table
 
         return self._market.memo("risk covariance", compute)
@@ -404,7 +467,13 @@ class PortfolioRisk:
     def _mix_returns(self, weights: Floats) -> Floats:
         """(B, T) daily returns of mixes held at constant weights."""
         book = self.book
-        return indicators.mix_returns(self._market, RISK_WINDOW, weights, book.assets, book.present)
+        rows = _risk_rows(self._market)
+        return indicators.mix_returns(self._market, rows, weights, book.assets, book.present)
+
+
+def _risk_rows(market: PriceHistory) -> int:
+    """Return the number of returns of the estimates: of a year, or the fewest for an estimate."""
+    return max(market.frequency.rows(RISK_WINDOW), FEWEST_RETURNS)
 
 
 def _factor_to(ceiling: Floats, value: Floats) -> Floats:

@@ -134,6 +134,8 @@ class Proposal:
         volatility_after: The same after the orders.
         notes: Further information on the portfolio, as sentences.
         input_hash: SHA-256 of all inputs that determine the proposal.
+        periods_per_year: Closes that count as a year in figures of risk; None in proposals stored
+            before it was stated.
     """
 
     portfolio_id: str
@@ -153,6 +155,7 @@ class Proposal:
     volatility_after: float | None
     notes: tuple[str, ...]
     input_hash: str
+    periods_per_year: float | None = None
 
 
 @attrs.frozen
@@ -203,6 +206,8 @@ class RebalanceContext:
             self.currency,
             *(() if self.age_note is None else (self.age_note,)),
         )
+        if self.market.periods_per_year is not None:
+            parts += (self.market.periods_per_year,)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @cached_property

@@ -43,6 +43,7 @@ class Settlement:
         weights: (B, K) before trading.
         volatility_before: (B,) annual.
         volatility_after: (B,) annual.
+        periods_per_year: (B,) closes that count as a year.
     """
 
     solved: SolvedBook
@@ -54,6 +55,7 @@ class Settlement:
     weights: list[list[float]]
     volatility_before: list[float]
     volatility_after: list[float]
+    periods_per_year: list[float]
 
     @classmethod
     def of(cls, solved: SolvedBook) -> Settlement:
@@ -70,6 +72,7 @@ class Settlement:
             weights=np.round(before, 10).tolist(),
             volatility_before=risk.volatility(before).tolist(),
             volatility_after=risk.volatility(book.weights(rounded.values)).tolist(),
+            periods_per_year=risk.periods_per_year().tolist(),
         )
 
     def settle(self, row: int) -> Proposal:
@@ -130,6 +133,7 @@ class Settlement:
             volatility_after=_rounded_or_none(self.volatility_after[row]),
             notes=tuple(explanations.notes(row, portfolio)),
             input_hash=prepared.input_hash,
+            periods_per_year=self.periods_per_year[row],
         )
 
 

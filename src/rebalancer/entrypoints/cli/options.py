@@ -13,6 +13,7 @@ import click
 
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.frequency import LONGEST, SHORTEST
 from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
 
@@ -64,14 +65,28 @@ def combine_options(*decorators: Callable[[Command], Command]) -> Callable[[Comm
 
 
 def market_options(command: Command) -> Command:
-    """Add ``--prices`` and ``--assets``, and pass the `Sources` that they mean as ``where``."""
+    """Add the options of market data, and pass the `Sources` that they mean as ``where``."""
 
     @wraps(command)
-    def with_sources(*args: Any, prices: Path | None, assets: Path | None, **others: Any) -> Any:
-        return command(*args, where=sources(prices, assets), **others)
+    def with_sources(
+        *args: Any,
+        prices: Path | None,
+        assets: Path | None,
+        periods_per_year: float | None,
+        **others: Any,
+    ) -> Any:
+        return command(*args, where=sources(prices, assets, periods_per_year), **others)
 
     return _source_options(with_sources)  # type: ignore[return-value]  # called by click alone
 
+
+periods_option = click.option(
+    "--periods-per-year",
+    type=click.FloatRange(SHORTEST, LONGEST),
+    metavar="N",
+    help="Closes that count as a year, such as 252. Default: as the dates of the prices have: 252 "
+    "trading days, 365.25 days, 52.18 weeks, 12 months.",
+)
 
 _source_options = combine_options(
     click.option(
@@ -88,6 +103,7 @@ _source_options = combine_options(
         "lot_size; all but the first are optional. Default: "
         "$REBALANCER_ASSETS, or the list that comes with the prices.",
     ),
+    periods_option,
 )
 
 panel_options = combine_options(
@@ -170,11 +186,15 @@ def settings() -> Settings:
     return read
 
 
-def sources(prices: Path | None = None, assets: Path | None = None) -> Sources:
+def sources(
+    prices: Path | None = None,
+    assets: Path | None = None,
+    periods_per_year: float | None = None,
+) -> Sources:
     """Return where market data come from, by the options, then the settings; see `Sources.of`."""
     from rebalancer.wiring.market import Sources
 
-    return Sources.of(settings(), prices, assets)
+    return Sources.of(settings(), prices, assets, periods_per_year)
 
 
 def open_container(where: Sources) -> Container:
@@ -183,10 +203,15 @@ def open_container(where: Sources) -> Container:
 
 
 def open_containers(
-    panels: Mapping[str, Path | None], assets: Path | None = None
+    panels: Mapping[str, Path | None],
+    assets: Path | None = None,
+    periods_per_year: float | None = None,
 ) -> dict[str, Container]:
     """Build a container for the prices of each panel; see `open_container`."""
-    return {name: open_container(sources(path, assets)) for name, path in panels.items()}
+    return {
+        name: open_container(sources(path, assets, periods_per_year))
+        for name, path in panels.items()
+    }
 
 
 @contextmanager

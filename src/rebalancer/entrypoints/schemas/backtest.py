@@ -11,6 +11,7 @@ from msgspec import Meta, field
 from rebalancer.application.backtests import BacktestRequest
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.jobs.job import JobState
+from rebalancer.domain.market.frequency import LONGEST, SHORTEST
 from rebalancer.domain.portfolio.portfolio import check_targets
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
 from rebalancer.entrypoints.schemas.decoding import collect
@@ -67,6 +68,11 @@ class BacktestBody(Body, frozen=True, kw_only=True):
     keep_limits: Annotated[
         bool, about("Apply the limits of the profile to every policy, as in proposals.")
     ] = False
+    periods_per_year: Annotated[
+        float | None,
+        Meta(ge=SHORTEST, le=LONGEST),
+        about("Closes that count as a year, such as 252. Default: as the prices have."),
+    ] = None
 
     def check(self) -> None:
         """Reject targets that are not weights, and two sources of the risk-free rate."""
@@ -99,6 +105,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
             max_departure=float(self.max_departure),
             risk_profile=self.risk_profile,
             keep_limits=self.keep_limits,
+            periods_per_year=self.periods_per_year,
         )
 
 

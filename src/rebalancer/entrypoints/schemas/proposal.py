@@ -149,6 +149,9 @@ class ProposalView(View, frozen=True, kw_only=True):
     drift_after: float
     volatility_before: float | None
     volatility_after: float | None
+    periods_per_year: Annotated[
+        float | None, about("Closes that count as a year in the volatility.")
+    ]
     notes: list[str]
     input_hash: str
     seen: SeenView
@@ -199,7 +202,8 @@ def proposal_record(proposal: Proposal, line: int | UnsetType = UNSET) -> Propos
 def comparison_record(comparison: ComparedProposal) -> dict[str, Any]:
     """Write a proposal and what simple rules would trade as JSON values."""
     proposal = comparison.proposal
-    figures = ("drift_before", "drift_after", "volatility_before", "volatility_after")
+    risk = ("volatility_before", "volatility_after", "periods_per_year")
+    figures = ("drift_before", "drift_after", *risk)
     record: dict[str, Any] = msgspec.to_builtins(proposal_record(proposal), enc_hook=str)
     return {
         **record,

@@ -120,6 +120,11 @@ def _gain(gain: ConfidenceInterval | None) -> str:
     return f"{gain.estimate:+.2f} ±{gain.high - gain.estimate:.2f}"
 
 
+def _yearly(figure: float | None, form: str) -> str:
+    """Format a figure a year; a dash where the window is shorter than a year."""
+    return "-" if figure is None else format(figure, form)
+
+
 def show(done: Backtest) -> None:
     """Print the results as a table."""
     screen = console()
@@ -143,20 +148,20 @@ def show(done: Backtest) -> None:
     table.caption = (
         "Net of costs. Sharpe: above the risk-free rate. vs monthly: gain in Sharpe over the "
         "monthly rule with its 95% interval; an interval that includes 0 may be chance. Turnover "
-        "and orders: after the first close."
+        f"and orders: after the first close. {done.frequency.sentence}"
     )
     for result in done.results:
         figures = result.performance
         table.add_row(
             result.policy,
             f"{figures.final_value:.2f}",
-            f"{figures.cagr:.1%}",
+            _yearly(figures.cagr, ".1%"),
             f"{figures.volatility:.1%}",
             f"{figures.sharpe:.2f}",
             _gain(result.gain),
             f"{figures.max_drawdown:.1%}",
-            f"{figures.turnover_per_year:.0%}",
-            f"{figures.orders_per_year:.0f}",
+            _yearly(figures.turnover_per_year, ".0%"),
+            _yearly(figures.orders_per_year, ".0f"),
             f"{figures.cost_paid:.2%}",
             f"{figures.average_exposure:.0%}",
         )

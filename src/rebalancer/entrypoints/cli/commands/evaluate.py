@@ -22,6 +22,7 @@ from rebalancer.entrypoints.cli.options import (
     json_option,
     open_containers,
     panel_options,
+    periods_option,
     price_panels,
     report_option,
     simulation_options,
@@ -64,6 +65,7 @@ _MOST_TRIALS = 1_000_000_000
     "lot_size; all but the first are optional. Default: "
     "$REBALANCER_ASSETS, or the packaged list.",
 )
+@periods_option
 @window_options
 @cost_options
 @click.option(
@@ -111,6 +113,7 @@ def evaluate(
     prices: tuple[Path, ...],
     more: tuple[Path, ...],
     assets: Path | None,
+    periods_per_year: float | None,
     targets_file: Path | None,
     risk_free: str | None,
     chosen_on: tuple[Path, ...],
@@ -158,9 +161,9 @@ def evaluate(
         targets=read_targets(targets_file),
         **terms,
     )
-    wired = open_containers(price_panels(files), assets)
+    wired = open_containers(price_panels(files), assets, periods_per_year)
     learnt = open_containers(
-        price_panels(chosen_on, field="chosen_on") if chosen_on else {}, assets
+        price_panels(chosen_on, field="chosen_on") if chosen_on else {}, assets, periods_per_year
     )
     asked, training = _build_panels(request, wired, learnt, risk_free, chosen_until)
     parts = next(iter(wired.values()))

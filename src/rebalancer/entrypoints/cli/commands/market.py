@@ -133,7 +133,15 @@ def list_(where: Sources, as_json: bool) -> None:
         screen,
         f"{len(described)} assets",
         ["symbol", "name", "class"],
-        ["first close", "last close", "closes", "price", "last year", "volatility"],
+        [
+            "first close",
+            "last close",
+            "closes",
+            "price",
+            "last year",
+            "volatility",
+            "closes a year",
+        ],
     )
     for one in described:
         table.add_row(
@@ -179,7 +187,8 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
         Text(about.symbol, style="bold"),
         f" {about.name or 'name unknown'}, "
         f"{about.asset_class or 'class unknown (treated as equity)'}\n"
-        f"{about.closes} closes, {about.first} to {about.last}, last {about.price:,.2f}",
+        f"{about.closes} closes, {about.first} to {about.last}, last {about.price:,.2f}; "
+        f"{about.periods_per_year:.6g} count as a year ({about.frequency})",
     )
     screen.print(
         f"{_sparkline([year.last for year in asset.years])}  closes at the end of each year"

@@ -11,6 +11,7 @@ import click
 
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import Conflict, InvalidRequest
+from rebalancer.domain.market.frequency import TRADING_DAYS
 from rebalancer.domain.money import Currency, decimal_of
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.entrypoints.cli.commands.accept import proposal_stage
@@ -304,12 +305,17 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Rebalance
     )
     if proposal.volatility_before is not None and proposal.volatility_after is not None:
         table.add_row(
-            "expected volatility a year",
+            "expected volatility a year" + _describe_year(proposal.periods_per_year),
             "",
             f"{proposal.volatility_before:.1%}",
             f"{proposal.volatility_after:.1%}",
         )
     return table
+
+
+def _describe_year(periods: float | None) -> str:
+    """Name the closes that count as a year unless they are those of trading days."""
+    return "" if periods in (None, TRADING_DAYS) else f" (of {periods:.6g} closes)"
 
 
 def _value_before(portfolio: Portfolio, terms: RebalanceContext) -> float:

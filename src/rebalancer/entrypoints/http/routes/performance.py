@@ -26,7 +26,9 @@ class LineView(View, frozen=True, kw_only=True):
     name: str
     final_value: float
     time_weighted_return: float | None
-    time_weighted_return_a_year: float | None
+    time_weighted_return_a_year: Annotated[
+        float | None, about("Over the time in which money was invested; null under a year.")
+    ]
     money_weighted_return: Annotated[
         float | None, about("XIRR: annual; depends on the dates of cash flows.")
     ]
@@ -46,6 +48,8 @@ class PerformanceView(View, frozen=True, kw_only=True):
     gain: Annotated[float, about("Value at the last close minus contributions.")]
     costs: float
     dividends: float
+    periods_per_year: Annotated[float, about("Closes that count as a year.")]
+    frequency: Annotated[str, about("What they are, such as trading days or weeks.")]
     portfolio: LineView
     no_rebalancing: LineView
     benchmark: LineView
@@ -89,6 +93,8 @@ async def measure_performance(
         gain=round(record.gain, 2),
         costs=round(record.costs, 2),
         dividends=round(record.dividends, 2),
+        periods_per_year=record.frequency.periods_per_year,
+        frequency=record.frequency.name,
         portfolio=_line_view(record.portfolio),
         no_rebalancing=_line_view(record.no_rebalancing),
         benchmark=_line_view(record.benchmark),
