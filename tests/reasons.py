@@ -142,7 +142,7 @@ SCENARIOS = {
         a_portfolio({"D": 5}, {"A": 0.52, "B": 0.03, "D": 0.45}, cash=20, min_trade=30)
     ),
     "minimum trade in whole steps": Scenario(
-        a_portfolio({"A": 10_000}, {"A": 0.9845, "D": 0.0155}, min_trade=150)
+        a_portfolio({"A": 9845}, {"A": 0.9845, "D": 0.0155}, cash=155, min_trade=150)
     ),
     "less than a step": Scenario(a_portfolio({"A": 1000}, {"A": 0.96, "D": 0.04})),
     "less than a step of a fraction": Scenario(

@@ -14,7 +14,7 @@ import pytest
 
 from rebalancer.adapters.sql.rows import PROPOSALS
 from rebalancer.domain.rebalancing.lifecycle import ProposalRecord
-from rebalancer.domain.rebalancing.model import Order, Proposal
+from rebalancer.domain.rebalancing.model import Algorithm, Order, Proposal
 from rebalancer.domain.rebalancing.proposal import propose
 from tests.builders import a_context, varied_prices
 
@@ -55,7 +55,11 @@ def test_stored_proposal_replays_to_the_same_orders(stored: dict[str, Any]) -> N
     record = load(stored)
     assert all(order.reason and order.reason_code is None for order in record.proposal.orders)
     assert record.inputs.market == MARKET.digest
-    context = a_context(MARKET, stored["policy"])
+    context = a_context(MARKET, stored["policy"]).replaying(
+        record.inputs.portfolio, record.proposal.input_hash
+    )
+    assert context is not None
+    assert context.algorithm is Algorithm.SECOND
     again = propose(record.inputs.portfolio, context)
     assert again.input_hash == record.proposal.input_hash
     assert without_reasons(again) == without_reasons(record.proposal)

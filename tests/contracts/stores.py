@@ -223,6 +223,7 @@ preferences = st.builds(
     band=st.none() | fractions,
     max_departure=fractions,
     skip_unprofitable=st.booleans(),
+    sell_remainders=st.booleans(),
 )
 
 targets = st.lists(st.tuples(symbols, st.floats(0, 0.2)), max_size=5).map(dict)

@@ -25,7 +25,7 @@ CODES = {
     "maximum weight": ["limit", "underweight", "underweight"],
     "no departure": ["at_target", "at_target"],
     "minimum trade": ["underweight", "below_minimum_trade", "overweight"],
-    "minimum trade in whole steps": ["overweight", "step_below_minimum_trade"],
+    "minimum trade in whole steps": ["at_target", "step_below_minimum_trade"],
     "less than a step": ["overweight", "below_step"],
     "less than a step of a fraction": ["underweight", "below_step"],
     "fraction closed": ["underweight", "not_targeted"],

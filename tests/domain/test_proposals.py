@@ -249,7 +249,7 @@ class Audit:
             if order.quantity <= 0 or self.left(symbol) < 0:
                 yield f"{order.side} {order.quantity} {symbol} of {self.held(symbol)}"
             whole = (Fraction(order.quantity) / self.step).denominator == 1
-            rest = order.side == "sell" and self.left(symbol) == 0 and self.required(symbol)
+            rest = order.side == "sell" and self.left(symbol) == 0
             if not whole and not rest:
                 yield f"{order.side} {order.quantity} {symbol} in steps of {self.step}"
 
@@ -425,6 +425,19 @@ def audited(portfolio: Portfolio, rule: str, market: PriceHistory, bps: float) -
     assert not list(Audit(portfolio, proposal, market, bps))
 
 
+@given(portfolio=portfolios(MARKET), rule=st.sampled_from(POLICIES))
+@settings(max_examples=100)
+def test_orders_without_remainders_are_whole_steps(portfolio: Portfolio, rule: str) -> None:
+    preferences = attrs.evolve(portfolio.preferences, sell_remainders=False)
+    whole = attrs.evolve(portfolio, preferences=preferences)
+    try:
+        proposal = propose(whole, a_context(MARKET, rule))
+    except InvalidRequest:
+        return  # what may be sold does not cover the withdrawal
+    assert all(order.quantity % preferences.step == 0 for order in proposal.orders)
+    assert proposal.cash_after >= 0
+
+
 @pytest.mark.parametrize("rule", POLICIES)
 @given(portfolio=portfolios(MARKET))
 @settings(max_examples=120)
@@ -596,6 +609,7 @@ OTHER_WISHES = {
     "band": 0.03,
     "max_departure": 0.1,
     "skip_unprofitable": True,
+    "sell_remainders": False,
 }
 OTHERWISE = {
     "id": "Q",
@@ -746,7 +760,7 @@ def test_a_locked_overweight_keeps_its_room() -> None:
         {"A": 600, "B": 50, "C": 30}, {"A": 0.4, "B": 0.4, "C": 0.2}, do_not_sell=["A"]
     )
     # Of 400, B and C get 2 : 1: 266.67 and 133.33.
-    assert hand(portfolio) == {"B": 83, "C": -17}
+    assert hand(portfolio) == {"B": 84, "C": -17}
 
 
 def test_the_reserve_and_costs_scale_all_targets_by_one_factor() -> None:
@@ -776,11 +790,21 @@ def test_precedence_of_the_turnover_cap() -> None:
     assert hand(trimmed) == {"A": -100, "C": 2}
 
 
-def test_a_position_is_closed_in_steps_too() -> None:
-    assert hand(a_portfolio({"D": "2.5"}, {"A": 1.0}, max_weight=1.0)) == {"A": 200, "D": -2}
-    # Unless all of it must go.
+def test_a_closed_position_is_sold_with_its_last_fraction() -> None:
+    closed = a_portfolio({"D": "2.5"}, {"A": 1.0}, max_weight=1.0)
+    assert hand(closed) == {"A": 250, "D": Decimal("-2.5")}
+    # A fraction that an earlier sale has left, and one of a step.
+    assert hand(a_portfolio({"D": "0.437"}, {"A": 1.0})) == {"A": 43, "D": Decimal("-0.437")}
+    steps = a_portfolio({"D": "2.5005"}, {"A": 1.0}, whole_shares=False, quantity_step="0.001")
+    assert hand(steps)["D"] == Decimal("-2.5005")
+    # All of it must go.
     portfolio = a_portfolio({"D": "2.5"}, {"D": 1.0}, flow=-250)
     assert hand(portfolio) == {"D": Decimal("-2.5")}
+
+
+def test_a_broker_that_takes_no_fractions_leaves_them() -> None:
+    whole = a_portfolio({"D": "2.5"}, {"A": 1.0}, max_weight=1.0, sell_remainders=False)
+    assert hand(whole) == {"A": 200, "D": -2}
 
 
 @pytest.mark.parametrize(

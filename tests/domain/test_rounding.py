@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -66,7 +67,8 @@ class Case:
         order_rules = OrderRules(
             quantities=self.quantities[None, :],
             prices=self.prices[None, :],
-            step=np.array([self.step]),
+            step=np.full((1, len(self.prices)), self.step),
+            sellable=self.quantities[None, :],
             min_trade=np.array([self.min_trade]),
             minor_unit=np.array([0.01]),
             skip_unprofitable=np.zeros(1, dtype=bool),
@@ -85,21 +87,25 @@ class Case:
         return left
 
     def loss(self, steps: Floats) -> Floats:
-        """Squared weight error plus cost: what rounding minimises."""
+        """One-way distance plus cost and 0.03 times the squares: what rounding minimises."""
         wanted, value = self.wanted, steps * self.unit
         total = wanted.total[0]
         error = (value - wanted.values[0]) / total
-        loss: Floats = (error**2).sum(axis=-1) + self.charges(np.abs(value)).sum(axis=-1) / total
+        idle = -error.sum(axis=-1)
+        distance = (np.abs(error).sum(axis=-1) + np.abs(idle)) / 2
+        squares = (error**2).sum(axis=-1) + idle**2
+        cost = self.charges(np.abs(value)).sum(axis=-1) / total
+        loss: Floats = distance + cost + 0.03 * squares
         return loss
 
     def best(self) -> float:
-        """The least loss of all feasible orders within a step of the wanted ones' neighbours."""
+        """The least loss of all feasible orders within two steps of the wanted ones' neighbours."""
         choices = []
         for trade, unit, held in zip(
             self.wanted.values[0], self.unit, self.quantities / self.step, strict=True
         ):
             size = abs(trade) / unit
-            sizes = np.arange(max(np.floor(size) - 1, 0), np.ceil(size) + 2)
+            sizes = np.arange(max(np.floor(size) - (2 if trade > 0 else 0), 0), np.ceil(size) + 3)
             choices.append(sizes if trade > 0 else -sizes[sizes <= held])
         all_of_them = np.array(list(product(*choices)))
         feasible = self.cash_after(all_of_them) >= 0
@@ -139,9 +145,9 @@ def test_rounding_is_close_to_the_best_there_is() -> None:
         if best == np.inf:
             continue
         count += 1
-        close += case.loss(steps) <= 1.05 * best + 1e-9
+        close += case.loss(steps) <= 1.01 * best + 2e-4
     assert count > 550
-    assert close >= 0.97 * count
+    assert close >= 0.99 * count
 
 
 def test_rounding_is_never_worse_than_truncation() -> None:
@@ -155,6 +161,97 @@ def test_rounding_is_never_worse_than_truncation() -> None:
             compared += 1
             assert case.loss(case.made.steps[0]) <= case.loss(truncated) * (1 + 1e-9) + 1e-15
     assert compared > 200
+
+
+def distance(case: Case, steps: Floats) -> Floats:
+    """One-way, with cash as an asset; of one row of signed steps or of many."""
+    wanted = case.wanted
+    error = (steps * case.unit - wanted.values[0]) / wanted.total[0]
+    found: Floats = (np.abs(error).sum(axis=-1) + np.abs(error.sum(axis=-1))) / 2
+    return found
+
+
+def a_small_account(dice: np.random.Generator) -> Case:
+    """300 to 2,000 in cash, for two to four assets at 40 to 1,000."""
+    count = int(dice.integers(2, 5))
+    closes = np.round(np.exp(dice.uniform(np.log(40), np.log(1000), count)), 2)
+    targets = dice.dirichlet(np.full(count, 2.0))
+    return Case(closes, np.zeros(count), targets * 0.999, round(dice.uniform(300, 2000), 2))
+
+
+def every_purchase(case: Case) -> Floats:
+    """All affordable combinations of whole shares, (n, K)."""
+    most = np.floor(case.cash / case.prices)
+    found = np.zeros((1, 0))
+    for column, price in enumerate(case.prices):
+        sizes = np.arange(most[column] + 1)
+        found = np.column_stack((np.repeat(found, len(sizes), axis=0), np.tile(sizes, len(found))))
+        spent = found @ case.prices[: column + 1]
+        found = found[spent <= case.cash]
+        assert price > 0
+    affordable: Floats = found[case.cash_after(found) >= 0]
+    return affordable
+
+
+def filled_by(case: Case, key: Callable[[Floats], Floats]) -> Floats:
+    """A greedy fill: one share after another of the asset with the largest key, while cash lasts.
+
+    Args:
+        case: The account.
+        key: Of the shortfalls in money, (K,).
+    """
+    steps = np.zeros(len(case.prices))
+    wanted, unit = case.wanted.values[0], case.unit
+    cost = case.charges(unit)
+    while True:
+        short = wanted - steps * unit
+        possible = (unit + cost <= case.cash_after(steps)) & (short > 0)
+        if not possible.any():
+            return steps
+        steps[np.where(possible, key(short), -np.inf).argmax()] += 1
+
+
+def test_small_accounts_come_as_near_to_their_targets_as_any_purchase() -> None:
+    dice = np.random.default_rng(5)
+    best, found = [], []
+    for _ in range(60):
+        case = a_small_account(dice)
+        best.append(distance(case, every_purchase(case)).min())
+        found.append(distance(case, case.made.steps[0]))
+    # The squares may decide for a distance that is larger by a little.
+    assert np.mean(np.array(found) <= 1.01 * np.array(best) + 1e-9) >= 0.97
+    assert np.max(np.array(found) - best) <= 0.01
+
+
+def test_rounding_is_never_worse_than_a_greedy_fill() -> None:
+    dice = np.random.default_rng(6)
+    for number in range(40):
+        case = a_small_account(dice)
+        if number % 4 == 0:  # many targets, most of them below one share
+            count = 60
+            closes = np.round(dice.uniform(10, 1000, count), 2)
+            targets = dice.dirichlet(np.full(count, 3.0)) * 0.999
+            case = Case(closes, np.zeros(count), targets, round(10 ** dice.uniform(4, 5), 2))
+        ours = distance(case, case.made.steps[0])
+        for fill in (
+            filled_by(case, lambda short: short),
+            filled_by(case, lambda short, case=case: short / case.unit),
+        ):
+            assert ours <= distance(case, fill) + 1e-6
+
+
+def test_a_dear_share_is_bought_although_others_give_way() -> None:
+    # 1,200: wanted are 0.76 shares of 820 and 7.6 of 75. One and 5 leave 5 in cash, and errors of
+    # 195 and -200 (17%); none and 7 leave 675 in cash (56%).
+    case = case_of([820, 75], [0, 0], [0.5208, 0.4792], cash=1200)
+    assert steps_of(case) == [1, 5]
+
+
+def test_a_deposit_pays_for_the_dear_share_and_the_cheap_one() -> None:
+    # 500 more: of 2,500, wanted are 1,500 in shares of 450 (2 held) and 1,000 in shares of 48 (22
+    # held, too many to be sold).
+    case = case_of([450, 48], [2, 22], [0.6, 0.4], cash=44, flow=500, no_sell=np.ones((1, 2)) > 0)
+    assert steps_of(case) == [1, 0]
 
 
 def case_of(
@@ -235,8 +332,9 @@ def test_a_withdrawal_is_paid_for() -> None:
 def test_where_something_must_be_sold_the_last_fraction_may_be() -> None:
     case = case_of([100], [1.5], [1.0], cash=0, flow=-120)
     assert steps_of(case) == [-1.5]
-    # The policy alone sells whole shares.
-    assert steps_of(case_of([100], [1.5], [0.0], cash=0)) == [-1]
+    # The policy alone sells whole shares, unless it closes the position.
+    assert steps_of(case_of([100], [1.5], [0.5], cash=0)) == [-1]
+    assert steps_of(case_of([100], [1.5], [0.0], cash=0)) == [-1.5]
 
 
 def test_lots_and_fractions() -> None:
@@ -345,7 +443,8 @@ def test_a_row_does_not_depend_on_the_others(seed: int) -> None:
     order_rules = OrderRules(
         quantities=np.array([row(c.quantities, 0.0) for c in cases]),
         prices=np.array([row(c.prices, 1.0) for c in cases]),
-        step=np.ones(len(cases)),
+        step=np.ones(present.shape),
+        sellable=np.array([row(c.quantities, 0.0) for c in cases]),
         min_trade=np.zeros(len(cases)),
         minor_unit=np.full(len(cases), 0.01),
         skip_unprofitable=np.zeros(len(cases), dtype=bool),
@@ -365,7 +464,8 @@ def test_what_was_wanted_is_left_as_it_is() -> None:
     order_rules = OrderRules(
         quantities=case.quantities[None, :],
         prices=case.prices[None, :],
-        step=np.ones(1),
+        step=np.ones((1, 2)),
+        sellable=case.quantities[None, :],
         min_trade=np.full(1, 400.0),
         minor_unit=np.full(1, 0.01),
         skip_unprofitable=np.ones(1, dtype=bool),

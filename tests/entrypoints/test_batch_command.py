@@ -53,6 +53,7 @@ FULL = {
         "band": 0.02,
         "max_departure": 0.2,
         "skip_unprofitable": False,
+        "sell_remainders": True,
     },
 }
 

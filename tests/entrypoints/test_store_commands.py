@@ -224,6 +224,7 @@ def test_exported_portfolio_imports_unchanged(store, keep, register, write, tmp_
             "band": 0.02,
             "max_departure": 0.1,
             "skip_unprofitable": True,
+            "sell_remainders": False,
         },
     }
     ids = keep(full, PORTFOLIO, {"id": "bare", "cash": 0, "holdings": {}, "targets": {}})

@@ -479,7 +479,8 @@ def _round_to_shares(book: Book, done: Trades, charges: CostSchedule, closes: Fl
     rules = OrderRules(
         quantities=held,
         prices=np.broadcast_to(closes, book.values.shape),
-        step=one,
+        step=np.ones(book.values.shape),
+        sellable=held,
         min_trade=0 * one,
         minor_unit=0.01 * one,
         skip_unprofitable=np.zeros(len(book), dtype=bool),

@@ -132,6 +132,11 @@ class Instruments:
     def __iter__(self) -> Iterator[Instrument]:
         return iter(self.by_symbol.values())
 
+    @property
+    def stepped(self) -> frozenset[str]:
+        """Symbols of the instruments that have a quantity step or a lot size of their own."""
+        return frozenset(each.symbol for each in self if each.order_step is not None)
+
     def equity_mask(self, symbols: Iterable[str]) -> Bools:
         """Return which symbols count as equity, shape (N,)."""
         return np.array([self[symbol].counts_as_equity for symbol in symbols], dtype=bool)

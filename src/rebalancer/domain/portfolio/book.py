@@ -20,6 +20,7 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.portfolio.costs import BASIS_POINT, DEFAULT_BPS
 from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.portfolio.quantities import order_step, sellable_quantity
 from rebalancer.domain.portfolio.risk import UNPROFILED_RISK_AVERSION
 
 _LANES, _BLOCK = 8, 128
@@ -221,7 +222,8 @@ class OrderRules:
         quantities: (B, K) held.
         prices: (B, K) as-of closes, the last ones of withheld assets; 1 in unused slots, and where
             an asset has no price yet.
-        step: (B,) quantity that orders are multiples of.
+        step: (B, K) quantity that orders are multiples of.
+        sellable: (B, K) quantity that a sale which closes the position sells.
         min_trade: (B,) minimum value of an order, money.
         minor_unit: (B,) smallest amount of money.
         skip_unprofitable: (B,) drop orders whose cost exceeds their benefit.
@@ -231,6 +233,7 @@ class OrderRules:
     quantities: Floats
     prices: Floats
     step: Floats
+    sellable: Floats
     min_trade: Floats
     minor_unit: Floats
     skip_unprofitable: Bools
@@ -344,6 +347,16 @@ def open_book(
         tolerated_drawdown=column([p.tolerated_drawdown if p else np.inf for p in profiles]),
     )
     prices = np.where(present & known[assets], market.last_prices[assets], 1.0)
+    step = np.broadcast_to(column([float(wish.step) for wish in wishes])[:, None], shape)
+    sellable = quantities
+    stepped = instruments.stepped
+    if stepped or not all(wish.sell_remainders for wish in wishes):
+        step, sellable = step.copy(), quantities.copy()
+        for row, portfolio in enumerate(portfolios):
+            for slot, symbol in enumerate(portfolio.symbols):
+                if symbol in stepped or not portfolio.preferences.sell_remainders:
+                    step[row, slot] = order_step(portfolio, symbol, instruments)
+                    sellable[row, slot] = sellable_quantity(portfolio, symbol, instruments)
     risk_aversion = column([p.risk_aversion if p else UNPROFILED_RISK_AVERSION for p in profiles])
     book = Book(
         assets=assets,
@@ -362,7 +375,8 @@ def open_book(
     order_rules = OrderRules(
         quantities=quantities,
         prices=prices,
-        step=column([float(wish.step) for wish in wishes]),
+        step=step,
+        sellable=sellable,
         min_trade=column([float(wish.min_trade) for wish in wishes]),
         minor_unit=column([float(portfolio.currency.minor_unit) for portfolio in portfolios]),
         skip_unprofitable=np.array([wish.skip_unprofitable for wish in wishes], dtype=bool),

@@ -134,13 +134,19 @@ class CostSchedule:
         """Return the costs of one portfolio or some, from costs by slot."""
         return self if self.fixed.ndim < 2 else self._taken(index)
 
+    def at_slots(self, rows: Rows, slots: Rows) -> CostSchedule:
+        """Return the costs of single slots, in the shape of both arguments."""
+        if self.fixed.size == 1:
+            return self
+        return self._taken(slots) if self.fixed.ndim < 2 else self._taken((rows, slots))
+
     def usual_rate(self, present: Bools) -> Floats:
         """(B,) mean commission and half spread of the slots in use, as a share of traded value."""
         rates = np.where(present, self._rate, 0.0).sum(axis=1)
         usual: Floats = rates / np.maximum(np.count_nonzero(present, axis=1), 1)
         return usual
 
-    def _taken(self, index: Rows | int) -> CostSchedule:
+    def _taken(self, index: Rows | int | tuple[Rows, Rows]) -> CostSchedule:
         return CostSchedule(*(getattr(self, name)[index] for name in (*_RATES, "volume")))
 
     def __call__(self, traded: Floats) -> Floats:

@@ -60,6 +60,8 @@ class Preferences:
         max_departure: Maximum one-way distance, with cash as an asset, of a policy's targets from
             the given ones; 1: no limit.
         skip_unprofitable: Drop orders whose cost exceeds the drift risk that they remove in a year.
+        sell_remainders: Whether a sale that closes a position includes an odd lot and the last
+            fraction of a step; false for brokers that reject such orders.
     """
 
     whole_shares: bool = True
@@ -73,6 +75,7 @@ class Preferences:
     band: float | None = attrs.field(default=None, validator=optional(_fraction))
     max_departure: float = attrs.field(default=0.2, validator=_fraction)
     skip_unprofitable: bool = False
+    sell_remainders: bool = True
 
     @quantity_step.validator
     def _check_step(self, _: object, value: Decimal) -> None:

@@ -207,7 +207,7 @@ class Explanations:
         trade: float = wanted.values.item(row, slot)
         held, aim = self._held[row][slot], self.aims[row][slot]
         reach = held + trade / self.totals[row]
-        step, cost = rules.step.item(row), wanted.costs.item(row, slot)
+        step, cost = rules.step.item(row, slot), wanted.costs.item(row, slot)
         count = abs(trade) / (rules.prices.item(row, slot) * step) * step
         yearly = self._drift_cost[row][slot] * ((held - aim) ** 2 - (reach - aim) ** 2)
         return {

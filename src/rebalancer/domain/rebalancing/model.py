@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import NOTABLE_AGE, PriceHistory
 from rebalancer.domain.money import canonical_text, check_price_currency
 from rebalancer.domain.policy.policy import Policy, identity
@@ -21,8 +21,20 @@ from rebalancer.domain.portfolio.book import find_columns
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
 
-ALGORITHM = "2"
-"""Part of every input hash: changes whenever the same inputs may give another proposal."""
+
+class Algorithm(StrEnum):
+    """Version of the rules that turn inputs into orders.
+
+    Part of every input hash. It changes whenever the same inputs may give other orders, and earlier
+    versions stay available, so that stored proposals can be replayed.
+    """
+
+    SECOND = "2"
+    THIRD = "3"
+
+
+ALGORITHM = Algorithm.THIRD
+"""Version for new proposals."""
 
 
 class Side(StrEnum):
@@ -189,16 +201,23 @@ class RebalanceContext:
     costs: CostModel
     currency: str
     asked: date | None = None
+    algorithm: Algorithm = ALGORITHM
+
+    @cached_property
+    def stepped(self) -> frozenset[str]:
+        """Symbols of the instruments that have a quantity step or a lot size of their own."""
+        return self.instruments.stepped
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the context."""
         listed = sorted(
-            (i.symbol, i.asset_class or "", repr(i.daily_volume)) for i in self.instruments
+            (i.symbol, i.asset_class or "", repr(i.daily_volume), *_canonical_steps(i))
+            for i in self.instruments
         )
         costs = (attrs.astuple(self.costs.rates), sorted(self.costs.overrides.items()))
         parts = (
-            ALGORITHM,
+            self.algorithm,
             identity(self.policy),
             self.market.digest,
             listed,
@@ -251,6 +270,14 @@ class RebalanceContext:
             *_canonical_preferences(portfolio.preferences),
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def replaying(self, portfolio: Portfolio, input_hash: str) -> RebalanceContext | None:
+        """Return the context with the algorithm that gives an input hash; None if there is none."""
+        for algorithm in reversed(Algorithm):
+            context = attrs.evolve(self, algorithm=algorithm)
+            if context.input_hash(portfolio) == input_hash:
+                return context
+        return None
 
     def _find_columns(self, portfolio: Portfolio) -> list[int]:
         """Find a portfolio's columns of the market, and check its amounts against its value.
@@ -312,7 +339,16 @@ def _canonical_preferences(preferences: Preferences) -> tuple[object, ...]:
         _canonical_float(preferences.band),
         _canonical_float(preferences.max_departure),
         bool(preferences.skip_unprofitable),
+        *(() if preferences.sell_remainders else ("no remainders",)),
     )
+
+
+def _canonical_steps(instrument: Instrument) -> tuple[str, ...]:
+    """Return the same texts for equal steps, and none for instruments without their own."""
+    if instrument.order_step is None:
+        return ()
+    sizes = (instrument.quantity_step, instrument.lot_size)
+    return tuple("" if size is None else canonical_text(size) for size in sizes)
 
 
 def _canonical_float(fraction: float | None) -> float | None:

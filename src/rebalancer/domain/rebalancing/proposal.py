@@ -89,6 +89,7 @@ def _propose_valid(
             charges,
             required=np.broadcast_to(required[:, None], book.present.shape),
             unprofitable=unprofitable,
+            algorithm=context.algorithm,
         )
 
     # Dropping sales that are small or not worth their cost can leave too much risk.

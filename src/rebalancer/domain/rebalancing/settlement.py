@@ -13,12 +13,15 @@ import numpy as np
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.costs import CostSchedule
+from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.portfolio.quantities import order_step, sellable_quantity
 from rebalancer.domain.rebalancing.explanations import Explanations, SolvedBook
 from rebalancer.domain.rebalancing.model import (
     NotTraded,
     Order,
     PreparedPortfolio,
     Proposal,
+    RebalanceContext,
     Side,
     Status,
 )
@@ -160,11 +163,11 @@ class _OrderTicket:
     def __init__(self, settlement: Settlement, row: int, prepared: PreparedPortfolio) -> None:
         self._settlement, self._row = settlement, row
         self._portfolio = portfolio = prepared.portfolio
-        self._step = portfolio.preferences.step
         self._minor_unit = portfolio.currency.minor_unit
         held, exact = portfolio.holdings, settlement.solved.context.market.exact_closes()
         self._held = [held.get(symbol, _ZERO) for symbol in portfolio.symbols]
         self._prices = [exact[column] for column in prepared.columns]
+        self._steps, self._sellable = _quantities(portfolio, self._held, settlement.solved.context)
         self.lines = [
             self._first_line(slot, steps, cost) if steps else None
             for slot, (_, steps, cost) in enumerate(
@@ -227,7 +230,7 @@ class _OrderTicket:
         slot = min(buys)[1]
         line = self.lines[slot]
         assert line is not None
-        quantity = line.quantity - self._steps_worth(lack, line.price)
+        quantity = line.quantity - self._steps_worth(lack, slot)
         enough = quantity > 0 and quantity * line.price >= self._portfolio.preferences.min_trade
         self.lines[slot] = self._line(slot, quantity, buys=True) if enough else None
         return True
@@ -246,35 +249,36 @@ class _OrderTicket:
         for slot, symbol in enumerate(self._portfolio.symbols):
             line = self.lines[slot]
             sold = line.quantity if line is not None else _ZERO
-            left = self._held[slot] - sold
+            left = self._sellable[slot] - sold
             if symbol not in locked and left > 0:
                 excess = weights[slot] - aims[slot]
-                candidates.append((left < self._step, -float(excess), slot, sold, left))
+                candidates.append((left < self._steps[slot], -float(excess), slot, sold, left))
         for _, _, slot, sold, left in sorted(candidates):
             line = self.lines[slot]
             # The additional cost of the larger sale has to be raised as well.
-            price, held = self._prices[slot], sold + left
-            larger = min(sold + self._steps_worth(lack, price), held)
+            held = sold + left
+            larger = min(sold + self._steps_worth(lack, slot), held)
             fee = self._line(slot, larger, buys=False).cost - (line.cost if line else _ZERO)
-            steps = self._steps_worth(lack + fee, price)
+            steps = self._steps_worth(lack + fee, slot)
             more = self._line(slot, held if left < steps else sold + steps, buys=False)
             if more.cash > (line.cash if line else _ZERO):
                 self.lines[slot] = more
                 return True
         return False
 
-    def _steps_worth(self, money: Decimal, price: Decimal) -> Decimal:
+    def _steps_worth(self, money: Decimal, slot: int) -> Decimal:
         """Return the smallest quantity worth an amount, in whole steps and at least one."""
-        count = (money / (self._step * price)).to_integral_value(ROUND_CEILING)
-        return max(count, _ONE) * self._step
+        step = self._steps[slot]
+        count = (money / (step * self._prices[slot])).to_integral_value(ROUND_CEILING)
+        return max(count, _ONE) * step
 
     def _first_line(self, slot: int, steps: float, cost: float) -> _OrderLine | None:
-        """Build the line for a signed number of steps; a fraction sells the whole holding."""
-        held = self._held[slot]
+        """Build the line for a signed number of steps; a fraction sells all that may be sold."""
+        sellable = self._sellable[slot]
         whole = round(abs(steps))
-        quantity = whole * self._step
-        if steps < 0 and (whole != -steps or quantity > held):
-            quantity = held
+        quantity = whole * self._steps[slot]
+        if steps < 0 and (whole != -steps or quantity > sellable):
+            quantity = sellable
         return self._line(slot, quantity, buys=steps > 0, cost=cost) if quantity else None
 
     def _line(
@@ -297,6 +301,23 @@ class _OrderTicket:
             values[slot] = float(traded)
             cost = float(solved.charges.row(self._row)(values)[slot])
         return Decimal(repr(round(cost, 8)))
+
+
+def _quantities(
+    portfolio: Portfolio, held: list[Decimal], context: RebalanceContext
+) -> tuple[list[Decimal], list[Decimal]]:
+    """Return the step of each asset of a portfolio, and the quantity that may be sold."""
+    symbols, instruments, preferences = (
+        portfolio.symbols,
+        context.instruments,
+        portfolio.preferences,
+    )
+    if preferences.sell_remainders and context.stepped.isdisjoint(symbols):
+        return [preferences.step] * len(symbols), held
+    return (
+        [order_step(portfolio, symbol, instruments) for symbol in symbols],
+        [sellable_quantity(portfolio, symbol, instruments) for symbol in symbols],
+    )
 
 
 def _exact_rate(charges: CostSchedule) -> Decimal | None:

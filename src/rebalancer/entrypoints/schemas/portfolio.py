@@ -79,6 +79,13 @@ class PreferenceFields(Body, Generic[AmountT, FractionT, SymbolsT], frozen=True,
         _default(Fraction(NO_PREFERENCES.max_departure))
     )
     skip_unprofitable: bool = NO_PREFERENCES.skip_unprofitable
+    sell_remainders: Annotated[
+        bool,
+        about(
+            "Whether a sale that closes a position includes an odd lot and the last fraction of a "
+            "share."
+        ),
+    ] = NO_PREFERENCES.sell_remainders
 
 
 class PreferencesBody(PreferenceFields[NonNegative, Fraction, Symbols], frozen=True, kw_only=True):

@@ -155,12 +155,15 @@ def propose(
     terms = wired.get(BuildContext)(
         policy_name=policy, costs=cost_model(cost_bps, costs), currency=code, as_of=as_of
     )
-    if input_hash is not None and terms.input_hash(portfolio) != input_hash:
-        raise Conflict(
-            f"the inputs have the hash {terms.input_hash(portfolio)}, not {input_hash}: prices, "
-            "policy, costs or portfolio differ from those of the proposal",
-            code="input_hash_differs",
-        )
+    if input_hash is not None:
+        replayed = terms.replaying(portfolio, input_hash)
+        if replayed is None:
+            raise Conflict(
+                f"the inputs have the hash {terms.input_hash(portfolio)}, not {input_hash}: "
+                "prices, policy, costs or portfolio differ from those of the proposal",
+                code="input_hash_differs",
+            )
+        terms = replayed
     comparison = propose_and_compare(portfolio, terms)
     if as_json:
         print_json(comparison_record(comparison))
