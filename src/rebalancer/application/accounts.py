@@ -8,10 +8,11 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
-from rebalancer.domain.portfolio.owner import RefreshToken, User, normalize_email
+from rebalancer.domain.portfolio.owner import EmailTaken, RefreshToken, User, normalize_email
 from rebalancer.domain.portfolio.questions import load_questionnaire
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 128
@@ -38,12 +39,25 @@ class Register:
     work: UnitOfWork
     passwords: Passwords
 
-    def __call__(self, *, email: str, password: str, name: str, id: UUID, now: datetime) -> User:
+    def __call__(
+        self,
+        *,
+        email: str,
+        password: str,
+        name: str,
+        request: ClientRequest | None = None,
+        id: UUID,
+        now: datetime,
+    ) -> User:
         """Return the new user.
+
+        If the same request has registered a user before, with the same password, that one is
+        returned, who has another id.
 
         Raises:
             InvalidRequest: the address is invalid, or the password too short or too long.
             EmailTaken: a user with this address is registered already.
+            Conflict: the key belongs to another request.
         """
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
             raise InvalidRequest(
@@ -66,9 +80,26 @@ class Register:
             password=self.passwords.hash(password),
             created=now,
         )
-        with self.work.begin() as tx:
-            tx.users.add(user)
+        try:
+            with self.work.begin() as tx:
+                tx.users.add(user)
+                if request is not None:
+                    request.store_result(tx, id, id, now)
+        except EmailTaken:
+            earlier = None if request is None else self._earlier(request, address, password)
+            if earlier is None:
+                raise
+            return earlier
         return user
+
+    def _earlier(self, request: ClientRequest, address: str, password: str) -> User | None:
+        """Return the user whom the same request registered; None without one."""
+        with self.work.read() as tx:
+            user = tx.users.by_email(address)
+        if user is None or not self.passwords.verify(password, user.password):
+            return None
+        with self.work.read() as tx:
+            return None if request.earlier_result(tx, user.id) is None else user
 
 
 @attrs.frozen
@@ -174,8 +205,15 @@ class AssessRisk:
 
     work: UnitOfWork
 
-    def __call__(self, answers: Mapping[str, str], *, owner: UUID, now: datetime) -> User:
-        """Return the user with the assessment.
+    def __call__(
+        self,
+        answers: Mapping[str, str],
+        *,
+        owner: UUID,
+        request: ClientRequest | None = None,
+        now: datetime,
+    ) -> tuple[User, bool]:
+        """Return the user with the assessment, and whether the same request was carried out before.
 
         Raises:
             InvalidRequest: an answer is missing or invalid; the field names the question.
@@ -183,9 +221,14 @@ class AssessRisk:
         """
         assessment = load_questionnaire().assess(answers)
         with self.work.begin() as tx:
-            user = attrs.evolve(load_account(tx, owner), assessment=assessment, assessed=now)
+            user = load_account(tx, owner)
+            if request is not None and request.earlier_result(tx, owner) is not None:
+                return user, True
+            user = attrs.evolve(user, assessment=assessment, assessed=now)
             tx.users.save(user)
-        return user
+            if request is not None:
+                request.store_result(tx, owner, owner, now)
+        return user, False
 
 
 def load_account(tx: Transaction, owner: UUID) -> User:

@@ -12,9 +12,9 @@ import attrs
 import numpy as np
 
 from rebalancer.application.accounts import load_account
+from rebalancer.application.idempotency import find_earlier_result, fingerprint
 from rebalancer.application.job_worker import Progress
 from rebalancer.application.jobs import SubmitJob
-from rebalancer.application.portfolios import find_earlier_result, fingerprint
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies

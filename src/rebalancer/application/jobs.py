@@ -8,6 +8,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.jobs import JobRunner
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import Unavailable
@@ -105,6 +106,17 @@ class CancelJob:
             tx.jobs.save(job)
         return job
 
+    def once(
+        self, id: UUID, *, owner: UUID, request: ClientRequest | None, now: datetime
+    ) -> tuple[Job, bool]:
+        """Cancel a job, and return it and whether the same request had cancelled it before.
+
+        Raises:
+            Conflict: the key belongs to another request.
+            As on a call.
+        """
+        return _once(self, id, owner, request, now)
+
 
 @attrs.frozen
 class RequeueJob:
@@ -126,6 +138,41 @@ class RequeueJob:
             job = before.requeue(now)
             tx.jobs.save(job)
         return _submit(self, job, lambda stored, error: before)
+
+    def once(
+        self, id: UUID, *, owner: UUID, request: ClientRequest | None, now: datetime
+    ) -> tuple[Job, bool]:
+        """Queue a job again, and return it and whether the same request had queued it before.
+
+        Raises:
+            Conflict: the key belongs to another request.
+            As on a call.
+        """
+        return _once(self, id, owner, request, now)
+
+
+def _once(
+    case: CancelJob | RequeueJob,
+    id: UUID,
+    owner: UUID,
+    request: ClientRequest | None,
+    now: datetime,
+) -> tuple[Job, bool]:
+    """Change a job unless the same request has changed it.
+
+    The result is stored afterwards: a change that is repeated in between is refused, since the job
+    is no longer in the state that it needs.
+    """
+    if request is None:
+        return case(id, owner=owner, now=now), False
+    with case.work.read() as tx:
+        job = tx.jobs.get(id, owner=owner)
+        if request.earlier_result(tx, owner) is not None:
+            return job, True
+    job = case(id, owner=owner, now=now)
+    with case.work.begin() as tx:
+        request.store_result(tx, owner, id, now)
+    return job, False
 
 
 def _submit(case: SubmitJob | RequeueJob, job: Job, undo: Callable[[Job, str], Job]) -> Job:

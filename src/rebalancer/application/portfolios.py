@@ -5,7 +5,6 @@ Each raises NotFound if the portfolio or proposal does not exist or has another 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
@@ -16,16 +15,21 @@ import attrs
 import numpy as np
 
 from rebalancer.application.accounts import load_account
+from rebalancer.application.idempotency import (
+    ClientRequest,
+    find_earlier_result,
+    fingerprint,
+)
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
-from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.trade_amounts import check_plausible, traded_amount, traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_committed, value_portfolio
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
-from rebalancer.domain.errors import Conflict, InvalidRequest
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
-from rebalancer.domain.money import Currency, canonical_text, check_price_currency
+from rebalancer.domain.money import Currency, check_price_currency
 from rebalancer.domain.portfolio.ledger import EMPTY, TRADES, Entry, EntryKind, Ledger, not_positive
 from rebalancer.domain.portfolio.mandate import (
     ANY_VERSION,
@@ -56,6 +60,7 @@ class OpenPortfolio:
         holdings: Mapping[str, Decimal] | None = None,
         on: date | None = None,
         assessed_profile: bool = False,
+        request: ClientRequest | None = None,
         id: UUID,
         owner: UUID,
         now: datetime,
@@ -63,14 +68,22 @@ class OpenPortfolio:
         """Return the new portfolio, funded by a first deposit of cash and of assets in kind.
 
         The deposit is on the day of the last close unless ``on`` names a day. With
-        ``assessed_profile`` the owner's assessment sets the risk profile.
+        ``assessed_profile`` the owner's assessment sets the risk profile. If the same request has
+        opened a portfolio before, that one is returned, which has another id.
 
         Raises:
             InvalidRequest: a symbol or the day is unknown, an amount is invalid, or the targets
                 exceed limits that are not acknowledged.
             NotAuthenticated: the owner no longer exists.
+            Conflict: the key belongs to another request, or the same request is running.
         """
         market = self.prices.closes()
+        if request is not None:
+            with self.work.read() as tx:
+                earlier = request.earlier_result(tx, owner)
+                before = None if earlier is None else tx.portfolios.get(earlier, owner=owner)
+            if before is not None:
+                return value_committed(before, market, self.work)
         check_price_currency(mandate.currency.code, self.currency.code)
         with self.work.read() as tx:
             assessment = load_account(tx, owner).assessment
@@ -103,6 +116,8 @@ class OpenPortfolio:
         opened = ManagedPortfolio.open(mandate, id=id, owner=owner, entries=entries, now=now)
         with self.work.begin() as tx:
             tx.portfolios.add(opened, entries)
+            if request is not None:
+                request.store_result(tx, owner, id, now)
         return value_committed(opened, market, self.work)
 
 
@@ -367,34 +382,6 @@ class MeasurePerformance:
             ledger, portfolio.mandate.targets, self.prices.closes(), benchmark=benchmark
         )
         return portfolio, record
-
-
-def fingerprint(*parts: object) -> str:
-    """Return the SHA-256 of a request; equal numbers count as equal, whatever their digits."""
-    return hashlib.sha256(repr(_canonical_parts(parts)).encode()).hexdigest()
-
-
-def _canonical_parts(part: object) -> object:
-    if isinstance(part, Decimal):
-        return canonical_text(part)
-    return [_canonical_parts(one) for one in part] if isinstance(part, tuple) else part
-
-
-def find_earlier_result(tx: Transaction, owner: UUID, key: str | None, request: str) -> UUID | None:
-    """Return the result of an earlier request with the same key; None without one.
-
-    Raises:
-        Conflict: the key belongs to a different request.
-    """
-    earlier = None if key is None else tx.keys.get(owner, key)
-    if earlier is None:
-        return None
-    if earlier.fingerprint != request:
-        raise Conflict(
-            "this idempotency key was used for another request; choose a new key",
-            code="idempotency_key_reused",
-        )
-    return earlier.result
 
 
 def check_amount(amount: Decimal, currency: Currency, *, field: str) -> Decimal:

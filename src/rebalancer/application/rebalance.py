@@ -11,13 +11,19 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.idempotency import ClientRequest, find_earlier_result, fingerprint
 from rebalancer.application.not_found import NOT_FOUND
-from rebalancer.application.portfolios import find_earlier_result, fingerprint
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.domain.errors import InvalidRequest, RebalancerError, Unavailable
+from rebalancer.domain.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    RebalancerError,
+    Unavailable,
+)
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
@@ -120,6 +126,7 @@ class ProposalRequest:
         cash_flow: Planned deposit (+) or withdrawal (-), recorded when the proposal is accepted.
         as_of: Day of the closes; None: the last close.
         compared: Whether to propose with the simple rules as well.
+        request: The request of the client, which takes effect once; None if it has no key.
         id: Id of the proposal.
     """
 
@@ -130,16 +137,24 @@ class ProposalRequest:
     cash_flow: Decimal = _ZERO
     as_of: date | None = None
     compared: bool = False
+    request: ClientRequest | None = None
     id: UUID = attrs.field(kw_only=True)
     now: datetime = attrs.field(kw_only=True)
 
 
 @attrs.frozen
 class ProposalResult:
-    """A stored proposal, and the proposals of the simple rules if requested."""
+    """A proposal to store, and the proposals of the simple rules if requested.
+
+    Attributes:
+        request: The request of the client that it answers, if that has a key.
+        replayed: Whether the same request made it before, so that it is stored already.
+    """
 
     current: ProposalStatus
     others: tuple[Proposal, ...] = ()
+    request: ClientRequest | None = None
+    replayed: bool = False
 
 
 @attrs.frozen
@@ -184,14 +199,16 @@ class ProposeForPortfolio:
         Raises:
             Unavailable: the store did not answer.
         """
-        answers: dict[int, ProposalResult | RebalancerError] = {}
         newest = self.prices.closes(days=1).last_date
         books: list[
             tuple[RebalanceContext, list[tuple[int, ProposalRequest, ManagedPortfolio, Portfolio]]]
         ] = []
         with self.work.read() as tx:
             stored = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
+            answers = _find_earlier(tx, asks, newest)
         for index, ask in enumerate(asks):
+            if index in answers:
+                continue
             portfolio = stored.get(ask.portfolio_id)
             if portfolio is None or portfolio.owner != ask.owner:
                 answers[index] = NOT_FOUND["portfolio"](ask.portfolio_id)
@@ -223,7 +240,7 @@ class ProposeForPortfolio:
                 )
                 others = compare_with_rules(snapshot, context) if ask.compared else ()
                 answers[index] = ProposalResult(
-                    ProposalStatus(record, record.stage, stale=None), others
+                    ProposalStatus(record, record.stage, stale=None), others, ask.request
                 )
         return [answers[index] for index in range(len(asks))]
 
@@ -232,11 +249,16 @@ class ProposeForPortfolio:
 
         Raises:
             Unavailable: the store did not answer; no proposal is stored.
+            Conflict: another request with the key of one of them is running; nor is then.
         """
-        records = [one.current.record for one in answers if isinstance(one, ProposalResult)]
-        if records:
+        made = [one for one in answers if isinstance(one, ProposalResult) and not one.replayed]
+        if made:
             with self.work.begin() as tx:
-                tx.proposals.add(records)
+                tx.proposals.add([one.current.record for one in made])
+                for one in made:
+                    if one.request is not None:
+                        record = one.current.record
+                        one.request.store_result(tx, record.owner, record.id, record.proposed)
 
     def _inputs(
         self, ask: ProposalRequest, portfolio: ManagedPortfolio
@@ -426,20 +448,55 @@ class RejectProposal:
     work: UnitOfWork
     prices: PriceSource
 
-    def __call__(self, id: UUID, *, owner: UUID, remark: str = "", now: datetime) -> ProposalStatus:
+    def __call__(
+        self,
+        id: UUID,
+        *,
+        owner: UUID,
+        remark: str = "",
+        request: ClientRequest | None = None,
+        now: datetime,
+    ) -> tuple[ProposalStatus, bool]:
         """Reject a proposal.
+
+        Returns:
+            The rejected proposal, and whether the same request had rejected it before.
 
         Raises:
             NotFound: the proposal does not exist or belongs to another user.
             ProposalClosed: it is decided, has expired, or has nothing to trade.
+            Conflict: the key belongs to another request.
         """
         newest = self.prices.closes(days=1).last_date
         with self.work.begin() as tx:
             record = tx.proposals.get(id, owner=owner)
             version = tx.portfolios.get(record.portfolio_id, owner=owner).version
+            if request is not None and request.earlier_result(tx, owner) is not None:
+                return _status(record, version, newest, now), True
             rejected = record.reject(now, remark)
             tx.proposals.save(rejected, expected=record.stage)
-        return _status(rejected, version, newest, now)
+            if request is not None:
+                request.store_result(tx, owner, id, now)
+        return _status(rejected, version, newest, now), False
+
+
+def _find_earlier(
+    tx: Transaction, asks: Sequence[ProposalRequest], newest: date
+) -> dict[int, ProposalResult | RebalancerError]:
+    """Return the proposals of requests that are repeated, by index."""
+    found: dict[int, ProposalResult | RebalancerError] = {}
+    for index, ask in enumerate(asks):
+        if ask.request is None:
+            continue
+        try:
+            if (earlier := ask.request.earlier_result(tx, ask.owner)) is not None:
+                record = tx.proposals.get(earlier, owner=ask.owner)
+                version = tx.portfolios.get(record.portfolio_id, owner=ask.owner).version
+                current = _status(record, version, newest, ask.now)
+                found[index] = ProposalResult(current, replayed=True)
+        except (Conflict, NotFound) as error:
+            found[index] = error
+    return found
 
 
 def propose_and_compare(portfolio: Portfolio, context: RebalanceContext) -> ComparedProposal:

@@ -24,6 +24,7 @@ from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from rebalancer.application.health import CheckHealth
+from rebalancer.application.idempotency import StoreAnswer
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.ports.accounts import Tokens
@@ -44,6 +45,7 @@ from rebalancer.entrypoints.http.errors import (
     to_problem,
 )
 from rebalancer.entrypoints.http.health import Readiness, health
+from rebalancer.entrypoints.http.idempotency import keep_answers, refuse_unsupported_key
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.methods import complete_methods
 from rebalancer.entrypoints.http.openapi import (
@@ -93,7 +95,8 @@ def application(
         clock, settings = await container.get(Clock), await container.get(Settings)
         limits, tokens = await container.get(RateLimits), await container.get(Tokens)
         app.state.rate_limiter = limiter = RateLimiter(limits, tokens, clock, settings)
-        app.asgi_handler = limiter.wrap(app.asgi_handler)
+        answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
+        app.asgi_handler = limiter.wrap(answers)
         app.state.readiness = Readiness(await container.get(CheckHealth))
         maintenance = None
         if does_jobs:
@@ -108,7 +111,11 @@ def application(
     text = files(http).joinpath("description.md").read_text(encoding="utf-8")
     app = Litestar(
         route_handlers=[
-            Router("/api", route_handlers=find_routers(), guards=[reject_unknown_parameters]),
+            Router(
+                "/api",
+                route_handlers=find_routers(),
+                guards=[reject_unknown_parameters, refuse_unsupported_key],
+            ),
             health,
             lead_to_documentation,
             create_static_files_router(STATIC, [swagger_folder()], include_in_schema=False),

@@ -15,6 +15,7 @@ from litestar.openapi.spec import SecurityScheme
 from rebalancer.application.ports.accounts import Revocations, Tokens
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import NotAuthenticated
+from rebalancer.entrypoints.http.idempotency import note_owner
 
 BEARER = "bearer"
 SCHEME = SecurityScheme(
@@ -40,6 +41,7 @@ async def authenticate(request: Request[Any, Any, Any]) -> UUID:
         if await revocations.is_revoked(shown.family):
             raise NotAuthenticated("this login has ended; log in again", code="login_ended")
     owner: UUID = shown.owner
+    note_owner(request.scope, owner)
     return owner
 
 

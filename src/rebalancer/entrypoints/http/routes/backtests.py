@@ -17,7 +17,7 @@ from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.http.parameters import Key, replay_headers
+from rebalancer.entrypoints.http.idempotency import Key, replay_headers
 from rebalancer.entrypoints.schemas.backtest import (
     BacktestBody,
     BacktestView,

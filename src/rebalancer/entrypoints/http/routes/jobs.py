@@ -6,18 +6,20 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import FromPath, QueryParameter
 from litestar.response import ServerSentEvent
 
+from rebalancer.application.idempotency import repeat_if_running
 from rebalancer.application.jobs import CancelJob, ListJobs, ReadJob, RequeueJob
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import NotAuthenticated
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.entrypoints.http.auth import Owner, authenticate, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses, response_spec
+from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
 from rebalancer.entrypoints.http.job_streams import JobStreams
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.schemas.job import JobEvent, JobView
@@ -55,10 +57,19 @@ async def read_job(
     responses=problem_responses(409),
 )
 async def cancel_job(
-    job_id: FromPath[UUID], owner: Owner, use: FromDishka[CancelJob], clock: FromDishka[Clock]
-) -> JobView:
+    job_id: FromPath[UUID],
+    request: Request[Any, Any, Any],
+    owner: Owner,
+    use: FromDishka[CancelJob],
+    clock: FromDishka[Clock],
+    key: Key = None,
+) -> Response[JobView]:
     """Cancel a job. A queued job ends at once, a running one shortly after."""
-    return JobView.of(await sync_to_thread(use, job_id, owner=owner, now=clock()))
+    asked = client_request(request, key)
+    job, replayed = await sync_to_thread(
+        repeat_if_running, use.once, job_id, owner=owner, request=asked, now=clock()
+    )
+    return Response(JobView.of(job), headers=replay_headers(replayed))
 
 
 @post(
@@ -68,10 +79,19 @@ async def cancel_job(
     responses=problem_responses(409),
 )
 async def requeue_job(
-    job_id: FromPath[UUID], owner: Owner, use: FromDishka[RequeueJob], clock: FromDishka[Clock]
-) -> JobView:
+    job_id: FromPath[UUID],
+    request: Request[Any, Any, Any],
+    owner: Owner,
+    use: FromDishka[RequeueJob],
+    clock: FromDishka[Clock],
+    key: Key = None,
+) -> Response[JobView]:
     """Run a failed, dead or cancelled job again from the start."""
-    return JobView.of(await sync_to_thread(use, job_id, owner=owner, now=clock()))
+    asked = client_request(request, key)
+    job, replayed = await sync_to_thread(
+        repeat_if_running, use.once, job_id, owner=owner, request=asked, now=clock()
+    )
+    return Response(JobView.of(job), headers=replay_headers(replayed))
 
 
 @get(

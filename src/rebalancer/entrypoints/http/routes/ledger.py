@@ -26,7 +26,8 @@ from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.etags import etag
-from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
+from rebalancer.entrypoints.http.idempotency import Key, replay_headers
+from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_view
 from rebalancer.entrypoints.schemas.wire import (
     MOST_ASSETS,

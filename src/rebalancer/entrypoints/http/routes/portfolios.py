@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
-from litestar import Response, delete, get, patch, post, put
+from litestar import Request, Response, delete, get, patch, post, put
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
 
+from rebalancer.application.idempotency import repeat_if_running
 from rebalancer.application.portfolios import (
     ClosePortfolio,
     OpenPortfolio,
@@ -30,6 +32,7 @@ from rebalancer.entrypoints.http.etags import (
     etag,
     is_known,
 )
+from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.schemas.portfolio import (
     OpeningBody,
@@ -40,28 +43,34 @@ from rebalancer.entrypoints.schemas.revision import RevisionBody, RevisionPatch
 from rebalancer.entrypoints.schemas.wire import Page, paginate
 
 
-@post("/", summary="Open a portfolio", responses=problem_responses(422))
+@post("/", summary="Open a portfolio", responses=problem_responses(409, 422))
 async def open_portfolio(
     data: JSONBody[OpeningBody],
+    request: Request[Any, Any, Any],
     owner: Owner,
     use: FromDishka[OpenPortfolio],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
     currency: FromDishka[Currency],
+    key: Key = None,
 ) -> Response[PortfolioView]:
     """Create a portfolio with its initial cash and holdings."""
+    id = ids()
     valued = await sync_to_thread(
+        repeat_if_running,
         use,
         data.mandate(currency),
         cash=Decimal(data.cash),
         holdings={symbol: Decimal(units) for symbol, units in data.holdings.items()},
         on=data.on,
         assessed_profile=data.risk_profile is UNSET,
-        id=ids(),
+        request=client_request(request, key, data),
+        id=id,
         owner=owner,
         now=clock(),
     )
     response = _respond(valued)
+    response.headers.update(replay_headers(valued.portfolio.id != id))
     response.headers["Location"] = f"/api/portfolios/{valued.portfolio.id}"
     return response
 

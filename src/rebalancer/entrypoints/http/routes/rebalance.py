@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka
-from litestar import Response, get, post
+from litestar import Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from rebalancer.application.idempotency import repeat_if_running
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.rebalance import (
     AcceptProposal,
@@ -21,12 +23,13 @@ from rebalancer.application.rebalance import (
     ReadProposals,
     RejectProposal,
 )
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses, response_spec
-from rebalancer.entrypoints.http.parameters import Cursor, Key, Limit, replay_headers
+from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
+from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.schemas.proposal import (
     AcceptBody,
     PredictBody,
@@ -40,14 +43,16 @@ from rebalancer.entrypoints.schemas.wire import Page, paginate
 _ON_PAPER, _NO_REMARK = AcceptBody(), RejectBody()
 
 
-@post("/predict", summary="Request a proposal", responses=problem_responses(404, 422))
+@post("/predict", summary="Request a proposal", responses=problem_responses(404, 409, 422))
 async def predict(
     data: JSONBody[PredictBody],
+    request: Request[Any, Any, Any],
     owner: Owner,
     state: State,
     use: FromDishka[ProposeForPortfolio],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
+    key: Key = None,
 ) -> Response[ProposalView]:
     """Compute and store a proposal: what to trade, what it costs, why, and why not.
 
@@ -61,13 +66,20 @@ async def predict(
         Decimal(data.cash_flow),
         data.as_of,
         data.compare,
+        client_request(request, key, data),
         id=ids(),
         now=clock(),
     )
-    answer = await state.batcher(use, ask)
+    try:
+        answer = await state.batcher(use, ask)
+    except Conflict as error:
+        if error.code != "request_running":
+            raise
+        answer = await state.batcher(use, ask)  # the same request has ended by then
     return Response(
         proposal_view(answer.current, answer.others),
-        headers={"Location": f"/api/rebalance/{answer.current.record.id}"},
+        headers=replay_headers(answer.replayed)
+        | {"Location": f"/api/rebalance/{answer.current.record.id}"},
     )
 
 
@@ -128,14 +140,24 @@ async def accept(
 )
 async def reject(
     proposal_id: FromPath[UUID],
+    request: Request[Any, Any, Any],
     owner: Owner,
     use: FromDishka[RejectProposal],
     clock: FromDishka[Clock],
     data: JSONBody[RejectBody] = _NO_REMARK,
-) -> ProposalView:
+    key: Key = None,
+) -> Response[ProposalView]:
     """Reject a proposal; it can no longer be accepted."""
-    current = await sync_to_thread(use, proposal_id, owner=owner, remark=data.remark, now=clock())
-    return proposal_view(current)
+    current, replayed = await sync_to_thread(
+        repeat_if_running,
+        use,
+        proposal_id,
+        owner=owner,
+        remark=data.remark,
+        request=client_request(request, key, data),
+        now=clock(),
+    )
+    return Response(proposal_view(current), headers=replay_headers(replayed))
 
 
 @get(

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import attrs
 from dishka.integrations.litestar import DishkaRouter, FromDishka
-from litestar import get, post
+from litestar import Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.params import JSONBody
 from msgspec import Meta
 
 from rebalancer.application.accounts import AssessRisk
+from rebalancer.application.idempotency import repeat_if_running
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.portfolio.owner import User
 from rebalancer.domain.portfolio.questions import load_questionnaire
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
 from rebalancer.entrypoints.schemas.wire import Body, View, about
 
 
@@ -93,16 +95,28 @@ async def questionnaire() -> QuestionnaireView:
     summary="Answer the questionnaire",
     dependencies=OWNER,
     security=[{BEARER: []}],
-    responses=problem_responses(422),
+    responses=problem_responses(409, 422),
 )
 async def assess(
-    data: JSONBody[Answers], owner: Owner, use: FromDishka[AssessRisk], clock: FromDishka[Clock]
-) -> AssessmentView:
+    data: JSONBody[Answers],
+    request: Request[Any, Any, Any],
+    owner: Owner,
+    use: FromDishka[AssessRisk],
+    clock: FromDishka[Clock],
+    key: Key = None,
+) -> Response[AssessmentView]:
     """Score the answers. A new portfolio takes the resulting profile unless it names another."""
-    user = await sync_to_thread(use, data.answers, owner=owner, now=clock())
+    user, replayed = await sync_to_thread(
+        repeat_if_running,
+        use,
+        data.answers,
+        owner=owner,
+        request=client_request(request, key, data),
+        now=clock(),
+    )
     view = assessment_view(user)
     assert view is not None
-    return view
+    return Response(view, headers=replay_headers(replayed))
 
 
 def assessment_view(user: User) -> AssessmentView | None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import attrs
 from dishka.integrations.litestar import DishkaRouter, FromDishka
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import JSONBody
@@ -29,6 +29,13 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.owner import LONGEST_EMAIL, User, normalize_email
 from rebalancer.entrypoints.http.auth import BEARER, OWNER, Owner
 from rebalancer.entrypoints.http.errors import problem_responses
+from rebalancer.entrypoints.http.idempotency import (
+    WITHOUT_KEY,
+    Key,
+    client_request,
+    note_owner,
+    replay_headers,
+)
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
 from rebalancer.entrypoints.http.routes.risk import AssessmentView, assessment_view
 from rebalancer.entrypoints.schemas.decoding import collect
@@ -37,12 +44,16 @@ from rebalancer.entrypoints.schemas.wire import Body, OneLine, View, about
 Email = Annotated[str, Meta(max_length=LONGEST_EMAIL, examples=["ada@example.org"])]
 Secret = Annotated[str, Meta(min_length=1, max_length=200, examples=["pX3oK0JmX1yN5n7bO2cTq9..."])]
 
+_SECRET = "its answer holds tokens, which are not stored"
+
 NO_STORE = {"Cache-Control": "no-store"}
 """Caches must not store responses with tokens (RFC 6749, section 5.1)."""
 
 
 class Registration(Body, frozen=True, kw_only=True):
     """A new account."""
+
+    verbatim = ("password",)
 
     email: Email
     password: Annotated[
@@ -63,6 +74,8 @@ class Registration(Body, frozen=True, kw_only=True):
 
 class Credentials(Body, frozen=True, kw_only=True):
     """E-mail address and password of an account."""
+
+    verbatim = ("password",)
 
     email: Email
     password: Annotated[
@@ -107,15 +120,25 @@ class LoginView(View, frozen=True, kw_only=True):
 )
 async def register(
     data: JSONBody[Registration],
+    request: Request[Any, Any, Any],
     use: FromDishka[Register],
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
-) -> UserView:
+    key: Key = None,
+) -> Response[UserView]:
     """Create an account; log in with it afterwards."""
+    id = ids()
     user = await sync_to_thread(
-        use, email=data.email, password=data.password, name=data.name, id=ids(), now=clock()
+        use,
+        email=data.email,
+        password=data.password,
+        name=data.name,
+        request=client_request(request, key, data),
+        id=id,
+        now=clock(),
     )
-    return user_view(user)
+    note_owner(request.scope, user.id)
+    return Response(user_view(user), headers=replay_headers(user.id != id))
 
 
 @post(
@@ -125,6 +148,7 @@ async def register(
     guards=[limit_login_attempts],
     responses=problem_responses(401),
     response_headers=NO_STORE,
+    opt={WITHOUT_KEY: _SECRET},
 )
 async def log_in(
     data: JSONBody[Credentials],
@@ -149,6 +173,7 @@ async def log_in(
     summary="Refresh a login",
     responses=problem_responses(401),
     response_headers=NO_STORE,
+    opt={WITHOUT_KEY: _SECRET},
 )
 async def refresh(
     data: JSONBody[Refreshing], use: FromDishka[RefreshLogin], clock: FromDishka[Clock]
@@ -158,7 +183,12 @@ async def refresh(
     return _login_view(await sync_to_thread(use, data.refresh_token, now=now), now)
 
 
-@post("/logout", status_code=204, summary="Log out")
+@post(
+    "/logout",
+    status_code=204,
+    summary="Log out",
+    opt={WITHOUT_KEY: "logging out twice is the same as once"},
+)
 async def log_out(data: JSONBody[Refreshing], use: FromDishka[LogOut]) -> None:
     """End a login: its access and refresh tokens are revoked."""
     await sync_to_thread(use, data.refresh_token)
