@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hmmlearn.hmm import GaussianHMM
 
 from rebalancer.adapters.rl import regimes
-from rebalancer.adapters.rl.regimes import StoredRegimes, fit_regimes, read_regimes
+from rebalancer.adapters.rl.regimes import StoredRegimes, read_regimes
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel, observations
@@ -33,10 +34,7 @@ def alternating(days: int = 1040, assets: int = 4, *, every: int = 40) -> PriceH
     return PriceHistory.of(names(assets), dates, 100.0 * np.exp(np.cumsum(moves, axis=0)))
 
 
-@pytest.fixture(autouse=True)
-def few_mixes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few mixes, so that a fit takes no time."""
-    monkeypatch.setattr(regimes, "MIXES", 6)
+fit_regimes = partial(regimes.fit_regimes, mixes=6)  # so that a fit takes no time
 
 
 @pytest.fixture
@@ -176,13 +174,10 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         write_regimes(StoredRegimes().model(), tmp_path, {})
 
 
-def test_damaged_shipped_model_is_an_internal_error(
-    kept: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (kept.parent / "shipped").mkdir()
-    monkeypatch.setattr(regimes.resources, "files", lambda _: kept.parent)
+def test_damaged_shipped_model_is_an_internal_error(tmp_path: Path) -> None:
+    shipped = tmp_path / "regimes.json"
     with pytest.raises(Unavailable, match="install rebalancer again"):
-        StoredRegimes().model()
-    (kept.parent / "shipped" / "regimes.json").write_text("{}", encoding="utf-8")
+        StoredRegimes(shipped=shipped).model()
+    shipped.write_text("{}", encoding="utf-8")
     with pytest.raises(Unavailable, match="format 1"):
-        StoredRegimes().model()
+        StoredRegimes(shipped=shipped).model()

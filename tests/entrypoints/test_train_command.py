@@ -12,12 +12,11 @@ import time
 import xml.etree.ElementTree as ElementTree
 from contextlib import suppress
 from html import unescape
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from rebalancer.adapters.rl import regimes, trainer, training
+from rebalancer.adapters.rl import regimes, trainer
 from rebalancer.adapters.rl.algorithms import dqn, find_algorithm, ppo
 from rebalancer.adapters.rl.algorithms.dqn import Dqn
 from rebalancer.adapters.rl.algorithms.ppo import Ppo
@@ -37,7 +36,6 @@ def small(monkeypatch):
     small = Dqn(environments=128, segment=128 * 170, imitations=20)
     monkeypatch.setattr(dqn, "ALGORITHM", small)
     monkeypatch.setattr(ppo, "ALGORITHM", Ppo(environments=256, segment=256 * 32))
-    monkeypatch.setattr(training, "HELD_OUT", 32)
 
 
 @pytest.fixture(scope="session")
@@ -340,9 +338,7 @@ def test_other_frequencies_and_late_listings_are_handled(train, write):
 
 
 def test_missing_extra_names_its_package(train, monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        trainer, "find_spec", lambda name: None if name == "torch" else find_spec(name)
-    )
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     with pytest.raises(Unavailable, match=r"pip install 'rebalancer\[train\]'"):
         trainer.TorchTrainer().check()
     done = train("--json")

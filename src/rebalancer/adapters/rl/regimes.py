@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,17 @@ NAMES = {2: ("calm", "stressed"), 3: ("calm", "normal", "stressed")}
 MIXES = 100
 """Equal mixes of random assets drawn from each panel, in addition to the whole panel."""
 
+SHIPPED = Path(__file__).with_name("shipped") / "regimes.json"
+"""Model that comes with this package."""
+
 _FEWEST_ASSETS = 3
 _FORMAT = 1
 _ITERATIONS = 200
 
 
-def fit_regimes(panels: Sequence[PriceHistory], *, states: int = 3, seed: int) -> RegimeModel:
+def fit_regimes(
+    panels: Sequence[PriceHistory], *, states: int = 3, seed: int, mixes: int = MIXES
+) -> RegimeModel:
     """Fit a hidden Markov model to the weeks of many mixes, by expectation-maximisation.
 
     From each panel come 101 equal mixes: of all its assets, and of at least 3 that are drawn at
@@ -50,6 +54,7 @@ def fit_regimes(panels: Sequence[PriceHistory], *, states: int = 3, seed: int) -
         panels: Price histories; every row is used.
         states: 2 or 3.
         seed: Seed of the mixes.
+        mixes: Random mixes of each panel.
 
     Raises:
         InvalidRequest: another number of states, or no panel has a year of returns.
@@ -62,7 +67,9 @@ def fit_regimes(panels: Sequence[PriceHistory], *, states: int = 3, seed: int) -
             code="unsupported_states",
         )
     dice = np.random.default_rng(seed)
-    years = np.concatenate([_years(panel, dice) for panel in panels] or [np.empty((0, WINDOW))])
+    years = np.concatenate(
+        [_years(panel, dice, mixes) for panel in panels] or [np.empty((0, WINDOW))]
+    )
     seen = observations(years)
     seen = seen[sufficient(seen)]
     if not len(seen):
@@ -109,6 +116,7 @@ class StoredRegimes:
     """Regimes from a file, the shipped one by default, read once at first use."""
 
     path: Path | None = None
+    shipped: Path = SHIPPED
 
     def model(self) -> RegimeModel:
         return self._model
@@ -117,10 +125,8 @@ class StoredRegimes:
     def _model(self) -> RegimeModel:
         if self.path is not None:
             return read_regimes(self.path)
-        shipped = resources.files("rebalancer.adapters.rl") / "shipped" / "regimes.json"
         try:
-            with resources.as_file(shipped) as path:
-                return read_regimes(path)
+            return read_regimes(self.shipped)
         except (InvalidRequest, OSError) as error:
             raise Unavailable(
                 f"the shipped regimes are damaged, install rebalancer again: {error}",
@@ -140,11 +146,11 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _years(panel: PriceHistory, dice: np.random.Generator) -> Floats:
+def _years(panel: PriceHistory, dice: np.random.Generator, mixes: int) -> Floats:
     """Return years of daily returns of a panel's mixes, shape (Y, 252)."""
     columns = len(panel.symbols)
     years = []
-    for number in range(MIXES + 1):
+    for number in range(mixes + 1):
         mix = panel
         if number:
             count = int(dice.integers(min(_FEWEST_ASSETS, columns), columns + 1))
