@@ -123,6 +123,7 @@ class Settings:
     Attributes:
         prices: Default price source: a file, a provider's name or ``store``; None: see
             `Sources.of`.
+        prices_layout: Layout of a file of prices; None: it is recognised.
         assets: Default instrument list; None: the list that comes with the prices.
         currency: ISO code of the currency of the prices.
         workers: Processes of a batch or a server; None: one per core for a batch, one for a server.
@@ -154,6 +155,7 @@ class Settings:
     """
 
     prices: str | None = None
+    prices_layout: str | None = None
     assets: Path | None = _setting(None, Path)
     currency: str = _setting("USD", lambda text: Currency(text).code)
     workers: int | None = _setting(None, _integer(1, MOST_WORKERS))

@@ -231,7 +231,7 @@ def test_repeated_training_adds_no_version(tmp_path):
     train = TrainPolicy(policies, trials, Trainer(), Regimes())
     order = TrainJobRequest(request(out=tmp_path), {"five": Path("five")})
     job = Job.new(TRAIN, order.to_json(), id=uuid4(), owner=None, now=NOW)
-    do = TrainJobHandler(train, lambda path: PRICES[str(path)], lambda: NOW)
+    do = TrainJobHandler(train, lambda path, _: PRICES[str(path)], lambda: NOW)
     for attempt in (1, 2):
         (tmp_path / str(job.id)).mkdir(exist_ok=True)
         with pytest.raises(Unavailable):

@@ -326,9 +326,9 @@ def test_gzipped_prices_are_read(backtest, market, tmp_path):
     [
         ("", "empty"),
         ("date,A\n", "no rows"),
-        ("day,A\n2022-01-03,1\n", "has no column date"),
+        ("A,B\n1,2\n", "has no column date"),
         ("date,A\n2022-01-03,1\n2022-01-03,2\n", "also on line 2"),
-        ("date,A\n2022-01-04,1\n2022-01-03,2\n", "sort the rows"),
+        ("date,A\n2022-01-04,1\n2022-01-05,2\n2022-01-03,2\n", "sort the rows"),
         ("date,A\n2022-01-03,1\n2022-01-04,x\n", "'x' is not a price"),
         ("date,A\n2022-01-03,1\n2022-01-04,-1\n", "'-1' is not a price"),
         ("date,A\n2022-01-03,1\n2022-01-04,1e999\n", "is not a price"),

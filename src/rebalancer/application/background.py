@@ -34,11 +34,13 @@ class TrainJobRequest:
         request: Request of `TrainPolicy`; each job gets a folder below its folder.
         panels: Sources of prices by name of the data.
         cautions: Cautions for readers of the results.
+        layout: Layout of price files; None: as the worker's settings have it.
     """
 
     request: TrainRequest
     panels: Mapping[str, Path]
     cautions: tuple[str, ...] = ()
+    layout: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON values."""
@@ -49,6 +51,7 @@ class TrainJobRequest:
             "until": request.until and request.until.isoformat(),
             "panels": {name: str(path) for name, path in self.panels.items()},
             "cautions": list(self.cautions),
+            **({} if self.layout is None else {"layout": self.layout}),
         }
 
     @classmethod
@@ -60,6 +63,7 @@ class TrainJobRequest:
         """
         values = dict(job.request)
         panels, cautions = values.pop("panels"), values.pop("cautions")
+        layout = values.pop("layout", None)  # not in jobs of earlier versions
         values["plan"] = TrainingPlan(
             **values["plan"] | {"seeds": tuple(values["plan"]["seeds"]), "workers": 1}
         )
@@ -69,6 +73,7 @@ class TrainJobRequest:
             TrainRequest(**values),
             {name: Path(path) for name, path in panels.items()},
             tuple(cautions),
+            layout,
         )
 
 
@@ -77,7 +82,7 @@ class TrainJobHandler:
     """Runs training jobs."""
 
     train: TrainPolicy
-    prices: Callable[[Path], PriceSource]
+    prices: Callable[[Path, str | None], PriceSource]
     clock: Clock
 
     def __call__(self, job: Job, progress: Progress) -> Mapping[str, Any]:
@@ -100,7 +105,10 @@ class TrainJobHandler:
 
         result = training_document(
             self.train(
-                {name: self.prices(path) for name, path in job_request.panels.items()},
+                {
+                    name: self.prices(path, job_request.layout)
+                    for name, path in job_request.panels.items()
+                },
                 job_request.request,
                 now=self.clock(),
                 cautions=job_request.cautions,
@@ -120,6 +128,7 @@ class BatchJobRequest:
 
     Attributes:
         prices: Source of prices, as on the command line; ``assets``: of instruments.
+        layout: Layout of the price file; None: as the worker's settings have it.
         cost_bps: Basis points of traded value; None: as the preset ``costs`` or the default.
         periods_per_year: Closes that count as a year; None: as the dates have.
     """
@@ -132,10 +141,11 @@ class BatchJobRequest:
     costs: str | None = None
     assets: str | None = None
     periods_per_year: float | None = None
+    layout: str | None = None
 
 
-BatchServices = Callable[[Path, Path | None], tuple[BuildContext, ProposeForEveryone]]
-"""Returns the use cases of a batch run over sources of prices and instruments."""
+BatchServices = Callable[[Path, Path | None, str | None], tuple[BuildContext, ProposeForEveryone]]
+"""Returns the use cases of a batch run over prices, instruments and a layout of the prices."""
 
 
 @attrs.frozen
@@ -153,7 +163,7 @@ class BatchJobHandler:
         """
         request = BatchJobRequest(**job.request)
         assets = None if request.assets is None else Path(request.assets)
-        build_context, propose = self.services(Path(request.prices), assets)
+        build_context, propose = self.services(Path(request.prices), assets, request.layout)
         context = build_context(
             policy_name=request.policy,
             costs=cost_model(request.cost_bps, request.costs),

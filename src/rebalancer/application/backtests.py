@@ -12,11 +12,12 @@ import attrs
 import numpy as np
 
 from rebalancer.application.accounts import load_account
+from rebalancer.application.history_provider import NoDetails
 from rebalancer.application.idempotency import find_earlier_result, fingerprint
 from rebalancer.application.job_worker import Progress
 from rebalancer.application.jobs import SubmitJob
 from rebalancer.application.ports.clock import Clock
-from rebalancer.application.ports.market import InstrumentSource, PriceSource
+from rebalancer.application.ports.market import InstrumentSource, PriceDetails, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Transaction, UnitOfWork
@@ -36,6 +37,12 @@ from rebalancer.domain.market.symbols import hint_at, unknown_symbols
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, risk_profile
+
+_MOST_CASH_MOVES = 0.01
+"""Highest standard deviation of returns that passes as cash; of Treasury bills it is 0.0005."""
+
+_CASH_STEP = 0.005
+"""Return in one row, or loss over a window, that cash does not have."""
 
 MOST_UNFINISHED_JOBS = 20
 """Limit of an owner's unfinished jobs, so that one owner cannot block the others."""
@@ -133,6 +140,7 @@ class RunBacktest:
     prices: PriceSource
     instruments: InstrumentSource
     policies: Policies
+    details: PriceDetails = attrs.field(factory=NoDetails)
 
     def __call__(
         self,
@@ -155,7 +163,12 @@ class RunBacktest:
         return compare_policies(
             policies,
             settings,
-            cautions=(*cautions, *request.cautions, *settings.cautions),
+            cautions=(
+                *cautions,
+                *request.cautions,
+                *settings.cautions,
+                *_check_cash(settings.risk_free[settings.first + 1 :], request.risk_free),
+            ),
             progress=progress,
         )
 
@@ -178,7 +191,7 @@ class RunBacktest:
             history = history.at_frequency(request.periods_per_year)
         first, last = _find_window(history, request.first, request.last)
         history = history.until(last)
-        risk_free, history = _separate_cash(history, first, request.risk_free)
+        risk_free, history = self._separate_cash(history, first, request.risk_free)
         return BacktestSettings(
             prices=history,
             first=first,
@@ -194,6 +207,16 @@ class RunBacktest:
             risk_aversion=profile.risk_aversion,
             unlisted=request.unlisted,
         )
+
+    def _separate_cash(
+        self, history: PriceHistory, first: int, source: float | str
+    ) -> tuple[Floats, PriceHistory]:
+        """Return (T,) simple returns of cash, and the history of the other assets."""
+        if isinstance(source, str) and source not in history.columns:
+            yields = self.details.yields()
+            if source in yields:
+                return yields[source].returns(history.dates), history
+        return _separate_cash(history, first, source)
 
 
 @attrs.frozen
@@ -419,6 +442,27 @@ def _separate_cash(
     # By elapsed time: 5% a year are 10.25% over two years, however many rows they have.
     years = np.diff(history.dates, prepend=history.dates[0]).astype(np.float64) / DAYS_A_YEAR
     return np.expm1(years * np.log1p(source)), history
+
+
+def _check_cash(earned: Floats, source: float | str) -> list[Caution]:
+    """Caution against a column whose values are not the prices of cash.
+
+    Prices of cash neither jump nor fall over a window, nor stay the same on most days unless rates
+    are about zero; yields do all of this.
+    """
+    if not isinstance(source, str) or len(earned) < 2:
+        return []
+    jumps = float(earned.std()) > _MOST_CASH_MOVES
+    stands_still = float((earned == 0).mean()) > 0.5 and float(np.abs(earned).max()) > _CASH_STEP
+    if not (jumps or stands_still or float(np.log1p(earned).sum()) < -_CASH_STEP):
+        return []
+    return [
+        Caution(
+            "cash_moves",
+            f"{source}, the return of cash, does not move as prices of cash do. If its column "
+            "holds yields in percent a year, state that in the layout of the prices.",
+        )
+    ]
 
 
 def _target_weights(symbols: Sequence[str], wanted: Mapping[str, float] | None) -> Floats:

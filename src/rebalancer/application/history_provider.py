@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
 
+from rebalancer.application.ports.market import PriceReading
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.yields import Yields
 
 
-class HistoryProvider(ABC):
+class NoDetails:
+    """Details of a source that has nothing besides closes."""
+
+    def reading(self) -> PriceReading:
+        return PriceReading()
+
+    def yields(self) -> Mapping[str, Yields]:
+        return {}
+
+
+class HistoryProvider(NoDetails, ABC):
     """Price source that reads its whole history at first use, once.
 
-    A provider implements `read`; see ``adapters/market_data/_template.py``.
+    A provider implements `read`, and overrides what it has of `PriceDetails`; see
+    ``adapters/market_data/_template.py``.
     """
 
     @abstractmethod

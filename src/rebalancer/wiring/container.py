@@ -125,8 +125,8 @@ class JobProvider(Provider):
         self, train: TrainPolicy, clock: Clock, settings: Settings
     ) -> TrainJobHandler:
 
-        def prices(place: Path) -> PriceSource:
-            wired = _child_container(Sources.of(settings, place), settings)
+        def prices(place: Path, layout: str | None) -> PriceSource:
+            wired = _child_container(Sources.of(settings, place, layout=layout), settings)
             found: PriceSource = wired.get(PriceSource)
             return found
 
@@ -135,8 +135,11 @@ class JobProvider(Provider):
     @provide
     def batch_handler(self, clock: Clock, settings: Settings) -> BatchJobHandler:
 
-        def services(prices: Path, assets: Path | None) -> tuple[BuildContext, ProposeForEveryone]:
-            wired = _child_container(Sources.of(settings, prices, assets), settings)
+        def services(
+            prices: Path, assets: Path | None, layout: str | None
+        ) -> tuple[BuildContext, ProposeForEveryone]:
+            sources = Sources.of(settings, prices, assets, layout=layout)
+            wired = _child_container(sources, settings)
             return wired.get(BuildContext), wired.get(ProposeForEveryone)
 
         return BatchJobHandler(services, clock)

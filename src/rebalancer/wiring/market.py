@@ -10,7 +10,13 @@ from dishka import Provider, Scope, alias, from_context, provide
 from rebalancer.adapters.market_data.csv_instruments import CsvInstruments
 from rebalancer.adapters.market_data.registry import PROVIDERS, provider_of
 from rebalancer.adapters.rl.regimes import StoredRegimes
-from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
+from rebalancer.application.history_provider import HistoryProvider, NoDetails
+from rebalancer.application.ports.market import (
+    InstrumentSource,
+    PriceDetails,
+    PriceSource,
+    Regimes,
+)
 from rebalancer.application.stated_frequency import at_frequency
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
@@ -31,11 +37,13 @@ class Sources:
         prices: Name in `PROVIDERS`, `STORE`, or the path of a CSV file.
         assets: CSV file with instruments; None for those of the store or the provider.
         periods_per_year: Closes that count as a year; None: as the dates have.
+        layout: Layout of the file of prices, as users write it; None: it is recognised.
     """
 
     prices: str = attrs.field(default=SAMPLE, converter=str)
     assets: Path | None = None
     periods_per_year: float | None = None
+    layout: str | None = attrs.field(default=None, kw_only=True)
 
     @classmethod
     def of(
@@ -44,6 +52,8 @@ class Sources:
         prices: Path | str | None = None,
         assets: Path | None = None,
         periods_per_year: float | None = None,
+        *,
+        layout: str | None = None,
     ) -> Sources:
         """Return the sources that a caller names, else those of the settings, else the default.
 
@@ -51,8 +61,12 @@ class Sources:
         alone need not hold prices.
         """
         default = SAMPLE if settings.mongo_url is None else STORE
-        source = prices or settings.prices or default
-        return cls(source, assets or settings.assets, periods_per_year)
+        return cls(
+            prices or settings.prices or default,
+            assets or settings.assets,
+            periods_per_year,
+            layout=layout or settings.prices_layout,
+        )
 
     @property
     def stored(self) -> bool:
@@ -60,9 +74,14 @@ class Sources:
         return self.prices == STORE
 
     @property
+    def from_file(self) -> bool:
+        """Whether prices come from a file or a folder."""
+        return not self.stored and self.prices not in PROVIDERS
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """CSV files that are read."""
-        prices = () if self.stored or self.prices in PROVIDERS else (Path(self.prices),)
+        prices = (Path(self.prices),) if self.from_file else ()
         return prices if self.assets is None else (*prices, self.assets)
 
     @property
@@ -89,9 +108,16 @@ class MarketProvider(Provider):
     sources = from_context(provides=Sources, scope=Scope.APP)
 
     @provide
-    def prices(self, sources: Sources) -> PriceSource:
-        prices = provider_of(sources.prices).prices()
-        return at_frequency(prices, sources.periods_per_year)
+    def provided(self, sources: Sources) -> HistoryProvider:
+        return provider_of(sources.prices, sources.layout).prices()
+
+    @provide
+    def prices(self, provided: HistoryProvider, sources: Sources) -> PriceSource:
+        return at_frequency(provided, sources.periods_per_year)
+
+    @provide
+    def details(self, provided: HistoryProvider, sources: Sources) -> PriceDetails:
+        return NoDetails() if sources.stored else provided  # the store has only closes
 
     @provide
     def instruments(self, sources: Sources) -> InstrumentSource:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,13 @@ from rebalancer.adapters.market_data.price_files.folder import read_path
 from rebalancer.adapters.market_data.price_files.options import AUTOMATIC, LayoutOptions
 from rebalancer.adapters.market_data.price_files.table import PriceTable
 from rebalancer.application.history_provider import HistoryProvider
+from rebalancer.application.ports.market import PriceReading
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.yields import Yields
+
+log = logging.getLogger("rebalancer.market")
 
 
 @attrs.frozen(slots=False)
@@ -69,6 +74,22 @@ class CsvPrices(HistoryProvider):
             history = history.since(first)
         return history
 
+    def reading(self) -> PriceReading:
+        table = self._table
+        return PriceReading(table.layout, table.notes)
+
+    def yields(self) -> Mapping[str, Yields]:
+        table = self._table
+        days = np.array(table.days, dtype="datetime64[D]")
+        known = {name: ~np.isnan(values) for name, values in table.yields.items()}
+        return {
+            name: Yields(days[known[name]], values[known[name]])
+            for name, values in table.yields.items()
+            if known[name].any()
+        }
+
     @cached_property
     def _table(self) -> PriceTable:
-        return read_path(self.path, self.layout)
+        table = read_path(self.path, self.layout)
+        log.info("%s: %s", self.path, " ".join((f"layout {table.layout}.", *table.notes)))
+        return table

@@ -10,8 +10,11 @@ import attrs
 
 from rebalancer.adapters.market_data.csv_files import CsvPrices
 from rebalancer.adapters.market_data.csv_instruments import PackagedInstruments
+from rebalancer.adapters.market_data.price_files.layouts import LAYOUTS
+from rebalancer.adapters.market_data.price_files.options import LayoutOptions
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
-from rebalancer.application.ports.market import InstrumentSource, PriceSource
+from rebalancer.application.history_provider import HistoryProvider
+from rebalancer.application.ports.market import InstrumentSource
 from rebalancer.domain.market.caution import Caution
 
 
@@ -27,7 +30,7 @@ class Provider:
     """
 
     title: str
-    prices: Callable[[], PriceSource]
+    prices: Callable[[], HistoryProvider]
     instruments: Callable[[], InstrumentSource] = PackagedInstruments
     cautions: tuple[Caution, ...] = ()
 
@@ -38,6 +41,13 @@ PROVIDERS: Mapping[str, Provider] = {
 """Providers by name. The name ``store`` is reserved for imported prices."""
 
 
-def provider_of(name: str) -> Provider:
-    """Return the provider of this name; any other name is the path of a CSV file."""
-    return PROVIDERS.get(name) or Provider(Path(name).name, partial(CsvPrices, Path(name)))
+def provider_of(name: str, layout: str | None = None) -> Provider:
+    """Return the provider of this name; any other name is the path of a CSV file or a folder.
+
+    Raises:
+        InvalidRequest: the layout of the file is unknown, see `LayoutOptions.parse`.
+    """
+    if name in PROVIDERS:
+        return PROVIDERS[name]
+    options = LayoutOptions.parse(layout, tuple(LAYOUTS))
+    return Provider(Path(name).name, partial(CsvPrices, Path(name), layout=options))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Literal, Protocol
+
+import attrs
 
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, MarketSnapshot
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.market.yields import Yields
 
 
 class PriceSource(Protocol):
@@ -42,6 +45,37 @@ class PriceSource(Protocol):
             InvalidRequest: symbols are unknown (the message names all), the day lies outside the
                 prices, or the prices are malformed; the message names the place.
             PricesUnavailable: the provider did not answer.
+        """
+
+
+@attrs.frozen
+class PriceReading:
+    """How prices were read.
+
+    Attributes:
+        layout: Name of the layout of a file; None for other sources.
+        notes: What was assumed, as sentences.
+    """
+
+    layout: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class PriceDetails(Protocol):
+    """What a source has besides closes."""
+
+    def reading(self) -> PriceReading:
+        """Return how the prices were read.
+
+        Raises:
+            InvalidRequest: the prices are malformed; the message names the place.
+        """
+
+    def yields(self) -> Mapping[str, Yields]:
+        """Return yields by name; they are not assets, and `PriceSource` does not have them.
+
+        Raises:
+            InvalidRequest: the prices are malformed; the message names the place.
         """
 
 

@@ -36,6 +36,7 @@ from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceCont
 from rebalancer.domain.rebalancing.proposal import propose_book
 from rebalancer.entrypoints.cli.batch_request import BatchRequest
 from rebalancer.entrypoints.cli.files import check_output
+from rebalancer.entrypoints.cli.options import report_reading
 from rebalancer.entrypoints.processes import rare_garbage_collection
 from rebalancer.entrypoints.schemas.portfolio import LONGEST_ID, read_portfolio
 from rebalancer.entrypoints.schemas.proposal import ProposalRecord, proposal_record
@@ -100,7 +101,7 @@ def run(
         Unavailable: a worker process was killed.
     """
     Currency(request.currency)
-    terms = _build_terms(request)
+    terms = _build_terms(request, report=True)
     try:
         _check_files(request, portfolios, out)
         with closing(sqlite3.connect("")) as database, portfolios.open("rb") as source:
@@ -152,10 +153,13 @@ def _inputs_file(out: Path) -> Path:
     return out.with_name(f"{out.name}.run")
 
 
-def _build_terms(request: BatchRequest) -> RebalanceContext:
+def _build_terms(request: BatchRequest, *, report: bool = False) -> RebalanceContext:
     wired = build_container(request.sources, settings=request.settings)
     try:
-        return request.terms(wired)
+        terms = request.terms(wired)
+        if report:
+            report_reading(wired)
+        return terms
     finally:
         wired.close()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from rebalancer.domain.errors import Unavailable
+from rebalancer.entrypoints.cli.options import report_reading
 from rebalancer.entrypoints.processes import rare_garbage_collection
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(
     from rebalancer.application.worker_processes import worker_processes
 
     use, terms = wired.get(ProposeForEveryone), request.terms(wired)
+    report_reading(wired)
     found = use.begin(terms, id=id, now=now, resume=resume)
     shown = _count_done(found)
 

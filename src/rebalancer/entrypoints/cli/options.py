@@ -27,7 +27,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
 POLICY_HELP = "Policy to use; see `rebalancer policies`."
-PRICES_HELP = "CSV (or .csv.gz) with a date column and one column of adjusted closes per symbol"
+PRICES_HELP = (
+    "CSV (or .csv.gz) with a date column and one column of adjusted closes per symbol, or another "
+    "layout (docs/price-files.md), or a folder with one file per asset"
+)
 
 
 class IsoDate(click.ParamType[date]):
@@ -73,9 +76,11 @@ def market_options(command: Command) -> Command:
         prices: Path | None,
         assets: Path | None,
         periods_per_year: float | None,
+        layout: str | None,
         **others: Any,
     ) -> Any:
-        return command(*args, where=sources(prices, assets, periods_per_year), **others)
+        where = sources(prices, assets, periods_per_year, layout=layout)
+        return command(*args, where=where, **others)
 
     return _source_options(with_sources)  # type: ignore[return-value]  # called by click alone
 
@@ -86,6 +91,14 @@ periods_option = click.option(
     metavar="N",
     help="Closes that count as a year, such as 252. Default: as the dates of the prices have: 252 "
     "trading days, 365.25 days, 52.18 weeks, 12 months.",
+)
+
+layout_option = click.option(
+    "--layout",
+    metavar="NAME[:KEY=VALUE,...]",
+    help="Layout of the price file: auto, wide, long, ohlcv, flat or yfinance; and, where the file "
+    "leaves it open, symbol=NAME, decimal=point|comma, dates=dmy|mdy, yields=COLUMN+COLUMN. "
+    "Default: $REBALANCER_PRICES_LAYOUT, or auto, which recognises it.",
 )
 
 _source_options = combine_options(
@@ -104,6 +117,7 @@ _source_options = combine_options(
         "$REBALANCER_ASSETS, or the list that comes with the prices.",
     ),
     periods_option,
+    layout_option,
 )
 
 panel_options = combine_options(
@@ -115,6 +129,7 @@ panel_options = combine_options(
         help=f"{PRICES_HELP}. For several panels, repeat the option or list more files after it. "
         "Default: $REBALANCER_PRICES, or the packaged sample.",
     ),
+    layout_option,
     click.argument("more", nargs=-1, type=FILE, metavar="[FILE.csv]..."),
 )
 """Options that together name several price files."""
@@ -190,11 +205,24 @@ def sources(
     prices: Path | None = None,
     assets: Path | None = None,
     periods_per_year: float | None = None,
+    *,
+    layout: str | None = None,
 ) -> Sources:
-    """Return where market data come from, by the options, then the settings; see `Sources.of`."""
+    """Return where market data come from, by the options, then the settings; see `Sources.of`.
+
+    Raises:
+        InvalidRequest: a layout is given, and the prices are not those of a file.
+    """
     from rebalancer.wiring.market import Sources
 
-    return Sources.of(settings(), prices, assets, periods_per_year)
+    found = Sources.of(settings(), prices, assets, periods_per_year, layout=layout)
+    if layout is not None and not found.from_file:
+        raise InvalidRequest(
+            f"{found.prices} is not a file, and only files have a layout; leave it out",
+            field="layout",
+            code="layout_without_file",
+        )
+    return found
 
 
 def open_container(where: Sources) -> Container:
@@ -206,12 +234,23 @@ def open_containers(
     panels: Mapping[str, Path | None],
     assets: Path | None = None,
     periods_per_year: float | None = None,
+    *,
+    layout: str | None = None,
 ) -> dict[str, Container]:
     """Build a container for the prices of each panel; see `open_container`."""
     return {
-        name: open_container(sources(path, assets, periods_per_year))
+        name: open_container(sources(path, assets, periods_per_year, layout=layout))
         for name, path in panels.items()
     }
+
+
+def report_reading(wired: Container, panel: str = "Prices", *, plain: bool = False) -> None:
+    """Print to standard error how a price file was read; ``plain``: also a plain one."""
+    from rebalancer.application.ports.market import PriceDetails
+
+    reading = wired.get(PriceDetails).reading()
+    if reading.layout is not None and (plain or reading.notes or reading.layout != "wide"):
+        click.echo(" ".join((f"{panel}: layout {reading.layout}.", *reading.notes)), err=True)
 
 
 @contextmanager

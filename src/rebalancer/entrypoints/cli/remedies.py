@@ -15,6 +15,9 @@ REMEDIES = {
     "evaluated_in_training_period": "Set the start with --from.",
     "evidence_missing": _EVALUATE,
     "job_not_found": "Run `rebalancer jobs list` to list the jobs.",
+    "invalid_layout": "Write --layout NAME or --layout NAME:KEY=VALUE; see docs/price-files.md.",
+    "layout_unclear": "State it with --layout, such as --layout wide or --layout "
+    "auto:decimal=comma,dates=dmy.",
     "malformed_targets": 'Write --targets "SPY=0.6,AGG=0.4", or name a JSON file.',
     "no_run_to_resume": _START_AGAIN,
     "policy_not_found": _LIST_POLICIES,

@@ -386,7 +386,9 @@ def _assets_among(columns: Columns) -> tuple[list[int], list[int]]:
     assets = [
         at for at, field in fields.items() if field is None or may_be_ticker(columns.titles[at])
     ]
-    left_out = [at for at in fields if at not in assets and fields[at] is Field.OTHER]
+    _check_currency(columns, fields)
+    beside = (Field.OTHER, Field.CURRENCY)
+    left_out = [at for at in fields if at not in assets and fields[at] in beside]
     doubtful = [at for at in fields if at not in assets and at not in left_out]
     if doubtful or not assets:
         names = " and ".join(quote(columns.titles[at]) for at in (doubtful or left_out)[:3])

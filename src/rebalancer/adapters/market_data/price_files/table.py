@@ -33,6 +33,9 @@ YIELDS = frozenset(
 _HIGHEST_YIELD = 25.0
 """Percent a year; a column of such a name with higher values holds prices."""
 
+_LONG_COUNT = 20
+"""Rows from which on a count is not a price, whatever its title."""
+
 _CHANGES = 0.1
 """Share of values of 0 or less above which a column holds no prices."""
 
@@ -121,7 +124,9 @@ def read_columns(sheet: Sheet) -> Columns:
     numbering = [
         at
         for at, title in enumerate(titles)
-        if at != dated and is_index_title(title) and _is_numbering([row[at] for row in body.rows])
+        if at != dated
+        and (is_index_title(title) or len(body.rows) >= _LONG_COUNT)
+        and _is_numbering([row[at] for row in body.rows])
     ]
     seen: dict[str, int] = {}
     for at, title in enumerate(titles):
@@ -167,6 +172,12 @@ def _find_date(sheet: Sheet, titles: Sequence[str]) -> int:
                 return at
         if named:
             return named[0]
+    if sum(map(looks_like_date, titles)) > 1:
+        raise sheet.wrong(
+            "the header has days in its columns, so the table is transposed; write a row for each "
+            f"day, with a header such as {EXAMPLE}",
+            line=sheet.lines[0],
+        )
     later: int | None = next(
         (
             line
@@ -188,6 +199,8 @@ def _is_blank(sheet: Sheet, column: int) -> bool:
 
 def _is_numbering(cells: Sequence[str]) -> bool:
     """Whether cells count up or down, from or to 0 or 1."""
+    if cells[0].strip() not in ("0", "1") and cells[-1].strip() not in ("0", "1"):
+        return False
     stripped = [cell.strip() for cell in cells]
     if not all(cell.isascii() and cell.isdigit() for cell in stripped):
         return False

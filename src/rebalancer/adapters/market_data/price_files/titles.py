@@ -14,7 +14,12 @@ DATE_TITLES = frozenset(
 )
 """Titles of the column of days, as `simplify` writes them."""
 
-INDEX_TITLES = frozenset({"", "index", "idx", "#", "no", "nr", "row", "id", "level 0", "n"})
+INDEX_TITLES = frozenset(
+    {
+        *("", "index", "idx", "#", "no", "nr", "row", "id", "level 0", "s.no", "sr.no", "s no"),
+        *("sr no", "rownum", "row number", "rownames", "counter", "seq"),
+    }
+)
 """Titles of a column that numbers the rows."""
 
 
@@ -38,7 +43,8 @@ _CLOSES = (
     *("close", "close/last", "closing price", "close price", "price close", "px last"),
     *("schluss", "schlusskurs", "cierre", "chiusura", "cloture", "clôture"),
     *("last", "last price", "price", "zuletzt", "letzter", "ultimo", "último", "dernier"),
-    *("settle", "settlement price", "kurs", "nav", "value", "rate"),
+    *("settle", "settlement price", "kurs", "nav", "value", "rate", "mid", "mid price"),
+    *("unadjusted close", "close unadjusted", "raw close"),
 )
 """Titles of closes; a file that has several uses the first of this list."""
 
@@ -83,7 +89,15 @@ _TITLES: dict[str, Field] = {
     **dict.fromkeys(_CLOSES, Field.CLOSE),
     **dict.fromkeys(
         (
-            *("adj close", "adjclose", "adjusted close", "adjustedclose", "adjusted", "close adj"),
+            *(
+                "adj close",
+                "adjclose",
+                "adjusted close",
+                "adjustedclose",
+                "adjusted",
+                "close adj",
+                "adj",
+            ),
             *("closeadj", "close adjusted", "adj closing price", "adjusted closing price"),
         ),
         Field.ADJUSTED,
@@ -91,7 +105,7 @@ _TITLES: dict[str, Field] = {
     **dict.fromkeys(("currency", "ccy", "curr", "currency code", "währung"), Field.CURRENCY),
     **dict.fromkeys(
         (
-            *("volume", "vol", "volumen", "stücke", "umsatz", "turnover", "volume usd"),
+            *("volume", "vol", "volumen", "stücke", "stuecke", "umsatz", "turnover", "volume usd"),
             *("change", "change %", "chg", "chg %", "chg%", "% change", "%chg", "change%"),
             *("pct change", "change percent", "changepercent", "net change", "+/- %", "var %"),
             *("dividends", "dividend", "dividend amount", "div", "divcash", "capital gains"),
@@ -104,7 +118,27 @@ _TITLES: dict[str, Field] = {
             *("adjvolume", "market cap", "marketcap", "market capitalization", "per", "period"),
             *("unix", "time", "series", "ltp", "52w h", "52w l", "spread", "count"),
             *("return", "returns", "deliverable volume", "% deliverble", "total turnover"),
-            "unadjusted volume",
+            *(
+                "unadjusted volume",
+                "px volume",
+                "bid",
+                "ask",
+                "offer",
+                "bid price",
+                "ask price",
+                "amount",
+            ),
+            *("exchange", "sector", "country", "asset class", "shares outstanding", "beta"),
+            *(
+                "adj factor",
+                "factor",
+                "weight",
+                "source",
+                "comment",
+                "notes",
+                "tickvol",
+                "real volume",
+            ),
         ),
         Field.OTHER,
     ),

@@ -16,6 +16,7 @@ from rebalancer.entrypoints.cli.options import (
     open_container,
     rate_or_column,
     report_option,
+    report_reading,
     simulation_options,
     window_options,
 )
@@ -92,6 +93,7 @@ def backtest(
         risk_free=rate_or_column(risk_free, wired.get(PriceSource)),
         **terms,
     )
+    report_reading(wired)
     with progress("backtesting", len(request.policies)) as advance:
         done = wired.get(RunBacktest)(request, cautions=where.cautions, progress=advance)
     if as_json:

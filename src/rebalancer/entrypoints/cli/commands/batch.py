@@ -155,6 +155,7 @@ def _submit(request: BatchRequest, *, as_json: bool) -> None:
         costs=request.costs,
         assets=None if where.assets is None else str(where.assets.resolve()),
         periods_per_year=where.periods_per_year,
+        layout=where.layout,
     )
     submit(BATCH, attrs.asdict(job_request), as_json=as_json)
 

@@ -25,6 +25,7 @@ from rebalancer.entrypoints.cli.options import (
     periods_option,
     price_panels,
     report_option,
+    report_reading,
     simulation_options,
     sources,
     window_options,
@@ -112,6 +113,7 @@ def evaluate(
     against: str | None,
     prices: tuple[Path, ...],
     more: tuple[Path, ...],
+    layout: str | None,
     assets: Path | None,
     periods_per_year: float | None,
     targets_file: Path | None,
@@ -161,10 +163,15 @@ def evaluate(
         targets=read_targets(targets_file),
         **terms,
     )
-    wired = open_containers(price_panels(files), assets, periods_per_year)
+    wired = open_containers(price_panels(files), assets, periods_per_year, layout=layout)
     learnt = open_containers(
-        price_panels(chosen_on, field="chosen_on") if chosen_on else {}, assets, periods_per_year
+        price_panels(chosen_on, field="chosen_on") if chosen_on else {},
+        assets,
+        periods_per_year,
+        layout=layout,
     )
+    for name, parts in [*wired.items(), *learnt.items()]:
+        report_reading(parts, name)
     asked, training = _build_panels(request, wired, learnt, risk_free, chosen_until)
     parts = next(iter(wired.values()))
     with progress("evaluating", count_steps(asked, training)) as advance:
@@ -215,10 +222,16 @@ def _build_panels(
     """Return the panels to evaluate on, and those to choose the best rule on."""
     from rebalancer.application.backtests import RunBacktest
     from rebalancer.application.panels import Panel, assign_panel_cash
-    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.application.ports.market import PriceDetails, PriceSource
 
     both = [*wired.items(), *learnt.items()]
-    cash = assign_panel_cash(risk_free, [parts.get(PriceSource).symbols() for _, parts in both])
+    cash = assign_panel_cash(
+        risk_free,
+        [
+            (*parts.get(PriceSource).symbols(), *parts.get(PriceDetails).yields())
+            for _, parts in both
+        ],
+    )
     panels = []
     for at, ((name, parts), earned) in enumerate(zip(both, cash, strict=True)):
         asked = attrs.evolve(request, risk_free=earned.source)

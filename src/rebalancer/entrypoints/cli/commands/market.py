@@ -17,7 +17,9 @@ from rebalancer.entrypoints.cli.options import (
     SymbolText,
     container,
     json_option,
+    layout_option,
     market_options,
+    report_reading,
     sources,
 )
 from rebalancer.entrypoints.cli.screen import caution, console, meter, print_json, wide_table
@@ -48,8 +50,9 @@ def market() -> None:
     "lot_size; all but the first are optional. Default: for new symbols, "
     "the entries of $REBALANCER_ASSETS or of the packaged list.",
 )
+@layout_option
 @json_option
-def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
+def import_(prices: Path | None, assets: Path | None, layout: str | None, as_json: bool) -> None:
     """Import prices and instruments into the store, for all commands and servers.
 
     The store is MongoDB if $REBALANCER_MONGO_URL is set, else the database. Days and instruments in
@@ -73,7 +76,7 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
         raise InvalidRequest(
             "there is nothing to import; give --prices, --assets or both", code="nothing_to_import"
         )
-    where = sources(prices, assets)
+    where = sources(prices, assets, layout=layout)
     if prices is None:
         where = attrs.evolve(where, prices=SAMPLE)
     elif where.stored:
@@ -85,6 +88,8 @@ def import_(prices: Path | None, assets: Path | None, as_json: bool) -> None:
     with container(where) as wired:
         listed = wired.get(InstrumentSource).instruments()
         history = None if prices is None else wired.get(PriceSource).closes()
+        if prices is not None:
+            report_reading(wired)
         with meter("importing", 0 if history is None else len(history.symbols)) as advance:
             imported = wired.get(ImportMarket)(
                 history,
@@ -125,6 +130,7 @@ def list_(where: Sources, as_json: bool) -> None:
 
     with container(where) as wired:
         described = wired.get(DescribeMarket)()
+        report_reading(wired, plain=not as_json)
     if as_json:
         print_json([attrs.asdict(one) for one in described], ensure_ascii=True, default=str)
         return
@@ -178,6 +184,7 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
 
     with container(where) as wired:
         asset = wired.get(DescribeAsset)(symbol)
+        report_reading(wired)
     if as_json:
         print_json(attrs.asdict(asset), ensure_ascii=True, default=str)
         return
@@ -235,6 +242,7 @@ def regime(symbols: str | None, as_of: date | None, where: Sources, as_json: boo
     wanted = None if symbols is None else [one.strip() for one in symbols.split(",") if one.strip()]
     with container(where) as wired:
         found = wired.get(DescribeRegime)(wanted, as_of=as_of)
+        report_reading(wired)
     if as_json:
         document = attrs.asdict(found) | {"sentence": found.sentence}
         print_json(document, ensure_ascii=True, default=str)

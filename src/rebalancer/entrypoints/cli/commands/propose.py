@@ -26,6 +26,7 @@ from rebalancer.entrypoints.cli.options import (
     json_option,
     market_options,
     open_container,
+    report_reading,
     settings,
 )
 from rebalancer.entrypoints.cli.screen import console, print_json
@@ -165,6 +166,7 @@ def propose(
             )
         terms = replayed
     comparison = propose_and_compare(portfolio, terms)
+    report_reading(wired)
     if as_json:
         print_json(comparison_record(comparison))
     else:

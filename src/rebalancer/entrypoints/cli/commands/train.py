@@ -24,6 +24,7 @@ from rebalancer.entrypoints.cli.options import (
     open_containers,
     panel_options,
     price_panels,
+    report_reading,
     settings,
     sources,
 )
@@ -125,6 +126,7 @@ def train(
     algorithm: str,
     prices: tuple[Path, ...],
     more: tuple[Path, ...],
+    layout: str | None,
     until: date | None,
     cash: str | None,
     seeds: int,
@@ -176,21 +178,23 @@ def train(
     if not files and sources().prices == "sample" and until is None:
         until = SAMPLE_UNTIL
     panels = price_panels(files)
-    wired = open_containers(panels)
+    wired = open_containers(panels, layout=layout)
+    for panel, source in wired.items():
+        report_reading(source, panel)
     parts = next(iter(wired.values()))
     cautions = [] if files else [each.text for each in sources().cautions]
     request = TrainRequest(
         plan=plan,
         name=name,
         out=Path("training") / name if out is None else out,
-        command=_command(plan, name, files, until, cash, fit_regimes=fit_regimes),
+        command=_command(plan, name, files, until, cash, layout, fit_regimes=fit_regimes),
         until=until,
         cash=cash,
         fit_regimes=fit_regimes,
         recorded=not no_record,
     )
     if background:
-        _submit(request, panels, cautions, report, as_json=as_json)
+        _submit(request, panels, cautions, layout, report, as_json=as_json)
         return
     given = {each: one.get(PriceSource) for each, one in wired.items()}
     if not as_json:
@@ -228,6 +232,7 @@ def _submit(
     request: TrainRequest,
     panels: Mapping[str, Path | None],
     cautions: Sequence[str],
+    layout: str | None,
     report: Path | None,
     *,
     as_json: bool,
@@ -243,6 +248,7 @@ def _submit(
         attrs.evolve(request, out=request.out.resolve()),
         {name: Path(sources(path).portable_prices) for name, path in panels.items()},
         tuple(cautions),
+        layout,
     )
     submit(TRAIN, job_request.to_json(), as_json=as_json)
 
@@ -253,6 +259,7 @@ def _command(
     files: Sequence[Path],
     until: date | None,
     cash: str | None,
+    layout: str | None,
     *,
     fit_regimes: bool,
 ) -> str:
@@ -262,6 +269,7 @@ def _command(
     if named := files or default:
         words += ["--prices", *named]
     for option, value in (
+        ("--layout", layout),
         ("--until", until),
         ("--cash", cash),
         ("--steps", plan.steps),
