@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
+from rebalancer.domain.market.instruments import Instrument, Instruments
+from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.explanations import NO_ORDER_TEXTS, ORDER_TEXTS
 from rebalancer.domain.rebalancing.model import ReasonCode
-from tests.reasons import GOLDEN, SCENARIOS, lines
+from rebalancer.domain.rebalancing.proposal import propose
+from tests.builders import a_context, a_portfolio, flat_prices
+from tests.reasons import FLAT, GOLDEN, SCENARIOS, lines
+
+_HALF = {"A": 0.5, "B": 0.5}
 
 CODES = {
     "calendar policy": ["overweight", "not_targeted", "underweight"],
@@ -57,3 +65,63 @@ def test_drift_risk_that_an_order_removes() -> None:
     # 0.0999 (costs lower the aim a little) to 0.0049.
     _, bought = SCENARIOS["worth of an order"].propose().orders
     assert "removes drift risk worth 15.42 a year" in bought.reason
+
+
+def test_a_deposit_is_described_by_its_orders() -> None:
+    # 450 in whole shares of 100: four, although 450 were wanted.
+    _, notes = texts_of(a_portfolio({}, {"D": 1.0}, flow=450))
+    assert notes == ["Of the deposit of 450, 400.00 is invested."]
+    # One share of 100 for 50, which buys none.
+    _, notes = texts_of(a_portfolio({}, {"D": 1.0}, flow=50))
+    assert notes == ["The deposit of 50 stays in cash."]
+    _, notes = texts_of(a_portfolio({}, {"D": 1.0}, cash=250, flow=50))
+    assert notes == ["The deposit of 50 and other cash are invested: 300.00."]
+    # 600 of A is 200 too much for half of 800.
+    _, notes = texts_of(a_portfolio({"A": 600}, _HALF, flow=200))
+    assert notes == ["The deposit of 200 and sales of 200.00 fund purchases of 400.00."]
+
+
+def test_a_withdrawal_is_described_by_its_orders() -> None:
+    # 150 in shares of 100 takes two of them.
+    _, notes = texts_of(a_portfolio({"D": 10}, {"D": 1.0}, flow=-150))
+    assert notes[0].startswith("The withdrawal of 150 is paid from sales of 200.00;")
+
+
+def test_reasons_stay_readable_when_nearly_everything_is_withdrawn() -> None:
+    reasons, _ = texts_of(a_portfolio({"A": 100_000}, _HALF, flow="-99999.98"))
+    assert reasons["A"].endswith("from 100000.00 to 0.00, aiming at 0.01. Costs 0.00.")
+    reasons, _ = texts_of(a_portfolio({"A": 100_000, "B": 1}, {}, flow=-100_002))
+    assert "from 100000.00 to 0.00" in reasons["A"]
+    for reason in reasons.values():
+        assert not any(ugly in reason for ugly in ("-0.0", "e+", "00000.0%"))
+
+
+def test_remainders_that_stay_are_named() -> None:
+    portfolio = a_portfolio({"D": "10.437"}, {"A": 1.0}, sell_remainders=False)
+    _, notes = texts_of(portfolio)
+    assert notes == [
+        "0.437 D stays: preferences.sell_remainders is false, so orders are multiples of 1."
+    ]
+    coin = Instruments.of([Instrument("D", quantity_step=Decimal("0.01"))])
+    proposal = propose(
+        a_portfolio({"D": "10.437"}, {"A": 1.0}), a_context(FLAT, costs=0.0, instruments=coin)
+    )
+    assert proposal.orders[1].quantity == Decimal("10.43")
+    assert proposal.notes == ("0.007 D stays: D trades in multiples of 0.01.",)
+
+
+def test_a_purchase_within_its_band_names_what_pays_for_it() -> None:
+    # Both are inside their bands of 2 points; cash, at 3%, is not.
+    market = flat_prices({"A": 10.0, "B": 10.0})
+    portfolio = a_portfolio({"A": 59, "B": 38}, {"A": 0.6, "B": 0.4}, cash=30)
+    proposal = propose(portfolio, a_context(market, "band", costs=0.0))
+    assert {order.side for order in proposal.orders} == {"buy"}
+    for order in proposal.orders:
+        assert order.reason.startswith("Within its band; bought with cash above its target: ")
+
+
+def texts_of(portfolio: Portfolio) -> tuple[dict[str, str], list[str]]:
+    """Reasons by symbol, and notes, of a proposal at closes of 1, 2, 10 and 100."""
+    proposal = propose(portfolio, a_context(FLAT, costs=0.0))
+    reasons = {each.symbol: each.reason for each in (*proposal.orders, *proposal.not_traded)}
+    return reasons, list(proposal.notes)

@@ -14,6 +14,8 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats, positive_or_one
 from rebalancer.domain.market.symbols import hint_at
+from rebalancer.domain.money import canonical_text
+from rebalancer.domain.number_text import money_text, percent_text
 from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.portfolio.book import Book, OrderRules
 from rebalancer.domain.portfolio.costs import CostSchedule
@@ -24,6 +26,12 @@ from rebalancer.domain.rebalancing.price_notes import price_notes
 from rebalancer.domain.rebalancing.rounding import RoundedTrades, SkipReason
 from rebalancer.domain.rebalancing.solver import Trades
 
+_CLEAR = 2.0
+"""Weights above this are written as amounts."""
+
+_LONGEST = 100
+"""Years after which the time to break even has no exact figure."""
+
 _VISIBLE = 5e-5
 """Weights closer than this are equal when written with one decimal of a percent."""
 
@@ -33,7 +41,8 @@ ORDER_TEXTS = {
     ReasonCode.RESERVE: "Sold to restore the cash reserve",
     ReasonCode.DEBIT: "Sold to cover the debit",
     ReasonCode.LIMIT: "Above a limit on its weight or its asset class",
-    ReasonCode.CASH_REQUIRED: "One more step is sold to cover required cash",
+    ReasonCode.CASH_REQUIRED: "Sold because whole steps of the other sales do not cover required "
+    "cash",
     ReasonCode.BOUGHT_WITHIN_BAND: "Within its band; bought with the proceeds of other sales",
     ReasonCode.SOLD_WITHIN_BAND: "Within its band; sold to fund the other trades",
     ReasonCode.NOT_TARGETED: "Not among the targets",
@@ -44,36 +53,41 @@ ORDER_TEXTS = {
 
 NO_ORDER_TEXTS = {
     ReasonCode.WITHHELD: "Not tradable: {withheld}.",
-    ReasonCode.BELOW_STEP: "{verb} {count} would take its weight from {held:.1%} to {reach:.1%}, "
+    ReasonCode.BELOW_STEP: "{verb} {count} would take its weight from {held} to {reach}, "
     "but orders are multiples of {step}.",
-    ReasonCode.BELOW_MINIMUM_TRADE: "{verb} {amount:.2f} would take its weight from {held:.1%} to "
-    "{reach:.1%}, but the minimum trade is {min_trade:.2f}.",
-    ReasonCode.STEP_BELOW_MINIMUM_TRADE: "{verb} {amount:.2f} would take its weight from "
-    "{held:.1%} to {reach:.1%}, but in whole steps the order is below the minimum trade of "
-    "{min_trade:.2f}.",
-    ReasonCode.UNPROFITABLE: "{verb} {amount:.2f} would cost {cost:.2f} and {benefit}.",
-    ReasonCode.NO_CASH: "At {held:.1%}, aiming at {aim:.1%}; no cash is left after rounding "
-    "orders to whole steps.",
-    ReasonCode.DO_NOT_SELL: "At {held:.1%}, above its target of {target:.1%}, but on the "
-    "do-not-sell list.",
-    ReasonCode.DO_NOT_BUY: "At {held:.1%}, below its target of {target:.1%}, but on the "
-    "do-not-buy list.",
-    ReasonCode.AT_TARGET: "At its target of {target:.1%}.",
-    ReasonCode.AT_LIMITED_TARGET: "At {aim:.1%}, which is as much of its target of {target:.1%} as "
+    ReasonCode.BELOW_MINIMUM_TRADE: "{verb} {amount} would take its weight from {held} to "
+    "{reach}, but the minimum trade is {min_trade}.",
+    ReasonCode.STEP_BELOW_MINIMUM_TRADE: "{verb} {amount} would take its weight from "
+    "{held} to {reach}, but in whole steps the order is below the minimum trade of "
+    "{min_trade}.",
+    ReasonCode.UNPROFITABLE: "{verb} {amount} would cost {cost} and {benefit}.",
+    ReasonCode.NO_CASH: "At {held}, aiming at {aim}; after rounding to whole steps, the "
+    "orders leave too little cash for it.",
+    ReasonCode.ROUNDED: "At {held}, aiming at {aim}; in whole steps, orders without it come nearer "
+    "to the targets, costs included.",
+    ReasonCode.DO_NOT_SELL: "At {held}, above its target of {target}, but on the do-not-sell list.",
+    ReasonCode.DO_NOT_BUY: "At {held}, below its target of {target}, but on the do-not-buy list.",
+    ReasonCode.AT_TARGET: "At its target of {target}.",
+    ReasonCode.AT_LIMITED_TARGET: "At {aim}, which is as much of its target of {target} as "
     "limits and cash allow.",
-    ReasonCode.RESERVE_SHORT: "At {held:.1%}, aiming at {aim:.1%}; nothing is bought until the "
+    ReasonCode.RESERVE_SHORT: "At {held}, aiming at {aim}; nothing is bought until the "
     "cash reserve is restored.",
-    ReasonCode.NEVER_DUE: "At {held:.1%}, aiming at {aim:.1%}; {policy} leaves holdings unchanged.",
-    ReasonCode.REBALANCED_LATER: "At {held:.1%}, aiming at {aim:.1%}; {policy} is not due: the "
+    ReasonCode.NEVER_DUE: "At {held}, aiming at {aim}; {policy} leaves holdings unchanged.",
+    ReasonCode.REBALANCED_LATER: "At {held}, aiming at {aim}; {policy} is not due: the "
     "last rebalance, {last}, is later than these prices.",
-    ReasonCode.NOT_DUE: "At {held:.1%}, aiming at {aim:.1%}; {policy} is not due: the last "
+    ReasonCode.NOT_DUE: "At {held}, aiming at {aim}; {policy} is not due: the last "
     "rebalance, {last}, was in the same {period}.",
-    ReasonCode.WITHIN_BAND: "Within its band: at {held:.1%}, at most {width:.1%} from {aim:.1%}.",
-    ReasonCode.TURNOVER_CAP: "At {held:.1%}, aiming at {aim:.1%}; the turnover cap leaves no room "
-    "for it.",
-    ReasonCode.LEFT_UNCHANGED: "At {held:.1%}, aiming at {aim:.1%}; {policy} leaves it unchanged.",
+    ReasonCode.WITHIN_BAND: "Within its band: at {held}, at most {width} from {aim}.",
+    ReasonCode.TURNOVER_CAP: "At {held}, aiming at {aim}; the turnover cap leaves no room for it.",
+    ReasonCode.LEFT_UNCHANGED: "At {held}, aiming at {aim}; {policy} leaves it unchanged.",
 }
 """Why an asset is not traded."""
+
+_WITHOUT_OTHERS = {
+    ReasonCode.BOUGHT_WITHIN_BAND: "Within its band; bought with cash above its target",
+    ReasonCode.SOLD_WITHIN_BAND: "Within its band; sold to restore cash to its target",
+}
+"""Texts where no orders on the other side remain after rounding."""
 
 _PERIODS = {
     Frequency.DAILY: "day",
@@ -121,6 +135,24 @@ class SolvedBook:
     risk: PortfolioRisk
 
 
+@attrs.frozen
+class Outcome:
+    """What the orders of one portfolio do, in exact money.
+
+    Attributes:
+        bought: Value of all buys.
+        sold: Value of all sales.
+        cash: Cash after the orders.
+        remainders: Symbol, what stays of a position that was to be closed, and the step of its
+            orders.
+    """
+
+    bought: Decimal
+    sold: Decimal
+    cash: Decimal
+    remainders: tuple[tuple[str, Decimal, Decimal], ...] = ()
+
+
 class Explanations:
     """Reasons and notes on the rows of a solved book.
 
@@ -153,10 +185,13 @@ class Explanations:
         self._reductions = limited.reductions()
         self._departure: list[float] = limited.departure.tolist()
         self._forced: list[bool] = limited.forced.tolist()
-        self._spent: list[float] = np.maximum(wanted.flow, 0.0).sum(axis=1).tolist()
-        self._raised: list[float] = np.maximum(-wanted.flow, 0.0).sum(axis=1).tolist()
         self._restores: list[bool] = np.any(wanted.restored < 0, axis=1).tolist()
-        self._short_of_reserve: list[float] = wanted.short_of_reserve.tolist()
+        # Where a withdrawal leaves little, weights are many times the value: amounts are clearer.
+        self._in_money: list[bool] = (np.maximum(held, aims).max(axis=1) > _CLEAR).tolist()
+        values = solved.rounded.values
+        self._buys: list[bool] = (values > 0).any(axis=1).tolist()
+        self._sells: list[bool] = (values < 0).any(axis=1).tolist()
+        self._units = [one.portfolio.currency.minor_unit for one in solved.prepared]
         self._allowed: list[float] = wanted.allowed.tolist()
 
     def explain_order(
@@ -173,29 +208,58 @@ class Explanations:
         held, aim = self._held[row][slot], self.aims[row][slot]
         code = (self._buying if after > held else self._selling)[row][slot]
         drift_cost, benefit = self._drift_cost[row][slot], ""
-        if drift_cost >= 0:
-            yearly = drift_cost * ((held - aim) ** 2 - (after - aim) ** 2)
-            benefit = f" and {_benefit('removes', float(cost), yearly)}"
+        if self._in_money[row]:
+            held_text, after_text, aim_text = (
+                self._weight(row, weight) for weight in (held, after, aim)
+            )
+        else:  # most orders of a batch
+            held_text, after_text, aim_text = f"{held:.1%}", f"{after:.1%}", f"{aim:.1%}"
+            if drift_cost >= 0:
+                yearly = drift_cost * ((held - aim) ** 2 - (after - aim) ** 2)
+                benefit = f" and {_benefit('removes', float(cost), yearly, self._units[row])}"
+        text = ORDER_TEXTS[code]
+        if code in _WITHOUT_OTHERS and not (self._sells if after > held else self._buys)[row]:
+            text = _WITHOUT_OTHERS[code]
         return code, (
-            f"{ORDER_TEXTS[code]}: from {held:.1%} to {after:.1%}, aiming at {aim:.1%}. "
+            f"{text}: from {held_text} to {after_text}, aiming at {aim_text}. "
             f"Costs {cost!s}{benefit}."
         )
 
-    def explain_no_order(self, row: int, slot: int) -> tuple[ReasonCode, str]:
-        """Explain why an asset is not traded."""
+    def _weight(self, row: int, weight: float) -> str:
+        """Write a weight as a percentage, or as an amount where percentages are too large."""
+        if self._in_money[row]:
+            return money_text(weight * self.totals[row], self._units[row])
+        return percent_text(weight)
+
+    def explain_no_order(self, row: int, slot: int, cash: float) -> tuple[ReasonCode, str]:
+        """Explain why an asset is not traded.
+
+        Args:
+            row: The portfolio.
+            slot: The asset.
+            cash: Cash after the orders, money.
+        """
         code = self._unchanged[row][slot]
+        if code is ReasonCode.NO_CASH and self._affords(row, slot, cash):
+            code = ReasonCode.ROUNDED
         figures = self._skipped_trade(row, slot) if code in _SKIPPED else {}
         return code, NO_ORDER_TEXTS[code].format(
-            held=self._held[row][slot],
-            aim=self.aims[row][slot],
-            target=self._targets[row][slot],
-            width=self._widths[row][slot],
+            held=self._weight(row, self._held[row][slot]),
+            aim=self._weight(row, self.aims[row][slot]),
+            target=self._weight(row, self._targets[row][slot]),
+            width=percent_text(self._widths[row][slot]),
             policy=self._policy,
             period=self._period,
             last=self._solved.book.reviewed[row],
             withheld=self._withheld_reason(row, slot),
             **figures,
         )
+
+    def _affords(self, row: int, slot: int, cash: float) -> bool:
+        """Return whether cash that is left, beyond what must stay, pays for a step."""
+        rules, limits = self._solved.order_rules, self._solved.book.limits
+        stays = max(limits.reserve.item(row), limits.cash_floor.item(row) * self.totals[row])
+        return cash - stays >= rules.prices.item(row, slot) * rules.step.item(row, slot)
 
     def _withheld_reason(self, row: int, slot: int) -> str | None:
         symbols = self._solved.prepared[row].portfolio.symbols
@@ -210,18 +274,19 @@ class Explanations:
         step, cost = rules.step.item(row, slot), wanted.costs.item(row, slot)
         count = abs(trade) / (rules.prices.item(row, slot) * step) * step
         yearly = self._drift_cost[row][slot] * ((held - aim) ** 2 - (reach - aim) ** 2)
+        unit = self._units[row]
         return {
             "verb": "Buying" if trade > 0 else "Selling",
-            "amount": abs(trade),
-            "reach": reach,
+            "amount": money_text(abs(trade), unit),
+            "reach": self._weight(row, reach),
             "step": _plain(step),
             "count": _plain(count),
-            "min_trade": rules.min_trade.item(row),
-            "cost": cost,
-            "benefit": _benefit("remove", cost, yearly),
+            "min_trade": money_text(rules.min_trade.item(row), unit),
+            "cost": money_text(cost, unit),
+            "benefit": _benefit("remove", cost, yearly, unit),
         }
 
-    def notes(self, row: int, portfolio: Portfolio) -> list[str]:
+    def notes(self, row: int, portfolio: Portfolio, outcome: Outcome) -> list[str]:
         """Write what else a reader should know about a portfolio's proposal."""
         solved = self._solved
         market, preferences = solved.context.market, portfolio.preferences
@@ -241,8 +306,8 @@ class Explanations:
         if departure > most + _VISIBLE:
             allowed = f"allows {most:.1%}" if most else "is 0, so the given targets hold"
             notes.append(
-                f"The policy would move {departure:.1%} of the portfolio away from the given "
-                f"targets; preferences.max_departure {allowed}."
+                f"The policy would move {percent_text(departure)} of the portfolio away from the "
+                f"given targets; preferences.max_departure {allowed}."
             )
         for name, share in self._reductions[row].items():
             profile = portfolio.risk_profile
@@ -258,20 +323,22 @@ class Explanations:
                 "rebalanced now, regardless of the policy's schedule."
             )
         if portfolio.cash_flow:
-            notes.append(_flow_note(portfolio.cash_flow, self._spent[row], self._raised[row]))
+            notes.append(_flow_note(portfolio.cash_flow, outcome, self._units[row]))
         if self._restores[row]:
             notes.append(
                 "Cash was below the reserve, which is restored before anything is bought."
                 if preferences.cash_reserve
                 else "Cash was negative; the debit is covered before anything is bought."
             )
-        if (short := self._short_of_reserve[row]) > 0:
+        if (short := preferences.cash_reserve - outcome.cash) > 0:
             notes.append(
-                f"The cash reserve stays short by {short:.2f}, because permitted sales do not "
-                "cover it; nothing is bought."
+                f"The cash reserve stays short by {money_text(short, self._units[row])}, because "
+                "permitted sales do not cover it; nothing is bought."
             )
         if (share := self._allowed[row]) < 1 - 1e-9:
-            notes.append(f"The turnover cap allows {share:.0%} of the wanted trades.")
+            allowed = "under 1%" if 0 < share < 0.01 else f"{share:.0%}"
+            notes.append(f"The turnover cap allows {allowed} of the wanted trades.")
+        notes += [_remainder_note(*each, portfolio) for each in outcome.remainders]
         return notes
 
 
@@ -348,16 +415,35 @@ def _first_case(
     return found
 
 
-def _flow_note(cash_flow: Decimal, spent: float, raised: float) -> str:
-    """Describe how a deposit or a withdrawal is dealt with by buys and sales, money."""
-    if cash_flow > 0:
-        return f"Of the deposit of {cash_flow}, {spent:.2f} is invested."
-    if not raised:
-        return f"The withdrawal of {-cash_flow} is paid from cash."
-    return (
-        f"The withdrawal of {-cash_flow} needs sales of {raised:.2f}, which do not count towards "
-        "the turnover cap."
-    )
+def _flow_note(cash_flow: Decimal, outcome: Outcome, unit: Decimal) -> str:
+    """Describe what the orders do with a deposit or a withdrawal."""
+    bought, sold = money_text(outcome.bought, unit), money_text(outcome.sold, unit)
+    if cash_flow < 0:
+        if not outcome.sold:
+            return f"The withdrawal of {-cash_flow} is paid from cash."
+        source = "sales" if outcome.sold >= -cash_flow else "cash and sales"
+        return (
+            f"The withdrawal of {-cash_flow} is paid from {source} of {sold}; sales that it needs "
+            "do not count towards the turnover cap."
+        )
+    if not outcome.bought:
+        return f"The deposit of {cash_flow} stays in cash."
+    if outcome.sold:
+        return f"The deposit of {cash_flow} and sales of {sold} fund purchases of {bought}."
+    if outcome.bought > cash_flow:
+        return f"The deposit of {cash_flow} and other cash are invested: {bought}."
+    return f"Of the deposit of {cash_flow}, {bought} is invested."
+
+
+def _remainder_note(symbol: str, left: Decimal, step: Decimal, portfolio: Portfolio) -> str:
+    """Explain why a remainder of a closed position stays."""
+    rule = f"{symbol} trades in multiples of {canonical_text(step)}"
+    if not portfolio.preferences.sell_remainders:
+        rule = (
+            "preferences.sell_remainders is false, so orders are multiples of "
+            f"{canonical_text(step)}"
+        )
+    return f"{canonical_text(left)} {symbol} stays: {rule}."
 
 
 def _plain(number: float) -> str:
@@ -365,13 +451,19 @@ def _plain(number: float) -> str:
     return np.format_float_positional(number, precision=4, fractional=False, trim="-")
 
 
-def _benefit(verb: str, cost: float, yearly: float) -> str:
+def _benefit(verb: str, cost: float, yearly: float, unit: Decimal) -> str:
     """Describe the drift risk that a cost removes, and when the cost has paid off."""
     if yearly <= 0:
         return f"{verb} no drift risk of its own"
+    decimals = max(-int(unit.as_tuple().exponent), 0)
+    worth = f"{yearly:.{decimals}f}"
+    if not float(worth):
+        worth = f"under {unit}"
     if cost <= 0:
-        return f"{verb} drift risk worth {yearly:.2f} a year"
+        return f"{verb} drift risk worth {worth} a year"
     years = cost / yearly
     verdict = "" if years <= 1 else ": not worth its cost within a year"
     after = f"{years:.1f} years" if years >= 0.95 else f"{max(years * 12, 0.1):.1f} months"
-    return f"{verb} drift risk worth {yearly:.2f} a year, breaking even after {after}{verdict}"
+    if years > _LONGEST:
+        after = f"more than {_LONGEST} years"
+    return f"{verb} drift risk worth {worth} a year, breaking even after {after}{verdict}"

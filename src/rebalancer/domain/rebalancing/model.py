@@ -77,6 +77,7 @@ class ReasonCode(StrEnum):
     STEP_BELOW_MINIMUM_TRADE = "step_below_minimum_trade"
     UNPROFITABLE = "unprofitable"
     NO_CASH = "no_cash"
+    ROUNDED = "rounded"
     DO_NOT_SELL = "do_not_sell"
     DO_NOT_BUY = "do_not_buy"
     AT_TARGET = "at_target"

@@ -15,7 +15,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.portfolio.quantities import order_step, sellable_quantity
-from rebalancer.domain.rebalancing.explanations import Explanations, SolvedBook
+from rebalancer.domain.rebalancing.explanations import Explanations, Outcome, SolvedBook
 from rebalancer.domain.rebalancing.model import (
     NotTraded,
     Order,
@@ -101,7 +101,7 @@ class Settlement:
         bought = sold = cost = _ZERO
         for slot, (symbol, line) in enumerate(zip(portfolio.symbols, ticket.lines, strict=True)):
             if line is None:
-                code, reason = explanations.explain_no_order(row, slot)
+                code, reason = explanations.explain_no_order(row, slot, float(cash))
                 not_traded.append(NotTraded(symbol, reason, code))
                 continue
             if line.buys:
@@ -118,6 +118,7 @@ class Settlement:
                 Order(symbol, side, line.quantity, line.price, line.value, line.cost, reason, code)
             )
         aims = explanations.aims[row]
+        outcome = Outcome(bought, sold, cash, ticket.remainders())
         return Proposal(
             portfolio_id=portfolio.id,
             status=Status.PROPOSED if orders else Status.NOTHING_TO_DO,
@@ -134,7 +135,7 @@ class Settlement:
             drift_after=_distance(aims, weights_after),
             volatility_before=_rounded_or_none(self.volatility_before[row]),
             volatility_after=_rounded_or_none(self.volatility_after[row]),
-            notes=tuple(explanations.notes(row, portfolio)),
+            notes=tuple(explanations.notes(row, portfolio, outcome)),
             input_hash=prepared.input_hash,
             periods_per_year=self.periods_per_year[row],
         )
@@ -213,6 +214,23 @@ class _OrderTicket:
             field="cash",
             code="debit_not_payable",
         )
+
+    def remainders(self) -> tuple[tuple[str, Decimal, Decimal], ...]:
+        """Return what stays of positions that are closed, and the steps, by symbol."""
+        if self._sellable is self._held:
+            return ()
+        found = []
+        for slot, (symbol, line) in enumerate(
+            zip(self._portfolio.symbols, self.lines, strict=True)
+        ):
+            if line is None or line.buys:
+                continue
+            left = self._held[slot] - self._sellable[slot]
+            if line.quantity == self._sellable[slot] and left:
+                own = self._settlement.solved.context.instruments[symbol].quantity_step
+                keeps = not self._portfolio.preferences.sell_remainders
+                found.append((symbol, left, self._steps[slot] if keeps or own is None else own))
+        return tuple(found)
 
     def _buy_less(self, lack: Decimal) -> bool:
         """Reduce the smallest buy by what is lacking; drop it if it falls below the minimum trade.

@@ -10,6 +10,7 @@ import attrs
 import click
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.number_text import price_text
 from rebalancer.entrypoints.cli.options import (
     FILE,
     PRICES_HELP,
@@ -157,7 +158,7 @@ def list_(where: Sources, as_json: bool) -> None:
             str(one.first),
             str(one.last),
             str(one.closes),
-            f"{one.price:,.2f}",
+            price_text(one.price),
             _format_percent(one.return_last_year),
             _format_percent(one.volatility),
         )
@@ -194,7 +195,7 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
         Text(about.symbol, style="bold"),
         f" {about.name or 'name unknown'}, "
         f"{about.asset_class or 'class unknown (treated as equity)'}\n"
-        f"{about.closes} closes, {about.first} to {about.last}, last {about.price:,.2f}; "
+        f"{about.closes} closes, {about.first} to {about.last}, last {price_text(about.price)}; "
         f"{about.periods_per_year:.6g} count as a year ({about.frequency})",
     )
     screen.print(
@@ -207,7 +208,7 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
     for year in asset.years:
         table.add_row(
             str(year.year),
-            f"{year.last:,.2f}",
+            price_text(year.last),
             _format_percent(year.total_return),
             _format_percent(year.volatility),
             _format_percent(year.max_drawdown),

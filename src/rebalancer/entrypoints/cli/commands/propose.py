@@ -13,6 +13,7 @@ from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.market.frequency import TRADING_DAYS
 from rebalancer.domain.money import Currency, decimal_of
+from rebalancer.domain.number_text import percent_text
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.entrypoints.cli.commands.accept import proposal_stage
 from rebalancer.entrypoints.cli.files import parse_targets, read_holdings, read_json
@@ -292,28 +293,28 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Rebalance
     before, after = proposal.weights_before, proposal.weights_after
     for symbol, weight in before.items():
         target = portfolio.targets.get(symbol, 0.0)
-        table.add_row(symbol, f"{target:.1%}", f"{weight:.1%}", f"{after[symbol]:.1%}")
+        table.add_row(symbol, *map(percent_text, (target, weight, after[symbol])))
     # Weights are fractions of the value before trading; the missing part was paid in costs.
     value = _value_before(portfolio, terms)
     table.add_row(
         "cash",
-        f"{max(1 - sum(portfolio.targets.values()), 0.0):.1%}",
-        f"{1 - sum(before.values()):.1%}",
-        f"{float(proposal.cash_after) / value if value else 0:.1%}",
+        percent_text(max(1 - sum(portfolio.targets.values()), 0.0)),
+        percent_text(1 - sum(before.values())),
+        percent_text(float(proposal.cash_after) / value if value else 0.0),
     )
     table.add_section()
     table.add_row(
         "distance from the policy's weights",
         "",
-        f"{proposal.drift_before:.1%}",
-        f"{proposal.drift_after:.1%}",
+        percent_text(proposal.drift_before),
+        percent_text(proposal.drift_after),
     )
     if proposal.volatility_before is not None and proposal.volatility_after is not None:
         table.add_row(
             "expected volatility a year" + _describe_year(proposal.periods_per_year),
             "",
-            f"{proposal.volatility_before:.1%}",
-            f"{proposal.volatility_after:.1%}",
+            percent_text(proposal.volatility_before),
+            percent_text(proposal.volatility_after),
         )
     return table
 
@@ -346,6 +347,6 @@ def _compare_simple_rules(comparison: ComparedProposal, currency: str) -> Any:
             str(len(proposal.orders)),
             f"{proposal.turnover:.1%}",
             f"{proposal.cost:f}",
-            f"{proposal.drift_after:.1%}",
+            percent_text(proposal.drift_after),
         )
     return table
