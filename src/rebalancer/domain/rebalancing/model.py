@@ -19,7 +19,7 @@ from rebalancer.domain.money import canonical_text, check_price_currency
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import find_columns
 from rebalancer.domain.portfolio.costs import CostModel
-from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
+from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio, Preferences
 
 
 class Algorithm(StrEnum):
@@ -325,23 +325,32 @@ class RebalanceContext:
         return columns
 
 
+_ALWAYS_HASHED = 11
+"""Preferences that are in every input hash; later ones are only where they are not the default."""
+
+
 @lru_cache(maxsize=256)
 def _canonical_preferences(preferences: Preferences) -> tuple[object, ...]:
     """Return the same values for equal preferences; cached, because most portfolios share them."""
+    values = attrs.asdict(preferences, recurse=False)
+    names = list(values)
+    later = names[_ALWAYS_HASHED:]
+    changed = [name for name in later if values[name] != getattr(NO_PREFERENCES, name)]
     return (
-        bool(preferences.whole_shares),
-        canonical_text(preferences.quantity_step),
-        canonical_text(preferences.min_trade),
-        sorted(preferences.do_not_sell),
-        sorted(preferences.do_not_buy),
-        _canonical_float(preferences.max_turnover),
-        canonical_text(preferences.cash_reserve),
-        _canonical_float(preferences.max_weight),
-        _canonical_float(preferences.band),
-        _canonical_float(preferences.max_departure),
-        bool(preferences.skip_unprofitable),
-        *(() if preferences.sell_remainders else ("no remainders",)),
+        *(_canonical(values[name]) for name in names[:_ALWAYS_HASHED]),
+        *((name, _canonical(values[name])) for name in changed),
     )
+
+
+def _canonical(value: object) -> object:
+    """Return the same value for equal values, such as 1 and 1.0, 0.0 and -0.0, or sets."""
+    if isinstance(value, Decimal):
+        return canonical_text(value)
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) + 0.0
+    return value
 
 
 def _canonical_steps(instrument: Instrument) -> tuple[str, ...]:
@@ -350,8 +359,3 @@ def _canonical_steps(instrument: Instrument) -> tuple[str, ...]:
         return ()
     sizes = (instrument.quantity_step, instrument.lot_size)
     return tuple("" if size is None else canonical_text(size) for size in sizes)
-
-
-def _canonical_float(fraction: float | None) -> float | None:
-    """Return the same value for equal fractions, such as 1 and 1.0, or 0.0 and -0.0."""
-    return None if fraction is None else float(fraction) + 0.0
