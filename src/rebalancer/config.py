@@ -15,6 +15,7 @@ import attrs
 
 from rebalancer.domain.backtest.thresholds import THRESHOLD_RANGES, PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.domain.money import Currency
 
 PREFIX = "REBALANCER_"
@@ -30,6 +31,10 @@ class Environment(StrEnum):
 
     DEVELOPMENT = "development"
     PRODUCTION = "production"
+
+
+def _symbols(text: str) -> tuple[str, ...]:
+    return tuple(symbol for part in text.split(",") if (symbol := normalize_symbol(part)))
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
@@ -125,6 +130,7 @@ class Settings:
             `Sources.of`.
         prices_layout: Layout of a file of prices; None: it is recognised.
         assets: Default instrument list; None: the list that comes with the prices.
+        accept_jumps: Symbols whose jumps are true moves, separated by commas.
         currency: ISO code of the currency of the prices.
         workers: Processes of a batch or a server; None: one per core for a batch, one for a server.
         environment: Kind of deployment.
@@ -157,6 +163,7 @@ class Settings:
     prices: str | None = None
     prices_layout: str | None = None
     assets: Path | None = _setting(None, Path)
+    accept_jumps: tuple[str, ...] = _setting((), _symbols)
     currency: str = _setting("USD", lambda text: Currency(text).code)
     workers: int | None = _setting(None, _integer(1, MOST_WORKERS))
     environment: Environment = _setting(

@@ -453,7 +453,7 @@ def test_as_of_day_without_trading_uses_last_close(batch):
     done, (record,) = batch([a_line()], "--as-of", "2020-09-06")  # a Sunday
     assert (done.code, record["as_of"]) == (0, "2020-09-04")
     assert batch([a_line()], "--as-of", "2021-03-30")[0].refused(
-        "more than 5 business days earlier"
+        "25 weekdays earlier; at most 9 are allowed"
     )
 
 

@@ -7,6 +7,7 @@ from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import SAMPLE, STORE, Sources
 from tests.builders import as_csv, prices
@@ -35,9 +36,9 @@ def test_commands_use_imported_prices(kept, market, write):
     assert (empty.code, "no prices are imported yet" in empty.stderr) == (1, True)
     assets = write("assets.csv", ASSETS)
     first = kept("market", "import", "--prices", market, "--assets", assets, "--json").json
-    assert first == {"assets": 5, "days": 1500, "instruments": 2, "withheld": {}}
+    assert first == {"assets": 5, "days": 1500, "instruments": 2, "withheld": {}, "findings": []}
     again = kept("market", "import", "--prices", market, "--assets", assets, "--json").json
-    assert again == {"assets": 5, "days": 0, "instruments": 0, "withheld": {}}
+    assert again == {"assets": 5, "days": 0, "instruments": 0, "withheld": {}, "findings": []}
     said = kept("market", "list", "--json")
     assert (
         said.json == kept("market", "list", "--json", "--prices", market, "--assets", assets).json
@@ -56,8 +57,35 @@ def test_asset_with_missing_prices_is_reported(kept, market, write):
     told = kept("market", "import", "--prices", market)
     assert "5 assets from" in told.stdout
     assert "1500 days were new or changed" in told.stdout
-    assert "OLD is not available: 200 rows without a price" in told.stderr.replace("\n", " ")
-    assert kept("market", "show", "OLD").refused("OLD: 200 rows", "import the missing prices")
+    assert "OLD is not tradable: no close since 2020-05-19" in told.stderr.replace("\n", " ")
+    shown = kept("market", "show", "OLD", "--json").json["summary"]
+    assert (shown["last"], shown["closes"]) == ("2020-05-19", 100)
+    assert shown["withheld"] == "no close since 2020-05-19"
+    checked = kept("db", "check")
+    assert (checked.code, checked.stdout) == (0, "No findings.\n")
+    assert "imported prices not tradable: OLD (no close since 2020-05-19)" in checked.stderr
+
+
+def test_jumps_are_imported_as_they_are_and_reported(kept, write):
+    kept("db", "upgrade")
+    walk = prices(2, 60)
+    closes = walk.closes.copy()
+    closes[50:, 1] /= 100
+    pence = PriceHistory.of(walk.symbols, walk.dates, closes)
+    told = kept("market", "import", "--prices", write("pence.csv", as_csv(pence)), "--json")
+    assert told.code == 0
+    (finding,) = told.json["findings"]
+    assert (finding["symbol"], finding["rule"], finding["severity"]) == (
+        "B",
+        "unit_change",
+        "error",
+    )
+    assert list(told.json["withheld"]) == ["B"]
+    stored = ("market", "list", "--prices", "store", "--json")
+    assert [bool(one["withheld"]) for one in kept(*stored).json] == [False, True]
+    accepted = kept(*stored, "--accept-jumps", "B").json
+    assert [(one["withheld"], one["findings"]) for one in accepted] == [(None, [])] * 2
+    assert accepted[1]["price"] == closes[-1, 1]
 
 
 def test_sample_is_imported_with_its_caution(kept):

@@ -191,7 +191,7 @@ def test_invalid_targets_are_rejected(from_csv, targets, fragment):
         ),
         (["--currency", "usd"], "currency: 'usd' is not an ISO 4217 code"),
         (["--policy", "nope"], "unknown policy 'nope'"),
-        (["--as-of", "2021-05-31"], "more than 5 business days earlier"),
+        (["--as-of", "2021-05-31"], "weekdays earlier; at most 9 are allowed"),
         (["--as-of", "2019-12-31"], "before the first close"),
         (["--as-of", "yesterday"], "YYYY-MM-DD"),
         (["--cost-bps", "-1"], "cost_bps"),

@@ -440,7 +440,7 @@ def test_batch_proposes_for_every_stored_portfolio(store, keep):
         (["--all", "--portfolios", "x"], "--portfolios cannot be combined with --all"),
         (["--all", "--out", "x"], "--out cannot be combined with --all"),
         (["--portfolios", "x", "--out", "y", "--json"], "--json needs --all"),
-        (["--all", "--as-of", "2035-01-01"], "more than 5 business days earlier"),
+        (["--all", "--as-of", "2035-01-01"], "weekdays earlier; at most 9 are allowed"),
     ],
     ids=" ".join,
 )

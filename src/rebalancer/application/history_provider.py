@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
 
-from rebalancer.application.ports.market import PriceReading
+import attrs
+
+from rebalancer.application.ports.market import PriceReading, PriceSource
+from rebalancer.domain.market.gaps import accept_jumps
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.yields import Yields
 
@@ -53,3 +56,14 @@ class HistoryProvider(NoDetails, ABC):
     @cached_property
     def _history(self) -> PriceHistory:
         return self.read()
+
+
+@attrs.frozen(slots=False)
+class AcceptedJumps(HistoryProvider):
+    """Decorator of a price source that takes the jumps of some assets for true moves."""
+
+    prices: PriceSource
+    accepted: tuple[str, ...]
+
+    def read(self) -> PriceHistory:
+        return accept_jumps(self.prices.closes(), self.accepted)

@@ -20,6 +20,7 @@ from rebalancer.domain.market.calendars import common_history
 from rebalancer.domain.market.frequency import DAILY, TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quality import Finding
 from rebalancer.domain.market.regimes import (
     BUCKET,
     FEWEST,
@@ -40,26 +41,31 @@ class AssetSummary:
     """Summary of one asset.
 
     Attributes:
-        closes: Number of closes, from the day ``first`` to ``last``.
+        closes: Number of closes, from the day ``first`` to ``last``; both are None without any.
+        price: Last price; None without any close.
         return_last_year: Simple return over the last year, of 252 trading days or as many closes
             as the asset has in a year; None with fewer.
         volatility: Annual, of the returns of that year, or of the last 20 closes if a year has
             fewer; None with fewer closes.
         periods_per_year: Closes that count as a year.
         frequency: What they are: "trading days", "calendar days", "weeks", and so on.
+        withheld: Why the asset is not tradable at the last close of all assets; None if it is.
+        findings: What the check of its prices found, see `describe_finding`.
     """
 
     symbol: str
     name: str
     asset_class: str | None
-    first: date
-    last: date
+    first: date | None
+    last: date | None
     closes: int
-    price: float
+    price: float | None
     return_last_year: float | None
     volatility: float | None
     periods_per_year: float = TRADING_DAYS
     frequency: str = DAILY.name
+    withheld: str | None = None
+    findings: tuple[dict[str, str], ...] = ()
 
 
 @attrs.frozen
@@ -89,13 +95,18 @@ class AssetHistory:
 
 @attrs.frozen
 class FoundAsset:
-    """Asset found by a search; attributes as in `AssetSummary`."""
+    """Asset found by a search; attributes as in `AssetSummary`.
+
+    ``as_of`` is the day of the last close of all assets, or that of the asset's own last one if it
+    is withheld.
+    """
 
     symbol: str
     name: str
     asset_class: str | None
     as_of: date
     price: float | None
+    withheld: str | None = None
 
 
 @attrs.frozen
@@ -121,16 +132,7 @@ class SearchAssets:
         ]
         if after is not None:
             found = [symbol for symbol in found if symbol > after]
-        return [
-            FoundAsset(
-                symbol,
-                known[symbol].name,
-                known[symbol].asset_class,
-                history.last_date,
-                _none_if_nan(float(history.last_closes[history.column(symbol)])),
-            )
-            for symbol in found[:limit]
-        ]
+        return [_find(history, symbol, known) for symbol in found[:limit]]
 
 
 class PriceInterval(StrEnum):
@@ -174,7 +176,7 @@ class ReadCloses:
             hint = hint_at([symbol], self.prices.symbols())
             raise NotFound(f"asset {symbol} does not exist{hint}", code="asset_not_found")
         history = self.prices.closes([symbol])
-        inside = ~np.isnan(history.closes[:, 0])
+        inside = history.observed[:, 0].copy()
         if start is not None:
             inside &= history.dates >= np.datetime64(start, "D")
         if end is not None:
@@ -393,12 +395,18 @@ class PrepareStores:
 
 @attrs.frozen
 class ImportResult:
-    """Numbers of assets, and of new or different days and instruments; and withheld assets."""
+    """Numbers of assets, and of new or different days and instruments.
+
+    Attributes:
+        withheld: Why stored assets are not tradable now, by symbol.
+        findings: What the check of the imported assets found, see `describe_finding`.
+    """
 
     assets: int
     days: int
     instruments: int
     withheld: Mapping[str, str]
+    findings: tuple[dict[str, str], ...] = ()
 
 
 @attrs.frozen
@@ -434,7 +442,26 @@ class ImportMarket:
             new = (it for it in usual if it.symbol in priced and it.symbol not in stored)
             listed = Instruments.of(new)
         instruments = self.store.save_instruments(listed)
-        return ImportResult(len(bars), days, instruments, self.store.withheld())
+        imported = {one.symbol for one in bars}
+        findings = tuple(
+            describe_finding(finding)
+            for finding in self.store.findings()
+            if finding.symbol in imported
+        )
+        return ImportResult(len(bars), days, instruments, self.store.withheld(), findings)
+
+
+def _find(history: PriceHistory, symbol: str, instruments: Instruments) -> FoundAsset:
+    instrument, withheld = instruments[symbol], history.withheld.get(symbol)
+    last = history.last_known(symbol)
+    return FoundAsset(
+        symbol,
+        instrument.name,
+        instrument.asset_class,
+        history.last_date if withheld is None or last is None else last[0],
+        None if last is None else last[1],
+        withheld,
+    )
 
 
 def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> AssetSummary:
@@ -451,14 +478,18 @@ def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> 
         symbol=symbol,
         name=instrument.name,
         asset_class=instrument.asset_class,
-        first=own.until(0).last_date,
-        last=own.last_date,
-        closes=len(closes),
-        price=float(closes[-1]),
+        first=own.dates[0].item() if len(own) else None,
+        last=own.dates[-1].item() if len(own) else None,
+        closes=len(own),
+        price=float(closes[-1]) if len(own) else None,
         return_last_year=float(year[-1] / year[0] - 1) if len(year) == a_year + 1 else None,
         volatility=annual_volatility(changes, yearly) if enough else None,
         periods_per_year=yearly,
         frequency=frequency.name,
+        withheld=history.withheld.get(symbol),
+        findings=tuple(
+            describe_finding(finding) for finding in history.findings if finding.symbol == symbol
+        ),
     )
 
 
@@ -474,5 +505,12 @@ def _own_closes(history: PriceHistory, symbol: str) -> PriceHistory:
     )
 
 
-def _none_if_nan(value: float) -> float | None:
-    return None if value != value else value
+def describe_finding(finding: Finding) -> dict[str, str]:
+    """Return a finding as JSON values."""
+    return {
+        "symbol": finding.symbol,
+        "rule": finding.rule.value,
+        "severity": finding.severity.value,
+        "day": finding.day.isoformat(),
+        "text": finding.text,
+    }

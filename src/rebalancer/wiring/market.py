@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -10,7 +11,7 @@ from dishka import Provider, Scope, alias, from_context, provide
 from rebalancer.adapters.market_data.csv_instruments import CsvInstruments
 from rebalancer.adapters.market_data.registry import PROVIDERS, provider_of
 from rebalancer.adapters.rl.regimes import StoredRegimes
-from rebalancer.application.history_provider import HistoryProvider, NoDetails
+from rebalancer.application.history_provider import AcceptedJumps, HistoryProvider, NoDetails
 from rebalancer.application.ports.market import (
     InstrumentSource,
     PriceDetails,
@@ -38,12 +39,14 @@ class Sources:
         assets: CSV file with instruments; None for those of the store or the provider.
         periods_per_year: Closes that count as a year; None: as the dates have.
         layout: Layout of the file of prices, as users write it; None: it is recognised.
+        accepted: Symbols whose jumps are true moves, see `rebalancer.domain.market.quality`.
     """
 
     prices: str = attrs.field(default=SAMPLE, converter=str)
     assets: Path | None = None
     periods_per_year: float | None = None
     layout: str | None = attrs.field(default=None, kw_only=True)
+    accepted: tuple[str, ...] = attrs.field(default=(), kw_only=True)
 
     @classmethod
     def of(
@@ -54,6 +57,7 @@ class Sources:
         periods_per_year: float | None = None,
         *,
         layout: str | None = None,
+        accepted: Sequence[str] = (),
     ) -> Sources:
         """Return the sources that a caller names, else those of the settings, else the default.
 
@@ -66,6 +70,7 @@ class Sources:
             assets or settings.assets,
             periods_per_year,
             layout=layout or settings.prices_layout,
+            accepted=(*settings.accept_jumps, *accepted),
         )
 
     @property
@@ -113,6 +118,8 @@ class MarketProvider(Provider):
 
     @provide
     def prices(self, provided: HistoryProvider, sources: Sources) -> PriceSource:
+        if sources.accepted:
+            provided = AcceptedJumps(provided, sources.accepted)
         return at_frequency(provided, sources.periods_per_year)
 
     @provide

@@ -13,6 +13,7 @@ from rebalancer.application.health import (
     UNKNOWN_ID,
     Dependencies,
     Dependency,
+    describe_withheld,
     store_dependency,
     stored_prices_dependency,
 )
@@ -78,14 +79,18 @@ class DocumentProvider(Provider):
 
     @provide
     def stores(
-        self, settings: Settings, pool: ConnectionPool, cache: PriceCache | None
+        self,
+        settings: Settings,
+        pool: ConnectionPool,
+        cache: PriceCache | None,
+        sources: Sources,
     ) -> Iterator[DocumentStores]:
         """Create both stores over one connection pool."""
         if settings.mongo_url is None:
             from rebalancer.adapters.sql.market import SqlMarket
             from rebalancer.adapters.sql.reports import SqlReports
 
-            market = StoredMarket(SqlMarket(pool.engine), cache)
+            market = StoredMarket(SqlMarket(pool.engine), cache, accepted=sources.accepted)
             yield DocumentStores(market, SqlReports(pool.engine))
             return
         try:
@@ -98,7 +103,7 @@ class DocumentProvider(Provider):
                 code="package_missing",
             ) from None
         database = connection.connect(settings.mongo_url)
-        market = StoredMarket(MongoMarket(database), cache)
+        market = StoredMarket(MongoMarket(database), cache, accepted=sources.accepted)
         yield DocumentStores(market, MongoReports(database))
         database.client.close()
 
@@ -155,7 +160,9 @@ class RedisProvider(Provider):
         settings: Settings,
         sources: Sources,
     ) -> Dependencies:
-        market = Dependency("prices", lambda: prices.closes(days=1))
+        market = Dependency(
+            "prices", lambda: prices.closes(days=1), note=lambda: describe_withheld(prices)
+        )
         if sources.stored:
             market = stored_prices_dependency(stores.market)
         parts = [store_dependency(work), market]

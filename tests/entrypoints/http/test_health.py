@@ -47,7 +47,7 @@ def ready(client: TestClient[Litestar], status: int = 200) -> dict[str, Any]:
 
 
 def test_readiness_follows_its_dependencies(api: RunningApi) -> None:
-    fine = {"status": "ok", "parts": {"store": "ok", "prices": "ok"}}
+    fine = {"status": "ok", "parts": {"store": "ok", "prices": "ok"}, "notes": {}}
     assert ready(api.client) == fine
     api.work.is_down = True
     is_down = ready(api.client, 503)

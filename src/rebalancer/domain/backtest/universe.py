@@ -118,6 +118,7 @@ def universe_cautions(
     """Describe what a backtest from row ``first`` does about prices that are not there."""
     goes = "goes to the other assets" if unlisted is Unlisted.OTHERS else "stays in cash"
     paid_out = _payout_rows(history)
+    doubted = {one.symbol for one in history.findings if one.severity is Severity.ERROR}
     found = []
     for column in np.flatnonzero((targets > 0) & ~history.tradable[first:].all(axis=0)).tolist():
         symbol, own = history.symbols[column], np.flatnonzero(history.observed[:, column])
@@ -131,6 +132,8 @@ def universe_cautions(
             parts.append(f"begins on {history.dates[own[0]]}")
         if ended:
             parts.append(f"ends on {history.dates[own[-1]]}, when its holding becomes cash")
+        if not parts and symbol in doubted:
+            continue  # `quality_cautions` says why
         if not parts:
             missing = int((~history.tradable[first:, column]).sum())
             parts.append(f"is not tradable on {missing} of {len(history) - first} days")

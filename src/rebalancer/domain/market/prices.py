@@ -36,6 +36,9 @@ No exchange closes longer for a holiday: Tokyo's Golden Week of 2019 took 6 week
 Festival takes 5 to 6 in Shanghai and up to 8 in Taipei.
 """
 
+_ORIGIN = "origin"
+"""Key of what a slice begins after: the history that it is from, and its first row there."""
+
 NOTABLE_AGE = 5
 """Weekdays after which the age of a close deserves a note."""
 
@@ -227,13 +230,17 @@ class PriceHistory:
         return self.memo("observed", compute)
 
     def last_known(self, symbol: str) -> tuple[date, float] | None:
-        """Return the day and the price of an asset's last own close; None if it has none."""
+        """Return the day and the price of an asset's last own close; None if it has none.
+
+        A slice knows the closes before its first row, too.
+        """
         column = self.columns.get(symbol)
         if column is None:
             return None
         rows = np.flatnonzero(self.observed[:, column])
         if not len(rows):
-            return None
+            origin: tuple[PriceHistory, int] | None = self._memo.get(_ORIGIN)  # type: ignore[assignment]  # see `_rows_between`
+            return None if origin is None else origin[0].until(origin[1] - 1).last_known(symbol)
         return _as_date(self.dates[rows[-1]]), float(self.closes[rows[-1], column])
 
     @property
@@ -395,7 +402,7 @@ class PriceHistory:
         carried = None if self.carried is None else _columns(self.carried, columns)
         reported = None if self.reported is None else _columns(self.reported, columns)
         wanted = set(symbols)
-        return attrs.evolve(
+        part = attrs.evolve(
             self,
             symbols=tuple(symbols),
             closes=_columns(self.closes, columns),
@@ -403,6 +410,9 @@ class PriceHistory:
             reported=reported,
             all_findings=tuple(one for one in self.all_findings if one.symbol in wanted),
         )
+        if _ORIGIN in self._memo:
+            part._memo[_ORIGIN] = self._memo[_ORIGIN]
+        return part
 
     def window(
         self, symbols: Sequence[str] | None = None, *, days: int | None = None, until: date | None
@@ -442,7 +452,7 @@ class PriceHistory:
         carried = None if self.carried is None else self.carried[rows]
         reported = None if self.reported is None else self.reported[rows]
         known = self.dates if self.calendar is None else self.calendar
-        return PriceHistory(
+        part = PriceHistory(
             self.symbols,
             self.dates[rows],
             self.closes[rows],
@@ -452,6 +462,9 @@ class PriceHistory:
             calendar=known[: len(known) - len(self) + stop],
             periods_per_year=self.periods_per_year,
         )
+        if start > 0:
+            part._memo[_ORIGIN] = (self, start)
+        return part
 
     def returns(self, days: int) -> Floats:
         """Return the last simple returns, shape (min(days, T - 1), N); NaN where unknown."""

@@ -199,18 +199,21 @@ class _OrderTicket:
         if cash >= 0:
             return cash
         withdrawal = -self._portfolio.cash_flow
+        withheld = self._settlement.solved.context.market.withheld
+        stuck = [symbol for symbol in self._portfolio.holdings if symbol in withheld]
+        also = f" or not tradable ({', '.join(stuck)})" if stuck else ""
         if withdrawal > 0:
             payable = max(cash + withdrawal, _ZERO)
             raise InvalidRequest(
                 f"a withdrawal of {withdrawal} exceeds the {payable} that can be paid out after "
-                "costs without selling what is on the do-not-sell list; withdraw less, or shorten "
-                "the list",
+                f"costs without selling what is on the do-not-sell list{also}; withdraw less, or "
+                "shorten the list",
                 field="cash_flow",
                 code="withdrawal_not_payable",
             )
         raise InvalidRequest(
-            f"a debit of {-self._portfolio.cash} exceeds what permitted sales can raise; deposit "
-            f"{-cash}, or shorten the do-not-sell list",
+            f"a debit of {-self._portfolio.cash} exceeds what can be raised without selling what "
+            f"is on the do-not-sell list{also}; deposit {-cash}, or shorten the list",
             field="cash",
             code="debit_not_payable",
         )

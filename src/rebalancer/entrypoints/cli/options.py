@@ -101,6 +101,25 @@ layout_option = click.option(
     "Default: $REBALANCER_PRICES_LAYOUT, or auto, which recognises it.",
 )
 
+_ACCEPTED = "rebalancer.accepted_jumps"
+"""Key of accepted symbols in the context of a command, where `sources` finds them."""
+
+
+def _accept(context: click.Context, _: click.Parameter, symbols: tuple[str, ...]) -> None:
+    context.meta[_ACCEPTED] = symbols
+
+
+accept_jumps_option = click.option(
+    "--accept-jumps",
+    metavar="SYMBOL",
+    multiple=True,
+    type=SymbolText(),
+    expose_value=False,
+    callback=_accept,
+    help="Take the jumps of this asset's prices for true moves; repeat the option for several. "
+    "Default: $REBALANCER_ACCEPT_JUMPS, separated by commas.",
+)
+
 _source_options = combine_options(
     click.option(
         "--prices",
@@ -118,6 +137,7 @@ _source_options = combine_options(
     ),
     periods_option,
     layout_option,
+    accept_jumps_option,
 )
 
 panel_options = combine_options(
@@ -131,6 +151,7 @@ panel_options = combine_options(
     ),
     layout_option,
     click.argument("more", nargs=-1, type=FILE, metavar="[FILE.csv]..."),
+    accept_jumps_option,
 )
 """Options that together name several price files."""
 
@@ -163,6 +184,14 @@ simulation_options = combine_options(
         "--keep-limits",
         is_flag=True,
         help="Apply the limits of the risk profile to every policy, as proposals do.",
+    ),
+    click.option(
+        "--unlisted",
+        type=click.Choice(["others", "cash"]),
+        default="others",
+        show_default=True,
+        help="Where the target of an asset goes while it has no current price: to the other "
+        "targets, or to cash.",
     ),
 )
 """Options that are named like the attributes of `BacktestRequest`; so are `cost_options`."""
@@ -215,7 +244,10 @@ def sources(
     """
     from rebalancer.wiring.market import Sources
 
-    found = Sources.of(settings(), prices, assets, periods_per_year, layout=layout)
+    accepted = click.get_current_context().meta.get(_ACCEPTED, ())
+    found = Sources.of(
+        settings(), prices, assets, periods_per_year, layout=layout, accepted=accepted
+    )
     if layout is not None and not found.from_file:
         raise InvalidRequest(
             f"{found.prices} is not a file, and only files have a layout; leave it out",

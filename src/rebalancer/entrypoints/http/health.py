@@ -73,6 +73,10 @@ class ReadyView(View, frozen=True, kw_only=True):
         ),
     ]
     parts: Annotated[dict[str, str], about("By dependency: ok, or the fault and its effect.")]
+    notes: Annotated[
+        dict[str, str],
+        about("By dependency: what deserves attention although it works, such as old prices."),
+    ]
 
 
 @get("/live", summary="Liveness")
@@ -89,7 +93,7 @@ async def live() -> LiveView:
 async def ready(state: AppState) -> Response[ReadyView]:
     """Check each dependency; 503 if a required one is down. The result may be a second old."""
     health = await state.readiness()
-    view = ReadyView(status=health.state, parts=dict(health.parts))
+    view = ReadyView(status=health.state, parts=dict(health.parts), notes=dict(health.notes))
     return Response(view, status_code=503 if health.state is State.UNAVAILABLE else 200)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Meta, field
 
 from rebalancer.application.backtests import BacktestRequest
+from rebalancer.domain.backtest.universe import Unlisted
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.jobs.job import JobState
 from rebalancer.domain.market.frequency import LONGEST, SHORTEST
@@ -73,6 +74,10 @@ class BacktestBody(Body, frozen=True, kw_only=True):
         Meta(ge=SHORTEST, le=LONGEST),
         about("Closes that count as a year, such as 252. Default: as the prices have."),
     ] = None
+    unlisted: Annotated[
+        Unlisted,
+        about("Where the target of an asset goes while it has no current price."),
+    ] = Unlisted.OTHERS
 
     def check(self) -> None:
         """Reject targets that are not weights, and two sources of the risk-free rate."""
@@ -106,6 +111,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
             risk_profile=self.risk_profile,
             keep_limits=self.keep_limits,
             periods_per_year=self.periods_per_year,
+            unlisted=self.unlisted,
         )
 
 

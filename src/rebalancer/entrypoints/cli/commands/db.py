@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.entrypoints.cli.options import FILE, json_option, open_container, sources
 from rebalancer.entrypoints.cli.remedies import REMEDIES, explain
 from rebalancer.entrypoints.cli.screen import print_json, stages
@@ -98,13 +99,17 @@ def current(as_json: bool) -> None:
 def check(as_json: bool) -> int:
     """Check the tables against their definition, and every ledger against its portfolio.
 
-    Each finding is printed on a line; any finding makes the exit code 3.
+    Each finding is printed on a line; any finding makes the exit code 3. Imported assets without a
+    current price are named, too, but do not count as findings.
 
     \b
     Example:
       rebalancer db check
     """
-    _, database = _open_database()
+    from rebalancer.application.health import describe_withheld
+    from rebalancer.application.stored_market import StoredMarket
+
+    wired, database = _open_database()
     found, outdated = database.findings(), database.revision() != database.newest()
     if as_json:
         print_json(found)
@@ -112,6 +117,9 @@ def check(as_json: bool) -> int:
         click.echo("\n".join(found) if found else "No findings.")
         if outdated:
             click.echo(REMEDIES["schema_outdated"], err=True)
+    with suppress(RebalancerError):  # nothing is imported, or the tables are findings already
+        if not outdated and (note := describe_withheld(wired.get(StoredMarket))):
+            click.echo(f"Caution: imported prices {note}.", err=True)
     return 3 if found else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,13 @@ from rebalancer.entrypoints.cli.options import (
 from rebalancer.entrypoints.cli.screen import caution, console, meter, print_json, wide_table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rebalancer.application.market_data import AssetSummary
     from rebalancer.wiring.market import Sources
+
+_MOST_CAUTIONS = 20
+"""Cautions about prices that are printed."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -62,6 +69,9 @@ def import_(prices: Path | None, assets: Path | None, layout: str | None, as_jso
 
     With MongoDB, commands and servers use the imported prices by default. With the database they
     use them with `--prices store` or REBALANCER_PRICES=store.
+
+    All prices are imported as they are. Assets that have ended, have too long a gap or fail a check
+    are named, and do not change the exit code.
 
     \b
     Examples:
@@ -108,8 +118,14 @@ def import_(prices: Path | None, assets: Path | None, layout: str | None, as_jso
         )
     click.echo(f"{imported.instruments} instruments were new or changed.")
     screen = console(stderr=True)
-    for symbol, why in imported.withheld.items():
-        caution(screen, f"{symbol} is not available: {why}. Import the missing prices.")
+    texts = [
+        f"{symbol} is not tradable: {why}. Import the missing or corrected prices."
+        for symbol, why in imported.withheld.items()
+    ]
+    texts += [
+        f"{one['text']}." for one in imported.findings if one["symbol"] not in imported.withheld
+    ]
+    _caution_some(screen, texts)
     if prices is not None:
         for each in where.cautions:
             caution(screen, each.text)
@@ -155,14 +171,15 @@ def list_(where: Sources, as_json: bool) -> None:
             one.symbol,
             one.name,
             one.asset_class or "unknown (treated as equity)",
-            str(one.first),
-            str(one.last),
+            str(one.first or "-"),
+            str(one.last or "-"),
             str(one.closes),
-            price_text(one.price),
+            "-" if one.price is None else price_text(one.price),
             _format_percent(one.return_last_year),
             _format_percent(one.volatility),
         )
     screen.print(table)
+    _caution_some(screen, [text for one in described for text in _doubts(one)])
     for each in where.cautions:
         caution(screen, each.text)
 
@@ -191,13 +208,18 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
         return
     screen = console()
     about = asset.summary
+    last = (
+        "" if about.price is None else f", {about.first} to {about.last}, last {about.price:,.2f}"
+    )
     screen.print(
         Text(about.symbol, style="bold"),
         f" {about.name or 'name unknown'}, "
         f"{about.asset_class or 'class unknown (treated as equity)'}\n"
-        f"{about.closes} closes, {about.first} to {about.last}, last {price_text(about.price)}; "
+        f"{about.closes} closes{last}; "
         f"{about.periods_per_year:.6g} count as a year ({about.frequency})",
     )
+    if not asset.years:
+        return
     screen.print(
         f"{_sparkline([year.last for year in asset.years])}  closes at the end of each year"
     )
@@ -214,6 +236,7 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
             _format_percent(year.max_drawdown),
         )
     screen.print(table)
+    _caution_some(screen, _doubts(about))
 
 
 @market.command()
@@ -263,6 +286,24 @@ def regime(symbols: str | None, as_of: date | None, where: Sources, as_json: boo
     screen.print(found.sentence)
     for each in where.cautions:
         caution(screen, each.text)
+
+
+def _doubts(asset: AssetSummary) -> list[str]:
+    """Return cautions about the prices of an asset."""
+    found = [f"{one['text']}." for one in asset.findings]
+    if asset.withheld is None or any(
+        text.startswith(f"{asset.symbol} {asset.withheld}") for text in found
+    ):
+        return found
+    return [f"{asset.symbol} is not tradable: {asset.withheld}.", *found]
+
+
+def _caution_some(screen: Console, texts: Sequence[str]) -> None:
+    """Print the first cautions, and how many more there are."""
+    for text in texts[:_MOST_CAUTIONS]:
+        caution(screen, text)
+    if len(texts) > _MOST_CAUTIONS:
+        caution(screen, f"{len(texts) - _MOST_CAUTIONS} further cautions; --json lists all.")
 
 
 def _format_percent(value: float | None) -> str:

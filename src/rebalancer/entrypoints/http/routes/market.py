@@ -31,8 +31,11 @@ class AssetView(View, frozen=True, kw_only=True):
     symbol: str
     name: str
     asset_class: str | None
-    as_of: date
+    as_of: Annotated[date, about("Day of the price.")]
     price: float | None
+    withheld: Annotated[str | None, about("Why the asset is not tradable now; null if it is.")] = (
+        None
+    )
 
 
 class CloseView(View, frozen=True, kw_only=True):
