@@ -88,7 +88,7 @@ class Register:
         except EmailTaken:
             earlier = None if request is None else self._earlier(request, address, password)
             if earlier is None:
-                raise
+                raise EmailTaken(f"{address} is already registered; log in") from None
             return earlier
         return user
 

@@ -187,7 +187,7 @@ class MemoryProposals:
     def save(self, record: ProposalRecord, *, expected: Stage) -> None:
         stored = self.get(record.id, owner=record.owner)
         if stored.stage is not expected:
-            raise ProposalClosed(f"the proposal is already {stored.stage}")
+            raise ProposalClosed(f"proposal {record.id} is already {stored.stage}")
         self.rows[record.id] = record
 
     def page(

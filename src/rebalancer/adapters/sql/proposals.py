@@ -53,7 +53,7 @@ class SqlProposals(SqlStore):
         )
         if self.connection.execute(change.values(PROPOSALS.to_row(record))).rowcount != 1:
             stage = self.get(record.id, owner=record.owner).stage
-            raise ProposalClosed(f"the proposal is already {stage}")
+            raise ProposalClosed(f"proposal {record.id} is already {stage}")
 
     def page(
         self,

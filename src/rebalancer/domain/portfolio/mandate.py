@@ -127,7 +127,9 @@ class ManagedPortfolio:
         """
         ids = [entry.id for entry in (*ledger.entries, *entries)]
         if len(set(ids)) < len(ids):
-            raise Conflict("the entry is in the ledger already", code="duplicate_entry")
+            raise Conflict(
+                f"an entry is in the ledger of portfolio {self.id} already", code="duplicate_entry"
+            )
         extended = ledger.extended_by(entries)
         if extended.positions != self.positions:
             raise RuntimeError(f"portfolio {self.id} does not agree with its ledger")

@@ -168,7 +168,7 @@ class ProposalRecord:
         """
         self._check_open(now)
         if (why := self.staleness(version=version, newest=newest)) is not None:
-            raise ProposalStale(f"{why}; request a new proposal")
+            raise ProposalStale(f"proposal {self.id} is stale: {why}; request a new one")
         return attrs.evolve(self, stage=Stage.ACCEPTED, decided=now)
 
     def reject(self, now: datetime, remark: str = "") -> ProposalRecord:
@@ -188,7 +188,7 @@ class ProposalRecord:
         """
         if self.stage is not Stage.ACCEPTED:
             raise ProposalClosed(
-                f"the proposal is {self.stage_at(now)}; only an accepted proposal can be executed",
+                f"proposal {self.id} is {self.stage_at(now)}; only an accepted one can be executed",
                 code="proposal_not_accepted",
             )
         return attrs.evolve(self, stage=Stage.EXECUTED, executed=now)
@@ -230,13 +230,14 @@ class ProposalRecord:
         stage = self.stage_at(now)
         if stage is Stage.NOTHING_TO_DO:
             raise ProposalClosed(
-                "the proposal has no orders, so there is nothing to decide",
+                f"proposal {self.id} has no orders, so there is nothing to decide",
                 code="proposal_without_orders",
             )
         if stage is Stage.EXPIRED:
             raise ProposalClosed(
-                f"the proposal expired at {self.expires:%Y-%m-%d %H:%M} UTC; request a new one",
+                f"proposal {self.id} expired at {self.expires:%Y-%m-%d %H:%M} UTC; "
+                "request a new one",
                 code="proposal_expired",
             )
         if stage is not Stage.PROPOSED:
-            raise ProposalClosed(f"the proposal is already {stage}")
+            raise ProposalClosed(f"proposal {self.id} is already {stage}")

@@ -12,7 +12,6 @@ from rebalancer.application.backtests import BacktestRequest
 from rebalancer.domain.backtest.universe import Unlisted
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.jobs.job import JobState
-from rebalancer.domain.market.frequency import LONGEST, SHORTEST
 from rebalancer.domain.portfolio.portfolio import check_targets
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
 from rebalancer.entrypoints.schemas.decoding import collect
@@ -26,6 +25,7 @@ from rebalancer.entrypoints.schemas.parameters import (
 from rebalancer.entrypoints.schemas.wire import (
     Body,
     Capital,
+    ClosesPerYear,
     Fraction,
     Symbol,
     View,
@@ -70,8 +70,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
         bool, about("Apply the limits of the profile to every policy, as in proposals.")
     ] = False
     periods_per_year: Annotated[
-        float | None,
-        Meta(ge=SHORTEST, le=LONGEST),
+        ClosesPerYear | None,
         about("Closes that count as a year, such as 252. Default: as the prices have."),
     ] = None
     unlisted: Annotated[
@@ -110,7 +109,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
             max_departure=float(self.max_departure),
             risk_profile=self.risk_profile,
             keep_limits=self.keep_limits,
-            periods_per_year=self.periods_per_year,
+            periods_per_year=self.periods_per_year and float(self.periods_per_year),
             unlisted=self.unlisted,
         )
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.frequency import LONGEST, SHORTEST
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -68,6 +69,12 @@ class Capital(Bounded):
     """Initial capital of a backtest."""
 
     low, high = 1.0, 1e12
+
+
+class ClosesPerYear(Bounded):
+    """A number of closes that count as a year."""
+
+    low, high = SHORTEST, LONGEST
 
 
 class BasisPoints(Bounded):
