@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from math import sqrt
 
 import attrs
@@ -25,7 +26,7 @@ from rebalancer.domain.backtest.step import drift, settle, step
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.frequency import DAILY, ObservationFrequency
-from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
 from rebalancer.domain.policy.rules import POLICIES, Allocation, parse_rule
@@ -624,6 +625,34 @@ def test_as_live_holds_whole_shares(
     np.testing.assert_allclose(quantities, np.rint(quantities), atol=1e-6)
     assert (path.weights >= 0).all()
     assert (path.weights.sum(axis=1) <= 1 + 1e-12).all()
+
+
+def test_as_live_trades_coins_in_fractions_and_shares_in_lots() -> None:
+    # Steps of 0.001 coins at about 50,000, lots of 10 shares at about 20, whole shares of the last.
+    moves = prices(3, 200, seed=4, volatility=0.02)
+    closes = moves.closes / moves.closes[0] * [50_000.0, 20.0, 90.0]
+    history = PriceHistory.of(("COIN", "LOT", "SHARE"), moves.dates, closes)
+    listed = Instruments.of(
+        [
+            Instrument("COIN", quantity_step=Decimal("0.001")),
+            Instrument("LOT", lot_size=Decimal(10)),
+        ]
+    )
+    terms = backtest_settings(history, as_live=True, capital=10_000.0, instruments=listed)
+    path = simulate(parse_rule("monthly"), terms)
+    money = path.values * 10_000.0
+    steps = path.weights * money[:, None] / history.closes / [0.001, 10.0, 1.0]
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-6)
+    assert steps[-1].min() >= 1
+    assert path.weights.sum(axis=1).mean() > 0.98
+    # Without a step of its own, the coin is traded in steps of the settings.
+    assert (
+        not simulate(parse_rule("monthly"), attrs.evolve(terms, instruments=Instruments()))
+        .weights[:, 0]
+        .any()
+    )
+    finer = attrs.evolve(terms, instruments=Instruments(), quantity_step=0.0001)
+    assert simulate(parse_rule("monthly"), finer).weights[:, 0].min() > 0.25
 
 
 def test_whole_shares_converge_with_much_money() -> None:

@@ -2,6 +2,12 @@ import json
 
 import pytest
 
+from rebalancer.adapters.market_data.csv_files import CsvPrices
+from rebalancer.adapters.market_data.csv_instruments import PackagedInstruments
+from rebalancer.domain.policy.rules import parse_rule
+from rebalancer.domain.portfolio.costs import cost_model
+from rebalancer.domain.rebalancing.model import Algorithm, RebalanceContext
+from rebalancer.entrypoints.schemas.portfolio import read_portfolio
 from tests.builders import as_csv, flat_prices
 
 PORTFOLIO = {
@@ -271,3 +277,44 @@ def test_fractions_need_an_option(from_csv):
     assert all("." not in order["quantity"] for order in whole["orders"])
     some = from_csv("symbol,quantity\nA,10\n", *options, "--fractional").json
     assert some["weights_after"]["A"] == pytest.approx(1 / 3, abs=1e-5)
+
+
+def test_steps_and_lots_of_the_assets_file_apply(quickly, write):
+    prices = write("coins.csv", as_csv(flat_prices({"COIN": 52_000.0, "LOT": 20.0, "SHARE": 92.0})))
+    assets = write("assets.csv", "symbol,quantity_step,lot_size\nCOIN,0.001,\nLOT,,10\n")
+    targets = {"COIN": 0.5, "LOT": 0.3, "SHARE": 0.2}
+    mine = write("mine.json", json.dumps({"cash": "3000", "holdings": {}, "targets": targets}))
+    options = ("--prices", prices, "--assets", assets, "--policy", "monthly", "--json")
+    orders = {order["symbol"]: order for order in quickly("propose", mine, *options).json["orders"]}
+    # 1,500, 900 and 600 are 0.0288 coins, 4.5 lots and 6.5 shares. These cost 1,508, 800 and 644,
+    # and leave 48: 100 from the targets. Five lots leave money for 5 shares at most.
+    quantities = {symbol: order["quantity"] for symbol, order in orders.items()}
+    assert quantities == {"COIN": "0.029", "LOT": "40", "SHARE": "7"}
+
+
+def test_a_proposal_of_an_earlier_version_is_replayed_with_its_orders(quickly, write):
+    closes = flat_prices({"CORE": 820.0, "SIDE": 75.0})
+    mine = {"id": "old", "cash": "1200", "holdings": {}, "targets": {"CORE": 0.52, "SIDE": 0.48}}
+    earlier = RebalanceContext(
+        parse_rule("monthly"),
+        CsvPrices(write("dear.csv", as_csv(closes))).closes(),
+        PackagedInstruments().instruments(),
+        cost_model(None, None),
+        "USD",
+        algorithm=Algorithm.SECOND,
+    )
+    known = earlier.input_hash(read_portfolio(mine, currency="USD"))
+    options = ("--prices", "dear.csv", "--policy", "monthly", "--json")
+    path = write("old.json", json.dumps(mine))
+    orders = quickly("propose", path, *options, "--input-hash", known).json["orders"]
+    assert [(one["symbol"], one["quantity"]) for one in orders] == [("SIDE", "8")]
+    orders = quickly("propose", path, *options).json["orders"]
+    assert [(one["symbol"], one["quantity"]) for one in orders] == [("CORE", "1"), ("SIDE", "5")]
+
+
+def test_tiny_prices_are_legible(quickly, write):
+    prices = write("coins.csv", as_csv(flat_prices({"TINY": 0.00000123, "DEAR": 61_234.5})))
+    listed = quickly("market", "list", "--prices", prices).stdout
+    assert "0.00000123" in listed
+    assert "61,234.50" in listed
+    assert "last 0.00000123" in quickly("market", "show", "TINY", "--prices", prices).stdout

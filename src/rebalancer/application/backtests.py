@@ -70,7 +70,8 @@ class BacktestRequest:
         risk_free: Return of cash: a rate a year, or the symbol of a price column, which then
             leaves the universe.
         capital: Money at the first close.
-        as_live: Whether orders are whole shares.
+        as_live: Whether orders are whole shares, or multiples of ``quantity_step``.
+        quantity_step: Smallest quantity of ``as_live``, for instruments without their own.
         max_departure: One-way distance that a policy may depart from the targets; 1: unlimited.
         risk_profile: Name of the risk profile; learned policies use its risk aversion.
         keep_limits: Whether the profile's limits apply, as they do to proposals.
@@ -87,6 +88,7 @@ class BacktestRequest:
     risk_free: float | str = 0.0
     capital: float = DEFAULT_CAPITAL
     as_live: bool = False
+    quantity_step: float = 1.0
     max_departure: float = 1.0
     risk_profile: str = DEFAULT_PROFILE
     keep_limits: bool = False
@@ -123,6 +125,8 @@ class BacktestRequest:
             del document["unlisted"]
         if self.periods_per_year is None:
             del document["periods_per_year"]
+        if self.quantity_step == 1.0:
+            del document["quantity_step"]
         return document
 
     @classmethod
@@ -202,6 +206,7 @@ class RunBacktest:
             instruments=self.instruments.instruments(),
             capital=request.capital,
             as_live=request.as_live,
+            quantity_step=request.quantity_step,
             max_departure=request.max_departure,
             profile=profile if request.keep_limits else None,
             risk_aversion=profile.risk_aversion,

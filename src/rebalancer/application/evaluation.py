@@ -259,6 +259,7 @@ def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
             for field in attrs.fields(BacktestSettings)
             if field.name not in hashed_apart
             and (field.name != "unlisted" or each.unlisted is not Unlisted.OTHERS)
+            and (field.name != "quantity_step" or each.quantity_step != 1.0)
         ]
         sha.update(repr((each.prices.symbols, terms)).encode())
         parts.append(sha.hexdigest())

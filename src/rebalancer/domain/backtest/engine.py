@@ -76,7 +76,8 @@ class BacktestSettings:
         risk_free: (T,) simple return of cash over each row, from the row before.
         instruments: Traded volumes, for slippage, and asset classes, for limits.
         capital: Money at the first close; matters for fees per order and for whole shares.
-        as_live: Whether orders are whole shares, as in live trading.
+        as_live: Whether orders are multiples of a step, as in live trading.
+        quantity_step: That step, for instruments without a step or a lot size of their own.
         max_departure: One-way distance that a policy may depart from the targets; 1: unlimited.
         profile: Risk profile whose limits apply; None: no limits.
         risk_aversion: Relative risk aversion, for learned policies.
@@ -92,11 +93,29 @@ class BacktestSettings:
     instruments: Instruments = attrs.field(factory=Instruments)
     capital: float = DEFAULT_CAPITAL
     as_live: bool = False
+    quantity_step: float = attrs.field(default=1.0)
     max_departure: float = 1.0
     profile: RiskProfile | None = None
     risk_aversion: float = RISK_PROFILES[DEFAULT_PROFILE].risk_aversion
     unlisted: Unlisted = attrs.field(default=Unlisted.OTHERS, converter=Unlisted)
     cash_rate: float | None = None
+
+    @quantity_step.validator
+    def _check_step(self, _: object, step: float) -> None:
+        if not (np.isfinite(step) and step > 0):
+            raise InvalidRequest(
+                f"{step} is not more than zero; enter the smallest tradable quantity",
+                field="quantity_step",
+                code="amount_not_positive",
+            )
+
+    @property
+    def order_steps(self) -> Floats:
+        """(N,) quantity that the orders of each asset are multiples of."""
+        steps = np.full(len(self.targets), self.quantity_step)
+        for symbol in self.instruments.stepped & self.prices.columns.keys():
+            steps[self.prices.column(symbol)] = self.instruments[symbol].order_step
+        return steps
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -263,6 +282,7 @@ class _Simulation:
     Attributes:
         money: (T,) value of 1 in cash since row 0.
         reviews: Rows at which the policy reviews the portfolio; the window's first row first.
+        steps: (N,) quantities that orders are multiples of, if they are rounded.
     """
 
     policy: Policy
@@ -270,6 +290,11 @@ class _Simulation:
     universe: Universe
     money: Floats
     reviews: Rows
+    steps: Floats = attrs.field(init=False)
+
+    @steps.default
+    def _order_steps(self) -> Floats:
+        return self.settings.order_steps
 
     @property
     def _charges(self) -> CostSchedule:
@@ -358,7 +383,7 @@ class _Simulation:
             )
             decision = limited.decision
         if settings.as_live:
-            done = _round_to_shares(book, done, charges, self.universe.prices[row])
+            done = _round_to_steps(book, done, charges, self.universe.prices[row], self.steps)
         return decision, done
 
     def solve_all_reviews(self) -> ReviewOutcome | None:
@@ -472,21 +497,34 @@ def _no_trades(like: Trades, book: Book) -> Trades:
     return attrs.evolve(like, values=nothing, costs=nothing, total=book.total)
 
 
-def _round_to_shares(book: Book, done: Trades, charges: CostSchedule, closes: Floats) -> Trades:
-    """Round trades to whole shares, as live orders are."""
+def _round_to_steps(
+    book: Book, done: Trades, charges: CostSchedule, closes: Floats, steps: Floats
+) -> Trades:
+    """Round trades to multiples of each asset's step, as live orders are.
+
+    Args:
+        book: Portfolios before trading, whose holdings are such multiples.
+        done: The trades.
+        charges: Costs.
+        closes: (N,) prices.
+        steps: (N,) quantities.
+    """
+    shape = book.values.shape
     one = np.ones(len(book))
-    held = np.rint(book.values / closes)
+    unit = closes * steps
+    held = np.rint(book.values / unit)
     rules = OrderRules(
-        quantities=held,
-        prices=np.broadcast_to(closes, book.values.shape),
-        step=np.ones(book.values.shape),
-        sellable=held,
+        quantities=held * steps,
+        prices=np.broadcast_to(closes, shape),
+        step=np.broadcast_to(steps, shape),
+        sellable=held * steps,
         min_trade=0 * one,
         minor_unit=0.01 * one,
         skip_unprofitable=np.zeros(len(book), dtype=bool),
         risk_aversion=one,
     )
     made = round_trades(book, done, rules, charges)
-    # To a whole number of shares at this close, so that rounding errors do not accumulate.
-    values = np.where(made.steps != 0, (held + made.steps) * closes - book.values, 0.0)
+    # To a whole number of steps at this close, so that rounding errors do not accumulate.
+    whole = np.rint(held + made.steps)
+    values = np.where(made.steps != 0, whole * unit - book.values, 0.0)
     return attrs.evolve(done, values=values, costs=made.costs)

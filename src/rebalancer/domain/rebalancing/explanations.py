@@ -189,8 +189,8 @@ class Explanations:
         # Where a withdrawal leaves little, weights are many times the value: amounts are clearer.
         self._in_money: list[bool] = (np.maximum(held, aims).max(axis=1) > _CLEAR).tolist()
         values = solved.rounded.values
-        self._buys: list[bool] = (values > 0).any(axis=1).tolist()
-        self._sells: list[bool] = (values < 0).any(axis=1).tolist()
+        self._buys: list[bool] = np.any(values > 0, axis=1).tolist()
+        self._sells: list[bool] = np.any(values < 0, axis=1).tolist()
         self._units = [one.portfolio.currency.minor_unit for one in solved.prepared]
         self._allowed: list[float] = wanted.allowed.tolist()
 

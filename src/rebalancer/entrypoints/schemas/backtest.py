@@ -57,7 +57,14 @@ class BacktestBody(Body, frozen=True, kw_only=True):
     capital: Annotated[Capital, documented_default(_CAPITAL)] = field(
         default_factory=lambda: Capital(_CAPITAL)
     )
-    whole_shares: bool = False
+    whole_shares: Annotated[
+        bool, about("Trade whole shares, or the lots and quantity steps of instruments.")
+    ] = False
+    quantity_step: Annotated[
+        float,
+        Meta(gt=0),
+        about("With whole_shares: smallest quantity of assets without a step of their own."),
+    ] = 1.0
     max_departure: Annotated[
         Fraction,
         about("Most one-way distance of a policy's weights from the targets."),
@@ -106,6 +113,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
             risk_free=self.risk_free_symbol or float(self.risk_free),
             capital=float(self.capital),
             as_live=self.whole_shares,
+            quantity_step=self.quantity_step,
             max_departure=float(self.max_departure),
             risk_profile=self.risk_profile,
             keep_limits=self.keep_limits,

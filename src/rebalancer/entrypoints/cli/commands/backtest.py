@@ -53,7 +53,18 @@ if TYPE_CHECKING:
     default=100_000.0,
     help="Money at the first close; it matters for whole shares and for fixed fees per order.",
 )
-@click.option("--as-live", is_flag=True, help="Trade whole shares, as live orders do.")
+@click.option(
+    "--as-live",
+    is_flag=True,
+    help="Trade whole shares, as live orders do, or the lots and quantity steps of --assets.",
+)
+@click.option(
+    "--quantity-step",
+    type=float,
+    default=1.0,
+    help="With --as-live: smallest quantity of assets without a lot or step of their own, such as "
+    "0.0001. Default: 1.",
+)
 @simulation_options
 @report_option
 @json_option
