@@ -172,6 +172,7 @@ class RunBacktest:
                 *request.cautions,
                 *settings.cautions,
                 *_check_cash(settings.risk_free[settings.first + 1 :], request.risk_free),
+                *settings.window.policy_cautions(policies),
             ),
             progress=progress,
         )

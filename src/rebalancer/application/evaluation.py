@@ -124,7 +124,7 @@ class EvaluatePolicies:
                 *first.cautions,
                 *_check_hindsight(choice, evaluations),
                 *_check_cash(panels),
-                *_price_cautions(settings),
+                *_panel_cautions(settings, policies),
             ),
         )
         return findings, trial
@@ -229,12 +229,15 @@ def _check_cash(panels: Mapping[str, Panel]) -> list[Caution]:
     ]
 
 
-def _price_cautions(settings: Mapping[str, BacktestSettings]) -> list[Caution]:
+def _panel_cautions(
+    settings: Mapping[str, BacktestSettings], policies: Sequence[Policy]
+) -> list[Caution]:
     """Return the cautions about the prices of each panel, with its name if there are several."""
     found = []
     for name, each in settings.items():
         prefix = f"{name}: " if len(settings) > 1 else ""
-        found += [Caution(one.code, f"{prefix}{one.text}") for one in each.cautions]
+        cautions = (*each.cautions, *each.window.policy_cautions(policies))
+        found += [Caution(one.code, f"{prefix}{one.text}") for one in cautions]
     return found
 
 

@@ -329,7 +329,6 @@ class DescribeRegime:
             raise InvalidRequest(
                 "the prices are not daily: a year has "
                 f"{frequency.periods_per_year:.4g} closes; regimes need daily prices",
-                field="symbols",
                 code="prices_not_daily",
             )
         bucket = frequency.rows(BUCKET)

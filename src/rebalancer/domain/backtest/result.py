@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from rebalancer.domain.market.frequency import (
     is_a_year,
     years_between,
 )
+from rebalancer.domain.policy.policy import LooksBack, Policy
 
 Integers = NDArray[np.int64]
 
@@ -172,6 +175,24 @@ class MeasuredWindow:
                 )
             )
         return tuple(found)
+
+    def policy_cautions(self, policies: Sequence[Policy]) -> tuple[Caution, ...]:
+        """Return a caution if a simpler rule decides in place of some policies."""
+        replaced = [
+            policy.name
+            for policy in policies
+            if isinstance(policy, LooksBack) and not policy.suits(self.frequency)
+        ]
+        if not replaced:
+            return ()
+        return (
+            Caution(
+                "look_back_too_short",
+                f"{', '.join(replaced)}: {self.frequency.periods_per_year:.3g} closes a year are "
+                "too few for the look-back, so a simpler rule decides: the monthly one, or the "
+                "fallback of a learned policy.",
+            ),
+        )
 
     def returns(self, values: Floats) -> Floats:
         """Return (M,) simple returns of wealth (R,) per 1 invested, the first close's included."""

@@ -88,10 +88,10 @@ class ObservationFrequency:
         """Statement for readers of figures a year."""
         number = f"{self.periods_per_year:.6g}"
         if self.name == "stated":
-            return f"Figures a year count {number} rows as a year, as stated."
+            return f"A year counts as {number} closes, as stated."
         if self.name == "irregular":
-            return f"Figures a year count {number} rows as a year, as the prices have."
-        return f"Figures a year count {number} {self.name} as a year."
+            return f"A year counts as {number} closes, as many as the prices have."
+        return f"A year counts as {number} {'year' if self.name == 'years' else self.name}."
 
 
 DAILY = ObservationFrequency(TRADING_DAYS, "trading days")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Bools, Floats, one_way_distance
+from rebalancer.domain.market.frequency import ObservationFrequency
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.policy.actions import (
@@ -154,6 +155,10 @@ class LearnedPolicy:
             strange=strange,
             doubts=doubts,
         )
+
+    def suits(self, frequency: ObservationFrequency) -> bool:
+        """See `LooksBack.suits`."""
+        return frequency.is_daily
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
         if not isinstance(decision, LearnedDecision):

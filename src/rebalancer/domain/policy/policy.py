@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
+from rebalancer.domain.market.frequency import ObservationFrequency
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.book import Book
 
@@ -123,6 +124,14 @@ class Identified(Protocol):
     @property
     def identity(self) -> str:
         """Identifier of the decisions: equal identities always decide equally."""
+
+
+@runtime_checkable
+class LooksBack(Protocol):
+    """A policy that needs a number of closes in its look-back."""
+
+    def suits(self, frequency: ObservationFrequency) -> bool:
+        """Return whether its look-back holds enough closes; otherwise a simpler rule decides."""
 
 
 def identity(policy: Policy) -> str:

@@ -16,6 +16,7 @@ from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market import indicators
 from rebalancer.domain.market.calendars import split_by_calendar
+from rebalancer.domain.market.frequency import ObservationFrequency
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy import allocation
 from rebalancer.domain.policy.policy import Decision, Frequency, Policy
@@ -78,11 +79,15 @@ class Allocation:
         ((_, history),) = self._split(book, market)
         return self.remark(book, history, history.frequency.rows(self.window))
 
+    def suits(self, frequency: ObservationFrequency) -> bool:
+        """Return whether the look-back holds enough closes of prices with this frequency."""
+        return frequency.rows(self.window) >= min(self.window, self.fewest)
+
     def explain_shortage(self, name: str, book: Book, market: PriceHistory) -> str:
         """Explain why the monthly rule decides for the only portfolio of a book."""
         ((_, history),) = self._split(book, market)
         rows = history.frequency.rows(self.window)
-        if rows < min(self.window, self.fewest):
+        if not self.suits(history.frequency):
             return (
                 f"{name} looks back {self.window} trading days, in which these prices have {rows} "
                 f"closes, and needs at least {min(self.window, self.fewest)}; the monthly rule "
@@ -97,10 +102,9 @@ class Allocation:
         return split_by_calendar(market, book.assets, _targeted(book), self.lookback)
 
     def _weigh_rows(self, book: Book, market: PriceHistory) -> Allocated:
-        rows = market.frequency.rows(self.window)
-        if rows < min(self.window, self.fewest):
+        if not self.suits(market.frequency):
             return book.targets, np.zeros(len(book), dtype=bool)
-        return self.formula(book, market, rows)
+        return self.formula(book, market, market.frequency.rows(self.window))
 
 
 @attrs.frozen
@@ -148,6 +152,10 @@ class RulePolicy:
             landing=self.landing,
             informed=informed,
         )
+
+    def suits(self, frequency: ObservationFrequency) -> bool:
+        """See `LooksBack.suits`."""
+        return self.allocation.suits(frequency)
 
     def remarks(self, decision: Decision, book: Book, market: PriceHistory, row: int) -> list[str]:
         if decision.informed is not None and not decision.informed[row]:

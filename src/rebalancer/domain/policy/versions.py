@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import attrs
 
+from rebalancer.domain.market.frequency import ObservationFrequency
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.learned import LearnedPolicy
-from rebalancer.domain.policy.policy import Decision, Frequency, Policy
+from rebalancer.domain.policy.policy import Decision, Frequency, LooksBack, Policy
 from rebalancer.domain.portfolio.book import Book
 
 LEARNED = "learned"
@@ -87,6 +88,10 @@ class BestRule:
     @property
     def identity(self) -> str:
         return f"{LEARNED} {self.rule.name}"
+
+    def suits(self, frequency: ObservationFrequency) -> bool:
+        """See `LooksBack.suits`."""
+        return not isinstance(self.rule, LooksBack) or self.rule.suits(frequency)
 
     @property
     def lookback(self) -> int:

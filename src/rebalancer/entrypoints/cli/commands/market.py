@@ -156,15 +156,7 @@ def list_(where: Sources, as_json: bool) -> None:
         screen,
         f"{len(described)} assets",
         ["symbol", "name", "class"],
-        [
-            "first close",
-            "last close",
-            "closes",
-            "price",
-            "last year",
-            "volatility",
-            "closes a year",
-        ],
+        ["first close", "last close", "closes", "price", "last year", "volatility"],
     )
     for one in described:
         table.add_row(
