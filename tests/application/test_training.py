@@ -22,6 +22,7 @@ from rebalancer.application.training import (
 )
 from rebalancer.domain.errors import InvalidRequest, Unavailable
 from rebalancer.domain.jobs.job import Job
+from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.training import CurvePoint, TrainedPolicy, TrainingPlan
 from tests.builders import prices
@@ -201,6 +202,19 @@ def test_assets_that_begin_later():
         a_training()(source, request(), now=NOW)
     made = a_training()(source, request(until=late.dates[840].item()), now=NOW)
     assert made.choice.first == str(late.dates[400])
+
+
+def test_assets_with_a_gap_or_a_jump_or_an_end_are_left_out():
+    whole = prices(5, 900, seed=2)
+    closes = whole.closes.copy()
+    closes[400:415, 1] = np.nan
+    closes[891:, 2] = np.nan
+    closes[700:, 3] /= 100
+    ended = {"one": MemoryPrices(history_of(whole.symbols, whole.dates, closes))}
+    assert panels_of(ended, until=None, cash=None)["one"].symbols == ("A", "C", "E")
+    closes[880:, 2] = np.nan
+    ended = {"one": MemoryPrices(history_of(whole.symbols, whole.dates, closes))}
+    assert panels_of(ended, until=None, cash=None)["one"].symbols == ("A", "E")
 
 
 @pytest.mark.parametrize("rows", [FEWEST_ROWS - 1, FEWEST_ROWS])

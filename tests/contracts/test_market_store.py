@@ -180,10 +180,10 @@ def test_closes_are_those_of_the_bars_by_symbol(market):
 
 
 def test_short_gap_repeats_the_last_close_and_a_longer_one_withholds_the_asset(market):
-    days = some_days()
+    days = some_days("2020-12-01", "2021-01-12")
     market.save_bars(
         [
-            some_bars("WHOLE"),
+            some_bars("WHOLE", days),
             some_bars("LATE", days[8:]),
             some_bars("SHORT", np.delete(days, range(3, 8))),
             some_bars("ENDED", days[:-16]),
