@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,8 +13,16 @@ from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.accounts import Passwords, Revocations, Tokens
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import InvalidRequest, NotAuthenticated, NotFound
-from rebalancer.domain.portfolio.owner import EmailTaken, RefreshToken, User, normalize_email
+from rebalancer.domain.portfolio.owner import (
+    EmailTaken,
+    RefreshToken,
+    User,
+    normalize_email,
+    prepare_password,
+    spellings_of_email,
+)
 from rebalancer.domain.portfolio.questions import load_questionnaire
+from rebalancer.domain.text import check_visible
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 128
 """Characters; NIST SP 800-63B asks for at least 8, and for no rules besides the length."""
@@ -59,6 +68,9 @@ class Register:
             EmailTaken: a user with this address is registered already.
             Conflict: the key belongs to another request.
         """
+        check_visible(name, field="name")
+        check_visible(password, field="password")
+        typed, password = password, prepare_password(password)
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
             raise InvalidRequest(
                 f"{len(password)} characters; a password has {SHORTEST_PASSWORD} to "
@@ -76,27 +88,30 @@ class Register:
         user = User(
             id=id,
             email=address,
-            name=name.strip(),
+            name=unicodedata.normalize("NFC", name).strip(),
             password=self.passwords.hash(password),
             created=now,
         )
         try:
             with self.work.begin() as tx:
+                stored = find_by_email(tx, email)
+                if stored is not None and normalize_email(stored.email) == address:
+                    raise EmailTaken("stored in the spelling of an earlier version")
                 tx.users.add(user)
                 if request is not None:
                     request.store_result(tx, id, id, now)
         except EmailTaken:
-            earlier = None if request is None else self._earlier(request, address, password)
+            earlier = None if request is None else self._earlier(request, email, typed)
             if earlier is None:
                 raise EmailTaken(f"{address} is already registered; log in") from None
             return earlier
         return user
 
-    def _earlier(self, request: ClientRequest, address: str, password: str) -> User | None:
+    def _earlier(self, request: ClientRequest, email: str, password: str) -> User | None:
         """Return the user whom the same request registered; None without one."""
         with self.work.read() as tx:
-            user = tx.users.by_email(address)
-        if user is None or not self.passwords.verify(password, user.password):
+            user = find_by_email(tx, email)
+        if user is None or not _matches(self.passwords, password, user):
             return None
         with self.work.read() as tx:
             return None if request.earlier_result(tx, user.id) is None else user
@@ -117,8 +132,8 @@ class LogIn:
             NotAuthenticated: the address or the password is wrong; the message names neither.
         """
         with self.work.read() as tx:
-            user = tx.users.by_email(email.strip().casefold())
-        matches = self.passwords.verify(password, user.password if user else None)
+            user = find_by_email(tx, email)
+        matches = _matches(self.passwords, password, user)
         if user is None or not matches:
             raise NotAuthenticated(
                 "the e-mail address or the password is wrong", code="wrong_credentials"
@@ -229,6 +244,21 @@ class AssessRisk:
             if request is not None:
                 request.store_result(tx, owner, owner, now)
         return user, False
+
+
+def find_by_email(tx: Transaction, email: str) -> User | None:
+    """Return the user who is registered with an address in any spelling; None without one."""
+    found = (tx.users.by_email(spelling) for spelling in spellings_of_email(email))
+    return next((user for user in found if user is not None), None)
+
+
+def _matches(passwords: Passwords, password: str, user: User | None) -> bool:
+    """Return whether a password is the user's, also as earlier versions hashed it: as typed."""
+    hashed = None if user is None else user.password
+    prepared = prepare_password(password)
+    return passwords.verify(prepared, hashed) or (
+        prepared != password and passwords.verify(password, hashed)
+    )
 
 
 def load_account(tx: Transaction, owner: UUID) -> User:

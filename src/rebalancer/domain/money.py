@@ -51,7 +51,12 @@ class Currency:
     minor_unit: Decimal = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "minor_unit", Decimal(1).scaleb(-_DIGITS.get(self.code, 2)))
+        object.__setattr__(self, "minor_unit", Decimal(1).scaleb(-self.digits))
+
+    @property
+    def digits(self) -> int:
+        """Digits of an amount after the point: 2 for most currencies, 0 for JPY."""
+        return _DIGITS.get(self.code, 2)
 
     def round(self, amount: Decimal) -> Decimal:
         """Round to the minor unit, half-even, so that rounding has no bias."""

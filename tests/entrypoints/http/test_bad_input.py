@@ -335,7 +335,7 @@ def test_invalid_id_is_rejected(ada: ApiUser, id: str) -> None:
 
 
 def test_name_may_hold_any_printable_text(ada: ApiUser) -> None:
-    name = "Zoë's \N{PILE OF POO} \u202e <script>alert(1)</script> \\ ' \" ; --"
+    name = "Zoë's \N{PILE OF POO}  <script>alert(1)</script> \\ ' \" ; --"
     opened = ada.portfolio(name=name)
     assert opened["name"] == name
     assert ada.get(f"/api/portfolios/{opened['id']}").json()["name"] == name

@@ -139,3 +139,15 @@ def test_currency_defaults_to_that_of_the_prices(start_api: Callable[..., Runnin
     revised = patched(user, opened.json(), {"name": "Other"})
     assert (revised.status_code, revised.json()["currency"]) == (200, "CHF")
     expect_problem(user.post("/api/portfolios", body | {"currency": "USD"}), 422, "currency")
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_performance_has_the_digits_of_the_currency(start_api: Callable[..., RunningApi]) -> None:
+    user = start_api(settings=attrs.evolve(WITHOUT_LIMITS, currency="JPY")).register()
+    held = {"C": "3.5", "D": "0.3"}
+    opened = user.portfolio(cash="500", holdings=held, on="2022-12-01")
+    found = user.get(f"/api/portfolios/{opened['id']}/performance").json()
+    amounts = [found["gain"], found["contributed"], *found["contributions"]]
+    for line in ("portfolio", "no_rebalancing", "benchmark"):
+        amounts += [found[line]["final_value"], *found[line]["values"]]
+    assert all(amount == int(amount) for amount in amounts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,14 +11,16 @@ import attrs
 
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.portfolio.questionnaire import Assessment
+from rebalancer.domain.text import check_visible
 
 LONGEST_EMAIL = 254
-"""Longest address in an SMTP path (RFC 5321, 4.5.3.1.3)."""
+"""Longest address in an SMTP path, in octets (RFC 5321, 4.5.3.1.3)."""
 
 ACCESS_LIFETIME = timedelta(minutes=15)
 """Validity of an access token."""
 
-_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f.]+(\.[^@\s\x00-\x1f.]+)+")
+_LONGEST_LOCAL = 64
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f.]+(\.[^@\s\x00-\x1f.]+)+")
 
 
 class EmailTaken(Conflict):
@@ -27,19 +30,58 @@ class EmailTaken(Conflict):
 
 
 def normalize_email(text: str) -> str:
-    """Return an address without blanks around it, in lower case.
+    """Return an address in its only spelling.
+
+    The domain is in lower case and in letters (U-labels of IDNA 2008, mapped by UTS #46), so that
+    ``BÜCHER.example`` and ``xn--bcher-kva.example`` are one. The part before it is composed (NFC)
+    and case-folded.
 
     Raises:
         InvalidRequest: the text does not look like an address.
     """
-    address = text.strip().casefold()
-    if len(address) > LONGEST_EMAIL or not _EMAIL.fullmatch(address):
+    import idna  # its tables take a while, and few commands need them
+
+    address = unicodedata.normalize("NFC", text.strip())
+    check_visible(address, field="email")
+    local, _, host = address.rpartition("@")
+    local = unicodedata.normalize("NFC", local.casefold().lower())  # Cherokee folds to capitals
+    try:
+        ascii_host = idna.encode(host, uts46=True)
+        host = idna.decode(ascii_host)
+    except idna.IDNAError:
+        ascii_host = b""
+    octets = len(local.encode(errors="surrogatepass"))
+    too_long = octets > _LONGEST_LOCAL or octets + 1 + len(ascii_host) > LONGEST_EMAIL
+    if not ascii_host or too_long or not _EMAIL.fullmatch(f"{local}@{host}"):
         raise InvalidRequest(
             "invalid e-mail address; write it like ada@example.org",
             field="email",
             code="invalid_email",
         )
-    return address
+    return f"{local}@{host}"
+
+
+def spellings_of_email(text: str) -> list[str]:
+    """Return the spellings under which a user may be stored, the current one first.
+
+    Earlier versions stored the case-folded text.
+    """
+    earlier = text.strip().casefold()
+    try:
+        current = normalize_email(text)
+    except InvalidRequest:
+        return [earlier]
+    return [current] if current == earlier else [current, earlier]
+
+
+def prepare_password(text: str) -> str:
+    """Return a password as it is hashed, by the profile OpaqueString (RFC 8265, section 4.2).
+
+    Any space counts as U+0020, and characters are composed (NFC), so that all keyboards enter the
+    same password. Letters keep their case.
+    """
+    spaced = "".join(" " if unicodedata.category(one) == "Zs" else one for one in text)
+    return unicodedata.normalize("NFC", spaced)
 
 
 @attrs.frozen

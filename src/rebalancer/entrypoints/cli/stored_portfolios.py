@@ -16,7 +16,9 @@ PAGE = 512
 
 def find_user(tx: Transaction, email: str) -> User:
     """Return the user who is registered with an address; raise NotFound if there is none."""
-    found = tx.users.by_email(email.strip().casefold())
+    from rebalancer.application.accounts import find_by_email
+
+    found = find_by_email(tx, email)
     if found is None:
         raise NotFound(f"no user is registered as {email}", code="user_not_found")
     return found

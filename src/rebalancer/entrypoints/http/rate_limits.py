@@ -23,6 +23,7 @@ from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.rate_limits import Limit, RateLimits, Verdict
 from rebalancer.config import Settings
 from rebalancer.domain.errors import NotAuthenticated
+from rebalancer.domain.portfolio.owner import spellings_of_email
 from rebalancer.entrypoints.http.auth import parse_bearer_token
 from rebalancer.entrypoints.http.errors import TooManyRequests, to_problem
 
@@ -102,7 +103,7 @@ class RateLimiter:
         Raises:
             TooManyRequests: the account exceeds its limit.
         """
-        account = email.strip().casefold().encode(errors="surrogatepass")
+        account = spellings_of_email(email)[0].encode(errors="surrogatepass")
         digest = hmac.digest(self._key, account, "sha256").hex()
         await self._attempt(scope, self._account, f"account:{digest}")
 

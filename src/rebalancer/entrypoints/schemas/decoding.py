@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from rebalancer.domain.errors import InvalidRequest, combine
+from rebalancer.domain.errors import InvalidRequest, combine, faults_of
 from rebalancer.domain.money import decimal_of
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
@@ -31,6 +31,7 @@ from rebalancer.entrypoints.schemas.wire import (
     Body,
     Bounded,
     compose_text,
+    hidden_faults,
     parse_json,
     shorten,
 )
@@ -67,10 +68,13 @@ def decode_request(text: bytes, schema: type[B]) -> B:
         InvalidRequest: one field breaks a rule of the domain.
         InvalidFields: several fields are invalid.
     """
+    hidden: list[InvalidRequest] = []
     try:
         values = parse_json(text)
         if not text.isascii() or b"\\u" in text:
             values = compose_text(values, verbatim=schema.verbatim)
+            found = hidden_faults(values, verbatim=schema.verbatim)
+            hidden = list(islice(found, MOST_FAULTS))
     except InvalidRequest as error:
         raise Malformed(error.message, field=error.field or "body", code=error.code) from None
 
@@ -78,7 +82,15 @@ def decode_request(text: bytes, schema: type[B]) -> B:
         body.check()
         return body
 
-    return _convert(values, schema, _read_request_scalar, build)
+    try:
+        body = _convert(values, schema, _read_request_scalar, build)
+    except InvalidRequest as error:
+        known = {fault.field for fault in hidden}
+        others = [fault for fault in faults_of(error) if fault.field not in known]
+        raise combine([*hidden, *others][:MOST_FAULTS]) from None
+    if hidden:
+        raise combine(hidden)
+    return body
 
 
 def decode_file(values: dict[str, Any], schema: type[T], build: Callable[[T], R]) -> R:

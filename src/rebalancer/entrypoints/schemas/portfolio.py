@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
@@ -23,6 +24,7 @@ from rebalancer.domain.portfolio.portfolio import (
     check_targets,
 )
 from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
+from rebalancer.domain.text import check_visible
 from rebalancer.entrypoints.schemas.decoding import collect, decode_file
 from rebalancer.entrypoints.schemas.parameters import ProfileName, Quantities, Symbols, Weights
 from rebalancer.entrypoints.schemas.wire import (
@@ -217,7 +219,9 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
 
     def mandate(self, currency: Currency = _ANY_CURRENCY) -> Mandate:
         """Convert to a mandate; the id names a portfolio without a name."""
-        named = self if self.name else msgspec.structs.replace(self, name=self.id)
+        name = unicodedata.normalize("NFC", self.name or self.id)
+        check_visible(name, field="name" if self.name else "id")
+        named = msgspec.structs.replace(self, name=name)
         return MandateBody.mandate(named, currency)
 
     @classmethod

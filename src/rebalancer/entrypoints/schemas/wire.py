@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.frequency import LONGEST, SHORTEST
+from rebalancer.domain.text import describe_hidden, find_hidden
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -252,6 +253,23 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 )
             seen.add(key)
     return values
+
+
+def hidden_faults(
+    value: Any, path: str = "", *, verbatim: Sequence[str] = ()
+) -> Iterator[InvalidRequest]:
+    """Yield an error for each key and text of JSON values that has an invisible character."""
+    if isinstance(value, str) and (at := find_hidden(value)) is not None:
+        yield InvalidRequest(describe_hidden(value, at), field=path, code="hidden_character")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from hidden_faults(item, f"{path}[{number}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            place = f"{path}.{key}" if path else key
+            if key not in verbatim:
+                yield from hidden_faults(key, place)
+                yield from hidden_faults(item, place)
 
 
 def compose_text(value: Any, *, verbatim: Sequence[str] = ()) -> Any:

@@ -83,37 +83,38 @@ async def measure_performance(
     """
     benchmark = benchmark and normalize_symbol(benchmark)
     portfolio, record = await sync_to_thread(use, portfolio_id, owner=owner, benchmark=benchmark)
+    digits = portfolio.mandate.currency.digits
     days: list[date] = record.dates.astype("datetime64[D]").tolist()
     return PerformanceView(
         portfolio_id=portfolio.id,
         currency=portfolio.mandate.currency.code,
         first=days[0],
         last=days[-1],
-        contributed=round(float(record.contributions[-1]), 2),
-        gain=round(record.gain, 2),
-        costs=round(record.costs, 2),
-        dividends=round(record.dividends, 2),
+        contributed=round(float(record.contributions[-1]), digits),
+        gain=round(record.gain, digits),
+        costs=round(record.costs, digits),
+        dividends=round(record.dividends, digits),
         periods_per_year=record.frequency.periods_per_year,
         frequency=record.frequency.name,
-        portfolio=_line_view(record.portfolio),
-        no_rebalancing=_line_view(record.no_rebalancing),
-        benchmark=_line_view(record.benchmark),
+        portfolio=_line_view(record.portfolio, digits),
+        no_rebalancing=_line_view(record.no_rebalancing, digits),
+        benchmark=_line_view(record.benchmark, digits),
         dates=days,
-        contributions=np.round(record.contributions, 2).tolist(),
+        contributions=np.round(record.contributions, digits).tolist(),
         notes=list(record.notes),
     )
 
 
-def _line_view(line: Line) -> LineView:
+def _line_view(line: Line, digits: int) -> LineView:
     return LineView(
         name=line.name,
-        final_value=round(float(line.values[-1]), 2),
+        final_value=round(float(line.values[-1]), digits),
         time_weighted_return=line.twr,
         time_weighted_return_a_year=line.twr_annual,
         money_weighted_return=line.xirr,
         volatility=line.volatility,
         max_drawdown=line.max_drawdown,
-        values=np.round(line.values, 2).tolist(),
+        values=np.round(line.values, digits).tolist(),
     )
 
 
