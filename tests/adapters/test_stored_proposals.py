@@ -40,6 +40,7 @@ def load(stored: dict[str, Any]) -> ProposalRecord:
         executed=None,
         remark="",
         run=None,
+        cancelled=None,
     )
     return PROPOSALS.from_row(row)
 

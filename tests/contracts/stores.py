@@ -291,6 +291,7 @@ def entries(draw: st.DrawFn, *, kinds: Sequence[EntryKind] = tuple(EntryKind)) -
         price=draw(positive) if moves else None,
         cost=draw(amounts) if kind in TRADES else Decimal(0),
         note=draw(texts),
+        partial=draw(st.booleans()),
     )
 
 
@@ -385,6 +386,7 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         executed=draw(moments) if stage is Stage.EXECUTED else None,
         remark=draw(texts),
         run=draw(st.sampled_from([None, run])),
+        cancelled=draw(moments) if stage is Stage.CANCELLED else None,
     )
 
 

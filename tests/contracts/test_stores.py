@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rebalancer.domain.errors import Conflict, NotFound, Unavailable
 from rebalancer.domain.jobs.batch_run import ChunkDone, ChunksHeld
 from rebalancer.domain.jobs.job import JobChanged, JobState
-from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
+from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Ledger, Positions
 from rebalancer.domain.portfolio.mandate import Mandate, PortfolioChanged
 from rebalancer.domain.portfolio.owner import EmailTaken
 from rebalancer.domain.portfolio.portfolio import Preferences
@@ -449,6 +449,67 @@ def test_entry_is_written_once(work, ada):
     with work.read() as tx:
         assert tx.portfolios.ledger(portfolio.id).entries == (entry,)
         assert tx.portfolios.get(portfolio.id, owner=ada.id) == portfolio
+
+
+def test_void_entries_stay_and_do_not_count(work, ada):
+    first, second = a_deposit(), a_deposit(7)
+    portfolio = stored_portfolio(work, ada, first, second)
+    other = stored_portfolio(work, ada, second)
+    reversal = second.reversal(recorded=NOW, note="a slip")
+    with work.begin() as tx:
+        ledger = tx.portfolios.ledger(portfolio.id).extended_by([reversal])
+        tx.portfolios.save(tx.portfolios.get(portfolio.id).book(ledger, NOW), entries=[reversal])
+    with work.read() as tx:
+        assert tx.portfolios.ledger(portfolio.id).entries == (first, second, reversal)
+        assert tx.portfolios.entries(portfolio.id, limit=1) == [reversal]
+        assert tx.portfolios.get(portfolio.id).positions.cash == first.amount
+        ids = [first.id, second.id, reversal.id]
+        assert tx.portfolios.void(portfolio.id, ids) == {second.id}
+        assert tx.portfolios.void(portfolio.id, []) == frozenset()
+        assert tx.portfolios.void(other.id, ids) == frozenset()
+    with pytest.raises(Conflict), work.begin() as tx:
+        held = tx.portfolios.get(portfolio.id)
+        again = attrs.evolve(held, version=held.version + 1)
+        tx.portfolios.save(again, entries=[attrs.evolve(reversal, recorded=NOW + HOUR)])
+
+
+def test_fills_are_summed_by_proposal(work, ada):
+    paid = a_deposit(1000)
+    portfolio = stored_portfolio(work, ada, paid)
+    record = attrs.evolve(a_proposal(portfolio), stage=Stage.ACCEPTED, decided=NOW)
+    trades = [
+        attrs.evolve(
+            a_deposit(),
+            id=uuid4(),
+            kind=EntryKind.BUY,
+            symbol=symbol,
+            quantity=Decimal(quantity),
+            price=Decimal(1),
+            amount=Decimal(quantity),
+            proposal=record.id,
+            partial=True,
+        )
+        for symbol, quantity in (("A", "2.5"), ("A", "4"), ("B", "3"))
+    ]
+    void = trades[1].reversal(recorded=NOW, partial=True)
+    with work.begin() as tx:
+        tx.proposals.add([record])
+        ledger = tx.portfolios.ledger(portfolio.id).extended_by([*trades, void])
+        tx.portfolios.save(portfolio.book(ledger, NOW), entries=[*trades, void])
+    unknown = uuid4()
+    with work.read() as tx:
+        asked = {record.id: portfolio.id, unknown: portfolio.id}
+        assert tx.portfolios.fills(asked) == {
+            record.id: {"A": Decimal("2.5"), "B": Decimal(3)},
+            unknown: {},
+        }
+        assert tx.portfolios.fills({}) == {}
+        assert tx.portfolios.ledger(portfolio.id).open_proposals == {record.id}
+    cancelled = record.cancel(NOW, "enough")
+    with work.begin() as tx:
+        tx.proposals.save(cancelled, expected=Stage.ACCEPTED)
+    with work.read() as tx:
+        assert tx.proposals.get(record.id) == cancelled
 
 
 def test_ledgers_of_two_portfolios_may_share_an_id(work, ada):

@@ -37,7 +37,7 @@ from rebalancer.domain.portfolio.mandate import (
     ManagedPortfolio,
     Mandate,
 )
-from rebalancer.domain.rebalancing.lifecycle import Stage, fill_id
+from rebalancer.domain.rebalancing.lifecycle import fill_id
 from rebalancer.domain.rebalancing.limits import find_breaches
 
 _ZERO = Decimal(0)
@@ -83,7 +83,7 @@ class OpenPortfolio:
                 earlier = request.earlier_result(tx, owner)
                 before = None if earlier is None else tx.portfolios.get(earlier, owner=owner)
             if before is not None:
-                return value_committed(before, market, self.work)
+                return value_committed(before, lambda: market, self.work)
         check_price_currency(mandate.currency.code, self.currency.code)
         with self.work.read() as tx:
             assessment = load_account(tx, owner).assessment
@@ -118,7 +118,7 @@ class OpenPortfolio:
             tx.portfolios.add(opened, entries)
             if request is not None:
                 request.store_result(tx, owner, id, now)
-        return value_committed(opened, market, self.work)
+        return value_committed(opened, lambda: market, self.work)
 
 
 @attrs.frozen
@@ -176,7 +176,7 @@ class RevisePortfolio:
         with self.work.begin() as tx:
             tx.portfolios.get(id, owner=owner)  # NotFound if it was closed meanwhile
             tx.portfolios.save(revised)
-        return value_committed(revised, market, self.work)
+        return value_committed(revised, lambda: market, self.work)
 
 
 @attrs.frozen
@@ -248,7 +248,7 @@ class RecordCashFlow:
                 tx.portfolios.save(portfolio, entries=[entry])
                 if key is not None:
                     tx.keys.add(IdempotencyKey(owner, key, request, result=entry.id, created=now))
-        return entry, value_committed(portfolio, market, self.work), done is not None
+        return entry, value_committed(portfolio, lambda: market, self.work), done is not None
 
 
 @attrs.frozen
@@ -297,13 +297,13 @@ class RecordTrades:
     ) -> tuple[list[Entry], ValuedPortfolio, bool]:
         """Return the entries, the new portfolio, and whether the request was repeated.
 
-        If the trades execute an accepted proposal, it becomes executed, and the ids of the entries
-        are derived from its id instead of ``id``.
+        Trades that fill open orders of an accepted proposal are linked to it, and it becomes
+        executed with the last of them. Other trades are recorded without a link.
 
         Raises:
             InvalidRequest: an amount, a day or a symbol is invalid; the field names the trade.
             Overdrawn: a sale exceeds the holding, or a purchase the cash.
-            ProposalClosed: the proposal does not wait for trades.
+            ProposalClosed: the proposal was never accepted, or is executed.
             Conflict: the idempotency key belongs to another request.
         """
         market = self.prices.closes()
@@ -324,8 +324,7 @@ class RecordTrades:
             ledger = tx.portfolios.ledger(portfolio_id)
             done = find_earlier_result(tx, owner, key, request)
             if done is not None:
-                ids = {_entry_id(proposal_id, done, number) for number in range(len(trades))}
-                entries = [entry for entry in ledger.entries if entry.id in ids]
+                entries = _entries_of(done, proposal_id, len(trades), ledger)
             else:
                 if not trades:
                     raise InvalidRequest(
@@ -333,16 +332,18 @@ class RecordTrades:
                     )
                 currency = portfolio.mandate.currency
                 entries = [
-                    _entry(trade, number, currency, market, ledger, proposal_id, id, now)
+                    _entry(trade, number, currency, market, ledger, id, now)
                     for number, trade in enumerate(trades)
                 ]
                 if record is not None:
-                    tx.proposals.save(record.execute(now), expected=Stage.ACCEPTED)
+                    filled, entries = record.fill(entries, ledger.fills(record.id), now)
+                    if filled.stage is not record.stage:
+                        tx.proposals.save(filled, expected=record.stage)
                 portfolio = portfolio.book(ledger.extended_by(entries), now)
                 tx.portfolios.save(portfolio, entries=entries)
                 if key is not None:
                     tx.keys.add(IdempotencyKey(owner, key, request, result=id, created=now))
-        return entries, value_committed(portfolio, market, self.work), done is not None
+        return entries, value_committed(portfolio, lambda: market, self.work), done is not None
 
 
 @attrs.frozen
@@ -353,11 +354,12 @@ class ReadTransactions:
 
     def __call__(
         self, portfolio_id: UUID, *, owner: UUID, before: UUID | None = None, limit: int
-    ) -> list[Entry]:
-        """Return a page of entries, the latest recorded first."""
+    ) -> tuple[list[Entry], frozenset[UUID]]:
+        """Return a page of entries, the latest recorded first, and which of them are void."""
         with self.work.read() as tx:
             tx.portfolios.get(portfolio_id, owner=owner)
-            return tx.portfolios.entries(portfolio_id, before=before, limit=limit)
+            found = tx.portfolios.entries(portfolio_id, before=before, limit=limit)
+            return found, tx.portfolios.void(portfolio_id, [entry.id for entry in found])
 
 
 @attrs.frozen
@@ -512,7 +514,6 @@ def _entry(
     currency: Currency,
     market: PriceHistory,
     ledger: Ledger,
-    proposal_id: UUID | None,
     id: UUID,
     now: datetime,
 ) -> Entry:
@@ -532,7 +533,7 @@ def _entry(
         if not trade.confirmed:
             check_plausible(amount, trade.price, _known_close(trade.symbol, market, on))
         return Entry(
-            id=_entry_id(proposal_id, id, number),
+            id=uuid5(id, str(number)),
             kind=trade.kind,
             on=on,
             recorded=now,
@@ -541,7 +542,6 @@ def _entry(
             quantity=trade.quantity,
             price=trade.price,
             cost=check_amount(trade.cost, currency, field="cost") if trade.cost else _ZERO,
-            proposal=proposal_id,
             note=trade.note,
         )
     except InvalidRequest as error:
@@ -557,8 +557,14 @@ def _known_close(symbol: str, market: PriceHistory, on: date) -> Decimal | None:
     return None
 
 
-def _entry_id(proposal_id: UUID | None, id: UUID, number: int) -> UUID:
-    return uuid5(id, str(number)) if proposal_id is None else fill_id(proposal_id, number)
+def _entries_of(id: UUID, proposal_id: UUID | None, count: int, ledger: Ledger) -> list[Entry]:
+    """Return the entries of an earlier request; older versions numbered those of a proposal."""
+    ids = {uuid5(id, str(number)) for number in range(count)}
+    found = [entry for entry in ledger.entries if entry.id in ids]
+    if not found and proposal_id is not None:
+        ids = {fill_id(proposal_id, number) for number in range(count)}
+        found = [entry for entry in ledger.entries if entry.id in ids]
+    return found
 
 
 def _check_limits(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -29,7 +29,13 @@ from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalInputs, ProposalRecord, Stage
+from rebalancer.domain.rebalancing.lifecycle import (
+    Fill,
+    ProposalClosed,
+    ProposalInputs,
+    ProposalRecord,
+    Stage,
+)
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
 
@@ -110,12 +116,15 @@ class Mode(StrEnum):
 class ProposalStatus:
     """A proposal and its stage now.
 
-    ``stale`` states why it can no longer be accepted; None if it can, or if it is decided.
+    Attributes:
+        stale: Why it can no longer be accepted; None if it can, or if it is decided.
+        filled: Quantity of each asset that its recorded trades bought or sold.
     """
 
     record: ProposalRecord
     stage: Stage
     stale: str | None
+    filled: Mapping[str, Decimal] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -295,7 +304,8 @@ class ReadProposals:
         with self.work.read() as tx:
             record = tx.proposals.get(id, owner=owner)
             version = tx.portfolios.get(record.portfolio_id, owner=owner).version
-        return _status(record, version, newest, now)
+            filled = _read_fills(tx, [record])
+        return _status(record, version, newest, now, filled)
 
     def all(
         self,
@@ -317,7 +327,8 @@ class ReadProposals:
                 tx.portfolios.get(portfolio_id, owner=owner)
             found = tx.proposals.page(owner, portfolio_id=portfolio_id, before=before, limit=limit)
             versions = tx.portfolios.versions({record.portfolio_id for record in found})
-        return [_status(one, versions[one.portfolio_id], newest, now) for one in found]
+            filled = _read_fills(tx, found)
+        return [_status(one, versions[one.portfolio_id], newest, now, filled) for one in found]
 
 
 @attrs.frozen
@@ -341,7 +352,7 @@ class AcceptProposal:
 
         If the broker fills at once, the planned cash flow and every fill are in the ledger
         afterwards. Otherwise the proposal stays accepted until `CollectFills` has its fills. With a
-        worksheet it stays accepted until its trades are recorded.
+        worksheet it stays accepted until its orders are filled or cancelled, or it expires.
 
         Returns:
             The accepted proposal, and whether the same request had accepted it before.
@@ -365,7 +376,8 @@ class AcceptProposal:
             record = tx.proposals.get(id, owner=owner)
             portfolio = tx.portfolios.get(record.portfolio_id, owner=owner)
             if find_earlier_result(tx, owner, key, asked) is not None:
-                return _status(record, portfolio.version, newest, now), True
+                filled = _read_fills(tx, [record])
+                return _status(record, portfolio.version, newest, now, filled), True
             done = record.accept(now, version=portfolio.version, newest=newest)
             if fills is not None:
                 done, portfolio = _book_fills(tx, done, portfolio, fills, now)
@@ -374,7 +386,8 @@ class AcceptProposal:
                 tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
         if submits and not self.broker.fills_at_once:
             self.broker.submit(done)
-        return _status(done, portfolio.version, newest, now), False
+        filled = {id: {fill.symbol: fill.quantity for fill in fills or ()}}
+        return _status(done, portfolio.version, newest, now, filled), False
 
 
 @attrs.frozen
@@ -492,11 +505,59 @@ def _find_earlier(
             if (earlier := ask.request.earlier_result(tx, ask.owner)) is not None:
                 record = tx.proposals.get(earlier, owner=ask.owner)
                 version = tx.portfolios.get(record.portfolio_id, owner=ask.owner).version
-                current = _status(record, version, newest, ask.now)
+                current = _status(record, version, newest, ask.now, _read_fills(tx, [record]))
                 found[index] = ProposalResult(current, replayed=True)
         except (Conflict, NotFound) as error:
             found[index] = error
     return found
+
+
+@attrs.frozen
+class CancelProposal:
+    """Cancel the open orders of an accepted proposal."""
+
+    work: UnitOfWork
+    prices: PriceSource
+    broker: Broker
+
+    def __call__(
+        self,
+        id: UUID,
+        *,
+        owner: UUID,
+        remark: str = "",
+        request: ClientRequest | None = None,
+        now: datetime,
+    ) -> tuple[ProposalStatus, bool]:
+        """Cancel the orders that are not filled; trades that were recorded stay.
+
+        Returns:
+            The cancelled proposal, and whether the same request had cancelled it before.
+
+        Raises:
+            NotFound: the proposal does not exist or belongs to another user.
+            ProposalClosed: it is not accepted, has expired, or is at the broker.
+            Conflict: the key belongs to another request.
+            Unavailable: the broker did not answer.
+        """
+        newest = self.prices.closes(days=1).last_date
+        at_broker = id in self.broker.pending()
+        with self.work.begin() as tx:
+            record = tx.proposals.get(id, owner=owner)
+            version = tx.portfolios.get(record.portfolio_id, owner=owner).version
+            filled = _read_fills(tx, [record])
+            if request is not None and request.earlier_result(tx, owner) is not None:
+                return _status(record, version, newest, now, filled), True
+            cancelled = record.cancel(now, remark)
+            if at_broker:
+                raise ProposalClosed(
+                    f"the broker has the orders of proposal {id}; cancel them there",
+                    code="orders_at_broker",
+                )
+            tx.proposals.save(cancelled, expected=record.stage)
+            if request is not None:
+                request.store_result(tx, owner, id, now)
+        return _status(cancelled, version, newest, now, filled), False
 
 
 def propose_and_compare(portfolio: Portfolio, context: RebalanceContext) -> ComparedProposal:
@@ -562,8 +623,25 @@ def record_proposal(
     return ProposalRecord.new(proposal, inputs, id=id, owner=portfolio.owner, now=now, run=run)
 
 
-def _status(record: ProposalRecord, version: int, newest: date, now: datetime) -> ProposalStatus:
+def _read_fills(
+    tx: Transaction, records: Sequence[ProposalRecord]
+) -> dict[UUID, dict[str, Decimal]]:
+    """Return what was filled of proposals that were accepted."""
+    accepted = {one.id: one.portfolio_id for one in records if one.stage in _ACCEPTED}
+    return tx.portfolios.fills(accepted) if accepted else {}
+
+
+_ACCEPTED = frozenset({Stage.ACCEPTED, Stage.EXECUTED, Stage.CANCELLED})
+
+
+def _status(
+    record: ProposalRecord,
+    version: int,
+    newest: date,
+    now: datetime,
+    filled: Mapping[UUID, Mapping[str, Decimal]] | None = None,
+) -> ProposalStatus:
     stage = record.stage_at(now)
     undecided = stage is Stage.PROPOSED
     stale = record.staleness(version=version, newest=newest) if undecided else None
-    return ProposalStatus(record, stage, stale)
+    return ProposalStatus(record, stage, stale, (filled or {}).get(record.id, {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal, localcontext
 
@@ -100,14 +100,14 @@ def value_portfolio(
 
 
 def value_committed(
-    portfolio: ManagedPortfolio, market: PriceHistory, work: UnitOfWork
+    portfolio: ManagedPortfolio, market: Callable[[], PriceHistory], work: UnitOfWork
 ) -> ValuedPortfolio:
     """Return a portfolio that has just been stored, at the last close or without a value.
 
     It does not raise: an error would tell the caller that the change was rejected.
     """
     try:
-        return value_portfolio(portfolio, market, work)
+        return value_portfolio(portfolio, market(), work)
     except Exception:
         log.exception("portfolio %s is stored, but cannot be valued", portfolio.id)
         note = "The portfolio is stored, but its value could not be computed; read it again later."

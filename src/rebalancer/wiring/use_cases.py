@@ -7,6 +7,7 @@ from dishka import Provider, Scope, provide_all
 from rebalancer.application import (
     accounts,
     backtests,
+    corrections,
     evaluation,
     health,
     idempotency,
@@ -33,6 +34,7 @@ class UseCaseProvider(Provider):
         backtests.ReadSeries,
         backtests.RunBacktest,
         backtests.StartBacktest,
+        corrections.VoidEntry,
         evaluation.EvaluatePolicies,
         evaluation.StoreEvidence,
         evaluation.StoreEvidenceReports,
@@ -61,6 +63,7 @@ class UseCaseProvider(Provider):
         portfolios.RevisePortfolio,
         rebalance.AcceptProposal,
         rebalance.BuildContext,
+        rebalance.CancelProposal,
         rebalance.CollectFills,
         rebalance.ProposeForPortfolio,
         rebalance.ReadProposals,

@@ -53,6 +53,17 @@ def proposal(ada: ApiUser) -> str:
     return str(ada.proposal(ada.portfolio()["id"])["id"])
 
 
+def worksheet(ada: ApiUser) -> str:
+    made = proposal(ada)
+    ada.post(f"/api/rebalance/{made}/accept", {"mode": "worksheet"})
+    return made
+
+
+def entry(ada: ApiUser) -> str:
+    path = f"/api/portfolios/{ada.portfolio()['id']}/transactions"
+    return f"{path}/{ada.get(path).json()['items'][0]['id']}"
+
+
 HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
     "open_portfolio": lambda ada: ("/api/portfolios", MANDATE, MANDATE | {"cash": "901"}),
     "record_cash_flow": lambda ada: (
@@ -64,6 +75,12 @@ HONOURED: dict[str, Callable[[ApiUser], Sent]] = {
         f"/api/portfolios/{ada.portfolio()['id']}/transactions",
         {"trades": [TRADE]},
         {"trades": [TRADE, TRADE]},
+    ),
+    "void_entry": lambda ada: (f"{entry(ada)}/void", {"note": "slip"}, {"note": "error"}),
+    "cancel": lambda ada: (
+        f"/api/rebalance/{worksheet(ada)}/cancel",
+        {"remark": "No"},
+        {"remark": "Never"},
     ),
     "predict": lambda ada: (
         "/api/rebalance/predict",

@@ -47,6 +47,8 @@ BODIES: dict[str, Any] = {
     "predict": {"portfolio_id": str(UNKNOWN_ID)},
     "accept": {},
     "reject": {},
+    "cancel": {},
+    "void_entry": {},
     "start": {"policies": ["monthly"], "from": "2022-11-14"},
     "assess": {"answers": {}},
 }
@@ -66,6 +68,7 @@ def plain(path: str, **values: object) -> str:
     for name, kind in (
         ("portfolio_id", "uuid"),
         ("proposal_id", "uuid"),
+        ("entry_id", "uuid"),
         ("job_id", "uuid"),
         ("symbol", "path"),
         ("name", "str"),
@@ -121,6 +124,9 @@ def create_resources(api: RunningApi, person: ApiUser) -> dict[str, str]:
     return {
         "portfolio_id": portfolio,
         "proposal_id": person.proposal(portfolio)["id"],
+        "entry_id": person.get(f"/api/portfolios/{portfolio}/transactions").json()["items"][0][
+            "id"
+        ],
         "job_id": job.json()["id"],
     }
 

@@ -24,7 +24,7 @@ def fill(api: RunningApi, person: ApiUser, portfolio: str, count: int) -> None:
 ASKED: dict[str, tuple[int, Callable[[ApiUser, str, str], httpx.Response]]] = {
     "portfolios": (1, lambda ada, mine, _: ada.get("/api/portfolios?limit=200")),
     "a portfolio": (1, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}")),
-    "transactions": (2, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/transactions")),
+    "transactions": (3, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/transactions")),
     "performance": (2, lambda ada, mine, _: ada.get(f"/api/portfolios/{mine}/performance")),
     "proposals": (2, lambda ada, mine, _: ada.get("/api/rebalance?limit=200")),
     "its proposals": (3, lambda ada, mine, _: ada.get(f"/api/rebalance?portfolio_id={mine}")),

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -166,6 +167,16 @@ class MemoryPortfolios:
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
         return _following(list(reversed(self.ledgers.get(id, ()))), before)[:limit]
+
+    def void(self, id: UUID, entries: Collection[UUID]) -> frozenset[UUID]:
+        voided = {entry.voids for entry in self.ledgers.get(id, ())}
+        return frozenset(entry for entry in entries if entry in voided)
+
+    def fills(self, proposals: Mapping[UUID, UUID]) -> dict[UUID, dict[str, Decimal]]:
+        return {
+            proposal: self.ledger(portfolio).fills(proposal)
+            for proposal, portfolio in proposals.items()
+        }
 
     def _open(self) -> list[UUID]:
         return sorted(id for id in self.rows if id not in self.closed)

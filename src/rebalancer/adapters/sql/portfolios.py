@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from rebalancer.adapters.sql.rows import ENTRIES, portfolio_of, portfolio_or_err
 from rebalancer.adapters.sql.statements import SqlStore, lock_rows
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios
 from rebalancer.application.not_found import require
-from rebalancer.domain.portfolio.ledger import Entry, Ledger
+from rebalancer.domain.portfolio.ledger import Entry, Ledger, filled_quantities, void_id
 from rebalancer.domain.portfolio.mandate import (
     ManagedPortfolio,
     PortfolioChanged,
@@ -160,6 +161,22 @@ class SqlPortfolios(SqlStore):
             query = query.where(table.c.sequence < start.scalar_subquery())
         query = query.order_by(table.c.sequence.desc()).limit(limit)
         return [ENTRIES.from_row(row) for row in self.connection.execute(query)]
+
+    def void(self, id: UUID, entries: Collection[UUID]) -> frozenset[UUID]:
+        table = ledger_entries.c
+        query = select(table.voids).where(
+            table.portfolio == id, table.id.in_([void_id(entry) for entry in entries])
+        )
+        return frozenset(self.connection.execute(query).scalars()) if entries else frozenset()
+
+    def fills(self, proposals: Mapping[UUID, UUID]) -> dict[UUID, dict[str, Decimal]]:
+        table, found = ledger_entries.c, {proposal: list[Entry]() for proposal in proposals}
+        query = select(ledger_entries).where(
+            table.portfolio.in_(set(proposals.values())), table.proposal.in_(list(proposals))
+        )
+        for row in self.connection.execute(query) if proposals else ():
+            found[row.proposal].append(ENTRIES.from_row(row))
+        return {proposal: filled_quantities(trades) for proposal, trades in found.items()}
 
     def _require_version(self, id: UUID, owner: UUID, version: int) -> ManagedPortfolio:
         stored = self._locked.get(id)

@@ -219,10 +219,12 @@ proposals = Table(
     Column("executed", Moment),
     Column("remark", Text, nullable=False),
     Column("run", ForeignKey(batch_runs.c.id)),
+    Column("cancelled", Moment),
     Index(None, "owner", "proposed", "id"),
     Index(None, "portfolio", "proposed", "id"),
     _one_of("stage", Stage),
     CheckConstraint("(stage = 'executed') = (executed IS NOT NULL)", "executed"),
+    CheckConstraint("(stage = 'cancelled') = (cancelled IS NOT NULL)", "cancelled"),
 )
 
 ledger_entries = Table(
@@ -242,6 +244,9 @@ ledger_entries = Table(
     Column("cost", Exact, nullable=False),
     Column("proposal", ForeignKey(proposals.c.id)),
     Column("note", Text, nullable=False),
+    # Another entry of the portfolio; its id derives from that one's, so none is voided twice.
+    Column("voids", Uuid),
+    Column("partial", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("portfolio", "id"),
     Index(None, "portfolio", "sequence"),
     _one_of("kind", EntryKind),
@@ -251,6 +256,7 @@ ledger_entries = Table(
         " AND CAST(cost AS NUMERIC) < 1E16 AND (price IS NULL OR CAST(price AS NUMERIC) < 1E16)",
         "finite",
     ),
+    CheckConstraint("voids <> id", "voids"),
     # A trade or move in kind has a symbol, a price and a quantity; a cash entry does not.
     CheckConstraint(
         "CASE WHEN kind IN ('buy', 'sell') OR kind IN ('deposit', 'withdrawal') AND"

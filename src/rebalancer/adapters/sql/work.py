@@ -27,6 +27,9 @@ from rebalancer.domain.portfolio.ledger import Entry, Ledger, Overdrawn, Positio
 from rebalancer.domain.portfolio.mandate import UnreadablePortfolio
 from rebalancer.domain.rebalancing.lifecycle import Stage
 
+_WITHOUT_TRADES = (Stage.PROPOSED, Stage.NOTHING_TO_DO, Stage.REJECTED, Stage.EXPIRED)
+_VOIDED = ledger_entries.alias("voided")
+
 _CONTRADICTIONS: tuple[tuple[Select[Any], str], ...] = (
     (
         select(proposals.c.id)
@@ -40,11 +43,27 @@ _CONTRADICTIONS: tuple[tuple[Select[Any], str], ...] = (
         .join(proposals, ledger_entries.c.proposal == proposals.c.id)
         .where(
             (ledger_entries.c.portfolio != proposals.c.portfolio)
-            | (proposals.c.stage != Stage.EXECUTED.value)
+            | proposals.c.stage.in_([stage.value for stage in _WITHOUT_TRADES])
         )
         .order_by(ledger_entries.c.id),
         "portfolio {portfolio}: entry {id} belongs to a proposal of another portfolio, or to one "
-        "that is not executed",
+        "that was never accepted",
+    ),
+    (
+        select(ledger_entries.c.id, ledger_entries.c.portfolio)
+        .where(
+            ledger_entries.c.voids.is_not(None),
+            ~select(_VOIDED.c.id)
+            .where(
+                _VOIDED.c.portfolio == ledger_entries.c.portfolio,
+                _VOIDED.c.id == ledger_entries.c.voids,
+                _VOIDED.c.sequence < ledger_entries.c.sequence,
+                _VOIDED.c.voids.is_(None),
+            )
+            .exists(),
+        )
+        .order_by(ledger_entries.c.id),
+        "portfolio {portfolio}: entry {id} voids an entry that the portfolio lacks",
     ),
 )
 """Contradictions that no constraint can rule out, and how to report each."""

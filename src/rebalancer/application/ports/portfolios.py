@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
@@ -67,6 +68,15 @@ class Portfolios(Protocol):
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
         """Return entries, latest recorded first, beginning after the entry ``before``."""
+
+    def void(self, id: UUID, entries: Collection[UUID]) -> frozenset[UUID]:
+        """Return which of the entries of a portfolio are void."""
+
+    def fills(self, proposals: Mapping[UUID, UUID]) -> dict[UUID, dict[str, Decimal]]:
+        """Return the quantity of each asset that trades filled, by proposal.
+
+        ``proposals`` names the portfolio of each. A proposal without trades has no quantities.
+        """
 
 
 class Proposals(Protocol):

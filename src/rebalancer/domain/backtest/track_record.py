@@ -168,7 +168,7 @@ def measure_track_record(
     its first contribution.
 
     Args:
-        ledger: Entries of the portfolio.
+        ledger: Entries of the portfolio; void ones have no part in any figure.
         targets: Strategic weights by symbol, as in `Portfolio`.
         market: Adjusted closes.
         benchmark: A symbol; None: the targets.
@@ -179,6 +179,7 @@ def measure_track_record(
             unknown symbol.
         Overdrawn: cash or a holding is negative at the end of a day.
     """
+    ledger = Ledger(ledger.effective)
     if not ledger.entries:
         raise InvalidRequest("the ledger is empty; record a deposit first", code="ledger_empty")
     _ = ledger.positions

@@ -1,7 +1,8 @@
 """The ledger of a portfolio, from which its cash and holdings follow.
 
-Entries never change; a further entry corrects a mistake. Each entry has an effective day, which is
-a market day, and the time at which it was recorded.
+Entries never change. A mistake is corrected by a further entry that voids it: both stay visible,
+and neither counts any more. Each entry has an effective day, which is a market day, and the time at
+which it was recorded.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from decimal import Decimal, localcontext
 from enum import StrEnum
 from functools import cached_property
 from itertools import groupby
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import attrs
 
@@ -27,6 +28,12 @@ class Overdrawn(Conflict):
     """Cash or a holding would be negative at the end of a day."""
 
     default_code = "overdrawn"
+
+
+class NotVoidable(Conflict):
+    """The entry is void already, voids another one, or other entries depend on it."""
+
+    default_code = "not_voidable"
 
 
 class EntryKind(StrEnum):
@@ -58,6 +65,8 @@ class Entry:
         price: Price per unit; None for money alone.
         cost: Cost of the trade on top, >= 0.
         proposal: Proposal that the trade executes; None without one.
+        voids: Entry that this one voids, with whose values it is recorded; None for most entries.
+        partial: Whether orders of the proposal were still open after this entry was recorded.
 
     Raises:
         InvalidRequest: an attribute contradicts the kind; its field is named.
@@ -74,6 +83,8 @@ class Entry:
     cost: Decimal = _ZERO
     proposal: UUID | None = None
     note: str = ""
+    voids: UUID | None = None
+    partial: bool = False
 
     def __attrs_post_init__(self) -> None:
         for name in ("amount", "quantity", "cost"):
@@ -121,29 +132,68 @@ class Entry:
         """Change of cash."""
         match self.kind:
             case EntryKind.BUY:
-                return -self.amount - self.cost
+                change = -self.amount - self.cost
             case EntryKind.SELL:
-                return self.amount - self.cost
+                change = self.amount - self.cost
             case EntryKind.FEE:
-                return -self.amount
+                change = -self.amount
             case EntryKind.DIVIDEND:
-                return self.amount
-        if self.symbol is not None:
-            return _ZERO
-        return self.amount if self.kind is EntryKind.DEPOSIT else -self.amount
+                change = self.amount
+            case _:
+                return self.flow if self.symbol is None else _ZERO
+        return self._signed(change)
 
     @property
     def units(self) -> Decimal:
         """Change of the holding of its symbol."""
         grows = self.kind in (EntryKind.BUY, EntryKind.DEPOSIT)
-        return self.quantity if grows else -self.quantity
+        return self._signed(self.quantity if grows else -self.quantity)
 
     @property
     def flow(self) -> Decimal:
         """Value that the owner paid in (+) or took out (-), in money or in kind."""
         if self.kind not in FLOWS:
             return _ZERO
-        return self.amount if self.kind is EntryKind.DEPOSIT else -self.amount
+        return self._signed(self.amount if self.kind is EntryKind.DEPOSIT else -self.amount)
+
+    def _signed(self, change: Decimal) -> Decimal:
+        return change if self.voids is None else -change
+
+    @property
+    def title(self) -> str:
+        """Short description, such as "purchase of 10 AAPL of 2022-01-03"."""
+        what = _TITLES[self.kind]
+        if self.quantity:
+            what = f"{what} of {self.quantity.normalize():f} {self.symbol}"
+        else:
+            what = f"{what} of {self.amount:f}"
+        return f"{what} of {self.on}"
+
+    def reversal(self, *, recorded: datetime, note: str = "", partial: bool = False) -> Entry:
+        """Return the entry that voids this one; its id follows from this one's."""
+        return attrs.evolve(
+            self,
+            id=void_id(self.id),
+            recorded=recorded,
+            note=note,
+            voids=self.id,
+            partial=partial,
+        )
+
+
+def void_id(entry: UUID) -> UUID:
+    """Return the id of the entry that voids an entry, so that no entry is voided twice."""
+    return uuid5(entry, "void")
+
+
+_TITLES = {
+    EntryKind.DEPOSIT: "deposit",
+    EntryKind.WITHDRAWAL: "withdrawal",
+    EntryKind.BUY: "purchase",
+    EntryKind.SELL: "sale",
+    EntryKind.FEE: "fee",
+    EntryKind.DIVIDEND: "dividend",
+}
 
 
 @attrs.frozen
@@ -155,8 +205,8 @@ class Positions:
         holdings: Quantity by symbol, each > 0, sorted by symbol.
         uninvested: Cash paid in since the last rebalance and not spent, 0 <= uninvested <= cash.
             By effective day: a deposit dated before a rebalance counts as invested, also if it is
-            recorded later.
-        last_rebalance: Day of the last entries that executed a proposal.
+            recorded later. The trades of a proposal with open orders spend what they cost.
+        last_rebalance: Day of the last trades of a proposal.
         last_entry: Latest effective day; None for an empty ledger.
     """
 
@@ -177,15 +227,39 @@ class Ledger:
     entries: tuple[Entry, ...] = ()
 
     @cached_property
+    def effective(self) -> tuple[Entry, ...]:
+        """The entries that count: without those that are void and those that void them."""
+        voided = {entry.voids for entry in self.entries if entry.voids is not None}
+        if not voided:
+            return self.entries
+        return tuple(
+            entry for entry in self.entries if entry.voids is None and entry.id not in voided
+        )
+
+    @cached_property
     def symbols(self) -> frozenset[str]:
-        """Every asset that was ever traded or moved."""
+        """Every asset that was ever traded or moved, also by void entries."""
         return frozenset(
             entry.symbol for entry in self.entries if entry.symbol is not None and entry.quantity
         )
 
+    @property
+    def open_proposals(self) -> frozenset[UUID]:
+        """Proposals with orders that were still open after their latest recorded trade."""
+        latest = {
+            entry.proposal: entry.partial
+            for entry in self.entries
+            if entry.proposal is not None and entry.kind in TRADES
+        }
+        return frozenset(id for id, partial in latest.items() if partial)
+
+    def fills(self, proposal: UUID) -> dict[str, Decimal]:
+        """Return the quantity of each asset that trades of a proposal bought or sold."""
+        return filled_quantities(entry for entry in self.entries if entry.proposal == proposal)
+
     def by_day(self) -> Iterable[tuple[date, list[Entry]]]:
-        """Yield entries by effective day, earliest first; within a day as recorded."""
-        ordered = sorted(self.entries, key=lambda entry: entry.on)
+        """Yield effective entries by day, earliest first; within a day as recorded."""
+        ordered = sorted(self.effective, key=lambda entry: entry.on)
         for day, entries in groupby(ordered, key=lambda entry: entry.on):
             yield day, list(entries)
 
@@ -203,6 +277,7 @@ class Ledger:
         cash = uninvested = _ZERO
         holdings: dict[str, Decimal] = {}
         rebalanced = last = None
+        incomplete = self.open_proposals
         for day, entries in self.by_day():
             touched = set()
             for entry in entries:
@@ -210,8 +285,11 @@ class Ledger:
                 if entry.quantity and entry.symbol is not None:
                     holdings[entry.symbol] = holdings.get(entry.symbol, _ZERO) + entry.units
                     touched.add(entry.symbol)
-                if entry.proposal is not None and entry.kind in TRADES:
-                    uninvested, rebalanced = _ZERO, day
+                executes = entry.proposal is not None and entry.kind in TRADES
+                if executes:
+                    rebalanced = day
+                if executes and entry.proposal not in incomplete:
+                    uninvested = _ZERO
                 elif entry.kind in FLOWS or entry.kind is EntryKind.BUY:
                     uninvested = max(uninvested + entry.cash, _ZERO)
             if cash < 0:
@@ -238,6 +316,63 @@ class Ledger:
         longer = Ledger((*self.entries, *entries))
         _ = longer.positions
         return longer
+
+    def find(self, id: UUID) -> Entry | None:
+        """Return the entry of this id; None without one."""
+        return next((entry for entry in self.entries if entry.id == id), None)
+
+    def check_voidable(self, entry: Entry) -> None:
+        """Check that one of the entries may be voided.
+
+        Raises:
+            NotVoidable: it is void, voids another one, or other entries depend on it.
+        """
+        if entry.voids is not None:
+            raise NotVoidable(
+                f"entry {entry.id} voids another one and cannot be voided; record the other one "
+                "again"
+            )
+        if self.find(void_id(entry.id)) is not None:
+            raise NotVoidable(f"the {entry.title} is void already", code="already_void")
+        others = Ledger(tuple(other for other in self.effective if other.id != entry.id))
+        try:
+            _ = others.positions
+        except Overdrawn as error:
+            needed = others.first_overdraft()
+            assert needed is not None
+            problem = error.message.partition(";")[0]
+            raise NotVoidable(
+                f"the {entry.title} cannot be voided: without it {problem}; void the "
+                f"{needed.title} first",
+                code="entry_needed",
+            ) from None
+
+    def first_overdraft(self) -> Entry | None:
+        """Return the last entry that takes what is missing at the end of the first overdrawn day.
+
+        None if the ledger is not overdrawn.
+        """
+        seen: list[Entry] = []
+        with localcontext(prec=_DIGITS):
+            for _, entries in self.by_day():
+                seen += entries
+                if sum((entry.cash for entry in seen), _ZERO) < 0:
+                    return next(entry for entry in reversed(seen) if entry.cash < 0)
+                for symbol in sorted({entry.symbol for entry in entries if entry.symbol}):
+                    moves = [entry for entry in seen if entry.symbol == symbol and entry.quantity]
+                    if sum((entry.units for entry in moves), _ZERO) < 0:
+                        return next(entry for entry in reversed(moves) if entry.units < 0)
+        return None
+
+
+def filled_quantities(entries: Iterable[Entry]) -> dict[str, Decimal]:
+    """Return the quantity of each asset that trades bought or sold, without void ones."""
+    filled: dict[str, Decimal] = {}
+    for entry in entries:
+        if entry.kind in TRADES and entry.symbol is not None:
+            quantity = entry.quantity if entry.voids is None else -entry.quantity
+            filled[entry.symbol] = filled.get(entry.symbol, _ZERO) + quantity
+    return {symbol: quantity for symbol, quantity in filled.items() if quantity}
 
 
 def not_positive(number: Decimal, field: str) -> InvalidRequest:

@@ -1,4 +1,8 @@
-"""The life of a proposal: proposed, then accepted, rejected or expired, and executed."""
+"""The life of a proposal: proposed, then accepted, rejected or expired, and executed.
+
+An accepted proposal stays open until all its orders are filled, in parts or at once, or until it
+is cancelled or expires.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,9 @@ from rebalancer.domain.rebalancing.model import Proposal, Side, Status
 
 VALID_FOR = timedelta(hours=24)
 """How long a proposal may be accepted."""
+
+OPEN_FOR = timedelta(days=30)
+"""How long an accepted proposal takes trades."""
 
 
 class ProposalClosed(Conflict):
@@ -40,6 +47,7 @@ class Stage(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     EXECUTED = "executed"
+    CANCELLED = "cancelled"
 
 
 @attrs.frozen
@@ -77,6 +85,9 @@ class Fill:
     cost: Decimal
 
 
+_KINDS = {Side.BUY: EntryKind.BUY, Side.SELL: EntryKind.SELL}
+
+
 def fill_id(proposal: UUID, number: int) -> UUID:
     """Return the id of the ledger entry of a proposal's n-th fill.
 
@@ -94,9 +105,10 @@ class ProposalRecord:
         expires: From when on it can no longer be accepted.
         stage: Stage as last stored; see `stage_at`.
         decided: When it was accepted or rejected.
-        executed: When its trades were recorded.
-        remark: Why it was rejected, in the owner's words.
+        executed: When the last of its orders was filled.
+        remark: Why it was rejected or cancelled, in the owner's words.
         run: The batch run that made it; None for a single request.
+        cancelled: When its open orders were cancelled.
     """
 
     id: UUID
@@ -111,6 +123,7 @@ class ProposalRecord:
     executed: datetime | None = None
     remark: str = ""
     run: UUID | None = None
+    cancelled: datetime | None = None
 
     @classmethod
     def new(
@@ -138,9 +151,25 @@ class ProposalRecord:
         )
 
     def stage_at(self, now: datetime) -> Stage:
-        """Return the stage at a time: undecided proposals expire."""
-        waiting = self.stage is Stage.PROPOSED
-        return Stage.EXPIRED if waiting and now >= self.expires else self.stage
+        """Return the stage at a time: proposals expire, undecided or with open orders."""
+        undecided = self.stage is Stage.PROPOSED and now >= self.expires
+        unfilled = self.open_until is not None and now >= self.open_until
+        return Stage.EXPIRED if undecided or unfilled else self.stage
+
+    @property
+    def open_until(self) -> datetime | None:
+        """When an accepted proposal expires; None in any other stage."""
+        if self.stage is not Stage.ACCEPTED or self.decided is None:
+            return None
+        return self.decided + OPEN_FOR
+
+    def open_quantities(self, filled: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """Return the quantity of each order that is not filled yet."""
+        still = {
+            order.symbol: order.quantity - filled.get(order.symbol, Decimal(0))
+            for order in self.proposal.orders
+        }
+        return {symbol: quantity for symbol, quantity in still.items() if quantity > 0}
 
     def staleness(self, *, version: int, newest: date) -> str | None:
         """Explain why the portfolio's version or the last close differ; None if they do not."""
@@ -180,6 +209,67 @@ class ProposalRecord:
         self._check_open(now)
         return attrs.evolve(self, stage=Stage.REJECTED, decided=now, remark=remark)
 
+    def fill(
+        self, trades: Sequence[Entry], filled: Mapping[str, Decimal], now: datetime
+    ) -> tuple[ProposalRecord, list[Entry]]:
+        """Return the proposal and the trades, those linked to it that fill an open order.
+
+        A trade fills an order of its asset and side for which a quantity is missing, also if it
+        trades more. All others stay trades of their own, and so does each trade after the
+        proposal was cancelled or has expired.
+
+        Args:
+            trades: In the order of execution, without a link.
+            filled: Quantity that earlier trades filled, by symbol.
+            now: Time of recording.
+
+        Raises:
+            ProposalClosed: it was never accepted, or is executed.
+        """
+        stage = self.stage_at(now)
+        if stage is Stage.CANCELLED or (stage is Stage.EXPIRED and self.open_until is not None):
+            return self, list(trades)
+        if stage is not Stage.ACCEPTED:
+            raise ProposalClosed(
+                f"proposal {self.id} is {stage}; only an accepted one takes trades",
+                code="proposal_not_accepted",
+            )
+        kinds = {order.symbol: _KINDS[order.side] for order in self.proposal.orders}
+        still = self.open_quantities(filled)
+        linked: list[Entry] = []
+        for trade in trades:
+            symbol = trade.symbol
+            if symbol in still and kinds[symbol] is trade.kind:
+                still[symbol] -= trade.quantity
+                if still[symbol] <= 0:
+                    del still[symbol]
+                trade = attrs.evolve(trade, proposal=self.id)
+            linked.append(trade)
+        if not still:
+            return attrs.evolve(self, stage=Stage.EXECUTED, executed=now), linked
+        return self, [
+            attrs.evolve(trade, partial=True) if trade.proposal is not None else trade
+            for trade in linked
+        ]
+
+    def cancel(self, now: datetime, remark: str = "") -> ProposalRecord:
+        """Return the accepted proposal without its open orders; trades made stay.
+
+        Raises:
+            ProposalClosed: it is not accepted, or has expired.
+        """
+        if self.stage_at(now) is not Stage.ACCEPTED:
+            raise ProposalClosed(
+                f"proposal {self.id} is {self.stage_at(now)}; only an accepted one can be "
+                "cancelled",
+                code="proposal_not_accepted",
+            )
+        return attrs.evolve(self, stage=Stage.CANCELLED, cancelled=now, remark=remark)
+
+    def reopen(self) -> ProposalRecord:
+        """Return the executed proposal with open orders, because a trade of it was void."""
+        return attrs.evolve(self, stage=Stage.ACCEPTED, executed=None)
+
     def execute(self, now: datetime) -> ProposalRecord:
         """Return the proposal with its trades made.
 
@@ -213,7 +303,7 @@ class ProposalRecord:
             found.append(
                 Entry(
                     id=fill_id(self.id, number),
-                    kind=EntryKind.BUY if fill.side is Side.BUY else EntryKind.SELL,
+                    kind=_KINDS[fill.side],
                     on=on,
                     recorded=now,
                     amount=fill.value,

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
@@ -30,6 +31,8 @@ from rebalancer.entrypoints.schemas.wire import (
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal, ProposalStatus
     from rebalancer.domain.rebalancing.model import Proposal
+
+_NONE = Decimal(0)
 
 DISCLAIMER = (
     "Computed from rules, prices and your own information; this is not personal advice. You "
@@ -66,6 +69,12 @@ class AcceptBody(Body, frozen=True, kw_only=True):
             examples=["paper"],
         ),
     ] = "paper"
+
+
+class CancelBody(Body, frozen=True, kw_only=True):
+    """Why the open orders of a proposal are cancelled."""
+
+    remark: Annotated[Line, Meta(examples=["The rest did not trade."])] = ""
 
 
 class RejectBody(Body, frozen=True, kw_only=True):
@@ -106,6 +115,16 @@ class OtherView(View, frozen=True, kw_only=True):
     drift_after: float
 
 
+class FillView(View, frozen=True, kw_only=True):
+    """How much of an order is filled."""
+
+    symbol: str
+    side: str
+    ordered: DecimalText
+    filled: DecimalText
+    open: Annotated[DecimalText, about("0 if it is filled, or no longer waits for trades.")]
+
+
 class SeenView(View, frozen=True, kw_only=True):
     """Inputs of a proposal."""
 
@@ -135,10 +154,15 @@ class ProposalView(View, frozen=True, kw_only=True):
     expires: datetime
     decided: datetime | None
     executed: datetime | None
+    cancelled: datetime | None
+    open_until: Annotated[
+        datetime | None, about("Until when an accepted proposal takes trades; then it expires.")
+    ]
     remark: str
     policy: str
     as_of: date
     orders: list[OrderView]
+    fills: Annotated[list[FillView], about("Each order of a proposal that was accepted.")]
     not_traded: list[NotTradedView]
     weights_before: dict[str, float]
     weights_after: dict[str, float]
@@ -228,6 +252,8 @@ def proposal_view(current: ProposalStatus, others: Sequence[Proposal] = ()) -> P
         {
             **values,
             "orders": _order_views(proposal),
+            "fills": _fill_views(current),
+            "open_until": record.open_until,
             "stage": current.stage,
             "stale": current.stale,
             "notes": notes,
@@ -236,6 +262,26 @@ def proposal_view(current: ProposalStatus, others: Sequence[Proposal] = ()) -> P
             "disclaimer": DISCLAIMER,
         }
     )
+
+
+def _fill_views(current: ProposalStatus) -> list[FillView]:
+    record = current.record
+    if record.stage not in (Stage.ACCEPTED, Stage.EXECUTED, Stage.CANCELLED):
+        return []
+    waits = current.stage is Stage.ACCEPTED
+    still = record.open_quantities(current.filled) if waits else {}
+    return [
+        FillView.of(
+            {
+                "symbol": order.symbol,
+                "side": order.side.value,
+                "ordered": order.quantity,
+                "filled": current.filled.get(order.symbol, _NONE),
+                "open": still.get(order.symbol, _NONE),
+            }
+        )
+        for order in record.proposal.orders
+    ]
 
 
 def worksheet_text(current: ProposalStatus) -> str:

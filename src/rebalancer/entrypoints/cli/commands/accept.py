@@ -35,7 +35,8 @@ def accept(proposal_id: UUID, mode: str, out: Path | None, where: Sources, as_js
     """Accept a stored proposal on behalf of its owner.
 
     The prices must be the same as when the proposal was made. An accepted worksheet stays open
-    until its trades are recorded over HTTP.
+    until all its orders are filled by trades recorded over HTTP, for at most 30 days. `rebalancer
+    cancel` cancels open orders.
 
     \b
     Examples:

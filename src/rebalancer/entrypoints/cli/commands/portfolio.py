@@ -1,4 +1,4 @@
-"""`rebalancer portfolio`: list, import and export stored portfolios, for operators."""
+"""`rebalancer portfolio`: list, import, correct and export stored portfolios, for operators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
-from rebalancer.domain.portfolio.ledger import Entry
+from rebalancer.domain.portfolio.ledger import Entry, void_id
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.entrypoints.cli.files import read_file, write_text
 from rebalancer.entrypoints.cli.options import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def portfolio() -> None:
-    """List, show, import and export stored portfolios."""
+    """List, show, import, correct and export stored portfolios."""
 
 
 @portfolio.command("list")
@@ -134,11 +134,47 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
             stored = tx.portfolios.get(id)
             owner = tx.users.get(stored.owner)
             ledger = tx.portfolios.entries(id, limit=entries) if entries else []
+            void = tx.portfolios.void(id, [entry.id for entry in ledger])
         now = value_portfolio(stored, wired.get(PriceSource).closes(), work)
     if as_json:
-        print_json(_portfolio_document(now, owner, ledger))
+        print_json(_portfolio_document(now, owner, ledger, void))
     else:
-        _print_portfolio(now, owner, ledger)
+        _print_portfolio(now, owner, ledger, void)
+
+
+@portfolio.command("void")
+@click.argument("id", type=click.UUID)
+@click.argument("entry", metavar="ENTRY", type=click.UUID)
+@click.option("--note", default="", help="Why the entry is void.")
+@market_options
+@json_option
+def void_(id: UUID, entry: UUID, note: str, where: Sources, as_json: bool) -> None:
+    """Void an entry of a stored portfolio that was a mistake.
+
+    A linked entry reverses it. Both stay in the ledger, and neither counts any more. `rebalancer
+    portfolio show ID --json` has the ids of the entries.
+
+    \b
+    Example:
+      rebalancer portfolio void 6f9619ff-8b86-4d01-b42d-00cf4fc964ff \\
+        0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e --note "price mistyped"
+    """
+    from rebalancer.application.corrections import VoidEntry
+    from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.entrypoints.schemas.wire import format_decimal
+
+    with container(where) as wired:
+        with wired.get(UnitOfWork).read() as tx:
+            owner = tx.portfolios.get(id).owner
+        reversal, now, _ = wired.get(VoidEntry)(
+            entry, portfolio_id=id, owner=owner, note=note, now=wired.get(Clock)()
+        )
+    value = None if now.value is None else format_decimal(now.value)
+    if as_json:
+        print_json({"entry": _entry_document(reversal, frozenset()), "value": value})
+        return
+    worth = "no value" if value is None else f"{value} {now.portfolio.mandate.currency}"
+    click.echo(f"Void: {reversal.title}. The portfolio has {worth}.")
 
 
 @portfolio.command("import")
@@ -309,7 +345,7 @@ def _list_row(now: ValuedPortfolio, owner: User) -> dict[str, Any]:
 
 
 def _portfolio_document(
-    now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]
+    now: ValuedPortfolio, owner: User, ledger: Sequence[Entry], void: frozenset[UUID]
 ) -> dict[str, Any]:
     """Return a portfolio, its value and its latest ledger entries as JSON values."""
     from rebalancer.entrypoints.schemas.portfolio import portfolio_record
@@ -328,11 +364,11 @@ def _portfolio_document(
         "price_dates": {symbol: one.on.isoformat() for symbol, one in now.prices.items()},
         "notes": list(now.notes),
         "last_rebalance": None if rebalanced is None else rebalanced.isoformat(),
-        "ledger": [_entry_document(entry) for entry in ledger],
+        "ledger": [_entry_document(entry, void) for entry in ledger],
     }
 
 
-def _entry_document(entry: Entry) -> Mapping[str, str | None]:
+def _entry_document(entry: Entry, void: frozenset[UUID]) -> Mapping[str, str | None]:
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     return {
@@ -348,10 +384,14 @@ def _entry_document(entry: Entry) -> Mapping[str, str | None]:
         "cash": format_decimal(entry.cash),
         "proposal": None if entry.proposal is None else str(entry.proposal),
         "note": entry.note,
+        "voids": None if entry.voids is None else str(entry.voids),
+        "voided_by": str(void_id(entry.id)) if entry.id in void else None,
     }
 
 
-def _print_portfolio(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry]) -> None:
+def _print_portfolio(
+    now: ValuedPortfolio, owner: User, ledger: Sequence[Entry], void: frozenset[UUID]
+) -> None:
     from rich.text import Text
 
     screen = console()
@@ -406,9 +446,10 @@ def _print_portfolio(now: ValuedPortfolio, owner: User, ledger: Sequence[Entry])
         ["quantity", "price", "amount", "cost", "cash"],
     )
     for entry in ledger:
+        mark = "" if entry.voids is None else " reversed"
         table.add_row(
             str(entry.on),
-            entry.kind.value,
+            f"{entry.kind.value}{' (void)' if entry.id in void else mark}",
             entry.symbol or "",
             f"{entry.quantity:f}" if entry.quantity else "",
             f"{entry.price:f}" if entry.price is not None else "",

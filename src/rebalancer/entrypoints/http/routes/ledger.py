@@ -1,9 +1,10 @@
-"""`/api/portfolios/{id}/cash-flows` and `/transactions`: record and list transactions."""
+"""`/api/portfolios/{id}/cash-flows` and `/transactions`: record, void and list transactions."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
 
+from rebalancer.application.corrections import VoidEntry
 from rebalancer.application.portfolios import (
     CashFlow,
     ReadTransactions,
@@ -22,7 +24,7 @@ from rebalancer.application.portfolios import (
     Trade,
 )
 from rebalancer.application.ports.clock import Clock, Ids
-from rebalancer.domain.portfolio.ledger import Entry, EntryKind
+from rebalancer.domain.portfolio.ledger import Entry, EntryKind, void_id
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.etags import etag
@@ -79,9 +81,22 @@ class TradesBody(Body, frozen=True, kw_only=True):
 
     trades: Annotated[list[TradeBody], Meta(min_length=1, max_length=MOST_ASSETS)]
     proposal_id: Annotated[
-        UUID | None, about("The accepted proposal that these trades execute.")
+        UUID | None,
+        about(
+            "The accepted proposal whose orders these trades fill, in part or completely; other "
+            "trades among them are recorded as trades of their own."
+        ),
     ] = None
     confirm_price: Annotated[bool, about("The same for all trades.")] = False
+
+
+class VoidBody(Body, frozen=True, kw_only=True):
+    """Why an entry is void."""
+
+    note: Annotated[Line, Meta(examples=["The price was mistyped."])] = ""
+
+
+_NO_NOTE = VoidBody()
 
 
 class EntryView(View, frozen=True, kw_only=True):
@@ -99,6 +114,8 @@ class EntryView(View, frozen=True, kw_only=True):
     cost: DecimalText
     proposal_id: UUID | None
     note: str
+    voids: Annotated[UUID | None, about("The entry that this one voids; neither counts.")]
+    voided_by: Annotated[UUID | None, about("The entry that voids this one; neither counts.")]
 
 
 class CashFlowView(View, frozen=True, kw_only=True):
@@ -188,6 +205,38 @@ async def record_trades(
     return Response(view, headers=replay_headers(replayed) | {"ETag": etag(valued)})
 
 
+@post(
+    "/{portfolio_id:uuid}/transactions/{entry_id:uuid}/void",
+    summary="Void an entry",
+    responses=problem_responses(409),
+)
+async def void_entry(
+    portfolio_id: FromPath[UUID],
+    entry_id: FromPath[UUID],
+    owner: Owner,
+    use: FromDishka[VoidEntry],
+    clock: FromDishka[Clock],
+    data: JSONBody[VoidBody] = _NO_NOTE,
+    key: Key = None,
+) -> Response[CashFlowView]:
+    """Void an entry that was a mistake: a linked entry reverses it, with its costs.
+
+    Both stay in the list, and neither counts in positions or performance. An entry whose cash or
+    shares later entries need cannot be voided before those.
+    """
+    entry, valued, replayed = await sync_to_thread(
+        use,
+        entry_id,
+        portfolio_id=portfolio_id,
+        owner=owner,
+        note=data.note,
+        key=key,
+        now=clock(),
+    )
+    view = CashFlowView(entry=entry_view(entry), portfolio=portfolio_view(valued))
+    return Response(view, headers=replay_headers(replayed) | {"ETag": etag(valued)})
+
+
 @get("/{portfolio_id:uuid}/transactions", summary="List transactions")
 async def list_transactions(
     portfolio_id: FromPath[UUID],
@@ -197,20 +246,26 @@ async def list_transactions(
     before: Cursor = None,
 ) -> Page[EntryView]:
     """List the entries of the ledger, latest recorded first."""
-    found = await sync_to_thread(use, portfolio_id, owner=owner, before=before, limit=limit + 1)
-    return paginate(found, limit, show=entry_view, cursor=lambda entry: entry.id)
+    found, void = await sync_to_thread(
+        use, portfolio_id, owner=owner, before=before, limit=limit + 1
+    )
+    show = partial(entry_view, void=void)
+    return paginate(found, limit, show=show, cursor=lambda entry: entry.id)
 
 
-def entry_view(entry: Entry) -> EntryView:
-    """Show an entry of a ledger."""
+def entry_view(entry: Entry, void: frozenset[UUID] = frozenset()) -> EntryView:
+    """Show an entry of a ledger; ``void`` has the ids of entries that are void."""
     values = attrs.asdict(entry, recurse=False) | {
         "cash": entry.cash,
         "quantity": entry.quantity or None,
         "proposal_id": entry.proposal,
+        "voided_by": void_id(entry.id) if entry.id in void else None,
     }
     return EntryView.of(values)
 
 
 router = owner_router(
-    "/portfolios", [record_cash_flow, record_trades, list_transactions], tag="portfolios"
+    "/portfolios",
+    [record_cash_flow, record_trades, void_entry, list_transactions],
+    tag="portfolios",
 )

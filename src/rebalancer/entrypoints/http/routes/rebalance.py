@@ -1,4 +1,4 @@
-"""`/api/rebalance`: request, read, accept and reject proposals."""
+"""`/api/rebalance`: request, read, accept, cancel and reject proposals."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rebalancer.application.idempotency import repeat_if_running
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.rebalance import (
     AcceptProposal,
+    CancelProposal,
     Mode,
     ProposalRequest,
     ProposeForPortfolio,
@@ -32,6 +33,7 @@ from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.schemas.proposal import (
     AcceptBody,
+    CancelBody,
     PredictBody,
     ProposalView,
     RejectBody,
@@ -40,7 +42,7 @@ from rebalancer.entrypoints.schemas.proposal import (
 )
 from rebalancer.entrypoints.schemas.wire import Page, paginate
 
-_ON_PAPER, _NO_REMARK = AcceptBody(), RejectBody()
+_ON_PAPER, _NO_REMARK, _NO_REASON = AcceptBody(), RejectBody(), CancelBody()
 
 
 @post("/predict", summary="Request a proposal", responses=problem_responses(404, 409, 422))
@@ -125,7 +127,11 @@ async def accept(
     data: JSONBody[AcceptBody] = _ON_PAPER,
     key: Key = None,
 ) -> Response[ProposalView]:
-    """Accept a proposal. In paper mode its orders are executed and recorded at once."""
+    """Accept a proposal. In paper mode its orders are executed and recorded at once.
+
+    A worksheet stays open until its orders are filled, in parts or at once, or until it is
+    cancelled, for at most 30 days.
+    """
     current, replayed = await sync_to_thread(
         use, proposal_id, owner=owner, mode=Mode(data.mode), key=key, now=clock()
     )
@@ -148,6 +154,34 @@ async def reject(
     key: Key = None,
 ) -> Response[ProposalView]:
     """Reject a proposal; it can no longer be accepted."""
+    current, replayed = await sync_to_thread(
+        repeat_if_running,
+        use,
+        proposal_id,
+        owner=owner,
+        remark=data.remark,
+        request=client_request(request, key, data),
+        now=clock(),
+    )
+    return Response(proposal_view(current), headers=replay_headers(replayed))
+
+
+@post(
+    "/{proposal_id:uuid}/cancel",
+    status_code=200,
+    summary="Cancel open orders",
+    responses=problem_responses(409),
+)
+async def cancel(
+    proposal_id: FromPath[UUID],
+    request: Request[Any, Any, Any],
+    owner: Owner,
+    use: FromDishka[CancelProposal],
+    clock: FromDishka[Clock],
+    data: JSONBody[CancelBody] = _NO_REASON,
+    key: Key = None,
+) -> Response[ProposalView]:
+    """Cancel the orders of an accepted proposal that are not filled. Recorded trades stay."""
     current, replayed = await sync_to_thread(
         repeat_if_running,
         use,
@@ -201,6 +235,6 @@ def _needs_one_close(policy_name: str) -> bool:
 
 router = owner_router(
     "/rebalance",
-    [predict, list_proposals, read_proposal, accept, reject, worksheet],
+    [predict, list_proposals, read_proposal, accept, reject, cancel, worksheet],
     tag="rebalance",
 )

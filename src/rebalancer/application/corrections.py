@@ -1,0 +1,76 @@
+"""Void entries of a ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import attrs
+
+from rebalancer.application.idempotency import find_earlier_result, fingerprint
+from rebalancer.application.not_found import require
+from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.valuation import ValuedPortfolio, value_committed
+from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.portfolio.ledger import TRADES, Entry, Ledger
+from rebalancer.domain.rebalancing.lifecycle import Stage
+
+
+@attrs.frozen
+class VoidEntry:
+    """Void an entry that was a mistake."""
+
+    work: UnitOfWork
+    prices: PriceSource
+
+    def __call__(
+        self,
+        entry_id: UUID,
+        *,
+        portfolio_id: UUID,
+        owner: UUID,
+        note: str = "",
+        key: str | None = None,
+        now: datetime,
+    ) -> tuple[Entry, ValuedPortfolio, bool]:
+        """Return the entry that voids, the new portfolio, and whether the request was repeated.
+
+        An executed proposal waits for trades again if one of its trades is void.
+
+        Raises:
+            NotFound: the portfolio or the entry does not exist, or has another owner.
+            NotVoidable: the entry is void, voids another one, or other entries depend on it.
+            Conflict: the idempotency key belongs to another request.
+        """
+        request = fingerprint("void", portfolio_id, entry_id, note)
+        with self.work.begin() as tx:
+            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
+            ledger = tx.portfolios.ledger(portfolio_id)
+            done = find_earlier_result(tx, owner, key, request)
+            if done is not None:
+                reversal = require(ledger.find(done), "entry", done)
+            else:
+                entry = require(ledger.find(entry_id), "entry", entry_id)
+                ledger.check_voidable(entry)
+                reversal = entry.reversal(recorded=now, note=note)
+                if entry.proposal is not None and entry.kind in TRADES:
+                    reversal = _reopen(tx, entry.proposal, owner, ledger, reversal)
+                portfolio = portfolio.book(ledger.extended_by([reversal]), now)
+                tx.portfolios.save(portfolio, entries=[reversal])
+                if key is not None:
+                    tx.keys.add(
+                        IdempotencyKey(owner, key, request, result=reversal.id, created=now)
+                    )
+        return reversal, value_committed(portfolio, self.prices.closes, self.work), done is not None
+
+
+def _reopen(tx: Transaction, proposal: UUID, owner: UUID, ledger: Ledger, reversal: Entry) -> Entry:
+    """Return the entry that voids a trade of a proposal, which has open orders again."""
+    record = tx.proposals.get(proposal, owner=owner)
+    filled = Ledger((*ledger.entries, reversal)).fills(proposal)
+    if not record.open_quantities(filled):
+        return reversal
+    if record.stage is Stage.EXECUTED:
+        tx.proposals.save(record.reopen(), expected=Stage.EXECUTED)
+    return attrs.evolve(reversal, partial=True)
