@@ -6,6 +6,7 @@ What is unambiguous is read; what is ambiguous is refused, with the place and th
 import numpy as np
 import pytest
 
+from rebalancer.adapters.market_data.price_files.bars import find_bars
 from rebalancer.adapters.market_data.price_files.folder import read_path
 from rebalancer.adapters.market_data.price_files.layouts import LAYOUTS
 from rebalancer.adapters.market_data.price_files.options import LayoutOptions
@@ -124,6 +125,23 @@ ONE_ASSET = [
         ],
         [99091.8, 101011.0],
         id="NSE",
+    ),
+    *[
+        pytest.param([header, "15.05.2023;1;2;0,5;10,8;7"], [10.8], id=header)
+        for header in (
+            "Data;Otwarcie;Najwyższy;Najniższy;Zamknięcie;Wolumen",
+            "Date;Ouverture;Plus Haut;Plus Bas;Clôture;Volume",
+            "Fecha;Apertura;Máximo;Mínimo;Cierre;Vol.",
+            "Data;Apertura;Massimo;Minimo;Chiusura;Var. %",
+            "Datum;Openen;Hoog;Laag;Slotkoers;Omzet",
+            "Tarih;A\u00e7\u0131l\u0131\u015f;Y\u00fcksek;D\u00fc\u015f\u00fck;Kapan\u0131\u015f;Hac.",
+            "Дата;Откр.;Макс.;Мин.;Цена;Объём",
+        )
+    ],
+    pytest.param(
+        ["日付け,終値,始値,高値,安値,出来高", "2023年05月04日,10.8,1,2,0.5,7"],
+        [10.8],
+        id="Japanese",
     ),
     pytest.param(
         ["date,1. open,2. high,3. low,4. close,5. volume", "2023-05-04,1,2,3,10.8,5"],
@@ -276,6 +294,35 @@ def test_columns_that_are_not_prices_are_left_out(read, lines):
     table = read(*lines)
     assert table.layout == "wide"
     assert prices_of(table) == {"P": [7.0, 9.0], "Q": [8.0, 10.0]}
+
+
+@pytest.mark.parametrize("header", ["date,P Close,Q Close", "date,Close_P,Close_Q"])
+def test_word_that_all_titles_have_is_stripped(read, header):
+    assert prices_of(read(header, "2023-05-04,7.5,81")) == {"P": [7.5], "Q": [81.0]}
+
+
+def test_titles_without_closes_are_refused(read):
+    said = refused(read, "date,P Open,Q Open", "2023-05-04,7.5,81")
+    assert "layout flat" in said and "no title has the field Close" in said
+
+
+def test_bars_under_unknown_titles_are_refused(read):
+    steps = np.random.default_rng(3).normal(0, 0.01, (30, 20)).cumsum().reshape(30, 20)
+    walk = 100 * np.exp(steps)
+    bars = np.column_stack([walk[:, 0], walk.max(1), walk.min(1), walk[:, -1]])
+    rows = [
+        f"2023-05-{at + 1:02},{','.join(map(str, bar))},{9000 + at}" for at, bar in enumerate(bars)
+    ]
+    said = refused(read, "date,alpha,beta1,gamma,delta,epsilon", *rows)
+    assert "highs, lows, opens and closes" in said and "layout wide" in said
+    assert len(read("date,alpha,beta1,gamma,delta,epsilon", *rows, layout="wide").symbols) == 5
+
+
+def test_assets_at_similar_prices_are_not_taken_for_bars():
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        closes = 100 * np.exp(rng.normal(0, 0.01, (60, 6)).cumsum(axis=0))
+        assert find_bars(closes) is None
 
 
 def test_tickers_that_are_also_titles_are_assets(read):
@@ -452,7 +499,9 @@ def test_folder_of_one_file_for_each_asset(tmp_path):
     (tmp_path / "B.csv").write_text("Date,Close,Volume\n2023-05-05,7,9\n2023-05-08,8,9\n")
     (tmp_path / "^IRX.csv").write_text("Date,Close\n2023-05-04,5.1\n2023-05-05,5.2\n")
     (tmp_path / "notes.md").write_text("not prices")
+    (tmp_path / "README.txt").write_text("The date of these files, among others.")
     table = read_path(tmp_path, LayoutOptions())
+    assert "Not price files, and left out: README.txt, notes.md." in table.notes
     assert table.symbols == ["A", "B"]
     assert days_of(table) == ["2023-05-04", "2023-05-05", "2023-05-08"]
     assert np.array_equal(table.closes, [[5, np.nan], [6, 7], [np.nan, 8]], equal_nan=True)
@@ -463,3 +512,14 @@ def test_folder_of_one_file_for_each_asset(tmp_path):
     (tmp_path / "C.csv").write_text("date,C\n2023-05-05,x\n")
     with pytest.raises(InvalidRequest, match=r"C\.csv, line 2, column 2 \('C'\): 'x'"):
         read_path(tmp_path, LayoutOptions())
+
+
+def test_folder_may_mix_layouts(tmp_path):
+    (tmp_path / "p.us.txt").write_text(
+        "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"
+        "P.US,D,20230504,000000,1,1,1,7.5,9,0\n"
+    )
+    (tmp_path / "q.csv").write_text("Date;Close\n04.05.2023;8,25\n")
+    table = read_path(tmp_path, LayoutOptions())
+    assert prices_of(table) == {"P.US": [7.5], "q": [8.25]}
+    assert "q.csv: The decimal mark is a comma." in table.notes

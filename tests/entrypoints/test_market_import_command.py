@@ -53,7 +53,7 @@ def test_asset_with_missing_prices_is_reported(kept, market, write):
     walk = prices(1, 100)
     short = as_csv(walk).replace("date,A", "date,OLD")
     told = kept("market", "import", "--prices", write("old.csv", short))
-    assert "1 assets from 2020-01-01" in told.stdout.replace("\n", " ")
+    assert "1 asset from 2020-01-01" in told.stdout.replace("\n", " ")
     told = kept("market", "import", "--prices", market)
     assert "5 assets from" in told.stdout
     assert "1500 days were new or changed" in told.stdout

@@ -69,8 +69,8 @@ def figures(name: str, done: PanelEvaluation) -> Table:
             comparison = evaluation.strictest.equal_exposure
             others[baseline_label(comparison, evaluation.policy)] = comparison
     return Table(
-        title=f"{name}: {done.dates[0]} to {done.dates[-1]}, {len(done.symbols)} assets, "
-        f"{done.cost_label}{above}",
+        title=f"{name}: {done.dates[0]} to {done.dates[-1]}, "
+        f"{_pluralize(len(done.symbols), 'asset')}, {done.cost_label}{above}",
         texts=("policy",),
         figures=("Sharpe", "CAGR", "max DD", "beyond exposure", "exposure", "turn/y", "orders/y"),
         sections=(

@@ -22,6 +22,11 @@ def print_json(document: object, **options: Any) -> None:
     click.echo(json.dumps(document, **{"indent": 2, "ensure_ascii": False} | options))
 
 
+def count_assets(count: int) -> str:
+    """Write a number of assets."""
+    return f"{count} asset{'' if count == 1 else 's'}"
+
+
 def console(*, stderr: bool = False) -> Console:
     """Create a console, wide enough for tables if its output goes to a file or a pipe.
 

@@ -40,6 +40,7 @@ _FORMATS: dict[str, re.Pattern[str]] = {
     "YYYY-MM-DD": _ISO,
     "YYYY/MM/DD": _pattern(r"(?P<y>\d{4})(?P<by>[-/.])(?P<m>\d{1,2})(?P=by)(?P<d>\d{1,2})"),
     "YYYYMMDD": _pattern(r"(?P<y>(?:19|20)\d\d)(?P<m>\d\d)(?P<d>\d\d)"),
+    "YYYY年MM月DD日": _pattern(r"(?P<y>\d{4})年(?P<m>\d{1,2})月(?P<d>\d{1,2})日"),
     "DD.MM.YYYY": _pattern(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})"),
     _ANY_ORDER: _pattern(r"(?P<a>\d{1,2})(?P<by>[-/])(?P<b>\d{1,2})(?P=by)(?P<y>\d{4})"),
     "Jan 31, 2024": _pattern(rf"{_MONTH}[ -](?P<d>\d{{1,2}}),?[ -](?P<y>\d{{4}})"),

@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import numpy as np
 
 from rebalancer.adapters.market_data.price_files.layouts import read_table
 from rebalancer.adapters.market_data.price_files.options import LayoutOptions
 from rebalancer.adapters.market_data.price_files.sheet import read_content
-from rebalancer.adapters.market_data.price_files.table import PriceTable
+from rebalancer.adapters.market_data.price_files.table import PriceTable, has_header
 from rebalancer.domain.arrays import Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol
@@ -32,7 +33,9 @@ def read_path(path: Path, options: LayoutOptions) -> PriceTable:
 
 
 def _read_folder(folder: Path, options: LayoutOptions) -> PriceTable:
-    files = sorted(it for it in folder.iterdir() if _is_price_file(it))
+    entries = sorted(it for it in folder.iterdir() if not it.name.startswith("."))
+    files = [it for it in entries if _is_price_file(it)]
+    others = [it.name for it in entries if it not in files]
     if not files:
         raise InvalidRequest(
             f"{folder}: the folder has no price files; add one for each asset, such as SPY.csv",
@@ -46,12 +49,20 @@ def _read_folder(folder: Path, options: LayoutOptions) -> PriceTable:
             field="layout",
             code="invalid_layout",
         )
-    return _join(folder, files, [read_path(file, options) for file in files])
+    table = _join(folder, files, [read_path(file, options) for file in files])
+    if not others:
+        return table
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    note = f"Not price files, and left out: {', '.join(others[:3])}{more}."
+    return attrs.evolve(table, notes=(*table.notes, note))
 
 
 def _is_price_file(path: Path) -> bool:
+    """Whether a file of a folder has prices; a text without a header of a table has not."""
     name = path.name.casefold().removesuffix(".gz")
-    return path.is_file() and name.endswith(_ENDINGS) and not name.startswith(".")
+    if not path.is_file() or not name.endswith(_ENDINGS):
+        return False
+    return name.endswith(".csv") or has_header(read_content(path, "prices"))
 
 
 def _symbol_of(path: Path) -> str:

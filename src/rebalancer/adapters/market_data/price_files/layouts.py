@@ -10,6 +10,7 @@ from typing import ClassVar
 import attrs
 import numpy as np
 
+from rebalancer.adapters.market_data.price_files.bars import find_bars
 from rebalancer.adapters.market_data.price_files.days import looks_like_date, read_days
 from rebalancer.adapters.market_data.price_files.options import AUTO, LayoutOptions
 from rebalancer.adapters.market_data.price_files.sheet import Sheet, quote, read_sheet
@@ -27,6 +28,7 @@ from rebalancer.adapters.market_data.price_files.titles import (
     close_rank,
     field_of,
     is_date_title,
+    joins_symbols,
     may_be_ticker,
 )
 from rebalancer.domain.errors import InvalidRequest
@@ -303,12 +305,7 @@ class Flat(Layout):
         titles = [cell.strip() for cell in sheet.rows[0]]
         named = [title for title in titles if title and not is_date_title(title)]
         parts = [_field_and_symbol(title) for title in named]
-        found = [part for part in parts if part is not None]
-        if not found or len(found) < len(named):
-            return False
-        symbols = [name for _, name in found]
-        closes = any(field_of(field) in _CLOSING for field, _ in found)
-        return closes and len(set(symbols)) < len(symbols)
+        return bool(parts) and all(part is not None for part in parts)
 
     def read(self, sheet: Sheet, options: LayoutOptions, *, symbol: str) -> PriceTable:
         columns = read_columns(sheet)
@@ -337,19 +334,15 @@ def _field_and_symbol(title: str) -> tuple[str, str] | None:
     title = normalize_symbol(title)
     if pair := _PAIR.fullmatch(title):
         one, other = pair[1], pair[2]
-        return (one, other) if _is_price_field(one) else (other, one)
+        return (one, other) if joins_symbols(one) else (other, one)
     best: tuple[str, str] | None = None
     for joint in _JOINT.finditer(title):
         left, right = title[: joint.start()], title[joint.end() :]
         for field, name in ((left, right), (right, left)):
             longer = best is None or len(field) > len(best[0])
-            if name and longer and _is_price_field(field):
+            if name and longer and joins_symbols(field):
                 best = field, name
     return best
-
-
-def _is_price_field(text: str) -> bool:
-    return field_of(text) in (*BAR, *_CLOSING, Field.OTHER)
 
 
 class Wide(Layout):
@@ -368,6 +361,14 @@ class Wide(Layout):
             wanted, left_out = _assets_among(columns)
         titles = [columns.titles[at] for at in wanted]
         table = _read_wide(self.name, columns, wanted, titles, options)
+        bars = find_bars(table.closes) if options.name == AUTO else None
+        if bars is not None:
+            names = ", ".join(quote(table.symbols[at]) for at in bars)
+            raise columns.sheet.unclear(
+                f"{names} have the shape of highs, lows, opens and closes of one asset; call them "
+                "High, Low, Open and Close, or state the layout wide if they are assets",
+                line=columns.line,
+            )
         if not left_out:
             return table
         names = ", ".join(quote(columns.titles[at]) for at in left_out)

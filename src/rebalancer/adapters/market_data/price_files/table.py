@@ -13,9 +13,10 @@ import numpy as np
 from rebalancer.adapters.market_data.price_files.days import Days, looks_like_date, read_days
 from rebalancer.adapters.market_data.price_files.numbers import Cells, read_numbers
 from rebalancer.adapters.market_data.price_files.options import LayoutOptions
-from rebalancer.adapters.market_data.price_files.sheet import EXAMPLE, Sheet, quote
+from rebalancer.adapters.market_data.price_files.sheet import EXAMPLE, Sheet, quote, read_sheet
 from rebalancer.adapters.market_data.price_files.titles import is_date_title, is_index_title
 from rebalancer.domain.arrays import Floats, Rows
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol
 
 _SEARCHED = 40
@@ -126,7 +127,7 @@ def read_columns(sheet: Sheet) -> Columns:
         for at, title in enumerate(titles)
         if at != dated
         and (is_index_title(title) or len(body.rows) >= _LONG_COUNT)
-        and _is_numbering([row[at] for row in body.rows])
+        and _is_numbering(body.rows, at)
     ]
     seen: dict[str, int] = {}
     for at, title in enumerate(titles):
@@ -151,6 +152,15 @@ def read_columns(sheet: Sheet) -> Columns:
         )
     notes = ("A column that numbers the rows is left out.",) if numbering else ()
     return Columns(body, titles, top, dated, others, notes)
+
+
+def has_header(content: bytes) -> bool:
+    """Whether a text begins with the header of a table of prices."""
+    try:
+        sheet = read_sheet(content, "")
+    except InvalidRequest:
+        return False
+    return len(sheet.rows[0]) > 1 and any(map(is_date_title, sheet.rows[0]))
 
 
 def _find_date(sheet: Sheet, titles: Sequence[str]) -> int:
@@ -197,11 +207,11 @@ def _is_blank(sheet: Sheet, column: int) -> bool:
     return all(not row[column].strip() for row in sheet.rows if len(row) > column)
 
 
-def _is_numbering(cells: Sequence[str]) -> bool:
-    """Whether cells count up or down, from or to 0 or 1."""
-    if cells[0].strip() not in ("0", "1") and cells[-1].strip() not in ("0", "1"):
+def _is_numbering(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether the cells of a column count up or down, from or to 0 or 1."""
+    if not {rows[0][column].strip(), rows[-1][column].strip()} & {"0", "1"}:
         return False
-    stripped = [cell.strip() for cell in cells]
+    stripped = [row[column].strip() for row in rows]
     if not all(cell.isascii() and cell.isdigit() for cell in stripped):
         return False
     numbers = [int(cell) for cell in stripped]

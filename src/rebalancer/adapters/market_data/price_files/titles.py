@@ -1,26 +1,13 @@
-"""What the titles of columns mean in the files of vendors and libraries."""
+"""What the titles of columns mean; titles.toml lists them."""
 
 from __future__ import annotations
 
 import re
+import tomllib
+import unicodedata
 from enum import StrEnum
-
-DATE_TITLES = frozenset(
-    {
-        *("date", "datetime", "date time", "date/time", "timestamp", "time", "day"),
-        *("trade date", "trading date", "trading day", "price date", "observation date"),
-        *("datum", "fecha", "data", "date utc", "date (utc)"),
-    }
-)
-"""Titles of the column of days, as `simplify` writes them."""
-
-INDEX_TITLES = frozenset(
-    {
-        *("", "index", "idx", "#", "no", "nr", "row", "id", "level 0", "s.no", "sr.no", "s no"),
-        *("sr no", "rownum", "row number", "rownames", "counter", "seq"),
-    }
-)
-"""Titles of a column that numbers the rows."""
+from functools import cache
+from pathlib import Path
 
 
 class Field(StrEnum):
@@ -39,154 +26,71 @@ class Field(StrEnum):
 
 BAR = frozenset({Field.OPEN, Field.HIGH, Field.LOW})
 
-_CLOSES = (
-    *("close", "close/last", "closing price", "close price", "price close", "px last"),
-    *("schluss", "schlusskurs", "cierre", "chiusura", "cloture", "clôture"),
-    *("last", "last price", "price", "zuletzt", "letzter", "ultimo", "último", "dernier"),
-    *("settle", "settlement price", "kurs", "nav", "value", "rate", "mid", "mid price"),
-    *("unadjusted close", "close unadjusted", "raw close"),
-)
-"""Titles of closes; a file that has several uses the first of this list."""
 
-_TITLES: dict[str, Field] = {
-    **dict.fromkeys(
-        (
-            *("symbol", "ticker", "tickers", "symbols", "instrument", "security", "asset"),
-            *("code", "isin", "name", "stock", "sym", "stock symbol", "act symbol", "variable"),
-            "ticker symbol",
-        ),
-        Field.SYMBOL,
-    ),
-    **dict.fromkeys(
-        (
-            *(
-                "open",
-                "open price",
-                "opening price",
-                "price open",
-                "px open",
-                "eröffn",
-                "eröffnung",
-            ),
-            *("apertura", "ouv", "ouverture", "erster"),
-        ),
-        Field.OPEN,
-    ),
-    **dict.fromkeys(
-        (
-            *("high", "high price", "price high", "px high", "hoch", "max", "máximo", "tageshoch"),
-            *("plus haut", "+ haut"),
-        ),
-        Field.HIGH,
-    ),
-    **dict.fromkeys(
-        (
-            *("low", "low price", "price low", "px low", "tief", "min", "mínimo", "tagestief"),
-            *("plus bas", "+ bas"),
-        ),
-        Field.LOW,
-    ),
-    **dict.fromkeys(_CLOSES, Field.CLOSE),
-    **dict.fromkeys(
-        (
-            *(
-                "adj close",
-                "adjclose",
-                "adjusted close",
-                "adjustedclose",
-                "adjusted",
-                "close adj",
-                "adj",
-            ),
-            *("closeadj", "close adjusted", "adj closing price", "adjusted closing price"),
-        ),
-        Field.ADJUSTED,
-    ),
-    **dict.fromkeys(("currency", "ccy", "curr", "currency code", "währung"), Field.CURRENCY),
-    **dict.fromkeys(
-        (
-            *("volume", "vol", "volumen", "stücke", "stuecke", "umsatz", "turnover", "volume usd"),
-            *("change", "change %", "chg", "chg %", "chg%", "% change", "%chg", "change%"),
-            *("pct change", "change percent", "changepercent", "net change", "+/- %", "var %"),
-            *("dividends", "dividend", "dividend amount", "div", "divcash", "capital gains"),
-            *("stock splits", "stock split", "split", "splits", "split coefficient"),
-            *("splitfactor", "split factor", "split ratio", "ex-dividend"),
-            *("open interest", "openint", "oi", "trades", "tradecount", "trade count"),
-            *("no of trades", "number of trades", "no of shares", "transactions", "vwap"),
-            *("average price", "avg price", "prev close", "previous close", "adj open"),
-            *("adj high", "adj low", "adj volume", "adjopen", "adjhigh", "adjlow"),
-            *("adjvolume", "market cap", "marketcap", "market capitalization", "per", "period"),
-            *("unix", "time", "series", "ltp", "52w h", "52w l", "spread", "count"),
-            *("return", "returns", "deliverable volume", "% deliverble", "total turnover"),
-            *(
-                "unadjusted volume",
-                "px volume",
-                "bid",
-                "ask",
-                "offer",
-                "bid price",
-                "ask price",
-                "amount",
-            ),
-            *("exchange", "sector", "country", "asset class", "shares outstanding", "beta"),
-            *(
-                "adj factor",
-                "factor",
-                "weight",
-                "source",
-                "comment",
-                "notes",
-                "tickvol",
-                "real volume",
-            ),
-        ),
-        Field.OTHER,
-    ),
-}
+@cache
+def _vocabulary() -> dict[str, tuple[str, ...]]:
+    """Return the lists of titles.toml by name."""
+    text = Path(__file__).with_name("titles.toml").read_text(encoding="utf-8")
+    return {name: tuple(words) for name, words in tomllib.loads(text).items()}
 
-_TICKERS_TOO = frozenset({"OPEN", "LOW", "DIV", "NAV", "DAY", "TIME", "RATE", "CODE", "PER"})
-"""Tickers that are also titles: Opendoor, Lowe's, the SuperDividend fund and others."""
+
+@cache
+def _fields() -> dict[str, Field]:
+    """Return the meaning of each title."""
+    return {title: field for field in Field for title in _vocabulary()[field.name.lower()]}
 
 
 def simplify(title: str) -> str:
-    """Return a title in small letters, without numbering, units, marks and needless spaces.
+    """Return a title in small letters, without numbering, units, accents and needless spaces.
 
     ``5. adjusted close``, ``Adj. Close**``, ``<CLOSE>`` and ``Close (USD)`` become ``adjusted
     close``, ``adj close``, ``close`` and ``close``.
     """
-    text = re.sub(r"^\s*\d+[a-z]?\.\s+", "", title.strip().casefold())
+    plain = unicodedata.normalize("NFKD", title.strip().casefold()).replace("\u0131", "i")
+    plain = unicodedata.normalize("NFC", "".join(it for it in plain if not _is_accent(it)))
+    text = re.sub(r"^\s*\d+[a-z]?\.\s+", "", plain)
     text = re.sub(r"[<>*]", "", text)
     text = re.sub(r"\s*[(\[][^)\]]{1,12}[)\]]\s*$", "", text)
     text = re.sub(r"[_\s]+", " ", text.replace(". ", " "))
     return text.strip(" .")
 
 
+def _is_accent(character: str) -> bool:
+    """Whether a character is an accent of Latin letters; others, as in Japanese, change a word."""
+    return "\u0300" <= character <= "\u036f"
+
+
 def is_date_title(title: str) -> bool:
     """Whether a title is that of the days."""
-    return simplify(title) in DATE_TITLES
+    return simplify(title) in _vocabulary()["date"]
 
 
 def is_index_title(title: str) -> bool:
     """Whether a title is that of numbers of rows."""
     simple = simplify(title)
-    return simple in INDEX_TITLES or simple.startswith("unnamed:")
+    return simple in _vocabulary()["index"] or simple.startswith("unnamed:")
 
 
 def field_of(title: str) -> Field | None:
     """Return the meaning of a title; None for any other, which may be a symbol."""
     simple = simplify(title)
-    found = _TITLES.get(simple)
+    found = _fields().get(simple)
     if found is None and simple.startswith("volume "):
         return Field.OTHER  # of either currency of a pair
     return found
 
 
+def joins_symbols(title: str) -> bool:
+    """Whether a title is joined to symbols, as Close in ``AAPL_Close``."""
+    return simplify(title) in _vocabulary()["joined"]
+
+
 def may_be_ticker(title: str) -> bool:
     """Whether a title with a meaning may also be the symbol of an asset."""
-    return title in _TICKERS_TOO
+    return title in _vocabulary()["tickers"]
 
 
 def close_rank(title: str) -> int:
     """Return the rank of a title of closes, 0 for the best."""
-    simple = simplify(title)
-    return _CLOSES.index(simple) if simple in _CLOSES else len(_CLOSES)
+    closes, simple = _vocabulary()["close"], simplify(title)
+    return closes.index(simple) if simple in closes else len(closes)

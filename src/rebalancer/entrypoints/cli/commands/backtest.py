@@ -20,7 +20,14 @@ from rebalancer.entrypoints.cli.options import (
     simulation_options,
     window_options,
 )
-from rebalancer.entrypoints.cli.screen import caution, console, print_json, progress, wide_table
+from rebalancer.entrypoints.cli.screen import (
+    caution,
+    console,
+    count_assets,
+    print_json,
+    progress,
+    wide_table,
+)
 
 if TYPE_CHECKING:
     from rebalancer.application.backtests import BacktestRequest
@@ -143,7 +150,8 @@ def show(done: Backtest) -> None:
     screen = console()
     table = wide_table(
         screen,
-        f"{done.dates[0]} to {done.dates[-1]}, {len(done.symbols)} assets, {done.cost_label}",
+        f"{done.dates[0]} to {done.dates[-1]}, {count_assets(len(done.symbols))}, "
+        f"{done.cost_label}",
         ["policy"],
         [
             "final",

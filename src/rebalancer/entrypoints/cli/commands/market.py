@@ -24,7 +24,14 @@ from rebalancer.entrypoints.cli.options import (
     report_reading,
     sources,
 )
-from rebalancer.entrypoints.cli.screen import caution, console, meter, print_json, wide_table
+from rebalancer.entrypoints.cli.screen import (
+    caution,
+    console,
+    count_assets,
+    meter,
+    print_json,
+    wide_table,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,7 +120,7 @@ def import_(prices: Path | None, assets: Path | None, layout: str | None, as_jso
         return
     if history is not None:
         click.echo(
-            f"{imported.assets} assets from {history.dates[0]} to {history.last_date}: "
+            f"{count_assets(imported.assets)} from {history.dates[0]} to {history.last_date}: "
             f"{imported.days} days were new or changed."
         )
     click.echo(f"{imported.instruments} instruments were new or changed.")
@@ -154,7 +161,7 @@ def list_(where: Sources, as_json: bool) -> None:
     screen = console()
     table = wide_table(
         screen,
-        f"{len(described)} assets",
+        count_assets(len(described)),
         ["symbol", "name", "class"],
         ["first close", "last close", "closes", "price", "last year", "volatility"],
     )
