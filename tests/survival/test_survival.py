@@ -1,25 +1,31 @@
-"""A short soak for each test run; `make soak` is the long one."""
+"""A short soak for each test run; `make soak` is the long one.
+
+``SOAK=3`` in the environment makes these three times as long.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 
 from rich.console import Console
 
-from tests.survival.soak import show, soak
+from tests.survival.soak import VICTIMS, show, soak
+
+TIMES = int(os.environ.get("SOAK", "1"))
 
 
 def test_confirmed_effects_survive_kills(tmp_path):
-    report = soak(tmp_path, kills=12, clients=6, seed=int(time.time()))
+    report = soak(tmp_path, kills=len(VICTIMS) * TIMES, clients=6, seed=int(time.time()))
     show(report, Console(width=150))  # pytest prints it on failure
     assert report.findings == []
-    assert sum(report.kills.values()) == 12
+    assert sum(report.kills.values()) == len(VICTIMS) * TIMES
     assert report.confirmed.executed and report.confirmed.deposits and report.confirmed.jobs
     assert report.runs
 
 
 def test_fifty_clients_share_portfolios_without_lost_updates(tmp_path):
-    report = soak(tmp_path, kills=0, clients=50, seed=1, seconds=12)
+    report = soak(tmp_path, kills=0, clients=50, seed=1, seconds=6 * TIMES)
     show(report, Console(width=150))
     assert report.findings == []
     answers = report.confirmed.answers
