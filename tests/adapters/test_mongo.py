@@ -167,19 +167,19 @@ def watched(database):
     other.client.close()
 
 
-def test_500_assets_over_10_years_are_one_query(market, watched):
+def test_many_assets_over_10_years_are_one_query(market, watched):
     days = np.concatenate(
         [np.datetime64(f"{year}-03-01") + np.arange(2) for year in range(2012, 2022)]
     )
-    symbols = [f"S{at:03}" for at in range(500)]
+    symbols = [f"S{at:03}" for at in range(120)]
     market.save_bars([Bars(symbol, days, np.full(len(days), 2.5)) for symbol in symbols])
     database, listener = watched
     asking = StoredMarket(MongoMarket(database))
     found = asking.store.bars()
-    assert sum(len(one) for one in found.values()) == 500 * 20
+    assert sum(len(one) for one in found.values()) == 120 * 20
     assert listener.names == Counter(find=1)
     listener.names.clear()
-    assert asking.closes(symbols, days=9).closes.shape == (9, 500)
+    assert asking.closes(symbols, days=9).closes.shape == (9, 120)
     assert asking.closes(symbols[:7]).closes.shape == (20, 7)
     assert listener.names == Counter(find=2), "the revision, and everything"
 

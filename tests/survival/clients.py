@@ -44,6 +44,10 @@ class ConfirmedEffects:
     wrong: list[str] = attrs.field(factory=list)
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
+    def of_each_kind(self) -> bool:
+        """Return whether an effect of each kind was confirmed, however busy the machine is."""
+        return bool(self.deposits and self.executed and self.jobs and self.edits)
+
 
 class Gone(Exception):
     """The API did not respond within the time that any recovery may take."""

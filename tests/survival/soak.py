@@ -113,6 +113,7 @@ def soak(folder: Path, *, kills: int, clients: int, seed: int, seconds: float = 
                 _kill(system, batches, report, kills, random.Random(seed))
                 time.sleep(max(0.0, seconds - (time.monotonic() - began)))
                 system.wait()
+                until(report.confirmed.of_each_kind, "an effect of each kind", 180)
             finally:
                 stop.set()
             for one in work:
