@@ -26,6 +26,7 @@ from rebalancer.domain.backtest.track_record import (
     measure_track_record,
 )
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import COST_PRESETS, CostModel
@@ -495,6 +496,29 @@ def test_cash_held_after_the_first_investment_counts_as_time() -> None:
         trade("sell", 10, "A", 110, days(365)[0]),
     ).portfolio
     assert kept.twr_annual == pytest.approx(1.1 ** (365.25 / 731) - 1)
+
+
+def test_portfolio_of_shares_and_coins_has_the_returns_of_common_days() -> None:
+    # Friday to Tuesday: the share has no close at the weekend.
+    nan = float("nan")
+    dates = np.datetime64("2021-01-08") + np.arange(5)
+    table = np.array([[10, 10], [nan, 12], [nan, 8], [11, 11], [11, 12]], dtype=float)
+    market = history_of(("S", "C"), dates, table)
+    first = date(2021, 1, 8)
+    found = record(
+        market,
+        {"S": 0.5, "C": 0.5},
+        entry("deposit", 200, first),
+        trade("buy", 10, "S", 10, first),
+        trade("buy", 10, "C", 10, first),
+    )
+    kept = found.portfolio
+    assert kept.values == pytest.approx([200, 220, 180, 220, 230])
+    # 0, then 10% from Friday to Monday, then 230 / 220; values of the weekend count as drawdown.
+    returns = [0.0, 0.1, 230 / 220 - 1]
+    assert found.frequency.periods_per_year == 252
+    assert kept.volatility == pytest.approx(np.std(returns, ddof=1) * sqrt(252))
+    assert kept.max_drawdown == pytest.approx(1 - 180 / 220)
 
 
 def test_account_that_never_invests_has_no_return_a_year() -> None:
