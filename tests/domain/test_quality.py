@@ -46,7 +46,7 @@ def walk(length, *, seed=0, volatility=0.01):
         (1000, True, False, True, True, False),
         (1 / 900, True, False, True, True, False),
         (10.2, False, True, False, True, False),
-        (0.097, False, True, False, True, False),
+        (0.092, False, True, False, True, False),
         (0.12, False, False, False, True, False),  # a crash by 88%
         (37, False, False, True, True, False),
         (1 / 20, False, False, True, True, False),  # a split of 20 for 1

@@ -128,12 +128,20 @@ def test_unit_that_changed_moves_no_orders() -> None:
 
 
 def test_old_and_doubtful_closes_are_named() -> None:
-    halted = market(A=10.0, B=until(25, 20.0), S=np.where(np.arange(30) < 20, 30.0, 10.0))
-    proposal = ask({}, {"A": 0.4, "B": 0.3, "S": 0.3}, cash=1000, market=halted)
-    assert orders(proposal) == {"A": 40, "B": 15, "S": 30}
+    halted = market(
+        A=10.0,
+        B=until(25, 20.0),
+        C=until(25, 20.0),
+        D=until(27, 20.0),
+        S=np.where(np.arange(30) < 20, 30.0, 10.0),
+    )
+    targets = {"A": 0.4, "B": 0.1, "C": 0.1, "D": 0.1, "S": 0.3}
+    proposal = ask({}, targets, cash=1000, market=halted)
+    assert orders(proposal) == {"A": 40, "B": 5, "C": 5, "D": 5, "S": 30}
     assert proposal.notes == (
-        "B has no close on 2024-02-09; its close of 2024-02-05 is used.",
         "S fell from 30.0 to 10.0 on 2024-01-29, a factor near 3: a split may not be adjusted.",
+        "B, C have no close on 2024-02-09; their closes of 2024-02-05 are used.",
+        "D has no close on 2024-02-09; its close of 2024-02-07 is used.",
     )
     assert ask({}, {"A": 1.0}, cash=100, market=halted).notes == ()
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 
-TEN_TOLERANCE = 0.05
-"""Tolerance of a logarithmic change near a factor of 10: the size of an ordinary daily move."""
+TEN_TOLERANCE = 0.1
+"""Tolerance of a logarithmic change near a factor of 10: the size of a large daily move."""
 
 UNIT_TOLERANCE = 0.25
 """The same near 100 and 1,000, which no price moves by; covers a crash on the same day."""

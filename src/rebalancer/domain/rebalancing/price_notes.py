@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 
@@ -16,17 +16,24 @@ RECENT = timedelta(days=366)
 def price_notes(portfolio: Portfolio, market: PriceHistory) -> list[str]:
     """Write what a reader should know about the prices of a portfolio's assets."""
     withheld = market.withheld
-    carried: dict[str, str] = market.memo("carried last closes", lambda: _carried(market))
+    carried: dict[str, date] = market.memo("carried last closes", lambda: _carried(market))
     doubtful: dict[str, list[str]] = market.memo("doubtful prices", lambda: _doubtful(market))
     if not (withheld or carried or doubtful):
         return []
     notes = []
+    old: dict[date, list[str]] = {}
     for symbol in portfolio.symbols:
         if symbol in withheld:
             notes.append(_withheld_note(symbol, withheld[symbol], portfolio, market))
         elif symbol in carried:
-            notes.append(carried[symbol])
+            old.setdefault(carried[symbol], []).append(symbol)
         notes += doubtful.get(symbol, [])
+    for day, symbols in sorted(old.items()):
+        one = len(symbols) == 1
+        notes.append(
+            f"{', '.join(symbols)} {'has' if one else 'have'} no close on {market.last_date}; "
+            f"{'its close' if one else 'their closes'} of {day} {'is' if one else 'are'} used."
+        )
     return notes
 
 
@@ -40,19 +47,13 @@ def _withheld_note(symbol: str, reason: str, portfolio: Portfolio, market: Price
     return f"{symbol} is not tradable ({reason}): {', and '.join(effects) or 'not bought'}."
 
 
-def _carried(market: PriceHistory) -> dict[str, str]:
-    """Return a note on each asset whose last close only repeats an earlier one."""
+def _carried(market: PriceHistory) -> dict[str, date]:
+    """Return the day of the last close of each asset that has none in the last row."""
     if market.carried is None:
         return {}
-    notes = {}
-    for column in np.flatnonzero(market.carried[-1]).tolist():
-        symbol = market.symbols[column]
-        last = market.last_known(symbol)
-        if last is not None and symbol not in market.withheld:
-            notes[symbol] = (
-                f"{symbol} has no close on {market.last_date}; its close of {last[0]} is used."
-            )
-    return notes
+    symbols = [market.symbols[column] for column in np.flatnonzero(market.carried[-1])]
+    days = {symbol: market.last_known(symbol) for symbol in symbols}
+    return {symbol: last[0] for symbol, last in days.items() if last is not None}
 
 
 def _doubtful(market: PriceHistory) -> dict[str, list[str]]:
