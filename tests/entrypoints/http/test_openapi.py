@@ -105,3 +105,26 @@ def test_document_is_stable(api: RunningApi) -> None:
     assert first == second
     api.client.get("/docs")
     assert api.client.get("/docs/openapi.json").content == first
+
+
+def test_headers_that_a_route_demands_are_marked(api: RunningApi, document: dict[str, Any]) -> None:
+    """A request without a header that is not marked as required is not refused for its absence."""
+    ada = api.register()
+    portfolio = ada.portfolio()["id"]
+    for method, path, operation in operations(document):
+        parameters = {one["name"]: one for one in operation.get("parameters", ())}
+        required = {name for name, one in parameters.items() if one["required"]}
+        assert ("If-Match" in required) == ("428" in operation["responses"]), path
+        url = path.replace("{portfolio_id}", portfolio)
+        if "{" in url or "If-Match" not in parameters:
+            continue
+        answer = ada.ask(method, url, json={"name": "N", "targets": {"C": 0.1}})
+        assert (answer.status_code == 428) == ("If-Match" in required), (method, path)
+        if answer.status_code == 204:
+            portfolio = ada.portfolio()["id"]
+
+
+def test_patch_takes_both_formats(document: dict[str, Any]) -> None:
+    content = document["paths"]["/api/portfolios/{portfolio_id}"]["patch"]["requestBody"]
+    assert content["required"]
+    assert set(content["content"]) == {"application/json", "application/merge-patch+json"}

@@ -18,9 +18,18 @@ from litestar.typing import FieldDefinition
 from litestar.utils.predicates import is_class_and_subclass
 
 from rebalancer.entrypoints.http.errors import common_problems
+from rebalancer.entrypoints.schemas import examples
 from rebalancer.entrypoints.schemas.wire import Amount, Bounded, DecimalText, NonNegative, View
 
 _PREFIX = "#/components/schemas/"
+
+_EXAMPLES = {
+    "portfolio_id": str(examples.PORTFOLIO),
+    "symbol": "KO",
+    "name": "band",
+    "If-Match": "*",
+}
+"""Examples of parameters, by name."""
 
 
 class StructSchemas(OpenAPISchemaPlugin):
@@ -168,6 +177,8 @@ def _correct(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         if parameter["name"] == "If-Match" and "428" in operation["responses"]:
             parameter["required"] = True
+        if parameter["name"] in _EXAMPLES:
+            parameter["example"] = _EXAMPLES[parameter["name"]]
         schema = parameter["schema"]
         choices = [one for one in schema.pop("oneOf", ()) if one != {"type": "null"}]
         if len(choices) == 1:

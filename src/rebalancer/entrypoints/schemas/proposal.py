@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from rebalancer.domain.rebalancing.model import ReasonCode
+from rebalancer.entrypoints.schemas import examples
 from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, PolicyName
 from rebalancer.entrypoints.schemas.wire import (
     Amount,
@@ -43,7 +44,7 @@ DISCLAIMER = (
 class PredictBody(Body, frozen=True, kw_only=True):
     """A request for a proposal."""
 
-    portfolio_id: Annotated[UUID, Meta(examples=["7f1c6f5e-3f0c-4c5e-9d0a-2b8f0c1d2e3f"])]
+    portfolio_id: Annotated[UUID, Meta(examples=[str(examples.PORTFOLIO)])]
     policy: PolicyName = "band"
     cash_flow: Annotated[
         Amount,

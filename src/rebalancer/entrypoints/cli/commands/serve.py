@@ -20,12 +20,12 @@ from rebalancer.domain.portfolio.mandate import Mandate
 from rebalancer.entrypoints.cli.options import container, settings, sources
 from rebalancer.entrypoints.cli.remedies import explain
 from rebalancer.entrypoints.cli.stored_portfolios import find_user
+from rebalancer.entrypoints.schemas import examples
 
 if TYPE_CHECKING:
     from dishka import Container
 
-DEMO_EMAIL, DEMO_PASSWORD = "ada@example.org", "correct horse battery staple"
-"""The demo account. Its password is public, so it is created only in development."""
+DEMO_EMAIL, DEMO_PASSWORD = examples.EMAIL, examples.PASSWORD
 
 _HOLDINGS = {"AAPL": 60, "JNJ": 25, "KO": 80, "XOM": 90}
 _TARGETS = {"AAPL": 0.25, "JNJ": 0.2, "KO": 0.2, "PG": 0.15, "XOM": 0.15}
@@ -144,9 +144,11 @@ def _prepare(wired: Container, stored: bool) -> None:
 
 def _create_demo_account(wired: Container) -> str:
     """Create the demo account and its portfolio if they are missing, and return how to log in."""
-    from rebalancer.application.accounts import Register
+    from rebalancer.application.accounts import REFRESH_LIFETIME, Register
     from rebalancer.application.portfolios import OpenPortfolio
+    from rebalancer.application.ports.accounts import Tokens
     from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.domain.portfolio.owner import RefreshToken
 
     now, work, passwords = wired.get(Clock)(), wired.get(UnitOfWork), wired.get(Passwords)
     with suppress(Conflict):  # already registered
@@ -158,14 +160,24 @@ def _create_demo_account(wired: Container) -> str:
     if not passwords.verify(DEMO_PASSWORD, user.password):
         with work.begin() as tx:
             tx.users.save(attrs.evolve(user, password=passwords.hash(DEMO_PASSWORD)))
-    id = uuid5(user.id, "example")
+    login = uuid5(user.id, "example")
+    token = RefreshToken(
+        wired.get(Tokens).digest(examples.REFRESH_TOKEN),
+        family=login,
+        owner=user.id,
+        issued=now,
+        expires=now + REFRESH_LIFETIME,
+    )
+    with work.begin() as tx:
+        tx.tokens.revoke(login)
+        tx.tokens.add(token)
     with suppress(Conflict):  # already open, or closed
         wired.get(OpenPortfolio)(
             Mandate("Example", wired.get(Currency), _TARGETS),
             cash=Decimal(4000),
             holdings={symbol: Decimal(units) for symbol, units in _HOLDINGS.items()},
             on=date(2021, 1, 4),
-            id=id,
+            id=examples.PORTFOLIO,
             owner=user.id,
             now=now,
         )

@@ -76,10 +76,15 @@ class TradeBody(Body, frozen=True, kw_only=True):
     ] = False
 
 
+_TRADE = {"side": "buy", "symbol": "KO", "quantity": "3", "price": "62.70", "cost": "1.00"}
+
+
 class TradesBody(Body, frozen=True, kw_only=True):
     """Trades executed outside this service, from a worksheet or independently."""
 
-    trades: Annotated[list[TradeBody], Meta(min_length=1, max_length=MOST_ASSETS)]
+    trades: Annotated[
+        list[TradeBody], Meta(min_length=1, max_length=MOST_ASSETS, examples=[[_TRADE]])
+    ]
     proposal_id: Annotated[
         UUID | None,
         about(

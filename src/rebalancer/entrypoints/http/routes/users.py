@@ -38,11 +38,12 @@ from rebalancer.entrypoints.http.idempotency import (
 )
 from rebalancer.entrypoints.http.rate_limits import limit_login_attempts
 from rebalancer.entrypoints.http.routes.risk import AssessmentView, assessment_view
+from rebalancer.entrypoints.schemas import examples
 from rebalancer.entrypoints.schemas.decoding import collect
 from rebalancer.entrypoints.schemas.wire import Body, OneLine, View, about
 
-Email = Annotated[str, Meta(max_length=LONGEST_EMAIL, examples=["ada@example.org"])]
-Secret = Annotated[str, Meta(min_length=1, max_length=200, examples=["pX3oK0JmX1yN5n7bO2cTq9..."])]
+Email = Annotated[str, Meta(max_length=LONGEST_EMAIL)]
+Secret = Annotated[str, Meta(min_length=1, max_length=200, examples=[examples.REFRESH_TOKEN])]
 
 _SECRET = "its answer holds tokens, which are not stored"
 
@@ -55,7 +56,7 @@ class Registration(Body, frozen=True, kw_only=True):
 
     verbatim = ("password",)
 
-    email: Email
+    email: Annotated[Email, Meta(examples=["alan@example.org"])]
     password: Annotated[
         str,
         Meta(
@@ -64,7 +65,7 @@ class Registration(Body, frozen=True, kw_only=True):
             examples=["a long sentence is best"],
         ),
     ]
-    name: Annotated[OneLine, Meta(max_length=100, examples=["Ada"])] = ""
+    name: Annotated[OneLine, Meta(max_length=100, examples=["Alan"])] = ""
 
     @classmethod
     def broken_rules(cls, name: str, value: Any) -> list[InvalidRequest]:
@@ -75,16 +76,16 @@ class Registration(Body, frozen=True, kw_only=True):
 class Credentials(Body, frozen=True, kw_only=True):
     """E-mail address and password of an account."""
 
-    verbatim = ("password",)
+    verbatim = ("email", "password")
 
-    email: Email
-    password: Annotated[
-        str, Meta(max_length=LONGEST_PASSWORD, examples=["a long sentence is best"])
-    ]
+    email: Annotated[Email, Meta(examples=[examples.EMAIL])]
+    password: Annotated[str, Meta(max_length=LONGEST_PASSWORD, examples=[examples.PASSWORD])]
 
 
 class Refreshing(Body, frozen=True, kw_only=True):
     """A refresh token."""
+
+    verbatim = ("refresh_token",)
 
     refresh_token: Secret
 

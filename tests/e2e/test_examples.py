@@ -1,0 +1,81 @@
+"""The examples of the OpenAPI document work as they stand on a demo server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+
+from rebalancer.entrypoints.schemas import examples
+from tests.e2e.conftest import Running, until
+
+LATER = ("/refresh", "/logout", "/reject", "/accept", "/cancel", "/requeue")
+"""Ends of paths whose examples follow those that create what they need, in this order."""
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    found = [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+    def place(one: tuple[str, str, Any]) -> tuple[bool, int]:
+        late = next((at + 1 for at, end in enumerate(LATER) if one[1].endswith(end)), 0)
+        return one[0] == "delete", late
+
+    yield from sorted(found, key=place)
+
+
+def bodies(document: dict[str, Any], operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the media type and the example of each body of an operation; one None without any."""
+    content = operation.get("requestBody", {}).get("content", {})
+    for kind, described in content.items():
+        name = described["schema"]["$ref"].rpartition("/")[2]
+        for example in document["components"]["schemas"][name]["examples"]:
+            yield kind, example
+    if not content:
+        yield "", None
+
+
+def test_examples_work_as_they_stand(serve: Callable[..., Running]) -> None:
+    running = serve("--upgrade", "--demo")
+    with running.client() as client:
+        document = client.get("/docs/openapi.json").json()
+        who = {"email": examples.EMAIL, "password": examples.PASSWORD}
+        login = client.post("/api/users/login", json=who).json()
+        client.headers["Authorization"] = f"Bearer {login['access_token']}"
+
+        def new_id(kind: str, path: str) -> str:
+            """Return the id of a resource on which the operation is possible."""
+            if kind == "proposal_id":
+                body = {"portfolio_id": str(examples.PORTFOLIO), "policy": "band"}
+                return str(client.post("/api/rebalance/predict", json=body).json()["id"])
+            jobs = client.get("/api/jobs").json()["items"]
+            until(lambda: client.get(f"/api/jobs/{jobs[0]['id']}").json()["finished"] is not None)
+            return str(jobs[0]["id"])
+
+        sent = 0
+        for method, path, operation in operations(document):
+            required = {p["name"]: p for p in operation.get("parameters", ()) if p["required"]}
+            values = {
+                name: parameter["example"] if "example" in parameter else new_id(name, path)
+                for name, parameter in required.items()
+            }
+            headers = {n: v for n, v in values.items() if required[n]["in"] == "header"}
+            url = path.replace("{", "{0[").replace("}", "]}").format(values)
+            for kind, example in bodies(document, operation):
+                more = {"Content-Type": kind} if kind else {}
+                answer = answer_to(client, method, url, example, headers | more)
+                finished = path.endswith(("/cancel", "/requeue"))  # the job has succeeded
+                fine = answer.status_code < 400 or (finished and answer.status_code == 409)
+                assert fine, (method, path, example, answer.text)
+                sent += example is not None
+        assert sent > 12
+
+
+def answer_to(
+    client: httpx.Client, method: str, url: str, example: Any, headers: dict[str, str]
+) -> httpx.Response:
+    return client.request(method, url, json=example, headers=headers, follow_redirects=True)
