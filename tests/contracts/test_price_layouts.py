@@ -327,6 +327,16 @@ def test_assets_at_similar_prices_are_not_taken_for_bars():
 
 def test_tickers_that_are_also_titles_are_assets(read):
     assert read("date,LOW,HD,OPEN", "2023-05-04,1,2,3").symbols == ["LOW", "HD", "OPEN"]
+    assert read("date,MAX,MIN,RATE,HD", "2023-05-04,1,2,3,4").symbols == [
+        "MAX",
+        "MIN",
+        "RATE",
+        "HD",
+    ]
+
+
+def test_currency_in_a_title_is_not_a_symbol(read):
+    assert prices_of(read("Date,Open USD,Close USD", "2023-05-04,1,2")) == {"XYZ": [2.0]}
 
 
 @pytest.mark.parametrize(

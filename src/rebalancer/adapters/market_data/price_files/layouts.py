@@ -12,6 +12,7 @@ import numpy as np
 
 from rebalancer.adapters.market_data.price_files.bars import find_bars
 from rebalancer.adapters.market_data.price_files.days import looks_like_date, read_days
+from rebalancer.adapters.market_data.price_files.numbers import Cells
 from rebalancer.adapters.market_data.price_files.options import AUTO, LayoutOptions
 from rebalancer.adapters.market_data.price_files.sheet import Sheet, quote, read_sheet
 from rebalancer.adapters.market_data.price_files.table import (
@@ -24,6 +25,7 @@ from rebalancer.adapters.market_data.price_files.table import (
 )
 from rebalancer.adapters.market_data.price_files.titles import (
     BAR,
+    CURRENCIES,
     Field,
     close_rank,
     field_of,
@@ -116,6 +118,18 @@ def _rank(title: str) -> tuple[bool, int]:
     return field_of(title) is not Field.ADJUSTED, close_rank(title)
 
 
+def _find_closes(columns: Columns) -> list[int]:
+    """Return the columns of closes, the preferred one first."""
+    closing = [at for at, field in columns.fields.items() if field in _CLOSING]
+    return sorted(closing, key=lambda at: _rank(columns.titles[at]))
+
+
+def _find_evidence(columns: Columns, price: int) -> Cells:
+    """Return the columns of prices, whose numbers have one format."""
+    bars = [at for at, field in columns.fields.items() if field in BAR | _CLOSING]
+    return columns.cells(bars or [price])
+
+
 def _used(titles: Sequence[str], columns: Sequence[int]) -> tuple[str, ...]:
     """Return which of several fields were taken."""
     names = dict.fromkeys(titles[at] for at in columns)
@@ -185,22 +199,17 @@ class Long(Layout):
 
     def read(self, sheet: Sheet, options: LayoutOptions, *, symbol: str) -> PriceTable:
         columns = read_columns(sheet)
-        fields = {at: field_of(columns.titles[at]) for at in columns.others}
+        fields = columns.fields
         named = [at for at, field in fields.items() if field is Field.SYMBOL]
         if not named:
             raise _not_of(self, sheet, "it has no column symbol; add it")
-        closing = sorted(
-            (at for at, field in fields.items() if field in _CLOSING),
-            key=lambda at: _rank(columns.titles[at]),
-        )
+        closing = _find_closes(columns)
         rest = [at for at, field in fields.items() if field is None]
         if not closing and len(rest) != 1:
             raise _not_of(self, sheet, "it has no column close; add it")
         price = closing[0] if closing else rest[0]
-        _check_currency(columns, fields)
+        _check_currency(columns)
         days = columns.days(options)
-        cells = columns.cells([price])
-        bars = [at for at, field in fields.items() if field in BAR | _CLOSING] or [price]
         symbols: dict[str, int] = {}
         line_of: dict[tuple[int, object], int] = {}
         body, at = columns.sheet, _symbol_column(columns, named)
@@ -226,7 +235,11 @@ class Long(Layout):
             line_of[column, day] = line
         names = list(symbols)
         prices = read_prices(
-            cells, [names[at] for at in column_of], options, days, evidence=columns.cells(bars)
+            columns.cells([price]),
+            [names[at] for at in column_of],
+            options,
+            days,
+            evidence=_find_evidence(columns, price),
         )
         used = _used(columns.titles, [price]) if len(columns.others) > 2 else ()
         return prices.long_table(
@@ -241,9 +254,9 @@ def _symbol_column(columns: Columns, named: Sequence[int]) -> int:
     return min(named, key=lambda at: (titles[at] not in ranks, at))
 
 
-def _check_currency(columns: Columns, fields: Mapping[int, Field | None]) -> None:
+def _check_currency(columns: Columns) -> None:
     """Check that all prices are in one currency."""
-    for at, field in fields.items():
+    for at, field in columns.fields.items():
         if field is not Field.CURRENCY:
             continue
         first = columns.sheet.rows[0][at].strip()
@@ -266,30 +279,23 @@ class Bars(Layout):
     def recognises(self, sheet: Sheet) -> bool:
         titles = [cell.strip() for cell in sheet.rows[0]]
         named = [title for title in titles if title and not is_date_title(title)]
-        fields = {title: field_of(title) for title in named}
-        kinds = set(fields.values())
-        if not kinds & _CLOSING:
-            return False
-        return None not in kinds or len(kinds & BAR) >= 2
+        kinds = {field_of(title) for title in named}
+        if None not in kinds:
+            return bool(kinds & _CLOSING)
+        sure = {field_of(title) for title in named if not may_be_ticker(title)}
+        return bool(sure & _CLOSING) and len(sure & BAR) >= 2
 
     def read(self, sheet: Sheet, options: LayoutOptions, *, symbol: str) -> PriceTable:
         columns = read_columns(sheet)
-        fields = {at: field_of(columns.titles[at]) for at in columns.others}
-        closing = sorted(
-            (at for at, field in fields.items() if field in _CLOSING),
-            key=lambda at: _rank(columns.titles[at]),
-        )
+        closing = _find_closes(columns)[:1]
         if not closing:
             raise _not_of(self, sheet, "it has no column Close; add it")
-        _check_currency(columns, fields)
+        _check_currency(columns)
         days = columns.days(options)
-        bars = [at for at, field in fields.items() if field in BAR | _CLOSING]
-        cells = columns.cells([closing[0]])
-        prices = read_prices(cells, [symbol], options, days, evidence=columns.cells(bars))
-        order, reversed_ = order_by_day(
-            columns.sheet, columns.date, columns.titles[columns.date], days.days
-        )
-        used = _used(columns.titles, closing[:1])
+        evidence = _find_evidence(columns, closing[0])
+        prices = read_prices(columns.cells(closing), [symbol], options, days, evidence=evidence)
+        order, reversed_ = columns.order(days)
+        used = _used(columns.titles, closing)
         return prices.table(
             self.name, days, order, notes=(*columns.notes, *used, *days.notes, *reversed_)
         )
@@ -340,7 +346,7 @@ def _field_and_symbol(title: str) -> tuple[str, str] | None:
         left, right = title[: joint.start()], title[joint.end() :]
         for field, name in ((left, right), (right, left)):
             longer = best is None or len(field) > len(best[0])
-            if name and longer and joins_symbols(field):
+            if name and longer and joins_symbols(field) and name not in CURRENCIES:
                 best = field, name
     return best
 
@@ -387,7 +393,7 @@ def _assets_among(columns: Columns) -> tuple[list[int], list[int]]:
     assets = [
         at for at, field in fields.items() if field is None or may_be_ticker(columns.titles[at])
     ]
-    _check_currency(columns, fields)
+    _check_currency(columns)
     beside = (Field.OTHER, Field.CURRENCY)
     left_out = [at for at in fields if at not in assets and fields[at] in beside]
     doubtful = [at for at in fields if at not in assets and at not in left_out]
@@ -419,9 +425,7 @@ def _read_wide(
     """Read columns of closes, and of yields."""
     days = columns.days(options)
     prices = read_prices(columns.cells(wanted), symbols, options, days)
-    order, reversed_ = order_by_day(
-        columns.sheet, columns.date, columns.titles[columns.date], days.days
-    )
+    order, reversed_ = columns.order(days)
     return prices.table(layout, days, order, notes=(*columns.notes, *days.notes, *reversed_))
 
 

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from rebalancer.adapters.market_data.price_files.sheet import Sheet, quote
+from rebalancer.adapters.market_data.price_files.titles import CURRENCIES
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.errors import InvalidRequest
 
@@ -26,10 +27,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
 _GAPS = "'\u2019 \u00a0\u202f\u2009"
 """Apostrophes and spaces that separate thousands."""
 
-_CODES = (
-    "USD EUR GBP CHF JPY CAD AUD NZD SEK NOK DKK PLN CZK HUF INR CNY HKD SGD KRW BRL MXN ZAR TRY"
-)
-_CURRENCY = rf"US\$|[$€£¥₹₩₽₺₫฿]|{_CODES.replace(' ', '|')}"
+_CURRENCY = rf"US\$|[$€£¥₹₩₽₺₫฿]|{'|'.join(sorted(CURRENCIES))}"
 _DECORATED = re.compile(
     rf"([+-]?)\s*({_CURRENCY})?\s*([+-]?[\d.,{_GAPS}]+?(?:[eE][+-]?\d+)?)"
     rf"\s*({_CURRENCY})?",

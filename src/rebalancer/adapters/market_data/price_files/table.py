@@ -14,7 +14,12 @@ from rebalancer.adapters.market_data.price_files.days import Days, looks_like_da
 from rebalancer.adapters.market_data.price_files.numbers import Cells, read_numbers
 from rebalancer.adapters.market_data.price_files.options import LayoutOptions
 from rebalancer.adapters.market_data.price_files.sheet import EXAMPLE, Sheet, quote, read_sheet
-from rebalancer.adapters.market_data.price_files.titles import is_date_title, is_index_title
+from rebalancer.adapters.market_data.price_files.titles import (
+    Field,
+    field_of,
+    is_date_title,
+    is_index_title,
+)
 from rebalancer.domain.arrays import Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol
@@ -86,6 +91,15 @@ class Columns:
     def other_titles(self) -> list[str]:
         """Titles of the other columns."""
         return [self.titles[at] for at in self.others]
+
+    @property
+    def fields(self) -> dict[int, Field | None]:
+        """Meaning of the titles of the other columns."""
+        return {at: field_of(self.titles[at]) for at in self.others}
+
+    def order(self, days: Days) -> tuple[Rows, list[str]]:
+        """Return the order of the rows; see `order_by_day`."""
+        return order_by_day(self.sheet, self.date, self.titles[self.date], days.days)
 
     def cells(self, columns: Sequence[int]) -> Cells:
         """Return the cells of some columns."""

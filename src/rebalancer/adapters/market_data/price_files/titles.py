@@ -27,6 +27,15 @@ class Field(StrEnum):
 BAR = frozenset({Field.OPEN, Field.HIGH, Field.LOW})
 
 
+CURRENCIES = frozenset(
+    {
+        *("AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "INR"),
+        *("JPY", "KRW", "MXN", "NOK", "NZD", "PLN", "SEK", "SGD", "TRY", "USD", "ZAR"),
+    }
+)
+"""Codes that may stand beside prices, or in titles such as ``Close USD``."""
+
+
 @cache
 def _vocabulary() -> dict[str, tuple[str, ...]]:
     """Return the lists of titles.toml by name."""
@@ -77,7 +86,8 @@ def field_of(title: str) -> Field | None:
     found = _fields().get(simple)
     if found is None and simple.startswith("volume "):
         return Field.OTHER  # of either currency of a pair
-    return found
+    rest, _, last = simple.rpartition(" ")
+    return _fields().get(rest) if found is None and last.upper() in CURRENCIES else found
 
 
 def joins_symbols(title: str) -> bool:
