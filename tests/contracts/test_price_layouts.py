@@ -349,6 +349,11 @@ def test_fields_among_assets_are_refused(read, header):
     assert len(read(header, row, layout="wide").symbols) == header.count(",")
 
 
+def test_other_fields_decide_on_the_format_of_closes(read):
+    table = read("Date,Open,Close", '2023-05-04,"1.230,5",1.234', '2023-05-05,"985,5",1.240')
+    assert prices_of(table) == {"XYZ": [1234.0, 1240.0]}
+
+
 @pytest.mark.parametrize("cell", ["null", "NaN", "N/A", "#N/A", "-", "None", ".", "", " "])
 def test_words_for_missing_prices_are_blank(read, cell):
     table = read("date,P,Q", f"2023-05-04,{cell},5.5", "2023-05-05,7.5,6")

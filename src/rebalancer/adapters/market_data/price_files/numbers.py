@@ -108,8 +108,10 @@ def read_numbers(
             odd.append(at)
     odd = [at for at in odd if not _read_plain(_without_words(cells.rows[at]), found[at])]
     trusted = cells.sheet.separator == "," and not european
-    if not odd and decimal in (None, ".") and (trusted or decimal or not _has_point(cells.rows)):
-        return found, []
+    if not odd and decimal in (None, "."):
+        commas = evidence is not None and _have(",", evidence.rows)
+        if decimal or not _have(".", cells.rows) or (trusted and not commas):
+            return found, []
     style = _find_style(evidence or cells, decimal, trusted=trusted)
     if style.decimal != "." or style.thousands == ".":
         odd = list(range(len(cells.rows)))
@@ -136,8 +138,8 @@ def _without_words(row: Sequence[str]) -> list[str]:
     return ["" if cell.casefold() in MISSING else cell for cell in cells]
 
 
-def _has_point(rows: Iterable[Sequence[str]]) -> bool:
-    return any("." in "".join(row) for row in rows)
+def _have(mark: str, rows: Iterable[Sequence[str]]) -> bool:
+    return any(mark in "".join(row) for row in rows)
 
 
 @attrs.frozen
