@@ -34,7 +34,7 @@ def last_prices(market, *entries):
     return {symbol: filled.last_known(symbol) for symbol in filled.symbols}
 
 
-def test_prices_of_the_ledger_are_used_only_where_the_market_has_none() -> None:
+def test_prices_of_the_ledger_are_used_only_where_closes_are_missing() -> None:
     market = daily({"A": [10.0, 11.0, 12.0, 13.0, 14.0], "B": [5.0, 6.0, NONE, NONE, NONE]})
     bought = [trade("buy", 1, symbol, 9, MONDAY) for symbol in ("A", "B")]
     assert fill_from_ledger(market, Ledger(tuple(bought))) is market

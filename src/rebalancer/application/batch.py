@@ -14,7 +14,7 @@ import attrs
 
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.rebalance import policy_input, record_proposal
+from rebalancer.application.rebalance import own_context, policy_input, record_proposal
 from rebalancer.application.resilience import OutageLog, retry_while_unavailable
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
@@ -161,7 +161,7 @@ class ProposeForEveryone:
         """Process a chunk; return the number of portfolios that this process finished."""
         with self.work.read() as tx:
             portfolios = tx.portfolios.chunk(after=chunk.after, until=chunk.until)
-        records, failures = _propose_for_chunk(portfolios, context, chunk.run, newest, now)
+        records, failures = self._propose(portfolios, context, chunk.run, newest, now)
         proposed = sum(record.stage is Stage.PROPOSED for record in records)
         try:
             with self.work.begin() as tx:
@@ -173,42 +173,46 @@ class ProposeForEveryone:
             return 0
         return len(portfolios)
 
-
-def _propose_for_chunk(
-    chunk: Sequence[ManagedPortfolio | UnreadablePortfolio],
-    context: RebalanceContext,
-    run: UUID,
-    newest: date,
-    now: datetime,
-) -> tuple[list[ProposalRecord], list[tuple[UUID, str]]]:
-    """Return the proposals, and the portfolios without one, each with the reason."""
-    inputs: list[tuple[ManagedPortfolio, Portfolio]] = []
-    records: list[ProposalRecord] = []
-    failures: list[tuple[UUID, str]] = []
-    for portfolio in chunk:
-        if isinstance(portfolio, UnreadablePortfolio):
-            failures.append((portfolio.id, portfolio.reason))
-            continue
-        try:
-            inputs.append((portfolio, policy_input(portfolio, context, _NO_CASH_FLOW)))
-        except InvalidRequest as error:
-            failures.append((portfolio.id, str(error)))
-    results = propose_book([snapshot for _, snapshot in inputs], context)
-    for (portfolio, snapshot), result in zip(inputs, results, strict=True):
-        if isinstance(result, Failure):
-            failures.append((portfolio.id, str(result.error)))
-            continue
-        records.append(
-            record_proposal(
-                result,
-                snapshot,
-                portfolio,
-                context,
-                _NO_CASH_FLOW,
-                newest,
-                id=uuid5(run, snapshot.id),
-                now=now,
-                run=run,
-            )
-        )
-    return records, failures
+    def _propose(
+        self,
+        chunk: Sequence[ManagedPortfolio | UnreadablePortfolio],
+        context: RebalanceContext,
+        run: UUID,
+        newest: date,
+        now: datetime,
+    ) -> tuple[list[ProposalRecord], list[tuple[UUID, str]]]:
+        """Return the proposals, and the portfolios without one, each with the reason."""
+        books: dict[int, tuple[RebalanceContext, list[tuple[ManagedPortfolio, Portfolio]]]] = {}
+        records: list[ProposalRecord] = []
+        failures: list[tuple[UUID, str]] = []
+        for portfolio in chunk:
+            if isinstance(portfolio, UnreadablePortfolio):
+                failures.append((portfolio.id, portfolio.reason))
+                continue
+            try:
+                snapshot = policy_input(portfolio, context, _NO_CASH_FLOW)
+            except InvalidRequest as error:
+                failures.append((portfolio.id, str(error)))
+                continue
+            own = own_context(portfolio, context, self.work)
+            books.setdefault(id(own), (own, []))[1].append((portfolio, snapshot))
+        for own, inputs in books.values():
+            results = propose_book([snapshot for _, snapshot in inputs], own)
+            for (portfolio, snapshot), result in zip(inputs, results, strict=True):
+                if isinstance(result, Failure):
+                    failures.append((portfolio.id, str(result.error)))
+                    continue
+                records.append(
+                    record_proposal(
+                        result,
+                        snapshot,
+                        portfolio,
+                        own,
+                        _NO_CASH_FLOW,
+                        newest,
+                        id=uuid5(run, snapshot.id),
+                        now=now,
+                        run=run,
+                    )
+                )
+        return records, failures

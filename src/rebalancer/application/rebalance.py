@@ -27,6 +27,7 @@ from rebalancer.domain.errors import (
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.ledger_prices import fill_from_ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.lifecycle import (
@@ -284,7 +285,9 @@ class ProposeForPortfolio:
         context = self.build_context(
             policy_name=ask.policy_name, costs=ask.costs, currency=currency.code, as_of=ask.as_of
         )
-        return context, policy_input(portfolio, context, ask.cash_flow)
+        return own_context(portfolio, context, self.work), policy_input(
+            portfolio, context, ask.cash_flow
+        )
 
 
 @attrs.frozen
@@ -597,6 +600,24 @@ def policy_input(
     return portfolio.snapshot(cash_flow)
 
 
+def own_context(
+    portfolio: ManagedPortfolio, context: RebalanceContext, work: UnitOfWork
+) -> RebalanceContext:
+    """Return the context with the prices of a portfolio's ledger for assets without a close.
+
+    It is the same object, and nothing is read, if the market prices all assets of the portfolio.
+    """
+    market = context.market
+    symbols = (*portfolio.positions.holdings, *portfolio.mandate.targets)
+    if all(symbol in market.columns for symbol in symbols) and not any(
+        symbol in market.withheld for symbol in portfolio.positions.holdings
+    ):
+        return context
+    with work.read() as tx:
+        filled = fill_from_ledger(market, tx.portfolios.ledger(portfolio.id), symbols)
+    return context if filled is market else attrs.evolve(context, market=filled)
+
+
 def record_proposal(
     proposal: Proposal,
     asked: Portfolio,
@@ -615,7 +636,11 @@ def record_proposal(
         portfolio=asked,
         planned=planned,
         version=portfolio.version,
-        prices={symbol: exact[columns[symbol]] for symbol in asked.symbols},
+        prices={
+            symbol: exact[columns[symbol]]
+            for symbol in asked.symbols
+            if exact[columns[symbol]].is_finite()
+        },
         market=context.market.digest,
         newest=newest,
         costs=context.costs.label,

@@ -104,7 +104,7 @@ def value_committed(
 ) -> ValuedPortfolio:
     """Return a portfolio that has just been stored, at the last close or without a value.
 
-    It does not raise: an error would tell the caller that the change was rejected.
+    It does not raise, because an error would mean that the change was rejected.
     """
     try:
         return value_portfolio(portfolio, market(), work)

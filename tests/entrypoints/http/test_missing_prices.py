@@ -94,3 +94,35 @@ def test_mandate_may_keep_a_target_without_a_price(ada: ApiUser, held: dict[str,
     tag = answer.headers["ETag"]
     expect_problem(ada.put(path, worse, headers={"If-Match": tag}), 422, "targets.ZZZ")
     assert ada.get(path).headers["ETag"] == tag
+
+
+@pytest.mark.parametrize("policy", ["monthly", "band", "minimum_variance"])
+def test_proposal_works_around_a_holding_without_a_price(
+    api: RunningApi, ada: ApiUser, held: dict[str, Any], policy: str
+) -> None:
+    made = ada.proposal(held["id"], policy=policy, compare=True)
+    (order,) = made["orders"]
+    assert (order["side"], order["symbol"]) == ("buy", "C")
+    assert made["weights_before"]["D"] == 0.25
+    # Half of 2,000 buys C at 7.81; D keeps its 500 and the rest stays in cash.
+    if policy != "minimum_variance":
+        assert made["weights_after"]["C"] == pytest.approx(0.5, abs=0.005)
+    assert any(note.startswith("D is not tradable") for note in made["notes"])
+    assert made["seen"]["prices"]["D"] == "25.0"
+    accepted = ada.post(f"/api/rebalance/{made['id']}/accept")
+    assert accepted.json()["stage"] == "executed"
+    assert ada.get(f"/api/portfolios/{held['id']}").json()["holdings"]["D"]["quantity"] == "20"
+
+
+def test_proposal_leaves_a_target_that_vanished_before_its_purchase_in_cash(
+    api: RunningApi, ada: ApiUser
+) -> None:
+    portfolio = ada.portfolio(targets={"C": 0.5, "E": 0.4})["id"]
+    other = ada.portfolio(name="Other")["id"]
+    api.market.lose("E")
+    made = ada.proposal(portfolio, policy="monthly")
+    assert [order["symbol"] for order in made["orders"]] == ["C"]
+    assert made["weights_after"] == {"C": pytest.approx(0.5, abs=0.005), "E": 0}
+    assert "E" not in made["seen"]["prices"]
+    assert any("E is not tradable" in note for note in made["notes"])
+    assert not any("tradable" in note for note in ada.proposal(other)["notes"])

@@ -1,6 +1,8 @@
-"""Prices in a ledger, where the market has none: ended, renamed and unlisted assets."""
+"""Prices in a ledger for assets that the market lacks or no longer prices."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -9,39 +11,43 @@ from rebalancer.domain.market.prices import HIGHEST, PriceHistory
 from rebalancer.domain.portfolio.ledger import Ledger
 
 
-def fill_from_ledger(market: PriceHistory, ledger: Ledger) -> PriceHistory:
+def fill_from_ledger(
+    market: PriceHistory, ledger: Ledger, symbols: Iterable[str] = ()
+) -> PriceHistory:
     """Return the history with the prices of a ledger's entries where an asset has no close.
 
-    An asset of the ledger that the market lacks gets a column. Between a close and a price, or
-    between two prices, the earlier one is carried. So the asset's `PriceHistory.last_known` is the
-    later one of its last close and of its last price in the ledger, and it has no close after that.
+    An asset of the ledger, or of ``symbols``, that the market lacks gets a column. Between a close
+    and a price, or between two prices, the earlier one is carried. So the asset's
+    `PriceHistory.last_known` is the later one of its last close and of its last price in the
+    ledger, and it has no close after that.
 
     The result is the same object if the market has all prices.
     """
     stated = _prices_by_row(market, ledger)
-    columns, filled = market.columns, {}
-    for symbol, by_row in stated.items():
-        column = columns.get(symbol)
+    columns = market.columns
+    filled: dict[str, tuple[Floats, Bools]] = {}
+    for symbol in dict.fromkeys([*stated, *symbols]):
+        column, by_row = columns.get(symbol), stated.get(symbol, {})
         closes = np.full(len(market), np.nan) if column is None else market.closes[:, column]
         seen = closes == closes if column is None else market.observed[:, column]
         rows = [row for row in by_row if np.isnan(closes[row])]
-        if rows:
+        if rows or column is None:
             closes, seen = closes.copy(), seen.copy()
             closes[rows] = [by_row[row] for row in rows]
             seen[rows] = True
             filled[symbol] = _carry_forward(closes), seen
     if not filled:
         return market
-    symbols = (*market.symbols, *(symbol for symbol in filled if symbol not in columns))
-    closes = np.full((len(market), len(symbols)), np.nan)
+    names = (*market.symbols, *(symbol for symbol in filled if symbol not in columns))
+    closes = np.full((len(market), len(names)), np.nan)
     closes[:, : len(market.symbols)] = market.closes
     observed = np.zeros(closes.shape, dtype=bool)
     observed[:, : len(market.symbols)] = market.observed
     for symbol, (prices, seen) in filled.items():
-        column = symbols.index(symbol)
+        column = names.index(symbol)
         closes[:, column], observed[:, column] = prices, seen
     carried: Bools = ~np.isnan(closes) & ~observed
-    return PriceHistory.of(symbols, market.dates, closes, carried)
+    return PriceHistory.of(names, market.dates, closes, carried, findings=market.all_findings)
 
 
 def _prices_by_row(market: PriceHistory, ledger: Ledger) -> dict[str, dict[int, float]]:
@@ -60,5 +66,5 @@ def _carry_forward(closes: Floats) -> Floats:
     known = np.flatnonzero(~np.isnan(closes))
     latest = np.maximum.accumulate(np.where(np.isnan(closes), -1, np.arange(len(closes))))
     filled: Floats = np.where(latest < 0, np.nan, closes[np.maximum(latest, 0)])
-    filled[known[-1] + 1 :] = np.nan
+    filled[known[-1] + 1 if len(known) else 0 :] = np.nan
     return filled

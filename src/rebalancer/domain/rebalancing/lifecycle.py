@@ -58,7 +58,7 @@ class ProposalInputs:
         portfolio: The portfolio, including the cash flow to deal with.
         planned: Part of that cash flow that is not in a ledger yet; acceptance records it.
         version: The portfolio's version.
-        prices: As-of close of each of its symbols.
+        prices: Last price of each of its symbols that has one.
         market: SHA-256 of all prices that the policy used.
         newest: Day of the last known close, later than the as-of day of a proposal for the past.
         costs: Label of the cost model.
