@@ -22,8 +22,9 @@ from rebalancer.adapters.sql.tables import metadata
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from rebalancer.domain.jobs.job import JobState
+from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.databases import new_database
-from tests.contracts.stores import NOW, a_deposit, a_job, a_managed, a_proposal, a_user
+from tests.contracts.stores import NOW, a_deposit, a_fill, a_job, a_managed, a_proposal, a_user
 
 REPOSITORY = Path(__file__).parents[2]
 REVISIONS = [
@@ -244,6 +245,32 @@ def test_data_survive_each_migration_and_the_old_version_runs_on(engine):
     with engine.begin() as connection:
         kept = connection.exec_driver_sql("SELECT state FROM jobs ORDER BY state").scalars().all()
     assert kept == ["failed", "queued"]
+
+
+def test_void_entries_are_removed_by_a_downgrade(engine):
+    """The older version counts every entry, and knows no stage of cancelled orders."""
+    migrations.upgrade(engine)
+    work, paid, slip = SqlWork(engine), a_deposit(1000), a_deposit(7)
+    reversal = slip.reversal(recorded=NOW)
+    portfolio = a_managed((ada := a_user()).id, [paid, slip, reversal])
+    records = [a_proposal(portfolio) for _ in range(3)]
+    accepted = [attrs.evolve(one, stage=Stage.ACCEPTED, decided=NOW) for one in records]
+    trade = a_fill(accepted[0])
+    with work.begin() as tx:
+        tx.users.add(ada)
+        tx.portfolios.add(portfolio, [paid, slip, reversal])
+        tx.proposals.add([*accepted[:2], accepted[2].cancel(NOW)])
+        ledger = tx.portfolios.ledger(portfolio.id).extended_by([trade])
+        tx.portfolios.save(portfolio.book(ledger, NOW), entries=[trade])
+    assert work.check() == []
+    migrations.downgrade(engine, "0005")
+    with engine.begin() as connection:
+        amounts = connection.exec_driver_sql("SELECT kind FROM ledger_entries").scalars().all()
+        stages = connection.exec_driver_sql("SELECT stage FROM proposals").scalars().all()
+    assert sorted(amounts) == ["buy", "deposit"]
+    assert sorted(stages) == ["accepted", "executed", "rejected"]
+    migrations.upgrade(engine)
+    assert work.check() == []
 
 
 def test_concurrent_migrations_run_one_after_the_other(new):

@@ -37,12 +37,13 @@ COMMANDS = [
     ["market", "regime"],
     ["serve"],
     ["accept"],
+    ["cancel"],
     ["db"],
     *(["db", name] for name in ("upgrade", "downgrade", "current", "check")),
     ["user"],
     ["user", "create"],
     ["portfolio"],
-    *(["portfolio", name] for name in ("list", "show", "import", "export")),
+    *(["portfolio", name] for name in ("list", "show", "void", "import", "export")),
 ]
 HEAVY = {
     *("pandas", "numpy", "scipy", "plotly", "skfolio", "rich"),

@@ -390,6 +390,44 @@ def test_accepted_worksheet_is_written(store, keep, tmp_path):
     assert (found["id"], found["stage"]) == (again["id"], "executed")
 
 
+def test_open_orders_of_a_worksheet_are_cancelled(store, keep):
+    (id,) = keep(PORTFOLIO)
+    made = store("propose", id, "--json").json
+    assert store("cancel", made["id"]).refused("only an accepted one can be cancelled")
+    assert store("accept", made["id"], "--mode", "worksheet").code == 0
+    done = store("cancel", made["id"], "--remark", "too dear")
+    order = made["orders"][0]
+    assert f"{order['quantity']} {order['symbol']}" in done.stdout
+    assert store("cancel", made["id"]).refused("is cancelled; only an accepted one")
+    again = store("propose", id, "--json").json
+    store("accept", again["id"], "--mode", "worksheet")
+    assert store("cancel", again["id"], "--json").json["stage"] == "cancelled"
+    assert store("cancel", str(uuid4())).refused("does not exist")
+
+
+def test_entry_is_voided(store, keep):
+    (id,) = keep(PORTFOLIO)
+    made = store("propose", id, "--json").json
+    store("accept", made["id"])
+    before, ledger = (
+        store("portfolio", "show", id, "--json").json[name] for name in ("value", "ledger")
+    )
+    deposit, trade = ledger[-1], ledger[0]
+    if deposit["cash"] != "0":
+        assert store("portfolio", "void", id, deposit["id"]).refused("cannot be voided: without it")
+    done = store("portfolio", "void", id, trade["id"], "--note", "a slip")
+    assert done.code == 0 and done.stdout.startswith("Void: ")
+    shown = store("portfolio", "show", id, "--json").json
+    newest, *_ = shown["ledger"]
+    assert (newest["voids"], newest["note"]) == (trade["id"], "a slip")
+    marks = {entry["id"]: entry["voided_by"] for entry in shown["ledger"]}
+    assert marks[trade["id"]] == newest["id"] and list(marks.values()).count(None) == len(marks) - 1
+    assert float(shown["value"]) == pytest.approx(float(before) + float(trade["cost"]), abs=0.01)
+    assert "(void)" in store("portfolio", "show", id).stdout
+    assert store("portfolio", "void", id, trade["id"], "--json").refused("is void already")
+    assert store("db", "check").code == 0
+
+
 def test_invalid_proposals_are_rejected(store, keep, write):
     (id,) = keep(PORTFOLIO)
     missing = str(uuid4())
@@ -415,16 +453,18 @@ def test_invalid_proposals_are_rejected(store, keep, write):
 
 def test_batch_proposes_for_every_stored_portfolio(store, keep):
     keep(*(PORTFOLIO | {"id": str(number)} for number in range(4)))
+    vanished = "UPDATE portfolios SET targets = json('{\"gone\": 0.5}') WHERE id = "
+    change(vanished + "(SELECT max(id) FROM portfolios)")  # which its proposal works around
     change(
-        "UPDATE portfolios SET targets = json('{\"gone\": 0.5}') WHERE name = 'Retirement'"
-        " AND id = (SELECT min(id) FROM portfolios)"
+        "UPDATE portfolios SET preferences = json_set(preferences, '$.cash_reserve', '9999999')"
+        " WHERE id = (SELECT min(id) FROM portfolios)"
     )
     done = store("batch", "--all", "--policy", "band", "--json")
     assert done.code == 3
     found = done.json
     assert (found["proposed"], found["nothing_to_do"], found["failed"]) == (3, 0, 1)
     (failure,) = found["failures"]
-    assert "gone" in failure["error"]
+    assert "a reserve of 9999999 exceeds" in failure["error"]
     table = store("batch", "--all", "--policy", "monthly", "--cost-bps", "5")
     assert table.code == 3 and table.stdout.startswith("Run ") and "1 failed" in table.stdout
     assert failure["portfolio_id"] in table.stderr

@@ -44,4 +44,4 @@ def cancel(proposal_id: UUID, remark: str, where: Sources, as_json: bool) -> Non
         return
     left = current.record.open_quantities(current.filled)
     rest = ", ".join(f"{quantity.normalize():f} {symbol}" for symbol, quantity in left.items())
-    click.echo(f"Cancelled: {rest} of {len(current.record.proposal.orders)} orders.")
+    click.echo(f"Cancelled the open orders: {rest}.")
