@@ -17,7 +17,8 @@ import pytest
 from tests import watchdog
 from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
+"""Seconds, far more than needed: on a busy machine only a failure waits that long."""
 
 
 @attrs.define

@@ -18,7 +18,7 @@ from tests.entrypoints.conftest import COMMAND, ENVIRONMENT
 from tests.servers import Valkey, running
 
 LONG = {
-    "policies": ["monthly", *(f"volatility_target:target=0.{two}" for two in range(10, 18))],
+    "policies": ["monthly", *(f"volatility_target:target=0.{two}" for two in range(10, 15))],
     "whole_shares": True,
 }
 """A backtest of some seconds."""
