@@ -6,6 +6,7 @@ method          needed    purpose
 ``read``        required  Return the whole history; called once, at first use.
 ``closes``      optional  Return a window; override it where the provider can query windows.
 ``symbols``     optional  Return the symbols; override it where a query is cheaper than `read`.
+``yields``      optional  Return yields, such as those of Treasury bills; none by default.
 ``instruments`` optional  Return names, asset classes and volumes; the packaged list by default.
 ==============  ========  =====================================================================
 
