@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
+from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.model import Proposal
@@ -37,6 +38,16 @@ def falling() -> PriceHistory:
     """A at 100, and B below its average, so that `trend` holds half of B's target in cash."""
     closes = np.column_stack((np.full(300, 100.0), np.linspace(60.0, 50.0, 300)))
     return PriceHistory.of(("A", "B"), swinging().dates, closes)
+
+
+def incomplete() -> PriceHistory:
+    """A is whole, B has no last close, C has ended, D fell to a hundredth, E by half."""
+    closes = np.full((20, 5), 10.0)
+    closes[-1:, 1] = closes[5:, 2] = np.nan
+    closes[15:, 3] = 0.1
+    closes[15:, 4] = 5.0
+    dates = np.busday_offset(np.datetime64("2022-12-30"), np.arange(-19, 1))
+    return history_of(("A", "B", "C", "D", "E"), dates, closes)
 
 
 @attrs.frozen
@@ -97,6 +108,14 @@ SCENARIOS = {
     "band, sold within": Scenario(a_portfolio({"A": 530, "B": 130, "C": 21}, _TARGETS), "band"),
     "band, all within": Scenario(
         a_portfolio({"A": 515, "B": 145, "C": 19}, _TARGETS, cash=5), "band"
+    ),
+    "missing and doubtful prices": Scenario(
+        a_portfolio(
+            {"A": 10, "C": 10},
+            {"A": 0.3, "B": 0.2, "C": 0.3, "D": 0.1, "E": 0.1},
+            cash=200,
+        ),
+        market=incomplete(),
     ),
     "locks": Scenario(
         a_portfolio(
