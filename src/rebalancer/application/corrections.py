@@ -14,6 +14,7 @@ from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.portfolio.ledger import TRADES, Entry, Ledger
+from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions
 from rebalancer.domain.rebalancing.lifecycle import Stage
 
 
@@ -31,6 +32,7 @@ class VoidEntry:
         portfolio_id: UUID,
         owner: UUID,
         note: str = "",
+        accepted: AcceptedVersions = ANY_VERSION,
         key: str | None = None,
         now: datetime,
     ) -> tuple[Entry, ValuedPortfolio, bool]:
@@ -41,6 +43,7 @@ class VoidEntry:
         Raises:
             NotFound: the portfolio or the entry does not exist, or has another owner.
             NotVoidable: the entry is void, voids another one, or other entries depend on it.
+            PortfolioChanged: the version of the portfolio is not accepted.
             Conflict: the idempotency key belongs to another request.
         """
         request = fingerprint("void", portfolio_id, entry_id, note)
@@ -51,6 +54,7 @@ class VoidEntry:
             if done is not None:
                 reversal = require(ledger.find(done), "entry", done)
             else:
+                accepted.check(portfolio)
                 entry = require(ledger.find(entry_id), "entry", entry_id)
                 ledger.check_voidable(entry)
                 reversal = entry.reversal(recorded=now, note=note)

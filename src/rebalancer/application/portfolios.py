@@ -223,6 +223,7 @@ class RecordCashFlow:
         *,
         portfolio_id: UUID,
         owner: UUID,
+        accepted: AcceptedVersions = ANY_VERSION,
         key: str | None = None,
         id: UUID,
         now: datetime,
@@ -232,6 +233,7 @@ class RecordCashFlow:
         Raises:
             InvalidRequest: the amount, the day or the symbol is invalid.
             Overdrawn: the withdrawal exceeds the cash.
+            PortfolioChanged: the version of the portfolio is not accepted.
             Conflict: the idempotency key belongs to another request.
         """
         market = self.prices.closes()
@@ -243,6 +245,7 @@ class RecordCashFlow:
             if done is not None:
                 entry = next(entry for entry in ledger.entries if entry.id == done)
             else:
+                accepted.check(portfolio)
                 entry = _cash_entry(flow, portfolio.mandate.currency, market, ledger, id, now)
                 portfolio = portfolio.book(ledger.extended_by([entry]), now)
                 tx.portfolios.save(portfolio, entries=[entry])
@@ -291,6 +294,7 @@ class RecordTrades:
         portfolio_id: UUID,
         owner: UUID,
         proposal_id: UUID | None = None,
+        accepted: AcceptedVersions = ANY_VERSION,
         key: str | None = None,
         id: UUID,
         now: datetime,
@@ -304,6 +308,7 @@ class RecordTrades:
             InvalidRequest: an amount, a day or a symbol is invalid; the field names the trade.
             Overdrawn: a sale exceeds the holding, or a purchase the cash.
             ProposalClosed: the proposal was never accepted, or is executed.
+            PortfolioChanged: the version of the portfolio is not accepted.
             Conflict: the idempotency key belongs to another request.
         """
         market = self.prices.closes()
@@ -326,6 +331,7 @@ class RecordTrades:
             if done is not None:
                 entries = _entries_of(done, proposal_id, len(trades), ledger)
             else:
+                accepted.check(portfolio)
                 if not trades:
                     raise InvalidRequest(
                         "no trades; name at least one", field="trades", code="no_trades"

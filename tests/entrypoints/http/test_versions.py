@@ -135,6 +135,31 @@ def test_changes_respect_if_none_match(ada: ApiUser) -> None:
     assert ada.put(path, MANDATE, headers=headers).status_code == 200
 
 
+def test_entries_respect_the_version_if_it_is_named(ada: ApiUser) -> None:
+    opened = ada.post("/api/portfolios", MANDATE | {"cash": "100"})
+    path, tag = f"/api/portfolios/{opened.json()['id']}", opened.headers["etag"]
+    trade = {"side": "buy", "symbol": "C", "quantity": "1", "price": "7.8"}
+    deposit = {"kind": "deposit", "amount": "5"}
+    for place, body in (("cash-flows", deposit), ("transactions", {"trades": [trade]})):
+        for stale in ('"77"', '"x"', '"1.2020-01-01-gzip"'):
+            if stale[1] == tag[1]:
+                continue
+            expect_problem(ada.post(f"{path}/{place}", body, headers={"If-Match": stale}), 412)
+        expect_problem(
+            ada.post(f"{path}/{place}", body, headers={"If-Match": "x"}), 400, "If-Match"
+        )
+        key = {"Idempotency-Key": place}
+        for _ in range(2):  # the repeated request gets the first answer, as nothing happens
+            done = ada.post(f"{path}/{place}", body, headers={"If-Match": tag} | key)
+            assert done.status_code == 201, done.text
+        tag = done.headers["etag"]
+    entry = done.json()["entries"][0]["id"]
+    void = f"{path}/transactions/{entry}/void"
+    expect_problem(ada.post(void, headers={"If-Match": '"1"'}), 412)
+    assert ada.post(void, headers={"If-Match": f"W/{tag}"}).status_code == 201
+    assert len(ada.get(f"{path}/transactions").json()["items"]) == 4
+
+
 def test_star_does_not_create_a_portfolio(ada: ApiUser) -> None:
     for method in ("PUT", "PATCH", "DELETE"):
         body = None if method == "DELETE" else MANDATE

@@ -27,7 +27,12 @@ from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, void_id
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
-from rebalancer.entrypoints.http.etags import etag
+from rebalancer.entrypoints.http.etags import (
+    IfMatch,
+    IfNoneMatch,
+    accepted_versions,
+    etag,
+)
 from rebalancer.entrypoints.http.idempotency import Key, replay_headers
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
 from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_view
@@ -150,6 +155,8 @@ async def record_cash_flow(
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
     key: Key = None,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response[CashFlowView]:
     """Record a deposit, a withdrawal, a fee or a dividend in the ledger.
 
@@ -159,7 +166,14 @@ async def record_cash_flow(
         EntryKind(data.kind), Decimal(data.amount), data.on, data.symbol, note=data.note
     )
     entry, valued, replayed = await sync_to_thread(
-        use, flow, portfolio_id=portfolio_id, owner=owner, key=key, id=ids(), now=clock()
+        use,
+        flow,
+        portfolio_id=portfolio_id,
+        owner=owner,
+        accepted=accepted_versions(if_match, if_none_match, required=False),
+        key=key,
+        id=ids(),
+        now=clock(),
     )
     view = CashFlowView(entry=entry_view(entry), portfolio=portfolio_view(valued))
     return Response(view, headers=replay_headers(replayed) | {"ETag": etag(valued)})
@@ -178,6 +192,8 @@ async def record_trades(
     clock: FromDishka[Clock],
     ids: FromDishka[Ids],
     key: Key = None,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response[TradesView]:
     """Record trades executed elsewhere, all or none; a proposal's id marks it as executed."""
     trades = [
@@ -200,6 +216,7 @@ async def record_trades(
         portfolio_id=portfolio_id,
         owner=owner,
         proposal_id=data.proposal_id,
+        accepted=accepted_versions(if_match, if_none_match, required=False),
         key=key,
         id=ids(),
         now=clock(),
@@ -213,7 +230,7 @@ async def record_trades(
 @post(
     "/{portfolio_id:uuid}/transactions/{entry_id:uuid}/void",
     summary="Void an entry",
-    responses=problem_responses(409),
+    responses=problem_responses(409, 412),
 )
 async def void_entry(
     portfolio_id: FromPath[UUID],
@@ -223,6 +240,8 @@ async def void_entry(
     clock: FromDishka[Clock],
     data: JSONBody[VoidBody] = _NO_NOTE,
     key: Key = None,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response[CashFlowView]:
     """Void an entry that was a mistake: a linked entry reverses it, with its costs.
 
@@ -235,6 +254,7 @@ async def void_entry(
         portfolio_id=portfolio_id,
         owner=owner,
         note=data.note,
+        accepted=accepted_versions(if_match, if_none_match, required=False),
         key=key,
         now=clock(),
     )
