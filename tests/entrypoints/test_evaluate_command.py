@@ -39,7 +39,8 @@ def test_json_output_has_documented_fields(rebalancer, market):
     ]
     assert (found["costs"], found["trials"]) == ("10 bps of traded value, each side", 2)
     (panel,) = found["panels"]
-    assert list(panel) == ["panel", "from", "to", "assets", "policies"]
+    fields = ["panel", "from", "to", "assets", "periods_per_year", "frequency", "policies"]
+    assert list(panel) == fields
     assert panel["panel"] == "prices.csv" and panel["assets"] == list("ABCDE")
     assert [each["policy"] for each in panel["policies"]] == ["band:half", "trend:window=20"]
     assert [each["policy"] for each in found["summary"]] == ["band:half", "trend:window=20"]
@@ -252,7 +253,7 @@ def test_rule_is_chosen_on_training_prices(rebalancer, market):
         assert each["passed"] is all(one["passed"] for one in each["criteria"])
         assert [one["threshold"] for one in each["criteria"]] == [0.8, 0.0, -0.1, 1.5]
         assert each["criteria"][0]["figure"] is None  # the window is short
-    assert found["cautions"] == []
+    assert found["caution_codes"] == ["less_than_a_year"]
     hindsight = rebalancer(*options[:-1], "2020-06-30").stdout
     assert "The best rule was chosen on prices up to 2020-06-30" in hindsight
     assert "Set their end with --chosen-until." in " ".join(hindsight.split())

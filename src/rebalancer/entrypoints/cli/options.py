@@ -13,7 +13,6 @@ import click
 
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.frequency import LONGEST, SHORTEST
 from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
 
@@ -87,7 +86,7 @@ def market_options(command: Command) -> Command:
 
 periods_option = click.option(
     "--periods-per-year",
-    type=click.FloatRange(SHORTEST, LONGEST),
+    type=float,
     metavar="N",
     help="Closes that count as a year, such as 252. Default: as the dates of the prices have: 252 "
     "trading days, 365.25 days, 52.18 weeks, 12 months.",

@@ -11,7 +11,6 @@ import click
 
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.errors import Conflict, InvalidRequest
-from rebalancer.domain.market.frequency import TRADING_DAYS
 from rebalancer.domain.money import Currency, decimal_of
 from rebalancer.domain.number_text import percent_text
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
@@ -321,6 +320,8 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Rebalance
 
 def _describe_year(periods: float | None) -> str:
     """Name the closes that count as a year unless they are those of trading days."""
+    from rebalancer.domain.market.frequency import TRADING_DAYS
+
     return "" if periods in (None, TRADING_DAYS) else f" (of {periods:.6g} closes)"
 
 
