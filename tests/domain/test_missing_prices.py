@@ -53,6 +53,17 @@ def test_gap_between_the_last_close_and_a_price_of_the_ledger_repeats_the_close(
     assert filled.observed[:, 1].tolist() == [True, True, False, True, False]
 
 
+def test_assets_priced_by_the_ledger_are_withheld_on_every_day() -> None:
+    market = daily({"A": [1.0] * 5, "B": [5.0, 6.0, NONE, NONE, NONE], "C": [NONE] + [3.0] * 4})
+    booked = [trade("buy", 1, symbol, 2, day) for symbol, day in (("B", FRIDAY), ("X", FRIDAY))]
+    filled = fill_from_ledger(market, Ledger((*booked, trade("buy", 1, "C", 2, MONDAY))))
+    withheld = {"B": "no close since 2022-01-04", "X": "no price data"}
+    assert filled.withheld == filled.until(4).withheld == withheld
+    assert filled.select(["X", "A"]).withheld == {"X": "no price data"}
+    assert filled.tradable[-1].tolist() == [True, False, True, False]
+    assert len({market.digest, filled.digest, filled.select(["X", "A"]).digest}) == 3
+
+
 def test_asset_without_any_price_data_is_measured_at_the_prices_of_its_entries() -> None:
     found = record(
         daily({"A": [10.0, 11.0, 12.0, 13.0, 14.0]}),

@@ -114,6 +114,16 @@ def test_proposal_works_around_a_holding_without_a_price(
     assert ada.get(f"/api/portfolios/{held['id']}").json()["holdings"]["D"]["quantity"] == "20"
 
 
+def test_price_stated_on_the_last_day_does_not_make_an_asset_tradable(
+    api: RunningApi, ada: ApiUser, held: dict[str, Any]
+) -> None:
+    trade(ada, held, "sell", "15", "24")
+    made = ada.proposal(held["id"], policy="monthly")
+    assert [order["symbol"] for order in made["orders"]] == ["C"]
+    assert made["seen"]["prices"]["D"] == "24.0"
+    assert "D is not tradable (no price data): its holding stays" in " ".join(made["notes"])
+
+
 def test_proposal_leaves_a_target_that_vanished_before_its_purchase_in_cash(
     api: RunningApi, ada: ApiUser
 ) -> None:

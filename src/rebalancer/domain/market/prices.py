@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import TypeVar
@@ -93,6 +93,8 @@ class PriceHistory:
         calendar: Dates of the history of which this is a slice, up to its last row; None: those of
             this one. The observation frequency of a short slice follows from them.
         periods_per_year: Rows a year as stated by the caller; None: as the dates have.
+        excluded: Assets that are withheld whatever their closes, with the reason: the closes are
+            not those of a market.
     """
 
     symbols: tuple[str, ...]
@@ -103,6 +105,7 @@ class PriceHistory:
     all_findings: tuple[Finding, ...] = ()
     calendar: Dates | None = None
     periods_per_year: float | None = None
+    excluded: Mapping[str, str] = attrs.field(factory=dict)
     _memo: dict[object, object] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
@@ -296,6 +299,8 @@ class PriceHistory:
                     if finding.until is not None:
                         wrong &= self.dates < np.datetime64(finding.until, "D")
                     usable[wrong, self.columns[finding.symbol]] = False
+            for symbol in self.excluded:
+                usable[:, self.columns[symbol]] = False
             usable.setflags(write=False)
             return usable
 
@@ -307,6 +312,7 @@ class PriceHistory:
 
         def compute() -> dict[str, str]:
             found = {one.symbol: one.clause for one in self.findings if one.withholds}
+            found |= self.excluded
             for column in np.flatnonzero(np.isnan(self.last_closes)).tolist():
                 symbol = self.symbols[column]
                 if symbol not in found:
@@ -409,6 +415,7 @@ class PriceHistory:
             carried=carried,
             reported=reported,
             all_findings=tuple(one for one in self.all_findings if one.symbol in wanted),
+            excluded={one: why for one, why in self.excluded.items() if one in wanted},
         )
         if _ORIGIN in self._memo:
             part._memo[_ORIGIN] = self._memo[_ORIGIN]
@@ -461,6 +468,7 @@ class PriceHistory:
             self.all_findings,
             calendar=known[: len(known) - len(self) + stop],
             periods_per_year=self.periods_per_year,
+            excluded=self.excluded,
         )
         if start > 0:
             part._memo[_ORIGIN] = (self, start)
@@ -494,6 +502,8 @@ class PriceHistory:
             sha.update(np.ascontiguousarray(self.closes.astype("<f8")).tobytes())
             if self.carried is not None and self.carried.any():
                 sha.update(np.packbits(self.carried).tobytes())
+            if self.excluded:
+                sha.update(repr(sorted(self.excluded)).encode())
             if self.findings:
                 sha.update(repr([attrs.astuple(finding) for finding in self.findings]).encode())
             return sha.hexdigest()

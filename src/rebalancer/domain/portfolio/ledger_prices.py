@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats
@@ -19,7 +20,7 @@ def fill_from_ledger(
     An asset of the ledger, or of ``symbols``, that the market lacks gets a column. Between a close
     and a price, or between two prices, the earlier one is carried. So the asset's
     `PriceHistory.last_known` is the later one of its last close and of its last price in the
-    ledger, and it has no close after that.
+    ledger. It has no close after that, and is withheld also on that day.
 
     The result is the same object if the market has all prices.
     """
@@ -47,7 +48,16 @@ def fill_from_ledger(
         column = names.index(symbol)
         closes[:, column], observed[:, column] = prices, seen
     carried: Bools = ~np.isnan(closes) & ~observed
-    return PriceHistory.of(names, market.dates, closes, carried, findings=market.all_findings)
+    for array in (closes, carried):
+        array.setflags(write=False)
+    excluded = {
+        symbol: market.withheld.get(symbol, "no price data")
+        for symbol in filled
+        if symbol not in columns or symbol in market.withheld
+    }
+    return attrs.evolve(
+        market, symbols=names, closes=closes, carried=carried, reported=None, excluded=excluded
+    )
 
 
 def _prices_by_row(market: PriceHistory, ledger: Ledger) -> dict[str, dict[int, float]]:
