@@ -450,13 +450,13 @@ def test_every_proposal_keeps_every_law(rule: str, portfolio: Portfolio) -> None
     rule=st.sampled_from(POLICIES),
     bps=st.sampled_from([0, 3, 12.5, 250, 3000]),
 )
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_so_it_does_at_any_cost(portfolio: Portfolio, rule: str, bps: float) -> None:
     audited(portfolio, rule, MARKET, bps)
 
 
 @given(portfolio=portfolios(YEN, currency=JPY), rule=st.sampled_from(POLICIES))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_and_in_a_currency_without_cents(portfolio: Portfolio, rule: str) -> None:
     audited(portfolio, rule, YEN, BPS)
 

@@ -297,7 +297,7 @@ def decisions(draw: st.DrawFn, book: Book) -> Decision:
 
 
 @given(data=st.data(), model=st.sampled_from(COSTS))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_limits_that_limit_nothing_change_nothing(data: st.DataObject, model: CostModel) -> None:
     book = data.draw(books(flows=False, debits=False))
     decision = data.draw(decisions(book))
@@ -310,7 +310,7 @@ def test_limits_that_limit_nothing_change_nothing(data: st.DataObject, model: Co
 
 
 @given(data=st.data(), model=st.sampled_from(COSTS))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_cash_is_never_negative_and_nothing_is_short(data: st.DataObject, model: CostModel) -> None:
     book = data.draw(books(debits=False))
     done = solve_trades(book, data.draw(decisions(book)), charges(model))
@@ -321,7 +321,7 @@ def test_cash_is_never_negative_and_nothing_is_short(data: st.DataObject, model:
 
 
 @given(data=st.data(), bps=st.sampled_from([0, 5, 10, 100, 3000, 9000]))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_proportional_costs_are_solved_for(data: st.DataObject, bps: float) -> None:
     book = data.draw(books(flows=False, debits=False))
     targets = book.targets / max(float(book.targets.sum()), 1e-9)

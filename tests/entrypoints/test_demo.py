@@ -1,6 +1,12 @@
 import json
 import re
 
+import pytest
+
+from rebalancer.domain.errors import Unavailable
+from rebalancer.entrypoints.cli.screen import console
+from rebalancer.entrypoints.cli.tour import tour
+
 
 def test_demo_shows_proposal_backtest_and_api(rebalancer, tmp_path):
     done = rebalancer("demo", "--out", tmp_path / "there")
@@ -34,12 +40,13 @@ def test_demo_shows_proposal_backtest_and_api(rebalancer, tmp_path):
         assert (tried.code, tried.stderr) == (0, ""), command
 
 
-def test_demo_fails_if_server_does_not_start(quickly, monkeypatch, tmp_path):
+def test_tour_fails_if_server_does_not_start(monkeypatch, tmp_path):
     (tmp_path / "python").write_text("#!/bin/sh\necho no such thing >&2\nexit 1\n")
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-    done = quickly("demo")
-    assert done.code == 1 and "the server did not start: no such thing" in done.stderr
+    with pytest.raises(Unavailable, match="the server did not start: no such thing") as error:
+        tour(console())
+    assert error.value.code == "server_not_started"
 
 
 def test_demo_rejects_unusable_folder(rebalancer, write):
