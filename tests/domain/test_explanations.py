@@ -81,6 +81,19 @@ def test_a_deposit_is_described_by_its_orders() -> None:
     assert notes == ["The deposit of 200 and sales of 200.00 fund purchases of 400.00."]
 
 
+def test_a_deposit_goes_on_where_its_first_choice_is_too_dear() -> None:
+    # Of 8,955, DEAR is short of 67, and B of 17.85: the deposit of 60 is to go to DEAR alone.
+    market = flat_prices({"DEAR": 450.0, "B": 20.0, "C": 35.0})
+    held = {"DEAR": 10, "B": 120, "C": 57}
+    portfolio = a_portfolio(held, {"DEAR": 0.51, "B": 0.27, "C": 0.22}, flow=60)
+    proposal = propose(portfolio, a_context(market, "band", costs=0.0))
+    (order,) = proposal.orders
+    assert (order.symbol, order.quantity) == ("B", 1)
+    assert order.reason_code is ReasonCode.DEPOSIT
+    assert proposal.notes == ("Of the deposit of 60, 20.00 is invested.",)
+    assert proposal.not_traded[1].reason_code is ReasonCode.BELOW_STEP
+
+
 def test_a_withdrawal_is_described_by_its_orders() -> None:
     # 150 in shares of 100 takes two of them.
     _, notes = texts_of(a_portfolio({"D": 10}, {"D": 1.0}, flow=-150))

@@ -20,9 +20,11 @@ from rebalancer.domain.rebalancing.limits import (
     find_breaches,
     limit_decision,
 )
+from rebalancer.domain.rebalancing.proposal import propose
 from tests.builders import (
     CLASSES,
     a_book,
+    a_context,
     a_portfolio,
     flat_prices,
     names,
@@ -564,3 +566,15 @@ def test_a_portfolio_does_not_depend_on_its_neighbours(seed: int) -> None:
     for row in range(3):
         alone = limited(wanting(wanted.targets[row].tolist()), bounded(4, **ceilings), market)
         assert targets(alone) == pytest.approx(together.decision.targets[row], abs=1e-12)
+
+
+def test_rounding_uses_idle_cash_within_the_limits_of_a_profile() -> None:
+    # 1,500 for shares of 450, 20 and 35. Balanced allows 50% of one asset: one share of the first,
+    # and its rest goes to the others as far as these come nearer to their targets.
+    market = flat_prices({"A": 450.0, "B": 20.0, "C": 35.0})
+    targets = {"A": 0.45, "B": 0.29, "C": 0.2}
+    for profile, expected in (("balanced", {"A": 1, "B": 22, "C": 9}), ("growth", {"A": 2})):
+        portfolio = a_portfolio({}, targets, cash=1500, profile=profile)
+        proposal = propose(portfolio, a_context(market, costs=0.0))
+        bought = {order.symbol: order.quantity for order in proposal.orders}
+        assert bought.items() >= expected.items()

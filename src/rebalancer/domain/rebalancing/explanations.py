@@ -364,7 +364,9 @@ def _order_codes(solved: SolvedBook) -> tuple[list[list[ReasonCode]], list[list[
         (wanted.trimmed < 0, ReasonCode.LIMIT),
         (wanted.values >= 0, ReasonCode.CASH_REQUIRED),
     ]
-    buying: _Cases = [(wanted.flow > 0, ReasonCode.DEPOSIT)]
+    # What rounding leaves of a deposit goes to assets that were to get none of it.
+    rest = (solved.book.flow > 0)[:, None] & (wanted.values == 0)
+    buying: _Cases = [((wanted.flow > 0) | rest, ReasonCode.DEPOSIT)]
     return (
         _first_case([*buying, *either], ReasonCode.OVERWEIGHT, more.shape),
         _first_case([*selling, *either], ReasonCode.OVERWEIGHT, more.shape),

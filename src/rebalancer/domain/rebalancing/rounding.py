@@ -18,6 +18,7 @@ from rebalancer.domain.portfolio.book import Book, OrderRules
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.rebalancing import rounding_search, rounding_search_2
 from rebalancer.domain.rebalancing.model import ALGORITHM, Algorithm
+from rebalancer.domain.rebalancing.rounding_deposits import place_deposits
 from rebalancer.domain.rebalancing.rounding_problem import pose
 from rebalancer.domain.rebalancing.solver import Trades
 
@@ -68,7 +69,8 @@ def round_trades(
         order_rules: Steps, minimum trades and the like.
         charges: Costs by slot, or the same for all.
         required: (B, K) sales that a constraint above the minimum trade demands; by default those
-            for withdrawals, the reserve and limits.
+            for withdrawals, the reserve and limits. Where a portfolio has a profile, rounding may
+            raise its risk unless some of its sales are required, or all by default.
         unprofitable: (B, K) trades whose cost exceeds their benefit, dropped where a portfolio's
             rules ask for it.
         algorithm: Version of the search.
@@ -86,6 +88,7 @@ def round_trades(
         required=required,
         dropped=dropped,
         closing=not earlier,
+        strict=book.limits.profiled & (required is None or earlier or required.any(axis=1)),
     )
     skipped[problem.dropped] = SkipReason.UNPROFITABLE
     side, sizes = problem.sales()
@@ -93,6 +96,8 @@ def round_trades(
     search = rounding_search_2 if earlier else rounding_search
     sizes = search.improve(problem, side, sizes)
     bounds = problem.bounds
+    if not earlier:
+        side, sizes = place_deposits(problem, wanted, side, sizes)
     unmade = (sizes == 0) & (problem.trade != 0)
     skipped[unmade] = SkipReason.NO_CASH
     skipped[unmade & (bounds.low == 0)] = SkipReason.STEP

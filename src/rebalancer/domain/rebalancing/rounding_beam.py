@@ -67,6 +67,7 @@ class _Choices:
         costs: (R, W) sum of costs.
         bought: (R, W) value bought.
         sold: (R, W) value sold.
+        equities: (R, W) value of equities bought less sold.
         dead: (R, W) whether the choice is impossible.
     """
 
@@ -75,6 +76,7 @@ class _Choices:
     costs: Floats
     bought: Floats
     sold: Floats
+    equities: Floats
     dead: Bools
 
     def keep(self, best: Rows) -> _Choices:
@@ -108,6 +110,7 @@ def _search(ranges: OrderRanges, sizes: Floats, open_: Bools) -> tuple[Floats, F
         costs=total(costs),
         bought=total(np.where(ranges.side > 0, value, 0.0)),
         sold=total(np.where(ranges.side < 0, value, 0.0)),
+        equities=total(np.where(ranges.equity, ranges.side * value, 0.0)),
         dead=np.zeros((len(sizes), 1), dtype=bool),
     )
     # Where the first sizes lack cash already, others must not lack more.
@@ -115,14 +118,28 @@ def _search(ranges: OrderRanges, sizes: Floats, open_: Bools) -> tuple[Floats, F
     first_cash = ranges.cash - value.sum(axis=1) - ranges.costs(sizes).sum(axis=1)
     least_cash = np.where(first_cash < 0, first_cash - _NO_CASH, 0.0)[:, None]
     # Cash that the orders after each may still raise.
-    raised = np.where(open_ & (ranges.side < 0), ranges.highest * ranges.weight, 0.0)
-    raised = np.take_along_axis(raised, order, axis=1)[:, :count]
-    later = np.cumsum(raised[:, ::-1], axis=1)[:, ::-1] - raised
+    saleable = np.where(open_ & (ranges.side < 0), ranges.highest * ranges.weight, 0.0)
+
+    def raised_later(amounts: Floats) -> Floats:
+        """(R, N) sum over the orders after each."""
+        ordered = np.take_along_axis(amounts, order, axis=1)[:, :count]
+        later: Floats = np.cumsum(ordered[:, ::-1], axis=1)[:, ::-1] - ordered
+        return later
+
+    later = raised_later(saleable)
+    later_equities = raised_later(np.where(ranges.equity, saleable, 0.0))
+    first_equities = np.where(ranges.equity, ranges.side * (sizes * ranges.weight), 0.0)
+    most_equities = np.maximum(ranges.equities, first_equities.sum(axis=1) + _NO_CASH)[:, None]
     chosen = np.zeros((len(sizes), 1, 0))
     for at in range(count):
         slot = order[:, at : at + 1]
         left = np.count_nonzero(open_, axis=1)[:, None] - at - 1
-        step = _Step.of(ranges, rows, slot, later[:, at : at + 1], left, least_cash)
+        bounds = (
+            later[:, at : at + 1],
+            least_cash,
+            most_equities + later_equities[:, at : at + 1],
+        )
+        step = _Step.of(ranges, rows, slot, left, *bounds)
         tried = step.sizes(choices)
         width = tried.shape[1] // choices.balance.shape[1]
         choices = step.choose(choices, tried, width)
@@ -157,6 +174,7 @@ class _Step:
         rate: Cost of a further step.
         later: Cash that later orders may raise.
         least_cash: Cash that must be left.
+        most_equities: Largest value of equities bought less sold.
         left: Number of later orders.
         active: Whether there is an order.
         ranges: All orders.
@@ -173,6 +191,7 @@ class _Step:
     rate: Floats
     later: Floats
     least_cash: Floats
+    most_equities: Floats
     left: Floats
     active: Bools
     ranges: OrderRanges
@@ -185,9 +204,10 @@ class _Step:
         ranges: OrderRanges,
         rows: Rows,
         slot: Rows,
-        later: Floats,
         left: Floats,
+        later: Floats,
         least_cash: Floats,
+        most_equities: Floats,
     ) -> _Step:
         """Return the choice at ``slot`` (R, 1)."""
         unit, total = ranges.unit[rows, slot], ranges.total
@@ -204,6 +224,7 @@ class _Step:
             rate=rate,
             later=later,
             least_cash=least_cash,
+            most_equities=most_equities,
             left=np.maximum(left, 0).astype(np.float64),
             active=left >= 0,
             ranges=ranges,
@@ -261,11 +282,14 @@ class _Step:
             costs=repeat(choices.costs) + costs,
             bought=repeat(choices.bought) + np.where(self.side > 0, value, 0.0),
             sold=repeat(choices.sold) + np.where(self.side < 0, value, 0.0),
+            equities=repeat(choices.equities)
+            + np.where(self.ranges.equity[self.rows, self.slot], self.side * value, 0.0),
             dead=np.repeat(choices.dead, width, axis=1) | repeated,
         )
         impossible = self._cash(made) < self.least_cash
         impossible |= (made.bought > self.ranges.buys[:, None]) & (made.bought > 0)
         impossible |= (made.sold > self.ranges.sells[:, None]) & (made.sold > 0)
+        impossible |= made.equities > self.most_equities
         return attrs.evolve(made, dead=made.dead | impossible)
 
     def _cash(self, choices: _Choices) -> Floats:

@@ -76,6 +76,7 @@ def pose(
     required: Bools | None,
     dropped: Bools,
     closing: bool,
+    strict: Bools,
 ) -> RoundingProblem:
     """Set up the rounding of a book.
 
@@ -88,16 +89,16 @@ def pose(
             for withdrawals, the reserve and limits.
         dropped: (B, K) trades not to make unless a withdrawal, the reserve or a limit needs them.
         closing: Whether a sale that closes a position includes its last fraction of a step.
+        strict: (B,) portfolios whose risk must not grow by rounding.
     """
     limits, trade = book.limits, wanted.values
     value = np.where(wanted.total > 0, wanted.total, 1.0)
     total = value[:, None]
     unit = order_rules.prices * order_rules.step
     ceiling = (limits.max_weight[:, None] * total) * (1 + NEARLY)
-    profiled = limits.profiled[:, None]
     # Sales that limits demand, then all sales that must be made.
     above = wanted.trimmed < 0 if required is None else (wanted.trimmed < 0) | required
-    above = (above & profiled) | _above_class_limits(book, value)
+    above = (above & limits.profiled[:, None]) | _above_class_limits(book, value)
     limited = (trade < 0) & (above | (book.values > ceiling))
     due = limited | ((trade < 0) & ((wanted.flow < 0) | (wanted.restored < 0)))
     dropped = dropped & ~due & (trade != 0)
@@ -129,13 +130,13 @@ def pose(
         total=total,
         ceiling=ceiling,
         min_trade=min_trade,
-        profiled=profiled,
+        strict=strict[:, None],
         bounds=Bounds(
             low=low,
             high=high,
             nearly=nearly,
             least=np.ceil(min_trade / unit - NEARLY),
-            most=np.where(limited | profiled | closed, held, np.floor(held + NEARLY)),
+            most=np.where(limited | strict[:, None] | closed, held, np.floor(held + NEARLY)),
             demand=demand,
             held=held,
             closed=closed,
@@ -173,7 +174,8 @@ class RoundingProblem:
         total: (B, 1) V, or 1 for an empty portfolio.
         ceiling: (B, K) or (B, 1) money that one asset may be worth.
         min_trade: (B, 1) least value of an order, money.
-        profiled: (B, 1) portfolios with a risk profile: their sales are never rounded down.
+        strict: (B, 1) portfolios whose risk must not grow by rounding: sales are never rounded
+            down, and buys never up.
         bounds: Sizes that orders may have.
         budget: Money that orders may use.
     """
@@ -186,7 +188,7 @@ class RoundingProblem:
     total: Floats
     ceiling: Floats
     min_trade: Floats
-    profiled: Bools
+    strict: Bools
     bounds: Bounds
     budget: Budget
 
@@ -204,7 +206,7 @@ class RoundingProblem:
         low = np.where(selling, np.minimum(bounds.low, bounds.most), 0.0)
         high = np.where(selling, np.minimum(bounds.high, bounds.most), 0.0)
         demand = np.minimum(bounds.demand, bounds.most)
-        up = self.profiled | (self._loss(side, high) < self._loss(side, low))
+        up = self.strict | (self._loss(side, high) < self._loss(side, low))
         sold = self._without_small(np.maximum(np.where(up, high, low), demand))
         sold = self._within_turnover(side, sold, self._without_small(low))
         return self._raise_cash(side, sold)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Floats, Rows
+from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.rebalancing.rounding_problem import NEARLY, RoundingProblem
 
@@ -44,6 +44,8 @@ class OrderRanges:
         cash: (R,) cash for orders.
         buys: (R,) largest sum of buys.
         sells: (R,) largest sum of sales.
+        equity: (R, K) orders that an equity ceiling counts.
+        equities: (R,) largest sum of buys less sales of these; infinite without a ceiling.
     """
 
     side: Floats
@@ -58,6 +60,8 @@ class OrderRanges:
     cash: Floats
     buys: Floats
     sells: Floats
+    equity: Bools
+    equities: Floats
 
     @classmethod
     def of(cls, problem: RoundingProblem, sides: Floats, sizes: Floats, rows: Rows) -> OrderRanges:
@@ -65,15 +69,17 @@ class OrderRanges:
         bounds, budget, total = problem.bounds, problem.budget, problem.total[rows]
         side, unit, first = sides[rows], problem.unit[rows], sizes[rows]
         low, high, least = bounds.low[rows], bounds.high[rows], bounds.least[rows]
-        profiled, trade = problem.profiled[rows], problem.trade[rows]
+        strict, trade = problem.strict[rows], problem.trade[rows]
         buys, sells = side > 0, side < 0
+        limits = problem.book.limits
+        held = np.where(limits.equity, problem.book.values, 0.0)[rows].sum(axis=1) / total[:, 0]
         room = np.floor((problem.ceiling[rows] - problem.book.values[rows]) / unit + NEARLY)
-        most_bought = np.maximum(np.minimum(np.where(profiled, low, high), room), 0.0)
+        most_bought = np.maximum(np.minimum(np.where(strict, low, high), room), 0.0)
         most_bought = np.where(high < least, 0.0, most_bought)
-        # A profile's limits hold for the sizes of its sales, and sales that raise cash are needed.
+        # Sales that raise cash are needed, and closed positions stay closed.
         fixed = sells & ((trade >= 0) | bounds.closed[rows])
         least_sold = np.where(low < least, 0.0, np.minimum(low, bounds.most[rows]))
-        least_sold = np.where(profiled, first, np.maximum(least_sold, bounds.demand[rows]))
+        least_sold = np.where(strict, first, np.maximum(least_sold, bounds.demand[rows]))
         lowest = np.where(sells, np.minimum(least_sold, first), 0.0)
         highest = np.where(buys, most_bought, np.where(sells, bounds.most[rows], 0.0))
         return cls(
@@ -89,6 +95,8 @@ class OrderRanges:
             cash=budget.cash[rows] / total[:, 0],
             buys=budget.buys[rows] / total[:, 0],
             sells=budget.sells[rows] / total[:, 0],
+            equity=limits.equity[rows],
+            equities=limits.equity_ceiling[rows] * (1 + NEARLY) - held,
         )
 
     def only(self, rows: Rows) -> OrderRanges:

@@ -77,8 +77,8 @@ class _Moves:
         allowed: (R, M) whether the size is within its range.
         changes: (2, R, M) change of the arguments of `score`.
         now: (2, R) the arguments of `score` without a move.
-        takes: (3, R, M) cash, value bought and value sold that the move takes.
-        room: (3, R) available amounts of these.
+        takes: (4, R, M) cash, value bought, value sold and equities that the move takes.
+        room: (4, R) available amounts of these.
     """
 
     to: Floats
@@ -104,6 +104,7 @@ class _Moves:
                 ranges.cash - (bought - sold + costs.sum(axis=1)),
                 ranges.buys - bought,
                 ranges.sells - sold,
+                ranges.equities - np.where(ranges.equity, side * value, 0.0).sum(axis=1),
             ]
         )
         # A buy that lacks much money takes all that is available in one move.
@@ -119,7 +120,16 @@ class _Moves:
             later, cost = ranges.errors(size), ranges.costs(size)
             moved = size * weight - value
             changes.append(np.stack([penalty(later, cost) - penalties, later - errors]))
-            takes.append(np.stack([side * moved + cost - costs, buys * moved, sells * moved]))
+            takes.append(
+                np.stack(
+                    [
+                        side * moved + cost - costs,
+                        buys * moved,
+                        sells * moved,
+                        ranges.equity * (side * moved),
+                    ]
+                )
+            )
         return cls(
             to=np.concatenate((up, down), axis=1),
             allowed=np.concatenate(
@@ -258,7 +268,7 @@ class _Moves:
             first: (R, F) positions of the first moves.
             factor: (R, F, N) 0 where the other adds nothing to the first.
             changes: (2, R, N) changes that the others make.
-            takes: (3, R, N) what the others take.
+            takes: (4, R, N) what the others take.
             possible: (R, F, N) combinations to look at.
 
         Returns:

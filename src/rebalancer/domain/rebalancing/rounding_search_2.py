@@ -44,7 +44,7 @@ def _moves(problem: RoundingProblem, sides: Floats, sizes: Floats, rows: Rows) -
     """One step up and one step down for every order of some portfolios."""
     side, unit, now = sides[rows], problem.unit[rows], sizes[rows]
     trade, total, held = problem.trade[rows], problem.total[rows], problem.book.values[rows]
-    bounds, budget, profiled = problem.bounds, problem.budget, problem.profiled[rows]
+    bounds, budget, profiled = problem.bounds, problem.budget, problem.strict[rows]
     least = bounds.least[rows]
     charges = problem.charges.row(rows)
 
