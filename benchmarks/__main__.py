@@ -17,6 +17,7 @@ from rich.console import Console
 SUBJECTS = (
     "monthly",
     "batch",
+    "rounding",
     "step",
     "environment",
     "training",

@@ -87,7 +87,7 @@ class Case:
         return left
 
     def loss(self, steps: Floats) -> Floats:
-        """One-way distance plus cost and 0.03 times the squares: what rounding minimises."""
+        """One-way distance plus cost and 0.003 times the squares: what rounding minimises."""
         wanted, value = self.wanted, steps * self.unit
         total = wanted.total[0]
         error = (value - wanted.values[0]) / total
@@ -95,7 +95,7 @@ class Case:
         distance = (np.abs(error).sum(axis=-1) + np.abs(idle)) / 2
         squares = (error**2).sum(axis=-1) + idle**2
         cost = self.charges(np.abs(value)).sum(axis=-1) / total
-        loss: Floats = distance + cost + 0.03 * squares
+        loss: Floats = distance + cost + 0.003 * squares
         return loss
 
     def best(self) -> float:

@@ -35,6 +35,7 @@ KEYS = [
     "drift_after",
     "volatility_before",
     "volatility_after",
+    "periods_per_year",
     "others",
 ]
 

@@ -2,7 +2,7 @@
 
 Amounts are fractions of portfolio value, V. The score of a portfolio is
 
-    distance + cost + 0.03 x (sum of squared errors, cash included),
+    distance + cost + 0.003 x (sum of squared errors, cash included),
 
 where an asset's error is its value after the orders minus its wanted value, and the error of cash
 is minus the sum of these. The distance is one-way with cash as an asset, as proposals report it:
@@ -19,8 +19,8 @@ from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.rebalancing.rounding_problem import NEARLY, RoundingProblem
 
-SQUARES = 0.03
-"""Weight of the squared errors: a distance of 0.01 outweighs squares of 0.33."""
+SQUARES = 0.003
+"""Weight of the squared errors: a distance of 0.001 outweighs squares of 0.33."""
 
 _INDEX = tuple[Rows, Rows]
 

@@ -2,9 +2,9 @@
 
 The search minimises the score of `rounding_score`. Buys lie between nothing and the wanted size
 rounded up, sales between the wanted size rounded down and all that may be sold: outside of these
-the distance is never smaller. It makes single steps, then pairs of steps, as long as they improve
-the score. Portfolios of few orders that remain far from their goal get a search over all their
-orders together (`rounding_beam`).
+the distance is never smaller. The search makes single steps, then pairs of steps; where steps are
+worth much of the portfolio, exchanges of one step for several, too. Portfolios of few orders with
+even larger steps get a search over all their orders together (`rounding_beam`).
 """
 
 from __future__ import annotations
@@ -46,25 +46,26 @@ def improve(problem: RoundingProblem, side: Floats, sizes: Floats) -> Floats:
 
 def _make_moves(ranges: OrderRanges, sizes: Floats) -> Floats:
     """Change sizes until no move and no pair of moves improves the score."""
-    sizes = sizes.copy()
-    coarse = np.flatnonzero(ranges.largest_step() >= _COARSE)
-    every = np.arange(len(sizes))
-    for choose, rows in (
-        (_Moves.single, every),
-        (_Moves.exchange, coarse),
-        (_Moves.pair, every),
-    ):
-        for _ in range(_ROUNDS):
-            if not rows.size:
-                break
-            moves = _Moves.of(ranges.only(rows), sizes[rows])
-            made = choose(moves)
-            some = np.flatnonzero(made.any(axis=1))
-            rows, made, slots = rows[some], made[some], sizes.shape[1]
-            up, down = moves.to[some, :slots], moves.to[some, slots:]
-            sizes[rows] = np.where(
-                made[:, :slots], up, np.where(made[:, slots:], down, sizes[rows])
-            )
+    sizes, slots = sizes.copy(), sizes.shape[1]
+    coarse = ranges.largest_step() >= _COARSE
+    kinds = (_Moves.single, _Moves.exchange, _Moves.pair)
+    kind = np.zeros(len(sizes), dtype=np.intp)  # the kind of move that each portfolio tries next
+    rows = np.arange(len(sizes))
+    for _ in range(_ROUNDS):
+        moves = _Moves.of(ranges.only(rows), sizes[rows])
+        made = np.zeros(moves.to.shape, dtype=bool)
+        for number, choose in enumerate(kinds):
+            if choose is _Moves.exchange:
+                kind[rows[(kind[rows] == number) & ~coarse[rows]]] += 1
+            some = np.flatnonzero(kind[rows] == number)
+            if some.size:
+                made[some] = choose(moves.only(some))
+                kind[rows[some]] += ~made[some].any(axis=1)
+        up, down = moves.to[:, :slots], moves.to[:, slots:]
+        sizes[rows] = np.where(made[:, :slots], up, np.where(made[:, slots:], down, sizes[rows]))
+        rows = rows[kind[rows] < len(kinds)]
+        if not rows.size:
+            break
     return sizes
 
 
@@ -115,35 +116,26 @@ class _Moves:
         up = np.maximum(np.floor(sizes) + leap, least)
         down = np.ceil(sizes) - 1.0
         down = np.where(down < least, 0.0, down)
-        changes, takes = [], []
-        for size in (up, down):
+        rows, slots = sizes.shape
+        to = np.empty((rows, 2 * slots))
+        allowed = np.empty((rows, 2 * slots), dtype=bool)
+        changes, takes = np.empty((2, *to.shape)), np.empty((4, *to.shape))
+        used = side != 0
+        for size, fits, part in (
+            (up, used & (up <= ranges.highest), slice(0, slots)),
+            (down, used & (sizes > 0) & (down >= ranges.lowest), slice(slots, None)),
+        ):
             later, cost = ranges.errors(size), ranges.costs(size)
             moved = size * weight - value
-            changes.append(np.stack([penalty(later, cost) - penalties, later - errors]))
-            takes.append(
-                np.stack(
-                    [
-                        side * moved + cost - costs,
-                        buys * moved,
-                        sells * moved,
-                        ranges.equity * (side * moved),
-                    ]
-                )
-            )
-        return cls(
-            to=np.concatenate((up, down), axis=1),
-            allowed=np.concatenate(
-                (
-                    (side != 0) & (up <= ranges.highest),
-                    (side != 0) & (sizes > 0) & (down >= ranges.lowest),
-                ),
-                axis=1,
-            ),
-            changes=np.concatenate(changes, axis=2),
-            now=now,
-            takes=np.concatenate(takes, axis=2),
-            room=room,
-        )
+            taken = side * moved
+            to[:, part], allowed[:, part] = size, fits
+            changes[0, :, part] = penalty(later, cost) - penalties
+            changes[1, :, part] = later - errors
+            takes[0, :, part] = taken + cost - costs
+            takes[1, :, part] = buys * moved
+            takes[2, :, part] = sells * moved
+            takes[3, :, part] = ranges.equity * taken
+        return cls(to, allowed, changes, now, takes, room)
 
     def only(self, rows: Rows) -> _Moves:
         """Return the moves of some of the portfolios."""

@@ -208,7 +208,9 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
     screen = console()
     about = asset.summary
     last = (
-        "" if about.price is None else f", {about.first} to {about.last}, last {about.price:,.2f}"
+        ""
+        if about.price is None
+        else f", {about.first} to {about.last}, last {price_text(about.price)}"
     )
     screen.print(
         Text(about.symbol, style="bold"),
