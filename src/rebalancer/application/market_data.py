@@ -222,7 +222,8 @@ class DescribeAsset:
             InvalidRequest: the symbol is unknown, or prices or instruments are malformed.
             PricesUnavailable: the provider did not answer.
         """
-        history = _own_closes(self.prices.closes([symbol]), symbol)
+        market = self.prices.closes([symbol])
+        history = _own_closes(market, symbol)
         closes = history.closes[:, 0]
         known = np.arange(len(closes))
         yearly = history.frequency.periods_per_year
@@ -243,7 +244,7 @@ class DescribeAsset:
                 )
             )
         return AssetHistory(
-            _summarise(history, symbol, self.instruments.instruments()), tuple(years)
+            _summarise(market, symbol, self.instruments.instruments()), tuple(years)
         )
 
 

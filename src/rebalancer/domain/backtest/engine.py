@@ -25,7 +25,6 @@ from rebalancer.domain.backtest.step import drift, settle
 from rebalancer.domain.backtest.universe import (
     Universe,
     Unlisted,
-    hidden_from_policy,
     quality_cautions,
     universe_cautions,
 )
@@ -40,6 +39,7 @@ from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
 from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, RISK_PROFILES, RiskProfile
+from rebalancer.domain.portfolio.withheld import hide_withheld
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, solve_within_limits
 from rebalancer.domain.rebalancing.rounding import round_trades
 from rebalancer.domain.rebalancing.solver import Trades, solve_trades, would_trade
@@ -369,7 +369,8 @@ class _Simulation:
     ) -> tuple[Decision, Trades]:
         """Decide at a row, and solve for the trades; ``locked`` holdings are not traded."""
         settings, market = self.settings, self.settings.prices.until(row)
-        decision = self.policy.decide(hidden_from_policy(book, locked), market)
+        visible = book if locked is None else hide_withheld(book, locked)
+        decision = self.policy.decide(visible, market)
         if locked is not None:
             targets = np.where(locked, book.targets, decision.targets)
             decision = attrs.evolve(decision, targets=targets)

@@ -18,7 +18,7 @@ from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Severity
 from rebalancer.domain.portfolio.book import Book
-from rebalancer.domain.portfolio.withheld import hide_withheld, lock_withheld
+from rebalancer.domain.portfolio.withheld import lock_withheld
 
 _MOST_NAMED = 10
 """Assets that cautions describe one by one."""
@@ -107,11 +107,6 @@ class Universe:
         return (book, None) if locked is None else (lock_withheld(book, locked), locked)
 
 
-def hidden_from_policy(book: Book, locked: Bools | None) -> Book:
-    """Return the book that a policy decides on."""
-    return book if locked is None else hide_withheld(book, locked)
-
-
 def universe_cautions(
     history: PriceHistory, first: int, targets: Floats, unlisted: Unlisted
 ) -> list[Caution]:
@@ -159,7 +154,7 @@ def quality_cautions(history: PriceHistory, first: int, symbols: frozenset[str])
 
 def _as_cautions(code: str, texts: list[str]) -> list[Caution]:
     named, more = texts[:_MOST_NAMED], len(texts) - _MOST_NAMED
-    rest = [f"The same is true of {more} further assets"] if more > 0 else []
+    rest = [f"{more} further assets have such prices"] if more > 0 else []
     return [Caution(code, f"{text}.") for text in [*named, *rest]]
 
 
