@@ -26,6 +26,7 @@ from rebalancer.domain.errors import (
 )
 from rebalancer.domain.portfolio.mandate import PortfolioChanged
 from rebalancer.entrypoints.http.bodies import Unsupported
+from rebalancer.entrypoints.http.methods import complete_list
 from rebalancer.entrypoints.schemas.decoding import (
     Malformed,
     choices_of,
@@ -192,7 +193,9 @@ def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException)
         detail = "the body is too large; send less at a time"
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        detail = f"{request.method} is not allowed here; use one of {headers.get('Allow', 'GET')}"
+        allow = next((text for name, text in headers.items() if name.lower() == "allow"), "GET")
+        methods = ", ".join(complete_list(allow))
+        detail = f"{request.method} is not allowed here; use one of {methods}"
     return _problem(error.status_code, detail, code, errors, headers).to_response(request)
 
 

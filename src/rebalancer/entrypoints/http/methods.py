@@ -18,11 +18,10 @@ def complete_methods(app: ASGIApp, routes: Iterable[BaseRoute]) -> ASGIApp:
     Litestar answers HEAD only where a route of its own exists, and its answer to OPTIONS knows only
     some handlers of a path.
     """
-    known: dict[str, set[bytes]] = {}
+    known: dict[str, set[str]] = {}
     for route in routes:
         if isinstance(route, HTTPRoute):
-            methods = {method.encode() for method in route.methods}
-            known.setdefault(route.path_format, set()).update(methods)
+            known.setdefault(route.path_format, set()).update(route.methods)
 
     async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,16 +55,19 @@ def complete_methods(app: ASGIApp, routes: Iterable[BaseRoute]) -> ASGIApp:
     return wrapped
 
 
-def _complete(headers: Any, known: set[bytes]) -> list[tuple[bytes, bytes]]:
+def complete_list(allow: str, known: Iterable[str] = ()) -> list[str]:
+    """Return the methods of an ``Allow`` header and those that are known, with HEAD and OPTIONS."""
+    methods = {one.strip() for one in allow.split(",")} | {*known, "OPTIONS"}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def _complete(headers: Any, known: set[str]) -> list[tuple[bytes, bytes]]:
     found = []
     for name, value in headers:
         if name.lower() == b"allow":
-            methods = known | {one.strip() for one in value.split(b",")}
-            if b"GET" in methods:
-                methods.add(b"HEAD")
-            methods.add(b"OPTIONS")
-            found.append((b"allow", b", ".join(sorted(methods))))
-            if b"PATCH" in methods:
+            methods = complete_list(value.decode(), known)
+            found.append((b"allow", ", ".join(methods).encode()))
+            if "PATCH" in methods:
                 found.append((b"accept-patch", PATCH_FORMATS))
         else:
             found.append((name, value))
