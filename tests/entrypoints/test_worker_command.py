@@ -29,7 +29,7 @@ from tests.servers import running as serving
 
 SHORT = BacktestRequest(policies=("monthly", "band"))
 LONG = BacktestRequest(
-    policies=("monthly", *(f"volatility_target:target=0.{two}" for two in range(10, 16))),
+    policies=("monthly", *(f"volatility_target:target=0.{two}" for two in range(10, 13))),
     as_live=True,
 )
 """A backtest that takes some seconds."""
