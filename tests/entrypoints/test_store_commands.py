@@ -428,6 +428,28 @@ def test_entry_is_voided(store, keep):
     assert store("db", "check").code == 0
 
 
+def test_commands_work_around_an_asset_that_the_prices_lost(store, keep, market, monkeypatch):
+    (id,) = keep(PORTFOLIO)
+    value = store("portfolio", "show", id, "--json").json["value"]
+    rows = list(csv.DictReader(market.read_text().splitlines()))
+    lost = market.with_name("lost.csv")
+    with lost.open("w", newline="") as file:
+        writer = csv.DictWriter(
+            file, [name for name in rows[0] if name != "B"], extrasaction="ignore"
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+    monkeypatch.setenv("REBALANCER_PRICES", str(lost))
+    shown = store("portfolio", "show", id, "--json").json
+    assert shown["value"] == value and "B is valued at" in shown["notes"][0]
+    assert "B is valued at" in " ".join(store("portfolio", "show", id).stdout.split())
+    assert store("portfolio", "list", "--json").json[0]["value"] == value
+    made = store("propose", id)
+    assert (made.code, made.stderr) == (0, "")
+    assert "B is not tradable (no price data)" in " ".join(made.stdout.split())
+    assert store("batch", "--all", "--policy", "monthly", "--json").json["proposed"] == 1
+
+
 def test_invalid_proposals_are_rejected(store, keep, write):
     (id,) = keep(PORTFOLIO)
     missing = str(uuid4())

@@ -631,16 +631,11 @@ def record_proposal(
     run: UUID | None = None,
 ) -> ProposalRecord:
     """Record a proposal together with the inputs that it was made from."""
-    exact, columns = context.market.exact_closes(), context.market.columns
     inputs = ProposalInputs(
         portfolio=asked,
         planned=planned,
         version=portfolio.version,
-        prices={
-            symbol: exact[columns[symbol]]
-            for symbol in asked.symbols
-            if exact[columns[symbol]].is_finite()
-        },
+        prices=context.last_prices(asked),
         market=context.market.digest,
         newest=newest,
         costs=context.costs.label,

@@ -243,6 +243,12 @@ class RebalanceContext:
             "earlier."
         )
 
+    def last_prices(self, portfolio: Portfolio) -> dict[str, Decimal]:
+        """Return the last price of each asset of a portfolio that has one."""
+        exact, columns = self.market.exact_closes(), self.market.columns
+        prices = ((symbol, exact[columns[symbol]]) for symbol in portfolio.symbols)
+        return {symbol: price for symbol, price in prices if price.is_finite()}
+
     def prepare(self, portfolio: Portfolio) -> PreparedPortfolio | Failure:
         """Hash a portfolio's inputs, and check them against the market."""
         input_hash = self.input_hash(portfolio)

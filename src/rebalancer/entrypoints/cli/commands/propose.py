@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.portfolio.portfolio import Portfolio
-    from rebalancer.domain.rebalancing.model import Proposal, RebalanceContext
+    from rebalancer.domain.rebalancing.model import Proposal
     from rebalancer.wiring.market import Sources
 
 
@@ -170,7 +172,7 @@ def propose(
     if as_json:
         print_json(comparison_record(comparison))
     else:
-        show(comparison, portfolio, terms)
+        show(comparison, portfolio, terms.last_prices(portfolio), terms.costs.label)
 
 
 def _stored_id(argument: Path) -> UUID | None:
@@ -194,7 +196,6 @@ def _propose_for_stored(
     """Propose for a stored portfolio, store the proposal, and print it."""
     from rebalancer.application.ports.store import UnitOfWork
     from rebalancer.application.rebalance import (
-        BuildContext,
         ComparedProposal,
         ProposalRequest,
         ProposeForPortfolio,
@@ -217,22 +218,21 @@ def _propose_for_stored(
             now=wired.get(Clock)(),
         )
         answer = wired.get(ProposeForPortfolio)(ask)
-        terms = wired.get(BuildContext)(
-            policy_name=policy, costs=costs, currency=portfolio.mandate.currency.code, as_of=as_of
-        )
     record = answer.current.record
     comparison = ComparedProposal(record.proposal, answer.others)
     if as_json:
         print_json(proposal_stage(answer.current) | comparison_record(comparison))
         return
-    show(comparison, record.inputs.portfolio, terms)
+    show(comparison, record.inputs.portfolio, record.inputs.prices, record.inputs.costs)
     click.echo(
         f"Proposal {record.id}, {answer.current.stage}, valid until {record.expires:%F %H:%M} UTC"
     )
 
 
-def show(comparison: ComparedProposal, portfolio: Portfolio, terms: RebalanceContext) -> None:
-    """Print a proposal as tables."""
+def show(
+    comparison: ComparedProposal, portfolio: Portfolio, prices: Mapping[str, Decimal], costs: str
+) -> None:
+    """Print a proposal as tables; ``prices`` has the last price of each holding."""
     from rich.table import Table
     from rich.text import Text
 
@@ -243,7 +243,7 @@ def show(comparison: ComparedProposal, portfolio: Portfolio, terms: RebalanceCon
     currency = portfolio.currency.code
     screen.print(
         Text(proposal.portfolio_id, style="bold"),
-        f" {proposal.policy}, closes of {proposal.as_of}, {terms.costs.label}",
+        f" {proposal.policy}, closes of {proposal.as_of}, {costs}",
     )
     if proposal.orders:
         table = Table(title="Orders", title_justify="left")
@@ -274,7 +274,7 @@ def show(comparison: ComparedProposal, portfolio: Portfolio, terms: RebalanceCon
         for other in proposal.not_traded:
             table.add_row(other.symbol, other.reason)
         screen.print(table)
-    screen.print(_before_and_after(proposal, portfolio, terms))
+    screen.print(_before_and_after(proposal, portfolio, prices))
     screen.print(_compare_simple_rules(comparison, currency))
     for note in proposal.notes:
         screen.print(f"- {note}")
@@ -282,7 +282,9 @@ def show(comparison: ComparedProposal, portfolio: Portfolio, terms: RebalanceCon
     screen.print(proposal.input_hash, style="dim")
 
 
-def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: RebalanceContext) -> Any:
+def _before_and_after(
+    proposal: Proposal, portfolio: Portfolio, prices: Mapping[str, Decimal]
+) -> Any:
     from rich.table import Table
 
     table = Table(title="Before and after", title_justify="left")
@@ -294,7 +296,7 @@ def _before_and_after(proposal: Proposal, portfolio: Portfolio, terms: Rebalance
         target = portfolio.targets.get(symbol, 0.0)
         table.add_row(symbol, *map(percent_text, (target, weight, after[symbol])))
     # Weights are fractions of the value before trading; the missing part was paid in costs.
-    value = _value_before(portfolio, terms)
+    value = _value_before(portfolio, prices)
     table.add_row(
         "cash",
         percent_text(max(1 - sum(portfolio.targets.values()), 0.0)),
@@ -325,10 +327,9 @@ def _describe_year(periods: float | None) -> str:
     return "" if periods in (None, TRADING_DAYS) else f" (of {periods:.6g} closes)"
 
 
-def _value_before(portfolio: Portfolio, terms: RebalanceContext) -> float:
-    prices = terms.market.last_prices
+def _value_before(portfolio: Portfolio, prices: Mapping[str, Decimal]) -> float:
     held = sum(
-        float(quantity) * float(prices[terms.market.column(symbol)])
+        float(quantity) * float(prices[symbol])
         for symbol, quantity in portfolio.holdings.items()
         if quantity
     )
