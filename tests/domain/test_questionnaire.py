@@ -459,7 +459,7 @@ def test_misspelt_question_is_reported_before_missing_one() -> None:
 def test_order_of_answers_does_not_change_error(order: tuple[str, str]) -> None:
     with pytest.raises(InvalidRequest) as error:
         QUESTIONNAIRE.assess(dict.fromkeys(order, "x") | BOLDEST)
-    assert error.value.field == "answers.aaa"
+    assert str(error.value).startswith("answers.aaa: unknown question")
 
 
 @pytest.mark.parametrize("answer", ["soon", "", "OVER_20_YEARS", None, 4, ["over_20_years"]])

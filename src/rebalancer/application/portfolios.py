@@ -25,7 +25,7 @@ from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.trade_amounts import check_plausible, traded_amount, traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_committed, value_portfolio
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import FaultCollector, InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
@@ -84,35 +84,42 @@ class OpenPortfolio:
                 before = None if earlier is None else tx.portfolios.get(earlier, owner=owner)
             if before is not None:
                 return value_committed(before, lambda: market, self.work)
-        check_price_currency(mandate.currency.code, self.currency.code)
         with self.work.read() as tx:
             assessment = load_account(tx, owner).assessment
         if assessed_profile and assessment is not None:
             mandate = attrs.evolve(mandate, risk_profile=assessment.profile)
-        _check_limits(mandate, market, self.instruments)
-        day = find_market_day(on, market, now)
-        entries = []
+        faults = FaultCollector()
+        with faults.collect():
+            check_price_currency(mandate.currency.code, self.currency.code)
+        with faults.collect():
+            _check_limits(mandate, market, self.instruments)
+        day, entries = market.last_date, []
+        with faults.collect():
+            day = find_market_day(on, market, now)
         if cash:
-            amount = check_amount(cash, mandate.currency, field="cash")
-            entries.append(
-                Entry(uuid5(id, "cash"), EntryKind.DEPOSIT, day, recorded=now, amount=amount)
-            )
+            with faults.collect():
+                amount = check_amount(cash, mandate.currency, field="cash")
+                entries.append(
+                    Entry(uuid5(id, "cash"), EntryKind.DEPOSIT, day, recorded=now, amount=amount)
+                )
         for symbol, quantity in sorted((holdings or {}).items()):
             if not quantity:
                 continue
-            price = get_close(symbol, market, day, field=f"holdings.{symbol}")
-            entries.append(
-                Entry(
-                    uuid5(id, f"holding {symbol}"),
-                    EntryKind.DEPOSIT,
-                    day,
-                    recorded=now,
-                    amount=traded_value(quantity, price, mandate.currency),
-                    symbol=symbol,
-                    quantity=quantity,
-                    price=price,
+            with faults.collect():
+                price = get_close(symbol, market, day, field=f"holdings.{symbol}")
+                entries.append(
+                    Entry(
+                        uuid5(id, f"holding {symbol}"),
+                        EntryKind.DEPOSIT,
+                        day,
+                        recorded=now,
+                        amount=traded_value(quantity, price, mandate.currency),
+                        symbol=symbol,
+                        quantity=quantity,
+                        price=price,
+                    )
                 )
-            )
+        faults.raise_any()
         opened = ManagedPortfolio.open(mandate, id=id, owner=owner, entries=entries, now=now)
         with self.work.begin() as tx:
             tx.portfolios.add(opened, entries)
@@ -337,10 +344,11 @@ class RecordTrades:
                         "no trades; name at least one", field="trades", code="no_trades"
                     )
                 currency = portfolio.mandate.currency
-                entries = [
-                    _entry(trade, number, currency, market, ledger, id, now)
-                    for number, trade in enumerate(trades)
-                ]
+                entries, faults = [], FaultCollector()
+                for number, trade in enumerate(trades):
+                    with faults.collect():
+                        entries.append(_entry(trade, number, currency, market, ledger, id, now))
+                faults.raise_any()
                 if record is not None:
                     filled, entries = record.fill(entries, ledger.fills(record.id), now)
                     if filled.stage is not record.stage:

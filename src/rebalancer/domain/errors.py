@@ -15,7 +15,8 @@ that its own users can apply, looked up by code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 
@@ -76,6 +77,31 @@ def faults_of(error: InvalidRequest) -> tuple[InvalidRequest, ...]:
 def combine(faults: Sequence[InvalidRequest]) -> InvalidRequest:
     """Return the only fault, or one error that reports them all."""
     return faults[0] if len(faults) == 1 else InvalidFields(faults)
+
+
+class FaultCollector:
+    """Collects what several checks raise, to report all of it at once."""
+
+    def __init__(self) -> None:
+        self._found: list[InvalidRequest] = []
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Run a block; keep the faults that it raises, and continue after it."""
+        try:
+            yield
+        except InvalidRequest as error:
+            self._found.extend(faults_of(error))
+
+    def raise_any(self) -> None:
+        """Raise the faults that were found, if any.
+
+        Raises:
+            InvalidRequest: one fault was found.
+            InvalidFields: several were.
+        """
+        if self._found:
+            raise combine(self._found)
 
 
 class NotAuthenticated(RebalancerError):

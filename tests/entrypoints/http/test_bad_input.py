@@ -534,3 +534,27 @@ def test_disallowed_method_names_the_allowed_ones(ada: ApiUser) -> None:
     refused = ada.delete("/api/portfolios")
     assert "DELETE is not allowed here; use one of" in expect_problem(refused, 405)
     assert {"GET", "POST"} <= set(refused.headers["Allow"].replace(" ", "").split(","))
+
+
+def test_all_faults_that_need_prices_are_reported_at_once(ada: ApiUser) -> None:
+    body = {
+        "name": "Mine",
+        "targets": {"XYZ": 0.5, "C": 0.1},
+        "holdings": {"QQQ": "1", "F": "2", "ZZZ": "1"},
+        "cash": "0.001",
+        "on": "1999-01-01",
+        "currency": "EUR",
+    }
+    fields = ("currency", "targets.XYZ", "on", "cash", "holdings.QQQ", "holdings.ZZZ")
+    expect_problem(ada.post("/api/portfolios", body), 422, *fields)
+    path = f"/api/portfolios/{ada.portfolio()['id']}/transactions"
+    trades = [TRADE | {"symbol": "XYZ"}, TRADE, TRADE | {"quantity": "0"}, TRADE | {"price": "99"}]
+    fields = ("trades[0].symbol", "trades[2].quantity", "trades[3].price")
+    expect_problem(ada.post(path, {"trades": trades}), 422, *fields)
+
+
+def test_all_faults_of_a_questionnaire_are_reported_at_once(ada: ApiUser) -> None:
+    refused = ada.post("/api/risk/assessment", {"answers": {"horizon": "x", "colour": "red"}})
+    named = [error["field"] for error in refused.json()["errors"]]
+    assert named[:3] == ["answers.colour", "answers.horizon", "answers.needed_soon"]
+    assert len(named) == 13

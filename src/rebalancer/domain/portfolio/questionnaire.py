@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import attrs
 
-from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.errors import FaultCollector, InvalidRequest
 from rebalancer.domain.portfolio.risk import RISK_PROFILES, RiskProfile
 
 _LADDER = tuple(RISK_PROFILES.values())
@@ -237,9 +237,16 @@ class Questionnaire:
         Raises:
             InvalidRequest: a question is unknown or unanswered, or an answer is unknown; the field
                 names the question, the message lists the choices.
+            InvalidFields: several are.
         """
-        self._check_questions(answers)
-        chosen = {question.id: question.option(answers) for question in self.questions}
+        chosen, faults = {}, FaultCollector()
+        for id in sorted(answers, key=str):
+            with faults.collect():
+                self._check_question(id)
+        for question in self.questions:
+            with faults.collect():
+                chosen[question.id] = question.option(answers)
+        faults.raise_any()
         ids = {id: answer.id for id, answer in chosen.items()}
 
         willingness = self._score(Side.WILLINGNESS, chosen)
@@ -261,17 +268,16 @@ class Questionnaire:
             ),
         )
 
-    def _check_questions(self, answers: Mapping[str, str]) -> None:
+    def _check_question(self, id: str) -> None:
         known = [question.id for question in self.questions]
-        for id in sorted(answers, key=str):
-            if id not in known:
-                near = difflib.get_close_matches(str(id), known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
-                raise InvalidRequest(
-                    f"unknown question; {hint}",
-                    field=f"answers.{_abbreviate(str(id))}",
-                    code="unknown_question",
-                )
+        if id not in known:
+            near = difflib.get_close_matches(str(id), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+            raise InvalidRequest(
+                f"unknown question; {hint}",
+                field=f"answers.{_abbreviate(str(id))}",
+                code="unknown_question",
+            )
 
     def _score(self, side: Side, chosen: Mapping[str, AnswerOption]) -> float:
         """Return ``100 (points - least) / (most - least)``, summed over the side's questions."""
