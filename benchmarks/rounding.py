@@ -18,7 +18,7 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
 from rebalancer.domain.portfolio.costs import CostModel
-from rebalancer.domain.rebalancing.rounding import round_trades
+from rebalancer.domain.rebalancing.rounding.orders import round_trades
 from rebalancer.domain.rebalancing.solver import solve_trades
 
 ACCOUNTS, LARGE, TARGETS = 2_000, 60, 500

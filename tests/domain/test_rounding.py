@@ -15,7 +15,7 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.policy.policy import Decision
 from rebalancer.domain.portfolio.book import Book, Limits, OrderRules
 from rebalancer.domain.portfolio.costs import CostModel, CostSchedule, Rates
-from rebalancer.domain.rebalancing.rounding import RoundedTrades, SkipReason, round_trades
+from rebalancer.domain.rebalancing.rounding.orders import RoundedTrades, SkipReason, round_trades
 from rebalancer.domain.rebalancing.solver import Trades, solve_trades
 from tests.builders import a_book
 

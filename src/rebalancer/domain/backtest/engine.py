@@ -41,7 +41,7 @@ from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, RISK_PROFILES, RiskProfile
 from rebalancer.domain.portfolio.withheld import hide_withheld
 from rebalancer.domain.rebalancing.limits import PortfolioRisk, solve_within_limits
-from rebalancer.domain.rebalancing.rounding import round_trades
+from rebalancer.domain.rebalancing.rounding.orders import round_trades
 from rebalancer.domain.rebalancing.solver import Trades, solve_trades, would_trade
 
 BASELINE = "monthly"

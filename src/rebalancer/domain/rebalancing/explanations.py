@@ -23,7 +23,7 @@ from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.limits import LimitedDecision, PortfolioRisk
 from rebalancer.domain.rebalancing.model import PreparedPortfolio, ReasonCode, RebalanceContext
 from rebalancer.domain.rebalancing.price_notes import price_notes
-from rebalancer.domain.rebalancing.rounding import RoundedTrades, SkipReason
+from rebalancer.domain.rebalancing.rounding.orders import RoundedTrades, SkipReason
 from rebalancer.domain.rebalancing.solver import Trades
 
 _CLEAR = 2.0

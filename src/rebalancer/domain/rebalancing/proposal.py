@@ -28,7 +28,7 @@ from rebalancer.domain.rebalancing.model import (
     Proposal,
     RebalanceContext,
 )
-from rebalancer.domain.rebalancing.rounding import RoundedTrades, round_trades
+from rebalancer.domain.rebalancing.rounding.orders import RoundedTrades, round_trades
 from rebalancer.domain.rebalancing.settlement import Settlement
 from rebalancer.domain.rebalancing.solver import Trades
 

@@ -13,8 +13,8 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats, Rows
-from rebalancer.domain.rebalancing.rounding_problem import NEARLY
-from rebalancer.domain.rebalancing.rounding_score import SQUARES, OrderRanges, penalty, score
+from rebalancer.domain.rebalancing.rounding.problem import NEARLY
+from rebalancer.domain.rebalancing.rounding.score import SQUARES, OrderRanges, penalty, score
 
 _WIDTH = 48
 """Choices that are kept after each order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from rebalancer.domain.arrays import Floats
-from rebalancer.domain.rebalancing.rounding_problem import NEARLY, RoundingProblem
+from rebalancer.domain.rebalancing.rounding.problem import NEARLY, RoundingProblem
 from rebalancer.domain.rebalancing.solver import Trades
 
 

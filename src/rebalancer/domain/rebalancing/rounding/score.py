@@ -17,7 +17,7 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.portfolio.costs import CostSchedule
-from rebalancer.domain.rebalancing.rounding_problem import NEARLY, RoundingProblem
+from rebalancer.domain.rebalancing.rounding.problem import NEARLY, RoundingProblem
 
 SQUARES = 0.003
 """Weight of the squared errors: a distance of 0.001 outweighs squares of 0.33."""

@@ -1,10 +1,10 @@
 """Search for the whole steps that leave a portfolio nearest to where it should go.
 
-The search minimises the score of `rounding_score`. Buys lie between nothing and the wanted size
+The search minimises the score of `rounding.score`. Buys lie between nothing and the wanted size
 rounded up, sales between the wanted size rounded down and all that may be sold: outside of these
 the distance is never smaller. The search makes single steps, then pairs of steps; where steps are
 worth much of the portfolio, exchanges of one step for several, too. Portfolios of few orders with
-even larger steps get a search over all their orders together (`rounding_beam`).
+even larger steps get a search over all their orders together (`rounding.beam`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats, Rows
-from rebalancer.domain.rebalancing import rounding_beam
-from rebalancer.domain.rebalancing.rounding_problem import RoundingProblem
-from rebalancer.domain.rebalancing.rounding_score import OrderRanges, penalty, score
+from rebalancer.domain.rebalancing.rounding import beam
+from rebalancer.domain.rebalancing.rounding.problem import RoundingProblem
+from rebalancer.domain.rebalancing.rounding.score import OrderRanges, penalty, score
 
 _GAIN = 1e-7
 """Smallest improvement for which sizes change, as a fraction of portfolio value."""
@@ -40,7 +40,7 @@ def improve(problem: RoundingProblem, side: Floats, sizes: Floats) -> Floats:
         return sizes
     ranges = OrderRanges.of(problem, side, sizes, rows)
     better = sizes.copy()
-    better[rows] = rounding_beam.improve(ranges, _make_moves(ranges, sizes[rows]), _GAIN)
+    better[rows] = beam.improve(ranges, _make_moves(ranges, sizes[rows]), _GAIN)
     return better
 
 

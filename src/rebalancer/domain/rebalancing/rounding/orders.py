@@ -1,8 +1,7 @@
-"""Round trades to orders of whole steps: the second stage of rebalancing.
+"""Round the trades of a whole book of arrays to whole steps.
 
-`round_trades` works on a whole book of arrays. Sales and buys begin at sizes that satisfy every
-constraint (`rounding_problem`), and a search improves them (`rounding_search`). No improvement
-makes the result worse, so it is never worse than truncation.
+Sales and buys begin at sizes that satisfy every constraint (`problem`), and a search improves their
+score (`search`), so the result is never worse than truncation.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.portfolio.book import Book, OrderRules
 from rebalancer.domain.portfolio.costs import CostSchedule
-from rebalancer.domain.rebalancing import rounding_search, rounding_search_2
 from rebalancer.domain.rebalancing.model import ALGORITHM, Algorithm
-from rebalancer.domain.rebalancing.rounding_deposits import place_deposits
-from rebalancer.domain.rebalancing.rounding_problem import pose
+from rebalancer.domain.rebalancing.rounding import algorithm_2, search
+from rebalancer.domain.rebalancing.rounding.deposits import place_deposits
+from rebalancer.domain.rebalancing.rounding.problem import pose
 from rebalancer.domain.rebalancing.solver import Trades
 
 
@@ -93,8 +92,8 @@ def round_trades(
     skipped[problem.dropped] = SkipReason.UNPROFITABLE
     side, sizes = problem.sales()
     sizes = sizes + problem.buys(side, sizes)
-    search = rounding_search_2 if earlier else rounding_search
-    sizes = search.improve(problem, side, sizes)
+    improve = algorithm_2.improve if earlier else search.improve
+    sizes = improve(problem, side, sizes)
     bounds = problem.bounds
     if not earlier:
         side, sizes = place_deposits(problem, wanted, side, sizes)

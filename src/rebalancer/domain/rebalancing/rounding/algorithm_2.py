@@ -1,7 +1,7 @@
 """The search of algorithm 2, with which proposals stored before algorithm 3 are replayed.
 
 It minimises the squared weight error of the assets plus cost, without cash as an asset, by moves of
-one step of one order or of two. Sizes are as in `rounding_problem`.
+one step of one order or of two. Sizes are as in `rounding.problem`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats, Rows
-from rebalancer.domain.rebalancing.rounding_problem import RoundingProblem
+from rebalancer.domain.rebalancing.rounding.problem import RoundingProblem
 
 _GAIN = 1e-15
 """Smallest improvement of the sum for which a move is made."""

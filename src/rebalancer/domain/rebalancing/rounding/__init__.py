@@ -1,0 +1,1 @@
+"""Round trades to orders of whole steps: the second stage of rebalancing."""
