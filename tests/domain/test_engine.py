@@ -28,8 +28,9 @@ from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.frequency import DAILY, ObservationFrequency
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.policy.formulas import Allocation
 from rebalancer.domain.policy.policy import Policy
-from rebalancer.domain.policy.rules import POLICIES, Allocation, parse_rule
+from rebalancer.domain.policy.rules import POLICIES, parse_rule
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import COST_PRESETS, CostModel, Rates
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
