@@ -21,11 +21,11 @@ from rebalancer.application.idempotency import (
     fingerprint,
 )
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
-from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.trade_amounts import check_plausible, traded_amount, traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_committed, value_portfolio
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
-from rebalancer.domain.errors import FaultCollector, InvalidRequest
+from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
@@ -81,7 +81,7 @@ class OpenPortfolio:
         if request is not None:
             with self.work.read() as tx:
                 earlier = request.earlier_result(tx, owner)
-                before = None if earlier is None else tx.portfolios.get(earlier, owner=owner)
+                before = None if earlier is None else _reopened(tx, earlier, owner)
             if before is not None:
                 return value_committed(before, lambda: market, self.work)
         with self.work.read() as tx:
@@ -126,6 +126,18 @@ class OpenPortfolio:
             if request is not None:
                 request.store_result(tx, owner, id, now)
         return value_committed(opened, lambda: market, self.work)
+
+
+def _reopened(tx: Transaction, id: UUID, owner: UUID) -> ManagedPortfolio:
+    """Return the portfolio that an earlier request opened; raise Conflict if it is closed."""
+    try:
+        return tx.portfolios.get(id, owner=owner)
+    except NotFound:
+        raise Conflict(
+            f"this request has opened portfolio {id}, which is closed; choose a new key to open "
+            "another one",
+            code="portfolio_closed",
+        ) from None
 
 
 @attrs.frozen

@@ -205,6 +205,14 @@ def test_answer_is_the_first_one_although_the_resource_has_changed(ada: ApiUser)
     assert ada.get(path).json()["cash"] == "910.00"
 
 
+def test_request_whose_portfolio_is_closed_opens_no_other(ada: ApiUser) -> None:
+    key = {"Idempotency-Key": "open"}
+    opened = ada.post("/api/portfolios", MANDATE, headers=key).json()["id"]
+    assert ada.delete(f"/api/portfolios/{opened}").status_code == 204
+    detail = expect_problem(ada.post("/api/portfolios", MANDATE, headers=key), 409)
+    assert f"has opened portfolio {opened}, which is closed" in detail
+
+
 def test_equal_numbers_are_the_same_request(ada: ApiUser) -> None:
     key = {"Idempotency-Key": "open"}
     first = ada.post("/api/portfolios", MANDATE, headers=key)

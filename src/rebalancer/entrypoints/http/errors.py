@@ -146,7 +146,7 @@ def common_problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
         statuses += [400, 503]
         statuses += [401] if operation.get("security") else []
         statuses += [404] if "{" in path else []
-        statuses += [413, 415] if "requestBody" in operation else []
+        statuses += [413, 415, 422] if "requestBody" in operation else []
     content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {str(status): {"description": TITLES[status], "content": content} for status in statuses}
 
