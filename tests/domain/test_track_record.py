@@ -286,6 +286,7 @@ def test_returns_of_less_than_a_year_are_not_annualised() -> None:
             trade("buy", 5, "A", 10, on),
             benchmark="A",
         )
+        assert any("less than a year" in note for note in kept.notes) == (not known)
         for line in lines(kept):
             assert (line.twr_annual is not None) == known
             assert (line.xirr is not None) == known

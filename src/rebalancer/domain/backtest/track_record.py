@@ -69,6 +69,8 @@ TARGETS_MONTHLY = "targets, monthly"
 TEN_BASIS_POINTS = CostModel.flat(10.0)
 FREE = CostModel.flat(0.0)
 
+_LESS_THAN_A_YEAR = "Money has been invested for less than a year, so no return a year is given."
+
 _ZERO = Decimal(0)
 _DIGITS = 60
 
@@ -121,7 +123,8 @@ class TrackRecord:
         gain: Last value minus contributions.
         costs: Total trading costs and fees.
         dividends: Total dividends received as money.
-        notes: How entries before the first close and assets without a price are measured.
+        notes: How entries before the first close and assets without a price are measured, and
+            whether the return a year is missing.
         frequency: Number of returns in a year.
     """
 
@@ -232,7 +235,10 @@ def measure_track_record(
         gain=float(portfolio.values[-1] - contributions[-1]),
         costs=float(paid),
         dividends=float(dividends),
-        notes=_notes(opening, market, [*ledger.symbols], recorded, columns, wanted),
+        notes=(
+            *_notes(opening, market, [*ledger.symbols], recorded, columns, wanted),
+            *([] if portfolio.twr_annual is not None else [_LESS_THAN_A_YEAR]),
+        ),
         frequency=frequency,
     )
 
