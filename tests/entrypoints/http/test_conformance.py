@@ -61,6 +61,7 @@ def test_responses_conform_to_the_document(
         "job_id": ada.post("/api/backtest", {"policies": ["monthly"], "from": "2022-11-14"}).json()[
             "id"
         ],
+        "entry_id": ada.get(f"/api/portfolios/{portfolio}/transactions").json()["items"][0]["id"],
         "symbol": "C",
         "name": "trend",
     }
