@@ -11,9 +11,9 @@ import pytest
 
 from rebalancer.adapters.broker.paper import PaperBroker
 from rebalancer.adapters.jobs.deferred import DeferredJobs
+from rebalancer.application.decisions import AcceptProposal, CollectFills, Mode
 from rebalancer.application.job_worker import JobSettings, RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
-from rebalancer.application.rebalance import AcceptProposal, CollectFills, Mode
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalClosed, ProposalRecord, Stage
 from rebalancer.entrypoints.maintenance import Maintenance

@@ -16,7 +16,7 @@ from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.batch import ProposeForEveryone
-from rebalancer.application.portfolios import CashFlow, OpenPortfolio, RecordCashFlow
+from rebalancer.application.portfolios import OpenPortfolio
 from rebalancer.application.ports.store import Transaction
 from rebalancer.application.rebalance import (
     BuildContext,
@@ -24,6 +24,7 @@ from rebalancer.application.rebalance import (
     ProposalResult,
     ProposeForPortfolio,
 )
+from rebalancer.application.transactions import CashFlow, RecordCashFlow
 from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError, Unavailable
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.portfolio.costs import CostModel

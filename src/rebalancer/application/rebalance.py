@@ -1,46 +1,28 @@
-"""Propose what portfolios should trade, and decide on proposals."""
+"""Propose what portfolios should trade, and read proposals."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from uuid import UUID
 
 import attrs
 
-from rebalancer.application.idempotency import ClientRequest, find_earlier_result, fingerprint
+from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
-from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.domain.errors import (
-    Conflict,
-    InvalidRequest,
-    NotFound,
-    RebalancerError,
-    Unavailable,
-)
-from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, RebalancerError
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.ledger_prices import fill_from_ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.lifecycle import (
-    Fill,
-    ProposalClosed,
-    ProposalInputs,
-    ProposalRecord,
-    Stage,
-)
+from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
-
-log = logging.getLogger("rebalancer.proposals")
 
 COMPARED = ("monthly", "band")
 """Simple rules whose proposals are shown for comparison."""
@@ -104,13 +86,6 @@ class BuildContext:
             self._recent.clear()
         self._recent[policy_name, currency] = context
         return context
-
-
-class Mode(StrEnum):
-    """How an accepted proposal is executed: by the broker, or elsewhere by its owner."""
-
-    PAPER = "paper"
-    WORKSHEET = "worksheet"
 
 
 @attrs.frozen
@@ -307,8 +282,8 @@ class ReadProposals:
         with self.work.read() as tx:
             record = tx.proposals.get(id, owner=owner)
             version = tx.portfolios.get(record.portfolio_id, owner=owner).version
-            filled = _read_fills(tx, [record])
-        return _status(record, version, newest, now, filled)
+            filled = read_fills(tx, [record])
+        return proposal_status(record, version, newest, now, filled)
 
     def all(
         self,
@@ -330,170 +305,10 @@ class ReadProposals:
                 tx.portfolios.get(portfolio_id, owner=owner)
             found = tx.proposals.page(owner, portfolio_id=portfolio_id, before=before, limit=limit)
             versions = tx.portfolios.versions({record.portfolio_id for record in found})
-            filled = _read_fills(tx, found)
-        return [_status(one, versions[one.portfolio_id], newest, now, filled) for one in found]
-
-
-@attrs.frozen
-class AcceptProposal:
-    """Accept a proposal, and submit its orders to the broker."""
-
-    work: UnitOfWork
-    prices: PriceSource
-    broker: Broker
-
-    def __call__(
-        self,
-        id: UUID,
-        *,
-        owner: UUID,
-        mode: Mode = Mode.PAPER,
-        key: str | None = None,
-        now: datetime,
-    ) -> tuple[ProposalStatus, bool]:
-        """Accept a proposal.
-
-        If the broker fills at once, the planned cash flow and every fill are in the ledger
-        afterwards. Otherwise the proposal stays accepted until `CollectFills` has its fills. With a
-        worksheet it stays accepted until its orders are filled or cancelled, or it expires.
-
-        Returns:
-            The accepted proposal, and whether the same request had accepted it before.
-
-        Raises:
-            NotFound: the proposal does not exist or belongs to another user.
-            ProposalClosed: it is decided, has expired, or has nothing to trade.
-            ProposalStale: the portfolio or the market has changed.
-            Conflict: the key belongs to another request.
-        """
-        newest = self.prices.closes(days=1).last_date
-        submits = mode is Mode.PAPER
-        fills: list[Fill] | None = None
-        if submits and self.broker.fills_at_once:
-            with self.work.read() as tx:
-                record = tx.proposals.get(id, owner=owner)
-            self.broker.submit(record)
-            fills = self.broker.fills(record)
-        asked = fingerprint("accept", id, mode.value)
-        with self.work.begin() as tx:
-            record = tx.proposals.get(id, owner=owner)
-            portfolio = tx.portfolios.get(record.portfolio_id, owner=owner)
-            if find_earlier_result(tx, owner, key, asked) is not None:
-                filled = _read_fills(tx, [record])
-                return _status(record, portfolio.version, newest, now, filled), True
-            done = record.accept(now, version=portfolio.version, newest=newest)
-            if fills is not None:
-                done, portfolio = _book_fills(tx, done, portfolio, fills, now)
-            tx.proposals.save(done, expected=record.stage)
-            if key is not None:
-                tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
-        if submits and not self.broker.fills_at_once:
-            self.broker.submit(done)
-        filled = {id: {fill.symbol: fill.quantity for fill in fills or ()}}
-        return _status(done, portfolio.version, newest, now, filled), False
-
-
-@attrs.frozen
-class CollectFills:
-    """Record the fills of an accepted proposal once its broker has all of them."""
-
-    work: UnitOfWork
-    broker: Broker
-
-    def __call__(self, id: UUID, *, now: datetime) -> bool:
-        """Submit the orders again, in case a crash prevented it, and book their fills.
-
-        Returns:
-            Whether the proposal is executed.
-
-        Raises:
-            NotFound: the proposal does not exist.
-            ProposalClosed: it is not accepted.
-            Overdrawn: the portfolio changed so that the fills no longer fit its ledger.
-        """
-        with self.work.read() as tx:
-            record = tx.proposals.get(id)
-        if record.stage is Stage.EXECUTED:
-            return True
-        record.execute(now)  # raises unless the proposal is accepted
-        self.broker.submit(record)
-        fills = self.broker.fills(record)
-        if fills is None:
-            return False
-        with self.work.begin() as tx:
-            portfolio = tx.portfolios.get(record.portfolio_id)
-            done, _ = _book_fills(tx, record, portfolio, fills, now)
-            tx.proposals.save(done, expected=Stage.ACCEPTED)
-        return True
-
-    def pending(self, *, now: datetime) -> None:
-        """Book the fills of all proposals that the broker lists; maintenance calls this.
-
-        A proposal that cannot be booked, such as one of a portfolio closed since, is logged.
-
-        Raises:
-            Unavailable: the broker or the store did not answer.
-        """
-        for id in self.broker.pending():
-            try:
-                self(id, now=now)
-            except Unavailable:
-                raise
-            except RebalancerError as error:
-                log.warning("the fills of proposal %s cannot be booked: %s", id, error)
-
-
-def _book_fills(
-    tx: Transaction,
-    record: ProposalRecord,
-    portfolio: ManagedPortfolio,
-    fills: Sequence[Fill],
-    now: datetime,
-) -> tuple[ProposalRecord, ManagedPortfolio]:
-    """Add an accepted proposal's cash flow and fills to the ledger of its portfolio."""
-    entries = record.ledger_entries(fills, now)
-    portfolio = portfolio.book(tx.portfolios.ledger(portfolio.id).extended_by(entries), now)
-    tx.portfolios.save(portfolio, entries=entries)
-    return record.execute(now), portfolio
-
-
-@attrs.frozen
-class RejectProposal:
-    """Reject a proposal."""
-
-    work: UnitOfWork
-    prices: PriceSource
-
-    def __call__(
-        self,
-        id: UUID,
-        *,
-        owner: UUID,
-        remark: str = "",
-        request: ClientRequest | None = None,
-        now: datetime,
-    ) -> tuple[ProposalStatus, bool]:
-        """Reject a proposal.
-
-        Returns:
-            The rejected proposal, and whether the same request had rejected it before.
-
-        Raises:
-            NotFound: the proposal does not exist or belongs to another user.
-            ProposalClosed: it is decided, has expired, or has nothing to trade.
-            Conflict: the key belongs to another request.
-        """
-        newest = self.prices.closes(days=1).last_date
-        with self.work.begin() as tx:
-            record = tx.proposals.get(id, owner=owner)
-            version = tx.portfolios.get(record.portfolio_id, owner=owner).version
-            if request is not None and request.earlier_result(tx, owner) is not None:
-                return _status(record, version, newest, now), True
-            rejected = record.reject(now, remark)
-            tx.proposals.save(rejected, expected=record.stage)
-            if request is not None:
-                request.store_result(tx, owner, id, now)
-        return _status(rejected, version, newest, now), False
+            filled = read_fills(tx, found)
+        return [
+            proposal_status(one, versions[one.portfolio_id], newest, now, filled) for one in found
+        ]
 
 
 def _find_earlier(
@@ -508,59 +323,13 @@ def _find_earlier(
             if (earlier := ask.request.earlier_result(tx, ask.owner)) is not None:
                 record = tx.proposals.get(earlier, owner=ask.owner)
                 version = tx.portfolios.get(record.portfolio_id, owner=ask.owner).version
-                current = _status(record, version, newest, ask.now, _read_fills(tx, [record]))
+                current = proposal_status(
+                    record, version, newest, ask.now, read_fills(tx, [record])
+                )
                 found[index] = ProposalResult(current, replayed=True)
         except (Conflict, NotFound) as error:
             found[index] = error
     return found
-
-
-@attrs.frozen
-class CancelProposal:
-    """Cancel the open orders of an accepted proposal."""
-
-    work: UnitOfWork
-    prices: PriceSource
-    broker: Broker
-
-    def __call__(
-        self,
-        id: UUID,
-        *,
-        owner: UUID,
-        remark: str = "",
-        request: ClientRequest | None = None,
-        now: datetime,
-    ) -> tuple[ProposalStatus, bool]:
-        """Cancel the orders that are not filled; trades that were recorded stay.
-
-        Returns:
-            The cancelled proposal, and whether the same request had cancelled it before.
-
-        Raises:
-            NotFound: the proposal does not exist or belongs to another user.
-            ProposalClosed: it is not accepted, has expired, or is at the broker.
-            Conflict: the key belongs to another request.
-            Unavailable: the broker did not answer.
-        """
-        newest = self.prices.closes(days=1).last_date
-        at_broker = id in self.broker.pending()
-        with self.work.begin() as tx:
-            record = tx.proposals.get(id, owner=owner)
-            version = tx.portfolios.get(record.portfolio_id, owner=owner).version
-            filled = _read_fills(tx, [record])
-            if request is not None and request.earlier_result(tx, owner) is not None:
-                return _status(record, version, newest, now, filled), True
-            cancelled = record.cancel(now, remark)
-            if at_broker:
-                raise ProposalClosed(
-                    f"the broker has the orders of proposal {id}; cancel them there",
-                    code="orders_at_broker",
-                )
-            tx.proposals.save(cancelled, expected=record.stage)
-            if request is not None:
-                request.store_result(tx, owner, id, now)
-        return _status(cancelled, version, newest, now, filled), False
 
 
 def propose_and_compare(portfolio: Portfolio, context: RebalanceContext) -> ComparedProposal:
@@ -643,7 +412,7 @@ def record_proposal(
     return ProposalRecord.new(proposal, inputs, id=id, owner=portfolio.owner, now=now, run=run)
 
 
-def _read_fills(
+def read_fills(
     tx: Transaction, records: Sequence[ProposalRecord]
 ) -> dict[UUID, dict[str, Decimal]]:
     """Return what was filled of proposals that were accepted."""
@@ -654,13 +423,14 @@ def _read_fills(
 _ACCEPTED = frozenset({Stage.ACCEPTED, Stage.EXECUTED, Stage.CANCELLED})
 
 
-def _status(
+def proposal_status(
     record: ProposalRecord,
     version: int,
     newest: date,
     now: datetime,
     filled: Mapping[UUID, Mapping[str, Decimal]] | None = None,
 ) -> ProposalStatus:
+    """Return a proposal with its stage at a time; ``filled`` has its fills by proposal."""
     stage = record.stage_at(now)
     undecided = stage is Stage.PROPOSED
     stale = record.staleness(version=version, newest=newest) if undecided else None

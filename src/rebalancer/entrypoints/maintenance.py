@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.ports.clock import Clock
-from rebalancer.application.rebalance import CollectFills
 from rebalancer.application.resilience import OutageLog
 from rebalancer.domain.errors import RebalancerError
 

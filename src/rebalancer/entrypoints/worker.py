@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
-from rebalancer.application.rebalance import CollectFills
 from rebalancer.config import Settings
 from rebalancer.entrypoints.maintenance import Maintenance
 from rebalancer.entrypoints.server import log_config

@@ -23,6 +23,7 @@ from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetail
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
+from rebalancer.application.decisions import CollectFills
 from rebalancer.application.health import CheckHealth
 from rebalancer.application.idempotency import StoreAnswer
 from rebalancer.application.job_worker import RecoverJobs
@@ -31,7 +32,6 @@ from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.rate_limits import RateLimits
-from rebalancer.application.rebalance import CollectFills
 from rebalancer.config import Settings
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.entrypoints import http

@@ -43,8 +43,8 @@ def accept(proposal_id: UUID, mode: str, out: Path | None, where: Sources, as_js
       rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e
       rebalancer accept 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e --mode worksheet --out orders.csv
     """
+    from rebalancer.application.decisions import AcceptProposal, Mode
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.rebalance import AcceptProposal, Mode
 
     if out is not None and mode != "worksheet":
         raise InvalidRequest("--out needs --mode worksheet", code="conflicting_options")

@@ -30,8 +30,8 @@ def cancel(proposal_id: UUID, remark: str, where: Sources, as_json: bool) -> Non
     Example:
       rebalancer cancel 0b54a1c6-5a9c-4d51-9b39-7a3f5a0f7d7e
     """
+    from rebalancer.application.decisions import CancelProposal
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.rebalance import CancelProposal
 
     with container(where) as wired:
         with wired.get(UnitOfWork).read() as tx:

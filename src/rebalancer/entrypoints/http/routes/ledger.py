@@ -16,14 +16,14 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
 
 from rebalancer.application.corrections import VoidEntry
-from rebalancer.application.portfolios import (
+from rebalancer.application.ports.clock import Clock, Ids
+from rebalancer.application.transactions import (
     CashFlow,
     ReadTransactions,
     RecordCashFlow,
     RecordTrades,
     Trade,
 )
-from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, void_id
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses

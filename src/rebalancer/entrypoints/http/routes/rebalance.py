@@ -13,17 +13,10 @@ from litestar.concurrency import sync_to_thread
 from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from rebalancer.application.decisions import AcceptProposal, CancelProposal, Mode, RejectProposal
 from rebalancer.application.idempotency import repeat_if_running
 from rebalancer.application.ports.clock import Clock, Ids
-from rebalancer.application.rebalance import (
-    AcceptProposal,
-    CancelProposal,
-    Mode,
-    ProposalRequest,
-    ProposeForPortfolio,
-    ReadProposals,
-    RejectProposal,
-)
+from rebalancer.application.rebalance import ProposalRequest, ProposeForPortfolio, ReadProposals
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import cost_model

@@ -1,0 +1,240 @@
+"""Decide on proposals: accept, reject or cancel them, and record what the broker filled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import attrs
+
+from rebalancer.application.idempotency import ClientRequest, find_earlier_result, fingerprint
+from rebalancer.application.ports.market import PriceSource
+from rebalancer.application.ports.portfolios import Broker
+from rebalancer.application.ports.store import Transaction, UnitOfWork
+from rebalancer.application.rebalance import ProposalStatus, proposal_status, read_fills
+from rebalancer.domain.errors import RebalancerError, Unavailable
+from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalClosed, ProposalRecord, Stage
+
+log = logging.getLogger("rebalancer.proposals")
+
+
+class Mode(StrEnum):
+    """How an accepted proposal is executed: by the broker, or elsewhere by its owner."""
+
+    PAPER = "paper"
+    WORKSHEET = "worksheet"
+
+
+@attrs.frozen
+class AcceptProposal:
+    """Accept a proposal, and submit its orders to the broker."""
+
+    work: UnitOfWork
+    prices: PriceSource
+    broker: Broker
+
+    def __call__(
+        self,
+        id: UUID,
+        *,
+        owner: UUID,
+        mode: Mode = Mode.PAPER,
+        key: str | None = None,
+        now: datetime,
+    ) -> tuple[ProposalStatus, bool]:
+        """Accept a proposal.
+
+        If the broker fills at once, the planned cash flow and every fill are in the ledger
+        afterwards. Otherwise the proposal stays accepted until `CollectFills` has its fills. With a
+        worksheet it stays accepted until its orders are filled or cancelled, or it expires.
+
+        Returns:
+            The accepted proposal, and whether the same request had accepted it before.
+
+        Raises:
+            NotFound: the proposal does not exist or belongs to another user.
+            ProposalClosed: it is decided, has expired, or has nothing to trade.
+            ProposalStale: the portfolio or the market has changed.
+            Conflict: the key belongs to another request.
+        """
+        newest = self.prices.closes(days=1).last_date
+        submits = mode is Mode.PAPER
+        fills: list[Fill] | None = None
+        if submits and self.broker.fills_at_once:
+            with self.work.read() as tx:
+                record = tx.proposals.get(id, owner=owner)
+            self.broker.submit(record)
+            fills = self.broker.fills(record)
+        asked = fingerprint("accept", id, mode.value)
+        with self.work.begin() as tx:
+            record = tx.proposals.get(id, owner=owner)
+            portfolio = tx.portfolios.get(record.portfolio_id, owner=owner)
+            if find_earlier_result(tx, owner, key, asked) is not None:
+                filled = read_fills(tx, [record])
+                return proposal_status(record, portfolio.version, newest, now, filled), True
+            done = record.accept(now, version=portfolio.version, newest=newest)
+            if fills is not None:
+                done, portfolio = _book_fills(tx, done, portfolio, fills, now)
+            tx.proposals.save(done, expected=record.stage)
+            if key is not None:
+                tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
+        if submits and not self.broker.fills_at_once:
+            self.broker.submit(done)
+        filled = {id: {fill.symbol: fill.quantity for fill in fills or ()}}
+        return proposal_status(done, portfolio.version, newest, now, filled), False
+
+
+@attrs.frozen
+class CollectFills:
+    """Record the fills of an accepted proposal once its broker has all of them."""
+
+    work: UnitOfWork
+    broker: Broker
+
+    def __call__(self, id: UUID, *, now: datetime) -> bool:
+        """Submit the orders again, in case a crash prevented it, and book their fills.
+
+        Returns:
+            Whether the proposal is executed.
+
+        Raises:
+            NotFound: the proposal does not exist.
+            ProposalClosed: it is not accepted.
+            Overdrawn: the portfolio changed so that the fills no longer fit its ledger.
+        """
+        with self.work.read() as tx:
+            record = tx.proposals.get(id)
+        if record.stage is Stage.EXECUTED:
+            return True
+        record.execute(now)  # raises unless the proposal is accepted
+        self.broker.submit(record)
+        fills = self.broker.fills(record)
+        if fills is None:
+            return False
+        with self.work.begin() as tx:
+            portfolio = tx.portfolios.get(record.portfolio_id)
+            done, _ = _book_fills(tx, record, portfolio, fills, now)
+            tx.proposals.save(done, expected=Stage.ACCEPTED)
+        return True
+
+    def pending(self, *, now: datetime) -> None:
+        """Book the fills of all proposals that the broker lists; maintenance calls this.
+
+        A proposal that cannot be booked, such as one of a portfolio closed since, is logged.
+
+        Raises:
+            Unavailable: the broker or the store did not answer.
+        """
+        for id in self.broker.pending():
+            try:
+                self(id, now=now)
+            except Unavailable:
+                raise
+            except RebalancerError as error:
+                log.warning("the fills of proposal %s cannot be booked: %s", id, error)
+
+
+def _book_fills(
+    tx: Transaction,
+    record: ProposalRecord,
+    portfolio: ManagedPortfolio,
+    fills: Sequence[Fill],
+    now: datetime,
+) -> tuple[ProposalRecord, ManagedPortfolio]:
+    """Add an accepted proposal's cash flow and fills to the ledger of its portfolio."""
+    entries = record.ledger_entries(fills, now)
+    portfolio = portfolio.book(tx.portfolios.ledger(portfolio.id).extended_by(entries), now)
+    tx.portfolios.save(portfolio, entries=entries)
+    return record.execute(now), portfolio
+
+
+@attrs.frozen
+class RejectProposal:
+    """Reject a proposal."""
+
+    work: UnitOfWork
+    prices: PriceSource
+
+    def __call__(
+        self,
+        id: UUID,
+        *,
+        owner: UUID,
+        remark: str = "",
+        request: ClientRequest | None = None,
+        now: datetime,
+    ) -> tuple[ProposalStatus, bool]:
+        """Reject a proposal.
+
+        Returns:
+            The rejected proposal, and whether the same request had rejected it before.
+
+        Raises:
+            NotFound: the proposal does not exist or belongs to another user.
+            ProposalClosed: it is decided, has expired, or has nothing to trade.
+            Conflict: the key belongs to another request.
+        """
+        newest = self.prices.closes(days=1).last_date
+        with self.work.begin() as tx:
+            record = tx.proposals.get(id, owner=owner)
+            version = tx.portfolios.get(record.portfolio_id, owner=owner).version
+            if request is not None and request.earlier_result(tx, owner) is not None:
+                return proposal_status(record, version, newest, now), True
+            rejected = record.reject(now, remark)
+            tx.proposals.save(rejected, expected=record.stage)
+            if request is not None:
+                request.store_result(tx, owner, id, now)
+        return proposal_status(rejected, version, newest, now), False
+
+
+@attrs.frozen
+class CancelProposal:
+    """Cancel the open orders of an accepted proposal."""
+
+    work: UnitOfWork
+    prices: PriceSource
+    broker: Broker
+
+    def __call__(
+        self,
+        id: UUID,
+        *,
+        owner: UUID,
+        remark: str = "",
+        request: ClientRequest | None = None,
+        now: datetime,
+    ) -> tuple[ProposalStatus, bool]:
+        """Cancel the orders that are not filled; trades that were recorded stay.
+
+        Returns:
+            The cancelled proposal, and whether the same request had cancelled it before.
+
+        Raises:
+            NotFound: the proposal does not exist or belongs to another user.
+            ProposalClosed: it is not accepted, has expired, or is at the broker.
+            Conflict: the key belongs to another request.
+            Unavailable: the broker did not answer.
+        """
+        newest = self.prices.closes(days=1).last_date
+        at_broker = id in self.broker.pending()
+        with self.work.begin() as tx:
+            record = tx.proposals.get(id, owner=owner)
+            version = tx.portfolios.get(record.portfolio_id, owner=owner).version
+            filled = read_fills(tx, [record])
+            if request is not None and request.earlier_result(tx, owner) is not None:
+                return proposal_status(record, version, newest, now, filled), True
+            cancelled = record.cancel(now, remark)
+            if at_broker:
+                raise ProposalClosed(
+                    f"the broker has the orders of proposal {id}; cancel them there",
+                    code="orders_at_broker",
+                )
+            tx.proposals.save(cancelled, expected=record.stage)
+            if request is not None:
+                request.store_result(tx, owner, id, now)
+        return proposal_status(cancelled, version, newest, now, filled), False
