@@ -10,7 +10,7 @@ import httpx
 from rebalancer.entrypoints.schemas import examples
 from tests.e2e.conftest import Running, until
 
-LATER = ("/refresh", "/logout", "/reject", "/accept", "/cancel", "/requeue")
+LATER = ("/void", "/refresh", "/logout", "/reject", "/accept", "/cancel", "/requeue")
 """Ends of paths whose examples follow those that create what they need, in this order."""
 
 
@@ -52,6 +52,9 @@ def test_examples_work_as_they_stand(serve: Callable[..., Running]) -> None:
             if kind == "proposal_id":
                 body = {"portfolio_id": str(examples.PORTFOLIO), "policy": "band"}
                 return str(client.post("/api/rebalance/predict", json=body).json()["id"])
+            if kind == "entry_id":
+                entries = f"/api/portfolios/{examples.PORTFOLIO}/transactions"
+                return str(client.get(entries).json()["items"][0]["id"])
             jobs = client.get("/api/jobs").json()["items"]
             until(lambda: client.get(f"/api/jobs/{jobs[0]['id']}").json()["finished"] is not None)
             return str(jobs[0]["id"])
