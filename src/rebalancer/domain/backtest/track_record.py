@@ -42,7 +42,13 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.backtest import metrics
-from rebalancer.domain.backtest.step import settle
+from rebalancer.domain.backtest.comparisons import (
+    Columns,
+    Course,
+    Days,
+    simulate_benchmark,
+    simulate_no_rebalancing,
+)
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.calendars import common_rows
 from rebalancer.domain.market.frequency import (
@@ -55,12 +61,9 @@ from rebalancer.domain.market.frequency import (
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
-from rebalancer.domain.policy.policy import Decision, Frequency
-from rebalancer.domain.portfolio.book import Book
-from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
+from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.ledger import FLOWS, Entry, EntryKind, Ledger
 from rebalancer.domain.portfolio.ledger_prices import fill_from_ledger
-from rebalancer.domain.rebalancing.solver import solve_trades
 
 PORTFOLIO = "portfolio"
 NO_REBALANCING = "no rebalancing"
@@ -76,12 +79,6 @@ _DIGITS = 60
 
 _OPENING = UUID("5f1d3c86-6a55-4a53-9d0e-4f6b0b9f5c11")
 """Namespace of the ids of entries that stand for those before the first close."""
-
-_ROUNDS = 20
-"""Limit of iterations for the costs of a withdrawal; each adds the digits of a cost rate."""
-
-_SETTLED = 1e-15
-"""The iteration has converged when the share changes by less."""
 
 
 @attrs.frozen(eq=False)
@@ -200,18 +197,18 @@ def measure_track_record(
     columns = {symbol: column for column, symbol in enumerate(symbols)}
 
     recorded = _replay_ledger(days, closes, columns)
-    alone = _simulate_no_rebalancing(
+    alone = simulate_no_rebalancing(
         recorded, days, closes, quoted, columns, _weights(targets, columns), opening is not None
     )
     charges = (costs if benchmark is None else FREE).of(symbols, Instruments())
-    followed = _simulate_benchmark(
+    followed = simulate_benchmark(
         recorded, dates, closes, quoted, _weights(wanted, columns), charges
     )
 
     quoted_columns = [market.column(symbol) for symbol in symbols if symbol in market.columns]
     measured, frequency = _measured_rows(market, begins, quoted_columns)
 
-    def measure(name: str, course: _Course) -> Line:
+    def measure(name: str, course: Course) -> Line:
         return _measure(name, course, dates, closes, measured, frequency)
 
     portfolio = measure(PORTFOLIO, recorded)
@@ -241,37 +238,6 @@ def measure_track_record(
         ),
         frequency=frequency,
     )
-
-
-Days = list[tuple[int, list[Entry]]]
-"""E rows with entries, ascending, and the entries of each."""
-
-Columns = Mapping[str, int]
-
-
-@attrs.define(eq=False)
-class _Course:
-    """An account at the E rows with events, row 0 first; its arrays are filled in place.
-
-    Attributes:
-        rows: (E,) rows, increasing.
-        quantities: (E, N) holdings afterwards.
-        cash: (E,) money afterwards.
-        paid_in: (E,) value of deposits.
-        taken_out: (E,) value of withdrawals.
-    """
-
-    rows: Rows
-    quantities: Floats
-    cash: Floats
-    paid_in: Floats
-    taken_out: Floats
-
-    @classmethod
-    def zeros(cls, rows: Sequence[int] | Rows, assets: int) -> _Course:
-        """Return an account of zeros, to be filled in."""
-        none = np.zeros((3, len(rows)))
-        return cls(np.asarray(rows, dtype=np.intp), np.zeros((len(rows), assets)), *none)
 
 
 def _bring_forward(ledger: Ledger, market: PriceHistory) -> Ledger | None:
@@ -337,7 +303,7 @@ def _notes(
     opening: Ledger | None,
     market: PriceHistory,
     traded: Sequence[str],
-    recorded: _Course,
+    recorded: Course,
     columns: Columns,
     wanted: Mapping[str, float],
 ) -> tuple[str, ...]:
@@ -374,9 +340,9 @@ def _weights(targets: Mapping[str, float], columns: Columns) -> Floats:
     return whole
 
 
-def _replay_ledger(days: Days, closes: Floats, columns: Columns) -> _Course:
+def _replay_ledger(days: Days, closes: Floats, columns: Columns) -> Course:
     """Return the account as recorded; here Decimal becomes float64."""
-    course = _Course.zeros([row for row, _ in days], len(columns))
+    course = Course.zeros([row for row, _ in days], len(columns))
     cash, held = _ZERO, dict.fromkeys(columns, _ZERO)
     with localcontext(prec=_DIGITS):
         for at, (row, entries) in enumerate(days):
@@ -398,145 +364,6 @@ def _replay_ledger(days: Days, closes: Floats, columns: Columns) -> _Course:
     return course
 
 
-def _simulate_no_rebalancing(
-    recorded: _Course,
-    days: Days,
-    closes: Floats,
-    quoted: Bools,
-    columns: Columns,
-    targets: Floats,
-    invested: bool,
-) -> _Course:
-    """Return the account without trades after the first day with a purchase.
-
-    ``invested`` says that the purchases were before the first row.
-    """
-    bought = (
-        at for at, (_, entries) in enumerate(days) if any(e.kind is EntryKind.BUY for e in entries)
-    )
-    initial = 1 if invested else next(bought, len(days)) + 1
-    course = attrs.evolve(
-        recorded,
-        quantities=recorded.quantities.copy(),
-        cash=recorded.cash.copy(),
-        taken_out=recorded.taken_out.copy(),
-    )
-    for at, (row, entries) in enumerate(days[initial:], start=initial):
-        close = closes[row]
-        held, cash = course.quantities[at - 1].copy(), float(course.cash[at - 1])
-        deposited = fees = owed = moved = 0.0
-        # Deposits before withdrawals, whatever the order of entry.
-        for entry in sorted(entries, key=lambda entry: entry.kind is EntryKind.WITHDRAWAL):
-            match entry.kind, entry.symbol:
-                case EntryKind.DEPOSIT, None:
-                    deposited += float(entry.amount)
-                case EntryKind.DEPOSIT, str(symbol):
-                    held[columns[symbol]] += float(entry.quantity)
-                case EntryKind.DIVIDEND, _:
-                    cash += float(entry.amount)
-                case EntryKind.FEE, _:
-                    fees += float(entry.amount)
-                case EntryKind.WITHDRAWAL, None:
-                    owed += float(entry.amount)
-                case EntryKind.WITHDRAWAL, str(symbol):
-                    given = min(float(held[columns[symbol]]), float(entry.quantity))
-                    held[columns[symbol]] -= given
-                    moved += given * float(close[columns[symbol]])
-                    owed += (float(entry.quantity) - given) * float(close[columns[symbol]])
-        known = quoted[row]
-        buys = np.where(known, targets, 0.0) * deposited
-        held += buys / np.where(known, close, 1.0)
-        cash += deposited - float(buys.sum())
-        total = cash + float(held @ close)
-        asked = owed + fees
-        taken = min(asked, total)
-        left = 1.0 - taken / total if total > 0.0 else 1.0
-        course.quantities[at], course.cash[at] = held * left, cash * left
-        course.taken_out[at] = moved + (taken * (owed / asked) if asked > 0.0 else 0.0)
-    return course
-
-
-def _simulate_benchmark(
-    recorded: _Course,
-    dates: Dates,
-    closes: Floats,
-    quoted: Bools,
-    targets: Floats,
-    charges: CostSchedule,
-) -> _Course:
-    """Return the contributions invested in the targets and rebalanced monthly."""
-    due = Frequency.MONTHLY.reviews(dates)
-    flows = np.zeros(len(dates))
-    flows[recorded.rows] = recorded.paid_in - recorded.taken_out
-    course = _Course.zeros(np.flatnonzero(due | (flows != 0.0)), len(targets))
-    course.paid_in[:] = np.maximum(flows[course.rows], 0.0)
-    prices = closes[course.rows]
-    known = prices > 0.0
-    aims = np.where(quoted[course.rows], targets, 0.0)
-    # A deposit's purchases do not depend on holdings.
-    bought, rest = _trade_to_target(
-        np.zeros_like(aims), course.paid_in, aims, charges, dates[course.rows]
-    )
-    held, cash = np.zeros(len(targets)), 0.0
-    for at, row in enumerate(course.rows):
-        values, flow = held * prices[at], float(flows[row])
-        if flow < 0.0:
-            share, course.taken_out[at] = _raise_cash(-flow, values, cash, charges)
-            values, cash = values * (1.0 - share), cash * (1.0 - share)
-        elif flow > 0.0 and not due[row]:
-            values, cash = values + bought[at], cash + float(rest[at])
-        elif flow > 0.0:
-            cash += flow
-        if due[row] and (cash > 0.0 or values.any()):
-            one, money = _trade_to_target(
-                values[None], np.array([cash]), aims[at : at + 1], charges, dates[row : row + 1]
-            )
-            values, cash = one[0], float(money[0])
-        held = values / np.where(known[at], prices[at], 1.0)
-        course.quantities[at], course.cash[at] = held, cash
-    return course
-
-
-def _trade_to_target(
-    values: Floats, cash: Floats, targets: Floats, charges: CostSchedule, on: Dates
-) -> tuple[Floats, Floats]:
-    """Return (B, N) values and (B,) cash after trading to the targets, net of costs."""
-    count, assets = values.shape
-    book = Book(
-        assets=np.broadcast_to(np.arange(assets), values.shape),
-        present=np.ones(values.shape, dtype=bool),
-        values=values,
-        cash=cash,
-        flow=np.zeros(count),
-        targets=targets,
-        as_of=on,
-        reviewed=on,
-        band=np.full(count, np.nan),
-    )
-    decision = Decision(targets, due=np.ones(count, dtype=bool))
-    after = settle(book, solve_trades(book, decision, charges), decision)
-    return after.values, after.cash
-
-
-def _raise_cash(
-    amount: float, values: Floats, cash: float, charges: CostSchedule
-) -> tuple[float, float]:
-    """Return the share of the account to sell for a withdrawal, and the amount paid out.
-
-    The share is 1 if the whole account does not cover the amount and the costs.
-    """
-    total = cash + float(values.sum())
-    if not total > 0.0:
-        return 0.0, 0.0
-    share, paid = 0.0, 0.0
-    for _ in range(_ROUNDS):
-        before, share = share, min((amount + paid) / total, 1.0)
-        paid = float(charges(values * share).sum())
-        if abs(share - before) <= _SETTLED:
-            break
-    return share, max(share * total - paid, 0.0)
-
-
 def _measured_rows(
     market: PriceHistory, begins: int, columns: Sequence[int]
 ) -> tuple[Rows, ObservationFrequency]:
@@ -553,7 +380,7 @@ def _measured_rows(
 
 def _measure(
     name: str,
-    course: _Course,
+    course: Course,
     dates: Dates,
     closes: Floats,
     measured: Rows,
