@@ -145,7 +145,7 @@ def volatility_target(parameters: Parameters) -> Allocation:
         share = min(cap, goal / volatility) if volatility > 0 else cap
         return (
             f"The volatility of the targets over the last {market.frequency.window(rows)} was "
-            f"{volatility:.1%} a year; {share:.0%} of them is invested to reach {100 * goal:g}%."
+            f"{volatility:.1%} a year; the policy aims at {share:.0%} of them, for {100 * goal:g}%."
         )
 
     return Allocation(formula, window, window + 1, FEWEST_RETURNS, remark)

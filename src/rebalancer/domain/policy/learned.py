@@ -261,7 +261,7 @@ def _describe_actions(actions: Floats) -> list[str]:
     share = float(invested_share(actions)[0])
     band, cash = (100 * half_width(actions, column)[0] for column in (BAND, PATIENCE))
     return [
-        f"The policy invests {share:.0%} in this mix: {mix}.",
+        f"The policy aims at {share:.0%} in this mix: {mix}.",
         f"Deviations of up to {band:.1f} points from an asset's target, and of up to {cash:.1f} "
         "points in cash, are not traded.",
     ]

@@ -8,7 +8,7 @@ import struct
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import attrs
 
@@ -16,6 +16,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import NOTABLE_AGE, PriceHistory
 from rebalancer.domain.money import canonical_text, check_price_currency
+from rebalancer.domain.number_text import money_text
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import find_columns
 from rebalancer.domain.portfolio.costs import CostModel
@@ -306,25 +307,26 @@ class RebalanceContext:
         )
         before = float(portfolio.cash) + held
         total = before + float(portfolio.cash_flow)
+        money = partial(money_text, minor_unit=portfolio.currency.minor_unit)
         cent = float(portfolio.currency.minor_unit) / 2
         if total < -cent and portfolio.cash_flow < 0:
             raise InvalidRequest(
                 f"a withdrawal of {-portfolio.cash_flow} exceeds the portfolio's value of "
-                f"{before:.2f}; withdraw at most {max(before, 0.0):.2f}",
+                f"{money(before)}; withdraw at most {money(max(before, 0.0))}",
                 field="cash_flow",
                 code="flow_exceeds_value",
             )
         if total < -cent:
             raise InvalidRequest(
                 f"a debit of {-portfolio.cash} exceeds the value of holdings and cash flow, "
-                f"{total - float(portfolio.cash):.2f}; deposit at least {-total:.2f}",
+                f"{money(total - float(portfolio.cash))}; deposit at least {money(-total)}",
                 field="cash",
                 code="debit_exceeds_value",
             )
         if float(reserve) > total + cent:
             raise InvalidRequest(
                 f"a reserve of {reserve} exceeds the portfolio's value after the cash flow, "
-                f"{total:.2f}; enter at most {max(total, 0.0):.2f}",
+                f"{money(total)}; enter at most {money(max(total, 0.0))}",
                 field="preferences.cash_reserve",
                 code="reserve_exceeds_value",
             )

@@ -24,15 +24,16 @@ def place_deposits(
         (B, K) sides and sizes.
     """
     book, unit = problem.book, problem.unit
-    deposits = np.any(wanted.flow > 0, axis=1)
-    free = deposits[:, None] & (side == 0) & book.present & ~book.limits.no_buy & ~problem.dropped
+    limits = book.limits
+    deposits = np.any(wanted.flow > 0, axis=1) & ~problem.strict[:, 0]
+    free = deposits[:, None] & (side == 0) & book.present & ~limits.no_buy & ~problem.dropped
     short = np.where(free, wanted.aims - book.values, 0.0)
     rows = np.flatnonzero(np.any(short > 0, axis=1))
     if not rows.size:
         return side, sizes
     side, sizes = side.copy(), sizes.copy()
     # Half a step too much is nearer than none; limits of a profile allow no excess.
-    profiled = book.limits.profiled[:, None]
+    profiled = limits.profiled[:, None]
     steps = np.where(profiled, np.floor(short / unit + NEARLY), np.rint(short / unit))
     room = np.floor((problem.ceiling - book.values) / unit + NEARLY)
     steps = np.minimum(steps, room)
@@ -46,6 +47,10 @@ def place_deposits(
         money = np.minimum(np.minimum(cash, idle), problem.budget.buys[rows] - bought)
         dearer = unit[rows] + charges(unit[rows])
         most = np.minimum(steps[rows], np.floor(np.maximum(money, 0.0)[:, None] / dearer))
+        equity = limits.equity[rows]
+        equities = np.where(equity, book.values[rows] + values, 0.0).sum(axis=1)
+        room = limits.equity_ceiling[rows] * problem.total[rows, 0] - equities
+        most = np.where(equity, np.minimum(most, np.floor(room[:, None] / unit[rows])), most)
         possible = free[rows] & (most >= 1) & (most >= problem.bounds.least[rows])
         some = np.flatnonzero(possible.any(axis=1))
         rows, most = rows[some], most[some]
