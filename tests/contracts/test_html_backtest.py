@@ -249,3 +249,9 @@ def test_error_without_plotly_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(Unavailable, match=r"pip install 'rebalancer\[report\]'"):
         render_backtest(a_backtest())
+
+
+def test_costs_of_the_first_close_are_drawn_as_drawdown():
+    result = with_values(a_result("a", rows=9, assets=3), np.full(9, 0.95))
+    found = data(render_backtest(a_backtest(rows=9, results=(result,))))["policies"][0]
+    assert found["drawdown"] == [-5.0] * 9

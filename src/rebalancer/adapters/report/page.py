@@ -85,8 +85,11 @@ def pluralize(count: int, one: str, more: str) -> str:
 
 
 def drawdown(values: Floats) -> Floats:
-    """Return the loss from the highest value so far, shape (R,), each <= 0."""
-    peaks = np.maximum.accumulate(values)
+    """Return the loss from the highest value so far, shape (R,), each <= 0.
+
+    Values are per 1 invested, and the 1 before the costs of the first close is the first peak.
+    """
+    peaks = np.maximum(np.maximum.accumulate(values), 1.0)
     falls: Floats = np.divide(values, peaks, out=np.ones_like(peaks), where=peaks > 0) - 1.0
     return falls
 
