@@ -63,7 +63,7 @@ def simulate_no_rebalancing(
 ) -> Course:
     """Return the account without trades after the first day with a purchase.
 
-    ``invested`` says that the purchases were before the first row.
+    ``invested`` means that the purchases were before the first row.
     """
     bought = (
         at for at, (_, entries) in enumerate(days) if any(e.kind is EntryKind.BUY for e in entries)
