@@ -26,6 +26,8 @@ from rebalancer.domain.rebalancing.price_notes import price_notes
 from rebalancer.domain.rebalancing.rounding.orders import RoundedTrades, SkipReason
 from rebalancer.domain.rebalancing.solver import Trades
 
+_CENT = Decimal("0.01")
+
 _CLEAR = 2.0
 """Weights above this are written as amounts."""
 
@@ -457,9 +459,8 @@ def _benefit(verb: str, cost: float, yearly: float, unit: Decimal) -> str:
     """Describe the drift risk that a cost removes, and when the cost has paid off."""
     if yearly <= 0:
         return f"{verb} no drift risk of its own"
-    decimals = max(-int(unit.as_tuple().exponent), 0)
-    worth = f"{yearly:.{decimals}f}"
-    if not float(worth):
+    worth = f"{yearly:.2f}" if unit == _CENT else money_text(yearly, unit)
+    if yearly < 1 and not float(worth):
         worth = f"under {unit}"
     if cost <= 0:
         return f"{verb} drift risk worth {worth} a year"
