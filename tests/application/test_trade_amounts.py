@@ -74,6 +74,7 @@ def test_price_near_the_close_is_plausible() -> None:
     [
         ("1000", "1000 is 10 times the close of that day, 100"),
         ("19.5", "19.5 is 5.1 times less than the close of that day, 100"),
+        ("9.9998", "9.9998 is 10 times less than the close of that day, 100"),
         ("0.001", "0.001 is 100,000 times less than the close"),
     ],
 )

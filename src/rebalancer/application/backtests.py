@@ -27,7 +27,7 @@ from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.engine import DEFAULT_CAPITAL, BacktestSettings, compare_policies
 from rebalancer.domain.backtest.result import Backtest
 from rebalancer.domain.backtest.universe import Unlisted
-from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound
+from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
 from rebalancer.domain.market.caution import Caution
@@ -194,7 +194,13 @@ class RunBacktest:
         history = self.prices.closes()
         if request.periods_per_year is not None:
             history = history.at_frequency(request.periods_per_year)
-        first, last = _find_window(history, request.first, request.last)
+        faults = FaultCollector()
+        first = last = 0
+        with faults.collect():
+            first, last = _find_window(history, request.first, request.last)
+        with faults.collect():
+            _target_weights(history.symbols, request.targets)
+        faults.raise_any()
         history = history.until(last)
         risk_free, history = self._separate_cash(history, first, request.risk_free)
         return BacktestSettings(
@@ -283,18 +289,22 @@ class StartBacktest:
                 field="policies",
                 code="policy_missing",
             )
-        for name in request.policies:
-            try:
-                self.run_backtest.policies.policy(name)
-            except InvalidRequest as error:
-                raise InvalidRequest(error.message, field="policies", code=error.code) from None
-            if request.policies.count(name) > 1:
-                raise InvalidRequest(
-                    f"{name} is listed twice; name each policy once",
-                    field="policies",
-                    code="policy_repeated",
-                )
-        self.run_backtest.settings(request)
+        faults = FaultCollector()
+        for name in dict.fromkeys(request.policies):
+            with faults.collect():
+                try:
+                    self.run_backtest.policies.policy(name)
+                except InvalidRequest as error:
+                    raise InvalidRequest(error.message, field="policies", code=error.code) from None
+                if request.policies.count(name) > 1:
+                    raise InvalidRequest(
+                        f"{name} is listed twice; name each policy once",
+                        field="policies",
+                        code="policy_repeated",
+                    )
+        with faults.collect():
+            self.run_backtest.settings(request)
+        faults.raise_any()
 
 
 @attrs.frozen
@@ -367,7 +377,10 @@ class ReadSeries:
             raise JobChanged(f"job {id} is {job.state}; it has no results", code="job_not_finished")
         report = self.reports.get(id)
         if report.dates is None or (policy is not None and policy not in report.series):
-            raise NotFound(f"backtest {id} has no policy {policy!r}", code="policy_not_in_backtest")
+            raise NotFound(
+                f"backtest {id} has no policy {policy!r}; choose one of {', '.join(report.series)}",
+                code="policy_not_in_backtest",
+            )
         count = len(report.dates)
         rows = np.arange(count)
         if points is not None and points < count:

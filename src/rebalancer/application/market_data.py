@@ -323,7 +323,12 @@ class DescribeRegime:
             Unavailable: the shipped regimes are damaged.
         """
         model = self.regimes.model()
-        history = self.prices.closes(symbols, until=as_of)
+        try:
+            history = self.prices.closes(symbols, until=as_of)
+        except InvalidRequest as error:
+            raise InvalidRequest(
+                error.message, field=error.field or "symbols", code=error.code
+            ) from None
         history = common_history(history, np.arange(len(history.symbols)), WINDOW)
         frequency = history.frequency
         if not frequency.is_daily:

@@ -25,7 +25,7 @@ from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, N
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.money import Currency, check_price_currency
-from rebalancer.domain.portfolio.ledger import EMPTY, Entry, EntryKind, Ledger, not_positive
+from rebalancer.domain.portfolio.ledger import EMPTY, Entry, EntryKind, not_positive
 from rebalancer.domain.portfolio.mandate import (
     ANY_VERSION,
     AcceptedVersions,
@@ -310,19 +310,14 @@ def get_close(symbol: str, market: PriceHistory, on: date, *, field: str) -> Dec
     return Decimal(repr(close))
 
 
-def check_tradable(
-    symbol: str, market: PriceHistory, ledger: Ledger, on: date, *, field: str
-) -> None:
-    """Check that an asset can have an entry on a day: the market or the ledger knows it.
+def check_tradable(symbol: str, market: PriceHistory, on: date, *, field: str) -> None:
+    """Check that the market knows an asset on a day.
 
-    An asset whose prices have ended may be traded at a price that its owner states, and so may an
-    asset that only the ledger knows.
+    An asset whose prices have ended may be traded at a price that its owner states.
 
     Raises:
         InvalidRequest: the symbol is unknown, or has no price yet.
     """
-    if symbol in ledger.symbols:
-        return
     try:
         get_close(symbol, market, on, field=field)
     except InvalidRequest as error:

@@ -82,7 +82,7 @@ def check_plausible(amount: Decimal, price: Decimal, close: Decimal | None) -> N
         factor = max(price / close, close / price)
         if factor <= FAR:
             return
-        times = f"{factor:.2g}" if factor < 100 else f"{factor:,.0f}"
+        times = f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"
     relation = "times" if price > close else "times less than"
     raise InvalidRequest(
         f"{price:f} is {times} {relation} the close of that day, {close:f} after later splits and "

@@ -5,7 +5,7 @@ Each use case raises NotFound if the portfolio or proposal does not exist or has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
@@ -138,7 +138,8 @@ class RecordTrades:
         """Return the entries, the new portfolio, and whether the request was repeated.
 
         Trades that fill open orders of an accepted proposal are linked to it, and it becomes
-        executed with the last of them. Other trades are recorded without a link.
+        executed with the last of them. Other trades are recorded without a link. Assets that the
+        ledger or the proposal knows need no price.
 
         Raises:
             InvalidRequest: an amount, a day or a symbol is invalid; the field names the trade.
@@ -173,10 +174,17 @@ class RecordTrades:
                         "no trades; name at least one", field="trades", code="no_trades"
                     )
                 currency = portfolio.mandate.currency
+                known = set(ledger.symbols)
+                if record is not None:
+                    known |= {order.symbol for order in record.proposal.orders}
                 entries, faults = [], FaultCollector()
                 for number, trade in enumerate(trades):
-                    with faults.collect():
-                        entries.append(_entry(trade, number, currency, market, ledger, id, now))
+                    with faults.collect(f"trades[{number}]."):
+                        entries.append(
+                            _trade_entry(
+                                trade, currency, market, known, uuid5(id, str(number)), now
+                            )
+                        )
                 faults.raise_any()
                 if record is not None:
                     filled, entries = record.fill(entries, ledger.fills(record.id), now)
@@ -213,66 +221,83 @@ def _cash_entry(
     id: UUID,
     now: datetime,
 ) -> Entry:
-    on = find_market_day(flow.on, market, now)
-    if flow.symbol is not None:
-        if flow.kind is not EntryKind.DIVIDEND:
-            raise InvalidRequest(
-                f"a {flow.kind} has no symbol; only dividends have one",
-                field="symbol",
-                code="unexpected_value",
-            )
-        check_tradable(flow.symbol, market, ledger, market.last_date, field="symbol")
+    faults = FaultCollector()
+    on, amount = market.last_date, flow.amount
+    with faults.collect():
+        amount = check_amount(amount, currency, field="amount")
+    with faults.collect():
+        on = find_market_day(flow.on, market, now)
+    with faults.collect():
+        if flow.symbol is not None:
+            if flow.kind is not EntryKind.DIVIDEND:
+                raise InvalidRequest(
+                    f"a {flow.kind} has no symbol; only dividends have one",
+                    field="symbol",
+                    code="unexpected_value",
+                )
+            if flow.symbol not in ledger.symbols:
+                check_tradable(flow.symbol, market, market.last_date, field="symbol")
+    faults.raise_any()
     return Entry(
         id=id,
         kind=flow.kind,
         on=on,
         recorded=now,
-        amount=check_amount(flow.amount, currency, field="amount"),
+        amount=amount,
         symbol=flow.symbol,
         note=flow.note,
     )
 
 
-def _entry(
+def _trade_entry(
     trade: Trade,
-    number: int,
     currency: Currency,
     market: PriceHistory,
-    ledger: Ledger,
+    known: Collection[str],
     id: UUID,
     now: datetime,
 ) -> Entry:
-    try:
-        if trade.kind not in TRADES:
-            raise InvalidRequest(
-                f"{trade.kind} is not a trade; choose buy or sell",
-                field="side",
-                code="invalid_side",
-            )
-        for name in ("quantity", "price"):
+    """Return the entry of a trade; assets in ``known`` need no price.
+
+    Raises:
+        InvalidRequest: a field is invalid; all of them are reported.
+    """
+    if trade.kind not in TRADES:
+        raise InvalidRequest(
+            f"{trade.kind} is not a trade; choose buy or sell", field="side", code="invalid_side"
+        )
+    faults = FaultCollector()
+    on, cost, amount = market.last_date, trade.cost, _ZERO
+    with faults.collect():
+        on = find_market_day(trade.on, market, now)
+    with faults.collect():
+        if trade.symbol not in known:
+            check_tradable(trade.symbol, market, on, field="symbol")
+    for name in ("quantity", "price"):
+        with faults.collect():
             if not getattr(trade, name) > 0:
                 raise not_positive(getattr(trade, name), name)
-        on = find_market_day(trade.on, market, now)
-        check_tradable(trade.symbol, market, ledger, on, field="symbol")
-        amount = traded_amount(trade.quantity, trade.price, trade.amount, currency)
-        if not trade.confirmed:
-            check_plausible(amount, trade.price, _known_close(trade.symbol, market, on))
-        return Entry(
-            id=uuid5(id, str(number)),
-            kind=trade.kind,
-            on=on,
-            recorded=now,
-            amount=amount,
-            symbol=trade.symbol,
-            quantity=trade.quantity,
-            price=trade.price,
-            cost=check_amount(trade.cost, currency, field="cost") if trade.cost else _ZERO,
-            note=trade.note,
-        )
-    except InvalidRequest as error:
-        raise InvalidRequest(
-            error.message, field=f"trades[{number}].{error.field}", code=error.code
-        ) from None
+    with faults.collect():
+        if trade.quantity > 0 and trade.price > 0:
+            amount = traded_amount(trade.quantity, trade.price, trade.amount, currency)
+            if not trade.confirmed:
+                check_plausible(amount, trade.price, _known_close(trade.symbol, market, on))
+    with faults.collect():
+        if cost:
+            cost = check_amount(cost, currency, field="cost")
+    faults.raise_any()
+    return Entry(
+        id=id,
+        kind=trade.kind,
+        on=on,
+        recorded=now,
+        amount=amount,
+        symbol=trade.symbol,
+        quantity=trade.quantity,
+        price=trade.price,
+        cost=cost,
+        note=trade.note,
+    )
 
 
 def _known_close(symbol: str, market: PriceHistory, on: date) -> Decimal | None:

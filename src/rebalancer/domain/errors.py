@@ -86,12 +86,20 @@ class FaultCollector:
         self._found: list[InvalidRequest] = []
 
     @contextmanager
-    def collect(self) -> Iterator[None]:
-        """Run a block; keep the faults that it raises, and continue after it."""
+    def collect(self, prefix: str = "") -> Iterator[None]:
+        """Run a block; keep the faults that it raises, and continue after it.
+
+        ``prefix`` is put before the fields of these faults.
+        """
         try:
             yield
         except InvalidRequest as error:
-            self._found.extend(faults_of(error))
+            self._found.extend(
+                InvalidRequest(one.message, field=prefix + one.field, code=one.code)
+                if prefix
+                else one
+                for one in faults_of(error)
+            )
 
     def raise_any(self) -> None:
         """Raise the faults that were found, if any.

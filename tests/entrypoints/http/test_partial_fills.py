@@ -99,6 +99,17 @@ def test_more_than_ordered_fills_the_order(sheet: Worksheet) -> None:
     assert (fill["filled"], fill["open"]) == (str(ordered + 5), "0")
 
 
+def test_order_is_filled_after_its_asset_lost_its_prices(api: RunningApi, sheet: Worksheet) -> None:
+    api.market.lose("F")
+    sheet.record(("buy", "F", "3"))
+    assert sheet.links() == [True]
+    assert sheet.held()["holdings"]["F"]["price"] == sheet.price("F")
+    trade = {"side": "buy", "symbol": "NONE", "quantity": "1", "price": "5"}
+    body = {"trades": [trade], "proposal_id": sheet.id}
+    refused = sheet.user.post(f"/api/portfolios/{sheet.portfolio}/transactions", body)
+    expect_problem(refused, 422, "trades[0].symbol")
+
+
 def test_worksheet_is_cancelled_and_its_trades_stay(sheet: Worksheet) -> None:
     sheet.record(("buy", "C", "10"))
     path = f"/api/rebalance/{sheet.id}"

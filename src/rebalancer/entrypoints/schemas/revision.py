@@ -92,9 +92,10 @@ class RevisionBody(_MandateWithReadOnly, frozen=True, kw_only=True):
 class RevisionPatch(_ReadOnly, frozen=True, kw_only=True):
     """Fields to change, as a JSON merge patch (RFC 7396): null removes a field or a target."""
 
-    name: Annotated[OneLine, Meta(max_length=LONGEST_NAME, examples=["Retirement"])] | UnsetType = (
-        UNSET
-    )
+    name: (
+        Annotated[OneLine, Meta(min_length=1, max_length=LONGEST_NAME, examples=["Retirement"])]
+        | UnsetType
+    ) = UNSET
     targets: Annotated[
         dict[Symbol, Fraction | None] | UnsetType,
         about("Targets to change; null removes one, and the others stay."),
