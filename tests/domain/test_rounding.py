@@ -368,6 +368,13 @@ def test_orders_below_minimum_trade_are_dropped() -> None:
     assert kept_of(case) == [SkipReason.NONE, SkipReason.MIN_TRADE, SkipReason.NONE]
 
 
+def test_minimum_trade_makes_no_sale_larger_than_wanted() -> None:
+    # 25 is wanted from the first asset, and at least 40 would have to be sold.
+    case = case_of([1, 5], [100, 6], [0.5, 0.5], cash=20, min_trade=40)
+    assert steps_of(case) == [0, 0]
+    assert kept_of(case)[0] == SkipReason.MIN_TRADE
+
+
 def test_a_withdrawal_does_not_mind_the_minimum_trade() -> None:
     assert steps_of(case_of([10], [100], [1.0], cash=0, flow=-20, min_trade=500)) == [-2]
 

@@ -111,8 +111,12 @@ def test_every_policy_decides_on_the_other_assets(rule: str) -> None:
 def test_withdrawal_is_not_paid_by_selling_what_is_withheld() -> None:
     proposal = ask({"OLD": 10, "A": 50}, {"A": 1.0}, flow=-400)
     assert orders(proposal) == {"A": -40}
-    with pytest.raises(InvalidRequest, match=r"do-not-sell list or not tradable \(OLD\)"):
+    with pytest.raises(
+        InvalidRequest, match=r"selling what is not tradable \(OLD\); withdraw less$"
+    ):
         ask({"OLD": 10, "A": 50}, {"A": 1.0}, flow=-600)
+    with pytest.raises(InvalidRequest, match=r"paid out after costs; withdraw less$"):
+        propose(a_portfolio({"A": 50}, {"A": 1.0}, flow=-500), a_context(MARKET, costs=10.0))
 
 
 def test_unit_that_changed_moves_no_orders() -> None:

@@ -407,3 +407,17 @@ def test_prices_that_are_not_daily_get_caution(quickly, write, market):
     assert done.json["caution_codes"] == ["prices_not_daily", "short_window"]
     assert "a look-back of 63 trading days takes 13 weeks" in done.json["cautions"][0]
     assert done.json["frequency"] == "weeks"
+
+
+def test_coins_and_shares_that_begin_within_a_week_are_bought_together(quickly, write):
+    # 2022-01-01 is a Saturday. A share bought on Monday gains 10%, the coin nothing.
+    days = [f"2022-01-{day:02}" for day in range(1, 15)]
+    shares = ["", "", *["100"] * 5, "", "", *["110"] * 5]
+    coins = ["40", *["50"] * 13]
+    rows = "\n".join(map(",".join, zip(days, coins, shares, strict=True)))
+    file = write("coins.csv", f"date,COIN,SHARE\n{rows}\n")
+    args = ("backtest", "--prices", file, "--policy", "buy_and_hold", "--cost-bps", "0", "--json")
+    found = quickly(*args).json
+    assert found["from"] == "2022-01-03"
+    assert found["results"][0]["final_value"] == pytest.approx(1.05)
+    assert "universe_changes" not in found["caution_codes"]

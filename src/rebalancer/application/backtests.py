@@ -33,6 +33,7 @@ from rebalancer.domain.jobs.job import Job, JobChanged, JobState
 from rebalancer.domain.market.caution import Caution
 from rebalancer.domain.market.frequency import DAYS_A_YEAR
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quality import A_WEEK, count_weekdays
 from rebalancer.domain.market.symbols import hint_at, unknown_symbols
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
@@ -202,6 +203,7 @@ class RunBacktest:
             _target_weights(history.symbols, request.targets)
         faults.raise_any()
         history = history.until(last)
+        first = _begin_together(history, first, request.targets, request.risk_free)
         risk_free, history = self._separate_cash(history, first, request.risk_free)
         return BacktestSettings(
             prices=history,
@@ -419,6 +421,26 @@ def _find_window(history: PriceHistory, first: date | None, last: date | None) -
             code="window_ends_before_start",
         )
     return begin, end
+
+
+def _begin_together(
+    history: PriceHistory, first: int, targets: Mapping[str, float] | None, cash: float | str
+) -> int:
+    """Return the first row, moved by at most a week to where all targeted assets have a price.
+
+    Coins begin on New Year's Day and shares on the next trading day. Without this, the coins would
+    be bought for all of the capital, and buy-and-hold would never buy the shares.
+    """
+    wanted = [
+        column
+        for column, symbol in enumerate(history.symbols)
+        if targets is None or targets.get(symbol, 0.0) > 0 or symbol == cash
+    ]
+    observed = history.observed[:, wanted]
+    begins = observed.argmax(axis=0)[observed.any(axis=0)]
+    weekdays = count_weekdays(history.dates[first:])
+    soon = (begins > first) & (weekdays[np.maximum(begins - first, 0)] <= A_WEEK)
+    return int(begins[soon].max(initial=first))
 
 
 def _separate_cash(

@@ -201,7 +201,7 @@ DEFAULT_BPS = 10.0
 """Default cost of trading: basis points of traded value, each side."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64, typed=True)  # 10 and 10.0 differ in digests of settings
 def cost_model(bps: float | None, preset: str | None) -> CostModel:
     """Return the cost model for basis points or for a preset's name, or the default.
 

@@ -201,19 +201,22 @@ class _OrderTicket:
         withdrawal = -self._portfolio.cash_flow
         withheld = self._settlement.solved.context.market.withheld
         stuck = [symbol for symbol in self._portfolio.holdings if symbol in withheld]
-        also = f" or not tradable ({', '.join(stuck)})" if stuck else ""
+        listed = self._portfolio.preferences.do_not_sell
+        kept = ["on the do-not-sell list"] if listed else []
+        kept += [f"not tradable ({', '.join(stuck)})"] if stuck else []
+        without = f" without selling what is {' or '.join(kept)}" if kept else ""
+        shorten = ", or shorten the list" if listed else ""
         if withdrawal > 0:
             payable = max(cash + withdrawal, _ZERO)
             raise InvalidRequest(
                 f"a withdrawal of {withdrawal} exceeds the {payable} that can be paid out after "
-                f"costs without selling what is on the do-not-sell list{also}; withdraw less, or "
-                "shorten the list",
+                f"costs{without}; withdraw less{shorten}",
                 field="cash_flow",
                 code="withdrawal_not_payable",
             )
         raise InvalidRequest(
-            f"a debit of {-self._portfolio.cash} exceeds what can be raised without selling what "
-            f"is on the do-not-sell list{also}; deposit {-cash}, or shorten the list",
+            f"a debit of {-self._portfolio.cash} exceeds what can be raised{without}; "
+            f"deposit {-cash}{shorten}",
             field="cash",
             code="debit_not_payable",
         )
