@@ -93,13 +93,12 @@ class FaultCollector:
         """
         try:
             yield
-        except InvalidRequest as error:
-            self._found.extend(
-                InvalidRequest(one.message, field=prefix + one.field, code=one.code)
-                if prefix
-                else one
-                for one in faults_of(error)
-            )
+        except InvalidRequest as raised:
+            for error in faults_of(raised):
+                if prefix:
+                    field = prefix + error.field
+                    error = InvalidRequest(error.message, field=field, code=error.code)
+                self._found.append(error)
 
     def raise_any(self) -> None:
         """Raise the faults that were found, if any.
