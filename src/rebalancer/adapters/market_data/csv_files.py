@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 
 from rebalancer.adapters.market_data.price_files.folder import read_path
+from rebalancer.adapters.market_data.price_files.layouts import Wide
 from rebalancer.adapters.market_data.price_files.options import AUTOMATIC, LayoutOptions
 from rebalancer.adapters.market_data.price_files.table import PriceTable
 from rebalancer.application.history_provider import HistoryProvider
@@ -91,5 +92,6 @@ class CsvPrices(HistoryProvider):
     @cached_property
     def _table(self) -> PriceTable:
         table = read_path(self.path, self.layout)
-        log.info("%s: %s", self.path, " ".join((f"layout {table.layout}.", *table.notes)))
+        if table.layout != Wide.name or table.notes:  # worth a look
+            log.info("%s: %s", self.path, " ".join((f"layout {table.layout}.", *table.notes)))
         return table
