@@ -368,10 +368,11 @@ def test_orders_below_minimum_trade_are_dropped() -> None:
     assert kept_of(case) == [SkipReason.NONE, SkipReason.MIN_TRADE, SkipReason.NONE]
 
 
-def test_minimum_trade_makes_no_sale_larger_than_wanted() -> None:
-    # 25 is wanted from the first asset, and at least 40 would have to be sold.
-    case = case_of([1, 5], [100, 6], [0.5, 0.5], cash=20, min_trade=40)
-    assert steps_of(case) == [0, 0]
+def test_minimum_trade_makes_no_sale_that_ends_further_from_the_target() -> None:
+    # 35 is wanted from the first asset, and 70 pays for one share of the other.
+    for least, sold in ((60, -70), (80, 0)):
+        case = case_of([1, 100], [100, 0], [0.5, 0.5], cash=30, min_trade=least)
+        assert steps_of(case)[0] == sold
     assert kept_of(case)[0] == SkipReason.MIN_TRADE
 
 

@@ -81,8 +81,9 @@ class OrderRanges:
         least_sold = np.where(low < least, 0.0, np.minimum(low, bounds.most[rows]))
         least_sold = np.where(strict, first, np.maximum(least_sold, bounds.demand[rows]))
         lowest = np.where(sells, np.minimum(least_sold, first), 0.0)
-        # The minimum trade makes no sale larger than wanted: what is below it is not sold.
-        most_sold = np.where(high < least, first, bounds.most[rows])
+        # The minimum trade makes no sale so large that its asset ends further from its target.
+        too_far = (high < least) & (least * unit > 2 * np.abs(trade))
+        most_sold = np.where(too_far, first, bounds.most[rows])
         highest = np.where(buys, most_bought, np.where(sells, most_sold, 0.0))
         return cls(
             side=side,
