@@ -1,7 +1,7 @@
 """The universe of a backtest: assets that list late, are suspended, or are delisted.
 
 What is not tradable at a close is not traded. The target of an asset that is not held goes to the
-other targets or stays in cash, as `Unlisted` says. A holding stays at its last price until the
+other targets or stays in cash, see `Unlisted`. A holding stays at its last price until the
 asset is tradable again. When it never is, because the source has no later close, it becomes cash at
 its last price, without cost, on the first day on which that price is no longer current.
 """
@@ -128,7 +128,7 @@ def universe_cautions(
         if ended:
             parts.append(f"ends on {history.dates[own[-1]]}, when its holding becomes cash")
         if not parts and symbol in doubted:
-            continue  # `quality_cautions` says why
+            continue  # `quality_cautions` reports the reason
         if not parts:
             missing = int((~history.tradable[first:, column]).sum())
             parts.append(f"is not tradable on {missing} of {len(history) - first} days")

@@ -144,7 +144,7 @@ def observation_frequency(dates: Dates) -> ObservationFrequency:
 
 
 def _daily(dates: Dates, gaps: int, rate: float) -> ObservationFrequency:
-    """Tell trading days from all days of the week."""
+    """Distinguish trading days from all days of the week."""
     if gaps >= _SEASON:
         for frequency in (DAILY, EVERY_DAY):
             if _near(rate, frequency):

@@ -43,7 +43,7 @@ NOTABLE_AGE = 5
 """Weekdays after which the age of a close deserves a note."""
 
 _INTERVALS = 8
-"""Last intervals between closes that tell the usual one."""
+"""Number of last intervals between closes whose median is the usual one."""
 
 
 def usual_graces(weekdays: Floats, ends: Rows) -> Floats:

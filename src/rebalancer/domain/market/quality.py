@@ -309,7 +309,7 @@ def _check_asset(
     used = np.flatnonzero(~spoilt)
     change, span = np.diff(logs[used]), np.diff(weekdays[used])
     if settled >= 0:
-        change[np.searchsorted(used, settled) - 1] = 0.0  # told already
+        change[np.searchsorted(used, settled) - 1] = 0.0  # reported already
     spike, large = is_spike(change, span), is_large(change, span)
     split = is_split_ratio(change, span)
     way_back = -1
