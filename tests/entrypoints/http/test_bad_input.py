@@ -502,6 +502,10 @@ def test_faults_in_a_response_are_limited(ada: ApiUser) -> None:
     refused = ada.post("/api/portfolios", {f"x{number}": 1 for number in range(50_000)})
     assert refused.status_code == 400
     assert len(refused.json()["errors"]) == 100
+    unknown = {f"X{number}": 0.001 for number in range(200)}
+    refused = ada.post("/api/portfolios", {"name": "Mine", "targets": unknown, "cash": "1"})
+    assert refused.status_code == 422
+    assert len(refused.json()["errors"]) == 100
 
 
 def test_one_fault_among_many_fields_is_found(ada: ApiUser) -> None:

@@ -231,7 +231,8 @@ class ProposalRecord:
             return self, list(trades)
         if stage is not Stage.ACCEPTED:
             raise ProposalClosed(
-                f"proposal {self.id} is {stage}; only an accepted one takes trades",
+                f"proposal {self.id} is {stage}; only an accepted one takes trades; record these "
+                "without it",
                 code="proposal_not_accepted",
             )
         kinds = {order.symbol: _KINDS[order.side] for order in self.proposal.orders}

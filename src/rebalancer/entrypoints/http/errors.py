@@ -28,6 +28,7 @@ from rebalancer.domain.portfolio.mandate import PortfolioChanged
 from rebalancer.entrypoints.http.bodies import Unsupported
 from rebalancer.entrypoints.http.methods import complete_list
 from rebalancer.entrypoints.schemas.decoding import (
+    MOST_FAULTS,
     Malformed,
     choices_of,
     translate_message,
@@ -165,7 +166,7 @@ def to_problem(error: RebalancerError) -> ProblemDetailsException:
         headers["Retry-After"] = str(error.retry_after)
     faults = faults_of(error) if isinstance(error, InvalidRequest) else (error,)
     details, errors = [], []
-    for fault in faults:
+    for fault in faults[:MOST_FAULTS]:
         message, field = fault.message, getattr(fault, "field", "")
         if remedy := REMEDIES.get(fault.code):
             message += f"; {remedy}"
