@@ -872,3 +872,17 @@ def test_impossible_preferences_do_not_construct(field: str, value: object) -> N
 def test_targets_that_sum_to_one_but_for_rounding_are_one() -> None:
     portfolio = a_portfolio({}, {"A": 0.5, "B": 0.5000005}, cash=1000)
     assert hand(portfolio) == {"A": 500, "B": 250}
+
+
+def test_idle_part_of_a_deposit_buys_up_to_targets_that_a_lock_lowered() -> None:
+    # V is 1,000. 400 of LOCK leave 300 each for DEAR and CHEAP. A share of DEAR is not affordable,
+    # so CHEAP, of which 200 are held, is bought up to its target of 400.
+    market = flat_prices({"LOCK": 100.0, "DEAR": 700.0, "CHEAP": 10.0})
+    portfolio = a_portfolio(
+        {"LOCK": 4, "CHEAP": 20},
+        {"LOCK": 0.2, "DEAR": 0.4, "CHEAP": 0.4},
+        flow=400,
+        do_not_sell=["LOCK"],
+    )
+    made = propose(portfolio, a_context(market, costs=0.0))
+    assert {one.symbol: one.quantity for one in made.orders} == {"CHEAP": 20}

@@ -89,6 +89,7 @@ def _propose_valid(
             charges,
             required=np.broadcast_to(required[:, None], book.present.shape),
             unprofitable=unprofitable,
+            targets=limited.decision.targets,
             algorithm=context.algorithm,
         )
 

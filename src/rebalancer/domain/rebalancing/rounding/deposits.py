@@ -8,26 +8,53 @@ from __future__ import annotations
 
 import numpy as np
 
-from rebalancer.domain.arrays import Floats
+from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.rebalancing.rounding.problem import NEARLY, RoundingProblem
 from rebalancer.domain.rebalancing.solver import Trades
 
 
 def place_deposits(
-    problem: RoundingProblem, wanted: Trades, side: Floats, sizes: Floats
+    problem: RoundingProblem,
+    wanted: Trades,
+    side: Floats,
+    sizes: Floats,
+    targets: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Buy more assets that are short of their aims, the largest shortfall first.
 
-    Only for portfolios with a deposit, with its money, and of assets that are not traded yet.
+    Only for portfolios with a deposit, with its money, and of assets that are not traded yet. What
+    is left then buys assets up to their targets where a locked overweight has lowered the aims.
+
+    Args:
+        problem: The problem of rounding.
+        wanted: Trades of the first stage.
+        side: (B, K) 1 for a buy, -1 for a sale.
+        sizes: (B, K) steps.
+        targets: (B, K) weights that the policy aims at.
 
     Returns:
         (B, K) sides and sizes.
     """
+    book, limits = problem.book, problem.book.limits
+    deposits = np.any(wanted.flow > 0, axis=1) & ~problem.strict[:, 0]
+    free = deposits[:, None] & book.present & ~limits.no_buy & ~problem.dropped
+    side, sizes = _buy(problem, side, sizes, wanted.aims - book.values, free & (side == 0))
+    locked = limits.no_sell & (book.values > wanted.aims * (1 - NEARLY)) & (book.values > 0)
+    if targets is None or not locked.any():
+        return side, sizes
+    lowered = locked.any(axis=1) & ~limits.profiled
+    free &= lowered[:, None] & (side >= 0)
+    short = targets * problem.total - book.values - side * sizes * problem.unit
+    return _buy(problem, side, sizes, short, free)
+
+
+def _buy(
+    problem: RoundingProblem, side: Floats, sizes: Floats, short: Floats, free: Bools
+) -> tuple[Floats, Floats]:
+    """Buy free assets that are short of some value, the largest shortfall first."""
     book, unit = problem.book, problem.unit
     limits = book.limits
-    deposits = np.any(wanted.flow > 0, axis=1) & ~problem.strict[:, 0]
-    free = deposits[:, None] & (side == 0) & book.present & ~limits.no_buy & ~problem.dropped
-    short = np.where(free, wanted.aims - book.values, 0.0)
+    short = np.where(free, short, 0.0)
     rows = np.flatnonzero(np.any(short > 0, axis=1))
     if not rows.size:
         return side, sizes
@@ -35,7 +62,7 @@ def place_deposits(
     # Half a step too much is nearer than none; limits of a profile allow no excess.
     profiled = limits.profiled[:, None]
     steps = np.where(profiled, np.floor(short / unit + NEARLY), np.rint(short / unit))
-    room = np.floor((problem.ceiling - book.values) / unit + NEARLY)
+    room = np.floor((problem.ceiling - book.values) / unit + NEARLY) - sizes
     steps = np.minimum(steps, room)
     while rows.size:
         values = side[rows] * sizes[rows] * unit[rows]
@@ -51,11 +78,12 @@ def place_deposits(
         equities = np.where(equity, book.values[rows] + values, 0.0).sum(axis=1)
         room = limits.equity_ceiling[rows] * problem.total[rows, 0] - equities
         most = np.where(equity, np.minimum(most, np.floor(room[:, None] / unit[rows])), most)
-        possible = free[rows] & (most >= 1) & (most >= problem.bounds.least[rows])
+        possible = free[rows] & (most >= 1) & (sizes[rows] + most >= problem.bounds.least[rows])
         some = np.flatnonzero(possible.any(axis=1))
         rows, most = rows[some], most[some]
         best = np.where(possible[some], short[rows], -np.inf).argmax(axis=1)
         each = np.arange(rows.size)
-        side[rows, best], sizes[rows, best] = 1.0, most[each, best]
+        side[rows, best] = 1.0
+        sizes[rows, best] += most[each, best]
         free[rows, best] = False
     return side, sizes

@@ -58,6 +58,7 @@ def round_trades(
     *,
     required: Bools | None = None,
     unprofitable: Bools | None = None,
+    targets: Floats | None = None,
     algorithm: Algorithm = ALGORITHM,
 ) -> RoundedTrades:
     """Round a book's trades to whole steps.
@@ -72,6 +73,7 @@ def round_trades(
             raise its risk unless some of its sales are required, or all by default.
         unprofitable: (B, K) trades whose cost exceeds their benefit, dropped where a portfolio's
             rules ask for it.
+        targets: (B, K) weights that the policy aims at, before locks lower the aims.
         algorithm: Version of the search.
     """
     skipped = np.zeros(wanted.values.shape, dtype=np.int8)
@@ -96,7 +98,7 @@ def round_trades(
     sizes = improve(problem, side, sizes)
     bounds = problem.bounds
     if not earlier:
-        side, sizes = place_deposits(problem, wanted, side, sizes)
+        side, sizes = place_deposits(problem, wanted, side, sizes, targets)
     unmade = (sizes == 0) & (problem.trade != 0)
     skipped[unmade] = SkipReason.NO_CASH
     skipped[unmade & (bounds.low == 0)] = SkipReason.STEP
