@@ -335,6 +335,19 @@ def test_withdrawal_above_cash_is_rejected(ada: ApiUser) -> None:
     )
 
 
+def test_excess_of_a_planned_withdrawal_counts_deposits_that_wait(ada: ApiUser) -> None:
+    portfolio = ada.portfolio(cash="800")["id"]
+    ask = {"portfolio_id": portfolio, "policy": "monthly", "cash_flow": "-2000.50"}
+    detail = expect_problem(ada.post("/api/rebalance/predict", ask), 422, "cash_flow")
+    assert "exceeds the portfolio's value by 1200.50" in detail
+    assert ada.proposal(portfolio, cash_flow="-800")["cash_after"] == "0.00"
+
+    kept = ada.portfolio(cash="800", holdings={"C": "9"}, preferences={"do_not_sell": ["C"]})["id"]
+    ask = {"portfolio_id": kept, "policy": "monthly", "cash_flow": "-801"}
+    detail = expect_problem(ada.post("/api/rebalance/predict", ask), 422, "cash_flow")
+    assert "exceeds by 1.00 what can be paid out after costs" in detail
+
+
 def test_departure_from_targets_is_capped(ada: ApiUser) -> None:
     targets = {"A": 0.25, "B": 0.25, "C": 0.25, "F": 0.25}
     for most in (0.0, 0.1, 0.2):

@@ -305,14 +305,13 @@ class RebalanceContext:
             for symbol, column in zip(portfolio.symbols, columns, strict=True)
             if portfolio.holdings.get(symbol)
         )
-        before = float(portfolio.cash) + held
-        total = before + float(portfolio.cash_flow)
+        total = float(portfolio.cash) + held + float(portfolio.cash_flow)
         money = partial(money_text, minor_unit=portfolio.currency.minor_unit)
         cent = float(portfolio.currency.minor_unit) / 2
         if total < -cent and portfolio.cash_flow < 0:
             raise InvalidRequest(
-                f"a withdrawal of {-portfolio.cash_flow} exceeds the portfolio's value of "
-                f"{money(before)}; withdraw at most {money(max(before, 0.0))}",
+                f"the withdrawal exceeds the portfolio's value by {money(-total)}; withdraw at "
+                "least that much less",
                 field="cash_flow",
                 code="flow_exceeds_value",
             )

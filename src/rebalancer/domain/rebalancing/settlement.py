@@ -198,7 +198,6 @@ class _OrderTicket:
             cash = self._cash
         if cash >= 0:
             return cash
-        withdrawal = -self._portfolio.cash_flow
         withheld = self._settlement.solved.context.market.withheld
         stuck = [symbol for symbol in self._portfolio.holdings if symbol in withheld]
         listed = self._portfolio.preferences.do_not_sell
@@ -206,11 +205,10 @@ class _OrderTicket:
         kept += [f"not tradable ({', '.join(stuck)})"] if stuck else []
         without = f" without selling what is {' or '.join(kept)}" if kept else ""
         shorten = ", or shorten the list" if listed else ""
-        if withdrawal > 0:
-            payable = max(cash + withdrawal, _ZERO)
+        if self._portfolio.cash_flow < 0:  # net of deposits that wait to be invested
             raise InvalidRequest(
-                f"a withdrawal of {withdrawal} exceeds the {payable} that can be paid out after "
-                f"costs{without}; withdraw less{shorten}",
+                f"the withdrawal exceeds by {-cash} what can be paid out after costs{without}; "
+                f"withdraw at least that much less{shorten}",
                 field="cash_flow",
                 code="withdrawal_not_payable",
             )
