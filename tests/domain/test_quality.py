@@ -70,9 +70,10 @@ def test_rules_by_the_factor_between_two_days(factor, unit, decimal, implausible
 
 def test_changes_over_many_weekdays_may_be_larger():
     monthly = np.array([22.0])
-    assert not is_large(np.log([10.0]), monthly).any()
+    assert is_large(np.log([10.0, 0.1, 4.0]), monthly).all()  # a split of 10 for 1, not adjusted
+    assert not is_large(np.log([3.5, 0.3]), monthly).any()
+    assert not is_large(np.log([10.0]), np.array([65.0])).any()
     assert not is_decimal_shift(np.log([10.0]), monthly).any()
-    assert is_large(np.log([20.0]), monthly).all()
     assert is_implausible(np.log([60.0]), np.array([260.0])).all()
     assert is_unit_change(np.log([100.0])).all()
 

@@ -32,7 +32,9 @@ SPLIT_RATIOS = (2, 3, 4, 5, 6, 7, 8, 12)
 """Usual split ratios whose change a price may also make by itself."""
 
 LARGE = 0.6
-"""A change per root of weekdays, logarithmic, that is worth a warning: +82% or -45% in a day."""
+"""A change per root of weekdays, logarithmic, that is worth a warning: +82% or -45% in a day.
+
+For up to a month no more than for a week: few prices go up 3.8-fold or fall by 74% in a month."""
 
 SPIKE = 0.3
 """The same for a change that the next close reverts: +35% or -26%."""
@@ -46,7 +48,8 @@ IMPLAUSIBLE = np.log(15.0)
 MOST_IMPLAUSIBLE = np.log(50.0)
 """The same over any number of weekdays, so that a change of unit is found in monthly closes too."""
 
-A_WEEK = 5
+A_WEEK, A_MONTH = 5, 23
+"""Weekdays, at most."""
 
 SHORT_LEVEL, SETTLED_LEVEL = 5, 20
 """At the beginning of prices, a level of at most 5 closes was the error if the next level has
@@ -190,7 +193,8 @@ def is_implausible(change: Floats, weekdays: Floats) -> Bools:
 
 def is_large(change: Floats, weekdays: Floats) -> Bools:
     """(M,) whether changes deserve a warning, given the weekdays that they span."""
-    large: Bools = np.abs(change) >= LARGE * np.sqrt(np.maximum(weekdays, 1.0))
+    counted = np.where(weekdays <= A_MONTH, np.clip(weekdays, 1.0, A_WEEK), weekdays)
+    large: Bools = np.abs(change) >= LARGE * np.sqrt(counted)
     return large
 
 
