@@ -529,6 +529,14 @@ def test_folder_of_one_file_for_each_asset(tmp_path):
         read_path(tmp_path, LayoutOptions())
 
 
+def test_file_of_a_folder_without_rows_is_an_asset_without_prices(tmp_path):
+    (tmp_path / "LIVE.csv").write_text("Date,Close\n2024-01-02,10\n2024-01-03,11\n")
+    (tmp_path / "GONE.csv").write_text("Date,Open,High,Low,Close,Adj Close,Volume\n")
+    table = read_path(tmp_path, LayoutOptions())
+    assert prices_of(table) == {"GONE": [], "LIVE": [10, 11]}
+    assert "GONE.csv: No rows of prices." in table.notes
+
+
 def test_folder_may_mix_layouts(tmp_path):
     (tmp_path / "p.us.txt").write_text(
         "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"

@@ -49,12 +49,21 @@ def _read_folder(folder: Path, options: LayoutOptions) -> PriceTable:
             field="layout",
             code="invalid_layout",
         )
-    table = _join(folder, files, [read_path(file, options) for file in files])
+    table = _join(folder, files, [_read_file_of_folder(file, options) for file in files])
     if not others:
         return table
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     note = f"Not price files, and left out: {', '.join(others[:3])}{more}."
     return attrs.evolve(table, notes=(*table.notes, note))
+
+
+def _read_file_of_folder(path: Path, options: LayoutOptions) -> PriceTable:
+    """Read a file; one without rows, as downloads of delisted assets are, has no prices."""
+    content = read_content(path, "prices")
+    if sum(bool(line.strip()) for line in content.splitlines()) > 1 or not has_header(content):
+        return read_path(path, options)
+    nothing = np.empty((0, 1))
+    return PriceTable("", [_symbol_of(path)], [], nothing, {}, notes=("No rows of prices.",))
 
 
 def _is_price_file(path: Path) -> bool:
@@ -106,7 +115,7 @@ def _join(folder: Path, files: Sequence[Path], tables: Sequence[PriceTable]) -> 
         for note in table.notes:
             notes.setdefault(note, []).append(file.name)
     return PriceTable(
-        " and ".join(dict.fromkeys(table.layout for table in tables)),
+        " and ".join(dict.fromkeys(table.layout for table in tables if table.layout)),
         [symbol for table in tables for symbol in table.symbols],
         days.tolist(),
         closes,
