@@ -421,3 +421,15 @@ def test_coins_and_shares_that_begin_within_a_week_are_bought_together(quickly, 
     assert found["from"] == "2022-01-03"
     assert found["results"][0]["final_value"] == pytest.approx(1.05)
     assert "universe_changes" not in found["caution_codes"]
+
+
+def test_cash_earns_over_a_gap_of_its_prices(quickly, write):
+    # A gap of 20 weekdays is too long for the last price to stay current.
+    rows = [f"2022-{month:02}-{day:02}" for month in (1, 2, 3) for day in range(1, 29)]
+    bills = ["100", *["" for _ in rows[2:]], "103"]
+    lines = [f"{day},50,{bill}" for day, bill in zip(rows, bills, strict=True)]
+    file = write("gap.csv", "\n".join(["date,A,BILLS", *lines]) + "\n")
+    targets = write("targets.json", '{"A": 0}')
+    args = ("backtest", "--prices", file, "--policy", "monthly", "--targets", targets)
+    found = quickly(*args, "--risk-free", "BILLS", "--cost-bps", "0", "--json").json
+    assert found["results"][0]["final_value"] == pytest.approx(1.03)

@@ -455,8 +455,9 @@ def _separate_cash(
                 field="risk_free",
                 code="unknown_cash_source",
             )
-        closes = history.closes[:, history.column(source)]
-        if np.isnan(closes[first]):
+        column = history.column(source)
+        closes = history.valuations[:, column]  # so that a gap is earned at its end
+        if np.isnan(history.closes[first, column]):
             raise InvalidRequest(
                 f"{source} has no price on {history.dates[first]}, where the window starts; "
                 "choose a later start or another column",
