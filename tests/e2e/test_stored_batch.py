@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from datetime import date
+from decimal import Decimal
 from uuid import UUID
 
 import psutil
@@ -20,6 +21,7 @@ from rebalancer.application.rebalance import BuildContext
 from rebalancer.config import Settings
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import Mandate
+from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.wiring.container import build_container
 from rebalancer.wiring.market import Sources
 from tests.builders import USD, as_csv, prices
@@ -54,9 +56,12 @@ def fill(url, folder):
     with wired.get(UnitOfWork).begin() as tx:
         tx.users.add(owner)
         for number in range(COUNT):
-            targets = {"A": dice.random() / 2, "gone" if number % 100 == 0 else "C": 0.4}
+            targets = {"A": dice.random() / 2, "C": 0.4}
             entries = [a_deposit(dice.randrange(100, 10_000), on=date(2021, 2, 1))]
-            mandate = Mandate(str(number), USD, targets)
+            reserve = Decimal(20_000 if number % 100 == 0 else 0)
+            mandate = Mandate(
+                str(number), USD, targets, preferences=Preferences(cash_reserve=reserve)
+            )
             tx.portfolios.add(a_managed(owner.id, entries, mandate=mandate), entries)
     wired.close()
 
@@ -96,7 +101,7 @@ def check(wired, run):
     assert set(Counter(one.portfolio_id for one in found).values()) == {1}
     assert len(found) == ended.proposed + ended.nothing == COUNT - COUNT // 100
     assert len(failures) == ended.failed == COUNT // 100
-    assert all("gone" in why for _, why in failures)
+    assert all("a reserve of 20000" in why for _, why in failures)
     assert ended.finished is not None and ended.done == ended.chunks > 16
 
 
