@@ -218,8 +218,8 @@ def test_malformed_file_is_rejected_with_place_and_remedy(tmp_path, content, fou
 @pytest.mark.parametrize(
     "cell",
     [
-        *("-nan", "inf", "Infinity", "-inf", "1e999", "1_000", "0x10", "10 00"),
-        *("$5$", "5 of", "abc", "#DIV/0!", "1-2", "e", "+"),
+        *("-nan", "inf", "Infinity", "-inf", "1_000", "0x10", "10 00"),
+        *("$5$", "5 of", "abc", "1-2", "e", "+"),
         *(
             "--5",
             "1e",
@@ -245,12 +245,28 @@ def test_cell_without_a_valid_price_is_rejected_with_its_place(tmp_path, cell):
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("cell", ["0", "0.0", "-0", "-5", "1e-999", "-1e999"])
-def test_price_that_is_not_positive_is_rejected_with_its_place(tmp_path, cell):
-    with pytest.raises(InvalidRequest) as refused:
-        column(tmp_path, "5", "6", cell).symbols()
-    assert f"prices.csv, line 4, column 2 ('A'): '{cell}' is not a price" in str(refused.value)
-    assert "positive" in str(refused.value)
+@pytest.mark.parametrize("cell", ["0", "0.0", "-0", "-5", "1e-999", "1e999", "-1e999"])
+def test_number_that_cannot_be_a_price_counts_as_missing(tmp_path, cell):
+    source = column(tmp_path, "5", cell, "7")
+    history = source.closes()
+    assert history.closes[:, history.column("A")].tolist() == [5, 5, 7]
+    assert history.observed[:, history.column("A")].tolist() == [True, False, True]
+    assert source.reading().notes == (
+        f"A has 1 value that cannot be a price, '{cell}' on line 3: taken as missing.",
+    )
+
+
+def test_file_without_a_single_price_is_rejected_with_the_place(tmp_path):
+    with pytest.raises(InvalidRequest, match=r"line 2, column 2 \('A'\): '0' is not a price"):
+        written(tmp_path, "date,A\n2024-01-02,0\n2024-01-03,-1\n").closes()
+
+
+def test_column_of_changes_leaves_the_prices_of_other_assets(tmp_path):
+    rows = [f"2024-01-{day:02},{(-1) ** day * 0.01:.2f},{day}" for day in range(1, 13)]
+    source = written(tmp_path, "\n".join(["date,A,B", *rows]))
+    assert set(source.closes().withheld) == {"A"}
+    assert source.closes().last_known("B") == (date(2024, 1, 12), 12.0)
+    assert "A has no prices: 6 of its 12 values are 0 or less" in source.reading().notes[0]
 
 
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path):

@@ -246,7 +246,7 @@ def test_a_row_for_each_asset_and_day(read, lines):
             ["date,symbol,close,currency", "2023-05-04,P,7,USD", "2023-05-04,Q,8,CHF"],
             ["line 3, column 4 ('currency')", "in USD and in CHF"],
         ),
-        (["date,symbol,close", "2023-05-04,P,7", "2023-05-05,P,-8"], ["line 3", "'-8' is not a"]),
+        (["date,symbol,close", "2023-05-04,P,-7", "2023-05-05,P,-8"], ["line 2", "'-7' is not a"]),
     ],
 )
 def test_malformed_long_file_is_rejected_with_its_place(read, lines, fragments):
@@ -484,7 +484,7 @@ def test_yields_are_apart_from_prices(read):
     rows = ("2023-05-04,P,9", "2023-05-04,DTB3,0.0", "2023-05-05,P,9")
     assert read("date,symbol,close", *rows).yields["DTB3"][0] == 0.0
     changes = [f"2023-05-{day:02},{(-1) ** day * 0.01:.2f}" for day in range(1, 13)]
-    assert "changes, returns or yields" in refused(read, "date,P", *changes)
+    assert "not changes or returns" in refused(read, "date,P", *changes)
 
 
 @pytest.mark.parametrize("layout", ["yfinance", "long", "ohlcv", "flat"])
@@ -546,3 +546,10 @@ def test_folder_may_mix_layouts(tmp_path):
     table = read_path(tmp_path, LayoutOptions())
     assert prices_of(table) == {"P.US": [7.5], "q": [8.25]}
     assert "q.csv: The decimal mark is a comma." in table.notes
+
+
+def test_rows_that_cannot_be_prices_leave_the_others(read):
+    rows = ("2023-05-04,P,9", "2023-05-04,Q,-37.63", "2023-05-05,P,9.5", "2023-05-05,Q,12")
+    table = read("date,symbol,close", *rows)
+    assert prices_of(table) == {"P": [9.0, 9.5], "Q": [12.0]}
+    assert "Q has 1 value that cannot be a price, '-37.63' on line 3" in table.notes[0]

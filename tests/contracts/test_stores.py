@@ -809,7 +809,7 @@ def test_key_is_stored_once(work, ada):
         assert tx.keys.get(ada.id, key.key) == key
 
 
-def test_first_answer_is_kept(work, ada):
+def test_first_answer_is_stored(work, ada):
     key = a_key(ada.id)
     with work.begin() as tx:
         tx.keys.add(key)

@@ -85,7 +85,7 @@ def test_exchanges_with_different_holidays_meet_on_common_days():
     assert common_history(history, np.array([0, 2]), 252).frequency == DAILY
 
 
-def test_weekly_prices_beside_daily_ones_are_weekly():
+def test_weekly_prices_among_daily_ones_are_weekly():
     table = np.stack([walk(1), walk(2)], axis=1)[:700]
     days = DAYS[:700]
     table[~WEEKDAY[:700], 0] = np.nan
@@ -117,7 +117,7 @@ def test_usual_market_is_not_copied():
     assert same is history
 
 
-def test_portfolio_has_the_same_risk_alone_and_beside_others():
+def test_portfolio_has_the_same_risk_alone_and_among_others():
     history = mixed()
     targets = np.array([[0.5, 0.3, 0.0], [0.0, 0.0, 0.9], [0.4, 0.0, 0.4]])
     book = a_book(targets, market=history)
@@ -153,7 +153,7 @@ def test_policy_decides_as_on_a_file_with_the_common_days(name):
     np.testing.assert_array_equal(one[0], found[1])
 
 
-def test_backtest_of_shares_beside_a_coin_has_the_figures_of_the_shares():
+def test_backtest_of_shares_with_a_coin_has_the_figures_of_the_shares():
     history = mixed()
     begins = int(np.argmax(WEEKDAY))
     ends = int(np.flatnonzero(WEEKDAY)[-1])

@@ -59,7 +59,7 @@ def test_weekends_do_not_count():
 
 
 @pytest.mark.parametrize(("step", "count"), [(5, 30), (21, 30), (63, 12)])
-def test_weekly_monthly_and_quarterly_prices_beside_daily_ones_have_no_gaps(step, count):
+def test_weekly_monthly_and_quarterly_prices_among_daily_ones_have_no_gaps(step, count):
     dates = weekdays("2015-01-01", step * count)
     slow = np.full(len(dates), NAN)
     slow[::step] = 10.0 + np.arange(count)

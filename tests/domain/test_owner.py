@@ -53,7 +53,7 @@ def test_address_has_one_spelling(typed: str, stored: str) -> None:
         f"kim@{'a' * 64}.com",
     ],
 )
-def test_other_text_is_no_address(typed: str) -> None:
+def test_other_text_is_not_an_address(typed: str) -> None:
     with pytest.raises(InvalidRequest, match="invalid e-mail address"):
         normalize_email(typed)
 

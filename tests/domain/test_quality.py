@@ -187,7 +187,7 @@ def test_spike_is_known_the_day_after():
     assert history.closes[2, 0] == 145  # a warning changes no close
 
 
-def test_reverse_split_that_is_adjusted_is_no_jump():
+def test_adjusted_reverse_split_is_not_a_jump():
     assert found(*(walk(60) * 190)) == []
 
 

@@ -109,7 +109,7 @@ def test_market_and_proposal_state_the_closes_of_a_year(quickly, write):
     assert stated["input_hash"] != proposed["input_hash"]
 
 
-def test_share_beside_a_coin_has_the_volatility_of_its_own_days(quickly, write):
+def test_share_with_a_coin_has_the_volatility_of_its_own_days(quickly, write):
     rows = 800
     days = np.datetime64(MONDAY) + np.arange(rows)
     walk = 100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.01, rows)))

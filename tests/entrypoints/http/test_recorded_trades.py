@@ -19,7 +19,7 @@ def trade(**fields: Any) -> dict[str, Any]:
     return {"side": "buy", "symbol": "C", "quantity": "10", "price": "7.8325"} | fields
 
 
-def test_total_of_the_broker_is_kept(ada: ApiUser, path: str) -> None:
+def test_total_of_the_broker_is_stored(ada: ApiUser, path: str) -> None:
     for amount, booked in ((None, "78.32"), ("78.33", "78.33"), ("78.32", "78.32")):
         done = ada.post(path, {"trades": [trade(amount=amount, cost="1.05")]})
         (entry,) = done.json()["entries"]

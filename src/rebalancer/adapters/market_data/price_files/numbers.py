@@ -16,7 +16,25 @@ from rebalancer.domain.errors import InvalidRequest
 
 MISSING = frozenset(
     {
-        *("", "null", "nan", "n/a", "na", "#n/a", "#na", "#nv", "#n/a n/a", "none", "nd", "nil"),
+        *(
+            "",
+            "null",
+            "nan",
+            "n/a",
+            "na",
+            "#n/a",
+            "#na",
+            "#nv",
+            "#n/a n/a",
+            "#value!",
+            "#ref!",
+            "#div/0!",
+            "#num!",
+            "#name?",
+            "none",
+            "nd",
+            "nil",
+        ),
         *("-", "--", "---", "\u2013", "\u2014", "."),
     }
 )

@@ -20,7 +20,7 @@ from rebalancer.adapters.market_data.price_files.titles import (
     is_date_title,
     is_index_title,
 )
-from rebalancer.domain.arrays import Floats, Rows
+from rebalancer.domain.arrays import Bools, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol
 
@@ -42,8 +42,8 @@ _HIGHEST_YIELD = 25.0
 _LONG_COUNT = 20
 """Rows from which on a count is not a price, whatever its title."""
 
-_CHANGES = 0.1
-"""Share of values of 0 or less above which a column holds no prices."""
+_CHANGES, _FEWEST = 0.1, 10
+"""Share of values of 0 or less above which a column holds no prices, given so many values."""
 
 
 @attrs.frozen
@@ -349,7 +349,7 @@ def read_prices(
     *,
     evidence: Cells | None = None,
 ) -> Numbers:
-    """Return the numbers of some cells; prices are positive and finite.
+    """Return the numbers of some cells; prices are positive and finite, others are missing.
 
     Args:
         cells: Columns of prices or yields.
@@ -370,11 +370,12 @@ def read_prices(
         for name in (YIELDS | options.yields) & set(names)
         if _holds_yields(name, names, values, options, by_row=by_row)
     )
-    if not yields:
-        check_prices(cells, values)
-    else:
-        free = np.array([name in yields for name in names])
-        check_prices(cells, np.where(free[:, None] if by_row else free, np.nan, values))
+    free = np.array([name in yields for name in names])
+    shown = np.where(free[:, None] if by_row else free, np.nan, values) if yields else values
+    low = ~np.isnan(shown) & ~((shown > 0) & np.isfinite(shown))
+    if low.any():
+        values, more = _without_low(cells, names, values, low, by_row=by_row)
+        notes = [*notes, *more]
     return Numbers(names, values, yields, tuple(notes))
 
 
@@ -390,28 +391,51 @@ def _holds_yields(
     return not known.size or bool(known.max() <= _HIGHEST_YIELD)
 
 
-def check_prices(cells: Cells, closes: Floats) -> None:
-    """Check that numbers are positive and finite, or NaN.
+def _without_low(
+    cells: Cells, names: Sequence[str], values: Floats, low: Bools, *, by_row: bool
+) -> tuple[Floats, list[str]]:
+    """Take numbers that are no prices for missing, and a name with many of them for no prices.
+
+    Vendors write 0 for a missing price, and a price below 0, as oil had in 2020, cannot be
+    invested in. Neither prevents the use of other assets.
+
+    Args:
+        cells: The cells.
+        names: Symbol of each column, or of each row.
+        values: Their numbers.
+        low: Which numbers are 0 or less, or not finite.
+        by_row: Whether names are those of the rows.
 
     Raises:
-        InvalidRequest: one is not; the message names its place.
+        InvalidRequest: nothing else is left; the message names the first place.
     """
-    wrong = ~np.isnan(closes) & ~((closes > 0) & np.isfinite(closes))
-    if not wrong.any():
-        return
-    row, column = (int(i) for i in np.argwhere(wrong)[0])
-    known = int((~np.isnan(closes[:, column])).sum())
-    low = int((closes[:, column] <= 0).sum())
-    text = quote(cells.rows[row][column].strip())
-    if known >= 10 and low > _CHANGES * known:
-        what = (
-            f"{text} is not a price, and {low} of {known} values of the column are 0 or less: it "
-            "seems to hold changes, returns or yields; remove it, or state its yields: "
-            f"yields={cells.titles[column]}"
+    left, notes = values.copy(), []
+    all_names = np.array(names, dtype=object)
+    for name in dict.fromkeys(all_names[low.any(axis=1 if by_row else 0)]):
+        own = all_names == name
+        cut = own if by_row else (slice(None), own)
+        count, known = int(low[cut].sum()), int((~np.isnan(values[cut])).sum())
+        if known >= _FEWEST and count > _CHANGES * known:
+            left[cut] = np.nan
+            notes.append(
+                f"{name} has no prices: {count} of its {known} values are 0 or less, as changes, "
+                "returns and yields are."
+            )
+            continue
+        left[cut] = np.where(low[cut], np.nan, values[cut])
+        row, column = (int(i) for i in np.argwhere(low & (own[:, None] if by_row else own))[0])
+        notes.append(
+            f"{name} has {count} {'value' if count == 1 else 'values'} that cannot be a price, "
+            f"{'' if count == 1 else 'first '}{quote(cells.rows[row][column].strip())} on line "
+            f"{cells.sheet.lines[row]}: taken as missing."
         )
-    else:
-        what = (
-            f"{text} is not a price; prices are positive and finite: correct it, or leave the "
-            "cell blank if the price is missing"
+    if np.isnan(left).all():
+        row, column = (int(i) for i in np.argwhere(low)[0])
+        raise cells.wrong(
+            f"{quote(cells.rows[row][column].strip())} is not a price, and no other value of the "
+            "file is; prices are positive and finite: give prices, not changes or returns, or "
+            f"state that the column holds yields: yields={cells.titles[column]}",
+            row,
+            column,
         )
-    raise cells.wrong(what, row, column)
+    return left, notes
