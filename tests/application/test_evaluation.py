@@ -21,6 +21,7 @@ from rebalancer.application.reporting import tables
 from rebalancer.application.reporting.evaluation import evaluation_document, promotion_document
 from rebalancer.domain.backtest.thresholds import PromotionThresholds
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.policy import Policy
@@ -335,3 +336,25 @@ def test_report_of_several_panels_has_days_of_each():
     for name, done in findings.panels.items():
         days = made.series[f"{name}/days"].astype(np.int64).astype("datetime64[D]")
         assert np.array_equal(days, done.dates)
+
+
+@pytest.mark.parametrize(
+    ("change", "codes", "text"),
+    [
+        ((200, 100.0), ["cash_prices_missing", "doubtful_prices"], "after 2024-10-04"),
+        ((200, np.nan), ["cash_prices_missing"], "after 2024-10-04; cash earns nothing from then"),
+        ((0, 1.0), [], ""),
+    ],
+)
+def test_prices_of_cash_that_jump_or_end_have_a_caution(change, codes, text):
+    first, factor = change
+    days = np.busday_offset(np.datetime64("2024-01-01"), np.arange(300), roll="forward")
+    bills = 90 * 1.0001 ** np.arange(300)
+    bills[first:] *= factor
+    market = history_of(["A", "BILLS"], days, np.column_stack([np.full(300, 50.0), bills]))
+    panel = a_panel(market, risk_free="BILLS")
+    backtest = panel.run_backtest(panel.request)
+    for found in (backtest, run({"us": panel})[0]):
+        own = [each for each in found.cautions if each.text.startswith("BILLS")]
+        assert [each.code for each in own] == codes
+        assert text in (own[0].text if own else "")

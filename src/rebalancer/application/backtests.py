@@ -26,7 +26,7 @@ from rebalancer.application.reporting.report import BACKTEST, Report
 from rebalancer.domain.arrays import Floats
 from rebalancer.domain.backtest.engine import DEFAULT_CAPITAL, BacktestSettings, compare_policies
 from rebalancer.domain.backtest.result import Backtest
-from rebalancer.domain.backtest.universe import Unlisted
+from rebalancer.domain.backtest.universe import Unlisted, cash_cautions
 from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
@@ -204,11 +204,12 @@ class RunBacktest:
         faults.raise_any()
         history = history.until(last)
         first = _begin_together(history, first, request.targets, request.risk_free)
-        risk_free, history = self._separate_cash(history, first, request.risk_free)
+        risk_free, invested = self._separate_cash(history, first, request.risk_free)
+        cash_column = history.columns.keys() - invested.columns.keys()
         return BacktestSettings(
-            prices=history,
+            prices=invested,
             first=first,
-            targets=_target_weights(history.symbols, request.targets),
+            targets=_target_weights(invested.symbols, request.targets),
             costs=cost_model(request.cost_bps, request.costs),
             risk_free=risk_free,
             cash_rate=None if isinstance(request.risk_free, str) else request.risk_free,
@@ -220,6 +221,9 @@ class RunBacktest:
             profile=profile if request.keep_limits else None,
             risk_aversion=profile.risk_aversion,
             unlisted=request.unlisted,
+            cash_cautions=tuple(
+                caution for name in cash_column for caution in cash_cautions(history, name, first)
+            ),
         )
 
     def _separate_cash(

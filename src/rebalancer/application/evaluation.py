@@ -256,7 +256,14 @@ def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
         numbers = (each.prices.closes, each.targets, cash)
         for array in (each.prices.dates.astype("datetime64[D]").astype(np.int64), *numbers):
             sha.update(np.ascontiguousarray(array).tobytes())
-        hashed_apart = ("prices", "targets", "risk_free", "cash_rate", "instruments")
+        hashed_apart = (
+            "prices",
+            "targets",
+            "risk_free",
+            "cash_rate",
+            "cash_cautions",
+            "instruments",
+        )
         terms = [
             (field.name, getattr(each, field.name))
             for field in attrs.fields(BacktestSettings)

@@ -83,6 +83,7 @@ class BacktestSettings:
         risk_aversion: Relative risk aversion, for learned policies.
         unlisted: Where the target of an asset goes while it is not tradable.
         cash_rate: Rate a year of ``risk_free``; None if it is not of a constant rate.
+        cash_cautions: Cautions about the prices that ``risk_free`` comes from.
     """
 
     prices: PriceHistory
@@ -99,6 +100,7 @@ class BacktestSettings:
     risk_aversion: float = RISK_PROFILES[DEFAULT_PROFILE].risk_aversion
     unlisted: Unlisted = attrs.field(default=Unlisted.OTHERS, converter=Unlisted)
     cash_rate: float | None = None
+    cash_cautions: tuple[Caution, ...] = ()
 
     @quantity_step.validator
     def _check_step(self, _: object, step: float) -> None:
@@ -119,12 +121,13 @@ class BacktestSettings:
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """Cautions about the prices of the targeted assets, and about the window."""
+        """Cautions about the prices of the targeted assets and of cash, and about the window."""
         symbols = self.prices.symbols
         wanted = frozenset(symbols[column] for column in np.flatnonzero(self.targets > 0))
         return (
             *universe_cautions(self.prices, self.first, self.targets, self.unlisted),
             *quality_cautions(self.prices, self.first, wanted),
+            *self.cash_cautions,
             *self.window.cautions,
         )
 

@@ -152,6 +152,27 @@ def quality_cautions(history: PriceHistory, first: int, symbols: frozenset[str])
     return _as_cautions("doubtful_prices", found)
 
 
+def cash_cautions(history: PriceHistory, symbol: str, first: int) -> list[Caution]:
+    """Describe the gaps and jumps of a price column that gives the return of cash."""
+    column = history.column(symbol)
+    usable = history.tradable[first:, column]
+    found = quality_cautions(history, first, frozenset([symbol]))
+    if usable.all():
+        return found
+    if usable[-1]:
+        text = (
+            f"no usable price on {int((~usable).sum())} of {len(usable)} days; cash earns over "
+            "them at the next price"
+        )
+    else:
+        known = np.flatnonzero(history.observed[:, column] & history.tradable[:, column])
+        text = f"no usable price after {history.dates[known[-1]]}; cash earns nothing from then on"
+    return [
+        Caution("cash_prices_missing", f"{symbol}, the return of cash, has {text}."),
+        *found,
+    ]
+
+
 def _as_cautions(code: str, texts: list[str]) -> list[Caution]:
     named, more = texts[:_MOST_NAMED], len(texts) - _MOST_NAMED
     rest = [f"{more} further assets have such prices"] if more > 0 else []
