@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from rebalancer.adapters.market_data.registry import provider_of
+from rebalancer.application.history_provider import AcceptedJumps
 from tests.builders import prices
 
 
@@ -65,6 +67,32 @@ def test_accepted_jumps_are_traded(quickly, incomplete, write, monkeypatch):
     assert (len(made["orders"]), made["notes"]) == (1, [])
     monkeypatch.setenv("REBALANCER_ACCEPT_JUMPS", "NOPE, PENCE")
     assert len(quickly(*asked).json["orders"]) == 1
+
+
+def test_accepted_jumps_of_an_unknown_symbol_are_an_error(quickly, incomplete, write, market):
+    portfolio = a_file(write, {}, {"PENCE": 1.0})
+    unknown = ("--accept-jumps", "PENC")
+    for asked in (
+        ("propose", portfolio, "--prices", incomplete),
+        ("market", "list", "--prices", incomplete),
+        ("evaluate", "--policy", "weekly", "--prices", incomplete, market),
+        ("train", "--algorithm", "ppo", "--prices", incomplete),
+    ):
+        hint = "did you mean PENCE?"
+        assert quickly(*asked, *unknown).refused("accept_jumps: unknown symbol PENC", hint)
+
+
+def test_accepted_jumps_of_one_panel_are_valid_for_all(quickly, incomplete, market):
+    files = ("--prices", incomplete, market)
+    asked = ("evaluate", "--policy", "weekly", *files, "--no-record", "--json")
+    assert quickly(*asked, "--accept-jumps", "PENCE").code == 0
+
+
+def test_accepted_jumps_of_the_settings_without_prices_are_logged(incomplete, caplog):
+    prices = provider_of(str(incomplete)).prices()
+    accepted = AcceptedJumps(prices, ("PENCE", "OLE"), ("PENCE", "OLE"))
+    assert accepted.symbols()
+    assert caplog.messages == ["jumps of OLE are accepted, but it has no prices; did you mean OLD?"]
 
 
 def test_batch_answers_every_portfolio(quickly, incomplete, write, tmp_path):

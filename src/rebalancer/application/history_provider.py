@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 
@@ -12,7 +13,10 @@ import attrs
 from rebalancer.application.ports.market import PriceReading, PriceSource
 from rebalancer.domain.market.gaps import accept_jumps
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.symbols import hint_at
 from rebalancer.domain.market.yields import Yields
+
+log = logging.getLogger("rebalancer.market")
 
 
 class NoDetails:
@@ -60,10 +64,25 @@ class HistoryProvider(NoDetails, ABC):
 
 @attrs.frozen(slots=False)
 class AcceptedJumps(HistoryProvider):
-    """Decorator of a price source that takes the jumps of some assets for true moves."""
+    """Decorator of a price source that takes the jumps of some assets for true moves.
+
+    Attributes:
+        accepted: Symbols of these assets.
+        configured: Those of the settings; the log names the ones without prices.
+    """
 
     prices: PriceSource
     accepted: tuple[str, ...]
+    configured: tuple[str, ...] = ()
 
     def read(self) -> PriceHistory:
-        return accept_jumps(self.prices.closes(), self.accepted)
+        history = self.prices.closes()
+        warn_of_unknown(self.configured, history.symbols)
+        return accept_jumps(history, self.accepted)
+
+
+def warn_of_unknown(accepted: Collection[str], symbols: tuple[str, ...]) -> None:
+    """Log which symbols with accepted jumps have no prices; they may come later."""
+    for symbol in sorted(set(accepted).difference(symbols)):
+        hint = hint_at([symbol], symbols) or "."
+        log.warning("jumps of %s are accepted, but it has no prices%s", symbol, hint)

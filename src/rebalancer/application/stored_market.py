@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from datetime import date
 from threading import Lock
 
+from rebalancer.application.history_provider import warn_of_unknown
 from rebalancer.application.ports.market import MarketStore, PriceCache, no_progress
 from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
 from rebalancer.domain.errors import Unavailable
@@ -164,6 +165,8 @@ class StoredMarket:
 
         snapshot = read() if self._shared is None else self._shared.get(revision, read)
         history = snapshot.history(accepted=self._accepted)
+        if history is not None:
+            warn_of_unknown(self._accepted, history.symbols)
         for symbol, reason in ({} if history is None else history.withheld).items():
             log.warning("%s is withheld: %s", symbol, reason)
         return history

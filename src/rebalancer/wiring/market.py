@@ -117,9 +117,11 @@ class MarketProvider(Provider):
         return provider_of(sources.prices, sources.layout).prices()
 
     @provide
-    def prices(self, provided: HistoryProvider, sources: Sources) -> PriceSource:
+    def prices(
+        self, provided: HistoryProvider, sources: Sources, settings: Settings
+    ) -> PriceSource:
         if sources.accepted:
-            provided = AcceptedJumps(provided, sources.accepted)
+            provided = AcceptedJumps(provided, sources.accepted, settings.accept_jumps)
         return at_frequency(provided, sources.periods_per_year)
 
     @provide

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import wraps
@@ -13,7 +13,7 @@ import click
 
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.symbols import normalize_symbol
+from rebalancer.domain.market.symbols import normalize_symbol, unknown_symbols
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
@@ -256,9 +256,9 @@ def sources(
     return found
 
 
-def open_container(where: Sources) -> Container:
+def open_container(where: Sources, *, check: bool = True) -> Container:
     """Build the container; it is closed when the command ends."""
-    return click.get_current_context().with_resource(container(where))
+    return click.get_current_context().with_resource(container(where, check=check))
 
 
 def open_containers(
@@ -268,11 +268,32 @@ def open_containers(
     *,
     layout: str | None = None,
 ) -> dict[str, Container]:
-    """Build a container for the prices of each panel; see `open_container`."""
+    """Build a container for the prices of each panel; see `open_container`.
+
+    The caller has `check_accepted_jumps` look at all panels.
+    """
     return {
-        name: open_container(sources(path, assets, periods_per_year, layout=layout))
+        name: open_container(sources(path, assets, periods_per_year, layout=layout), check=False)
         for name, path in panels.items()
     }
+
+
+def check_accepted_jumps(containers: Iterable[Container]) -> None:
+    """Check that each symbol of ``--accept-jumps`` has prices in one of the containers.
+
+    Raises:
+        InvalidRequest: a symbol has none, or the prices are malformed.
+        PricesUnavailable: the provider did not answer.
+    """
+    accepted = click.get_current_context().meta.get(_ACCEPTED, ())
+    if not accepted:
+        return
+    from rebalancer.application.ports.market import PriceSource
+
+    known = {symbol: None for each in containers for symbol in each.get(PriceSource).symbols()}
+    unknown = [symbol for symbol in accepted if symbol not in known]
+    if known and unknown:  # an empty store has an error of its own
+        raise unknown_symbols(unknown, known, field="accept_jumps")
 
 
 def report_reading(wired: Container, panel: str = "Prices", *, plain: bool = False) -> None:
@@ -285,12 +306,19 @@ def report_reading(wired: Container, panel: str = "Prices", *, plain: bool = Fal
 
 
 @contextmanager
-def container(where: Sources | None = None, *overrides: Provider) -> Iterator[Container]:
-    """Build the container, and close it at the end of the block."""
+def container(
+    where: Sources | None = None, *overrides: Provider, check: bool = True
+) -> Iterator[Container]:
+    """Build the container, and close it at the end of the block.
+
+    Without ``check`` the caller has `check_accepted_jumps` look at several containers together.
+    """
     from rebalancer.wiring.container import build_container
 
     wired = build_container(where or sources(), *overrides, settings=settings())
     try:
+        if check:
+            check_accepted_jumps([wired])
         yield wired
     finally:
         wired.close()

@@ -18,6 +18,7 @@ from rebalancer.entrypoints.cli.options import (
     FILE,
     IsoDate,
     SymbolText,
+    check_accepted_jumps,
     cost_options,
     json_option,
     open_containers,
@@ -170,6 +171,7 @@ def evaluate(
         periods_per_year,
         layout=layout,
     )
+    check_accepted_jumps([*wired.values(), *learnt.values()])
     for name, parts in [*wired.items(), *learnt.items()]:
         report_reading(parts, name)
     asked, training = _build_panels(request, wired, learnt, risk_free, chosen_until)

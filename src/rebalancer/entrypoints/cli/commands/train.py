@@ -20,6 +20,7 @@ from rebalancer.entrypoints.cli.options import (
     FILE,
     IsoDate,
     SymbolText,
+    check_accepted_jumps,
     json_option,
     open_containers,
     panel_options,
@@ -179,6 +180,7 @@ def train(
         until = SAMPLE_UNTIL
     panels = price_panels(files)
     wired = open_containers(panels, layout=layout)
+    check_accepted_jumps(wired.values())
     for panel, source in wired.items():
         report_reading(source, panel)
     parts = next(iter(wired.values()))
