@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import attrs
 import pytest
 
 from rebalancer.domain.market.instruments import Instrument, Instruments
@@ -65,6 +66,15 @@ def test_drift_risk_that_an_order_removes() -> None:
     # 0.0999 (costs lower the aim a little) to 0.0049.
     _, bought = SCENARIOS["worth of an order"].propose().orders
     assert "removes drift risk worth 15.42 a year" in bought.reason
+
+
+def test_a_withdrawal_is_net_of_deposits_that_wait() -> None:
+    # Of 300, deposits of 200 that wait pay all but 100.
+    waiting = attrs.evolve(a_portfolio({"B": 250}, {"B": 1.0}, flow=-100), uninvested=Decimal(200))
+    assert texts_of(waiting)[1] == [
+        "The net withdrawal of 100 (a withdrawal of 300 less deposits of 200) is paid from sales "
+        "of 100.00; sales that it needs do not count towards the turnover cap."
+    ]
 
 
 def test_a_deposit_is_described_by_its_orders() -> None:

@@ -348,6 +348,19 @@ def test_excess_of_a_planned_withdrawal_counts_deposits_that_wait(ada: ApiUser) 
     assert "exceeds by 1.00 what can be paid out after costs" in detail
 
 
+def test_note_nets_a_planned_withdrawal_with_deposits_that_wait(ada: ApiUser) -> None:
+    portfolio = ada.portfolio(cash="1000")["id"]
+
+    def note(flow: str) -> str:
+        return ada.proposal(portfolio, cash_flow=flow)["notes"][0]
+
+    netted = "the net deposit of 600.00 (deposits of 1000.00 less a withdrawal of 400.00)"
+    assert netted in note("-400")
+    paid = "The withdrawal of 1000.00 is paid from deposits that are not invested."
+    assert note("-1000") == paid
+    assert "the deposit of 1250.50" in note("250.50")
+
+
 def test_departure_from_targets_is_capped(ada: ApiUser) -> None:
     targets = {"A": 0.25, "B": 0.25, "C": 0.25, "F": 0.25}
     for most in (0.0, 0.1, 0.2):

@@ -78,6 +78,7 @@ class Mandate:
             cash_flow=positions.uninvested + cash_flow,
             last_rebalance=positions.last_rebalance,
             preferences=self.preferences,
+            uninvested=positions.uninvested,
         )
 
 

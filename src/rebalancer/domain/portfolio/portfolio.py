@@ -113,6 +113,8 @@ class Portfolio:
         cash_flow: Deposit (positive) or withdrawal (negative) to deal with now.
         last_rebalance: Day of the last executed rebalance; None if unknown.
         preferences: See `Preferences`.
+        uninvested: Part of ``cash_flow`` that was paid in earlier and waits to be invested; matters
+            for notes alone.
         symbols: Every symbol held or targeted, in alphabetical order.
 
     Raises:
@@ -129,6 +131,7 @@ class Portfolio:
     cash_flow: Decimal = _ZERO
     last_rebalance: date | None = None
     preferences: Preferences = NO_PREFERENCES
+    uninvested: Decimal = _ZERO
     symbols: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:

@@ -324,8 +324,8 @@ class Explanations:
                 f"The risk over the last {time} exceeds the profile's limit; the portfolio is "
                 "rebalanced now, regardless of the policy's schedule."
             )
-        if portfolio.cash_flow:
-            notes.append(_flow_note(portfolio.cash_flow, outcome, self._units[row]))
+        if portfolio.cash_flow or portfolio.uninvested:
+            notes.append(_flow_note(portfolio, outcome, self._units[row]))
         if self._restores[row]:
             notes.append(
                 "Cash was below the reserve, which is restored before anything is bought."
@@ -419,24 +419,32 @@ def _first_case(
     return found
 
 
-def _flow_note(cash_flow: Decimal, outcome: Outcome, unit: Decimal) -> str:
+def _flow_note(portfolio: Portfolio, outcome: Outcome, unit: Decimal) -> str:
     """Describe what the orders do with a deposit or a withdrawal."""
+    cash_flow, uninvested = portfolio.cash_flow, portfolio.uninvested
     bought, sold = money_text(outcome.bought, unit), money_text(outcome.sold, unit)
+    flow = f"{'withdrawal' if cash_flow < 0 else 'deposit'} of {abs(cash_flow)}"
+    if (withdrawn := uninvested - cash_flow) > 0 and uninvested:
+        if not cash_flow:
+            return f"The withdrawal of {withdrawn} is paid from deposits that are not invested."
+        parts = f"a withdrawal of {withdrawn}", f"deposits of {uninvested}"
+        first, second = parts if cash_flow < 0 else reversed(parts)
+        flow = f"net {flow} ({first} less {second})"
     if cash_flow < 0:
         if not outcome.sold:
-            return f"The withdrawal of {-cash_flow} is paid from cash."
+            return f"The {flow} is paid from cash."
         source = "sales" if outcome.sold >= -cash_flow else "cash and sales"
         return (
-            f"The withdrawal of {-cash_flow} is paid from {source} of {sold}; sales that it needs "
+            f"The {flow} is paid from {source} of {sold}; sales that it needs "
             "do not count towards the turnover cap."
         )
     if not outcome.bought:
-        return f"The deposit of {cash_flow} stays in cash."
+        return f"The {flow} stays in cash."
     if outcome.sold:
-        return f"The deposit of {cash_flow} and sales of {sold} fund purchases of {bought}."
+        return f"The {flow} and sales of {sold} fund purchases of {bought}."
     if outcome.bought > cash_flow:
-        return f"The deposit of {cash_flow} and other cash are invested: {bought}."
-    return f"Of the deposit of {cash_flow}, {bought} is invested."
+        return f"The {flow} and other cash are invested: {bought}."
+    return f"Of the {flow}, {bought} is invested."
 
 
 def _remainder_note(symbol: str, left: Decimal, step: Decimal, portfolio: Portfolio) -> str:
