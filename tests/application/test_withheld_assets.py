@@ -1,6 +1,9 @@
 """Use cases name assets without a current price, and work without them."""
 
+from datetime import date
+
 import numpy as np
+import pytest
 
 from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.application.health import (
@@ -16,6 +19,8 @@ from rebalancer.application.market_data import (
     ReadCloses,
     SearchAssets,
 )
+from rebalancer.application.portfolios import get_close
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.gaps import history_of
 from rebalancer.domain.market.instruments import Instruments
 from tests.builders import prices
@@ -69,3 +74,15 @@ def test_searches_and_closes_work_for_withheld_assets():
     assert found["C"].price is None
     assert len(ReadCloses(PRICES)("B")) == 250
     assert ReadCloses(PRICES)("C") == []
+
+
+def test_day_before_the_first_price_names_that_price() -> None:
+    days = np.busday_offset(np.datetime64("2024-01-01"), np.arange(4), roll="forward")
+    closes = np.column_stack([np.full(4, 10.0), [np.nan, np.nan, 5.0, 5.0], np.full(4, np.nan)])
+    market = history_of(["A", "LATE", "NEVER"], days, closes)
+    for symbol, remedy in (
+        ("LATE", "choose 2024-01-03 or a later day"),
+        ("NEVER", "add its prices"),
+    ):
+        with pytest.raises(InvalidRequest, match=f"{symbol} has no price .*; {remedy}$"):
+            get_close(symbol, market, date(2024, 1, 2), field="symbol")

@@ -92,6 +92,7 @@ def test_holding_that_has_never_had_a_price_cannot_be_valued() -> None:
     with pytest.raises(InvalidRequest) as failed:
         ask({"NEVER": 1, "A": 1}, {"A": 1.0})
     assert (failed.value.field, failed.value.code) == ("holdings.NEVER", "no_price_yet")
+    assert "add its prices, or choose a day that has them" in str(failed.value)
     assert orders(ask({"NEVER": 0}, {"A": 1.0}, cash=10)) == {"A": 1}
 
 
@@ -112,10 +113,10 @@ def test_withdrawal_is_not_paid_by_selling_what_is_withheld() -> None:
     proposal = ask({"OLD": 10, "A": 50}, {"A": 1.0}, flow=-400)
     assert orders(proposal) == {"A": -40}
     with pytest.raises(
-        InvalidRequest, match=r"selling what is not tradable \(OLD\); withdraw less$"
+        InvalidRequest, match=r"selling what is not tradable \(OLD\); withdraw at least that"
     ):
         ask({"OLD": 10, "A": 50}, {"A": 1.0}, flow=-600)
-    with pytest.raises(InvalidRequest, match=r"paid out after costs; withdraw less$"):
+    with pytest.raises(InvalidRequest, match=r"paid out after costs; withdraw at least that"):
         propose(a_portfolio({"A": 50}, {"A": 1.0}, flow=-500), a_context(MARKET, costs=10.0))
 
 

@@ -302,8 +302,12 @@ def get_close(symbol: str, market: PriceHistory, on: date, *, field: str) -> Dec
                 field=field,
                 code="no_current_price",
             )
+        first = market.observed[:, column].argmax()
+        remedy = "add its prices"
+        if market.observed[first, column]:
+            remedy = f"choose {market.dates[first]} or a later day"
         raise InvalidRequest(
-            f"{symbol} has no price on {on} or before; choose a later day",
+            f"{symbol} has no price on {on} or before; {remedy}",
             field=field,
             code="no_price_yet",
         )

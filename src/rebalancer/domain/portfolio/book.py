@@ -269,7 +269,8 @@ def _missing_price(symbol: str, portfolio: Portfolio, market: PriceHistory) -> I
     field = f"{'holdings' if symbol in portfolio.holdings else 'targets'}.{symbol}"
     if symbol in market.columns:
         return InvalidRequest(
-            f"no price on {market.last_date} or before; choose a later day",
+            f"no price on {market.last_date} or before; add its prices, or choose a day that has "
+            "them",
             field=field,
             code="no_price_yet",
         )
