@@ -163,7 +163,26 @@ SCENARIOS = {
     "minimum trade in whole steps": Scenario(
         a_portfolio({"A": 9845}, {"A": 0.9845, "D": 0.0155}, cash=155, min_trade=150)
     ),
+    "minimum trade above the cash that is left": Scenario(
+        a_portfolio({"C": 2, "A": 180}, {"C": 0.4, "A": 0.6}, cash=70, min_trade=80)
+    ),
+    "minimum trade above what the turnover cap leaves": Scenario(
+        a_portfolio(
+            {"A": 50}, {"A": 0.05, "B": 0.1, "D": 0.2}, cash=950, max_turnover=0.13, min_trade=40
+        )
+    ),
+    "minimum trade and locks": Scenario(
+        a_portfolio(
+            {"A": 650, "B": "87.5"},
+            {"A": 0.4, "B": 0.3, "D": 0.3},
+            flow=175,
+            min_trade=80,
+            do_not_sell=["A"],
+        )
+    ),
+    "locks that leave no cash": Scenario(a_portfolio({"A": 900}, _TARGETS, do_not_sell=["A"])),
     "less than a step": Scenario(a_portfolio({"A": 1000}, {"A": 0.96, "D": 0.04})),
+    "remainder worth less than a cent": Scenario(a_portfolio({"A": "0.004", "B": 100}, {"B": 1.0})),
     "less than a step of a fraction": Scenario(
         a_portfolio({"D": "0.000004"}, {"A": 1.0}, cash=1000, **_IN_FRACTIONS)
     ),

@@ -14,7 +14,6 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats, positive_or_one
 from rebalancer.domain.market.symbols import hint_at
-from rebalancer.domain.money import canonical_text
 from rebalancer.domain.number_text import money_text, percent_text
 from rebalancer.domain.policy.policy import Frequency
 from rebalancer.domain.portfolio.book import Book, OrderRules
@@ -22,8 +21,10 @@ from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.limits import LimitedDecision, PortfolioRisk
 from rebalancer.domain.rebalancing.model import PreparedPortfolio, ReasonCode, RebalanceContext
+from rebalancer.domain.rebalancing.outcome_notes import Outcome, flow_note, remainder_note
 from rebalancer.domain.rebalancing.price_notes import price_notes
 from rebalancer.domain.rebalancing.rounding.orders import RoundedTrades, SkipReason
+from rebalancer.domain.rebalancing.rounding.problem import NEARLY
 from rebalancer.domain.rebalancing.solver import Trades
 
 _CENT = Decimal("0.01")
@@ -57,6 +58,7 @@ NO_ORDER_TEXTS = {
     ReasonCode.WITHHELD: "Not tradable: {withheld}.",
     ReasonCode.BELOW_STEP: "{verb} {count} would take its weight from {held} to {reach}, "
     "but orders are multiples of {step}.",
+    ReasonCode.BELOW_MINOR_UNIT: "{verb} the {count} that are held would bring less than {unit}.",
     ReasonCode.BELOW_MINIMUM_TRADE: "{verb} {amount} would take its weight from {held} to "
     "{reach}, but the minimum trade is {min_trade}.",
     ReasonCode.STEP_BELOW_MINIMUM_TRADE: "{verb} {amount} would take its weight from "
@@ -65,13 +67,15 @@ NO_ORDER_TEXTS = {
     ReasonCode.UNPROFITABLE: "{verb} {amount} would cost {cost} and {benefit}.",
     ReasonCode.NO_CASH: "At {held}, aiming at {aim}; after rounding to whole steps, the "
     "orders leave too little cash for it.",
+    ReasonCode.NO_ROOM_FOR_MINIMUM_TRADE: "At {held}, aiming at {aim}; {source} {room}, less than "
+    "the minimum trade of {min_trade}.",
     ReasonCode.ROUNDED: "At {held}, aiming at {aim}; in whole steps, orders without it come nearer "
     "to the targets, costs included.",
     ReasonCode.DO_NOT_SELL: "At {held}, above its target of {target}, but on the do-not-sell list.",
     ReasonCode.DO_NOT_BUY: "At {held}, below its target of {target}, but on the do-not-buy list.",
     ReasonCode.AT_TARGET: "At its target of {target}.",
     ReasonCode.AT_LIMITED_TARGET: "At {aim}, which is as much of its target of {target} as "
-    "limits and cash allow.",
+    "{bounds} allow.",
     ReasonCode.RESERVE_SHORT: "At {held}, aiming at {aim}; nothing is bought until the "
     "cash reserve is restored.",
     ReasonCode.NEVER_DUE: "At {held}, aiming at {aim}; {policy} leaves holdings unchanged.",
@@ -101,6 +105,7 @@ _PERIODS = {
 
 _SKIPPED = {
     ReasonCode.BELOW_STEP,
+    ReasonCode.BELOW_MINOR_UNIT,
     ReasonCode.BELOW_MINIMUM_TRADE,
     ReasonCode.STEP_BELOW_MINIMUM_TRADE,
     ReasonCode.UNPROFITABLE,
@@ -135,24 +140,6 @@ class SolvedBook:
     rounded: RoundedTrades
     drift_cost: Floats
     risk: PortfolioRisk
-
-
-@attrs.frozen
-class Outcome:
-    """What the orders of one portfolio do, in exact money.
-
-    Attributes:
-        bought: Value of all buys.
-        sold: Value of all sales.
-        cash: Cash after the orders.
-        remainders: Symbol, what stays of a position that was to be closed, and the step of its
-            orders.
-    """
-
-    bought: Decimal
-    sold: Decimal
-    cash: Decimal
-    remainders: tuple[tuple[str, Decimal, Decimal], ...] = ()
 
 
 class Explanations:
@@ -242,9 +229,13 @@ class Explanations:
             cash: Cash after the orders, money.
         """
         code = self._unchanged[row][slot]
-        if code is ReasonCode.NO_CASH and self._affords(row, slot, cash):
-            code = ReasonCode.ROUNDED
-        figures = self._skipped_trade(row, slot) if code in _SKIPPED else {}
+        figures: dict[str, object] = {}
+        if code is ReasonCode.NO_CASH:
+            code, figures = self._explain_rounding(row, slot, cash)
+        elif code is ReasonCode.AT_LIMITED_TARGET:
+            figures = {"bounds": self._bounds(row, slot, cash)}
+        elif code in _SKIPPED:
+            figures = self._skipped_trade(row, slot)
         return code, NO_ORDER_TEXTS[code].format(
             held=self._weight(row, self._held[row][slot]),
             aim=self._weight(row, self.aims[row][slot]),
@@ -257,11 +248,69 @@ class Explanations:
             **figures,
         )
 
-    def _affords(self, row: int, slot: int, cash: float) -> bool:
-        """Return whether cash that is left, beyond what must stay, pays for a step."""
-        rules, limits = self._solved.order_rules, self._solved.book.limits
-        stays = max(limits.reserve.item(row), limits.cash_floor.item(row) * self.totals[row])
-        return cash - stays >= rules.prices.item(row, slot) * rules.step.item(row, slot)
+    def _explain_rounding(
+        self, row: int, slot: int, cash: float
+    ) -> tuple[ReasonCode, dict[str, object]]:
+        """Return why rounding to whole steps left no order, given the cash after the orders."""
+        solved = self._solved
+        if solved.wanted.values.item(row, slot) < 0:
+            return ReasonCode.ROUNDED, {}
+        rules = solved.order_rules
+        unit, least = self._step_value(row, slot), rules.min_trade.item(row)
+        bought = float(np.maximum(solved.rounded.values[row], 0.0).sum())
+        turnover = solved.book.limits.max_turnover.item(row) * self.totals[row] - bought
+        for source, room, code in (
+            ("cash after the orders is", self._spare_cash(row, cash), ReasonCode.NO_CASH),
+            ("the turnover cap leaves", turnover, ReasonCode.TURNOVER_CAP),
+        ):
+            if room < unit * (1 - NEARLY):
+                return code, {}
+            if room < least * (1 - NEARLY):
+                figures: dict[str, object] = {
+                    "source": source,
+                    "room": money_text(room, self._units[row]),
+                    "min_trade": self._min_trade(row),
+                }
+                return ReasonCode.NO_ROOM_FOR_MINIMUM_TRADE, figures
+        return ReasonCode.ROUNDED, {}
+
+    def _step_value(self, row: int, slot: int) -> float:
+        """Return the money that a step of an asset is worth."""
+        rules = self._solved.order_rules
+        value: float = rules.prices.item(row, slot) * rules.step.item(row, slot)
+        return value
+
+    def _spare_cash(self, row: int, cash: float) -> float:
+        """Return the part of the cash after the orders that need not stay."""
+        limits = self._solved.book.limits
+        return cash - max(limits.reserve.item(row), limits.cash_floor.item(row) * self.totals[row])
+
+    def _bounds(self, row: int, slot: int, cash: float) -> str:
+        """Name what keeps an asset below or above its target."""
+        solved = self._solved
+        limits, targets = solved.book.limits, solved.limited.decision.targets[row]
+        locked = limits.no_sell[row] & (solved.book.values[row] > 0)
+        if solved.withheld is not None:
+            locked |= solved.withheld[row]
+        above = np.array(self._held[row]) > targets + _VISIBLE
+        if not (locked & above).any():
+            return "limits and cash"
+        bounds = ["holdings that cannot be sold"]
+        if limits.profiled.item(row) or targets[slot] > limits.max_weight.item(row):
+            bounds.append("limits")
+        if limits.reserve.item(row) > 0:
+            bounds.append("the cash reserve")
+        # A deposit that stays idle buys above the lowered aims, up to the targets.
+        short = (targets[slot] - self._held[row][slot]) * self.totals[row]
+        spare, least = self._spare_cash(row, cash), solved.order_rules.min_trade.item(row)
+        affords = solved.book.flow.item(row) > 0 and spare >= self._step_value(row, slot)
+        if affords and 0 < min(short, spare) < least:
+            bounds.append(f"the minimum trade of {self._min_trade(row)}")
+        *others, last = bounds
+        return f"{', '.join(others)} and {last}" if others else last
+
+    def _min_trade(self, row: int) -> str:
+        return money_text(self._solved.order_rules.min_trade.item(row), self._units[row])
 
     def _withheld_reason(self, row: int, slot: int) -> str | None:
         symbols = self._solved.prepared[row].portfolio.symbols
@@ -283,7 +332,8 @@ class Explanations:
             "reach": self._weight(row, reach),
             "step": _plain(step),
             "count": _plain(count),
-            "min_trade": money_text(rules.min_trade.item(row), unit),
+            "min_trade": self._min_trade(row),
+            "unit": unit,
             "cost": money_text(cost, unit),
             "benefit": _benefit("remove", cost, yearly, unit),
         }
@@ -325,7 +375,7 @@ class Explanations:
                 "rebalanced now, regardless of the policy's schedule."
             )
         if portfolio.cash_flow or portfolio.uninvested:
-            notes.append(_flow_note(portfolio, outcome, self._units[row]))
+            notes.append(flow_note(portfolio, outcome, self._units[row]))
         if self._restores[row]:
             notes.append(
                 "Cash was below the reserve, which is restored before anything is bought."
@@ -340,7 +390,7 @@ class Explanations:
         if (share := self._allowed[row]) < 1 - 1e-9:
             allowed = "under 1%" if 0 < share < 0.01 else f"{share:.0%}"
             notes.append(f"The turnover cap allows {allowed} of the wanted trades.")
-        notes += [_remainder_note(*each, portfolio) for each in outcome.remainders]
+        notes += [remainder_note(*each, portfolio) for each in outcome.remainders]
         return notes
 
 
@@ -382,12 +432,18 @@ def _no_order_codes(solved: SolvedBook, held: Floats, aims: Floats) -> list[list
     trades = wanted.values != 0
     small = trades & (skipped == SkipReason.MIN_TRADE)
     below_minimum = np.abs(wanted.values) < solved.order_rules.min_trade[:, None]
+    rules = solved.order_rules
+    # A sale that closes a position ignores the step, but not the smallest amount of money.
+    remainder = (rules.sellable > 0) & (wanted.values < 0)
+    remainder &= -wanted.values >= book.values * (1 - NEARLY)
+    remainder &= rules.sellable * rules.prices < rules.minor_unit[:, None]
     at_aim = np.abs(held - aims) <= _VISIBLE
     waiting = ~decision.due[:, None]
     never = solved.context.policy.frequency is Frequency.ONCE
     untradable = np.zeros_like(trades) if solved.withheld is None else solved.withheld
     cases: _Cases = [
         (untradable, ReasonCode.WITHHELD),
+        (trades & (skipped == SkipReason.STEP) & remainder, ReasonCode.BELOW_MINOR_UNIT),
         (trades & (skipped == SkipReason.STEP), ReasonCode.BELOW_STEP),
         (small & below_minimum, ReasonCode.BELOW_MINIMUM_TRADE),
         (small, ReasonCode.STEP_BELOW_MINIMUM_TRADE),
@@ -417,45 +473,6 @@ def _first_case(
     codes = np.array([*(code for _, code in cases), otherwise], dtype=object)
     found: list[list[ReasonCode]] = codes[number].tolist()
     return found
-
-
-def _flow_note(portfolio: Portfolio, outcome: Outcome, unit: Decimal) -> str:
-    """Describe what the orders do with a deposit or a withdrawal."""
-    cash_flow, uninvested = portfolio.cash_flow, portfolio.uninvested
-    bought, sold = money_text(outcome.bought, unit), money_text(outcome.sold, unit)
-    flow = f"{'withdrawal' if cash_flow < 0 else 'deposit'} of {abs(cash_flow)}"
-    if (withdrawn := uninvested - cash_flow) > 0 and uninvested:
-        if not cash_flow:
-            return f"The withdrawal of {withdrawn} is paid from deposits that are not invested."
-        parts = f"a withdrawal of {withdrawn}", f"deposits of {uninvested}"
-        first, second = parts if cash_flow < 0 else reversed(parts)
-        flow = f"net {flow} ({first} less {second})"
-    if cash_flow < 0:
-        if not outcome.sold:
-            return f"The {flow} is paid from cash."
-        source = "sales" if outcome.sold >= -cash_flow else "cash and sales"
-        return (
-            f"The {flow} is paid from {source} of {sold}; sales that it needs "
-            "do not count towards the turnover cap."
-        )
-    if not outcome.bought:
-        return f"The {flow} stays in cash."
-    if outcome.sold:
-        return f"The {flow} and sales of {sold} fund purchases of {bought}."
-    if outcome.bought > cash_flow:
-        return f"The {flow} and other cash are invested: {bought}."
-    return f"Of the {flow}, {bought} is invested."
-
-
-def _remainder_note(symbol: str, left: Decimal, step: Decimal, portfolio: Portfolio) -> str:
-    """Explain why a remainder of a closed position stays."""
-    rule = f"{symbol} trades in multiples of {canonical_text(step)}"
-    if not portfolio.preferences.sell_remainders:
-        rule = (
-            "preferences.sell_remainders is false, so orders are multiples of "
-            f"{canonical_text(step)}"
-        )
-    return f"{canonical_text(left)} {symbol} stays: {rule}."
 
 
 def _plain(number: float) -> str:

@@ -74,10 +74,12 @@ class ReasonCode(StrEnum):
     # Assets that are not traded.
     WITHHELD = "withheld"
     BELOW_STEP = "below_step"
+    BELOW_MINOR_UNIT = "below_minor_unit"
     BELOW_MINIMUM_TRADE = "below_minimum_trade"
     STEP_BELOW_MINIMUM_TRADE = "step_below_minimum_trade"
     UNPROFITABLE = "unprofitable"
     NO_CASH = "no_cash"
+    NO_ROOM_FOR_MINIMUM_TRADE = "no_room_for_minimum_trade"
     ROUNDED = "rounded"
     DO_NOT_SELL = "do_not_sell"
     DO_NOT_BUY = "do_not_buy"
@@ -260,7 +262,10 @@ class RebalanceContext:
         return PreparedPortfolio(portfolio, columns, input_hash)
 
     def input_hash(self, portfolio: Portfolio) -> str:
-        """SHA-256 of the context and a portfolio; equal inputs give equal proposals."""
+        """SHA-256 of the context and a portfolio; equal inputs give equal proposals.
+
+        Without ``uninvested``, which only words a note, so that stored proposals replay.
+        """
         held, targeted = sorted(portfolio.holdings), sorted(portfolio.targets)
         weights = [portfolio.targets[symbol] + 0.0 for symbol in targeted]  # -0.0 is 0.0
         parts = (

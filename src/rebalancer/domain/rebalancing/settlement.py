@@ -15,7 +15,7 @@ from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.portfolio.quantities import order_step, sellable_quantity
-from rebalancer.domain.rebalancing.explanations import Explanations, Outcome, SolvedBook
+from rebalancer.domain.rebalancing.explanations import Explanations, SolvedBook
 from rebalancer.domain.rebalancing.model import (
     NotTraded,
     Order,
@@ -25,6 +25,7 @@ from rebalancer.domain.rebalancing.model import (
     Side,
     Status,
 )
+from rebalancer.domain.rebalancing.outcome_notes import Outcome
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 
