@@ -94,7 +94,7 @@ def _ours(history: PriceHistory) -> Callable[[], Outcome]:
 
     def job() -> Outcome:
         path = simulate(monthly, settings)
-        found = measure_performance(path, settings.risk_free[1:], path)  # all 17 statistics
+        found = measure_performance(path, settings.window, path)  # all statistics
         return Outcome(found.final_value, found.sharpe, found.max_drawdown)
 
     return job
