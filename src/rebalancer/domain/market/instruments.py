@@ -139,4 +139,5 @@ class Instruments:
 
     def equity_mask(self, symbols: Iterable[str]) -> Bools:
         """Return which symbols count as equity, shape (N,)."""
-        return np.array([self[symbol].counts_as_equity for symbol in symbols], dtype=bool)
+        known = map(self.by_symbol.get, symbols)
+        return np.array([each is None or each.counts_as_equity for each in known], dtype=bool)

@@ -91,10 +91,14 @@ class CostModel:
             if uniform
             else [self.overrides.get(symbol, self.rates) for symbol in symbols]
         )
-        volumes = [instruments[symbol].daily_volume or np.inf for symbol in symbols]
+        volumes = (
+            [np.inf]
+            if uniform
+            else [instruments[symbol].daily_volume or np.inf for symbol in symbols]
+        )
         return CostSchedule(
             **{name: np.array([getattr(rates, name) for rates in each]) for name in _RATES},
-            volume=np.array([np.inf] if uniform else volumes),
+            volume=np.array(volumes),
         )
 
 
