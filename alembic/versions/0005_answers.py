@@ -25,9 +25,9 @@ def downgrade() -> None:
 
 def _changed(table):
     """Change the table in place; SQLite recreates it, so that its text is that of a new one."""
-    anew = op.get_bind().dialect.name == "sqlite"
+    recreates = op.get_bind().dialect.name == "sqlite"
     return op.batch_alter_table(
-        "idempotency_keys", copy_from=table, recreate="always" if anew else "never"
+        "idempotency_keys", copy_from=table, recreate="always" if recreates else "never"
     )
 
 

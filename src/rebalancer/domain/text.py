@@ -56,7 +56,7 @@ def describe_hidden(text: str, position: int) -> str:
     name = unicodedata.name(character, "a control character")
     return (
         f"character {position + 1} is invisible: U+{ord(character):04X} {name}; remove it, or type "
-        "the text anew"
+        "the text again"
     )
 
 
