@@ -47,7 +47,7 @@ def test_one_snapshot_serves_all_windows_until_the_revision_changes(caplog):
         for back in range(20):
             assert len(market.closes(days=back + 1)) == back + 1
             assert market.closes(until=DAYS[-1 - back].item()).dates[-1] == DAYS[-1 - back]
-    assert cache.revisions == ["1"]
+    assert cache.revisions == ["1 0"]
     assert list(market.withheld()) == ["OLD"]
     (logged,) = caplog.records
     assert logged.getMessage().startswith("OLD is withheld: no close since 2021-01-09")

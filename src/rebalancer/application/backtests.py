@@ -460,7 +460,7 @@ def _separate_cash(
                 code="unknown_cash_source",
             )
         column = history.column(source)
-        closes = history.valuations[:, column]  # so that a gap is earned at its end
+        closes = history.last_total_returns[:, column]  # so that a gap is earned at its end
         if np.isnan(history.closes[first, column]):
             raise InvalidRequest(
                 f"{source} has no price on {history.dates[first]}, where the window starts; "

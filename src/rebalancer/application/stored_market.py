@@ -5,15 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from threading import Lock
 
 from rebalancer.application.history_provider import warn_of_unknown
-from rebalancer.application.ports.market import MarketStore, PriceCache, no_progress
+from rebalancer.application.ports.market import (
+    MarketStore,
+    PriceCache,
+    RateSource,
+    Revised,
+    no_progress,
+)
 from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.actions import CorporateAction
+from rebalancer.domain.market.assembly import PricingTerms
 from rebalancer.domain.market.bars import Bars, MarketSnapshot
+from rebalancer.domain.market.currencies import NO_RATES
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from rebalancer.domain.market.quality import Finding
@@ -33,6 +42,8 @@ class StoredMarket:
         store: Where market data are stored.
         cache: Shares snapshots among processes; None without one.
         accepted: Symbols whose jumps are true, see `rebalancer.domain.market.quality`.
+        currency: ISO 4217 code of assets whose currency is not stated.
+        rates: Exchange rates for currencies that the store's rates do not connect.
         check_interval: Seconds, see `RevisionCache`.
         windows: Most windows that are remembered; one of a large market takes about 10 MB.
     """
@@ -43,6 +54,8 @@ class StoredMarket:
         cache: PriceCache | None = None,
         *,
         accepted: Collection[str] = (),
+        currency: str = "USD",
+        rates: RateSource | None = None,
         check_interval: float = CHECK_INTERVAL,
         windows: int = 32,
         clock: Callable[[], float] = time.monotonic,
@@ -50,10 +63,11 @@ class StoredMarket:
         self.store = store
         self._shared = cache
         self._accepted = frozenset(accepted)
+        self._currency, self._rates = currency, rates
         self._histories = RevisionCache(
             "prices",
             self._read_history,
-            lambda: store.revision("bars"),
+            self._revision,
             check_interval=check_interval,
             clock=clock,
         )
@@ -136,11 +150,25 @@ class StoredMarket:
         return self._instruments.get()
 
     def save_bars(
-        self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
+        self,
+        bars: Sequence[Bars],
+        *,
+        known: datetime | None = None,
+        source: str = "",
+        progress: Callable[[int], None] = no_progress,
     ) -> int:
         """See `MarketStore.save_bars`."""
         try:
-            return self.store.save_bars(bars, progress=progress)
+            return self.store.save_bars(bars, known=known, source=source, progress=progress)
+        finally:
+            self._histories.invalidate()
+
+    def save_actions(
+        self, actions: Iterable[CorporateAction], *, known: datetime | None = None, source: str = ""
+    ) -> int:
+        """See `MarketStore.save_actions`."""
+        try:
+            return self.store.save_actions(actions, known=known, source=source)
         finally:
             self._histories.invalidate()
 
@@ -150,6 +178,7 @@ class StoredMarket:
             return self.store.save_instruments(instruments)
         finally:
             self._instruments.invalidate()
+            self._histories.invalidate()
 
     def _history(self) -> PriceHistory | None:
         try:
@@ -159,12 +188,24 @@ class StoredMarket:
         except Unavailable as error:
             raise PricesUnavailable(error.message) from error.__cause__
 
+    def _revision(self) -> str:
+        """Return the revision of everything that a history follows from."""
+        kinds: tuple[Revised, ...] = ("bars", "actions", "instruments", "verdicts")
+        return " ".join(self.store.revision(kind) for kind in kinds)
+
     def _read_history(self, revision: str) -> PriceHistory | None:
         def read() -> MarketSnapshot:
-            return MarketSnapshot.of(self.store.bars(["close"]).values())
+            return MarketSnapshot.of(self.store.bars(["close"]).values(), self.store.actions())
 
-        snapshot = read() if self._shared is None else self._shared.get(revision, read)
-        history = snapshot.history(accepted=self._accepted)
+        stored = " ".join(revision.split(" ")[:2])  # bars and actions make a snapshot
+        snapshot = read() if self._shared is None else self._shared.get(stored, read)
+        terms = PricingTerms(
+            self._currency,
+            self.store.instruments(),
+            NO_RATES if self._rates is None else self._rates.rates(),
+            self._accepted,
+        )
+        history = snapshot.history(terms)
         if history is not None:
             warn_of_unknown(self._accepted, history.symbols)
         for symbol, reason in ({} if history is None else history.withheld).items():

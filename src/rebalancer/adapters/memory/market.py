@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 from numpy.typing import NDArray
 
 from rebalancer.application.history_provider import HistoryProvider
-from rebalancer.application.ports.market import no_progress
+from rebalancer.application.ports.market import Revised, no_progress
+from rebalancer.domain.market.actions import Actions, CorporateAction
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quality import Verdict
 
 
 @attrs.frozen(slots=False)
@@ -43,16 +46,23 @@ class MemoryMarket:
         self._lock = Lock()
         self._years: dict[tuple[str, int], Bars] = {}
         self._instruments = Instruments()
-        self._revisions = {"bars": 0, "instruments": 0}
+        self._actions: dict[object, CorporateAction] = {}
+        self._verdicts: dict[object, Verdict] = {}
+        self._revisions = {"bars": 0, "actions": 0, "instruments": 0, "verdicts": 0}
 
     def prepare(self) -> None:
         """See `MarketStore.prepare`."""
 
-    def revision(self, of: Literal["bars", "instruments"]) -> str:
+    def revision(self, of: Revised) -> str:
         return str(self._revisions[of])
 
     def save_bars(
-        self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
+        self,
+        bars: Sequence[Bars],
+        *,
+        known: datetime | None = None,
+        source: str = "",
+        progress: Callable[[int], None] = no_progress,
     ) -> int:
         total = 0
         with self._lock:
@@ -71,7 +81,40 @@ class MemoryMarket:
             self._revisions["instruments"] += changed > 0
         return changed
 
-    def bars(self, fields: Sequence[str] = BAR_FIELDS) -> dict[str, Bars]:
+    def save_actions(
+        self, actions: Iterable[CorporateAction], *, known: datetime | None = None, source: str = ""
+    ) -> int:
+        changed = 0
+        with self._lock:
+            for action in actions:
+                changed += self._actions.get(action.key) != action
+                self._actions[action.key] = action
+            self._revisions["actions"] += changed > 0
+        return changed
+
+    def actions(self, *, known_by: datetime | None = None) -> Actions:
+        return Actions.of(self._actions.values())
+
+    def save_verdicts(self, verdicts: Iterable[Verdict]) -> int:
+        changed = 0
+        with self._lock:
+            for verdict in verdicts:
+                changed += self._verdicts.get(verdict.key) != verdict
+                self._verdicts[verdict.key] = verdict
+            self._revisions["verdicts"] += changed > 0
+        return changed
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return tuple(sorted(self._verdicts.values(), key=lambda one: one.key))
+
+    def bars(
+        self,
+        fields: Sequence[str] = BAR_FIELDS,
+        *,
+        symbols: Collection[str] | None = None,
+        since: date | None = None,
+        known_by: datetime | None = None,
+    ) -> dict[str, Bars]:
         with self._lock:
             years = sorted(self._years.items())
         parts: dict[str, list[Mapping[str, NDArray[Any]]]] = {}

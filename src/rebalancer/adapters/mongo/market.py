@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection as _Collection
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import attrs
@@ -26,10 +27,12 @@ from rebalancer.adapters.mongo.connection import (
     rejected_document,
     translated,
 )
-from rebalancer.application.ports.market import no_progress
+from rebalancer.application.ports.market import Revised, no_progress
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.actions import Actions, CorporateAction
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+from rebalancer.domain.market.quality import Verdict
 
 _BATCH_SIZE = 10_000
 """Documents in one reply of the server; it sends at most 16 MB."""
@@ -72,12 +75,17 @@ class MongoMarket:
     def prepare(self) -> None:
         self._collections.prepare()
 
-    def revision(self, of: Literal["bars", "instruments"]) -> str:
+    def revision(self, of: Revised) -> str:
         counter = self._read_counter(of)
         return f"{counter['life']}.{counter['revision']}"
 
     def save_bars(
-        self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
+        self,
+        bars: Sequence[Bars],
+        *,
+        known: datetime | None = None,
+        source: str = "",
+        progress: Callable[[int], None] = no_progress,
     ) -> int:
         self._collections.prepare_once()
         changed = 0
@@ -112,7 +120,28 @@ class MongoMarket:
                     )
         return len(changed)
 
-    def bars(self, fields: Sequence[str] = BAR_FIELDS) -> dict[str, Bars]:
+    def save_actions(
+        self, actions: Iterable[CorporateAction], *, known: datetime | None = None, source: str = ""
+    ) -> int:
+        raise NotImplementedError
+
+    def actions(self, *, known_by: datetime | None = None) -> Actions:
+        return Actions()
+
+    def save_verdicts(self, verdicts: Iterable[Verdict]) -> int:
+        raise NotImplementedError
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return ()
+
+    def bars(
+        self,
+        fields: Sequence[str] = BAR_FIELDS,
+        *,
+        symbols: _Collection[str] | None = None,
+        since: date | None = None,
+        known_by: datetime | None = None,
+    ) -> dict[str, Bars]:
         projection = {"_id": False} | dict.fromkeys(("symbol", "days", *fields), True)
         parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
         with translated():
@@ -244,8 +273,8 @@ def _year_document(key: tuple[str, int], bars: Bars, revision: int) -> Document:
     return {"symbol": key[0], "year": key[1], "revision": revision, "days": days, **fields}
 
 
-def _columns_of(document: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    found: dict[str, NDArray[Any]] = {
+def _columns_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {
         "days": np.array(document["days"], dtype=np.int64).astype("datetime64[D]")
     }
     for name in BAR_FIELDS:
@@ -260,9 +289,9 @@ def _instrument_document(instrument: Instrument, position: int) -> Document:
         document["asset_class"] = str(instrument.asset_class)
     if instrument.daily_volume is not None:
         document["daily_volume"] = float(instrument.daily_volume)
-    for name in ("quantity_step", "lot_size"):
-        if (quantity := getattr(instrument, name)) is not None:
-            document[name] = str(quantity)
+    for name in ("quantity_step", "lot_size", "currency", "market"):
+        if (value := getattr(instrument, name)) is not None:
+            document[name] = str(value)
     return document
 
 
@@ -273,8 +302,12 @@ def _instrument_of(document: Mapping[str, Any]) -> Instrument:
         document["name"],
         AssetClass(kind) if kind in set(AssetClass) else None,
         document.get("daily_volume"),
-        *(
-            Decimal(document[name]) if name in document else None
-            for name in ("quantity_step", "lot_size")
-        ),
+        _decimal(document.get("quantity_step")),
+        _decimal(document.get("lot_size")),
+        document.get("currency"),
+        document.get("market"),
     )
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import msgspec
@@ -18,9 +19,11 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from rebalancer.adapters.sql.engine import reading, upsert, writing
 from rebalancer.adapters.sql.tables import instruments as instrument_table
 from rebalancer.adapters.sql.tables import price_years, revisions
-from rebalancer.application.ports.market import no_progress
+from rebalancer.application.ports.market import Revised, no_progress
+from rebalancer.domain.market.actions import Actions, CorporateAction
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
+from rebalancer.domain.market.quality import Verdict
 
 _Years = dict[tuple[str, int], Bars]
 
@@ -41,13 +44,18 @@ class SqlMarket:
     def prepare(self) -> None:
         """See `MarketStore.prepare`; `Database.upgrade` creates the tables."""
 
-    def revision(self, of: Literal["bars", "instruments"]) -> str:
+    def revision(self, of: Revised) -> str:
         query = select(revisions.c.revision).where(revisions.c.name == of)
         with reading(self.engine) as connection:
             return str(connection.scalar(query) or 0)
 
     def save_bars(
-        self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
+        self,
+        bars: Sequence[Bars],
+        *,
+        known: datetime | None = None,
+        source: str = "",
+        progress: Callable[[int], None] = no_progress,
     ) -> int:
         changed = 0
         for begin in range(0, len(bars), self.assets_per_transaction):
@@ -75,7 +83,28 @@ class SqlMarket:
                 _raise_revision(connection, "instruments")
         return len(changed)
 
-    def bars(self, fields: Sequence[str] = BAR_FIELDS) -> dict[str, Bars]:
+    def save_actions(
+        self, actions: Iterable[CorporateAction], *, known: datetime | None = None, source: str = ""
+    ) -> int:
+        raise NotImplementedError
+
+    def actions(self, *, known_by: datetime | None = None) -> Actions:
+        return Actions()
+
+    def save_verdicts(self, verdicts: Iterable[Verdict]) -> int:
+        raise NotImplementedError
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return ()
+
+    def bars(
+        self,
+        fields: Sequence[str] = BAR_FIELDS,
+        *,
+        symbols: Collection[str] | None = None,
+        since: date | None = None,
+        known_by: datetime | None = None,
+    ) -> dict[str, Bars]:
         query = select(
             price_years.c.symbol, price_years.c.days, *(price_years.c[name] for name in fields)
         ).order_by(price_years.c.symbol, price_years.c.year)
@@ -159,11 +188,9 @@ def _year_row(key: tuple[str, int], bars: Bars) -> dict[str, Any]:
     }
 
 
-def _unpack_columns(row: Any, fields: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _unpack_columns(row: Any, fields: Sequence[str]) -> dict[str, Any]:
     """Return the days of a row, and those of the fields that it has."""
-    columns: dict[str, NDArray[Any]] = {
-        "days": np.frombuffer(row.days, "<i4").astype("datetime64[D]")
-    }
+    columns: dict[str, Any] = {"days": np.frombuffer(row.days, "<i4").astype("datetime64[D]")}
     for name in fields:
         packed = getattr(row, name)
         if packed is not None:
@@ -188,7 +215,10 @@ def _instrument_of(row: Any) -> Instrument:
         document["name"],
         AssetClass(kind) if kind in set(AssetClass) else None,
         document["daily_volume"],
-        *(_decimal(document.get(name)) for name in ("quantity_step", "lot_size")),
+        _decimal(document.get("quantity_step")),
+        _decimal(document.get("lot_size")),
+        document.get("currency"),
+        document.get("market"),
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Literal, Protocol
 
 import attrs
 
+from rebalancer.domain.market.actions import Actions, CorporateAction
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, MarketSnapshot
+from rebalancer.domain.market.currencies import ExchangeRates
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quality import Verdict
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.market.yields import Yields
 
@@ -105,6 +108,13 @@ class InstrumentSource(Protocol):
         """
 
 
+class RateSource(Protocol):
+    """Reference exchange rates."""
+
+    def rates(self) -> ExchangeRates:
+        """Return all rates; the same each time. None are available without their package."""
+
+
 class Regimes(Protocol):
     """The fitted market regimes."""
 
@@ -115,6 +125,10 @@ class Regimes(Protocol):
             InvalidRequest: the chosen file is missing or damaged.
             Unavailable: the packaged file is missing or damaged.
         """
+
+
+Revised = Literal["bars", "actions", "instruments", "verdicts"]
+"""Kinds of market data that have a revision of their own."""
 
 
 def no_progress(_: int) -> None:
@@ -134,23 +148,33 @@ class MarketStore(Protocol):
         Saving does this by itself, once.
         """
 
-    def revision(self, of: Literal["bars", "instruments"]) -> str:
-        """Return the revision of all bars or instruments; every change makes a new one.
+    def revision(self, of: Revised) -> str:
+        """Return the revision of one kind of data; every change makes a new one.
 
         A database that was created again never repeats a revision of the one before.
         """
 
     def save_bars(
-        self, bars: Sequence[Bars], *, progress: Callable[[int], None] = no_progress
+        self,
+        bars: Sequence[Bars],
+        *,
+        known: datetime | None = None,
+        source: str = "",
+        progress: Callable[[int], None] = no_progress,
     ) -> int:
-        """Save bars; bars of a day that is stored already are replaced.
+        """Save bars; bars of a day that is stored already are replaced, and kept as a change.
 
         Idempotent. Within a year, fields other than the close are stored only if all of its days
         have them. Two concurrent calls have the same result as one after the other. After an error
         the bars saved before it stay, and the same call saves the rest.
 
+        An asset has bars as traded or adjusted ones. The first bars as traded replace all adjusted
+        ones of the asset; adjusted bars of an asset that has bars as traded are not saved.
+
         Args:
             bars: Of any assets.
+            known: When these figures became known; None: now.
+            source: Where they come from.
             progress: Called with the number of further assets that are saved.
 
         Returns:
@@ -164,11 +188,54 @@ class MarketStore(Protocol):
             How many were new or different.
         """
 
-    def bars(self, fields: Sequence[str] = BAR_FIELDS) -> dict[str, Bars]:
-        """Return all bars by symbol, sorted, in one query.
+    def bars(
+        self,
+        fields: Sequence[str] = BAR_FIELDS,
+        *,
+        symbols: Collection[str] | None = None,
+        since: date | None = None,
+        known_by: datetime | None = None,
+    ) -> dict[str, Bars]:
+        """Return bars by symbol, sorted, in one query.
 
         A field of an asset is present if all of its years have it; ``close`` must be requested.
+
+        Args:
+            fields: Of `BAR_FIELDS`.
+            symbols: Assets; None: all.
+            since: First day; None: all days.
+            known_by: Figures as they were known at a time: later days are missing, and a corrected
+                figure is the earlier one. None: as they are known now.
         """
+
+    def save_actions(
+        self, actions: Iterable[CorporateAction], *, known: datetime | None = None, source: str = ""
+    ) -> int:
+        """Save corporate actions; one with the key of a stored one corrects it.
+
+        Idempotent. The corrected figure is kept.
+
+        Args:
+            actions: Of any assets.
+            known: When these figures became known; None: now.
+            source: Where they come from.
+
+        Returns:
+            How many were new or different.
+        """
+
+    def actions(self, *, known_by: datetime | None = None) -> Actions:
+        """Return all corporate actions; as they were known at a time, if one is given."""
+
+    def save_verdicts(self, verdicts: Iterable[Verdict]) -> int:
+        """Save decisions of operators on findings; a later one on the same finding counts.
+
+        Returns:
+            How many were new or different.
+        """
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Return the decisions on findings, the latest one on each, sorted by key."""
 
     def instruments(self) -> Instruments:
         """Return all instruments, in the order in which they were first saved."""

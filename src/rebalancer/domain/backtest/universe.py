@@ -59,7 +59,7 @@ class Universe:
     @classmethod
     def of(cls, history: PriceHistory, first: int, targets: Floats, unlisted: Unlisted) -> Universe:
         """Return the universe of a window that begins at row ``first``."""
-        known = history.valuations
+        known = history.last_total_returns
         tradable = history.tradable
         wanted = tradable[:, targets > 0]
         changed = (wanted[1:] != wanted[:-1]).any(axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.gaps import history_of
+from rebalancer.domain.market.actions import NO_ACTIONS, Actions
+from rebalancer.domain.market.assembly import US_DOLLARS, PricingTerms, assemble_history
 from rebalancer.domain.market.prices import HIGHEST, PriceHistory
 
 BAR_FIELDS = ("close", "open", "high", "low", "volume")
@@ -24,9 +25,11 @@ class Bars:
 
     Attributes:
         days: Shape (T,), strictly increasing, ``datetime64[D]``.
-        close: Shape (T,), adjusted for splits and dividends, > 0 and < 1e12.
+        close: Shape (T,), > 0 and < 1e12, in the asset's quote unit.
         open, high, low: As ``close``, or None.
         volume: Units traded, shape (T,), >= 0; or None.
+        adjusted: Whether prices are adjusted for splits and distributions; otherwise they are as
+            traded.
     """
 
     symbol: str
@@ -36,6 +39,7 @@ class Bars:
     high: Floats | None = None
     low: Floats | None = None
     volume: Floats | None = None
+    adjusted: bool = attrs.field(default=True, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if not self.symbol:
@@ -84,7 +88,7 @@ class Bars:
             InvalidRequest: the parts do not make valid bars.
         """
         shared = [name for name in BAR_FIELDS if all(name in part for part in parts)]
-        columns = {
+        columns: dict[str, Any] = {
             name: np.concatenate([part[name] for part in parts]) for name in ("days", *shared)
         }
         return cls(symbol, **columns)
@@ -99,7 +103,7 @@ class Bars:
         for year in np.unique(calendar):
             yield int(year), self._rows(np.flatnonzero(calendar == year))
 
-    def columns(self) -> dict[str, NDArray[Any]]:
+    def columns(self) -> dict[str, Any]:
         """Return ``days`` and each field that is present, by name."""
         fields = ((name, getattr(self, name)) for name in BAR_FIELDS)
         return {"days": self.days} | {name: held for name, held in fields if held is not None}
@@ -114,7 +118,7 @@ class Bars:
             return other
         days = np.concatenate([self.days[alone], other.days])
         order = np.argsort(days)
-        fields = {}
+        fields: dict[str, Any] = {}
         for name in BAR_FIELDS:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours is not None and theirs is not None:
@@ -138,7 +142,7 @@ class Bars:
         return len(self) - int(same.sum())
 
     def _rows(self, rows: Rows) -> Bars:
-        columns = {name: values[rows] for name, values in self.columns().items()}
+        columns: dict[str, Any] = {name: values[rows] for name, values in self.columns().items()}
         return Bars(self.symbol, **columns)
 
 
@@ -179,20 +183,24 @@ def bars_of_history(history: PriceHistory) -> list[Bars]:
 
 @attrs.frozen(eq=False)
 class MarketSnapshot:
-    """All stored closes, without repetitions and before checks.
+    """All stored closes and corporate actions, without repetitions and before checks.
 
     Attributes:
-        symbols: N symbols, sorted.
+        symbols: N symbols, sorted; exchange rates among them.
         days: Every day on which an asset has a close, shape (T,), increasing.
         closes: Shape (T, N), NaN where there is none.
+        adjusted: Symbols whose closes are adjusted for splits and distributions.
+        actions: Corporate actions.
     """
 
     symbols: tuple[str, ...]
     days: Dates
     closes: Floats
+    adjusted: frozenset[str] = frozenset()
+    actions: Actions = NO_ACTIONS
 
     @classmethod
-    def of(cls, bars: Iterable[Bars]) -> MarketSnapshot:
+    def of(cls, bars: Iterable[Bars], actions: Actions = NO_ACTIONS) -> MarketSnapshot:
         """Combine the closes of assets."""
         assets = sorted((one for one in bars if len(one)), key=lambda one: one.symbol)
         if not assets:
@@ -201,13 +209,26 @@ class MarketSnapshot:
         closes = np.full((len(days), len(assets)), np.nan)
         for column, one in enumerate(assets):
             closes[np.searchsorted(days, one.days), column] = one.close
-        return cls(tuple(one.symbol for one in assets), days, closes)
+        return cls(
+            tuple(one.symbol for one in assets),
+            days,
+            closes,
+            frozenset(one.symbol for one in assets if one.adjusted),
+            actions,
+        )
 
-    def history(self, *, accepted: Collection[str] = ()) -> PriceHistory | None:
-        """Return the price history, None if nothing is stored; see `gaps.history_of`."""
+    def history(self, terms: PricingTerms = US_DOLLARS) -> PriceHistory | None:
+        """Return the price history, None if no asset has a close; see `assemble_history`."""
         if not self.symbols:
             return None
-        return history_of(self.symbols, self.days, self.closes, accepted=accepted)
+        return assemble_history(
+            self.symbols,
+            self.days,
+            self.closes,
+            terms,
+            actions=self.actions,
+            adjusted=self.adjusted,
+        )
 
 
 def _freeze(bars: Bars, name: str, values: NDArray[np.generic]) -> None:

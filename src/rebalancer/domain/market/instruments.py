@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
@@ -12,6 +13,12 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.currencies import quote_unit
+
+ALWAYS_OPEN = "24/7"
+"""Market of assets that trade on every day of the week."""
+
+_MIC = re.compile("[A-Z0-9]{4}")
 
 
 class AssetClass(StrEnum):
@@ -45,6 +52,9 @@ class Instrument:
             it, also one that closes a position. None: as the portfolio prefers.
         lot_size: Whole number of shares that orders are multiples of; closing a position sells an
             odd lot as well. None: no lots.
+        currency: Currency or quote unit of its price, such as USD or GBX, see `quote_unit`; None:
+            that of the prices.
+        market: ISO 10383 code (MIC) of its exchange, or "24/7"; None: its days tell.
     """
 
     symbol: str
@@ -53,6 +63,23 @@ class Instrument:
     daily_volume: float | None = attrs.field(default=None)
     quantity_step: Decimal | None = attrs.field(default=None)
     lot_size: Decimal | None = attrs.field(default=None)
+    currency: str | None = attrs.field(default=None)
+    market: str | None = attrs.field(default=None)
+
+    @currency.validator
+    def _check_currency(self, _: object, code: str | None) -> None:
+        if code is not None:
+            quote_unit(code)
+
+    @market.validator
+    def _check_market(self, _: object, code: str | None) -> None:
+        if code is not None and code != ALWAYS_OPEN and not _MIC.fullmatch(code):
+            raise InvalidRequest(
+                f"{code!r} is not a market of {self.symbol}; enter its ISO 10383 code, such as "
+                f"XNYS, or {ALWAYS_OPEN}",
+                field="market",
+                code="invalid_market",
+            )
 
     @daily_volume.validator
     def _check_volume(self, _: object, volume: float | None) -> None:

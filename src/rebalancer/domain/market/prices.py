@@ -1,4 +1,9 @@
-"""Price histories: closes known up to a date, and no later ones."""
+"""Price histories: closes known up to a date, and no later ones.
+
+A history has total-return closes, which policies and backtests read, and the prices of single
+shares as traded, which orders and valuations read. They are the same numbers for assets without
+corporate actions in one currency.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ from rebalancer.domain.market.frequency import (
     stated_frequency,
 )
 from rebalancer.domain.market.quality import Finding, Severity, count_weekdays
+from rebalancer.domain.market.quotes import Quotes, rate_table
 from rebalancer.domain.market.symbols import unknown_symbols
 
 T = TypeVar("T")
@@ -74,7 +80,7 @@ class PricesUnavailable(Unavailable):
 
 @attrs.frozen(slots=False, eq=False)
 class PriceHistory:
-    """Adjusted daily closes of N assets, oldest first, immutable.
+    """Total-return daily closes of N assets, oldest first, immutable.
 
     A slice (`until`, `since`) shares memory with its parent, so that a backtest gives each decision
     exactly the closes known at that time.
@@ -82,7 +88,8 @@ class PriceHistory:
     Attributes:
         symbols: N distinct symbols.
         dates: Trading days, strictly increasing, shape (T,), ``datetime64[D]``, T >= 1.
-        closes: Prices > 0 and < 1e12 in one currency, shape (T, N), read-only. NaN where an asset
+        closes: Prices > 0 and < 1e12, adjusted for splits and distributions, shape (T, N),
+            read-only; ratios between rows matter, see `share_prices` for levels. NaN where an asset
             has no current close: before its first one, when the last one is too old, see `gaps`,
             or after a jump that is no move of the price, see `quality`.
         carried: True where a close repeats the asset's last one because it had none on that day,
@@ -94,7 +101,9 @@ class PriceHistory:
             this one. The observation frequency of a short slice follows from them.
         periods_per_year: Rows a year as stated by the caller; None: as the dates have.
         excluded: Assets that are withheld whatever their closes, with the reason: the closes are
-            not those of a market.
+            not those of a market, or have no exchange rate.
+        quotes: Prices as traded, and currencies; None if the closes are prices of shares in one
+            currency.
     """
 
     symbols: tuple[str, ...]
@@ -106,6 +115,7 @@ class PriceHistory:
     calendar: Dates | None = None
     periods_per_year: float | None = None
     excluded: Mapping[str, str] = attrs.field(factory=dict)
+    quotes: Quotes | None = None
     _memo: dict[object, object] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
@@ -232,10 +242,74 @@ class PriceHistory:
 
         return self.memo("observed", compute)
 
+    @property
+    def traded(self) -> Floats:
+        """Price of a share as traded, in its own currency, shape (T, N); NaN where not current."""
+        if self.quotes is None or self.quotes.prices is None:
+            return self.closes
+        return self.quotes.prices
+
+    @property
+    def share_prices(self) -> Floats:
+        """Price of one share in the currency of the history, shape (T, N); NaN where not current.
+
+        See `in_currency`.
+        """
+
+        def compute() -> Floats:
+            if self.quotes is None or self.quotes.rates is None:
+                return self.traded
+            prices: Floats = self.traded * self.quotes.rates
+            prices.setflags(write=False)
+            return prices
+
+        return self.memo("share prices", compute)
+
+    def currency_of(self, symbol: str, default: str) -> str:
+        """Return the ISO 4217 code of an asset's currency; the default if it is not stated."""
+        if self.quotes is None or symbol not in self.columns:
+            return default
+        return self.quotes.currencies[self.columns[symbol]]
+
+    def in_currency(self, code: str) -> PriceHistory:
+        """Return the history in one currency: returns and prices of shares converted.
+
+        Prices as traded stay in each asset's own currency. An asset whose currency cannot be
+        converted is withheld. The same object if there is nothing to convert.
+        """
+        quotes = self.quotes
+        if quotes is None or quotes.currency == code:
+            return self
+        if quotes.currency is not None:
+            raise ValueError(f"prices in {quotes.currency} cannot be converted again, to {code}")
+        return self.memo(("in currency", code), lambda: self._convert(quotes, code))
+
+    def _convert(self, quotes: Quotes, code: str) -> PriceHistory:
+        days = self.dates
+        rates, last, missing = rate_table(quotes.exchange, quotes.currencies, code, days)
+        converted = attrs.evolve(quotes, currency=code, rates=rates, rate_days=last)
+        if rates is None:
+            return attrs.evolve(self, quotes=converted)
+        closes: Floats = self.closes * rates
+        closes.setflags(write=False)
+        excluded = dict(self.excluded)
+        for symbol, currency in zip(self.symbols, quotes.currencies, strict=True):
+            if currency in missing:
+                excluded.setdefault(symbol, f"no exchange rate from {currency} to {code}")
+        prices = self.traded
+        return attrs.evolve(
+            self,
+            closes=closes,
+            reported=None,
+            excluded=excluded,
+            quotes=attrs.evolve(converted, prices=prices),
+        )
+
     def last_known(self, symbol: str) -> tuple[date, float] | None:
         """Return the day and the price of an asset's last own close; None if it has none.
 
-        A slice knows the closes before its first row, too.
+        The price is that of a share as traded, in the asset's currency. A slice knows the closes
+        before its first row, too.
         """
         column = self.columns.get(symbol)
         if column is None:
@@ -244,35 +318,73 @@ class PriceHistory:
         if not len(rows):
             origin: tuple[PriceHistory, int] | None = self._memo.get(_ORIGIN)  # type: ignore[assignment]  # see `_rows_between`
             return None if origin is None else origin[0].until(origin[1] - 1).last_known(symbol)
-        return _as_date(self.dates[rows[-1]]), float(self.closes[rows[-1], column])
+        return _as_date(self.dates[rows[-1]]), float(self.traded[rows[-1], column])
 
     @property
-    def last_prices(self) -> Floats:
-        """Last price of each asset, however old, shape (N,); NaN before its first close."""
+    def last_traded(self) -> Floats:
+        """Last price of a share as traded, however old, in its own currency, shape (N,).
+
+        NaN before the first close.
+        """
 
         def compute() -> Floats:
-            last = self.last_closes.copy()
+            last: Floats = self.traded[-1].copy()
             for column in np.flatnonzero(np.isnan(last)).tolist():
                 known = self.last_known(self.symbols[column])
                 last[column] = np.nan if known is None else known[1]
             last.setflags(write=False)
             return last
 
+        return self.memo("last traded", compute)
+
+    @property
+    def last_rates(self) -> Floats | None:
+        """Exchange rate of each asset's price at the last close, shape (N,); None if all are 1."""
+        if self.quotes is None or self.quotes.rates is None:
+            return None
+        rates: Floats = self.quotes.rates[-1]
+        return rates
+
+    @property
+    def last_prices(self) -> Floats:
+        """Last price of a share, however old, in the currency of the history, shape (N,).
+
+        NaN before the first close, and without an exchange rate.
+        """
+
+        def compute() -> Floats:
+            last, rates = self.last_traded, self.last_rates
+            if rates is None:
+                return last
+            prices: Floats = last * rates
+            prices.setflags(write=False)
+            return prices
+
         return self.memo("last prices", compute)
 
     @property
-    def valuations(self) -> Floats:
-        """Last price of each asset on each day, however old, shape (T, N); NaN before its first."""
+    def last_total_returns(self) -> Floats:
+        """Last total-return close on each day, however old, shape (T, N); NaN before the first."""
 
         def compute() -> Floats:
-            missing = np.isnan(self.closes)
-            if not missing.any():
-                return self.closes
-            rows = np.arange(len(self))[:, None]
-            last = np.maximum.accumulate(np.where(missing, 0, rows), axis=0)
-            known: Floats = np.take_along_axis(self.closes, last, axis=0)
-            known.setflags(write=False)
-            return known
+            return _last_known_rows(self.closes)
+
+        return self.memo("last total returns", compute)
+
+    @property
+    def valuations(self) -> Floats:
+        """Last price of a share on each day, however old, shape (T, N); NaN before the first.
+
+        In the currency of the history.
+        """
+
+        def compute() -> Floats:
+            prices: Floats = _last_known_rows(self.traded)
+            if self.quotes is None or self.quotes.rates is None:
+                return prices
+            converted: Floats = prices * self.quotes.rates
+            converted.setflags(write=False)
+            return converted
 
         return self.memo("valuations", compute)
 
@@ -416,6 +528,7 @@ class PriceHistory:
             reported=reported,
             all_findings=tuple(one for one in self.all_findings if one.symbol in wanted),
             excluded={one: why for one, why in self.excluded.items() if one in wanted},
+            quotes=None if self.quotes is None else self.quotes.select(columns),
         )
         if _ORIGIN in self._memo:
             part._memo[_ORIGIN] = self._memo[_ORIGIN]
@@ -469,6 +582,7 @@ class PriceHistory:
             calendar=known[: len(known) - len(self) + stop],
             periods_per_year=self.periods_per_year,
             excluded=self.excluded,
+            quotes=None if self.quotes is None else self.quotes.between(start, stop),
         )
         if start > 0:
             part._memo[_ORIGIN] = (self, start)
@@ -486,10 +600,19 @@ class PriceHistory:
         return self.memo(("returns", days), compute)
 
     def exact_closes(self) -> list[Decimal]:
-        """Return the last prices by column, in the digits in which they were read."""
+        """Return the last prices as traded by column, in the digits in which they were read."""
         return self.memo(
-            "exact closes", lambda: [Decimal(repr(close)) for close in self.last_prices.tolist()]
+            "exact closes", lambda: [Decimal(repr(close)) for close in self.last_traded.tolist()]
         )
+
+    def exact_rates(self) -> list[Decimal] | None:
+        """Return the exchange rates of the last prices by column; None if all are 1."""
+
+        def compute() -> list[Decimal] | None:
+            rates = self.last_rates
+            return None if rates is None else [Decimal(repr(rate)) for rate in rates.tolist()]
+
+        return self.memo("exact rates", compute)
 
     @property
     def digest(self) -> str:
@@ -504,11 +627,21 @@ class PriceHistory:
                 sha.update(np.packbits(self.carried).tobytes())
             if self.excluded:
                 sha.update(repr(sorted(self.excluded)).encode())
+            if self.quotes is not None:
+                self._add_quotes(sha, self.quotes)
             if self.findings:
                 sha.update(repr([attrs.astuple(finding) for finding in self.findings]).encode())
             return sha.hexdigest()
 
         return self.memo("digest", compute)
+
+    def _add_quotes(self, sha: hashlib._Hash, quotes: Quotes) -> None:
+        """Add what quotes state beyond the closes."""
+        if quotes.prices is not None:
+            sha.update(np.ascontiguousarray(self.last_traded.astype("<f8")).tobytes())
+        if quotes.rates is not None:
+            sha.update("\n".join(quotes.currencies).encode())
+            sha.update(np.ascontiguousarray(quotes.rates[-1].astype("<f8")).tobytes())
 
     def memo(self, key: object, compute: Callable[[], T]) -> T:
         """Cache a value derived from this history, which is immutable."""
@@ -525,6 +658,18 @@ def _columns(table: _Table, columns: list[int]) -> _Table:
     chosen = table[:, columns]
     chosen.setflags(write=False)
     return chosen
+
+
+def _last_known_rows(table: Floats) -> Floats:
+    """Return (T, N) the last value of each column up to each row; NaN before the first one."""
+    missing = np.isnan(table)
+    if not missing.any():
+        return table
+    rows = np.arange(len(table))[:, None]
+    last = np.maximum.accumulate(np.where(missing, 0, rows), axis=0)
+    known: Floats = np.take_along_axis(table, last, axis=0)
+    known.setflags(write=False)
+    return known
 
 
 def _as_date(day: np.datetime64) -> date:

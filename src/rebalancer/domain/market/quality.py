@@ -12,7 +12,7 @@ what an investor could have seen.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -76,6 +76,40 @@ class Rule(StrEnum):
 
 ERRORS = (Rule.UNIT_CHANGE, Rule.DECIMAL_SHIFT, Rule.IMPLAUSIBLE_MOVE)
 """Rules whose findings are errors, most specific first."""
+
+
+class Decision(StrEnum):
+    """What an operator decides on a finding: the figures are right, or they are wrong."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+
+
+@attrs.frozen
+class Verdict:
+    """An operator's decision on a finding.
+
+    Attributes:
+        symbol: The asset.
+        rule: The rule that found it.
+        day: Day of the finding.
+        decision: Accepted figures are used; rejected ones are not, until a later import replaces
+            them.
+        decided: When.
+        note: Why, for readers.
+    """
+
+    symbol: str
+    rule: Rule
+    day: date
+    decision: Decision
+    decided: datetime
+    note: str = ""
+
+    @property
+    def key(self) -> tuple[str, date, Rule]:
+        """What identifies the finding."""
+        return (self.symbol, self.day, self.rule)
 
 
 @attrs.frozen

@@ -1,0 +1,183 @@
+"""Adjust closes for corporate actions on reading, and undo an adjustment that a file brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import attrs
+import numpy as np
+
+from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.market.actions import (
+    DISTRIBUTIONS,
+    ActionKind,
+    CorporateAction,
+)
+
+ValuePerShare = Callable[[CorporateAction, int], float]
+"""Returns what a distribution or a spin-off is worth per share held before the ex-day, in the
+currency of the asset's price, given the row of the ex-day; NaN if that is unknown."""
+
+
+@attrs.frozen
+class _ExDay:
+    """What happens to one share on an ex-day, whose row is the first one at or after it.
+
+    Attributes:
+        split: New shares per old one.
+        paid: Value that leaves the price, per old share.
+    """
+
+    row: int
+    split: float
+    paid: float
+
+
+def growth_factors(
+    days: Dates,
+    closes: Floats,
+    actions: Sequence[CorporateAction],
+    value_per_share: ValuePerShare,
+) -> Floats | None:
+    """Return the growth of one share as traded, by reinvested distributions and splits, (T,).
+
+    The total-return series is ``closes * growth``. It begins with 1 and changes on ex-days alone.
+    On an ex-day without a close of its own, the close is taken to be the last one less the
+    distribution, divided by the split.
+
+    Args:
+        days: (T,) increasing.
+        closes: (T,) as traded, NaN where there is none.
+        actions: Of the asset, by ex-day.
+        value_per_share: See `ValuePerShare`.
+
+    Returns:
+        None if no action has an effect.
+    """
+    factors = np.ones(len(days))
+    for event in _ex_days(days, actions, value_per_share):
+        known = np.flatnonzero(~np.isnan(closes[: event.row]))
+        if not len(known):
+            continue
+        close = closes[event.row]
+        if np.isnan(close):
+            close = (closes[known[-1]] - event.paid) / event.split
+        # ``paid`` is per old share, which has become ``split`` new ones.
+        factor = event.split * (1.0 + event.paid / (event.split * close)) if close > 0 else 1.0
+        factors[event.row] *= factor
+    if (factors == 1.0).all():
+        return None
+    growth: Floats = np.multiply.accumulate(factors)
+    return growth
+
+
+def undo_adjustment(
+    days: Dates,
+    closes: Floats,
+    actions: Sequence[CorporateAction],
+    value_per_share: ValuePerShare,
+) -> Floats:
+    """Return closes as traded from adjusted ones, (T,).
+
+    Sources adjust backwards from the last close: a split divides the closes before it, and a
+    distribution multiplies them by ``1 - value / last close before the ex-day``. A split is taken
+    to be in the closes unless they themselves change by it on the ex-day.
+
+    Args:
+        days: (T,) increasing.
+        closes: (T,) adjusted, NaN where there is none.
+        actions: Of the asset, by ex-day.
+        value_per_share: See `ValuePerShare`.
+    """
+    traded = closes.copy()
+    for event in reversed(list(_ex_days(days, actions, value_per_share))):
+        before = np.flatnonzero(~np.isnan(closes[: event.row]))
+        if not len(before):
+            continue
+        last = traded[before[-1]]
+        split = event.split
+        if split != 1.0 and not holds_split(closes, event.row, split):
+            split = 1.0
+        true = last * split + event.paid
+        if true > 0 and last > 0:
+            traded[: event.row] *= true / last
+    return traded
+
+
+def holds_split(closes: Floats, row: int, split: float) -> bool:
+    """Return whether adjusted closes, shape (T,), include a split with its ex-day at a row.
+
+    They do unless they change by about its ratio there.
+    """
+    before = np.flatnonzero(~np.isnan(closes[:row]))
+    after = np.flatnonzero(~np.isnan(closes[row:]))
+    if not len(before) or not len(after):
+        return True
+    change = np.log(closes[row + after[0]] / closes[before[-1]])
+    return bool(abs(change) <= abs(change + np.log(split)))
+
+
+def _ex_days(
+    days: Dates, actions: Sequence[CorporateAction], value_per_share: ValuePerShare
+) -> list[_ExDay]:
+    """Return the actions that change the price, by row; those outside of the days do not count."""
+    found = []
+    rows = (
+        (int(np.searchsorted(days, np.datetime64(action.ex_day, "D"))), action)
+        for action in actions
+        if action.kind in DISTRIBUTIONS or action.kind in _PRICED
+    )
+    for row, group in groupby(sorted(rows, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
+        if not 0 < row < len(days):
+            continue
+        split, paid = 1.0, 0.0
+        for _, action in group:
+            if action.kind is ActionKind.SPLIT:
+                split *= float(action.value)
+                continue
+            value = value_per_share(action, row)
+            if value == value:
+                paid += value
+        found.append(_ExDay(row, split, paid))
+    return found
+
+
+_PRICED = frozenset({ActionKind.SPLIT, ActionKind.SPIN_OFF})
+
+
+def splice_renamed(
+    symbols: Sequence[str], days: Dates, closes: Floats, renames: Sequence[CorporateAction]
+) -> tuple[tuple[str, ...], Floats]:
+    """Return symbols and closes in which a new symbol goes on from the closes of its old one.
+
+    The old symbol has no closes from the ex-day on. A new symbol with closes of its own before the
+    ex-day keeps them: another asset had it then.
+
+    Args:
+        symbols: N symbols.
+        days: (T,) increasing.
+        closes: (T, N), NaN where there is none.
+        renames: Changes of symbols, by ex-day.
+    """
+    names = list(symbols)
+    table = closes
+    for rename in renames:
+        assert rename.other is not None
+        if rename.symbol not in names:
+            continue
+        earlier = days < np.datetime64(rename.ex_day, "D")
+        old = names.index(rename.symbol)
+        if np.isnan(table[earlier, old]).all():
+            continue
+        table = table.copy() if table is closes else table
+        if rename.other not in names:
+            names.append(rename.other)
+            table = np.column_stack([table, np.full(len(days), np.nan)])
+        new = names.index(rename.other)
+        if np.isnan(table[earlier, new]).all():
+            table[earlier, new] = table[earlier, old]
+            later = ~earlier & np.isnan(table[:, new])
+            table[later, new] = table[later, old]
+            table[~earlier, old] = np.nan
+    return tuple(names), table

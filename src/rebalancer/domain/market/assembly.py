@@ -1,0 +1,239 @@
+"""Assemble a price history from stored bars, corporate actions, instruments and exchange rates."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import attrs
+import numpy as np
+
+from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.actions import NO_ACTIONS, ActionKind, Actions, CorporateAction
+from rebalancer.domain.market.adjustment import (
+    ValuePerShare,
+    growth_factors,
+    splice_renamed,
+    undo_adjustment,
+)
+from rebalancer.domain.market.currencies import (
+    NO_RATES,
+    ExchangeRates,
+    RateSeries,
+    is_rate_symbol,
+    quote_unit,
+    rate_currencies,
+)
+from rebalancer.domain.market.gaps import history_of
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quotes import Quotes
+
+
+@attrs.frozen
+class PricingTerms:
+    """What turns closes into prices of shares.
+
+    Attributes:
+        currency: ISO 4217 code of assets whose currency is not stated.
+        instruments: Currencies and quote units of the assets.
+        exchange: Exchange rates besides those among the prices.
+        accepted: Symbols whose jumps are true, see `rebalancer.domain.market.quality`.
+    """
+
+    currency: str
+    instruments: Instruments = attrs.field(factory=Instruments)
+    exchange: ExchangeRates = NO_RATES
+    accepted: Collection[str] = ()
+
+    def unit_of(self, symbol: str) -> str:
+        """Return the code of an asset's quote unit."""
+        return self.instruments[symbol].currency or self.currency
+
+
+US_DOLLARS = PricingTerms("USD")
+"""Terms of prices in US dollars alone."""
+
+
+def assemble_history(
+    symbols: Sequence[str],
+    days: Dates,
+    closes: Floats,
+    terms: PricingTerms,
+    *,
+    actions: Actions = NO_ACTIONS,
+    adjusted: Collection[str] = (),
+) -> PriceHistory | None:
+    """Return the history of stored closes; None without any close of an asset.
+
+    Args:
+        symbols: N symbols, exchange rates among them.
+        days: (T,) increasing.
+        closes: (T, N) as they are stored, as traded or adjusted; NaN where there is none.
+        terms: Currencies and exchange rates.
+        actions: Corporate actions, as known.
+        adjusted: Symbols whose closes are adjusted for splits and distributions.
+    """
+    names, exchange = tuple(symbols), terms.exchange
+    pairs = [at for at, symbol in enumerate(names) if is_rate_symbol(symbol)]
+    if pairs:
+        exchange = _rates_of(names, days, closes, pairs).with_fallback(exchange)
+        assets = [at for at in range(len(names)) if at not in set(pairs)]
+        names, closes = tuple(names[at] for at in assets), closes[:, assets]
+    names, closes = splice_renamed(
+        names, days, closes, [one for one in actions if one.kind is ActionKind.RENAME]
+    )
+    if not names or np.isnan(closes).all():
+        return None
+    traded, total, growth = _adjust(names, days, closes, terms, exchange, actions, adjusted)
+    history = history_of(names, days, total, accepted=terms.accepted)
+    prices = None if growth is None else _traded_prices(history, days, traded, growth)
+    return quote_history(history, terms, exchange=exchange, actions=actions, prices=prices)
+
+
+def _rates_of(
+    symbols: Sequence[str], days: Dates, closes: Floats, columns: Sequence[int]
+) -> ExchangeRates:
+    """Return the exchange rates in some columns of a table (T, N)."""
+    series = []
+    for column in columns:
+        pair = rate_currencies(symbols[column])
+        assert pair is not None
+        known = ~np.isnan(closes[:, column])
+        series.append(RateSeries(*pair, days[known], closes[known, column]))
+    return ExchangeRates.of(series)
+
+
+def quote_history(
+    history: PriceHistory,
+    terms: PricingTerms,
+    *,
+    exchange: ExchangeRates = NO_RATES,
+    actions: Actions = NO_ACTIONS,
+    prices: Floats | None = None,
+) -> PriceHistory:
+    """Return a history with quotes: prices in pence become pounds, each asset has its currency.
+
+    Exchange rates among the assets become rates, and are no assets any more.
+
+    Args:
+        history: Total-return closes in quote units.
+        terms: Currencies and exchange rates.
+        exchange: Rates that come first.
+        actions: Corporate actions of the assets.
+        prices: (T, N) as traded, in quote units; None: the closes.
+    """
+    pairs = [symbol for symbol in history.symbols if is_rate_symbol(symbol)]
+    if pairs:
+        table = history.closes if history.reported is None else history.reported
+        columns = [history.column(symbol) for symbol in pairs]
+        exchange = _rates_of(history.symbols, history.dates, table, columns).with_fallback(exchange)
+        assets = [symbol for symbol in history.symbols if symbol not in pairs]
+        if not assets:
+            raise InvalidRequest(
+                f"{', '.join(pairs)} are exchange rates, which cannot be traded; add prices of "
+                "assets",
+                field="prices",
+                code="no_prices",
+            )
+        if prices is not None:
+            prices = prices[:, [history.column(symbol) for symbol in assets]]
+        history = history.select(assets)
+    units = [quote_unit(terms.unit_of(symbol)) for symbol in history.symbols]
+    divisors = np.array([unit.divisor for unit in units])
+    if (divisors != 1.0).any():
+        scaled: Floats = history.closes / divisors
+        scaled.setflags(write=False)
+        history = attrs.evolve(
+            history,
+            closes=scaled,
+            reported=None if history.reported is None else history.reported / divisors,
+        )
+        prices = None if prices is None else prices / divisors
+    if prices is not None:
+        prices.setflags(write=False)
+    quotes = Quotes(
+        prices=prices,
+        currencies=tuple(unit.currency for unit in units),
+        actions=actions,
+        exchange=exchange.with_fallback(terms.exchange),
+    )
+    return attrs.evolve(history, quotes=quotes)
+
+
+def _adjust(
+    symbols: tuple[str, ...],
+    days: Dates,
+    table: Floats,
+    terms: PricingTerms,
+    exchange: ExchangeRates,
+    actions: Actions,
+    adjusted: Collection[str],
+) -> tuple[Floats, Floats, Floats | None]:
+    """Return closes as traded, total-return closes, and growth factors, each (T, N).
+
+    There are no factors if no action has an effect; the first two are the same array then.
+    """
+    traded, total, growth = table, table, None
+    columns = {symbol: column for column, symbol in enumerate(symbols)}
+    for symbol, own in actions.by_symbol.items():
+        column = columns.get(symbol)
+        if column is None:
+            continue
+        value = _value_per_share(symbol, days, table, columns, terms, exchange)
+        if symbol in adjusted:
+            undone = undo_adjustment(days, table[:, column], own, value)
+            if (undone == table[:, column])[~np.isnan(undone)].all():
+                continue
+            traded = traded.copy() if traded is table else traded
+            traded[:, column] = undone
+        factors = growth_factors(days, traded[:, column], own, value)
+        if factors is None:
+            continue
+        if growth is None:
+            growth, total = np.ones(table.shape), table.copy()
+        growth[:, column] = factors
+        total[:, column] = traded[:, column] * factors
+    return traded, total, growth
+
+
+def _value_per_share(
+    symbol: str,
+    days: Dates,
+    table: Floats,
+    columns: Mapping[str, int],
+    terms: PricingTerms,
+    exchange: ExchangeRates,
+) -> ValuePerShare:
+    """Return what an action of an asset is worth per share, in the asset's quote unit."""
+    unit = quote_unit(terms.unit_of(symbol))
+
+    def value(action: CorporateAction, row: int) -> float:
+        amount = float(action.value)
+        if action.kind is ActionKind.SPIN_OFF:
+            if action.other is None or action.other not in columns:
+                return float("nan")
+            closes = table[row:, columns[action.other]]
+            known = closes[~np.isnan(closes)]
+            amount *= float(known[0]) if len(known) else float("nan")
+            paid = quote_unit(terms.unit_of(action.other))
+        else:
+            paid = quote_unit(action.currency or unit.code)
+        if paid.code == unit.code:
+            return amount
+        rates = exchange.convert(paid.currency, unit.currency, days[row : row + 1])
+        if rates is None:
+            return float("nan")
+        return amount / paid.divisor * float(rates.rates[0]) * unit.divisor
+
+    return value
+
+
+def _traded_prices(history: PriceHistory, days: Dates, traded: Floats, growth: Floats) -> Floats:
+    """Return (T, N) prices as traded on the rows of the history, also where closes are carried."""
+    rows = np.searchsorted(days, history.dates)
+    factors, exact = growth[rows], traded[rows]
+    carried = np.isnan(exact) | ~history.observed
+    prices: Floats = np.where(carried, history.closes / factors, exact)
+    prices[np.isnan(history.closes)] = np.nan
+    return prices

@@ -1,0 +1,229 @@
+"""Currencies of prices: quote units, exchange rates and their triangulation.
+
+A price is quoted in a currency, or in a unit of one: London quotes in pence, Johannesburg in cents.
+Units are stated by the list of instruments and converted on reading; they are never guessed from
+the size of a price.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+import attrs
+import numpy as np
+
+from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.money import Currency
+
+HUNDREDTH = 100.0
+
+_UNITS = {
+    "GBX": "GBP",
+    "GBp": "GBP",
+    "GBPENCE": "GBP",
+    "ZAc": "ZAR",
+    "ZAC": "ZAR",
+    "ILA": "ILS",
+    "ILa": "ILS",
+    "USX": "USD",
+    "USc": "USD",
+    "EUc": "EUR",
+}
+"""Quote units that are hundredths of a currency, by their usual codes."""
+
+_CODES = frozenset(
+    re.findall(
+        "[A-Z]{3}",
+        """
+        AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN
+        BWP BYN BZD CAD CDF CHF CLP CNH CNY COD COP CRC CUP CVE CZK DJF DKK DOP DZD EEK EGP ERN
+        ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR
+        ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LTL LVL LYD MAD
+        MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN
+        PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SKK SLE SOS SRD SSP
+        STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV
+        WST XAF XCD XOF XPF YER ZAR ZMW ZWG
+        """,
+    )
+)
+"""Currencies of ISO 4217, those that the euro replaced since 1999 included."""
+
+
+@attrs.frozen
+class QuoteUnit:
+    """Unit in which a price is quoted.
+
+    Attributes:
+        code: As the instrument's list states it, such as "USD" or "GBX".
+        currency: ISO 4217 code.
+        divisor: Units that make one unit of the currency: 100 for pence, 1 for a currency itself.
+    """
+
+    code: str
+    currency: str
+    divisor: float = 1.0
+
+
+@lru_cache(maxsize=1024)
+def quote_unit(code: str) -> QuoteUnit:
+    """Return the unit of a code: a currency, or a hundredth of one, such as GBX, GBp, ZAc or ILA.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    if code in _UNITS:
+        return QuoteUnit(code, _UNITS[code], HUNDREDTH)
+    return QuoteUnit(code, Currency(code).code)
+
+
+def rate_currencies(symbol: str) -> tuple[str, str] | None:
+    """Return both currencies of the symbol of an exchange rate; None for other symbols.
+
+    ``EURUSD`` is US dollars per euro.
+    """
+    if len(symbol) != 6:
+        return None
+    base, quoted = symbol[:3], symbol[3:]
+    return (base, quoted) if base in _CODES and quoted in _CODES and base != quoted else None
+
+
+def is_rate_symbol(symbol: str) -> bool:
+    """Return whether a symbol is that of an exchange rate, which cannot be traded."""
+    return rate_currencies(symbol) is not None
+
+
+@attrs.frozen(eq=False)
+class RateSeries:
+    """Exchange rate over time: units of ``quoted`` per unit of ``base``.
+
+    Attributes:
+        days: Shape (T,), strictly increasing, ``datetime64[D]``.
+        rates: Shape (T,), > 0.
+    """
+
+    base: str
+    quoted: str
+    days: Dates
+    rates: Floats
+
+
+@attrs.frozen(eq=False)
+class ConvertedRates:
+    """Rates between two currencies on given days.
+
+    Attributes:
+        rates: (T,) units of the target currency per unit of the source; NaN before the first rate.
+        days: (T,) day of each rate, NaT before the first: the last known one stands in for days
+            without a rate.
+    """
+
+    rates: Floats
+    days: Dates
+
+
+@attrs.frozen(eq=False)
+class ExchangeRates:
+    """Exchange rates of any pairs of currencies, triangulated.
+
+    The path with the fewest rates counts: the pair itself, its inverse, or over one or more other
+    currencies. Among paths of the same length the alphabetical order of the currencies decides.
+    """
+
+    series: Mapping[tuple[str, str], RateSeries] = attrs.field(factory=dict)
+    _memo: dict[tuple[str, str], tuple[tuple[str, str, bool], ...] | None] = attrs.field(
+        factory=dict, init=False, repr=False
+    )
+
+    @classmethod
+    def of(cls, series: Iterable[RateSeries]) -> ExchangeRates:
+        """Collect series; of the same pair, the first one counts."""
+        found: dict[tuple[str, str], RateSeries] = {}
+        for one in series:
+            if len(one.days):
+                found.setdefault((one.base, one.quoted), one)
+        return cls(found)
+
+    def with_fallback(self, other: ExchangeRates) -> ExchangeRates:
+        """Return these rates, and the other's for pairs that they cannot convert."""
+        added = {pair: one for pair, one in other.series.items() if self.path(*pair) is None}
+        return ExchangeRates({**self.series, **added}) if added else self
+
+    def path(self, source: str, target: str) -> tuple[tuple[str, str, bool], ...] | None:
+        """Return the rates that convert a currency to another: pair, and whether it is inverted.
+
+        None if there is no path. Empty for equal currencies.
+        """
+        key = (source, target)
+        if key not in self._memo:
+            self._memo[key] = self._search(source, target)
+        return self._memo[key]
+
+    def _search(self, source: str, target: str) -> tuple[tuple[str, str, bool], ...] | None:
+        if source == target:
+            return ()
+        links: dict[str, dict[str, tuple[str, str, bool]]] = {}
+        for base, quoted in sorted(self.series):
+            links.setdefault(base, {})[quoted] = (base, quoted, False)
+            links.setdefault(quoted, {}).setdefault(base, (base, quoted, True))
+        seen = {source}
+        paths: list[tuple[str, tuple[tuple[str, str, bool], ...]]] = [(source, ())]
+        while paths:
+            longer = []
+            for currency, steps in paths:
+                for neighbour in sorted(links.get(currency, {})):
+                    if neighbour in seen:
+                        continue
+                    seen.add(neighbour)
+                    extended = (*steps, links[currency][neighbour])
+                    if neighbour == target:
+                        return extended
+                    longer.append((neighbour, extended))
+            paths = longer
+        return None
+
+    def convert(self, source: str, target: str, days: Dates) -> ConvertedRates | None:
+        """Return the rates from a currency to another on days, shape (T,), increasing.
+
+        The last rate at or before a day counts, however old; ``days`` of the result state its day,
+        the oldest of the rates that are combined. None if no path of rates connects the currencies.
+        """
+        steps = self.path(source, target)
+        if steps is None:
+            return None
+        rates, oldest = np.ones(len(days)), np.array(days, dtype="datetime64[D]")
+        for base, quoted, inverted in steps:
+            one = self.series[base, quoted]
+            rows = np.searchsorted(one.days, days, side="right") - 1
+            known = np.where(rows >= 0, one.rates[np.maximum(rows, 0)], np.nan)
+            when = np.where(rows >= 0, one.days[np.maximum(rows, 0)], np.datetime64("NaT", "D"))
+            rates = rates / known if inverted else rates * known
+            oldest = np.where(
+                np.isnat(when) | np.isnat(oldest),
+                np.datetime64("NaT", "D"),
+                np.minimum(when, oldest),
+            )
+        return ConvertedRates(rates, oldest)
+
+
+NO_RATES = ExchangeRates()
+
+
+def missing_rate(source: str, target: str, *, field: str = "currency") -> InvalidRequest:
+    """Return the error for currencies that no exchange rate connects."""
+    return InvalidRequest(
+        f"there is no exchange rate from {source} to {target}; import {source}{target} or "
+        f"{target}{source}, or rates of both to a third currency",
+        field=field,
+        code="no_exchange_rate",
+    )
+
+
+def split_rates(
+    symbols: Sequence[str],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the symbols of assets, and those of exchange rates, each in the given order."""
+    rates = tuple(symbol for symbol in symbols if is_rate_symbol(symbol))
+    return tuple(symbol for symbol in symbols if symbol not in rates), rates
