@@ -54,7 +54,7 @@ def test_one_snapshot_serves_all_windows_until_the_revision_changes(caplog):
     store.save_bars([some_bars("B", DAYS)])
     clock.now = 1.0
     market.closes()
-    assert cache.revisions == ["1", "2"]
+    assert cache.revisions == ["1 0", "2 0"]
 
 
 def test_most_recent_windows_are_remembered():
