@@ -105,6 +105,34 @@ def undo_adjustment(
     return traded
 
 
+def adjust_backwards(
+    days: Dates,
+    traded: Floats,
+    actions: Sequence[CorporateAction],
+    value_per_share: ValuePerShare,
+) -> Floats:
+    """Return adjusted closes from closes as traded, (T,), as sources adjust them.
+
+    The inverse of `undo_adjustment`; the last close stays.
+
+    Args:
+        days: (T,) increasing.
+        traded: (T,) as traded, NaN where there is none.
+        actions: Of the asset, by ex-day.
+        value_per_share: See `ValuePerShare`.
+    """
+    adjusted = traded.copy()
+    for event in _ex_days(days, actions, value_per_share):
+        before = np.flatnonzero(~np.isnan(traded[: event.row]))
+        if not len(before):
+            continue
+        true = traded[before[-1]]
+        last = (true - event.paid) / event.split
+        if true > 0 and last > 0:
+            adjusted[: event.row] *= last / true
+    return adjusted
+
+
 def holds_split(closes: Floats, row: int, split: float) -> bool:
     """Return whether adjusted closes, shape (T,), include a split with its ex-day at a row.
 

@@ -9,7 +9,13 @@ import numpy as np
 
 from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.market.actions import NO_ACTIONS, ActionKind, Actions, CorporateAction
+from rebalancer.domain.market.actions import (
+    DISTRIBUTIONS,
+    NO_ACTIONS,
+    ActionKind,
+    Actions,
+    CorporateAction,
+)
 from rebalancer.domain.market.adjustment import (
     ValuePerShare,
     growth_factors,
@@ -88,7 +94,9 @@ def assemble_history(
     traded, total, growth = _adjust(names, days, closes, terms, exchange, actions, adjusted)
     history = history_of(names, days, total, accepted=terms.accepted)
     prices = None if growth is None else _traded_prices(history, days, traded, growth)
-    return quote_history(history, terms, exchange=exchange, actions=actions, prices=prices)
+    return quote_history(
+        history, terms, exchange=exchange, actions=actions, prices=prices, adjusted=adjusted
+    )
 
 
 def _rates_of(
@@ -111,10 +119,12 @@ def quote_history(
     exchange: ExchangeRates = NO_RATES,
     actions: Actions = NO_ACTIONS,
     prices: Floats | None = None,
+    adjusted: Collection[str] | None = None,
 ) -> PriceHistory:
     """Return a history with quotes: prices in pence become pounds, each asset has its currency.
 
-    Exchange rates among the assets become rates, and are no assets any more.
+    Exchange rates among the assets become rates, and are no assets any more. A distribution whose
+    currency is not stated is in the quote unit of its asset, and states it in the quotes.
 
     Args:
         history: Total-return closes in quote units.
@@ -122,6 +132,7 @@ def quote_history(
         exchange: Rates that come first.
         actions: Corporate actions of the assets.
         prices: (T, N) as traded, in quote units; None: the closes.
+        adjusted: Symbols whose closes come adjusted for splits and distributions; None: all.
     """
     pairs = [symbol for symbol in history.symbols if is_rate_symbol(symbol)]
     if pairs:
@@ -155,10 +166,20 @@ def quote_history(
     quotes = Quotes(
         prices=prices,
         currencies=tuple(unit.currency for unit in units),
-        actions=actions,
+        actions=_state_currencies(actions, terms),
         exchange=exchange.with_fallback(terms.exchange),
+        adjusted=frozenset(history.symbols if adjusted is None else adjusted),
     )
     return attrs.evolve(history, quotes=quotes)
+
+
+def _state_currencies(actions: Actions, terms: PricingTerms) -> Actions:
+    """Return the actions, in which each distribution states its currency or quote unit."""
+    silent = [one for one in actions if one.kind in DISTRIBUTIONS and one.currency is None]
+    if not silent:
+        return actions
+    stated = {one.key: attrs.evolve(one, currency=terms.unit_of(one.symbol)) for one in silent}
+    return Actions(tuple(stated.get(one.key, one) for one in actions))
 
 
 def _adjust(

@@ -29,6 +29,8 @@ class Quotes:
         rates: Units of ``currency`` per unit of the asset's currency, shape (T, N), read-only; None
             if all are 1.
         rate_days: Day of each rate at the last close, shape (N,); None without rates.
+        adjusted: Symbols whose source has closes that are adjusted for splits and distributions.
+            Their prices as traded follow from the actions that are known.
     """
 
     prices: Floats | None
@@ -38,6 +40,7 @@ class Quotes:
     currency: str | None = None
     rates: Floats | None = None
     rate_days: Dates | None = None
+    adjusted: frozenset[str] = frozenset()
 
     def between(self, start: int, stop: int) -> Quotes:
         """Return the quotes of the rows from ``start`` to before ``stop``, no copy."""
