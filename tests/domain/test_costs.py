@@ -15,6 +15,7 @@ from rebalancer.domain.portfolio.costs import (
     CostModel,
     CostSchedule,
     Rates,
+    cost_model,
     cost_preset,
 )
 
@@ -155,6 +156,58 @@ def test_proportional_means_that_twice_the_trade_costs_twice(
     assert found.proportional is proportional
     once, twice = found(np.full(3, 1_000.0)), found(np.full(3, 2_000.0))
     assert np.allclose(twice, 2 * once) is proportional
+
+
+# Conversions.
+
+
+def test_orders_in_a_foreign_currency_pay_for_a_conversion() -> None:
+    model = CostModel("mine", Rates(commission_bps=10, fx_spread_bps=20))
+    found = model.of(SYMBOLS, KNOWN, ("EUR", "USD", "JPY"), "EUR")
+    assert found(np.full(3, 1_000.0)) == pytest.approx([1.0, 3.0, 3.0])
+    assert found.proportional
+    assert found.trading(np.full(3, 1_000.0)) == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_without_foreign_currencies_conversions_cost_nothing() -> None:
+    model = CostModel("mine", Rates(commission_bps=10, fx_spread_bps=20))
+    traded = np.full(3, 1_000.0)
+    for schedule in (
+        model.of(SYMBOLS, KNOWN),
+        model.of(SYMBOLS, KNOWN, ("EUR", "EUR", "EUR"), "EUR"),
+    ):
+        assert schedule(traded) == pytest.approx([1.0, 1.0, 1.0])
+        assert schedule.fixed.size == 1
+
+
+def test_a_volume_is_in_the_currency_of_its_asset() -> None:
+    model = CostModel("mine", Rates(slippage_bps=100))
+    rates = np.array([1.0, 0.01, 1.0])
+    found = model.of(SYMBOLS, KNOWN, ("EUR", "JPY", "USD"), "EUR", rates)
+    # Slippage is 1% times the root of the traded share of 1,000,000 and 40,000 a day.
+    assert found(np.array([10_000.0, 10_000.0, 10_000.0])) == pytest.approx([10, 50, 0])
+
+
+def test_another_cost_of_conversions_replaces_that_of_a_model() -> None:
+    dearer = cost_model(None, "retail", 50.0)
+    assert dearer.rates == attrs.evolve(cost_preset("retail").rates, fx_spread_bps=50.0)
+    assert dearer.label == "retail, 50 bps of conversions"
+    assert cost_model(5.0, None, None) == cost_model(5.0, None)
+    with pytest.raises(InvalidRequest) as raised:
+        cost_model(None, None, -1.0)
+    assert raised.value.field == "fx_spread_bps"
+
+
+def test_conversions_that_cost_nothing_leave_texts_and_figures_as_they_were() -> None:
+    assert repr(Rates(fixed=1.0)) == (
+        "Rates(fixed=1.0, commission_bps=0.0, minimum=0.0, half_spread_bps=0.0, slippage_bps=0.0)"
+    )
+    model = CostModel("mine", Rates(fx_spread_bps=20), {"A": Rates(fixed=1.0, fx_spread_bps=3)})
+    assert model.figures(converting=False) == ((0, 0, 0, 0, 0), [("A", Rates(fixed=1.0))])
+    assert model.figures(converting=True) == (
+        (0, 0, 0, 0, 0, 20),
+        [("A", Rates(fixed=1.0, fx_spread_bps=3))],
+    )
 
 
 # Laws.

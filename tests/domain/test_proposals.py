@@ -16,7 +16,7 @@ from rebalancer.domain.market.instruments import AssetClass, Instrument, Instrum
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel, Rates
-from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
+from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.model import Failure, Order, Proposal
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
@@ -621,6 +621,8 @@ OTHERWISE = {
     "cash_flow": Decimal(1),
     "last_rebalance": date(2022, 11, 30),
     "preferences": Preferences(max_turnover=0.1),
+    "foreign_cash": {"JPY": Decimal(1)},
+    "conversions": Conversions.LISTED,
 }
 
 

@@ -345,6 +345,22 @@ class PriceHistory:
         rates: Floats = self.quotes.rates[-1]
         return rates
 
+    def last_rate(self, currency: str) -> float | None:
+        """Return the exchange rate of a currency's money at the last close, by its ISO 4217 code.
+
+        Units of the currency of the history per unit; None if unknown, or if the history is not in
+        one currency.
+        """
+        quotes = self.quotes
+        if quotes is None or quotes.currency is None:
+            return None
+
+        def compute() -> float | None:
+            found = quotes.exchange.convert(currency, quotes.currency or currency, self.dates[-1:])
+            return None if found is None or np.isnan(found.rates[0]) else float(found.rates[0])
+
+        return self.memo(("last rate", currency), compute)
+
     @property
     def last_prices(self) -> Floats:
         """Last price of a share, however old, in the currency of the history, shape (N,).

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -98,14 +99,25 @@ class Preferences:
 NO_PREFERENCES = Preferences()
 
 
+class Conversions(StrEnum):
+    """Who converts money between currencies.
+
+    AUTOMATIC: the broker, with each order; proceeds of sales return to the base currency. LISTED:
+    the owner, by the conversions that a proposal lists; proceeds stay in their currency.
+    """
+
+    AUTOMATIC = "automatic"
+    LISTED = "listed"
+
+
 @attrs.frozen
 class Portfolio:
     """Holdings, strategic targets and preferences of one portfolio.
 
     Attributes:
         id: Unique within a book.
-        currency: Currency of cash, prices and every amount.
-        cash: Money on the account; a negative amount is a debit, which is covered first.
+        currency: Base currency: that of cash, targets, limits and every amount that names none.
+        cash: Money in the base currency; a negative amount is a debit, which is covered first.
         holdings: Quantity by symbol, each >= 0.
         targets: Fraction of portfolio value by symbol, each in [0, 1], with a sum of at most 1;
             the rest is cash.
@@ -115,11 +127,14 @@ class Portfolio:
         preferences: See `Preferences`.
         uninvested: Part of ``cash_flow`` that was paid in earlier and waits to be invested; matters
             for notes alone.
+        foreign_cash: Money by the ISO 4217 codes of other currencies, each >= 0.
+        conversions: See `Conversions`.
         symbols: Every symbol held or targeted, in alphabetical order.
 
     Raises:
         InvalidRequest: an amount is not finite, a holding is negative, a target is outside of
-            [0, 1], targets sum to more than 1 + 1e-6, or the id is empty.
+            [0, 1], targets sum to more than 1 + 1e-6, the id is empty, or
+            foreign cash is negative or in the base currency.
     """
 
     id: str
@@ -132,6 +147,8 @@ class Portfolio:
     last_rebalance: date | None = None
     preferences: Preferences = NO_PREFERENCES
     uninvested: Decimal = _ZERO
+    foreign_cash: Mapping[str, Decimal] = attrs.field(factory=dict)
+    conversions: Conversions = Conversions.AUTOMATIC
     symbols: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -159,7 +176,31 @@ class Portfolio:
                     field=f"holdings.{symbol}",
                     code="holding_negative",
                 )
+        if self.foreign_cash:
+            self._check_foreign_cash()
         check_targets(self.targets)
+
+    def _check_foreign_cash(self) -> None:
+        for code, amount in self.foreign_cash.items():
+            if Currency(code) == self.currency:
+                raise InvalidRequest(
+                    f"{code} is the base currency; enter its amount as cash",
+                    field=f"cash.{code}",
+                    code="base_currency",
+                )
+            if not amount.is_finite():
+                raise InvalidRequest(
+                    f"{amount} is not a finite amount; enter a number",
+                    field=f"cash.{code}",
+                    code="amount_not_finite",
+                )
+            if amount < _ZERO:
+                raise InvalidRequest(
+                    f"{amount} is negative, and only {self.currency} may have a debit; enter zero "
+                    "or more",
+                    field=f"cash.{code}",
+                    code="amount_negative",
+                )
 
 
 def check_targets(targets: Mapping[str, float]) -> None:

@@ -20,7 +20,12 @@ from rebalancer.domain.number_text import money_text
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import find_columns
 from rebalancer.domain.portfolio.costs import CostModel
-from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio, Preferences
+from rebalancer.domain.portfolio.portfolio import (
+    NO_PREFERENCES,
+    Conversions,
+    Portfolio,
+    Preferences,
+)
 
 
 class Algorithm(StrEnum):
@@ -219,7 +224,7 @@ class RebalanceContext:
             (i.symbol, i.asset_class or "", repr(i.daily_volume), *_canonical_steps(i))
             for i in self.instruments
         )
-        costs = (attrs.astuple(self.costs.rates), sorted(self.costs.overrides.items()))
+        costs = self.costs.figures(converting=self.market.last_rates is not None)
         parts = (
             self.algorithm,
             identity(self.policy),
@@ -282,7 +287,20 @@ class RebalanceContext:
             str(portfolio.last_rebalance),
             *_canonical_preferences(portfolio.preferences),
         )
+        if any(portfolio.foreign_cash.values()):
+            parts += (("foreign cash", self._foreign_cash(portfolio)),)
+        if portfolio.conversions is not Conversions.AUTOMATIC:
+            parts += (("conversions", portfolio.conversions.value),)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _foreign_cash(self, portfolio: Portfolio) -> tuple[object, ...]:
+        """Return what determines the value of foreign cash, and the cost of converting it."""
+        amounts = [
+            (code, canonical_text(amount), repr(self.market.last_rate(code)))
+            for code, amount in sorted(portfolio.foreign_cash.items())
+            if amount
+        ]
+        return (*amounts, repr(self.costs.rates.fx_spread_bps))
 
     def replaying(self, portfolio: Portfolio, input_hash: str) -> RebalanceContext | None:
         """Return the context with the algorithm that gives an input hash; None if there is none."""
