@@ -147,7 +147,8 @@ def _book_fills(
     now: datetime,
 ) -> tuple[ProposalRecord, ManagedPortfolio]:
     """Add an accepted proposal's cash flow and fills to the ledger of its portfolio."""
-    entries = record.ledger_entries(fills, now)
+    last = portfolio.positions.last_entry
+    entries = record.ledger_entries(fills, now, last_entry=last)
     portfolio = portfolio.book(tx.portfolios.ledger(portfolio.id).extended_by(entries), now)
     tx.portfolios.save(portfolio, entries=entries)
     return record.execute(now), portfolio

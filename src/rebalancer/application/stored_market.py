@@ -11,6 +11,7 @@ from threading import Lock
 
 from rebalancer.application.history_provider import warn_of_unknown
 from rebalancer.application.ports.market import (
+    Calendars,
     MarketStore,
     PriceCache,
     RateSource,
@@ -44,6 +45,7 @@ class StoredMarket:
         accepted: Symbols whose jumps are true, see `rebalancer.domain.market.quality`.
         currency: ISO 4217 code of assets whose currency is not stated.
         rates: Exchange rates for currencies that the store's rates do not connect.
+        calendars: Sessions of the instruments' markets; None: weekdays count.
         check_interval: Seconds, see `RevisionCache`.
         windows: Most windows that are remembered; one of a large market takes about 10 MB.
     """
@@ -56,6 +58,7 @@ class StoredMarket:
         accepted: Collection[str] = (),
         currency: str = "USD",
         rates: RateSource | None = None,
+        calendars: Calendars | None = None,
         check_interval: float = CHECK_INTERVAL,
         windows: int = 32,
         clock: Callable[[], float] = time.monotonic,
@@ -63,7 +66,7 @@ class StoredMarket:
         self.store = store
         self._shared = cache
         self._accepted = frozenset(accepted)
-        self._currency, self._rates = currency, rates
+        self._currency, self._rates, self._calendars = currency, rates, calendars
         self._histories = RevisionCache(
             "prices",
             self._read_history,
@@ -199,11 +202,13 @@ class StoredMarket:
 
         stored = " ".join(revision.split(" ")[:2])  # bars and actions make a snapshot
         snapshot = read() if self._shared is None else self._shared.get(stored, read)
+        instruments = self.store.instruments()
         terms = PricingTerms(
             self._currency,
-            self.store.instruments(),
+            instruments,
             NO_RATES if self._rates is None else self._rates.rates(),
             self._accepted,
+            {} if self._calendars is None else self._calendars.sessions(instruments.markets),
         )
         history = snapshot.history(terms)
         if history is not None:

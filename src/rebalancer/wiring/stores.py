@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 from dishka import Provider, Scope, provide
 
+from rebalancer.adapters.market_data.calendars import ExchangeCalendars
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.application.health import (
     UNKNOWN_ID,
@@ -90,7 +91,12 @@ class DocumentProvider(Provider):
             from rebalancer.adapters.sql.market import SqlMarket
             from rebalancer.adapters.sql.reports import SqlReports
 
-            market = StoredMarket(SqlMarket(pool.engine), cache, accepted=sources.accepted)
+            market = StoredMarket(
+                SqlMarket(pool.engine),
+                cache,
+                accepted=sources.accepted,
+                calendars=ExchangeCalendars(),
+            )
             yield DocumentStores(market, SqlReports(pool.engine))
             return
         try:
@@ -103,7 +109,9 @@ class DocumentProvider(Provider):
                 code="package_missing",
             ) from None
         database = connection.connect(settings.mongo_url)
-        market = StoredMarket(MongoMarket(database), cache, accepted=sources.accepted)
+        market = StoredMarket(
+            MongoMarket(database), cache, accepted=sources.accepted, calendars=ExchangeCalendars()
+        )
         yield DocumentStores(market, MongoReports(database))
         database.client.close()
 

@@ -17,6 +17,7 @@ from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_ye
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Verdict
+from rebalancer.domain.market.sessions import Sessions
 
 
 @attrs.frozen(slots=False)
@@ -37,6 +38,16 @@ class MemoryInstruments:
 
     def instruments(self) -> Instruments:
         return self.listed
+
+
+@attrs.frozen
+class MemoryCalendars:
+    """See `Calendars`; over given sessions."""
+
+    known: Sessions
+
+    def sessions(self, markets: Collection[str]) -> Sessions:
+        return {market: self.known[market] for market in markets if market in self.known}
 
 
 class MemoryMarket:

@@ -15,6 +15,7 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Verdict
 from rebalancer.domain.market.regimes import RegimeModel
+from rebalancer.domain.market.sessions import Sessions
 from rebalancer.domain.market.yields import Yields
 
 
@@ -113,6 +114,19 @@ class RateSource(Protocol):
 
     def rates(self) -> ExchangeRates:
         """Return all rates; the same each time. None are available without their package."""
+
+
+class Calendars(Protocol):
+    """Trading sessions of markets."""
+
+    def sessions(self, markets: Collection[str]) -> Sessions:
+        """Return the days of the sessions of those markets that are known.
+
+        From 1990 on, or from the first day of which they are known, until about a year ahead.
+
+        Args:
+            markets: ISO 10383 codes, or `ALWAYS_OPEN`.
+        """
 
 
 class Regimes(Protocol):

@@ -30,10 +30,11 @@ from rebalancer.domain.market.currencies import (
     quote_unit,
     rate_currencies,
 )
-from rebalancer.domain.market.gaps import history_of
+from rebalancer.domain.market.gaps import history_of, judge_by_sessions
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quotes import Quotes
+from rebalancer.domain.market.sessions import Sessions
 
 
 @attrs.frozen
@@ -45,16 +46,24 @@ class PricingTerms:
         instruments: Currencies and quote units of the assets.
         exchange: Exchange rates besides those among the prices.
         accepted: Symbols whose jumps are true, see `rebalancer.domain.market.quality`.
+        sessions: Sessions of the instruments' markets, as far as they are known.
     """
 
     currency: str
     instruments: Instruments = attrs.field(factory=Instruments)
     exchange: ExchangeRates = NO_RATES
     accepted: Collection[str] = ()
+    sessions: Sessions = attrs.field(factory=dict)
 
     def unit_of(self, symbol: str) -> str:
         """Return the code of an asset's quote unit."""
         return self.instruments[symbol].currency or self.currency
+
+    def sessions_of(self, symbols: Sequence[str]) -> list[Dates | None] | None:
+        """Return the sessions of each asset's market; None if none are known."""
+        if not self.sessions:
+            return None
+        return [self.sessions.get(self.instruments[symbol].market or "") for symbol in symbols]
 
 
 US_DOLLARS = PricingTerms("USD")
@@ -92,7 +101,9 @@ def assemble_history(
     if not names or np.isnan(closes).all():
         return None
     traded, total, growth = _adjust(names, days, closes, terms, exchange, actions, adjusted)
-    history = history_of(names, days, total, accepted=terms.accepted)
+    history = history_of(
+        names, days, total, accepted=terms.accepted, sessions=terms.sessions_of(names)
+    )
     prices = None if growth is None else _traded_prices(history, days, traded, growth)
     return quote_history(
         history, terms, exchange=exchange, actions=actions, prices=prices, adjusted=adjusted
@@ -150,6 +161,8 @@ def quote_history(
         if prices is not None:
             prices = prices[:, [history.column(symbol) for symbol in assets]]
         history = history.select(assets)
+    if prices is None:
+        history = judge_by_sessions(history, terms.sessions_of(history.symbols))
     units = [quote_unit(terms.unit_of(symbol)) for symbol in history.symbols]
     divisors = np.array([unit.divisor for unit in units])
     if (divisors != 1.0).any():
@@ -169,6 +182,8 @@ def quote_history(
         actions=_state_currencies(actions, terms),
         exchange=exchange.with_fallback(terms.exchange),
         adjusted=frozenset(history.symbols if adjusted is None else adjusted),
+        markets=tuple(terms.instruments[symbol].market for symbol in history.symbols),
+        sessions=terms.sessions,
     )
     return attrs.evolve(history, quotes=quotes)
 

@@ -3,21 +3,24 @@
 A missing close is bridged by the last one for as long as a market may be closed: `GRACE` weekdays,
 or twice the asset's usual interval between closes if that is longer, as for weekly and monthly
 prices. Weekdays rather than rows, so that an asset is judged by its own days: a file may hold
-several exchanges, and coins that trade every day. An asset has no price on later days, until its
-next close.
+several exchanges, and coins that trade every day. An asset whose market's sessions are known is
+judged by those instead, and its close is bridged over `SESSION_GRACE` missed ones. An asset has no
+price on later days, until its next close.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 
+import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.prices import GRACE, PriceHistory, usual_graces
 from rebalancer.domain.market.quality import check_closes, count_weekdays
+from rebalancer.domain.market.sessions import SESSION_GRACE, count_sessions, covers
 
 
 def history_of(
@@ -26,6 +29,7 @@ def history_of(
     closes: Floats,
     *,
     accepted: Collection[str] = (),
+    sessions: Sequence[Dates | None] | None = None,
 ) -> PriceHistory:
     """Return the history of closes as a source has them.
 
@@ -37,6 +41,7 @@ def history_of(
         days: T days, increasing.
         closes: Shape (T, N), NaN where a price is missing; an asset may have none at all.
         accepted: Symbols whose jumps are true.
+        sessions: Sessions of the market of each symbol, None where they are not known.
 
     Raises:
         InvalidRequest: there is no price at all, or as `PriceHistory.of`.
@@ -54,10 +59,32 @@ def history_of(
     reported = PriceHistory.of(symbols, dates, table)  # validated before the checks
     unusable, findings = check_closes(symbols, dates, table, accepted=accepted)
     used = table if unusable is None else np.where(unusable, np.nan, table)
-    filled, carried = carry_forward(dates, used)
+    filled, carried = carry_forward(dates, used, sessions)
     if carried is None and unusable is None:
         return reported if not findings else reported.with_findings(findings)
     return PriceHistory.of(symbols, dates, filled, carried, reported=table, findings=findings)
+
+
+def judge_by_sessions(
+    history: PriceHistory, sessions: Sequence[Dates | None] | None
+) -> PriceHistory:
+    """Return a history whose gaps are judged by the sessions of each asset's own market.
+
+    Args:
+        history: Closes as a source has them.
+        sessions: Sessions of the market of each symbol, None where they are not known.
+    """
+    if sessions is None or history.reported is None or all(one is None for one in sessions):
+        return history
+    doubted = {finding.symbol for finding in history.all_findings}
+    again = history_of(
+        history.symbols,
+        history.dates,
+        history.reported,
+        accepted=set(history.symbols) - doubted,  # checked before, or their jumps are accepted
+        sessions=sessions,
+    )
+    return attrs.evolve(again, periods_per_year=history.periods_per_year, excluded=history.excluded)
 
 
 def accept_jumps(history: PriceHistory, symbols: Collection[str]) -> PriceHistory:
@@ -88,12 +115,15 @@ def accept_jumps(history: PriceHistory, symbols: Collection[str]) -> PriceHistor
     )
 
 
-def carry_forward(days: Dates, closes: Floats) -> tuple[Floats, Bools | None]:
+def carry_forward(
+    days: Dates, closes: Floats, sessions: Sequence[Dates | None] | None = None
+) -> tuple[Floats, Bools | None]:
     """Repeat the last close of each column within its grace.
 
     Args:
         days: Shape (T,).
         closes: Shape (T, N), NaN where a price is missing.
+        sessions: Sessions of the market of each column, None where they are not known.
 
     Returns:
         The closes, NaN where none is current; and (T, N) the repeated ones, None if there are none.
@@ -107,9 +137,19 @@ def carry_forward(days: Dates, closes: Floats) -> tuple[Floats, Bools | None]:
     age = weekdays[:, None] - weekdays[np.maximum(last, 0)]
     missing = ~known & (last >= 0)
     carried = missing & (age <= GRACE)
+    counts = [weekdays] * closes.shape[1]
+    leasts = np.full(closes.shape[1], GRACE)
+    for column, counted in _count_own_sessions(days, sessions, np.flatnonzero(missing.any(axis=0))):
+        counts[column], leasts[column] = counted, SESSION_GRACE
+        age[:, column] = counted - counted[np.maximum(last[:, column], 0)]
+        carried[:, column] = missing[:, column] & (age[:, column] <= SESSION_GRACE)
     for column in np.flatnonzero((missing & ~carried).any(axis=0)).tolist():
         carried[:, column] |= _in_slow_gap(
-            np.flatnonzero(known[:, column]), weekdays, missing[:, column], age[:, column]
+            np.flatnonzero(known[:, column]),
+            counts[column],
+            missing[:, column],
+            age[:, column],
+            int(leasts[column]),
         )
     if not carried.any():
         return closes, None
@@ -117,18 +157,35 @@ def carry_forward(days: Dates, closes: Floats) -> tuple[Floats, Bools | None]:
     return filled, carried
 
 
-def _in_slow_gap(known: Rows, weekdays: Floats, missing: Bools, age: Floats) -> Bools:
+def _count_own_sessions(
+    days: Dates, sessions: Sequence[Dates | None] | None, columns: Rows
+) -> Iterator[tuple[int, Floats]]:
+    """Yield the columns among some whose sessions are known, and (T,) their counts."""
+    counts: dict[int, Floats] = {}
+    for column in columns.tolist() if sessions is not None else ():
+        own = None if sessions is None else sessions[column]
+        if own is None or not covers(own, days):
+            continue
+        if id(own) not in counts:
+            counts[id(own)] = count_sessions(own, days)
+        yield column, counts[id(own)]
+
+
+def _in_slow_gap(
+    known: Rows, weekdays: Floats, missing: Bools, age: Floats, least: int = GRACE
+) -> Bools:
     """(T,) missing closes within the grace that an asset's usual interval before them gives.
 
     Args:
         known: Rows of the asset's closes.
-        weekdays: (T,) counts of weekdays.
+        weekdays: (T,) counts of weekdays or sessions.
         missing: (T,) whether the asset has had a close, but has none.
-        age: (T,) weekdays since its last close.
+        age: (T,) weekdays or sessions since its last close.
+        least: Fewest of them that are bridged.
     """
     within = np.zeros(len(missing), dtype=bool)
     rows = np.flatnonzero(missing)
     gaps, gap_of = np.unique(np.searchsorted(known, rows) - 1, return_inverse=True)
-    graces = usual_graces(weekdays[known], gaps)
+    graces = usual_graces(weekdays[known], gaps, least)
     within[rows] = age[rows] <= graces[gap_of]
     return within

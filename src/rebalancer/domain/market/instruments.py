@@ -160,6 +160,11 @@ class Instruments:
         return iter(self.by_symbol.values())
 
     @property
+    def markets(self) -> frozenset[str]:
+        """Codes of the markets that are stated."""
+        return frozenset(each.market for each in self if each.market is not None)
+
+    @property
     def stepped(self) -> frozenset[str]:
         """Symbols of the instruments that have a quantity step or a lot size of their own."""
         return frozenset(each.symbol for each in self if each.order_step is not None)

@@ -25,6 +25,7 @@ from rebalancer.domain.market.frequency import (
 )
 from rebalancer.domain.market.quality import Finding, Severity, count_weekdays
 from rebalancer.domain.market.quotes import Quotes, rate_table
+from rebalancer.domain.market.sessions import count_open_days
 from rebalancer.domain.market.symbols import unknown_symbols
 
 T = TypeVar("T")
@@ -52,23 +53,25 @@ _INTERVALS = 8
 """Number of last intervals between closes whose median is the usual one."""
 
 
-def usual_graces(weekdays: Floats, ends: Rows) -> Floats:
+def usual_graces(weekdays: Floats, ends: Rows, least: int = GRACE) -> Floats:
     """(E,) weekdays for which a close may stand in for later ones that are missing.
 
-    At least `GRACE`; or twice the usual interval between the closes up to then, if that is longer.
+    At least some number; or twice the usual interval between the closes up to then, if that is
+    longer.
 
     Args:
-        weekdays: (M,) counts of weekdays of M closes, see `count_weekdays`.
+        weekdays: (M,) counts of weekdays of M closes, see `count_weekdays`; or of sessions.
         ends: (E,) positions of the closes that may stand in.
+        least: Fewest weekdays or sessions.
     """
-    graces = np.full(len(ends), float(GRACE))
+    graces = np.full(len(ends), float(least))
     intervals = np.diff(weekdays)
     many = ends >= _INTERVALS
     windows = intervals[ends[many, None] - np.arange(1, _INTERVALS + 1)]
     graces[many] = 2.0 * np.median(windows, axis=1)
     for at in np.flatnonzero(~many & (ends > 0)).tolist():
         graces[at] = 2.0 * np.median(intervals[: ends[at]])
-    longest: Floats = np.maximum(graces, GRACE)
+    longest: Floats = np.maximum(graces, least)
     return longest
 
 
@@ -509,6 +512,47 @@ class PriceHistory:
     def age(self, row: int, day: date) -> int:
         """Return the weekdays from a row to a later day."""
         return int(np.busday_count(self.dates[row], np.datetime64(day, "D")))
+
+    def missed_days(self, day: date) -> int:
+        """Return the days after the last row, up to a later day, on which a market was open.
+
+        The sessions of the assets' markets count if all are known, and weekdays otherwise.
+        """
+        if self.quotes is not None and self.quotes.sessions:
+            codes = sorted({str(code) for code in self.quotes.markets})
+            sessions = [self.quotes.sessions.get(code) for code in codes]
+            found = count_open_days(sessions, self.dates[-1], np.datetime64(day, "D"))
+            if found is not None:
+                return found
+        return self.age(len(self) - 1, day)
+
+    @property
+    def last_own_days(self) -> Dates:
+        """Day of the last own close of each asset, shape (N,); NaT where none is current."""
+
+        def compute() -> Dates:
+            rows = np.arange(len(self))[:, None]
+            last = np.where(self.observed, rows, -1).max(axis=0)
+            days: Dates = np.where(
+                (last >= 0) & ~np.isnan(self.last_closes),
+                self.dates[np.maximum(last, 0)],
+                np.datetime64("NaT", "D"),
+            )
+            days.setflags(write=False)
+            return days
+
+        return self.memo("last own days", compute)
+
+    def missed_sessions(self, symbol: str) -> int | None:
+        """Return the sessions that an asset's market has had since its last close.
+
+        Up to the last row. None if the market's sessions are not known, or without any close.
+        """
+        column, last = self.columns[symbol], self.last_known(symbol)
+        if self.quotes is None or last is None:
+            return None
+        sessions = self.quotes.sessions.get(self.quotes.markets[column] or "")
+        return count_open_days([sessions], np.datetime64(last[0], "D"), self.dates[-1])
 
     def until(self, row: int) -> PriceHistory:
         """Return the prices known at the close of ``row``: rows 0 to ``row``, no copy."""

@@ -10,6 +10,7 @@ import numpy as np
 from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.market.actions import NO_ACTIONS, Actions
 from rebalancer.domain.market.currencies import NO_RATES, ExchangeRates
+from rebalancer.domain.market.sessions import Sessions
 
 NOTABLE_RATE_AGE = 5
 """Weekdays after which the age of an exchange rate deserves a note."""
@@ -31,6 +32,8 @@ class Quotes:
         rate_days: Day of each rate at the last close, shape (N,); None without rates.
         adjusted: Symbols whose source has closes that are adjusted for splits and distributions.
             Their prices as traded follow from the actions that are known.
+        markets: Code of each asset's market, N of them, None where it is not stated.
+        sessions: Sessions of these markets, as far as they are known.
     """
 
     prices: Floats | None
@@ -41,6 +44,12 @@ class Quotes:
     rates: Floats | None = None
     rate_days: Dates | None = None
     adjusted: frozenset[str] = frozenset()
+    markets: tuple[str | None, ...] = attrs.field()
+    sessions: Sessions = attrs.field(factory=dict)
+
+    @markets.default
+    def _unknown_markets(self) -> tuple[str | None, ...]:
+        return (None,) * len(self.currencies)
 
     def between(self, start: int, stop: int) -> Quotes:
         """Return the quotes of the rows from ``start`` to before ``stop``, no copy."""
@@ -60,6 +69,7 @@ class Quotes:
             currencies=tuple(self.currencies[column] for column in wanted),
             rates=None if self.rates is None else _frozen(self.rates[:, wanted]),
             rate_days=None if self.rate_days is None else self.rate_days[wanted],
+            markets=tuple(self.markets[column] for column in wanted),
         )
 
 

@@ -366,7 +366,7 @@ def open_book(
         cash=column([float(portfolio.cash) for portfolio in portfolios]),
         flow=column([float(portfolio.cash_flow) for portfolio in portfolios]),
         targets=targets,
-        as_of=np.full(count, market.dates[-1]),
+        as_of=_days_of_closes(assets, present, market),
         reviewed=np.array([p.last_rebalance for p in portfolios], dtype="datetime64[D]"),
         band=column([_or(wish.band, np.nan) for wish in wishes]),
         limits=limits,
@@ -384,6 +384,20 @@ def open_book(
         risk_aversion=risk_aversion,
     )
     return book, order_rules
+
+
+def _days_of_closes(assets: Rows, present: Bools, market: PriceHistory) -> Dates:
+    """(B,) day of the last close of any of a portfolio's assets, or the market's last one.
+
+    So a portfolio of shares has no new close at a weekend, although coins have one.
+    """
+    newest = market.dates[-1]
+    own = market.last_own_days
+    if market.carried is None or not len(own) or (own == newest).all():
+        return np.full(len(assets), newest)
+    days = np.where(present & ~np.isnat(own[assets]), own[assets], np.datetime64(0, "D"))
+    latest: Dates = days.max(axis=1)
+    return np.where(latest > np.datetime64(0, "D"), latest, newest)
 
 
 def _slots(widest: int) -> int:

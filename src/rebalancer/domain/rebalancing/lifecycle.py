@@ -284,9 +284,15 @@ class ProposalRecord:
             )
         return attrs.evolve(self, stage=Stage.EXECUTED, executed=now)
 
-    def ledger_entries(self, fills: Sequence[Fill], now: datetime) -> list[Entry]:
-        """Return the ledger entries of the planned cash flow and of fills on the as-of day."""
-        on = self.proposal.as_of
+    def ledger_entries(
+        self, fills: Sequence[Fill], now: datetime, *, last_entry: date | None = None
+    ) -> list[Entry]:
+        """Return the ledger entries of the planned cash flow and of fills.
+
+        They are on the as-of day, or on that of the ledger's last entry if it is later: a deposit
+        at a weekend, with the close of a coin, pays for shares at Friday's close.
+        """
+        on = max(self.proposal.as_of, last_entry or self.proposal.as_of)
         found = []
         if self.inputs.planned:
             pays_in = self.inputs.planned > 0

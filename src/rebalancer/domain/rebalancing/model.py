@@ -243,11 +243,14 @@ class RebalanceContext:
         """Sentence on the age of the last close at the requested day; None if it is recent."""
         if self.asked is None:
             return None
-        age = self.market.age(len(self.market) - 1, self.asked)
+        age = self.market.missed_days(self.asked)
         if age <= NOTABLE_AGE:
             return None
+        unit = (
+            "weekdays" if age == self.market.age(len(self.market) - 1, self.asked) else "sessions"
+        )
         return (
-            f"The last close before {self.asked} is of {self.market.last_date}, {age} weekdays "
+            f"The last close before {self.asked} is of {self.market.last_date}, {age} {unit} "
             "earlier."
         )
 

@@ -28,13 +28,25 @@ def price_notes(portfolio: Portfolio, market: PriceHistory) -> list[str]:
         elif symbol in carried:
             old.setdefault(carried[symbol], []).append(symbol)
         notes += doubtful.get(symbol, [])
+    newest = _newest_close(portfolio, market)
     for day, symbols in sorted(old.items()):
+        if day == newest:
+            continue
         one = len(symbols) == 1
         notes.append(
-            f"{', '.join(symbols)} {'has' if one else 'have'} no close on {market.last_date}; "
+            f"{', '.join(symbols)} {'has' if one else 'have'} no close on {newest}; "
             f"{'its close' if one else 'their closes'} of {day} {'is' if one else 'are'} used."
         )
     return notes
+
+
+def _newest_close(portfolio: Portfolio, market: PriceHistory) -> date:
+    """Return the day of the last close of any of a portfolio's assets."""
+    columns = [market.columns[symbol] for symbol in portfolio.symbols]
+    days = market.last_own_days[columns]
+    known = days[~np.isnat(days)]
+    newest: date = known.max().item() if len(known) else market.last_date
+    return newest
 
 
 def _withheld_note(symbol: str, reason: str, portfolio: Portfolio, market: PriceHistory) -> str:
@@ -48,10 +60,14 @@ def _withheld_note(symbol: str, reason: str, portfolio: Portfolio, market: Price
 
 
 def _carried(market: PriceHistory) -> dict[str, date]:
-    """Return the day of the last close of each asset that has none in the last row."""
+    """Return the day of the last close of each asset that has none in the last row.
+
+    Without those whose market has had no session since.
+    """
     if market.carried is None:
         return {}
     symbols = [market.symbols[column] for column in np.flatnonzero(market.carried[-1])]
+    symbols = [symbol for symbol in symbols if market.missed_sessions(symbol) != 0]
     days = {symbol: market.last_known(symbol) for symbol in symbols}
     return {symbol: last[0] for symbol, last in days.items() if last is not None}
 

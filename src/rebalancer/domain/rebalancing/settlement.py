@@ -123,7 +123,7 @@ class Settlement:
         return Proposal(
             portfolio_id=portfolio.id,
             status=Status.PROPOSED if orders else Status.NOTHING_TO_DO,
-            as_of=solved.context.market.last_date,
+            as_of=solved.book.as_of[row].item(),
             policy=solved.context.policy.name,
             orders=tuple(orders),
             not_traded=tuple(not_traded),

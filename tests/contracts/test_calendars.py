@@ -1,0 +1,52 @@
+"""Every source of trading sessions keeps the promises of `Calendars`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rebalancer.adapters.market_data.calendars import ExchangeCalendars
+from rebalancer.adapters.memory.market import MemoryCalendars
+
+KNOWN = ("XNYS", "XTKS", "24/7")
+
+
+@pytest.fixture(params=["exchange_calendars", "memory"])
+def calendars(request):
+    real = ExchangeCalendars()
+    return real if request.param == "exchange_calendars" else MemoryCalendars(real.sessions(KNOWN))
+
+
+def test_sessions_increase_and_cannot_be_written(calendars):
+    found = calendars.sessions(KNOWN)
+    assert sorted(found) == sorted(KNOWN)
+    for days in found.values():
+        assert days.dtype == np.dtype("datetime64[D]")
+        assert (np.diff(days) > np.timedelta64(0, "D")).all()
+        assert not days.flags.writeable
+
+
+def test_markets_without_known_sessions_are_left_out(calendars):
+    assert list(calendars.sessions(["XNYS", "QQQQ"])) == ["XNYS"]
+    assert calendars.sessions([]) == {}
+
+
+def test_a_market_that_never_closes_has_every_day(calendars):
+    (days,) = calendars.sessions(["24/7"]).values()
+    assert (np.diff(days) == np.timedelta64(1, "D")).all()
+    assert days[0] == np.datetime64("1990-01-01")
+
+
+@pytest.mark.parametrize(
+    ("market", "closed", "open_"),
+    [
+        ("XNYS", "2012-10-29", "2012-10-31"),  # Hurricane Sandy
+        ("XNYS", "2025-01-09", "2025-01-10"),  # mourning for a president
+        ("XTKS", "2019-05-06", "2019-05-07"),  # the longest Golden Week
+        ("XTKS", "2019-04-29", "2019-04-26"),
+    ],
+)
+def test_unusual_closures_are_known(calendars, market, closed, open_):
+    (days,) = calendars.sessions([market]).values()
+    assert np.datetime64(closed) not in days
+    assert np.datetime64(open_) in days
