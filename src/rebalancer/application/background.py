@@ -131,6 +131,7 @@ class BatchJobRequest:
         layout: Layout of the price file; None: as the worker's settings have it.
         cost_bps: Basis points of traded value; None: as the preset ``costs`` or the default.
         periods_per_year: Closes that count as a year; None: as the dates have.
+        fx_spread_bps: Basis points of converted amounts; None: as the preset has.
     """
 
     policy: str
@@ -142,6 +143,7 @@ class BatchJobRequest:
     assets: str | None = None
     periods_per_year: float | None = None
     layout: str | None = None
+    fx_spread_bps: float | None = None
 
 
 BatchServices = Callable[[Path, Path | None, str | None], tuple[BuildContext, ProposeForEveryone]]
@@ -166,7 +168,7 @@ class BatchJobHandler:
         build_context, propose = self.services(Path(request.prices), assets, request.layout)
         context = build_context(
             policy_name=request.policy,
-            costs=cost_model(request.cost_bps, request.costs),
+            costs=cost_model(request.cost_bps, request.costs, request.fx_spread_bps),
             currency=request.currency,
             as_of=date.fromisoformat(request.as_of),
         )

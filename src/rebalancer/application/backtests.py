@@ -65,6 +65,7 @@ class BacktestRequest:
         policies: Names, in the order of the results.
         cost_bps: Trading costs in basis points of traded value, each side; None: see ``costs``.
         costs: Name of a cost preset; None: ``cost_bps``, or the default of `cost_model`.
+        fx_spread_bps: Cost of conversions in basis points of their value; None: that of ``costs``.
         targets: Strategic weights by symbol, 0 for other symbols; None: equal weights.
         first: The window starts at the first close on or after this day; None: at the first row.
         last: The window ends at the last close on or before this day; None: at the last row.
@@ -83,6 +84,7 @@ class BacktestRequest:
     policies: tuple[str, ...] = attrs.field(converter=_names)
     cost_bps: float | None = None
     costs: str | None = None
+    fx_spread_bps: float | None = None
     targets: Mapping[str, float] | None = None
     first: date | None = None
     last: date | None = None
@@ -210,7 +212,7 @@ class RunBacktest:
             prices=invested,
             first=first,
             targets=_target_weights(invested.symbols, request.targets),
-            costs=cost_model(request.cost_bps, request.costs),
+            costs=cost_model(request.cost_bps, request.costs, request.fx_spread_bps),
             risk_free=risk_free,
             cash_rate=None if isinstance(request.risk_free, str) else request.risk_free,
             instruments=self.instruments.instruments(),

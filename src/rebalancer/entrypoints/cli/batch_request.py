@@ -25,7 +25,8 @@ class BatchRequest:
         policy: Name of the policy.
         cost_bps: Cost of trades in basis points; None: see ``costs``.
         costs: Name of a price list; None: ``cost_bps``, or the default of `cost_model`.
-        currency: Currency of the prices.
+        fx_spread_bps: Cost of conversions in basis points; None: that of ``costs``.
+        currency: Currency of portfolios that name none.
         as_of: Day to decide on; None: the day of the last close.
     """
 
@@ -34,6 +35,7 @@ class BatchRequest:
     policy: str
     cost_bps: float | None
     costs: str | None
+    fx_spread_bps: float | None
     currency: str
     as_of: date | None
 
@@ -49,7 +51,7 @@ class BatchRequest:
 
         return wired.get(BuildContext)(
             policy_name=self.policy,
-            costs=cost_model(self.cost_bps, self.costs),
+            costs=cost_model(self.cost_bps, self.costs, self.fx_spread_bps),
             currency=self.currency,
             as_of=self.as_of,
         )

@@ -165,6 +165,12 @@ cost_options = combine_options(
         help="Typical price list instead of a flat rate: free, zero-commission, retail, "
         "full-service or institutional.",
     ),
+    click.option(
+        "--fx-spread-bps",
+        type=float,
+        help="Cost of converting money between currencies in basis points of its value. Default: "
+        "that of --costs, or 0.",
+    ),
 )
 
 simulation_options = combine_options(

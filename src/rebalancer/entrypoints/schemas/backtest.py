@@ -18,6 +18,7 @@ from rebalancer.entrypoints.schemas.decoding import collect
 from rebalancer.entrypoints.schemas.parameters import (
     CostBps,
     CostPreset,
+    FxSpread,
     PolicyName,
     ProfileName,
     Weights,
@@ -47,6 +48,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
     last: Annotated[date | None, about("End of the period.")] = field(default=None, name="to")
     cost_bps: CostBps = None
     costs: CostPreset = None
+    fx_spread_bps: FxSpread = None
     risk_free: Annotated[
         Fraction, about("Annual interest rate of cash."), documented_default(0)
     ] = field(default_factory=Fraction)
@@ -107,6 +109,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
             policies=tuple(self.policies),
             cost_bps=None if self.cost_bps is None else float(self.cost_bps),
             costs=self.costs,
+            fx_spread_bps=None if self.fx_spread_bps is None else float(self.fx_spread_bps),
             targets=self.targets and {s: float(w) for s, w in self.targets.items()},
             first=self.first,
             last=self.last,

@@ -56,3 +56,7 @@ CostBps = Annotated[
     about("Cost of trading in basis points of traded value, each side. Default: 10."),
 ]
 CostPreset = Annotated[PresetName | None, about("A typical price list, instead of cost_bps.")]
+FxSpread = Annotated[
+    BasisPoints | None,
+    about("Cost of converting money, in basis points. Default: that of costs, or 0."),
+]

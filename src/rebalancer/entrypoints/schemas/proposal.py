@@ -14,10 +14,11 @@ import attrs
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
+from rebalancer.domain.portfolio.costs import CostModel, cost_model
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from rebalancer.domain.rebalancing.model import ReasonCode
 from rebalancer.entrypoints.schemas import examples
-from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, PolicyName
+from rebalancer.entrypoints.schemas.parameters import CostBps, CostPreset, FxSpread, PolicyName
 from rebalancer.entrypoints.schemas.wire import (
     Amount,
     Body,
@@ -56,7 +57,15 @@ class PredictBody(Body, frozen=True, kw_only=True):
     as_of: Annotated[date | None, about("The day of the decision; default: the last close.")] = None
     cost_bps: CostBps = None
     costs: CostPreset = None
+    fx_spread_bps: FxSpread = None
     compare: Annotated[bool, about("Also show what simple rules would trade.")] = False
+
+    def cost_model(self) -> CostModel:
+        """Return the cost model that is asked for."""
+        bps, fx = (
+            None if each is None else float(each) for each in (self.cost_bps, self.fx_spread_bps)
+        )
+        return cost_model(bps, self.costs, fx)
 
 
 class AcceptBody(Body, frozen=True, kw_only=True):

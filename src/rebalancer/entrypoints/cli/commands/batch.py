@@ -153,6 +153,7 @@ def _submit(request: BatchRequest, *, as_json: bool) -> None:
         prices=where.portable_prices,
         cost_bps=request.cost_bps,
         costs=request.costs,
+        fx_spread_bps=request.fx_spread_bps,
         assets=None if where.assets is None else str(where.assets.resolve()),
         periods_per_year=where.periods_per_year,
         layout=where.layout,

@@ -82,6 +82,7 @@ def propose(
     as_of: date | None,
     cost_bps: float | None,
     costs: str | None,
+    fx_spread_bps: float | None,
     currency: str | None,
     input_hash: str | None,
     as_json: bool,
@@ -135,7 +136,7 @@ def propose(
                 where,
                 policy=policy,
                 as_of=as_of,
-                costs=cost_model(cost_bps, costs),
+                costs=cost_model(cost_bps, costs, fx_spread_bps),
                 cash_flow=cash_flow,
                 as_json=as_json,
             )
@@ -156,7 +157,10 @@ def propose(
     portfolio = read_portfolio(values, currency=code)
     wired = open_container(where)
     terms = wired.get(BuildContext)(
-        policy_name=policy, costs=cost_model(cost_bps, costs), currency=code, as_of=as_of
+        policy_name=policy,
+        costs=cost_model(cost_bps, costs, fx_spread_bps),
+        currency=code,
+        as_of=as_of,
     )
     if input_hash is not None:
         replayed = terms.replaying(portfolio, input_hash)

@@ -19,7 +19,6 @@ from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.rebalance import ProposalRequest, ProposeForPortfolio, ReadProposals
 from rebalancer.domain.errors import Conflict, InvalidRequest
 from rebalancer.domain.policy.rules import parse_rule
-from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses, response_spec
 from rebalancer.entrypoints.http.idempotency import Key, client_request, replay_headers
@@ -57,7 +56,7 @@ async def predict(
         data.portfolio_id,
         owner,
         data.policy,
-        cost_model(None if data.cost_bps is None else float(data.cost_bps), data.costs),
+        data.cost_model(),
         Decimal(data.cash_flow),
         data.as_of,
         data.compare,
