@@ -1,0 +1,197 @@
+"""Providers of market data: what they offer, and the faults that they have.
+
+A provider asks one remote service. It neither retries nor waits, and it stores nothing: pace,
+retries, quotas and the choice between providers are the caller's, see
+`rebalancer.application.provider_chain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Protocol
+
+import attrs
+
+from rebalancer.domain.errors import RebalancerError, Unavailable
+from rebalancer.domain.market.actions import CorporateAction
+from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.instruments import AssetClass, Instrument
+
+
+class Offer(StrEnum):
+    """What a provider can be asked for."""
+
+    BARS = "bars"
+    SEARCH = "search"
+    FACTS = "facts"
+    SERIES = "series"
+    RATES = "rates"
+
+
+class ProviderFault(Unavailable):
+    """A provider did not give what it was asked for; the message names both."""
+
+    default_code = "provider_fault"
+
+
+class Throttled(ProviderFault):
+    """Too many requests in a short time.
+
+    Attributes:
+        until: When requests are welcome again; None if the provider does not say.
+    """
+
+    default_code = "provider_throttled"
+
+    def __init__(self, message: str, *, until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.until = until
+
+
+class QuotaSpent(ProviderFault):
+    """All requests of the plan are spent.
+
+    Attributes:
+        until: When the quota begins anew; None if that is not known.
+    """
+
+    default_code = "provider_quota_spent"
+
+    def __init__(self, message: str, *, until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.until = until
+
+
+class Garbled(ProviderFault):
+    """The answer cannot be read, or contradicts itself."""
+
+    default_code = "provider_garbled"
+
+
+class Refused(ProviderFault):
+    """The key is missing, wrong, or its plan does not include the request."""
+
+    default_code = "provider_refused"
+
+
+class UnknownSymbol(ProviderFault):
+    """The provider does not know the symbol; no reason to ask again, or to avoid the provider."""
+
+    default_code = "provider_unknown_symbol"
+
+
+class Unreachable(ProviderFault):
+    """No complete answer came: connection, TLS, time-out, or an error of the server."""
+
+    default_code = "provider_unreachable"
+
+
+@attrs.frozen
+class Fetched:
+    """Daily data of one asset.
+
+    Attributes:
+        bars: As traded, in the quote unit; may be empty where nothing is new.
+        actions: Corporate actions with an ex-day in the time that was asked for.
+        instrument: What the answer tells of the asset: currency, market, name.
+    """
+
+    bars: Bars
+    actions: tuple[CorporateAction, ...] = ()
+    instrument: Instrument | None = None
+
+
+@attrs.frozen
+class Listing:
+    """Asset that a search has found.
+
+    Attributes:
+        symbol: As the provider writes it.
+        exchange: Name of its exchange, for readers.
+        isin: ISO 6166 number; None if unknown.
+        figi: OpenFIGI number; None if unknown.
+    """
+
+    symbol: str
+    name: str = ""
+    asset_class: AssetClass | None = None
+    currency: str | None = None
+    market: str | None = None
+    exchange: str = ""
+    isin: str | None = None
+    figi: str | None = None
+
+
+@attrs.frozen
+class Facts:
+    """Fundamentals of a company or fund.
+
+    Attributes:
+        figures: Numbers by name, such as ``price_to_earnings``, in the units that the name states.
+        texts: Texts by name, such as ``sector``.
+        as_of: Day of the figures; None if the provider does not say.
+    """
+
+    symbol: str
+    figures: dict[str, float]
+    texts: dict[str, str]
+    as_of: date | None = None
+
+
+@attrs.frozen
+class Observation:
+    """Value of an economic series.
+
+    Attributes:
+        day: Day or first day of the period.
+        value: In the unit of the series.
+        known: Day from which on this figure was published; None if there are no vintages.
+    """
+
+    day: date
+    value: float
+    known: date | None = None
+
+
+@attrs.frozen
+class EconomicSeries:
+    """Economic series of a provider, oldest observation first."""
+
+    id: str
+    title: str
+    unit: str
+    observations: tuple[Observation, ...]
+
+
+class MarketProvider(Protocol):
+    """Remote source of market data.
+
+    Each method raises one of the faults above, and `NotImplementedError` never: callers ask only
+    for what `offers` lists.
+    """
+
+    name: str
+    title: str
+    terms: str
+    offers: frozenset[Offer]
+
+    def bars(self, symbol: str, *, since: date | None, now: datetime) -> Fetched:
+        """Return the daily bars and actions of an asset from a day on; all when None.
+
+        The bar of a session that has not closed by ``now`` is left out.
+        """
+
+    def find(self, text: str, *, limit: int) -> Sequence[Listing]:
+        """Return assets whose name, symbol or number matches, best first; empty without any."""
+
+    def facts(self, symbol: str) -> Facts:
+        """Return the fundamentals of an asset."""
+
+    def series(self, id: str, *, since: date | None) -> EconomicSeries:
+        """Return an economic series from a day on; all of it when None."""
+
+
+NEVER_RETRIED: tuple[type[RebalancerError], ...] = (QuotaSpent, Refused, UnknownSymbol)
+"""Faults that another request would have, too."""
