@@ -10,23 +10,21 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from rebalancer.adapters.market_data.price_files.sheet import (
-    Sheet,
-    quote,
-    read_content,
-    read_sheet,
-)
+from rebalancer.adapters.market_data.csv_tables import NUMBER, Table, read_table
+from rebalancer.adapters.market_data.price_files.sheet import quote
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.currencies import quote_unit
 from rebalancer.domain.market.instruments import (
+    ALWAYS_OPEN,
     AssetClass,
     Instrument,
     Instruments,
+    is_market_code,
     is_multiple,
 )
 from rebalancer.domain.market.symbols import normalize_symbol
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
-_EXAMPLE = "symbol,name,asset_class,daily_volume"
+_EXAMPLE = "symbol,name,asset_class,currency,market,daily_volume"
 _PACKAGED_INSTRUMENTS = Path(__file__).with_name("instruments.csv")
 
 
@@ -34,8 +32,9 @@ _PACKAGED_INSTRUMENTS = Path(__file__).with_name("instruments.csv")
 class CsvInstruments:
     """Instruments from a CSV file, read at first use, once.
 
-    Columns: ``symbol`` (required), ``name``, ``asset_class``, ``daily_volume``, ``quantity_step``,
-    ``lot_size``; others are ignored. A blank or unknown asset class counts as equity.
+    Columns: ``symbol`` (required), ``name``, ``asset_class``, ``currency``, ``market``,
+    ``daily_volume``, ``quantity_step``, ``lot_size``; others are ignored. A blank or unknown asset
+    class counts as equity.
     """
 
     path: Path = attrs.field(converter=Path)
@@ -45,7 +44,9 @@ class CsvInstruments:
 
     @cached_property
     def _instruments(self) -> Instruments:
-        return _instruments_in(read_content(self.path, "assets"), name=str(self.path))
+        return _instruments_in(
+            read_table(self.path, field="assets", example=_EXAMPLE, required=("symbol",))
+        )
 
 
 @attrs.frozen(slots=False)
@@ -58,94 +59,19 @@ class PackagedInstruments(CsvInstruments):
     path: Path = _PACKAGED_INSTRUMENTS
 
 
-@attrs.frozen
-class _Table:
-    """A file with one header line.
-
-    Attributes:
-        sheet: Rows below the header, with as many cells as it has.
-        header: Column names, stripped, distinct, none empty.
-    """
-
-    sheet: Sheet
-    header: list[str]
-
-    @property
-    def lines(self) -> list[int]:
-        """First line of each row."""
-        return self.sheet.lines
-
-    @property
-    def rows(self) -> list[list[str]]:
-        """Cells by row."""
-        return self.sheet.rows
-
-    def column(self, name: str) -> int | None:
-        """Return the position of the column called ``name`` in any case, or None."""
-        found = [at for at, title in enumerate(self.header) if title.casefold() == name]
-        if len(found) > 1:
-            raise self.wrong(
-                f"columns {found[0] + 1} and {found[1] + 1} are both called {name}; keep one",
-                line=1,
-            )
-        return found[0] if found else None
-
-    def required(self, name: str) -> int:
-        """Return the position of the column called ``name`` in any case."""
-        found = self.column(name)
-        if found is None:
-            raise self.wrong(
-                f"the header {quote(','.join(self.header))} has no column {name}; add it",
-                line=1,
-            )
-        return found
-
-    def wrong(
-        self, what: str, *, line: int | None = None, column: int | None = None
-    ) -> InvalidRequest:
-        """Return an error with the place, the problem and the remedy."""
-        title = None if column is None else self.header[column]
-        return self.sheet.wrong(what, line=line, column=column, title=title)
-
-
-def _read_table(content: bytes, name: str) -> _Table:
-    """Split a file into cells and check its shape."""
-    sheet = read_sheet(content, name, field="assets", example=_EXAMPLE)
-    header = [normalize_symbol(cell) for cell in sheet.rows[0]]
-    table = _Table(sheet, header)
-    _check_header(table)
-    table.required("symbol")  # before the rows, whose shape follows from the header
-    return _Table(sheet.body(1, len(header), header), header)
-
-
-def _check_header(table: _Table) -> None:
-    seen: dict[str, int] = {}
-    for at, title in enumerate(table.header):
-        if not title:
-            raise table.wrong(
-                f"column {at + 1} has no name; name it (a header reads, for example, {_EXAMPLE}), "
-                "or remove it",
-                line=1,
-            )
-        if title in seen:
-            raise table.wrong(
-                f"columns {seen[title] + 1} and {at + 1} are both called {quote(title)}; keep one",
-                line=1,
-            )
-        seen[title] = at
-
-
-def _instruments_in(content: bytes, *, name: str) -> Instruments:
-    """Parse the instruments of a CSV file.
+def _instruments_in(table: Table) -> Instruments:
+    """Parse the instruments of a file.
 
     Raises:
-        InvalidRequest: the content is malformed; the message names the place and the remedy.
+        InvalidRequest: a cell is malformed; the message names the place and the remedy.
     """
-    table = _read_table(content, name)
     symbol = table.required("symbol")
-    title, kind, volume, step, lot = (
+    title, kind, volume, step, lot, currency, market = (
         table.column(it)
-        for it in ("name", "asset_class", "daily_volume", "quantity_step", "lot_size")
+        for it in (
+            *("name", "asset_class", "daily_volume", "quantity_step", "lot_size"),
+            *("currency", "market"),
+        )
     )
     found: dict[str, Instrument] = {}
     seen: dict[str, int] = {}
@@ -164,6 +90,8 @@ def _instruments_in(content: bytes, *, name: str) -> Instruments:
             daily_volume=None if volume is None else _volume(table, line, row, volume),
             quantity_step=None if step is None else _quantity(table, line, row, step),
             lot_size=_lot(table, line, row, lot, step),
+            currency=_currency(table, line, row, currency),
+            market=_market(table, line, row, market),
         )
     return Instruments(found)
 
@@ -173,11 +101,11 @@ def _asset_class(text: str) -> AssetClass | None:
     return known.get(re.sub(r"[\s\-]+", "_", text.strip().casefold()))
 
 
-def _volume(table: _Table, line: int, row: list[str], column: int) -> float | None:
+def _volume(table: Table, line: int, row: list[str], column: int) -> float | None:
     text = row[column].strip()
     if not text:
         return None
-    value = float(text) if _NUMBER.fullmatch(text) else np.nan
+    value = float(text) if NUMBER.fullmatch(text) else np.nan
     if not 0 < value < np.inf:
         raise table.wrong(
             f"{quote(text)} is not a volume; write the value traded in a day as a plain "
@@ -188,11 +116,11 @@ def _volume(table: _Table, line: int, row: list[str], column: int) -> float | No
     return value
 
 
-def _quantity(table: _Table, line: int, row: list[str], column: int) -> Decimal | None:
+def _quantity(table: Table, line: int, row: list[str], column: int) -> Decimal | None:
     text = row[column].strip()
     if not text:
         return None
-    value = Decimal(text) if _NUMBER.fullmatch(text) else Decimal(0)
+    value = Decimal(text) if NUMBER.fullmatch(text) else Decimal(0)
     if not 0 < float(value) < np.inf:
         raise table.wrong(
             f"{quote(text)} is not a quantity; write the smallest tradable quantity, such as "
@@ -204,12 +132,12 @@ def _quantity(table: _Table, line: int, row: list[str], column: int) -> Decimal 
 
 
 def _lot(
-    table: _Table, line: int, row: list[str], column: int | None, step: int | None
+    table: Table, line: int, row: list[str], column: int | None, step: int | None
 ) -> Decimal | None:
     text = "" if column is None else row[column].strip()
     if not text or column is None:
         return None
-    value = Decimal(text) if _NUMBER.fullmatch(text) else Decimal(0)
+    value = Decimal(text) if NUMBER.fullmatch(text) else Decimal(0)
     if not 1 <= float(value) < np.inf or value != value.to_integral_value():
         raise table.wrong(
             f"{quote(text)} is not a lot size; write the number of shares in a lot, such as 100, "
@@ -226,3 +154,32 @@ def _lot(
             column=column,
         )
     return value
+
+
+def _currency(table: Table, line: int, row: list[str], column: int | None) -> str | None:
+    text = "" if column is None else row[column].strip()
+    if not text or column is None:
+        return None
+    try:
+        return quote_unit(text).code
+    except InvalidRequest:
+        raise table.wrong(
+            f"{quote(text)} is not a currency; write the ISO code in which the price is quoted, "
+            "such as USD, or a quote unit such as GBX for pence, or leave the cell blank",
+            line=line,
+            column=column,
+        ) from None
+
+
+def _market(table: Table, line: int, row: list[str], column: int | None) -> str | None:
+    text = "" if column is None else row[column].strip().upper()
+    if not text or column is None:
+        return None
+    if text != ALWAYS_OPEN and not is_market_code(text):
+        raise table.wrong(
+            f"{quote(text)} is not a market; write its ISO 10383 code, such as XNYS, {ALWAYS_OPEN} "
+            "for one that never closes, or leave the cell blank",
+            line=line,
+            column=column,
+        )
+    return text

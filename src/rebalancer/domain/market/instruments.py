@@ -33,6 +33,11 @@ class AssetClass(StrEnum):
     OTHER = "other"
 
 
+def is_market_code(text: str) -> bool:
+    """Return whether a text has the form of an ISO 10383 market code (MIC)."""
+    return _MIC.fullmatch(text) is not None
+
+
 def is_multiple(quantity: Decimal, step: Decimal) -> bool:
     """Return whether a quantity is a whole number of steps."""
     count = quantity / step
@@ -73,7 +78,7 @@ class Instrument:
 
     @market.validator
     def _check_market(self, _: object, code: str | None) -> None:
-        if code is not None and code != ALWAYS_OPEN and not _MIC.fullmatch(code):
+        if code is not None and code != ALWAYS_OPEN and not is_market_code(code):
             raise InvalidRequest(
                 f"{code!r} is not a market of {self.symbol}; enter its ISO 10383 code, such as "
                 f"XNYS, or {ALWAYS_OPEN}",

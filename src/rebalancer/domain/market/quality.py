@@ -64,14 +64,33 @@ class Severity(StrEnum):
 
 
 class Rule(StrEnum):
-    """Rules that closes are checked by; stable names for programs."""
+    """Rules that market data are checked by; stable names for programs.
+
+    The first seven are about changes of closes, see `check_closes`. The others are about bars, see
+    `rebalancer.domain.market.bar_quality`, about actions, see
+    `rebalancer.domain.market.action_quality`, and about days and sources, see
+    `rebalancer.domain.market.day_quality`.
+    """
 
     UNIT_CHANGE = "unit_change"
     DECIMAL_SHIFT = "decimal_shift"
     IMPLAUSIBLE_MOVE = "implausible_move"
+    TICKER_REUSED = "ticker_reused"
     SPLIT_RATIO = "split_ratio"
     LARGE_MOVE = "large_move"
     SPIKE = "spike"
+    NOT_POSITIVE = "not_positive"
+    DUPLICATE = "duplicate"
+    FUTURE_DATE = "future_date"
+    HIGH_BELOW_LOW = "high_below_low"
+    OPEN_IS_CLOSE = "open_is_close"
+    VOLUME_ANOMALY = "volume_anomaly"
+    SPLIT_NOT_IN_PRICES = "split_not_in_prices"
+    IMPLAUSIBLE_DIVIDEND = "implausible_dividend"
+    STALE = "stale"
+    MISSING_SESSION = "missing_session"
+    EXTRA_SESSION = "extra_session"
+    SOURCES_DISAGREE = "sources_disagree"
 
 
 ERRORS = (Rule.UNIT_CHANGE, Rule.DECIMAL_SHIFT, Rule.IMPLAUSIBLE_MOVE)
@@ -79,8 +98,12 @@ ERRORS = (Rule.UNIT_CHANGE, Rule.DECIMAL_SHIFT, Rule.IMPLAUSIBLE_MOVE)
 
 
 class Decision(StrEnum):
-    """What an operator decides on a finding: the figures are right, or they are wrong."""
+    """State of a finding: an operator's decision on the figures, or none yet.
 
+    A finding of an import is stored as open, since it cannot be made again from stored bars.
+    """
+
+    OPEN = "open"
     ACCEPT = "accept"
     REJECT = "reject"
 

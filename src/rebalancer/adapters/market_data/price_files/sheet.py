@@ -209,19 +209,28 @@ def read_content(path: Path, field: str) -> bytes:
     try:
         content = path.read_bytes()
         return gzip.decompress(content) if path.suffix.lower() == ".gz" else content
-    except FileNotFoundError:
-        what = "this file does not exist; check the path"
-    except IsADirectoryError:
-        what = "this is a folder; name a file in it"
-    except PermissionError:
-        what = "not allowed to read this file; change its permissions"
-    except gzip.BadGzipFile:
-        what = "this is not gzip, although its name ends in .gz; rename it, or compress it again"
-    except (EOFError, zlib.error):
-        what = "the gzip data are truncated or damaged; copy or download the file again"
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        what = f"cannot be read ({error}); check the path"
-    raise InvalidRequest(f"{path}: {what}", field=field, code="file_unreadable")
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: a path with a NUL
+        raise unreadable(path, field, error) from None
+
+
+def unreadable(path: Path, field: str, error: Exception) -> InvalidRequest:
+    """Return the error about a file that cannot be read, for the reason that reading it gave."""
+    match error:
+        case FileNotFoundError():
+            what = "this file does not exist; check the path"
+        case IsADirectoryError():
+            what = "this is a folder; name a file in it"
+        case PermissionError():
+            what = "not allowed to read this file; change its permissions"
+        case gzip.BadGzipFile():
+            what = (
+                "this is not gzip, although its name ends in .gz; rename it, or compress it again"
+            )
+        case EOFError() | zlib.error():
+            what = "the gzip data are truncated or damaged; copy or download the file again"
+        case _:
+            what = f"cannot be read ({error}); check the path"
+    return InvalidRequest(f"{path}: {what}", field=field, code="file_unreadable")
 
 
 def quote(text: str) -> str:
