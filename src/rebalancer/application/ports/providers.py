@@ -192,6 +192,9 @@ class MarketProvider(Protocol):
     def series(self, id: str, *, since: date | None) -> EconomicSeries:
         """Return an economic series from a day on; all of it when None."""
 
+    def close(self) -> None:
+        """Close connections; a later call opens them again."""
+
 
 NEVER_RETRIED: tuple[type[RebalancerError], ...] = (QuotaSpent, Refused, UnknownSymbol)
 """Faults that another request would have, too."""

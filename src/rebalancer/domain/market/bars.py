@@ -97,6 +97,10 @@ class Bars:
         """Return T, the number of days."""
         return len(self.days)
 
+    def before(self, day: np.datetime64) -> Bars:
+        """Return the bars of earlier days than one."""
+        return self._rows(np.flatnonzero(self.days < day))
+
     def years(self) -> Iterator[tuple[int, Bars]]:
         """Yield each calendar year and its bars, in order."""
         calendar = self.days.astype("datetime64[Y]").astype(int) + 1970

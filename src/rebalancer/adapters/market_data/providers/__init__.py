@@ -1,0 +1,1 @@
+"""Remote providers of market data, one file each, behind `MarketProvider`."""

@@ -1,0 +1,129 @@
+"""Tiingo: raw prices, dividends and splits of shares and funds in one row, with a free key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from rebalancer.adapters.market_data.providers.http import HttpClient
+from rebalancer.adapters.market_data.providers.sessions import closed_sessions
+from rebalancer.application.ports.providers import (
+    EconomicSeries,
+    Facts,
+    Fetched,
+    Garbled,
+    Listing,
+    Offer,
+    UnknownSymbol,
+)
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.actions import ActionKind, CorporateAction
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars
+from rebalancer.domain.market.instruments import AssetClass, Instrument
+
+_FIRST = date(1962, 1, 2)
+
+_CLASSES = {"ETF": None, "Stock": AssetClass.EQUITY, "Mutual Fund": None}
+
+
+class _Row(msgspec.Struct, rename={"div_cash": "divCash", "split_factor": "splitFactor"}):
+    date: str
+    close: float
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    volume: float | None = None
+    div_cash: float = 0.0
+    split_factor: float = 1.0
+
+
+_ROWS = msgspec.json.Decoder(list[_Row])
+
+
+class Tiingo:
+    """See `MarketProvider`."""
+
+    name = "tiingo"
+    title = "Tiingo"
+    terms = "free key: 50 requests an hour, 500 symbols a month, for personal use"
+    offers = frozenset({Offer.BARS, Offer.SEARCH})
+
+    def __init__(self, key: str, *, base_url: str = "https://api.tiingo.com") -> None:
+        self._http = HttpClient(
+            self.title,
+            base_url,
+            secrets=(key,),
+            headers={"Authorization": f"Token {key}"},
+        )
+
+    def bars(self, symbol: str, *, since: date | None, now: datetime) -> Fetched:
+        ticker = symbol.replace(".", "-").lower()
+        content = self._http.get(
+            f"/tiingo/daily/{ticker}/prices",
+            {"startDate": str(since or _FIRST), "format": "json"},
+            subject=symbol,
+        )
+        try:
+            rows = _ROWS.decode(content)
+            bars = _bars_of(symbol, rows)
+            actions = _actions_of(symbol, rows)
+        except (msgspec.DecodeError, InvalidRequest, ValueError) as error:
+            raise Garbled(f"{self.title} sent unreadable bars of {symbol}: {error}") from None
+        return Fetched(closed_sessions(bars, now), actions, Instrument(symbol, currency="USD"))
+
+    def find(self, text: str, *, limit: int) -> Sequence[Listing]:
+        found = self._http.get_json(
+            "/tiingo/utilities/search", {"query": text, "limit": str(limit)}, subject=repr(text)
+        )
+        if not isinstance(found, list):
+            raise Garbled(f"{self.title} sent an unreadable list of assets for {text!r}")
+        return [listing for one in found if (listing := _listing_of(one)) is not None]
+
+    def close(self) -> None:
+        self._http.close()
+
+    def facts(self, symbol: str) -> Facts:
+        raise UnknownSymbol(f"{self.title} has no fundamentals on this plan")
+
+    def series(self, id: str, *, since: date | None) -> EconomicSeries:
+        raise UnknownSymbol(f"{self.title} has no economic series")
+
+
+def _bars_of(symbol: str, rows: Sequence[_Row]) -> Bars:
+    days = np.array([row.date[:10] for row in rows], dtype="datetime64[D]")
+    columns: dict[str, Any] = {}
+    for name in BAR_FIELDS:
+        values = [getattr(row, name) for row in rows]
+        if all(value is not None for value in values):
+            columns[name] = np.array(values, dtype=np.float64)
+    return Bars(symbol, days, adjusted=False, **columns)
+
+
+def _actions_of(symbol: str, rows: Sequence[_Row]) -> tuple[CorporateAction, ...]:
+    found = []
+    for row in rows:
+        day = date.fromisoformat(row.date[:10])
+        if row.split_factor != 1.0:
+            ratio = Decimal(repr(row.split_factor))
+            found.append(CorporateAction(symbol, day, ActionKind.SPLIT, ratio))
+        if row.div_cash != 0.0:
+            paid = Decimal(repr(row.div_cash))
+            found.append(CorporateAction(symbol, day, ActionKind.DIVIDEND, paid, "USD"))
+    return tuple(found)
+
+
+def _listing_of(one: Any) -> Listing | None:
+    if not isinstance(one, dict) or not isinstance(one.get("ticker"), str):
+        return None
+    return Listing(
+        symbol=one["ticker"].upper(),
+        name=str(one.get("name") or ""),
+        asset_class=_CLASSES.get(str(one.get("assetType"))),
+        currency="USD" if one.get("countryCode") == "US" else None,
+        figi=one.get("openFIGIComposite") or None,
+    )
