@@ -7,12 +7,14 @@ are unknown, and the key is `KEY`. One class for each provider: add one here for
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
-from typing import Protocol
+from datetime import UTC, date, datetime, time
+from typing import Any, Protocol
 
 import attrs
+import numpy as np
 
 from rebalancer.adapters.market_data.providers.tiingo import Tiingo
+from rebalancer.adapters.market_data.providers.yahoo import Yahoo
 from rebalancer.application.ports.providers import MarketProvider
 from tests.internet import Reply, Request
 
@@ -101,4 +103,75 @@ class TiingoHost:
         }
 
 
-HOSTS: dict[str, Host] = {host.name: host for host in (TiingoHost(),)}
+@attrs.frozen
+class YahooHost:
+    """The chart's arrays: prices and dividends adjusted for splits, as float32."""
+
+    name: str = "yahoo"
+    takes_key: bool = False
+
+    def provider(self, key: str = KEY) -> MarketProvider:
+        return Yahoo()
+
+    def hosts(self) -> tuple[str, ...]:
+        return ("query2.finance.yahoo.com", "query1.finance.yahoo.com", "fc.yahoo.com")
+
+    def answer(self, request: Request) -> Reply:
+        if request.path == "/v1/finance/search":
+            known = request.parameter("q") in ("ABC", "Alphabet Soup")
+            found = {"symbol": "ABC", "longname": "Alphabet Soup", "quoteType": "EQUITY"}
+            return Reply(body=json.dumps({"quotes": [found] if known else []}))
+        if not request.path.endswith("/chart/ABC"):
+            error = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
+            return Reply(404, json.dumps({"chart": {"result": None, "error": error}}))
+        return Reply(body=json.dumps(self._chart(request)))
+
+    def null_bars(self, request: Request) -> Reply:
+        chart = self._chart(request)
+        (quote,) = chart["chart"]["result"][0]["indicators"]["quote"]
+        for values in quote.values():
+            values[:] = [None] * len(values)
+        return Reply(body=json.dumps(chart))
+
+    def exhausted(self, request: Request) -> Reply:
+        return Reply(429, "Too Many Requests", {"content-type": "text/html"})
+
+    def _chart(self, request: Request) -> Any:
+        opens = [datetime.combine(day, time(14, 30), UTC) for day in DAYS]
+        begins, ends = (int(request.parameter(name) or 0) for name in ("period1", "period2"))
+        rows = [at for at, when in enumerate(opens) if begins <= when.timestamp() <= ends]
+        adjusted = [
+            float(np.float32(close / 2 if day < SPLIT_DAY else close))
+            for day, close in zip(DAYS, CLOSES, strict=True)
+        ]
+        stamps = {day: int(when.timestamp()) for day, when in zip(DAYS, opens, strict=True)}
+        paid = {"amount": 0.25, "date": stamps[DIVIDEND_DAY]}
+        split = {"date": stamps[SPLIT_DAY], "numerator": 2.0, "denominator": 1.0}
+        prices = [adjusted[at] for at in rows]
+        result = {
+            "meta": {
+                "currency": "USD",
+                "symbol": "ABC",
+                "exchangeName": "NMS",
+                "instrumentType": "EQUITY",
+                "gmtoffset": -18000,
+                "longName": "Alphabet Soup",
+            },
+            "timestamp": [stamps[DAYS[at]] for at in rows],
+            "events": {
+                "dividends": {str(paid["date"]): paid},
+                "splits": {str(split["date"]): split},
+            },
+            "indicators": {
+                "quote": [
+                    {
+                        **{name: list(prices) for name in ("open", "high", "low", "close")},
+                        "volume": [1000] * len(rows),
+                    }
+                ]
+            },
+        }
+        return {"chart": {"result": [result], "error": None}}
+
+
+HOSTS: dict[str, Host] = {host.name: host for host in (TiingoHost(), YahooHost())}

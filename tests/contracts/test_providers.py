@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -193,6 +193,6 @@ def test_no_bad_answer_is_remembered(connect, host, internet):
 
 
 def test_a_session_that_is_still_open_is_left_out(connect, internet):
-    now = datetime.combine(date(2024, 3, 8), datetime.min.time(), UTC)
+    now = datetime(2024, 3, 8, 12, tzinfo=UTC)
     days = connect().bars("ABC", since=None, now=now).bars.days.tolist()
     assert tuple(days) == DAYS[:-1]
