@@ -10,7 +10,14 @@ from functools import cached_property
 
 import attrs
 
-from rebalancer.application.ports.market import PriceReading, PriceSource
+from rebalancer.application.ports.market import (
+    Calendars,
+    InstrumentSource,
+    PriceReading,
+    PriceSource,
+    RateSource,
+)
+from rebalancer.domain.market.assembly import PricingTerms, quote_history
 from rebalancer.domain.market.gaps import accept_jumps
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import hint_at
@@ -79,6 +86,38 @@ class AcceptedJumps(HistoryProvider):
         history = self.prices.closes()
         warn_of_unknown(self.configured, history.symbols)
         return accept_jumps(history, self.accepted)
+
+
+@attrs.frozen(slots=False)
+class QuotedPrices(HistoryProvider):
+    """Decorator of a price source that states the currency and the market of each asset.
+
+    Prices in pence become pounds. Exchange rates among the prices convert, and are not listed.
+
+    Attributes:
+        prices: Closes in quote units.
+        assets: Currencies and quote units of the assets.
+        currency: ISO 4217 code of assets whose currency is not stated.
+        reference: Exchange rates for currencies that the rates among the prices do not connect.
+        calendars: Sessions of the assets' markets.
+    """
+
+    prices: PriceSource
+    assets: InstrumentSource
+    currency: str
+    reference: RateSource
+    calendars: Calendars
+
+    def read(self) -> PriceHistory:
+        history, listed = self.prices.closes(), self.assets.instruments()
+        markets = {listed[symbol].market for symbol in history.symbols}
+        terms = PricingTerms(
+            self.currency,
+            listed,
+            self.reference.rates(),
+            sessions=self.calendars.sessions({each for each in markets if each is not None}),
+        )
+        return quote_history(history, terms)
 
 
 def warn_of_unknown(accepted: Collection[str], symbols: tuple[str, ...]) -> None:

@@ -8,14 +8,23 @@ from pathlib import Path
 import attrs
 from dishka import Provider, Scope, alias, from_context, provide
 
+from rebalancer.adapters.market_data.calendars import ExchangeCalendars
 from rebalancer.adapters.market_data.csv_instruments import CsvInstruments
+from rebalancer.adapters.market_data.ecb_rates import EcbRates
 from rebalancer.adapters.market_data.registry import PROVIDERS, provider_of
 from rebalancer.adapters.rl.regimes import StoredRegimes
-from rebalancer.application.history_provider import AcceptedJumps, HistoryProvider, NoDetails
+from rebalancer.application.history_provider import (
+    AcceptedJumps,
+    HistoryProvider,
+    NoDetails,
+    QuotedPrices,
+)
 from rebalancer.application.ports.market import (
+    Calendars,
     InstrumentSource,
     PriceDetails,
     PriceSource,
+    RateSource,
     Regimes,
 )
 from rebalancer.application.stated_frequency import at_frequency
@@ -40,6 +49,7 @@ class Sources:
         periods_per_year: Closes that count as a year; None: as the dates have.
         layout: Layout of the file of prices, as users write it; None: it is recognised.
         accepted: Symbols whose jumps are true moves, see `rebalancer.domain.market.quality`.
+        currency: ISO 4217 code of assets whose currency is not stated; None: as the settings have.
     """
 
     prices: str = attrs.field(default=SAMPLE, converter=str)
@@ -47,6 +57,7 @@ class Sources:
     periods_per_year: float | None = None
     layout: str | None = attrs.field(default=None, kw_only=True)
     accepted: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    currency: str | None = attrs.field(default=None, kw_only=True)
 
     @classmethod
     def of(
@@ -58,6 +69,7 @@ class Sources:
         *,
         layout: str | None = None,
         accepted: Sequence[str] = (),
+        currency: str | None = None,
     ) -> Sources:
         """Return the sources that a caller names, else those of the settings, else the default.
 
@@ -71,6 +83,7 @@ class Sources:
             periods_per_year,
             layout=layout or settings.prices_layout,
             accepted=(*settings.accept_jumps, *accepted),
+            currency=currency,
         )
 
     @property
@@ -118,11 +131,22 @@ class MarketProvider(Provider):
 
     @provide
     def prices(
-        self, provided: HistoryProvider, sources: Sources, settings: Settings
+        self,
+        provided: HistoryProvider,
+        sources: Sources,
+        settings: Settings,
+        instruments: InstrumentSource,
+        rates: RateSource,
+        calendars: Calendars,
     ) -> PriceSource:
         if sources.accepted:
             provided = AcceptedJumps(provided, sources.accepted, settings.accept_jumps)
-        return at_frequency(provided, sources.periods_per_year)
+        currency = provider_of(sources.prices).currency or sources.currency or settings.currency
+        quoted = QuotedPrices(provided, instruments, currency, rates, calendars)
+        return at_frequency(quoted, sources.periods_per_year)
+
+    rates = provide(EcbRates, provides=RateSource)
+    calendars = provide(ExchangeCalendars, provides=Calendars)
 
     @provide
     def details(self, provided: HistoryProvider, sources: Sources) -> PriceDetails:

@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 from dishka import Provider, Scope, provide
 
-from rebalancer.adapters.market_data.calendars import ExchangeCalendars
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.application.health import (
     UNKNOWN_ID,
@@ -18,7 +17,13 @@ from rebalancer.application.health import (
     store_dependency,
     stored_prices_dependency,
 )
-from rebalancer.application.ports.market import PriceCache, PriceSource
+from rebalancer.application.ports.market import (
+    Calendars,
+    MarketStore,
+    PriceCache,
+    PriceSource,
+    RateSource,
+)
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import Database, UnitOfWork
 from rebalancer.application.stored_market import StoredMarket
@@ -85,19 +90,26 @@ class DocumentProvider(Provider):
         pool: ConnectionPool,
         cache: PriceCache | None,
         sources: Sources,
+        rates: RateSource,
+        calendars: Calendars,
     ) -> Iterator[DocumentStores]:
         """Create both stores over one connection pool."""
+
+        def stored(store: MarketStore) -> StoredMarket:
+            return StoredMarket(
+                store,
+                cache,
+                accepted=sources.accepted,
+                currency=sources.currency or settings.currency,
+                rates=rates,
+                calendars=calendars,
+            )
+
         if settings.mongo_url is None:
             from rebalancer.adapters.sql.market import SqlMarket
             from rebalancer.adapters.sql.reports import SqlReports
 
-            market = StoredMarket(
-                SqlMarket(pool.engine),
-                cache,
-                accepted=sources.accepted,
-                calendars=ExchangeCalendars(),
-            )
-            yield DocumentStores(market, SqlReports(pool.engine))
+            yield DocumentStores(stored(SqlMarket(pool.engine)), SqlReports(pool.engine))
             return
         try:
             from rebalancer.adapters.mongo import connection
@@ -109,10 +121,7 @@ class DocumentProvider(Provider):
                 code="package_missing",
             ) from None
         database = connection.connect(settings.mongo_url)
-        market = StoredMarket(
-            MongoMarket(database), cache, accepted=sources.accepted, calendars=ExchangeCalendars()
-        )
-        yield DocumentStores(market, MongoReports(database))
+        yield DocumentStores(stored(MongoMarket(database)), MongoReports(database))
         database.client.close()
 
     @provide

@@ -27,16 +27,19 @@ class Provider:
         prices: Creates its price source; must not do I/O.
         instruments: Creates its list of instruments; the packaged list by default.
         cautions: What a reader of results on these prices must know.
+        currency: ISO 4217 code of its prices, unless its instruments state one; None: as the
+            settings have.
     """
 
     title: str
     prices: Callable[[], HistoryProvider]
     instruments: Callable[[], InstrumentSource] = PackagedInstruments
     cautions: tuple[Caution, ...] = ()
+    currency: str | None = None
 
 
 PROVIDERS: Mapping[str, Provider] = {
-    "sample": Provider("packaged sample", SamplePrices, cautions=(SURVIVORSHIP,)),
+    "sample": Provider("packaged sample", SamplePrices, cautions=(SURVIVORSHIP,), currency="USD"),
 }
 """Providers by name. The name ``store`` is reserved for imported prices."""
 

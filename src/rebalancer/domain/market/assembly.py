@@ -134,8 +134,9 @@ def quote_history(
 ) -> PriceHistory:
     """Return a history with quotes: prices in pence become pounds, each asset has its currency.
 
-    Exchange rates among the assets become rates, and are no assets any more. A distribution whose
-    currency is not stated is in the quote unit of its asset, and states it in the quotes.
+    Exchange rates among the assets become rates, and are no assets any more; days on which nothing
+    else has a close are left out. A distribution whose currency is not stated is in the quote unit
+    of its asset, and states it in the quotes.
 
     Args:
         history: Total-return closes in quote units.
@@ -147,9 +148,9 @@ def quote_history(
     """
     pairs = [symbol for symbol in history.symbols if is_rate_symbol(symbol)]
     if pairs:
-        table = history.closes if history.reported is None else history.reported
         columns = [history.column(symbol) for symbol in pairs]
-        exchange = _rates_of(history.symbols, history.dates, table, columns).with_fallback(exchange)
+        own = _rates_of(history.symbols, history.dates, history.reported_closes, columns)
+        exchange = own.with_fallback(exchange)
         assets = [symbol for symbol in history.symbols if symbol not in pairs]
         if not assets:
             raise InvalidRequest(
@@ -161,6 +162,10 @@ def quote_history(
         if prices is not None:
             prices = prices[:, [history.column(symbol) for symbol in assets]]
         history = history.select(assets)
+        priced = ~np.isnan(history.reported_closes).all(axis=1)
+        if not priced.all():
+            history = history.on_rows(priced)
+            prices = None if prices is None else prices[priced]
     if prices is None:
         history = judge_by_sessions(history, terms.sessions_of(history.symbols))
     units = [quote_unit(terms.unit_of(symbol)) for symbol in history.symbols]

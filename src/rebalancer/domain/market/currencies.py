@@ -18,6 +18,12 @@ from rebalancer.domain.arrays import Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.money import Currency
 
+Pair = tuple[str, str]
+"""Base and quoted currency of an exchange rate."""
+
+Steps = tuple[tuple[str, str, bool], ...]
+"""Rates that convert a currency to another: base, quoted currency, and whether it is inverted."""
+
 HUNDREDTH = 100.0
 
 _UNITS = {
@@ -130,17 +136,21 @@ class ExchangeRates:
 
     The path with the fewest rates counts: the pair itself, its inverse, or over one or more other
     currencies. Among paths of the same length the alphabetical order of the currencies decides.
+
+    Attributes:
+        series: Rates by base and quoted currency.
+        fallback: Rates for pairs that ``series`` do not connect; read only when one is needed.
     """
 
-    series: Mapping[tuple[str, str], RateSeries] = attrs.field(factory=dict)
-    _memo: dict[tuple[str, str], tuple[tuple[str, str, bool], ...] | None] = attrs.field(
-        factory=dict, init=False, repr=False
-    )
+    series: Mapping[Pair, RateSeries] = attrs.field(factory=dict)
+    fallback: ExchangeRates | None = None
+    _paths: dict[Pair, Steps | None] = attrs.field(factory=dict, init=False, repr=False)
+    _joined: dict[Pair, RateSeries] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, series: Iterable[RateSeries]) -> ExchangeRates:
         """Collect series; of the same pair, the first one counts."""
-        found: dict[tuple[str, str], RateSeries] = {}
+        found: dict[Pair, RateSeries] = {}
         for one in series:
             if len(one.days):
                 found.setdefault((one.base, one.quoted), one)
@@ -148,41 +158,23 @@ class ExchangeRates:
 
     def with_fallback(self, other: ExchangeRates) -> ExchangeRates:
         """Return these rates, and the other's for pairs that they cannot convert."""
-        added = {pair: one for pair, one in other.series.items() if self.path(*pair) is None}
-        return ExchangeRates({**self.series, **added}) if added else self
+        if other is NO_RATES or other is self:
+            return self
+        rest = other if self.fallback is None else self.fallback.with_fallback(other)
+        return ExchangeRates(self.series, rest)
 
-    def path(self, source: str, target: str) -> tuple[tuple[str, str, bool], ...] | None:
+    def path(self, source: str, target: str) -> Steps | None:
         """Return the rates that convert a currency to another: pair, and whether it is inverted.
 
         None if there is no path. Empty for equal currencies.
         """
         key = (source, target)
-        if key not in self._memo:
-            self._memo[key] = self._search(source, target)
-        return self._memo[key]
-
-    def _search(self, source: str, target: str) -> tuple[tuple[str, str, bool], ...] | None:
-        if source == target:
-            return ()
-        links: dict[str, dict[str, tuple[str, str, bool]]] = {}
-        for base, quoted in sorted(self.series):
-            links.setdefault(base, {})[quoted] = (base, quoted, False)
-            links.setdefault(quoted, {}).setdefault(base, (base, quoted, True))
-        seen = {source}
-        paths: list[tuple[str, tuple[tuple[str, str, bool], ...]]] = [(source, ())]
-        while paths:
-            longer = []
-            for currency, steps in paths:
-                for neighbour in sorted(links.get(currency, {})):
-                    if neighbour in seen:
-                        continue
-                    seen.add(neighbour)
-                    extended = (*steps, links[currency][neighbour])
-                    if neighbour == target:
-                        return extended
-                    longer.append((neighbour, extended))
-            paths = longer
-        return None
+        if key not in self._paths:
+            steps = _search(self.series, source, target)
+            if steps is None and self.fallback is not None:
+                steps = _search(self._with_fallback_series(), source, target)
+            self._paths[key] = steps
+        return self._paths[key]
 
     def convert(self, source: str, target: str, days: Dates) -> ConvertedRates | None:
         """Return the rates from a currency to another on days, shape (T,), increasing.
@@ -195,7 +187,7 @@ class ExchangeRates:
             return None
         rates, oldest = np.ones(len(days)), np.array(days, dtype="datetime64[D]")
         for base, quoted, inverted in steps:
-            one = self.series[base, quoted]
+            one = self.series.get((base, quoted)) or self._with_fallback_series()[base, quoted]
             rows = np.searchsorted(one.days, days, side="right") - 1
             known = np.where(rows >= 0, one.rates[np.maximum(rows, 0)], np.nan)
             when = np.where(rows >= 0, one.days[np.maximum(rows, 0)], np.datetime64("NaT", "D"))
@@ -206,6 +198,42 @@ class ExchangeRates:
                 np.minimum(when, oldest),
             )
         return ConvertedRates(rates, oldest)
+
+    def _with_fallback_series(self) -> Mapping[Pair, RateSeries]:
+        """Return all series; those of the fallback only for pairs that the own ones do not have."""
+        if not self._joined:
+            rest = {} if self.fallback is None else self.fallback._with_fallback_series()
+            own = self.series
+            self._joined.update(own)
+            self._joined.update(
+                {pair: one for pair, one in rest.items() if _search(own, *pair) is None}
+            )
+        return self._joined
+
+
+def _search(series: Mapping[Pair, RateSeries], source: str, target: str) -> Steps | None:
+    """Return the shortest path of rates, breadth first; neighbours in alphabetical order."""
+    if source == target:
+        return ()
+    links: dict[str, dict[str, tuple[str, str, bool]]] = {}
+    for base, quoted in sorted(series):
+        links.setdefault(base, {})[quoted] = (base, quoted, False)
+        links.setdefault(quoted, {}).setdefault(base, (base, quoted, True))
+    seen = {source}
+    paths: list[tuple[str, Steps]] = [(source, ())]
+    while paths:
+        longer = []
+        for currency, steps in paths:
+            for neighbour in sorted(links.get(currency, {})):
+                if neighbour in seen:
+                    continue
+                seen.add(neighbour)
+                extended = (*steps, links[currency][neighbour])
+                if neighbour == target:
+                    return extended
+                longer.append((neighbour, extended))
+        paths = longer
+    return None
 
 
 NO_RATES = ExchangeRates()

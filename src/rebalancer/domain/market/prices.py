@@ -8,7 +8,7 @@ corporate actions in one currency.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import TypeVar
@@ -246,6 +246,13 @@ class PriceHistory:
         return self.memo("observed", compute)
 
     @property
+    def reported_closes(self) -> Floats:
+        """Closes as the source has them, shape (T, N); NaN where it has none."""
+        if self.reported is not None:
+            return self.reported
+        return self.closes if self.carried is None else np.where(self.observed, self.closes, np.nan)
+
+    @property
     def traded(self) -> Floats:
         """Price of a share as traded, in its own currency, shape (T, N); NaN where not current."""
         if self.quotes is None or self.quotes.prices is None:
@@ -288,25 +295,46 @@ class PriceHistory:
         return self.memo(("in currency", code), lambda: self._convert(quotes, code))
 
     def _convert(self, quotes: Quotes, code: str) -> PriceHistory:
-        days = self.dates
-        rates, last, missing = rate_table(quotes.exchange, quotes.currencies, code, days)
-        converted = attrs.evolve(quotes, currency=code, rates=rates, rate_days=last)
+        rates, missing = rate_table(quotes.exchange, quotes.currencies, code, self.dates)
+        converted = attrs.evolve(quotes, currency=code, rates=rates)
         if rates is None:
-            return attrs.evolve(self, quotes=converted)
-        closes: Floats = self.closes * rates
-        closes.setflags(write=False)
-        excluded = dict(self.excluded)
-        for symbol, currency in zip(self.symbols, quotes.currencies, strict=True):
-            if currency in missing:
-                excluded.setdefault(symbol, f"no exchange rate from {currency} to {code}")
-        prices = self.traded
-        return attrs.evolve(
-            self,
-            closes=closes,
-            reported=None,
-            excluded=excluded,
-            quotes=attrs.evolve(converted, prices=prices),
-        )
+            part = attrs.evolve(self, quotes=converted)
+        else:
+            closes: Floats = self.closes * rates
+            closes.setflags(write=False)
+            excluded = dict(self.excluded)
+            for symbol, currency in zip(self.symbols, quotes.currencies, strict=True):
+                if currency in missing:
+                    excluded.setdefault(symbol, f"no exchange rate from {currency} to {code}")
+            part = attrs.evolve(
+                self,
+                closes=closes,
+                reported=None,
+                excluded=excluded,
+                quotes=attrs.evolve(converted, prices=self.traded),
+            )
+        if _ORIGIN in self._memo:  # for prices as traded, which are not converted
+            part._memo[_ORIGIN] = self._memo[_ORIGIN]
+        return part
+
+    @property
+    def rate_days(self) -> Mapping[str, date | None]:
+        """Day of the exchange rate of the last row, by foreign currency; see `Quotes.rate_days`."""
+        quotes = self.quotes
+
+        def compute() -> dict[str, date | None]:
+            return {} if quotes is None else quotes.rate_days(self.dates[-1])
+
+        return self.memo("rate days", compute)
+
+    def without_rate(self, symbols: Iterable[str]) -> dict[str, str]:
+        """Return the currency of each given asset that cannot be converted at the last row."""
+        if not self.rate_days or self.quotes is None:
+            return {}
+        pairs = ((one, self.columns.get(one)) for one in symbols)
+        found = {one: self.quotes.currencies[at] for one, at in pairs if at is not None}
+        days = self.rate_days
+        return {one: code for one, code in found.items() if days.get(code, code) is None}
 
     def last_known(self, symbol: str) -> tuple[date, float] | None:
         """Return the day and the price of an asset's last own close; None if it has none.
@@ -444,6 +472,9 @@ class PriceHistory:
         def compute() -> dict[str, str]:
             found = {one.symbol: one.clause for one in self.findings if one.withholds}
             found |= self.excluded
+            for symbol, currency in self.without_rate(self.symbols).items():
+                target = None if self.quotes is None else self.quotes.currency
+                found.setdefault(symbol, f"no exchange rate from {currency} to {target} yet")
             for column in np.flatnonzero(np.isnan(self.last_closes)).tolist():
                 symbol = self.symbols[column]
                 if symbol not in found:
@@ -594,6 +625,15 @@ class PriceHistory:
             part._memo[_ORIGIN] = self._memo[_ORIGIN]
         return part
 
+    def on_rows(self, kept: Bools) -> PriceHistory:
+        """Return some rows, as if the source had no others (a copy); ``kept`` is of shape (T,)."""
+        tables = {name: getattr(self, name) for name in ("dates", "closes", "carried", "reported")}
+        parts = {name: None if each is None else each[kept] for name, each in tables.items()}
+        for part in parts.values():
+            if part is not None:
+                part.setflags(write=False)
+        return attrs.evolve(self, **parts)
+
     def window(
         self, symbols: Sequence[str] | None = None, *, days: int | None = None, until: date | None
     ) -> PriceHistory:
@@ -697,9 +737,11 @@ class PriceHistory:
 
     def _add_quotes(self, sha: hashlib._Hash, quotes: Quotes) -> None:
         """Add what quotes state beyond the closes."""
-        if quotes.prices is not None:
+        if quotes.prices is not None and not np.array_equal(
+            self.share_prices, self.closes, equal_nan=True
+        ):
             sha.update(np.ascontiguousarray(self.last_traded.astype("<f8")).tobytes())
-        if quotes.rates is not None:
+        if quotes.rates is not None and (quotes.rates[-1] != 1.0).any():
             sha.update("\n".join(quotes.currencies).encode())
             sha.update(np.ascontiguousarray(quotes.rates[-1].astype("<f8")).tobytes())
 

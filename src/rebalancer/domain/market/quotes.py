@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 import attrs
 import numpy as np
@@ -29,7 +30,6 @@ class Quotes:
         currency: Currency into which `rates` convert; None: prices stay in their own currencies.
         rates: Units of ``currency`` per unit of the asset's currency, shape (T, N), read-only; None
             if all are 1.
-        rate_days: Day of each rate at the last close, shape (N,); None without rates.
         adjusted: Symbols whose source has closes that are adjusted for splits and distributions.
             Their prices as traded follow from the actions that are known.
         markets: Code of each asset's market, N of them, None where it is not stated.
@@ -42,7 +42,6 @@ class Quotes:
     exchange: ExchangeRates = NO_RATES
     currency: str | None = None
     rates: Floats | None = None
-    rate_days: Dates | None = None
     adjusted: frozenset[str] = frozenset()
     markets: tuple[str | None, ...] = attrs.field()
     sessions: Sessions = attrs.field(factory=dict)
@@ -68,9 +67,20 @@ class Quotes:
             prices=None if self.prices is None else _frozen(self.prices[:, wanted]),
             currencies=tuple(self.currencies[column] for column in wanted),
             rates=None if self.rates is None else _frozen(self.rates[:, wanted]),
-            rate_days=None if self.rate_days is None else self.rate_days[wanted],
             markets=tuple(self.markets[column] for column in wanted),
         )
+
+    def rate_days(self, day: np.datetime64) -> dict[str, date | None]:
+        """Return the day of the exchange rate that counts on a day, by foreign currency.
+
+        None for a currency without a rate up to then. Empty unless prices were converted.
+        """
+        target, days = self.currency, np.array([day], dtype="datetime64[D]")
+        found: dict[str, date | None] = {}
+        for currency in sorted(set(self.currencies) - {target}) if target is not None else ():
+            converted = self.exchange.convert(currency, target, days)
+            found[currency] = None if converted is None else converted.days[0].item()
+        return found
 
 
 def _frozen(table: Floats) -> Floats:
@@ -80,7 +90,7 @@ def _frozen(table: Floats) -> Floats:
 
 def rate_table(
     exchange: ExchangeRates, currencies: Sequence[str], target: str, days: Dates
-) -> tuple[Floats | None, Dates, tuple[str, ...]]:
+) -> tuple[Floats | None, tuple[str, ...]]:
     """Return rates of currencies into one on days.
 
     Args:
@@ -90,21 +100,21 @@ def rate_table(
         days: (T,) increasing.
 
     Returns:
-        (T, N) units of the target per unit of each source, NaN where unknown, or None if all are 1;
-        (N,) day of the last rate; and the source currencies that cannot be converted, sorted.
+        (T, N) units of the target per unit of each source, read-only, NaN where unknown, or None if
+        all are the target; and the source currencies that no rate connects, sorted.
     """
-    table = np.ones((len(days), len(currencies)))
-    last = np.full(len(currencies), days[-1], dtype="datetime64[D]")
-    missing = set()
-    for currency in sorted(set(currencies) - {target}):
+    shape = (len(days), len(currencies))
+    foreign = sorted(set(currencies) - {target})
+    if not foreign:
+        return None, ()
+    alike = len(set(currencies)) == 1  # one column serves all assets then, without a copy
+    table = np.ones((shape[0], 1) if alike else shape)
+    missing = []
+    for currency in foreign:
         columns = [at for at, one in enumerate(currencies) if one == currency]
         converted = exchange.convert(currency, target, days)
         if converted is None:
-            missing.add(currency)
-            table[:, columns] = np.nan
-            continue
-        table[:, columns] = converted.rates[:, None]
-        last[columns] = converted.days[-1]
-    if (table == 1.0).all():
-        return None, last, ()
-    return _frozen(table), last, tuple(sorted(missing))
+            missing.append(currency)
+        rates = np.nan if converted is None else converted.rates[:, None]
+        table[:, [0] if alike else columns] = rates
+    return np.broadcast_to(_frozen(table), shape), tuple(missing)

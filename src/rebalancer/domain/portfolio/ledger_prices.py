@@ -9,7 +9,11 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.market.prices import HIGHEST, PriceHistory
+from rebalancer.domain.market.quotes import Quotes
 from rebalancer.domain.portfolio.ledger import Ledger
+
+NO_CURRENCY = "XXX"
+"""ISO 4217 code of an asset whose currency is unknown."""
 
 
 def fill_from_ledger(
@@ -56,7 +60,38 @@ def fill_from_ledger(
         if symbol not in columns or symbol in market.withheld
     }
     return attrs.evolve(
-        market, symbols=names, closes=closes, carried=carried, reported=None, excluded=excluded
+        market,
+        symbols=names,
+        closes=closes,
+        carried=carried,
+        reported=None,
+        excluded=excluded,
+        quotes=None if market.quotes is None else _fill_quotes(market, market.quotes, closes),
+    )
+
+
+def _fill_quotes(market: PriceHistory, quotes: Quotes, closes: Floats) -> Quotes:
+    """Return quotes with prices where only the ledger has some, which are in its own currency.
+
+    Args:
+        market: Without the ledger's prices.
+        quotes: Those of the market.
+        closes: (T, M) closes of the market's N assets, then of those that it lacks.
+    """
+    known, more = len(market.symbols), closes.shape[1] - len(market.symbols)
+    rates = None if quotes.rates is None else np.ones(closes.shape)
+    if rates is not None and quotes.rates is not None:
+        rates[:, :known] = quotes.rates
+        rates.setflags(write=False)
+    prices = closes.copy() if rates is None else closes / rates
+    same = ~np.isnan(market.traded)
+    prices[:, :known][same] = market.traded[same]
+    prices.setflags(write=False)
+    return attrs.evolve(
+        quotes,
+        prices=prices,
+        currencies=(*quotes.currencies, *[quotes.currency or NO_CURRENCY] * more),
+        rates=rates,
     )
 
 

@@ -85,8 +85,9 @@ def import_(prices: Path | None, assets: Path | None, layout: str | None, as_jso
       rebalancer market import --prices etfs.csv.gz --assets etfs-list.csv
       rebalancer market import --prices sample && rebalancer market list --prices store
     """
+    from rebalancer.application.history_provider import HistoryProvider
     from rebalancer.application.market_data import ImportMarket
-    from rebalancer.application.ports.market import InstrumentSource, PriceSource
+    from rebalancer.application.ports.market import InstrumentSource
     from rebalancer.domain.market.instruments import Instruments
     from rebalancer.wiring.market import SAMPLE
 
@@ -105,7 +106,8 @@ def import_(prices: Path | None, assets: Path | None, layout: str | None, as_jso
         )
     with container(where) as wired:
         listed = wired.get(InstrumentSource).instruments()
-        history = None if prices is None else wired.get(PriceSource).closes()
+        # As the source has them: with exchange rates, and pence in pence.
+        history = None if prices is None else wired.get(HistoryProvider).closes()
         if prices is not None:
             report_reading(wired)
         with meter("importing", 0 if history is None else len(history.symbols)) as advance:
