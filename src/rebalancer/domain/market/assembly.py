@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.arrays import Bools, Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.actions import (
     DISTRIBUTIONS,
@@ -162,7 +162,7 @@ def quote_history(
         if prices is not None:
             prices = prices[:, [history.column(symbol) for symbol in assets]]
         history = history.select(assets)
-        priced = ~np.isnan(history.reported_closes).all(axis=1)
+        priced: Bools = np.any(~np.isnan(history.reported_closes), axis=1, keepdims=False)
         if not priced.all():
             history = history.on_rows(priced)
             prices = None if prices is None else prices[priced]

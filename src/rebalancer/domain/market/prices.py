@@ -627,12 +627,13 @@ class PriceHistory:
 
     def on_rows(self, kept: Bools) -> PriceHistory:
         """Return some rows, as if the source had no others (a copy); ``kept`` is of shape (T,)."""
-        tables = {name: getattr(self, name) for name in ("dates", "closes", "carried", "reported")}
-        parts = {name: None if each is None else each[kept] for name, each in tables.items()}
-        for part in parts.values():
-            if part is not None:
-                part.setflags(write=False)
-        return attrs.evolve(self, **parts)
+        return attrs.evolve(
+            self,
+            dates=_rows(self.dates, kept),
+            closes=_rows(self.closes, kept),
+            carried=None if self.carried is None else _rows(self.carried, kept),
+            reported=None if self.reported is None else _rows(self.reported, kept),
+        )
 
     def window(
         self, symbols: Sequence[str] | None = None, *, days: int | None = None, until: date | None
@@ -753,6 +754,14 @@ class PriceHistory:
 
 
 _Table = TypeVar("_Table", Floats, Bools)
+_Rows = TypeVar("_Rows", Floats, Bools, Dates)
+
+
+def _rows(table: _Rows, kept: Bools) -> _Rows:
+    """Return some rows of an array, read-only."""
+    chosen = table[kept]
+    chosen.setflags(write=False)
+    return chosen
 
 
 def _columns(table: _Table, columns: list[int]) -> _Table:

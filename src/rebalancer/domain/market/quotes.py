@@ -75,10 +75,12 @@ class Quotes:
 
         None for a currency without a rate up to then. Empty unless prices were converted.
         """
-        target, days = self.currency, np.array([day], dtype="datetime64[D]")
         found: dict[str, date | None] = {}
-        for currency in sorted(set(self.currencies) - {target}) if target is not None else ():
-            converted = self.exchange.convert(currency, target, days)
+        if self.currency is None:
+            return found
+        days = np.array([day], dtype="datetime64[D]")
+        for currency in sorted(set(self.currencies) - {self.currency}):
+            converted = self.exchange.convert(currency, self.currency, days)
             found[currency] = None if converted is None else converted.days[0].item()
         return found
 

@@ -92,6 +92,7 @@ def _fill_quotes(market: PriceHistory, quotes: Quotes, closes: Floats) -> Quotes
         prices=prices,
         currencies=(*quotes.currencies, *[quotes.currency or NO_CURRENCY] * more),
         rates=rates,
+        markets=(*quotes.markets, *[None] * more),
     )
 
 
