@@ -13,6 +13,9 @@ from typing import Any, Protocol
 import attrs
 import numpy as np
 
+from rebalancer.adapters.market_data.providers.alpha_vantage import AlphaVantage
+from rebalancer.adapters.market_data.providers.fred import Fred
+from rebalancer.adapters.market_data.providers.nasdaq_data_link import NasdaqDataLink
 from rebalancer.adapters.market_data.providers.tiingo import Tiingo
 from rebalancer.adapters.market_data.providers.yahoo import Yahoo
 from rebalancer.application.ports.providers import MarketProvider
@@ -174,4 +177,173 @@ class YahooHost:
         return {"chart": {"result": [result], "error": None}}
 
 
-HOSTS: dict[str, Host] = {host.name: host for host in (TiingoHost(), YahooHost())}
+@attrs.frozen
+class AlphaVantageHost:
+    """Every fault comes with status 200; figures are texts."""
+
+    name: str = "alpha_vantage"
+    takes_key: bool = True
+
+    def provider(self, key: str = KEY) -> MarketProvider:
+        return AlphaVantage(key)
+
+    def hosts(self) -> tuple[str, ...]:
+        return ("www.alphavantage.co",)
+
+    def answer(self, request: Request) -> Reply:
+        if request.parameter("apikey") != KEY:
+            said = "the parameter apikey is invalid or missing. Please claim your free API key"
+            return Reply(body=json.dumps({"Error Message": said}))
+        function = request.parameter("function")
+        if function == "SYMBOL_SEARCH":
+            known = request.parameter("keywords") in ("ABC", "Alphabet Soup")
+            found = {"1. symbol": "ABC", "2. name": "Alphabet Soup", "3. type": "Equity"}
+            return Reply(body=json.dumps({"bestMatches": [found] if known else []}))
+        if request.parameter("symbol") != "ABC":
+            return Reply(body='{"Error Message": "Invalid API call. Please retry"}')
+        if function == "DIVIDENDS":
+            paid = {"ex_dividend_date": str(DIVIDEND_DAY), "amount": "0.5"}
+            return Reply(body=json.dumps({"symbol": "ABC", "data": [paid]}))
+        if function == "SPLITS":
+            split = {"effective_date": str(SPLIT_DAY), "split_factor": "2.0000"}
+            return Reply(body=json.dumps({"symbol": "ABC", "data": [split]}))
+        return Reply(body=json.dumps({"Meta Data": {}, "Time Series (Daily)": self._rows()}))
+
+    def null_bars(self, request: Request) -> Reply:
+        rows = {day: dict.fromkeys(row, None) for day, row in self._rows().items()}
+        return Reply(body=json.dumps({"Time Series (Daily)": rows}))
+
+    def exhausted(self, request: Request) -> Reply:
+        said = (
+            f"We have detected your API key as {KEY} and our standard API rate limit is 25 "
+            "requests per day. Please subscribe to any of the premium plans"
+        )
+        return Reply(body=json.dumps({"Information": said}))
+
+    def _rows(self) -> dict[str, dict[str, str]]:
+        names = ("1. open", "2. high", "3. low", "4. close")
+        return {
+            str(day): {**dict.fromkeys(names, f"{close:.4f}"), "5. volume": "1000"}
+            for day, close in reversed(list(zip(DAYS, CLOSES, strict=True)))
+        }
+
+
+@attrs.frozen
+class NasdaqDataLinkHost:
+    """Tables with named columns; prices adjusted for splits beside the close as traded."""
+
+    name: str = "nasdaq_data_link"
+    takes_key: bool = True
+
+    def provider(self, key: str = KEY) -> MarketProvider:
+        return NasdaqDataLink(key)
+
+    def hosts(self) -> tuple[str, ...]:
+        return ("data.nasdaq.com",)
+
+    def answer(self, request: Request) -> Reply:
+        if request.headers.get("x-api-token") != KEY:
+            return self._error(400, "QEAx01", "We could not recognize your API key")
+        if request.path.startswith("/api/v3/datasets/"):
+            if "/ABC/RATE" not in request.path:
+                return self._error(404, "QECx02", "You have submitted an incorrect Quandl code.")
+            rows = [["2024-01-31", 5.25], ["2024-02-29", None], ["2024-03-31", 5.5]]
+            since = request.parameter("start_date") or ""
+            data = [row for row in rows if str(row[0]) >= since]
+            series = {"name": "Rate", "column_names": ["Date", "Percent"], "data": data}
+            return Reply(body=json.dumps({"dataset": series}))
+        known = request.parameter("ticker") == "ABC"
+        since = request.parameter("date.gte") or ""
+        if request.path.endswith("/SHARADAR/ACTIONS.json"):
+            rows = [
+                {"date": str(DIVIDEND_DAY), "action": "dividend", "value": 0.5},
+                {"date": str(SPLIT_DAY), "action": "split", "value": 2.0},
+                {"date": str(DAYS[0]), "action": "listed", "value": None},
+            ]
+        else:
+            rows = self._rows()
+        return self._table([row for row in rows if known and str(row["date"]) >= since])
+
+    def null_bars(self, request: Request) -> Reply:
+        return self._table([{**row, "closeunadj": None} for row in self._rows()])
+
+    def exhausted(self, request: Request) -> Reply:
+        return self._error(429, "QELx05", "You have exceeded the API usage limit for today.")
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "date": str(day),
+                **dict.fromkeys(("open", "high", "low", "close"), close / self._factor(day)),
+                "volume": 1000 * self._factor(day),
+                "closeunadj": close,
+            }
+            for day, close in reversed(list(zip(DAYS, CLOSES, strict=True)))
+        ]
+
+    @staticmethod
+    def _factor(day: date) -> int:
+        return 2 if day < SPLIT_DAY else 1
+
+    @staticmethod
+    def _table(rows: list[dict[str, Any]]) -> Reply:
+        names = list(rows[0]) if rows else ["date"]
+        table = {
+            "columns": [{"name": name, "type": "text"} for name in names],
+            "data": [[row[name] for name in names] for row in rows],
+        }
+        return Reply(body=json.dumps({"datatable": table, "meta": {"next_cursor_id": None}}))
+
+    @staticmethod
+    def _error(status: int, code: str, said: str) -> Reply:
+        return Reply(status, json.dumps({"quandl_error": {"code": code, "message": said}}))
+
+
+@attrs.frozen
+class FredHost:
+    """Observations with the day on which each figure was published."""
+
+    name: str = "fred"
+    takes_key: bool = True
+
+    def provider(self, key: str = KEY) -> MarketProvider:
+        return Fred(key)
+
+    def hosts(self) -> tuple[str, ...]:
+        return ("api.stlouisfed.org",)
+
+    def answer(self, request: Request) -> Reply:
+        if request.parameter("api_key") != KEY:
+            return self._error("Bad Request.  The value for variable api_key is not registered.")
+        if request.parameter("series_id") != "ABC/RATE":
+            return self._error("Bad Request.  The series does not exist.")
+        if request.path == "/fred/series":
+            return Reply(body='{"seriess": [{"title": "Rate", "units": "Percent"}]}')
+        since = request.parameter("observation_start") or ""
+        rows = [
+            {"date": "2024-01-31", "value": "5.25", "realtime_start": "2024-02-01"},
+            {"date": "2024-02-29", "value": ".", "realtime_start": "2024-03-01"},
+            {"date": "2024-03-31", "value": "5.5", "realtime_start": "2024-04-01"},
+        ]
+        found = [row for row in rows if row["date"] >= since]
+        return Reply(body=json.dumps({"observations": found}))
+
+    def null_bars(self, request: Request) -> Reply:
+        return Reply(body='{"observations": null}')
+
+    def exhausted(self, request: Request) -> Reply:
+        return Reply(429, '{"error_code": 429, "error_message": "Too Many Requests."}')
+
+    @staticmethod
+    def _error(said: str) -> Reply:
+        return Reply(400, json.dumps({"error_code": 400, "error_message": said}))
+
+
+HOSTS: dict[str, Host] = {
+    host.name: host
+    for host in (TiingoHost(), YahooHost(), AlphaVantageHost(), NasdaqDataLinkHost())
+}
+"""Providers of bars."""
+
+SERIES_HOSTS: dict[str, Host] = {host.name: host for host in (NasdaqDataLinkHost(), FredHost())}
+"""Providers of economic series; each knows ``ABC/RATE``."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from rebalancer.adapters.market_data.providers.faults import fault_of_status, quote, scrub
-from rebalancer.application.ports.providers import Garbled, Unreachable
+from rebalancer.application.ports.providers import Garbled, ProviderFault, Unreachable
 
 _TIMEOUT = 20.0
 _LARGEST = 64_000_000
@@ -29,6 +29,8 @@ class HttpClient:
         secrets: Keys, which no message may show.
         headers: Sent with every request.
         timeout: Seconds for connecting, and for each part of an answer.
+        explain: Returns the fault that the body of a refusal states, given the status, the body
+            and what was asked for; None if only the status tells.
         now: Clock.
     """
 
@@ -40,11 +42,13 @@ class HttpClient:
         secrets: tuple[str, ...] = (),
         headers: Mapping[str, str] | None = None,
         timeout: float = _TIMEOUT,
+        explain: Callable[[int, bytes, str], ProviderFault | None] = lambda *_: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.title = title
         self._base_url, self._secrets = base_url, secrets
         self._headers, self._timeout, self._now = dict(headers or {}), timeout, now
+        self._explain = explain
         self._client: Any = None
 
     def get_json(self, path: str, parameters: Mapping[str, str], *, subject: str) -> Any:
@@ -77,6 +81,11 @@ class HttpClient:
 
         try:
             with self._open().stream("GET", path, params=parameters) as answer:
+                content = bytearray()
+                for part in answer.iter_bytes():
+                    content += part
+                    if len(content) > _LARGEST:
+                        raise Garbled(f"{self.title} sent too large an answer for {subject}")
                 fault = fault_of_status(
                     answer.status_code,
                     answer.headers,
@@ -85,13 +94,8 @@ class HttpClient:
                     now=self._now(),
                 )
                 if fault is not None:
-                    raise fault
-                content = b""
-                for part in answer.iter_bytes():
-                    content += part
-                    if len(content) > _LARGEST:
-                        raise Garbled(f"{self.title} sent too large an answer for {subject}")
-                return content
+                    raise self._explain(answer.status_code, bytes(content), subject) or fault
+                return bytes(content)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             reason = scrub(str(error), self._secrets) or type(error).__name__
             raise Unreachable(f"{self.title} did not answer for {subject}: {reason}") from None
