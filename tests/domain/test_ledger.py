@@ -12,7 +12,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rebalancer.domain.errors import InvalidRequest
-from rebalancer.domain.portfolio.ledger import EMPTY, Entry, EntryKind, Ledger, Overdrawn
+from rebalancer.domain.portfolio.entries import CHARGES
+from rebalancer.domain.portfolio.ledger import (
+    EMPTY,
+    FLOWS,
+    TRADES,
+    Entry,
+    EntryKind,
+    Ledger,
+    Overdrawn,
+)
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
 from tests.builders import USD
 
@@ -285,16 +294,18 @@ amounts = st.one_of(
     st.decimals("0.000000000001", "99999999999999", places=12),
 )
 small = st.integers(1, 5).map(Decimal)
+KNOWN = FLOWS | TRADES | CHARGES | {EntryKind.DIVIDEND, EntryKind.INTEREST}
+PLAIN = [kind for kind in EntryKind if kind in KNOWN]
 
 
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
     """Draw entries over five days and two assets, mostly deposits."""
-    kind = draw(st.sampled_from([*EntryKind, EntryKind.DEPOSIT, EntryKind.DEPOSIT]))
+    kind = draw(st.sampled_from([*PLAIN, *[EntryKind.DEPOSIT] * 4]))
     others: dict[str, Any] = {}
     if kind in (EntryKind.BUY, EntryKind.SELL) or draw(st.booleans()):
         others["symbol"] = draw(st.sampled_from("AB"))
-        if kind not in (EntryKind.FEE, EntryKind.DIVIDEND):
+        if kind in FLOWS | TRADES:
             others |= {"quantity": draw(st.one_of(small, amounts)), "price": draw(small)}
     if kind in (EntryKind.BUY, EntryKind.SELL):
         others["proposal"] = draw(st.sampled_from([None, PROPOSAL]))

@@ -7,18 +7,42 @@ which it was recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal, localcontext
-from enum import StrEnum
 from functools import cached_property
 from itertools import groupby
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import attrs
 
-from rebalancer.domain.errors import Conflict, InvalidRequest
-from rebalancer.domain.money import LARGEST
+from rebalancer.domain.errors import Conflict
+from rebalancer.domain.portfolio.entries import (
+    FLOWS,
+    TRADES,
+    Entry,
+    EntryKind,
+    filled_quantities,
+    move_units,
+    not_positive,
+    order_of_effect,
+    void_id,
+)
+
+__all__ = [
+    "EMPTY",
+    "FLOWS",
+    "TRADES",
+    "Entry",
+    "EntryKind",
+    "Ledger",
+    "NotVoidable",
+    "Overdrawn",
+    "Positions",
+    "filled_quantities",
+    "not_positive",
+    "void_id",
+]
 
 _ZERO = Decimal(0)
 _DIGITS = 60
@@ -36,178 +60,20 @@ class NotVoidable(Conflict):
     default_code = "not_voidable"
 
 
-class EntryKind(StrEnum):
-    """Kind of entry; a deposit or withdrawal with a symbol is in kind."""
-
-    DEPOSIT = "deposit"
-    WITHDRAWAL = "withdrawal"
-    BUY = "buy"
-    SELL = "sell"
-    FEE = "fee"
-    DIVIDEND = "dividend"
-
-
-TRADES = frozenset({EntryKind.BUY, EntryKind.SELL})
-FLOWS = frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
-
-
-@attrs.frozen
-class Entry:
-    """One line of a ledger.
-
-    Attributes:
-        id: Unique; the same id is the same entry.
-        on: Effective market day; it counts from that day's close.
-        recorded: Time of recording, with a zone.
-        amount: Value, >= 0: money paid in or out, value traded or moved in kind; without costs.
-        symbol: Asset that is traded, moved, or pays the dividend or fee; None otherwise.
-        quantity: Units traded or moved, > 0; 0 for money alone.
-        price: Price per unit; None for money alone.
-        cost: Cost of the trade on top, >= 0.
-        proposal: Proposal that the trade executes; None without one.
-        voids: Entry that this one voids, with whose values it is recorded; None for most entries.
-        partial: Whether orders of the proposal were still open after this entry was recorded.
-
-    Raises:
-        InvalidRequest: an attribute contradicts the kind; its field is named.
-    """
-
-    id: UUID
-    kind: EntryKind
-    on: date
-    recorded: datetime
-    amount: Decimal
-    symbol: str | None = None
-    quantity: Decimal = _ZERO
-    price: Decimal | None = None
-    cost: Decimal = _ZERO
-    proposal: UUID | None = None
-    note: str = ""
-    voids: UUID | None = None
-    partial: bool = False
-
-    def __attrs_post_init__(self) -> None:
-        for name in ("amount", "quantity", "cost"):
-            number = getattr(self, name)
-            if not (number.is_finite() and 0 <= number < LARGEST):
-                raise InvalidRequest(
-                    f"{number} is out of range; enter 0 or more, and less than {LARGEST:E}",
-                    field=name,
-                    code="amount_out_of_range",
-                )
-        if self.recorded.tzinfo is None:
-            raise InvalidRequest(
-                f"{self.recorded} has no time zone; add one",
-                field="recorded",
-                code="missing_time_zone",
-            )
-        moves = self.kind in TRADES or (self.kind in FLOWS and self.symbol is not None)
-        if moves and not self.quantity > 0:
-            raise not_positive(self.quantity, "quantity")
-        if self.price is not None and not (self.price.is_finite() and 0 < self.price < LARGEST):
-            raise not_positive(self.price, "price")
-        if moves and not (self.symbol and self.price is not None):
-            raise InvalidRequest(
-                f"a {self.kind} of an asset needs a symbol and a price; add it",
-                field="price" if self.symbol else "symbol",
-                code="missing_value",
-            )
-        if not moves and (self.quantity or self.price is not None):
-            raise InvalidRequest(
-                f"a {self.kind} of money has no quantity and no price; omit both",
-                field="quantity" if self.quantity else "price",
-                code="unexpected_value",
-            )
-        if not moves and not self.amount > 0:
-            raise not_positive(self.amount, "amount")
-        if self.cost and self.kind not in TRADES:
-            raise InvalidRequest(
-                "only trades have a cost; record a fee as an entry of its own",
-                field="cost",
-                code="unexpected_value",
-            )
-
-    @property
-    def cash(self) -> Decimal:
-        """Change of cash."""
-        match self.kind:
-            case EntryKind.BUY:
-                change = -self.amount - self.cost
-            case EntryKind.SELL:
-                change = self.amount - self.cost
-            case EntryKind.FEE:
-                change = -self.amount
-            case EntryKind.DIVIDEND:
-                change = self.amount
-            case _:
-                return self.flow if self.symbol is None else _ZERO
-        return self._signed(change)
-
-    @property
-    def units(self) -> Decimal:
-        """Change of the holding of its symbol."""
-        grows = self.kind in (EntryKind.BUY, EntryKind.DEPOSIT)
-        return self._signed(self.quantity if grows else -self.quantity)
-
-    @property
-    def flow(self) -> Decimal:
-        """Value that the owner paid in (+) or took out (-), in money or in kind."""
-        if self.kind not in FLOWS:
-            return _ZERO
-        return self._signed(self.amount if self.kind is EntryKind.DEPOSIT else -self.amount)
-
-    def _signed(self, change: Decimal) -> Decimal:
-        return change if self.voids is None else -change
-
-    @property
-    def title(self) -> str:
-        """Short description, such as "purchase of 10 AAPL of 2022-01-03"."""
-        what = _TITLES[self.kind]
-        if self.quantity:
-            what = f"{what} of {self.quantity.normalize():f} {self.symbol}"
-        else:
-            what = f"{what} of {self.amount:f}"
-        return f"{what} of {self.on}"
-
-    def reversal(self, *, recorded: datetime, note: str = "", partial: bool = False) -> Entry:
-        """Return the entry that voids this one; its id follows from this one's."""
-        return attrs.evolve(
-            self,
-            id=void_id(self.id),
-            recorded=recorded,
-            note=note,
-            voids=self.id,
-            partial=partial,
-        )
-
-
-def void_id(entry: UUID) -> UUID:
-    """Return the id of the entry that voids an entry, so that no entry is voided twice."""
-    return uuid5(entry, "void")
-
-
-_TITLES = {
-    EntryKind.DEPOSIT: "deposit",
-    EntryKind.WITHDRAWAL: "withdrawal",
-    EntryKind.BUY: "purchase",
-    EntryKind.SELL: "sale",
-    EntryKind.FEE: "fee",
-    EntryKind.DIVIDEND: "dividend",
-}
-
-
 @attrs.frozen
 class Positions:
     """Cash and holdings that follow from a ledger.
 
     Attributes:
-        cash: Money, >= 0.
+        cash: Money in the base currency, >= 0.
         holdings: Quantity by symbol, each > 0, sorted by symbol.
-        uninvested: Cash paid in since the last rebalance and not spent, 0 <= uninvested <= cash.
+        uninvested: Base cash paid in since the last rebalance and not spent,
+            0 <= uninvested <= cash. Exchanges into other currencies spend it.
             By effective day: a deposit dated before a rebalance counts as invested, also if it is
             recorded later. The trades of a proposal with open orders spend what they cost.
         last_rebalance: Day of the last trades of a proposal.
         last_entry: Latest effective day; None for an empty ledger.
+        foreign_cash: Money in other currencies by ISO 4217 code, each > 0, sorted by code.
     """
 
     cash: Decimal = _ZERO
@@ -215,6 +81,7 @@ class Positions:
     uninvested: Decimal = _ZERO
     last_rebalance: date | None = None
     last_entry: date | None = None
+    foreign_cash: Mapping[str, Decimal] = attrs.field(factory=dict)
 
 
 EMPTY = Positions()
@@ -238,10 +105,10 @@ class Ledger:
 
     @cached_property
     def symbols(self) -> frozenset[str]:
-        """Every asset that was ever traded or moved, also by void entries."""
-        return frozenset(
-            entry.symbol for entry in self.entries if entry.symbol is not None and entry.quantity
-        )
+        """Every asset that was ever traded, moved or received, also by void entries."""
+        moved = {entry.symbol for entry in self.entries if entry.symbol and entry.quantity}
+        received = {entry.other for entry in self.entries if entry.other}
+        return frozenset(moved | received)
 
     @property
     def open_proposals(self) -> frozenset[UUID]:
@@ -258,10 +125,27 @@ class Ledger:
         return filled_quantities(entry for entry in self.entries if entry.proposal == proposal)
 
     def by_day(self) -> Iterable[tuple[date, list[Entry]]]:
-        """Yield effective entries by day, earliest first; within a day as recorded."""
-        ordered = sorted(self.effective, key=lambda entry: entry.on)
+        """Yield effective entries by day, earliest first; within a day in their order of effect.
+
+        That is `order_of_effect`, then as recorded. An entry that was recorded before a new symbol
+        was, and takes effect on its day or later, has the new symbol here.
+        """
+        ordered = sorted(self._carried_on, key=lambda entry: (entry.on, order_of_effect(entry)))
         for day, entries in groupby(ordered, key=lambda entry: entry.on):
             yield day, list(entries)
+
+    @cached_property
+    def _carried_on(self) -> tuple[Entry, ...]:
+        """The effective entries, with the symbols that their assets had on their days."""
+        renames = [
+            (place, entry)
+            for place, entry in enumerate(self.effective)
+            if entry.kind is EntryKind.RENAME
+        ]
+        if not renames:
+            return self.effective
+        renames.sort(key=lambda pair: pair[1].on)
+        return tuple(_rename(entry, place, renames) for place, entry in enumerate(self.effective))
 
     @cached_property
     def positions(self) -> Positions:
@@ -274,38 +158,36 @@ class Ledger:
             return self._sum_up()
 
     def _sum_up(self) -> Positions:
-        cash = uninvested = _ZERO
+        uninvested = _ZERO
+        cash: dict[str | None, Decimal] = {None: _ZERO}
         holdings: dict[str, Decimal] = {}
         rebalanced = last = None
         incomplete = self.open_proposals
         for day, entries in self.by_day():
-            touched = set()
+            touched: set[str] = set()
             for entry in entries:
-                cash += entry.cash
-                if entry.quantity and entry.symbol is not None:
-                    holdings[entry.symbol] = holdings.get(entry.symbol, _ZERO) + entry.units
-                    touched.add(entry.symbol)
+                for currency, change in entry.cash_changes:
+                    cash[currency] = cash.get(currency, _ZERO) + change
+                touched.update(move_units(holdings, entry))
                 executes = entry.proposal is not None and entry.kind in TRADES
                 if executes:
                     rebalanced = day
                 if executes and entry.proposal not in incomplete:
                     uninvested = _ZERO
-                elif entry.kind in FLOWS or entry.kind is EntryKind.BUY:
+                elif entry.currency is None and entry.kind in _INVESTED:
                     uninvested = max(uninvested + entry.cash, _ZERO)
-            if cash < 0:
-                raise Overdrawn(
-                    f"cash would be {cash} at the end of {day}; deposit {-cash} more or lower "
-                    "the amount"
-                )
+            _check_cash(cash, day)
             for symbol in sorted(touched):
                 if holdings[symbol] < 0:
                     raise Overdrawn(
                         f"the holding of {symbol} would be {holdings[symbol]} at the end of "
                         f"{day}; record its purchase or deposit first"
                     )
-            uninvested, last = min(uninvested, cash), day
+            uninvested, last = min(uninvested, cash[None]), day
         held = {symbol: units for symbol, units in sorted(holdings.items()) if units}
-        return Positions(cash, held, uninvested, rebalanced, last)
+        base = cash.pop(None)
+        foreign = sorted((code, money) for code, money in cash.items() if code and money)
+        return Positions(base, held, uninvested, rebalanced, last, dict(foreign))
 
     def extended_by(self, entries: Iterable[Entry]) -> Ledger:
         """Return the ledger with more entries.
@@ -353,32 +235,63 @@ class Ledger:
         None if the ledger is not overdrawn.
         """
         seen: list[Entry] = []
+        cash: dict[str | None, Decimal] = {}
+        holdings: dict[str, Decimal] = {}
         with localcontext(prec=_DIGITS):
             for _, entries in self.by_day():
                 seen += entries
-                if sum((entry.cash for entry in seen), _ZERO) < 0:
-                    return next(entry for entry in reversed(seen) if entry.cash < 0)
-                for symbol in sorted({entry.symbol for entry in entries if entry.symbol}):
-                    moves = [entry for entry in seen if entry.symbol == symbol and entry.quantity]
-                    if sum((entry.units for entry in moves), _ZERO) < 0:
-                        return next(entry for entry in reversed(moves) if entry.units < 0)
+                touched: set[str] = set()
+                for entry in entries:
+                    for currency, change in entry.cash_changes:
+                        cash[currency] = cash.get(currency, _ZERO) + change
+                    touched.update(move_units(holdings, entry))
+                for currency in sorted(cash, key=lambda code: code or ""):
+                    if cash[currency] < 0:
+                        return next(
+                            entry
+                            for entry in reversed(seen)
+                            if any(
+                                code == currency and change < 0
+                                for code, change in entry.cash_changes
+                            )
+                        )
+                for symbol in sorted(touched):
+                    if holdings[symbol] < 0:
+                        return next(
+                            entry
+                            for entry in reversed(seen)
+                            if entry.symbol == symbol and entry.units < 0
+                        )
         return None
 
 
-def filled_quantities(entries: Iterable[Entry]) -> dict[str, Decimal]:
-    """Return the quantity of each asset that trades bought or sold, without void ones."""
-    filled: dict[str, Decimal] = {}
-    for entry in entries:
-        if entry.kind in TRADES and entry.symbol is not None:
-            quantity = entry.quantity if entry.voids is None else -entry.quantity
-            filled[entry.symbol] = filled.get(entry.symbol, _ZERO) + quantity
-    return {symbol: quantity for symbol, quantity in filled.items() if quantity}
+_INVESTED = FLOWS | {EntryKind.BUY, EntryKind.EXCHANGE}
+"""Kinds that pay uninvested cash in, or spend it."""
 
 
-def not_positive(number: Decimal, field: str) -> InvalidRequest:
-    """Return the error for an amount, quantity or price that is not positive."""
-    return InvalidRequest(
-        f"{number} is out of range; enter more than 0, and less than {LARGEST:E}",
-        field=field,
-        code="not_positive",
-    )
+def _check_cash(cash: Mapping[str | None, Decimal], day: date) -> None:
+    """Check that there is no debt in any currency at the end of a day; raise Overdrawn."""
+    for currency, money in cash.items():
+        if money < 0:
+            where = "cash" if currency is None else f"cash in {currency}"
+            raise Overdrawn(
+                f"{where} would be {money} at the end of {day}; deposit {-money} more or lower "
+                "the amount"
+            )
+
+
+def _rename(entry: Entry, place: int, renames: Sequence[tuple[int, Entry]]) -> Entry:
+    """Return an entry with the symbol that its asset had on its day.
+
+    Args:
+        entry: An effective entry.
+        place: Its place in the order of recording.
+        renames: The new symbols by day, each with its place.
+    """
+    symbol = entry.symbol
+    for recorded, rename in renames:
+        if recorded > place and rename.symbol == symbol and rename.on <= entry.on:
+            symbol = rename.other
+    if symbol in (entry.symbol, entry.other):
+        return entry
+    return attrs.evolve(entry, symbol=symbol)
