@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.entries import REORGANISATIONS
 from rebalancer.domain.portfolio.ledger import FLOWS, TRADES, Entry, EntryKind, Ledger, Positions
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.mandate import ActionBooking, ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.owner import RefreshToken, User
-from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
+from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
@@ -236,6 +237,8 @@ mandates = st.builds(
     risk_profile=profiles,
     preferences=preferences,
     acknowledge_limits=st.booleans(),
+    corporate_actions=st.sampled_from(ActionBooking),
+    conversions=st.sampled_from(Conversions),
 )
 
 snapshots = st.builds(
@@ -274,18 +277,43 @@ users = st.builds(
 )
 
 
+foreign = st.sampled_from([None, "GBP", "CHF"])
+
+
 @st.composite
 def entries(draw: st.DrawFn, *, kinds: Sequence[EntryKind] = tuple(EntryKind)) -> Entry:
     """Draw entries of every kind, with every optional attribute; they need not add up."""
     kind = draw(st.sampled_from(kinds))
     moves = kind in TRADES or (kind in FLOWS and draw(st.booleans()))
-    named = moves or (kind is EntryKind.DIVIDEND and draw(st.booleans()))
+    reorganises = kind in REORGANISATIONS
+    named = moves or reorganises or kind is EntryKind.RETURN_OF_CAPITAL
+    if kind in (EntryKind.DIVIDEND, EntryKind.FEE, EntryKind.TAX):
+        named = draw(st.booleans())
+    amount = draw(amounts if moves or kind is EntryKind.MERGER else positive)
+    currency = draw(foreign)
+    more: dict[str, Any] = {}
+    if kind in (EntryKind.DIVIDEND, EntryKind.INTEREST):
+        more["withheld"] = draw(st.sampled_from([Decimal(0), amount]))
+    if reorganises and kind is not EntryKind.RENAME:
+        more["ratio"] = draw(st.sampled_from([Decimal("0.25"), Decimal(4), Decimal("0.333333")]))
+    if reorganises and kind is not EntryKind.SPLIT:
+        more["other"] = f"{draw(symbols)}.X"
+    if kind in (EntryKind.SPIN_OFF, EntryKind.MERGER):
+        more["cost_share"] = draw(st.none() | st.just(Decimal("0.3")))
+    if moves and kind in FLOWS:
+        more["cost_basis"] = draw(st.none() | amounts)
+    if kind is EntryKind.EXCHANGE:
+        more["counter_amount"] = draw(positive)
+        more["counter_currency"] = draw(foreign.filter(lambda code: code != currency))
     return Entry(
         id=uuid4(),
         kind=kind,
         on=draw(days),
         recorded=draw(moments),
-        amount=draw(amounts if moves else positive),
+        amount=Decimal(0) if reorganises and kind is not EntryKind.MERGER else amount,
+        currency=currency,
+        action=draw(st.none() | texts),
+        **more,
         symbol=draw(symbols) if named else None,
         quantity=draw(positive) if moves else Decimal(0),
         price=draw(positive) if moves else None,
@@ -300,7 +328,11 @@ def ledgers(draw: st.DrawFn) -> Ledger:
     """Draw ledgers that begin with large deposits, so that they are never overdrawn."""
     lines = draw(st.lists(entries(), max_size=3))
     plenty = Decimal("999999999999999")
-    first = [a_deposit(plenty, on=date(1970, 1, 1), recorded=draw(moments)) for _ in range(7)]
+    first = [
+        a_deposit(plenty, on=date(1970, 1, 1), recorded=draw(moments), currency=code)
+        for code in (None, "GBP", "CHF")
+        for _ in range(7)
+    ]
     for symbol in sorted({line.symbol for line in lines if line.quantity and line.symbol}):
         move = a_deposit(1, on=date(1970, 1, 1))
         for _ in range(4):
@@ -324,6 +356,7 @@ def managed(draw: st.DrawFn, owner: UUID) -> tuple[ManagedPortfolio, Ledger]:
             version=draw(st.integers(1, 2**31 - 1)),
             created=draw(moments),
             changed=draw(moments),
+            booked_actions=draw(st.none() | texts),
         ),
         ledger,
     )

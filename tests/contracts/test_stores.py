@@ -651,6 +651,18 @@ def test_entries_page_by_page_the_latest_written_first(work, ada, size):
         assert tx.portfolios.entries(portfolio.id, before=uuid4(), limit=9) == []
 
 
+def test_booked_actions_are_marked_without_a_new_version(work, ada):
+    one, other = stored_portfolio(work, ada), stored_portfolio(work, ada)
+    with work.begin() as tx:
+        tx.portfolios.get(one.id)
+        tx.portfolios.mark_booked("digest", {one.id: 1, other.id: 2, uuid4(): 1})
+        tx.portfolios.mark_booked("digest", {})
+        assert tx.portfolios.get_many([one.id])[one.id].booked_actions == "digest"
+    with work.read() as tx:
+        assert tx.portfolios.get(one.id) == attrs.evolve(one, booked_actions="digest")
+        assert tx.portfolios.get(other.id) == other
+
+
 @given(data=st.data())
 def test_portfolios_and_entries_are_read_as_written(full, data):
     with full.begin() as tx:

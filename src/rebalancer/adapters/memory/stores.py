@@ -134,6 +134,11 @@ class MemoryPortfolios:
         self.get(portfolio.id, owner=portfolio.owner).check_version(portfolio.version - 1)
         self.add(portfolio, entries)
 
+    def mark_booked(self, actions: str, versions: Mapping[UUID, int]) -> None:
+        for id, version in versions.items():
+            if id in self.rows and self.rows[id].version == version:
+                self.rows[id] = attrs.evolve(self.rows[id], booked_actions=actions)
+
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         self.get(id, owner=owner).check_version(version)
         self.closed[id] = now

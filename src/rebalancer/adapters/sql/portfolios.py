@@ -58,6 +58,11 @@ _SWAP = update(portfolios).where(
     _is_open(bindparam("at_id"), bindparam("at_owner")),
     portfolios.c.version == bindparam("at_version"),
 )
+_MARK = (
+    update(portfolios)
+    .where(portfolios.c.id == bindparam("at_id"), portfolios.c.version == bindparam("at_version"))
+    .values(booked_actions=bindparam("actions"))
+)
 _LEDGER = (
     select(ledger_entries)
     .where(ledger_entries.c.portfolio == bindparam("portfolio"))
@@ -100,6 +105,18 @@ class SqlPortfolios(SqlStore):
         self._append(id, entries)
         if id in self._locked:
             self._locked[id] = portfolio
+
+    def mark_booked(self, actions: str, versions: Mapping[UUID, int]) -> None:
+        rows = [
+            {"at_id": id, "at_version": version, "actions": actions}
+            for id, version in sorted(versions.items())
+        ]
+        if rows:
+            self.connection.execute(_MARK, rows)
+        for id, version in versions.items():
+            known = self._locked.get(id)
+            if known is not None and known.version == version:
+                self._locked[id] = attrs.evolve(known, booked_actions=actions)
 
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         self._require_version(id, owner, version)

@@ -18,9 +18,14 @@ from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.jobs.job import Job, JobState
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
-from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate, UnreadablePortfolio
+from rebalancer.domain.portfolio.mandate import (
+    ActionBooking,
+    ManagedPortfolio,
+    Mandate,
+    UnreadablePortfolio,
+)
 from rebalancer.domain.portfolio.owner import RefreshToken, User
-from rebalancer.domain.portfolio.portfolio import Preferences
+from rebalancer.domain.portfolio.portfolio import Conversions, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RiskProfile, risk_profile
 from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
@@ -70,7 +75,7 @@ class Converter(Generic[T]):
 _WRITE: Mapping[type, Callable[[Any], Any]] = {
     Currency: attrgetter("code"),
     RiskProfile: attrgetter("name"),
-    **dict.fromkeys((EntryKind, JobState, Stage), attrgetter("value")),
+    **dict.fromkeys((ActionBooking, Conversions, EntryKind, JobState, Stage), attrgetter("value")),
 }
 """Conversions of types that no column has."""
 
@@ -113,8 +118,11 @@ _MANDATES = Converter(
     targets=_decoder(dict[str, float]).decode,
     risk_profile=risk_profile,
     preferences=_preferences,
+    corporate_actions=ActionBooking,
+    conversions=Conversions,
 )
-_POSITIONS = Converter(Positions, holdings=_decoder(dict[str, Decimal]).decode)
+_QUANTITIES = _decoder(dict[str, Decimal]).decode
+_POSITIONS = Converter(Positions, holdings=_QUANTITIES, foreign_cash=_QUANTITIES)
 
 
 def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
@@ -127,6 +135,7 @@ def portfolio_row(portfolio: ManagedPortfolio) -> dict[str, Any]:
         "version": portfolio.version,
         "created": portfolio.created,
         "changed": portfolio.changed,
+        "booked_actions": portfolio.booked_actions,
     }
 
 
@@ -149,6 +158,7 @@ def portfolio_or_error(row: Row[Any]) -> ManagedPortfolio | UnreadablePortfolio:
             row.version,
             row.created,
             row.changed,
+            row.booked_actions,
         )
     except (RebalancerError, ValueError, KeyError) as error:
         return UnreadablePortfolio(row.id, f"the stored data are invalid: {error}")

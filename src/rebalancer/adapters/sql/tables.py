@@ -38,7 +38,9 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from rebalancer.domain.jobs.job import JobState
-from rebalancer.domain.portfolio.ledger import EntryKind
+from rebalancer.domain.portfolio.entries import EntryKind
+from rebalancer.domain.portfolio.mandate import ActionBooking
+from rebalancer.domain.portfolio.portfolio import Conversions
 from rebalancer.domain.rebalancing.lifecycle import Stage
 
 
@@ -82,8 +84,8 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _document(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, JSON(none_as_null=True), nullable=nullable)
+def _document(name: str, *, nullable: bool = False, default: str | None = None) -> Column[Any]:
+    return Column(name, JSON(none_as_null=True), nullable=nullable, server_default=default)
 
 
 def _not_negative(*columns: str) -> list[CheckConstraint]:
@@ -158,9 +160,16 @@ portfolios = Table(
     Column("created", Moment, nullable=False),
     Column("changed", Moment, nullable=False),
     Column("closed", Moment),
+    # Old versions, which may run at the same time, do not know these.
+    _document("foreign_cash", default="{}"),
+    Column("corporate_actions", Text, nullable=False, server_default=ActionBooking.AUTOMATIC),
+    Column("conversions", Text, nullable=False, server_default=Conversions.AUTOMATIC),
+    Column("booked_actions", Text),
     Index(None, "owner", "created", "id"),
     CheckConstraint("length(currency) = 3", "currency"),
     CheckConstraint("version >= 1", "version"),
+    _one_of("corporate_actions", ActionBooking),
+    _one_of("conversions", Conversions),
     *_not_negative("cash", "uninvested"),
     CheckConstraint("CAST(cash AS NUMERIC) < 1E30", "finite"),  # to Postgres NaN is a large number
     CheckConstraint("CAST(uninvested AS NUMERIC) <= CAST(cash AS NUMERIC)", "invested"),
@@ -247,22 +256,37 @@ ledger_entries = Table(
     # Another entry of the portfolio; its id derives from that one's, so none is voided twice.
     Column("voids", Uuid),
     Column("partial", Boolean, nullable=False, server_default=false()),
+    Column("currency", Text),
+    Column("withheld", Exact, nullable=False, server_default="0"),
+    Column("ratio", Exact),
+    Column("other", Text),
+    Column("cost_share", Exact),
+    Column("cost_basis", Exact),
+    Column("counter_amount", Exact),
+    Column("counter_currency", Text),
+    Column("action", Text),
     UniqueConstraint("portfolio", "id"),
     Index(None, "portfolio", "sequence"),
     _one_of("kind", EntryKind),
     *_not_negative("amount", "quantity", "price", "cost"),
+    *_not_negative("withheld", "ratio", "cost_share", "cost_basis", "counter_amount"),
+    CheckConstraint("length(currency) = 3", "currency"),
+    CheckConstraint("length(counter_currency) = 3", "counter_currency"),
+    CheckConstraint("(kind = 'exchange') = (counter_amount IS NOT NULL)", "exchanged"),
     CheckConstraint(
         "CAST(amount AS NUMERIC) < 1E16 AND CAST(quantity AS NUMERIC) < 1E16"
         " AND CAST(cost AS NUMERIC) < 1E16 AND (price IS NULL OR CAST(price AS NUMERIC) < 1E16)",
         "finite",
     ),
     CheckConstraint("voids <> id", "voids"),
-    # A trade or move in kind has a symbol, a price and a quantity; a cash entry does not.
+    # A trade or move in kind has a symbol, a price and a quantity; a cash entry does not, and a
+    # reorganisation has a symbol alone.
     CheckConstraint(
         "CASE WHEN kind IN ('buy', 'sell') OR kind IN ('deposit', 'withdrawal') AND"
         " symbol IS NOT NULL THEN symbol IS NOT NULL AND price IS NOT NULL AND"
-        " CAST(quantity AS NUMERIC) > 0 ELSE price IS NULL AND CAST(quantity AS NUMERIC) = 0 AND"
-        " CAST(amount AS NUMERIC) > 0 END",
+        " CAST(quantity AS NUMERIC) > 0 WHEN kind IN ('split', 'rename', 'spin_off', 'merger') THEN"
+        " symbol IS NOT NULL AND price IS NULL AND CAST(quantity AS NUMERIC) = 0 ELSE price IS NULL"
+        " AND CAST(quantity AS NUMERIC) = 0 AND CAST(amount AS NUMERIC) > 0 END",
         "moved",
     ),
     sqlite_autoincrement=True,  # a number is never reused

@@ -35,6 +35,12 @@ class Portfolios(Protocol):
             Conflict: an entry is in the ledger already.
         """
 
+    def mark_booked(self, actions: str, versions: Mapping[UUID, int]) -> None:
+        """Store that ledgers have booked all corporate actions of a digest; versions stay.
+
+        ``versions`` names the version of each portfolio; one with another version is left alone.
+        """
+
     def close(self, id: UUID, *, owner: UUID, version: int, now: datetime) -> None:
         """Close a portfolio: it is no longer found, but its ledger stays.
 

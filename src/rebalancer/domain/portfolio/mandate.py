@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from uuid import UUID
 
 import attrs
@@ -14,6 +15,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, Ledger, Positions
 from rebalancer.domain.portfolio.portfolio import (
     NO_PREFERENCES,
+    Conversions,
     Portfolio,
     Preferences,
     check_targets,
@@ -30,16 +32,29 @@ class PortfolioChanged(Conflict):
     default_code = "portfolio_changed"
 
 
+class ActionBooking(StrEnum):
+    """How corporate actions reach the ledger.
+
+    AUTOMATIC: they are booked as soon as they are known. CONFIRM: they are listed until the owner
+    confirms or dismisses each, because trades are made elsewhere.
+    """
+
+    AUTOMATIC = "automatic"
+    CONFIRM = "confirm"
+
+
 @attrs.frozen
 class Mandate:
     """The owner's instructions for a portfolio.
 
     Attributes:
         name: 1 to 100 characters.
-        currency: Currency of cash, prices and all amounts.
+        currency: Base currency: that of targets, limits and every amount that names none.
         targets: Strategic weights by symbol, as in `Portfolio`.
         risk_profile: Limits to respect; None for no limits.
         acknowledge_limits: The targets may exceed the profile's limits; proposals stay within them.
+        corporate_actions: See `ActionBooking`.
+        conversions: See `Conversions`.
 
     Raises:
         InvalidRequest: the name is empty or too long, or the targets are not valid weights.
@@ -51,6 +66,8 @@ class Mandate:
     risk_profile: RiskProfile | None = None
     preferences: Preferences = NO_PREFERENCES
     acknowledge_limits: bool = False
+    corporate_actions: ActionBooking = ActionBooking.AUTOMATIC
+    conversions: Conversions = Conversions.AUTOMATIC
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= len(self.name.strip()) <= LONGEST_NAME:
@@ -79,6 +96,8 @@ class Mandate:
             last_rebalance=positions.last_rebalance,
             preferences=self.preferences,
             uninvested=positions.uninvested,
+            foreign_cash=positions.foreign_cash,
+            conversions=self.conversions,
         )
 
 
@@ -89,6 +108,8 @@ class ManagedPortfolio:
     Attributes:
         positions: Positions of its ledger; the stores check that both agree.
         version: Number of changes, from 1, for optimistic locking.
+        booked_actions: Digest of the corporate actions that its ledger has booked, see
+            `due_digest`; None if its ledger may have changed since.
     """
 
     id: UUID
@@ -98,6 +119,7 @@ class ManagedPortfolio:
     version: int
     created: datetime
     changed: datetime
+    booked_actions: str | None = None
 
     @classmethod
     def open(
@@ -161,7 +183,13 @@ class ManagedPortfolio:
         Raises:
             Overdrawn: cash or a holding would be negative.
         """
-        return attrs.evolve(self, positions=ledger.positions, version=self.version + 1, changed=now)
+        return attrs.evolve(
+            self,
+            positions=ledger.positions,
+            version=self.version + 1,
+            changed=now,
+            booked_actions=None,
+        )
 
 
 @attrs.frozen
