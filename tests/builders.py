@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.jobs.job import Job
+from rebalancer.domain.market.assembly import PricingTerms, quote_history
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
@@ -26,7 +27,7 @@ from rebalancer.domain.portfolio.portfolio import Portfolio, Preferences
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 from rebalancer.domain.rebalancing.model import RebalanceContext
 
-USD, JPY = Currency("USD"), Currency("JPY")
+USD, JPY, EUR = Currency("USD"), Currency("JPY"), Currency("EUR")
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -100,6 +101,33 @@ CLASSES = Instruments.of(
     }.items()
 )
 """Classes of the assets of `varied_prices`; those of G, H and J are unknown."""
+
+
+CURRENCIES = {
+    "A": "EUR",
+    "B": "USD",
+    "C": "USD",
+    "D": "JPY",
+    "E": "GBX",
+    "F": "EUR",
+    "G": "JPY",
+    "H": "USD",
+    "I": "GBX",
+    "J": "KWD",
+}
+RATES = {"EURUSD": 1.085, "EURJPY": 162.35, "EURGBP": 0.8555, "EURKWD": 0.3331}
+
+
+def foreign_prices(closes: PriceHistory, *, currency: str = "EUR") -> PriceHistory:
+    """Return the prices of `varied_prices` quoted in several currencies, at constant rates."""
+    rates = np.tile(list(RATES.values()), (len(closes), 1))
+    together = PriceHistory.of(
+        (*closes.symbols, *RATES), closes.dates, np.hstack([closes.closes, rates])
+    )
+    listed = Instruments.of(
+        Instrument(symbol, currency=CURRENCIES[symbol]) for symbol in CURRENCIES
+    )
+    return quote_history(together, PricingTerms(currency, listed))
 
 
 def a_context(

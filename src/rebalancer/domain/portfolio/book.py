@@ -15,6 +15,7 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows, safe_divide
 from rebalancer.domain.errors import InvalidRequest, combine
+from rebalancer.domain.market.currencies import missing_rate
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
@@ -136,7 +137,7 @@ class Book:
         assets: (B, K) column of the market in each slot; 0 in unused ones.
         present: (B, K) whether the slot is used.
         values: (B, K) money held in each slot at the close, 0 in unused ones.
-        cash: (B,) money, before the cash flow.
+        cash: (B,) money of all currencies in the base currency, before the cash flow.
         flow: (B,) deposit (+) or withdrawal (-) to deal with, money.
         targets: (B, K) strategic weights, rows sum to at most 1.
         as_of: (B,) day of the close.
@@ -220,8 +221,8 @@ class OrderRules:
 
     Attributes:
         quantities: (B, K) held.
-        prices: (B, K) as-of closes, the last ones of withheld assets; 1 in unused slots, and where
-            an asset has no price yet.
+        prices: (B, K) as-of closes in the base currency, the last ones of withheld assets; 1 in
+            unused slots, and where an asset has no price yet.
         step: (B, K) quantity that orders are multiples of.
         sellable: (B, K) quantity that a sale which closes the position sells.
         min_trade: (B,) minimum value of an order, money.
@@ -268,6 +269,10 @@ def find_columns(portfolio: Portfolio, market: PriceHistory) -> list[int]:
 def _missing_price(symbol: str, portfolio: Portfolio, market: PriceHistory) -> InvalidRequest:
     field = f"{'holdings' if symbol in portfolio.holdings else 'targets'}.{symbol}"
     if symbol in market.columns:
+        column = market.columns[symbol]
+        quotes = market.quotes
+        if quotes is not None and quotes.currency and np.isfinite(market.last_traded[column]):
+            return missing_rate(quotes.currencies[column], quotes.currency, field=field)
         return InvalidRequest(
             f"no price on {market.last_date} or before; add its prices, or choose a day that has "
             "them",
@@ -363,7 +368,7 @@ def open_book(
         assets=assets,
         present=present,
         values=quantities * prices,
-        cash=column([float(portfolio.cash) for portfolio in portfolios]),
+        cash=column([_cash(portfolio, market) for portfolio in portfolios]),
         flow=column([float(portfolio.cash_flow) for portfolio in portfolios]),
         targets=targets,
         as_of=_days_of_closes(assets, present, market),
@@ -398,6 +403,16 @@ def _days_of_closes(assets: Rows, present: Bools, market: PriceHistory) -> Dates
     days = np.where(present & ~np.isnat(own[assets]), own[assets], np.datetime64(0, "D"))
     latest: Dates = days.max(axis=1)
     return np.where(latest > np.datetime64(0, "D"), latest, newest)
+
+
+def _cash(portfolio: Portfolio, market: PriceHistory) -> float:
+    """Return the value of the cash of all currencies, in the base currency."""
+    cash = float(portfolio.cash)
+    for code, amount in portfolio.foreign_cash.items():
+        rate = market.last_rate(code)
+        assert rate is not None  # `RebalanceContext.prepare` has checked it
+        cash += float(amount) * rate
+    return cash
 
 
 def _slots(widest: int) -> int:

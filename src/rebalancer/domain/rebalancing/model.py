@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -13,19 +14,21 @@ from functools import cached_property, lru_cache, partial
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.currencies import missing_rate
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import NOTABLE_AGE, PriceHistory
 from rebalancer.domain.money import canonical_text, check_price_currency
 from rebalancer.domain.number_text import money_text
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.portfolio.book import find_columns
-from rebalancer.domain.portfolio.costs import CostModel
+from rebalancer.domain.portfolio.costs import CostModel, CostSchedule
 from rebalancer.domain.portfolio.portfolio import (
     NO_PREFERENCES,
     Conversions,
     Portfolio,
     Preferences,
 )
+from rebalancer.domain.rebalancing.conversions import ConversionOrder
 
 
 class Algorithm(StrEnum):
@@ -107,11 +110,15 @@ class Order:
         symbol: Asset to trade.
         side: Buy or sell.
         quantity: Number of shares, > 0, a multiple of the portfolio's step.
-        price: The as-of close.
-        value: Quantity times price, rounded half-even to the minor unit.
-        cost: Cost of the order, rounded in the same way.
+        price: The as-of close, in the order's currency.
+        value: Quantity times price in the base currency, rounded half-even to the minor unit.
+        cost: Cost of the order, rounded in the same way; without conversions.
         reason: Why, as a sentence.
         reason_code: Why, for programs; None in proposals stored before there were codes.
+        currency: ISO 4217 code of the order's currency; None: the base currency, in which amount
+            and cost amount are value and cost.
+        amount: Quantity times price, rounded half-even to the currency's minor unit.
+        cost_amount: Cost of the order in its currency, rounded in the same way.
     """
 
     symbol: str
@@ -122,6 +129,9 @@ class Order:
     cost: Decimal
     reason: str
     reason_code: ReasonCode | None = None
+    currency: str | None = None
+    amount: Decimal | None = None
+    cost_amount: Decimal | None = None
 
 
 @attrs.frozen
@@ -146,9 +156,10 @@ class Proposal:
         not_traded: Every other held or targeted asset.
         weights_before: By symbol, of portfolio value before trading; the rest is cash.
         weights_after: The same after the orders.
-        cash_after: Cash + cash flow - buys + sells - costs, exactly.
+        cash_after: Cash + cash flow - buys + sells - costs, exactly; with several currencies, that
+            in the base currency.
         turnover: One-way, fraction of portfolio value.
-        cost: Sum of the orders' costs.
+        cost: Sum of the costs of orders and conversions.
         drift_before: One-way distance from the policy's targets, fraction of portfolio value.
         drift_after: The same after the orders.
         volatility_before: Expected annual volatility; None with too little history.
@@ -157,6 +168,8 @@ class Proposal:
         input_hash: SHA-256 of all inputs that determine the proposal.
         periods_per_year: Closes that count as a year in figures of risk; None in proposals stored
             before it was stated.
+        conversions: Conversions of money that the orders need.
+        foreign_cash_after: Cash after the orders by the ISO 4217 codes of other currencies.
     """
 
     portfolio_id: str
@@ -177,6 +190,8 @@ class Proposal:
     notes: tuple[str, ...]
     input_hash: str
     periods_per_year: float | None = None
+    conversions: tuple[ConversionOrder, ...] = ()
+    foreign_cash_after: Mapping[str, Decimal] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -201,7 +216,12 @@ class PreparedPortfolio:
 class RebalanceContext:
     """Inputs that all proposals of a book have in common; prices end at the as-of close.
 
-    ``asked`` is the day for which proposals are requested; None: that of the last close.
+    Attributes:
+        market: Prices in the base currency of the portfolios; given in the assets' own currencies,
+            they are converted.
+        currency: Base currency of the portfolios.
+        asked: Day for which proposals are requested; None: that of the last close.
+        own_prices: The prices in the assets' own currencies; None if they state no currencies.
     """
 
     policy: Policy
@@ -211,11 +231,47 @@ class RebalanceContext:
     currency: str
     asked: date | None = None
     algorithm: Algorithm = ALGORITHM
+    own_prices: PriceHistory | None = attrs.field(default=None, eq=False, repr=False)
+    _others: dict[str, RebalanceContext] = attrs.field(
+        factory=dict, init=False, eq=False, repr=False
+    )
+
+    def __attrs_post_init__(self) -> None:
+        quotes = self.market.quotes
+        if quotes is not None and quotes.currency is None:
+            object.__setattr__(self, "own_prices", self.market)
+            object.__setattr__(self, "market", self.market.in_currency(self.currency))
+
+    def in_currency(self, code: str) -> RebalanceContext:
+        """Return the context for portfolios of a base currency, by its ISO 4217 code.
+
+        The same object if it is the own one, or if the prices state no currencies.
+        """
+        if code == self.currency or self.own_prices is None:
+            return self
+        if code not in self._others:
+            market = self.own_prices.at_frequency(self.market.periods_per_year)
+            self._others[code] = attrs.evolve(self, market=market, currency=code, own_prices=None)
+        return self._others[code]
 
     @cached_property
     def stepped(self) -> frozenset[str]:
         """Symbols of the instruments that have a quantity step or a lot size of their own."""
         return self.instruments.stepped
+
+    @property
+    def charges(self) -> CostSchedule:
+        """Costs of orders in the assets of the market."""
+        quotes = self.market.quotes
+        if quotes is None or quotes.rates is None:
+            return self.costs.of(self.market.symbols, self.instruments)
+        return self.costs.of(
+            self.market.symbols,
+            self.instruments,
+            quotes.currencies,
+            self.currency,
+            self.market.last_rates,
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -274,6 +330,8 @@ class RebalanceContext:
 
         Without ``uninvested``, which only words a note, so that stored proposals replay.
         """
+        if portfolio.currency.code != self.currency and self.own_prices is not None:
+            return self.in_currency(portfolio.currency.code).input_hash(portfolio)
         held, targeted = sorted(portfolio.holdings), sorted(portfolio.targets)
         weights = [portfolio.targets[symbol] + 0.0 for symbol in targeted]  # -0.0 is 0.0
         parts = (
@@ -323,6 +381,7 @@ class RebalanceContext:
         check_price_currency(portfolio.currency.code, self.currency)
         columns = find_columns(portfolio, self.market)
         reserve = portfolio.preferences.cash_reserve
+        foreign = self._foreign_value(portfolio) if portfolio.foreign_cash else 0.0
         if portfolio.cash >= 0 and portfolio.cash_flow >= 0 and not reserve:
             return columns
         prices = self.market.last_prices
@@ -331,7 +390,7 @@ class RebalanceContext:
             for symbol, column in zip(portfolio.symbols, columns, strict=True)
             if portfolio.holdings.get(symbol)
         )
-        total = float(portfolio.cash) + held + float(portfolio.cash_flow)
+        total = float(portfolio.cash) + held + float(portfolio.cash_flow) + foreign
         money = partial(money_text, minor_unit=portfolio.currency.minor_unit)
         cent = float(portfolio.currency.minor_unit) / 2
         if total < -cent and portfolio.cash_flow < 0:
@@ -356,6 +415,20 @@ class RebalanceContext:
                 code="reserve_exceeds_value",
             )
         return columns
+
+    def _foreign_value(self, portfolio: Portfolio) -> float:
+        """Return the value of foreign cash.
+
+        Raises:
+            InvalidRequest: a currency has no exchange rate.
+        """
+        value = 0.0
+        for code, amount in portfolio.foreign_cash.items():
+            rate = self.market.last_rate(code)
+            if rate is None:
+                raise missing_rate(code, self.currency, field=f"cash.{code}")
+            value += float(amount) * rate
+        return value
 
 
 _ALWAYS_HASHED = 11

@@ -49,6 +49,21 @@ def propose_book(
     portfolios: Sequence[Portfolio], context: RebalanceContext
 ) -> list[Proposal | Failure]:
     """Propose for each portfolio, in order; a failure does not affect the others."""
+    contexts = [context.in_currency(portfolio.currency.code) for portfolio in portfolios]
+    if all(one is context for one in contexts):
+        return _propose_all(portfolios, context)
+    found: dict[int, Proposal | Failure] = {}
+    for own in dict.fromkeys(map(id, contexts)):
+        rows = [row for row, one in enumerate(contexts) if id(one) == own]
+        made = _propose_all([portfolios[row] for row in rows], contexts[rows[0]])
+        found.update(zip(rows, made, strict=True))
+    return [found[row] for row in range(len(portfolios))]
+
+
+def _propose_all(
+    portfolios: Sequence[Portfolio], context: RebalanceContext
+) -> list[Proposal | Failure]:
+    """Propose for portfolios with the base currency of the context."""
     prepared = [context.prepare(portfolio) for portfolio in portfolios]
     valid = [one for one in prepared if isinstance(one, PreparedPortfolio)]
     proposals = _propose_valid(valid, context) if valid else iter(())
@@ -65,7 +80,7 @@ def _propose_valid(
         market,
         context.instruments,
     )
-    charges = context.costs.of(market.symbols, context.instruments).at(book.assets)
+    charges = context.charges.at(book.assets)
     book = attrs.evolve(book, cost_rate=charges.usual_rate(book.present))
     withheld, decided_on = find_withheld(book, market), book
     if withheld is None:

@@ -12,9 +12,17 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostSchedule
-from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio
 from rebalancer.domain.portfolio.quantities import order_step, sellable_quantity
+from rebalancer.domain.rebalancing.conversions import (
+    CashChange,
+    ExactRates,
+    SettledCash,
+    settle_cash,
+)
+from rebalancer.domain.rebalancing.exchange import Exchange, share_of
 from rebalancer.domain.rebalancing.explanations import Explanations, SolvedBook
 from rebalancer.domain.rebalancing.model import (
     NotTraded,
@@ -48,6 +56,7 @@ class Settlement:
         volatility_before: (B,) annual.
         volatility_after: (B,) annual.
         periods_per_year: (B,) closes that count as a year.
+        exchange: What orders in several currencies need; None where nothing is foreign.
     """
 
     solved: SolvedBook
@@ -60,6 +69,7 @@ class Settlement:
     volatility_before: list[float]
     volatility_after: list[float]
     periods_per_year: list[float]
+    exchange: Exchange | None = None
 
     @classmethod
     def of(cls, solved: SolvedBook) -> Settlement:
@@ -77,6 +87,7 @@ class Settlement:
             volatility_before=risk.volatility(before).tolist(),
             volatility_after=risk.volatility(book.weights(rounded.values)).tolist(),
             periods_per_year=risk.periods_per_year().tolist(),
+            exchange=Exchange.of(solved),
         )
 
     def settle(self, row: int) -> Proposal:
@@ -92,7 +103,11 @@ class Settlement:
         solved, explanations = self.solved, self.explanations
         prepared = solved.prepared[row]
         portfolio = prepared.portfolio
-        ticket = _OrderTicket(self, row, prepared)
+        exchange = self.exchange
+        if exchange is not None and exchange.concerns(prepared):
+            ticket: _OrderTicket = _CurrencyTicket(self, row, prepared, exchange)
+        else:
+            ticket = _OrderTicket(self, row, prepared)
         cash = ticket.balance()
         total = explanations.totals[row]
         closes = self.closes[row]
@@ -120,7 +135,7 @@ class Settlement:
             )
         aims = explanations.aims[row]
         outcome = Outcome(bought, sold, cash, ticket.remainders())
-        return Proposal(
+        proposal = Proposal(
             portfolio_id=portfolio.id,
             status=Status.PROPOSED if orders else Status.NOTHING_TO_DO,
             as_of=solved.book.as_of[row].item(),
@@ -140,11 +155,19 @@ class Settlement:
             input_hash=prepared.input_hash,
             periods_per_year=self.periods_per_year[row],
         )
+        return ticket.complete(proposal)
 
 
 @attrs.define  # not frozen: created for every order of a batch, and freezing takes a microsecond
 class _OrderLine:
-    """One order in exact money; ``cash`` is the change of cash."""
+    """One order in exact money.
+
+    Attributes:
+        price: As traded, in the order's currency.
+        value: In the base currency, and so ``cost``.
+        cash: Change of cash in the base currency.
+        amount: In the order's currency, and so ``cost_amount``; None where it is the base currency.
+    """
 
     buys: bool
     quantity: Decimal
@@ -153,6 +176,8 @@ class _OrderLine:
     cost: Decimal
     after: Decimal
     cash: Decimal
+    amount: Decimal | None = None
+    cost_amount: Decimal | None = None
 
 
 class _OrderTicket:
@@ -164,11 +189,13 @@ class _OrderTicket:
 
     def __init__(self, settlement: Settlement, row: int, prepared: PreparedPortfolio) -> None:
         self._settlement, self._row = settlement, row
+        self._charges = settlement.solved.charges
         self._portfolio = portfolio = prepared.portfolio
         self._minor_unit = portfolio.currency.minor_unit
         held, exact = portfolio.holdings, settlement.solved.context.market.exact_closes()
         self._held = [held.get(symbol, _ZERO) for symbol in portfolio.symbols]
         self._prices = [exact[column] for column in prepared.columns]
+        self._worths = self._prices
         self._steps, self._sellable = _quantities(portfolio, self._held, settlement.solved.context)
         self.lines = [
             self._first_line(slot, steps, cost) if steps else None
@@ -220,6 +247,10 @@ class _OrderTicket:
             code="debit_not_payable",
         )
 
+    def complete(self, proposal: Proposal) -> Proposal:
+        """Add what orders in several currencies need."""
+        return proposal
+
     def remainders(self) -> tuple[tuple[str, Decimal, Decimal], ...]:
         """Return what stays of positions that are closed, and the steps, by symbol."""
         if self._sellable is self._held:
@@ -254,7 +285,8 @@ class _OrderTicket:
         line = self.lines[slot]
         assert line is not None
         quantity = line.quantity - self._steps_worth(lack, slot)
-        enough = quantity > 0 and quantity * line.price >= self._portfolio.preferences.min_trade
+        least = self._portfolio.preferences.min_trade
+        enough = quantity > 0 and quantity * self._worths[slot] >= least
         self.lines[slot] = self._line(slot, quantity, buys=True) if enough else None
         return True
 
@@ -292,7 +324,7 @@ class _OrderTicket:
     def _steps_worth(self, money: Decimal, slot: int) -> Decimal:
         """Return the smallest quantity worth an amount, in whole steps and at least one."""
         step = self._steps[slot]
-        count = (money / (step * self._prices[slot])).to_integral_value(ROUND_CEILING)
+        count = (money / (step * self._worths[slot])).to_integral_value(ROUND_CEILING)
         return max(count, _ONE) * step
 
     def _first_line(self, slot: int, steps: float, cost: float) -> _OrderLine | None:
@@ -322,8 +354,112 @@ class _OrderTicket:
             solved = self._settlement.solved
             values = np.zeros(solved.book.present.shape[1])
             values[slot] = float(traded)
-            cost = float(solved.charges.row(self._row)(values)[slot])
+            cost = float(self._charges.row(self._row)(values)[slot])
         return Decimal(repr(round(cost, 8)))
+
+
+class _CurrencyTicket(_OrderTicket):
+    """The orders of a portfolio with cash or assets in several currencies."""
+
+    def __init__(
+        self, settlement: Settlement, row: int, prepared: PreparedPortfolio, exchange: Exchange
+    ) -> None:
+        self._exchange, market = exchange, settlement.solved.context.market
+        self._codes = [exchange.codes[column] for column in prepared.columns]
+        self._units = [Currency(code).minor_unit for code in self._codes]
+        exact = exchange.rates
+        self._rates = [_ONE if exact is None else exact[column] for column in prepared.columns]
+        cash = prepared.portfolio.foreign_cash
+        known = {code: Decimal(repr(market.last_rate(code))) for code in cash}
+        known.update(zip(self._codes, self._rates, strict=True))
+        known = {code: rate for code, rate in known.items() if rate.is_finite()}
+        known.pop(exchange.base.code, None)
+        self._exact = ExactRates(exchange.base, known, exchange.spread)
+        super().__init__(settlement, row, prepared)
+        self._charges = exchange.charges
+        self._worths = [price * rate for price, rate in zip(self._prices, self._rates, strict=True)]
+
+    @property
+    def _cash(self) -> Decimal:
+        """Value of all cash after orders and conversions; or less than no debit, if one is left."""
+        settled = self._settled()
+        return min(settled.total, -settled.uncovered) if settled.uncovered else settled.total
+
+    def complete(self, proposal: Proposal) -> Proposal:
+        """Add currencies and conversions."""
+        settled = self._settled()
+        lines = ((slot, line) for slot, line in enumerate(self.lines) if line is not None)
+        orders = tuple(
+            attrs.evolve(
+                order,
+                currency=self._codes[slot],
+                amount=line.amount,
+                cost_amount=line.cost_amount,
+            )
+            for order, (slot, line) in zip(proposal.orders, lines, strict=True)
+        )
+        return attrs.evolve(
+            proposal,
+            orders=orders,
+            cash_after=settled.base,
+            cost=proposal.cost + settled.cost,
+            conversions=settled.conversions,
+            foreign_cash_after=settled.foreign,
+        )
+
+    def _settled(self) -> SettledCash:
+        """Convert what the orders need."""
+        portfolio, base = self._portfolio, self._exchange.base.code
+        cash = portfolio.cash + portfolio.cash_flow
+        changes = []
+        for slot, line in enumerate(self.lines):
+            if line is None:
+                continue
+            if self._codes[slot] == base:
+                cash += line.cash
+                continue
+            assert line.amount is not None
+            assert line.cost_amount is not None
+            sign = -1 if line.buys else 1
+            changes.append(
+                CashChange(
+                    self._codes[slot],
+                    sign * line.amount - line.cost_amount,
+                    sign * line.value - line.cost,
+                    self._spread(slot),
+                )
+            )
+        return settle_cash(
+            {base: cash, **portfolio.foreign_cash},
+            changes,
+            self._exact,
+            automatic=portfolio.conversions is Conversions.AUTOMATIC,
+        )
+
+    def _first_line(self, slot: int, steps: float, cost: float) -> _OrderLine | None:
+        line = super()._first_line(slot, steps, self._exchange.costs[self._row][slot])
+        return line if line is not None and line.amount else None
+
+    def _line(
+        self, slot: int, quantity: Decimal, *, buys: bool, cost: float | None = None
+    ) -> _OrderLine:
+        held, price, rate = self._held[slot], self._prices[slot], self._rates[slot]
+        traded, unit = quantity * price, self._units[slot]
+        shares = self._exchange.shares
+        if shares is None:
+            fee = (self._cost(slot, traded * rate, cost) / rate).quantize(unit)
+        else:
+            fee = (traded * shares[self._row][slot]).quantize(unit)
+        amount = traded.quantize(unit)
+        value = (amount * rate).quantize(self._minor_unit)
+        paid = (fee * rate).quantize(self._minor_unit)
+        change = (-value if buys else value) - paid
+        after = held + quantity if buys else held - quantity
+        return _OrderLine(buys, quantity, price, value, paid, after, change, amount, fee)
+
+    def _spread(self, slot: int) -> Decimal:
+        """Return the cost of converting the money of an order, as a share of it."""
+        return share_of(self._exchange.spreads[self._row][slot])
 
 
 def _quantities(
