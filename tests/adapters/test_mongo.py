@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError, WriteError
 from rebalancer.adapters.mongo.connection import circuit_breaker, connect
 from rebalancer.adapters.mongo.market import MongoMarket
 from rebalancer.adapters.mongo.reports import MongoReports
-from rebalancer.application.market_data import ImportMarket
+from rebalancer.application.market_import import ImportMarket
 from rebalancer.application.reporting.report import Report
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.errors import InvalidRequest, NotFound, Unavailable
@@ -208,7 +208,9 @@ def test_many_assets_are_written_in_few_commands(market, watched):
 def test_import_reads_only_closes_to_find_withheld_assets(market, watched):
     database, listener = watched
     history = PriceHistory.of(["A"], some_bars().days, some_bars().close[:, None])
-    imported = ImportMarket(StoredMarket(MongoMarket(database)))(history, usual=Instruments())
+    imported = ImportMarket(StoredMarket(MongoMarket(database)), lambda: datetime.now(UTC))(
+        history, usual=Instruments()
+    )
     assert (imported.days, imported.withheld) == (10, {})
     whole = [
         command

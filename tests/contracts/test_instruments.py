@@ -132,6 +132,9 @@ def test_packaged_list_has_a_class_for_all():
         ("symbol,daily_volume\nA, 2500000 \n", Instrument("A", daily_volume=2.5e6)),
         ("symbol,lot_size\nA, 100 \n", Instrument("A", lot_size=Decimal(100))),
         ("symbol,quantity_step\nA,1e-3\n", Instrument("A", quantity_step=Decimal("0.001"))),
+        ("symbol,currency,market\nA,GBX,xlon\n", Instrument("A", currency="GBX", market="XLON")),
+        ("symbol,Market\nBTC,24/7\n", Instrument("BTC", market="24/7")),
+        ("symbol,currency,market\nA,,\n", Instrument("A")),
         (b"\xef\xbb\xbfsymbol\nA\n", Instrument("A")),
     ],
 )
@@ -161,6 +164,8 @@ def test_odd_lists_that_can_be_read(tmp_path, text, expected):
         ("symbol,daily_volume\nA,nan\n", "line 2, column 2 ('daily_volume'): 'nan'", "positive"),
         ("symbol,daily_volume\nA,1_000\n", "line 2, column 2 ('daily_volume'): '1_000'", "plain"),
         ("symbol,daily_volume\nA,1e999\n", "line 2, column 2 ('daily_volume'): '1e999'", "plain"),
+        ("symbol,currency\nA,pence\n", "line 2, column 2 ('currency'): 'pence'", "such as GBX"),
+        ("symbol,market\nA,NYSE Arca\n", "line 2, column 2 ('market'): 'NYSE ARCA'", "XNYS"),
         (b"symbol,name\nA,caf\xe9\n", "line 2: not UTF-8", "save it as CSV in UTF-8"),
     ],
 )

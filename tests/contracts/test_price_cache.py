@@ -22,7 +22,7 @@ from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.mongo.connection import connect
 from rebalancer.adapters.redis.connection import Connection, RedisBreaker
 from rebalancer.adapters.redis.prices import RedisPriceCache
-from rebalancer.application.market_data import ImportMarket
+from rebalancer.application.market_import import ImportMarket
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Database
 from rebalancer.application.stored_market import StoredMarket

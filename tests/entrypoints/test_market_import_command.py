@@ -36,9 +36,16 @@ def test_commands_use_imported_prices(kept, market, write):
     assert (empty.code, "no prices are imported yet" in empty.stderr) == (1, True)
     assets = write("assets.csv", ASSETS)
     first = kept("market", "import", "--prices", market, "--assets", assets, "--json").json
-    assert first == {"assets": 5, "days": 1500, "instruments": 2, "withheld": {}, "findings": []}
+    expected = {"assets": 5, "days": 1500, "instruments": 2, "withheld": {}, "findings": []}
+    assert first == expected | {
+        "rates": 0,
+        "actions": 0,
+        "notes": [],
+        "first": "2020-01-01",
+        "last": "2021-02-23",
+    }
     again = kept("market", "import", "--prices", market, "--assets", assets, "--json").json
-    assert again == {"assets": 5, "days": 0, "instruments": 0, "withheld": {}, "findings": []}
+    assert again == first | {"days": 0, "instruments": 0}
     said = kept("market", "list", "--json")
     assert (
         said.json == kept("market", "list", "--json", "--prices", market, "--assets", assets).json
@@ -88,6 +95,28 @@ def test_jumps_are_imported_as_they_are_and_reported(kept, write):
     assert accepted[1]["price"] == closes[-1, 1]
 
 
+def test_bars_actions_and_rates_are_imported_in_any_order(kept, write):
+    kept("db", "upgrade")
+    actions = write("actions.csv", "symbol,ex_date,kind,value,currency\nA,2024-01-04,split,4:1,\n")
+    assets = write("assets.csv", "symbol,currency,market\nA,GBX,XLON\nB,USD,24/7\nEURUSD,USD,\n")
+    bars = write(
+        "bars.csv",
+        "date,symbol,open,high,low,close,volume\n"
+        "2024-01-02,A,,,,4000,\n2024-01-03,A,,,,4040,\n2024-01-04,A,,,,1010,\n"
+        "2024-01-02,B,10,11,9,10,500\n2024-01-03,B,10,11,9,10,500\n2024-01-04,B,10,9,11,10,500\n"
+        "2024-01-02,EURUSD,,,,1.1,\n",
+    )
+    done = kept("market", "import", "--actions", actions, "--json").json
+    assert (done["actions"], done["days"], done["assets"]) == (1, 0, 0)
+    done = kept("market", "import", "--bars", bars, "--assets", assets, "--json").json
+    assert (done["assets"], done["rates"], done["days"], done["instruments"]) == (2, 1, 7, 2)
+    assert [(one["symbol"], one["rule"]) for one in done["findings"]] == [("B", "high_below_low")]
+    again = kept("market", "import", "--bars", bars, "--actions", actions)
+    assert "2 assets and 1 exchange rate from 2024-01-02 to 2024-01-04: 0 days" in again.stdout
+    listed = kept("market", "list", "--prices", "store", "--json").json
+    assert [(one["symbol"], one["findings"]) for one in listed] == [("A", []), ("B", [])]
+
+
 def test_sample_is_imported_with_its_caution(kept):
     kept("db", "upgrade")
     told = kept("market", "import", "--prices", "sample")
@@ -100,7 +129,9 @@ def test_sample_is_imported_with_its_caution(kept):
 
 
 def test_invalid_imports_are_rejected(kept, write):
-    assert kept("market", "import").refused("nothing to import; give --prices, --assets or both")
+    assert kept("market", "import").refused(
+        "nothing to import; give --bars, --actions, --assets or --prices"
+    )
     assert kept("market", "import", "--prices", "store").refused(
         "prices: the store cannot be imported into itself"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
 from itertools import takewhile
@@ -10,12 +10,11 @@ from itertools import takewhile
 import attrs
 import numpy as np
 
-from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes, no_progress
+from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.backtest.metrics import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
-from rebalancer.domain.market.bars import bars_of_history
 from rebalancer.domain.market.calendars import common_history
 from rebalancer.domain.market.frequency import DAILY, TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
@@ -396,64 +395,6 @@ class PrepareStores:
         """
         self.market.prepare()
         self.reports.prepare()
-
-
-@attrs.frozen
-class ImportResult:
-    """Numbers of assets, and of new or different days and instruments.
-
-    Attributes:
-        withheld: Why stored assets are not tradable now, by symbol.
-        findings: What the check of the imported assets found, see `describe_finding`.
-    """
-
-    assets: int
-    days: int
-    instruments: int
-    withheld: Mapping[str, str]
-    findings: tuple[dict[str, str], ...] = ()
-
-
-@attrs.frozen
-class ImportMarket:
-    """Import prices and instruments into the store."""
-
-    store: StoredMarket
-
-    def __call__(
-        self,
-        history: PriceHistory | None,
-        listed: Instruments | None = None,
-        *,
-        usual: Instruments,
-        progress: Callable[[int], None] = no_progress,
-    ) -> ImportResult:
-        """Add prices and instruments; stored days and instruments are replaced.
-
-        Idempotent; a repeated import also completes one that was interrupted. When ``listed`` is
-        None, the instruments are those of ``usual`` that have prices in ``history`` and are not
-        stored yet. ``progress`` is called with the number of further assets that are saved.
-
-        Raises:
-            InvalidRequest: the store rejects a value; the message names it.
-            Unavailable: the store did not answer; repeat the import.
-        """
-        self.store.prepare()
-        bars = [] if history is None else bars_of_history(history)
-        days = self.store.save_bars(bars, progress=progress)
-        if listed is None:
-            stored = self.store.instruments().by_symbol
-            priced = {one.symbol for one in bars}
-            new = (it for it in usual if it.symbol in priced and it.symbol not in stored)
-            listed = Instruments.of(new)
-        instruments = self.store.save_instruments(listed)
-        imported = {one.symbol for one in bars}
-        findings = tuple(
-            describe_finding(finding)
-            for finding in self.store.findings()
-            if finding.symbol in imported
-        )
-        return ImportResult(len(bars), days, instruments, self.store.withheld(), findings)
 
 
 def _find(history: PriceHistory, symbol: str, instruments: Instruments) -> FoundAsset:

@@ -9,6 +9,8 @@ import attrs
 from dishka import Provider, Scope, alias, from_context, provide
 
 from rebalancer.adapters.market_data.calendars import ExchangeCalendars
+from rebalancer.adapters.market_data.csv_actions import CsvActions
+from rebalancer.adapters.market_data.csv_bars import CsvBars
 from rebalancer.adapters.market_data.csv_instruments import CsvInstruments
 from rebalancer.adapters.market_data.ecb_rates import EcbRates
 from rebalancer.adapters.market_data.registry import PROVIDERS, provider_of
@@ -30,6 +32,8 @@ from rebalancer.application.ports.market import (
 from rebalancer.application.stated_frequency import at_frequency
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
+from rebalancer.domain.market.actions import Actions
+from rebalancer.domain.market.bar_rows import BarRows
 from rebalancer.domain.market.caution import Caution
 
 SAMPLE = "sample"
@@ -117,6 +121,25 @@ class Sources:
     def cautions(self) -> tuple[Caution, ...]:
         """What a reader of results on these prices must know."""
         return provider_of(self.prices).cautions
+
+
+def read_bars(path: Path) -> BarRows:
+    """Read bars as traded from a CSV file.
+
+    Raises:
+        InvalidRequest: the file is missing or malformed; the message names place and remedy.
+    """
+    return CsvBars(path).rows()
+
+
+def read_actions(path: Path) -> tuple[Actions, tuple[str, ...]]:
+    """Read corporate actions from a CSV file, and what was noticed, as sentences.
+
+    Raises:
+        InvalidRequest: the file is missing or malformed; the message names place and remedy.
+    """
+    found = CsvActions(path).read()
+    return found.actions, found.notes
 
 
 class MarketProvider(Provider):

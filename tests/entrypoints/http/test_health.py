@@ -17,7 +17,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from rebalancer.application.health import CheckHealth, Health, State
-from rebalancer.application.market_data import ImportMarket
+from rebalancer.application.market_import import ImportMarket
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Database
 from rebalancer.application.revision_cache import CHECK_INTERVAL

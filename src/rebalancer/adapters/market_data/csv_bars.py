@@ -155,11 +155,9 @@ class _Reader:
         ]
         for field in _FIELDS:
             at = self.columns.get(field)
-            missing = at is None
-            values = (
-                np.full(len(rows), np.nan) if missing else self._figures(columns[at], at, lines)  # type: ignore[index]  # not None
+            found.append(
+                np.full(len(rows), np.nan) if at is None else self._figures(columns[at], at, lines)
             )
-            found.append(values)
         return found
 
     def _check_widths(self, lines: Sequence[int], rows: list[list[str]]) -> None:

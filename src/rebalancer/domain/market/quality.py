@@ -57,7 +57,7 @@ lasted 20 closes."""
 
 
 class Severity(StrEnum):
-    """Consequence of a finding: an error stops orders in the asset, a warning is a caution."""
+    """Consequence of a finding: figures with an error are not used, a warning is a caution."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -92,9 +92,16 @@ class Rule(StrEnum):
     EXTRA_SESSION = "extra_session"
     SOURCES_DISAGREE = "sources_disagree"
 
+    @property
+    def severity(self) -> Severity:
+        """Consequence of its findings."""
+        return Severity.ERROR if self in _NOT_USED else Severity.WARNING
+
 
 ERRORS = (Rule.UNIT_CHANGE, Rule.DECIMAL_SHIFT, Rule.IMPLAUSIBLE_MOVE)
-"""Rules whose findings are errors, most specific first."""
+"""Rules about changes whose findings are errors, most specific first."""
+
+_NOT_USED = frozenset({*ERRORS, Rule.NOT_POSITIVE, Rule.DUPLICATE, Rule.FUTURE_DATE})
 
 
 class Decision(StrEnum):
@@ -163,7 +170,7 @@ class Finding:
     @property
     def severity(self) -> Severity:
         """Consequence of the rule."""
-        return Severity.ERROR if self.rule in ERRORS else Severity.WARNING
+        return self.rule.severity
 
     @property
     def withholds(self) -> bool:
@@ -210,7 +217,7 @@ class Finding:
                     f"{moved} on {self.day}, a factor near {larger:.0f}: a split may not be "
                     f"adjusted{self._return}"
                 )
-            case Rule.LARGE_MOVE | Rule.SPIKE:
+            case _:
                 return (
                     f"{moved} on {self.day}, by {factor - 1:+.0%} from close to close{self._return}"
                 )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rebalancer.application.market_data import AssetSummary
+    from rebalancer.application.market_import import ImportResult
     from rebalancer.wiring.market import Sources
 
 _MOST_CAUTIONS = 20
@@ -52,6 +53,21 @@ def market() -> None:
 
 @market.command("import")
 @click.option(
+    "--bars",
+    type=FILE,
+    metavar="FILE.csv",
+    help="CSV with the columns date, symbol, open, high, low, close and volume, a row for each "
+    "asset and day: prices as traded, not adjusted. Exchange rates are symbols such as EURUSD, "
+    "US dollars per euro.",
+)
+@click.option(
+    "--actions",
+    type=FILE,
+    metavar="FILE.csv",
+    help="CSV with the columns symbol, ex_date, kind, value and currency: splits, dividends and "
+    "other corporate actions.",
+)
+@click.option(
     "--prices",
     type=FILE,
     metavar="FILE.csv",
@@ -61,39 +77,53 @@ def market() -> None:
     "--assets",
     type=FILE,
     metavar="FILE.csv",
-    help="CSV with the columns symbol, name, asset_class, daily_volume, quantity_step and "
-    "lot_size; all but the first are optional. Default: for new symbols, "
+    help="CSV with the columns symbol, name, asset_class, currency, market, daily_volume, "
+    "quantity_step and lot_size; all but the first are optional. Default: for new symbols, "
     "the entries of $REBALANCER_ASSETS or of the packaged list.",
 )
 @layout_option
 @json_option
-def import_(prices: Path | None, assets: Path | None, layout: str | None, as_json: bool) -> None:
-    """Import prices and instruments into the store, for all commands and servers.
+def import_(
+    bars: Path | None,
+    actions: Path | None,
+    prices: Path | None,
+    assets: Path | None,
+    layout: str | None,
+    as_json: bool,
+) -> None:
+    """Import prices, corporate actions and instruments into the store.
 
-    The store is MongoDB if $REBALANCER_MONGO_URL is set, else the database. Days and instruments in
-    the files replace those in the store, others stay; repeating an import changes nothing. Running
-    servers use the new prices without a restart.
+    The store is MongoDB if $REBALANCER_MONGO_URL is set, else the database. Days, actions and
+    instruments in the files replace those in the store, others stay; repeating an import changes
+    nothing. The files may come in one call or in several, in any order. Running servers use the new
+    prices without a restart.
+
+    Prices as traded (--bars) with their corporate actions are adjusted on reading, and replace
+    adjusted closes (--prices) of the same asset.
 
     With MongoDB, commands and servers use the imported prices by default. With the database they
     use them with `--prices store` or REBALANCER_PRICES=store.
 
-    All prices are imported as they are. Assets that have ended, have too long a gap or fail a check
-    are named, and do not change the exit code.
+    Assets that have ended, have too long a gap or fail a check are named, and do not change the
+    exit code; see `rebalancer market issues`.
 
     \b
     Examples:
+      rebalancer market import --bars bars.csv --actions actions.csv --assets assets.csv
       rebalancer market import --prices etfs.csv.gz --assets etfs-list.csv
       rebalancer market import --prices sample && rebalancer market list --prices store
     """
     from rebalancer.application.history_provider import HistoryProvider
-    from rebalancer.application.market_data import ImportMarket
+    from rebalancer.application.market_import import ImportMarket
     from rebalancer.application.ports.market import InstrumentSource
+    from rebalancer.domain.market.actions import NO_ACTIONS
     from rebalancer.domain.market.instruments import Instruments
-    from rebalancer.wiring.market import SAMPLE
+    from rebalancer.wiring.market import SAMPLE, read_actions, read_bars
 
-    if prices is None and assets is None:
+    if not (bars or actions or prices or assets):
         raise InvalidRequest(
-            "there is nothing to import; give --prices, --assets or both", code="nothing_to_import"
+            "there is nothing to import; give --bars, --actions, --assets or --prices",
+            code="nothing_to_import",
         )
     where = sources(prices, assets, layout=layout)
     if prices is None:
@@ -104,29 +134,52 @@ def import_(prices: Path | None, assets: Path | None, layout: str | None, as_jso
             field="prices",
             code="import_from_store",
         )
+    found, notes = (NO_ACTIONS, ()) if actions is None else read_actions(actions)
+    rows = None if bars is None else read_bars(bars)
+    files = {"prices": prices, "bars": bars, "actions": actions}
     with container(where) as wired:
         listed = wired.get(InstrumentSource).instruments()
         # As the source has them: with exchange rates, and pence in pence.
         history = None if prices is None else wired.get(HistoryProvider).closes()
         if prices is not None:
             report_reading(wired)
-        with meter("importing", 0 if history is None else len(history.symbols)) as advance:
+        series = (0 if history is None else len(history.symbols)) + len(
+            rows.symbols if rows else ()
+        )
+        with meter("importing", series) as advance:
             imported = wired.get(ImportMarket)(
                 history,
                 None if assets is None else listed,
                 usual=listed if assets is None else Instruments(),
+                bars=rows,
+                actions=found,
+                sources={part: path.name for part, path in files.items() if path is not None},
                 progress=advance,
             )
+    imported = attrs.evolve(imported, notes=(*notes, *imported.notes))
     if as_json:
-        print_json(attrs.asdict(imported), ensure_ascii=True)
+        print_json(attrs.asdict(imported), ensure_ascii=True, default=str)
         return
-    if history is not None:
+    _print_import(imported, given=(bool(prices or bars), actions is not None))
+    if prices is not None:
+        for each in where.cautions:
+            caution(console(stderr=True), each.text)
+
+
+def _print_import(imported: ImportResult, *, given: tuple[bool, bool]) -> None:
+    """Print what was imported; ``given``: whether prices and actions were."""
+    with_prices, with_actions = given
+    if with_prices:
+        rates = f" and {imported.rates} exchange rate{'' if imported.rates == 1 else 's'}"
         click.echo(
-            f"{count_assets(imported.assets)} from {history.dates[0]} to {history.last_date}: "
-            f"{imported.days} days were new or changed."
+            f"{count_assets(imported.assets)}{rates if imported.rates else ''} from "
+            f"{imported.first} to {imported.last}: {imported.days} days were new or changed."
         )
+    if with_actions:
+        click.echo(f"{imported.actions} corporate actions were new or changed.")
     click.echo(f"{imported.instruments} instruments were new or changed.")
-    screen = console(stderr=True)
+    for note in imported.notes:
+        click.echo(note)
     texts = [
         f"{symbol} is not tradable: {why}. Import the missing or corrected prices."
         for symbol, why in imported.withheld.items()
@@ -134,10 +187,7 @@ def import_(prices: Path | None, assets: Path | None, layout: str | None, as_jso
     texts += [
         f"{one['text']}." for one in imported.findings if one["symbol"] not in imported.withheld
     ]
-    _caution_some(screen, texts)
-    if prices is not None:
-        for each in where.cautions:
-            caution(screen, each.text)
+    _caution_some(console(stderr=True), texts)
 
 
 @market.command("list")

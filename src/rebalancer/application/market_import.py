@@ -1,0 +1,170 @@
+"""Import prices, bars, corporate actions and instruments into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+
+import attrs
+import numpy as np
+
+from rebalancer.application.market_data import describe_finding
+from rebalancer.application.ports.clock import Clock
+from rebalancer.application.ports.market import no_progress
+from rebalancer.application.stored_market import StoredMarket
+from rebalancer.domain.market.actions import NO_ACTIONS, Actions
+from rebalancer.domain.market.bar_quality import check_bars
+from rebalancer.domain.market.bar_rows import BarRows, SortedBars
+from rebalancer.domain.market.bars import Bars, bars_of_history
+from rebalancer.domain.market.currencies import is_rate_symbol
+from rebalancer.domain.market.instruments import Instrument, Instruments
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quality import Verdict
+
+_NO_SOURCES: Mapping[str, str] = {}
+
+
+@attrs.frozen
+class ImportResult:
+    """Numbers of assets, and of new or different days, actions and instruments.
+
+    Attributes:
+        assets: Assets with prices.
+        days: Over all of these and of the exchange rates.
+        withheld: Why stored assets are not tradable now, by symbol.
+        findings: What the check of the imported assets found, see `describe_finding`.
+        rates: Exchange rates with prices.
+        first, last: Days of the first and the last price; None without any.
+        notes: What was left out or counted once, as sentences.
+    """
+
+    assets: int
+    days: int
+    instruments: int
+    withheld: Mapping[str, str]
+    findings: tuple[dict[str, str], ...] = ()
+    rates: int = 0
+    actions: int = 0
+    first: date | None = None
+    last: date | None = None
+    notes: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class ImportMarket:
+    """Import prices, bars, corporate actions and instruments into the store."""
+
+    store: StoredMarket
+    clock: Clock
+
+    def __call__(
+        self,
+        history: PriceHistory | None,
+        listed: Instruments | None = None,
+        *,
+        usual: Instruments,
+        bars: BarRows | None = None,
+        actions: Actions = NO_ACTIONS,
+        sources: Mapping[str, str] = _NO_SOURCES,
+        progress: Callable[[int], None] = no_progress,
+    ) -> ImportResult:
+        """Add what is given; stored figures of the same days and symbols are replaced.
+
+        Replaced figures are kept with the time until which they counted. Idempotent; a repeated
+        import also completes one that was interrupted.
+
+        Args:
+            history: Adjusted closes, as their source reports them.
+            listed: Instruments; None: those of ``usual`` that have prices in this import and are
+                not stored yet.
+            usual: Instruments of the packaged list.
+            bars: Bars as traded.
+            actions: Corporate actions.
+            sources: Names of the files of "prices", "bars" and "actions".
+            progress: Called with the number of further series that are saved.
+
+        Raises:
+            InvalidRequest: the store rejects a value; the message names it.
+            Unavailable: the store did not answer; repeat the import.
+        """
+        self.store.prepare()
+        known = self.clock()
+        checked = None if bars is None else SortedBars.of(bars)
+        traded = [] if checked is None else checked.bars()
+        adjusted = [] if history is None else bars_of_history(history)
+        symbols = {one.symbol for one in (*traded, *adjusted)}
+        instruments = self.store.save_instruments(self._instruments(listed, usual, symbols))
+        new_actions = 0
+        if actions:
+            new_actions = self.store.save_actions(
+                actions, known=known, source=sources.get("actions", "")
+            )
+        days = 0
+        for part, series in (("bars", traded), ("prices", adjusted)):
+            if series:
+                days += self.store.save_bars(
+                    series, known=known, source=sources.get(part, ""), progress=progress
+                )
+        found = () if checked is None else check_bars(checked, known=known)
+        rates = {symbol for symbol in symbols if is_rate_symbol(symbol)}
+        first, last = _window((*traded, *adjusted))
+        return ImportResult(
+            len(symbols - rates),
+            days,
+            instruments,
+            self.store.withheld(),
+            (*self._findings(symbols), *map(_describe_verdict, found)),
+            rates=len(rates),
+            actions=new_actions,
+            first=first,
+            last=last,
+            notes=tuple(_notes(checked)),
+        )
+
+    def _instruments(
+        self, listed: Instruments | None, usual: Instruments, priced: Iterable[str]
+    ) -> Instruments:
+        """Return the instruments to save; exchange rates are none."""
+        found: Iterable[Instrument]
+        if listed is None:
+            stored, known = self.store.instruments().by_symbol, set(priced)
+            found = (it for it in usual if it.symbol in known and it.symbol not in stored)
+        else:
+            found = listed
+        return Instruments.of(it for it in found if not is_rate_symbol(it.symbol))
+
+    def _findings(self, symbols: set[str]) -> Iterable[dict[str, str]]:
+        return (describe_finding(one) for one in self.store.findings() if one.symbol in symbols)
+
+
+def _describe_verdict(verdict: Verdict) -> dict[str, str]:
+    """Return a finding about bars as JSON values, like `describe_finding`."""
+    return {
+        "symbol": verdict.symbol,
+        "rule": verdict.rule.value,
+        "severity": verdict.rule.severity.value,
+        "day": verdict.day.isoformat(),
+        "text": f"{verdict.symbol} {verdict.note}",
+    }
+
+
+def _window(bars: Sequence[Bars]) -> tuple[date | None, date | None]:
+    """Return the first and the last day of some bars."""
+    if not bars:
+        return None, None
+    first, last = min(one.days[0] for one in bars), max(one.days[-1] for one in bars)
+    return first.item(), last.item()
+
+
+def _notes(bars: SortedBars | None) -> Iterable[str]:
+    """Yield what of the rows was not taken, and is no finding."""
+    if bars is None:
+        return
+    for mask, what in (
+        (bars.repeated, "repeat the close of an earlier row of the same asset and day"),
+        (bars.without_close, "have figures but no close"),
+    ):
+        count = int(np.count_nonzero(mask))
+        if count:
+            rows = f"{count} row" + (" does" if count == 1 else "s")
+            yield f"Not imported: {rows} that {what}."
