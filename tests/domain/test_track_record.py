@@ -128,11 +128,12 @@ def test_performance_without_rebalancing_by_hand() -> None:
     alone = record(EXAMPLE, {"A": 0.6}, *ENTRIES).no_rebalancing
 
     # The first day is unchanged; of the 200, 120 buy 10 A at the close and 80 stay: 60 A and 575.
-    # Of 1115 on Thursday, 109 are withdrawn pro rata; then 20 are deposited and 10 withdrawn.
+    # Of 1115 on Thursday, 109 are withdrawn pro rata; then each A pays 20 / 60, which buys A, and a
+    # fee of 10 is paid.
     left = 1 - 109 / 1115
-    friday = left * (60 * 10 + 575)
-    assert alone.values == pytest.approx([995, 1045, 1295, 1006, friday + 10])
-    growth = [0.995, 1045 / 995, 1095 / 1045, 1115 / 1295, friday / 1006, (friday + 10) / friday]
+    friday = left * (60 * (10 + 20 / 60) + 575)
+    assert alone.values == pytest.approx([995, 1045, 1295, 1006, friday - 10])
+    growth = [0.995, 1045 / 995, 1095 / 1045, 1115 / 1295, friday / 1006, (friday - 10) / friday]
     assert alone.twr == pytest.approx(np.prod(growth) - 1)
     assert alone.name == NO_REBALANCING
 

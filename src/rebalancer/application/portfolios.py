@@ -231,7 +231,11 @@ class MeasurePerformance:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
         record = measure_track_record(
-            ledger, portfolio.mandate.targets, self.prices.closes(), benchmark=benchmark
+            ledger,
+            portfolio.mandate.targets,
+            self.prices.closes(),
+            benchmark=benchmark,
+            currency=portfolio.mandate.currency.code,
         )
         return portfolio, record
 

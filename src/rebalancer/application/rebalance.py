@@ -17,8 +17,8 @@ from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, RebalancerError
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
-from rebalancer.domain.portfolio.ledger_prices import fill_from_ledger
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.own_prices import own_prices
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
@@ -372,7 +372,7 @@ def policy_input(
 def own_context(
     portfolio: ManagedPortfolio, context: RebalanceContext, work: UnitOfWork
 ) -> RebalanceContext:
-    """Return the context with the prices of a portfolio's ledger for assets without a close.
+    """Return the context with the prices of a portfolio's ledger, see `own_prices`.
 
     It is the same object, and nothing is read, if the market prices all assets of the portfolio.
     """
@@ -383,7 +383,8 @@ def own_context(
     ):
         return context
     with work.read() as tx:
-        filled = fill_from_ledger(market, tx.portfolios.ledger(portfolio.id), symbols)
+        ledger = tx.portfolios.ledger(portfolio.id)
+    filled = own_prices(market, ledger, portfolio.mandate.currency.code, symbols)
     return context if filled is market else attrs.evolve(context, market=filled)
 
 

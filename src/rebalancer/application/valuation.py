@@ -8,13 +8,15 @@ from datetime import date
 from decimal import Decimal, localcontext
 
 import attrs
+import numpy as np
 
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.portfolio.ledger_prices import fill_from_ledger
+from rebalancer.domain.market.quotes import NOTABLE_RATE_AGE
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
+from rebalancer.domain.portfolio.own_prices import adjustment_note, own_prices
 
-_ZERO = Decimal(0)
+_DIGITS = 60
 
 log = logging.getLogger("rebalancer.valuation")
 
@@ -24,14 +26,19 @@ class HeldPrice:
     """Price of a holding.
 
     Attributes:
-        price: Price per unit.
+        price: Price of a share as traded, in ``currency``.
         on: Day of the price.
         stale: Whether it is older than the last close: the asset has no current price.
+        currency: ISO 4217 code of the price.
+        value: Value of the holding in the portfolio's base currency, not rounded; None without an
+            exchange rate.
     """
 
     price: Decimal
     on: date
     stale: bool = False
+    currency: str = ""
+    value: Decimal | None = None
 
 
 @attrs.frozen
@@ -42,35 +49,54 @@ class ValuedPortfolio:
         as_of: Day of the last close; None if the portfolio could not be valued.
         prices: Price of each holding; a holding without any known price is missing.
         notes: What a reader of the value must know, as sentences.
+        foreign_values: Value in the base currency of the cash in other currencies, by ISO 4217
+            code, not rounded; a currency without an exchange rate is missing.
     """
 
     portfolio: ManagedPortfolio
     as_of: date | None
     prices: Mapping[str, HeldPrice]
     notes: tuple[str, ...] = ()
+    foreign_values: Mapping[str, Decimal] = attrs.field(factory=dict)
+
+    @property
+    def cash_by_currency(self) -> dict[str, Decimal]:
+        """Cash by ISO 4217 code, the base currency first."""
+        positions = self.portfolio.positions
+        return {self.portfolio.mandate.currency.code: positions.cash, **positions.foreign_cash}
 
     @property
     def value(self) -> Decimal | None:
-        """Cash and holdings, rounded to the minor unit; None if a holding has no price."""
+        """Cash and holdings in the base currency, rounded to the minor unit.
+
+        None if a holding has no price, or a price or cash has no exchange rate.
+        """
         positions = self.portfolio.positions
-        if self.as_of is None or any(symbol not in self.prices for symbol in positions.holdings):
+        if self.as_of is None:
             return None
-        with localcontext(prec=60):
-            held = sum(
-                (units * self.prices[symbol].price for symbol, units in positions.holdings.items()),
-                _ZERO,
-            )
-            return self.portfolio.mandate.currency.round(positions.cash + held)
+        values = [
+            self.prices[symbol].value if symbol in self.prices else None
+            for symbol in positions.holdings
+        ] + [self.foreign_values.get(currency) for currency in positions.foreign_cash]
+        with localcontext(prec=_DIGITS):
+            total = positions.cash
+            for value in values:
+                if value is None:
+                    return None
+                total += value
+            return self.portfolio.mandate.currency.round(total)
 
 
 def value_portfolio(
     portfolio: ManagedPortfolio, market: PriceHistory, work: UnitOfWork
 ) -> ValuedPortfolio:
-    """Return a portfolio at the market's last close.
+    """Return a portfolio at the market's last close, in its base currency.
 
     An asset without a current price is valued at the later one of its last close and of its last
     price in the portfolio's ledger, which is read from ``work`` only then.
     """
+    base = portfolio.mandate.currency.code
+    market = market.in_currency(base)
     columns, withheld = market.columns, market.withheld
     held = portfolio.positions.holdings
     reasons = {
@@ -87,7 +113,7 @@ def value_portfolio(
     notes = []
     if reasons:
         with work.read() as tx:
-            market = fill_from_ledger(market, tx.portfolios.ledger(portfolio.id))
+            market = own_prices(market, tx.portfolios.ledger(portfolio.id), base)
     for symbol, reason in reasons.items():
         last = market.last_known(symbol)
         if last is None:
@@ -96,7 +122,73 @@ def value_portfolio(
         day, price = last[0], Decimal(repr(last[1]))
         prices[symbol] = HeldPrice(price, day, stale=True)
         notes.append(f"{symbol} is valued at {price:f} of {day}, its last known price: {reason}.")
-    return ValuedPortfolio(portfolio, market.last_date, prices, tuple(notes))
+    rates = _Rates(market, base)
+    for symbol, one in prices.items():
+        currency = market.currency_of(symbol, base)
+        worth = rates.convert(held[symbol] * one.price, currency)
+        prices[symbol] = attrs.evolve(one, currency=currency, value=worth)
+    foreign = {
+        currency: worth
+        for currency, money in portfolio.positions.foreign_cash.items()
+        if (worth := rates.convert(money, currency)) is not None
+    }
+    notes += rates.notes()
+    caution = adjustment_note(market, held)
+    if caution is not None:
+        notes.append(caution)
+    return ValuedPortfolio(portfolio, market.last_date, prices, tuple(notes), foreign)
+
+
+@attrs.frozen
+class _Rates:
+    """Exchange rates into one currency at the last close.
+
+    Attributes:
+        found: Rate by currency and its day; None where there is none.
+    """
+
+    market: PriceHistory
+    base: str
+    found: dict[str, tuple[Decimal, date] | None] = attrs.field(factory=dict)
+
+    def convert(self, amount: Decimal, currency: str) -> Decimal | None:
+        """Return an amount in the base currency, not rounded; None without a rate."""
+        if currency == self.base:
+            return amount
+        if currency not in self.found:
+            self.found[currency] = self._find(currency)
+        rate = self.found[currency]
+        if rate is None:
+            return None
+        with localcontext(prec=_DIGITS):
+            return amount * rate[0]
+
+    def _find(self, currency: str) -> tuple[Decimal, date] | None:
+        quotes = self.market.quotes
+        last = self.market.dates[-1:]
+        rates = None if quotes is None else quotes.exchange.convert(currency, self.base, last)
+        if rates is None or np.isnan(rates.rates[0]):
+            return None
+        return Decimal(repr(float(rates.rates[0]))), rates.days[0].item()
+
+    def notes(self) -> list[str]:
+        """Return sentences about rates that are missing or old."""
+        said = []
+        for currency, rate in sorted(self.found.items()):
+            if rate is None:
+                said.append(
+                    f"There is no exchange rate from {currency} to {self.base}, so the portfolio "
+                    "has no value."
+                )
+                continue
+            last = self.market.last_date
+            age = int(np.busday_count(np.datetime64(rate[1], "D"), np.datetime64(last, "D")))
+            if age > NOTABLE_RATE_AGE:
+                said.append(
+                    f"The exchange rate from {currency} to {self.base} is of {rate[1]}, {age} "
+                    "weekdays before the last close."
+                )
+        return said
 
 
 def value_committed(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
+from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.backtest.courses import Course, Days, PriceTable
 from rebalancer.domain.backtest.step import settle
 from rebalancer.domain.policy.policy import Decision, Frequency
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.costs import CostSchedule
-from rebalancer.domain.portfolio.ledger import Entry, EntryKind
+from rebalancer.domain.portfolio.entries import Entry, EntryKind
 from rebalancer.domain.rebalancing.solver import solve_trades
 
 _ROUNDS = 20
@@ -21,49 +20,21 @@ _ROUNDS = 20
 _SETTLED = 1e-15
 """The iteration has converged when the share changes by less."""
 
-Days = list[tuple[int, list[Entry]]]
-"""E rows with entries, ascending, and the entries of each."""
-
-Columns = Mapping[str, int]
-
-
-@attrs.define(eq=False)
-class Course:
-    """An account at the E rows with events, row 0 first; its arrays are filled in place.
-
-    Attributes:
-        rows: (E,) rows, increasing.
-        quantities: (E, N) holdings afterwards.
-        cash: (E,) money afterwards.
-        paid_in: (E,) value of deposits.
-        taken_out: (E,) value of withdrawals.
-    """
-
-    rows: Rows
-    quantities: Floats
-    cash: Floats
-    paid_in: Floats
-    taken_out: Floats
-
-    @classmethod
-    def zeros(cls, rows: Sequence[int] | Rows, assets: int) -> Course:
-        """Return an account of zeros, to be filled in."""
-        none = np.zeros((3, len(rows)))
-        return cls(np.asarray(rows, dtype=np.intp), np.zeros((len(rows), assets)), *none)
-
 
 def simulate_no_rebalancing(
-    recorded: Course,
-    days: Days,
-    closes: Floats,
-    quoted: Bools,
-    columns: Columns,
-    targets: Floats,
-    invested: bool,
+    recorded: Course, days: Days, prices: PriceTable, targets: Floats, invested: bool
 ) -> Course:
     """Return the account without trades after the first day with a purchase.
 
-    ``invested`` means that the purchases were before the first row.
+    Holdings are units of the total-return level, since distributions are reinvested in the asset
+    that pays them.
+
+    Args:
+        recorded: The portfolio, in units as traded.
+        days: Entries by row, as in ``recorded``.
+        prices: Prices of assets and currencies.
+        targets: (N + C,) weights with which deposits are invested; 0 for currencies.
+        invested: Whether the purchases were before the first row.
     """
     bought = (
         at for at, (_, entries) in enumerate(days) if any(e.kind is EntryKind.BUY for e in entries)
@@ -71,69 +42,143 @@ def simulate_no_rebalancing(
     initial = 1 if invested else next(bought, len(days)) + 1
     course = attrs.evolve(
         recorded,
-        quantities=recorded.quantities.copy(),
+        opening=recorded.opening * prices.reinvested[recorded.rows],
+        quantities=recorded.quantities * prices.reinvested[recorded.rows],
         cash=recorded.cash.copy(),
         taken_out=recorded.taken_out.copy(),
+        income=recorded.income.copy(),
     )
     for at, (row, entries) in enumerate(days[initial:], start=initial):
-        close = closes[row]
-        held, cash = course.quantities[at - 1].copy(), float(course.cash[at - 1])
-        deposited = fees = owed = moved = 0.0
-        # Deposits before withdrawals, whatever the order of entry.
+        day = _UnmanagedDay(prices, row, course.quantities[at - 1].copy())
+        before = recorded.quantities[at - 1]
+        # Splits and the like first, deposits before withdrawals, whatever the order of entry.
         for entry in sorted(entries, key=lambda entry: entry.kind is EntryKind.WITHDRAWAL):
-            match entry.kind, entry.symbol:
-                case EntryKind.DEPOSIT, None:
-                    deposited += float(entry.amount)
-                case EntryKind.DEPOSIT, str(symbol):
-                    held[columns[symbol]] += float(entry.quantity)
-                case EntryKind.DIVIDEND, _:
-                    cash += float(entry.amount)
-                case EntryKind.FEE, _:
-                    fees += float(entry.amount)
-                case EntryKind.WITHDRAWAL, None:
-                    owed += float(entry.amount)
-                case EntryKind.WITHDRAWAL, str(symbol):
-                    given = min(float(held[columns[symbol]]), float(entry.quantity))
-                    held[columns[symbol]] -= given
-                    moved += given * float(close[columns[symbol]])
-                    owed += (float(entry.quantity) - given) * float(close[columns[symbol]])
-        known = quoted[row]
-        buys = np.where(known, targets, 0.0) * deposited
-        held += buys / np.where(known, close, 1.0)
-        cash += deposited - float(buys.sum())
+            day.add(entry, before)
+        course.opening[at], course.income[at] = day.opening, day.income
+        close, cash = prices.returns[row], float(course.cash[at - 1]) + day.income
+        buys = np.where(prices.quoted[row], targets, 0.0) * day.deposited
+        held = day.held + buys / np.where(prices.quoted[row], close, 1.0)
+        cash += day.deposited - float(buys.sum())
         total = cash + float(held @ close)
-        asked = owed + fees
+        asked = day.owed + day.charged
         taken = min(asked, total)
         left = 1.0 - taken / total if total > 0.0 else 1.0
         course.quantities[at], course.cash[at] = held * left, cash * left
-        course.taken_out[at] = moved + (taken * (owed / asked) if asked > 0.0 else 0.0)
+        paid = taken * (day.owed / asked) if asked > 0.0 else 0.0
+        course.taken_out[at] = day.moved + paid
     return course
 
 
+@attrs.define(eq=False)
+class _UnmanagedDay:
+    """Effects of a row's entries on an account without trades; money in the base currency.
+
+    Attributes:
+        prices: Prices of assets and currencies.
+        row: The row.
+        held: (N + C,) units of the total-return level.
+        opening: The same before deposits and withdrawals.
+        deposited: Money paid in.
+        income: Income that no total return includes.
+        charged: Fees and taxes to be paid.
+        owed: Money to be withdrawn.
+        moved: Value of assets withdrawn in kind.
+    """
+
+    prices: PriceTable
+    row: int
+    held: Floats
+    opening: Floats = attrs.field(init=False)
+    deposited: float = 0.0
+    income: float = 0.0
+    charged: float = 0.0
+    owed: float = 0.0
+    moved: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        self.opening = self.held.copy()
+
+    def add(self, entry: Entry, before: Floats) -> None:
+        """Add an entry; ``before`` are the portfolio's recorded units at the start, (N + C,)."""
+        money = float(entry.amount) * self.prices.rate(entry.currency, self.row)
+        match entry.kind, entry.symbol:
+            case EntryKind.DEPOSIT, None:
+                self.deposited += money
+            case EntryKind.DEPOSIT, str(symbol):
+                self.held[self._column(symbol)] += self._units(symbol, float(entry.quantity))
+            case ((EntryKind.DIVIDEND | EntryKind.RETURN_OF_CAPITAL), str(symbol)) if (
+                before[self.prices.assets[symbol]] > 0.0 if symbol in self.prices.assets else False
+            ):
+                pass  # the total return includes it
+            case ((EntryKind.DIVIDEND | EntryKind.RETURN_OF_CAPITAL | EntryKind.INTEREST), _):
+                self.income += float(entry.cash) * self.prices.rate(entry.currency, self.row)
+            case ((EntryKind.FEE | EntryKind.TAX), _):
+                self.charged += money
+            case EntryKind.WITHDRAWAL, None:
+                self.owed += money
+            case EntryKind.WITHDRAWAL, str(symbol):
+                column, close = self._column(symbol), self.prices.returns[self.row]
+                wanted = self._units(symbol, float(entry.quantity))
+                given = min(float(self.held[column]), wanted)
+                self.held[column] -= given
+                self.moved += given * float(close[column])
+                self.owed += (wanted - given) * float(close[column])
+            case ((EntryKind.RENAME | EntryKind.MERGER), str(symbol)):
+                self._exchange_units(entry, symbol, money, before)
+            case _:
+                pass
+
+    def _exchange_units(self, entry: Entry, symbol: str, money: float, before: Floats) -> None:
+        """Replace one asset by another, and by money, as in the recorded portfolio."""
+        assert entry.other is not None
+        old, new = self._column(symbol), self._column(entry.other)
+        units = float(self.held[old]) / float(self.prices.reinvested[self.row, old])
+        ratio = 1.0 if entry.ratio is None else float(entry.ratio)
+        self.held[old] = 0.0
+        self.held[new] += self._units(entry.other, units * ratio)
+        self.opening = self.held.copy()
+        if money and before[old] > 0.0:
+            self.income += money * units / float(before[old])
+
+    def _column(self, symbol: str) -> int:
+        return self.prices.assets[symbol]
+
+    def _units(self, symbol: str, shares: float) -> float:
+        """Return shares as traded in units of the total-return level."""
+        return shares * float(self.prices.reinvested[self.row, self._column(symbol)])
+
+
 def simulate_benchmark(
-    recorded: Course,
-    dates: Dates,
-    closes: Floats,
-    quoted: Bools,
-    targets: Floats,
-    charges: CostSchedule,
+    recorded: Course, dates: Dates, prices: PriceTable, targets: Floats, charges: CostSchedule
 ) -> Course:
-    """Return the contributions invested in the targets and rebalanced monthly."""
+    """Return the contributions invested in the targets and rebalanced monthly.
+
+    Holdings are units of the total-return level, since distributions are reinvested in the asset
+    that pays them.
+
+    Args:
+        recorded: The portfolio; its flows count.
+        dates: (T,) trading days.
+        prices: Prices of N assets and C currencies.
+        targets: (N + C,) weights; 0 for currencies.
+        charges: Costs of the N + C columns.
+    """
     due = Frequency.MONTHLY.reviews(dates)
     flows = np.zeros(len(dates))
     flows[recorded.rows] = recorded.paid_in - recorded.taken_out
     course = Course.zeros(np.flatnonzero(due | (flows != 0.0)), len(targets))
     course.paid_in[:] = np.maximum(flows[course.rows], 0.0)
-    prices = closes[course.rows]
-    known = prices > 0.0
-    aims = np.where(quoted[course.rows], targets, 0.0)
+    closes = prices.returns[course.rows]
+    known = closes > 0.0
+    aims = np.where(prices.quoted[course.rows], targets, 0.0)
     # A deposit's purchases do not depend on holdings.
     bought, rest = _trade_to_target(
         np.zeros_like(aims), course.paid_in, aims, charges, dates[course.rows]
     )
     held, cash = np.zeros(len(targets)), 0.0
     for at, row in enumerate(course.rows):
-        values, flow = held * prices[at], float(flows[row])
+        course.opening[at] = held
+        values, flow = held * closes[at], float(flows[row])
         if flow < 0.0:
             share, course.taken_out[at] = _raise_cash(-flow, values, cash, charges)
             values, cash = values * (1.0 - share), cash * (1.0 - share)
@@ -146,7 +191,7 @@ def simulate_benchmark(
                 values[None], np.array([cash]), aims[at : at + 1], charges, dates[row : row + 1]
             )
             values, cash = one[0], float(money[0])
-        held = values / np.where(known[at], prices[at], 1.0)
+        held = values / np.where(known[at], closes[at], 1.0)
         course.quantities[at], course.cash[at] = held, cash
     return course
 
