@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from rebalancer.domain.backtest import metrics
 from rebalancer.domain.backtest.engine import BacktestSettings, simulate
+from rebalancer.domain.backtest.lines import Line
 from rebalancer.domain.backtest.track_record import (
     FREE,
     NO_REBALANCING,
     PORTFOLIO,
     TARGETS_MONTHLY,
-    Line,
     TrackRecord,
     measure_track_record,
 )

@@ -112,8 +112,14 @@ class PriceTable:
 
     def since(self, row: int) -> PriceTable:
         """Return the rows from ``row`` on."""
-        tables = (self.traded, self.total, self.rates, self.quoted)
-        return PriceTable(self.assets, self.currencies, *(table[row:] for table in tables))
+        return PriceTable(
+            self.assets,
+            self.currencies,
+            self.traded[row:],
+            self.total[row:],
+            self.rates[row:],
+            self.quoted[row:],
+        )
 
     @cached_property
     def shares(self) -> Floats:

@@ -13,7 +13,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, QueryParameter
 
 from rebalancer.application.portfolios import MeasurePerformance
-from rebalancer.domain.backtest.track_record import Line
+from rebalancer.domain.backtest.lines import Line
 from rebalancer.domain.market.symbols import normalize_symbol
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
