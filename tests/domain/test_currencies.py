@@ -175,11 +175,11 @@ def test_a_fallback_is_read_only_when_it_is_needed() -> None:
     class Unread(dict[tuple[str, str], RateSeries]):
         reads = 0
 
-        def keys(self):  # type: ignore[no-untyped-def,override]
+        def keys(self):  # type: ignore[no-untyped-def]
             Unread.reads += 1
             return super().keys()
 
-        def items(self):  # type: ignore[no-untyped-def,override]
+        def items(self):  # type: ignore[no-untyped-def]
             Unread.reads += 1
             return super().items()
 
