@@ -69,7 +69,7 @@ class House:
             preferences=Preferences(**wishes),  # type: ignore[arg-type]
             acknowledge_limits=True,
         )
-        opened = OpenPortfolio(self.work, PRICES, LISTED, USD)(
+        opened = OpenPortfolio(self.work, PRICES, LISTED)(
             mandate,
             cash=Decimal(1_000 * (number + 1)),
             holdings={chosen[0]: Decimal(5 + number)},

@@ -288,7 +288,7 @@ BAD = {
     "another currency": (
         a_line(currency="EUR"),
         "b",
-        "currency: EUR differs from the currency of the prices, USD",
+        "currency: EUR differs from USD, the currency of these proposals",
     ),
     "a wrong currency": (a_line(currency="usd"), "b", "currency: expected a currency code"),
     "a number as currency": (a_line(currency=1), "b", "currency: expected text"),

@@ -230,8 +230,8 @@ def test_portfolio_comes_from_one_source(quickly, propose, from_csv, write):
         ("{}", "cash: the field is required"),
         (json.dumps(PORTFOLIO | {"chash": 1}), "chash: unknown field; did you mean cash?"),
         (
-            json.dumps(PORTFOLIO | {"currency": "EUR"}),
-            "currency: EUR differs from the currency of the prices, USD",
+            json.dumps(PORTFOLIO | {"currency": "XAU"}),
+            "currency: there is no exchange rate from USD to XAU; import USDXAU or XAUUSD",
         ),
         (json.dumps(PORTFOLIO).replace('"500.00"', "NaN"), "cash: NaN is not a finite amount"),
         ('{"cash": ' + "[" * 100_000, "portfolio: the JSON is nested too deeply"),

@@ -100,6 +100,7 @@ class QuotedPrices(HistoryProvider):
         currency: ISO 4217 code of assets whose currency is not stated.
         reference: Exchange rates for currencies that the rates among the prices do not connect.
         calendars: Sessions of the assets' markets.
+        certain: Whether ``currency`` is known to be that of the prices, not just a default.
     """
 
     prices: PriceSource
@@ -107,6 +108,7 @@ class QuotedPrices(HistoryProvider):
     currency: str
     reference: RateSource
     calendars: Calendars
+    certain: bool = False
 
     def read(self) -> PriceHistory:
         history, listed = self.prices.closes(), self.assets.instruments()
@@ -116,6 +118,7 @@ class QuotedPrices(HistoryProvider):
             listed,
             self.reference.rates(),
             sessions=self.calendars.sessions({each for each in markets if each is not None}),
+            certain=self.certain,
         )
         return quote_history(history, terms)
 

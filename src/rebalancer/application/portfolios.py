@@ -22,9 +22,10 @@ from rebalancer.application.trade_amounts import traded_value
 from rebalancer.application.valuation import ValuedPortfolio, value_committed, value_portfolio
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
+from rebalancer.domain.market.convertible import check_convertible
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
-from rebalancer.domain.money import Currency, check_price_currency
+from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import EMPTY, Entry, EntryKind, not_positive
 from rebalancer.domain.portfolio.mandate import (
     ANY_VERSION,
@@ -44,7 +45,6 @@ class OpenPortfolio:
     work: UnitOfWork
     prices: PriceSource
     instruments: InstrumentSource
-    currency: Currency
 
     def __call__(
         self,
@@ -66,12 +66,13 @@ class OpenPortfolio:
         opened a portfolio before, that one is returned, which has another id.
 
         Raises:
-            InvalidRequest: a symbol or the day is unknown, an amount is invalid, or the targets
+            InvalidRequest: a symbol or the day is unknown, an amount is invalid, a price cannot be
+                converted into the portfolio's currency, or the targets
                 exceed limits that are not acknowledged.
             NotAuthenticated: the owner no longer exists.
             Conflict: the key belongs to another request, or the same request is running.
         """
-        market = self.prices.closes()
+        market = self.prices.closes().in_currency(mandate.currency.code)
         if request is not None:
             with self.work.read() as tx:
                 earlier = request.earlier_result(tx, owner)
@@ -84,7 +85,10 @@ class OpenPortfolio:
             mandate = attrs.evolve(mandate, risk_profile=assessment.profile)
         faults = FaultCollector()
         with faults.collect():
-            check_price_currency(mandate.currency.code, self.currency.code)
+            wanted = {*mandate.targets, *(holdings or {})}
+            check_convertible(market, sorted(wanted), needed=wanted)
+        if market.without_rate(wanted):
+            market = self.prices.closes()  # for the other faults
         with faults.collect():
             _check_limits(mandate, market, self.instruments)
         day, entries = market.last_date, []
@@ -178,12 +182,13 @@ class RevisePortfolio:
             PortfolioChanged: its version is not accepted, or another request was faster.
             InvalidRequest: as `OpenPortfolio`, or the currency differs.
         """
-        market = self.prices.closes()
         with self.work.read() as tx:
             stored = tx.portfolios.get(id, owner=owner)
+        market = self.prices.closes().in_currency(stored.mandate.currency.code)
         accepted.check(stored)
         mandate = change(stored)
         known = {*stored.mandate.targets, *stored.positions.holdings}
+        check_convertible(market, sorted(mandate.targets), needed=mandate.targets.keys() - known)
         _check_limits(mandate, market, self.instruments, known=known)
         revised = stored.revise(mandate, now)
         with self.work.begin() as tx:

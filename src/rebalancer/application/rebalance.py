@@ -57,13 +57,14 @@ class BuildContext:
     ) -> RebalanceContext:
         """Return the context as of a day; None: the day of the last close.
 
-        Equal contexts are usually the same object, because hashing a context takes time.
+        Prices are converted into ``currency``. Equal contexts are usually the same object, because
+        hashing a context takes time.
 
         Raises:
             InvalidRequest: an unknown policy, a day without prices, or malformed prices.
             PricesUnavailable: the provider did not answer.
         """
-        market = self.prices.closes(until=as_of)
+        market = self.prices.closes(until=as_of).in_currency(currency)
         instruments = self.instruments.instruments()
         known = self._recent.get((policy_name, currency))
         if (

@@ -67,15 +67,15 @@ class Currency:
 
 
 def check_price_currency(currency: str, prices: str) -> None:
-    """Check that an amount has the currency of the prices.
+    """Check that an amount has the currency into which prices were converted.
 
     Raises:
         InvalidRequest: the currencies differ.
     """
     if currency != prices:
         raise InvalidRequest(
-            f"{currency} differs from the currency of the prices, {prices}; use one currency, "
-            "because exchange rates are not supported",
+            f"{currency} differs from {prices}, the currency of these proposals; request "
+            f"proposals in {currency} separately",
             field="currency",
             code="currency_mismatch",
         )

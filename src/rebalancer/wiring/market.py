@@ -164,8 +164,15 @@ class MarketProvider(Provider):
     ) -> PriceSource:
         if sources.accepted:
             provided = AcceptedJumps(provided, sources.accepted, settings.accept_jumps)
-        currency = provider_of(sources.prices).currency or sources.currency or settings.currency
-        quoted = QuotedPrices(provided, instruments, currency, rates, calendars)
+        stated = provider_of(sources.prices).currency or sources.currency
+        quoted = QuotedPrices(
+            provided,
+            instruments,
+            stated or settings.currency,
+            rates,
+            calendars,
+            certain=stated is not None,
+        )
         return at_frequency(quoted, sources.periods_per_year)
 
     rates = provide(EcbRates, provides=RateSource)

@@ -38,6 +38,7 @@ from rebalancer.application.ports.reports import Reports
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.assembly import PricingTerms, quote_history
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from rebalancer.entrypoints.http.app import application
 from rebalancer.entrypoints.http.job_streams import JobStreams
@@ -98,8 +99,13 @@ class FakePriceSource:
     """A price source that hides the last days, or fails."""
 
     def __init__(self, history: PriceHistory) -> None:
-        self._history = history
+        self._history, self.currency = history, "USD"
         self.reset()
+
+    def quote_in(self, currency: str) -> None:
+        """Set the currency of the prices."""
+        self.currency = currency
+        self._hide(self._hidden)
 
     def reset(self) -> None:
         self.is_down = False
@@ -137,7 +143,8 @@ class FakePriceSource:
 
     def _hide(self, hidden: int) -> None:
         self._hidden = hidden
-        self._known = self._history.until(len(self._history) - 1 - hidden)
+        known = self._history.until(len(self._history) - 1 - hidden)
+        self._known = quote_history(known, PricingTerms(self.currency))
 
     @property
     def last(self) -> str:
@@ -473,6 +480,7 @@ def run_api(
     job_streams: JobStreams | None = None,
 ) -> Iterator[RunningApi]:
     """Run the application."""
+    fakes.market.quote_in(settings.currency)
     ports = {
         UnitOfWork: fakes.work,
         PriceSource: fakes.market,

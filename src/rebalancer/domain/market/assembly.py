@@ -47,6 +47,7 @@ class PricingTerms:
         exchange: Exchange rates besides those among the prices.
         accepted: Symbols whose jumps are true, see `rebalancer.domain.market.quality`.
         sessions: Sessions of the instruments' markets, as far as they are known.
+        certain: Whether ``currency`` is known to be that of the prices, not just a default.
     """
 
     currency: str
@@ -54,10 +55,17 @@ class PricingTerms:
     exchange: ExchangeRates = NO_RATES
     accepted: Collection[str] = ()
     sessions: Sessions = attrs.field(factory=dict)
+    certain: bool = False
 
     def unit_of(self, symbol: str) -> str:
         """Return the code of an asset's quote unit."""
         return self.instruments[symbol].currency or self.currency
+
+    def assumed(self, symbols: Sequence[str]) -> frozenset[str]:
+        """Return the symbols whose currency is not stated."""
+        if self.certain:
+            return frozenset()
+        return frozenset(one for one in symbols if self.instruments[one].currency is None)
 
     def sessions_of(self, symbols: Sequence[str]) -> list[Dates | None] | None:
         """Return the sessions of each asset's market; None if none are known."""
@@ -187,6 +195,7 @@ def quote_history(
         actions=_state_currencies(actions, terms),
         exchange=exchange.with_fallback(terms.exchange),
         adjusted=frozenset(history.symbols if adjusted is None else adjusted),
+        assumed=terms.assumed(history.symbols),
         markets=tuple(terms.instruments[symbol].market for symbol in history.symbols),
         sessions=terms.sessions,
     )

@@ -32,6 +32,7 @@ class Quotes:
             if all are 1.
         adjusted: Symbols whose source has closes that are adjusted for splits and distributions.
             Their prices as traded follow from the actions that are known.
+        assumed: Symbols whose currency is not stated, so that a default stands for it.
         markets: Code of each asset's market, N of them, None where it is not stated.
         sessions: Sessions of these markets, as far as they are known.
     """
@@ -43,6 +44,7 @@ class Quotes:
     currency: str | None = None
     rates: Floats | None = None
     adjusted: frozenset[str] = frozenset()
+    assumed: frozenset[str] = frozenset()
     markets: tuple[str | None, ...] = attrs.field()
     sessions: Sessions = attrs.field(factory=dict)
 

@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache, partial
 import attrs
 
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.convertible import check_convertible
 from rebalancer.domain.market.currencies import missing_rate
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import NOTABLE_AGE, PriceHistory
@@ -375,10 +376,11 @@ class RebalanceContext:
         """Find a portfolio's columns of the market, and check its amounts against its value.
 
         Raises:
-            InvalidRequest: another currency, an unknown symbol, or a flow, debit or reserve above
-                the value.
+            InvalidRequest: another currency, no exchange rate, an unknown symbol, or a flow, debit
+                or reserve above the value.
         """
         check_price_currency(portfolio.currency.code, self.currency)
+        check_convertible(self.market, portfolio.symbols, needed=portfolio.holdings)
         columns = find_columns(portfolio, self.market)
         reserve = portfolio.preferences.cash_reserve
         foreign = self._foreign_value(portfolio) if portfolio.foreign_cash else 0.0

@@ -8,6 +8,7 @@ import numpy as np
 
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.portfolio import Portfolio
+from rebalancer.domain.rebalancing.rate_notes import rate_notes
 
 RECENT = timedelta(days=366)
 """Age up to which a doubtful change of a price is mentioned: the window of risk estimates."""
@@ -18,9 +19,9 @@ def price_notes(portfolio: Portfolio, market: PriceHistory) -> list[str]:
     withheld = market.withheld
     carried: dict[str, date] = market.memo("carried last closes", lambda: _carried(market))
     doubtful: dict[str, list[str]] = market.memo("doubtful prices", lambda: _doubtful(market))
+    notes = rate_notes(portfolio.symbols, market)
     if not (withheld or carried or doubtful):
-        return []
-    notes = []
+        return notes
     old: dict[date, list[str]] = {}
     for symbol in portfolio.symbols:
         if symbol in withheld:

@@ -14,6 +14,7 @@ import click
 from rebalancer.config import Settings
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol, unknown_symbols
+from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
@@ -99,6 +100,9 @@ layout_option = click.option(
     "leaves it open, symbol=NAME, decimal=point|comma, dates=dmy|mdy, yields=COLUMN+COLUMN. "
     "Default: $REBALANCER_PRICES_LAYOUT, or auto, which recognises it.",
 )
+
+_CURRENCY = "rebalancer.currency"
+"""Key of the stated currency in the context of a command, where `sources` finds it."""
 
 _ACCEPTED = "rebalancer.accepted_jumps"
 """Key of accepted symbols in the context of a command, where `sources` finds them."""
@@ -220,8 +224,19 @@ window_options = combine_options(
 as_of_option = click.option(
     "--as-of", type=IsoDate(), help="Day to decide on. Default: the day of the last close."
 )
+
+
+def _state_currency(context: click.Context, _: click.Parameter, code: str | None) -> str | None:
+    context.meta[_CURRENCY] = None if code is None else Currency(code).code
+    return code
+
+
 currency_option = click.option(
-    "--currency", help="Currency of the prices. Default: $REBALANCER_CURRENCY, or USD."
+    "--currency",
+    callback=_state_currency,
+    is_eager=True,  # `sources` needs it
+    help="Base currency, and currency of assets whose currency is not stated. Default: "
+    "$REBALANCER_CURRENCY, or USD.",
 )
 report_option = click.option("--report", type=FILE, help="Write an HTML report to this file.")
 json_option = click.option(
@@ -249,9 +264,15 @@ def sources(
     """
     from rebalancer.wiring.market import Sources
 
-    accepted = click.get_current_context().meta.get(_ACCEPTED, ())
+    stated = click.get_current_context().meta
     found = Sources.of(
-        settings(), prices, assets, periods_per_year, layout=layout, accepted=accepted
+        settings(),
+        prices,
+        assets,
+        periods_per_year,
+        layout=layout,
+        accepted=stated.get(_ACCEPTED, ()),
+        currency=stated.get(_CURRENCY),
     )
     if layout is not None and not found.from_file:
         raise InvalidRequest(

@@ -159,7 +159,7 @@ def propose(
     terms = wired.get(BuildContext)(
         policy_name=policy,
         costs=cost_model(cost_bps, costs, fx_spread_bps),
-        currency=code,
+        currency=portfolio.currency.code,
         as_of=as_of,
     )
     if input_hash is not None:

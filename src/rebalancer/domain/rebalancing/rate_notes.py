@@ -1,0 +1,66 @@
+"""Notes on the exchange rates behind a proposal or a list: old ones, and assumed currencies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quotes import NOTABLE_RATE_AGE
+
+_MOST_NAMED = 5
+"""Assets that a note names."""
+
+
+def rate_notes(symbols: Sequence[str], market: PriceHistory) -> list[str]:
+    """Write what a reader should know about the exchange rates of some assets.
+
+    Args:
+        symbols: Assets; those that the market does not have are passed over.
+        market: Prices, converted into one currency.
+    """
+    quotes = market.quotes
+    if quotes is None or quotes.currency is None or quotes.rates is None:
+        return []
+    currencies = {
+        symbol: quotes.currencies[market.columns[symbol]]
+        for symbol in symbols
+        if symbol in market.columns
+    }
+    return [
+        *old_rates(sorted(set(currencies.values())), market),
+        *_assumed(
+            [one for one in currencies if one in quotes.assumed], currencies, quotes.currency
+        ),
+    ]
+
+
+def old_rates(currencies: Sequence[str], market: PriceHistory) -> list[str]:
+    """Write which currencies of assets have an exchange rate that is older than the last close."""
+    quotes, last = market.quotes, market.last_date
+    found = []
+    for currency in currencies:
+        day = market.rate_days.get(currency)
+        if day is None or quotes is None:
+            continue
+        age = int(np.busday_count(day, last))
+        if age > NOTABLE_RATE_AGE:
+            found.append(
+                f"The exchange rate from {currency} to {quotes.currency} is of {day}, {age} "
+                f"weekdays before the last close of {last}."
+            )
+    return found
+
+
+def _assumed(symbols: Sequence[str], currencies: dict[str, str], base: str) -> list[str]:
+    """Write which assets are taken to be in a currency that nothing states."""
+    found = []
+    for currency in sorted({currencies[symbol] for symbol in symbols} - {base}):
+        names = [symbol for symbol in symbols if currencies[symbol] == currency]
+        shown = ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} assets"
+        found.append(
+            f"The currency of {shown} is not stated; prices are taken to be in {currency}, and "
+            f"converted into {base}."
+        )
+    return found
