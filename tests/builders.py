@@ -16,7 +16,13 @@ from numpy.typing import ArrayLike
 
 from rebalancer.domain.backtest.engine import BacktestSettings
 from rebalancer.domain.jobs.job import Job
-from rebalancer.domain.market.assembly import PricingTerms, quote_history
+from rebalancer.domain.market.actions import Actions, CorporateAction
+from rebalancer.domain.market.assembly import (
+    US_DOLLARS,
+    PricingTerms,
+    assemble_history,
+    quote_history,
+)
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
@@ -66,6 +72,24 @@ def flat_prices(closes: Mapping[str, float], *, days: int = 2) -> PriceHistory:
     """Return constant closes, for examples computed by hand; the last day is 2022-12-30."""
     dates = np.busday_offset(np.datetime64("2022-12-30"), np.arange(1 - days, 1))
     return PriceHistory.of(tuple(closes), dates, np.tile(list(closes.values()), (days, 1)))
+
+
+def quoted_prices(
+    closes: Mapping[str, Sequence[float | None]],
+    *,
+    start: date = date(2022, 1, 3),
+    actions: Iterable[CorporateAction] = (),
+    terms: PricingTerms = US_DOLLARS,
+) -> PriceHistory:
+    """Return closes as traded on each calendar day, with corporate actions and currencies.
+
+    Symbols such as EURUSD are exchange rates.
+    """
+    table = np.array(list(closes.values()), dtype=np.float64).T
+    dates = np.datetime64(start, "D") + np.arange(len(table))
+    found = assemble_history(tuple(closes), dates, table, terms, actions=Actions.of(actions))
+    assert found is not None
+    return found
 
 
 def varied_prices(*, seed: int = 0, days: int = 300) -> PriceHistory:

@@ -410,6 +410,14 @@ def multiply_units(units: Decimal, ratio: Decimal) -> Decimal:
     return product
 
 
+def same_ratio(one: Decimal | None, other: Decimal | None) -> bool:
+    """Return whether two ratios stand for the same fraction, such as 0.3333 and 0.333333."""
+    if one is None or other is None:
+        return one is other
+    (top, bottom), (above, below) = _fraction(one), _fraction(other)
+    return top * below == above * bottom
+
+
 @lru_cache(maxsize=1024)
 def _fraction(ratio: Decimal) -> tuple[Decimal, Decimal]:
     """Return numerator and denominator of a ratio: 1 and 3 of 0.3333, and itself and 1 of 0.25."""

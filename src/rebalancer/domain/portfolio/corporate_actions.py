@@ -1,0 +1,469 @@
+"""Book corporate actions of the market in a ledger.
+
+Each action has a key. The entries that book it have ids that follow from the portfolio and the key,
+so that booking twice has the same result as booking once. An action whose figure was corrected, or
+that concerns other units since an earlier trade was recorded or voided, is booked anew: its entry
+is voided, and a further one takes its place. An action that the market no longer knows stays
+booked. A delisting has no entry: the asset keeps its last price until its owner closes the
+position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal, localcontext
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+import attrs
+import numpy as np
+
+from rebalancer.domain.arrays import Dates
+from rebalancer.domain.market.actions import (
+    DISTRIBUTIONS,
+    NO_ACTIONS,
+    ActionKind,
+    Actions,
+    CorporateAction,
+)
+from rebalancer.domain.market.currencies import NO_RATES, ExchangeRates, quote_unit
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.entries import (
+    Entry,
+    EntryKind,
+    move_units,
+    order_of_effect,
+    same_ratio,
+    void_id,
+)
+from rebalancer.domain.portfolio.ledger import Ledger
+from rebalancer.domain.portfolio.mandate import ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.portfolio import Conversions
+
+_ZERO = Decimal(0)
+_DIGITS = 60
+
+PAID_WITHIN = timedelta(days=60)
+"""Time from the ex-day within which an owner's own dividend is taken to be that of an action."""
+
+SPLIT_WITHIN = timedelta(days=7)
+"""Days by which an owner's own split may differ from the ex-day."""
+
+LEAST_PART, MOST_PART = Decimal("0.5"), Decimal("1.05")
+"""Part of the gross amount, after taxes and fees, that an owner's own dividend may be."""
+
+_KINDS = {
+    ActionKind.SPLIT: EntryKind.SPLIT,
+    ActionKind.DIVIDEND: EntryKind.DIVIDEND,
+    ActionKind.CAPITAL_GAIN: EntryKind.DIVIDEND,
+    ActionKind.RETURN_OF_CAPITAL: EntryKind.RETURN_OF_CAPITAL,
+    ActionKind.SPIN_OFF: EntryKind.SPIN_OFF,
+    ActionKind.RENAME: EntryKind.RENAME,
+}
+"""Kind of the entry that books an action; delistings have none."""
+
+_NOTES = {
+    ActionKind.CAPITAL_GAIN: "capital gain distribution of ",
+    ActionKind.RETURN_OF_CAPITAL: "return of capital of ",
+}
+
+
+class ActionState(StrEnum):
+    """Where a corporate action of a portfolio stands.
+
+    PENDING: it is to be booked, or to be corrected. BOOKED: the ledger has it. DISMISSED: the owner
+    voided its entry.
+    """
+
+    PENDING = "pending"
+    BOOKED = "booked"
+    DISMISSED = "dismissed"
+
+
+@attrs.frozen
+class ActionReview:
+    """A corporate action as it concerns a ledger.
+
+    Attributes:
+        key: See `action_key`.
+        action: As the market knows it.
+        on: Market day of its entries: the first one at or after the ex-day.
+        units: Units held at the start of that day.
+        state: See `ActionState`.
+        entries: Entries that book it at present; entries of the owner's own among them.
+        due: Entries that would book or correct it, reversals first; empty unless it is pending.
+    """
+
+    key: str
+    action: CorporateAction
+    on: date
+    units: Decimal
+    state: ActionState
+    entries: tuple[Entry, ...] = ()
+    due: tuple[Entry, ...] = ()
+
+
+@attrs.frozen
+class BookingTerms:
+    """What determines the entries that book corporate actions.
+
+    Attributes:
+        portfolio: Id of the portfolio.
+        currency: Its base currency.
+        conversions: Whether distributions in other currencies are converted at the day's rate.
+        actions: Corporate actions with an ex-day up to the last close.
+        dates: (T,) days of the market.
+        exchange: Exchange rates.
+    """
+
+    portfolio: UUID
+    currency: Currency
+    conversions: Conversions
+    actions: Actions
+    dates: Dates
+    exchange: ExchangeRates = NO_RATES
+
+    @classmethod
+    def of(cls, portfolio: ManagedPortfolio, market: PriceHistory) -> BookingTerms:
+        """Return the terms of a portfolio at the last close."""
+        return cls(
+            portfolio.id,
+            portfolio.mandate.currency,
+            portfolio.mandate.conversions,
+            due_actions(market),
+            market.dates,
+            NO_RATES if market.quotes is None else market.quotes.exchange,
+        )
+
+    def market_day(self, ex_day: date) -> date:
+        """Return the first market day at or after an ex-day; the ex-day itself before the first."""
+        row = int(np.searchsorted(self.dates, np.datetime64(ex_day, "D")))
+        if row == 0 or row == len(self.dates):
+            return ex_day
+        day: date = self.dates[row].item()
+        return day
+
+
+def action_key(action: CorporateAction) -> str:
+    """Return the text that identifies an action, such as "KO 2024-06-13 dividend"."""
+    other = f" {action.other}" if action.other else ""
+    return f"{action.symbol} {action.ex_day} {action.kind}{other}"
+
+
+def due_actions(market: PriceHistory) -> Actions:
+    """Return the corporate actions with an ex-day up to the last close."""
+    quotes = market.quotes
+    if quotes is None or not len(quotes.actions):
+        return NO_ACTIONS
+    return market.memo("due actions", lambda: quotes.actions.until(market.last_date))
+
+
+def review_actions(
+    ledger: Ledger, terms: BookingTerms, now: datetime, *, only: Collection[str] | None = None
+) -> list[ActionReview]:
+    """Return the corporate actions that concern a ledger, by ex-day.
+
+    Distributions are paid in their currency on the units held at the start of the ex-day, rounded
+    to its minor unit. With automatic conversions an exchange at the day's rate follows; without a
+    rate the money stays in its currency. Spin-offs credit fractions of units.
+
+    Args:
+        ledger: Of the portfolio.
+        terms: See `BookingTerms`.
+        now: Time of recording.
+        only: Keys of pending actions that later ones may take to be booked; None: all.
+    """
+    assumed: dict[str, ActionReview] = {}
+    working = ledger
+    while True:
+        sweep = _Sweep(working, terms, now, only, assumed)
+        renamed = sweep.run()
+        if renamed is None:
+            return sweep.reviews
+        assumed[renamed.key] = renamed
+        working = Ledger((*working.entries, *renamed.due))
+
+
+class _Sweep:
+    """Replay of a ledger day by day, in which each action meets the units held before it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        terms: BookingTerms,
+        now: datetime,
+        only: Collection[str] | None,
+        assumed: Mapping[str, ActionReview],
+    ) -> None:
+        self.reviews: list[ActionReview] = []
+        self._ledger, self._terms, self._now = ledger, terms, now
+        self._only, self._assumed = only, assumed
+        self._booked = _entries_by_action(ledger)
+        self._own = [
+            entry
+            for entry in ledger.effective
+            if entry.action is None and entry.kind in _KINDS.values()
+        ]
+        self._holdings: dict[str, Decimal] = {}
+
+    def run(self) -> ActionReview | None:
+        """Review all actions; return a new symbol that was found to be due, which ends the sweep.
+
+        Entries after it may have its old symbol, which counts for the new one once it is booked.
+        """
+        entries = dict(self._ledger.by_day())
+        events: dict[date, list[CorporateAction]] = {}
+        for action in _concerned(self._terms.actions, self._ledger.symbols):
+            events.setdefault(self._terms.market_day(action.ex_day), []).append(action)
+        with localcontext(prec=_DIGITS):
+            for day in sorted({*entries, *events}):
+                renamed = self._advance(day, entries.get(day, []), events.get(day, []))
+                if renamed is not None:
+                    return renamed
+        return None
+
+    def _advance(
+        self, day: date, entries: Sequence[Entry], actions: Sequence[CorporateAction]
+    ) -> ActionReview | None:
+        added: list[Entry] = []
+        void: set[UUID] = set()
+        if actions:
+            before = dict(self._holdings)
+            for entry in entries:
+                if entry.kind is EntryKind.RENAME:
+                    move_units(before, entry)
+            for action in actions:
+                held = before.get(action.symbol) or self._holdings.get(action.symbol, _ZERO)
+                review = self._review(action, day, held)
+                if review is None:
+                    continue
+                self.reviews.append(review)
+                if review.key in self._assumed:
+                    continue
+                if self._only is not None and review.key not in self._only:
+                    continue
+                if review.due and action.kind is ActionKind.RENAME:
+                    return review
+                added += [entry for entry in review.due if entry.voids is None]
+                void |= {entry.voids for entry in review.due if entry.voids is not None}
+        today = [entry for entry in (*entries, *added) if entry.id not in void]
+        for entry in sorted(today, key=order_of_effect):
+            move_units(self._holdings, entry)
+        return None
+
+    def _review(self, action: CorporateAction, on: date, held: Decimal) -> ActionReview | None:
+        """Compare what the ledger has with what it should have; None if neither has anything."""
+        key = action_key(action)
+        if key in self._assumed:
+            return self._assumed[key]
+        expected = self._expect(action, key, on, held)
+        known = self._booked.get(key, [])
+        chain = [entry for entry in known if entry.kind is not EntryKind.EXCHANGE]
+        live = tuple(entry for entry in known if self._ledger.find(void_id(entry.id)) is None)
+        if not chain:
+            own = self._take_own(expected)
+            if own is not None:
+                return ActionReview(key, action, on, held, ActionState.BOOKED, (own,))
+        elif chain[-1] in live:
+            last = chain[-1]
+            confirmed = last.id != self._id(key, len(chain) - 1)
+            if confirmed or (expected and _same(last, expected[0])):
+                return ActionReview(key, action, on, held, ActionState.BOOKED, live)
+        else:
+            reversal = self._ledger.find(void_id(chain[-1].id))
+            if reversal is not None and reversal.action is None:
+                return ActionReview(key, action, on, held, ActionState.DISMISSED)
+        reversals = tuple(
+            entry.reversal(recorded=self._now, note="the corporate action changed", corrects=True)
+            for entry in live
+        )
+        due = (*reversals, *self._identify(key, len(chain), expected))
+        if not due:
+            return None
+        return ActionReview(key, action, on, held, ActionState.PENDING, live, due)
+
+    def _expect(
+        self, action: CorporateAction, key: str, on: date, held: Decimal
+    ) -> tuple[Entry, ...]:
+        """Return the entries that an action should have, with ids of no meaning."""
+        kind = _KINDS.get(action.kind)
+        if kind is None or not held > 0:
+            return ()
+        entry = attrs.evolve(_BLANK, on=on, recorded=self._now, symbol=action.symbol, action=key)
+        if action.kind in DISTRIBUTIONS:
+            return self._pay(action, entry, held)
+        ratio = None if action.kind is ActionKind.RENAME else action.value
+        booked = attrs.evolve(entry, kind=kind, amount=_ZERO, other=action.other, ratio=ratio)
+        return (booked,)
+
+    def _pay(self, action: CorporateAction, entry: Entry, held: Decimal) -> tuple[Entry, ...]:
+        """Return the entry of a distribution, and its exchange into the base currency."""
+        base = self._terms.currency
+        unit = quote_unit(action.currency or base.code)
+        paid = Currency(unit.currency)
+        amount = paid.round(held * action.value / Decimal(unit.divisor))
+        if not amount > 0:
+            return ()
+        currency = None if paid == base else paid.code
+        stated = f"{action.value.normalize():f} {unit.code} a unit"
+        income = attrs.evolve(
+            entry,
+            kind=_KINDS[action.kind],
+            amount=amount,
+            currency=currency,
+            note=f"{_NOTES.get(action.kind, '')}{stated} on {held.normalize():f} units",
+        )
+        if currency is None or self._terms.conversions is not Conversions.AUTOMATIC:
+            return (income,)
+        brought = convert_money(amount, currency, base, entry.on, self._terms.exchange)
+        if brought is None:
+            return (income,)
+        return income, attrs.evolve(
+            entry,
+            kind=EntryKind.EXCHANGE,
+            symbol=None,
+            amount=amount,
+            currency=currency,
+            counter_amount=brought,
+        )
+
+    def _take_own(self, expected: Sequence[Entry]) -> Entry | None:
+        """Return the owner's own entry of what is expected; each counts for one action."""
+        if not expected:
+            return None
+        for place, own in enumerate(self._own):
+            if self._is_own(own, expected[0]):
+                return self._own.pop(place)
+        return None
+
+    def _is_own(self, own: Entry, expected: Entry) -> bool:
+        if own.kind is not expected.kind or own.symbol != expected.symbol:
+            return False
+        if own.other != expected.other:
+            return False
+        if expected.amount:
+            if not expected.on <= own.on <= expected.on + PAID_WITHIN:
+                return False
+            gross: Decimal | None = expected.amount
+            if own.currency != expected.currency:
+                gross = convert_money(
+                    expected.amount,
+                    expected.currency or self._terms.currency.code,
+                    Currency(own.currency or self._terms.currency.code),
+                    expected.on,
+                    self._terms.exchange,
+                )
+            return gross is not None and LEAST_PART * gross <= own.amount <= MOST_PART * gross
+        near = abs(own.on - expected.on) <= SPLIT_WITHIN
+        return near and same_ratio(own.ratio, expected.ratio)
+
+    def _id(self, key: str, number: int) -> UUID:
+        return action_entry_id(self._terms.portfolio, key, number)
+
+    def _identify(self, key: str, number: int, expected: Sequence[Entry]) -> list[Entry]:
+        """Return the entries with the ids of the n-th booking of an action."""
+        return [
+            attrs.evolve(
+                entry,
+                id=self._id(key, number)
+                if entry.kind is not EntryKind.EXCHANGE
+                else uuid5(self._id(key, number), "exchange"),
+            )
+            for entry in expected
+        ]
+
+
+_BLANK = Entry(
+    id=UUID(int=0),
+    kind=EntryKind.DIVIDEND,
+    on=date.min,
+    recorded=datetime.fromisoformat("1970-01-01T00:00:00+00:00"),
+    amount=Decimal(1),
+)
+
+
+def action_entry_id(portfolio: UUID, key: str, number: int = 0) -> UUID:
+    """Return the id of the entry of a portfolio that books an action for the n-th time."""
+    return uuid5(portfolio, f"{key} {number}" if number else key)
+
+
+def convert_money(
+    amount: Decimal, source: str, target: Currency, on: date, exchange: ExchangeRates
+) -> Decimal | None:
+    """Return money of a currency in another one at the last rate up to a day, rounded.
+
+    None if there is no rate, or if nothing is left after rounding.
+    """
+    found = exchange.convert(source, target.code, np.array([on], dtype="datetime64[D]"))
+    if found is None or not found.rates[0] > 0:
+        return None
+    with localcontext(prec=_DIGITS):
+        brought = target.round(amount * Decimal(repr(float(found.rates[0]))))
+    return brought if brought > 0 else None
+
+
+def follow_renames(mandate: Mandate, market: PriceHistory) -> Mandate:
+    """Return the mandate with new symbols in place of old ones; the same object without any.
+
+    Targets and lists of assets follow a new symbol if the market prices it, and prices the old one
+    no longer. Weights of both are added.
+    """
+    named = {*mandate.targets, *mandate.preferences.do_not_sell, *mandate.preferences.do_not_buy}
+    current = set(market.columns) - set(market.withheld)
+    due = due_actions(market)
+    for action in due:
+        if action.kind is not ActionKind.RENAME or action.symbol not in named:
+            continue
+        if action.symbol in current or action.other not in market.columns:
+            continue
+        mandate = _replace_symbol(mandate, action.symbol, str(action.other))
+        named = (named - {action.symbol}) | {str(action.other)}
+    return mandate
+
+
+def _replace_symbol(mandate: Mandate, old: str, new: str) -> Mandate:
+    targets: dict[str, float] = {}
+    for symbol, weight in mandate.targets.items():
+        name = new if symbol == old else symbol
+        targets[name] = targets.get(name, 0.0) + weight
+    rules = mandate.preferences
+    if old in rules.do_not_sell | rules.do_not_buy:
+        rules = attrs.evolve(
+            rules,
+            do_not_sell=_replace(rules.do_not_sell, old, new),
+            do_not_buy=_replace(rules.do_not_buy, old, new),
+        )
+    return attrs.evolve(mandate, targets=targets, preferences=rules)
+
+
+def _replace(symbols: frozenset[str], old: str, new: str) -> frozenset[str]:
+    return frozenset(new if symbol == old else symbol for symbol in symbols)
+
+
+def _entries_by_action(ledger: Ledger) -> dict[str, list[Entry]]:
+    """Return the entries that book actions by key, as recorded; without reversals."""
+    found: dict[str, list[Entry]] = {}
+    for entry in ledger.entries:
+        if entry.action is not None and entry.voids is None:
+            found.setdefault(entry.action, []).append(entry)
+    return found
+
+
+def _concerned(actions: Actions, symbols: Iterable[str]) -> list[CorporateAction]:
+    """Return the actions of assets, and of those that they bring, by ex-day and order of effect."""
+    waiting, seen = list(symbols), set(symbols)
+    found: list[CorporateAction] = []
+    while waiting:
+        for action in actions.by_symbol.get(waiting.pop(), ()):
+            found.append(action)
+            if action.other and action.other not in seen:
+                seen.add(action.other)
+                waiting.append(action.other)
+    return sorted(found, key=lambda one: (one.ex_day, one.symbol, one.kind))
+
+
+def _same(entry: Entry, expected: Entry) -> bool:
+    names = ("kind", "on", "symbol", "amount", "currency", "ratio", "other")
+    return all(getattr(entry, name) == getattr(expected, name) for name in names)
