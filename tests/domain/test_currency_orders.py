@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from uuid import uuid4
 
 import attrs
 import numpy as np
@@ -16,7 +18,9 @@ from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.costs import CostModel, Rates
+from rebalancer.domain.portfolio.ledger import TRADES, Entry, EntryKind, Ledger
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio
+from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalInputs, ProposalRecord
 from rebalancer.domain.rebalancing.model import Failure, Proposal, RebalanceContext
 from rebalancer.domain.rebalancing.proposal import propose, propose_book
 from tests.builders import (
@@ -272,6 +276,60 @@ def test_no_currency_loses_money(
         if isinstance(made, Proposal):
             assert list(broken_laws(portfolio, made)) == []
             assert propose_book([portfolio], terms) == [made]
+
+
+NOW = datetime(2023, 1, 2, 12, tzinfo=UTC)
+
+
+def record(portfolio: Portfolio, proposal: Proposal, terms: RebalanceContext) -> ProposalRecord:
+    inputs = ProposalInputs(
+        portfolio=portfolio,
+        planned=portfolio.cash_flow,
+        version=1,
+        prices=terms.last_prices(portfolio),
+        market=terms.market.digest,
+        newest=terms.market.last_date,
+        costs=terms.costs.label,
+        rates=terms.last_rates(portfolio),
+    )
+    made = attrs.evolve(proposal, portfolio_id=str(uuid4()))
+    return ProposalRecord.new(made, inputs, id=uuid4(), owner=uuid4(), now=NOW)
+
+
+def opening(portfolio: Portfolio, on: date) -> list[Entry]:
+    """Return the entries of what a portfolio holds."""
+    money: dict[str | None, Decimal] = {None: portfolio.cash, **portfolio.foreign_cash}
+    entries = [
+        Entry(uuid4(), EntryKind.DEPOSIT, on, NOW, amount, currency=code)
+        for code, amount in money.items()
+        if amount > 0
+    ]
+    return entries + [
+        Entry(uuid4(), EntryKind.DEPOSIT, on, NOW, held, symbol, held, Decimal(1))
+        for symbol, held in portfolio.holdings.items()
+        if held
+    ]
+
+
+@pytest.mark.parametrize("mode", list(Conversions))
+def test_a_filled_proposal_leaves_the_cash_that_it_states(mode: Conversions) -> None:
+    portfolio = attrs.evolve(mixed(mode), cash_flow=Decimal("-200.00"))
+    terms = context()
+    made = record(portfolio, propose(portfolio, terms), terms)
+    assert made.inputs.rates == {
+        "GBP": Decimal(repr(1 / 0.8555)),
+        "JPY": Decimal(repr(1 / 162.35)),
+        "USD": Decimal(repr(1 / 1.085)),
+    }
+    fills = [Fill.of(order) for order in made.proposal.orders]
+    entries = made.ledger_entries(fills, NOW)
+    before = opening(portfolio, terms.market.last_date)
+    positions = Ledger((*before, *entries)).positions
+    assert positions.cash == made.proposal.cash_after
+    assert positions.foreign_cash == made.proposal.foreign_cash_after
+    trades = {entry.symbol: entry for entry in entries if entry.kind in TRADES}
+    assert (trades["ALV"].currency, trades["LON"].currency) == (None, "GBP")
+    assert (trades["LON"].price, trades["LON"].amount) == (Decimal("12.345"), Decimal("925.88"))
 
 
 def broken_laws(portfolio: Portfolio, proposal: Proposal) -> list[str]:

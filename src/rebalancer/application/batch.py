@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID, uuid5
 
@@ -18,6 +18,7 @@ from rebalancer.application.rebalance import own_context, policy_input, record_p
 from rebalancer.application.resilience import OutageLog, retry_while_unavailable
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.jobs.batch_run import BatchRun, Chunk, ChunkDone, ChunksHeld
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.domain.portfolio.portfolio import Portfolio
 from rebalancer.domain.rebalancing.lifecycle import ProposalRecord, Stage
@@ -109,7 +110,7 @@ class ProposeForEveryone:
         Raises:
             Unavailable: the store has been away for longer than ``store_timeout``.
         """
-        newest = self.prices.closes(days=1).last_date
+        latest = self.prices.closes()
         outage = OutageLog(log, f"run {run} waits for the store", f"run {run} continues")
 
         def wait(error: Unavailable) -> None:
@@ -118,7 +119,7 @@ class ProposeForEveryone:
 
         def run_next() -> int | None:
             chunk = self._claim(run, now)
-            return None if chunk is None else self._run_chunk(chunk, context, newest, now)
+            return None if chunk is None else self._run_chunk(chunk, context, latest, now)
 
         while True:
             try:
@@ -156,12 +157,12 @@ class ProposeForEveryone:
         return chunk
 
     def _run_chunk(
-        self, chunk: Chunk, context: RebalanceContext, newest: date, now: datetime
+        self, chunk: Chunk, context: RebalanceContext, latest: PriceHistory, now: datetime
     ) -> int:
         """Process a chunk; return the number of portfolios that this process finished."""
         with self.work.read() as tx:
             portfolios = tx.portfolios.chunk(after=chunk.after, until=chunk.until)
-        records, failures = self._propose(portfolios, context, chunk.run, newest, now)
+        records, failures = self._propose(portfolios, context, chunk.run, latest, now)
         proposed = sum(record.stage is Stage.PROPOSED for record in records)
         try:
             with self.work.begin() as tx:
@@ -178,7 +179,7 @@ class ProposeForEveryone:
         chunk: Sequence[ManagedPortfolio | UnreadablePortfolio],
         context: RebalanceContext,
         run: UUID,
-        newest: date,
+        latest: PriceHistory,
         now: datetime,
     ) -> tuple[list[ProposalRecord], list[tuple[UUID, str]]]:
         """Return the proposals, and the portfolios without one, each with the reason."""
@@ -209,7 +210,7 @@ class ProposeForEveryone:
                         portfolio,
                         own,
                         _NO_CASH_FLOW,
-                        newest,
+                        latest,
                         id=uuid5(run, snapshot.id),
                         now=now,
                         run=run,

@@ -14,7 +14,12 @@ from rebalancer.application.idempotency import ClientRequest, find_earlier_resul
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.portfolios import Broker
 from rebalancer.application.ports.store import Transaction, UnitOfWork
-from rebalancer.application.rebalance import ProposalStatus, proposal_status, read_fills
+from rebalancer.application.rebalance import (
+    ProposalStatus,
+    newest_close,
+    proposal_status,
+    read_fills,
+)
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -62,7 +67,7 @@ class AcceptProposal:
             ProposalStale: the portfolio or the market has changed.
             Conflict: the key belongs to another request.
         """
-        newest = self.prices.closes(days=1).last_date
+        latest = self.prices.closes()
         submits = mode is Mode.PAPER
         fills: list[Fill] | None = None
         if submits and self.broker.fills_at_once:
@@ -76,8 +81,10 @@ class AcceptProposal:
             portfolio = tx.portfolios.get(record.portfolio_id, owner=owner)
             if find_earlier_result(tx, owner, key, asked) is not None:
                 filled = read_fills(tx, [record])
-                return proposal_status(record, portfolio.version, newest, now, filled), True
-            done = record.accept(now, version=portfolio.version, newest=newest)
+                return proposal_status(record, portfolio.version, latest, now, filled), True
+            done = record.accept(
+                now, version=portfolio.version, newest=newest_close(record, latest)
+            )
             if fills is not None:
                 done, portfolio = _book_fills(tx, done, portfolio, fills, now)
             tx.proposals.save(done, expected=record.stage)
@@ -86,7 +93,7 @@ class AcceptProposal:
         if submits and not self.broker.fills_at_once:
             self.broker.submit(done)
         filled = {id: {fill.symbol: fill.quantity for fill in fills or ()}}
-        return proposal_status(done, portfolio.version, newest, now, filled), False
+        return proposal_status(done, portfolio.version, latest, now, filled), False
 
 
 @attrs.frozen
@@ -180,17 +187,17 @@ class RejectProposal:
             ProposalClosed: it is decided, has expired, or has nothing to trade.
             Conflict: the key belongs to another request.
         """
-        newest = self.prices.closes(days=1).last_date
+        latest = self.prices.closes()
         with self.work.begin() as tx:
             record = tx.proposals.get(id, owner=owner)
             version = tx.portfolios.get(record.portfolio_id, owner=owner).version
             if request is not None and request.earlier_result(tx, owner) is not None:
-                return proposal_status(record, version, newest, now), True
+                return proposal_status(record, version, latest, now), True
             rejected = record.reject(now, remark)
             tx.proposals.save(rejected, expected=record.stage)
             if request is not None:
                 request.store_result(tx, owner, id, now)
-        return proposal_status(rejected, version, newest, now), False
+        return proposal_status(rejected, version, latest, now), False
 
 
 @attrs.frozen
@@ -221,14 +228,14 @@ class CancelProposal:
             Conflict: the key belongs to another request.
             Unavailable: the broker did not answer.
         """
-        newest = self.prices.closes(days=1).last_date
+        latest = self.prices.closes()
         at_broker = id in self.broker.pending()
         with self.work.begin() as tx:
             record = tx.proposals.get(id, owner=owner)
             version = tx.portfolios.get(record.portfolio_id, owner=owner).version
             filled = read_fills(tx, [record])
             if request is not None and request.earlier_result(tx, owner) is not None:
-                return proposal_status(record, version, newest, now, filled), True
+                return proposal_status(record, version, latest, now, filled), True
             cancelled = record.cancel(now, remark)
             if at_broker:
                 raise ProposalClosed(
@@ -238,4 +245,4 @@ class CancelProposal:
             tx.proposals.save(cancelled, expected=record.stage)
             if request is not None:
                 request.store_result(tx, owner, id, now)
-        return proposal_status(cancelled, version, newest, now, filled), False
+        return proposal_status(cancelled, version, latest, now, filled), False

@@ -15,6 +15,7 @@ from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, RebalancerError
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -185,13 +186,13 @@ class ProposeForPortfolio:
         Raises:
             Unavailable: the store did not answer.
         """
-        newest = self.prices.closes(days=1).last_date
+        latest = self.prices.closes()
         books: list[
             tuple[RebalanceContext, list[tuple[int, ProposalRequest, ManagedPortfolio, Portfolio]]]
         ] = []
         with self.work.read() as tx:
             stored = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
-            answers = _find_earlier(tx, asks, newest)
+            answers = _find_earlier(tx, asks, latest)
         for index, ask in enumerate(asks):
             if index in answers:
                 continue
@@ -220,7 +221,7 @@ class ProposeForPortfolio:
                     portfolio,
                     context,
                     ask.cash_flow,
-                    newest,
+                    latest,
                     id=ask.id,
                     now=ask.now,
                 )
@@ -279,12 +280,12 @@ class ReadProposals:
         Raises:
             NotFound: the proposal does not exist or belongs to another user.
         """
-        newest = self.prices.closes(days=1).last_date
+        latest = self.prices.closes()
         with self.work.read() as tx:
             record = tx.proposals.get(id, owner=owner)
             version = tx.portfolios.get(record.portfolio_id, owner=owner).version
             filled = read_fills(tx, [record])
-        return proposal_status(record, version, newest, now, filled)
+        return proposal_status(record, version, latest, now, filled)
 
     def all(
         self,
@@ -300,7 +301,7 @@ class ReadProposals:
         Raises:
             NotFound: the portfolio does not exist or belongs to another user.
         """
-        newest = self.prices.closes(days=1).last_date
+        latest = self.prices.closes()
         with self.work.read() as tx:
             if portfolio_id is not None:
                 tx.portfolios.get(portfolio_id, owner=owner)
@@ -308,12 +309,12 @@ class ReadProposals:
             versions = tx.portfolios.versions({record.portfolio_id for record in found})
             filled = read_fills(tx, found)
         return [
-            proposal_status(one, versions[one.portfolio_id], newest, now, filled) for one in found
+            proposal_status(one, versions[one.portfolio_id], latest, now, filled) for one in found
         ]
 
 
 def _find_earlier(
-    tx: Transaction, asks: Sequence[ProposalRequest], newest: date
+    tx: Transaction, asks: Sequence[ProposalRequest], latest: PriceHistory
 ) -> dict[int, ProposalResult | RebalancerError]:
     """Return the proposals of requests that are repeated, by index."""
     found: dict[int, ProposalResult | RebalancerError] = {}
@@ -325,7 +326,7 @@ def _find_earlier(
                 record = tx.proposals.get(earlier, owner=ask.owner)
                 version = tx.portfolios.get(record.portfolio_id, owner=ask.owner).version
                 current = proposal_status(
-                    record, version, newest, ask.now, read_fills(tx, [record])
+                    record, version, latest, ask.now, read_fills(tx, [record])
                 )
                 found[index] = ProposalResult(current, replayed=True)
         except (Conflict, NotFound) as error:
@@ -395,21 +396,26 @@ def record_proposal(
     portfolio: ManagedPortfolio,
     context: RebalanceContext,
     planned: Decimal,
-    newest: date,
+    latest: PriceHistory,
     *,
     id: UUID,
     now: datetime,
     run: UUID | None = None,
 ) -> ProposalRecord:
-    """Record a proposal together with the inputs that it was made from."""
+    """Record a proposal together with the inputs that it was made from.
+
+    ``latest`` has the last known closes, also for a proposal for the past.
+    """
+    own = context.in_currency(asked.currency.code)
     inputs = ProposalInputs(
         portfolio=asked,
         planned=planned,
         version=portfolio.version,
-        prices=context.last_prices(asked),
-        market=context.market.digest,
-        newest=newest,
+        prices=own.last_prices(asked),
+        market=own.market.digest,
+        newest=latest.newest_close(asked.symbols),
         costs=context.costs.label,
+        rates=own.last_rates(asked),
     )
     return ProposalRecord.new(proposal, inputs, id=id, owner=portfolio.owner, now=now, run=run)
 
@@ -428,12 +434,25 @@ _ACCEPTED = frozenset({Stage.ACCEPTED, Stage.EXECUTED, Stage.CANCELLED})
 def proposal_status(
     record: ProposalRecord,
     version: int,
-    newest: date,
+    latest: PriceHistory,
     now: datetime,
     filled: Mapping[UUID, Mapping[str, Decimal]] | None = None,
 ) -> ProposalStatus:
-    """Return a proposal with its stage at a time; ``filled`` has its fills by proposal."""
-    stage = record.stage_at(now)
-    undecided = stage is Stage.PROPOSED
-    stale = record.staleness(version=version, newest=newest) if undecided else None
+    """Return a proposal with its stage at a time.
+
+    Args:
+        record: The proposal as stored.
+        version: Current version of its portfolio.
+        latest: The last known closes.
+        now: The time.
+        filled: Fills by proposal.
+    """
+    stage, stale = record.stage_at(now), None
+    if stage is Stage.PROPOSED:
+        stale = record.staleness(version=version, newest=newest_close(record, latest))
     return ProposalStatus(record, stage, stale, (filled or {}).get(record.id, {}))
+
+
+def newest_close(record: ProposalRecord, latest: PriceHistory) -> date:
+    """Return the day of the last close of any asset of a proposal's portfolio."""
+    return latest.newest_close(record.inputs.portfolio.symbols)

@@ -19,10 +19,7 @@ class PaperBroker:
         """Do nothing: the fills follow from the proposal."""
 
     def fills(self, record: ProposalRecord) -> list[Fill] | None:
-        return [
-            Fill(order.symbol, order.side, order.quantity, order.price, order.value, order.cost)
-            for order in record.proposal.orders
-        ]
+        return [Fill.of(order) for order in record.proposal.orders]
 
     def pending(self) -> tuple[UUID, ...]:
         return ()  # acceptance books the fills

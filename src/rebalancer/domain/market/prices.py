@@ -49,6 +49,9 @@ _ORIGIN = "origin"
 NOTABLE_AGE = 5
 """Weekdays after which the age of a close deserves a note."""
 
+_BLOCK = 64
+"""Rows that are searched together for the last close of each asset."""
+
 _INTERVALS = 8
 """Number of last intervals between closes whose median is the usual one."""
 
@@ -562,17 +565,33 @@ class PriceHistory:
         """Day of the last own close of each asset, shape (N,); NaT where none is current."""
 
         def compute() -> Dates:
-            rows = np.arange(len(self))[:, None]
-            last = np.where(self.observed, rows, -1).max(axis=0)
-            days: Dates = np.where(
-                (last >= 0) & ~np.isnan(self.last_closes),
-                self.dates[np.maximum(last, 0)],
-                np.datetime64("NaT", "D"),
-            )
+            days = np.full(len(self.symbols), np.datetime64("NaT", "D"))
+            sought = ~np.isnan(self.last_closes)
+            for stop in range(len(self), 0, -_BLOCK):  # most are found in the last rows
+                rows = slice(max(stop - _BLOCK, 0), stop)
+                seen = ~np.isnan(self.closes[rows])
+                if self.carried is not None:
+                    seen &= ~self.carried[rows]
+                found = sought & seen.any(axis=0)
+                last = stop - 1 - seen[::-1].argmax(axis=0)
+                days[found] = self.dates[last[found]]
+                sought &= ~found
+                if not sought.any():
+                    break
             days.setflags(write=False)
             return days
 
         return self.memo("last own days", compute)
+
+    def newest_close(self, symbols: Iterable[str]) -> date:
+        """Return the day of the last own close of any of some assets; unknown ones do not count.
+
+        That of the last row if none of them has a current close.
+        """
+        columns = [self.columns[symbol] for symbol in symbols if symbol in self.columns]
+        days = self.last_own_days[columns]
+        days = days[~np.isnat(days)]
+        return _as_date(days.max()) if len(days) else self.last_date
 
     def missed_sessions(self, symbol: str) -> int | None:
         """Return the sessions that an asset's market has had since its last close.

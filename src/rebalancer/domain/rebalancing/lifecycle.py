@@ -17,7 +17,7 @@ import attrs
 from rebalancer.domain.errors import Conflict
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.domain.portfolio.portfolio import Portfolio
-from rebalancer.domain.rebalancing.model import Proposal, Side, Status
+from rebalancer.domain.rebalancing.model import Order, Proposal, Side, Status
 
 VALID_FOR = timedelta(hours=24)
 """How long a proposal may be accepted."""
@@ -58,10 +58,13 @@ class ProposalInputs:
         portfolio: The portfolio, including the cash flow to deal with.
         planned: Part of that cash flow that is not in a ledger yet; acceptance records it.
         version: The portfolio's version.
-        prices: Last price of each of its symbols that has one.
+        prices: Last price of each of its symbols that has one, as traded, in the asset's currency.
         market: SHA-256 of all prices that the policy used.
-        newest: Day of the last known close, later than the as-of day of a proposal for the past.
+        newest: Day of the last known close of any of its assets, later than the as-of day of a
+            proposal for the past. In older proposals, of any asset at all.
         costs: Label of the cost model.
+        rates: Units of the base currency per unit, by the ISO 4217 codes of the other currencies of
+            its assets and cash.
     """
 
     portfolio: Portfolio
@@ -71,11 +74,15 @@ class ProposalInputs:
     market: str
     newest: date
     costs: str
+    rates: Mapping[str, Decimal] = attrs.field(factory=dict)
 
 
 @attrs.frozen
 class Fill:
-    """An executed order; its value is the money paid or received, without the cost."""
+    """An executed order; its value is the money paid or received, without the cost.
+
+    ``currency`` is the ISO 4217 code of price, value and cost; None: the base currency.
+    """
 
     symbol: str
     side: Side
@@ -83,6 +90,20 @@ class Fill:
     price: Decimal
     value: Decimal
     cost: Decimal
+    currency: str | None = None
+
+    @classmethod
+    def of(cls, order: Order) -> Fill:
+        """Return the fill of an order at its reference price and expected cost."""
+        return cls(
+            order.symbol,
+            order.side,
+            order.quantity,
+            order.price,
+            order.value if order.amount is None else order.amount,
+            order.cost if order.cost_amount is None else order.cost_amount,
+            order.currency,
+        )
 
 
 _KINDS = {Side.BUY: EntryKind.BUY, Side.SELL: EntryKind.SELL}
@@ -172,13 +193,18 @@ class ProposalRecord:
         return {symbol: quantity for symbol, quantity in still.items() if quantity > 0}
 
     def staleness(self, *, version: int, newest: date) -> str | None:
-        """Explain why the portfolio's version or the last close differ; None if they do not."""
+        """Explain why a proposal is stale; None if it is not.
+
+        Args:
+            version: The portfolio's current version.
+            newest: Day of the last close of any of the portfolio's assets.
+        """
         if version != self.inputs.version:
             return (
                 "the portfolio has changed since it was proposed "
                 f"(version {self.inputs.version}, now {version})"
             )
-        if newest != self.inputs.newest:
+        if newest > self.inputs.newest:
             known = self.inputs.newest
             return f"there are newer closes, of {newest}; the proposal is based on those of {known}"
         return None
@@ -189,7 +215,7 @@ class ProposalRecord:
         Args:
             now: Time of the acceptance.
             version: The portfolio's current version.
-            newest: Day of the last close.
+            newest: Day of the last close of any of the portfolio's assets.
 
         Raises:
             ProposalClosed: it is decided, has expired, or has nothing to trade.
@@ -287,7 +313,7 @@ class ProposalRecord:
     def ledger_entries(
         self, fills: Sequence[Fill], now: datetime, *, last_entry: date | None = None
     ) -> list[Entry]:
-        """Return the ledger entries of the planned cash flow and of fills.
+        """Return the ledger entries of the planned cash flow, of fills and of conversions.
 
         They are on the as-of day, or on that of the ledger's last entry if it is later: a deposit
         at a weekend, with the close of a coin, pays for shares at Friday's close.
@@ -319,9 +345,28 @@ class ProposalRecord:
                     price=fill.price,
                     cost=fill.cost,
                     proposal=self.id,
+                    currency=self._foreign(fill.currency),
+                )
+            )
+        for number, conversion in enumerate(self.proposal.conversions):
+            found.append(
+                Entry(
+                    id=uuid5(self.id, f"conversion {number}"),
+                    kind=EntryKind.EXCHANGE,
+                    on=on,
+                    recorded=now,
+                    amount=conversion.from_amount,
+                    currency=self._foreign(conversion.from_currency),
+                    counter_amount=conversion.to_amount,
+                    counter_currency=self._foreign(conversion.to_currency),
+                    proposal=self.id,
                 )
             )
         return found
+
+    def _foreign(self, currency: str | None) -> str | None:
+        """Return a currency, or None for the base currency, as ledgers state them."""
+        return None if currency == self.inputs.portfolio.currency.code else currency
 
     def _check_open(self, now: datetime) -> None:
         stage = self.stage_at(now)

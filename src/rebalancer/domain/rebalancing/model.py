@@ -317,6 +317,19 @@ class RebalanceContext:
         prices = ((symbol, exact[columns[symbol]]) for symbol in portfolio.symbols)
         return {symbol: price for symbol, price in prices if price.is_finite()}
 
+    def last_rates(self, portfolio: Portfolio) -> dict[str, Decimal]:
+        """Return the exchange rate of each foreign currency of a portfolio that has one."""
+        quotes, columns = self.market.quotes, self.market.columns
+        if quotes is None or (quotes.rates is None and not portfolio.foreign_cash):
+            return {}
+        assets = (columns.get(symbol) for symbol in portfolio.symbols)
+        codes = {quotes.currencies[column] for column in assets if column is not None}
+        rates = {
+            code: self.market.last_rate(code)
+            for code in sorted({*codes, *portfolio.foreign_cash} - {self.currency})
+        }
+        return {code: Decimal(repr(rate)) for code, rate in rates.items() if rate is not None}
+
     def prepare(self, portfolio: Portfolio) -> PreparedPortfolio | Failure:
         """Hash a portfolio's inputs, and check them against the market."""
         input_hash = self.input_hash(portfolio)
