@@ -108,9 +108,14 @@ class Actions:
 
     @classmethod
     def of(cls, actions: Iterable[CorporateAction]) -> Actions:
-        """Sort actions; one of the same key replaces an earlier one."""
+        """Sort actions; one of the same key replaces an earlier one.
+
+        Inferred actions that a stated one explains are left out, see `without_superseded`.
+        """
         by_key = {action.key: action for action in actions}
-        ordered = sorted(by_key.values(), key=lambda one: (one.ex_day, one.symbol, one.kind))
+        ordered = sorted(
+            without_superseded(by_key.values()), key=lambda one: (one.ex_day, one.symbol, one.kind)
+        )
         return cls(tuple(ordered))
 
     def __iter__(self) -> Iterator[CorporateAction]:
@@ -141,3 +146,70 @@ class Actions:
 
 
 NO_ACTIONS = Actions()
+
+
+INFERRED = "inferred from restated closes"
+"""Source of actions that were inferred; a day up to which the ex-day may be can follow."""
+
+
+def inferred_source(ex_day: date, until: date) -> str:
+    """Return the source of an inferred action whose ex-day is between two days, inclusive."""
+    return INFERRED if until == ex_day else f"{INFERRED}, ex-day until {until}"
+
+
+def latest_ex_day(action: CorporateAction) -> date | None:
+    """Return the last possible ex-day of an inferred action; None for stated ones."""
+    if not action.source.startswith(INFERRED):
+        return None
+    return date.fromisoformat(action.source[-10:]) if action.source != INFERRED else action.ex_day
+
+
+def without_superseded(actions: Iterable[CorporateAction]) -> list[CorporateAction]:
+    """Return actions without what stated ones explain of inferred ones.
+
+    The ex-day of an inferred action may be too early, and it may stand for several, so that stated
+    ones have other keys. Stated splits on its possible ex-days replace an inferred one of the same
+    ratio. Stated distributions are subtracted from an inferred one, and replace it if little of it
+    is left.
+    """
+    given = list(actions)
+    ends = {one.key: end for one in given if (end := latest_ex_day(one)) is not None}
+    if not ends:
+        return given
+    found = []
+    for action in given:
+        end = ends.get(action.key)
+        if end is None:
+            found.append(action)
+            continue
+        stated = [
+            one
+            for one in given
+            if one.symbol == action.symbol
+            and one.key not in ends
+            and action.ex_day <= one.ex_day <= end
+        ]
+        rest = _unexplained_value(action, stated)
+        if rest:
+            found.append(action if rest == action.value else attrs.evolve(action, value=rest))
+    return found
+
+
+_LITTLE = Decimal("0.25")
+"""Part of an inferred distribution that may be left: its value was derived from the close before
+the first possible ex-day."""
+
+
+def _unexplained_value(inferred: CorporateAction, stated: Iterable[CorporateAction]) -> Decimal:
+    """Return what stated actions leave of the value of an inferred one; 0 if they explain it."""
+    value = inferred.value
+    if inferred.kind is ActionKind.SPLIT:
+        for one in stated:
+            value = value / one.value if one.kind is ActionKind.SPLIT else value
+        return _ZERO if abs(value - 1) < Decimal("1e-9") else inferred.value
+    for one in stated:
+        if one.kind in DISTRIBUTIONS:
+            if one.currency is not None:  # perhaps of another unit
+                return _ZERO
+            value -= one.value
+    return _ZERO if value <= _LITTLE * inferred.value else value
