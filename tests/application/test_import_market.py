@@ -1,11 +1,14 @@
 from datetime import UTC, datetime
+from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.application.market_import import ImportMarket
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from tests.builders import prices
@@ -70,3 +73,53 @@ def test_prices_of_an_interrupted_import_are_served():
     with pytest.raises(Unavailable):
         importing(market)(prices(2, 40), usual=USUAL)
     assert market.symbols() == ("A", "B")
+
+
+DAYS = np.busday_offset(np.datetime64("2024-01-01"), np.arange(80), roll="forward")
+
+
+def adjusted(days, **closes):
+    return PriceHistory.of(tuple(closes), DAYS[:days], np.column_stack(list(closes.values())))
+
+
+def test_split_and_dividend_of_restated_closes_are_stored_and_undone():
+    market = StoredMarket(MemoryMarket())
+    done = importing(market)
+    before = adjusted(40, SPL=np.full(40, 400.0), DIV=np.full(40, 100.0), SAME=np.full(40, 50.0))
+    assert done(before, usual=NOTHING).inferred == ()
+    after = adjusted(80, SPL=np.full(80, 100.0), DIV=np.full(80, 98.0), SAME=np.full(80, 50.0))
+    told = done(after, usual=NOTHING).inferred
+    assert [(one["symbol"], one["kind"], one["value"]) for one in told] == [
+        ("DIV", "dividend", "2"),
+        ("SPL", "split", "4"),
+    ]
+    assert told[1]["text"] == (
+        f"SPL had a split of 4 new shares per old one on {DAYS[40]} at the earliest, "
+        "inferred from restated closes"
+    )
+    history = market.closes(["SPL", "DIV", "SAME"])
+    traded = history.traded
+    np.testing.assert_allclose(traded[:40], np.tile([400.0, 100.0, 50.0], (40, 1)), rtol=1e-12)
+    np.testing.assert_allclose(traded[40:], np.tile([100.0, 98.0, 50.0], (40, 1)), rtol=1e-12)
+    np.testing.assert_allclose(history.closes[-1] / history.closes[0], 1.0, rtol=1e-12)
+    assert done(after, usual=NOTHING).inferred == ()
+
+
+def test_stated_actions_are_not_inferred_again():
+    market = StoredMarket(MemoryMarket())
+    done = importing(market)
+    done(adjusted(40, SPL=np.full(40, 400.0)), usual=NOTHING)
+    split = CorporateAction("SPL", DAYS[60].item(), ActionKind.SPLIT, Decimal(4))
+    again = done(adjusted(80, SPL=np.full(80, 100.0)), usual=NOTHING, actions=Actions.of([split]))
+    assert (again.inferred, again.actions) == ((), 1)
+    assert market.closes().traded[[0, 59, 60], 0].tolist() == [400, 400, 100]
+
+
+def test_stated_action_replaces_the_one_that_was_inferred_before():
+    market = StoredMarket(MemoryMarket())
+    done = importing(market)
+    done(adjusted(40, SPL=np.full(40, 400.0)), usual=NOTHING)
+    done(adjusted(80, SPL=np.full(80, 100.0)), usual=NOTHING)
+    split = CorporateAction("SPL", DAYS[60].item(), ActionKind.SPLIT, Decimal(4))
+    done(None, usual=NOTHING, actions=Actions.of([split]))
+    assert market.closes().traded[[0, 59, 60], 0].tolist() == [400, 400, 100]

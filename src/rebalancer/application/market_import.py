@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
+from itertools import groupby
 
 import attrs
 import numpy as np
@@ -12,7 +13,15 @@ from rebalancer.application.market_data import describe_finding
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import no_progress
 from rebalancer.application.stored_market import StoredMarket
-from rebalancer.domain.market.actions import NO_ACTIONS, Actions
+from rebalancer.domain.market.actions import (
+    DISTRIBUTIONS,
+    NO_ACTIONS,
+    ActionKind,
+    Actions,
+    CorporateAction,
+    latest_ex_day,
+)
+from rebalancer.domain.market.adjustment import undo_adjustment
 from rebalancer.domain.market.bar_quality import check_bars
 from rebalancer.domain.market.bar_rows import BarRows, SortedBars
 from rebalancer.domain.market.bars import Bars, bars_of_history
@@ -20,6 +29,10 @@ from rebalancer.domain.market.currencies import is_rate_symbol
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Verdict
+from rebalancer.domain.market.restatement import infer_actions
+
+_MOST_NAMED = 10
+"""Symbols that a note names."""
 
 _NO_SOURCES: Mapping[str, str] = {}
 
@@ -35,6 +48,7 @@ class ImportResult:
         findings: What the check of the imported assets found, see `describe_finding`.
         rates: Exchange rates with prices.
         first, last: Days of the first and the last price; None without any.
+        inferred: Actions that restated closes showed, with a text each.
         notes: What was left out or counted once, as sentences.
     """
 
@@ -47,6 +61,7 @@ class ImportResult:
     actions: int = 0
     first: date | None = None
     last: date | None = None
+    inferred: tuple[dict[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -99,6 +114,9 @@ class ImportMarket:
             new_actions = self.store.save_actions(
                 actions, known=known, source=sources.get("actions", "")
             )
+        inferred, kept_as_traded = self._infer(adjusted, {one.symbol for one in traded})
+        for source, found_actions in groupby(inferred, key=lambda one: one.source):
+            self.store.save_actions(found_actions, known=known, source=source)
         days = 0
         for part, series in (("bars", traded), ("prices", adjusted)):
             if series:
@@ -118,8 +136,32 @@ class ImportMarket:
             actions=new_actions,
             first=first,
             last=last,
-            notes=tuple(_notes(checked)),
+            inferred=tuple(map(_describe_action, inferred)),
+            notes=(*_notes(checked), *_not_adjusted(kept_as_traded)),
         )
+
+    def _infer(
+        self, adjusted: Sequence[Bars], traded: Collection[str]
+    ) -> tuple[list[CorporateAction], list[str]]:
+        """Return the actions that restated closes show, sorted by source and key.
+
+        And the symbols of adjusted closes that are not saved, since the asset has bars as traded.
+        """
+        symbols = [one.symbol for one in adjusted if not is_rate_symbol(one.symbol)]
+        if not symbols:
+            return [], []
+        stored = self.store.store.bars(["close"], symbols=symbols)
+        known, instruments = self.store.store.actions().by_symbol, self.store.instruments()
+        found: list[CorporateAction] = []
+        as_traded = []
+        for given in adjusted:
+            before = stored.get(given.symbol)
+            if given.symbol in traded or (before is not None and not before.adjusted):
+                as_traded.append(given.symbol)
+            elif before is not None and len(before):
+                unit = instruments[given.symbol].currency
+                found += _restated(before, given, known.get(given.symbol, ()), unit)
+        return sorted(found, key=lambda one: (one.source, one.key)), sorted(as_traded)
 
     def _instruments(
         self, listed: Instruments | None, usual: Instruments, priced: Iterable[str]
@@ -135,6 +177,63 @@ class ImportMarket:
 
     def _findings(self, symbols: set[str]) -> Iterable[dict[str, str]]:
         return (describe_finding(one) for one in self.store.findings() if one.symbol in symbols)
+
+
+def _restated(
+    before: Bars, given: Bars, known: Sequence[CorporateAction], unit: str | None
+) -> tuple[CorporateAction, ...]:
+    """Return the actions that follow from stored and given adjusted closes of an asset."""
+    days, here, there = np.intersect1d(
+        before.days, given.days, assume_unique=True, return_indices=True
+    )
+    if np.array_equal(before.close[here], given.close[there]):
+        return ()
+
+    def value(action: CorporateAction, _: int) -> float:
+        own = action.currency is None or action.currency == unit
+        return float(action.value) if own and action.kind in DISTRIBUTIONS else float("nan")
+
+    traded = undo_adjustment(before.days, before.close, known, value)
+    return infer_actions(
+        given.symbol,
+        days,
+        before.close[here],
+        given.close[there],
+        later=given.days[given.days > before.days[-1]],
+        traded=traded[here],
+        known=known,
+    ).actions
+
+
+def _describe_action(action: CorporateAction) -> dict[str, str]:
+    """Return an inferred action as JSON values."""
+    value = f"{action.value.normalize():f}"
+    until = latest_ex_day(action)
+    when = str(action.ex_day) if until == action.ex_day else f"{action.ex_day} at the earliest"
+    what = (
+        f"a split of {value} new shares per old one"
+        if action.kind is ActionKind.SPLIT
+        else f"a dividend of {value} per share"
+    )
+    return {
+        "symbol": action.symbol,
+        "ex_date": action.ex_day.isoformat(),
+        "kind": action.kind.value,
+        "value": value,
+        "text": f"{action.symbol} had {what} on {when}, inferred from restated closes",
+    }
+
+
+def _not_adjusted(symbols: Sequence[str]) -> Iterable[str]:
+    """Yield which adjusted closes were not taken."""
+    if symbols:
+        names = ", ".join(symbols[:_MOST_NAMED])
+        more = len(symbols) - _MOST_NAMED
+        yield (
+            f"Not imported: adjusted closes of {names}"
+            + (f" and {more} more" if more > 0 else "")
+            + ", which have prices as traded."
+        )
 
 
 def _describe_verdict(verdict: Verdict) -> dict[str, str]:

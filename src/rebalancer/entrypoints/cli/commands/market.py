@@ -178,6 +178,8 @@ def _print_import(imported: ImportResult, *, given: tuple[bool, bool]) -> None:
     if with_actions:
         click.echo(f"{imported.actions} corporate actions were new or changed.")
     click.echo(f"{imported.instruments} instruments were new or changed.")
+    for one in imported.inferred:
+        click.echo(f"{one['text']}.")
     for note in imported.notes:
         click.echo(note)
     texts = [
