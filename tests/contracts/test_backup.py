@@ -25,12 +25,15 @@ from rebalancer.adapters.sql import backup as backups
 from rebalancer.adapters.sql.database import SqlDatabase
 from rebalancer.adapters.sql.engine import connect, reading, writing
 from rebalancer.adapters.sql.tables import (
+    bar_changes,
     batch_failures,
     instruments,
+    market_actions,
     metadata,
     price_years,
     reports,
     revisions,
+    verdicts,
 )
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
@@ -142,6 +145,30 @@ def filled(engine):
             {"symbol": f"S{n}", "year": 2020, "days": b"", "close": every_byte} for n in range(50)
         ]
         connection.execute(insert(price_years), years)
+        replaced = {"until": 2**60, "known": every_byte, "sources": [AWKWARD], "adjusted": False}
+        connection.execute(insert(bar_changes).values(years[0] | replaced))
+        connection.execute(
+            insert(market_actions).values(
+                symbol=AWKWARD,
+                ex_day=NOW.date(),
+                kind="dividend",
+                other="",
+                known=NOW,
+                value=SMALL,
+                currency="GBX",
+                source=AWKWARD,
+            )
+        )
+        connection.execute(
+            insert(verdicts).values(
+                symbol=AWKWARD,
+                day=NOW.date(),
+                rule="spike",
+                decision="accept",
+                decided=NOW,
+                note=AWKWARD,
+            )
+        )
         connection.execute(
             insert(instruments).values(
                 symbol=AWKWARD, position=1, instrument={"b": 1, "a": [AWKWARD]}

@@ -3,7 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import attrs
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 
 from rebalancer.adapters.sql.engine import writing
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PricesUnavailable
+from rebalancer.domain.market.quality import Decision, Rule, Verdict
 from tests.contracts.markets import KINDS, Clock, market_places
 
 
@@ -310,6 +313,235 @@ def test_instruments_are_listed_in_the_order_of_their_first_save(market):
     assert market.save_instruments(Instruments.of([another, better, LIST[2]])) == 2
     assert list(market.instruments()) == [LIST[0], better, LIST[2], another]
     assert market.instruments() is market.instruments()
+
+
+def test_currencies_and_markets_of_instruments_are_stored(market):
+    listed = [
+        Instrument("VOD.L", "Vodafone", AssetClass.EQUITY, 1e7, currency="GBX", market="XLON"),
+        Instrument("BTC", "Bitcoin", currency="EUR", market="24/7"),
+    ]
+    assert market.save_instruments(Instruments.of(listed)) == 2
+    assert list(market.instruments()) == listed
+    moved = attrs.evolve(listed[0], currency="GBP")
+    assert market.save_instruments(Instruments.of([moved])) == 1
+    assert market.instruments()["VOD.L"] == moved
+
+
+DAY = timedelta(days=1)
+MONDAY = datetime(2021, 1, 18, 18, 0, 0, 250_001, UTC)
+
+
+def closes_by_day(bars):
+    """Return the closes of an asset by text of their day."""
+    return dict(zip(bars.days.astype(str).tolist(), bars.close.tolist(), strict=True))
+
+
+def test_correction_keeps_the_earlier_figure(market):
+    store = market.store
+    bars = some_bars()
+    assert store.save_bars([bars], known=MONDAY, source="files") == 15
+    close = bars.close.copy()
+    close[[3, 8]] = 50.0, 60.0
+    corrected = attrs.evolve(bars, close=close)
+    assert store.save_bars([corrected], known=MONDAY + DAY, source="vendor") == 2
+    again = attrs.evolve(bars, close=close + 1.0)
+    assert store.save_bars([again], known=MONDAY + 2 * DAY) == 15
+    assert same(store.bars()["A"], again)
+    assert same(store.bars(known_by=MONDAY + 2 * DAY)["A"], again)
+    for hours in (24, 47):
+        assert same(store.bars(known_by=MONDAY + timedelta(hours=hours))["A"], corrected)
+    for hours in (0, 23):
+        assert same(store.bars(known_by=MONDAY + timedelta(hours=hours))["A"], bars)
+    assert store.bars(known_by=MONDAY - timedelta(microseconds=1)) == {}
+
+
+def test_days_known_later_are_left_out(market):
+    store = market.store
+    store.save_bars([some_bars("A"), some_bars("B")], known=MONDAY)
+    later = some_bars("A", some_days("2021-01-10", "2021-01-15"), figures=("close",))
+    store.save_bars([later], known=MONDAY + DAY)
+    assert same(store.bars(known_by=MONDAY)["A"], some_bars("A"))
+    assert store.bars()["A"].open is None
+    assert len(store.bars()["A"]) == 18
+    assert store.bars(known_by=MONDAY, symbols=["A"]).keys() == {"A"}
+
+
+def test_correction_without_a_later_time_counts_as_later(market):
+    store = market.store
+    first, second = some_bars(), some_bars(seed=1)
+    store.save_bars([first], known=MONDAY)
+    store.save_bars([second], known=MONDAY - DAY)
+    assert same(store.bars(known_by=MONDAY)["A"], first)
+    assert same(store.bars(known_by=MONDAY + DAY)["A"], second)
+
+
+def test_time_of_saving_is_the_known_time_by_default(market):
+    before = datetime.now(UTC)
+    market.save_bars([some_bars()])
+    market.save_actions([SPLIT])
+    after = datetime.now(UTC)
+    assert market.store.bars(known_by=before - DAY) == {}
+    assert same(market.store.bars(known_by=after)["A"], some_bars())
+    (action,) = market.store.actions(known_by=after)
+    assert before <= action.known <= after
+
+
+def test_bars_are_limited_to_symbols_and_days(market):
+    store = market.store
+    store.save_bars([some_bars(symbol) for symbol in "ABC"], known=MONDAY)
+    for known_by in (None, MONDAY):
+        found = store.bars(
+            ["close"], symbols=["C", "A", "X"], since=date(2021, 1, 3), known_by=known_by
+        )
+        assert list(found) == ["A", "C"]
+        assert np.array_equal(found["A"].days, some_days("2021-01-03"))
+        assert found["A"].volume is None
+        assert store.bars(since=date(2021, 2, 1), known_by=known_by) == {}
+
+
+def test_first_bars_as_traded_replace_adjusted_ones(market):
+    store = market.store
+    adjusted = some_bars("A", some_days("2019-12-30", "2021-01-03"))
+    traded = attrs.evolve(some_bars("A", some_days("2020-12-30", "2021-01-05")), adjusted=False)
+    store.save_bars([adjusted, some_bars("B")], known=MONDAY)
+    before = store.revision("bars")
+    assert store.save_bars([traded], known=MONDAY + DAY) == 6
+    assert store.revision("bars") != before
+    found = store.bars()
+    assert same(found["A"], traded)
+    assert not found["A"].adjusted
+    assert found["B"].adjusted
+    earlier = store.bars(known_by=MONDAY)["A"]
+    assert same(earlier, adjusted)
+    assert earlier.adjusted
+    revision = store.revision("bars")
+    assert store.save_bars([adjusted, traded], known=MONDAY + 2 * DAY) == 0
+    assert store.save_bars([adjusted], known=MONDAY + 2 * DAY) == 0
+    assert store.revision("bars") == revision
+    older = attrs.evolve(some_bars("A", ["2019-12-31"]), adjusted=False)
+    assert store.save_bars([older], known=MONDAY + 3 * DAY) == 1
+    assert closes_by_day(store.bars()["A"]).keys() == {
+        "2019-12-31",
+        *some_days("2020-12-30", "2021-01-05").astype(str),
+    }
+    assert same(store.bars(known_by=MONDAY)["A"], adjusted)
+    assert market.closes(["A"]).last_date == date(2021, 1, 11)
+
+
+def test_equal_figures_as_traded_replace_adjusted_ones(market):
+    bars = some_bars()
+    market.save_bars([bars])
+    assert market.save_bars([attrs.evolve(bars, adjusted=False)]) == 15
+    assert not market.store.bars()["A"].adjusted
+
+
+@given(data=st.data())
+def test_every_earlier_state_can_be_read(shared, data):
+    store, symbol = shared().store, uuid4().hex
+    told, state = [], {}
+    traded = False
+    for at in range(data.draw(st.integers(1, 5))):
+        bars = attrs.evolve(data.draw(bars_of(symbol)), adjusted=data.draw(st.booleans()))
+        store.save_bars([bars], known=MONDAY + at * DAY, source=str(at))
+        if not bars.adjusted and not traded:
+            traded, state = True, {}
+        if not (traded and bars.adjusted):
+            state = state | closes_by_day(bars)
+        told.append(state)
+    for at, state in enumerate(told):
+        found = store.bars(["close"], symbols=[symbol], known_by=MONDAY + at * DAY)
+        assert closes_by_day(found[symbol]) == state
+    assert closes_by_day(store.bars(symbols=[symbol])[symbol]) == told[-1]
+
+
+SPLIT = CorporateAction("A", date(2021, 1, 5), ActionKind.SPLIT, Decimal(4))
+ACTIONS = [
+    SPLIT,
+    CorporateAction("A", date(2021, 1, 4), ActionKind.DIVIDEND, Decimal("0.0825"), "GBX"),
+    CorporateAction("B", date(2021, 1, 5), ActionKind.RENAME, other="C"),
+    CorporateAction("B", date(2021, 1, 4), ActionKind.SPIN_OFF, Decimal("0.5"), other="D"),
+    CorporateAction("B", date(2021, 1, 4), ActionKind.SPIN_OFF, Decimal("0.25"), other="A"),
+    CorporateAction("C", date(2021, 2, 5), ActionKind.DELISTING),
+]
+
+
+def test_actions_are_read_as_written(market):
+    store = market.store
+    assert list(store.actions()) == []
+    assert store.save_actions(ACTIONS, known=MONDAY, source="files") == 6
+    assert list(store.actions()) == list(Actions.of(ACTIONS))
+    assert {(one.known, one.source) for one in store.actions()} == {(MONDAY, "files")}
+    revision = store.revision("actions")
+    assert store.save_actions(ACTIONS[::-1], known=MONDAY + DAY, source="other") == 0
+    assert {(one.known, one.source) for one in store.actions()} == {(MONDAY, "files")}
+    assert store.revision("actions") == revision
+    assert store.save_actions([]) == 0
+
+
+def test_corrected_action_keeps_the_earlier_figure(market):
+    store = market.store
+    store.save_actions(ACTIONS, known=MONDAY)
+    right = attrs.evolve(SPLIT, value=Decimal(5))
+    assert store.save_actions([right], known=MONDAY + DAY, source="vendor") == 1
+    assert store.actions().by_symbol["A"][1] == right
+    assert store.actions().by_symbol["A"][1].source == "vendor"
+    assert store.actions(known_by=MONDAY).digest == Actions.of(ACTIONS).digest
+    assert store.actions(known_by=MONDAY + DAY).digest == store.actions().digest
+    assert list(store.actions(known_by=MONDAY - timedelta(microseconds=1))) == []
+    assert store.save_actions([SPLIT], known=MONDAY) == 1
+    assert store.actions(known_by=MONDAY + DAY).by_symbol["A"][1] == right
+    assert store.actions().by_symbol["A"][1] == SPLIT
+
+
+def test_each_kind_of_data_has_its_revision(place):
+    market, other = place(), place()
+    kinds = ("bars", "actions", "instruments", "verdicts")
+
+    def changed_by(change):
+        before = [other.store.revision(kind) for kind in kinds]
+        change()
+        after = [other.store.revision(kind) for kind in kinds]
+        assert other.store.revision(*kinds) == " ".join(after)
+        return [kind for kind, one, two in zip(kinds, before, after, strict=True) if one != two]
+
+    assert changed_by(lambda: market.save_bars([some_bars()])) == ["bars"]
+    assert changed_by(lambda: market.save_actions(ACTIONS)) == ["actions"]
+    assert changed_by(lambda: market.save_instruments(Instruments.of(LIST))) == ["instruments"]
+    assert changed_by(lambda: market.store.save_verdicts([VERDICT])) == ["verdicts"]
+    assert changed_by(lambda: market.store.save_verdicts([VERDICT])) == []
+
+
+VERDICT = Verdict("A", Rule.SPIKE, date(2021, 1, 5), Decision.ACCEPT, MONDAY, "a true crash")
+
+
+def test_last_verdict_on_a_finding_counts(market):
+    store = market.store
+    other = attrs.evolve(VERDICT, rule=Rule.LARGE_MOVE, note="")
+    assert store.save_verdicts([VERDICT, other]) == 2
+    assert store.verdicts() == (other, VERDICT)
+    assert store.save_verdicts([VERDICT]) == 0
+    later = attrs.evolve(VERDICT, decision=Decision.REJECT, decided=MONDAY + DAY)
+    assert store.save_verdicts([later]) == 1
+    assert store.verdicts() == (other, later)
+    assert store.save_verdicts([VERDICT]) == 0
+    assert store.verdicts() == (other, later)
+
+
+def test_concurrent_saves_of_actions_lose_nothing(place):
+    days = np.arange("2019-01-01", "2019-03-01", dtype="datetime64[D]").tolist()
+    together = threading.Barrier(2)
+
+    def keep(part):
+        store = place().store
+        together.wait()
+        return sum(
+            store.save_actions([attrs.evolve(SPLIT, ex_day=day, symbol=symbol) for symbol in "AB"])
+            for day in days[part::2]
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(keep, [0, 1])) == 2 * len(days)
+    assert len(place().store.actions()) == 2 * len(days)
 
 
 def test_preparing_again_changes_nothing(market):

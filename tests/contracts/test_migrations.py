@@ -8,20 +8,25 @@ import threading
 import tomllib
 import zipfile
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 import attrs
+import numpy as np
 import pytest
 from alembic.config import main as alembic
 from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
 
 from rebalancer.adapters.sql import migrations
 from rebalancer.adapters.sql.engine import connect, reading
+from rebalancer.adapters.sql.market import SqlMarket
 from rebalancer.adapters.sql.tables import metadata
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from rebalancer.domain.jobs.job import JobState
+from rebalancer.domain.market.bars import Bars
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.databases import new_database
 from tests.contracts.stores import NOW, a_deposit, a_fill, a_job, a_managed, a_proposal, a_user
@@ -273,6 +278,30 @@ def test_void_entries_are_removed_by_a_downgrade(engine):
     assert work.check() == []
 
 
+def test_stored_bars_become_known_always_and_adjusted(engine):
+    migrations.upgrade(engine, "0007")
+    days, closes = np.array([18631, 18632], "<i4").tobytes(), np.array([1.5, 2.5], "<f8").tobytes()
+    row = text("INSERT INTO price_years (symbol, year, days, close) VALUES ('A', 2021, :d, :c)")
+    with engine.begin() as connection:
+        connection.execute(row, {"d": days, "c": closes})
+    migrations.upgrade(engine)
+    market = SqlMarket(engine)
+    long_ago = datetime(1990, 1, 1, tzinfo=UTC)
+    for found in (market.bars(), market.bars(known_by=long_ago)):
+        assert found["A"].close.tolist() == [1.5, 2.5]
+        assert found["A"].adjusted
+    day = np.array(["2021-01-05"], dtype="datetime64[D]")
+    market.save_bars([Bars("A", day, np.array([3.5]))], known=NOW)
+    assert market.bars(known_by=long_ago)["A"].close.tolist() == [1.5, 2.5]
+    market.save_bars([Bars("B", day, np.array([9.0]), adjusted=False)])
+    migrations.downgrade(engine, "0007")
+    with engine.begin() as connection:
+        kept = connection.exec_driver_sql("SELECT symbol FROM price_years").scalars().all()
+    assert kept == ["A"]
+    migrations.upgrade(engine)
+    assert market.bars()["A"].close.tolist() == [1.5, 3.5]
+
+
 def test_concurrent_migrations_run_one_after_the_other(new):
     engine = new()
     outcomes = []
@@ -338,7 +367,7 @@ def test_constraints_are_validated_while_others_read_and_write(server):
         tx.portfolios.add(portfolio := a_managed(ada.id, [entry]), [entry])
         tx.proposals.add([a_proposal(portfolio)])
         with reading(server) as connection:
-            for table in metadata.tables:
+            for table in inspect(connection).get_table_names():
                 connection.exec_driver_sql(f"SELECT * FROM {table}")
             migrations.upgrade(server, "0010", options=migrations.Options(table=0.1))
     assert migrations.current(server) == "0010"

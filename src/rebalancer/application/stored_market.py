@@ -15,7 +15,6 @@ from rebalancer.application.ports.market import (
     MarketStore,
     PriceCache,
     RateSource,
-    Revised,
     no_progress,
 )
 from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
@@ -193,8 +192,7 @@ class StoredMarket:
 
     def _revision(self) -> str:
         """Return the revision of everything that a history follows from."""
-        kinds: tuple[Revised, ...] = ("bars", "actions", "instruments", "verdicts")
-        return " ".join(self.store.revision(kind) for kind in kinds)
+        return self.store.revision("bars", "actions", "instruments", "verdicts")
 
     def _read_history(self, revision: str) -> PriceHistory | None:
         def read() -> MarketSnapshot:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, date, datetime
 from threading import Lock
-from typing import Any
 
 import attrs
-from numpy.typing import NDArray
 
 from rebalancer.application.history_provider import HistoryProvider
 from rebalancer.application.ports.market import Revised, no_progress
-from rebalancer.domain.market.actions import Actions, CorporateAction
-from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
+from rebalancer.domain.market.actions import Actions, CorporateAction, correct_action, is_known
+from rebalancer.domain.market.bar_years import (
+    LATEST,
+    BarYear,
+    ReplacedBars,
+    YearKey,
+    bars_known_by,
+    bars_since,
+    correct_year,
+    instant_of,
+    years_to_correct,
+)
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, split_by_year
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.market.quality import Verdict
+from rebalancer.domain.market.quality import Verdict, VerdictKey, later_verdicts
 from rebalancer.domain.market.sessions import Sessions
 
 
@@ -51,21 +60,27 @@ class MemoryCalendars:
 
 
 class MemoryMarket:
-    """See `MarketStore`; its contents end with the process."""
+    """See `MarketStore`; its contents end with the process.
 
-    def __init__(self) -> None:
+    Args:
+        now: Clock for figures without a known time.
+    """
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
         self._lock = Lock()
-        self._years: dict[tuple[str, int], Bars] = {}
+        self._years: dict[YearKey, BarYear] = {}
+        self._replaced: list[ReplacedBars] = []
         self._instruments = Instruments()
-        self._actions: dict[object, CorporateAction] = {}
-        self._verdicts: dict[object, Verdict] = {}
+        self._actions: list[CorporateAction] = []
+        self._verdicts: dict[VerdictKey, Verdict] = {}
         self._revisions = {"bars": 0, "actions": 0, "instruments": 0, "verdicts": 0}
 
     def prepare(self) -> None:
         """See `MarketStore.prepare`."""
 
-    def revision(self, of: Revised) -> str:
-        return str(self._revisions[of])
+    def revision(self, *of: Revised) -> str:
+        return " ".join(str(self._revisions[kind]) for kind in of)
 
     def save_bars(
         self,
@@ -76,10 +91,18 @@ class MemoryMarket:
         progress: Callable[[int], None] = no_progress,
     ) -> int:
         total = 0
+        given = split_by_year(bars)
+        symbols = {symbol for symbol, _ in given}
         with self._lock:
-            for key, given in split_by_year(bars).items():
-                self._years[key], changed = merge_year(self._years.get(key), given)
-                total += changed
+            instant = instant_of(known or self._now())
+            stored = {
+                key: year.bars.adjusted for key, year in self._years.items() if key[0] in symbols
+            }
+            for key, year in years_to_correct(given, stored).items():
+                found = correct_year(self._years.get(key), year, instant, source)
+                self._years[key] = found.year
+                self._replaced += [] if found.replaced is None else [found.replaced]
+                total += found.changed
             self._revisions["bars"] += total > 0
         progress(len(bars))
         return total
@@ -95,28 +118,33 @@ class MemoryMarket:
     def save_actions(
         self, actions: Iterable[CorporateAction], *, known: datetime | None = None, source: str = ""
     ) -> int:
-        changed = 0
         with self._lock:
-            for action in actions:
-                changed += self._actions.get(action.key) != action
-                self._actions[action.key] = action
-            self._revisions["actions"] += changed > 0
-        return changed
+            stored = {one.key: one for one in self._actions}
+            given = {one.key: one for one in actions}
+            changed = [
+                found
+                for key, one in given.items()
+                if (found := correct_action(stored.get(key), one, known or self._now(), source))
+            ]
+            self._actions += changed
+            self._revisions["actions"] += len(changed) > 0
+        return len(changed)
 
     def actions(self, *, known_by: datetime | None = None) -> Actions:
-        return Actions.of(self._actions.values())
+        with self._lock:
+            stored = list(self._actions)
+        return Actions.of(one for one in stored if is_known(one, known_by))
 
     def save_verdicts(self, verdicts: Iterable[Verdict]) -> int:
-        changed = 0
         with self._lock:
-            for verdict in verdicts:
-                changed += self._verdicts.get(verdict.key) != verdict
-                self._verdicts[verdict.key] = verdict
-            self._revisions["verdicts"] += changed > 0
-        return changed
+            changed = later_verdicts(self._verdicts, verdicts)
+            self._verdicts |= changed
+            self._revisions["verdicts"] += len(changed) > 0
+        return len(changed)
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        return tuple(sorted(self._verdicts.values(), key=lambda one: one.key))
+        with self._lock:
+            return tuple(sorted(self._verdicts.values(), key=lambda one: one.key))
 
     def bars(
         self,
@@ -127,13 +155,16 @@ class MemoryMarket:
         known_by: datetime | None = None,
     ) -> dict[str, Bars]:
         with self._lock:
-            years = sorted(self._years.items())
-        parts: dict[str, list[Mapping[str, NDArray[Any]]]] = {}
-        for (symbol, _), bars in years:
-            columns = bars.columns()
-            wanted = {name: columns[name] for name in ("days", *fields) if name in columns}
-            parts.setdefault(symbol, []).append(wanted)
-        return join_years(parts)
+            years, replaced = list(self._years.values()), list(self._replaced)
+        if symbols is not None:
+            years = [one for one in years if one.bars.symbol in symbols]
+            replaced = [one for one in replaced if one.figures.bars.symbol in symbols]
+        if known_by is None:
+            found = bars_known_by(years, [], LATEST)
+        else:
+            found = bars_known_by(years, replaced, instant_of(known_by))
+        limited = {symbol: one.with_fields(fields) for symbol, one in found.items()}
+        return bars_since(limited, since)
 
     def instruments(self) -> Instruments:
         return self._instruments

@@ -1,4 +1,4 @@
-"""Market data in MongoDB: one document per asset and year, with its days since 1970-01-01."""
+"""Market data in MongoDB: one document per asset and year, its columns packed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as _Collection
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import attrs
-import numpy as np
-from numpy.typing import NDArray
 from pymongo import IndexModel, ReplaceOne
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -27,19 +24,45 @@ from rebalancer.adapters.mongo.connection import (
     rejected_document,
     translated,
 )
+from rebalancer.adapters.mongo.market_documents import (
+    action_document,
+    actions_of,
+    instrument_document,
+    instrument_of,
+    key_text,
+    packed_of,
+    replaced_document,
+    verdict_document,
+    verdict_of,
+    year_document,
+)
+from rebalancer.application.packed_bars import unpack_columns, unpack_year
 from rebalancer.application.ports.market import Revised, no_progress
 from rebalancer.domain.errors import Unavailable
-from rebalancer.domain.market.actions import Actions, CorporateAction
-from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
-from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
-from rebalancer.domain.market.quality import Verdict
+from rebalancer.domain.market.actions import Actions, CorporateAction, correct_action, is_known
+from rebalancer.domain.market.bar_years import (
+    BarYear,
+    ReplacedBars,
+    YearColumns,
+    YearCorrection,
+    YearKey,
+    bars_known_by,
+    bars_since,
+    correct_year,
+    instant_of,
+    join_years,
+    years_to_correct,
+)
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, split_by_year
+from rebalancer.domain.market.instruments import Instruments
+from rebalancer.domain.market.quality import Verdict, later_verdicts
 
 _BATCH_SIZE = 10_000
 """Documents in one reply of the server; it sends at most 16 MB."""
 
 _RAISED: Document = {"$inc": {"revision": 1}}
 
-_Years = dict[tuple[str, int], Bars]
+_Years = dict[YearKey, Bars]
 
 
 @attrs.frozen
@@ -50,6 +73,10 @@ class MongoMarket:
     another process was faster, no document matches, the unique index rejects a second one for the
     same year, and the save is retried.
 
+    Figures that a save replaces are written first. If the save is then killed or another process
+    was faster, they are stored as replaced though they still count, which no read sees. Years that
+    bars as traded leave without days stay, so that their revision goes on.
+
     A revision counter makes processes read again. It is raised before the first change and after
     the last one. In between it lists the running imports with their last write. So the next import
     detects one that was killed, and raises the counter in its place.
@@ -58,6 +85,7 @@ class MongoMarket:
         assets_per_write: Assets that are read, merged and written together.
         retries: Most attempts to save a year that other processes also save.
         abandoned_after: Age of the last write after which an import counts as killed.
+        now: Clock for marks of imports and for figures without a known time.
     """
 
     database: Database[Document]
@@ -70,14 +98,22 @@ class MongoMarket:
     @_collections.default
     def _make_collections(self) -> Collections:
         unique = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year", unique=True)
-        return Collections(self.database, {"bars": [unique], "instruments": [], "revisions": []})
+        changes = IndexModel([("symbol", 1), ("year", 1)], name="symbol_year")
+        indexes: dict[str, list[IndexModel]] = {
+            "bars": [unique],
+            "bar_changes": [changes],
+            **{name: [] for name in ("actions", "verdicts", "instruments", "revisions")},
+        }
+        return Collections(self.database, indexes)
 
     def prepare(self) -> None:
         self._collections.prepare()
 
-    def revision(self, of: Revised) -> str:
-        counter = self._read_counter(of)
-        return f"{counter['life']}.{counter['revision']}"
+    def revision(self, *of: Revised) -> str:
+        with translated():
+            documents = self.database.revisions.find({"_id": {"$in": list(of)}})
+            found = {each["_id"]: f"{each['life']}.{each['revision']}" for each in documents}
+        return " ".join(found.get(kind, ".0") for kind in of)
 
     def save_bars(
         self,
@@ -92,7 +128,7 @@ class MongoMarket:
         with self._changing("bars") as announce:
             for at in range(0, len(bars), self.assets_per_write):
                 some = bars[at : at + self.assets_per_write]
-                changed += self._save_years(split_by_year(some), announce)
+                changed += self._save_years(split_by_year(some), known, source, announce)
                 progress(len(some))
         return changed
 
@@ -104,12 +140,12 @@ class MongoMarket:
             changed = []
             for one in instruments:
                 before = documents.get(one.symbol)
-                if before is not None and _instrument_of(before) == one:
+                if before is not None and instrument_of(before) == one:
                     continue
                 if before is None:
                     last += 1
                 position = last if before is None else before["position"]
-                document = _instrument_document(one, position)
+                document = instrument_document(one, position)
                 changed.append(ReplaceOne({"_id": one.symbol}, document, upsert=True))
             if changed:
                 announce()
@@ -123,16 +159,42 @@ class MongoMarket:
     def save_actions(
         self, actions: Iterable[CorporateAction], *, known: datetime | None = None, source: str = ""
     ) -> int:
-        raise NotImplementedError
+        given = {key_text(action.key): action for action in actions}
+
+        def corrected(key: str, stored: Document | None) -> Document | None:
+            figures = actions_of(stored)
+            action = correct_action(
+                figures[-1] if figures else None, given[key], known or self.now(), source
+            )
+            return None if action is None else action_document(figures, action)
+
+        return self._save_documents("actions", given, corrected)
 
     def actions(self, *, known_by: datetime | None = None) -> Actions:
-        return Actions()
+        with translated():
+            found = [
+                action
+                for document in self.database.actions.find(batch_size=_BATCH_SIZE)
+                for action in actions_of(document)
+            ]
+        return Actions.of(action for action in found if is_known(action, known_by))
 
     def save_verdicts(self, verdicts: Iterable[Verdict]) -> int:
-        raise NotImplementedError
+        given = {key_text(key): verdict for key, verdict in later_verdicts({}, verdicts).items()}
+
+        def later(key: str, document: Document | None) -> Document | None:
+            stored = verdict_of(document)
+            known = {} if stored is None else {stored.key: stored}
+            found = later_verdicts(known, [given[key]])
+            return verdict_document(given[key]) if found else None
+
+        return self._save_documents("verdicts", given, later)
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        return ()
+        with translated():
+            found = [verdict_of(each) for each in self.database.verdicts.find()]
+        known = [verdict for verdict in found if verdict is not None]
+        return tuple(sorted(known, key=lambda one: one.key))
 
     def bars(
         self,
@@ -142,52 +204,87 @@ class MongoMarket:
         since: date | None = None,
         known_by: datetime | None = None,
     ) -> dict[str, Bars]:
-        projection = {"_id": False} | dict.fromkeys(("symbol", "days", *fields), True)
-        parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
+        query: Document = {} if symbols is None else {"symbol": {"$in": sorted(symbols)}}
+        if since is not None:
+            query["year"] = {"$gte": since.year}
+        columns = ["symbol", "adjusted", "days", *fields]
+        if known_by is None:
+            parts: dict[str, list[YearColumns]] = defaultdict(list)
+            for document in self._find("bars", query, columns):
+                parts[document["symbol"]].append(unpack_columns(packed_of(document), fields))
+            return bars_since(join_years(parts), since)
+        # Replaced figures are read last, as saves write them first.
+        years = [_year_of(each) for each in self._find("bars", query, [*columns, "known"])]
+        replaced = (
+            ReplacedBars(_year_of(each), each["until"])
+            for each in self._find("bar_changes", query, [*columns, "known", "until"])
+        )
+        return bars_since(bars_known_by(years, replaced, instant_of(known_by)), since)
+
+    def _find(self, collection: str, query: Document, columns: Sequence[str]) -> Iterator[Document]:
         with translated():
-            documents = self.database.bars.find(
-                {},
-                projection,
+            yield from self.database[collection].find(
+                query,
+                {"_id": False} | dict.fromkeys(columns, True),
                 sort=[("symbol", 1), ("year", 1)],  # the order of the index
                 batch_size=_BATCH_SIZE,
             )
-            for document in documents:
-                parts[document["symbol"]].append(_columns_of(document))
-        return join_years(parts)
 
     def instruments(self) -> Instruments:
         with translated():
             documents = self.database.instruments.find(sort=[("position", 1), ("_id", 1)])
-            return Instruments.of(_instrument_of(each) for each in documents)
+            return Instruments.of(instrument_of(each) for each in documents)
 
-    def _save_years(self, given: _Years, announce: Callable[[], None]) -> int:
+    def _save_years(
+        self, given: _Years, known: datetime | None, source: str, announce: Callable[[], None]
+    ) -> int:
         """Save years of some assets; return how many days changed."""
         total, left = 0, given
         for _ in range(self.retries):
-            stored = self._stored_years(left)
-            writes, keys, counts = [], [], []
-            for key, bars in left.items():
+            since = instant_of(known or self.now())
+            wanted = years_to_correct(left, self._stored_bases(left))
+            stored = self._stored_years(wanted)
+            keys: list[YearKey] = []
+            found: list[YearCorrection] = []
+            writes = []
+            for key, bars in wanted.items():
                 revision, before = stored.get(key, (0, None))
-                year, changed = merge_year(before, bars)
-                if changed:
+                correction = correct_year(before, bars, since, source)
+                if correction.is_needed:
                     seen = {"symbol": key[0], "year": key[1], "revision": revision}
-                    document = _year_document(key, year, revision + 1)
+                    document = year_document(key, correction.year, revision + 1)
                     writes.append(ReplaceOne(seen, document, upsert=True))
                     keys.append(key)
-                    counts.append(changed)
+                    found.append(correction)
             if not writes:
                 return total
             announce()
+            replaced = {
+                at: replaced_document(keys[at], one.replaced)
+                for at, one in enumerate(found)
+                if one.replaced is not None
+            }
             with translated():
+                if replaced:
+                    self.database.bar_changes.insert_many(replaced.values(), ordered=False)
                 lost = _write_unordered(self.database.bars, writes)
-            total += sum(count for at, count in enumerate(counts) if at not in lost)
-            left = {keys[at]: given[keys[at]] for at in lost}
-        raise Unavailable(
-            "other processes are saving prices of the same assets; try again",
-            code="market_store_busy",
-        )
+                if unused := [replaced[at]["_id"] for at in lost if at in replaced]:
+                    self.database.bar_changes.delete_many({"_id": {"$in": unused}})
+            total += sum(one.changed for at, one in enumerate(found) if at not in lost)
+            left = {keys[at]: wanted[keys[at]] for at in lost}
+        raise _busy("prices of the same assets")
 
-    def _stored_years(self, years: _Years) -> dict[tuple[str, int], tuple[int, Bars]]:
+    def _stored_bases(self, years: _Years) -> dict[YearKey, bool]:
+        """Return whether the stored years of these assets are adjusted."""
+        if not years:
+            return {}
+        query = {"symbol": {"$in": sorted({symbol for symbol, _ in years})}}
+        return {
+            (each["symbol"], each["year"]): each.get("adjusted", True)
+            for each in self._find("bars", query, ["symbol", "year", "adjusted"])
+        }
+
+    def _stored_years(self, years: _Years) -> dict[YearKey, tuple[int, BarYear]]:
         """Read the stored bars of these years with their revision, and perhaps of further ones."""
         if not years:
             return {}
@@ -199,12 +296,50 @@ class MongoMarket:
         with translated():
             documents = self.database.bars.find(query, {"_id": False}, batch_size=_BATCH_SIZE)
             return {
-                (each["symbol"], each["year"]): (
-                    each["revision"],
-                    Bars(each["symbol"], **_columns_of(each)),
-                )
+                (each["symbol"], each["year"]): (each["revision"], _year_of(each))
                 for each in documents
             }
+
+    def _save_documents(
+        self,
+        collection: Revised,
+        keys: _Collection[str],
+        change: Callable[[str, Document | None], Document | None],
+    ) -> int:
+        """Save documents by their ``_id``; return how many were new or different.
+
+        Args:
+            collection: Its name, and that of its revision.
+            keys: Of the documents.
+            change: Returns the new document for a key and the stored one; None if nothing changes.
+        """
+        self._collections.prepare_once()
+        total, left = 0, list(keys)
+        with self._changing(collection) as announce, translated():
+            for _ in range(self.retries):
+                found = self.database[collection].find({"_id": {"$in": left}})
+                stored = {each["_id"]: each for each in found}
+                writes, written = [], []
+                for key in left:
+                    before = stored.get(key)
+                    document = change(key, before)
+                    if document is not None:
+                        revision = 0 if before is None else before["revision"]
+                        writes.append(
+                            ReplaceOne(
+                                {"_id": key, "revision": revision},
+                                document | {"revision": revision + 1},
+                                upsert=True,
+                            )
+                        )
+                        written.append(key)
+                if not writes:
+                    return total
+                announce()
+                lost = _write_unordered(self.database[collection], writes)
+                total += len(writes) - len(lost)
+                left = [written[at] for at in lost]
+        raise _busy(f"the same {collection}")
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Callable[[], None]]:
@@ -266,48 +401,9 @@ def _write_unordered(
     return set()
 
 
-def _year_document(key: tuple[str, int], bars: Bars, revision: int) -> Document:
-    columns = bars.columns()
-    days = columns.pop("days").astype(np.int64).tolist()
-    fields = {name: values.tolist() for name, values in columns.items()}
-    return {"symbol": key[0], "year": key[1], "revision": revision, "days": days, **fields}
+def _year_of(document: Mapping[str, Any]) -> BarYear:
+    return unpack_year(document["symbol"], packed_of(document))
 
 
-def _columns_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "days": np.array(document["days"], dtype=np.int64).astype("datetime64[D]")
-    }
-    for name in BAR_FIELDS:
-        if name in document:
-            found[name] = np.array(document[name], dtype=np.float64)
-    return found
-
-
-def _instrument_document(instrument: Instrument, position: int) -> Document:
-    document: Document = {"position": position, "name": instrument.name}
-    if instrument.asset_class is not None:
-        document["asset_class"] = str(instrument.asset_class)
-    if instrument.daily_volume is not None:
-        document["daily_volume"] = float(instrument.daily_volume)
-    for name in ("quantity_step", "lot_size", "currency", "market"):
-        if (value := getattr(instrument, name)) is not None:
-            document[name] = str(value)
-    return document
-
-
-def _instrument_of(document: Mapping[str, Any]) -> Instrument:
-    kind = document.get("asset_class")
-    return Instrument(
-        document["_id"],
-        document["name"],
-        AssetClass(kind) if kind in set(AssetClass) else None,
-        document.get("daily_volume"),
-        _decimal(document.get("quantity_step")),
-        _decimal(document.get("lot_size")),
-        document.get("currency"),
-        document.get("market"),
-    )
-
-
-def _decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
+def _busy(what: str) -> Unavailable:
+    return Unavailable(f"other processes are saving {what}; try again", code="market_store_busy")

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import attrs
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, Select, Table, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from rebalancer.adapters.sql.engine import reading, upsert, writing
+from rebalancer.adapters.sql.tables import bar_changes, market_actions, price_years, revisions
 from rebalancer.adapters.sql.tables import instruments as instrument_table
-from rebalancer.adapters.sql.tables import price_years, revisions
+from rebalancer.adapters.sql.tables import verdicts as verdict_table
+from rebalancer.application.packed_bars import pack_year, unpack_columns, unpack_year
 from rebalancer.application.ports.market import Revised, no_progress
-from rebalancer.domain.market.actions import Actions, CorporateAction
-from rebalancer.domain.market.bars import BAR_FIELDS, Bars, join_years, merge_year, split_by_year
+from rebalancer.domain.market.actions import (
+    ActionKind,
+    Actions,
+    CorporateAction,
+    correct_action,
+    is_known,
+)
+from rebalancer.domain.market.bar_years import (
+    BarYear,
+    ReplacedBars,
+    YearColumns,
+    YearKey,
+    bars_known_by,
+    bars_since,
+    correct_year,
+    instant_of,
+    join_years,
+    years_to_correct,
+)
+from rebalancer.domain.market.bars import BAR_FIELDS, Bars, split_by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
-from rebalancer.domain.market.quality import Verdict
+from rebalancer.domain.market.quality import Decision, Rule, Verdict, later_verdicts
 
-_Years = dict[tuple[str, int], Bars]
+_Years = dict[YearKey, Bars]
 
 
 @attrs.frozen
@@ -36,18 +54,21 @@ class SqlMarket:
 
     Attributes:
         assets_per_transaction: Assets that are saved together; other writers run in between.
+        now: Clock for figures without a known time; read by each transaction.
     """
 
     engine: Engine
     assets_per_transaction: int = 64
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def prepare(self) -> None:
         """See `MarketStore.prepare`; `Database.upgrade` creates the tables."""
 
-    def revision(self, of: Revised) -> str:
-        query = select(revisions.c.revision).where(revisions.c.name == of)
+    def revision(self, *of: Revised) -> str:
+        query = select(revisions).where(revisions.c.name.in_(of))
         with reading(self.engine) as connection:
-            return str(connection.scalar(query) or 0)
+            found = {row.name: row.revision for row in connection.execute(query)}
+        return " ".join(str(found.get(kind, 0)) for kind in of)
 
     def save_bars(
         self,
@@ -60,7 +81,7 @@ class SqlMarket:
         changed = 0
         for begin in range(0, len(bars), self.assets_per_transaction):
             some = bars[begin : begin + self.assets_per_transaction]
-            changed += self._save_years(split_by_year(some))
+            changed += self._save_years(split_by_year(some), known, source)
             progress(len(some))
         return changed
 
@@ -86,16 +107,38 @@ class SqlMarket:
     def save_actions(
         self, actions: Iterable[CorporateAction], *, known: datetime | None = None, source: str = ""
     ) -> int:
-        raise NotImplementedError
+        given = {action.key: action for action in actions}
+        with writing(self.engine) as connection:
+            _lock_revision(connection, "actions")
+            stored = {action.key: action for action in _read_actions(connection)}
+            since = known or self.now()
+            corrected = (
+                correct_action(stored.get(key), action, since, source)
+                for key, action in given.items()
+            )
+            changed = [_action_row(action) for action in corrected if action is not None]
+            if changed:
+                connection.execute(insert(market_actions), changed)
+                _raise_revision(connection, "actions")
+        return len(changed)
 
     def actions(self, *, known_by: datetime | None = None) -> Actions:
-        return Actions()
+        with reading(self.engine) as connection:
+            return Actions.of(one for one in _read_actions(connection) if is_known(one, known_by))
 
     def save_verdicts(self, verdicts: Iterable[Verdict]) -> int:
-        raise NotImplementedError
+        with writing(self.engine) as connection:
+            _lock_revision(connection, "verdicts")
+            stored = {verdict.key: verdict for verdict in _read_verdicts(connection)}
+            changed = [attrs.asdict(one) for one in later_verdicts(stored, verdicts).values()]
+            if changed:
+                upsert(connection, verdict_table, changed)
+                _raise_revision(connection, "verdicts")
+        return len(changed)
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        return ()
+        with reading(self.engine) as connection:
+            return tuple(sorted(_read_verdicts(connection), key=lambda one: one.key))
 
     def bars(
         self,
@@ -105,14 +148,23 @@ class SqlMarket:
         since: date | None = None,
         known_by: datetime | None = None,
     ) -> dict[str, Bars]:
-        query = select(
-            price_years.c.symbol, price_years.c.days, *(price_years.c[name] for name in fields)
-        ).order_by(price_years.c.symbol, price_years.c.year)
-        parts: dict[str, list[dict[str, NDArray[Any]]]] = defaultdict(list)
         with reading(self.engine) as connection:
-            for row in connection.execute(query):
-                parts[row.symbol].append(_unpack_columns(row, fields))
-        return join_years(parts)
+            if known_by is not None:
+                columns = (*fields, "known")
+                found = bars_known_by(
+                    _read_years(connection, _query(price_years, columns, symbols, since)),
+                    _read_replaced(connection, _query(bar_changes, columns, symbols, since)),
+                    instant_of(known_by),
+                )
+            else:
+                query = _query(price_years, fields, symbols, since)
+                names = ("adjusted", "days", *fields)
+                parts: dict[str, list[YearColumns]] = defaultdict(list)
+                for symbol, _, *values in connection.execute(query):
+                    packed = dict(zip(names, values, strict=True))
+                    parts[symbol].append(unpack_columns(packed, fields))
+                found = join_years(parts)
+        return bars_since(found, since)
 
     def instruments(self) -> Instruments:
         query = select(instrument_table).order_by(
@@ -121,21 +173,54 @@ class SqlMarket:
         with reading(self.engine) as connection:
             return Instruments.of(_instrument_of(row) for row in connection.execute(query))
 
-    def _save_years(self, given: _Years) -> int:
+    def _save_years(self, given: _Years, known: datetime | None, source: str) -> int:
         """Save years of some assets in one transaction; return how many days changed."""
         with writing(self.engine) as connection:
             _lock_revision(connection, "bars")
-            stored = _stored_years(connection, given)
-            total, rows = 0, []
-            for key, bars in given.items():
-                year, changed = merge_year(stored.get(key), bars)
-                if changed:
-                    total += changed
-                    rows.append(_year_row(key, year))
-            if rows:
-                upsert(connection, price_years, rows)
+            since = instant_of(known or self.now())
+            wanted = years_to_correct(given, _stored_bases(connection, given))
+            stored = _stored_years(connection, wanted)
+            total, written, replaced = 0, [], []
+            for key, bars in wanted.items():
+                found = correct_year(stored.get(key), bars, since, source)
+                total += found.changed
+                if found.replaced is not None:
+                    replaced.append(_replaced_row(key, found.replaced))
+                if len(found.year) and found.is_needed:
+                    written.append(_year_row(key, found.year))
+                elif not len(found.year):
+                    _delete_year(connection, key)
+            if replaced:
+                connection.execute(insert(bar_changes), replaced)
+            if written:
+                upsert(connection, price_years, written)
+            if written or replaced:
                 _raise_revision(connection, "bars")
         return total
+
+
+def _query(
+    table: Table, fields: Sequence[str], symbols: Collection[str] | None, since: date | None
+) -> Select[Any]:
+    """Return the query of years: symbol, year or end, basis, days and some packed columns."""
+    second = table.c.year if table is price_years else table.c.until
+    columns = (table.c[name] for name in ("adjusted", "days", *fields))
+    query = select(table.c.symbol, second, *columns)
+    if symbols is not None:
+        query = query.where(table.c.symbol.in_(symbols))
+    if since is not None:
+        query = query.where(table.c.year >= since.year)
+    return query.order_by(table.c.symbol, table.c.year)
+
+
+def _read_years(connection: Connection, query: Select[Any]) -> Iterator[BarYear]:
+    for row in connection.execute(query).mappings():
+        yield unpack_year(row["symbol"], row)
+
+
+def _read_replaced(connection: Connection, query: Select[Any]) -> Iterator[ReplacedBars]:
+    for row in connection.execute(query).mappings():
+        yield ReplacedBars(unpack_year(row["symbol"], row), row["until"])
 
 
 def _lock_revision(connection: Connection, name: str) -> None:
@@ -162,7 +247,16 @@ def _initial_revision() -> int:
     return time.time_ns() // 1000
 
 
-def _stored_years(connection: Connection, years: _Years) -> _Years:
+def _stored_bases(connection: Connection, years: _Years) -> dict[YearKey, bool]:
+    """Return whether the stored years of these assets are adjusted."""
+    query = select(price_years.c.symbol, price_years.c.year, price_years.c.adjusted)
+    rows = connection.execute(
+        query.where(price_years.c.symbol.in_({symbol for symbol, _ in years}))
+    )
+    return {(symbol, year): adjusted for symbol, year, adjusted in rows}
+
+
+def _stored_years(connection: Connection, years: _Years) -> dict[YearKey, BarYear]:
     """Read the stored bars of these years, and perhaps of further ones."""
     calendar = [year for _, year in years]
     rows = connection.execute(
@@ -171,31 +265,58 @@ def _stored_years(connection: Connection, years: _Years) -> _Years:
         .where(price_years.c.year.between(min(calendar, default=0), max(calendar, default=0)))
     )
     return {
-        (row.symbol, row.year): Bars(row.symbol, **_unpack_columns(row, BAR_FIELDS)) for row in rows
+        (row["symbol"], row["year"]): unpack_year(row["symbol"], _decoded(row))
+        for row in rows.mappings()
     }
 
 
-def _year_row(key: tuple[str, int], bars: Bars) -> dict[str, Any]:
+def _decoded(row: Any) -> dict[str, Any]:
+    """Return a row with its list of sources."""
+    sources = row["sources"]
+    return dict(row) | {"sources": None if sources is None else msgspec.json.decode(sources)}
+
+
+def _year_row(key: YearKey, year: BarYear) -> dict[str, Any]:
     """Pack a year into a row; see `tables.price_years`."""
-    columns = bars.columns()
-    days = columns.pop("days").astype("<i8").astype("<i4").tobytes()
-    packed = {name: values.astype("<f8").tobytes() for name, values in columns.items()}
-    return {
-        "symbol": key[0],
-        "year": key[1],
-        "days": days,
-        **{name: packed.get(name) for name in BAR_FIELDS},
-    }
+    return {"symbol": key[0], "year": key[1], **pack_year(year)}
 
 
-def _unpack_columns(row: Any, fields: Sequence[str]) -> dict[str, Any]:
-    """Return the days of a row, and those of the fields that it has."""
-    columns: dict[str, Any] = {"days": np.frombuffer(row.days, "<i4").astype("datetime64[D]")}
-    for name in fields:
-        packed = getattr(row, name)
-        if packed is not None:
-            columns[name] = np.frombuffer(packed, "<f8")
-    return columns
+def _replaced_row(key: YearKey, replaced: ReplacedBars) -> dict[str, Any]:
+    return _year_row(key, replaced.figures) | {"until": replaced.until}
+
+
+def _delete_year(connection: Connection, key: YearKey) -> None:
+    mine = (price_years.c.symbol == key[0]) & (price_years.c.year == key[1])
+    connection.execute(delete(price_years).where(mine))
+
+
+def _read_actions(connection: Connection) -> Iterator[CorporateAction]:
+    """Yield every figure of each action, oldest first."""
+    for row in connection.execute(select(market_actions).order_by(market_actions.c.known)):
+        if row.kind in set(ActionKind):
+            yield CorporateAction(
+                row.symbol,
+                row.ex_day,
+                ActionKind(row.kind),
+                row.value,
+                row.currency,
+                row.other or None,
+                row.known,
+                row.source,
+            )
+
+
+def _action_row(action: CorporateAction) -> dict[str, Any]:
+    row = attrs.asdict(action)
+    return row | {"kind": str(action.kind), "other": action.other or ""}
+
+
+def _read_verdicts(connection: Connection) -> Iterator[Verdict]:
+    for row in connection.execute(select(verdict_table)):
+        if row.rule in set(Rule):
+            yield Verdict(
+                row.symbol, Rule(row.rule), row.day, Decision(row.decision), row.decided, row.note
+            )
 
 
 def _instrument_row(instrument: Instrument, position: int) -> dict[str, Any]:

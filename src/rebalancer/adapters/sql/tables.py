@@ -34,10 +34,12 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    true,
 )
 from sqlalchemy.types import TypeEngine
 
 from rebalancer.domain.jobs.job import JobState
+from rebalancer.domain.market.quality import Decision
 from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.mandate import ActionBooking
 from rebalancer.domain.portfolio.portfolio import Conversions
@@ -330,19 +332,70 @@ jobs = Table(
     _one_of("state", JobState),
 )
 
+
+def _bar_columns() -> list[Column[Any]]:
+    """Return the columns of a year's bars, packed as `application.packed_bars` states."""
+    return [
+        # Before the long columns, which SQLite would have to read first.
+        Column("adjusted", Boolean, nullable=False, server_default=true()),
+        Column("days", LargeBinary, nullable=False),
+        Column("close", LargeBinary, nullable=False),
+        Column("open", LargeBinary),
+        Column("high", LargeBinary),
+        Column("low", LargeBinary),
+        Column("volume", LargeBinary),
+        Column("known", LargeBinary),  # NULL: always
+        Column("source", LargeBinary),
+        _document("sources", nullable=True),
+    ]
+
+
 price_years = Table(
     "price_years",
     metadata,
     Column("symbol", Text),
     Column("year", Integer),
-    # Days since 1970-01-01 as 32 bits, other fields as 64-bit floats; little-endian.
-    Column("days", LargeBinary, nullable=False),
-    Column("close", LargeBinary, nullable=False),
-    Column("open", LargeBinary),
-    Column("high", LargeBinary),
-    Column("low", LargeBinary),
-    Column("volume", LargeBinary),
+    *_bar_columns(),
     PrimaryKeyConstraint("symbol", "year"),
+)
+
+bar_changes = Table(
+    "bar_changes",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("symbol", Text, nullable=False),
+    Column("year", Integer, nullable=False),
+    # Microseconds since 1970-01-01 UTC; these figures counted before.
+    Column("until", BigInteger, nullable=False),
+    *_bar_columns(),
+    Index(None, "symbol", "year"),
+)
+
+market_actions = Table(
+    "market_actions",
+    metadata,
+    Column("symbol", Text),
+    Column("ex_day", Date),
+    Column("kind", Text),
+    Column("other", Text),  # empty for most kinds
+    Column("known", Moment),  # the last figure of an action counts
+    Column("value", Exact, nullable=False),
+    Column("currency", Text),
+    Column("source", Text, nullable=False),
+    PrimaryKeyConstraint("symbol", "ex_day", "kind", "other", "known"),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("symbol", Text),
+    Column("day", Date),
+    Column("rule", Text),
+    Column("decision", Text, nullable=False),
+    Column("decided", Moment, nullable=False),
+    Column("note", Text, nullable=False),
+    PrimaryKeyConstraint("symbol", "day", "rule"),
+    _one_of("decision", Decision),
 )
 
 instruments = Table(
@@ -356,7 +409,7 @@ instruments = Table(
 revisions = Table(
     "revisions",
     metadata,
-    Column("name", Text, primary_key=True),  # "bars" or "instruments"
+    Column("name", Text, primary_key=True),  # see `ports.market.Revised`
     Column("revision", BigInteger, nullable=False),  # number of changes
 )
 

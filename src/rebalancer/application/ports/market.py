@@ -162,10 +162,11 @@ class MarketStore(Protocol):
         Saving does this by itself, once.
         """
 
-    def revision(self, of: Revised) -> str:
-        """Return the revision of one kind of data; every change makes a new one.
+    def revision(self, *of: Revised) -> str:
+        """Return the revisions of some kinds of data, separated by spaces.
 
-        A database that was created again never repeats a revision of the one before.
+        Every change makes a new one. A database that was created again never repeats a revision of
+        the one before.
         """
 
     def save_bars(

@@ -12,7 +12,7 @@ On an ex-day with both, a distribution is per share held before the split.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
@@ -102,7 +102,7 @@ class CorporateAction:
 
 @attrs.frozen(slots=False)
 class Actions:
-    """Corporate actions of a market, sorted by ex-day, symbol and kind."""
+    """Corporate actions of a market, sorted by ex-day, symbol, kind and other symbol."""
 
     entries: tuple[CorporateAction, ...] = ()
 
@@ -114,7 +114,8 @@ class Actions:
         """
         by_key = {action.key: action for action in actions}
         ordered = sorted(
-            without_superseded(by_key.values()), key=lambda one: (one.ex_day, one.symbol, one.kind)
+            without_superseded(by_key.values()),
+            key=lambda one: (one.ex_day, one.symbol, one.kind, one.other or ""),
         )
         return cls(tuple(ordered))
 
@@ -143,6 +144,31 @@ class Actions:
         """SHA-256 of the actions; equal for equal ones."""
         parts = [(*one.key, str(one.value.normalize()), one.currency or "") for one in self.entries]
         return sha256(repr(parts).encode()).hexdigest()
+
+
+def correct_action(
+    stored: CorporateAction | None, given: CorporateAction, known: datetime, source: str
+) -> CorporateAction | None:
+    """Return the action to store for a given one; None if it is stored already.
+
+    A corrected figure becomes known at ``known``, but always later than the one that it corrects.
+
+    Args:
+        stored: The last figure with the same key, with its known time.
+        given: The action.
+        known: When it became known.
+        source: Where it comes from.
+    """
+    if stored == given:
+        return None
+    if stored is not None and stored.known is not None:
+        known = max(known, stored.known + timedelta(microseconds=1))
+    return attrs.evolve(given, known=known, source=source)
+
+
+def is_known(action: CorporateAction, by: datetime | None) -> bool:
+    """Return whether an action was known at a time; None: whether it is known now."""
+    return by is None or action.known is None or action.known <= by
 
 
 NO_ACTIONS = Actions()

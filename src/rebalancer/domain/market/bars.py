@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rebalancer.domain.arrays import Dates, Floats, Rows
+from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.actions import NO_ACTIONS, Actions
 from rebalancer.domain.market.assembly import US_DOLLARS, PricingTerms, assemble_history
@@ -79,7 +79,9 @@ class Bars:
             _freeze(self, name, values)
 
     @classmethod
-    def concatenate(cls, symbol: str, parts: Sequence[Mapping[str, NDArray[Any]]]) -> Bars:
+    def concatenate(
+        cls, symbol: str, parts: Sequence[Mapping[str, NDArray[Any]]], *, adjusted: bool = True
+    ) -> Bars:
         """Return bars of consecutive parts, each with ``days``, ``close`` and other fields.
 
         A field is left out unless all parts have it.
@@ -91,7 +93,7 @@ class Bars:
         columns: dict[str, Any] = {
             name: np.concatenate([part[name] for part in parts]) for name in ("days", *shared)
         }
-        return cls(symbol, **columns)
+        return cls(symbol, **columns, adjusted=adjusted)
 
     def __len__(self) -> int:
         """Return T, the number of days."""
@@ -105,7 +107,7 @@ class Bars:
         """Yield each calendar year and its bars, in order."""
         calendar = self.days.astype("datetime64[Y]").astype(int) + 1970
         for year in np.unique(calendar):
-            yield int(year), self._rows(np.flatnonzero(calendar == year))
+            yield int(year), self.at(np.flatnonzero(calendar == year))
 
     def columns(self) -> dict[str, Any]:
         """Return ``days`` and each field that is present, by name."""
@@ -113,7 +115,7 @@ class Bars:
         return {"days": self.days} | {name: held for name, held in fields if held is not None}
 
     def merged_with(self, other: Bars) -> Bars:
-        """Return both bars of the same asset; the other's on days that both have.
+        """Return both bars of the same asset and basis; the other's on days that both have.
 
         A field is left out unless both have it, or the other replaces all days.
         """
@@ -127,12 +129,13 @@ class Bars:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours is not None and theirs is not None:
                 fields[name] = np.concatenate([ours[alone], theirs])[order]
-        return Bars(self.symbol, days[order], **fields)
+        return Bars(self.symbol, days[order], **fields, adjusted=other.adjusted)
 
-    def count_changes_since(self, before: Bars | None) -> int:
-        """Count the days that are new or differ from before."""
-        if before is None:
-            return len(self)
+    def changes_since(self, before: Bars) -> Bools:
+        """(T,) which days are new or differ from before."""
+        changed = np.ones(len(self), dtype=bool)
+        if self.adjusted != before.adjusted:
+            return changed
         _, here, there = np.intersect1d(
             self.days, before.days, assume_unique=True, return_indices=True
         )
@@ -140,35 +143,39 @@ class Bars:
         for name in BAR_FIELDS:
             now, then = getattr(self, name), getattr(before, name)
             if (now is None) != (then is None):
-                return len(self)
+                return changed
             if now is not None:
                 same &= now[here] == then[there]
-        return len(self) - int(same.sum())
+        changed[here[same]] = False
+        return changed
 
-    def _rows(self, rows: Rows) -> Bars:
+    def with_fields(self, fields: Sequence[str]) -> Bars:
+        """Return the close and some other fields."""
+        wanted = ("days", "close", *fields)
+        columns = {name: held for name, held in self.columns().items() if name in wanted}
+        return Bars(self.symbol, **columns, adjusted=self.adjusted)
+
+    def at(self, rows: Rows) -> Bars:
+        """Return some rows, in order."""
         columns: dict[str, Any] = {name: values[rows] for name, values in self.columns().items()}
-        return Bars(self.symbol, **columns)
-
-
-def merge_year(stored: Bars | None, given: Bars) -> tuple[Bars, int]:
-    """Return a stored year with given bars on top, and how many days that changes."""
-    year = given if stored is None else stored.merged_with(given)
-    return year, year.count_changes_since(stored)
+        return Bars(self.symbol, **columns, adjusted=self.adjusted)
 
 
 def split_by_year(bars: Iterable[Bars]) -> dict[tuple[str, int], Bars]:
-    """Return bars by symbol and year; for the same day, later bars win."""
+    """Return bars by symbol and year; for the same day, later bars win.
+
+    Adjusted bars of an asset that has bars as traded are left out.
+    """
+    given = list(bars)
+    traded = {one.symbol for one in given if not one.adjusted}
     found: dict[tuple[str, int], Bars] = {}
-    for one in bars:
+    for one in given:
+        if one.adjusted and one.symbol in traded:
+            continue
         for year, part in one.years():
             known = found.get((one.symbol, year))
             found[one.symbol, year] = part if known is None else known.merged_with(part)
     return found
-
-
-def join_years(parts: Mapping[str, Sequence[Mapping[str, NDArray[Any]]]]) -> dict[str, Bars]:
-    """Return bars by symbol of parts as in `Bars.concatenate`."""
-    return {symbol: Bars.concatenate(symbol, each) for symbol, each in parts.items()}
 
 
 def bars_of_history(history: PriceHistory) -> list[Bars]:

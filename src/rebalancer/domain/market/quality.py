@@ -11,7 +11,7 @@ what an investor could have seen.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -115,6 +115,10 @@ class Decision(StrEnum):
     REJECT = "reject"
 
 
+VerdictKey = tuple[str, date, Rule]
+"""Symbol, day and rule of a finding."""
+
+
 @attrs.frozen
 class Verdict:
     """An operator's decision on a finding.
@@ -137,9 +141,21 @@ class Verdict:
     note: str = ""
 
     @property
-    def key(self) -> tuple[str, date, Rule]:
+    def key(self) -> VerdictKey:
         """What identifies the finding."""
         return (self.symbol, self.day, self.rule)
+
+
+def later_verdicts(
+    stored: Mapping[VerdictKey, Verdict], given: Iterable[Verdict]
+) -> dict[VerdictKey, Verdict]:
+    """Return the given decisions that replace stored ones, by finding: the latest one counts."""
+    found: dict[VerdictKey, Verdict] = {}
+    for one in given:
+        before = found.get(one.key) or stored.get(one.key)
+        if before is None or (one != before and one.decided >= before.decided):
+            found[one.key] = one
+    return found
 
 
 @attrs.frozen
