@@ -64,7 +64,6 @@ def upgrade() -> None:
         sa.Column("decided", Moment(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("symbol", "day", "rule", name=op.f("pk_verdicts")),
-        sa.CheckConstraint("decision IN ('accept', 'reject')", name=op.f("ck_verdicts_decision")),
     )
 
 

@@ -108,8 +108,10 @@ def verdict_document(verdict: Verdict) -> Document:
 
 
 def verdict_of(document: Mapping[str, Any] | None) -> Verdict | None:
-    """Return a decision; None for rules of a later version."""
+    """Return a decision; None for one of a later version."""
     if document is None or document["rule"] not in set(Rule):
+        return None
+    if document["decision"] not in set(Decision):
         return None
     return Verdict(
         document["symbol"],

@@ -313,7 +313,7 @@ def _action_row(action: CorporateAction) -> dict[str, Any]:
 
 def _read_verdicts(connection: Connection) -> Iterator[Verdict]:
     for row in connection.execute(select(verdict_table)):
-        if row.rule in set(Rule):
+        if row.rule in set(Rule) and row.decision in set(Decision):
             yield Verdict(
                 row.symbol, Rule(row.rule), row.day, Decision(row.decision), row.decided, row.note
             )

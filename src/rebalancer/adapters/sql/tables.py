@@ -39,7 +39,6 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from rebalancer.domain.jobs.job import JobState
-from rebalancer.domain.market.quality import Decision
 from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.mandate import ActionBooking
 from rebalancer.domain.portfolio.portfolio import Conversions
@@ -395,7 +394,6 @@ verdicts = Table(
     Column("decided", Moment, nullable=False),
     Column("note", Text, nullable=False),
     PrimaryKeyConstraint("symbol", "day", "rule"),
-    _one_of("decision", Decision),
 )
 
 instruments = Table(
