@@ -72,8 +72,8 @@ def test_searches_and_closes_work_for_withheld_assets():
     assert found["A"].withheld is None
     assert (str(found["B"].as_of), found["B"].price) == (str(WALK.dates[249]), CLOSES[249, 1])
     assert found["C"].price is None
-    assert len(ReadCloses(PRICES)("B")) == 250
-    assert ReadCloses(PRICES)("C") == []
+    assert len(ReadCloses(PRICES)("B").closes) == 250
+    assert ReadCloses(PRICES)("C").closes == []
 
 
 def test_day_before_the_first_price_names_that_price() -> None:

@@ -13,9 +13,11 @@ import numpy as np
 from rebalancer.application.ports.market import InstrumentSource, PriceSource, Regimes
 from rebalancer.application.ports.reports import Reports
 from rebalancer.application.stored_market import StoredMarket
+from rebalancer.domain.arrays import Bools, Floats
 from rebalancer.domain.backtest.metrics import annual_volatility, max_drawdown
 from rebalancer.domain.errors import InvalidRequest, NotFound
 from rebalancer.domain.market.calendars import common_history
+from rebalancer.domain.market.currencies import missing_rate, rate_currencies
 from rebalancer.domain.market.frequency import DAILY, TRADING_DAYS
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
@@ -41,7 +43,7 @@ class AssetSummary:
 
     Attributes:
         closes: Number of closes, from the day ``first`` to ``last``; both are None without any.
-        price: Last price; None without any close.
+        price: Last price as traded, in ``currency``; None without any close.
         return_last_year: Simple return over the last year, of 252 trading days or as many closes
             as the asset has in a year; None with fewer.
         volatility: Annual, of the returns of that year, or of the last 20 closes if a year has
@@ -50,6 +52,7 @@ class AssetSummary:
         frequency: What they are: "trading days", "calendar days", "weeks", and so on.
         withheld: Why the asset is not tradable at the last close of all assets; None if it is.
         findings: What the check of its prices found, see `describe_finding`.
+        currency: ISO 4217 code of the asset's currency; None if the source does not state one.
     """
 
     symbol: str
@@ -65,6 +68,7 @@ class AssetSummary:
     frequency: str = DAILY.name
     withheld: str | None = None
     findings: tuple[dict[str, str], ...] = ()
+    currency: str | None = None
 
 
 @attrs.frozen
@@ -72,6 +76,7 @@ class Year:
     """One calendar year of an asset, measured from the last close of the year before.
 
     Attributes:
+        last: Its last close, adjusted for later splits and distributions.
         total_return: Simple return; None with a single close.
         volatility: Annual, of daily returns; None with fewer than three closes.
         max_drawdown: Positive; None with a single close.
@@ -94,7 +99,7 @@ class AssetHistory:
 
 @attrs.frozen
 class FoundAsset:
-    """Asset found by a search; attributes as in `AssetSummary`.
+    """Asset found by a search; attributes as in `AssetSummary`, at its price as traded.
 
     ``as_of`` is the day of the last close of all assets, or that of the asset's own last one if it
     is withheld.
@@ -106,6 +111,7 @@ class FoundAsset:
     as_of: date
     price: float | None
     withheld: str | None = None
+    currency: str | None = None
 
 
 @attrs.frozen
@@ -143,6 +149,20 @@ class PriceInterval(StrEnum):
 
 
 @attrs.frozen
+class AdjustedCloses:
+    """Adjusted closes of one asset, oldest first.
+
+    Attributes:
+        closes: Day and close, adjusted for the splits and distributions after it, up to the last
+            day, whose close is the price as traded.
+        currency: ISO 4217 code; None if the source does not state one.
+    """
+
+    closes: list[tuple[date, float]]
+    currency: str | None
+
+
+@attrs.frozen
 class ReadCloses:
     """Read the closes of one asset."""
 
@@ -155,7 +175,7 @@ class ReadCloses:
         start: date | None = None,
         end: date | None = None,
         interval: PriceInterval = PriceInterval.DAY,
-    ) -> list[tuple[date, float]]:
+    ) -> AdjustedCloses:
         """Return adjusted closes from ``start`` to ``end``, both included, oldest first.
 
         A week or month is represented by its last close in the window, with that close's day.
@@ -180,13 +200,15 @@ class ReadCloses:
             inside &= history.dates >= np.datetime64(start, "D")
         if end is not None:
             inside &= history.dates <= np.datetime64(end, "D")
-        days, closes = history.dates[inside], history.closes[inside, 0]
+        days, closes = history.dates[inside], _adjusted(history, 0, inside)
         if interval is not PriceInterval.DAY and len(days):
             by = Frequency.WEEKLY if interval is PriceInterval.WEEK else Frequency.MONTHLY
             periods = by.period(days)
             last = np.append(periods[1:] != periods[:-1], True)
             days, closes = days[last], closes[last]
-        return list(zip(days.tolist(), closes.tolist(), strict=True))
+        return AdjustedCloses(
+            list(zip(days.tolist(), closes.tolist(), strict=True)), _currency(history, symbol)
+        )
 
 
 @attrs.frozen
@@ -218,10 +240,13 @@ class DescribeAsset:
         """Return the asset of this symbol.
 
         Raises:
-            InvalidRequest: the symbol is unknown, or prices or instruments are malformed.
+            InvalidRequest: the symbol is unknown or that of an exchange rate, or prices or
+                instruments are malformed.
             PricesUnavailable: the provider did not answer.
         """
-        market = self.prices.closes([symbol])
+        source = self.prices.closes()
+        _check_asset(symbol, source)
+        market = source.select([symbol])
         history = _own_closes(market, symbol)
         closes = history.closes[:, 0]
         known = np.arange(len(closes))
@@ -407,6 +432,7 @@ def _find(history: PriceHistory, symbol: str, instruments: Instruments) -> Found
         history.last_date if withheld is None or last is None else last[0],
         None if last is None else last[1],
         withheld,
+        _currency(history, symbol),
     )
 
 
@@ -427,7 +453,7 @@ def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> 
         first=own.dates[0].item() if len(own) else None,
         last=own.dates[-1].item() if len(own) else None,
         closes=len(own),
-        price=float(closes[-1]) if len(own) else None,
+        price=float(closes[-1]) if len(own) else None,  # the last one is as traded
         return_last_year=float(year[-1] / year[0] - 1) if len(year) == a_year + 1 else None,
         volatility=annual_volatility(changes, yearly) if enough else None,
         periods_per_year=yearly,
@@ -436,18 +462,49 @@ def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> 
         findings=tuple(
             describe_finding(finding) for finding in history.findings if finding.symbol == symbol
         ),
+        currency=_currency(history, symbol),
     )
 
 
 def _own_closes(history: PriceHistory, symbol: str) -> PriceHistory:
-    """Return an asset's own closes, without days on which its last close is repeated."""
+    """Return an asset's own adjusted closes, without days on which its last one is repeated."""
     column = history.column(symbol)
     own = history.observed[:, column]
     return PriceHistory(
         (symbol,),
         history.dates[own],
-        history.closes[own, column : column + 1],
+        _adjusted(history, column, own)[:, None],
         periods_per_year=history.periods_per_year,
+    )
+
+
+def _adjusted(history: PriceHistory, column: int, rows: Bools) -> Floats:
+    """Return an asset's adjusted closes on some rows, of which the last one is as traded."""
+    closes: Floats = history.closes[rows, column]
+    if not len(closes):
+        return closes
+    last = history.traded[rows, column][-1]
+    return closes if last == closes[-1] else closes * (last / closes[-1])
+
+
+def _currency(history: PriceHistory, symbol: str) -> str | None:
+    return None if history.quotes is None else history.currency_of(symbol, "")
+
+
+def _check_asset(symbol: str, history: PriceHistory) -> None:
+    """Raise InvalidRequest if the symbol is that of an exchange rate, with its last rate."""
+    pair = rate_currencies(symbol)
+    if pair is None or symbol in history.columns or history.quotes is None:
+        return
+    base, quoted = pair
+    last = history.quotes.exchange.convert(base, quoted, history.dates[-1:])
+    if last is None or np.isnan(last.rates[0]):
+        raise missing_rate(base, quoted, field="symbol")
+    raise InvalidRequest(
+        f"{symbol} is an exchange rate and cannot be traded: 1 {base} was {last.rates[0]:.6g} "
+        f"{quoted} on {last.days[0]}; enter the symbol of an asset",
+        field="symbol",
+        code="symbol_of_rate",
     )
 
 

@@ -22,6 +22,7 @@ from rebalancer.entrypoints.cli.options import (
     layout_option,
     market_options,
     report_reading,
+    settings,
     sources,
 )
 from rebalancer.entrypoints.cli.screen import (
@@ -205,9 +206,12 @@ def list_(where: Sources, as_json: bool) -> None:
       rebalancer market list --prices store
     """
     from rebalancer.application.market_data import DescribeMarket
+    from rebalancer.application.ports.market import PriceSource
+    from rebalancer.domain.rebalancing.rate_notes import old_rates
 
     with container(where) as wired:
         described = wired.get(DescribeMarket)()
+        base = wired.get(PriceSource).closes().in_currency(settings().currency)
         report_reading(wired, plain=not as_json)
     if as_json:
         print_json([attrs.asdict(one) for one in described], ensure_ascii=True, default=str)
@@ -217,7 +221,7 @@ def list_(where: Sources, as_json: bool) -> None:
         screen,
         count_assets(len(described)),
         ["symbol", "name", "class"],
-        ["first close", "last close", "closes", "price", "last year", "volatility"],
+        ["first close", "last close", "closes", "price", "currency", "last year", "volatility"],
     )
     for one in described:
         table.add_row(
@@ -228,10 +232,14 @@ def list_(where: Sources, as_json: bool) -> None:
             str(one.last or "-"),
             str(one.closes),
             "-" if one.price is None else price_text(one.price),
+            one.currency or "-",
             _format_percent(one.return_last_year),
             _format_percent(one.volatility),
         )
     screen.print(table)
+    currencies = sorted({one.currency for one in described if one.currency is not None})
+    for text in old_rates(currencies, base):
+        caution(screen, text)
     _caution_some(screen, [text for one in described for text in _doubts(one)])
     for each in where.cautions:
         caution(screen, each.text)
@@ -265,6 +273,7 @@ def show(symbol: str, where: Sources, as_json: bool) -> None:
         ""
         if about.price is None
         else f", {about.first} to {about.last}, last {price_text(about.price)}"
+        f"{'' if about.currency is None else f' {about.currency}'}"
     )
     screen.print(
         Text(about.symbol, style="bold"),

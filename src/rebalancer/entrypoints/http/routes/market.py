@@ -32,14 +32,15 @@ class AssetView(View, frozen=True, kw_only=True):
     name: str
     asset_class: str | None
     as_of: Annotated[date, about("Day of the price.")]
-    price: float | None
+    price: Annotated[float | None, about("As traded, in the asset's currency.")]
+    currency: Annotated[str | None, about("ISO 4217 code of the price.")] = None
     withheld: Annotated[str | None, about("Why the asset is not tradable now; null if it is.")] = (
         None
     )
 
 
 class CloseView(View, frozen=True, kw_only=True):
-    """A close, adjusted for splits and dividends."""
+    """A close, adjusted for later splits and dividends."""
 
     date: date
     close: float
@@ -51,6 +52,7 @@ class ClosesView(View, frozen=True, kw_only=True):
     symbol: str
     interval: PriceInterval
     closes: list[CloseView]
+    currency: Annotated[str | None, about("ISO 4217 code of the closes.")] = None
 
 
 class RegimeWeekView(View, frozen=True, kw_only=True):
@@ -105,14 +107,17 @@ async def read_closes(
 ) -> ClosesView:
     """Get adjusted closes of an asset; of a week or a month, the last close in it.
 
+    The last close is the price as traded; splits and dividends up to then are in the earlier ones.
+
     Special characters of the symbol are percent-encoded, such as `BTC%2FUSDT`.
     """
     symbol = normalize_symbol(_symbol_in(request, symbol))
-    closes = await sync_to_thread(use, symbol, start=start, end=end, interval=interval)
+    found = await sync_to_thread(use, symbol, start=start, end=end, interval=interval)
     return ClosesView(
         symbol=symbol,
         interval=interval,
-        closes=[CloseView(date=day, close=close) for day, close in closes],
+        closes=[CloseView(date=day, close=close) for day, close in found.closes],
+        currency=found.currency,
     )
 
 
