@@ -186,7 +186,7 @@ def test_without_an_exchange_rate_a_holding_fails_and_a_target_is_withheld() -> 
     terms = a_context(prices, instruments=WORLD, currency="EUR")
     with pytest.raises(InvalidRequest) as raised:
         propose(a_portfolio({"TKY": 1}, {"ALV": 1.0}, currency=EUR), terms)
-    assert (raised.value.field, raised.value.code) == ("holdings.TKY", "no_exchange_rate")
+    assert (raised.value.field, raised.value.code) == ("currency", "no_exchange_rate")
     target = a_portfolio({}, {"ALV": 0.5, "TKY": 0.5}, cash=1000, currency=EUR)
     (other,) = propose(target, terms).not_traded
     assert other.symbol == "TKY"

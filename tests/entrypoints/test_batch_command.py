@@ -286,9 +286,9 @@ BAD = {
     "deep cash": (raw("cash", "[" * 900 + "]" * 900), "b", "cash: expected a decimal number"),
     "cash flow in words": (a_line(cash_flow="x"), "b", "cash_flow: expected a decimal number"),
     "another currency": (
-        a_line(currency="EUR"),
+        a_line(currency="XAU"),
         "b",
-        "currency: EUR differs from USD, the currency of these proposals",
+        "currency: there is no exchange rate from USD to XAU",
     ),
     "a wrong currency": (a_line(currency="usd"), "b", "currency: expected a currency code"),
     "a number as currency": (a_line(currency=1), "b", "currency: expected text"),

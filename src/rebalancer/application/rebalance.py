@@ -65,7 +65,8 @@ class BuildContext:
             InvalidRequest: an unknown policy, a day without prices, or malformed prices.
             PricesUnavailable: the provider did not answer.
         """
-        market = self.prices.closes(until=as_of).in_currency(currency)
+        own_prices = self.prices.closes(until=as_of)
+        market = own_prices.in_currency(currency)
         instruments = self.instruments.instruments()
         known = self._recent.get((policy_name, currency))
         if (
@@ -83,6 +84,7 @@ class BuildContext:
             costs=costs,
             currency=currency,
             asked=as_of,
+            own_prices=own_prices,
         )
         if len(self._recent) >= _CACHED:
             self._recent.clear()

@@ -15,7 +15,6 @@ import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows, safe_divide
 from rebalancer.domain.errors import InvalidRequest, combine
-from rebalancer.domain.market.currencies import missing_rate
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
@@ -269,10 +268,6 @@ def find_columns(portfolio: Portfolio, market: PriceHistory) -> list[int]:
 def _missing_price(symbol: str, portfolio: Portfolio, market: PriceHistory) -> InvalidRequest:
     field = f"{'holdings' if symbol in portfolio.holdings else 'targets'}.{symbol}"
     if symbol in market.columns:
-        column = market.columns[symbol]
-        quotes = market.quotes
-        if quotes is not None and quotes.currency and np.isfinite(market.last_traded[column]):
-            return missing_rate(quotes.currencies[column], quotes.currency, field=field)
         return InvalidRequest(
             f"no price on {market.last_date} or before; add its prices, or choose a day that has "
             "them",

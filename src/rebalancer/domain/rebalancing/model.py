@@ -248,10 +248,11 @@ class RebalanceContext:
 
         The same object if it is the own one, or if the prices state no currencies.
         """
-        if code == self.currency or self.own_prices is None:
+        own = self.own_prices
+        if code == self.currency or own is None or own.quotes is None:
             return self
         if code not in self._others:
-            market = self.own_prices.at_frequency(self.market.periods_per_year)
+            market = own.at_frequency(self.market.periods_per_year)
             self._others[code] = attrs.evolve(self, market=market, currency=code, own_prices=None)
         return self._others[code]
 
@@ -344,8 +345,8 @@ class RebalanceContext:
 
         Without ``uninvested``, which only words a note, so that stored proposals replay.
         """
-        if portfolio.currency.code != self.currency and self.own_prices is not None:
-            return self.in_currency(portfolio.currency.code).input_hash(portfolio)
+        if (own := self.in_currency(portfolio.currency.code)) is not self:
+            return own.input_hash(portfolio)
         held, targeted = sorted(portfolio.holdings), sorted(portfolio.targets)
         weights = [portfolio.targets[symbol] + 0.0 for symbol in targeted]  # -0.0 is 0.0
         parts = (
