@@ -376,10 +376,12 @@ def policy_input(
 def own_context(
     portfolio: ManagedPortfolio, context: RebalanceContext, work: UnitOfWork
 ) -> RebalanceContext:
-    """Return the context with the prices of a portfolio's ledger, see `own_prices`.
+    """Return the context in a portfolio's base currency, with its ledger's prices.
 
-    It is the same object, and nothing is read, if the market prices all assets of the portfolio.
+    See `own_prices`. If the market prices all assets of the portfolio, nothing is read, and
+    portfolios with the same base currency get the same object.
     """
+    context = context.in_currency(portfolio.mandate.currency.code)
     market = context.market
     symbols = (*portfolio.positions.holdings, *portfolio.mandate.targets)
     if all(symbol in market.columns for symbol in symbols) and not any(
