@@ -13,6 +13,11 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.adapters.memory.synchronization import (
+    MemoryProviderQuotas,
+    MemoryScheduledTasks,
+    MemorySyncStates,
+)
 from rebalancer.application.not_found import require
 from rebalancer.application.ports.store import Transaction
 from rebalancer.domain.errors import Conflict
@@ -62,6 +67,9 @@ def _stores(tables: defaultdict[str, dict[Any, Any]]) -> Transaction:
         keys=MemoryIdempotencyKeys(tables["keys"]),
         jobs=MemoryJobs(tables["jobs"]),
         runs=MemoryBatchRuns(tables["runs"], tables["chunks"], tables["failures"]),
+        quotas=MemoryProviderQuotas(tables["quotas"]),
+        syncs=MemorySyncStates(tables["syncs"]),
+        tasks=MemoryScheduledTasks(tables["tasks"]),
     )
 
 

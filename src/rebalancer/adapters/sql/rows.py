@@ -16,6 +16,7 @@ from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.jobs.job import Job, JobState
+from rebalancer.domain.market.synchronization import ScheduledTask, SyncState, TaskState
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import Entry, EntryKind, Positions
 from rebalancer.domain.portfolio.mandate import (
@@ -109,6 +110,8 @@ JOBS = Converter(
     result=_decoder(dict).decode,
     state=JobState,
 )
+SYNC_STATES = Converter(SyncState)
+TASKS = Converter(ScheduledTask, state=TaskState)
 RUNS = Converter(BatchRun, {"nothing": "nothing_to_do"})
 """Runs with the progress of their chunks, which `batch_chunks` holds."""
 

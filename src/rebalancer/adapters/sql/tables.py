@@ -39,6 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from rebalancer.domain.jobs.job import JobState
+from rebalancer.domain.market.synchronization import TaskState
 from rebalancer.domain.portfolio.entries import EntryKind
 from rebalancer.domain.portfolio.mandate import ActionBooking
 from rebalancer.domain.portfolio.portfolio import Conversions
@@ -409,6 +410,40 @@ revisions = Table(
     metadata,
     Column("name", Text, primary_key=True),  # see `ports.market.Revised`
     Column("revision", BigInteger, nullable=False),  # number of changes
+)
+
+provider_quotas = Table(
+    "provider_quotas",
+    metadata,
+    Column("provider", Text),
+    Column("period", Text),  # such as 2024-03-08
+    Column("used", Integer, nullable=False),
+    PrimaryKeyConstraint("provider", "period"),
+    CheckConstraint("used >= 0", "used"),
+)
+
+sync_states = Table(
+    "sync_states",
+    metadata,
+    Column("symbol", Text, primary_key=True),
+    Column("provider", Text),
+    Column("through", Date),
+    Column("checked", Moment),
+    Column("failed", Moment),
+    Column("fault", Text, nullable=False, server_default=""),
+)
+
+scheduled_tasks = Table(
+    "scheduled_tasks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("due", Moment, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started", Moment),
+    Column("finished", Moment),
+    Column("alive", Moment),
+    Column("detail", Text, nullable=False, server_default=""),
+    _one_of("state", TaskState),
 )
 
 reports = Table(

@@ -19,6 +19,11 @@ from rebalancer.adapters.sql.jobs import SqlJobs
 from rebalancer.adapters.sql.portfolios import SqlPortfolios
 from rebalancer.adapters.sql.proposals import SqlProposals
 from rebalancer.adapters.sql.rows import ENTRIES, portfolio_or_error
+from rebalancer.adapters.sql.synchronization import (
+    SqlProviderQuotas,
+    SqlScheduledTasks,
+    SqlSyncStates,
+)
 from rebalancer.adapters.sql.tables import ledger_entries, portfolios, proposals
 from rebalancer.adapters.sql.users import SqlRefreshTokens, SqlUsers
 from rebalancer.application.ports.store import Transaction
@@ -141,6 +146,9 @@ def _stores(connection: Connection, *, locks: bool) -> Transaction:
         keys=SqlIdempotencyKeys(connection, locks),
         jobs=SqlJobs(connection, locks),
         runs=SqlBatchRuns(connection, locks),
+        quotas=SqlProviderQuotas(connection, locks),
+        syncs=SqlSyncStates(connection, locks),
+        tasks=SqlScheduledTasks(connection, locks),
     )
 
 

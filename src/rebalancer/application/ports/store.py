@@ -13,6 +13,11 @@ from rebalancer.application.ports.accounts import RefreshTokens, Users
 from rebalancer.application.ports.batch_runs import BatchRuns
 from rebalancer.application.ports.jobs import Jobs
 from rebalancer.application.ports.portfolios import IdempotencyKeys, Portfolios, Proposals
+from rebalancer.application.ports.synchronization import (
+    ProviderQuotas,
+    ScheduledTasks,
+    SyncStates,
+)
 
 
 @attrs.frozen
@@ -26,6 +31,9 @@ class Transaction:
     keys: IdempotencyKeys
     jobs: Jobs
     runs: BatchRuns
+    quotas: ProviderQuotas
+    syncs: SyncStates
+    tasks: ScheduledTasks
 
 
 class UnitOfWork(Protocol):

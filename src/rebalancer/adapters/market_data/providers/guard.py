@@ -1,0 +1,194 @@
+"""Pace, quota, retries and circuit breaker around a provider."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from threading import Lock
+from typing import Any, TypeVar
+
+import attrs
+import stamina
+
+from rebalancer.application.ports.clock import Clock
+from rebalancer.application.ports.providers import (
+    NEVER_RETRIED,
+    EconomicSeries,
+    Facts,
+    Fetched,
+    Listing,
+    MarketProvider,
+    Offer,
+    ProviderFault,
+    QuotaSpent,
+    Throttled,
+    Unreachable,
+)
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.resilience import CircuitBreaker
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Pace:
+    """How fast, and how often, a provider may be asked.
+
+    Attributes:
+        rates: Most requests in a number of seconds, each pair a limit of its own.
+        a_day: Most requests in a day of UTC, remembered in the store; None: no limit.
+        attempts: Most requests for one answer.
+        longest_wait: Seconds that a caller waits for a provider that asks for patience.
+    """
+
+    rates: tuple[tuple[int, float], ...] = ((5, 1.0),)
+    a_day: int | None = None
+    attempts: int = 3
+    longest_wait: float = 60.0
+
+
+class GuardedProvider:
+    """Provider that keeps its pace and quota, retries what may succeed, and fails fast when down.
+
+    A retry counts as a request. A fault that says until when to wait is believed: nobody asks
+    before. Threads share the pace.
+
+    Args:
+        provider: The provider.
+        pace: Its limits.
+        work: Stores what is spent of a daily quota; not used without one.
+        clock: Tells the day of the quota.
+        cost: Requests that `bars` takes.
+    """
+
+    def __init__(
+        self,
+        provider: MarketProvider,
+        pace: Pace,
+        work: UnitOfWork,
+        clock: Clock,
+        *,
+        cost: int = 1,
+        first_wait: float = 0.5,
+    ) -> None:
+        self.name, self.title, self.terms = provider.name, provider.title, provider.terms
+        self.offers: frozenset[Offer] = provider.offers
+        self.pace = pace
+        self._provider, self._work, self._clock = provider, work, clock
+        self._cost, self._first_wait = cost, first_wait
+        self._limiter: Any = None
+        self._lock = Lock()
+        self._silent_until: datetime | None = None
+        self._breaker = CircuitBreaker(
+            lambda: Unreachable(f"{self.title} did not answer a moment ago; repeat it later"),
+            lambda error: isinstance(error, Unreachable),
+            pause=30.0,
+            trial=30.0,
+        )
+
+    def bars(self, symbol: str, *, since: date | None, now: datetime) -> Fetched:
+        return self._ask(lambda: self._provider.bars(symbol, since=since, now=now), cost=self._cost)
+
+    def find(self, text: str, *, limit: int) -> Sequence[Listing]:
+        return self._ask(lambda: self._provider.find(text, limit=limit))
+
+    def facts(self, symbol: str) -> Facts:
+        return self._ask(lambda: self._provider.facts(symbol))
+
+    def series(self, id: str, *, since: date | None) -> EconomicSeries:
+        return self._ask(lambda: self._provider.series(id, since=since))
+
+    def close(self) -> None:
+        self._provider.close()
+
+    def quota_left(self) -> int | None:
+        """Return the requests that are left today; None without a daily quota.
+
+        Raises:
+            Unavailable: the store did not answer.
+        """
+        if self.pace.a_day is None:
+            return None
+        with self._work.read() as tx:
+            used = tx.quotas.used(self.name, self._today())
+        return max(self.pace.a_day - used, 0)
+
+    def _ask(self, call: Callable[[], T], *, cost: int = 1) -> T:
+        """Return the answer of the provider to one question."""
+
+        def is_transient(error: Exception) -> bool | timedelta:
+            if not isinstance(error, ProviderFault) or isinstance(error, NEVER_RETRIED):
+                return False
+            wait = self._wait_for(error)
+            if wait is None:
+                return True
+            return timedelta(seconds=wait) if wait <= self.pace.longest_wait else False
+
+        def once() -> T:
+            self._check_silence()
+            self._spend(cost)
+            self._keep_pace(cost)
+            with self._breaker.guard():
+                return call()
+
+        stamina.instrumentation.set_on_retry_hooks(())  # the caller tells what failed
+        retry = stamina.RetryingCaller(
+            attempts=self.pace.attempts,
+            timeout=None,
+            wait_initial=self._first_wait,
+            wait_max=30.0,
+            wait_jitter=self._first_wait,
+        )
+        return retry(is_transient, once)
+
+    def _wait_for(self, fault: Exception) -> float | None:
+        """Return the seconds that a fault asks to wait, and remember them; None without any."""
+        until = fault.until if isinstance(fault, Throttled) else None
+        if until is None:
+            return None
+        with self._lock:
+            self._silent_until = max(until, self._silent_until or until)
+        return max((until - self._clock()).total_seconds(), 0.0)
+
+    def _check_silence(self) -> None:
+        """Wait for a provider that asked for patience, or fail if that takes too long."""
+        with self._lock:
+            until = self._silent_until
+        wait = 0.0 if until is None else (until - self._clock()).total_seconds()
+        if wait <= 0:
+            return
+        if wait > self.pace.longest_wait:
+            raise Throttled(
+                f"{self.title} refuses more requests until {until:%Y-%m-%d %H:%M:%S} UTC",
+                until=until,
+            )
+        time.sleep(wait)
+
+    def _spend(self, cost: int) -> None:
+        if self.pace.a_day is None:
+            return
+        today = self._today()
+        with self._work.begin() as tx:
+            if tx.quotas.take(self.name, today, limit=self.pace.a_day, count=cost):
+                return
+        begins = datetime.fromisoformat(today).replace(tzinfo=UTC) + timedelta(days=1)
+        raise QuotaSpent(
+            f"the {self.pace.a_day} requests a day of {self.title} are spent until "
+            f"{begins:%Y-%m-%d %H:%M} UTC; sync then, or choose another provider",
+            until=begins,
+        )
+
+    def _keep_pace(self, cost: int) -> None:
+        """Wait until the next request is allowed."""
+        with self._lock:
+            if self._limiter is None:
+                from pyrate_limiter import Limiter, Rate
+
+                rates = [Rate(count, int(seconds * 1000)) for count, seconds in self.pace.rates]
+                self._limiter = Limiter(rates)
+        for _ in range(cost):
+            self._limiter.try_acquire(self.name)
+
+    def _today(self) -> str:
+        return str(self._clock().astimezone(UTC).date())
