@@ -38,6 +38,7 @@ from rebalancer.adapters.sql.tables import (
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.domain.errors import Conflict, InvalidRequest, Unavailable
 from rebalancer.domain.jobs.job import JobState
+from rebalancer.domain.market.synchronization import ScheduledTask, SyncState
 from rebalancer.domain.portfolio.portfolio import Preferences
 from rebalancer.domain.rebalancing.lifecycle import Stage
 from tests.contracts.databases import new_database
@@ -126,6 +127,9 @@ def filled(engine):
             expected=Stage.PROPOSED,
         )
         tx.keys.add(a_key(ada.id, AWKWARD))
+        tx.quotas.take(AWKWARD, "2024-03-08", limit=25)
+        tx.syncs.save(SyncState("ÅÄÖ", "tiingo", NOW.date(), NOW, NOW, AWKWARD))
+        tx.tasks.add_missing(ScheduledTask("bars:XNYS", NOW).start(NOW))
         for job in (
             a_job(
                 owner=bob.id,

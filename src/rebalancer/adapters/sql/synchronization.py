@@ -23,12 +23,10 @@ class SqlProviderQuotas(SqlStore):
         insert = sqlite_insert if self.connection.dialect.name == "sqlite" else postgres_insert
         statement = insert(provider_quotas).values(provider=provider, period=period, used=count)
         used = provider_quotas.c.used + count
-        taken = self.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["provider", "period"], set_={"used": used}, where=used <= limit
-            )
+        taken = statement.on_conflict_do_update(
+            index_elements=["provider", "period"], set_={"used": used}, where=used <= limit
         )
-        return taken.rowcount == 1
+        return self.connection.scalar(taken.returning(provider_quotas.c.used)) is not None
 
     def used(self, provider: str, period: str) -> int:
         table = provider_quotas.c
