@@ -43,7 +43,7 @@ COMMANDS = [
     ["user"],
     ["user", "create"],
     ["portfolio"],
-    *(["portfolio", name] for name in ("list", "show", "void", "import", "export")),
+    *(["portfolio", name] for name in ("list", "show", "performance", "void", "import", "export")),
 ]
 HEAVY = {
     *("pandas", "numpy", "scipy", "plotly", "skfolio", "rich"),

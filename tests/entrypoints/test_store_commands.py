@@ -330,6 +330,20 @@ def test_stored_portfolio_is_shown(store, keep):
     assert store("portfolio", "export", id, *ADA).refused("give either ids or --owner")
 
 
+def test_performance_of_a_stored_portfolio_is_measured(store, keep):
+    (id,) = keep(PORTFOLIO)
+    found = store("portfolio", "performance", id, "--benchmark", "A", "--json").json
+    assert found["portfolio_id"] == id
+    assert found["portfolio"]["final_value"] == found["contributed"]  # opened at the last close
+    assert found["benchmark"]["name"] == "A"
+    assert {"local_return", "currency_effect"} <= set(found["portfolio"])
+    table = store("portfolio", "performance", id)
+    assert table.code == 0
+    assert "no rebalancing" in table.stdout
+    assert "Splits and dividends of A, B are not known" in " ".join(table.stdout.split())
+    assert store("portfolio", "performance", id, "--benchmark", "X").refused("unknown symbol X")
+
+
 def test_long_list_is_paged(store, keep):
     ids = sorted(keep(*(PORTFOLIO | {"id": str(number)} for number in range(5))))
     table = store("portfolio", "list", "--limit", "3").stdout

@@ -292,7 +292,7 @@ def find_market_day(on: date | None, market: PriceHistory, now: datetime) -> dat
 
 
 def get_close(symbol: str, market: PriceHistory, on: date, *, field: str) -> Decimal:
-    """Return the last close at or before a day, in the digits in which it was read.
+    """Return the last close at or before a day, as traded, in the digits in which it was read.
 
     Raises:
         InvalidRequest: the symbol is unknown, has no close yet, or has none any more.
@@ -301,7 +301,7 @@ def get_close(symbol: str, market: PriceHistory, on: date, *, field: str) -> Dec
     if column is None:
         raise unknown_symbols([symbol], market.symbols, field=field)
     row = market.row_as_of(on)
-    close = float(market.closes[row, column])
+    close = float(market.traded[row, column])
     if close != close:
         last = market.until(row).last_known(symbol)
         if last is not None:

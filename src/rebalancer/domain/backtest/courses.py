@@ -66,7 +66,7 @@ class PriceTable:
         """Collect the prices of some assets and currencies.
 
         Args:
-            market: Says which assets are quoted.
+            market: Its assets with a current close are quoted.
             filled: The same rows with the prices of the portfolio, see `own_prices`.
             symbols: N assets; those without prices or without a rate have prices of 0.
             currencies: C currencies other than the base currency.

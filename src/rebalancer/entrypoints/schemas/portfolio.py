@@ -332,7 +332,7 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
     holdings = {}
     for symbol, units in positions.holdings.items():
         known = valued.prices.get(symbol)
-        value = None if known is None else currency.round(units * known.price)
+        value = None if known is None or known.value is None else currency.round(known.value)
         weight = None
         if value is not None and total is not None:
             weight = round(float(value) / float(total), 10) if total else 0.0

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def portfolio() -> None:
-    """List, show, import, correct and export stored portfolios."""
+    """List, show, measure, import, correct and export stored portfolios."""
 
 
 @portfolio.command("list")
@@ -140,6 +140,45 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
         print_json(_portfolio_document(now, owner, ledger, void))
     else:
         _print_portfolio(now, owner, ledger, void)
+
+
+@portfolio.command()
+@click.argument("id", type=click.UUID)
+@click.option(
+    "--benchmark",
+    metavar="SYMBOL",
+    help="Compare with this asset. Default: the targets, rebalanced monthly at 10 bps.",
+)
+@market_options
+@json_option
+def performance(id: UUID, benchmark: str | None, where: Sources, as_json: bool) -> None:
+    """Measure the performance of a stored portfolio from its ledger.
+
+    It is compared with holding it unchanged and with a benchmark, with the same cash flows. The
+    time-weighted return splits into a local return and the effect of exchange rates.
+
+    \b
+    Example:
+      rebalancer portfolio performance 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
+    """
+    from msgspec import to_builtins
+
+    from rebalancer.application.portfolios import MeasurePerformance
+    from rebalancer.application.ports.store import UnitOfWork
+    from rebalancer.domain.market.symbols import normalize_symbol
+    from rebalancer.entrypoints.cli.track_records import print_performance
+    from rebalancer.entrypoints.schemas.performance import performance_view
+
+    benchmark = benchmark and normalize_symbol(benchmark)
+    with container(where) as wired:
+        with wired.get(UnitOfWork).read() as tx:
+            owner = tx.portfolios.get(id).owner
+        found = wired.get(MeasurePerformance)(id, owner=owner, benchmark=benchmark)
+    view = performance_view(*found)
+    if as_json:
+        print_json(to_builtins(view))
+    else:
+        print_performance(found[0].mandate.name, view)
 
 
 @portfolio.command("void")
@@ -415,7 +454,7 @@ def _print_portfolio(
     for symbol in sorted({*positions.holdings, *mandate.targets}):
         units = positions.holdings.get(symbol)
         known = now.prices.get(symbol) if units else None
-        value = currency.round(units * known.price) if units and known else None
+        value = currency.round(known.value) if known and known.value is not None else None
         table.add_row(
             symbol,
             f"{units:f}" if units else "",
