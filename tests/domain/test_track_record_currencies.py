@@ -119,7 +119,7 @@ def test_amounts_count_at_the_rate_of_their_day() -> None:
     assert found.portfolio.values[-1] == pytest.approx((dollars + 500) / 2)
 
 
-def test_exchange_of_currency_is_no_flow_and_no_return_at_the_rate_of_the_day() -> None:
+def test_exchange_at_the_rate_of_the_day_leaves_value_and_return() -> None:
     market = market_of({"A": rise(10, 10), "EURUSD": rise(1.25, 1.25)}, DOLLAR)
     found = record(
         market,

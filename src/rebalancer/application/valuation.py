@@ -133,7 +133,7 @@ def value_portfolio(
         if (worth := rates.convert(money, currency)) is not None
     }
     notes += rates.notes()
-    caution = adjustment_note(market, held)
+    caution = adjustment_note(market, held.keys() - reasons.keys())
     if caution is not None:
         notes.append(caution)
     return ValuedPortfolio(portfolio, market.last_date, prices, tuple(notes), foreign)
@@ -144,7 +144,7 @@ class _Rates:
     """Exchange rates into one currency at the last close.
 
     Attributes:
-        found: Rate by currency and its day; None where there is none.
+        found: Rate by currency and its day; None without a rate.
     """
 
     market: PriceHistory

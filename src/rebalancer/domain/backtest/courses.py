@@ -242,7 +242,7 @@ def _last_known(prices: Floats) -> Floats:
 
 
 def _first_known(rates: Floats) -> Floats:
-    """Return (T,) rates with the first known one before it; NaN where there is none at all."""
+    """Return (T,) rates with the first known one before it; NaN if all are unknown."""
     known = np.flatnonzero(~np.isnan(rates))
     if not len(known) or known[0] == 0:
         return rates

@@ -284,7 +284,7 @@ def _exact_rate(prices: PriceTable, currency: str | None, row: int) -> Decimal:
 def _bring_forward(ledger: Ledger, dates: Dates, prices: PriceTable) -> Ledger | None:
     """Return the ledger with deposits at the first close in place of all entries before it.
 
-    None if there are none before it.
+    None if all entries are on later days.
 
     Raises:
         InvalidRequest: all entries are before the first close, and they leave nothing.

@@ -21,7 +21,7 @@ class _Column:
 
     Attributes:
         currency: ISO 4217 code; None in a market without quotes.
-        prices: (T,) as traded; NaN where there is none.
+        prices: (T,) as traded; NaN where unknown.
         observed: (T,) whether the price is of that day.
         growth: (T,) total-return level per price.
     """
@@ -218,7 +218,7 @@ def _extend_quotes(quotes: Quotes, added: list[str], days: Dates) -> Quotes:
 def _convert(
     market: PriceHistory, price: float, source: str | None, target: str | None, row: int
 ) -> float:
-    """Return a price in another currency at the rate of a row; NaN if there is none."""
+    """Return a price in another currency at the rate of a row; NaN without a rate."""
     if source is None or target is None or source == target or market.quotes is None:
         return price
     days = market.dates[row : row + 1]
@@ -227,13 +227,13 @@ def _convert(
 
 
 def row_of(days: Dates, day: date) -> int:
-    """Return the row of the last close at or before a day; the first row if there is none."""
+    """Return the row of the last close at or before a day; the first row for earlier days."""
     found = int(np.searchsorted(days, np.datetime64(day, "D"), side="right")) - 1
     return max(found, 0)
 
 
 def first_row_from(days: Dates, day: date) -> int:
-    """Return the row of the first close at or after a day; the number of rows if there is none."""
+    """Return the row of the first close at or after a day; the number of rows for later days."""
     return int(np.searchsorted(days, np.datetime64(day, "D"), side="left"))
 
 

@@ -1,7 +1,7 @@
 """Prices for one portfolio: those of the market, and what its ledger knows beyond them.
 
 A split or a distribution that a ledger records counts as a corporate action of its asset if the
-market has none like it. Closes that come adjusted then give the right prices as traded: those at
+market lacks it. Closes that come adjusted then give the right prices as traded: those at
 which the trades were made. So income counts once, whatever the order in which closes are restated.
 """
 
@@ -87,7 +87,7 @@ def own_prices(
         if symbol in quotes.adjusted:
             adjusted = adjust_backwards(filled.dates, price, known, value)
             price = undo_adjustment(filled.dates, adjusted, every, value)
-        elif filled.quotes is None:  # a split may be in the closes; they do not say
+        elif filled.quotes is None:  # a split may be in the closes or not
             splits = [one for one in own if one.kind is ActionKind.SPLIT]
             price = undo_adjustment(filled.dates, price, splits, value)
         growth = growth_factors(filled.dates, price, every, value)
@@ -171,7 +171,7 @@ def _is_known(
     market: PriceHistory,
     value: ValuePerShare,
 ) -> bool:
-    """Return whether the market has an action: of that day, or alike on a day nearby."""
+    """Return whether the market has an action: of that day, or a similar one on a day nearby."""
     row = first_row_from(market.dates, action.ex_day)
     for other in known:
         alike = action.kind is other.kind or {action.kind, other.kind} <= DISTRIBUTIONS
@@ -222,7 +222,7 @@ def adjustment_note(market: PriceHistory, symbols: Collection[str]) -> str | Non
     """Return a caution about held assets whose splits and dividends are not known.
 
     These are assets with adjusted closes for which the market has no corporate action at all.
-    None if there are none.
+    None without such assets.
     """
     if market.quotes is None:
         return None
