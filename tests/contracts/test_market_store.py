@@ -20,6 +20,8 @@ from rebalancer.domain.market.bars import BAR_FIELDS, Bars
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.prices import PricesUnavailable
 from rebalancer.domain.market.quality import Decision, Rule, Verdict
+from rebalancer.domain.rebalancing.proposal import propose
+from tests.builders import a_context, a_portfolio
 from tests.contracts.markets import KINDS, Clock, market_places
 
 
@@ -542,6 +544,30 @@ def test_concurrent_saves_of_actions_lose_nothing(place):
     with ThreadPoolExecutor(2) as pool:
         assert sum(pool.map(keep, [0, 1])) == 2 * len(days)
     assert len(place().store.actions()) == 2 * len(days)
+
+
+def test_proposal_replays_on_what_was_known_when_it_was_made(market):
+    """Later corrections, actions and days change the market, but not the one of that time."""
+    days = some_days("2020-06-01", "2021-01-12")
+    market.save_bars([attrs.evolve(some_bars(one, days), adjusted=False) for one in "AB"])
+    made = datetime.now(UTC)
+    portfolio = a_portfolio({"A": 10, "B": 5}, {"A": 0.5, "B": 0.5}, cash=1000)
+    proposal = propose(portfolio, a_context(market.closes(), "monthly"))
+
+    close = some_bars("A", days).close.copy()
+    close[-3] = 30.0
+    corrected = attrs.evolve(some_bars("A", days), close=close, adjusted=False)
+    market.save_bars([corrected, some_bars("C", days)])
+    market.save_actions([attrs.evolve(SPLIT, value=Decimal(2))])
+    now = a_context(market.closes(), "monthly")
+    assert now.replaying(portfolio, proposal.input_hash) is None
+
+    then = a_context(market.known_by(made).closes(), "monthly")
+    replayed = then.replaying(portfolio, proposal.input_hash)
+    assert replayed is not None
+    assert propose(portfolio, replayed) == proposal
+    with pytest.raises(PricesUnavailable, match="no prices were known by"):
+        market.known_by(made - timedelta(days=400))
 
 
 def test_preparing_again_changes_nothing(market):

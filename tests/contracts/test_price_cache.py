@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,6 +30,7 @@ from rebalancer.application.ports.store import Database
 from rebalancer.application.stored_market import StoredMarket
 from rebalancer.config import Settings
 from rebalancer.domain.errors import Unavailable
+from rebalancer.domain.market.actions import ActionKind, Actions, CorporateAction
 from rebalancer.domain.market.bars import Bars, MarketSnapshot, bars_of_history
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
@@ -47,6 +50,20 @@ def snapshot(history: PriceHistory) -> MarketSnapshot:
 
 OFFER = snapshot(HISTORY)
 NOTHING = MarketSnapshot.of([])
+ACTIONS = Actions.of(
+    [
+        CorporateAction(
+            "A",
+            date(2020, 8, 31),
+            ActionKind.DIVIDEND,
+            Decimal("0.205"),
+            "GBX",
+            known=datetime(2020, 9, 1, 12, 30, 0, 7, UTC),
+            source="files",
+        ),
+        CorporateAction("B", date(2020, 8, 31), ActionKind.SPIN_OFF, Decimal("0.5"), other="C"),
+    ]
+)
 
 
 class Source:
@@ -78,8 +95,13 @@ def doubled(offer: MarketSnapshot = OFFER) -> MarketSnapshot:
 
 def same(one: MarketSnapshot, other: MarketSnapshot) -> bool:
     assert one.days.dtype == other.days.dtype
+    assert [(each.known, each.source) for each in one.actions] == [
+        (each.known, each.source) for each in other.actions
+    ]
     return (
-        one.symbols == other.symbols
+        one.adjusted == other.adjusted
+        and one.actions == other.actions
+        and one.symbols == other.symbols
         and one.days.tolist() == other.days.tolist()
         and np.array_equal(one.closes, other.closes, equal_nan=True)
     )
@@ -114,8 +136,9 @@ def names(connection: Connection) -> list[str]:
         OFFER,
         NOTHING,
         snapshot(prices(300, 1000)),  # 2.4 MB, in parts
+        attrs.evolve(OFFER, adjusted=frozenset(OFFER.symbols[:2]), actions=ACTIONS),
     ],
-    ids=["history", "nothing", "large"],
+    ids=["history", "nothing", "large", "actions"],
 )
 def test_processes_share_a_snapshot(
     connection: Connection, elsewhere: Connection, offer: MarketSnapshot
@@ -133,8 +156,8 @@ def test_new_revision_replaces_the_entry(connection: Connection) -> None:
     cache = RedisPriceCache(connection)
     for revision in range(30):
         cache.get(str(revision), Source(doubled() if revision % 2 else OFFER))
-    assert names(connection) == ["market:2"]
-    left = connection.ask(lambda client: client.ttl(connection.name("market", "2")))
+    assert names(connection) == ["market:3"]
+    left = connection.ask(lambda client: client.ttl(connection.name("market", "3")))
     assert 86_000 < left <= 86_400
     assert same(cache.get("29", unread), doubled())
 
@@ -263,7 +286,7 @@ def test_process_reads_itself_when_the_lock_holder_dies(
 def test_process_reads_itself_after_the_time_limit(
     connection: Connection, elsewhere: Connection
 ) -> None:
-    lock = connection.name("market", "2", "lock")
+    lock = connection.name("market", "3", "lock")
     elsewhere.ask(lambda client: client.set(lock, "somebody", px=60_000))
     assert RedisPriceCache(connection, read_timeout=0.05).get("1", Source()) is OFFER
     assert elsewhere.ask(lambda client: client.get(lock)) == b"somebody"
@@ -271,7 +294,7 @@ def test_process_reads_itself_after_the_time_limit(
 
 
 def test_lock_of_another_process_is_not_released(connection: Connection) -> None:
-    lock = connection.name("market", "2", "lock")
+    lock = connection.name("market", "3", "lock")
 
     def slowly() -> MarketSnapshot:
         connection.ask(lambda client: client.set(lock, "somebody"))
@@ -307,7 +330,7 @@ DAMAGE: dict[str, Damage] = {
 def test_damaged_entry_is_replaced(
     connection: Connection, elsewhere: Connection, damage: Damage
 ) -> None:
-    name = connection.name("market", "2")
+    name = connection.name("market", "3")
     RedisPriceCache(connection).get("1", Source())
     connection.ask(lambda client: damage(client, name))
     source = Source(doubled())
@@ -373,7 +396,7 @@ def test_windows_are_cut_in_the_process(connection: Connection) -> None:
         day = HISTORY.dates[-back].item()
         assert kept.closes(until=day).last_date == day
     assert commands(connection) == before + 1, "to ask how many there were"
-    assert names(connection) == ["market:2"]
+    assert names(connection) == ["market:3"]
 
 
 def commands(connection: Connection) -> int:
@@ -471,7 +494,7 @@ def test_deployments_on_one_server_have_separate_entries(redis_url: str, tmp_pat
     assert other is not None
     assert np.array_equal(2 * imported("a", HISTORY), imported("b", other), equal_nan=True)
     with connected(redis_url, prefix=f"{tmp_path.name}-a") as connection:
-        assert names(connection) == ["market:2"]
+        assert names(connection) == ["market:3"]
 
 
 def test_assets_with_different_days_share_a_snapshot(connection: Connection) -> None:

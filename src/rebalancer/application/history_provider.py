@@ -70,6 +70,16 @@ class HistoryProvider(NoDetails, ABC):
 
 
 @attrs.frozen(slots=False)
+class GivenHistory(HistoryProvider):
+    """Price source over a given history."""
+
+    history: PriceHistory
+
+    def read(self) -> PriceHistory:
+        return self.history
+
+
+@attrs.frozen(slots=False)
 class AcceptedJumps(HistoryProvider):
     """Decorator of a price source that takes the jumps of some assets for true moves.
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from datetime import date, datetime
 from threading import Lock
 
-from rebalancer.application.history_provider import warn_of_unknown
+from rebalancer.application.history_provider import GivenHistory, warn_of_unknown
 from rebalancer.application.ports.market import (
     Calendars,
     MarketStore,
     PriceCache,
+    PriceSource,
     RateSource,
     no_progress,
 )
@@ -129,6 +130,28 @@ class StoredMarket:
                 self._windows.move_to_end(key)
             return window
 
+    def known_by(self, time: datetime) -> PriceSource:
+        """Return the prices as they were known at a time: what a proposal of that time saw.
+
+        Bars and corporate actions that became known later are left out, and corrected ones have
+        their earlier figures. Instruments, rates and sessions are the current ones.
+
+        Raises:
+            PricesUnavailable: the store did not answer, or had no prices then.
+        """
+        try:
+            bars = self.store.bars(["close"], known_by=time).values()
+            snapshot = MarketSnapshot.of(bars, self.store.actions(known_by=time))
+            history = snapshot.history(self._terms())
+        except Unavailable as error:
+            raise PricesUnavailable(error.message) from error.__cause__
+        if history is None:
+            raise PricesUnavailable(
+                f"no prices were known by {time:%Y-%m-%d %H:%M}; choose a later time",
+                code="no_prices_known",
+            )
+        return GivenHistory(history)
+
     def withheld(self) -> Mapping[str, str]:
         """Return why assets are withheld, by symbol.
 
@@ -200,17 +223,20 @@ class StoredMarket:
 
         stored = " ".join(revision.split(" ")[:2])  # bars and actions make a snapshot
         snapshot = read() if self._shared is None else self._shared.get(stored, read)
+        history = snapshot.history(self._terms())
+        if history is not None:
+            warn_of_unknown(self._accepted, history.symbols)
+        for symbol, reason in ({} if history is None else history.withheld).items():
+            log.warning("%s is withheld: %s", symbol, reason)
+        return history
+
+    def _terms(self) -> PricingTerms:
+        """Return what turns stored closes into prices of shares, at present."""
         instruments = self.store.instruments()
-        terms = PricingTerms(
+        return PricingTerms(
             self._currency,
             instruments,
             NO_RATES if self._rates is None else self._rates.rates(),
             self._accepted,
             {} if self._calendars is None else self._calendars.sessions(instruments.markets),
         )
-        history = snapshot.history(terms)
-        if history is not None:
-            warn_of_unknown(self._accepted, history.symbols)
-        for symbol, reason in ({} if history is None else history.withheld).items():
-            log.warning("%s is withheld: %s", symbol, reason)
-        return history

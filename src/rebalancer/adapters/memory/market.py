@@ -8,7 +8,7 @@ from threading import Lock
 
 import attrs
 
-from rebalancer.application.history_provider import HistoryProvider
+from rebalancer.application.history_provider import GivenHistory
 from rebalancer.application.ports.market import Revised, no_progress
 from rebalancer.domain.market.actions import Actions, CorporateAction, correct_action, is_known
 from rebalancer.domain.market.bar_years import (
@@ -24,19 +24,11 @@ from rebalancer.domain.market.bar_years import (
 )
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, split_by_year
 from rebalancer.domain.market.instruments import Instruments
-from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Verdict, VerdictKey, later_verdicts
 from rebalancer.domain.market.sessions import Sessions
 
-
-@attrs.frozen(slots=False)
-class MemoryPrices(HistoryProvider):
-    """Price source over a given history."""
-
-    history: PriceHistory
-
-    def read(self) -> PriceHistory:
-        return self.history
+MemoryPrices = GivenHistory
+"""Price source over a given history."""
 
 
 @attrs.frozen

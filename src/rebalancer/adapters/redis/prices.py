@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 
 from rebalancer.adapters.redis.connection import Connection, RedisAway, RedisRejected
+from rebalancer.domain.market.actions import Actions, CorporateAction
 from rebalancer.domain.market.bars import MarketSnapshot
 
-FORMAT = "2"
+FORMAT = "3"
 """Version of the encoding, a part of the key."""
 
 _POLL_INTERVAL = 0.02
@@ -26,12 +27,14 @@ _DIGEST = sha256().digest_size
 
 
 class _Market(msgspec.Struct, frozen=True, array_like=True):
-    """A snapshot as MessagePack: days since 1970 as int64, closes row by row as float64."""
+    """A snapshot as MessagePack: days since 1970 as int64, closes asset by asset as float64."""
 
     revision: str
     symbols: tuple[str, ...]
     days: memoryview
     closes: memoryview
+    adjusted: tuple[str, ...]
+    actions: tuple[CorporateAction, ...]
 
 
 class RedisPriceCache:
@@ -138,7 +141,9 @@ def _encode(revision: str, snapshot: MarketSnapshot) -> dict[str, bytes]:
             revision,
             snapshot.symbols,
             np.ascontiguousarray(snapshot.days.astype("<i8")).data,
-            np.ascontiguousarray(snapshot.closes.astype("<f8", copy=False)).data,
+            np.ascontiguousarray(snapshot.closes.T.astype("<f8", copy=False)).data,
+            tuple(sorted(snapshot.adjusted)),
+            snapshot.actions.entries,
         )
     )
     value = sha256(encoded).digest() + encoded
@@ -160,8 +165,10 @@ def _decode(revision: str, parts: dict[bytes, bytes]) -> MarketSnapshot | None:
     if market.revision != revision:  # replaced between two commands
         return None
     days = np.frombuffer(market.days, "<i8").astype("datetime64[D]")
-    closes = np.frombuffer(market.closes, "<f8").reshape(len(days), len(market.symbols))
-    return MarketSnapshot(market.symbols, days, closes)
+    closes = np.frombuffer(market.closes, "<f8").reshape(len(market.symbols), len(days)).T
+    return MarketSnapshot(
+        market.symbols, days, closes, frozenset(market.adjusted), Actions(market.actions)
+    )
 
 
 _MARKET: Any = msgspec.msgpack.Decoder(_Market)
