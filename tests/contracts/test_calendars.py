@@ -50,3 +50,20 @@ def test_unusual_closures_are_known(calendars, market, closed, open_):
     (days,) = calendars.sessions([market]).values()
     assert np.datetime64(closed) not in days
     assert np.datetime64(open_) in days
+
+
+def test_each_session_ends_after_it_begins_and_within_two_days(calendars):
+    for market in KNOWN:
+        (days,) = calendars.sessions([market]).values()
+        ends = calendars.closing_times(market)
+        assert len(ends) == len(days)
+        after = ends - days.astype("datetime64[s]")
+        assert (after > np.timedelta64(0, "s")).all()
+        assert (after <= np.timedelta64(2, "D")).all()
+    assert calendars.closing_times("QQQQ") is None
+
+
+def test_half_days_end_earlier():
+    ends = ExchangeCalendars().closing_times("XNYS")
+    assert np.datetime64("2023-11-24T18:00") in ends  # the day after Thanksgiving
+    assert np.datetime64("2023-11-22T21:00") in ends

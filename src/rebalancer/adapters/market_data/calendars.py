@@ -33,15 +33,21 @@ class ExchangeCalendars:
 
     def sessions(self, markets: Collection[str]) -> Sessions:
         found = {market: _sessions(market) for market in sorted(markets)}
-        return {market: days for market, days in found.items() if days is not None}
+        return {market: known[0] for market, known in found.items() if known is not None}
+
+    def closing_times(self, market: str) -> Dates | None:
+        known = _sessions(market)
+        return None if known is None else known[1]
 
 
 @lru_cache(maxsize=256)
-def _sessions(market: str) -> Dates | None:
-    """Return the days of a market's sessions; None if they are not known."""
+def _sessions(market: str) -> tuple[Dates, Dates] | None:
+    """Return the days of a market's sessions, and when they end; None if they are not known."""
     days: Dates
+    ends: Dates
     if market == ALWAYS_OPEN:
         days = np.arange(_FIRST, _LAST)
+        ends = (days + np.timedelta64(1, "D")).astype("datetime64[s]")
     else:
         try:
             import exchange_calendars
@@ -58,8 +64,10 @@ def _sessions(market: str) -> Dates | None:
             log.warning("market %s has no calendar: gaps are counted in weekdays", market)
             return None
         days = calendar.sessions.to_numpy().astype("datetime64[D]")
-    days.setflags(write=False)
-    return days
+        ends = calendar.closes.dt.tz_convert(None).to_numpy().astype("datetime64[s]")
+    for array in (days, ends):
+        array.setflags(write=False)
+    return days, ends
 
 
 def _open_calendar(package: Any, market: str) -> Any:

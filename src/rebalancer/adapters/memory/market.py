@@ -7,9 +7,11 @@ from datetime import UTC, date, datetime
 from threading import Lock
 
 import attrs
+import numpy as np
 
 from rebalancer.application.history_provider import GivenHistory
 from rebalancer.application.ports.market import Revised, no_progress
+from rebalancer.domain.arrays import Dates
 from rebalancer.domain.market.actions import Actions, CorporateAction, correct_action, is_known
 from rebalancer.domain.market.bar_years import (
     LATEST,
@@ -49,6 +51,15 @@ class MemoryCalendars:
 
     def sessions(self, markets: Collection[str]) -> Sessions:
         return {market: self.known[market] for market in markets if market in self.known}
+
+    def closing_times(self, market: str) -> Dates | None:
+        """Every session ends at 21:00 UTC."""
+        days = self.known.get(market)
+        if days is None:
+            return None
+        ends: Dates = np.array(days, dtype="datetime64[s]")
+        ends += np.timedelta64(21, "h")
+        return ends
 
 
 class MemoryMarket:

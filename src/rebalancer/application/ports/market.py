@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import attrs
 
+from rebalancer.domain.arrays import Dates
 from rebalancer.domain.market.actions import Actions, CorporateAction
 from rebalancer.domain.market.bars import BAR_FIELDS, Bars, MarketSnapshot
 from rebalancer.domain.market.currencies import ExchangeRates
@@ -126,6 +127,12 @@ class Calendars(Protocol):
 
         Args:
             markets: ISO 10383 codes, or `ALWAYS_OPEN`.
+        """
+
+    def closing_times(self, market: str) -> Dates | None:
+        """Return when each of the sessions of `sessions` ends; None if they are not known.
+
+        Increasing, ``datetime64[s]`` in UTC; half days end earlier.
         """
 
 

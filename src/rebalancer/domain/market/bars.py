@@ -101,7 +101,7 @@ class Bars:
 
     def before(self, day: np.datetime64) -> Bars:
         """Return the bars of earlier days than one."""
-        return self._rows(np.flatnonzero(self.days < day))
+        return self.at(np.flatnonzero(self.days < day))
 
     def years(self) -> Iterator[tuple[int, Bars]]:
         """Yield each calendar year and its bars, in order."""

@@ -1,0 +1,249 @@
+"""Bring stored market data up to date from providers, one asset at a time.
+
+Each asset is a unit of work: what is fetched is saved at once, so that an interrupted run goes on
+where it ended, and asks nobody again for what it has. An asset is asked for only if a session of
+its market has ended since it was last asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import UTC, date, datetime, timedelta
+
+import attrs
+import numpy as np
+
+from rebalancer.application.ports.clock import Clock
+from rebalancer.application.ports.market import Calendars
+from rebalancer.application.ports.providers import Fetched, ProviderFault, UnknownSymbol
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.provider_chain import Answered, ProviderChain
+from rebalancer.application.stored_market import StoredMarket
+from rebalancer.domain.market.currencies import is_rate_symbol
+from rebalancer.domain.market.instruments import Instrument, Instruments
+from rebalancer.domain.market.synchronization import SyncState
+
+log = logging.getLogger("rebalancer.market")
+
+OVERLAP = timedelta(days=10)
+"""Time before the last stored bar that is fetched again, so that corrections are seen."""
+
+DELAY = timedelta(minutes=30)
+"""Time after the end of a session until its bars are expected."""
+
+PATIENCE = timedelta(hours=1)
+"""Time until a provider that had no newer bar is asked again."""
+
+_BATCH = 32
+"""Assets that are saved together at most."""
+
+
+@attrs.frozen
+class SyncOutcome:
+    """What synchronizing did to one asset.
+
+    Attributes:
+        provider: Name of the provider that answered; None if none did, or none was asked.
+        days: Bars that are new or different.
+        actions: Corporate actions that are new or different.
+        through: Day of the last stored bar; None without any.
+        fault: Why there is no answer; None if there is one.
+        unknown: Whether no provider knows the symbol.
+        current: Whether no session has ended since the last answer, so that nobody was asked.
+    """
+
+    symbol: str
+    provider: str | None = None
+    days: int = 0
+    actions: int = 0
+    through: date | None = None
+    fault: str | None = None
+    unknown: bool = False
+    current: bool = False
+
+
+@attrs.frozen
+class SyncReport:
+    """What a run did, by symbol in the order in which they were given."""
+
+    outcomes: tuple[SyncOutcome, ...]
+
+    @property
+    def failed(self) -> tuple[SyncOutcome, ...]:
+        """Assets without an answer."""
+        return tuple(one for one in self.outcomes if one.fault is not None)
+
+
+@attrs.frozen
+class SyncMarket:
+    """Fetch what is new of assets, and store it.
+
+    Attributes:
+        workers: Assets that are fetched at the same time; providers keep their own pace.
+    """
+
+    market: StoredMarket
+    chain: ProviderChain
+    work: UnitOfWork
+    calendars: Calendars
+    clock: Clock
+    workers: int = 4
+
+    def __call__(
+        self,
+        symbols: Sequence[str],
+        *,
+        since: date | None = None,
+        provider: str | None = None,
+        progress: Callable[[SyncOutcome], None] = lambda _: None,
+    ) -> SyncReport:
+        """Synchronize assets and rates.
+
+        Args:
+            symbols: Assets, or rates such as EURUSD.
+            since: Fetch from this day on, also what is stored; None: what is new.
+            provider: Name of the only provider to ask; None: those that have the asset.
+            progress: Called with each outcome, when it is stored.
+
+        Raises:
+            InvalidRequest: the provider is unknown.
+            Unavailable: a store did not answer.
+        """
+        wanted = list(dict.fromkeys(symbols))
+        with self.work.read() as tx:
+            states = tx.syncs.get(wanted)
+        listed = self.market.instruments()
+        outcomes: dict[str, SyncOutcome] = {}
+        asked: list[str] = []
+        for symbol in wanted:
+            state = states.get(symbol, SyncState(symbol))
+            if since is None and self._is_current(state, listed[symbol], self.clock()):
+                done = SyncOutcome(symbol, state.provider, through=state.through, current=True)
+                outcomes[symbol] = done
+                progress(done)
+            else:
+                asked.append(symbol)
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="sync") as pool:
+            running: dict[Future[Answered], SyncState] = {}
+            queue = iter(asked)
+            try:
+                while True:
+                    for symbol in queue:  # no more than can be saved soon are fetched ahead
+                        state = states.get(symbol, SyncState(symbol))
+                        running[pool.submit(self._fetch, state, since, provider)] = state
+                        if len(running) >= self.workers + _BATCH:
+                            break
+                    if not running:
+                        break
+                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    some = [(running.pop(future), future) for future in list(ended)[:_BATCH]]
+                    for done in self._save(some):
+                        outcomes[done.symbol] = done
+                        progress(done)
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return SyncReport(tuple(outcomes[symbol] for symbol in wanted))
+
+    def _fetch(self, state: SyncState, since: date | None, provider: str | None) -> Answered:
+        begins = since
+        if begins is None and state.through is not None:
+            begins = state.through - OVERLAP
+        return self.chain.bars(state.symbol, since=begins, now=self.clock(), provider=provider)
+
+    def _save(self, fetched: Iterable[tuple[SyncState, Future[Answered]]]) -> list[SyncOutcome]:
+        """Store answers and faults; return what they changed."""
+        now = self.clock()
+        answers: list[tuple[SyncState, Answered]] = []
+        outcomes: list[SyncOutcome] = []
+        for state, future in fetched:
+            try:
+                answers.append((state, future.result()))
+            except ProviderFault as fault:
+                log.warning("%s cannot be synchronized: %s", state.symbol, fault)
+                failed = attrs.evolve(state, failed=now, fault=fault.message)
+                with self.work.begin() as tx:
+                    tx.syncs.save(failed)
+                outcomes.append(
+                    SyncOutcome(
+                        state.symbol,
+                        through=state.through,
+                        fault=fault.message,
+                        unknown=isinstance(fault, UnknownSymbol),
+                    )
+                )
+        if answers:
+            self._save_instruments([answer.fetched for _, answer in answers])
+        outcomes += [self._save_answer(state, answer, now) for state, answer in answers]
+        return outcomes
+
+    def _save_answer(self, state: SyncState, answer: Answered, now: datetime) -> SyncOutcome:
+        """Store actions, then bars, then the state: a repetition completes what a kill left."""
+        bars, source = answer.fetched.bars, answer.provider
+        actions = days = 0
+        if answer.fetched.actions:
+            actions = self.market.save_actions(answer.fetched.actions, known=now, source=source)
+        if len(bars):
+            days = self.market.save_bars([bars], known=now, source=source)
+        through = bars.days[-1].item() if len(bars) else state.through
+        if through is not None and state.through is not None:
+            through = max(through, state.through)
+        with self.work.begin() as tx:
+            tx.syncs.save(SyncState(state.symbol, source, through, checked=now))
+        return SyncOutcome(state.symbol, source, days, actions, through)
+
+    def _save_instruments(self, fetched: Iterable[Fetched]) -> None:
+        """List new assets, and complete listed ones; what is stated already stays."""
+        stored = self.market.instruments()
+        changed = []
+        for one in fetched:
+            found = one.instrument
+            if found is None or is_rate_symbol(found.symbol):
+                continue
+            known = stored.by_symbol.get(found.symbol)
+            completed = found if known is None else _completed(known, found)
+            if completed != known:
+                changed.append(completed)
+        if changed:
+            self.market.save_instruments(Instruments.of(changed))
+
+    def _is_current(self, state: SyncState, instrument: Instrument, now: datetime) -> bool:
+        """Return whether no bar can be newer than the last answer."""
+        if state.checked is None or (state.failed is not None and state.failed > state.checked):
+            return False
+        ended = last_ended_session(self.calendars, instrument.market, now)
+        if ended is None or state.through is None:
+            return now - state.checked < PATIENCE
+        return state.through >= ended or now - state.checked < PATIENCE
+
+
+def last_ended_session(calendars: Calendars, market: str | None, now: datetime) -> date | None:
+    """Return the day of the last session whose bars are expected by now.
+
+    Weekdays that are over in UTC where the market's sessions are not known; None before any.
+    """
+    moment = np.datetime64(int((now - DELAY).timestamp()), "s")
+    ends = None if market is None else calendars.closing_times(market)
+    if market is None or ends is None:
+        today = now.astimezone(UTC).date()
+        day = today - timedelta(days=1)
+        while day.weekday() > 4:
+            day -= timedelta(days=1)
+        return day
+    at = int(np.searchsorted(ends, moment, side="right")) - 1
+    if at < 0:
+        return None
+    ended: date = calendars.sessions([market])[market][at].item()
+    return ended
+
+
+def _completed(known: Instrument, found: Instrument) -> Instrument:
+    """Return a listed instrument with what it lacks."""
+    return attrs.evolve(
+        known,
+        name=known.name or found.name,
+        asset_class=known.asset_class or found.asset_class,
+        currency=known.currency or found.currency,
+        market=known.market or found.market,
+    )

@@ -1,0 +1,225 @@
+"""Synchronizing is incremental, resumable, and tells what failed."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from rebalancer.adapters.memory.market import MemoryCalendars, MemoryMarket
+from rebalancer.adapters.memory.stores import MemoryWork
+from rebalancer.application.ports.providers import (
+    Fetched,
+    Offer,
+    Refused,
+    Throttled,
+    UnknownSymbol,
+    Unreachable,
+)
+from rebalancer.application.provider_chain import ProviderChain
+from rebalancer.application.stored_market import StoredMarket
+from rebalancer.application.synchronize import OVERLAP, SyncMarket
+from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.actions import ActionKind, CorporateAction
+from rebalancer.domain.market.bars import Bars
+from rebalancer.domain.market.instruments import Instrument, Instruments
+
+DAYS = np.arange("2024-01-01", "2024-06-01", dtype="datetime64[D]")
+WEEKDAYS = DAYS[np.is_busday(DAYS)]
+
+
+class Source:
+    """Provider whose assets cost 100 on every weekday up to now."""
+
+    title, terms = "A source", "none"
+
+    def __init__(self, name="source", known=("AAA", "BBB", "CCC"), offers=(Offer.BARS,)):
+        self.name, self.known, self.offers = name, known, frozenset(offers)
+        self.asked, self.faults, self.actions = [], {}, ()
+
+    def bars(self, symbol, *, since, now):
+        self.asked.append((symbol, since))
+        if symbol in self.faults:
+            raise self.faults[symbol]
+        if symbol not in self.known:
+            raise UnknownSymbol(f"{self.title} does not know {symbol}")
+        days = WEEKDAYS[
+            WEEKDAYS.astype("datetime64[s]") + 75600 <= np.datetime64(int(now.timestamp()), "s")
+        ]
+        if since is not None:
+            days = days[days >= np.datetime64(since)]
+        bars = Bars(symbol, days, np.full(len(days), 100.0), adjusted=False)
+        return Fetched(bars, self.actions, Instrument(symbol, currency="USD", market="XNYS"))
+
+    def close(self):
+        pass
+
+
+class Clock:
+    def __init__(self):
+        self.now = datetime(2024, 3, 8, 22, tzinfo=UTC)  # a Friday, after the close
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def source():
+    return Source()
+
+
+@pytest.fixture
+def sync(source, clock):
+    return syncing(clock, source)
+
+
+def syncing(clock, *sources, **preferred):
+    market = StoredMarket(MemoryMarket(), check_interval=0.0)
+    chain = ProviderChain({one.name: one for one in sources}, preferred)
+    calendars = MemoryCalendars({"XNYS": WEEKDAYS})
+    return SyncMarket(market, chain, MemoryWork(), calendars, clock)
+
+
+def stored_days(sync, symbol):
+    return sync.market.store.bars()[symbol].days.tolist()
+
+
+def test_a_first_run_stores_everything_that_is_known(sync, source):
+    report = sync(["AAA", "BBB"])
+    assert report.failed == ()
+    assert [one.symbol for one in report.outcomes] == ["AAA", "BBB"]
+    assert {one.through for one in report.outcomes} == {date(2024, 3, 8)}
+    assert stored_days(sync, "AAA")[-1] == date(2024, 3, 8)
+    assert sorted(source.asked) == [("AAA", None), ("BBB", None)]
+    listed = sync.market.instruments()["AAA"]
+    assert (listed.currency, listed.market) == ("USD", "XNYS")
+
+
+def test_nobody_is_asked_before_another_session_has_ended(sync, source, clock):
+    sync(["AAA"])
+    source.asked.clear()
+    for later in (timedelta(minutes=5), timedelta(hours=20), timedelta(days=2)):  # the weekend
+        clock.now = datetime(2024, 3, 8, 22, tzinfo=UTC) + later
+        (outcome,) = sync(["AAA"]).outcomes
+        assert outcome.current
+    assert source.asked == []
+    clock.now = datetime(2024, 3, 11, 22, tzinfo=UTC)
+    (outcome,) = sync(["AAA"]).outcomes
+    assert (outcome.days, outcome.through) == (1, date(2024, 3, 11))
+    assert source.asked == [("AAA", date(2024, 3, 8) - OVERLAP)]
+
+
+def test_a_fault_of_one_asset_harms_no_other_and_is_repeated(sync, source, clock):
+    source.faults = {"BBB": Unreachable("A source did not answer")}
+    report = sync(["AAA", "BBB", "CCC"])
+    assert [one.symbol for one in report.failed] == ["BBB"]
+    assert set(sync.market.store.bars()) == {"AAA", "CCC"}
+    source.faults, source.asked = {}, []
+    assert sync(["AAA", "BBB", "CCC"]).failed == ()
+    assert [symbol for symbol, _ in source.asked] == ["BBB"]
+
+
+def test_an_interrupted_run_goes_on_where_it_ended(sync, source):
+    class Killed(BaseException):
+        pass
+
+    def interrupt(outcome):
+        raise Killed
+
+    with pytest.raises(Killed):
+        sync(["AAA", "BBB", "CCC"], progress=interrupt)
+    done = set(sync.market.store.bars())
+    assert done
+    source.asked.clear()
+    assert sync(["AAA", "BBB", "CCC"]).failed == ()
+    with sync.work.read() as tx:
+        states = tx.syncs.get()
+    assert set(states) == set(sync.market.store.bars()) == {"AAA", "BBB", "CCC"}
+
+
+def test_an_unknown_symbol_is_told(sync):
+    (outcome,) = sync(["NOSUCH"]).outcomes
+    assert outcome.unknown
+    assert "NOSUCH" in outcome.fault
+
+
+def test_the_next_provider_is_asked_when_one_fails(clock):
+    first, second = Source("first"), Source("second")
+    first.faults = {"AAA": Throttled("first is busy")}
+    sync = syncing(clock, first, second)
+    assert [one.provider for one in sync(["AAA", "BBB"]).outcomes] == ["second", "first"]
+
+
+def test_the_order_of_providers_depends_on_the_kind_of_symbol(clock):
+    shares, coins = Source("shares"), Source("coins", known=("BTC-USD",))
+    sync = syncing(clock, shares, coins, coin=("coins",))
+    assert sync(["BTC-USD"]).outcomes[0].provider == "coins"
+    assert shares.asked == []
+
+
+def test_rates_come_from_providers_of_rates(clock):
+    shares, rates = Source("shares"), Source("rates", known=("EURUSD",), offers=(Offer.RATES,))
+    sync = syncing(clock, shares, rates)
+    assert sync(["EURUSD"]).outcomes[0].provider == "rates"
+    assert "EURUSD" not in sync.market.instruments().by_symbol
+
+
+def test_one_provider_can_be_named(clock):
+    first, second = Source("first"), Source("second")
+    sync = syncing(clock, first, second)
+    assert sync(["AAA"], provider="second").outcomes[0].provider == "second"
+    with pytest.raises(InvalidRequest, match="nobody is not a provider"):
+        sync(["AAA"], provider="nobody", since=date(2024, 1, 1))
+
+
+def test_all_faults_are_told_when_no_provider_answers(clock):
+    first, second = Source("first"), Source("second")
+    first.faults = {"AAA": Refused("first refused its key")}
+    second.faults = {"AAA": Unreachable("second did not answer")}
+    (outcome,) = syncing(clock, first, second)(["AAA"]).outcomes
+    assert outcome.fault == "first refused its key; second did not answer"
+    assert not outcome.unknown
+
+
+def test_without_any_provider_the_remedy_is_told(clock):
+    (outcome,) = syncing(clock)(["AAA"]).outcomes
+    assert "no provider is set up" in outcome.fault
+
+
+def test_a_day_can_be_fetched_again(sync, source):
+    sync(["AAA"])
+    source.asked.clear()
+    sync(["AAA"], since=date(2024, 2, 1))
+    assert source.asked == [("AAA", date(2024, 2, 1))]
+
+
+def test_actions_are_stored_with_their_source(sync, source):
+    paid = CorporateAction("AAA", date(2024, 3, 5), ActionKind.DIVIDEND, Decimal("0.5"), "USD")
+    source.actions = (paid,)
+    (outcome,) = sync(["AAA"]).outcomes
+    assert outcome.actions == 1
+    (stored,) = sync.market.store.actions()
+    assert (stored, stored.source) == (paid, "source")
+
+
+def test_what_a_list_states_of_an_instrument_stays(sync):
+    sync.market.save_instruments(Instruments.of([Instrument("AAA", name="Mine", currency="GBX")]))
+    sync(["AAA"])
+    listed = sync.market.instruments()["AAA"]
+    assert (listed.name, listed.currency, listed.market) == ("Mine", "GBX", "XNYS")
+
+
+def test_many_assets_are_all_stored(clock):
+    symbols = [f"S{number:03}" for number in range(150)]
+    sync = syncing(clock, Source(known=symbols))
+    told = []
+    report = sync(symbols, progress=told.append)
+    assert [one.symbol for one in report.outcomes] == symbols
+    assert len(told) == len(sync.market.store.bars()) == 150
