@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rebalancer.domain.errors import InvalidFields, InvalidRequest, faults_of
-from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Portfolio
+from rebalancer.domain.portfolio.portfolio import NO_PREFERENCES, Conversions, Portfolio
 from rebalancer.entrypoints.schemas.decoding import MOST_FAULTS
 from rebalancer.entrypoints.schemas.portfolio import read_portfolio, read_weights
 
@@ -85,3 +85,23 @@ def test_number_of_faults_is_limited() -> None:
         read_weights({f"A{number}": "x" for number in range(1000)})
     assert len(error.value.faults) == MOST_FAULTS
     assert error.value.code == "validation_failed"
+
+
+def test_cash_may_be_an_object_by_currency() -> None:
+    portfolio = read(cash={"USD": "10.50", "EUR": 3, "JPY": Decimal("100")}, conversions="listed")
+    assert portfolio.cash == Decimal("10.50")
+    assert portfolio.foreign_cash == {"EUR": Decimal(3), "JPY": Decimal(100)}
+    assert portfolio.conversions is Conversions.LISTED
+    assert read(cash={"EUR": "1"}).cash == 0
+    assert read(cash={"USD": "-1"}).cash == -1
+
+
+def test_faults_of_cash_name_the_currency() -> None:
+    assert faults(cash={"USD": "x", "euro": "1"}) == {
+        "cash.USD": "not_a_number",
+        "cash.euro": "invalid_value",
+    }
+    assert faults(cash={"EUR": "-1"}) == {"cash.EUR": "amount_negative"}
+    assert faults(cash=[1]) == {"cash": "invalid_value"}
+    many = {f"{one}{two}A": "1" for one in "ABCDEFGH" for two in "ABCDEFGH"}
+    assert faults(cash=many) == {"cash": "invalid_value"}

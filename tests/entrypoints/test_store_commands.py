@@ -266,7 +266,7 @@ def test_failed_import_is_reported_and_others_continue(store, write):
         PORTFOLIO | {"id": "name", "name": ""},
         PORTFOLIO | {"id": "debit", "cash": "-5"},
         PORTFOLIO | {"id": "limits", "risk_profile": "conservative"},
-        PORTFOLIO | {"id": "euro", "currency": "EUR"},
+        PORTFOLIO | {"id": "gold", "currency": "XAU"},
         PORTFOLIO | {"id": "extra", "colour": "red"},
     ]
     write("book.jsonl", "\n\n".join(json.dumps(one) for one in lines) + "\n{\n")
@@ -286,7 +286,7 @@ def test_failed_import_is_reported_and_others_continue(store, write):
             (11, "name: expected text"),
             (13, "cash: -5 is out of range"),
             (15, "targets: the targets exceed the limits of the profile conservative"),
-            (17, "currency: EUR differs from"),
+            (17, "currency: there is no exchange rate from USD to XAU"),
             (19, "colour: unknown field"),
             (20, "not JSON"),
         ],

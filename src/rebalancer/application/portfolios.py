@@ -23,6 +23,7 @@ from rebalancer.application.valuation import ValuedPortfolio, value_committed, v
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.market.convertible import check_convertible
+from rebalancer.domain.market.currencies import missing_rate
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.money import Currency
@@ -51,6 +52,7 @@ class OpenPortfolio:
         mandate: Mandate,
         *,
         cash: Decimal = _ZERO,
+        foreign_cash: Mapping[str, Decimal] | None = None,
         holdings: Mapping[str, Decimal] | None = None,
         on: date | None = None,
         assessed_profile: bool = False,
@@ -61,6 +63,7 @@ class OpenPortfolio:
     ) -> ValuedPortfolio:
         """Return the new portfolio, funded by a first deposit of cash and of assets in kind.
 
+        ``foreign_cash`` has amounts by the ISO 4217 codes of other currencies than the base one.
         The deposit is on the day of the last close unless ``on`` names a day. With
         ``assessed_profile`` the owner's assessment sets the risk profile. If the same request has
         opened a portfolio before, that one is returned, which has another id.
@@ -99,6 +102,23 @@ class OpenPortfolio:
                 amount = check_amount(cash, mandate.currency, field="cash")
                 entries.append(
                     Entry(uuid5(id, "cash"), EntryKind.DEPOSIT, day, recorded=now, amount=amount)
+                )
+        for code, amount in sorted((foreign_cash or {}).items()):
+            if not amount:
+                continue
+            with faults.collect():
+                if market.last_rate(code) is None:
+                    raise missing_rate(code, mandate.currency.code, field=f"cash.{code}")
+                amount = check_amount(amount, Currency(code), field=f"cash.{code}")
+                entries.append(
+                    Entry(
+                        uuid5(id, f"cash {code}"),
+                        EntryKind.DEPOSIT,
+                        day,
+                        recorded=now,
+                        amount=amount,
+                        currency=code,
+                    )
                 )
         for symbol, quantity in sorted((holdings or {}).items()):
             if not quantity:

@@ -26,7 +26,7 @@ from rebalancer.application.idempotency import ClientRequest, StoreAnswer, finge
 from rebalancer.domain.errors import Unavailable
 from rebalancer.domain.money import canonical_text
 from rebalancer.entrypoints.schemas.decoding import Malformed
-from rebalancer.entrypoints.schemas.wire import Body
+from rebalancer.entrypoints.schemas.wire import Body, Cash
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 200
@@ -82,6 +82,8 @@ def client_request(
 
 
 def _canonical(value: Any) -> Any:
+    if isinstance(value, Cash) and value.by_currency is not None:
+        return {code: canonical_text(amount) for code, amount in value.by_currency.items()}
     return canonical_text(value) if isinstance(value, Decimal) else float(value)
 
 

@@ -19,7 +19,16 @@ from litestar.utils.predicates import is_class_and_subclass
 
 from rebalancer.entrypoints.http.errors import common_problems
 from rebalancer.entrypoints.schemas import examples
-from rebalancer.entrypoints.schemas.wire import Amount, Bounded, DecimalText, NonNegative, View
+from rebalancer.entrypoints.schemas.wire import (
+    CURRENCY,
+    MOST_CURRENCIES,
+    Amount,
+    Bounded,
+    Cash,
+    DecimalText,
+    NonNegative,
+    View,
+)
 
 _PREFIX = "#/components/schemas/"
 
@@ -130,6 +139,15 @@ def _scalar_schema(kind: type[Any]) -> dict[str, Any]:
         return {"type": "string"}
     if issubclass(kind, Bounded):
         return {"type": "number", "minimum": kind.low, "maximum": kind.high}
+    if issubclass(kind, Cash):
+        one = _scalar_schema(kind.part)
+        amounts = {
+            "type": "object",
+            "propertyNames": {"pattern": CURRENCY},
+            "additionalProperties": {"oneOf": one["oneOf"]},
+            "maxProperties": MOST_CURRENCIES,
+        }
+        return {"oneOf": [*one["oneOf"], amounts], "examples": one["examples"]}
     if issubclass(kind, Amount):
         most = 10**15 - 1
         return {

@@ -25,11 +25,14 @@ from rebalancer.domain.money import decimal_of
 from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     EXACT,
+    MOST_CURRENCIES,
     ONE_LINE,
     SYMBOL,
     Amount,
     Body,
     Bounded,
+    Cash,
+    CurrencyCode,
     compose_text,
     hidden_faults,
     parse_json,
@@ -134,8 +137,18 @@ def _convert(
         raise Malformed(translate_message(str(error)), field="body") from None
 
 
+def _read_cash(kind: type[Cash], value: dict[str, Any], read: ReadScalar) -> Cash:
+    """Convert an object of amounts by currency."""
+    if len(value) > MOST_CURRENCIES:
+        raise ValueError(f"Expected at most {MOST_CURRENCIES} currencies, got {len(value)}")
+    amounts = dict[CurrencyCode, kind.part]  # type: ignore[name-defined]  # a type that is data
+    return kind.of(msgspec.convert(value, amounts, strict=True, dec_hook=read))
+
+
 def _read_request_scalar(kind: type[Any], value: Any) -> Any:
     """Convert to a scalar type of ours; msgspec makes a ValidationError of a ValueError."""
+    if isinstance(value, dict) and issubclass(kind, Cash):
+        return _read_cash(kind, value, _read_request_scalar)
     if issubclass(kind, Amount):
         text = value if isinstance(value, str) else _whole_number_as_text(value)
         if not re.fullmatch(kind.pattern, text):
@@ -158,6 +171,8 @@ _NUMERIC = {str, int, float, Decimal}
 def _read_file_scalar(kind: type[Any], value: Any) -> Any:
     """Convert to a scalar type of ours, from text or from any number; called for each number."""
     given = type(value)
+    if given is dict and issubclass(kind, Cash):
+        return _read_cash(kind, value, _read_file_scalar)
     if issubclass(kind, Amount):
         if given in _NUMERIC:
             return kind(decimal_of(value, field=""))
@@ -183,6 +198,8 @@ def _find_faults(value: Any, kind: Any, path: str, read: ReadScalar) -> Iterator
     inner = _without_null(kind)
     origin, arguments = get_origin(inner), get_args(inner)
     parts: list[tuple[Any, Any, str]] = []
+    if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Cash):
+        origin, arguments = dict, (CurrencyCode, inner.part)
     if isinstance(value, dict) and origin is dict:
         for key, item in value.items():
             place = f"{path}.{key}" if path else key

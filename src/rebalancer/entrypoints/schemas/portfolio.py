@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import attrs
@@ -19,6 +19,7 @@ from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.mandate import LONGEST_NAME, ManagedPortfolio, Mandate
 from rebalancer.domain.portfolio.portfolio import (
     NO_PREFERENCES,
+    Conversions,
     Portfolio,
     Preferences,
     check_targets,
@@ -31,10 +32,12 @@ from rebalancer.entrypoints.schemas.wire import (
     CURRENCY,
     Amount,
     Body,
+    Cash,
     DecimalText,
     Fraction,
     NonNegative,
     OneLine,
+    OpeningCash,
     View,
     about,
     documented_default,
@@ -137,6 +140,13 @@ class MandateBody(Body, frozen=True, kw_only=True):
     acknowledge_limits: Annotated[
         bool, about("The owner accepts that the targets exceed the profile's limits.")
     ] = False
+    conversions: Annotated[
+        Literal["automatic", "listed"],
+        about(
+            "automatic: the broker converts money with each order in a foreign currency. listed: "
+            "proceeds stay in their currency, and proposals list the conversions to make."
+        ),
+    ] = "automatic"
 
     def mandate(self, currency: Currency = _ANY_CURRENCY) -> Mandate:
         """Convert to the domain's mandate, in the given currency unless the body names one."""
@@ -147,6 +157,7 @@ class MandateBody(Body, frozen=True, kw_only=True):
             risk_profile=self.profile,
             preferences=self.preferences.preferences(),
             acknowledge_limits=self.acknowledge_limits,
+            conversions=Conversions(self.conversions),
         )
 
     @property
@@ -172,7 +183,11 @@ class MandateBody(Body, frozen=True, kw_only=True):
 class OpeningBody(MandateBody, frozen=True, kw_only=True):
     """A new portfolio, its initial cash and holdings."""
 
-    cash: Annotated[NonNegative, documented_default("0")] = field(default_factory=NonNegative)
+    cash: Annotated[
+        OpeningCash,
+        about("In the base currency, or an object of amounts by currency."),
+        documented_default("0"),
+    ] = field(default_factory=OpeningCash)
     holdings: Quantities = field(default_factory=dict)
     on: Annotated[
         date | None, about("The market day on which it starts; default: the day of the last close.")
@@ -188,7 +203,7 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
     id: Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
     name: _Text = ""
     currency: Annotated[str, Meta(pattern=CURRENCY)]
-    cash: Amount
+    cash: Cash
     holdings: dict[str, NonNegative]
     targets: dict[str, Fraction]
     risk_profile: ProfileName | UnsetType | None = None
@@ -199,10 +214,11 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
 
     def portfolio(self) -> Portfolio:
         """Convert to the domain's portfolio."""
+        cash, foreign_cash = self.cash.split(self.currency)
         return Portfolio(
             id=self.id,
             currency=Currency(self.currency),
-            cash=Decimal(self.cash),
+            cash=cash,
             holdings={
                 symbol: Decimal(units)
                 for symbol, units in normalize_symbols(self.holdings, field="holdings").items()
@@ -215,6 +231,8 @@ class PortfolioFile(MandateBody, frozen=True, kw_only=True):
             cash_flow=Decimal(self.cash_flow),
             last_rebalance=self.last_rebalance,
             preferences=self.preferences.preferences(),
+            foreign_cash=foreign_cash,
+            conversions=Conversions(self.conversions),
         )
 
     def mandate(self, currency: Currency = _ANY_CURRENCY) -> Mandate:
@@ -272,7 +290,7 @@ def portfolio_record(managed: ManagedPortfolio) -> dict[str, Any]:
         "id": str(managed.id),
         "name": mandate.name,
         "currency": mandate.currency.code,
-        "cash": format_decimal(positions.cash),
+        "cash": _cash_record(managed),
         "holdings": {symbol: format_decimal(units) for symbol, units in positions.holdings.items()},
         "targets": dict(mandate.targets),
     }
@@ -282,7 +300,18 @@ def portfolio_record(managed: ManagedPortfolio) -> dict[str, Any]:
     record["preferences"] = {k: v for k, v in preferences.items() if v is not None}
     if mandate.acknowledge_limits:
         record["acknowledge_limits"] = True
+    if mandate.conversions is not Conversions.AUTOMATIC:
+        record["conversions"] = mandate.conversions.value
     return record
+
+
+def _cash_record(managed: ManagedPortfolio) -> str | dict[str, str]:
+    """Write cash as an amount, or by currency if there are several."""
+    positions = managed.positions
+    if not positions.foreign_cash:
+        return format_decimal(positions.cash)
+    amounts = {managed.mandate.currency.code: positions.cash, **positions.foreign_cash}
+    return {code: format_decimal(amount) for code, amount in amounts.items()}
 
 
 class PositionView(View, frozen=True, kw_only=True):
@@ -307,6 +336,7 @@ class PortfolioView(View, frozen=True, kw_only=True):
     risk_profile: str | None
     preferences: PreferencesView
     acknowledge_limits: bool
+    conversions: str
     as_of: Annotated[date | None, about("Day of the last close; null without a value.")]
     value: Annotated[DecimalText | None, about("null if it cannot be computed; see notes.")]
     cash: DecimalText

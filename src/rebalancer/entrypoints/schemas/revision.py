@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -104,6 +104,7 @@ class RevisionPatch(_ReadOnly, frozen=True, kw_only=True):
     risk_profile: ProfileName | UnsetType | None = UNSET
     preferences: PreferencesPatch | UnsetType | None = UNSET
     acknowledge_limits: bool | UnsetType | None = UNSET
+    conversions: Literal["automatic", "listed"] | UnsetType | None = UNSET
 
     def mandate_of(self, stored: ManagedPortfolio) -> Mandate:
         """Return the mandate of a portfolio with the changes.
@@ -194,6 +195,7 @@ def _writable(mandate: Mandate) -> dict[str, Any]:
         "risk_profile": mandate.risk_profile and mandate.risk_profile.name,
         "preferences": {name: value for name, value in preferences.items() if value is not None},
         "acknowledge_limits": mandate.acknowledge_limits,
+        "conversions": mandate.conversions.value,
     }
     return {name: value for name, value in values.items() if value is not None}
 

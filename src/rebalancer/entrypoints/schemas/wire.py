@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
@@ -53,6 +53,40 @@ class NonNegative(Amount):
     expected = 'a decimal number of zero or more as text, such as "1250.00"'
 
 
+class Cash(Amount):
+    """Money in the base currency; or an object of amounts by currency.
+
+    Attributes:
+        part: Type of each amount.
+        by_currency: Amounts by ISO 4217 code; None where a single amount is given.
+    """
+
+    part: ClassVar[type[Amount]] = Amount
+    by_currency: Mapping[str, Decimal] | None = None
+
+    @classmethod
+    def of(cls, amounts: Mapping[str, Decimal]) -> Self:
+        """Collect amounts by ISO 4217 code."""
+        found = cls(0)
+        found.by_currency = amounts
+        return found
+
+    def split(self, base: str) -> tuple[Decimal, dict[str, Decimal]]:
+        """Return the amount in a base currency, and those in others."""
+        if self.by_currency is None:
+            return Decimal(self), {}
+        others = {code: Decimal(amount) for code, amount in self.by_currency.items()}
+        return others.pop(base, Decimal(0)), others
+
+
+class OpeningCash(Cash):
+    """Cash of zero or more."""
+
+    part = NonNegative
+    pattern = NonNegative.pattern
+    expected = NonNegative.expected
+
+
 class Bounded(float):
     """A number from `low` to `high`."""
 
@@ -91,6 +125,13 @@ SYMBOL = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$(?!\n)"
 LONGEST_SYMBOL = 200
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
 CURRENCY = r"^[A-Z]{3}$(?!\n)"
+
+MOST_CURRENCIES = 50
+"""Most currencies of cash in one request or file."""
+
+CurrencyCode = Annotated[
+    str, Meta(pattern=CURRENCY, description="ISO 4217 code.", examples=["USD"])
+]
 
 Symbol = Annotated[
     str,

@@ -344,6 +344,7 @@ def _import_portfolio(
         wired.get(OpenPortfolio)(
             mandate,
             cash=given.cash,
+            foreign_cash=given.foreign_cash,
             holdings=given.holdings,
             on=on,
             id=id,

@@ -55,12 +55,14 @@ async def open_portfolio(
     key: Key = None,
 ) -> Response[PortfolioView]:
     """Create a portfolio with its initial cash and holdings."""
-    id = ids()
+    id, mandate = ids(), data.mandate(currency)
+    cash, foreign_cash = data.cash.split(mandate.currency.code)
     valued = await sync_to_thread(
         repeat_if_running,
         use,
-        data.mandate(currency),
-        cash=Decimal(data.cash),
+        mandate,
+        cash=cash,
+        foreign_cash=foreign_cash,
         holdings={symbol: Decimal(units) for symbol, units in data.holdings.items()},
         on=data.on,
         assessed_profile=data.risk_profile is UNSET,
