@@ -87,3 +87,22 @@ def test_price_far_from_the_close_is_refused(price: str, words: str) -> None:
 def test_amount_that_rounds_to_zero_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="rounds to zero"):
         check_plausible(traded_amount(D(7), D("0.0007"), None, USD), D("0.0007"), None)
+
+
+@pytest.mark.parametrize(
+    ("price", "split"),
+    [
+        ("1004", "10 for 1"),
+        ("1990", "20 for 1"),
+        ("9.9", "1 for 10"),
+        ("1100", None),
+        ("550", None),
+    ],
+)
+def test_price_before_a_usual_split_suggests_to_record_it(price: str, split: str | None) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        check_plausible(D(1), D(price), D(100))
+    if split is None:
+        assert "split" not in refused.value.message
+    else:
+        assert refused.value.message.endswith(f"or first record the later split of {split}")

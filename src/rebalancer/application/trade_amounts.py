@@ -11,10 +11,17 @@ FAR = Decimal(5)
 """A price is far from the day's close if one is more than this many times the other.
 
 A slipped decimal point is beyond it. The range of a day, dividends and the most frequent splits
-are within it: closes are adjusted for splits that follow, and the prices of old trades are not.
+are within it: closes may be adjusted for splits that follow and are not known, and the prices of
+old trades are not.
 """
 
 _DIGITS = 60
+
+_SPLITS = frozenset({6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50})
+"""Ratios of usual splits among those that are far from 1."""
+
+_NEAR = Decimal("0.05")
+"""Most by which the ratio of a price to the close may differ from that of a split."""
 
 
 def traded_value(quantity: Decimal, price: Decimal, currency: Currency) -> Decimal:
@@ -65,7 +72,7 @@ def check_plausible(amount: Decimal, price: Decimal, close: Decimal | None) -> N
     Args:
         amount: See `traded_amount`.
         price: Price per unit.
-        close: The close, adjusted for later splits and dividends; None: unknown, so not compared.
+        close: The close as traded, as far as splits are known; None: unknown, so not compared.
 
     Raises:
         InvalidRequest: the amount is zero, or the price is far from the close.
@@ -84,12 +91,23 @@ def check_plausible(amount: Decimal, price: Decimal, close: Decimal | None) -> N
             return
         times = f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"
     relation = "times" if price > close else "times less than"
+    remedy = "correct it, or confirm the price"
+    ratio = _split_ratio(price / close)
+    if ratio is not None:
+        remedy = f"correct it, confirm the price, or first record the later split of {ratio}"
     raise InvalidRequest(
-        f"{price:f} is {times} {relation} the close of that day, {close:f} after later splits and "
-        "dividends; correct it, or confirm the price",
+        f"{price:f} is {times} {relation} the close of that day, {close:f}; {remedy}",
         field="price",
         code="price_far_from_close",
     )
+
+
+def _split_ratio(factor: Decimal) -> str | None:
+    """Return the usual split that a price before it is explained by, such as "10 for 1"."""
+    whole = (max(factor, 1 / factor)).to_integral_value()
+    if whole not in _SPLITS or abs(max(factor, 1 / factor) / whole - 1) > _NEAR:
+        return None
+    return f"{whole} for 1" if factor > 1 else f"1 for {whole}"
 
 
 def _last_digit(number: Decimal) -> Decimal:

@@ -30,6 +30,7 @@ from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
 from rebalancer.domain.portfolio.ledger import TRADES, Entry, EntryKind, Ledger, not_positive
 from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions
+from rebalancer.domain.portfolio.own_prices import own_prices, select_assets
 from rebalancer.domain.rebalancing.lifecycle import fill_id
 
 _ZERO = Decimal(0)
@@ -177,12 +178,13 @@ class RecordTrades:
                 known = set(ledger.symbols)
                 if record is not None:
                     known |= {order.symbol for order in record.proposal.orders}
+                own = _own_closes(trades, market, ledger, currency)
                 entries, faults = [], FaultCollector()
                 for number, trade in enumerate(trades):
                     with faults.collect(f"trades[{number}]."):
                         entries.append(
                             _trade_entry(
-                                trade, currency, market, known, uuid5(id, str(number)), now
+                                trade, currency, market, own, known, uuid5(id, str(number)), now
                             )
                         )
                 faults.raise_any()
@@ -253,11 +255,15 @@ def _trade_entry(
     trade: Trade,
     currency: Currency,
     market: PriceHistory,
+    own: PriceHistory,
     known: Collection[str],
     id: UUID,
     now: datetime,
 ) -> Entry:
     """Return the entry of a trade; assets in ``known`` need no price.
+
+    Its price is compared with the close in ``own``, the prices of the portfolio, if the market has
+    one.
 
     Raises:
         InvalidRequest: a field is invalid; all of them are reported.
@@ -281,7 +287,10 @@ def _trade_entry(
         if trade.quantity > 0 and trade.price > 0:
             amount = traded_amount(trade.quantity, trade.price, trade.amount, currency)
             if not trade.confirmed:
-                check_plausible(amount, trade.price, _known_close(trade.symbol, market, on))
+                close = _known_close(trade.symbol, market, on)
+                if close is not None:
+                    close = _known_close(trade.symbol, own, on)
+                check_plausible(amount, trade.price, close)
     with faults.collect():
         if cost:
             cost = check_amount(cost, currency, field="cost")
@@ -298,6 +307,15 @@ def _trade_entry(
         cost=cost,
         note=trade.note,
     )
+
+
+def _own_closes(
+    trades: Sequence[Trade], market: PriceHistory, ledger: Ledger, currency: Currency
+) -> PriceHistory:
+    """Return the closes of the traded assets as traded, with the splits that the ledger records."""
+    traded = {trade.symbol for trade in trades}
+    entries = tuple(entry for entry in ledger.effective if entry.symbol in traded)
+    return own_prices(select_assets(market, sorted(traded)), Ledger(entries), currency.code)
 
 
 def _known_close(symbol: str, market: PriceHistory, on: date) -> Decimal | None:

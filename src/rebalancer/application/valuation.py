@@ -14,7 +14,7 @@ from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quotes import NOTABLE_RATE_AGE
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
-from rebalancer.domain.portfolio.own_prices import adjustment_note, own_prices
+from rebalancer.domain.portfolio.own_prices import adjustment_note, own_prices, select_assets
 
 _DIGITS = 60
 
@@ -113,7 +113,8 @@ def value_portfolio(
     notes = []
     if reasons:
         with work.read() as tx:
-            market = own_prices(market, tx.portfolios.ledger(portfolio.id), base)
+            ledger = tx.portfolios.ledger(portfolio.id)
+        market = own_prices(select_assets(market, [*held, *ledger.symbols]), ledger, base)
     for symbol, reason in reasons.items():
         last = market.last_known(symbol)
         if last is None:

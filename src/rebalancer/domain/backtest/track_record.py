@@ -78,7 +78,7 @@ from rebalancer.domain.market.symbols import unknown_symbols
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.entries import Entry, EntryKind
 from rebalancer.domain.portfolio.ledger import Ledger
-from rebalancer.domain.portfolio.own_prices import adjustment_note, own_prices
+from rebalancer.domain.portfolio.own_prices import adjustment_note, own_prices, select_assets
 
 PORTFOLIO = "portfolio"
 NO_REBALANCING = "no rebalancing"
@@ -184,7 +184,7 @@ def measure_track_record(
     market = market.in_currency(currency)
     wanted = dict(targets) if benchmark is None else {benchmark: 1.0}
     symbols = sorted({*ledger.symbols, *targets, *wanted})
-    filled = own_prices(market, ledger, currency)
+    filled = own_prices(select_assets(market, symbols), ledger, currency)
     _check_rates(filled, ledger, currency)
     prices = PriceTable.of(market, filled, symbols, _foreign_currencies(ledger, currency), currency)
     opening = _bring_forward(ledger, filled.dates, prices)

@@ -102,6 +102,20 @@ def own_prices(
     )
 
 
+def select_assets(market: PriceHistory, symbols: Iterable[str]) -> PriceHistory:
+    """Return the same rows of the assets that the market has, and of those that these spin off.
+
+    A market of thousands of assets would otherwise be copied for the prices of a few. If it has
+    none of them, its first asset is returned.
+    """
+    actions = {} if market.quotes is None else market.quotes.actions.by_symbol
+    wanted = dict.fromkeys(symbols)
+    for symbol in [*wanted]:
+        wanted |= dict.fromkeys(one.other for one in actions.get(symbol, ()) if one.other)
+    known = [symbol for symbol in wanted if symbol in market.columns]
+    return market.select(known or market.symbols[:1])
+
+
 def own_actions(
     market: PriceHistory, ledger: Ledger, currency: str
 ) -> dict[str, tuple[CorporateAction, ...]]:
