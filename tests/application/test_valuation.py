@@ -117,7 +117,7 @@ def test_money_without_an_exchange_rate_has_no_value() -> None:
     found = valued(market_of({"A": 10}), entry("deposit", 10), entry("deposit", 10, currency="CHF"))
     assert found.value is None
     assert found.notes == (
-        "There is no exchange rate from CHF to EUR, so the portfolio has no value.",
+        "An exchange rate from CHF to EUR is missing, so the portfolio has no value.",
     )
 
 

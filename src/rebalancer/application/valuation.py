@@ -178,7 +178,7 @@ class _Rates:
         for currency, rate in sorted(self.found.items()):
             if rate is None:
                 said.append(
-                    f"There is no exchange rate from {currency} to {self.base}, so the portfolio "
+                    f"An exchange rate from {currency} to {self.base} is missing, so the portfolio "
                     "has no value."
                 )
                 continue
