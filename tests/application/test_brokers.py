@@ -59,7 +59,9 @@ def stage_of(house: House, record: ProposalRecord) -> Stage:
 def test_fills_are_recorded_once_when_all_have_arrived() -> None:
     house, broker = House(), SlowBroker()
     record = proposed(house)
-    accepted, _ = AcceptProposal(house.work, PRICES, broker)(record.id, owner=OWNER, now=NOW)
+    accepted, _ = AcceptProposal(house.work, PRICES, broker, house.book)(
+        record.id, owner=OWNER, now=NOW
+    )
     assert (accepted.stage, broker.submitted) == (Stage.ACCEPTED, [record.id])
     collect = CollectFills(house.work, broker)
     assert not collect(record.id, now=LATER)
@@ -77,7 +79,7 @@ def test_orders_that_were_not_submitted_are_submitted_with_the_next_collection()
     house, broker = House(), SlowBroker(reachable=False, filled=True)
     record = proposed(house)
     with pytest.raises(Unavailable):
-        AcceptProposal(house.work, PRICES, broker)(record.id, owner=OWNER, now=NOW)
+        AcceptProposal(house.work, PRICES, broker, house.book)(record.id, owner=OWNER, now=NOW)
     assert stage_of(house, record) is Stage.ACCEPTED
     broker.reachable = True
     assert CollectFills(house.work, broker)(record.id, now=LATER)
@@ -96,7 +98,7 @@ def test_fills_of_an_undecided_proposal_are_not_collected() -> None:
 def test_maintenance_books_the_fills_of_submitted_proposals() -> None:
     house, broker = House(), SlowBroker(filled=True)
     record, worksheet = proposed(house), proposed(house, 4)
-    accept = AcceptProposal(house.work, PRICES, broker)
+    accept = AcceptProposal(house.work, PRICES, broker, house.book)
     accept(record.id, owner=OWNER, now=NOW)
     accept(worksheet.id, owner=OWNER, mode=Mode.WORKSHEET, now=NOW)
     maintenance = Maintenance(
@@ -121,7 +123,7 @@ def test_a_proposal_that_cannot_be_booked_does_not_block_the_others(
     house, broker = House(), SlowBroker(filled=True)
     closed, record = proposed(house), proposed(house, 4)
     for one in (closed, record):
-        AcceptProposal(house.work, PRICES, broker)(one.id, owner=OWNER, now=NOW)
+        AcceptProposal(house.work, PRICES, broker, house.book)(one.id, owner=OWNER, now=NOW)
     with house.work.begin() as tx:
         tx.portfolios.close(closed.portfolio_id, owner=OWNER, version=1, now=NOW)
     CollectFills(house.work, broker).pending(now=LATER)

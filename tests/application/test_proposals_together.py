@@ -16,6 +16,7 @@ from rebalancer.adapters.memory.market import MemoryInstruments, MemoryPrices
 from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.batch import ProposeForEveryone
+from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.portfolios import OpenPortfolio
 from rebalancer.application.ports.store import Transaction
 from rebalancer.application.rebalance import (
@@ -56,7 +57,12 @@ class House:
 
     @property
     def propose(self) -> ProposeForPortfolio:
-        return ProposeForPortfolio(self.work, PRICES, BuildContext(PRICES, LISTED, POLICIES))
+        context = BuildContext(PRICES, LISTED, POLICIES)
+        return ProposeForPortfolio(self.work, PRICES, context, self.book)
+
+    @property
+    def book(self) -> BookActions:
+        return BookActions(self.work, lambda: NOW)
 
     def open(self, number: int, **wishes: object) -> UUID:
         symbols = "ABCDEFGHI"
@@ -181,7 +187,14 @@ def test_batch_run_is_resumed_where_it_stopped() -> None:
     house = House(work)
     ids = [house.open(number) for number in range(8)]
     broken = house.open(8, cash_reserve=Decimal(10_000_000))
-    batch = ProposeForEveryone(work, PRICES, chunk_size=3, store_timeout=0.001, poll_interval=0.001)
+    batch = ProposeForEveryone(
+        work,
+        PRICES,
+        house.book,
+        chunk_size=3,
+        store_timeout=0.001,
+        poll_interval=0.001,
+    )
     terms = BuildContext(PRICES, LISTED, POLICIES)(policy_name="monthly", costs=TEN, currency="USD")
 
     def everyone(name: str, *, resume: bool = True, progress: Any = lambda _: None) -> BatchRun:

@@ -22,6 +22,7 @@ from rebalancer.adapters.sql.engine import Busy, connect
 from rebalancer.adapters.sql.rows import Damaged
 from rebalancer.adapters.sql.work import SqlWork
 from rebalancer.application.batch import ProposeForEveryone
+from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.rebalance import BuildContext
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from rebalancer.domain.jobs.batch_run import ChunksHeld
@@ -406,7 +407,7 @@ def test_invalid_portfolio_does_not_affect_the_others(database):
     terms = BuildContext(prices, MemoryInstruments(CLASSES), MemoryPolicies())(
         policy_name="monthly", costs=CostModel.flat(10.0), currency="USD"
     )
-    propose = ProposeForEveryone(database, prices)
+    propose = ProposeForEveryone(database, prices, BookActions(database, lambda: NOW))
     run = propose.begin(terms, id=uuid4(), now=NOW)
     propose.run_chunks(run.id, terms, now=NOW)
     run = propose.read(run.id)

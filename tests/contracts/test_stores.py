@@ -673,6 +673,9 @@ def test_portfolios_and_entries_are_read_as_written(full, data):
     with full.read() as tx:
         assert tx.portfolios.get(portfolio.id, owner=user.id) == portfolio
         assert tx.portfolios.ledger(portfolio.id) == ledger
+        unknown = uuid4()
+        both = {portfolio.id: ledger, unknown: Ledger()}
+        assert tx.portfolios.ledgers([portfolio.id, unknown]) == both
         assert tx.portfolios.entries(portfolio.id, limit=99) == list(reversed(ledger.entries))
 
 

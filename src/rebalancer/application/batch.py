@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 
 import attrs
 
+from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.rebalance import own_context, policy_input, record_proposal
@@ -45,6 +46,7 @@ class ProposeForEveryone:
 
     work: UnitOfWork
     prices: PriceSource
+    book: BookActions
     chunk_size: int = 512
     store_timeout: float = 60.0
     poll_interval: float = 0.5
@@ -162,6 +164,7 @@ class ProposeForEveryone:
         """Process a chunk; return the number of portfolios that this process finished."""
         with self.work.read() as tx:
             portfolios = tx.portfolios.chunk(after=chunk.after, until=chunk.until)
+        portfolios = self._book_actions(portfolios)
         records, failures = self._propose(portfolios, context, chunk.run, latest, now)
         proposed = sum(record.stage is Stage.PROPOSED for record in records)
         try:
@@ -173,6 +176,15 @@ class ProposeForEveryone:
         except ChunkDone:
             return 0
         return len(portfolios)
+
+    def _book_actions(
+        self, chunk: Sequence[ManagedPortfolio | UnreadablePortfolio]
+    ) -> list[ManagedPortfolio | UnreadablePortfolio]:
+        """Return the portfolios with the corporate actions that are due."""
+        readable = [one for one in chunk if isinstance(one, ManagedPortfolio)]
+        booked = self.book.many(readable, self.prices.closes())
+        current = {one.portfolio.id: one.portfolio for one in booked}
+        return [current.get(one.id, one) for one in chunk]
 
     def _propose(
         self,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from uuid import UUID
 
 import attrs
 
+from rebalancer.application.corporate_actions import extend_and_book
 from rebalancer.application.idempotency import find_earlier_result, fingerprint
 from rebalancer.application.not_found import require
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
+from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
-from rebalancer.domain.portfolio.ledger import TRADES, Entry, Ledger
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.portfolio.ledger import TRADES, Entry, EntryKind, Ledger
 from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions
 from rebalancer.domain.rebalancing.lifecycle import Stage
+
+log = logging.getLogger("rebalancer.actions")
 
 
 @attrs.frozen
@@ -38,7 +44,8 @@ class VoidEntry:
     ) -> tuple[Entry, ValuedPortfolio, bool]:
         """Return the entry that voids, the new portfolio, and whether the request was repeated.
 
-        An executed proposal waits for trades again if one of its trades is void.
+        An executed proposal waits for trades again if one of its trades is void. A distribution is
+        voided together with the exchange that converted it, and is not booked again.
 
         Raises:
             NotFound: the portfolio or the entry does not exist, or has another owner.
@@ -47,6 +54,7 @@ class VoidEntry:
             Conflict: the idempotency key belongs to another request.
         """
         request = fingerprint("void", portfolio_id, entry_id, note)
+        market = self._market()
         with self.work.begin() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
@@ -56,17 +64,40 @@ class VoidEntry:
             else:
                 accepted.check(portfolio)
                 entry = require(ledger.find(entry_id), "entry", entry_id)
-                ledger.check_voidable(entry)
+                exchanges = _exchanges_of(entry, ledger)
+                ledger.check_voidable(entry, *exchanges)
                 reversal = entry.reversal(recorded=now, note=note)
+                others = [one.reversal(recorded=now, note=note) for one in exchanges]
                 if entry.proposal is not None and entry.kind in TRADES:
                     reversal = _reopen(tx, entry.proposal, owner, ledger, reversal)
-                portfolio = portfolio.book(ledger.extended_by([reversal]), now)
-                tx.portfolios.save(portfolio, entries=[reversal])
+                portfolio, booked = extend_and_book(
+                    portfolio, ledger, [*others, reversal], market, now
+                )
+                tx.portfolios.save(portfolio, entries=booked)
                 if key is not None:
                     tx.keys.add(
                         IdempotencyKey(owner, key, request, result=reversal.id, created=now)
                     )
         return reversal, value_committed(portfolio, self.prices.closes, self.work), done is not None
+
+    def _market(self) -> PriceHistory | None:
+        """Return the prices for corporate actions; None if they are not available."""
+        try:
+            return self.prices.closes()
+        except RebalancerError as error:
+            log.warning("corporate actions are not booked, because there are no prices: %s", error)
+            return None
+
+
+def _exchanges_of(entry: Entry, ledger: Ledger) -> list[Entry]:
+    """Return the exchanges that were booked for the corporate action of an entry."""
+    if entry.action is None or entry.kind is EntryKind.EXCHANGE:
+        return []
+    return [
+        one
+        for one in ledger.effective
+        if one.action == entry.action and one.kind is EntryKind.EXCHANGE
+    ]
 
 
 def _reopen(tx: Transaction, proposal: UUID, owner: UUID, ledger: Ledger, reversal: Entry) -> Entry:

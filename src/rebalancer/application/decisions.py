@@ -10,6 +10,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.corporate_actions import BookActions, extend_and_book
 from rebalancer.application.idempotency import ClientRequest, find_earlier_result, fingerprint
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.portfolios import Broker
@@ -22,6 +23,7 @@ from rebalancer.application.rebalance import (
 )
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.idempotency import IdempotencyKey
+from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
 from rebalancer.domain.rebalancing.lifecycle import Fill, ProposalClosed, ProposalRecord, Stage
 
@@ -42,6 +44,7 @@ class AcceptProposal:
     work: UnitOfWork
     prices: PriceSource
     broker: Broker
+    book: BookActions
 
     def __call__(
         self,
@@ -70,9 +73,11 @@ class AcceptProposal:
         latest = self.prices.closes()
         submits = mode is Mode.PAPER
         fills: list[Fill] | None = None
+        with self.work.read() as tx:
+            record = tx.proposals.get(id, owner=owner)
+            stored = tx.portfolios.get(record.portfolio_id, owner=owner)
+        self.book(stored, latest)  # makes the proposal stale if it is of before
         if submits and self.broker.fills_at_once:
-            with self.work.read() as tx:
-                record = tx.proposals.get(id, owner=owner)
             self.broker.submit(record)
             fills = self.broker.fills(record)
         asked = fingerprint("accept", id, mode.value)
@@ -86,7 +91,7 @@ class AcceptProposal:
                 now, version=portfolio.version, newest=newest_close(record, latest)
             )
             if fills is not None:
-                done, portfolio = _book_fills(tx, done, portfolio, fills, now)
+                done, portfolio = _book_fills(tx, done, portfolio, fills, latest, now)
             tx.proposals.save(done, expected=record.stage)
             if key is not None:
                 tx.keys.add(IdempotencyKey(owner, key, asked, result=id, created=now))
@@ -125,7 +130,7 @@ class CollectFills:
             return False
         with self.work.begin() as tx:
             portfolio = tx.portfolios.get(record.portfolio_id)
-            done, _ = _book_fills(tx, record, portfolio, fills, now)
+            done, _ = _book_fills(tx, record, portfolio, fills, None, now)
             tx.proposals.save(done, expected=Stage.ACCEPTED)
         return True
 
@@ -151,13 +156,15 @@ def _book_fills(
     record: ProposalRecord,
     portfolio: ManagedPortfolio,
     fills: Sequence[Fill],
+    market: PriceHistory | None,
     now: datetime,
 ) -> tuple[ProposalRecord, ManagedPortfolio]:
     """Add an accepted proposal's cash flow and fills to the ledger of its portfolio."""
     last = portfolio.positions.last_entry
     entries = record.ledger_entries(fills, now, last_entry=last)
-    portfolio = portfolio.book(tx.portfolios.ledger(portfolio.id).extended_by(entries), now)
-    tx.portfolios.save(portfolio, entries=entries)
+    ledger = tx.portfolios.ledger(portfolio.id)
+    portfolio, booked = extend_and_book(portfolio, ledger, entries, market, now)
+    tx.portfolios.save(portfolio, entries=booked)
     return record.execute(now), portfolio
 
 

@@ -15,6 +15,11 @@ import attrs
 import numpy as np
 
 from rebalancer.application.accounts import load_account
+from rebalancer.application.corporate_actions import (
+    BookActions,
+    BookedPortfolio,
+    open_and_book,
+)
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
@@ -139,6 +144,7 @@ class OpenPortfolio:
                 )
         faults.raise_any()
         opened = ManagedPortfolio.open(mandate, id=id, owner=owner, entries=entries, now=now)
+        opened, entries = open_and_book(opened, entries, market, now)
         with self.work.begin() as tx:
             tx.portfolios.add(opened, entries)
             if request is not None:
@@ -164,19 +170,25 @@ class ReadPortfolio:
 
     work: UnitOfWork
     prices: PriceSource
+    book: BookActions
 
     def __call__(self, id: UUID, *, owner: UUID) -> ValuedPortfolio:
-        """Return the portfolio at the last close."""
+        """Return the portfolio at the last close, with the corporate actions that are due."""
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(id, owner=owner)
-        return value_portfolio(portfolio, self.prices.closes(), self.work)
+        market = self.prices.closes()
+        return self._value(self.book(portfolio, market), market)
 
     def all(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ValuedPortfolio]:
         """Return a page of the owner's portfolios, oldest first."""
         with self.work.read() as tx:
             found = tx.portfolios.page(owner, after=after, limit=limit)
         market = self.prices.closes()
-        return [value_portfolio(portfolio, market, self.work) for portfolio in found]
+        return [self._value(booked, market) for booked in self.book.many(found, market)]
+
+    def _value(self, booked: BookedPortfolio, market: PriceHistory) -> ValuedPortfolio:
+        valued = value_portfolio(booked.portfolio, market, self.work)
+        return attrs.evolve(valued, notes=(*valued.notes, *booked.notes))
 
 
 @attrs.frozen
@@ -243,6 +255,7 @@ class MeasurePerformance:
 
     work: UnitOfWork
     prices: PriceSource
+    book: BookActions
 
     def __call__(
         self, portfolio_id: UUID, *, owner: UUID, benchmark: str | None = None
@@ -252,13 +265,16 @@ class MeasurePerformance:
         Raises:
             InvalidRequest: its ledger is empty, or the benchmark is unknown.
         """
+        market = self.prices.closes()
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
+        portfolio = self.book(portfolio, market).portfolio
+        with self.work.read() as tx:
             ledger = tx.portfolios.ledger(portfolio_id)
         record = measure_track_record(
             ledger,
             portfolio.mandate.targets,
-            self.prices.closes(),
+            market,
             benchmark=benchmark,
             currency=portfolio.mandate.currency.code,
         )

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import attrs
 
+from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.not_found import NOT_FOUND
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
@@ -153,6 +154,7 @@ class ProposeForPortfolio:
     work: UnitOfWork
     prices: PriceSource
     build_context: BuildContext
+    book: BookActions
 
     def __call__(self, ask: ProposalRequest) -> ProposalResult:
         """Propose for one portfolio.
@@ -193,8 +195,10 @@ class ProposeForPortfolio:
             tuple[RebalanceContext, list[tuple[int, ProposalRequest, ManagedPortfolio, Portfolio]]]
         ] = []
         with self.work.read() as tx:
-            stored = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
+            found = tx.portfolios.get_many({ask.portfolio_id for ask in asks})
             answers = _find_earlier(tx, asks, latest)
+        booked = self.book.many(list(found.values()), latest)
+        stored = {one.portfolio.id: one.portfolio for one in booked}
         for index, ask in enumerate(asks):
             if index in answers:
                 continue

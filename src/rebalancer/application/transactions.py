@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 import attrs
 
+from rebalancer.application.corporate_actions import extend_and_book
 from rebalancer.application.idempotency import find_earlier_result, fingerprint
 from rebalancer.application.portfolios import (
     check_amount,
@@ -84,8 +85,8 @@ class RecordCashFlow:
             else:
                 accepted.check(portfolio)
                 entry = _cash_entry(flow, portfolio.mandate.currency, market, ledger, id, now)
-                portfolio = portfolio.book(ledger.extended_by([entry]), now)
-                tx.portfolios.save(portfolio, entries=[entry])
+                portfolio, booked = extend_and_book(portfolio, ledger, [entry], market, now)
+                tx.portfolios.save(portfolio, entries=booked)
                 if key is not None:
                     tx.keys.add(IdempotencyKey(owner, key, request, result=entry.id, created=now))
         return entry, value_committed(portfolio, lambda: market, self.work), done is not None
@@ -192,8 +193,8 @@ class RecordTrades:
                     filled, entries = record.fill(entries, ledger.fills(record.id), now)
                     if filled.stage is not record.stage:
                         tx.proposals.save(filled, expected=record.stage)
-                portfolio = portfolio.book(ledger.extended_by(entries), now)
-                tx.portfolios.save(portfolio, entries=entries)
+                portfolio, booked = extend_and_book(portfolio, ledger, entries, market, now)
+                tx.portfolios.save(portfolio, entries=booked)
                 if key is not None:
                     tx.keys.add(IdempotencyKey(owner, key, request, result=id, created=now))
         return entries, value_committed(portfolio, lambda: market, self.work), done is not None

@@ -29,6 +29,7 @@ from rebalancer.adapters.report.training import HtmlTrainings
 from rebalancer.application.background import BATCH, TRAIN, BatchJobHandler, TrainJobHandler
 from rebalancer.application.backtests import DoBacktest, RunBacktest
 from rebalancer.application.batch import ProposeForEveryone
+from rebalancer.application.corporate_actions import BookActions
 from rebalancer.application.job_worker import (
     ClaimJob,
     Handlers,
@@ -103,8 +104,10 @@ class JobProvider(Provider):
     broker = provide(PaperBroker, provides=Broker)
 
     @provide
-    def propose_for_everyone(self, work: UnitOfWork, prices: PriceSource) -> ProposeForEveryone:
-        return ProposeForEveryone(work, prices)
+    def propose_for_everyone(
+        self, work: UnitOfWork, prices: PriceSource, book: BookActions
+    ) -> ProposeForEveryone:
+        return ProposeForEveryone(work, prices, book)
 
     @provide
     def delete_expired(self, work: UnitOfWork) -> DeleteExpired:

@@ -7,6 +7,7 @@ from dishka import Provider, Scope, provide_all
 from rebalancer.application import (
     accounts,
     backtests,
+    corporate_actions,
     corrections,
     decisions,
     evaluation,
@@ -37,6 +38,7 @@ class UseCaseProvider(Provider):
         backtests.ReadSeries,
         backtests.RunBacktest,
         backtests.StartBacktest,
+        corporate_actions.BookActions,
         corrections.VoidEntry,
         evaluation.EvaluatePolicies,
         evaluation.StoreEvidence,

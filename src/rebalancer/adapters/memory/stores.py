@@ -127,11 +127,11 @@ class MemoryRefreshTokens:
 class MemoryPortfolios:
     rows: dict[UUID, ManagedPortfolio]
     closed: dict[UUID, datetime]
-    ledgers: dict[UUID, tuple[Entry, ...]]
+    _ledgers: dict[UUID, tuple[Entry, ...]]
 
     def add(self, portfolio: ManagedPortfolio, entries: Sequence[Entry]) -> None:
         ledger = portfolio.extend_ledger(self.ledger(portfolio.id), entries)
-        self.ledgers[portfolio.id] = ledger.entries
+        self._ledgers[portfolio.id] = ledger.entries
         self.rows[portfolio.id] = portfolio
 
     def get(self, id: UUID, *, owner: UUID | None = None) -> ManagedPortfolio:
@@ -176,13 +176,16 @@ class MemoryPortfolios:
         return self._open()[size - 1 :: size]
 
     def ledger(self, id: UUID) -> Ledger:
-        return Ledger(self.ledgers.get(id, ()))
+        return Ledger(self._ledgers.get(id, ()))
+
+    def ledgers(self, ids: Collection[UUID]) -> dict[UUID, Ledger]:
+        return {id: self.ledger(id) for id in ids}
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
-        return _following(list(reversed(self.ledgers.get(id, ()))), before)[:limit]
+        return _following(list(reversed(self._ledgers.get(id, ()))), before)[:limit]
 
     def void(self, id: UUID, entries: Collection[UUID]) -> frozenset[UUID]:
-        voided = {entry.voids for entry in self.ledgers.get(id, ())}
+        voided = {entry.voids for entry in self._ledgers.get(id, ())}
         return frozenset(entry for entry in entries if entry in voided)
 
     def fills(self, proposals: Mapping[UUID, UUID]) -> dict[UUID, dict[str, Decimal]]:

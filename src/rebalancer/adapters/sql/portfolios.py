@@ -69,6 +69,12 @@ _LEDGER = (
     .order_by(ledger_entries.c.sequence)
 )
 
+_LEDGERS = (
+    select(ledger_entries)
+    .where(ledger_entries.c.portfolio.in_(bindparam("portfolios", expanding=True)))
+    .order_by(ledger_entries.c.sequence)
+)
+
 
 @attrs.frozen
 class SqlPortfolios(SqlStore):
@@ -168,6 +174,13 @@ class SqlPortfolios(SqlStore):
         if id in self._locked:
             self._ledgers[id] = found
         return found
+
+    def ledgers(self, ids: Collection[UUID]) -> dict[UUID, Ledger]:
+        found: dict[UUID, list[Entry]] = {id: [] for id in ids}
+        for some in _slices(found):
+            for row in self.connection.execute(_LEDGERS, {"portfolios": some}):
+                found[row.portfolio].append(ENTRIES.from_row(row))
+        return {id: Ledger(tuple(entries)) for id, entries in found.items()}
 
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
         table = ledger_entries

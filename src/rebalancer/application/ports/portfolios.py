@@ -72,6 +72,9 @@ class Portfolios(Protocol):
     def ledger(self, id: UUID) -> Ledger:
         """Return all entries as recorded; an empty ledger for an unknown portfolio."""
 
+    def ledgers(self, ids: Collection[UUID]) -> dict[UUID, Ledger]:
+        """Return the ledger of each portfolio, as `ledger`, with few queries."""
+
     def entries(self, id: UUID, *, before: UUID | None = None, limit: int) -> list[Entry]:
         """Return entries, latest recorded first, beginning after the entry ``before``."""
 

@@ -203,8 +203,8 @@ class Ledger:
         """Return the entry of this id; None without one."""
         return next((entry for entry in self.entries if entry.id == id), None)
 
-    def check_voidable(self, entry: Entry) -> None:
-        """Check that one of the entries may be voided.
+    def check_voidable(self, entry: Entry, *together: Entry) -> None:
+        """Check that one of the entries may be voided, ``together`` with others.
 
         Raises:
             NotVoidable: it is void, voids another one, or other entries depend on it.
@@ -216,7 +216,8 @@ class Ledger:
             )
         if self.find(void_id(entry.id)) is not None:
             raise NotVoidable(f"the {entry.title} is void already", code="already_void")
-        others = Ledger(tuple(other for other in self.effective if other.id != entry.id))
+        void = {one.id for one in (entry, *together)}
+        others = Ledger(tuple(other for other in self.effective if other.id not in void))
         try:
             _ = others.positions
         except Overdrawn as error:

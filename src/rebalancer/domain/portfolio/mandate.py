@@ -108,8 +108,8 @@ class ManagedPortfolio:
     Attributes:
         positions: Positions of its ledger; the stores check that both agree.
         version: Number of changes, from 1, for optimistic locking.
-        booked_actions: Digest of the corporate actions that its ledger has booked, see
-            `due_digest`; None if its ledger may have changed since.
+        booked_actions: Digest of the corporate actions that its ledger has booked; None if they
+            are to be derived again.
     """
 
     id: UUID
@@ -175,20 +175,36 @@ class ManagedPortfolio:
                 field="currency",
                 code="currency_changed",
             )
-        return attrs.evolve(self, mandate=mandate, version=self.version + 1, changed=now)
+        return attrs.evolve(
+            self, mandate=mandate, version=self.version + 1, changed=now, booked_actions=None
+        )
 
-    def book(self, ledger: Ledger, now: datetime) -> ManagedPortfolio:
+    def book(
+        self,
+        ledger: Ledger,
+        now: datetime,
+        *,
+        mandate: Mandate | None = None,
+        booked_actions: str | None = None,
+    ) -> ManagedPortfolio:
         """Return the portfolio with the positions of an extended ledger.
+
+        Args:
+            ledger: With all entries.
+            now: Current time.
+            mandate: New mandate, after a change of symbols; None: the present one.
+            booked_actions: Digest of the corporate actions that the ledger has booked, if it has.
 
         Raises:
             Overdrawn: cash or a holding would be negative.
         """
         return attrs.evolve(
             self,
+            mandate=mandate or self.mandate,
             positions=ledger.positions,
             version=self.version + 1,
             changed=now,
-            booked_actions=None,
+            booked_actions=booked_actions,
         )
 
 
