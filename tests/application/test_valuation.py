@@ -126,8 +126,8 @@ def test_portfolio_on_adjusted_closes_has_a_caution() -> None:
     found = valued(market_of(closes, adjusted=True), entry("deposit", 100), buy(1, "A", 10))
     assert found.value == Decimal("100.00")
     assert found.notes == (
-        "Splits and dividends of A are not known, because only adjusted closes are available; "
-        "record those since the purchase.",
+        "Splits and dividends of A are known only as far as the ledger records them: their prices "
+        "are adjusted closes alone.",
     )
     assert valued(market_of(closes), entry("deposit", 100), buy(1, "A", 10)).notes == ()
     assert valued(market_of(closes, adjusted=True), entry("deposit", 100)).notes == ()

@@ -274,6 +274,8 @@ def test_new_symbol_carries_a_position_on(known: str) -> None:
     last = {"old": closes[9], "neither": closes[0]}.get(known, closes[-1])
     for line in (found.portfolio, found.no_rebalancing):
         assert line.values[-1] == pytest.approx(10 * last)
+    told = any(note.startswith("OLD has no price data") for note in found.notes)
+    assert told == (known == "neither")
     if known in ("new", "both"):
         assert found.portfolio.values == pytest.approx(10 * closes)
         assert found.no_rebalancing.values == pytest.approx(10 * closes)
@@ -327,7 +329,7 @@ def test_caution_names_held_assets_whose_actions_are_not_known() -> None:
     closes = np.full(30, 10.0)
     note = adjustment_note(history(closes, adjusted=True), ["A", "B"])
     assert note is not None
-    assert note.startswith("Splits and dividends of A, B are not known")
+    assert note.startswith("Splits and dividends of A, B are known only as far as")
     known = history(closes, (action("dividend", 3, "0.1"),), adjusted=True)
     assert adjustment_note(known, ["A"]) is None
     assert adjustment_note(history(closes), ["A"]) is None
@@ -335,7 +337,7 @@ def test_caution_names_held_assets_whose_actions_are_not_known() -> None:
         history(closes, adjusted=True),
         Ledger((entry("deposit", 100, day(0)), trade("buy", 1, "A", 10, day(0)))),
     )
-    assert sum("are not known" in one for one in found.notes) == 1
+    assert sum("are known only" in one for one in found.notes) == 1
 
 
 def test_own_actions_are_per_unit_held_at_the_start_of_the_day() -> None:
@@ -352,3 +354,25 @@ def test_own_actions_are_per_unit_held_at_the_start_of_the_day() -> None:
     paid = CorporateAction("A", day(3), ActionKind.DIVIDEND, Decimal(1), currency="USD")
     assert found == {"A": (paid,)}
     assert attrs.asdict(found["A"][0])["ex_day"] == date(2022, 1, 6)
+
+
+def test_split_on_a_day_without_closes_counts_from_the_next_close() -> None:
+    weekdays = DAYS[np.is_busday(DAYS)]
+    monday = int(np.searchsorted(weekdays, np.datetime64("2022-01-10")))
+    closes = np.where(np.arange(len(weekdays)) < monday, 40.0, 10.0)
+    bars = Bars("A", weekdays, closes, adjusted=False)
+    saturday = date(2022, 1, 8)
+    split = CorporateAction("A", saturday, ActionKind.SPLIT, Decimal(4))
+    market = MarketSnapshot.of([bars], Actions((split,))).history()
+    assert market is not None
+    ledger = Ledger(
+        (
+            entry("deposit", 400, day(0)),
+            trade("buy", 10, "A", 40, day(0)),
+            entry("split", 0, saturday, symbol="A", ratio=Decimal(4)),
+            trade("sell", 40, "A", 10, date(2022, 1, 10)),
+        )
+    )
+    found = measure_track_record(ledger, {"A": 1.0}, market, costs=FREE)
+    for line in lines(found):
+        assert line.values == pytest.approx(np.full(len(weekdays), 400.0))

@@ -340,7 +340,7 @@ def test_performance_of_a_stored_portfolio_is_measured(store, keep):
     table = store("portfolio", "performance", id)
     assert table.code == 0
     assert "no rebalancing" in table.stdout
-    assert "Splits and dividends of A, B are not known" in " ".join(table.stdout.split())
+    assert "Splits and dividends of A, B are known only" in " ".join(table.stdout.split())
     assert store("portfolio", "performance", id, "--benchmark", "X").refused("unknown symbol X")
 
 

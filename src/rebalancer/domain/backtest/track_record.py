@@ -188,7 +188,8 @@ def measure_track_record(
     _check_rates(filled, ledger, currency)
     prices = PriceTable.of(market, filled, symbols, _foreign_currencies(ledger, currency), currency)
     opening = _bring_forward(ledger, filled.dates, prices)
-    traded, ledger = ledger.symbols, opening or ledger
+    traded = sorted(ledger.symbols - _renamed(ledger, market))
+    ledger = opening or ledger
     days = group_by_row(ledger, filled.dates)
     begins = days[0][0]
     days = [(row - begins, entries) for row, entries in days]
@@ -224,12 +225,21 @@ def measure_track_record(
         gain=float(portfolio.values[-1] - contributions[-1]),
         **{name: float(amount) for name, amount in totals.items()},
         notes=(
-            *_notes(opening, market, sorted(traded), recorded, prices.assets, wanted),
+            *_notes(opening, market, traded, recorded, prices.assets, wanted),
             *_adjustment_notes(filled, recorded, prices),
             *([] if portfolio.twr_annual is not None else [_LESS_THAN_A_YEAR]),
         ),
         frequency=measured.frequency,
     )
+
+
+def _renamed(ledger: Ledger, market: PriceHistory) -> set[str]:
+    """Return the old symbols of assets whose new symbols the market has."""
+    return {
+        entry.symbol
+        for entry in ledger.entries
+        if entry.kind is EntryKind.RENAME and entry.symbol and entry.other in market.columns
+    }
 
 
 def _check_rates(market: PriceHistory, ledger: Ledger, base: str) -> None:
@@ -347,7 +357,7 @@ def _notes(
             f"Measured from {market.dates[0]}, the first available close: what the portfolio held "
             "then counts as one contribution."
         )
-    for symbol in sorted(traded):
+    for symbol in traded:
         last = market.last_known(symbol)
         if last is None:
             notes.append(f"{symbol} has no price data; it is valued at the prices of its entries.")

@@ -233,7 +233,7 @@ def _value_per_share(market: PriceHistory, quotes: Quotes | None, column: int) -
 
 
 def adjustment_note(market: PriceHistory, symbols: Collection[str]) -> str | None:
-    """Return a caution about held assets whose splits and dividends are not known.
+    """Return a caution about held assets whose splits and dividends the market does not know.
 
     These are assets with adjusted closes for which the market has no corporate action at all.
     None without such assets.
@@ -251,8 +251,8 @@ def adjustment_note(market: PriceHistory, symbols: Collection[str]) -> str | Non
     named = ", ".join(unknown[:_NAMED])
     more = len(unknown) - _NAMED
     return (
-        f"Splits and dividends of {named}{f' and {more} more' if more > 0 else ''} are not known, "
-        "because only adjusted closes are available; record those since the purchase."
+        f"Splits and dividends of {named}{f' and {more} more' if more > 0 else ''} are known only "
+        "as far as the ledger records them: their prices are adjusted closes alone."
     )
 
 
