@@ -31,10 +31,12 @@ from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, N
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.jobs.job import Job, JobChanged, JobState
 from rebalancer.domain.market.caution import Caution
+from rebalancer.domain.market.convertible import check_convertible
 from rebalancer.domain.market.frequency import DAYS_A_YEAR
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import A_WEEK, count_weekdays
 from rebalancer.domain.market.symbols import hint_at, unknown_symbols
+from rebalancer.domain.money import US_DOLLAR, Currency
 from rebalancer.domain.portfolio.costs import cost_model
 from rebalancer.domain.portfolio.portfolio import TARGET_TOLERANCE
 from rebalancer.domain.portfolio.risk import DEFAULT_PROFILE, risk_profile
@@ -79,6 +81,8 @@ class BacktestRequest:
         keep_limits: Whether the profile's limits apply, as they do to proposals.
         unlisted: Where the target of an asset goes while it is not tradable.
         periods_per_year: Rows in a year; None: as the prices have.
+        currency: ISO 4217 code of the base currency, into which prices are converted; None: that
+            of the settings.
     """
 
     policies: tuple[str, ...] = attrs.field(converter=_names)
@@ -97,6 +101,7 @@ class BacktestRequest:
     keep_limits: bool = False
     unlisted: Unlisted = attrs.field(default=Unlisted.OTHERS, converter=Unlisted)
     periods_per_year: float | None = None
+    currency: str | None = None
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -130,6 +135,8 @@ class BacktestRequest:
             del document["periods_per_year"]
         if self.quantity_step == 1.0:
             del document["quantity_step"]
+        if self.currency is None:
+            del document["currency"]
         return document
 
     @classmethod
@@ -148,6 +155,7 @@ class RunBacktest:
     instruments: InstrumentSource
     policies: Policies
     details: PriceDetails = attrs.field(factory=NoDetails)
+    currency: Currency = US_DOLLAR
 
     def __call__(
         self,
@@ -194,7 +202,8 @@ class RunBacktest:
                 code="amount_not_positive",
             )
         profile = risk_profile(request.risk_profile)
-        history = self.prices.closes()
+        code = self.currency.code if request.currency is None else Currency(request.currency).code
+        history = self.prices.closes().in_currency(code)
         if request.periods_per_year is not None:
             history = history.at_frequency(request.periods_per_year)
         faults = FaultCollector()
@@ -203,6 +212,9 @@ class RunBacktest:
             first, last = _find_window(history, request.first, request.last)
         with faults.collect():
             _target_weights(history.symbols, request.targets)
+        with faults.collect():
+            wanted = [one for one, weight in (request.targets or {}).items() if weight]
+            check_convertible(history, wanted or history.symbols, needed=wanted)
         faults.raise_any()
         history = history.until(last)
         first = _begin_together(history, first, request.targets, request.risk_free)

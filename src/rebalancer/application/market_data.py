@@ -31,6 +31,7 @@ from rebalancer.domain.market.regimes import (
     sufficient,
 )
 from rebalancer.domain.market.symbols import hint_at
+from rebalancer.domain.money import US_DOLLAR, Currency
 from rebalancer.domain.policy.policy import Frequency
 
 _FEWEST_RETURNS = 20
@@ -327,10 +328,11 @@ class MarketRegime:
 
 @attrs.frozen
 class DescribeRegime:
-    """Determine the regime of a market."""
+    """Determine the regime of a market, in one currency."""
 
     prices: PriceSource
     regimes: Regimes
+    currency: Currency = US_DOLLAR
 
     def __call__(
         self, symbols: Sequence[str] | None = None, *, as_of: date | None = None
@@ -353,6 +355,7 @@ class DescribeRegime:
             raise InvalidRequest(
                 error.message, field=error.field or "symbols", code=error.code
             ) from None
+        history = history.in_currency(self.currency.code)
         history = common_history(history, np.arange(len(history.symbols)), WINDOW)
         frequency = history.frequency
         if not frequency.is_daily:

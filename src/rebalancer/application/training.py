@@ -22,6 +22,7 @@ from rebalancer.domain.market.frequency import DAILY
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.regimes import RegimeModel
 from rebalancer.domain.market.symbols import unknown_symbols
+from rebalancer.domain.money import US_DOLLAR, Currency
 from rebalancer.domain.policy.features import LOOKBACK
 from rebalancer.domain.policy.training import CurvePoint, TrainingPlan, check_name
 from rebalancer.domain.portfolio.costs import CostModel
@@ -70,6 +71,7 @@ class TrainPolicy:
     trials: Trials
     trainer: Trainer
     regimes: Regimes
+    currency: Currency = US_DOLLAR
 
     def __call__(
         self,
@@ -107,7 +109,9 @@ class TrainPolicy:
         # Detect a damaged log or catalogue before hours of training.
         earlier = self.trials.all()
         self.policies.cards()
-        panels = panels_of(prices, until=request.until, cash=request.cash)
+        panels = panels_of(
+            prices, until=request.until, cash=request.cash, currency=self.currency.code
+        )
         choice = choose_best_rule(
             [_trial_settings(name, each) for name, each in panels.items()], progress=tried
         )
@@ -161,7 +165,11 @@ class TrainPolicy:
 
 
 def panels_of(
-    prices: Mapping[str, PriceSource], *, until: date | None, cash: str | None
+    prices: Mapping[str, PriceSource],
+    *,
+    until: date | None,
+    cash: str | None,
+    currency: str = "USD",
 ) -> dict[str, PriceHistory]:
     """Load the panels to learn from: closes up to a day, without columns of cash.
 
@@ -169,12 +177,13 @@ def panels_of(
         prices: Price sources by the name of their data.
         until: Last day to use.
         cash: ``COLUMN,...``; None for `BILLS`. A single name may contain a comma.
+        currency: ISO 4217 code of the currency into which prices are converted.
 
     Raises:
         InvalidRequest: a panel is unusable, or no panel has a column of ``cash``; names the field.
         PricesUnavailable: the provider did not answer.
     """
-    found = {name: source.closes() for name, source in prices.items()}
+    found = {name: source.closes().in_currency(currency) for name, source in prices.items()}
     if not found:
         raise InvalidRequest("no prices are given", field="prices", code="prices_missing")
     every = {symbol for history in found.values() for symbol in history.symbols}

@@ -66,6 +66,10 @@ class Currency:
         return self.code
 
 
+US_DOLLAR = Currency("USD")
+"""Base currency unless the settings name another one."""
+
+
 def check_price_currency(currency: str, prices: str) -> None:
     """Check that an amount has the currency into which prices were converted.
 

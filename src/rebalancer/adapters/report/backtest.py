@@ -122,6 +122,7 @@ class HtmlBacktests:
                 ("Length", f"{years:.1f} years, {len(backtest.dates):,} closes"),
                 ("Assets", f"{len(backtest.symbols):,}"),
                 ("Trading costs", backtest.cost_label),
+                *([("Currency", backtest.currency)] if backtest.currency else ()),
                 ("A year", _describe_year(backtest.frequency)),
             ),
             lead="",

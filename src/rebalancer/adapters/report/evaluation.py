@@ -36,6 +36,7 @@ class HtmlEvaluations:
             f"{pluralize(len(findings.panels), 'panel', 'panels')}",
             facts=(
                 ("Trading costs", first.cost_label),
+                *([("Currency", first.currency)] if first.currency else ()),
                 ("Panels", ", ".join(findings.panels)),
                 ("Trials", f"{findings.trials:,}"),
             ),

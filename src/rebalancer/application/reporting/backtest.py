@@ -18,6 +18,7 @@ def backtest_document(done: Backtest) -> dict[str, Any]:
         "to": str(done.dates[-1]),
         "assets": list(done.symbols),
         "costs": done.cost_label,
+        "currency": done.currency,
         "periods_per_year": done.frequency.periods_per_year,
         "frequency": done.frequency.name,
         "cautions": [each.text for each in done.cautions],

@@ -20,6 +20,7 @@ def evaluation_document(findings: Findings) -> dict[str, Any]:
     first = next(iter(findings.panels.values()))
     return {
         "costs": first.cost_label,
+        "currency": first.currency,
         "trials": findings.trials,
         "counted": findings.counted,
         "cautions": [each.text for each in findings.cautions],

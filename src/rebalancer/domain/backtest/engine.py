@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
+from rebalancer.domain.backtest.conversion import rate_cautions
 from rebalancer.domain.backtest.evidence import sharpe_gain
 from rebalancer.domain.backtest.result import (
     Backtest,
@@ -112,6 +113,11 @@ class BacktestSettings:
             )
 
     @property
+    def currency(self) -> str | None:
+        """ISO 4217 code of the base currency; None if the prices do not state one."""
+        return None if self.prices.quotes is None else self.prices.quotes.currency
+
+    @property
     def order_steps(self) -> Floats:
         """(N,) quantity that the orders of each asset are multiples of."""
         steps = np.full(len(self.targets), self.quantity_step)
@@ -127,6 +133,7 @@ class BacktestSettings:
         return (
             *universe_cautions(self.prices, self.first, self.targets, self.unlisted),
             *quality_cautions(self.prices, self.first, wanted),
+            *rate_cautions(self.prices, self.first, wanted),
             *self.cash_cautions,
             *self.window.cautions,
         )
@@ -240,6 +247,7 @@ def compare_policies(
         cautions=tuple(cautions),
         frequency=window.frequency,
         measured=window.rows,
+        currency=settings.currency,
     )
 
 
@@ -302,7 +310,16 @@ class _Simulation:
     @property
     def _charges(self) -> CostSchedule:
         settings = self.settings
-        return settings.costs.of(settings.prices.symbols, settings.instruments)
+        quotes = settings.prices.quotes
+        if quotes is None:
+            return settings.costs.of(settings.prices.symbols, settings.instruments)
+        return settings.costs.of(
+            settings.prices.symbols,
+            settings.instruments,
+            quotes.currencies,
+            quotes.currency,
+            None if quotes.rates is None else quotes.rates[settings.first],
+        )
 
     def step_through_reviews(self) -> ReviewOutcome:
         """Simulate review by review; each decision sees the portfolio that the last one left."""
@@ -334,6 +351,8 @@ class _Simulation:
             book = universe.pay_out(book, row)
             band: Floats | None = None
             if row in reviews:
+                if settings.as_live:
+                    book = universe.cash_fractions(book, row, self.steps)
                 locked: Bools | None = None
                 if not constant:
                     book, locked = universe.targets_at(attrs.evolve(book, limits=limits), row)
@@ -387,7 +406,7 @@ class _Simulation:
             )
             decision = limited.decision
         if settings.as_live:
-            done = _round_to_steps(book, done, charges, self.universe.prices[row], self.steps)
+            done = _round_to_steps(book, done, charges, self.universe.levels[row], self.steps)
         return decision, done
 
     def solve_all_reviews(self) -> ReviewOutcome | None:
@@ -510,7 +529,7 @@ def _round_to_steps(
         book: Portfolios before trading, whose holdings are such multiples.
         done: The trades.
         charges: Costs.
-        closes: (N,) prices.
+        closes: (N,) prices of a share.
         steps: (N,) quantities.
     """
     shape = book.values.shape

@@ -233,6 +233,7 @@ class PanelEvaluation:
         trials: Number of policies tried, for deflated probabilities.
         policies: In the requested order.
         window: The window's rows; None if unknown.
+        currency: ISO 4217 code of the base currency; None if the prices do not state one.
     """
 
     dates: Dates
@@ -241,6 +242,7 @@ class PanelEvaluation:
     trials: int
     policies: tuple[PolicyEvaluation, ...]
     window: MeasuredWindow | None = None
+    currency: str | None = None
 
     @property
     def frequency(self) -> ObservationFrequency:
@@ -297,6 +299,7 @@ def evaluate(
         dates=settings.prices.dates[settings.first :],
         symbols=settings.prices.symbols,
         cost_label=settings.costs.label,
+        currency=settings.currency,
         trials=count,
         policies=tuple(evaluations),
         window=evaluators[-1].window,

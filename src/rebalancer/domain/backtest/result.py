@@ -225,6 +225,7 @@ class Backtest:
         cautions: Limitations that a reader must know.
         frequency: Number of measured rows in a year.
         measured: Rows between which returns are measured; None: all.
+        currency: ISO 4217 code of the base currency; None if the prices do not state one.
     """
 
     dates: Dates
@@ -234,6 +235,7 @@ class Backtest:
     cautions: tuple[Caution, ...] = ()
     frequency: ObservationFrequency = DAILY
     measured: Rows | None = None
+    currency: str | None = None
 
 
 def measure_performance(

@@ -20,6 +20,9 @@ from rebalancer.domain.market.quality import Severity
 from rebalancer.domain.portfolio.book import Book
 from rebalancer.domain.portfolio.withheld import lock_withheld
 
+_A_SHARE_IS_WHOLE = 1e-7
+"""Fraction of a step that a quantity may lack through rounding of float64."""
+
 _MOST_NAMED = 10
 """Assets that cautions describe one by one."""
 
@@ -40,6 +43,8 @@ class Universe:
 
     Attributes:
         prices: (T, N) prices for values: the last ones, and 1 before an asset's first.
+        levels: (T, N) prices of single shares in the currency of the history, for numbers of
+            shares; the same array without corporate actions.
         tradable: (T, N) see `PriceHistory.tradable`.
         paid_out: (N,) row at which holdings become cash because an asset has ended; T if it has
             not.
@@ -50,6 +55,7 @@ class Universe:
     """
 
     prices: Floats
+    levels: Floats
     tradable: Bools
     paid_out: Rows
     changes: Rows
@@ -65,8 +71,12 @@ class Universe:
         changed = (wanted[1:] != wanted[:-1]).any(axis=1)
         paid_out = _payout_rows(history)
         changes = np.union1d(np.flatnonzero(changed) + 1, paid_out[targets > 0])
+        prices = known if not np.isnan(known).any() else np.where(np.isnan(known), 1.0, known)
+        shares = history.valuations
+        same = np.array_equal(shares, known, equal_nan=True)
         return cls(
-            prices=known if not np.isnan(known).any() else np.where(np.isnan(known), 1.0, known),
+            prices=prices,
+            levels=prices if same else np.where(np.isnan(shares), 1.0, shares),
             tradable=tradable,
             paid_out=paid_out,
             changes=changes[(changes > first) & (changes < len(history))],
@@ -90,6 +100,25 @@ class Universe:
             return book
         paid = np.where(ended, book.values, 0.0)
         return attrs.evolve(book, values=book.values - paid, cash=book.cash + paid.sum(axis=1))
+
+    def cash_fractions(self, book: Book, row: int, steps: Floats) -> Book:
+        """Return the book of one with holdings in multiples of their steps, and the rest in cash.
+
+        Between reviews distributions are reinvested, and splits change numbers of shares; what is
+        then less than a step is cash in lieu. Holdings that are not tradable stay.
+
+        Args:
+            book: The portfolio at the row.
+            row: Row of the review.
+            steps: (N,) quantities.
+        """
+        if self.levels is self.prices:
+            return book
+        unit = self.levels[row] * steps
+        whole = np.floor(book.values / unit + _A_SHARE_IS_WHOLE) * unit
+        kept = np.where(self.tradable[row], whole, book.values)
+        paid = (book.values - kept).sum(axis=1)
+        return attrs.evolve(book, values=kept, cash=book.cash + paid)
 
     def targets_at(self, book: Book, row: int) -> tuple[Book, Bools | None]:
         """Return the book of one with the targets of a row, and (1, N) its locked holdings."""
@@ -118,6 +147,9 @@ def universe_cautions(
     for column in np.flatnonzero((targets > 0) & ~history.tradable[first:].all(axis=0)).tolist():
         symbol, own = history.symbols[column], np.flatnonzero(history.observed[:, column])
         ended = paid_out[column] < len(history)
+        if symbol in history.excluded:
+            found.append(f"{symbol} has {history.excluded[symbol]}; its target {goes}")
+            continue
         if not own.size or (ended and own[-1] < first):
             last = "" if not own.size else f" since {history.dates[own[-1]]}"
             found.append(f"{symbol} has no prices{last}; its target {goes}")

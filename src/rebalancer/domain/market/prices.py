@@ -414,10 +414,21 @@ class PriceHistory:
 
     @property
     def last_total_returns(self) -> Floats:
-        """Last total-return close on each day, however old, shape (T, N); NaN before the first."""
+        """Last total-return close on each day, however old, shape (T, N); NaN before the first.
+
+        In the currency of the history, at the exchange rates of the day.
+        """
 
         def compute() -> Floats:
-            return _last_known_rows(self.closes)
+            if self.last_rates is None or not np.isnan(self.closes).any():
+                return _last_known_rows(self.closes)
+            # A holding without a current price still moves with its currency.
+            assert self.quotes is not None and self.quotes.rates is not None
+            rates = self.quotes.rates
+            carried = _last_known_rows(self.closes / rates) * rates
+            known: Floats = np.where(np.isnan(self.closes), carried, self.closes)
+            known.setflags(write=False)
+            return known
 
         return self.memo("last total returns", compute)
 

@@ -24,6 +24,7 @@ from rebalancer.entrypoints.schemas.parameters import (
     Weights,
 )
 from rebalancer.entrypoints.schemas.wire import (
+    CURRENCY,
     Body,
     Capital,
     ClosesPerYear,
@@ -82,6 +83,10 @@ class BacktestBody(Body, frozen=True, kw_only=True):
         ClosesPerYear | None,
         about("Closes that count as a year, such as 252. Default: as the prices have."),
     ] = None
+    currency: Annotated[
+        Annotated[str, Meta(pattern=CURRENCY)] | None,
+        about("Base currency, into which prices are converted. Default: that of the server."),
+    ] = None
     unlisted: Annotated[
         Unlisted,
         about("Where the target of an asset goes while it has no current price."),
@@ -122,6 +127,7 @@ class BacktestBody(Body, frozen=True, kw_only=True):
             keep_limits=self.keep_limits,
             periods_per_year=self.periods_per_year and float(self.periods_per_year),
             unlisted=self.unlisted,
+            currency=self.currency,
         )
 
 

@@ -11,6 +11,7 @@ from rebalancer.entrypoints.cli.files import check_output, read_targets, write_t
 from rebalancer.entrypoints.cli.options import (
     SymbolText,
     cost_options,
+    currency_option,
     json_option,
     market_options,
     open_container,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     help="With --as-live: smallest quantity of assets without a lot or step of their own, such as "
     "0.0001. Default: 1.",
 )
+@currency_option
 @simulation_options
 @report_option
 @json_option

@@ -20,6 +20,7 @@ from rebalancer.entrypoints.cli.options import (
     SymbolText,
     check_accepted_jumps,
     cost_options,
+    currency_option,
     json_option,
     open_containers,
     panel_options,
@@ -79,6 +80,7 @@ _MOST_TRIALS = 1_000_000_000
     "list such as BIL,TBILL3M,0.02 each panel takes the first column that it has, else the rate. "
     "Default: 0.",
 )
+@currency_option
 @simulation_options
 @click.option(
     "--chosen-on",
