@@ -135,8 +135,9 @@ class BacktestRequest:
             del document["periods_per_year"]
         if self.quantity_step == 1.0:
             del document["quantity_step"]
-        if self.currency is None:
-            del document["currency"]
+        for name in ("currency", "fx_spread_bps"):
+            if document[name] is None:
+                del document[name]
         return document
 
     @classmethod

@@ -40,6 +40,7 @@ from rebalancer.domain.market.frequency import TRADING_DAYS
 from rebalancer.domain.policy.model_card import PolicyCard
 from rebalancer.domain.policy.policy import Policy, identity
 from rebalancer.domain.policy.versions import LEARNED
+from rebalancer.domain.portfolio.costs import CostModel
 
 NO_TRIAL_RECORD = (
     "No record of trials is stored here, so earlier trials count only if their number is given."
@@ -265,7 +266,10 @@ def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
             "instruments",
         )
         terms = [
-            (field.name, getattr(each, field.name))
+            (
+                field.name,
+                _hashed_costs(each) if field.name == "costs" else getattr(each, field.name),
+            )
             for field in attrs.fields(BacktestSettings)
             if field.name not in hashed_apart
             and (field.name != "unlisted" or each.unlisted is not Unlisted.OTHERS)
@@ -274,6 +278,21 @@ def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
         sha.update(repr((each.prices.symbols, terms)).encode())
         parts.append(sha.hexdigest())
     return hashlib.sha256("".join(sorted(parts)).encode()).hexdigest()
+
+
+def _hashed_costs(settings: BacktestSettings) -> CostModel:
+    """Return the costs without those of conversions where there are none, as first recorded."""
+    quotes, costs = settings.prices.quotes, settings.costs
+    if quotes is not None and quotes.rates is not None:
+        return costs
+    return attrs.evolve(
+        costs,
+        rates=attrs.evolve(costs.rates, fx_spread_bps=0.0),
+        overrides={
+            symbol: attrs.evolve(rates, fx_spread_bps=0.0)
+            for symbol, rates in costs.overrides.items()
+        },
+    )
 
 
 def count_steps(panels: Mapping[str, Panel], training: Collection[str] = ()) -> int:
