@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # Compile bytecode as pip does, so that the first start is as fast as later ones.
 INSTALL = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
+# One more than the cores of a small machine, because many tests wait for other processes.
+WORKERS ?= 3
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve serve-full services test soak check format bench clean
 
@@ -65,7 +68,7 @@ check: $(VENV)/dev ## Format, lint, types, architecture, prose
 	$(BIN)/python -m tests.prose --quiet
 
 test: check ## Set up, check, and run all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 soak: $(VENV)/dev ## Use everything while its parts are killed a hundred times (some minutes)
 	$(BIN)/python -m tests.survival.soak --kills 100

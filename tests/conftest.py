@@ -25,6 +25,15 @@ settings.register_profile("rebalancer", derandomize=True, deadline=None, print_b
 settings.load_profile("rebalancer")
 
 
+LONG = ("survival", "e2e")
+"""Folders of tests that mostly wait; they begin first, and others use the cores meanwhile."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first, so that none of them runs while other workers are idle."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _separate_trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Redirect the record of trials, so that no test adds to the committed one."""
