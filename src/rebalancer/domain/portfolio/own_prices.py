@@ -24,7 +24,13 @@ from rebalancer.domain.market.adjustment import (
 from rebalancer.domain.market.currencies import quote_unit
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quotes import Quotes
-from rebalancer.domain.portfolio.entries import Entry, EntryKind, move_units
+from rebalancer.domain.portfolio.corporate_actions import (
+    LEAST_PART,
+    MOST_PART,
+    PAID_WITHIN,
+    SPLIT_WITHIN,
+)
+from rebalancer.domain.portfolio.entries import Entry, EntryKind, move_units, same_ratio
 from rebalancer.domain.portfolio.ledger import Ledger
 from rebalancer.domain.portfolio.ledger_prices import fill_from_ledger, first_row_from
 
@@ -38,18 +44,6 @@ _KINDS = {
     EntryKind.SPIN_OFF: ActionKind.SPIN_OFF,
 }
 """Kinds of entries that may stand for a corporate action."""
-
-_PAID_AFTER, _PAID_BEFORE = timedelta(days=75), timedelta(days=7)
-"""Time around an ex-day in which a payment of about the same amount is taken for its own.
-
-Owners often record a dividend on its payment day, which is up to two months after the ex-day.
-"""
-
-_SPLIT_WITHIN = timedelta(days=10)
-"""As above, for splits of the same ratio."""
-
-_ALIKE = 0.02
-"""Most by which the amounts of a payment per share may differ: they are rounded."""
 
 
 def own_prices(
@@ -185,7 +179,10 @@ def _is_known(
     market: PriceHistory,
     value: ValuePerShare,
 ) -> bool:
-    """Return whether the market has an action: of that day, or a similar one on a day nearby."""
+    """Return whether the market has an action: of that day, or what its owner takes for it.
+
+    Owners record a split some days off, and a dividend on its payment day, perhaps after taxes.
+    """
     row = first_row_from(market.dates, action.ex_day)
     for other in known:
         alike = action.kind is other.kind or {action.kind, other.kind} <= DISTRIBUTIONS
@@ -195,14 +192,14 @@ def _is_known(
         if at == row:
             return True
         later = action.ex_day - other.ex_day
-        if action.kind in DISTRIBUTIONS:
+        if action.kind not in DISTRIBUTIONS:
+            if abs(later) <= SPLIT_WITHIN and same_ratio(action.value, other.value):
+                return True
+        elif timedelta(0) <= later <= PAID_WITHIN:
             rows = [min(one, len(market) - 1) for one in (row, at)]
             ours, theirs = value(action, rows[0]), value(other, rows[1])
-            near = -_PAID_BEFORE <= later <= _PAID_AFTER
-            if near and abs(ours - theirs) <= _ALIKE * theirs:
+            if float(LEAST_PART) * theirs <= ours <= float(MOST_PART) * theirs:
                 return True
-        elif other.value == action.value and abs(later) <= _SPLIT_WITHIN:
-            return True
     return False
 
 
