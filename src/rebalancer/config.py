@@ -37,6 +37,10 @@ def _symbols(text: str) -> tuple[str, ...]:
     return tuple(symbol for part in text.split(",") if (symbol := normalize_symbol(part)))
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split(",") if (name := part.strip().casefold()))
+
+
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not (re.fullmatch("[0-9]{1,5}", text) and low <= int(text) <= high):
@@ -131,6 +135,12 @@ class Settings:
         prices_layout: Layout of a file of prices; None: it is recognised.
         assets: Default instrument list; None: the list that comes with the prices.
         accept_jumps: Symbols whose jumps are true moves, separated by commas.
+        providers: Remote providers to ask, by name and in this order, separated by commas; those
+            without the key that they need are left out.
+        tiingo_key: Key of Tiingo.
+        alpha_vantage_key: Key of Alpha Vantage.
+        nasdaq_data_link_key: Key of Nasdaq Data Link.
+        fred_key: Key of FRED.
         currency: ISO code of the currency of the prices.
         workers: Processes of a batch or a server; None: one per core for a batch, one for a server.
         environment: Kind of deployment.
@@ -164,6 +174,13 @@ class Settings:
     prices_layout: str | None = None
     assets: Path | None = _setting(None, Path)
     accept_jumps: tuple[str, ...] = _setting((), _symbols)
+    providers: tuple[str, ...] = _setting(
+        ("yahoo", "tiingo", "alpha_vantage", "nasdaq_data_link", "fred", "ecb"), _names
+    )
+    tiingo_key: str | None = _setting(None, str, repr=False)
+    alpha_vantage_key: str | None = _setting(None, str, repr=False)
+    nasdaq_data_link_key: str | None = _setting(None, str, repr=False)
+    fred_key: str | None = _setting(None, str, repr=False)
     currency: str = _setting("USD", lambda text: Currency(text).code)
     workers: int | None = _setting(None, _integer(1, MOST_WORKERS))
     environment: Environment = _setting(

@@ -21,7 +21,7 @@ from rebalancer.application.ports.providers import Fetched, ProviderFault, Unkno
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.provider_chain import Answered, ProviderChain
 from rebalancer.application.stored_market import StoredMarket
-from rebalancer.domain.market.currencies import is_rate_symbol
+from rebalancer.domain.market.currencies import is_rate_symbol, quote_unit
 from rebalancer.domain.market.instruments import Instrument, Instruments
 from rebalancer.domain.market.synchronization import SyncState
 
@@ -161,16 +161,17 @@ class SyncMarket:
             try:
                 answers.append((state, future.result()))
             except ProviderFault as fault:
-                log.warning("%s cannot be synchronized: %s", state.symbol, fault)
-                failed = attrs.evolve(state, failed=now, fault=fault.message)
-                with self.work.begin() as tx:
-                    tx.syncs.save(failed)
+                log.info("%s cannot be synchronized: %s", state.symbol, fault)
+                unknown = isinstance(fault, UnknownSymbol)
+                if not unknown or state.checked is not None:  # no mistyped symbol is remembered
+                    with self.work.begin() as tx:
+                        tx.syncs.save(attrs.evolve(state, failed=now, fault=fault.message))
                 outcomes.append(
                     SyncOutcome(
                         state.symbol,
                         through=state.through,
                         fault=fault.message,
-                        unknown=isinstance(fault, UnknownSymbol),
+                        unknown=unknown,
                     )
                 )
         if answers:
@@ -247,3 +248,18 @@ def _completed(known: Instrument, found: Instrument) -> Instrument:
         currency=known.currency or found.currency,
         market=known.market or found.market,
     )
+
+
+def find_rates(instruments: Instruments, base: str, symbols: Iterable[str]) -> list[str]:
+    """Return the symbols of the euro rates that convert some assets into a base currency, sorted.
+
+    Rates among the symbols are no assets. None are needed in a single currency.
+    """
+    currencies = {base}
+    for symbol in symbols:
+        unit = instruments[symbol].currency
+        if unit is not None and not is_rate_symbol(symbol):
+            currencies.add(quote_unit(unit).currency)
+    if len(currencies) == 1:
+        return []
+    return [f"EUR{code}" for code in sorted(currencies - {"EUR"})]

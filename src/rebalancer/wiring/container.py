@@ -62,6 +62,7 @@ from rebalancer.wiring.market import (
     StoredPricesProvider,
 )
 from rebalancer.wiring.policies import PolicyProvider
+from rebalancer.wiring.providers import RemoteProvidersProvider
 from rebalancer.wiring.security import SecurityProvider
 from rebalancer.wiring.stores import DatabaseProvider, DocumentProvider, RedisProvider
 from rebalancer.wiring.use_cases import UseCaseProvider
@@ -247,7 +248,7 @@ def _providers(sources: Sources) -> tuple[Provider, ...]:
     parts: tuple[type[Provider], ...] = (
         *(MarketProvider, PolicyProvider, ReportProvider, EnvironmentProvider),
         *(DatabaseProvider, DocumentProvider, SecurityProvider, RedisProvider),
-        *(JobProvider, UseCaseProvider),
+        *(JobProvider, UseCaseProvider, RemoteProvidersProvider),
     )
     if sources.stored:
         parts += (StoredPricesProvider,)

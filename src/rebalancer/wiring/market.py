@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -77,10 +79,11 @@ class Sources:
     ) -> Sources:
         """Return the sources that a caller names, else those of the settings, else the default.
 
-        The default is the store if MongoDB is configured, and the sample otherwise: a database
-        alone need not hold prices.
+        The default is the store if MongoDB is configured, or if the embedded database has been
+        synchronized with providers, and the sample otherwise.
         """
-        default = SAMPLE if settings.mongo_url is None else STORE
+        stored = settings.mongo_url is not None or is_synchronized(settings.database_url)
+        default = STORE if stored else SAMPLE
         return cls(
             prices or settings.prices or default,
             assets or settings.assets,
@@ -121,6 +124,24 @@ class Sources:
     def cautions(self) -> tuple[Caution, ...]:
         """What a reader of results on these prices must know."""
         return provider_of(self.prices).cautions
+
+
+def is_synchronized(database_url: str) -> bool:
+    """Return whether an embedded database holds prices from providers; never of a server.
+
+    It is asked before anything else is loaded, so without SQLAlchemy.
+    """
+    path = database_url.removeprefix("sqlite:///").partition("?")[0]
+    if path == database_url or not Path(path).is_file():
+        return False
+    try:
+        with closing(
+            sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)
+        ) as found:
+            query = "SELECT 1 FROM sync_states WHERE through IS NOT NULL LIMIT 1"
+            return found.execute(query).fetchone() is not None
+    except sqlite3.Error:  # older than these tables, busy or damaged: the store will tell
+        return False
 
 
 def read_bars(path: Path) -> BarRows:

@@ -129,7 +129,8 @@ _source_options = combine_options(
         type=FILE,
         help=f"{PRICES_HELP}; or `store`, the prices imported by `rebalancer market import`; or "
         "`sample`, the packaged prices. Default: $REBALANCER_PRICES; or the store if "
-        "$REBALANCER_MONGO_URL is set; or the sample.",
+        "$REBALANCER_MONGO_URL is set, or `rebalancer market sync` has filled the database; "
+        "or the sample.",
     ),
     click.option(
         "--assets",
@@ -349,6 +350,20 @@ def container(
         yield wired
     finally:
         wired.close()
+
+
+def create_embedded_database(wired: Container) -> None:
+    """Create the tables of an embedded database that is still empty.
+
+    Databases of servers, and those of an older version, are upgraded by their operators.
+    """
+    if not settings().database_url.startswith("sqlite"):
+        return
+    from rebalancer.application.ports.store import Database
+
+    database = wired.get(Database)
+    if database.revision() is None:
+        database.upgrade()
 
 
 def price_panels(files: Sequence[Path], *, field: str = "prices") -> dict[str, Path | None]:

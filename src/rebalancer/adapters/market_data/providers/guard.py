@@ -129,8 +129,7 @@ class GuardedProvider:
             self._check_silence()
             self._spend(cost)
             self._keep_pace(cost)
-            with self._breaker.guard():
-                return call()
+            return call()
 
         stamina.instrumentation.set_on_retry_hooks(())  # the caller tells what failed
         retry = stamina.RetryingCaller(
@@ -140,7 +139,8 @@ class GuardedProvider:
             wait_max=30.0,
             wait_jitter=self._first_wait,
         )
-        return retry(is_transient, once)
+        with self._breaker.guard():
+            return retry(is_transient, once)
 
     def _wait_for(self, fault: Exception) -> float | None:
         """Return the seconds that a fault asks to wait, and remember them; None without any."""

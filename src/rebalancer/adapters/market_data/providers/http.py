@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -50,6 +51,7 @@ class HttpClient:
         self._headers, self._timeout, self._now = dict(headers or {}), timeout, now
         self._explain = explain
         self._client: Any = None
+        self._lock = Lock()
 
     def get_json(self, path: str, parameters: Mapping[str, str], *, subject: str) -> Any:
         """Return the decoded JSON of an answer.
@@ -102,19 +104,21 @@ class HttpClient:
 
     def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
 
     def _open(self) -> Any:
-        if self._client is None:
-            import httpx
+        with self._lock:  # threads share one client
+            if self._client is None:
+                import httpx
 
-            logging.getLogger("httpx").setLevel(logging.WARNING)
-            self._client = httpx.Client(
-                base_url=self._base_url,
-                headers=self._headers,
-                timeout=self._timeout,
-                follow_redirects=False,
-            )
-        return self._client
+                logging.getLogger("httpx").setLevel(logging.WARNING)
+                self._client = httpx.Client(
+                    base_url=self._base_url,
+                    headers=self._headers,
+                    timeout=self._timeout,
+                    follow_redirects=False,
+                )
+            return self._client

@@ -12,6 +12,7 @@ import click
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.number_text import price_text
+from rebalancer.entrypoints.cli.market_sync import providers, sync
 from rebalancer.entrypoints.cli.options import (
     FILE,
     PRICES_HELP,
@@ -49,7 +50,11 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @click.group()
 def market() -> None:
-    """Import and inspect prices and instruments."""
+    """Import, synchronize and inspect prices and instruments."""
+
+
+market.add_command(sync)
+market.add_command(providers)
 
 
 @market.command("import")

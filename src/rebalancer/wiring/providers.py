@@ -1,0 +1,74 @@
+"""Remote providers of market data, those that have the key that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dishka import Provider, Scope, provide
+
+from rebalancer.adapters.market_data.providers.guard import GuardedProvider
+from rebalancer.adapters.market_data.providers.registry import PREFERRED, REMOTE_PROVIDERS
+from rebalancer.application.ports.clock import Clock
+from rebalancer.application.ports.market import Calendars
+from rebalancer.application.ports.providers import MarketProvider
+from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.provider_chain import ProviderChain
+from rebalancer.application.provider_status import DescribeProviders, ProviderPlan
+from rebalancer.application.stored_market import StoredMarket
+from rebalancer.application.synchronize import SyncMarket
+from rebalancer.config import PREFIX, Settings
+from rebalancer.domain.errors import InvalidRequest
+
+
+class RemoteProvidersProvider(Provider):
+    """The chain of providers, and what synchronizes with them."""
+
+    scope = Scope.APP
+
+    @provide
+    def chain(self, settings: Settings, work: UnitOfWork, clock: Clock) -> Iterator[ProviderChain]:
+        """Provide those of `Settings.providers` that have their key, in that order."""
+        chain = ProviderChain(_set_up(settings, work, clock), PREFERRED)
+        yield chain
+        chain.close()
+
+    @provide
+    def synchronize(
+        self,
+        market: StoredMarket,
+        chain: ProviderChain,
+        work: UnitOfWork,
+        calendars: Calendars,
+        clock: Clock,
+    ) -> SyncMarket:
+        return SyncMarket(market, chain, work, calendars, clock)
+
+    @provide
+    def describe(self, chain: ProviderChain, work: UnitOfWork, clock: Clock) -> DescribeProviders:
+        plans = [
+            ProviderPlan(
+                name,
+                one.create(""),
+                None if one.key_setting is None else f"{PREFIX}{one.key_setting.upper()}",
+                one.pace.a_day,
+            )
+            for name, one in REMOTE_PROVIDERS.items()
+        ]
+        return DescribeProviders(chain, work, clock, tuple(plans))
+
+
+def _set_up(settings: Settings, work: UnitOfWork, clock: Clock) -> dict[str, MarketProvider]:
+    found: dict[str, MarketProvider] = {}
+    for name in settings.providers:
+        one = REMOTE_PROVIDERS.get(name)
+        if one is None:
+            raise InvalidRequest(
+                f"{name} is not a provider; choose some of {', '.join(REMOTE_PROVIDERS)}",
+                field=f"{PREFIX}PROVIDERS",
+                code="unknown_provider",
+            )
+        key = "" if one.key_setting is None else getattr(settings, one.key_setting)
+        if key is not None:
+            provider = one.create(key)
+            found[name] = GuardedProvider(provider, one.pace, work, clock, cost=one.cost)
+    return found

@@ -1,0 +1,107 @@
+"""`rebalancer market sync` and `providers`, with real clients and a local internet."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+
+from tests.internet import Internet, environment
+from tests.yahoo_world import ASSETS, RATES, World
+
+KEY = "planted-key-0123456789"
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def internet(world, tmp_path):
+    with Internet(world.hosts()) as running, environment(running.environment(tmp_path)):
+        yield running
+
+
+def test_a_newcomer_gets_a_proposal_at_the_last_closes_of_four_markets(quickly, write, internet):
+    synced = quickly("market", "sync", "--symbols", ",".join(ASSETS))
+    assert synced.code == 0, synced
+    assert "4 assets from yahoo" in synced.stdout or "6 assets from ecb, yahoo" in synced.stdout
+    assert "personal use" in synced.stderr
+    shares = {"VTI": "4", "VWCE.DE": "10", "VOD.L": "1000", "BTC-USD": "0.01"}
+    portfolio = {
+        "id": "me",
+        "currency": "EUR",
+        "cash": "1000",
+        "holdings": shares,
+        "targets": dict.fromkeys(ASSETS, 0.25),
+    }
+    write("me.json", json.dumps(portfolio))
+    made = quickly("propose", "me.json", "--policy", "monthly", "--as-of", "2024-03-08", "--json")
+    assert made.code == 0, made.stderr
+    proposal = made.json
+    assert {order["symbol"] for order in proposal["orders"]} <= set(ASSETS)
+    assert proposal["as_of"] == "2024-03-08"
+    day = date(2024, 3, 8)
+    euros = {
+        "VTI": 4 * ASSETS["VTI"].price(day) / RATES["USD"],
+        "VWCE.DE": 10 * ASSETS["VWCE.DE"].price(day),
+        "VOD.L": 1000 * ASSETS["VOD.L"].price(day) / 100 / RATES["GBP"],
+        "BTC-USD": 0.01 * ASSETS["BTC-USD"].price(day) / RATES["USD"],
+    }
+    total = sum(euros.values()) + 1000
+    for symbol, value in euros.items():
+        assert proposal["weights_before"][symbol] == pytest.approx(value / total, abs=1e-6)
+
+
+def test_a_repetition_asks_nobody_and_a_new_day_is_fetched_alone(quickly, internet, world):
+    assert quickly("market", "sync", "--symbols", "VTI").code == 0
+    internet.forget()
+    again = quickly("market", "sync", "--json")
+    assert [one["current"] for one in again.json] == [True]
+    assert internet.requests("query2.finance.yahoo.com") == []
+
+
+def test_failures_are_told_and_end_with_exit_code_3(quickly, internet, world):
+    failed = quickly("market", "sync", "--symbols", "VTI,NOSUCH")
+    assert failed.code == 3
+    assert "NOSUCH was not synchronized" in failed.stderr
+    assert "VTI" not in failed.stderr
+    world.down = True
+    down = quickly("market", "sync", "--symbols", "VWCE.DE", "--json")
+    assert down.code == 3
+    (outcome,) = (one for one in down.json if one["symbol"] == "VWCE.DE")
+    assert "status 503" in outcome["fault"]
+    world.down = False
+    assert quickly("market", "sync", "--symbols", "VWCE.DE").code == 0
+
+
+def test_nothing_to_synchronize_names_the_remedy(quickly, internet):
+    assert quickly("market", "sync").refused("--symbols")
+
+
+def test_an_unknown_provider_lists_the_known_ones(quickly, internet):
+    asked = ("market", "sync", "--symbols", "VTI")
+    assert quickly(*asked, "--provider", "nobody").refused("provider", "nobody", "yahoo")
+
+
+def test_providers_show_what_they_need_and_what_is_left(quickly, internet, monkeypatch):
+    before = {one["name"]: one for one in quickly("market", "providers", "--json").json}
+    assert before["yahoo"]["ready"]
+    assert before["tiingo"]["missing"] == "REBALANCER_TIINGO_KEY"
+    assert before["alpha_vantage"]["quota_left"] == 25
+    monkeypatch.setenv("REBALANCER_TIINGO_KEY", KEY)
+    asked = ("market", "sync", "--symbols", "VTI", "--provider", "tiingo")
+    refused = quickly(*asked)  # there is no such host here
+    assert refused.code == 3
+    assert KEY not in refused.stdout + refused.stderr
+    after = {one["name"]: one for one in quickly("market", "providers", "--json").json}
+    assert after["tiingo"]["ready"]
+    assert after["tiingo"]["quota_left"] < after["tiingo"]["quota"]
+    assert "yahoo" in quickly("market", "providers").stdout
+
+
+def test_an_unknown_name_among_the_providers_is_refused(quickly, internet, monkeypatch):
+    monkeypatch.setenv("REBALANCER_PROVIDERS", "yahoo,nobody")
+    assert quickly("market", "providers").refused("REBALANCER_PROVIDERS", "nobody")
