@@ -7,10 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rebalancer.domain.market.gaps import accept_jumps, history_of
-from rebalancer.domain.market.quality import (
-    Rule,
-    Severity,
+from rebalancer.domain.market.close_quality import (
     check_closes,
     is_decimal_shift,
     is_implausible,
@@ -19,6 +16,8 @@ from rebalancer.domain.market.quality import (
     is_split_ratio,
     is_unit_change,
 )
+from rebalancer.domain.market.gaps import accept_jumps, history_of
+from rebalancer.domain.market.quality import Rule, Severity
 
 NAN = np.nan
 DAYS = np.busday_offset(np.datetime64("2024-01-01"), np.arange(60), roll="forward")

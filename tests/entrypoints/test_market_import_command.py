@@ -40,6 +40,7 @@ def test_commands_use_imported_prices(kept, market, write):
     assert first == expected | {
         "rates": 0,
         "actions": 0,
+        "inferred": [],
         "notes": [],
         "first": "2020-01-01",
         "last": "2021-02-23",
@@ -93,6 +94,28 @@ def test_jumps_are_imported_as_they_are_and_reported(kept, write):
     accepted = kept(*stored, "--accept-jumps", "B").json
     assert [(one["withheld"], one["findings"]) for one in accepted] == [(None, [])] * 2
     assert accepted[1]["price"] == closes[-1, 1]
+
+
+def test_bars_actions_and_rates_are_imported_in_any_order(kept, write):
+    kept("db", "upgrade")
+    actions = write("actions.csv", "symbol,ex_date,kind,value,currency\nA,2024-01-04,split,4:1,\n")
+    assets = write("assets.csv", "symbol,currency,market\nA,GBX,XLON\nB,USD,24/7\nEURUSD,USD,\n")
+    bars = write(
+        "bars.csv",
+        "date,symbol,open,high,low,close,volume\n"
+        "2024-01-02,A,,,,4000,\n2024-01-03,A,,,,4040,\n2024-01-04,A,,,,1010,\n"
+        "2024-01-02,B,10,11,9,10,500\n2024-01-03,B,10,11,9,10,500\n2024-01-04,B,10,9,11,10,500\n"
+        "2024-01-02,EURUSD,,,,1.1,\n",
+    )
+    done = kept("market", "import", "--actions", actions, "--json").json
+    assert (done["actions"], done["days"], done["assets"]) == (1, 0, 0)
+    done = kept("market", "import", "--bars", bars, "--assets", assets, "--json").json
+    assert (done["assets"], done["rates"], done["days"], done["instruments"]) == (2, 1, 7, 2)
+    assert [(one["symbol"], one["rule"]) for one in done["findings"]] == [("B", "high_below_low")]
+    again = kept("market", "import", "--bars", bars, "--actions", actions)
+    assert "2 assets and 1 exchange rate from 2024-01-02 to 2024-01-04: 0 days" in again.stdout
+    listed = kept("market", "list", "--prices", "store", "--json").json
+    assert [(one["symbol"], one["findings"]) for one in listed] == [("A", []), ("B", [])]
 
 
 def test_sample_is_imported_with_its_caution(kept):

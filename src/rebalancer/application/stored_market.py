@@ -42,7 +42,7 @@ class StoredMarket:
     Args:
         store: Where market data are stored.
         cache: Shares snapshots among processes; None without one.
-        accepted: Symbols whose jumps are true, see `rebalancer.domain.market.quality`.
+        accepted: Symbols whose jumps are true, see `rebalancer.domain.market.close_quality`.
         currency: ISO 4217 code of assets whose currency is not stated.
         rates: Exchange rates for currencies that the store's rates do not connect.
         calendars: Sessions of the instruments' markets; None: weekdays count.

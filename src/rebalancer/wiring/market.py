@@ -54,7 +54,7 @@ class Sources:
         assets: CSV file with instruments; None for those of the store or the provider.
         periods_per_year: Closes that count as a year; None: as the dates have.
         layout: Layout of the file of prices, as users write it; None: it is recognised.
-        accepted: Symbols whose jumps are true moves, see `rebalancer.domain.market.quality`.
+        accepted: Symbols whose jumps are true moves, see `rebalancer.domain.market.close_quality`.
         currency: ISO 4217 code of assets whose currency is not stated; None: as the settings have.
     """
 

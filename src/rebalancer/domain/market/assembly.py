@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 
 import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.action_quality import find_huge
 from rebalancer.domain.market.actions import (
     DISTRIBUTIONS,
     NO_ACTIONS,
@@ -33,6 +35,7 @@ from rebalancer.domain.market.currencies import (
 from rebalancer.domain.market.gaps import history_of, judge_by_sessions
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quality import NO_DECISIONS, Decisions
 from rebalancer.domain.market.quotes import Quotes
 from rebalancer.domain.market.sessions import Sessions
 
@@ -45,9 +48,10 @@ class PricingTerms:
         currency: ISO 4217 code of assets whose currency is not stated.
         instruments: Currencies and quote units of the assets.
         exchange: Exchange rates besides those among the prices.
-        accepted: Symbols whose jumps are true, see `rebalancer.domain.market.quality`.
+        accepted: Symbols whose jumps are true, see `rebalancer.domain.market.close_quality`.
         sessions: Sessions of the instruments' markets, as far as they are known.
         certain: Whether ``currency`` is known to be that of the prices, not just a default.
+        decisions: Closes and actions on which operators decided.
     """
 
     currency: str
@@ -56,6 +60,7 @@ class PricingTerms:
     accepted: Collection[str] = ()
     sessions: Sessions = attrs.field(factory=dict)
     certain: bool = False
+    decisions: Decisions = NO_DECISIONS
 
     def unit_of(self, symbol: str) -> str:
         """Return the code of an asset's quote unit."""
@@ -98,6 +103,7 @@ def assemble_history(
         adjusted: Symbols whose closes are adjusted for splits and distributions.
     """
     names, exchange = tuple(symbols), terms.exchange
+    closes = terms.decisions.without_rejected(names, days, closes)
     pairs = [at for at, symbol in enumerate(names) if is_rate_symbol(symbol)]
     if pairs:
         exchange = _rates_of(names, days, closes, pairs).with_fallback(exchange)
@@ -108,9 +114,16 @@ def assemble_history(
     )
     if not names or np.isnan(closes).all():
         return None
+    actions = _plausible(names, days, closes, terms, exchange, actions, adjusted)
     traded, total, growth = _adjust(names, days, closes, terms, exchange, actions, adjusted)
     history = history_of(
-        names, days, total, accepted=terms.accepted, sessions=terms.sessions_of(names)
+        names,
+        days,
+        total,
+        accepted=terms.accepted,
+        sessions=terms.sessions_of(names),
+        decisions=terms.decisions,
+        splits=_splits(actions, adjusted),
     )
     prices = None if growth is None else _traded_prices(history, days, traded, growth)
     return quote_history(
@@ -209,6 +222,47 @@ def _state_currencies(actions: Actions, terms: PricingTerms) -> Actions:
         return actions
     stated = {one.key: attrs.evolve(one, currency=terms.unit_of(one.symbol)) for one in silent}
     return Actions(tuple(stated.get(one.key, one) for one in actions))
+
+
+def _plausible(
+    symbols: tuple[str, ...],
+    days: Dates,
+    table: Floats,
+    terms: PricingTerms,
+    exchange: ExchangeRates,
+    actions: Actions,
+    adjusted: Collection[str],
+) -> Actions:
+    """Return actions without rejected ones, and without distributions that are errors."""
+    decisions = terms.decisions
+    columns = {symbol: column for column, symbol in enumerate(symbols)}
+    wrong = {
+        one.key
+        for symbol, rejected in decisions.rejected_actions.items()
+        for one in actions.by_symbol.get(symbol, ())
+        if one.ex_day in rejected
+    }
+    for symbol, own in actions.by_symbol.items():
+        column = columns.get(symbol)
+        if column is None or symbol in adjusted or symbol in terms.accepted:
+            continue
+        value = _value_per_share(symbol, days, table, columns, terms, exchange)
+        accepted = decisions.accepted.get(symbol, frozenset())
+        found = find_huge(days, table[:, column], own, value, accepted=accepted)
+        wrong.update(one.key for one in found)
+    if not wrong:
+        return actions
+    return Actions(tuple(one for one in actions if one.key not in wrong))
+
+
+def _splits(actions: Actions, adjusted: Collection[str]) -> dict[str, dict[date, float]]:
+    """Return the splits of assets whose closes are as traded, by symbol and ex-day."""
+    found: dict[str, dict[date, float]] = {}
+    for one in actions:
+        if one.kind is ActionKind.SPLIT and one.symbol not in adjusted:
+            own = found.setdefault(one.symbol, {})
+            own[one.ex_day] = own.get(one.ex_day, 1.0) * float(one.value)
+    return found
 
 
 def _adjust(

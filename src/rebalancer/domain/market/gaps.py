@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date
+from types import MappingProxyType
 
 import attrs
 import numpy as np
 
 from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.domain.market.close_quality import Splits, check_closes
 from rebalancer.domain.market.prices import GRACE, PriceHistory, usual_graces
-from rebalancer.domain.market.quality import check_closes, count_weekdays
+from rebalancer.domain.market.quality import NO_DECISIONS, Decisions, count_weekdays
 from rebalancer.domain.market.sessions import SESSION_GRACE, count_sessions, covers
 
 
@@ -30,6 +32,8 @@ def history_of(
     *,
     accepted: Collection[str] = (),
     sessions: Sequence[Dates | None] | None = None,
+    decisions: Decisions = NO_DECISIONS,
+    splits: Splits = MappingProxyType({}),
 ) -> PriceHistory:
     """Return the history of closes as a source has them.
 
@@ -42,6 +46,8 @@ def history_of(
         closes: Shape (T, N), NaN where a price is missing; an asset may have none at all.
         accepted: Symbols whose jumps are true.
         sessions: Sessions of the market of each symbol, None where they are not known.
+        decisions: Days on which an operator accepted a change.
+        splits: Splits that the closes are adjusted for.
 
     Raises:
         InvalidRequest: there is no price at all, or as `PriceHistory.of`.
@@ -57,7 +63,9 @@ def history_of(
         if not traded.all():
             table, dates = table[traded], dates[traded]
     reported = PriceHistory.of(symbols, dates, table)  # validated before the checks
-    unusable, findings = check_closes(symbols, dates, table, accepted=accepted)
+    unusable, findings = check_closes(
+        symbols, dates, table, accepted=accepted, decisions=decisions, splits=splits
+    )
     used = table if unusable is None else np.where(unusable, np.nan, table)
     filled, carried = carry_forward(dates, used, sessions)
     if carried is None and unusable is None:

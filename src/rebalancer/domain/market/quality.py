@@ -1,17 +1,14 @@
-"""Checks of closes: jumps that are likelier errors of the data than moves of a price.
+"""Findings of the checks of market data, and what operators decide on them.
 
-A rule is a function on logarithmic changes between successive closes of an asset, and on the
-weekdays that each change spans. A change that may be a true move is a warning. An error is one that
-hardly any asset has made: from that close on the asset's closes are not used, until one is nearer
-to the level before than to the level after.
-
-Nothing here uses a later close than the day on which a finding is known, so that a backtest sees
-what an investor could have seen.
+The checks are in `rebalancer.domain.market.close_quality`, about changes of closes, and in
+`bar_quality`, `action_quality` and `day_quality` beside it. What fails is kept and marked. Closes
+with an error are hidden from policies, until a later close, another import or an operator releases
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -19,41 +16,10 @@ from enum import StrEnum
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Bools, Dates, Floats, Rows
-
-TEN_TOLERANCE = 0.1
-"""Tolerance of a logarithmic change near a factor of 10: the size of a large daily move."""
-
-UNIT_TOLERANCE = 0.25
-"""The same near 100 and 1,000, which no price moves by; covers a crash on the same day."""
-
-SPLIT_TOLERANCE = 0.03
-SPLIT_RATIOS = (2, 3, 4, 5, 6, 7, 8, 12)
-"""Usual split ratios whose change a price may also make by itself."""
-
-LARGE = 0.6
-"""A change per root of weekdays, logarithmic, that is worth a warning: +82% or -45% in a day.
-
-For up to a month no more than for a week: few prices go up 3.8-fold or fall by 74% in a month."""
-
-SPIKE = 0.3
-"""The same for a change that the next close reverts: +35% or -26%."""
-
-REVERTED = 0.2
-"""A spike has reverted when at most this share of it is left."""
-
-IMPLAUSIBLE = np.log(15.0)
-"""A change from which on a move of the price is implausible: 15-fold, or to a fifteenth."""
-
-MOST_IMPLAUSIBLE = np.log(50.0)
-"""The same over any number of weekdays, so that a change of unit is found in monthly closes too."""
+from rebalancer.domain.arrays import Dates, Floats
 
 A_WEEK, A_MONTH = 5, 23
 """Weekdays, at most."""
-
-SHORT_LEVEL, SETTLED_LEVEL = 5, 20
-"""At the beginning of prices, a level of at most 5 closes was the error if the next level has
-lasted 20 closes."""
 
 
 class Severity(StrEnum):
@@ -98,21 +64,32 @@ class Rule(StrEnum):
         return Severity.ERROR if self in _NOT_USED else Severity.WARNING
 
 
-ERRORS = (Rule.UNIT_CHANGE, Rule.DECIMAL_SHIFT, Rule.IMPLAUSIBLE_MOVE)
+ERRORS = (
+    *(Rule.SPLIT_NOT_IN_PRICES, Rule.UNIT_CHANGE, Rule.DECIMAL_SHIFT),
+    *(Rule.TICKER_REUSED, Rule.IMPLAUSIBLE_MOVE),
+)
 """Rules about changes whose findings are errors, most specific first."""
 
-_NOT_USED = frozenset({*ERRORS, Rule.NOT_POSITIVE, Rule.DUPLICATE, Rule.FUTURE_DATE})
+_NOT_USED = frozenset(
+    {
+        *ERRORS,
+        *(Rule.NOT_POSITIVE, Rule.DUPLICATE, Rule.FUTURE_DATE),
+        *(Rule.IMPLAUSIBLE_DIVIDEND, Rule.STALE),
+    }
+)
 
 
 class Decision(StrEnum):
     """State of a finding: an operator's decision on the figures, or none yet.
 
-    A finding of an import is stored as open, since it cannot be made again from stored bars.
+    A finding of an import is stored as open, since it cannot be made again from stored bars. It is
+    resolved, like a decision, when a later import has other figures.
     """
 
     OPEN = "open"
     ACCEPT = "accept"
     REJECT = "reject"
+    RESOLVED = "resolved"
 
 
 VerdictKey = tuple[str, date, Rule]
@@ -156,6 +133,67 @@ def later_verdicts(
         if before is None or (one != before and one.decided >= before.decided):
             found[one.key] = one
     return found
+
+
+_ABOUT_ACTIONS = frozenset({Rule.IMPLAUSIBLE_DIVIDEND, Rule.SPLIT_NOT_IN_PRICES})
+_ABOUT_NO_CLOSE = frozenset(
+    {Rule.VOLUME_ANOMALY, Rule.OPEN_IS_CLOSE, Rule.STALE, Rule.MISSING_SESSION}
+)
+
+DaysBySymbol = Mapping[str, frozenset[date]]
+"""Days of some assets."""
+
+
+@attrs.frozen
+class Decisions:
+    """Closes and corporate actions on which operators decided.
+
+    Attributes:
+        accepted: Days on which a change is a true move, or an action is right.
+        rejected: Days whose closes are taken for missing.
+        rejected_actions: Ex-days of splits and distributions that are left out.
+    """
+
+    accepted: DaysBySymbol = attrs.field(factory=dict)
+    rejected: DaysBySymbol = attrs.field(factory=dict)
+    rejected_actions: DaysBySymbol = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, verdicts: Iterable[Verdict], *, known_by: datetime | None = None) -> Decisions:
+        """Collect verdicts; only those that were decided by a time, if one is given."""
+        accepted: dict[str, set[date]] = {}
+        closes: dict[str, set[date]] = {}
+        actions: dict[str, set[date]] = {}
+        for one in verdicts:
+            if known_by is not None and one.decided > known_by:
+                continue
+            if one.decision is Decision.ACCEPT:
+                accepted.setdefault(one.symbol, set()).add(one.day)
+            elif one.decision is Decision.REJECT and one.rule in _ABOUT_ACTIONS:
+                actions.setdefault(one.symbol, set()).add(one.day)
+            elif one.decision is Decision.REJECT and one.rule not in _ABOUT_NO_CLOSE:
+                closes.setdefault(one.symbol, set()).add(one.day)
+        frozen = (
+            {symbol: frozenset(days) for symbol, days in each.items()}
+            for each in (accepted, closes, actions)
+        )
+        return cls(*frozen)
+
+    def without_rejected(self, symbols: Sequence[str], days: Dates, closes: Floats) -> Floats:
+        """Return (T, N) closes without rejected ones; the same array if there are none."""
+        columns = {symbol: column for column, symbol in enumerate(symbols)}
+        table = closes
+        for symbol, wrong in self.rejected.items():
+            if symbol not in columns:
+                continue
+            rows = np.flatnonzero(np.isin(days, np.array(sorted(wrong), dtype="datetime64[D]")))
+            if len(rows):
+                table = table.copy() if table is closes else table
+                table[rows, columns[symbol]] = np.nan
+        return table
+
+
+NO_DECISIONS = Decisions()
 
 
 @attrs.frozen
@@ -228,6 +266,16 @@ class Finding:
                     f"{moved} on {self.day}, a factor of {larger:.0f}: a change of unit or "
                     f"currency or a split is likelier than such a move{self._consequence}"
                 )
+            case Rule.SPLIT_NOT_IN_PRICES:
+                return (
+                    f"has a split on {self.day} that its close of that day does not show, so that "
+                    f"its adjusted close {moved}{self._consequence}"
+                )
+            case Rule.TICKER_REUSED:
+                return (
+                    f"{moved} from {self.last_day} to {self.day}, without a close between: another "
+                    f"asset may have its symbol now{self._consequence}"
+                )
             case Rule.SPLIT_RATIO:
                 return (
                     f"{moved} on {self.day}, a factor near {larger:.0f}: a split may not be "
@@ -249,163 +297,10 @@ class Finding:
         return f"; its closes before {self.until} are not used"
 
 
-def is_unit_change(change: Floats) -> Bools:
-    """(M,) whether changes are near a factor of 100 or 1,000, up or down."""
-    size = np.abs(change)
-    near: Bools = np.minimum(np.abs(size - np.log(100.0)), np.abs(size - np.log(1000.0))) <= (
-        UNIT_TOLERANCE
-    )
-    return near
-
-
-def is_decimal_shift(change: Floats, weekdays: Floats) -> Bools:
-    """(M,) whether changes within a week are near a factor of 10, up or down."""
-    near: Bools = (np.abs(np.abs(change) - np.log(10.0)) <= TEN_TOLERANCE) & (weekdays <= A_WEEK)
-    return near
-
-
-def is_implausible(change: Floats, weekdays: Floats) -> Bools:
-    """(M,) whether changes are larger than a price moves, given the weekdays that they span."""
-    least = np.clip(LARGE * np.sqrt(weekdays), IMPLAUSIBLE, MOST_IMPLAUSIBLE)
-    larger: Bools = np.abs(change) >= least
-    return larger
-
-
-def is_large(change: Floats, weekdays: Floats) -> Bools:
-    """(M,) whether changes deserve a warning, given the weekdays that they span."""
-    counted = np.where(weekdays <= A_MONTH, np.clip(weekdays, 1.0, A_WEEK), weekdays)
-    large: Bools = np.abs(change) >= LARGE * np.sqrt(counted)
-    return large
-
-
-def is_split_ratio(change: Floats, weekdays: Floats) -> Bools:
-    """(M,) whether large changes within a week are near a usual split ratio, up or down."""
-    size = np.abs(change)[:, None]
-    near = (np.abs(size - np.log(SPLIT_RATIOS)) <= SPLIT_TOLERANCE).any(axis=1)
-    usual: Bools = near & is_large(change, weekdays) & (weekdays <= A_WEEK)
-    return usual
-
-
-def is_spike(change: Floats, weekdays: Floats) -> Bools:
-    """(M,) whether changes are reverted by the next one; the last one is never."""
-    found = np.zeros(len(change), dtype=bool)
-    left = np.abs(change[1:] + change[:-1])
-    least = SPIKE * np.sqrt(np.maximum(weekdays[:-1], 1.0))
-    size = np.abs(change[:-1])
-    found[:-1] = (size >= least) & (left <= REVERTED * size)
-    return found
-
-
-def check_closes(
-    symbols: Sequence[str], days: Dates, closes: Floats, *, accepted: Collection[str] = ()
-) -> tuple[Bools | None, tuple[Finding, ...]]:
-    """Check the closes of N assets.
-
-    Args:
-        symbols: N symbols.
-        days: Shape (T,), increasing.
-        closes: Shape (T, N), as reported, NaN where missing.
-        accepted: Symbols whose jumps are true; they are not checked.
-
-    Returns:
-        (T, N) closes that an error makes unusable, None if there are none; and the findings, by
-        asset and day.
-    """
-    weekdays = count_weekdays(days)
-    unusable: Bools | None = None
-    findings: list[Finding] = []
-    for column in _columns_with_jumps(closes).tolist():
-        symbol = symbols[column]
-        if symbol in accepted:
-            continue
-        rows = np.flatnonzero(~np.isnan(closes[:, column]))
-        spoilt, found = _check_asset(symbol, days[rows], closes[rows, column], weekdays[rows])
-        findings += found
-        if spoilt.any():
-            if unusable is None:
-                unusable = np.zeros(closes.shape, dtype=bool)
-            unusable[rows[spoilt], column] = True
-    return unusable, tuple(findings)
-
-
 def count_weekdays(days: Dates) -> Floats:
     """(T,) weekdays (Monday to Friday) from the first of some days, which increase, to each."""
     counted: Floats = np.asarray(np.busday_count(days[:1], days), dtype=np.float64)
     return counted
-
-
-def _columns_with_jumps(closes: Floats) -> Rows:
-    """Return the columns with a change that any rule may find."""
-    with np.errstate(invalid="ignore"):
-        logs = np.log(closes)
-    missing = np.isnan(logs)
-    if missing.any():
-        rows = np.arange(len(logs))[:, None]
-        last = np.maximum.accumulate(np.where(missing, 0, rows), axis=0)
-        logs = np.take_along_axis(logs, last, axis=0)  # NaN before the first close
-    largest = np.abs(np.diff(logs, axis=0))
-    return np.flatnonzero((largest >= SPIKE).any(axis=0))
-
-
-def _check_asset(
-    symbol: str, days: Dates, closes: Floats, weekdays: Floats
-) -> tuple[Bools, list[Finding]]:
-    """Check one asset: (M,) unusable closes, and findings by day, given M closes."""
-    spoilt = np.zeros(len(closes), dtype=bool)
-    findings: list[Finding] = []
-
-    def found(rule: Rule, before: int, at: int, known: int, until: int | None = None) -> Finding:
-        return Finding(
-            symbol=symbol,
-            rule=rule,
-            day=days[at].item(),
-            known=days[known].item(),
-            last_day=days[before].item(),
-            before=float(closes[before]),
-            after=float(closes[at]),
-            until=None if until is None else days[until].item(),
-        )
-
-    logs = np.log(closes)
-    change, span = np.diff(logs), np.diff(weekdays)
-    masks = {
-        Rule.UNIT_CHANGE: is_unit_change(change),
-        Rule.DECIMAL_SHIFT: is_decimal_shift(change, span),
-        Rule.IMPLAUSIBLE_MOVE: is_implausible(change, span),
-    }
-    wrong = np.append(False, np.logical_or.reduce(list(masks.values())))
-    settled = -1  # the close from which on a new level is used
-    start = 1
-    while start < len(wrong) and wrong[start:].any():
-        at = start + int(np.argmax(wrong[start:]))
-        rule = next(each for each in ERRORS if masks[each][at - 1])
-        level, jump = logs[at - 1], abs(float(change[at - 1]))
-        back = np.abs(logs[at:] - level) < jump / 2
-        until = at + int(np.argmax(back)) if back.any() else None
-        new_level = at + SETTLED_LEVEL - 1
-        if at <= SHORT_LEVEL and new_level < len(closes) and (until is None or until > new_level):
-            until = settled = new_level
-        findings.append(found(rule, at - 1, at, at, until))
-        spoilt[at:until] = True
-        if until is None:
-            break
-        start = until + 1
-    used = np.flatnonzero(~spoilt)
-    change, span = np.diff(logs[used]), np.diff(weekdays[used])
-    if settled >= 0:
-        change[np.searchsorted(used, settled) - 1] = 0.0  # reported already
-    spike, large = is_spike(change, span), is_large(change, span)
-    split = is_split_ratio(change, span)
-    way_back = -1
-    for at in np.flatnonzero(large | spike).tolist():
-        if at == way_back:
-            continue
-        way_back = at + 1 if spike[at] else way_back
-        rule = Rule.SPLIT_RATIO if split[at] else Rule.LARGE_MOVE if large[at] else Rule.SPIKE
-        known = used[at + 1 if large[at] else at + 2]
-        until = used[at + 2] if spike[at] else None
-        findings.append(found(rule, used[at], used[at + 1], known, until))
-    return spoilt, sorted(findings, key=lambda one: (one.known, one.day))
 
 
 def _digits(price: float) -> str:

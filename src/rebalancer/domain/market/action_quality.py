@@ -1,0 +1,188 @@
+"""Checks of corporate actions against the prices as traded that they should have moved.
+
+On its ex-day a price falls by about what is paid. A large distribution that the price does not show
+is likelier a wrong figure than a true one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date, datetime
+
+import numpy as np
+
+from rebalancer.domain.arrays import Dates, Floats
+from rebalancer.domain.market.actions import DISTRIBUTIONS, ActionKind, CorporateAction
+from rebalancer.domain.market.adjustment import ValuePerShare
+from rebalancer.domain.market.quality import Decision, Rule, Verdict
+
+HUGE = 0.5
+"""Part of the last close from which on a distribution that the price does not show is an error."""
+
+NOTABLE = 0.02
+"""Part of the last close from which on a distribution is compared with the fall of the price."""
+
+MISSING = 0.25
+"""Part of a distribution that the price may miss without a finding."""
+
+NOISE = 5.0
+"""Standard deviations of daily returns that it may miss besides."""
+
+_RECENT = 60
+"""Returns before the ex-day from which the standard deviation follows."""
+
+_LARGE_SPLIT = 1.5
+"""Ratio from which on distributions before and after a split are compared."""
+
+
+def is_huge(paid: float, before: float, after: float) -> bool:
+    """Return whether a distribution is at least half of the price, which does not fall by half.
+
+    Args:
+        paid: Money per share held before the ex-day.
+        before: Last close before.
+        after: Close of the ex-day, per share held before.
+    """
+    return paid >= HUGE * before and before - after < 0.5 * min(paid, before)
+
+
+def is_not_shown(paid: float, before: float, after: float, deviation: float) -> bool:
+    """Return whether the price falls by clearly less than a notable distribution.
+
+    As if it included a capital gain that is also listed by itself, or were of another unit.
+
+    Args:
+        paid: Money per share held before the ex-day.
+        before: Last close before.
+        after: Close of the ex-day, per share held before.
+        deviation: Standard deviation of daily returns.
+    """
+    part, fall = paid / before, 1.0 - after / before
+    return part >= NOTABLE and part - fall > max(MISSING * part, NOISE * deviation)
+
+
+def is_not_split(dividend: float, next_dividend: float, ratio: float) -> bool:
+    """Return whether dividends around a split look as if one were not stated per its own share.
+
+    Args:
+        dividend: Last one before the split.
+        next_dividend: First one from the split on.
+        ratio: New shares per old one.
+    """
+    if max(ratio, 1.0 / ratio) < _LARGE_SPLIT:
+        return False
+    change, expected = np.log(next_dividend / dividend), -np.log(ratio)
+    return bool(abs(change) < 0.3 * abs(expected))
+
+
+def find_huge(
+    days: Dates,
+    closes: Floats,
+    actions: Sequence[CorporateAction],
+    value_per_share: ValuePerShare,
+    *,
+    accepted: Collection[date] = (),
+) -> list[CorporateAction]:
+    """Return the distributions of an asset that are errors, see `is_huge`.
+
+    Args:
+        days: (T,) increasing.
+        closes: (T,) as traded, NaN where there is none.
+        actions: Of the asset, by ex-day.
+        value_per_share: See there.
+        accepted: Ex-days on which distributions are right.
+    """
+    if not len(closes) or np.isnan(closes).all():
+        return []
+    lowest = float(np.nanmin(closes))
+    found = []
+    for action in actions:
+        if action.kind not in DISTRIBUTIONS or action.ex_day in accepted:
+            continue
+        row = int(np.searchsorted(days, np.datetime64(action.ex_day, "D")))
+        if not 0 < row < len(days):
+            continue
+        paid = value_per_share(action, row)
+        if not paid >= HUGE * lowest:  # most distributions end here; NaN too
+            continue
+        prices = _around(closes, row, _ratio_on(actions, action.ex_day))
+        if prices is not None and is_huge(paid, *prices):
+            found.append(action)
+    return found
+
+
+def check_actions(
+    symbol: str,
+    days: Dates,
+    closes: Floats,
+    actions: Sequence[CorporateAction],
+    value_per_share: ValuePerShare,
+    *,
+    known: datetime,
+) -> Iterator[Verdict]:
+    """Yield findings about the distributions of an asset, as open verdicts.
+
+    Args:
+        symbol: The asset.
+        days: (T,) increasing.
+        closes: (T,) as traded, NaN where there is none.
+        actions: Of the asset, by ex-day.
+        value_per_share: See there.
+        known: When they are made.
+    """
+    before_split: dict[str, tuple[CorporateAction, float]] = {}
+    ratio = 1.0
+    for ex_day in dict.fromkeys(action.ex_day for action in actions):
+        row = int(np.searchsorted(days, np.datetime64(ex_day, "D")))
+        ratio *= _ratio_on(actions, ex_day)
+        paid = [one for one in actions if one.ex_day == ex_day and one.kind in DISTRIBUTIONS]
+        if not paid:
+            continue
+        text = None
+        if 0 < row < len(days):
+            values = sum(value_per_share(one, row) for one in paid)
+            prices = _around(closes, row, _ratio_on(actions, ex_day))
+            text = None if prices is None else _describe(values, *prices, closes[:row])
+        for one in paid:
+            earlier = before_split.get(one.kind)
+            if text is None and earlier is not None and ratio != 1.0:
+                last, value = earlier[0], float(one.value)
+                if last.currency == one.currency and is_not_split(earlier[1], value, ratio):
+                    text = (
+                        f"pays {one.value:f} on {ex_day} after {last.value:f} on {last.ex_day}, "
+                        f"with a split of {ratio:.6g} between: one of them may not be per its share"
+                    )
+            before_split[one.kind] = one, float(one.value)
+        ratio = 1.0
+        if text is not None:
+            yield Verdict(symbol, Rule.IMPLAUSIBLE_DIVIDEND, ex_day, Decision.OPEN, known, text)
+
+
+def _describe(paid: float, before: float, after: float, earlier: Floats) -> str | None:
+    """Describe a distribution that the price does not show; None if it does."""
+    closes = earlier[~np.isnan(earlier)][-_RECENT - 1 :]
+    deviation = float(np.diff(np.log(closes)).std()) if len(closes) > 2 else 0.0
+    huge = is_huge(paid, before, after)
+    if not paid > 0 or not (huge or is_not_shown(paid, before, after, deviation)):
+        return None
+    return (
+        f"pays {paid:.6g} per share, {paid / before:.1%} of its last close of {before:.6g}, and "
+        f"its close is {after:.6g} then"
+        + ("; it is not used" if huge else ": the value may be too high")
+    )
+
+
+def _around(closes: Floats, row: int, ratio: float) -> tuple[float, float] | None:
+    """Return the last close before a row, and that of the row per share held before; or None."""
+    before = closes[:row][~np.isnan(closes[:row])]
+    if not len(before) or np.isnan(closes[row]):
+        return None
+    return float(before[-1]), float(closes[row]) * ratio
+
+
+def _ratio_on(actions: Sequence[CorporateAction], day: date) -> float:
+    """Return the new shares per old one of the splits on a day."""
+    splits = [
+        float(one.value) for one in actions if one.ex_day == day and one.kind is ActionKind.SPLIT
+    ]
+    return float(np.prod(splits)) if splits else 1.0
