@@ -31,7 +31,7 @@ class FakeCache:
 class DownMarket(MemoryMarket):
     """Market store that does not answer."""
 
-    def revision(self, of):
+    def revision(self, *of):
         raise Unavailable("away", code="away") from OSError("at 192.0.2.1")
 
 

@@ -1,23 +1,33 @@
 """Rules that tell errors of the data from moves of a price, each by an example."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rebalancer.domain.market.assembly import PricingTerms
+from rebalancer.domain.market.bars import MarketSnapshot
 from rebalancer.domain.market.close_quality import (
     check_closes,
     is_decimal_shift,
     is_implausible,
     is_large,
+    is_other_asset,
     is_spike,
     is_split_ratio,
     is_unit_change,
 )
 from rebalancer.domain.market.gaps import accept_jumps, history_of
-from rebalancer.domain.market.quality import Rule, Severity
+from rebalancer.domain.market.quality import (
+    Decision,
+    Decisions,
+    Rule,
+    Severity,
+    Verdict,
+)
 
 NAN = np.nan
 DAYS = np.busday_offset(np.datetime64("2024-01-01"), np.arange(60), roll="forward")
@@ -226,3 +236,80 @@ def test_findings_of_an_asset_do_not_depend_on_the_others(order):
     _, got = check_closes([symbols[at] for at in order], DAYS[:30], table[:, order])
     assert sorted(got, key=repr) == sorted(expected, key=repr)
     assert len(got) == 3
+
+
+def decided(decision, *rows, rule=Rule.UNIT_CHANGE):
+    when = datetime(2024, 6, 3, tzinfo=UTC)
+    return Decisions.of(Verdict("A", rule, DAYS[row].item(), decision, when) for row in rows)
+
+
+def test_accepted_change_is_a_true_move_and_later_ones_are_checked():
+    closes = np.array([500.0, 505, 5.04, 5.1, 510.0, 511.0])[:, None]
+    accepted = history_of(["A"], DAYS[:6], closes, decisions=decided(Decision.ACCEPT, 2))
+    assert [one.day for one in accepted.findings] == [DAYS[4].item()]
+    assert accepted.closes[:4, 0].tolist() == [500, 505, 5.04, 5.1]
+    both = history_of(["A"], DAYS[:6], closes, decisions=decided(Decision.ACCEPT, 2, 4))
+    assert (both.findings, both.withheld) == ((), {})
+
+
+def test_accepted_spike_and_large_move_are_no_findings():
+    spike = np.array([100.0, 100, 140, 101, 100])[:, None]
+    large = np.array([100.0, 100, 40, 41, 40])[:, None]
+    for closes in (spike, large):
+        assert len(history_of(["A"], DAYS[:5], closes).findings) == 1
+        accepted = history_of(["A"], DAYS[:5], closes, decisions=decided(Decision.ACCEPT, 2))
+        assert accepted.findings == ()
+
+
+def test_rejected_close_is_taken_for_missing():
+    table = np.column_stack([[100.0, 100, 140, 101], [7.0, 7, 7, 7]])
+    decisions = decided(Decision.REJECT, 2, rule=Rule.SPIKE)
+    used = decisions.without_rejected(["A", "B"], DAYS[:4], table)
+    assert np.isnan(used).tolist() == [[False] * 2, [False] * 2, [True, False], [False] * 2]
+    assert not np.isnan(table).any()
+    assert decisions.without_rejected(["B"], DAYS[:4], table[:, 1:]) is not None
+    volumes = decided(Decision.REJECT, 2, rule=Rule.VOLUME_ANOMALY)
+    assert volumes.without_rejected(["A", "B"], DAYS[:4], table) is table
+
+
+def test_symbol_that_another_asset_has_after_a_gap():
+    weekdays = np.array([1.0, 1, 90, 1, 1])
+    change = np.log([1.01, 0.99, 15.0, 1.0, 1.0])
+    assert is_other_asset(change, weekdays).tolist() == [False, False, True, False, False]
+    suspended = np.log([1.01, 0.99, 0.5, 1.0, 1.0])
+    assert not is_other_asset(suspended, weekdays).any()
+    yearly = np.array([260.0, 260, 260])
+    assert not is_other_asset(np.log([4.0, 0.3, 9.0]), yearly).any()  # closes of every year
+    days = np.concatenate([DAYS[:30], DAYS[30:] + np.timedelta64(140, "D")])
+    closes = np.concatenate([np.full(30, 12.0), np.full(30, 180.0)])
+    (finding,) = check_closes(["A"], days, closes[:, None])[1]
+    assert (finding.rule, finding.severity) == (Rule.TICKER_REUSED, Severity.ERROR)
+    assert "another asset may have its symbol now" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("closes", "rule"),
+    [
+        ((100, 101, 16_200, 16_190, 16_210), Rule.IMPLAUSIBLE_MOVE),  # quoted in yen for euro
+        ((100, 101, 245_397, 102, 101), Rule.IMPLAUSIBLE_MOVE),  # one adjusted close
+        ((400, 404, 101, 100, 101), Rule.SPLIT_RATIO),  # a split without its action
+        ((100, 101, 10_100, 102, 101), Rule.UNIT_CHANGE),
+    ],
+)
+def test_reported_defects_are_found(closes, rule):
+    assert [each for each, _ in found(*closes)] == [rule]
+
+
+def test_crash_of_a_true_price_is_a_warning_and_equal_closes_are_no_finding():
+    assert found(100, 99, 45, 44, 43) == [(Rule.LARGE_MOVE, Severity.WARNING)]
+    assert found(*[1.0] * 40) == []
+
+
+def test_closes_of_days_to_come_are_not_used_unless_they_are_accepted():
+    table = np.column_stack([[1.0, 1, 1, 1], [7.0, 7, 7, 7]])
+    snapshot = MarketSnapshot(("A", "B"), DAYS[:4], table)
+    terms = PricingTerms("USD", latest=DAYS[1].item())
+    assert len(snapshot.history(terms)) == 2
+    accepted = decided(Decision.ACCEPT, 2, rule=Rule.FUTURE_DATE)
+    history = snapshot.history(attrs.evolve(terms, decisions=accepted))
+    assert (len(history), history.observed[2].tolist()) == (4, [True, False])

@@ -6,8 +6,10 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock
+
+import numpy as np
 
 from rebalancer.application.history_provider import GivenHistory, warn_of_unknown
 from rebalancer.application.ports.market import (
@@ -26,7 +28,7 @@ from rebalancer.domain.market.bars import Bars, MarketSnapshot
 from rebalancer.domain.market.currencies import NO_RATES
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
-from rebalancer.domain.market.quality import Finding
+from rebalancer.domain.market.quality import Decisions, Finding, Verdict
 
 log = logging.getLogger("rebalancer.market")
 
@@ -48,6 +50,8 @@ class StoredMarket:
         calendars: Sessions of the instruments' markets; None: weekdays count.
         check_interval: Seconds, see `RevisionCache`.
         windows: Most windows that are remembered; one of a large market takes about 10 MB.
+        clock: Seconds of any origin.
+        today: Day in UTC; closes of days to come are not used before.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class StoredMarket:
         check_interval: float = CHECK_INTERVAL,
         windows: int = 32,
         clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
         self.store = store
+        self._today, self._has_later = today, False
         self._shared = cache
         self._accepted = frozenset(accepted)
         self._currency, self._rates, self._calendars = currency, rates, calendars
@@ -142,7 +148,7 @@ class StoredMarket:
         try:
             bars = self.store.bars(["close"], known_by=time).values()
             snapshot = MarketSnapshot.of(bars, self.store.actions(known_by=time))
-            history = snapshot.history(self._terms())
+            history = snapshot.history(self._terms(time))
         except Unavailable as error:
             raise PricesUnavailable(error.message) from error.__cause__
         if history is None:
@@ -197,6 +203,17 @@ class StoredMarket:
         finally:
             self._histories.invalidate()
 
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """See `MarketStore.verdicts`."""
+        return self.store.verdicts()
+
+    def save_verdicts(self, verdicts: Iterable[Verdict]) -> int:
+        """See `MarketStore.save_verdicts`."""
+        try:
+            return self.store.save_verdicts(verdicts)
+        finally:
+            self._histories.invalidate()
+
     def save_instruments(self, instruments: Instruments) -> int:
         """See `MarketStore.save_instruments`."""
         try:
@@ -215,7 +232,8 @@ class StoredMarket:
 
     def _revision(self) -> str:
         """Return the revision of everything that a history follows from."""
-        return self.store.revision("bars", "actions", "instruments", "verdicts")
+        stored = self.store.revision("bars", "actions", "instruments", "verdicts")
+        return f"{stored} {self._today()}" if self._has_later else stored
 
     def _read_history(self, revision: str) -> PriceHistory | None:
         def read() -> MarketSnapshot:
@@ -223,15 +241,18 @@ class StoredMarket:
 
         stored = " ".join(revision.split(" ")[:2])  # bars and actions make a snapshot
         snapshot = read() if self._shared is None else self._shared.get(stored, read)
-        history = snapshot.history(self._terms())
+        terms = self._terms()
+        latest = np.datetime64(terms.latest, "D")
+        self._has_later = len(snapshot.days) > 0 and bool(snapshot.days[-1] > latest)
+        history = snapshot.history(terms)
         if history is not None:
             warn_of_unknown(self._accepted, history.symbols)
         for symbol, reason in ({} if history is None else history.withheld).items():
             log.warning("%s is withheld: %s", symbol, reason)
         return history
 
-    def _terms(self) -> PricingTerms:
-        """Return what turns stored closes into prices of shares, at present."""
+    def _terms(self, known_by: datetime | None = None) -> PricingTerms:
+        """Return what turns stored closes into prices of shares, at present or at a time."""
         instruments = self.store.instruments()
         return PricingTerms(
             self._currency,
@@ -239,4 +260,6 @@ class StoredMarket:
             NO_RATES if self._rates is None else self._rates.rates(),
             self._accepted,
             {} if self._calendars is None else self._calendars.sessions(instruments.markets),
+            decisions=Decisions.of(self.store.verdicts(), known_by=known_by),
+            latest=(self._today() if known_by is None else known_by.date()) + timedelta(days=1),
         )

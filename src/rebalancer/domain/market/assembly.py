@@ -52,6 +52,7 @@ class PricingTerms:
         sessions: Sessions of the instruments' markets, as far as they are known.
         certain: Whether ``currency`` is known to be that of the prices, not just a default.
         decisions: Closes and actions on which operators decided.
+        latest: Closes of later days are not used, but for assets with an accepted one; None: all.
     """
 
     currency: str
@@ -61,6 +62,7 @@ class PricingTerms:
     sessions: Sessions = attrs.field(factory=dict)
     certain: bool = False
     decisions: Decisions = NO_DECISIONS
+    latest: date | None = None
 
     def unit_of(self, symbol: str) -> str:
         """Return the code of an asset's quote unit."""
@@ -104,6 +106,7 @@ def assemble_history(
     """
     names, exchange = tuple(symbols), terms.exchange
     closes = terms.decisions.without_rejected(names, days, closes)
+    days, closes = _until(names, days, closes, terms)
     pairs = [at for at, symbol in enumerate(names) if is_rate_symbol(symbol)]
     if pairs:
         exchange = _rates_of(names, days, closes, pairs).with_fallback(exchange)
@@ -222,6 +225,28 @@ def _state_currencies(actions: Actions, terms: PricingTerms) -> Actions:
         return actions
     stated = {one.key: attrs.evolve(one, currency=terms.unit_of(one.symbol)) for one in silent}
     return Actions(tuple(stated.get(one.key, one) for one in actions))
+
+
+def _until(
+    symbols: tuple[str, ...], days: Dates, closes: Floats, terms: PricingTerms
+) -> tuple[Dates, Floats]:
+    """Return days and closes without those after the latest day."""
+    if terms.latest is None or not len(days):
+        return days, closes
+    stop = int(np.searchsorted(days, np.datetime64(terms.latest, "D"), side="right"))
+    if stop == len(days):
+        return days, closes
+    later = [
+        symbol
+        for symbol, accepted in terms.decisions.accepted.items()
+        if symbol in symbols and max(accepted) > terms.latest
+    ]
+    if not later:
+        return days[:stop], closes[:stop]
+    hidden = [at for at, symbol in enumerate(symbols) if symbol not in later]
+    closes = closes.copy()
+    closes[stop:, hidden] = np.nan
+    return days, closes
 
 
 def _plausible(
