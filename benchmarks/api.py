@@ -164,18 +164,18 @@ def _serving(
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            _wait(process, port, path)
+            _wait(process, arguments[0], port, path)
             yield
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
+def _wait(process: subprocess.Popen[bytes], program: str, port: int, path: str) -> None:
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+            raise RuntimeError(f"{program} ended with {process.returncode}")
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
             return

@@ -101,7 +101,7 @@ def _from_arrays(prices: Path, portfolios: Path, profiled: Path) -> Iterator[Fig
             continue
         sample = chosen[: SAMPLE // CHUNK]
         plain = [_Plain.of(book, row) for book in sample for row in range(len(book))]
-        taken, others = best_of(lambda plain=plain, band=band: [one.trades(band) for one in plain])
+        taken, others = best_of(partial(_trades, plain, band))
         rows = (row for values in decide(sample) for row in values)
         apart = max(
             float(np.abs(row[: len(other)] - other).max()) / one.total
@@ -156,6 +156,10 @@ def _books(path: Path, market: PriceHistory, instruments: Instruments) -> Iterat
             portfolios = [read_portfolio(parse_json(line), currency="USD") for line in chunk]
             places = [find_columns(portfolio, market) for portfolio in portfolios]
             yield open_book(portfolios, places, market, instruments)[0]
+
+
+def _trades(portfolios: Sequence[_Plain], band: float | None) -> list[list[float]]:
+    return [one.trades(band) for one in portfolios]
 
 
 @attrs.frozen

@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
 
 ASSETS, ROWS = 500, 300
+
+
+def business_days(first: str, count: int) -> NDArray[np.datetime64]:
+    """Return consecutive business days from ``first`` on, shape (count,)."""
+    return np.busday_offset(np.array(first, "datetime64[D]"), np.arange(count))
 
 
 def write_prices(path: Path, *, assets: int = ASSETS, rows: int = ROWS, seed: int = 1) -> None:
@@ -18,7 +24,7 @@ def write_prices(path: Path, *, assets: int = ASSETS, rows: int = ROWS, seed: in
     market = random.normal(0.0003, 0.008, (rows, 1))
     closes = 20 * np.exp(random.normal(0, 1, assets))
     closes = closes * np.cumprod(1 + market + random.normal(0, 0.012, (rows, assets)), axis=0)
-    days = np.busday_offset("2021-01-04", np.arange(rows))
+    days = business_days("2021-01-04", rows)
     with path.open("w") as file:
         file.write("date," + ",".join(f"S{column:03}" for column in range(assets)) + "\n")
         for day, row in zip(days, np.round(closes, 2), strict=True):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from benchmarks.books import business_days
 from benchmarks.figures import Figure, best_of
 from rebalancer.adapters.rl.environment import RebalancingEnv, RebalancingVecEnv
 from rebalancer.adapters.rl.regimes import StoredRegimes
@@ -43,7 +44,7 @@ PROCESSES = 2
 def random_worlds() -> Worlds:
     """Build worlds from a random walk; always the same."""
     moves = np.random.default_rng(1).normal(0.0003, 0.01, (DAYS, ASSETS))
-    days = np.busday_offset("2003-01-06", np.arange(DAYS))
+    days = business_days("2003-01-06", DAYS)
     symbols = [f"S{column:02}" for column in range(ASSETS)]
     panel = PriceHistory.of(symbols, days, 100.0 * np.exp(np.cumsum(moves, axis=0)))
     return draw_worlds([panel], StoredRegimes().model(), count=WORLDS, seed=1)
@@ -96,7 +97,8 @@ def several(made: Worlds, count: int) -> DummyVecEnv:
 def _side_by_side() -> float:
     """Return steps a second of several processes together."""
     context = get_context("spawn")
-    ready, answers = context.Barrier(PROCESSES), context.SimpleQueue()
+    ready = context.Barrier(PROCESSES)
+    answers: SimpleQueue[float] = context.SimpleQueue()
     started = [context.Process(target=_alone, args=(ready, answers)) for _ in range(PROCESSES)]
     for process in started:
         process.start()

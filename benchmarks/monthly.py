@@ -181,7 +181,8 @@ def _shares_after_costs(closes: Floats) -> Floats:
     paid = np.zeros(len(closes))
     for _ in range(12):
         paid = RATE * np.abs((1.0 - paid[:, None]) / count - held).sum(axis=1)
-    return (1.0 - paid) / count
+    weights: Floats = (1.0 - paid) / count
+    return weights
 
 
 def _frame(history: PriceHistory) -> pandas.DataFrame:

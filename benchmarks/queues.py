@@ -15,12 +15,15 @@ from uuid import UUID, uuid4
 import numpy as np
 from saq import Queue, Worker
 
+from benchmarks.books import business_days
 from benchmarks.figures import Figure
 from rebalancer.adapters.jobs.queue import QueuedJobs, QueueWorker
 from rebalancer.adapters.memory.market import MemoryMarket
 from rebalancer.adapters.redis.connection import Connection
 from rebalancer.adapters.redis.prices import RedisPriceCache
+from rebalancer.application.ports.market import Revised
 from rebalancer.application.stored_market import StoredMarket
+from rebalancer.domain.arrays import Floats
 from rebalancer.domain.jobs.job import Job
 from rebalancer.domain.market.bars import Bars, bars_of_history
 from rebalancer.domain.market.prices import PriceHistory
@@ -134,7 +137,7 @@ def _prices(url: str) -> Iterator[Figure]:
 class UnreadMarket(MemoryMarket):
     """Store of the same revision, whose bars are only read from Redis."""
 
-    def revision(self, of: str) -> str:
+    def revision(self, *of: Revised) -> str:
         """Return the only revision."""
         return "1"
 
@@ -151,10 +154,11 @@ def _windows(url: str, length: int) -> tuple[float, float, float]:
     """
     assets, days = WINDOW
     random = np.random.default_rng(0)
-    closes = 20 * np.cumprod(1 + random.normal(0, 0.01, (length, assets)), axis=0)
+    moves: Floats = random.normal(0, 0.01, (length, assets))
+    closes: Floats = 20.0 * (1.0 + moves).cumprod(axis=0)
     history = PriceHistory(
         symbols=tuple(f"S{number:03}" for number in range(assets)),
-        dates=np.busday_offset("2011-01-04", np.arange(length)),
+        dates=business_days("2011-01-04", length),
         closes=closes,
     )
     full, unread = MemoryMarket(), UnreadMarket()

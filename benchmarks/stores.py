@@ -138,7 +138,8 @@ def _against_the_driver(url: str) -> Iterator[Figure]:
     with work.read() as tx:
         owner = tx.users.by_email(OWNER)
         assert owner is not None
-        mine = tx.portfolios.chunk(limit=KINDS)
+        chunk = tx.portfolios.chunk(limit=KINDS)
+        mine = [one for one in chunk if isinstance(one, ManagedPortfolio)]
     raw = Driver(url)
     pairs: dict[
         str, tuple[Callable[[ManagedPortfolio], Any], Callable[[ManagedPortfolio], Any]]

@@ -87,8 +87,8 @@ def main(run: int) -> None:
         for line in lines:
             command, _, value = line.decode().partition(" ")
             if command == "watch":
-                pid, how = value.split()
-                processes[int(pid)] = int(how)
+                watched, with_signal = value.split()
+                processes[int(watched)] = int(with_signal)
             elif command == "delete":
                 folders.add(value)
             else:
