@@ -17,6 +17,7 @@ from rebalancer.adapters.memory.policies import MemoryPolicies
 from rebalancer.adapters.memory.stores import MemoryWork
 from rebalancer.application.batch import ProposeForEveryone
 from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.owner_entries import CashFlow
 from rebalancer.application.portfolios import OpenPortfolio
 from rebalancer.application.ports.store import Transaction
 from rebalancer.application.rebalance import (
@@ -25,7 +26,7 @@ from rebalancer.application.rebalance import (
     ProposalResult,
     ProposeForPortfolio,
 )
-from rebalancer.application.transactions import CashFlow, RecordCashFlow
+from rebalancer.application.transactions import RecordCashFlow
 from rebalancer.domain.errors import InvalidRequest, NotFound, RebalancerError, Unavailable
 from rebalancer.domain.jobs.batch_run import BatchRun
 from rebalancer.domain.portfolio.costs import CostModel

@@ -11,6 +11,7 @@ import attrs
 from rebalancer.application.corporate_actions import extend_and_book
 from rebalancer.application.idempotency import find_earlier_result, fingerprint
 from rebalancer.application.not_found import require
+from rebalancer.application.owner_entries import exchange_id
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
@@ -44,8 +45,9 @@ class VoidEntry:
     ) -> tuple[Entry, ValuedPortfolio, bool]:
         """Return the entry that voids, the new portfolio, and whether the request was repeated.
 
-        An executed proposal waits for trades again if one of its trades is void. A distribution is
-        voided together with the exchange that converted it, and is not booked again.
+        An executed proposal waits for trades again if one of its trades is void. An exchange
+        that was booked with a trade or a distribution is voided with it. A corporate action whose
+        entry is void is not booked again.
 
         Raises:
             NotFound: the portfolio or the entry does not exist, or has another owner.
@@ -90,13 +92,17 @@ class VoidEntry:
 
 
 def _exchanges_of(entry: Entry, ledger: Ledger) -> list[Entry]:
-    """Return the exchanges that were booked for the corporate action of an entry."""
-    if entry.action is None or entry.kind is EntryKind.EXCHANGE:
+    """Return the exchanges that were booked with a trade, or with a distribution."""
+    if entry.kind is EntryKind.EXCHANGE:
         return []
     return [
         one
         for one in ledger.effective
-        if one.action == entry.action and one.kind is EntryKind.EXCHANGE
+        if one.kind is EntryKind.EXCHANGE
+        and (
+            one.id == exchange_id(entry.id)
+            or (entry.action is not None and one.action == entry.action)
+        )
     ]
 
 

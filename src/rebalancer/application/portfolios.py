@@ -130,16 +130,18 @@ class OpenPortfolio:
                 continue
             with faults.collect():
                 price = get_close(symbol, market, day, field=f"holdings.{symbol}")
+                code = market.currency_of(symbol, mandate.currency.code)
                 entries.append(
                     Entry(
                         uuid5(id, f"holding {symbol}"),
                         EntryKind.DEPOSIT,
                         day,
                         recorded=now,
-                        amount=traded_value(quantity, price, mandate.currency),
+                        amount=traded_value(quantity, price, Currency(code)),
                         symbol=symbol,
                         quantity=quantity,
                         price=price,
+                        currency=None if code == mandate.currency.code else code,
                     )
                 )
         faults.raise_any()

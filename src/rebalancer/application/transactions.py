@@ -5,9 +5,8 @@ Each use case raises NotFound if the portfolio or proposal does not exist or has
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID, uuid5
 
@@ -15,37 +14,19 @@ import attrs
 
 from rebalancer.application.corporate_actions import extend_and_book
 from rebalancer.application.idempotency import find_earlier_result, fingerprint
-from rebalancer.application.portfolios import (
-    check_amount,
-    check_tradable,
-    find_market_day,
-    get_close,
-)
+from rebalancer.application.owner_entries import CashFlow, Recording, Trade
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
-from rebalancer.application.trade_amounts import check_plausible, traded_amount
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
 from rebalancer.domain.errors import FaultCollector, InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
-from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.money import Currency
-from rebalancer.domain.portfolio.ledger import TRADES, Entry, EntryKind, Ledger, not_positive
+from rebalancer.domain.portfolio.ledger import Entry, Ledger
 from rebalancer.domain.portfolio.mandate import ANY_VERSION, AcceptedVersions
-from rebalancer.domain.portfolio.own_prices import own_prices, select_assets
+from rebalancer.domain.portfolio.portfolio import Conversions
 from rebalancer.domain.rebalancing.lifecycle import fill_id
 
 _ZERO = Decimal(0)
-
-
-@attrs.frozen
-class CashFlow:
-    """Deposit, withdrawal, fee or dividend to record; on the day of the last close by default."""
-
-    kind: EntryKind
-    amount: Decimal
-    on: date | None = None
-    symbol: str | None = None
-    note: str = ""
 
 
 @attrs.frozen
@@ -75,7 +56,7 @@ class RecordCashFlow:
             Conflict: the idempotency key belongs to another request.
         """
         market = self.prices.closes()
-        request = fingerprint("cash flow", portfolio_id, *attrs.astuple(flow))
+        request = fingerprint("cash flow", portfolio_id, *flow.identity())
         with self.work.begin() as tx:
             portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             ledger = tx.portfolios.ledger(portfolio_id)
@@ -84,38 +65,13 @@ class RecordCashFlow:
                 entry = next(entry for entry in ledger.entries if entry.id == done)
             else:
                 accepted.check(portfolio)
-                entry = _cash_entry(flow, portfolio.mandate.currency, market, ledger, id, now)
+                recording = Recording(portfolio.mandate.currency, market, ledger, now)
+                entry = recording.cash_entry(flow, id)
                 portfolio, booked = extend_and_book(portfolio, ledger, [entry], market, now)
                 tx.portfolios.save(portfolio, entries=booked)
                 if key is not None:
                     tx.keys.add(IdempotencyKey(owner, key, request, result=entry.id, created=now))
         return entry, value_committed(portfolio, lambda: market, self.work), done is not None
-
-
-@attrs.frozen
-class Trade:
-    """Executed trade to record; on the day of the last close by default.
-
-    Attributes:
-        amount: Total of the broker without costs; None: quantity times price, rounded.
-        confirmed: Whether the owner confirms a price that is far from the close of the day.
-    """
-
-    kind: EntryKind
-    symbol: str
-    quantity: Decimal
-    price: Decimal
-    cost: Decimal = _ZERO
-    on: date | None = None
-    note: str = ""
-    amount: Decimal | None = None
-    confirmed: bool = False
-
-    def identity(self) -> tuple[object, ...]:
-        """Return what tells a trade from another one; older versions know no further fields."""
-        known = (*attrs.astuple(self)[:7],)
-        new = self.amount is not None or self.confirmed
-        return (*known, self.amount, self.confirmed) if new else known
 
 
 @attrs.frozen
@@ -141,7 +97,8 @@ class RecordTrades:
 
         Trades that fill open orders of an accepted proposal are linked to it, and it becomes
         executed with the last of them. Other trades are recorded without a link. Assets that the
-        ledger or the proposal knows need no price.
+        ledger or the proposal knows need no price. With automatic conversions, an exchange pays
+        what a purchase in another currency lacks, and converts the proceeds of a sale.
 
         Raises:
             InvalidRequest: an amount, a day or a symbol is invalid; the field names the trade.
@@ -175,25 +132,27 @@ class RecordTrades:
                     raise InvalidRequest(
                         "no trades; name at least one", field="trades", code="no_trades"
                     )
-                currency = portfolio.mandate.currency
+                recording = Recording(portfolio.mandate.currency, market, ledger, now)
                 known = set(ledger.symbols)
                 if record is not None:
                     known |= {order.symbol for order in record.proposal.orders}
-                own = _own_closes(trades, market, ledger, currency)
+                own = recording.own_closes(trades)
                 entries, faults = [], FaultCollector()
                 for number, trade in enumerate(trades):
                     with faults.collect(f"trades[{number}]."):
                         entries.append(
-                            _trade_entry(
-                                trade, currency, market, own, known, uuid5(id, str(number)), now
-                            )
+                            recording.trade_entry(trade, own, known, uuid5(id, str(number)))
                         )
                 faults.raise_any()
                 if record is not None:
                     filled, entries = record.fill(entries, ledger.fills(record.id), now)
                     if filled.stage is not record.stage:
                         tx.proposals.save(filled, expected=record.stage)
-                portfolio, booked = extend_and_book(portfolio, ledger, entries, market, now)
+                converts = portfolio.mandate.conversions is Conversions.AUTOMATIC
+                exchanges = recording.exchanges(entries) if converts else []
+                portfolio, booked = extend_and_book(
+                    portfolio, ledger, [*entries, *exchanges], market, now
+                )
                 tx.portfolios.save(portfolio, entries=booked)
                 if key is not None:
                     tx.keys.add(IdempotencyKey(owner, key, request, result=id, created=now))
@@ -208,122 +167,16 @@ class ReadTransactions:
 
     def __call__(
         self, portfolio_id: UUID, *, owner: UUID, before: UUID | None = None, limit: int
-    ) -> tuple[list[Entry], frozenset[UUID]]:
-        """Return a page of entries, the latest recorded first, and which of them are void."""
+    ) -> tuple[list[Entry], frozenset[UUID], Currency]:
+        """Return a page of entries, which of them are void, and the base currency.
+
+        The latest recorded entry is first.
+        """
         with self.work.read() as tx:
-            tx.portfolios.get(portfolio_id, owner=owner)
+            portfolio = tx.portfolios.get(portfolio_id, owner=owner)
             found = tx.portfolios.entries(portfolio_id, before=before, limit=limit)
-            return found, tx.portfolios.void(portfolio_id, [entry.id for entry in found])
-
-
-def _cash_entry(
-    flow: CashFlow,
-    currency: Currency,
-    market: PriceHistory,
-    ledger: Ledger,
-    id: UUID,
-    now: datetime,
-) -> Entry:
-    faults = FaultCollector()
-    on, amount = market.last_date, flow.amount
-    with faults.collect():
-        amount = check_amount(amount, currency, field="amount")
-    with faults.collect():
-        on = find_market_day(flow.on, market, now)
-    with faults.collect():
-        if flow.symbol is not None:
-            if flow.kind is not EntryKind.DIVIDEND:
-                raise InvalidRequest(
-                    f"a {flow.kind} has no symbol; only dividends have one",
-                    field="symbol",
-                    code="unexpected_value",
-                )
-            if flow.symbol not in ledger.symbols:
-                check_tradable(flow.symbol, market, market.last_date, field="symbol")
-    faults.raise_any()
-    return Entry(
-        id=id,
-        kind=flow.kind,
-        on=on,
-        recorded=now,
-        amount=amount,
-        symbol=flow.symbol,
-        note=flow.note,
-    )
-
-
-def _trade_entry(
-    trade: Trade,
-    currency: Currency,
-    market: PriceHistory,
-    own: PriceHistory,
-    known: Collection[str],
-    id: UUID,
-    now: datetime,
-) -> Entry:
-    """Return the entry of a trade; assets in ``known`` need no price.
-
-    Its price is compared with the close in ``own``, the prices of the portfolio, if the market has
-    one.
-
-    Raises:
-        InvalidRequest: a field is invalid; all of them are reported.
-    """
-    if trade.kind not in TRADES:
-        raise InvalidRequest(
-            f"{trade.kind} is not a trade; choose buy or sell", field="side", code="invalid_side"
-        )
-    faults = FaultCollector()
-    on, cost, amount = market.last_date, trade.cost, _ZERO
-    with faults.collect():
-        on = find_market_day(trade.on, market, now)
-    with faults.collect():
-        if trade.symbol not in known:
-            check_tradable(trade.symbol, market, on, field="symbol")
-    for name in ("quantity", "price"):
-        with faults.collect():
-            if not getattr(trade, name) > 0:
-                raise not_positive(getattr(trade, name), name)
-    with faults.collect():
-        if trade.quantity > 0 and trade.price > 0:
-            amount = traded_amount(trade.quantity, trade.price, trade.amount, currency)
-            if not trade.confirmed:
-                close = _known_close(trade.symbol, market, on)
-                if close is not None:
-                    close = _known_close(trade.symbol, own, on)
-                check_plausible(amount, trade.price, close)
-    with faults.collect():
-        if cost:
-            cost = check_amount(cost, currency, field="cost")
-    faults.raise_any()
-    return Entry(
-        id=id,
-        kind=trade.kind,
-        on=on,
-        recorded=now,
-        amount=amount,
-        symbol=trade.symbol,
-        quantity=trade.quantity,
-        price=trade.price,
-        cost=cost,
-        note=trade.note,
-    )
-
-
-def _own_closes(
-    trades: Sequence[Trade], market: PriceHistory, ledger: Ledger, currency: Currency
-) -> PriceHistory:
-    """Return the closes of the traded assets as traded, with the splits that the ledger records."""
-    traded = {trade.symbol for trade in trades}
-    entries = tuple(entry for entry in ledger.effective if entry.symbol in traded)
-    return own_prices(select_assets(market, sorted(traded)), Ledger(entries), currency.code)
-
-
-def _known_close(symbol: str, market: PriceHistory, on: date) -> Decimal | None:
-    """Return the close as of a day; None for an asset without a current price."""
-    with suppress(InvalidRequest):
-        return get_close(symbol, market, on, field="symbol")
-    return None
+            void = tx.portfolios.void(portfolio_id, [entry.id for entry in found])
+        return found, void, portfolio.mandate.currency
 
 
 def _entries_of(id: UUID, proposal_id: UUID | None, count: int, ledger: Ledger) -> list[Entry]:

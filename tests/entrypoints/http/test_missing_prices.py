@@ -34,6 +34,7 @@ def test_portfolio_stays_readable_at_the_last_known_price(
     assert found["holdings"]["D"] == {
         "quantity": "20",
         "price": "25.0",
+        "currency": "USD",
         "price_date": day,
         "stale": True,
         "value": "500.00",

@@ -16,7 +16,12 @@ from msgspec import UNSET, Meta, UnsetType, field
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.symbols import normalize_symbol, normalize_symbols
 from rebalancer.domain.money import Currency
-from rebalancer.domain.portfolio.mandate import LONGEST_NAME, ManagedPortfolio, Mandate
+from rebalancer.domain.portfolio.mandate import (
+    LONGEST_NAME,
+    ActionBooking,
+    ManagedPortfolio,
+    Mandate,
+)
 from rebalancer.domain.portfolio.portfolio import (
     NO_PREFERENCES,
     Conversions,
@@ -147,6 +152,13 @@ class MandateBody(Body, frozen=True, kw_only=True):
             "proceeds stay in their currency, and proposals list the conversions to make."
         ),
     ] = "automatic"
+    corporate_actions: Annotated[
+        Literal["automatic", "confirm"],
+        about(
+            "automatic: splits, dividends and the like are booked once they are known. confirm: "
+            "they wait for the owner, for trades that are made elsewhere."
+        ),
+    ] = "automatic"
 
     def mandate(self, currency: Currency = _ANY_CURRENCY) -> Mandate:
         """Convert to the domain's mandate, in the given currency unless the body names one."""
@@ -158,6 +170,7 @@ class MandateBody(Body, frozen=True, kw_only=True):
             preferences=self.preferences.preferences(),
             acknowledge_limits=self.acknowledge_limits,
             conversions=Conversions(self.conversions),
+            corporate_actions=ActionBooking(self.corporate_actions),
         )
 
     @property
@@ -302,6 +315,8 @@ def portfolio_record(managed: ManagedPortfolio) -> dict[str, Any]:
         record["acknowledge_limits"] = True
     if mandate.conversions is not Conversions.AUTOMATIC:
         record["conversions"] = mandate.conversions.value
+    if mandate.corporate_actions is not ActionBooking.AUTOMATIC:
+        record["corporate_actions"] = mandate.corporate_actions.value
     return record
 
 
@@ -318,10 +333,16 @@ class PositionView(View, frozen=True, kw_only=True):
     """A holding at the last close, or at an earlier price if it has no current one."""
 
     quantity: DecimalText
-    price: Annotated[DecimalText | None, about("null if no price is known.")]
+    price: Annotated[
+        DecimalText | None, about("As traded, in currency; null if no price is known.")
+    ]
+    currency: Annotated[str | None, about("Currency of the price.")]
     price_date: Annotated[date | None, about("Day of the price.")]
     stale: Annotated[bool, about("Whether the asset has no current price; see notes.")]
-    value: DecimalText | None
+    value: Annotated[
+        DecimalText | None,
+        about("In the base currency; null without a price or an exchange rate."),
+    ]
     weight: Annotated[float | None, about("Share of the portfolio's value; null without a value.")]
 
 
@@ -331,15 +352,17 @@ class PortfolioView(View, frozen=True, kw_only=True):
     id: UUID
     version: Annotated[int, about("Counts the changes; the ETag starts with it.")]
     name: str
-    currency: str
+    currency: Annotated[str, about("The base currency.")]
     targets: dict[str, float]
     risk_profile: str | None
     preferences: PreferencesView
     acknowledge_limits: bool
     conversions: str
+    corporate_actions: str
     as_of: Annotated[date | None, about("Day of the last close; null without a value.")]
     value: Annotated[DecimalText | None, about("null if it cannot be computed; see notes.")]
-    cash: DecimalText
+    cash: Annotated[DecimalText, about("In the base currency.")]
+    cash_by_currency: Annotated[dict[str, DecimalText], about("All cash, by currency.")]
     uninvested: Annotated[DecimalText, about("Deposits not invested yet; part of cash.")]
     holdings: dict[str, PositionView]
     notes: Annotated[list[str], about("What to know about the value, as sentences.")]
@@ -369,6 +392,7 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
         holdings[symbol] = {
             "quantity": units,
             "price": known and known.price,
+            "currency": known and known.currency,
             "price_date": known and known.on,
             "stale": known is None or known.stale,
             "value": value,
@@ -384,6 +408,9 @@ def portfolio_view(valued: ValuedPortfolio) -> PortfolioView:
             "as_of": valued.as_of,
             "value": total,
             "cash": currency.round(positions.cash),
+            "cash_by_currency": {
+                code: Currency(code).round(money) for code, money in valued.cash_by_currency.items()
+            },
             "uninvested": currency.round(positions.uninvested),
             "holdings": holdings,
             "notes": valued.notes,

@@ -105,6 +105,7 @@ class RevisionPatch(_ReadOnly, frozen=True, kw_only=True):
     preferences: PreferencesPatch | UnsetType | None = UNSET
     acknowledge_limits: bool | UnsetType | None = UNSET
     conversions: Literal["automatic", "listed"] | UnsetType | None = UNSET
+    corporate_actions: Literal["automatic", "confirm"] | UnsetType | None = UNSET
 
     def mandate_of(self, stored: ManagedPortfolio) -> Mandate:
         """Return the mandate of a portfolio with the changes.
@@ -196,6 +197,7 @@ def _writable(mandate: Mandate) -> dict[str, Any]:
         "preferences": {name: value for name, value in preferences.items() if value is not None},
         "acknowledge_limits": mandate.acknowledge_limits,
         "conversions": mandate.conversions.value,
+        "corporate_actions": mandate.corporate_actions.value,
     }
     return {name: value for name, value in values.items() if value is not None}
 

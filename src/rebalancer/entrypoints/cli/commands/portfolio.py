@@ -426,7 +426,21 @@ def _entry_document(entry: Entry, void: frozenset[UUID]) -> Mapping[str, str | N
         "note": entry.note,
         "voids": None if entry.voids is None else str(entry.voids),
         "voided_by": str(void_id(entry.id)) if entry.id in void else None,
+        **_further_fields(entry),
     }
+
+
+def _further_fields(entry: Entry) -> dict[str, str]:
+    """Return the fields that few entries have, as text."""
+    names = ("ratio", "cost_share", "cost_basis", "counter_amount", "withheld")
+    numbers = {name: getattr(entry, name) for name in names}
+    texts = {name: getattr(entry, name) for name in _FURTHER_TEXTS}
+    return {name: f"{number:f}" for name, number in numbers.items() if number} | {
+        name: text for name, text in texts.items() if text is not None
+    }
+
+
+_FURTHER_TEXTS = ("currency", "counter_currency", "other", "action")
 
 
 def _print_portfolio(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
-import attrs
 from dishka.integrations.litestar import FromDishka
 from litestar import Response, get, post
 from litestar.concurrency import sync_to_thread
@@ -16,15 +15,15 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, field
 
 from rebalancer.application.corrections import VoidEntry
+from rebalancer.application.owner_entries import CashFlow, Trade
 from rebalancer.application.ports.clock import Clock, Ids
 from rebalancer.application.transactions import (
-    CashFlow,
     ReadTransactions,
     RecordCashFlow,
     RecordTrades,
-    Trade,
 )
-from rebalancer.domain.portfolio.ledger import Entry, EntryKind, void_id
+from rebalancer.application.valuation import ValuedPortfolio
+from rebalancer.domain.portfolio.ledger import Entry, EntryKind
 from rebalancer.entrypoints.http.auth import Owner, owner_router
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.etags import (
@@ -35,11 +34,12 @@ from rebalancer.entrypoints.http.etags import (
 )
 from rebalancer.entrypoints.http.idempotency import Key, replay_headers
 from rebalancer.entrypoints.http.parameters import Cursor, Limit
+from rebalancer.entrypoints.schemas.ledger import EntryView, entry_view
 from rebalancer.entrypoints.schemas.portfolio import PortfolioView, portfolio_view
 from rebalancer.entrypoints.schemas.wire import (
     MOST_ASSETS,
     Body,
-    DecimalText,
+    CurrencyCode,
     Line,
     NonNegative,
     Page,
@@ -52,12 +52,48 @@ from rebalancer.entrypoints.schemas.wire import (
 
 
 class CashFlowBody(Body, frozen=True, kw_only=True):
-    """A cash flow of a portfolio."""
+    """A cash flow of a portfolio, a transfer in kind, or an exchange of money."""
 
-    kind: Literal["deposit", "withdrawal", "fee", "dividend"]
-    amount: NonNegative
+    kind: Literal[
+        "deposit",
+        "withdrawal",
+        "fee",
+        "dividend",
+        "interest",
+        "tax",
+        "return_of_capital",
+        "exchange",
+    ]
+    amount: Annotated[
+        NonNegative,
+        about("In currency; income before tax. 0 gives a transfer in kind its value at the price."),
+    ]
+    currency: Annotated[
+        CurrencyCode | None,
+        about("Default: the base currency, or that of the asset that is transferred."),
+    ] = None
     on: Annotated[date | None, about("The market day; default: the day of the last close.")] = None
-    symbol: Annotated[Symbol | None, about("The asset that paid the dividend.")] = None
+    symbol: Annotated[
+        Symbol | None, about("The asset that pays the income or the tax, or is transferred.")
+    ] = None
+    withheld: Annotated[
+        NonNegative, about("Tax withheld from a dividend or interest."), documented_default("0")
+    ] = field(default_factory=NonNegative)
+    quantity: Annotated[
+        NonNegative,
+        about("Units of the asset that a deposit or withdrawal in kind transfers; 0 for money."),
+        documented_default("0"),
+    ] = field(default_factory=NonNegative)
+    price: Annotated[
+        NonNegative | None, about("Price of a transferred unit. Default: the close of the day.")
+    ] = None
+    cost_basis: Annotated[
+        NonNegative | None, about("What the transferred units cost when they were bought.")
+    ] = None
+    counter_amount: Annotated[
+        NonNegative | None, about("Money in counter_currency that an exchange brings.")
+    ] = None
+    counter_currency: Annotated[CurrencyCode | None, about("Default: the base currency.")] = None
     note: Line = ""
 
 
@@ -67,7 +103,11 @@ class TradeBody(Body, frozen=True, kw_only=True):
     side: Literal["buy", "sell"]
     symbol: Symbol
     quantity: NonNegative
-    price: NonNegative
+    price: Annotated[NonNegative, about("As traded, in currency.")]
+    currency: Annotated[
+        CurrencyCode | None,
+        about("Currency of price, amount and cost. Default: that of the asset."),
+    ] = None
     amount: Annotated[
         NonNegative | None,
         about("The broker's total without costs. Default: quantity times price, rounded."),
@@ -77,7 +117,7 @@ class TradeBody(Body, frozen=True, kw_only=True):
     note: Line = ""
     confirm_price: Annotated[
         bool,
-        about("The price is right, although it is far from the adjusted close of the day."),
+        about("The price is right, although it is far from the close of the day."),
     ] = False
 
 
@@ -107,25 +147,6 @@ class VoidBody(Body, frozen=True, kw_only=True):
 
 
 _NO_NOTE = VoidBody()
-
-
-class EntryView(View, frozen=True, kw_only=True):
-    """An entry of the ledger."""
-
-    id: UUID
-    kind: EntryKind
-    on: Annotated[date, about("The market day on which it takes effect.")]
-    recorded: Annotated[datetime, about("When it was recorded.")]
-    amount: DecimalText
-    cash: Annotated[DecimalText, about("Change of cash.")]
-    symbol: str | None
-    quantity: DecimalText | None
-    price: DecimalText | None
-    cost: DecimalText
-    proposal_id: UUID | None
-    note: str
-    voids: Annotated[UUID | None, about("The entry that this one voids; neither counts.")]
-    voided_by: Annotated[UUID | None, about("The entry that voids this one; neither counts.")]
 
 
 class CashFlowView(View, frozen=True, kw_only=True):
@@ -158,12 +179,25 @@ async def record_cash_flow(
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response[CashFlowView]:
-    """Record a deposit, a withdrawal, a fee or a dividend in the ledger.
+    """Record a deposit, a withdrawal, income, a charge or an exchange in the ledger.
 
-    The next proposal invests a deposit, regardless of the policy's schedule.
+    Dividends of corporate actions are booked by themselves, see the actions of the portfolio. A
+    deposit or withdrawal with a quantity transfers an asset in kind. The next proposal invests a
+    deposit, regardless of the policy's schedule.
     """
     flow = CashFlow(
-        EntryKind(data.kind), Decimal(data.amount), data.on, data.symbol, note=data.note
+        EntryKind(data.kind),
+        Decimal(data.amount) if data.amount or not data.quantity else None,
+        data.on,
+        data.symbol,
+        note=data.note,
+        currency=data.currency,
+        withheld=Decimal(data.withheld),
+        quantity=Decimal(data.quantity),
+        price=_decimal(data.price),
+        cost_basis=_decimal(data.cost_basis),
+        counter_amount=_decimal(data.counter_amount),
+        counter_currency=data.counter_currency,
     )
     entry, valued, replayed = await sync_to_thread(
         use,
@@ -175,7 +209,7 @@ async def record_cash_flow(
         id=ids(),
         now=clock(),
     )
-    view = CashFlowView(entry=entry_view(entry), portfolio=portfolio_view(valued))
+    view = CashFlowView(entry=_show(entry, valued), portfolio=portfolio_view(valued))
     return Response(view, headers=replay_headers(replayed) | {"ETag": etag(valued)})
 
 
@@ -205,8 +239,9 @@ async def record_trades(
             Decimal(one.cost),
             one.on,
             one.note,
-            None if one.amount is None else Decimal(one.amount),
+            _decimal(one.amount),
             one.confirm_price or data.confirm_price,
+            one.currency,
         )
         for one in data.trades
     ]
@@ -222,7 +257,8 @@ async def record_trades(
         now=clock(),
     )
     view = TradesView(
-        entries=[entry_view(entry) for entry in entries], portfolio=portfolio_view(valued)
+        entries=[_show(entry, valued) for entry in entries],
+        portfolio=portfolio_view(valued),
     )
     return Response(view, headers=replay_headers(replayed) | {"ETag": etag(valued)})
 
@@ -258,7 +294,7 @@ async def void_entry(
         key=key,
         now=clock(),
     )
-    view = CashFlowView(entry=entry_view(entry), portfolio=portfolio_view(valued))
+    view = CashFlowView(entry=_show(entry, valued), portfolio=portfolio_view(valued))
     return Response(view, headers=replay_headers(replayed) | {"ETag": etag(valued)})
 
 
@@ -271,22 +307,19 @@ async def list_transactions(
     before: Cursor = None,
 ) -> Page[EntryView]:
     """List the entries of the ledger, latest recorded first."""
-    found, void = await sync_to_thread(
+    found, void, base = await sync_to_thread(
         use, portfolio_id, owner=owner, before=before, limit=limit + 1
     )
-    show = partial(entry_view, void=void)
+    show = partial(entry_view, void=void, base=base)
     return paginate(found, limit, show=show, cursor=lambda entry: entry.id)
 
 
-def entry_view(entry: Entry, void: frozenset[UUID] = frozenset()) -> EntryView:
-    """Show an entry of a ledger; ``void`` has the ids of entries that are void."""
-    values = attrs.asdict(entry, recurse=False) | {
-        "cash": entry.cash,
-        "quantity": entry.quantity or None,
-        "proposal_id": entry.proposal,
-        "voided_by": void_id(entry.id) if entry.id in void else None,
-    }
-    return EntryView.of(values)
+def _decimal(amount: NonNegative | None) -> Decimal | None:
+    return None if amount is None else Decimal(amount)
+
+
+def _show(entry: Entry, valued: ValuedPortfolio) -> EntryView:
+    return entry_view(entry, base=valued.portfolio.mandate.currency)
 
 
 router = owner_router(

@@ -1,0 +1,391 @@
+"""Ledger entries that owners record: cash flows, transfers in kind, exchanges and trades."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal, localcontext
+from uuid import UUID, uuid5
+
+import attrs
+
+from rebalancer.application.portfolios import (
+    check_amount,
+    check_tradable,
+    find_market_day,
+    get_close,
+)
+from rebalancer.application.trade_amounts import check_plausible, traded_amount, traded_value
+from rebalancer.domain.errors import FaultCollector, InvalidRequest
+from rebalancer.domain.market.currencies import NO_RATES, ExchangeRates, missing_rate
+from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.money import Currency
+from rebalancer.domain.portfolio.corporate_actions import convert_money
+from rebalancer.domain.portfolio.entries import FLOWS, INCOME, TRADES, Entry, EntryKind
+from rebalancer.domain.portfolio.ledger import Ledger, not_positive
+from rebalancer.domain.portfolio.own_prices import own_prices, select_assets
+
+_ZERO = Decimal(0)
+_DIGITS = 60
+
+_NAMING = INCOME - {EntryKind.INTEREST} | {EntryKind.TAX}
+"""Kinds of cash flows that may name an asset."""
+
+
+@attrs.frozen
+class CashFlow:
+    """Cash flow, transfer in kind or exchange to record; on the day of the last close by default.
+
+    Attributes:
+        amount: In ``currency``; income before tax. None for a transfer in kind: its value at the
+            price.
+        symbol: Asset that is transferred, or that pays the income or the tax.
+        currency: ISO 4217 code; None: the base currency, or that of a transferred asset.
+        withheld: Tax withheld from the income.
+        quantity: Units that are transferred; 0 for money.
+        price: Price of a transferred unit; None: the close of the day.
+        cost_basis: What the transferred units cost; None: unknown.
+        counter_amount: Money in ``counter_currency`` that an exchange brings.
+        counter_currency: ISO 4217 code; None: the base currency.
+    """
+
+    kind: EntryKind
+    amount: Decimal | None = None
+    on: date | None = None
+    symbol: str | None = None
+    note: str = ""
+    currency: str | None = None
+    withheld: Decimal = _ZERO
+    quantity: Decimal = _ZERO
+    price: Decimal | None = None
+    cost_basis: Decimal | None = None
+    counter_amount: Decimal | None = None
+    counter_currency: str | None = None
+
+    def identity(self) -> tuple[object, ...]:
+        """Return what tells a cash flow from another one; older versions know no further fields."""
+        every = attrs.astuple(self)
+        is_new = every[_KNOWN:] != attrs.astuple(CashFlow(self.kind))[_KNOWN:]
+        return every if is_new else every[:_KNOWN]
+
+
+_KNOWN = 5
+"""Number of fields of cash flows that older versions know."""
+
+
+@attrs.frozen
+class Trade:
+    """Executed trade to record; on the day of the last close by default.
+
+    Attributes:
+        price: As traded, in the currency of the asset.
+        amount: Total of the broker without costs; None: quantity times price, rounded.
+        confirmed: Whether the owner confirms a price that is far from the close of the day.
+        currency: ISO 4217 code of price, amount and cost; None: that of the asset.
+    """
+
+    kind: EntryKind
+    symbol: str
+    quantity: Decimal
+    price: Decimal
+    cost: Decimal = _ZERO
+    on: date | None = None
+    note: str = ""
+    amount: Decimal | None = None
+    confirmed: bool = False
+    currency: str | None = None
+
+    def identity(self) -> tuple[object, ...]:
+        """Return what tells a trade from another one; older versions know no further fields."""
+        known = (*attrs.astuple(self)[:7],)
+        if self.currency is not None:
+            return (*known, self.amount, self.confirmed, self.currency)
+        new = self.amount is not None or self.confirmed
+        return (*known, self.amount, self.confirmed) if new else known
+
+
+@attrs.frozen
+class Recording:
+    """What the entries of a portfolio are checked against.
+
+    Attributes:
+        base: Base currency of the portfolio.
+        market: Prices of shares in each asset's own currency.
+        ledger: Of the portfolio.
+        now: Time of recording.
+    """
+
+    base: Currency
+    market: PriceHistory
+    ledger: Ledger
+    now: datetime
+
+    def cash_entry(self, flow: CashFlow, id: UUID) -> Entry:
+        """Return the entry of a cash flow, a transfer in kind or an exchange.
+
+        Raises:
+            InvalidRequest: a field is invalid, or a currency has no exchange rate.
+            InvalidFields: several fields are.
+        """
+        if flow.quantity:
+            return self._transfer(flow, id)
+        faults = FaultCollector()
+        on, amount, currency = self.market.last_date, _ZERO, self.base
+        with faults.collect():
+            currency = self._currency(flow.currency, "currency")
+        with faults.collect():
+            amount = check_amount(flow.amount or _ZERO, currency, field="amount")
+        with faults.collect():
+            on = find_market_day(flow.on, self.market, self.now)
+        with faults.collect():
+            self._check_symbol(flow)
+        counter = None
+        with faults.collect():
+            if flow.kind is EntryKind.EXCHANGE:
+                brought = self._currency(flow.counter_currency, "counter_currency")
+                counter = brought.code
+                check_amount(flow.counter_amount or _ZERO, brought, field="counter_amount")
+        with faults.collect():
+            if flow.withheld:
+                check_amount(flow.withheld, currency, field="withheld")
+        faults.raise_any()
+        return Entry(
+            id=id,
+            kind=flow.kind,
+            on=on,
+            recorded=self.now,
+            amount=amount,
+            symbol=flow.symbol,
+            note=flow.note,
+            currency=self._foreign(currency.code),
+            withheld=flow.withheld,
+            price=flow.price,
+            cost_basis=flow.cost_basis,
+            counter_amount=flow.counter_amount,
+            counter_currency=self._foreign(counter or flow.counter_currency),
+        )
+
+    def own_closes(self, trades: Sequence[Trade]) -> PriceHistory:
+        """Return the closes of traded assets as traded, with splits that the ledger records."""
+        traded = {trade.symbol for trade in trades}
+        entries = tuple(entry for entry in self.ledger.effective if entry.symbol in traded)
+        chosen = select_assets(self.market, sorted(traded))
+        return own_prices(chosen, Ledger(entries), self.base.code)
+
+    def trade_entry(
+        self, trade: Trade, own: PriceHistory, known: Collection[str], id: UUID
+    ) -> Entry:
+        """Return the entry of a trade; assets in ``known`` need no price.
+
+        Its price is compared with the close in ``own``, see `own_closes`, if the market has one.
+
+        Raises:
+            InvalidRequest: a field is invalid.
+            InvalidFields: several fields are.
+        """
+        if trade.kind not in TRADES:
+            raise InvalidRequest(
+                f"{trade.kind} is not a trade; choose buy or sell",
+                field="side",
+                code="invalid_side",
+            )
+        faults, market = FaultCollector(), self.market
+        on, cost, amount = market.last_date, trade.cost, _ZERO
+        currency = self.base
+        with faults.collect():
+            stated = trade.currency or self.currency_of(trade.symbol)
+            currency = self._currency(stated, "currency")
+        with faults.collect():
+            on = find_market_day(trade.on, market, self.now)
+        with faults.collect():
+            if trade.symbol not in known:
+                check_tradable(trade.symbol, market, on, field="symbol")
+        for name in ("quantity", "price"):
+            with faults.collect():
+                if not getattr(trade, name) > 0:
+                    raise not_positive(getattr(trade, name), name)
+        with faults.collect():
+            if trade.quantity > 0 and trade.price > 0:
+                amount = traded_amount(trade.quantity, trade.price, trade.amount, currency)
+                if not trade.confirmed:
+                    close = self._known_close(trade.symbol, own, on, currency)
+                    check_plausible(amount, trade.price, close)
+        with faults.collect():
+            if cost:
+                cost = check_amount(cost, currency, field="cost")
+        faults.raise_any()
+        return Entry(
+            id=id,
+            kind=trade.kind,
+            on=on,
+            recorded=self.now,
+            amount=amount,
+            symbol=trade.symbol,
+            quantity=trade.quantity,
+            price=trade.price,
+            cost=cost,
+            note=trade.note,
+            currency=self._foreign(currency.code),
+        )
+
+    def exchanges(self, trades: Sequence[Entry]) -> list[Entry]:
+        """Return the exchanges that a broker makes with trades in other currencies.
+
+        What the cash of a currency lacks for a purchase is converted from the base currency, and
+        the proceeds of a sale are converted to it, at the rate of the day. Without a rate there is
+        no exchange.
+        """
+        found: list[Entry] = []
+        added: list[Entry] = []
+        for trade in trades:
+            added.append(trade)
+            if trade.currency is None:
+                continue
+            exchange = self._exchange(trade, added)
+            if exchange is not None:
+                found.append(exchange)
+                added.append(exchange)
+        return found
+
+    def currency_of(self, symbol: str) -> str:
+        """Return the currency of an asset: that of the market, or of its last entry."""
+        base = self.base.code
+        if symbol in self.market.columns:
+            return self.market.currency_of(symbol, base)
+        latest = [one for one in self.ledger.effective if one.symbol == symbol and one.quantity]
+        return (latest[-1].currency if latest else None) or base
+
+    def _transfer(self, flow: CashFlow, id: UUID) -> Entry:
+        """Return the entry of a deposit or withdrawal in kind."""
+        if flow.kind not in FLOWS:
+            raise InvalidRequest(
+                f"a {flow.kind} is money, so it has no quantity; omit it",
+                field="quantity",
+                code="unexpected_value",
+            )
+        if flow.symbol is None:
+            raise InvalidRequest(
+                "a transfer in kind needs the symbol of its asset; add it",
+                field="symbol",
+                code="missing_value",
+            )
+        faults, market, symbol = FaultCollector(), self.market, flow.symbol
+        on, price, currency = market.last_date, flow.price or _ZERO, self.base
+        with faults.collect():
+            on = find_market_day(flow.on, market, self.now)
+        with faults.collect():
+            stated = flow.currency or self.currency_of(symbol)
+            currency = self._currency(stated, "currency")
+        with faults.collect():
+            if flow.price is None:
+                price = get_close(symbol, market, on, field="symbol")
+            elif symbol not in self.ledger.symbols:
+                check_tradable(symbol, market, on, field="symbol")
+        faults.raise_any()
+        return Entry(
+            id=id,
+            kind=flow.kind,
+            on=on,
+            recorded=self.now,
+            amount=traded_value(flow.quantity, price, currency)
+            if flow.amount is None
+            else check_amount(flow.amount, currency, field="amount"),
+            symbol=symbol,
+            quantity=flow.quantity,
+            price=price,
+            note=flow.note,
+            currency=self._foreign(currency.code),
+            cost_basis=flow.cost_basis,
+        )
+
+    def _check_symbol(self, flow: CashFlow) -> None:
+        if flow.symbol is None:
+            return
+        if flow.kind not in _NAMING:
+            remedy = (
+                "state the quantity that is transferred, or omit the symbol"
+                if flow.kind in FLOWS
+                else "omit it"
+            )
+            raise InvalidRequest(
+                f"a {flow.kind} of money has no symbol; {remedy}",
+                field="symbol",
+                code="unexpected_value",
+            )
+        if flow.symbol not in self.ledger.symbols:
+            check_tradable(flow.symbol, self.market, self.market.last_date, field="symbol")
+
+    def _currency(self, code: str | None, field: str) -> Currency:
+        """Return a currency that can be converted into the base one; that one for None."""
+        if code is None or code == self.base.code:
+            return self.base
+        try:
+            currency = Currency(code)
+        except InvalidRequest as error:
+            raise InvalidRequest(error.message, field=field, code=error.code) from None
+        if self._rates.path(code, self.base.code) is None:
+            raise missing_rate(code, self.base.code, field=field)
+        return currency
+
+    def _foreign(self, code: str | None) -> str | None:
+        """Return a currency as ledgers state it: None for the base currency."""
+        return None if code == self.base.code else code
+
+    @property
+    def _rates(self) -> ExchangeRates:
+        return NO_RATES if self.market.quotes is None else self.market.quotes.exchange
+
+    def _known_close(
+        self, symbol: str, own: PriceHistory, on: date, currency: Currency
+    ) -> Decimal | None:
+        """Return the close as traded as of a day; None without a current one in this currency."""
+        if self.currency_of(symbol) != currency.code:
+            return None
+        with suppress(InvalidRequest):
+            get_close(symbol, self.market, on, field="symbol")
+            return get_close(symbol, own, on, field="symbol")
+        return None
+
+    def _exchange(self, trade: Entry, added: Sequence[Entry]) -> Entry | None:
+        """Return the exchange that a trade in another currency needs; None without any."""
+        assert trade.currency is not None
+        foreign = Currency(trade.currency)
+        buys = trade.kind is EntryKind.BUY
+        money = -self._least_cash(foreign.code, trade.on, added) if buys else trade.cash
+        if money <= 0:
+            return None
+        worth = convert_money(money, foreign.code, self.base, trade.on, self._rates)
+        if worth is None:
+            return None
+        given, brought = (worth, money) if buys else (money, worth)
+        return Entry(
+            id=exchange_id(trade.id),
+            kind=EntryKind.EXCHANGE,
+            on=trade.on,
+            recorded=self.now,
+            amount=given,
+            currency=None if buys else foreign.code,
+            counter_amount=brought,
+            counter_currency=foreign.code if buys else None,
+            note=f"for the {trade.title}",
+        )
+
+    def _least_cash(self, currency: str, since: date, added: Sequence[Entry]) -> Decimal:
+        """Return the least cash of a currency at the end of any day from a day on."""
+        ledger = Ledger((*self.ledger.entries, *added))
+        cash, least = _ZERO, None
+        with localcontext(prec=_DIGITS):
+            for day, entries in ledger.by_day():
+                for entry in entries:
+                    cash += sum(
+                        (much for code, much in entry.cash_changes if code == currency), _ZERO
+                    )
+                if day >= since:
+                    least = cash if least is None else min(least, cash)
+        return cash if least is None else least
+
+
+def exchange_id(trade: UUID) -> UUID:
+    """Return the id of the exchange that was booked with a trade."""
+    return uuid5(trade, "exchange")
