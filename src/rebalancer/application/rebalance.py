@@ -424,6 +424,7 @@ def record_proposal(
         newest=latest.newest_close(asked.symbols),
         costs=context.costs.label,
         rates=own.last_rates(asked),
+        currencies=own.foreign_currencies(asked),
     )
     return ProposalRecord.new(proposal, inputs, id=id, owner=portfolio.owner, now=now, run=run)
 

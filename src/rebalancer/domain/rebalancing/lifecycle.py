@@ -65,6 +65,7 @@ class ProposalInputs:
         costs: Label of the cost model.
         rates: Units of the base currency per unit, by the ISO 4217 codes of the other currencies of
             its assets and cash.
+        currencies: ISO 4217 code of each asset's currency that is not the base currency.
     """
 
     portfolio: Portfolio
@@ -75,6 +76,7 @@ class ProposalInputs:
     newest: date
     costs: str
     rates: Mapping[str, Decimal] = attrs.field(factory=dict)
+    currencies: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen

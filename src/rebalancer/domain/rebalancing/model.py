@@ -320,16 +320,21 @@ class RebalanceContext:
 
     def last_rates(self, portfolio: Portfolio) -> dict[str, Decimal]:
         """Return the exchange rate of each foreign currency of a portfolio that has one."""
-        quotes, columns = self.market.quotes, self.market.columns
-        if quotes is None or (quotes.rates is None and not portfolio.foreign_cash):
-            return {}
-        assets = (columns.get(symbol) for symbol in portfolio.symbols)
-        codes = {quotes.currencies[column] for column in assets if column is not None}
-        rates = {
-            code: self.market.last_rate(code)
-            for code in sorted({*codes, *portfolio.foreign_cash} - {self.currency})
-        }
+        codes = {*self.foreign_currencies(portfolio).values(), *portfolio.foreign_cash}
+        rates = {code: self.market.last_rate(code) for code in sorted(codes)}
         return {code: Decimal(repr(rate)) for code, rate in rates.items() if rate is not None}
+
+    def foreign_currencies(self, portfolio: Portfolio) -> dict[str, str]:
+        """Return the currency of each asset of a portfolio that is not the base currency."""
+        quotes, columns = self.market.quotes, self.market.columns
+        if quotes is None or quotes.rates is None:
+            return {}
+        known = {
+            symbol: quotes.currencies[columns[symbol]]
+            for symbol in portfolio.symbols
+            if symbol in columns
+        }
+        return {symbol: code for symbol, code in known.items() if code != self.currency}
 
     def prepare(self, portfolio: Portfolio) -> PreparedPortfolio | Failure:
         """Hash a portfolio's inputs, and check them against the market."""

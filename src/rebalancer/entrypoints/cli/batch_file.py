@@ -334,13 +334,14 @@ def solve(chunk: list[Line], terms: RebalanceContext, *, debug: bool = False) ->
             solved[line.number] = _failed_record(
                 line.number, portfolio_id, str(error), digest, terms
             )
-    for number, answer in zip(numbers, _propose_all(portfolios, terms, debug), strict=True):
+    answers = _propose_all(portfolios, terms, debug)
+    for number, portfolio, answer in zip(numbers, portfolios, answers, strict=True):
         if isinstance(answer, Failure):
             solved[number] = _failed_record(
                 number, answer.portfolio_id, str(answer.error), answer.input_hash, terms
             )
             continue
-        text = json_line(proposal_record(answer, number))
+        text = json_line(proposal_record(answer, portfolio.currency.code, number))
         solved[number] = Record(
             number, answer.portfolio_id, answer.status.value, text, answer.input_hash
         )

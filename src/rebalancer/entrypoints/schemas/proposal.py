@@ -32,7 +32,8 @@ from rebalancer.entrypoints.schemas.wire import (
 
 if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal, ProposalStatus
-    from rebalancer.domain.rebalancing.model import Proposal
+    from rebalancer.domain.rebalancing.conversions import ConversionOrder
+    from rebalancer.domain.rebalancing.model import Order, Proposal
 
 _NONE = Decimal(0)
 
@@ -93,17 +94,47 @@ class RejectBody(Body, frozen=True, kw_only=True):
     remark: Annotated[Line, Meta(examples=["Not before the next pay day."])] = ""
 
 
-class OrderView(View, frozen=True, kw_only=True):
-    """One trade to make."""
-
+class _OrderFields(View, frozen=True, kw_only=True):
     symbol: str
     side: str
     quantity: str
-    price: str
-    value: str
-    cost: str
+    price: Annotated[str, about("In the order's currency.")]
+    value: Annotated[str, about("In the base currency.")]
+    cost: Annotated[str, about("In the base currency, without conversions.")]
     reason: str
     reason_code: ReasonCode | None
+
+
+class OrderView(_OrderFields, frozen=True, kw_only=True):
+    """One trade to make."""
+
+    currency: Annotated[str, about("ISO 4217 code of the asset's currency.")]
+    amount: Annotated[DecimalText, about("Quantity times price, in the order's currency.")]
+    cost_amount: Annotated[DecimalText, about("The cost in the order's currency.")]
+
+
+class OrderRecord(_OrderFields, frozen=True, kw_only=True):
+    """One trade to make, in a file; without currency where all is in the base currency."""
+
+    currency: str | UnsetType = UNSET
+    amount: str | UnsetType = UNSET
+    cost_amount: str | UnsetType = UNSET
+
+
+class ConversionView(View, frozen=True, kw_only=True):
+    """A conversion of money that the orders need."""
+
+    from_currency: str
+    to_currency: str
+    from_amount: Annotated[DecimalText, about("Money given, with the spread.")]
+    to_amount: Annotated[DecimalText, about("Money received, after the spread.")]
+    rate: Annotated[
+        DecimalText, about("Units of to_currency per unit of from_currency, before the spread.")
+    ]
+    cost: Annotated[DecimalText, about("The spread, in the base currency.")]
+    automatic: Annotated[
+        bool, about("Whether the broker converts with the orders; otherwise you have to.")
+    ]
 
 
 class NotTradedView(View, frozen=True, kw_only=True):
@@ -140,14 +171,22 @@ class SeenView(View, frozen=True, kw_only=True):
 
     version: int
     cash: DecimalText
+    cash_by_currency: dict[str, DecimalText]
     cash_flow: Annotated[DecimalText, about("Planned cash flow plus uninvested deposits.")]
     planned: DecimalText
     holdings: dict[str, DecimalText]
     targets: dict[str, float]
     risk_profile: str | None
-    prices: dict[str, DecimalText]
+    prices: Annotated[dict[str, DecimalText], about("As traded, in each asset's currency.")]
+    currencies: Annotated[
+        dict[str, str], about("Currency of each asset that is not in the base currency.")
+    ]
+    rates: Annotated[
+        dict[str, DecimalText], about("Units of the base currency per unit of each other one.")
+    ]
+    conversions: str
     market: Annotated[str, about("SHA-256 of all prices that the policy used.")]
-    newest: Annotated[date, about("Day of the last known close.")]
+    newest: Annotated[date, about("Day of the last known close of any of its assets.")]
     costs: str
 
 
@@ -171,12 +210,15 @@ class ProposalView(View, frozen=True, kw_only=True):
     remark: str
     policy: str
     as_of: date
+    currency: Annotated[str, about("Base currency.")]
     orders: list[OrderView]
+    conversions: Annotated[list[ConversionView], about("Conversions that the orders need.")]
     fills: Annotated[list[FillView], about("Each order of a proposal that was accepted.")]
     not_traded: list[NotTradedView]
     weights_before: dict[str, float]
     weights_after: dict[str, float]
-    cash_after: DecimalText
+    cash_after: Annotated[DecimalText, about("In the base currency.")]
+    cash_after_by_currency: dict[str, DecimalText]
     turnover: float
     cost: DecimalText
     drift_before: float
@@ -201,11 +243,13 @@ class ProposalRecord(View, frozen=True, kw_only=True):
     status: str
     as_of: date
     policy: str
-    orders: list[OrderView] = field(default_factory=list)
+    orders: list[OrderRecord] = field(default_factory=list)
+    conversions: list[ConversionView] | UnsetType = UNSET
     not_traded: list[NotTradedView] = field(default_factory=list)
     weights_before: dict[str, float] = field(default_factory=dict)
     weights_after: dict[str, float] = field(default_factory=dict)
     cash_after: str | None = None
+    cash_after_by_currency: dict[str, DecimalText] | UnsetType = UNSET
     turnover: float | None = None
     cost: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -213,19 +257,28 @@ class ProposalRecord(View, frozen=True, kw_only=True):
     error: str | None = None
 
 
-def proposal_record(proposal: Proposal, line: int | UnsetType = UNSET) -> ProposalRecord:
-    """Write a proposal as a record, with the line of the portfolio if it has one."""
+def proposal_record(
+    proposal: Proposal, currency: str, line: int | UnsetType = UNSET
+) -> ProposalRecord:
+    """Write a proposal in a base currency as a record, with the line of the portfolio if any."""
+    mixed = is_mixed(proposal)
     return ProposalRecord(
         line=line,
         portfolio_id=proposal.portfolio_id,
         status=proposal.status.value,
         as_of=proposal.as_of,
         policy=proposal.policy,
-        orders=_order_views(proposal),
+        orders=[_order_record(order) for order in proposal.orders],
+        conversions=conversion_views(proposal) if mixed else UNSET,
         not_traded=[NotTradedView.of(one) for one in proposal.not_traded],
         weights_before=proposal.weights_before,
         weights_after=proposal.weights_after,
         cash_after=format_decimal(proposal.cash_after),
+        cash_after_by_currency=(
+            {code: _text(amount) for code, amount in _cash_after(proposal, currency).items()}
+            if mixed
+            else UNSET
+        ),
         turnover=proposal.turnover,
         cost=format_decimal(proposal.cost),
         notes=list(proposal.notes),
@@ -233,12 +286,30 @@ def proposal_record(proposal: Proposal, line: int | UnsetType = UNSET) -> Propos
     )
 
 
-def comparison_record(comparison: ComparedProposal) -> dict[str, Any]:
+def is_mixed(proposal: Proposal) -> bool:
+    """Return whether a proposal is for cash or assets in several currencies."""
+    return bool(
+        proposal.conversions
+        or proposal.foreign_cash_after
+        or any(order.currency is not None for order in proposal.orders)
+    )
+
+
+def conversion_views(proposal: Proposal) -> list[ConversionView]:
+    """Show the conversions that the orders need."""
+    return [ConversionView.of(one) for one in proposal.conversions]
+
+
+def _cash_after(proposal: Proposal, currency: str) -> dict[str, Decimal]:
+    return {currency: proposal.cash_after, **proposal.foreign_cash_after}
+
+
+def comparison_record(comparison: ComparedProposal, currency: str) -> dict[str, Any]:
     """Write a proposal and what simple rules would trade as JSON values."""
     proposal = comparison.proposal
     risk = ("volatility_before", "volatility_after", "periods_per_year")
     figures = ("drift_before", "drift_after", *risk)
-    record: dict[str, Any] = msgspec.to_builtins(proposal_record(proposal), enc_hook=str)
+    record: dict[str, Any] = msgspec.to_builtins(proposal_record(proposal, currency), enc_hook=str)
     return {
         **record,
         **{name: getattr(proposal, name) for name in figures},
@@ -257,11 +328,17 @@ def proposal_view(current: ProposalStatus, others: Sequence[Proposal] = ()) -> P
         )
     values = attrs.asdict(proposal, recurse=False) | attrs.asdict(record, recurse=False)
     seen = attrs.asdict(inputs.portfolio, recurse=False) | attrs.asdict(inputs, recurse=False)
+    base = inputs.portfolio.currency.code
+    seen["cash_by_currency"] = {base: inputs.portfolio.cash, **inputs.portfolio.foreign_cash}
+    seen["conversions"] = inputs.portfolio.conversions.value
     seen["risk_profile"] = inputs.portfolio.risk_profile and inputs.portfolio.risk_profile.name
     return ProposalView.of(
         {
             **values,
-            "orders": _order_views(proposal),
+            "currency": base,
+            "orders": _order_views(proposal, base),
+            "conversions": conversion_views(proposal),
+            "cash_after_by_currency": _cash_after(proposal, base),
             "fills": _fill_views(current),
             "open_until": record.open_until,
             "stage": current.stage,
@@ -295,10 +372,15 @@ def _fill_views(current: ProposalStatus) -> list[FillView]:
 
 
 def worksheet_text(current: ProposalStatus) -> str:
-    """Write the orders as CSV, below comments that start with #."""
+    """Write the orders as CSV, below comments that start with #.
+
+    Price, value and cost are in the currency of the row. With several currencies there are columns
+    of value and cost in the base currency, and rows of the conversions that the owner makes: money
+    given as quantity, and money received as value.
+    """
     record = current.record
     proposal, inputs = record.proposal, record.inputs
-    currency = inputs.portfolio.currency
+    currency, mixed = inputs.portfolio.currency.code, is_mixed(proposal)
     text = io.StringIO()
     text.write(f"# Worksheet of proposal {record.id} for portfolio {record.portfolio_id}\r\n")
     text.write(f"# {proposal.policy}, closes of {proposal.as_of}, {inputs.costs}\r\n")
@@ -307,32 +389,77 @@ def worksheet_text(current: ProposalStatus) -> str:
         flow = "deposit" if inputs.planned > 0 else "withdrawal"
         amount = format_decimal(abs(inputs.planned))
         text.write(f"\r\n# Includes a {flow} of {amount} {currency}; record it as well")
+    for one in proposal.conversions:
+        if one.automatic:
+            text.write(f"\r\n# The broker converts {describe_conversion(one)}")
     text.write(f"\r\n# {DISCLAIMER}\r\n")
     rows = csv.writer(text)
-    rows.writerow(
-        ["side", "symbol", "quantity", "reference_price", "value", "cost", "currency", "reason"]
-    )
-    for order in _order_views(proposal):
-        amounts = (order.quantity, order.price, order.value, order.cost)
-        rows.writerow([order.side, order.symbol, *amounts, currency.code, order.reason])
+    columns = ["side", "symbol", "quantity", "reference_price", "value", "cost", "currency"]
+    base_columns = [f"value_{currency}", f"cost_{currency}"] if mixed else []
+    rows.writerow([*columns, *base_columns, "reason"])
+    for one in proposal.conversions:
+        if not one.automatic:
+            amounts = (one.from_amount, one.rate, one.to_amount)
+            rows.writerow(
+                [
+                    "convert",
+                    f"{one.from_currency}{one.to_currency}",
+                    *map(format_decimal, amounts),
+                    "",
+                    one.to_currency,
+                    "",
+                    format_decimal(one.cost),
+                    f"Convert {describe_conversion(one)}.",
+                ]
+            )
+    for order in _order_views(proposal, currency):
+        paid = (order.quantity, order.price, order.amount, order.cost_amount, order.currency)
+        base = (order.value, order.cost) if mixed else ()
+        rows.writerow([order.side, order.symbol, *paid, *base, order.reason])
     return text.getvalue()
 
 
-def _order_views(proposal: Proposal) -> list[OrderView]:
+def describe_conversion(one: ConversionOrder) -> str:
+    """Write a conversion, such as "100.20 EUR to 108.50 USD"."""
+    given, received = format_decimal(one.from_amount), format_decimal(one.to_amount)
+    return f"{given} {one.from_currency} to {received} {one.to_currency}"
+
+
+def _order_views(proposal: Proposal, currency: str) -> list[OrderView]:
+    views = []
+    for order in proposal.orders:
+        fields = msgspec.structs.asdict(_order_record(order))
+        fields["currency"] = order.currency or currency
+        fields["amount"] = _text(order.value if order.amount is None else order.amount)
+        paid = order.cost if order.cost_amount is None else order.cost_amount
+        views.append(OrderView(**fields | {"cost_amount": _text(paid)}))
+    return views
+
+
+def _order_record(order: Order) -> OrderRecord:
     # Field by field, which takes half the time of a conversion: batches write many orders.
-    return [
-        OrderView(
-            symbol=order.symbol,
-            side=order.side.value,
-            quantity=format_decimal(order.quantity),
-            price=format_decimal(order.price),
-            value=format_decimal(order.value),
-            cost=format_decimal(order.cost),
-            reason=order.reason,
-            reason_code=order.reason_code,
-        )
-        for order in proposal.orders
-    ]
+    record = OrderRecord(
+        symbol=order.symbol,
+        side=order.side.value,
+        quantity=format_decimal(order.quantity),
+        price=format_decimal(order.price),
+        value=format_decimal(order.value),
+        cost=format_decimal(order.cost),
+        reason=order.reason,
+        reason_code=order.reason_code,
+    )
+    if order.currency is None or order.amount is None or order.cost_amount is None:
+        return record
+    return msgspec.structs.replace(
+        record,
+        currency=order.currency,
+        amount=format_decimal(order.amount),
+        cost_amount=format_decimal(order.cost_amount),
+    )
+
+
+def _text(amount: Decimal) -> DecimalText:
+    return DecimalText(format_decimal(amount))
 
 
 def _other_views(others: Sequence[Proposal]) -> list[OtherView]:

@@ -80,8 +80,8 @@ def demo(out: Path) -> None:
         "sale of GE.\n"
     )
     terms = wired.get(BuildContext)(policy_name="band", costs=costs, currency="USD")
-    prices = terms.last_prices(portfolio)
-    propose.show(propose_and_compare(portfolio, terms), portfolio, prices, costs.label)
+    seen = propose.Seen.of(portfolio, terms)
+    propose.show(propose_and_compare(portfolio, terms), portfolio, seen)
 
     screen.print()
     screen.rule("2. Backtest of the policies")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import attrs
 import click
 
 from rebalancer.application.ports.clock import Clock, Ids
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from rebalancer.application.rebalance import ComparedProposal
     from rebalancer.domain.portfolio.costs import CostModel
     from rebalancer.domain.portfolio.portfolio import Portfolio
-    from rebalancer.domain.rebalancing.model import Proposal
+    from rebalancer.domain.rebalancing.model import Proposal, RebalanceContext
     from rebalancer.wiring.market import Sources
 
 
@@ -174,9 +175,9 @@ def propose(
     comparison = propose_and_compare(portfolio, terms)
     report_reading(wired)
     if as_json:
-        print_json(comparison_record(comparison))
+        print_json(comparison_record(comparison, portfolio.currency.code))
     else:
-        show(comparison, portfolio, terms.last_prices(portfolio), terms.costs.label)
+        show(comparison, portfolio, Seen.of(portfolio, terms))
 
 
 def _stored_id(argument: Path) -> UUID | None:
@@ -225,18 +226,64 @@ def _propose_for_stored(
     record = answer.current.record
     comparison = ComparedProposal(record.proposal, answer.others)
     if as_json:
-        print_json(proposal_stage(answer.current) | comparison_record(comparison))
+        code = record.inputs.portfolio.currency.code
+        print_json(proposal_stage(answer.current) | comparison_record(comparison, code))
         return
-    show(comparison, record.inputs.portfolio, record.inputs.prices, record.inputs.costs)
+    inputs = record.inputs
+    seen = Seen(inputs.prices, inputs.costs, inputs.rates, inputs.currencies)
+    show(comparison, inputs.portfolio, seen)
     click.echo(
         f"Proposal {record.id}, {answer.current.stage}, valid until {record.expires:%F %H:%M} UTC"
     )
 
 
-def show(
-    comparison: ComparedProposal, portfolio: Portfolio, prices: Mapping[str, Decimal], costs: str
-) -> None:
-    """Print a proposal as tables; ``prices`` has the last price of each holding."""
+@attrs.frozen
+class Seen:
+    """What a proposal is based on.
+
+    Attributes:
+        prices: Last price of each holding, as traded.
+        costs: Label of the cost model.
+        rates: Units of the base currency per unit of each other currency.
+        currencies: Currency of each asset that is not in the base currency.
+    """
+
+    prices: Mapping[str, Decimal]
+    costs: str
+    rates: Mapping[str, Decimal]
+    currencies: Mapping[str, str]
+
+    @classmethod
+    def of(cls, portfolio: Portfolio, terms: RebalanceContext) -> Seen:
+        """Return what a proposal for a portfolio is based on."""
+        own = terms.in_currency(portfolio.currency.code)
+        return cls(
+            own.last_prices(portfolio),
+            own.costs.label,
+            own.last_rates(portfolio),
+            own.foreign_currencies(portfolio),
+        )
+
+    def value_of(self, portfolio: Portfolio) -> float:
+        """Return the value of a portfolio before orders, in its base currency."""
+        held = sum(
+            float(quantity) * float(self.prices[symbol]) * self._rate(self.currencies.get(symbol))
+            for symbol, quantity in portfolio.holdings.items()
+            if quantity
+        )
+        cash = float(portfolio.cash + portfolio.cash_flow)
+        return cash + self.worth(portfolio.foreign_cash) + held
+
+    def worth(self, foreign_cash: Mapping[str, Decimal]) -> float:
+        """Return the value of foreign cash in the base currency."""
+        return sum(float(amount) * self._rate(code) for code, amount in foreign_cash.items())
+
+    def _rate(self, currency: str | None) -> float:
+        return 1.0 if currency is None else float(self.rates[currency])
+
+
+def show(comparison: ComparedProposal, portfolio: Portfolio, seen: Seen) -> None:
+    """Print a proposal as tables."""
     from rich.table import Table
     from rich.text import Text
 
@@ -247,7 +294,7 @@ def show(
     currency = portfolio.currency.code
     screen.print(
         Text(proposal.portfolio_id, style="bold"),
-        f" {proposal.policy}, closes of {proposal.as_of}, {costs}",
+        f" {proposal.policy}, closes of {proposal.as_of}, {seen.costs}",
     )
     if proposal.orders:
         table = Table(title="Orders", title_justify="left")
@@ -263,7 +310,9 @@ def show(
                 Text(order.side, style="green" if order.side == "buy" else "red"),
                 f"{order.quantity:f}",
                 order.symbol,
-                f"{order.price:f}",
+                f"{order.price:f}"
+                if order.currency is None
+                else f"{order.price:f} {order.currency}",
                 f"{order.value:,f}",
                 f"{order.cost:f}",
                 order.reason,
@@ -271,6 +320,8 @@ def show(
         screen.print(table)
     else:
         screen.print("Nothing to trade.")
+    if proposal.conversions:
+        screen.print(_conversions(proposal, currency))
     if proposal.not_traded:
         table = Table(title="Not traded", title_justify="left")
         table.add_column("symbol", no_wrap=True)
@@ -278,7 +329,7 @@ def show(
         for other in proposal.not_traded:
             table.add_row(other.symbol, other.reason)
         screen.print(table)
-    screen.print(_before_and_after(proposal, portfolio, prices))
+    screen.print(_before_and_after(proposal, portfolio, seen))
     screen.print(_compare_simple_rules(comparison, currency))
     for note in proposal.notes:
         screen.print(f"- {note}")
@@ -286,9 +337,25 @@ def show(
     screen.print(proposal.input_hash, style="dim")
 
 
-def _before_and_after(
-    proposal: Proposal, portfolio: Portfolio, prices: Mapping[str, Decimal]
-) -> Any:
+def _conversions(proposal: Proposal, currency: str) -> Any:
+    from rich.table import Table
+
+    automatic = all(one.automatic for one in proposal.conversions)
+    title = "Conversions by the broker" if automatic else "Conversions to make"
+    table = Table(title=title, title_justify="left")
+    for heading in ("give", "receive", "rate", f"cost {currency}"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in proposal.conversions:
+        table.add_row(
+            f"{one.from_amount:,f} {one.from_currency}",
+            f"{one.to_amount:,f} {one.to_currency}",
+            f"{one.rate:f}",
+            f"{one.cost:f}",
+        )
+    return table
+
+
+def _before_and_after(proposal: Proposal, portfolio: Portfolio, seen: Seen) -> Any:
     from rich.table import Table
 
     table = Table(title="Before and after", title_justify="left")
@@ -300,12 +367,13 @@ def _before_and_after(
         target = portfolio.targets.get(symbol, 0.0)
         table.add_row(symbol, *map(percent_text, (target, weight, after[symbol])))
     # Weights are fractions of the value before trading; the missing part was paid in costs.
-    value = _value_before(portfolio, prices)
+    value = seen.value_of(portfolio)
+    cash = float(proposal.cash_after) + seen.worth(proposal.foreign_cash_after)
     table.add_row(
         "cash",
         percent_text(max(1 - sum(portfolio.targets.values()), 0.0)),
         percent_text(1 - sum(before.values())),
-        percent_text(float(proposal.cash_after) / value if value else 0.0),
+        percent_text(cash / value if value else 0.0),
     )
     table.add_section()
     table.add_row(
@@ -329,15 +397,6 @@ def _describe_year(periods: float | None) -> str:
     from rebalancer.domain.market.frequency import TRADING_DAYS
 
     return "" if periods in (None, TRADING_DAYS) else f" (of {periods:.6g} closes)"
-
-
-def _value_before(portfolio: Portfolio, prices: Mapping[str, Decimal]) -> float:
-    held = sum(
-        float(quantity) * float(prices[symbol])
-        for symbol, quantity in portfolio.holdings.items()
-        if quantity
-    )
-    return float(portfolio.cash + portfolio.cash_flow) + held
 
 
 def _compare_simple_rules(comparison: ComparedProposal, currency: str) -> Any:
