@@ -376,3 +376,19 @@ def test_split_on_a_day_without_closes_counts_from_the_next_close() -> None:
     found = measure_track_record(ledger, {"A": 1.0}, market, costs=FREE)
     for line in lines(found):
         assert line.values == pytest.approx(np.full(len(weekdays), 400.0))
+
+
+def test_split_of_the_ledger_explains_a_jump_of_closes_as_traded() -> None:
+    closes = np.array([40.0, 40.4] * 5 + [10.0, 10.1] * 10)
+    market = history(closes)
+    assert len(market.findings) == 1
+    booked_split = entry("split", 0, day(10), symbol="A", ratio=Decimal(4))
+    ledger = Ledger(
+        (entry("deposit", 400, day(0)), trade("buy", 10, "A", 40, day(0)), booked_split)
+    )
+    seen = own_prices(market, ledger, "USD")
+    assert seen.findings == ()
+    column = seen.column("A")
+    assert np.abs(np.diff(np.log(seen.closes[:, column]))).max() < 0.02
+    assert seen.traded[:, column] == pytest.approx(closes)
+    assert len(market.findings) == 1

@@ -17,6 +17,7 @@ from rebalancer.application.ports.policies import Policies
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.domain.errors import Conflict, InvalidRequest, NotFound, RebalancerError
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quality import Rule
 from rebalancer.domain.policy.rules import parse_rule
 from rebalancer.domain.portfolio.costs import CostModel
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio
@@ -377,19 +378,31 @@ def policy_input(
     return portfolio.snapshot(cash_flow)
 
 
+_JUMPS = frozenset({Rule.SPLIT_RATIO, Rule.LARGE_MOVE})
+"""Findings that a split may explain which only a ledger knows."""
+
+
+def _doubted(market: PriceHistory) -> frozenset[str]:
+    """Return the assets that are withheld, or jump as if they were split."""
+    jumps = (one.symbol for one in market.findings if one.rule in _JUMPS)
+    return frozenset([*market.withheld, *jumps])
+
+
 def own_context(
     portfolio: ManagedPortfolio, context: RebalanceContext, work: UnitOfWork
 ) -> RebalanceContext:
     """Return the context in a portfolio's base currency, with its ledger's prices.
 
-    See `own_prices`. If the market prices all assets of the portfolio, nothing is read, and
-    portfolios with the same base currency get the same object.
+    See `own_prices`. If the market prices all assets of the portfolio, and none of those that it
+    holds jumps as if it was split, nothing is read, and portfolios with the same base currency get
+    the same object.
     """
     context = context.in_currency(portfolio.mandate.currency.code)
     market = context.market
     symbols = (*portfolio.positions.holdings, *portfolio.mandate.targets)
-    if all(symbol in market.columns for symbol in symbols) and not any(
-        symbol in market.withheld for symbol in portfolio.positions.holdings
+    doubted = market.memo("doubted", lambda: _doubted(market))
+    if all(symbol in market.columns for symbol in symbols) and doubted.isdisjoint(
+        portfolio.positions.holdings
     ):
         return context
     with work.read() as tx:

@@ -7,7 +7,7 @@ which the trades were made. So income counts once, whatever the order in which c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal, localcontext
 
@@ -23,6 +23,7 @@ from rebalancer.domain.market.adjustment import (
 )
 from rebalancer.domain.market.currencies import quote_unit
 from rebalancer.domain.market.prices import PriceHistory
+from rebalancer.domain.market.quality import Finding
 from rebalancer.domain.market.quotes import Quotes
 from rebalancer.domain.portfolio.corporate_actions import (
     LEAST_PART,
@@ -92,7 +93,28 @@ def own_prices(
     for table in (prices, closes):
         table.setflags(write=False)
     return attrs.evolve(
-        filled, closes=closes, reported=None, quotes=attrs.evolve(quotes, prices=prices)
+        filled,
+        closes=closes,
+        reported=None,
+        all_findings=_unexplained(filled, found),
+        quotes=attrs.evolve(quotes, prices=prices),
+    )
+
+
+def _unexplained(
+    market: PriceHistory, own: Mapping[str, Sequence[CorporateAction]]
+) -> tuple[Finding, ...]:
+    """Return the findings without the jumps that are splits of the ledger."""
+    explained = {
+        (symbol, first_row_from(market.dates, action.ex_day))
+        for symbol, actions in own.items()
+        for action in actions
+        if action.kind is ActionKind.SPLIT
+    }
+    return tuple(
+        one
+        for one in market.all_findings
+        if (one.symbol, first_row_from(market.dates, one.day)) not in explained
     )
 
 
