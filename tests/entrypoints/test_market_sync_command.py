@@ -105,3 +105,13 @@ def test_providers_show_what_they_need_and_what_is_left(quickly, internet, monke
 def test_an_unknown_name_among_the_providers_is_refused(quickly, internet, monkeypatch):
     monkeypatch.setenv("REBALANCER_PROVIDERS", "yahoo,nobody")
     assert quickly("market", "providers").refused("REBALANCER_PROVIDERS", "nobody")
+
+
+def test_the_schedule_runs_what_is_due(quickly, internet, world):
+    empty = quickly("market", "schedule")
+    assert (empty.code, "Nothing is scheduled yet" in empty.stdout) == (0, True)
+    quickly("market", "sync", "--symbols", "VTI,EURUSD")
+    planned = quickly("market", "schedule", "--run", "--json")
+    assert planned.code == 0
+    assert {task["name"] for task in planned.json} == {"bars:ARCX", "clean-up", "rates"}
+    assert "bars:ARCX" in quickly("market", "schedule").stdout

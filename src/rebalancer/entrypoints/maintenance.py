@@ -1,48 +1,47 @@
-"""Periodic maintenance in every process that runs jobs."""
+"""Periodic tasks in every process that runs jobs: maintenance, and the schedule of market data."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
+from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.resilience import OutageLog
 from rebalancer.domain.errors import RebalancerError
 
 log = logging.getLogger("rebalancer.jobs")
 
+SCHEDULE_INTERVAL = 20.0
+"""Seconds between two looks at the schedule."""
 
-class Maintenance:
-    """A thread that recovers jobs, collects fills and deletes expired data."""
+
+class PeriodicTasks:
+    """A thread that repeats tasks; an outage is logged once."""
 
     def __init__(
-        self,
-        recover: RecoverJobs,
-        collect_fills: CollectFills,
-        delete_expired: DeleteExpired,
-        clock: Clock,
-        *,
-        interval: float = 5.0,
-        delete_interval: float = 3600.0,
+        self, name: str, tasks: Mapping[str, tuple[Callable[[], object], float]], *, interval: float
     ) -> None:
-        """Start the thread; it recovers, collects and deletes at these intervals, in seconds."""
-        self._interval = interval
-        self._tasks: dict[str, tuple[Callable[[], object], float]] = {
-            "recover jobs": (recover, 0.0),
-            "collect fills": (lambda: collect_fills.pending(now=clock()), 0.0),
-            "delete expired data": (lambda: delete_expired(clock()), delete_interval),
-        }
+        """Start the thread.
+
+        Args:
+            name: Of the thread.
+            tasks: By name, as the log has it: a function, and the seconds after which it is due
+                again.
+            interval: Seconds between two looks at the tasks.
+        """
+        self._interval, self._tasks = interval, dict(tasks)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread."""
+        """Stop the thread after the current task."""
         self._stopped.set()
         self._thread.join()
 
@@ -65,3 +64,46 @@ class Maintenance:
                     log.exception("maintenance failed to %s", name)
             if self._stopped.wait(self._interval):
                 return
+
+
+class Maintenance(PeriodicTasks):
+    """A thread that recovers jobs, collects fills and deletes expired data."""
+
+    def __init__(
+        self,
+        recover: RecoverJobs,
+        collect_fills: CollectFills,
+        delete_expired: DeleteExpired,
+        clock: Clock,
+        *,
+        interval: float = 5.0,
+        delete_interval: float = 3600.0,
+    ) -> None:
+        """Start the thread; it recovers, collects and deletes at these intervals, in seconds."""
+        super().__init__(
+            "maintenance",
+            {
+                "recover jobs": (recover, 0.0),
+                "collect fills": (lambda: collect_fills.pending(now=clock()), 0.0),
+                "delete expired data": (lambda: delete_expired(clock()), delete_interval),
+            },
+            interval=interval,
+        )
+
+
+class MarketSchedule(PeriodicTasks):
+    """A thread that keeps stored market data up to date."""
+
+    def __init__(self, run: RunSchedule, *, interval: float = SCHEDULE_INTERVAL) -> None:
+        """Start the thread, which looks at the schedule at this interval, in seconds."""
+        self._ending = threading.Event()
+        super().__init__(
+            "schedule",
+            {"run the schedule": (lambda: run(should_stop=self._ending.is_set), 0.0)},
+            interval=interval,
+        )
+
+    def stop(self) -> None:
+        """Stop the thread; a run that is interrupted goes on at the next start."""
+        self._ending.set()
+        super().stop()

@@ -14,10 +14,11 @@ import attrs
 from rebalancer.application.decisions import CollectFills
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
+from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.jobs import Worker
 from rebalancer.config import Settings
-from rebalancer.entrypoints.maintenance import Maintenance
+from rebalancer.entrypoints.maintenance import Maintenance, MarketSchedule
 from rebalancer.entrypoints.server import log_config
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ def work(
         interval = poll_interval
     others = wired.get(CollectFills), wired.get(DeleteExpired), wired.get(Clock)
     maintenance = Maintenance(recover, *others, interval=interval)
+    schedule = MarketSchedule(wired.get(RunSchedule))
     log.info("working")
     started()
     try:
         worker.run(grace=grace)
     finally:
+        schedule.stop()
         maintenance.stop()
         log.info("stopped")

@@ -152,6 +152,46 @@ def providers(as_json: bool) -> None:
         click.echo(f"{one.title}: {one.terms}.")
 
 
+@click.command()
+@click.option("--run", is_flag=True, help="Run what is due now, and show the schedule after it.")
+@json_option
+def schedule(run: bool, as_json: bool) -> None:
+    """Show the tasks that keep market data up to date.
+
+    Servers and workers run them: the bars of a market half an hour after its close, exchange rates
+    once a day. A missed run is caught up with a single one. Only assets that were synchronized
+    before are fetched.
+
+    \b
+    Examples:
+      rebalancer market schedule
+      rebalancer market schedule --run
+    """
+    from rebalancer.application.market_schedule import ReadSchedule, RunSchedule
+    from rebalancer.wiring.market import STORE
+
+    with container(attrs.evolve(sources(), prices=STORE), check=False) as wired:
+        create_embedded_database(wired)
+        failed = False
+        if run:
+            failed = any(task.state == "failed" for task in wired.get(RunSchedule)())
+        tasks = wired.get(ReadSchedule)()
+    if as_json:
+        print_json([attrs.asdict(task) for task in tasks], default=str)
+    elif not tasks:
+        click.echo("Nothing is scheduled yet; synchronize assets first: rebalancer market sync.")
+    else:
+        screen = console()
+        table = wide_table(
+            screen, f"{len(tasks)} tasks, times in UTC", ["task", "state", "last run"], ["due"]
+        )
+        for task in tasks:
+            table.add_row(task.name, task.state, task.detail or "-", f"{task.due:%Y-%m-%d %H:%M}")
+        screen.print(table)
+    if failed:
+        click.get_current_context().exit(3)
+
+
 def _wanted(
     wired: Container, symbols: str | None, every: bool, portfolio: UUID | None
 ) -> list[str]:

@@ -28,6 +28,7 @@ from rebalancer.application.health import CheckHealth
 from rebalancer.application.idempotency import StoreAnswer
 from rebalancer.application.job_worker import RecoverJobs
 from rebalancer.application.maintenance import DeleteExpired
+from rebalancer.application.market_schedule import RunSchedule
 from rebalancer.application.ports.accounts import Tokens
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.market import PriceSource
@@ -57,7 +58,7 @@ from rebalancer.entrypoints.http.openapi import (
 from rebalancer.entrypoints.http.rate_limits import RateLimiter
 from rebalancer.entrypoints.http.request_batching import RequestBatcher
 from rebalancer.entrypoints.http.routes.rebalance import is_quick
-from rebalancer.entrypoints.maintenance import Maintenance
+from rebalancer.entrypoints.maintenance import Maintenance, MarketSchedule, PeriodicTasks
 from rebalancer.entrypoints.processes import termination_event
 from rebalancer.entrypoints.schemas.proposal import DISCLAIMER
 from rebalancer.entrypoints.schemas.wire import DecimalText
@@ -98,13 +99,15 @@ def application(
         answers = keep_answers(app.asgi_handler, await container.get(StoreAnswer))
         app.asgi_handler = limiter.wrap(answers)
         app.state.readiness = Readiness(await container.get(CheckHealth))
-        maintenance = None
+        background: list[PeriodicTasks] = []
         if does_jobs:
             recover, delete = await container.get(RecoverJobs), await container.get(DeleteExpired)
-            maintenance = Maintenance(recover, await container.get(CollectFills), delete, clock)
+            fills = await container.get(CollectFills)
+            background.append(Maintenance(recover, fills, delete, clock))
+            background.append(MarketSchedule(await container.get(RunSchedule)))
         yield
-        if maintenance is not None:
-            await sync_to_thread(maintenance.stop)
+        for thread in reversed(background):
+            await sync_to_thread(thread.stop)
         await container.close()
 
     schemas = StructSchemas()

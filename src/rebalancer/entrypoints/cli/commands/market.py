@@ -12,7 +12,7 @@ import click
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.number_text import price_text
-from rebalancer.entrypoints.cli.market_sync import providers, sync
+from rebalancer.entrypoints.cli.market_sync import providers, schedule, sync
 from rebalancer.entrypoints.cli.options import (
     FILE,
     PRICES_HELP,
@@ -55,6 +55,7 @@ def market() -> None:
 
 market.add_command(sync)
 market.add_command(providers)
+market.add_command(schedule)
 
 
 @market.command("import")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -18,8 +18,10 @@ from rebalancer.application.market_data import (
     ReadCloses,
     SearchAssets,
 )
+from rebalancer.application.market_schedule import ReadSchedule
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.domain.market.symbols import normalize_symbol, split_symbols
+from rebalancer.domain.market.synchronization import TaskState
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Limit
 from rebalancer.entrypoints.schemas.wire import LONGEST_SYMBOL, Page, View, about, paginate
@@ -146,6 +148,26 @@ async def tell_regime(
     return RegimeView.of(await sync_to_thread(describe))
 
 
+class ScheduledTaskView(View, frozen=True, kw_only=True):
+    """A task that keeps market data up to date."""
+
+    name: Annotated[str, about("Such as bars:XNYS, for the assets of a market, or rates.")]
+    due: Annotated[datetime, about("Time of the next run.")]
+    state: Annotated[TaskState, about("Of the current or the last run.")]
+    started: datetime | None
+    finished: datetime | None
+    detail: Annotated[str, about("What the last run did, or what went wrong.")]
+
+
+@get("/schedule", summary="Get the schedule of market data")
+async def read_schedule(use: FromDishka[ReadSchedule]) -> list[ScheduledTaskView]:
+    """List the tasks that fetch prices, those that are due first at the top.
+
+    It is empty until assets are synchronized with providers.
+    """
+    return [ScheduledTaskView.of(task) for task in await sync_to_thread(use)]
+
+
 def _symbol_in(request: Request[Any, Any, Any], decoded: str) -> str:
     """Return the symbol at the end of a path.
 
@@ -158,5 +180,7 @@ def _symbol_in(request: Request[Any, Any, Any], decoded: str) -> str:
 
 
 router = DishkaRouter(
-    "/market", route_handlers=[find_assets, read_closes, tell_regime], tags=["market"]
+    "/market",
+    route_handlers=[find_assets, read_closes, read_schedule, tell_regime],
+    tags=["market"],
 )
