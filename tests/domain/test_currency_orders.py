@@ -102,8 +102,8 @@ def conversions(proposal: Proposal) -> list[tuple[str, ...]]:
     ]
 
 
-# The value is 2,500 EUR + 1,000 USD (921.66) + 50,000 JPY (307.98) + 40 x 180.25 USD (6,645.16)
-# + 300 x 12.345 GBP (4,329.05) + 100 x 2,875 JPY (1,770.87) = 16,474.72 EUR.
+# The value is 2,500 EUR + 1,000 USD (921.659) + 50,000 JPY (307.977) + 40 x 180.25 USD (6,645.161)
+# + 300 x 12.345 GBP (4,329.047) + 100 x 2,875 JPY (1,770.865) = 16,474.71 EUR.
 ORDERS = [
     ("ALV", "buy", "13", "250.5", "EUR", "3256.50", "3.26", "3256.50", "3.26"),
     ("BTC", "buy", "0.0512", "52345.67", "USD", "2680.10", "2.68", "2470.14", "2.47"),
@@ -132,7 +132,7 @@ def test_a_broker_converts_each_order_of_a_portfolio_in_four_currencies() -> Non
         "3.32"
     ) + Decimal("1.52") + Decimal("14.22")
     assert all(one.automatic for one in proposal.conversions)
-    assert proposal.weights_after["ALV"] == pytest.approx(3256.5 / 16474.72, abs=1e-6)
+    assert proposal.weights_after["ALV"] == pytest.approx(3256.5 / 16474.71, abs=1e-6)
 
 
 def test_listed_conversions_are_what_the_orders_lack_together() -> None:
