@@ -138,6 +138,45 @@ def test_ledger_from_before_the_prices_keeps_its_currencies() -> None:
     assert found.notes[0].startswith("Measured from 2022-01-03")
 
 
+def test_days_before_the_first_exchange_rate_are_measured_at_it() -> None:
+    bars = [
+        Bars("A", DAYS, rise(10, 11), adjusted=False),
+        Bars("EURUSD", DAYS[5:], np.array([1.25] * 20 + [1.0] * 5)),
+    ]
+    listed = Instruments.of([Instrument("A", currency="USD")])
+    market = MarketSnapshot.of(bars).history(PricingTerms("EUR", listed))
+    assert market is not None
+    found = record(
+        market,
+        entry("deposit", 100, day(0), currency="USD"),
+        trade("buy", 10, "A", 10, day(0), currency="USD"),
+    )
+    assert found.portfolio.values[[0, 1, 6, -1]] == pytest.approx([80, 88, 88, 110])
+    assert found.portfolio.currency_effect == pytest.approx(0.25)
+    assert found.notes[0] == (
+        "The exchange rate from USD to EUR begins on 2022-01-08; earlier days are measured at that "
+        "rate."
+    )
+
+
+def test_target_without_an_exchange_rate_stays_in_cash() -> None:
+    market = market_of({"A": rise(10, 11), "B": rise(10, 11)}, {"A": "JPY"})
+    found = record(market, entry("deposit", 100, day(0)))
+    assert found.benchmark.values == pytest.approx(np.full(ROWS, 100.0))
+    assert found.notes[0] == (
+        "A is not tradable (no exchange rate from JPY to EUR); the comparisons buy none of it."
+    )
+
+
+def test_cash_alone_needs_no_asset_of_the_market() -> None:
+    market = market_of({"B": rise(10, 11)}, {})
+    entries = Ledger((entry("deposit", 100, day(0)), entry("interest", 5, day(9))))
+    found = measure_track_record(entries, {}, market, costs=FREE, currency="EUR")
+    assert found.portfolio.twr == pytest.approx(0.05)
+    assert found.no_rebalancing.twr == pytest.approx(0.05)
+    assert found.benchmark.twr == 0.0
+
+
 def test_missing_exchange_rate_is_refused() -> None:
     market = market_of({"A": rise(10, 10), "EURUSD": rise(1.25, 1)}, {"A": "JPY"})
     for entries in (

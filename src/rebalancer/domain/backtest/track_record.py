@@ -183,7 +183,7 @@ def measure_track_record(
         raise unknown_symbols([benchmark], market.symbols, field="benchmark")
     market = market.in_currency(currency)
     wanted = dict(targets) if benchmark is None else {benchmark: 1.0}
-    symbols = sorted({*ledger.symbols, *targets, *wanted})
+    symbols = sorted({*ledger.symbols, *targets, *wanted}) or [market.symbols[0]]
     filled = own_prices(select_assets(market, symbols), ledger, currency)
     _check_rates(filled, ledger, currency)
     prices = PriceTable.of(market, filled, symbols, _foreign_currencies(ledger, currency), currency)
@@ -226,6 +226,7 @@ def measure_track_record(
         **{name: float(amount) for name, amount in totals.items()},
         notes=(
             *_notes(opening, market, traded, recorded, prices.assets, wanted),
+            *_rate_notes(filled, prices, dates[0].item()),
             *_adjustment_notes(filled, recorded, prices),
             *([] if portfolio.twr_annual is not None else [_LESS_THAN_A_YEAR]),
         ),
@@ -333,6 +334,24 @@ def _bring_forward(ledger: Ledger, dates: Dates, prices: PriceTable) -> Ledger |
     return Ledger((*opening, *later))
 
 
+def _rate_notes(market: PriceHistory, prices: PriceTable, first: date) -> list[str]:
+    """Return sentences about exchange rates that begin after the first day of the record."""
+    quotes = market.quotes
+    if quotes is None or quotes.currency is None:
+        return []
+    priced = {market.currency_of(one, quotes.currency) for one in prices.assets}
+    notes = []
+    for currency in sorted({*priced, *prices.currencies} - {quotes.currency}):
+        rates = quotes.exchange.convert(currency, quotes.currency, market.dates)
+        known = [] if rates is None else rates.days[~np.isnat(rates.days)]
+        if len(known) and known[0].item() > first:
+            notes.append(
+                f"The exchange rate from {currency} to {quotes.currency} begins on {known[0]}; "
+                "earlier days are measured at that rate."
+            )
+    return notes
+
+
 def _adjustment_notes(
     market: PriceHistory, recorded: Course, prices: PriceTable
 ) -> tuple[str, ...]:
@@ -365,7 +384,12 @@ def _notes(
             notes.append(f"{symbol} has no close since {last[0]}; it is valued at its last price.")
     for symbol in sorted(wanted):
         last = market.last_known(symbol)
-        if last is None:
+        if symbol in market.excluded:
+            notes.append(
+                f"{symbol} is not tradable ({market.excluded[symbol]}); the comparisons buy none "
+                "of it."
+            )
+        elif last is None:
             notes.append(f"{symbol} has no price data; the comparisons hold its share in cash.")
         elif symbol in market.withheld:
             notes.append(
