@@ -24,6 +24,7 @@ SUBJECTS = (
     "startup",
     "api",
     "stores",
+    "market",
     "queues",
 )
 
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=f"some of {', '.join(SUBJECTS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save the figures")
     parser.add_argument("--date", metavar="DAY", help="date to save with the figures")
+    parser.add_argument("--symbols", type=int, help="assets of the benchmark of stored markets")
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in SUBJECTS]
     if unknown:
@@ -44,6 +46,10 @@ def main() -> None:
         os.environ.setdefault(variable, "1")
     from benchmarks.figures import show, surroundings
 
+    if asked.symbols:
+        import benchmarks.market
+
+        benchmarks.market.SYMBOLS = asked.symbols
     found = {}
     # In reverse, because `monthly` loads the peers' libraries, which would slow the others down.
     for name in reversed(SUBJECTS):

@@ -163,6 +163,7 @@ class Settings:
         log_level: Lowest level that is logged: debug, info, warning or error.
         policies: Folder of the operator's learned policies; None: ``policies``.
         trials: Log of training and evaluation runs; None: ``docs/trials.jsonl`` if it exists.
+        cache: Folder of prices that the processes of a host share; None: see `cache_folder`.
         gate_probability: See `PromotionThresholds.probability`.
         gate_loss: See `PromotionThresholds.loss`.
         gate_drawdown: See `PromotionThresholds.drawdown`.
@@ -215,11 +216,20 @@ class Settings:
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
     policies: Path | None = _setting(None, Path)
     trials: Path | None = _setting(None, Path)
+    cache: Path | None = _setting(None, Path)
     gate_probability: float = _threshold("probability")
     gate_loss: float = _threshold("loss")
     gate_drawdown: float = _threshold("drawdown")
     gate_turnover: float = _threshold("turnover")
     debug: bool = _setting(False, lambda text: text.casefold() not in ("0", "false", "no", "off"))
+
+    @property
+    def cache_folder(self) -> Path:
+        """Folder of what can be made again: ``rebalancer`` in the user's cache by default."""
+        if self.cache is not None:
+            return self.cache
+        folder = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        return Path(folder) / "rebalancer"
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -167,7 +167,7 @@ def test_progress_is_reported(market):
 def test_empty_store_has_no_prices(market):
     assert market.save_bars([]) == 0
     assert market.store.bars() == {}
-    assert market.symbols() == ()
+    assert market.store.symbols() == market.symbols() == ()
     assert market.withheld() == {}
     market.check()
     with pytest.raises(PricesUnavailable, match="no prices are imported yet"):
@@ -410,6 +410,7 @@ def test_first_bars_as_traded_replace_adjusted_ones(market):
     assert store.save_bars([traded], known=MONDAY + DAY) == 6
     assert store.revision("bars") != before
     found = store.bars()
+    assert store.symbols() == ("A", "B")
     assert same(found["A"], traded)
     assert not found["A"].adjusted
     assert found["B"].adjusted
@@ -478,6 +479,14 @@ def test_actions_are_read_as_written(market):
     assert {(one.known, one.source) for one in store.actions()} == {(MONDAY, "files")}
     assert store.revision("actions") == revision
     assert store.save_actions([]) == 0
+
+
+def test_large_market_is_read_in_parts(market):
+    bars = [some_bars(f"S{at:04}", some_days(last="2021-01-04"), seed=at) for at in range(501)]
+    market.save_bars(bars)
+    history = market.closes()
+    assert history.symbols == tuple(one.symbol for one in bars)
+    assert np.array_equal(history.closes, np.column_stack([one.close for one in bars]))
 
 
 def test_corrected_action_keeps_the_earlier_figure(market):

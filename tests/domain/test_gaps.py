@@ -110,7 +110,7 @@ def test_ended_asset_is_withheld_and_valued_at_its_last_close():
 def test_reported_closes_are_those_of_the_source():
     closes = np.array([[1, 2], [2, NAN], [3, 4]])
     history = history_of(["A", "B"], weekdays("2024-01-01", 3), closes)
-    assert np.array_equal(history.reported, closes, equal_nan=True)
+    assert np.array_equal(history.reported_closes, closes, equal_nan=True)
     assert history.observed.tolist() == [[True, True], [True, False], [True, True]]
     assert history_of(["A"], weekdays("2024-01-01", 3), closes[:, :1]).reported is None
 

@@ -69,8 +69,7 @@ def test_missed_sessions_withhold_an_asset_earlier_than_weekdays_do():
 
 def test_files_are_judged_by_sessions_as_the_store_is():
     stored = market(until="2024-02-23")
-    assert stored.reported is not None
-    plain = history_of(stored.symbols, stored.dates, stored.reported)
+    plain = history_of(stored.symbols, stored.dates, stored.reported_closes)
     assert "TOKYO" in plain.withheld
     instruments = Instruments.of([Instrument("TOKYO", market="XTKS")])
     quoted = quote_history(plain, PricingTerms("USD", instruments, sessions=SESSIONS))

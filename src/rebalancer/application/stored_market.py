@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 
@@ -18,6 +18,7 @@ from rebalancer.application.ports.market import (
     PriceCache,
     PriceSource,
     RateSource,
+    SharedHistories,
     no_progress,
 )
 from rebalancer.application.revision_cache import CHECK_INTERVAL, RevisionCache
@@ -30,7 +31,13 @@ from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory, PricesUnavailable
 from rebalancer.domain.market.quality import Decisions, Finding, Verdict
 
+_ASSETS_PER_READ = 500
+
 log = logging.getLogger("rebalancer.market")
+
+
+_Window = tuple[tuple[str, ...] | None, int | None, date | None]
+"""Assets, days and last day of a window."""
 
 
 class StoredMarket:
@@ -43,13 +50,15 @@ class StoredMarket:
 
     Args:
         store: Where market data are stored.
-        cache: Shares snapshots among processes; None without one.
+        cache: Shares snapshots among the processes of all hosts; None without one.
+        shared: Shares histories among the processes of this host; None without one.
         accepted: Symbols whose jumps are true, see `rebalancer.domain.market.close_quality`.
         currency: ISO 4217 code of assets whose currency is not stated.
         rates: Exchange rates for currencies that the store's rates do not connect.
         calendars: Sessions of the instruments' markets; None: weekdays count.
         check_interval: Seconds, see `RevisionCache`.
-        windows: Most windows that are remembered; one of a large market takes about 10 MB.
+        windows: Most windows that are remembered.
+        window_bytes: Most bytes of remembered windows that are copies.
         clock: Seconds of any origin.
         today: Day in UTC; closes of days to come are not used before.
     """
@@ -58,6 +67,7 @@ class StoredMarket:
         self,
         store: MarketStore,
         cache: PriceCache | None = None,
+        shared: SharedHistories | None = None,
         *,
         accepted: Collection[str] = (),
         currency: str = "USD",
@@ -65,12 +75,13 @@ class StoredMarket:
         calendars: Calendars | None = None,
         check_interval: float = CHECK_INTERVAL,
         windows: int = 32,
+        window_bytes: int = 128_000_000,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
         self.store = store
         self._today, self._has_later = today, False
-        self._shared = cache
+        self._cache, self._shared = cache, shared
         self._accepted = frozenset(accepted)
         self._currency, self._rates, self._calendars = currency, rates, calendars
         self._histories = RevisionCache(
@@ -88,8 +99,8 @@ class StoredMarket:
             clock=clock,
         )
         self._lock = Lock()
-        self._max_windows = windows
-        self._windows: OrderedDict[Hashable, PriceHistory] = OrderedDict()
+        self._max_windows, self._max_bytes = windows, window_bytes
+        self._windows: OrderedDict[_Window, PriceHistory] = OrderedDict()
         self._windows_of: PriceHistory | None = None
 
     def prepare(self) -> None:
@@ -130,11 +141,18 @@ class StoredMarket:
             if window is None:
                 window = history.window(symbols, days=days, until=until)
                 self._windows[key] = window
-                if len(self._windows) > self._max_windows:
+                while len(self._windows) > 1 and self._is_full():
                     self._windows.popitem(last=False)
             else:
                 self._windows.move_to_end(key)
             return window
+
+    def _is_full(self) -> bool:
+        """Whether too many windows are remembered; those of all assets are slices, not copies."""
+        if len(self._windows) > self._max_windows:
+            return True
+        copies = (one for (symbols, *_), one in self._windows.items() if symbols is not None)
+        return sum(one.nbytes for one in copies) > self._max_bytes
 
     def known_by(self, time: datetime) -> PriceSource:
         """Return the prices as they were known at a time: what a proposal of that time saw.
@@ -233,23 +251,39 @@ class StoredMarket:
     def _revision(self) -> str:
         """Return the revision of everything that a history follows from."""
         stored = self.store.revision("bars", "actions", "instruments", "verdicts")
-        return f"{stored} {self._today()}" if self._has_later else stored
+        # Another process may have built the shared history, and know of later days.
+        is_daily = self._has_later or self._shared is not None
+        return f"{stored} {self._today()}" if is_daily else stored
 
     def _read_history(self, revision: str) -> PriceHistory | None:
-        def read() -> MarketSnapshot:
-            return MarketSnapshot.of(self.store.bars(["close"]).values(), self.store.actions())
-
-        stored = " ".join(revision.split(" ")[:2])  # bars and actions make a snapshot
-        snapshot = read() if self._shared is None else self._shared.get(stored, read)
         terms = self._terms()
-        latest = np.datetime64(terms.latest, "D")
-        self._has_later = len(snapshot.days) > 0 and bool(snapshot.days[-1] > latest)
-        history = snapshot.history(terms)
+
+        def build() -> PriceHistory | None:
+            stored = " ".join(revision.split(" ")[:2])  # bars and actions make a snapshot
+            read = self._read_snapshot
+            snapshot = read() if self._cache is None else self._cache.get(stored, read)
+            latest = np.datetime64(terms.latest, "D")
+            self._has_later = len(snapshot.days) > 0 and bool(snapshot.days[-1] > latest)
+            return snapshot.history(terms)
+
+        if self._shared is None:
+            history = build()
+        else:
+            history = self._shared.get(f"{revision} {terms.digest}", build)
         if history is not None:
             warn_of_unknown(self._accepted, history.symbols)
         for symbol, reason in ({} if history is None else history.withheld).items():
             log.warning("%s is withheld: %s", symbol, reason)
         return history
+
+    def _read_snapshot(self) -> MarketSnapshot:
+        """Read all closes, some assets at a time so that memory stays small."""
+        symbols = self.store.symbols()
+        parts = []
+        for start in range(0, len(symbols), _ASSETS_PER_READ):
+            some = symbols[start : start + _ASSETS_PER_READ]
+            parts.append(MarketSnapshot.of(self.store.bars(["close"], symbols=some).values()))
+        return MarketSnapshot.join(parts, self.store.actions())
 
     def _terms(self, known_by: datetime | None = None) -> PricingTerms:
         """Return what turns stored closes into prices of shares, at present or at a time."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import attrs
 from dishka import Provider, Scope, provide
 
+from rebalancer.adapters.mapped.histories import MappedHistories
 from rebalancer.adapters.redis.connection import AsyncConnection, Connection
 from rebalancer.application.health import (
     UNKNOWN_ID,
@@ -94,11 +97,15 @@ class DocumentProvider(Provider):
         calendars: Calendars,
     ) -> Iterator[DocumentStores]:
         """Create both stores over one connection pool."""
+        place = settings.mongo_url or str(pool.engine.url)
+        name = sha256(f"{Path.cwd()} {place}".encode()).hexdigest()[:16]
+        shared = MappedHistories(settings.cache_folder / name)
 
         def stored(store: MarketStore) -> StoredMarket:
             return StoredMarket(
                 store,
                 cache,
+                shared,
                 accepted=sources.accepted,
                 currency=sources.currency or settings.currency,
                 rates=rates,

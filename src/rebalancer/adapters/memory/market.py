@@ -110,6 +110,10 @@ class MemoryMarket:
         progress(len(bars))
         return total
 
+    def symbols(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(sorted({symbol for (symbol, _), year in self._years.items() if len(year)}))
+
     def save_instruments(self, instruments: Instruments) -> int:
         with self._lock:
             stored = self._instruments.by_symbol

@@ -132,6 +132,10 @@ class MongoMarket:
                 progress(len(some))
         return changed
 
+    def symbols(self) -> tuple[str, ...]:
+        with translated():
+            return tuple(sorted(self.database.bars.distinct("symbol")))
+
     def save_instruments(self, instruments: Instruments) -> int:
         self._collections.prepare_once()
         with self._changing("instruments") as announce, translated():

@@ -43,6 +43,10 @@ from rebalancer.domain.market.bars import BAR_FIELDS, Bars, split_by_year
 from rebalancer.domain.market.instruments import AssetClass, Instrument, Instruments
 from rebalancer.domain.market.quality import Decision, Rule, Verdict, later_verdicts
 
+_ROWS_PER_FETCH = 1000
+
+_KINDS = frozenset(ActionKind)
+
 _Years = dict[YearKey, Bars]
 
 
@@ -84,6 +88,10 @@ class SqlMarket:
             changed += self._save_years(split_by_year(some), known, source)
             progress(len(some))
         return changed
+
+    def symbols(self) -> tuple[str, ...]:
+        with reading(self.engine) as connection:
+            return tuple(sorted(connection.scalars(select(price_years.c.symbol).distinct())))
 
     def save_instruments(self, instruments: Instruments) -> int:
         with writing(self.engine) as connection:
@@ -160,9 +168,10 @@ class SqlMarket:
                 query = _query(price_years, fields, symbols, since)
                 names = ("adjusted", "days", *fields)
                 parts: dict[str, list[YearColumns]] = defaultdict(list)
-                for symbol, _, *values in connection.execute(query):
-                    packed = dict(zip(names, values, strict=True))
-                    parts[symbol].append(unpack_columns(packed, fields))
+                for rows in connection.execute(query).partitions(_ROWS_PER_FETCH):
+                    for symbol, _, *values in rows:
+                        packed = dict(zip(names, values, strict=True))
+                        parts[symbol].append(unpack_columns(packed, fields))
                 found = join_years(parts)
         return bars_since(found, since)
 
@@ -292,8 +301,9 @@ def _delete_year(connection: Connection, key: YearKey) -> None:
 
 def _read_actions(connection: Connection) -> Iterator[CorporateAction]:
     """Yield every figure of each action, oldest first."""
-    for row in connection.execute(select(market_actions).order_by(market_actions.c.known)):
-        if row.kind in set(ActionKind):
+    query = select(market_actions).order_by(market_actions.c.known)
+    for row in connection.execute(query).all():
+        if row.kind in _KINDS:
             yield CorporateAction(
                 row.symbol,
                 row.ex_day,

@@ -99,6 +99,22 @@ class PriceCache(Protocol):
         """
 
 
+class SharedHistories(Protocol):
+    """Assembled price histories that the processes of a host share."""
+
+    def get(self, key: str, build: Callable[[], PriceHistory | None]) -> PriceHistory | None:
+        """Return the history of a key, from any process of the host; otherwise build it.
+
+        One process builds at a time. Others wait for its result for a limited time, and then build
+        their own. A history that cannot be shared is built by each process. Equal keys must stand
+        for equal histories.
+
+        Args:
+            key: States everything that the history follows from.
+            build: Builds the history. Its errors are raised and not kept.
+        """
+
+
 class InstrumentSource(Protocol):
     """Names, asset classes and volumes of assets."""
 
@@ -202,6 +218,9 @@ class MarketStore(Protocol):
         Returns:
             How many days were new or different, over all symbols.
         """
+
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols of all assets that have bars, sorted."""
 
     def save_instruments(self, instruments: Instruments) -> int:
         """Save instruments; stored ones with the same symbol are replaced, others stay.

@@ -215,7 +215,7 @@ def _payout_rows(history: PriceHistory) -> Rows:
     """(N,) first row at which an asset that has ended has no current close; T if it has not."""
     count = len(history)
     rows = np.full(len(history.symbols), count, dtype=np.intp)
-    reported = history.closes if history.reported is None else history.reported
+    reported = history.reported_closes
     for column in np.flatnonzero(np.isnan(history.last_closes)).tolist():
         own = np.flatnonzero(~np.isnan(reported[:, column]))
         if own.size and own[-1] < count - 1:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
+from hashlib import sha256
+from typing import Any
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from rebalancer.domain.arrays import Bools, Dates, Floats
 from rebalancer.domain.errors import InvalidRequest
@@ -35,7 +38,7 @@ from rebalancer.domain.market.currencies import (
 from rebalancer.domain.market.gaps import history_of, judge_by_sessions
 from rebalancer.domain.market.instruments import Instruments
 from rebalancer.domain.market.prices import PriceHistory
-from rebalancer.domain.market.quality import NO_DECISIONS, Decisions
+from rebalancer.domain.market.quality import NO_DECISIONS, Decisions, Finding
 from rebalancer.domain.market.quotes import Quotes
 from rebalancer.domain.market.sessions import Sessions
 
@@ -63,6 +66,20 @@ class PricingTerms:
     certain: bool = False
     decisions: Decisions = NO_DECISIONS
     latest: date | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the terms besides instruments and decisions; equal for equal ones."""
+        parts = (self.currency, sorted(self.accepted), self.certain, self.latest)
+        sha = sha256(repr(parts).encode())
+        for pair, series in sorted(self.exchange.series.items()):
+            sha.update(repr((pair, len(series.days))).encode())
+            sha.update(np.ascontiguousarray(series.days.astype("<i8")).tobytes())
+            sha.update(np.ascontiguousarray(series.rates.astype("<f8")).tobytes())
+        for market, days in sorted(self.sessions.items()):
+            sha.update(repr((market, len(days))).encode())
+            sha.update(np.ascontiguousarray(days.astype("<i8")).tobytes())
+        return sha.hexdigest()
 
     def unit_of(self, symbol: str) -> str:
         """Return the code of an asset's quote unit."""
@@ -110,27 +127,95 @@ def assemble_history(
     pairs = [at for at, symbol in enumerate(names) if is_rate_symbol(symbol)]
     if pairs:
         exchange = _rates_of(names, days, closes, pairs).with_fallback(exchange)
-        assets = [at for at in range(len(names)) if at not in set(pairs)]
+        assets = sorted(set(range(len(names))) - set(pairs))
         names, closes = tuple(names[at] for at in assets), closes[:, assets]
     names, closes = splice_renamed(
         names, days, closes, [one for one in actions if one.kind is ActionKind.RENAME]
     )
-    if not names or np.isnan(closes).all():
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(names), _BLOCK)]
+    priced = np.zeros(len(days), dtype=bool)
+    for block in blocks:
+        priced |= (~np.isnan(closes[:, block])).any(axis=1)
+    if not priced.any():
         return None
     actions = _plausible(names, days, closes, terms, exchange, actions, adjusted)
-    traded, total, growth = _adjust(names, days, closes, terms, exchange, actions, adjusted)
-    history = history_of(
-        names,
-        days,
-        total,
-        accepted=terms.accepted,
-        sessions=terms.sessions_of(names),
-        decisions=terms.decisions,
-        splits=_splits(actions, adjusted),
-    )
-    prices = None if growth is None else _traded_prices(history, days, traded, growth)
-    return quote_history(
-        history, terms, exchange=exchange, actions=actions, prices=prices, adjusted=adjusted
+    splits = _splits(actions, adjusted)
+    columns = {symbol: column for column, symbol in enumerate(names)}
+
+    def value_of(symbol: str) -> ValuePerShare:
+        return _value_per_share(symbol, days, closes, columns, terms, exchange)
+
+    def assembled(block: slice) -> PriceHistory:
+        some, table = names[block], closes[:, block]
+        traded, total, growth = _adjust(some, days, table, value_of, actions, adjusted)
+        history = history_of(
+            some,
+            days[priced],
+            total if priced.all() else total[priced],
+            accepted=terms.accepted,
+            sessions=terms.sessions_of(some),
+            every_day=True,
+            decisions=terms.decisions,
+            splits=splits,
+        )
+        prices = None if growth is None else _traded_prices(history, days, traded, growth)
+        return _scale(history, prices, terms)
+
+    parts = (assembled(block) for block in blocks)
+    history = next(parts) if len(blocks) == 1 else _join_columns(parts, len(names))
+    quotes = _quotes(history.symbols, terms, history.quotes, exchange, actions, adjusted)
+    return attrs.evolve(history, quotes=quotes)
+
+
+_BLOCK = 256
+"""Columns that are assembled together, so that temporary arrays stay small."""
+
+
+def _join_columns(parts: Iterable[PriceHistory], count: int) -> PriceHistory:
+    """Return histories of different assets on the same days as one, its arrays asset by asset.
+
+    Args:
+        parts: Histories over the same days, whose quotes have only prices.
+        count: Number of all assets.
+    """
+    symbols: list[str] = []
+    findings: list[Finding] = []
+    tables: dict[str, NDArray[Any]] = {}
+    dates: Dates = np.empty(0, dtype="datetime64[D]")
+    for part in parts:
+        start, dates = len(symbols), part.dates
+        symbols += part.symbols
+        findings += part.all_findings
+        here = slice(start, len(symbols))
+        given: dict[str, NDArray[Any] | None] = {
+            "closes": part.closes,
+            "carried": part.carried,
+            "reported": part.reported,
+            "prices": None if part.quotes is None else part.quotes.prices,
+        }
+        for name, values in given.items():
+            if values is not None and name not in tables:
+                tables[name] = np.empty((count, len(dates)), dtype=values.dtype).T
+                earlier = tables["closes"][:, :start]
+                tables[name][:, :start] = False if name == "carried" else earlier
+                if name == "reported" and "carried" in tables:
+                    tables[name][:, :start][tables["carried"][:, :start]] = np.nan
+        for name, table in tables.items():
+            values = given[name]
+            if values is None and name == "reported":
+                values = part.reported_closes
+            usual: Any = False if name == "carried" else part.closes
+            table[:, here] = usual if values is None else values
+    for table in tables.values():
+        table.setflags(write=False)
+    return PriceHistory(
+        tuple(symbols),
+        dates,
+        tables["closes"],
+        tables.get("carried"),
+        tables.get("reported"),
+        tuple(findings),
+        quotes=Quotes(tables.get("prices"), ("",) * count),
     )
 
 
@@ -192,8 +277,17 @@ def quote_history(
             prices = None if prices is None else prices[priced]
     if prices is None:
         history = judge_by_sessions(history, terms.sessions_of(history.symbols))
-    units = [quote_unit(terms.unit_of(symbol)) for symbol in history.symbols]
-    divisors = np.array([unit.divisor for unit in units])
+    history = _scale(history, prices, terms)
+    quotes = _quotes(history.symbols, terms, history.quotes, exchange, actions, adjusted)
+    return attrs.evolve(history, quotes=quotes)
+
+
+def _scale(history: PriceHistory, prices: Floats | None, terms: PricingTerms) -> PriceHistory:
+    """Return a history and its prices as traded in currencies, from those in quote units.
+
+    Its quotes have only these prices.
+    """
+    divisors = np.array([quote_unit(terms.unit_of(symbol)).divisor for symbol in history.symbols])
     if (divisors != 1.0).any():
         scaled: Floats = history.closes / divisors
         scaled.setflags(write=False)
@@ -205,17 +299,28 @@ def quote_history(
         prices = None if prices is None else prices / divisors
     if prices is not None:
         prices.setflags(write=False)
-    quotes = Quotes(
-        prices=prices,
-        currencies=tuple(unit.currency for unit in units),
+    return attrs.evolve(history, quotes=Quotes(prices, ("",) * len(history.symbols)))
+
+
+def _quotes(
+    symbols: Sequence[str],
+    terms: PricingTerms,
+    scaled: Quotes | None,
+    exchange: ExchangeRates,
+    actions: Actions,
+    adjusted: Collection[str] | None,
+) -> Quotes:
+    """Return the quotes of prices that are in currencies; see `quote_history`."""
+    return Quotes(
+        prices=None if scaled is None else scaled.prices,
+        currencies=tuple(quote_unit(terms.unit_of(symbol)).currency for symbol in symbols),
         actions=_state_currencies(actions, terms),
         exchange=exchange.with_fallback(terms.exchange),
-        adjusted=frozenset(history.symbols if adjusted is None else adjusted),
-        assumed=terms.assumed(history.symbols),
-        markets=tuple(terms.instruments[symbol].market for symbol in history.symbols),
+        adjusted=frozenset(symbols if adjusted is None else adjusted),
+        assumed=terms.assumed(symbols),
+        markets=tuple(terms.instruments[symbol].market for symbol in symbols),
         sessions=terms.sessions,
     )
-    return attrs.evolve(history, quotes=quotes)
 
 
 def _state_currencies(actions: Actions, terms: PricingTerms) -> Actions:
@@ -294,8 +399,7 @@ def _adjust(
     symbols: tuple[str, ...],
     days: Dates,
     table: Floats,
-    terms: PricingTerms,
-    exchange: ExchangeRates,
+    value_of: Callable[[str], ValuePerShare],
     actions: Actions,
     adjusted: Collection[str],
 ) -> tuple[Floats, Floats, Floats | None]:
@@ -304,12 +408,11 @@ def _adjust(
     There are no factors if no action has an effect; the first two are the same array then.
     """
     traded, total, growth = table, table, None
-    columns = {symbol: column for column, symbol in enumerate(symbols)}
-    for symbol, own in actions.by_symbol.items():
-        column = columns.get(symbol)
-        if column is None:
+    for column, symbol in enumerate(symbols):
+        own = actions.by_symbol.get(symbol)
+        if own is None:
             continue
-        value = _value_per_share(symbol, days, table, columns, terms, exchange)
+        value = value_of(symbol)
         if symbol in adjusted:
             undone = undo_adjustment(days, table[:, column], own, value)
             if (undone == table[:, column])[~np.isnan(undone)].all():

@@ -181,12 +181,10 @@ def split_by_year(bars: Iterable[Bars]) -> dict[tuple[str, int], Bars]:
 def bars_of_history(history: PriceHistory) -> list[Bars]:
     """Return the bars of each asset that has a close, as its source reported them."""
     found = []
-    closes = history.closes if history.reported is None else history.reported
+    closes = history.reported_closes
     for column, symbol in enumerate(history.symbols):
         reported = closes[:, column]
         known = ~np.isnan(reported)
-        if history.reported is None:
-            known &= history.observed[:, column]
         if known.any():
             found.append(Bars(symbol, history.dates[known], reported[known]))
     return found
@@ -216,8 +214,8 @@ class MarketSnapshot:
         assets = sorted((one for one in bars if len(one)), key=lambda one: one.symbol)
         if not assets:
             return cls((), np.empty(0, dtype="datetime64[D]"), np.empty((0, 0)))
-        days = np.unique(np.concatenate([one.days for one in assets]))
-        closes = np.full((len(days), len(assets)), np.nan)
+        days = _union([one.days for one in assets])
+        closes = np.full((len(assets), len(days)), np.nan).T  # asset by asset in memory
         for column, one in enumerate(assets):
             closes[np.searchsorted(days, one.days), column] = one.close
         return cls(
@@ -227,6 +225,23 @@ class MarketSnapshot:
             frozenset(one.symbol for one in assets if one.adjusted),
             actions,
         )
+
+    @classmethod
+    def join(cls, parts: Sequence[MarketSnapshot], actions: Actions = NO_ACTIONS) -> MarketSnapshot:
+        """Combine snapshots of different assets, in the order of their symbols."""
+        parts = [part for part in parts if part.symbols]
+        if len(parts) < 2:
+            return attrs.evolve(parts[0], actions=actions) if parts else cls.of([])
+        symbols = tuple(symbol for part in parts for symbol in part.symbols)
+        days = _union([part.days for part in parts])
+        closes = np.full((len(symbols), len(days)), np.nan).T
+        start = 0
+        for part in parts:
+            end = start + len(part.symbols)
+            closes[np.searchsorted(days, part.days), start:end] = part.closes
+            start = end
+        adjusted = frozenset[str]().union(*(part.adjusted for part in parts))
+        return cls(symbols, days, closes, adjusted, actions)
 
     def history(self, terms: PricingTerms = US_DOLLARS) -> PriceHistory | None:
         """Return the price history, None if no asset has a close; see `assemble_history`."""
@@ -240,6 +255,17 @@ class MarketSnapshot:
             actions=self.actions,
             adjusted=self.adjusted,
         )
+
+
+def _union(calendars: Sequence[Dates]) -> Dates:
+    """Return all days of some calendars, each increasing and not empty."""
+    first = min(days[0] for days in calendars)
+    last = max(days[-1] for days in calendars)
+    known = np.zeros(int((last - first).astype(np.int64)) + 1, dtype=bool)
+    for days in calendars:
+        known[(days - first).astype(np.int64)] = True
+    union: Dates = first + np.flatnonzero(known).astype("timedelta64[D]")
+    return union
 
 
 def _freeze(bars: Bars, name: str, values: NDArray[np.generic]) -> None:

@@ -34,11 +34,12 @@ def history_of(
     sessions: Sequence[Dates | None] | None = None,
     decisions: Decisions = NO_DECISIONS,
     splits: Splits = MappingProxyType({}),
+    every_day: bool = False,
 ) -> PriceHistory:
     """Return the history of closes as a source has them.
 
-    Days without any price are left out. Closes that a check finds wrong are not used. Each missing
-    close repeats the last one within the grace.
+    Closes that a check finds wrong are not used. Each missing close repeats the last one within the
+    grace.
 
     Args:
         symbols: N symbols.
@@ -48,13 +49,14 @@ def history_of(
         sessions: Sessions of the market of each symbol, None where they are not known.
         decisions: Days on which an operator accepted a change.
         splits: Splits that the closes are adjusted for.
+        every_day: Keep days without any price, even if no day has one; else they are left out.
 
     Raises:
         InvalidRequest: there is no price at all, or as `PriceHistory.of`.
     """
     table = np.asarray(closes, dtype=np.float64)
     dates = np.asarray(days, dtype="datetime64[D]")
-    if table.shape == (len(dates), len(symbols)):
+    if not every_day and table.shape == (len(dates), len(symbols)):
         traded = ~np.isnan(table).all(axis=1)
         if not traded.any():
             raise InvalidRequest(
@@ -70,7 +72,8 @@ def history_of(
     filled, carried = carry_forward(dates, used, sessions)
     if carried is None and unusable is None:
         return reported if not findings else reported.with_findings(findings)
-    return PriceHistory.of(symbols, dates, filled, carried, reported=table, findings=findings)
+    as_reported = None if unusable is None else table
+    return PriceHistory.of(symbols, dates, filled, carried, reported=as_reported, findings=findings)
 
 
 def judge_by_sessions(
@@ -82,13 +85,15 @@ def judge_by_sessions(
         history: Closes as a source has them.
         sessions: Sessions of the market of each symbol, None where they are not known.
     """
-    if sessions is None or history.reported is None or all(one is None for one in sessions):
+    if sessions is None or all(one is None for one in sessions):
+        return history
+    if history.reported is None and history.carried is None:
         return history
     doubted = {finding.symbol for finding in history.all_findings}
     again = history_of(
         history.symbols,
         history.dates,
-        history.reported,
+        history.reported_closes,
         accepted=set(history.symbols) - doubted,  # checked before, or their jumps are accepted
         sessions=sessions,
     )

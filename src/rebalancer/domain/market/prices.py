@@ -101,7 +101,7 @@ class PriceHistory:
         carried: True where a close repeats the asset's last one because it had none on that day,
             shape (T, N), read-only; None if there are no such closes.
         reported: Closes as the source has them, NaN where missing, shape (T, N), read-only; None
-            if they are ``closes``.
+            if they are those ``closes`` that are not carried, see `reported_closes`.
         all_findings: What the check of the closes found, on any day; see `findings`.
         calendar: Dates of the history of which this is a slice, up to its last row; None: those of
             this one. The observation frequency of a short slice follows from them.
@@ -197,6 +197,13 @@ class PriceHistory:
 
     def __len__(self) -> int:
         return len(self.dates)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the tables of prices, in bytes."""
+        prices = None if self.quotes is None else self.quotes.prices
+        tables = (self.closes, self.carried, self.reported, prices)
+        return sum(table.nbytes for table in tables if table is not None)
 
     @property
     def last_date(self) -> date:
@@ -348,7 +355,10 @@ class PriceHistory:
         column = self.columns.get(symbol)
         if column is None:
             return None
-        rows = np.flatnonzero(self.observed[:, column])
+        own = ~np.isnan(self.closes[:, column])
+        if self.carried is not None:
+            own &= ~self.carried[:, column]
+        rows = np.flatnonzero(own)
         if not len(rows):
             origin: tuple[PriceHistory, int] | None = self._memo.get(_ORIGIN)  # type: ignore[assignment]  # see `_rows_between`
             return None if origin is None else origin[0].until(origin[1] - 1).last_known(symbol)
