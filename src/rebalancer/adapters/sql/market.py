@@ -224,12 +224,12 @@ def _query(
 
 def _read_years(connection: Connection, query: Select[Any]) -> Iterator[BarYear]:
     for row in connection.execute(query).mappings():
-        yield unpack_year(row["symbol"], row)
+        yield unpack_year(row["symbol"], dict(row))
 
 
 def _read_replaced(connection: Connection, query: Select[Any]) -> Iterator[ReplacedBars]:
     for row in connection.execute(query).mappings():
-        yield ReplacedBars(unpack_year(row["symbol"], row), row["until"])
+        yield ReplacedBars(unpack_year(row["symbol"], dict(row)), row["until"])
 
 
 def _lock_revision(connection: Connection, name: str) -> None:
