@@ -34,7 +34,7 @@ $(VENV)/demo: pyproject.toml $(VENV)/uv
 TORCH := torch>=2.13,<2.14
 
 $(VENV)/dev: pyproject.toml $(VENV)/uv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)'
 	$(INSTALL) -e '.[dev,train]'
 	@touch $@ $(VENV)/demo $(VENV)/full
 
@@ -44,7 +44,7 @@ $(VENV)/full: pyproject.toml $(VENV)/uv
 	@touch $@ $(VENV)/demo
 
 $(VENV)/bench: pyproject.toml $(VENV)/uv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)'
 	$(INSTALL) -e '.[bench,train]'
 	@touch $@
 

@@ -453,7 +453,7 @@ def test_missing_server_is_reported_soon():
             assert "127.0.0.1:9" in str(told.value.__cause__)  # for operators alone
     finally:
         database.client.close()
-    assert monotonic() - begun < 4.0
+    assert monotonic() - begun < 8.0  # with the usual time limit it would be ten
 
 
 def test_one_reader_waits_for_a_dead_server():
@@ -492,7 +492,7 @@ def test_outage_and_its_end_are_logged_once(caplog):
                     with pytest.raises(Unavailable):
                         reports.save(a_report())
                 server.start()
-                latest = monotonic() + 20
+                latest = monotonic() + 120
                 while True:
                     with suppress(Unavailable):
                         with pytest.raises(NotFound):

@@ -456,7 +456,7 @@ def test_job_that_ends_before_its_callback_is_registered_is_finished():
     for job in (one := a_job("plain"), other := a_job("plain")):
         caller = threading.Thread(target=jobs.submit, args=[job], daemon=True)
         caller.start()
-        caller.join(10)
+        caller.join(60)
         assert not caller.is_alive()
     assert claimed == [one.id, other.id]
     jobs.close()

@@ -220,18 +220,16 @@ def test_one_thread_reads_for_all(connection: Connection, elsewhere: Connection)
 def test_waiting_threads_retry_after_a_failed_read(connection: Connection) -> None:
     source, cache = Source(takes=0.5), RedisPriceCache(connection)
     source.away = True
-    began = time.monotonic()
     found = together(8, lambda _: cache.get("1", source))
-    took = time.monotonic() - began
     assert all(str(one) == "the exchange is on fire" for one in found)
-    assert took < 2.5, "twice as long as a failure takes, and not once for each"
+    assert source.read <= 2, "not once for each"
     assert names(connection) == []
 
 
 def _in_a_process(url: str, prefix: str, start: Any, asked: Any) -> None:
     with connected(url, prefix=prefix) as connection:
         source = Source(takes=0.3)
-        start.wait(20)
+        start.wait(120)
         assert same(RedisPriceCache(connection).get("1", source), OFFER)
         asked.put(source.read)
 
@@ -245,9 +243,9 @@ def test_one_process_reads_for_all(redis_url: str, prefix: str) -> None:
     ]
     for process in processes:
         process.start()
-    counts = [asked.get(timeout=30) for _ in processes]
+    counts = [asked.get(timeout=120) for _ in processes]
     for process in processes:
-        process.join(30)
+        process.join(120)
         assert process.exitcode == 0
         process.close()
     asked.close()
@@ -272,15 +270,16 @@ def test_process_reads_itself_when_the_lock_holder_dies(
     told = spawning.Event()
     process = spawning.Process(target=_never_heard_of_again, args=(redis_url, prefix, told))
     process.start()
-    assert told.wait(30)
+    assert told.wait(120)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    process.join(30)
+    process.join(120)
     process.close()
     source = Source()
     began = time.monotonic()
     assert RedisPriceCache(connection).get("1", source) is OFFER
-    assert (source.read, time.monotonic() - began < 3.0) == (1, True)
+    assert source.read == 1
+    assert time.monotonic() - began < 10.0  # less than this process would wait for its own reads
 
 
 def test_process_reads_itself_after_the_time_limit(
@@ -432,7 +431,7 @@ def test_import_is_seen_within_a_second(settings: Settings) -> None:
         assert serving.get(PriceSource).closes().digest == HISTORY.digest
 
         def seen(history: PriceHistory) -> bool:
-            latest = time.monotonic() + 10
+            latest = time.monotonic() + 60
             while serving.get(PriceSource).closes().digest != history.digest:
                 assert time.monotonic() < latest
                 time.sleep(0.02)

@@ -134,6 +134,6 @@ def test_appending_side_by_side_loses_nothing(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(120)
         assert process.exitcode == 0
     assert JsonlTrials(path).count() == 200

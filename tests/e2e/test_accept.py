@@ -65,7 +65,7 @@ def kill(server: Running) -> None:
     for process in (parent, *parent.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    server.process.wait(20)
+    server.process.wait(120)
 
 
 @pytest.mark.parametrize("where", [BEFORE, AFTER], ids=["before", "after"])

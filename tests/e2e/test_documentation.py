@@ -47,7 +47,7 @@ def test_readme_commands_end_with_executed_rebalance(server: str, tmp_path: Path
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     for text in ('"stage":"proposed"', '"stage":"executed"', "no rebalancing"):
@@ -57,7 +57,7 @@ def test_readme_commands_end_with_executed_rebalance(server: str, tmp_path: Path
 def test_python_client_of_api_page_works(server: str, tmp_path: Path) -> None:
     (code,) = blocks("python", server)
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert "no rebalancing" in done.stdout

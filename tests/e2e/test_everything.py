@@ -21,7 +21,7 @@ from tests.entrypoints.conftest import ENVIRONMENT, running
 from tests.servers import Mongo, Postgres, Valkey
 
 REPOSITORY = Path(__file__).parents[2]
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 NAMES = {f"REBALANCER_{name}_URL" for name in ("DATABASE", "REDIS", "MONGO")}
 OURS = {kind.variable for kind in (Postgres, Valkey, Mongo)}
 

@@ -121,6 +121,6 @@ def test_workers_run_the_servers_jobs_from_the_queue(
                 assert states == ["failed", "succeeded"]
             finally:
                 worker.terminate()
-                assert worker.wait(40) == 0
+                assert worker.wait(120) == 0
                 watchdog.release(worker)
         assert server.stop() == 0

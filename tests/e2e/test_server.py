@@ -113,7 +113,7 @@ def refused(tmp_path):
             encoding="utf-8",
             env=ENVIRONMENT | (env or {}),
             cwd=tmp_path,
-            timeout=60,
+            timeout=120,
         )
         assert (done.returncode, done.stdout) == (2, ""), done
         (line,) = done.stderr.splitlines()

@@ -89,5 +89,5 @@ def test_progress_bar_is_shown_on_terminal(store, keep, tmp_path):
             except OSError:  # the other end is closed
                 break
         os.close(ours)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         assert said.encode() in seen and b"100%" in seen and b"rows/s" in seen

@@ -555,7 +555,7 @@ def test_run_without_record_of_inputs_cannot_be_resumed(whole, quickly, market, 
 
 def kill_when(process, condition):
     """Kill a process when a condition holds, and return whether it was still running."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while process.poll() is None and not condition() and time.monotonic() < until:
         time.sleep(0.002)
     alive = process.poll() is None
@@ -622,8 +622,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def all_gone(workers):
-    """Return whether all processes end within seconds."""
-    until = time.monotonic() + 10
+    """Return whether all processes end."""
+    until = time.monotonic() + 60
     while any(map(running, workers)) and time.monotonic() < until:
         time.sleep(0.02)
     return not any(map(running, workers))
@@ -642,7 +642,7 @@ def test_workers_end_with_killed_run(pool):
 def test_interrupted_run_ends_without_traceback(pool):
     process, workers = pool
     os.killpg(process.pid, signal.SIGINT)
-    _, complaint = process.communicate(timeout=30)
+    _, complaint = process.communicate(timeout=120)
     assert process.returncode == 130
     assert b"Traceback" not in complaint and b"Interrupted." in complaint
     assert all_gone(workers)
@@ -653,7 +653,7 @@ def test_killed_worker_is_reported_and_run_can_be_resumed(pool, market, tmp_path
     process, workers = pool
     victims = [pid for pid in workers if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(victims[0], signal.SIGKILL)
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = process.communicate(timeout=120)
     assert process.returncode == 1
     assert b"Continue with --resume" in complaint and b"Traceback" not in complaint
     assert (tmp_path / "out.jsonl").stat().st_size

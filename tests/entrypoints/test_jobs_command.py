@@ -133,7 +133,7 @@ def test_watch_ends_with_the_job(rebalancer, quickly, a_job, tmp_path, work):
     with work.begin() as tx:
         begun = tx.jobs.get(waits.id).start(now())
         tx.jobs.save(begun.succeed({"sharpe": 1.0}, now(), attempt=1))
-    said, _ = watching.communicate(timeout=20)
+    said, _ = watching.communicate(timeout=120)
     assert watching.returncode == 0
     assert json.loads(said)["result"] == {"sharpe": 1.0}
 
@@ -152,7 +152,7 @@ def a_worker(folder: Path) -> Iterator[subprocess.Popen]:
         yield worker
     finally:
         worker.terminate()
-        worker.wait(30)
+        worker.wait(120)
 
 
 def test_worker_runs_a_batch_and_a_training(quickly, tmp_path, work):
@@ -177,7 +177,7 @@ def test_worker_runs_a_batch_and_a_training(quickly, tmp_path, work):
         with work.read() as tx:
             jobs = {job.kind: job for job in tx.jobs.page(limit=9)}
         done = {
-            kind: awaited(work, job, lambda job: job.state.is_final, within=90)
+            kind: awaited(work, job, lambda job: job.state.is_final, within=300)
             for kind, job in jobs.items()
         }
     assert done["batch"].result["run"] == batch["id"]

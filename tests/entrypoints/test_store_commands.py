@@ -198,7 +198,7 @@ def test_password_is_entered_twice_and_not_shown(rebalancer, tmp_path):
     read_until(b"Repeat for confirmation: ")
     os.write(ours, f"{PASSWORD}\n".encode())
     read_until(b"Registered ada@example.org")
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert PASSWORD.encode() not in seen
     os.close(ours)
 

@@ -32,7 +32,17 @@ LONG = BacktestRequest(
     policies=("monthly", *(f"volatility_target:target=0.{two}" for two in range(10, 13))),
     as_live=True,
 )
-"""A backtest that takes some seconds."""
+"""A backtest that takes a second or two."""
+
+ENDLESS = attrs.evolve(
+    LONG, policies=("monthly", *(f"volatility_target:target=0.{one}" for one in range(100, 160)))
+)
+"""A backtest that no test waits for: on the fastest machine it still runs when it is stopped."""
+
+INTERRUPTED = attrs.evolve(
+    LONG, policies=("monthly", *(f"volatility_target:target=0.{one}" for one in range(100, 109)))
+)
+"""A backtest that still runs when its worker notices a stop, within a second."""
 
 
 @attrs.define
@@ -159,7 +169,7 @@ def test_backtest_runs_and_its_results_are_stored(place: Place):
 
 def test_backtest_survives_a_killed_worker(place: Place):
     first = place.start()
-    job = place.submit(LONG)
+    job = place.submit(INTERRUPTED)
     halfway(place, job)
     children = first.children
     first.stop(signal.SIGKILL)
@@ -196,7 +206,7 @@ def test_stopping_worker_finishes_its_job(place: Place):
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_worker_without_grace_releases_its_job(place: Place, how):
     worker = place.start("--grace", "0")
-    job = place.submit(LONG)
+    job = place.submit(ENDLESS)
     halfway(place, job)
     children = worker.children
     assert worker.stop(how) == 0

@@ -396,7 +396,7 @@ def finished_job(user: ApiUser, path: str) -> dict[str, Any]:
     return wait_until(lambda: (job := user.get(path).json())["finished"] and job)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 120) -> Any:
     """Poll a condition until it holds; return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

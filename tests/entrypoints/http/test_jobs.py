@@ -130,7 +130,7 @@ def test_stream_ends_with_the_job(watched: RunningApi, streams: JobStreams) -> N
         stream = pool.submit(lambda: ada.get(f"{path}/events").text)
         wait_until(lambda: streams.count(ada.id) == 1)
         ada.post(f"{path}/cancel")
-        received = events(stream.result(30))
+        received = events(stream.result(120))
     assert [(event, job["state"]) for event, job in received] == [
         ("progress", "queued"),
         ("end", "cancelled"),
@@ -145,7 +145,7 @@ def test_stream_ends_when_its_user_logs_out(watched: RunningApi, streams: JobStr
         wait_until(lambda: streams.count(ada.id) == 1)
         token = {"refresh_token": ada.login["refresh_token"]}
         assert watched.client.post("/api/users/logout", json=token).is_success
-        received = stream.result(30)
+        received = stream.result(120)
     assert [event for event, _ in events(received)] == ["progress"]
 
 
@@ -157,7 +157,7 @@ def test_streams_of_a_user_are_limited(watched: RunningApi, streams: JobStreams)
         wait_until(lambda: streams.count(ada.id) == 2)
         expect_problem(ada.get(f"{path}/events"), 429)
         ada.post(f"{path}/cancel")
-        assert all("event: end" in stream.result(30) for stream in open_streams)
+        assert all("event: end" in stream.result(120) for stream in open_streams)
     assert ada.get(f"{path}/events").status_code == 200
 
 

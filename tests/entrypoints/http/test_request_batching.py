@@ -65,7 +65,7 @@ def test_requests_that_arrive_during_a_batch_form_the_next() -> None:
         batches.append(list(requests))
         if len(batches) == 1:
             started.set()
-            assert release.wait(30)
+            assert release.wait(120)
         return [KeyError(request) if request == 3 else request * 10 for request in requests]
 
     async def scene() -> list[int | BaseException]:
