@@ -288,7 +288,7 @@ BAD = {
     "another currency": (
         a_line(currency="XAU"),
         "b",
-        "currency: there is no exchange rate from USD to XAU",
+        "currency: no exchange rate from USD to XAU",
     ),
     "a wrong currency": (a_line(currency="usd"), "b", "currency: expected a currency code"),
     "a number as currency": (a_line(currency=1), "b", "currency: expected text"),

@@ -231,7 +231,7 @@ def test_portfolio_comes_from_one_source(quickly, propose, from_csv, write):
         (json.dumps(PORTFOLIO | {"chash": 1}), "chash: unknown field; did you mean cash?"),
         (
             json.dumps(PORTFOLIO | {"currency": "XAU"}),
-            "currency: there is no exchange rate from USD to XAU; import USDXAU or XAUUSD",
+            "currency: no exchange rate from USD to XAU is known; import USDXAU or XAUUSD",
         ),
         (json.dumps(PORTFOLIO).replace('"500.00"', "NaN"), "cash: NaN is not a finite amount"),
         ('{"cash": ' + "[" * 100_000, "portfolio: the JSON is nested too deeply"),

@@ -286,7 +286,7 @@ def test_failed_import_is_reported_and_others_continue(store, write):
             (11, "name: expected text"),
             (13, "cash: -5 is out of range"),
             (15, "targets: the targets exceed the limits of the profile conservative"),
-            (17, "currency: there is no exchange rate from USD to XAU"),
+            (17, "currency: no exchange rate from USD to XAU"),
             (19, "colour: unknown field"),
             (20, "not JSON"),
         ],

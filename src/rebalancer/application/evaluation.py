@@ -281,7 +281,7 @@ def _digest_settings(panels: Sequence[BacktestSettings]) -> str:
 
 
 def _hashed_costs(settings: BacktestSettings) -> CostModel:
-    """Return the costs without those of conversions where there are none, as first recorded."""
+    """Return the costs without those of conversions if nothing is converted, as first recorded."""
     quotes, costs = settings.prices.quotes, settings.costs
     if quotes is not None and quotes.rates is not None:
         return costs

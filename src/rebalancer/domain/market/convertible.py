@@ -22,7 +22,7 @@ def check_convertible(
         needed: Those of the assets whose prices are needed.
 
     Raises:
-        InvalidRequest: there is no rate for an asset that is needed, or for any asset.
+        InvalidRequest: the rate of an asset that is needed is missing, or that of every asset.
     """
     asked = [symbol for symbol in symbols if symbol in market.columns]
     lacking = market.without_rate(asked)

@@ -166,7 +166,7 @@ class ExchangeRates:
     def path(self, source: str, target: str) -> Steps | None:
         """Return the rates that convert a currency to another: pair, and whether it is inverted.
 
-        None if there is no path. Empty for equal currencies.
+        None without a path. Empty for equal currencies.
         """
         key = (source, target)
         if key not in self._paths:
@@ -242,7 +242,7 @@ NO_RATES = ExchangeRates()
 def missing_rate(source: str, target: str, *, field: str = "currency") -> InvalidRequest:
     """Return the error for currencies that no exchange rate connects."""
     return InvalidRequest(
-        f"there is no exchange rate from {source} to {target}; import {source}{target} or "
+        f"no exchange rate from {source} to {target} is known; import {source}{target} or "
         f"{target}{source}, or rates of both to a third currency",
         field=field,
         code="no_exchange_rate",

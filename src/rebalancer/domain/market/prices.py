@@ -99,7 +99,7 @@ class PriceHistory:
             has no current close: before its first one, when the last one is too old, see `gaps`,
             or after a jump that is no move of the price, see `quality`.
         carried: True where a close repeats the asset's last one because it had none on that day,
-            shape (T, N), read-only; None if there are no such closes.
+            shape (T, N), read-only; None without such closes.
         reported: Closes as the source has them, NaN where missing, shape (T, N), read-only; None
             if they are those ``closes`` that are not carried, see `reported_closes`.
         all_findings: What the check of the closes found, on any day; see `findings`.
@@ -257,7 +257,7 @@ class PriceHistory:
 
     @property
     def reported_closes(self) -> Floats:
-        """Closes as the source has them, shape (T, N); NaN where it has none."""
+        """Closes as the source has them, shape (T, N); NaN where missing."""
         if self.reported is not None:
             return self.reported
         return self.closes if self.carried is None else np.where(self.observed, self.closes, np.nan)
@@ -347,7 +347,7 @@ class PriceHistory:
         return {one: code for one, code in found.items() if days.get(code, code) is None}
 
     def last_known(self, symbol: str) -> tuple[date, float] | None:
-        """Return the day and the price of an asset's last own close; None if it has none.
+        """Return the day and the price of an asset's last own close; None without one.
 
         The price is that of a share as traded, in the asset's currency. A slice knows the closes
         before its first row, too.
@@ -665,14 +665,14 @@ class PriceHistory:
             part._memo[_ORIGIN] = self._memo[_ORIGIN]
         return part
 
-    def on_rows(self, kept: Bools) -> PriceHistory:
-        """Return some rows, as if the source had no others (a copy); ``kept`` is of shape (T,)."""
+    def on_rows(self, chosen: Bools) -> PriceHistory:
+        """Return some rows, as if the source had no others (a copy); ``chosen`` has shape (T,)."""
         return attrs.evolve(
             self,
-            dates=_rows(self.dates, kept),
-            closes=_rows(self.closes, kept),
-            carried=None if self.carried is None else _rows(self.carried, kept),
-            reported=None if self.reported is None else _rows(self.reported, kept),
+            dates=_rows(self.dates, chosen),
+            closes=_rows(self.closes, chosen),
+            carried=None if self.carried is None else _rows(self.carried, chosen),
+            reported=None if self.reported is None else _rows(self.reported, chosen),
         )
 
     def window(
@@ -797,11 +797,11 @@ _Table = TypeVar("_Table", Floats, Bools)
 _Rows = TypeVar("_Rows", Floats, Bools, Dates)
 
 
-def _rows(table: _Rows, kept: Bools) -> _Rows:
+def _rows(table: _Rows, chosen: Bools) -> _Rows:
     """Return some rows of an array, read-only."""
-    chosen = table[kept]
-    chosen.setflags(write=False)
-    return chosen
+    part = table[chosen]
+    part.setflags(write=False)
+    return part
 
 
 def _columns(table: _Table, columns: list[int]) -> _Table:

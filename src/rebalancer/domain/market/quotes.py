@@ -1,4 +1,4 @@
-"""Quotes: what single shares cost as traded, each in its own currency, beside total returns."""
+"""Quotes: prices of single shares as traded, each in its own currency, and total returns."""
 
 from __future__ import annotations
 
