@@ -84,7 +84,7 @@ def test_a_value_without_a_rate_is_refused(
     assert isinstance(failed, Failure)
     assert isinstance(failed.error, InvalidRequest)
     assert (failed.error.code, failed.error.field) == ("no_exchange_rate", "currency")
-    assert "from JPY to EUR; import JPYEUR or EURJPY" in failed.error.message
+    assert "from JPY to EUR is known; import JPYEUR or EURJPY" in failed.error.message
 
 
 def test_a_rate_is_needed_only_where_a_price_is() -> None:

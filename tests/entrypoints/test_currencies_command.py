@@ -88,4 +88,4 @@ def test_a_book_may_have_portfolios_of_several_base_currencies(
     assert dollars["cash_after_by_currency"].keys() == {"USD"}
     assert "conversions" not in plain
     assert "currency" not in plain["orders"][0]
-    assert francs["error"].startswith("cash.XAU: there is no exchange rate from XAU to EUR")
+    assert francs["error"].startswith("cash.XAU: no exchange rate from XAU to EUR")
