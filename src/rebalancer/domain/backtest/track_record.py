@@ -343,7 +343,9 @@ def _rate_notes(market: PriceHistory, prices: PriceTable, first: date) -> list[s
     notes = []
     for currency in sorted({*priced, *prices.currencies} - {quotes.currency}):
         rates = quotes.exchange.convert(currency, quotes.currency, market.dates)
-        known = [] if rates is None else rates.days[~np.isnat(rates.days)]
+        if rates is None:
+            continue
+        known = rates.days[~np.isnat(rates.days)]
         if len(known) and known[0].item() > first:
             notes.append(
                 f"The exchange rate from {currency} to {quotes.currency} begins on {known[0]}; "
