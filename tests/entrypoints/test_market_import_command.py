@@ -118,6 +118,38 @@ def test_bars_actions_and_rates_are_imported_in_any_order(kept, write):
     assert [(one["symbol"], one["findings"]) for one in listed] == [("A", []), ("B", [])]
 
 
+def test_findings_are_listed_accepted_and_rejected(kept, write):
+    kept("db", "upgrade")
+    assert kept("market", "issues").code == 1  # nothing is imported yet
+    days = [f"2024-01-0{day}" for day in (1, 2, 3, 4, 5)]
+    closes = {"P": [500, 505, 5.04, 5.1, 5], "S": [100, 100, 140, 101, 100]}
+    rows = [
+        f"{day},{symbol},{close}"
+        for symbol, own in closes.items()
+        for day, close in zip(days, own, strict=True)
+    ]
+    bars = write("bars.csv", "\n".join(["date,symbol,close", *rows, "2024-01-05,S,0"]) + "\n")
+    kept("market", "import", "--bars", bars)
+    listed = kept("market", "issues", "--json").json
+    assert [(one["symbol"], one["rule"]) for one in listed] == [
+        ("P", "unit_change"),
+        ("S", "spike"),
+        ("S", "not_positive"),
+    ]
+    assert "3 findings" in kept("market", "issues").stdout
+    accepted = kept("market", "issues", "accept", "P", "--day", "2024-01-03", "--json").json
+    assert [one["state"] for one in accepted] == ["accepted"]
+    kept("market", "issues", "reject", "S", "--rule", "spike")
+    assert [one["rule"] for one in kept("market", "issues", "--json").json] == ["not_positive"]
+    listed = kept("market", "list", "--prices", "store", "--json").json
+    assert [(one["closes"], one["withheld"]) for one in listed] == [(5, None), (4, None)]
+    states = [one["state"] for one in kept("market", "issues", "--all", "--json").json]
+    assert states == ["accepted", "rejected", "open"]
+    assert kept("market", "issues", "accept", "P", "--rule", "stale").refused("no finding of rule")
+    assert kept("market", "issues", "accept", "P", "--rule", "no").refused("unknown rule 'no'")
+    assert kept("market", "issues", "--symbol", "Q").refused("asset Q does not exist")
+
+
 def test_sample_is_imported_with_its_caution(kept):
     kept("db", "upgrade")
     told = kept("market", "import", "--prices", "sample")

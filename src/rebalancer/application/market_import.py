@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from itertools import groupby
 
 import attrs
@@ -27,6 +27,7 @@ from rebalancer.domain.market.bar_rows import BarRows, SortedBars
 from rebalancer.domain.market.bars import Bars, bars_of_history
 from rebalancer.domain.market.currencies import is_rate_symbol
 from rebalancer.domain.market.instruments import Instrument, Instruments
+from rebalancer.domain.market.issues import closes_on, update_verdicts
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quality import Verdict
 from rebalancer.domain.market.restatement import infer_actions
@@ -109,6 +110,8 @@ class ImportMarket:
         adjusted = [] if history is None else bars_of_history(history)
         symbols = {one.symbol for one in (*traded, *adjusted)}
         instruments = self.store.save_instruments(self._instruments(listed, usual, symbols))
+        found = () if checked is None else check_bars(checked, known=known)
+        verdicts = self._states(found, (*traded, *adjusted), actions, known, sources)
         new_actions = 0
         if actions:
             new_actions = self.store.save_actions(
@@ -123,7 +126,8 @@ class ImportMarket:
                 days += self.store.save_bars(
                     series, known=known, source=sources.get(part, ""), progress=progress
                 )
-        found = () if checked is None else check_bars(checked, known=known)
+        if verdicts:
+            self.store.save_verdicts(verdicts)
         rates = {symbol for symbol in symbols if is_rate_symbol(symbol)}
         first, last = _window((*traded, *adjusted))
         return ImportResult(
@@ -138,6 +142,34 @@ class ImportMarket:
             last=last,
             inferred=tuple(map(_describe_action, inferred)),
             notes=(*_notes(checked), *_not_adjusted(kept_as_traded)),
+        )
+
+    def _states(
+        self,
+        found: Sequence[Verdict],
+        bars: Sequence[Bars],
+        actions: Actions,
+        known: datetime,
+        sources: Mapping[str, str],
+    ) -> list[Verdict]:
+        """Return the states of findings that the import changes, see `update_verdicts`."""
+        symbols = {one.symbol for one in (*bars, *actions)}
+        stored = [one for one in self.store.verdicts() if one.symbol in symbols]
+        days: dict[str, set[date]] = {}
+        for one in stored:
+            days.setdefault(one.symbol, set()).add(one.day)
+        before = self.store.store.bars(["close"], symbols=list(days)) if days else {}
+        earlier = {one.key: one for one in self.store.store.actions()} if days else {}
+        return update_verdicts(
+            stored,
+            found,
+            before=before,
+            given=closes_on(bars, days),
+            changed_actions={
+                (one.symbol, one.ex_day) for one in actions if earlier.get(one.key) != one
+            },
+            known=known,
+            source=", ".join(sources.values()),
         )
 
     def _infer(

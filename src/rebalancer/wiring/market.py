@@ -23,6 +23,7 @@ from rebalancer.application.history_provider import (
     NoDetails,
     QuotedPrices,
 )
+from rebalancer.application.market_issues import ListIssues
 from rebalancer.application.ports.market import (
     Calendars,
     InstrumentSource,
@@ -196,6 +197,10 @@ class MarketProvider(Provider):
         )
         return at_frequency(quoted, sources.periods_per_year)
 
+    @provide
+    def issues(self, prices: PriceSource) -> ListIssues:
+        return ListIssues(prices, None)
+
     rates = provide(EcbRates, provides=RateSource)
     calendars = provide(ExchangeCalendars, provides=Calendars)
 
@@ -223,6 +228,11 @@ class StoredPricesProvider(Provider):
     def prices(self, sources: Sources, store: StoredMarket) -> PriceSource:
         """Open the store's prices."""
         return at_frequency(store, sources.periods_per_year)
+
+    @provide
+    def issues(self, prices: PriceSource, store: StoredMarket) -> ListIssues:
+        """List issues with the decisions that the store has."""
+        return ListIssues(prices, store)
 
 
 class StoredInstrumentsProvider(Provider):

@@ -14,6 +14,7 @@ REMEDIES = {
     "database_not_empty": "Create its tables with `rebalancer db upgrade REVISION`.",
     "evaluated_in_training_period": "Set the start with --from.",
     "evidence_missing": _EVALUATE,
+    "issue_not_found": "Run `rebalancer market issues --all` to list the findings.",
     "job_not_found": "Run `rebalancer jobs list` to list the jobs.",
     "invalid_layout": "Write --layout NAME or --layout NAME:KEY=VALUE; see docs/price-files.md.",
     "layout_unclear": "State it with --layout, such as --layout wide or --layout "

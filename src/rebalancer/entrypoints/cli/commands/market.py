@@ -12,6 +12,7 @@ import click
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.number_text import price_text
+from rebalancer.entrypoints.cli.market_issues import issues
 from rebalancer.entrypoints.cli.market_sync import providers, schedule, sync
 from rebalancer.entrypoints.cli.options import (
     FILE,
@@ -56,6 +57,7 @@ def market() -> None:
 market.add_command(sync)
 market.add_command(providers)
 market.add_command(schedule)
+market.add_command(issues)
 
 
 @market.command("import")

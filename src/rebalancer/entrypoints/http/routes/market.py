@@ -18,8 +18,11 @@ from rebalancer.application.market_data import (
     ReadCloses,
     SearchAssets,
 )
+from rebalancer.application.market_issues import ListIssues
 from rebalancer.application.market_schedule import ReadSchedule
 from rebalancer.application.ports.market import PriceSource
+from rebalancer.domain.market.issues import Issue, IssueState
+from rebalancer.domain.market.quality import Severity
 from rebalancer.domain.market.symbols import normalize_symbol, split_symbols
 from rebalancer.domain.market.synchronization import TaskState
 from rebalancer.entrypoints.http.errors import problem_responses
@@ -78,6 +81,53 @@ class RegimeView(View, frozen=True, kw_only=True):
     since: Annotated[date, about("First day of the latest unbroken weeks in this regime.")]
     sentence: Annotated[str, about("The same in words.")]
     weeks: Annotated[list[RegimeWeekView], about("At most 50, oldest first.")]
+
+
+class IssueView(View, frozen=True, kw_only=True):
+    """A finding of the checks of market data."""
+
+    symbol: str
+    rule: Annotated[str, about("Rule that found it, such as unit_change.")]
+    severity: Annotated[
+        Severity, about("Figures with an error are not used; a warning is a caution.")
+    ]
+    day: date
+    state: Annotated[
+        IssueState,
+        about("Open, decided by an operator, or resolved by a later close or import."),
+    ]
+    text: str
+    decided: Annotated[
+        datetime | None, about("Time of the decision; null if the state follows from the prices.")
+    ] = None
+
+
+@get("/issues", summary="List findings about market data", responses=problem_responses(404))
+async def list_issues(
+    use: FromDishka[ListIssues],
+    symbol: Annotated[str | None, QueryParameter(max_length=LONGEST_SYMBOL)] = None,
+    severity: FromQuery[Severity | None] = None,
+    every_state: Annotated[
+        bool,
+        QueryParameter(name="all", description="Also accepted, rejected and resolved findings."),
+    ] = False,
+    limit: Limit = 50,
+    after: Annotated[str | None, QueryParameter(max_length=LONGEST_SYMBOL + 60)] = None,
+) -> Page[IssueView]:
+    """List findings of the checks of prices, sorted by symbol, day and rule.
+
+    Operators decide on them with `rebalancer market issues accept` and `reject`.
+    """
+    symbol = None if symbol is None else normalize_symbol(symbol)
+    found = await sync_to_thread(use, symbol=symbol, severity=severity, everything=every_state)
+    found.sort(key=_cursor)
+    if after is not None:
+        found = [issue for issue in found if _cursor(issue) > after]
+    return paginate(found[: limit + 1], limit, show=IssueView.of, cursor=_cursor)
+
+
+def _cursor(issue: Issue) -> str:
+    return f"{issue.symbol} {issue.day} {issue.rule}"
 
 
 @get("/assets", summary="Search assets")
@@ -181,6 +231,6 @@ def _symbol_in(request: Request[Any, Any, Any], decoded: str) -> str:
 
 router = DishkaRouter(
     "/market",
-    route_handlers=[find_assets, read_closes, read_schedule, tell_regime],
+    route_handlers=[find_assets, read_closes, read_schedule, tell_regime, list_issues],
     tags=["market"],
 )
