@@ -92,7 +92,7 @@ def test_late_split_corrects_a_dividend_that_followed_it() -> None:
     assert len(corrected.effective) == 4
 
 
-def test_corrected_figure_voids_the_entry_and_books_it_anew() -> None:
+def test_corrected_figure_voids_the_entry_and_books_another() -> None:
     booked = book(HELD, action("dividend", "0.50"))
     corrected = book(booked, action("dividend", "0.60"))
     assert corrected.positions.cash == 106

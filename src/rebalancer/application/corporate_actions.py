@@ -16,6 +16,7 @@ import attrs
 
 from rebalancer.application.ports.clock import Clock
 from rebalancer.application.ports.store import UnitOfWork
+from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.portfolio.corporate_actions import (
@@ -256,6 +257,7 @@ class BookActions:
                     booked_actions=None if due.notes else digest,
                 )
                 tx.portfolios.save(booked, entries=due.entries)
+                cancel_worksheets(tx, booked, due.entries, now)
         except PortfolioChanged:
             if attempts <= 1:
                 raise

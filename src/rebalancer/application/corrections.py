@@ -15,6 +15,7 @@ from rebalancer.application.owner_entries import exchange_id
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
+from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.errors import RebalancerError
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
@@ -76,6 +77,7 @@ class VoidEntry:
                     portfolio, ledger, [*others, reversal], market, now
                 )
                 tx.portfolios.save(portfolio, entries=booked)
+                cancel_worksheets(tx, portfolio, booked, now)
                 if key is not None:
                     tx.keys.add(
                         IdempotencyKey(owner, key, request, result=reversal.id, created=now)

@@ -21,6 +21,7 @@ from rebalancer.application.rebalance import (
     proposal_status,
     read_fills,
 )
+from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.errors import RebalancerError, Unavailable
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.market.prices import PriceHistory
@@ -165,6 +166,7 @@ def _book_fills(
     ledger = tx.portfolios.ledger(portfolio.id)
     portfolio, booked = extend_and_book(portfolio, ledger, entries, market, now)
     tx.portfolios.save(portfolio, entries=booked)
+    cancel_worksheets(tx, portfolio, booked, now)
     return record.execute(now), portfolio
 
 

@@ -64,7 +64,7 @@ class CashFlow:
     counter_currency: str | None = None
 
     def identity(self) -> tuple[object, ...]:
-        """Return what tells a cash flow from another one; older versions know no further fields."""
+        """Return the fields that identify a cash flow; older versions know no further ones."""
         every = attrs.astuple(self)
         is_new = every[_KNOWN:] != attrs.astuple(CashFlow(self.kind))[_KNOWN:]
         return every if is_new else every[:_KNOWN]
@@ -97,7 +97,7 @@ class Trade:
     currency: str | None = None
 
     def identity(self) -> tuple[object, ...]:
-        """Return what tells a trade from another one; older versions know no further fields."""
+        """Return the fields that identify a trade; older versions know no further ones."""
         known = (*attrs.astuple(self)[:7],)
         if self.currency is not None:
             return (*known, self.amount, self.confirmed, self.currency)
@@ -242,7 +242,10 @@ class Recording:
             added.append(trade)
             if trade.currency is None:
                 continue
-            exchange = self._exchange(trade, added)
+            buys = trade.kind is EntryKind.BUY
+            exchange = (
+                self._payment_exchange(trade, added) if buys else self.proceeds_exchange(trade)
+            )
             if exchange is not None:
                 found.append(exchange)
                 added.append(exchange)
@@ -347,29 +350,47 @@ class Recording:
             return get_close(symbol, own, on, field="symbol")
         return None
 
-    def _exchange(self, trade: Entry, added: Sequence[Entry]) -> Entry | None:
-        """Return the exchange that a trade in another currency needs; None without any."""
-        assert trade.currency is not None
-        foreign = Currency(trade.currency)
-        buys = trade.kind is EntryKind.BUY
-        money = -self._least_cash(foreign.code, trade.on, added) if buys else trade.cash
-        if money <= 0:
-            return None
-        worth = convert_money(money, foreign.code, self.base, trade.on, self._rates)
+    def proceeds_exchange(self, entry: Entry) -> Entry | None:
+        """Return the exchange of what a sale or income brings; None without a rate."""
+        assert entry.currency is not None
+        worth = self._convert(entry.cash, entry)
         if worth is None:
             return None
-        given, brought = (worth, money) if buys else (money, worth)
+        return Entry(
+            id=exchange_id(entry.id),
+            kind=EntryKind.EXCHANGE,
+            on=entry.on,
+            recorded=self.now,
+            amount=entry.cash,
+            currency=entry.currency,
+            counter_amount=worth,
+            note=f"of the {entry.title}",
+            action=entry.action,
+        )
+
+    def _payment_exchange(self, trade: Entry, added: Sequence[Entry]) -> Entry | None:
+        """Return the exchange that pays what cash lacks for a purchase; None if none is needed."""
+        assert trade.currency is not None
+        missing = -self._least_cash(trade.currency, trade.on, added)
+        worth = self._convert(missing, trade)
+        if worth is None:
+            return None
         return Entry(
             id=exchange_id(trade.id),
             kind=EntryKind.EXCHANGE,
             on=trade.on,
             recorded=self.now,
-            amount=given,
-            currency=None if buys else foreign.code,
-            counter_amount=brought,
-            counter_currency=foreign.code if buys else None,
+            amount=worth,
+            counter_amount=missing,
+            counter_currency=trade.currency,
             note=f"for the {trade.title}",
         )
+
+    def _convert(self, money: Decimal, entry: Entry) -> Decimal | None:
+        """Return money of an entry's currency in the base currency at the rate of its day."""
+        if not money > 0:
+            return None
+        return convert_money(money, str(entry.currency), self.base, entry.on, self._rates)
 
     def _least_cash(self, currency: str, since: date, added: Sequence[Entry]) -> Decimal:
         """Return the least cash of a currency at the end of any day from a day on."""

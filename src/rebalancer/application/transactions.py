@@ -12,12 +12,13 @@ from uuid import UUID, uuid5
 
 import attrs
 
-from rebalancer.application.corporate_actions import extend_and_book
+from rebalancer.application.corporate_actions import BookActions, extend_and_book
 from rebalancer.application.idempotency import find_earlier_result, fingerprint
 from rebalancer.application.owner_entries import CashFlow, Recording, Trade
 from rebalancer.application.ports.market import PriceSource
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.valuation import ValuedPortfolio, value_committed
+from rebalancer.application.worksheets import cancel_worksheets
 from rebalancer.domain.errors import FaultCollector, InvalidRequest
 from rebalancer.domain.idempotency import IdempotencyKey
 from rebalancer.domain.money import Currency
@@ -69,6 +70,7 @@ class RecordCashFlow:
                 entry = recording.cash_entry(flow, id)
                 portfolio, booked = extend_and_book(portfolio, ledger, [entry], market, now)
                 tx.portfolios.save(portfolio, entries=booked)
+                cancel_worksheets(tx, portfolio, booked, now)
                 if key is not None:
                     tx.keys.add(IdempotencyKey(owner, key, request, result=entry.id, created=now))
         return entry, value_committed(portfolio, lambda: market, self.work), done is not None
@@ -80,6 +82,7 @@ class RecordTrades:
 
     work: UnitOfWork
     prices: PriceSource
+    book: BookActions
 
     def __call__(
         self,
@@ -108,6 +111,10 @@ class RecordTrades:
             Conflict: the idempotency key belongs to another request.
         """
         market = self.prices.closes()
+        if proposal_id is not None:  # a split cancels what is open
+            with self.work.read() as tx:
+                stored = tx.portfolios.get(portfolio_id, owner=owner)
+            self.book(stored, market)
         request = fingerprint(
             "trades", portfolio_id, proposal_id, *(trade.identity() for trade in trades)
         )
@@ -154,6 +161,7 @@ class RecordTrades:
                     portfolio, ledger, [*entries, *exchanges], market, now
                 )
                 tx.portfolios.save(portfolio, entries=booked)
+                cancel_worksheets(tx, portfolio, booked, now)
                 if key is not None:
                     tx.keys.add(IdempotencyKey(owner, key, request, result=id, created=now))
         return entries, value_committed(portfolio, lambda: market, self.work), done is not None

@@ -6,6 +6,7 @@ from dishka import Provider, Scope, provide_all
 
 from rebalancer.application import (
     accounts,
+    action_requests,
     backtests,
     corporate_actions,
     corrections,
@@ -40,6 +41,8 @@ class UseCaseProvider(Provider):
         backtests.ReadSeries,
         backtests.RunBacktest,
         backtests.StartBacktest,
+        action_requests.DecideActions,
+        action_requests.ListActions,
         corporate_actions.BookActions,
         corrections.VoidEntry,
         evaluation.EvaluatePolicies,

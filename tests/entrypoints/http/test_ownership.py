@@ -42,6 +42,7 @@ BODIES: dict[str, Any] = {
     "revise_portfolio": MANDATE,
     "change_portfolio": MANDATE,
     "record_cash_flow": {"kind": "deposit", "amount": "1"},
+    "decide_actions": {"record": [{"kind": "split", "symbol": "C", "ratio": "2"}]},
     "record_trades": {"trades": [{"side": "buy", "symbol": "C", "quantity": "1", "price": "7.7"}]},
     "open_portfolio": MANDATE,
     "predict": {"portfolio_id": str(UNKNOWN_ID)},

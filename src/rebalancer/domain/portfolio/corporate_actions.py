@@ -2,7 +2,7 @@
 
 Each action has a key. The entries that book it have ids that follow from the portfolio and the key,
 so that booking twice has the same result as booking once. An action whose figure was corrected, or
-that concerns other units since an earlier trade was recorded or voided, is booked anew: its entry
+that concerns other units since an earlier trade was recorded or voided, is corrected: its entry
 is voided, and a further one takes its place. An action that the market no longer knows stays
 booked. A delisting has no entry: the asset keeps its last price until its owner closes the
 position.
@@ -62,7 +62,7 @@ _KINDS = {
     ActionKind.SPIN_OFF: EntryKind.SPIN_OFF,
     ActionKind.RENAME: EntryKind.RENAME,
 }
-"""Kind of the entry that books an action; delistings have none."""
+"""Kind of the entry that books an action; no entry books a delisting."""
 
 _NOTES = {
     ActionKind.CAPITAL_GAIN: "capital gain distribution of ",
@@ -418,12 +418,13 @@ def follow_renames(mandate: Mandate, market: PriceHistory) -> Mandate:
             continue
         if action.symbol in current or action.other not in market.columns:
             continue
-        mandate = _replace_symbol(mandate, action.symbol, str(action.other))
+        mandate = replace_symbol(mandate, action.symbol, str(action.other))
         named = (named - {action.symbol}) | {str(action.other)}
     return mandate
 
 
-def _replace_symbol(mandate: Mandate, old: str, new: str) -> Mandate:
+def replace_symbol(mandate: Mandate, old: str, new: str) -> Mandate:
+    """Return the mandate with another symbol of an asset; weights of both are added."""
     targets: dict[str, float] = {}
     for symbol, weight in mandate.targets.items():
         name = new if symbol == old else symbol

@@ -44,9 +44,9 @@ class EntryKind(StrEnum):
 TRADES = frozenset({EntryKind.BUY, EntryKind.SELL})
 FLOWS = frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
 INCOME = frozenset({EntryKind.DIVIDEND, EntryKind.INTEREST, EntryKind.RETURN_OF_CAPITAL})
-"""Kinds that pay money to the portfolio which is no flow."""
+"""Kinds that pay money to the portfolio, other than deposits."""
 CHARGES = frozenset({EntryKind.FEE, EntryKind.TAX})
-"""Kinds that take money which is no flow."""
+"""Kinds that take money, other than withdrawals."""
 REORGANISATIONS = frozenset(
     {EntryKind.SPLIT, EntryKind.RENAME, EntryKind.SPIN_OFF, EntryKind.MERGER}
 )
