@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,6 +82,15 @@ def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     rates = EcbRates().rates()
     with pytest.raises(Unavailable, match=r"rates\.zip cannot be read"):
         rates.convert("EUR", "USD", DAYS)
+
+
+def test_rates_are_pickled_as_plain_series(source: RateSource) -> None:
+    pickled = pickle.dumps(source.rates())
+    assert b"ecb_rates" not in pickled
+    again = pickle.loads(pickled).convert("USD", "JPY", DAYS)
+    found = source.rates().convert("USD", "JPY", DAYS)
+    assert found is not None
+    np.testing.assert_array_equal(again.rates, found.rates)
 
 
 def test_the_package_is_not_imported() -> None:

@@ -196,6 +196,20 @@ def test_a_fallback_is_read_only_when_it_is_needed() -> None:
     assert Unread.reads > 0
 
 
+def test_the_digest_follows_series_fallback_and_version() -> None:
+    rates = exchange(EURUSD=1.25)
+    assert rates.digest == exchange(EURUSD=1.25).digest
+    others = [
+        exchange(EURUSD=1.26),
+        exchange(EURGBP=1.25),
+        rates.with_fallback(exchange(EURGBP=0.8)),
+        ExchangeRates(rates.series, version="1"),
+        ExchangeRates(rates.series, version="2"),
+    ]
+    assert len({one.digest for one in (rates, *others)}) == 6
+    assert ExchangeRates({}, version="1").digest == ExchangeRates(rates.series, version="1").digest
+
+
 def test_of_two_series_of_a_pair_the_first_counts() -> None:
     rates = ExchangeRates.of([series("EURUSD", 1.1), series("EURUSD", 1.2), series("EURGBP")])
     found = rates.convert("EUR", "USD", DAYS)

@@ -35,7 +35,9 @@ class EcbRates:
     @cached_property
     def _rates(self) -> ExchangeRates:
         path = _packaged_file()
-        return NO_RATES if path is None else ExchangeRates(_LazySeries(partial(_read, path)))
+        if path is None:
+            return NO_RATES
+        return ExchangeRates(_LazySeries(partial(_read, path)), version=_version(path))
 
 
 @attrs.frozen(slots=False, eq=False)
@@ -64,6 +66,15 @@ def _packaged_file() -> Path | None:
     if spec is None or spec.origin is None:
         return None
     return Path(spec.origin).with_name(_FILE)
+
+
+def _version(path: Path) -> str | None:
+    """Return a text that changes with the file; None if it is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return f"{path.name} {found.st_size} {found.st_mtime_ns}"
 
 
 def _read(path: Path) -> dict[Pair, RateSeries]:

@@ -70,12 +70,9 @@ class PricingTerms:
     @property
     def digest(self) -> str:
         """SHA-256 of the terms besides instruments and decisions; equal for equal ones."""
-        parts = (self.currency, sorted(self.accepted), self.certain, self.latest)
+        rates = self.exchange.digest
+        parts = (self.currency, sorted(self.accepted), self.certain, self.latest, rates)
         sha = sha256(repr(parts).encode())
-        for pair, series in sorted(self.exchange.series.items()):
-            sha.update(repr((pair, len(series.days))).encode())
-            sha.update(np.ascontiguousarray(series.days.astype("<i8")).tobytes())
-            sha.update(np.ascontiguousarray(series.rates.astype("<f8")).tobytes())
         for market, days in sorted(self.sessions.items()):
             sha.update(repr((market, len(days))).encode())
             sha.update(np.ascontiguousarray(days.astype("<i8")).tobytes())

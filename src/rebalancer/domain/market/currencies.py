@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 
 import attrs
 import numpy as np
@@ -140,12 +141,25 @@ class ExchangeRates:
     Attributes:
         series: Rates by base and quoted currency.
         fallback: Rates for pairs that ``series`` do not connect; read only when one is needed.
+        version: Text that changes with the series, so that a digest need not read them; None: the
+            series themselves count.
     """
 
     series: Mapping[Pair, RateSeries] = attrs.field(factory=dict)
     fallback: ExchangeRates | None = None
+    version: str | None = None
     _paths: dict[Pair, Steps | None] = attrs.field(factory=dict, init=False, repr=False)
     _joined: dict[Pair, RateSeries] = attrs.field(factory=dict, init=False, repr=False)
+
+    def __getstate__(self) -> tuple[object, ...]:
+        """Return the state for a pickle: series that are read later are read for it."""
+        return dict(self.series), self.fallback, self.version
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        """Restore the state of a pickle."""
+        names = ("series", "fallback", "version", "_paths", "_joined")
+        for name, value in zip(names, (*state, {}, {}), strict=True):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, series: Iterable[RateSeries]) -> ExchangeRates:
@@ -161,7 +175,7 @@ class ExchangeRates:
         if other is NO_RATES or other is self:
             return self
         rest = other if self.fallback is None else self.fallback.with_fallback(other)
-        return ExchangeRates(self.series, rest)
+        return attrs.evolve(self, fallback=rest)
 
     def path(self, source: str, target: str) -> Steps | None:
         """Return the rates that convert a currency to another: pair, and whether it is inverted.
@@ -198,6 +212,18 @@ class ExchangeRates:
                 np.minimum(when, oldest),
             )
         return ConvertedRates(rates, oldest)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rates, the fallback included; equal for equal ones."""
+        sha = sha256((self.version or "").encode())
+        for pair, series in sorted(self.series.items()) if self.version is None else ():
+            sha.update(repr((pair, len(series.days))).encode())
+            sha.update(np.ascontiguousarray(series.days.astype("<i8")).tobytes())
+            sha.update(np.ascontiguousarray(series.rates.astype("<f8")).tobytes())
+        if self.fallback is not None:
+            sha.update(self.fallback.digest.encode())
+        return sha.hexdigest()
 
     def _with_fallback_series(self) -> Mapping[Pair, RateSeries]:
         """Return all series; those of the fallback only for pairs that the own ones do not have."""
