@@ -89,6 +89,8 @@ def test_holding_that_reinvests_has_the_adjusted_return(moved: list[float], acti
     adjusted = market.closes[:, market.column("A")]
     assert found.portfolio.index == pytest.approx(adjusted / adjusted[0], rel=1e-12)
     assert found.no_rebalancing.index == pytest.approx(adjusted / adjusted[0], rel=1e-12)
+    follows = measure_track_record(booked(closes, actions), {}, market, benchmark="A").benchmark
+    assert follows.index == pytest.approx(adjusted / adjusted[0], rel=1e-12)
 
 
 @laws

@@ -159,6 +159,25 @@ def test_days_before_the_first_exchange_rate_are_measured_at_it() -> None:
     )
 
 
+def test_total_return_does_not_jump_at_the_first_exchange_rate() -> None:
+    bars = [
+        Bars("A", DAYS, np.array([10.0] * 3 + [5.0] * 27), adjusted=False),
+        Bars("EURUSD", DAYS[5:], np.full(25, 1.0)),
+    ]
+    listed = Instruments.of([Instrument("A", currency="USD")])
+    split = Actions((action("split", 3, 2),))
+    market = MarketSnapshot.of(bars, split).history(PricingTerms("EUR", listed))
+    assert market is not None
+    found = record(
+        market,
+        entry("deposit", 100, day(0), currency="USD"),
+        trade("buy", 10, "A", 10, day(0), currency="USD"),
+        entry("split", 0, day(3), symbol="A", ratio=Decimal(2)),
+    )
+    assert found.portfolio.values == pytest.approx(np.full(ROWS, 100.0))
+    assert found.no_rebalancing.values == pytest.approx(np.full(ROWS, 100.0))
+
+
 def test_target_without_an_exchange_rate_stays_in_cash() -> None:
     market = market_of({"A": rise(10, 11), "B": rise(10, 11)}, {"A": "JPY"})
     found = record(market, entry("deposit", 100, day(0)))

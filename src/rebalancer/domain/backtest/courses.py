@@ -93,8 +93,7 @@ class PriceTable:
                 levels = levels / converted
                 rates[:, at] = _first_known(converted)
             traded[:, at] = _last_known(filled.traded[:, column])
-            # A price without a rate has no level in the base currency, but one in its own.
-            total[:, at] = _last_known(np.where(np.isnan(levels), filled.traded[:, column], levels))
+            total[:, at] = _last_known(_extend_back(levels, filled.traded[:, column]))
         for at, currency in enumerate(currencies, start=len(symbols)):
             found = None if known is None else known.exchange.convert(currency, base, filled.dates)
             if found is None:
@@ -177,6 +176,29 @@ class Course:
         return cls(np.asarray(rows, dtype=np.intp), *holdings, *none)
 
 
+def convert_early(market: PriceHistory, currency: str) -> PriceHistory:
+    """Return prices in a currency, with the first known exchange rate also before its day.
+
+    Args:
+        market: In any currencies.
+        currency: ISO 4217 code.
+    """
+    converted = market.in_currency(currency)
+    quotes = converted.quotes
+    if converted is market or quotes is None or quotes.rates is None:
+        return converted
+    late = np.isnan(quotes.rates[0])
+    if not late.any():
+        return converted
+    rates = np.array(quotes.rates)
+    for column in np.flatnonzero(late).tolist():
+        rates[:, column] = _first_known(rates[:, column])
+    closes: Floats = market.closes * rates
+    for table in (rates, closes):
+        table.setflags(write=False)
+    return attrs.evolve(converted, closes=closes, quotes=attrs.evolve(quotes, rates=rates))
+
+
 def group_by_row(ledger: Ledger, dates: Dates) -> Days:
     """Return the entries of a ledger by the row at whose close they count.
 
@@ -231,6 +253,20 @@ def _add_flow(course: Course, at: int, row: int, entry: Entry, prices: PriceTabl
         )
     elif entry.kind in INCOME or entry.kind is EntryKind.MERGER:
         course.income[at] += float(entry.cash) * prices.rate(entry.currency, row)
+
+
+def _extend_back(levels: Floats, prices: Floats) -> Floats:
+    """Return (T,) total-return levels that follow the prices before the first known level.
+
+    These are days before the first exchange rate of an asset that only the ledger prices.
+    """
+    known = np.flatnonzero(~np.isnan(levels))
+    if not len(known) or known[0] == 0:
+        return levels
+    first = known[0]
+    extended = levels.copy()
+    extended[:first] = prices[:first] * (levels[first] / prices[first])
+    return extended
 
 
 def _last_known(prices: Floats) -> Floats:

@@ -60,6 +60,7 @@ from rebalancer.domain.backtest.courses import (
     Course,
     Days,
     PriceTable,
+    convert_early,
     group_by_row,
     replay_ledger,
 )
@@ -181,10 +182,11 @@ def measure_track_record(
     _ = ledger.positions
     if benchmark is not None and benchmark not in market.columns:
         raise unknown_symbols([benchmark], market.symbols, field="benchmark")
-    market = market.in_currency(currency)
+    native, market = market, market.in_currency(currency)
     wanted = dict(targets) if benchmark is None else {benchmark: 1.0}
     symbols = sorted({*ledger.symbols, *targets, *wanted}) or [market.symbols[0]]
-    filled = own_prices(select_assets(market, symbols), ledger, currency)
+    early = convert_early(select_assets(native, symbols), currency)
+    filled = own_prices(early, ledger, currency)
     _check_rates(filled, ledger, currency)
     prices = PriceTable.of(market, filled, symbols, _foreign_currencies(ledger, currency), currency)
     opening = _bring_forward(ledger, filled.dates, prices)

@@ -209,10 +209,19 @@ def _extend_quotes(quotes: Quotes, added: list[str], days: Dates) -> Quotes:
     """Return quotes and rates for further assets of given currencies; prices stay."""
     if not added or quotes.currency is None:
         return quotes
-    currencies = (*quotes.currencies, *added)
-    rates = rate_table(quotes.exchange, currencies, quotes.currency, days)[0]
-    markets = (*quotes.markets, *[None] * len(added))
-    return attrs.evolve(quotes, currencies=currencies, rates=rates, markets=markets)
+    known, shape = quotes.rates, (len(days), len(quotes.currencies))
+    found = rate_table(quotes.exchange, added, quotes.currency, days)[0]
+    rates = None
+    if known is not None or found is not None:
+        more = np.ones((len(days), len(added))) if found is None else found
+        rates = np.hstack([np.ones(shape) if known is None else known, more])
+        rates.setflags(write=False)
+    return attrs.evolve(
+        quotes,
+        currencies=(*quotes.currencies, *added),
+        rates=rates,
+        markets=(*quotes.markets, *[None] * len(added)),
+    )
 
 
 def _convert(
