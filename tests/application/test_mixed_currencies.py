@@ -56,7 +56,8 @@ def market(last: date) -> PriceHistory:
     days = np.arange(np.datetime64("2024-01-01"), np.datetime64(last) + 1)
     closes = np.tile([*CLOSES.values(), *RATES.values()], (len(days), 1))
     weekend = ~np.is_busday(days)
-    closes[np.ix_(weekend, [name != "BTC" for name in (*CLOSES, *RATES)])] = np.nan
+    others = np.array([name != "BTC" for name in (*CLOSES, *RATES)])
+    closes[np.ix_(weekend, others)] = np.nan
     found = assemble_history((*CLOSES, *RATES), days, closes, PricingTerms("EUR", LISTED))
     assert found is not None
     return found

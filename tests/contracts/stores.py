@@ -24,6 +24,7 @@ from rebalancer.domain.portfolio.owner import RefreshToken, User
 from rebalancer.domain.portfolio.portfolio import Conversions, Portfolio, Preferences
 from rebalancer.domain.portfolio.questionnaire import Assessment
 from rebalancer.domain.portfolio.risk import RISK_PROFILES
+from rebalancer.domain.rebalancing.conversions import ConversionOrder
 from rebalancer.domain.rebalancing.lifecycle import ProposalInputs, ProposalRecord, Stage
 from rebalancer.domain.rebalancing.model import NotTraded, Order, Proposal, Side, Status
 from tests import builders
@@ -208,6 +209,8 @@ amounts = positive | st.sampled_from([Decimal(0), Decimal("0.00")])
 signed = st.builds(lambda amount, sign: amount * sign, amounts, st.sampled_from([1, -1]))
 symbols = st.sampled_from(["A", "BRK.B", "0700.HK", "ÅÄÖ", "^GSPC", "a"]) | names
 currencies = st.sampled_from([Currency(code) for code in ("USD", "JPY", "KWD", "EUR")])
+codes = st.sampled_from(["CHF", "GBP", "SEK"])
+"""Foreign currencies."""
 profiles = st.none() | st.sampled_from(list(RISK_PROFILES.values()))
 prices_of = st.dictionaries(symbols, positive, max_size=5)
 
@@ -252,6 +255,8 @@ snapshots = st.builds(
     cash_flow=signed,
     last_rebalance=st.none() | days,
     preferences=preferences,
+    foreign_cash=st.dictionaries(codes, amounts, max_size=2),
+    conversions=st.sampled_from(Conversions),
 )
 
 assessments = st.builds(
@@ -376,6 +381,19 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         value=amounts,
         cost=amounts,
         reason=texts,
+        currency=st.none() | codes,
+        amount=st.none() | amounts,
+        cost_amount=st.none() | amounts,
+    )
+    conversions = st.builds(
+        ConversionOrder,
+        from_currency=codes,
+        to_currency=codes,
+        from_amount=positive,
+        to_amount=positive,
+        rate=positive,
+        cost=amounts,
+        automatic=st.booleans(),
     )
     proposal = Proposal(
         portfolio_id=str(portfolio.id),
@@ -395,6 +413,8 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         volatility_after=draw(st.none() | numbers),
         notes=tuple(draw(st.lists(texts, max_size=2))),
         input_hash=draw(hashes),
+        conversions=tuple(draw(st.lists(conversions, max_size=2))),
+        foreign_cash_after=draw(st.dictionaries(codes, amounts, max_size=2)),
     )
     seen = ProposalInputs(
         portfolio=draw(snapshots),
@@ -404,6 +424,8 @@ def proposals(draw: st.DrawFn, portfolio: ManagedPortfolio, run: UUID) -> Propos
         market=draw(hashes),
         newest=draw(days),
         costs=draw(texts),
+        rates=draw(st.dictionaries(codes, positive, max_size=2)),
+        currencies=draw(st.dictionaries(symbols, codes, max_size=2)),
     )
     stage = draw(st.sampled_from(Stage))
     return ProposalRecord(
