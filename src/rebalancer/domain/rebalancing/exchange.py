@@ -47,7 +47,7 @@ class Exchange:
             one.portfolio.foreign_cash for one in solved.prepared
         ):
             return None
-        assert market.quotes is not None  # otherwise there are no rates
+        assert market.quotes is not None  # as rates and foreign cash need them
         charges, shape = solved.charges.trading, solved.book.present.shape
 
         def by_slot(figures: Floats) -> list[list[float]]:

@@ -84,16 +84,18 @@ def batch(
 ) -> int:
     """Propose for every portfolio of a file or of the store.
 
-    An invalid portfolio gives a record with the status "failed", does not affect the others, and
-    makes the exit code 3. For --resume, a run over a file writes the hashes of its inputs to
-    OUT.run; a run over the store needs the same prices, policy and costs again.
+    Portfolios may have different base currencies. An invalid one gives a record with the status
+    "failed", does not affect the others, and makes the exit code 3. For --resume, a run over a file
+    writes the hashes of its inputs to OUT.run; a run over the store needs the same prices, policy
+    and costs again.
 
     \b
     A portfolio with the required fields, and one with all fields:
       {"id": "a1", "cash": "250.00", "holdings": {"KO": "10"}, "targets": {"KO": 0.5, "PG": 0.5}}
-      {"id": "a2", "currency": "USD", "cash": "1000.00", "holdings": {"AAPL": "10"},
-       "targets": {"AAPL": 0.4}, "risk_profile": "balanced", "cash_flow": "500.00",
-       "last_rebalance": "2022-11-30", "preferences": {"whole_shares": true,
+      {"id": "a2", "currency": "USD", "cash": {"USD": "1000.00", "EUR": "200.00"},
+       "holdings": {"AAPL": "10"}, "targets": {"AAPL": 0.4}, "risk_profile": "balanced",
+       "cash_flow": "500.00", "last_rebalance": "2022-11-30", "conversions": "automatic",
+       "preferences": {"whole_shares": true,
        "quantity_step": "0.0001", "min_trade": "50.00", "do_not_sell": [], "do_not_buy": [],
        "max_turnover": 0.3, "cash_reserve": "100.00", "max_weight": 0.6, "band": 0.02,
        "max_departure": 0.2, "skip_unprofitable": false, "sell_remainders": true}}
