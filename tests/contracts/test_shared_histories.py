@@ -166,7 +166,7 @@ def test_damaged_file_is_replaced(tmp_path: Path, damage: Callable[[Path], objec
     assert shared(tmp_path).get("1", never) is not None
 
 
-def test_failures_are_raised_and_not_kept(tmp_path: Path) -> None:
+def test_failures_are_raised_and_not_cached(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         shared(tmp_path).get("1", never)
     assert shared(tmp_path).get("1", lambda: HISTORY) is not None

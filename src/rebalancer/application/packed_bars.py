@@ -23,7 +23,7 @@ PROVENANCE = ("known", "source", "sources", "adjusted")
 def pack_year(year: BarYear) -> dict[str, Any]:
     """Return columns of bytes by name, the list of ``sources``, and ``adjusted``.
 
-    Columns without values are None.
+    A column without values is None.
     """
     bars = year.bars
     names, positions = np.unique(year.sources.astype(str), return_inverse=True)

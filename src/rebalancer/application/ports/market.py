@@ -111,7 +111,7 @@ class SharedHistories(Protocol):
 
         Args:
             key: States everything that the history follows from.
-            build: Builds the history. Its errors are raised and not kept.
+            build: Builds the history. Its errors are raised and not cached.
         """
 
 

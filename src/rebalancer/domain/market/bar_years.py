@@ -89,7 +89,7 @@ class YearCorrection:
     Attributes:
         year: All bars of the year afterwards.
         changed: Number of days that are new or different.
-        replaced: Figures that others replace, or that are dropped; None if there are none.
+        replaced: Figures that others replace, or that are dropped; None: no figure.
     """
 
     year: BarYear
@@ -108,7 +108,7 @@ def years_to_correct(
     """Return the bars to save by year, under the rule that an asset has one basis.
 
     Adjusted bars of an asset with bars as traded are left out. Bars as traded replace the adjusted
-    ones of all years: years that have none are in the result without days.
+    ones of all years: a year without bars as traded is in the result without days.
 
     Args:
         given: Bars by year, see `split_by_year`.

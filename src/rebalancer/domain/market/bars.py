@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -214,10 +214,10 @@ class MarketSnapshot:
         assets = sorted((one for one in bars if len(one)), key=lambda one: one.symbol)
         if not assets:
             return cls((), np.empty(0, dtype="datetime64[D]"), np.empty((0, 0)))
-        days = _union([one.days for one in assets])
+        days, rows_of = _union([one.days for one in assets])
         closes = np.full((len(assets), len(days)), np.nan).T  # asset by asset in memory
         for column, one in enumerate(assets):
-            closes[np.searchsorted(days, one.days), column] = one.close
+            closes[rows_of(one.days), column] = one.close
         return cls(
             tuple(one.symbol for one in assets),
             days,
@@ -233,12 +233,16 @@ class MarketSnapshot:
         if len(parts) < 2:
             return attrs.evolve(parts[0], actions=actions) if parts else cls.of([])
         symbols = tuple(symbol for part in parts for symbol in part.symbols)
-        days = _union([part.days for part in parts])
+        days, rows_of = _union([part.days for part in parts])
         closes = np.full((len(symbols), len(days)), np.nan).T
         start = 0
         for part in parts:
             end = start + len(part.symbols)
-            closes[np.searchsorted(days, part.days), start:end] = part.closes
+            rows = rows_of(part.days)
+            if len(rows) == len(days):
+                closes[:, start:end] = part.closes
+            else:
+                closes[rows, start:end] = part.closes
             start = end
         adjusted = frozenset[str]().union(*(part.adjusted for part in parts))
         return cls(symbols, days, closes, adjusted, actions)
@@ -257,15 +261,19 @@ class MarketSnapshot:
         )
 
 
-def _union(calendars: Sequence[Dates]) -> Dates:
-    """Return all days of some calendars, each increasing and not empty."""
+def _union(calendars: Sequence[Dates]) -> tuple[Dates, Callable[[Dates], Rows]]:
+    """Return all days of some calendars, and a function that returns the rows of some of them.
+
+    Each calendar is increasing and not empty.
+    """
     first = min(days[0] for days in calendars)
     last = max(days[-1] for days in calendars)
     known = np.zeros(int((last - first).astype(np.int64)) + 1, dtype=bool)
     for days in calendars:
         known[(days - first).astype(np.int64)] = True
     union: Dates = first + np.flatnonzero(known).astype("timedelta64[D]")
-    return union
+    rows = np.cumsum(known) - 1
+    return union, lambda days: rows[(days - first).astype(np.int64)]
 
 
 def _freeze(bars: Bars, name: str, values: NDArray[np.generic]) -> None:
