@@ -192,16 +192,14 @@ class ReadCloses:
                 field="end",
                 code="end_before_start",
             )
-        if symbol not in self.prices.symbols():
-            hint = hint_at([symbol], self.prices.symbols())
-            raise NotFound(f"asset {symbol} does not exist{hint}", code="asset_not_found")
+        check_known(symbol, self.prices)
         history = self.prices.closes([symbol])
         inside = history.observed[:, 0].copy()
         if start is not None:
             inside &= history.dates >= np.datetime64(start, "D")
         if end is not None:
             inside &= history.dates <= np.datetime64(end, "D")
-        days, closes = history.dates[inside], _adjusted(history, 0, inside)
+        days, closes = history.dates[inside], adjusted_closes(history, 0, inside)
         if interval is not PriceInterval.DAY and len(days):
             by = Frequency.WEEKLY if interval is PriceInterval.WEEK else Frequency.MONTHLY
             periods = by.period(days)
@@ -469,6 +467,17 @@ def _summarise(history: PriceHistory, symbol: str, instruments: Instruments) -> 
     )
 
 
+def check_known(symbol: str, prices: PriceSource) -> None:
+    """Check that a source has an asset.
+
+    Raises:
+        NotFound: the symbol is unknown.
+    """
+    if symbol not in prices.symbols():
+        hint = hint_at([symbol], prices.symbols())
+        raise NotFound(f"asset {symbol} does not exist{hint}", code="asset_not_found")
+
+
 def _own_closes(history: PriceHistory, symbol: str) -> PriceHistory:
     """Return an asset's own adjusted closes, without days on which its last one is repeated."""
     column = history.column(symbol)
@@ -476,12 +485,12 @@ def _own_closes(history: PriceHistory, symbol: str) -> PriceHistory:
     return PriceHistory(
         (symbol,),
         history.dates[own],
-        _adjusted(history, column, own)[:, None],
+        adjusted_closes(history, column, own)[:, None],
         periods_per_year=history.periods_per_year,
     )
 
 
-def _adjusted(history: PriceHistory, column: int, rows: Bools) -> Floats:
+def adjusted_closes(history: PriceHistory, column: int, rows: Bools) -> Floats:
     """Return an asset's adjusted closes on some rows, of which the last one is as traded."""
     closes: Floats = history.closes[rows, column]
     if not len(closes):

@@ -25,11 +25,13 @@ from rebalancer.adapters.jobs.in_process import InProcessJobs, InProcessWorker
 from rebalancer.adapters.redis.connection import Connection
 from rebalancer.adapters.report.backtest import HtmlBacktests
 from rebalancer.adapters.report.evaluation import HtmlEvaluations
+from rebalancer.adapters.report.indicators import HtmlIndicators
 from rebalancer.adapters.report.training import HtmlTrainings
 from rebalancer.application.background import BATCH, TRAIN, BatchJobHandler, TrainJobHandler
 from rebalancer.application.backtests import DoBacktest, RunBacktest
 from rebalancer.application.batch import ProposeForEveryone
 from rebalancer.application.corporate_actions import BookActions
+from rebalancer.application.indicators import IndicatorPlot
 from rebalancer.application.job_worker import (
     ClaimJob,
     Handlers,
@@ -75,6 +77,7 @@ class ReportProvider(Provider):
 
     backtests = provide(HtmlBacktests, provides=Renderer[Backtest])
     evaluations = provide(HtmlEvaluations, provides=Renderer[Findings])
+    indicators = provide(HtmlIndicators, provides=Renderer[IndicatorPlot])
     trainings = provide(HtmlTrainings, provides=Renderer[TrainingResult])
 
 

@@ -8,8 +8,9 @@ from dishka import Provider, Scope, provide
 
 from rebalancer.adapters.market_data.providers.guard import GuardedProvider
 from rebalancer.adapters.market_data.providers.registry import PREFERRED, REMOTE_PROVIDERS
+from rebalancer.application.indicators import ReadIndicators
 from rebalancer.application.ports.clock import Clock
-from rebalancer.application.ports.market import Calendars
+from rebalancer.application.ports.market import Calendars, PriceSource
 from rebalancer.application.ports.providers import MarketProvider
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.application.provider_chain import ProviderChain
@@ -18,6 +19,7 @@ from rebalancer.application.stored_market import StoredMarket
 from rebalancer.application.synchronize import SyncMarket
 from rebalancer.config import PREFIX, Settings
 from rebalancer.domain.errors import InvalidRequest
+from rebalancer.wiring.market import Sources
 
 
 class RemoteProvidersProvider(Provider):
@@ -42,6 +44,12 @@ class RemoteProvidersProvider(Provider):
         clock: Clock,
     ) -> SyncMarket:
         return SyncMarket(market, chain, work, calendars, clock)
+
+    @provide
+    def indicators(
+        self, prices: PriceSource, market: StoredMarket, sources: Sources
+    ) -> ReadIndicators:
+        return ReadIndicators(prices, market, sources.stored)
 
     @provide
     def describe(self, chain: ProviderChain, work: UnitOfWork, clock: Clock) -> DescribeProviders:

@@ -11,7 +11,7 @@ Result = TypeVar("Result", contravariant=True)
 
 
 class Renderer(Protocol[Result]):
-    """Renderer of one kind of result: `Backtest`, `Findings` or `TrainingResult`."""
+    """Renderer of one kind of result, such as `Backtest` or `IndicatorPlot`."""
 
     def render(self, result: Result, /) -> str:
         """Return a self-contained HTML page; deterministic.

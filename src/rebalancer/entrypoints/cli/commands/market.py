@@ -12,6 +12,7 @@ import click
 
 from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.number_text import price_text
+from rebalancer.entrypoints.cli.indicators import show_indicators
 from rebalancer.entrypoints.cli.market_issues import issues
 from rebalancer.entrypoints.cli.market_sync import providers, schedule, sync
 from rebalancer.entrypoints.cli.options import (
@@ -255,20 +256,42 @@ def list_(where: Sources, as_json: bool) -> None:
 
 @market.command()
 @click.argument("symbol", type=SymbolText())
+@click.option(
+    "--indicators",
+    metavar="NAMES",
+    help="Indicators of its daily closes, with their parameters, such as rsi:14,macd: sma, ema, "
+    "macd, rsi, bollinger, atr, adx, stochastic, obv, ewma_volatility, beta, correlation, var and "
+    "drawdown.",
+)
+@click.option(
+    "--plot", type=FILE, metavar="FILE.html", help="Write a page with plots of the indicators."
+)
 @market_options
 @json_option
-def show(symbol: str, where: Sources, as_json: bool) -> None:
-    """Show the history of one asset by year.
+def show(
+    symbol: str, indicators: str | None, plot: Path | None, where: Sources, as_json: bool
+) -> None:
+    """Show the history of one asset by year, and its indicators.
 
     \b
-    Example:
+    Examples:
       rebalancer market show AAPL
+      rebalancer market show AAPL --indicators rsi:14,macd --plot aapl.html
     """
     from rich.table import Table
     from rich.text import Text
 
     from rebalancer.application.market_data import DescribeAsset
 
+    if indicators is not None:
+        show_indicators(symbol, indicators, plot, where, as_json)
+        return
+    if plot is not None:
+        raise InvalidRequest(
+            "--plot draws indicators; name some with --indicators",
+            field="plot",
+            code="missing_indicators",
+        )
     with container(where) as wired:
         asset = wired.get(DescribeAsset)(symbol)
         report_reading(wired)

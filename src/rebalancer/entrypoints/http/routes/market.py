@@ -11,6 +11,7 @@ from litestar import Request, get
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath, FromQuery, QueryParameter
 
+from rebalancer.application.indicators import ReadIndicators
 from rebalancer.application.market_data import (
     DescribeRegime,
     MarketRegime,
@@ -21,10 +22,12 @@ from rebalancer.application.market_data import (
 from rebalancer.application.market_issues import ListIssues
 from rebalancer.application.market_schedule import ReadSchedule
 from rebalancer.application.ports.market import PriceSource
+from rebalancer.domain.errors import InvalidRequest
 from rebalancer.domain.market.issues import Issue, IssueState
 from rebalancer.domain.market.quality import Severity
 from rebalancer.domain.market.symbols import normalize_symbol, split_symbols
 from rebalancer.domain.market.synchronization import TaskState
+from rebalancer.domain.market.technical import INDICATORS, parse_indicators
 from rebalancer.entrypoints.http.errors import problem_responses
 from rebalancer.entrypoints.http.parameters import Limit
 from rebalancer.entrypoints.schemas.wire import LONGEST_SYMBOL, Page, View, about, paginate
@@ -58,6 +61,10 @@ class ClosesView(View, frozen=True, kw_only=True):
     interval: PriceInterval
     closes: list[CloseView]
     currency: Annotated[str | None, about("ISO 4217 code of the closes.")] = None
+    indicators: Annotated[
+        dict[str, list[float | None]] | None,
+        about("Values on the days of the closes, by indicator; null where there are too few yet."),
+    ] = None
 
 
 class RegimeWeekView(View, frozen=True, kw_only=True):
@@ -153,9 +160,18 @@ async def read_closes(
     symbol: FromPath[str],
     request: Request[Any, Any, Any],
     use: FromDishka[ReadCloses],
+    read_indicators: FromDishka[ReadIndicators],
     start: FromQuery[date | None] = None,
     end: FromQuery[date | None] = None,
     interval: FromQuery[PriceInterval] = PriceInterval.DAY,
+    indicators: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=500,
+            description="Indicators of daily closes, such as rsi:14,macd,bollinger:20:2. "
+            f"One or more of {', '.join(INDICATORS)}, with their parameters.",
+        ),
+    ] = None,
 ) -> ClosesView:
     """Get adjusted closes of an asset; of a week or a month, the last close in it.
 
@@ -164,12 +180,24 @@ async def read_closes(
     Special characters of the symbol are percent-encoded, such as `BTC%2FUSDT`.
     """
     symbol = normalize_symbol(_symbol_in(request, symbol))
+    wanted = None if indicators is None else parse_indicators(indicators)
+    if wanted is not None and interval is not PriceInterval.DAY:
+        raise InvalidRequest(
+            f"indicators are of daily closes, not of {interval.value}; leave out one of them",
+            field="indicators",
+            code="indicators_need_days",
+        )
     found = await sync_to_thread(use, symbol, start=start, end=end, interval=interval)
+    columns = None
+    if wanted is not None:
+        computed = await sync_to_thread(read_indicators, symbol, wanted, start=start, end=end)
+        columns = computed.columns
     return ClosesView(
         symbol=symbol,
         interval=interval,
         closes=[CloseView(date=day, close=close) for day, close in found.closes],
         currency=found.currency,
+        indicators=columns,
     )
 
 
