@@ -9,10 +9,13 @@ implementation of the K-best sphere decoding", search nearest lattice points in 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Bools, Floats, Rows
+from rebalancer.domain.arrays import Bools, Floats, Rows, flat_positions, pick
+from rebalancer.domain.portfolio.costs import CostSchedule
 from rebalancer.domain.rebalancing.rounding.problem import NEARLY
 from rebalancer.domain.rebalancing.rounding.score import SQUARES, OrderRanges, penalty, score
 
@@ -27,6 +30,12 @@ _DEAR = 0.004
 
 _NO_CASH = 1e-12
 """Less than this fraction of portfolio value is a rounding error."""
+
+_AROUND = np.array([-1.0, 0.0, 1.0, 2.0])
+"""Steps around an order's share of the errors so far."""
+
+_TRIED = 10
+"""Sizes that are tried after each choice."""
 
 _ROWS = 64
 """Portfolios that are searched at a time; bounds the memory."""
@@ -57,244 +66,235 @@ def improve(ranges: OrderRanges, sizes: Floats, least_gain: float) -> Floats:
     return better
 
 
-@attrs.frozen(eq=False)
-class _Choices:
-    """W choices of the sizes of some orders, for R portfolios; fractions of portfolio value.
-
-    Attributes:
-        penalties: (R, W) sum of penalties.
-        balance: (R, W) sum of errors.
-        costs: (R, W) sum of costs.
-        bought: (R, W) value bought.
-        sold: (R, W) value sold.
-        equities: (R, W) value of equities bought less sold.
-        dead: (R, W) whether the choice is impossible.
-    """
-
-    penalties: Floats
-    balance: Floats
-    costs: Floats
-    bought: Floats
-    sold: Floats
-    equities: Floats
-    dead: Bools
-
-    def keep(self, best: Rows) -> _Choices:
-        """Return the choices at (R, W) positions."""
-        return _Choices(
-            *(
-                np.take_along_axis(getattr(self, field.name), best, axis=1)
-                for field in attrs.fields(_Choices)
-            )
-        )
-
-
 def _search(ranges: OrderRanges, sizes: Floats, open_: Bools) -> tuple[Floats, Floats]:
     """Return the best sizes found, (R, K), and their scores, (R,)."""
-    rows = np.arange(len(sizes))[:, None]
     settled = np.where(open_, 0.0, sizes)
+    counts = np.count_nonzero(open_, axis=1)
     # The largest steps first; closed orders last.
     order = np.lexsort((-np.abs(ranges.goal), np.where(open_, -ranges.weight, np.inf)), axis=1)
-    count = int(np.count_nonzero(open_, axis=1).max())
-    errors = np.where(open_, 0.0, ranges.errors(settled))
-    value = np.where(open_, 0.0, settled * ranges.weight)
-
-    def total(amounts: Floats) -> Floats:
-        total: Floats = amounts.sum(axis=1)[:, None]
-        return total
-
-    costs = np.where(open_, 0.0, ranges.costs(settled))
-    choices = _Choices(
-        penalties=total(penalty(errors, costs)),
-        balance=total(errors),
-        costs=total(costs),
-        bought=total(np.where(ranges.side > 0, value, 0.0)),
-        sold=total(np.where(ranges.side < 0, value, 0.0)),
-        equities=total(np.where(ranges.equity, ranges.side * value, 0.0)),
-        dead=np.zeros((len(sizes), 1), dtype=bool),
-    )
-    # Where the first sizes lack cash already, others must not lack more.
-    value = ranges.side * (sizes * ranges.weight)
-    first_cash = ranges.cash - value.sum(axis=1) - ranges.costs(sizes).sum(axis=1)
-    least_cash = np.where(first_cash < 0, first_cash - _NO_CASH, 0.0)[:, None]
-    # Cash that the orders after each may still raise.
-    saleable = np.where(open_ & (ranges.side < 0), ranges.highest * ranges.weight, 0.0)
-
-    def raised_later(amounts: Floats) -> Floats:
-        """(R, N) sum over the orders after each."""
-        ordered = np.take_along_axis(amounts, order, axis=1)[:, :count]
-        later: Floats = np.cumsum(ordered[:, ::-1], axis=1)[:, ::-1] - ordered
-        return later
-
-    later = raised_later(saleable)
-    later_equities = raised_later(np.where(ranges.equity, saleable, 0.0))
-    first_equities = np.where(ranges.equity, ranges.side * (sizes * ranges.weight), 0.0)
-    most_equities = np.maximum(ranges.equities, first_equities.sum(axis=1) + _NO_CASH)[:, None]
-    chosen = np.zeros((len(sizes), 1, 0))
-    for at in range(count):
-        slot = order[:, at : at + 1]
-        left = np.count_nonzero(open_, axis=1)[:, None] - at - 1
-        bounds = (
-            later[:, at : at + 1],
-            least_cash,
-            most_equities + later_equities[:, at : at + 1],
-        )
-        step = _Step.of(ranges, rows, slot, left, *bounds)
-        tried = step.sizes(choices)
-        width = tried.shape[1] // choices.balance.shape[1]
-        choices = step.choose(choices, tried, width)
-        bound = score(choices.penalties, choices.balance)
-        # Errors that remain can be shared by cash and the orders that are left.
-        spread = choices.balance * choices.balance
-        bound = bound - SQUARES * (spread - spread / (np.maximum(left, 0) + 1.0))
-        bound = np.where(choices.dead, np.inf, bound)
-        best = np.argsort(bound, axis=1, kind="stable")[:, :_WIDTH]
-        chosen = np.take_along_axis(chosen, (best // width)[:, :, None], axis=1)
-        kept = np.take_along_axis(tried, best, axis=1)
-        chosen = np.concatenate((chosen, kept[:, :, None]), axis=2)
-        choices = choices.keep(best)
-    final = score(choices.penalties, choices.balance)
-    final = np.where(choices.dead, np.inf, final)
+    order = order[:, : counts.max()]
+    bounds = _Bounds.of(ranges, sizes)
+    choices = _Choices.settled(ranges, settled, open_)
+    made = []
+    for at, step in enumerate(_Step.all_of(ranges, open_, order)):
+        left = np.maximum(counts - at - 1, 0)[:, None]
+        choices = choices.extend(step, left, bounds, ranges.total)
+        made.append(choices)
+    final = score(choices.sums[0], choices.sums[1])
     best = final.argmin(axis=1)
+    each = np.arange(len(sizes))
+    scores = final[each, best]
+    winner = np.empty(order.shape)
+    for at in range(len(made) - 1, -1, -1):
+        winner[:, at] = made[at].sizes[each, best]
+        best = made[at].parents[each, best]
+    places = flat_positions(order, sizes.shape[1])
     found = settled.copy()
-    winner = chosen[rows[:, 0], best]
-    used = np.take_along_axis(open_, order[:, :count], axis=1)
-    before = np.take_along_axis(settled, order[:, :count], axis=1)
-    np.put_along_axis(found, order[:, :count], np.where(used, winner, before), axis=1)
-    return found, final[rows[:, 0], best]
+    found.ravel()[places] = np.where(pick(open_, places), winner, pick(settled, places))
+    return found, scores
+
+
+@attrs.frozen(eq=False)
+class _Bounds:
+    """Bounds on the sums of each choice of R portfolios, (R, 1) each.
+
+    Attributes:
+        cash: Cash before the orders.
+        least_cash: Cash that must be left.
+        most: Largest value bought, sold, and of equities bought less sold; by the number of the
+            sum in `_Choices`, and only those that bound any portfolio.
+    """
+
+    cash: Floats
+    least_cash: Floats
+    most: dict[int, Floats]
+
+    @classmethod
+    def of(cls, ranges: OrderRanges, sizes: Floats) -> _Bounds:
+        """Return the bounds; where the first sizes break one, others must not break it more."""
+        value = ranges.side * (sizes * ranges.weight)
+        cash = ranges.cash - value.sum(axis=1) - ranges.costs(sizes).sum(axis=1)
+        equities = np.where(ranges.equity, value, 0.0).sum(axis=1)
+        most = {
+            _BOUGHT: np.maximum(ranges.buys, 0.0),
+            _SOLD: np.maximum(ranges.sells, 0.0),
+            _EQUITIES: np.maximum(ranges.equities, equities + _NO_CASH),
+        }
+        return cls(
+            cash=ranges.cash[:, None],
+            least_cash=np.where(cash < 0, cash - _NO_CASH, 0.0)[:, None],
+            most={sum_: row[:, None] for sum_, row in most.items() if not np.isinf(row).all()},
+        )
 
 
 @attrs.frozen(eq=False)
 class _Step:
-    """The choice of one order's size in each of R portfolios; each attribute is (R, 1).
+    """The choice of one order's size in each of R portfolios; each array is (R, 1).
 
     Attributes:
-        side, weight, goal, lowest, highest, least: As in `OrderRanges`, 0 where there is no order.
+        side, weight, unit, least: As in `OrderRanges`.
+        goal, lowest, highest: As in `OrderRanges`, 0 where there is no order.
+        equity: The side of an order that an equity ceiling counts, else 0.
         fee: Cost of an order that does not depend on its size.
         rate: Cost of a further step.
         later: Cash that later orders may raise.
-        least_cash: Cash that must be left.
-        most_equities: Largest value of equities bought less sold.
-        left: Number of later orders.
-        active: Whether there is an order.
-        ranges: All orders.
-        rows, slot: The order's place in ``ranges``.
+        later_equities: Value of equities that later orders may sell.
+        charges: Costs of the order.
     """
 
     side: Floats
     weight: Floats
+    unit: Floats
+    least: Floats
     goal: Floats
     lowest: Floats
     highest: Floats
-    least: Floats
+    equity: Floats
     fee: Floats
     rate: Floats
     later: Floats
-    least_cash: Floats
-    most_equities: Floats
-    left: Floats
-    active: Bools
-    ranges: OrderRanges
-    rows: Rows
-    slot: Rows
+    later_equities: Floats
+    charges: CostSchedule
 
     @classmethod
-    def of(
-        cls,
-        ranges: OrderRanges,
-        rows: Rows,
-        slot: Rows,
-        left: Floats,
-        later: Floats,
-        least_cash: Floats,
-        most_equities: Floats,
-    ) -> _Step:
-        """Return the choice at ``slot`` (R, 1)."""
-        unit, total = ranges.unit[rows, slot], ranges.total
-        charges = ranges.charges.at_slots(rows, slot)
-        rate = (charges(2 * unit) - charges(unit)) / total
-        return cls(
-            side=ranges.side[rows, slot],
-            weight=ranges.weight[rows, slot],
-            goal=ranges.goal[rows, slot],
-            lowest=ranges.lowest[rows, slot],
-            highest=ranges.highest[rows, slot],
-            least=ranges.least[rows, slot],
-            fee=np.maximum(charges(unit) / total - rate, 0.0),
-            rate=rate,
-            later=later,
-            least_cash=least_cash,
-            most_equities=most_equities,
-            left=np.maximum(left, 0).astype(np.float64),
-            active=left >= 0,
-            ranges=ranges,
-            rows=rows,
-            slot=slot,
+    def all_of(cls, ranges: OrderRanges, open_: Bools, order: Rows) -> Iterator[_Step]:
+        """Yield the steps in the order, (R, N), in which each portfolio's sizes are chosen."""
+        side, unit, total = ranges.side, ranges.unit, ranges.total
+        charged = ranges.charges(unit)
+        rate = (ranges.charges(2 * unit) - charged) / total
+        fee = np.maximum(charged / total - rate, 0.0)
+        goal, lowest, highest = (
+            np.where(open_, amounts, 0.0)
+            for amounts in (ranges.goal, ranges.lowest, ranges.highest)
         )
+        saleable = np.where(side < 0, highest * ranges.weight, 0.0)
+        orders = [side, ranges.weight, unit, ranges.least, goal, lowest, highest]
+        orders += [ranges.equity * side, fee, rate]
+        orders += [saleable, np.where(ranges.equity, saleable, 0.0)]
+        columns = np.array(orders)
+        columns = pick(columns, flat_positions(order, side.shape[1]))
+        after = columns[-2:]  # from each order's own sales to those of all later orders
+        after[:] = np.add.accumulate(after[..., ::-1], axis=2)[..., ::-1] - after
+        rows = np.arange(len(order))[:, None]
+        for at in range(order.shape[1]):
+            charges = ranges.charges.at_slots(rows, order[:, at, None])
+            yield cls(*columns[..., at, None], charges)
 
-    def sizes(self, choices: _Choices) -> Floats:
-        """(R, W x n) sizes to try after each choice."""
+    def sizes(self, balance: Floats, cash: Floats, left: Rows) -> Floats:
+        """(R, W, n) sizes to try after each choice, in ascending order.
+
+        Args:
+            balance: (R, W) sum of errors so far.
+            cash: (R, W) cash after the orders so far and all that later ones may raise.
+            left: (R, 1) number of later orders.
+        """
         wanted = self.side * self.goal / self.weight
-        imbalance = self.side * choices.balance / self.weight
-        cash = self._cash(choices)
+        imbalance = self.side * balance / self.weight
         affordable = np.floor((cash - self.fee + NEARLY * self.weight) / (self.weight + self.rate))
         # The wanted size, and those that offset the errors so far, or this order's share of them.
-        nearest = wanted + np.zeros_like(imbalance)
-        shared = wanted - imbalance / (self.left + 1.0)
-        alone = wanted - imbalance
-        tried = [
-            np.floor(nearest + NEARLY),
-            np.ceil(nearest - NEARLY),
-            np.floor(shared) - 1.0,
-            np.floor(shared),
-            np.floor(shared) + 1.0,
-            np.floor(shared) + 2.0,
-            np.floor(alone + NEARLY),
-            np.ceil(alone - NEARLY),
-            affordable,
-            affordable - 1.0,
-        ]
+        shared, alone = np.floor(wanted - imbalance / (left + 1.0)), wanted - imbalance
+        tried = np.empty((*balance.shape, _TRIED))
+        tried[..., 0] = np.floor(wanted + NEARLY)
+        tried[..., 1] = np.ceil(wanted - NEARLY)
+        tried[..., 2:6] = shared[..., None] + _AROUND
+        tried[..., 6] = np.floor(alone + NEARLY)
+        tried[..., 7] = np.ceil(alone - NEARLY)
+        tried[..., 8] = affordable
+        tried[..., 9] = affordable - 1.0
+        lowest = self.lowest
         most = np.where(self.side > 0, np.minimum(self.highest, affordable), self.highest)
-        sizes = np.stack(tried, axis=2)
-        sizes = np.clip(sizes, self.lowest[:, :, None], np.maximum(most, self.lowest)[:, :, None])
-        sizes = np.where(sizes < self.least[:, :, None], self.lowest[:, :, None], sizes)
-        sizes = np.where(self.active[:, :, None], sizes, 0.0)
-        return np.sort(sizes, axis=2).reshape(len(sizes), -1)
+        tried = np.maximum(tried, lowest[..., None])
+        tried = np.minimum(tried, np.maximum(most, lowest)[..., None])
+        tried = np.where(tried < self.least[..., None], lowest[..., None], tried)
+        tried.sort(axis=2)
+        return tried
 
-    def choose(self, choices: _Choices, sizes: Floats, width: int) -> _Choices:
-        """Return the choices that follow from trying ``width`` sizes after each."""
+    def effects(self, sizes: Floats, total: Floats) -> Floats:
+        """(6, R, N) what (R, N) sizes add to the sums of the choices."""
         value = sizes * self.weight
-        errors = np.where(self.active, self.side * value - self.goal, 0.0)
-        money = sizes * self.ranges.unit[self.rows, self.slot]
-        costs = self.ranges.charges.at_slots(self.rows, self.slot)(money) / self.ranges.total
+        errors = self.side * value - self.goal
+        costs = self.charges(sizes * self.unit) / total
+        effects = np.empty((_SUMS, *sizes.shape))
+        effects[_PENALTIES] = penalty(errors, costs)
+        effects[_BALANCE] = errors
+        effects[_COSTS] = costs
+        effects[_BOUGHT] = (self.side > 0) * value
+        effects[_SOLD] = (self.side < 0) * value
+        effects[_EQUITIES] = self.equity * value
+        return effects
 
-        def repeat(amounts: Floats) -> Floats:
-            repeated: Floats = np.repeat(amounts, width, axis=1)
-            return repeated
 
-        first = np.zeros(sizes.shape, dtype=bool)
-        first[:, ::width] = True
-        repeated = ~first
-        repeated[:, 1:] &= sizes[:, 1:] == sizes[:, :-1]
-        made = _Choices(
-            penalties=repeat(choices.penalties) + penalty(errors, costs),
-            balance=repeat(choices.balance) + errors,
-            costs=repeat(choices.costs) + costs,
-            bought=repeat(choices.bought) + np.where(self.side > 0, value, 0.0),
-            sold=repeat(choices.sold) + np.where(self.side < 0, value, 0.0),
-            equities=repeat(choices.equities)
-            + np.where(self.ranges.equity[self.rows, self.slot], self.side * value, 0.0),
-            dead=np.repeat(choices.dead, width, axis=1) | repeated,
+_PENALTIES, _BALANCE, _COSTS, _BOUGHT, _SOLD, _EQUITIES = range(6)
+_SUMS = 6
+
+
+@attrs.frozen(eq=False)
+class _Choices:
+    """W choices of the sizes of some orders, for R portfolios.
+
+    Attributes:
+        sums: (6, R, W) sums over the orders, fractions of portfolio value: of penalties, infinite
+            where the choice is impossible; of errors; of costs; of the value bought; of the value
+            sold; of the value of equities bought less sold.
+        sizes: (R, W) size of the last order.
+        parents: (R, W) position of the choice for the orders before it.
+    """
+
+    sums: Floats
+    sizes: Floats
+    parents: Rows
+
+    @classmethod
+    def settled(cls, ranges: OrderRanges, sizes: Floats, open_: Bools) -> _Choices:
+        """Return the one choice of the orders that the search does not change."""
+        errors, costs, value = (
+            np.where(open_, 0.0, amounts)
+            for amounts in (ranges.errors(sizes), ranges.costs(sizes), sizes * ranges.weight)
         )
-        impossible = self._cash(made) < self.least_cash
-        impossible |= (made.bought > self.ranges.buys[:, None]) & (made.bought > 0)
-        impossible |= (made.sold > self.ranges.sells[:, None]) & (made.sold > 0)
-        impossible |= made.equities > self.most_equities
-        return attrs.evolve(made, dead=made.dead | impossible)
+        amounts = [
+            penalty(errors, costs),
+            errors,
+            costs,
+            np.where(ranges.side > 0, value, 0.0),
+            np.where(ranges.side < 0, value, 0.0),
+            np.where(ranges.equity, ranges.side * value, 0.0),
+        ]
+        sums = np.array(amounts).sum(axis=2)[..., None]
+        nothing = np.zeros((len(sizes), 1))
+        return cls(sums, nothing, nothing.astype(np.intp))
 
-    def _cash(self, choices: _Choices) -> Floats:
-        """(R, W) cash after the orders so far and all that later ones may raise."""
-        cash: Floats = (
-            self.ranges.cash[:, None] - choices.bought + choices.sold - choices.costs + self.later
-        )
-        return cash
+    def extend(self, step: _Step, left: Rows, bounds: _Bounds, total: Floats) -> _Choices:
+        """Return the best choices that follow from these with the next order.
+
+        Args:
+            step: The next order.
+            left: (R, 1) number of later orders.
+            bounds: Bounds on the sums.
+            total: (R, 1) portfolio value, money.
+        """
+        sizes = step.sizes(self.sums[_BALANCE], _cash(self.sums, step, bounds), left)
+        rows, width, tried = sizes.shape
+        effects = step.effects(sizes.reshape(rows, -1), total)
+        sums = self.sums[..., None] + effects.reshape(_SUMS, *sizes.shape)
+        sums = sums.reshape(_SUMS, rows, -1)
+        impossible = _cash(sums, step, bounds) < bounds.least_cash
+        for number, most in bounds.most.items():
+            later = step.later_equities if number == _EQUITIES else 0.0
+            impossible |= sums[number] > most + later
+        repeated = sizes[..., 1:] == sizes[..., :-1]
+        impossible.reshape(sizes.shape)[..., 1:] |= repeated
+        sums[_PENALTIES][impossible] = np.inf
+        # Errors that remain can be shared by cash and the orders that are left.
+        spread = sums[_BALANCE] * sums[_BALANCE]
+        bound = score(sums[_PENALTIES], sums[_BALANCE])
+        bound = bound - SQUARES * (spread - spread / (left + 1.0))
+        possible = np.count_nonzero(bound < np.inf, axis=1).max()
+        best = bound.argsort(axis=1, kind="stable")[:, : min(max(possible, 1), _WIDTH)]
+        places = flat_positions(best, width * tried)
+        return _Choices(pick(sums, places), pick(sizes.reshape(rows, -1), places), best // tried)
+
+
+def _cash(sums: Floats, step: _Step, bounds: _Bounds) -> Floats:
+    """(R, W) cash after the orders so far and all that later ones may raise."""
+    cash: Floats = bounds.cash - sums[_BOUGHT] + sums[_SOLD] - sums[_COSTS] + step.later
+    return cash

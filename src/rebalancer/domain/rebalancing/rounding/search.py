@@ -12,7 +12,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rebalancer.domain.arrays import Bools, Floats, Rows
+from rebalancer.domain.arrays import Bools, Floats, Rows, flat_positions, pick
 from rebalancer.domain.rebalancing.rounding import beam
 from rebalancer.domain.rebalancing.rounding.problem import RoundingProblem
 from rebalancer.domain.rebalancing.rounding.score import OrderRanges, penalty, score
@@ -46,27 +46,92 @@ def improve(problem: RoundingProblem, side: Floats, sizes: Floats) -> Floats:
 
 def _make_moves(ranges: OrderRanges, sizes: Floats) -> Floats:
     """Change sizes until no move and no pair of moves improves the score."""
-    sizes, slots = sizes.copy(), sizes.shape[1]
+    better, slots = sizes.copy(), sizes.shape[1]
     coarse = ranges.largest_step() >= _COARSE
     kinds = (_Moves.single, _Moves.exchange, _Moves.pair)
     kind = np.zeros(len(sizes), dtype=np.intp)  # the kind of move that each portfolio tries next
     rows = np.arange(len(sizes))
+    orders = _Orders.of(ranges)
     for _ in range(_ROUNDS):
-        moves = _Moves.of(ranges.only(rows), sizes[rows])
+        moves = _Moves.of(orders, sizes)
         made = np.zeros(moves.to.shape, dtype=bool)
         for number, choose in enumerate(kinds):
             if choose is _Moves.exchange:
-                kind[rows[(kind[rows] == number) & ~coarse[rows]]] += 1
-            some = np.flatnonzero(kind[rows] == number)
+                kind[(kind == number) & ~coarse] += 1
+            some = np.flatnonzero(kind == number)
             if some.size:
-                made[some] = choose(moves.only(some))
-                kind[rows[some]] += ~made[some].any(axis=1)
+                made[some] = chosen = choose(moves.only(some))
+                kind[some] += ~np.logical_or.reduce(chosen, axis=1)
         up, down = moves.to[:, :slots], moves.to[:, slots:]
-        sizes[rows] = np.where(made[:, :slots], up, np.where(made[:, slots:], down, sizes[rows]))
-        rows = rows[kind[rows] < len(kinds)]
-        if not rows.size:
+        sizes = np.where(made[:, :slots], up, np.where(made[:, slots:], down, sizes))
+        better[rows] = sizes
+        left = np.flatnonzero(kind < len(kinds))
+        if not left.size:
             break
-    return sizes
+        if left.size < rows.size:
+            rows, sizes, orders = rows[left], sizes[left], orders.only(left)
+            kind, coarse = kind[left], coarse[left]
+    return better
+
+
+@attrs.frozen(eq=False)
+class _Orders:
+    """What stays the same while the orders of R portfolios change their sizes.
+
+    Attributes:
+        ranges: Sizes that the orders may have.
+        buys: (R, K) orders that buy.
+        sells: (R, K) orders that sell.
+        dearer: (R, K) cash that a step takes.
+        wanted: (R, K) steps that come nearest to the goal from below.
+        uses: (C, R, K) how a step's value counts towards each of C limits: cash, and those of buys,
+            of sales and of equities that limit any portfolio.
+        limits: (C, R) amounts of these.
+    """
+
+    ranges: OrderRanges
+    buys: Bools
+    sells: Bools
+    dearer: Floats
+    wanted: Floats
+    uses: Floats
+    limits: Floats
+
+    @classmethod
+    def of(cls, ranges: OrderRanges) -> _Orders:
+        """Return what stays the same, from the ranges of the sizes."""
+        side, weight = ranges.side, ranges.weight
+        buys, sells = side > 0, side < 0
+        uses, limits = [side], [ranges.cash]
+        for counted, limit in (
+            (buys, ranges.buys),
+            (sells, ranges.sells),
+            (ranges.equity * side, ranges.equities),
+        ):
+            if not np.isinf(limit).all():
+                uses.append(counted)
+                limits.append(limit)
+        return cls(
+            ranges=ranges,
+            buys=buys,
+            sells=sells,
+            dearer=weight + ranges.charges(ranges.unit) / ranges.total,
+            wanted=np.floor(ranges.goal / weight),
+            uses=np.array(uses),
+            limits=np.array(limits),
+        )
+
+    def only(self, rows: Rows) -> _Orders:
+        """Return the same of some of the portfolios."""
+        return _Orders(
+            self.ranges.only(rows),
+            self.buys[rows],
+            self.sells[rows],
+            self.dearer[rows],
+            self.wanted[rows],
+            self.uses[:, rows],
+            self.limits[:, rows],
+        )
 
 
 @attrs.frozen(eq=False)
@@ -76,134 +141,135 @@ class _Moves:
     Attributes:
         to: (R, M) size after the move.
         allowed: (R, M) whether the size is within its range.
-        changes: (2, R, M) change of the arguments of `score`.
+        effects: (2 + C, R, M) change of the two arguments of `score`, then what the move takes of
+            each limit.
         now: (2, R) the arguments of `score` without a move.
-        takes: (4, R, M) cash, value bought, value sold and equities that the move takes.
-        room: (4, R) available amounts of these.
+        room: (C, R) available amount of each limit, at least 0: a move that takes nothing fits.
+        score: (R,) score without a move.
+        after: (R, M) score after each move; infinite where it is not allowed.
     """
 
     to: Floats
     allowed: Bools
-    changes: Floats
+    effects: Floats
     now: Floats
-    takes: Floats
     room: Floats
+    score: Floats
+    after: Floats
 
     @classmethod
-    def of(cls, ranges: OrderRanges, sizes: Floats) -> _Moves:
+    def of(cls, orders: _Orders, sizes: Floats) -> _Moves:
         """Return the moves from given sizes."""
-        side, weight, least = ranges.side, ranges.weight, ranges.least
-        buys, sells = side > 0, side < 0
-        errors, costs = ranges.errors(sizes), ranges.costs(sizes)
-        value = sizes * weight
+        ranges, uses = orders.ranges, orders.uses
+        errors, costs, value = ranges.errors(sizes), ranges.costs(sizes), sizes * ranges.weight
         penalties = penalty(errors, costs)
-        now = np.stack([penalties.sum(axis=1), errors.sum(axis=1)])
-        bought = np.where(buys, value, 0.0).sum(axis=1)
-        sold = np.where(sells, value, 0.0).sum(axis=1)
-        room = np.stack(
+        bought, sold, spent, *now = np.add.reduce(
+            np.array([orders.buys * value, orders.sells * value, costs, penalties, errors]), axis=2
+        )
+        room = orders.limits - np.add.reduce(uses * value, axis=2)
+        room[0] = ranges.cash - (bought - sold + spent)
+        # A buy that lacks much money takes all that is available in one move.
+        leap = np.floor(np.minimum(room[0], ranges.buys - bought)[:, None] / orders.dearer)
+        lacking = np.maximum(orders.wanted - sizes, 1.0)
+        leap = np.where(orders.buys, np.minimum(np.maximum(leap, 1.0), lacking), 1.0)
+        down = np.ceil(sizes) - 1.0
+        to = np.array(
             [
-                ranges.cash - (bought - sold + costs.sum(axis=1)),
-                ranges.buys - bought,
-                ranges.sells - sold,
-                ranges.equities - np.where(ranges.equity, side * value, 0.0).sum(axis=1),
+                np.maximum(np.floor(sizes) + leap, ranges.least),
+                np.where(down < ranges.least, 0.0, down),
             ]
         )
-        # A buy that lacks much money takes all that is available in one move.
-        dearer = weight + ranges.charges(ranges.unit) / ranges.total
-        leap = np.floor(np.minimum(room[0], room[1])[:, None] / dearer)
-        lacking = np.floor(ranges.goal / weight) - sizes
-        leap = np.where(buys, np.clip(leap, 1.0, np.maximum(lacking, 1.0)), 1.0)
-        up = np.maximum(np.floor(sizes) + leap, least)
-        down = np.ceil(sizes) - 1.0
-        down = np.where(down < least, 0.0, down)
-        rows, slots = sizes.shape
-        to = np.empty((rows, 2 * slots))
-        allowed = np.empty((rows, 2 * slots), dtype=bool)
-        changes, takes = np.empty((2, *to.shape)), np.empty((4, *to.shape))
-        used = side != 0
-        for size, fits, part in (
-            (up, used & (up <= ranges.highest), slice(0, slots)),
-            (down, used & (sizes > 0) & (down >= ranges.lowest), slice(slots, None)),
-        ):
-            later, cost = ranges.errors(size), ranges.costs(size)
-            moved = size * weight - value
-            taken = side * moved
-            to[:, part], allowed[:, part] = size, fits
-            changes[0, :, part] = penalty(later, cost) - penalties
-            changes[1, :, part] = later - errors
-            takes[0, :, part] = taken + cost - costs
-            takes[1, :, part] = buys * moved
-            takes[2, :, part] = sells * moved
-            takes[3, :, part] = ranges.equity * taken
-        return cls(to, allowed, changes, now, takes, room)
+        allowed = np.array([to[0] <= ranges.highest, (to[1] >= ranges.lowest) & (sizes > 0)])
+        allowed &= orders.buys | orders.sells
+        later, cost, moved = ranges.errors(to), ranges.costs(to), to * ranges.weight - value
+        effects = np.empty((2 + len(uses), *to.shape))
+        effects[0] = penalty(later, cost) - penalties
+        effects[1] = later - errors
+        np.multiply(uses[:, None], moved, out=effects[2:])
+        effects[2] += cost
+        effects[2] -= costs
+        # From up and down apart, (2, R, K), to all moves of a portfolio, (R, M).
+        effects = effects.swapaxes(1, 2).reshape(len(effects), len(sizes), -1)
+        allowed = np.concatenate(allowed, axis=1)
+        after = score(effects[0] + now[0][:, None], effects[1] + now[1][:, None])
+        return cls(
+            to=np.concatenate(to, axis=1),
+            allowed=allowed,
+            effects=effects,
+            now=np.array(now),
+            room=np.maximum(room, 0.0),
+            score=score(*now),
+            after=np.where(allowed, after, np.inf),
+        )
 
     def only(self, rows: Rows) -> _Moves:
         """Return the moves of some of the portfolios."""
+        if rows.size == len(self.to):
+            return self
         return _Moves(
             self.to[rows],
             self.allowed[rows],
-            self.changes[:, rows],
+            self.effects[:, rows],
             self.now[:, rows],
-            self.takes[:, rows],
             self.room[:, rows],
+            self.score[rows],
+            self.after[rows],
         )
 
+    @property
     def gains(self) -> Floats:
         """(R, M) improvement of the score by each move; -inf where it is not allowed."""
-        after = score(*(self.changes + self.now[:, :, None]))
-        gains = score(*self.now)[:, None] - after
-        return np.where(self.allowed, gains, -np.inf)
+        gains: Floats = self.score[:, None] - self.after
+        return gains
 
     def single(self) -> Bools:
         """(R, M) moves that together improve the score most, by gain per unit of cash."""
-        gains = self.gains()
+        gains = self.gains
         count = gains.shape[1] // 2
-        ready = (gains > _GAIN) & _fit(self.takes, self.room)
+        ready = (gains > _GAIN) & _fit(self.effects, self.room)
         # One move for each order.
         up, down = gains[:, :count], gains[:, count:]
         ready[:, :count] &= ~ready[:, count:] | (up >= down)
         ready[:, count:] &= ~ready[:, :count]
-        rows = np.flatnonzero(ready.any(axis=1))
-        ready[rows] = self.only(rows)._best_of(ready[rows], gains[rows])
+        rows = np.flatnonzero(np.count_nonzero(ready, axis=1) > 1)
+        if rows.size:
+            ready[rows] = self.only(rows)._best_of(ready[rows], gains[rows])
         return ready
 
     def _best_of(self, ready: Bools, gains: Floats) -> Bools:
         """(R, M) the first moves, by gain per unit of cash, up to the best score."""
-        worth = np.where(ready, gains / np.maximum(self.takes[0], _TINY), -1.0)
-        order = np.argsort(-worth, axis=1, kind="stable")
-
-        def add_up(amounts: Floats) -> Floats:
-            ordered = np.take_along_axis(np.where(ready, amounts, 0.0), order[None], axis=2)
-            sums: Floats = np.cumsum(ordered, axis=2)
-            return sums
-
-        fits = _fit(add_up(self.takes), self.room) & np.take_along_axis(ready, order, axis=1)
+        worth = np.where(ready, gains / np.maximum(self.effects[2], _TINY), -1.0)
+        most = np.count_nonzero(ready, axis=1).max()
+        order = flat_positions((-worth).argsort(axis=1, kind="stable")[:, :most], worth.shape[1])
+        together = np.add.accumulate(pick(self.effects, order), axis=2)
+        fits = _fit(together, self.room) & pick(ready, order)
         fits = np.logical_and.accumulate(fits, axis=1)
-        scores = score(*(add_up(self.changes) + self.now[:, :, None]))
-        best = np.where(fits, scores, np.inf).argmin(axis=1)
+        penalties, balance = together[:2] + self.now[:, :, None]
+        best = np.where(fits, score(penalties, balance), np.inf).argmin(axis=1)
         made = np.zeros_like(ready)
-        chosen = fits & (np.arange(ready.shape[1]) <= best[:, None])
-        np.put_along_axis(made, order, chosen, axis=1)
+        made.ravel()[order] = fits & (np.arange(order.shape[1]) <= best[:, None])
         return made
 
     def pair(self) -> Bools:
         """(R, M) the move, or the two moves of different orders, that improve the score most."""
-        gains = self.gains()
-        first = np.argsort(-gains, axis=1, kind="stable")[:, :_FIRSTS]
-        moves = gains.shape[1]
-        slot = np.arange(moves) % (moves // 2)
-        same = slot[first][:, :, None] == slot
-        # A move with itself is the move alone.
-        possible = np.take_along_axis(self.allowed, first, axis=1)[:, :, None]
-        possible = possible & (self.allowed[:, None, :] | same)
-        found, at, other = self._best_with(
-            first, np.where(same, 0.0, 1.0), self.changes, self.takes, possible
-        )
-        made = np.zeros(gains.shape, dtype=bool)
-        each = np.arange(len(gains))
+        rows, moves = self.to.shape
+        slots = moves // 2
+        first = self.after.argsort(axis=1, kind="stable")[:, :_FIRSTS]
+        place = flat_positions(first, moves)
+        mine = pick(self.effects, place)
+        possible = pick(self.allowed, place)[:, :, None] & self.allowed[:, None, :]
+        scores = self._scores(mine, self.effects, possible)
+        # With itself, or the opposite move of its order, a move is alone.
+        alone = np.where(_fit(mine, self.room), pick(self.after, place), np.inf)
+        each = np.arange(rows)
+        slot = first % slots
+        for same in (slot, slot + slots):
+            scores[each[:, None], np.arange(first.shape[1]), same] = alone
+        found, at, other = self._best(scores)
+        made = np.zeros(self.to.shape, dtype=bool)
         one = first[each, at]
         made[each, one] = found
-        made[each, other] |= found & (slot[one] != slot[other])
+        made[each, other] |= found & (one % slots != other % slots)
         return made
 
     def exchange(self) -> Bools:
@@ -211,84 +277,75 @@ class _Moves:
 
         The several are taken by score per unit of cash, as many as improve the score most.
         """
-        gains = self.gains()
-        made = np.zeros(gains.shape, dtype=bool)
-        cash = self.takes[0]
-        left = np.arange(len(gains))
+        made = np.zeros(self.to.shape, dtype=bool)
+        left = np.arange(len(made))
         for sign in (1.0, -1.0):  # one buys more, then one frees cash
             moves = self.only(left)
-            made[left] = moves._exchange(gains[left], sign * cash[left])
-            left = left[~made[left].any(axis=1)]
+            made[left] = chosen = moves._exchange(sign * moves.effects[2])
+            left = left[~chosen.any(axis=1)]
+            if not left.size:
+                break
         return made
 
-    def _exchange(self, gains: Floats, cash: Floats) -> Bools:
+    def _exchange(self, cash: Floats) -> Bools:
         """Return the exchanges of one move for which ``cash`` is positive and several others."""
-        rows, moves = gains.shape
+        rows, moves = self.to.shape
+        gains, slots = self.gains, moves // 2
         alone = np.where(cash > 0, gains, -np.inf)
-        first = np.argsort(-alone, axis=1, kind="stable")[:, :_FIRSTS]
+        first = (-alone).argsort(axis=1, kind="stable")[:, :_FIRSTS]
         released = self.allowed & (cash < 0)
         worth = np.where(released, gains / np.maximum(np.abs(cash), _TINY), -np.inf)
-        order = np.argsort(-worth, axis=1, kind="stable")[:, : moves // 2]
-        others = np.take_along_axis(released, order, axis=1)
-
-        def add_up(amounts: Floats) -> Floats:
-            ordered = np.take_along_axis(amounts, order[None], axis=2)
-            sums: Floats = np.cumsum(np.where(others, ordered, 0.0), axis=2)
-            return sums
-
+        order = (-worth).argsort(axis=1, kind="stable")[:, :slots]
+        place, places = flat_positions(first, moves), flat_positions(order, moves)
+        others = pick(released, places)
+        together = np.where(others, pick(self.effects, places), 0.0)
         # Not with the opposite move of the same order.
-        slot = np.arange(moves) % (moves // 2)
-        apart = slot[first][:, :, None] != slot[order][:, None, :]
+        apart = (first % slots)[:, :, None] != (order % slots)[:, None, :]
         possible = np.logical_and.accumulate(others[:, None, :] & apart, axis=2)
-        possible &= np.take_along_axis(alone > -np.inf, first, axis=1)[:, :, None]
-        found, at, last = self._best_with(
-            first, np.ones((1, 1, 1)), add_up(self.changes), add_up(self.takes), possible
+        possible &= pick(alone > -np.inf, place)[:, :, None]
+        scores = self._scores(
+            pick(self.effects, place), np.add.accumulate(together, axis=2), possible
         )
+        found, at, last = self._best(scores)
         several = (np.arange(order.shape[1]) <= last[:, None]) & found[:, None]
-        made = np.zeros(gains.shape, dtype=bool)
-        np.put_along_axis(made, order, several, axis=1)
+        made = np.zeros(self.to.shape, dtype=bool)
+        made.ravel()[places] = several
         each = np.arange(rows)
         made[each, first[each, at]] |= found
         return made
 
-    def _best_with(
-        self, first: Rows, factor: Floats, changes: Floats, takes: Floats, possible: Bools
-    ) -> tuple[Bools, Rows, Rows]:
-        """Find the best combination of one of the first moves and one of the others.
+    def _scores(self, mine: Floats, others: Floats, possible: Bools) -> Floats:
+        """(R, F, N) score after one of F moves and one of N others; infinite if not possible.
 
         Args:
-            first: (R, F) positions of the first moves.
-            factor: (R, F, N) 0 where the other adds nothing to the first.
-            changes: (2, R, N) changes that the others make.
-            takes: (4, R, N) what the others take.
+            mine: (2 + C, R, F) effects of the first moves.
+            others: (2 + C, R, N) effects of the others.
             possible: (R, F, N) combinations to look at.
-
-        Returns:
-            (R,) whether there is one that improves the score, and its positions in both.
         """
 
-        def both(amounts: Floats, others: Floats) -> Floats:
-            mine = np.take_along_axis(amounts, first, axis=1)[:, :, None]
-            sums: Floats = mine + factor * others[:, None, :]
+        def both(effect: int) -> Floats:
+            sums: Floats = mine[effect, :, :, None] + others[effect, :, None, :]
             return sums
 
-        for taken, other, room in zip(self.takes, takes, self.room, strict=True):
-            if not np.isinf(room).all():
-                together = both(taken, other)
-                possible = possible & ((together <= 0) | (together <= room[:, None, None]))
-        after = (
-            both(change, other) + now[:, None, None]
-            for change, other, now in zip(self.changes, changes, self.now, strict=True)
-        )
-        scores = np.where(possible, score(*after), np.inf).reshape(
-            len(first), possible.shape[1] * possible.shape[2]
-        )
+        for number, room in enumerate(self.room):
+            possible = possible & (both(2 + number) <= room[:, None, None])
+        penalties, balance = (both(effect) + self.now[effect, :, None, None] for effect in (0, 1))
+        return np.where(possible, score(penalties, balance), np.inf)
+
+    def _best(self, scores: Floats) -> tuple[Bools, Rows, Rows]:
+        """Find the combination with the best score of (R, F, N).
+
+        Returns:
+            (R,) whether it improves the score, and its positions in F and N.
+        """
+        rows, _, others = scores.shape
+        scores = scores.reshape(rows, -1)
         best = scores.argmin(axis=1)
-        found = scores[np.arange(len(first)), best] < score(*self.now) - _GAIN
-        return found, best // possible.shape[2], best % possible.shape[2]
+        found = scores[np.arange(rows), best] < self.score - _GAIN
+        return found, best // others, best % others
 
 
-def _fit(takes: Floats, room: Floats) -> Bools:
-    """(R, M) whether there is room for each move; a move that takes nothing always fits."""
-    fits: Bools = np.logical_and.reduce((takes <= 0) | (takes <= room[:, :, None]), axis=0)
+def _fit(effects: Floats, room: Floats) -> Bools:
+    """(R, M) whether there is room for moves with (2 + C, R, M) effects."""
+    fits: Bools = np.logical_and.reduce(effects[2:] <= room[:, :, None], axis=0)
     return fits
