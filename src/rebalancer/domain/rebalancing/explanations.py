@@ -6,8 +6,9 @@ and non-orders are in the two tables below.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import cached_property, partial
 
 import attrs
 import numpy as np
@@ -142,6 +143,58 @@ class SolvedBook:
     risk: PortfolioRisk
 
 
+@attrs.define  # not frozen: created for every portfolio of a batch
+class OrderReasons:
+    """Why the orders of one portfolio are made.
+
+    Attributes:
+        held: (K,) weights before the orders.
+        aims: (K,) weights to aim at.
+        buying: (K,) code of each asset if it is bought.
+        selling: (K,) code of each asset if it is sold.
+        drift_cost: (K,) money a year that a squared drift of 1 costs; -1 where unknown.
+        unit: Smallest amount of money.
+        buys: Whether some orders buy.
+        sells: Whether some orders sell.
+        write: Writes weights as amounts; None: as percentages.
+    """
+
+    held: list[float]
+    aims: list[float]
+    buying: list[ReasonCode]
+    selling: list[ReasonCode]
+    drift_cost: list[float]
+    unit: Decimal
+    buys: bool
+    sells: bool
+    write: Callable[[float], str] | None
+
+    def explain(self, slot: int, after: float, cost: Decimal) -> tuple[ReasonCode, str]:
+        """Explain why an order is made, what it costs, and how much drift it removes.
+
+        Args:
+            slot: The asset.
+            after: Its weight after the order.
+            cost: Cost of the order, money.
+        """
+        held, aim = self.held[slot], self.aims[slot]
+        buys = after > held
+        code = (self.buying if buys else self.selling)[slot]
+        text = ORDER_TEXTS[code]
+        if not (self.sells if buys else self.buys):
+            text = _WITHOUT_OTHERS.get(code, text)
+        if self.write is not None:
+            change = f"{self.write(held)} to {self.write(after)}, aiming at {self.write(aim)}"
+            return code, f"{text}: from {change}. Costs {cost!s}."
+        change = f"{held:.1%} to {after:.1%}, aiming at {aim:.1%}"  # of most orders of a batch
+        drift_cost = self.drift_cost[slot]
+        if drift_cost < 0:
+            return code, f"{text}: from {change}. Costs {cost!s}."
+        yearly = drift_cost * ((held - aim) ** 2 - (after - aim) ** 2)
+        benefit = _benefit("removes", float(cost), yearly, self.unit)
+        return code, f"{text}: from {change}. Costs {cost!s} and {benefit}."
+
+
 class Explanations:
     """Reasons and notes on the rows of a solved book.
 
@@ -169,7 +222,6 @@ class Explanations:
         drift_cost = np.where(np.isnan(solved.drift_cost), -1, solved.drift_cost)
         self._drift_cost: list[list[float]] = drift_cost.tolist()
         self._buying, self._selling = _order_codes(solved)
-        self._unchanged = _no_order_codes(solved, held, aims)
         self._policy, self._period = policy.name, _PERIODS.get(policy.frequency)
         self._reductions = limited.reductions()
         self._departure: list[float] = limited.departure.tolist()
@@ -183,35 +235,23 @@ class Explanations:
         self._units = [one.portfolio.currency.minor_unit for one in solved.prepared]
         self._allowed: list[float] = wanted.allowed.tolist()
 
-    def explain_order(
-        self, row: int, slot: int, after: float, cost: Decimal
-    ) -> tuple[ReasonCode, str]:
-        """Explain why an order is made, what it costs, and how much drift it removes.
+    @cached_property
+    def _no_order_codes(self) -> list[list[ReasonCode]]:
+        return _no_order_codes(self._solved, np.array(self._held), np.array(self.aims))
 
-        Args:
-            row: The portfolio.
-            slot: The asset.
-            after: Its weight after the order.
-            cost: Cost of the order, money.
-        """
-        held, aim = self._held[row][slot], self.aims[row][slot]
-        code = (self._buying if after > held else self._selling)[row][slot]
-        drift_cost, benefit = self._drift_cost[row][slot], ""
-        if self._in_money[row]:
-            held_text, after_text, aim_text = (
-                self._weight(row, weight) for weight in (held, after, aim)
-            )
-        else:  # most orders of a batch
-            held_text, after_text, aim_text = f"{held:.1%}", f"{after:.1%}", f"{aim:.1%}"
-            if drift_cost >= 0:
-                yearly = drift_cost * ((held - aim) ** 2 - (after - aim) ** 2)
-                benefit = f" and {_benefit('removes', float(cost), yearly, self._units[row])}"
-        text = ORDER_TEXTS[code]
-        if code in _WITHOUT_OTHERS and not (self._sells if after > held else self._buys)[row]:
-            text = _WITHOUT_OTHERS[code]
-        return code, (
-            f"{text}: from {held_text} to {after_text}, aiming at {aim_text}. "
-            f"Costs {cost!s}{benefit}."
+    def order_reasons(self, row: int) -> OrderReasons:
+        """Return what explains the orders of a portfolio."""
+        weight = partial(self._weight, row) if self._in_money[row] else None
+        return OrderReasons(
+            self._held[row],
+            self.aims[row],
+            self._buying[row],
+            self._selling[row],
+            self._drift_cost[row],
+            self._units[row],
+            self._buys[row],
+            self._sells[row],
+            weight,
         )
 
     def _weight(self, row: int, weight: float) -> str:
@@ -228,7 +268,7 @@ class Explanations:
             slot: The asset.
             cash: Cash after the orders, money.
         """
-        code = self._unchanged[row][slot]
+        code = self._no_order_codes[row][slot]
         figures: dict[str, object] = {}
         if code is ReasonCode.NO_CASH:
             code, figures = self._explain_rounding(row, slot, cash)

@@ -113,27 +113,20 @@ class Settlement:
         closes = self.closes[row]
         orders, not_traded = [], []
         weights_before = dict(zip(portfolio.symbols, self.weights[row], strict=False))
-        weights_after = dict(weights_before)
-        bought = sold = cost = _ZERO
+        weights_after = weights_before.copy()
+        explain_order = explanations.order_reasons(row).explain
         for slot, (symbol, line) in enumerate(zip(portfolio.symbols, ticket.lines, strict=True)):
             if line is None:
                 code, reason = explanations.explain_no_order(row, slot, float(cash))
                 not_traded.append(NotTraded(symbol, reason, code))
                 continue
-            if line.buys:
-                side = Side.BUY
-                bought += line.value
-            else:
-                side = Side.SELL
-                sold += line.value
-            cost += line.cost
             after = float(line.after) * closes[slot] / total
-            weights_after[symbol] = round(after, 10)
-            code, reason = explanations.explain_order(row, slot, after, line.cost)
-            orders.append(
-                Order(symbol, side, line.quantity, line.price, line.value, line.cost, reason, code)
-            )
-        aims = explanations.aims[row]
+            weights_after[symbol] = round_weight(after)
+            value, cost = line.value, line.cost
+            code, reason = explain_order(slot, after, cost)
+            side = Side.BUY if line.buys else Side.SELL
+            orders.append(Order(symbol, side, line.quantity, line.price, value, cost, reason, code))
+        aims, bought, sold = explanations.aims[row], ticket.bought, ticket.sold
         outcome = Outcome(bought, sold, cash, ticket.remainders())
         proposal = Proposal(
             portfolio_id=portfolio.id,
@@ -146,7 +139,7 @@ class Settlement:
             weights_after=weights_after,
             cash_after=cash,
             turnover=round(float(max(bought, sold)) / total, 10),
-            cost=cost,
+            cost=ticket.cost,
             drift_before=_distance(aims, weights_before),
             drift_after=_distance(aims, weights_after),
             volatility_before=_rounded_or_none(self.volatility_before[row]),
@@ -165,7 +158,6 @@ class _OrderLine:
     Attributes:
         price: As traded, in the order's currency.
         value: In the base currency, and so ``cost``.
-        cash: Change of cash in the base currency.
         amount: In the order's currency, and so ``cost_amount``; None where it is the base currency.
     """
 
@@ -175,9 +167,13 @@ class _OrderLine:
     value: Decimal
     cost: Decimal
     after: Decimal
-    cash: Decimal
     amount: Decimal | None = None
     cost_amount: Decimal | None = None
+
+    @property
+    def cash(self) -> Decimal:
+        """Change of cash in the base currency."""
+        return (-self.value if self.buys else self.value) - self.cost
 
 
 class _OrderTicket:
@@ -185,6 +181,7 @@ class _OrderTicket:
 
     Attributes:
         lines: The order in each slot; None where nothing is traded.
+        bought, sold, cost: Sums over the lines, in the base currency.
     """
 
     def __init__(self, settlement: Settlement, row: int, prepared: PreparedPortfolio) -> None:
@@ -204,11 +201,24 @@ class _OrderTicket:
             )
         ]
 
+    def _add_up(self) -> Decimal:
+        """Add up the lines; return the cash after them."""
+        bought = sold = cost = _ZERO
+        for line in self.lines:
+            if line is not None:
+                if line.buys:
+                    bought += line.value
+                else:
+                    sold += line.value
+                cost += line.cost
+        self.bought, self.sold, self.cost = bought, sold, cost
+        return self._cash
+
     @property
     def _cash(self) -> Decimal:
         """Cash + cash flow - buys + sells - costs, exactly."""
-        changes = [line.cash for line in self.lines if line is not None]
-        return sum(changes, self._portfolio.cash + self._portfolio.cash_flow)
+        before = self._portfolio.cash + self._portfolio.cash_flow
+        return before - self.bought + self.sold - self.cost
 
     def balance(self) -> Decimal:
         """Adjust for rounding so that cash still covers the reserve.
@@ -221,9 +231,9 @@ class _OrderTicket:
         Raises:
             InvalidRequest: permitted sales do not cover a withdrawal or a debit.
         """
-        reserve, cash = self._portfolio.preferences.cash_reserve, self._cash
+        reserve, cash = self._portfolio.preferences.cash_reserve, self._add_up()
         while (lack := reserve - cash) > 0 and (self._buy_less(lack) or self._sell_more(lack)):
-            cash = self._cash
+            cash = self._add_up()
         if cash >= 0:
             return cash
         withheld = self._settlement.solved.context.market.withheld
@@ -344,9 +354,8 @@ class _OrderTicket:
         traded = quantity * price
         exact = self._cost(slot, traded, cost) if rate is None else traded * rate
         value, paid = traded.quantize(self._minor_unit), exact.quantize(self._minor_unit)
-        if buys:
-            return _OrderLine(True, quantity, price, value, paid, held + quantity, -value - paid)
-        return _OrderLine(False, quantity, price, value, paid, held - quantity, value - paid)
+        after = held + quantity if buys else held - quantity
+        return _OrderLine(buys, quantity, price, value, paid, after)
 
     def _cost(self, slot: int, traded: Decimal, cost: float | None) -> Decimal:
         """Return an order's cost before rounding, where it is not a plain share of value."""
@@ -453,9 +462,8 @@ class _CurrencyTicket(_OrderTicket):
         amount = traded.quantize(unit)
         value = (amount * rate).quantize(self._minor_unit)
         paid = (fee * rate).quantize(self._minor_unit)
-        change = (-value if buys else value) - paid
         after = held + quantity if buys else held - quantity
-        return _OrderLine(buys, quantity, price, value, paid, after, change, amount, fee)
+        return _OrderLine(buys, quantity, price, value, paid, after, amount, fee)
 
     def _spread(self, slot: int) -> Decimal:
         """Return the cost of converting the money of an order, as a share of it."""
@@ -485,6 +493,20 @@ def _exact_rate(charges: CostSchedule) -> Decimal | None:
         return None
     bps = charges.commission_bps.item(), charges.half_spread_bps.item()
     return sum((Decimal(repr(one)) for one in bps), _ZERO).scaleb(-4)
+
+
+def round_weight(weight: float) -> float:
+    """Return ``round(weight, 10)``, in a fifth of the time: batches round a weight for each order.
+
+    Unless the scaled weight is close to a tie, the nearest whole number is certain, and its
+    quotient is the nearest float.
+    """
+    scaled = weight * 1e10
+    if 0 <= scaled < 1e12:
+        whole = round(scaled)
+        if -0.499 < scaled - whole < 0.499:
+            return whole / 1e10
+    return round(weight, 10)
 
 
 def _distance(aims: list[float], weights: dict[str, float]) -> float:

@@ -327,6 +327,7 @@ class _Constrained:
         self._positive_total = np.maximum(self.total, np.finfo(np.float64).tiny)
         self._wanted = decision.targets * self._positive_total[:, None]
         self._most_each = (self.limits.max_weight * self._positive_total)[:, None]
+        self._any_profile = bool(self.limits.profiled.any())
         # Judged in the first trial alone: solving for costs must not change the verdict.
         self._verdict: tuple[Bools, Bools] | None = None
         self._last: Trades | None = None
@@ -435,7 +436,7 @@ class _Constrained:
         limits = self.limits
         stays = np.where(limits.no_sell, self.book.values, 0.0)
         aims = np.minimum(aims, np.maximum(self._most_each, stays))
-        if not limits.profiled.any():
+        if not self._any_profile:
             return aims
         equities = np.where(limits.equity, aims, 0.0)
         stuck = np.where(limits.no_sell, equities, 0.0).sum(axis=1)
@@ -449,7 +450,7 @@ class _Constrained:
         """(B, K) <= 0: excesses over a limit, taken from the largest excesses over the aims."""
         limits = self.limits
         left = np.where(limits.no_sell, held, np.minimum(held, self._most_each))
-        if limits.profiled.any():
+        if self._any_profile:
             invested = np.where(
                 limits.profiled, (1.0 - limits.cash_floor) * self.total - paid, np.inf
             )
@@ -543,6 +544,8 @@ def _fund(
 
 def _fill(room: Floats, amount: Floats) -> Floats:
     """(B, K) split of ``amount`` (B,) over rooms (B, K), the largest room first."""
+    if not (amount > 0).any():
+        return np.zeros(room.shape)
     # Sorting is expensive, and not needed where the amount fills every room.
     full = room.sum(axis=1) <= amount
     filled = np.where(full[:, None], room, 0.0)

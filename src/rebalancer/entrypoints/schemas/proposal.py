@@ -440,7 +440,7 @@ def _order_record(order: Order) -> OrderRecord:
     # Field by field, which takes half the time of a conversion: batches write many orders.
     record = OrderRecord(
         symbol=order.symbol,
-        side=order.side.value,
+        side=str(order.side),
         quantity=format_decimal(order.quantity),
         price=format_decimal(order.price),
         value=format_decimal(order.value),

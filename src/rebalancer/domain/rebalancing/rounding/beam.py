@@ -132,6 +132,7 @@ class _Step:
     """The choice of one order's size in each of R portfolios; each array is (R, 1).
 
     Attributes:
+        charges: Costs of the order.
         side, weight, unit, least: As in `OrderRanges`.
         goal, lowest, highest: As in `OrderRanges`, 0 where there is no order.
         equity: The side of an order that an equity ceiling counts, else 0.
@@ -139,9 +140,9 @@ class _Step:
         rate: Cost of a further step.
         later: Cash that later orders may raise.
         later_equities: Value of equities that later orders may sell.
-        charges: Costs of the order.
     """
 
+    charges: CostSchedule
     side: Floats
     weight: Floats
     unit: Floats
@@ -154,7 +155,6 @@ class _Step:
     rate: Floats
     later: Floats
     later_equities: Floats
-    charges: CostSchedule
 
     @classmethod
     def all_of(cls, ranges: OrderRanges, open_: Bools, order: Rows) -> Iterator[_Step]:
@@ -178,7 +178,7 @@ class _Step:
         rows = np.arange(len(order))[:, None]
         for at in range(order.shape[1]):
             charges = ranges.charges.at_slots(rows, order[:, at, None])
-            yield cls(*columns[..., at, None], charges)
+            yield cls(charges, *columns[..., at, None])
 
     def sizes(self, balance: Floats, cash: Floats, left: Rows) -> Floats:
         """(R, W, n) sizes to try after each choice, in ascending order.

@@ -154,6 +154,8 @@ def pose(
 def _above_class_limits(book: Book, total: Floats) -> Bools:
     """(B, K) assets of which a profile's equity ceiling or cash floor allows less than is held."""
     values, limits = book.values, book.limits
+    if not limits.profiled.any():
+        return np.zeros(values.shape, dtype=bool)
     equities = np.where(limits.equity, values, 0.0).sum(axis=1)
     too_many = limits.profiled & (equities > limits.equity_ceiling * total)
     too_much = limits.profiled & (values.sum(axis=1) > (1 - limits.cash_floor) * total)
@@ -287,6 +289,8 @@ class RoundingProblem:
         while True:
             lacks = book.limits.reserve - book.cash - book.flow + self._cash_taken(side, sold)
             lacks = np.where(budget.needy & (lacks > budget.cent / 2), lacks, 0.0)[:, None]
+            if not lacks.any():
+                return side, sold
             # Enough of each asset to cover the lack alone, and at most what is held.
             value, cost = sold * self.unit, self.charges(sold * self.unit)
             larger = np.maximum(value + lacks, self.unit)
