@@ -17,14 +17,13 @@ import numpy as np
 from rebalancer.application.accounts import load_account
 from rebalancer.application.corporate_actions import (
     BookActions,
-    BookedPortfolio,
     open_and_book,
 )
 from rebalancer.application.idempotency import ClientRequest
 from rebalancer.application.ports.market import InstrumentSource, PriceSource
 from rebalancer.application.ports.store import Transaction, UnitOfWork
 from rebalancer.application.trade_amounts import traded_value
-from rebalancer.application.valuation import ValuedPortfolio, value_committed, value_portfolio
+from rebalancer.application.valuation import ValuedPortfolio, value_booked, value_committed
 from rebalancer.domain.backtest.track_record import TrackRecord, measure_track_record
 from rebalancer.domain.errors import Conflict, FaultCollector, InvalidRequest, NotFound
 from rebalancer.domain.market.convertible import check_convertible
@@ -179,18 +178,14 @@ class ReadPortfolio:
         with self.work.read() as tx:
             portfolio = tx.portfolios.get(id, owner=owner)
         market = self.prices.closes()
-        return self._value(self.book(portfolio, market), market)
+        return value_booked(self.book(portfolio, market), market, self.work)
 
     def all(self, owner: UUID, *, after: UUID | None = None, limit: int) -> list[ValuedPortfolio]:
         """Return a page of the owner's portfolios, oldest first."""
         with self.work.read() as tx:
             found = tx.portfolios.page(owner, after=after, limit=limit)
         market = self.prices.closes()
-        return [self._value(booked, market) for booked in self.book.many(found, market)]
-
-    def _value(self, booked: BookedPortfolio, market: PriceHistory) -> ValuedPortfolio:
-        valued = value_portfolio(booked.portfolio, market, self.work)
-        return attrs.evolve(valued, notes=(*valued.notes, *booked.notes))
+        return [value_booked(one, market, self.work) for one in self.book.many(found, market)]
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from decimal import Decimal, localcontext
 import attrs
 import numpy as np
 
+from rebalancer.application.corporate_actions import BookedPortfolio
 from rebalancer.application.ports.store import UnitOfWork
 from rebalancer.domain.market.prices import PriceHistory
 from rebalancer.domain.market.quotes import NOTABLE_RATE_AGE
@@ -190,6 +191,14 @@ class _Rates:
                     "weekdays before the last close."
                 )
         return said
+
+
+def value_booked(
+    booked: BookedPortfolio, market: PriceHistory, work: UnitOfWork
+) -> ValuedPortfolio:
+    """Return a portfolio whose corporate actions are booked, with the notes of booking."""
+    valued = value_portfolio(booked.portfolio, market, work)
+    return attrs.evolve(valued, notes=(*valued.notes, *booked.notes))
 
 
 def value_committed(

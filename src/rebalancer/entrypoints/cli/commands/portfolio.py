@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ import click
 
 from rebalancer.application.ports.clock import Clock
 from rebalancer.domain.errors import Conflict, InvalidRequest, RebalancerError, Unavailable
-from rebalancer.domain.portfolio.ledger import Entry, void_id
 from rebalancer.domain.portfolio.mandate import ManagedPortfolio, UnreadablePortfolio
 from rebalancer.entrypoints.cli.files import read_file, write_text
 from rebalancer.entrypoints.cli.options import (
@@ -23,8 +22,14 @@ from rebalancer.entrypoints.cli.options import (
     market_options,
     settings,
 )
+from rebalancer.entrypoints.cli.portfolio_actions import actions
 from rebalancer.entrypoints.cli.remedies import explain
 from rebalancer.entrypoints.cli.screen import console, meter, print_json, wide_table
+from rebalancer.entrypoints.cli.shown_portfolios import (
+    entry_document,
+    portfolio_document,
+    print_portfolio,
+)
 from rebalancer.entrypoints.cli.stored_portfolios import PAGE, find_user
 
 if TYPE_CHECKING:
@@ -38,6 +43,9 @@ if TYPE_CHECKING:
 @click.group()
 def portfolio() -> None:
     """List, show, measure, import, correct and export stored portfolios."""
+
+
+portfolio.add_command(actions)
 
 
 @portfolio.command("list")
@@ -56,9 +64,10 @@ def list_(owner: str | None, limit: int, after: UUID | None, where: Sources, as_
       rebalancer portfolio list
       rebalancer portfolio list --owner ada@example.org --json
     """
+    from rebalancer.application.corporate_actions import BookActions
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.valuation import value_portfolio
+    from rebalancer.application.valuation import value_booked
     from rebalancer.entrypoints.schemas.wire import format_decimal
 
     with container(where) as wired:
@@ -73,7 +82,9 @@ def list_(owner: str | None, limit: int, after: UUID | None, where: Sources, as_
             found = [one for one in page[:limit] if not isinstance(one, UnreadablePortfolio)]
             people = {id: tx.users.get(id) for id in {one.owner for one in found}}
         market = wired.get(PriceSource).closes()
-        valued = [value_portfolio(one, market, work) for one in found]
+        booked = wired.get(BookActions).many(found, market)
+        valued = [value_booked(one, market, work) for one in booked]
+        found = [one.portfolio for one in booked]
     for one in page[:limit]:
         if isinstance(one, UnreadablePortfolio):
             click.echo(f"portfolio {one.id}: {one.reason}", err=True)
@@ -124,22 +135,26 @@ def show(id: UUID, entries: int, where: Sources, as_json: bool) -> None:
     Example:
       rebalancer portfolio show 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
     """
+    from rebalancer.application.corporate_actions import BookActions
     from rebalancer.application.ports.market import PriceSource
     from rebalancer.application.ports.store import UnitOfWork
-    from rebalancer.application.valuation import value_portfolio
+    from rebalancer.application.valuation import value_booked
 
     with container(where) as wired:
         work = wired.get(UnitOfWork)
         with work.read() as tx:
             stored = tx.portfolios.get(id)
             owner = tx.users.get(stored.owner)
+        market = wired.get(PriceSource).closes()
+        booked = wired.get(BookActions)(stored, market)
+        with work.read() as tx:
             ledger = tx.portfolios.entries(id, limit=entries) if entries else []
             void = tx.portfolios.void(id, [entry.id for entry in ledger])
-        now = value_portfolio(stored, wired.get(PriceSource).closes(), work)
+        now = value_booked(booked, market, work)
     if as_json:
-        print_json(_portfolio_document(now, owner, ledger, void))
+        print_json(portfolio_document(now, owner, ledger, void))
     else:
-        _print_portfolio(now, owner, ledger, void)
+        print_portfolio(now, owner, ledger, void)
 
 
 @portfolio.command()
@@ -210,7 +225,7 @@ def void_(id: UUID, entry: UUID, note: str, where: Sources, as_json: bool) -> No
         )
     value = None if now.value is None else format_decimal(now.value)
     if as_json:
-        print_json({"entry": _entry_document(reversal, frozenset()), "value": value})
+        print_json({"entry": entry_document(reversal, frozenset()), "value": value})
         return
     worth = "no value" if value is None else f"{value} {now.portfolio.mandate.currency}"
     click.echo(f"Void: {reversal.title}. The portfolio has {worth}.")
@@ -382,133 +397,3 @@ def _list_row(now: ValuedPortfolio, owner: User) -> dict[str, Any]:
         "version": stored.version,
         "notes": list(now.notes),
     }
-
-
-def _portfolio_document(
-    now: ValuedPortfolio, owner: User, ledger: Sequence[Entry], void: frozenset[UUID]
-) -> dict[str, Any]:
-    """Return a portfolio, its value and its latest ledger entries as JSON values."""
-    from rebalancer.entrypoints.schemas.portfolio import portfolio_record
-    from rebalancer.entrypoints.schemas.wire import format_decimal
-
-    stored = now.portfolio
-    rebalanced = stored.positions.last_rebalance
-    return {
-        **portfolio_record(stored),
-        "owner": owner.email,
-        "version": stored.version,
-        "as_of": None if now.as_of is None else now.as_of.isoformat(),
-        "value": None if now.value is None else format_decimal(now.value),
-        "uninvested": format_decimal(stored.positions.uninvested),
-        "prices": {symbol: format_decimal(one.price) for symbol, one in now.prices.items()},
-        "price_dates": {symbol: one.on.isoformat() for symbol, one in now.prices.items()},
-        "notes": list(now.notes),
-        "last_rebalance": None if rebalanced is None else rebalanced.isoformat(),
-        "ledger": [_entry_document(entry, void) for entry in ledger],
-    }
-
-
-def _entry_document(entry: Entry, void: frozenset[UUID]) -> Mapping[str, str | None]:
-    from rebalancer.entrypoints.schemas.wire import format_decimal
-
-    return {
-        "id": str(entry.id),
-        "on": entry.on.isoformat(),
-        "recorded": entry.recorded.isoformat(),
-        "kind": entry.kind.value,
-        "symbol": entry.symbol,
-        "quantity": format_decimal(entry.quantity) if entry.quantity else None,
-        "price": None if entry.price is None else format_decimal(entry.price),
-        "amount": format_decimal(entry.amount),
-        "cost": format_decimal(entry.cost),
-        "cash": format_decimal(entry.cash),
-        "proposal": None if entry.proposal is None else str(entry.proposal),
-        "note": entry.note,
-        "voids": None if entry.voids is None else str(entry.voids),
-        "voided_by": str(void_id(entry.id)) if entry.id in void else None,
-        **_further_fields(entry),
-    }
-
-
-def _further_fields(entry: Entry) -> dict[str, str]:
-    """Return the fields that few entries have, as text."""
-    names = ("ratio", "cost_share", "cost_basis", "counter_amount", "withheld")
-    numbers = {name: getattr(entry, name) for name in names}
-    texts = {name: getattr(entry, name) for name in _FURTHER_TEXTS}
-    return {name: f"{number:f}" for name, number in numbers.items() if number} | {
-        name: text for name, text in texts.items() if text is not None
-    }
-
-
-_FURTHER_TEXTS = ("currency", "counter_currency", "other", "action")
-
-
-def _print_portfolio(
-    now: ValuedPortfolio, owner: User, ledger: Sequence[Entry], void: frozenset[UUID]
-) -> None:
-    from rich.text import Text
-
-    screen = console()
-    stored = now.portfolio
-    mandate, positions = stored.mandate, stored.positions
-    total, currency = float(now.value or 0), mandate.currency
-    worth = "no value" if now.value is None else f"{now.value:,f} {currency}"
-    profile = mandate.risk_profile.name if mandate.risk_profile else "no risk profile"
-    screen.print(
-        Text(mandate.name, style="bold"),
-        f" of {owner.email}, version {stored.version}, {profile}\n"
-        f"{worth} at the closes of {now.as_of}; last rebalance: "
-        f"{positions.last_rebalance or 'none'}",
-    )
-    table = wide_table(
-        screen,
-        "Positions",
-        ["symbol"],
-        ["quantity", "price", f"value {currency}", "weight", "target"],
-    )
-    for symbol in sorted({*positions.holdings, *mandate.targets}):
-        units = positions.holdings.get(symbol)
-        known = now.prices.get(symbol) if units else None
-        value = currency.round(known.value) if known and known.value is not None else None
-        table.add_row(
-            symbol,
-            f"{units:f}" if units else "",
-            f"{known.price:f}" if known else "",
-            "" if value is None else f"{value:,f}",
-            f"{float(value or 0) / total:.1%}" if total else "",
-            f"{mandate.targets.get(symbol, 0.0):.1%}",
-        )
-    table.add_row(
-        "cash",
-        "",
-        "",
-        f"{positions.cash:,f}",
-        f"{float(positions.cash) / total:.1%}" if total else "",
-        f"{max(1 - sum(mandate.targets.values()), 0.0):.1%}",
-    )
-    screen.print(table)
-    for note in now.notes:
-        screen.print(note, markup=False)
-    if positions.uninvested:
-        screen.print(f"{positions.uninvested:,f} of the cash is not invested yet.")
-    if not ledger:
-        return
-    table = wide_table(
-        screen,
-        "Ledger, the latest first",
-        ["day", "kind", "symbol"],
-        ["quantity", "price", "amount", "cost", "cash"],
-    )
-    for entry in ledger:
-        mark = "" if entry.voids is None else " reversed"
-        table.add_row(
-            str(entry.on),
-            f"{entry.kind.value}{' (void)' if entry.id in void else mark}",
-            entry.symbol or "",
-            f"{entry.quantity:f}" if entry.quantity else "",
-            f"{entry.price:f}" if entry.price is not None else "",
-            f"{entry.amount:,f}",
-            f"{entry.cost:f}" if entry.cost else "",
-            f"{entry.cash:+,f}" if entry.cash else "",
-        )
-    screen.print(table)
