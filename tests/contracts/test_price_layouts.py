@@ -327,6 +327,7 @@ def test_assets_at_similar_prices_are_not_taken_for_bars():
 
 def test_tickers_that_are_also_titles_are_assets(read):
     assert read("date,LOW,HD,OPEN", "2023-05-04,1,2,3").symbols == ["LOW", "HD", "OPEN"]
+    assert read("date,HD,ADJ", "2023-05-04,2,3").symbols == ["HD", "ADJ"]
     assert read("date,MAX,MIN,RATE,HD", "2023-05-04,1,2,3,4").symbols == [
         "MAX",
         "MIN",
