@@ -69,7 +69,7 @@ class Shop:
             owner=OWNER,
             now=NOW,
         )
-        RecordTrades(self.work, self.market)(
+        RecordTrades(self.work, self.market, self.book)(
             [BUY], portfolio_id=ID, owner=OWNER, id=uuid5(ID, "buy"), now=NOW
         )
 
